@@ -1,0 +1,52 @@
+# From a fresh clone with Python 3.11+ and make: `make test` proves Daybook, `make demo` shows it.
+# Every path is relative, so the checkout may live anywhere, spaces included.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup test check lint types imports demo bench clean
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+setup: $(READY)  ## create .venv with the locked dependencies
+
+$(READY): pyproject.toml uv.lock
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Daybook needs Python 3.11 or newer, and $(PYTHON) is $$("$(PYTHON)" --version 2>&1)." >&2; \
+	  echo "Name another one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "creating .venv"; rm -rf .venv; "$(PYTHON)" -m venv .venv; }
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
+	@$(BIN)/python -m uv sync --frozen --quiet
+	@touch $(READY)
+
+test: check  ## check everything, then run every test
+	@$(BIN)/python -m pytest
+
+check: lint types imports  ## lint, types and the direction of imports
+
+lint: $(READY)  ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy --strict
+	@$(BIN)/python -m mypy
+
+imports: $(READY)  ## the contracts between the packages
+	@$(BIN)/lint-imports
+
+demo: $(READY)  ## a trading day on your screen; Ctrl-C ends it
+	@$(BIN)/daybook demo
+
+bench: $(READY)  ## measure; one JSON object a line
+	@for bench in benchmarks/[a-z]*.py; do \
+	  $(BIN)/python -m "benchmarks.$$(basename "$$bench" .py)" || exit 1; \
+	done
+
+clean:  ## remove what make made (not the data in .daybook)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
