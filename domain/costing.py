@@ -1,0 +1,319 @@
+"""Costing: what a trade does to a book of quantity, cost and lots. Pure arithmetic, lots in, lots out.
+
+All quantities are signed (long above zero), all costs are signed in settlement currency and follow
+`Contract.value`: a long in spot has positive cost, a short negative; an inverse long negative, a short positive.
+For every trade, exactly: cash = realized + rounding - change of cost, where cash is minus the traded value (minus the
+capitalised fee). Divisions happen here, once, rounded at 18 places; the result is recorded and from then on only added.
+Where a division splits a sum over several lots, the last part is what remains, so the parts sum to the whole.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from itertools import chain
+from typing import Any, assert_never
+
+from msgspec import Struct
+
+from domain.account import CostBasis, Costing, FeePolicy
+from domain.instrument import Contract, Kind
+from domain.values import EPOCH, ZERO, Money, Occurrence, Side, divide, exact, rounded
+
+MICROSECOND = timedelta(microseconds=1)
+LOTS_CHUNK_MAX = 128
+
+
+class Lot(Struct, frozen=True):
+    """An acquisition not yet used up: `quantity` and `cost` remain of `opened_quantity` and `opened_cost`."""
+
+    lot_id: str
+    opened_at: Occurrence
+    opened_quantity: Decimal
+    opened_cost: Decimal
+    quantity: Decimal
+    cost: Decimal
+
+    @property
+    def unit_cost(self) -> Decimal:
+        """Cost a unit when it was opened, unsigned, to 18 places."""
+        return abs(divide(self.opened_cost, self.opened_quantity))
+
+
+class LotMatch(Struct, frozen=True):
+    """A part of a lot used up by a disposal: unsigned quantity, the cost released, the gain (not yet rounded to money)."""
+
+    lot_id: str
+    quantity: Decimal
+    cost: Decimal
+    gain: Decimal
+
+
+class LotChange(Struct, frozen=True):
+    """What a restatement changes of one open lot. A lot that is not open before it is described in full by `lot`."""
+
+    lot: Lot
+    quantity: Decimal
+    cost: Decimal
+
+
+class Entry(Struct, frozen=True):
+    """What costing needs to know of a trade; of a transfer in, `cost` is given and there is no commission."""
+
+    occurrence: Occurrence
+    side: Side
+    quantity: Decimal
+    price: Decimal | None
+    commission: Money | None = None
+    cost: Decimal | None = None
+
+
+class Effect(Struct, frozen=True):
+    """What an entry does to the book. All sums are changes, in settlement currency but for `quantity` and `fee`.
+
+    `realized` is booked at the account's money places, `rounding` is the rest. `fee` is the part of the commission (in
+    its own currency) that is an expense; `fee_cost` the cost that left the position to pay a base-currency fee.
+    """
+
+    quantity: Decimal
+    cost: Decimal
+    realized: Decimal = ZERO
+    rounding: Decimal = ZERO
+    fee: Decimal = ZERO
+    fee_cost: Decimal = ZERO
+    opened: Lot | None = None
+    closed: tuple[LotMatch, ...] = ()
+
+
+class Lots(Struct, frozen=True, eq=False):
+    """Open lots in the order in which a cost basis uses them up. Persistent: a change leaves the old value as it was.
+
+    Kept as chunks of at most 128, so that adding or taking a lot copies little however many are open.
+    """
+
+    basis: CostBasis
+    chunks: tuple[tuple[tuple[Any, Lot], ...], ...] = ()
+
+    def __iter__(self) -> Iterator[Lot]:
+        return (lot for _, lot in chain.from_iterable(self.chunks))
+
+    def __bool__(self) -> bool:
+        return bool(self.chunks)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Lots) and self.basis is other.basis and list(self) == list(other)
+
+    def __hash__(self) -> int:
+        return hash((self.basis, tuple(self)))
+
+    def add(self, lot: Lot) -> "Lots":
+        """With one more lot, in its place."""
+        entry = (_precedence(self.basis, lot), lot)
+        if not self.chunks:
+            return Lots(self.basis, ((entry,),))
+        at = min(bisect_left(self.chunks, entry[0], key=lambda chunk: chunk[-1][0]), len(self.chunks) - 1)
+        chunk = self.chunks[at]
+        place = bisect_left(chunk, entry[0], key=lambda pair: pair[0])
+        grown = (*chunk[:place], entry, *chunk[place:])
+        half = len(grown) // 2
+        parts = (grown,) if len(grown) <= LOTS_CHUNK_MAX else (grown[:half], grown[half:])
+        return Lots(self.basis, self.chunks[:at] + parts + self.chunks[at + 1 :])
+
+    def change(self, lot_id: str, quantity: Decimal, cost: Decimal) -> "Lots":
+        """With `quantity` and `cost` added to one lot; a lot left with neither is gone."""
+        for at, chunk in enumerate(self.chunks):
+            for place, (precedence, lot) in enumerate(chunk):
+                if lot.lot_id == lot_id:
+                    left = Lot(
+                        lot.lot_id, lot.opened_at, lot.opened_quantity, lot.opened_cost,
+                        lot.quantity + quantity, lot.cost + cost,
+                    )  # fmt: skip
+                    kept = ((precedence, left),) if left.quantity or left.cost else ()
+                    shrunk = chunk[:place] + kept + chunk[place + 1 :]
+                    return Lots(self.basis, self.chunks[:at] + ((shrunk,) if shrunk else ()) + self.chunks[at + 1 :])
+        raise AssertionError(f"lot {lot_id} is not open")
+
+
+def _precedence(basis: CostBasis, lot: Lot) -> tuple[Any, ...]:
+    micros = (lot.opened_at.transact_time - EPOCH) // MICROSECOND
+    match basis:
+        case CostBasis.FIFO | CostBasis.AVERAGE:
+            return (micros, lot.opened_at.trade_seq, lot.lot_id)
+        case CostBasis.LIFO:
+            return (-micros, -lot.opened_at.trade_seq, tuple(-ord(letter) for letter in lot.lot_id))
+        case CostBasis.HIFO:
+            return (-lot.unit_cost, micros, lot.opened_at.trade_seq, lot.lot_id)
+        case _:
+            assert_never(basis)
+
+
+class Book(Struct, frozen=True):
+    """Quantity held, what it cost, and the lots it is held in (none under AVERAGE)."""
+
+    lots: Lots
+    quantity: Decimal = ZERO
+    cost: Decimal = ZERO
+
+
+def empty(basis: CostBasis) -> Book:
+    """A flat book."""
+    return Book(Lots(basis))
+
+
+def book_with(book: Book, effect: Effect) -> Book:
+    """The book after an effect: nothing but additions."""
+    lots = book.lots
+    for match in effect.closed:
+        sign = -1 if book.quantity > 0 else 1
+        lots = lots.change(match.lot_id, sign * match.quantity, -match.cost)
+    if effect.opened is not None:
+        lots = lots.add(effect.opened)
+    return Book(lots, exact(book.quantity + effect.quantity), exact(book.cost + effect.cost))
+
+
+def effect_of(book: Book, entry: Entry, contract: Contract, costing: Costing) -> Effect:
+    """What `entry` does to `book`. A trade through zero closes all that is open, then opens the rest the other way."""
+    signed = entry.side.sign * entry.quantity
+    if entry.price is None:
+        assert entry.cost is not None, "a transfer states its cost"
+        return _moved(book, entry.occurrence, signed, entry.cost, None, contract, costing)
+    value = contract.value(signed, entry.price)
+    fee = entry.commission.amount if entry.commission else ZERO
+    paid_in = entry.commission.currency if entry.commission else None
+    is_base_fee = contract.kind is Kind.SPOT and paid_in == contract.base
+    if costing.fee_policy is FeePolicy.CAPITALISED and (is_base_fee or paid_in == contract.settle):
+        if is_base_fee:
+            return _moved(book, entry.occurrence, signed - fee, value, None, contract, costing)
+        return _moved(book, entry.occurrence, signed, value + fee, None, contract, costing)
+    moved = _moved(book, entry.occurrence, signed, value, entry.price, contract, costing)
+    if not (fee and is_base_fee):
+        return _with(moved, fee=fee)
+    return _pay_in_base(book, moved, entry.occurrence, fee, entry.price, contract, costing)
+
+
+def _moved(
+    book: Book,
+    at: Occurrence,
+    signed: Decimal,
+    value: Decimal,
+    price: Decimal | None,
+    contract: Contract,
+    costing: Costing,
+) -> Effect:
+    """`signed` quantity for `value`: first what it closes, then what it opens.
+
+    With a `price` the closing part's value is its own quantity at that price; without, its share of `value`.
+    """
+    closing = -book.quantity if abs(signed) > abs(book.quantity) else signed
+    if not book.quantity or (signed > 0) == (book.quantity > 0):
+        closing = ZERO
+    opening = signed - closing
+    cost = released = gain = ZERO
+    matches: tuple[LotMatch, ...] = ()
+    close_value = ZERO
+    if closing:
+        if not opening:
+            close_value = value
+        elif price is not None:
+            close_value = contract.value(closing, price)
+        else:
+            close_value = divide(value * closing, signed)
+        if costing.cost_basis is CostBasis.AVERAGE:
+            released = _part(book.cost, closing, book.quantity)
+        else:
+            matches = _match(book.lots, closing, close_value, price, contract)
+            released = sum((match.cost for match in matches), ZERO)
+        gain = -close_value - released
+    elif not opening:
+        gain = -value  # the fee ate the whole quantity: nothing is held for the money
+    if opening:
+        cost = value - close_value
+    lot = None
+    if opening and costing.cost_basis is not CostBasis.AVERAGE:
+        quantity, worth = exact(opening), exact(cost)
+        lot = Lot(at.exec_id, at, quantity, worth, quantity, worth)
+    realized = rounded(gain, costing.money_places)
+    return Effect(
+        quantity=exact(signed), cost=exact(cost - released), realized=realized, rounding=exact(gain - realized),
+        opened=lot, closed=matches,
+    )  # fmt: skip
+
+
+def _part(cost: Decimal, quantity: Decimal, whole: Decimal) -> Decimal:
+    """The cost of `quantity` out of `whole`; all of it for all, so that a closed position leaves nothing behind."""
+    return cost if abs(quantity) == abs(whole) else divide(cost * abs(quantity), abs(whole))
+
+
+def _match(
+    lots: Lots, closing: Decimal, value: Decimal, price: Decimal | None, contract: Contract
+) -> tuple[LotMatch, ...]:
+    matches = []
+    left, value_left = abs(closing), value
+    for lot in lots:
+        quantity = min(left, abs(lot.quantity))
+        if quantity == left:
+            share = value_left
+        elif price is not None:
+            share = contract.value(quantity.copy_sign(closing), price)
+        else:
+            share = divide(value * quantity, abs(closing))
+        cost = _part(lot.cost, quantity, lot.quantity)
+        matches.append(LotMatch(lot.lot_id, exact(quantity), exact(cost), exact(-share - cost)))
+        left -= quantity
+        value_left -= share
+        if not left:
+            return tuple(matches)
+    raise AssertionError("open lots sum to the quantity held")
+
+
+def _pay_in_base(
+    book: Book, moved: Effect, at: Occurrence, fee: Decimal, price: Decimal, contract: Contract, costing: Costing
+) -> Effect:
+    """An expensed base-currency fee: the quantity falls by `fee` at cost, so nothing is gained or lost by paying it.
+
+    Under AVERAGE the cost is the average after the fill; under lots the lot the fill opened, else the next in order.
+    A flat or short position owes the fee: it grows at its average cost, or at the price when flat.
+    """
+    after = book_with(book, moved)
+    if after.quantity > 0 and fee <= after.quantity and costing.cost_basis is CostBasis.AVERAGE:
+        cost = _part(after.cost, fee, after.quantity)
+        return _with(moved, quantity=moved.quantity - fee, cost=moved.cost - cost, fee=fee, fee_cost=cost)
+    if after.quantity < 0 and costing.cost_basis is CostBasis.AVERAGE:
+        cost = divide(after.cost * fee, after.quantity)
+        return _with(moved, quantity=moved.quantity - fee, cost=moved.cost - cost, fee=fee, fee_cost=cost)
+    from_lot = ZERO
+    lot = moved.opened
+    if lot is not None:
+        from_lot = fee if lot.quantity < 0 else min(fee, lot.quantity)
+        worth = contract.value(from_lot, price)
+        quantity, cost = exact(lot.quantity - from_lot), exact(lot.cost - worth)
+        lot = Lot(lot.lot_id, lot.opened_at, quantity, cost, quantity, cost) if quantity else None
+        moved = _with(moved, quantity=moved.quantity - from_lot, cost=moved.cost - worth, fee_cost=worth, opened=lot)
+    rest = exact(fee - from_lot)
+    if not rest:
+        return _with(moved, fee=fee)
+    # The fee comes out of older lots, or out of nothing: a disposal at the fill's own price.
+    worth = contract.value(rest, price)
+    paid = _moved(book_with(book, moved), at, -rest, -worth, price, contract, costing)
+    return _with(
+        moved, quantity=moved.quantity + paid.quantity, cost=moved.cost + paid.cost,
+        realized=moved.realized + paid.realized, rounding=moved.rounding + paid.rounding,
+        fee=fee, fee_cost=moved.fee_cost + worth, opened=moved.opened or paid.opened, closed=moved.closed + paid.closed,
+    )  # fmt: skip
+
+
+def _with(effect: Effect, **sums: Any) -> Effect:
+    fields = {field: exact(value) if isinstance(value, Decimal) else value for field, value in sums.items()}
+    return Effect(**({field: getattr(effect, field) for field in Effect.__struct_fields__} | fields))
+
+
+def replay(
+    entries: list[Entry], contract: Contract, costing: Costing, book: Book | None = None
+) -> tuple[list[Effect], Book]:
+    """Every entry's effect in order of occurrence, and the book they end in: the same fills under other conventions."""
+    current = book or empty(costing.cost_basis)
+    effects = []
+    for entry in sorted(entries, key=lambda entry: entry.occurrence):
+        effects.append(effect_of(current, entry, contract, costing))
+        current = book_with(current, effects[-1])
+    return effects, current

@@ -1,0 +1,62 @@
+"""Our errors, one tree:
+
+* LedgerError
+  - RequestRefused    a rule said no; nothing but the refusal itself was recorded   (HTTP 409 / 422)
+  - ReportUnreadable  outside material that does not parse; its raw bytes are kept  (HTTP 422)
+  - StreamConflict    another writer appended first; read again and decide again    (HTTP 503 after retries)
+  - HistoryBroken     a stored event that cannot be: unknown topic, gap, bad hash   (stop)
+  - Unavailable       the database cannot be reached; nothing was recorded          (HTTP 503)
+
+Errors carry facts as fields; messages name the rule. `str(error)` is a sentence fit to show a person.
+"""
+
+from typing import Any
+
+
+class LedgerError(Exception):
+    """Base of every error Daybook raises on purpose."""
+
+
+class RequestRefused(LedgerError):
+    """A rule said no. `rule` is what had to hold; `facts` are the numbers it was judged by."""
+
+    def __init__(self, rule: str, **facts: Any) -> None:
+        super().__init__(rule, facts)
+        self.rule = rule
+        self.facts = facts
+
+    def __str__(self) -> str:
+        facts = ", ".join(f"{name}={value}" for name, value in self.facts.items() if value is not None)
+        return f"refused: {self.rule}" + (f" ({facts})" if facts else "")
+
+
+class ReportUnreadable(LedgerError):
+    """A field of outside material that cannot be taken down: which field, which value, which rule."""
+
+    def __init__(self, field: str, value: object, rule: str) -> None:
+        super().__init__(field, value, rule)
+        self.field = field
+        self.value = value
+        self.rule = rule
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.value!r} is not {self.rule}"
+
+
+class StreamConflict(LedgerError):
+    """Another writer appended to one of our streams first."""
+
+    def __init__(self, stream: str, detail: str = "another writer appended first") -> None:
+        super().__init__(stream, detail)
+        self.stream = stream
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {self.args[1]}; send the command again"
+
+
+class HistoryBroken(LedgerError):
+    """What is stored cannot be what was written. Stop, and find out why."""
+
+
+class Unavailable(LedgerError):
+    """The store cannot be reached or went away; nothing of the command was recorded."""

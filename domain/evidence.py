@@ -1,0 +1,45 @@
+"""Evidence: outside material that could not be taken down, kept raw, once, with what was wrong about it.
+
+The stream's id is the SHA-256 of venue, account and raw text, so the same unreadable line is kept once however often it
+is sent.
+"""
+
+import hashlib
+from typing import assert_never
+
+from msgspec import Struct
+
+
+# Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
+class RawReportKept(Struct, frozen=True, tag="RawReportKept"):
+    """`source` says where it was found (file and line, channel); `reason` which field broke which rule."""
+
+    account_id: str
+    venue: str
+    source: str
+    raw: str
+    reason: str
+
+
+EvidenceEvent = RawReportKept
+EvidenceReport = RawReportKept
+
+
+def stream(report: RawReportKept) -> str:
+    """The stream of one piece of raw material."""
+    digest = hashlib.sha256("\0".join((report.venue, report.account_id, report.raw)).encode()).hexdigest()
+    return f"evidence:{report.account_id}:{digest[:32]}"
+
+
+def admit(kept: RawReportKept | None, report: EvidenceReport) -> tuple[EvidenceEvent, ...]:
+    """The report, if it is not kept already."""
+    return () if kept is not None else (report,)
+
+
+def evolve(kept: RawReportKept | None, event: EvidenceEvent) -> RawReportKept:
+    """What is kept."""
+    match event:
+        case RawReportKept():
+            return event
+        case _:
+            assert_never(event)

@@ -1,0 +1,381 @@
+"""The command side: which streams a command touches, in which order they decide, and one append for all they say.
+
+A request or a batch of reports is one unit: everything it adds to order, position and limit streams is appended
+together or not at all. Aggregates are kept in memory between commands, at most `cached_streams_max` of them; the log's
+unique (stream, version) says when another writer was first, and then everything is read and decided again. An answer
+that adds nothing is checked against the log as well before it is given.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import reduce
+from types import ModuleType
+from typing import Any, TypeVar, assert_never
+
+from msgspec import Struct
+
+from domain import account, evidence, instrument, order, position, risk
+from domain.account import Account, OpenAccount
+from domain.errors import LedgerError, ReportUnreadable, RequestRefused, StreamConflict
+from domain.evidence import RawReportKept
+from domain.instrument import Instrument, ListInstrument
+from domain.log import EventLog, Recorded
+from domain.order import CancelOrder, Order, OrderFilled, OrderKey, OrderReport, SubmitOrder
+from domain.position import (
+    Filled,
+    FundingSettled,
+    Position,
+    PositionEvent,
+    PositionKey,
+    PositionRestated,
+    PositionTransferred,
+    SettleFunding,
+    TradeBooked,
+    TransferIn,
+)
+from domain.risk import HoldRefused, PlaceHold, PostHold, SetLimit, VoidHold
+from domain.values import Mark
+
+AGGREGATES: dict[str, ModuleType] = {
+    "account": account,
+    "evidence": evidence,
+    "instrument": instrument,
+    "limit": risk,
+    "order": order,
+    "position": position,
+}
+ATTEMPTS_MAX = 8
+CACHED_STREAMS_MAX = 20_000
+
+Request = SubmitOrder | CancelOrder | OpenAccount | ListInstrument | SetLimit
+Report = OrderReport | SettleFunding | TransferIn | RawReportKept
+State = TypeVar("State")
+
+
+class Answer(Struct, frozen=True):
+    """What became of one command: the records of its own streams it added, and a `seq` that covers it.
+
+    `records` is empty when it was already in effect. `error` is set where a report of a batch could not be taken.
+    """
+
+    seq: int
+    records: tuple[Recorded, ...] = ()
+    error: LedgerError | None = None
+
+
+def no_marks(instrument_id: str) -> Mark | None:
+    """For ledgers without market data."""
+    return None
+
+
+class Ledger:
+    """The one writer of history. Carries out one command after the other: callers in several threads share a lock."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        now: Callable[[], datetime],
+        marks: Callable[[str], Mark | None] = no_marks,
+        *,
+        cached_streams_max: int = CACHED_STREAMS_MAX,
+    ) -> None:
+        self._log = log
+        self._now = now
+        self._marks = marks
+        self._cached_streams_max = cached_streams_max
+        self._cache: OrderedDict[str, tuple[int, Any]] = OrderedDict()
+
+    def request(self, request: Request, *, actor: str, request_id: str = "") -> Answer:
+        """Carry out a client's request. Raises RequestRefused; a refusal by risk is on record when it is raised."""
+
+        def decide(work: "_Work") -> RequestRefused | None:
+            return _decide(work, request, self._marks)
+
+        seq, records, refusal = self._carry_out(decide, actor, request_id)
+        if refusal is not None:
+            raise refusal
+        return Answer(seq, records)
+
+    def report(self, reports: Sequence[Report], *, actor: str, request_id: str = "") -> list[Answer]:
+        """Take down what a venue says has happened, all in one append; an answer for each report, in their order.
+
+        A report of an account or instrument that is not on record is not taken: its answer carries ReportUnreadable.
+        """
+
+        def admit(work: "_Work") -> list[tuple[tuple[Recorded, ...], LedgerError | None]]:
+            return _admit(work, reports)
+
+        seq, _, outcomes = self._carry_out(admit, actor, request_id)
+        return [Answer(seq, records, error) for records, error in outcomes]
+
+    def state(self, stream: str) -> Any:
+        """The aggregate of a stream as the log has it now; None if the stream is empty."""
+        self._refresh([stream])
+        return self._load(stream)[1]
+
+    def _carry_out(
+        self, command: Callable[["_Work"], State], actor: str, request_id: str
+    ) -> tuple[int, tuple[Recorded, ...], State]:
+        for _ in range(ATTEMPTS_MAX):
+            head = self._log.head()
+            now = self._now() if head.recorded_at is None else max(self._now(), head.recorded_at)
+            work = _Work(self._load, self._log, now, actor, request_id)
+            try:
+                outcome = command(work)
+            except RequestRefused:
+                if self._refresh(work.streams):
+                    continue
+                raise
+            if not work.records:
+                if self._refresh(work.streams):
+                    continue
+                return head.seq, (), outcome
+            try:
+                seq = self._log.append(work.records)
+            except StreamConflict:
+                self._forget(work.streams)
+                continue
+            except LedgerError:
+                self._forget(work.streams)
+                raise
+            self._keep(work.states)
+            return seq, tuple(work.records), outcome
+        raise StreamConflict("the log", f"{ATTEMPTS_MAX} attempts were overtaken by other writers")
+
+    def _load(self, stream: str) -> tuple[int, Any]:
+        known = self._cache.get(stream)
+        if known is None:
+            known = _folded(stream, (0, None), self._log.read(stream))
+            self._keep({stream: known})
+        else:
+            self._cache.move_to_end(stream)
+        return known
+
+    def _keep(self, states: dict[str, tuple[int, Any]]) -> None:
+        for stream, known in states.items():
+            self._cache[stream] = known
+            self._cache.move_to_end(stream)
+        while len(self._cache) > self._cached_streams_max:
+            self._cache.popitem(last=False)
+
+    def _forget(self, streams: Iterable[str]) -> None:
+        for stream in streams:
+            self._cache.pop(stream, None)
+
+    def _refresh(self, streams: Iterable[str]) -> bool:
+        """Read on from what is cached; whether anything was new."""
+        is_changed = False
+        for stream in streams:
+            known = self._cache.get(stream)
+            if known is None:
+                continue
+            if later := self._log.read(stream, after=known[0]):
+                self._keep({stream: _folded(stream, known, later)})
+                is_changed = True
+        return is_changed
+
+
+def _folded(stream: str, known: tuple[int, Any], records: list[Recorded]) -> tuple[int, Any]:
+    if not records:
+        return known
+    evolve = AGGREGATES[stream.partition(":")[0]].evolve
+    return records[-1].version, reduce(evolve, (recorded.event for recorded in records), known[1])
+
+
+class _Work:
+    """One unit of work: the states it has read, and the records it would append."""
+
+    def __init__(
+        self, load: Callable[[str], tuple[int, Any]], log: EventLog, now: datetime, actor: str, request_id: str
+    ) -> None:
+        self._load = load
+        self._log = log
+        self._now = now
+        self._actor = actor
+        self._request_id = request_id
+        self.states: dict[str, tuple[int, Any]] = {}
+        self.streams: set[str] = set()
+        self.records: list[Recorded] = []
+
+    def state(self, stream: str) -> Any:
+        """The aggregate, with what this unit has already added to it."""
+        return self._known(stream)[1]
+
+    def _known(self, stream: str) -> tuple[int, Any]:
+        self.streams.add(stream)
+        return self.states.get(stream) or self._load(stream)
+
+    def history(self, stream: str) -> list[Any]:
+        """Every event of the stream, and those this unit has added."""
+        stored = [recorded.event for recorded in self._log.read(stream)]
+        return stored + [recorded.event for recorded in self.records if recorded.stream == stream]
+
+    def record(self, stream: str, events: Iterable[Any]) -> tuple[Recorded, ...]:
+        """Add events to a stream."""
+        version, state = self._known(stream)
+        evolve = AGGREGATES[stream.partition(":")[0]].evolve
+        added = []
+        for event in events:
+            version += 1
+            state = evolve(state, event)
+            added.append(Recorded(stream, version, self._now, self._actor, self._request_id, event))
+        if added:
+            self.states[stream] = (version, state)
+            self.records += added
+        return tuple(added)
+
+
+def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
+    """Route a request. Raises RequestRefused where nothing is to be recorded, returns it where the refusal is."""
+    match request:
+        case OpenAccount():
+            stream = account.stream(request.account_id)
+            work.record(stream, account.decide(work.state(stream), request))
+        case ListInstrument():
+            stream = instrument.stream(request.instrument_id)
+            work.record(stream, instrument.decide(work.state(stream), request))
+        case SetLimit():
+            _account_of(work, request.account_id)
+            stream = risk.stream(request.account_id)
+            work.record(stream, risk.decide(work.state(stream), request))
+        case CancelOrder():
+            stream = order.stream(request.key)
+            work.record(stream, order.decide(work.state(stream), request))
+        case SubmitOrder():
+            return _submit(work, request, marks)
+        case _:
+            assert_never(request)
+    return None
+
+
+def _submit(work: _Work, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
+    """An order passes its own rules, its instrument's, then its account's limits: on record with its hold, or refused."""
+    stream = order.stream(request.key)
+    submitted = order.decide(work.state(stream), request)
+    if not submitted:
+        return None
+    _account_of(work, request.key.account_id)
+    listed = _instrument_of(work, request.terms.instrument_id)
+    instrument.check_terms(listed, request.terms.order_qty, request.terms.price)
+    limits = risk.stream(request.key.account_id)
+    mark = marks(request.terms.instrument_id) if request.terms.price is None else None
+    hold = PlaceHold(request.key, request.terms, listed.contract, mark, request.transact_time)
+    (judged,) = risk.decide(work.state(limits), hold)
+    if isinstance(judged, HoldRefused):
+        refusal = risk.refusal(judged)
+        work.record(stream, (order.refused(request, refusal),))
+        work.record(limits, (judged,))
+        return refusal
+    work.record(stream, submitted)
+    work.record(limits, (judged,))
+    return None
+
+
+def _account_of(work: _Work, account_id: str) -> Account:
+    known: Account | None = work.state(account.stream(account_id))
+    if known is None:
+        raise RequestRefused("the account is open; open it first", account_id=account_id)
+    return known
+
+
+def _instrument_of(work: _Work, instrument_id: str) -> Instrument:
+    known: Instrument | None = work.state(instrument.stream(instrument_id))
+    if known is None:
+        raise RequestRefused("the instrument is listed; list it first", instrument_id=instrument_id)
+    return known
+
+
+def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded, ...], LedgerError | None]]:
+    """Route reports: orders first, one by one; then what they and the rest mean for each position and its limits."""
+    outcomes: list[tuple[tuple[Recorded, ...], LedgerError | None]] = []
+    bookings: dict[PositionKey, list[Filled | TransferIn | SettleFunding]] = {}
+    closed: dict[OrderKey, datetime] = {}
+    for report in reports:
+        records: tuple[Recorded, ...] = ()
+        try:
+            match report:
+                case RawReportKept():
+                    stream = evidence.stream(report)
+                    records = work.record(stream, evidence.admit(work.state(stream), report))
+                case TransferIn() | SettleFunding():
+                    _check_known(work, report.key.account_id, report.key.instrument_id)
+                    bookings.setdefault(report.key, []).append(report)
+                case _:
+                    records = _admit_order(work, report, bookings, closed)
+        except ReportUnreadable as error:
+            outcomes.append(((), error))
+        else:
+            outcomes.append((records, None))
+    for key, reported in bookings.items():
+        _book(work, key, reported)
+    for order_key, at in closed.items():
+        stream = risk.stream(order_key.account_id)
+        work.record(stream, risk.admit(work.state(stream), VoidHold(order_key, at)))
+    return outcomes
+
+
+def _admit_order(
+    work: _Work,
+    report: OrderReport,
+    bookings: dict[PositionKey, list[Filled | TransferIn | SettleFunding]],
+    closed: dict[OrderKey, datetime],
+) -> tuple[Recorded, ...]:
+    if isinstance(report, OrderFilled):
+        _check_known(work, report.key.account_id, report.instrument_id)
+    stream = order.stream(report.key)
+    records = work.record(stream, order.admit(work.state(stream), report))
+    state: Order | None = work.state(stream)
+    if state is None:
+        return records
+    for recorded in records:
+        fill = recorded.event
+        if isinstance(fill, OrderFilled):
+            key = PositionKey(fill.key.account_id, state.strategy_id, fill.instrument_id)
+            bookings.setdefault(key, []).append(
+                Filled(
+                    key, fill.key.cl_ord_id, fill.exec_id, fill.trade_seq, fill.side, fill.last_qty, fill.last_px,
+                    fill.commission, fill.liquidity, fill.transact_time,
+                )
+            )  # fmt: skip
+    if records and not state.status.is_open:
+        closed[report.key] = report.transact_time
+    return records
+
+
+def _check_known(work: _Work, account_id: str, instrument_id: str) -> None:
+    if work.state(account.stream(account_id)) is None:
+        raise ReportUnreadable("account_id", account_id, "an open account; open it first, then report again")
+    if work.state(instrument.stream(instrument_id)) is None:
+        raise ReportUnreadable("instrument_id", instrument_id, "a listed instrument; list it first, then report again")
+
+
+def _book(work: _Work, key: PositionKey, reported: Sequence[Filled | TransferIn | SettleFunding]) -> None:
+    """Book what was reported of one position, and post it to the account's limits."""
+    stream = position.stream(key)
+    held: Position | None = work.state(stream)
+    if position.needs_history(held, reported):
+        held = position.unfold(work.history(stream))
+    conventions: Account = work.state(account.stream(key.account_id))
+    listed: Instrument = work.state(instrument.stream(key.instrument_id))
+    records = work.record(stream, position.admit(held, reported, listed.contract, conventions.costing))
+    limits = risk.stream(key.account_id)
+    for recorded in records:
+        if (post := _post(key, recorded.event)) is not None:
+            work.record(limits, risk.admit(work.state(limits), post))
+
+
+def _post(key: PositionKey, event: PositionEvent) -> PostHold | None:
+    """What a booking means for the account's limits. A transfer has no order behind it."""
+    match event:
+        case TradeBooked():
+            order_key, exec_id, last_qty = OrderKey(key.account_id, event.cl_ord_id), event.exec_id, event.last_qty
+        case PositionTransferred():
+            order_key, exec_id, last_qty = OrderKey(key.account_id, ""), event.transfer_id, event.quantity
+        case PositionRestated() | FundingSettled():
+            return None
+        case _:
+            assert_never(event)
+    return PostHold(
+        order_key, key.strategy_id, key.instrument_id, exec_id, event.effect.quantity, last_qty, event.transact_time
+    )

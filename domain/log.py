@@ -1,0 +1,68 @@
+"""The log as the domain sees it: the envelope of an event, and the port a store implements.
+
+A stream is a text id (`order:main:A-17`); versions in a stream start at 1 and have no gaps. `seq` is the place
+in the whole log: gapless, from 1, the one order there is. `recorded_at` is ours and never decreases along `seq`.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from msgspec import Struct
+
+
+class Recorded(Struct, frozen=True):
+    """One event as history holds it: what, where in its stream, when we knew, who asked, in which request.
+
+    `event` is a struct registered in `domain.schema`.
+    """
+
+    stream: str
+    version: int
+    recorded_at: datetime
+    actor: str
+    request_id: str
+    event: Any
+
+
+class Logged(NamedTuple):
+    """A recorded event and its place in the log."""
+
+    seq: int
+    recorded: Recorded
+
+
+class Head(NamedTuple):
+    """The end of the log: the last `seq` (0 when empty) and when it was recorded (None when empty)."""
+
+    seq: int
+    recorded_at: datetime | None
+
+
+class EventLog(Protocol):
+    """Append-only history. Implementations raise `Unavailable` when the store cannot be reached."""
+
+    def head(self) -> Head:
+        """The end of the log now."""
+
+    def read(self, stream: str, *, after: int = 0) -> list[Recorded]:
+        """The events of one stream with version > `after`, in order."""
+
+    def append(self, records: Sequence[Recorded]) -> int:
+        """All or nothing, across streams, durable on return; the `seq` of the last record.
+
+        Raises StreamConflict if a (stream, version) exists or would leave a gap, or if `recorded_at` lies before the head's.
+        """
+
+    def select(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Logged]:
+        """At most `limit` events with `after` < seq <= `upto`, by seq."""
+
+    def seq_at(self, moment: datetime) -> int:
+        """The last seq recorded at or before `moment`; 0 if none."""
+
+
+def scan(log: EventLog, *, after: int = 0, upto: int | None = None, batch_max: int = 1000) -> Iterator[Logged]:
+    """Every event with `after` < seq <= `upto`, read in batches of `batch_max`."""
+    while batch := log.select(after=after, upto=upto, limit=batch_max):
+        yield from batch
+        after = batch[-1].seq

@@ -1,0 +1,80 @@
+"""Every event ever stored: its topic, its class, how it is written and how old shapes are read.
+
+A topic is the struct's tag, written into the bytes as `type`, so that what is hashed also says what it is. A shape that
+changes gets a new topic (`OrderFilled.v2`); the old class stays here under its topic with an upcast to the newest.
+"""
+
+from collections.abc import Callable
+from typing import Any, Union, get_args
+
+import msgspec
+from msgspec import Struct
+
+from domain.account import AccountEvent
+from domain.errors import HistoryBroken
+from domain.evidence import EvidenceEvent
+from domain.instrument import InstrumentEvent
+from domain.log import Recorded
+from domain.order import OrderEvent
+from domain.position import PositionEvent
+from domain.risk import RiskEvent
+
+
+def _members(*unions: Any) -> tuple[type[Struct], ...]:
+    return tuple(member for union in unions for member in (get_args(union) or (union,)))
+
+
+NEWEST: tuple[type[Struct], ...] = _members(
+    InstrumentEvent, AccountEvent, OrderEvent, PositionEvent, RiskEvent, EvidenceEvent
+)
+OLDER: tuple[type[Struct], ...] = ()
+UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {}
+
+
+def topic_of(event: Any) -> str:
+    """The topic an event is stored under."""
+    return _TOPICS[type(event)]
+
+
+def _tag(event_class: type[Struct]) -> str:
+    tag = event_class.__struct_config__.tag
+    assert isinstance(tag, str), f"{event_class.__name__} needs a tag"
+    return tag
+
+
+_TOPICS: dict[type, str] = {event_class: _tag(event_class) for event_class in (*NEWEST, *OLDER)}
+EVENTS: dict[str, type[Struct]] = {topic: event_class for event_class, topic in _TOPICS.items()}
+assert len(EVENTS) == len(_TOPICS), "two events share a topic"
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+_DECODER = msgspec.json.Decoder(
+    msgspec.defstruct(
+        "StoredRecord",
+        [
+            (field.name, Union[tuple(_TOPICS)] if field.name == "event" else field.type)  # noqa: UP007 (built at run time)
+            for field in msgspec.structs.fields(Recorded)
+        ],
+        frozen=True,
+    )
+)
+
+
+def encode(recorded: Recorded) -> bytes:
+    """The bytes of a record: JSON, fields in their order, decimals as text. Stored and hashed as they are."""
+    return _ENCODER.encode(recorded)
+
+
+def decode(topic: str, state: bytes) -> Recorded:
+    """The record in `state`, its event in the newest shape. Raises HistoryBroken if it cannot be one of ours."""
+    if topic not in EVENTS:
+        raise HistoryBroken(f"unknown topic {topic!r}: this history needs a newer Daybook, or was not written by one")
+    try:
+        stored: Any = _DECODER.decode(state)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise HistoryBroken(f"a stored {topic} does not decode: {error}") from error
+    event = stored.event
+    if _TOPICS[type(event)] != topic:
+        raise HistoryBroken(f"an event stored as {topic} says it is {_TOPICS[type(event)]}")
+    while (upcast := UPCASTS.get(type(event))) is not None:
+        event = upcast(event)
+    return Recorded(stored.stream, stored.version, stored.recorded_at, stored.actor, stored.request_id, event)

@@ -1,0 +1,192 @@
+"""Values: exact decimals, money, ids and times, and the one place where outside text becomes them.
+
+Numbers are `decimal.Decimal` in a context that traps inexact results: arithmetic here is exact or it stops. The one
+exception is `divide`, which rounds ROUND_HALF_EVEN at 18 places. Numbers from outside lie below 1e18 and carry at most
+18 decimal places, so that products of three of them, and any sum of such products, fit the context's 120 digits.
+Times are UTC with microseconds.
+"""
+
+import decimal
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_05UP, ROUND_HALF_EVEN, Context, Decimal
+from enum import StrEnum
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from domain.errors import ReportUnreadable
+
+PLACES_MAX = 18
+MAGNITUDE_MAX = 18
+PRECISION = 120
+ZERO = Decimal(0)
+ONE = Decimal(1)
+
+EXACT = Context(prec=PRECISION, rounding=ROUND_HALF_EVEN, traps=[
+    decimal.Inexact, decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow,
+])  # fmt: skip
+# New threads copy DefaultContext; this thread is set here. Import the domain before starting threads.
+decimal.DefaultContext.prec = EXACT.prec
+decimal.DefaultContext.rounding = EXACT.rounding
+decimal.DefaultContext.traps = EXACT.traps
+decimal.setcontext(EXACT.copy())
+
+_DIVISION = Context(prec=PRECISION, rounding=ROUND_05UP, traps=[decimal.InvalidOperation, decimal.DivisionByZero])
+_ROUNDING = Context(prec=PRECISION, rounding=ROUND_HALF_EVEN, traps=[decimal.InvalidOperation])
+_QUANTA = tuple(ONE.scaleb(-places) for places in range(PLACES_MAX + 1))
+
+
+def exact(value: Decimal) -> Decimal:
+    """The same number in its one canonical form: no trailing zeros, no exponent, no negative zero."""
+    if not value:
+        return ZERO
+    normal = value.normalize(EXACT)
+    return normal.quantize(ONE, context=EXACT) if normal.as_tuple().exponent > 0 else normal  # type: ignore[operator]
+
+
+def rounded(value: Decimal, places: int) -> Decimal:
+    """`value` at `places` decimal places (0 to 18), ROUND_HALF_EVEN, canonical."""
+    return exact(value.quantize(_QUANTA[places], context=_ROUNDING))
+
+
+def divide(dividend: Decimal, divisor: Decimal, places: int = PLACES_MAX) -> Decimal:
+    """dividend / divisor, correctly rounded ROUND_HALF_EVEN at `places`: the only inexact operation there is.
+
+    The quotient is first taken to 120 digits with ROUND_05UP, which cannot make a false tie for the second rounding.
+    """
+    return rounded(_DIVISION.divide(dividend, divisor), places)
+
+
+class Side(StrEnum):
+    """FIX Side(54)."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+    @property
+    def sign(self) -> int:
+        """+1 for BUY, -1 for SELL."""
+        return 1 if self is Side.BUY else -1
+
+
+class Liquidity(StrEnum):
+    """FIX LastLiquidityInd(851)."""
+
+    MAKER = "MAKER"
+    TAKER = "TAKER"
+    UNKNOWN = "UNKNOWN"
+
+
+class Money(Struct, frozen=True):
+    """An amount of one currency or asset; negative where the text around it says so."""
+
+    amount: Decimal
+    currency: str
+
+
+class Mark(Struct, frozen=True):
+    """A price an instrument was seen at: quote units a base unit, where it came from, and when."""
+
+    instrument_id: str
+    price: Decimal
+    source: str
+    mark_at: datetime
+
+
+class Occurrence(NamedTuple):
+    """When something happened at the venue: compares in order of occurrence, whatever the order of arrival."""
+
+    transact_time: datetime
+    trade_seq: int
+    exec_id: str
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST = datetime(2009, 1, 3, tzinfo=UTC)  # the first Bitcoin block: nothing here is older
+FUTURE_MAX = timedelta(seconds=30)  # how far a venue's clock may run ahead of ours
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,63}", re.ASCII)
+_CURRENCY = re.compile(r"[A-Z0-9]{1,16}", re.ASCII)
+_INSTRUMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_/\-.]{0,47}\.[A-Z0-9]{1,16}", re.ASCII)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+
+
+def number(text: object, field: str) -> Decimal:
+    """A finite decimal below 1e18 with at most 18 places, canonical. Raises ReportUnreadable naming `field`."""
+    if isinstance(text, bool) or not isinstance(text, str | int | Decimal):
+        raise ReportUnreadable(field, text, "a decimal number given as text")
+    written = str(text).strip()
+    if not _NUMBER.fullmatch(written) or len(written) > 80:
+        raise ReportUnreadable(field, text, "a finite decimal number")
+    value = Decimal(written)
+    if value and not (-PLACES_MAX <= value.adjusted() < MAGNITUDE_MAX):
+        raise ReportUnreadable(field, text, f"a number from 1e-{PLACES_MAX} to below 1e{MAGNITUDE_MAX}")
+    value = exact(value)
+    if value.as_tuple().exponent < -PLACES_MAX:  # type: ignore[operator]
+        raise ReportUnreadable(field, text, f"a number of at most {PLACES_MAX} decimal places")
+    return value
+
+
+def positive(text: object, field: str) -> Decimal:
+    """A number above zero. Raises ReportUnreadable naming `field`."""
+    value = number(text, field)
+    if value <= 0:
+        raise ReportUnreadable(field, text, "above zero")
+    return value
+
+
+def name(text: object, field: str) -> str:
+    """An id: 1 to 64 of letters, digits, `.`, `_`, `-`. Raises ReportUnreadable naming `field`."""
+    if not isinstance(text, str) or not _NAME.fullmatch(text):
+        raise ReportUnreadable(field, text, "an id of 1 to 64 letters, digits, '.', '_' or '-'")
+    return text
+
+
+def currency(text: object, field: str) -> str:
+    """A currency or asset code in capitals (ISO 4217 for fiat). Raises ReportUnreadable naming `field`."""
+    if not isinstance(text, str) or not _CURRENCY.fullmatch(text):
+        raise ReportUnreadable(field, text, "a currency code of 1 to 16 capitals and digits")
+    return text
+
+
+def instrument_id(text: object, field: str = "instrument_id") -> str:
+    """`SYMBOL.VENUE`, the venue's own symbol and our code of the venue. Raises ReportUnreadable naming `field`."""
+    if not isinstance(text, str) or not _INSTRUMENT.fullmatch(text):
+        raise ReportUnreadable(field, text, "an instrument id such as BTCUSDT.BINANCE")
+    return text
+
+
+def time(text: object, field: str, *, now: datetime | None = None) -> datetime:
+    """An ISO 8601 time in UTC (a missing offset means UTC), not before 2009 and, given `now`, not in the future.
+
+    Digits past the microsecond are cut. Raises ReportUnreadable naming `field`.
+    """
+    if isinstance(text, datetime):
+        moment = text if text.tzinfo else text.replace(tzinfo=UTC)
+    else:
+        parts = _TIME.fullmatch(text.strip()) if isinstance(text, str) else None
+        if parts is None:
+            raise ReportUnreadable(field, text, "an ISO 8601 time such as 2026-01-02T03:04:05.678Z")
+        day, clock, fraction, offset = parts.groups()
+        try:
+            moment = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0')[:6]:0<6}{offset or '+00:00'}")
+        except ValueError as error:
+            raise ReportUnreadable(field, text, "a time that exists") from error
+    moment = EPOCH + (moment - EPOCH)  # plain datetime in UTC, also when a test froze the clock
+    if moment < EARLIEST:
+        raise ReportUnreadable(field, text, f"a time since {EARLIEST:%Y-%m-%d}")
+    if now is not None and moment > now + FUTURE_MAX:
+        raise ReportUnreadable(field, text, f"a time that has come (it is {now:%Y-%m-%dT%H:%M:%SZ})")
+    return moment
+
+
+def venue_of(instrument: str) -> str:
+    """The venue's code in `SYMBOL.VENUE`."""
+    return instrument.rpartition(".")[2]
+
+
+def symbol_of(instrument: str) -> str:
+    """The venue's own symbol in `SYMBOL.VENUE`."""
+    return instrument.rpartition(".")[0]
