@@ -41,7 +41,7 @@ class Lot(Struct, frozen=True):
 
 
 class LotMatch(Struct, frozen=True):
-    """A part of a lot used up by a disposal: unsigned quantity, the cost released, the gain (not yet rounded to money)."""
+    """A part of a lot used up by a disposal: unsigned quantity, the cost released, the gain before money rounding."""
 
     lot_id: str
     quantity: Decimal

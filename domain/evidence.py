@@ -27,7 +27,7 @@ EvidenceReport = RawReportKept
 
 def stream(report: RawReportKept) -> str:
     """The stream of one piece of raw material."""
-    digest = hashlib.sha256("\0".join((report.venue, report.account_id, report.raw)).encode()).hexdigest()
+    digest = hashlib.sha256(f"{report.venue}\0{report.account_id}\0{report.raw}".encode()).hexdigest()
     return f"evidence:{report.account_id}:{digest[:32]}"
 
 

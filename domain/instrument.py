@@ -34,7 +34,7 @@ class Contract(Struct, frozen=True):
     contract_size: Decimal = ONE
 
     def value(self, quantity: Decimal, price: Decimal) -> Decimal:
-        """What `quantity` (signed) is worth at `price`, in settlement currency, signed so that value rises as a long gains.
+        """What `quantity` (signed) is worth at `price` in settlement currency, signed so that it rises as a long gains.
 
         Spot and linear: quantity x size x price, exact. Inverse: -quantity x size / price, rounded once at 18 places.
         PnL from a to b is value(quantity, b) - value(quantity, a) for all three.

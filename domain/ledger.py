@@ -250,7 +250,7 @@ def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None]) 
 
 
 def _submit(work: _Work, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
-    """An order passes its own rules, its instrument's, then its account's limits: on record with its hold, or refused."""
+    """An order passes its own rules, its instrument's, its account's limits: recorded with its hold, or refused."""
     stream = order.stream(request.key)
     submitted = order.decide(work.state(stream), request)
     if not submitted:

@@ -51,7 +51,8 @@ class EventLog(Protocol):
     def append(self, records: Sequence[Recorded]) -> int:
         """All or nothing, across streams, durable on return; the `seq` of the last record.
 
-        Raises StreamConflict if a (stream, version) exists or would leave a gap, or if `recorded_at` lies before the head's.
+        Raises StreamConflict if a (stream, version) exists or would leave a gap, or if `recorded_at` lies before the
+        head's.
         """
 
     def select(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Logged]:

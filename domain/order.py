@@ -255,8 +255,8 @@ def refused(request: SubmitOrder, refusal: RequestRefused) -> OrderRefused:
 def admit(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
     """The events a venue report adds; () if known. Never refuses: the venue has already done it.
 
-    What the rules call impossible is taken down all the same, with a break beside it. Only a report that contradicts one
-    already on record under the same exec id is not booked: it is kept whole in the break.
+    What the rules call impossible is taken down all the same, with a break beside it. Only a report that contradicts
+    one already on record under the same exec id is not booked: it is kept whole in the break.
     """
     if order is None:
         return _adopted(report)

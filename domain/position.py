@@ -126,7 +126,7 @@ class Filled(Struct, frozen=True):
 
 
 class TransferIn(Struct, frozen=True):
-    """Quantity arriving from outside (SELL: leaving) at a cost in settlement currency, signed as quantity x price is."""
+    """Quantity arriving from outside (SELL: leaving) at a cost in settlement currency, signed as its value is."""
 
     key: PositionKey
     transfer_id: str
@@ -213,8 +213,8 @@ def admit(
 ) -> tuple[PositionEvent, ...]:
     """The events that reports add, in any order of arrival. Never refuses; the caller has removed repeated exec ids.
 
-    Reports of one call are booked in order of occurrence. Those behind the latest on record are booked late, followed by
-    one restatement of every entry they moved.
+    Reports of one call are booked in order of occurrence. Those behind the latest on record are booked late, followed
+    by one restatement of every entry they moved.
     """
     events: list[PositionEvent] = []
     bookings: list[Filled | TransferIn] = []
@@ -312,8 +312,8 @@ def _booking(
             report.transact_time, effect, is_late,
         )  # fmt: skip
     return TradeBooked(
-        report.key, contract, costing_, report.cl_ord_id, report.exec_id, report.trade_seq, report.side, report.last_qty,
-        report.last_px, report.commission, report.liquidity, report.transact_time, effect, is_late,
+        report.key, contract, costing_, report.cl_ord_id, report.exec_id, report.trade_seq, report.side,
+        report.last_qty, report.last_px, report.commission, report.liquidity, report.transact_time, effect, is_late,
     )  # fmt: skip
 
 

@@ -254,8 +254,8 @@ def _judged(risk: Risk, request: PlaceHold) -> HoldPlaced | HoldRefused:
 
     def refused(rule: str, failed: Judgement | None = None) -> HoldRefused:
         return HoldRefused(
-            request.key, terms.strategy_id, terms.instrument_id, terms.side, terms.order_qty, notional, mark, rule, failed,
-            request.transact_time,
+            request.key, terms.strategy_id, terms.instrument_id, terms.side, terms.order_qty, notional, mark,
+            rule, failed, request.transact_time,
         )  # fmt: skip
 
     judged = []
