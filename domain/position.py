@@ -48,6 +48,7 @@ class Restated(Struct, frozen=True):
     """One entry whose effect a late arrival changed: what it was on record, what it is now."""
 
     exec_id: str
+    trade_seq: int
     transact_time: datetime
     was: Sums
     now: Effect
@@ -275,7 +276,11 @@ def _rebooked(
                 effect = costing.effect_of(book, known.entry, contract, costing_)
             before = costing.book_with(before, known.effect)
             if effect != known.effect:
-                items.append(Restated(occurrence.exec_id, occurrence.transact_time, _sums(known.effect), effect))
+                items.append(
+                    Restated(
+                        occurrence.exec_id, occurrence.trade_seq, occurrence.transact_time, _sums(known.effect), effect
+                    )
+                )
         book = costing.book_with(book, effect)
     added = reduce(_plus_unmatched, (event.effect for event in booked if isinstance(event, Booking)), position.book)
     return (

@@ -97,7 +97,7 @@ EVENTS = (
     PositionTransferred(POSITION, SPOT, FIFO, "opening", Side.BUY, D("0.01"), D(92), AT, EFFECT, False),
     FundingSettled(POSITION, "F1", Money(D("-1.25"), "USDT"), AT),
     PositionRestated(
-        POSITION, ("E6",), (Restated("E7", AT, Sums(D(1), D(2), D("0.5"), D(0)), EFFECT),),
+        POSITION, ("E6",), (Restated("E7", 7, AT, Sums(D(1), D(2), D("0.5"), D(0)), EFFECT),),
         (LotChange(LOT, D("-0.1"), D("-9750.025")),), 1, 2,
     ),
     LimitSet("main", Scope("trend", BTC), Measure.MAX_POSITION, D(5), None, 2, AT),
