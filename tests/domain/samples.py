@@ -126,4 +126,4 @@ def write_missing(folder: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    pass
+    write_missing(Path(__file__).parent.parent / "golden")
