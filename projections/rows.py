@@ -20,6 +20,7 @@ CACHED_ROWS_MAX = 200_000
 
 Key = tuple[Any, ...]
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+_ARRAYS: dict[type, str] = {sa.Text: "text[]", sa.BigInteger: "bigint[]"}  # of what primary keys are made of
 
 
 class Rows(Protocol):
@@ -210,7 +211,7 @@ class _Shape:
         name = f"{quoted(schema)}.{quoted(table.name)}"
         columns = [column.name for column in table.columns]
         keys = [quoted(name) for name in self.key_names]
-        arrays = ", ".join(f"%s::{column.type.compile(_DIALECT)}[]" for column in table.primary_key.columns)
+        arrays = ", ".join(f"%s::{_ARRAYS[type(column.type)]}" for column in table.primary_key.columns)
         self.copy = f"COPY {name} ({', '.join(map(quoted, columns))}) FROM STDIN"
         same = " AND ".join(f"stored.{key} = stale.{key}" for key in keys)
         self.delete = f"DELETE FROM {name} AS stored USING unnest({arrays}) AS stale ({', '.join(keys)}) WHERE {same}"  # noqa: S608 (our own names)
