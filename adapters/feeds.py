@@ -15,10 +15,10 @@ from typing import Any
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool
 
 from adapters.store import database
-from adapters.store.database import Connection, Role
+from adapters.store.database import Role
+from adapters.store.pool import Pool
 from domain import values
 from domain.values import Mark
 
@@ -54,7 +54,7 @@ END_OF_TIME = "infinity"
 
 
 class MarkStore:
-    """Marks in a migrated database. Safe between threads; close it, unless the pool is the caller's.
+    """Marks in a migrated database. Safe between threads; close it when done.
 
     Asked for the latest mark it may answer from memory: then the answer is at most `stale_ms_max` old, and never older
     than what this store itself has recorded. Recording needs the role WRITER.
@@ -62,15 +62,14 @@ class MarkStore:
 
     def __init__(
         self,
-        pool_or_url: ConnectionPool[Connection] | str,
+        url: str,
         role: Role = Role.WRITER,
         *,
         stale_ms_max: int = STALE_MS_MAX,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._is_own_pool = isinstance(pool_or_url, str)
-        self._pool = database.pool(pool_or_url, role) if isinstance(pool_or_url, str) else pool_or_url
-        self._where = str(self._pool.conninfo)
+        self._url = url
+        self._pool = Pool(lambda: database.connect(url, role))
         self._stale_s_max = stale_ms_max / 1000
         self._monotonic = monotonic
         self._lock = Lock()
@@ -79,8 +78,7 @@ class MarkStore:
 
     def close(self) -> None:
         """Give back the connections."""
-        if self._is_own_pool:
-            self._pool.close()
+        self._pool.close()
 
     def record(self, marks: Sequence[Mark]) -> int:
         """Add marks, all or none; how many. Raises ReportUnreadable for a mark that is none, and Unavailable."""
@@ -133,10 +131,8 @@ class MarkStore:
 
     @contextmanager
     def _cursor(self) -> Iterator[Cursor[TupleRow]]:
-        with database.reaching(self._where):
-            self._pool.open()
-            with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
-                yield cursor
+        with database.reaching(self._url), self._pool.connection() as lent, lent.cursor(binary=True) as cursor:
+            yield cursor
 
 
 def _checked(mark: Mark) -> Mark:
