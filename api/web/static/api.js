@@ -8,6 +8,7 @@ export class Refused extends Error {
   constructor(status, problem) {
     super(problem.detail || problem.title || `HTTP ${status}`);
     this.status = status;
+    this.problem = problem;
   }
 }
 

@@ -8,10 +8,11 @@ import { clock, drawBreaks, drawExposure, drawLimits, drawLog, drawOrders, drawP
 const BEAT_MS = 1000;
 const MARKS_MS = 5000;
 const RETRY_MS = 3000;
+const SLIDING_MS = 150;
 const ROWS_MAX = 200;
 const EVENTS_MAX = 60;
 
-const state = { head: -1, drawnAt: 0, orders: [], isPaused: false, timer: 0, turn: 0 };
+const state = { folded: "", asOf: null, drawnAt: 0, orders: [], isPaused: false, timer: 0, turn: 0 };
 
 /* ---- what the page says about itself ---- */
 
@@ -33,42 +34,63 @@ function notice(words, kind = "error") {
 
 /* ---- the book ---- */
 
-async function drawHealth() {
-  const answer = await read("/health");
-  const lag = Math.max(0, ...answer.projections.map((projection) => projection.lag));
-  const broken = answer.projections.filter((projection) => projection.error);
-  vital("vital-seq", shown(String(answer.seq)));
+/** The head of the log and how far the read models are behind it. A stopped one is told, and the rest goes on. */
+async function drawReady() {
+  const answer = await read("/ready").catch((error) => {
+    if (error instanceof Refused && error.problem.projections) return error.problem;
+    throw error;
+  });
+  const stopped = answer.projections.filter((projection) => projection.error);
+  const seq = answer.seq ?? Math.max(...answer.projections.map((projection) => projection.seq + projection.lag));
+  vital("vital-seq", shown(String(seq)));
   vital("vital-recorded", answer.recorded_at ? `${clock(answer.recorded_at)} UTC` : "–", answer.recorded_at);
-  vital("vital-lag", shown(String(lag)));
-  health(broken.length ? "warn" : "ok", broken.length ? "degraded" : "ok");
-  notice(broken.map((projection) => `Read model ${projection.projection} has stopped: ${projection.error}`).join(" "), "warn");
-  return answer.seq;
+  vital("vital-lag", shown(String(Math.max(0, ...answer.projections.map((projection) => projection.lag)))));
+  health(stopped.length ? "warn" : "ok", stopped.length ? "degraded" : "ok");
+  notice(stopped.map((projection) => `Read model ${projection.projection} has stopped: ${projection.error}`).join(" "), "warn");
+  return { seq, folded: answer.projections.map((projection) => projection.seq).join() };
 }
 
-async function drawEvents() {
+async function drawEvents(seq) {
   try {
-    drawLog((await read(`/v1/events?order=desc&limit=${EVENTS_MAX}`)).items);
+    drawLog((await read(`/v1/events?after=${Math.max(0, seq - EVENTS_MAX)}&limit=${EVENTS_MAX}`)).items.reverse());
   } catch (error) {
     if (!(error instanceof Refused && error.status === 403)) throw error;
-    drawLog([]);
-    byId("log-table").tBodies[0].rows[0].cells[0].textContent = "Reading the log needs a key with the scope audit";
+    drawLog([], "Reading the log needs a key with the scope audit");
   }
 }
 
-async function drawBook() {
+/** The queries of one drawing. Of now they go out together; a past moment is replayed, so they wait for each other. */
+async function readAll(paths, at) {
+  if (at === null) return Promise.all(paths.map(read));
+  const answers = [];
+  for (const path of paths) answers.push(await read(`${path}${path.includes("?") ? "&" : "?"}as_of_seq=${at}`));
+  return answers;
+}
+
+async function drawBook(head) {
+  const at = state.asOf;
   const by = byId("exposure-by").value;
-  const [pnl, exposure, limits, orders, breaks] = await Promise.all([
-    read("/v1/pnl"), read(`/v1/exposure?by=${by}`), read("/v1/limits"),
-    read(`/v1/orders?limit=${ROWS_MAX}`), read(`/v1/breaks?limit=${ROWS_MAX}`), drawEvents(),
-  ]);
-  drawPnl(pnl.items);
-  drawExposure(exposure.items);
+  const paths = ["/v1/pnl", `/v1/exposure?by=${by}`, "/v1/limits", `/v1/orders?limit=${ROWS_MAX}`, `/v1/breaks?limit=${ROWS_MAX}`];
+  const [[pnl, exposure, limits, orders, breaks]] = await Promise.all([readAll(paths, at), drawEvents(at ?? head)]);
+  if (at !== state.asOf) return; // the reader has moved on
+  drawPnl(pnl, at !== null);
+  drawExposure(exposure.totals, by);
   drawLimits(limits.items);
   state.orders = orders.items;
   drawOrders(state.orders, byId("orders-show").value);
   drawBreaks(breaks.items);
+  drawTime(head, at, pnl.recorded_at);
   state.drawnAt = Date.now();
-  byId("book").hidden = false;
+  byId("book").hidden = byId("time").hidden = false;
+}
+
+function drawTime(head, at, recordedAt) {
+  byId("time-slider").max = head;
+  if (at === null) byId("time-slider").value = head;
+  byId("time-now").hidden = at === null;
+  byId("time").classList.toggle("past", at !== null);
+  byId("time-words").textContent = at === null ? "now" : `seq ${shown(String(at))}, as we knew it ${recordedAt ? `at ${clock(recordedAt)} UTC` : ""}`;
+  byId("time-words").title = recordedAt ?? "";
 }
 
 /* ---- the loop ---- */
@@ -78,9 +100,10 @@ async function beat(isForced = false) {
   const turn = ++state.turn;
   let pause = BEAT_MS;
   try {
-    const head = await drawHealth();
-    if (isForced || head !== state.head || Date.now() - state.drawnAt > MARKS_MS) await drawBook();
-    state.head = head;
+    const { seq, folded } = await drawReady();
+    const isMoved = state.asOf === null && (folded !== state.folded || Date.now() - state.drawnAt > MARKS_MS);
+    if (isForced || isMoved) await drawBook(seq);
+    state.folded = folded;
     byId("book").classList.remove("stale");
   } catch (error) {
     pause = RETRY_MS;
@@ -135,6 +158,18 @@ byId("key-forget").addEventListener("click", () => {
   location.reload();
 });
 byId("tool-key").addEventListener("click", () => askKey(""));
+byId("time-slider").addEventListener("input", () => {
+  const at = Number(byId("time-slider").value);
+  state.asOf = at >= Number(byId("time-slider").max) ? null : at;
+  byId("time-words").textContent = state.asOf === null ? "now" : `seq ${shown(String(at))}, replaying`;
+  clearTimeout(state.sliding);
+  state.sliding = setTimeout(() => beat(true), SLIDING_MS);
+});
+byId("time-now").addEventListener("click", () => {
+  state.asOf = null;
+  byId("time-slider").focus();
+  beat(true);
+});
 byId("exposure-by").addEventListener("change", () => beat(true));
 byId("orders-show").addEventListener("change", () => drawOrders(state.orders, byId("orders-show").value));
 

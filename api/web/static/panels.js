@@ -1,48 +1,43 @@
 /* The panels: rows of the API in, tables out. Each draws one section and knows nothing of the others. */
 
 import { add, negate, parse, share, shown, sign, sum, text } from "./decimal.js";
-import { byId, cell, el, exposureBar, figure, fill, limitBar, money, placesOf } from "./dom.js";
+import { byId, cell, el, exposureBar, figure, fill, limitBar, money } from "./dom.js";
 
 const OPEN = new Set(["PENDING_NEW", "NEW", "PARTIALLY_FILLED", "PENDING_CANCEL"]);
 const SHORT = { PENDING_NEW: "PENDING", PARTIALLY_FILLED: "PARTIAL", PENDING_CANCEL: "CANCELING" };
 const GONE = new Set(["CANCELED", "EXPIRED"]);
 
 const several = (rows, field) => new Set(rows.map((row) => row[field])).size > 1;
+const less = (a, b) => text(add(parse(a), negate(parse(b))));
 const clock = (time) => (time ? time.slice(11, 19) : "–");
-const grouped = (rows, key) => rows.reduce((groups, row) => groups.set(key(row), [...(groups.get(key(row)) ?? []), row]), new Map());
 
 /* ---- profit and loss ---- */
 
-const PARTS = [["realized", "Realized"], ["unrealized", "Unrealized"], ["fee_cost", "Fees"], ["funding", "Funding"]];
+const PARTS = [["realized", "Realized"], ["unrealized", "Unrealized"], ["paid", "Fees"], ["funding", "Funding"]];
 
-/** The exact sums of rows in one currency; a sum over an unknown part is unknown. */
-function totals(rows) {
-  const known = (field) => (rows.some((row) => row[field] === null) ? null : sum(rows.map((row) => row[field])));
-  return Object.fromEntries([...PARTS.map(([field]) => field), "net"].map((field) => [field, known(field)]));
-}
+/** What was paid in fees that count in settlement currency, as the loss it is. */
+const withPaid = (row) => ({ ...row, paid: text(negate(parse(sum([row.fee_cost, row.fees_settle])))) });
 
-const cost = (value) => (value === null ? null : text(negate(parse(value))));
-
-export function drawPnl(rows) {
+export function drawPnl({ items, totals }, isPast) {
+  const rows = items.map(withPaid);
   const named = several(rows, "account_id");
-  const currencies = [...grouped(rows, (row) => row.settle).entries()].sort(([a], [b]) => b.localeCompare(a));
-  byId("pnl-cards").replaceChildren(...currencies.map(([currency, held]) => pnlCard(currency, totals(held))));
-  const lines = [];
-  for (const [currency, held] of currencies) {
-    lines.push(...held.map((row) => pnlRow(row, named)));
-    if (held.length > 1) lines.push(pnlSum(currency, totals(held)));
-  }
+  const sums = totals.map(withPaid).sort((a, b) => b.settle.localeCompare(a.settle));
+  byId("pnl-cards").replaceChildren(...sums.map((all) => pnlCard(all.settle, all)));
+  const lines = sums.flatMap((all) => {
+    const held = rows.filter((row) => (row.settle ?? "") === all.settle);
+    return [...held.map((row) => pnlRow(row, named)), ...(held.length > 1 ? [pnlSum(all.settle, all)] : [])];
+  });
   fill("pnl-table", lines, "No position yet");
-  const missing = rows.filter((row) => row.unrealized === null).map((row) => row.instrument_id);
-  byId("pnl-aside").textContent = missing.length ? `no mark for ${[...new Set(missing)].join(", ")}` : "unrealized at the newest marks";
+  const missing = sums.flatMap((all) => all.missing_marks);
+  byId("pnl-aside").textContent = missing.length ? `no mark for ${missing.join(", ")}`
+    : isPast ? "unrealized at the marks of that moment" : "unrealized at the newest marks";
 }
 
 function pnlCard(currency, all) {
   return el("div", { class: "card", "data-currency": currency },
     el("div", {}, el("h3", {}, `Net, ${currency}`), money(all.net, currency, { coloured: true, tag: "div", className: "net" })),
     el("dl", {}, PARTS.map(([field, label]) => {
-      const value = field === "fee_cost" ? cost(all[field]) : all[field];
-      return el("div", {}, el("dt", {}, label), money(value, currency, { coloured: true, tag: "dd" }));
+      return el("div", {}, el("dt", {}, label), money(all[field], currency, { coloured: true, tag: "dd" }));
     })));
 }
 
@@ -50,34 +45,34 @@ function pnlRow(row, named) {
   const strategy = named ? `${row.account_id} / ${row.strategy_id}` : row.strategy_id;
   return el("tr", { "data-row": `${row.account_id}/${row.strategy_id}/${row.instrument_id}` },
     el("th", { scope: "row" }, strategy), cell("id", row.instrument_id),
-    figure(row.quantity), figure(row.avg_px, { className: "roomy", places: 2 }), figure(row.mark, { className: "roomy" }),
+    figure(row.quantity, { className: "roomy" }), figure(row.avg_px, { className: "roomy", places: 2 }), figure(row.mark, { className: "roomy" }),
     money(row.realized, row.settle, { coloured: true, className: "roomy" }), money(row.unrealized, row.settle, { coloured: true, className: "roomy" }),
-    money(cost(row.fee_cost), row.settle, { className: "roomy" }),
+    money(row.paid, row.settle, { className: "roomy" }),
     money(row.funding, row.settle, { className: "roomy" }), money(row.net, row.settle, { coloured: true }),
     cell("quiet", row.settle), cell("num quiet roomy", shown(String(row.seq))));
 }
 
 function pnlSum(currency, all) {
   return el("tr", { class: "sum" }, el("th", { scope: "row", colspan: 2 }, `Together, ${currency}`),
-    cell("num"), cell("num roomy"), cell("num roomy"),
+    cell("num roomy"), cell("num roomy"), cell("num roomy"),
     money(all.realized, currency, { coloured: true, className: "roomy" }), money(all.unrealized, currency, { coloured: true, className: "roomy" }),
-    money(cost(all.fee_cost), currency, { className: "roomy" }), money(all.funding, currency, { className: "roomy" }),
+    money(all.paid, currency, { className: "roomy" }), money(all.funding, currency, { className: "roomy" }),
     money(all.net, currency, { coloured: true }), cell("quiet", currency), cell("roomy"));
 }
 
 /* ---- exposure ---- */
 
-export function drawExposure(rows) {
+export function drawExposure(rows, by) {
   const widest = new Map();
-  for (const row of rows) {
-    const known = widest.get(row.currency);
-    if (row.gross !== null && (!known || sign(text(add(parse(row.gross), negate(parse(known))))) > 0)) widest.set(row.currency, row.gross);
+  for (const { quote, gross } of rows) {
+    if (gross !== null && sign(less(gross, widest.get(quote) ?? "0")) > 0) widest.set(quote, gross);
   }
   fill("exposure-table", rows.map((row) => {
-    const figures = [money(row.net, row.currency, { coloured: false }), money(row.gross, row.currency, { className: "roomy" }), cell("quiet", row.currency)];
-    const bar = row.gross === null ? null
-      : exposureBar(row.net, row.gross, widest.get(row.currency), `net ${row.net} of gross ${row.gross} ${row.currency}`);
-    return el("tr", { "data-row": row.group }, el("th", { scope: "row", class: "id" }, row.group), cell("graph", bar), ...figures);
+    const bar = row.gross === null ? el("span", { class: "quiet" }, `no mark for ${row.missing_marks.join(", ")}`)
+      : exposureBar(row.net, row.gross, widest.get(row.quote) ?? "0", `net ${row.net} of gross ${row.gross} ${row.quote}`);
+    return el("tr", { "data-row": row[by] },
+      el("th", { scope: "row", class: "id" }, row[by] || "–"), cell("graph", bar),
+      money(row.net, row.quote), money(row.gross, row.quote, { className: "roomy" }), cell("quiet", row.quote));
   }), "Nothing held");
 }
 
@@ -87,13 +82,13 @@ const MEASURES = { MAX_POSITION: "position", MAX_ORDER_NOTIONAL: "order notional
 
 export function drawLimits(rows) {
   fill("limits-table", rows.map((row) => {
-    const where = [row.strategy_id ?? "all strategies", row.instrument_id ?? "each instrument"].join(" · ");
-    const isUsed = row.used !== null && row.used !== undefined;
+    const what = [row.strategy_id ?? "all strategies", MEASURES[row.measure] ?? row.measure].join(" \u00b7 ");
+    const isUsed = row.used !== null;
     const percent = isUsed ? `${Math.floor(share(row.used, row.limit) * 100)} %` : "";
     return el("tr", { title: `limit version ${row.version}, ${row.measure}` },
-      el("th", { scope: "row" }, el("div", {}, where), el("div", { class: "quiet small" }, MEASURES[row.measure] ?? row.measure)),
-      cell("graph", isUsed ? limitBar(row.used, row.limit, `${percent} of the limit used`) : el("span", { class: "quiet" }, "each order by itself")),
-      figure(isUsed ? row.used : null, { className: "roomy" }), figure(row.limit, { className: "roomy" }), figure(isUsed ? row.headroom : null));
+      el("th", { scope: "row" }, el("div", { class: "id" }, row.instrument_id ?? "each instrument"), el("div", { class: "quiet small" }, what)),
+      cell("graph", isUsed ? limitBar(row.used, row.limit, `${percent} of the limit used`) : el("span", { class: "quiet" }, "per order")),
+      figure(isUsed ? row.used : null, { className: "roomy" }), figure(row.limit, { className: "roomy" }), figure(isUsed ? less(row.limit, row.used) : null));
   }), "No limit set");
 }
 
@@ -105,7 +100,7 @@ function status(row) {
 }
 
 function reason(row) {
-  const facts = Object.entries(row.facts ?? {}).map(([name, value]) => `${name} ${value}`).join(", ");
+  const facts = Object.entries(row.facts ?? {}).filter(([, value]) => value !== "None").map(([name, value]) => `${name} ${value}`).join(", ");
   return facts ? `${row.rule} (${facts})` : row.rule;
 }
 
@@ -122,14 +117,16 @@ export function drawOrders(rows, show) {
 
 /* ---- log and breaks ---- */
 
-export function drawLog(events) {
+export function drawLog(events, empty = "The log is empty") {
   fill("log-table", events.map((event) => el("tr", { title: `recorded ${event.recorded_at} by ${event.actor}` },
-    cell("num", shown(String(event.seq))), cell(null, event.topic), cell("id cut", event.stream))), "The log is empty");
+    cell("num", shown(String(event.seq))), cell(null, event.topic), cell("id cut", event.stream))), empty);
 }
 
 export function drawBreaks(rows) {
   fill("breaks-table", rows.map((row) => el("tr", {},
-    cell("num", shown(String(row.seq))), cell("warn", row.kind), cell("id", row.subject), cell(null, row.rule))), "None");
+    cell("num", shown(String(row.break_seq))), cell("warn", row.kind.toLowerCase()),
+    cell("id cut", row.cl_ord_id ? `${row.report_type} of ${row.account_id} ${row.cl_ord_id}` : `${row.source}: ${row.raw}`),
+    cell(null, row.rule))), "None");
 }
 
-export { clock, placesOf };
+export { clock };
