@@ -171,12 +171,7 @@ class _Import:
         if self._writer.state(instrument.stream(instrument_id)) is None:
             listing = self._history.layout.listing(values.symbol_of(instrument_id))
             if listing is None:
-                rule = (
-                    f"of a listed instrument; list it with `daybook instrument list {instrument_id}`, then import again"
-                )
-                return Unreadable(
-                    item.line, item.raw, ReportUnreadable("symbol", values.symbol_of(instrument_id), rule)
-                )
+                return Unreadable(item.line, item.raw, _unlisted(instrument_id))
             self._writer.request(listing, actor=self._actor)
         self._listed.add(instrument_id)
         return item
@@ -216,6 +211,14 @@ class _Import:
         self.summary.conflicting += 1
         if len(self.summary.conflicts) < FINDINGS_MAX:
             self.summary.conflicts.append(Finding(row.line, _difference(on_record, row.fill)))
+
+
+def _unlisted(instrument_id: str) -> ReportUnreadable:
+    command = (
+        f"daybook instrument add {instrument_id} --base CURRENCY --quote CURRENCY --tick-size PRICE --lot-size QTY"
+    )
+    rule = f"of a listed instrument; list it with `{command}`, then import again"
+    return ReportUnreadable("symbol", values.symbol_of(instrument_id), rule)
 
 
 def _difference(on_record: OrderFilled, told: OrderFilled) -> str:

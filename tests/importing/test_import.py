@@ -103,7 +103,7 @@ def test_a_symbol_nobody_knows_is_unreadable_and_says_what_to_do(tmp_path: Path)
     row = ROWS[0].replace("BTCUSDT", "NOSUCHUSDT")
     summary = imported(writer, written(tmp_path / "fills.csv", [row, ROWS[1]]))
     assert counts(summary) == (2, 1, 0, 0, 1)
-    assert "daybook instrument list NOSUCHUSDT.BINANCE" in summary.errors[0].error
+    assert "daybook instrument add NOSUCHUSDT.BINANCE" in summary.errors[0].error
 
 
 def test_lists_of_findings_are_bounded_and_counts_are_not(tmp_path: Path) -> None:
