@@ -56,7 +56,7 @@ SEQ_OF = "SELECT notification_id FROM ledger.events WHERE originator_id = %s AND
 SEQ_MAX = 2**63 - 1
 CONNECTION_LOST = (None, "08000", "08003", "08006", "57P01", "57P02", "57P05")  # the outcome of a commit may be unknown
 
-OUTCOME_UNKNOWN = "the database {} was lost while it recorded; send the request again, under the same id if it had one"
+OUTCOME_UNKNOWN = "the database {} was lost before it confirmed the records; send the request again, under the same id"
 
 
 class Stored(NamedTuple):
