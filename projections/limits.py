@@ -72,55 +72,52 @@ def _placed(rows: Rows, logged: Logged, event: HoldPlaced) -> None:
         "seq": logged.seq,
     }
     rows.put(holds, hold)
-    _use(rows, logged, event, {_held(hold["side"]): event.quantity})
+    _use(rows, logged, hold, _held(hold), event.quantity)
 
 
 def _posted(rows: Rows, logged: Logged, event: HoldPosted) -> None:
-    _use(rows, logged, event, {"position": event.quantity} | _released(rows, logged, event))
-
-
-def _voided(rows: Rows, logged: Logged, event: HoldVoided) -> None:
-    if released := _released(rows, logged, event):
-        _use(rows, logged, event, released)
-
-
-def _released(rows: Rows, logged: Logged, event: HoldPosted | HoldVoided) -> dict[str, Decimal]:
-    """The order's hold without what the event releases; the change of what its side holds."""
-    place = (event.key.account_id, event.key.cl_ord_id)
-    hold = rows.get(holds, *place) if event.released else None
-    if hold is None:
-        return {}
-    left = exact(hold["quantity"] - event.released)
-    if left > 0:
-        rows.put(holds, hold | {"quantity": left, "seq": logged.seq})
-        return {_held(hold["side"]): -event.released}
-    rows.delete(holds, *place)
-    return {_held(hold["side"]): -hold["quantity"]}
-
-
-def _held(side: str) -> str:
-    return "held_buy" if side == Side.BUY else "held_sell"
-
-
-def _use(rows: Rows, logged: Logged, event: HoldPlaced | HoldPosted | HoldVoided, changes: dict[str, Decimal]) -> None:
-    place = (event.key.account_id, event.strategy_id, event.instrument_id)
-    row = rows.get(usage, *place) or {
+    place = {
         "account_id": event.key.account_id,
         "strategy_id": event.strategy_id,
         "instrument_id": event.instrument_id,
-        "position": ZERO,
-        "held_buy": ZERO,
-        "held_sell": ZERO,
     }
-    sums = {name: exact(row[name] + change) for name, change in changes.items()}
-    rows.put(usage, row | sums | {"seq": logged.seq})
+    _use(rows, logged, place, "position", event.quantity)
+    _release(rows, logged, event)
+
+
+def _release(rows: Rows, logged: Logged, event: HoldPosted | HoldVoided) -> None:
+    """The order's hold without what the event releases. A fill may be booked elsewhere than its order was held for."""
+    order = (event.key.account_id, event.key.cl_ord_id)
+    hold = rows.get(holds, *order) if event.released else None
+    if hold is None:
+        return
+    left = max(exact(hold["quantity"] - event.released), ZERO)
+    _use(rows, logged, hold, _held(hold), left - hold["quantity"])
+    if left:
+        rows.put(holds, hold | {"quantity": left, "seq": logged.seq})
+    else:
+        rows.delete(holds, *order)
+
+
+def _held(hold: Row) -> str:
+    return "held_buy" if hold["side"] == Side.BUY else "held_sell"
+
+
+def _use(rows: Rows, logged: Logged, place: Row, name: str, change: Decimal) -> None:
+    """Add to a sum of the usage row at the account, strategy and instrument of `place`."""
+    names = ("account_id", "strategy_id", "instrument_id")
+    row = rows.get(usage, *(place[key_name] for key_name in names))
+    if row is None:
+        row = {key_name: place[key_name] for key_name in names}
+        row |= dict.fromkeys(("position", "held_buy", "held_sell"), ZERO)
+    rows.put(usage, row | {name: exact(row[name] + change), "seq": logged.seq})
 
 
 PROJECTION = Projection(
     "limits",
     1,
     (limits, usage, holds),
-    {LimitSet: _set, HoldPlaced: _placed, HoldPosted: _posted, HoldVoided: _voided},
+    {LimitSet: _set, HoldPlaced: _placed, HoldPosted: _posted, HoldVoided: _release},
 )
 
 

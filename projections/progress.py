@@ -93,21 +93,31 @@ def is_unreachable(error: Exception) -> bool:
     return isinstance(error, _UNREACHABLE)
 
 
-def whole_appends(log: EventLog, after: int, upto: int | None, events_max: int) -> list[Logged]:
-    """About `events_max` events after a seq, ending where an append ends: a read model shows all of it or nothing.
+class Batches:
+    """The log in batches of about `events_max` that end where an append ends: a read model shows all of it or nothing.
 
     Appends that follow each other in one request at one moment count as one.
     """
-    batch: list[Logged] = []
-    while True:
-        more = log.select(after=batch[-1].seq if batch else after, upto=upto, limit=events_max)
-        batch += more
-        if len(more) < events_max:
-            return batch
-        last = _append(batch[-1].recorded)
-        for end in range(len(batch), 0, -1):
-            if _append(batch[end - 1].recorded) != last:
-                return batch[:end]
+
+    def __init__(self, log: EventLog, events_max: int) -> None:
+        self._log = log
+        self._events_max = events_max
+        self._ahead: list[Logged] = []  # read already, of the batch after the last one
+
+    def next(self, after: int, upto: int | None = None) -> list[Logged]:
+        """The batch behind seq `after`; empty at the end of the log, or at `upto`, which is where an append ends."""
+        batch = self._ahead if self._ahead and self._ahead[0].seq == after + 1 else []
+        self._ahead = []
+        while True:
+            more = self._log.select(after=batch[-1].seq if batch else after, upto=upto, limit=self._events_max)
+            batch = batch + more
+            if len(more) < self._events_max:
+                return batch
+            last = _append(batch[-1].recorded)
+            for end in range(len(batch), 0, -1):
+                if _append(batch[end - 1].recorded) != last:
+                    self._ahead = batch[end:]
+                    return batch[:end]
 
 
 def _append(recorded: Recorded) -> tuple[datetime, str, str]:

@@ -24,7 +24,7 @@ from domain.log import EventLog, Logged, scan
 from domain.values import EPOCH
 from projections import progress
 from projections.catalog import PROJECTIONS
-from projections.progress import Place, reaching, whole_appends
+from projections.progress import Batches, Place, reaching
 from projections.rebuild import RebuildResult, rebuild
 from projections.rows import MemoryRows, SqlRows
 from projections.tables import Projection
@@ -162,9 +162,8 @@ class _Following:
     def __init__(
         self, log: EventLog, connection: sa.Connection, projections: Iterable[Projection], batch_events_max: int
     ) -> None:
-        self._log = log
         self._connection = connection
-        self._batch_events_max = batch_events_max
+        self._batches = Batches(log, batch_events_max)
         with connection.begin():
             self._followers = [_Follower(connection, projection) for projection in projections]
         self.seq = min((follower.place.seq for follower in self._followers), default=0)
@@ -175,7 +174,7 @@ class _Following:
         if not running:
             return False
         after = min(follower.place.seq for follower in running)
-        batch = whole_appends(self._log, after, None, self._batch_events_max)
+        batch = self._batches.next(after)
         if not batch:
             return False
         for follower in running:
@@ -236,10 +235,7 @@ class _Follower:
             if not fresh or fresh[0].seq != found.seq + 1:
                 return
             self._rows.begin(connection)
-            fold, folds = self.projection.fold, self.projection.folds
-            for logged in fresh:
-                if type(logged.recorded.event) in folds:
-                    fold(self._rows, logged)
+            self.projection.fold(self._rows, fresh)
             self._rows.flush()
             place = progress.move(connection, self.projection, seq=fresh[-1].seq, error=None)
         self.place = place
@@ -263,5 +259,5 @@ def as_of(
     rows = MemoryRows()
     for logged in scan(log, upto=min(ends) if ends else None):
         for projection in projections:
-            projection.fold(rows, logged)
+            projection.fold(rows, [logged])
     return rows

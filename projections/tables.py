@@ -5,7 +5,7 @@ of the last event that touched the row. Text sorts by code point, in the databas
 unconstrained and exact; times are UTC.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -114,19 +114,22 @@ class Projection:
         """Where its tables live when they are in use."""
         return schema_of(self.name)
 
-    def fold(self, rows: "Rows", logged: Logged) -> None:
-        """What the event does to the rows; most events are of no concern to most projections."""
-        if (fold := self.folds.get(type(logged.recorded.event))) is not None:
-            fold(rows, logged, logged.recorded.event)
+    def fold(self, rows: "Rows", batch: Iterable[Logged]) -> None:
+        """What events do to the rows, one after the other; most are of no concern to most projections."""
+        folds = self.folds
+        for logged in batch:
+            event = logged.recorded.event
+            if type(event) in folds:
+                folds[type(event)](rows, logged, event)
 
     def create(self, connection: sa.Connection, schema: str) -> None:
         """Make its tables, empty, in a new schema."""
         connection.execute(CreateSchema(schema))
-        placed = connection.execution_options(schema_translate_map={self.schema: schema})
         for made in self.tables:
-            placed.execute(CreateTable(made))
-            for index in sorted(made.indexes, key=lambda index: str(index.name)):
-                placed.execute(CreateIndex(index))
+            placed = made.to_metadata(sa.MetaData(), schema=schema)
+            connection.execute(CreateTable(placed))
+            for index in sorted(placed.indexes, key=lambda index: str(index.name)):
+                connection.execute(CreateIndex(index))
 
     @staticmethod
     def drop(connection: sa.Connection, schema: str) -> None:
