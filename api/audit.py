@@ -52,11 +52,13 @@ def read_event(seq: Annotated[int, Path(ge=1, le=SEQ_MAX)], book: Book) -> Respo
     return answer(event_told(found[0]), seq=seq)
 
 
-def page(book: Daybook, *, after: int, limit: int, stream: str) -> tuple[list[Stored], int]:
+def page(
+    book: Daybook, *, after: int, limit: int, stream: str, scanned_max: int | None = SCANNED_EVENTS_MAX
+) -> tuple[list[Stored], int]:
     """At most `limit` events behind `after` whose stream begins with `stream`, and the last seq looked at."""
     found: list[Stored] = []
     last = after
-    while len(found) < limit and last - after < SCANNED_EVENTS_MAX:
+    while len(found) < limit and (scanned_max is None or last - after < scanned_max):
         batch = book.log.stored(after=last, limit=limit if not stream else EVENTS_PAGE_MAX)
         if not batch:
             break

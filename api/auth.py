@@ -99,7 +99,7 @@ class ApiKeys:
             )
             if revoked.rowcount:
                 return True
-            if connection.execute("SELECT FROM access.api_keys WHERE key_id = %s", [key_id]).fetchone():
+            if connection.execute("SELECT 1 FROM access.api_keys WHERE key_id = %s", [key_id]).fetchone():
                 return False
         raise not_found(f"an API key {key_id}", key_id=key_id)
 

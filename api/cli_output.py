@@ -92,13 +92,15 @@ def write_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence
         say(empty)
         return
     shown, hidden = _fitting(rows, columns, out.width)
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    out.print(Text(title, style="bold"))
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in shown:
         is_number = column.kind in (Kind.NUMBER, Kind.PNL)
         table.add_column(column.title, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
     for row in rows:
         table.add_row(*(_styled(row.get(column.name), column.kind) for column in shown))
     out.print(table)
+    out.print()
     if hidden:
         note(f"not shown on this narrow terminal: {', '.join(column.title for column in hidden)} (--json has them)")
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api import audit, operations, problems, queries, reports, requests, web
+from api.bounds import Bounded
 from api.clock import now
 from api.observing import Measures, Observed
 from api.settings import Settings
@@ -17,7 +18,6 @@ from api.wiring import Daybook
 
 __all__ = ["Daybook", "Settings", "create_app", "now"]
 
-BODY_BYTES_MAX = 8 * 2**20
 THREADS_MAX = 64
 
 DESCRIPTION = """
@@ -45,7 +45,6 @@ def create_app(daybook: Daybook, *, demo: bool = False) -> FastAPI:
         description=DESCRIPTION,
         version=_version(),
         lifespan=lifespan,
-        max_body_size=BODY_BYTES_MAX,
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.daybook = daybook
@@ -55,6 +54,7 @@ def create_app(daybook: Daybook, *, demo: bool = False) -> FastAPI:
     for router in (requests.router, reports.router, queries.router, audit.router, operations.router):
         app.include_router(router)
     web.mount(app)
+    app.add_middleware(Bounded)
     app.add_middleware(Observed, measures=app.state.measures)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

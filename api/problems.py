@@ -91,7 +91,7 @@ def problem_of(error: Exception) -> Problem:
         case Problem():
             return error
         case RequestRefused():
-            facts = {name: _fact(value) for name, value in error.facts.items() if value is not None}
+            facts: dict[str, Any] = {name: _fact(value) for name, value in error.facts.items() if value is not None}
             told = "; ".join(f"{name} {value}" for name, value in facts.items())
             detail = f"refused, because the rule is: {error.rule}" + (f" ({told})" if told else "")
             if "status" in facts:
@@ -182,6 +182,8 @@ def install(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if error.status_code == 400:  # FastAPI's word for a body that is no JSON text at all
+            return response(unreadable(ReportUnreadable("body", None, "readable JSON")), request.url.path)
         status = HTTPStatus(error.status_code)
         kind = "not-found" if status == 404 else f"http-{status.value}"
         detail = f"{request.method} {request.url.path}: {error.detail}"

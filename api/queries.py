@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
+from adapters.store.streams import streams
 from api import schemas, views
 from api.auth import needs
 from api.context import SEQ_HEADER, Book, answer, documented
@@ -280,6 +281,22 @@ def list_breaks(asked: Annotated[Paged, Query()], ask: Ask) -> Response:
     with reading(ask.book, "breaks", min_seq=asked.min_seq, moment=asked.moment()) as at:
         rows = breaks.breaks(at.source, asked.account_id, limit=asked.limit + 1, after=after[0] if after else None)
     return ask.page(asked, at, rows, ("break_seq",), schemas.BreakRow)
+
+
+@router.get("/accounts", response_model=schemas.Accounts, responses=documented(200, "every account"))
+def list_accounts(book: Book) -> Response:
+    """Accounts and their conventions, in the order in which they were opened."""
+    seq = book.log.head().seq
+    items = [account_told(book.writer.state(stream)) for stream in streams(book.url, "account:")]
+    return answer({"seq": seq, "items": items}, seq=seq)
+
+
+@router.get("/instruments", response_model=schemas.Instruments, responses=documented(200, "every instrument"))
+def list_instruments(book: Book) -> Response:
+    """Instruments and their facts, in the order in which they were listed."""
+    seq = book.log.head().seq
+    items = [instrument_told(book.writer.state(stream)) for stream in streams(book.url, "instrument:")]
+    return answer({"seq": seq, "items": items}, seq=seq)
 
 
 @router.get(

@@ -41,6 +41,16 @@ class InstrumentAnswer(Answer):
     lot_size: DecimalText
 
 
+class Accounts(Answer):
+    seq: int
+    items: list[AccountAnswer]
+
+
+class Instruments(Answer):
+    seq: int
+    items: list[InstrumentAnswer]
+
+
 class LimitAnswer(Answer):
     account_id: str
     measure: str
