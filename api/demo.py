@@ -72,16 +72,17 @@ def run(
     log_to_stderr(Settings(log_level="warning"))
     with _stoppable():
         try:
-            screen.say(f"Daybook demo: a simulated trading day, seed {seed}", style="bold")
-            _present(home or Settings().home, screen, seed, port, steps, once=once, as_json=as_json)
+            present(home or Settings().home, screen, seed, port, steps, once=once, as_json=as_json)
         except Stopped:
             screen.say("Stopped.")
     return 0
 
 
-def _present(
+def present(
     home: Path, screen: Screen, seed: int, port: int, steps: int, *, once: bool, as_json: bool
 ) -> None:  # fmt: skip
+    """The demo on a given screen; see `run`."""
+    screen.say(f"Daybook demo: a simulated trading day, seed {seed}", style="bold")
     with contextlib.ExitStack() as stack:
         settings = stack.enter_context(_fresh_book(home, screen))
         daybook = stack.enter_context(Daybook.open(settings))
@@ -102,8 +103,7 @@ def _present(
         else:
             screen.show(report(outcome, screen.width))
         if url is not None:
-            screen.say(f"Console  {url}\nAPI      {url}/v1/pnl\nCtrl-C ends the demo.")
-            threading.Event().wait()
+            screen.stay(url)
 
 
 @contextlib.contextmanager
@@ -150,7 +150,7 @@ def _own_home(home: Path) -> Iterator[Path]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            yield own.resolve()
+            yield own
             return
     raise Unavailable(f"{HOMES_MAX} demos are running under {home}")
 

@@ -120,7 +120,7 @@ def report(outcome: Outcome, width: int) -> RenderableType:
 
 
 def _section(title: str, *bodies: RenderableType, indent: int) -> RenderableType:
-    return Group(Text(title, style="bold"), *(Padding(body, (0, 0, 1, indent)) for body in bodies))
+    return Group(Text(title, style="bold"), *(Padding(body, (0, 0, 1, indent), expand=False) for body in bodies))
 
 
 def _table(*columns: str, left: int = 1) -> Table:
@@ -239,7 +239,7 @@ def _cells(part: Decimal, whole: Decimal, cells: int) -> int:
     """How many of `cells` are filled; something is never nothing."""
     if not part or not whole:
         return 0
-    return min(cells, max(1, int(divide(part * cells, whole, 0))))
+    return min(cells, max(1, int(divide(part * cells, whole))))
 
 
 def _limits(rows: list[Row], *, is_narrow: bool) -> RenderableType:

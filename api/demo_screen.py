@@ -1,6 +1,7 @@
 """The demo's screen: what is going on right now, live on a terminal, in plain lines where there is none."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -21,33 +22,35 @@ class Screen:
     """Writes to one console. A line of the moment is drawn over by the next and leaves nothing behind."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        self.console = console
         self._live: Live | None = None
         self._began = time.perf_counter()
 
     @property
     def width(self) -> int:
         """Columns to draw in."""
-        return min(self._console.width, WIDTH_MAX)
+        return min(self.console.width, WIDTH_MAX)
 
     def say(self, sentence: str, style: str = "") -> None:
         """A line that stays."""
-        self._console.print(Text(sentence, style), soft_wrap=True)
+        self.console.print(Text(sentence, style), soft_wrap=True)
 
     def show(self, drawing: RenderableType) -> None:
         """Something that stays."""
-        with self._console.capture() as captured:
-            self._console.print(drawing, width=self.width)
-        lines = captured.get().splitlines()
-        self._console.file.write("\n" + "".join(f"{line.rstrip()}\n" for line in lines))
-        self._console.file.flush()
+        self.console.print()
+        self.console.print(drawing, width=self.width)
+
+    def stay(self, url: str) -> None:
+        """Nothing more happens until a signal comes; the console is at `url`."""
+        self.say(f"Console  {url}\nAPI      {url}/v1/pnl\nCtrl-C ends the demo.")
+        threading.Event().wait()
 
     def doing(self, what: str) -> None:
         """What is going on now; only a terminal is told."""
-        if not self._console.is_terminal:
+        if not self.console.is_terminal:
             return
         if self._live is None:
-            self._live = Live(console=self._console, transient=True, refresh_per_second=FRAMES_PER_SECOND)
+            self._live = Live(console=self.console, transient=True, refresh_per_second=FRAMES_PER_SECOND)
             self._live.start()
         self._live.update(Text(f"... {what}", style="dim"), refresh=True)
 
@@ -62,11 +65,11 @@ class Screen:
         """What to call after each step of the day."""
         self.clear()
         began = time.perf_counter()
-        if not self._console.is_terminal:
+        if not self.console.is_terminal:
             yield lambda step: self._line(step, time.perf_counter() - began)
             return
         shown = _Progress(began)
-        with Live(shown, console=self._console, refresh_per_second=FRAMES_PER_SECOND, transient=True):
+        with Live(shown, console=self.console, refresh_per_second=FRAMES_PER_SECOND, transient=True):
             yield shown.note
 
     def _line(self, step: DayStep, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """The console shows what the API says, digit for digit, asks nobody else, and says so when it cannot."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +10,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from adapters.exchanges.simulated import SPOT
 from api import web
@@ -60,6 +60,19 @@ def test_every_panel_has_what_the_read_model_has(demo: Console, watched: Watch):
     seq = demo.told("/ready")["seq"]
     assert page.locator("#vital-seq").inner_text() == f"{seq:,}"
     assert page.locator("#log-table tbody td").first.inner_text() == f"{seq:,}"
+
+
+def test_past_moment_is_shown_as_it_was_recorded(demo: Console, watched: Watch):
+    page = watched().open(demo.url)
+    page.fill("#time-slider", "900")
+    page.wait_for_selector("#time-words:text('seq 900, as we knew it')")
+    for row in demo.told("/v1/pnl?as_of_seq=900")["items"]:
+        line = f'#pnl-table tr[data-row="{row["account_id"]}/{row["strategy_id"]}/{row["instrument_id"]}"] [data-exact]'
+        assert exact_of(page, line)[0] == row["quantity"]
+    assert page.locator("#log-table tbody td").first.inner_text() == "900"
+    page.click("#time-now")
+    page.wait_for_selector("#time-words:text('now')")
+    assert page.locator("#log-table tbody td").first.inner_text() == page.locator("#vital-seq").inner_text()
 
 
 def test_exposure_can_be_grouped_otherwise(demo: Console, watched: Watch):
@@ -153,11 +166,12 @@ DECIMALS = st.builds(
 
 
 @pytest.fixture(scope="module")
-def arithmetic(demo: Console, browser) -> Page:
+def arithmetic(demo: Console, browser: Browser) -> Iterator[Page]:
     page = browser.new_page()
     page.goto(demo.url)
     page.evaluate("async () => { window.decimal = await import('/console/decimal.js'); }")
-    return page
+    yield page
+    page.close()
 
 
 @given(values=st.lists(DECIMALS, min_size=1, max_size=8), places=st.integers(0, 8))

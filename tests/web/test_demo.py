@@ -28,19 +28,18 @@ def reported(home: Path, capsys: pytest.CaptureFixture[str], *, seed: int = 3) -
     return json.loads(capsys.readouterr().out)
 
 
-def test_report_adds_up_and_one_seed_is_one_day(home: Path, capsys: pytest.CaptureFixture[str]):
+def test_report_adds_up_and_one_seed_is_one_day(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DAYBOOK_DATABASE_URL", "postgresql://nowhere.invalid/book")  # somebody's book: not for a demo
     first, again, other = (reported(home, capsys, seed=seed) for seed in (3, 3, 4))
     assert first["rebuilt"]["is_identical"]
     assert first["log_seq"] == sum(first["topics"].values())
     assert first["counts"]["fills"] == first["topics"]["TradeBooked"] > 0
     assert first["counts"]["refused"] > 0
     for row in first["pnl"]:
-        parts = {
-            name: Decimal(row[name])
-            for name in ("realized", "rounding", "unrealized", "funding", "fee_cost", "fees_settle")
-        }
-        booked = parts["realized"] + parts["rounding"] + parts["unrealized"] + parts["funding"]
-        assert exact(booked - parts["fee_cost"] - parts["fees_settle"]) == Decimal(row["net"])
+        gained = sum(Decimal(row[name]) for name in ("realized", "rounding", "unrealized", "funding"))
+        assert exact(gained - Decimal(row["fee_cost"]) - Decimal(row["fees_settle"])) == Decimal(row["net"])
     same = ("topics", "pnl", "exposure", "limits", "refusals")
     assert {name: first[name] for name in same} == {name: again[name] for name in same}
     assert first["pnl"] != other["pnl"]
