@@ -180,7 +180,7 @@ def recosted(trades: Sequence[Row], conventions: Costing) -> tuple[list[Row], li
     contract = contract_of(trades[-1])
     assert contract is not None, "a booked trade has a contract"
     place = {name: trades[0][name] for name in POSITION}
-    entries = sorted(map(_entry, trades), key=lambda entry: entry.occurrence)
+    entries = sorted(map(entry_of, trades), key=lambda entry: entry.occurrence)
     effects, book = costing.replay(entries, contract, conventions, book)
     matched = [
         place | row
@@ -193,7 +193,8 @@ def recosted(trades: Sequence[Row], conventions: Costing) -> tuple[list[Row], li
     return matched, [place | _lot_row(lot) for lot in opened], book
 
 
-def _entry(trade: Row) -> Entry:
+def entry_of(trade: Row) -> Entry:
+    """What costing needs to know of an `executions` row."""
     at = Occurrence(trade["transact_time"], trade["trade_seq"], trade["exec_id"])
     fee = None if trade["commission"] is None else Money(trade["commission"], trade["commission_currency"])
     return Entry(at, Side(trade["side"]), trade["last_qty"], trade["last_px"], fee, trade["cost"])

@@ -1,11 +1,15 @@
 """Read models follow the log exactly once, whatever stops them; rebuilt or replayed, they are the same rows."""
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +17,6 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.store.database import Role, engine
 from adapters.store.log import PostgresLog
 from domain.account import CostBasis, Costing
 from domain.log import Logged
@@ -93,11 +96,11 @@ def test_followed_rebuilt_and_replayed_rows_are_the_same(
     for stop in [*sorted(stops), len(day)]:
         desk.live(day[last:stop])
         last = max(last, stop)
-        Runner(desk.log, projector, batch_events_max=batch_events_max).catch_up()  # type: ignore[arg-type]
+        Runner(desk.log, projector, batch_events_max=batch_events_max).catch_up()
     replayed = all_rows(as_of(desk.log))
     with projector.connect() as connection:
         assert all_rows(connection) == replayed
-    rebuilt = Runner(desk.log, projector).rebuild()  # type: ignore[arg-type]
+    rebuilt = Runner(desk.log, projector).rebuild()
     assert [result.is_identical for result in rebuilt] == [True] * len(PROJECTIONS)
     assert sum(result.rows for result in rebuilt) == sum(map(len, replayed.values()))
     with projector.connect() as connection:
@@ -160,28 +163,40 @@ def test_a_poisonous_event_stops_its_projection_alone_and_a_fix_goes_on(
         assert all_rows(connection) == all_rows(as_of(log))
 
 
-def test_a_runner_killed_inside_a_batch_leaves_no_trace_of_it(
+def test_a_connection_lost_inside_a_batch_leaves_no_trace_of_it(
     desk: Desk, log: PostgresLog, projector: sa.Engine
 ) -> None:
-    """Its connection dies after rows were written and before the place was: both are gone, and come once."""
+    """It dies after rows were written and before the place was: both are gone, and come once."""
     head = trade(desk, range(6))
-    is_killed = threading.Event()
+    is_cut = threading.Event()
 
-    def kill(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("UPDATE read.progress") and not is_killed.is_set():
+    def cut(connection: sa.Connection, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE read.progress") and not is_cut.is_set():
+            is_cut.set()
             with projector.connect() as other:
-                written = len(fetch(connection, orders.orders))
-                is_killed.set()
-                pid = connection.connection.info.backend_pid
-                assert written > len(fetch(other, orders.orders))
-            connection.connection.driver_connection.cancel()
-            connection.connection.driver_connection.close()
-            assert pid
+                assert len(fetch(connection, orders.orders)) > len(fetch(other, orders.orders))
+            driver: Any = connection.connection.driver_connection
+            driver.close()
 
-    sa.event.listen(projector, "before_cursor_execute", kill)
+    sa.event.listen(projector, "before_cursor_execute", cut)
     with following(Runner(log, projector)):
-        until(is_killed.is_set)
+        until(is_cut.is_set)
         until(lambda: seqs(Runner(log, projector)) == {head})
+    with projector.connect() as connection:
+        assert all_rows(connection) == all_rows(as_of(log))
+
+
+def test_a_process_killed_again_and_again_ends_with_every_event_once(
+    desk: Desk, database_url: str, log: PostgresLog, projector: sa.Engine
+) -> None:
+    head = trade(desk, range(120))
+    for reached in (1, head // 5, head // 2):
+        command = [sys.executable, "-m", "tests.projections.follower", database_url]
+        with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
+            until(lambda seq=reached: max(seqs(Runner(log, projector))) >= seq)  # type: ignore[misc]
+            process.send_signal(signal.SIGKILL)
+    assert min(seqs(Runner(log, projector))) < head, "the last one was killed on its way"
+    assert Runner(log, projector).catch_up() == head
     with projector.connect() as connection:
         assert all_rows(connection) == all_rows(as_of(log))
 
@@ -212,13 +227,12 @@ def test_following_wakes_when_the_log_grows(desk: Desk, log: PostgresLog, runner
         assert all_rows(connection) == all_rows(as_of(log))
 
 
-def test_a_standby_takes_over(desk: Desk, database_url: str, log: PostgresLog, runner: Runner) -> None:
-    standby = Runner(log, engine(database_url, Role.PROJECTOR))
+def test_a_standby_takes_over(desk: Desk, log: PostgresLog, runner: Runner, projector: sa.Engine) -> None:
+    standby = Runner(log, projector)
     with following(standby):
         with following(runner):
             assert runner.wait_for(trade(desk, range(3)), TIMEOUT_S)
         assert standby.wait_for(trade(desk, range(3, 6)), TIMEOUT_S)
-    standby._engine.dispose()
 
 
 def test_waiting_for_what_has_not_happened_ends(desk: Desk, runner: Runner) -> None:
