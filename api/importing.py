@@ -22,7 +22,7 @@ from domain.account import Costing, OpenAccount
 from domain.errors import LedgerError, ReportUnreadable, RequestRefused, Unavailable
 from domain.evidence import RawReportKept
 from domain.ledger import Answer, Report
-from domain.order import Order, OrderFilled
+from domain.order import OrderFilled
 
 BATCH_REPORTS_MAX = 500
 FINDINGS_MAX = 100
@@ -201,10 +201,8 @@ class _Import:
         if any(isinstance(recorded.event, OrderFilled) for recorded in answer.records):
             self.summary.recorded += 1
             return
-        # Nothing was booked: the fill is known, in these words or in others. A conflict that is on record already
-        # leaves no new break, so the order itself has to say which.
-        state: Order = self._writer.state(order.stream(row.fill.key))
-        on_record = state.fills[row.fill.exec_id]
+        on_record = answer.on_record
+        assert on_record is not None, "a fill that was not booked now was booked before"
         if order.same_fill(on_record, row.fill):
             self.summary.already_known += 1
             return

@@ -7,17 +7,18 @@ that adds nothing is checked against the log as well before it is given.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import reduce
 from types import ModuleType
-from typing import Any, TypeVar, assert_never
+from typing import Any, NamedTuple, TypeVar, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from domain import account, evidence, instrument, order, position, risk
+from domain import account, evidence, instrument, order, position, risk, schema
 from domain.account import Account, OpenAccount
-from domain.errors import LedgerError, ReportUnreadable, RequestRefused, StreamConflict
+from domain.errors import ExecutionKnown, LedgerError, ReportUnreadable, RequestRefused, StreamConflict
 from domain.evidence import RawReportKept
 from domain.instrument import Instrument, ListInstrument
 from domain.log import EventLog, Recorded
@@ -56,12 +57,22 @@ State = TypeVar("State")
 class Answer(Struct, frozen=True):
     """What became of one command: the records of its own streams it added, and a `seq` that covers it.
 
-    `records` is empty when it was already in effect. `error` is set where a report of a batch could not be taken.
+    `records` is empty when it was already in effect. `error` is set where a report of a batch could not be taken. For a
+    fill `on_record` is what the book has under its exec id, which is another content if the report contradicts it.
     """
 
     seq: int
     records: tuple[Recorded, ...] = ()
     error: LedgerError | None = None
+    on_record: OrderFilled | None = None
+
+
+class _Outcome(NamedTuple):
+    """What became of one report of a batch."""
+
+    records: tuple[Recorded, ...] = ()
+    error: LedgerError | None = None
+    on_record: OrderFilled | None = None
 
 
 def no_marks(instrument_id: str) -> Mark | None:
@@ -103,11 +114,11 @@ class Ledger:
         A report of an account or instrument that is not on record is not taken: its answer carries ReportUnreadable.
         """
 
-        def admit(work: "_Work") -> list[tuple[tuple[Recorded, ...], LedgerError | None]]:
+        def admit(work: "_Work") -> list[_Outcome]:
             return _admit(work, reports)
 
         seq, _, outcomes = self._carry_out(admit, actor, request_id)
-        return [Answer(seq, records, error) for records, error in outcomes]
+        return [Answer(seq, *outcome) for outcome in outcomes]
 
     def state(self, stream: str) -> Any:
         """The aggregate of a stream as the log has it now; None if the stream is empty."""
@@ -117,10 +128,11 @@ class Ledger:
     def _carry_out(
         self, command: Callable[["_Work"], State], actor: str, request_id: str
     ) -> tuple[int, tuple[Recorded, ...], State]:
+        executed: dict[str, str] = {}
         for _ in range(ATTEMPTS_MAX):
             head = self._log.head()
             now = self._now() if head.recorded_at is None else max(self._now(), head.recorded_at)
-            work = _Work(self._load, self._log, now, actor, request_id)
+            work = _Work(self._load, self._log, now, actor, request_id, executed)
             try:
                 outcome = command(work)
             except RequestRefused:
@@ -133,6 +145,9 @@ class Ledger:
                 return head.seq, (), outcome
             try:
                 seq = self._log.append(work.records)
+            except ExecutionKnown:
+                executed = self._log.executed([key for key in map(_execution, work.records) if key is not None])
+                continue
             except StreamConflict:
                 self._forget(work.streams)
                 continue
@@ -183,11 +198,21 @@ def _folded(stream: str, known: tuple[int, Any], records: list[Recorded]) -> tup
     return records[-1].version, reduce(evolve, (recorded.event for recorded in records), known[1])
 
 
+def _execution(recorded: Recorded) -> str | None:
+    return schema.execution_key(recorded.event)
+
+
 class _Work:
     """One unit of work: the states it has read, and the records it would append."""
 
     def __init__(
-        self, load: Callable[[str], tuple[int, Any]], log: EventLog, now: datetime, actor: str, request_id: str
+        self,
+        load: Callable[[str], tuple[int, Any]],
+        log: EventLog,
+        now: datetime,
+        actor: str,
+        request_id: str,
+        executed: Mapping[str, str],
     ) -> None:
         self._load = load
         self._log = log
@@ -197,6 +222,11 @@ class _Work:
         self.states: dict[str, tuple[int, Any]] = {}
         self.streams: set[str] = set()
         self.records: list[Recorded] = []
+        self._executed = dict(executed)
+
+    def stream_of(self, fill: OrderFilled) -> str:
+        """The stream of the order that a fill belongs to: of the one it is on record under, else the one it names."""
+        return self._executed.get(schema.execution_key(fill) or "") or order.stream(fill.key)
 
     def state(self, stream: str) -> Any:
         """The aggregate, with what this unit has already added to it."""
@@ -220,6 +250,8 @@ class _Work:
             version += 1
             state = evolve(state, event)
             added.append(Recorded(stream, version, self._now, self._actor, self._request_id, event))
+            if (key := schema.execution_key(event)) is not None:
+                self._executed[key] = stream
         if added:
             self.states[stream] = (version, state)
             self.records += added
@@ -286,33 +318,32 @@ def _instrument_of(work: _Work, instrument_id: str) -> Instrument:
     return known
 
 
-def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded, ...], LedgerError | None]]:
+def _admit(work: _Work, reports: Sequence[Report]) -> list[_Outcome]:
     """Route reports: orders first, one by one; then what they and the rest mean for each position and its limits."""
-    outcomes: list[tuple[tuple[Recorded, ...], LedgerError | None]] = []
+    outcomes: list[_Outcome] = []
     bookings: dict[PositionKey, list[Filled | TransferIn | SettleFunding]] = {}
     closed: dict[OrderKey, datetime] = {}
     for report in reports:
-        records: tuple[Recorded, ...] = ()
+        outcome = _Outcome()
         try:
             match report:
                 case RawReportKept():
                     stream = evidence.stream(report)
-                    records = work.record(stream, evidence.admit(work.state(stream), report))
+                    outcome = _Outcome(work.record(stream, evidence.admit(work.state(stream), report)))
                 case TransferIn() | SettleFunding():
                     _check_known(work, report.key.account_id, report.key.instrument_id)
                     bookings.setdefault(report.key, []).append(report)
                 case _:
-                    records = _admit_order(work, report, bookings, closed)
+                    outcome = _admit_order(work, report, bookings, closed)
         except ReportUnreadable as error:
-            outcomes.append(((), error))
-        else:
-            outcomes.append((records, None))
+            outcome = _Outcome(error=error)
+        outcomes.append(outcome)
     booked: dict[tuple[PositionKey, str], tuple[Recorded, ...]] = {}
     for key, reported in bookings.items():
         booked |= {(key, _report_id(added.event)): (added,) for added in _book(work, key, reported)}
     for index, report in enumerate(reports):
-        if isinstance(report, TransferIn | SettleFunding) and outcomes[index][1] is None:
-            outcomes[index] = (booked.pop((report.key, _report_id(report)), ()), None)
+        if isinstance(report, TransferIn | SettleFunding) and outcomes[index].error is None:
+            outcomes[index] = _Outcome(booked.pop((report.key, _report_id(report)), ()))
     for order_key, at in closed.items():
         stream = risk.stream(order_key.account_id)
         work.record(stream, risk.admit(work.state(stream), VoidHold(order_key, at)))
@@ -324,14 +355,20 @@ def _admit_order(
     report: OrderReport,
     bookings: dict[PositionKey, list[Filled | TransferIn | SettleFunding]],
     closed: dict[OrderKey, datetime],
-) -> tuple[Recorded, ...]:
+) -> _Outcome:
     if isinstance(report, OrderFilled):
         _check_known(work, report.key.account_id, report.instrument_id)
-    stream = order.stream(report.key)
-    records = work.record(stream, order.admit(work.state(stream), report))
+    stream = work.stream_of(report) if isinstance(report, OrderFilled) else order.stream(report.key)
+    known: Order | None = work.state(stream)
+    misfiled: tuple[Recorded, ...] = ()
+    if known is not None and known.key != report.key:  # reported before, under that order
+        named: Order | None = work.state(order.stream(report.key))
+        misfiled = work.record(order.stream(report.key), order.misfiled(named, report))
+        report = replace(report, key=known.key)
+    records = misfiled + work.record(stream, order.admit(known, report))
     state: Order | None = work.state(stream)
     if state is None:
-        return records
+        return _Outcome(records)
     for recorded in records:
         fill = recorded.event
         if isinstance(fill, OrderFilled):
@@ -344,7 +381,7 @@ def _admit_order(
             )  # fmt: skip
     if records and not state.status.is_open:
         closed[report.key] = report.transact_time
-    return records
+    return _Outcome(records, None, state.fills.get(report.exec_id) if isinstance(report, OrderFilled) else None)
 
 
 def _check_known(work: _Work, account_id: str, instrument_id: str) -> None:

@@ -308,6 +308,11 @@ def _admit_fill(order: Order, report: OrderFilled) -> tuple[OrderEvent, ...]:
     return (report,)
 
 
+def misfiled(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
+    """What an order on record adds when an execution is reported of it that is booked under another one already."""
+    return _broken(order, "an execution is on record under one order", report, booked=False) if order else ()
+
+
 def _broken(order: Order, rule: str, report: OrderReport, *, booked: bool) -> tuple[OrderEvent, ...]:
     broken = OrderBroken(order.key, rule, report)
     if booked:
@@ -316,8 +321,8 @@ def _broken(order: Order, rule: str, report: OrderReport, *, booked: bool) -> tu
 
 
 def same_fill(a: OrderFilled, b: OrderFilled) -> bool:
-    """Whether two reports tell of one fill in the same words: all but what only we add to it."""
-    return replace(a, strategy_id=b.strategy_id, order_id=b.order_id) == b
+    """Whether two reports tell of one fill in the same words: all but whose order and strategy it is."""
+    return replace(a, key=b.key, strategy_id=b.strategy_id, order_id=b.order_id) == b
 
 
 def evolve(order: Order | None, event: OrderEvent) -> Order:

@@ -23,7 +23,7 @@ from adapters.store.database import Connection, Role
 from adapters.store.listener import CHANNEL, Listener
 from adapters.store.pool import Pool
 from domain import schema
-from domain.errors import HistoryBroken, StreamConflict, Unavailable
+from domain.errors import ExecutionKnown, HistoryBroken, StreamConflict, Unavailable
 from domain.log import Head, Logged, Recorded
 
 APPEND_LOCK = 0x0DA7_B00C  # one append at a time, whoever appends
@@ -36,11 +36,13 @@ FROM unnest(%s::text[]) AS stream
 """
 COLUMNS = "originator_id, originator_version, topic, state, notification_id, recorded_at"
 INSERT = f"""
-INSERT INTO ledger.events ({COLUMNS})
-SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[], %s::bigint[], %s::timestamptz[])
+INSERT INTO ledger.events ({COLUMNS}, execution_key)
+SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[], %s::bigint[], %s::timestamptz[], %s::text[])
 """  # noqa: S608 (our own column names)
-COPY = f"COPY ledger.events ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
-COPY_TYPES = ("text", "int8", "text", "bytea", "int8", "timestamptz")
+COPY = f"COPY ledger.events ({COLUMNS}, execution_key) FROM STDIN (FORMAT BINARY)"
+COPY_TYPES = ("text", "int8", "text", "bytea", "int8", "timestamptz", "text")
+EXECUTED = "SELECT execution_key, originator_id FROM ledger.events WHERE execution_key = ANY(%s::text[])"
+EXECUTION_INDEX = "events_execution_key_idx"
 STREAM = f"""
 SELECT {COLUMNS} FROM ledger.events WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version
 """  # noqa: S608
@@ -128,6 +130,8 @@ class LogRecorder(PostgresApplicationRecorder):
             with connection.pipeline(), connection.transaction():
                 return self._insert(connection, events, self._insert_rows)
         except psycopg.errors.UniqueViolation as error:
+            if error.diag.constraint_name == EXECUTION_INDEX:
+                raise ExecutionKnown(events[0].record.stream) from error
             raise StreamConflict(events[0].record.stream) from error
 
     def _insert(self, connection: Connection, events: Sequence[StoredRecord], write: Any) -> range:
@@ -140,7 +144,15 @@ class LogRecorder(PostgresApplicationRecorder):
         check_continues([event.record for event in events], head, known)
         seqs = range(head.seq + 1, head.seq + 1 + len(events))
         rows = [
-            (event.record.stream, event.record.version, event.topic, event.state, seq, event.record.recorded_at)
+            (
+                event.record.stream,
+                event.record.version,
+                event.topic,
+                event.state,
+                seq,
+                event.record.recorded_at,
+                schema.execution_key(event.record.event),
+            )
             for event, seq in zip(events, seqs, strict=True)
         ]
         write(connection, rows)
@@ -281,6 +293,9 @@ class PostgresLog:
         if rows and rows[-1].seq != after + len(rows):
             raise HistoryBroken(f"{len(rows)} events after seq {after}, the last of them is seq {rows[-1].seq}")
         return rows
+
+    def executed(self, keys: Sequence[str]) -> dict[str, str]:
+        return dict(self._rows(EXECUTED, list(keys))) if keys else {}
 
     def seq_at(self, moment: datetime) -> int:
         return next((seq for (seq,) in self._rows(SEQ_AT, moment)), 0)
