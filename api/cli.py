@@ -6,6 +6,7 @@ with `--json` problem details.
 """
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -76,7 +77,13 @@ def serve(
         config = uvicorn.Config(
             create_app(book), log_config=None, access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX
         )
+        for asked_to_end in (signal.SIGTERM, signal.SIGINT):  # what uvicorn hands back once it has ended in order
+            signal.signal(asked_to_end, _end)
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _end(*_: object) -> None:
+    raise typer.Exit
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -118,7 +118,7 @@ def _fitting(
     }
     shown = [column for column in columns if column.rank < 9 or any(row.get(column.name) for row in rows)]
     hidden: list[Column] = []
-    while sum(widths[column.name] + 2 for column in shown) > width and any(column.rank for column in shown):
+    while sum(widths[column.name] + 3 for column in shown) - 3 > width and any(column.rank for column in shown):
         least = max(shown, key=lambda column: column.rank)
         shown.remove(least)
         hidden.append(least)

@@ -63,6 +63,8 @@ def reading(
             if count == len(names) and seq >= min_seq:
                 yield Reading(connection, seq)
                 return
+        if min_seq > seq and min_seq > (head := book.log.head().seq):
+            raise ReportUnreadable("min_seq", min_seq, f"a place in the log, which ends at {head}")
         if error is not None or time.monotonic() >= deadline:
             raise _behind(names, seq, min_seq, error)
         time.sleep(POLL_SECONDS)
