@@ -46,6 +46,14 @@ def book(run: Run) -> Run:
     return run
 
 
+def test_help_and_mistakes_are_answered_without_loading_what_a_command_needs():
+    heavy = "{'alembic', 'eventsourcing', 'fastapi', 'httpx', 'psycopg', 'pydantic_settings', 'sqlalchemy', 'uvicorn'}"
+    for run in ("pass", "cli.run(['report', 'pnl', '--as-of', 'then'])", "cli.run(['--help'])"):
+        script = f"import sys; from api import cli; {run}; print(sorted({heavy} & sys.modules.keys()), file=sys.stderr)"
+        done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, text=True, capture_output=True, check=True)
+        assert (run, done.stderr.splitlines()[-1]) == (run, "[]")
+
+
 def told(done: subprocess.CompletedProcess[str]) -> Any:
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
