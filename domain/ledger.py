@@ -46,7 +46,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "order": order,
     "position": position,
 }
-ATTEMPTS_MAX = 8
+ATTEMPTS_MAX = 64
 CACHED_STREAMS_MAX = 20_000
 
 Request = SubmitOrder | CancelOrder | OpenAccount | ListInstrument | SetLimit

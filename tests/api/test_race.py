@@ -13,7 +13,7 @@ from adapters.store.log import PostgresLog
 from adapters.store.writer import Writer
 from api.clock import now
 from api.main import Daybook
-from domain.errors import RequestRefused, StreamConflict
+from domain.errors import RequestRefused
 from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.values import Side
 from tests.api.conftest import BTC, order
@@ -54,17 +54,6 @@ def test_threads_racing_over_http_never_pass_the_limit_together(desk: httpx.Clie
     assert held(desk) == Decimal("9.8")
 
 
-def persist(writer: Writer, request: SubmitOrder, actor: str) -> None:
-    """Sends a command until it is answered, as a client does that is told 503."""
-    for _ in range(100):
-        try:
-            writer.request(request, actor=actor)
-        except StreamConflict:
-            continue
-        return
-    raise AssertionError("overtaken 100 times")
-
-
 def test_two_writers_on_one_database_never_pass_the_limit_together(desk: httpx.Client, daybook: Daybook):
     limited(desk, "5")
     start = threading.Barrier(2)
@@ -77,7 +66,7 @@ def test_two_writers_on_one_database_never_pass_the_limit_together(desk: httpx.C
             for number in range(20):
                 terms = OrderTerms("main", BTC, Side.BUY, OrdType.LIMIT, Decimal("0.5"), Decimal(100))
                 try:
-                    persist(writer, SubmitOrder(OrderKey("main", f"{name}-{number}"), terms, now()), name)
+                    writer.request(SubmitOrder(OrderKey("main", f"{name}-{number}"), terms, now()), actor=name)
                     passed += 1
                 except RequestRefused as refusal:
                     assert refusal.facts["limit"] == 5  # noqa: PT017
@@ -94,10 +83,9 @@ from decimal import Decimal
 from adapters.store.log import PostgresLog
 from adapters.store.writer import Writer
 from api.clock import now
-from domain.errors import RequestRefused, StreamConflict
+from domain.errors import RequestRefused
 from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.values import Side
-from tests.api.test_race import persist
 
 url, name = sys.argv[1:]
 passed = 0
@@ -108,7 +96,7 @@ with PostgresLog(url) as log:
     for number in range(15):
         terms = OrderTerms("main", "BTCUSDT.BINANCE", Side.BUY, OrdType.LIMIT, Decimal("0.5"), Decimal(100))
         try:
-            persist(writer, SubmitOrder(OrderKey("main", f"{name}-{number}"), terms, now()), name)
+            writer.request(SubmitOrder(OrderKey("main", f"{name}-{number}"), terms, now()), actor=name)
             passed += 1
         except RequestRefused as refusal:
             assert refusal.facts["limit"] == 5, refusal
