@@ -149,7 +149,7 @@ class Ledger:
                 executed = self._log.executed([key for key in map(_execution, work.records) if key is not None])
                 continue
             except StreamConflict:
-                self._forget(work.streams)
+                self._refresh(work.streams)
                 continue
             except LedgerError:
                 self._forget(work.streams)
