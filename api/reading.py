@@ -98,7 +98,7 @@ def _past(book: Daybook, names: Sequence[str], moment: Moment) -> Reading:
 
 
 def marks_at(book: Daybook, reading_: Reading, given: dict[str, Mark]) -> dict[str, Mark]:
-    """The newest marks, of a past reading those seen until then; `given` ones come first."""
+    """The newest marks, of a past reading those on record by then; `given` ones come first."""
     if isinstance(reading_.source, sa.Connection):
         return book.marks.latest_all() | given
     return (book.marks.latest_all(reading_.recorded_at) if reading_.recorded_at else {}) | given
