@@ -45,6 +45,8 @@ def create_app(daybook: Daybook, *, demo: bool = False) -> FastAPI:
         description=DESCRIPTION,
         version=_version(),
         lifespan=lifespan,
+        docs_url=None,  # ours is in api.web: FastAPI's asks a third party for its parts
+        redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.daybook = daybook

@@ -1,8 +1,9 @@
-"""The console: one page over the same `/v1` API as every other client's.
+"""The console: one page over the same `/v1` API as every other client's; and the page that shows the API itself.
 
-The page holds no figures itself: its script asks the API, in the demo without a key, elsewhere with the API key the
+The console holds no figures itself: its script asks the API, in the demo without a key, elsewhere with the API key the
 reader types in, which stays in the browser's tab. A strict Content-Security-Policy lets nothing in or out but this
-origin: no inline script or style, no third party. `/console/` serves the files, `/` the page.
+origin: no inline script or style, no third party. `/` is the console, `/docs` the API, shown by Swagger UI
+(Apache License 2.0), which is a part of this package: both work where there is no other network.
 """
 
 import hashlib
@@ -19,11 +20,12 @@ from starlette.types import Scope
 
 HERE = Path(__file__).parent
 
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
+    "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -32,10 +34,11 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-cache",  # kept by the browser, asked after each time
 }
+DOCS_HEADERS = HEADERS | {"Content-Security-Policy": POLICY.replace("img-src 'self'", "img-src 'self' data:")}
 
 
 class _Files(StaticFiles):
-    """Static files under the page's own headers."""
+    """Static files under the pages' own headers."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         answer = await super().get_response(path, scope)
@@ -44,28 +47,34 @@ class _Files(StaticFiles):
 
 
 def mount(app: FastAPI) -> None:
-    """Give `app` the page at `/` and its files at `/console/`. `app.state.is_demo` says whether a key is needed."""
+    """Give `app` its pages and their files. `app.state.is_demo` says whether a key is needed."""
 
     @app.get("/", include_in_schema=False)
     def console(request: Request) -> HTMLResponse:
-        return HTMLResponse(page(is_demo=request.app.state.is_demo), headers=HEADERS)
+        return HTMLResponse(page("console", is_demo=request.app.state.is_demo), headers=HEADERS)
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return HTMLResponse(page("docs"), headers=DOCS_HEADERS)
 
     app.mount("/console", _Files(directory=HERE / "static"), name="console")
+    app.mount("/docs", _Files(directory=HERE / "docs"), name="docs")
 
 
 @cache
-def page(*, is_demo: bool) -> str:
-    """The page's HTML."""
+def page(name: str, **facts: bool) -> str:
+    """A page's HTML."""
     templates = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return templates.get_template("console.html").render(is_demo=is_demo, version=_fingerprint(), release=_release())
+    return templates.get_template(f"{name}.html").render(version=_fingerprint(), release=_release(), **facts)
 
 
+@cache
 def _fingerprint() -> str:
-    """Changes when a file of the page changes."""
+    """Changes when a file of a page changes."""
     digest = hashlib.sha256()
-    for file in sorted((HERE / "static").iterdir()):
+    for file in sorted(file for folder in ("docs", "static") for file in (HERE / folder).rglob("*") if file.is_file()):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:12]
 

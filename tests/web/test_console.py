@@ -184,6 +184,20 @@ def test_sums_and_roundings_are_exact(arithmetic: Page, values: list[Decimal], p
     assert shown.replace(",", "").replace("\u2212", "-") == f"{rounded(values[0], places):.{places}f}"
 
 
+def test_docs_show_the_api_and_try_it_out_with_nothing_from_elsewhere(demo: Console, watched: Watch):
+    page = watched().page
+    page.goto(f"{demo.url}/docs")
+    page.wait_for_selector(".opblock")
+    described = httpx.get(f"{demo.url}/openapi.json").json()["paths"]
+    assert page.locator(".opblock").count() == sum(map(len, described.values()))
+    health = page.locator("#operations-operations-health")
+    health.locator(".opblock-summary-control").click()
+    health.locator(".try-out__btn").click()
+    health.locator("button.execute").click()
+    health.locator(".live-responses-table .response-col_status:text('200')").wait_for()
+    assert "unsafe" not in httpx.get(f"{demo.url}/docs").headers["content-security-policy"]
+
+
 def test_page_lets_nothing_in_or_out(demo: Console):
     answer = httpx.get(demo.url)
     policy = answer.headers["content-security-policy"]
