@@ -307,8 +307,12 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded,
             outcomes.append(((), error))
         else:
             outcomes.append((records, None))
+    booked: dict[tuple[PositionKey, str], tuple[Recorded, ...]] = {}
     for key, reported in bookings.items():
-        _book(work, key, reported)
+        booked |= {(key, _report_id(added.event)): (added,) for added in _book(work, key, reported)}
+    for index, report in enumerate(reports):
+        if isinstance(report, TransferIn | SettleFunding) and outcomes[index][1] is None:
+            outcomes[index] = (booked.pop((report.key, _report_id(report)), ()), None)
     for order_key, at in closed.items():
         stream = risk.stream(order_key.account_id)
         work.record(stream, risk.admit(work.state(stream), VoidHold(order_key, at)))
@@ -350,7 +354,20 @@ def _check_known(work: _Work, account_id: str, instrument_id: str) -> None:
         raise ReportUnreadable("instrument_id", instrument_id, "a listed instrument; list it first, then report again")
 
 
-def _book(work: _Work, key: PositionKey, reported: Sequence[Filled | TransferIn | SettleFunding]) -> None:
+def _report_id(told: PositionEvent | TransferIn | SettleFunding) -> str:
+    """Which transfer or funding payment a report or the event it became tells of; "" for others."""
+    match told:
+        case TransferIn(transfer_id=told_id) | PositionTransferred(transfer_id=told_id):
+            return f"transfer {told_id}"
+        case SettleFunding(funding_id=told_id) | FundingSettled(funding_id=told_id):
+            return f"funding {told_id}"
+        case _:
+            return ""
+
+
+def _book(
+    work: _Work, key: PositionKey, reported: Sequence[Filled | TransferIn | SettleFunding]
+) -> tuple[Recorded, ...]:
     """Book what was reported of one position, and post it to the account's limits."""
     stream = position.stream(key)
     held: Position | None = work.state(stream)
@@ -363,6 +380,7 @@ def _book(work: _Work, key: PositionKey, reported: Sequence[Filled | TransferIn 
     for recorded in records:
         if (post := _post(key, recorded.event)) is not None:
             work.record(limits, risk.admit(work.state(limits), post))
+    return records
 
 
 def _post(key: PositionKey, event: PositionEvent) -> PostHold | None:

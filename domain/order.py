@@ -248,7 +248,11 @@ def decide(order: Order | None, request: OrderRequest) -> tuple[OrderEvent, ...]
 
 def refused(request: SubmitOrder, refusal: RequestRefused) -> OrderRefused:
     """The record of an order that pre-trade risk refused."""
-    facts = {name: str(value) for name, value in refusal.facts.items()}
+    facts = {
+        name: format(value, "f") if isinstance(value, Decimal) else str(value)
+        for name, value in refusal.facts.items()
+        if value is not None
+    }
     return OrderRefused(request.key, request.terms, refusal.rule, facts, request.transact_time)
 
 

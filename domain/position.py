@@ -218,14 +218,22 @@ def admit(
     """
     events: list[PositionEvent] = []
     bookings: list[Filled | TransferIn] = []
+    known_ids = (position.funding_ids, position.transfer_ids) if position else (frozenset(), frozenset())
+    seen: set[tuple[str, str]] = set()  # one call may repeat itself
     for report in reports:
-        if isinstance(report, SettleFunding):
-            if position is None or report.funding_id not in position.funding_ids:
-                events.append(FundingSettled(report.key, report.funding_id, report.amount, report.transact_time))
-        elif not (
-            isinstance(report, TransferIn) and position is not None and report.transfer_id in position.transfer_ids
-        ):
-            bookings.append(report)
+        match report:
+            case SettleFunding(funding_id=funding_id):
+                if funding_id not in known_ids[0] and ("funding", funding_id) not in seen:
+                    seen.add(("funding", funding_id))
+                    events.append(FundingSettled(report.key, funding_id, report.amount, report.transact_time))
+            case TransferIn(transfer_id=transfer_id):
+                if transfer_id not in known_ids[1] and ("transfer", transfer_id) not in seen:
+                    seen.add(("transfer", transfer_id))
+                    bookings.append(report)
+            case Filled():
+                bookings.append(report)
+            case _:
+                assert_never(report)
     if not bookings:
         return tuple(events)
     bookings.sort(key=occurrence_of)

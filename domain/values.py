@@ -174,7 +174,10 @@ def time(text: object, field: str, *, now: datetime | None = None) -> datetime:
             moment = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0')[:6]:0<6}{offset or '+00:00'}")
         except ValueError as error:
             raise ReportUnreadable(field, text, "a time that exists") from error
-    moment = EPOCH + (moment - EPOCH)  # plain datetime in UTC, also when a test froze the clock
+    try:
+        moment = EPOCH + (moment - EPOCH)  # plain datetime in UTC, also when a test froze the clock
+    except OverflowError as error:
+        raise ReportUnreadable(field, text, "a time that exists in UTC") from error
     if moment < EARLIEST:
         raise ReportUnreadable(field, text, f"a time since {EARLIEST:%Y-%m-%d}")
     if now is not None and moment > now + FUTURE_MAX:

@@ -1,0 +1,256 @@
+"""Trade histories as exchanges hand them out: CSV files, one fill a line, told apart by their header.
+
+A file is read as a stream of lines, so its size does not matter, and every line stands alone: a quote left open or a
+line of ten megabytes spoils that line and no other. Values pass `domain.values`; a line that breaks a rule is yielded
+as `Unreadable` with the field and the rule. A new layout is one more entry of `LAYOUTS`.
+"""
+
+import codecs
+import csv
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self, TypeVar
+
+from adapters.exchanges import Unreadable
+from adapters.exchanges.listings import BINANCE, BINANCE_SPOT, binance_spot
+from domain import values
+from domain.errors import ReportUnreadable
+from domain.instrument import ListInstrument
+from domain.ledger import Report
+from domain.order import OrderFilled, OrderKey
+from domain.values import Liquidity, Money, Side
+
+LINE_BYTES_MAX = 65_536
+CURRENCIES_MAX = 256
+VALUE_SHOWN_MAX = 120
+QUOTE_STEP = Decimal("0.00000001")  # Binance cuts quote_qty at the places of its assets
+
+Known = TypeVar("Known")
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
+_SYMBOL = re.compile(r"[A-Z0-9]{2,32}")
+
+
+class Whose(NamedTuple):
+    """Whose trades a file holds, and what time it is: no trade is from the future."""
+
+    account_id: str
+    strategy_id: str
+    now: datetime
+
+
+class Row(NamedTuple):
+    """A line that was read: its number (the header is line 1) and the fill it tells of."""
+
+    line: int
+    raw: str
+    fill: OrderFilled
+
+
+class Layout(NamedTuple):
+    """What the columns of one kind of file are called, and how a line of it becomes a fill."""
+
+    name: str
+    venue: str
+    columns: tuple[str, ...]
+    parse: Callable[[dict[str, str], Whose], OrderFilled]
+    listing: Callable[[str], ListInstrument | None]
+    symbols: Sequence[str]
+
+
+def _binance_trade(row: dict[str, str], whose: Whose) -> OrderFilled:
+    """One trade of a Binance account. Raises ReportUnreadable."""
+    _whole(row["seq"], "seq")
+    trade_id = _whole(row["trade_id"], "trade_id")
+    transact_time = values.time(row["ts"], "ts", now=whose.now)
+    symbol = row["symbol"]
+    if not _SYMBOL.fullmatch(symbol):
+        raise ReportUnreadable("symbol", symbol, "a symbol of 2 to 32 capitals and digits")
+    side = _one_of(row["side"], "side", {side.value: side for side in Side})
+    price = values.positive(row["price"], "price")
+    quantity = values.positive(row["qty"], "qty")
+    quote_quantity = values.number(row["quote_qty"], "quote_qty")
+    liquidity = _one_of(row["liquidity"], "liquidity", {"maker": Liquidity.MAKER, "taker": Liquidity.TAKER})
+    fee = Money(values.number(row["fee"], "fee"), values.currency(row["fee_currency"], "fee_currency"))
+    product = values.exact(price * quantity)
+    if quote_quantity not in (product, values.exact(product - product % QUOTE_STEP)):
+        raise ReportUnreadable("quote_qty", row["quote_qty"], f"price x qty, which is {product:f}")
+    return OrderFilled(
+        OrderKey(whose.account_id, f"{symbol}-{trade_id}"), whose.strategy_id, f"{symbol}.{BINANCE}", "", side,
+        trade_id, int(trade_id), quantity, price, fee, liquidity, transact_time,
+    )  # fmt: skip
+
+
+def _whole(text: str, field: str) -> str:
+    if not _WHOLE.fullmatch(text):
+        raise ReportUnreadable(field, text, "a whole number of at most 18 digits, without leading zeros")
+    return text
+
+
+def _one_of(text: str, field: str, known: dict[str, Known]) -> Known:
+    if text not in known:
+        raise ReportUnreadable(field, text, " or ".join(known))
+    return known[text]
+
+
+LAYOUTS = (
+    Layout(
+        "Binance trade history",
+        BINANCE,
+        ("seq", "trade_id", "ts", "symbol", "side", "price", "qty", "quote_qty", "liquidity", "fee", "fee_currency"),
+        _binance_trade,
+        binance_spot,
+        tuple(BINANCE_SPOT),
+    ),
+)
+
+
+class CsvHistory:
+    """A trade history in a file: an Exchange that has one thing to say. Read once; close it, or use it as a context.
+
+    Raises ReportUnreadable at once if the file cannot be opened or its header is of no known layout.
+    """
+
+    def __init__(self, path: Path, whose: Whose) -> None:
+        self.path = path
+        self._whose = whose
+        self.bytes_read = 0
+        try:
+            self._file = path.open("rb")
+            self.bytes_total = path.stat().st_size
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise ReportUnreadable("file", str(path), f"a file that can be read ({reason})") from error
+        try:
+            self.layout, self._columns = self._read_header()
+        except ReportUnreadable:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    @property
+    def venue(self) -> str:
+        """Our code of the venue whose history this is."""
+        return self.layout.venue
+
+    def instruments(self) -> Sequence[ListInstrument]:
+        """The well-known instruments of the venue."""
+        return [listed for symbol in self.layout.symbols if (listed := self.layout.listing(symbol)) is not None]
+
+    def reports(self) -> Iterator[Report | Unreadable]:
+        """The fills, in the order of the file."""
+        return (found.fill if isinstance(found, Row) else found for found in self.rows())
+
+    def rows(self) -> Iterator[Row | Unreadable]:
+        """Every line after the header that is not blank."""
+        currencies = {"BNB"}
+        for number, line in enumerate(iter(self._line, b""), 2):
+            if not line.strip():
+                continue
+            raw = _text(line)
+            try:
+                fill = self.layout.parse(self._fields(line), self._whose)
+                if not line.endswith(b"\n"):
+                    _check_whole(fill.commission.currency, currencies)
+            except ReportUnreadable as error:
+                yield Unreadable(number, raw, _shortened(error))
+                continue
+            if len(currencies) < CURRENCIES_MAX:
+                currencies.add(fill.commission.currency)
+            yield Row(number, raw, fill)
+
+    def _line(self) -> bytes:
+        """The next line with its end; of one that is too long the first bytes. Empty at the end of the file."""
+        line = self._file.readline(LINE_BYTES_MAX + 1)
+        self.bytes_read += len(line)
+        rest = line
+        while len(rest) > LINE_BYTES_MAX and not rest.endswith(b"\n"):
+            rest = self._file.readline(LINE_BYTES_MAX + 1)
+            self.bytes_read += len(rest)
+        return line
+
+    def _fields(self, line: bytes) -> dict[str, str]:
+        fields = _split(line)
+        if len(fields) != len(self._columns):
+            raise ReportUnreadable("columns", len(fields), f"the {len(self._columns)} columns of the header")
+        return dict(zip(self._columns, fields, strict=True))
+
+    def _read_header(self) -> tuple[Layout, tuple[str, ...]]:
+        """The layout whose columns these are, and the columns as this file has them, in any order."""
+        line = self._line().removeprefix(codecs.BOM_UTF8)
+        known = "; ".join(f"{layout.name} ({','.join(layout.columns)})" for layout in LAYOUTS)
+        if not line.strip():
+            raise ReportUnreadable("header", "", f"of a layout known here. Known: {known}")
+        try:
+            columns = tuple(field.strip() for field in _split(line))
+        except ReportUnreadable as error:
+            raise ReportUnreadable("header", _shortened(error).value, f"{error.rule}. Known: {known}") from error
+        for layout in LAYOUTS:
+            if sorted(columns) == sorted(layout.columns):
+                return layout, columns
+        nearest = max(LAYOUTS, key=lambda layout: len(set(layout.columns) & set(columns)))
+        missing = [column for column in nearest.columns if column not in columns]
+        unknown = [column for column in columns if column not in nearest.columns]
+        repeated = sorted({column for column in columns if columns.count(column) > 1})
+        found = [
+            f"{what} {', '.join(repr(column[:40]) for column in which[:20])}"
+            for what, which in (("missing", missing), ("unknown", unknown), ("repeated", repeated))
+            if which
+        ]
+        rule = f"of a layout known here ({'; '.join(found)}). Known: {known}"
+        raise ReportUnreadable("header", ",".join(columns)[:200], rule)
+
+
+def _split(line: bytes) -> list[str]:
+    """The fields of one line. Raises ReportUnreadable."""
+    if len(line) > LINE_BYTES_MAX:
+        raise ReportUnreadable("line", f"{len(line)} bytes and more", f"at most {LINE_BYTES_MAX} bytes long")
+    try:
+        text = line.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        found = line[error.start : error.start + 8]
+        raise ReportUnreadable("line", found, f"UTF-8 text (at byte {error.start + 1})") from error
+    if "\0" in text:
+        raise ReportUnreadable("line", "\0", f"text without NUL (at character {text.index(chr(0)) + 1})")
+    try:
+        (fields,) = csv.reader([text], strict=True)
+    except (csv.Error, ValueError) as error:
+        raise ReportUnreadable("line", text, f"one CSV record ({error})") from error
+    return fields
+
+
+def _check_whole(last_field: str, currencies: set[str]) -> None:
+    """Refuses the last line of a file that was cut inside its last field: `BT` where others say `BTC`."""
+    if last_field not in currencies and any(known.startswith(last_field) for known in currencies):
+        raise ReportUnreadable("fee_currency", last_field, "whole: the file ends inside this line")
+
+
+def _text(line: bytes) -> str:
+    """The line as text, verbatim; what no text can hold is written out, see `Unreadable`."""
+    line = line[:LINE_BYTES_MAX].removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" not in text:
+        return text
+    return line.replace(b"\\", b"\\\\").decode(errors="backslashreplace").replace("\0", "\\x00")
+
+
+def _shortened(error: ReportUnreadable) -> ReportUnreadable:
+    """The error, quoting no more of a long value than one can read."""
+    if not isinstance(error.value, str) or len(error.value) <= VALUE_SHOWN_MAX:
+        return error
+    return ReportUnreadable(error.field, f"{error.value[:VALUE_SHOWN_MAX]}…", error.rule)

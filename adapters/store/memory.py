@@ -1,0 +1,53 @@
+"""The log in memory: same contract, nothing kept. For tests, and for replaying what might have been."""
+
+import threading
+from bisect import bisect_right
+from collections.abc import Sequence
+from datetime import datetime
+
+from adapters.store.continuity import check_continues
+from domain.log import Head, Logged, Recorded
+
+
+class MemoryLog:
+    """Implements domain.log.EventLog. Safe between threads."""
+
+    def __init__(self, records: Sequence[Recorded] = ()) -> None:
+        self._records: list[Recorded] = []
+        self._streams: dict[str, list[Recorded]] = {}
+        self._grown = threading.Condition()
+        self.append(records)
+
+    def head(self) -> Head:
+        with self._grown:
+            return Head(len(self._records), self._records[-1].recorded_at if self._records else None)
+
+    def read(self, stream: str, *, after: int = 0) -> list[Recorded]:
+        with self._grown:
+            return self._streams.get(stream, [])[max(after, 0) :]
+
+    def append(self, records: Sequence[Recorded]) -> int:
+        with self._grown:
+            versions = {record.stream: len(self._streams.get(record.stream, ())) for record in records}
+            check_continues(records, self.head(), versions)
+            self._records.extend(records)
+            for record in records:
+                self._streams.setdefault(record.stream, []).append(record)
+            self._grown.notify_all()
+            return len(self._records)
+
+    def select(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Logged]:
+        with self._grown:
+            first = max(after, 0)
+            last = first + limit if upto is None else min(upto, first + limit)
+            return [Logged(seq, record) for seq, record in enumerate(self._records[first : max(last, 0)], first + 1)]
+
+    def seq_at(self, moment: datetime) -> int:
+        with self._grown:
+            return bisect_right(self._records, moment, key=lambda record: record.recorded_at)
+
+    def wait(self, after: int, timeout_s: float) -> int:
+        """The head's seq, as soon as it is beyond `after`, or when the time is up."""
+        with self._grown:
+            self._grown.wait_for(lambda: len(self._records) > after, timeout_s)
+            return len(self._records)

@@ -1,0 +1,76 @@
+"""The shape of the database, one revision after the other, and `migrate`, which brings a database to the newest.
+
+A released revision is never edited: what it made is in somebody's database. Several processes may migrate at once.
+"""
+
+import time
+from pathlib import Path
+
+import psycopg
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from adapters.store.database import connect, conninfo, reaching
+
+REVISION_TABLE = "daybook_revision"
+ADVISORY_LOCK = 0x0DA7_B001  # held for the whole migration
+ATTEMPTS_MAX = 10
+MIGRATION_SECONDS_MAX = 3600
+
+
+def migrate(url: str) -> None:
+    """Bring the database to the newest revision; nothing if it is there. All of it happens, or none.
+
+    The account of `url` owns the database, and may create roles if they do not exist yet. Raises Unavailable.
+    """
+    engine = _engine(url)
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        try:
+            with reaching(url), engine.begin() as connection:
+                connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
+                command.upgrade(_config(connection), "head")
+            break
+        except (sqlalchemy.exc.InternalError, sqlalchemy.exc.IntegrityError):
+            # Roles belong to the whole cluster, the lock to one database: another's migration touched them just now.
+            if attempt == ATTEMPTS_MAX:
+                raise
+            time.sleep(0.05 * attempt)
+    grant_database(url)
+
+
+def grant_database(url: str) -> None:
+    """Let projections create their schemas. A right on the database itself, which neither a dump nor a copy carries."""
+    with reaching(url), connect(url) as connection:
+        connection.execute(
+            "DO $$ BEGIN"
+            " IF NOT has_database_privilege('daybook_projector', current_database(), 'CREATE') THEN"
+            " EXECUTE format('GRANT CREATE ON DATABASE %I TO daybook_projector', current_database());"
+            " END IF; END $$"
+        )
+
+
+def is_current(url: str) -> bool:
+    """Whether the database is at this Daybook's newest revision."""
+    newest = ScriptDirectory.from_config(_config(None)).get_current_head()
+    with reaching(url), _engine(url).connect() as at:
+        return MigrationContext.configure(at, opts={"version_table": REVISION_TABLE}).get_current_revision() == newest
+
+
+def _engine(url: str) -> sqlalchemy.Engine:
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(conninfo(url, statement_seconds_max=MIGRATION_SECONDS_MAX)),
+        poolclass=sqlalchemy.NullPool,
+    )
+
+
+def _config(connection: sqlalchemy.Connection | None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    config.attributes["connection"] = connection
+    return config

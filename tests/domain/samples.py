@@ -1,0 +1,129 @@
+"""One record of every kind of event, with every field filled. `python -m tests.domain.samples` writes the golden files
+that are missing; it never touches one that exists."""
+
+from datetime import UTC, datetime
+from decimal import Decimal as D
+from pathlib import Path
+
+from domain import schema
+from domain.account import AccountOpened, CostBasis, Costing, FeePolicy
+from domain.costing import Effect, Lot, LotChange, LotMatch
+from domain.evidence import RawReportKept
+from domain.instrument import Contract, InstrumentListed, Kind
+from domain.log import Recorded
+from domain.order import (
+    OrderAccepted,
+    OrderAdopted,
+    OrderBroken,
+    OrderCanceled,
+    OrderCancelRejected,
+    OrderCancelRequested,
+    OrderExpired,
+    OrderFilled,
+    OrderKey,
+    OrderRefused,
+    OrderRejected,
+    OrderSubmitted,
+    OrderTerms,
+    OrdType,
+    TimeInForce,
+)
+from domain.position import (
+    FundingSettled,
+    PositionKey,
+    PositionRestated,
+    PositionTransferred,
+    Restated,
+    Sums,
+    TradeBooked,
+)
+from domain.risk import HoldPlaced, HoldPosted, HoldRefused, HoldVoided, Judgement, LimitSet, Measure, Scope
+from domain.values import Liquidity, Mark, Money, Occurrence, Side
+
+AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+BTC = "BTCUSDT.SIM"
+ORDER = OrderKey("main", "A-1")
+POSITION = PositionKey("main", "trend", BTC)
+SPOT = Contract(Kind.SPOT, "BTC", "USDT", "USDT", D(1))
+FIFO = Costing(CostBasis.FIFO, FeePolicy.EXPENSED, 8)
+TERMS = OrderTerms("trend", BTC, Side.BUY, OrdType.LIMIT, D("0.5"), D("97500.25"), TimeInForce.GTC)
+PLACE = Occurrence(AT, 7, "E7")
+LOT = Lot("E7", PLACE, D("0.5"), D("48750.125"), D("0.4"), D("39000.1"))
+EFFECT = Effect(
+    D("-0.1"),
+    D("-9750.025"),
+    D("1.5"),
+    D("0.000000001"),
+    D("0.02"),
+    D("0.5"),
+    LOT,
+    (LotMatch("E1", D("0.1"), D("9750.025"), D("1.500000001")),),
+)
+MARK = Mark(BTC, D("97400.5"), "SIM", AT)
+JUDGED = Judgement(Measure.MAX_POSITION, Scope("trend", BTC), 2, D(5), D("1.5"), D(2))
+FILLED = OrderFilled(
+    ORDER,
+    "trend",
+    BTC,
+    "V-9",
+    Side.BUY,
+    "E7",
+    7,
+    D("0.5"),
+    D("97500.25"),
+    Money(D("0.02"), "USDT"),
+    Liquidity.MAKER,
+    AT,
+)
+
+EVENTS = (
+    AccountOpened("main", "USDT", FIFO, AT),
+    InstrumentListed(BTC, SPOT, D("0.01"), D("0.000001")),
+    OrderSubmitted(ORDER, TERMS, AT),
+    OrderRefused(ORDER, TERMS, "MAX_POSITION is not exceeded", {"limit": "5"}, AT),
+    OrderAdopted(ORDER, "V-9", "trend", BTC, Side.BUY, AT),
+    OrderAccepted(ORDER, "V-9", AT),
+    OrderRejected(ORDER, "post only would cross", AT),
+    FILLED,
+    OrderCancelRequested(ORDER, "user", AT),
+    OrderCancelRejected(ORDER, "too late", AT),
+    OrderCanceled(ORDER, "user", AT),
+    OrderExpired(ORDER, "end of day", AT),
+    OrderBroken(ORDER, "a fill is of an open order", FILLED),
+    TradeBooked(
+        POSITION, SPOT, FIFO, "A-1", "E7", 7, Side.BUY, D("0.5"), D("97500.25"), Money(D("0.02"), "USDT"),
+        Liquidity.MAKER, AT, EFFECT, True,
+    ),
+    PositionTransferred(POSITION, SPOT, FIFO, "opening", Side.BUY, D("0.01"), D(92), AT, EFFECT, False),
+    FundingSettled(POSITION, "F1", Money(D("-1.25"), "USDT"), AT),
+    PositionRestated(
+        POSITION, ("E6",), (Restated("E7", AT, Sums(D(1), D(2), D("0.5"), D(0)), EFFECT),),
+        (LotChange(LOT, D("-0.1"), D("-9750.025")),), 1, 2,
+    ),
+    LimitSet("main", Scope("trend", BTC), Measure.MAX_POSITION, D(5), None, 2, AT),
+    HoldPlaced(ORDER, "trend", BTC, Side.BUY, D("0.5"), D("48750.125"), MARK, (JUDGED,), AT),
+    HoldRefused(ORDER, "trend", BTC, Side.BUY, D("9.5"), D("48750.125"), MARK, "MAX_POSITION", JUDGED, AT),
+    HoldPosted(ORDER, "trend", BTC, "E7", D("0.5"), D("0.5"), AT),
+    HoldVoided(ORDER, "trend", BTC, D("0.1"), AT),
+    RawReportKept("main", "BINANCE", "trades.csv:7", "7,x,y", "price: 'x' is not a finite decimal number"),
+)  # fmt: skip
+
+RECORDS = tuple(
+    Recorded(f"sample:{schema.topic_of(event)}", version, AT, "alice", "req-1", event)
+    for version, event in enumerate(EVENTS, 1)
+)
+
+
+def write_missing(folder: Path) -> list[str]:
+    """Write a golden file for every topic that has none yet."""
+    written = []
+    for recorded in RECORDS:
+        path = folder / f"{schema.topic_of(recorded.event)}.json"
+        if not path.exists():
+            path.write_bytes(schema.encode(recorded) + b"\n")
+            written.append(path.name)
+    return written
+
+
+if __name__ == "__main__":
+    pass

@@ -1,0 +1,356 @@
+"""The command side: what one command adds to which streams, all or nothing, whoever else is writing."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+from functools import reduce
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
+
+from adapters.store.memory import MemoryLog
+from domain import order, position, risk
+from domain.account import Costing, OpenAccount
+from domain.errors import ReportUnreadable, RequestRefused, StreamConflict
+from domain.evidence import RawReportKept
+from domain.instrument import Contract, Kind, ListInstrument
+from domain.ledger import AGGREGATES, Ledger
+from domain.order import (
+    CancelOrder,
+    OrderAccepted,
+    OrderCanceled,
+    OrderFilled,
+    OrderKey,
+    OrderTerms,
+    OrdStatus,
+    OrdType,
+    SubmitOrder,
+)
+from domain.position import PositionKey, TransferIn
+from domain.risk import Measure, Scope, SetLimit
+from domain.values import ZERO, Liquidity, Mark, Money, Side
+
+T0 = datetime(2026, 1, 2, tzinfo=UTC)
+BTC = "BTCUSDT.SIM"
+SPOT = Contract(Kind.SPOT, "BTC", "USDT", "USDT")
+
+
+def opened(log=None, now=lambda: T0, **more):
+    """A ledger with one account and one instrument."""
+    log = log if log is not None else MemoryLog()
+    ledger = Ledger(log, now, **more)
+    ledger.request(OpenAccount("main", "USDT", Costing(), T0), actor="alice")
+    ledger.request(ListInstrument(BTC, SPOT, D("0.01"), D("0.001")), actor="alice")
+    return ledger, log
+
+
+def submit(name, side="BUY", qty="1", price="100", strategy="trend"):
+    kind = OrdType.MARKET if price is None else OrdType.LIMIT
+    terms = OrderTerms(strategy, BTC, Side(side), kind, D(qty), None if price is None else D(price))
+    return SubmitOrder(OrderKey("main", name), terms, T0)
+
+
+def fill(name, exec_id, side="BUY", qty="1", price="100", at=0, strategy="trend"):
+    return OrderFilled(
+        OrderKey("main", name), strategy, BTC, "", Side(side), exec_id, at, D(qty), D(price),
+        Money(ZERO, "USDT"), Liquidity.TAKER, T0 + timedelta(seconds=at),
+    )  # fmt: skip
+
+
+def max_position(limit, strategy=None):
+    return SetLimit("main", Scope(strategy, BTC), Measure.MAX_POSITION, D(limit), None, T0)
+
+
+def topics(records):
+    return [(recorded.stream.partition(":")[0], type(recorded.event).__name__) for recorded in records]
+
+
+def test_an_order_is_submitted_and_its_quantity_held_in_one_append():
+    ledger, log = opened()
+    answer = ledger.request(submit("A"), actor="bot", request_id="r1")
+    assert topics(answer.records) == [("order", "OrderSubmitted"), ("limit", "HoldPlaced")]
+    assert answer.seq == log.head().seq
+    assert {(recorded.actor, recorded.request_id) for recorded in answer.records} == {("bot", "r1")}
+
+
+def test_a_fill_moves_order_position_and_limit_in_one_append():
+    ledger, _ = opened()
+    ledger.request(submit("A"), actor="bot")
+    before = ledger._log.head().seq
+    (answer,) = ledger.report([fill("A", "E1")], actor="venue")
+    assert topics(answer.records) == [("order", "OrderFilled")]
+    added = [logged.recorded for logged in ledger._log.select(after=before)]
+    assert topics(added) == [("order", "OrderFilled"), ("position", "TradeBooked"), ("limit", "HoldPosted")]
+    assert ledger.state(order.stream(OrderKey("main", "A"))).status is OrdStatus.FILLED
+    assert ledger.state(risk.stream("main")).holds == {}
+
+
+def test_the_same_order_twice_is_one_order_and_another_under_its_name_is_refused():
+    ledger, _ = opened()
+    ledger.request(submit("A"), actor="bot")
+    assert ledger.request(submit("A"), actor="bot").records == ()
+    with pytest.raises(RequestRefused, match="one cl_ord_id names one order"):
+        ledger.request(submit("A", qty="2"), actor="bot")
+
+
+def test_a_refusal_by_risk_names_its_numbers_is_on_record_and_repeats():
+    ledger, log = opened()
+    ledger.request(max_position("1.5"), actor="risk")
+    ledger.request(submit("A"), actor="bot")
+    for _ in range(2):
+        with pytest.raises(RequestRefused, match="MAX_POSITION is not exceeded") as refused:
+            ledger.request(submit("B"), actor="bot")
+        facts = {name: str(value) for name, value in refused.value.facts.items()}
+        assert facts["limit"] == "1.5"
+        assert facts["used"] == "1"
+        assert facts["asked"] == "2"
+    assert topics(logged.recorded for logged in log.select(after=log.head().seq - 2)) == [
+        ("order", "OrderRefused"),
+        ("limit", "HoldRefused"),
+    ]
+
+
+def test_a_canceled_order_gives_its_room_back_only_when_the_venue_says_so():
+    ledger, _ = opened()
+    ledger.request(max_position("1"), actor="risk")
+    ledger.request(submit("A"), actor="bot")
+    ledger.request(CancelOrder(OrderKey("main", "A"), "user", T0), actor="bot")
+    with pytest.raises(RequestRefused):
+        ledger.request(submit("B"), actor="bot")
+    ledger.report([OrderCanceled(OrderKey("main", "A"), "user", T0)], actor="venue")
+    ledger.request(submit("C"), actor="bot")
+
+
+def test_an_order_that_reduces_an_oversized_position_passes():
+    ledger, _ = opened()
+    ledger.report([fill("X", "E1", qty="5")], actor="venue")
+    ledger.request(max_position("1"), actor="risk")
+    ledger.request(submit("A", side="SELL", qty="3"), actor="bot")
+    with pytest.raises(RequestRefused):
+        ledger.request(submit("B", side="BUY", qty="0.001"), actor="bot")
+
+
+def test_a_notional_limit_values_a_market_order_at_the_mark_and_refuses_without_one():
+    marks = {}
+    ledger, _ = opened(marks=marks.get)
+    limit = SetLimit("main", Scope(), Measure.MAX_ORDER_NOTIONAL, D(150), "USDT", T0)
+    ledger.request(limit, actor="risk")
+    with pytest.raises(RequestRefused, match="a mark to value it by"):
+        ledger.request(submit("A", price=None), actor="bot")
+    marks[BTC] = Mark(BTC, D(100), "SIM", T0)
+    placed = ledger.request(submit("B", price=None), actor="bot").records[-1].event
+    assert (placed.notional, placed.mark) == (100, marks[BTC])
+    with pytest.raises(RequestRefused, match="MAX_ORDER_NOTIONAL is not exceeded"):
+        ledger.request(submit("C", price=None, qty="2"), actor="bot")
+
+
+@pytest.mark.parametrize(
+    ("request_", "rule"),
+    [
+        (submit("A", qty="0"), "order_qty above zero"),
+        (submit("A", qty="NaN"), "order_qty above zero"),
+        (submit("A", qty="1.0001"), "lot size"),
+        (submit("A", price="100.001"), "tick size"),
+        (submit("A", price="-1"), "price above zero"),
+        (CancelOrder(OrderKey("main", "nobody"), "user", T0), "an order on record"),
+        (SubmitOrder(OrderKey("nobody", "A"), submit("A").terms, T0), "the account is open"),
+        (max_position("NaN"), "a limit of zero or more"),
+    ],
+)
+def test_nonsense_is_refused_and_changes_nothing(request_, rule):
+    ledger, log = opened()
+    before = log.head()
+    with pytest.raises(RequestRefused, match=rule):
+        ledger.request(request_, actor="bot")
+    assert log.head() == before
+
+
+def test_a_fill_of_an_order_we_never_sent_is_adopted_and_a_repeat_adds_nothing():
+    ledger, log = opened()
+    (answer,) = ledger.report([fill("X", "E1")], actor="venue")
+    assert topics(answer.records) == [("order", "OrderAdopted"), ("order", "OrderFilled")]
+    before = log.head()
+    assert ledger.report([fill("X", "E1")], actor="venue")[0].records == ()
+    assert log.head() == before
+
+
+def test_a_fill_that_contradicts_one_on_record_is_kept_as_a_break_and_not_booked():
+    ledger, _ = opened()
+    ledger.report([fill("X", "E1")], actor="venue")
+    for expected in ([("order", "OrderBroken")], []):
+        (answer,) = ledger.report([fill("X", "E1", price="101")], actor="venue")
+        assert topics(answer.records) == expected
+    assert ledger.state("position:main:trend:BTCUSDT.SIM").book.cost == 100
+
+
+def test_a_report_that_cannot_be_placed_is_answered_for_itself_and_spoils_no_neighbour():
+    ledger, _ = opened()
+    stray = OrderFilled(
+        OrderKey("main", "Y"),
+        "trend",
+        "ETHUSDT.SIM",
+        "",
+        Side.BUY,
+        "E2",
+        0,
+        D(1),
+        D(1),
+        Money(ZERO, "USDT"),
+        Liquidity.TAKER,
+        T0,
+    )
+    first, second = ledger.report([stray, fill("X", "E1")], actor="venue")
+    assert isinstance(first.error, ReportUnreadable)
+    assert first.error.field == "instrument_id"
+    assert second.error is None
+    assert second.records
+
+
+def test_raw_evidence_is_kept_once():
+    ledger, _ = opened()
+    kept = RawReportKept("main", "SIM", "f.csv:3", "a,b", "price: 'b' is not a finite decimal number")
+    assert len(ledger.report([kept], actor="import")[0].records) == 1
+    assert ledger.report([kept], actor="import")[0].records == ()
+
+
+def test_recorded_at_never_decreases_when_the_clock_steps_back():
+    clock = iter([T0 + timedelta(hours=2), T0 + timedelta(hours=2)] + [T0] * 20)
+    ledger, log = opened(now=lambda: next(clock))
+    ledger.request(submit("A"), actor="bot")
+    assert {logged.recorded.recorded_at for logged in log.select()} == {T0 + timedelta(hours=2)}
+
+
+def test_a_second_ledger_on_the_log_sees_what_the_first_did():
+    ours, log = opened()
+    theirs = Ledger(log, lambda: T0)
+    ours.request(max_position("1"), actor="risk")
+    assert theirs.state(risk.stream("main")).limits
+    ours.request(submit("A"), actor="bot")
+    with pytest.raises(RequestRefused):
+        theirs.request(submit("B"), actor="bot")
+    theirs.report([OrderCanceled(OrderKey("main", "A"), "user", T0)], actor="venue")
+    ours.request(submit("C"), actor="bot")
+
+
+def test_a_writer_that_is_always_overtaken_says_so():
+    _ledger, log = opened()
+
+    class Overtaken:
+        def __getattr__(self, name):
+            return getattr(log, name)
+
+        def append(self, records):
+            raise StreamConflict(records[0].stream)
+
+    hopeless = Ledger(Overtaken(), lambda: T0)
+    with pytest.raises(StreamConflict, match="overtaken by other writers"):
+        hopeless.request(submit("A"), actor="bot")
+
+
+class BookMachine(RuleBasedStateMachine):
+    """The whole ledger against a reference of a few lines: dictionaries of what was sent, filled and closed."""
+
+    orders = Bundle("orders")
+
+    def __init__(self):
+        super().__init__()
+        self.ledger, self.log = opened()
+        self.ledger.request(max_position("3"), actor="risk")
+        self.sent, self.filled, self.closed, self.n = {}, {}, set(), 0
+
+    def working(self, side):
+        return sum(
+            (
+                max(qty - self.cum(name), ZERO)
+                for name, (s, qty) in self.sent.items()
+                if s == side and name not in self.closed
+            ),
+            ZERO,
+        )
+
+    def cum(self, name):
+        return sum((qty for (owner, _), (_, qty) in self.filled.items() if owner == name), ZERO)
+
+    def held(self):
+        return sum((qty if side == "BUY" else -qty for side, qty in self.filled.values()), ZERO)
+
+    @rule(target=orders, side=st.sampled_from(["BUY", "SELL"]), qty=st.integers(1, 20).map(lambda n: D(n).scaleb(-1)))
+    def submit(self, side, qty):
+        self.n += 1
+        name, sign = f"O{self.n}", 1 if side == "BUY" else -1
+        used = self.held() + sign * self.working(side)
+        asked = used + sign * qty
+        fits = abs(asked) <= 3 or (abs(asked) < abs(used) and asked * used >= 0)
+        try:
+            self.ledger.request(submit(name, side, qty), actor="bot")
+        except RequestRefused:
+            assert not fits
+        else:
+            assert fits
+            self.sent[name] = (side, qty)
+        return name
+
+    @rule(name=orders, n=st.integers(0, 2), qty=st.integers(1, 12).map(lambda n: D(n).scaleb(-1)), again=st.booleans())
+    def fill(self, name, n, qty, again):
+        if name not in self.sent or (name, n) in self.filled:
+            return
+        side = self.sent[name][0]
+        report = fill(name, f"{name}-{n}", side, qty, at=self.n)
+        self.ledger.report([report, report] if again else [report], actor="venue")
+        self.filled[(name, n)] = (side, qty)
+        if self.cum(name) >= self.sent[name][1]:
+            self.closed.add(name)
+
+    @rule(name=orders)
+    def close(self, name):
+        if name in self.sent:
+            self.ledger.report([OrderCanceled(OrderKey("main", name), "venue", T0)], actor="venue")
+            self.closed.add(name)
+
+    @rule(name=orders)
+    def acknowledge(self, name):
+        if name in self.sent:
+            self.ledger.report([OrderAccepted(OrderKey("main", name), f"V-{name}", T0)], actor="venue")
+
+    @precondition(lambda self: self.log.head().seq > 0)
+    @rule()
+    def forget(self):
+        """A new process: nothing cached."""
+        self.ledger = Ledger(self.log, lambda: T0)
+
+    @invariant()
+    def position_is_the_sum_of_signed_fills(self):
+        state = self.ledger.state("position:main:trend:BTCUSDT.SIM")
+        assert (state.quantity if state else ZERO) == self.held()
+        limits = self.ledger.state(risk.stream("main"))
+        assert limits.position(Scope("trend", BTC), BTC) == self.held()
+
+    @invariant()
+    def holds_are_what_working_orders_have_left(self):
+        limits = self.ledger.state(risk.stream("main"))
+        for side in Side:
+            assert limits.held(Scope(None, BTC), BTC, side) == self.working(side)
+
+    @invariant()
+    def folding_the_log_gives_the_cached_states(self):
+        streams = {}
+        for logged in self.log.select(limit=10_000):
+            streams.setdefault(logged.recorded.stream, []).append(logged.recorded.event)
+        for stream, events in streams.items():
+            evolve = AGGREGATES[stream.partition(":")[0]].evolve
+            assert reduce(evolve, events, None) == self.ledger.state(stream)
+
+
+BookMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
+TestBook = BookMachine.TestCase
+
+
+def test_a_transfer_in_counts_against_the_limit():
+    ledger, _ = opened()
+    key = PositionKey("main", "trend", BTC)
+    ledger.report([TransferIn(key, "opening", Side.BUY, D(2), D(180), T0)], actor="ops")
+    ledger.request(max_position("2"), actor="risk")
+    with pytest.raises(RequestRefused):
+        ledger.request(submit("A"), actor="bot")
+    assert ledger.state(position.stream(key)).book.cost == 180

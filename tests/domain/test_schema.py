@@ -1,0 +1,51 @@
+"""The stored format: every topic has a golden file, loads for ever, and writes back the same bytes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from domain import schema
+from domain.errors import HistoryBroken
+from tests.domain import samples
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+@pytest.mark.parametrize("topic", sorted(schema.EVENTS))
+def test_every_topic_has_a_golden_file_that_still_loads(topic):
+    stored = (GOLDEN / f"{topic}.json").read_bytes().strip()
+    assert schema.encode(schema.decode(topic, stored)) == stored
+
+
+@pytest.mark.parametrize("recorded", samples.RECORDS, ids=lambda recorded: schema.topic_of(recorded.event))
+def test_what_is_written_today_is_what_the_golden_file_says(recorded):
+    stored = (GOLDEN / f"{schema.topic_of(recorded.event)}.json").read_bytes().strip()
+    assert schema.encode(recorded) == stored
+    assert schema.decode(schema.topic_of(recorded.event), stored) == recorded
+
+
+def test_every_newest_event_has_a_sample():
+    assert {type(recorded.event) for recorded in samples.RECORDS} == set(schema.NEWEST)
+
+
+def test_the_bytes_say_what_they_are():
+    recorded = samples.RECORDS[0]
+    assert json.loads(schema.encode(recorded))["event"]["type"] == schema.topic_of(recorded.event)
+
+
+def test_an_unknown_topic_is_a_clear_stop():
+    with pytest.raises(HistoryBroken, match="unknown topic 'OrderTeleported'"):
+        schema.decode("OrderTeleported", b"{}")
+
+
+@pytest.mark.parametrize("state", [b"", b"{}", b"null", b'{"stream":1}'])
+def test_bytes_that_are_no_record_are_a_clear_stop(state):
+    with pytest.raises(HistoryBroken, match="does not decode"):
+        schema.decode("OrderAccepted", state)
+
+
+def test_an_event_stored_under_another_topic_is_a_clear_stop():
+    recorded = samples.RECORDS[0]
+    with pytest.raises(HistoryBroken, match="says it is"):
+        schema.decode("OrderAccepted", schema.encode(recorded))

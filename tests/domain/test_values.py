@@ -1,0 +1,102 @@
+"""Numbers, ids and times: what may come in, and that arithmetic is exact or stops."""
+
+import decimal
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+from fractions import Fraction
+
+import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
+
+from domain import values
+from domain.errors import ReportUnreadable
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+numbers = st.decimals(-(10**17), 10**17, places=18)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NaN",
+        "-Infinity",
+        "inf",
+        "",
+        " ",
+        "1,5",
+        "0x10",
+        "1e400",
+        "1_000",
+        "٣",
+        1.5,
+        None,
+        True,
+        "1" * 19,
+        "1e-19",
+        "0.1" * 30,
+    ],
+)
+def test_what_is_not_a_finite_decimal_within_bounds_is_unreadable_and_named(text):
+    with pytest.raises(ReportUnreadable) as error:
+        values.number(text, "last_px")
+    assert error.value.field == "last_px"
+    assert "last_px" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [("0.0100", "0.01"), ("1e3", "1000"), ("-0", "0"), ("+7.", "7"), (".5", "0.5"), ("100", "100"), (12, "12")],
+)
+def test_a_number_has_one_canonical_form(text, canonical):
+    assert str(values.number(text, "x")) == canonical
+
+
+@for_all(numbers, numbers.filter(bool))
+def test_divide_is_the_exact_quotient_rounded_half_even_at_18_places(dividend, divisor):
+    scaled = Fraction(dividend) / Fraction(divisor) * 10**18
+    assert Fraction(values.divide(dividend, divisor)) * 10**18 == round(scaled)
+
+
+@for_all(st.lists(st.tuples(numbers, numbers, st.integers(1, 9999)), max_size=20))
+def test_sums_of_products_of_any_numbers_we_take_in_are_exact(terms):
+    total = sum((a * b * c for a, b, c in terms), D(0))
+    assert Fraction(total) == sum((Fraction(a) * Fraction(b) * c for a, b, c in terms), Fraction(0))
+
+
+def test_inexact_arithmetic_stops():
+    with pytest.raises(decimal.Inexact):
+        D(1) / D(3)
+
+
+@pytest.mark.parametrize(
+    ("text", "micros"),
+    [
+        ("2019-10-31T15:48:51.803Z", 803000),
+        ("2019-10-31T15:48:51Z", 0),
+        ("2019-10-31 15:48:51.8", 800000),
+        ("2019-10-31T16:48:51.123456789+01:00", 123456),
+    ],
+)
+def test_times_are_utc_with_microseconds(text, micros):
+    assert values.time(text, "ts") == datetime(2019, 10, 31, 15, 48, 51, micros, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2019-13-01T00:00:00Z", "2019-02-30T00:00:00Z", 1572537231, "1970-01-01T00:00:00Z"]
+)
+def test_what_is_no_time_is_unreadable(text):
+    with pytest.raises(ReportUnreadable, match="ts"):
+        values.time(text, "ts")
+
+
+def test_a_time_that_has_not_come_is_unreadable_but_a_fast_clock_is_forgiven():
+    assert values.time(NOW + values.FUTURE_MAX, "ts", now=NOW) == NOW + values.FUTURE_MAX
+    with pytest.raises(ReportUnreadable, match="has come"):
+        values.time(NOW + values.FUTURE_MAX + timedelta(microseconds=1), "ts", now=NOW)
+
+
+@pytest.mark.parametrize("text", ["", "a:b", "a b", "-a", "a" * 65, "ä", None, "a\n"])
+def test_ids_are_plain_names(text):
+    with pytest.raises(ReportUnreadable):
+        values.name(text, "account_id")
