@@ -18,14 +18,18 @@ from domain.values import PLACES_MAX
 class CostBasis(StrEnum):
     """Which acquisitions a disposal uses up.
 
-    AVERAGE: all alike. FIFO: the oldest first. LIFO: the newest first. HIFO: the highest unit cost first, of equals the
-    oldest. Old and new are by order of occurrence: transact time, then the venue's trade sequence, then exec id.
+    AVERAGE: all alike. FIFO: the oldest first. LIFO: the newest first. HIFO: the highest unit cost first, LOFO: the
+    lowest, of equals the oldest. SPECIFIC: the lots assigned to the disposal, then the oldest. Old and new are by order
+    of occurrence: transact time, then the venue's trade sequence, then exec id; a lot carried over by a transfer keeps
+    the age it had.
     """
 
     AVERAGE = "AVERAGE"
     FIFO = "FIFO"
     LIFO = "LIFO"
     HIFO = "HIFO"
+    LOFO = "LOFO"
+    SPECIFIC = "SPECIFIC"
 
 
 class FeePolicy(StrEnum):

@@ -14,28 +14,36 @@ from types import ModuleType
 from typing import Any, TypeVar, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain import account, evidence, instrument, order, position, risk
 from domain.account import Account, OpenAccount
 from domain.errors import LedgerError, ReportUnreadable, RequestRefused, StreamConflict
 from domain.evidence import RawReportKept
-from domain.instrument import Instrument, ListInstrument
+from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instrument, ListInstrument
 from domain.log import EventLog, Recorded
 from domain.order import CancelOrder, Order, OrderFilled, OrderKey, OrderReport, SubmitOrder
 from domain.position import (
+    AssignLots,
     Filled,
     FundingSettled,
+    LotsAssigned,
+    MovePosition,
     Position,
+    PositionBroken,
     PositionEvent,
     PositionKey,
+    PositionReport,
     PositionRestated,
     PositionTransferred,
+    SettleContract,
     SettleFunding,
     TradeBooked,
-    TransferIn,
+    TradeReversed,
+    Transfer,
 )
 from domain.risk import HoldRefused, PlaceHold, PostHold, SetLimit, VoidHold
-from domain.values import Mark
+from domain.values import ZERO, Mark, exact
 
 AGGREGATES: dict[str, ModuleType] = {
     "account": account,
@@ -48,8 +56,19 @@ AGGREGATES: dict[str, ModuleType] = {
 ATTEMPTS_MAX = 8
 CACHED_STREAMS_MAX = 20_000
 
-Request = SubmitOrder | CancelOrder | OpenAccount | ListInstrument | SetLimit
-Report = OrderReport | SettleFunding | TransferIn | RawReportKept
+Request = (
+    SubmitOrder
+    | CancelOrder
+    | OpenAccount
+    | ListInstrument
+    | AmendInstrument
+    | DelistInstrument
+    | SetLimit
+    | AssignLots
+    | MovePosition
+    | SettleContract
+)
+Report = OrderReport | SettleFunding | Transfer | RawReportKept
 State = TypeVar("State")
 
 
@@ -232,7 +251,7 @@ def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None]) 
         case OpenAccount():
             stream = account.stream(request.account_id)
             work.record(stream, account.decide(work.state(stream), request))
-        case ListInstrument():
+        case ListInstrument() | AmendInstrument() | DelistInstrument():
             stream = instrument.stream(request.instrument_id)
             work.record(stream, instrument.decide(work.state(stream), request))
         case SetLimit():
@@ -244,6 +263,17 @@ def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None]) 
             work.record(stream, order.decide(work.state(stream), request))
         case SubmitOrder():
             return _submit(work, request, marks)
+        case AssignLots():
+            stream = position.stream(request.key)
+            work.record(stream, position.decide(_held(work, request.key, [request]), request))
+        case MovePosition():
+            _account_of(work, request.to.account_id)
+            for transfer in position.moved(work.state(position.stream(request.key)), request):
+                _book(work, transfer.key, [transfer])
+        case SettleContract():
+            trade = position.settled(work.state(position.stream(request.key)), request)
+            if trade is not None:
+                _book(work, request.key, [trade])
         case _:
             assert_never(request)
     return None
@@ -257,7 +287,7 @@ def _submit(work: _Work, request: SubmitOrder, marks: Callable[[str], Mark | Non
         return None
     _account_of(work, request.key.account_id)
     listed = _instrument_of(work, request.terms.instrument_id)
-    instrument.check_terms(listed, request.terms.order_qty, request.terms.price)
+    instrument.check_terms(listed, request.terms.order_qty, request.terms.price, request.transact_time)
     limits = risk.stream(request.key.account_id)
     mark = marks(request.terms.instrument_id) if request.terms.price is None else None
     hold = PlaceHold(request.key, request.terms, listed.contract, mark, request.transact_time)
@@ -289,7 +319,7 @@ def _instrument_of(work: _Work, instrument_id: str) -> Instrument:
 def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded, ...], LedgerError | None]]:
     """Route reports: orders first, one by one; then what they and the rest mean for each position and its limits."""
     outcomes: list[tuple[tuple[Recorded, ...], LedgerError | None]] = []
-    bookings: dict[PositionKey, list[Filled | TransferIn | SettleFunding]] = {}
+    bookings: dict[PositionKey, list[PositionReport]] = {}
     closed: dict[OrderKey, datetime] = {}
     for report in reports:
         records: tuple[Recorded, ...] = ()
@@ -298,7 +328,7 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded,
                 case RawReportKept():
                     stream = evidence.stream(report)
                     records = work.record(stream, evidence.admit(work.state(stream), report))
-                case TransferIn() | SettleFunding():
+                case Transfer() | SettleFunding():
                     _check_known(work, report.key.account_id, report.key.instrument_id)
                     bookings.setdefault(report.key, []).append(report)
                 case _:
@@ -311,7 +341,7 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded,
     for key, reported in bookings.items():
         booked |= {(key, _report_id(added.event)): (added,) for added in _book(work, key, reported)}
     for index, report in enumerate(reports):
-        if isinstance(report, TransferIn | SettleFunding) and outcomes[index][1] is None:
+        if isinstance(report, Transfer | SettleFunding) and outcomes[index][1] is None:
             outcomes[index] = (booked.pop((report.key, _report_id(report)), ()), None)
     for order_key, at in closed.items():
         stream = risk.stream(order_key.account_id)
@@ -322,7 +352,7 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded,
 def _admit_order(
     work: _Work,
     report: OrderReport,
-    bookings: dict[PositionKey, list[Filled | TransferIn | SettleFunding]],
+    bookings: dict[PositionKey, list[PositionReport]],
     closed: dict[OrderKey, datetime],
 ) -> tuple[Recorded, ...]:
     if isinstance(report, OrderFilled):
@@ -338,8 +368,9 @@ def _admit_order(
             key = PositionKey(fill.key.account_id, state.strategy_id, fill.instrument_id)
             bookings.setdefault(key, []).append(
                 Filled(
-                    key, fill.key.cl_ord_id, fill.exec_id, fill.trade_seq, fill.side, fill.last_qty, fill.last_px,
-                    fill.commission, fill.liquidity, fill.transact_time,
+                    key, _facts(work, fill.instrument_id, fill.transact_time), fill.key.cl_ord_id,
+                    fill.exec_id, fill.trade_seq, fill.side, fill.last_qty, fill.last_px, fill.commission,
+                    fill.liquidity, fill.transact_time,
                 )
             )  # fmt: skip
     if records and not state.status.is_open:
@@ -354,10 +385,10 @@ def _check_known(work: _Work, account_id: str, instrument_id: str) -> None:
         raise ReportUnreadable("instrument_id", instrument_id, "a listed instrument; list it first, then report again")
 
 
-def _report_id(told: PositionEvent | TransferIn | SettleFunding) -> str:
+def _report_id(told: PositionEvent | Transfer | SettleFunding) -> str:
     """Which transfer or funding payment a report or the event it became tells of; "" for others."""
     match told:
-        case TransferIn(transfer_id=told_id) | PositionTransferred(transfer_id=told_id):
+        case Transfer(transfer_id=told_id) | PositionTransferred(transfer_id=told_id):
             return f"transfer {told_id}"
         case SettleFunding(funding_id=told_id) | FundingSettled(funding_id=told_id):
             return f"funding {told_id}"
@@ -365,35 +396,59 @@ def _report_id(told: PositionEvent | TransferIn | SettleFunding) -> str:
             return ""
 
 
-def _book(
-    work: _Work, key: PositionKey, reported: Sequence[Filled | TransferIn | SettleFunding]
-) -> tuple[Recorded, ...]:
+def _book(work: _Work, key: PositionKey, reported: Sequence[PositionReport]) -> tuple[Recorded, ...]:
     """Book what was reported of one position, and post it to the account's limits."""
     stream = position.stream(key)
-    held: Position | None = work.state(stream)
-    if position.needs_history(held, reported):
-        held = position.unfold(work.history(stream))
+    held = _held(work, key, reported)
     conventions: Account = work.state(account.stream(key.account_id))
-    listed: Instrument = work.state(instrument.stream(key.instrument_id))
-    records = work.record(stream, position.admit(held, reported, listed.contract, conventions.costing))
+    told = [
+        replace(report, contract=_facts(work, key.instrument_id, report.transact_time))
+        if isinstance(report, Transfer)
+        else report
+        for report in reported
+    ]
+    records = work.record(stream, position.admit(held, told, conventions.costing))
+    _post_all(work, key, records)
+    return records
+
+
+def _held(work: _Work, key: PositionKey, about: Sequence[PositionReport | AssignLots]) -> Position | None:
+    """The position, with all its history as tail where what it is asked about is older than the tail it remembers."""
+    stream = position.stream(key)
+    held: Position | None = work.state(stream)
+    if position.needs_history(held, about):
+        return position.unfold(work.history(stream))
+    return held
+
+
+def _facts(work: _Work, instrument_id: str, at: datetime) -> Contract:
+    """The instrument's contract as it was at a moment."""
+    listed: Instrument = work.state(instrument.stream(instrument_id))
+    return listed.facts_at(at).contract
+
+
+def _post_all(work: _Work, key: PositionKey, records: Iterable[Recorded]) -> None:
     limits = risk.stream(key.account_id)
     for recorded in records:
         if (post := _post(key, recorded.event)) is not None:
             work.record(limits, risk.admit(work.state(limits), post))
-    return records
 
 
 def _post(key: PositionKey, event: PositionEvent) -> PostHold | None:
     """What a booking means for the account's limits. A transfer has no order behind it."""
+    quantity = ZERO
     match event:
         case TradeBooked():
             order_key, exec_id, last_qty = OrderKey(key.account_id, event.cl_ord_id), event.exec_id, event.last_qty
+            quantity = event.effect.quantity
+        case TradeReversed():
+            order_key, exec_id, last_qty = OrderKey(key.account_id, ""), event.exec_id, ZERO
+            quantity = exact(-event.effect.quantity)
         case PositionTransferred():
             order_key, exec_id, last_qty = OrderKey(key.account_id, ""), event.transfer_id, event.quantity
-        case PositionRestated() | FundingSettled():
+            quantity = event.effect.quantity
+        case PositionRestated() | FundingSettled() | LotsAssigned() | PositionBroken():
             return None
         case _:
             assert_never(event)
-    return PostHold(
-        order_key, key.strategy_id, key.instrument_id, exec_id, event.effect.quantity, last_qty, event.transact_time
-    )
+    return PostHold(order_key, key.strategy_id, key.instrument_id, exec_id, quantity, last_qty, event.transact_time)

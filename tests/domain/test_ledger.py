@@ -27,7 +27,7 @@ from domain.order import (
     OrdType,
     SubmitOrder,
 )
-from domain.position import PositionKey, TransferIn
+from domain.position import PositionKey, Transfer
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ZERO, Liquidity, Mark, Money, Side
 
@@ -349,7 +349,7 @@ TestBook = BookMachine.TestCase
 def test_a_transfer_in_counts_against_the_limit():
     ledger, _ = opened()
     key = PositionKey("main", "trend", BTC)
-    ledger.report([TransferIn(key, "opening", Side.BUY, D(2), D(180), T0)], actor="ops")
+    ledger.report([Transfer(key, "opening", Side.BUY, D(2), D(180), T0)], actor="ops")
     ledger.request(max_position("2"), actor="risk")
     with pytest.raises(RequestRefused):
         ledger.request(submit("A"), actor="bot")
