@@ -61,7 +61,7 @@ class LotChange(Struct, frozen=True):
 class Entry(Struct, frozen=True):
     """What costing needs to know of a trade; a transfer has a `cost`, and neither price nor commission.
 
-    `lots` are those a transfer brings along (none: it makes one lot of its own); `lot_ids` those a disposal is assigned.
+    `lots` are those a transfer brings along (none: it makes one of its own); `lot_ids` those a disposal is assigned.
     """
 
     occurrence: Occurrence

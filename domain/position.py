@@ -204,7 +204,7 @@ class Reverse(Struct, frozen=True):
 
 
 class Transfer(Struct, frozen=True):
-    """Quantity arriving (BUY) or leaving (SELL) without a trade, at a cost signed as its value is: + in, - out for spot.
+    """Quantity arriving (BUY) or leaving (SELL) without a trade, at a cost signed as its value is (+ in for spot).
 
     It brings the lots it names, or makes one of its own at `transact_time`.
     """
@@ -251,7 +251,7 @@ class MovePosition(Struct, frozen=True):
 
 
 class SettleContract(Struct, frozen=True):
-    """A dated future or an option has expired with its underlying at `underlying_px`: what is held is settled in cash."""
+    """A dated future or option has expired with its underlying at `underlying_px`: it is settled in cash."""
 
     key: PositionKey
     settlement_id: str

@@ -9,7 +9,7 @@ from domain import schema
 from domain.account import AccountOpened, CostBasis, Costing, FeePolicy
 from domain.costing import Effect, Lot, LotChange, LotMatch
 from domain.evidence import RawReportKept
-from domain.instrument import Contract, InstrumentListed, Kind
+from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed, Kind, PutOrCall
 from domain.log import Recorded
 from domain.order import (
     OrderAccepted,
@@ -28,14 +28,18 @@ from domain.order import (
     OrdType,
     TimeInForce,
 )
+from domain.occurrence import Restated, Sums
 from domain.position import (
     FundingSettled,
+    LotsAssigned,
+    PositionBroken,
     PositionKey,
     PositionRestated,
     PositionTransferred,
-    Restated,
-    Sums,
     TradeBooked,
+    TradeKind,
+    TradeReversed,
+    TransferReason,
 )
 from domain.risk import HoldPlaced, HoldPosted, HoldRefused, HoldVoided, Judgement, LimitSet, Measure, Scope
 from domain.values import Liquidity, Mark, Money, Occurrence, Side
@@ -45,6 +49,7 @@ BTC = "BTCUSDT.SIM"
 ORDER = OrderKey("main", "A-1")
 POSITION = PositionKey("main", "trend", BTC)
 SPOT = Contract(Kind.SPOT, "BTC", "USDT", "USDT", D(1))
+OPTION = Contract(Kind.OPTION, "BTC", "USD", "BTC", D("0.1"), AT, D(90000), PutOrCall.CALL)
 FIFO = Costing(CostBasis.FIFO, FeePolicy.EXPENSED, 8)
 TERMS = OrderTerms("trend", BTC, Side.BUY, OrdType.LIMIT, D("0.5"), D("97500.25"), TimeInForce.GTC)
 PLACE = Occurrence(AT, 7, "E7")
@@ -56,7 +61,7 @@ EFFECT = Effect(
     D("0.000000001"),
     D("0.02"),
     D("0.5"),
-    LOT,
+    (LOT,),
     (LotMatch("E1", D("0.1"), D("9750.025"), D("1.500000001")),),
 )
 MARK = Mark(BTC, D("97400.5"), "SIM", AT)
@@ -79,6 +84,8 @@ FILLED = OrderFilled(
 EVENTS = (
     AccountOpened("main", "USDT", FIFO, AT),
     InstrumentListed(BTC, SPOT, D("0.01"), D("0.000001")),
+    InstrumentAmended("BTC-C.SIM", OPTION, D("0.01"), D("0.1"), AT),
+    InstrumentDelisted(BTC, AT),
     OrderSubmitted(ORDER, TERMS, AT),
     OrderRefused(ORDER, TERMS, "MAX_POSITION is not exceeded", {"limit": "5"}, AT),
     OrderAdopted(ORDER, "V-9", "trend", BTC, Side.BUY, AT),
@@ -92,12 +99,18 @@ EVENTS = (
     OrderBroken(ORDER, "a fill is of an open order", FILLED),
     TradeBooked(
         POSITION, SPOT, FIFO, "A-1", "E7", 7, Side.BUY, D("0.5"), D("97500.25"), Money(D("0.02"), "USDT"),
-        Liquidity.MAKER, AT, EFFECT, True,
+        Liquidity.MAKER, AT, EFFECT, True, TradeKind.LIQUIDATION,
     ),
-    PositionTransferred(POSITION, SPOT, FIFO, "opening", Side.BUY, D("0.01"), D(92), AT, EFFECT, False),
+    TradeReversed(POSITION, SPOT, "E7", 7, AT, Money(D("0.02"), "USDT"), EFFECT, "busted"),
+    LotsAssigned(POSITION, "E7", ("E1", "E3"), AT),
+    PositionBroken(POSITION, "a spot position is not below zero", "E7", D("-0.1"), AT),
+    PositionTransferred(
+        POSITION, SPOT, FIFO, "opening", Side.BUY, D("0.01"), D(92), AT, EFFECT, False, TransferReason.INTERNAL,
+        PositionKey("main", "hedge", BTC), (LOT,),
+    ),
     FundingSettled(POSITION, "F1", Money(D("-1.25"), "USDT"), AT),
     PositionRestated(
-        POSITION, ("E6",), (Restated("E7", AT, Sums(D(1), D(2), D("0.5"), D(0)), EFFECT),),
+        POSITION, ("E6",), (Restated("E7", 7, AT, Sums(D(1), D(2), D("0.5"), D(0)), EFFECT),),
         (LotChange(LOT, D("-0.1"), D("-9750.025")),), 1, 2,
     ),
     LimitSet("main", Scope("trend", BTC), Measure.MAX_POSITION, D(5), None, 2, AT),
