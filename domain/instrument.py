@@ -2,7 +2,9 @@
 
 Quantities of spot are in base units; of derivatives in contracts, each `contract_size` of base (linear, option) or
 of quote (inverse). Prices are quote units a base unit; an option's price is its premium in settlement currency a
-base unit. Cost, PnL and funding are in the settlement currency: quote for spot and linear, base for inverse, either for an option.
+base unit. Cost, PnL and funding are in the settlement currency: quote for spot and linear, base for inverse, either for
+an option.
+
 FIX: MinPriceIncrement(969), RoundLot(561), ContractMultiplier(231), SettlCurrency(120), StrikePrice(202),
 PutOrCall(201), MaturityDate(541).
 
