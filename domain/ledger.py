@@ -7,7 +7,7 @@ that adds nothing is checked against the log as well before it is given.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import reduce
 from types import ModuleType
@@ -16,8 +16,30 @@ from typing import Any, TypeVar, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain import account, evidence, instrument, order, position, risk
-from domain.account import Account, OpenAccount
+from domain import account, balances, cash, evidence, instrument, order, position, risk, statement
+from domain.account import (
+    NOTHING_HELD,
+    Account,
+    AccountReport,
+    BreakAged,
+    BreakChanged,
+    BreakOpened,
+    BreakResolved,
+    CloseAccount,
+    Held,
+    OpenAccount,
+    RequestTransfer,
+    ResolveBreak,
+)
+from domain.cash import (
+    BookEntry,
+    ChargeFee,
+    Indicator,
+    ReturnTransfer,
+    SettleTransfer,
+    TransferReturned,
+    TransferSettled,
+)
 from domain.errors import LedgerError, ReportUnreadable, RequestRefused, StreamConflict
 from domain.evidence import RawReportKept
 from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instrument, ListInstrument
@@ -43,6 +65,7 @@ from domain.position import (
     Transfer,
 )
 from domain.risk import HoldRefused, PlaceHold, PostHold, SetLimit, VoidHold
+from domain.statement import Statement
 from domain.values import ZERO, Mark, exact
 
 AGGREGATES: dict[str, ModuleType] = {
@@ -52,6 +75,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "limit": risk,
     "order": order,
     "position": position,
+    "statement": statement,
 }
 ATTEMPTS_MAX = 8
 CACHED_STREAMS_MAX = 20_000
@@ -67,8 +91,11 @@ Request = (
     | AssignLots
     | MovePosition
     | SettleContract
+    | RequestTransfer
+    | ResolveBreak
+    | CloseAccount
 )
-Report = OrderReport | SettleFunding | Transfer | RawReportKept
+Report = OrderReport | SettleFunding | Transfer | RawReportKept | AccountReport | Statement
 State = TypeVar("State")
 
 
@@ -251,6 +278,12 @@ def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None]) 
         case OpenAccount():
             stream = account.stream(request.account_id)
             work.record(stream, account.decide(work.state(stream), request))
+        case ResolveBreak() | CloseAccount():
+            stream = account.stream(request.account_id)
+            held = _held_by(work, request.account_id)
+            work.record(stream, account.decide(work.state(stream), request, held))
+        case RequestTransfer():
+            _request_transfer(work, request)
         case ListInstrument() | AmendInstrument() | DelistInstrument():
             stream = instrument.stream(request.instrument_id)
             work.record(stream, instrument.decide(work.state(stream), request))
@@ -279,6 +312,36 @@ def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None]) 
     return None
 
 
+def _request_transfer(work: _Work, request: RequestTransfer) -> None:
+    """Between two of our accounts a transfer is one unit over both: pending in both, or refused."""
+    leg = request.leg
+    if leg.counter_account_id and leg.indicator is Indicator.CREDIT:
+        raise RequestRefused(
+            "a transfer between two accounts is asked of the debited one", counter_account_id=leg.counter_account_id
+        )
+    legs = [request]
+    if leg.counter_account_id:
+        mirrored = cash.mirrored(request.account_id, leg)
+        legs.append(RequestTransfer(leg.counter_account_id, mirrored, request.transact_time))
+    for side in legs:
+        stream = account.stream(side.account_id)
+        held = _held_by(work, side.account_id)
+        work.record(stream, account.decide(work.state(stream), side, held))
+
+
+def _held_by(work: _Work, account_id: str) -> Held:
+    """What the account's positions and orders hold."""
+    known: Account | None = work.state(account.stream(account_id))
+    limits = work.state(risk.stream(account_id))
+    keys = sorted(known.positions) if known else []
+    held = [work.state(position.stream(PositionKey(account_id, *key))) for key in keys]
+    return Held(
+        balances.total(*(balances.moved_by(each) for each in held)),
+        tuple(sorted(each.key.instrument_id for each in held if each.quantity)),
+        tuple(sorted(limits.holds)) if limits else (),
+    )
+
+
 def _submit(work: _Work, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
     """An order passes its own rules, its instrument's, its account's limits: recorded with its hold, or refused."""
     stream = order.stream(request.key)
@@ -304,9 +367,7 @@ def _submit(work: _Work, request: SubmitOrder, marks: Callable[[str], Mark | Non
 
 def _account_of(work: _Work, account_id: str) -> Account:
     known: Account | None = work.state(account.stream(account_id))
-    if known is None:
-        raise RequestRefused("the account is open; open it first", account_id=account_id)
-    return known
+    return account.opened(known, account_id)
 
 
 def _instrument_of(work: _Work, instrument_id: str) -> Instrument:
@@ -331,6 +392,15 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded,
                 case Transfer() | SettleFunding():
                     _check_known(work, report.key.account_id, report.key.instrument_id)
                     bookings.setdefault(report.key, []).append(report)
+                case Statement():
+                    _check_account(work, report.account_id)
+                    stream = statement.stream(report)
+                    records = work.record(stream, statement.admit(work.state(stream), report))
+                case (
+                    SettleTransfer() | ReturnTransfer() | ChargeFee() | BookEntry()
+                    | BreakOpened() | BreakChanged() | BreakAged() | BreakResolved()
+                ):  # fmt: skip
+                    _check_account(work, report.account_id)
                 case _:
                     records = _admit_order(work, report, bookings, closed)
         except ReportUnreadable as error:
@@ -343,10 +413,53 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded,
     for index, report in enumerate(reports):
         if isinstance(report, Transfer | SettleFunding) and outcomes[index][1] is None:
             outcomes[index] = (booked.pop((report.key, _report_id(report)), ()), None)
+    _admit_to_accounts(work, reports, outcomes)
     for order_key, at in closed.items():
         stream = risk.stream(order_key.account_id)
         work.record(stream, risk.admit(work.state(stream), VoidHold(order_key, at)))
     return outcomes
+
+
+def _admit_to_accounts(
+    work: _Work, reports: Sequence[Report], outcomes: list[tuple[tuple[Recorded, ...], LedgerError | None]]
+) -> None:
+    """What moved money other than by trades, after the trades; and what was recorded of an account that is closed."""
+    held: dict[str, Held] = {}
+    for index, report in enumerate(reports):
+        records, error = outcomes[index]
+        if error is not None:
+            continue
+        if isinstance(report, AccountReport):
+            if report.account_id not in held:
+                held[report.account_id] = _held_by(work, report.account_id)
+            try:
+                outcomes[index] = (_admit_to_account(work, report, held), None)
+            except ReportUnreadable as unreadable:
+                outcomes[index] = ((), unreadable)
+        elif not isinstance(report, RawReportKept | Statement) and records:
+            stream = account.stream(report.key.account_id)
+            known: Account | None = work.state(stream)
+            if known is not None and known.is_closed:
+                work.record(stream, account.after_closing(known, records[0].stream, report.transact_time))
+
+
+def _admit_to_account(work: _Work, report: AccountReport, held: Mapping[str, Held]) -> tuple[Recorded, ...]:
+    """Take down a report; of a transfer between two of our accounts, in both."""
+    stream = account.stream(report.account_id)
+    records = work.record(stream, account.admit(work.state(stream), report, held.get(report.account_id, NOTHING_HELD)))
+    for recorded in records:
+        told = recorded.event
+        if not isinstance(told, TransferSettled | TransferReturned) or not told.leg.counter_account_id:
+            continue
+        other = account.stream(told.leg.counter_account_id)
+        if work.state(other) is None:
+            continue
+        assert isinstance(report, SettleTransfer | ReturnTransfer)
+        leg = cash.mirrored(report.account_id, told.leg)
+        mirrored = replace(report, account_id=told.leg.counter_account_id, leg=leg)
+        theirs = held.get(mirrored.account_id) or _held_by(work, mirrored.account_id)
+        work.record(other, account.admit(work.state(other), mirrored, theirs))
+    return records
 
 
 def _admit_order(
@@ -378,9 +491,13 @@ def _admit_order(
     return records
 
 
-def _check_known(work: _Work, account_id: str, instrument_id: str) -> None:
+def _check_account(work: _Work, account_id: str) -> None:
     if work.state(account.stream(account_id)) is None:
         raise ReportUnreadable("account_id", account_id, "an open account; open it first, then report again")
+
+
+def _check_known(work: _Work, account_id: str, instrument_id: str) -> None:
+    _check_account(work, account_id)
     if work.state(instrument.stream(instrument_id)) is None:
         raise ReportUnreadable("instrument_id", instrument_id, "a listed instrument; list it first, then report again")
 
@@ -408,6 +525,10 @@ def _book(work: _Work, key: PositionKey, reported: Sequence[PositionReport]) -> 
         for report in reported
     ]
     records = work.record(stream, position.admit(held, told, conventions.costing))
+    if records and held is None:
+        owner = account.stream(key.account_id)
+        first = account.with_position(conventions, key.strategy_id, key.instrument_id, records[0].event.transact_time)
+        work.record(owner, first)
     _post_all(work, key, records)
     return records
 

@@ -18,6 +18,7 @@ from domain.log import Recorded
 from domain.order import OrderEvent
 from domain.position import PositionEvent
 from domain.risk import RiskEvent
+from domain.statement import StatementEvent
 
 
 def _members(*unions: Any) -> tuple[type[Struct], ...]:
@@ -25,7 +26,7 @@ def _members(*unions: Any) -> tuple[type[Struct], ...]:
 
 
 NEWEST: tuple[type[Struct], ...] = _members(
-    InstrumentEvent, AccountEvent, OrderEvent, PositionEvent, RiskEvent, EvidenceEvent
+    InstrumentEvent, AccountEvent, OrderEvent, PositionEvent, RiskEvent, EvidenceEvent, StatementEvent
 )
 OLDER: tuple[type[Struct], ...] = ()
 UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {}

@@ -43,6 +43,7 @@ from domain.position import (
 )
 from domain.risk import HoldPlaced, HoldPosted, HoldRefused, HoldVoided, Judgement, LimitSet, Measure, Scope
 from domain.values import Liquidity, Mark, Money, Occurrence, Side
+from tests.domain import account_samples
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 BTC = "BTCUSDT.SIM"
@@ -119,6 +120,7 @@ EVENTS = (
     HoldPosted(ORDER, "trend", BTC, "E7", D("0.5"), D("0.5"), AT),
     HoldVoided(ORDER, "trend", BTC, D("0.1"), AT),
     RawReportKept("main", "BINANCE", "trades.csv:7", "7,x,y", "price: 'x' is not a finite decimal number"),
+    *account_samples.EVENTS,
 )  # fmt: skip
 
 RECORDS = tuple(Recorded(f"sample:{schema.topic_of(event)}", 7, AT, "alice", "req-1", event) for event in EVENTS)

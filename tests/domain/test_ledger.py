@@ -76,9 +76,10 @@ def test_an_order_is_submitted_and_its_quantity_held_in_one_append():
 
 def test_a_fill_moves_order_position_and_limit_in_one_append():
     ledger, _ = opened()
+    ledger.report([fill("first", "E0")], actor="venue")
     ledger.request(submit("A"), actor="bot")
     before = ledger._log.head().seq
-    (answer,) = ledger.report([fill("A", "E1")], actor="venue")
+    (answer,) = ledger.report([fill("A", "E1", at=1)], actor="venue")
     assert topics(answer.records) == [("order", "OrderFilled")]
     added = [logged.recorded for logged in ledger._log.select(after=before)]
     assert topics(added) == [("order", "OrderFilled"), ("position", "TradeBooked"), ("limit", "HoldPosted")]
