@@ -29,12 +29,13 @@ class Desk(NamedTuple):
 
 
 class Hold(Struct, frozen=True):
-    """What a working order still holds."""
+    """What a working order still holds. `change_id` names the last replacement that was judged."""
 
     strategy_id: str
     instrument_id: str
     side: Side
     quantity: Decimal
+    change_id: str = ""
 
 
 class Change(Struct, frozen=True):
@@ -133,6 +134,17 @@ class Exposure(Struct, frozen=True):
         for instrument_id, desks in self.cells.items():
             for desk, cell in desks.items():
                 yield instrument_id, desk, cell
+
+    def widest(self, strategy_id: str | None, instrument_id: str) -> tuple[Decimal, Contract | None]:
+        """How far from zero, unsigned, working orders can bring the position of one strategy, or of all of them net."""
+        longest = shortest = ZERO
+        contract = None
+        for desk, cell in self.of(instrument_id):
+            if strategy_id in (None, desk.strategy_id):
+                longest += cell.longest
+                shortest += cell.shortest
+                contract = cell.contract or contract
+        return exact(max(abs(longest), abs(shortest))), contract
 
     def with_hold(self, key: OrderKey, hold: Hold, contract: Contract | None = None) -> "Exposure":
         """With an order holding what `hold` says, instead of what it held; nothing is held of a quantity of zero."""

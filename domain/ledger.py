@@ -338,7 +338,7 @@ def _held_by(work: _Work, account_id: str) -> Held:
     return Held(
         balances.total(*(balances.moved_by(each) for each in held)),
         tuple(sorted(each.key.instrument_id for each in held if each.quantity)),
-        tuple(sorted(limits.holds)) if limits else (),
+        tuple(sorted(key.cl_ord_id for key in limits.holds)) if limits else (),
     )
 
 

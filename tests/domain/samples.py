@@ -41,9 +41,8 @@ from domain.position import (
     TradeReversed,
     TransferReason,
 )
-from domain.risk import HoldPlaced, HoldPosted, HoldRefused, HoldVoided, Judgement, LimitSet, Measure, Scope
-from domain.values import Liquidity, Mark, Money, Occurrence, Side
-from tests.domain import account_samples
+from domain.values import Liquidity, Money, Occurrence, Side
+from tests.domain import account_samples, risk_samples
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 BTC = "BTCUSDT.SIM"
@@ -65,8 +64,6 @@ EFFECT = Effect(
     (LOT,),
     (LotMatch("E1", D("0.1"), D("9750.025"), D("1.500000001")),),
 )
-MARK = Mark(BTC, D("97400.5"), "SIM", AT)
-JUDGED = Judgement(Measure.MAX_POSITION, Scope("trend", BTC), 2, D(5), D("1.5"), D(2))
 FILLED = OrderFilled(
     ORDER,
     "trend",
@@ -114,13 +111,9 @@ EVENTS = (
         POSITION, ("E6",), (Restated("E7", 7, AT, Sums(D(1), D(2), D("0.5"), D(0)), EFFECT),),
         (LotChange(LOT, D("-0.1"), D("-9750.025")),), 1, 2,
     ),
-    LimitSet("main", Scope("trend", BTC), Measure.MAX_POSITION, D(5), None, 2, AT),
-    HoldPlaced(ORDER, "trend", BTC, Side.BUY, D("0.5"), D("48750.125"), MARK, (JUDGED,), AT),
-    HoldRefused(ORDER, "trend", BTC, Side.BUY, D("9.5"), D("48750.125"), MARK, "MAX_POSITION", JUDGED, AT),
-    HoldPosted(ORDER, "trend", BTC, "E7", D("0.5"), D("0.5"), AT),
-    HoldVoided(ORDER, "trend", BTC, D("0.1"), AT),
     RawReportKept("main", "BINANCE", "trades.csv:7", "7,x,y", "price: 'x' is not a finite decimal number"),
     *account_samples.EVENTS,
+    *risk_samples.EVENTS,
 )  # fmt: skip
 
 RECORDS = tuple(Recorded(f"sample:{schema.topic_of(event)}", 7, AT, "alice", "req-1", event) for event in EVENTS)
