@@ -177,7 +177,7 @@ def book_with(book: Book, effect: Effect) -> Book:
         lots = lots.change(match.lot_id, sign * match.quantity, -match.cost)
     for lot in effect.opened:
         lots = lots.add(lot)
-    return Book(lots, exact(book.quantity + effect.quantity), exact(book.cost + effect.cost))
+    return Book(lots, book.quantity + effect.quantity, book.cost + effect.cost)
 
 
 def effect_of(book: Book, entry: Entry, costing: Costing) -> Effect:
@@ -195,16 +195,20 @@ def effect_of(book: Book, entry: Entry, costing: Costing) -> Effect:
         if is_base_fee:
             return _moved(book, entry, signed - fee, value, None, costing)
         return _moved(book, entry, signed, value + fee, None, costing)
-    moved = _moved(book, entry, signed, value, entry.price, costing)
-    if not (fee and is_base_fee):
-        return _with(moved, fee=fee) if fee else moved
-    return _pay_in_base(book, moved, entry, fee, entry.price, costing)
+    moved = _moved(book, entry, signed, value, entry.price, costing, fee)
+    return _pay_in_base(book, moved, entry, fee, entry.price, costing) if fee and is_base_fee else moved
 
 
 def _moved(
-    book: Book, entry: Entry, signed: Decimal, value: Decimal, price: Decimal | None, costing: Costing
+    book: Book,
+    entry: Entry,
+    signed: Decimal,
+    value: Decimal,
+    price: Decimal | None,
+    costing: Costing,
+    fee: Decimal = ZERO,
 ) -> Effect:
-    """`signed` quantity for `value`: first what it closes, then what it opens.
+    """`signed` quantity for `value`: first what it closes, then what it opens; `fee` is noted as an expense.
 
     With a `price` the closing part's value is its own quantity at that price; without, its share of `value`.
     """
@@ -234,11 +238,9 @@ def _moved(
     lots: tuple[Lot, ...] = ()
     if opening and costing.cost_basis is not CostBasis.AVERAGE:
         lots = _opened(entry, exact(opening), exact(cost), is_whole=not closing)
-    realized = rounded(gain, costing.money_places)
-    return Effect(
-        quantity=exact(signed), cost=exact(cost - released), realized=realized, rounding=exact(gain - realized),
-        opened=lots, closed=matches,
-    )  # fmt: skip
+    realized = rounded(gain, costing.money_places) if gain else ZERO
+    rounding = exact(gain - realized) if gain else ZERO
+    return Effect(exact(signed), exact(cost - released), realized, rounding, fee, ZERO, lots, matches)
 
 
 def _opened(entry: Entry, quantity: Decimal, cost: Decimal, *, is_whole: bool) -> tuple[Lot, ...]:
@@ -342,9 +344,9 @@ def _pay_in_base(book: Book, moved: Effect, entry: Entry, fee: Decimal, price: D
     )  # fmt: skip
 
 
-def _with(effect: Effect, **sums: Any) -> Effect:
-    fields = {field: exact(value) if isinstance(value, Decimal) else value for field, value in sums.items()}
-    return Effect(**({field: getattr(effect, field) for field in Effect.__struct_fields__} | fields))
+def _with(effect: Effect, **changed: Any) -> Effect:
+    exacted = {field: exact(value) if isinstance(value, Decimal) else value for field, value in changed.items()}
+    return replace(effect, **exacted)
 
 
 def replay(entries: Iterable[Entry], costing: Costing, book: Book | None = None) -> tuple[list[Effect], Book]:

@@ -137,9 +137,9 @@ def plus_unmatched(book: Book, effect: Effect) -> Book:
     lots = book.lots
     for lot in effect.opened:
         lots = lots.add(lot)
-    return Book(lots, exact(book.quantity + effect.quantity), exact(book.cost + effect.cost))
+    return Book(lots, book.quantity + effect.quantity, book.cost + effect.cost)
 
 
 def minus_unmatched(book: Book, effect: Effect) -> Book:
     """Without the sums of a booking taken back; its lots are settled by the restatement's lot changes."""
-    return Book(book.lots, exact(book.quantity - effect.quantity), exact(book.cost - effect.cost))
+    return Book(book.lots, book.quantity - effect.quantity, book.cost - effect.cost)

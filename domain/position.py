@@ -489,7 +489,11 @@ def _oversold(
         return ()
     last = bookings[-1]
     exec_id = occurrence_of(last).exec_id
-    return (PositionBroken(last.key, "a spot position is not below zero", exec_id, book.quantity, last.transact_time),)
+    return (
+        PositionBroken(
+            last.key, "a spot position is not below zero", exec_id, exact(book.quantity), last.transact_time
+        ),
+    )
 
 
 def _contract(report: Filled | Transfer) -> Contract:
@@ -543,7 +547,7 @@ def evolve(position: Position | None, event: PositionEvent, *, tail_max: int | N
         case FundingSettled():
             return replace(
                 position,
-                funding=exact(position.funding + event.amount.amount),
+                funding=position.funding + event.amount.amount,
                 funding_ids=position.funding_ids | {event.funding_id},
             )
         case PositionBroken():
@@ -562,9 +566,9 @@ def _with_booking(position: Position, event: Booking, tail_max: int | None) -> P
     if isinstance(event, PositionTransferred):
         transfer_ids = transfer_ids | {event.transfer_id}
         if event.reason.is_income:
-            income = exact(income + event.cost)
+            income = income + event.cost
         else:
-            transferred = exact(transferred + event.cost)
+            transferred = transferred + event.cost
     elif effect.fee:
         fees = _plus_fee(fees, event.commission.currency, effect.fee)
     booked = Booked(entry_of(event), effect)
@@ -576,14 +580,14 @@ def _with_booking(position: Position, event: Booking, tail_max: int | None) -> P
         anchor, anchored_at, tail = _tail_with(position, anchor, booked, tail_max)
     return Position(
         position.key, book, anchor, event.contract, conventions, anchored_at, tail,
-        exact(position.realized + effect.realized), exact(position.rounding + effect.rounding),
-        exact(position.fee_cost + effect.fee_cost), fees, position.funding, income, transferred,
+        position.realized + effect.realized, position.rounding + effect.rounding,
+        position.fee_cost + effect.fee_cost, fees, position.funding, income, transferred,
         position.funding_ids, transfer_ids,
     )  # fmt: skip
 
 
 def _plus_fee(fees: dict[str, Decimal], paid_in: str, fee: Decimal) -> dict[str, Decimal]:
-    return fees | {paid_in: exact(fees.get(paid_in, ZERO) + fee)}
+    return fees | {paid_in: fees.get(paid_in, ZERO) + fee}
 
 
 def _tail_with(
@@ -619,8 +623,8 @@ def _with_reversal(position: Position, event: TradeReversed) -> Position:
     fees = _plus_fee(position.fees, event.commission.currency, -effect.fee) if effect.fee else position.fees
     return replace(
         position, book=book, tail=tail, fees=fees,
-        realized=exact(position.realized - effect.realized), rounding=exact(position.rounding - effect.rounding),
-        fee_cost=exact(position.fee_cost - effect.fee_cost),
+        realized=position.realized - effect.realized, rounding=position.rounding - effect.rounding,
+        fee_cost=position.fee_cost - effect.fee_cost,
     )  # fmt: skip
 
 
@@ -640,7 +644,7 @@ def _with_restatement(position: Position, event: PositionRestated) -> Position:
         realized += item.now.realized - item.was.realized
         rounding += item.now.rounding - item.was.rounding
         fee_cost += item.now.fee_cost - item.was.fee_cost
-    book = occurrence.with_lot_changes(Book(position.book.lots, position.book.quantity, exact(cost)), event.lots)
+    book = occurrence.with_lot_changes(Book(position.book.lots, position.book.quantity, cost), event.lots)
     now = {item.exec_id: item.now for item in event.items}
     tail = tuple(
         Booked(item.entry, now.pop(item.entry.occurrence.exec_id)) if item.entry.occurrence.exec_id in now else item
@@ -651,5 +655,5 @@ def _with_restatement(position: Position, event: PositionRestated) -> Position:
         anchor, anchored_at, tail = book, position.last, ()
     return replace(
         position, book=book, anchor=anchor, anchored_at=anchored_at, tail=tail,
-        realized=exact(realized), rounding=exact(rounding), fee_cost=exact(fee_cost),
+        realized=realized, rounding=rounding, fee_cost=fee_cost,
     )  # fmt: skip
