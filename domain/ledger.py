@@ -16,7 +16,19 @@ from typing import Any, TypeVar, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain import account, balances, cash, evidence, instrument, order, position, risk, statement
+from domain import (
+    account,
+    balances,
+    cash,
+    evidence,
+    instrument,
+    order,
+    parentorder,
+    position,
+    risk,
+    statement,
+    venueorder,
+)
 from domain.account import (
     NOTHING_HELD,
     Account,
@@ -44,7 +56,23 @@ from domain.errors import LedgerError, ReportUnreadable, RequestRefused, StreamC
 from domain.evidence import RawReportKept
 from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instrument, ListInstrument
 from domain.log import EventLog, Recorded
-from domain.order import CancelOrder, Order, OrderFilled, OrderKey, OrderReport, SubmitOrder
+from domain.order import (
+    CancelOrder,
+    Order,
+    OrderAliased,
+    OrderBroken,
+    OrderCancelRequested,
+    OrderEvent,
+    OrderFillBusted,
+    OrderFillCorrected,
+    OrderFilled,
+    OrderKey,
+    OrderReplaceRequested,
+    OrderReport,
+    ReplaceOrder,
+    SubmitOrder,
+)
+from domain.parentorder import CloseParent, OpenParent, ParentOrder
 from domain.position import (
     AssignLots,
     Filled,
@@ -58,13 +86,14 @@ from domain.position import (
     PositionReport,
     PositionRestated,
     PositionTransferred,
+    Reverse,
     SettleContract,
     SettleFunding,
     TradeBooked,
     TradeReversed,
     Transfer,
 )
-from domain.risk import HoldRefused, PlaceHold, PostHold, SetLimit, VoidHold
+from domain.risk import AdjustHold, HoldRefused, PlaceHold, PostHold, RestateHold, SetLimit, VoidHold
 from domain.statement import Statement
 from domain.values import ZERO, Mark, exact
 
@@ -74,8 +103,10 @@ AGGREGATES: dict[str, ModuleType] = {
     "instrument": instrument,
     "limit": risk,
     "order": order,
+    "parentorder": parentorder,
     "position": position,
     "statement": statement,
+    "venueorder": venueorder,
 }
 ATTEMPTS_MAX = 8
 CACHED_STREAMS_MAX = 20_000
@@ -83,6 +114,9 @@ CACHED_STREAMS_MAX = 20_000
 Request = (
     SubmitOrder
     | CancelOrder
+    | ReplaceOrder
+    | OpenParent
+    | CloseParent
     | OpenAccount
     | ListInstrument
     | AmendInstrument
@@ -276,8 +310,10 @@ def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None]) 
     """Route a request. Raises RequestRefused where nothing is to be recorded, returns it where the refusal is."""
     match request:
         case OpenAccount():
+            limits.check_account_id(request.account_id)
             stream = account.stream(request.account_id)
-            work.record(stream, account.decide(work.state(stream), request))
+            if work.record(stream, account.decide(work.state(stream), request)):
+                limits.register(work, request.account_id, request.transact_time)
         case ResolveBreak() | CloseAccount():
             stream = account.stream(request.account_id)
             held = _held_by(work, request.account_id)
@@ -287,15 +323,24 @@ def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None]) 
         case ListInstrument() | AmendInstrument() | DelistInstrument():
             stream = instrument.stream(request.instrument_id)
             work.record(stream, instrument.decide(work.state(stream), request))
-        case SetLimit():
-            _account_of(work, request.account_id)
-            stream = risk.stream(request.account_id)
-            work.record(stream, risk.decide(work.state(stream), request))
+        case SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | AssessMarks():
+            if request.account_id != risk.FIRM:
+                _account_of(work, request.account_id)
+            limits.settle(work, request, marks, actor)
         case CancelOrder():
-            stream = order.stream(request.key)
-            work.record(stream, order.decide(work.state(stream), request))
+            named = venueorder.requested_of(work.state, request)
+            stream = order.stream(named.key)
+            _record_request(work, stream, order.decide(work.state(stream), named))
+        case ReplaceOrder():
+            return _replace(work, venueorder.requested_of(work.state, request), marks)
+        case OpenParent() | CloseParent():
+            _account_of(work, request.key.account_id)
+            stream = parentorder.stream(request.key)
+            work.record(stream, parentorder.decide(work.state(stream), request))
         case SubmitOrder():
             return _submit(work, request, marks)
+        case ReplaceOrder():
+            return _replace(work, request, marks)
         case AssignLots():
             stream = position.stream(request.key)
             work.record(stream, position.decide(_held(work, request.key, [request]), request))
@@ -351,18 +396,33 @@ def _submit(work: _Work, request: SubmitOrder, marks: Callable[[str], Mark | Non
     _account_of(work, request.key.account_id)
     listed = _instrument_of(work, request.terms.instrument_id)
     instrument.check_terms(listed, request.terms.order_qty, request.terms.price, request.transact_time)
-    limits = risk.stream(request.key.account_id)
-    mark = marks(request.terms.instrument_id) if request.terms.price is None else None
-    hold = PlaceHold(request.key, request.terms, listed.contract, mark, request.transact_time)
-    (judged,) = risk.decide(work.state(limits), hold)
-    if isinstance(judged, HoldRefused):
-        refusal = risk.refusal(judged)
-        work.record(stream, (order.refused(request, refusal),))
-        work.record(limits, (judged,))
-        return refusal
-    work.record(stream, submitted)
-    work.record(limits, (judged,))
-    return None
+    _check_child(work, order.evolve(None, submitted[0]), listed.facts_at(request.transact_time).contract)
+    hold = PlaceHold(request.key, request.terms, listed.contract, None, request.transact_time)
+    verdict = limits.judge(work, hold, marks)
+    refusal = verdict.refusal
+    work.record(stream, submitted if refusal is None else (order.refused(request, refusal),))
+    limits.take_down(work, verdict)
+    return refusal
+
+
+def _replace(work: _Work, request: ReplaceOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
+    """A replacement passes what a new order would; until it is answered, the order holds the larger of both."""
+    stream = order.stream(request.key)
+    known: Order | None = work.state(stream)
+    asked = order.decide(known, request)
+    if not asked or known is None:
+        return None
+    (requested,) = (event for event in asked if isinstance(event, OrderReplaceRequested))
+    terms, at = requested.terms, request.transact_time
+    listed = _instrument_of(work, terms.instrument_id)
+    instrument.check_terms(listed, terms.order_qty, terms.price, at)
+    quantity = max(limits.still_open(known), exact(terms.order_qty - known.cum_qty))
+    hold = AdjustHold(request.key, request.requested_as, terms, quantity, listed.contract, at)
+    verdict = limits.judge(work, hold, marks)
+    if verdict.refusal is None:
+        work.record(stream, asked)
+    limits.take_down(work, verdict)
+    return verdict.refusal
 
 
 def _account_of(work: _Work, account_id: str) -> Account:
@@ -380,8 +440,7 @@ def _instrument_of(work: _Work, instrument_id: str) -> Instrument:
 def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded, ...], LedgerError | None]]:
     """Route reports: orders first, one by one; then what they and the rest mean for each position and its limits."""
     outcomes: list[tuple[tuple[Recorded, ...], LedgerError | None]] = []
-    bookings: dict[PositionKey, list[PositionReport]] = {}
-    closed: dict[OrderKey, datetime] = {}
+    due = _Due()
     for report in reports:
         records: tuple[Recorded, ...] = ()
         try:
@@ -391,7 +450,7 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded,
                     records = work.record(stream, evidence.admit(work.state(stream), report))
                 case Transfer() | SettleFunding():
                     _check_known(work, report.key.account_id, report.key.instrument_id)
-                    bookings.setdefault(report.key, []).append(report)
+                    due.bookings.setdefault(report.key, []).append(report)
                 case Statement():
                     _check_account(work, report.account_id)
                     stream = statement.stream(report)
@@ -402,21 +461,22 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded,
                 ):  # fmt: skip
                     _check_account(work, report.account_id)
                 case _:
-                    records = _admit_order(work, report, bookings, closed)
+                    records = _admit_order(work, report, due)
         except ReportUnreadable as error:
             outcomes.append(((), error))
         else:
             outcomes.append((records, None))
     booked: dict[tuple[PositionKey, str], tuple[Recorded, ...]] = {}
-    for key, reported in bookings.items():
+    for key, reported in due.reversals.items():
+        _book(work, key, reported)
+    for key, reported in due.bookings.items():
         booked |= {(key, _report_id(added.event)): (added,) for added in _book(work, key, reported)}
     for index, report in enumerate(reports):
         if isinstance(report, Transfer | SettleFunding) and outcomes[index][1] is None:
             outcomes[index] = (booked.pop((report.key, _report_id(report)), ()), None)
     _admit_to_accounts(work, reports, outcomes)
-    for order_key, at in closed.items():
-        stream = risk.stream(order_key.account_id)
-        work.record(stream, risk.admit(work.state(stream), VoidHold(order_key, at)))
+    for order_key, at in due.touched.items():
+        _restate_hold(work, order_key, at)
     return outcomes
 
 
@@ -462,33 +522,98 @@ def _admit_to_account(work: _Work, report: AccountReport, held: Mapping[str, Hel
     return records
 
 
-def _admit_order(
-    work: _Work,
-    report: OrderReport,
-    bookings: dict[PositionKey, list[PositionReport]],
-    closed: dict[OrderKey, datetime],
-) -> tuple[Recorded, ...]:
+def _admit_order(work: _Work, report: OrderReport, due: "_Due") -> tuple[Recorded, ...]:
+    """Take down what a venue says of an order, under whichever of its names, and note what is due in its wake."""
+    order.check_report(report)
     if isinstance(report, OrderFilled):
         _check_known(work, report.key.account_id, report.instrument_id)
+    else:
+        _check_account(work, report.key.account_id)
+    report = venueorder.reported_of(work.state, report)
     stream = order.stream(report.key)
-    records = work.record(stream, order.admit(work.state(stream), report))
+    before: Order | None = work.state(stream)
+    records = work.record(stream, order.admit(before, report))
     state: Order | None = work.state(stream)
-    if state is None:
+    if state is None or not records:
         return records
+    if report.order_id and (before is None or report.order_id not in before.order_ids):
+        records += _link(work, report, state)
     for recorded in records:
-        fill = recorded.event
-        if isinstance(fill, OrderFilled):
-            key = PositionKey(fill.key.account_id, state.strategy_id, fill.instrument_id)
-            bookings.setdefault(key, []).append(
-                Filled(
-                    key, _facts(work, fill.instrument_id, fill.transact_time), fill.key.cl_ord_id,
-                    fill.exec_id, fill.trade_seq, fill.side, fill.last_qty, fill.last_px, fill.commission,
-                    fill.liquidity, fill.transact_time,
-                )
-            )  # fmt: skip
-    if records and not state.status.is_open:
-        closed[report.key] = report.transact_time
+        match recorded.event:
+            case OrderFilled() as fill:
+                _due_fill(work, state, fill, due)
+            case OrderFillBusted(was=OrderFilled() as was, reason=reason):
+                _due_amendment(work, state, was, None, reason or "busted", due)
+            case OrderFillCorrected(was=OrderFilled() as was, now=now) if was != now:
+                _due_amendment(work, state, was, now, "corrected", due)
+    _tell_parent(work, report.key, report.transact_time)
+    if not state.is_open or not all(isinstance(recorded.event, OrderFilled) for recorded in records):
+        due.touched[report.key] = report.transact_time
     return records
+
+
+def _restate_hold(work: _Work, key: OrderKey, at: datetime) -> None:
+    """What an order holds after reports of other things than fills: what it may still fill, or nothing."""
+    state: Order = work.state(order.stream(key))
+    limits = risk.stream(key.account_id)
+    if not state.is_open:
+        work.record(limits, risk.admit(work.state(limits), VoidHold(key, at)))
+        return
+    if state.order_qty is None or work.state(instrument.stream(state.instrument_id)) is None:
+        return
+    contract = _facts(work, state.instrument_id, at)
+    held = RestateHold(key, state.strategy_id, state.instrument_id, state.side, state.held_qty, contract, at)
+    work.record(limits, risk.admit(work.state(limits), held))
+
+
+def _link(work: _Work, report: OrderReport, state: Order) -> tuple[Recorded, ...]:
+    """Let the venue's id lead to the order; a break if it leads to another already."""
+    link = venueorder.link_of(report, state)
+    if link is None:
+        return ()
+    stream = venueorder.stream(link.venue, link.account_id, link.order_id)
+    index = work.state(stream)
+    if venueorder.contradicts(index, link):
+        broken = OrderBroken(state.key, "one order_id names one order", report)
+        return work.record(order.stream(state.key), (broken,))
+    work.record(stream, venueorder.admit(index, link))
+    return ()
+
+
+class _Due:
+    """What the reports of one unit mean for positions and limits, once all orders have taken theirs."""
+
+    def __init__(self) -> None:
+        self.reversals: dict[PositionKey, list[PositionReport]] = {}
+        self.bookings: dict[PositionKey, list[PositionReport]] = {}
+        self.touched: dict[OrderKey, datetime] = {}  # orders that hold another quantity now than fills explain
+
+
+def _due_fill(work: _Work, state: Order, fill: OrderFilled, due: _Due) -> None:
+    """A fill is to be booked, under the order's own strategy."""
+    key = PositionKey(fill.key.account_id, state.strategy_id, fill.instrument_id)
+    due.bookings.setdefault(key, []).append(
+        Filled(
+            key, _facts(work, fill.instrument_id, fill.transact_time), fill.key.cl_ord_id,
+            fill.exec_id, fill.trade_seq, fill.side, fill.last_qty, fill.last_px, fill.commission,
+            fill.liquidity, fill.transact_time,
+        )
+    )  # fmt: skip
+
+
+def _due_amendment(
+    work: _Work, state: Order, was: OrderFilled, now: OrderFilled | None, reason: str, due: _Due
+) -> None:
+    """A fill is to be taken back and, if it was corrected, booked anew in its place; what is not booked yet is not."""
+    key = PositionKey(was.key.account_id, state.strategy_id, was.instrument_id)
+    unbooked = due.bookings.get(key, [])
+    kept = [report for report in unbooked if not (isinstance(report, Filled) and report.exec_id == was.exec_id)]
+    if len(kept) == len(unbooked):
+        back = Reverse(key, was.exec_id, was.trade_seq, was.transact_time, reason)
+        due.reversals.setdefault(key, []).append(back)
+    due.bookings[key] = kept
+    if now is not None:
+        _due_fill(work, state, now, due)
 
 
 def _check_account(work: _Work, account_id: str) -> None:
@@ -529,7 +654,10 @@ def _book(work: _Work, key: PositionKey, reported: Sequence[PositionReport]) -> 
         owner = account.stream(key.account_id)
         first = account.with_position(conventions, key.strategy_id, key.instrument_id, records[0].event.transact_time)
         work.record(owner, first)
-    _post_all(work, key, records)
+    booked: Position | None = work.state(stream)
+    contract = booked.contract if booked is not None else None
+    for recorded in records:
+        limits.post(work, key, recorded.event, contract)
     return records
 
 
@@ -546,30 +674,3 @@ def _facts(work: _Work, instrument_id: str, at: datetime) -> Contract:
     """The instrument's contract as it was at a moment."""
     listed: Instrument = work.state(instrument.stream(instrument_id))
     return listed.facts_at(at).contract
-
-
-def _post_all(work: _Work, key: PositionKey, records: Iterable[Recorded]) -> None:
-    limits = risk.stream(key.account_id)
-    for recorded in records:
-        if (post := _post(key, recorded.event)) is not None:
-            work.record(limits, risk.admit(work.state(limits), post))
-
-
-def _post(key: PositionKey, event: PositionEvent) -> PostHold | None:
-    """What a booking means for the account's limits. A transfer has no order behind it."""
-    quantity = ZERO
-    match event:
-        case TradeBooked():
-            order_key, exec_id, last_qty = OrderKey(key.account_id, event.cl_ord_id), event.exec_id, event.last_qty
-            quantity = event.effect.quantity
-        case TradeReversed():
-            order_key, exec_id, last_qty = OrderKey(key.account_id, ""), event.exec_id, ZERO
-            quantity = exact(-event.effect.quantity)
-        case PositionTransferred():
-            order_key, exec_id, last_qty = OrderKey(key.account_id, ""), event.transfer_id, event.quantity
-            quantity = event.effect.quantity
-        case PositionRestated() | FundingSettled() | LotsAssigned() | PositionBroken():
-            return None
-        case _:
-            assert_never(event)
-    return PostHold(order_key, key.strategy_id, key.instrument_id, exec_id, quantity, last_qty, event.transact_time)

@@ -120,6 +120,12 @@ class Order(Struct, frozen=True):
         return max(exact(self.order_qty - self.cum_qty), ZERO)
 
     @property
+    def held_qty(self) -> Decimal:
+        """What may yet be filled if every replacement under way is taken: what the order holds of its limits."""
+        asked = [r.terms.order_qty for r in self.unanswered.values() if isinstance(r, OrderReplaceRequested)]
+        return max(self.leaves_qty, exact(max(asked) - self.cum_qty)) if asked else self.leaves_qty
+
+    @property
     def is_open(self) -> bool:
         """Whether the order can still be filled by right."""
         return not self._is_over and (self.order_qty is None or self.cum_qty < self.order_qty)

@@ -16,9 +16,11 @@ from domain.evidence import EvidenceEvent
 from domain.instrument import InstrumentEvent
 from domain.log import Recorded
 from domain.order import OrderEvent
+from domain.parentorder import ParentEvent
 from domain.position import PositionEvent
 from domain.risk import RiskEvent
 from domain.statement import StatementEvent
+from domain.venueorder import VenueOrderEvent
 
 
 def _members(*unions: Any) -> tuple[type[Struct], ...]:
@@ -26,7 +28,15 @@ def _members(*unions: Any) -> tuple[type[Struct], ...]:
 
 
 NEWEST: tuple[type[Struct], ...] = _members(
-    InstrumentEvent, AccountEvent, OrderEvent, PositionEvent, RiskEvent, EvidenceEvent, StatementEvent
+    InstrumentEvent,
+    AccountEvent,
+    OrderEvent,
+    PositionEvent,
+    RiskEvent,
+    EvidenceEvent,
+    StatementEvent,
+    ParentEvent,
+    VenueOrderEvent,
 )
 OLDER: tuple[type[Struct], ...] = ()
 UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {}
