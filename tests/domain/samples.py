@@ -12,23 +12,6 @@ from domain.evidence import RawReportKept
 from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed, Kind, PutOrCall
 from domain.log import Recorded
 from domain.occurrence import Restated, Sums
-from domain.order import (
-    OrderAccepted,
-    OrderAdopted,
-    OrderBroken,
-    OrderCanceled,
-    OrderCancelRejected,
-    OrderCancelRequested,
-    OrderExpired,
-    OrderFilled,
-    OrderKey,
-    OrderRefused,
-    OrderRejected,
-    OrderSubmitted,
-    OrderTerms,
-    OrdType,
-    TimeInForce,
-)
 from domain.position import (
     FundingSettled,
     LotsAssigned,
@@ -42,16 +25,14 @@ from domain.position import (
     TransferReason,
 )
 from domain.values import Liquidity, Money, Occurrence, Side
-from tests.domain import account_samples, risk_samples
+from tests.domain import account_samples, order_samples, risk_samples
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 BTC = "BTCUSDT.SIM"
-ORDER = OrderKey("main", "A-1")
 POSITION = PositionKey("main", "trend", BTC)
 SPOT = Contract(Kind.SPOT, "BTC", "USDT", "USDT", D(1))
 OPTION = Contract(Kind.OPTION, "BTC", "USD", "BTC", D("0.1"), AT, D(90000), PutOrCall.CALL)
 FIFO = Costing(CostBasis.FIFO, FeePolicy.EXPENSED, 8)
-TERMS = OrderTerms("trend", BTC, Side.BUY, OrdType.LIMIT, D("0.5"), D("97500.25"), TimeInForce.GTC)
 PLACE = Occurrence(AT, 7, "E7")
 LOT = Lot("E7", PLACE, D("0.5"), D("48750.125"), D("0.4"), D("39000.1"))
 EFFECT = Effect(
@@ -64,37 +45,13 @@ EFFECT = Effect(
     (LOT,),
     (LotMatch("E1", D("0.1"), D("9750.025"), D("1.500000001")),),
 )
-FILLED = OrderFilled(
-    ORDER,
-    "trend",
-    BTC,
-    "V-9",
-    Side.BUY,
-    "E7",
-    7,
-    D("0.5"),
-    D("97500.25"),
-    Money(D("0.02"), "USDT"),
-    Liquidity.MAKER,
-    AT,
-)
 
 EVENTS = (
     AccountOpened("main", "USDT", FIFO, AT),
     InstrumentListed(BTC, SPOT, D("0.01"), D("0.000001")),
     InstrumentAmended("BTC-C.SIM", OPTION, D("0.01"), D("0.1"), AT),
     InstrumentDelisted(BTC, AT),
-    OrderSubmitted(ORDER, TERMS, AT),
-    OrderRefused(ORDER, TERMS, "MAX_POSITION is not exceeded", {"limit": "5"}, AT),
-    OrderAdopted(ORDER, "V-9", "trend", BTC, Side.BUY, AT),
-    OrderAccepted(ORDER, "V-9", AT),
-    OrderRejected(ORDER, "post only would cross", AT),
-    FILLED,
-    OrderCancelRequested(ORDER, "user", AT),
-    OrderCancelRejected(ORDER, "too late", AT),
-    OrderCanceled(ORDER, "user", AT),
-    OrderExpired(ORDER, "end of day", AT),
-    OrderBroken(ORDER, "a fill is of an open order", FILLED),
+    *order_samples.EVENTS,
     TradeBooked(
         POSITION, SPOT, FIFO, "A-1", "E7", 7, Side.BUY, D("0.5"), D("97500.25"), Money(D("0.02"), "USDT"),
         Liquidity.MAKER, AT, EFFECT, True, TradeKind.LIQUIDATION,
