@@ -22,6 +22,7 @@ from domain import (
     cash,
     evidence,
     instrument,
+    limits,
     order,
     parentorder,
     position,
@@ -77,25 +78,29 @@ from domain.position import (
     AssignLots,
     Filled,
     FundingSettled,
-    LotsAssigned,
     MovePosition,
     Position,
-    PositionBroken,
     PositionEvent,
     PositionKey,
     PositionReport,
-    PositionRestated,
     PositionTransferred,
     Reverse,
     SettleContract,
     SettleFunding,
-    TradeBooked,
-    TradeReversed,
     Transfer,
 )
-from domain.risk import AdjustHold, HoldRefused, PlaceHold, PostHold, RestateHold, SetLimit, VoidHold
+from domain.risk import (
+    AdjustHold,
+    AssessMarks,
+    EngageSwitch,
+    PlaceHold,
+    ReleaseSwitch,
+    SetConversion,
+    SetLimit,
+    SetTradingDay,
+)
 from domain.statement import Statement
-from domain.values import ZERO, Mark, exact
+from domain.values import Mark, exact
 
 AGGREGATES: dict[str, ModuleType] = {
     "account": account,
@@ -122,6 +127,11 @@ Request = (
     | AmendInstrument
     | DelistInstrument
     | SetLimit
+    | EngageSwitch
+    | ReleaseSwitch
+    | SetTradingDay
+    | SetConversion
+    | AssessMarks
     | AssignLots
     | MovePosition
     | SettleContract
@@ -170,7 +180,7 @@ class Ledger:
         """Carry out a client's request. Raises RequestRefused; a refusal by risk is on record when it is raised."""
 
         def decide(work: "_Work") -> RequestRefused | None:
-            return _decide(work, request, self._marks)
+            return _decide(work, request, self._marks, actor)
 
         seq, records, refusal = self._carry_out(decide, actor, request_id)
         if refusal is not None:
@@ -306,7 +316,7 @@ class _Work:
         return tuple(added)
 
 
-def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
+def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None], actor: str) -> RequestRefused | None:
     """Route a request. Raises RequestRefused where nothing is to be recorded, returns it where the refusal is."""
     match request:
         case OpenAccount():
@@ -339,8 +349,16 @@ def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None]) 
             work.record(stream, parentorder.decide(work.state(stream), request))
         case SubmitOrder():
             return _submit(work, request, marks)
-        case ReplaceOrder():
-            return _replace(work, request, marks)
+        case AssignLots() | MovePosition() | SettleContract():
+            _decide_position(work, request)
+        case _:
+            assert_never(request)
+    return None
+
+
+def _decide_position(work: _Work, request: AssignLots | MovePosition | SettleContract) -> None:
+    """What is asked of a position."""
+    match request:
         case AssignLots():
             stream = position.stream(request.key)
             work.record(stream, position.decide(_held(work, request.key, [request]), request))
@@ -354,7 +372,6 @@ def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None]) 
                 _book(work, request.key, [trade])
         case _:
             assert_never(request)
-    return None
 
 
 def _request_transfer(work: _Work, request: RequestTransfer) -> None:
@@ -377,13 +394,13 @@ def _request_transfer(work: _Work, request: RequestTransfer) -> None:
 def _held_by(work: _Work, account_id: str) -> Held:
     """What the account's positions and orders hold."""
     known: Account | None = work.state(account.stream(account_id))
-    limits = work.state(risk.stream(account_id))
+    working = work.state(risk.stream(account_id))
     keys = sorted(known.positions) if known else []
     held = [work.state(position.stream(PositionKey(account_id, *key))) for key in keys]
     return Held(
         balances.total(*(balances.moved_by(each) for each in held)),
         tuple(sorted(each.key.instrument_id for each in held if each.quantity)),
-        tuple(sorted(key.cl_ord_id for key in limits.holds)) if limits else (),
+        tuple(sorted(key.cl_ord_id for key in working.holds)) if working else (),
     )
 
 
@@ -402,6 +419,8 @@ def _submit(work: _Work, request: SubmitOrder, marks: Callable[[str], Mark | Non
     refusal = verdict.refusal
     work.record(stream, submitted if refusal is None else (order.refused(request, refusal),))
     limits.take_down(work, verdict)
+    if refusal is None:
+        _tell_parent(work, request.key, request.transact_time)
     return refusal
 
 
@@ -416,13 +435,49 @@ def _replace(work: _Work, request: ReplaceOrder, marks: Callable[[str], Mark | N
     terms, at = requested.terms, request.transact_time
     listed = _instrument_of(work, terms.instrument_id)
     instrument.check_terms(listed, terms.order_qty, terms.price, at)
-    quantity = max(limits.still_open(known), exact(terms.order_qty - known.cum_qty))
-    hold = AdjustHold(request.key, request.requested_as, terms, quantity, listed.contract, at)
-    verdict = limits.judge(work, hold, marks)
+    contract = listed.facts_at(at).contract
+    _check_child(work, replace(known, terms=terms), contract)
+    quantity = max(known.held_qty, exact(terms.order_qty - known.cum_qty))
+    verdict = limits.judge(work, AdjustHold(request.key, request.requested_as, terms, quantity, contract, at), marks)
     if verdict.refusal is None:
-        work.record(stream, asked)
+        _record_request(work, stream, asked)
     limits.take_down(work, verdict)
     return verdict.refusal
+
+
+def _record_request(work: _Work, stream: str, asked: Sequence[OrderEvent]) -> None:
+    """Record a request about an order; where it has a ClOrdID of its own, that leads to the order from now on."""
+    for event in asked:
+        if not isinstance(event, OrderCancelRequested | OrderReplaceRequested) or not event.requested_as:
+            continue
+        key = OrderKey(event.key.account_id, event.requested_as)
+        if work.state(order.stream(key)) is not None:
+            raise RequestRefused("one cl_ord_id names one order", cl_ord_id=event.requested_as)
+        work.record(order.stream(key), (OrderAliased(key, event.key.cl_ord_id, event.transact_time),))
+    work.record(stream, asked)
+
+
+def _parent_of(work: _Work, child: Order) -> tuple[OrderKey, ParentOrder | None] | None:
+    """The parent that a child order names, and its state; None if it names none."""
+    if child.terms is None or not child.terms.parent:
+        return None
+    key = OrderKey(child.key.account_id, child.terms.parent)
+    return key, work.state(parentorder.stream(key))
+
+
+def _check_child(work: _Work, child: Order, contract: Contract) -> None:
+    """Refuses an order that is not part of the parent it names. Raises RequestRefused."""
+    named = _parent_of(work, child)
+    if named is not None:
+        parentorder.check_child(named[1], child, contract)
+
+
+def _tell_parent(work: _Work, key: OrderKey, at: datetime) -> None:
+    """Carry over to an order's parent how far it has come."""
+    child: Order | None = work.state(order.stream(key))
+    named = _parent_of(work, child) if child is not None else None
+    if child is not None and named is not None and named[1] is not None:
+        work.record(parentorder.stream(named[0]), parentorder.progressed(named[1], child, at))
 
 
 def _account_of(work: _Work, account_id: str) -> Account:
@@ -476,7 +531,7 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded,
             outcomes[index] = (booked.pop((report.key, _report_id(report)), ()), None)
     _admit_to_accounts(work, reports, outcomes)
     for order_key, at in due.touched.items():
-        _restate_hold(work, order_key, at)
+        limits.follow(work, order_key, at)
     return outcomes
 
 
@@ -550,20 +605,6 @@ def _admit_order(work: _Work, report: OrderReport, due: "_Due") -> tuple[Recorde
     if not state.is_open or not all(isinstance(recorded.event, OrderFilled) for recorded in records):
         due.touched[report.key] = report.transact_time
     return records
-
-
-def _restate_hold(work: _Work, key: OrderKey, at: datetime) -> None:
-    """What an order holds after reports of other things than fills: what it may still fill, or nothing."""
-    state: Order = work.state(order.stream(key))
-    limits = risk.stream(key.account_id)
-    if not state.is_open:
-        work.record(limits, risk.admit(work.state(limits), VoidHold(key, at)))
-        return
-    if state.order_qty is None or work.state(instrument.stream(state.instrument_id)) is None:
-        return
-    contract = _facts(work, state.instrument_id, at)
-    held = RestateHold(key, state.strategy_id, state.instrument_id, state.side, state.held_qty, contract, at)
-    work.record(limits, risk.admit(work.state(limits), held))
 
 
 def _link(work: _Work, report: OrderReport, state: Order) -> tuple[Recorded, ...]:

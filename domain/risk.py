@@ -129,6 +129,9 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
             _check_marks(request.marks)
             check_id("change_id", request.change_id)
             check_amount("quantity", request.quantity)
+            was = risk.refused.get(request.key)
+            if was is not None and was.change_id == request.change_id:
+                raise refusal(was)
             known = risk.holds.get(request.key)
             return () if known and known.change_id == request.change_id else judged(risk, request)
         case SetLimit():

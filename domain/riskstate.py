@@ -53,8 +53,8 @@ class Risk(Struct, frozen=True):
 
     `active` are the limits that are not lifted, in the order in which they were first set. `windows` has the times of
     the latest orders let through, for limits of rate, no more than the limit allows. `switch_versions` outlives a
-    release. `is_watched` says of an account whether the firm judges too, of the firm whether it does; `accounts` of the
-    firm are all there are.
+    release; `refused` is the last replacement that was refused of an order at work. `is_watched` says of an account
+    whether the firm judges too, of the firm whether it does; `accounts` of the firm are all there are.
     """
 
     limits: dict[Limited, LimitSet] = {}
@@ -69,6 +69,7 @@ class Risk(Struct, frozen=True):
     starts_at_hour: int = 0
     opening_marks: dict[str, tuple[datetime, Decimal]] = {}
     equity: Equity | None = None
+    refused: dict[OrderKey, HoldRefused] = {}
     is_watched: bool = False
     accounts: frozenset[str] = frozenset()
 
@@ -108,6 +109,27 @@ class Risk(Struct, frozen=True):
         """The limits that cover what a strategy does in an instrument."""
         return (limit for limit in self.active if limit.scope.covers(strategy_id, instrument_id, asset))
 
+    def marks_needed(self, strategy_id: str, instrument_id: str, asset: str | None, *, is_at_market: bool) -> set[str]:
+        """The instruments whose marks an order may be judged by: its own, all that is held, those to convert by."""
+        needed = {instrument_id} if is_at_market else set()
+        for limit in self.limits_over(strategy_id, instrument_id, asset):
+            if limit.measure in (Measure.PRICE_COLLAR, Measure.MAX_POSITION_NOTIONAL):
+                needed.add(instrument_id)
+            if limit.measure.is_money:
+                needed |= self.conversions.keys()
+            if limit.measure.spans_instruments:
+                needed |= {instrument_id} | self.marks_needed_to_assess()
+        return needed
+
+    def marks_needed_to_assess(self) -> set[str]:
+        """The instruments whose marks tell what is held now or was at the day's opening, and those to convert by."""
+        held = {
+            instrument_id
+            for instrument_id, _, cell in self.exposure.all()
+            if cell.orders or cell.now.quantity or cell.opening.quantity
+        }
+        return held | self.conversions.keys()
+
     def _cells(self, scope: Scope, instrument_id: str) -> Iterator[Cell]:
         for desk, cell in self.exposure.of(instrument_id):
             if scope.strategy_id in (None, desk.strategy_id):
@@ -125,13 +147,14 @@ def evolve(risk: Risk | None, event: RiskEvent) -> Risk:
             placed = replace(risk, exposure=risk.exposure.with_hold(event.key, hold, event.contract))
             return _with_sent(placed, event.strategy_id, event.instrument_id, event.contract, event.transact_time)
         case HoldVoided() | HoldExpired():
-            return replace(risk, exposure=_released(risk.exposure, event.key, event.released))
+            refused = {at: told for at, told in risk.refused.items() if at != event.key}
+            return replace(risk, exposure=_released(risk.exposure, event.key, event.released), refused=refused)
         case HoldAdjusted():
             return _with_adjustment(risk, event)
         case GainsPosted():
             return _with_gains(risk, event)
         case HoldRefused():
-            return risk
+            return replace(risk, refused=risk.refused | {event.key: event}) if event.change_id else risk
         case LimitSet() | SwitchEngaged() | SwitchReleased() | TradingDaySet() | ConversionSet():
             return _with_setting(risk, event)
         case (
@@ -218,12 +241,15 @@ def _with_posting(risk: Risk, event: HoldPosted) -> Risk:
     exposure = risk.exposure
     if event.released:
         exposure = _released(exposure, event.key, event.released)
+    refused = risk.refused
+    if refused and event.key not in exposure.holds:
+        refused = {at: told for at, told in refused.items() if at != event.key}
     desk = Desk(event.key.account_id, event.strategy_id)
     change = Change(event.transact_time, event.quantity, event.cost, event.gains)
     return replace(
-        risk,
+        risk, refused=refused,
         exposure=exposure.with_change(desk, event.instrument_id, event.contract, change, risk.starts_at_hour),
-    )
+    )  # fmt: skip
 
 
 def _released(exposure: Exposure, key: OrderKey, quantity: Decimal) -> Exposure:
