@@ -24,6 +24,7 @@ from domain import (
     instrument,
     limits,
     order,
+    orders,
     parentorder,
     position,
     risk,
@@ -60,23 +61,16 @@ from domain.log import EventLog, Recorded
 from domain.order import (
     CancelOrder,
     Order,
-    OrderAliased,
-    OrderBroken,
-    OrderCancelRequested,
-    OrderEvent,
-    OrderFillBusted,
-    OrderFillCorrected,
     OrderFilled,
-    OrderKey,
     OrderReplaceRequested,
     OrderReport,
     ReplaceOrder,
     SubmitOrder,
 )
-from domain.parentorder import CloseParent, OpenParent, ParentOrder
+from domain.orders import Due
+from domain.parentorder import CloseParent, OpenParent
 from domain.position import (
     AssignLots,
-    Filled,
     FundingSettled,
     MovePosition,
     Position,
@@ -84,7 +78,6 @@ from domain.position import (
     PositionKey,
     PositionReport,
     PositionTransferred,
-    Reverse,
     SettleContract,
     SettleFunding,
     Transfer,
@@ -339,8 +332,8 @@ def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None], 
             limits.settle(work, request, marks, actor)
         case CancelOrder():
             named = venueorder.requested_of(work.state, request)
-            stream = order.stream(named.key)
-            _record_request(work, stream, order.decide(work.state(stream), named))
+            asked = order.decide(work.state(order.stream(named.key)), named)
+            orders.ask(work, named.key, asked, named.transact_time)
         case ReplaceOrder():
             return _replace(work, venueorder.requested_of(work.state, request), marks)
         case OpenParent() | CloseParent():
@@ -413,14 +406,14 @@ def _submit(work: _Work, request: SubmitOrder, marks: Callable[[str], Mark | Non
     _account_of(work, request.key.account_id)
     listed = _instrument_of(work, request.terms.instrument_id)
     instrument.check_terms(listed, request.terms.order_qty, request.terms.price, request.transact_time)
-    _check_child(work, order.evolve(None, submitted[0]), listed.facts_at(request.transact_time).contract)
+    orders.check_child(work, order.evolve(None, submitted[0]), listed.facts_at(request.transact_time).contract)
     hold = PlaceHold(request.key, request.terms, listed.contract, None, request.transact_time)
     verdict = limits.judge(work, hold, marks)
     refusal = verdict.refusal
     work.record(stream, submitted if refusal is None else (order.refused(request, refusal),))
     limits.take_down(work, verdict)
     if refusal is None:
-        _tell_parent(work, request.key, request.transact_time)
+        orders.tell_parent(work, request.key, request.transact_time)
     return refusal
 
 
@@ -436,48 +429,13 @@ def _replace(work: _Work, request: ReplaceOrder, marks: Callable[[str], Mark | N
     listed = _instrument_of(work, terms.instrument_id)
     instrument.check_terms(listed, terms.order_qty, terms.price, at)
     contract = listed.facts_at(at).contract
-    _check_child(work, replace(known, terms=terms), contract)
+    orders.check_child(work, replace(known, terms=terms), contract)
     quantity = max(known.held_qty, exact(terms.order_qty - known.cum_qty))
     verdict = limits.judge(work, AdjustHold(request.key, request.requested_as, terms, quantity, contract, at), marks)
     if verdict.refusal is None:
-        _record_request(work, stream, asked)
+        orders.ask(work, request.key, asked, at)
     limits.take_down(work, verdict)
     return verdict.refusal
-
-
-def _record_request(work: _Work, stream: str, asked: Sequence[OrderEvent]) -> None:
-    """Record a request about an order; where it has a ClOrdID of its own, that leads to the order from now on."""
-    for event in asked:
-        if not isinstance(event, OrderCancelRequested | OrderReplaceRequested) or not event.requested_as:
-            continue
-        key = OrderKey(event.key.account_id, event.requested_as)
-        if work.state(order.stream(key)) is not None:
-            raise RequestRefused("one cl_ord_id names one order", cl_ord_id=event.requested_as)
-        work.record(order.stream(key), (OrderAliased(key, event.key.cl_ord_id, event.transact_time),))
-    work.record(stream, asked)
-
-
-def _parent_of(work: _Work, child: Order) -> tuple[OrderKey, ParentOrder | None] | None:
-    """The parent that a child order names, and its state; None if it names none."""
-    if child.terms is None or not child.terms.parent:
-        return None
-    key = OrderKey(child.key.account_id, child.terms.parent)
-    return key, work.state(parentorder.stream(key))
-
-
-def _check_child(work: _Work, child: Order, contract: Contract) -> None:
-    """Refuses an order that is not part of the parent it names. Raises RequestRefused."""
-    named = _parent_of(work, child)
-    if named is not None:
-        parentorder.check_child(named[1], child, contract)
-
-
-def _tell_parent(work: _Work, key: OrderKey, at: datetime) -> None:
-    """Carry over to an order's parent how far it has come."""
-    child: Order | None = work.state(order.stream(key))
-    named = _parent_of(work, child) if child is not None else None
-    if child is not None and named is not None and named[1] is not None:
-        work.record(parentorder.stream(named[0]), parentorder.progressed(named[1], child, at))
 
 
 def _account_of(work: _Work, account_id: str) -> Account:
@@ -495,7 +453,7 @@ def _instrument_of(work: _Work, instrument_id: str) -> Instrument:
 def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded, ...], LedgerError | None]]:
     """Route reports: orders first, one by one; then what they and the rest mean for each position and its limits."""
     outcomes: list[tuple[tuple[Recorded, ...], LedgerError | None]] = []
-    due = _Due()
+    due = Due()
     for report in reports:
         records: tuple[Recorded, ...] = ()
         try:
@@ -577,84 +535,13 @@ def _admit_to_account(work: _Work, report: AccountReport, held: Mapping[str, Hel
     return records
 
 
-def _admit_order(work: _Work, report: OrderReport, due: "_Due") -> tuple[Recorded, ...]:
-    """Take down what a venue says of an order, under whichever of its names, and note what is due in its wake."""
+def _admit_order(work: _Work, report: OrderReport, due: Due) -> tuple[Recorded, ...]:
     order.check_report(report)
     if isinstance(report, OrderFilled):
         _check_known(work, report.key.account_id, report.instrument_id)
     else:
         _check_account(work, report.key.account_id)
-    report = venueorder.reported_of(work.state, report)
-    stream = order.stream(report.key)
-    before: Order | None = work.state(stream)
-    records = work.record(stream, order.admit(before, report))
-    state: Order | None = work.state(stream)
-    if state is None or not records:
-        return records
-    if report.order_id and (before is None or report.order_id not in before.order_ids):
-        records += _link(work, report, state)
-    for recorded in records:
-        match recorded.event:
-            case OrderFilled() as fill:
-                _due_fill(work, state, fill, due)
-            case OrderFillBusted(was=OrderFilled() as was, reason=reason):
-                _due_amendment(work, state, was, None, reason or "busted", due)
-            case OrderFillCorrected(was=OrderFilled() as was, now=now) if was != now:
-                _due_amendment(work, state, was, now, "corrected", due)
-    _tell_parent(work, report.key, report.transact_time)
-    if not state.is_open or not all(isinstance(recorded.event, OrderFilled) for recorded in records):
-        due.touched[report.key] = report.transact_time
-    return records
-
-
-def _link(work: _Work, report: OrderReport, state: Order) -> tuple[Recorded, ...]:
-    """Let the venue's id lead to the order; a break if it leads to another already."""
-    link = venueorder.link_of(report, state)
-    if link is None:
-        return ()
-    stream = venueorder.stream(link.venue, link.account_id, link.order_id)
-    index = work.state(stream)
-    if venueorder.contradicts(index, link):
-        broken = OrderBroken(state.key, "one order_id names one order", report)
-        return work.record(order.stream(state.key), (broken,))
-    work.record(stream, venueorder.admit(index, link))
-    return ()
-
-
-class _Due:
-    """What the reports of one unit mean for positions and limits, once all orders have taken theirs."""
-
-    def __init__(self) -> None:
-        self.reversals: dict[PositionKey, list[PositionReport]] = {}
-        self.bookings: dict[PositionKey, list[PositionReport]] = {}
-        self.touched: dict[OrderKey, datetime] = {}  # orders that hold another quantity now than fills explain
-
-
-def _due_fill(work: _Work, state: Order, fill: OrderFilled, due: _Due) -> None:
-    """A fill is to be booked, under the order's own strategy."""
-    key = PositionKey(fill.key.account_id, state.strategy_id, fill.instrument_id)
-    due.bookings.setdefault(key, []).append(
-        Filled(
-            key, _facts(work, fill.instrument_id, fill.transact_time), fill.key.cl_ord_id,
-            fill.exec_id, fill.trade_seq, fill.side, fill.last_qty, fill.last_px, fill.commission,
-            fill.liquidity, fill.transact_time,
-        )
-    )  # fmt: skip
-
-
-def _due_amendment(
-    work: _Work, state: Order, was: OrderFilled, now: OrderFilled | None, reason: str, due: _Due
-) -> None:
-    """A fill is to be taken back and, if it was corrected, booked anew in its place; what is not booked yet is not."""
-    key = PositionKey(was.key.account_id, state.strategy_id, was.instrument_id)
-    unbooked = due.bookings.get(key, [])
-    kept = [report for report in unbooked if not (isinstance(report, Filled) and report.exec_id == was.exec_id)]
-    if len(kept) == len(unbooked):
-        back = Reverse(key, was.exec_id, was.trade_seq, was.transact_time, reason)
-        due.reversals.setdefault(key, []).append(back)
-    due.bookings[key] = kept
-    if now is not None:
-        _due_fill(work, state, now, due)
+    return orders.report(work, report, lambda instrument_id, at: _facts(work, instrument_id, at), due)
 
 
 def _check_account(work: _Work, account_id: str) -> None:
