@@ -24,6 +24,7 @@ from domain.position import (
     FundingSettled,
     Position,
     PositionEvent,
+    PositionKey,
     PositionTransferred,
     TradeBooked,
     TradeReversed,
@@ -91,43 +92,69 @@ class Wallets:
         self.flow: dict[str, Decimal] = {}
         self._futures: dict[str, dict[tuple[str, str], Entry]] = {}
 
+    def pay(self, money: Money) -> None:
+        """Add money that moved, signed."""
+        _add(self.flow, money)
+
     def add(self, event: PositionEvent) -> None:
         """Take an event of a position of the account."""
         for money in moved(event):
             self.pay(money)
         match event:
-            case TradeBooked() | PositionTransferred() if is_future(event.contract):
-                is_inside = (
-                    isinstance(event, PositionTransferred)
-                    and event.counterparty is not None
-                    and event.counterparty.account_id == event.key.account_id
-                )
-                if not is_inside:
-                    entry = entry_of(event)
-                    place = (event.key.strategy_id, entry.occurrence.exec_id)
-                    self._futures.setdefault(event.key.instrument_id, {})[place] = entry
+            case TradeBooked() | PositionTransferred() if is_future(event.contract) and not is_inside(event):
+                self._open(event.key, entry_of(event))
             case TradeReversed() if is_future(event.contract):
-                del self._futures[event.key.instrument_id][event.key.strategy_id, event.exec_id]
+                self._drop(event.key, event.exec_id)
             case _:
                 pass
 
-    def pay(self, money: Money) -> None:
-        """Add money that moved."""
-        _add(self.flow, money)
+    def book(self, key: PositionKey, entry: Entry) -> None:
+        """Take a trade or transfer that is not booked: as `add` would take the event it became."""
+        self._pay_for(entry, 1)
+        if is_future(entry.contract):
+            self._open(key, entry)
 
-    def open_costs(self) -> dict[str, Decimal]:
-        """What is open of each future, netted, at average cost, by settlement currency."""
-        costs: dict[str, Decimal] = {}
-        for trades in self._futures.values():
-            for entry in trades.values():
-                _, book = costing.replay(trades.values(), VENUE_COSTING)
-                _add(costs, Money(book.cost, entry.contract.settle))
-                break
-        return costs
+    def unbook(self, key: PositionKey, entry: Entry) -> None:
+        """Take a trade back."""
+        self._pay_for(entry, -1)
+        self._drop(key, entry.occurrence.exec_id)
+
+    def _pay_for(self, entry: Entry, sign: int) -> None:
+        contract, signed = entry.contract, entry.side.sign * entry.quantity
+        if entry.price is not None:
+            self.pay(Money(-sign * contract.value(signed, entry.price), contract.settle))
+        elif entry.cost is not None and is_future(contract):
+            self.pay(Money(-sign * entry.cost, contract.settle))
+        if contract.kind is Kind.SPOT:
+            self.pay(Money(sign * signed, contract.base))
+        if entry.commission is not None:
+            self.pay(Money(-sign * entry.commission.amount, entry.commission.currency))
+
+    def _open(self, key: PositionKey, entry: Entry) -> None:
+        self._futures.setdefault(key.instrument_id, {})[key.strategy_id, entry.occurrence.exec_id] = entry
+
+    def _drop(self, key: PositionKey, exec_id: str) -> None:
+        self._futures.get(key.instrument_id, {}).pop((key.strategy_id, exec_id), None)
+
+    def open_cost(self, instrument_id: str) -> Decimal:
+        """What is open of one future, netted, at average cost."""
+        _, book = costing.replay(self._futures.get(instrument_id, {}).values(), VENUE_COSTING)
+        return book.cost
 
     def balances(self) -> dict[str, Decimal]:
         """By currency, zeros left out."""
-        return total(self.flow, self.open_costs())
+        open_costs = (
+            {next(iter(trades.values())).contract.settle: self.open_cost(instrument_id)}
+            for instrument_id, trades in self._futures.items()
+            if trades
+        )
+        return total(self.flow, *open_costs)
+
+
+def is_inside(event: TradeBooked | PositionTransferred) -> bool:
+    """Whether it moves something between two strategies of one account, of which the venue knows nothing."""
+    other = event.counterparty if isinstance(event, PositionTransferred) else None
+    return other is not None and other.account_id == event.key.account_id
 
 
 def total(*sums: dict[str, Decimal]) -> dict[str, Decimal]:

@@ -60,12 +60,15 @@ def break_of(
     account_id: str, kind: BreakKind, fields: tuple[str, ...], ours: Line | None, theirs: Line | None
 ) -> Break:
     """The break with its id: a digest of what it is about."""
-    line = theirs or ours
+    is_surplus = kind in (BreakKind.DUPLICATE, BreakKind.MISSING_AT_VENUE)
+    line = ours if is_surplus else theirs or ours
     assert line is not None, "a break is about something"
-    return Break(digest_of((account_id, *_about(kind, line)))[:16], account_id, kind, fields, ours, theirs)
+    return Break(
+        digest_of((account_id, *_about(line, is_surplus=is_surplus)))[:16], account_id, kind, fields, ours, theirs
+    )
 
 
-def _about(kind: BreakKind, line: Line) -> tuple[str, ...]:
+def _about(line: Line, *, is_surplus: bool) -> tuple[str, ...]:
     match line:
         case BalanceLine(currency=currency):
             return ("balance", currency)
@@ -74,8 +77,7 @@ def _about(kind: BreakKind, line: Line) -> tuple[str, ...]:
         case OrderLine(instrument_id=instrument_id, order_id=order_id, cl_ord_id=cl_ord_id):
             return ("order", instrument_id, order_id or cl_ord_id)
         case FillLine(instrument_id=instrument_id, exec_id=exec_id, cl_ord_id=cl_ord_id):
-            surplus = cl_ord_id if kind is BreakKind.DUPLICATE else ""
-            return ("fill", instrument_id, exec_id, surplus)
+            return ("fill", instrument_id, exec_id, cl_ord_id if is_surplus else "")
         case _:
             assert_never(line)
 

@@ -22,6 +22,8 @@ from domain.statement import check_time
 from domain.table import Table
 from domain.values import ZERO, Money, exact
 
+SUM_DIGITS_MAX = 54
+
 
 class Indicator(StrEnum):
     """ISO 20022 CreditDebitIndicator: CREDIT raises the balance, DEBIT lowers it."""
@@ -349,7 +351,10 @@ def check(report: CashReport) -> None:
             _check_money(report.amount, "amount")
         case BookEntry():
             values.name(report.entry_id, "entry_id")
-            _check_money(report.amount, "amount")
+            if report.kind is EntryKind.ADJUSTMENT:
+                _check_sum(report.amount, "amount")
+            else:
+                _check_money(report.amount, "amount")
         case _:
             assert_never(report)
 
@@ -367,6 +372,16 @@ def check_leg(leg: Leg, field: str) -> None:
 
 def _check_money(money: Money, field: str) -> None:
     values.positive(money.amount, field)
+    values.currency(money.currency, f"{field}.currency")
+
+
+def _check_sum(money: Money, field: str) -> None:
+    """An adjustment has the precision of the sums it corrects: products of numbers from outside."""
+    amount = money.amount
+    if not amount.is_finite() or amount <= 0:
+        raise ReportUnreadable(field, amount, "above zero")
+    if amount.adjusted() >= SUM_DIGITS_MAX or amount.as_tuple().exponent < -SUM_DIGITS_MAX:  # type: ignore[operator]
+        raise ReportUnreadable(field, amount, f"below 1e{SUM_DIGITS_MAX} with at most {SUM_DIGITS_MAX} places")
     values.currency(money.currency, f"{field}.currency")
 
 

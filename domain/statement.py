@@ -31,24 +31,30 @@ class BalanceLine(Struct, frozen=True, tag="BalanceLine"):
 
 
 class PositionLine(Struct, frozen=True, tag="PositionLine"):
-    """The signed net quantity of one derivative, and its average entry price where it is told."""
+    """The signed net of one derivative, its average entry price where it is told, and the cost that makes."""
 
     instrument_id: str
     quantity: Decimal
     avg_px: Decimal | None = None
+    cost: Decimal | None = None
 
 
 class OrderLine(Struct, frozen=True, tag="OrderLine"):
-    """One working order. `cl_ord_id` is "" where the venue does not know ours; `strategy_id` only we can tell."""
+    """One working order. `cl_ord_id` is "" where the venue does not know ours.
+
+    `strategy_id` and `settle`, the instrument's settlement currency, only we can tell.
+    `order_qty` is None only of ours, where it was never told.
+    """
 
     order_id: str
     cl_ord_id: str
     instrument_id: str
     side: Side
-    order_qty: Decimal
+    order_qty: Decimal | None
     cum_qty: Decimal
     price: Decimal | None = None
     strategy_id: str = ""
+    settle: str = ""
 
 
 class FillLine(Struct, frozen=True, tag="FillLine"):
@@ -172,10 +178,10 @@ def _check_order(order: OrderLine, field: str) -> None:
     if order.cl_ord_id:
         values.name(order.cl_ord_id, f"{field}.cl_ord_id")
     values.instrument_id(order.instrument_id, f"{field}.instrument_id")
-    values.positive(order.order_qty, f"{field}.order_qty")
+    order_qty = values.positive(order.order_qty, f"{field}.order_qty")
     values.number(order.cum_qty, f"{field}.cum_qty")
-    if not 0 <= order.cum_qty <= order.order_qty:
-        raise ReportUnreadable(f"{field}.cum_qty", order.cum_qty, f"from 0 to order_qty {order.order_qty}")
+    if not 0 <= order.cum_qty <= order_qty:
+        raise ReportUnreadable(f"{field}.cum_qty", order.cum_qty, f"from 0 to order_qty {order_qty}")
     if order.price is not None:
         values.positive(order.price, f"{field}.price")
 
