@@ -4,8 +4,9 @@
   - RequestRefused    a rule said no; nothing but the refusal itself was recorded   (HTTP 409 / 422)
   - ReportUnreadable  outside material that does not parse; its raw bytes are kept  (HTTP 422)
   - StreamConflict    another writer appended first; read again and decide again    (HTTP 503 after retries)
+    - ExecutionKnown  a fill of the batch is on record under another order
   - HistoryBroken     a stored event that cannot be: unknown topic, gap, bad hash   (stop)
-  - Unavailable       the database cannot be reached; nothing was recorded          (HTTP 503)
+  - Unavailable       the database cannot be reached; send the command again          (HTTP 503)
 
 Errors carry facts as fields; messages name the rule. `str(error)` is a sentence fit to show a person.
 """
@@ -54,9 +55,13 @@ class StreamConflict(LedgerError):
         return f"{self.args[0]}: {self.args[1]}; send the command again"
 
 
+class ExecutionKnown(StreamConflict):
+    """An execution of the batch is on record under another order: `EventLog.executed` says which."""
+
+
 class HistoryBroken(LedgerError):
     """What is stored cannot be what was written. Stop, and find out why."""
 
 
 class Unavailable(LedgerError):
-    """The store cannot be reached or went away; nothing of the command was recorded."""
+    """The store cannot be reached or went away. The message says if the command may have been recorded all the same."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import reduce
 from types import ModuleType
-from typing import Any, TypeVar, assert_never
+from typing import Any, NamedTuple, TypeVar, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,6 +28,7 @@ from domain import (
     parentorder,
     position,
     risk,
+    schema,
     statement,
     venueorder,
 )
@@ -54,7 +55,7 @@ from domain.cash import (
     TransferReturned,
     TransferSettled,
 )
-from domain.errors import LedgerError, ReportUnreadable, RequestRefused, StreamConflict
+from domain.errors import ExecutionKnown, LedgerError, ReportUnreadable, RequestRefused, StreamConflict
 from domain.evidence import RawReportKept
 from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instrument, ListInstrument
 from domain.log import EventLog, Recorded
@@ -139,12 +140,22 @@ State = TypeVar("State")
 class Answer(Struct, frozen=True):
     """What became of one command: the records of its own streams it added, and a `seq` that covers it.
 
-    `records` is empty when it was already in effect. `error` is set where a report of a batch could not be taken.
+    `records` is empty when it was already in effect. `error` is set where a report of a batch could not be taken. For a
+    fill `on_record` is what the book has under its exec id, which is another content if the report contradicts it.
     """
 
     seq: int
     records: tuple[Recorded, ...] = ()
     error: LedgerError | None = None
+    on_record: OrderFilled | None = None
+
+
+class _Outcome(NamedTuple):
+    """What became of one report of a batch."""
+
+    records: tuple[Recorded, ...] = ()
+    error: LedgerError | None = None
+    on_record: OrderFilled | None = None
 
 
 def no_marks(instrument_id: str) -> Mark | None:
@@ -186,11 +197,11 @@ class Ledger:
         A report of an account or instrument that is not on record is not taken: its answer carries ReportUnreadable.
         """
 
-        def admit(work: "_Work") -> list[tuple[tuple[Recorded, ...], LedgerError | None]]:
+        def admit(work: "_Work") -> list[_Outcome]:
             return _admit(work, reports)
 
         seq, _, outcomes = self._carry_out(admit, actor, request_id)
-        return [Answer(seq, records, error) for records, error in outcomes]
+        return [Answer(seq, *outcome) for outcome in outcomes]
 
     def state(self, stream: str) -> Any:
         """The aggregate of a stream as the log has it now; None if the stream is empty."""
@@ -200,10 +211,11 @@ class Ledger:
     def _carry_out(
         self, command: Callable[["_Work"], State], actor: str, request_id: str
     ) -> tuple[int, tuple[Recorded, ...], State]:
+        executed: dict[str, str] = {}
         for _ in range(ATTEMPTS_MAX):
             head = self._log.head()
             now = self._now() if head.recorded_at is None else max(self._now(), head.recorded_at)
-            work = _Work(self._load, self._log, now, actor, request_id)
+            work = _Work(self._load, self._log, now, actor, request_id, executed)
             try:
                 outcome = command(work)
             except RequestRefused:
@@ -216,6 +228,9 @@ class Ledger:
                 return head.seq, (), outcome
             try:
                 seq = self._log.append(work.records)
+            except ExecutionKnown:
+                executed = self._log.executed([key for key in map(_execution, work.records) if key is not None])
+                continue
             except StreamConflict:
                 self._forget(work.streams)
                 continue
@@ -266,11 +281,21 @@ def _folded(stream: str, known: tuple[int, Any], records: list[Recorded]) -> tup
     return records[-1].version, reduce(evolve, (recorded.event for recorded in records), known[1])
 
 
+def _execution(recorded: Recorded) -> str | None:
+    return schema.execution_key(recorded.event)
+
+
 class _Work:
     """One unit of work: the states it has read, and the records it would append."""
 
     def __init__(
-        self, load: Callable[[str], tuple[int, Any]], log: EventLog, now: datetime, actor: str, request_id: str
+        self,
+        load: Callable[[str], tuple[int, Any]],
+        log: EventLog,
+        now: datetime,
+        actor: str,
+        request_id: str,
+        executed: Mapping[str, str],
     ) -> None:
         self._load = load
         self._log = log
@@ -280,6 +305,11 @@ class _Work:
         self.states: dict[str, tuple[int, Any]] = {}
         self.streams: set[str] = set()
         self.records: list[Recorded] = []
+        self._executed = dict(executed)
+
+    def executed(self, fill: OrderFilled) -> str | None:
+        """The stream that a fill is known to be on record in, under whatever order."""
+        return self._executed.get(schema.execution_key(fill) or "")
 
     def state(self, stream: str) -> Any:
         """The aggregate, with what this unit has already added to it."""
@@ -303,6 +333,8 @@ class _Work:
             version += 1
             state = evolve(state, event)
             added.append(Recorded(stream, version, self._now, self._actor, self._request_id, event))
+            if (key := schema.execution_key(event)) is not None:
+                self._executed[key] = stream
         if added:
             self.states[stream] = (version, state)
             self.records += added
@@ -450,65 +482,62 @@ def _instrument_of(work: _Work, instrument_id: str) -> Instrument:
     return known
 
 
-def _admit(work: _Work, reports: Sequence[Report]) -> list[tuple[tuple[Recorded, ...], LedgerError | None]]:
+def _admit(work: _Work, reports: Sequence[Report]) -> list[_Outcome]:
     """Route reports: orders first, one by one; then what they and the rest mean for each position and its limits."""
-    outcomes: list[tuple[tuple[Recorded, ...], LedgerError | None]] = []
+    outcomes: list[_Outcome] = []
     due = Due()
     for report in reports:
-        records: tuple[Recorded, ...] = ()
+        outcome = _Outcome()
         try:
             match report:
                 case RawReportKept():
                     stream = evidence.stream(report)
-                    records = work.record(stream, evidence.admit(work.state(stream), report))
+                    outcome = _Outcome(work.record(stream, evidence.admit(work.state(stream), report)))
                 case Transfer() | SettleFunding():
                     _check_known(work, report.key.account_id, report.key.instrument_id)
                     due.bookings.setdefault(report.key, []).append(report)
                 case Statement():
                     _check_account(work, report.account_id)
                     stream = statement.stream(report)
-                    records = work.record(stream, statement.admit(work.state(stream), report))
+                    outcome = _Outcome(work.record(stream, statement.admit(work.state(stream), report)))
                 case (
                     SettleTransfer() | ReturnTransfer() | ChargeFee() | BookEntry()
                     | BreakOpened() | BreakChanged() | BreakAged() | BreakResolved()
                 ):  # fmt: skip
                     _check_account(work, report.account_id)
                 case _:
-                    records = _admit_order(work, report, due)
+                    outcome = _admit_order(work, report, due)
         except ReportUnreadable as error:
-            outcomes.append(((), error))
-        else:
-            outcomes.append((records, None))
+            outcome = _Outcome(error=error)
+        outcomes.append(outcome)
     booked: dict[tuple[PositionKey, str], tuple[Recorded, ...]] = {}
     for key, reported in due.reversals.items():
         _book(work, key, reported)
     for key, reported in due.bookings.items():
         booked |= {(key, _report_id(added.event)): (added,) for added in _book(work, key, reported)}
     for index, report in enumerate(reports):
-        if isinstance(report, Transfer | SettleFunding) and outcomes[index][1] is None:
-            outcomes[index] = (booked.pop((report.key, _report_id(report)), ()), None)
+        if isinstance(report, Transfer | SettleFunding) and outcomes[index].error is None:
+            outcomes[index] = _Outcome(booked.pop((report.key, _report_id(report)), ()))
     _admit_to_accounts(work, reports, outcomes)
     for order_key, at in due.touched.items():
         limits.follow(work, order_key, at)
     return outcomes
 
 
-def _admit_to_accounts(
-    work: _Work, reports: Sequence[Report], outcomes: list[tuple[tuple[Recorded, ...], LedgerError | None]]
-) -> None:
+def _admit_to_accounts(work: _Work, reports: Sequence[Report], outcomes: list[_Outcome]) -> None:
     """What moved money other than by trades, after the trades; and what was recorded of an account that is closed."""
     held: dict[str, Held] = {}
     for index, report in enumerate(reports):
-        records, error = outcomes[index]
-        if error is not None:
+        records = outcomes[index].records
+        if outcomes[index].error is not None:
             continue
         if isinstance(report, AccountReport):
             if report.account_id not in held:
                 held[report.account_id] = _held_by(work, report.account_id)
             try:
-                outcomes[index] = (_admit_to_account(work, report, held), None)
+                outcomes[index] = _Outcome(_admit_to_account(work, report, held))
             except ReportUnreadable as unreadable:
-                outcomes[index] = ((), unreadable)
+                outcomes[index] = _Outcome(error=unreadable)
         elif not isinstance(report, RawReportKept | Statement) and records:
             stream = account.stream(report.key.account_id)
             known: Account | None = work.state(stream)
@@ -535,13 +564,14 @@ def _admit_to_account(work: _Work, report: AccountReport, held: Mapping[str, Hel
     return records
 
 
-def _admit_order(work: _Work, report: OrderReport, due: Due) -> tuple[Recorded, ...]:
+def _admit_order(work: _Work, report: OrderReport, due: Due) -> _Outcome:
     order.check_report(report)
     if isinstance(report, OrderFilled):
         _check_known(work, report.key.account_id, report.instrument_id)
     else:
         _check_account(work, report.key.account_id)
-    return orders.report(work, report, lambda instrument_id, at: _facts(work, instrument_id, at), due)
+    records = orders.report(work, report, lambda instrument_id, at: _facts(work, instrument_id, at), due)
+    return _Outcome(records, on_record=orders.on_record(work, report))
 
 
 def _check_account(work: _Work, account_id: str) -> None:

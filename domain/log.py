@@ -52,11 +52,14 @@ class EventLog(Protocol):
         """All or nothing, across streams, durable on return; the `seq` of the last record.
 
         Raises StreamConflict if a (stream, version) exists or would leave a gap, or if `recorded_at` lies before the
-        head's.
+        head's; ExecutionKnown if a fill has the `schema.execution_key` of one on record.
         """
 
     def select(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Logged]:
         """At most `limit` events with `after` < seq <= `upto`, by seq."""
+
+    def executed(self, keys: Sequence[str]) -> dict[str, str]:
+        """For each `schema.execution_key` that is on record, the stream it is on record in."""
 
     def seq_at(self, moment: datetime) -> int:
         """The last seq recorded at or before `moment`; 0 if none."""

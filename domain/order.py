@@ -354,6 +354,11 @@ def _completed(order: Order, report: Amendment) -> Amendment:
     return replace(report, was=was) if isinstance(report, OrderFillBusted) else replace(report, was=was, now=now)
 
 
+def misfiled(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
+    """What an order on record adds when an execution is reported of it that is booked under another one already."""
+    return _unbooked(order, "an execution is on record under one order", report) if order else ()
+
+
 def _unbooked(order: Order, rule: str, report: OrderReport) -> tuple[OrderEvent, ...]:
     broken = OrderBroken(order.key, rule, report)
     return () if broken in order.breaks else (broken,)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from domain import order, parentorder, venueorder
 from domain.errors import RequestRefused
 from domain.instrument import Contract
@@ -36,6 +38,9 @@ class Work(Protocol):
 
     def state(self, stream: str) -> Any:
         """The aggregate of a stream, with what the unit has already added to it."""
+
+    def executed(self, fill: OrderFilled) -> str | None:
+        """The stream that a fill is known to be on record in, under whatever order."""
 
     def record(self, stream: str, events: Iterable[Any]) -> tuple[Recorded, ...]:
         """Add events to a stream."""
@@ -87,9 +92,15 @@ def tell_parent(work: Work, key: OrderKey, at: datetime) -> None:
 def report(work: Work, told: OrderReport, facts: Facts, due: Due) -> tuple[Recorded, ...]:
     """Take down what a venue says of an order, under whichever of its names, and note what is due in its wake."""
     told = venueorder.reported_of(work.state, told)
+    owner = _owner(work, told)
+    misfiled: tuple[Recorded, ...] = ()
+    if owner is not None:  # an execution that is booked under another order
+        named = order.stream(told.key)
+        misfiled = work.record(named, order.misfiled(work.state(named), told))
+        told = replace(told, key=owner.key)
     stream = order.stream(told.key)
     before: Order | None = work.state(stream)
-    records = work.record(stream, order.admit(before, told))
+    records = misfiled + work.record(stream, order.admit(before, told))
     if not records:
         return records
     state: Order = work.state(stream)
@@ -112,6 +123,21 @@ def report(work: Work, told: OrderReport, facts: Facts, due: Due) -> tuple[Recor
     if not (is_filled_only and state.is_open):
         due.touched[told.key] = told.transact_time
     return records
+
+
+def _owner(work: Work, told: OrderReport) -> Order | None:
+    """The other order that a fill is on record under; None if it is on record nowhere, or under the one it names."""
+    stream = work.executed(told) if isinstance(told, OrderFilled) else None
+    return work.state(stream) if stream is not None and stream != order.stream(told.key) else None
+
+
+def on_record(work: Work, told: OrderReport) -> OrderFilled | None:
+    """What the book has under a fill's exec id, once it is taken down."""
+    if not isinstance(told, OrderFilled):
+        return None
+    named = venueorder.reported_of(work.state, told).key
+    state: Order | None = work.state(work.executed(told) or order.stream(named))
+    return state.fills.get(told.exec_id) if state is not None else None
 
 
 def _link(work: Work, told: OrderReport, state: Order) -> tuple[Recorded, ...]:

@@ -15,7 +15,7 @@ from domain.errors import HistoryBroken
 from domain.evidence import EvidenceEvent
 from domain.instrument import InstrumentEvent
 from domain.log import Recorded
-from domain.order import OrderEvent
+from domain.order import OrderEvent, OrderFilled
 from domain.parentorder import ParentEvent
 from domain.position import PositionEvent
 from domain.risk import RiskEvent
@@ -45,6 +45,13 @@ UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {}
 def topic_of(event: Any) -> str:
     """The topic an event is stored under."""
     return _TOPICS[type(event)]
+
+
+def execution_key(event: Any) -> str | None:
+    """What a fill is unique by in the whole log, whichever order it is reported under; None for other events."""
+    if isinstance(event, OrderFilled):
+        return f"{event.key.account_id}:{event.instrument_id}:{event.exec_id}"
+    return None
 
 
 def _tag(event_class: type[Struct]) -> str:

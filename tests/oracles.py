@@ -1,4 +1,7 @@
-"""Where the oracles are: recorded inputs with results that others computed. Cases are found by listing."""
+"""Recorded inputs with results that others computed, kept outside the project: DAYBOOK_ORACLES, or ../shared/oracles.
+
+Files and cases are found by listing. Where there are none a test is skipped and says so; under CI that is an error.
+"""
 
 import json
 import os
@@ -8,27 +11,34 @@ from typing import Any
 
 import pytest
 
-FOLDER = Path(os.environ.get("DAYBOOK_ORACLES") or Path(__file__).parents[1] / "../shared/oracles").resolve()
+ROOT = Path(os.environ.get("DAYBOOK_ORACLES") or Path(__file__).parents[2] / "shared" / "oracles")
 
 
-def files(folder: str, pattern: str) -> list[Path]:
-    """The files of an oracle folder; none where the oracles are absent."""
-    return sorted((FOLDER / folder).glob(pattern))
+def each(folder: str, pattern: str) -> list[Any]:
+    """A parameter for every file of that pattern."""
+    return _or_skipped(folder, pattern, [pytest.param(path, id=path.name) for path in files(folder, pattern)])
 
 
 def cases(folder: str, pattern: str, wanted: Callable[[dict[str, Any]], bool] = lambda case: True) -> list[Any]:
-    """Every case of every file as a test parameter; one skipped parameter that says so where there is none."""
+    """A parameter for every case of every file."""
     found = [
-        pytest.param(case, id=case["case_id"], marks=pytest.mark.oracle)
+        pytest.param(case, id=case["case_id"])
         for path in files(folder, pattern)
         for case in json.loads(path.read_text()).get("cases", [])
         if wanted(case)
     ]
-    return found or [
-        pytest.param(None, id="absent", marks=[pytest.mark.oracle, pytest.mark.skip(reason=absent(folder))])
-    ]
+    return _or_skipped(folder, pattern, found)
 
 
-def absent(folder: str) -> str:
-    """What a skipped oracle test says."""
-    return f"no oracles in {FOLDER / folder}: set DAYBOOK_ORACLES to the folder that holds them"
+def files(folder: str, pattern: str) -> list[Path]:
+    """The files of that pattern."""
+    return sorted((ROOT / folder).glob(pattern))
+
+
+def _or_skipped(folder: str, pattern: str, found: list[Any]) -> list[Any]:
+    if found:
+        return found
+    reason = f"no {pattern} in {ROOT / folder} (DAYBOOK_ORACLES names the folder of reference data)"
+    if os.environ.get("CI"):
+        raise FileNotFoundError(reason)
+    return [pytest.param(None, id="absent", marks=pytest.mark.skip(reason=reason))]

@@ -14,7 +14,6 @@ import psycopg
 import sqlalchemy
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
-from psycopg_pool import ConnectionPool, PoolTimeout
 
 from adapters.store import embedded
 from domain.errors import Unavailable
@@ -23,7 +22,7 @@ CONNECT_SECONDS_MAX = 5
 STATEMENT_SECONDS_MAX = 60
 LOCK_SECONDS_MAX = 10
 IDLE_IN_TRANSACTION_SECONDS_MAX = 60
-POOL_CONNECTIONS_MAX = 8
+ENGINE_CONNECTIONS_MAX = 8
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -63,25 +62,7 @@ def connect(url: str, role: Role | None = None, *, statement_seconds_max: float 
         return psycopg.connect(conninfo(url, role, statement_seconds_max=statement_seconds_max), autocommit=True)
 
 
-def pool(
-    url: str, role: Role | None = None, *, connections_max: int = POOL_CONNECTIONS_MAX
-) -> ConnectionPool[Connection]:
-    """Connections like `connect` makes, opened when first needed; one found dead is replaced before it is lent."""
-    return ConnectionPool(
-        conninfo(url, role),
-        connection_class=psycopg.Connection[TupleRow],
-        kwargs={"autocommit": True},
-        min_size=1,
-        max_size=connections_max,
-        timeout=CONNECT_SECONDS_MAX,
-        num_workers=1,
-        check=ConnectionPool.check_connection,
-        open=False,
-        name=f"daybook {role or 'owner'}",
-    )
-
-
-def engine(url: str, role: Role | None = None, *, connections_max: int = POOL_CONNECTIONS_MAX) -> sqlalchemy.Engine:
+def engine(url: str, role: Role | None = None, *, connections_max: int = ENGINE_CONNECTIONS_MAX) -> sqlalchemy.Engine:
     """A SQLAlchemy engine on connections like `connect` makes, with SQLAlchemy's own transactions."""
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
@@ -121,10 +102,7 @@ def _sentence(url: str, cause: psycopg.OperationalError) -> str:
             return f"the database {name(url)} took too long and was stopped; try again, or ask for less at once"
         case psycopg.errors.DiskFull():
             return f"the disk of the database {name(url)} is full; make room, then try again"
-        case PoolTimeout():
-            said = f"no connection within {CONNECT_SECONDS_MAX} s"
-        case _:
-            said = " ".join(str(cause).split()) or "the connection was lost"
+    said = " ".join(str(cause).split()) or "the connection was lost"
     return (
         f"the database {name(url)} cannot be reached ({said}); see that it runs and that DAYBOOK_DATABASE_URL names it"
     )

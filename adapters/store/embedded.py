@@ -313,7 +313,7 @@ def _digest(path: Path) -> str:
 # The server
 
 
-def _run(command: Command, account: Account) -> subprocess.CompletedProcess[str]:
+def _run(command: Command, account: Account, *, directory: Path = Path("/")) -> subprocess.CompletedProcess[str]:
     """A finished command under the account, in an environment of ours; it answers 127 when it cannot be executed.
 
     What it says goes through a file: a pipe would stay open in the server it leaves behind.
@@ -323,7 +323,7 @@ def _run(command: Command, account: Account) -> subprocess.CompletedProcess[str]
         try:
             code = subprocess.run(  # noqa: S603
                 command,
-                cwd="/",
+                cwd=directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=said,
@@ -395,12 +395,13 @@ def _launch(cluster: Cluster, programs: Path, *, durable: bool) -> Path:
     options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
     if cluster.log.exists() and cluster.log.stat().st_size > SERVER_LOG_BYTES_MAX:
         cluster.log.replace(cluster.log.with_suffix(".log.1"))
-    command: Command = [programs / "pg_ctl", "-D", cluster.data, "-l", cluster.log, "-o", options, "-w", "-s"]
+    # Relative paths: pg_ctl hands them to a shell, and a quote in an absolute one would end its quotation.
+    command: Command = [programs / "pg_ctl", "-D", cluster.data.name, "-l", cluster.log.name, "-o", options, "-w", "-s"]
     command += ["-t", str(START_SECONDS_MAX), "start"]
     deadline = time.monotonic() + START_SECONDS_MAX
     while True:
         _discard_stale_pid(cluster)
-        tried = _run(command, cluster.account)
+        tried = _run(command, cluster.account, directory=cluster.root)
         if _running(cluster, programs):
             return socket
         if time.monotonic() > deadline:

@@ -5,8 +5,7 @@ on from there, so there is no gap even after a transaction rolled back, and whoe
 A record's bytes are encoded once, by `domain.schema`; they are what is stored, hashed and read.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -17,14 +16,14 @@ import psycopg
 from eventsourcing.persistence import Mapper, Notification, StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg.rows import TupleRow, tuple_row
-from psycopg_pool import PoolTimeout
 
 from adapters.store import database
 from adapters.store.continuity import check_continues
 from adapters.store.database import Connection, Role
 from adapters.store.listener import CHANNEL, Listener
+from adapters.store.pool import Pool
 from domain import schema
-from domain.errors import HistoryBroken, StreamConflict
+from domain.errors import ExecutionKnown, HistoryBroken, StreamConflict, Unavailable
 from domain.log import Head, Logged, Recorded
 
 APPEND_LOCK = 0x0DA7_B00C  # one append at a time, whoever appends
@@ -37,11 +36,13 @@ FROM unnest(%s::text[]) AS stream
 """
 COLUMNS = "originator_id, originator_version, topic, state, notification_id, recorded_at"
 INSERT = f"""
-INSERT INTO ledger.events ({COLUMNS})
-SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[], %s::bigint[], %s::timestamptz[])
+INSERT INTO ledger.events ({COLUMNS}, execution_key)
+SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[], %s::bigint[], %s::timestamptz[], %s::text[])
 """  # noqa: S608 (our own column names)
-COPY = f"COPY ledger.events ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
-COPY_TYPES = ("text", "int8", "text", "bytea", "int8", "timestamptz")
+COPY = f"COPY ledger.events ({COLUMNS}, execution_key) FROM STDIN (FORMAT BINARY)"
+COPY_TYPES = ("text", "int8", "text", "bytea", "int8", "timestamptz", "text")
+EXECUTED = "SELECT execution_key, originator_id FROM ledger.events WHERE execution_key = ANY(%s::text[])"
+EXECUTION_INDEX = "events_execution_key_idx"
 STREAM = f"""
 SELECT {COLUMNS} FROM ledger.events WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version
 """  # noqa: S608
@@ -56,6 +57,8 @@ ORDER BY recorded_at DESC, notification_id DESC LIMIT 1
 SEQ_OF = "SELECT notification_id FROM ledger.events WHERE originator_id = %s AND originator_version = %s AND state = %s"
 SEQ_MAX = 2**63 - 1
 CONNECTION_LOST = (None, "08000", "08003", "08006", "57P01", "57P02", "57P05")  # the outcome of a commit may be unknown
+
+OUTCOME_UNKNOWN = "the database {} was lost before it confirmed the records; send the request again, under the same id"
 
 
 class Stored(NamedTuple):
@@ -94,17 +97,11 @@ class LogDatastore(PostgresDatastore):
     def __init__(self, url: str, role: Role) -> None:
         super().__init__("", "", "", "", "", schema="ledger", originator_id_type="text")
         self.url = url
-        self.pool = cast(Any, database.pool(url, role))  # for the library's, which is not open yet
+        self.connections = Pool(lambda: database.connect(url, role))
+        self.pool = cast(Any, self.connections)  # in place of the library's, which is not open yet
 
     def register_type_adapters(self) -> None:
         """Nothing: rows go by COPY and arrays, without the library's composite types."""
-
-    @contextmanager
-    def lend(self) -> Iterator[Connection]:
-        """A connection in autocommit. Raises psycopg's errors."""
-        self.pool.open()
-        with self.pool.connection() as connection:
-            yield cast(Connection, connection)
 
 
 class LogRecorder(PostgresApplicationRecorder):
@@ -120,7 +117,7 @@ class LogRecorder(PostgresApplicationRecorder):
         self.channel_name = CHANNEL
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int]:
-        with self.datastore.lend() as connection:
+        with self.datastore.connections.connection() as connection:
             return self.insert_on(connection, stored_events)
 
     def insert_on(self, connection: Connection, stored_events: Sequence[StoredEvent]) -> range:
@@ -133,6 +130,8 @@ class LogRecorder(PostgresApplicationRecorder):
             with connection.pipeline(), connection.transaction():
                 return self._insert(connection, events, self._insert_rows)
         except psycopg.errors.UniqueViolation as error:
+            if error.diag.constraint_name == EXECUTION_INDEX:
+                raise ExecutionKnown(events[0].record.stream) from error
             raise StreamConflict(events[0].record.stream) from error
 
     def _insert(self, connection: Connection, events: Sequence[StoredRecord], write: Any) -> range:
@@ -145,7 +144,15 @@ class LogRecorder(PostgresApplicationRecorder):
         check_continues([event.record for event in events], head, known)
         seqs = range(head.seq + 1, head.seq + 1 + len(events))
         rows = [
-            (event.record.stream, event.record.version, event.topic, event.state, seq, event.record.recorded_at)
+            (
+                event.record.stream,
+                event.record.version,
+                event.topic,
+                event.state,
+                seq,
+                event.record.recorded_at,
+                schema.execution_key(event.record.event),
+            )
             for event, seq in zip(events, seqs, strict=True)
         ]
         write(connection, rows)
@@ -165,7 +172,10 @@ class LogRecorder(PostgresApplicationRecorder):
 
     def rows(self, query: str, params: Sequence[Any]) -> list[TupleRow]:
         """What a query over the log returns, fetched in binary."""
-        with self.datastore.lend() as connection, connection.cursor(binary=True, row_factory=tuple_row) as cursor:
+        with (
+            self.datastore.connections.connection() as connection,
+            connection.cursor(binary=True, row_factory=tuple_row) as cursor,
+        ):
             return cursor.execute(query, params, prepare=True).fetchall()
 
     def select_events(
@@ -244,9 +254,13 @@ class PostgresLog:
             try:
                 return self.recorder.insert_events(events)[-1]
             except psycopg.OperationalError as error:
-                if isinstance(error, PoolTimeout) or error.sqlstate not in CONNECTION_LOST:
+                if error.sqlstate not in CONNECTION_LOST:
                     raise
-                if (seq := self._settled(events)) is None:
+                try:
+                    seq = self._settled(events)
+                except (Unavailable, psycopg.OperationalError) as lost:
+                    raise Unavailable(OUTCOME_UNKNOWN.format(database.name(self._url))) from lost
+                if seq is None:
                     raise
                 return seq
 
@@ -280,6 +294,9 @@ class PostgresLog:
             raise HistoryBroken(f"{len(rows)} events after seq {after}, the last of them is seq {rows[-1].seq}")
         return rows
 
+    def executed(self, keys: Sequence[str]) -> dict[str, str]:
+        return dict(self._rows(EXECUTED, list(keys))) if keys else {}
+
     def seq_at(self, moment: datetime) -> int:
         return next((seq for (seq,) in self._rows(SEQ_AT, moment)), 0)
 
@@ -294,7 +311,7 @@ class PostgresLog:
 
     def _settled(self, events: Sequence[StoredRecord]) -> int | None:
         first = events[0]
-        with self.recorder.datastore.lend() as connection, connection.transaction():
+        with self.recorder.datastore.connections.connection() as connection, connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [APPEND_LOCK])
             found = connection.execute(SEQ_OF, [first.record.stream, first.record.version, first.state]).fetchone()
         return found[0] + len(events) - 1 if found else None

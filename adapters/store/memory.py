@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from adapters.store.continuity import check_continues
+from domain import schema
+from domain.errors import ExecutionKnown
 from domain.log import Head, Logged, Recorded
 
 
@@ -15,6 +17,7 @@ class MemoryLog:
     def __init__(self, records: Sequence[Recorded] = ()) -> None:
         self._records: list[Recorded] = []
         self._streams: dict[str, list[Recorded]] = {}
+        self._executed: dict[str, str] = {}
         self._grown = threading.Condition()
         self.append(records)
 
@@ -30,11 +33,26 @@ class MemoryLog:
         with self._grown:
             versions = {record.stream: len(self._streams.get(record.stream, ())) for record in records}
             check_continues(records, self.head(), versions)
+            self._executed |= self._executions(records)
             self._records.extend(records)
             for record in records:
                 self._streams.setdefault(record.stream, []).append(record)
             self._grown.notify_all()
             return len(self._records)
+
+    def _executions(self, records: Sequence[Recorded]) -> dict[str, str]:
+        added: dict[str, str] = {}
+        for record in records:
+            key = schema.execution_key(record.event)
+            if key in self._executed or key in added:
+                raise ExecutionKnown(record.stream)
+            if key is not None:
+                added[key] = record.stream
+        return added
+
+    def executed(self, keys: Sequence[str]) -> dict[str, str]:
+        with self._grown:
+            return {key: self._executed[key] for key in keys if key in self._executed}
 
     def select(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Logged]:
         with self._grown:

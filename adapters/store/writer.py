@@ -1,7 +1,7 @@
 """The writer: one ledger for many threads, a command at a time.
 
-Another process may write as well: the log's unique (stream, version) keeps both honest, and whoever was second reads and
-decides again.
+Another process may write as well: the log's unique (stream, version) keeps both honest, and whoever was second reads
+and decides again.
 """
 
 from collections.abc import Callable, Sequence

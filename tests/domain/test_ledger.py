@@ -185,6 +185,28 @@ def test_a_fill_that_contradicts_one_on_record_is_kept_as_a_break_and_not_booked
     assert ledger.state("position:main:trend:BTCUSDT.SIM").book.cost == 100
 
 
+def test_an_execution_reported_under_two_orders_is_booked_once():
+    ledger, log = opened()
+    ledger.request(submit("A"), actor="bot")
+    ledger.report([fill("A", "E1"), fill("BTCUSDT-E1", "E1")], actor="venue")
+    before = log.head()
+    (again,) = ledger.report([fill("BTCUSDT-E1", "E1")], actor="import")
+    other_process = Ledger(log, lambda: T0)
+    assert again.records == other_process.report([fill("BTCUSDT-E1", "E1")], actor="import")[0].records == ()
+    assert log.head() == before
+    assert other_process.state("position:main:trend:BTCUSDT.SIM").quantity == 1
+
+
+def test_an_execution_booked_under_another_order_is_a_break_of_the_one_it_is_reported_for():
+    ledger, _ = opened()
+    ledger.report([fill("BTCUSDT-E1", "E1")], actor="import")
+    ledger.request(submit("A"), actor="bot")
+    for expected in ([("order", "OrderBroken")], []):
+        (answer,) = ledger.report([fill("A", "E1")], actor="venue")
+        assert topics(answer.records) == expected
+    assert ledger.state("position:main:trend:BTCUSDT.SIM").quantity == 1
+
+
 def test_a_report_that_cannot_be_placed_is_answered_for_itself_and_spoils_no_neighbour():
     ledger, _ = opened()
     stray = OrderFilled(

@@ -15,6 +15,7 @@ from domain.position import Filled, MovePosition, PositionBroken, PositionKey, T
 from domain.values import ZERO, Liquidity, Money, Side, divide, rounded
 from tests import oracles
 
+pytestmark = pytest.mark.oracle
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 

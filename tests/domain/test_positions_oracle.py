@@ -1,5 +1,6 @@
 """Positions: quantity, average price and PnL as three other engines and two exchanges worked them out."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
@@ -13,6 +14,7 @@ from domain.values import ONE, ZERO, Liquidity, Money, Side, divide, rounded
 from tests import oracles
 
 T0 = datetime(2026, 1, 2, tzinfo=UTC)
+pytestmark = pytest.mark.oracle
 KEY = PositionKey("main", "main", "X.TEST")
 MONEY_PLACES = {"USD": 2, "BTC": 8, "USDT": 8}
 
@@ -249,22 +251,8 @@ def test_profit_with_leverage_and_funding_as_freqtrade_counts_it(case):
     assert abs(ratio - D(case["expected"]["profit_ratio"]) * abs(paid)) <= D("1e-6") * abs(paid)
 
 
-def funding_tables():
-    tables = [
-        pytest.param(path, id=path.stem, marks=pytest.mark.oracle)
-        for path in oracles.files("positions", "*funding*.json")
-    ]
-    return tables or [
-        pytest.param(
-            None, id="absent", marks=[pytest.mark.oracle, pytest.mark.skip(reason=oracles.absent("positions"))]
-        )
-    ]
-
-
-@pytest.mark.parametrize("path", funding_tables())
+@pytest.mark.parametrize("path", oracles.each("positions", "*funding*.json"))
 def test_funding_payments_as_freqtrade_counts_them(path):
-    import json
-
     table = json.loads(path.read_text())
     contract = contract_of(table["instrument"])
     for row in table["rows"]:

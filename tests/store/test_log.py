@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from adapters.store.log import PIPELINED_EVENTS_MAX, PostgresLog
 from adapters.store.memory import MemoryLog
-from domain.errors import StreamConflict
+from domain.errors import ExecutionKnown, StreamConflict
 from domain.log import Head, Logged, Recorded, scan
-from tests.store.records import T0, record, records
+from tests.store.records import T0, fill, record, records
 
 Log = MemoryLog | PostgresLog
 BATCH = PIPELINED_EVENTS_MAX + 1  # large enough to go by COPY
@@ -227,3 +227,26 @@ def test_any_history_reads_back_as_it_was_appended(batches: list[list[str]]) -> 
         written += continued
     assert [r for _, r in scan(log, batch_max=3)] == written
     assert MemoryLog(written).head() == log.head()
+
+
+@pytest.mark.parametrize("size", [1, BATCH])
+def test_an_execution_is_on_record_once_whatever_order_it_is_reported_under(log: Log, size: int) -> None:
+    first = [Recorded("order:main:A", n, T0, "venue", "", fill("A", f"E{n}")) for n in range(1, size + 1)]
+    log.append(first)
+    again = [
+        record("a", 1),
+        *(Recorded("order:main:B", n, T0, "import", "", fill("B", f"E{n + size - 1}")) for n in range(1, size + 1)),
+    ]
+    with pytest.raises(ExecutionKnown):
+        log.append(again)
+    assert log.head().seq == size
+    key, unknown = f"main:BTCUSDT.SIM:E{size}", "main:BTCUSDT.SIM:E0"
+    assert log.executed([key, unknown]) == {key: "order:main:A"}
+    assert log.executed([]) == {}
+
+
+def test_an_execution_is_not_told_twice_in_one_append(log: Log) -> None:
+    twice = [Recorded(f"order:main:{name}", 1, T0, "venue", "", fill(name, "E1")) for name in ("A", "B")]
+    with pytest.raises(ExecutionKnown):
+        log.append(twice)
+    assert log.head().seq == 0

@@ -3,6 +3,7 @@
 A released revision is never edited: what it made is in somebody's database. Several processes may migrate at once.
 """
 
+import threading
 import time
 from pathlib import Path
 
@@ -20,6 +21,8 @@ ADVISORY_LOCK = 0x0DA7_B001  # held for the whole migration
 ATTEMPTS_MAX = 10
 MIGRATION_SECONDS_MAX = 3600
 
+_one_in_this_process = threading.Lock()  # alembic keeps the migration under way in module globals
+
 
 def migrate(url: str) -> None:
     """Bring the database to the newest revision; nothing if it is there. All of it happens, or none.
@@ -29,7 +32,7 @@ def migrate(url: str) -> None:
     engine = _engine(url)
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
-            with reaching(url), engine.begin() as connection:
+            with _one_in_this_process, reaching(url), engine.begin() as connection:
                 connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
                 command.upgrade(_config(connection), "head")

@@ -1,8 +1,9 @@
 """The log, the marks, the keys, the read models' progress; who may do what with them.
 
 `ledger.events` has the layout that the eventsourcing library's PostgreSQL recorder reads (text originator ids), and
-`recorded_at` beside it. Its `notification_id` has no sequence: the log numbers events itself, because a sequence
-leaves a gap wherever a transaction rolls back.
+beside it `recorded_at` and, for a fill, its `execution_key`: one execution of a venue is on record once. Its
+`notification_id` has no sequence: the log numbers events itself, because a sequence leaves a gap wherever a transaction
+rolls back.
 """
 
 from alembic import op
@@ -39,8 +40,10 @@ CREATE TABLE ledger.events (
     state bytea NOT NULL,
     notification_id bigint NOT NULL,
     recorded_at timestamptz NOT NULL,
+    execution_key text,
     PRIMARY KEY (originator_id, originator_version)
 );
+CREATE UNIQUE INDEX events_execution_key_idx ON ledger.events (execution_key) WHERE execution_key IS NOT NULL;
 CREATE UNIQUE INDEX events_notification_id_idx ON ledger.events (notification_id);
 CREATE INDEX events_recorded_at_idx ON ledger.events (recorded_at, notification_id);
 

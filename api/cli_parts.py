@@ -1,0 +1,135 @@
+"""Parts that commands share: an open book, who acts, and options that are parsed by the domain."""
+
+import getpass
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Annotated, TypeVar
+
+import typer
+
+from api.clock import now
+from api.reading import Moment, Reading, reading
+from api.settings import Settings
+from api.views import given_mark
+from api.wiring import Daybook
+from domain import values
+from domain.errors import ReportUnreadable
+from domain.values import Mark
+
+WAIT_SECONDS_MAX = 30.0
+
+T = TypeVar("T")
+
+
+@contextmanager
+def opened(settings: Settings | None = None) -> Iterator[Daybook]:
+    """The book that the environment names."""
+    with Daybook.open(settings or Settings()) as book:
+        yield book
+
+
+@contextmanager
+def read(book: Daybook, *names: str, moment: Moment | None = None) -> Iterator[Reading]:
+    """Read models at a moment, or with everything that is in the log now."""
+    if moment is None:
+        book.runner.catch_up()
+    head = book.log.head().seq
+    with reading(book, *names, min_seq=head, moment=moment, wait_seconds_max=WAIT_SECONDS_MAX) as at:
+        yield at
+
+
+def actor() -> str:
+    """Who acts: the account of the operating system that runs the command."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "unknown"
+    return "cli." + re.sub(r"[^A-Za-z0-9._-]", "_", user)[:56]
+
+
+def by(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """An option's parser out of one of the domain's."""
+
+    def parsed(text: str) -> T:
+        try:
+            return parse(text)
+        except ReportUnreadable as error:
+            raise typer.BadParameter(f"{error.value!r} is not {error.rule}") from error
+
+    return parsed
+
+
+def _moment(text: str) -> Moment:
+    if re.fullmatch(r"[0-9]{1,18}", text):
+        return Moment(seq=int(text))
+    try:
+        return Moment(at=values.time(text, "as-of", now=now()))
+    except ReportUnreadable as error:
+        rule = f"a seq such as 1200, nor {error.rule}"
+        raise ReportUnreadable("as-of", text, rule) from error
+
+
+AccountId = Annotated[str, typer.Option("--account", parser=by(lambda t: values.name(t, "account")), metavar="ID")]
+AnyAccount = Annotated[
+    str | None,
+    typer.Option("--account", parser=by(lambda t: values.name(t, "account")), metavar="ID", help="Only this account."),
+]
+Strategy = Annotated[str, typer.Option("--strategy", parser=by(lambda t: values.name(t, "strategy")), metavar="ID")]
+AnyStrategy = Annotated[
+    str | None,
+    typer.Option("--strategy", parser=by(lambda t: values.name(t, "strategy")), metavar="ID", help="Only this one."),
+]
+InstrumentId = Annotated[
+    str,
+    typer.Option(
+        "--instrument", parser=by(lambda t: values.instrument_id(t, "instrument")), metavar="SYMBOL.VENUE",
+    ),
+]  # fmt: skip
+AnyInstrument = Annotated[
+    str | None,
+    typer.Option(
+        "--instrument", parser=by(lambda t: values.instrument_id(t, "instrument")), metavar="SYMBOL.VENUE",
+        help="Only this instrument.",
+    ),
+]  # fmt: skip
+AsOf = Annotated[
+    Moment | None,
+    typer.Option(
+        "--as-of", parser=by(_moment), metavar="SEQ|TIME",
+        help="What the book knew then: a place in the log, or a time in UTC.",
+    ),
+]  # fmt: skip
+Marks = Annotated[
+    list[Mark] | None,
+    typer.Option(
+        "--mark", parser=by(given_mark), metavar="INSTRUMENT=PRICE",
+        help="Value at this price instead of the newest known; may be repeated.",
+    ),
+]  # fmt: skip
+
+
+def number_option(text: str) -> Decimal:
+    """A decimal."""
+    return by(lambda t: values.number(t, "number"))(text)
+
+
+def positive_option(text: str) -> Decimal:
+    """A decimal above zero."""
+    return by(lambda t: values.positive(t, "number"))(text)
+
+
+def currency_option(text: str) -> str:
+    """A currency or asset code."""
+    return by(lambda t: values.currency(t, "currency"))(text)
+
+
+def name_option(text: str) -> str:
+    """An id."""
+    return by(lambda t: values.name(t, "id"))(text)
+
+
+def instrument_option(text: str) -> str:
+    """An instrument id."""
+    return by(lambda t: values.instrument_id(t, "instrument"))(text)

@@ -1,0 +1,83 @@
+"""The composition root: Daybook's parts, and the HTTP service over them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from anyio import to_thread
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api import audit, operations, problems, queries, reports, requests, web
+from api.bounds import Bounded
+from api.clock import now
+from api.observing import Measures, Observed
+from api.settings import Settings
+from api.wiring import Daybook
+
+__all__ = ["Daybook", "Settings", "create_app", "now"]
+
+THREADS_MAX = 64
+
+DESCRIPTION = """
+The book of record for a crypto trading desk.
+
+Send decimals as text (`"0.25"`); answers carry them as text. Every answer has `Daybook-Seq`, a place in the log that
+covers it; a query with `min_seq` waits until it stands there. Errors are RFC 9457 problem details.
+"""
+
+
+def create_app(daybook: Daybook, *, demo: bool = False) -> FastAPI:
+    """The HTTP service over an open Daybook; the read models follow the log while it runs.
+
+    In a `demo` whoever brings no key may read, and trade as the actor `demo`.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
+        with daybook.following():
+            yield
+
+    app = FastAPI(
+        title="Daybook",
+        description=DESCRIPTION,
+        version=_version(),
+        lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.daybook = daybook
+    app.state.is_demo = demo
+    app.state.measures = Measures(daybook)
+    problems.install(app)
+    for router in (requests.router, reports.router, queries.router, audit.router, operations.router):
+        app.include_router(router)
+    web.mount(app)
+    app.add_middleware(Bounded)
+    app.add_middleware(Observed, measures=app.state.measures)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The schema FastAPI derives, and what it cannot see: problems, and reports that are read one by one."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )  # fmt: skip
+        schemas = schema["components"]["schemas"]
+        batch = reports.ReportBatch.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= batch.pop("$defs") | {"ReportBatch": batch}
+        schemas["Problem"] = problems.ProblemDetails.model_json_schema()
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(unused, None)
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _version() -> str:
+    try:
+        return version("daybook")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,207 @@
+"""Problems: every error as RFC 9457 problem details, with a `type` that stays the same and the facts as members.
+
+type                              | status | when
+urn:daybook:problem:unreadable    | 422    | a field does not parse; `errors` names field, value and rule
+urn:daybook:problem:refused       | 409    | a rule of the book or of risk said no; `rule` and its numbers
+urn:daybook:problem:conflict      | 503    | other writers were first, again and again; send it again
+urn:daybook:problem:unavailable   | 503    | the database cannot be reached; nothing was recorded
+urn:daybook:problem:behind        | 503    | the read model has not come to `min_seq` in time; ask again
+urn:daybook:problem:history-broken| 500    | stored history cannot be what was written
+urn:daybook:problem:unauthenticated | 401  | no key, or none that is valid
+urn:daybook:problem:forbidden     | 403    | the key lacks the scope
+urn:daybook:problem:not-found     | 404    | no such page, order, event
+urn:daybook:problem:internal      | 500    | our mistake; the log has the details under `request_id`
+
+Other HTTP errors (405, 413, 415) are `urn:daybook:problem:http-<status>`.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api.wire import decimal_text, encoded, plain
+from domain.errors import HistoryBroken, LedgerError, ReportUnreadable, RequestRefused, StreamConflict, Unavailable
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 1
+VALUE_CHARACTERS_MAX = 200
+
+log = structlog.get_logger("daybook.api")
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457; further members carry the facts."""
+
+    model_config = ConfigDict(extra="allow", title="Problem")
+
+    type: str = Field(examples=["urn:daybook:problem:refused"])
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+
+
+class Problem(Exception):
+    """An error of the API itself, told as problem details."""
+
+    def __init__(
+        self, status: int, kind: str, title: str, detail: str, *, headers: dict[str, str] | None = None, **facts: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.title = title
+        self.detail = detail
+        self.headers = headers or {}
+        self.facts = facts
+
+    def body(self, instance: str | None = None) -> dict[str, Any]:
+        """The problem's members; a fact never displaces a standard one."""
+        body: dict[str, Any] = {
+            "type": f"urn:daybook:problem:{self.kind}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        facts = {name: plain(value) for name, value in self.facts.items() if value is not None and name not in body}
+        return body | ({"instance": instance} if instance else {}) | facts
+
+
+def not_found(what: str, **facts: Any) -> Problem:
+    """What was asked for is not on record."""
+    return Problem(404, "not-found", "Not found", f"{what} is not on record", **facts)
+
+
+def unreadable(*errors: ReportUnreadable) -> Problem:
+    """Fields that do not parse."""
+    return _unreadable([{"field": e.field, "value": _shown(e.value), "rule": e.rule} for e in errors])
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that tells of an error of ours."""
+    match error:
+        case Problem():
+            return error
+        case RequestRefused():
+            facts: dict[str, Any] = {name: _fact(value) for name, value in error.facts.items() if value is not None}
+            told = "; ".join(f"{name} {value}" for name, value in facts.items())
+            detail = f"refused, because the rule is: {error.rule}" + (f" ({told})" if told else "")
+            if "status" in facts:
+                facts["ord_status"] = facts.pop("status")
+            return Problem(409, "refused", "Refused by a rule", detail, **{**facts, "rule": error.rule})
+        case ReportUnreadable():
+            return unreadable(error)
+        case StreamConflict():
+            return Problem(503, "conflict", "Overtaken by other writers", str(error), headers=_retry())
+        case Unavailable():
+            return Problem(503, "unavailable", "Database unavailable", str(error), headers=_retry())
+        case HistoryBroken():
+            return Problem(500, "history-broken", "History broken", str(error))
+        case _:
+            detail = "Something went wrong here; it is logged, with this request's id"
+            return Problem(500, "internal", "Internal error", detail)
+
+
+def _fact(value: Any) -> str:
+    """A fact of a refusal as text, the same whether it was refused now or is on record."""
+    return decimal_text(value) if isinstance(value, Decimal) else str(value)
+
+
+def _retry() -> dict[str, str]:
+    return {"Retry-After": str(RETRY_AFTER_SECONDS)}
+
+
+def _shown(value: Any) -> Any:
+    """A refused value as it may be shown: no long ones, nothing that JSON cannot say."""
+    if value is None or (isinstance(value, bool | int) and abs(value) < 2**53):
+        return value
+    if isinstance(value, float):
+        return f"{value!r} as a JSON float"
+    text = value if isinstance(value, str) else repr(value)
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= VALUE_CHARACTERS_MAX else text[:VALUE_CHARACTERS_MAX] + "…"
+
+
+def field_errors(errors: Sequence[Any]) -> list[dict[str, Any]]:
+    """pydantic's errors as field, value and rule."""
+    told = []
+    for error in errors:
+        place = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
+        rule = (error.get("ctx") or {}).get("rule") or error["msg"]
+        is_absent = error["type"] == "missing" or not place
+        told.append(
+            {
+                "field": ".".join(place) or "body",
+                "value": None if is_absent else _shown(error["input"]),
+                "rule": str(rule),
+            }
+        )
+    return told
+
+
+def _unreadable(errors: list[dict[str, Any]]) -> Problem:
+    first = errors[0]
+    said = first["rule"] if first["value"] is None else f"{first['value']!r} is not {first['rule']}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    detail = f"{first['field']}: {said}{more}"
+    return Problem(422, "unreadable", "Not readable", detail, errors=errors)
+
+
+def unreadable_fields(errors: Sequence[Any]) -> Problem:
+    """The problem that tells of pydantic's errors."""
+    return _unreadable(field_errors(errors))
+
+
+def response(problem: Problem, instance: str | None = None) -> Response:
+    """The problem as an HTTP answer."""
+    return Response(
+        encoded(problem.body(instance)), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of this app as a problem."""
+
+    async def on_ours(request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        if problem.status >= 500:
+            log.warning("problem", kind=problem.kind, detail=problem.detail, path=request.url.path)
+        return response(problem, request.url.path)
+
+    async def on_validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return response(unreadable_fields(error.errors()), request.url.path)
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 400:  # FastAPI's word for a body that is no JSON text at all
+            return response(unreadable(ReportUnreadable("body", None, "readable JSON")), request.url.path)
+        status = HTTPStatus(error.status_code)
+        kind = "not-found" if status == 404 else f"http-{status.value}"
+        detail = f"{request.method} {request.url.path}: {error.detail}"
+        problem = Problem(status.value, kind, status.phrase, detail, headers=dict(error.headers or {}))
+        return response(problem, request.url.path)
+
+    app.add_exception_handler(LedgerError, on_ours)
+    app.add_exception_handler(Problem, on_ours)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(HTTPException, on_http)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of the problems an operation may answer with."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }

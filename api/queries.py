@@ -1,0 +1,325 @@
+"""Queries: the read models, filtered, paged, valued, as of now or of a past moment.
+
+Every answer says the `seq` it stands at. `min_seq` waits (a few seconds at most) until the read model is there, so who
+writes can read what was written. `as_of_seq` and `as_of` answer as recorded: what the book knew then. CSV comes for
+`Accept: text/csv` or `format=csv`; where its next page begins is in the header `Daybook-Next`.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from adapters.store.streams import streams
+from api import schemas, views
+from api.auth import needs
+from api.context import SEQ_HEADER, Book, answer, documented
+from api.fields import InstrumentId, Name, RequestBody, Time
+from api.paging import cursor_after, cursor_of
+from api.problems import not_found, responses
+from api.reading import Moment, Reading, reading
+from api.recosting import Conventions, recosted_positions
+from api.requests import account_told, instrument_told
+from api.views import Where
+from api.wire import csv_text
+from domain import account, instrument
+from domain.account import CostBasis, FeePolicy
+from domain.errors import ReportUnreadable
+from domain.order import OrdStatus
+from projections import breaks, executions, exposure, limits, lots, orders, pnl, positions
+from projections.tables import Row
+
+PAGE_ROWS_MAX = 1000
+SEQ_MAX = 2**63 - 1
+NEXT_HEADER = "Daybook-Next"
+CSV = "text/csv"
+POSITION_KEY = ("account_id", "strategy_id", "instrument_id")
+
+router = APIRouter(prefix="/v1", tags=["queries"], dependencies=[needs()], responses=responses(401, 422, 503))
+
+
+class Selected(RequestBody):
+    """Which rows, as of when, in which form."""
+
+    account_id: Name | None = None
+    strategy_id: Name | None = None
+    instrument_id: InstrumentId | None = None
+    min_seq: int = Field(0, ge=0, le=SEQ_MAX, description="wait until the answer covers this place in the log")
+    as_of_seq: int | None = Field(None, ge=0, le=SEQ_MAX, description="as recorded up to this place in the log")
+    as_of: Time | None = Field(None, description="as recorded up to this time")
+    format: Literal["json", "csv"] | None = None
+
+    def moment(self) -> Moment | None:
+        """The past moment asked for, if any. Raises ReportUnreadable."""
+        if self.as_of is not None and self.as_of_seq is not None:
+            raise ReportUnreadable("as_of", self.as_of, "asked together with as_of_seq: give one of them")
+        return Moment(self.as_of_seq, self.as_of) if self.as_of or self.as_of_seq is not None else None
+
+    def where(self) -> Where:
+        """The positions selected."""
+        return Where(self.account_id, self.strategy_id, self.instrument_id)
+
+
+class Paged(Selected):
+    """A page of them."""
+
+    limit: int = Field(100, ge=1, le=PAGE_ROWS_MAX)
+    cursor: str | None = Field(None, max_length=1000, description="`next` of the page before")
+
+
+class OrdersAsked(Paged):
+    """Orders, also by status."""
+
+    status: list[OrdStatus] = Field([], max_length=8)
+
+
+class ExecutionsAsked(Paged):
+    """Executions, also of one order."""
+
+    cl_ord_id: Name | None = None
+
+
+class Costed(Paged):
+    """Costed by other conventions than the account's own."""
+
+    method: CostBasis | None = Field(None, description="cost basis")
+    fee_policy: FeePolicy | None = None
+
+    def conventions(self) -> Conventions:
+        """What is to be other than the account's own."""
+        return Conventions(self.method, self.fee_policy)
+
+
+class ExposureAsked(Selected):
+    """Valued at marks, and summed."""
+
+    mark: list[str] = Field([], description="INSTRUMENT=PRICE, instead of the newest known mark")
+    by: list[Literal["account_id", "strategy_id", "instrument_id", "venue", "base"]] = Field([], max_length=5)
+
+
+class PnlAsked(ExposureAsked):
+    """The same, costed by other conventions."""
+
+    method: CostBasis | None = Field(None, description="cost basis")
+    fee_policy: FeePolicy | None = None
+
+
+class Asking:
+    """What every query needs beside its own parameters."""
+
+    def __init__(self, request: Request, book: Book) -> None:
+        self.request = request
+        self.book = book
+
+    def rows(
+        self,
+        asked: Selected,
+        at: Reading,
+        rows: list[Row],
+        shape: type[schemas.Answer],
+        *,
+        next_: str | None = None,
+        **more: Any,
+    ) -> Response:
+        """Rows as JSON or CSV."""
+        columns = tuple(shape.model_fields)
+        accepted = self.request.headers.get("accept", "")
+        if asked.format == "csv" or (asked.format is None and CSV in accepted):
+            headers = {SEQ_HEADER: str(at.seq)} | ({NEXT_HEADER: next_} if next_ else {})
+            return Response(csv_text(rows, columns), media_type=f"{CSV}; charset=utf-8", headers=headers)
+        items = [{name: row[name] for name in columns} for row in rows]
+        body = {"seq": at.seq, "recorded_at": at.recorded_at, "items": items, **more}
+        return answer(body | ({} if isinstance(asked, ExposureAsked) else {"next": next_}), seq=at.seq)
+
+    def page(
+        self, asked: Paged, at: Reading, rows: list[Row], by: tuple[str, ...], shape: type[schemas.Answer]
+    ) -> Response:
+        """A page of rows, of which one more than `limit` was looked up."""
+        shown = rows[: asked.limit]
+        next_ = cursor_of(shown[-1], by) if len(rows) > asked.limit else None
+        return self.rows(asked, at, shown, shape, next_=next_)
+
+
+Ask = Annotated[Asking, Depends()]
+
+
+def listed(shape: type[schemas.Answer], **more: Any) -> dict[str, Any]:
+    """How a list answers, for OpenAPI."""
+    model = schemas.listing(shape, **more)
+    told = documented(200, "rows, and the seq they stand at")
+    told[200]["content"] = {CSV: {"schema": {"type": "string"}}}
+    return {"response_model": model, "responses": told}
+
+
+@router.get("/orders", **listed(schemas.OrderRow))
+def list_orders(asked: Annotated[OrdersAsked, Query()], ask: Ask) -> Response:
+    """Orders, the newest first."""
+    after = cursor_after(asked.cursor, int)
+    with reading(ask.book, "orders", min_seq=asked.min_seq, moment=asked.moment()) as at:
+        rows = orders.blotter(
+            at.source, **asked.where()._asdict(), status=tuple(map(str, asked.status)) or None,
+            limit=asked.limit + 1, after=after[0] if after else None,
+        )  # fmt: skip
+    return ask.page(asked, at, rows, ("opened_seq",), schemas.OrderRow)
+
+
+@router.get(
+    "/orders/{account_id}/{cl_ord_id}",
+    response_model=schemas.OrderRow,
+    responses=documented(200, "the order") | responses(404),
+)
+def read_order(
+    account_id: Annotated[Name, Path()],
+    cl_ord_id: Annotated[Name, Path()],
+    ask: Ask,
+    min_seq: Annotated[int, Query(ge=0, le=SEQ_MAX)] = 0,
+) -> Response:
+    """One order as it stands."""
+    with reading(ask.book, "orders", min_seq=min_seq) as at:
+        row = orders.order(at.source, account_id, cl_ord_id)
+    if row is None:
+        raise not_found(f"order {cl_ord_id} of account {account_id}", account_id=account_id, cl_ord_id=cl_ord_id)
+    return answer({name: row[name] for name in schemas.OrderRow.model_fields}, seq=at.seq)
+
+
+@router.get("/executions", **listed(schemas.ExecutionRow))
+def list_executions(asked: Annotated[ExecutionsAsked, Query()], ask: Ask) -> Response:
+    """Trades and transfers, the newest booking first."""
+    after = cursor_after(asked.cursor, int)
+    with reading(ask.book, "executions", min_seq=asked.min_seq, moment=asked.moment()) as at:
+        rows = executions.trades(
+            at.source, **asked.where()._asdict(), cl_ord_id=asked.cl_ord_id, limit=asked.limit + 1,
+            after=after[0] if after else None,
+        )  # fmt: skip
+    return ask.page(asked, at, rows, ("booked_seq",), schemas.ExecutionRow)
+
+
+@router.get("/positions", **listed(schemas.PositionRow))
+def list_positions(asked: Annotated[Costed, Query()], ask: Ask) -> Response:
+    """What is held and what it cost, by account, strategy and instrument."""
+    after = cursor_after(asked.cursor, str, str, str)
+    names = ("positions", "executions") if asked.conventions() != views.OWN else ("positions",)
+    with reading(ask.book, *names, min_seq=asked.min_seq, moment=asked.moment()) as at:
+        rows = positions.positions(at.source, **asked.where()._asdict(), limit=asked.limit + 1, after=after)
+        rows = recosted_positions(at.source, rows, asked.conventions())
+    return ask.page(asked, at, rows, POSITION_KEY, schemas.PositionRow)
+
+
+@router.get("/lots", **listed(schemas.LotRow))
+def list_lots(asked: Annotated[Costed, Query()], ask: Ask) -> Response:
+    """Open lots, the oldest first (none under AVERAGE, unless `method` asks for another)."""
+    return _lots(asked, ask, lots.OPENED, schemas.LotRow)
+
+
+@router.get("/matches", **listed(schemas.MatchRow))
+def list_matches(asked: Annotated[Costed, Query()], ask: Ask) -> Response:
+    """Which disposal used up how much of which lot, in order of disposal."""
+    return _lots(asked, ask, lots.DISPOSED, schemas.MatchRow)
+
+
+def _lots(asked: Costed, ask: Asking, by: tuple[str, ...], shape: type[schemas.Answer]) -> Response:
+    is_open = shape is schemas.LotRow
+    types: dict[str, Callable[[Any], Any]] = {"opened_at": schemas.moment, "disposed_at": schemas.moment, "line": int}
+    types |= {"opened_trade_seq": int, "disposed_trade_seq": int}
+    after = cursor_after(asked.cursor, *(types.get(name, str) for name in by))
+    is_recosted = asked.conventions() != views.OWN
+    names = ("lots", "positions", "executions") if is_recosted else ("lots",)
+    with reading(ask.book, *names, min_seq=asked.min_seq, moment=asked.moment()) as at:
+        if is_recosted:
+            found = views.lots_of(at, asked.where(), asked.conventions())
+            ordered = sorted(found.opened if is_open else found.matched, key=lambda row: tuple(row[c] for c in by))
+            rows = [row for row in ordered if after is None or tuple(row[name] for name in by) > after]
+        else:
+            select: Any = lots.open_lots if is_open else lots.matches
+            rows = select(at.source, **asked.where()._asdict(), limit=asked.limit + 1, after=after)
+    return ask.page(asked, at, rows, by, shape)
+
+
+@router.get("/pnl", **listed(schemas.PnlRow, totals=schemas.PnlTotal))
+def read_pnl(asked: Annotated[PnlAsked, Query()], ask: Ask) -> Response:
+    """Realized and unrealized PnL, fees and funding of every position; `totals` sum them for each of `by` and currency.
+
+    What needs a mark that is not known is null, and so is every sum it is part of.
+    """
+    given, conventions = views.given_marks(asked.mark), Conventions(asked.method, asked.fee_policy)
+    names = ("positions", "executions") if conventions != views.OWN else ("positions",)
+    with reading(ask.book, *names, min_seq=asked.min_seq, moment=asked.moment()) as at:
+        rows = views.pnl_of(ask.book, at, asked.where(), given, conventions)
+    return ask.rows(asked, at, rows, schemas.PnlRow, totals=_totals(pnl.totals(rows, asked.by), asked))
+
+
+@router.get("/exposure", **listed(schemas.ExposureRow, totals=schemas.ExposureTotal))
+def read_exposure(asked: Annotated[ExposureAsked, Query()], ask: Ask) -> Response:
+    """How large open positions are at the marks; `totals` are gross and net for each of `by` and quote currency."""
+    given = views.given_marks(asked.mark)
+    with reading(ask.book, "positions", min_seq=asked.min_seq, moment=asked.moment()) as at:
+        rows = views.exposure_of(ask.book, at, asked.where(), given)
+    return ask.rows(asked, at, rows, schemas.ExposureRow, totals=_totals(exposure.totals(rows, asked.by), asked))
+
+
+def _totals(rows: list[Row], asked: ExposureAsked) -> list[Row]:
+    unasked = {name: None for name in exposure.GROUPS if name not in asked.by}
+    return [unasked | row for row in rows]
+
+
+@router.get("/limits", **listed(schemas.LimitRow))
+def list_limits(asked: Annotated[Selected, Query()], ask: Ask) -> Response:
+    """Every limit in force, and what is used of it."""
+    with reading(ask.book, "limits", min_seq=asked.min_seq, moment=asked.moment()) as at:
+        rows = limits.utilisation(at.source, asked.account_id)
+    wanted = {"strategy_id": asked.strategy_id, "instrument_id": asked.instrument_id}
+    rows = [row for row in rows if all(value is None or row[name] in (None, value) for name, value in wanted.items())]
+    return ask.rows(asked, at, rows, schemas.LimitRow)
+
+
+@router.get("/breaks", **listed(schemas.BreakRow))
+def list_breaks(asked: Annotated[Paged, Query()], ask: Ask) -> Response:
+    """What venues reported that the book's rules call impossible, and what could not be read; the newest first."""
+    after = cursor_after(asked.cursor, int)
+    with reading(ask.book, "breaks", min_seq=asked.min_seq, moment=asked.moment()) as at:
+        rows = breaks.breaks(at.source, asked.account_id, limit=asked.limit + 1, after=after[0] if after else None)
+    return ask.page(asked, at, rows, ("break_seq",), schemas.BreakRow)
+
+
+@router.get("/accounts", response_model=schemas.Accounts, responses=documented(200, "every account"))
+def list_accounts(book: Book) -> Response:
+    """Accounts and their conventions, in the order in which they were opened."""
+    seq = book.log.head().seq
+    items = [account_told(book.writer.state(stream)) for stream in streams(book.url, "account:")]
+    return answer({"seq": seq, "items": items}, seq=seq)
+
+
+@router.get("/instruments", response_model=schemas.Instruments, responses=documented(200, "every instrument"))
+def list_instruments(book: Book) -> Response:
+    """Instruments and their facts, in the order in which they were listed."""
+    seq = book.log.head().seq
+    items = [instrument_told(book.writer.state(stream)) for stream in streams(book.url, "instrument:")]
+    return answer({"seq": seq, "items": items}, seq=seq)
+
+
+@router.get(
+    "/accounts/{account_id}",
+    response_model=schemas.AccountAnswer,
+    responses=documented(200, "the account") | responses(404),
+)
+def read_account(account_id: Annotated[Name, Path()], book: Book) -> Response:
+    """An account and its conventions."""
+    known = book.writer.state(account.stream(account_id))
+    if known is None:
+        raise not_found(f"account {account_id}", account_id=account_id)
+    return answer(account_told(known), seq=book.log.head().seq)
+
+
+@router.get(
+    "/instruments/{instrument_id:path}",
+    response_model=schemas.InstrumentAnswer,
+    responses=documented(200, "the instrument") | responses(404),
+)
+def read_instrument(instrument_id: Annotated[InstrumentId, Path()], book: Book) -> Response:
+    """An instrument and its facts."""
+    known = book.writer.state(instrument.stream(instrument_id))
+    if known is None:
+        raise not_found(f"instrument {instrument_id}", instrument_id=instrument_id)
+    return answer(instrument_told(known), seq=book.log.head().seq)

@@ -1,0 +1,91 @@
+"""Recosting: positions as they would be had their account been kept by another cost basis or fee policy.
+
+From the same executions, in order of occurrence; nothing is recorded. Funding is not a matter of costing and stays.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from domain import costing
+from domain.account import CostBasis, Costing, FeePolicy
+from domain.costing import Entry
+from domain.values import ZERO, Money, Occurrence, Side, exact
+from projections import executions, lots, positions
+from projections.rows import Source
+from projections.tables import Row, contract_of
+
+
+class Conventions(NamedTuple):
+    """What is to be other than the account's own; None keeps it."""
+
+    cost_basis: CostBasis | None = None
+    fee_policy: FeePolicy | None = None
+
+    def over(self, row: Row) -> Costing:
+        """The conventions for a position's row."""
+        return Costing(
+            self.cost_basis or CostBasis(row["cost_basis"]),
+            self.fee_policy or FeePolicy(row["fee_policy"]),
+            row["money_places"],
+        )
+
+    def changes(self, row: Row) -> bool:
+        """Whether the row would be another."""
+        return row["cost_basis"] is not None and self.over(row) != Conventions().over(row)
+
+
+def recosted_positions(source: Source, rows: Sequence[Row], conventions: Conventions) -> list[Row]:
+    """Rows of `positions` under other conventions."""
+    return [_recosted(source, row, conventions) if conventions.changes(row) else row for row in rows]
+
+
+def recosted_lots(source: Source, rows: Sequence[Row], conventions: Conventions) -> tuple[list[Row], list[Row]]:
+    """Open lots and matches of positions under other conventions; `seq` is that of the position."""
+    opened: list[Row] = []
+    matched: list[Row] = []
+    for row in rows:
+        if row["cost_basis"] is not None:
+            matches, still_open, _ = lots.recosted(_trades(source, row), conventions.over(row))
+            opened += (lot | {"seq": row["seq"]} for lot in still_open)
+            matched += (match | {"seq": row["seq"]} for match in matches)
+    return opened, matched
+
+
+def _recosted(source: Source, row: Row, conventions: Conventions) -> Row:
+    contract, chosen = contract_of(row), conventions.over(row)
+    assert contract is not None, "a booked position has a contract"
+    entries = sorted(map(_entry, _trades(source, row)), key=lambda entry: entry.occurrence)
+    effects, book = costing.replay(entries, contract, chosen)
+    fees: dict[str, Decimal] = defaultdict(lambda: ZERO)
+    for entry, effect in zip(entries, effects, strict=True):
+        if effect.fee and entry.commission is not None:
+            fees[entry.commission.currency] += effect.fee
+    sums: dict[str, Any] = {
+        name: exact(sum((getattr(effect, name) for effect in effects), ZERO))
+        for name in ("realized", "rounding", "fee_cost")
+    }
+    told = row | sums | {
+        "cost_basis": chosen.cost_basis.value,
+        "fee_policy": chosen.fee_policy.value,
+        "quantity": book.quantity,
+        "cost": book.cost,
+        "fees": {currency: exact(amount) for currency, amount in sorted(fees.items())},
+    }  # fmt: skip
+    return told | {"avg_px": positions.average_price(told)}
+
+
+def _trades(source: Source, row: Row) -> list[Row]:
+    return executions.history(
+        source,
+        account_id=row["account_id"],
+        strategy_id=row["strategy_id"],
+        instrument_id=row["instrument_id"],
+    )
+
+
+def _entry(trade: Row) -> Entry:
+    at = Occurrence(trade["transact_time"], trade["trade_seq"], trade["exec_id"])
+    fee = None if trade["commission"] is None else Money(trade["commission"], trade["commission_currency"])
+    return Entry(at, Side(trade["side"]), trade["last_qty"], trade["last_px"], fee, trade["cost"])

@@ -1,0 +1,295 @@
+"""Requests: what a client asks the book to do. Each is taken once, by its natural key.
+
+201 the first time, 200 with the same answer for the same request again, 409 for the same key with other terms. A
+refusal names its rule and its numbers. Every answer carries `Daybook-Seq`, a place in the log that covers it: a query
+with `min_seq` set to it sees what was done.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path
+from pydantic import Field, StrictInt
+from starlette.responses import Response
+
+from api import auth, schemas
+from api.auth import Admin, Caller, Reporter, Trader, needs
+from api.clock import now
+from api.context import Book, RequestId, answer, documented
+from api.fields import CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
+from api.problems import not_found, problem_of, response, responses
+from api.wiring import Daybook
+from domain import account, instrument, order, position, risk
+from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
+from domain.errors import RequestRefused
+from domain.instrument import Contract, Kind, ListInstrument
+from domain.ledger import Request
+from domain.order import CancelOrder, OrderKey, OrderTerms, OrdType, SubmitOrder, TimeInForce
+from domain.position import PositionKey, PositionTransferred, TransferIn
+from domain.risk import Measure, Scope, SetLimit
+from domain.values import ONE, Mark, Side
+
+MARKS_MAX = 1000
+DEFAULT_STRATEGY = "main"
+
+router = APIRouter(prefix="/v1", tags=["requests"], responses=responses(401, 403, 409, 422, 503))
+
+
+class AccountOpening(RequestBody):
+    """An account and the conventions its book is kept by; they are set once."""
+
+    account_id: Name
+    base_currency: CurrencyCode
+    cost_basis: CostBasis = CostBasis.AVERAGE
+    fee_policy: FeePolicy = FeePolicy.EXPENSED
+    money_places: StrictInt = Field(8, ge=0, le=18, description="decimal places at which realized PnL is booked")
+
+
+class InstrumentListing(RequestBody):
+    """An instrument and the facts that turn its quantities into money."""
+
+    instrument_id: InstrumentId
+    kind: Kind
+    base: CurrencyCode
+    quote: CurrencyCode
+    contract_size: Positive = ONE
+    tick_size: Positive
+    lot_size: Positive
+
+
+class LimitSetting(RequestBody):
+    """A limit over one strategy or all (null), one instrument or each (null); `limit` null lifts it."""
+
+    account_id: Name
+    measure: Measure
+    limit: Number | None
+    currency: CurrencyCode | None = Field(None, description="of a notional limit; null for quantities")
+    strategy_id: Name | None = None
+    instrument_id: InstrumentId | None = None
+
+
+class OrderSubmission(RequestBody):
+    """An order. `cl_ord_id` is yours and unique in the account."""
+
+    account_id: Name
+    cl_ord_id: Name
+    strategy_id: Name = DEFAULT_STRATEGY
+    instrument_id: InstrumentId
+    side: Side
+    ord_type: OrdType = OrdType.LIMIT
+    order_qty: Positive
+    price: Positive | None = Field(None, description="of a limit order; null for a market order")
+    time_in_force: TimeInForce = TimeInForce.GTC
+
+
+class CancelRequest(RequestBody):
+    """Why the order is to be taken back."""
+
+    reason: Text = ""
+
+
+class TransferReport(RequestBody):
+    """Quantity that came from elsewhere (SELL: left) at a cost, in settlement currency, signed as its value is."""
+
+    account_id: Name
+    strategy_id: Name = DEFAULT_STRATEGY
+    instrument_id: InstrumentId
+    transfer_id: Name
+    side: Side = Side.BUY
+    quantity: Positive
+    cost: Number
+    transact_time: Time
+
+
+class MarkReport(RequestBody):
+    """A price an instrument was seen at."""
+
+    instrument_id: InstrumentId
+    price: Positive
+    source: Name = "api"
+    mark_at: Time | None = None
+
+
+class MarkReports(RequestBody):
+    """Marks, taken down together."""
+
+    marks: list[MarkReport] = Field(min_length=1, max_length=MARKS_MAX)
+
+
+ORDER_EXAMPLE = {
+    "account_id": "main",
+    "cl_ord_id": "A-17",
+    "instrument_id": "BTCUSDT.BINANCE",
+    "side": "BUY",
+    "order_qty": "0.25",
+    "price": "97500.10",
+}
+CREATED = documented(201, "done") | documented(200, "already done: the same answer")
+
+
+def _done(book: Daybook, request: Request, caller: Caller, request_id: str) -> tuple[int, int]:
+    """The HTTP status and the seq of a request carried out."""
+    answered = book.writer.request(request, actor=caller.actor, request_id=request_id)
+    return (201 if answered.records else 200), answered.seq
+
+
+@router.post("/accounts", status_code=201, response_model=schemas.AccountAnswer, responses=CREATED)
+def open_account(body: AccountOpening, book: Book, caller: Admin, request_id: RequestId) -> Response:
+    """Open an account."""
+    costing = Costing(body.cost_basis, body.fee_policy, body.money_places)
+    status, seq = _done(book, OpenAccount(body.account_id, body.base_currency, costing, now()), caller, request_id)
+    return answer(account_told(book.writer.state(account.stream(body.account_id))), seq=seq, status=status)
+
+
+@router.post("/instruments", status_code=201, response_model=schemas.InstrumentAnswer, responses=CREATED)
+def list_instrument(body: InstrumentListing, book: Book, caller: Admin, request_id: RequestId) -> Response:
+    """Make an instrument known. Inverse contracts settle in base, all others in quote."""
+    settle = body.base if body.kind is Kind.INVERSE else body.quote
+    contract = Contract(body.kind, body.base, body.quote, settle, body.contract_size)
+    request = ListInstrument(body.instrument_id, contract, body.tick_size, body.lot_size)
+    status, seq = _done(book, request, caller, request_id)
+    return answer(instrument_told(book.writer.state(instrument.stream(body.instrument_id))), seq=seq, status=status)
+
+
+@router.post("/limits", status_code=201, response_model=schemas.LimitAnswer, responses=CREATED)
+def set_limit(body: LimitSetting, book: Book, caller: Admin, request_id: RequestId) -> Response:
+    """Set, change or lift a limit of an account."""
+    scope = Scope(body.strategy_id, body.instrument_id)
+    request = SetLimit(body.account_id, scope, body.measure, body.limit, body.currency, now())
+    status, seq = _done(book, request, caller, request_id)
+    state = book.writer.state(risk.stream(body.account_id))
+    known = state.limits.get((scope, body.measure)) if state else None
+    told = body.model_dump() | {"version": known.version if known else 0}
+    return answer(told, seq=seq, status=status)
+
+
+@router.post("/orders", status_code=201, response_model=schemas.OrderAnswer, responses=CREATED)
+def submit_order(
+    body: Annotated[OrderSubmission, Body(openapi_examples={"limit": {"value": ORDER_EXAMPLE}})],
+    book: Book,
+    caller: Trader,
+    request_id: RequestId,
+) -> Response:
+    """Submit an order: judged by its account's limits together with everything held and working, then recorded.
+
+    A refused order is on record too; the same order again is refused in the same words. Another try is another
+    `cl_ord_id`.
+    """
+    key = OrderKey(body.account_id, body.cl_ord_id)
+    terms = OrderTerms(
+        body.strategy_id, body.instrument_id, body.side, body.ord_type, body.order_qty, body.price, body.time_in_force
+    )
+    try:
+        status, seq = _done(book, SubmitOrder(key, terms, now()), caller, request_id)
+    except RequestRefused as refusal:
+        return _refused(book, refusal, f"/v1/orders/{body.account_id}/{body.cl_ord_id}")
+    return answer(order_told(book, key), seq=seq, status=status)
+
+
+@router.post(
+    "/orders/{account_id}/{cl_ord_id}/cancel",
+    status_code=201,
+    response_model=schemas.CancelAnswer,
+    responses=CREATED | responses(404),
+)
+def cancel_order(
+    account_id: Annotated[Name, Path()],
+    cl_ord_id: Annotated[Name, Path()],
+    book: Book,
+    caller: Trader,
+    request_id: RequestId,
+    body: CancelRequest = CancelRequest(),
+) -> Response:
+    """Ask for an order to be taken back; what the venue says to that arrives as a report."""
+    key = OrderKey(account_id, cl_ord_id)
+    if book.writer.state(order.stream(key)) is None:
+        raise not_found(f"order {cl_ord_id} of account {account_id}", account_id=account_id, cl_ord_id=cl_ord_id)
+    status, seq = _done(book, CancelOrder(key, body.reason, now()), caller, request_id)
+    state = book.writer.state(order.stream(key))
+    return answer({"account_id": account_id, "cl_ord_id": cl_ord_id, "status": state.status}, seq=seq, status=status)
+
+
+@router.post("/transfers", status_code=201, response_model=schemas.TransferAnswer, responses=CREATED)
+def report_transfer(body: TransferReport, book: Book, caller: Reporter, request_id: RequestId) -> Response:
+    """Book quantity that came from elsewhere: an opening balance, a deposit in kind."""
+    key = PositionKey(body.account_id, body.strategy_id, body.instrument_id)
+    report = TransferIn(key, body.transfer_id, body.side, body.quantity, body.cost, body.transact_time)
+    (taken,) = book.writer.report([report], actor=caller.actor, request_id=request_id)
+    if taken.error is not None:
+        raise taken.error
+    if not taken.records and (known := _transfer_on_record(book, report)) != report:
+        raise RequestRefused(
+            "one transfer_id names one transfer", transfer_id=body.transfer_id,
+            quantity=known and known.quantity, cost=known and known.cost,
+        )  # fmt: skip
+    return answer(body.model_dump(), seq=taken.seq, status=201 if taken.records else 200)
+
+
+@router.post(
+    "/marks",
+    status_code=201,
+    response_model=schemas.MarksAnswer,
+    responses=documented(201, "taken down"),
+    dependencies=[needs(auth.Scope.REPORT)],
+)
+def record_marks(body: MarkReports, book: Book) -> Response:
+    """Take down prices; the newest one of an instrument values positions and market orders."""
+    at = now()
+    marks = [Mark(mark.instrument_id, mark.price, mark.source, mark.mark_at or at) for mark in body.marks]
+    return answer({"recorded": book.marks.record(marks)}, seq=book.log.head().seq, status=201)
+
+
+def account_told(known: account.Account) -> dict[str, Any]:
+    """An account as it is shown."""
+    return {
+        "account_id": known.account_id,
+        "base_currency": known.base_currency,
+        "cost_basis": known.costing.cost_basis,
+        "fee_policy": known.costing.fee_policy,
+        "money_places": known.costing.money_places,
+    }
+
+
+def instrument_told(known: instrument.Instrument) -> dict[str, Any]:
+    """An instrument as it is shown."""
+    contract = known.contract
+    return {
+        "instrument_id": known.instrument_id,
+        "kind": contract.kind,
+        "base": contract.base,
+        "quote": contract.quote,
+        "settle": contract.settle,
+        "contract_size": contract.contract_size,
+        "tick_size": known.tick_size,
+        "lot_size": known.lot_size,
+    }
+
+
+def order_told(book: Daybook, key: OrderKey) -> dict[str, Any]:
+    """An order as it was taken: its terms, and when. The same however often it is asked."""
+    first = book.log.read(order.stream(key))[0]
+    terms: OrderTerms = first.event.terms
+    transact_time: datetime = first.event.transact_time
+    return {
+        "account_id": key.account_id,
+        "cl_ord_id": key.cl_ord_id,
+        **{field: getattr(terms, field) for field in terms.__struct_fields__},
+        "transact_time": transact_time,
+        "recorded_at": first.recorded_at,
+        "actor": first.actor,
+    }
+
+
+def _refused(book: Daybook, refusal: RequestRefused, instance: str) -> Response:
+    """A refusal that may be on record: told with a place in the log that covers it."""
+    told = response(problem_of(refusal), instance)
+    told.headers["Daybook-Seq"] = str(book.log.head().seq)
+    return told
+
+
+def _transfer_on_record(book: Daybook, report: TransferIn) -> TransferIn | None:
+    for recorded in book.log.read(position.stream(report.key)):
+        event = recorded.event
+        if isinstance(event, PositionTransferred) and event.transfer_id == report.transfer_id:
+            return TransferIn(event.key, event.transfer_id, event.side, event.quantity, event.cost, event.transact_time)
+    return None

@@ -1,0 +1,31 @@
+"""Settings: what a deployment chooses, read from `DAYBOOK_*` in the environment.
+
+`DAYBOOK_DATABASE_URL` absent or empty means Daybook's own PostgreSQL under `DAYBOOK_HOME`. The URL may carry a
+password, so it is kept as a secret: it shows as stars wherever settings are printed or logged.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One deployment's choices; every field can be set as `DAYBOOK_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="DAYBOOK_", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(default=None, description="PostgreSQL URL; absent: Daybook's own server")
+    home: Path = Field(default=Path(".daybook"), description="where Daybook's own server keeps its files")
+    host: str = Field(default="127.0.0.1", description="address the API listens on")
+    port: int = Field(default=8000, ge=0, le=65535, description="port the API listens on; 0 for any free one")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least severity logged")
+    log_format: Literal["auto", "json", "text"] = Field(default="auto", description="auto: text at a terminal")
+    wait_seconds_max: float = Field(default=5.0, ge=0, le=60, description="how long a query waits for its `min_seq`")
+    key_cache_seconds: float = Field(default=2.0, ge=0, le=60, description="how long an API key is believed")
+
+    @property
+    def url(self) -> str | None:
+        """The database's URL in clear, for connecting only."""
+        return self.database_url.get_secret_value() if self.database_url else None

@@ -1,0 +1,188 @@
+"""Executions: every trade and transfer booked, with what was known of it and what it did to its position.
+
+`effect_*`, `realized`, `rounding`, `fee` and `fee_cost` are what the entry does in its place of occurrence as we know
+now: a restatement replaces them and counts in `restatements`. `is_late` says that it arrived after a later entry. A
+transfer has a stated `cost` and no price, order or commission. Each row carries the contract and the conventions it
+was booked by, so that the same trades can be costed by others (`projections.lots.recosted`).
+"""
+
+import sqlalchemy as sa
+
+from domain.account import Costing
+from domain.costing import Effect
+from domain.instrument import Contract
+from domain.log import Logged
+from domain.position import PositionKey, PositionRestated, PositionTransferred, TradeBooked
+from projections.rows import Rows, Source, fetch
+from projections.tables import (
+    AT,
+    NUMBER,
+    WHOLE,
+    Projection,
+    Row,
+    contract_columns,
+    contract_row,
+    fact,
+    key,
+    maybe,
+    table,
+)
+
+PAGE_ROWS_MAX = 1000
+TRADE, TRANSFER = "TRADE", "TRANSFER"
+
+executions = table(
+    "executions",
+    "executions",
+    key("account_id"),
+    key("strategy_id"),
+    key("instrument_id"),
+    key("exec_id"),
+    key("cl_ord_id"),
+    fact("entry"),
+    fact("trade_seq", WHOLE),
+    fact("side"),
+    fact("last_qty", NUMBER),
+    maybe("last_px", NUMBER),
+    maybe("cost", NUMBER),
+    maybe("commission", NUMBER),
+    maybe("commission_currency"),
+    maybe("liquidity"),
+    fact("transact_time", AT),
+    fact("recorded_at", AT),
+    *contract_columns(),
+    fact("cost_basis"),
+    fact("fee_policy"),
+    fact("money_places", WHOLE),
+    fact("effect_quantity", NUMBER),
+    fact("effect_cost", NUMBER),
+    fact("realized", NUMBER),
+    fact("rounding", NUMBER),
+    fact("fee", NUMBER),
+    fact("fee_cost", NUMBER),
+    fact("is_late", sa.Boolean()),
+    fact("restatements", WHOLE),
+    fact("booked_seq", WHOLE),
+    indexes=(("booked_seq",), ("account_id", "booked_seq")),
+)
+
+
+def _effect(effect: Effect) -> Row:
+    return {
+        "effect_quantity": effect.quantity,
+        "effect_cost": effect.cost,
+        "realized": effect.realized,
+        "rounding": effect.rounding,
+        "fee": effect.fee,
+        "fee_cost": effect.fee_cost,
+    }
+
+
+def _conventions(position: PositionKey, contract: Contract, costing: Costing) -> Row:
+    return {
+        "account_id": position.account_id,
+        "strategy_id": position.strategy_id,
+        "instrument_id": position.instrument_id,
+        "cost_basis": costing.cost_basis.value,
+        "fee_policy": costing.fee_policy.value,
+        "money_places": costing.money_places,
+        **contract_row(contract),
+    }
+
+
+def _booking(logged: Logged, event: TradeBooked | PositionTransferred) -> Row:
+    return {
+        **_conventions(event.key, event.contract, event.costing),
+        **_effect(event.effect),
+        "side": event.side.value,
+        "transact_time": event.transact_time,
+        "recorded_at": logged.recorded.recorded_at,
+        "is_late": event.is_late,
+        "restatements": 0,
+        "booked_seq": logged.seq,
+        "seq": logged.seq,
+    }
+
+
+def _traded(rows: Rows, logged: Logged, event: TradeBooked) -> None:
+    row = _booking(logged, event)
+    row |= {
+        "exec_id": event.exec_id,
+        "cl_ord_id": event.cl_ord_id,
+        "entry": TRADE,
+        "trade_seq": event.trade_seq,
+        "last_qty": event.last_qty,
+        "last_px": event.last_px,
+        "cost": None,
+        "commission": event.commission.amount,
+        "commission_currency": event.commission.currency,
+        "liquidity": event.liquidity.value,
+    }
+    rows.put(executions, row)
+
+
+def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None:
+    row = _booking(logged, event)
+    row |= {
+        "exec_id": event.transfer_id,
+        "cl_ord_id": "",
+        "entry": TRANSFER,
+        "trade_seq": 0,
+        "last_qty": event.quantity,
+        "last_px": None,
+        "cost": event.cost,
+        "commission": None,
+        "commission_currency": None,
+        "liquidity": None,
+    }
+    rows.put(executions, row)
+
+
+def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
+    now = {(item.exec_id, item.transact_time): item.now for item in event.items}
+    moved = rows.find(
+        executions,
+        account_id=event.key.account_id,
+        strategy_id=event.key.strategy_id,
+        instrument_id=event.key.instrument_id,
+        exec_id=tuple(item.exec_id for item in event.items),
+    )
+    for row in moved:
+        if (effect := now.get((row["exec_id"], row["transact_time"]))) is not None:
+            restatements = row["restatements"] + 1
+            rows.put(executions, row | _effect(effect) | {"restatements": restatements, "seq": logged.seq})
+
+
+PROJECTION = Projection(
+    "executions",
+    1,
+    (executions,),
+    {TradeBooked: _traded, PositionTransferred: _transferred, PositionRestated: _restated},
+)
+
+
+def trades(
+    source: Source,
+    *,
+    account_id: str | None = None,
+    strategy_id: str | None = None,
+    instrument_id: str | None = None,
+    cl_ord_id: str | None = None,
+    limit: int | None = PAGE_ROWS_MAX,
+    after: int | None = None,
+) -> list[Row]:
+    """Trades and transfers, the newest booking first. The next page is `after` the last row's `booked_seq`."""
+    where = {
+        "account_id": account_id,
+        "strategy_id": strategy_id,
+        "instrument_id": instrument_id,
+        "cl_ord_id": cl_ord_id,
+    }
+    place = None if after is None else (after,)
+    return fetch(source, executions, where=where, by=("booked_seq",), after=place, limit=limit, is_descending=True)
+
+
+def history(source: Source, *, account_id: str, strategy_id: str, instrument_id: str) -> list[Row]:
+    """All trades and transfers of one position in order of occurrence."""
+    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    return fetch(source, executions, where=where, by=("transact_time", "trade_seq", "exec_id", "cl_ord_id"))

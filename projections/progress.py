@@ -1,0 +1,124 @@
+"""Progress: how far each projection is in the log, kept beside its rows and moved in the same transaction."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import psycopg
+import sqlalchemy as sa
+
+from domain.errors import Unavailable
+from domain.log import EventLog, Logged, Recorded
+from projections.tables import AT, TEXT, Projection
+
+_UNREACHABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    sa.exc.OperationalError,
+    sa.exc.InterfaceError,
+    sa.exc.TimeoutError,
+)
+
+progress = sa.Table(
+    "progress",
+    sa.MetaData(),
+    sa.Column("projection", TEXT, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", AT, nullable=False),
+    sa.Column("error", TEXT),
+    schema="read",
+)
+
+
+class Place(NamedTuple):
+    """Where a projection stands. `updated_at` differs after every write by anybody: what a cache was good for."""
+
+    version: int
+    seq: int
+    updated_at: datetime
+
+
+def places(connection: sa.Connection) -> dict[str, tuple[Place, str | None]]:
+    """Every projection's place, and the error that stopped it."""
+    found = connection.execute(sa.select(progress))
+    return {row.projection: (Place(row.version, row.seq, row.updated_at), row.error) for row in found}
+
+
+def lock(connection: sa.Connection, projection: Projection) -> Place:
+    """The projection's place, which nobody else moves until the transaction ends."""
+    query = sa.select(progress).where(progress.c.projection == projection.name).with_for_update()
+    row = connection.execute(query).one()
+    return Place(row.version, row.seq, row.updated_at)
+
+
+def move(connection: sa.Connection, projection: Projection, **values: Any) -> Place:
+    """Write `values` (seq, error) and the projection's version to its place."""
+    moved = (
+        sa.update(progress)
+        .where(progress.c.projection == projection.name)
+        .values(version=projection.version, updated_at=sa.func.clock_timestamp(), **values)
+        .returning(progress.c.version, progress.c.seq, progress.c.updated_at)
+    )
+    return Place(*connection.execute(moved).one())
+
+
+def create_missing(connection: sa.Connection, projections: Iterable[Projection]) -> None:
+    """Give every projection a place and empty tables, unless it has them. Several processes may do so at once."""
+    known = places(connection)
+    for projection in projections:
+        if projection.name in known:
+            continue
+        with connection.begin_nested():
+            claim = sa.text(
+                "INSERT INTO read.progress (projection, version) VALUES (:name, :version) ON CONFLICT DO NOTHING"
+            )
+            if connection.execute(claim, {"name": projection.name, "version": projection.version}).rowcount:
+                projection.drop(connection, projection.schema)
+                projection.create(connection, projection.schema)
+
+
+@contextmanager
+def reaching() -> Iterator[None]:
+    """Turns the loss or absence of the database into Unavailable."""
+    try:
+        yield
+    except _UNREACHABLE as error:
+        raise Unavailable(f"the database of the read models: {' '.join(str(error).split())}") from error
+
+
+def is_unreachable(error: Exception) -> bool:
+    """Whether the database is at fault, and not what was done with it."""
+    return isinstance(error, _UNREACHABLE)
+
+
+class Batches:
+    """The log in batches of about `events_max` that end where an append ends: a read model shows all of it or nothing.
+
+    Appends that follow each other in one request at one moment count as one.
+    """
+
+    def __init__(self, log: EventLog, events_max: int) -> None:
+        self._log = log
+        self._events_max = events_max
+        self._ahead: list[Logged] = []  # read already, of the batch after the last one
+
+    def next(self, after: int, upto: int | None = None) -> list[Logged]:
+        """The batch behind seq `after`; empty at the end of the log, or at `upto`, which is where an append ends."""
+        batch = self._ahead if self._ahead and self._ahead[0].seq == after + 1 else []
+        self._ahead = []
+        while True:
+            more = self._log.select(after=batch[-1].seq if batch else after, upto=upto, limit=self._events_max)
+            batch = batch + more
+            if len(more) < self._events_max:
+                return batch
+            last = _append(batch[-1].recorded)
+            for end in range(len(batch), 0, -1):
+                if _append(batch[end - 1].recorded) != last:
+                    self._ahead = batch[end:]
+                    return batch[:end]
+
+
+def _append(recorded: Recorded) -> tuple[datetime, str, str]:
+    return recorded.recorded_at, recorded.actor, recorded.request_id

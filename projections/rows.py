@@ -1,0 +1,284 @@
+"""Rows of read models: what folds read and write, in memory or in PostgreSQL, and one way to query both.
+
+A row is a dict by column name and is never changed in place: whoever changes one puts a new dict. `MemoryRows` serves
+replays; `SqlRows` writes behind: a batch folds in memory and reaches the database as a few bulk statements. A query is
+written once on `fetch`, so a live table and a replay give the same answer.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from operator import itemgetter
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from psycopg.types.json import Jsonb
+from sqlalchemy.dialects import postgresql
+
+from projections.tables import FACTS, Amounts, Row
+
+CACHED_ROWS_MAX = 200_000
+
+Key = tuple[Any, ...]
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+_ARRAYS: dict[type, str] = {sa.Text: "text[]", sa.BigInteger: "bigint[]"}  # of what primary keys are made of
+
+
+class Rows(Protocol):
+    """What a fold sees of its tables."""
+
+    def get(self, table: sa.Table, *key: Any) -> Row | None:
+        """The row with this primary key, if there is one."""
+
+    def put(self, table: sa.Table, row: Row) -> None:
+        """Add a row, or replace the one with its primary key."""
+
+    def delete(self, table: sa.Table, *key: Any) -> None:
+        """Remove the row with this primary key, if there is one."""
+
+    def find(self, table: sa.Table, **equals: Any) -> list[Row]:
+        """The rows whose columns have these values, in no order; a tuple stands for any of its members."""
+
+
+def key_of(table: sa.Table) -> Callable[[Row], Key]:
+    """What takes the primary key out of a row."""
+    names = [column.name for column in table.primary_key.columns]
+    if len(names) == 1:
+        return lambda row: (row[names[0]],)
+    return itemgetter(*names)
+
+
+class MemoryRows:
+    """Tables as dicts. `find` keeps an index for each set of columns it has been asked by."""
+
+    def __init__(self) -> None:
+        self._tables: dict[sa.Table, dict[Key, Row]] = {}
+        self._keys: dict[sa.Table, Callable[[Row], Key]] = {}
+        self._indexes: dict[sa.Table, dict[Key, dict[Key, dict[Key, Row]]]] = {}
+
+    def rows(self, table: sa.Table) -> list[Row]:
+        """Every row, by primary key."""
+        return [row for _, row in sorted(self._tables.get(table, {}).items())]
+
+    def get(self, table: sa.Table, *key: Any) -> Row | None:
+        return self._tables.get(table, {}).get(key)
+
+    def put(self, table: sa.Table, row: Row) -> None:
+        if (key_in := self._keys.get(table)) is None:
+            key_in = self._keys[table] = key_of(table)
+        key = key_in(row)
+        if table in self._indexes:
+            self._unindex(table, key)
+            for columns, index in self._indexes[table].items():
+                index.setdefault(tuple(row[name] for name in columns), {})[key] = row
+        self._tables.setdefault(table, {})[key] = row
+
+    def delete(self, table: sa.Table, *key: Any) -> None:
+        self._unindex(table, key)
+        self._tables.get(table, {}).pop(key, None)
+
+    def find(self, table: sa.Table, **equals: Any) -> list[Row]:
+        single = tuple(sorted(name for name, value in equals.items() if not isinstance(value, tuple)))
+        found = self._index(table, single).get(tuple(equals[name] for name in single), {})
+        any_of = [(name, frozenset(value)) for name, value in equals.items() if isinstance(value, tuple)]
+        return [row for row in found.values() if all(row[name] in values for name, values in any_of)]
+
+    def _index(self, table: sa.Table, columns: Key) -> dict[Key, dict[Key, Row]]:
+        indexes = self._indexes.setdefault(table, {})
+        if columns not in indexes:
+            index: dict[Key, dict[Key, Row]] = {}
+            for key, row in self._tables.get(table, {}).items():
+                index.setdefault(tuple(row[name] for name in columns), {})[key] = row
+            indexes[columns] = index
+        return indexes[columns]
+
+    def _unindex(self, table: sa.Table, key: Key) -> None:
+        if (old := self.get(table, *key)) is not None:
+            for columns, index in self._indexes.get(table, {}).items():
+                index[tuple(old[name] for name in columns)].pop(key)
+
+
+class SqlRows:
+    """Tables in PostgreSQL behind a cache that outlives a batch.
+
+    `begin` says on which connection, `flush` writes what has changed; the caller owns the transaction, and calls
+    `forget` when it was rolled back or somebody else may have written. While the cache holds a whole table
+    (`complete`, from an empty start until it grows too large) a row that is not in it is known not to be.
+    """
+
+    def __init__(
+        self, tables: Iterable[sa.Table], schema: str, *, is_empty: bool = False, cached_rows_max: int = CACHED_ROWS_MAX
+    ) -> None:
+        self._shapes = {table: _Shape(table, schema) for table in tables}
+        self._cached_rows_max = cached_rows_max
+        self._known: dict[sa.Table, dict[Key, Row | None]] = {}
+        self._changed: dict[sa.Table, dict[Key, bool]] = {}  # key -> whether the database may have the row
+        self._complete: set[sa.Table] = set()
+        self._connection: sa.Connection | None = None
+        self.forget(is_empty=is_empty)
+
+    def forget(self, *, is_empty: bool = False) -> None:
+        """Know nothing; or, if the tables `is_empty`, know that."""
+        self._known = {table: {} for table in self._shapes}
+        self._changed = {table: {} for table in self._shapes}
+        self._complete = set(self._shapes) if is_empty else set()
+
+    def begin(self, connection: sa.Connection) -> None:
+        """Read and write through this connection from now on."""
+        self._connection = connection
+
+    def get(self, table: sa.Table, *key: Any) -> Row | None:
+        known = self._known[table]
+        try:
+            return known[key]
+        except KeyError:
+            if table in self._complete:
+                return None
+        shape = self._shapes[table]
+        found = self._select(shape, dict(zip(shape.key_names, key, strict=True)))
+        known[key] = found[0] if found else None
+        return known[key]
+
+    def put(self, table: sa.Table, row: Row) -> None:
+        self._set(table, self._shapes[table].key_in(row), row)
+
+    def delete(self, table: sa.Table, *key: Any) -> None:
+        self._set(table, key, None)
+
+    def _set(self, table: sa.Table, key: Key, row: Row | None) -> None:
+        known, changed = self._known[table], self._changed[table]
+        if key not in changed:
+            changed[key] = known[key] is not None if key in known else table not in self._complete
+        known.pop(key, None)  # the row moves to the end: it is the last to be dropped from the cache
+        known[key] = row
+
+    def find(self, table: sa.Table, **equals: Any) -> list[Row]:
+        self._flush(table)
+        shape, known = self._shapes[table], self._known[table]
+        found = self._select(shape, equals)
+        for row in found:
+            known[shape.key_in(row)] = row
+        return found
+
+    def flush(self) -> None:
+        """Write every change to the database, and drop the oldest rows of a cache grown too large."""
+        for table in self._shapes:
+            self._flush(table)
+        excess = sum(map(len, self._known.values())) - self._cached_rows_max
+        for table, known in sorted(self._known.items(), key=lambda item: -len(item[1])):
+            if excess <= 0:
+                return
+            self._complete.discard(table)
+            dropped = list(islice(known, excess + self._cached_rows_max // 4))
+            for key in dropped:
+                del known[key]
+            excess -= len(dropped)
+
+    def _flush(self, table: sa.Table) -> None:
+        """Rows that may exist are removed, then every changed one is copied in: two statements for any number."""
+        changed, known, shape = self._changed[table], self._known[table], self._shapes[table]
+        if not changed:
+            return
+        if stale := [key for key, may_exist in changed.items() if may_exist]:
+            self._cursor().execute(shape.delete, [list(column) for column in zip(*stale, strict=True)])
+        fresh = [row for key in changed if (row := known[key]) is not None]
+        if fresh:
+            with self._cursor().copy(shape.copy) as copy:
+                for row in fresh:
+                    copy.write_row(shape.values(row))
+        for key in [key for key in changed if known[key] is None]:
+            del known[key]
+            if table not in self._complete:
+                known[key] = None
+        self._changed[table] = {}
+
+    def _select(self, shape: "_Shape", equals: Mapping[str, Any]) -> list[Row]:
+        assert self._connection is not None, "rows are read and written between begin and the end of a transaction"
+        return _rows(self._connection.execute(sa.select(shape.placed).where(*_conditions(shape.placed, equals))))
+
+    def _cursor(self) -> Any:
+        assert self._connection is not None, "rows are read and written between begin and the end of a transaction"
+        return self._connection.connection.cursor()
+
+
+class _Shape:
+    """A table as bulk statements see it."""
+
+    def __init__(self, table: sa.Table, schema: str) -> None:
+        self.placed = table.to_metadata(sa.MetaData(), schema=schema)
+        self.key_names = [column.name for column in table.primary_key.columns]
+        self.key_in = key_of(table)
+        quoted = _DIALECT.identifier_preparer.quote
+        name = f"{quoted(schema)}.{quoted(table.name)}"
+        columns = [column.name for column in table.columns]
+        keys = [quoted(name) for name in self.key_names]
+        arrays = ", ".join(f"%s::{_ARRAYS[type(column.type)]}" for column in table.primary_key.columns)
+        self.copy = f"COPY {name} ({', '.join(map(quoted, columns))}) FROM STDIN"
+        same = " AND ".join(f"stored.{key} = stale.{key}" for key in keys)
+        self.delete = f"DELETE FROM {name} AS stored USING unnest({arrays}) AS stale ({', '.join(keys)}) WHERE {same}"  # noqa: S608 (our own names)
+        self._values = itemgetter(*columns)
+        self._json = [
+            (place, column.type)
+            for place, column in enumerate(table.columns)
+            if column.type is FACTS or isinstance(column.type, Amounts)
+        ]
+
+    def values(self, row: Row) -> Sequence[Any]:
+        """The row in the order of its columns, as psycopg takes it."""
+        values: Sequence[Any] = self._values(row)
+        if not self._json:
+            return values
+        values = list(values)
+        for place, type_ in self._json:
+            value = values[place]
+            if isinstance(type_, Amounts):
+                value = type_.process_bind_param(value, _DIALECT)
+            values[place] = None if value is None else Jsonb(value)
+        return values
+
+
+Source = sa.Connection | MemoryRows
+
+
+def fetch(
+    source: Source,
+    table: sa.Table,
+    *,
+    where: Mapping[str, Any] | None = None,
+    by: Sequence[str] | None = None,
+    after: Sequence[Any] | None = None,
+    limit: int | None = None,
+    is_descending: bool = False,
+) -> list[Row]:
+    """Rows of a live table or of a replay, sorted `by` columns (the primary key, unless told), from behind `after`.
+
+    `where` compares columns with values; a tuple stands for any of its members, None for no condition.
+    """
+    equals = {name: value for name, value in (where or {}).items() if value is not None}
+    names = list(by or [column.name for column in table.primary_key.columns])
+    if isinstance(source, MemoryRows):
+        place = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
+        found = sorted(source.find(table, **equals), key=place, reverse=is_descending)
+        if after is not None:
+            found = [
+                row for row in found if (place(row) < tuple(after) if is_descending else place(row) > tuple(after))
+            ]
+        return [dict(row) for row in found[:limit]]
+    columns = [table.c[name] for name in names]
+    query = sa.select(table).where(*_conditions(table, equals)).limit(limit)
+    query = query.order_by(*(column.desc() if is_descending else column for column in columns))
+    if after is not None:
+        here = sa.tuple_(*columns)
+        there = sa.tuple_(*(sa.literal(value, column.type) for value, column in zip(after, columns, strict=True)))
+        query = query.where(here < there if is_descending else here > there)
+    return _rows(source.execute(query))
+
+
+def _conditions(table: sa.Table, equals: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
+    return [
+        table.c[name].in_(value) if isinstance(value, tuple) else table.c[name] == value
+        for name, value in equals.items()
+    ]
+
+
+def _rows(result: sa.CursorResult[Any]) -> list[Row]:
+    return [dict(row) for row in result.mappings()]

@@ -1,0 +1,140 @@
+"""Marks: recorded exactly, found as of any moment, and from memory only as long as that is honest."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import psycopg
+import pytest
+from msgspec.structs import replace
+
+from adapters.feeds import MarkStore
+from adapters.store.database import Role
+from domain.errors import ReportUnreadable, Unavailable
+from domain.values import Mark
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def mark(price: str, at_s: float = 0, instrument_id: str = "BTCUSDT.SIM") -> Mark:
+    return Mark(instrument_id, Decimal(price), "SIM", T0 + timedelta(seconds=at_s))
+
+
+@dataclass
+class Stopwatch:
+    """A monotonic clock that stands still until told."""
+
+    seconds: float = 0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def marks(database_url: str) -> Iterator[MarkStore]:
+    store = MarkStore(database_url, stale_ms_max=0)
+    yield store
+    store.close()
+
+
+def test_without_marks_there_is_no_latest(marks: MarkStore) -> None:
+    assert marks.latest("BTCUSDT.SIM") is None
+    assert marks.latest_all() == {}
+    assert marks.record([]) == 0
+
+
+@pytest.mark.parametrize("price", ["0.000000000000000001", "999999999999999999.999999999999999999", "100", "1000000"])
+def test_a_price_comes_back_as_it_was(marks: MarkStore, price: str) -> None:
+    assert marks.record([mark(price)]) == 1
+    assert marks.latest("BTCUSDT.SIM") == mark(price)
+    assert f"{marks.latest_all()['BTCUSDT.SIM'].price:f}" == price
+
+
+def test_the_latest_is_the_one_seen_last_whatever_the_order_of_arrival(marks: MarkStore) -> None:
+    marks.record([mark("3", 30), mark("1", 10)])
+    marks.record([mark("2", 20)])
+    assert marks.latest("BTCUSDT.SIM") == mark("3", 30)
+    marks.record([mark("4", 30)])
+    assert marks.latest("BTCUSDT.SIM") == mark("4", 30), "of equals the one recorded last"
+
+
+@pytest.mark.parametrize(("at_s", "price"), [(9, None), (10, "1"), (19.999999, "1"), (20, "2"), (99, "3")])
+def test_as_of_a_moment_only_what_was_seen_by_then(marks: MarkStore, at_s: float, price: str | None) -> None:
+    marks.record([mark("3", 30), mark("1", 10), mark("2", 20), mark("7", 9, "ETHUSDT.SIM")])
+    at = T0 + timedelta(seconds=at_s)
+    found = marks.latest("BTCUSDT.SIM", at)
+    assert (found and str(found.price)) == price
+    assert marks.latest_all(at).get("BTCUSDT.SIM") == found
+    assert marks.latest_all(at)["ETHUSDT.SIM"] == mark("7", 9, "ETHUSDT.SIM")
+
+
+def test_the_latest_of_every_instrument(marks: MarkStore) -> None:
+    names = [f"X{n}.SIM" for n in range(50)]
+    marks.record([mark(str(n + at + 1), at, name) for at in (2, 1) for n, name in enumerate(names)])
+    assert marks.latest_all() == {name: mark(str(n + 3), 2, name) for n, name in enumerate(names)}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("price", Decimal("NaN")), ("price", Decimal("Infinity")), ("price", Decimal(0)), ("price", Decimal(-1)),
+        ("instrument_id", "BTC USDT"), ("source", ""), ("mark_at", datetime(1999, 1, 1, tzinfo=UTC)),
+    ],
+)  # fmt: skip
+def test_a_mark_that_is_none_spoils_its_batch(marks: MarkStore, field: str, value: object) -> None:
+    with pytest.raises(ReportUnreadable, match=field):
+        marks.record([mark("1"), replace(mark("2"), **{field: value})])
+    assert marks.latest_all() == {}
+
+
+def test_a_latest_from_memory_is_stale_no_longer_than_allowed(marks: MarkStore, database_url: str) -> None:
+    clock = Stopwatch()
+    reader = MarkStore(database_url, Role.AUDITOR, stale_ms_max=250, monotonic=clock)
+    assert reader.latest("BTCUSDT.SIM") is None
+    marks.record([mark("1")])
+    clock.seconds = 0.25
+    assert reader.latest("BTCUSDT.SIM") is None
+    clock.seconds = 0.26
+    assert reader.latest("BTCUSDT.SIM") == mark("1")
+    reader.close()
+
+
+def test_what_a_store_has_recorded_it_knows_at_once(database_url: str) -> None:
+    store = MarkStore(database_url, monotonic=Stopwatch())
+    for price in ("1", "2", "3"):
+        store.record([mark(price)])
+        assert store.latest("BTCUSDT.SIM") == mark(price)
+    store.record([mark("0.5", -1)])
+    assert store.latest("BTCUSDT.SIM") == mark("3")
+    store.close()
+
+
+def test_many_threads_read_and_record(marks: MarkStore) -> None:
+    def work(thread: int) -> list[Mark | None]:
+        name = f"X{thread}.SIM"
+        seen = []
+        for n in range(1, 21):
+            marks.record([mark(str(n), n, name)])
+            seen.append(marks.latest(name))
+        return seen
+
+    with ThreadPoolExecutor(6) as pool:
+        for thread, seen in enumerate(pool.map(work, range(6))):
+            assert seen == [mark(str(n), n, f"X{thread}.SIM") for n in range(1, 21)]
+
+
+def test_a_reader_cannot_record(database_url: str) -> None:
+    store = MarkStore(database_url, Role.AUDITOR)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        store.record([mark("1")])
+    assert store.latest("BTCUSDT.SIM") is None
+    store.close()
+
+
+def test_a_database_that_is_away_is_said_to_be() -> None:
+    store = MarkStore("postgresql://nobody@127.0.0.1:1/none")
+    with pytest.raises(Unavailable, match=r"none at 127\.0\.0\.1:1"):
+        store.latest("BTCUSDT.SIM")
+    store.close()

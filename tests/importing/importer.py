@@ -1,0 +1,20 @@
+"""An import in a process of its own, to be killed: `python -m tests.importing.importer URL FILE`. A line a batch."""
+
+import sys
+from pathlib import Path
+
+from adapters.store.log import PostgresLog
+from adapters.store.writer import Writer
+from api.importing import ImportProgress
+from tests.importing.histories import NOW, imported
+
+
+def say(progress: ImportProgress) -> None:
+    """To whoever waits for the right moment."""
+    sys.stdout.write(f"{progress.recorded + progress.already_known}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    with PostgresLog(sys.argv[1]) as log:
+        imported(Writer(log, lambda: NOW), Path(sys.argv[2]), on_progress=say)

@@ -1,0 +1,18 @@
+"""Connections to a database of read models."""
+
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+
+from adapters.store.database import Role, engine
+
+
+@pytest.fixture
+def projector(database_url: str) -> Iterator[sa.Engine]:
+    """An engine that acts as the owner of the read models."""
+    made = engine(database_url, Role.PROJECTOR)
+    try:
+        yield made
+    finally:
+        made.dispose()

@@ -1,0 +1,63 @@
+"""Migrating: once, from many processes at once, and for the library that reads the tables."""
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import psycopg
+import pytest
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+
+from adapters.store import database
+from adapters.store.database import Role
+from adapters.store.log import PostgresLog
+from adapters.store.migrations import is_current, migrate
+from domain.errors import Unavailable
+from tests.conftest import url_of_database
+from tests.store.records import records
+
+
+def test_several_may_migrate_at_once_and_again(server_url: str) -> None:
+    names = [f"daybook_new_{uuid4().hex[:8]}" for _ in range(2)]
+    urls = [url_of_database(server_url, name) for name in names]
+    with psycopg.connect(server_url, autocommit=True) as owner:
+        for name in names:
+            owner.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+        try:
+            assert not any(map(is_current, urls))
+            with ThreadPoolExecutor(6) as pool:
+                list(pool.map(migrate, urls * 3))
+            assert all(map(is_current, urls))
+            for url in urls:
+                with database.connect(url, Role.PROJECTOR) as projector:
+                    projector.execute("CREATE SCHEMA read_x")
+        finally:
+            for name in names:
+                owner.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+
+
+def test_migrating_a_database_that_is_not_there_says_so(server_url: str) -> None:
+    with pytest.raises(Unavailable, match=r"nowhere.*does not exist"):
+        migrate(url_of_database(server_url, "nowhere"))
+
+
+def test_the_librarys_own_recorder_reads_the_log(database_url: str, log: PostgresLog) -> None:
+    written = records("account:main", range(1, 4))
+    log.append(written)
+    at = psycopg.conninfo.conninfo_to_dict(database_url)
+    with PostgresDatastore(
+        str(at["dbname"]), str(at["host"]), str(at.get("port", 5432)), str(at["user"]), str(at.get("password", "")),
+        schema="ledger", originator_id_type="text",
+    ) as datastore:  # fmt: skip
+        theirs = PostgresApplicationRecorder(datastore, events_table_name="events")
+        assert theirs.max_notification_id() == 3
+        assert theirs.select_events("account:main", gt=1) == log.recorder.select_events("account:main", gt=1)
+        for start, limit, stop, topics in [(None, 9, None, ()), (2, 1, None, ()), (1, 9, 2, ()), (1, 9, None, ("No",))]:
+            assert theirs.select_notifications(start, limit, stop, topics) == log.recorder.select_notifications(
+                start, limit, stop, topics
+            )
+
+
+def test_the_librarys_subscription_reads_the_log(log: PostgresLog) -> None:
+    log.append(records("a", range(1, 4)))
+    with log.recorder.subscribe(gt=1) as subscription:
+        assert [next(subscription).id for _ in range(2)] == [2, 3]

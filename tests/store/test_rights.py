@@ -1,0 +1,140 @@
+"""What each role may do to the database, and what nobody may: change the log."""
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege, RestrictViolation
+
+from adapters.store import database
+from adapters.store.database import Connection, Role
+from adapters.store.log import PostgresLog
+from tests.store.records import record
+
+As = Callable[[Role | None], Connection]
+
+SELECT_EVENTS = "SELECT count(*) FROM ledger.events"
+INSERT_EVENT = "INSERT INTO ledger.events VALUES ('x', 1, 'T', '', 2, now())"
+SELECT_MARKS = "SELECT count(*) FROM market.marks"
+INSERT_MARK = "INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES ('BTC-USD', now(), 1.5, 'test')"
+SELECT_KEYS = "SELECT count(*) FROM access.api_keys"
+INSERT_KEY = "INSERT INTO access.api_keys VALUES ('k2', sha256('2'), 'somebody', '{trade}')"
+REVOKE_KEY = "UPDATE access.api_keys SET revoked_at = now() WHERE key_id = 'k1'"
+RAISE_KEY = "UPDATE access.api_keys SET scopes = '{admin}' WHERE key_id = 'k1'"
+DELETE_KEY = "DELETE FROM access.api_keys"
+SELECT_PROGRESS = "SELECT count(*) FROM read.progress"
+NOTE_PROGRESS = "INSERT INTO read.progress (projection, version) VALUES ('pnl', 1)"
+CREATE_READ_MODEL = "CREATE SCHEMA read_other"
+SELECT_READ_MODEL = "SELECT count(*) FROM read_pnl.rows"
+WRITE_READ_MODEL = "INSERT INTO read_pnl.rows VALUES (1)"
+CREATE_IN_LOG = "CREATE TABLE ledger.extra ()"
+DISABLE_TRIGGER = "ALTER TABLE ledger.events DISABLE TRIGGER ALL"
+
+MAY = {
+    Role.WRITER: {
+        *(SELECT_EVENTS, INSERT_EVENT, SELECT_MARKS, INSERT_MARK, SELECT_KEYS, SELECT_PROGRESS),
+    },
+    Role.PROJECTOR: {
+        *(SELECT_EVENTS, SELECT_MARKS, SELECT_PROGRESS, NOTE_PROGRESS),
+        *(CREATE_READ_MODEL, SELECT_READ_MODEL, WRITE_READ_MODEL),
+    },
+    Role.AUDITOR: {SELECT_EVENTS, SELECT_MARKS, SELECT_PROGRESS, SELECT_READ_MODEL},
+    Role.ADMIN: {SELECT_KEYS, INSERT_KEY, REVOKE_KEY},
+}
+STATEMENTS = [value for name, value in sorted(globals().items()) if name.isupper() and isinstance(value, str)]
+
+
+@pytest.fixture(name="act_as")
+def connections_by_role(database_url: str, log: PostgresLog) -> Iterator[As]:
+    """Connections to a database that has an event, a mark, a key and a read model."""
+    log.append([record("a", 1)])
+    opened: list[Connection] = []
+
+    def act_as(role: Role | None) -> Connection:
+        opened.append(database.connect(database_url, role))
+        return opened[-1]
+
+    act_as(Role.WRITER).execute(INSERT_MARK)
+    act_as(Role.ADMIN).execute("INSERT INTO access.api_keys VALUES ('k1', sha256('1'), 'bot', '{trade}')")
+    act_as(Role.PROJECTOR).execute("CREATE SCHEMA read_pnl; CREATE TABLE read_pnl.rows (n int)")
+    yield act_as
+    for connection in opened:
+        connection.close()
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_role_may_do_its_task_and_nothing_else(act_as: As, role: Role) -> None:
+    connection, may = act_as(role), set[str]()
+    for statement in STATEMENTS:
+        try:
+            with connection.transaction(force_rollback=True):
+                connection.execute(statement)  # type: ignore[arg-type]
+                may.add(statement)
+        except InsufficientPrivilege:
+            pass
+    assert may == MAY[role]
+
+
+@pytest.mark.parametrize("table", ["ledger.events", "market.marks"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE {} SET recorded_at = now()",
+        "UPDATE {} SET recorded_at = now() WHERE false",
+        "DELETE FROM {}",
+        "TRUNCATE {}",
+        "TRUNCATE {} CASCADE",
+        "MERGE INTO {} AS t USING (SELECT 1) AS s ON true WHEN MATCHED THEN DELETE",
+    ],
+)
+@pytest.mark.parametrize("role", [None, *Role], ids=lambda role: role or "owner")
+def test_nobody_changes_what_was_recorded(act_as: As, role: Role | None, change: str, table: str) -> None:
+    owner, connection = act_as(None), act_as(role)
+    query = f"SELECT array_agg(t) FROM {table} AS t"
+    before = owner.execute(query).fetchone()  # type: ignore[arg-type]
+    with pytest.raises(RestrictViolation if role is None else InsufficientPrivilege):
+        connection.execute(change.format(table))  # type: ignore[arg-type]
+    assert owner.execute(query).fetchone() == before  # type: ignore[arg-type]
+
+
+def test_the_refusal_says_what_and_why(act_as: As) -> None:
+    with pytest.raises(RestrictViolation, match=r"ledger\.events is append-only: DELETE refused") as refused:
+        act_as(None).execute("DELETE FROM ledger.events")
+    assert "recording another event" in (refused.value.diag.message_hint or "")
+
+
+@pytest.mark.parametrize("table", ["ledger.events", "market.marks"])
+def test_replication_mode_does_not_switch_the_refusal_off(act_as: As, table: str) -> None:
+    owner = act_as(None)
+    owner.execute("SET session_replication_role = replica")
+    for change in (f"DELETE FROM {table}", f"TRUNCATE {table}"):
+        with pytest.raises(RestrictViolation):
+            owner.execute(change)  # type: ignore[arg-type]
+
+
+def test_a_conflict_cannot_be_turned_into_a_change(act_as: As) -> None:
+    statement = "INSERT INTO ledger.events TABLE ledger.events ON CONFLICT (notification_id) DO UPDATE SET topic = 'X'"
+    with pytest.raises(RestrictViolation):
+        act_as(None).execute(statement)
+
+
+def test_the_auditor_sees_a_read_model_made_later(act_as: As) -> None:
+    act_as(Role.PROJECTOR).execute("CREATE SCHEMA read_late; CREATE TABLE read_late.rows AS SELECT 7 AS n")
+    assert act_as(Role.AUDITOR).execute("SELECT n FROM read_late.rows").fetchone() == (7,)
+
+
+@pytest.mark.parametrize("role", [Role.PROJECTOR, Role.AUDITOR])
+def test_a_log_opened_to_read_cannot_append(database_url: str, role: Role) -> None:
+    with PostgresLog(database_url, role) as log:
+        assert log.head().seq == 0
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            log.append([record("a", 1)])
+        assert log.head().seq == 0
+
+
+@pytest.mark.parametrize("price", ["NaN", "Infinity", "-Infinity"])
+def test_a_mark_is_a_finite_number(act_as: As, price: str) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        act_as(Role.WRITER).execute(
+            "INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES ('X', now(), %s, 'test')", [price]
+        )

@@ -1,0 +1,143 @@
+"""A short trading day in a real database, served by a real uvicorn, and a real browser to look at it."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import psycopg
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from pydantic import SecretStr
+
+from adapters.exchanges.simulated import Faults
+from adapters.store.migrations import grant_database
+from api.main import create_app
+from api.settings import Settings
+from api.trading_day import TradingDay
+from api.wiring import Daybook
+from tests.conftest import url_of_database
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+FAULTS = Faults(duplicate_per_mille=50, late_per_mille=30, late_steps_max=3, fill_after_cancel_per_mille=1000)
+STEPS = 240
+
+
+class Console(NamedTuple):
+    """A Daybook and where its console is."""
+
+    daybook: Daybook
+    url: str
+
+    def told(self, path: str) -> dict:
+        """What the API says."""
+        answer = httpx.get(self.url + path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@contextmanager
+def serving(daybook: Daybook, *, demo: bool) -> Iterator[Console]:
+    """The app on a free port, in a thread."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(daybook, demo=demo), log_level="warning", access_log=False, timeout_graceful_shutdown=3
+        )
+    )
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        yield Console(daybook, f"http://127.0.0.1:{listening.getsockname()[1]}")
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
+
+
+@pytest.fixture(scope="session")
+def traded(server_url: str, template: str, database_names: Iterator[str]) -> Iterator[Daybook]:
+    """A Daybook with part of a trading day in it."""
+    name = next(database_names)
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            url = url_of_database(server_url, name)
+            grant_database(url)
+            with Daybook.open(Settings(database_url=SecretStr(url))) as daybook:
+                TradingDay(11, steps=STEPS, faults=FAULTS).run(daybook.writer, daybook.marks)
+                daybook.runner.catch_up()
+                yield daybook
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def demo(traded: Daybook) -> Iterator[Console]:
+    """The console as the demo serves it: no key needed."""
+    with serving(traded, demo=True) as console:
+        yield console
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"no {CHROMIUM} on this machine: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+class Watched(NamedTuple):
+    """A page, and everything it complained about or asked another server for."""
+
+    page: Page
+    complaints: list[str]
+
+    def open(self, url: str) -> Page:
+        """The page of `url`, its book drawn."""
+        self.page.goto(url)
+        self.page.wait_for_selector("#book:not([hidden])")
+        return self.page
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Callable[..., Watched]]:
+    """Opens a page; in the end nothing may have been complained of but what the test took from `complaints`."""
+    with ExitStack() as stack:
+        opened: list[Watched] = []
+
+        def open_page(width: int = 1280, height: int = 900) -> Watched:
+            page = stack.enter_context(browser.new_context(viewport={"width": width, "height": height})).new_page()
+            page.set_default_timeout(15_000)
+            new = Watched(page, [])
+
+            def heard(message: ConsoleMessage) -> None:
+                if message.type in ("error", "warning"):
+                    new.complaints.append(f"console: {message.text}")
+
+            def asked(request: Request) -> None:
+                if not request.url.startswith("http://127.0.0.1:"):
+                    new.complaints.append(f"asked elsewhere: {request.url}")
+
+            page.on("console", heard)
+            page.on("pageerror", lambda error: new.complaints.append(f"error: {error}"))
+            page.on("request", asked)
+            opened.append(new)
+            return new
+
+        yield open_page
+        assert [complaint for new in opened for complaint in new.complaints] == []
