@@ -18,8 +18,7 @@ from msgspec.structs import replace
 
 from domain import (
     account,
-    balances,
-    cash,
+    accounts,
     evidence,
     instrument,
     limits,
@@ -33,7 +32,6 @@ from domain import (
     venueorder,
 )
 from domain.account import (
-    NOTHING_HELD,
     Account,
     AccountReport,
     BreakAged,
@@ -41,7 +39,6 @@ from domain.account import (
     BreakOpened,
     BreakResolved,
     CloseAccount,
-    Held,
     OpenAccount,
     RequestTransfer,
     ResolveBreak,
@@ -49,11 +46,8 @@ from domain.account import (
 from domain.cash import (
     BookEntry,
     ChargeFee,
-    Indicator,
     ReturnTransfer,
     SettleTransfer,
-    TransferReturned,
-    TransferSettled,
 )
 from domain.errors import ExecutionKnown, LedgerError, ReportUnreadable, RequestRefused, StreamConflict
 from domain.evidence import RawReportKept
@@ -349,12 +343,8 @@ def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None], 
             stream = account.stream(request.account_id)
             if work.record(stream, account.decide(work.state(stream), request)):
                 limits.register(work, request.account_id, request.transact_time)
-        case ResolveBreak() | CloseAccount():
-            stream = account.stream(request.account_id)
-            held = _held_by(work, request.account_id)
-            work.record(stream, account.decide(work.state(stream), request, held))
-        case RequestTransfer():
-            _request_transfer(work, request)
+        case RequestTransfer() | ResolveBreak() | CloseAccount():
+            accounts.ask(work, request)
         case ListInstrument() | AmendInstrument() | DelistInstrument():
             stream = instrument.stream(request.instrument_id)
             work.record(stream, instrument.decide(work.state(stream), request))
@@ -397,36 +387,6 @@ def _decide_position(work: _Work, request: AssignLots | MovePosition | SettleCon
                 _book(work, request.key, [trade])
         case _:
             assert_never(request)
-
-
-def _request_transfer(work: _Work, request: RequestTransfer) -> None:
-    """Between two of our accounts a transfer is one unit over both: pending in both, or refused."""
-    leg = request.leg
-    if leg.counter_account_id and leg.indicator is Indicator.CREDIT:
-        raise RequestRefused(
-            "a transfer between two accounts is asked of the debited one", counter_account_id=leg.counter_account_id
-        )
-    legs = [request]
-    if leg.counter_account_id:
-        mirrored = cash.mirrored(request.account_id, leg)
-        legs.append(RequestTransfer(leg.counter_account_id, mirrored, request.transact_time))
-    for side in legs:
-        stream = account.stream(side.account_id)
-        held = _held_by(work, side.account_id)
-        work.record(stream, account.decide(work.state(stream), side, held))
-
-
-def _held_by(work: _Work, account_id: str) -> Held:
-    """What the account's positions and orders hold."""
-    known: Account | None = work.state(account.stream(account_id))
-    working = work.state(risk.stream(account_id))
-    keys = sorted(known.positions) if known else []
-    held = [work.state(position.stream(PositionKey(account_id, *key))) for key in keys]
-    return Held(
-        balances.total(*(balances.moved_by(each) for each in held)),
-        tuple(sorted(each.key.instrument_id for each in held if each.quantity)),
-        tuple(sorted(key.cl_ord_id for key in working.holds)) if working else (),
-    )
 
 
 def _submit(work: _Work, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
@@ -486,6 +446,7 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[_Outcome]:
     """Route reports: orders first, one by one; then what they and the rest mean for each position and its limits."""
     outcomes: list[_Outcome] = []
     due = Due()
+    of_accounts: list[AccountReport] = []
     for report in reports:
         outcome = _Outcome()
         try:
@@ -497,14 +458,14 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[_Outcome]:
                     _check_known(work, report.key.account_id, report.key.instrument_id)
                     due.bookings.setdefault(report.key, []).append(report)
                 case Statement():
-                    _check_account(work, report.account_id)
+                    accounts.check(work, report.account_id)
                     stream = statement.stream(report)
                     outcome = _Outcome(work.record(stream, statement.admit(work.state(stream), report)))
                 case (
                     SettleTransfer() | ReturnTransfer() | ChargeFee() | BookEntry()
                     | BreakOpened() | BreakChanged() | BreakAged() | BreakResolved()
                 ):  # fmt: skip
-                    _check_account(work, report.account_id)
+                    of_accounts.append(report)
                 case _:
                     outcome = _admit_order(work, report, due)
         except ReportUnreadable as error:
@@ -518,50 +479,16 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[_Outcome]:
     for index, report in enumerate(reports):
         if isinstance(report, Transfer | SettleFunding) and outcomes[index].error is None:
             outcomes[index] = _Outcome(booked.pop((report.key, _report_id(report)), ()))
-    _admit_to_accounts(work, reports, outcomes)
+    taken = iter(accounts.admit(work, of_accounts))
+    for index, report in enumerate(reports):
+        records = outcomes[index].records
+        if isinstance(report, AccountReport):
+            outcomes[index] = _Outcome(*next(taken))
+        elif not isinstance(report, RawReportKept | Statement) and records:
+            accounts.note_closed(work, records[0], report.transact_time)
     for order_key, at in due.touched.items():
         limits.follow(work, order_key, at)
     return outcomes
-
-
-def _admit_to_accounts(work: _Work, reports: Sequence[Report], outcomes: list[_Outcome]) -> None:
-    """What moved money other than by trades, after the trades; and what was recorded of an account that is closed."""
-    held: dict[str, Held] = {}
-    for index, report in enumerate(reports):
-        records = outcomes[index].records
-        if outcomes[index].error is not None:
-            continue
-        if isinstance(report, AccountReport):
-            if report.account_id not in held:
-                held[report.account_id] = _held_by(work, report.account_id)
-            try:
-                outcomes[index] = _Outcome(_admit_to_account(work, report, held))
-            except ReportUnreadable as unreadable:
-                outcomes[index] = _Outcome(error=unreadable)
-        elif not isinstance(report, RawReportKept | Statement) and records:
-            stream = account.stream(report.key.account_id)
-            known: Account | None = work.state(stream)
-            if known is not None and known.is_closed:
-                work.record(stream, account.after_closing(known, records[0].stream, report.transact_time))
-
-
-def _admit_to_account(work: _Work, report: AccountReport, held: Mapping[str, Held]) -> tuple[Recorded, ...]:
-    """Take down a report; of a transfer between two of our accounts, in both."""
-    stream = account.stream(report.account_id)
-    records = work.record(stream, account.admit(work.state(stream), report, held.get(report.account_id, NOTHING_HELD)))
-    for recorded in records:
-        told = recorded.event
-        if not isinstance(told, TransferSettled | TransferReturned) or not told.leg.counter_account_id:
-            continue
-        other = account.stream(told.leg.counter_account_id)
-        if work.state(other) is None:
-            continue
-        assert isinstance(report, SettleTransfer | ReturnTransfer)
-        leg = cash.mirrored(report.account_id, told.leg)
-        mirrored = replace(report, account_id=told.leg.counter_account_id, leg=leg)
-        theirs = held.get(mirrored.account_id) or _held_by(work, mirrored.account_id)
-        work.record(other, account.admit(work.state(other), mirrored, theirs))
-    return records
 
 
 def _admit_order(work: _Work, report: OrderReport, due: Due) -> _Outcome:
@@ -569,18 +496,13 @@ def _admit_order(work: _Work, report: OrderReport, due: Due) -> _Outcome:
     if isinstance(report, OrderFilled):
         _check_known(work, report.key.account_id, report.instrument_id)
     else:
-        _check_account(work, report.key.account_id)
+        accounts.check(work, report.key.account_id)
     records = orders.report(work, report, lambda instrument_id, at: _facts(work, instrument_id, at), due)
     return _Outcome(records, on_record=orders.on_record(work, report))
 
 
-def _check_account(work: _Work, account_id: str) -> None:
-    if work.state(account.stream(account_id)) is None:
-        raise ReportUnreadable("account_id", account_id, "an open account; open it first, then report again")
-
-
 def _check_known(work: _Work, account_id: str, instrument_id: str) -> None:
-    _check_account(work, account_id)
+    accounts.check(work, account_id)
     if work.state(instrument.stream(instrument_id)) is None:
         raise ReportUnreadable("instrument_id", instrument_id, "a listed instrument; list it first, then report again")
 

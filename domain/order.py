@@ -113,6 +113,7 @@ __all__ = [
     "check_report",
     "decide",
     "evolve",
+    "misfiled",
     "refused",
     "same_fill",
     "stream",
@@ -189,6 +190,8 @@ def _decide_cancel(order: Order, request: CancelOrder) -> tuple[OrderEvent, ...]
         return ()
     if order.status is OrdStatus.CANCELED:
         return ()
+    if request.requested_as:
+        check_id("requested_as", request.requested_as)
     _check_new_id(order, request.requested_as)
     check_time("transact_time", request.transact_time)
     if not order.is_open:
@@ -320,8 +323,7 @@ def _adopted(report: OrderReport) -> tuple[OrderEvent, ...]:
 
 
 def _admit_fill(order: Order, report: OrderFilled) -> tuple[OrderEvent, ...]:
-    amended = order.amendments.fills.get(report.exec_id)
-    known = amended.reported if amended is not None else order.fills.get(report.exec_id)
+    known = order.reported_fill(report.exec_id)
     if known is not None:
         return () if same_fill(known, report) else _unbooked(order, "one exec_id has one content", report)
     rule = None
@@ -352,11 +354,6 @@ def _with_waiting(order: Order, event: OrderFilled | Amendment) -> tuple[OrderEv
 def _completed(order: Order, report: Amendment) -> Amendment:
     _, was, now = amendments.amended(order.amendments, order.fills, report)
     return replace(report, was=was) if isinstance(report, OrderFillBusted) else replace(report, was=was, now=now)
-
-
-def misfiled(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
-    """What an order on record adds when an execution is reported of it that is booked under another one already."""
-    return _unbooked(order, "an execution is on record under one order", report) if order else ()
 
 
 def _unbooked(order: Order, rule: str, report: OrderReport) -> tuple[OrderEvent, ...]:
@@ -407,6 +404,11 @@ def _is_answer(order: Order, report: StateReport) -> bool:
     return any(isinstance(asked.request, kinds) for asked in order.requests.values())
 
 
+def misfiled(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
+    """What an order on record adds when an execution is reported of it that is booked under another one already."""
+    return _unbooked(order, "an execution is on record under one order", report) if order is not None else ()
+
+
 def same_fill(a: OrderFilled, b: OrderFilled) -> bool:
-    """Whether two reports tell of one fill in the same words: all but what only we add to it."""
+    """Whether two reports tell of one fill in the same words: all but whose order and strategy it is."""
     return a == b or replace(a, key=b.key, strategy_id=b.strategy_id, order_id=b.order_id) == b

@@ -137,7 +137,7 @@ def on_record(work: Work, told: OrderReport) -> OrderFilled | None:
         return None
     named = venueorder.reported_of(work.state, told).key
     state: Order | None = work.state(work.executed(told) or order.stream(named))
-    return state.fills.get(told.exec_id) if state is not None else None
+    return state.reported_fill(told.exec_id) if state is not None else None
 
 
 def _link(work: Work, told: OrderReport, state: Order) -> tuple[Recorded, ...]:

@@ -135,6 +135,11 @@ class Order(Struct, frozen=True):
         """The ClOrdID whose terms hold: the order's first, or that of its last replacement."""
         return self.terms_as or self.key.cl_ord_id
 
+    def reported_fill(self, exec_id: str) -> OrderFilled | None:
+        """The fill on record under an exec id, as it was first reported, whether it stands or not."""
+        amended = self.amendments.fills.get(exec_id)
+        return amended.reported if amended is not None else self.fills.get(exec_id)
+
     @property
     def is_cancel_requested(self) -> bool:
         """Whether a cancel request of ours has no answer yet."""

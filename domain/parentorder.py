@@ -29,6 +29,7 @@ class Progress(Struct, frozen=True):
     cum_qty: Decimal  # 14
     cum_cost: Decimal  # the sum of LastQty x LastPx
     leaves_qty: Decimal  # 151
+    held_qty: Decimal  # what it may yet fill if every replacement under way is taken
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
@@ -173,7 +174,7 @@ def check_child(parent: ParentOrder | None, child: Order, contract: Contract) ->
     if opened.price is not None and (terms.price is None or (terms.price - opened.price) * opened.side.sign > 0):
         raise RequestRefused("a child keeps to its parent's price", price=terms.price, limit=opened.price)
     others = [progress for key, progress in parent.children.items() if key != child.key.cl_ord_id]
-    taken = exact(sum((other.cum_qty + other.leaves_qty for other in others), ZERO))
+    taken = exact(sum((other.cum_qty + other.held_qty for other in others), ZERO))
     asked = max(terms.order_qty, child.cum_qty)
     if taken + asked > opened.order_qty:
         raise RequestRefused(
@@ -183,7 +184,9 @@ def check_child(parent: ParentOrder | None, child: Order, contract: Contract) ->
 
 def progressed(parent: ParentOrder, child: Order, at: datetime) -> tuple[ParentEvent, ...]:
     """What a child's own event means to its parent; () if it moved nothing."""
-    progress = Progress(child.status, child.order_qty, child.cum_qty, child.cum_cost, child.leaves_qty)
+    progress = Progress(
+        child.status, child.order_qty, child.cum_qty, child.cum_cost, child.leaves_qty, child.held_qty
+    )  # fmt: skip
     if parent.children.get(child.key.cl_ord_id) == progress:
         return ()
     return (ChildProgressed(parent.opened.key, child.key.cl_ord_id, progress, at),)

@@ -102,7 +102,7 @@ EVENTS = (
     ParentOpened(OrderKey("main", "P-1"), "trend", SPOT, Side.BUY, D(2), D(97600), AT),
     ChildProgressed(
         OrderKey("main", "P-1"), "A-1",
-        Progress(OrdStatus.PARTIALLY_FILLED, D("0.5"), D("0.1"), D("9750.025"), D("0.4")), AT,
+        Progress(OrdStatus.PARTIALLY_FILLED, D("0.5"), D("0.1"), D("9750.025"), D("0.4"), D("0.5")), AT,
     ),
     ParentClosed(OrderKey("main", "P-1"), "done", AT),
 )  # fmt: skip

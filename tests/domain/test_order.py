@@ -331,6 +331,13 @@ def test_another_content_under_a_known_exec_id_is_kept_and_not_booked():
     scene.repeated().then()
 
 
+def test_an_execution_booked_under_another_order_is_kept_with_this_one():
+    broken = OrderBroken(KEY, "an execution is on record under one order", fill("E1", 4))
+    assert order.misfiled(after(SUBMITTED), fill("E1", 4)) == (broken,)
+    assert order.misfiled(after(SUBMITTED, broken), fill("E1", 4)) == ()
+    assert order.misfiled(None, fill("E1", 4)) == ()
+
+
 def test_a_fill_of_another_side_is_booked_and_broken():
     wrong = fill("E1", 4, side=Side.SELL)
     given(SUBMITTED).reported(wrong).then(wrong, OrderBroken(KEY, "a fill has its order's instrument and side", wrong))

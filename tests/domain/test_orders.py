@@ -303,6 +303,9 @@ def test_a_child_is_part_of_its_parents_intent(ledger):
     ask(ledger, submit("A", "6", parent="P"))
     with pytest.raises(RequestRefused, match="children do not exceed their parent"):
         ask(ledger, ReplaceOrder(A, "A2", Changes(order_qty=D(11)), at(1)))
+    ask(ledger, ReplaceOrder(A, "A3", Changes(order_qty=D(9)), at(1)))
+    with pytest.raises(RequestRefused, match="children do not exceed their parent"):
+        ask(ledger, submit("B", "2", parent="P"))
     tell(ledger, OrderCanceled(A, "", at(2)))
     ask(ledger, submit("B", "10", parent="P"))
     ask(ledger, CloseParent(PARENT, "", at(3)))
