@@ -70,6 +70,7 @@ class Holding(Struct, frozen=True):
 
 
 FLAT = Holding()
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Cell(Struct, frozen=True):
@@ -81,15 +82,15 @@ class Cell(Struct, frozen=True):
     contract: Contract | None = None
     now: Holding = FLAT
     opening: Holding = FLAT
-    day_from: datetime = datetime.min.replace(tzinfo=UTC)
+    day_from: datetime = NEVER
     buying: Decimal = ZERO
     selling: Decimal = ZERO
     orders: int = 0
 
     @property
     def is_blank(self) -> bool:
-        """Whether nothing is left to know."""
-        return not self.orders and self.now == FLAT and self.opening == FLAT
+        """Whether nothing works and nothing was ever booked."""
+        return not self.orders and self.day_from == NEVER
 
     def held(self, side: Side) -> Decimal:
         """What working orders of one side hold, unsigned."""
