@@ -417,6 +417,13 @@ def test_rates_count_what_was_let_through_in_a_sliding_window():
     assert last(minute, *(order(1, name=f"A{s}", when=at(s)) for s in (0, 30, 59))).failed.used == D(2)
 
 
+def test_an_order_from_a_clock_that_runs_ahead_does_not_empty_the_window():
+    setting = limit(2, Measure.MAX_ORDERS_PER_SECOND)
+    names = iter("ABCD")
+    orders = [order(1, name=next(names), when=at(seconds)) for seconds in (0, 3600, 0.1, 0.2)]
+    assert [type(event) for event in told(setting, *orders)[1:]] == [HoldPlaced, HoldPlaced, HoldRefused, HoldRefused]
+
+
 # Orders that reduce are let through.
 
 
