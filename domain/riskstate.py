@@ -280,7 +280,7 @@ def _with_sent(
         if not scope.covers(strategy_id, instrument_id, asset):
             continue
         limit = risk.limits[scope, measure].limit or ZERO
-        sent = [moment for moment in window if moment > at - WINDOWS[measure]]
+        sent = list(window)
         insort(sent, at)
         windows[scope, measure] = tuple(sent[-int(limit) :]) if limit else ()
     return replace(risk, windows=windows)
