@@ -28,6 +28,9 @@ FROM (SELECT row_number() OVER (ORDER BY {keys}) - 1 AS number, stored::text AS 
 GROUP BY number / 1000 ORDER BY number / 1000
 """  # a thousand rows at a time, so that no table is too large
 
+DROP_LOCK_MS_MAX = 1000
+NOT_DURABLE = "SET LOCAL synchronous_commit = off"  # rows that are lost are folded again
+
 OnProgress = Callable[[int, int], None]
 _QUOTE = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
 
@@ -69,7 +72,9 @@ def rebuild(
         with connection.begin():
             nexts = [_Next(connection, projection) for projection in projections]
         _build(log, connection, nexts, on_progress)
-        return [_swap(log, connection, next_) for next_ in nexts]
+        results = [_swap(log, connection, next_) for next_ in nexts]
+        _drop_old(connection, nexts)
+        return results
 
 
 @contextlib.contextmanager
@@ -93,7 +98,7 @@ def _build(log: EventLog, connection: sa.Connection, nexts: Sequence[_Next], on_
     seq, batches = 0, progress.Batches(log, BATCH_EVENTS_MAX)
     while seq < last and (batch := batches.next(seq, last)):
         with connection.begin():
-            connection.execute(sa.text("SET LOCAL synchronous_commit = off"))
+            connection.execute(sa.text(NOT_DURABLE))
             for next_ in nexts:
                 _fold(connection, next_, batch, upto[next_.projection.name])
         seq = batch[-1].seq
@@ -109,10 +114,10 @@ def _fold(connection: sa.Connection, next_: _Next, batch: Sequence[Any], upto: i
 
 
 def _swap(log: EventLog, connection: sa.Connection, next_: _Next) -> RebuildResult:
-    """The last events, the comparison and the change of names in one transaction; then the old rows go."""
+    """The last events, the comparison and the change of names, in one transaction."""
     projection = next_.projection
     with connection.begin():
-        connection.execute(sa.text("SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'"))
+        connection.execute(sa.text(f"{NOT_DURABLE}; SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'"))
         live = progress.lock(connection, projection)
         batches = progress.Batches(log, BATCH_EVENTS_MAX)
         while next_.seq < live.seq:
@@ -122,12 +127,15 @@ def _swap(log: EventLog, connection: sa.Connection, next_: _Next) -> RebuildResu
         for old, new in ((projection.schema, next_.old), (next_.schema, projection.schema)):
             connection.execute(sa.text(f"ALTER SCHEMA {_QUOTE(old)} RENAME TO {_QUOTE(new)}"))
         progress.move(connection, projection)
-    with (
-        contextlib.suppress(sa.exc.OperationalError),
-        connection.begin(),
-    ):  # a reader at work: the next rebuild drops it
-        projection.drop(connection, next_.old)
     return RebuildResult(projection.name, rows, before, after, None if before is None else before == after, live.seq)
+
+
+def _drop_old(connection: sa.Connection, nexts: Iterable[_Next]) -> None:
+    """Remove the rows that were in use; if a reader is still at work in them, the next rebuild will."""
+    with contextlib.suppress(sa.exc.OperationalError), connection.begin():
+        connection.execute(sa.text(f"SET LOCAL lock_timeout = '{DROP_LOCK_MS_MAX}ms'"))
+        for next_ in nexts:
+            next_.projection.drop(connection, next_.old)
 
 
 def _digest(connection: sa.Connection, projection: Projection, schema: str) -> tuple[str, int]:

@@ -11,8 +11,9 @@ from domain.position import Position
 from domain.risk import Risk, Scope
 from domain.values import ZERO, Side, exact
 from projections import breaks, executions, limits, lots, orders, positions
-from projections.rows import MemoryRows, Row
+from projections.rows import MemoryRows
 from projections.runner import as_of
+from projections.tables import Row
 from tests.projections.desk import BTC, Desk, costings, days, fill, fill_days
 
 POSITION = {"account_id": "main", "strategy_id": "trend", "instrument_id": BTC}

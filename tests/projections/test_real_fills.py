@@ -21,8 +21,9 @@ from domain.log import EventLog
 from domain.position import TransferIn
 from domain.values import Side, rounded
 from projections import executions, lots, orders, positions
-from projections.rows import Row, Source
+from projections.rows import Source
 from projections.runner import Runner, as_of
+from projections.tables import Row
 from tests.importing.histories import KEY, NOW, imported, open_book
 from tests.oracles import each
 from tests.projections.test_runner import all_rows

@@ -268,9 +268,9 @@ def test_a_rebuild_under_a_follower_ends_with_rows_that_are_right(
     """The follower's cache is of rows that are no longer there."""
     with following(runner):
         for start in range(0, 12, 3):
-            head = trade(desk, range(start, start + 3))
+            trade(desk, range(start, start + 3))
             assert all(result.is_identical for result in Runner(log, projector).rebuild())
-        assert runner.wait_for(head, TIMEOUT_S)
+        assert runner.wait_for(log.head().seq, TIMEOUT_S)
     with projector.connect() as connection:
         assert all_rows(connection) == all_rows(as_of(log))
 
@@ -294,6 +294,21 @@ def test_readers_see_whole_tables_throughout_a_rebuild(desk: Desk, runner: Runne
     for reader in readers:
         reader.join(TIMEOUT_S)
     assert counts == {30}
+
+
+def test_a_long_report_does_not_hold_up_a_rebuild(desk: Desk, runner: Runner, projector: sa.Engine) -> None:
+    """It reads on in the old rows; they go with the next rebuild."""
+    trade(desk, range(3))
+    runner.catch_up()
+    with projector.connect() as report:
+        assert len(orders.blotter(report)) == 3
+        assert all(result.is_identical for result in runner.rebuild())
+        with projector.connect() as other:
+            assert len(orders.blotter(other)) == 3
+            assert "read_orders_old" in sa.inspect(other).get_schema_names()
+    runner.rebuild()
+    with projector.connect() as connection:
+        assert not [name for name in sa.inspect(connection).get_schema_names() if name.endswith(("_old", "_next"))]
 
 
 def test_a_changed_projection_is_rebuilt_before_it_goes_on(desk: Desk, log: PostgresLog, projector: sa.Engine) -> None:
