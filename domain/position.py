@@ -75,7 +75,7 @@ _INCOME = {TransferReason.AIRDROP, TransferReason.STAKING, TransferReason.INTERE
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
-class TradeBooked(Struct, frozen=True, tag="TradeBooked"):
+class TradeBooked(Struct, frozen=True, tag="TradeBooked.v2"):
     """A fill is in the book: what the venue reported, the facts and conventions it was booked by, and its effect."""
 
     key: PositionKey
@@ -108,7 +108,7 @@ class TradeReversed(Struct, frozen=True, tag="TradeReversed"):
     reason: str
 
 
-class PositionTransferred(Struct, frozen=True, tag="PositionTransferred"):
+class PositionTransferred(Struct, frozen=True, tag="PositionTransferred.v2"):
     """Quantity that came or went at a stated cost: an opening balance, a deposit in kind, a move, income."""
 
     key: PositionKey
@@ -144,7 +144,7 @@ class LotsAssigned(Struct, frozen=True, tag="LotsAssigned"):
     transact_time: datetime
 
 
-class PositionRestated(Struct, frozen=True, tag="PositionRestated"):
+class PositionRestated(Struct, frozen=True, tag="PositionRestated.v2"):
     """What late arrivals, reversals and assignments moved of entries on record; in parts of at most 500 items."""
 
     key: PositionKey

@@ -39,7 +39,7 @@ def test_a_file_opens_the_account_lists_the_instrument_and_is_recorded_once(tmp_
     assert counts(first) == (60, 60, 0, 0, 0)
     assert first.seq == log.head().seq
     assert topics(log) == {
-        "AccountOpened": 1, "InstrumentListed": 1, "OrderAdopted": 60, "OrderFilled": 60, "TradeBooked": 60,
+        "AccountOpened": 1, "InstrumentListed": 1, "OrderAdopted": 60, "OrderFilled": 60, "TradeBooked.v2": 60,
         "HoldPosted": 60,
     }  # fmt: skip
     was = log.head()
@@ -166,7 +166,7 @@ def test_a_long_history_newest_first_is_booked_in_order(
     log, writer = desk(costing)
     assert counts(imported(writer, written(tmp_path / "newest.csv", rows[::-1]))) == (1300, 1300, 0, 0, 0)
     assert book(writer) == book(straight)
-    assert "PositionRestated" not in topics(log), "nothing was late"
+    assert "PositionRestated.v2" not in topics(log), "nothing was late"
 
 
 def test_the_same_in_postgres(log: PostgresLog, tmp_path: Path) -> None:
