@@ -170,7 +170,7 @@ def evolve(order: Order | None, event: OrderEvent) -> Order:
         order = _first(event)
     match event:
         case OrderFilled():
-            return _settled(_with_fill(order, event))
+            return _with_fill(order, event)
         case OrderSubmitted() | OrderRefused() | OrderAdopted() | OrderAliased():
             return order
         case OrderCancelRequested():
@@ -248,23 +248,34 @@ def _status(order: Order) -> OrdStatus:
 
 
 def _with_fill(order: Order, fill: OrderFilled) -> Order:
-    at = fill.transact_time
-    is_late = order.last_at is not None and at < order.last_at
-    return replace(
+    at, last_at = fill.transact_time, order.last_at
+    is_late = last_at is not None and at < last_at
+    cum_qty = order.cum_qty + fill.last_qty
+    cum_cost = order.cum_cost + fill.last_qty * fill.last_px
+    fills = order.fills.added(fill.exec_id, fill)
+    if (
+        order.status is OrdStatus.PARTIALLY_FILLED
+        and not is_late
+        and fill.order_id == order.order_id
+        and (order.order_qty is None or cum_qty < order.order_qty)
+    ):  # one more of many: nothing but the sums and the time moves
+        return replace(order, cum_qty=cum_qty, cum_cost=cum_cost, fills=fills, traded_at=at, last_at=at)
+    filled = replace(
         order,
         strategy_id=order.strategy_id or fill.strategy_id,
         instrument_id=order.instrument_id or fill.instrument_id,
         side=order.side if order.instrument_id else fill.side,
         order_id=order.order_id or fill.order_id,
         order_ids=order.order_ids if fill.order_id in order.order_ids else order.order_ids | _ids(fill.order_id),
-        cum_qty=exact(order.cum_qty + fill.last_qty),
-        cum_cost=exact(order.cum_cost + fill.last_qty * fill.last_px),
-        fills=order.fills.added(fill.exec_id, fill),
+        cum_qty=cum_qty,
+        cum_cost=cum_cost,
+        fills=fills,
         traded_at=at if order.traded_at is None else max(order.traded_at, at),
         asked=None,
-        last_at=order.last_at if is_late else at,
+        last_at=last_at if is_late else at,
         late=order.late + is_late,
     )
+    return _settled(filled)
 
 
 def _with_request(

@@ -88,16 +88,21 @@ def encode(recorded: Recorded) -> bytes:
 
 def decode(topic: str, state: bytes) -> Recorded:
     """The record in `state`, its event in the newest shape. Raises HistoryBroken if it cannot be one of ours."""
-    if topic not in EVENTS:
-        raise HistoryBroken(f"unknown topic {topic!r}: this history needs a newer Daybook, or was not written by one")
     try:
         stored: Recorded = _DECODER.decode(state)
     except (msgspec.DecodeError, ValueError) as error:
+        _check_topic(topic)
         raise HistoryBroken(f"a stored {topic} does not decode: {error}") from error
     stored_class = type(stored.event)
     if _TOPICS[stored_class] != topic:
+        _check_topic(topic)
         raise HistoryBroken(f"an event stored as {topic} says it is {_TOPICS[stored_class]}")
     return stored if stored_class not in UPCASTS else replace(stored, event=_newest(stored.event))
+
+
+def _check_topic(topic: str) -> None:
+    if topic not in EVENTS:
+        raise HistoryBroken(f"unknown topic {topic!r}: this history needs a newer Daybook, or was not written by one")
 
 
 def _newest(event: Any) -> Any:
