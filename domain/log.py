@@ -20,7 +20,7 @@ else:
     E = TypeVar("E")
 
 
-class Recorded(Struct, Generic[E], frozen=True):
+class Recorded(Struct, Generic[E], frozen=True, gc=False):
     """One event as history holds it: what, where in its stream, when we knew, who asked, in which request.
 
     `event` is a struct registered in `domain.schema`.

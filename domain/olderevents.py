@@ -1,7 +1,7 @@
 """Older shapes of events, as they were once stored, and what each is today.
 
-A shape stays here for ever under the topic it had, with the upcast that reads it as the next newer one. Version 1 of the
-bookings knew one opened lot where there may now be several, brought along by a transfer.
+A shape stays here for ever under the topic it had, with the upcast that reads it as the next newer one. Version 1 of
+the bookings knew one opened lot where there may now be several, brought along by a transfer.
 """
 
 from datetime import datetime

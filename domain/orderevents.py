@@ -149,7 +149,7 @@ class OrderTriggered(VenueOrderReport, frozen=True, tag="OrderTriggered"):
     transact_time: datetime
 
 
-class OrderFilled(Struct, frozen=True, tag="OrderFilled"):
+class OrderFilled(Struct, frozen=True, gc=False, tag="OrderFilled"):
     """ExecType(150) F, Trade: a fill as the venue reports it."""
 
     key: OrderKey

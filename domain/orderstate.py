@@ -247,18 +247,18 @@ def _status(order: Order) -> OrdStatus:
     return OrdStatus.NEW if order.is_accepted else OrdStatus.PENDING_NEW
 
 
+_PART = OrdStatus.PARTIALLY_FILLED
+
+
 def _with_fill(order: Order, fill: OrderFilled) -> Order:
     at, last_at = fill.transact_time, order.last_at
     is_late = last_at is not None and at < last_at
     cum_qty = order.cum_qty + fill.last_qty
     cum_cost = order.cum_cost + fill.last_qty * fill.last_px
     fills = order.fills.added(fill.exec_id, fill)
-    if (
-        order.status is OrdStatus.PARTIALLY_FILLED
-        and not is_late
-        and fill.order_id == order.order_id
-        and (order.order_qty is None or cum_qty < order.order_qty)
-    ):  # one more of many: nothing but the sums and the time moves
+    is_within = order.order_qty is None or cum_qty < order.order_qty
+    if order.status is _PART and is_within and not is_late and fill.order_id == order.order_id:
+        # one more of many: nothing but the sums and the time moves
         return replace(order, cum_qty=cum_qty, cum_cost=cum_cost, fills=fills, traded_at=at, last_at=at)
     filled = replace(
         order,

@@ -232,7 +232,10 @@ class SettleFunding(Struct, frozen=True):
 
 
 class AssignLots(Struct, frozen=True):
-    """Name the lots a disposal on record uses up. For accounts that keep cost by specific identification."""
+    """Name the lots a disposal on record uses up; `trade_seq` and `transact_time` are the disposal's.
+
+    For accounts that keep cost by specific identification.
+    """
 
     key: PositionKey
     exec_id: str

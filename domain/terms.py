@@ -92,7 +92,7 @@ class TriggerPrice(StrEnum):
     INDEX = "INDEX"
 
 
-class OrderKey(Struct, frozen=True):
+class OrderKey(Struct, frozen=True, gc=False):
     """Which order: ClOrdID(11) is ours and unique in its account. A replaced order keeps its first one."""
 
     account_id: str

@@ -79,7 +79,7 @@ class Liquidity(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-class Money(Struct, frozen=True):
+class Money(Struct, frozen=True, gc=False):
     """An amount of one currency or asset; negative where the text around it says so."""
 
     amount: Decimal
