@@ -135,6 +135,8 @@ class BreakResolved(Struct, frozen=True, tag="BreakResolved"):
 
 
 class AccountClosed(Struct, frozen=True, tag="AccountClosed"):
+    """The account takes no more requests; what a venue still reports is recorded, with a break."""
+
     account_id: str
     reason: str
     transact_time: datetime

@@ -148,6 +148,8 @@ CashReport = SettleTransfer | ReturnTransfer | ChargeFee | BookEntry
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class TransferPending(Struct, frozen=True, tag="TransferPending"):
+    """A transfer is asked for and under way; no balance has moved yet."""
+
     account_id: str
     leg: Leg
     transact_time: datetime
@@ -177,6 +179,8 @@ class TransferReturned(Struct, frozen=True, tag="TransferReturned"):
 
 
 class FeeCharged(Struct, frozen=True, tag="FeeCharged"):
+    """A fee that is of no trade: custody, withdrawal, borrowing."""
+
     account_id: str
     fee_id: str
     entries: tuple[CashEntry, ...]
@@ -187,6 +191,8 @@ class FeeCharged(Struct, frozen=True, tag="FeeCharged"):
 
 
 class EntryBooked(Struct, frozen=True, tag="EntryBooked"):
+    """Any other entry of a venue's account: interest, a correction, an adjustment."""
+
     account_id: str
     entry_id: str
     kind: EntryKind
