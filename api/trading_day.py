@@ -36,7 +36,7 @@ from domain.order import (
     SubmitOrder,
     TimeInForce,
 )
-from domain.position import PositionKey, SettleFunding, TransferIn
+from domain.position import PositionKey, SettleFunding, Transfer
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ONE, ZERO, Mark, Side, divide, exact
 
@@ -283,7 +283,7 @@ class TradingDay:
             writer.request(request, actor=ACTOR)
         (spot,) = (mark for mark in self._venue.marks() if mark.instrument_id == SPOT)
         key = PositionKey(ACCOUNT, MARKET_MAKER, SPOT)
-        opening = TransferIn(
+        opening = Transfer(
             key, f"opening-{self._name}", Side.BUY, OPENING_COINS, exact(OPENING_COINS * spot.price), self._start
         )
         (answer,) = writer.report([opening], actor=ACTOR)

@@ -31,7 +31,7 @@ from domain.order import (
     OrdType,
     SubmitOrder,
 )
-from domain.position import PositionKey, SettleFunding, TransferIn
+from domain.position import PositionKey, SettleFunding, Transfer
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import Liquidity, Mark, Money, Side
 
@@ -175,7 +175,7 @@ def _move(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
         desk.report(SettleFunding(key, f"F{number}", Money(D(b - 5) / 100, CONTRACTS[key.instrument_id].settle), at))
     else:
         value = CONTRACTS[key.instrument_id].value(D(1 + b) / 10 * _side(a).sign, D(95))
-        desk.report(TransferIn(key, f"T{number}", _side(a), D(1 + b) / 10, value, at))
+        desk.report(Transfer(key, f"T{number}", _side(a), D(1 + b) / 10, value, at))
 
 
 def _limit(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
