@@ -41,13 +41,16 @@ def order_fills(count: int) -> list[OrderFilled]:
     ]  # fmt: skip
 
 
-def position_fills(count: int) -> list[tuple[str, str, str]]:
-    """(side, quantity, price): the same random walk for every engine, of a position that turns over and stays open."""
+def position_fills(count: int, open_lots: int = 20) -> list[tuple[str, str, str]]:
+    """(side, quantity, price): the same random walk for every engine, of a position that turns over and stays open.
+
+    It grows to about `open_lots` buys and then buys and sells about as much.
+    """
     draw = random.Random(7)
     held, rows = 0, []
     for _ in range(count):
         quantity = draw.randint(1, 500)
-        side = "SELL" if held > 5_000 and draw.random() < 0.6 else "BUY"
+        side = "SELL" if held > open_lots * 250 and draw.random() < 0.6 else "BUY"
         held += quantity if side == "BUY" else -quantity
         rows.append((side, str(D(quantity).scaleb(-3)), str(D(draw.randint(3_000_000, 5_000_000)).scaleb(-2))))
     return rows
@@ -179,10 +182,15 @@ def positions() -> None:
         "fills to position and PnL, the last tenth of 5,000", ours, "fills/s", peer=theirs[0], peer_value=theirs[1],
         note="average cost",
     )  # fmt: skip
-    rows = position_fills(20_000)
-    ours = max(booked_per_second(rows, Costing(CostBasis.FIFO, FeePolicy.CAPITALISED, 18))[0] for _ in range(3))
-    theirs = beancount_per_second(rows)
-    line("fills booked FIFO, 20,000", ours, "fills/s", peer=theirs[0], peer_value=theirs[1], note="lots matched")
+    fifo = Costing(CostBasis.FIFO, FeePolicy.CAPITALISED, 18)
+    for open_lots in (400, 20):
+        rows = position_fills(20_000, open_lots)
+        ours = max(booked_per_second(rows, fifo)[0] for _ in range(3))
+        theirs = beancount_per_second(rows)
+        line(
+            "fills booked FIFO, 20,000", ours, "fills/s", peer=theirs[0], peer_value=theirs[1],
+            note=f"about {open_lots} lots open",
+        )  # fmt: skip
     rows = position_fills(1_000_000 if "--short" not in sys.argv else 50_000)
     for conventions in (Costing(), Costing(CostBasis.FIFO)):
         few = max(booked_per_second(rows[:10_000], conventions)[1] for _ in range(3))

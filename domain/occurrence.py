@@ -19,10 +19,11 @@ from domain.values import Occurrence, exact
 
 
 class Booked(Struct, frozen=True):
-    """An entry and the effect it has on record."""
+    """An entry, the effect it has on record, and the book right after it (None once something before it has moved)."""
 
     entry: Entry
     effect: Effect
+    after: Book | None = None
 
 
 class Sums(Struct, frozen=True):

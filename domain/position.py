@@ -434,11 +434,13 @@ def admit(position: Position | None, reports: Sequence[PositionReport], costing_
     if position is not None and (late or reversals):
         moved, book = _rebooked(position, late, reversals, costing_)
         events += moved
+    effect = None
     for report in bookings[len(late) :]:
+        book = costing.book_with(book, effect) if effect is not None else book
         effect = costing.effect_of(book, _entry(report), costing_)
-        book = costing.book_with(book, effect)
         events.append(_booking(report, costing_, effect, is_late=False))
-    return (*events, *_oversold(position, bookings, book))
+    quantity = book.quantity + effect.quantity if effect is not None else book.quantity
+    return (*events, *_oversold(position, bookings, quantity))
 
 
 def _rebooked(
@@ -485,18 +487,16 @@ def _restatements(
 
 
 def _oversold(
-    position: Position | None, bookings: Sequence[Filled | Transfer], book: Book
+    position: Position | None, bookings: Sequence[Filled | Transfer], quantity: Decimal
 ) -> tuple[PositionBroken, ...]:
     """A spot position that has just fallen below zero: something came in that was never reported."""
     was_below = position is not None and position.quantity < 0
-    if not bookings or was_below or book.quantity >= 0 or _contract(bookings[-1]).kind is not Kind.SPOT:
+    if quantity >= 0 or was_below or not bookings or _contract(bookings[-1]).kind is not Kind.SPOT:
         return ()
     last = bookings[-1]
     exec_id = occurrence_of(last).exec_id
     return (
-        PositionBroken(
-            last.key, "a spot position is not below zero", exec_id, exact(book.quantity), last.transact_time
-        ),
+        PositionBroken(last.key, "a spot position is not below zero", exec_id, exact(quantity), last.transact_time),
     )
 
 
@@ -575,13 +575,12 @@ def _with_booking(position: Position, event: Booking, tail_max: int | None) -> P
             transferred = transferred + event.cost
     elif effect.fee:
         fees = _plus_fee(fees, event.commission.currency, effect.fee)
-    booked = Booked(entry_of(event), effect)
     if event.is_late:
         book = occurrence.plus_unmatched(book, effect)
-        anchor, anchored_at, tail = _tail_with_late(position, booked, book)
+        anchor, anchored_at, tail = _tail_with_late(position, Booked(entry_of(event), effect), book)
     else:
         book = costing.book_with(book, effect)
-        anchor, anchored_at, tail = _tail_with(position, anchor, booked, tail_max)
+        anchor, anchored_at, tail = _tail_with(position, anchor, Booked(entry_of(event), effect, book), tail_max)
     return Position(
         position.key, book, anchor, event.contract, conventions, anchored_at, tail,
         position.realized + effect.realized, position.rounding + effect.rounding,
@@ -601,7 +600,8 @@ def _tail_with(
     if tail_max is None or len(tail) < 2 * tail_max:
         return anchor, position.anchored_at, tail
     old, kept = tail[:tail_max], tail[tail_max:]
-    return reduce(costing.book_with, (item.effect for item in old), anchor), old[-1].entry.occurrence, kept
+    after = old[-1].after or reduce(costing.book_with, (item.effect for item in old), anchor)
+    return after, old[-1].entry.occurrence, kept
 
 
 def _tail_with_late(
@@ -610,7 +610,8 @@ def _tail_with_late(
     if _is_deep(position, booked.entry.occurrence):
         return book, position.last, ()  # deeper than the tail: it starts anew behind what is known
     at = sum(1 for item in position.tail if item.entry.occurrence < booked.entry.occurrence)
-    return position.anchor, position.anchored_at, (*position.tail[:at], booked, *position.tail[at:])
+    moved = (Booked(item.entry, item.effect) for item in position.tail[at:])
+    return position.anchor, position.anchored_at, (*position.tail[:at], booked, *moved)
 
 
 def _is_deep(position: Position, place: Occurrence) -> bool:
@@ -623,7 +624,11 @@ def _with_reversal(position: Position, event: TradeReversed) -> Position:
     place = Occurrence(event.transact_time, event.trade_seq, event.exec_id)
     if _is_deep(position, place):
         position = replace(position, anchor=book, anchored_at=position.last, tail=())
-    tail = tuple(item for item in position.tail if item.entry.occurrence != place)
+    tail = tuple(
+        item if item.entry.occurrence < place else Booked(item.entry, item.effect)
+        for item in position.tail
+        if item.entry.occurrence != place
+    )
     fees = _plus_fee(position.fees, event.commission.currency, -effect.fee) if effect.fee else position.fees
     return replace(
         position, book=book, tail=tail, fees=fees,
@@ -650,10 +655,7 @@ def _with_restatement(position: Position, event: PositionRestated) -> Position:
         fee_cost += item.now.fee_cost - item.was.fee_cost
     book = occurrence.with_lot_changes(Book(position.book.lots, position.book.quantity, cost), event.lots)
     now = {item.exec_id: item.now for item in event.items}
-    tail = tuple(
-        Booked(item.entry, now.pop(item.entry.occurrence.exec_id)) if item.entry.occurrence.exec_id in now else item
-        for item in position.tail
-    )
+    tail = tuple(Booked(item.entry, now.pop(item.entry.occurrence.exec_id, item.effect)) for item in position.tail)
     anchor, anchored_at = position.anchor, position.anchored_at
     if now or not tail:  # something before the tail has moved: it starts anew behind what is known
         anchor, anchored_at, tail = book, position.last, ()
