@@ -22,7 +22,7 @@ from domain.instrument import Contract, Kind
 from domain.values import EPOCH, ZERO, Money, Occurrence, Side, divide, exact, rounded
 
 MICROSECOND = timedelta(microseconds=1)
-LOTS_CHUNK_MAX = 128
+LOTS_CHUNK_MAX = 64
 
 
 class Lot(Struct, frozen=True):
@@ -95,7 +95,7 @@ class Effect(Struct, frozen=True):
 class Lots(Struct, frozen=True, eq=False):
     """Open lots in the order in which a cost basis uses them up. Persistent: a change leaves the old value as it was.
 
-    Kept as chunks of at most 128, so that adding or taking a lot copies little however many are open.
+    Kept as chunks of at most `LOTS_CHUNK_MAX`, so that adding or taking a lot copies little however many are open.
     """
 
     basis: CostBasis
