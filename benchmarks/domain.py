@@ -225,7 +225,8 @@ def nautilus_per_second(rows: list[tuple[str, str, str]]) -> tuple[str | None, f
             account_id=ids.AccountId("BINANCE-1"), trade_id=ids.TradeId(f"E{n}"),
             position_id=ids.PositionId("P-1"),
             order_side=OrderSide.BUY if side == "BUY" else OrderSide.SELL, order_type=OrderType.MARKET,
-            last_qty=Quantity.from_str(f"{D(qty):.6f}"), last_px=Price.from_str(px), currency=usdt, commission=commission,
+            last_qty=Quantity.from_str(f"{D(qty):.6f}"), last_px=Price.from_str(px),
+            currency=usdt, commission=commission,
             liquidity_side=LiquiditySide.TAKER, event_id=UUID4(), ts_event=n, ts_init=n,
         )
         for n, (side, qty, px) in enumerate(rows)
