@@ -128,10 +128,11 @@ def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:
     told = event.report if isinstance(event, OrderBroken) else event
     at, order = told.transact_time, event.key
     row = rows.get(orders, order.account_id, order.cl_ord_id) or _new(logged, order, at)
-    row = row | _shown(orderstates.folded(rows, logged, event)) | {"seq": logged.seq}
+    after = orderstates.folded(rows, logged, event)
+    row = row | _shown(after) | {"seq": logged.seq}
     if isinstance(event, OrderBroken):
         row["breaks"] += 1
-    elif at >= row["changed_at"] and not isinstance(event, OrderCancelRequested):
+    elif at == after.last_at and not isinstance(event, OrderCancelRequested):
         row["reason"] = printable(str(getattr(event, "reason", row["reason"])))
     row["changed_at"] = max(at, row["changed_at"])
     rows.put(orders, row)

@@ -174,7 +174,7 @@ BAD = [
     ({"order_qty": 10**30}, "order_qty"),
     ({"price": {}}, "price"),
     ({"side": "buy"}, "side"),
-    ({"ord_type": "STOP"}, "ord_type"),
+    ({"ord_type": "PEGGED"}, "ord_type"),
     ({"time_in_force": ""}, "time_in_force"),
     ({"cl_ord_id": ""}, "cl_ord_id"),
     ({"cl_ord_id": "a b"}, "cl_ord_id"),
@@ -184,7 +184,10 @@ BAD = [
     ({"cl_ord_id": 7}, "cl_ord_id"),
     ({"account_id": "../x"}, "account_id"),
     ({"instrument_id": "BTCUSDT"}, "instrument_id"),
-    ({"stop_px": "1"}, "stop_px"),
+    ({"stop_px": "0"}, "stop_px"),
+    ({"exec_inst": ["HIDDEN"]}, "exec_inst.0"),
+    ({"expire_time": "tomorrow"}, "expire_time"),
+    ({"stop": "1"}, "stop"),
 ]
 
 
