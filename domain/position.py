@@ -334,6 +334,8 @@ def decide(position: Position | None, request: PositionRequest) -> tuple[Positio
         raise RequestRefused("lots are assigned to a disposal on record", exec_id=request.exec_id)
     if booked.entry.lot_ids == request.lot_ids:
         return ()
+    if len(set(request.lot_ids)) < len(request.lot_ids):
+        raise RequestRefused("each assigned lot is named once", exec_id=request.exec_id)
     book = reduce(costing.book_with, (item.effect for item in _before(position, booked)), position.anchor)
     held = {lot.lot_id for lot in book.lots}
     if unknown := [lot_id for lot_id in request.lot_ids if lot_id not in held]:

@@ -68,6 +68,7 @@ def test_named_lots_go_first_and_the_rest_is_the_oldest():
         (AVERAGE, AssignLots(KEY, "E00002", 2, ("E00001",), T0), "kept by SPECIFIC"),
         (Costing(CostBasis.SPECIFIC), AssignLots(KEY, "E00001", 1, ("E00001",), T0), "a disposal on record"),
         (Costing(CostBasis.SPECIFIC), AssignLots(KEY, "E00002", 2, ("E00009",), T0), "open at the disposal"),
+        (Costing(CostBasis.SPECIFIC), AssignLots(KEY, "E00002", 2, ("E00001", "E00001"), T0), "named once"),
     ],
 )
 def test_lots_are_not_assigned_where_they_cannot_be(conventions, request_, rule):
