@@ -172,12 +172,11 @@ STREAMS = {
     "account": "`account:{account}`",
     "cash": "`account:{account}`",
     "statement": "`statement:{account}:{digest}`",
-    "orderevents": "`order:{account}:{cl_ord_id}`",
     "order": "`order:{account}:{cl_ord_id}`",
     "parentorder": "`parent:{account}:{cl_ord_id}`",
     "venueorder": "`venueorder:{venue}:{account}:{order_id}`",
     "position": "`position:{account}:{strategy}:{instrument}`",
-    "riskevents": "`limit:{account}`, `limit:firm`",
+    "risk": "`limit:{account}`, `limit:firm`",
     "evidence": "`evidence:{account}:{digest}`",
 }
 
@@ -211,7 +210,7 @@ def page() -> str:
 
 
 def _room(event: type[Struct]) -> str:
-    return event.__module__.rpartition(".")[2]
+    return event.__module__.rpartition(".")[2].removesuffix("events")
 
 
 def _sample(old: type[Struct]) -> Any:
