@@ -2,7 +2,7 @@
 
 A mark is an observation, not a decision, so it is no event; where one decided something (the value of a market order)
 the event carries it. Prices are quote units a base unit, exact. The latest mark is the one with the latest `mark_at`,
-of equals the one recorded last.
+of equals the one recorded last. `mark_at` is when it was seen, `recorded_at`, by the database's clock, when we knew.
 """
 
 import time
@@ -46,7 +46,7 @@ WITH RECURSIVE instruments AS (
 )
 SELECT latest.* FROM instruments CROSS JOIN LATERAL (
     SELECT instrument_id, price, source, mark_at FROM market.marks
-    WHERE instrument_id = instruments.instrument_id AND mark_at <= %s
+    WHERE instrument_id = instruments.instrument_id AND recorded_at <= %s
     ORDER BY mark_at DESC, mark_id DESC LIMIT 1
 ) AS latest
 """
@@ -117,9 +117,9 @@ class MarkStore:
                     self._cache.popitem(last=False)
         return mark
 
-    def latest_all(self, at: datetime | None = None) -> dict[str, Mark]:
-        """The latest mark of every instrument that has one, as of `at` if given. Raises Unavailable."""
-        return self._select(LATEST_ALL, at or END_OF_TIME)
+    def latest_all(self, known_at: datetime | None = None) -> dict[str, Mark]:
+        """The latest mark of every instrument, of all or of those recorded by `known_at`. Raises Unavailable."""
+        return self._select(LATEST_ALL, known_at or END_OF_TIME)
 
     def _select(self, query: str, *parameters: Any) -> dict[str, Mark]:
         with self._cursor() as cursor:

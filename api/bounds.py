@@ -4,7 +4,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import problems
+from api.problem_answers import response
+from api.problems import Problem
 
 BODY_BYTES_MAX = 8 * 2**20
 DETAIL = f"the body is larger than {BODY_BYTES_MAX} bytes; send less at once"
@@ -23,8 +24,8 @@ class Bounded:
             return
         told = Headers(scope=scope).get("content-length", "")
         if told.isascii() and told.isdigit() and int(told[:20]) > self._body_bytes_max:
-            problem = problems.Problem(413, "http-413", "Content Too Large", DETAIL)
-            await problems.response(problem, scope["path"])(scope, receive, send)
+            problem = Problem(413, "http-413", "Content Too Large", DETAIL)
+            await response(problem, scope["path"])(scope, receive, send)
             return
         seen = 0
 

@@ -3,9 +3,13 @@
 Exit codes: 0 done; 1 refused, or something in the answer needs a look (unreadable rows, a read model that differs);
 2 a mistake in how the command was called; 3 the database cannot be reached. What goes wrong is one sentence on stderr,
 with `--json` problem details.
+
+The modules of the command line load what it takes to understand a command. What it takes to carry one out, the command
+itself imports: help and mistakes are answered at once.
 """
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -13,13 +17,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import uvicorn
-from pydantic import ValidationError
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from adapters.store import database, embedded
 from api import cli_book, cli_keys, cli_reports
 from api.cli_output import (
     EXIT_REFUSED,
@@ -27,20 +27,16 @@ from api.cli_output import (
     Column,
     Json,
     Kind,
-    console,
     fail,
     note,
+    progress_bar,
     say,
     write_json,
     write_table,
 )
-from api.cli_parts import opened
-from api.main import create_app
-from api.observing import log_to_stderr
-from api.problems import Problem, field_errors
-from api.settings import Settings
+from api.cli_parts import environment, opened
+from api.problems import Problem
 from domain.errors import LedgerError
-from projections.catalog import PROJECTIONS
 
 SHUTDOWN_SECONDS_MAX = 15
 INTERRUPTED = 130
@@ -65,7 +61,12 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; DAYBOOK_PORT unless given.")] = None,
 ) -> None:
     """Serve the API and the console until Ctrl-C."""
-    settings = Settings()
+    import uvicorn
+
+    from api.main import create_app
+    from api.observing import log_to_stderr
+
+    settings = environment()
     log_to_stderr(settings)
     listening = _listening(host or settings.host, settings.port if port is None else port)
     with listening, opened(settings) as book:
@@ -76,7 +77,13 @@ def serve(
         config = uvicorn.Config(
             create_app(book), log_config=None, access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX
         )
+        for asked_to_end in (signal.SIGTERM, signal.SIGINT):  # what uvicorn hands back once it has ended in order
+            signal.signal(asked_to_end, _end)
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _end(*_: object) -> None:
+    raise typer.Exit
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -93,6 +100,8 @@ def _listening(host: str, port: int) -> socket.socket:
 @app.command()
 def status(json: Json = False) -> None:
     """Where the book is, how long it is, and how far each read model is behind it."""
+    from adapters.store import database
+
     with opened() as book:
         head = book.log.head()
         progress = book.runner.status()
@@ -127,14 +136,15 @@ def rebuild(
     json: Json = False,
 ) -> None:
     """Rebuild read models from the log beside the live ones, compare them, and swap them in."""
+    from projections.catalog import PROJECTIONS
+
     known = [projection.name for projection in PROJECTIONS]
     for name in names or []:
         if name not in known:
             raise typer.BadParameter(f"{name!r} is no read model; there are {', '.join(known)}")
-    with opened() as book, _progress(is_quiet=json) as bar:
+    with opened() as book, progress_bar("rebuilding", is_quiet=json) as on_progress:
         book.runner.catch_up()
-        task = bar.add_task("rebuilding", total=book.log.head().seq)
-        results = book.runner.rebuild(names or None, lambda seq, upto: bar.update(task, completed=seq, total=upto))
+        results = book.runner.rebuild(names or None, on_progress)
     differing = [result.name for result in results if result.is_identical is False]
     if json:
         write_json({"rebuilt": [result._asdict() for result in results], "is_identical": not differing})
@@ -156,7 +166,9 @@ def rebuild(
 @app.command()
 def stop(json: Json = False) -> None:
     """Stop Daybook's own PostgreSQL. The next command starts it again; nothing is lost."""
-    settings = Settings()
+    from adapters.store import database, embedded
+
+    settings = environment()
     if settings.url:
         name = database.name(settings.url)
         raise Problem(409, "refused", "Not ours", f"DAYBOOK_DATABASE_URL names {name}, which is not Daybook's to stop")
@@ -173,18 +185,9 @@ def demo(
     json: Json = False,
 ) -> None:
     """A simulated trading day, its report, and the console over it until Ctrl-C."""
-    from api.demo import run as run_demo  # noqa: PLC0415 (loads what only the demo needs)
+    from api.demo import run as run_demo
 
-    raise typer.Exit(run_demo(once=once, seed=seed, port=port, home=home, as_json=json))
-
-
-def _progress(*, is_quiet: bool) -> Progress:
-    """A progress bar on stderr, on a terminal only."""
-    err = console(is_error=True)
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=err, transient=True, disable=is_quiet or not err.is_terminal,
-    )  # fmt: skip
+    raise typer.Exit(run_demo(once=once, seed=seed, port=port, home=home or environment().home, as_json=json))
 
 
 def run(args: Sequence[str]) -> int:
@@ -200,10 +203,6 @@ def run(args: Sequence[str]) -> int:
             _say_usage(
                 error.format_message().rstrip("."), context.command_path if context else "daybook", is_json=is_json
             )
-        return EXIT_USAGE
-    except ValidationError as error:
-        wrong = field_errors(error.errors(include_url=False))[0]
-        _say_usage(f"DAYBOOK_{wrong['field'].upper()}: {wrong['rule']}", "daybook", is_json=is_json)
         return EXIT_USAGE
     except (LedgerError, Problem) as error:
         return fail(error, is_json=is_json)

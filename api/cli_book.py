@@ -6,11 +6,8 @@ from typing import Annotated, Any
 
 import typer
 from msgspec.structs import asdict
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from adapters.store.streams import streams
-from api.audit import event_told, page
-from api.cli_output import EXIT_REFUSED, Column, Json, Kind, console, grouped, note, say, write_json, write_table
+from api.cli_output import EXIT_REFUSED, Column, Json, Kind, grouped, note, progress_bar, say, write_json, write_table
 from api.cli_parts import (
     AccountId,
     InstrumentId,
@@ -25,9 +22,8 @@ from api.cli_parts import (
     read,
 )
 from api.clock import now
-from api.importing import import_file
 from api.problems import not_found
-from api.requests import account_told, instrument_told, order_told
+from api.told import account_told, event_told, events_page, instrument_told, order_told
 from domain import account as accounts
 from domain import instrument as instruments
 from domain import order as orders
@@ -37,7 +33,6 @@ from domain.instrument import Kind as ContractKind
 from domain.order import CancelOrder, OrderKey, OrderTerms, OrdType, SubmitOrder, TimeInForce
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ONE, Side
-from projections import orders as blotter
 
 account = typer.Typer(name="account", help="Accounts: open, list.", no_args_is_help=True)
 instrument = typer.Typer(name="instrument", help="Instruments: add, list.", no_args_is_help=True)
@@ -57,16 +52,12 @@ def import_(
 
     The account is opened and instruments are listed if need be. Lines that cannot be read are kept as evidence.
     """
-    err = console(is_error=True)
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
-        console=err, transient=True, disable=json or not err.is_terminal,
-    )  # fmt: skip
-    with opened() as book, bar:
-        task = bar.add_task(f"importing {file.name}", total=1.0)
+    from api.importing import import_file
+
+    with opened() as book, progress_bar(f"importing {file.name}", is_quiet=json) as on_progress:
         summary = import_file(
             book.writer, file, account_id=account, strategy_id=strategy, now=now(), actor=actor(),
-            on_progress=lambda progress: bar.update(task, completed=progress.fraction),
+            on_progress=lambda progress: on_progress(progress.fraction, 1),
         )  # fmt: skip
     if json:
         write_json(asdict(summary))
@@ -106,6 +97,8 @@ def open_account(
 @account.command(name="list")
 def list_accounts(json: Json = False) -> None:
     """List accounts and their conventions."""
+    from adapters.store.streams import streams
+
     with opened() as book:
         rows = [account_told(book.writer.state(stream)) for stream in streams(book.url, "account:")]
     if json:
@@ -148,6 +141,8 @@ def add_instrument(
 @instrument.command(name="list")
 def list_instruments(json: Json = False) -> None:
     """List instruments and their facts."""
+    from adapters.store.streams import streams
+
     with opened() as book:
         rows = [instrument_told(book.writer.state(stream)) for stream in streams(book.url, "instrument:")]
     if json:
@@ -251,6 +246,8 @@ def cancel(
 @order.command()
 def show(cl_ord_id: Annotated[str, CL_ORD_ID], account: AccountId = "main", json: Json = False) -> None:
     """Show one order as it stands."""
+    from projections import orders as blotter
+
     with opened() as book, read(book, "orders") as at:
         row = blotter.order(at.source, account, cl_ord_id)
     if row is None:
@@ -270,7 +267,7 @@ def log(
 ) -> None:
     """Show events of the log as they are stored."""
     with opened() as book:
-        found, _ = page(book, after=after, limit=limit, stream=stream, scanned_max=None)
+        found, _ = events_page(book, after=after, limit=limit, stream=stream, scanned_max=None)
         rows = [event_told(stored) for stored in found]
     if json:
         write_json({"events": rows})

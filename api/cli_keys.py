@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from api.auth import Scope
 from api.cli_output import Column, Json, Kind, note, say, write_json, write_table
 from api.cli_parts import name_option, opened
+from api.scopes import Scope
 
 keys = typer.Typer(name="keys", help="API keys: make, list, revoke.", no_args_is_help=True)
 

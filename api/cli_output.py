@@ -6,21 +6,22 @@ important columns and says so. Colour appears on a terminal only, and never unde
 
 import json as jsonlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from api.problems import problem_of
 from api.wire import csv_text, decimal_text, encoded, plain, time_text
 from domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
@@ -59,8 +60,10 @@ Json = Annotated[bool, typer.Option("--json", help="Write JSON, errors included.
 Formats = Annotated[Format, typer.Option("--format", help="How to write the answer.")]
 
 
-def console(*, is_error: bool = False) -> Console:
+def console(*, is_error: bool = False) -> "Console":
     """The terminal; what is piped is not wrapped."""
+    from rich.console import Console
+
     stream = sys.stderr if is_error else sys.stdout
     return Console(stderr=is_error, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
 
@@ -87,6 +90,10 @@ def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None
 
 def write_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, empty: str) -> None:
     """Rows for people; `empty` is said when there are none."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
     out = console()
     if not rows:
         say(empty)
@@ -105,6 +112,18 @@ def write_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence
         note(f"not shown on this narrow terminal: {', '.join(column.title for column in hidden)} (--json has them)")
 
 
+@contextmanager
+def progress_bar(task: str, *, is_quiet: bool) -> Iterator[Callable[[float, float], None]]:
+    """A bar on stderr, on a terminal only. What it gives is told how much is done, and of how much."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    err = console(is_error=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=err, transient=True, disable=is_quiet or not err.is_terminal) as bar:
+        shown = bar.add_task(task, total=None)
+        yield lambda done, total: bar.update(shown, completed=done, total=total)
+
+
 def grouped(value: Decimal) -> str:
     """The exact number with its thousands grouped."""
     return f"{Decimal(decimal_text(value)):,f}"
@@ -118,7 +137,7 @@ def _fitting(
     }
     shown = [column for column in columns if column.rank < 9 or any(row.get(column.name) for row in rows)]
     hidden: list[Column] = []
-    while sum(widths[column.name] + 2 for column in shown) > width and any(column.rank for column in shown):
+    while sum(widths[column.name] + 3 for column in shown) - 3 > width and any(column.rank for column in shown):
         least = max(shown, key=lambda column: column.rank)
         shown.remove(least)
         hidden.append(least)
@@ -143,7 +162,9 @@ def _shown(value: Any) -> str:
             return str(value)
 
 
-def _styled(value: Any, kind: Kind) -> Text:
+def _styled(value: Any, kind: Kind) -> "Text":
+    from rich.text import Text
+
     style = ""
     if kind is Kind.PNL and isinstance(value, Decimal) and value:
         style = "green" if value > 0 else "red"
@@ -155,6 +176,10 @@ def fail(error: Exception, *, is_json: bool) -> int:
     problem = problem_of(error)
     if is_json:
         sys.stderr.write(encoded(problem.body()).decode() + "\n")
+    elif not sys.stderr.isatty():
+        sys.stderr.write(f"error: {problem.detail}\n")
     else:
+        from rich.text import Text
+
         console(is_error=True).print(Text.assemble(("error: ", "bold red"), problem.detail), soft_wrap=True)
     return EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_REFUSED

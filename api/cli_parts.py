@@ -5,34 +5,55 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+from typer.exceptions import TyperException
 
+from api.asked import Moment, given_mark
 from api.clock import now
-from api.reading import Moment, Reading, reading
-from api.settings import Settings
-from api.views import given_mark
-from api.wiring import Daybook
+from api.problems import field_errors
 from domain import values
 from domain.errors import ReportUnreadable
 from domain.values import Mark
+
+if TYPE_CHECKING:
+    from api.reading import Reading
+    from api.settings import Settings
+    from api.wiring import Daybook
 
 WAIT_SECONDS_MAX = 30.0
 
 T = TypeVar("T")
 
 
+def environment() -> "Settings":
+    """The settings in the environment. One that cannot be is a mistake in how the command was called."""
+    from pydantic import ValidationError
+
+    from api.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = field_errors(error.errors(include_url=False))[0]
+        raise TyperException(f"DAYBOOK_{wrong['field'].upper()}: {wrong['rule']}") from error
+
+
 @contextmanager
-def opened(settings: Settings | None = None) -> Iterator[Daybook]:
+def opened(settings: "Settings | None" = None) -> Iterator["Daybook"]:
     """The book that the environment names."""
-    with Daybook.open(settings or Settings()) as book:
+    from api.wiring import Daybook
+
+    with Daybook.open(settings or environment()) as book:
         yield book
 
 
 @contextmanager
-def read(book: Daybook, *names: str, moment: Moment | None = None) -> Iterator[Reading]:
+def read(book: "Daybook", *names: str, moment: Moment | None = None) -> Iterator["Reading"]:
     """Read models at a moment, or with everything that is in the log now."""
+    from api.reading import reading
+
     if moment is None:
         book.runner.catch_up()
     head = book.log.head().seq

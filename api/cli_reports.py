@@ -1,22 +1,20 @@
 """`daybook report` and `daybook replay`: what the book says, now or as it was recorded at a past moment."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.asked import Moment, Where
 from api.cli_output import Column, Format, Formats, Json, Kind, note, say, write_csv, write_json, write_table
 from api.cli_parts import AccountId, AnyAccount, AnyInstrument, AnyStrategy, AsOf, Marks, opened, read
-from api.reading import Moment, Reading
-from api.recosting import Conventions
-from api.views import OWN, Where, exposure_of, lots_of, pnl_of, positions_of
 from api.wire import time_text
 from domain.account import CostBasis, FeePolicy
 from domain.values import Mark
-from projections import exposure as exposures
-from projections import orders as blotter
-from projections import pnl as pnls
-from projections.tables import Row
+
+if TYPE_CHECKING:
+    from api.reading import Reading
+    from projections.tables import Row
 
 report = typer.Typer(name="report", help="What the book says, now or at a past moment.", no_args_is_help=True)
 
@@ -82,6 +80,10 @@ def pnl(
     json: Json = False,
 ) -> None:
     """What positions have gained: realized, and at the newest or given marks."""
+    from api.recosting import Conventions
+    from api.views import OWN, pnl_of
+    from projections import pnl as pnls
+
     conventions = Conventions(method, fee_policy)
     names = ("positions", "executions") if conventions != OWN else ("positions",)
     with opened() as book, read(book, *names, moment=as_of) as at:
@@ -103,6 +105,9 @@ def positions(
     json: Json = False,
 ) -> None:
     """What is held, what it cost and what it has realized."""
+    from api.recosting import Conventions
+    from api.views import OWN, positions_of
+
     conventions = Conventions(method, fee_policy)
     names = ("positions", "executions") if conventions != OWN else ("positions",)
     with opened() as book, read(book, *names, moment=as_of) as at:
@@ -121,6 +126,9 @@ def exposure(
     json: Json = False,
 ) -> None:
     """How large open positions are at the newest or given marks."""
+    from api.views import exposure_of
+    from projections import exposure as exposures
+
     with opened() as book, read(book, "positions", moment=as_of) as at:
         rows = exposure_of(book, at, Where(account, strategy, instrument), _by_instrument(mark))
     shown = _Shown("Exposure", at, as_of, _format(format_, json))
@@ -141,6 +149,9 @@ def lots(
     json: Json = False,
 ) -> None:
     """Open lots, or which disposal used up how much of which lot. An account under AVERAGE has none of its own."""
+    from api.recosting import Conventions
+    from api.views import lots_of
+
     names = ("lots", "positions", "executions")
     with opened() as book, read(book, *names, moment=as_of) as at:
         found = lots_of(at, Where(account, strategy, instrument), Conventions(method, fee_policy))
@@ -162,6 +173,8 @@ def orders(
     json: Json = False,
 ) -> None:
     """Orders and how they fare, the newest first."""
+    from projections import orders as blotter
+
     with opened() as book, read(book, "orders", moment=as_of) as at:
         rows = blotter.blotter(at.source, **Where(account, strategy, instrument)._asdict(), limit=limit)
     _Shown("Orders", at, as_of, _format(format_, json)).write(rows, ORDERS)
@@ -172,6 +185,10 @@ def replay(account: AccountId, as_of: AsOf = None, mark: Marks = None, json: Jso
 
     Replays the log through the very folds that the read models use. As recorded: what arrived later is not in it.
     """
+    from api.views import pnl_of
+    from projections import orders as blotter
+    from projections import pnl as pnls
+
     with opened() as book:
         head = book.log.head()
         moment = as_of or Moment(seq=head.seq)
@@ -196,7 +213,7 @@ def replay(account: AccountId, as_of: AsOf = None, mark: Marks = None, json: Jso
 class _Shown:
     """A report as it is to be written."""
 
-    def __init__(self, title: str, at: Reading, moment: Moment | None, format_: Format) -> None:
+    def __init__(self, title: str, at: "Reading", moment: Moment | None, format_: Format) -> None:
         self.format = format_
         self._name = title.lower().replace(" ", "_")
         self._title = f"{title} at seq {at.seq:,}" if moment is None else f"{title} as recorded up to seq {at.seq:,}"
@@ -204,10 +221,10 @@ class _Shown:
 
     def write(
         self,
-        rows: list[Row],
+        rows: "list[Row]",
         columns: Sequence[Column],
         *,
-        totals: list[Row] | None = None,
+        totals: "list[Row] | None" = None,
         totals_columns: Sequence[Column] = (),
     ) -> None:
         match self.format:
@@ -232,7 +249,7 @@ def _by_instrument(marks: list[Mark] | None) -> dict[str, Mark]:
     return {mark.instrument_id: mark for mark in marks or []}
 
 
-def _tell_missing(rows: list[Row], shown: _Shown) -> None:
+def _tell_missing(rows: "list[Row]", shown: _Shown) -> None:
     missing = sorted({row["instrument_id"] for row in rows if row["quantity"] and row["mark"] is None})
     if missing and shown.format is Format.TABLE:
         note(f"No mark is known for {', '.join(missing)}: give one with --mark {missing[0]}=PRICE")

@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import audit, operations, problems, queries, reports, requests, web
+from api import audit, operations, problem_answers, queries, reports, requests, web
 from api.bounds import Bounded
 from api.clock import now
 from api.observing import Measures, Observed
@@ -50,7 +50,7 @@ def create_app(daybook: Daybook, *, demo: bool = False) -> FastAPI:
     app.state.daybook = daybook
     app.state.is_demo = demo
     app.state.measures = Measures(daybook)
-    problems.install(app)
+    problem_answers.install(app)
     for router in (requests.router, reports.router, queries.router, audit.router, operations.router):
         app.include_router(router)
     web.mount(app)
@@ -69,7 +69,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemas = schema["components"]["schemas"]
         batch = reports.ReportBatch.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= batch.pop("$defs") | {"ReportBatch": batch}
-        schemas["Problem"] = problems.ProblemDetails.model_json_schema()
+        schemas["Problem"] = problem_answers.ProblemDetails.model_json_schema()
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = schema

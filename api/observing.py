@@ -17,8 +17,9 @@ from prometheus_client.registry import Collector
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import problems
 from api.context import REQUEST_ID_HEADER, request_id_of
+from api.problem_answers import response
+from api.problems import problem_of
 from api.settings import Settings
 from api.wiring import Daybook
 from domain.errors import LedgerError
@@ -123,7 +124,7 @@ class Observed:
                 log.exception("mistake", method=scope["method"], path=scope["path"])
                 if status:
                     raise
-                await problems.response(problems.problem_of(mistake), scope["path"])(scope, receive, send_with_id)
+                await response(problem_of(mistake), scope["path"])(scope, receive, send_with_id)
             self._observe(scope, status, time.perf_counter() - began)
 
     def _observe(self, scope: Scope, status: int, seconds: float) -> None:

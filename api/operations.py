@@ -8,7 +8,8 @@ from starlette.responses import Response
 
 from api import schemas
 from api.context import Book
-from api.problems import Problem, responses
+from api.problem_answers import responses
+from api.problems import Problem
 from api.wire import encoded
 
 router = APIRouter(tags=["operations"])

@@ -14,15 +14,16 @@ from starlette.responses import Response
 
 from adapters.store.streams import streams
 from api import schemas, views
+from api.asked import Moment, Where, given_marks
 from api.auth import needs
 from api.context import SEQ_HEADER, Book, answer, documented
 from api.fields import InstrumentId, Name, RequestBody, Time
 from api.paging import cursor_after, cursor_of
-from api.problems import not_found, responses
-from api.reading import Moment, Reading, reading
+from api.problem_answers import responses
+from api.problems import not_found
+from api.reading import Reading, reading
 from api.recosting import Conventions, recosted_positions
-from api.requests import account_told, instrument_told
-from api.views import Where
+from api.told import account_told, instrument_told
 from api.wire import csv_text
 from domain import account, instrument
 from domain.account import CostBasis, FeePolicy
@@ -243,7 +244,7 @@ def read_pnl(asked: Annotated[PnlAsked, Query()], ask: Ask) -> Response:
 
     What needs a mark that is not known is null, and so is every sum it is part of.
     """
-    given, conventions = views.given_marks(asked.mark), Conventions(asked.method, asked.fee_policy)
+    given, conventions = given_marks(asked.mark), Conventions(asked.method, asked.fee_policy)
     names = ("positions", "executions") if conventions != views.OWN else ("positions",)
     with reading(ask.book, *names, min_seq=asked.min_seq, moment=asked.moment()) as at:
         rows = views.pnl_of(ask.book, at, asked.where(), given, conventions)
@@ -253,7 +254,7 @@ def read_pnl(asked: Annotated[PnlAsked, Query()], ask: Ask) -> Response:
 @router.get("/exposure", **listed(schemas.ExposureRow, totals=schemas.ExposureTotal))
 def read_exposure(asked: Annotated[ExposureAsked, Query()], ask: Ask) -> Response:
     """How large open positions are at the marks; `totals` are gross and net for each of `by` and quote currency."""
-    given = views.given_marks(asked.mark)
+    given = given_marks(asked.mark)
     with reading(ask.book, "positions", min_seq=asked.min_seq, moment=asked.moment()) as at:
         rows = views.exposure_of(ask.book, at, asked.where(), given)
     return ask.rows(asked, at, rows, schemas.ExposureRow, totals=_totals(exposure.totals(rows, asked.by), asked))

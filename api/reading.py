@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from adapters.store import database
+from adapters.store.engines import reaching
+from api.asked import Moment
 from api.problems import Problem
 from api.wiring import Daybook
 from domain.errors import ReportUnreadable
@@ -30,13 +31,6 @@ _STANDING = sa.text(
     "SELECT coalesce(min(seq), 0), count(*), min(projection || ': ' || error) FROM read.progress"
     " WHERE projection = ANY(:names)"
 )
-
-
-class Moment(NamedTuple):
-    """A past moment to read as of: a place in the log, or a time as we recorded it."""
-
-    seq: int | None = None
-    at: datetime | None = None
 
 
 class Reading(NamedTuple):
@@ -58,11 +52,13 @@ def reading(
     wait = book.settings.wait_seconds_max if wait_seconds_max is None else wait_seconds_max
     deadline = time.monotonic() + wait
     while True:
-        with database.reaching(book.url), _snapshot(book) as connection:
+        with reaching(book.url), _snapshot(book) as connection:
             seq, count, error = connection.execute(_STANDING, {"names": list(names)}).one()
             if count == len(names) and seq >= min_seq:
                 yield Reading(connection, seq)
                 return
+        if min_seq > seq and min_seq > (head := book.log.head().seq):
+            raise ReportUnreadable("min_seq", min_seq, f"a place in the log, which ends at {head}")
         if error is not None or time.monotonic() >= deadline:
             raise _behind(names, seq, min_seq, error)
         time.sleep(POLL_SECONDS)
@@ -102,7 +98,7 @@ def _past(book: Daybook, names: Sequence[str], moment: Moment) -> Reading:
 
 
 def marks_at(book: Daybook, reading_: Reading, given: dict[str, Mark]) -> dict[str, Mark]:
-    """The newest marks, of a past reading those seen until then; `given` ones come first."""
+    """The newest marks, of a past reading those on record by then; `given` ones come first."""
     if isinstance(reading_.source, sa.Connection):
         return book.marks.latest_all() | given
     return (book.marks.latest_all(reading_.recorded_at) if reading_.recorded_at else {}) | given

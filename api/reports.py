@@ -16,10 +16,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from api import schemas
-from api.auth import Caller, Reporter
+from api.auth import Reporter
 from api.context import Book, RequestId, answer, documented
 from api.fields import CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
-from api.problems import MEDIA_TYPE, Problem, field_errors, response, responses, unreadable
+from api.keys import Caller
+from api.problem_answers import MEDIA_TYPE, response, responses
+from api.problems import Problem, field_errors, unreadable
 from api.wiring import Daybook
 from domain import ledger, values
 from domain.errors import ReportUnreadable

@@ -5,19 +5,21 @@ refusal names its rule and its numbers. Every answer carries `Daybook-Seq`, a pl
 with `min_seq` set to it sees what was done.
 """
 
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Path
 from pydantic import Field, StrictInt
 from starlette.responses import Response
 
-from api import auth, schemas
-from api.auth import Admin, Caller, Reporter, Trader, needs
+from api import schemas, scopes
+from api.auth import Admin, Reporter, Trader, needs
 from api.clock import now
 from api.context import Book, RequestId, answer, documented
 from api.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
-from api.problems import not_found, problem_of, response, responses
+from api.keys import Caller
+from api.problem_answers import response, responses
+from api.problems import not_found, problem_of
+from api.told import account_told, instrument_told, order_told
 from api.wiring import Daybook
 from domain import account, instrument, order, position, risk
 from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
@@ -249,54 +251,13 @@ def report_transfer(body: TransferReport, book: Book, caller: Reporter, request_
     status_code=201,
     response_model=schemas.MarksAnswer,
     responses=documented(201, "taken down"),
-    dependencies=[needs(auth.Scope.REPORT)],
+    dependencies=[needs(scopes.Scope.REPORT)],
 )
 def record_marks(body: MarkReports, book: Book) -> Response:
     """Take down prices; the newest one of an instrument values positions and market orders."""
     at = now()
     marks = [Mark(mark.instrument_id, mark.price, mark.source, mark.mark_at or at) for mark in body.marks]
     return answer({"recorded": book.marks.record(marks)}, seq=book.log.head().seq, status=201)
-
-
-def account_told(known: account.Account) -> dict[str, Any]:
-    """An account as it is shown."""
-    return {
-        "account_id": known.account_id,
-        "base_currency": known.base_currency,
-        "cost_basis": known.costing.cost_basis,
-        "fee_policy": known.costing.fee_policy,
-        "money_places": known.costing.money_places,
-    }
-
-
-def instrument_told(known: instrument.Instrument) -> dict[str, Any]:
-    """An instrument as it is shown."""
-    contract = known.contract
-    return {
-        "instrument_id": known.instrument_id,
-        "kind": contract.kind,
-        "base": contract.base,
-        "quote": contract.quote,
-        "settle": contract.settle,
-        "contract_size": contract.contract_size,
-        "tick_size": known.tick_size,
-        "lot_size": known.lot_size,
-    }
-
-
-def order_told(book: Daybook, key: OrderKey) -> dict[str, Any]:
-    """An order as it was taken: its terms, and when. The same however often it is asked."""
-    first = book.log.read(order.stream(key))[0]
-    terms: OrderTerms = first.event.terms
-    transact_time: datetime = first.event.transact_time
-    return {
-        "account_id": key.account_id,
-        "cl_ord_id": key.cl_ord_id,
-        **{field: getattr(terms, field) for field in terms.__struct_fields__},
-        "transact_time": transact_time,
-        "recorded_at": first.recorded_at,
-        "actor": first.actor,
-    }
 
 
 def _refused(book: Daybook, refusal: RequestRefused, instance: str) -> Response:

@@ -6,26 +6,16 @@ moment.
 
 from typing import NamedTuple
 
+from api.asked import Where
 from api.reading import Reading, marks_at
 from api.recosting import Conventions, recosted_lots, recosted_positions
 from api.wiring import Daybook
-from domain import values
-from domain.errors import ReportUnreadable
 from domain.values import Mark
 from projections import exposure, lots, pnl, positions
 from projections.tables import Row
 from projections.valuation import mark_of
 
-GIVEN_SOURCE = "given"
 OWN = Conventions()
-
-
-class Where(NamedTuple):
-    """Which positions: None for all."""
-
-    account_id: str | None = None
-    strategy_id: str | None = None
-    instrument_id: str | None = None
 
 
 class Lots(NamedTuple):
@@ -62,17 +52,3 @@ def lots_of(reading: Reading, where: Where, conventions: Conventions = OWN) -> L
         lots.open_lots(reading.source, **where._asdict(), limit=None),
         lots.matches(reading.source, **where._asdict(), limit=None),
     )
-
-
-def given_mark(text: str) -> Mark:
-    """The mark in `INSTRUMENT=PRICE`, as of any time. Raises ReportUnreadable."""
-    instrument_id, equals, price = text.rpartition("=")
-    if not equals:
-        raise ReportUnreadable("mark", text, "an instrument and its price, such as BTCUSDT.BINANCE=97500.5")
-    checked = values.instrument_id(instrument_id, "mark")
-    return Mark(checked, values.positive(price, "mark"), GIVEN_SOURCE, values.EARLIEST)
-
-
-def given_marks(texts: list[str]) -> dict[str, Mark]:
-    """The marks by instrument. Raises ReportUnreadable."""
-    return {mark.instrument_id: mark for mark in map(given_mark, texts)}

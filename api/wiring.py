@@ -1,16 +1,16 @@
 """Wiring: the parts of Daybook put together over one database, for the service, the command line and the demo alike.
 
 `with Daybook.open(settings) as daybook:` finds (or starts) the database, brings it to the newest revision, and gives
-back every connection at the end. `daybook.following()` keeps the read models up to date while it lasts.
+back every connection at the end. `daybook.following()` keeps the read models up to date while it lasts. What only the
+read models need, SQLAlchemy above all, is loaded when they are first asked for: a command that writes starts sooner.
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-
-import sqlalchemy
-import structlog
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from adapters.feeds import MarkStore
 from adapters.store import database
@@ -18,21 +18,24 @@ from adapters.store.database import Role
 from adapters.store.log import PostgresLog
 from adapters.store.migrations import migrate
 from adapters.store.writer import Writer
-from api.auth import ApiKeys
 from api.clock import now
+from api.keys import ApiKeys
 from api.settings import Settings
 from domain.errors import LedgerError
-from projections.runner import Runner
 
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from projections.runner import Runner
+
+PROJECTING_CONNECTIONS_MAX = 4
 FOLLOW_RETRY_SECONDS = 1.0
 FOLLOW_STOP_SECONDS_MAX = 15.0
-
-log_line = structlog.get_logger("daybook")
 
 
 @dataclass(frozen=True)
 class Daybook:
-    """Everything a running Daybook is made of. `engine` reads the read models; only `runner` writes them."""
+    """Everything a running Daybook is made of."""
 
     settings: Settings
     url: str
@@ -40,8 +43,7 @@ class Daybook:
     marks: MarkStore
     writer: Writer
     keys: ApiKeys
-    engine: sqlalchemy.Engine
-    runner: Runner
+    closing: ExitStack
 
     @classmethod
     @contextmanager
@@ -52,10 +54,6 @@ class Daybook:
         migrate(url)
         with ExitStack() as stack:
             log = stack.enter_context(PostgresLog(url))
-            reading = database.engine(url, Role.AUDITOR)
-            stack.callback(reading.dispose)
-            projecting = database.engine(url, Role.PROJECTOR, connections_max=4)
-            stack.callback(projecting.dispose)
             marks = MarkStore(url)
             stack.callback(marks.close)
             keys = ApiKeys(url, cache_seconds=settings.key_cache_seconds)
@@ -67,19 +65,39 @@ class Daybook:
                 marks=marks,
                 writer=Writer(log, now, marks.latest),
                 keys=keys,
-                engine=reading,
-                runner=Runner(log, projecting),
+                closing=stack,
             )
+
+    @cached_property
+    def engine(self) -> "Engine":
+        """Reads the read models."""
+        return self._engine(Role.AUDITOR)
+
+    @cached_property
+    def runner(self) -> "Runner":
+        """Writes the read models; nothing else does."""
+        from projections.runner import Runner  # noqa: PLC0415 (see above)
+
+        return Runner(self.log, self._engine(Role.PROJECTOR, PROJECTING_CONNECTIONS_MAX))
+
+    def _engine(self, role: Role, connections_max: int | None = None) -> "Engine":
+        from adapters.store.engines import CONNECTIONS_MAX, engine  # noqa: PLC0415 (see above)
+
+        made = engine(self.url, role, connections_max=connections_max or CONNECTIONS_MAX)
+        self.closing.callback(made.dispose)
+        return made
 
     @contextmanager
     def following(self) -> Iterator[None]:
         """Keeps the read models up to date in a thread of its own, through losses of the database."""
-        stop = threading.Event()
+        import structlog  # noqa: PLC0415 (see above)
+
+        stop, runner, log_line = threading.Event(), self.runner, structlog.get_logger("daybook")
 
         def follow() -> None:
             while not stop.is_set():
                 try:
-                    self.runner.follow(stop)
+                    runner.follow(stop)
                 except LedgerError as error:
                     log_line.warning("read models wait", reason=str(error))
                     stop.wait(FOLLOW_RETRY_SECONDS)

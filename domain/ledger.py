@@ -101,7 +101,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "statement": statement,
     "venueorder": venueorder,
 }
-ATTEMPTS_MAX = 8
+ATTEMPTS_MAX = 64
 CACHED_STREAMS_MAX = 20_000
 
 Request = (
@@ -226,7 +226,7 @@ class Ledger:
                 executed = self._log.executed([key for key in map(_execution, work.records) if key is not None])
                 continue
             except StreamConflict:
-                self._forget(work.streams)
+                self._refresh(work.streams)
                 continue
             except LedgerError:
                 self._forget(work.streams)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from domain.instrument import Kind
-from domain.values import ZERO, Mark, exact, venue_of
+from domain.values import EARLIEST, ZERO, Mark, exact, venue_of
 from projections.tables import Row, contract_of
 
 Marks = Mapping[str, Mark]
@@ -23,10 +23,14 @@ def mark_of(row: Row, marks: Marks) -> Mark | None:
 
 
 def marked(mark: Mark | None) -> Row:
-    """A mark as columns: price, source and time."""
+    """A mark as columns: price, source and time, which a price that somebody just supposes (as of EARLIEST) has not."""
     if mark is None:
         return {"mark": None, "mark_source": None, "mark_at": None}
-    return {"mark": mark.price, "mark_source": mark.source, "mark_at": mark.mark_at}
+    return {
+        "mark": mark.price,
+        "mark_source": mark.source,
+        "mark_at": mark.mark_at if mark.mark_at > EARLIEST else None,
+    }
 
 
 def value(row: Row, mark: Mark | None) -> Decimal | None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import sqlalchemy
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
@@ -22,7 +21,6 @@ CONNECT_SECONDS_MAX = 5
 STATEMENT_SECONDS_MAX = 60
 LOCK_SECONDS_MAX = 10
 IDLE_IN_TRANSACTION_SECONDS_MAX = 60
-ENGINE_CONNECTIONS_MAX = 8
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -62,28 +60,13 @@ def connect(url: str, role: Role | None = None, *, statement_seconds_max: float 
         return psycopg.connect(conninfo(url, role, statement_seconds_max=statement_seconds_max), autocommit=True)
 
 
-def engine(url: str, role: Role | None = None, *, connections_max: int = ENGINE_CONNECTIONS_MAX) -> sqlalchemy.Engine:
-    """A SQLAlchemy engine on connections like `connect` makes, with SQLAlchemy's own transactions."""
-    return sqlalchemy.create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(conninfo(url, role)),
-        pool_size=connections_max,
-        max_overflow=0,
-        pool_timeout=CONNECT_SECONDS_MAX,
-        pool_pre_ping=True,
-    )
-
-
 @contextlib.contextmanager
 def reaching(url: str) -> Iterator[None]:
     """Turns the loss, absence or slowness of the database into Unavailable: which database, and what to do."""
     try:
         yield
-    except (psycopg.OperationalError, sqlalchemy.exc.DBAPIError) as error:
-        cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
-        if not isinstance(cause, psycopg.OperationalError):
-            raise
-        raise Unavailable(_sentence(url, cause)) from error
+    except psycopg.OperationalError as error:
+        raise Unavailable(_sentence(url, error)) from error
 
 
 def name(url: str) -> str:

@@ -66,8 +66,22 @@ def test_as_of_a_moment_only_what_was_seen_by_then(marks: MarkStore, at_s: float
     at = T0 + timedelta(seconds=at_s)
     found = marks.latest("BTCUSDT.SIM", at)
     assert (found and str(found.price)) == price
-    assert marks.latest_all(at).get("BTCUSDT.SIM") == found
-    assert marks.latest_all(at)["ETHUSDT.SIM"] == mark("7", 9, "ETHUSDT.SIM")
+    assert marks.latest("ETHUSDT.SIM", at) == mark("7", 9, "ETHUSDT.SIM")
+
+
+def test_what_was_known_at_a_moment_is_what_was_recorded_by_then_whenever_it_was_seen(
+    marks: MarkStore, database_url: str
+) -> None:
+    known_at = []
+    for batch in ([mark("2", 20)], [mark("1", 10), mark("7", 5, "ETHUSDT.SIM")], [mark("3", 30)]):
+        marks.record(batch)
+        with psycopg.connect(database_url) as connection:
+            known_at += connection.execute("SELECT max(recorded_at) FROM market.marks").fetchone() or ()
+    assert marks.latest_all(known_at[0] - timedelta(microseconds=1)) == {}
+    assert marks.latest_all(known_at[0]) == {"BTCUSDT.SIM": mark("2", 20)}
+    assert marks.latest_all(known_at[1]) == {"BTCUSDT.SIM": mark("2", 20), "ETHUSDT.SIM": mark("7", 5, "ETHUSDT.SIM")}
+    assert marks.latest_all(known_at[2]) == marks.latest_all()
+    assert marks.latest_all()["BTCUSDT.SIM"] == mark("3", 30)
 
 
 def test_the_latest_of_every_instrument(marks: MarkStore) -> None:

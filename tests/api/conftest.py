@@ -9,9 +9,9 @@ import httpx
 import pytest
 import uvicorn
 
-from api.auth import Scope
 from api.main import Daybook, Settings, create_app
 from api.observing import log_to_stderr
+from api.scopes import Scope
 
 START_SECONDS_MAX = 20
 BTC = "BTCUSDT.BINANCE"

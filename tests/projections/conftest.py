@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from adapters.store.database import Role, engine
+from adapters.store.database import Role
+from adapters.store.engines import engine
 
 
 @pytest.fixture

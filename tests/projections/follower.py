@@ -3,7 +3,8 @@
 import sys
 import threading
 
-from adapters.store.database import Role, engine
+from adapters.store.database import Role
+from adapters.store.engines import engine
 from adapters.store.log import PostgresLog
 from projections.runner import Runner
 

@@ -1,13 +1,16 @@
 """Migrating: once, from many processes at once, and for the library that reads the tables."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 
-from adapters.store import database
+from adapters.store import database, migrations
 from adapters.store.database import Role
 from adapters.store.log import PostgresLog
 from adapters.store.migrations import is_current, migrate
@@ -38,6 +41,21 @@ def test_several_may_migrate_at_once_and_again(server_url: str) -> None:
 def test_migrating_a_database_that_is_not_there_says_so(server_url: str) -> None:
     with pytest.raises(Unavailable, match=r"nowhere.*does not exist"):
         migrate(url_of_database(server_url, "nowhere"))
+
+
+def test_the_newest_revision_is_the_one_that_alembic_goes_to(database_url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    assert ScriptDirectory.from_config(config).get_heads() == [migrations.NEWEST]
+    assert is_current(database_url)
+
+
+def test_a_database_of_a_newer_daybook_is_left_alone(database_url: str) -> None:
+    with psycopg.connect(database_url) as owner:
+        owner.execute("UPDATE daybook_revision SET version_num = '9999'")
+    with pytest.raises(Unavailable, match=r"newer Daybook.*9999"):
+        migrate(database_url)
 
 
 def test_the_librarys_own_recorder_reads_the_log(database_url: str, log: PostgresLog) -> None:

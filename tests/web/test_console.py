@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 
 from adapters.exchanges.simulated import SPOT
 from api import web
-from api.auth import Scope
+from api.scopes import Scope
 from api.trading_day import ACCOUNT, MARKET_MAKER
 from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.values import Side, exact, rounded

@@ -3,25 +3,15 @@
 A released revision is never edited: what it made is in somebody's database. Several processes may migrate at once.
 """
 
-import threading
-import time
 from pathlib import Path
 
 import psycopg
-import sqlalchemy
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
-from adapters.store.database import connect, conninfo, reaching
+from adapters.store.database import Connection, connect, name, reaching
+from domain.errors import Unavailable
 
 REVISION_TABLE = "daybook_revision"
-ADVISORY_LOCK = 0x0DA7_B001  # held for the whole migration
-ATTEMPTS_MAX = 10
-MIGRATION_SECONDS_MAX = 3600
-
-_one_in_this_process = threading.Lock()  # alembic keeps the migration under way in module globals
+NEWEST = max(file.name[1:5] for file in (Path(__file__).parent / "versions").glob("r[0-9]*.py"))
 
 
 def migrate(url: str) -> None:
@@ -29,51 +19,45 @@ def migrate(url: str) -> None:
 
     The account of `url` owns the database, and may create roles if they do not exist yet. Raises Unavailable.
     """
-    engine = _engine(url)
-    for attempt in range(1, ATTEMPTS_MAX + 1):
-        try:
-            with _one_in_this_process, reaching(url), engine.begin() as connection:
-                connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
-                command.upgrade(_config(connection), "head")
-            break
-        except (sqlalchemy.exc.InternalError, sqlalchemy.exc.IntegrityError):
-            # Roles belong to the whole cluster, the lock to one database: another's migration touched them just now.
-            if attempt == ATTEMPTS_MAX:
-                raise
-            time.sleep(0.05 * attempt)
-    grant_database(url)
+    with reaching(url), connect(url) as connection:
+        found = _revision(connection)
+        if found is not None and found > NEWEST:
+            raise Unavailable(
+                f"the database {name(url)} is of a newer Daybook (its revision is {found}, this one knows {NEWEST}); "
+                "use that Daybook, or another database"
+            )
+        if found != NEWEST:
+            from adapters.store.migrations.upgrading import upgrade  # noqa: PLC0415 (alembic is slow to load)
+
+            upgrade(url)
+        _grant(connection)
 
 
 def grant_database(url: str) -> None:
     """Let projections create their schemas. A right on the database itself, which neither a dump nor a copy carries."""
     with reaching(url), connect(url) as connection:
-        connection.execute(
-            "DO $$ BEGIN"
-            " IF NOT has_database_privilege('daybook_projector', current_database(), 'CREATE') THEN"
-            " EXECUTE format('GRANT CREATE ON DATABASE %I TO daybook_projector', current_database());"
-            " END IF; END $$"
-        )
+        _grant(connection)
 
 
 def is_current(url: str) -> bool:
     """Whether the database is at this Daybook's newest revision."""
-    newest = ScriptDirectory.from_config(_config(None)).get_current_head()
-    with reaching(url), _engine(url).connect() as at:
-        return MigrationContext.configure(at, opts={"version_table": REVISION_TABLE}).get_current_revision() == newest
+    with reaching(url), connect(url) as connection:
+        return _revision(connection) == NEWEST
 
 
-def _engine(url: str) -> sqlalchemy.Engine:
-    return sqlalchemy.create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(conninfo(url, statement_seconds_max=MIGRATION_SECONDS_MAX)),
-        poolclass=sqlalchemy.NullPool,
+def _revision(connection: Connection) -> str | None:
+    """The database's revision; None if it has none yet."""
+    try:
+        row = connection.execute(f"SELECT version_num FROM {REVISION_TABLE}").fetchone()  # noqa: S608 (our own name)
+    except psycopg.errors.UndefinedTable:
+        return None
+    return row[0] if row else None
+
+
+def _grant(connection: Connection) -> None:
+    connection.execute(
+        "DO $$ BEGIN"
+        " IF NOT has_database_privilege('daybook_projector', current_database(), 'CREATE') THEN"
+        " EXECUTE format('GRANT CREATE ON DATABASE %I TO daybook_projector', current_database());"
+        " END IF; END $$"
     )
-
-
-def _config(connection: sqlalchemy.Connection | None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    config.set_main_option("path_separator", "newline")
-    config.attributes["connection"] = connection
-    return config
