@@ -108,4 +108,5 @@ class Daybook:
             yield
         finally:
             stop.set()
+            self.log.wake()
             thread.join(FOLLOW_STOP_SECONDS_MAX)

@@ -305,6 +305,10 @@ class PostgresLog:
         seq = self._listener.wait(after, timeout_s)
         return seq if seq > after else self.head().seq
 
+    def wake(self) -> None:
+        """Whoever waits for the log to grow waits no longer: to look whether to end."""
+        self._listener.wake()
+
     def _rows(self, query: str, *params: Any) -> list[TupleRow]:
         with database.reaching(self._url):
             return self.recorder.rows(query, params)

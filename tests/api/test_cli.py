@@ -1,4 +1,7 @@
-"""The command line, run as commands: what it says, what it leaves behind, and the exit codes that scripts trust."""
+"""The command line: what it says, what it leaves behind, and the exit codes that scripts trust.
+
+Most commands are run in this process, which is quicker; what depends on a process or a terminal has one of its own.
+"""
 
 import contextlib
 import csv
@@ -30,9 +33,22 @@ def command(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def run(database_url: str) -> Run:
+def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in this process, with a database that is not there unless one is named."""
+
+    def run(*args: str, url: str = "postgresql://desk:s3cret@127.0.0.1:1/book") -> subprocess.CompletedProcess[str]:
+        monkeypatch.setenv("DAYBOOK_DATABASE_URL", url)
+        code = cli.run(args)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(args, code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def run(inside: Run, database_url: str) -> Run:
     """Runs a command on a database of the test's own."""
-    return lambda *args: command(*args, DAYBOOK_DATABASE_URL=database_url)
+    return lambda *args: inside(*args, url=database_url)
 
 
 @pytest.fixture
@@ -137,19 +153,6 @@ def test_keys_are_made_listed_and_revoked(run: Run):
     assert told(run("keys", "revoke", key_id, "--json"))["is_revoked_now"] is True
     assert run("keys", "revoke", "nope").returncode == 1
     assert run("keys", "create", "bot", "--scope", "everything").returncode == 2
-
-
-@pytest.fixture
-def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in this process, which is quicker, with a database that is not there."""
-
-    def run(*args: str, url: str = "postgresql://desk:s3cret@127.0.0.1:1/book") -> subprocess.CompletedProcess[str]:
-        monkeypatch.setenv("DAYBOOK_DATABASE_URL", url)
-        code = cli.run(args)
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(args, code, said.out, said.err)
-
-    return run
 
 
 def test_a_database_that_is_down_is_told_in_one_sentence_without_the_password(inside: Run):

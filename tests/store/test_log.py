@@ -212,6 +212,20 @@ def test_wait_is_woken_by_an_append_of_somebody_else(log: Log, reopen: Callable[
     assert woken == [2]
 
 
+@pytest.mark.parametrize("end", ["wake", "close"])
+def test_who_waits_can_be_woken_to_end(database_url: str, end: str) -> None:
+    with PostgresLog(database_url) as waited:
+        waiter = Thread(target=waited.wait, args=(0, 60))
+        waiter.start()
+        while waiter.is_alive():  # it may not wait yet when it is woken
+            getattr(waited, end)()
+            waiter.join(0.01)
+            if end == "close":
+                break
+        waiter.join(30)
+        assert not waiter.is_alive()
+
+
 Streams = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4), max_size=8)
 
 
