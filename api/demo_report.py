@@ -77,7 +77,7 @@ class Outcome:
             "rejected": ("OrderRejected",),
             "canceled": ("OrderCanceled",),
             "funding_payments": ("FundingSettled",),
-            "restatements": ("PositionRestated",),
+            "restatements": ("PositionRestated.v2",),
         }
         return {name: sum(self.topics.get(topic, 0) for topic in topics) for name, topics in names.items()}
 

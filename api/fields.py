@@ -75,10 +75,14 @@ def _decimal_schema(pattern: str, least: int, example: str) -> WithJsonSchema:
     )
 
 
-def _time(value: object, field: str) -> datetime:
+def _any_time(value: object, field: str) -> datetime:
     if not isinstance(value, str):
         raise ReportUnreadable(field, value, "an ISO 8601 time such as 2026-01-02T03:04:05.678Z")
-    return values.time(value, field, now=now())
+    return values.time(value, field)
+
+
+def _time(value: object, field: str) -> datetime:
+    return values.time(_any_time(value, field), field, now=now())
 
 
 Number = Annotated[
@@ -106,12 +110,10 @@ InstrumentId = Annotated[
     PlainValidator(_by(values.instrument_id)),
     WithJsonSchema({"type": "string", "pattern": INSTRUMENT, "examples": ["BTCUSDT.BINANCE"]}),
 ]
-Time = Annotated[
-    datetime,
-    PlainValidator(_by(_time)),
-    WithJsonSchema(
-        {"type": "string", "format": "date-time", "description": "UTC", "examples": ["2026-01-02T03:04:05.678Z"]}
-    ),
-]
+_TIME_SCHEMA = WithJsonSchema(
+    {"type": "string", "format": "date-time", "description": "UTC", "examples": ["2026-01-02T03:04:05.678Z"]}
+)
+Time = Annotated[datetime, PlainValidator(_by(_time)), _TIME_SCHEMA]
+AnyTime = Annotated[datetime, PlainValidator(_by(_any_time)), _TIME_SCHEMA]  # also one that has not come
 Text = Annotated[str, StringConstraints(strict=True, max_length=256, pattern=TEXT)]
 Seq = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 2**63 - 1})]

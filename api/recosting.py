@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 from domain import costing
 from domain.account import CostBasis, Costing, FeePolicy
-from domain.costing import Entry
-from domain.values import ZERO, Money, Occurrence, Side, exact
+from domain.values import ZERO, exact
 from projections import executions, lots, positions
 from projections.rows import Source
-from projections.tables import Row, contract_of
+from projections.tables import Row
 
 
 class Conventions(NamedTuple):
@@ -54,10 +53,9 @@ def recosted_lots(source: Source, rows: Sequence[Row], conventions: Conventions)
 
 
 def _recosted(source: Source, row: Row, conventions: Conventions) -> Row:
-    contract, chosen = contract_of(row), conventions.over(row)
-    assert contract is not None, "a booked position has a contract"
-    entries = sorted(map(_entry, _trades(source, row)), key=lambda entry: entry.occurrence)
-    effects, book = costing.replay(entries, contract, chosen)
+    chosen = conventions.over(row)
+    entries = sorted(map(lots.entry_of, _trades(source, row)), key=lambda entry: entry.occurrence)
+    effects, book = costing.replay(entries, chosen)
     fees: dict[str, Decimal] = defaultdict(lambda: ZERO)
     for entry, effect in zip(entries, effects, strict=True):
         if effect.fee and entry.commission is not None:
@@ -83,9 +81,3 @@ def _trades(source: Source, row: Row) -> list[Row]:
         strategy_id=row["strategy_id"],
         instrument_id=row["instrument_id"],
     )
-
-
-def _entry(trade: Row) -> Entry:
-    at = Occurrence(trade["transact_time"], trade["trade_seq"], trade["exec_id"])
-    fee = None if trade["commission"] is None else Money(trade["commission"], trade["commission_currency"])
-    return Entry(at, Side(trade["side"]), trade["last_qty"], trade["last_px"], fee, trade["cost"])

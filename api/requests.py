@@ -15,7 +15,7 @@ from api import schemas, scopes
 from api.auth import Admin, Reporter, Trader, needs
 from api.clock import now
 from api.context import Book, RequestId, answer, documented
-from api.fields import CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
+from api.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
 from api.keys import Caller
 from api.problem_answers import response, responses
 from api.problems import not_found, problem_of
@@ -26,8 +26,18 @@ from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
 from domain.errors import RequestRefused
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Request
-from domain.order import CancelOrder, OrderKey, OrderTerms, OrdType, SubmitOrder, TimeInForce
-from domain.position import PositionKey, PositionTransferred, TransferIn
+from domain.order import (
+    CancelOrder,
+    ExecInst,
+    OrderKey,
+    OrderTerms,
+    OrdType,
+    PegOffset,
+    SubmitOrder,
+    TimeInForce,
+    TriggerPrice,
+)
+from domain.position import PositionKey, PositionTransferred, Transfer
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ONE, Mark, Side
 
@@ -80,8 +90,15 @@ class OrderSubmission(RequestBody):
     side: Side
     ord_type: OrdType = OrdType.LIMIT
     order_qty: Positive
-    price: Positive | None = Field(None, description="of a limit order; null for a market order")
+    price: Positive | None = Field(None, description="of an order with a limit; null for a market order")
     time_in_force: TimeInForce = TimeInForce.GTC
+    expire_time: AnyTime | None = Field(None, description="of a GTD order")
+    stop_px: Positive | None = Field(None, description="what a stop or take-profit order waits for")
+    trigger_price: TriggerPrice = Field(TriggerPrice.LAST, description="which price sets it off")
+    peg_offset_value: Positive | None = Field(None, description="how far a trailing stop stays behind")
+    peg_offset: PegOffset = Field(PegOffset.PRICE, description="in quote units or in basis points")
+    exec_inst: list[ExecInst] = Field([], max_length=len(ExecInst))
+    display_qty: Positive | None = Field(None, description="what an iceberg shows")
 
 
 class CancelRequest(RequestBody):
@@ -179,8 +196,10 @@ def submit_order(
     """
     key = OrderKey(body.account_id, body.cl_ord_id)
     terms = OrderTerms(
-        body.strategy_id, body.instrument_id, body.side, body.ord_type, body.order_qty, body.price, body.time_in_force
-    )
+        body.strategy_id, body.instrument_id, body.side, body.ord_type, body.order_qty, body.price, body.time_in_force,
+        body.expire_time, body.stop_px, body.trigger_price, body.peg_offset_value, body.peg_offset,
+        frozenset(body.exec_inst), body.display_qty,
+    )  # fmt: skip
     try:
         status, seq = _done(book, SubmitOrder(key, terms, now()), caller, request_id)
     except RequestRefused as refusal:
@@ -215,7 +234,7 @@ def cancel_order(
 def report_transfer(body: TransferReport, book: Book, caller: Reporter, request_id: RequestId) -> Response:
     """Book quantity that came from elsewhere: an opening balance, a deposit in kind."""
     key = PositionKey(body.account_id, body.strategy_id, body.instrument_id)
-    report = TransferIn(key, body.transfer_id, body.side, body.quantity, body.cost, body.transact_time)
+    report = Transfer(key, body.transfer_id, body.side, body.quantity, body.cost, body.transact_time)
     (taken,) = book.writer.report([report], actor=caller.actor, request_id=request_id)
     if taken.error is not None:
         raise taken.error
@@ -248,9 +267,12 @@ def _refused(book: Daybook, refusal: RequestRefused, instance: str) -> Response:
     return told
 
 
-def _transfer_on_record(book: Daybook, report: TransferIn) -> TransferIn | None:
+def _transfer_on_record(book: Daybook, report: Transfer) -> Transfer | None:
     for recorded in book.log.read(position.stream(report.key)):
         event = recorded.event
         if isinstance(event, PositionTransferred) and event.transfer_id == report.transfer_id:
-            return TransferIn(event.key, event.transfer_id, event.side, event.quantity, event.cost, event.transact_time)
+            return Transfer(
+                event.key, event.transfer_id, event.side, event.quantity, event.cost, event.transact_time,
+                event.reason, event.counterparty, event.lots,
+            )  # fmt: skip
     return None

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
 from projections import breaks, executions, exposure, limits, lots, orders, pnl, positions
-from projections.tables import Amounts
+from projections.tables import ITEMS, Amounts
 
 DecimalText = Annotated[
     str, WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "examples": ["0.5"]})
@@ -73,6 +73,14 @@ class OrderAnswer(Answer):
     order_qty: DecimalText
     price: DecimalText | None
     time_in_force: str
+    expire_time: TimeText | None
+    stop_px: DecimalText | None
+    trigger_price: str
+    peg_offset_value: DecimalText | None
+    peg_offset: str
+    exec_inst: list[str]
+    display_qty: DecimalText | None
+    parent: str
     transact_time: TimeText
     recorded_at: TimeText
     actor: str
@@ -176,7 +184,7 @@ def _type_of(column: sa.Column[Any]) -> Any:
         case sa.Text():
             type_ = str
         case _:
-            type_ = dict[str, Any]
+            type_ = list[Any] if column.type is ITEMS else dict[str, Any]
     return type_ | None if column.nullable else type_
 
 
@@ -237,11 +245,11 @@ ExposureRow = _row("ExposureRow", "A position's size.", _SIZED, venue=str, **_MA
 LimitRow = _row(
     "LimitRow",
     "A limit in force; null scopes mean all strategies and each instrument.",
-    [limits.limits.c[name] for name in ("account_id", "measure", "currency", "version", "transact_time")],
-    strategy_id=str | None,
-    instrument_id=str | None,
+    [limits.limits.c[name] for name in ("account_id", "measure", "currency", "version", "unassessed", "transact_time")],
+    **dict.fromkeys(limits.SCOPE, str | None),
     limit=DecimalText,
     **dict.fromkeys(("position", "held_buy", "held_sell", "used", "utilisation"), DecimalText | None),
+    breached_at=TimeText | None,
 )
 
 

@@ -36,7 +36,7 @@ from domain.order import (
     SubmitOrder,
     TimeInForce,
 )
-from domain.position import PositionKey, SettleFunding, TransferIn
+from domain.position import PositionKey, SettleFunding, Transfer
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ONE, ZERO, Mark, Side, divide, exact
 
@@ -137,6 +137,11 @@ class Desk:
             if (terms.strategy_id, terms.instrument_id) == (strategy_id, instrument_id)
         ]
 
+    def coins_free(self) -> Decimal:
+        """Coins that are held and not on offer: no more than that can be sold."""
+        offered = [self.leaves[key] for key, terms in self.quotes(MARKET_MAKER, SPOT) if terms.side is Side.SELL]
+        return exact(self.holding(MARKET_MAKER, SPOT) - sum(offered, ZERO))
+
     def _close(self, key: OrderKey) -> None:
         self.working.pop(key, None)
         self.leaves.pop(key, None)
@@ -181,10 +186,9 @@ class MarketMaker:
                             kept = True
                         else:
                             yield key
-                if not kept:
-                    yield OrderTerms(
-                        MARKET_MAKER, quoting.instrument_id, side, OrdType.LIMIT, self._size(quoting), quote
-                    )
+                size = ZERO if kept else self._size(quoting)
+                if size and (quoting.instrument_id != SPOT or side is Side.BUY or size <= desk.coins_free()):
+                    yield OrderTerms(MARKET_MAKER, quoting.instrument_id, side, OrdType.LIMIT, size, quote)
 
     @staticmethod
     def _price(quoting: Quoting, mark: Decimal, side: Side, held: Decimal) -> Decimal:
@@ -283,7 +287,7 @@ class TradingDay:
             writer.request(request, actor=ACTOR)
         (spot,) = (mark for mark in self._venue.marks() if mark.instrument_id == SPOT)
         key = PositionKey(ACCOUNT, MARKET_MAKER, SPOT)
-        opening = TransferIn(
+        opening = Transfer(
             key, f"opening-{self._name}", Side.BUY, OPENING_COINS, exact(OPENING_COINS * spot.price), self._start
         )
         (answer,) = writer.report([opening], actor=ACTOR)

@@ -42,6 +42,8 @@ def plain(value: Any) -> Any:
             return {field: plain(getattr(value, field)) for field in value.__struct_fields__}
         case Mapping():
             return {str(key): plain(item) for key, item in value.items()}
+        case frozenset():
+            return sorted(plain(item) for item in value)
         case Iterable():
             return [plain(item) for item in value]
         case _:

@@ -8,20 +8,21 @@ Where a division splits a sum over several lots, the last part is what remains, 
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from itertools import chain
 from typing import Any, assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Contract, Kind
 from domain.values import EPOCH, ZERO, Money, Occurrence, Side, divide, exact, rounded
 
 MICROSECOND = timedelta(microseconds=1)
-LOTS_CHUNK_MAX = 128
+LOTS_CHUNK_MAX = 64
 
 
 class Lot(Struct, frozen=True):
@@ -58,14 +59,20 @@ class LotChange(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True):
-    """What costing needs to know of a trade; of a transfer in, `cost` is given and there is no commission."""
+    """What costing needs to know of a trade; a transfer has a `cost`, and neither price nor commission.
+
+    `lots` are those a transfer brings along (none: it makes one of its own); `lot_ids` those a disposal is assigned.
+    """
 
     occurrence: Occurrence
+    contract: Contract
     side: Side
     quantity: Decimal
     price: Decimal | None
     commission: Money | None = None
     cost: Decimal | None = None
+    lots: tuple[Lot, ...] = ()
+    lot_ids: tuple[str, ...] = ()
 
 
 class Effect(Struct, frozen=True):
@@ -81,14 +88,14 @@ class Effect(Struct, frozen=True):
     rounding: Decimal = ZERO
     fee: Decimal = ZERO
     fee_cost: Decimal = ZERO
-    opened: Lot | None = None
+    opened: tuple[Lot, ...] = ()
     closed: tuple[LotMatch, ...] = ()
 
 
 class Lots(Struct, frozen=True, eq=False):
     """Open lots in the order in which a cost basis uses them up. Persistent: a change leaves the old value as it was.
 
-    Kept as chunks of at most 128, so that adding or taking a lot copies little however many are open.
+    Kept as chunks of at most `LOTS_CHUNK_MAX`, so that adding or taking a lot copies little however many are open.
     """
 
     basis: CostBasis
@@ -137,12 +144,14 @@ class Lots(Struct, frozen=True, eq=False):
 def _precedence(basis: CostBasis, lot: Lot) -> tuple[Any, ...]:
     micros = (lot.opened_at.transact_time - EPOCH) // MICROSECOND
     match basis:
-        case CostBasis.FIFO | CostBasis.AVERAGE:
+        case CostBasis.FIFO | CostBasis.AVERAGE | CostBasis.SPECIFIC:
             return (micros, lot.opened_at.trade_seq, lot.lot_id)
         case CostBasis.LIFO:
             return (-micros, -lot.opened_at.trade_seq, tuple(-ord(letter) for letter in lot.lot_id))
         case CostBasis.HIFO:
             return (-lot.unit_cost, micros, lot.opened_at.trade_seq, lot.lot_id)
+        case CostBasis.LOFO:
+            return (lot.unit_cost, micros, lot.opened_at.trade_seq, lot.lot_id)
         case _:
             assert_never(basis)
 
@@ -166,41 +175,40 @@ def book_with(book: Book, effect: Effect) -> Book:
     for match in effect.closed:
         sign = -1 if book.quantity > 0 else 1
         lots = lots.change(match.lot_id, sign * match.quantity, -match.cost)
-    if effect.opened is not None:
-        lots = lots.add(effect.opened)
-    return Book(lots, exact(book.quantity + effect.quantity), exact(book.cost + effect.cost))
+    for lot in effect.opened:
+        lots = lots.add(lot)
+    return Book(lots, book.quantity + effect.quantity, book.cost + effect.cost)
 
 
-def effect_of(book: Book, entry: Entry, contract: Contract, costing: Costing) -> Effect:
+def effect_of(book: Book, entry: Entry, costing: Costing) -> Effect:
     """What `entry` does to `book`. A trade through zero closes all that is open, then opens the rest the other way."""
     signed = entry.side.sign * entry.quantity
     if entry.price is None:
         assert entry.cost is not None, "a transfer states its cost"
-        return _moved(book, entry.occurrence, signed, entry.cost, None, contract, costing)
+        return _moved(book, entry, signed, entry.cost, None, costing)
+    contract = entry.contract
     value = contract.value(signed, entry.price)
     fee = entry.commission.amount if entry.commission else ZERO
     paid_in = entry.commission.currency if entry.commission else None
     is_base_fee = contract.kind is Kind.SPOT and paid_in == contract.base
     if costing.fee_policy is FeePolicy.CAPITALISED and (is_base_fee or paid_in == contract.settle):
         if is_base_fee:
-            return _moved(book, entry.occurrence, signed - fee, value, None, contract, costing)
-        return _moved(book, entry.occurrence, signed, value + fee, None, contract, costing)
-    moved = _moved(book, entry.occurrence, signed, value, entry.price, contract, costing)
-    if not (fee and is_base_fee):
-        return _with(moved, fee=fee)
-    return _pay_in_base(book, moved, entry.occurrence, fee, entry.price, contract, costing)
+            return _moved(book, entry, signed - fee, value, None, costing)
+        return _moved(book, entry, signed, value + fee, None, costing)
+    moved = _moved(book, entry, signed, value, entry.price, costing, fee)
+    return _pay_in_base(book, moved, entry, fee, entry.price, costing) if fee and is_base_fee else moved
 
 
 def _moved(
     book: Book,
-    at: Occurrence,
+    entry: Entry,
     signed: Decimal,
     value: Decimal,
     price: Decimal | None,
-    contract: Contract,
     costing: Costing,
+    fee: Decimal = ZERO,
 ) -> Effect:
-    """`signed` quantity for `value`: first what it closes, then what it opens.
+    """`signed` quantity for `value`: first what it closes, then what it opens; `fee` is noted as an expense.
 
     With a `price` the closing part's value is its own quantity at that price; without, its share of `value`.
     """
@@ -208,35 +216,39 @@ def _moved(
     if not book.quantity or (signed > 0) == (book.quantity > 0):
         closing = ZERO
     opening = signed - closing
-    cost = released = gain = ZERO
+    cost = released = gain = close_value = ZERO
     matches: tuple[LotMatch, ...] = ()
-    close_value = ZERO
     if closing:
         if not opening:
             close_value = value
         elif price is not None:
-            close_value = contract.value(closing, price)
+            close_value = entry.contract.value(closing, price)
         else:
             close_value = divide(value * closing, signed)
         if costing.cost_basis is CostBasis.AVERAGE:
             released = _part(book.cost, closing, book.quantity)
         else:
-            matches = _match(book.lots, closing, close_value, price, contract)
+            matches = _match(book.lots, closing, close_value, price, entry)
             released = sum((match.cost for match in matches), ZERO)
         gain = -close_value - released
     elif not opening:
         gain = -value  # the fee ate the whole quantity: nothing is held for the money
     if opening:
         cost = value - close_value
-    lot = None
+    lots: tuple[Lot, ...] = ()
     if opening and costing.cost_basis is not CostBasis.AVERAGE:
-        quantity, worth = exact(opening), exact(cost)
-        lot = Lot(at.exec_id, at, quantity, worth, quantity, worth)
-    realized = rounded(gain, costing.money_places)
-    return Effect(
-        quantity=exact(signed), cost=exact(cost - released), realized=realized, rounding=exact(gain - realized),
-        opened=lot, closed=matches,
-    )  # fmt: skip
+        lots = _opened(entry, exact(opening), exact(cost), is_whole=not closing)
+    realized = rounded(gain, costing.money_places) if gain else ZERO
+    rounding = exact(gain - realized) if gain else ZERO
+    return Effect(exact(signed), exact(cost - released), realized, rounding, fee, ZERO, lots, matches)
+
+
+def _opened(entry: Entry, quantity: Decimal, cost: Decimal, *, is_whole: bool) -> tuple[Lot, ...]:
+    """The lots an entry opens: those it carries, if all of them are opened; else one of its own."""
+    if entry.lots and is_whole:
+        return entry.lots
+    at = entry.occurrence
+    return (Lot(at.exec_id, at, quantity, cost, quantity, cost),)
 
 
 def _part(cost: Decimal, quantity: Decimal, whole: Decimal) -> Decimal:
@@ -244,17 +256,15 @@ def _part(cost: Decimal, quantity: Decimal, whole: Decimal) -> Decimal:
     return cost if abs(quantity) == abs(whole) else divide(cost * abs(quantity), abs(whole))
 
 
-def _match(
-    lots: Lots, closing: Decimal, value: Decimal, price: Decimal | None, contract: Contract
-) -> tuple[LotMatch, ...]:
+def _match(lots: Lots, closing: Decimal, value: Decimal, price: Decimal | None, entry: Entry) -> tuple[LotMatch, ...]:
     matches = []
     left, value_left = abs(closing), value
-    for lot in lots:
+    for lot in _in_turn(lots, entry.lot_ids):
         quantity = min(left, abs(lot.quantity))
         if quantity == left:
             share = value_left
         elif price is not None:
-            share = contract.value(quantity.copy_sign(closing), price)
+            share = entry.contract.value(quantity.copy_sign(closing), price)
         else:
             share = divide(value * quantity, abs(closing))
         cost = _part(lot.cost, quantity, lot.quantity)
@@ -266,35 +276,67 @@ def _match(
     raise AssertionError("open lots sum to the quantity held")
 
 
-def _pay_in_base(
-    book: Book, moved: Effect, at: Occurrence, fee: Decimal, price: Decimal, contract: Contract, costing: Costing
-) -> Effect:
+def _in_turn(lots: Lots, assigned: tuple[str, ...]) -> Iterable[Lot]:
+    """Assigned lots first, as they were named; then the others in the order of the cost basis."""
+    if not assigned:
+        return lots
+    named = {lot.lot_id: lot for lot in lots if lot.lot_id in assigned}
+    first = [named[lot_id] for lot_id in assigned if lot_id in named]
+    return chain(first, (lot for lot in lots if lot.lot_id not in named))
+
+
+def release(book: Book, quantity: Decimal, costing: Costing) -> tuple[Decimal, tuple[Lot, ...]]:
+    """What `quantity` (unsigned, at most what is held) takes along when it moves elsewhere: its cost, and its lots.
+
+    The lots keep their age; under AVERAGE there are none. Costs are signed like the book's.
+    """
+    if costing.cost_basis is CostBasis.AVERAGE:
+        return exact(_part(book.cost, quantity, book.quantity)), ()
+    moved, left = [], quantity
+    for lot in book.lots:
+        if not left:
+            break
+        part = min(left, abs(lot.quantity))
+        signed, cost = exact(part.copy_sign(lot.quantity)), exact(_part(lot.cost, part, lot.quantity))
+        moved.append(Lot(lot.lot_id, lot.opened_at, signed, cost, signed, cost))
+        left -= part
+    return exact(sum((lot.cost for lot in moved), ZERO)), tuple(moved)
+
+
+def misplaced(matches: Iterable[LotMatch], held: Lots) -> tuple[LotMatch, ...]:
+    """The matches of a cost basis kept over several accounts together whose lot the disposing account does not hold.
+
+    Where a cost basis is kept over all accounts, the lot that is next in order may lie in another one; such a disposal
+    cannot be carried out as matched.
+    """
+    here = {lot.lot_id: abs(lot.quantity) for lot in held}
+    return tuple(match for match in matches if here.get(match.lot_id, ZERO) < match.quantity)
+
+
+def _pay_in_base(book: Book, moved: Effect, entry: Entry, fee: Decimal, price: Decimal, costing: Costing) -> Effect:
     """An expensed base-currency fee: the quantity falls by `fee` at cost, so nothing is gained or lost by paying it.
 
     Under AVERAGE the cost is the average after the fill; under lots the lot the fill opened, else the next in order.
     A flat or short position owes the fee: it grows at its average cost, or at the price when flat.
     """
     after = book_with(book, moved)
-    if after.quantity > 0 and fee <= after.quantity and costing.cost_basis is CostBasis.AVERAGE:
-        cost = _part(after.cost, fee, after.quantity)
-        return _with(moved, quantity=moved.quantity - fee, cost=moved.cost - cost, fee=fee, fee_cost=cost)
-    if after.quantity < 0 and costing.cost_basis is CostBasis.AVERAGE:
-        cost = divide(after.cost * fee, after.quantity)
+    if costing.cost_basis is CostBasis.AVERAGE and after.quantity and not 0 < after.quantity < fee:
+        cost = divide(after.cost * fee, after.quantity) if fee != after.quantity else after.cost
         return _with(moved, quantity=moved.quantity - fee, cost=moved.cost - cost, fee=fee, fee_cost=cost)
     from_lot = ZERO
-    lot = moved.opened
-    if lot is not None:
+    if moved.opened:
+        (lot,) = moved.opened
         from_lot = fee if lot.quantity < 0 else min(fee, lot.quantity)
-        worth = contract.value(from_lot, price)
+        worth = entry.contract.value(from_lot, price)
         quantity, cost = exact(lot.quantity - from_lot), exact(lot.cost - worth)
-        lot = Lot(lot.lot_id, lot.opened_at, quantity, cost, quantity, cost) if quantity else None
-        moved = _with(moved, quantity=moved.quantity - from_lot, cost=moved.cost - worth, fee_cost=worth, opened=lot)
+        left = (Lot(lot.lot_id, lot.opened_at, quantity, cost, quantity, cost),) if quantity else ()
+        moved = _with(moved, quantity=moved.quantity - from_lot, cost=moved.cost - worth, fee_cost=worth, opened=left)
     rest = exact(fee - from_lot)
     if not rest:
         return _with(moved, fee=fee)
     # The fee comes out of older lots, or out of nothing: a disposal at the fill's own price.
-    worth = contract.value(rest, price)
-    paid = _moved(book_with(book, moved), at, -rest, -worth, price, contract, costing)
+    worth = entry.contract.value(rest, price)
+    paid = _moved(book_with(book, moved), entry, -rest, -worth, price, costing)
     return _with(
         moved, quantity=moved.quantity + paid.quantity, cost=moved.cost + paid.cost,
         realized=moved.realized + paid.realized, rounding=moved.rounding + paid.rounding,
@@ -302,18 +344,21 @@ def _pay_in_base(
     )  # fmt: skip
 
 
-def _with(effect: Effect, **sums: Any) -> Effect:
-    fields = {field: exact(value) if isinstance(value, Decimal) else value for field, value in sums.items()}
-    return Effect(**({field: getattr(effect, field) for field in Effect.__struct_fields__} | fields))
+def _with(effect: Effect, **changed: Any) -> Effect:
+    exacted = {field: exact(value) if isinstance(value, Decimal) else value for field, value in changed.items()}
+    return replace(effect, **exacted)
 
 
-def replay(
-    entries: list[Entry], contract: Contract, costing: Costing, book: Book | None = None
-) -> tuple[list[Effect], Book]:
+def replay(entries: Iterable[Entry], costing: Costing, book: Book | None = None) -> tuple[list[Effect], Book]:
     """Every entry's effect in order of occurrence, and the book they end in: the same fills under other conventions."""
     current = book or empty(costing.cost_basis)
     effects = []
     for entry in sorted(entries, key=lambda entry: entry.occurrence):
-        effects.append(effect_of(current, entry, contract, costing))
+        effects.append(effect_of(current, entry, costing))
         current = book_with(current, effects[-1])
     return effects, current
+
+
+def holding_periods(entries: Iterable[Entry], costing: Costing) -> tuple[list[Effect], Book]:
+    """Under AVERAGE all units cost alike, but by age the oldest go first: the matches and lots that tell it."""
+    return replay(entries, replace(costing, cost_basis=CostBasis.FIFO))

@@ -1,30 +1,47 @@
-"""Instrument: what can be traded at a venue, with the facts that value it.
+"""Instrument: what can be traded at a venue, with the facts that value it, and since when they hold.
 
-Quantities of spot are in base units; of derivatives in contracts, each `contract_size` of base (linear) or of quote
-(inverse). Prices are quote units a base unit. Cost, PnL and funding are in the settlement currency: quote for spot and
-linear, base for inverse. FIX: MinPriceIncrement(969), RoundLot(561), ContractMultiplier(231), SettlCurrency(120).
+Quantities of spot are in base units; of derivatives in contracts, each `contract_size` of base (linear, option) or
+of quote (inverse). Prices are quote units a base unit; an option's price is its premium in settlement currency a
+base unit. Cost, PnL and funding are in the settlement currency: quote for spot and linear, base for inverse, either for
+an option.
+
+FIX: MinPriceIncrement(969), RoundLot(561), ContractMultiplier(231), SettlCurrency(120), StrikePrice(202),
+PutOrCall(201), MaturityDate(541).
+
+Facts change in time: an amendment has the moment from which it holds, and an old fill is valued with the facts of its
+day (`Instrument.facts_at`).
 """
 
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import assert_never
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from domain import values
 from domain.errors import RequestRefused
-from domain.values import ONE, divide
+from domain.values import EARLIEST, ONE, ZERO, divide, exact
 
 
 class Kind(StrEnum):
-    """How a quantity becomes money."""
+    """How a quantity becomes money. LINEAR and INVERSE with an expiry are dated futures, without one perpetuals."""
 
     SPOT = "SPOT"
     LINEAR = "LINEAR"
     INVERSE = "INVERSE"
+    OPTION = "OPTION"
 
 
-class Contract(Struct, frozen=True):
+class PutOrCall(StrEnum):
+    """FIX PutOrCall(201)."""
+
+    PUT = "PUT"
+    CALL = "CALL"
+
+
+class Contract(Struct, frozen=True, omit_defaults=True):
     """The facts that turn quantity and price into money; carried by every event that needs them."""
 
     kind: Kind
@@ -32,19 +49,25 @@ class Contract(Struct, frozen=True):
     quote: str
     settle: str
     contract_size: Decimal = ONE
+    expiry: datetime | None = None
+    strike: Decimal | None = None
+    put_or_call: PutOrCall | None = None
 
     def value(self, quantity: Decimal, price: Decimal) -> Decimal:
         """What `quantity` (signed) is worth at `price` in settlement currency, signed so that it rises as a long gains.
 
-        Spot and linear: quantity x size x price, exact. Inverse: -quantity x size / price, rounded once at 18 places.
-        PnL from a to b is value(quantity, b) - value(quantity, a) for all three.
+        Spot, linear, option: quantity x size x price, exact. Inverse: -quantity x size / price, rounded once at 18
+        places. PnL from a to b is value(quantity, b) - value(quantity, a) for all of them.
         """
         if self.kind is Kind.INVERSE:
             return divide(-quantity * self.contract_size, price)
         return quantity * self.contract_size * price
 
     def notional(self, quantity: Decimal, price: Decimal) -> Decimal:
-        """The size of an order in quote currency, unsigned: quantity x size (x price, unless inverse)."""
+        """The size of an order in quote currency, unsigned: quantity x size (x price, unless inverse).
+
+        Of an option it is the premium, in settlement currency.
+        """
         size = abs(quantity) * self.contract_size
         return size if self.kind is Kind.INVERSE else size * price
 
@@ -56,16 +79,66 @@ class Contract(Struct, frozen=True):
             return divide(-quantity * self.contract_size, cost)
         return divide(cost, quantity * self.contract_size)
 
+    def funding(self, quantity: Decimal, mark_price: Decimal, rate: Decimal) -> Decimal:
+        """What a holder of `quantity` receives at a funding of `rate`: longs pay shorts when the rate is above zero.
+
+        In settlement currency: -(quantity x size x mark x rate), or for inverse -(quantity x size / mark x rate).
+        """
+        if self.kind is Kind.INVERSE:
+            return divide(-quantity * self.contract_size * rate, mark_price)
+        return exact(-quantity * self.contract_size * mark_price * rate)
+
+    def settlement_price(self, underlying: Decimal) -> Decimal:
+        """The price a contract is closed at when it expires with the underlying at `underlying` (quote a base unit).
+
+        A future settles at the underlying, an option at its intrinsic value; one settled in base is divided by the
+        underlying, rounded at 18 places.
+        """
+        if self.kind is not Kind.OPTION:
+            return underlying
+        assert self.strike is not None, "an option has a strike"
+        ahead = underlying - self.strike if self.put_or_call is PutOrCall.CALL else self.strike - underlying
+        intrinsic = max(ahead, ZERO)
+        return divide(intrinsic, underlying) if self.settle == self.base else exact(intrinsic)
+
+
+class Facts(Struct, frozen=True):
+    """What holds of an instrument from `effective_at` until the next facts do."""
+
+    contract: Contract
+    tick_size: Decimal
+    lot_size: Decimal
+    effective_at: datetime = EARLIEST
+
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class InstrumentListed(Struct, frozen=True, tag="InstrumentListed"):
+    """The instrument is known, with facts that hold from the beginning of time."""
+
     instrument_id: str
     contract: Contract
     tick_size: Decimal
     lot_size: Decimal
 
 
-InstrumentEvent = InstrumentListed
+class InstrumentAmended(Struct, frozen=True, tag="InstrumentAmended"):
+    """Other facts hold from `effective_at` on; what happened before keeps the facts of its day."""
+
+    instrument_id: str
+    contract: Contract
+    tick_size: Decimal
+    lot_size: Decimal
+    effective_at: datetime
+
+
+class InstrumentDelisted(Struct, frozen=True, tag="InstrumentDelisted"):
+    """No order is taken from `effective_at` on; venue reports still are."""
+
+    instrument_id: str
+    effective_at: datetime
+
+
+InstrumentEvent = InstrumentListed | InstrumentAmended | InstrumentDelisted
 
 
 class ListInstrument(Struct, frozen=True):
@@ -77,14 +150,51 @@ class ListInstrument(Struct, frozen=True):
     lot_size: Decimal
 
 
-InstrumentRequest = ListInstrument
+class AmendInstrument(Struct, frozen=True):
+    """Change its facts from a moment on."""
 
-
-class Instrument(Struct, frozen=True):
     instrument_id: str
     contract: Contract
     tick_size: Decimal
     lot_size: Decimal
+    effective_at: datetime
+
+
+class DelistInstrument(Struct, frozen=True):
+    """Take no more orders from a moment on."""
+
+    instrument_id: str
+    effective_at: datetime
+
+
+InstrumentRequest = ListInstrument | AmendInstrument | DelistInstrument
+
+
+class Instrument(Struct, frozen=True):
+    """`history` is sorted by the moment from which facts hold; the first hold from the beginning."""
+
+    instrument_id: str
+    history: tuple[Facts, ...]
+    delisted_at: datetime | None = None
+
+    @property
+    def contract(self) -> Contract:
+        """The newest facts' contract."""
+        return self.history[-1].contract
+
+    @property
+    def tick_size(self) -> Decimal:
+        """The newest facts' price step."""
+        return self.history[-1].tick_size
+
+    @property
+    def lot_size(self) -> Decimal:
+        """The newest facts' quantity step."""
+        return self.history[-1].lot_size
+
+    def facts_at(self, moment: datetime) -> Facts:
+        """The facts that held at a moment."""
+        return next((facts for facts in reversed(self.history) if facts.effective_at <= moment), self.history[0])
 
 
 def stream(instrument_id: str) -> str:
@@ -94,45 +204,105 @@ def stream(instrument_id: str) -> str:
 
 def decide(instrument: Instrument | None, request: InstrumentRequest) -> tuple[InstrumentEvent, ...]:
     """The events that carry out a request; () if already in effect. Raises RequestRefused."""
+    match request:
+        case ListInstrument():
+            _check_facts(request)
+            listed = InstrumentListed(request.instrument_id, request.contract, request.tick_size, request.lot_size)
+            if instrument is None:
+                return (listed,)
+            if evolve(None, listed).history[0] == instrument.history[0]:
+                return ()
+            raise RequestRefused(
+                "an instrument is listed once with one set of facts; amend it", instrument_id=request.instrument_id
+            )
+        case AmendInstrument():
+            return _amended(_known(instrument, request.instrument_id), request)
+        case DelistInstrument():
+            known = _known(instrument, request.instrument_id)
+            if known.delisted_at is not None and known.delisted_at <= request.effective_at:
+                return ()
+            return (InstrumentDelisted(request.instrument_id, request.effective_at),)
+        case _:
+            assert_never(request)
+
+
+def _known(instrument: Instrument | None, instrument_id: str) -> Instrument:
+    if instrument is None:
+        raise RequestRefused("the instrument is listed; list it first", instrument_id=instrument_id)
+    return instrument
+
+
+def _amended(instrument: Instrument, request: AmendInstrument) -> tuple[InstrumentEvent, ...]:
+    _check_facts(request)
+    old, new = instrument.contract, request.contract
+    if (old.kind, old.base, old.quote, old.settle) != (new.kind, new.base, new.quote, new.settle):
+        raise RequestRefused("an amendment keeps kind and currencies; list another instrument", kind=new.kind)
+    facts = Facts(new, request.tick_size, request.lot_size, request.effective_at)
+    if facts in instrument.history:
+        return ()
+    if request.effective_at <= instrument.history[-1].effective_at:
+        raise RequestRefused(
+            "an amendment holds from after the last one",
+            effective_at=request.effective_at,
+            last=instrument.history[-1].effective_at,
+        )
+    return (InstrumentAmended(request.instrument_id, new, request.tick_size, request.lot_size, request.effective_at),)
+
+
+def _check_facts(request: ListInstrument | AmendInstrument) -> None:
     contract = request.contract
-    settle = contract.base if contract.kind is Kind.INVERSE else contract.quote
-    if contract.settle != settle:
-        raise RequestRefused(f"{contract.kind} settles in {settle}", settle=contract.settle)
+    settles_in = {
+        Kind.SPOT: (contract.quote,),
+        Kind.LINEAR: (contract.quote,),
+        Kind.INVERSE: (contract.base,),
+        Kind.OPTION: (contract.quote, contract.base),
+    }[contract.kind]
+    if contract.settle not in settles_in:
+        raise RequestRefused(f"{contract.kind} settles in {' or '.join(settles_in)}", settle=contract.settle)
     if contract.base == contract.quote:
         raise RequestRefused("base and quote are two currencies", base=contract.base, quote=contract.quote)
-    if contract.kind is Kind.SPOT and contract.contract_size != 1:
-        raise RequestRefused("spot has a contract size of 1", contract_size=contract.contract_size)
-    for field, value in (
-        ("tick_size", request.tick_size),
-        ("lot_size", request.lot_size),
-        ("contract_size", contract.contract_size),
-    ):
+    if contract.kind is Kind.SPOT and (contract.contract_size != 1 or contract.expiry is not None):
+        raise RequestRefused("spot has a contract size of 1 and no expiry", contract_size=contract.contract_size)
+    is_option = contract.kind is Kind.OPTION
+    terms = (contract.strike, contract.put_or_call, contract.expiry)
+    if is_option and None in terms:
+        raise RequestRefused("an option has strike, put_or_call and expiry", strike=contract.strike)
+    if not is_option and (contract.strike is not None or contract.put_or_call is not None):
+        raise RequestRefused("only an option has a strike", strike=contract.strike)
+    steps = {"tick_size": request.tick_size, "lot_size": request.lot_size, "contract_size": contract.contract_size}
+    if contract.strike is not None:
+        steps["strike"] = contract.strike
+    for field, value in steps.items():
         if not value.is_finite() or value <= 0:
             raise RequestRefused(f"{field} above zero", **{field: value})
-    listed = InstrumentListed(request.instrument_id, contract, request.tick_size, request.lot_size)
-    match instrument:
-        case None:
-            return (listed,)
-        case _ if evolve(None, listed) == instrument:
-            return ()
-        case _:
-            raise RequestRefused(
-                "an instrument is listed once with one set of facts", instrument_id=request.instrument_id
-            )
 
 
-def check_terms(instrument: Instrument, quantity: Decimal, price: Decimal | None) -> None:
-    """Refuses a quantity off the lot step or a price off the tick. Raises RequestRefused."""
-    if quantity % instrument.lot_size:
-        raise RequestRefused("order_qty in steps of the lot size", order_qty=quantity, lot_size=instrument.lot_size)
-    if price is not None and price % instrument.tick_size:
-        raise RequestRefused("price in steps of the tick size", price=price, tick_size=instrument.tick_size)
+def check_terms(instrument: Instrument, quantity: Decimal, price: Decimal | None, at: datetime) -> None:
+    """Refuses a quantity off the lot step, a price off the tick, an order after the end. Raises RequestRefused."""
+    facts = instrument.facts_at(at)
+    if quantity % facts.lot_size:
+        raise RequestRefused("order_qty in steps of the lot size", order_qty=quantity, lot_size=facts.lot_size)
+    if price is not None and price % facts.tick_size:
+        raise RequestRefused("price in steps of the tick size", price=price, tick_size=facts.tick_size)
+    if instrument.delisted_at is not None and at >= instrument.delisted_at:
+        raise RequestRefused("the instrument is not delisted", delisted_at=instrument.delisted_at)
+    if facts.contract.expiry is not None and at >= facts.contract.expiry:
+        raise RequestRefused("the instrument is not expired", expiry=facts.contract.expiry)
 
 
 def evolve(instrument: Instrument | None, event: InstrumentEvent) -> Instrument:
     """The instrument after an event. Total and unconditional."""
     match event:
         case InstrumentListed():
-            return Instrument(event.instrument_id, event.contract, event.tick_size, event.lot_size)
+            facts = Facts(event.contract, event.tick_size, event.lot_size)
+            return Instrument(event.instrument_id, (facts,))
+        case InstrumentAmended():
+            facts = Facts(event.contract, event.tick_size, event.lot_size, event.effective_at)
+            if instrument is None:
+                return Instrument(event.instrument_id, (facts,))
+            return replace(instrument, history=(*instrument.history, facts))
+        case InstrumentDelisted():
+            assert instrument is not None, "a stream starts with InstrumentListed"
+            return replace(instrument, delisted_at=event.effective_at)
         case _:
             assert_never(event)

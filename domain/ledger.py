@@ -16,27 +16,79 @@ from typing import Any, NamedTuple, TypeVar, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain import account, evidence, instrument, order, position, risk, schema
-from domain.account import Account, OpenAccount
+from domain import (
+    account,
+    accounts,
+    evidence,
+    instrument,
+    limits,
+    order,
+    orders,
+    parentorder,
+    position,
+    risk,
+    schema,
+    statement,
+    venueorder,
+)
+from domain.account import (
+    Account,
+    AccountReport,
+    BreakAged,
+    BreakChanged,
+    BreakOpened,
+    BreakResolved,
+    CloseAccount,
+    OpenAccount,
+    RequestTransfer,
+    ResolveBreak,
+)
+from domain.cash import (
+    BookEntry,
+    ChargeFee,
+    ReturnTransfer,
+    SettleTransfer,
+)
 from domain.errors import ExecutionKnown, LedgerError, ReportUnreadable, RequestRefused, StreamConflict
 from domain.evidence import RawReportKept
-from domain.instrument import Instrument, ListInstrument
+from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instrument, ListInstrument
 from domain.log import EventLog, Recorded
-from domain.order import CancelOrder, Order, OrderFilled, OrderKey, OrderReport, SubmitOrder
+from domain.order import (
+    CancelOrder,
+    Order,
+    OrderFilled,
+    OrderReplaceRequested,
+    OrderReport,
+    ReplaceOrder,
+    SubmitOrder,
+)
+from domain.orders import Due
+from domain.parentorder import CloseParent, OpenParent
 from domain.position import (
-    Filled,
+    AssignLots,
     FundingSettled,
+    MovePosition,
     Position,
     PositionEvent,
     PositionKey,
-    PositionRestated,
+    PositionReport,
     PositionTransferred,
+    SettleContract,
     SettleFunding,
-    TradeBooked,
-    TransferIn,
+    Transfer,
 )
-from domain.risk import HoldRefused, PlaceHold, PostHold, SetLimit, VoidHold
-from domain.values import Mark
+from domain.risk import (
+    AdjustHold,
+    AssessMarks,
+    EngageSwitch,
+    PlaceHold,
+    ReleaseSwitch,
+    SetConversion,
+    SetLimit,
+    SetTradingDay,
+)
+from domain.statement import Statement
+from domain.values import Mark, exact
 
 AGGREGATES: dict[str, ModuleType] = {
     "account": account,
@@ -44,13 +96,38 @@ AGGREGATES: dict[str, ModuleType] = {
     "instrument": instrument,
     "limit": risk,
     "order": order,
+    "parentorder": parentorder,
     "position": position,
+    "statement": statement,
+    "venueorder": venueorder,
 }
 ATTEMPTS_MAX = 64
 CACHED_STREAMS_MAX = 20_000
 
-Request = SubmitOrder | CancelOrder | OpenAccount | ListInstrument | SetLimit
-Report = OrderReport | SettleFunding | TransferIn | RawReportKept
+Request = (
+    SubmitOrder
+    | CancelOrder
+    | ReplaceOrder
+    | OpenParent
+    | CloseParent
+    | OpenAccount
+    | ListInstrument
+    | AmendInstrument
+    | DelistInstrument
+    | SetLimit
+    | EngageSwitch
+    | ReleaseSwitch
+    | SetTradingDay
+    | SetConversion
+    | AssessMarks
+    | AssignLots
+    | MovePosition
+    | SettleContract
+    | RequestTransfer
+    | ResolveBreak
+    | CloseAccount
+)
+Report = OrderReport | SettleFunding | Transfer | RawReportKept | AccountReport | Statement
 State = TypeVar("State")
 
 
@@ -101,7 +178,7 @@ class Ledger:
         """Carry out a client's request. Raises RequestRefused; a refusal by risk is on record when it is raised."""
 
         def decide(work: "_Work") -> RequestRefused | None:
-            return _decide(work, request, self._marks)
+            return _decide(work, request, self._marks, actor)
 
         seq, records, refusal = self._carry_out(decide, actor, request_id)
         if refusal is not None:
@@ -224,9 +301,9 @@ class _Work:
         self.records: list[Recorded] = []
         self._executed = dict(executed)
 
-    def stream_of(self, fill: OrderFilled) -> str:
-        """The stream of the order that a fill belongs to: of the one it is on record under, else the one it names."""
-        return self._executed.get(schema.execution_key(fill) or "") or order.stream(fill.key)
+    def executed(self, fill: OrderFilled) -> str | None:
+        """The stream that a fill is known to be on record in, under whatever order."""
+        return self._executed.get(schema.execution_key(fill) or "")
 
     def state(self, stream: str) -> Any:
         """The aggregate, with what this unit has already added to it."""
@@ -258,27 +335,58 @@ class _Work:
         return tuple(added)
 
 
-def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
+def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None], actor: str) -> RequestRefused | None:
     """Route a request. Raises RequestRefused where nothing is to be recorded, returns it where the refusal is."""
     match request:
         case OpenAccount():
+            limits.check_account_id(request.account_id)
             stream = account.stream(request.account_id)
-            work.record(stream, account.decide(work.state(stream), request))
-        case ListInstrument():
+            if work.record(stream, account.decide(work.state(stream), request)):
+                limits.register(work, request.account_id, request.transact_time)
+        case RequestTransfer() | ResolveBreak() | CloseAccount():
+            accounts.ask(work, request)
+        case ListInstrument() | AmendInstrument() | DelistInstrument():
             stream = instrument.stream(request.instrument_id)
             work.record(stream, instrument.decide(work.state(stream), request))
-        case SetLimit():
-            _account_of(work, request.account_id)
-            stream = risk.stream(request.account_id)
-            work.record(stream, risk.decide(work.state(stream), request))
+        case SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | AssessMarks():
+            if request.account_id != risk.FIRM:
+                _account_of(work, request.account_id)
+            limits.settle(work, request, marks, actor)
         case CancelOrder():
-            stream = order.stream(request.key)
-            work.record(stream, order.decide(work.state(stream), request))
+            named = venueorder.requested_of(work.state, request)
+            asked = order.decide(work.state(order.stream(named.key)), named)
+            orders.ask(work, named.key, asked, named.transact_time)
+        case ReplaceOrder():
+            return _replace(work, venueorder.requested_of(work.state, request), marks)
+        case OpenParent() | CloseParent():
+            _account_of(work, request.key.account_id)
+            stream = parentorder.stream(request.key)
+            work.record(stream, parentorder.decide(work.state(stream), request))
         case SubmitOrder():
             return _submit(work, request, marks)
+        case AssignLots() | MovePosition() | SettleContract():
+            _decide_position(work, request)
         case _:
             assert_never(request)
     return None
+
+
+def _decide_position(work: _Work, request: AssignLots | MovePosition | SettleContract) -> None:
+    """What is asked of a position."""
+    match request:
+        case AssignLots():
+            stream = position.stream(request.key)
+            work.record(stream, position.decide(_held(work, request.key, [request]), request))
+        case MovePosition():
+            _account_of(work, request.to.account_id)
+            for transfer in position.moved(work.state(position.stream(request.key)), request):
+                _book(work, transfer.key, [transfer])
+        case SettleContract():
+            trade = position.settled(work.state(position.stream(request.key)), request)
+            if trade is not None:
+                _book(work, request.key, [trade])
+        case _:
+            assert_never(request)
 
 
 def _submit(work: _Work, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
@@ -289,26 +397,42 @@ def _submit(work: _Work, request: SubmitOrder, marks: Callable[[str], Mark | Non
         return None
     _account_of(work, request.key.account_id)
     listed = _instrument_of(work, request.terms.instrument_id)
-    instrument.check_terms(listed, request.terms.order_qty, request.terms.price)
-    limits = risk.stream(request.key.account_id)
-    mark = marks(request.terms.instrument_id) if request.terms.price is None else None
-    hold = PlaceHold(request.key, request.terms, listed.contract, mark, request.transact_time)
-    (judged,) = risk.decide(work.state(limits), hold)
-    if isinstance(judged, HoldRefused):
-        refusal = risk.refusal(judged)
-        work.record(stream, (order.refused(request, refusal),))
-        work.record(limits, (judged,))
-        return refusal
-    work.record(stream, submitted)
-    work.record(limits, (judged,))
-    return None
+    instrument.check_terms(listed, request.terms.order_qty, request.terms.price, request.transact_time)
+    orders.check_child(work, order.evolve(None, submitted[0]), listed.facts_at(request.transact_time).contract)
+    hold = PlaceHold(request.key, request.terms, listed.contract, None, request.transact_time)
+    verdict = limits.judge(work, hold, marks)
+    refusal = verdict.refusal
+    work.record(stream, submitted if refusal is None else (order.refused(request, refusal),))
+    limits.take_down(work, verdict)
+    if refusal is None:
+        orders.tell_parent(work, request.key, request.transact_time)
+    return refusal
+
+
+def _replace(work: _Work, request: ReplaceOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
+    """A replacement passes what a new order would; until it is answered, the order holds the larger of both."""
+    stream = order.stream(request.key)
+    known: Order | None = work.state(stream)
+    asked = order.decide(known, request)
+    if not asked or known is None:
+        return None
+    (requested,) = (event for event in asked if isinstance(event, OrderReplaceRequested))
+    terms, at = requested.terms, request.transact_time
+    listed = _instrument_of(work, terms.instrument_id)
+    instrument.check_terms(listed, terms.order_qty, terms.price, at)
+    contract = listed.facts_at(at).contract
+    orders.check_child(work, replace(known, terms=terms), contract)
+    quantity = max(known.held_qty, exact(terms.order_qty - known.cum_qty))
+    verdict = limits.judge(work, AdjustHold(request.key, request.requested_as, terms, quantity, contract, at), marks)
+    if verdict.refusal is None:
+        orders.ask(work, request.key, asked, at)
+    limits.take_down(work, verdict)
+    return verdict.refusal
 
 
 def _account_of(work: _Work, account_id: str) -> Account:
     known: Account | None = work.state(account.stream(account_id))
-    if known is None:
-        raise RequestRefused("the account is open; open it first", account_id=account_id)
-    return known
+    return account.opened(known, account_id)
 
 
 def _instrument_of(work: _Work, instrument_id: str) -> Instrument:
@@ -321,8 +445,8 @@ def _instrument_of(work: _Work, instrument_id: str) -> Instrument:
 def _admit(work: _Work, reports: Sequence[Report]) -> list[_Outcome]:
     """Route reports: orders first, one by one; then what they and the rest mean for each position and its limits."""
     outcomes: list[_Outcome] = []
-    bookings: dict[PositionKey, list[Filled | TransferIn | SettleFunding]] = {}
-    closed: dict[OrderKey, datetime] = {}
+    due = Due()
+    of_accounts: list[AccountReport] = []
     for report in reports:
         outcome = _Outcome()
         try:
@@ -330,71 +454,63 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[_Outcome]:
                 case RawReportKept():
                     stream = evidence.stream(report)
                     outcome = _Outcome(work.record(stream, evidence.admit(work.state(stream), report)))
-                case TransferIn() | SettleFunding():
+                case Transfer() | SettleFunding():
                     _check_known(work, report.key.account_id, report.key.instrument_id)
-                    bookings.setdefault(report.key, []).append(report)
+                    due.bookings.setdefault(report.key, []).append(report)
+                case Statement():
+                    accounts.check(work, report.account_id)
+                    stream = statement.stream(report)
+                    outcome = _Outcome(work.record(stream, statement.admit(work.state(stream), report)))
+                case (
+                    SettleTransfer() | ReturnTransfer() | ChargeFee() | BookEntry()
+                    | BreakOpened() | BreakChanged() | BreakAged() | BreakResolved()
+                ):  # fmt: skip
+                    of_accounts.append(report)
                 case _:
-                    outcome = _admit_order(work, report, bookings, closed)
+                    outcome = _admit_order(work, report, due)
         except ReportUnreadable as error:
             outcome = _Outcome(error=error)
         outcomes.append(outcome)
     booked: dict[tuple[PositionKey, str], tuple[Recorded, ...]] = {}
-    for key, reported in bookings.items():
+    for key, reported in due.reversals.items():
+        _book(work, key, reported)
+    for key, reported in due.bookings.items():
         booked |= {(key, _report_id(added.event)): (added,) for added in _book(work, key, reported)}
     for index, report in enumerate(reports):
-        if isinstance(report, TransferIn | SettleFunding) and outcomes[index].error is None:
+        if isinstance(report, Transfer | SettleFunding) and outcomes[index].error is None:
             outcomes[index] = _Outcome(booked.pop((report.key, _report_id(report)), ()))
-    for order_key, at in closed.items():
-        stream = risk.stream(order_key.account_id)
-        work.record(stream, risk.admit(work.state(stream), VoidHold(order_key, at)))
+    taken = iter(accounts.admit(work, of_accounts))
+    for index, report in enumerate(reports):
+        records = outcomes[index].records
+        if isinstance(report, AccountReport):
+            outcomes[index] = _Outcome(*next(taken))
+        elif not isinstance(report, RawReportKept | Statement) and records:
+            accounts.note_closed(work, records[0], report.transact_time)
+    for order_key, at in due.touched.items():
+        limits.follow(work, order_key, at)
     return outcomes
 
 
-def _admit_order(
-    work: _Work,
-    report: OrderReport,
-    bookings: dict[PositionKey, list[Filled | TransferIn | SettleFunding]],
-    closed: dict[OrderKey, datetime],
-) -> _Outcome:
+def _admit_order(work: _Work, report: OrderReport, due: Due) -> _Outcome:
+    order.check_report(report)
     if isinstance(report, OrderFilled):
         _check_known(work, report.key.account_id, report.instrument_id)
-    stream = work.stream_of(report) if isinstance(report, OrderFilled) else order.stream(report.key)
-    known: Order | None = work.state(stream)
-    misfiled: tuple[Recorded, ...] = ()
-    if known is not None and known.key != report.key:  # reported before, under that order
-        named: Order | None = work.state(order.stream(report.key))
-        misfiled = work.record(order.stream(report.key), order.misfiled(named, report))
-        report = replace(report, key=known.key)
-    records = misfiled + work.record(stream, order.admit(known, report))
-    state: Order | None = work.state(stream)
-    if state is None:
-        return _Outcome(records)
-    for recorded in records:
-        fill = recorded.event
-        if isinstance(fill, OrderFilled):
-            key = PositionKey(fill.key.account_id, state.strategy_id, fill.instrument_id)
-            bookings.setdefault(key, []).append(
-                Filled(
-                    key, fill.key.cl_ord_id, fill.exec_id, fill.trade_seq, fill.side, fill.last_qty, fill.last_px,
-                    fill.commission, fill.liquidity, fill.transact_time,
-                )
-            )  # fmt: skip
-    if records and not state.status.is_open:
-        closed[report.key] = report.transact_time
-    return _Outcome(records, None, state.fills.get(report.exec_id) if isinstance(report, OrderFilled) else None)
+    else:
+        accounts.check(work, report.key.account_id)
+    records = orders.report(work, report, lambda instrument_id, at: _facts(work, instrument_id, at), due)
+    return _Outcome(records, on_record=orders.on_record(work, report))
 
 
 def _check_known(work: _Work, account_id: str, instrument_id: str) -> None:
-    if work.state(account.stream(account_id)) is None:
-        raise ReportUnreadable("account_id", account_id, "an open account; open it first, then report again")
+    accounts.check(work, account_id)
     if work.state(instrument.stream(instrument_id)) is None:
         raise ReportUnreadable("instrument_id", instrument_id, "a listed instrument; list it first, then report again")
 
 
-def _report_id(told: PositionEvent | TransferIn | SettleFunding) -> str:
+def _report_id(told: PositionEvent | Transfer | SettleFunding) -> str:
     """Which transfer or funding payment a report or the event it became tells of; "" for others."""
     match told:
-        case TransferIn(transfer_id=told_id) | PositionTransferred(transfer_id=told_id):
+        case Transfer(transfer_id=told_id) | PositionTransferred(transfer_id=told_id):
             return f"transfer {told_id}"
         case SettleFunding(funding_id=told_id) | FundingSettled(funding_id=told_id):
             return f"funding {told_id}"
@@ -402,35 +518,39 @@ def _report_id(told: PositionEvent | TransferIn | SettleFunding) -> str:
             return ""
 
 
-def _book(
-    work: _Work, key: PositionKey, reported: Sequence[Filled | TransferIn | SettleFunding]
-) -> tuple[Recorded, ...]:
+def _book(work: _Work, key: PositionKey, reported: Sequence[PositionReport]) -> tuple[Recorded, ...]:
     """Book what was reported of one position, and post it to the account's limits."""
     stream = position.stream(key)
-    held: Position | None = work.state(stream)
-    if position.needs_history(held, reported):
-        held = position.unfold(work.history(stream))
+    held = _held(work, key, reported)
     conventions: Account = work.state(account.stream(key.account_id))
-    listed: Instrument = work.state(instrument.stream(key.instrument_id))
-    records = work.record(stream, position.admit(held, reported, listed.contract, conventions.costing))
-    limits = risk.stream(key.account_id)
+    told = [
+        replace(report, contract=_facts(work, key.instrument_id, report.transact_time))
+        if isinstance(report, Transfer)
+        else report
+        for report in reported
+    ]
+    records = work.record(stream, position.admit(held, told, conventions.costing))
+    if records and held is None:
+        owner = account.stream(key.account_id)
+        first = account.with_position(conventions, key.strategy_id, key.instrument_id, records[0].event.transact_time)
+        work.record(owner, first)
+    booked: Position | None = work.state(stream)
+    contract = booked.contract if booked is not None else None
     for recorded in records:
-        if (post := _post(key, recorded.event)) is not None:
-            work.record(limits, risk.admit(work.state(limits), post))
+        limits.post(work, key, recorded.event, contract)
     return records
 
 
-def _post(key: PositionKey, event: PositionEvent) -> PostHold | None:
-    """What a booking means for the account's limits. A transfer has no order behind it."""
-    match event:
-        case TradeBooked():
-            order_key, exec_id, last_qty = OrderKey(key.account_id, event.cl_ord_id), event.exec_id, event.last_qty
-        case PositionTransferred():
-            order_key, exec_id, last_qty = OrderKey(key.account_id, ""), event.transfer_id, event.quantity
-        case PositionRestated() | FundingSettled():
-            return None
-        case _:
-            assert_never(event)
-    return PostHold(
-        order_key, key.strategy_id, key.instrument_id, exec_id, event.effect.quantity, last_qty, event.transact_time
-    )
+def _held(work: _Work, key: PositionKey, about: Sequence[PositionReport | AssignLots]) -> Position | None:
+    """The position, with all its history as tail where what it is asked about is older than the tail it remembers."""
+    stream = position.stream(key)
+    held: Position | None = work.state(stream)
+    if position.needs_history(held, about):
+        return position.unfold(work.history(stream))
+    return held
+
+
+def _facts(work: _Work, instrument_id: str, at: datetime) -> Contract:
+    """The instrument's contract as it was at a moment."""
+    listed: Instrument = work.state(instrument.stream(instrument_id))
+    return listed.facts_at(at).contract

@@ -6,12 +6,21 @@ in the whole log: gapless, from 1, the one order there is. `recorded_at` is ours
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol
 
 from msgspec import Struct
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
 
-class Recorded(Struct, frozen=True):
+    E = TypeVar("E", default=Any)  # the floor is Python 3.11, whose own TypeVar has no default
+else:
+    from typing import TypeVar
+
+    E = TypeVar("E")
+
+
+class Recorded(Struct, Generic[E], frozen=True, gc=False):
     """One event as history holds it: what, where in its stream, when we knew, who asked, in which request.
 
     `event` is a struct registered in `domain.schema`.
@@ -22,7 +31,7 @@ class Recorded(Struct, frozen=True):
     recorded_at: datetime
     actor: str
     request_id: str
-    event: Any
+    event: E
 
 
 class Logged(NamedTuple):

@@ -3,163 +3,121 @@
 Names follow FIX: OrdStatus(39), ExecID(17), LastQty(32), LastPx(31), CumQty(14), LeavesQty(151). Quantities are in base
 units (spot) or contracts, prices in quote units. Sums are exact; the average price is derived by whoever shows it.
 
-An order we never sent is adopted when a venue reports on it: `OrderAdopted`, of unknown quantity, then the report.
+The terms are in `domain.terms`, the events in `domain.orderevents`, the state and its fold in `domain.orderstate`; here
+are the requests and what becomes of them and of the venue's reports. An order keeps the stream of its first ClOrdID
+through all replacements. One we never sent is adopted when a venue reports on it: `OrderAdopted`, of unknown quantity
+if the venue does not tell it, then the report.
 """
 
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.errors import RequestRefused
-from domain.values import ZERO, Liquidity, Money, Side, exact
+from domain import amendments
+from domain.errors import ReportUnreadable, RequestRefused
+from domain.orderevents import (
+    Amendment,
+    OrderAccepted,
+    OrderAdopted,
+    OrderAliased,
+    OrderBroken,
+    OrderCalculated,
+    OrderCanceled,
+    OrderCancelRejected,
+    OrderCancelRequested,
+    OrderDoneForDay,
+    OrderEvent,
+    OrderExpired,
+    OrderFillBusted,
+    OrderFillCorrected,
+    OrderFilled,
+    OrderPendingCancel,
+    OrderPendingNew,
+    OrderPendingReplace,
+    OrderRefused,
+    OrderRejected,
+    OrderReplaced,
+    OrderReplaceRejected,
+    OrderReplaceRequested,
+    OrderReport,
+    OrderRestated,
+    OrderSubmitted,
+    OrderSuspended,
+    OrderTriggered,
+    OrdStatus,
+    StateReport,
+)
+from domain.orderstate import CANCEL, Order, answers_to, as_reported, evolve
+from domain.terms import (
+    Changes,
+    ExecInst,
+    OrderKey,
+    OrderTerms,
+    OrdType,
+    PegOffset,
+    TimeInForce,
+    TriggerPrice,
+    check,
+    check_id,
+    check_time,
+)
 
-
-class OrdType(StrEnum):
-    """FIX OrdType(40)."""
-
-    MARKET = "MARKET"
-    LIMIT = "LIMIT"
-
-
-class TimeInForce(StrEnum):
-    """FIX TimeInForce(59)."""
-
-    GTC = "GTC"
-    IOC = "IOC"
-    FOK = "FOK"
-
-
-class OrdStatus(StrEnum):
-    """FIX OrdStatus(39)."""
-
-    PENDING_NEW = "PENDING_NEW"
-    NEW = "NEW"
-    PARTIALLY_FILLED = "PARTIALLY_FILLED"
-    FILLED = "FILLED"
-    PENDING_CANCEL = "PENDING_CANCEL"
-    CANCELED = "CANCELED"
-    REJECTED = "REJECTED"
-    EXPIRED = "EXPIRED"
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the order can still be filled by right."""
-        return self in _OPEN
-
-
-_OPEN = {OrdStatus.PENDING_NEW, OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED, OrdStatus.PENDING_CANCEL}
-
-
-class OrderKey(Struct, frozen=True):
-    """Which order: ClOrdID(11) is ours and unique in its account."""
-
-    account_id: str
-    cl_ord_id: str
-
-
-class OrderTerms(Struct, frozen=True):
-    """What was asked for; carried by every event of the order that a projector needs it for."""
-
-    strategy_id: str
-    instrument_id: str
-    side: Side
-    ord_type: OrdType
-    order_qty: Decimal
-    price: Decimal | None = None
-    time_in_force: TimeInForce = TimeInForce.GTC
-
-
-# Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
-class OrderSubmitted(Struct, frozen=True, tag="OrderSubmitted"):
-    key: OrderKey
-    terms: OrderTerms
-    transact_time: datetime
-
-
-class OrderRefused(Struct, frozen=True, tag="OrderRefused"):
-    """Pre-trade risk said no; the order never left. `facts` are the numbers of the decision, as text."""
-
-    key: OrderKey
-    terms: OrderTerms
-    rule: str
-    facts: dict[str, str]
-    transact_time: datetime
-
-
-class OrderAdopted(Struct, frozen=True, tag="OrderAdopted"):
-    """The venue knows an order we never sent. Its quantity is not known until the venue says so."""
-
-    key: OrderKey
-    order_id: str
-    strategy_id: str
-    instrument_id: str
-    side: Side
-    transact_time: datetime
-
-
-class OrderAccepted(Struct, frozen=True, tag="OrderAccepted"):
-    key: OrderKey
-    order_id: str
-    transact_time: datetime
-
-
-class OrderRejected(Struct, frozen=True, tag="OrderRejected"):
-    key: OrderKey
-    reason: str
-    transact_time: datetime
-
-
-class OrderFilled(Struct, frozen=True, tag="OrderFilled"):
-    """A fill as the venue reports it. `trade_seq` is the venue's own trade sequence, 0 if it has none."""
-
-    key: OrderKey
-    strategy_id: str
-    instrument_id: str
-    order_id: str
-    side: Side
-    exec_id: str
-    trade_seq: int
-    last_qty: Decimal
-    last_px: Decimal
-    commission: Money
-    liquidity: Liquidity
-    transact_time: datetime
-
-
-class OrderCancelRequested(Struct, frozen=True, tag="OrderCancelRequested"):
-    key: OrderKey
-    reason: str
-    transact_time: datetime
-
-
-class OrderCancelRejected(Struct, frozen=True, tag="OrderCancelRejected"):
-    key: OrderKey
-    reason: str
-    transact_time: datetime
-
-
-class OrderCanceled(Struct, frozen=True, tag="OrderCanceled"):
-    key: OrderKey
-    reason: str
-    transact_time: datetime
-
-
-class OrderExpired(Struct, frozen=True, tag="OrderExpired"):
-    key: OrderKey
-    reason: str
-    transact_time: datetime
-
-
-class OrderBroken(Struct, frozen=True, tag="OrderBroken"):
-    """A venue report that the rules call impossible, word for word. Reconciliation owns what happens next."""
-
-    key: OrderKey
-    rule: str
-    report: "OrderReport"
+__all__ = [
+    "CancelOrder",
+    "Changes",
+    "ExecInst",
+    "OrdStatus",
+    "OrdType",
+    "Order",
+    "OrderAccepted",
+    "OrderAdopted",
+    "OrderAliased",
+    "OrderBroken",
+    "OrderCalculated",
+    "OrderCancelRejected",
+    "OrderCancelRequested",
+    "OrderCanceled",
+    "OrderDoneForDay",
+    "OrderEvent",
+    "OrderExpired",
+    "OrderFillBusted",
+    "OrderFillCorrected",
+    "OrderFilled",
+    "OrderKey",
+    "OrderPendingCancel",
+    "OrderPendingNew",
+    "OrderPendingReplace",
+    "OrderRefused",
+    "OrderRejected",
+    "OrderReplaceRejected",
+    "OrderReplaceRequested",
+    "OrderReplaced",
+    "OrderReport",
+    "OrderRequest",
+    "OrderRestated",
+    "OrderSubmitted",
+    "OrderSuspended",
+    "OrderTerms",
+    "OrderTriggered",
+    "PegOffset",
+    "ReplaceOrder",
+    "SubmitOrder",
+    "TimeInForce",
+    "TriggerPrice",
+    "admit",
+    "as_reported",
+    "check",
+    "check_report",
+    "decide",
+    "evolve",
+    "misfiled",
+    "refused",
+    "same_fill",
+    "stream",
+]
 
 
 class SubmitOrder(Struct, frozen=True):
@@ -171,42 +129,25 @@ class SubmitOrder(Struct, frozen=True):
 
 
 class CancelOrder(Struct, frozen=True):
-    """Ask the venue to take an order back."""
+    """Ask the venue to take an order back. `requested_as` is the request's own ClOrdID, where the venue takes one."""
 
     key: OrderKey
     reason: str
     transact_time: datetime
+    requested_as: str = ""
 
 
-OrderReport = OrderAccepted | OrderRejected | OrderFilled | OrderCancelRejected | OrderCanceled | OrderExpired
-OrderEvent = OrderSubmitted | OrderRefused | OrderAdopted | OrderCancelRequested | OrderBroken | OrderReport
-OrderRequest = SubmitOrder | CancelOrder
-
-
-class Order(Struct, frozen=True):
-    """`order_qty` is None for an adopted order of unknown quantity."""
+class ReplaceOrder(Struct, frozen=True):
+    """Ask for other terms, under a ClOrdID of the request's own. It follows the last replacement, or what it names."""
 
     key: OrderKey
-    strategy_id: str
-    instrument_id: str
-    side: Side
-    order_qty: Decimal | None
-    terms: OrderTerms | None
-    status: OrdStatus
-    order_id: str = ""
-    cum_qty: Decimal = ZERO
-    cum_cost: Decimal = ZERO
-    fills: dict[str, OrderFilled] = {}
-    breaks: tuple[OrderBroken, ...] = ()
-    reports: frozenset[OrderReport] = frozenset()
-    refusal: OrderRefused | None = None
+    requested_as: str
+    changes: Changes
+    transact_time: datetime
+    orig_cl_ord_id: str = ""
 
-    @property
-    def leaves_qty(self) -> Decimal:
-        """What may still be filled; zero once the order is closed or when its quantity is unknown."""
-        if self.order_qty is None or not self.status.is_open:
-            return ZERO
-        return max(self.order_qty - self.cum_qty, ZERO)
+
+OrderRequest = SubmitOrder | CancelOrder | ReplaceOrder
 
 
 def stream(key: OrderKey) -> str:
@@ -214,36 +155,95 @@ def stream(key: OrderKey) -> str:
     return f"order:{key.account_id}:{key.cl_ord_id}"
 
 
-def check(terms: OrderTerms) -> None:
-    """Refuses terms that make no order by themselves. Raises RequestRefused."""
-    if not terms.order_qty.is_finite() or terms.order_qty <= 0:
-        raise RequestRefused("order_qty above zero", order_qty=terms.order_qty)
-    if terms.ord_type is OrdType.LIMIT and (terms.price is None or not terms.price.is_finite() or terms.price <= 0):
-        raise RequestRefused("a limit order has a price above zero", price=terms.price)
-    if terms.ord_type is OrdType.MARKET and terms.price is not None:
-        raise RequestRefused("a market order has no price", price=terms.price)
-
-
 def decide(order: Order | None, request: OrderRequest) -> tuple[OrderEvent, ...]:
     """The events that carry out a request; () if already in effect. Raises RequestRefused."""
+    key = request.key
+    if order is not None and order.alias_of:
+        raise RequestRefused("one cl_ord_id names one order", cl_ord_id=key.cl_ord_id, order=order.alias_of)
     match order, request:
         case None, SubmitOrder(key, terms, at):
-            check(terms)
+            check_id("account_id", key.account_id)
+            check_id("cl_ord_id", key.cl_ord_id)
+            check_time("transact_time", at)
+            check(terms, at)
             return (OrderSubmitted(key, terms, at),)
+        case None, _:
+            raise RequestRefused("an order on record", cl_ord_id=key.cl_ord_id, account_id=key.account_id)
         case Order(refusal=OrderRefused() as refusal), SubmitOrder(terms=terms) if refusal.terms == terms:
             raise RequestRefused(refusal.rule, **refusal.facts)
-        case Order(terms=known), SubmitOrder(key, terms) if known == terms:
+        case Order(submitted=known), SubmitOrder(terms=terms) if known == terms:
             return ()
-        case Order(), SubmitOrder(key):
+        case _, SubmitOrder():
             raise RequestRefused("one cl_ord_id names one order", cl_ord_id=key.cl_ord_id, account_id=key.account_id)
-        case Order(status=OrdStatus.PENDING_CANCEL | OrdStatus.CANCELED), CancelOrder():
-            return ()
-        case Order(status=status), CancelOrder(key, reason, at) if status.is_open:
-            return (OrderCancelRequested(key, reason, at),)
-        case None, CancelOrder(key):
-            raise RequestRefused("an order on record", cl_ord_id=key.cl_ord_id, account_id=key.account_id)
+        case Order(), CancelOrder():
+            return _decide_cancel(order, request)
+        case Order(), ReplaceOrder():
+            return _decide_replace(order, request)
         case _:
-            raise RequestRefused("an open order", cl_ord_id=request.key.cl_ord_id, status=order and order.status)
+            assert_never((order, request))
+
+
+def _decide_cancel(order: Order, request: CancelOrder) -> tuple[OrderEvent, ...]:
+    requested = OrderCancelRequested(request.key, request.reason, request.transact_time, request.requested_as)
+    known = order.requests.get(request.requested_as)
+    if (known is not None and known.request == requested) or order.is_cancel_requested:
+        return ()
+    if order.status is OrdStatus.CANCELED:
+        return ()
+    if request.requested_as:
+        check_id("requested_as", request.requested_as)
+    _check_new_id(order, request.requested_as)
+    check_time("transact_time", request.transact_time)
+    if not order.is_open:
+        raise RequestRefused("an open order", cl_ord_id=request.key.cl_ord_id, status=order.status)
+    return (requested,)
+
+
+def _decide_replace(order: Order, request: ReplaceOrder) -> tuple[OrderEvent, ...]:
+    known = order.requests.get(request.requested_as)
+    if known is not None and isinstance(known.request, OrderReplaceRequested):
+        was = known.request
+        if (was.changes, was.transact_time) == (request.changes, request.transact_time):
+            return ()
+    check_id("requested_as", request.requested_as)
+    _check_new_id(order, request.requested_as)
+    check_time("transact_time", request.transact_time)
+    if order.terms is None:
+        raise RequestRefused("an order whose terms are on record", cl_ord_id=request.key.cl_ord_id)
+    if order._is_over:
+        raise RequestRefused("an order that is not closed", cl_ord_id=request.key.cl_ord_id, status=order.status)
+    orig, base = _replaced_by(order, order.terms, request)
+    terms = request.changes.of(base)
+    if terms == base:
+        raise RequestRefused("a replacement changes something", cl_ord_id=request.key.cl_ord_id)
+    check(terms, request.transact_time)
+    if not order.is_open and terms.order_qty <= order.cum_qty:
+        raise RequestRefused(
+            "a filled order can only grow", order_qty=terms.order_qty, cum_qty=order.cum_qty, status=order.status
+        )
+    return (
+        OrderReplaceRequested(
+            request.key, request.requested_as, orig, request.changes, terms, request.transact_time
+        ),
+    )  # fmt: skip
+
+
+def _check_new_id(order: Order, requested_as: str) -> None:
+    if requested_as and (requested_as == order.key.cl_ord_id or requested_as in order.requests):
+        raise RequestRefused("one cl_ord_id names one request", requested_as=requested_as)
+
+
+def _replaced_by(order: Order, terms: OrderTerms, request: ReplaceOrder) -> tuple[str, OrderTerms]:
+    """What a replacement follows, and its terms: the order as it is, or a replacement still under way."""
+    under_way = {asked.requested_as: asked for asked in order.unanswered.values()}
+    replacing = [name for name, asked in under_way.items() if isinstance(asked, OrderReplaceRequested)]
+    orig = request.orig_cl_ord_id or (replacing[-1] if replacing else order.cl_ord_id)
+    if orig == order.cl_ord_id:
+        return orig, terms
+    followed = under_way.get(orig)
+    if not isinstance(followed, OrderReplaceRequested):
+        raise RequestRefused("orig_cl_ord_id names the order, or a replacement of it under way", orig_cl_ord_id=orig)
+    return orig, followed.terms
 
 
 def refused(request: SubmitOrder, refusal: RequestRefused) -> OrderRefused:
@@ -256,139 +256,159 @@ def refused(request: SubmitOrder, refusal: RequestRefused) -> OrderRefused:
     return OrderRefused(request.key, request.terms, refusal.rule, facts, request.transact_time)
 
 
+def check_report(report: OrderReport) -> None:
+    """Stops a report no venue can have meant. Raises ReportUnreadable naming field, value and rule."""
+    if report.transact_time.tzinfo is None:
+        raise ReportUnreadable("transact_time", report.transact_time.isoformat(), "a time with its zone")
+    if isinstance(report, OrderFilled | OrderFillCorrected):
+        if not (report.last_qty.is_finite() and report.last_qty > 0):
+            raise ReportUnreadable("last_qty", str(report.last_qty), "above zero")
+        if not (report.last_px.is_finite() and report.last_px > 0):
+            raise ReportUnreadable("last_px", str(report.last_px), "above zero")
+        if report.commission is not None and not report.commission.amount.is_finite():
+            raise ReportUnreadable("commission", str(report.commission.amount), "a finite number")
+    if isinstance(report, OrderFilled):
+        if not report.exec_id:
+            raise ReportUnreadable("exec_id", report.exec_id, "the id of an execution")
+        return
+    for field in ("order_qty", "price"):
+        told = getattr(report, field, None)
+        if told is not None and not (told.is_finite() and told > 0):
+            raise ReportUnreadable(field, str(told), "above zero")
+
+
 def admit(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
     """The events a venue report adds; () if known. Never refuses: the venue has already done it.
 
-    What the rules call impossible is taken down all the same, with a break beside it. Only a report that contradicts
-    one already on record under the same exec id is not booked: it is kept whole in the break.
+    What the rules call impossible is taken down all the same, with a break beside it. Only two are not booked and kept
+    whole in the break: what contradicts a report on record under the same exec id, and an amendment of a fill that is
+    not on record; the latter is booked when its fill arrives.
     """
     if order is None:
         return _adopted(report)
     if isinstance(report, OrderFilled):
         return _admit_fill(order, report)
-    if report in order.reports:
-        return ()
-    match report, order.status:
-        case OrderAccepted(), _:
-            broken = order.status is OrdStatus.REJECTED
-        case OrderCancelRejected(), _:
-            broken = False
-        case OrderRejected(), status:
-            broken = order.cum_qty > 0 or status not in (OrdStatus.PENDING_NEW, OrdStatus.PENDING_CANCEL)
-        case ((OrderCanceled() | OrderExpired()), status):
-            broken = not status.is_open
-        case _:
-            assert_never(report)
-    if broken:
-        return _broken(order, f"{type(report).__name__} fits an order that is {order.status}", report, booked=False)
-    return (report,)
+    report = as_reported(report)
+    known = order.reports.get(report.exec_id or report)
+    if known is not None:
+        return () if known == report else _unbooked(order, "one exec_id has one content", report)
+    if isinstance(report, OrderFillBusted | OrderFillCorrected):
+        if amendments.origin_of(order.amendments, order.fills, report.exec_ref_id) is None:
+            return _unbooked(order, "an amended fill is on record", report)
+        return _with_waiting(order, _completed(order, report))
+    rule = _broken_rule(order, report)
+    after = evolve(order, report)
+    if rule is None and report.ord_status not in (None, after.status):
+        rule = f"an order that the venue has as {report.ord_status} is so here"
+    if isinstance(report, OrderReplaced | OrderRestated):
+        report = replace(report, terms=after.terms)
+    return (report,) if rule is None else (report, OrderBroken(order.key, rule, as_reported(report)))
 
 
 def _adopted(report: OrderReport) -> tuple[OrderEvent, ...]:
-    if isinstance(report, OrderFilled):
-        adopted = OrderAdopted(
-            report.key, report.order_id, report.strategy_id, report.instrument_id, report.side, report.transact_time
-        )
-        return (adopted, report)
-    return (OrderBroken(report.key, "a report of an order on record", report),)
+    match report:
+        case OrderFilled():
+            adopted = OrderAdopted(
+                report.key, report.order_id, report.strategy_id, report.instrument_id, report.side, report.transact_time
+            )
+        case OrderAccepted(terms=OrderTerms() as terms):
+            adopted = OrderAdopted(
+                report.key, report.order_id, terms.strategy_id, terms.instrument_id, terms.side, report.transact_time,
+                terms,
+            )  # fmt: skip
+        case _:
+            broken = OrderBroken(report.key, "a report of an order on record", report)
+            return (broken,) if isinstance(report, OrderFillBusted | OrderFillCorrected) else (broken, report)
+    return (adopted, report)
 
 
 def _admit_fill(order: Order, report: OrderFilled) -> tuple[OrderEvent, ...]:
-    known = order.fills.get(report.exec_id)
+    known = order.reported_fill(report.exec_id)
     if known is not None:
-        if same_fill(known, report):
-            return ()
-        return _broken(order, "one exec_id has one content", report, booked=False)
+        return () if same_fill(known, report) else _unbooked(order, "one exec_id has one content", report)
+    rule = None
     if (report.instrument_id, report.side) != (order.instrument_id, order.side) and order.instrument_id:
-        return _broken(order, "a fill has its order's instrument and side", report, booked=True)
-    if not order.status.is_open:
-        return _broken(order, "a fill is of an open order", report, booked=True)
-    if order.order_qty is not None and report.last_qty > order.leaves_qty:
-        return _broken(order, "a fill is within leaves_qty", report, booked=True)
-    return (report,)
+        rule = "a fill has its order's instrument and side"
+    elif not order.is_open:
+        rule = "a fill is of an open order"
+    elif order.order_qty is not None and report.last_qty > order.leaves_qty:
+        rule = "a fill is within leaves_qty"
+    events = (report,) if rule is None else (report, OrderBroken(order.key, rule, report))
+    return _with_waiting(order, events[0]) + events[1:] if order.amendments.waiting else events
+
+
+def _with_waiting(order: Order, event: OrderFilled | Amendment) -> tuple[OrderEvent, ...]:
+    """The event, and the amendments that have waited for it."""
+    events: list[OrderEvent] = []
+    ready: list[OrderFilled | Amendment] = [event]
+    while ready:
+        event = ready.pop(0)
+        if not isinstance(event, OrderFilled):
+            event = _completed(order, event)
+        events.append(event)
+        order = evolve(order, event)
+        ready += order.amendments.waiting.get(event.exec_id, ()) if event.exec_id else ()
+    return tuple(events)
+
+
+def _completed(order: Order, report: Amendment) -> Amendment:
+    _, was, now = amendments.amended(order.amendments, order.fills, report)
+    return replace(report, was=was) if isinstance(report, OrderFillBusted) else replace(report, was=was, now=now)
+
+
+def _unbooked(order: Order, rule: str, report: OrderReport) -> tuple[OrderEvent, ...]:
+    broken = OrderBroken(order.key, rule, report)
+    return () if broken in order.breaks else (broken,)
+
+
+def _broken_rule(order: Order, report: StateReport) -> str | None:
+    """The rule that a report breaks where the order is now; None if it fits."""
+    status, is_closed = order.status, order.ended is not None or order.refusal is not None
+    match report:
+        case OrderAccepted(terms=OrderTerms() as terms) if order.terms is not None and (
+            terms.instrument_id,
+            terms.side,
+        ) != (order.terms.instrument_id, order.terms.side):
+            return "an order is accepted with its instrument and side"
+        case OrderPendingNew() | OrderAccepted():
+            fits = status is not OrdStatus.REJECTED
+        case OrderRejected():
+            fits = not is_closed and not order.cum_qty and status in _REJECTABLE
+        case OrderCanceled() | OrderExpired():
+            fits = not is_closed and (order.is_open or status in (OrdStatus.DONE_FOR_DAY, OrdStatus.CALCULATED))
+        case OrderCalculated():
+            fits = status in (OrdStatus.FILLED, OrdStatus.DONE_FOR_DAY)
+        case OrderDoneForDay() | OrderSuspended() | OrderTriggered() | OrderRestated():
+            fits = not is_closed
+        case OrderPendingCancel() | OrderPendingReplace() | OrderReplaced():
+            fits = not is_closed
+            if not _is_answer(order, report):
+                return "an answer is to a request on record"
+        case OrderCancelRejected() | OrderReplaceRejected():
+            return None if _is_answer(order, report) else "an answer is to a request on record"
+        case OrderFillBusted() | OrderFillCorrected():
+            return None
+        case _:
+            assert_never(report)
+    return None if fits else f"{type(report).__name__} fits an order that is {status}"
+
+
+_REJECTABLE = {OrdStatus.PENDING_NEW, OrdStatus.NEW, OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE}
+
+
+def _is_answer(order: Order, report: StateReport) -> bool:
+    kind, requested_as = answers_to(order, report)
+    if requested_as:
+        return requested_as in order.requests
+    kinds = OrderCancelRequested if kind == CANCEL else OrderReplaceRequested
+    return any(isinstance(asked.request, kinds) for asked in order.requests.values())
 
 
 def misfiled(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
     """What an order on record adds when an execution is reported of it that is booked under another one already."""
-    return _broken(order, "an execution is on record under one order", report, booked=False) if order else ()
-
-
-def _broken(order: Order, rule: str, report: OrderReport, *, booked: bool) -> tuple[OrderEvent, ...]:
-    broken = OrderBroken(order.key, rule, report)
-    if booked:
-        return (report, broken)
-    return () if broken in order.breaks else (broken,)
+    return _unbooked(order, "an execution is on record under one order", report) if order is not None else ()
 
 
 def same_fill(a: OrderFilled, b: OrderFilled) -> bool:
     """Whether two reports tell of one fill in the same words: all but whose order and strategy it is."""
-    return replace(a, key=b.key, strategy_id=b.strategy_id, order_id=b.order_id) == b
-
-
-def evolve(order: Order | None, event: OrderEvent) -> Order:
-    """The order after an event. Total and unconditional: history is not argued with."""
-    if order is None:
-        order = _first(event)
-    match event:
-        case OrderSubmitted() | OrderRefused() | OrderAdopted():
-            return order
-        case OrderAccepted():
-            accepted = OrdStatus.NEW if order.status is OrdStatus.PENDING_NEW else order.status
-            return replace(order, status=accepted, order_id=event.order_id, reports=order.reports | {event})
-        case OrderRejected():
-            return replace(order, status=OrdStatus.REJECTED, reports=order.reports | {event})
-        case OrderFilled():
-            return _with_fill(order, event)
-        case OrderCancelRequested():
-            return replace(order, status=OrdStatus.PENDING_CANCEL)
-        case OrderCancelRejected():
-            reopened = OrdStatus.PARTIALLY_FILLED if order.cum_qty else OrdStatus.NEW
-            status = reopened if order.status is OrdStatus.PENDING_CANCEL else order.status
-            return replace(order, status=status, reports=order.reports | {event})
-        case OrderCanceled():
-            return replace(order, status=OrdStatus.CANCELED, reports=order.reports | {event})
-        case OrderExpired():
-            return replace(order, status=OrdStatus.EXPIRED, reports=order.reports | {event})
-        case OrderBroken():
-            return replace(order, breaks=(*order.breaks, event))
-        case _:
-            assert_never(event)
-
-
-def _first(event: OrderEvent) -> Order:
-    match event:
-        case OrderSubmitted(key, terms):
-            status, refusal = OrdStatus.PENDING_NEW, None
-        case OrderRefused(key, terms):
-            status, refusal = OrdStatus.REJECTED, event
-        case OrderAdopted():
-            return Order(
-                event.key, event.strategy_id, event.instrument_id, event.side, None, None, OrdStatus.NEW, event.order_id
-            )
-        case _:
-            # a report of an order nobody knows and whose instrument it does not tell
-            return Order(event.key, "", "", Side.BUY, None, None, OrdStatus.NEW)
-    return Order(
-        key, terms.strategy_id, terms.instrument_id, terms.side, terms.order_qty, terms, status, refusal=refusal
-    )
-
-
-def _with_fill(order: Order, fill: OrderFilled) -> Order:
-    cum_qty = exact(order.cum_qty + fill.last_qty)
-    status = order.status
-    if status.is_open:
-        if order.order_qty is not None and cum_qty >= order.order_qty:
-            status = OrdStatus.FILLED
-        elif status is not OrdStatus.PENDING_CANCEL:
-            status = OrdStatus.PARTIALLY_FILLED
-    return replace(
-        order,
-        strategy_id=order.strategy_id or fill.strategy_id,
-        instrument_id=order.instrument_id or fill.instrument_id,
-        side=order.side if order.instrument_id else fill.side,
-        status=status,
-        order_id=order.order_id or fill.order_id,
-        cum_qty=cum_qty,
-        cum_cost=exact(order.cum_cost + fill.last_qty * fill.last_px),
-        fills=order.fills | {fill.exec_id: fill},
-    )
+    return a == b or replace(a, key=b.key, strategy_id=b.strategy_id, order_id=b.order_id) == b

@@ -2,213 +2,114 @@
 
 One stream an account: it knows the position of every strategy in every instrument and every working order, so that two
 orders racing for the same room are judged one after the other. An order that passes holds its quantity (pending) until
-it is filled (posted) or closed (voided).
+it is filled (posted) or closed (voided, expired); a replacement adjusts the hold. The firm has a stream of the same
+kind, `limit:firm`: while it has limits, whatever an account's stream takes down is taken down there too, in the same
+append, and accounts are told to (`FirmWatchStarted`) in theirs, so that nobody can pass by on older knowledge.
 
-A limit applies to a scope of the account: one strategy or all (`None`), one instrument or each (`None`).
-Quantities are signed as the position is; notionals are in the instrument's quote currency.
+A limit applies to a scope: one strategy or all (`None`), one instrument or each (`None`), a venue, an asset. Quantities
+are signed as the position is; `domain.measures` says what each limit is about. Every decision is evidence: which limits
+in which version, what was used and asked, by which marks of which age. Events are in `domain.riskevents`, requests and
+reports in `domain.riskrequests`, the state in `domain.riskstate`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from datetime import datetime
-from decimal import Decimal
-from enum import StrEnum
 from typing import assert_never
 
-from msgspec import Struct
-from msgspec.structs import replace
+from domain import values
+from domain.assessing import assessed, positions_assessed
+from domain.errors import ReportUnreadable, RequestRefused
+from domain.exposure import Desk, Hold
+from domain.instrument import Kind
+from domain.judging import judged
+from domain.measures import ANYWHERE, Measure, Scope
+from domain.riskevents import (
+    FIRM,
+    CarriedCell,
+    CarriedHold,
+    ConversionSet,
+    GainsPosted,
+    HoldAdjusted,
+    HoldExpired,
+    HoldPlaced,
+    HoldPosted,
+    HoldRefused,
+    HoldVoided,
+    Judgement,
+    LimitSet,
+    Mode,
+    RiskEvent,
+    SwitchEngaged,
+    SwitchReleased,
+    TradingDaySet,
+    UsageCarried,
+)
+from domain.riskrequests import (
+    AdjustHold,
+    AssessMarks,
+    EngageSwitch,
+    ExpireHold,
+    PlaceHold,
+    PostGains,
+    PostHold,
+    ReleaseSwitch,
+    RestateHold,
+    RiskReport,
+    RiskRequest,
+    SetConversion,
+    SetLimit,
+    SetTradingDay,
+    VoidHold,
+)
+from domain.riskstate import Risk, evolve
+from domain.terms import check_amount, check_id, check_time
+from domain.values import ZERO, Mark, exact
 
-from domain.errors import RequestRefused
-from domain.instrument import Contract
-from domain.order import OrderKey, OrderTerms
-from domain.values import ZERO, Mark, Side, exact
-
-
-class Measure(StrEnum):
-    """What a limit measures.
-
-    MAX_POSITION: units of base or contracts. The position, with all working orders of the order's side filled, must not
-    exceed it in absolute value; all strategies count together where the scope names none.
-    MAX_ORDER_NOTIONAL: quote currency. Quantity x price; a market order is valued at the mark.
-    """
-
-    MAX_POSITION = "MAX_POSITION"
-    MAX_ORDER_NOTIONAL = "MAX_ORDER_NOTIONAL"
-
-
-class Scope(Struct, frozen=True):
-    """The part of an account that a limit covers."""
-
-    strategy_id: str | None = None
-    instrument_id: str | None = None
-
-    def covers(self, strategy_id: str, instrument_id: str) -> bool:
-        """Whether an order of this strategy in this instrument falls under the limit."""
-        return self.strategy_id in (None, strategy_id) and self.instrument_id in (None, instrument_id)
-
-
-class Judgement(Struct, frozen=True):
-    """One limit as an order met it: the limit's version and value, what was used before, what with the order."""
-
-    measure: Measure
-    scope: Scope
-    version: int
-    limit: Decimal
-    used: Decimal
-    asked: Decimal
-
-
-# Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
-class LimitSet(Struct, frozen=True, tag="LimitSet"):
-    """`limit` None lifts it. `currency` is the notional's currency, None for quantities."""
-
-    account_id: str
-    scope: Scope
-    measure: Measure
-    limit: Decimal | None
-    currency: str | None
-    version: int
-    transact_time: datetime
-
-
-class HoldPlaced(Struct, frozen=True, tag="HoldPlaced"):
-    """An order passed: its quantity is held. `mark` is what a market order was valued at."""
-
-    key: OrderKey
-    strategy_id: str
-    instrument_id: str
-    side: Side
-    quantity: Decimal
-    notional: Decimal | None
-    mark: Mark | None
-    judged: tuple[Judgement, ...]
-    transact_time: datetime
-
-
-class HoldRefused(Struct, frozen=True, tag="HoldRefused"):
-    """An order did not pass: the rule, and the judgement that failed if it was one of numbers."""
-
-    key: OrderKey
-    strategy_id: str
-    instrument_id: str
-    side: Side
-    quantity: Decimal
-    notional: Decimal | None
-    mark: Mark | None
-    rule: str
-    failed: Judgement | None
-    transact_time: datetime
-
-
-class HoldPosted(Struct, frozen=True, tag="HoldPosted"):
-    """A booking changed the position by `quantity` (signed); `released` of the order's hold became position.
-
-    Of a booking that no order stands behind (a transfer, an adopted order) nothing is released.
-    """
-
-    key: OrderKey
-    strategy_id: str
-    instrument_id: str
-    exec_id: str
-    quantity: Decimal
-    released: Decimal
-    transact_time: datetime
-
-
-class HoldVoided(Struct, frozen=True, tag="HoldVoided"):
-    """The order is closed: what was still held is free."""
-
-    key: OrderKey
-    strategy_id: str
-    instrument_id: str
-    released: Decimal
-    transact_time: datetime
-
-
-RiskEvent = LimitSet | HoldPlaced | HoldRefused | HoldPosted | HoldVoided
-
-
-class SetLimit(Struct, frozen=True):
-    """Set, change or (with None) lift a limit."""
-
-    account_id: str
-    scope: Scope
-    measure: Measure
-    limit: Decimal | None
-    currency: str | None
-    transact_time: datetime
-
-
-class PlaceHold(Struct, frozen=True):
-    """Judge an order and hold its quantity. `mark` is the newest known, for orders without a price."""
-
-    key: OrderKey
-    terms: OrderTerms
-    contract: Contract
-    mark: Mark | None
-    transact_time: datetime
-
-
-class PostHold(Struct, frozen=True):
-    """A fill or transfer was booked: `quantity` moved the position, `last_qty` came off the order."""
-
-    key: OrderKey
-    strategy_id: str
-    instrument_id: str
-    exec_id: str
-    quantity: Decimal
-    last_qty: Decimal
-    transact_time: datetime
-
-
-class VoidHold(Struct, frozen=True):
-    """The order is closed."""
-
-    key: OrderKey
-    transact_time: datetime
-
-
-RiskRequest = SetLimit | PlaceHold
-RiskReport = PostHold | VoidHold
-
-
-class Hold(Struct, frozen=True):
-    """What a working order still holds."""
-
-    strategy_id: str
-    instrument_id: str
-    side: Side
-    quantity: Decimal
-
-
-class Risk(Struct, frozen=True):
-    """Limits by (scope, measure); positions by (strategy, instrument); holds by cl_ord_id."""
-
-    limits: dict[tuple[Scope, Measure], LimitSet] = {}
-    positions: dict[tuple[str, str], Decimal] = {}
-    holds: dict[str, Hold] = {}
-
-    def position(self, scope: Scope, instrument_id: str) -> Decimal:
-        """The signed position in one instrument, of the scope's strategy or of all."""
-        if scope.strategy_id is not None:
-            return self.positions.get((scope.strategy_id, instrument_id), ZERO)
-        return sum((qty for (_, held), qty in self.positions.items() if held == instrument_id), ZERO)
-
-    def held(self, scope: Scope, instrument_id: str, side: Side) -> Decimal:
-        """What working orders of one side still hold in one instrument, unsigned."""
-        return sum(
-            (
-                hold.quantity
-                for hold in self.holds.values()
-                if hold.side is side
-                and hold.instrument_id == instrument_id
-                and scope.covers(hold.strategy_id, instrument_id)
-            ),
-            ZERO,
-        )
+__all__ = [
+    "FIRM",
+    "AdjustHold",
+    "AssessMarks",
+    "EngageSwitch",
+    "ExpireHold",
+    "Hold",
+    "HoldAdjusted",
+    "HoldExpired",
+    "HoldPlaced",
+    "HoldPosted",
+    "HoldRefused",
+    "HoldVoided",
+    "Judgement",
+    "LimitSet",
+    "Measure",
+    "Mode",
+    "PlaceHold",
+    "PostGains",
+    "PostHold",
+    "ReleaseSwitch",
+    "RestateHold",
+    "Risk",
+    "RiskEvent",
+    "RiskReport",
+    "RiskRequest",
+    "Scope",
+    "SetConversion",
+    "SetLimit",
+    "SetTradingDay",
+    "VoidHold",
+    "admit",
+    "carried",
+    "decide",
+    "evolve",
+    "refusal",
+    "stream",
+]
+RATE_MAX = 10_000
+CARRIED_MAX = 500
+REASON_MAX = 500
 
 
 def stream(account_id: str) -> str:
-    """The stream of one account's limits."""
+    """The stream of one account's limits; of the firm's, for the account id `firm`."""
     return f"limit:{account_id}"
 
 
@@ -218,143 +119,291 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
     An order that does not pass is an event too, `HoldRefused`: the caller records it and then refuses.
     """
     risk = risk or Risk()
+    check_time("transact_time", request.transact_time)
     match request:
+        case PlaceHold():
+            _check_marks(request.marks if request.mark is None else (*request.marks, request.mark))
+            known = risk.holds.get(request.key)
+            return _same(known, request) if known else judged(risk, request)
+        case AdjustHold():
+            _check_marks(request.marks)
+            check_id("change_id", request.change_id)
+            check_amount("quantity", request.quantity)
+            was = risk.refused.get(request.key)
+            if was is not None and was.change_id == request.change_id:
+                raise refusal(was)
+            known = risk.holds.get(request.key)
+            return () if known and known.change_id == request.change_id else judged(risk, request)
         case SetLimit():
             return _set(risk, request)
-        case PlaceHold():
-            return (_judged(risk, request),)
+        case EngageSwitch():
+            return _engaged(risk, request)
+        case ReleaseSwitch():
+            return _released(risk, request)
+        case SetTradingDay():
+            return _day_set(risk, request)
+        case SetConversion():
+            return _conversion_set(risk, request)
+        case AssessMarks():
+            _check_marks(request.marks)
+            if request.capital is not None:
+                _check_currency("capital", request.capital.currency)
+                _check_number("capital", request.capital.amount)
+            return assessed(risk, request)
         case _:
             assert_never(request)
 
 
+def _same(hold: Hold, request: PlaceHold) -> tuple[RiskEvent, ...]:
+    terms = request.terms
+    if (hold.strategy_id, hold.instrument_id, hold.side) != (terms.strategy_id, terms.instrument_id, terms.side):
+        raise RequestRefused(
+            "one cl_ord_id names one order", cl_ord_id=request.key.cl_ord_id, account_id=request.key.account_id
+        )
+    return ()
+
+
 def _set(risk: Risk, request: SetLimit) -> tuple[RiskEvent, ...]:
-    if request.limit is not None and (not request.limit.is_finite() or request.limit < 0):
-        raise RequestRefused("a limit of zero or more", limit=request.limit)
-    if (request.measure is Measure.MAX_ORDER_NOTIONAL) != (request.currency is not None):
-        raise RequestRefused("a notional limit has a currency, a quantity limit none", currency=request.currency)
+    _check_limit(request)
+    _check_scope(request.account_id, request.scope)
+    limit = None if request.limit is None else exact(request.limit)
     known = risk.limits.get((request.scope, request.measure))
-    if known is None and request.limit is None:
+    if known is None and limit is None:
         return ()
-    if known is not None and (known.limit, known.currency) == (request.limit, request.currency):
+    if known is not None and (known.limit, known.currency) == (limit, request.currency):
         return ()
     version = known.version + 1 if known else 1
     return (
         LimitSet(
-            request.account_id, request.scope, request.measure, request.limit, request.currency, version,
+            request.account_id, request.scope, request.measure, limit, request.currency, version, request.transact_time
+        ),
+    )
+
+
+def _check_limit(request: SetLimit) -> None:
+    limit, measure = request.limit, request.measure
+    if limit is not None and (not limit.is_finite() or limit < 0):
+        raise RequestRefused("a limit of zero or more", limit=limit)
+    if limit is not None:
+        _check_number("limit", limit)
+    if measure.is_money != (request.currency is not None):
+        rule = "a notional limit has a currency, a quantity limit none"
+        raise RequestRefused(rule, currency=request.currency, measure=measure)
+    if request.currency is not None:
+        _check_currency("currency", request.currency)
+    if measure.is_count and limit is not None and (limit % 1 or limit > RATE_MAX):
+        raise RequestRefused(f"a count of orders is a whole number of at most {RATE_MAX}", limit=limit)
+    if measure is Measure.MAX_DRAWDOWN and request.scope != ANYWHERE:
+        raise RequestRefused("a drawdown is that of a whole account, or of the firm", scope=request.scope)
+    if measure is Measure.MAX_DRAWDOWN and limit is not None and limit > 1:
+        raise RequestRefused("a drawdown is a fraction of equity, from 0 to 1", limit=limit)
+
+
+def _engaged(risk: Risk, request: EngageSwitch) -> tuple[RiskEvent, ...]:
+    _check_switch(request)
+    known = risk.switches.get(request.scope)
+    if known is not None and known.mode is request.mode:
+        return ()
+    if known is not None and known.mode is Mode.HALT:
+        _check_second(known, request.actor)
+    version = risk.switch_versions.get(request.scope, 0) + 1
+    return (
+        SwitchEngaged(
+            request.account_id, request.scope, request.mode, request.reason, request.actor, version,
             request.transact_time,
         ),
     )  # fmt: skip
 
 
-def _judged(risk: Risk, request: PlaceHold) -> HoldPlaced | HoldRefused:
-    terms, contract = request.terms, request.contract
-    mark = request.mark if terms.price is None else None
-    price = mark.price if mark is not None else terms.price
-    notional = exact(contract.notional(terms.order_qty, price)) if price is not None else None
-
-    def refused(rule: str, failed: Judgement | None = None) -> HoldRefused:
-        return HoldRefused(
-            request.key, terms.strategy_id, terms.instrument_id, terms.side, terms.order_qty, notional, mark,
-            rule, failed, request.transact_time,
-        )  # fmt: skip
-
-    judged = []
-    for limit in _limits_over(risk, terms):
-        assert limit.limit is not None
-        if limit.measure is Measure.MAX_POSITION:
-            used, asked = _position_with(risk, limit.scope, terms)
-            is_reducing = abs(asked) < abs(used) and asked * used >= 0
-        else:
-            if notional is None:
-                return refused("a market order has a mark to value it by")
-            if limit.currency != contract.quote:
-                return refused(f"an order under a limit in {limit.currency} is quoted in {limit.currency}")
-            used, asked, is_reducing = ZERO, notional, False
-        judgement = Judgement(limit.measure, limit.scope, limit.version, limit.limit, exact(used), exact(asked))
-        if abs(asked) > limit.limit and not is_reducing:
-            return refused(f"{limit.measure} is not exceeded", judgement)
-        judged.append(judgement)
-    return HoldPlaced(
-        request.key, terms.strategy_id, terms.instrument_id, terms.side, terms.order_qty, notional, mark, tuple(judged),
-        request.transact_time,
-    )  # fmt: skip
-
-
-def _limits_over(risk: Risk, terms: OrderTerms) -> Iterator[LimitSet]:
-    for limit in risk.limits.values():
-        if limit.limit is not None and limit.scope.covers(terms.strategy_id, terms.instrument_id):
-            yield limit
-
-
-def _position_with(risk: Risk, scope: Scope, terms: OrderTerms) -> tuple[Decimal, Decimal]:
-    """The position if all working orders of the order's side are filled: without the order, and with it."""
-    used = risk.position(scope, terms.instrument_id) + terms.side.sign * risk.held(
-        scope, terms.instrument_id, terms.side
+def _released(risk: Risk, request: ReleaseSwitch) -> tuple[RiskEvent, ...]:
+    _check_switch(request)
+    known = risk.switches.get(request.scope)
+    if known is None:
+        return ()
+    _check_second(known, request.actor)
+    version = risk.switch_versions.get(request.scope, 0) + 1
+    return (
+        SwitchReleased(
+            request.account_id, request.scope, request.reason, request.actor, version, request.transact_time
+        ),
     )
-    return used, used + terms.side.sign * terms.order_qty
+
+
+def _check_second(known: SwitchEngaged, actor: str) -> None:
+    if known.actor == actor:
+        raise RequestRefused(
+            "a kill switch is released by another actor than who engaged it", actor=actor, engaged_by=known.actor
+        )
+
+
+def _check_switch(request: EngageSwitch | ReleaseSwitch) -> None:
+    _check_scope(request.account_id, request.scope)
+    if not request.actor.strip():
+        raise RequestRefused("an actor is named", actor=request.actor)
+    if not request.reason.strip() or len(request.reason) > REASON_MAX:
+        raise RequestRefused(f"a reason of 1 to {REASON_MAX} characters", reason=request.reason)
+
+
+def _day_set(risk: Risk, request: SetTradingDay) -> tuple[RiskEvent, ...]:
+    check_id("account_id", request.account_id)
+    hour = request.starts_at_hour
+    if not 0 <= hour <= 23:
+        raise RequestRefused("starts_at_hour from 0 to 23", starts_at_hour=hour)
+    if hour == risk.starts_at_hour:
+        return ()
+    return (TradingDaySet(request.account_id, hour, request.transact_time),)
+
+
+def _conversion_set(risk: Risk, request: SetConversion) -> tuple[RiskEvent, ...]:
+    check_id("account_id", request.account_id)
+    contract = request.contract if request.is_used else None
+    if request.is_used and (contract is None or contract.kind is Kind.OPTION or contract.expiry is not None):
+        raise RequestRefused(
+            "currencies are converted by spot or a perpetual", instrument_id=request.instrument_id,
+            kind=contract.kind if contract else None,
+        )  # fmt: skip
+    if risk.conversions.get(request.instrument_id) == contract:
+        return ()
+    return (ConversionSet(request.account_id, request.instrument_id, contract, request.transact_time),)
+
+
+def _check_scope(account_id: str, scope: Scope) -> None:
+    check_id("account_id", account_id)
+    if scope.strategy_id is not None:
+        check_id("strategy_id", scope.strategy_id)
+    if scope.asset is not None:
+        _check_currency("asset", scope.asset)
+    if scope.venue is not None:
+        _check_currency("venue", scope.venue)
+    if scope.instrument_id is None:
+        return
+    try:
+        values.instrument_id(scope.instrument_id)
+    except ReportUnreadable as error:
+        raise RequestRefused(f"instrument_id is {error.rule}", instrument_id=scope.instrument_id) from error
+    if scope.venue not in (None, values.venue_of(scope.instrument_id)):
+        raise RequestRefused(
+            "an instrument is of the scope's venue", venue=scope.venue, instrument_id=scope.instrument_id
+        )
+
+
+def _check_currency(field: str, value: str) -> None:
+    try:
+        values.currency(value, field)
+    except ReportUnreadable as error:
+        raise RequestRefused(f"{field} is {error.rule}", **{field: value}) from error
+
+
+def _check_number(field: str, value: object) -> None:
+    try:
+        values.number(value, field)
+    except ReportUnreadable as error:
+        raise RequestRefused(f"{field} is {error.rule}", **{field: value}) from error
+
+
+def _check_marks(marks: Iterable[Mark]) -> None:
+    known: dict[str, Mark] = {}
+    for mark in marks:
+        if not mark.price.is_finite() or mark.price <= 0:
+            raise RequestRefused("a mark above zero", instrument_id=mark.instrument_id, price=mark.price)
+        _check_number("price", mark.price)
+        check_time("mark_at", mark.mark_at)
+        if known.setdefault(mark.instrument_id, mark) != mark:
+            raise RequestRefused("one mark an instrument", instrument_id=mark.instrument_id, price=mark.price)
 
 
 def refusal(event: HoldRefused) -> RequestRefused:
     """The error that tells a caller of a refused hold: the rule and its numbers."""
     failed = event.failed
     if failed is None:
-        return RequestRefused(event.rule, instrument_id=event.instrument_id)
+        return RequestRefused(event.rule, **({"instrument_id": event.instrument_id} | event.facts))
+    scope = failed.scope
     return RequestRefused(
         event.rule, measure=failed.measure, limit=failed.limit, used=failed.used, asked=failed.asked,
-        limit_version=failed.version, strategy_id=failed.scope.strategy_id, instrument_id=event.instrument_id,
+        limit_version=failed.version, strategy_id=scope.strategy_id, instrument_id=event.instrument_id,
+        currency=failed.currency, whose=failed.account_id or None, venue=scope.venue, asset=scope.asset,
     )  # fmt: skip
 
 
 def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
-    """The events that follow from what has happened to an order; () if nothing was held."""
-    hold = risk.holds.get(report.key.cl_ord_id) if risk else None
+    """The events that follow from what has happened to an order or position; () if nothing was held.
+
+    A position limit that is exceeded by it, or kept again, is said so at once; limits of money wait for `AssessMarks`.
+    """
+    risk = risk or Risk()
     match report:
         case PostHold():
-            released = min(hold.quantity, report.last_qty) if hold else ZERO
-            return (
-                HoldPosted(
-                    report.key, report.strategy_id, report.instrument_id, report.exec_id, report.quantity,
-                    exact(released), report.transact_time,
-                ),
+            known = risk.holds.get(report.key)
+            released = exact(min(known.quantity, report.last_qty)) if known else ZERO
+            posted = HoldPosted(
+                report.key, report.strategy_id, report.instrument_id, report.exec_id, report.quantity, released,
+                report.transact_time, report.cost, report.gains, report.contract,
             )  # fmt: skip
-        case VoidHold():
-            if hold is None:
+            return _with_breaches(risk, posted, report.strategy_id, report.instrument_id, report.transact_time)
+        case PostGains():
+            changes = tuple(change for change in report.changes if change.cost or change.gains)
+            if not changes:
                 return ()
+            return (GainsPosted(report.account_id, report.strategy_id, report.instrument_id, report.source, changes),)
+        case RestateHold():
+            return _restated(risk, report)
+        case VoidHold() | ExpireHold():
+            known = risk.holds.get(report.key)
+            if known is None:
+                return ()
+            event = HoldVoided if isinstance(report, VoidHold) else HoldExpired
             return (
-                HoldVoided(
-                    report.key, hold.strategy_id, hold.instrument_id, exact(hold.quantity), report.transact_time
-                ),
+                event(report.key, known.strategy_id, known.instrument_id, exact(known.quantity), report.transact_time),
             )
         case _:
             assert_never(report)
 
 
-def evolve(risk: Risk | None, event: RiskEvent) -> Risk:
-    """The account's limits and usage after an event. Total and unconditional."""
+def _restated(risk: Risk, report: RestateHold) -> tuple[RiskEvent, ...]:
+    known = risk.holds.get(report.key)
+    was = known.quantity if known else ZERO
+    if was == report.quantity:
+        return ()
+    adjusted = HoldAdjusted(
+        report.key, report.strategy_id, report.instrument_id, report.side, was, exact(report.quantity), report.contract,
+        report.transact_time,
+    )  # fmt: skip
+    return _with_breaches(risk, adjusted, report.strategy_id, report.instrument_id, report.transact_time)
+
+
+def _with_breaches(
+    risk: Risk, event: RiskEvent, strategy_id: str, instrument_id: str, at: datetime
+) -> tuple[RiskEvent, ...]:
+    if not risk.has_position_limits:
+        return (event,)
+    return (event, *positions_assessed(evolve(risk, event), strategy_id, instrument_id, at))
+
+
+def carried(risk: Risk | None, account_id: str, at: datetime) -> tuple[UsageCarried, ...]:
+    """What an account holds, for the firm to go on from; in parts of at most 500 positions and orders."""
     risk = risk or Risk()
-    match event:
-        case LimitSet():
-            return replace(risk, limits=risk.limits | {(event.scope, event.measure): event})
-        case HoldRefused():
-            return risk
-        case HoldPlaced():
-            hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity)
-            return replace(risk, holds=risk.holds | {event.key.cl_ord_id: hold})
-        case HoldPosted():
-            at = (event.strategy_id, event.instrument_id)
-            positions = risk.positions | {at: exact(risk.positions.get(at, ZERO) + event.quantity)}
-            return replace(risk, positions=positions, holds=_released(risk, event.key.cl_ord_id, event.released))
-        case HoldVoided():
-            return replace(risk, holds=_released(risk, event.key.cl_ord_id, event.released))
-        case _:
-            assert_never(event)
-
-
-def _released(risk: Risk, cl_ord_id: str, quantity: Decimal) -> dict[str, Hold]:
-    hold = risk.holds.get(cl_ord_id)
-    if hold is None:
-        return risk.holds
-    left = exact(hold.quantity - quantity)
-    if left > 0:
-        return risk.holds | {cl_ord_id: replace(hold, quantity=left)}
-    return {key: held for key, held in risk.holds.items() if key != cl_ord_id}
+    exposure = risk.exposure
+    cells = sorted(
+        (
+            CarriedCell(desk.strategy_id, name, cell.contract, cell.now, cell.opening, cell.day_from)
+            for name, desk, cell in exposure.all()
+        ),
+        key=lambda cell: (cell.instrument_id, cell.strategy_id),
+    )
+    holds = sorted(
+        (
+            CarriedHold(
+                key, hold.strategy_id, hold.instrument_id, hold.side, hold.quantity, hold.change_id,
+                exposure.cell(Desk(key.account_id, hold.strategy_id), hold.instrument_id).contract,
+            )
+            for key, hold in exposure.holds.items()
+        ),
+        key=lambda hold: hold.key.cl_ord_id,
+    )  # fmt: skip
+    parts = max(-(-len(cells) // CARRIED_MAX), -(-len(holds) // CARRIED_MAX), 1)
+    return tuple(
+        UsageCarried(
+            account_id, tuple(cells[at_ : at_ + CARRIED_MAX]), tuple(holds[at_ : at_ + CARRIED_MAX]), at, part, parts
+        )
+        for part, at_ in enumerate(range(0, parts * CARRIED_MAX, CARRIED_MAX), 1)
+    )

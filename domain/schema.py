@@ -9,15 +9,21 @@ from typing import Any, Union, get_args
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from domain import olderevents
 from domain.account import AccountEvent
 from domain.errors import HistoryBroken
 from domain.evidence import EvidenceEvent
 from domain.instrument import InstrumentEvent
 from domain.log import Recorded
+from domain.olderevents import PositionRestatedV1, PositionTransferredV1, TradeBookedV1
 from domain.order import OrderEvent, OrderFilled
+from domain.parentorder import ParentEvent
 from domain.position import PositionEvent
 from domain.risk import RiskEvent
+from domain.statement import StatementEvent
+from domain.venueorder import VenueOrderEvent
 
 
 def _members(*unions: Any) -> tuple[type[Struct], ...]:
@@ -25,15 +31,32 @@ def _members(*unions: Any) -> tuple[type[Struct], ...]:
 
 
 NEWEST: tuple[type[Struct], ...] = _members(
-    InstrumentEvent, AccountEvent, OrderEvent, PositionEvent, RiskEvent, EvidenceEvent
+    InstrumentEvent,
+    AccountEvent,
+    OrderEvent,
+    PositionEvent,
+    RiskEvent,
+    EvidenceEvent,
+    StatementEvent,
+    ParentEvent,
+    VenueOrderEvent,
 )
-OLDER: tuple[type[Struct], ...] = ()
-UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {}
+UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
+    TradeBookedV1: olderevents.trade_booked,
+    PositionTransferredV1: olderevents.position_transferred,
+    PositionRestatedV1: olderevents.position_restated,
+}
+OLDER: tuple[type[Struct], ...] = tuple(UPCASTS)
 
 
 def topic_of(event: Any) -> str:
     """The topic an event is stored under."""
     return _TOPICS[type(event)]
+
+
+def topic_of_class(event_class: type) -> str:
+    """The topic events of a class are stored under."""
+    return _TOPICS[event_class]
 
 
 def execution_key(event: Any) -> str | None:
@@ -54,16 +77,8 @@ EVENTS: dict[str, type[Struct]] = {topic: event_class for event_class, topic in 
 assert len(EVENTS) == len(_TOPICS), "two events share a topic"
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
-_DECODER = msgspec.json.Decoder(
-    msgspec.defstruct(
-        "StoredRecord",
-        [
-            (field.name, Union[tuple(_TOPICS)] if field.name == "event" else field.type)  # noqa: UP007 (built at run time)
-            for field in msgspec.structs.fields(Recorded)
-        ],
-        frozen=True,
-    )
-)
+_ANY_EVENT: Any = Union[tuple(_TOPICS)]  # noqa: UP007 (built at run time)
+_DECODER: msgspec.json.Decoder[Recorded] = msgspec.json.Decoder(Recorded[_ANY_EVENT])
 
 
 def encode(recorded: Recorded) -> bytes:
@@ -73,15 +88,24 @@ def encode(recorded: Recorded) -> bytes:
 
 def decode(topic: str, state: bytes) -> Recorded:
     """The record in `state`, its event in the newest shape. Raises HistoryBroken if it cannot be one of ours."""
+    try:
+        stored: Recorded = _DECODER.decode(state)
+    except (msgspec.DecodeError, ValueError) as error:
+        _check_topic(topic)
+        raise HistoryBroken(f"a stored {topic} does not decode: {error}") from error
+    stored_class = type(stored.event)
+    if _TOPICS[stored_class] != topic:
+        _check_topic(topic)
+        raise HistoryBroken(f"an event stored as {topic} says it is {_TOPICS[stored_class]}")
+    return stored if stored_class not in UPCASTS else replace(stored, event=_newest(stored.event))
+
+
+def _check_topic(topic: str) -> None:
     if topic not in EVENTS:
         raise HistoryBroken(f"unknown topic {topic!r}: this history needs a newer Daybook, or was not written by one")
-    try:
-        stored: Any = _DECODER.decode(state)
-    except (msgspec.DecodeError, ValueError) as error:
-        raise HistoryBroken(f"a stored {topic} does not decode: {error}") from error
-    event = stored.event
-    if _TOPICS[type(event)] != topic:
-        raise HistoryBroken(f"an event stored as {topic} says it is {_TOPICS[type(event)]}")
+
+
+def _newest(event: Any) -> Any:
     while (upcast := UPCASTS.get(type(event))) is not None:
         event = upcast(event)
-    return Recorded(stored.stream, stored.version, stored.recorded_at, stored.actor, stored.request_id, event)
+    return event

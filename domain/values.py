@@ -22,6 +22,7 @@ MAGNITUDE_MAX = 18
 PRECISION = 120
 ZERO = Decimal(0)
 ONE = Decimal(1)
+TEN = Decimal(10)
 
 EXACT = Context(prec=PRECISION, rounding=ROUND_HALF_EVEN, traps=[
     decimal.Inexact, decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow,
@@ -42,7 +43,7 @@ def exact(value: Decimal) -> Decimal:
     if not value:
         return ZERO
     normal = value.normalize(EXACT)
-    return normal.quantize(ONE, context=EXACT) if normal.as_tuple().exponent > 0 else normal  # type: ignore[operator]
+    return normal if normal % TEN else normal.quantize(ONE, EXACT.rounding, EXACT)
 
 
 def rounded(value: Decimal, places: int) -> Decimal:
@@ -78,7 +79,7 @@ class Liquidity(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-class Money(Struct, frozen=True):
+class Money(Struct, frozen=True, gc=False):
     """An amount of one currency or asset; negative where the text around it says so."""
 
     amount: Decimal

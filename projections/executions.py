@@ -2,8 +2,11 @@
 
 `effect_*`, `realized`, `rounding`, `fee` and `fee_cost` are what the entry does in its place of occurrence as we know
 now: a restatement replaces them and counts in `restatements`. `is_late` says that it arrived after a later entry. A
-transfer has a stated `cost` and no price, order or commission. Each row carries the contract and the conventions it
-was booked by, so that the same trades can be costed by others (`projections.lots.recosted`).
+trade that the venue has taken back stays, with no effect and the `reversal`'s reason; one that was corrected is as it
+stands. `reason` is why it came about: a trade's TradeKind, a transfer's TransferReason. A transfer has a stated `cost`
+and no price, order or commission; `lots` are those it brought along. `lot_ids` are those a disposal was assigned. Each
+row carries the contract and the conventions it was booked by, so that the same trades can be costed by others
+(`projections.lots.recosted`).
 """
 
 import sqlalchemy as sa
@@ -12,10 +15,19 @@ from domain.account import Costing
 from domain.costing import Effect
 from domain.instrument import Contract
 from domain.log import Logged
-from domain.position import PositionKey, PositionRestated, PositionTransferred, TradeBooked
+from domain.position import (
+    LotsAssigned,
+    PositionKey,
+    PositionRestated,
+    PositionTransferred,
+    TradeBooked,
+    TradeReversed,
+)
+from domain.values import ZERO
 from projections.rows import Rows, Source, fetch
 from projections.tables import (
     AT,
+    ITEMS,
     NUMBER,
     WHOLE,
     Projection,
@@ -23,8 +35,10 @@ from projections.tables import (
     contract_columns,
     contract_row,
     fact,
+    json_of,
     key,
     maybe,
+    printable,
     table,
 )
 
@@ -39,7 +53,8 @@ executions = table(
     key("instrument_id"),
     key("exec_id"),
     key("cl_ord_id"),
-    fact("entry"),
+    key("entry"),
+    fact("reason"),
     fact("trade_seq", WHOLE),
     fact("side"),
     fact("last_qty", NUMBER),
@@ -48,6 +63,10 @@ executions = table(
     maybe("commission", NUMBER),
     maybe("commission_currency"),
     maybe("liquidity"),
+    maybe("counterparty_account_id"),
+    maybe("counterparty_strategy_id"),
+    maybe("lots", ITEMS),
+    maybe("lot_ids", ITEMS),
     fact("transact_time", AT),
     fact("recorded_at", AT),
     *contract_columns(),
@@ -62,6 +81,7 @@ executions = table(
     fact("fee_cost", NUMBER),
     fact("is_late", sa.Boolean()),
     fact("restatements", WHOLE),
+    maybe("reversal"),
     fact("booked_seq", WHOLE),
     indexes=(("booked_seq",), ("account_id", "booked_seq")),
 )
@@ -99,6 +119,8 @@ def _booking(logged: Logged, event: TradeBooked | PositionTransferred) -> Row:
         "recorded_at": logged.recorded.recorded_at,
         "is_late": event.is_late,
         "restatements": 0,
+        "reversal": None,
+        "lot_ids": None,
         "booked_seq": logged.seq,
         "seq": logged.seq,
     }
@@ -110,6 +132,7 @@ def _traded(rows: Rows, logged: Logged, event: TradeBooked) -> None:
         "exec_id": event.exec_id,
         "cl_ord_id": event.cl_ord_id,
         "entry": TRADE,
+        "reason": event.kind.value,
         "trade_seq": event.trade_seq,
         "last_qty": event.last_qty,
         "last_px": event.last_px,
@@ -117,6 +140,9 @@ def _traded(rows: Rows, logged: Logged, event: TradeBooked) -> None:
         "commission": event.commission.amount,
         "commission_currency": event.commission.currency,
         "liquidity": event.liquidity.value,
+        "counterparty_account_id": None,
+        "counterparty_strategy_id": None,
+        "lots": None,
     }
     rows.put(executions, row)
 
@@ -127,6 +153,7 @@ def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None
         "exec_id": event.transfer_id,
         "cl_ord_id": "",
         "entry": TRANSFER,
+        "reason": event.reason.value,
         "trade_seq": 0,
         "last_qty": event.quantity,
         "last_px": None,
@@ -134,20 +161,41 @@ def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None
         "commission": None,
         "commission_currency": None,
         "liquidity": None,
+        "counterparty_account_id": event.counterparty.account_id if event.counterparty else None,
+        "counterparty_strategy_id": event.counterparty.strategy_id if event.counterparty else None,
+        "lots": json_of(event.lots) or None,
     }
     rows.put(executions, row)
 
 
+def _of(rows: Rows, position: PositionKey, *exec_ids: str) -> list[Row]:
+    """The executions of a position that still have an effect, by their ids."""
+    found = rows.find(
+        executions,
+        account_id=position.account_id,
+        strategy_id=position.strategy_id,
+        instrument_id=position.instrument_id,
+        exec_id=exec_ids,
+    )
+    return [row for row in found if row["reversal"] is None]
+
+
+def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
+    place = (event.transact_time, event.trade_seq, TRADE)
+    for row in _of(rows, event.key, event.exec_id):
+        if (row["transact_time"], row["trade_seq"], row["entry"]) == place:
+            taken_back = {"reversal": printable(event.reason), "seq": logged.seq}
+            rows.put(executions, row | _effect(Effect(ZERO, ZERO)) | taken_back)
+
+
+def _assigned(rows: Rows, logged: Logged, event: LotsAssigned) -> None:
+    for row in _of(rows, event.key, event.exec_id):
+        rows.put(executions, row | {"lot_ids": list(event.lot_ids), "seq": logged.seq})
+
+
 def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
     now = {(item.exec_id, item.transact_time): item.now for item in event.items}
-    moved = rows.find(
-        executions,
-        account_id=event.key.account_id,
-        strategy_id=event.key.strategy_id,
-        instrument_id=event.key.instrument_id,
-        exec_id=tuple(item.exec_id for item in event.items),
-    )
-    for row in moved:
+    for row in _of(rows, event.key, *(item.exec_id for item in event.items)):
         if (effect := now.get((row["exec_id"], row["transact_time"]))) is not None:
             restatements = row["restatements"] + 1
             rows.put(executions, row | _effect(effect) | {"restatements": restatements, "seq": logged.seq})
@@ -155,9 +203,15 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 PROJECTION = Projection(
     "executions",
-    1,
+    2,
     (executions,),
-    {TradeBooked: _traded, PositionTransferred: _transferred, PositionRestated: _restated},
+    {
+        TradeBooked: _traded,
+        TradeReversed: _reversed,
+        PositionTransferred: _transferred,
+        LotsAssigned: _assigned,
+        PositionRestated: _restated,
+    },
 )
 
 
@@ -183,6 +237,7 @@ def trades(
 
 
 def history(source: Source, *, account_id: str, strategy_id: str, instrument_id: str) -> list[Row]:
-    """All trades and transfers of one position in order of occurrence."""
+    """All trades and transfers of one position that stand, in order of occurrence."""
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
-    return fetch(source, executions, where=where, by=("transact_time", "trade_seq", "exec_id", "cl_ord_id"))
+    found = fetch(source, executions, where=where, by=("transact_time", "trade_seq", "exec_id", "cl_ord_id", "entry"))
+    return [row for row in found if row["reversal"] is None]

@@ -1,11 +1,13 @@
 """Exposure: how large positions are at given marks. A view of the rows of `projections.positions`.
 
-`notional` is in the instrument's quote currency, below zero when short. Summed by account, strategy, instrument, venue
-or base asset: `gross` is the sum of absolute notionals, `net` the signed sum; by quote currency, never converted.
+`notional` is in the instrument's quote currency, below zero when short; an option's is its premium in settlement
+currency, which is then told as its `quote`. Summed by account, strategy, instrument, venue or base asset: `gross` is
+the sum of absolute notionals, `net` the signed sum; by quote currency, never converted.
 """
 
 from collections.abc import Sequence
 
+from domain.instrument import Kind
 from domain.values import Mark
 from projections.positions import positions
 from projections.rows import Source
@@ -32,7 +34,8 @@ def sized(row: Row, mark: Mark | None) -> Row:
     """What a position's row says of its size; `notional` is None without a mark."""
     size = notional(row, mark)
     kept = ("account_id", "strategy_id", "instrument_id", "kind", "base", "quote", "quantity", "seq")
-    return with_venue({name: row[name] for name in kept}) | marked(mark) | {"notional": size}
+    sized_in = {"quote": row["settle"]} if row["kind"] == Kind.OPTION else {}
+    return with_venue({name: row[name] for name in kept}) | sized_in | marked(mark) | {"notional": size}
 
 
 def totals(rows: Sequence[Row], by: Sequence[str]) -> list[Row]:

@@ -2,17 +2,20 @@
 
 Signed as `domain.costing` has them: a short lot's quantity is below zero. A match belongs to a disposal and has a
 `line`, in the order in which the cost basis used the lots up. Both tables are the book that the order of occurrence
-gives: a late trade's restatement replaces the matches of every disposal it moved and settles the open lots.
+gives: the restatement of a late trade, or of one taken back, replaces the matches of every disposal it moved and
+settles the open lots. A lot that was brought along by a transfer keeps the age it had.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+
+import msgspec
 
 from domain import costing
 from domain.account import Costing
 from domain.costing import Book, Entry, Lot, LotMatch
 from domain.log import Logged
-from domain.position import PositionKey, PositionRestated, PositionTransferred, TradeBooked
+from domain.position import PositionKey, PositionRestated, PositionTransferred, TradeBooked, TradeReversed
 from domain.values import Money, Occurrence, Side, exact
 from projections.rows import Rows, Source, fetch
 from projections.tables import AT, NUMBER, WHOLE, Projection, Row, contract_of, fact, key, table
@@ -87,7 +90,7 @@ def _match_rows(exec_id: str, at: datetime, trade_seq: int, matched: Sequence[Lo
 
 def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred) -> None:
     effect, position = event.effect, event.key
-    if effect.opened is None and not effect.closed:
+    if not effect.opened and not effect.closed:
         return
     seq, place = {"seq": logged.seq}, _position(position)
     if isinstance(event, TradeBooked):
@@ -102,8 +105,8 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred
             assert lot is not None, f"lot {match.lot_id} is open"
             left = match.quantity.copy_sign(lot["quantity"])
             _put_lot(rows, lot | {"quantity": lot["quantity"] - left, "cost": lot["cost"] - match.cost} | seq)
-    if effect.opened is not None:
-        rows.put(lots_table, place | _lot_row(effect.opened) | seq)
+    for opened in effect.opened:
+        rows.put(lots_table, place | _lot_row(opened) | seq)
 
 
 def _put_lot(rows: Rows, lot: Row) -> None:
@@ -115,10 +118,20 @@ def _put_lot(rows: Rows, lot: Row) -> None:
         rows.delete(lots_table, *(lot[name] for name in POSITION), lot["lot_id"])
 
 
+def _unmatch(rows: Rows, place: Row, exec_ids: Iterable[str]) -> None:
+    for row in rows.find(matches_table, **place, exec_id=tuple(exec_ids)):
+        rows.delete(matches_table, *place.values(), row["exec_id"], row["line"])
+
+
+def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
+    """Its own matches go; its lots, and those it used up, are settled by the restatement that follows it."""
+    if event.effect.closed:
+        _unmatch(rows, _position(event.key), (event.exec_id,))
+
+
 def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
     seq, place = {"seq": logged.seq}, _position(event.key)
-    for row in rows.find(matches_table, **place, exec_id=tuple(item.exec_id for item in event.items)):
-        rows.delete(matches_table, *place.values(), row["exec_id"], row["line"])
+    _unmatch(rows, place, (item.exec_id for item in event.items))
     for item in event.items:
         for row in _match_rows(item.exec_id, item.transact_time, item.trade_seq, item.now.closed):
             rows.put(matches_table, place | row | seq)
@@ -133,9 +146,14 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 PROJECTION = Projection(
     "lots",
-    1,
+    2,
     (lots_table, matches_table),
-    {TradeBooked: _booked, PositionTransferred: _booked, PositionRestated: _restated},
+    {
+        TradeBooked: _booked,
+        TradeReversed: _reversed,
+        PositionTransferred: _booked,
+        PositionRestated: _restated,
+    },
 )
 
 
@@ -177,11 +195,9 @@ def recosted(trades: Sequence[Row], conventions: Costing) -> tuple[list[Row], li
     book = costing.empty(conventions.cost_basis)
     if not trades:
         return [], [], book
-    contract = contract_of(trades[-1])
-    assert contract is not None, "a booked trade has a contract"
     place = {name: trades[0][name] for name in POSITION}
     entries = sorted(map(entry_of, trades), key=lambda entry: entry.occurrence)
-    effects, book = costing.replay(entries, contract, conventions, book)
+    effects, book = costing.replay(entries, conventions, book)
     matched = [
         place | row
         for entry, effect in zip(entries, effects, strict=True)
@@ -189,12 +205,16 @@ def recosted(trades: Sequence[Row], conventions: Costing) -> tuple[list[Row], li
             entry.occurrence.exec_id, entry.occurrence.transact_time, entry.occurrence.trade_seq, effect.closed
         )
     ]
-    opened = sorted(book.lots, key=lambda lot: lot.opened_at)
+    opened = sorted(book.lots, key=lambda lot: (lot.opened_at.transact_time, lot.opened_at.trade_seq, lot.lot_id))
     return matched, [place | _lot_row(lot) for lot in opened], book
 
 
 def entry_of(trade: Row) -> Entry:
     """What costing needs to know of an `executions` row."""
-    at = Occurrence(trade["transact_time"], trade["trade_seq"], trade["exec_id"])
+    at, contract = Occurrence(trade["transact_time"], trade["trade_seq"], trade["exec_id"]), contract_of(trade)
+    assert contract is not None, "a booked trade has a contract"
     fee = None if trade["commission"] is None else Money(trade["commission"], trade["commission_currency"])
-    return Entry(at, Side(trade["side"]), trade["last_qty"], trade["last_px"], fee, trade["cost"])
+    return Entry(
+        at, contract, Side(trade["side"]), trade["last_qty"], trade["last_px"], fee, trade["cost"],
+        msgspec.convert(trade["lots"] or (), tuple[Lot, ...]), tuple(trade["lot_ids"] or ()),
+    )  # fmt: skip

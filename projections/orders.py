@@ -1,36 +1,29 @@
 """Orders: the blotter. One row an order, from submission (or adoption, or refusal) to its last report.
 
-Statuses are FIX OrdStatus(39) and follow `domain.order.evolve`. Quantities are in base units or contracts, `cum_cost`
-is the sum of quantity x price in quote units. An adopted order's `order_qty` is unknown (None). An order that pre-trade
-risk refused is REJECTED and says by which `rule` and `facts`. `opened_at` and `changed_at` are venue's or client's.
+Everything follows `domain.orderstate`, whose state is kept beside the rows (`projections.orderstates`). Statuses are
+FIX OrdStatus(39). Terms are those that hold now, under `terms_cl_ord_id`, the order's own ClOrdID or that of its last
+replacement. Quantities are in base units or contracts, `cum_cost` is the sum of quantity x price in quote units over
+the fills that stand. An adopted order's `order_qty` may be unknown (None). An order that pre-trade risk refused is
+REJECTED and says by which `rule` and `facts`. `reason` is the venue's last, by its own time; `opened_at` and
+`changed_at` are venue's or client's.
 """
 
 from datetime import datetime
 from decimal import Decimal
+from typing import get_args
 
 from domain.log import Logged
-from domain.order import (
-    OrderAccepted,
-    OrderAdopted,
-    OrderBroken,
-    OrderCanceled,
-    OrderCancelRejected,
-    OrderCancelRequested,
-    OrderExpired,
-    OrderFilled,
-    OrderKey,
-    OrderRefused,
-    OrderRejected,
-    OrderSubmitted,
-    OrderTerms,
-    OrdStatus,
-)
-from domain.values import ZERO, divide, exact
+from domain.order import OrderAliased, OrderBroken, OrderCancelRequested, OrderEvent, OrderKey, OrdStatus, OrdType
+from domain.orderstate import Order
+from domain.terms import OrderTerms
+from domain.values import divide
+from projections import orderstates
 from projections.rows import Rows, Source, fetch
 from projections.tables import AT, FACTS, NUMBER, WHOLE, Projection, Row, fact, key, maybe, printable, table
 
 PAGE_ROWS_MAX = 1000
 OPEN = tuple(status.value for status in OrdStatus if status.is_open)
+TRIGGERED = frozenset(OrdType) - {OrdType.MARKET, OrdType.LIMIT}
 
 orders = table(
     "orders",
@@ -45,6 +38,15 @@ orders = table(
     maybe("time_in_force"),
     maybe("order_qty", NUMBER),
     maybe("price", NUMBER),
+    maybe("stop_px", NUMBER),
+    maybe("trigger_price"),
+    maybe("peg_offset_value", NUMBER),
+    maybe("peg_offset"),
+    maybe("display_qty", NUMBER),
+    maybe("expire_time", AT),
+    fact("exec_inst"),
+    fact("parent"),
+    fact("terms_cl_ord_id"),
     fact("status"),
     fact("cum_qty", NUMBER),
     fact("leaves_qty", NUMBER),
@@ -58,26 +60,25 @@ orders = table(
     fact("opened_seq", WHOLE),
     indexes=(("opened_seq",), ("account_id", "opened_seq")),
 )
+_NO_TERMS: Row = {
+    "ord_type": None,
+    "time_in_force": None,
+    "price": None,
+    "stop_px": None,
+    "trigger_price": None,
+    "peg_offset_value": None,
+    "peg_offset": None,
+    "display_qty": None,
+    "expire_time": None,
+    "exec_inst": "",
+    "parent": "",
+}
 
 
-def _new(logged: Logged, order: OrderKey, at: datetime, status: OrdStatus) -> Row:
+def _new(logged: Logged, order: OrderKey, at: datetime) -> Row:
     return {
         "account_id": order.account_id,
         "cl_ord_id": order.cl_ord_id,
-        "order_id": "",
-        "strategy_id": "",
-        "instrument_id": "",
-        "side": None,
-        "ord_type": None,
-        "time_in_force": None,
-        "order_qty": None,
-        "price": None,
-        "status": status.value,
-        "cum_qty": ZERO,
-        "leaves_qty": ZERO,
-        "cum_cost": ZERO,
-        "rule": None,
-        "facts": None,
         "reason": "",
         "breaks": 0,
         "opened_at": at,
@@ -89,122 +90,59 @@ def _new(logged: Logged, order: OrderKey, at: datetime, status: OrdStatus) -> Ro
 
 def _terms(terms: OrderTerms) -> Row:
     return {
-        "strategy_id": terms.strategy_id,
-        "instrument_id": terms.instrument_id,
-        "side": terms.side.value,
         "ord_type": terms.ord_type.value,
         "time_in_force": terms.time_in_force.value,
-        "order_qty": terms.order_qty,
         "price": terms.price,
+        "stop_px": terms.stop_px,
+        "trigger_price": terms.trigger_price.value if terms.ord_type in TRIGGERED else None,
+        "peg_offset_value": terms.peg_offset_value,
+        "peg_offset": terms.peg_offset.value if terms.peg_offset_value is not None else None,
+        "display_qty": terms.display_qty,
+        "expire_time": terms.expire_time,
+        "exec_inst": " ".join(sorted(terms.exec_inst)),
+        "parent": terms.parent,
     }
 
 
-def _submitted(rows: Rows, logged: Logged, event: OrderSubmitted) -> None:
-    row = _new(logged, event.key, event.transact_time, OrdStatus.PENDING_NEW)
-    rows.put(orders, row | _terms(event.terms) | {"leaves_qty": event.terms.order_qty})
-
-
-def _refused(rows: Rows, logged: Logged, event: OrderRefused) -> None:
-    row = _new(logged, event.key, event.transact_time, OrdStatus.REJECTED)
-    rows.put(orders, row | _terms(event.terms) | {"rule": event.rule, "facts": event.facts})
-
-
-def _adopted(rows: Rows, logged: Logged, event: OrderAdopted) -> None:
-    row = _new(logged, event.key, event.transact_time, OrdStatus.NEW)
-    row |= {
-        "order_id": event.order_id,
-        "strategy_id": event.strategy_id,
-        "instrument_id": event.instrument_id,
-        "side": event.side.value,
+def _shown(order: Order) -> Row:
+    """What the blotter tells of an order's state."""
+    refusal = order.refusal
+    return (_terms(order.terms) if order.terms is not None else _NO_TERMS) | {
+        "order_id": order.order_id,
+        "strategy_id": order.strategy_id,
+        "instrument_id": order.instrument_id,
+        "side": order.side.value if order.instrument_id else None,
+        "order_qty": order.order_qty,
+        "terms_cl_ord_id": order.cl_ord_id,
+        "status": order.status.value,
+        "cum_qty": order.cum_qty,
+        "leaves_qty": order.leaves_qty,
+        "cum_cost": order.cum_cost,
+        "rule": refusal.rule if refusal is not None else None,
+        "facts": refusal.facts if refusal is not None else None,
     }
+
+
+def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:
+    """The order's row after an event; a new one for an order nobody knows."""
+    told = event.report if isinstance(event, OrderBroken) else event
+    at, order = told.transact_time, event.key
+    row = rows.get(orders, order.account_id, order.cl_ord_id) or _new(logged, order, at)
+    after = orderstates.folded(rows, logged, event)
+    row = row | _shown(after) | {"seq": logged.seq}
+    if isinstance(event, OrderBroken):
+        row["breaks"] += 1
+    elif at == after.last_at and not isinstance(event, OrderCancelRequested):
+        row["reason"] = printable(str(getattr(event, "reason", row["reason"])))
+    row["changed_at"] = max(at, row["changed_at"])
     rows.put(orders, row)
-
-
-def _row(rows: Rows, logged: Logged, order: OrderKey, at: datetime) -> Row:
-    """The order's row, to be changed by this event; a new one for an order nobody knows."""
-    known = rows.get(orders, order.account_id, order.cl_ord_id)
-    if known is None:
-        return _new(logged, order, at, OrdStatus.NEW)
-    return known | {"changed_at": max(at, known["changed_at"]), "seq": logged.seq}
-
-
-def _put(rows: Rows, row: Row) -> None:
-    is_open, order_qty = row["status"] in OPEN, row["order_qty"]
-    row["leaves_qty"] = max(exact(order_qty - row["cum_qty"]), ZERO) if is_open and order_qty is not None else ZERO
-    rows.put(orders, row)
-
-
-def _accepted(rows: Rows, logged: Logged, event: OrderAccepted) -> None:
-    row = _row(rows, logged, event.key, event.transact_time)
-    if row["status"] == OrdStatus.PENDING_NEW:
-        row["status"] = OrdStatus.NEW.value
-    row["order_id"] = event.order_id
-    _put(rows, row)
-
-
-def _filled(rows: Rows, logged: Logged, event: OrderFilled) -> None:
-    row = _row(rows, logged, event.key, event.transact_time)
-    cum_qty: Decimal = exact(row["cum_qty"] + event.last_qty)
-    if row["status"] in OPEN:
-        if row["order_qty"] is not None and cum_qty >= row["order_qty"]:
-            row["status"] = OrdStatus.FILLED.value
-        elif row["status"] != OrdStatus.PENDING_CANCEL:
-            row["status"] = OrdStatus.PARTIALLY_FILLED.value
-    if not row["instrument_id"]:
-        row |= {"instrument_id": event.instrument_id, "side": event.side.value}
-    row["strategy_id"] = row["strategy_id"] or event.strategy_id
-    row["order_id"] = row["order_id"] or event.order_id
-    row["cum_qty"] = cum_qty
-    row["cum_cost"] = exact(row["cum_cost"] + event.last_qty * event.last_px)
-    _put(rows, row)
-
-
-def _cancel_requested(rows: Rows, logged: Logged, event: OrderCancelRequested) -> None:
-    row = _row(rows, logged, event.key, event.transact_time)
-    _put(rows, row | {"status": OrdStatus.PENDING_CANCEL.value})
-
-
-def _cancel_rejected(rows: Rows, logged: Logged, event: OrderCancelRejected) -> None:
-    row = _row(rows, logged, event.key, event.transact_time) | {"reason": printable(event.reason)}
-    if row["status"] == OrdStatus.PENDING_CANCEL:
-        row["status"] = (OrdStatus.PARTIALLY_FILLED if row["cum_qty"] else OrdStatus.NEW).value
-    _put(rows, row)
-
-
-_CLOSED = {
-    OrderRejected: OrdStatus.REJECTED,
-    OrderCanceled: OrdStatus.CANCELED,
-    OrderExpired: OrdStatus.EXPIRED,
-}
-
-
-def _closed(rows: Rows, logged: Logged, event: OrderRejected | OrderCanceled | OrderExpired) -> None:
-    row = _row(rows, logged, event.key, event.transact_time)
-    _put(rows, row | {"status": _CLOSED[type(event)].value, "reason": printable(event.reason)})
-
-
-def _broken(rows: Rows, logged: Logged, event: OrderBroken) -> None:
-    row = _row(rows, logged, event.key, event.report.transact_time)
-    _put(rows, row | {"breaks": row["breaks"] + 1})
 
 
 PROJECTION = Projection(
     "orders",
-    1,
-    (orders,),
-    {
-        OrderSubmitted: _submitted,
-        OrderRefused: _refused,
-        OrderAdopted: _adopted,
-        OrderAccepted: _accepted,
-        OrderFilled: _filled,
-        OrderCancelRequested: _cancel_requested,
-        OrderCancelRejected: _cancel_rejected,
-        OrderRejected: _closed,
-        OrderCanceled: _closed,
-        OrderExpired: _closed,
-        OrderBroken: _broken,
-    },
+    2,
+    (orders, orderstates.states, orderstates.requests),
+    {event_class: _changed for event_class in get_args(OrderEvent) if event_class is not OrderAliased},
 )
 
 
@@ -220,7 +158,7 @@ def blotter(
 ) -> list[Row]:
     """Orders, the newest first, with `avg_px`. The next page is `after` the last row's `opened_seq`.
 
-    `status` is one OrdStatus or several (`OPEN`: what can still be filled).
+    `status` is one OrdStatus or several (`OPEN`: those in which an order can be filled).
     """
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id, "status": status}
     place = None if after is None else (after,)

@@ -1,9 +1,11 @@
 """PnL: what positions have gained, realized and at given marks. A view of the rows of `projections.positions`.
 
 All in the position's settlement currency: `realized` + `rounding` is the exact gain of what is closed, `unrealized` the
-value at the mark less the cost, `funding` as received. `fee_cost` is what base-currency fees cost, `fees` are expensed
-commissions by the currency they were paid in: those in `settle` count, those in base are the `fee_cost`, others are
-listed apart in `other_fees` and not converted. `net` is realized + rounding + unrealized + funding - fees.
+value at the mark less the cost, `funding` as received, `income` what was earned in kind, at its worth then. `fee_cost`
+is what base-currency fees cost, `fees` are expensed commissions by the currency they were paid in: those in `settle`
+count, those in base are the `fee_cost`, others are listed apart in `other_fees` and not converted. `net` is realized +
+rounding + unrealized + funding + income - fees. What was `transferred` is no gain: net + transferred is the change of
+equity.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ from projections.rows import Source
 from projections.tables import Row
 from projections.valuation import Marks, grouped, mark_of, marked, value, with_venue
 
-SUMS = ("realized", "rounding", "funding", "fee_cost", "fees_settle", "unrealized", "net")
+SUMS = ("realized", "rounding", "funding", "income", "fee_cost", "fees_settle", "unrealized", "net")
 
 
 def pnl(
@@ -44,7 +46,7 @@ def valued(row: Row, mark: Mark | None) -> Row:
     fees: dict[str, Decimal] = row["fees"]
     fees_settle = fees.get(row["settle"] or "", ZERO)
     counted = (row["settle"], row["base"] if row["kind"] == Kind.SPOT else None)
-    booked = row["realized"] + row["rounding"] + row["funding"] - row["fee_cost"] - fees_settle
+    booked = row["realized"] + row["rounding"] + row["funding"] + row["income"] - row["fee_cost"] - fees_settle
     return with_venue(row) | {
         **marked(mark),
         "value": worth,

@@ -2,7 +2,9 @@
 
 Everything a position is, is in one row, so that quantity, cost and PnL in an answer are of one moment; `pnl` and
 `exposure` value these rows at given marks. Quantities are signed; sums are in `settle`; `fees` are by currency. A
-restatement moves the sums by what it changed, as `domain.position.evolve` does.
+restatement moves the sums by what it changed, as `domain.position.evolve` does; a trade that is taken back takes its
+effect along. `income` and `transferred` are what came in without a trade, at its cost: earned, or brought. `last_*` is
+the latest occurrence that was ever booked.
 """
 
 from decimal import Decimal
@@ -14,8 +16,9 @@ from domain.position import (
     PositionRestated,
     PositionTransferred,
     TradeBooked,
+    TradeReversed,
 )
-from domain.values import ZERO, exact
+from domain.values import ZERO, Money, exact
 from projections.rows import Rows, Source, fetch
 from projections.tables import (
     AT,
@@ -32,6 +35,8 @@ from projections.tables import (
     maybe,
     table,
 )
+
+SUMS = ("quantity", "cost", "realized", "rounding", "fee_cost")  # what an effect adds to
 
 positions_table = table(
     "positions",
@@ -50,6 +55,8 @@ positions_table = table(
     fact("fees", Amounts()),
     fact("fee_cost", NUMBER),
     fact("funding", NUMBER),
+    fact("income", NUMBER),
+    fact("transferred", NUMBER),
     maybe("last_transact_time", AT),
     maybe("last_trade_seq", WHOLE),
     maybe("last_exec_id"),
@@ -76,6 +83,8 @@ def _new(position: PositionKey) -> Row:
         "fees": {},
         "fee_cost": ZERO,
         "funding": ZERO,
+        "income": ZERO,
+        "transferred": ZERO,
         "last_transact_time": None,
         "last_trade_seq": None,
         "last_exec_id": None,
@@ -98,21 +107,32 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred
         row["fee_policy"] = event.costing.fee_policy.value
         row["money_places"] = event.costing.money_places
     row |= contract_row(event.contract)
-    row["quantity"] = _plus(row["quantity"], effect.quantity)
-    row["cost"] = _plus(row["cost"], effect.cost)
-    row["realized"] = _plus(row["realized"], effect.realized)
-    row["rounding"] = _plus(row["rounding"], effect.rounding)
-    row["fee_cost"] = _plus(row["fee_cost"], effect.fee_cost)
+    for name in SUMS:
+        row[name] = _plus(row[name], getattr(effect, name))
     if isinstance(event, TradeBooked):
         place = (event.transact_time, event.trade_seq, event.exec_id)
         if effect.fee:
-            paid_in, fees = event.commission.currency, row["fees"]
-            row["fees"] = fees | {paid_in: exact(fees.get(paid_in, ZERO) + effect.fee)}
+            row["fees"] = _with_fee(row["fees"], Money(effect.fee, event.commission.currency))
     else:
         place = (event.transact_time, 0, event.transfer_id)
+        came_as = "income" if event.reason.is_income else "transferred"
+        row[came_as] = _plus(row[came_as], event.cost)
     last = (row["last_transact_time"], row["last_trade_seq"], row["last_exec_id"])
     if last[0] is None or place > last:
         row["last_transact_time"], row["last_trade_seq"], row["last_exec_id"] = place
+    rows.put(positions_table, row)
+
+
+def _with_fee(fees: dict[str, Decimal], fee: Money) -> dict[str, Decimal]:
+    return fees | {fee.currency: exact(fees.get(fee.currency, ZERO) + fee.amount)}
+
+
+def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
+    row, effect = _row(rows, logged, event.key), event.effect
+    for name in SUMS:
+        row[name] = _plus(row[name], -getattr(effect, name))
+    if effect.fee:
+        row["fees"] = _with_fee(row["fees"], Money(-effect.fee, event.commission.currency))
     rows.put(positions_table, row)
 
 
@@ -135,9 +155,15 @@ def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
 
 PROJECTION = Projection(
     "positions",
-    1,
+    2,
     (positions_table,),
-    {TradeBooked: _booked, PositionTransferred: _booked, PositionRestated: _restated, FundingSettled: _funded},
+    {
+        TradeBooked: _booked,
+        TradeReversed: _reversed,
+        PositionTransferred: _booked,
+        PositionRestated: _restated,
+        FundingSettled: _funded,
+    },
 )
 
 

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import JSONB
 
-from projections.tables import FACTS, Amounts, Row
+from projections.tables import Row
 
 CACHED_ROWS_MAX = 200_000
 
@@ -216,23 +217,23 @@ class _Shape:
         same = " AND ".join(f"stored.{key} = stale.{key}" for key in keys)
         self.delete = f"DELETE FROM {name} AS stored USING unnest({arrays}) AS stale ({', '.join(keys)}) WHERE {same}"  # noqa: S608 (our own names)
         self._values = itemgetter(*columns)
-        self._json = [
+        self._bound = [
             (place, column.type)
             for place, column in enumerate(table.columns)
-            if column.type is FACTS or isinstance(column.type, Amounts)
+            if isinstance(column.type, JSONB | sa.types.TypeDecorator)
         ]
 
     def values(self, row: Row) -> Sequence[Any]:
         """The row in the order of its columns, as psycopg takes it."""
         values: Sequence[Any] = self._values(row)
-        if not self._json:
+        if not self._bound:
             return values
         values = list(values)
-        for place, type_ in self._json:
-            value = values[place]
-            if isinstance(type_, Amounts):
-                value = type_.process_bind_param(value, _DIALECT)
-            values[place] = None if value is None else Jsonb(value)
+        for place, type_ in self._bound:
+            value, is_json = values[place], isinstance(type_, JSONB)
+            if isinstance(type_, sa.types.TypeDecorator):
+                value, is_json = type_.process_bind_param(value, _DIALECT), isinstance(type_.impl, JSONB)
+            values[place] = Jsonb(value) if is_json and value is not None else value
         return values
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.dialects.postgresql import JSONB
@@ -29,6 +30,7 @@ NUMBER = sa.Numeric()
 WHOLE = sa.BigInteger()
 AT = sa.DateTime(timezone=True)
 FACTS = JSONB(none_as_null=True)
+ITEMS = JSONB(none_as_null=True)
 
 
 class Amounts(sa.types.TypeDecorator[dict[str, Decimal]]):
@@ -98,6 +100,26 @@ def contract_of(row: Row) -> Contract | None:
 def printable(text: str) -> str:
     """The text with NUL as its symbol: PostgreSQL keeps every other character."""
     return text.replace("\0", "\u2400")
+
+
+def json_of(value: Any) -> Any:
+    """A value in what JSON has: decimals and times as text, tuples as lists, every text printable."""
+    return _printable(msgspec.json.decode(_ENCODER.encode(value)))
+
+
+def _printable(value: Any) -> Any:
+    match value:
+        case str():
+            return printable(value)
+        case dict():
+            return {name: _printable(part) for name, part in value.items()}
+        case list():
+            return [_printable(part) for part in value]
+        case _:
+            return value
+
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ def of(type_: str, **other: str) -> dict[str, str]:
 
 def test_an_order_lives_through_its_reports_and_a_second_telling_adds_nothing(desk: httpx.Client):
     desk.post("/v1/orders", json=order(order_qty="3"))
+    desk.post("/v1/orders/main/A-1/cancel")
     reports = [
         of("accepted", order_id="V-1"),
         fill("E-1"),

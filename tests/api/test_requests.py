@@ -97,6 +97,23 @@ def test_limits_are_set_lifted_and_versioned(desk: httpx.Client):
     assert desk.post("/v1/limits", json=limit | {"account_id": "nobody"}).status_code == 409
 
 
+def test_an_order_is_taken_with_all_its_terms_and_shown_with_them(desk: httpx.Client):
+    terms = {
+        "ord_type": "STOP_LIMIT", "stop_px": "99", "trigger_price": "MARK", "time_in_force": "GTD",
+        "expire_time": "2999-01-01T00:00:00Z", "exec_inst": ["REDUCE_ONLY", "POST_ONLY"], "display_qty": "0.5",
+    }  # fmt: skip
+    fills = [fill(cl_ord_id="THEIRS", side="SELL")]
+    desk.post("/v1/reports", json={"reports": fills})
+    first, again = (desk.post("/v1/orders", json=order(**terms)) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 200), first.text
+    taken = terms | {"exec_inst": ["POST_ONLY", "REDUCE_ONLY"], "peg_offset_value": None, "parent": ""}
+    assert {name: first.json()[name] for name in taken} == taken
+    shown = desk.get("/v1/orders/main/A-1", params={"min_seq": first.headers["Daybook-Seq"]}).json()
+    assert {name: shown[name] for name in terms} == terms | {"exec_inst": "POST_ONLY REDUCE_ONLY"}
+    refused = desk.post("/v1/orders", json=order("A-2", ord_type="STOP"))
+    assert (refused.status_code, refused.json()["rule"]) == (409, "a stop order has no price")
+
+
 def test_a_cancel_is_asked_for_once_and_an_unknown_order_is_not_found(desk: httpx.Client):
     desk.post("/v1/orders", json=order())
     first = desk.post("/v1/orders/main/A-1/cancel", json={"reason": "enough"})
@@ -174,7 +191,7 @@ BAD = [
     ({"order_qty": 10**30}, "order_qty"),
     ({"price": {}}, "price"),
     ({"side": "buy"}, "side"),
-    ({"ord_type": "STOP"}, "ord_type"),
+    ({"ord_type": "PEGGED"}, "ord_type"),
     ({"time_in_force": ""}, "time_in_force"),
     ({"cl_ord_id": ""}, "cl_ord_id"),
     ({"cl_ord_id": "a b"}, "cl_ord_id"),
@@ -184,7 +201,10 @@ BAD = [
     ({"cl_ord_id": 7}, "cl_ord_id"),
     ({"account_id": "../x"}, "account_id"),
     ({"instrument_id": "BTCUSDT"}, "instrument_id"),
-    ({"stop_px": "1"}, "stop_px"),
+    ({"stop_px": "0"}, "stop_px"),
+    ({"exec_inst": ["HIDDEN"]}, "exec_inst.0"),
+    ({"expire_time": "tomorrow"}, "expire_time"),
+    ({"stop": "1"}, "stop"),
 ]
 
 

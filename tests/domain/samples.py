@@ -9,44 +9,30 @@ from domain import schema
 from domain.account import AccountOpened, CostBasis, Costing, FeePolicy
 from domain.costing import Effect, Lot, LotChange, LotMatch
 from domain.evidence import RawReportKept
-from domain.instrument import Contract, InstrumentListed, Kind
+from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed, Kind, PutOrCall
 from domain.log import Recorded
-from domain.order import (
-    OrderAccepted,
-    OrderAdopted,
-    OrderBroken,
-    OrderCanceled,
-    OrderCancelRejected,
-    OrderCancelRequested,
-    OrderExpired,
-    OrderFilled,
-    OrderKey,
-    OrderRefused,
-    OrderRejected,
-    OrderSubmitted,
-    OrderTerms,
-    OrdType,
-    TimeInForce,
-)
+from domain.occurrence import Restated, Sums
 from domain.position import (
     FundingSettled,
+    LotsAssigned,
+    PositionBroken,
     PositionKey,
     PositionRestated,
     PositionTransferred,
-    Restated,
-    Sums,
     TradeBooked,
+    TradeKind,
+    TradeReversed,
+    TransferReason,
 )
-from domain.risk import HoldPlaced, HoldPosted, HoldRefused, HoldVoided, Judgement, LimitSet, Measure, Scope
-from domain.values import Liquidity, Mark, Money, Occurrence, Side
+from domain.values import Liquidity, Money, Occurrence, Side
+from tests.domain import account_samples, order_samples, risk_samples
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 BTC = "BTCUSDT.SIM"
-ORDER = OrderKey("main", "A-1")
 POSITION = PositionKey("main", "trend", BTC)
 SPOT = Contract(Kind.SPOT, "BTC", "USDT", "USDT", D(1))
+OPTION = Contract(Kind.OPTION, "BTC", "USD", "BTC", D("0.1"), AT, D(90000), PutOrCall.CALL)
 FIFO = Costing(CostBasis.FIFO, FeePolicy.EXPENSED, 8)
-TERMS = OrderTerms("trend", BTC, Side.BUY, OrdType.LIMIT, D("0.5"), D("97500.25"), TimeInForce.GTC)
 PLACE = Occurrence(AT, 7, "E7")
 LOT = Lot("E7", PLACE, D("0.5"), D("48750.125"), D("0.4"), D("39000.1"))
 EFFECT = Effect(
@@ -56,62 +42,38 @@ EFFECT = Effect(
     D("0.000000001"),
     D("0.02"),
     D("0.5"),
-    LOT,
+    (LOT,),
     (LotMatch("E1", D("0.1"), D("9750.025"), D("1.500000001")),),
-)
-MARK = Mark(BTC, D("97400.5"), "SIM", AT)
-JUDGED = Judgement(Measure.MAX_POSITION, Scope("trend", BTC), 2, D(5), D("1.5"), D(2))
-FILLED = OrderFilled(
-    ORDER,
-    "trend",
-    BTC,
-    "V-9",
-    Side.BUY,
-    "E7",
-    7,
-    D("0.5"),
-    D("97500.25"),
-    Money(D("0.02"), "USDT"),
-    Liquidity.MAKER,
-    AT,
 )
 
 EVENTS = (
     AccountOpened("main", "USDT", FIFO, AT),
     InstrumentListed(BTC, SPOT, D("0.01"), D("0.000001")),
-    OrderSubmitted(ORDER, TERMS, AT),
-    OrderRefused(ORDER, TERMS, "MAX_POSITION is not exceeded", {"limit": "5"}, AT),
-    OrderAdopted(ORDER, "V-9", "trend", BTC, Side.BUY, AT),
-    OrderAccepted(ORDER, "V-9", AT),
-    OrderRejected(ORDER, "post only would cross", AT),
-    FILLED,
-    OrderCancelRequested(ORDER, "user", AT),
-    OrderCancelRejected(ORDER, "too late", AT),
-    OrderCanceled(ORDER, "user", AT),
-    OrderExpired(ORDER, "end of day", AT),
-    OrderBroken(ORDER, "a fill is of an open order", FILLED),
+    InstrumentAmended("BTC-C.SIM", OPTION, D("0.01"), D("0.1"), AT),
+    InstrumentDelisted(BTC, AT),
+    *order_samples.EVENTS,
     TradeBooked(
         POSITION, SPOT, FIFO, "A-1", "E7", 7, Side.BUY, D("0.5"), D("97500.25"), Money(D("0.02"), "USDT"),
-        Liquidity.MAKER, AT, EFFECT, True,
+        Liquidity.MAKER, AT, EFFECT, True, TradeKind.LIQUIDATION,
     ),
-    PositionTransferred(POSITION, SPOT, FIFO, "opening", Side.BUY, D("0.01"), D(92), AT, EFFECT, False),
+    TradeReversed(POSITION, SPOT, "E7", 7, AT, Money(D("0.02"), "USDT"), EFFECT, "busted"),
+    LotsAssigned(POSITION, "E7", ("E1", "E3"), AT),
+    PositionBroken(POSITION, "a spot position is not below zero", "E7", D("-0.1"), AT),
+    PositionTransferred(
+        POSITION, SPOT, FIFO, "opening", Side.BUY, D("0.01"), D(92), AT, EFFECT, False, TransferReason.INTERNAL,
+        PositionKey("main", "hedge", BTC), (LOT,),
+    ),
     FundingSettled(POSITION, "F1", Money(D("-1.25"), "USDT"), AT),
     PositionRestated(
         POSITION, ("E6",), (Restated("E7", 7, AT, Sums(D(1), D(2), D("0.5"), D(0)), EFFECT),),
         (LotChange(LOT, D("-0.1"), D("-9750.025")),), 1, 2,
     ),
-    LimitSet("main", Scope("trend", BTC), Measure.MAX_POSITION, D(5), None, 2, AT),
-    HoldPlaced(ORDER, "trend", BTC, Side.BUY, D("0.5"), D("48750.125"), MARK, (JUDGED,), AT),
-    HoldRefused(ORDER, "trend", BTC, Side.BUY, D("9.5"), D("48750.125"), MARK, "MAX_POSITION", JUDGED, AT),
-    HoldPosted(ORDER, "trend", BTC, "E7", D("0.5"), D("0.5"), AT),
-    HoldVoided(ORDER, "trend", BTC, D("0.1"), AT),
     RawReportKept("main", "BINANCE", "trades.csv:7", "7,x,y", "price: 'x' is not a finite decimal number"),
+    *account_samples.EVENTS,
+    *risk_samples.EVENTS,
 )  # fmt: skip
 
-RECORDS = tuple(
-    Recorded(f"sample:{schema.topic_of(event)}", version, AT, "alice", "req-1", event)
-    for version, event in enumerate(EVENTS, 1)
-)
+RECORDS = tuple(Recorded(f"sample:{schema.topic_of(event)}", 7, AT, "alice", "req-1", event) for event in EVENTS)
 
 
 def write_missing(folder: Path) -> list[str]:

@@ -2,12 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
-from functools import reduce
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
 from adapters.store.memory import MemoryLog
 from domain import order, position, risk
@@ -15,10 +11,9 @@ from domain.account import Costing, OpenAccount
 from domain.errors import ReportUnreadable, RequestRefused, StreamConflict
 from domain.evidence import RawReportKept
 from domain.instrument import Contract, Kind, ListInstrument
-from domain.ledger import AGGREGATES, Ledger
+from domain.ledger import Ledger
 from domain.order import (
     CancelOrder,
-    OrderAccepted,
     OrderCanceled,
     OrderFilled,
     OrderKey,
@@ -27,7 +22,7 @@ from domain.order import (
     OrdType,
     SubmitOrder,
 )
-from domain.position import PositionKey, TransferIn
+from domain.position import PositionKey, Transfer
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ZERO, Liquidity, Mark, Money, Side
 
@@ -76,9 +71,10 @@ def test_an_order_is_submitted_and_its_quantity_held_in_one_append():
 
 def test_a_fill_moves_order_position_and_limit_in_one_append():
     ledger, _ = opened()
+    ledger.report([fill("first", "E0")], actor="venue")
     ledger.request(submit("A"), actor="bot")
     before = ledger._log.head().seq
-    (answer,) = ledger.report([fill("A", "E1")], actor="venue")
+    (answer,) = ledger.report([fill("A", "E1", at=1)], actor="venue")
     assert topics(answer.records) == [("order", "OrderFilled")]
     added = [logged.recorded for logged in ledger._log.select(after=before)]
     assert topics(added) == [("order", "OrderFilled"), ("position", "TradeBooked"), ("limit", "HoldPosted")]
@@ -270,108 +266,10 @@ def test_a_writer_that_is_always_overtaken_says_so():
         hopeless.request(submit("A"), actor="bot")
 
 
-class BookMachine(RuleBasedStateMachine):
-    """The whole ledger against a reference of a few lines: dictionaries of what was sent, filled and closed."""
-
-    orders = Bundle("orders")
-
-    def __init__(self):
-        super().__init__()
-        self.ledger, self.log = opened()
-        self.ledger.request(max_position("3"), actor="risk")
-        self.sent, self.filled, self.closed, self.n = {}, {}, set(), 0
-
-    def working(self, side):
-        return sum(
-            (
-                max(qty - self.cum(name), ZERO)
-                for name, (s, qty) in self.sent.items()
-                if s == side and name not in self.closed
-            ),
-            ZERO,
-        )
-
-    def cum(self, name):
-        return sum((qty for (owner, _), (_, qty) in self.filled.items() if owner == name), ZERO)
-
-    def held(self):
-        return sum((qty if side == "BUY" else -qty for side, qty in self.filled.values()), ZERO)
-
-    @rule(target=orders, side=st.sampled_from(["BUY", "SELL"]), qty=st.integers(1, 20).map(lambda n: D(n).scaleb(-1)))
-    def submit(self, side, qty):
-        self.n += 1
-        name, sign = f"O{self.n}", 1 if side == "BUY" else -1
-        used = self.held() + sign * self.working(side)
-        asked = used + sign * qty
-        fits = abs(asked) <= 3 or (abs(asked) < abs(used) and asked * used >= 0)
-        try:
-            self.ledger.request(submit(name, side, qty), actor="bot")
-        except RequestRefused:
-            assert not fits
-        else:
-            assert fits
-            self.sent[name] = (side, qty)
-        return name
-
-    @rule(name=orders, n=st.integers(0, 2), qty=st.integers(1, 12).map(lambda n: D(n).scaleb(-1)), again=st.booleans())
-    def fill(self, name, n, qty, again):
-        if name not in self.sent or (name, n) in self.filled:
-            return
-        side = self.sent[name][0]
-        report = fill(name, f"{name}-{n}", side, qty, at=self.n)
-        self.ledger.report([report, report] if again else [report], actor="venue")
-        self.filled[(name, n)] = (side, qty)
-        if self.cum(name) >= self.sent[name][1]:
-            self.closed.add(name)
-
-    @rule(name=orders)
-    def close(self, name):
-        if name in self.sent:
-            self.ledger.report([OrderCanceled(OrderKey("main", name), "venue", T0)], actor="venue")
-            self.closed.add(name)
-
-    @rule(name=orders)
-    def acknowledge(self, name):
-        if name in self.sent:
-            self.ledger.report([OrderAccepted(OrderKey("main", name), f"V-{name}", T0)], actor="venue")
-
-    @precondition(lambda self: self.log.head().seq > 0)
-    @rule()
-    def forget(self):
-        """A new process: nothing cached."""
-        self.ledger = Ledger(self.log, lambda: T0)
-
-    @invariant()
-    def position_is_the_sum_of_signed_fills(self):
-        state = self.ledger.state("position:main:trend:BTCUSDT.SIM")
-        assert (state.quantity if state else ZERO) == self.held()
-        limits = self.ledger.state(risk.stream("main"))
-        assert limits.position(Scope("trend", BTC), BTC) == self.held()
-
-    @invariant()
-    def holds_are_what_working_orders_have_left(self):
-        limits = self.ledger.state(risk.stream("main"))
-        for side in Side:
-            assert limits.held(Scope(None, BTC), BTC, side) == self.working(side)
-
-    @invariant()
-    def folding_the_log_gives_the_cached_states(self):
-        streams = {}
-        for logged in self.log.select(limit=10_000):
-            streams.setdefault(logged.recorded.stream, []).append(logged.recorded.event)
-        for stream, events in streams.items():
-            evolve = AGGREGATES[stream.partition(":")[0]].evolve
-            assert reduce(evolve, events, None) == self.ledger.state(stream)
-
-
-BookMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
-TestBook = BookMachine.TestCase
-
-
 def test_a_transfer_in_counts_against_the_limit():
     ledger, _ = opened()
     key = PositionKey("main", "trend", BTC)
-    ledger.report([TransferIn(key, "opening", Side.BUY, D(2), D(180), T0)], actor="ops")
+    ledger.report([Transfer(key, "opening", Side.BUY, D(2), D(180), T0)], actor="ops")
     ledger.request(max_position("2"), actor="risk")
     with pytest.raises(RequestRefused):
         ledger.request(submit("A"), actor="bot")

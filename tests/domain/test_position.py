@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, settings
 from hypothesis import given as for_all
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain import costing, position
 from domain.account import CostBasis, Costing, FeePolicy
@@ -19,7 +20,7 @@ from domain.position import (
     PositionRestated,
     SettleFunding,
     TradeBooked,
-    TransferIn,
+    Transfer,
 )
 from domain.values import ZERO, Liquidity, Money, Side
 
@@ -33,7 +34,9 @@ AVERAGE = Costing()
 
 def fill(n, side, qty, px, fee="0", paid_in="USDT", at=None):
     at = T0 + timedelta(seconds=n if at is None else at)
-    return Filled(KEY, f"O{n}", f"E{n:05}", n, Side(side), D(qty), D(px), Money(D(fee), paid_in), Liquidity.TAKER, at)
+    return Filled(
+        KEY, SPOT, f"O{n}", f"E{n:05}", n, Side(side), D(qty), D(px), Money(D(fee), paid_in), Liquidity.TAKER, at
+    )
 
 
 def booked(reports, contract=SPOT, conventions=AVERAGE, batches=None, tail_max=position.TAIL_MAX):
@@ -43,7 +46,9 @@ def booked(reports, contract=SPOT, conventions=AVERAGE, batches=None, tail_max=p
     while reports:
         batch, reports = reports[: (size := next(sizes, len(reports)))], reports[size:]
         known = position.unfold(history) if position.needs_history(state, batch) else state
-        events = position.admit(known, batch, contract, conventions)
+        events = position.admit(
+            known, [replace(r, contract=contract) if hasattr(r, "contract") else r for r in batch], conventions
+        )
         history += events
         state = reduce(lambda s, e: position.evolve(s, e, tail_max=tail_max), events, state)
     return state, history
@@ -141,7 +146,7 @@ def test_fills_in_order_are_never_restated():
 
 def test_funding_and_transfers_are_taken_once():
     paid = SettleFunding(KEY, "F1", Money(D("-1.5"), "USDT"), T0)
-    moved = TransferIn(KEY, "opening", Side.BUY, D(1), D(90), T0)
+    moved = Transfer(KEY, "opening", Side.BUY, D(1), D(90), T0)
     state, events = booked([moved, paid, moved, paid])
     assert (state.quantity, state.book.cost, state.funding) == (1, 90, D("-1.5"))
     assert sum(isinstance(event, FundingSettled) for event in events) == 1
@@ -186,7 +191,7 @@ def test_cash_paid_equals_what_the_book_says_exactly(reports, contract, kept_by)
     state = None
     cash = signed = ZERO
     for report in sorted(reports, key=position.occurrence_of):
-        for event in position.admit(state, [report], contract, kept_by):
+        for event in position.admit(state, [replace(report, contract=contract)], kept_by):
             state = position.evolve(state, event)
         cash -= contract.value(report.side.sign * report.last_qty, report.last_px)
         signed += report.side.sign * report.last_qty

@@ -12,7 +12,7 @@ from adapters.store.log import PostgresLog
 from adapters.store.migrations import migrate
 from adapters.store.writer import Writer
 from api.importing import ImportProgress
-from domain import account, evidence
+from domain import account, evidence, schema
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.errors import ReportUnreadable, Unavailable
 from domain.evidence import RawReportKept
@@ -29,7 +29,7 @@ def counts(summary: object) -> tuple[int, ...]:
 
 
 def topics(log: EventLog) -> Counter[str]:
-    return Counter(type(logged.recorded.event).__name__ for logged in log.select(limit=100_000))
+    return Counter(schema.topic_of(logged.recorded.event) for logged in log.select(limit=100_000))
 
 
 def test_a_file_opens_the_account_lists_the_instrument_and_is_recorded_once(tmp_path: Path) -> None:
@@ -39,8 +39,8 @@ def test_a_file_opens_the_account_lists_the_instrument_and_is_recorded_once(tmp_
     assert counts(first) == (60, 60, 0, 0, 0)
     assert first.seq == log.head().seq
     assert topics(log) == {
-        "AccountOpened": 1, "InstrumentListed": 1, "OrderAdopted": 60, "OrderFilled": 60, "TradeBooked": 60,
-        "HoldPosted": 60,
+        "AccountOpened": 1, "InstrumentListed": 1, "OrderAdopted": 60, "OrderFilled": 60, "TradeBooked.v2": 60,
+        "HoldPosted": 60, "AccountRegistered": 1, "PositionOpened": 1, "PositionBroken": 1,
     }  # fmt: skip
     was = log.head()
     again = imported(writer, path)
@@ -166,7 +166,7 @@ def test_a_long_history_newest_first_is_booked_in_order(
     log, writer = desk(costing)
     assert counts(imported(writer, written(tmp_path / "newest.csv", rows[::-1]))) == (1300, 1300, 0, 0, 0)
     assert book(writer) == book(straight)
-    assert "PositionRestated" not in topics(log), "nothing was late"
+    assert "PositionRestated.v2" not in topics(log), "nothing was late"
 
 
 def test_the_same_in_postgres(log: PostgresLog, tmp_path: Path) -> None:

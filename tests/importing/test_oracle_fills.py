@@ -16,7 +16,7 @@ from adapters.store.writer import Writer
 from domain import position, values
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.costing import LotMatch
-from domain.position import Position, PositionKey, TradeBooked, TransferIn
+from domain.position import Position, PositionKey, TradeBooked, Transfer
 from domain.values import Side, rounded
 from tests.importing.histories import KEY, NOW, book, desk, imported, open_book
 from tests.oracles import each
@@ -93,7 +93,7 @@ def lots_book(log: PostgresLog, basis: CostBasis, fills: Path, opening: dict[str
     """The file in a book by lots, with the lot that was there before."""
     writer = Writer(log, lambda: NOW)
     open_book(writer, Costing(basis, FeePolicy.CAPITALISED))
-    lot = TransferIn(
+    lot = Transfer(
         KEY, opening["id"], Side.BUY, Decimal(opening["qty"]), Decimal(opening["cost_total"]),
         values.time(opening["ts"], "ts"),
     )  # fmt: skip

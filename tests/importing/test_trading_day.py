@@ -12,11 +12,11 @@ from adapters.feeds import MarkStore
 from adapters.store.log import PostgresLog
 from adapters.store.memory import MemoryLog
 from adapters.store.writer import Writer
-from api.trading_day import ACCOUNT, MARKET_MAKER, MOMENTUM, DayStep, DaySummary, TradingDay
+from api.trading_day import ACCOUNT, LIMITS, MARKET_MAKER, MOMENTUM, DayStep, DaySummary, TradingDay
 from domain import position, risk
 from domain.log import EventLog
 from domain.order import OrderBroken, OrderFilled, OrderRefused
-from domain.position import FundingSettled, PositionKey
+from domain.position import FundingSettled, PositionBroken, PositionKey
 from domain.risk import HoldRefused, Measure
 from domain.values import Mark
 
@@ -70,8 +70,8 @@ def test_a_day_is_busy_and_its_limits_bite() -> None:
     assert summary.funding == kinds[FundingSettled] > 0
     assert summary.events == len(events) == log.head().seq
     failed = {event.failed.measure for event in events if isinstance(event, HoldRefused) and event.failed}
-    assert failed == set(Measure)
-    assert kinds[OrderBroken] == 0
+    assert failed == {Measure.MAX_POSITION, Measure.MAX_ORDER_NOTIONAL} == {limit[2] for limit in LIMITS}
+    assert kinds[OrderBroken] == kinds[PositionBroken] == 0
     limits: risk.Risk = writer.state(risk.stream(ACCOUNT))
     assert limits.holds == {}, "nothing is left working"
     for strategy_id, name in ((MARKET_MAKER, SPOT), (MARKET_MAKER, INVERSE), (MOMENTUM, LINEAR)):

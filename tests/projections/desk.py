@@ -14,25 +14,13 @@ from hypothesis import strategies as st
 from adapters.store.memory import MemoryLog
 from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
 from domain.errors import RequestRefused
-from domain.evidence import RawReportKept
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import AGGREGATES, Answer, Ledger, Report
 from domain.log import EventLog, scan
 from domain.order import (
-    CancelOrder,
-    OrderAccepted,
-    OrderCanceled,
-    OrderCancelRejected,
-    OrderExpired,
     OrderFilled,
     OrderKey,
-    OrderRejected,
-    OrderTerms,
-    OrdType,
-    SubmitOrder,
 )
-from domain.position import PositionKey, SettleFunding, TransferIn
-from domain.risk import Measure, Scope, SetLimit
 from domain.values import Liquidity, Mark, Money, Side
 
 T0 = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -55,6 +43,8 @@ class Desk:
 
     def __init__(self, log: EventLog | None = None, costing: Costing = Costing()) -> None:  # noqa: B008 (frozen)
         self.log = log if log is not None else MemoryLog()
+        self.number = 0
+        self.filled: list[OrderFilled] = []
         self._seconds = 0
         self.ledger = Ledger(self.log, self._now, lambda instrument_id: mark(instrument_id, "100"))
         for account_id in ACCOUNTS:
@@ -66,15 +56,20 @@ class Desk:
         self._seconds += 1
         return T0 + timedelta(seconds=self._seconds)
 
-    def request(self, request: Any) -> Answer | RequestRefused:
+    def request(self, request: Any, actor: str = "desk") -> Answer | RequestRefused:
         """Carry out a request; the refusal, if it is refused."""
         try:
-            return self.ledger.request(request, actor="desk")
+            return self.ledger.request(request, actor=actor)
         except RequestRefused as refusal:
             return refusal
 
     def report(self, *reports: Report) -> list[Answer]:
         return self.ledger.report(reports, actor="venue")
+
+    def events(self, kind: str) -> list[Any]:
+        """Every event of a kind of aggregate."""
+        found = (logged.recorded for logged in scan(self.log))
+        return [recorded.event for recorded in found if recorded.stream.startswith(f"{kind}:")]
 
     def states(self, kind: str) -> dict[str, Any]:
         """Every aggregate of a kind, folded from the log's first event."""
@@ -86,9 +81,12 @@ class Desk:
 
     def live(self, steps: Sequence[tuple[int, ...]]) -> None:
         """Carry out a day."""
-        for number, step in enumerate(steps):
+        from tests.projections.days import STEPS
+
+        for step in steps:
             kind, *choices = step
-            _STEPS[kind % len(_STEPS)](self, number, *choices)
+            self.number += 1
+            STEPS[kind % len(STEPS)](self, self.number, *choices)
 
 
 def fill(
@@ -111,88 +109,14 @@ def fill(
     )  # fmt: skip
 
 
-def _key(who: int, which: int) -> PositionKey:
-    return PositionKey(ACCOUNTS[who % 2], STRATEGIES[who // 2 % 2], (BTC, BTC, PERP)[which % 3])
+def _steps(*kinds: int) -> Any:
+    return st.tuples(st.sampled_from(kinds), small, small, small, st.integers(0, 30))
 
-
-def _side(number: int) -> Side:
-    return Side.BUY if number % 2 else Side.SELL
-
-
-def _fill(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
-    """Fills in one report, anywhere in the day, so that many are late; some of orders on record, some repeated."""
-    fills = []
-    for part in range(1 + d % 3):
-        key = _key(a, b + part)
-        fee = Money(D(c % 4) / 100, ("USDT", "BTC", "BNB", "BTC")[(c + part) % 4])
-        known = f"A-{c % 3}" if d % 4 == 0 else ""
-        exec_id = f"{known or 'E'}-{number}-{part}" if d % 7 else f"{known or 'E'}-{c % 5}"
-        fills.append(
-            fill(
-                exec_id,
-                _side(c + part),
-                D(1 + (a * 7 + part) % 5) / 10,
-                D(90 + b),
-                d,
-                account_id=key.account_id,
-                strategy_id=key.strategy_id,
-                instrument_id=key.instrument_id,
-                cl_ord_id=known,
-                fee=fee,
-            )
-        )
-    desk.report(*fills)
-
-
-def _submit(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
-    key = _key(a, b)
-    price = None if d % 5 == 0 else D(90 + b)
-    terms = OrderTerms(
-        key.strategy_id, key.instrument_id, _side(c), OrdType.LIMIT if price else OrdType.MARKET, D(1 + c) / 10, price
-    )
-    desk.request(SubmitOrder(OrderKey(key.account_id, f"A-{c % 3}"), terms, T0 + timedelta(minutes=d)))
-
-
-def _venue_says(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
-    key, at = OrderKey(ACCOUNTS[a % 2], f"A-{c % 3}"), T0 + timedelta(minutes=d)
-    says: tuple[Report, ...] = (
-        OrderAccepted(key, f"V{c}", at),
-        OrderRejected(key, "no\0such thing", at),
-        OrderCanceled(key, "as asked", at),
-        OrderCancelRejected(key, "too late", at),
-        OrderExpired(key, "end of day", at),
-    )
-    desk.report(says[b % len(says)])
-
-
-def _cancel(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
-    desk.request(CancelOrder(OrderKey(ACCOUNTS[a % 2], f"A-{c % 3}"), "enough", T0 + timedelta(minutes=d)))
-
-
-def _move(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
-    key, at = _key(a, b), T0 + timedelta(minutes=d)
-    if c % 2:
-        desk.report(SettleFunding(key, f"F{number}", Money(D(b - 5) / 100, CONTRACTS[key.instrument_id].settle), at))
-    else:
-        value = CONTRACTS[key.instrument_id].value(D(1 + b) / 10 * _side(a).sign, D(95))
-        desk.report(TransferIn(key, f"T{number}", _side(a), D(1 + b) / 10, value, at))
-
-
-def _limit(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
-    key = _key(a, b)
-    scope = Scope(key.strategy_id if c % 2 else None, key.instrument_id if c % 3 else None)
-    measure, currency = (Measure.MAX_ORDER_NOTIONAL, "USDT") if d % 4 == 0 else (Measure.MAX_POSITION, None)
-    limit = None if d % 5 == 0 else D(b * (40 if currency else 1))
-    desk.request(SetLimit(key.account_id, scope, measure, limit, currency, T0))
-
-
-def _keep(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
-    desk.report(RawReportKept(ACCOUNTS[a % 2], "SIM", f"day.csv:{b}", f"x\0\\u0000,{c}\t", "price: not a number"))
-
-
-_STEPS = (_fill, _fill, _fill, _submit, _submit, _venue_says, _cancel, _move, _limit, _keep)
 
 small = st.integers(0, 11)
-days = st.lists(st.tuples(st.integers(0, len(_STEPS) - 1), small, small, small, st.integers(0, 30)), max_size=40)
-fill_days = st.lists(st.tuples(st.integers(0, 2), small, small, small, st.integers(0, 30)), max_size=25)
+days = st.lists(_steps(*range(22)), max_size=40)
+fill_days = st.lists(_steps(*range(8)), max_size=25)  # of trades and transfers
+order_days = st.lists(_steps(0, 3, *range(8, 15)), max_size=40)  # of orders and what becomes of them
+risk_days = st.lists(_steps(0, 8, 10, 12, 16, 18), max_size=40)  # of limits, marks and kill switches
+cash_days = st.lists(_steps(0, 20, 21), max_size=40)  # of money and differences
 costings = st.builds(Costing, st.sampled_from(CostBasis), st.sampled_from(FeePolicy), st.sampled_from((2, 8)))

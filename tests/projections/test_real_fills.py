@@ -18,7 +18,7 @@ from domain import values
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.ledger import Report
 from domain.log import EventLog
-from domain.position import TransferIn
+from domain.position import Transfer
 from domain.values import Side, rounded
 from projections import executions, lots, orders, positions
 from projections.rows import Source
@@ -44,7 +44,7 @@ def book_with_opening_lot(log: EventLog, fills: Path, totals: Any, costing: Cost
     """The file in a book of these conventions, with the lot that was there before."""
     writer, opening = Writer(log, lambda: NOW), totals["convention"]["opening_lot"]
     open_book(writer, costing)
-    lot: Report = TransferIn(
+    lot: Report = Transfer(
         KEY, opening["id"], Side.BUY, D(opening["qty"]), D(opening["cost_total"]), values.time(opening["ts"], "ts")
     )
     writer.report([lot], actor="tester")

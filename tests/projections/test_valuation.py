@@ -1,5 +1,6 @@
 """What positions are worth at given marks, and sums of it: the arithmetic, and what happens where a mark is missing."""
 
+from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 from hypothesis import given
 
 from domain.account import CostBasis, Costing
+from domain.instrument import Contract, Kind, ListInstrument, PutOrCall
 from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
-from domain.position import PositionKey, SettleFunding
+from domain.position import PositionKey, SettleFunding, Transfer, TransferReason
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ZERO, Money, Side, exact
 from projections import executions, exposure, limits, orders, pnl, positions
@@ -86,6 +88,26 @@ def test_funding_before_the_first_trade() -> None:
     assert (row["settle"], row["funding"], row["net"], row["kind"]) == ("BTC", D("-0.5"), D("-0.5"), None)
 
 
+def test_what_was_earned_is_a_gain_and_what_was_brought_is_none() -> None:
+    key = PositionKey("main", "trend", BTC)
+    rows = rows_of(
+        Transfer(key, "T1", Side.BUY, D(1), D(90), T0, TransferReason.DEPOSIT),
+        Transfer(key, "T2", Side.BUY, D(2), D(200), T0, TransferReason.STAKING),
+    )
+    (row,) = pnl.pnl(rows, marks=MARKS)
+    assert (row["transferred"], row["income"], row["unrealized"], row["net"]) == (D(90), D(200), D(40), D(240))
+    assert pnl.totals([row], ())[0]["income"] == D(200)
+
+
+def test_an_option_is_sized_by_its_premium_in_the_currency_it_is_paid_in() -> None:
+    desk, name = Desk(), "BTC-C.SIM"
+    option = Contract(Kind.OPTION, "BTC", "USD", "BTC", D(1), T0 + timedelta(days=9), D(100), PutOrCall.CALL)
+    desk.request(ListInstrument(name, option, D("0.0001"), D("0.1")))
+    desk.report(fill("E1", Side.SELL, "5", "0.02", instrument_id=name))
+    (sized,) = exposure.exposure(as_of(desk.log), marks={name: mark(name, "0.03")})
+    assert (sized["notional"], sized["quote"]) == (D("-0.15"), "BTC")
+
+
 def test_gross_adds_sizes_and_net_sets_them_off() -> None:
     rows = rows_of(
         fill("E1", Side.BUY, "3", "100"),
@@ -106,7 +128,10 @@ def test_gross_adds_sizes_and_net_sets_them_off() -> None:
 def test_pnl_is_what_was_received_and_paid_and_what_is_held_at_its_mark(
     day: list[tuple[int, ...]], costing: Costing
 ) -> None:
-    """realized + unrealized - fees + funding is the change of equity: cash of trades, and the holding at its mark."""
+    """realized + unrealized - fees + funding + income, and what was transferred, are the change of equity.
+
+    Which is the cash of trades, and the holding at its mark.
+    """
     desk = Desk(costing=costing)
     desk.live(day)
     rows = as_of(desk.log)
@@ -114,11 +139,12 @@ def test_pnl_is_what_was_received_and_paid_and_what_is_held_at_its_mark(
         key = (row["account_id"], row["strategy_id"], BTC)
         cash = ZERO
         for trade in _trades(rows, key):
-            signed = trade["last_qty"] * (1 if trade["side"] == Side.BUY else -1)
-            cash -= trade["cost"] if trade["last_px"] is None else signed * trade["last_px"]
+            if trade["entry"] == executions.TRANSFER:
+                continue
+            cash -= Side(trade["side"]).sign * trade["last_qty"] * trade["last_px"]
             if trade["commission_currency"] == "USDT":
                 cash -= trade["commission"]
-        assert row["net"] == exact(cash + row["funding"] + row["quantity"] * D(110))
+        assert exact(row["net"] + row["transferred"]) == exact(cash + row["funding"] + row["quantity"] * D(110))
     totals = pnl.totals(pnl.pnl(rows, marks=MARKS), ())
     assert [total["settle"] for total in totals] == sorted({row["settle"] for row in pnl.pnl(rows, marks=MARKS)})
 

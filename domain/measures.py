@@ -1,0 +1,117 @@
+"""Measures: what limits are about, and which part of a book they cover."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+
+from msgspec import Struct
+
+from domain.values import venue_of
+
+
+class Measure(StrEnum):
+    """What a limit measures. Of the order itself, whatever it does to the position:
+
+    MAX_ORDER_QTY: units of base or contracts. MAX_ORDER_NOTIONAL: currency; at its price, else its trigger, else mark.
+    PRICE_COLLAR: a fraction of the reference, by which a price may be worse than it for us (a buy above, a sell below).
+    The reference of an order that waits for a trigger is the trigger, of others the mark; a market order needs a fresh
+    mark and is its equal. MAX_MARK_AGE: seconds; an older mark is not fresh (60 where no limit says otherwise).
+
+    Of what is held, with all working orders of the order's side filled; what brings a usage towards zero passes:
+
+    MAX_POSITION: units, of each instrument; all strategies of the scope net. MAX_POSITION_NOTIONAL: the same in money.
+    MAX_NET_EXPOSURE: currency; the sum over instruments, longs less shorts.
+
+    Of what is held, the worse of both sides; an order that only closes its strategy's position passes:
+
+    MAX_GROSS_EXPOSURE: currency; the sum over positions, unsigned. MAX_LEVERAGE: gross exposure / equity.
+    MAX_CONCENTRATION: the gross exposure in one asset (base) / equity. MAX_OPEN_ORDERS: working orders.
+    MAX_ORDERS_PER_SECOND, MAX_ORDERS_PER_MINUTE: orders and replacements let through in the second or minute up to it.
+    MAX_DAILY_LOSS: currency; realized and unrealized since the trading day began, net of fees and funding.
+    MAX_DRAWDOWN: a fraction; what gains have fallen by since their highest, of the equity there was then.
+    """
+
+    MAX_POSITION = "MAX_POSITION"
+    MAX_ORDER_NOTIONAL = "MAX_ORDER_NOTIONAL"
+    MAX_ORDER_QTY = "MAX_ORDER_QTY"
+    PRICE_COLLAR = "PRICE_COLLAR"
+    MAX_MARK_AGE = "MAX_MARK_AGE"
+    MAX_POSITION_NOTIONAL = "MAX_POSITION_NOTIONAL"
+    MAX_NET_EXPOSURE = "MAX_NET_EXPOSURE"
+    MAX_GROSS_EXPOSURE = "MAX_GROSS_EXPOSURE"
+    MAX_LEVERAGE = "MAX_LEVERAGE"
+    MAX_CONCENTRATION = "MAX_CONCENTRATION"
+    MAX_OPEN_ORDERS = "MAX_OPEN_ORDERS"
+    MAX_ORDERS_PER_SECOND = "MAX_ORDERS_PER_SECOND"
+    MAX_ORDERS_PER_MINUTE = "MAX_ORDERS_PER_MINUTE"
+    MAX_DAILY_LOSS = "MAX_DAILY_LOSS"
+    MAX_DRAWDOWN = "MAX_DRAWDOWN"
+
+    @property
+    def is_money(self) -> bool:
+        """Whether the limit is an amount of a currency."""
+        return self in _MONEY
+
+    @property
+    def is_count(self) -> bool:
+        """Whether the limit is a whole number of orders."""
+        return self in _COUNTS
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it measures what is held, so that it can be exceeded without an order."""
+        return self in _HELD
+
+    @property
+    def lets_closing_through(self) -> bool:
+        """Whether an order that only closes its strategy's position passes, however much is used."""
+        return self in _CLOSING_PASSES
+
+    @property
+    def spans_instruments(self) -> bool:
+        """Whether the marks of everything held are needed."""
+        return self in _SPANNING
+
+    @property
+    def needs_equity(self) -> bool:
+        """Whether it is a fraction of equity."""
+        return self in _OF_EQUITY
+
+
+_MONEY = {
+    Measure.MAX_ORDER_NOTIONAL, Measure.MAX_POSITION_NOTIONAL, Measure.MAX_NET_EXPOSURE, Measure.MAX_GROSS_EXPOSURE,
+    Measure.MAX_DAILY_LOSS,
+}  # fmt: skip
+_COUNTS = {Measure.MAX_OPEN_ORDERS, Measure.MAX_ORDERS_PER_SECOND, Measure.MAX_ORDERS_PER_MINUTE}
+_OF_EQUITY = {Measure.MAX_LEVERAGE, Measure.MAX_CONCENTRATION, Measure.MAX_DRAWDOWN}
+_SPANNING = _OF_EQUITY | {Measure.MAX_NET_EXPOSURE, Measure.MAX_GROSS_EXPOSURE, Measure.MAX_DAILY_LOSS}
+_CLOSING_PASSES = _COUNTS | _OF_EQUITY | {Measure.MAX_GROSS_EXPOSURE, Measure.MAX_DAILY_LOSS}
+_HELD = _SPANNING | {Measure.MAX_POSITION, Measure.MAX_POSITION_NOTIONAL}
+WINDOWS: Mapping[Measure, timedelta] = {
+    Measure.MAX_ORDERS_PER_SECOND: timedelta(seconds=1),
+    Measure.MAX_ORDERS_PER_MINUTE: timedelta(minutes=1),
+}
+
+
+class Scope(Struct, frozen=True):
+    """The part of an account (or of the firm) that a limit or kill switch covers; None: any.
+
+    `venue` is the instrument's, `asset` its base currency.
+    """
+
+    strategy_id: str | None = None
+    instrument_id: str | None = None
+    venue: str | None = None
+    asset: str | None = None
+
+    def covers(self, strategy_id: str, instrument_id: str, asset: str | None = None) -> bool:
+        """Whether what a strategy does in an instrument falls under the limit."""
+        return (
+            self.strategy_id in (None, strategy_id)
+            and self.instrument_id in (None, instrument_id)
+            and (self.venue is None or self.venue == venue_of(instrument_id))
+            and self.asset in (None, asset)
+        )
+
+
+ANYWHERE = Scope()

@@ -1,0 +1,349 @@
+"""Policies: what follows from what has happened, when nobody has to think about it.
+
+`react(state, logged)` reads one event of the log and gives the state after it and the requests that it calls for. It is
+pure: the same log asks for the same requests under the same ids, so that a follower that is started again, or runs
+twice, asks for nothing new. The state is bounded by what is open: working orders, positions, requests without a trace
+in the log yet. `due` is the same for time that passes while nothing is recorded.
+
+LOSS      a breached daily loss or drawdown engages the kill switch of its scope.
+SWITCH    an engaged kill switch cancels working orders of its scope: at REDUCE_ONLY those that increase a position.
+EXPIRY    an order whose good-till date has passed is asked back.
+HEDGE     an account whose delta in an asset leaves its band is brought back to the target with a market order.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.instrument import Contract, InstrumentAmended, InstrumentListed, Kind
+from domain.log import Logged
+from domain.measures import Measure, Scope
+from domain.order import (
+    CancelOrder,
+    OrderCancelRequested,
+    OrderReplaced,
+    OrderSubmitted,
+    SubmitOrder,
+)
+from domain.position import TradeBooked
+from domain.riskevents import (
+    FIRM,
+    HoldAdjusted,
+    HoldExpired,
+    HoldPlaced,
+    HoldPosted,
+    HoldRefused,
+    HoldVoided,
+    LimitBreached,
+    Mode,
+    SwitchEngaged,
+)
+from domain.riskrequests import EngageSwitch
+from domain.table import Table
+from domain.terms import OrderKey, OrderTerms, OrdType
+from domain.values import ZERO, Side, divide, exact
+
+ASKED_AT_MOST = timedelta(seconds=60)  # how long a hedge counts that has left no trace in the log
+
+
+class Policy(StrEnum):
+    """Which policy asks; the actor of its requests is `policy:LOSS` and so on."""
+
+    LOSS = "LOSS"
+    SWITCH = "SWITCH"
+    EXPIRY = "EXPIRY"
+    HEDGE = "HEDGE"
+
+
+class HedgeBand(Struct, frozen=True):
+    """Keep an account's delta in an asset (base units, signed) within `band` of `target`.
+
+    It is brought back to the target with orders of `strategy_id` in `instrument_id`. Spot and linear count their
+    quantity, inverse contracts their size over the last price traded; options are left to who trades them.
+    """
+
+    account_id: str
+    asset: str
+    instrument_id: str
+    strategy_id: str
+    band: Decimal
+    target: Decimal = ZERO
+
+
+class Policies(Struct, frozen=True):
+    """Which policies are on. `on_loss` None leaves the kill switch to people."""
+
+    on_loss: Mode | None = Mode.REDUCE_ONLY
+    cancels_on_switch: bool = True
+    expires: bool = True
+    hedges: tuple[HedgeBand, ...] = ()
+
+
+class Reaction(Struct, frozen=True):
+    """A request that a policy asks for, under an id that is the same whenever it is asked for the same reason."""
+
+    policy: Policy
+    request: EngageSwitch | CancelOrder | SubmitOrder
+    request_id: str
+
+    @property
+    def actor(self) -> str:
+        """Who asks."""
+        return f"policy:{self.policy}"
+
+
+class Working(Struct, frozen=True):
+    """A working order: what it still holds, and until when it is good."""
+
+    strategy_id: str
+    instrument_id: str
+    side: Side
+    quantity: Decimal
+    asset: str | None
+
+
+class Listing(Struct, frozen=True):
+    """What a hedge has to know of an instrument."""
+
+    contract: Contract
+    lot_size: Decimal
+
+
+class Asked(Struct, frozen=True):
+    """A hedge that was asked for and is not in the log yet: signed quantity of the hedge's instrument."""
+
+    band: HedgeBand
+    quantity: Decimal
+    at: datetime
+
+
+class State(Struct, frozen=True):
+    """What the policies know: all that works, when it is to be asked back, positions by account, strategy, instrument.
+
+    `prices` has the last price traded of inverse contracts.
+    """
+
+    policies: Policies = Policies()
+    working: Table[OrderKey, Working] = Table()
+    good_till: Table[OrderKey, datetime] = Table()
+    positions: Table[tuple[str, str, str], Decimal] = Table()
+    listed: Table[str, Listing] = Table()
+    prices: Table[str, Decimal] = Table()
+    asked: Table[OrderKey, Asked] = Table()
+
+
+def react(state: State, logged: Logged) -> tuple[State, tuple[Reaction, ...]]:
+    """The state after an event, and what it calls for."""
+    event, at = logged.recorded.event, logged.recorded.recorded_at
+    state = evolve(_without_old(state, at), event)
+    reactions: list[Reaction] = []
+    match event:
+        case LimitBreached():
+            reactions += _on_breach(state, event, at, logged.seq)
+        case SwitchEngaged():
+            reactions += _on_switch(state, event, at, logged.seq)
+        case HoldPosted():
+            state, hedges = _hedged(state, event, at, logged.seq)
+            reactions += hedges
+        case _:
+            pass
+    state, late = due(state, at)
+    return state, (*reactions, *late)
+
+
+def _without_old(state: State, now: datetime) -> State:
+    old = [key for key, ask in state.asked.items() if now - ask.at > ASKED_AT_MOST]
+    for key in old:
+        state = replace(state, asked=state.asked.drop(key))
+    return state
+
+
+def due(state: State, now: datetime) -> tuple[State, tuple[Reaction, ...]]:
+    """What the passing of time calls for: orders whose good-till date is over are asked back, once each."""
+    if not state.policies.expires or not state.good_till:
+        return state, ()
+    over = sorted((moment, key.account_id, key.cl_ord_id) for key, moment in state.good_till.items() if moment <= now)
+    reactions = []
+    for moment, account_id, cl_ord_id in over:
+        key = OrderKey(account_id, cl_ord_id)
+        state = replace(state, good_till=state.good_till.drop(key))
+        cancel = CancelOrder(key, "good till date has passed", moment)
+        reactions.append(Reaction(Policy.EXPIRY, cancel, f"expiry-{account_id}-{cl_ord_id}"))
+    return state, tuple(reactions)
+
+
+def _on_breach(state: State, event: LimitBreached, at: datetime, seq: int) -> Iterator[Reaction]:
+    mode = state.policies.on_loss
+    if mode is None or event.measure not in (Measure.MAX_DAILY_LOSS, Measure.MAX_DRAWDOWN):
+        return
+    reason = f"{event.measure} of {event.limit:f} exceeded: {event.used:f}, limit version {event.version}"
+    yield Reaction(Policy.LOSS, EngageSwitch(event.account_id, event.scope, mode, reason, at), f"loss-{seq}")
+
+
+def _on_switch(state: State, event: SwitchEngaged, at: datetime, seq: int) -> Iterator[Reaction]:
+    if not state.policies.cancels_on_switch:
+        return
+    for key in sorted(state.working, key=lambda key: (key.account_id, key.cl_ord_id)):
+        order = state.working[key]
+        is_covered = event.account_id in (FIRM, key.account_id)
+        if not is_covered or not _covers(event.scope, order):
+            continue
+        if event.mode is Mode.REDUCE_ONLY and _is_closing(state, key, order):
+            continue
+        cancel = CancelOrder(key, f"kill switch {event.mode}: {event.reason}", at)
+        yield Reaction(Policy.SWITCH, cancel, f"switch-{seq}-{key.account_id}-{key.cl_ord_id}")
+
+
+def _covers(scope: Scope, order: Working) -> bool:
+    return scope.covers(order.strategy_id, order.instrument_id, order.asset)
+
+
+def _is_closing(state: State, key: OrderKey, order: Working) -> bool:
+    """Whether all working orders of its side together only close its strategy's position."""
+    held = state.positions.get((key.account_id, order.strategy_id, order.instrument_id), ZERO)
+    if held * order.side.sign >= 0:
+        return False
+    beside = sum(
+        (
+            other.quantity
+            for at, other in state.working.items()
+            if at.account_id == key.account_id
+            and (other.strategy_id, other.instrument_id, other.side)
+            == (order.strategy_id, order.instrument_id, order.side)
+        ),
+        ZERO,
+    )
+    return bool(beside <= abs(held))
+
+
+def _hedged(state: State, event: HoldPosted, at: datetime, seq: int) -> tuple[State, list[Reaction]]:
+    reactions = []
+    for number, band in enumerate(state.policies.hedges):
+        if band.account_id != event.key.account_id:
+            continue
+        if event.contract is not None and event.contract.base != band.asset:
+            continue
+        quantity = _hedge_quantity(state, band)
+        if not quantity:
+            continue
+        key = OrderKey(band.account_id, f"hedge-{number}-{seq}")
+        side = Side.BUY if quantity > 0 else Side.SELL
+        terms = OrderTerms(band.strategy_id, band.instrument_id, side, OrdType.MARKET, abs(quantity))
+        state = replace(state, asked=state.asked.put(key, Asked(band, quantity, at)))
+        reactions.append(Reaction(Policy.HEDGE, SubmitOrder(key, terms, at), key.cl_ord_id))
+    return state, reactions
+
+
+def delta(state: State, band: HedgeBand) -> Decimal | None:
+    """The account's delta in the asset, hedges at work or asked for counted as done; None if a price is not known."""
+    total = ZERO
+    for (account_id, _, instrument_id), quantity in state.positions.items():
+        listing: Listing | None = state.listed.get(instrument_id)
+        if account_id != band.account_id or listing is None or listing.contract.base != band.asset:
+            continue
+        unit = _unit_delta(state, instrument_id)
+        if unit is None:
+            return None
+        total += quantity * unit
+    underway = _underway(state, band)
+    if not underway:
+        return exact(total)
+    unit = _unit_delta(state, band.instrument_id)
+    return None if unit is None else exact(total + underway * unit)
+
+
+def _underway(state: State, band: HedgeBand) -> Decimal:
+    working = (
+        order.side.sign * order.quantity
+        for key, order in state.working.items()
+        if (key.account_id, order.strategy_id, order.instrument_id)
+        == (band.account_id, band.strategy_id, band.instrument_id)
+    )
+    asked = (ask.quantity for ask in state.asked.values() if ask.band == band)
+    return sum(working, ZERO) + sum(asked, ZERO)
+
+
+def _unit_delta(state: State, instrument_id: str) -> Decimal | None:
+    """What one unit or contract adds to the delta in its base currency; None if nothing says."""
+    listing: Listing | None = state.listed.get(instrument_id)
+    if listing is None:
+        return None
+    contract = listing.contract
+    if contract.kind is Kind.OPTION:
+        return ZERO
+    if contract.kind is not Kind.INVERSE:
+        return contract.contract_size
+    price = state.prices.get(instrument_id)
+    return None if price is None else divide(contract.contract_size, price)
+
+
+def _hedge_quantity(state: State, band: HedgeBand) -> Decimal:
+    """The signed quantity that brings the delta back to its target, in full lots; zero within the band."""
+    now = delta(state, band)
+    unit = _unit_delta(state, band.instrument_id)
+    if now is None or not unit or abs(now - band.target) <= band.band:
+        return ZERO
+    lot = state.listed[band.instrument_id].lot_size
+    return exact((band.target - now) // (unit * lot) * lot)
+
+
+def evolve(state: State, event: Any) -> State:
+    """What is known after an event. Total: events that no policy reads change nothing."""
+    match event:
+        case HoldPlaced() | HoldAdjusted():
+            asset = event.contract.base if event.contract else None
+            order = Working(event.strategy_id, event.instrument_id, event.side, event.quantity, asset)
+            return _working(state, event.key, order)
+        case HoldRefused():
+            return replace(state, asked=state.asked.drop(event.key))
+        case HoldPosted():
+            return _posted(state, event)
+        case HoldVoided() | HoldExpired():
+            return _closed(state, event.key)
+        case OrderSubmitted():
+            return _good_till(state, event.key, event.terms)
+        case OrderReplaced():
+            return state if event.terms is None else _good_till(state, event.key, event.terms)
+        case OrderCancelRequested():
+            return replace(state, good_till=state.good_till.drop(event.key))
+        case InstrumentListed() | InstrumentAmended():
+            listing = Listing(event.contract, event.lot_size)
+            return replace(state, listed=state.listed.put(event.instrument_id, listing))
+        case TradeBooked() if event.contract.kind is Kind.INVERSE:
+            return replace(state, prices=state.prices.put(event.key.instrument_id, event.last_px))
+        case _:
+            return state
+
+
+def _working(state: State, key: OrderKey, order: Working) -> State:
+    if order.quantity <= 0:
+        return _closed(state, key)
+    return replace(state, working=state.working.put(key, order), asked=state.asked.drop(key))
+
+
+def _closed(state: State, key: OrderKey) -> State:
+    return replace(
+        state, working=state.working.drop(key), good_till=state.good_till.drop(key), asked=state.asked.drop(key)
+    )
+
+
+def _good_till(state: State, key: OrderKey, terms: OrderTerms) -> State:
+    if terms.expire_time is None:
+        return replace(state, good_till=state.good_till.drop(key))
+    return replace(state, good_till=state.good_till.put(key, terms.expire_time))
+
+
+def _posted(state: State, event: HoldPosted) -> State:
+    at = (event.key.account_id, event.strategy_id, event.instrument_id)
+    quantity = exact(state.positions.get(at, ZERO) + event.quantity)
+    positions = state.positions.put(at, quantity) if quantity else state.positions.drop(at)
+    state = replace(state, positions=positions)
+    order: Working | None = state.working.get(event.key)
+    if order is None or not event.released:
+        return state
+    return _working(state, event.key, replace(order, quantity=exact(order.quantity - event.released)))

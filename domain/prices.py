@@ -1,0 +1,113 @@
+"""Prices: the marks that one decision may use, and has used.
+
+Nothing is guessed: a price that is needed and missing, or too old, is a refusal that names it. Sums in several
+currencies meet in one, converted at the marks of the instruments that an account has named for that.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from msgspec import Struct
+
+from domain.errors import RequestRefused
+from domain.instrument import Contract
+from domain.values import Mark, divide, exact
+
+MARK_AGE_MAX = timedelta(seconds=60)
+CONVERSIONS_MAX = 3
+MILLISECOND = timedelta(milliseconds=1)
+
+
+class MarkSeen(Struct, frozen=True):
+    """A mark that a decision used, and how old it was then."""
+
+    mark: Mark
+    age_ms: int
+
+
+class Prices:
+    """Marks as a decision may use them: fresh ones only; remembers which it used, and converts by them.
+
+    Money of one currency becomes another through at most `CONVERSIONS_MAX` of the instruments in `conversions`.
+    """
+
+    def __init__(
+        self, marks: Iterable[Mark], at: datetime, age_max: timedelta, conversions: Mapping[str, Contract]
+    ) -> None:
+        self._marks = {mark.instrument_id: mark for mark in marks}
+        self._at = at
+        self._age_max = age_max
+        self._conversions = conversions
+        self._used: dict[str, MarkSeen] = {}
+        self._paths: dict[tuple[str, str], tuple[tuple[str, bool], ...]] = {}
+
+    @property
+    def seen(self) -> tuple[MarkSeen, ...]:
+        """What was used, by instrument."""
+        return tuple(self._used[instrument_id] for instrument_id in sorted(self._used))
+
+    @property
+    def oldest_ms(self) -> int:
+        """The greatest age of what was used, 0 if nothing was."""
+        return max((seen.age_ms for seen in self._used.values()), default=0)
+
+    def knows(self, instrument_id: str) -> bool:
+        """Whether there is a fresh mark."""
+        mark = self._marks.get(instrument_id)
+        return mark is not None and self._at - mark.mark_at <= self._age_max
+
+    def mark(self, instrument_id: str, rule: str = "a mark of every instrument that is measured") -> Mark:
+        """The fresh mark of an instrument. Raises RequestRefused."""
+        mark = self._marks.get(instrument_id)
+        if mark is None:
+            raise RequestRefused(rule, instrument_id=instrument_id)
+        age = self._at - mark.mark_at
+        if age > self._age_max:
+            raise RequestRefused(
+                "a fresh mark", instrument_id=instrument_id, price=mark.price, mark_at=mark.mark_at,
+                age_ms=age // MILLISECOND, age_max_ms=self._age_max // MILLISECOND,
+            )  # fmt: skip
+        self._used[instrument_id] = MarkSeen(mark, age // MILLISECOND)
+        return mark
+
+    def see(self, instrument_id: str) -> MarkSeen:
+        """The fresh mark of an instrument and its age. Raises RequestRefused."""
+        self.mark(instrument_id)
+        return self._used[instrument_id]
+
+    def price(self, instrument_id: str) -> Decimal:
+        """Its price. Raises RequestRefused."""
+        return self.mark(instrument_id).price
+
+    def convert(self, amount: Decimal, held_in: str, wanted: str) -> Decimal:
+        """`amount` in another currency; divided prices are rounded at 18 places. Raises RequestRefused."""
+        if held_in == wanted or not amount:
+            return amount
+        path = self._paths.get((held_in, wanted))
+        if path is None:
+            path = self._paths[held_in, wanted] = self._path(held_in, wanted)
+        for instrument_id, is_base in path:
+            price = self.price(instrument_id)
+            amount = exact(amount * price) if is_base else divide(amount, price)
+        return amount
+
+    def _path(self, held_in: str, wanted: str) -> tuple[tuple[str, bool], ...]:
+        paths: list[tuple[str, tuple[tuple[str, bool], ...]]] = [(held_in, ())]
+        reached = {held_in}
+        for currency, path in paths:
+            if len(path) == CONVERSIONS_MAX:
+                break
+            for instrument_id in sorted(self._conversions):
+                contract = self._conversions[instrument_id]
+                if currency not in (contract.base, contract.quote):
+                    continue
+                is_base = currency == contract.base
+                other = contract.quote if is_base else contract.base
+                if other in reached:
+                    continue
+                reached.add(other)
+                paths.append((other, (*path, (instrument_id, is_base))))
+                if other == wanted:
+                    return paths[-1][1]
+        raise RequestRefused("an instrument to convert currencies by", held_in=held_in, wanted=wanted)

@@ -1,0 +1,426 @@
+"""Reconciliation: our book against a venue's statement, the breaks between them, and what would mend each.
+
+`compare` goes from cause to consequence: fills, orders, positions, balances. What mends a break is applied before the
+next are looked at, so that a fill we missed is one break, and not also a wrong order, position and two wrong balances.
+What holds, each a property in the tests:
+
+1. Our own book, stated as a venue would, has no breaks.
+2. Mended books agree: once what `mend` gives for every break is on record, comparing again finds nothing.
+3. One cause is one break: one fill missing, doubled or changed on either side gives exactly one, whatever it moves.
+4. Stable: a break's id depends on what it is about, not on numbers, statement or order of arrival.
+5. Deterministic: the same breaks in the same order, however the statement's lines and the log's reports were shuffled.
+6. Only what is stated is compared: no break about a section that is None, or a fill from before `fills_from`.
+7. What is younger than `in_flight` at the statement's moment is under way and no break, nor is what it explains.
+8. Opened once, resolved once: `react` to the same comparison twice adds nothing; what is no longer found is resolved,
+   if the statement speaks of it.
+
+A proposal is a report that the ledger takes, or none where only a person can know: an order that ended here works at
+the venue, a fill that was busted is stated again or is on the other side, less of an order is filled than here.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain import values
+from domain.account import Account, BreakAged, BreakChanged, BreakEvent, BreakOpened, BreakResolved
+from domain.breaks import Break, BreakKind, OpenBreak, age_steps, break_of
+from domain.cash import BookEntry, EntryKind, Indicator
+from domain.errors import ReportUnreadable
+from domain.holdings import Holdings, order_line
+from domain.instrument import Kind
+from domain.order import (
+    OrderAccepted,
+    OrderCanceled,
+    OrderFillBusted,
+    OrderFillCorrected,
+    OrderFilled,
+    OrderKey,
+    OrderReport,
+    OrderRestated,
+    OrderTerms,
+    OrdType,
+)
+from domain.position import PositionKey, Transfer, TransferReason
+from domain.statement import BalanceLine, FillLine, Line, OrderLine, PositionLine, Statement, digest_of
+from domain.values import ZERO, Liquidity, Money, Side, divide, exact
+
+Mending = OrderReport | Transfer | BookEntry
+
+REASON = "reconciliation"
+SECTIONS = (FillLine, OrderLine, PositionLine, BalanceLine)
+
+
+class Tolerances(Struct, frozen=True):
+    """Differences up to these are none: of balances by currency, of positions by instrument.
+
+    `in_flight` is how long a thing may be under way between the venue and us. `strategy_id` takes what the venue has
+    and no strategy of ours.
+    """
+
+    amounts: Mapping[str, Decimal] = {}
+    quantities: Mapping[str, Decimal] = {}
+    in_flight: timedelta = timedelta(0)
+    strategy_id: str = "unassigned"
+
+
+EXACT = Tolerances()
+
+
+def compare(ours: Holdings, theirs: Statement, tolerances: Tolerances = EXACT) -> tuple[Break, ...]:
+    """The breaks between our book at the statement's moment and the statement: fills, orders, positions, balances.
+
+    `ours` is used up: what mends the breaks is applied to it.
+    """
+    assert (ours.account_id, ours.at) == (theirs.account_id, theirs.transact_time), "one account at one moment"
+    found: list[Break] = []
+    for section in (_fills, _orders, _positions, _balances):
+        for broken in sorted(section(ours, theirs, tolerances), key=_precedence):
+            for report in mend(broken, theirs, tolerances):
+                ours.apply(report)
+            if not _is_under_way(broken, theirs, tolerances):
+                found.append(broken)
+    return tuple(found)
+
+
+def _precedence(found: Break) -> tuple[object, ...]:
+    """Breaks of one section in order: fills by occurrence, the rest by what they are about."""
+    line = found.line
+    at = (line.transact_time, line.trade_seq) if isinstance(line, FillLine) else ()
+    return (*at, found.break_id)
+
+
+def _is_under_way(found: Break, theirs: Statement, tolerances: Tolerances) -> bool:
+    """Whether a fill is so young that one side may not have heard of it."""
+    line = found.line
+    return isinstance(line, FillLine) and line.transact_time > theirs.transact_time - tolerances.in_flight
+
+
+def _fills(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterator[Break]:
+    if theirs.fills is None or theirs.fills_from is None:
+        return
+    stated = {(line.instrument_id, line.exec_id): _named(ours, line, tolerances) for line in theirs.fills}
+    booked = defaultdict(list)
+    for line in ours.fills():
+        booked[line.instrument_id, line.exec_id].append(line)
+    surplus: list[FillLine] = []
+    missing: list[FillLine] = []
+    for key in sorted(booked.keys() | stated.keys()):
+        told = stated.get(key)
+        copies = sorted(booked.get(key, ()), key=lambda copy: (not _is_of_order(copy, told), copy.cl_ord_id))
+        if told is None:
+            surplus += (copy for copy in copies if copy.transact_time >= theirs.fills_from)
+        elif not copies:
+            missing.append(told)
+        else:
+            yield from _differing_fill(ours.account_id, copies[0], told)
+            for copy in copies[1:]:
+                yield break_of(ours.account_id, BreakKind.DUPLICATE, ("cl_ord_id",), copy, told)
+    known = {_content(line): line for line in stated.values() if (line.instrument_id, line.exec_id) in booked}
+    renamed = defaultdict(list)
+    for line in missing:
+        renamed[_content(line)].append(line)
+    for copy in surplus:
+        content = _content(copy)
+        if renamed[content]:
+            yield break_of(ours.account_id, BreakKind.DUPLICATE, ("exec_id",), copy, renamed[content].pop(0))
+        elif content in known:
+            yield break_of(ours.account_id, BreakKind.DUPLICATE, (), copy, known[content])
+        else:
+            yield break_of(ours.account_id, BreakKind.MISSING_AT_VENUE, (), copy, None)
+    for line in (line for lines in renamed.values() for line in lines):
+        fields = ("exec_ref_id",) if ours.is_busted(line) else ()
+        yield break_of(ours.account_id, BreakKind.MISSING_AT_US, fields, None, line)
+
+
+def _named(ours: Holdings, line: FillLine, tolerances: Tolerances) -> FillLine:
+    """A venue's fill with the names that we have for its order."""
+    known = ours.find(line.cl_ord_id, line.order_id, line.instrument_id)
+    if known is not None:
+        strategy_id = known.strategy_id or tolerances.strategy_id
+        return replace(line, cl_ord_id=known.key.cl_ord_id, strategy_id=strategy_id)
+    called = line.cl_ord_id or _adopted_name(
+        line.instrument_id, line.order_id or line.exec_id, is_order_id=bool(line.order_id)
+    )
+    return replace(line, cl_ord_id=called, strategy_id=line.strategy_id or tolerances.strategy_id)
+
+
+def _adopted_name(instrument_id: str, told: str, *, is_order_id: bool) -> str:
+    """Our ClOrdID for an order that has none: by its order id, or by its only fill."""
+    prefix = values.venue_of(instrument_id) if is_order_id else values.symbol_of(instrument_id)
+    return f"{prefix}-{told}"
+
+
+def _is_of_order(copy: FillLine, told: FillLine | None) -> bool:
+    return told is not None and copy.cl_ord_id == told.cl_ord_id
+
+
+def _content(line: FillLine) -> tuple[object, ...]:
+    """What makes two fills the same trade, whatever they are called."""
+    return (line.instrument_id, line.side, line.last_qty, line.last_px, line.transact_time)
+
+
+def _differing_fill(account_id: str, ours: FillLine, theirs: FillLine) -> Iterator[Break]:
+    amounts = ("side", "last_qty", "commission")
+    fields = tuple(field for field in (*amounts, "last_px") if getattr(ours, field) != getattr(theirs, field))
+    if fields:
+        kind = BreakKind.PRICE_DIFFERS if fields == ("last_px",) else BreakKind.AMOUNT_DIFFERS
+        yield break_of(account_id, kind, fields, ours, theirs)
+
+
+def _orders(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterator[Break]:
+    if theirs.open_orders is None:
+        return
+    settled_before = theirs.transact_time - tolerances.in_flight
+    working = {line.cl_ord_id: line for line in ours.open_orders()}
+    for stated in theirs.open_orders:
+        known = ours.find(stated.cl_ord_id, stated.order_id, stated.instrument_id)
+        if known is None:
+            called = stated.cl_ord_id or _adopted_name(stated.instrument_id, stated.order_id, is_order_id=True)
+            line = replace(stated, cl_ord_id=called, strategy_id=tolerances.strategy_id, settle=_settle(ours, stated))
+            yield break_of(ours.account_id, BreakKind.MISSING_AT_US, (), None, line)
+            continue
+        cl_ord_id = known.key.cl_ord_id
+        working.pop(cl_ord_id, None)
+        if ours.touched[cl_ord_id] > settled_before:
+            continue
+        line = replace(stated, cl_ord_id=cl_ord_id, strategy_id=known.strategy_id, settle=_settle(ours, stated))
+        if not known.is_open:
+            yield break_of(ours.account_id, BreakKind.MISSING_AT_US, ("ord_status",), order_line(known), line)
+        else:
+            yield from _differing_order(ours.account_id, order_line(known), line)
+    for cl_ord_id, line in working.items():
+        if ours.touched[cl_ord_id] <= settled_before:
+            yield break_of(ours.account_id, BreakKind.MISSING_AT_VENUE, (), line, None)
+
+
+def _settle(ours: Holdings, line: OrderLine) -> str:
+    contract = ours.contract(line.instrument_id, ours.at)
+    return contract.settle if contract is not None else ""
+
+
+def _differing_order(account_id: str, ours: OrderLine, theirs: OrderLine) -> Iterator[Break]:
+    fields = [field for field in ("order_qty", "cum_qty") if getattr(ours, field) != getattr(theirs, field)]
+    kind = BreakKind.AMOUNT_DIFFERS if fields else BreakKind.PRICE_DIFFERS
+    if theirs.price is not None and theirs.price != ours.price:
+        fields.append("price")
+    if not fields and not ours.order_id:
+        kind, fields = BreakKind.MISSING_AT_US, ["order_id"]
+    if fields:
+        yield break_of(account_id, kind, tuple(fields), ours, theirs)
+
+
+def _positions(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterator[Break]:
+    if theirs.positions is None:
+        return
+    held, stated = ours.positions(), {line.instrument_id: line for line in theirs.positions}
+    for instrument_id in sorted(held.keys() | stated.keys()):
+        contract = ours.contract(instrument_id, theirs.transact_time)
+        if contract is not None and contract.kind is Kind.SPOT:
+            rule = "a derivative; a spot holding is a balance"
+            raise ReportUnreadable("positions.instrument_id", instrument_id, rule)
+        flat = PositionLine(instrument_id, ZERO)
+        line, known = stated.get(instrument_id, flat), held.get(instrument_id, flat)
+        if abs(line.quantity - known.quantity) <= tolerances.quantities.get(instrument_id, ZERO):
+            continue
+        if line.avg_px is not None and contract is not None:
+            line = replace(line, cost=exact(contract.value(line.quantity, line.avg_px)))
+        yield break_of(ours.account_id, _kind(known.quantity, line.quantity), ("quantity",), known, line)
+
+
+def _balances(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterator[Break]:
+    if theirs.balances is None:
+        return
+    held, stated = ours.balances(), {line.currency: line for line in theirs.balances}
+    for currency in sorted(held.keys() | stated.keys()):
+        none = BalanceLine(currency, ZERO)
+        line, known = stated.get(currency, none), held.get(currency, none)
+        if abs(line.amount - known.amount) > tolerances.amounts.get(currency, ZERO):
+            yield break_of(ours.account_id, _kind(known.amount, line.amount), ("amount",), known, line)
+
+
+def _kind(ours: Decimal, theirs: Decimal) -> BreakKind:
+    if not ours:
+        return BreakKind.MISSING_AT_US
+    return BreakKind.AMOUNT_DIFFERS if theirs else BreakKind.MISSING_AT_VENUE
+
+
+def mend(found: Break, statement: Statement, tolerances: Tolerances = EXACT) -> tuple[Mending, ...]:
+    """The reports that would make our book agree with the statement about this break; () if only a person can say."""
+    match found.ours, found.theirs:
+        case (FillLine() | None) as ours, (FillLine() | None) as theirs:
+            return _mend_fill(found, ours, theirs, statement)
+        case (OrderLine() | None) as ours, (OrderLine() | None) as theirs:
+            return _mend_order(found, ours, theirs, statement)
+        case PositionLine() as ours, PositionLine() as theirs:
+            return _mend_position(found, ours, theirs, statement, tolerances)
+        case BalanceLine() as ours, BalanceLine() as theirs:
+            difference = exact(theirs.amount - ours.amount)
+            return (
+                BookEntry(
+                    found.account_id, _mend_id(found, statement), EntryKind.ADJUSTMENT,
+                    Indicator.CREDIT if difference > 0 else Indicator.DEBIT, Money(abs(difference), ours.currency),
+                    f"{REASON} with statement {statement.statement_id}", statement.transact_time,
+                ),
+            )  # fmt: skip
+        case _:
+            raise AssertionError("both lines of a break tell of one thing")
+
+
+def _mend_id(found: Break, statement: Statement) -> str:
+    """An id for what mends a break as it is now: found again with other numbers, it is mended again."""
+    return f"{REASON}-{digest_of((found, statement.statement_id, statement.transact_time))[:16]}"
+
+
+def _mend_fill(
+    found: Break, ours: FillLine | None, theirs: FillLine | None, statement: Statement
+) -> tuple[OrderReport, ...]:
+    reports: list[OrderReport] = []
+    if ours is not None and (theirs is None or found.kind is BreakKind.DUPLICATE):
+        key = OrderKey(found.account_id, ours.cl_ord_id)
+        reports.append(
+            OrderFillBusted(key=key, exec_ref_id=ours.exec_id, reason=REASON, transact_time=statement.transact_time)
+        )
+    is_new = found.kind is BreakKind.MISSING_AT_US and not found.fields
+    if theirs is not None and (is_new or found.fields == ("exec_id",)):
+        reports.append(
+            OrderFilled(
+                OrderKey(found.account_id, theirs.cl_ord_id), theirs.strategy_id, theirs.instrument_id, theirs.order_id,
+                theirs.side, theirs.exec_id, theirs.trade_seq, theirs.last_qty, theirs.last_px, theirs.commission,
+                theirs.liquidity, theirs.transact_time,
+            )
+        )  # fmt: skip
+    is_change = found.kind in (BreakKind.AMOUNT_DIFFERS, BreakKind.PRICE_DIFFERS) and "side" not in found.fields
+    if ours is not None and theirs is not None and is_change:
+        reports.append(
+            OrderFillCorrected(
+                key=OrderKey(found.account_id, ours.cl_ord_id), exec_ref_id=ours.exec_id, last_qty=theirs.last_qty,
+                last_px=theirs.last_px, commission=theirs.commission, transact_time=statement.transact_time,
+            )
+        )  # fmt: skip
+    return tuple(reports)
+
+
+def _mend_order(
+    found: Break, ours: OrderLine | None, theirs: OrderLine | None, statement: Statement
+) -> tuple[OrderReport, ...]:
+    at = statement.transact_time
+    if theirs is None:
+        assert ours is not None
+        key = OrderKey(found.account_id, ours.cl_ord_id)
+        return (OrderCanceled(key=key, order_id=ours.order_id, reason=REASON, transact_time=at),)
+    key = OrderKey(found.account_id, theirs.cl_ord_id)
+    if "ord_status" in found.fields:
+        return ()
+    reports: list[OrderReport] = []
+    if ours is None or ours.order_qty is None:
+        reports.append(OrderAccepted(key=key, order_id=theirs.order_id, transact_time=at, terms=_terms(theirs)))
+    elif "order_id" in found.fields:
+        reports.append(OrderAccepted(key=key, order_id=theirs.order_id, transact_time=at))
+    elif found.fields != ("cum_qty",):
+        reports.append(
+            OrderRestated(
+                key=key, order_id=theirs.order_id, reason=REASON, transact_time=at, order_qty=theirs.order_qty,
+                price=theirs.price,
+            )
+        )  # fmt: skip
+    unseen = theirs.cum_qty - (ours.cum_qty if ours is not None else ZERO)
+    if unseen > 0 and theirs.price is not None and theirs.settle:
+        reports.append(_inferred_fill(found, key, theirs, exact(unseen), statement))
+    return tuple(reports)
+
+
+def _terms(line: OrderLine) -> OrderTerms:
+    assert line.order_qty is not None, "a venue states what an order is for"
+    ord_type = OrdType.MARKET if line.price is None else OrdType.LIMIT
+    return OrderTerms(line.strategy_id, line.instrument_id, line.side, ord_type, line.order_qty, line.price)
+
+
+def _inferred_fill(
+    found: Break, key: OrderKey, line: OrderLine, quantity: Decimal, statement: Statement
+) -> OrderFilled:
+    """A fill that must have been, at the order's own price: the venue's own, once seen, will show it as a surplus."""
+    assert line.price is not None
+    return OrderFilled(
+        key, line.strategy_id, line.instrument_id, line.order_id, line.side, _mend_id(found, statement), 0, quantity,
+        line.price, Money(ZERO, line.settle), Liquidity.UNKNOWN, statement.transact_time,
+    )  # fmt: skip
+
+
+def _mend_position(
+    found: Break, ours: PositionLine, theirs: PositionLine, statement: Statement, tolerances: Tolerances
+) -> tuple[Transfer, ...]:
+    """What takes our net to theirs: down at our average cost, so that nothing is gained; up at the venue's, or ours."""
+    cost = ours.cost or ZERO
+    moves: list[tuple[Decimal, Decimal]] = []
+    held = ours.quantity
+    if held * theirs.quantity < 0 or not theirs.quantity:
+        moves.append((-held, -cost))
+        held = ZERO
+    rest = theirs.quantity - held
+    if rest and abs(theirs.quantity) < abs(held):
+        moves.append((rest, divide(cost * rest, held)))
+    elif rest and theirs.cost is not None:
+        moves.append((rest, divide(theirs.cost * rest, theirs.quantity)))
+    elif rest:
+        moves.append((rest, divide(cost * rest, ours.quantity) if ours.quantity else ZERO))
+    key = PositionKey(found.account_id, tolerances.strategy_id, ours.instrument_id)
+    return tuple(
+        Transfer(
+            key, f"{_mend_id(found, statement)}-{number}", Side.BUY if quantity > 0 else Side.SELL,
+            exact(abs(quantity)), exact(worth), statement.transact_time, TransferReason.ADJUSTMENT,
+        )
+        for number, (quantity, worth) in enumerate(moves, 1)
+        if quantity
+    )  # fmt: skip
+
+
+def react(account: Account, statement: Statement, found: Iterable[Break]) -> tuple[BreakEvent, ...]:
+    """What a comparison means for the account's breaks.
+
+    New ones open, changed and older ones say so, gone ones are resolved if the statement speaks of their like. A
+    statement from before a break was opened says nothing of it.
+    """
+    at, statement_id = statement.transact_time, statement.statement_id
+    events: list[BreakEvent] = []
+    seen = set()
+    for broken in found:
+        seen.add(broken.break_id)
+        known = account.breaks.get(broken.break_id)
+        if known is None:
+            events.append(BreakOpened(account.account_id, broken, statement_id, at))
+            continue
+        if known.opened_at > at:
+            continue
+        if known.found != broken:
+            events.append(BreakChanged(account.account_id, broken, statement_id, at))
+        if age_steps(at - known.opened_at) > known.age_steps:
+            events.append(BreakAged(account.account_id, broken.break_id, statement_id, known.opened_at, at))
+    for break_id in sorted(account.breaks.keys() - seen):
+        known = account.breaks[break_id]
+        if known.opened_at <= at and _is_spoken_of(known, statement):
+            events.append(
+                BreakResolved(account.account_id, break_id, statement_id, "no longer found", known.opened_at, at)
+            )
+    return tuple(events)
+
+
+def _is_spoken_of(known: OpenBreak, statement: Statement) -> bool:
+    """Whether a statement would show the break if it were still there."""
+    line: Line = known.found.line
+    match line:
+        case FillLine():
+            return statement.fills_from is not None and line.transact_time >= statement.fills_from
+        case OrderLine():
+            return statement.open_orders is not None
+        case PositionLine():
+            return statement.positions is not None
+        case BalanceLine():
+            return statement.balances is not None
+        case _:
+            assert_never(line)

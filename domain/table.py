@@ -1,0 +1,114 @@
+"""Table: a mapping that never changes; a changed one shares with it all but a few dozen entries.
+
+Aggregates that hold thousands of things are replaced by every event; copying a dict each time would make an event
+as dear as the number of things. Here a leaf of at most 32 entries and one branch of 16 a level are copied. Which entry
+comes first when one goes through a table has no meaning: what is put on record from it is sorted first.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+LEAF_MAX = 32
+BRANCHES = 16
+BITS = 4
+DEPTH_MAX = 14
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Table(Mapping[K, V]):
+    """Like a dict to read; `put` and `drop` give the changed table and leave this one as it is."""
+
+    __slots__ = ("_root", "_size")
+
+    def __init__(self, entries: Iterable[tuple[K, V]] = ()) -> None:
+        root: Any = {}
+        size = 0
+        for key, value in entries:
+            size += _find(root, key) is _ABSENT
+            root = _put(root, key, value, hash(key), 0)
+        self._root = root
+        self._size = size
+
+    def put(self, key: K, value: V) -> "Table[K, V]":
+        """With `key` standing for `value`."""
+        is_new = _find(self._root, key) is _ABSENT
+        return _table(_put(self._root, key, value, hash(key), 0), self._size + is_new)
+
+    def drop(self, key: K) -> "Table[K, V]":
+        """Without `key`; the same table if it was not in it."""
+        if _find(self._root, key) is _ABSENT:
+            return self
+        return _table(_drop(self._root, key, hash(key)), self._size - 1)
+
+    def __getitem__(self, key: K) -> V:
+        found: Any = _find(self._root, key)
+        if found is _ABSENT:
+            raise KeyError(key)
+        return found  # type: ignore[no-any-return]
+
+    def get(self, key: K, default: Any = None) -> Any:
+        """The value of `key`, or `default`."""
+        found = _find(self._root, key)
+        return default if found is _ABSENT else found
+
+    def __contains__(self, key: object) -> bool:
+        return _find(self._root, key) is not _ABSENT
+
+    def __iter__(self) -> Iterator[K]:
+        return _keys(self._root)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __repr__(self) -> str:
+        return f"Table({dict(self)!r})"
+
+
+_ABSENT = object()
+
+
+def _table(root: Any, size: int) -> Table[Any, Any]:
+    table: Table[Any, Any] = Table.__new__(Table)
+    table._root = root
+    table._size = size
+    return table
+
+
+def _find(node: Any, key: Any) -> Any:
+    if type(node) is tuple:
+        bits = hash(key)
+        while type(node) is tuple:
+            node = node[bits % BRANCHES]
+            bits >>= BITS
+    return node.get(key, _ABSENT)
+
+
+def _put(node: Any, key: Any, value: Any, bits: int, depth: int) -> Any:
+    if type(node) is tuple:
+        at = bits % BRANCHES
+        return (*node[:at], _put(node[at], key, value, bits >> BITS, depth + 1), *node[at + 1 :])
+    leaf = {**node, key: value}
+    if len(leaf) <= LEAF_MAX or depth >= DEPTH_MAX:
+        return leaf
+    branches: tuple[dict[Any, Any], ...] = tuple({} for _ in range(BRANCHES))
+    for held, kept in leaf.items():
+        branches[(hash(held) >> (BITS * depth)) % BRANCHES][held] = kept
+    return branches
+
+
+def _drop(node: Any, key: Any, bits: int) -> Any:
+    if type(node) is tuple:
+        at = bits % BRANCHES
+        changed = (*node[:at], _drop(node[at], key, bits >> BITS), *node[at + 1 :])
+        return changed if any(changed) else {}
+    return {held: kept for held, kept in node.items() if held != key}
+
+
+def _keys(node: Any) -> Iterator[Any]:
+    if type(node) is tuple:
+        for branch in node:
+            yield from _keys(branch)
+    else:
+        yield from node

@@ -1,0 +1,360 @@
+"""Policies: what a history calls for, the same whenever it is replayed."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+
+import pytest
+from hypothesis import given as for_all
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from adapters.store.memory import MemoryLog
+from domain import policies, risk
+from domain.account import Costing, OpenAccount
+from domain.errors import RequestRefused
+from domain.instrument import Contract, Kind, ListInstrument
+from domain.ledger import Ledger
+from domain.log import Logged, Recorded
+from domain.measures import Measure, Scope
+from domain.order import (
+    CancelOrder,
+    Changes,
+    OrderAccepted,
+    OrderCanceled,
+    OrderFilled,
+    OrderKey,
+    OrderReplaced,
+    OrderTerms,
+    OrdType,
+    ReplaceOrder,
+    SubmitOrder,
+    TimeInForce,
+)
+from domain.policies import HedgeBand, Policies, Policy, State
+from domain.riskevents import FIRM, LimitBreached, Mode
+from domain.riskrequests import AssessMarks, EngageSwitch, SetLimit
+from domain.values import ZERO, Liquidity, Mark, Money, Side
+
+T0 = datetime(2026, 1, 2, tzinfo=UTC)
+BTC, PERP, INV = "BTCUSDT.SIM", "BTCPERP.SIM", "BTCUSD.MEX"
+CONTRACTS = {
+    BTC: Contract(Kind.SPOT, "BTC", "USDT", "USDT"),
+    PERP: Contract(Kind.LINEAR, "BTC", "USDT", "USDT", D("0.1")),
+    INV: Contract(Kind.INVERSE, "BTC", "USD", "BTC", D(100)),
+}
+
+
+class Desk:
+    """A ledger and the policies that follow its log; `follow` sends what they ask for until they ask no more."""
+
+    def __init__(self, settings_=None, accounts=("main",)):
+        self.log = MemoryLog()
+        self.now = T0
+        self.ledger = Ledger(self.log, lambda: self.now)
+        self.start = State(settings_ or Policies())
+        self.state = self.start
+        self.seq = 0
+        self.refusals = []
+        for account in accounts:
+            self.ask(OpenAccount(account, "USDT", Costing(), T0))
+        for instrument, contract in CONTRACTS.items():
+            self.ask(ListInstrument(instrument, contract, D("0.01"), D("0.001") if instrument == BTC else D(1)))
+
+    def ask(self, *requests):
+        for request in requests:
+            self.ledger.request(request, actor="trader")
+        return self
+
+    def reported(self, *reports):
+        for report in reports:
+            self.ledger.report([report], actor="venue")
+        return self
+
+    def follow(self, *, sends=True):
+        new = []
+        while batch := self.log.select(after=self.seq):
+            for logged in batch:
+                self.state, reactions = policies.react(self.state, logged)
+                self.seq = logged.seq
+                new += reactions
+                for reaction in reactions if sends else ():
+                    self.send(reaction)
+        return new
+
+    def send(self, reaction):
+        """What a policy asks for may be refused like anything else: the order has ended by now, a limit is reached."""
+        try:
+            self.ledger.request(reaction.request, actor=reaction.actor, request_id=reaction.request_id)
+        except RequestRefused as refusal:
+            self.refusals.append(refusal.rule)
+
+    def replayed(self):
+        state, asked = self.start, []
+        for logged in self.log.select(limit=100_000):
+            state, reactions = policies.react(state, logged)
+            asked += reactions
+        return state, asked
+
+
+def submit(name, qty="1", side=Side.BUY, instrument=BTC, account="main", strategy="trend", until=None):
+    in_force = TimeInForce.GTC if until is None else TimeInForce.GTD
+    terms = OrderTerms(strategy, instrument, side, OrdType.LIMIT, D(qty), D(100), in_force, until)
+    return SubmitOrder(OrderKey(account, name), terms, T0)
+
+
+def fill(name, exec_id, qty="1", side=Side.BUY, price="100", instrument=BTC, account="main", strategy="trend"):
+    return OrderFilled(
+        OrderKey(account, name), strategy, instrument, "", side, exec_id, 0, D(qty), D(price), Money(ZERO, "USDT"),
+        Liquidity.TAKER, T0,
+    )  # fmt: skip
+
+
+def breached(measure, scope=None, account="main"):
+    event = LimitBreached(account, scope or Scope(), measure, "", 3, D(50), "USDT", D("50.5"), (), T0)
+    return Logged(7, Recorded(f"limit:{account}", 7, T0, "feed", "", event))
+
+
+def switch_asked(reactions):
+    return [(r.request.account_id, r.request.scope, r.request.mode) for r in reactions if r.policy is Policy.LOSS]
+
+
+def canceled(reactions):
+    return [r.request.key.cl_ord_id for r in reactions if isinstance(r.request, CancelOrder)]
+
+
+# Loss and drawdown.
+
+
+@pytest.mark.parametrize("measure", [Measure.MAX_DAILY_LOSS, Measure.MAX_DRAWDOWN])
+def test_a_breached_loss_engages_the_switch_of_its_scope_and_says_why(measure):
+    _, (reaction,) = policies.react(State(), breached(measure, Scope("trend")))
+    assert reaction.request == EngageSwitch(
+        "main", Scope("trend"), Mode.REDUCE_ONLY, f"{measure} of 50 exceeded: 50.5, limit version 3", T0
+    )
+    assert (reaction.actor, reaction.request_id) == ("policy:LOSS", "loss-7")
+
+
+def test_other_breaches_engage_nothing():
+    assert policies.react(State(), breached(Measure.MAX_GROSS_EXPOSURE))[1] == ()
+    assert policies.react(State(Policies(on_loss=None)), breached(Measure.MAX_DAILY_LOSS))[1] == ()
+
+
+def test_a_daily_loss_engages_the_switch_and_cancels_what_would_add_to_it():
+    desk = Desk()
+    desk.ask(SetLimit("main", Scope(), Measure.MAX_DAILY_LOSS, D(50), "USDT", T0))
+    desk.ask(submit("buy", "5"), submit("close", "2", Side.SELL), submit("other", "1", strategy="carry"))
+    desk.reported(fill("buy", "E1", "3"))
+    assert desk.follow() == []
+    desk.ask(AssessMarks("main", (Mark(BTC, D(80), "SIM", T0),), T0))
+    reactions = desk.follow()
+    assert switch_asked(reactions) == [("main", Scope(), Mode.REDUCE_ONLY)]
+    assert canceled(reactions) == ["buy", "other"]
+    with pytest.raises(RequestRefused, match="REDUCE_ONLY"):
+        desk.ask(submit("more"))
+    assert desk.follow() == []
+    assert desk.ledger.state("order:main:buy").is_cancel_requested
+    assert desk.ledger.state(risk.stream("main")).switches[Scope()].actor == "policy:LOSS"
+
+
+def test_halt_cancels_all_of_its_scope_and_the_firms_everywhere():
+    desk = Desk(accounts=("main", "second"))
+    desk.reported(fill("X", "E1", "3"))
+    desk.ask(submit("close", "2", Side.SELL), submit("other", account="second", strategy="carry"))
+    desk.follow()
+    desk.ask(EngageSwitch("main", Scope("carry"), Mode.HALT, "test", T0))
+    assert desk.follow() == []
+    desk.ask(EngageSwitch(FIRM, Scope(), Mode.HALT, "test", T0))
+    reactions = desk.follow()
+    assert canceled(reactions) == ["close", "other"]
+    assert {reaction.actor for reaction in reactions} == {"policy:SWITCH"}
+
+
+def test_orders_that_close_more_than_there_is_are_canceled_at_reduce_only():
+    desk = Desk()
+    desk.reported(fill("X", "E1", "3"))
+    desk.ask(submit("a", "2", Side.SELL), submit("b", "2", Side.SELL))
+    desk.follow()
+    desk.ask(EngageSwitch("main", Scope(), Mode.REDUCE_ONLY, "test", T0))
+    assert canceled(desk.follow()) == ["a", "b"]
+
+
+# Good till date.
+
+
+def test_an_order_is_asked_back_once_when_its_date_has_passed():
+    until = T0 + timedelta(hours=1)
+    desk = Desk()
+    desk.ask(submit("A", until=until), submit("B", until=until + timedelta(hours=1)), submit("C"))
+    assert desk.follow() == []
+    desk.now = until
+    desk.ask(submit("D"))
+    (reaction,) = desk.follow()
+    assert reaction.request == CancelOrder(OrderKey("main", "A"), "good till date has passed", until)
+    assert (reaction.request_id, reaction.actor) == ("expiry-main-A", "policy:EXPIRY")
+    state, late = policies.due(desk.state, until + timedelta(hours=2))
+    assert canceled(late) == ["B"]
+    assert policies.due(state, until + timedelta(hours=3)) == (state, ())
+
+
+def test_an_order_that_has_ended_is_not_asked_back():
+    until = T0 + timedelta(hours=1)
+    desk = Desk()
+    desk.ask(submit("A", until=until), submit("B", until=until), submit("C", until=until))
+    desk.reported(fill("A", "E1"), OrderCanceled(OrderKey("main", "B"), "user", T0))
+    desk.ask(CancelOrder(OrderKey("main", "C"), "user", T0))
+    desk.follow()
+    assert policies.due(desk.state, until) == (desk.state, ())
+
+
+def test_a_replaced_date_is_the_one_that_counts():
+    until, later = T0 + timedelta(hours=1), T0 + timedelta(hours=2)
+    desk = Desk()
+    desk.ask(submit("A", until=until), ReplaceOrder(OrderKey("main", "A"), "A2", Changes(expire_time=later), T0))
+    desk.reported(OrderAccepted(OrderKey("main", "A"), "V1", T0))
+    desk.reported(OrderReplaced(OrderKey("main", "A"), T0 + timedelta(seconds=1), requested_as="A2"))
+    desk.follow()
+    assert policies.due(desk.state, until)[1] == ()
+    assert canceled(policies.due(desk.state, later)[1]) == ["A"]
+
+
+# Hedging.
+
+BAND = HedgeBand("main", "BTC", PERP, "hedge", D(1))
+
+
+def hedges(reactions):
+    return [
+        (r.request.terms.side, r.request.terms.order_qty, r.request.key.cl_ord_id)
+        for r in reactions
+        if r.policy is Policy.HEDGE
+    ]
+
+
+def test_a_delta_out_of_its_band_is_brought_back_in_full_lots():
+    desk = Desk(Policies(hedges=(BAND,)))
+    desk.reported(fill("A", "E1", "1"))
+    assert desk.follow() == []
+    desk.reported(fill("B", "E2", "0.57"))
+    (reaction,) = desk.follow()
+    terms = reaction.request.terms
+    assert (terms.strategy_id, terms.instrument_id, terms.side, terms.ord_type) == (
+        "hedge",
+        PERP,
+        Side.SELL,
+        OrdType.MARKET,
+    )
+    assert terms.order_qty == D(15)
+    assert policies.delta(desk.state, BAND) == D("0.07")
+    assert reaction.request_id == reaction.request.key.cl_ord_id == f"hedge-0-{desk.seq - 2}"
+
+
+def test_a_hedge_at_work_counts_as_done_and_its_fill_asks_for_nothing():
+    desk = Desk(Policies(hedges=(BAND,)))
+    desk.reported(fill("A", "E1", "2"))
+    ((_, qty, name),) = hedges(desk.follow())
+    desk.reported(fill("B", "E2", "0.9"))
+    assert desk.follow() == []
+    desk.reported(fill(name, "E3", str(qty), Side.SELL, instrument=PERP, strategy="hedge"))
+    assert desk.follow() == []
+    assert policies.delta(desk.state, BAND) == D("0.9")
+    desk.reported(fill("C", "E4", "0.2"))
+    assert [item[:2] for item in hedges(desk.follow())] == [(Side.SELL, D(11))]
+
+
+def test_two_fills_of_one_append_are_hedged_once():
+    desk = Desk(Policies(hedges=(BAND,)))
+    desk.ledger.report([fill("A", "E1", "2"), fill("B", "E2", "0.5")], actor="venue")
+    asked = hedges(desk.follow(sends=False))
+    assert [item[:2] for item in asked] == [(Side.SELL, D(20))]
+
+
+def test_a_hedge_that_leaves_no_trace_counts_for_a_minute():
+    desk = Desk(Policies(hedges=(BAND,)))
+    desk.reported(fill("A", "E1", "2"))
+    assert len(hedges(desk.follow(sends=False))) == 1
+    desk.reported(fill("B", "E2", "0.1"))
+    assert hedges(desk.follow(sends=False)) == []
+    desk.now = T0 + timedelta(seconds=61)
+    desk.reported(fill("C", "E3", "0.1"))
+    assert [item[:2] for item in hedges(desk.follow())] == [(Side.SELL, D(22))]
+
+
+def test_a_refused_hedge_is_asked_for_again_at_the_next_fill_only():
+    desk = Desk(Policies(hedges=(BAND,)))
+    desk.ask(SetLimit("main", Scope("hedge"), Measure.MAX_POSITION, D(1), None, T0))
+    desk.reported(fill("A", "E1", "2"))
+    assert len(hedges(desk.follow())) == 1
+    assert desk.refusals == ["MAX_POSITION is not exceeded"]
+    assert desk.state.asked == {}
+    desk.reported(fill("B", "E2", "0.1"))
+    assert len(hedges(desk.follow(sends=False))) == 1
+
+
+def test_inverse_contracts_count_their_size_over_the_last_price():
+    desk = Desk(Policies(hedges=(BAND,)))
+    desk.reported(fill("A", "E1", "30", Side.SELL, "1000", INV))
+    assert [item[:2] for item in hedges(desk.follow())] == [(Side.BUY, D(30))]
+
+
+# Replay.
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["submit", "fill", "cancel", "assess", "wait"]), st.integers(0, 4), st.integers(1, 3),
+        st.sampled_from(list(Side)),
+    ),
+    max_size=25,
+)  # fmt: skip
+
+
+def lived(steps):
+    desk = Desk(Policies(hedges=(BAND,)))
+    desk.ask(SetLimit("main", Scope(), Measure.MAX_DAILY_LOSS, D(20), "USDT", T0))
+    for index, (what, name, qty, side) in enumerate(steps):
+        try:
+            if what == "submit":
+                desk.ask(submit(f"O{name}", str(qty), side, until=desk.now + timedelta(minutes=5)))
+            elif what == "fill":
+                desk.reported(fill(f"O{name}", f"E{index}", str(qty), side))
+            elif what == "cancel":
+                desk.ask(CancelOrder(OrderKey("main", f"O{name}"), "user", desk.now))
+            elif what == "assess":
+                marks = (Mark(BTC, D(90 + 5 * qty), "SIM", desk.now), Mark(PERP, D(100), "SIM", desk.now))
+                desk.ask(AssessMarks("main", marks, desk.now))
+            else:
+                desk.now += timedelta(minutes=2 * qty)
+        except RequestRefused:
+            pass
+        desk.follow()
+    return desk
+
+
+@settings(max_examples=60)
+@for_all(STEPS)
+def test_a_replayed_history_asks_for_the_same_under_the_same_ids_and_carries_nothing_new(steps):
+    desk = lived(steps)
+    state, asked = desk.replayed()
+    assert desk.replayed() == (state, asked)
+    assert len({reaction.request_id for reaction in asked}) == len(asked)
+    head = desk.log.head().seq
+    for reaction in asked:
+        desk.send(reaction)
+    added = [logged.recorded.event for logged in desk.log.select(after=head)]
+    assert added == []
+
+
+@settings(max_examples=60)
+@for_all(STEPS)
+def test_the_state_is_what_is_open_and_no_more(steps):
+    desk = lived(steps)
+    state, _ = desk.replayed()
+    limits = desk.ledger.state(risk.stream("main"))
+    assert {key: order.quantity for key, order in state.working.items()} == {
+        key: hold.quantity for key, hold in limits.holds.items()
+    }
+    assert dict(state.positions) == {
+        ("main", owner.strategy_id, name): cell.now.quantity
+        for name, owner, cell in limits.exposure.all()
+        if cell.now.quantity
+    }
+    assert set(state.good_till) <= set(state.working)

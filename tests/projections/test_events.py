@@ -1,0 +1,106 @@
+"""Which read model takes which event: none is forgotten, and none that is new goes by unseen.
+
+An event that is in no row here has not been thought about, and the test says so.
+"""
+
+from domain import schema
+from projections.catalog import PROJECTIONS
+
+TAKEN = {
+    # instruments: facts travel with what was booked by them
+    "InstrumentListed": "",
+    "InstrumentAmended": "",
+    "InstrumentDelisted": "",
+    # accounts: conventions travel with what was booked by them; balances are asked of the ledger
+    "AccountOpened": "",
+    "AccountClosed": "",
+    "PositionOpened": "",
+    "TransferPending": "",
+    "TransferSettled": "",
+    "TransferReturned": "",
+    "FeeCharged": "",
+    "EntryBooked": "",
+    "AccountBroken": "breaks",
+    "BreakOpened": "breaks",
+    "BreakChanged": "breaks",
+    "BreakAged": "breaks",
+    "BreakResolved": "breaks",
+    "StatementTaken": "",
+    # orders
+    "OrderSubmitted": "orders",
+    "OrderRefused": "orders",
+    "OrderAdopted": "orders",
+    "OrderAliased": "",  # only leads to an order
+    "VenueOrderLinked": "",  # likewise
+    "OrderPendingNew": "orders",
+    "OrderAccepted": "orders",
+    "OrderRejected": "orders",
+    "OrderTriggered": "orders",
+    "OrderFilled": "orders",  # its booking is TradeBooked
+    "OrderFillBusted": "orders",  # likewise TradeReversed
+    "OrderFillCorrected": "orders",  # likewise both
+    "OrderCancelRequested": "orders",
+    "OrderPendingCancel": "orders",
+    "OrderCancelRejected": "orders",
+    "OrderCanceled": "orders",
+    "OrderExpired": "orders",
+    "OrderReplaceRequested": "orders",
+    "OrderPendingReplace": "orders",
+    "OrderReplaceRejected": "orders",
+    "OrderReplaced": "orders",
+    "OrderRestated": "orders",
+    "OrderDoneForDay": "orders",
+    "OrderSuspended": "orders",
+    "OrderCalculated": "orders",
+    "OrderBroken": "orders breaks",
+    "ParentOpened": "",  # a child's row names its parent
+    "ChildProgressed": "",
+    "ParentClosed": "",
+    # positions
+    "TradeBooked": "executions positions lots",
+    "TradeReversed": "executions positions lots",
+    "PositionTransferred": "executions positions lots",
+    "FundingSettled": "positions",
+    "LotsAssigned": "executions",  # what it moves is in the PositionRestated behind it
+    "PositionRestated": "executions positions lots",
+    "PositionBroken": "breaks",
+    # limits
+    "LimitSet": "limits",
+    "SwitchEngaged": "limits",
+    "SwitchReleased": "limits",
+    "TradingDaySet": "",  # days are of loss limits, which only an assessment measures
+    "ConversionSet": "",
+    "DayOpened": "",
+    "EquityAssessed": "",
+    "LimitBreached": "limits",
+    "BreachCleared": "limits",
+    "AssessmentMissed": "limits",
+    "AssessmentResumed": "limits",
+    "HoldPlaced": "limits",
+    "HoldRefused": "",  # nothing is held; the order says why
+    "HoldAdjusted": "limits",
+    "HoldPosted": "limits",
+    "GainsPosted": "",  # moves money, no quantity
+    "HoldVoided": "limits",
+    "HoldExpired": "limits",
+    "AccountRegistered": "",
+    "FirmWatchStarted": "",
+    "FirmWatchEnded": "",
+    "UsageCarried": "",  # the firm's usage is that of all accounts, each in its own stream
+    "FirmUsageChanged": "",  # likewise
+    # evidence
+    "RawReportKept": "breaks",
+}
+
+
+def test_every_event_is_folded_or_knowingly_ignored() -> None:
+    takers = {
+        event_class.__name__: {projection.name for projection in PROJECTIONS if event_class in projection.folds}
+        for event_class in schema.NEWEST
+    }
+    assert {name: set(names.split()) for name, names in TAKEN.items()} == takers
+
+
+def test_no_projection_waits_for_an_event_that_is_never_read() -> None:
+    """A shape that is older than the newest is read as the newest."""
+    assert {event_class for projection in PROJECTIONS for event_class in projection.folds} <= set(schema.NEWEST)
