@@ -59,10 +59,12 @@ app.add_typer(cli_keys.keys)
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; DAYBOOK_HOST unless given.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; DAYBOOK_PORT unless given.")] = None,
+    json: Json = False,
 ) -> None:
-    """Serve the API and the console until Ctrl-C."""
+    """Serve the API and the console until Ctrl-C. What happens meanwhile is logged on stderr."""
     import uvicorn
 
+    from adapters.store import database
     from api.main import create_app
     from api.observing import log_to_stderr
 
@@ -71,8 +73,14 @@ def serve(
     listening = _listening(host or settings.host, settings.port if port is None else port)
     with listening, opened(settings) as book:
         address, number = listening.getsockname()[:2]
-        note(f"Daybook on http://{f'[{address}]' if ':' in address else address}:{number} (Ctrl-C ends it)")
-        if not any(key.revoked_at is None for key in book.keys.all()):
+        url = f"http://{f'[{address}]' if ':' in address else address}:{number}"
+        has_keys = any(key.revoked_at is None for key in book.keys.all())
+        if json:
+            write_json({"url": url, "database": database.name(book.url), "has_keys": has_keys})
+            sys.stdout.flush()
+        else:
+            note(f"Daybook on {url} (Ctrl-C ends it)")
+        if not (json or has_keys):
             note("There is no API key yet: daybook keys create NAME --scope trade --scope report --scope audit")
         config = uvicorn.Config(
             create_app(book), log_config=None, access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX

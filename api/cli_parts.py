@@ -119,7 +119,8 @@ AsOf = Annotated[
     Moment | None,
     typer.Option(
         "--as-of", parser=by(_moment), metavar="SEQ|TIME",
-        help="What the book knew then: a place in the log, or a time in UTC.",
+        help="What the book knew then: a time in UTC, or exactly a place in the log. What one append recorded, such as"
+        " the events that a fill is, has one recorded_at: it is there whole as of the last of them.",
     ),
 ]  # fmt: skip
 Marks = Annotated[

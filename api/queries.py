@@ -48,7 +48,11 @@ class Selected(RequestBody):
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
     min_seq: int = Field(0, ge=0, le=SEQ_MAX, description="wait until the answer covers this place in the log")
-    as_of_seq: int | None = Field(None, ge=0, le=SEQ_MAX, description="as recorded up to this place in the log")
+    as_of_seq: int | None = Field(
+        None, ge=0, le=SEQ_MAX,
+        description="as recorded up to exactly this place in the log; what one append recorded, such as the events that"
+        " a fill is, has one recorded_at and one request_id, and is there whole as of the last of its events",
+    )  # fmt: skip
     as_of: Time | None = Field(None, description="as recorded up to this time")
     format: Literal["json", "csv"] | None = None
 

@@ -11,11 +11,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from api import cli
 
@@ -126,6 +127,16 @@ def test_a_trade_history_is_imported_reported_replayed_and_rebuilt_without_a_ser
     assert "Realized" in table.stdout
 
 
+def test_every_command_can_answer_in_json():
+    def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+        for name, each in group.commands.items():
+            yield from commands(each, (*path, name)) if hasattr(each, "commands") else [((*path, name), each)]
+
+    found = dict(commands(get_command(cli.app)))
+    assert ("report", "pnl") in found
+    assert [path for path, each in found.items() if not any("--json" in param.opts for param in each.params)] == []
+
+
 def test_a_rebuild_that_finds_other_rows_says_so(book: Run, database_url: str):
     import psycopg
 
@@ -158,7 +169,7 @@ def test_keys_are_made_listed_and_revoked(run: Run):
 def test_a_database_that_is_down_is_told_in_one_sentence_without_the_password(inside: Run):
     for args in (["status"], ["report", "pnl"], ["replay", "--account", "main"], ["account", "open", "x"], ["rebuild"],
                  ["keys", "list"], ["log"], ["serve", "--port", "0"]):  # fmt: skip
-        for as_json in ([], ["--json"] if args[0] != "serve" else []):
+        for as_json in ([], ["--json"]):
             done = inside(*args, *as_json)
             assert (args, done.returncode, done.stdout) == (args, 3, "")
             said = json.loads(done.stderr)["detail"] if as_json else done.stderr
@@ -191,22 +202,30 @@ def test_mistakes_in_a_command_are_usage_errors_in_one_sentence(inside: Run, mon
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
 
 
-def test_serve_says_where_it_listens_and_that_a_port_is_taken(database_url: str):
+@pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
+def test_serve_says_where_it_listens_and_that_a_port_is_taken(database_url: str, as_json: list[str]):
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DAYBOOK_")}
     served = subprocess.Popen(
-        [sys.executable, "-m", "api.cli", "serve", "--port", "0"], cwd=CHECKOUT, text=True, stderr=subprocess.PIPE,
+        [sys.executable, "-m", "api.cli", "serve", "--port", "0", *as_json], cwd=CHECKOUT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=kept | {"DAYBOOK_DATABASE_URL": database_url, "DAYBOOK_LOG_LEVEL": "error"},
     )  # fmt: skip
     try:
+        assert served.stdout is not None
         assert served.stderr is not None
-        line = served.stderr.readline()
-        assert line.startswith("Daybook on http://127.0.0.1:"), line
-        port = line.split(":")[2].split()[0]
+        if as_json:
+            line = "".join(served.stdout.readline() for _ in range(5))
+            assert json.loads(line)["has_keys"] is False
+        else:
+            line = served.stderr.readline()
+            assert line.startswith("Daybook on http://127.0.0.1:"), line
+        port = re.findall(r"http://127\.0\.0\.1:(\d+)", line)[0]
         import httpx
 
         assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=30).status_code == 200
-        taken = command("serve", "--port", port, DAYBOOK_DATABASE_URL=database_url)
-        assert (taken.returncode, port in taken.stderr, "Traceback" in taken.stderr) == (1, True, False)
+        taken = command("serve", "--port", port, "--json", DAYBOOK_DATABASE_URL=database_url)
+        assert (taken.returncode, taken.stdout) == (1, "")
+        assert port in json.loads(taken.stderr)["detail"]
     finally:
         served.terminate()
         _, said = served.communicate(timeout=60)
