@@ -129,13 +129,14 @@ def order(cl_ord_id: str = "A-1", **other: Any) -> dict[str, Any]:
 
 
 def fill(exec_id: str = "E-1", **other: Any) -> dict[str, Any]:
-    """A fill of that order."""
+    """A fill of that order, or of another, under the id the venue has for it."""
+    cl_ord_id = other.get("cl_ord_id", "A-1")
     return {
         "type": "filled",
         "account_id": "main",
-        "cl_ord_id": "A-1",
+        "cl_ord_id": cl_ord_id,
         "instrument_id": BTC,
-        "order_id": "V-1",
+        "order_id": f"V-{cl_ord_id.rpartition('-')[2]}",
         "side": "BUY",
         "exec_id": exec_id,
         "trade_seq": 1,
