@@ -42,11 +42,12 @@ imports: $(READY)  ## the contracts between the packages
 demo: $(READY)  ## a trading day on your screen; Ctrl-C ends it
 	@$(BIN)/daybook demo
 
-bench: $(READY)  ## measure; one JSON object a line
-	@for bench in benchmarks/[a-z]*.py; do \
-	  $(BIN)/python -m "benchmarks.$$(basename "$$bench" .py)" || exit 1; \
+bench: $(READY)  ## measure beside the peers; one JSON object a line
+	@UV_PROJECT_ENVIRONMENT=.venv-bench $(BIN)/python -m uv sync --frozen --quiet --no-default-groups --group bench
+	@for bench in $$(ls benchmarks/[a-z]*.py | grep -v lines.py); do \
+	  .venv-bench/bin/python -m "benchmarks.$$(basename "$$bench" .py)" || exit 1; \
 	done
 
 clean:  ## remove what make made (not the data in .daybook)
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
