@@ -83,8 +83,9 @@ def serve(
         if not (json or has_keys):
             note("There is no API key yet: daybook keys create NAME --scope trade --scope report --scope audit")
         config = uvicorn.Config(
-            create_app(book), log_config=None, access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX
-        )
+            create_app(book), log_config=None, access_log=False, ws="none",
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
+        )  # fmt: skip
         for asked_to_end in (signal.SIGTERM, signal.SIGINT):  # what uvicorn hands back once it has ended in order
             signal.signal(asked_to_end, _end)
         uvicorn.Server(config).run(sockets=[listening])

@@ -227,7 +227,7 @@ def _served(daybook: Daybook, port: int, screen: Screen) -> Iterator[str]:
     if port not in (0, found):
         screen.say(f"Port {port} is taken; using {found} instead.")
     config = uvicorn.Config(
-        create_app(daybook, demo=True), log_level="warning", access_log=False,
+        create_app(daybook, demo=True), log_level="warning", access_log=False, ws="none",
         timeout_graceful_shutdown=SERVER_STOPS_SECONDS_MAX,
     )  # fmt: skip
     server = uvicorn.Server(config)

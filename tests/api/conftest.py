@@ -44,7 +44,7 @@ class ThreadedServer(uvicorn.Server):
 def serving(daybook: Daybook, *, demo: bool = False) -> Iterator[str]:
     """The URL of a server over `daybook`."""
     app = create_app(daybook, demo=demo)
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False)
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, ws="none")
     with ThreadedServer(config).running() as url:
         yield url
 

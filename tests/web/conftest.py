@@ -51,7 +51,11 @@ def serving(daybook: Daybook, *, demo: bool) -> Iterator[Console]:
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(daybook, demo=demo), log_level="warning", access_log=False, timeout_graceful_shutdown=3
+            create_app(daybook, demo=demo),
+            log_level="warning",
+            access_log=False,
+            ws="none",
+            timeout_graceful_shutdown=3,
         )
     )
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
