@@ -20,10 +20,11 @@ else:
     E = TypeVar("E")
 
 
-class Recorded(Struct, Generic[E], frozen=True, gc=False):
-    """One event as history holds it: what, where in its stream, when we knew, who asked, in which request.
+class Recorded(Struct, Generic[E], frozen=True, gc=False, omit_defaults=True):
+    """One event as history holds it: what, where in its stream, when we knew, who asked, in which request, and why.
 
-    `event` is a struct registered in `domain.schema`.
+    `event` is a struct registered in `domain.schema`. `cause` names what the request follows from, such as the event
+    that a policy reacts to; it is empty, and not written, where a request stands for itself.
     """
 
     stream: str
@@ -32,6 +33,7 @@ class Recorded(Struct, Generic[E], frozen=True, gc=False):
     actor: str
     request_id: str
     event: E
+    cause: str = ""
 
 
 class Logged(NamedTuple):

@@ -15,7 +15,7 @@ from domain.account import Costing, OpenAccount
 from domain.errors import ReportUnreadable, RequestRefused, StreamConflict
 from domain.evidence import RawReportKept
 from domain.instrument import Contract, Kind, ListInstrument
-from domain.ledger import AGGREGATES, Ledger
+from domain.ledger import Ledger
 from domain.order import (
     CancelOrder,
     OrderAccepted,
@@ -29,6 +29,7 @@ from domain.order import (
 )
 from domain.position import PositionKey, Transfer
 from domain.risk import Measure, Scope, SetLimit
+from domain.unit import AGGREGATES
 from domain.values import ZERO, Liquidity, Mark, Money, Side
 
 T0 = datetime(2026, 1, 2, tzinfo=UTC)

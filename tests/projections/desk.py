@@ -16,7 +16,7 @@ from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
 from domain.errors import RequestRefused
 from domain.evidence import RawReportKept
 from domain.instrument import Contract, Kind, ListInstrument
-from domain.ledger import AGGREGATES, Answer, Ledger, Report
+from domain.ledger import Answer, Ledger, Report
 from domain.log import EventLog, scan
 from domain.order import (
     CancelOrder,
@@ -33,6 +33,7 @@ from domain.order import (
 )
 from domain.position import PositionKey, SettleFunding, Transfer
 from domain.risk import Measure, Scope, SetLimit
+from domain.unit import AGGREGATES
 from domain.values import Liquidity, Mark, Money, Side
 
 T0 = datetime(2026, 3, 1, 9, tzinfo=UTC)
