@@ -7,6 +7,7 @@ that adds nothing is checked against the log as well before it is given.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar, assert_never
 
@@ -89,6 +90,7 @@ from domain.unit import CACHED_STREAMS_MAX, Aggregates, Unit
 from domain.values import Mark, exact
 
 ATTEMPTS_MAX = 8
+ATTEMPTS_IN_TURN_MAX = 3  # after that, the others are held off
 
 Request = (
     SubmitOrder
@@ -209,29 +211,34 @@ class Ledger:
 
     def _carry_out(self, command: Command) -> tuple[list[Outcome], tuple[Recorded, ...], int]:
         self._known.executed = {}
-        for _ in range(ATTEMPTS_MAX):
-            head = self._log.head()
-            now = self._now() if head.recorded_at is None else max(self._now(), head.recorded_at)
-            work = Unit(self._known, now, command.actor, command.request_id, command.cause)
-            outcomes = decided(work, command, self._marks)
-            if not work.records:
-                if self._known.refresh(work.streams):
-                    continue
-                return outcomes, (), head.seq
-            try:
-                seq = self._log.append(work.records)
-            except ExecutionKnown:
-                self._known.executed = self._log.executed(executions(work.records))
-                continue
-            except StreamConflict:
-                self._known.forget(work.streams)
-                continue
-            except LedgerError:
-                self._known.forget(work.streams)
-                raise
-            self._known.keep(work.states)
-            return outcomes, tuple(work.records), seq
+        for attempt in range(ATTEMPTS_MAX):
+            with self._log.alone() if attempt >= ATTEMPTS_IN_TURN_MAX else nullcontext():
+                done = self._try(command)
+            if done is not None:
+                return done
         raise StreamConflict("the log", f"{ATTEMPTS_MAX} attempts were overtaken by other writers")
+
+    def _try(self, command: Command) -> tuple[list[Outcome], tuple[Recorded, ...], int] | None:
+        """Decide, and append; None if what it was decided on is no longer so."""
+        head = self._log.head()
+        now = self._now() if head.recorded_at is None else max(self._now(), head.recorded_at)
+        work = Unit(self._known, now, command.actor, command.request_id, command.cause)
+        outcomes = decided(work, command, self._marks)
+        if not work.records:
+            return None if self._known.refresh(work.streams) else (outcomes, (), head.seq)
+        try:
+            seq = self._log.append(work.records)
+        except ExecutionKnown:
+            self._known.executed = self._log.executed(executions(work.records))
+            return None
+        except StreamConflict:
+            self._known.forget(work.streams)
+            return None
+        except LedgerError:
+            self._known.forget(work.streams)
+            raise
+        self._known.keep(work.states)
+        return outcomes, tuple(work.records), seq
 
 
 def decided(work: Unit, command: Command, marks: Callable[[str], Mark | None]) -> list[Outcome]:

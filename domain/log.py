@@ -5,6 +5,7 @@ in the whole log: gapless, from 1, the one order there is. `recorded_at` is ours
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol
 
@@ -65,6 +66,9 @@ class EventLog(Protocol):
         Raises StreamConflict if a (stream, version) exists or would leave a gap, or if `recorded_at` lies before the
         head's; ExecutionKnown if a fill has the `schema.execution_key` of one on record.
         """
+
+    def alone(self) -> AbstractContextManager[None]:
+        """While it lasts, only this thread appends; all others, in whatever process, wait."""
 
     def select(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Logged]:
         """At most `limit` events with `after` < seq <= `upto`, by seq."""
