@@ -111,7 +111,8 @@ class Sealer:
             new = ring.generate()
             try:
                 size, root = note.checkpoint.size, note.checkpoint.root
-                handover = old and old.sign(Checkpoint(origin, size, root, (notes.NEXT_KEY + new.public.vkey,)))
+                last = Checkpoint(origin, size, root, (notes.NEXT_KEY + new.public.vkey,))
+                handover = old.sign(last) if old is not None else None
                 connection.execute(PUBLISH, [new.public.vkey, size, handover])
             except BaseException:
                 ring.discard(new)

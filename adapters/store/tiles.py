@@ -98,7 +98,8 @@ class Tiles:
 
     def _edge(self, level: int, index: int, width: int) -> bytes:
         first = index * TILE_WIDTH
-        query, params = (LEAVES, [first, first + width]) if level == 0 else (ROOTS, [level - 1, first, first + width])
+        tile = [first, first + TILE_WIDTH - 1]
+        query, params = (LEAVES, tile) if level == 0 else (ROOTS, [level - 1, first, first + width])
         with self._connection.cursor(binary=True) as cursor:
             return b"".join(bytes(row[0]) for row in cursor.execute(query, params, prepare=True).fetchall())
 
@@ -107,7 +108,7 @@ class Tile(NamedTuple):
     """A full tile, as its row."""
 
     level: int
-    index: int
+    place: int
     hashes: bytes
     root: bytes
 
