@@ -332,6 +332,11 @@ def mismatch(stream: bytes, version: int, at: int, topic: bytes, key: bytes | No
     return next((f"its {name} is {is_!r}, its bytes say {says!r}" for name, is_, says in columns if is_ != says), "")
 
 
+def topic_of(state: bytes) -> str:
+    """The topic that a record's bytes say."""
+    return _topic.decode(_envelope.decode(state).event).type
+
+
 def _time_text(micros: int) -> bytes:
     moment = EPOCH + timedelta(microseconds=micros)
     return moment.replace(tzinfo=None).isoformat().encode() + b"Z"
