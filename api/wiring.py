@@ -4,6 +4,8 @@
 back every connection at the end. `daybook.following()` keeps the read models up to date while it lasts.
 """
 
+import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -70,6 +72,13 @@ class Daybook:
                 engine=reading,
                 runner=Runner(log, projecting),
             )
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """Requests of all threads share appends while it lasts, in this process or, if it is first, in another."""
+        where = f"{self.settings.host}:{self.settings.port} (process {os.getpid()} on {socket.gethostname()})"
+        with self.writer.leading(self.url, name=where):
+            yield
 
     @contextmanager
     def following(self) -> Iterator[None]:

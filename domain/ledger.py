@@ -180,11 +180,10 @@ class Ledger:
 
     def request(self, request: Request, *, actor: str, request_id: str = "", cause: str = "") -> Answer:
         """Carry out a client's request. Raises RequestRefused; a refusal by risk is on record when it is raised."""
-        command = Command(request, actor, request_id, cause)
-        (outcome,), records, seq = self._carry_out(command)
-        if outcome.error is not None:
-            raise outcome.error
-        return Answer(seq, records)
+        (answer,) = self.carry_out(Command(request, actor, request_id, cause))
+        if answer.error is not None:
+            raise answer.error
+        return answer
 
     def report(
         self,
@@ -200,16 +199,15 @@ class Ledger:
         A report of an account or instrument that is not on record is not taken: its answer carries ReportUnreadable,
         and what `stray` makes of it is kept as evidence in the same append.
         """
-        command = Command(tuple(reports), actor, request_id, cause, stray)
-        outcomes, _, seq = self._carry_out(command)
-        return [Answer(seq, *outcome) for outcome in outcomes]
+        return self.carry_out(Command(tuple(reports), actor, request_id, cause, stray))
 
     def state(self, stream: str) -> Any:
         """The aggregate of a stream as the log has it now; None if the stream is empty."""
         self._known.refresh([stream])
         return self._known.known(stream)[1]
 
-    def _carry_out(self, command: Command) -> tuple[list[Outcome], tuple[Recorded, ...], int]:
+    def carry_out(self, command: Command) -> list[Answer]:
+        """Carry out a request or reports: an answer for each; a request that was refused has its refusal as error."""
         self._known.executed = {}
         for attempt in range(ATTEMPTS_MAX):
             with self._log.alone() if attempt >= ATTEMPTS_IN_TURN_MAX else nullcontext():
@@ -218,14 +216,16 @@ class Ledger:
                 return done
         raise StreamConflict("the log", f"{ATTEMPTS_MAX} attempts were overtaken by other writers")
 
-    def _try(self, command: Command) -> tuple[list[Outcome], tuple[Recorded, ...], int] | None:
+    def _try(self, command: Command) -> list[Answer] | None:
         """Decide, and append; None if what it was decided on is no longer so."""
         head = self._log.head()
         now = self._now() if head.recorded_at is None else max(self._now(), head.recorded_at)
         work = Unit(self._known, now, command.actor, command.request_id, command.cause)
         outcomes = decided(work, command, self._marks)
         if not work.records:
-            return None if self._known.refresh(work.streams) else (outcomes, (), head.seq)
+            if self._known.refresh(work.streams):
+                return None
+            return [Answer(head.seq, *outcome) for outcome in outcomes]
         try:
             seq = self._log.append(work.records)
         except ExecutionKnown:
@@ -238,7 +238,7 @@ class Ledger:
             self._known.forget(work.streams)
             raise
         self._known.keep(work.states)
-        return outcomes, tuple(work.records), seq
+        return [Answer(seq, *outcome) for outcome in outcomes]
 
 
 def decided(work: Unit, command: Command, marks: Callable[[str], Mark | None]) -> list[Outcome]:

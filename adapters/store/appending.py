@@ -70,7 +70,8 @@ class Appending:
         return self._pgconn.status != ConnStatus.OK
 
     def begin(self, after: int, rows: Sequence[bytes], keyed: Sequence[KeptAnswer] = ()) -> None:
-        """Hand over rows that continue the log after seq `after`; `finish` says what became of them.
+        """Hand over rows that continue the log after seq `after`; `finish` says what became of them. All of them: what
+        takes long to decide next shall not hold up an append that others wait behind.
 
         With neither rows nor keys, only that the log ends there is checked.
         """
@@ -83,18 +84,17 @@ class Appending:
             self._pgconn.send_query("; ".join(statements).encode())
             if rows:
                 self._copy(_HEADER + b"".join(rows) + _TRAILER)
-            self._pgconn.flush()
+            self._push()
         except psycopg.OperationalError as error:
             self._is_done, self._failure = True, error
 
     def is_done(self) -> bool:
-        """Whether `finish` would return at once; pushes on what the server has not taken yet."""
+        """Whether `finish` would return at once."""
         if not self._is_done:
             try:
-                unsent = self._pgconn.flush()
                 if _poll(self._pgconn, 0):
                     self._pgconn.consume_input()
-                self._is_done = not unsent and not self._pgconn.is_busy()
+                self._is_done = not self._pgconn.is_busy()
             except psycopg.OperationalError as error:
                 self._is_done, self._failure = True, error
         return self._is_done
@@ -104,8 +104,7 @@ class Appending:
         poll = select.poll()
         poll.register(other, select.POLLIN)
         if not self.is_lost:
-            unsent = not self._is_done and self._pgconn.flush()
-            poll.register(self._pgconn.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
+            poll.register(self._pgconn.socket, select.POLLIN)
         poll.poll(seconds * 1000)
 
     def check(self) -> None:
@@ -133,8 +132,7 @@ class Appending:
     def _copy(self, rows: bytes) -> None:
         while (result := self._result()) is not None:
             if result.status == ExecStatus.COPY_IN:
-                while not self._pgconn.put_copy_data(rows):
-                    _poll(self._pgconn, ANSWER_SECONDS_MAX, to_write=True)
+                self._pgconn.put_copy_data(rows)
                 self._pgconn.put_copy_end()
                 return
             if result.status not in _FINE:
@@ -156,14 +154,20 @@ class Appending:
         )
         return [f"INSERT INTO ledger.requests VALUES {rows}"]  # noqa: S608 (escaped above)
 
-    def _result(self) -> PGresult | None:
-        """The next answer; None after the last one. Waits."""
-        unsent = self._pgconn.flush()
-        while self._pgconn.is_busy() or unsent:
-            if not _poll(self._pgconn, ANSWER_SECONDS_MAX, to_write=bool(unsent)):
+    def _push(self) -> None:
+        """Send what is still on our side, while the server takes it in."""
+        while self._pgconn.flush():
+            if not _poll(self._pgconn, ANSWER_SECONDS_MAX, to_write=True):
                 raise psycopg.OperationalError(f"no answer within {ANSWER_SECONDS_MAX} s")
             self._pgconn.consume_input()
-            unsent = self._pgconn.flush()
+
+    def _result(self) -> PGresult | None:
+        """The next answer; None after the last one. Waits."""
+        self._push()
+        while self._pgconn.is_busy():
+            if not _poll(self._pgconn, ANSWER_SECONDS_MAX):
+                raise psycopg.OperationalError(f"no answer within {ANSWER_SECONDS_MAX} s")
+            self._pgconn.consume_input()
         return self._pgconn.get_result()
 
 

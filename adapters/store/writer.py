@@ -54,10 +54,7 @@ class Writer:
 
     def request(self, request: Request, *, actor: str, request_id: str = "", cause: str = "") -> Answer:
         """Carry out a client's request; see `Ledger.request`. Raises NotLeading and Busy as well."""
-        if (group := self._group) is not None:
-            return _one(_waited(group.submit(Command(request, actor, request_id, cause))))
-        with self._lock:
-            return self._ledger.request(request, actor=actor, request_id=request_id, cause=cause)
+        return _one(self.carry_out(Command(request, actor, request_id, cause)))
 
     def report(
         self,
@@ -69,13 +66,17 @@ class Writer:
         stray: Stray | None = None,
     ) -> list[Answer]:
         """Take down what a venue says has happened; see `Ledger.report`. Raises NotLeading and Busy as well."""
+        return self.carry_out(Command(tuple(reports), actor, request_id, cause, stray))
+
+    def carry_out(self, command: Command) -> list[Answer]:
+        """Carry out a request or reports: an answer for each, a refusal as its error. Raises NotLeading and Busy."""
         if (group := self._group) is not None:
-            answers: list[Answer] = _waited(group.submit(Command(tuple(reports), actor, request_id, cause, stray)))
+            answers: list[Answer] = _waited(group.submit(command))
             return answers
         with self._lock:
-            return self._ledger.report(reports, actor=actor, request_id=request_id, cause=cause, stray=stray)
+            return self._ledger.carry_out(command)
 
-    def carry_out(self, command: Command, keyed: Keyed) -> Told:
+    def carry_out_once(self, command: Command, keyed: Keyed) -> Told:
         """Carry out a command once: the answer as it was first told, kept in the transaction of its events.
 
         Raises KeyReused for the same key with another body, NotLeading and Busy.
@@ -101,8 +102,8 @@ class Writer:
         answers: list[Answer] = await _awaited(self._leader().submit(command))
         return answers
 
-    async def carry_out_async(self, command: Command, keyed: Keyed) -> Told:
-        """Like `carry_out`, without a thread that waits."""
+    async def carry_out_once_async(self, command: Command, keyed: Keyed) -> Told:
+        """Like `carry_out_once`, without a thread that waits."""
         told: Told = await _awaited(self._leader().submit(command, keyed))
         return told
 
