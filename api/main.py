@@ -37,7 +37,7 @@ def create_app(daybook: Daybook, *, demo: bool = False) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
-        with daybook.following():
+        with daybook.leading(), daybook.following():
             yield
 
     app = FastAPI(

@@ -5,6 +5,9 @@ urn:daybook:problem:unreadable    | 422    | a field does not parse; `errors` na
 urn:daybook:problem:refused       | 409    | a rule of the book or of risk said no; `rule` and its numbers
 urn:daybook:problem:conflict      | 503    | other writers were first, again and again; send it again
 urn:daybook:problem:unavailable   | 503    | the database cannot be reached; nothing was recorded
+urn:daybook:problem:not-leading   | 503    | another process writes, the answer names it; nothing was recorded
+urn:daybook:problem:busy          | 429    | too many requests wait already; nothing was recorded, send it again
+urn:daybook:problem:key-reused    | 422    | the Idempotency-Key came before with another body
 urn:daybook:problem:behind        | 503    | the read model has not come to `min_seq` in time; ask again
 urn:daybook:problem:history-broken| 500    | stored history cannot be what was written
 urn:daybook:problem:unauthenticated | 401  | no key, or none that is valid
@@ -20,7 +23,16 @@ from decimal import Decimal
 from typing import Any
 
 from api.wire import decimal_text, plain
-from domain.errors import HistoryBroken, ReportUnreadable, RequestRefused, StreamConflict, Unavailable
+from domain.errors import (
+    Busy,
+    HistoryBroken,
+    KeyReused,
+    NotLeading,
+    ReportUnreadable,
+    RequestRefused,
+    StreamConflict,
+    Unavailable,
+)
 
 RETRY_AFTER_SECONDS = 1
 VALUE_CHARACTERS_MAX = 200
@@ -78,8 +90,14 @@ def problem_of(error: Exception) -> Problem:
             return unreadable(error)
         case StreamConflict():
             return Problem(503, "conflict", "Overtaken by other writers", str(error), headers=_retry())
+        case NotLeading():
+            return Problem(503, "not-leading", "Another process writes", str(error), headers=_retry())
         case Unavailable():
             return Problem(503, "unavailable", "Database unavailable", str(error), headers=_retry())
+        case Busy():
+            return Problem(429, "busy", "Too many requests wait", str(error), headers=_retry())
+        case KeyReused():
+            return Problem(422, "key-reused", "Key used before", str(error))
         case HistoryBroken():
             return Problem(500, "history-broken", "History broken", str(error))
         case _:

@@ -15,10 +15,12 @@ from pydantic import Field, StrictInt, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from adapters.store.batch import Look
 from api import schemas
 from api.auth import Reporter
 from api.context import Book, RequestId, answer, documented
 from api.fields import CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
+from api.idempotency import IdempotencyKey, Key, carried_out, command
 from api.keys import Caller
 from api.problem_answers import MEDIA_TYPE, response, responses
 from api.problems import Problem, field_errors, unreadable
@@ -44,7 +46,7 @@ REPORTS_MAX = 1000
 RAW_CHARACTERS_MAX = 65_536
 UNKNOWN = "unknown"
 
-router = APIRouter(prefix="/v1", tags=["reports"], responses=responses(401, 403, 422, 503))
+router = APIRouter(prefix="/v1", tags=["reports"], responses=responses(401, 403, 422, 429, 503))
 
 
 class Amount(RequestBody):
@@ -203,12 +205,14 @@ class _Unread(NamedTuple):
         }
     },
 )
-async def take_reports(request: Request, book: Book, caller: Reporter, request_id: RequestId) -> Response:
+async def take_reports(
+    request: Request, book: Book, caller: Reporter, request_id: RequestId, key: IdempotencyKey
+) -> Response:
     """Take down what venues report. 207 when some are unreadable, 422 when all are: those are kept raw, as evidence."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Problem(415, "http-415", "Unsupported Media Type", "reports are sent as application/json")
     raws = _split(await request.body())
-    return await run_in_threadpool(_taken, raws, book, caller, request_id)
+    return await run_in_threadpool(_taken, raws, book, caller, request_id, key)
 
 
 def _split(body: bytes) -> list[str]:
@@ -224,25 +228,26 @@ def _split(body: bytes) -> list[str]:
     return raws
 
 
-def _taken(raws: Sequence[str], book: Daybook, caller: Caller, request_id: str) -> Response:
+def _taken(raws: Sequence[str], book: Daybook, caller: Caller, request_id: str, key: Key | None) -> Response:
     read = [_read(raw, caller) for raw in raws]
-    reports: list[ledger.Report] = [item.kept if isinstance(item, _Unread) else item for item in read]
-    answers = book.writer.report(reports, actor=caller.actor, request_id=request_id)
-    told = []
-    strays = []
-    for index, (raw, item, taken) in enumerate(zip(raws, read, answers, strict=True)):
-        if isinstance(taken.error, ReportUnreadable):
-            errors = unreadable(taken.error).facts["errors"]
-            strays.append(_kept(raw, str(taken.error), caller))
-            told.append({"index": index, "status": "unreadable", "rule": None, "errors": errors})
-        elif isinstance(item, _Unread):
-            told.append({"index": index, "status": "unreadable", "rule": None, "errors": item.errors})
-        else:
-            told.append({"index": index, "errors": None, **_outcome(taken)})
-    seq = max(taken.seq for taken in answers)
-    if strays:
-        seq = max(seq, *(kept.seq for kept in book.writer.report(strays, actor=caller.actor, request_id=request_id)))
-    return _told(told, seq)
+    reports = tuple(item.kept if isinstance(item, _Unread) else item for item in read)
+
+    def stray(index: int, error: ReportUnreadable) -> RawReportKept:
+        return _kept(raws[index], str(error), caller)
+
+    def tell(answers: list[ledger.Answer], _: Look) -> Response:
+        told = []
+        for index, (item, taken) in enumerate(zip(read, answers, strict=True)):
+            if isinstance(taken.error, ReportUnreadable):
+                errors = unreadable(taken.error).facts["errors"]
+                told.append({"index": index, "status": "unreadable", "rule": None, "errors": errors})
+            elif isinstance(item, _Unread):
+                told.append({"index": index, "status": "unreadable", "rule": None, "errors": item.errors})
+            else:
+                told.append({"index": index, "errors": None, **_outcome(taken)})
+        return _told(told, answers[0].seq)
+
+    return carried_out(book, command(reports, caller, request_id, stray), key, tell)
 
 
 def _outcome(taken: ledger.Answer) -> dict[str, Any]:

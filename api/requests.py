@@ -5,18 +5,19 @@ refusal names its rule and its numbers. Every answer carries `Daybook-Seq`, a pl
 with `min_seq` set to it sees what was done.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path
 from pydantic import Field, StrictInt
 from starlette.responses import Response
 
+from adapters.store.batch import Look
 from api import schemas, scopes
 from api.auth import Admin, Reporter, Trader, needs
 from api.clock import now
-from api.context import Book, RequestId, answer, documented
+from api.context import SEQ_HEADER, Book, RequestId, answer, documented
 from api.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
-from api.keys import Caller
+from api.idempotency import IdempotencyKey, carried_out, command, one
 from api.problem_answers import response, responses
 from api.problems import not_found, problem_of
 from api.told import account_told, instrument_told, order_told
@@ -25,7 +26,7 @@ from domain import account, instrument, order, position, risk
 from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
 from domain.errors import RequestRefused
 from domain.instrument import Contract, Kind, ListInstrument
-from domain.ledger import Request
+from domain.ledger import Answer
 from domain.order import (
     CancelOrder,
     ExecInst,
@@ -44,7 +45,7 @@ from domain.values import ONE, Mark, Side
 MARKS_MAX = 1000
 DEFAULT_STRATEGY = "main"
 
-router = APIRouter(prefix="/v1", tags=["requests"], responses=responses(401, 403, 409, 422, 503))
+router = APIRouter(prefix="/v1", tags=["requests"], responses=responses(401, 403, 409, 422, 429, 503))
 
 
 class AccountOpening(RequestBody):
@@ -146,40 +147,50 @@ ORDER_EXAMPLE = {
 CREATED = documented(201, "done") | documented(200, "already done: the same answer")
 
 
-def _done(book: Daybook, request: Request, caller: Caller, request_id: str) -> tuple[int, int]:
-    """The HTTP status and the seq of a request carried out."""
-    answered = book.writer.request(request, actor=caller.actor, request_id=request_id)
-    return (201 if answered.records else 200), answered.seq
-
-
 @router.post("/accounts", status_code=201, response_model=schemas.AccountAnswer, responses=CREATED)
-def open_account(body: AccountOpening, book: Book, caller: Admin, request_id: RequestId) -> Response:
+def open_account(
+    body: AccountOpening, book: Book, caller: Admin, request_id: RequestId, key: IdempotencyKey
+) -> Response:
     """Open an account."""
     costing = Costing(body.cost_basis, body.fee_policy, body.money_places)
-    status, seq = _done(book, OpenAccount(body.account_id, body.base_currency, costing, now()), caller, request_id)
-    return answer(account_told(book.writer.state(account.stream(body.account_id))), seq=seq, status=status)
+    request = OpenAccount(body.account_id, body.base_currency, costing, now())
+
+    def tell(answers: list[Answer], look: Look) -> Response:
+        done = one(answers)
+        return _done(account_told(look(account.stream(body.account_id))), done)
+
+    return carried_out(book, command(request, caller, request_id), key, tell)
 
 
 @router.post("/instruments", status_code=201, response_model=schemas.InstrumentAnswer, responses=CREATED)
-def list_instrument(body: InstrumentListing, book: Book, caller: Admin, request_id: RequestId) -> Response:
+def list_instrument(
+    body: InstrumentListing, book: Book, caller: Admin, request_id: RequestId, key: IdempotencyKey
+) -> Response:
     """Make an instrument known. Inverse contracts settle in base, all others in quote."""
     settle = body.base if body.kind is Kind.INVERSE else body.quote
     contract = Contract(body.kind, body.base, body.quote, settle, body.contract_size)
     request = ListInstrument(body.instrument_id, contract, body.tick_size, body.lot_size)
-    status, seq = _done(book, request, caller, request_id)
-    return answer(instrument_told(book.writer.state(instrument.stream(body.instrument_id))), seq=seq, status=status)
+
+    def tell(answers: list[Answer], look: Look) -> Response:
+        done = one(answers)
+        return _done(instrument_told(look(instrument.stream(body.instrument_id))), done)
+
+    return carried_out(book, command(request, caller, request_id), key, tell)
 
 
 @router.post("/limits", status_code=201, response_model=schemas.LimitAnswer, responses=CREATED)
-def set_limit(body: LimitSetting, book: Book, caller: Admin, request_id: RequestId) -> Response:
+def set_limit(body: LimitSetting, book: Book, caller: Admin, request_id: RequestId, key: IdempotencyKey) -> Response:
     """Set, change or lift a limit of an account."""
     scope = Scope(body.strategy_id, body.instrument_id)
     request = SetLimit(body.account_id, scope, body.measure, body.limit, body.currency, now())
-    status, seq = _done(book, request, caller, request_id)
-    state = book.writer.state(risk.stream(body.account_id))
-    known = state.limits.get((scope, body.measure)) if state else None
-    told = body.model_dump() | {"version": known.version if known else 0}
-    return answer(told, seq=seq, status=status)
+
+    def tell(answers: list[Answer], look: Look) -> Response:
+        done = one(answers)
+        state = look(risk.stream(body.account_id))
+        known = state.limits.get((scope, body.measure)) if state else None
+        return _done(body.model_dump() | {"version": known.version if known else 0}, done)
+
+    return carried_out(book, command(request, caller, request_id), key, tell)
 
 
 @router.post("/orders", status_code=201, response_model=schemas.OrderAnswer, responses=CREATED)
@@ -188,6 +199,7 @@ def submit_order(
     book: Book,
     caller: Trader,
     request_id: RequestId,
+    idempotency: IdempotencyKey,
 ) -> Response:
     """Submit an order: judged by its account's limits together with everything held and working, then recorded.
 
@@ -200,11 +212,17 @@ def submit_order(
         body.expire_time, body.stop_px, body.trigger_price, body.peg_offset_value, body.peg_offset,
         frozenset(body.exec_inst), body.display_qty,
     )  # fmt: skip
-    try:
-        status, seq = _done(book, SubmitOrder(key, terms, now()), caller, request_id)
-    except RequestRefused as refusal:
-        return _refused(book, refusal, f"/v1/orders/{body.account_id}/{body.cl_ord_id}")
-    return answer(order_told(book, key), seq=seq, status=status)
+
+    def tell(answers: list[Answer], _: Look) -> Response:
+        (done,) = answers
+        if isinstance(done.error, RequestRefused):
+            told = response(problem_of(done.error), f"/v1/orders/{body.account_id}/{body.cl_ord_id}")
+            told.headers[SEQ_HEADER] = str(done.seq)
+            return told
+        first = one(answers).records[:1] or book.log.read(order.stream(key))[:1]
+        return _done(order_told(key, first[0]), done)
+
+    return carried_out(book, command(SubmitOrder(key, terms, now()), caller, request_id), idempotency, tell)
 
 
 @router.post(
@@ -219,31 +237,40 @@ def cancel_order(
     book: Book,
     caller: Trader,
     request_id: RequestId,
+    idempotency: IdempotencyKey,
     body: CancelRequest = CancelRequest(),
 ) -> Response:
     """Ask for an order to be taken back; what the venue says to that arrives as a report."""
     key = OrderKey(account_id, cl_ord_id)
     if book.writer.state(order.stream(key)) is None:
         raise not_found(f"order {cl_ord_id} of account {account_id}", account_id=account_id, cl_ord_id=cl_ord_id)
-    status, seq = _done(book, CancelOrder(key, body.reason, now()), caller, request_id)
-    state = book.writer.state(order.stream(key))
-    return answer({"account_id": account_id, "cl_ord_id": cl_ord_id, "status": state.status}, seq=seq, status=status)
+
+    def tell(answers: list[Answer], look: Look) -> Response:
+        done = one(answers)
+        status = look(order.stream(key)).status
+        return _done({"account_id": account_id, "cl_ord_id": cl_ord_id, "status": status}, done)
+
+    return carried_out(book, command(CancelOrder(key, body.reason, now()), caller, request_id), idempotency, tell)
 
 
 @router.post("/transfers", status_code=201, response_model=schemas.TransferAnswer, responses=CREATED)
-def report_transfer(body: TransferReport, book: Book, caller: Reporter, request_id: RequestId) -> Response:
+def report_transfer(
+    body: TransferReport, book: Book, caller: Reporter, request_id: RequestId, idempotency: IdempotencyKey
+) -> Response:
     """Book quantity that came from elsewhere: an opening balance, a deposit in kind."""
     key = PositionKey(body.account_id, body.strategy_id, body.instrument_id)
     report = Transfer(key, body.transfer_id, body.side, body.quantity, body.cost, body.transact_time)
-    (taken,) = book.writer.report([report], actor=caller.actor, request_id=request_id)
-    if taken.error is not None:
-        raise taken.error
-    if not taken.records and (known := _transfer_on_record(book, report)) != report:
-        raise RequestRefused(
-            "one transfer_id names one transfer", transfer_id=body.transfer_id,
-            quantity=known and known.quantity, cost=known and known.cost,
-        )  # fmt: skip
-    return answer(body.model_dump(), seq=taken.seq, status=201 if taken.records else 200)
+
+    def tell(answers: list[Answer], _: Look) -> Response:
+        taken = one(answers)
+        if not taken.records and (known := _transfer_on_record(book, report)) != report:
+            raise RequestRefused(
+                "one transfer_id names one transfer", transfer_id=body.transfer_id,
+                quantity=known and known.quantity, cost=known and known.cost,
+            )  # fmt: skip
+        return _done(body.model_dump(), taken)
+
+    return carried_out(book, command((report,), caller, request_id), idempotency, tell)
 
 
 @router.post(
@@ -260,11 +287,9 @@ def record_marks(body: MarkReports, book: Book) -> Response:
     return answer({"recorded": book.marks.record(marks)}, seq=book.log.head().seq, status=201)
 
 
-def _refused(book: Daybook, refusal: RequestRefused, instance: str) -> Response:
-    """A refusal that may be on record: told with a place in the log that covers it."""
-    told = response(problem_of(refusal), instance)
-    told.headers["Daybook-Seq"] = str(book.log.head().seq)
-    return told
+def _done(body: Any, done: Answer) -> Response:
+    """201 if it was done now, 200 if before."""
+    return answer(body, seq=done.seq, status=201 if done.records else 200)
 
 
 def _transfer_on_record(book: Daybook, report: Transfer) -> Transfer | None:

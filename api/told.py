@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from domain import account, instrument, order
+from domain import account, instrument
+from domain.log import Recorded
 from domain.order import OrderKey, OrderTerms
 
 if TYPE_CHECKING:
@@ -43,9 +44,8 @@ def instrument_told(known: instrument.Instrument) -> dict[str, Any]:
     }
 
 
-def order_told(book: "Daybook", key: OrderKey) -> dict[str, Any]:
-    """An order as it was taken: its terms, and when. The same however often it is asked."""
-    first = book.log.read(order.stream(key))[0]
+def order_told(key: OrderKey, first: Recorded) -> dict[str, Any]:
+    """An order as it was taken, by its first record: its terms, and when. The same however often it is asked."""
     terms: OrderTerms = first.event.terms
     transact_time: datetime = first.event.transact_time
     return {

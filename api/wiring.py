@@ -5,6 +5,8 @@ back every connection at the end. `daybook.following()` keeps the read models up
 read models need, SQLAlchemy above all, is loaded when they are first asked for: a command that writes starts sooner.
 """
 
+import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -86,6 +88,13 @@ class Daybook:
         made = engine(self.url, role, connections_max=connections_max or CONNECTIONS_MAX)
         self.closing.callback(made.dispose)
         return made
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """Requests of all threads share appends while it lasts, in this process or, if it is first, in another."""
+        where = f"{self.settings.host}:{self.settings.port} (process {os.getpid()} on {socket.gethostname()})"
+        with self.writer.leading(self.url, name=where):
+            yield
 
     @contextmanager
     def following(self) -> Iterator[None]:

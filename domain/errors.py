@@ -7,6 +7,9 @@
     - ExecutionKnown  a fill of the batch is on record under another order
   - HistoryBroken     a stored event that cannot be: unknown topic, gap, bad hash   (stop)
   - Unavailable       the database cannot be reached; send the command again          (HTTP 503)
+    - NotLeading      another process writes; the message names it                   (HTTP 503)
+  - Busy              more commands wait than may wait; send it again in a moment    (HTTP 429)
+  - KeyReused         the idempotency key came before, with another body             (HTTP 422)
 
 Errors carry facts as fields; messages name the rule. `str(error)` is a sentence fit to show a person.
 """
@@ -65,3 +68,27 @@ class HistoryBroken(LedgerError):
 
 class Unavailable(LedgerError):
     """The store cannot be reached or went away. The message says if the command may have been recorded all the same."""
+
+
+class NotLeading(Unavailable):
+    """Another process of this Daybook has the lead and writes. Nothing was recorded."""
+
+    def __init__(self, leader: str) -> None:
+        super().__init__(f"this process stands by, {leader}; send the request again, or send it there")
+        self.leader = leader
+
+
+class Busy(LedgerError):
+    """The queue of commands is full. Nothing was recorded."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"{waiting} commands wait already and nothing of this was recorded; send it again in a moment")
+        self.waiting = waiting
+
+
+class KeyReused(LedgerError):
+    """An idempotency key names one request: it was used before for another one."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the key {key!r} was used before with another body; use a new key for a new request")
+        self.key = key

@@ -6,11 +6,9 @@ unique (stream, version) says when another writer was first, and then everything
 that adds nothing is checked against the log as well before it is given.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import datetime
-from functools import reduce
-from types import ModuleType
 from typing import Any, NamedTuple, TypeVar, assert_never
 
 from msgspec import Struct
@@ -88,21 +86,11 @@ from domain.risk import (
     SetTradingDay,
 )
 from domain.statement import Statement
+from domain.unit import CACHED_STREAMS_MAX, Aggregates, Unit
 from domain.values import Mark, exact
 
-AGGREGATES: dict[str, ModuleType] = {
-    "account": account,
-    "evidence": evidence,
-    "instrument": instrument,
-    "limit": risk,
-    "order": order,
-    "parentorder": parentorder,
-    "position": position,
-    "statement": statement,
-    "venueorder": venueorder,
-}
 ATTEMPTS_MAX = 64
-CACHED_STREAMS_MAX = 20_000
+ATTEMPTS_IN_TURN_MAX = 3  # after that, the others are held off
 
 Request = (
     SubmitOrder
@@ -144,12 +132,27 @@ class Answer(Struct, frozen=True):
     on_record: OrderFilled | None = None
 
 
-class _Outcome(NamedTuple):
-    """What became of one report of a batch."""
+class Outcome(NamedTuple):
+    """What became of one request or report: an Answer whose seq is not known yet."""
 
     records: tuple[Recorded, ...] = ()
     error: LedgerError | None = None
     on_record: OrderFilled | None = None
+
+
+Stray = Callable[[int, ReportUnreadable], RawReportKept]
+
+
+class Command(NamedTuple):
+    """Something to carry out as one unit, and in whose name. `stray` makes evidence of a report (its index, what is
+    wrong with it) that could not be taken.
+    """
+
+    asked: Request | tuple[Report, ...]
+    actor: str
+    request_id: str = ""
+    cause: str = ""
+    stray: Stray | None = None
 
 
 def no_marks(instrument_id: str) -> Mark | None:
@@ -158,7 +161,9 @@ def no_marks(instrument_id: str) -> Mark | None:
 
 
 class Ledger:
-    """The one writer of history. Carries out one command after the other: callers in several threads share a lock."""
+    """A writer that decides on what it has read and appends if nobody was first. One command after the other: callers
+    in several threads share a lock, and other processes may write too.
+    """
 
     def __init__(
         self,
@@ -171,171 +176,96 @@ class Ledger:
         self._log = log
         self._now = now
         self._marks = marks
-        self._cached_streams_max = cached_streams_max
-        self._cache: OrderedDict[str, tuple[int, Any]] = OrderedDict()
+        self._known = Aggregates(log, cached_streams_max)
 
-    def request(self, request: Request, *, actor: str, request_id: str = "") -> Answer:
+    def request(self, request: Request, *, actor: str, request_id: str = "", cause: str = "") -> Answer:
         """Carry out a client's request. Raises RequestRefused; a refusal by risk is on record when it is raised."""
+        (answer,) = self.carry_out(Command(request, actor, request_id, cause))
+        if answer.error is not None:
+            raise answer.error
+        return answer
 
-        def decide(work: "_Work") -> RequestRefused | None:
-            return _decide(work, request, self._marks, actor)
-
-        seq, records, refusal = self._carry_out(decide, actor, request_id)
-        if refusal is not None:
-            raise refusal
-        return Answer(seq, records)
-
-    def report(self, reports: Sequence[Report], *, actor: str, request_id: str = "") -> list[Answer]:
+    def report(
+        self,
+        reports: Sequence[Report],
+        *,
+        actor: str,
+        request_id: str = "",
+        cause: str = "",
+        stray: Stray | None = None,
+    ) -> list[Answer]:
         """Take down what a venue says has happened, all in one append; an answer for each report, in their order.
 
-        A report of an account or instrument that is not on record is not taken: its answer carries ReportUnreadable.
+        A report of an account or instrument that is not on record is not taken: its answer carries ReportUnreadable,
+        and what `stray` makes of it is kept as evidence in the same append.
         """
-
-        def admit(work: "_Work") -> list[_Outcome]:
-            return _admit(work, reports)
-
-        seq, _, outcomes = self._carry_out(admit, actor, request_id)
-        return [Answer(seq, *outcome) for outcome in outcomes]
+        return self.carry_out(Command(tuple(reports), actor, request_id, cause, stray))
 
     def state(self, stream: str) -> Any:
         """The aggregate of a stream as the log has it now; None if the stream is empty."""
-        self._refresh([stream])
-        return self._load(stream)[1]
+        self._known.refresh([stream])
+        return self._known.known(stream)[1]
 
-    def _carry_out(
-        self, command: Callable[["_Work"], State], actor: str, request_id: str
-    ) -> tuple[int, tuple[Recorded, ...], State]:
-        executed: dict[str, str] = {}
-        for _ in range(ATTEMPTS_MAX):
-            head = self._log.head()
-            now = self._now() if head.recorded_at is None else max(self._now(), head.recorded_at)
-            work = _Work(self._load, self._log, now, actor, request_id, executed)
-            try:
-                outcome = command(work)
-            except RequestRefused:
-                if self._refresh(work.streams):
-                    continue
-                raise
-            if not work.records:
-                if self._refresh(work.streams):
-                    continue
-                return head.seq, (), outcome
-            try:
-                seq = self._log.append(work.records)
-            except ExecutionKnown:
-                executed = self._log.executed([key for key in map(_execution, work.records) if key is not None])
-                continue
-            except StreamConflict:
-                self._refresh(work.streams)
-                continue
-            except LedgerError:
-                self._forget(work.streams)
-                raise
-            self._keep(work.states)
-            return seq, tuple(work.records), outcome
+    def carry_out(self, command: Command) -> list[Answer]:
+        """Carry out a request or reports: an answer for each; a request that was refused has its refusal as error."""
+        self._known.executed = {}
+        for attempt in range(ATTEMPTS_MAX):
+            with self._log.alone() if attempt >= ATTEMPTS_IN_TURN_MAX else nullcontext():
+                done = self._try(command)
+            if done is not None:
+                return done
         raise StreamConflict("the log", f"{ATTEMPTS_MAX} attempts were overtaken by other writers")
 
-    def _load(self, stream: str) -> tuple[int, Any]:
-        known = self._cache.get(stream)
-        if known is None:
-            known = _folded(stream, (0, None), self._log.read(stream))
-            self._keep({stream: known})
-        else:
-            self._cache.move_to_end(stream)
-        return known
-
-    def _keep(self, states: dict[str, tuple[int, Any]]) -> None:
-        for stream, known in states.items():
-            self._cache[stream] = known
-            self._cache.move_to_end(stream)
-        while len(self._cache) > self._cached_streams_max:
-            self._cache.popitem(last=False)
-
-    def _forget(self, streams: Iterable[str]) -> None:
-        for stream in streams:
-            self._cache.pop(stream, None)
-
-    def _refresh(self, streams: Iterable[str]) -> bool:
-        """Read on from what is cached; whether anything was new."""
-        is_changed = False
-        for stream in streams:
-            known = self._cache.get(stream)
-            if known is None:
-                continue
-            if later := self._log.read(stream, after=known[0]):
-                self._keep({stream: _folded(stream, known, later)})
-                is_changed = True
-        return is_changed
+    def _try(self, command: Command) -> list[Answer] | None:
+        """Decide, and append; None if what it was decided on is no longer so."""
+        head = self._log.head()
+        now = self._now() if head.recorded_at is None else max(self._now(), head.recorded_at)
+        work = Unit(self._known, now, command.actor, command.request_id, command.cause)
+        outcomes = decided(work, command, self._marks)
+        if not work.records:
+            if self._known.refresh(work.streams):
+                return None
+            return [Answer(head.seq, *outcome) for outcome in outcomes]
+        try:
+            seq = self._log.append(work.records)
+        except ExecutionKnown:
+            self._known.executed = self._log.executed(executions(work.records))
+            return None
+        except StreamConflict:
+            self._known.forget(work.streams)
+            return None
+        except LedgerError:
+            self._known.forget(work.streams)
+            raise
+        self._known.keep(work.states)
+        return [Answer(seq, *outcome) for outcome in outcomes]
 
 
-def _folded(stream: str, known: tuple[int, Any], records: list[Recorded]) -> tuple[int, Any]:
-    if not records:
-        return known
-    evolve = AGGREGATES[stream.partition(":")[0]].evolve
-    return records[-1].version, reduce(evolve, (recorded.event for recorded in records), known[1])
+def decided(work: Unit, command: Command, marks: Callable[[str], Mark | None]) -> list[Outcome]:
+    """What becomes of a command: one outcome of a request, one for each report. Adds to `work` what is to be recorded.
+
+    Where a request is refused the outcome's error says so; the refusal itself may be on record.
+    """
+    if isinstance(command.asked, tuple):
+        outcomes = _admit(work, command.asked)
+        for index, outcome in enumerate(outcomes):
+            if command.stray is not None and isinstance(outcome.error, ReportUnreadable):
+                _keep(work, command.stray(index, outcome.error))
+        return outcomes
+    try:
+        refusal = _decide(work, command.asked, marks, command.actor)
+    except RequestRefused as refused:
+        work.drop()
+        refusal = refused
+    return [Outcome(tuple(work.records), refusal)]
 
 
-def _execution(recorded: Recorded) -> str | None:
-    return schema.execution_key(recorded.event)
+def executions(records: Sequence[Recorded]) -> list[str]:
+    """The execution keys of the fills among records."""
+    return [key for key in (schema.execution_key(recorded.event) for recorded in records) if key is not None]
 
 
-class _Work:
-    """One unit of work: the states it has read, and the records it would append."""
-
-    def __init__(
-        self,
-        load: Callable[[str], tuple[int, Any]],
-        log: EventLog,
-        now: datetime,
-        actor: str,
-        request_id: str,
-        executed: Mapping[str, str],
-    ) -> None:
-        self._load = load
-        self._log = log
-        self._now = now
-        self._actor = actor
-        self._request_id = request_id
-        self.states: dict[str, tuple[int, Any]] = {}
-        self.streams: set[str] = set()
-        self.records: list[Recorded] = []
-        self._executed = dict(executed)
-
-    def executed(self, fill: OrderFilled) -> str | None:
-        """The stream that a fill is known to be on record in, under whatever order."""
-        return self._executed.get(schema.execution_key(fill) or "")
-
-    def state(self, stream: str) -> Any:
-        """The aggregate, with what this unit has already added to it."""
-        return self._known(stream)[1]
-
-    def _known(self, stream: str) -> tuple[int, Any]:
-        self.streams.add(stream)
-        return self.states.get(stream) or self._load(stream)
-
-    def history(self, stream: str) -> list[Any]:
-        """Every event of the stream, and those this unit has added."""
-        stored = [recorded.event for recorded in self._log.read(stream)]
-        return stored + [recorded.event for recorded in self.records if recorded.stream == stream]
-
-    def record(self, stream: str, events: Iterable[Any]) -> tuple[Recorded, ...]:
-        """Add events to a stream."""
-        version, state = self._known(stream)
-        evolve = AGGREGATES[stream.partition(":")[0]].evolve
-        added = []
-        for event in events:
-            version += 1
-            state = evolve(state, event)
-            added.append(Recorded(stream, version, self._now, self._actor, self._request_id, event))
-            if (key := schema.execution_key(event)) is not None:
-                self._executed[key] = stream
-        if added:
-            self.states[stream] = (version, state)
-            self.records += added
-        return tuple(added)
-
-
-def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None], actor: str) -> RequestRefused | None:
+def _decide(work: Unit, request: Request, marks: Callable[[str], Mark | None], actor: str) -> RequestRefused | None:
     """Route a request. Raises RequestRefused where nothing is to be recorded, returns it where the refusal is."""
     match request:
         case OpenAccount():
@@ -371,7 +301,7 @@ def _decide(work: _Work, request: Request, marks: Callable[[str], Mark | None], 
     return None
 
 
-def _decide_position(work: _Work, request: AssignLots | MovePosition | SettleContract) -> None:
+def _decide_position(work: Unit, request: AssignLots | MovePosition | SettleContract) -> None:
     """What is asked of a position."""
     match request:
         case AssignLots():
@@ -389,7 +319,7 @@ def _decide_position(work: _Work, request: AssignLots | MovePosition | SettleCon
             assert_never(request)
 
 
-def _submit(work: _Work, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
+def _submit(work: Unit, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
     """An order passes its own rules, its instrument's, its account's limits: recorded with its hold, or refused."""
     stream = order.stream(request.key)
     submitted = order.decide(work.state(stream), request)
@@ -409,7 +339,7 @@ def _submit(work: _Work, request: SubmitOrder, marks: Callable[[str], Mark | Non
     return refusal
 
 
-def _replace(work: _Work, request: ReplaceOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
+def _replace(work: Unit, request: ReplaceOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
     """A replacement passes what a new order would; until it is answered, the order holds the larger of both."""
     stream = order.stream(request.key)
     known: Order | None = work.state(stream)
@@ -430,37 +360,36 @@ def _replace(work: _Work, request: ReplaceOrder, marks: Callable[[str], Mark | N
     return verdict.refusal
 
 
-def _account_of(work: _Work, account_id: str) -> Account:
+def _account_of(work: Unit, account_id: str) -> Account:
     known: Account | None = work.state(account.stream(account_id))
     return account.opened(known, account_id)
 
 
-def _instrument_of(work: _Work, instrument_id: str) -> Instrument:
+def _instrument_of(work: Unit, instrument_id: str) -> Instrument:
     known: Instrument | None = work.state(instrument.stream(instrument_id))
     if known is None:
         raise RequestRefused("the instrument is listed; list it first", instrument_id=instrument_id)
     return known
 
 
-def _admit(work: _Work, reports: Sequence[Report]) -> list[_Outcome]:
+def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
     """Route reports: orders first, one by one; then what they and the rest mean for each position and its limits."""
-    outcomes: list[_Outcome] = []
+    outcomes: list[Outcome] = []
     due = Due()
     of_accounts: list[AccountReport] = []
     for report in reports:
-        outcome = _Outcome()
+        outcome = Outcome()
         try:
             match report:
                 case RawReportKept():
-                    stream = evidence.stream(report)
-                    outcome = _Outcome(work.record(stream, evidence.admit(work.state(stream), report)))
+                    outcome = Outcome(_keep(work, report))
                 case Transfer() | SettleFunding():
                     _check_known(work, report.key.account_id, report.key.instrument_id)
                     due.bookings.setdefault(report.key, []).append(report)
                 case Statement():
                     accounts.check(work, report.account_id)
                     stream = statement.stream(report)
-                    outcome = _Outcome(work.record(stream, statement.admit(work.state(stream), report)))
+                    outcome = Outcome(work.record(stream, statement.admit(work.state(stream), report)))
                 case (
                     SettleTransfer() | ReturnTransfer() | ChargeFee() | BookEntry()
                     | BreakOpened() | BreakChanged() | BreakAged() | BreakResolved()
@@ -469,7 +398,7 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[_Outcome]:
                 case _:
                     outcome = _admit_order(work, report, due)
         except ReportUnreadable as error:
-            outcome = _Outcome(error=error)
+            outcome = Outcome(error=error)
         outcomes.append(outcome)
     booked: dict[tuple[PositionKey, str], tuple[Recorded, ...]] = {}
     for key, reported in due.reversals.items():
@@ -478,12 +407,12 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[_Outcome]:
         booked |= {(key, _report_id(added.event)): (added,) for added in _book(work, key, reported)}
     for index, report in enumerate(reports):
         if isinstance(report, Transfer | SettleFunding) and outcomes[index].error is None:
-            outcomes[index] = _Outcome(booked.pop((report.key, _report_id(report)), ()))
+            outcomes[index] = Outcome(booked.pop((report.key, _report_id(report)), ()))
     taken = iter(accounts.admit(work, of_accounts))
     for index, report in enumerate(reports):
         records = outcomes[index].records
         if isinstance(report, AccountReport):
-            outcomes[index] = _Outcome(*next(taken))
+            outcomes[index] = Outcome(*next(taken))
         elif not isinstance(report, RawReportKept | Statement) and records:
             accounts.note_closed(work, records[0], report.transact_time)
     for order_key, at in due.touched.items():
@@ -491,17 +420,22 @@ def _admit(work: _Work, reports: Sequence[Report]) -> list[_Outcome]:
     return outcomes
 
 
-def _admit_order(work: _Work, report: OrderReport, due: Due) -> _Outcome:
+def _keep(work: Unit, raw: RawReportKept) -> tuple[Recorded, ...]:
+    stream = evidence.stream(raw)
+    return work.record(stream, evidence.admit(work.state(stream), raw))
+
+
+def _admit_order(work: Unit, report: OrderReport, due: Due) -> Outcome:
     order.check_report(report)
     if isinstance(report, OrderFilled):
         _check_known(work, report.key.account_id, report.instrument_id)
     else:
         accounts.check(work, report.key.account_id)
     records = orders.report(work, report, lambda instrument_id, at: _facts(work, instrument_id, at), due)
-    return _Outcome(records, on_record=orders.on_record(work, report))
+    return Outcome(records, on_record=orders.on_record(work, report))
 
 
-def _check_known(work: _Work, account_id: str, instrument_id: str) -> None:
+def _check_known(work: Unit, account_id: str, instrument_id: str) -> None:
     accounts.check(work, account_id)
     if work.state(instrument.stream(instrument_id)) is None:
         raise ReportUnreadable("instrument_id", instrument_id, "a listed instrument; list it first, then report again")
@@ -518,7 +452,7 @@ def _report_id(told: PositionEvent | Transfer | SettleFunding) -> str:
             return ""
 
 
-def _book(work: _Work, key: PositionKey, reported: Sequence[PositionReport]) -> tuple[Recorded, ...]:
+def _book(work: Unit, key: PositionKey, reported: Sequence[PositionReport]) -> tuple[Recorded, ...]:
     """Book what was reported of one position, and post it to the account's limits."""
     stream = position.stream(key)
     held = _held(work, key, reported)
@@ -541,16 +475,16 @@ def _book(work: _Work, key: PositionKey, reported: Sequence[PositionReport]) -> 
     return records
 
 
-def _held(work: _Work, key: PositionKey, about: Sequence[PositionReport | AssignLots]) -> Position | None:
+def _held(work: Unit, key: PositionKey, about: Sequence[PositionReport | AssignLots]) -> Position | None:
     """The position, with all its history as tail where what it is asked about is older than the tail it remembers."""
     stream = position.stream(key)
     held: Position | None = work.state(stream)
     if position.needs_history(held, about):
-        return position.unfold(work.history(stream))
+        return position.unfold(work.events(stream))
     return held
 
 
-def _facts(work: _Work, instrument_id: str, at: datetime) -> Contract:
+def _facts(work: Unit, instrument_id: str, at: datetime) -> Contract:
     """The instrument's contract as it was at a moment."""
     listed: Instrument = work.state(instrument.stream(instrument_id))
     return listed.facts_at(at).contract

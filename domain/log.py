@@ -5,6 +5,7 @@ in the whole log: gapless, from 1, the one order there is. `recorded_at` is ours
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol
 
@@ -20,10 +21,11 @@ else:
     E = TypeVar("E")
 
 
-class Recorded(Struct, Generic[E], frozen=True, gc=False):
-    """One event as history holds it: what, where in its stream, when we knew, who asked, in which request.
+class Recorded(Struct, Generic[E], frozen=True, gc=False, omit_defaults=True):
+    """One event as history holds it: what, where in its stream, when we knew, who asked, in which request, and why.
 
-    `event` is a struct registered in `domain.schema`.
+    `event` is a struct registered in `domain.schema`. `cause` names what the request follows from, such as the event
+    that a policy reacts to; it is empty, and not written, where a request stands for itself.
     """
 
     stream: str
@@ -32,6 +34,7 @@ class Recorded(Struct, Generic[E], frozen=True, gc=False):
     actor: str
     request_id: str
     event: E
+    cause: str = ""
 
 
 class Logged(NamedTuple):
@@ -63,6 +66,9 @@ class EventLog(Protocol):
         Raises StreamConflict if a (stream, version) exists or would leave a gap, or if `recorded_at` lies before the
         head's; ExecutionKnown if a fill has the `schema.execution_key` of one on record.
         """
+
+    def alone(self) -> AbstractContextManager[None]:
+        """While it lasts, only this thread appends; all others, in whatever process, wait."""
 
     def select(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Logged]:
         """At most `limit` events with `after` < seq <= `upto`, by seq."""

@@ -30,7 +30,8 @@ class Role(StrEnum):
 
     WRITER = "daybook_writer"  # add to the log and to the marks; read them, and the API keys
     PROJECTOR = "daybook_projector"  # read the log and the marks; own the read models
-    AUDITOR = "daybook_auditor"  # read the log, the marks and the read models
+    SEALER = "daybook_sealer"  # read the log; add tiles, checkpoints and public keys
+    AUDITOR = "daybook_auditor"  # read the log, its proof, the marks and the read models
     ADMIN = "daybook_admin"  # issue and revoke API keys
 
 

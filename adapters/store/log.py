@@ -5,7 +5,9 @@ on from there, so there is no gap even after a transaction rolled back, and whoe
 A record's bytes are encoded once, by `domain.schema`; they are what is stored, hashed and read.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -55,6 +57,11 @@ SELECT notification_id FROM ledger.events WHERE recorded_at <= %s
 ORDER BY recorded_at DESC, notification_id DESC LIMIT 1
 """
 SEQ_OF = "SELECT notification_id FROM ledger.events WHERE originator_id = %s AND originator_version = %s AND state = %s"
+STREAMS_AFTER = "SELECT DISTINCT originator_id FROM ledger.events WHERE notification_id > %s AND notification_id <= %s"
+KEPT = """
+SELECT actor, request_key, body_sha256, first_seq, last_seq, recorded_at, answer
+FROM ledger.requests JOIN unnest(%s::text[], %s::text[]) AS asked (actor, request_key) USING (actor, request_key)
+"""
 SEQ_MAX = 2**63 - 1
 CONNECTION_LOST = (None, "08000", "08003", "08006", "57P01", "57P02", "57P05")  # the outcome of a commit may be unknown
 
@@ -70,6 +77,20 @@ class Stored(NamedTuple):
     state: bytes
     seq: int
     recorded_at: datetime
+
+
+class KeptAnswer(NamedTuple):
+    """A keyed request as `ledger.requests` has it: who sent it, a digest of what it said, the events it led to (none
+    if `last_seq` < `first_seq`), and its answer.
+    """
+
+    actor: str
+    key: str
+    body_sha256: bytes
+    first_seq: int
+    last_seq: int
+    recorded_at: datetime
+    answer: bytes
 
 
 @dataclass(frozen=True)
@@ -115,10 +136,26 @@ class LogRecorder(PostgresApplicationRecorder):
     def __init__(self, datastore: LogDatastore) -> None:
         super().__init__(datastore, events_table_name="events")
         self.channel_name = CHANNEL
+        self._of_thread = threading.local()
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int]:
+        if (alone := getattr(self._of_thread, "connection", None)) is not None:
+            return self.insert_on(alone, stored_events)
         with self.datastore.connections.connection() as connection:
             return self.insert_on(connection, stored_events)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the append lock for this thread, whose inserts go over the connection that holds it."""
+        with self.datastore.connections.connection() as connection:
+            connection.execute("SELECT pg_advisory_lock(%s)", [APPEND_LOCK])
+            self._of_thread.connection = connection
+            try:
+                yield
+            finally:
+                self._of_thread.connection = None
+                if not connection.closed:
+                    connection.execute("SELECT pg_advisory_unlock(%s)", [APPEND_LOCK])
 
     def insert_on(self, connection: Connection, stored_events: Sequence[StoredEvent]) -> range:
         """One transaction on this connection: lock, check, insert, notify. The seqs of the events."""
@@ -264,6 +301,11 @@ class PostgresLog:
                     raise
                 return seq
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with database.reaching(self._url), self.recorder.alone():
+            yield
+
     def append_on(self, connection: Connection, records: Sequence[Recorded]) -> int:
         """Append on a connection of the caller's, as of a writer whose leadership is a lock held on it.
 
@@ -296,6 +338,17 @@ class PostgresLog:
 
     def executed(self, keys: Sequence[str]) -> dict[str, str]:
         return dict(self._rows(EXECUTED, list(keys))) if keys else {}
+
+    def streams_between(self, after: int, upto: int) -> list[str]:
+        """The streams that have events with `after` < seq <= `upto`."""
+        return [stream for (stream,) in self._rows(STREAMS_AFTER, after, upto)]
+
+    def kept(self, keys: Sequence[tuple[str, str]]) -> list[KeptAnswer]:
+        """The answers that were given to requests with these keys (actor, key)."""
+        if not keys:
+            return []
+        actors, names = zip(*keys, strict=True)
+        return [KeptAnswer(*row) for row in self._rows(KEPT, list(actors), list(names))]
 
     def seq_at(self, moment: datetime) -> int:
         return next((seq for (seq,) in self._rows(SEQ_AT, moment)), 0)

@@ -2,7 +2,8 @@
 
 import threading
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 from adapters.store.continuity import check_continues
@@ -39,6 +40,11 @@ class MemoryLog:
                 self._streams.setdefault(record.stream, []).append(record)
             self._grown.notify_all()
             return len(self._records)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._grown:
+            yield
 
     def _executions(self, records: Sequence[Recorded]) -> dict[str, str]:
         added: dict[str, str] = {}

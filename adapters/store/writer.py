@@ -1,39 +1,139 @@
-"""The writer: one ledger for many threads, a command at a time.
+"""The writer: where every command of a process goes in.
 
-Another process may write as well: the log's unique (stream, version) keeps both honest, and whoever was second reads
-and decides again.
+By itself it carries out one command after the other, and appends if no other writer was first: for a command line, an
+import, a test. While it leads (`with writer.leading(url):`) commands of all threads share appends; see `groupcommit`.
+Both may be at work over one database: the log's versions keep them honest, and whoever was second decides again.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import datetime
 from threading import Lock
 from typing import Any
 
-from domain.ledger import Answer, Ledger, Report, Request, no_marks
+from adapters.store.batch import Keyed, Told
+from adapters.store.groupcommit import GroupCommit
+from adapters.store.log import PostgresLog
+from domain.errors import Unavailable
+from domain.ledger import Answer, Command, Ledger, Report, Request, Stray, no_marks
 from domain.log import EventLog
 from domain.values import Mark
 
+ANSWER_SECONDS_MAX = 120  # the writer answers or fails far sooner
+TOO_SLOW = "the writer did not answer in time; send the request again, under the same id"
+
 
 class Writer:
-    """A `Ledger` behind a lock."""
+    """A `Ledger` behind a lock, or while it leads, behind a queue. Safe between threads."""
 
     def __init__(
         self, log: EventLog, now: Callable[[], datetime], marks: Callable[[str], Mark | None] = no_marks
     ) -> None:
+        self._log = log
+        self._now = now
+        self._marks = marks
         self._ledger = Ledger(log, now, marks)
         self._lock = Lock()
+        self._group: GroupCommit | None = None
 
-    def request(self, request: Request, *, actor: str, request_id: str = "") -> Answer:
-        """Carry out a client's request; see `Ledger.request`."""
-        with self._lock:
-            return self._ledger.request(request, actor=actor, request_id=request_id)
+    @contextmanager
+    def leading(self, url: str, *, name: str = "") -> Iterator[GroupCommit]:
+        """Lead, or stand by and take over, over the database of `url`; `name` tells others where to send requests."""
+        assert isinstance(self._log, PostgresLog), "only a database has a lead"
+        assert self._group is None, "a writer leads once at a time"
+        group = GroupCommit(url, self._log, self._now, self._marks, name=name)
+        group.start()
+        self._group = group
+        try:
+            yield group
+        finally:
+            self._group = None
+            group.close()
 
-    def report(self, reports: Sequence[Report], *, actor: str, request_id: str = "") -> list[Answer]:
-        """Take down what a venue says has happened; see `Ledger.report`."""
+    def request(self, request: Request, *, actor: str, request_id: str = "", cause: str = "") -> Answer:
+        """Carry out a client's request; see `Ledger.request`. Raises NotLeading and Busy as well."""
+        return _one(self.carry_out(Command(request, actor, request_id, cause)))
+
+    def report(
+        self,
+        reports: Sequence[Report],
+        *,
+        actor: str,
+        request_id: str = "",
+        cause: str = "",
+        stray: Stray | None = None,
+    ) -> list[Answer]:
+        """Take down what a venue says has happened; see `Ledger.report`. Raises NotLeading and Busy as well."""
+        return self.carry_out(Command(tuple(reports), actor, request_id, cause, stray))
+
+    def carry_out(self, command: Command) -> list[Answer]:
+        """Carry out a request or reports: an answer for each, a refusal as its error. Raises NotLeading and Busy."""
+        if (group := self._group) is not None:
+            answers: list[Answer] = _waited(group.submit(command))
+            return answers
         with self._lock:
-            return self._ledger.report(reports, actor=actor, request_id=request_id)
+            return self._ledger.carry_out(command)
+
+    def carry_out_once(self, command: Command, keyed: Keyed) -> Told:
+        """Carry out a command once: the answer as it was first told, kept in the transaction of its events.
+
+        Raises KeyReused for the same key with another body, NotLeading and Busy.
+        """
+        told: Told = _waited(self._leader().submit(command, keyed))
+        return told
+
+    async def request_async(self, request: Request, *, actor: str, request_id: str = "", cause: str = "") -> Answer:
+        """Like `request`, without a thread that waits."""
+        return _one(await _awaited(self._leader().submit(Command(request, actor, request_id, cause))))
+
+    async def report_async(
+        self,
+        reports: Sequence[Report],
+        *,
+        actor: str,
+        request_id: str = "",
+        cause: str = "",
+        stray: Stray | None = None,
+    ) -> list[Answer]:
+        """Like `report`, without a thread that waits."""
+        command = Command(tuple(reports), actor, request_id, cause, stray)
+        answers: list[Answer] = await _awaited(self._leader().submit(command))
+        return answers
+
+    async def carry_out_once_async(self, command: Command, keyed: Keyed) -> Told:
+        """Like `carry_out_once`, without a thread that waits."""
+        told: Told = await _awaited(self._leader().submit(command, keyed))
+        return told
 
     def state(self, stream: str) -> Any:
         """The aggregate of a stream as the log has it now; None if the stream is empty."""
         with self._lock:
             return self._ledger.state(stream)
+
+    def _leader(self) -> GroupCommit:
+        if self._group is None:
+            raise Unavailable("the writer of this process is not running; send the request again")
+        return self._group
+
+
+def _one(answers: list[Answer]) -> Answer:
+    (answer,) = answers
+    if answer.error is not None:
+        raise answer.error
+    return answer
+
+
+def _waited(future: "Future[Any]") -> Any:
+    try:
+        return future.result(ANSWER_SECONDS_MAX)
+    except TimeoutError:
+        raise Unavailable(TOO_SLOW) from None
+
+
+async def _awaited(future: "Future[Any]") -> Any:
+    try:
+        return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), ANSWER_SECONDS_MAX)
+    except TimeoutError:
+        raise Unavailable(TOO_SLOW) from None

@@ -18,7 +18,7 @@ from domain import order, position, risk
 from domain.account import Costing, OpenAccount
 from domain.errors import RequestRefused
 from domain.instrument import ListInstrument
-from domain.ledger import AGGREGATES, Ledger
+from domain.ledger import Ledger
 from domain.log import scan
 from domain.order import (
     CancelOrder,
@@ -33,6 +33,7 @@ from domain.order import (
 )
 from domain.position import PositionKey, SettleFunding, Transfer
 from domain.risk import Measure, Scope, SetLimit
+from domain.unit import AGGREGATES
 from domain.values import ZERO, Liquidity, Money, Side
 from tests.domain.test_position import SPOT
 

@@ -17,6 +17,11 @@ SELECT_EVENTS = "SELECT count(*) FROM ledger.events"
 INSERT_EVENT = "INSERT INTO ledger.events VALUES ('x', 1, 'T', '', 2, now())"
 SELECT_MARKS = "SELECT count(*) FROM market.marks"
 INSERT_MARK = "INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES ('BTC-USD', now(), 1.5, 'test')"
+SELECT_PROOF = "SELECT count(*) FROM ledger.identity, ledger.keys, ledger.tiles, ledger.checkpoints"
+NAME_LEDGER = "INSERT INTO ledger.identity (ledger_id) VALUES (gen_random_uuid())"
+INSERT_TILE = "INSERT INTO ledger.tiles VALUES (0, 0, decode(repeat('00', 8192), 'hex'), sha256(''))"
+INSERT_CHECKPOINT = "INSERT INTO ledger.checkpoints (size, note, leaves) VALUES (1, '', '')"
+PUBLISH_KEY = "INSERT INTO ledger.keys (place, vkey, since_size) VALUES (1, 'k', 0)"
 SELECT_KEYS = "SELECT count(*) FROM access.api_keys"
 INSERT_KEY = "INSERT INTO access.api_keys VALUES ('k2', sha256('2'), 'somebody', '{trade}')"
 REVOKE_KEY = "UPDATE access.api_keys SET revoked_at = now() WHERE key_id = 'k1'"
@@ -32,14 +37,21 @@ DISABLE_TRIGGER = "ALTER TABLE ledger.events DISABLE TRIGGER ALL"
 
 MAY = {
     Role.WRITER: {
-        *(SELECT_EVENTS, INSERT_EVENT, SELECT_MARKS, INSERT_MARK, SELECT_KEYS, SELECT_PROGRESS),
+        *(SELECT_EVENTS, INSERT_EVENT, SELECT_MARKS, INSERT_MARK, SELECT_KEYS, SELECT_PROGRESS, SELECT_PROOF),
     },
     Role.PROJECTOR: {
         *(SELECT_EVENTS, SELECT_MARKS, SELECT_PROGRESS, NOTE_PROGRESS),
         *(CREATE_READ_MODEL, SELECT_READ_MODEL, WRITE_READ_MODEL),
     },
-    Role.AUDITOR: {SELECT_EVENTS, SELECT_MARKS, SELECT_PROGRESS, SELECT_READ_MODEL},
+    Role.SEALER: {SELECT_EVENTS, SELECT_PROOF, NAME_LEDGER, INSERT_TILE, INSERT_CHECKPOINT, PUBLISH_KEY},
+    Role.AUDITOR: {SELECT_EVENTS, SELECT_MARKS, SELECT_PROGRESS, SELECT_READ_MODEL, SELECT_PROOF},
     Role.ADMIN: {SELECT_KEYS, INSERT_KEY, REVOKE_KEY},
+}
+COLUMN_OF = {
+    "ledger.identity": "ledger_id",
+    "ledger.keys": "vkey",
+    "ledger.tiles": "root",
+    "ledger.checkpoints": "note",
 }
 STATEMENTS = [value for name, value in sorted(globals().items()) if name.isupper() and isinstance(value, str)]
 
@@ -73,6 +85,18 @@ def test_a_role_may_do_its_task_and_nothing_else(act_as: As, role: Role) -> None
         except InsufficientPrivilege:
             pass
     assert may == MAY[role]
+
+
+@pytest.mark.parametrize("table", ["ledger.identity", "ledger.keys", "ledger.tiles", "ledger.checkpoints"])
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE {} SET ctid = ctid WHERE false", "DELETE FROM {}", "DELETE FROM {} WHERE false", "TRUNCATE {}"],
+)
+def test_nobody_takes_back_a_proof(act_as: As, change: str, table: str) -> None:
+    for role in (None, *Role):
+        statement = change.format(table).replace("ctid = ctid", f"{COLUMN_OF[table]} = NULL")
+        with pytest.raises(RestrictViolation if role is None else InsufficientPrivilege):
+            act_as(role).execute(statement)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("table", ["ledger.events", "market.marks"])

@@ -1,0 +1,194 @@
+"""One append in flight: everything is handed to the server at once, and the answer is fetched when there is one.
+
+The transaction is a single message of the simple protocol (check the log's end, keep the answers, COPY the events,
+notify), which the server runs, commits and syncs by itself once it has the rows: whoever handed it over is free to
+decide what comes next. There is no BEGIN: the message is one implicit transaction, rolled back as a whole by any error.
+"""
+
+import select
+import struct
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+from psycopg.pq import ConnStatus, DiagnosticField, Escaping, ExecStatus
+from psycopg.pq.abc import PGconn, PGresult
+
+from adapters.store.database import Connection
+from adapters.store.listener import CHANNEL
+from adapters.store.log import COPY, EXECUTION_INDEX, KeptAnswer
+from domain import schema
+from domain.errors import ExecutionKnown, StreamConflict
+from domain.log import Recorded
+
+ANSWER_SECONDS_MAX = 90  # above the server's own statement timeout
+KEYS_INDEX = "requests_pkey"
+
+_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+_TRAILER = b"\xff\xff"
+_COLUMNS_AND_TEXT = struct.Struct("!hi")
+_NUMBER_AND_TEXT = struct.Struct("!iqi")
+_LENGTH = struct.Struct("!i")
+_TWO_NUMBERS = struct.Struct("!iqiq")
+_FINE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
+_NULL = _LENGTH.pack(-1)
+_POSTGRES_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class KeyTaken(StreamConflict):
+    """A key of the batch is on record."""
+
+
+def encoded(record: Recorded, seq: int) -> bytes:
+    """A row of `ledger.events` in COPY's binary format."""
+    stream = record.stream.encode()
+    topic = schema.topic_of(record.event).encode()
+    state = schema.encode(record)
+    key = schema.execution_key(record.event)
+    key_bytes = None if key is None else key.encode()
+    return b"".join((
+        _COLUMNS_AND_TEXT.pack(7, len(stream)), stream,
+        _NUMBER_AND_TEXT.pack(8, record.version, len(topic)), topic,
+        _LENGTH.pack(len(state)), state,
+        _TWO_NUMBERS.pack(8, seq, 8, (record.recorded_at - _POSTGRES_EPOCH) // _MICROSECOND),
+        _NULL if key_bytes is None else _LENGTH.pack(len(key_bytes)) + key_bytes,
+    ))  # fmt: skip
+
+
+class Appending:
+    """Appends on the connection that the writer's leadership is held on, one at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._pgconn: PGconn = connection.pgconn
+        self._is_done = True
+        self._failure: Exception | None = None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is gone, and with it the lead."""
+        return self._pgconn.status != ConnStatus.OK
+
+    def begin(self, after: int, rows: Sequence[bytes], keyed: Sequence[KeptAnswer] = ()) -> None:
+        """Hand over rows that continue the log after seq `after`; `finish` says what became of them. All of them: what
+        takes long to decide next shall not hold up an append that others wait behind.
+
+        With neither rows nor keys, only that the log ends there is checked.
+        """
+        assert self._is_done, "one append at a time"
+        statements = [f"SELECT ledger.continue_after({after})", *self._keep(keyed)]
+        if rows:
+            statements += [COPY, f"NOTIFY {CHANNEL}, '{after + len(rows)}'"]
+        self._is_done, self._failure = False, None
+        try:
+            self._pgconn.send_query("; ".join(statements).encode())
+            if rows:
+                self._copy(_HEADER + b"".join(rows) + _TRAILER)
+            self._push()
+        except psycopg.OperationalError as error:
+            self._is_done, self._failure = True, error
+
+    def is_done(self) -> bool:
+        """Whether `finish` would return at once."""
+        if not self._is_done:
+            try:
+                if _poll(self._pgconn, 0):
+                    self._pgconn.consume_input()
+                self._is_done = not self._pgconn.is_busy()
+            except psycopg.OperationalError as error:
+                self._is_done, self._failure = True, error
+        return self._is_done
+
+    def wait(self, other: int, seconds: float) -> None:
+        """Sleep until the server or the file descriptor `other` has something to say."""
+        poll = select.poll()
+        poll.register(other, select.POLLIN)
+        if not self.is_lost:
+            poll.register(self._pgconn.socket, select.POLLIN)
+        poll.poll(seconds * 1000)
+
+    def check(self) -> None:
+        """With nothing in flight: hear what the server says unasked. Raises psycopg.OperationalError if goodbye."""
+        if self.is_lost:
+            raise psycopg.OperationalError("the connection was lost")
+        if _poll(self._pgconn, 0):
+            self._pgconn.consume_input()
+
+    def finish(self) -> None:
+        """Wait for the end of the append; it is durable on return.
+
+        Raises StreamConflict (ExecutionKnown, KeyTaken) when it was rolled back because the log says otherwise, and
+        psycopg.Error when it failed. If the connection `is_lost` then, nobody knows whether it was recorded.
+        """
+        failure, self._failure = self._failure, None
+        if failure is None:
+            while (result := self._result()) is not None:
+                if result.status not in _FINE:
+                    failure = failure or _error(result)
+        self._is_done = True
+        if failure is not None:
+            raise failure
+
+    def _copy(self, rows: bytes) -> None:
+        while (result := self._result()) is not None:
+            if result.status == ExecStatus.COPY_IN:
+                self._pgconn.put_copy_data(rows)
+                self._pgconn.put_copy_end()
+                return
+            if result.status not in _FINE:
+                self._failure = self._failure or _error(result)
+        self._is_done = True
+
+    def _keep(self, keyed: Sequence[KeptAnswer]) -> list[str]:
+        if not keyed:
+            return []
+        escaping = Escaping(self._pgconn)
+
+        def literal(value: str) -> str:
+            return bytes(escaping.escape_literal(value.encode())).decode()
+
+        rows = ", ".join(
+            f"({literal(kept.actor)}, {literal(kept.key)}, '\\x{kept.body_sha256.hex()}', {kept.first_seq}, "
+            f"{kept.last_seq}, '{kept.recorded_at.isoformat()}', '\\x{kept.answer.hex()}')"
+            for kept in keyed
+        )
+        return [f"INSERT INTO ledger.requests VALUES {rows}"]  # noqa: S608 (escaped above)
+
+    def _push(self) -> None:
+        """Send what is still on our side, while the server takes it in."""
+        while self._pgconn.flush():
+            if not _poll(self._pgconn, ANSWER_SECONDS_MAX, to_write=True):
+                raise psycopg.OperationalError(f"no answer within {ANSWER_SECONDS_MAX} s")
+            self._pgconn.consume_input()
+
+    def _result(self) -> PGresult | None:
+        """The next answer; None after the last one. Waits."""
+        self._push()
+        while self._pgconn.is_busy():
+            if not _poll(self._pgconn, ANSWER_SECONDS_MAX):
+                raise psycopg.OperationalError(f"no answer within {ANSWER_SECONDS_MAX} s")
+            self._pgconn.consume_input()
+        return self._pgconn.get_result()
+
+
+def _poll(pgconn: PGconn, seconds: float, *, to_write: bool = False) -> bool:
+    poll = select.poll()
+    poll.register(pgconn.socket, select.POLLIN | (select.POLLOUT if to_write else 0))
+    return bool(poll.poll(seconds * 1000))
+
+
+def _error(result: PGresult) -> Exception:
+    """What a failed statement means to a writer."""
+    state = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
+    said = " ".join(result.error_message.decode(errors="replace").split()) if result.error_message else "no answer"
+    match state:
+        case "40001":
+            return StreamConflict("the log", said)
+        case "23505":
+            constraint = (result.error_field(DiagnosticField.CONSTRAINT_NAME) or b"").decode()
+            kind = {EXECUTION_INDEX: ExecutionKnown, KEYS_INDEX: KeyTaken}.get(constraint, StreamConflict)
+            return kind("the log", said)
+        case "":
+            return psycopg.OperationalError(said)
+        case _:
+            return psycopg.errors.lookup(state)(said)

@@ -1,0 +1,167 @@
+"""The Merkle tree as it is stored: reading its tiles and proofs, and growing it.
+
+Leaf hashes are found in the full tiles of level 0, those not in one yet in the checkpoints that first covered them.
+"""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from adapters.store import notes
+from adapters.store.database import Connection
+from adapters.store.notes import Note, Tenure
+from domain import merkle
+from domain.errors import HistoryBroken, ReportUnreadable
+from domain.merkle import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier
+
+IDENTITY = "SELECT ledger_id FROM ledger.identity"
+KEYS = "SELECT vkey, since_size, handover FROM ledger.keys ORDER BY place"
+LATEST = "SELECT size, note FROM ledger.checkpoints ORDER BY size DESC LIMIT 1"
+TILE = "SELECT hashes FROM ledger.tiles WHERE level = %s AND tile_index = %s"
+ROOTS = "SELECT root FROM ledger.tiles WHERE level = %s AND tile_index >= %s AND tile_index < %s ORDER BY tile_index"
+LEAVES = "SELECT leaves FROM ledger.checkpoints WHERE size > %s AND size <= %s ORDER BY size"
+TILES_CACHED_MAX = 64
+
+
+def origin_of(ledger_id: UUID) -> str:
+    """The name of a ledger in its checkpoints, and of its keys."""
+    return f"daybook/{ledger_id}"
+
+
+def identity(connection: Connection) -> UUID | None:
+    """The ledger's id; None before it is first sealed."""
+    row = connection.execute(IDENTITY).fetchone()
+    return row[0] if row else None
+
+
+def tenures(connection: Connection) -> list[Tenure]:
+    """The published keys, in their order. Raises HistoryBroken if one is none."""
+    try:
+        return [
+            Tenure(notes.public_key(vkey), since, handover)
+            for vkey, since, handover in connection.execute(KEYS).fetchall()
+        ]
+    except ReportUnreadable as error:
+        raise HistoryBroken(f"a published key is damaged: {error}") from error
+
+
+def latest(connection: Connection) -> Note | None:
+    """The newest checkpoint. Raises HistoryBroken if it is none."""
+    row = connection.execute(LATEST).fetchone()
+    return stored_note(*row) if row else None
+
+
+def stored_note(size: int, note: str) -> Note:
+    """A checkpoint out of its row. Raises HistoryBroken if it is none, or not of that size."""
+    try:
+        found = notes.parse(note)
+    except ReportUnreadable as error:
+        raise HistoryBroken(f"checkpoint forged: that of {size} events is unreadable ({error.rule})") from error
+    if found.checkpoint.size != size:
+        raise HistoryBroken(f"checkpoint forged: that of {size} events says {found.checkpoint.size}")
+    return found
+
+
+class Tiles:
+    """Reads tiles over a connection; keeps those read last."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._cached: dict[tuple[int, int], bytes] = {}
+
+    def tile_at(self, level: int, index: int, width: int) -> bytes:
+        """The first `width` hashes of a tile. Raises HistoryBroken if they are not all there."""
+        hashes = self.full(level, index) or (self._edge(level, index, width) if width < TILE_WIDTH else b"")
+        if len(hashes) < width * HASH_BYTES:
+            first = (index << (TILE_HEIGHT * (level + 1))) + 1
+            raise HistoryBroken(
+                f"tile missing: {level}/{index}, of the events from seq {first} on; `daybook verify` tells more, and a "
+                "backup has it"
+            )
+        return hashes[: width * HASH_BYTES]
+
+    def full(self, level: int, index: int) -> bytes:
+        """The hashes of a full tile; none if it is not there."""
+        if (found := self._cached.pop((level, index), None)) is None:
+            with self._connection.cursor(binary=True) as cursor:
+                row = cursor.execute(TILE, [level, index], prepare=True).fetchone()
+            if row is None:
+                return b""
+            found = bytes(row[0])
+        self._cached[level, index] = found
+        while len(self._cached) > TILES_CACHED_MAX:
+            self._cached.pop(next(iter(self._cached)))
+        return found
+
+    def node_at(self, size: int) -> merkle.NodeAt:
+        """The subtrees of the tree of `size`."""
+        return merkle.nodes_of(self.tile_at, size)
+
+    def _edge(self, level: int, index: int, width: int) -> bytes:
+        first = index * TILE_WIDTH
+        tile = [first, first + TILE_WIDTH - 1]
+        query, params = (LEAVES, tile) if level == 0 else (ROOTS, [level - 1, first, first + width])
+        with self._connection.cursor(binary=True) as cursor:
+            return b"".join(bytes(row[0]) for row in cursor.execute(query, params, prepare=True).fetchall())
+
+
+class Tile(NamedTuple):
+    """A full tile, as its row."""
+
+    level: int
+    place: int
+    hashes: bytes
+    root: bytes
+
+
+class Growth:
+    """The tree at its right edge: the tiles that are not full yet, one a level, and those that just became full."""
+
+    def __init__(self, size: int = 0, tiles: Tiles | None = None) -> None:
+        self.size = size
+        self.edges: list[list[bytes]] = []
+        self.full: list[Tile] = []
+        level = 0
+        while (nodes := size >> (TILE_HEIGHT * level)) and tiles is not None:
+            index, width = divmod(nodes, TILE_WIDTH)
+            edge = tiles.tile_at(level, index, width) if width else b""
+            self.edges.append([edge[at : at + HASH_BYTES] for at in range(0, len(edge), HASH_BYTES)])
+            level += 1
+        self._whole = Frontier()  # of full tiles of level 0
+        for level in range(len(self.edges) - 1, 0, -1):
+            for node in self.edges[level]:
+                self._whole.add(node, TILE_HEIGHT * level)
+
+    def add(self, leaf: bytes) -> None:
+        """Grow by one leaf."""
+        self.size += 1
+        self._add(leaf, 0)
+
+    def leaves(self, width: int) -> bytes:
+        """The last `width` leaves of the tile of level 0 that is not full."""
+        return b"".join(self.edges[0][len(self.edges[0]) - width :]) if width else b""
+
+    def root(self) -> bytes:
+        """The root of the tree."""
+        tree = self._whole.copy()
+        for leaf in self.edges[0] if self.edges else ():
+            tree.add(leaf)
+        return tree.root()
+
+    def taken(self) -> list[Tile]:
+        """The tiles that became full since last asked."""
+        taken, self.full = self.full, []
+        return taken
+
+    def _add(self, node: bytes, level: int) -> None:
+        if level == len(self.edges):
+            self.edges.append([])
+        edge = self.edges[level]
+        edge.append(node)
+        if len(edge) == TILE_WIDTH:
+            hashes = b"".join(edge)
+            tile = Tile(level, (self.size >> (TILE_HEIGHT * (level + 1))) - 1, hashes, merkle.levels(hashes)[-1])
+            edge.clear()
+            self.full.append(tile)
+            if level == 0:
+                self._whole.add(tile.root, TILE_HEIGHT)
+            self._add(tile.root, level + 1)

@@ -1,0 +1,110 @@
+"""Idempotency: a POST with an `Idempotency-Key` is carried out once, and answered every time as it was the first.
+
+The key is the caller's own. It is kept with the answer in the transaction of the events it led to; refusals are kept
+too. The same key with another body (or path) is 422 and nothing happens. What is wrong before anything is carried out
+(a body that does not parse, a missing right, a full queue, no database) is not kept: mend it and send it again.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Annotated, NamedTuple
+
+import msgspec
+from fastapi import Depends, Header
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from adapters.store.batch import Keyed, Look
+from api.context import SEQ_HEADER
+from api.keys import Caller
+from api.problem_answers import response
+from api.problems import Problem, problem_of
+from api.wiring import Daybook
+from domain.errors import ReportUnreadable, RequestRefused
+from domain.ledger import Answer, Command
+
+KEY_CHARACTERS_MAX = 255
+
+Telling = Callable[[list[Answer], Look], Response]
+
+
+class Kept(msgspec.Struct, array_like=True):
+    """An answer as it is kept."""
+
+    status: int
+    media_type: str
+    seq: str
+    body: bytes
+
+
+class Key(NamedTuple):
+    """What the caller sent to be recognised by: a digest of the whole request goes with the key."""
+
+    name: str
+    sha256: bytes
+    path: str
+
+
+async def _key(
+    request: HttpRequest,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1, max_length=KEY_CHARACTERS_MAX, pattern=r"^[!-~]+$",
+            description="yours, one for each request: sent again, it is answered again and nothing is done twice",
+        ),
+    ] = None,
+) -> Key | None:  # fmt: skip
+    if idempotency_key is None:
+        return None
+    path = request.url.path
+    said = hashlib.sha256(f"{request.method} {path}\n".encode())
+    said.update(await request.body())
+    return Key(idempotency_key, said.digest(), path)
+
+
+IdempotencyKey = Annotated[Key | None, Depends(_key)]
+
+
+def carried_out(book: Daybook, command: Command, key: Key | None, tell: Telling) -> Response:
+    """Carry out a command and tell of it; with a key once, however often it is sent.
+
+    `tell` is given the answers and the states as they are right after the command. Raises what it raises.
+    """
+    if key is None:
+        return tell(book.writer.carry_out(command), book.writer.state)
+
+    def told(answers: list[Answer], look: Look) -> bytes:
+        try:
+            return _packed(tell(answers, look))
+        except (RequestRefused, ReportUnreadable, Problem) as error:
+            return _packed(response(problem_of(error), key.path))
+
+    kept = book.writer.carry_out_once(command, Keyed(key.name, key.sha256, told))
+    return _unpacked(kept.answer)
+
+
+def one(answers: Sequence[Answer]) -> Answer:
+    """The answer to a single request. Raises its error."""
+    (answer,) = answers
+    if answer.error is not None:
+        raise answer.error
+    return answer
+
+
+def command(
+    asked: object, caller: Caller, request_id: str, stray: Callable[[int, ReportUnreadable], object] | None = None
+) -> Command:
+    """A command in the caller's name."""
+    return Command(asked, caller.actor, request_id, "", stray)  # type: ignore[arg-type]
+
+
+def _packed(told: Response) -> bytes:
+    kept = Kept(told.status_code, told.media_type or "", told.headers.get(SEQ_HEADER, ""), bytes(told.body))
+    return msgspec.msgpack.encode(kept)
+
+
+def _unpacked(answer: bytes) -> Response:
+    kept = msgspec.msgpack.decode(answer, type=Kept)
+    headers = {SEQ_HEADER: kept.seq} if kept.seq else {}
+    return Response(kept.body, status_code=kept.status, media_type=kept.media_type, headers=headers)

@@ -1,0 +1,200 @@
+"""A unit of work: the aggregates it has read, and the records it would append, all or nothing.
+
+Units stand on each other: a command's on its batch's, that one on the batch whose commit is under way, and at the
+bottom `Aggregates`, what the log is known to say. Each sees what those below have added. A command that is refused is
+dropped with its unit and leaves no trace; one that is carried out is taken over by the unit below.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import reduce
+from types import ModuleType
+from typing import Any, Protocol
+
+from domain import (
+    account,
+    evidence,
+    instrument,
+    order,
+    parentorder,
+    position,
+    risk,
+    schema,
+    statement,
+    venueorder,
+)
+from domain.log import EventLog, Recorded
+from domain.order import OrderFilled
+
+AGGREGATES: dict[str, ModuleType] = {
+    "account": account,
+    "evidence": evidence,
+    "instrument": instrument,
+    "limit": risk,
+    "order": order,
+    "parentorder": parentorder,
+    "position": position,
+    "statement": statement,
+    "venueorder": venueorder,
+}
+CACHED_STREAMS_MAX = 20_000
+
+Known = tuple[int, Any]  # the version of a stream, and its state; (0, None) when it is empty
+
+
+class Ground(Protocol):
+    """What a unit of work stands on."""
+
+    def known(self, stream: str) -> Known:
+        """A stream as it is down here."""
+
+    def history(self, stream: str) -> list[Recorded]:
+        """Every record of a stream down here."""
+
+    def place(self, execution_key: str) -> str | None:
+        """The stream in which an execution is known to be on record; None if it is not known."""
+
+
+class Aggregates:
+    """What the log says, folded and kept in memory: at most `streams_max` aggregates, those used last.
+
+    `executed` are executions that the log was asked about, by key; see `EventLog.executed`.
+    """
+
+    def __init__(self, log: EventLog, streams_max: int = CACHED_STREAMS_MAX) -> None:
+        self._log = log
+        self._streams_max = streams_max
+        self._kept: OrderedDict[str, Known] = OrderedDict()
+        self.executed: Mapping[str, str] = {}
+
+    def known(self, stream: str) -> Known:
+        """See Ground; read from the log if it is not kept."""
+        known = self._kept.get(stream)
+        if known is None:
+            known = folded(stream, (0, None), self._log.read(stream))
+            self.keep({stream: known})
+        else:
+            self._kept.move_to_end(stream)
+        return known
+
+    def history(self, stream: str) -> list[Recorded]:
+        """See Ground; always read from the log."""
+        return self._log.read(stream)
+
+    def place(self, execution_key: str) -> str | None:
+        """See Ground."""
+        return self.executed.get(execution_key)
+
+    def keep(self, states: Mapping[str, Known]) -> None:
+        """Remember what streams have come to, and forget those unused for longest."""
+        for stream, known in states.items():
+            self._kept[stream] = known
+            self._kept.move_to_end(stream)
+        while len(self._kept) > self._streams_max:
+            self._kept.popitem(last=False)
+
+    def forget(self, streams: Iterable[str]) -> None:
+        """Read these anew when they are needed."""
+        for stream in streams:
+            self._kept.pop(stream, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
+        self.executed = {}
+
+    def refresh(self, streams: Iterable[str]) -> bool:
+        """Read on from what is kept; whether anything was new."""
+        is_changed = False
+        for stream in streams:
+            known = self._kept.get(stream)
+            if known is not None and (later := self._log.read(stream, after=known[0])):
+                self.keep({stream: folded(stream, known, later)})
+                is_changed = True
+        return is_changed
+
+
+class Unit:
+    """What one command, or one batch of them, has read and would add. `streams` are all it has looked at.
+
+    Records are made in the name of `actor`, within `request_id`, because of `cause`, at `now`.
+    """
+
+    def __init__(self, ground: Ground, now: datetime, actor: str = "", request_id: str = "", cause: str = "") -> None:
+        self.ground = ground
+        self.now = now
+        self._envelope = (actor, request_id, cause)
+        self.states: dict[str, Known] = {}
+        self.streams: set[str] = set()
+        self.records: list[Recorded] = []
+        self._executed: dict[str, str] = {}
+
+    def known(self, stream: str) -> Known:
+        """See Ground; with what this unit has added."""
+        self.streams.add(stream)
+        return self.states.get(stream) or self.ground.known(stream)
+
+    def history(self, stream: str) -> list[Recorded]:
+        """See Ground; with what this unit has added."""
+        below = self.ground.history(stream)
+        last = below[-1].version if below else 0  # the log below may have this unit's records by now
+        return below + [each for each in self.records if each.stream == stream and each.version > last]
+
+    def place(self, execution_key: str) -> str | None:
+        """See Ground; with what this unit has added."""
+        return self._executed.get(execution_key) or self.ground.place(execution_key)
+
+    def state(self, stream: str) -> Any:
+        """The aggregate of a stream; None if the stream is empty."""
+        return self.known(stream)[1]
+
+    def events(self, stream: str) -> list[Any]:
+        """Every event of a stream."""
+        return [recorded.event for recorded in self.history(stream)]
+
+    def executed(self, fill: OrderFilled) -> str | None:
+        """The stream that a fill is known to be on record in, under whatever order."""
+        return self.place(schema.execution_key(fill) or "")
+
+    def record(self, stream: str, events: Iterable[Any]) -> tuple[Recorded, ...]:
+        """Add events to a stream."""
+        version, state = self.known(stream)
+        evolve = _evolve(stream)
+        actor, request_id, cause = self._envelope
+        added = []
+        for event in events:
+            version += 1
+            state = evolve(state, event)
+            added.append(Recorded(stream, version, self.now, actor, request_id, event, cause))
+            if (key := schema.execution_key(event)) is not None:
+                self._executed[key] = stream
+        if added:
+            self.states[stream] = (version, state)
+            self.records += added
+        return tuple(added)
+
+    def drop(self) -> None:
+        """Add nothing after all."""
+        self.states.clear()
+        self.records.clear()
+        self._executed.clear()
+
+    def absorb(self, other: "Unit") -> None:
+        """Take over what a unit that stands on this one has added."""
+        assert other.ground is self, "a unit is taken over by the one it stands on"
+        self.states |= other.states
+        self.streams |= other.streams
+        self.records += other.records
+        self._executed |= other._executed
+
+
+def folded(stream: str, known: Known, records: list[Recorded]) -> Known:
+    """A stream after further records."""
+    if not records:
+        return known
+    return records[-1].version, reduce(_evolve(stream), (recorded.event for recorded in records), known[1])
+
+
+def _evolve(stream: str) -> Any:
+    return AGGREGATES[stream.partition(":")[0]].evolve
