@@ -86,6 +86,7 @@ __all__ = [
     "unfold",
 ]
 
+_AT_EXPIRY = {TradeKind.SETTLEMENT, TradeKind.EXERCISE}
 TAIL_MAX = 128
 RESTATED_ITEMS_MAX = 500
 
@@ -109,6 +110,7 @@ class Position(Struct, frozen=True):
     transferred: Decimal = ZERO
     funding_ids: frozenset[str] = frozenset()
     transfer_ids: frozenset[str] = frozenset()
+    settlement_ids: frozenset[str] = frozenset()
 
     @property
     def quantity(self) -> Decimal:
@@ -214,8 +216,7 @@ def settled(position: Position | None, request: SettleContract) -> Filled | None
         raise RequestRefused("a contract is settled at its expiry", expiry=contract.expiry, at=request.transact_time)
     if not request.underlying_px.is_finite() or request.underlying_px <= 0:
         raise RequestRefused("an underlying price above zero", underlying_px=request.underlying_px)
-    place = Occurrence(request.transact_time, 0, request.settlement_id)
-    if any(item.entry.occurrence == place for item in position.tail):
+    if request.settlement_id in position.settlement_ids:
         raise RequestRefused("one settlement_id names one settlement", settlement_id=request.settlement_id)
     return Filled(
         request.key, contract, "", request.settlement_id, 0, Side.SELL if position.quantity > 0 else Side.BUY,
@@ -400,6 +401,9 @@ def _with_booking(position: Position, event: Booking, tail_max: int | None) -> P
             transferred = transferred + event.cost
     elif effect.fee:
         fees = _plus_fee(fees, event.commission.currency, effect.fee)
+    settlement_ids = position.settlement_ids
+    if isinstance(event, TradeBooked) and event.kind in _AT_EXPIRY:
+        settlement_ids = settlement_ids | {event.exec_id}
     if event.is_late:
         book = occurrence.plus_unmatched(book, effect)
         anchor, anchored_at, tail = _tail_with_late(position, Booked(entry_of(event), effect), book)
@@ -410,7 +414,7 @@ def _with_booking(position: Position, event: Booking, tail_max: int | None) -> P
         position.key, book, anchor, event.contract, conventions, anchored_at, tail,
         position.realized + effect.realized, position.rounding + effect.rounding,
         position.fee_cost + effect.fee_cost, fees, position.funding, income, transferred,
-        position.funding_ids, transfer_ids,
+        position.funding_ids, transfer_ids, settlement_ids,
     )  # fmt: skip
 
 

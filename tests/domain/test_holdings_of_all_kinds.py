@@ -131,6 +131,18 @@ def test_nothing_is_settled_early_or_at_no_price(request_, rule):
         position.settled(state, request_)
 
 
+def test_one_settlement_id_names_one_settlement():
+    state, _ = booked([fill(1, "BUY", "2", "100")], FUTURE)
+    request = SettleContract(KEY, "EXP", D(90), FUTURE.expiry)
+    arrivals = [position.settled(state, request), replace(fill(2, "BUY", "1", "100"), contract=FUTURE)]
+    for report in arrivals:
+        for event in position.admit(state, [report], AVERAGE):
+            state = position.evolve(state, event)
+    assert state.quantity == 1
+    with pytest.raises(RequestRefused, match="one settlement_id"):
+        position.settled(state, replace(request, transact_time=FUTURE.expiry + timedelta(hours=1)))
+
+
 def test_an_old_fill_is_valued_with_the_facts_of_its_day():
     small, large = replace(SPOT, kind=Kind.LINEAR), replace(SPOT, kind=Kind.LINEAR, contract_size=D(10))
     reports = [fill(1, "BUY", "1", "100"), replace(fill(3, "BUY", "1", "100"), contract=large)]
