@@ -8,6 +8,7 @@ import typer
 from msgspec.structs import asdict
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from adapters.store.bundles import is_bundle
 from adapters.store.streams import streams
 from api.audit import event_told, page
 from api.cli_output import EXIT_REFUSED, Column, Json, Kind, console, grouped, note, say, write_json, write_table
@@ -24,6 +25,7 @@ from api.cli_parts import (
     positive_option,
     read,
 )
+from api.cli_proof import import_bundle
 from api.clock import now
 from api.importing import import_file
 from api.problems import not_found
@@ -48,7 +50,9 @@ CL_ORD_ID = typer.Argument(parser=name_option, metavar="CL_ORD_ID", help="Your o
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A trade history (CSV).")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A trade history (CSV), or a bundle.")
+    ],
     account: AccountId = "main",
     strategy: Strategy = "main",
     json: Json = False,
@@ -56,7 +60,11 @@ def import_(
     """Take down a trade history. Importing a file again adds nothing that is on record.
 
     The account is opened and instruments are listed if need be. Lines that cannot be read are kept as evidence.
+    A bundle of a whole ledger is restored instead, into an empty database.
     """
+    if is_bundle(file):
+        import_bundle(file, json=json)
+        return
     err = console(is_error=True)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),

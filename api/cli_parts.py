@@ -9,13 +9,15 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from api.cli_output import note
 from api.clock import now
 from api.reading import Moment, Reading, reading
+from api.sealing import seal
 from api.settings import Settings
 from api.views import given_mark
 from api.wiring import Daybook
 from domain import values
-from domain.errors import ReportUnreadable
+from domain.errors import LedgerError, ReportUnreadable
 from domain.values import Mark
 
 WAIT_SECONDS_MAX = 30.0
@@ -25,9 +27,15 @@ T = TypeVar("T")
 
 @contextmanager
 def opened(settings: Settings | None = None) -> Iterator[Daybook]:
-    """The book that the environment names."""
+    """The book that the environment names. What was recorded meanwhile is sealed at the end, if no service does it."""
     with Daybook.open(settings or Settings()) as book:
+        head = book.log.head().seq
         yield book
+        if book.log.head().seq > head:
+            try:
+                seal(book)
+            except LedgerError as error:
+                note(f"Recorded, and not sealed yet: {error}")
 
 
 @contextmanager
@@ -70,6 +78,8 @@ def _moment(text: str) -> Moment:
         rule = f"a seq such as 1200, nor {error.rule}"
         raise ReportUnreadable("as-of", text, rule) from error
 
+
+MOMENT = by(_moment)
 
 AccountId = Annotated[str, typer.Option("--account", parser=by(lambda t: values.name(t, "account")), metavar="ID")]
 AnyAccount = Annotated[

@@ -13,8 +13,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
-from adapters.store.database import connect, conninfo, reaching
+from adapters.store.database import connect, conninfo, name, reaching
+from domain.errors import HistoryBroken
 
 REVISION_TABLE = "daybook_revision"
 ADVISORY_LOCK = 0x0DA7_B001  # held for the whole migration
@@ -37,6 +39,8 @@ def migrate(url: str) -> None:
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
                 command.upgrade(_config(connection), "head")
             break
+        except CommandError as error:
+            raise HistoryBroken(f"the database {name(url)} is of a newer Daybook: use that one ({error})") from error
         except (sqlalchemy.exc.InternalError, sqlalchemy.exc.IntegrityError):
             # Roles belong to the whole cluster, the lock to one database: another's migration touched them just now.
             if attempt == ATTEMPTS_MAX:
@@ -53,6 +57,24 @@ def grant_database(url: str) -> None:
             " IF NOT has_database_privilege('daybook_projector', current_database(), 'CREATE') THEN"
             " EXECUTE format('GRANT CREATE ON DATABASE %I TO daybook_projector', current_database());"
             " END IF; END $$"
+        )
+
+
+def check_revision(url: str) -> None:
+    """Raises HistoryBroken unless the database is at this Daybook's newest revision: whose it is, and what to do."""
+    revisions = ScriptDirectory.from_config(_config(None))
+    with reaching(url), _engine(url).connect() as at:
+        found = MigrationContext.configure(at, opts={"version_table": REVISION_TABLE}).get_current_revision()
+    known = [revision.revision for revision in revisions.walk_revisions()]
+    if found is None:
+        raise HistoryBroken(f"the database {name(url)} has no ledger: does DAYBOOK_DATABASE_URL name the right one?")
+    if found not in known:
+        raise HistoryBroken(
+            f"the database {name(url)} is of a newer Daybook (revision {found}, ours is {known[0]}): use that one"
+        )
+    if found != known[0]:
+        raise HistoryBroken(
+            f"the database {name(url)} is of an older Daybook (revision {found}): `daybook status` brings it forward"
         )
 
 
