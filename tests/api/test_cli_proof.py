@@ -1,6 +1,11 @@
 """`daybook verify`, `export`, `import`, `checkpoint` and `keys seal`: what they say, and their exit codes."""
 
 import json
+import os
+import re
+import shutil
+import subprocess
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -209,3 +214,19 @@ def test_a_command_whose_key_is_lost_records_and_says_so(cli: Cli, book: Path, t
     key = json.loads(cli("keys", "seal", "show", "--json")[1])["keys"][-1]["vkey"]
     assert cli("checkpoint")[0] == 0
     assert cli("verify", "--key", key)[0] == 0
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("openssl", "xxd", "unzip"))), reason="needs openssl, xxd and unzip")
+def test_a_bundle_is_checked_by_hand_as_the_docs_say(cli: Cli, book: Path, tmp_path: Path) -> None:
+    assert cli("export", str(tmp_path / "audit.zip"))[0] == 0
+    key = json.loads(cli("keys", "seal", "show", "--json")[1])["keys"][0]["vkey"]
+    page = (Path(__file__).parents[2] / "docs" / "verify.md").read_text()
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
+    script = "set -euo pipefail\nunzip -q audit.zip -d audit\n" + "\n".join(map(textwrap.dedent, blocks))
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=os.environ | {"KEY": key}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done
+    assert "Signature Verified Successfully" in done.stdout
+    by_hand, kept = done.stdout.split()[-2:]
+    assert by_hand == kept
