@@ -7,7 +7,7 @@ READY := .venv/.ready
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test check lint types imports demo bench clean
+.PHONY: help setup test torture check lint types imports demo bench clean
 
 help:  ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -26,6 +26,11 @@ $(READY): pyproject.toml uv.lock
 
 test: check  ## check everything, then run every test
 	@$(BIN)/python -m pytest
+
+KILLS ?= 200
+SEED ?= $(shell date +%s)
+torture: $(READY)  ## kill writers, API and database 200 times under load (KILLS=, SEED=)
+	@DAYBOOK_TORTURE_KILLS=$(KILLS) DAYBOOK_TORTURE_SEED=$(SEED) $(BIN)/python -m pytest tests/torture -s
 
 check: lint types imports  ## lint, types and the direction of imports
 

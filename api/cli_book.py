@@ -43,7 +43,9 @@ CL_ORD_ID = typer.Argument(parser=name_option, metavar="CL_ORD_ID", help="Your o
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A trade history (CSV).")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A trade history (CSV), or a bundle.")
+    ],
     account: AccountId = "main",
     strategy: Strategy = "main",
     json: Json = False,
@@ -51,7 +53,15 @@ def import_(
     """Take down a trade history. Importing a file again adds nothing that is on record.
 
     The account is opened and instruments are listed if need be. Lines that cannot be read are kept as evidence.
+    A bundle of a whole ledger is restored instead, into an empty database.
     """
+    from adapters.store.bundles import is_bundle
+
+    if is_bundle(file):
+        from api.proving import import_bundle
+
+        import_bundle(file, json=json)
+        return
     from api.importing import import_file
 
     with opened() as book, progress_bar(f"importing {file.name}", is_quiet=json) as on_progress:

@@ -6,9 +6,11 @@ import typer
 
 from api.cli_output import Column, Json, Kind, note, say, write_json, write_table
 from api.cli_parts import name_option, opened
+from api.cli_proof import seal_keys
 from api.scopes import Scope
 
-keys = typer.Typer(name="keys", help="API keys: make, list, revoke.", no_args_is_help=True)
+keys = typer.Typer(name="keys", help="API keys: make, list, revoke; and those that seal.", no_args_is_help=True)
+keys.add_typer(seal_keys)
 
 
 @keys.command()

@@ -11,10 +11,11 @@ import typer
 from typer.exceptions import TyperException
 
 from api.asked import Moment, given_mark
+from api.cli_output import note
 from api.clock import now
 from api.problems import field_errors
 from domain import values
-from domain.errors import ReportUnreadable
+from domain.errors import LedgerError, ReportUnreadable
 from domain.values import Mark
 
 if TYPE_CHECKING:
@@ -42,11 +43,18 @@ def environment() -> "Settings":
 
 @contextmanager
 def opened(settings: "Settings | None" = None) -> Iterator["Daybook"]:
-    """The book that the environment names."""
+    """The book that the environment names. What was recorded meanwhile is sealed at the end, if no service does it."""
+    from api.sealing import seal
     from api.wiring import Daybook
 
     with Daybook.open(settings or environment()) as book:
+        head = book.log.head().seq
         yield book
+        if book.log.head().seq > head:
+            try:
+                seal(book)
+            except LedgerError as error:
+                note(f"Recorded, and not sealed yet: {error}")
 
 
 @contextmanager
@@ -91,6 +99,8 @@ def _moment(text: str) -> Moment:
         rule = f"a seq such as 1200, nor {error.rule}"
         raise ReportUnreadable("as-of", text, rule) from error
 
+
+MOMENT = by(_moment)
 
 AccountId = Annotated[str, typer.Option("--account", parser=by(lambda t: values.name(t, "account")), metavar="ID")]
 AnyAccount = Annotated[

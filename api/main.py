@@ -9,10 +9,11 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import audit, operations, problem_answers, queries, reports, requests, web
+from api import audit, operations, problem_answers, proofs, queries, reports, requests, web
 from api.bounds import Bounded
 from api.clock import now
 from api.observing import Measures, Observed
+from api.sealing import sealing
 from api.settings import Settings
 from api.wiring import Daybook
 
@@ -37,7 +38,7 @@ def create_app(daybook: Daybook, *, demo: bool = False) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
-        with daybook.leading(), daybook.following():
+        with daybook.leading(), daybook.following(), sealing(daybook):
             yield
 
     app = FastAPI(
@@ -53,7 +54,7 @@ def create_app(daybook: Daybook, *, demo: bool = False) -> FastAPI:
     app.state.is_demo = demo
     app.state.measures = Measures(daybook)
     problem_answers.install(app)
-    for router in (requests.router, reports.router, queries.router, audit.router, operations.router):
+    for router in (requests.router, reports.router, queries.router, audit.router, proofs.router, operations.router):
         app.include_router(router)
     web.mount(app)
     app.add_middleware(Bounded)

@@ -145,6 +145,54 @@ class EventsAnswer(Answer):
     next: int | None = Field(description="`after` of the next page; null on the last")
 
 
+class CheckpointAnswer(Answer):
+    """A signed tree head: `note` is what was signed, to be kept as it is."""
+
+    origin: str
+    size: int
+    root: str
+    note: str
+
+
+class CheckpointsAnswer(Answer):
+    items: list[CheckpointAnswer]
+    next: int | None = Field(description="`after` of the next page; null on the last")
+
+
+class InclusionAnswer(Answer):
+    """Leaf `leaf_index` is in the tree of `size` with `root` (RFC 9162, 2.1.3.2)."""
+
+    seq: int
+    leaf_index: int
+    size: int
+    leaf: str
+    proof: list[str]
+    root: str
+
+
+class ConsistencyAnswer(Answer):
+    """The tree with `from_root` is the beginning of the tree with `to_root` (RFC 9162, 2.1.4.2)."""
+
+    from_: int = Field(alias="from")
+    to: int
+    from_root: str
+    to_root: str
+    proof: list[str]
+
+
+class SealKeyAnswer(Answer):
+    """A public key, as a vkey of C2SP signed-note and bare; `handover` is its predecessor's word for it."""
+
+    vkey: str
+    public_key: str
+    since_size: int
+    handover: str | None
+
+
+class SealKeysAnswer(Answer):
+    items: list[SealKeyAnswer]
+
+
 class HealthAnswer(Answer):
     status: Literal["ok"]
 

@@ -23,6 +23,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least severity logged")
     log_format: Literal["auto", "json", "text"] = Field(default="auto", description="auto: text at a terminal")
     wait_seconds_max: float = Field(default=5.0, ge=0, le=60, description="how long a query waits for its `min_seq`")
+    witnesses: SecretStr = Field(
+        default=SecretStr(""), description="who is handed checkpoints: file:PATH, https://…, postgresql://…, …"
+    )
     key_cache_seconds: float = Field(default=2.0, ge=0, le=60, description="how long an API key is believed")
 
     @property

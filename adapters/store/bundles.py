@@ -11,7 +11,7 @@ import json
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -212,8 +212,17 @@ class Bundle:
         self.note_text = self._text("checkpoint")
         self.note = notes.parse(self.note_text)
 
-    def prove(self, trusted: PublicKey | None = None, *, on_progress: OnProgress = lambda *_: None) -> Proved:
-        """Check everything: keys, signature, every event's proof. Raises HistoryBroken, naming the first wrong seq."""
+    def prove(
+        self,
+        trusted: PublicKey | None = None,
+        *,
+        against: Sequence[Note] = (),
+        on_progress: OnProgress = lambda *_: None,
+    ) -> Proved:
+        """Check everything: keys, signature, every event's proof; and that checkpoints kept elsewhere still hold.
+
+        Raises HistoryBroken, naming the first wrong seq.
+        """
         manifest, checkpoint = self.manifest, self.note.checkpoint
         try:
             told = msgspec.json.decode(self._text("keys.json"), type=list[KeyTold])
@@ -231,11 +240,32 @@ class Bundle:
         claimed = (checkpoint.size, base64.b64encode(checkpoint.root).decode(), signer.vkey)
         if claimed != (manifest.tree_size, manifest.root, manifest.vkey):
             raise HistoryBroken(f"the manifest of {self._path} does not say what its checkpoint says")
+        for kept in against:
+            self._check_kept(kept, chain)
         if manifest.is_whole:
-            self._prove_whole(on_progress)
+            self._prove_whole({kept.checkpoint.size: kept.checkpoint.root for kept in against}, on_progress)
         else:
             self._prove_part(on_progress)
         return Proved(manifest, self.note, chain)
+
+    def _check_kept(self, kept: Note, chain: list[Tenure]) -> None:
+        ours, theirs = self.note.checkpoint, kept.checkpoint
+        if theirs.origin != ours.origin:
+            raise HistoryBroken(
+                f"{self._path} is a bundle of another ledger: {ours.origin}, and the checkpoint is of {theirs.origin}"
+            )
+        if not any(kept.is_signed_by(tenure.key) for tenure in chain):
+            raise HistoryBroken(f"wrong key: the checkpoint of {theirs.size} events is signed by none of the bundle's")
+        if theirs.size > ours.size:
+            raise HistoryBroken(
+                f"the checkpoint is of {theirs.size} events, and {self._path} is of {ours.size}: take a newer one"
+            )
+        if theirs.size == ours.size and theirs.root != ours.root:
+            raise HistoryBroken(f"rewritten: the checkpoint of {theirs.size} events is not the one of {self._path}")
+        if theirs.size < ours.size and not self.manifest.is_whole:
+            raise RequestRefused(
+                "a part is compared with the checkpoint it is proved by, or a whole bundle with any", size=ours.size
+            )
 
     def lines(self) -> Generator[Line, None, None]:
         """The events, in the order of the log."""
@@ -246,7 +276,7 @@ class Bundle:
         for state, proof in self._with_proofs():
             yield Line(proof["seq"], state)
 
-    def _prove_whole(self, on_progress: OnProgress) -> None:
+    def _prove_whole(self, kept: Mapping[int, bytes], on_progress: OnProgress) -> None:
         manifest, tree, wrong = self.manifest, Frontier(), 0
         order = _Order(is_whole=True)
         with self._opened("leaves.bin") as leaves, closing(self.lines()) as lines:
@@ -257,6 +287,8 @@ class Bundle:
                 if not wrong:
                     order.check(seq, state)
                 tree.add(leaf)
+                if seq in kept and tree.root() != kept[seq]:
+                    raise HistoryBroken(f"rewritten at or before seq {seq}: a checkpoint kept elsewhere says otherwise")
                 if seq % FETCH_ROWS == 0:
                     on_progress(seq, manifest.events)
         if tree.root() == self.note.checkpoint.root and tree.size == self.note.checkpoint.size:

@@ -8,13 +8,13 @@ event (`adapters.store.examine`). Memory does not grow with the log.
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from multiprocessing import get_context
 from typing import NamedTuple
 from uuid import UUID
 
 from adapters.store import notes, tiles
+from adapters.store.checkers import checkers
 from adapters.store.database import Connection, Role, connect, reaching
 from adapters.store.examine import Fault, Finding, Good, examine
 from adapters.store.notes import Note, PublicKey, Tenure
@@ -25,6 +25,7 @@ from domain.merkle import EMPTY_ROOT, HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Front
 
 STRETCH_EVENTS = 32_768  # a multiple of 256
 WORKERS_MAX = 4
+SHARE_STRETCHES = 2  # a process is worth starting for so many
 STATEMENT_SECONDS_MAX = 6 * 3600
 
 HEAD = "SELECT coalesce(max(notification_id), 0) FROM ledger.events"
@@ -90,16 +91,13 @@ def verify(
     with reaching(url), ExitStack() as stack:
         connection = stack.enter_context(connect(url, Role.AUDITOR, statement_seconds_max=STATEMENT_SECONDS_MAX))
         head = _one(connection, HEAD)
-        count = min(workers or os.cpu_count() or 1, WORKERS_MAX, -(-head // stretch_events))
+        count = min(workers or os.cpu_count() or 1, WORKERS_MAX, head // (SHARE_STRETCHES * stretch_events))
         if count <= 1:
             return verify_on(connection, wish, on_progress=on_progress, stretch_events=stretch_events)
-        pool = stack.enter_context(
-            ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_connect, initargs=(url,))
-        )
+        processes = stack.enter_context(checkers(url, count))
         aside = stack.enter_context(ThreadPoolExecutor(1))
         streams = aside.submit(_streams_of, url)
-        ahead: Checker = lambda asks: _ahead(pool, asks, 2 * count)  # noqa: E731
-        return _Verification(connection, wish, ahead, on_progress, stretch_events).run(streams.result)
+        return _Verification(connection, wish, processes.check, on_progress, stretch_events).run(streams.result)
 
 
 def verify_on(
@@ -336,32 +334,3 @@ def _streams_of(url: str) -> Finding | None:
 def _one(connection: Connection, query: str) -> int:
     row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
-
-
-# In a process of the pool
-
-_reading: Connection
-
-
-def _connect(url: str) -> None:
-    global _reading  # noqa: PLW0603 (one connection for the life of the process)
-    _reading = connect(url, Role.AUDITOR, statement_seconds_max=STATEMENT_SECONDS_MAX)
-
-
-def _check(ask: Ask) -> Stretch:
-    return check(_reading, ask)
-
-
-def _ahead(pool: ProcessPoolExecutor, asks: Iterable[Ask], ahead_max: int) -> Iterator[Stretch]:
-    """The answers in order, a few asked for ahead."""
-    asked: deque[Future[Stretch]] = deque()
-    try:
-        for ask in asks:
-            asked.append(pool.submit(_check, ask))
-            if len(asked) >= ahead_max:
-                yield asked.popleft().result()
-        while asked:
-            yield asked.popleft().result()
-    finally:
-        for future in asked:
-            future.cancel()

@@ -230,14 +230,14 @@ def test_a_log_of_many_stretches_is_checked_by_several_processes(
     history(log, 9000)
     Sealer(database_url, tmp_path).seal()
     done: list[int] = []
-    found = verify(database_url, on_progress=lambda at, _: done.append(at), workers=2, stretch_events=2048)
+    found = verify(database_url, on_progress=lambda at, _: done.append(at), workers=2, stretch_events=1024)
     assert found.finding is None and found.last == 9000
     assert done == sorted(done) and len(done) >= 4
     with psycopg.connect(database_url) as connection:
         tampered = Log(connection, 9000, [9000])
         unguard(tampered)
         tampered.run("UPDATE ledger.events SET state = state || ' ' WHERE notification_id = 7001")
-    broken = verify(database_url, workers=2, stretch_events=2048).finding
+    broken = verify(database_url, workers=2, stretch_events=1024).finding
     assert broken is not None and (broken.fault, broken.seq) == (Fault.ALTERED, 7001)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 
 from adapters.store.database import Connection, connect, name, reaching
-from domain.errors import Unavailable
+from domain.errors import HistoryBroken
 
 REVISION_TABLE = "daybook_revision"
 NEWEST = max(file.name[1:5] for file in (Path(__file__).parent / "versions").glob("r[0-9]*.py"))
@@ -17,12 +17,13 @@ NEWEST = max(file.name[1:5] for file in (Path(__file__).parent / "versions").glo
 def migrate(url: str) -> None:
     """Bring the database to the newest revision; nothing if it is there. All of it happens, or none.
 
-    The account of `url` owns the database, and may create roles if they do not exist yet. Raises Unavailable.
+    The account of `url` owns the database, and may create roles if they do not exist yet.
+    Raises Unavailable, and HistoryBroken if it is of a newer Daybook.
     """
     with reaching(url), connect(url) as connection:
         found = _revision(connection)
         if found is not None and found > NEWEST:
-            raise Unavailable(
+            raise HistoryBroken(
                 f"the database {name(url)} is of a newer Daybook (its revision is {found}, this one knows {NEWEST}); "
                 "use that Daybook, or another database"
             )
@@ -37,6 +38,22 @@ def grant_database(url: str) -> None:
     """Let projections create their schemas. A right on the database itself, which neither a dump nor a copy carries."""
     with reaching(url), connect(url) as connection:
         _grant(connection)
+
+
+def check_revision(url: str) -> None:
+    """Raises HistoryBroken unless the database is at this Daybook's newest revision: whose it is, and what to do."""
+    with reaching(url), connect(url) as connection:
+        found = _revision(connection)
+    if found is None:
+        raise HistoryBroken(f"the database {name(url)} has no ledger: does DAYBOOK_DATABASE_URL name the right one?")
+    if found > NEWEST:
+        raise HistoryBroken(
+            f"the database {name(url)} is of a newer Daybook (revision {found}, ours is {NEWEST}): use that one"
+        )
+    if found != NEWEST:
+        raise HistoryBroken(
+            f"the database {name(url)} is of an older Daybook (revision {found}): `daybook status` brings it forward"
+        )
 
 
 def is_current(url: str) -> bool:
