@@ -21,7 +21,7 @@ $(READY): pyproject.toml uv.lock
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo "creating .venv"; rm -rf .venv; "$(PYTHON)" -m venv .venv; }
 	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
-	@$(BIN)/python -m uv sync --frozen --quiet
+	@$(BIN)/python -m uv sync --frozen --quiet --compile-bytecode
 	@touch $(READY)
 
 test: check  ## check everything, then run every test
