@@ -27,6 +27,7 @@ KEYS_LOCK = 0x0DA7_B011  # held by whoever signs or changes the key, until it ha
 INTERVAL_SECONDS = 0.4  # between checkpoints while the log grows; at once when it was idle
 STANDBY_SECONDS = 0.5
 NOTIFY_SECONDS_MAX = 0.5
+OTHER_SEALER_SECONDS_MAX = 3.0  # how long one waits for another's checkpoint
 READ_EVENTS_MAX = 4096
 CHECKPOINT_EVENTS_MAX = 65_536  # of one transaction, when there is much to catch up with
 
@@ -58,13 +59,19 @@ class Sealer:
         self._interval_s = interval_s
 
     def seal(self) -> Note | None:
-        """Seal what is in the log now; the newest checkpoint, None for an empty log or while another sealer works.
+        """Seal what is in the log now, or wait for the sealer that works; the newest checkpoint, None for an empty log.
 
         Raises Unavailable; KeyAbsent if there is no key to sign with; HistoryBroken if the log is not what was sealed.
         """
         with reaching(self._url), connect(self._url, Role.SEALER) as connection:
-            if not _is_elected(connection):
-                return None
+            row = connection.execute(HEAD).fetchone()
+            head = row[0] if row else 0
+            deadline = time.monotonic() + OTHER_SEALER_SECONDS_MAX
+            while not _is_elected(connection):  # a sealer that ended just now may hold its lock a moment longer
+                note = tiles.latest(connection)
+                if (note and note.checkpoint.size >= head) or time.monotonic() > deadline:
+                    return note
+                time.sleep(0.02)
             _Sealing(connection, self._home, self._hand).advance()
             return tiles.latest(connection)
 

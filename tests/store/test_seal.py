@@ -316,3 +316,19 @@ def test_the_published_example_of_a_checkpoint_reads_and_writes() -> None:
     note = notes.parse(f"{text}\n— example.com/behind-the-sofa {signature}\n")
     assert note.checkpoint.size == 20852163 and note.checkpoint.text() == note.text == text
     assert [each.key_id.hex() for each in note.signatures] == ["033de0ae"]
+
+
+def test_sealing_beside_a_sealer_that_works_waits_for_its_checkpoint(
+    log: PostgresLog, sealer: Sealer, database_url: str
+) -> None:
+    stop = threading.Event()
+    thread = threading.Thread(target=sealer.follow, args=[stop])
+    thread.start()
+    try:
+        for n in range(1, 6):
+            append(log, 10)
+            note = sealer.seal()
+            assert note is not None and note.checkpoint.size == 10 * n
+    finally:
+        stop.set()
+        thread.join()
