@@ -247,6 +247,17 @@ def main(seconds: float) -> None:
         line("append.hundreds", events, "events/s", peer="eventsourcing", peer_value=peer, note=hundred)
         against_umadb("append.hundreds", events, 1, 100, payload, seconds, hundred)
 
+        head = log.head().seq
+
+        def hundred_kept(client: int, n: int) -> None:
+            writer.report([evidence(f"H{client}-{n}-{k}") for k in range(100)], actor="bench")
+
+        commands(1, seconds, hundred_kept)
+        sent = log.head().seq - head
+        alike = f"100 events of a stream each a commit, 1 client, one after the other; {note}"
+        line("append.hundred_streams", sent / seconds, "events/s", peer="eventsourcing", peer_value=peer, note=alike)
+        against_umadb("append.hundred_streams", sent / seconds, 1, 100, payload, seconds, alike)
+
         fills, events, _ = bulk(writer, log, seconds, FILLS_A_BATCH, n)
         bare, indexed = copy_floor(url, log)
         told = f"batches of {FILLS_A_BATCH} fills, {events / fills:.1f} events a fill; {note}"
