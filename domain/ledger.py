@@ -220,6 +220,7 @@ class Ledger:
         """Decide, and append; None if what it was decided on is no longer so."""
         head = self._log.head()
         now = self._now() if head.recorded_at is None else max(self._now(), head.recorded_at)
+        self._known.fetch(streams_of(command))
         work = Unit(self._known, now, command.actor, command.request_id, command.cause)
         outcomes = decided(work, command, self._marks)
         if not work.records:
@@ -258,6 +259,20 @@ def decided(work: Unit, command: Command, marks: Callable[[str], Mark | None]) -
         work.drop()
         refusal = refused
     return [Outcome(tuple(work.records), refusal)]
+
+
+def streams_of(command: Command) -> list[str]:
+    """The short streams that a command is about, orders above all: worth reading beforehand, all at once."""
+    match command.asked:
+        case tuple(reports):
+            streams = [evidence.stream(report) for report in reports if isinstance(report, RawReportKept)]
+            told = [report for report in reports if isinstance(report, OrderReport)]
+            streams += [order.stream(report.key) for report in told]
+            return streams + [stream for report in told if (stream := venueorder.stream_of(report)) is not None]
+        case SubmitOrder(key=key) | CancelOrder(key=key) | ReplaceOrder(key=key):
+            return [order.stream(key)]
+        case _:
+            return []
 
 
 def executions(records: Sequence[Recorded]) -> list[str]:

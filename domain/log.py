@@ -60,6 +60,9 @@ class EventLog(Protocol):
     def read(self, stream: str, *, after: int = 0) -> list[Recorded]:
         """The events of one stream with version > `after`, in order."""
 
+    def read_all(self, streams: Sequence[str]) -> dict[str, list[Recorded]]:
+        """The events of several streams, each in order; of every stream that is asked for, if only none."""
+
     def append(self, records: Sequence[Recorded]) -> int:
         """All or nothing, across streams, durable on return; the `seq` of the last record.
 

@@ -86,6 +86,13 @@ class Aggregates:
         """See Ground."""
         return self.executed.get(execution_key)
 
+    def fetch(self, streams: Iterable[str]) -> None:
+        """Have these at hand, with one look at the log for all that are not."""
+        missing = [stream for stream in dict.fromkeys(streams) if stream not in self._kept]
+        if len(missing) > 1:
+            read = self._log.read_all(missing)
+            self.keep({stream: folded(stream, (0, None), records) for stream, records in read.items()})
+
     def keep(self, states: Mapping[str, Known]) -> None:
         """Remember what streams have come to, and forget those unused for longest."""
         for stream, known in states.items():

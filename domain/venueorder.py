@@ -51,6 +51,12 @@ def stream(venue: str, account_id: str, order_id: str) -> str:
     return f"venueorder:{venue}:{account_id}:{order_id}"
 
 
+def stream_of(report: OrderReport) -> str | None:
+    """The stream of the venue's order id in a report; None if it names none, or no venue is known."""
+    venue, _ = _venue_of(report)
+    return stream(venue, report.key.account_id, report.order_id) if report.order_id and venue else None
+
+
 def admit(index: VenueOrder | None, link: VenueOrderLinked) -> tuple[VenueOrderEvent, ...]:
     """The link, if it is new. The first to an instrument stands: see `contradicts`."""
     return () if index is not None and index.cl_ord_id(link.instrument_id) else (link,)

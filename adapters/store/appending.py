@@ -9,6 +9,7 @@ import select
 import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import psycopg
 from psycopg.pq import ConnStatus, DiagnosticField, Escaping, ExecStatus
@@ -16,13 +17,14 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from adapters.store.database import Connection
 from adapters.store.listener import CHANNEL
-from adapters.store.log import COPY, EXECUTION_INDEX, KeptAnswer
+from adapters.store.log import COLUMNS, COPY, EXECUTION_INDEX, KeptAnswer
 from domain import schema
 from domain.errors import ExecutionKnown, StreamConflict
 from domain.log import Recorded
 
 ANSWER_SECONDS_MAX = 90  # above the server's own statement timeout
 KEYS_INDEX = "requests_pkey"
+INSERTED_EVENTS_MAX = 16  # up to here an INSERT is faster than COPY, which waits for the server to be ready for it
 
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _TRAILER = b"\xff\xff"
@@ -40,20 +42,23 @@ class KeyTaken(StreamConflict):
     """A key of the batch is on record."""
 
 
-def encoded(record: Recorded, seq: int) -> bytes:
-    """A row of `ledger.events` in COPY's binary format."""
-    stream = record.stream.encode()
-    topic = schema.topic_of(record.event).encode()
-    state = schema.encode(record)
-    key = schema.execution_key(record.event)
-    key_bytes = None if key is None else key.encode()
-    return b"".join((
-        _COLUMNS_AND_TEXT.pack(7, len(stream)), stream,
-        _NUMBER_AND_TEXT.pack(8, record.version, len(topic)), topic,
-        _LENGTH.pack(len(state)), state,
-        _TWO_NUMBERS.pack(8, seq, 8, (record.recorded_at - _POSTGRES_EPOCH) // _MICROSECOND),
-        _NULL if key_bytes is None else _LENGTH.pack(len(key_bytes)) + key_bytes,
-    ))  # fmt: skip
+class Row(NamedTuple):
+    """A row of `ledger.events`."""
+
+    stream: str
+    version: int
+    topic: str
+    state: bytes
+    seq: int
+    recorded_at: datetime
+    execution_key: str | None
+
+
+def row_of(record: Recorded, seq: int) -> Row:
+    """How a record is stored."""
+    event = record.event
+    topic, key = schema.topic_of(event), schema.execution_key(event)
+    return Row(record.stream, record.version, topic, schema.encode(record), seq, record.recorded_at, key)
 
 
 class Appending:
@@ -61,6 +66,7 @@ class Appending:
 
     def __init__(self, connection: Connection) -> None:
         self._pgconn: PGconn = connection.pgconn
+        self._escaping = Escaping(connection.pgconn)
         self._is_done = True
         self._failure: Exception | None = None
 
@@ -69,7 +75,7 @@ class Appending:
         """Whether the connection is gone, and with it the lead."""
         return self._pgconn.status != ConnStatus.OK
 
-    def begin(self, after: int, rows: Sequence[bytes], keyed: Sequence[KeptAnswer] = ()) -> None:
+    def begin(self, after: int, rows: Sequence[Row], keyed: Sequence[KeptAnswer] = ()) -> None:
         """Hand over rows that continue the log after seq `after`; `finish` says what became of them. All of them: what
         takes long to decide next shall not hold up an append that others wait behind.
 
@@ -77,13 +83,14 @@ class Appending:
         """
         assert self._is_done, "one append at a time"
         statements = [f"SELECT ledger.continue_after({after})", *self._keep(keyed)]
+        is_copied = len(rows) > INSERTED_EVENTS_MAX
         if rows:
-            statements += [COPY, f"NOTIFY {CHANNEL}, '{after + len(rows)}'"]
+            statements += [COPY if is_copied else self._insert(rows), f"NOTIFY {CHANNEL}, '{after + len(rows)}'"]
         self._is_done, self._failure = False, None
         try:
             self._pgconn.send_query("; ".join(statements).encode())
-            if rows:
-                self._copy(_HEADER + b"".join(rows) + _TRAILER)
+            if is_copied:
+                self._copy(b"".join((_HEADER, *map(_packed, rows), _TRAILER)))
             self._push()
         except psycopg.OperationalError as error:
             self._is_done, self._failure = True, error
@@ -142,17 +149,25 @@ class Appending:
     def _keep(self, keyed: Sequence[KeptAnswer]) -> list[str]:
         if not keyed:
             return []
-        escaping = Escaping(self._pgconn)
-
-        def literal(value: str) -> str:
-            return bytes(escaping.escape_literal(value.encode())).decode()
-
         rows = ", ".join(
-            f"({literal(kept.actor)}, {literal(kept.key)}, '\\x{kept.body_sha256.hex()}', {kept.first_seq}, "
-            f"{kept.last_seq}, '{kept.recorded_at.isoformat()}', '\\x{kept.answer.hex()}')"
+            f"({self._literal(kept.actor)}, {self._literal(kept.key)}, '\\x{kept.body_sha256.hex()}', "
+            f"{kept.first_seq}, {kept.last_seq}, '{kept.recorded_at.isoformat()}', '\\x{kept.answer.hex()}')"
             for kept in keyed
         )
-        return [f"INSERT INTO ledger.requests VALUES {rows}"]  # noqa: S608 (escaped above)
+        return [f"INSERT INTO ledger.requests VALUES {rows}"]  # noqa: S608 (escaped)
+
+    def _insert(self, rows: Sequence[Row]) -> str:
+        told = ", ".join(
+            f"({self._literal(row.stream)}, {row.version}, '{row.topic}', '\\x{row.state.hex()}', {row.seq}, "
+            f"'{row.recorded_at.isoformat()}', {self._literal(row.execution_key)})"
+            for row in rows
+        )
+        return f"INSERT INTO ledger.events ({COLUMNS}, execution_key) VALUES {told}"  # noqa: S608 (escaped)
+
+    def _literal(self, text: str | None) -> str:
+        if text is None:
+            return "NULL"
+        return bytes(self._escaping.escape_literal(text.encode())).decode()
 
     def _push(self) -> None:
         """Send what is still on our side, while the server takes it in."""
@@ -169,6 +184,19 @@ class Appending:
                 raise psycopg.OperationalError(f"no answer within {ANSWER_SECONDS_MAX} s")
             self._pgconn.consume_input()
         return self._pgconn.get_result()
+
+
+def _packed(row: Row) -> bytes:
+    """In COPY's binary format."""
+    stream, topic = row.stream.encode(), row.topic.encode()
+    key = None if row.execution_key is None else row.execution_key.encode()
+    return b"".join((
+        _COLUMNS_AND_TEXT.pack(7, len(stream)), stream,
+        _NUMBER_AND_TEXT.pack(8, row.version, len(topic)), topic,
+        _LENGTH.pack(len(row.state)), row.state,
+        _TWO_NUMBERS.pack(8, row.seq, 8, (row.recorded_at - _POSTGRES_EPOCH) // _MICROSECOND),
+        _NULL if key is None else _LENGTH.pack(len(key)) + key,
+    ))  # fmt: skip
 
 
 def _poll(pgconn: PGconn, seconds: float, *, to_write: bool = False) -> bool:

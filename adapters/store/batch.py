@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from adapters.store.appending import encoded
+from adapters.store.appending import Row, row_of
 from adapters.store.log import KeptAnswer
 from domain.errors import KeyReused, LedgerError
 from domain.ledger import Answer, Command, decided
@@ -65,7 +65,7 @@ class Batch:
         self.unit = Unit(ground, now)
         self.after = after
         self.tasks: list[Task] = []
-        self.rows: list[bytes] = []
+        self.rows: list[Row] = []
         self.kept: dict[KeyOf, KeptAnswer] = {}
         self._marks = marks
         self._answers: list[tuple[Task, Any]] = []
@@ -97,7 +97,7 @@ class Batch:
         work = Unit(self.unit, self.unit.now, command.actor, command.request_id, command.cause)
         outcomes = decided(work, command, self._marks)
         first = self.head + 1
-        rows = [encoded(record, seq) for seq, record in enumerate(work.records, first)]
+        rows = [row_of(record, seq) for seq, record in enumerate(work.records, first)]
         last = self.head + len(rows)
         answers = [Answer(last, *outcome) for outcome in outcomes]
         told = keyed.tell(answers, work.state) if keyed is not None else None

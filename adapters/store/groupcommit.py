@@ -27,10 +27,11 @@ from adapters.store.batch import Batch, Keyed, KeyOf, Marks, Task, tell
 from adapters.store.leadership import Candidate, Term
 from adapters.store.log import APPEND_LOCK, OUTCOME_UNKNOWN, KeptAnswer, PostgresLog
 from domain.errors import Busy, ExecutionKnown, LedgerError, NotLeading, StreamConflict, Unavailable
-from domain.ledger import ATTEMPTS_MAX, Command, executions, no_marks
+from domain.ledger import ATTEMPTS_MAX, Command, executions, no_marks, streams_of
 from domain.unit import CACHED_STREAMS_MAX, Aggregates
 
 QUEUED_MAX = 20_000  # requests and single reports that wait
+READY_MAX = 64  # of them taken off the queue at a time
 BATCH_COMMANDS_MAX = 512
 BATCH_EVENTS_MAX = 5_000
 KEPT_ANSWERS_MAX = 10_000
@@ -75,6 +76,7 @@ class GroupCommit:
         self._stopping = threading.Event()
         self._heard = threading.Event()
         self._thread: threading.Thread | None = None
+        self._ready: deque[Task] = deque()
         self._taken: list[Task] = []  # off the queue, and not told yet
         self._attempts = 0
         self._is_alone = False
@@ -149,8 +151,9 @@ class GroupCommit:
         finally:
             with self._lock:
                 self._leading.clear()
-                waiting = [*self._taken, *self._queue]
+                waiting = [*self._taken, *self._ready, *self._queue]
                 self._taken = []
+                self._ready.clear()
                 self._queue.clear()
                 self._weight = 0
             term.end()
@@ -313,12 +316,18 @@ class GroupCommit:
     # The queue
 
     def _pop(self) -> Task | None:
-        with self._lock:
-            if not self._queue:
-                return None
-            task = self._queue.popleft()
-            self._weight -= task.weight
-            return task
+        """The next task; what it is about has been read, together with that of its neighbours."""
+        if not self._ready:
+            with self._lock:
+                weight = 0
+                while self._queue and weight < READY_MAX:
+                    task = self._queue.popleft()
+                    weight += task.weight
+                    self._ready.append(task)
+                self._weight -= weight
+            if self._ready:
+                self._known.fetch(stream for task in self._ready for stream in streams_of(task.command))
+        return self._ready.popleft() if self._ready else None
 
     def _sleep(self, appending: Appending) -> None:
         """Until a command comes, or the server says something."""

@@ -48,6 +48,9 @@ EXECUTION_INDEX = "events_execution_key_idx"
 STREAM = f"""
 SELECT {COLUMNS} FROM ledger.events WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version
 """  # noqa: S608
+STREAMS = f"""
+SELECT {COLUMNS} FROM ledger.events WHERE originator_id = ANY(%s::text[]) ORDER BY originator_id, originator_version
+"""  # noqa: S608
 SLICE = f"""
 SELECT {COLUMNS} FROM ledger.events WHERE notification_id > %s AND notification_id <= %s
 ORDER BY notification_id LIMIT %s
@@ -275,12 +278,13 @@ class PostgresLog:
 
     def read(self, stream: str, *, after: int = 0) -> list[Recorded]:
         after = max(after, 0)
-        rows = self._rows(STREAM, stream, after)
-        if rows and rows[-1][1] != after + len(rows):
-            raise HistoryBroken(
-                f"{stream}: {len(rows)} events after version {after}, the last is version {rows[-1][1]}"
-            )
-        return [schema.decode(topic, state) for _, _, topic, state, _, _ in rows]
+        return _whole(stream, after, self._rows(STREAM, stream, after))
+
+    def read_all(self, streams: Sequence[str]) -> dict[str, list[Recorded]]:
+        found: dict[str, list[TupleRow]] = {stream: [] for stream in streams}
+        for row in self._rows(STREAMS, list(found)) if found else ():
+            found[row[0]].append(row)
+        return {stream: _whole(stream, 0, rows) for stream, rows in found.items()}
 
     def append(self, records: Sequence[Recorded]) -> int:
         """See the port. When the connection is lost in the middle, asks a new one what became of the records."""
@@ -372,6 +376,13 @@ class PostgresLog:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [APPEND_LOCK])
             found = connection.execute(SEQ_OF, [first.record.stream, first.record.version, first.state]).fetchone()
         return found[0] + len(events) - 1 if found else None
+
+
+def _whole(stream: str, after: int, rows: Sequence[TupleRow]) -> list[Recorded]:
+    """The records of a stream's rows. Raises HistoryBroken unless there is one for each version."""
+    if rows and rows[-1][1] != after + len(rows):
+        raise HistoryBroken(f"{stream}: {len(rows)} events after version {after}, the last is version {rows[-1][1]}")
+    return [schema.decode(topic, state) for _, _, topic, state, _, _ in rows]
 
 
 def _head(row: TupleRow | None) -> Head:

@@ -30,6 +30,9 @@ class MemoryLog:
         with self._grown:
             return self._streams.get(stream, [])[max(after, 0) :]
 
+    def read_all(self, streams: Sequence[str]) -> dict[str, list[Recorded]]:
+        return {stream: self.read(stream) for stream in streams}
+
     def append(self, records: Sequence[Recorded]) -> int:
         with self._grown:
             versions = {record.stream: len(self._streams.get(record.stream, ())) for record in records}

@@ -69,6 +69,30 @@ def test_a_stream_is_read_after_a_version(log: Log) -> None:
     assert len(log.read("a", after=-1)) == 5
 
 
+def test_several_streams_are_read_at_once(log: Log) -> None:
+    log.append([record("a", 1), record("b", 1), record("a", 2), record("c", 1)])
+    assert log.read_all(["a", "none", "c"]) == {"a": log.read("a"), "none": [], "c": log.read("c")}
+    assert log.read_all([]) == {}
+
+
+def test_who_is_alone_holds_off_all_others(log: Log, reopen: Callable[[], Log]) -> None:
+    other, order = reopen(), list[str]()
+
+    def append() -> None:
+        other.append([record("b", 1)])
+        order.append("other")
+
+    with log.alone():
+        waiting = Thread(target=append)
+        waiting.start()
+        waiting.join(0.2)
+        assert log.append([record("a", 1), record("a", 2)]) == 2
+        order.append("alone")
+    waiting.join(10)
+    assert order == ["alone", "other"]
+    assert log.append([record("a", 3)]) == 4
+
+
 def test_a_batch_may_span_streams_and_keeps_its_order(log: Log) -> None:
     batch = [record("a", 1), record("b", 1), record("a", 2), record("c", 1), record("b", 2)]
     assert log.append(batch) == 5

@@ -15,6 +15,10 @@ As = Callable[[Role | None], Connection]
 
 SELECT_EVENTS = "SELECT count(*) FROM ledger.events"
 INSERT_EVENT = "INSERT INTO ledger.events VALUES ('x', 1, 'T', '', 2, now())"
+SELECT_ANSWERS = "SELECT count(*) FROM ledger.requests"
+INSERT_ANSWER = "INSERT INTO ledger.requests VALUES ('a', 'k', sha256('b'), 1, 1, now(), 'x')"
+SELECT_LEADER = "SELECT count(*) FROM ledger.leader"
+LEAD = "INSERT INTO ledger.leader (term, name, backend_pid) VALUES (1, 'me', 1)"
 SELECT_MARKS = "SELECT count(*) FROM market.marks"
 INSERT_MARK = "INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES ('BTC-USD', now(), 1.5, 'test')"
 SELECT_PROOF = "SELECT count(*) FROM ledger.identity, ledger.keys, ledger.tiles, ledger.checkpoints"
@@ -38,13 +42,22 @@ DISABLE_TRIGGER = "ALTER TABLE ledger.events DISABLE TRIGGER ALL"
 MAY = {
     Role.WRITER: {
         *(SELECT_EVENTS, INSERT_EVENT, SELECT_MARKS, INSERT_MARK, SELECT_KEYS, SELECT_PROGRESS, SELECT_PROOF),
+        *(SELECT_ANSWERS, INSERT_ANSWER, SELECT_LEADER, LEAD),
     },
     Role.PROJECTOR: {
         *(SELECT_EVENTS, SELECT_MARKS, SELECT_PROGRESS, NOTE_PROGRESS),
         *(CREATE_READ_MODEL, SELECT_READ_MODEL, WRITE_READ_MODEL),
     },
     Role.SEALER: {SELECT_EVENTS, SELECT_PROOF, NAME_LEDGER, INSERT_TILE, INSERT_CHECKPOINT, PUBLISH_KEY},
-    Role.AUDITOR: {SELECT_EVENTS, SELECT_MARKS, SELECT_PROGRESS, SELECT_READ_MODEL, SELECT_PROOF},
+    Role.AUDITOR: {
+        SELECT_ANSWERS,
+        SELECT_LEADER,
+        SELECT_EVENTS,
+        SELECT_MARKS,
+        SELECT_PROGRESS,
+        SELECT_READ_MODEL,
+        SELECT_PROOF,
+    },
     Role.ADMIN: {SELECT_KEYS, INSERT_KEY, REVOKE_KEY},
 }
 COLUMN_OF = {
@@ -67,6 +80,7 @@ def connections_by_role(database_url: str, log: PostgresLog) -> Iterator[As]:
         return opened[-1]
 
     act_as(Role.WRITER).execute(INSERT_MARK)
+    act_as(Role.WRITER).execute(INSERT_ANSWER.replace("'a'", "'b'"))
     act_as(Role.ADMIN).execute("INSERT INTO access.api_keys VALUES ('k1', sha256('1'), 'bot', '{trade}')")
     act_as(Role.PROJECTOR).execute("CREATE SCHEMA read_pnl; CREATE TABLE read_pnl.rows (n int)")
     yield act_as
@@ -99,7 +113,7 @@ def test_nobody_takes_back_a_proof(act_as: As, change: str, table: str) -> None:
             act_as(role).execute(statement)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("table", ["ledger.events", "market.marks"])
+@pytest.mark.parametrize("table", ["ledger.events", "ledger.requests", "market.marks"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -127,7 +141,7 @@ def test_the_refusal_says_what_and_why(act_as: As) -> None:
     assert "recording another event" in (refused.value.diag.message_hint or "")
 
 
-@pytest.mark.parametrize("table", ["ledger.events", "market.marks"])
+@pytest.mark.parametrize("table", ["ledger.events", "ledger.requests", "market.marks"])
 def test_replication_mode_does_not_switch_the_refusal_off(act_as: As, table: str) -> None:
     owner = act_as(None)
     owner.execute("SET session_replication_role = replica")
