@@ -40,9 +40,14 @@ class Writer:
 
     @contextmanager
     def leading(self, url: str, *, name: str = "") -> Iterator[GroupCommit]:
-        """Lead, or stand by and take over, over the database of `url`; `name` tells others where to send requests."""
+        """Lead, or stand by and take over, over the database of `url`; `name` tells others where to send requests.
+
+        Whoever asks a writer that leads already shares its lead, which ends with the one who began it.
+        """
         assert isinstance(self._log, PostgresLog), "only a database has a lead"
-        assert self._group is None, "a writer leads once at a time"
+        if self._group is not None:
+            yield self._group
+            return
         group = GroupCommit(url, self._log, self._now, self._marks, name=name)
         group.start()
         self._group = group

@@ -14,7 +14,7 @@ from adapters.store import database, migrations
 from adapters.store.database import Role
 from adapters.store.log import PostgresLog
 from adapters.store.migrations import is_current, migrate
-from domain.errors import Unavailable
+from domain.errors import HistoryBroken
 from tests.conftest import url_of_database
 from tests.store.records import records
 
@@ -54,7 +54,7 @@ def test_the_newest_revision_is_the_one_that_alembic_goes_to(database_url: str) 
 def test_a_database_of_a_newer_daybook_is_left_alone(database_url: str) -> None:
     with psycopg.connect(database_url) as owner:
         owner.execute("UPDATE daybook_revision SET version_num = '9999'")
-    with pytest.raises(Unavailable, match=r"newer Daybook.*9999"):
+    with pytest.raises(HistoryBroken, match=r"newer Daybook.*9999"):
         migrate(database_url)
 
 
