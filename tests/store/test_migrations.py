@@ -14,7 +14,7 @@ from adapters.store import database, migrations
 from adapters.store.database import Role
 from adapters.store.log import PostgresLog
 from adapters.store.migrations import is_current, migrate
-from domain.errors import HistoryBroken
+from domain.errors import HistoryBroken, Unavailable
 from tests.conftest import url_of_database
 from tests.store.records import records
 
