@@ -5,7 +5,9 @@ Nothing here has to be believed: every answer can be checked by the public key a
 """
 
 import base64
-from typing import Annotated, Any
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query
 from starlette.responses import PlainTextResponse, Response
@@ -20,8 +22,12 @@ from api.problem_answers import responses
 from api.problems import Problem, not_found
 from api.scopes import Scope
 from api.wiring import Daybook
+from domain.errors import ReportUnreadable
+
+T = TypeVar("T")
 
 CHECKPOINTS_PAGE_MAX = 1000
+POLL_SECONDS = 0.02
 SEQ_MAX = 2**63 - 1
 Size = Annotated[int | None, Query(ge=1, le=SEQ_MAX, description="events in the tree; those of the newest checkpoint")]
 
@@ -77,11 +83,7 @@ def list_checkpoints(
 )
 def prove_inclusion(book: Book, seq: Annotated[int, Query(ge=1, le=SEQ_MAX)], size: Size = None) -> Response:
     """That the event of `seq` is in the log that was signed."""
-    with reaching(book.url):
-        try:
-            found = proofs_of(book).inclusion(seq, size)
-        except NotSealed as error:
-            raise _behind(error) from error
+    found = _sealed(book, "seq", lambda proofs: proofs.inclusion(seq, size))
     body = {
         "seq": found.seq, "leaf_index": found.seq - 1, "size": found.size, "leaf": _text(found.leaf),
         "proof": [_text(each) for each in found.proof], "root": _text(found.root),
@@ -99,11 +101,7 @@ def prove_consistency(
     to: Size = None,
 ) -> Response:
     """That the log of `from` events is the beginning of the log of `to` events."""
-    with reaching(book.url):
-        try:
-            found = proofs_of(book).consistency(from_, to)
-        except NotSealed as error:
-            raise _behind(error) from error
+    found = _sealed(book, "to", lambda proofs: proofs.consistency(from_, to))
     body = {
         "from": found.old, "to": found.new, "from_root": _text(found.old_root), "to_root": _text(found.new_root),
         "proof": [_text(each) for each in found.proof],
@@ -128,6 +126,21 @@ def proofs_of(book: Daybook) -> Proofs:
     return Proofs(book.log.recorder.datastore.connections)
 
 
+def _sealed(book: Daybook, field: str, prove: Callable[[Proofs], T]) -> T:
+    """A proof; waits for the checkpoint of events that are on record. Raises Problem when there is none in time."""
+    deadline = time.monotonic() + book.settings.wait_seconds_max
+    while True:
+        try:
+            with reaching(book.url):
+                return prove(proofs_of(book))
+        except NotSealed as error:
+            if error.wanted > (head := book.log.head().seq):
+                raise ReportUnreadable(field, error.wanted, f"a place in the log, which ends at {head}") from error
+            if time.monotonic() >= deadline:
+                raise Problem(503, "behind", "Not sealed yet", str(error), headers={"Retry-After": "1"}) from error
+        time.sleep(POLL_SECONDS)
+
+
 def _told(size: int, text: str) -> dict[str, Any]:
     checkpoint = notes.parse(text).checkpoint
     return {"origin": checkpoint.origin, "size": size, "root": _text(checkpoint.root), "note": text}
@@ -135,7 +148,3 @@ def _told(size: int, text: str) -> dict[str, Any]:
 
 def _text(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
-
-
-def _behind(error: NotSealed) -> Problem:
-    return Problem(503, "behind", "Not sealed yet", str(error), headers={"Retry-After": "1"})

@@ -75,11 +75,11 @@ class Batch:
         """The seq of the last record so far."""
         return self.after + len(self.rows)
 
-    def add(self, task: Task, known: Mapping[KeyOf, KeptAnswer]) -> None:
-        """Decide one more. `known` are requests that came before under their keys."""
+    def add(self, task: Task, known: Mapping[KeyOf, KeptAnswer], now: datetime) -> None:
+        """Decide one more, at `now`. `known` are requests that came before under their keys."""
         self.tasks.append(task)
         try:
-            self._answers.append((task, self._decided(task, known)))
+            self._answers.append((task, self._decided(task, known, now)))
         except LedgerError as error:
             self._answers.append((task, error))
         except Exception as mistake:  # noqa: BLE001 (our own mistake in one command is not its neighbours')
@@ -90,11 +90,11 @@ class Batch:
         for task, answer in self._answers:
             tell(task, answer)
 
-    def _decided(self, task: Task, known: Mapping[KeyOf, KeptAnswer]) -> Any:
+    def _decided(self, task: Task, known: Mapping[KeyOf, KeptAnswer], now: datetime) -> Any:
         command, keyed, key = task.command, task.keyed, task.key
         if keyed is not None and key is not None and (before := self.kept.get(key) or known.get(key)):
             return Told(before.answer, False) if before.body_sha256 == keyed.body_sha256 else KeyReused(keyed.key)
-        work = Unit(self.unit, self.unit.now, command.actor, command.request_id, command.cause)
+        work = Unit(self.unit, now, command.actor, command.request_id, command.cause)
         outcomes = decided(work, command, self._marks)
         first = self.head + 1
         rows = [row_of(record, seq) for seq, record in enumerate(work.records, first)]

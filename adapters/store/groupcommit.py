@@ -195,7 +195,7 @@ class GroupCommit:
             task = self._pop()
             if task is not None:
                 self._taken.append(task)
-                batch.add(task, known)
+                batch.add(task, known, self._moment())
             elif flying is None and (batch.tasks or self._stopping.is_set()):
                 break
             else:
@@ -205,18 +205,21 @@ class GroupCommit:
         return batch
 
     def _batch(self, flying: Batch | None) -> Batch:
-        now = self._now()
-        if self._recorded_at is not None and now < self._recorded_at:
-            now = self._recorded_at  # the clock stepped back: `recorded_at` does not
-        self._recorded_at = now
         if flying is None:
-            return Batch(self._known, self._seq, now, self._marks)
-        return Batch(flying.unit, flying.head, now, self._marks)
+            return Batch(self._known, self._seq, self._moment(), self._marks)
+        return Batch(flying.unit, flying.head, self._moment(), self._marks)
+
+    def _moment(self) -> datetime:
+        """When a command that is decided now is on record. If the clock steps back, `recorded_at` does not."""
+        now = self._now()
+        if self._recorded_at is None or now > self._recorded_at:
+            self._recorded_at = now
+        return self._recorded_at
 
     def _redecided(self, tasks: list[Task]) -> Batch:
         batch = self._batch(None)
         for task in tasks:
-            batch.add(task, self._recent)
+            batch.add(task, self._recent, self._moment())
         return batch
 
     def _land(self, batch: Batch, appending: Appending, term: Term) -> list[Task] | None:

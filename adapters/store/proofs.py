@@ -14,7 +14,11 @@ CHECKPOINT = "SELECT note FROM ledger.checkpoints WHERE size = %s"
 
 
 class NotSealed(LedgerError):
-    """What is asked for is in the log, or will be, and no checkpoint covers it yet."""
+    """No checkpoint covers as many events as are asked for (`wanted`) yet."""
+
+    def __init__(self, sealed: int, wanted: int) -> None:
+        self.wanted = wanted
+        super().__init__(f"the newest checkpoint is of {sealed} events, not yet of {wanted}; ask again")
 
 
 class Inclusion(NamedTuple):
@@ -86,9 +90,7 @@ class Proofs:
         sealed = newest.checkpoint.size if newest else 0
         wanted = sealed if size is None else size
         if max(wanted, at_least) > sealed or not sealed:
-            raise NotSealed(
-                f"the newest checkpoint is of {sealed} events, not yet of {max(wanted, at_least)}; ask again"
-            )
+            raise NotSealed(sealed, max(wanted, at_least))
         if wanted < at_least:
             raise RequestRefused("the larger tree comes second", smaller=at_least, larger=wanted)
         return wanted

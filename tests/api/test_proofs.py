@@ -77,10 +77,20 @@ def test_every_checkpoint_is_proved_to_continue_the_one_before(desk: httpx.Clien
         assert (told["from_root"], told["to_root"]) == (old["root"], new["root"])
 
 
-def test_what_is_not_sealed_yet_is_to_be_asked_for_again(desk: httpx.Client, sealed: dict[str, Any]) -> None:
-    response = desk.get("/v1/proofs/inclusion", params={"seq": sealed["size"] + 1000})
-    assert response.status_code == 503 and response.headers["Retry-After"]
-    assert response.json()["type"] == "urn:daybook:problem:behind"
+def test_an_event_is_provable_as_soon_as_it_is_answered(desk: httpx.Client, sealed: dict[str, Any]) -> None:
+    for n in range(3):
+        seq = int(desk.post("/v1/orders", json=order(f"soon-{n}")).headers["Daybook-Seq"])
+        assert seq > sealed["size"]
+        assert get(desk, "/v1/proofs/inclusion", seq=seq)["size"] >= seq
+
+
+def test_what_is_not_in_the_log_has_no_proof(desk: httpx.Client, sealed: dict[str, Any]) -> None:
+    for path, asked in (
+        ("inclusion", {"seq": sealed["size"] + 1000}),
+        ("consistency", {"from": sealed["size"] + 1000}),
+    ):
+        response = desk.get(f"/v1/proofs/{path}", params=asked)
+        assert response.status_code == 422 and "which ends at" in response.text
     response = desk.get("/v1/proofs/consistency", params={"from": 5, "to": 3})
     assert response.status_code == 409
 
@@ -98,4 +108,4 @@ def test_proofs_are_for_auditors(client_for: Callable[..., httpx.Client], path: 
 def test_before_anything_is_recorded_there_is_no_checkpoint(client: httpx.Client) -> None:
     assert client.get("/v1/checkpoints/latest").status_code == 404
     assert get(client, "/v1/checkpoints")["items"] == []
-    assert client.get("/v1/proofs/inclusion", params={"seq": 1}).status_code == 503
+    assert client.get("/v1/proofs/inclusion", params={"seq": 1}).status_code == 422

@@ -1,7 +1,8 @@
 """Group commit: everyone's own answer out of shared appends, whoever else writes, whatever is lost."""
 
+import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from functools import partial
 from itertools import count
@@ -196,6 +197,18 @@ def test_the_clock_may_step_back_but_recorded_at_does_not(database_url: str, log
     with leading(database_url, log, now=lambda: T0) as group:
         ask(group, submitted("B"))
     check_book(log)
+
+
+def test_a_request_is_recorded_after_it_was_made_however_long_the_writer_was_idle(
+    database_url: str, log: PostgresLog
+) -> None:
+    open_desk(log)
+    with leading(database_url, log, now=lambda: datetime.now(UTC)) as group:
+        for n in range(3):
+            time.sleep(0.05)
+            made = datetime.now(UTC)
+            (record, *_) = ask(group, submitted(f"A{n}")).records
+            assert made <= record.recorded_at <= datetime.now(UTC)
 
 
 def test_a_full_queue_says_so_and_nothing_is_recorded(
