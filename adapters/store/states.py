@@ -49,11 +49,13 @@ class KeptBook(Struct, frozen=True, array_like=True):
 
 
 class KeptEntry(Struct, frozen=True, array_like=True):
-    """An entry of a position's tail. The book after it follows from those before it, and is not repeated."""
+    """An entry of a position's tail, with quantity and cost after it if they are known; the lots follow from those
+    before it, and are not repeated.
+    """
 
     entry: Entry
     effect: Effect
-    is_followed: bool
+    after: tuple[Decimal, Decimal] | None
 
 
 _KEPT_AS: dict[str, Any] = {"book": KeptBook, "anchor": KeptBook, "tail": tuple[KeptEntry, ...]}
@@ -153,7 +155,10 @@ _ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
 
 def _packed(position: Position) -> Any:
     own: dict[str, Any] = structs.asdict(position)
-    tail = tuple(KeptEntry(item.entry, item.effect, item.after is not None) for item in position.tail)
+    tail = tuple(
+        KeptEntry(item.entry, item.effect, (item.after.quantity, item.after.cost) if item.after else None)
+        for item in position.tail
+    )
     return KeptPosition(**own | {"book": _kept(position.book), "anchor": _kept(position.anchor), "tail": tail})
 
 
@@ -163,10 +168,10 @@ def _unpacked(kept: Any) -> Position:
     after = anchor
     for item in kept.tail:
         after = costing.book_with(after, item.effect)
-        tail.append(Booked(item.entry, item.effect, after if item.is_followed else None))
+        tail.append(Booked(item.entry, item.effect, Book(after.lots, *item.after) if item.after else None))
     book = _book(kept.book)
-    if tail and tail[-1].after == book:
-        book = after
+    if after.lots == book.lots:
+        book = Book(after.lots, book.quantity, book.cost)
     return Position(**structs.asdict(kept) | {"book": book, "anchor": anchor, "tail": tuple(tail)})
 
 
