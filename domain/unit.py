@@ -39,6 +39,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "venueorder": venueorder,
 }
 CACHED_STREAMS_MAX = 20_000
+OFFERED_PAGES = 50  # on the way through a long stream, its state is offered to be remembered so often
 
 Known = tuple[int, Any]  # the version of a stream, and its state; (0, None) when it is empty
 
@@ -126,13 +127,14 @@ class Aggregates:
         return is_changed
 
     def _read_on(self, stream: str, known: Known) -> Known:
-        """A stream as the log has it, from what is known of it on."""
-        is_first = True
+        """A stream as the log has it, from what is known of it on; what is stopped on a long way goes on there."""
+        count = 0
         while len(page := self._log.read(stream, after=known[0], limit=PAGE_EVENTS)) == PAGE_EVENTS:
-            recalled = self._log.snapshots.recall(stream, after=page[-1].version) if is_first else None
+            recalled = None if count else self._log.snapshots.recall(stream, after=page[-1].version)
             known = recalled or folded(stream, known, page)
-            is_first = False
-            self._log.snapshots.offer(stream, *known)
+            count += 1
+            if count % OFFERED_PAGES == 0:
+                self._log.snapshots.offer(stream, *known)
         return folded(stream, known, page)
 
 

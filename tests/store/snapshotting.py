@@ -14,7 +14,8 @@ def main(url: str, turn: int) -> None:
     with PostgresLog(url) as log:
         ledger, n = Ledger(log, lambda: T0), 0
         ledger.report([filled(f"{turn}", f"E{turn}")], actor="venue")
-        print("trading", flush=True)
+        sys.stdout.write("trading\n")
+        sys.stdout.flush()
         while True:
             n += 1
             ledger.report([filled(f"{turn}-{n}", f"E{turn}-{n}", at=n)], actor="venue")

@@ -164,7 +164,7 @@ def test_every_kind_of_aggregate_has_a_shape_and_every_event_fits_one() -> None:
             assert states.decode(f"{kind}:x", kept) == state
 
 
-def test_bytes_that_are_no_state_are_not_read() -> None:
+def test_bytes_that_are_no_state_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     state = AGGREGATES["account"].evolve(None, samples.EVENTS[0])
     kept = states.encode("account:main", state)
     for wrong in (b"", kept[:-1], kept + b"x", b"\0" + kept[1:], kept[:20]):
@@ -172,8 +172,8 @@ def test_bytes_that_are_no_state_are_not_read() -> None:
             states.decode("account:main", wrong)
     with pytest.raises(StateUnreadable):
         states.decode("position:main:trend:X.SIM", kept)
-    with pytest.raises(StateUnreadable, match="more than"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(states, "STATE_BYTES_MAX", 10)
+    monkeypatch.setattr(states, "STATE_BYTES_MAX", 10)
+    with pytest.raises(StateUnreadable, match="more than"):
         states.encode("account:main", state)
 
 
