@@ -143,8 +143,39 @@ def needs_history(position: Position | None, reports: Iterable[PositionReport | 
 
 
 def unfold(events: Iterable[PositionEvent]) -> Position | None:
-    """The position with its whole history as tail."""
-    return reduce(lambda position, event: evolve(position, event, tail_max=None), events, None)
+    """The position with its whole history as tail.
+
+    What is far behind is laid aside until something reaches back to it: a tail is copied with every event.
+    """
+    position: Position | None = None
+    aside: list[Booked] = []
+    for event in events:
+        reach = _reach(event)
+        if position is not None and aside and reach is not None and reach <= aside[-1].entry.occurrence:
+            position, aside = replace(position, tail=(*aside, *position.tail)), []
+        position = evolve(position, event, tail_max=None)
+        if len(position.tail) > 2 * TAIL_MAX:
+            aside += position.tail[:-TAIL_MAX]
+            position = replace(position, tail=position.tail[-TAIL_MAX:])
+    return position and replace(position, tail=(*aside, *position.tail))
+
+
+def _reach(event: PositionEvent) -> Occurrence | None:
+    """The earliest place in the order of occurrence that an event says something of; None if it does of none."""
+    match event:
+        case TradeBooked() | PositionTransferred():
+            return entry_of(event).occurrence
+        case TradeReversed():
+            return Occurrence(event.transact_time, event.trade_seq, event.exec_id)
+        case PositionRestated():
+            places = (Occurrence(item.transact_time, item.trade_seq, item.exec_id) for item in event.items)
+            return min(places, default=None)
+        case LotsAssigned():
+            return Occurrence(event.transact_time, -1, "")
+        case FundingSettled() | PositionBroken():
+            return None
+        case _:
+            assert_never(event)
 
 
 def decide(position: Position | None, request: PositionRequest) -> tuple[PositionEvent, ...]:
