@@ -150,8 +150,7 @@ def unfold(events: Iterable[PositionEvent]) -> Position | None:
     position: Position | None = None
     aside: list[Booked] = []
     for event in events:
-        reach = _reach(event)
-        if position is not None and aside and reach is not None and reach <= aside[-1].entry.occurrence:
+        if position is not None and aside and (not position.tail or _reaches(event, aside[-1].entry.occurrence)):
             position, aside = replace(position, tail=(*aside, *position.tail)), []
         position = evolve(position, event, tail_max=None)
         if len(position.tail) > 2 * TAIL_MAX:
@@ -160,20 +159,19 @@ def unfold(events: Iterable[PositionEvent]) -> Position | None:
     return position and replace(position, tail=(*aside, *position.tail))
 
 
-def _reach(event: PositionEvent) -> Occurrence | None:
-    """The earliest place in the order of occurrence that an event says something of; None if it does of none."""
+def _reaches(event: PositionEvent, place: Occurrence) -> bool:
+    """Whether an event says something of an entry at or before a place in the order of occurrence."""
     match event:
         case TradeBooked() | PositionTransferred():
-            return entry_of(event).occurrence
+            return entry_of(event).occurrence <= place
         case TradeReversed():
-            return Occurrence(event.transact_time, event.trade_seq, event.exec_id)
+            return Occurrence(event.transact_time, event.trade_seq, event.exec_id) <= place
         case PositionRestated():
-            places = (Occurrence(item.transact_time, item.trade_seq, item.exec_id) for item in event.items)
-            return min(places, default=None)
+            return any(Occurrence(item.transact_time, item.trade_seq, item.exec_id) <= place for item in event.items)
         case LotsAssigned():
-            return Occurrence(event.transact_time, -1, "")
+            return event.transact_time <= place.transact_time
         case FundingSettled() | PositionBroken():
-            return None
+            return False
         case _:
             assert_never(event)
 
