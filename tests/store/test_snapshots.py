@@ -319,17 +319,17 @@ def test_a_late_report_deeper_than_the_tail_reads_the_history_in_pages(
 
 
 def test_killed_while_snapshots_are_stored_nothing_is_harmed(database_url: str, owner: Connection) -> None:
-    """A process that stores them all the time, killed at ten different moments."""
+    """A process that stores them all the time, killed at six different moments."""
     with PostgresLog(database_url) as log:
         open_desk(log)
-    for turn in range(10):
+    for turn in range(6):
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.store.snapshotting", database_url, str(turn)],
             stdout=subprocess.PIPE,
             text=True,
         )
         assert process.stdout is not None and process.stdout.readline() == "trading\n"
-        threading.Event().wait(0.02 + 0.01 * turn)
+        threading.Event().wait(0.02 + 0.02 * turn)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
