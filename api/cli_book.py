@@ -228,7 +228,7 @@ def submit(
     terms = OrderTerms(strategy, instrument, side, ord_type, qty, price, time_in_force)
     with opened() as book:
         answer = book.writer.request(SubmitOrder(key, terms, now()), actor=actor())
-        told = order_told(key, book.log.read(orders.stream(key))[0])
+        told = order_told(key, book.log.read(orders.stream(key), limit=1)[0])
     if json:
         write_json(told)
     else:

@@ -29,6 +29,10 @@ def verify_(
     upto: Annotated[int | None, typer.Option("--to", min=1, metavar="SEQ", help="The last one.")] = None,
     against: Against = None,
     key: Trusted = None,
+    snapshots: Annotated[
+        bool,
+        typer.Option("--snapshots", help="Fold long streams again as well, and compare what is remembered of them."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Recompute every hash and signature, and name the first event that is not what was signed.
@@ -37,7 +41,14 @@ def verify_(
     """
     from api.proving import verify_log
 
-    verify_log(bundle, first, upto, against, key, json=json)
+    verify_log(bundle, first, upto, against, key, snapshots=snapshots, json=json)
+
+
+def snapshots(json: Json = False) -> None:
+    """Fold every long stream by this release and remember it, so that the service starts at once after an upgrade."""
+    from api import proving
+
+    proving.remember_snapshots(json=json)
 
 
 def export(

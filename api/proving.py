@@ -14,12 +14,13 @@ from uuid import UUID
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from adapters.store import bundles, database, notes
+from adapters.store import bundles, database, notes, refold
 from adapters.store.bundles import Manifest, Proved, Selection
 from adapters.store.database import Role, connect, reaching
 from adapters.store.keys import KeyRing
 from adapters.store.migrations import check_revision
 from adapters.store.notes import Note, PublicKey
+from adapters.store.refold import Refolded
 from adapters.store.restore import restore
 from adapters.store.seal import Sealer
 from adapters.store.stretch import topic_of
@@ -44,7 +45,14 @@ NOTES_FILE_CHARACTERS_MAX = 64 * 1024 * 1024
 
 
 def verify_log(
-    bundle: Path | None, first: int, upto: int | None, against: Path | None, vkey: str | None, *, json: bool
+    bundle: Path | None,
+    first: int,
+    upto: int | None,
+    against: Path | None,
+    vkey: str | None,
+    *,
+    snapshots: bool = False,
+    json: bool,
 ) -> None:
     """Recompute every hash and signature, and name the first event that is not what was signed.
 
@@ -60,12 +68,32 @@ def verify_log(
     with _bar("verifying", is_quiet=json) as advance:
         found = verify(url, Wish(first, upto, key, kept), on_progress=advance)
     told = _verified_told(found)
+    refolded, wrong = None, str(found.finding) if found.finding else ""
+    if snapshots and not wrong:
+        with _bar("folding", is_quiet=json) as advance:
+            refolded = refold.check(url, advance)
+        told["snapshots"] = refolded._asdict() | {"wrong": [each._asdict() for each in refolded.wrong]}
+        wrong = _what_is_wrong(refolded)
     if json:
         write_json(told)
     elif found.finding is None:
         _say_verified(found)
-    if found.finding is not None:
-        raise HistoryBroken(str(found.finding)) if not json else typer.Exit(EXIT_REFUSED)
+    if refolded is not None and not wrong and not json:
+        say(f"{refolded.checked:,} snapshots are what their streams fold to.")
+        if refolded.foreign:
+            note(f"{refolded.foreign:,} others are not of this release, and not used by it.")
+    if wrong:
+        raise HistoryBroken(wrong) if not json else typer.Exit(EXIT_REFUSED)
+
+
+def remember_snapshots(*, json: bool) -> None:
+    """Fold every long stream by this release, and remember it."""
+    with opened() as book, _bar("folding", is_quiet=json) as advance:
+        streams = refold.remember(book.url, advance)
+    if json:
+        write_json({"streams": streams})
+    else:
+        say(f"{streams:,} long streams are remembered.")
 
 
 def export(file: Path, account: str | None, first: Moment | None, upto: Moment | None, *, json: bool) -> None:
@@ -206,6 +234,17 @@ def _verified_told(found: Verified) -> dict[str, Any]:
         "finding": finding
         and {"fault": str(finding.fault), "seq": finding.seq, "upto": finding.upto, "detail": finding.detail},
     }
+
+
+def _what_is_wrong(refolded: Refolded) -> str:
+    if not refolded.wrong:
+        return ""
+    first = refolded.wrong[0]
+    return (
+        f"snapshots wrong: {len(refolded.wrong)} of {refolded.checked}, the first that of {first.stream} at version "
+        f"{first.version}: {first.reason}. The log is not touched by it. Stop the service, empty ledger.snapshots "
+        "(it is a cache), start again, and look into what was decided since"
+    )
 
 
 def _say_verified(found: Verified) -> None:

@@ -27,6 +27,7 @@ from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
 from domain.errors import RequestRefused
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Answer
+from domain.log import pages
 from domain.order import (
     CancelOrder,
     ExecInst,
@@ -219,7 +220,7 @@ def submit_order(
             told = response(problem_of(done.error), f"/v1/orders/{body.account_id}/{body.cl_ord_id}")
             told.headers[SEQ_HEADER] = str(done.seq)
             return told
-        first = one(answers).records[:1] or book.log.read(order.stream(key))[:1]
+        first = one(answers).records[:1] or book.log.read(order.stream(key), limit=1)
         return _done(order_told(key, first[0]), done)
 
     return carried_out(book, command(SubmitOrder(key, terms, now()), caller, request_id), idempotency, tell)
@@ -293,8 +294,7 @@ def _done(body: Any, done: Answer) -> Response:
 
 
 def _transfer_on_record(book: Daybook, report: Transfer) -> Transfer | None:
-    for recorded in book.log.read(position.stream(report.key)):
-        event = recorded.event
+    for event in (recorded.event for page in pages(book.log, position.stream(report.key)) for recorded in page):
         if isinstance(event, PositionTransferred) and event.transfer_id == report.transfer_id:
             return Transfer(
                 event.key, event.transfer_id, event.side, event.quantity, event.cost, event.transact_time,

@@ -20,6 +20,8 @@ else:
 
     E = TypeVar("E")
 
+PAGE_EVENTS = 500  # of a stream, read at a time; one that is longer is a long one
+
 
 class Recorded(Struct, Generic[E], frozen=True, gc=False, omit_defaults=True):
     """One event as history holds it: what, where in its stream, when we knew, who asked, in which request, and why.
@@ -51,17 +53,49 @@ class Head(NamedTuple):
     recorded_at: datetime | None
 
 
+class Snapshots(Protocol):
+    """What a store remembers of long streams, so that they need not be read from their first event.
+
+    A cache: what is offered may be forgotten, and nothing is recalled that the log does not bear out.
+    """
+
+    def recall(self, stream: str, *, after: int) -> tuple[int, Any] | None:
+        """A version of the stream beyond `after`, and its state then; None if none is remembered."""
+
+    def offer(self, stream: str, version: int, state: Any) -> None:
+        """What a stream on record had come to. Returns at once, never raises."""
+
+
+class Forgetful:
+    """Remembers nothing."""
+
+    def recall(self, stream: str, *, after: int) -> tuple[int, Any] | None:
+        """None."""
+
+    def offer(self, stream: str, version: int, state: Any) -> None:
+        """Nothing."""
+
+
+FORGETFUL = Forgetful()
+
+
 class EventLog(Protocol):
     """Append-only history. Implementations raise `Unavailable` when the store cannot be reached."""
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """What is remembered of long streams."""
 
     def head(self) -> Head:
         """The end of the log now."""
 
-    def read(self, stream: str, *, after: int = 0) -> list[Recorded]:
-        """The events of one stream with version > `after`, in order."""
+    def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
+        """The events of one stream with version > `after`, in order, at most `limit`."""
 
-    def read_all(self, streams: Sequence[str]) -> dict[str, list[Recorded]]:
-        """The events of several streams, each in order; of every stream that is asked for, if only none."""
+    def read_all(self, streams: Sequence[str], *, limit: int | None = None) -> dict[str, list[Recorded]]:
+        """The events of several streams, of each the first in order, at most `limit`; of every stream that is asked
+        for, if only none.
+        """
 
     def append(self, records: Sequence[Recorded]) -> int:
         """All or nothing, across streams, durable on return; the `seq` of the last record.
@@ -88,3 +122,12 @@ def scan(log: EventLog, *, after: int = 0, upto: int | None = None, batch_max: i
     while batch := log.select(after=after, upto=upto, limit=batch_max):
         yield from batch
         after = batch[-1].seq
+
+
+def pages(log: EventLog, stream: str, *, after: int = 0, page_max: int = PAGE_EVENTS) -> Iterator[list[Recorded]]:
+    """The events of a stream with version > `after`, a page at a time. Memory does not grow with its length."""
+    while page := log.read(stream, after=after, limit=page_max):
+        yield page
+        if len(page) < page_max:
+            return
+        after = page[-1].version

@@ -143,8 +143,37 @@ def needs_history(position: Position | None, reports: Iterable[PositionReport | 
 
 
 def unfold(events: Iterable[PositionEvent]) -> Position | None:
-    """The position with its whole history as tail."""
-    return reduce(lambda position, event: evolve(position, event, tail_max=None), events, None)
+    """The position with its whole history as tail.
+
+    What is far behind is laid aside until something reaches back to it: a tail is copied with every event.
+    """
+    position: Position | None = None
+    aside: list[Booked] = []
+    for event in events:
+        if position is not None and aside and (not position.tail or _reaches(event, aside[-1].entry.occurrence)):
+            position, aside = replace(position, tail=(*aside, *position.tail)), []
+        position = evolve(position, event, tail_max=None)
+        if len(position.tail) > 2 * TAIL_MAX:
+            aside += position.tail[:-TAIL_MAX]
+            position = replace(position, tail=position.tail[-TAIL_MAX:])
+    return position and replace(position, tail=(*aside, *position.tail))
+
+
+def _reaches(event: PositionEvent, place: Occurrence) -> bool:
+    """Whether an event says something of an entry at or before a place in the order of occurrence."""
+    match event:
+        case TradeBooked() | PositionTransferred():
+            return entry_of(event).occurrence <= place
+        case TradeReversed():
+            return Occurrence(event.transact_time, event.trade_seq, event.exec_id) <= place
+        case PositionRestated():
+            return any(Occurrence(item.transact_time, item.trade_seq, item.exec_id) <= place for item in event.items)
+        case LotsAssigned():
+            return event.transact_time <= place.transact_time
+        case FundingSettled() | PositionBroken():
+            return False
+        case _:
+            assert_never(event)
 
 
 def decide(position: Position | None, request: PositionRequest) -> tuple[PositionEvent, ...]:

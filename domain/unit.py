@@ -6,7 +6,7 @@ dropped with its unit and leaves no trace; one that is carried out is taken over
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import reduce
 from types import ModuleType
@@ -24,7 +24,7 @@ from domain import (
     statement,
     venueorder,
 )
-from domain.log import EventLog, Recorded
+from domain.log import PAGE_EVENTS, EventLog, Recorded, pages
 from domain.order import OrderFilled
 
 AGGREGATES: dict[str, ModuleType] = {
@@ -39,6 +39,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "venueorder": venueorder,
 }
 CACHED_STREAMS_MAX = 20_000
+OFFERED_PAGES = 50  # on the way through a long stream, its state is offered to be remembered so often
 
 Known = tuple[int, Any]  # the version of a stream, and its state; (0, None) when it is empty
 
@@ -49,7 +50,7 @@ class Ground(Protocol):
     def known(self, stream: str) -> Known:
         """A stream as it is down here."""
 
-    def history(self, stream: str) -> list[Recorded]:
+    def history(self, stream: str) -> Iterator[Recorded]:
         """Every record of a stream down here."""
 
     def place(self, execution_key: str) -> str | None:
@@ -59,7 +60,8 @@ class Ground(Protocol):
 class Aggregates:
     """What the log says, folded and kept in memory: at most `streams_max` aggregates, those used last.
 
-    `executed` are executions that the log was asked about, by key; see `EventLog.executed`.
+    Streams are read a page at a time, and long ones from their newest snapshot on; whatever long ones come to is
+    offered to be remembered. `executed` are executions that the log was asked about, by key; see `EventLog.executed`.
     """
 
     def __init__(self, log: EventLog, streams_max: int = CACHED_STREAMS_MAX) -> None:
@@ -72,15 +74,15 @@ class Aggregates:
         """See Ground; read from the log if it is not kept."""
         known = self._kept.get(stream)
         if known is None:
-            known = folded(stream, (0, None), self._log.read(stream))
+            known = self._read_on(stream, (0, None))
             self.keep({stream: known})
         else:
             self._kept.move_to_end(stream)
         return known
 
-    def history(self, stream: str) -> list[Recorded]:
+    def history(self, stream: str) -> Iterator[Recorded]:
         """See Ground; always read from the log."""
-        return self._log.read(stream)
+        return (recorded for page in pages(self._log, stream) for recorded in page)
 
     def place(self, execution_key: str) -> str | None:
         """See Ground."""
@@ -90,14 +92,17 @@ class Aggregates:
         """Have these at hand, with one look at the log for all that are not."""
         missing = [stream for stream in dict.fromkeys(streams) if stream not in self._kept]
         if len(missing) > 1:
-            read = self._log.read_all(missing)
-            self.keep({stream: folded(stream, (0, None), records) for stream, records in read.items()})
+            read = self._log.read_all(missing, limit=PAGE_EVENTS)
+            short = {stream: records for stream, records in read.items() if len(records) < PAGE_EVENTS}
+            self.keep({stream: folded(stream, (0, None), records) for stream, records in short.items()})
 
     def keep(self, states: Mapping[str, Known]) -> None:
         """Remember what streams have come to, and forget those unused for longest."""
         for stream, known in states.items():
             self._kept[stream] = known
             self._kept.move_to_end(stream)
+            if known[0] > PAGE_EVENTS:
+                self._log.snapshots.offer(stream, *known)
         while len(self._kept) > self._streams_max:
             self._kept.popitem(last=False)
 
@@ -116,10 +121,21 @@ class Aggregates:
         is_changed = False
         for stream in streams:
             known = self._kept.get(stream)
-            if known is not None and (later := self._log.read(stream, after=known[0])):
-                self.keep({stream: folded(stream, known, later)})
+            if known is not None and (later := self._read_on(stream, known))[0] > known[0]:
+                self.keep({stream: later})
                 is_changed = True
         return is_changed
+
+    def _read_on(self, stream: str, known: Known) -> Known:
+        """A stream as the log has it, from what is known of it on; what is stopped on a long way goes on there."""
+        count = 0
+        while len(page := self._log.read(stream, after=known[0], limit=PAGE_EVENTS)) == PAGE_EVENTS:
+            recalled = None if count else self._log.snapshots.recall(stream, after=page[-1].version)
+            known = recalled or folded(stream, known, page)
+            count += 1
+            if count % OFFERED_PAGES == 0:
+                self._log.snapshots.offer(stream, *known)
+        return folded(stream, known, page)
 
 
 class Unit:
@@ -142,11 +158,13 @@ class Unit:
         self.streams.add(stream)
         return self.states.get(stream) or self.ground.known(stream)
 
-    def history(self, stream: str) -> list[Recorded]:
+    def history(self, stream: str) -> Iterator[Recorded]:
         """See Ground; with what this unit has added."""
-        below = self.ground.history(stream)
-        last = below[-1].version if below else 0  # the log below may have this unit's records by now
-        return below + [each for each in self.records if each.stream == stream and each.version > last]
+        last = 0  # the log below may have this unit's records by now
+        for recorded in self.ground.history(stream):
+            last = recorded.version
+            yield recorded
+        yield from (each for each in self.records if each.stream == stream and each.version > last)
 
     def place(self, execution_key: str) -> str | None:
         """See Ground; with what this unit has added."""
@@ -156,9 +174,9 @@ class Unit:
         """The aggregate of a stream; None if the stream is empty."""
         return self.known(stream)[1]
 
-    def events(self, stream: str) -> list[Any]:
+    def events(self, stream: str) -> Iterator[Any]:
         """Every event of a stream."""
-        return [recorded.event for recorded in self.history(stream)]
+        return (recorded.event for recorded in self.history(stream))
 
     def executed(self, fill: OrderFilled) -> str | None:
         """The stream that a fill is known to be on record in, under whatever order."""

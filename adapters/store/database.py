@@ -28,7 +28,7 @@ Connection = psycopg.Connection[TupleRow]
 class Role(StrEnum):
     """What a connection may do; made and granted by the migrations."""
 
-    WRITER = "daybook_writer"  # add to the log and to the marks; read them, and the API keys
+    WRITER = "daybook_writer"  # add to the log and to the marks; read them, and the API keys; keep snapshots
     PROJECTOR = "daybook_projector"  # read the log and the marks; own the read models
     SEALER = "daybook_sealer"  # read the log; add tiles, checkpoints and public keys
     AUDITOR = "daybook_auditor"  # read the log, its proof, the marks and the read models

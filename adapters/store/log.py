@@ -16,14 +16,15 @@ from uuid import UUID
 
 import psycopg
 from eventsourcing.persistence import Mapper, Notification, StoredEvent
-from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from eventsourcing.postgres import PostgresApplicationRecorder
 from psycopg.rows import TupleRow, tuple_row
 
 from adapters.store import database
 from adapters.store.continuity import check_continues
 from adapters.store.database import Connection, Role
+from adapters.store.datastore import LogDatastore
 from adapters.store.listener import CHANNEL, Listener
-from adapters.store.pool import Pool
+from adapters.store.snapshots import StoredSnapshots
 from domain import schema
 from domain.errors import ExecutionKnown, HistoryBroken, StreamConflict, Unavailable
 from domain.log import Head, Logged, Recorded
@@ -47,9 +48,11 @@ EXECUTED = "SELECT execution_key, originator_id FROM ledger.events WHERE executi
 EXECUTION_INDEX = "events_execution_key_idx"
 STREAM = f"""
 SELECT {COLUMNS} FROM ledger.events WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version
+LIMIT %s::bigint
 """  # noqa: S608
 STREAMS = f"""
-SELECT {COLUMNS} FROM ledger.events WHERE originator_id = ANY(%s::text[]) ORDER BY originator_id, originator_version
+SELECT {COLUMNS} FROM ledger.events WHERE originator_id = ANY(%s::text[]) AND originator_version <= %s
+ORDER BY originator_id, originator_version
 """  # noqa: S608
 SLICE = f"""
 SELECT {COLUMNS} FROM ledger.events WHERE notification_id > %s AND notification_id <= %s
@@ -113,19 +116,6 @@ class RecordMapper(Mapper[str]):
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
         return schema.decode(stored_event.topic, stored_event.state)
-
-
-class LogDatastore(PostgresDatastore):
-    """The library's datastore over a pool of ours: connections that act as a role and time out."""
-
-    def __init__(self, url: str, role: Role) -> None:
-        super().__init__("", "", "", "", "", schema="ledger", originator_id_type="text")
-        self.url = url
-        self.connections = Pool(lambda: database.connect(url, role))
-        self.pool = cast(Any, self.connections)  # in place of the library's, which is not open yet
-
-    def register_type_adapters(self) -> None:
-        """Nothing: rows go by COPY and arrays, without the library's composite types."""
 
 
 class LogRecorder(PostgresApplicationRecorder):
@@ -227,7 +217,7 @@ class LogRecorder(PostgresApplicationRecorder):
         desc: bool = False,
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
-        rows = [row for row in self.rows(STREAM, [originator_id, gt or 0]) if lte is None or row[1] <= lte]
+        rows = [row for row in self.rows(STREAM, [originator_id, gt or 0, None]) if lte is None or row[1] <= lte]
         return [StoredEvent(*row[:4]) for row in (reversed(rows) if desc else rows)][:limit]
 
     def select_notifications(
@@ -260,7 +250,9 @@ class PostgresLog:
         self._url = url
         self._mapper = RecordMapper(transcoder=cast(Any, None))
         self._listener = Listener(url, role)
-        self.recorder = LogRecorder(LogDatastore(url, role))
+        datastore = LogDatastore(url, role)
+        self.recorder = LogRecorder(datastore)
+        self.snapshots = StoredSnapshots(url, datastore.connections, is_writing=role is Role.WRITER)
 
     def __enter__(self) -> Self:
         return self
@@ -270,19 +262,20 @@ class PostgresLog:
 
     def close(self) -> None:
         """Give back every connection."""
+        self.snapshots.close()
         self._listener.close()
         self.recorder.datastore.close()
 
     def head(self) -> Head:
         return _head(next(iter(self._rows(HEAD)), None))
 
-    def read(self, stream: str, *, after: int = 0) -> list[Recorded]:
+    def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
         after = max(after, 0)
-        return _whole(stream, after, self._rows(STREAM, stream, after))
+        return _whole(stream, after, self._rows(STREAM, stream, after, limit))
 
-    def read_all(self, streams: Sequence[str]) -> dict[str, list[Recorded]]:
+    def read_all(self, streams: Sequence[str], *, limit: int | None = None) -> dict[str, list[Recorded]]:
         found: dict[str, list[TupleRow]] = {stream: [] for stream in streams}
-        for row in self._rows(STREAMS, list(found)) if found else ():
+        for row in self._rows(STREAMS, list(found), SEQ_MAX if limit is None else limit) if found else ():
             found[row[0]].append(row)
         return {stream: _whole(stream, 0, rows) for stream, rows in found.items()}
 

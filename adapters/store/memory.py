@@ -9,13 +9,14 @@ from datetime import datetime
 from adapters.store.continuity import check_continues
 from domain import schema
 from domain.errors import ExecutionKnown
-from domain.log import Head, Logged, Recorded
+from domain.log import FORGETFUL, Head, Logged, Recorded, Snapshots
 
 
 class MemoryLog:
     """Implements domain.log.EventLog. Safe between threads."""
 
-    def __init__(self, records: Sequence[Recorded] = ()) -> None:
+    def __init__(self, records: Sequence[Recorded] = (), snapshots: Snapshots = FORGETFUL) -> None:
+        self.snapshots = snapshots
         self._records: list[Recorded] = []
         self._streams: dict[str, list[Recorded]] = {}
         self._executed: dict[str, str] = {}
@@ -26,12 +27,13 @@ class MemoryLog:
         with self._grown:
             return Head(len(self._records), self._records[-1].recorded_at if self._records else None)
 
-    def read(self, stream: str, *, after: int = 0) -> list[Recorded]:
+    def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
         with self._grown:
-            return self._streams.get(stream, [])[max(after, 0) :]
+            first = max(after, 0)
+            return self._streams.get(stream, [])[first : None if limit is None else first + limit]
 
-    def read_all(self, streams: Sequence[str]) -> dict[str, list[Recorded]]:
-        return {stream: self.read(stream) for stream in streams}
+    def read_all(self, streams: Sequence[str], *, limit: int | None = None) -> dict[str, list[Recorded]]:
+        return {stream: self.read(stream, limit=limit) for stream in streams}
 
     def append(self, records: Sequence[Recorded]) -> int:
         with self._grown:

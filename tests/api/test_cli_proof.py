@@ -13,8 +13,10 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
+from adapters.store import snapshots
 from adapters.store.log import PostgresLog
 from api.cli import run
+from domain import unit
 from tests.conftest import url_of_database
 from tests.store.records import record
 
@@ -76,6 +78,25 @@ def test_the_first_wrong_event_is_named(cli: Cli, book: Path, database_url: str)
     assert code == 1 and "altered at seq 7: its bytes are not those that were sealed" in err
     code, out, _ = cli("verify", "--json")
     assert code == 1 and json.loads(out)["finding"]["seq"] == 7
+
+
+def test_snapshots_are_verified_when_asked(
+    cli: Cli, book: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "SNAPSHOT_EVENTS", 2)
+    monkeypatch.setattr(unit, "PAGE_EVENTS", 1)
+    code, out, _ = cli("snapshots", "--json")
+    assert (code, json.loads(out)["streams"] > 3) == (0, True)
+    code, out, _ = cli("verify", "--snapshots", "--json")
+    checked = json.loads(out)["snapshots"]["checked"]
+    assert (code, checked >= json.loads(out)["snapshots"]["foreign"]) == (0, True)
+    assert f"{checked} snapshots are what their streams fold to" in cli("verify", "--snapshots")[1]
+    with psycopg.connect(database_url) as owner:
+        owner.execute("UPDATE ledger.snapshots SET state = state || 'x'")
+    assert cli("verify")[0] == 0
+    one_sentence(cli("verify", "--snapshots"), "snapshots wrong", "it is a cache")
+    code, out, _ = cli("verify", "--snapshots", "--json")
+    assert (code, len(json.loads(out)["snapshots"]["wrong"])) == (1, checked)
 
 
 def test_a_kept_checkpoint_proves_that_nothing_was_rewritten(cli: Cli, book: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.store.log import PIPELINED_EVENTS_MAX, PostgresLog
 from adapters.store.memory import MemoryLog
 from domain.errors import ExecutionKnown, StreamConflict
-from domain.log import Head, Logged, Recorded, scan
+from domain.log import Head, Logged, Recorded, pages, scan
 from tests.store.records import T0, fill, record, records
 
 Log = MemoryLog | PostgresLog
@@ -67,6 +67,18 @@ def test_a_stream_is_read_after_a_version(log: Log) -> None:
     assert [r.version for r in log.read("a", after=3)] == [4, 5]
     assert log.read("a", after=5) == []
     assert len(log.read("a", after=-1)) == 5
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 7, 8])
+def test_a_stream_is_read_a_page_at_a_time(log: Log, size: int) -> None:
+    log.append(records("a", range(1, size + 1)) + records("b", range(1, 9)))
+    assert log.read("a", limit=3) == log.read("a")[:3]
+    assert log.read("a", after=2, limit=3) == log.read("a")[2:5]
+    found = list(pages(log, "a", page_max=4))
+    assert [each for page in found for each in page] == log.read("a")
+    assert all(1 <= len(page) <= 4 for page in found)
+    assert [each for page in pages(log, "a", after=2, page_max=4) for each in page] == log.read("a")[2:]
+    assert log.read_all(["a", "b", "none"], limit=3) == {"a": log.read("a")[:3], "b": log.read("b")[:3], "none": []}
 
 
 def test_several_streams_are_read_at_once(log: Log) -> None:

@@ -19,6 +19,11 @@ SELECT_ANSWERS = "SELECT count(*) FROM ledger.requests"
 INSERT_ANSWER = "INSERT INTO ledger.requests VALUES ('a', 'k', sha256('b'), 1, 1, now(), 'x')"
 SELECT_LEADER = "SELECT count(*) FROM ledger.leader"
 LEAD = "INSERT INTO ledger.leader (term, name, backend_pid) VALUES (1, 'me', 1)"
+SELECT_SNAPSHOTS = "SELECT count(*) FROM ledger.snapshots"
+KEEP_SNAPSHOT = "INSERT INTO ledger.snapshots VALUES ('x', 1, 'account:f', 's')"
+DROP_SNAPSHOTS = "DELETE FROM ledger.snapshots"
+ALTER_SNAPSHOT = "UPDATE ledger.snapshots SET state = 't'"
+EMPTY_SNAPSHOTS = "TRUNCATE ledger.snapshots"
 SELECT_MARKS = "SELECT count(*) FROM market.marks"
 INSERT_MARK = "INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES ('BTC-USD', now(), 1.5, 'test')"
 SELECT_PROOF = "SELECT count(*) FROM ledger.identity, ledger.keys, ledger.tiles, ledger.checkpoints"
@@ -43,6 +48,7 @@ MAY = {
     Role.WRITER: {
         *(SELECT_EVENTS, INSERT_EVENT, SELECT_MARKS, INSERT_MARK, SELECT_KEYS, SELECT_PROGRESS, SELECT_PROOF),
         *(SELECT_ANSWERS, INSERT_ANSWER, SELECT_LEADER, LEAD),
+        *(SELECT_SNAPSHOTS, KEEP_SNAPSHOT, DROP_SNAPSHOTS),
     },
     Role.PROJECTOR: {
         *(SELECT_EVENTS, SELECT_MARKS, SELECT_PROGRESS, NOTE_PROGRESS),
@@ -52,6 +58,7 @@ MAY = {
     Role.AUDITOR: {
         SELECT_ANSWERS,
         SELECT_LEADER,
+        SELECT_SNAPSHOTS,
         SELECT_EVENTS,
         SELECT_MARKS,
         SELECT_PROGRESS,

@@ -14,7 +14,7 @@ from random import Random
 
 import psycopg
 
-from adapters.store import embedded
+from adapters.store import embedded, refold
 from adapters.store.log import PostgresLog
 from adapters.store.migrations import migrate
 from domain.ledger import Ledger
@@ -155,6 +155,8 @@ class Ground:
         self._prefix = (after, told)
 
     def _check_book(self, log: PostgresLog, fills: list[OrderFilled]) -> None:
+        refolded = refold.check(self.url)
+        assert not refolded.wrong, f"a snapshot is not what its events come to: {refolded.wrong[:1]} (seed {self.seed})"
         position = Ledger(log, lambda: T0).state(POSITION)
         held = sum((fill.side.sign * fill.last_qty for fill in fills), Decimal(0))
         assert (position.quantity if position else 0) == held, f"the position is not the sum (seed {self.seed})"

@@ -21,9 +21,11 @@ from typing import NamedTuple
 
 import structlog
 
+from adapters.store import snapshots
 from adapters.store.batch import Keyed
 from adapters.store.log import PostgresLog
 from adapters.store.writer import Writer
+from domain import unit
 from domain.errors import Busy, StreamConflict, Unavailable
 from domain.ledger import Answer, Command
 from domain.order import OrderFilled, OrderKey, SubmitOrder
@@ -31,6 +33,7 @@ from tests.store.desk import filled, submitted
 
 CLIENTS = 3
 FILLS_OF_A_BATCH = 6
+SNAPSHOT_EVENTS, PAGE_EVENTS = 40, 15  # so few that every start reads one
 
 
 class Acked(NamedTuple):
@@ -129,6 +132,7 @@ def _told(answers: list[Answer], _: object) -> bytes:
 def main(url: str, acks_path: str, name: str, seed: int, mode: str) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     sys.setswitchinterval(0.001)
+    snapshots.SNAPSHOT_EVENTS, unit.PAGE_EVENTS = SNAPSHOT_EVENTS, PAGE_EVENTS
     before = acked(Path(acks_path))
     acks = os.open(acks_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     if Path(acks_path).read_bytes()[-1:] not in (b"", b"\n"):

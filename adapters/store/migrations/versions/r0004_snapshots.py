@@ -1,0 +1,37 @@
+"""Snapshots of long streams: what an aggregate was after so many events, so that a start need not read them all.
+
+A cache: every row may be deleted at any time, and nothing is lost but the time to fold its stream again. The columns
+are those of the eventsourcing library's snapshots; `topic` names the kind of aggregate and the code that folded it, and
+stands in the key so that two releases can work side by side. The writer adds and removes rows, nobody changes one.
+"""
+
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+TABLE = """
+CREATE TABLE ledger.snapshots (
+    originator_id text NOT NULL,
+    originator_version bigint NOT NULL CHECK (originator_version > 0),
+    topic text NOT NULL,
+    state bytea NOT NULL,
+    taken_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (originator_id, topic, originator_version)
+);
+ALTER TABLE ledger.snapshots ALTER COLUMN state SET STORAGE EXTERNAL;
+"""
+
+RIGHTS = """
+GRANT SELECT, INSERT, DELETE ON ledger.snapshots TO daybook_writer;
+GRANT SELECT ON ledger.snapshots TO daybook_auditor;
+"""
+
+
+def upgrade() -> None:
+    op.execute(TABLE)
+    op.execute(RIGHTS)
+
+
+def downgrade() -> None:
+    raise NotImplementedError("a book of record is not undone; restore a backup beside it instead")

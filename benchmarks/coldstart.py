@@ -1,0 +1,236 @@
+"""Cold starts: `python -m benchmarks.coldstart [EVENTS]` (1,000,000 unless given), on a server of its own, fsync on.
+
+A desk trades until so many events are on record, through the whole domain by group commit: orders of eight fills, three
+positions of which one has more than half of all fills, an account with limits. Then, each time in a new process: from
+its start until it leads, until a first order is answered, and the first fill of the longest position; with the
+snapshots that the writer left behind, and with all of them deleted. Memory is the resident size of that process; of the
+writer that made the history at each tenth of it, of the verifier and of an export at the end.
+"""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import structlog
+
+from adapters.store import embedded
+from adapters.store.bundles import export
+from adapters.store.log import PostgresLog
+from adapters.store.migrations import migrate
+from adapters.store.seal import Sealer
+from adapters.store.verify import verify
+from adapters.store.writer import Writer
+from benchmarks.lines import line
+from domain.account import CostBasis, Costing, OpenAccount
+from domain.instrument import Contract, Kind, ListInstrument
+from domain.ledger import Command
+from domain.order import OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
+from domain.risk import Measure, Scope, SetLimit
+from domain.values import Liquidity, Money, Side
+
+EVENTS = 1_000_000
+T0 = datetime(2026, 1, 2, tzinfo=UTC)
+BTC = "BTCUSDT.SIM"
+STRATEGIES = ("trend", "trend", "trend", "trend", "maker", "hedge")
+FILLS_AN_ORDER = 8
+ORDERS_A_TURN = 60
+ORDERS_KEPT = 100  # the first ones are all bought and leave lots open
+AHEAD_MAX = 6
+ANSWER_SECONDS_MAX = 3600
+STORED = "SELECT count(*) || ' snapshots, ' || sum(length(state)) || ' bytes' FROM ledger.snapshots"
+LONGEST = "position:main:trend:BTCUSDT.SIM"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def side_of(n: int) -> Side:
+    """Buys and sells by turns, so that the position turns over."""
+    return Side.SELL if n % 2 and n >= ORDERS_KEPT else Side.BUY
+
+
+def submitted(n: int) -> SubmitOrder:
+    """An order."""
+    terms = OrderTerms(STRATEGIES[n // 2 % 6], BTC, side_of(n), OrdType.LIMIT, D(2), D(97_500))
+    return SubmitOrder(OrderKey("main", f"O{n}"), terms, T0 + timedelta(milliseconds=n))
+
+
+def fills(n: int) -> list[OrderFilled]:
+    """All fills of an order."""
+    return [
+        OrderFilled(
+            OrderKey("main", f"O{n}"), STRATEGIES[n // 2 % 6], BTC, f"V{n}", side_of(n), f"E{n}-{k}", n * 10 + k,
+            D("0.25"), D(97_000 + (n * 7 + k) % 1000), Money(D("0.02"), "USDT"), Liquidity.TAKER,
+            T0 + timedelta(milliseconds=n * 10 + k),
+        )
+        for k in range(FILLS_AN_ORDER)
+    ]  # fmt: skip
+
+
+@contextmanager
+def server() -> Iterator[tuple[str, Path]]:
+    """A server with fsync on; gone afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="daybook-bench-"))
+    home.chmod(0o711)
+    try:
+        url = embedded.start(home)
+        migrate(url)
+        yield url, home
+    finally:
+        embedded.stop(home)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def resident_mb() -> float:
+    """The resident size of this process now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+def desk(writer: Writer) -> None:
+    """An account under limits, and an instrument."""
+    costing = Costing(CostBasis.FIFO)
+    writer.request(OpenAccount("main", "USDT", costing, T0), actor="bench")
+    writer.request(ListInstrument(BTC, Contract(Kind.SPOT, "BTC", "USDT", "USDT"), D("0.01"), D("0.01")), actor="bench")
+    for strategy in set(STRATEGIES):
+        limit = SetLimit("main", Scope(strategy, BTC), Measure.MAX_POSITION, D(10**6), None, T0)
+        writer.request(limit, actor="bench")
+
+
+def trade(url: str, events: int) -> None:
+    """The writer that makes the history; a line of JSON at each tenth of it."""
+    with PostgresLog(url) as log:
+        writer = Writer(log, now)
+        with writer.leading(url) as group:
+            desk(writer)
+            n, told, waiting = 0, 0, list[Future[Any]]()
+            while (head := log.head().seq) < events:
+                if head * 10 // events > told:
+                    told = head * 10 // events
+                    print(json.dumps({"events": head, "mb": resident_mb()}), flush=True)
+                turn = range(n, n + ORDERS_A_TURN)
+                waiting += [group.submit(Command(submitted(k), "bench")) for k in turn]
+                waiting.append(group.submit(Command(tuple(fill for k in turn for fill in fills(k)), "venue")))
+                n += ORDERS_A_TURN
+                while len(waiting) > AHEAD_MAX * ORDERS_A_TURN:
+                    waiting.pop(0).result()
+            for one in waiting:
+                one.result()
+            log.snapshots.flush(60)
+            print(json.dumps({"events": log.head().seq, "mb": resident_mb()}), flush=True)
+
+
+def start(url: str, began: float, n: int) -> None:
+    """A new process: what it took since `began` until it leads, and answers."""
+    with PostgresLog(url) as log:
+        writer = Writer(log, now)
+        with writer.leading(url) as group:
+            group._leading.wait(60)
+            leads, before = time.time() - began, resident_mb()
+            group.submit(Command(submitted(n), "bench")).result(ANSWER_SECONDS_MAX)
+            ordered = time.time() - began
+            filled = group.submit(Command(tuple(fills(n)[:1]), "venue")).result(ANSWER_SECONDS_MAX)
+            answered = time.time() - began
+            assert filled[0].records
+            told = {"leads": leads, "order": ordered, "fill": answered, "before": before, "after": resident_mb()}
+            print(json.dumps(told), flush=True)
+
+
+def aside(*arguments: object) -> Iterator[dict[str, float]]:
+    """This module in another process, and what it tells."""
+    command = [sys.executable, "-m", "benchmarks.coldstart", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield from map(json.loads, process.stdout)
+    assert process.returncode == 0, f"{command} failed"
+
+
+def one(connection: psycopg.Connection[Any], query: str, *params: object) -> Any:
+    row = connection.execute(query, params).fetchone()  # type: ignore[arg-type]
+    return row[0] if row else None
+
+
+def cold(url: str, how: str, first: int) -> dict[str, float]:
+    """A start, told."""
+    (found,) = aside("start", url, time.time(), first)
+    note = f"leads after {found['leads']:.2f} s, order answered {found['order']:.2f} s; {how}"
+    line("coldstart.first_fill", found["fill"], "s", note=note)
+    line("coldstart.memory", found["after"], "MB", note=f"resident, {found['before']:.0f} MB when it leads; {how}")
+    return found
+
+
+def audit(url: str, home: Path, events: int) -> None:
+    """What the verifier and an export take of memory, each in a process of its own."""
+    for name in ("seal", "verify", "export"):
+        began = time.perf_counter()
+        (found,) = aside(name, url, home)
+        taken = time.perf_counter() - began
+        line(f"memory.{name}", found["mb"], "MB", note=f"largest resident size, {events:,} events in {taken:.0f} s")
+
+
+def audited(name: str, url: str, home: Path) -> None:
+    match name:
+        case "seal":
+            Sealer(url, home).seal()
+        case "verify":
+            assert verify(url).finding is None
+        case _:
+            export(url, home / "all.bundle")
+            (home / "all.bundle").unlink()
+    status = Path("/proc/self/status").read_text()
+    own = int(status.partition("VmHWM:")[2].split()[0])
+    largest = max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)  # of those that check, if there are any
+    print(json.dumps({"mb": largest / 1024}), flush=True)
+
+
+def main(events: int) -> None:
+    """All of it."""
+    with server() as (url, home), psycopg.connect(url, autocommit=True) as connection:
+        began = time.perf_counter()
+        sizes = [(int(told["events"]), told["mb"]) for told in aside("trade", url, events)]
+        taken = time.perf_counter() - began
+        head = sizes[-1][0]
+        grown = ", ".join(f"{mb:.0f} at {at:,}" for at, mb in sizes)
+        line("writer.memory", sizes[-1][1], "MB", peer="at a tenth", peer_value=sizes[0][1],
+             note=f"resident: {grown}; {head / taken:,.0f} events/s")  # fmt: skip
+        count = "SELECT max(originator_version) FROM ledger.events WHERE originator_id = %s"
+        longest, limit = one(connection, count, LONGEST), one(connection, count, "limit:main")
+        stored = one(
+            connection, "SELECT count(*) || ' snapshots, ' || sum(length(state)) || ' bytes' FROM ledger.snapshots"
+        )
+        orders = one(connection, "SELECT count(*) FROM ledger.events WHERE topic = 'OrderSubmitted'")
+        told = f"{head:,} events, {longest:,} in the position, {limit:,} in the limits"
+        cold(url, f"{told}; {stored}", orders)
+        cold(url, f"{told}; once more", orders + 1)
+        connection.execute("DELETE FROM ledger.snapshots")
+        cold(url, f"{told}; all snapshots deleted", orders + 2)
+        cold(url, f"{told}; the start after that", orders + 3)
+        audit(url, home, head)
+
+
+if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    match sys.argv[1:]:
+        case ["trade", url, events]:
+            trade(url, int(events))
+        case ["start", url, began, n]:
+            start(url, float(began), int(n))
+        case ["seal" | "verify" | "export" as name, url, home]:
+            audited(name, url, Path(home))
+        case [events]:
+            main(int(events))
+        case _:
+            main(int(os.environ.get("DAYBOOK_BENCH_EVENTS", EVENTS)))

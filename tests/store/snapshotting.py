@@ -1,0 +1,25 @@
+"""A process that trades and stores snapshots until it is killed: `python -m tests.store.snapshotting URL TURN`."""
+
+import sys
+
+from adapters.store import snapshots
+from adapters.store.log import PostgresLog
+from domain import unit
+from domain.ledger import Ledger
+from tests.store.desk import T0, filled
+
+
+def main(url: str, turn: int) -> None:
+    snapshots.SNAPSHOT_EVENTS = unit.PAGE_EVENTS = 5
+    with PostgresLog(url) as log:
+        ledger, n = Ledger(log, lambda: T0), 0
+        ledger.report([filled(f"{turn}", f"E{turn}")], actor="venue")
+        sys.stdout.write("trading\n")
+        sys.stdout.flush()
+        while True:
+            n += 1
+            ledger.report([filled(f"{turn}-{n}", f"E{turn}-{n}", at=n)], actor="venue")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
