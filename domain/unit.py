@@ -22,6 +22,7 @@ from domain import (
     risk,
     schema,
     statement,
+    subject,
     venueorder,
 )
 from domain.log import EventLog, Recorded
@@ -36,6 +37,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "parentorder": parentorder,
     "position": position,
     "statement": statement,
+    "subject": subject,
     "venueorder": venueorder,
 }
 CACHED_STREAMS_MAX = 20_000

@@ -27,19 +27,19 @@ SECTIONS = {
 (START,) = SECTIONS["What there is to keep"]
 TABLES = (
     "ledger.events", "ledger.identity", "ledger.keys", "ledger.tiles", "ledger.checkpoints", "ledger.requests",
-    "market.marks", "access.api_keys", "read.progress", "daybook_revision",
+    "market.marks", "access.api_keys", "read.progress", "personal.subjects", "daybook_revision",
 )  # fmt: skip
 SHAPE = """
 SELECT n.nspname || '.' || c.relname AS name, c.relkind::text, c.relpersistence::text,
     pg_get_userbyid(c.relowner)::text, c.relacl::text
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE n.nspname IN ('ledger', 'market', 'access', 'read')
+WHERE n.nspname IN ('ledger', 'market', 'access', 'read', 'personal')
 UNION ALL
 SELECT t.tgrelid::regclass || ' ' || t.tgname, t.tgenabled::text, '', pg_get_triggerdef(t.oid), ''
 FROM pg_trigger AS t WHERE NOT t.tgisinternal
 UNION ALL
 SELECT p.oid::regprocedure::text, '', '', md5(p.prosrc), p.proacl::text
-FROM pg_proc AS p WHERE p.pronamespace = 'ledger'::regnamespace
+FROM pg_proc AS p WHERE p.pronamespace IN ('ledger'::regnamespace, 'personal'::regnamespace)
 UNION ALL
 SELECT n.nspname::text, '', '', pg_get_userbyid(n.nspowner)::text, n.nspacl::text
 FROM pg_namespace AS n WHERE n.nspname !~ '^pg_'
@@ -114,7 +114,7 @@ def another_major() -> Path:
 
 def test_a_dump_restores_every_row_every_right_and_every_refusal(desk: Desk) -> None:
     desk.fill(0, 30)
-    desk.sh("daybook keys create bot --scope trade")
+    desk.sh("daybook keys create bot --scope trade && daybook account open ada --owner c-1 --owner-name Ada")
     desk.ask("INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES ('X', now(), 1, 't') RETURNING 1")
     desk.sh(START, *SECTIONS["Every day"])
     before = desk.contents(desk.home)
@@ -123,9 +123,10 @@ def test_a_dump_restores_every_row_every_right_and_every_refusal(desk: Desk) -> 
     said = desk.sh(START, *SECTIONS["Restore a dump"], "daybook verify --against later || true")
     restored = desk.backups / "restored"
     assert desk.contents(restored) == before
-    assert len([row for row in before["shape"] if row[1] == "A"]) == 14  # triggers that no setting switches off
+    assert len([row for row in before["shape"] if row[1] == "A"]) == 16  # triggers that no setting switches off
     lost = (desk.head(restored) + 1, desk.head(desk.home))
     assert f"truncated at seq {lost[0]} to {lost[1]}" in said
+    assert "Ada" in desk.sh("daybook account list", DAYBOOK_HOME=str(restored))
     with pytest.raises(psycopg.errors.RestrictViolation):
         desk.ask("DELETE FROM ledger.events", home=restored)
     seam = SECTIONS["After a recovery that lost something"]
