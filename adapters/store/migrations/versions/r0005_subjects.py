@@ -1,6 +1,7 @@
-"""The keys of personal data: one a subject, in a schema of their own that only the custodian may read.
+"""The keys of personal data, one a subject; and from where on a ledger that was restored has checkpoints.
 
-A key is made once, and ends once: a row whose key is gone stays, so that a forgotten subject is never given a new one.
+The keys are in a schema of their own that only the custodian may read. A key is made once, and ends once: a row whose
+key is gone stays, so that a forgotten subject is never given a new one.
 """
 
 from alembic import op
@@ -55,6 +56,8 @@ ALTER TABLE personal.subjects ENABLE ALWAYS TRIGGER refuse_row_change;
 ALTER TABLE personal.subjects ENABLE ALWAYS TRIGGER refuse_change;
 """
 
+IDENTITY = "ALTER TABLE ledger.identity ADD COLUMN restored_size bigint NOT NULL DEFAULT 0 CHECK (restored_size >= 0)"
+
 RIGHTS = """
 GRANT USAGE ON SCHEMA personal TO daybook_custodian, daybook_auditor;
 GRANT SELECT, INSERT, UPDATE (key, forgotten_at) ON personal.subjects TO daybook_custodian;
@@ -65,6 +68,7 @@ GRANT SELECT (subject, made_at, forgotten_at) ON personal.subjects TO daybook_au
 def upgrade() -> None:
     op.execute(ROLE)
     op.execute(TABLES)
+    op.execute(IDENTITY)
     op.execute(RIGHTS)
 
 
