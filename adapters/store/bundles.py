@@ -52,6 +52,7 @@ SELECT notification_id, originator_id, state FROM ledger.events
 WHERE notification_id >= %(first)s AND notification_id <= %(upto)s AND (
     %(account)s::text IS NULL OR CASE split_part(originator_id, ':', 1)
         WHEN 'instrument' THEN true
+        WHEN 'subject' THEN false
         WHEN 'venueorder' THEN split_part(originator_id, ':', 3) = %(account)s
         ELSE split_part(originator_id, ':', 2) = %(account)s
     END

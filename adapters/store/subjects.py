@@ -94,12 +94,14 @@ class Subjects:
             return connection.execute(FIND, [subject_id]).fetchone() is not None
 
     def forget(self, *who: str) -> list[str]:
-        """Delete the keys of these subjects; which of them had one, or were unknown here. Made thorough by an owner."""
+        """Delete the keys of these subjects; which of them had one, or were unknown here.
+
+        The table is written anew, whether there was one or not: a call that was cut off is made good by another.
+        """
         with reaching(self._url), self._pool.connection() as connection:
             forgotten = [each for each in who if connection.execute(FORGET, [each]).rowcount]
-        if forgotten:
-            with reaching(self._url), connect(self._url) as connection:
-                connection.execute(WIPE)
+        with reaching(self._url), connect(self._url) as connection:
+            connection.execute(WIPE)
         return forgotten
 
     def forgotten(self) -> list[str]:
