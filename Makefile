@@ -28,9 +28,15 @@ test: check  ## check everything, then run every test
 	@$(BIN)/python -m pytest
 
 KILLS ?= 200
-SEED ?= $(shell date +%s)
-torture: $(READY)  ## kill writers, API and database 200 times under load (KILLS=, SEED=)
+MUTATIONS ?= 10000
+ifndef SEED
+SEED := $(shell date +%s)
+endif
+torture: $(READY)  ## kill 200 times under load, tamper 10,000 times (KILLS=, MUTATIONS=, SEED=)
+	@echo "torture from seed $(SEED)"
 	@DAYBOOK_TORTURE_KILLS=$(KILLS) DAYBOOK_TORTURE_SEED=$(SEED) $(BIN)/python -m pytest tests/torture -s
+	@DAYBOOK_MUTATIONS=$(MUTATIONS) DAYBOOK_MUTATIONS_SEED=$(SEED) \
+	  $(BIN)/python -m pytest tests/store/test_verify.py -k every_mutation
 
 check: lint types imports  ## lint, types and the direction of imports
 

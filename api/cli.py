@@ -20,7 +20,7 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from api import cli_book, cli_keys, cli_proof, cli_reports
+from api import cli_book, cli_database, cli_keys, cli_proof, cli_redact, cli_reports
 from api.cli_output import (
     EXIT_REFUSED,
     EXIT_USAGE,
@@ -52,6 +52,8 @@ app.command()(cli_proof.snapshots)
 app.command()(cli_proof.export)
 app.command()(cli_proof.checkpoint)
 app.command()(cli_book.log)
+app.command()(cli_redact.redact)
+app.command(name="database")(cli_database.database_)
 app.add_typer(cli_book.account)
 app.add_typer(cli_book.instrument)
 app.add_typer(cli_book.limit)

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from msgspec.structs import asdict
@@ -23,7 +23,7 @@ from api.cli_parts import (
 )
 from api.clock import now
 from api.problems import not_found
-from api.told import account_told, event_told, events_page, instrument_told, order_told
+from api.told import account_told, event_told, events_page, instrument_told, order_told, owner_told
 from domain import account as accounts
 from domain import instrument as instruments
 from domain import order as orders
@@ -33,6 +33,9 @@ from domain.instrument import Kind as ContractKind
 from domain.order import CancelOrder, OrderKey, OrderTerms, OrdType, SubmitOrder, TimeInForce
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ONE, Side
+
+if TYPE_CHECKING:
+    from api.wiring import Daybook
 
 account = typer.Typer(name="account", help="Accounts: open, list.", no_args_is_help=True)
 instrument = typer.Typer(name="instrument", help="Instruments: add, list.", no_args_is_help=True)
@@ -91,11 +94,21 @@ def open_account(
     method: Annotated[CostBasis, typer.Option(help="Which acquisitions a disposal uses up.")] = CostBasis.AVERAGE,
     fee_policy: Annotated[FeePolicy, typer.Option(help="Where commissions go.")] = FeePolicy.EXPENSED,
     money_places: Annotated[int, typer.Option(min=0, max=18, help="Places at which realized PnL is booked.")] = 8,
+    owner: Annotated[
+        str | None, typer.Option(parser=name_option, metavar="SUBJECT", help="Whose it is: an id that says nothing.")
+    ] = None,
+    owner_name: Annotated[str, typer.Option(help="Their name, stored sealed; asked for if it is not given.")] = "",
     json: Json = False,
 ) -> None:
     """Open an account. Its conventions are set once."""
+    if owner is None and owner_name:
+        raise typer.BadParameter("--owner-name needs --owner, the id under which it can be forgotten")
+    if owner is not None and not owner_name:
+        owner_name = typer.prompt("Owner's name", err=True)
     with opened() as book:
-        request = OpenAccount(account_id, base_currency, Costing(method, fee_policy, money_places), now())
+        costing = Costing(method, fee_policy, money_places)
+        sealed = book.subjects.seal(owner, accounts.owner_place(account_id), owner_name) if owner else None
+        request = OpenAccount(account_id, base_currency, costing, now(), owner=sealed)
         answer = book.writer.request(request, actor=actor())
         told = account_told(book.writer.state(accounts.stream(account_id)))
     if json:
@@ -110,7 +123,7 @@ def list_accounts(json: Json = False) -> None:
     from adapters.store.streams import streams
 
     with opened() as book:
-        rows = [account_told(book.writer.state(stream)) for stream in streams(book.url, "account:")]
+        rows = [_with_owner(book, book.writer.state(stream)) for stream in streams(book.url, "account:")]
     if json:
         write_json({"accounts": rows})
         return
@@ -120,8 +133,25 @@ def list_accounts(json: Json = False) -> None:
         Column("cost_basis", "Cost basis"),
         Column("fee_policy", "Fees"),
         Column("money_places", "Places", Kind.NUMBER, rank=1),
+        Column("shown", "Owner", rank=9),
     ]
+    for row in rows:
+        row["shown"] = row["owner"] and _owner_shown(row["owner"])
     write_table("Accounts", rows, columns, empty="No accounts. Open one: daybook account open main")
+
+
+def _with_owner(book: "Daybook", known: accounts.Account) -> dict[str, Any]:
+    """An account as who runs its database may see it."""
+    told = account_told(known)
+    if known.owner is not None:
+        told["owner"] = owner_told(book.subjects.open(known.owner, accounts.owner_place(known.account_id)))
+    return told
+
+
+def _owner_shown(owner: dict[str, Any]) -> str:
+    if owner["is_forgotten"]:
+        return f"{owner['subject_id']} (forgotten)"
+    return owner["name"] or f"{owner['subject_id']} (no key here)"
 
 
 @instrument.command(name="add")

@@ -44,6 +44,10 @@ class Key(NamedTuple):
     sha256: bytes
     path: str
 
+    def of(self, *said: str) -> "Key":
+        """The same key with a digest of other words: where the body has what is personal, of that sealed."""
+        return self._replace(sha256=hashlib.sha256("\n".join((self.path, *said)).encode()).digest())
+
 
 async def _key(
     request: HttpRequest,

@@ -23,7 +23,8 @@ from api.problem_answers import responses
 from api.problems import not_found
 from api.reading import Reading, reading
 from api.recosting import Conventions, recosted_positions
-from api.told import account_told, instrument_told
+from api.scopes import Scope
+from api.told import account_told, instrument_told, owner_told
 from api.wire import csv_text
 from domain import account, instrument
 from domain.account import CostBasis, FeePolicy
@@ -315,6 +316,21 @@ def read_account(account_id: Annotated[Name, Path()], book: Book) -> Response:
     if known is None:
         raise not_found(f"account {account_id}", account_id=account_id)
     return answer(account_told(known), seq=book.log.head().seq)
+
+
+@router.get(
+    "/accounts/{account_id}/owner",
+    response_model=schemas.OwnerAnswer,
+    responses=documented(200, "the owner; `name` is null once forgotten") | responses(403, 404),
+    dependencies=[needs(Scope.PERSONAL)],
+)
+def read_owner(account_id: Annotated[Name, Path()], book: Book) -> Response:
+    """The person an account is kept for, as far as that may still be read."""
+    known = book.writer.state(account.stream(account_id))
+    if known is None or known.owner is None:
+        raise not_found(f"an owner of account {account_id}", account_id=account_id)
+    told = owner_told(book.subjects.open(known.owner, account.owner_place(account_id)))
+    return answer({"account_id": account_id, **told}, seq=book.log.head().seq)
 
 
 @router.get(

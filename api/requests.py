@@ -49,6 +49,13 @@ DEFAULT_STRATEGY = "main"
 router = APIRouter(prefix="/v1", tags=["requests"], responses=responses(401, 403, 409, 422, 429, 503))
 
 
+class Owner(RequestBody):
+    """The person an account is kept for. The name is stored sealed, and can be forgotten."""
+
+    subject_id: Name = Field(description="yours, and says nothing of the person: never a name or an address")
+    name: Annotated[str, Field(strict=True, min_length=1, max_length=256)]
+
+
 class AccountOpening(RequestBody):
     """An account and the conventions its book is kept by; they are set once."""
 
@@ -57,6 +64,7 @@ class AccountOpening(RequestBody):
     cost_basis: CostBasis = CostBasis.AVERAGE
     fee_policy: FeePolicy = FeePolicy.EXPENSED
     money_places: StrictInt = Field(8, ge=0, le=18, description="decimal places at which realized PnL is booked")
+    owner: Owner | None = None
 
 
 class InstrumentListing(RequestBody):
@@ -154,7 +162,12 @@ def open_account(
 ) -> Response:
     """Open an account."""
     costing = Costing(body.cost_basis, body.fee_policy, body.money_places)
-    request = OpenAccount(body.account_id, body.base_currency, costing, now())
+    owner = None
+    if body.owner is not None:
+        place = account.owner_place(body.account_id)
+        owner = book.subjects.seal(body.owner.subject_id, place, body.owner.name)
+        key = key and key.of(body.model_dump_json(exclude={"owner"}), owner.subject_id, owner.sealed)
+    request = OpenAccount(body.account_id, body.base_currency, costing, now(), owner=owner)
 
     def tell(answers: list[Answer], look: Look) -> Response:
         done = one(answers)

@@ -28,6 +28,14 @@ class AccountAnswer(Answer):
     cost_basis: str
     fee_policy: str
     money_places: int
+    owner: str | None
+
+
+class OwnerAnswer(Answer):
+    account_id: str
+    subject_id: str
+    name: str | None
+    is_forgotten: bool
 
 
 class InstrumentAnswer(Answer):

@@ -10,3 +10,4 @@ class Scope(StrEnum):
     REPORT = "report"  # report what venues did, transfers and marks
     AUDIT = "audit"  # read the log
     ADMIN = "admin"  # open accounts, list instruments, set limits
+    PERSONAL = "personal"  # read what is personal: the names of owners

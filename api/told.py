@@ -12,6 +12,7 @@ from domain.order import OrderKey, OrderTerms
 
 if TYPE_CHECKING:
     from adapters.store.log import Stored
+    from adapters.store.subjects import Read
     from api.wiring import Daybook
 
 EVENTS_PAGE_MAX = 1000
@@ -19,14 +20,20 @@ SCANNED_EVENTS_MAX = 50_000
 
 
 def account_told(known: account.Account) -> dict[str, Any]:
-    """An account as it is shown."""
+    """An account as it is shown: of its owner the subject only, since answers are kept."""
     return {
         "account_id": known.account_id,
         "base_currency": known.base_currency,
         "cost_basis": known.costing.cost_basis,
         "fee_policy": known.costing.fee_policy,
         "money_places": known.costing.money_places,
+        "owner": known.owner.subject_id if known.owner else None,
     }
+
+
+def owner_told(read: "Read") -> dict[str, Any]:
+    """An account's owner, to whoever may know."""
+    return {"subject_id": read.subject_id, "name": read.text, "is_forgotten": read.is_forgotten}
 
 
 def instrument_told(known: instrument.Instrument) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from domain.errors import LedgerError
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from adapters.store.subjects import Subjects
     from projections.runner import Runner
 
 PROJECTING_CONNECTIONS_MAX = 4
@@ -81,6 +82,15 @@ class Daybook:
         from projections.runner import Runner  # noqa: PLC0415 (see above)
 
         return Runner(self.log, self._engine(Role.PROJECTOR, PROJECTING_CONNECTIONS_MAX))
+
+    @cached_property
+    def subjects(self) -> "Subjects":
+        """Seals and opens what is personal."""
+        from adapters.store.subjects import Subjects  # noqa: PLC0415 (see above)
+
+        made = Subjects(self.url)
+        self.closing.callback(made.close)
+        return made
 
     def _engine(self, role: Role, connections_max: int | None = None) -> "Engine":
         from adapters.store.engines import CONNECTIONS_MAX, engine  # noqa: PLC0415 (see above)

@@ -122,6 +122,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "order_qty": ("OrderQty(38)", "quantity of the order, base units or contracts"),
     "orig_cl_ord_id": ("OrigClOrdID(41)", "the ClOrdID that is to be replaced"),
     "ours": ("", "our side of a break; absent where we have none"),
+    "owner": ("", "the name of whom the account is kept for; absent: not said"),
     "parent": ("", "ClOrdID of the parent order; empty: none"),
     "part": ("", "which part of several this is, from 1"),
     "parts": ("", "how many parts there are"),
@@ -142,6 +143,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "rounding": ("", "what money rounding left of realized PnL, settlement currency"),
     "rule": ("", "the rule that had to hold"),
     "scope": ("", "the part of an account or firm a limit covers"),
+    "sealed": ("", "what is personal, encrypted with its subject's key (AES-SIV, base64); see redaction.md"),
     "settle": ("SettlCurrency(120)", "settlement currency: what cost, PnL and funding are in"),
     "side": ("Side(54)", "BUY or SELL"),
     "source": ("", "where it was seen or found"),
@@ -152,6 +154,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "strategy_id": ("", "the strategy, or desk, of an account; absent in a scope: all together"),
     "strike": ("StrikePrice(202)", "quote units a base unit"),
     "subject": ("", "what a limit was broken by: the instrument, asset or account"),
+    "subject_id": ("", "a person, by an id that says nothing of them"),
     "terms": ("", "what was asked for"),
     "theirs": ("", "the venue's side of a break; absent where it has none"),
     "tick_size": ("MinPriceIncrement(969)", "price step"),
@@ -177,6 +180,7 @@ STREAMS = {
     "venueorder": "`venueorder:{venue}:{account}:{order_id}`",
     "position": "`position:{account}:{strategy}:{instrument}`",
     "risk": "`limit:{account}`, `limit:firm`",
+    "subject": "`subject:{subject_id}`",
     "evidence": "`evidence:{account}:{digest}`",
 }
 

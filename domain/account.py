@@ -29,6 +29,7 @@ from domain.breaks import Break, OpenBreak, age_steps
 from domain.cash import Cash, CashEvent, CashReport, Indicator, Leg, MoneyEvent, TransferPending
 from domain.errors import ReportUnreadable, RequestRefused
 from domain.statement import check_time
+from domain.subject import Personal
 from domain.table import Table
 from domain.values import PLACES_MAX
 
@@ -76,7 +77,8 @@ class Costing(Struct, frozen=True):
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class AccountOpened(Struct, frozen=True, tag="AccountOpened", omit_defaults=True):
-    """`venue` is where the account is kept, "" for a book across venues; `is_margin` whether it may owe cash."""
+    """`venue` is where the account is kept, "" for a book across venues; `is_margin` whether it may owe cash; `owner`
+    the name of the person it is kept for."""
 
     account_id: str
     base_currency: str
@@ -84,6 +86,7 @@ class AccountOpened(Struct, frozen=True, tag="AccountOpened", omit_defaults=True
     transact_time: datetime
     venue: str = ""
     is_margin: bool = False
+    owner: Personal | None = None
 
 
 class PositionOpened(Struct, frozen=True, tag="PositionOpened"):
@@ -157,7 +160,7 @@ AccountEvent = AccountOpened | PositionOpened | CashEvent | BreakEvent | Account
 
 
 class OpenAccount(Struct, frozen=True):
-    """Open an account with its conventions."""
+    """Open an account with its conventions. Without an `owner` nothing is said of whose it is."""
 
     account_id: str
     base_currency: str
@@ -165,6 +168,7 @@ class OpenAccount(Struct, frozen=True):
     transact_time: datetime
     venue: str = ""
     is_margin: bool = False
+    owner: Personal | None = None
 
 
 class RequestTransfer(Struct, frozen=True):
@@ -220,6 +224,7 @@ class Account(Struct, frozen=True):
     breaks: dict[str, OpenBreak] = {}
     broken: frozenset[AccountBroken] = frozenset()
     closed_at: datetime | None = None
+    owner: Personal | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -230,6 +235,11 @@ class Account(Struct, frozen=True):
 def stream(account_id: str) -> str:
     """The stream of one account."""
     return f"account:{account_id}"
+
+
+def owner_place(account_id: str) -> str:
+    """What the sealed name of an account's owner is bound to."""
+    return f"account {account_id} owner"
 
 
 def opened(account: Account | None, account_id: str) -> Account:
@@ -272,11 +282,14 @@ def _open(account: Account | None, request: OpenAccount) -> tuple[AccountEvent, 
     if request.venue:
         _asked(values.currency, request.venue, "venue")
     event = AccountOpened(
-        request.account_id, request.base_currency, costing, request.transact_time, request.venue, request.is_margin
-    )
+        request.account_id, request.base_currency, costing, request.transact_time, request.venue, request.is_margin,
+        request.owner,
+    )  # fmt: skip
     if account is None:
         return (event,)
     if _conventions(account) == _conventions(request):
+        if request.owner is not None and request.owner != account.owner:
+            raise RequestRefused("an account's owner is named once, when it is opened", account_id=request.account_id)
         return ()
     raise RequestRefused(
         "an account is opened once, by one set of conventions",
@@ -407,7 +420,9 @@ def _asked(check: Callable[[Any, str], object], value: object, field: str) -> No
 def evolve(account: Account | None, event: AccountEvent) -> Account:
     """The account after an event. Total and unconditional."""
     if isinstance(event, AccountOpened):
-        return Account(event.account_id, event.base_currency, event.costing, event.venue, event.is_margin)
+        return Account(
+            event.account_id, event.base_currency, event.costing, event.venue, event.is_margin, owner=event.owner
+        )
     assert account is not None, "a stream starts with AccountOpened"
     match event:
         case (

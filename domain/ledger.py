@@ -27,6 +27,7 @@ from domain import (
     risk,
     schema,
     statement,
+    subject,
     venueorder,
 )
 from domain.account import (
@@ -86,6 +87,7 @@ from domain.risk import (
     SetTradingDay,
 )
 from domain.statement import Statement
+from domain.subject import ForgetSubject
 from domain.unit import CACHED_STREAMS_MAX, Aggregates, Unit
 from domain.values import Mark, exact
 
@@ -114,6 +116,7 @@ Request = (
     | RequestTransfer
     | ResolveBreak
     | CloseAccount
+    | ForgetSubject
 )
 Report = OrderReport | SettleFunding | Transfer | RawReportKept | AccountReport | Statement
 State = TypeVar("State")
@@ -311,6 +314,9 @@ def _decide(work: Unit, request: Request, marks: Callable[[str], Mark | None], a
             return _submit(work, request, marks)
         case AssignLots() | MovePosition() | SettleContract():
             _decide_position(work, request)
+        case ForgetSubject():
+            stream = subject.stream(request.subject_id)
+            work.record(stream, subject.decide(work.state(stream), request))
         case _:
             assert_never(request)
     return None

@@ -23,6 +23,7 @@ from domain.parentorder import ParentEvent
 from domain.position import PositionEvent
 from domain.risk import RiskEvent
 from domain.statement import StatementEvent
+from domain.subject import SubjectEvent
 from domain.venueorder import VenueOrderEvent
 
 
@@ -40,6 +41,7 @@ NEWEST: tuple[type[Struct], ...] = _members(
     StatementEvent,
     ParentEvent,
     VenueOrderEvent,
+    SubjectEvent,
 )
 UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
     TradeBookedV1: olderevents.trade_booked,

@@ -22,6 +22,7 @@ from domain import (
     risk,
     schema,
     statement,
+    subject,
     venueorder,
 )
 from domain.log import PAGE_EVENTS, EventLog, Recorded, pages
@@ -36,6 +37,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "parentorder": parentorder,
     "position": position,
     "statement": statement,
+    "subject": subject,
     "venueorder": venueorder,
 }
 CACHED_STREAMS_MAX = 20_000

@@ -8,6 +8,8 @@ events of instruments in it, for reading), and the proof: for a whole ledger `le
 
 import base64
 import json
+import lzma
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -31,6 +33,17 @@ from domain.merkle import HASH_BYTES, Frontier, leaf_hash
 
 FORMAT = "daybook-bundle/1"
 FETCH_ROWS = 2000
+# What `zipfile` raises for what is no zip of ours: cut, changed, encrypted, or packed in a way that we never pack.
+UNZIPPABLE = (
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+)
 LINE_BYTES_MAX = 64 * 1024 * 1024
 SMALL_FILE_BYTES_MAX = 256 * 1024 * 1024
 
@@ -39,6 +52,7 @@ SELECT notification_id, originator_id, state FROM ledger.events
 WHERE notification_id >= %(first)s AND notification_id <= %(upto)s AND (
     %(account)s::text IS NULL OR CASE split_part(originator_id, ':', 1)
         WHEN 'instrument' THEN true
+        WHEN 'subject' THEN false
         WHEN 'venueorder' THEN split_part(originator_id, ':', 3) = %(account)s
         ELSE split_part(originator_id, ':', 2) = %(account)s
     END
@@ -252,10 +266,14 @@ class Bundle:
         ours, theirs = self.note.checkpoint, kept.checkpoint
         if theirs.origin != ours.origin:
             raise HistoryBroken(
-                f"{self._path} is a bundle of another ledger: {ours.origin}, and the checkpoint is of {theirs.origin}"
+                f"{self._path} is a bundle of another ledger: {ours.origin}, and the checkpoint is of {theirs.origin}; "
+                "compare those of one ledger"
             )
         if not any(kept.is_signed_by(tenure.key) for tenure in chain):
-            raise HistoryBroken(f"wrong key: the checkpoint of {theirs.size} events is signed by none of the bundle's")
+            raise HistoryBroken(
+                f"wrong key: the checkpoint of {theirs.size} events is signed by none of the bundle's keys; one of the "
+                "two is forged, ask their owner for both again"
+            )
         if theirs.size > ours.size:
             raise HistoryBroken(
                 f"the checkpoint is of {theirs.size} events, and {self._path} is of {ours.size}: take a newer one"
@@ -300,7 +318,8 @@ class Bundle:
             raise HistoryBroken(f"altered at seq {wrong}: the event in {self._path} is not the one that was sealed")
         elif tree.size != self.note.checkpoint.size:
             raise HistoryBroken(
-                f"truncated: {self._path} has {tree.size} events, and its checkpoint is of {self.note.checkpoint.size}"
+                f"truncated: {self._path} has {tree.size} events, and its checkpoint is of "
+                f"{self.note.checkpoint.size}; export it again"
             )
         else:
             raise HistoryBroken(f"altered: the events of {self._path} do not lead to its checkpoint")
@@ -322,7 +341,10 @@ class Bundle:
 
     def _check_count(self, count: int) -> None:
         if count != self.manifest.events:
-            raise HistoryBroken(f"{self._path} has {count} events, and its manifest says {self.manifest.events}")
+            raise HistoryBroken(
+                f"truncated: {self._path} has {count} events, and its manifest says {self.manifest.events}; "
+                "export it again"
+            )
 
     def _with_proofs(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         with closing(self._lines("events.jsonl")) as events, closing(self._lines("proofs.jsonl")) as proofs:
@@ -367,7 +389,7 @@ class Bundle:
                 yield file
         except KeyError as error:
             raise HistoryBroken(f"{self._path} is no whole bundle: it has no {name}") from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        except (*UNZIPPABLE, zlib.error) as error:
             raise HistoryBroken(f"{name} of {self._path} is damaged: get the bundle again ({error})") from error
 
 
@@ -376,7 +398,7 @@ def opened(path: Path) -> Iterator[Bundle]:
     """A bundle to read. Raises HistoryBroken if the file is none, or was cut short."""
     try:
         file = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except UNZIPPABLE as error:
         raise HistoryBroken(
             f"{path} is no whole bundle: it was cut short, or is something else; export it again"
         ) from error

@@ -33,6 +33,7 @@ class Role(StrEnum):
     SEALER = "daybook_sealer"  # read the log; add tiles, checkpoints and public keys
     AUDITOR = "daybook_auditor"  # read the log, its proof, the marks and the read models
     ADMIN = "daybook_admin"  # issue and revoke API keys
+    CUSTODIAN = "daybook_custodian"  # make, use and delete the keys of personal data
 
 
 def locate(home: Path, url: str | None) -> str:

@@ -36,6 +36,7 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from domain.errors import Unavailable
 
@@ -73,6 +74,15 @@ class Account(NamedTuple):
     name: str
 
 
+class Place(NamedTuple):
+    """Where a running server is, for PostgreSQL's own tools: their directory, its socket and data, its account."""
+
+    programs: Path
+    socket: Path
+    data: Path
+    account: str
+
+
 class As(TypedDict, total=False):
     """How a process starts under another account; empty when it is our own."""
 
@@ -102,6 +112,11 @@ def start(home: Path, *, durable: bool = True) -> str:
     Without `durable` the server may lose data when the machine stops: for tests of other things only.
     Raises Unavailable with what to do when no server can be started.
     """
+    return url(place(home, durable=durable).socket, DATABASE)
+
+
+def place(home: Path, *, durable: bool = True) -> Place:
+    """Where the server of `home` is, started like `start` does it."""
     cluster = _settle(home)
     with _alone(cluster):
         programs = _programs(cluster)
@@ -110,7 +125,7 @@ def start(home: Path, *, durable: bool = True) -> str:
             _initialise(cluster, programs, durable=durable)
             socket = _launch(cluster, programs, durable=durable)
         _create_database(socket)
-    return url(socket, DATABASE)
+    return Place(programs, socket, cluster.data, cluster.account.name)
 
 
 def stop(home: Path) -> None:
@@ -425,8 +440,19 @@ def _discard_stale_pid(cluster: Cluster) -> None:
 
 def _create_database(socket: Path) -> None:
     with psycopg.connect(url(socket, "postgres"), autocommit=True, connect_timeout=10) as connection:
+        _wait_for_recovery(connection)
         if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+
+
+def _wait_for_recovery(connection: psycopg.Connection[TupleRow]) -> None:
+    """A server that was restored from a backup answers before it has read all of its archive: nobody writes yet."""
+    deadline = time.monotonic() + START_SECONDS_MAX
+    query = "SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()"
+    while (told := connection.execute(query).fetchone()) and told[0]:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"PostgreSQL is recovering from its archive and has come to {told[1]}; try again later")
+        time.sleep(0.1)
 
 
 def _last_words(said: str) -> str:

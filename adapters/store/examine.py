@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from adapters.store import notes, tiles
 from adapters.store.database import Connection
-from adapters.store.stretch import CHECKPOINTS, Ask, mismatch
+from adapters.store.stretch import CHECKPOINTS, Ask, lost_before, mismatch
 from adapters.store.tiles import Tiles
 from domain.errors import HistoryBroken
 from domain.merkle import HASH_BYTES, TILE_WIDTH, Frontier, leaf_hash, levels, tile_width
@@ -180,12 +180,15 @@ class _Examination:
                 f"the events do not lead to the checkpoint of {size} events; the stored hashes were changed as well"
             )
             return self._earlier() or Finding(Fault.ALTERED, self._good + 1, size, detail)
-        since, self._good = max(self._good, size - size % TILE_WIDTH), size
+        before, since, self._good = self._good, max(self._good, size - size % TILE_WIDTH), size
         if self._pending is not None:
             seq = self._pending.seq
             return Finding(
                 Fault.TILE, seq, seq, f"the stored hash of seq {seq} is not that of the event, which is intact"
             )
+        if lost := lost_before(note, before, self._ask.restored):
+            detail = f"the checkpoint of {lost} events was removed: that of {size} was signed after it"
+            return Finding(Fault.FORGED, lost, lost, detail)
         if bytes(leaves) != b"".join(self._leaves[since % TILE_WIDTH :] if size % TILE_WIDTH else []):
             detail = f"the hashes kept with the checkpoint of {size} events are not those of the events"
             return Finding(Fault.TILE, min(since + 1, size), size, detail)
@@ -214,7 +217,9 @@ class _Examination:
         seq = pending.seq
         place = self._place_of(pending.leaf)
         following = self._leaf(seq + 1)
-        if following is not None and following == self._sealed(seq) and self._leaf(seq + 2) == self._sealed(seq + 1):
+        is_last = seq == self._ask.sealed  # of what was moved behind it, nothing is sealed
+        is_same = following is not None and following == self._sealed(seq)
+        if is_same and (is_last or self._leaf(seq + 2) == self._sealed(seq + 1)):
             return Finding(Fault.INSERTED, seq, seq, f"the event sealed at seq {seq} has moved down to seq {seq + 1}")
         if place is None or place == seq:
             return Finding(Fault.ALTERED, seq, seq, "its bytes are not those that were sealed")

@@ -21,6 +21,7 @@ ED25519 = b"\x01"  # the signature type of signed-note
 SIGNATURE = "— "
 SIGNATURES_MAX = 16
 NEXT_KEY = "daybook-next-key "  # a line of an old key's last checkpoint: the vkey it hands over to
+PREVIOUS = "daybook-previous "  # a line of a checkpoint: the size of the one that was signed before it, 0 for none
 SIZE_MAX = 2**63 - 1
 
 
@@ -159,6 +160,12 @@ def handed_over_to(note: Note) -> list[str]:
     return [line.removeprefix(NEXT_KEY) for line in note.checkpoint.lines if line.startswith(NEXT_KEY)]
 
 
+def previous_of(note: Note) -> int | None:
+    """The size of the checkpoint that was signed before this one, by its own word; None if it does not say."""
+    told = [line.removeprefix(PREVIOUS) for line in note.checkpoint.lines if line.startswith(PREVIOUS)]
+    return int(told[0]) if len(told) == 1 and told[0].isascii() and told[0].isdecimal() else None
+
+
 class Tenure(NamedTuple):
     """A key and what it may sign: checkpoints of more than `since` events, until the next key's `since`.
 
@@ -180,7 +187,10 @@ def check_succession(tenures: Iterable[Tenure], origin: str, trusted: PublicKey 
         raise HistoryBroken("no public key is published: nothing of this ledger was ever sealed")
     keys = [tenure.key for tenure in chain]
     if trusted is not None and trusted not in keys:
-        raise HistoryBroken(f"wrong key: this ledger is signed by {keys[-1].vkey}, and never was by {trusted.vkey}")
+        raise HistoryBroken(
+            f"wrong key: this ledger is signed by {keys[-1].vkey}, and never was by {trusted.vkey}; ask its owner "
+            "for the key, by another way than the one this came by"
+        )
     believed = 0 if trusted is None else keys.index(trusted)
     for number, (before, tenure) in enumerate(itertools.pairwise(chain)):
         if tenure.since < before.since:

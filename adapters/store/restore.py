@@ -17,6 +17,7 @@ from domain.merkle import TILE_WIDTH, leaf_hash
 
 BATCH_EVENTS = 5000
 STATEMENT_SECONDS_MAX = 6 * 3600
+NAME = "INSERT INTO ledger.identity (ledger_id, restored_size) VALUES (%s, %s)"
 PUBLISH = "INSERT INTO ledger.keys (place, vkey, since_size, handover) VALUES (%s, %s, %s, %s)"
 
 
@@ -43,7 +44,7 @@ def restore(
             raise RequestRefused("no sealer works on the database; stop `daybook serve` first")
         if _one(connection, "SELECT EXISTS (TABLE ledger.identity) OR EXISTS (TABLE ledger.events)"):
             raise RequestRefused("a ledger is restored into an empty database; name a new one")
-        connection.execute("INSERT INTO ledger.identity (ledger_id) VALUES (%s)", [proved.manifest.ledger_id])
+        connection.execute(NAME, [proved.manifest.ledger_id, proved.note.checkpoint.size])
         for place, tenure in enumerate(proved.keys, 1):
             connection.execute(PUBLISH, [place, tenure.key.vkey, tenure.since, tenure.handover])
         growth = _fill(connection, bundle, proved.manifest.events, on_progress)

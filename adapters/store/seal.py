@@ -190,7 +190,8 @@ class _Sealing:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [KEYS_LOCK])
             key = self._signing_key(sealed)
-            note = key.sign(Checkpoint(key.public.name, growth.size, growth.root()))
+            previous = f"{notes.PREVIOUS}{sealed}"
+            note = key.sign(Checkpoint(key.public.name, growth.size, growth.root(), (previous,)))
             with connection.cursor() as cursor, cursor.copy(STORE_TILES) as copy:
                 copy.set_types(("int2", "int8", "bytea", "bytea"))
                 for tile in growth.taken():

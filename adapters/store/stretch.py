@@ -18,7 +18,7 @@ from psycopg.pq import ExecStatus
 
 from adapters.store import notes, tiles
 from adapters.store.database import Connection
-from adapters.store.notes import Tenure
+from adapters.store.notes import Note, Tenure
 from domain import merkle, schema
 from domain.errors import HistoryBroken
 from domain.merkle import HASH_BYTES, TILE_WIDTH, Frontier
@@ -84,7 +84,8 @@ _STREAM_AT = 42
 class Ask(NamedTuple):
     """A stretch to check: events with `after` < seq <= `upto`; `after` is a multiple of 256.
 
-    `sealed` is the size of the newest checkpoint; `sizes` are further sizes at which the root is wanted.
+    `sealed` is the size of the newest checkpoint; `sizes` are further sizes at which the root is wanted; `restored` is
+    the size of the checkpoint that the ledger was restored by, 0 if it was not.
     """
 
     after: int
@@ -93,6 +94,7 @@ class Ask(NamedTuple):
     origin: str
     chain: tuple[Tenure, ...]
     sizes: tuple[int, ...] = ()
+    restored: int = 0
 
 
 class Stated(NamedTuple):
@@ -173,6 +175,8 @@ class _Check:
                 found = tiles.stored_note(size, note)
                 key = notes.signer_of(list(self._ask.chain), size)
                 if found.checkpoint.origin != self._ask.origin or not found.is_signed_by(key):
+                    raise _Unclean
+                if lost_before(found, last, self._ask.restored):
                     raise _Unclean
                 claimed[size] = found.checkpoint.root
                 self._leaves[size] = (max(last, size - size % TILE_WIDTH), bytes(leaves))
@@ -330,6 +334,15 @@ def mismatch(stream: bytes, version: int, at: int, topic: bytes, key: bytes | No
         ("execution_key", None if key is None else key.decode(errors="replace"), expected_key),
     )
     return next((f"its {name} is {is_!r}, its bytes say {says!r}" for name, is_, says in columns if is_ != says), "")
+
+
+def lost_before(note: Note, stored: int, restored: int) -> int:
+    """The size of a checkpoint that was signed before this one and is not there; 0 if none is missing. `stored` is the
+    size of the one before it that is.
+    """
+    previous = notes.previous_of(note)
+    is_first_here = not stored and note.checkpoint.size == restored
+    return 0 if previous is None or previous <= stored or is_first_here else previous
 
 
 def topic_of(state: bytes) -> str:

@@ -14,7 +14,8 @@ from domain.errors import HistoryBroken, ReportUnreadable
 from domain.merkle import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier
 
 IDENTITY = "SELECT ledger_id FROM ledger.identity"
-KEYS = "SELECT vkey, since_size, handover FROM ledger.keys ORDER BY place"
+RESTORED = "SELECT restored_size FROM ledger.identity"
+KEYS = "SELECT place, vkey, since_size, handover FROM ledger.keys ORDER BY place"
 LATEST = "SELECT size, note FROM ledger.checkpoints ORDER BY size DESC LIMIT 1"
 TILE = "SELECT hashes FROM ledger.tiles WHERE level = %s AND tile_index = %s"
 ROOTS = "SELECT root FROM ledger.tiles WHERE level = %s AND tile_index >= %s AND tile_index < %s ORDER BY tile_index"
@@ -33,15 +34,23 @@ def identity(connection: Connection) -> UUID | None:
     return row[0] if row else None
 
 
+def restored_size(connection: Connection) -> int:
+    """The size of the checkpoint that the ledger was restored by, before which there is none; 0 if it never was."""
+    row = connection.execute(RESTORED).fetchone()
+    return row[0] if row else 0
+
+
 def tenures(connection: Connection) -> list[Tenure]:
-    """The published keys, in their order. Raises HistoryBroken if one is none."""
-    try:
-        return [
-            Tenure(notes.public_key(vkey), since, handover)
-            for vkey, since, handover in connection.execute(KEYS).fetchall()
-        ]
-    except ReportUnreadable as error:
-        raise HistoryBroken(f"a published key is damaged: {error}") from error
+    """The published keys, in their order. Raises HistoryBroken if one is none, or gone."""
+    found = []
+    for number, (place, vkey, since, handover) in enumerate(connection.execute(KEYS).fetchall(), 1):
+        if place != number:
+            raise HistoryBroken(f"published key number {number} was removed; a backup, a bundle or an auditor has it")
+        try:
+            found.append(Tenure(notes.public_key(vkey), since, handover))
+        except ReportUnreadable as error:
+            raise HistoryBroken(f"a published key is damaged: {error}; a backup or a bundle has it") from error
+    return found
 
 
 def latest(connection: Connection) -> Note | None:
@@ -74,8 +83,8 @@ class Tiles:
         if len(hashes) < width * HASH_BYTES:
             first = (index << (TILE_HEIGHT * (level + 1))) + 1
             raise HistoryBroken(
-                f"tile missing: {level}/{index}, of the events from seq {first} on; `daybook verify` tells more, and a "
-                "backup has it"
+                f"tile missing: {level}/{index}, of the events from seq {first} on; the events are not touched by it; "
+                "put its row back from a backup (docs/backup.md)"
             )
         return hashes[: width * HASH_BYTES]
 

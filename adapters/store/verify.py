@@ -132,6 +132,7 @@ class _Verification:
         self._head = _one(connection, HEAD)
         self._ledger_id = tiles.identity(connection)
         self._origin = tiles.origin_of(self._ledger_id) if self._ledger_id else ""
+        self._restored = tiles.restored_size(connection)
         newest = connection.execute("SELECT size, note FROM ledger.checkpoints ORDER BY size DESC LIMIT 1").fetchone()
         self._sealed: int = newest[0] if newest else 0
         self._newest = newest
@@ -167,12 +168,13 @@ class _Verification:
         origin, size = note.checkpoint.origin, note.checkpoint.size
         if origin != self._origin:
             raise HistoryBroken(
-                f"the checkpoint is of another ledger: {origin}, and this is {self._origin or 'unnamed'}"
+                f"the checkpoint is of another ledger: {origin}, and this is {self._origin or 'unnamed'}; take one of "
+                "this ledger, or set DAYBOOK_DATABASE_URL to the other"
             )
         if not any(note.is_signed_by(tenure.key) for tenure in self._chain):
             raise HistoryBroken(
                 f"wrong key: the checkpoint of {size} events is signed by none of this ledger's keys, of which the "
-                f"newest is {self._chain[-1].key.vkey}"
+                f"newest is {self._chain[-1].key.vkey}; it is forged, or its key was begun with --lost in another copy"
             )
 
     def _nothing_sealed(self) -> Finding | None:
@@ -208,7 +210,7 @@ class _Verification:
         for after in range(self._after, self._upto, self._stretch_events):
             upto = min(after + self._stretch_events, self._upto)
             sizes = tuple(size for size in kept if after < size <= upto)
-            yield Ask(after, upto, self._sealed, self._origin, self._chain, sizes)
+            yield Ask(after, upto, self._sealed, self._origin, self._chain, sizes, self._restored)
 
     def _as_stored(self, after: int, upto: int) -> Iterator[Stretch]:
         """Stretches that are believed for the hashes that are stored of them: the checkpoint shows if they fit."""
@@ -256,7 +258,7 @@ class _Verification:
 
     def _found(self, stretch: Stretch) -> Finding:
         """The first fault behind what is known to be good."""
-        ask = Ask(0, self._head, self._sealed, self._origin, self._chain)
+        ask = Ask(0, self._head, self._sealed, self._origin, self._chain, (), self._restored)
         found = examine(self._connection, ask, self._good, self._good_at)
         detail = "the stored hashes do not lead to what was signed, while the events do"
         return found or Finding(Fault.TILE, self._good.size + 1, max(self._sealed, stretch.after + 1), detail)
@@ -275,7 +277,7 @@ class _Verification:
             if size > self._head:
                 detail = (
                     f"the checkpoint is of {size} events and the log has {self._head}: events were removed from its "
-                    "end, or an older backup was restored"
+                    "end, or an older backup was restored; a newer one may have them (docs/backup.md)"
                 )
                 return Finding(Fault.TRUNCATED, self._head + 1, size, detail)
             if self._roots.get(size, root if not self._is_whole else b"") != root:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import textwrap
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -160,20 +161,32 @@ def one_sentence(said: Said, *words: str) -> None:
 
 def test_bad_input_is_refused_in_a_sentence(cli: Cli, book: Path, database_url: str, tmp_path: Path) -> None:
     stranger = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
-    one_sentence(cli("verify", "--key", stranger), "wrong key")
+    one_sentence(cli("verify", "--key", stranger), "wrong key", "ask its owner")
     assert cli("export", str(book))[0] == 0
-    one_sentence(cli("verify", str(book), "--key", stranger), "wrong key")
+    one_sentence(cli("verify", str(book), "--key", stranger), "wrong key", "ask its owner")
+    one_sentence(cli("verify", "--key", "no key"), "a public key: <name>+<8 hex digits>+<base64>")
 
     cut = tmp_path / "cut"
     cut.write_bytes(book.read_bytes()[:-100])
-    one_sentence(cli("verify", str(cut)), "cut short")
-    one_sentence(cli("import", str(cut)), "cut short")
+    one_sentence(cli("verify", str(cut)), "cut short", "export it again")
+    one_sentence(cli("import", str(cut)), "cut short", "export it again")
+    with zipfile.ZipFile(book) as whole, zipfile.ZipFile(cut, "w") as fewer:
+        for name in whole.namelist():
+            content = whole.read(name)
+            fewer.writestr(name, content[: content.rindex(b"\n", 0, -1) + 1] if name == "events.jsonl" else content)
+    one_sentence(cli("verify", str(cut)), "truncated", "export it again")
+    one_sentence(cli("import", str(cut)), "truncated", "export it again")
+    one_sentence(cli("import", str(book)), "empty database", "name a new one")
 
     _, note, _ = cli("checkpoint")
     kept = tmp_path / "checkpoint"
     kept.write_text(note.replace("daybook/", "daybook/0"))
-    one_sentence(cli("verify", "--against", str(kept)), "another ledger")
-    one_sentence(cli("verify", str(book), "--against", str(kept)), "another ledger")
+    one_sentence(cli("verify", "--against", str(kept)), "another ledger", "take one of this ledger")
+    one_sentence(cli("verify", str(book), "--against", str(kept)), "another ledger", "those of one ledger")
+    forged = note.replace(note.split(" ")[-1][:12], note.split(" ")[-1][:10] + "AA")
+    kept.write_text(forged)
+    one_sentence(cli("verify", "--against", str(kept)), "wrong key", "forged")
+    one_sentence(cli("verify", str(book), "--against", str(kept)), "wrong key", "ask their owner")
     kept.write_text("nothing of the kind\n")
     one_sentence(cli("verify", "--against", str(kept)), "checkpoint")
     kept.write_text("")
@@ -188,14 +201,17 @@ def test_bad_input_is_refused_in_a_sentence(cli: Cli, book: Path, database_url: 
         f"DELETE FROM ledger.events WHERE notification_id > {size - 2}; DELETE FROM ledger.checkpoints"
         f" WHERE size > {size - 2}",
     )
-    one_sentence(cli("verify", "--against", str(kept)), "truncated", f"{size} events")
+    one_sentence(cli("verify", "--against", str(kept)), "truncated", f"{size} events", "a newer one may have them")
 
 
 def test_a_database_of_a_newer_daybook_is_refused(cli: Cli, book: Path, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE daybook_revision SET version_num = '9999'")
-    one_sentence(cli("verify"), "newer Daybook")
-    one_sentence(cli("status"), "newer Daybook")
+    for args in (["verify"], ["status"], ["export", str(book)], ["keys", "list"], ["redact", "x"], ["serve"]):
+        one_sentence(cli(*args), "newer Daybook", "use that")
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE daybook_revision SET version_num = '0001'")
+    one_sentence(cli("verify"), "older Daybook", "brings it forward")
 
 
 def test_a_missing_tile_is_named(cli: Cli, tmp_path: Path, database_url: str) -> None:
@@ -206,7 +222,10 @@ def test_a_missing_tile_is_named(cli: Cli, tmp_path: Path, database_url: str) ->
     assert cli("account", "open", "last")[0] == 0
     assert cli("verify")[0] == 0
     tampered(database_url, "DELETE FROM ledger.tiles")
-    one_sentence(cli("verify"), "tile missing", "seq 1")
+    one_sentence(cli("verify"), "tile missing", "seq 1", "put its row back from a backup")
+    one_sentence(cli("checkpoint"), "tile missing")
+    one_sentence(cli("export", str(tmp_path / "bundle")), "tile missing")
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_database_without_a_ledger_is_refused(cli: Cli, server_url: str) -> None:

@@ -24,6 +24,7 @@ from domain.position import (
     TradeReversed,
     TransferReason,
 )
+from domain.subject import SubjectForgotten
 from domain.values import Liquidity, Money, Occurrence, Side
 from tests.domain import account_samples, order_samples, risk_samples
 
@@ -70,6 +71,7 @@ EVENTS = (
     ),
     RawReportKept("main", "BINANCE", "trades.csv:7", "7,x,y", "price: 'x' is not a finite decimal number"),
     *account_samples.EVENTS,
+    SubjectForgotten("client-17", "asked to be forgotten", AT),
     *risk_samples.EVENTS,
 )  # fmt: skip
 

@@ -51,6 +51,7 @@ from domain.ledger import Ledger
 from domain.log import scan
 from domain.order import OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.position import PositionKey, Transfer
+from domain.subject import Personal
 from domain.values import Liquidity, Money, Side
 from tests.domain.given import Given
 
@@ -91,6 +92,19 @@ def test_an_account_is_opened_once_by_one_set_of_conventions():
     opened.when(replace(opening, costing=Costing(CostBasis.FIFO))).refused(rule, cost_basis=CostBasis.AVERAGE)
     opened.when(replace(opening, is_margin=False)).refused(rule, is_margin=True)
     given(event, FUNDED).when(opening).then()
+
+
+def test_an_account_s_owner_is_named_once_when_it_is_opened():
+    ada, bob = Personal("c-1", "c2VhbGVk"), Personal("c-2", "c2VhbGVk")
+    opening = OpenAccount("main", "USDT", Costing(), T0, owner=ada)
+    opened = given().when(opening).then(replace(OPENED, owner=ada)).repeated().then()
+    assert opened.state.owner == ada
+    opened.when(replace(opening, owner=None)).then()  # says nothing of it
+    for other in (bob, replace(ada, sealed="b3RoZXI=")):
+        opened.when(replace(opening, owner=other)).refused(
+            "an account's owner is named once, when it is opened", account_id="main"
+        )
+    given(OPENED).when(opening).refused("an account's owner is named once, when it is opened")
 
 
 @pytest.mark.parametrize(

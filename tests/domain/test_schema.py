@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from domain import schema
 from domain.errors import HistoryBroken
+from domain.subject import Personal
 from tests.domain import samples
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -53,6 +55,15 @@ def test_what_is_written_today_is_what_the_golden_file_says(recorded):
 
 def test_every_newest_event_has_a_sample():
     assert {type(recorded.event) for recorded in samples.RECORDS} == set(schema.NEWEST)
+
+
+def test_an_owner_is_one_more_field_and_an_account_without_one_is_written_as_ever():
+    opened = samples.EVENTS[0]
+    stored = (GOLDEN / "AccountOpened.json").read_bytes().strip()
+    owned = replace(samples.RECORDS[0], event=replace(opened, owner=Personal("client-17", "c2VhbGVk")))
+    expected = stored.removesuffix(b"}}") + b',"owner":{"subject_id":"client-17","sealed":"c2VhbGVk"}}}'
+    assert schema.encode(owned) == expected
+    assert schema.decode("AccountOpened", expected) == owned
 
 
 def test_the_bytes_say_what_they_are():

@@ -251,6 +251,16 @@ def forge_checkpoint(log: Log, draw: random.Random) -> Expected:
     return Expected({Fault.FORGED}, size, size, f"{change} of {size}")
 
 
+def remove_checkpoint(log: Log, draw: random.Random) -> Expected:
+    """One checkpoint, or a few, of which the next one tells."""
+    first = draw.randrange(len(log.sizes) - 1)
+    last = draw.randint(first, len(log.sizes) - 2) if draw.random() < 0.3 else first
+    size = log.sizes[last]
+    log.run("DELETE FROM ledger.checkpoints WHERE size >= %s AND size <= %s", log.sizes[first], size)
+    edge = log.sealed // 256 * 256 + 1  # from here on the leaf hashes are in checkpoints only
+    return Expected({Fault.FORGED, Fault.TILE}, max(size, edge) if size >= edge else size, min(size, edge), f"{size}")
+
+
 def copy_over(log: Log, draw: random.Random) -> Expected:
     """The bytes of another event instead of one's own."""
     seq, other = draw.sample(range(1, log.sealed + 1), 2)
@@ -265,5 +275,5 @@ def copy_over(log: Log, draw: random.Random) -> Expected:
 MUTATIONS: list[Mutation] = [
     flip_bit, flip_bit, change_column, delete, delete_and_close, insert, insert_beside, swap, swap, truncate_tail,
     change_row_and_leaf, change_amount_and_leaf, change_leaf, change_tile_root, remove_tile, change_kept_leaves,
-    forge_checkpoint, copy_over,
+    forge_checkpoint, remove_checkpoint, copy_over,
 ]  # fmt: skip

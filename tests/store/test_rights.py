@@ -41,6 +41,12 @@ NOTE_PROGRESS = "INSERT INTO read.progress (projection, version) VALUES ('pnl', 
 CREATE_READ_MODEL = "CREATE SCHEMA read_other"
 SELECT_READ_MODEL = "SELECT count(*) FROM read_pnl.rows"
 WRITE_READ_MODEL = "INSERT INTO read_pnl.rows VALUES (1)"
+LIST_SUBJECTS = "SELECT subject, made_at, forgotten_at FROM personal.subjects"
+SELECT_SUBJECT_KEY = "SELECT key FROM personal.subjects"
+INSERT_SUBJECT = "INSERT INTO personal.subjects (subject, key) VALUES ('s2', decode(repeat('00', 64), 'hex'))"
+FORGET_SUBJECT = "UPDATE personal.subjects SET key = NULL, forgotten_at = now()"
+RENAME_SUBJECT = "UPDATE personal.subjects SET subject = 's3'"
+DELETE_SUBJECT = "DELETE FROM personal.subjects"
 CREATE_IN_LOG = "CREATE TABLE ledger.extra ()"
 DISABLE_TRIGGER = "ALTER TABLE ledger.events DISABLE TRIGGER ALL"
 
@@ -64,8 +70,10 @@ MAY = {
         SELECT_PROGRESS,
         SELECT_READ_MODEL,
         SELECT_PROOF,
+        LIST_SUBJECTS,
     },
     Role.ADMIN: {SELECT_KEYS, INSERT_KEY, REVOKE_KEY},
+    Role.CUSTODIAN: {LIST_SUBJECTS, SELECT_SUBJECT_KEY, INSERT_SUBJECT, FORGET_SUBJECT},
 }
 COLUMN_OF = {
     "ledger.identity": "ledger_id",
@@ -140,6 +148,26 @@ def test_nobody_changes_what_was_recorded(act_as: As, role: Role | None, change:
     with pytest.raises(RestrictViolation if role is None else InsufficientPrivilege):
         connection.execute(change.format(table))  # type: ignore[arg-type]
     assert owner.execute(query).fetchone() == before  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE personal.subjects SET key = sha512('')",
+        "UPDATE personal.subjects SET subject = 'other', key = NULL, forgotten_at = now()",
+        "DELETE FROM personal.subjects",
+        "TRUNCATE personal.subjects",
+    ],
+)
+def test_not_even_the_owner_changes_a_subject_s_key_or_lets_a_forgotten_one_have_a_new_one(
+    act_as: As, change: str
+) -> None:
+    owner = act_as(None)
+    act_as(Role.CUSTODIAN).execute(INSERT_SUBJECT)
+    for _ in range(2):
+        with pytest.raises(RestrictViolation):
+            owner.execute(change)  # type: ignore[arg-type]
+        owner.execute(FORGET_SUBJECT)
 
 
 def test_the_refusal_says_what_and_why(act_as: As) -> None:

@@ -108,6 +108,7 @@ def test_what_was_committed_is_found_from_outside(sealed: Log, database_url: str
     [
         ("DELETE FROM ledger.checkpoints; DELETE FROM ledger.tiles", Fault.FORGED, 1),
         ("DELETE FROM ledger.checkpoints WHERE size > 300", Fault.FORGED, 301),
+        ("DELETE FROM ledger.checkpoints WHERE size < 600", Fault.FORGED, 512),
         (
             "UPDATE ledger.events SET originator_version = 9, state = state WHERE notification_id = 757",
             Fault.ALTERED,
@@ -123,6 +124,32 @@ def test_more_ways_to_cheat(sealed: Log, statement: str, fault: Fault, seq: int)
         found = verify_on(sealed.connection, stretch_events=STRETCH).finding
     assert found is not None
     assert found.fault is fault and found.seq <= seq <= found.upto, found
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("DELETE FROM ledger.keys WHERE place = 1", "published key number 1 was removed"),
+        ("UPDATE ledger.keys SET vkey = left(vkey, -1)", "a published key is damaged"),
+        ("UPDATE ledger.keys SET handover = NULL", "the key before does not vouch for it"),
+        ("UPDATE ledger.keys SET since_size = since_size - 1 WHERE place = 2", "does not vouch for it"),
+        ("DELETE FROM ledger.keys", "no public key is published"),
+        ("UPDATE ledger.identity SET ledger_id = gen_random_uuid()", "does not vouch for it"),
+        ("DELETE FROM ledger.identity", "does not vouch for it"),
+        ("UPDATE ledger.identity SET restored_size = 754", ""),
+        ("DELETE FROM ledger.keys WHERE place = 2", "checkpoint forged"),
+    ],
+)
+def test_keys_and_identity_are_not_taken_away_unseen(sealed: Log, statement: str, said: str) -> None:
+    with sealed.connection.transaction(force_rollback=True):
+        unguard(sealed)
+        sealed.run(statement)
+        try:
+            found = str(verify_on(sealed.connection, stretch_events=STRETCH).finding or "")
+        except HistoryBroken as error:
+            found = str(error)
+    assert said in found, found
+    assert bool(said) == bool(found)
 
 
 def test_a_version_that_was_never_there_is_found_though_it_was_sealed(

@@ -17,9 +17,13 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.store import embedded
+from adapters.store import embedded, tiles
+from adapters.store.database import Role, connect
 from adapters.store.log import PostgresLog
 from adapters.store.migrations import migrate
+from adapters.store.notes import Note
+from adapters.store.seal import Sealer
+from adapters.store.verify import Wish, verify
 from api.auth import ApiKeys, Scope
 from domain.ledger import Ledger
 from domain.log import scan
@@ -113,6 +117,7 @@ def test_an_api_killed_under_load_loses_and_doubles_nothing(served: Served, home
     assert admin.send("/v1/accounts", account, "account") and admin.send("/v1/instruments", listing(), "btc")
     clients = [Client(served.url, secret, number) for number in range(1, CLIENTS + 1)]
     threads = [threading.Thread(target=client.run) for client in clients]
+    kept: list[Note] = []
     for thread in threads:
         thread.start()
     try:
@@ -123,6 +128,8 @@ def test_an_api_killed_under_load_loses_and_doubles_nothing(served: Served, home
                 time.sleep(0.01)
             time.sleep(random.uniform(0, 0.3))
             served.kill()
+            with connect(url, Role.AUDITOR) as connection:
+                kept += [note for note in [tiles.latest(connection)] if note is not None]
             served.start()
         done = sum(len(client.filled) for client in clients)
         deadline = time.monotonic() + 60
@@ -140,6 +147,9 @@ def test_an_api_killed_under_load_loses_and_doubles_nothing(served: Served, home
         for client in [admin, *clients]:
             client._http.close()
     served.kill()
+    Sealer(url, home).seal()
+    found = verify(url, Wish(against=kept))
+    assert found.finding is None and kept, f"{found.finding} (seed {SEED})"
     with PostgresLog(url) as log:
         fills = [recorded.event for _, recorded in scan(log) if isinstance(recorded.event, OrderFilled)]
         executed = Counter(each.exec_id for each in fills)

@@ -129,6 +129,31 @@ def test_of_two_would_be_writers_one_leads_at_a_time(ground: Ground) -> None:
     assert actors == {ground.leader()[1]}
 
 
+def test_a_clock_that_steps_back_an_hour_does_not_turn_back_the_log(ground: Ground) -> None:
+    ground.start("A")
+    ground.wait_for_acks(10, "A")
+    ground.end()
+    with PostgresLog(ground.url) as log:
+        before = log.head()
+    assert before.recorded_at is not None
+    ground.start("L", "late")
+    ground.wait_for_acks(10, "L")
+    ground.end()
+    with PostgresLog(ground.url) as log:
+        added = [recorded for _, recorded in log.select(after=before.seq, limit=1_000_000)]
+        assert {recorded.actor for recorded in added} == {"L"}
+        assert {recorded.recorded_at for recorded in added} == {
+            before.recorded_at
+        }  # time stands until the clock is there
+    ground.start("A")
+    ground.wait_for_acks(20, "A")
+    ground.end()
+    ground.check()
+    with PostgresLog(ground.url) as log:
+        head = log.head().recorded_at
+    assert head is not None and head > before.recorded_at
+
+
 @pytest.fixture(name="small_disk")
 def disk_of_a_few_megabytes() -> Iterator[Path]:
     directory = Path("/tmp") / f"daybook-small-{os.getpid()}"

@@ -1,8 +1,8 @@
-"""A writer under load, to be killed: `python -m tests.torture.worker URL ACKS NAME SEED lead|direct`.
+"""A writer under load, to be killed: `python -m tests.torture.worker URL ACKS NAME SEED lead|direct|late`.
 
 Every client sends one command after the other and writes down each one that was acknowledged: one line, written at
 once. Started again it goes on behind the last line, so a command whose answer was lost is sent a second time. Its clock
-steps back an hour now and then.
+steps back an hour now and then; that of a `late` one, which leads as well, is an hour behind for good.
 """
 
 import logging
@@ -89,12 +89,12 @@ def expected(name: str, done: list[Acked], seed: int) -> tuple[list[str], list[s
     return orders, executions
 
 
-def stepping_clock(seed: int) -> Callable[[], datetime]:
-    """The system's clock, an hour late every now and then."""
+def stepping_clock(seed: int, late: float = 0.2) -> Callable[[], datetime]:
+    """The system's clock, an hour late every now and then, or always."""
     random = Random(seed)
 
     def now() -> datetime:
-        return datetime.now(UTC) - timedelta(hours=random.random() < 0.2)
+        return datetime.now(UTC) - timedelta(hours=random.random() < late)
 
     return now
 
@@ -138,9 +138,9 @@ def main(url: str, acks_path: str, name: str, seed: int, mode: str) -> None:
     if Path(acks_path).read_bytes()[-1:] not in (b"", b"\n"):
         os.write(acks, b"\n")
     with PostgresLog(url) as log:
-        writer = Writer(log, stepping_clock(seed))
-        with writer.leading(url, name=name) if mode == "lead" else nullcontext():
-            for number in range(CLIENTS if mode == "lead" else 1):
+        writer = Writer(log, stepping_clock(seed, 1 if mode == "late" else 0.2))
+        with nullcontext() if mode == "direct" else writer.leading(url, name=name):
+            for number in range(1 if mode == "direct" else CLIENTS):
                 after = max((each.n for each in before if each.client == number), default=-1) + 1
                 client = Client(writer, name, number, seed, acks, after)
                 threading.Thread(target=client.run, daemon=True).start()
