@@ -6,7 +6,7 @@ dropped with its unit and leaves no trace; one that is carried out is taken over
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from functools import reduce
 from types import ModuleType
@@ -123,7 +123,7 @@ class Aggregates:
 
 
 class Unit:
-    """What one command, or one batch of them, has read and would add. `streams` are all it has looked at.
+    """What one command, or one batch of them, has read and would add.
 
     Records are made in the name of `actor`, within `request_id`, because of `cause`, at `now`.
     """
@@ -132,15 +132,27 @@ class Unit:
         self.ground = ground
         self.now = now
         self._envelope = (actor, request_id, cause)
-        self.states: dict[str, Known] = {}
-        self.streams: set[str] = set()
+        self._looked: dict[str, Known] = {}  # every stream it has looked at, as it is with what it has added
+        self._added: dict[str, None] = {}  # those it has added to
         self.records: list[Recorded] = []
         self._executed: dict[str, str] = {}
 
+    @property
+    def streams(self) -> Collection[str]:
+        """All that it has looked at."""
+        return self._looked.keys()
+
+    @property
+    def states(self) -> dict[str, Known]:
+        """The streams it has added to, as they are now."""
+        return {stream: self._looked[stream] for stream in self._added}
+
     def known(self, stream: str) -> Known:
         """See Ground; with what this unit has added."""
-        self.streams.add(stream)
-        return self.states.get(stream) or self.ground.known(stream)
+        known = self._looked.get(stream)
+        if known is None:
+            known = self._looked[stream] = self.ground.known(stream)
+        return known
 
     def history(self, stream: str) -> list[Recorded]:
         """See Ground; with what this unit has added."""
@@ -154,7 +166,8 @@ class Unit:
 
     def state(self, stream: str) -> Any:
         """The aggregate of a stream; None if the stream is empty."""
-        return self.known(stream)[1]
+        known = self._looked.get(stream)
+        return known[1] if known is not None else self.known(stream)[1]
 
     def events(self, stream: str) -> list[Any]:
         """Every event of a stream."""
@@ -166,6 +179,8 @@ class Unit:
 
     def record(self, stream: str, events: Iterable[Any]) -> tuple[Recorded, ...]:
         """Add events to a stream."""
+        if not events:
+            return ()
         version, state = self.known(stream)
         evolve = _evolve(stream)
         actor, request_id, cause = self._envelope
@@ -174,24 +189,27 @@ class Unit:
             version += 1
             state = evolve(state, event)
             added.append(Recorded(stream, version, self.now, actor, request_id, event, cause))
-            if (key := schema.execution_key(event)) is not None:
-                self._executed[key] = stream
+            if type(event) is OrderFilled:
+                self._executed[schema.key_of_execution(event)] = stream
         if added:
-            self.states[stream] = (version, state)
+            self._looked[stream] = (version, state)
+            self._added[stream] = None
             self.records += added
         return tuple(added)
 
     def drop(self) -> None:
         """Add nothing after all."""
-        self.states.clear()
+        for stream in self._added:
+            self._looked[stream] = self.ground.known(stream)
+        self._added.clear()
         self.records.clear()
         self._executed.clear()
 
     def absorb(self, other: "Unit") -> None:
         """Take over what a unit that stands on this one has added."""
         assert other.ground is self, "a unit is taken over by the one it stands on"
-        self.states |= other.states
-        self.streams |= other.streams
+        self._looked |= other._looked
+        self._added |= other._added
         self.records += other.records
         self._executed |= other._executed
 
