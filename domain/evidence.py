@@ -11,7 +11,7 @@ from msgspec import Struct
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
-class RawReportKept(Struct, frozen=True, tag="RawReportKept"):
+class RawReportKept(Struct, frozen=True, gc=False, tag="RawReportKept"):
     """`source` says where it was found (file and line, channel); `reason` which field broke which rule."""
 
     account_id: str

@@ -6,9 +6,10 @@ twos of like size, so an entry is copied about log2(n / YOUNG_MAX) times in all.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 YOUNG_MAX = 16
+_ABSENT = object()
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -50,6 +51,16 @@ class Grown(Mapping[K, V], Generic[K, V]):
             if key in part:
                 return part[key]
         raise KeyError(key)
+
+    def get(self, key: object, default: Any = None) -> Any:
+        """The value of `key`, or `default`; without an error where there is none, unlike any mapping's."""
+        found = self._young.get(key, _ABSENT)  # type: ignore[call-overload]
+        if found is not _ABSENT:
+            return found
+        for part in reversed(self._old):
+            if (found := part.get(key, _ABSENT)) is not _ABSENT:  # type: ignore[call-overload]
+                return found
+        return default
 
     def __contains__(self, key: object) -> bool:
         return key in self._young or any(key in part for part in self._old)

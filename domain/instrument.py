@@ -45,7 +45,7 @@ class PutOrCall(StrEnum):
     CALL = "CALL"
 
 
-class Contract(Struct, frozen=True, omit_defaults=True):
+class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
     """The facts that turn quantity and price into money; carried by every event that needs them."""
 
     kind: Kind

@@ -267,7 +267,7 @@ def streams_of(command: Command) -> list[str]:
     match command.asked:
         case tuple(reports):
             streams = [evidence.stream(report) for report in reports if isinstance(report, RawReportKept)]
-            told = [report for report in reports if isinstance(report, OrderReport)]
+            told = [report for report in reports if type(report) is OrderFilled or isinstance(report, OrderReport)]
             streams += [order.stream(report.key) for report in told]
             return streams + [stream for report in told if (stream := venueorder.stream_of(report)) is not None]
         case SubmitOrder(key=key) | CancelOrder(key=key) | ReplaceOrder(key=key):
@@ -388,7 +388,6 @@ def _instrument_of(work: Unit, instrument_id: str) -> Instrument:
     return known
 
 
-_OF_POSITIONS = (Transfer, SettleFunding)
 _OF_ACCOUNTS = get_args(AccountReport)
 _OF_NO_ACCOUNT = (RawReportKept, Statement)
 
@@ -398,6 +397,7 @@ def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
     outcomes: list[Outcome] = []
     due = Due()
     facts = partial(_facts, work)
+    has_bookings = False
     of_accounts: list[AccountReport] = []
     for report in reports:
         outcome = Outcome()
@@ -408,6 +408,7 @@ def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
                 case RawReportKept():
                     outcome = Outcome(_keep(work, report))
                 case Transfer() | SettleFunding():
+                    has_bookings = True
                     _check_known(work, report.key.account_id, report.key.instrument_id)
                     due.bookings.setdefault(report.key, []).append(report)
                 case Statement():
@@ -428,9 +429,11 @@ def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
     for key, reported in due.reversals.items():
         _book(work, key, reported)
     for key, reported in due.bookings.items():
-        booked |= {(key, _report_id(added.event)): (added,) for added in _book(work, key, reported)}
-    for index, report in enumerate(reports):
-        if isinstance(report, _OF_POSITIONS) and outcomes[index].error is None:
+        added = _book(work, key, reported)
+        if has_bookings:
+            booked |= {(key, _report_id(each.event)): (each,) for each in added}
+    for index, report in enumerate(reports if has_bookings else ()):
+        if isinstance(report, Transfer | SettleFunding) and outcomes[index].error is None:
             outcomes[index] = Outcome(booked.pop((report.key, _report_id(report)), ()))
     taken = iter(accounts.admit(work, of_accounts))
     for index, report in enumerate(reports):

@@ -221,5 +221,8 @@ def folded(stream: str, known: Known, records: list[Recorded]) -> Known:
     return records[-1].version, reduce(_evolve(stream), (recorded.event for recorded in records), known[1])
 
 
+_EVOLVES = {kind: aggregate.evolve for kind, aggregate in AGGREGATES.items()}
+
+
 def _evolve(stream: str) -> Any:
-    return AGGREGATES[stream.partition(":")[0]].evolve
+    return _EVOLVES[stream[: stream.index(":")]]
