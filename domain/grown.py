@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 YOUNG_MAX = 16
-_ABSENT = object()
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -52,14 +51,13 @@ class Grown(Mapping[K, V], Generic[K, V]):
                 return part[key]
         raise KeyError(key)
 
-    def get(self, key: object, default: Any = None) -> Any:
+    def get(self, key: Any, default: Any = None) -> Any:
         """The value of `key`, or `default`; without an error where there is none, unlike any mapping's."""
-        found = self._young.get(key, _ABSENT)  # type: ignore[call-overload]
-        if found is not _ABSENT:
-            return found
+        if key in self._young:
+            return self._young[key]
         for part in reversed(self._old):
-            if (found := part.get(key, _ABSENT)) is not _ABSENT:  # type: ignore[call-overload]
-                return found
+            if key in part:
+                return part[key]
         return default
 
     def __contains__(self, key: object) -> bool:

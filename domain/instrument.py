@@ -25,7 +25,6 @@ from domain import values
 from domain.errors import RequestRefused
 from domain.values import EARLIEST, ONE, ZERO, divide, exact
 
-
 STREAM_NAMES_MAX = 4096  # kept at hand: every fill asks for its instrument's
 
 

@@ -388,6 +388,7 @@ def _instrument_of(work: Unit, instrument_id: str) -> Instrument:
     return known
 
 
+_OF_POSITIONS = (Transfer, SettleFunding)
 _OF_ACCOUNTS = get_args(AccountReport)
 _OF_NO_ACCOUNT = (RawReportKept, Statement)
 
@@ -397,7 +398,6 @@ def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
     outcomes: list[Outcome] = []
     due = Due()
     facts = partial(_facts, work)
-    has_bookings = False
     of_accounts: list[AccountReport] = []
     for report in reports:
         outcome = Outcome()
@@ -408,7 +408,6 @@ def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
                 case RawReportKept():
                     outcome = Outcome(_keep(work, report))
                 case Transfer() | SettleFunding():
-                    has_bookings = True
                     _check_known(work, report.key.account_id, report.key.instrument_id)
                     due.bookings.setdefault(report.key, []).append(report)
                 case Statement():
@@ -425,16 +424,7 @@ def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
         except ReportUnreadable as error:
             outcome = Outcome(error=error)
         outcomes.append(outcome)
-    booked: dict[tuple[PositionKey, str], tuple[Recorded, ...]] = {}
-    for key, reported in due.reversals.items():
-        _book(work, key, reported)
-    for key, reported in due.bookings.items():
-        added = _book(work, key, reported)
-        if has_bookings:
-            booked |= {(key, _report_id(each.event)): (each,) for each in added}
-    for index, report in enumerate(reports if has_bookings else ()):
-        if isinstance(report, Transfer | SettleFunding) and outcomes[index].error is None:
-            outcomes[index] = Outcome(booked.pop((report.key, _report_id(report)), ()))
+    _follow(work, reports, outcomes, due)
     taken = iter(accounts.admit(work, of_accounts))
     for index, report in enumerate(reports):
         records = outcomes[index].records
@@ -445,6 +435,23 @@ def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
     for order_key, at in due.touched.items():
         limits.follow(work, order_key, at)
     return outcomes
+
+
+def _follow(work: Unit, reports: Sequence[Report], outcomes: list[Outcome], due: Due) -> None:
+    """What is due for each position and its limits; the outcomes of transfers and funding payments."""
+    asked = [index for index, report in enumerate(reports) if isinstance(report, _OF_POSITIONS)]
+    booked: dict[tuple[PositionKey, str], tuple[Recorded, ...]] = {}
+    for key, reported in due.reversals.items():
+        _book(work, key, reported)
+    for key, reported in due.bookings.items():
+        added = _book(work, key, reported)
+        if asked:
+            booked |= {(key, _report_id(each.event)): (each,) for each in added}
+    for index in asked:
+        report = reports[index]
+        assert isinstance(report, _OF_POSITIONS)
+        if outcomes[index].error is None:
+            outcomes[index] = Outcome(booked.pop((report.key, _report_id(report)), ()))
 
 
 def _keep(work: Unit, raw: RawReportKept) -> tuple[Recorded, ...]:
