@@ -276,6 +276,17 @@ def streams_of(command: Command) -> list[str]:
             return []
 
 
+def begun_by(command: Command) -> list[str]:
+    """The streams that a command most likely begins, and whose first record is then among those it adds."""
+    match command.asked:
+        case tuple(reports):
+            return [evidence.stream(report) for report in reports if isinstance(report, RawReportKept)]
+        case SubmitOrder(key=key):
+            return [order.stream(key)]
+        case _:
+            return []
+
+
 def executions(records: Sequence[Recorded]) -> list[str]:
     """The execution keys of the fills among records."""
     return [key for key in (schema.execution_key(recorded.event) for recorded in records) if key is not None]

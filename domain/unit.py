@@ -49,6 +49,9 @@ class Ground(Protocol):
     def known(self, stream: str) -> Known:
         """A stream as it is down here."""
 
+    def is_at_hand(self, stream: str) -> bool:
+        """Whether `known` can tell without reading."""
+
     def history(self, stream: str) -> list[Recorded]:
         """Every record of a stream down here."""
 
@@ -77,6 +80,10 @@ class Aggregates:
         else:
             self._kept.move_to_end(stream)
         return known
+
+    def is_at_hand(self, stream: str) -> bool:
+        """See Ground."""
+        return stream in self._kept
 
     def history(self, stream: str) -> list[Recorded]:
         """See Ground; always read from the log."""
@@ -153,6 +160,23 @@ class Unit:
         if known is None:
             known = self._looked[stream] = self.ground.known(stream)
         return known
+
+    def is_at_hand(self, stream: str) -> bool:
+        """See Ground; or whether this unit has looked at it."""
+        return stream in self._looked or self.ground.is_at_hand(stream)
+
+    def suppose_empty(self, streams: Iterable[str]) -> list[str]:
+        """Take those of the streams that are not at hand for empty, unread; which they are.
+
+        To be used only if `has_added` to each of them in the end: then the log refuses the append unless they are.
+        """
+        supposed = [stream for stream in streams if not self.is_at_hand(stream)]
+        self._looked |= dict.fromkeys(supposed, (0, None))
+        return supposed
+
+    def has_added(self, streams: Iterable[str]) -> bool:
+        """Whether there are records of each of these."""
+        return all(stream in self._added for stream in streams)
 
     def history(self, stream: str) -> list[Recorded]:
         """See Ground; with what this unit has added."""
