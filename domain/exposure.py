@@ -9,6 +9,7 @@ trading day of a booking is that of its `transact_time`, so a booking that comes
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -19,6 +20,7 @@ from domain.table import Table
 from domain.values import ZERO, Money, Side, exact
 
 HOUR = timedelta(hours=1)
+HOURS_MAX = 256  # kept at hand
 
 
 class Desk(NamedTuple):
@@ -130,11 +132,10 @@ class Cell(Struct, frozen=True, gc=False):
     def with_change(self, contract: Contract | None, change: Change, starts_at_hour: int) -> "Cell":
         """With a booking added to the position, and to that of the day's opening if it belongs to an earlier day."""
         opening, day_from = self.opening, self.day_from
-        start = day_of(change.at, starts_at_hour)
-        if start > day_from:
-            opening, day_from = self.now, start
-        elif change.at < day_from:
+        if change.at < day_from:
             opening = opening.plus(change)
+        elif (start := day_of(change.at, starts_at_hour)) > day_from:
+            opening, day_from = self.now, start
         now = self.now.plus(change)
         return Cell(contract or self.contract, now, opening, day_from, self.buying, self.selling, self.orders)
 
@@ -238,5 +239,12 @@ _NOBODY: dict[Desk, Cell] = {}
 
 def day_of(at: datetime, starts_at_hour: int) -> datetime:
     """The start of the trading day that a moment falls in: the latest full UTC hour `starts_at_hour` up to it."""
-    start = at.replace(hour=starts_at_hour, minute=0, second=0, microsecond=0)
-    return start if start <= at else start - 24 * HOUR
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return _day_of_hour(at.year, at.month, at.day, at.hour, starts_at_hour)
+
+
+@lru_cache(maxsize=HOURS_MAX)
+def _day_of_hour(year: int, month: int, day: int, hour: int, starts_at_hour: int) -> datetime:
+    start = datetime(year, month, day, starts_at_hour, tzinfo=UTC)
+    return start if starts_at_hour <= hour else start - 24 * HOUR

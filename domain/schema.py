@@ -89,6 +89,12 @@ def encode(recorded: Recorded) -> bytes:
     return _ENCODER.encode(recorded)
 
 
+def stored(recorded: Recorded) -> tuple[str, bytes, str | None]:
+    """How a record is stored: its topic, its bytes, its execution key."""
+    event = recorded.event
+    return _TOPICS[type(event)], _ENCODER.encode(recorded), execution_key(event)
+
+
 def decode(topic: str, state: bytes) -> Recorded:
     """The record in `state`, its event in the newest shape. Raises HistoryBroken if it cannot be one of ours."""
     try:

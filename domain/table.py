@@ -55,7 +55,10 @@ class Table(Mapping[K, V]):
 
     def get(self, key: K, default: Any = None) -> Any:
         """The value of `key`, or `default`."""
-        found = _find(self._root, key)
+        root = self._root
+        if type(root) is dict:
+            return root.get(key, default)
+        found = _find(root, key)
         return default if found is _ABSENT else found
 
     def __contains__(self, key: object) -> bool:

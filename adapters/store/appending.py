@@ -58,9 +58,8 @@ class Row(NamedTuple):
 
 def row_of(record: Recorded, seq: int) -> Row:
     """How a record is stored."""
-    event = record.event
-    topic, key = schema.topic_of(event), schema.execution_key(event)
-    return Row(record.stream, record.version, topic, schema.encode(record), seq, record.recorded_at, key)
+    topic, state, key = schema.stored(record)
+    return Row(record.stream, record.version, topic, state, seq, record.recorded_at, key)
 
 
 class Appending:
