@@ -67,7 +67,7 @@ class FeePolicy(StrEnum):
     CAPITALISED = "CAPITALISED"
 
 
-class Costing(Struct, frozen=True):
+class Costing(Struct, frozen=True, gc=False):
     """The conventions by which trades become cost and PnL."""
 
     cost_basis: CostBasis = CostBasis.AVERAGE

@@ -24,7 +24,7 @@ class Origin(NamedTuple):
     depth: int
 
 
-class Amended(Struct, frozen=True):
+class Amended(Struct, frozen=True, gc=False):
     """One fill that was amended: as first reported, whether it is void, and the correction that holds."""
 
     reported: OrderFilled
@@ -45,7 +45,7 @@ class Amended(Struct, frozen=True):
         )  # fmt: skip
 
 
-class Amendments(Struct, frozen=True):
+class Amendments(Struct, frozen=True, gc=False):
     """Amended fills by their first exec id; where each amendment leads; what waits, by the exec id it waits for."""
 
     fills: dict[str, Amended] = {}

@@ -25,7 +25,7 @@ MICROSECOND = timedelta(microseconds=1)
 LOTS_CHUNK_MAX = 64
 
 
-class Lot(Struct, frozen=True):
+class Lot(Struct, frozen=True, gc=False):
     """An acquisition not yet used up: `quantity` and `cost` remain of `opened_quantity` and `opened_cost`."""
 
     lot_id: str
@@ -41,7 +41,7 @@ class Lot(Struct, frozen=True):
         return abs(divide(self.opened_cost, self.opened_quantity))
 
 
-class LotMatch(Struct, frozen=True):
+class LotMatch(Struct, frozen=True, gc=False):
     """A part of a lot used up by a disposal: unsigned quantity, the cost released, the gain before money rounding."""
 
     lot_id: str
@@ -50,7 +50,7 @@ class LotMatch(Struct, frozen=True):
     gain: Decimal
 
 
-class LotChange(Struct, frozen=True):
+class LotChange(Struct, frozen=True, gc=False):
     """What a restatement changes of one open lot. A lot that is not open before it is described in full by `lot`."""
 
     lot: Lot
@@ -58,7 +58,7 @@ class LotChange(Struct, frozen=True):
     cost: Decimal
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """What costing needs to know of a trade; a transfer has a `cost`, and neither price nor commission.
 
     `lots` are those a transfer brings along (none: it makes one of its own); `lot_ids` those a disposal is assigned.
@@ -75,7 +75,7 @@ class Entry(Struct, frozen=True):
     lot_ids: tuple[str, ...] = ()
 
 
-class Effect(Struct, frozen=True):
+class Effect(Struct, frozen=True, gc=False):
     """What an entry does to the book. All sums are changes, in settlement currency but for `quantity` and `fee`.
 
     `realized` is booked at the account's money places, `rounding` is the rest. `fee` is the part of the commission (in
@@ -92,7 +92,7 @@ class Effect(Struct, frozen=True):
     closed: tuple[LotMatch, ...] = ()
 
 
-class Lots(Struct, frozen=True, eq=False):
+class Lots(Struct, frozen=True, gc=False, eq=False):
     """Open lots in the order in which a cost basis uses them up. Persistent: a change leaves the old value as it was.
 
     Kept as chunks of at most `LOTS_CHUNK_MAX`, so that adding or taking a lot copies little however many are open.
@@ -156,7 +156,7 @@ def _precedence(basis: CostBasis, lot: Lot) -> tuple[Any, ...]:
             assert_never(basis)
 
 
-class Book(Struct, frozen=True):
+class Book(Struct, frozen=True, gc=False):
     """Quantity held, what it cost, and the lots it is held in (none under AVERAGE)."""
 
     lots: Lots

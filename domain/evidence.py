@@ -5,13 +5,16 @@ is sent.
 """
 
 import hashlib
+from functools import lru_cache
 from typing import assert_never
 
 from msgspec import Struct
 
+STREAM_NAMES_MAX = 1024  # kept at hand: a name is asked for several times on the way of a command
+
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
-class RawReportKept(Struct, frozen=True, tag="RawReportKept"):
+class RawReportKept(Struct, frozen=True, gc=False, tag="RawReportKept"):
     """`source` says where it was found (file and line, channel); `reason` which field broke which rule."""
 
     account_id: str
@@ -25,6 +28,7 @@ EvidenceEvent = RawReportKept
 EvidenceReport = RawReportKept
 
 
+@lru_cache(maxsize=STREAM_NAMES_MAX)
 def stream(report: RawReportKept) -> str:
     """The stream of one piece of raw material."""
     digest = hashlib.sha256(f"{report.venue}\0{report.account_id}\0{report.raw}".encode()).hexdigest()

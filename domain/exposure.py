@@ -9,6 +9,7 @@ trading day of a booking is that of its `transact_time`, so a booking that comes
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -19,6 +20,7 @@ from domain.table import Table
 from domain.values import ZERO, Money, Side, exact
 
 HOUR = timedelta(hours=1)
+HOURS_MAX = 256  # kept at hand
 
 
 class Desk(NamedTuple):
@@ -28,7 +30,7 @@ class Desk(NamedTuple):
     strategy_id: str
 
 
-class Hold(Struct, frozen=True):
+class Hold(Struct, frozen=True, gc=False):
     """What a working order still holds. `change_id` names the last replacement that was judged."""
 
     strategy_id: str
@@ -37,8 +39,13 @@ class Hold(Struct, frozen=True):
     quantity: Decimal
     change_id: str = ""
 
+    def less(self, released: Decimal) -> "Hold":
+        """With so much less."""
+        left = exact(self.quantity - released)
+        return Hold(self.strategy_id, self.instrument_id, self.side, left, self.change_id)
 
-class Change(Struct, frozen=True):
+
+class Change(Struct, frozen=True, gc=False):
     """What a booking adds, at the time it belongs to: signed quantity, cost, net gains by currency."""
 
     at: datetime
@@ -47,7 +54,7 @@ class Change(Struct, frozen=True):
     gains: tuple[Money, ...] = ()
 
 
-class Holding(Struct, frozen=True):
+class Holding(Struct, frozen=True, gc=False):
     """A position as limits know it: signed quantity, its cost, and all it ever gained, by currency (no zeros)."""
 
     quantity: Decimal = ZERO
@@ -73,7 +80,7 @@ FLAT = Holding()
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-class Cell(Struct, frozen=True):
+class Cell(Struct, frozen=True, gc=False):
     """One desk in one instrument. `opening` is what it held when the trading day that starts at `day_from` began.
 
     `buying` and `selling` are the unsigned quantities that its `orders` working orders hold.
@@ -111,12 +118,33 @@ class Cell(Struct, frozen=True):
         """The larger of the two, unsigned."""
         return max(abs(self.longest), abs(self.shortest))
 
+    def with_held(self, side: Side, added: Decimal, orders: int, contract: Contract | None = None) -> "Cell":
+        """With working orders of one side holding more, and so many more of them."""
+        buying, selling = self.buying, self.selling
+        if side is Side.BUY:
+            buying = exact(buying + added)
+        else:
+            selling = exact(selling + added)
+        return Cell(
+            contract or self.contract, self.now, self.opening, self.day_from, buying, selling, self.orders + orders
+        )
+
+    def with_change(self, contract: Contract | None, change: Change, starts_at_hour: int) -> "Cell":
+        """With a booking added to the position, and to that of the day's opening if it belongs to an earlier day."""
+        opening, day_from = self.opening, self.day_from
+        if change.at < day_from:
+            opening = opening.plus(change)
+        elif (start := day_of(change.at, starts_at_hour)) > day_from:
+            opening, day_from = self.now, start
+        now = self.now.plus(change)
+        return Cell(contract or self.contract, now, opening, day_from, self.buying, self.selling, self.orders)
+
     def opened(self, day_from: datetime) -> Holding:
         """What was held when the trading day that starts at `day_from` began."""
         return self.now if day_from > self.day_from else self.opening
 
 
-class Exposure(Struct, frozen=True):
+class Exposure(Struct, frozen=True, gc=False):
     """Cells by instrument and desk, holds by order."""
 
     cells: Table[str, dict[Desk, Cell]] = Table()
@@ -156,12 +184,7 @@ class Exposure(Struct, frozen=True):
         desk = Desk(key.account_id, hold.strategy_id)
         cell = self.cell(desk, hold.instrument_id)
         added = hold.quantity - (known.quantity if known else ZERO)
-        buying, selling = (added, ZERO) if hold.side is Side.BUY else (ZERO, added)
-        cell = Cell(
-            contract or cell.contract, cell.now, cell.opening, cell.day_from,
-            exact(cell.buying + buying), exact(cell.selling + selling),
-            cell.orders + is_held - (known is not None),
-        )  # fmt: skip
+        cell = cell.with_held(hold.side, added, is_held - (known is not None), contract)
         holds = self.holds.put(key, hold) if is_held else self.holds.drop(key)
         return Exposure(self._with_cell(desk, hold.instrument_id, cell), holds)
 
@@ -169,17 +192,31 @@ class Exposure(Struct, frozen=True):
         self, desk: Desk, instrument_id: str, contract: Contract | None, change: Change, starts_at_hour: int
     ) -> "Exposure":
         """With a booking added to the position, and to that of the day's opening if it belongs to an earlier day."""
-        cell = self.cell(desk, instrument_id)
-        opening, day_from = cell.opening, cell.day_from
-        start = day_of(change.at, starts_at_hour)
-        if start > day_from:
-            opening, day_from = cell.now, start
-        elif change.at < day_from:
-            opening = opening.plus(change)
-        cell = Cell(
-            contract or cell.contract, cell.now.plus(change), opening, day_from, cell.buying, cell.selling, cell.orders
-        )
+        cell = self.cell(desk, instrument_id).with_change(contract, change, starts_at_hour)
         return Exposure(self._with_cell(desk, instrument_id, cell), self.holds)
+
+    def with_released(self, key: OrderKey, released: Decimal) -> "Exposure":
+        """With so much less held by an order, if it holds anything."""
+        hold: Hold | None = self.holds.get(key)
+        return self if hold is None else self.with_hold(key, hold.less(released))
+
+    def with_posting(
+        self, key: OrderKey, released: Decimal, desk: Desk, instrument_id: str, contract: Contract | None,
+        change: Change, starts_at_hour: int,
+    ) -> "Exposure":  # fmt: skip
+        """With a booking added, and so much less held by its order."""
+        hold: Hold | None = self.holds.get(key) if released else None
+        if hold is None:
+            return self.with_change(desk, instrument_id, contract, change, starts_at_hour)
+        if hold.strategy_id != desk.strategy_id or hold.instrument_id != instrument_id:  # filled in something else
+            left = self.with_hold(key, hold.less(released))
+            return left.with_change(desk, instrument_id, contract, change, starts_at_hour)
+        hold = hold.less(released)
+        is_held = hold.quantity > 0
+        cell = self.cell(desk, instrument_id).with_change(contract, change, starts_at_hour)
+        cell = cell.with_held(hold.side, -released, 0 if is_held else -1)
+        holds = self.holds.put(key, hold) if is_held else self.holds.drop(key)
+        return Exposure(self._with_cell(desk, instrument_id, cell), holds)
 
     def with_cell(self, desk: Desk, instrument_id: str, cell: Cell) -> "Exposure":
         """With a cell as it is told."""
@@ -202,5 +239,12 @@ _NOBODY: dict[Desk, Cell] = {}
 
 def day_of(at: datetime, starts_at_hour: int) -> datetime:
     """The start of the trading day that a moment falls in: the latest full UTC hour `starts_at_hour` up to it."""
-    start = at.replace(hour=starts_at_hour, minute=0, second=0, microsecond=0)
-    return start if start <= at else start - 24 * HOUR
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return _day_of_hour(at.year, at.month, at.day, at.hour, starts_at_hour)
+
+
+@lru_cache(maxsize=HOURS_MAX)
+def _day_of_hour(year: int, month: int, day: int, hour: int, starts_at_hour: int) -> datetime:
+    start = datetime(year, month, day, starts_at_hour, tzinfo=UTC)
+    return start if starts_at_hour <= hour else start - 24 * HOUR

@@ -6,7 +6,7 @@ twos of like size, so an entry is copied about log2(n / YOUNG_MAX) times in all.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 YOUNG_MAX = 16
 K = TypeVar("K")
@@ -50,6 +50,15 @@ class Grown(Mapping[K, V], Generic[K, V]):
             if key in part:
                 return part[key]
         raise KeyError(key)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The value of `key`, or `default`; without an error where there is none, unlike any mapping's."""
+        if key in self._young:
+            return self._young[key]
+        for part in reversed(self._old):
+            if key in part:
+                return part[key]
+        return default
 
     def __contains__(self, key: object) -> bool:
         return key in self._young or any(key in part for part in self._old)

@@ -15,6 +15,7 @@ day (`Instrument.facts_at`).
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import assert_never
 
 from msgspec import Struct
@@ -23,6 +24,8 @@ from msgspec.structs import replace
 from domain import values
 from domain.errors import RequestRefused
 from domain.values import EARLIEST, ONE, ZERO, divide, exact
+
+STREAM_NAMES_MAX = 4096  # kept at hand: every fill asks for its instrument's
 
 
 class Kind(StrEnum):
@@ -41,7 +44,7 @@ class PutOrCall(StrEnum):
     CALL = "CALL"
 
 
-class Contract(Struct, frozen=True, omit_defaults=True):
+class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
     """The facts that turn quantity and price into money; carried by every event that needs them."""
 
     kind: Kind
@@ -194,9 +197,12 @@ class Instrument(Struct, frozen=True):
 
     def facts_at(self, moment: datetime) -> Facts:
         """The facts that held at a moment."""
+        if (newest := self.history[-1]).effective_at <= moment:
+            return newest
         return next((facts for facts in reversed(self.history) if facts.effective_at <= moment), self.history[0])
 
 
+@lru_cache(maxsize=STREAM_NAMES_MAX)
 def stream(instrument_id: str) -> str:
     """The stream of one instrument."""
     return f"instrument:{values.venue_of(instrument_id)}:{values.symbol_of(instrument_id)}"

@@ -9,7 +9,8 @@ that adds nothing is checked against the log as well before it is given.
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar, assert_never
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, assert_never, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -61,7 +62,7 @@ from domain.order import (
     ReplaceOrder,
     SubmitOrder,
 )
-from domain.orders import Due
+from domain.orders import Due, Facts
 from domain.parentorder import CloseParent, OpenParent
 from domain.position import (
     AssignLots,
@@ -269,10 +270,21 @@ def streams_of(command: Command) -> list[str]:
     match command.asked:
         case tuple(reports):
             streams = [evidence.stream(report) for report in reports if isinstance(report, RawReportKept)]
-            told = [report for report in reports if isinstance(report, OrderReport)]
+            told = [report for report in reports if type(report) is OrderFilled or isinstance(report, OrderReport)]
             streams += [order.stream(report.key) for report in told]
             return streams + [stream for report in told if (stream := venueorder.stream_of(report)) is not None]
         case SubmitOrder(key=key) | CancelOrder(key=key) | ReplaceOrder(key=key):
+            return [order.stream(key)]
+        case _:
+            return []
+
+
+def begun_by(command: Command) -> list[str]:
+    """The streams that a command most likely begins, and whose first record is then among those it adds."""
+    match command.asked:
+        case tuple(reports):
+            return [evidence.stream(report) for report in reports if isinstance(report, RawReportKept)]
+        case SubmitOrder(key=key):
             return [order.stream(key)]
         case _:
             return []
@@ -393,15 +405,23 @@ def _instrument_of(work: Unit, instrument_id: str) -> Instrument:
     return known
 
 
+_OF_POSITIONS = (Transfer, SettleFunding)
+_OF_ACCOUNTS = get_args(AccountReport)
+_OF_NO_ACCOUNT = (RawReportKept, Statement)
+
+
 def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
     """Route reports: orders first, one by one; then what they and the rest mean for each position and its limits."""
     outcomes: list[Outcome] = []
     due = Due()
+    facts = partial(_facts, work)
     of_accounts: list[AccountReport] = []
     for report in reports:
         outcome = Outcome()
         try:
             match report:
+                case OrderFilled():  # first, because nearly all are
+                    outcome = _admit_order(work, report, facts, due)
                 case RawReportKept():
                     outcome = Outcome(_keep(work, report))
                 case Transfer() | SettleFunding():
@@ -417,28 +437,38 @@ def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
                 ):  # fmt: skip
                     of_accounts.append(report)
                 case _:
-                    outcome = _admit_order(work, report, due)
+                    outcome = _admit_order(work, report, facts, due)
         except ReportUnreadable as error:
             outcome = Outcome(error=error)
         outcomes.append(outcome)
-    booked: dict[tuple[PositionKey, str], tuple[Recorded, ...]] = {}
-    for key, reported in due.reversals.items():
-        _book(work, key, reported)
-    for key, reported in due.bookings.items():
-        booked |= {(key, _report_id(added.event)): (added,) for added in _book(work, key, reported)}
-    for index, report in enumerate(reports):
-        if isinstance(report, Transfer | SettleFunding) and outcomes[index].error is None:
-            outcomes[index] = Outcome(booked.pop((report.key, _report_id(report)), ()))
+    _follow(work, reports, outcomes, due)
     taken = iter(accounts.admit(work, of_accounts))
     for index, report in enumerate(reports):
         records = outcomes[index].records
-        if isinstance(report, AccountReport):
+        if isinstance(report, _OF_ACCOUNTS):
             outcomes[index] = Outcome(*next(taken))
-        elif not isinstance(report, RawReportKept | Statement) and records:
+        elif records and not isinstance(report, _OF_NO_ACCOUNT):
             accounts.note_closed(work, records[0], report.transact_time)
     for order_key, at in due.touched.items():
         limits.follow(work, order_key, at)
     return outcomes
+
+
+def _follow(work: Unit, reports: Sequence[Report], outcomes: list[Outcome], due: Due) -> None:
+    """What is due for each position and its limits; the outcomes of transfers and funding payments."""
+    asked = [index for index, report in enumerate(reports) if isinstance(report, _OF_POSITIONS)]
+    booked: dict[tuple[PositionKey, str], tuple[Recorded, ...]] = {}
+    for key, reported in due.reversals.items():
+        _book(work, key, reported)
+    for key, reported in due.bookings.items():
+        added = _book(work, key, reported)
+        if asked:
+            booked |= {(key, _report_id(each.event)): (each,) for each in added}
+    for index in asked:
+        report = reports[index]
+        assert isinstance(report, _OF_POSITIONS)
+        if outcomes[index].error is None:
+            outcomes[index] = Outcome(booked.pop((report.key, _report_id(report)), ()))
 
 
 def _keep(work: Unit, raw: RawReportKept) -> tuple[Recorded, ...]:
@@ -446,14 +476,14 @@ def _keep(work: Unit, raw: RawReportKept) -> tuple[Recorded, ...]:
     return work.record(stream, evidence.admit(work.state(stream), raw))
 
 
-def _admit_order(work: Unit, report: OrderReport, due: Due) -> Outcome:
+def _admit_order(work: Unit, report: OrderReport, facts: Facts, due: Due) -> Outcome:
     order.check_report(report)
     if isinstance(report, OrderFilled):
         _check_known(work, report.key.account_id, report.instrument_id)
     else:
         accounts.check(work, report.key.account_id)
-    records = orders.report(work, report, lambda instrument_id, at: _facts(work, instrument_id, at), due)
-    return Outcome(records, on_record=orders.on_record(work, report))
+    records = orders.report(work, report, facts, due)
+    return Outcome(records, None, orders.on_record(work, report, records))
 
 
 def _check_known(work: Unit, account_id: str, instrument_id: str) -> None:

@@ -235,7 +235,6 @@ def post(work: Work, key: PositionKey, event: PositionEvent, contract: Contract 
 
 def posting(key: PositionKey, event: PositionEvent, contract: Contract | None) -> PostHold | PostGains | None:
     """A booking as limits are told of it; None if it moves neither quantity nor money. Only a fill has an order."""
-    no_order = OrderKey(key.account_id, "")
     strategy_id, instrument_id = key.strategy_id, key.instrument_id
     match event:
         case TradeBooked():
@@ -247,14 +246,14 @@ def posting(key: PositionKey, event: PositionEvent, contract: Contract | None) -
         case TradeReversed():
             effect = event.effect
             return PostHold(
-                no_order, strategy_id, instrument_id, event.exec_id, exact(-effect.quantity), ZERO,
+                _no_order(key), strategy_id, instrument_id, event.exec_id, exact(-effect.quantity), ZERO,
                 event.transact_time, exact(-effect.cost), _gains(event, -1), event.contract,
             )  # fmt: skip
         case PositionTransferred():
             gain = exact(event.effect.realized + event.effect.rounding + (event.cost if event.reason.is_income else 0))
             gains = (Money(gain, event.contract.settle),) if gain else ()
             return PostHold(
-                no_order, strategy_id, instrument_id, event.transfer_id, event.effect.quantity, ZERO,
+                _no_order(key), strategy_id, instrument_id, event.transfer_id, event.effect.quantity, ZERO,
                 event.transact_time, event.effect.cost, gains, event.contract,
             )  # fmt: skip
         case FundingSettled():
@@ -267,9 +266,15 @@ def posting(key: PositionKey, event: PositionEvent, contract: Contract | None) -
             return None
 
 
+def _no_order(key: PositionKey) -> OrderKey:
+    return OrderKey(key.account_id, "")
+
+
 def _gains(event: TradeBooked | TradeReversed, sign: int) -> tuple[Money, ...]:
     """What a trade gained, by currency: realized to the last place, less fees; a base fee of spot costs its cost."""
     effect, contract = event.effect, event.contract
+    if not (effect.fee or effect.realized or effect.rounding or effect.fee_cost):
+        return ()
     settled = exact(effect.realized + effect.rounding - effect.fee_cost)
     fee, paid_in = effect.fee, event.commission.currency
     if effect.fee_cost or (contract.kind is instrument.Kind.SPOT and paid_in == contract.base):

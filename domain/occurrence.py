@@ -18,7 +18,7 @@ from domain.costing import Book, Effect, Entry, LotChange
 from domain.values import Occurrence, exact
 
 
-class Booked(Struct, frozen=True):
+class Booked(Struct, frozen=True, gc=False):
     """An entry, the effect it has on record, and the book right after it (None once something before it has moved)."""
 
     entry: Entry
@@ -26,7 +26,7 @@ class Booked(Struct, frozen=True):
     after: Book | None = None
 
 
-class Sums(Struct, frozen=True):
+class Sums(Struct, frozen=True, gc=False):
     """The sums of an effect that a restatement replaces, in settlement currency."""
 
     cost: Decimal
@@ -35,7 +35,7 @@ class Sums(Struct, frozen=True):
     fee_cost: Decimal
 
 
-class Restated(Struct, frozen=True):
+class Restated(Struct, frozen=True, gc=False):
     """One entry whose effect has changed: what it was on record, what it is now."""
 
     exec_id: str

@@ -256,11 +256,14 @@ def refused(request: SubmitOrder, refusal: RequestRefused) -> OrderRefused:
     return OrderRefused(request.key, request.terms, refusal.rule, facts, request.transact_time)
 
 
+_EXECUTIONS = (OrderFilled, OrderFillCorrected)
+
+
 def check_report(report: OrderReport) -> None:
     """Stops a report no venue can have meant. Raises ReportUnreadable naming field, value and rule."""
     if report.transact_time.tzinfo is None:
         raise ReportUnreadable("transact_time", report.transact_time.isoformat(), "a time with its zone")
-    if isinstance(report, OrderFilled | OrderFillCorrected):
+    if isinstance(report, _EXECUTIONS):
         if not (report.last_qty.is_finite() and report.last_qty > 0):
             raise ReportUnreadable("last_qty", str(report.last_qty), "above zero")
         if not (report.last_px.is_finite() and report.last_px > 0):

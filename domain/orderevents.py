@@ -44,7 +44,7 @@ _OPEN = {
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
-class OrderSubmitted(Struct, frozen=True, tag="OrderSubmitted"):
+class OrderSubmitted(Struct, frozen=True, gc=False, tag="OrderSubmitted"):
     """We have sent the order: NewOrderSingle(D). Its quantity is held against the limits from here on."""
 
     key: OrderKey  # 1, 11
@@ -62,7 +62,7 @@ class OrderRefused(Struct, frozen=True, tag="OrderRefused"):
     transact_time: datetime
 
 
-class OrderAdopted(Struct, frozen=True, tag="OrderAdopted"):
+class OrderAdopted(Struct, frozen=True, gc=False, tag="OrderAdopted"):
     """The venue knows an order we never sent. Its quantity is not known until the venue says so."""
 
     key: OrderKey
@@ -102,7 +102,7 @@ class OrderReplaceRequested(Struct, frozen=True, tag="OrderReplaceRequested"):
     transact_time: datetime
 
 
-class VenueReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class VenueReport(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """What any ExecutionReport(8) or OrderCancelReject(9) may tell besides what has happened."""
 
     exec_id: str = ""  # 17

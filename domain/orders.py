@@ -92,9 +92,8 @@ def tell_parent(work: Work, key: OrderKey, at: datetime) -> None:
 def report(work: Work, told: OrderReport, facts: Facts, due: Due) -> tuple[Recorded, ...]:
     """Take down what a venue says of an order, under whichever of its names, and note what is due in its wake."""
     told = venueorder.reported_of(work.state, told)
-    owner = _owner(work, told)
     misfiled: tuple[Recorded, ...] = ()
-    if owner is not None:  # an execution that is booked under another order
+    if (owner := _owner(work, told)) is not None:  # an execution that is booked under another order
         named = order.stream(told.key)
         misfiled = work.record(named, order.misfiled(work.state(named), told))
         told = replace(told, key=owner.key)
@@ -119,7 +118,8 @@ def report(work: Work, told: OrderReport, facts: Facts, due: Due) -> tuple[Recor
                 if now is not None:
                     _book(due, state, now, facts)
         is_filled_only = False
-    tell_parent(work, told.key, told.transact_time)
+    if state.terms is not None and state.terms.parent:
+        tell_parent(work, told.key, told.transact_time)
     if not (is_filled_only and state.is_open):
         due.touched[told.key] = told.transact_time
     return records
@@ -131,10 +131,13 @@ def _owner(work: Work, told: OrderReport) -> Order | None:
     return work.state(stream) if stream is not None and stream != order.stream(told.key) else None
 
 
-def on_record(work: Work, told: OrderReport) -> OrderFilled | None:
-    """What the book has under a fill's exec id, once it is taken down."""
+def on_record(work: Work, told: OrderReport, added: Iterable[Recorded]) -> OrderFilled | None:
+    """What the book has under a fill's exec id, once it is taken down by what was `added`."""
     if not isinstance(told, OrderFilled):
         return None
+    for recorded in added:
+        if isinstance(recorded.event, OrderFilled) and recorded.event.exec_id == told.exec_id:
+            return recorded.event
     named = venueorder.reported_of(work.state, told).key
     state: Order | None = work.state(work.executed(told) or order.stream(named))
     return state.reported_fill(told.exec_id) if state is not None else None

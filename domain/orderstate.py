@@ -68,7 +68,7 @@ class Told(NamedTuple):
     value: Decimal
 
 
-class Order(Struct, frozen=True):
+class Order(Struct, frozen=True, gc=False):
     """An order as far as it is known. `order_qty` is None for an adopted order of unknown quantity.
 
     `fills` are those that stand, by exec_id. `late` counts the reports that arrived behind later ones.
@@ -149,6 +149,8 @@ class Order(Struct, frozen=True):
     def _is_over(self) -> bool:
         if self.ended is not None or self.refusal is not None or self.calculated_at is not None:
             return True
+        if self.done_for_day_at is None:
+            return False
         return self._is_done_for_day and not (self.terms is None or self.terms.time_in_force.outlives_day)
 
     @property

@@ -15,6 +15,7 @@ What equals what, exactly, in settlement currency: realized + rounding + unreali
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from functools import reduce
+from itertools import takewhile
 from typing import assert_never
 
 from msgspec import Struct
@@ -91,7 +92,7 @@ TAIL_MAX = 128
 RESTATED_ITEMS_MAX = 500
 
 
-class Position(Struct, frozen=True):
+class Position(Struct, frozen=True, gc=False):
     """`book` = `anchor` + the effects of `tail`; `anchored_at` is the last occurrence inside the anchor."""
 
     key: PositionKey
@@ -139,7 +140,12 @@ def needs_history(position: Position | None, reports: Iterable[PositionReport | 
     """Whether a report is about a place before the tail, so that it wants the position `unfold`ed from its stream."""
     if position is None or position.anchored_at is None:
         return False
-    return any(not isinstance(r, SettleFunding) and occurrence_of(r) <= position.anchored_at for r in reports)
+    anchored_at = position.anchored_at
+    return any(
+        r.transact_time <= anchored_at.transact_time and occurrence_of(r) <= anchored_at
+        for r in reports
+        if not isinstance(r, SettleFunding)
+    )
 
 
 def unfold(events: Iterable[PositionEvent]) -> Position | None:
@@ -282,9 +288,10 @@ def admit(position: Position | None, reports: Sequence[PositionReport], costing_
                 reversals.append(report)
             case _:
                 assert_never(report)
-    bookings.sort(key=occurrence_of)
+    if len(bookings) > 1:
+        bookings.sort(key=occurrence_of)
     latest = position.last if position else None
-    late = [report for report in bookings if latest is not None and occurrence_of(report) < latest]
+    late = list(takewhile(lambda report: occurrence_of(report) < latest, bookings)) if latest is not None else []
     book = position.book if position else costing.empty(costing_.cost_basis)
     if position is not None and (late or reversals):
         moved, book = _rebooked(position, late, reversals, costing_)
@@ -454,7 +461,7 @@ def _plus_fee(fees: dict[str, Decimal], paid_in: str, fee: Decimal) -> dict[str,
 def _tail_with(
     position: Position, anchor: Book, booked: Booked, tail_max: int | None
 ) -> tuple[Book, Occurrence | None, tuple[Booked, ...]]:
-    tail = (*position.tail, booked)
+    tail = position.tail + (booked,)  # noqa: RUF005 (a long tail is copied once this way, not twice)
     if tail_max is None or len(tail) < 2 * tail_max:
         return anchor, position.anchored_at, tail
     old, kept = tail[:tail_max], tail[tail_max:]

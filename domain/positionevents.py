@@ -13,7 +13,7 @@ from domain.occurrence import Restated
 from domain.values import Liquidity, Money, Side
 
 
-class PositionKey(Struct, frozen=True):
+class PositionKey(Struct, frozen=True, gc=False):
     """Whose position in what; carried by every event, so that each reads alone."""
 
     account_id: str
@@ -54,7 +54,7 @@ _INCOME = {TransferReason.AIRDROP, TransferReason.STAKING, TransferReason.INTERE
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
-class TradeBooked(Struct, frozen=True, tag="TradeBooked.v2"):
+class TradeBooked(Struct, frozen=True, gc=False, tag="TradeBooked.v2"):
     """A fill is in the book: what the venue reported, the facts and conventions it was booked by, and its effect."""
 
     key: PositionKey
@@ -74,7 +74,7 @@ class TradeBooked(Struct, frozen=True, tag="TradeBooked.v2"):
     kind: TradeKind = TradeKind.TRADE
 
 
-class TradeReversed(Struct, frozen=True, tag="TradeReversed"):
+class TradeReversed(Struct, frozen=True, gc=False, tag="TradeReversed"):
     """A booked fill is taken back: the venue busted it or corrected it. `effect` is what it had on record."""
 
     key: PositionKey
@@ -87,7 +87,7 @@ class TradeReversed(Struct, frozen=True, tag="TradeReversed"):
     reason: str
 
 
-class PositionTransferred(Struct, frozen=True, tag="PositionTransferred.v2"):
+class PositionTransferred(Struct, frozen=True, gc=False, tag="PositionTransferred.v2"):
     """Quantity that came or went at a stated cost: an opening balance, a deposit in kind, a move, income."""
 
     key: PositionKey
@@ -105,7 +105,7 @@ class PositionTransferred(Struct, frozen=True, tag="PositionTransferred.v2"):
     lots: tuple[Lot, ...] = ()
 
 
-class FundingSettled(Struct, frozen=True, tag="FundingSettled"):
+class FundingSettled(Struct, frozen=True, gc=False, tag="FundingSettled"):
     """A funding payment of a perpetual: positive received, negative paid, in settlement currency."""
 
     key: PositionKey
@@ -123,7 +123,7 @@ class LotsAssigned(Struct, frozen=True, tag="LotsAssigned"):
     transact_time: datetime
 
 
-class PositionRestated(Struct, frozen=True, tag="PositionRestated.v2"):
+class PositionRestated(Struct, frozen=True, gc=False, tag="PositionRestated.v2"):
     """What late arrivals, reversals and assignments moved of entries on record; in parts of at most 500 items."""
 
     key: PositionKey
@@ -134,7 +134,7 @@ class PositionRestated(Struct, frozen=True, tag="PositionRestated.v2"):
     parts: int = 1
 
 
-class PositionBroken(Struct, frozen=True, tag="PositionBroken"):
+class PositionBroken(Struct, frozen=True, gc=False, tag="PositionBroken"):
     """The book is what the venue says, and cannot be right: something is missing from it."""
 
     key: PositionKey
@@ -156,7 +156,7 @@ PositionEvent = (
 Booking = TradeBooked | PositionTransferred
 
 
-class Filled(Struct, frozen=True):
+class Filled(Struct, frozen=True, gc=False):
     """A fill to be booked, as its order knows it, with the instrument's facts of its day."""
 
     key: PositionKey

@@ -26,7 +26,7 @@ class Mode(StrEnum):
     REDUCE_ONLY = "REDUCE_ONLY"
 
 
-class Judgement(Struct, frozen=True):
+class Judgement(Struct, frozen=True, gc=False):
     """One limit as an order met it: the limit's version and value, what was used before, what with the order.
 
     `account_id` is whose limit it is: the account's, or the firm's.
@@ -78,7 +78,7 @@ class LimitSet(Struct, frozen=True, tag="LimitSet"):
     transact_time: datetime
 
 
-class HoldPlaced(Struct, frozen=True, tag="HoldPlaced"):
+class HoldPlaced(Struct, frozen=True, gc=False, tag="HoldPlaced"):
     """An order passed: its quantity is held. `mark` is what a market order was valued at; `marks` is all that was used.
 
     `notional` is the order's own, in its quote currency.
@@ -120,7 +120,7 @@ class HoldRefused(Struct, frozen=True, tag="HoldRefused"):
     change_id: str = ""
 
 
-class HoldAdjusted(Struct, frozen=True, tag="HoldAdjusted"):
+class HoldAdjusted(Struct, frozen=True, gc=False, tag="HoldAdjusted"):
     """A working order holds `quantity` now, where it held `was`.
 
     A replacement that is asked for is judged and names its `change_id`: until the venue has answered, the order holds
@@ -143,7 +143,7 @@ class HoldAdjusted(Struct, frozen=True, tag="HoldAdjusted"):
     marks: tuple[MarkSeen, ...] = ()
 
 
-class HoldPosted(Struct, frozen=True, tag="HoldPosted"):
+class HoldPosted(Struct, frozen=True, gc=False, tag="HoldPosted"):
     """A booking changed the position by `quantity` (signed); `released` of the order's hold became position.
 
     Of a booking that no order stands behind (a transfer, an adopted order) nothing is released. `cost` is the change of
@@ -162,7 +162,7 @@ class HoldPosted(Struct, frozen=True, tag="HoldPosted"):
     contract: Contract | None = None
 
 
-class GainsPosted(Struct, frozen=True, tag="GainsPosted"):
+class GainsPosted(Struct, frozen=True, gc=False, tag="GainsPosted"):
     """Cost and gains changed and no quantity with them: funding, or a restatement of what was booked before.
 
     `source` names the funding payment or the late trades; each change counts for the day it belongs to.
@@ -175,7 +175,7 @@ class GainsPosted(Struct, frozen=True, tag="GainsPosted"):
     changes: tuple[Change, ...]
 
 
-class HoldVoided(Struct, frozen=True, tag="HoldVoided"):
+class HoldVoided(Struct, frozen=True, gc=False, tag="HoldVoided"):
     """The order is closed: what was still held is free."""
 
     key: OrderKey
@@ -185,7 +185,7 @@ class HoldVoided(Struct, frozen=True, tag="HoldVoided"):
     transact_time: datetime
 
 
-class HoldExpired(Struct, frozen=True, tag="HoldExpired"):
+class HoldExpired(Struct, frozen=True, gc=False, tag="HoldExpired"):
     """The order's time is up: what was still held is free."""
 
     key: OrderKey

@@ -98,7 +98,7 @@ class AdjustHold(Struct, frozen=True):
     marks: tuple[Mark, ...] = ()
 
 
-class PostHold(Struct, frozen=True):
+class PostHold(Struct, frozen=True, gc=False):
     """A fill or transfer was booked: `quantity` moved the position, `last_qty` came off the order."""
 
     key: OrderKey

@@ -48,7 +48,7 @@ from domain.values import ZERO, Side, exact
 Limited = tuple[Scope, Measure]
 
 
-class Risk(Struct, frozen=True):
+class Risk(Struct, frozen=True, gc=False):
     """Limits by scope and measure; the exposure they are measured by; switches, breaches and days.
 
     `active` are the limits that are not lifted, in the order in which they were first set. `windows` has the times of
@@ -148,7 +148,7 @@ def evolve(risk: Risk | None, event: RiskEvent) -> Risk:
             return _with_sent(placed, event.strategy_id, event.instrument_id, event.contract, event.transact_time)
         case HoldVoided() | HoldExpired():
             refused = {at: told for at, told in risk.refused.items() if at != event.key}
-            return replace(risk, exposure=_released(risk.exposure, event.key, event.released), refused=refused)
+            return replace(risk, exposure=risk.exposure.with_released(event.key, event.released), refused=refused)
         case HoldAdjusted():
             return _with_adjustment(risk, event)
         case GainsPosted():
@@ -238,25 +238,15 @@ def _with_gains(risk: Risk, event: GainsPosted) -> Risk:
 
 
 def _with_posting(risk: Risk, event: HoldPosted) -> Risk:
-    exposure = risk.exposure
-    if event.released:
-        exposure = _released(exposure, event.key, event.released)
+    desk = Desk(event.key.account_id, event.strategy_id)
+    change = Change(event.transact_time, event.quantity, event.cost, event.gains)
+    exposure = risk.exposure.with_posting(
+        event.key, event.released, desk, event.instrument_id, event.contract, change, risk.starts_at_hour
+    )
     refused = risk.refused
     if refused and event.key not in exposure.holds:
         refused = {at: told for at, told in refused.items() if at != event.key}
-    desk = Desk(event.key.account_id, event.strategy_id)
-    change = Change(event.transact_time, event.quantity, event.cost, event.gains)
-    return replace(
-        risk, refused=refused,
-        exposure=exposure.with_change(desk, event.instrument_id, event.contract, change, risk.starts_at_hour),
-    )  # fmt: skip
-
-
-def _released(exposure: Exposure, key: OrderKey, quantity: Decimal) -> Exposure:
-    hold: Hold | None = exposure.holds.get(key)
-    if hold is None:
-        return exposure
-    return exposure.with_hold(key, replace(hold, quantity=exact(hold.quantity - quantity)))
+    return replace(risk, exposure=exposure, refused=refused)
 
 
 def _with_adjustment(risk: Risk, event: HoldAdjusted) -> Risk:

@@ -63,9 +63,12 @@ def topic_of_class(event_class: type) -> str:
 
 def execution_key(event: Any) -> str | None:
     """What a fill is unique by in the whole log, whichever order it is reported under; None for other events."""
-    if isinstance(event, OrderFilled):
-        return f"{event.key.account_id}:{event.instrument_id}:{event.exec_id}"
-    return None
+    return key_of_execution(event) if type(event) is OrderFilled else None
+
+
+def key_of_execution(fill: OrderFilled) -> str:
+    """What a fill is unique by in the whole log."""
+    return f"{fill.key.account_id}:{fill.instrument_id}:{fill.exec_id}"
 
 
 def _tag(event_class: type[Struct]) -> str:
@@ -86,6 +89,12 @@ _DECODER: msgspec.json.Decoder[Recorded] = msgspec.json.Decoder(Recorded[_ANY_EV
 def encode(recorded: Recorded) -> bytes:
     """The bytes of a record: JSON, fields in their order, decimals as text. Stored and hashed as they are."""
     return _ENCODER.encode(recorded)
+
+
+def stored(recorded: Recorded) -> tuple[str, bytes, str | None]:
+    """How a record is stored: its topic, its bytes, its execution key."""
+    event = recorded.event
+    return _TOPICS[type(event)], _ENCODER.encode(recorded), execution_key(event)
 
 
 def decode(topic: str, state: bytes) -> Recorded:

@@ -33,6 +33,11 @@ class Table(Mapping[K, V]):
 
     def put(self, key: K, value: V) -> "Table[K, V]":
         """With `key` standing for `value`."""
+        root = self._root
+        if type(root) is dict and (len(root) < LEAF_MAX or key in root):
+            leaf = root.copy()
+            leaf[key] = value
+            return _table(leaf, len(leaf))
         is_new = _find(self._root, key) is _ABSENT
         return _table(_put(self._root, key, value, hash(key), 0), self._size + is_new)
 
@@ -50,7 +55,10 @@ class Table(Mapping[K, V]):
 
     def get(self, key: K, default: Any = None) -> Any:
         """The value of `key`, or `default`."""
-        found = _find(self._root, key)
+        root = self._root
+        if type(root) is dict:
+            return root.get(key, default)
+        found = _find(root, key)
         return default if found is _ABSENT else found
 
     def __contains__(self, key: object) -> bool:
@@ -88,22 +96,28 @@ def _find(node: Any, key: Any) -> Any:
 def _put(node: Any, key: Any, value: Any, bits: int, depth: int) -> Any:
     if type(node) is tuple:
         at = bits % BRANCHES
-        return (*node[:at], _put(node[at], key, value, bits >> BITS, depth + 1), *node[at + 1 :])
-    leaf = {**node, key: value}
+        branches = list(node)
+        branches[at] = _put(node[at], key, value, bits >> BITS, depth + 1)
+        return tuple(branches)
+    leaf = node.copy()
+    leaf[key] = value
     if len(leaf) <= LEAF_MAX or depth >= DEPTH_MAX:
         return leaf
-    branches: tuple[dict[Any, Any], ...] = tuple({} for _ in range(BRANCHES))
+    leaves: tuple[dict[Any, Any], ...] = tuple({} for _ in range(BRANCHES))
     for held, kept in leaf.items():
-        branches[(hash(held) >> (BITS * depth)) % BRANCHES][held] = kept
-    return branches
+        leaves[(hash(held) >> (BITS * depth)) % BRANCHES][held] = kept
+    return leaves
 
 
 def _drop(node: Any, key: Any, bits: int) -> Any:
     if type(node) is tuple:
         at = bits % BRANCHES
-        changed = (*node[:at], _drop(node[at], key, bits >> BITS), *node[at + 1 :])
-        return changed if any(changed) else {}
-    return {held: kept for held, kept in node.items() if held != key}
+        branches = list(node)
+        branches[at] = _drop(node[at], key, bits >> BITS)
+        return tuple(branches) if any(branches) else {}
+    left = node.copy()
+    del left[key]
+    return left
 
 
 def _keys(node: Any) -> Iterator[Any]:

@@ -99,7 +99,7 @@ class OrderKey(Struct, frozen=True, gc=False):
     cl_ord_id: str
 
 
-class OrderTerms(Struct, frozen=True):
+class OrderTerms(Struct, frozen=True, gc=False):
     """What was asked for; carried by every event of the order that a projector needs it for."""
 
     strategy_id: str

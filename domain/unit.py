@@ -6,7 +6,7 @@ dropped with its unit and leaves no trace; one that is carried out is taken over
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import reduce
 from types import ModuleType
@@ -52,6 +52,9 @@ class Ground(Protocol):
     def known(self, stream: str) -> Known:
         """A stream as it is down here."""
 
+    def is_at_hand(self, stream: str) -> bool:
+        """Whether `known` can tell without reading."""
+
     def history(self, stream: str) -> Iterator[Recorded]:
         """Every record of a stream down here."""
 
@@ -81,6 +84,10 @@ class Aggregates:
         else:
             self._kept.move_to_end(stream)
         return known
+
+    def is_at_hand(self, stream: str) -> bool:
+        """See Ground."""
+        return stream in self._kept
 
     def history(self, stream: str) -> Iterator[Recorded]:
         """See Ground; always read from the log."""
@@ -141,7 +148,7 @@ class Aggregates:
 
 
 class Unit:
-    """What one command, or one batch of them, has read and would add. `streams` are all it has looked at.
+    """What one command, or one batch of them, has read and would add.
 
     Records are made in the name of `actor`, within `request_id`, because of `cause`, at `now`.
     """
@@ -150,15 +157,44 @@ class Unit:
         self.ground = ground
         self.now = now
         self._envelope = (actor, request_id, cause)
-        self.states: dict[str, Known] = {}
-        self.streams: set[str] = set()
+        self._looked: dict[str, Known] = {}  # every stream it has looked at, as it is with what it has added
+        self._added: dict[str, None] = {}  # those it has added to
         self.records: list[Recorded] = []
         self._executed: dict[str, str] = {}
 
+    @property
+    def streams(self) -> Collection[str]:
+        """All that it has looked at."""
+        return self._looked.keys()
+
+    @property
+    def states(self) -> dict[str, Known]:
+        """The streams it has added to, as they are now."""
+        return {stream: self._looked[stream] for stream in self._added}
+
     def known(self, stream: str) -> Known:
         """See Ground; with what this unit has added."""
-        self.streams.add(stream)
-        return self.states.get(stream) or self.ground.known(stream)
+        known = self._looked.get(stream)
+        if known is None:
+            known = self._looked[stream] = self.ground.known(stream)
+        return known
+
+    def is_at_hand(self, stream: str) -> bool:
+        """See Ground; or whether this unit has looked at it."""
+        return stream in self._looked or self.ground.is_at_hand(stream)
+
+    def suppose_empty(self, streams: Iterable[str]) -> list[str]:
+        """Take those of the streams that are not at hand for empty, unread; which they are.
+
+        To be used only if `has_added` to each of them in the end: then the log refuses the append unless they are.
+        """
+        supposed = [stream for stream in streams if not self.is_at_hand(stream)]
+        self._looked |= dict.fromkeys(supposed, (0, None))
+        return supposed
+
+    def has_added(self, streams: Iterable[str]) -> bool:
+        """Whether there are records of each of these."""
+        return all(stream in self._added for stream in streams)
 
     def history(self, stream: str) -> Iterator[Recorded]:
         """See Ground; with what this unit has added."""
@@ -174,7 +210,8 @@ class Unit:
 
     def state(self, stream: str) -> Any:
         """The aggregate of a stream; None if the stream is empty."""
-        return self.known(stream)[1]
+        known = self._looked.get(stream)
+        return known[1] if known is not None else self.known(stream)[1]
 
     def events(self, stream: str) -> Iterator[Any]:
         """Every event of a stream."""
@@ -186,6 +223,8 @@ class Unit:
 
     def record(self, stream: str, events: Iterable[Any]) -> tuple[Recorded, ...]:
         """Add events to a stream."""
+        if not events:
+            return ()
         version, state = self.known(stream)
         evolve = _evolve(stream)
         actor, request_id, cause = self._envelope
@@ -194,24 +233,27 @@ class Unit:
             version += 1
             state = evolve(state, event)
             added.append(Recorded(stream, version, self.now, actor, request_id, event, cause))
-            if (key := schema.execution_key(event)) is not None:
-                self._executed[key] = stream
+            if type(event) is OrderFilled:
+                self._executed[schema.key_of_execution(event)] = stream
         if added:
-            self.states[stream] = (version, state)
+            self._looked[stream] = (version, state)
+            self._added[stream] = None
             self.records += added
         return tuple(added)
 
     def drop(self) -> None:
         """Add nothing after all."""
-        self.states.clear()
+        for stream in self._added:
+            self._looked[stream] = self.ground.known(stream)
+        self._added.clear()
         self.records.clear()
         self._executed.clear()
 
     def absorb(self, other: "Unit") -> None:
         """Take over what a unit that stands on this one has added."""
         assert other.ground is self, "a unit is taken over by the one it stands on"
-        self.states |= other.states
-        self.streams |= other.streams
+        self._looked |= other._looked
+        self._added |= other._added
         self.records += other.records
         self._executed |= other._executed
 
@@ -223,5 +265,8 @@ def folded(stream: str, known: Known, records: list[Recorded]) -> Known:
     return records[-1].version, reduce(_evolve(stream), (recorded.event for recorded in records), known[1])
 
 
+_EVOLVES = {kind: aggregate.evolve for kind, aggregate in AGGREGATES.items()}
+
+
 def _evolve(stream: str) -> Any:
-    return AGGREGATES[stream.partition(":")[0]].evolve
+    return _EVOLVES[stream[: stream.index(":")]]

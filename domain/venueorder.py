@@ -20,7 +20,7 @@ from domain.order import CancelOrder, Order, OrderAccepted, OrderFilled, OrderKe
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
-class VenueOrderLinked(Struct, frozen=True, tag="VenueOrderLinked"):
+class VenueOrderLinked(Struct, frozen=True, gc=False, tag="VenueOrderLinked"):
     """The venue's `order_id` is the order of this ClOrdID."""
 
     venue: str  # 207
@@ -34,7 +34,7 @@ class VenueOrderLinked(Struct, frozen=True, tag="VenueOrderLinked"):
 VenueOrderEvent = VenueOrderLinked
 
 
-class VenueOrder(Struct, frozen=True):
+class VenueOrder(Struct, frozen=True, gc=False):
     """The orders that a venue calls by one id."""
 
     links: tuple[VenueOrderLinked, ...] = ()

@@ -8,12 +8,13 @@ durable; if it fails, the batch is thrown away with everything that stands on it
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import datetime
+from threading import Lock
 from typing import Any, NamedTuple
 
 from adapters.store.appending import Row, row_of
 from adapters.store.log import KeptAnswer
 from domain.errors import KeyReused, LedgerError
-from domain.ledger import Answer, Command, decided
+from domain.ledger import Answer, Command, Outcome, begun_by, decided
 from domain.unit import Ground, Unit
 from domain.values import Mark
 
@@ -40,12 +41,48 @@ class Told(NamedTuple):
     is_first: bool
 
 
+class Reply:
+    """Where one thread waits for one answer: a Future with less to set up, to lock and to wake."""
+
+    __slots__ = ("_answer", "_given")
+
+    def __init__(self) -> None:
+        self._answer: Any = None
+        self._given = Lock()
+        self._given.acquire()
+
+    def done(self) -> bool:
+        """Whether the answer is there."""
+        return not self._given.locked()
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Whether it is still waited for."""
+        return True
+
+    def set_result(self, answer: Any) -> None:
+        """Give the answer."""
+        self._answer = answer
+        self._given.release()
+
+    def set_exception(self, error: BaseException) -> None:
+        """Give an error, which `result` raises."""
+        self.set_result(error)
+
+    def result(self, seconds_max: float) -> Any:
+        """Wait for the answer. Raises TimeoutError, and the error that was given."""
+        if not self._given.acquire(timeout=seconds_max):
+            raise TimeoutError
+        if isinstance(self._answer, BaseException):
+            raise self._answer
+        return self._answer
+
+
 class Task(NamedTuple):
     """A command on its way, and where its answer is waited for."""
 
     command: Command
     keyed: Keyed | None
-    future: "Future[Any]"
+    future: "Future[Any] | Reply"
 
     @property
     def weight(self) -> int:
@@ -59,9 +96,13 @@ class Task(NamedTuple):
 
 
 class Batch:
-    """Tasks decided together. `after` is the seq that their records continue."""
+    """Tasks decided together. `after` is the seq that their records continue.
 
-    def __init__(self, ground: Ground, after: int, now: datetime, marks: Marks) -> None:
+    Where it `supposes`, what a command begins is not read first: that it is new, the append finds out.
+    """
+
+    def __init__(self, ground: Ground, after: int, now: datetime, marks: Marks, *, supposes: bool = False) -> None:
+        self._supposes = supposes
         self.unit = Unit(ground, now)
         self.after = after
         self.tasks: list[Task] = []
@@ -94,8 +135,7 @@ class Batch:
         command, keyed, key = task.command, task.keyed, task.key
         if keyed is not None and key is not None and (before := self.kept.get(key) or known.get(key)):
             return Told(before.answer, False) if before.body_sha256 == keyed.body_sha256 else KeyReused(keyed.key)
-        work = Unit(self.unit, now, command.actor, command.request_id, command.cause)
-        outcomes = decided(work, command, self._marks)
+        work, outcomes = self._carried_out(command, now)
         first = self.head + 1
         rows = [row_of(record, seq) for seq, record in enumerate(work.records, first)]
         last = self.head + len(rows)
@@ -107,6 +147,15 @@ class Batch:
             self.kept[key] = KeptAnswer(*key, keyed.body_sha256, first, last, work.now, told)
             return Told(told, True)
         return answers
+
+    def _carried_out(self, command: Command, now: datetime) -> tuple[Unit, list[Outcome]]:
+        work = Unit(self.unit, now, command.actor, command.request_id, command.cause)
+        if self._supposes and (supposed := work.suppose_empty(begun_by(command))):
+            outcomes = decided(work, command, self._marks)
+            if work.has_added(supposed):
+                return work, outcomes
+            work = Unit(self.unit, now, command.actor, command.request_id, command.cause)
+        return work, decided(work, command, self._marks)
 
 
 def tell(task: Task, answer: Any) -> None:

@@ -8,6 +8,7 @@ continues, so whoever was second decides again.
 """
 
 import contextlib
+import gc
 import os
 import socket
 import threading
@@ -23,14 +24,15 @@ import structlog
 
 from adapters.store import database, leadership
 from adapters.store.appending import Appending, KeyTaken
-from adapters.store.batch import Batch, Keyed, KeyOf, Marks, Task, tell
+from adapters.store.batch import Batch, Keyed, KeyOf, Marks, Reply, Task, tell
 from adapters.store.leadership import Candidate, Term
 from adapters.store.log import APPEND_LOCK, OUTCOME_UNKNOWN, KeptAnswer, PostgresLog
 from domain.errors import Busy, ExecutionKnown, LedgerError, NotLeading, StreamConflict, Unavailable
-from domain.ledger import ATTEMPTS_MAX, Command, executions, no_marks, streams_of
+from domain.ledger import ATTEMPTS_MAX, Command, begun_by, executions, no_marks, streams_of
 from domain.unit import CACHED_STREAMS_MAX, Aggregates
 
 QUEUED_MAX = 20_000  # requests and single reports that wait
+WARY_MAX = 1_000
 READY_MAX = 64  # of them taken off the queue at a time
 BATCH_COMMANDS_MAX = 512
 BATCH_EVENTS_MAX = 5_000
@@ -80,6 +82,7 @@ class GroupCommit:
         self._taken: list[Task] = []  # off the queue, and not told yet
         self._attempts = 0
         self._is_alone = False
+        self._wary = 0  # so many tasks to come are decided on nothing that was not read: a supposition was wrong
         self._seq = 0
         self._recorded_at: datetime | None = None
 
@@ -94,7 +97,12 @@ class GroupCommit:
         return "this process leads" if self.is_leading else self._candidate.leader
 
     def start(self) -> None:
-        """Lead, or stand by. Returns as soon as one of them is known."""
+        """Lead, or stand by. Returns as soon as one of them is known.
+
+        What the process has loaded so far stays for as long as it runs: the garbage collector need not go through it
+        again and again while commands are decided.
+        """
+        gc.freeze()
         self._thread = threading.Thread(target=self._run, name="daybook writer", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + START_SECONDS_MAX
@@ -115,7 +123,17 @@ class GroupCommit:
 
         Raises NotLeading, Busy.
         """
-        task = Task(command, keyed, Future())
+        future: Future[Any] = Future()
+        self._enqueue(Task(command, keyed, future))
+        return future
+
+    def carry_out(self, command: Command, keyed: Keyed | None = None, *, seconds_max: float) -> Any:
+        """Like `submit`, and wait. Raises TimeoutError, and what became of the command if that is an error."""
+        reply = Reply()
+        self._enqueue(Task(command, keyed, reply))
+        return reply.result(seconds_max)
+
+    def _enqueue(self, task: Task) -> None:
         with self._lock:
             if not self.is_leading or self._stopping.is_set():
                 raise NotLeading(self._candidate.leader)
@@ -126,7 +144,6 @@ class GroupCommit:
             is_asleep, self._is_asleep = self._is_asleep, False
         if is_asleep:
             self._ring()
-        return task.future
 
     # The thread
 
@@ -205,9 +222,10 @@ class GroupCommit:
         return batch
 
     def _batch(self, flying: Batch | None) -> Batch:
+        supposes = not self._wary
         if flying is None:
-            return Batch(self._known, self._seq, self._moment(), self._marks)
-        return Batch(flying.unit, flying.head, self._moment(), self._marks)
+            return Batch(self._known, self._seq, self._moment(), self._marks, supposes=supposes)
+        return Batch(flying.unit, flying.head, self._moment(), self._marks, supposes=supposes)
 
     def _moment(self) -> datetime:
         """When a command that is decided now is on record. If the clock steps back, `recorded_at` does not."""
@@ -218,6 +236,7 @@ class GroupCommit:
 
     def _redecided(self, tasks: list[Task]) -> Batch:
         batch = self._batch(None)
+        self._known.fetch(stream for task in tasks for stream in streams_of(task.command))
         for task in tasks:
             batch.add(task, self._recent, self._moment())
         return batch
@@ -269,6 +288,7 @@ class GroupCommit:
 
     def _catch_up(self, batch: Batch, conflict: StreamConflict) -> None:
         """Learn what the log says that the batch did not know."""
+        self._wary = WARY_MAX
         if isinstance(conflict, KeyTaken):
             self._remember(self._log.kept(list(batch.kept)))
         if isinstance(conflict, ExecutionKnown):
@@ -328,8 +348,11 @@ class GroupCommit:
                     weight += task.weight
                     self._ready.append(task)
                 self._weight -= weight
-            if self._ready:
+            if self._wary:
+                self._wary = max(self._wary - len(self._ready), 0)
                 self._known.fetch(stream for task in self._ready for stream in streams_of(task.command))
+            elif self._ready:
+                self._known.fetch(stream for task in self._ready for stream in _read_first(task.command))
         return self._ready.popleft() if self._ready else None
 
     def _sleep(self, appending: Appending) -> None:
@@ -347,3 +370,9 @@ class GroupCommit:
     def _ring(self) -> None:
         with contextlib.suppress(OSError):
             self._bell.send(b"!")
+
+
+def _read_first(command: Command) -> list[str]:
+    """What a command is about, but for what it most likely begins."""
+    streams, begun = streams_of(command), begun_by(command)
+    return [stream for stream in streams if stream not in begun] if begun else streams

@@ -58,6 +58,10 @@ SLICE = f"""
 SELECT {COLUMNS} FROM ledger.events WHERE notification_id > %s AND notification_id <= %s
 ORDER BY notification_id LIMIT %s
 """  # noqa: S608
+RECORDS = """
+SELECT notification_id, topic, state FROM ledger.events WHERE notification_id > %s AND notification_id <= %s
+ORDER BY notification_id LIMIT %s
+"""
 SEQ_AT = """
 SELECT notification_id FROM ledger.events WHERE recorded_at <= %s
 ORDER BY recorded_at DESC, notification_id DESC LIMIT 1
@@ -320,17 +324,16 @@ class PostgresLog:
             return self._settled([self._mapper.to_stored_event(record) for record in records])
 
     def select(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Logged]:
-        return [
-            Logged(row.seq, schema.decode(row.topic, row.state))
-            for row in self.stored(after=after, upto=upto, limit=limit)
-        ]
+        after = max(after, 0)
+        rows = self._rows(RECORDS, after, SEQ_MAX if upto is None else upto, limit)
+        _check_gapless(after, len(rows), rows[-1][0] if rows else 0)
+        return [Logged(seq, schema.decode(topic, state)) for seq, topic, state in rows]
 
     def stored(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Stored]:
         """Like `select`, undecoded: the rows as they are, to hash or to hand over."""
         after = max(after, 0)
         rows = [Stored(*row) for row in self._rows(SLICE, after, SEQ_MAX if upto is None else upto, limit)]
-        if rows and rows[-1].seq != after + len(rows):
-            raise HistoryBroken(f"{len(rows)} events after seq {after}, the last of them is seq {rows[-1].seq}")
+        _check_gapless(after, len(rows), rows[-1].seq if rows else 0)
         return rows
 
     def executed(self, keys: Sequence[str]) -> dict[str, str]:
@@ -369,6 +372,11 @@ class PostgresLog:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [APPEND_LOCK])
             found = connection.execute(SEQ_OF, [first.record.stream, first.record.version, first.state]).fetchone()
         return found[0] + len(events) - 1 if found else None
+
+
+def _check_gapless(after: int, count: int, last: int) -> None:
+    if count and last != after + count:
+        raise HistoryBroken(f"{count} events after seq {after}, the last of them is seq {last}")
 
 
 def _whole(stream: str, after: int, rows: Sequence[TupleRow]) -> list[Recorded]:

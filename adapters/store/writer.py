@@ -75,8 +75,8 @@ class Writer:
 
     def carry_out(self, command: Command) -> list[Answer]:
         """Carry out a request or reports: an answer for each, a refusal as its error. Raises NotLeading and Busy."""
-        if (group := self._group) is not None:
-            answers: list[Answer] = _waited(group.submit(command))
+        if self._group is not None:
+            answers: list[Answer] = self._led(command)
             return answers
         with self._lock:
             return self._ledger.carry_out(command)
@@ -86,7 +86,7 @@ class Writer:
 
         Raises KeyReused for the same key with another body, NotLeading and Busy.
         """
-        told: Told = _waited(self._leader().submit(command, keyed))
+        told: Told = self._led(command, keyed)
         return told
 
     async def request_async(self, request: Request, *, actor: str, request_id: str = "", cause: str = "") -> Answer:
@@ -117,6 +117,12 @@ class Writer:
         with self._lock:
             return self._ledger.state(stream)
 
+    def _led(self, command: Command, keyed: Keyed | None = None) -> Any:
+        try:
+            return self._leader().carry_out(command, keyed, seconds_max=ANSWER_SECONDS_MAX)
+        except TimeoutError:
+            raise Unavailable(TOO_SLOW) from None
+
     def _leader(self) -> GroupCommit:
         if self._group is None:
             raise Unavailable("the writer of this process is not running; send the request again")
@@ -128,13 +134,6 @@ def _one(answers: list[Answer]) -> Answer:
     if answer.error is not None:
         raise answer.error
     return answer
-
-
-def _waited(future: "Future[Any]") -> Any:
-    try:
-        return future.result(ANSWER_SECONDS_MAX)
-    except TimeoutError:
-        raise Unavailable(TOO_SLOW) from None
 
 
 async def _awaited(future: "Future[Any]") -> Any:

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 
@@ -40,6 +41,19 @@ def application(url: str, *, create: bool) -> object:
     made = Application(environment)
     made.order = Order  # type: ignore[attr-defined]
     return made
+
+
+def written(url: str, aggregates: int, events: int) -> tuple[Any, list[Any]]:
+    """An application that has saved so many aggregates of so many events; their ids."""
+    app: Any = application(url, create=True)
+    ids = []
+    for _ in range(aggregates):
+        one = app.order("BTCUSDT.SIM", "BUY", "1.25", "97500.10", "n" * 120)
+        for n in range(events - 1):
+            one.fill(f"E{n}", "BUY", "0.25", "97500.10", "n" * 120)
+        app.save(one)
+        ids.append(one.id)
+    return app, ids
 
 
 def main(url: str, size: int, seconds: float, go: str) -> None:
