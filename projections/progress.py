@@ -1,4 +1,8 @@
-"""Progress: how far each projection is in the log, kept beside its rows and moved in the same transaction."""
+"""Progress: how far each projection is in the log, kept beside its rows and moved in the same transaction.
+
+With its place goes the digest of its rows (`projections.lines.Sum`). One in about ATTESTED_EVENTS of these is kept, so
+that a drift can be traced to a stretch of the log (`projections.attest`).
+"""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +14,10 @@ import sqlalchemy as sa
 
 from domain.errors import Unavailable
 from domain.log import EventLog, Logged, Recorded
+from projections.lines import Sum, sum_of
 from projections.tables import AT, TEXT, Projection
+
+ATTESTED_EVENTS = 1000
 
 _UNREACHABLE = (
     psycopg.OperationalError,
@@ -28,40 +35,100 @@ progress = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("updated_at", AT, nullable=False),
     sa.Column("error", TEXT),
+    sa.Column("digest", sa.LargeBinary),
+    sa.Column("rows", sa.BigInteger),
+    schema="read",
+)
+attestations = sa.Table(
+    "attestations",
+    sa.MetaData(),
+    sa.Column("projection", TEXT, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
     schema="read",
 )
 
 
 class Place(NamedTuple):
-    """Where a projection stands. `updated_at` differs after every write by anybody: what a cache was good for."""
+    """Where a projection stands. `updated_at` differs after every write by anybody: what a cache was good for.
+
+    `sum` is the digest of its rows there; None if a Daybook that kept none has written them.
+    """
 
     version: int
     seq: int
     updated_at: datetime
+    sum: Sum | None = None
+
+
+class Attested(NamedTuple):
+    """The digest of a projection's rows as they were when it stood at `seq`."""
+
+    seq: int
+    sum: Sum
 
 
 def places(connection: sa.Connection) -> dict[str, tuple[Place, str | None]]:
     """Every projection's place, and the error that stopped it."""
     found = connection.execute(sa.select(progress))
-    return {row.projection: (Place(row.version, row.seq, row.updated_at), row.error) for row in found}
+    return {row.projection: (_place(row), row.error) for row in found}
 
 
 def lock(connection: sa.Connection, projection: Projection) -> Place:
     """The projection's place, which nobody else moves until the transaction ends."""
+    return locked(connection, projection)[0]
+
+
+def locked(connection: sa.Connection, projection: Projection) -> tuple[Place, str | None]:
+    """Like `lock`, and the error that stopped it."""
     query = sa.select(progress).where(progress.c.projection == projection.name).with_for_update()
     row = connection.execute(query).one()
-    return Place(row.version, row.seq, row.updated_at)
+    return _place(row), row.error
 
 
 def move(connection: sa.Connection, projection: Projection, **values: Any) -> Place:
-    """Write `values` (seq, error) and the projection's version to its place."""
+    """Write `values` (seq, error, digest, rows) and the projection's version to its place."""
     moved = (
         sa.update(progress)
         .where(progress.c.projection == projection.name)
         .values(version=projection.version, updated_at=sa.func.clock_timestamp(), **values)
-        .returning(progress.c.version, progress.c.seq, progress.c.updated_at)
+        .returning(progress)
     )
-    return Place(*connection.execute(moved).one())
+    return _place(connection.execute(moved).one())
+
+
+def attest(connection: sa.Connection, projection: Projection, attested: Iterable[Attested]) -> None:
+    """Keep digests."""
+    rows = [
+        {
+            "projection": projection.name,
+            "seq": one.seq,
+            "version": projection.version,
+            "digest": one.sum.digest,
+            "rows": one.sum.rows,
+        }
+        for one in attested
+    ]
+    if rows:
+        connection.execute(sa.insert(attestations), rows)
+
+
+def attested(connection: sa.Connection, projection: Projection) -> list[Attested]:
+    """The digests that were kept of the rows in use, by seq."""
+    mine = (attestations.c.projection == projection.name) & (attestations.c.version == projection.version)
+    found = connection.execute(sa.select(attestations).where(mine).order_by(attestations.c.seq))
+    return [Attested(row.seq, sum_of(row.digest, row.rows)) for row in found]
+
+
+def forget_attested(connection: sa.Connection, projection: Projection) -> None:
+    """Forget the digests of rows that are replaced."""
+    connection.execute(sa.delete(attestations).where(attestations.c.projection == projection.name))
+
+
+def _place(row: Any) -> Place:
+    return Place(row.version, row.seq, row.updated_at, None if row.digest is None else sum_of(row.digest, row.rows))
 
 
 def create_missing(connection: sa.Connection, projections: Iterable[Projection]) -> None:
@@ -72,9 +139,12 @@ def create_missing(connection: sa.Connection, projections: Iterable[Projection])
             continue
         with connection.begin_nested():
             claim = sa.text(
-                "INSERT INTO read.progress (projection, version) VALUES (:name, :version) ON CONFLICT DO NOTHING"
+                "INSERT INTO read.progress (projection, version, digest, rows) VALUES (:name, :version, :digest, 0)"
+                " ON CONFLICT DO NOTHING"
             )
-            if connection.execute(claim, {"name": projection.name, "version": projection.version}).rowcount:
+            first = {"name": projection.name, "version": projection.version, "digest": Sum().digest}
+            if connection.execute(claim, first).rowcount:
+                forget_attested(connection, projection)
                 projection.drop(connection, projection.schema)
                 projection.create(connection, projection.schema)
 
