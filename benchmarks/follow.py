@@ -1,26 +1,20 @@
 """Read models: `python -m benchmarks.follow [EVENTS]` (200,000 unless given)."""
 
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
-from pathlib import Path
 
-from adapters.store import embedded
 from adapters.store.log import PostgresLog
-from adapters.store.migrations import migrate
 from adapters.store.writer import Writer
 from domain.account import CostBasis, Costing, OpenAccount
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Command
-from domain.order import CancelOrder, OrderAccepted, OrderCanceled, OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
+from domain.order import OrderAccepted, OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.values import Liquidity, Money, Side
 
 T0 = datetime(2026, 1, 2, tzinfo=UTC)
-ACCOUNTS = {f"desk{n}": basis for n, basis in enumerate((CostBasis.AVERAGE, CostBasis.FIFO, CostBasis.LIFO, CostBasis.HIFO))}
+ACCOUNTS = {
+    f"desk{n}": basis for n, basis in enumerate((CostBasis.AVERAGE, CostBasis.FIFO, CostBasis.LIFO, CostBasis.HIFO))
+}
 COINS = ("BTC", "ETH", "SOL", "XRP", "ADA", "DOT")
 STRATEGIES = ("trend", "maker", "hedge")
 ORDERS_A_COMMAND = 50
@@ -50,8 +44,18 @@ def order_events(n: int) -> tuple[SubmitOrder, list[object]]:
     for k in range(fills):
         told.append(
             OrderFilled(
-                key, strategy, instrument_id, f"V{n}", side, f"E{n}-{k}", 2 * n + k, D("0.5") / fills, price,
-                Money(D("0.0125"), "USDT"), Liquidity.TAKER, at + timedelta(milliseconds=2 + k),
+                key,
+                strategy,
+                instrument_id,
+                f"V{n}",
+                side,
+                f"E{n}-{k}",
+                2 * n + k,
+                D("0.5") / fills,
+                price,
+                Money(D("0.0125"), "USDT"),
+                Liquidity.TAKER,
+                at + timedelta(milliseconds=2 + k),
             )
         )
     return submit, told

@@ -83,7 +83,7 @@ class Lines:
             for place, write in writes:
                 values[place] = write(values[place])
         line = _ENCODE(values)
-        if b"E+" in line or b'"-0' in line:
+        if b"E+" in line or b'"-0"' in line or b'"-0.0' in line or b'"-0E' in line:
             line = _ENCODE([_plain(value) if isinstance(value, Decimal) else value for value in values])
         return line[1:-1]
 
@@ -104,7 +104,7 @@ def _field(value: Any) -> bytes:
 def _plain(number: Decimal) -> Decimal:
     """The number as PostgreSQL gives it back: without exponent above zero, without negative zero."""
     whole = Decimal(format(number, "f"))
-    return whole if whole else whole.copy_abs()
+    return whole or whole.copy_abs()
 
 
 def _json(value: Any) -> str | None:

@@ -11,13 +11,17 @@ from typing import Any, NamedTuple
 
 import psycopg
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
-from domain.errors import Unavailable
+from domain import schema
+from domain.errors import ProjectionStopped, Unavailable
 from domain.log import EventLog, Logged, Recorded
+from projections import placing
 from projections.lines import Sum, sum_of
 from projections.tables import AT, TEXT, Projection
 
 ATTESTED_EVENTS = 1000
+REASON_CHARS_MAX = 500
 
 _UNREACHABLE = (
     psycopg.OperationalError,
@@ -35,6 +39,7 @@ progress = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("updated_at", AT, nullable=False),
     sa.Column("error", TEXT),
+    sa.Column("schema", TEXT),
     sa.Column("digest", sa.LargeBinary),
     sa.Column("rows", sa.BigInteger),
     schema="read",
@@ -50,17 +55,30 @@ attestations = sa.Table(
     schema="read",
 )
 
+kept = sa.Table(
+    "kept",
+    sa.MetaData(),
+    sa.Column("projection", TEXT, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("schema", TEXT, nullable=False),
+    sa.Column("digest", sa.LargeBinary),
+    sa.Column("rows", sa.BigInteger),
+    sa.Column("kept_at", AT, nullable=False, server_default=sa.func.clock_timestamp()),
+    schema="read",
+)
+
 
 class Place(NamedTuple):
-    """Where a projection stands. `updated_at` differs after every write by anybody: what a cache was good for.
-
-    `sum` is the digest of its rows there; None if a Daybook that kept none has written them.
+    """Where a projection stands: the version of its folds, its place in the log, the schema its tables are in, the
+    digest of its rows. `updated_at` differs after every write by anybody: what a cache was good for.
     """
 
     version: int
     seq: int
     updated_at: datetime
-    sum: Sum | None = None
+    schema: str
+    sum: Sum
 
 
 class Attested(NamedTuple):
@@ -89,7 +107,7 @@ def locked(connection: sa.Connection, projection: Projection) -> tuple[Place, st
 
 
 def move(connection: sa.Connection, projection: Projection, **values: Any) -> Place:
-    """Write `values` (seq, error, digest, rows) and the projection's version to its place."""
+    """Write `values` (seq, error, schema, digest, rows) and the projection's version to its place."""
     moved = (
         sa.update(progress)
         .where(progress.c.projection == projection.name)
@@ -97,6 +115,13 @@ def move(connection: sa.Connection, projection: Projection, **values: Any) -> Pl
         .returning(progress)
     )
     return _place(connection.execute(moved).one())
+
+
+def place_at(connection: sa.Connection, projection: Projection, before: Place, seq: int, sum_: Sum) -> Place:
+    """Move the place on from where it was `before`, with the digest of its rows there."""
+    if seq // ATTESTED_EVENTS > before.seq // ATTESTED_EVENTS:
+        attest(connection, projection, [Attested(seq, sum_)])
+    return move(connection, projection, seq=seq, error=None, digest=sum_.digest, rows=sum_.rows)
 
 
 def attest(connection: sa.Connection, projection: Projection, attested: Iterable[Attested]) -> None:
@@ -128,25 +153,34 @@ def forget_attested(connection: sa.Connection, projection: Projection) -> None:
 
 
 def _place(row: Any) -> Place:
-    return Place(row.version, row.seq, row.updated_at, None if row.digest is None else sum_of(row.digest, row.rows))
+    return Place(row.version, row.seq, row.updated_at, row.schema, sum_of(row.digest, row.rows))
 
 
 def create_missing(connection: sa.Connection, projections: Iterable[Projection]) -> None:
     """Give every projection a place and empty tables, unless it has them. Several processes may do so at once."""
-    known = places(connection)
+    known = connection.scalars(sa.select(progress.c.projection)).all()
     for projection in projections:
         if projection.name in known:
             continue
         with connection.begin_nested():
-            claim = sa.text(
-                "INSERT INTO read.progress (projection, version, digest, rows) VALUES (:name, :version, :digest, 0)"
-                " ON CONFLICT DO NOTHING"
-            )
-            first = {"name": projection.name, "version": projection.version, "digest": Sum().digest}
-            if connection.execute(claim, first).rowcount:
+            made = placing.named(connection, projection)
+            claim = postgresql.insert(progress).on_conflict_do_nothing().returning(progress.c.projection)
+            first = {"projection": projection.name, "version": projection.version, "schema": made}
+            first |= {"seq": 0, "updated_at": sa.func.clock_timestamp(), "digest": Sum().digest, "rows": 0}
+            if connection.scalar(claim.values(first)) is not None:
                 forget_attested(connection, projection)
-                projection.drop(connection, projection.schema)
-                projection.create(connection, projection.schema)
+                connection.execute(sa.delete(kept).where(kept.c.projection == projection.name))
+                for unused in placing.others(connection, projection, keep=[made]):
+                    projection.drop(connection, unused)
+                projection.create(connection, made)
+                placing.show(connection, projection, made)
+
+
+def stopped(projection: Projection, logged: Logged, error: Exception) -> ProjectionStopped:
+    """What is said of an event that a fold failed at."""
+    topic = schema.topic_of(logged.recorded.event)
+    why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return ProjectionStopped(projection.name, logged.seq, topic, logged.recorded.stream, why[:REASON_CHARS_MAX])
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from projections import lines
+from projections.bloom import Bloom
 from projections.lines import MODULUS, Lines, Sum
 from projections.tables import Row
 
@@ -104,7 +105,8 @@ class SqlRows:
 
     `begin` says on which connection, `flush` writes what has changed; the caller owns the transaction, and calls
     `forget` when it was rolled back or somebody else may have written. While the cache holds a whole table
-    (`complete`, from an empty start until it grows too large) a row that is not in it is known not to be.
+    (`complete`, from an empty start until it grows too large) a row that is not in it is known not to be; afterwards
+    it is known of most rows that were never dropped from the cache.
 
     `sum` is the digest of all rows as of the last flush, kept up by what each flush adds and takes away; whoever goes
     on from stored rows says what it was. `on_lookup` is called before the first look for rows of a table by their
@@ -126,6 +128,7 @@ class SqlRows:
         self._changed: dict[sa.Table, dict[Key, bool]] = {}  # key -> whether the database may have the row
         self._hashes: dict[sa.Table, dict[Key, int]] = {}  # of rows in the database, as far as known
         self._complete: set[sa.Table] = set()
+        self._dropped: dict[sa.Table, Bloom] = {}  # keys of rows that only the database has, if they are known at all
         self._connection: sa.Connection | None = None
         self._on_lookup = on_lookup
         self._looked_up: set[sa.Table] = set()
@@ -138,6 +141,7 @@ class SqlRows:
         self._changed = {table: {} for table in self._shapes}
         self._hashes = {table: {} for table in self._shapes}
         self._complete = set(self._shapes) if is_empty else set()
+        self._dropped = {}
 
     def begin(self, connection: sa.Connection) -> None:
         """Read and write through this connection from now on."""
@@ -148,7 +152,7 @@ class SqlRows:
         try:
             return known[key]
         except KeyError:
-            if table in self._complete:
+            if self._is_absent(table, key):
                 return None
         shape = self._shapes[table]
         found = self._select(shape, dict(zip(shape.key_names, key, strict=True)))
@@ -164,11 +168,18 @@ class SqlRows:
     def _set(self, table: sa.Table, key: Key, row: Row | None) -> None:
         known, changed = self._known[table], self._changed[table]
         if key not in changed:
-            changed[key] = known[key] is not None if key in known else table not in self._complete
+            changed[key] = known[key] is not None if key in known else not self._is_absent(table, key)
             if (stored := known.get(key)) is not None and key not in (hashes := self._hashes[table]):
                 hashes[key] = self._shapes[table].hash_of(stored)
         known.pop(key, None)  # the row moves to the end: it is the last to be dropped from the cache
         known[key] = row
+
+    def _is_absent(self, table: sa.Table, key: Key) -> bool:
+        """Whether there is no row with a key that is not in the cache. False if that is not known."""
+        if table in self._complete:
+            return True
+        dropped = self._dropped.get(table)
+        return dropped is not None and not dropped.may_have(key)
 
     def find(self, table: sa.Table, **equals: Any) -> list[Row]:
         self._flush(table)
@@ -186,12 +197,16 @@ class SqlRows:
         for table, known in sorted(self._known.items(), key=lambda item: -len(item[1])):
             if excess <= 0:
                 return
-            self._complete.discard(table)
-            dropped = list(islice(known, excess + self._cached_rows_max // 4))
-            for key in dropped:
-                del known[key]
+            gone = list(islice(known, excess + self._cached_rows_max // 4))
+            if table in self._complete:
+                self._complete.remove(table)
+                self._dropped[table] = Bloom()
+            dropped = self._dropped.get(table)
+            for key in gone:
+                if known.pop(key) is not None and dropped is not None:
+                    dropped.add(key)
                 self._hashes[table].pop(key, None)
-            excess -= len(dropped)
+            excess -= len(gone)
 
     def _flush(self, table: sa.Table) -> None:
         """Rows that may exist are removed, then every changed one is copied in: two statements for any number."""

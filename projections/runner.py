@@ -18,23 +18,23 @@ from typing import NamedTuple, Protocol
 
 import sqlalchemy as sa
 
-from domain import schema
 from domain.errors import Unavailable
 from domain.log import EventLog, Logged, scan
 from domain.values import EPOCH
 from projections import progress
 from projections.catalog import PROJECTIONS
+from projections.lines import Sum
 from projections.progress import Batches, Place, reaching
 from projections.rebuild import RebuildResult, rebuild
 from projections.rows import MemoryRows, SqlRows
 from projections.tables import Projection
+from projections.workers import Opener
 
 BATCH_EVENTS_MAX = 2000
 FOLLOW_LOCK = 0x0DA7_B00F
 WAIT_S = 1.0  # without a notice the log is looked at this often
 STANDBY_S = 0.5
 POLL_S = 0.02
-REASON_CHARS_MAX = 500
 _NOT_DURABLE = sa.text("SET LOCAL synchronous_commit = off")
 
 
@@ -65,9 +65,11 @@ class Runner:
         projections: Sequence[Projection] = PROJECTIONS,
         *,
         batch_events_max: int = BATCH_EVENTS_MAX,
+        opener: Opener | None = None,
     ) -> None:
         self._log = log
         self._engine = engine
+        self._opener = opener
         self._projections = tuple(projections)
         self._batch_events_max = batch_events_max
         self._moved = threading.Condition()
@@ -106,7 +108,7 @@ class Runner:
             progress.create_missing(connection, self._projections)
             places = progress.places(connection)
         if older := [one for one in self._projections if places[one.name][0].version < one.version]:
-            rebuild(self._log, connection, older)
+            rebuild(self._log, self._engine, older, opener=self._opener)
         return _Following(self._log, connection, self._projections, self._batch_events_max)
 
     def _advance(self, following: "_Following") -> bool:
@@ -123,7 +125,7 @@ class Runner:
         head = self._log.head().seq
         found = []
         for projection in self._projections:
-            place, error = places.get(projection.name, (Place(projection.version, 0, EPOCH), None))
+            place, error = places.get(projection.name, (Place(projection.version, 0, EPOCH, "", Sum()), None))
             found.append(Progress(projection.name, place.version, place.seq, max(head - place.seq, 0), error))
         return found
 
@@ -142,18 +144,24 @@ class Runner:
                 self._moved.wait(min(left, POLL_S))
 
     def rebuild(
-        self, names: Iterable[str] | None = None, on_progress: Callable[[int, int], None] | None = None
+        self,
+        names: Iterable[str] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+        *,
+        is_dry_run: bool = False,
     ) -> list[RebuildResult]:
         """Rebuild the projections (all, or those named) beside the live ones, compare, swap; see `projections.rebuild`.
 
-        Raises Unavailable, KeyError for a name that is none.
+        Raises Unavailable, ProjectionStopped, RequestRefused while another rebuild runs, KeyError for an unknown name.
         """
         known = {projection.name: projection for projection in self._projections}
-        chosen = [known[name] for name in (known if names is None else names)]
-        with reaching(), self._engine.connect() as connection:
-            with connection.begin():
+        chosen = [known[name] for name in (known if names is None else dict.fromkeys(names))]
+        with reaching():
+            with self._engine.connect() as connection, connection.begin():
                 progress.create_missing(connection, chosen)
-            return rebuild(self._log, connection, chosen, on_progress)
+            return rebuild(
+                self._log, self._engine, chosen, on_progress, is_dry_run=is_dry_run, opener=self._opener
+            )  # fmt: skip
 
 
 class _Following:
@@ -189,14 +197,14 @@ class _Follower:
     def __init__(self, connection: sa.Connection, projection: Projection) -> None:
         self.projection = projection
         self.error: str | None = None
-        self.place = progress.lock(connection, projection)
-        self._rows = SqlRows(projection.tables, projection.schema, is_empty=self.place.seq == 0)
-        self._check_version()
+        self._go_on_from(progress.lock(connection, projection))
 
-    def _check_version(self) -> None:
-        """Stop, without a word to the database, where a newer Daybook has taken over."""
-        if self.place.version != self.projection.version:
-            self.error = f"its tables are of version {self.place.version}, this Daybook's of {self.projection.version}"
+    def _go_on_from(self, place: Place) -> None:
+        """Forget what was known of the rows: they are others, or somebody else has written them."""
+        self.place = place
+        self._rows = SqlRows(self.projection.tables, place.schema, is_empty=place.seq == 0)
+        if place.version != self.projection.version:  # a newer Daybook has taken over: not a word to the database
+            self.error = f"its tables are of version {place.version}, this Daybook's of {self.projection.version}"
 
     def apply(self, connection: sa.Connection, batch: Sequence[Logged]) -> None:
         """Fold what is new of a batch. An event that cannot be folded stops the projection right before it."""
@@ -216,7 +224,7 @@ class _Follower:
                 self._rows.forget()
                 if progress.is_unreachable(error):
                     raise
-                self.error = _reason(logged, error)
+                self.error = str(progress.stopped(self.projection, logged, error))
                 with connection.begin():
                     progress.move(connection, self.projection, error=self.error)
                 return
@@ -226,25 +234,18 @@ class _Follower:
             connection.execute(_NOT_DURABLE)
             found = progress.lock(connection, self.projection)
             if found != self.place:
-                self.place = found
-                self._rows.forget(is_empty=found.seq == 0)
-                self._check_version()
+                self._go_on_from(found)
             if self.error is not None:
                 return
             fresh = [logged for logged in batch if logged.seq > found.seq]
             if not fresh or fresh[0].seq != found.seq + 1:
                 return
             self._rows.begin(connection)
+            self._rows.sum = found.sum
             self.projection.fold(self._rows, fresh)
             self._rows.flush()
-            place = progress.move(connection, self.projection, seq=fresh[-1].seq, error=None)
+            place = progress.place_at(connection, self.projection, found, fresh[-1].seq, self._rows.sum)
         self.place = place
-
-
-def _reason(logged: Logged, error: Exception) -> str:
-    topic = schema.topic_of(logged.recorded.event)
-    why = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return f"stopped at seq {logged.seq} ({topic} of {logged.recorded.stream}): {why[:REASON_CHARS_MAX]}"
 
 
 def as_of(

@@ -6,7 +6,7 @@ A record's bytes are encoded once, by `domain.schema`; they are what is stored, 
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,6 +55,10 @@ SLICE = f"""
 SELECT {COLUMNS} FROM ledger.events WHERE notification_id > %s AND notification_id <= %s
 ORDER BY notification_id LIMIT %s
 """  # noqa: S608
+SLICE_OF_TOPICS = """
+SELECT notification_id, topic, CASE WHEN topic = ANY(%s::text[]) THEN state END FROM ledger.events
+WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id LIMIT %s
+"""
 SEQ_AT = """
 SELECT notification_id FROM ledger.events WHERE recorded_at <= %s
 ORDER BY recorded_at DESC, notification_id DESC LIMIT 1
@@ -326,18 +330,25 @@ class PostgresLog:
         with database.reaching(self._url):
             return self._settled([self._mapper.to_stored_event(record) for record in records])
 
-    def select(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Logged]:
-        return [
-            Logged(row.seq, schema.decode(row.topic, row.state))
-            for row in self.stored(after=after, upto=upto, limit=limit)
-        ]
+    def select(
+        self, *, after: int = 0, upto: int | None = None, limit: int = 1000, topics: Collection[str] | None = None
+    ) -> list[Logged]:
+        decode = schema.decode
+        if topics is None:
+            return [
+                Logged(row.seq, decode(row.topic, row.state))
+                for row in self.stored(after=after, upto=upto, limit=limit)
+            ]
+        after = max(after, 0)
+        rows = self._rows(SLICE_OF_TOPICS, list(topics), after, SEQ_MAX if upto is None else upto, limit)
+        _check_whole(after, len(rows), rows[-1][0] if rows else 0)
+        return [Logged(seq, decode(topic, state)) for seq, topic, state in rows if state is not None]
 
     def stored(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Stored]:
         """Like `select`, undecoded: the rows as they are, to hash or to hand over."""
         after = max(after, 0)
         rows = [Stored(*row) for row in self._rows(SLICE, after, SEQ_MAX if upto is None else upto, limit)]
-        if rows and rows[-1].seq != after + len(rows):
-            raise HistoryBroken(f"{len(rows)} events after seq {after}, the last of them is seq {rows[-1].seq}")
+        _check_whole(after, len(rows), rows[-1].seq if rows else 0)
         return rows
 
     def executed(self, keys: Sequence[str]) -> dict[str, str]:
@@ -383,6 +394,11 @@ def _whole(stream: str, after: int, rows: Sequence[TupleRow]) -> list[Recorded]:
     if rows and rows[-1][1] != after + len(rows):
         raise HistoryBroken(f"{stream}: {len(rows)} events after version {after}, the last is version {rows[-1][1]}")
     return [schema.decode(topic, state) for _, _, topic, state, _, _ in rows]
+
+
+def _check_whole(after: int, number: int, last: int) -> None:
+    if number and last != after + number:
+        raise HistoryBroken(f"{number} events after seq {after}, the last of them is seq {last}")
 
 
 def _head(row: TupleRow | None) -> Head:

@@ -1,8 +1,9 @@
-"""What read models attest of themselves: a digest of their rows beside their place, and where it was along the log.
+"""Where read models' rows are, and what they attest of themselves.
 
-`read.progress` gains the digest and the number of a projection's rows, moved in the transaction that writes them;
-`read.attestations` keeps some of the digests of the past, `read.kept` tells of the rows that a rebuild has replaced,
-`read.followers` who keeps read models up to date.
+`read.progress` gains the schema that a projection's tables are in, and the digest and number of its rows, moved in the
+transaction that writes them. `read.attestations` keeps some of the digests of the past, `read.kept` tells of the rows
+that a rebuild has replaced, `read.followers` who keeps read models up to date. Read models are derived: those there
+were are forgotten, and folded again into tables of the new kind.
 """
 
 from alembic import op
@@ -11,7 +12,13 @@ revision = "0015"
 down_revision = "0003"
 
 TABLES = """
-ALTER TABLE read.progress ADD COLUMN digest bytea CHECK (length(digest) = 32), ADD COLUMN rows bigint;
+DELETE FROM read.progress;
+ALTER TABLE read.progress
+    ADD COLUMN schema text COLLATE "C",
+    ADD COLUMN digest bytea CHECK (length(digest) = 32),
+    ADD COLUMN rows bigint;
+
+CREATE SEQUENCE read.schema_numbers;
 
 CREATE TABLE read.attestations (
     projection text COLLATE "C" NOT NULL,
@@ -27,6 +34,7 @@ CREATE TABLE read.kept (
     projection text COLLATE "C" PRIMARY KEY,
     version int NOT NULL,
     seq bigint NOT NULL,
+    schema text COLLATE "C" NOT NULL,
     digest bytea,
     rows bigint,
     kept_at timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -47,6 +55,7 @@ OWNED = ("read.attestations", "read.kept", "read.followers")
 
 def upgrade() -> None:
     op.execute(TABLES)
+    op.execute("ALTER SEQUENCE read.schema_numbers OWNER TO daybook_projector")
     for table in OWNED:
         op.execute(f"ALTER TABLE {table} OWNER TO daybook_projector")
         op.execute(f"GRANT SELECT ON {table} TO daybook_writer, daybook_auditor")
