@@ -67,7 +67,7 @@ def trade(writer: Writer, log: PostgresLog, events: int) -> int:
     assert group is not None
     n = 0
     waiting: list[object] = []
-    while (head := log.head().seq) < events:
+    while log.head().seq < events:
         for _ in range(4):
             told: list[object] = []
             submitted = []

@@ -15,7 +15,7 @@ from domain import schema as events
 from domain.log import EventLog, Logged
 from projections import placing
 from projections.lines import Sum
-from projections.progress import Attested, is_unreachable, stopped
+from projections.progress import Attested, Kept, is_unreachable, stopped
 from projections.rows import SqlRows
 from projections.tables import Projection
 
@@ -84,32 +84,42 @@ class _Indexes:
 
 
 class Build:
-    """The rows of one projection on their way."""
+    """The rows of one projection on their way: from nothing, or from rows that were `kept`."""
 
-    def __init__(self, connection: sa.Connection, projection: Projection) -> None:
+    def __init__(
+        self,
+        connection: sa.Connection,
+        projection: Projection,
+        *,
+        kept: Kept | None = None,
+        kind: type[SqlRows] = SqlRows,
+    ) -> None:
         self.projection = projection
-        self.schema = placing.named(connection, projection)
-        projection.create(connection, self.schema)
-        self._indexes = _Indexes(connection, self.schema, projection.tables)
+        self.schema = kept.schema if kept is not None else placing.named(connection, projection)
+        if kept is None:
+            projection.create(connection, self.schema)
+        self._indexes = _Indexes(connection, self.schema, projection.tables if kept is None else ())
         self._connection = connection
-        self._rows = SqlRows(
-            projection.tables, self.schema, is_empty=True, cached_rows_max=CACHED_ROWS_MAX,
+        self.rows = kind(
+            projection.tables, self.schema, is_empty=kept is None, cached_rows_max=CACHED_ROWS_MAX,
             on_lookup=lambda table: self._indexes.make(connection, table.name),
         )  # fmt: skip
         self._attested: list[Attested] = []
         self._at: Logged | None = None
         self.seq = 0
+        if kept is not None:
+            self.seq, self.rows.sum = kept.seq, kept.sum
 
     @property
     def built(self) -> Built:
         """How far it is."""
-        return Built(self.seq, self._rows.sum, tuple(self._attested))
+        return Built(self.seq, self.rows.sum, tuple(self._attested))
 
     def fold(self, batch: Iterable[Logged]) -> None:
         """Fold events that follow those that were folded. Raises ProjectionStopped."""
-        self._rows.begin(self._connection)
+        self.rows.begin(self._connection)
         try:
-            self.projection.fold(self._rows, self._watched(batch))
+            self.projection.fold(self.rows, self._watched(batch))
         except Exception as error:
             if is_unreachable(error) or self._at is None:
                 raise
@@ -121,9 +131,9 @@ class Build:
 
     def flush(self, seq: int) -> None:
         """Write what has changed up to `seq`."""
-        self._rows.flush()
+        self.rows.flush()
         self.seq = seq
-        self._attested.append(Attested(seq, self._rows.sum))
+        self._attested.append(Attested(seq, self.rows.sum))
 
     def finish(self) -> None:
         """Make the indexes there are not yet, and tell the planner what is in the tables."""
@@ -133,14 +143,13 @@ class Build:
 
 
 class Builder:
-    """Builds projections together, in one pass over the log, on one connection."""
+    """Builds projections together, in one pass over the log, on the connection that their builds write to."""
 
-    def __init__(self, log: EventLog, connection: sa.Connection, projections: Sequence[Projection]) -> None:
+    def __init__(self, log: EventLog, connection: sa.Connection, builds: Sequence[Build]) -> None:
         self._log = log
         self._connection = connection
-        with connection.begin():
-            self.builds = {projection.name: Build(connection, projection) for projection in projections}
-        folded = {event_class for projection in projections for event_class in projection.folds}
+        self.builds = {build.projection.name: build for build in builds}
+        folded = {event_class for build in builds for event_class in build.projection.folds}
         self._topics = events.topics_read_as(folded)
 
     @property
@@ -178,6 +187,12 @@ class Builder:
         for build in self.builds.values():
             with self._connection.begin():
                 build.finish()
+
+
+def begun(log: EventLog, connection: sa.Connection, projections: Iterable[Projection]) -> Builder:
+    """A builder of projections from the log's first event."""
+    with connection.begin():
+        return Builder(log, connection, [Build(connection, projection) for projection in projections])
 
 
 def _next_stop(goal: Goal, seq: int) -> int:

@@ -4,7 +4,7 @@ With its place goes the digest of its rows (`projections.lines.Sum`). One in abo
 that a drift can be traced to a stretch of the log (`projections.attest`).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from domain import schema
-from domain.errors import ProjectionStopped, Unavailable
+from domain.errors import ProjectionStopped, RequestRefused, Unavailable
 from domain.log import EventLog, Logged, Recorded
 from projections import placing
 from projections.lines import Sum, sum_of
@@ -81,6 +81,15 @@ class Place(NamedTuple):
     sum: Sum
 
 
+class Kept(NamedTuple):
+    """Rows that a rebuild has replaced: of which version of the folds, and as of which place in the log."""
+
+    version: int
+    seq: int
+    schema: str
+    sum: Sum
+
+
 class Attested(NamedTuple):
     """The digest of a projection's rows as they were when it stood at `seq`."""
 
@@ -92,6 +101,17 @@ def places(connection: sa.Connection) -> dict[str, tuple[Place, str | None]]:
     """Every projection's place, and the error that stopped it."""
     found = connection.execute(sa.select(progress))
     return {row.projection: (_place(row), row.error) for row in found}
+
+
+def places_of_version(connection: sa.Connection, projections: Sequence[Projection]) -> dict[str, Place]:
+    """The places of these projections. Raises RequestRefused if rows are of another version of the folds."""
+    found = places(connection)
+    for projection in projections:
+        there = found[projection.name][0].version
+        if there != projection.version:
+            rule = f"the rows of {projection.name} are of the version that this Daybook folds"
+            raise RequestRefused(rule, version=projection.version, version_of_rows=there)
+    return {projection.name: found[projection.name][0] for projection in projections}
 
 
 def lock(connection: sa.Connection, projection: Projection) -> Place:
@@ -122,6 +142,27 @@ def place_at(connection: sa.Connection, projection: Projection, before: Place, s
     if seq // ATTESTED_EVENTS > before.seq // ATTESTED_EVENTS:
         attest(connection, projection, [Attested(seq, sum_)])
     return move(connection, projection, seq=seq, error=None, digest=sum_.digest, rows=sum_.rows)
+
+
+def resume(connection: sa.Connection, names: Sequence[str]) -> list[str]:
+    """Take back the errors of those projections that have one; their names."""
+    stopped_ones = progress.c.projection.in_(names) & progress.c.error.is_not(None)
+    cleared = sa.update(progress).where(stopped_ones).values(error=None, updated_at=sa.func.clock_timestamp())
+    return sorted(connection.scalars(cleared.returning(progress.c.projection)))
+
+
+def kept_rows(connection: sa.Connection, projection: Projection) -> Kept | None:
+    """The rows that the last rebuild has replaced; None if there was none."""
+    row = connection.execute(sa.select(kept).where(kept.c.projection == projection.name)).one_or_none()
+    return None if row is None else Kept(row.version, row.seq, row.schema, sum_of(row.digest, row.rows))
+
+
+def keep(connection: sa.Connection, projection: Projection, place: Place) -> None:
+    """Keep the rows of a place that is about to name others, instead of those that were kept."""
+    connection.execute(sa.delete(kept).where(kept.c.projection == projection.name))
+    told = {"version": place.version, "seq": place.seq, "schema": place.schema}
+    told |= {"digest": place.sum.digest, "rows": place.sum.rows}
+    connection.execute(sa.insert(kept).values(projection=projection.name, **told))
 
 
 def attest(connection: sa.Connection, projection: Projection, attested: Iterable[Attested]) -> None:

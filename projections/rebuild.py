@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from domain.errors import RequestRefused
 from domain.log import EventLog
 from projections import placing, progress
-from projections.building import Built, Goal
+from projections.building import Build, Builder, Built, Goal
 from projections.comparing import TableDifference, compare
 from projections.progress import ATTESTED_EVENTS, Attested, Place
 from projections.tables import Projection
@@ -70,20 +70,61 @@ def rebuild(
     `on_progress` is told the seq it is at and the seq it goes to. An event that a fold fails at stops the rebuild with
     ProjectionStopped; the rows in use stay as they are. A log that `opener` opens is read by several processes at once.
     """
-    with engine.connect() as connection, _alone(connection, projections):
-        with crew(log, engine, projections, opener) as builders:
-            _approach(log, connection, projections, builders, on_progress)
-            builders.finish()
-            _approach(log, connection, projections, builders, None)
-            compared = _compare(engine, connection, projections, builders)
-            if not is_dry_run:
-                _approach(log, connection, projections, builders, None)
-                _swap(log, connection, projections, builders)
-        return [_result(projection, compared[projection.name], is_swapped=not is_dry_run) for projection in projections]
+    with (
+        engine.connect() as connection,
+        alone(connection, projections),
+        crew(log, engine, projections, opener) as builders,
+    ):
+        _approach(log, connection, projections, builders, on_progress)
+        builders.finish()
+        return _finish(log, engine, connection, projections, builders, is_dry_run=is_dry_run)
+
+
+def roll_back(
+    log: EventLog, engine: sa.Engine, projections: Sequence[Projection], on_progress: OnProgress | None = None
+) -> list[RebuildResult]:
+    """Swap the rows that the last rebuild has replaced in again, once they are where the rows in use are.
+
+    Raises RequestRefused if there are none, or if another version of Daybook has folded them: only that one can fold
+    what has happened since.
+    """
+    with engine.connect() as connection, alone(connection, projections), engine.connect() as building:
+        builds = []
+        for projection in projections:
+            with connection.begin():
+                kept = progress.kept_rows(connection, projection)
+            if kept is None:
+                raise RequestRefused(f"a rebuild of {projection.name} has kept the rows that it replaced")
+            if kept.version != projection.version:
+                rule = f"the kept rows of {projection.name} are of the version that this Daybook folds"
+                raise RequestRefused(rule, version=projection.version, version_of_rows=kept.version)
+            builds.append(Build(building, projection, kept=kept))
+        building.rollback()
+        builders = Builder(log, building, builds)
+        _approach(log, connection, projections, builders, on_progress)
+        return _finish(log, engine, connection, projections, builders, is_dry_run=False)
+
+
+def _finish(
+    log: EventLog,
+    engine: sa.Engine,
+    connection: sa.Connection,
+    projections: Sequence[Projection],
+    builders: Crew,
+    *,
+    is_dry_run: bool,
+) -> list[RebuildResult]:
+    """Compare, and swap unless it is a dry run."""
+    _approach(log, connection, projections, builders, None)
+    compared = _compare(engine, connection, projections, builders)
+    if not is_dry_run:
+        _approach(log, connection, projections, builders, None)
+        _swap(log, connection, projections, builders)
+    return [_result(projection, compared[projection.name], is_swapped=not is_dry_run) for projection in projections]
 
 
 @contextlib.contextmanager
-def _alone(connection: sa.Connection, projections: Sequence[Projection]) -> Iterator[None]:
+def alone(connection: sa.Connection, projections: Sequence[Projection]) -> Iterator[None]:
     """One rebuild at a time; what the last one has left behind is removed before, and what this one has after."""
     connection.detach()  # closing it is what gives the lock back, whatever happened on it
     with connection.begin():
@@ -133,16 +174,24 @@ def _approach(
         built = builders.build(goals, None if on_progress is None else lambda seq, last=last: on_progress(seq, last))  # type: ignore[misc]
 
 
+def snapshot(
+    connection: sa.Connection, looking: sa.Connection, projections: Sequence[Projection], builders: Crew
+) -> tuple[dict[str, Place], dict[str, Built]]:
+    """Let `looking` see the rows in use and those that are built at one place, from which the former then move on."""
+    looking.execution_options(isolation_level="REPEATABLE READ")
+    with connection.begin():
+        places = {projection.name: progress.lock(connection, projection) for projection in _ordered(projections)}
+        built = builders.build({name: Goal(place.seq) for name, place in places.items()})
+        looking.execute(sa.text("SELECT 1"))
+    return places, built
+
+
 def _compare(
     engine: sa.Engine, connection: sa.Connection, projections: Sequence[Projection], builders: Crew
 ) -> dict[str, _Compared]:
     """Both rows of one moment, compared while the live ones move on."""
     with engine.connect() as looking:
-        looking.execution_options(isolation_level="REPEATABLE READ")
-        with connection.begin():
-            places = {projection.name: progress.lock(connection, projection) for projection in _ordered(projections)}
-            built = builders.build({name: Goal(place.seq) for name, place in places.items()})
-            looking.execute(sa.text("SELECT 1"))  # takes the snapshot
+        places, built = snapshot(connection, looking, projections, builders)
         schemas = builders.schemas
         return {
             name: _Compared(place, built[name], tuple(compare(looking, place.schema, schemas[name])))
@@ -164,10 +213,7 @@ def _swap(log: EventLog, connection: sa.Connection, projections: Sequence[Projec
 def swap(connection: sa.Connection, projection: Projection, place: Place, schema: str, built: dict[str, Built]) -> None:
     """Let the locked place name other rows, and keep those that it named."""
     now = built[projection.name]
-    connection.execute(sa.delete(progress.kept).where(progress.kept.c.projection == projection.name))
-    kept = {"version": place.version, "seq": place.seq, "schema": place.schema}
-    kept |= {"digest": place.sum.digest, "rows": place.sum.rows}
-    connection.execute(sa.insert(progress.kept).values(projection=projection.name, **kept))
+    progress.keep(connection, projection, place)
     progress.forget_attested(connection, projection)
     progress.attest(connection, projection, _thinned(now.attested))
     placing.show(connection, projection, schema)

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from domain.errors import LedgerError, Unavailable
 from domain.log import EventLog
-from projections.building import Builder, Built, Goal, OnSeq
+from projections.building import Built, Goal, OnSeq, begun
 from projections.catalog import PROJECTIONS
 from projections.progress import reaching
 from projections.rows import MemoryRows
@@ -36,7 +36,9 @@ Opener = Callable[[], AbstractContextManager[tuple[EventLog, sa.Engine]]]  # of 
 class Crew(Protocol):
     """Whoever builds the projections of a rebuild."""
 
-    schemas: Mapping[str, str]
+    @property
+    def schemas(self) -> Mapping[str, str]:
+        """See `Builder.schemas`."""
 
     def build(self, goals: Mapping[str, Goal], on_seq: OnSeq | None = None) -> dict[str, Built]:
         """See `Builder.build`."""
@@ -46,15 +48,13 @@ class Crew(Protocol):
 
 
 @contextmanager
-def crew(
-    log: EventLog, engine: sa.Engine, projections: Sequence[Projection], opener: Opener | None
-) -> Iterator[Crew]:
+def crew(log: EventLog, engine: sa.Engine, projections: Sequence[Projection], opener: Opener | None) -> Iterator[Crew]:
     """One builder here; or, for a long log that can be opened, as many processes as there are cores to use."""
     count = min(os.cpu_count() or 1, WORKERS_MAX, len(projections))
     is_known = all(projection in PROJECTIONS for projection in projections)
     if opener is None or count < 2 or not is_known or not log.select(after=EVENTS_MIN - 1, limit=1):
         with engine.connect() as connection:
-            yield Builder(log, connection, projections)
+            yield begun(log, connection, projections)
         return
     with ExitStack() as stack:
         shares = shared(log, projections, count)
@@ -149,7 +149,7 @@ def work(opener: Opener, names: Sequence[str], pipe: Pipe) -> None:
     chosen = [projection for projection in PROJECTIONS if projection.name in names]
     try:
         with reaching(), opener() as (log, engine), engine.connect() as connection:
-            builder = Builder(log, connection, chosen)
+            builder = begun(log, connection, chosen)
             pipe.send(("done", builder.schemas))
             while True:
                 match pipe.recv():
