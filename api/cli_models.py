@@ -45,12 +45,11 @@ def status(json: Json = False) -> None:
             Column("version", "Version", Kind.NUMBER),
             Column("seq", "Seq", Kind.NUMBER),
             Column("lag", "Behind", Kind.NUMBER),
-            Column("lag_s", "Seconds", Kind.NUMBER),
+            Column("lag_ms", "Late, ms", Kind.NUMBER),
             Column("rows", "Rows", Kind.NUMBER, rank=2),
             Column("error", "Stopped by"),
         ]
-        rows = [one._asdict() | {"lag_s": f"{one.lag_s:.1f}"} for one in progress]
-        write_table("Read models", rows, columns, empty="No read models.")
+        write_table("Read models", told["projections"], columns, empty="No read models.")
     if stopped := [one.projection for one in progress if one.error]:
         if not json:
             note(f"When the cause is mended: daybook resume {' '.join(stopped)}")
@@ -59,7 +58,7 @@ def status(json: Json = False) -> None:
 
 def _say_followers(followers: Sequence["Holder"]) -> None:
     for one in followers:
-        rate = "" if one.events_s is None else f", {one.events_s:,.1f} events/s of late"
+        rate = "" if one.events_s is None else f", {one.events_s:,} events/s of late"
         say(f"Followed  by {one.name} since {one.since:%Y-%m-%d %H:%M:%S}, last heard of {one.beat_at:%H:%M:%S}{rate}")
     if not followers:
         say("Followed  by nobody: daybook serve and daybook follow do; a report first catches up by itself")

@@ -31,7 +31,7 @@ def ready(book: Book) -> Response:
             "version": p.version,
             "seq": p.seq,
             "lag": p.lag,
-            "lag_seconds": round(p.lag_s, 3),
+            "lag_ms": p.lag_ms,
             "error": p.error,
         }
         for p in book.runner.status()

@@ -55,7 +55,7 @@ class Holder(NamedTuple):
     name: str
     since: datetime
     beat_at: datetime
-    events_s: float | None
+    events_s: int | None
 
 
 def here() -> str:
@@ -71,7 +71,7 @@ def holders(connection: sa.Connection) -> list[Holder]:
 class Lease:
     """The lease of one group of projections. `rate` tells how many events a second are folded."""
 
-    def __init__(self, engine: sa.Engine, group: str, rate: Callable[[], float]) -> None:
+    def __init__(self, engine: sa.Engine, group: str, rate: Callable[[], int]) -> None:
         self._engine = engine
         self._group = group
         self._rate = rate

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
 import sqlalchemy as sa
@@ -51,14 +51,14 @@ class FollowableLog(EventLog, Protocol):
 class Progress(NamedTuple):
     """How far a projection is: `lag` events behind the log, and the error that stopped it.
 
-    `lag_s` is how long ago the first event that it lacks was recorded, in seconds.
+    `lag_ms` is how long ago the first event that it lacks was recorded, in milliseconds.
     """
 
     projection: str
     version: int
     seq: int
     lag: int
-    lag_s: float
+    lag_ms: int
     rows: int
     error: str | None
 
@@ -141,10 +141,10 @@ class Runner:
             self._moved.notify_all()
         return True
 
-    def rate(self) -> float:
+    def rate(self) -> int:
         """Events a second that were folded here, over the last RATE_S."""
         since = time.monotonic() - RATE_S
-        return sum(events for at, events in tuple(self._folded) if at >= since) / RATE_S
+        return round(sum(events for at, events in tuple(self._folded) if at >= since) / RATE_S)
 
     def status(self) -> list[Progress]:
         """Every projection's place, also when another process follows. Raises Unavailable."""
@@ -156,9 +156,9 @@ class Runner:
             if place.seq < head and place.seq not in lacking:
                 first = self._log.select(after=place.seq, limit=1)
                 lacking[place.seq] = first[0].recorded.recorded_at if first else datetime.now(UTC)
-            lag_s = max((datetime.now(UTC) - lacking[place.seq]).total_seconds(), 0.0) if place.seq < head else 0.0
-            lag, rows = max(head - place.seq, 0), place.sum.rows
-            found.append(Progress(projection.name, place.version, place.seq, lag, lag_s, rows, error))
+            late = datetime.now(UTC) - lacking[place.seq] if place.seq < head else timedelta()
+            lag, lag_ms = max(head - place.seq, 0), max(late // timedelta(milliseconds=1), 0)
+            found.append(Progress(projection.name, place.version, place.seq, lag, lag_ms, place.sum.rows, error))
         return found
 
     def is_current(self) -> bool:

@@ -45,7 +45,7 @@ CREATE TABLE read.followers (
     name text NOT NULL,
     backend_pid int NOT NULL,
     beat bigint NOT NULL DEFAULT 0,
-    events_s double precision,
+    events_s bigint,
     since timestamptz NOT NULL DEFAULT clock_timestamp(),
     beat_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
