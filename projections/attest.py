@@ -26,7 +26,8 @@ class Verified(NamedTuple):
     """What was found of a projection that stands at `seq`.
 
     `parted` are two places in the log, the last digest kept that agrees and the first that does not, if there is one.
-    `first_seq` is the first event whose rows are not there as it left them, as far as that can be told.
+    `first_seq` is the first event whose rows are not there as it left them: of rows that were altered at rest the event
+    that had made them; behind the last digest that agrees, the first event to touch a row that differs.
     """
 
     name: str

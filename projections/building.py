@@ -116,7 +116,7 @@ class Build:
         return Built(self.seq, self.rows.sum, tuple(self._attested))
 
     def fold(self, batch: Iterable[Logged]) -> None:
-        """Fold events that follow those that were folded. Raises ProjectionStopped."""
+        """Fold what is of concern of events that follow those that were folded. Raises ProjectionStopped."""
         self.rows.begin(self._connection)
         try:
             self.projection.fold(self.rows, self._watched(batch))
@@ -177,7 +177,8 @@ class Builder:
                 upto = min(seq + READ_EVENTS, end)
                 batch = self._log.select(after=seq, upto=upto, limit=READ_EVENTS, topics=self._topics)
                 for build in builds:
-                    build.fold(batch)
+                    folds = build.projection.folds
+                    build.fold([logged for logged in batch if type(logged.recorded.event) in folds])
                 seq = upto
             for build in builds:
                 build.flush(end)

@@ -12,6 +12,7 @@ if __name__ == "__main__":
     url = sys.argv[1]
     building.WINDOW_EVENTS = 20
     runner = Runner(PostgresLog(url, Role.PROJECTOR), engine(url, Role.PROJECTOR))
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     while True:
         runner.rebuild()

@@ -1,4 +1,4 @@
-"""Rebuild: what changed is told row by row; readers wait for nothing and see one moment; whatever is killed, it holds."""
+"""Rebuild: what changed is told row by row; readers wait for nothing and see one moment; kills break nothing."""
 
 import random
 import signal
@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -223,7 +222,7 @@ def test_readers_never_wait_and_never_see_half(desk: Desk, log: PostgresLog, pro
     assert max(waits) < 5
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_rebuild_killed_anywhere_breaks_nothing(
     desk: Desk, database_url: str, log: PostgresLog, projector: sa.Engine, seed: int
 ) -> None:
@@ -256,10 +255,10 @@ def _is_free(runner: Runner) -> bool:
 
 
 @pytest.fixture
-def many(desk: Desk, log: PostgresLog, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def many(desk: Desk, log: PostgresLog, monkeypatch: pytest.MonkeyPatch) -> int:
     """A log that is long enough for several processes."""
     monkeypatch.setattr("projections.workers.EVENTS_MIN", 10)
-    yield trade(desk, range(40))
+    return trade(desk, range(40))
 
 
 def test_several_processes_build_the_same_rows(
