@@ -20,20 +20,8 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from api import cli_book, cli_database, cli_keys, cli_proof, cli_redact, cli_reports
-from api.cli_output import (
-    EXIT_REFUSED,
-    EXIT_USAGE,
-    Column,
-    Json,
-    Kind,
-    fail,
-    note,
-    progress_bar,
-    say,
-    write_json,
-    write_table,
-)
+from api import cli_book, cli_database, cli_keys, cli_models, cli_proof, cli_redact, cli_reports
+from api.cli_output import EXIT_USAGE, Json, fail, note, say, write_json
 from api.cli_parts import environment, opened
 from api.problems import Problem
 from domain.errors import LedgerError
@@ -46,6 +34,10 @@ app = typer.Typer(
 )
 app.add_typer(cli_reports.report)
 app.command()(cli_reports.replay)
+app.command()(cli_models.status)
+app.command()(cli_models.follow)
+app.command()(cli_models.rebuild)
+app.command()(cli_models.resume)
 app.command(name="import")(cli_book.import_)
 app.command(name="verify")(cli_proof.verify_)
 app.command()(cli_proof.snapshots)
@@ -65,6 +57,10 @@ app.add_typer(cli_keys.keys)
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; DAYBOOK_HOST unless given.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; DAYBOOK_PORT unless given.")] = None,
+    follows: Annotated[
+        bool,
+        typer.Option("--follow/--no-follow", help="Keep the read models up to date, as `daybook follow` does."),
+    ] = True,
     json: Json = False,
 ) -> None:
     """Serve the API and the console until Ctrl-C. What happens meanwhile is logged on stderr."""
@@ -89,7 +85,7 @@ def serve(
         if not (json or has_keys):
             note("There is no API key yet: daybook keys create NAME --scope trade --scope report --scope audit")
         config = uvicorn.Config(
-            create_app(book), log_config=None, access_log=False, ws="none",
+            create_app(book, follows=follows), log_config=None, access_log=False, ws="none",
             timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
         )  # fmt: skip
         for asked_to_end in (signal.SIGTERM, signal.SIGINT):  # what uvicorn hands back once it has ended in order
@@ -110,72 +106,6 @@ def _listening(host: str, port: int) -> socket.socket:
         raise Problem(
             409, "port", "Port not free", f"cannot listen on {host}:{port}: {why}; choose another with --port"
         ) from error
-
-
-@app.command()
-def status(json: Json = False) -> None:
-    """Where the book is, how long it is, and how far each read model is behind it."""
-    from adapters.store import database
-
-    with opened() as book:
-        head = book.log.head()
-        progress = book.runner.status()
-        told: dict[str, Any] = {
-            "database": database.name(book.url),
-            "seq": head.seq,
-            "recorded_at": head.recorded_at,
-            "projections": [one._asdict() for one in progress],
-        }
-    if json:
-        write_json(told)
-    else:
-        say(f"Database  {told['database']}")
-        say(f"Log       {head.seq:,} events" + (f", the last recorded {head.recorded_at}" if head.recorded_at else ""))
-        columns = [
-            Column("projection", "Read model"),
-            Column("version", "Version", Kind.NUMBER),
-            Column("seq", "Seq", Kind.NUMBER),
-            Column("lag", "Behind", Kind.NUMBER),
-            Column("error", "Stopped by"),
-        ]
-        write_table("Read models", told["projections"], columns, empty="No read models.")
-    if any(one.error for one in progress):
-        raise typer.Exit(EXIT_REFUSED)
-
-
-@app.command()
-def rebuild(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Read models; all unless named.")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Rebuild read models from the log beside the live ones, compare them, and swap them in."""
-    from projections.catalog import PROJECTIONS
-
-    known = [projection.name for projection in PROJECTIONS]
-    for name in names or []:
-        if name not in known:
-            raise typer.BadParameter(f"{name!r} is no read model; there are {', '.join(known)}")
-    with opened() as book, progress_bar("rebuilding", is_quiet=json) as on_progress:
-        book.runner.catch_up()
-        results = book.runner.rebuild(names or None, on_progress)
-    differing = [result.name for result in results if result.is_identical is False]
-    if json:
-        write_json({"rebuilt": [result._asdict() for result in results], "is_identical": not differing})
-    else:
-        columns = [
-            Column("name", "Read model"),
-            Column("rows", "Rows", Kind.NUMBER),
-            Column("seq", "Seq", Kind.NUMBER),
-            Column("is_identical", "Identical"),
-            Column("digest_after", "Digest", rank=2),
-            Column("digest_before", "Before", rank=3),
-        ]
-        write_table("Rebuilt", [result._asdict() for result in results], columns, empty="Nothing to rebuild.")
-    if differing:
-        note(f"What was there before differed from what the log says: {', '.join(differing)}. It is right now.")
-        raise typer.Exit(EXIT_REFUSED)
 
 
 @app.command()

@@ -33,14 +33,21 @@ def verify_(
         bool,
         typer.Option("--snapshots", help="Fold long streams again as well, and compare what is remembered of them."),
     ] = False,
+    projections: Annotated[
+        bool, typer.Option("--projections", help="The read models instead: fold the log again, and compare.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Recompute every hash and signature, and name the first event that is not what was signed.
 
     Of a BUNDLE no database and no network is needed; its positions and PnL are refolded from the proved bytes.
     """
+    from api.cli_models import verify_read_models
     from api.proving import verify_log
 
+    if projections:
+        verify_read_models(json=json)
+        return
     verify_log(bundle, first, upto, against, key, snapshots=snapshots, json=json)
 
 

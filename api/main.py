@@ -1,7 +1,7 @@
 """The composition root: Daybook's parts, and the HTTP service over them."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -29,8 +29,8 @@ covers it; a query with `min_seq` waits until it stands there. Errors are RFC 94
 """
 
 
-def create_app(daybook: Daybook, *, demo: bool = False) -> FastAPI:
-    """The HTTP service over an open Daybook; the read models follow the log while it runs.
+def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) -> FastAPI:
+    """The HTTP service over an open Daybook; the read models follow the log while it runs, if it `follows`.
 
     In a `demo` whoever brings no key may read, and trade as the actor `demo`.
     """
@@ -38,7 +38,7 @@ def create_app(daybook: Daybook, *, demo: bool = False) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
-        with daybook.leading(), daybook.following(), sealing(daybook):
+        with daybook.leading(), daybook.following() if follows else nullcontext(), sealing(daybook):
             yield
 
     app = FastAPI(

@@ -77,6 +77,7 @@ class _LogMeasures(Collector):
         try:
             head = self._daybook.log.head().seq
             progress = self._daybook.runner.status()
+            followers = self._daybook.runner.followers()
         except LedgerError:
             up.add_metric([], 0)
             yield up
@@ -86,12 +87,19 @@ class _LogMeasures(Collector):
         yield GaugeMetricFamily("daybook_log_seq", "events in the log: its last seq", value=head)
         seq = GaugeMetricFamily("daybook_projection_seq", "the seq a read model stands at", labels=["projection"])
         lag = GaugeMetricFamily("daybook_projection_lag_events", "events it is behind", labels=["projection"])
+        lag_s = GaugeMetricFamily(
+            "daybook_projection_lag_seconds", "age of the first event it lacks", labels=["projection"]
+        )
         stopped = GaugeMetricFamily("daybook_projection_stopped", "1 if an error stopped it", labels=["projection"])
         for each in progress:
             seq.add_metric([each.projection], each.seq)
             lag.add_metric([each.projection], each.lag)
+            lag_s.add_metric([each.projection], each.lag_ms / 1000)
             stopped.add_metric([each.projection], each.error is not None)
-        yield from (seq, lag, stopped)
+        rate = GaugeMetricFamily("daybook_follower_events_per_second", "events folded of late", labels=["follower"])
+        for holder in followers:
+            rate.add_metric([holder.follower], holder.events_s or 0)
+        yield from (seq, lag, lag_s, stopped, rate)
 
 
 class Observed:

@@ -26,13 +26,20 @@ def ready(book: Book) -> Response:
     """The database answers and every read model runs; how far each is behind the log."""
     head = book.log.head()
     progress: list[dict[str, Any]] = [
-        {"projection": p.projection, "version": p.version, "seq": p.seq, "lag": p.lag, "error": p.error}
+        {
+            "projection": p.projection,
+            "version": p.version,
+            "seq": p.seq,
+            "lag": p.lag,
+            "lag_ms": p.lag_ms,
+            "error": p.error,
+        }
         for p in book.runner.status()
     ]
     stopped = [p for p in progress if p["error"]]
     if stopped:
         names = ", ".join(p["projection"] for p in stopped)
-        detail = f"read models stopped by an error: {names}. {stopped[0]['error']}"
+        detail = f"read models stopped by an error: {names}. {stopped[0]['error']} (daybook resume, when it is mended)"
         raise Problem(503, "unavailable", "Not ready", detail, projections=progress)
     body = {"status": "ready", "seq": head.seq, "recorded_at": head.recorded_at, "projections": progress}
     return Response(encoded(body), media_type="application/json")

@@ -28,6 +28,7 @@ from domain.errors import (
     HistoryBroken,
     KeyReused,
     NotLeading,
+    ProjectionStopped,
     ReportUnreadable,
     RequestRefused,
     StreamConflict,
@@ -98,6 +99,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(429, "busy", "Too many requests wait", str(error), headers=_retry())
         case KeyReused():
             return Problem(422, "key-reused", "Key used before", str(error))
+        case ProjectionStopped():
+            return Problem(500, "projection-stopped", "Read model stopped", str(error))
         case HistoryBroken():
             return Problem(500, "history-broken", "History broken", str(error))
         case _:

@@ -20,6 +20,7 @@ from api.wiring import Daybook
 from domain.errors import ReportUnreadable
 from domain.values import Mark
 from projections.catalog import PROJECTIONS
+from projections.placing import as_placed
 from projections.rows import Source
 from projections.runner import as_of
 
@@ -55,7 +56,7 @@ def reading(
         with reaching(book.url), _snapshot(book) as connection:
             seq, count, error = connection.execute(_STANDING, {"names": list(names)}).one()
             if count == len(names) and seq >= min_seq:
-                yield Reading(connection, seq)
+                yield Reading(as_placed(connection), seq)
                 return
         if min_seq > seq and min_seq > (head := book.log.head().seq):
             raise ReportUnreadable("min_seq", min_seq, f"a place in the log, which ends at {head}")

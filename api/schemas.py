@@ -210,6 +210,7 @@ class ProgressAnswer(Answer):
     version: int
     seq: int
     lag: int = Field(description="events behind the log")
+    lag_ms: int = Field(description="how long ago the first event that it lacks was recorded")
     error: str | None
 
 

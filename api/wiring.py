@@ -8,10 +8,10 @@ read models need, SQLAlchemy above all, is loaded when they are first asked for:
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from adapters.feeds import MarkStore
@@ -31,9 +31,22 @@ if TYPE_CHECKING:
     from adapters.store.subjects import Subjects
     from projections.runner import Runner
 
-PROJECTING_CONNECTIONS_MAX = 4
+PROJECTING_CONNECTIONS_MAX = 8
 FOLLOW_RETRY_SECONDS = 1.0
 FOLLOW_STOP_SECONDS_MAX = 15.0
+
+
+@contextmanager
+def projecting(url: str) -> Iterator[tuple[PostgresLog, "Engine"]]:
+    """The log and the read models of a database, for a process that builds them."""
+    from adapters.store.engines import engine  # noqa: PLC0415 (only read models need it)
+
+    with PostgresLog(url, Role.PROJECTOR) as log:
+        made = engine(url, Role.PROJECTOR)
+        try:
+            yield log, made
+        finally:
+            made.dispose()
 
 
 @dataclass(frozen=True)
@@ -79,9 +92,7 @@ class Daybook:
     @cached_property
     def runner(self) -> "Runner":
         """Writes the read models; nothing else does."""
-        from projections.runner import Runner  # noqa: PLC0415 (see above)
-
-        return Runner(self.log, self._engine(Role.PROJECTOR, PROJECTING_CONNECTIONS_MAX))
+        return self._runner(None)
 
     @cached_property
     def subjects(self) -> "Subjects":
@@ -106,12 +117,25 @@ class Daybook:
         with self.writer.leading(self.url, name=where):
             yield
 
+    def _runner(self, names: Sequence[str] | None) -> "Runner":
+        from projections.catalog import PROJECTIONS  # noqa: PLC0415 (see above)
+        from projections.lease import EVERYTHING  # noqa: PLC0415
+        from projections.runner import Runner  # noqa: PLC0415
+
+        chosen = [projection for projection in PROJECTIONS if names is None or projection.name in names]
+        group = EVERYTHING if names is None else " ".join(projection.name for projection in chosen)
+        engine = self._engine(Role.PROJECTOR, PROJECTING_CONNECTIONS_MAX)
+        return Runner(self.log, engine, chosen, opener=partial(projecting, self.url), group=group)
+
     @contextmanager
-    def following(self) -> Iterator[None]:
-        """Keeps the read models up to date in a thread of its own, through losses of the database."""
+    def following(self, names: Sequence[str] | None = None) -> Iterator[None]:
+        """Keeps the read models (all, or those named) up to date in a thread of its own, through losses of the
+        database.
+        """
         import structlog  # noqa: PLC0415 (see above)
 
-        stop, runner, log_line = threading.Event(), self.runner, structlog.get_logger("daybook")
+        stop, log_line = threading.Event(), structlog.get_logger("daybook")
+        runner = self.runner if names is None else self._runner(names)
 
         def follow() -> None:
             while not stop.is_set():

@@ -9,6 +9,7 @@
   - Unavailable       the database cannot be reached; send the command again          (HTTP 503)
     - NotLeading      another process writes; the message names it                   (HTTP 503)
   - Busy              more commands wait than may wait; send it again in a moment    (HTTP 429)
+  - ProjectionStopped a read model cannot fold an event; the others go on            (stop)
   - KeyReused         the idempotency key came before, with another body             (HTTP 422)
 
 Errors carry facts as fields; messages name the rule. `str(error)` is a sentence fit to show a person.
@@ -84,6 +85,21 @@ class Busy(LedgerError):
     def __init__(self, waiting: int) -> None:
         super().__init__(f"{waiting} commands wait already and nothing of this was recorded; send it again in a moment")
         self.waiting = waiting
+
+
+class ProjectionStopped(LedgerError):
+    """A read model cannot fold an event. Its rows stay as they were before it, and go on when the fold is mended."""
+
+    def __init__(self, projection: str, seq: int, topic: str, stream: str, reason: str) -> None:
+        super().__init__(projection, seq, topic, stream, reason)
+        self.projection = projection
+        self.seq = seq
+        self.topic = topic
+        self.stream = stream
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.projection} stopped at seq {self.seq} ({self.topic} of {self.stream}): {self.reason}"
 
 
 class KeyReused(LedgerError):

@@ -4,7 +4,7 @@ A stream is a text id (`order:main:A-17`); versions in a stream start at 1 and h
 in the whole log: gapless, from 1, the one order there is. `recorded_at` is ours and never decreases along `seq`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol
@@ -107,8 +107,10 @@ class EventLog(Protocol):
     def alone(self) -> AbstractContextManager[None]:
         """While it lasts, only this thread appends; all others, in whatever process, wait."""
 
-    def select(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Logged]:
-        """At most `limit` events with `after` < seq <= `upto`, by seq."""
+    def select(
+        self, *, after: int = 0, upto: int | None = None, limit: int = 1000, topics: Collection[str] | None = None
+    ) -> list[Logged]:
+        """The first `limit` events with `after` < seq <= `upto`, by seq; of these, those of the `topics` if told."""
 
     def executed(self, keys: Sequence[str]) -> dict[str, str]:
         """For each `schema.execution_key` that is on record, the stream it is on record in."""

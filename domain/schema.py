@@ -4,8 +4,8 @@ A topic is the struct's tag, written into the bytes as `type`, so that what is h
 changes gets a new topic (`OrderFilled.v2`); the old class stays here under its topic with an upcast to the newest.
 """
 
-from collections.abc import Callable
-from typing import Any, Union, get_args
+from collections.abc import Callable, Iterable
+from typing import Any, Union, get_args, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -59,6 +59,19 @@ def topic_of(event: Any) -> str:
 def topic_of_class(event_class: type) -> str:
     """The topic events of a class are stored under."""
     return _TOPICS[event_class]
+
+
+def topics_read_as(event_classes: Iterable[type]) -> frozenset[str]:
+    """The topics whose events come out of `decode` as one of these classes: their own, and those of older shapes."""
+    wanted = set(event_classes)
+    older = {old for old in UPCASTS if _newest_class(old) in wanted}
+    return frozenset(_TOPICS[event_class] for event_class in (wanted & _TOPICS.keys()) | older)
+
+
+def _newest_class(event_class: type) -> type:
+    while (upcast := UPCASTS.get(event_class)) is not None:
+        event_class = get_type_hints(upcast)["return"]
+    return event_class
 
 
 def execution_key(event: Any) -> str | None:

@@ -207,9 +207,14 @@ def _use(rows: Rows, logged: Logged, place: Row, changes: dict[str, Any], contra
     if row is None:
         row = {name: place[name] for name in USAGE} | {"base": None, "orders": 0}
         row |= dict.fromkeys(("position", "held_buy", "held_sell"), ZERO)
-    sums = {name: row[name] + change for name, change in changes.items()}
-    sums = {name: exact(total) if isinstance(total, Decimal) else total for name, total in sums.items()}
-    rows.put(usage, row | sums | {"base": contract.base if contract else row["base"], "seq": logged.seq})
+    row = row.copy()
+    for name, change in changes.items():
+        total = row[name] + change
+        row[name] = exact(total) if isinstance(total, Decimal) else total
+    if contract:
+        row["base"] = contract.base
+    row["seq"] = logged.seq
+    rows.put(usage, row)
 
 
 PROJECTION = Projection(

@@ -1,16 +1,27 @@
-"""Progress: how far each projection is in the log, kept beside its rows and moved in the same transaction."""
+"""Progress: how far each projection is in the log, kept beside its rows and moved in the same transaction.
 
-from collections.abc import Iterable, Iterator
+With its place goes the digest of its rows (`projections.lines.Sum`). One in about ATTESTED_EVENTS of these is kept, so
+that a drift can be traced to a stretch of the log (`projections.attest`).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import psycopg
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
-from domain.errors import Unavailable
+from domain import schema
+from domain.errors import ProjectionStopped, RequestRefused, Unavailable
 from domain.log import EventLog, Logged, Recorded
+from projections import placing
+from projections.lines import Sum, sum_of
 from projections.tables import AT, TEXT, Projection
+
+ATTESTED_EVENTS = 1000
+REASON_CHARS_MAX = 500
 
 _UNREACHABLE = (
     psycopg.OperationalError,
@@ -28,55 +39,189 @@ progress = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("updated_at", AT, nullable=False),
     sa.Column("error", TEXT),
+    sa.Column("schema", TEXT),
+    sa.Column("digest", sa.LargeBinary),
+    sa.Column("rows", sa.BigInteger),
+    schema="read",
+)
+attestations = sa.Table(
+    "attestations",
+    sa.MetaData(),
+    sa.Column("projection", TEXT, primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    schema="read",
+)
+
+kept = sa.Table(
+    "kept",
+    sa.MetaData(),
+    sa.Column("projection", TEXT, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("schema", TEXT, nullable=False),
+    sa.Column("digest", sa.LargeBinary),
+    sa.Column("rows", sa.BigInteger),
+    sa.Column("kept_at", AT, nullable=False, server_default=sa.func.clock_timestamp()),
     schema="read",
 )
 
 
 class Place(NamedTuple):
-    """Where a projection stands. `updated_at` differs after every write by anybody: what a cache was good for."""
+    """Where a projection stands: the version of its folds, its place in the log, the schema its tables are in, the
+    digest of its rows. `updated_at` differs after every write by anybody: what a cache was good for.
+    """
 
     version: int
     seq: int
     updated_at: datetime
+    schema: str
+    sum: Sum
+
+
+class Kept(NamedTuple):
+    """Rows that a rebuild has replaced: of which version of the folds, and as of which place in the log."""
+
+    version: int
+    seq: int
+    schema: str
+    sum: Sum
+
+
+class Attested(NamedTuple):
+    """The digest of a projection's rows as they were when it stood at `seq`."""
+
+    seq: int
+    sum: Sum
 
 
 def places(connection: sa.Connection) -> dict[str, tuple[Place, str | None]]:
     """Every projection's place, and the error that stopped it."""
     found = connection.execute(sa.select(progress))
-    return {row.projection: (Place(row.version, row.seq, row.updated_at), row.error) for row in found}
+    return {row.projection: (_place(row), row.error) for row in found}
+
+
+def places_of_version(connection: sa.Connection, projections: Sequence[Projection]) -> dict[str, Place]:
+    """The places of these projections. Raises RequestRefused if rows are of another version of the folds."""
+    found = places(connection)
+    for projection in projections:
+        there = found[projection.name][0].version
+        if there != projection.version:
+            rule = f"the rows of {projection.name} are of the version that this Daybook folds"
+            raise RequestRefused(rule, version=projection.version, version_of_rows=there)
+    return {projection.name: found[projection.name][0] for projection in projections}
 
 
 def lock(connection: sa.Connection, projection: Projection) -> Place:
     """The projection's place, which nobody else moves until the transaction ends."""
+    return locked(connection, projection)[0]
+
+
+def locked(connection: sa.Connection, projection: Projection) -> tuple[Place, str | None]:
+    """Like `lock`, and the error that stopped it."""
     query = sa.select(progress).where(progress.c.projection == projection.name).with_for_update()
     row = connection.execute(query).one()
-    return Place(row.version, row.seq, row.updated_at)
+    return _place(row), row.error
 
 
 def move(connection: sa.Connection, projection: Projection, **values: Any) -> Place:
-    """Write `values` (seq, error) and the projection's version to its place."""
+    """Write `values` (seq, error, schema, digest, rows) and the projection's version to its place."""
     moved = (
         sa.update(progress)
         .where(progress.c.projection == projection.name)
         .values(version=projection.version, updated_at=sa.func.clock_timestamp(), **values)
-        .returning(progress.c.version, progress.c.seq, progress.c.updated_at)
+        .returning(progress)
     )
-    return Place(*connection.execute(moved).one())
+    return _place(connection.execute(moved).one())
+
+
+def place_at(connection: sa.Connection, projection: Projection, before: Place, seq: int, sum_: Sum) -> Place:
+    """Move the place on from where it was `before`, with the digest of its rows there."""
+    if seq // ATTESTED_EVENTS > before.seq // ATTESTED_EVENTS:
+        attest(connection, projection, [Attested(seq, sum_)])
+    return move(connection, projection, seq=seq, error=None, digest=sum_.digest, rows=sum_.rows)
+
+
+def resume(connection: sa.Connection, names: Sequence[str]) -> list[str]:
+    """Take back the errors of those projections that have one; their names."""
+    stopped_ones = progress.c.projection.in_(names) & progress.c.error.is_not(None)
+    cleared = sa.update(progress).where(stopped_ones).values(error=None, updated_at=sa.func.clock_timestamp())
+    return sorted(connection.scalars(cleared.returning(progress.c.projection)))
+
+
+def kept_rows(connection: sa.Connection, projection: Projection) -> Kept | None:
+    """The rows that the last rebuild has replaced; None if there was none."""
+    row = connection.execute(sa.select(kept).where(kept.c.projection == projection.name)).one_or_none()
+    return None if row is None else Kept(row.version, row.seq, row.schema, sum_of(row.digest, row.rows))
+
+
+def keep(connection: sa.Connection, projection: Projection, place: Place) -> None:
+    """Keep the rows of a place that is about to name others, instead of those that were kept."""
+    connection.execute(sa.delete(kept).where(kept.c.projection == projection.name))
+    told = {"version": place.version, "seq": place.seq, "schema": place.schema}
+    told |= {"digest": place.sum.digest, "rows": place.sum.rows}
+    connection.execute(sa.insert(kept).values(projection=projection.name, **told))
+
+
+def attest(connection: sa.Connection, projection: Projection, attested: Iterable[Attested]) -> None:
+    """Keep digests."""
+    rows = [
+        {
+            "projection": projection.name,
+            "seq": one.seq,
+            "version": projection.version,
+            "digest": one.sum.digest,
+            "rows": one.sum.rows,
+        }
+        for one in attested
+    ]
+    if rows:
+        connection.execute(sa.insert(attestations), rows)
+
+
+def attested(connection: sa.Connection, projection: Projection) -> list[Attested]:
+    """The digests that were kept of the rows in use, by seq."""
+    mine = (attestations.c.projection == projection.name) & (attestations.c.version == projection.version)
+    found = connection.execute(sa.select(attestations).where(mine).order_by(attestations.c.seq))
+    return [Attested(row.seq, sum_of(row.digest, row.rows)) for row in found]
+
+
+def forget_attested(connection: sa.Connection, projection: Projection) -> None:
+    """Forget the digests of rows that are replaced."""
+    connection.execute(sa.delete(attestations).where(attestations.c.projection == projection.name))
+
+
+def _place(row: Any) -> Place:
+    return Place(row.version, row.seq, row.updated_at, row.schema, sum_of(row.digest, row.rows))
 
 
 def create_missing(connection: sa.Connection, projections: Iterable[Projection]) -> None:
     """Give every projection a place and empty tables, unless it has them. Several processes may do so at once."""
-    known = places(connection)
+    known = connection.scalars(sa.select(progress.c.projection)).all()
     for projection in projections:
         if projection.name in known:
             continue
         with connection.begin_nested():
-            claim = sa.text(
-                "INSERT INTO read.progress (projection, version) VALUES (:name, :version) ON CONFLICT DO NOTHING"
-            )
-            if connection.execute(claim, {"name": projection.name, "version": projection.version}).rowcount:
-                projection.drop(connection, projection.schema)
-                projection.create(connection, projection.schema)
+            made = placing.named(connection, projection)
+            claim = postgresql.insert(progress).on_conflict_do_nothing().returning(progress.c.projection)
+            first = {"projection": projection.name, "version": projection.version, "schema": made}
+            first |= {"seq": 0, "updated_at": sa.func.clock_timestamp(), "digest": Sum().digest, "rows": 0}
+            if connection.scalar(claim.values(first)) is not None:
+                forget_attested(connection, projection)
+                connection.execute(sa.delete(kept).where(kept.c.projection == projection.name))
+                for unused in placing.others(connection, projection, keep=[made]):
+                    projection.drop(connection, unused)
+                projection.create(connection, made)
+                placing.show(connection, projection, made)
+
+
+def stopped(projection: Projection, logged: Logged, error: Exception) -> ProjectionStopped:
+    """What is said of an event that a fold failed at."""
+    topic = schema.topic_of(logged.recorded.event)
+    why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return ProjectionStopped(projection.name, logged.seq, topic, logged.recorded.stream, why[:REASON_CHARS_MAX])
 
 
 @contextmanager

@@ -1,151 +1,245 @@
 """Rebuild: a projection's rows again from the log's first event, beside the rows in use, then swapped in at once.
 
-The new rows are folded into the schema `read_<name>_next` up to the live projection's place. There the live place is
-locked, the rows of both are compared, and the schemas change names in one transaction: readers see the old rows or the
-new, never half. A projection's digest is SHA-256 over the SHA-256 of every thousand rows as text, table by table in
-order of primary key.
+The new rows are folded into a schema of their own up to the live projection's place. There, in one snapshot, the rows
+of both are compared; then the last events are folded while the live place is held, and one transaction lets the place
+name the new schema (`projections.placing`). Readers wait for nothing and see the old rows or the new, never half. The
+rows that were in use are kept until the next rebuild: `roll_back` brings them up to the log's end beside the rows in
+use, and swaps them in again.
+
+Whatever is killed and whenever, the rows in use are what they were, or the new ones; the next rebuild removes the rest.
 """
 
 import contextlib
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
+from domain.errors import RequestRefused
 from domain.log import EventLog
-from projections import progress
-from projections.rows import SqlRows
+from projections import placing, progress
+from projections.building import Build, Builder, Built, Goal
+from projections.comparing import TableDifference, compare
+from projections.progress import ATTESTED_EVENTS, Attested, Place
 from projections.tables import Projection
+from projections.workers import Crew, Opener, crew
 
-BATCH_EVENTS_MAX = 5000
 REBUILD_LOCK = 0x0DA7_B0BD  # one rebuild at a time
-
-CHUNKS = """
-SELECT count(*), sha256(convert_to(string_agg(line, chr(10) ORDER BY number), 'UTF8'))
-FROM (SELECT row_number() OVER (ORDER BY {keys}) - 1 AS number, stored::text AS line FROM {name} AS stored) AS numbered
-GROUP BY number / 1000 ORDER BY number / 1000
-"""  # a thousand rows at a time, so that no table is too large
-
-DROP_LOCK_MS_MAX = 1000
-NOT_DURABLE = "SET LOCAL synchronous_commit = off"  # rows that are lost are folded again
+NEAR_EVENTS = 2_000  # what is left to fold while the live places are held
+NOT_DURABLE = sa.text("SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = 0")
 
 OnProgress = Callable[[int, int], None]
-_QUOTE = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
 
 
 class RebuildResult(NamedTuple):
-    """A projection rebuilt at `seq`. `is_identical` is None where the old rows were of another version."""
+    """A projection rebuilt at `seq`. `is_identical` is None where the old rows were of another version.
+
+    `differences` are those of the rows, whatever their versions; `is_swapped` is False of a dry run.
+    """
 
     name: str
     rows: int
-    digest_before: str | None
+    digest_before: str
     digest_after: str
     is_identical: bool | None
     seq: int
+    rows_before: int
+    version_before: int
+    version: int
+    differences: tuple[TableDifference, ...]
+    is_swapped: bool
 
 
-class _Next:
-    """The rows being built for one projection."""
-
-    def __init__(self, connection: sa.Connection, projection: Projection) -> None:
-        self.projection = projection
-        self.schema = f"{projection.schema}_next"
-        self.old = f"{projection.schema}_old"
-        self.seq = 0
-        projection.drop(connection, self.schema)
-        projection.drop(connection, self.old)
-        projection.create(connection, self.schema)
-        self.rows = SqlRows(projection.tables, self.schema, is_empty=True)
+class _Compared(NamedTuple):
+    place: Place
+    built: Built
+    differences: tuple[TableDifference, ...]
 
 
 def rebuild(
-    log: EventLog, connection: sa.Connection, projections: Iterable[Projection], on_progress: OnProgress | None = None
+    log: EventLog,
+    engine: sa.Engine,
+    projections: Sequence[Projection],
+    on_progress: OnProgress | None = None,
+    *,
+    is_dry_run: bool = False,
+    opener: Opener | None = None,
 ) -> list[RebuildResult]:
-    """Rebuild projections in one pass over the log, and swap them in one by one.
+    """Rebuild projections in one pass over the log, compare, and swap them in together (not if it is a dry run).
 
     `on_progress` is told the seq it is at and the seq it goes to. An event that a fold fails at stops the rebuild with
-    the fold's error; the rows in use stay as they are.
+    ProjectionStopped; the rows in use stay as they are. A log that `opener` opens is read by several processes at once.
     """
-    with _alone(connection):
-        with connection.begin():
-            nexts = [_Next(connection, projection) for projection in projections]
-        _build(log, connection, nexts, on_progress)
-        results = [_swap(log, connection, next_) for next_ in nexts]
-        _drop_old(connection, nexts)
-        return results
+    with (
+        engine.connect() as connection,
+        alone(connection, projections),
+        crew(log, engine, projections, opener) as builders,
+    ):
+        _approach(log, connection, projections, builders, on_progress)
+        builders.finish()
+        return _finish(log, engine, connection, projections, builders, is_dry_run=is_dry_run)
+
+
+def roll_back(
+    log: EventLog, engine: sa.Engine, projections: Sequence[Projection], on_progress: OnProgress | None = None
+) -> list[RebuildResult]:
+    """Swap the rows that the last rebuild has replaced in again, once they are where the rows in use are.
+
+    Raises RequestRefused if there are none, or if another version of Daybook has folded them: only that one can fold
+    what has happened since.
+    """
+    with engine.connect() as connection, alone(connection, projections), engine.connect() as building:
+        builds = []
+        for projection in projections:
+            with connection.begin():
+                kept = progress.kept_rows(connection, projection)
+            if kept is None:
+                raise RequestRefused(f"a rebuild of {projection.name} has kept the rows that it replaced")
+            if kept.version != projection.version:
+                rule = f"the kept rows of {projection.name} are of the version that this Daybook folds"
+                raise RequestRefused(rule, version=projection.version, version_of_rows=kept.version)
+            builds.append(Build(building, projection, kept=kept))
+        building.rollback()
+        builders = Builder(log, building, builds)
+        _approach(log, connection, projections, builders, on_progress)
+        return _finish(log, engine, connection, projections, builders, is_dry_run=False)
+
+
+def _finish(
+    log: EventLog,
+    engine: sa.Engine,
+    connection: sa.Connection,
+    projections: Sequence[Projection],
+    builders: Crew,
+    *,
+    is_dry_run: bool,
+) -> list[RebuildResult]:
+    """Compare, and swap unless it is a dry run."""
+    _approach(log, connection, projections, builders, None)
+    compared = _compare(engine, connection, projections, builders)
+    if not is_dry_run:
+        _approach(log, connection, projections, builders, None)
+        _swap(log, connection, projections, builders)
+    return [_result(projection, compared[projection.name], is_swapped=not is_dry_run) for projection in projections]
 
 
 @contextlib.contextmanager
-def _alone(connection: sa.Connection) -> Iterator[None]:
+def alone(connection: sa.Connection, projections: Sequence[Projection]) -> Iterator[None]:
+    """One rebuild at a time; what the last one has left behind is removed before, and what this one has after."""
+    connection.detach()  # closing it is what gives the lock back, whatever happened on it
     with connection.begin():
-        connection.execute(sa.select(sa.func.pg_advisory_lock(REBUILD_LOCK)))
-    try:
-        yield
-    finally:
-        if not connection.closed and not connection.invalidated:
-            with connection.begin():
-                connection.execute(sa.select(sa.func.pg_advisory_unlock(REBUILD_LOCK)))
+        if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(REBUILD_LOCK))):
+            raise RequestRefused("one rebuild at a time: another one is under way")
+    sweep(connection, projections)
+    yield
+    sweep(connection, projections)
 
 
-def _build(log: EventLog, connection: sa.Connection, nexts: Sequence[_Next], on_progress: OnProgress | None) -> None:
-    """All the way to where the live projections are, in batches."""
+def sweep(connection: sa.Connection, projections: Sequence[Projection]) -> None:
+    """Remove the schemas that nobody uses."""
     with connection.begin():
-        live = progress.places(connection)
-    upto = {next_.projection.name: live[next_.projection.name][0].seq for next_ in nexts}
-    last = max(upto.values(), default=0)
-    seq, batches = 0, progress.Batches(log, BATCH_EVENTS_MAX)
-    while seq < last and (batch := batches.next(seq, last)):
+        used = [place.schema for place, _ in progress.places(connection).values()]
+        used += connection.scalars(sa.select(progress.kept.c.schema))
+    placing.sweep(connection, projections, used)
+
+
+def _goals(
+    connection: sa.Connection, projections: Sequence[Projection], head: int, *, is_live: bool = False
+) -> dict[str, Goal]:
+    """Where each goes: to where the live one is; on to the log's end (unless `is_live`) if nobody moves that one."""
+    live = progress.places(connection)
+    goals = {}
+    for projection in projections:
+        place, error = live[projection.name]
+        is_standing = error is not None or place.version != projection.version
+        goals[projection.name] = Goal(max(head, place.seq) if is_standing and not is_live else place.seq)
+    return goals
+
+
+def _approach(
+    log: EventLog,
+    connection: sa.Connection,
+    projections: Sequence[Projection],
+    builders: Crew,
+    on_progress: OnProgress | None,
+) -> None:
+    """Nearly all the way to where the live projections are, which may be on their way themselves."""
+    built: dict[str, Built] = {}
+    while True:
         with connection.begin():
-            connection.execute(sa.text(NOT_DURABLE))
-            for next_ in nexts:
-                _fold(connection, next_, batch, upto[next_.projection.name])
-        seq = batch[-1].seq
-        if on_progress is not None:
-            on_progress(seq, last)
+            goals = _goals(connection, projections, log.head().seq, is_live=True)
+        last = max((goal.seq for goal in goals.values()), default=0)
+        if built and all(goal.seq - built[name].seq <= NEAR_EVENTS for name, goal in goals.items()):
+            return
+        built = builders.build(goals, None if on_progress is None else lambda seq, last=last: on_progress(seq, last))  # type: ignore[misc]
 
 
-def _fold(connection: sa.Connection, next_: _Next, batch: Sequence[Any], upto: int) -> None:
-    next_.rows.begin(connection)
-    next_.projection.fold(next_.rows, [logged for logged in batch if next_.seq < logged.seq <= upto])
-    next_.rows.flush()
-    next_.seq = max(next_.seq, min(batch[-1].seq, upto))
-
-
-def _swap(log: EventLog, connection: sa.Connection, next_: _Next) -> RebuildResult:
-    """The last events, the comparison and the change of names, in one transaction."""
-    projection = next_.projection
+def snapshot(
+    connection: sa.Connection, looking: sa.Connection, projections: Sequence[Projection], builders: Crew
+) -> tuple[dict[str, Place], dict[str, Built]]:
+    """Let `looking` see the rows in use and those that are built at one place, from which the former then move on."""
+    looking.execution_options(isolation_level="REPEATABLE READ")
     with connection.begin():
-        connection.execute(sa.text(f"{NOT_DURABLE}; SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'"))
-        live = progress.lock(connection, projection)
-        batches = progress.Batches(log, BATCH_EVENTS_MAX)
-        while next_.seq < live.seq:
-            _fold(connection, next_, batches.next(next_.seq, live.seq), live.seq)
-        before = _digest(connection, projection, projection.schema)[0] if live.version == projection.version else None
-        after, rows = _digest(connection, projection, next_.schema)
-        for old, new in ((projection.schema, next_.old), (next_.schema, projection.schema)):
-            connection.execute(sa.text(f"ALTER SCHEMA {_QUOTE(old)} RENAME TO {_QUOTE(new)}"))
-        progress.move(connection, projection)
-    return RebuildResult(projection.name, rows, before, after, None if before is None else before == after, live.seq)
+        places = {projection.name: progress.lock(connection, projection) for projection in _ordered(projections)}
+        built = builders.build({name: Goal(place.seq) for name, place in places.items()})
+        looking.execute(sa.text("SELECT 1"))
+    return places, built
 
 
-def _drop_old(connection: sa.Connection, nexts: Iterable[_Next]) -> None:
-    """Remove the rows that were in use; if a reader is still at work in them, the next rebuild will."""
-    with contextlib.suppress(sa.exc.OperationalError), connection.begin():
-        connection.execute(sa.text(f"SET LOCAL lock_timeout = '{DROP_LOCK_MS_MAX}ms'"))
-        for next_ in nexts:
-            next_.projection.drop(connection, next_.old)
+def _compare(
+    engine: sa.Engine, connection: sa.Connection, projections: Sequence[Projection], builders: Crew
+) -> dict[str, _Compared]:
+    """Both rows of one moment, compared while the live ones move on."""
+    with engine.connect() as looking:
+        places, built = snapshot(connection, looking, projections, builders)
+        schemas = builders.schemas
+        return {
+            name: _Compared(place, built[name], tuple(compare(looking, place.schema, schemas[name])))
+            for name, place in places.items()
+        }
 
 
-def _digest(connection: sa.Connection, projection: Projection, schema: str) -> tuple[str, int]:
-    """The digest of a projection's rows in a schema, and their number. Chunks are hashed where the rows are."""
-    digest, rows = hashlib.sha256(), 0
-    for table in projection.tables:
-        name = f"{_QUOTE(schema)}.{_QUOTE(table.name)}"
-        keys = ", ".join(_QUOTE(column.name) for column in table.primary_key.columns)
-        digest.update(f"{table.name} ({', '.join(column.name for column in table.columns)})\n".encode())
-        for chunk_rows, sha256 in connection.execute(sa.text(CHUNKS.format(name=name, keys=keys))):
-            digest.update(sha256)
-            rows += chunk_rows
-    return digest.hexdigest(), rows
+def _swap(log: EventLog, connection: sa.Connection, projections: Sequence[Projection], builders: Crew) -> None:
+    """The last events, and the places that name the new rows, in one transaction."""
+    head = log.head().seq
+    with connection.begin():
+        connection.execute(NOT_DURABLE)
+        places = {projection.name: progress.lock(connection, projection) for projection in _ordered(projections)}
+        built = builders.build(_goals(connection, projections, head))
+        for projection in projections:
+            swap(connection, projection, places[projection.name], builders.schemas[projection.name], built)
+
+
+def swap(connection: sa.Connection, projection: Projection, place: Place, schema: str, built: dict[str, Built]) -> None:
+    """Let the locked place name other rows, and keep those that it named."""
+    now = built[projection.name]
+    progress.keep(connection, projection, place)
+    progress.forget_attested(connection, projection)
+    progress.attest(connection, projection, _thinned(now.attested))
+    placing.show(connection, projection, schema)
+    moved = {"seq": now.seq, "error": None, "schema": schema, "digest": now.sum.digest, "rows": now.sum.rows}
+    progress.move(connection, projection, **moved)
+
+
+def _ordered(projections: Sequence[Projection]) -> list[Projection]:
+    """In the order in which everybody locks places."""
+    return sorted(projections, key=lambda projection: projection.name)
+
+
+def _thinned(attested: Sequence[Attested]) -> list[Attested]:
+    kept: list[Attested] = []
+    for one in attested:
+        if one.seq - (kept[-1].seq if kept else 0) >= ATTESTED_EVENTS:
+            kept.append(one)
+    return kept
+
+
+def _result(projection: Projection, compared: _Compared, *, is_swapped: bool) -> RebuildResult:
+    place, built = compared.place, compared.built
+    is_same_version = place.version == projection.version
+    is_identical = place.sum == built.sum and not compared.differences
+    return RebuildResult(
+        projection.name, built.sum.rows, place.sum.digest.hex(), built.sum.digest.hex(),
+        is_identical if is_same_version else None, place.seq, place.sum.rows, place.version, projection.version,
+        compared.differences, is_swapped,
+    )  # fmt: skip

@@ -11,13 +11,15 @@ from operator import itemgetter
 from typing import Any, Protocol
 
 import sqlalchemy as sa
-from psycopg.types.json import Jsonb
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import JSONB
 
+from projections import lines
+from projections.bloom import Bloom
+from projections.lines import MODULUS, Lines, Sum
 from projections.tables import Row
 
 CACHED_ROWS_MAX = 200_000
+COPIED_LINES_MAX = 500  # handed to the driver at once
 
 Key = tuple[Any, ...]
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -103,25 +105,43 @@ class SqlRows:
 
     `begin` says on which connection, `flush` writes what has changed; the caller owns the transaction, and calls
     `forget` when it was rolled back or somebody else may have written. While the cache holds a whole table
-    (`complete`, from an empty start until it grows too large) a row that is not in it is known not to be.
+    (`complete`, from an empty start until it grows too large) a row that is not in it is known not to be; afterwards
+    it is known of most rows that were never dropped from the cache.
+
+    `sum` is the digest of all rows as of the last flush, kept up by what each flush adds and takes away; whoever goes
+    on from stored rows says what it was. `on_lookup` is called before the first look for rows of a table by their
+    values in the database: what loads a table may leave out its indexes until then.
     """
 
     def __init__(
-        self, tables: Iterable[sa.Table], schema: str, *, is_empty: bool = False, cached_rows_max: int = CACHED_ROWS_MAX
+        self,
+        tables: Iterable[sa.Table],
+        schema: str,
+        *,
+        is_empty: bool = False,
+        cached_rows_max: int = CACHED_ROWS_MAX,
+        on_lookup: Callable[[sa.Table], None] | None = None,
     ) -> None:
         self._shapes = {table: _Shape(table, schema) for table in tables}
         self._cached_rows_max = cached_rows_max
         self._known: dict[sa.Table, dict[Key, Row | None]] = {}
         self._changed: dict[sa.Table, dict[Key, bool]] = {}  # key -> whether the database may have the row
+        self._hashes: dict[sa.Table, dict[Key, int]] = {}  # of rows in the database, as far as known
         self._complete: set[sa.Table] = set()
+        self._dropped: dict[sa.Table, Bloom] = {}  # keys of rows that only the database has, if they are known at all
         self._connection: sa.Connection | None = None
+        self._on_lookup = on_lookup
+        self._looked_up: set[sa.Table] = set()
+        self.sum = Sum()
         self.forget(is_empty=is_empty)
 
     def forget(self, *, is_empty: bool = False) -> None:
         """Know nothing; or, if the tables `is_empty`, know that."""
         self._known = {table: {} for table in self._shapes}
         self._changed = {table: {} for table in self._shapes}
+        self._hashes = {table: {} for table in self._shapes}
         self._complete = set(self._shapes) if is_empty else set()
+        self._dropped = {}
 
     def begin(self, connection: sa.Connection) -> None:
         """Read and write through this connection from now on."""
@@ -132,7 +152,7 @@ class SqlRows:
         try:
             return known[key]
         except KeyError:
-            if table in self._complete:
+            if self._is_absent(table, key):
                 return None
         shape = self._shapes[table]
         found = self._select(shape, dict(zip(shape.key_names, key, strict=True)))
@@ -148,9 +168,18 @@ class SqlRows:
     def _set(self, table: sa.Table, key: Key, row: Row | None) -> None:
         known, changed = self._known[table], self._changed[table]
         if key not in changed:
-            changed[key] = known[key] is not None if key in known else table not in self._complete
+            changed[key] = known[key] is not None if key in known else not self._is_absent(table, key)
+            if (stored := known.get(key)) is not None and key not in (hashes := self._hashes[table]):
+                hashes[key] = self._shapes[table].hash_of(stored)
         known.pop(key, None)  # the row moves to the end: it is the last to be dropped from the cache
         known[key] = row
+
+    def _is_absent(self, table: sa.Table, key: Key) -> bool:
+        """Whether there is no row with a key that is not in the cache. False if that is not known."""
+        if table in self._complete:
+            return True
+        dropped = self._dropped.get(table)
+        return dropped is not None and not dropped.may_have(key)
 
     def find(self, table: sa.Table, **equals: Any) -> list[Row]:
         self._flush(table)
@@ -168,33 +197,64 @@ class SqlRows:
         for table, known in sorted(self._known.items(), key=lambda item: -len(item[1])):
             if excess <= 0:
                 return
-            self._complete.discard(table)
-            dropped = list(islice(known, excess + self._cached_rows_max // 4))
-            for key in dropped:
-                del known[key]
-            excess -= len(dropped)
+            gone = list(islice(known, excess + self._cached_rows_max // 4))
+            if table in self._complete:
+                self._complete.remove(table)
+                self._dropped[table] = Bloom()
+            dropped = self._dropped.get(table)
+            for key in gone:
+                if known.pop(key) is not None and dropped is not None:
+                    dropped.add(key)
+                self._hashes[table].pop(key, None)
+            excess -= len(gone)
 
     def _flush(self, table: sa.Table) -> None:
         """Rows that may exist are removed, then every changed one is copied in: two statements for any number."""
         changed, known, shape = self._changed[table], self._known[table], self._shapes[table]
         if not changed:
             return
+        total, rows = self.sum
+        hashes = self._hashes[table]
         if stale := [key for key, may_exist in changed.items() if may_exist]:
-            self._cursor().execute(shape.delete, [list(column) for column in zip(*stale, strict=True)])
-        fresh = [row for key in changed if (row := known[key]) is not None]
-        if fresh:
+            gone = self._remove(shape, stale)
+            total, rows = total - sum(gone), rows - len(gone)
+        written = [(key, shape.lines.of(row)) for key in changed if (row := known[key]) is not None]
+        for key, line in written:
+            hashes[key] = added = shape.lines.hash(line)
+            total += added
+        if written:
             with self._cursor().copy(shape.copy) as copy:
-                for row in fresh:
-                    copy.write_row(shape.values(row))
+                for first in range(0, len(written), COPIED_LINES_MAX):
+                    copy.write(b"".join(lines.copied(line) for _, line in written[first : first + COPIED_LINES_MAX]))
         for key in [key for key in changed if known[key] is None]:
             del known[key]
             if table not in self._complete:
                 known[key] = None
         self._changed[table] = {}
+        self.sum = Sum(total % MODULUS, rows + len(written))
+
+    def _remove(self, shape: "_Shape", stale: Sequence[Key]) -> list[int]:
+        """Remove rows that may be there; the hashes of those that were, known ones as they were written."""
+        self._look_up(shape)
+        hashes = self._hashes[shape.table]
+        known = {key: hashes.pop(key) for key in stale if key in hashes}
+        columns = [list(column) for column in zip(*stale, strict=True)]
+        if len(known) == len(stale):
+            self._cursor().execute(shape.delete, columns)
+            return list(known.values())
+        found = self._cursor().execute(f"{shape.delete} RETURNING {shape.columns}", columns)
+        others = (row for row in found if shape.key_of_stored(row) not in known)
+        return [*known.values(), *(shape.lines.hash(shape.lines.of_stored(row)) for row in others)]
 
     def _select(self, shape: "_Shape", equals: Mapping[str, Any]) -> list[Row]:
         assert self._connection is not None, "rows are read and written between begin and the end of a transaction"
+        self._look_up(shape)
         return _rows(self._connection.execute(sa.select(shape.placed).where(*_conditions(shape.placed, equals))))
+
+    def _look_up(self, shape: "_Shape") -> None:
+        if self._on_lookup is not None and shape.table not in self._looked_up:
+            self._looked_up.add(shape.table)
+            self._on_lookup(shape.table)
 
     def _cursor(self) -> Any:
         assert self._connection is not None, "rows are read and written between begin and the end of a transaction"
@@ -205,36 +265,29 @@ class _Shape:
     """A table as bulk statements see it."""
 
     def __init__(self, table: sa.Table, schema: str) -> None:
+        self.table = table
         self.placed = table.to_metadata(sa.MetaData(), schema=schema)
         self.key_names = [column.name for column in table.primary_key.columns]
         self.key_in = key_of(table)
+        self.lines = Lines(table)
         quoted = _DIALECT.identifier_preparer.quote
         name = f"{quoted(schema)}.{quoted(table.name)}"
-        columns = [column.name for column in table.columns]
+        names = [column.name for column in table.columns]
         keys = [quoted(name) for name in self.key_names]
         arrays = ", ".join(f"%s::{_ARRAYS[type(column.type)]}" for column in table.primary_key.columns)
-        self.copy = f"COPY {name} ({', '.join(map(quoted, columns))}) FROM STDIN"
+        self.copy = lines.COPY.format(name, ", ".join(map(quoted, names)))
+        self.columns = ", ".join(f"stored.{quoted(name)}" for name in names)
         same = " AND ".join(f"stored.{key} = stale.{key}" for key in keys)
         self.delete = f"DELETE FROM {name} AS stored USING unnest({arrays}) AS stale ({', '.join(keys)}) WHERE {same}"  # noqa: S608 (our own names)
-        self._values = itemgetter(*columns)
-        self._bound = [
-            (place, column.type)
-            for place, column in enumerate(table.columns)
-            if isinstance(column.type, JSONB | sa.types.TypeDecorator)
-        ]
+        self._key_places = [names.index(name) for name in self.key_names]
 
-    def values(self, row: Row) -> Sequence[Any]:
-        """The row in the order of its columns, as psycopg takes it."""
-        values: Sequence[Any] = self._values(row)
-        if not self._bound:
-            return values
-        values = list(values)
-        for place, type_ in self._bound:
-            value, is_json = values[place], isinstance(type_, JSONB)
-            if isinstance(type_, sa.types.TypeDecorator):
-                value, is_json = type_.process_bind_param(value, _DIALECT), isinstance(type_.impl, JSONB)
-            values[place] = Jsonb(value) if is_json and value is not None else value
-        return values
+    def hash_of(self, row: Row) -> int:
+        """What a row adds to the digest."""
+        return self.lines.hash(self.lines.of(row))
+
+    def key_of_stored(self, values: Sequence[Any]) -> Key:
+        """The key among a row's values by column."""
+        return tuple(values[place] for place in self._key_places)
 
 
 Source = sa.Connection | MemoryRows

@@ -2,39 +2,42 @@
 
 A batch's rows and the projection's place in the log are written in one transaction, which first locks that place: two
 runners cannot write a batch twice, and one whose cache is not of the place it finds forgets it. These transactions need
-not be durable (`synchronous_commit` off): rows and place are lost together, and folded again. One runner follows at a
-time, elected by an advisory lock on the connection it writes with.
+not be durable (`synchronous_commit` off): rows and place are lost together, and folded again. One process at a time
+follows with a group of projections (`projections.lease`); others stand by.
 
-An event that a projection cannot fold stops that projection, with an error that names it, and no other. The next start
-tries it again.
+An event that a projection cannot fold stops that projection, with an error that names it, and no other. It goes on when
+it is resumed, rebuilt, or followed by a process that starts anew.
 """
 
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from collections import deque
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
 import sqlalchemy as sa
 
-from domain import schema
 from domain.errors import Unavailable
 from domain.log import EventLog, Logged, scan
 from domain.values import EPOCH
-from projections import progress
+from projections import lease, progress
+from projections.attest import Verified, verify
 from projections.catalog import PROJECTIONS
+from projections.lease import EVERYTHING, Holder, Lease
+from projections.lines import Sum
 from projections.progress import Batches, Place, reaching
-from projections.rebuild import RebuildResult, rebuild
+from projections.rebuild import OnProgress, RebuildResult, rebuild, roll_back
 from projections.rows import MemoryRows, SqlRows
 from projections.tables import Projection
+from projections.workers import Opener
 
 BATCH_EVENTS_MAX = 2000
-FOLLOW_LOCK = 0x0DA7_B00F
-WAIT_S = 1.0  # without a notice the log is looked at this often
+WAIT_S = 1.0  # without a notice the log is looked at this often, and whether what was stopped may go on
 STANDBY_S = 0.5
 POLL_S = 0.02
-REASON_CHARS_MAX = 500
+RATE_S = 10.0
 _NOT_DURABLE = sa.text("SET LOCAL synchronous_commit = off")
 
 
@@ -46,17 +49,26 @@ class FollowableLog(EventLog, Protocol):
 
 
 class Progress(NamedTuple):
-    """How far a projection is: `lag` events behind the log, and the error that stopped it."""
+    """How far a projection is: `lag` events behind the log, and the error that stopped it.
+
+    `lag_ms` is how long ago the first event that it lacks was recorded, in milliseconds.
+    """
 
     projection: str
     version: int
     seq: int
     lag: int
+    lag_ms: int
+    rows: int
     error: str | None
 
 
 class Runner:
-    """Follows one log with some projections. `engine` connects as the owner of the read models."""
+    """Follows one log with some projections. `engine` connects as the owner of the read models.
+
+    `group` names the projections, if they are not all, so that one process at a time follows with them. `opener` opens
+    log and database once more, in processes that a rebuild may start.
+    """
 
     def __init__(
         self,
@@ -65,9 +77,14 @@ class Runner:
         projections: Sequence[Projection] = PROJECTIONS,
         *,
         batch_events_max: int = BATCH_EVENTS_MAX,
+        opener: Opener | None = None,
+        group: str = EVERYTHING,
     ) -> None:
         self._log = log
         self._engine = engine
+        self._opener = opener
+        self._group = group
+        self._folded: deque[tuple[float, int]] = deque()
         self._projections = tuple(projections)
         self._batch_events_max = batch_events_max
         self._moved = threading.Condition()
@@ -81,79 +98,146 @@ class Runner:
         return following.seq
 
     def follow(self, stop: threading.Event) -> None:
-        """Fold whatever comes until told to stop: from now, or from when the runner that follows now is gone.
+        """Fold whatever comes until told to stop: from now, or from when the process that follows now is gone.
 
         Outlives the loss of the database.
         """
+        leased = Lease(self._engine, self._group, self.rate)
         while not stop.is_set():
             with contextlib.suppress(Unavailable), reaching(), self._engine.connect() as connection:
-                connection.detach()  # closing it is what gives the lock back
-                with connection.begin():
-                    is_elected = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(FOLLOW_LOCK)))
-                if is_elected:
-                    self._follow(self._start(connection), stop)
+                connection.detach()  # closing it is what gives the lease back
+                with leased.held(connection, stop) as is_ours:
+                    if is_ours:
+                        self._follow(self._start(connection, stop), stop)
             stop.wait(STANDBY_S)
 
     def _follow(self, following: "_Following", stop: threading.Event) -> None:
-        heard = 0
+        heard, looked_at = 0, time.monotonic()
         while not stop.is_set():
+            if following.has_stopped and time.monotonic() - looked_at >= WAIT_S:
+                looked_at = time.monotonic()
+                following.resume()
             if not self._advance(following):
                 heard = self._log.wait(max(heard, following.seq), WAIT_S)
 
-    def _start(self, connection: sa.Connection) -> "_Following":
+    def _start(self, connection: sa.Connection, stop: threading.Event | None = None) -> "_Following":
         """Tables for new projections, a rebuild for changed ones, then all of them where they are."""
         with connection.begin():
             progress.create_missing(connection, self._projections)
             places = progress.places(connection)
         if older := [one for one in self._projections if places[one.name][0].version < one.version]:
-            rebuild(self._log, connection, older)
+            rebuild(self._log, self._engine, older, lambda *_: _go_on(stop), opener=self._opener)
         return _Following(self._log, connection, self._projections, self._batch_events_max)
 
     def _advance(self, following: "_Following") -> bool:
+        before = following.seq
         if not following.advance():
             return False
+        now = time.monotonic()
+        self._folded.append((now, max(following.seq - before, 0)))
+        while self._folded and self._folded[0][0] < now - RATE_S:
+            self._folded.popleft()
         with self._moved:
             self._moved.notify_all()
         return True
 
+    def rate(self) -> int:
+        """Events a second that were folded here, over the last RATE_S."""
+        since = time.monotonic() - RATE_S
+        return round(sum(events for at, events in tuple(self._folded) if at >= since) / RATE_S)
+
     def status(self) -> list[Progress]:
         """Every projection's place, also when another process follows. Raises Unavailable."""
-        with reaching(), self._engine.connect() as connection:
-            places = progress.places(connection)
-        head = self._log.head().seq
+        places = self._places()
+        head, lacking = self._log.head().seq, dict[int, datetime]()
         found = []
         for projection in self._projections:
-            place, error = places.get(projection.name, (Place(projection.version, 0, EPOCH), None))
-            found.append(Progress(projection.name, place.version, place.seq, max(head - place.seq, 0), error))
+            place, error = places[projection.name]
+            if place.seq < head and place.seq not in lacking:
+                first = self._log.select(after=place.seq, limit=1)
+                lacking[place.seq] = first[0].recorded.recorded_at if first else datetime.now(UTC)
+            late = datetime.now(UTC) - lacking[place.seq] if place.seq < head else timedelta()
+            lag, lag_ms = max(head - place.seq, 0), max(late // timedelta(milliseconds=1), 0)
+            found.append(Progress(projection.name, place.version, place.seq, lag, lag_ms, place.sum.rows, error))
         return found
+
+    def is_current(self) -> bool:
+        """Whether all rows there are were folded by this version: nothing waits to be rebuilt. Raises Unavailable."""
+        places = self._places()
+        return all(places[one.name][0].version == one.version for one in self._projections)
+
+    def followers(self) -> list[Holder]:
+        """Who follows, with which projections and how fast. Raises Unavailable."""
+        with reaching(), self._engine.connect() as connection:
+            return lease.holders(connection)
+
+    def resume(self, names: Iterable[str] | None = None) -> list[str]:
+        """Let projections (all, or those named) that an event has stopped try it again; the names of those.
+
+        Whoever follows goes on with them within a second. Raises Unavailable, KeyError for an unknown name.
+        """
+        with reaching(), self._engine.connect() as connection, connection.begin():
+            return progress.resume(connection, [one.name for one in self._chosen(names)])
+
+    def _places(self) -> dict[str, tuple[Place, str | None]]:
+        with reaching(), self._engine.connect() as connection:
+            places = progress.places(connection)
+        for projection in self._projections:
+            places.setdefault(projection.name, (Place(projection.version, 0, EPOCH, "", Sum()), None))
+        return places
+
+    def _chosen(self, names: Iterable[str] | None) -> list[Projection]:
+        known = {projection.name: projection for projection in self._projections}
+        return [known[name] for name in (known if names is None else dict.fromkeys(names))]
 
     def wait_for(self, seq: int, timeout_s: float, names: Iterable[str] | None = None) -> bool:
         """Whether the projections (all, or those named) have reached `seq` in time; False at once if one is stopped."""
         deadline = time.monotonic() + timeout_s
         wanted = set(names if names is not None else (projection.name for projection in self._projections))
         while True:
-            waited = [one for one in self.status() if one.projection in wanted]
-            if all(one.seq >= seq for one in waited):
+            waited = [at for name, at in self._places().items() if name in wanted]
+            if all(place.seq >= seq for place, _ in waited):
                 return True
             left = deadline - time.monotonic()
-            if left <= 0 or any(one.error is not None and one.seq < seq for one in waited):
+            if left <= 0 or any(error is not None and place.seq < seq for place, error in waited):
                 return False
             with self._moved:
                 self._moved.wait(min(left, POLL_S))
 
     def rebuild(
-        self, names: Iterable[str] | None = None, on_progress: Callable[[int, int], None] | None = None
+        self,
+        names: Iterable[str] | None = None,
+        on_progress: OnProgress | None = None,
+        *,
+        is_dry_run: bool = False,
     ) -> list[RebuildResult]:
         """Rebuild the projections (all, or those named) beside the live ones, compare, swap; see `projections.rebuild`.
 
-        Raises Unavailable, KeyError for a name that is none.
+        Raises Unavailable, ProjectionStopped, RequestRefused while another rebuild runs, KeyError for an unknown name.
         """
-        known = {projection.name: projection for projection in self._projections}
-        chosen = [known[name] for name in (known if names is None else names)]
-        with reaching(), self._engine.connect() as connection:
-            with connection.begin():
+        chosen = self._chosen(names)
+        with reaching():
+            with self._engine.connect() as connection, connection.begin():
                 progress.create_missing(connection, chosen)
-            return rebuild(self._log, connection, chosen, on_progress)
+            return rebuild(self._log, self._engine, chosen, on_progress, is_dry_run=is_dry_run, opener=self._opener)
+
+    def roll_back(
+        self, names: Iterable[str] | None = None, on_progress: OnProgress | None = None
+    ) -> list[RebuildResult]:
+        """Swap the rows that the last rebuild has replaced in again; see `projections.rebuild`.
+
+        Raises Unavailable, RequestRefused, KeyError for an unknown name.
+        """
+        with reaching():
+            return roll_back(self._log, self._engine, self._chosen(names), on_progress)
+
+    def verify(self, names: Iterable[str] | None = None, on_progress: OnProgress | None = None) -> list[Verified]:
+        """Compare rows and digests with what the log says; see `projections.attest`.
+
+        Raises Unavailable, ProjectionStopped, RequestRefused, KeyError for an unknown name.
+        """
+        with reaching():
+            return verify(self._log, self._engine, self._chosen(names), on_progress, opener=self._opener)
 
 
 class _Following:
@@ -167,6 +251,20 @@ class _Following:
         with connection.begin():
             self._followers = [_Follower(connection, projection) for projection in projections]
         self.seq = min((follower.place.seq for follower in self._followers), default=0)
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether some projection does not go on."""
+        return any(follower.error is not None for follower in self._followers)
+
+    def resume(self) -> None:
+        """Go on with those whose error has been taken back."""
+        with self._connection.begin():
+            places = progress.places(self._connection)
+        for follower in self._followers:
+            place, error = places[follower.projection.name]
+            if follower.error is not None and error is None and place.version == follower.projection.version:
+                follower.go_on_from(place)
 
     def advance(self) -> bool:
         """One batch, for every projection that no event has stopped; whether there was anything."""
@@ -189,14 +287,14 @@ class _Follower:
     def __init__(self, connection: sa.Connection, projection: Projection) -> None:
         self.projection = projection
         self.error: str | None = None
-        self.place = progress.lock(connection, projection)
-        self._rows = SqlRows(projection.tables, projection.schema, is_empty=self.place.seq == 0)
-        self._check_version()
+        self.go_on_from(progress.lock(connection, projection))
 
-    def _check_version(self) -> None:
-        """Stop, without a word to the database, where a newer Daybook has taken over."""
-        if self.place.version != self.projection.version:
-            self.error = f"its tables are of version {self.place.version}, this Daybook's of {self.projection.version}"
+    def go_on_from(self, place: Place) -> None:
+        """Forget what was known of the rows: they are others, or somebody else has written them."""
+        self.place, self.error = place, None
+        self._rows = SqlRows(self.projection.tables, place.schema, is_empty=place.seq == 0)
+        if place.version != self.projection.version:  # a newer Daybook has taken over: not a word to the database
+            self.error = f"its tables are of version {place.version}, this Daybook's of {self.projection.version}"
 
     def apply(self, connection: sa.Connection, batch: Sequence[Logged]) -> None:
         """Fold what is new of a batch. An event that cannot be folded stops the projection right before it."""
@@ -216,7 +314,7 @@ class _Follower:
                 self._rows.forget()
                 if progress.is_unreachable(error):
                     raise
-                self.error = _reason(logged, error)
+                self.error = str(progress.stopped(self.projection, logged, error))
                 with connection.begin():
                     progress.move(connection, self.projection, error=self.error)
                 return
@@ -226,25 +324,23 @@ class _Follower:
             connection.execute(_NOT_DURABLE)
             found = progress.lock(connection, self.projection)
             if found != self.place:
-                self.place = found
-                self._rows.forget(is_empty=found.seq == 0)
-                self._check_version()
+                self.go_on_from(found)
             if self.error is not None:
                 return
             fresh = [logged for logged in batch if logged.seq > found.seq]
             if not fresh or fresh[0].seq != found.seq + 1:
                 return
             self._rows.begin(connection)
+            self._rows.sum = found.sum
             self.projection.fold(self._rows, fresh)
             self._rows.flush()
-            place = progress.move(connection, self.projection, seq=fresh[-1].seq, error=None)
+            place = progress.place_at(connection, self.projection, found, fresh[-1].seq, self._rows.sum)
         self.place = place
 
 
-def _reason(logged: Logged, error: Exception) -> str:
-    topic = schema.topic_of(logged.recorded.event)
-    why = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return f"stopped at seq {logged.seq} ({topic} of {logged.recorded.stream}): {why[:REASON_CHARS_MAX]}"
+def _go_on(stop: threading.Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise Unavailable("stopped; what was being rebuilt is rebuilt at the next start")
 
 
 def as_of(

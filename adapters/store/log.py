@@ -6,7 +6,7 @@ A record's bytes are encoded once, by `domain.schema`; they are what is stored, 
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,6 +61,10 @@ ORDER BY notification_id LIMIT %s
 RECORDS = """
 SELECT notification_id, topic, state FROM ledger.events WHERE notification_id > %s AND notification_id <= %s
 ORDER BY notification_id LIMIT %s
+"""
+SLICE_OF_TOPICS = """
+SELECT notification_id, topic, CASE WHEN topic = ANY(%s::text[]) THEN state END FROM ledger.events
+WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id LIMIT %s
 """
 SEQ_AT = """
 SELECT notification_id FROM ledger.events WHERE recorded_at <= %s
@@ -323,11 +327,18 @@ class PostgresLog:
         with database.reaching(self._url):
             return self._settled([self._mapper.to_stored_event(record) for record in records])
 
-    def select(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Logged]:
-        after = max(after, 0)
-        rows = self._rows(RECORDS, after, SEQ_MAX if upto is None else upto, limit)
+    def select(
+        self, *, after: int = 0, upto: int | None = None, limit: int = 1000, topics: Collection[str] | None = None
+    ) -> list[Logged]:
+        after, upto = max(after, 0), SEQ_MAX if upto is None else upto
+        decode = schema.decode
+        if topics is None:
+            rows = self._rows(RECORDS, after, upto, limit)
+            _check_gapless(after, len(rows), rows[-1][0] if rows else 0)
+            return [Logged(seq, decode(topic, state)) for seq, topic, state in rows]
+        rows = self._rows(SLICE_OF_TOPICS, list(topics), after, upto, limit)
         _check_gapless(after, len(rows), rows[-1][0] if rows else 0)
-        return [Logged(seq, schema.decode(topic, state)) for seq, topic, state in rows]
+        return [Logged(seq, decode(topic, state)) for seq, topic, state in rows if state is not None]
 
     def stored(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Stored]:
         """Like `select`, undecoded: the rows as they are, to hash or to hand over."""

@@ -2,7 +2,7 @@
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -65,11 +65,14 @@ class MemoryLog:
         with self._grown:
             return {key: self._executed[key] for key in keys if key in self._executed}
 
-    def select(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Logged]:
+    def select(
+        self, *, after: int = 0, upto: int | None = None, limit: int = 1000, topics: Collection[str] | None = None
+    ) -> list[Logged]:
         with self._grown:
             first = max(after, 0)
             last = first + limit if upto is None else min(upto, first + limit)
-            return [Logged(seq, record) for seq, record in enumerate(self._records[first : max(last, 0)], first + 1)]
+            found = [Logged(seq, record) for seq, record in enumerate(self._records[first : max(last, 0)], first + 1)]
+        return found if topics is None else [one for one in found if schema.topic_of(one.recorded.event) in topics]
 
     def seq_at(self, moment: datetime) -> int:
         with self._grown:

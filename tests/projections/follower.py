@@ -1,4 +1,7 @@
-"""A follower in a process of its own, to be killed: `python -m tests.projections.follower URL`. One event a batch."""
+"""A follower in a process of its own, to be killed: `python -m tests.projections.follower URL [quick]`.
+
+One event a batch. A `quick` standby waits for the heart of another one only for a moment.
+"""
 
 import sys
 import threading
@@ -6,8 +9,11 @@ import threading
 from adapters.store.database import Role
 from adapters.store.engines import engine
 from adapters.store.log import PostgresLog
+from projections import lease
 from projections.runner import Runner
 
 if __name__ == "__main__":
     url = sys.argv[1]
+    if "quick" in sys.argv:
+        lease.BEAT_SECONDS, lease.ASK_SECONDS, lease.MISSED_BEATS_MAX = 0.1, 0.1, 20
     Runner(PostgresLog(url, Role.PROJECTOR), engine(url, Role.PROJECTOR), batch_events_max=1).follow(threading.Event())

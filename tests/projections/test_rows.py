@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from projections.lines import MODULUS, Lines, Sum
 from projections.rows import MemoryRows, Rows, SqlRows, fetch
 from projections.tables import AT, FACTS, NUMBER, WHOLE, Amounts, Projection, Row, fact, key, maybe, table
 
@@ -85,6 +86,15 @@ def ask(rows: Rows, what: str, row: Row) -> Any:
             raise AssertionError(what)
 
 
+def summed(connection: sa.Connection, table: sa.Table, schema: str) -> Sum:
+    """The digest of the rows that are stored."""
+    columns = ", ".join(column.name for column in table.columns)
+    stored = connection.connection.cursor().execute(f"SELECT {columns} FROM {schema}.{table.name}").fetchall()  # type: ignore[attr-defined]
+    lines = Lines(table)
+    hashes = [lines.hash(lines.of_stored(row)) for row in stored]
+    return Sum(sum(hashes) % MODULUS, len(hashes))
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(st.lists(changes, max_size=30), st.sampled_from([0, 2, 1000]))
 def test_any_changes_give_the_same_rows(
@@ -106,6 +116,7 @@ def test_any_changes_give_the_same_rows(
         stored.flush()
         placed = connection.execution_options(schema_translate_map={"read_things": schema})
         assert fetch(placed, things) == fetch(memory, things)
+        assert stored.sum == summed(connection, things, schema)
         for by, is_descending in ((("number", "owner"), False), (("note", "number", "owner"), True)):
             everything = fetch(memory, things, by=by, is_descending=is_descending)
             assert fetch(placed, things, by=by, is_descending=is_descending) == everything
@@ -154,5 +165,6 @@ def test_amounts_keep_every_digit(projector: sa.Engine, place: Callable[[], str]
         stored.flush()
         stored.forget()
         assert stored.get(things, "a", 1) == row
+        assert stored.sum == summed(connection, things, schema)
         text = sa.text(f"SELECT amounts::text, amount::text FROM {schema}.things")
         assert connection.execute(text).one() == ('{"BTC": "0.000000000000000001"}', "100000000000000000000")

@@ -1,0 +1,65 @@
+"""Where read models' rows are, and what they attest of themselves.
+
+`read.progress` gains the schema that a projection's tables are in, and the digest and number of its rows, moved in the
+transaction that writes them. `read.attestations` keeps some of the digests of the past, `read.kept` tells of the rows
+that a rebuild has replaced, `read.followers` who keeps read models up to date. Read models are derived: those there
+were are forgotten, and folded again into tables of the new kind.
+"""
+
+from alembic import op
+
+revision = "0015"
+down_revision = "0003"
+
+TABLES = """
+DELETE FROM read.progress;
+ALTER TABLE read.progress
+    ADD COLUMN schema text COLLATE "C",
+    ADD COLUMN digest bytea CHECK (length(digest) = 32),
+    ADD COLUMN rows bigint;
+
+CREATE SEQUENCE read.schema_numbers;
+
+CREATE TABLE read.attestations (
+    projection text COLLATE "C" NOT NULL,
+    seq bigint NOT NULL,
+    version int NOT NULL,
+    digest bytea NOT NULL CHECK (length(digest) = 32),
+    rows bigint NOT NULL,
+    attested_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (projection, seq)
+);
+
+CREATE TABLE read.kept (
+    projection text COLLATE "C" PRIMARY KEY,
+    version int NOT NULL,
+    seq bigint NOT NULL,
+    schema text COLLATE "C" NOT NULL,
+    digest bytea,
+    rows bigint,
+    kept_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE read.followers (
+    follower text COLLATE "C" PRIMARY KEY,
+    name text NOT NULL,
+    backend_pid int NOT NULL,
+    beat bigint NOT NULL DEFAULT 0,
+    events_s bigint,
+    since timestamptz NOT NULL DEFAULT clock_timestamp(),
+    beat_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+"""
+OWNED = ("read.attestations", "read.kept", "read.followers")
+
+
+def upgrade() -> None:
+    op.execute(TABLES)
+    op.execute("ALTER SEQUENCE read.schema_numbers OWNER TO daybook_projector")
+    for table in OWNED:
+        op.execute(f"ALTER TABLE {table} OWNER TO daybook_projector")
+        op.execute(f"GRANT SELECT ON {table} TO daybook_writer, daybook_auditor")
+
+
+def downgrade() -> None:
+    raise NotImplementedError("a book of record is not undone; restore a backup beside it instead")

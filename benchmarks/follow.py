@@ -1,0 +1,281 @@
+"""Read models: `python -m benchmarks.follow [EVENTS]` (200,000 unless given).
+
+On a server of its own with fsync on, a log of orders, fills and holds through the whole domain: following it, a rebuild
+of all read models (built beside, compared, swapped in), verification of the digests, how long after a commit its rows
+are visible while a writer goes on, and memory of a log five times as long. Peer in the same run: the eventsourcing
+library's ProjectionRunner over the same events, into a table like one of ours.
+"""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import psycopg
+import structlog
+
+from adapters.store import embedded
+from adapters.store.database import Role
+from adapters.store.engines import engine
+from adapters.store.log import PostgresLog
+from adapters.store.migrations import migrate
+from adapters.store.writer import Writer
+from api.wiring import projecting
+from benchmarks.lines import line
+from domain.account import CostBasis, Costing, OpenAccount
+from domain.instrument import Contract, Kind, ListInstrument
+from domain.ledger import Command
+from domain.order import OrderAccepted, OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
+from domain.values import Liquidity, Money, Side
+from projections.catalog import PROJECTIONS
+from projections.lines import Lines
+from projections.runner import Runner
+
+T0 = datetime(2026, 1, 2, tzinfo=UTC)
+ACCOUNTS = {
+    f"desk{n}": basis for n, basis in enumerate((CostBasis.AVERAGE, CostBasis.FIFO, CostBasis.LIFO, CostBasis.HIFO))
+}
+COINS = ("BTC", "ETH", "SOL", "XRP", "ADA", "DOT")
+STRATEGIES = ("trend", "maker", "hedge")
+ORDERS_A_COMMAND = 50
+PEER_EVENTS_MAX = 20_000
+PEER_SECONDS = 15.0
+VISIBLE_EVENTS_S = 2_000
+VISIBLE_SECONDS = 15.0
+VISIBLE_ORDERS = 4  # sent at once
+AHEAD_MAX = 4
+
+
+def open_desk(writer: Writer) -> None:
+    """Four accounts, one of each cost basis, and six instruments."""
+    for account_id, basis in ACCOUNTS.items():
+        writer.request(OpenAccount(account_id, "USDT", Costing(basis), T0), actor="bench")
+    for coin in COINS:
+        spot = Contract(Kind.SPOT, coin, "USDT", "USDT")
+        writer.request(ListInstrument(f"{coin}USDT.SIM", spot, D("0.01"), D("0.001")), actor="bench")
+
+
+def order_events(n: int) -> tuple[SubmitOrder, list[object]]:
+    """The n-th order, and what the venue says of it: accepted, one or two fills, one in ten canceled instead."""
+    accounts = list(ACCOUNTS)
+    key = OrderKey(accounts[n % len(accounts)], f"O{n}")
+    instrument_id = f"{COINS[n % len(COINS)]}USDT.SIM"
+    strategy = STRATEGIES[n % len(STRATEGIES)]
+    side = Side.BUY if (n // 24) % 2 else Side.SELL
+    price = D(10_000 + n * 37 % 997) / 100
+    at = T0 + timedelta(milliseconds=10 * n)
+    submit = SubmitOrder(key, OrderTerms(strategy, instrument_id, side, OrdType.LIMIT, D("0.5"), price), at)
+    told: list[object] = [OrderAccepted(key, f"V{n}", at + timedelta(milliseconds=1))]
+    fills = 1 + n % 2
+    for k in range(fills):
+        told.append(
+            OrderFilled(
+                key,
+                strategy,
+                instrument_id,
+                f"V{n}",
+                side,
+                f"E{n}-{k}",
+                2 * n + k,
+                D("0.5") / fills,
+                price,
+                Money(D("0.0125"), "USDT"),
+                Liquidity.TAKER,
+                at + timedelta(milliseconds=2 + k),
+            )
+        )
+    return submit, told
+
+
+def trade(writer: Writer, log: PostgresLog, events: int) -> int:
+    """Orders and their fills until the log has so many events; its length."""
+    group = writer._group
+    assert group is not None
+    n = log.head().seq  # more than there are orders
+    waiting: list[object] = []
+    while log.head().seq < events:
+        for _ in range(4):
+            told: list[object] = []
+            submitted = []
+            for k in range(n, n + ORDERS_A_COMMAND):
+                submit, reports = order_events(k)
+                submitted.append(group.submit(Command(submit, "bench")))
+                told += reports
+            n += ORDERS_A_COMMAND
+            waiting += submitted
+            waiting.append(group.submit(Command(tuple(told), "venue")))
+            if len(waiting) > AHEAD_MAX * ORDERS_A_COMMAND:
+                for one in waiting:
+                    one.result()
+                waiting = []
+    for one in waiting:
+        one.result()
+    return log.head().seq
+
+
+@contextmanager
+def desk() -> Iterator[tuple[str, PostgresLog, Writer]]:
+    """A durable server, open accounts, a writer that leads."""
+    home = Path(tempfile.mkdtemp(prefix="daybook-bench-"))
+    home.chmod(0o711)
+    try:
+        url = embedded.start(home)
+        migrate(url)
+        with PostgresLog(url) as log:
+            writer = Writer(log, lambda: datetime.now(UTC))
+            with writer.leading(url):
+                open_desk(writer)
+                yield url, log, writer
+    finally:
+        embedded.stop(home)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def measured(what: str, url: str) -> dict[str, float]:
+    """What a process of its own measures: seconds, its memory and that of the processes it starts, in MB."""
+    told = subprocess.run(
+        [sys.executable, "-m", "benchmarks.follow", "--measure", what, url], check=True, capture_output=True, text=True
+    )
+    answer: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
+    return answer
+
+
+def measure(what: str, url: str) -> None:
+    """One measurement, in a process of its own."""
+    with projecting(url) as (log, engine):
+        is_alone = what.endswith("alone")
+        runner = Runner(log, engine, opener=None if is_alone else partial(projecting, url))
+        if "unattested" in what:
+            Lines.hash = lambda self, line: 0  # type: ignore[method-assign]
+        began, cpu = time.perf_counter(), time.process_time()
+        match what.split(maxsplit=1)[0]:
+            case "follow":
+                runner.catch_up()
+            case "rebuild":
+                results = runner.rebuild(is_dry_run="unattested" in what)
+                assert "unattested" in what or all(one.is_identical for one in results), results
+            case "verify":
+                assert all(one.is_right for one in runner.verify())
+        taken, used = time.perf_counter() - began, time.process_time() - cpu
+    here, there = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    used += there.ru_utime + there.ru_stime
+    memory = max(here.ru_maxrss, there.ru_maxrss) // 1024
+    print(json.dumps({"seconds": taken, "cpu": used, "mb": memory}))
+
+
+def rebuilding(url: str, log: PostgresLog) -> None:
+    """Following from the first event, rebuilding, verifying; the library's runner beside."""
+    head = log.head().seq
+    with psycopg.connect(url) as connection:
+        server = connection.info.server_version // 10_000
+    versions = f"PostgreSQL {server}, eventsourcing {version('eventsourcing')}, Python {sys.version.split()[0]}"
+    followed = measured("follow", url)
+    rebuilt = measured("rebuild", url)
+    arguments = [sys.executable, "-m", "benchmarks.peers.projecting", url, str(PEER_EVENTS_MAX), str(PEER_SECONDS)]
+    told = json.loads(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    peer = {"peer": "eventsourcing ProjectionRunner", "peer_value": told["events_s"]}
+    beside = f"the peer folds {told['events']:,} of the same events into one of the tables; {versions}"
+    note = f"{head:,} events, {len(PROJECTIONS)} projections, one process, {followed['mb']} MB; {beside}"
+    line("follow.catch_up", head / followed["seconds"], "events/s", **peer, note=note)
+    note = f"{head:,} events, compared and swapped in; {rebuilt['cpu'] / head * 1e6:.1f} µs of our own cores an event, "
+    line("rebuild.all", head / rebuilt["seconds"], "events/s", **peer, note=f"{note}{rebuilt['mb']} MB; {beside}")
+    verified = measured("verify", url)
+    line("verify.projections", head / verified["seconds"], "events/s", note=f"{verified['mb']} MB the largest process")
+    alone, bare = measured("rebuild alone", url), measured("rebuild unattested alone", url)
+    share = (alone["cpu"] - bare["cpu"]) / alone["cpu"] * 100
+    line("attestation", share, "% of CPU", note="of a rebuild in one process: with digests against without")
+
+
+def visibility(url: str, log: PostgresLog, writer: Writer) -> None:
+    """From the return of a commit to the read models' place: a writer in this process, a follower in another."""
+    group = writer._group
+    assert group is not None
+    environment = os.environ | {"DAYBOOK_DATABASE_URL": url}
+    follower = subprocess.Popen(
+        [sys.executable, "-m", "api.cli", "follow"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    commits: deque[tuple[int, float]] = deque()
+    late: list[float] = []
+    is_done = threading.Event()
+
+    def look() -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            while not is_done.is_set() or commits:
+                row = connection.execute("SELECT min(seq) FROM read.progress", prepare=True).fetchone()
+                seen, now = row[0] if row else 0, time.perf_counter()
+                while commits and commits[0][0] <= seen:
+                    late.append((now - commits.popleft()[1]) * 1000)
+                time.sleep(0.001)
+
+    runner = Runner(log, engine(url, Role.AUDITOR))
+    while not runner.wait_for(log.head().seq, 60):
+        pass
+    looker = threading.Thread(target=look)
+    looker.start()
+    n = 10_000_000
+    began, head = time.perf_counter(), log.head().seq
+    while (elapsed := time.perf_counter() - began) < VISIBLE_SECONDS:
+        asked = [order_events(k) for k in range(n, n + VISIBLE_ORDERS)]
+        for submitted in [group.submit(Command(submit, "bench")) for submit, _ in asked]:
+            submitted.result()
+        told = tuple(report for _, reports in asked for report in reports)
+        answers = group.submit(Command(told, "venue")).result()
+        commits.append((answers[-1].seq, time.perf_counter()))
+        n += VISIBLE_ORDERS
+        ahead = (log_seq := answers[-1].seq) - head - elapsed * VISIBLE_EVENTS_S
+        time.sleep(max(ahead / VISIBLE_EVENTS_S, 0))
+    rate = (log_seq - head) / (time.perf_counter() - began)
+    is_done.set()
+    looker.join()
+    follower.terminate()
+    follower.wait()
+    late.sort()
+    note = (
+        f"p50 {late[len(late) // 2]:.1f} ms, worst {late[-1]:.1f} ms of {len(late):,} commits at {rate:,.0f} events/s, "
+        f"all {len(PROJECTIONS)} projections there"
+    )
+    line("visible.p99", late[int(len(late) * 0.99)], "ms", note=note)
+
+
+def memory(url: str, log: PostgresLog, writer: Writer, events: int) -> None:
+    """The largest process of a rebuild, of a log five times as long."""
+    before = measured("rebuild", url)["mb"]
+    short = log.head().seq
+    trade(writer, log, 5 * events)
+    measured("follow", url)
+    after = measured("rebuild", url)
+    long = log.head().seq
+    note = f"the largest process; {long:,} events at {long / after['seconds']:,.0f}/s"
+    line("memory.rebuild", after["mb"], "MB", peer=f"ours at {short:,} events", peer_value=before, note=note)
+
+
+def main(events: int) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    with desk() as (url, log, writer):
+        trade(writer, log, events)
+        rebuilding(url, log)
+        visibility(url, log, writer)
+        memory(url, log, writer, events)
+
+
+if __name__ == "__main__":
+    if "--measure" in sys.argv:
+        measure(*sys.argv[2:4])
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 200_000)

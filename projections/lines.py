@@ -1,0 +1,121 @@
+"""Lines: a row as the line of CSV that is copied into its table, and a digest of any number of rows.
+
+A line is the row's values, as they are stored, in a JSON array without its brackets: what COPY reads as CSV whose
+escape is the backslash and whose NULL is `null`. A row stored and read again gives the same line. The digest of a set
+of rows is the sum, modulo 2**256, of the SHA-256 of each table's name and line: rows are added and taken away one by
+one, in any order, and the sum is that of the rows that are there.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import JSONB
+
+COPY = "COPY {} ({}) FROM STDIN (FORMAT csv, NULL 'null', QUOTE '\"', ESCAPE '\\')"
+MODULUS = 1 << 256
+DIGEST_BYTES = 32
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+_ENCODE = msgspec.json.Encoder(order="deterministic").encode
+
+Write = Callable[[Any], Any]
+
+
+class Sum(NamedTuple):
+    """The digest of a set of rows, as a number, and how many they are."""
+
+    total: int = 0
+    rows: int = 0
+
+    @property
+    def digest(self) -> bytes:
+        """The sum as it is kept."""
+        return self.total.to_bytes(DIGEST_BYTES)
+
+
+def sum_of(digest: bytes, rows: int) -> Sum:
+    """The sum that was kept."""
+    return Sum(int.from_bytes(digest), rows)
+
+
+class Lines:
+    """Writes the rows of one table."""
+
+    def __init__(self, table: sa.Table) -> None:
+        names = [column.name for column in table.columns]
+        get = itemgetter(*names)
+        self._values: Callable[[Mapping[str, Any]], Sequence[Any]] = get if len(names) > 1 else lambda row: (get(row),)
+        self._name = f"{table.name}\n".encode()
+        self._bound = [
+            (place, _bound(column.type))
+            for place, column in enumerate(table.columns)
+            if isinstance(column.type, JSONB | sa.types.TypeDecorator)
+        ]
+        self._stored = [
+            (place, _json)
+            for place, column in enumerate(table.columns)
+            if isinstance(column.type, JSONB)
+            or (isinstance(column.type, sa.types.TypeDecorator) and isinstance(column.type.impl, JSONB))
+        ]
+
+    def of(self, row: Mapping[str, Any]) -> bytes:
+        """The line of a row as folds have it."""
+        return self._line(self._values(row), self._bound)
+
+    def of_stored(self, values: Sequence[Any]) -> bytes:
+        """The line of a row's values, by column, as the driver reads them."""
+        return self._line(values, self._stored)
+
+    def hash(self, line: bytes) -> int:
+        """What the row of this line adds to a digest."""
+        return int.from_bytes(hashlib.sha256(self._name + line).digest())
+
+    @staticmethod
+    def _line(values: Sequence[Any], writes: Sequence[tuple[int, Write]]) -> bytes:
+        if writes:
+            values = list(values)
+            for place, write in writes:
+                values[place] = write(values[place])
+        line = _ENCODE(values)
+        if b"E+" in line or b'"-0"' in line or b'"-0.0' in line or b'"-0E' in line:
+            line = _ENCODE([_plain(value) if isinstance(value, Decimal) else value for value in values])
+        return line[1:-1]
+
+
+def copied(line: bytes) -> bytes:
+    """A line as COPY takes it: CSV escapes quotes and backslashes only, everything else stands for itself."""
+    if b"\\" in line and b"\\" in line.replace(b"\\\\", b"").replace(b'\\"', b""):
+        return b",".join(map(_field, msgspec.json.decode(b"[" + line + b"]"))) + b"\n"
+    return line + b"\n"
+
+
+def _field(value: Any) -> bytes:
+    if isinstance(value, str):
+        return b'"' + value.replace("\\", "\\\\").replace('"', '\\"').encode() + b'"'
+    return _ENCODE(value)
+
+
+def _plain(number: Decimal) -> Decimal:
+    """The number as PostgreSQL gives it back: without exponent above zero, without negative zero."""
+    whole = Decimal(format(number, "f"))
+    return whole or whole.copy_abs()
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else _ENCODE(value).decode()
+
+
+def _bound(type_: sa.types.TypeEngine[Any]) -> Write:
+    """What turns a value of a row into what is stored of it."""
+    if not isinstance(type_, sa.types.TypeDecorator):
+        return _json
+    bind = type_.process_bind_param
+    if isinstance(type_.impl, JSONB):
+        return lambda value: _json(bind(value, _DIALECT))
+    return lambda value: bind(value, _DIALECT)
