@@ -84,6 +84,7 @@ executions = table(
     maybe("reversal"),
     fact("booked_seq", WHOLE),
     indexes=(("booked_seq",), ("account_id", "booked_seq")),
+    born="booked_seq",
 )
 
 
@@ -203,7 +204,7 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 PROJECTION = Projection(
     "executions",
-    2,
+    3,
     (executions,),
     {
         TradeBooked: _traded,

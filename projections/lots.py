@@ -146,7 +146,7 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 PROJECTION = Projection(
     "lots",
-    2,
+    3,
     (lots_table, matches_table),
     {
         TradeBooked: _booked,

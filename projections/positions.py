@@ -155,7 +155,7 @@ def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
 
 PROJECTION = Projection(
     "positions",
-    2,
+    3,
     (positions_table,),
     {
         TradeBooked: _booked,

@@ -2,7 +2,8 @@
 
 A row is a dict by column name and is never changed in place: whoever changes one puts a new dict. `MemoryRows` serves
 replays; `SqlRows` writes behind: a batch folds in memory and reaches the database as a few bulk statements. A query is
-written once on `fetch`, so a live table and a replay give the same answer.
+written once on `fetch`, so a live table, the same table as of a past place in the log (`projections.history`) and a
+replay give the same answer.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 
+from projections.history import AsOf, held_at, node_of
 from projections.tables import Row
 
 CACHED_ROWS_MAX = 200_000
@@ -25,7 +27,9 @@ _ARRAYS: dict[type, str] = {sa.Text: "text[]", sa.BigInteger: "bigint[]"}  # of 
 
 
 class Rows(Protocol):
-    """What a fold sees of its tables."""
+    """What a fold sees of its tables. `seq` is the place in the log of the event that it folds."""
+
+    seq: int
 
     def get(self, table: sa.Table, *key: Any) -> Row | None:
         """The row with this primary key, if there is one."""
@@ -52,6 +56,7 @@ class MemoryRows:
     """Tables as dicts. `find` keeps an index for each set of columns it has been asked by."""
 
     def __init__(self) -> None:
+        self.seq = 0
         self._tables: dict[sa.Table, dict[Key, Row]] = {}
         self._keys: dict[sa.Table, Callable[[Row], Key]] = {}
         self._indexes: dict[sa.Table, dict[Key, dict[Key, dict[Key, Row]]]] = {}
@@ -103,102 +108,155 @@ class SqlRows:
 
     `begin` says on which connection, `flush` writes what has changed; the caller owns the transaction, and calls
     `forget` when it was rolled back or somebody else may have written. While the cache holds a whole table
-    (`complete`, from an empty start until it grows too large) a row that is not in it is known not to be.
+    (`is_complete`, from an empty start until it grows too large) a row that is not in it is known not to be. Versions
+    that end go into the history, also those that began and ended within one batch.
     """
 
     def __init__(
         self, tables: Iterable[sa.Table], schema: str, *, is_empty: bool = False, cached_rows_max: int = CACHED_ROWS_MAX
     ) -> None:
-        self._shapes = {table: _Shape(table, schema) for table in tables}
+        self.seq = 0
+        self._cached = {table: _Cached(_Shape(table, schema)) for table in tables}
         self._cached_rows_max = cached_rows_max
-        self._known: dict[sa.Table, dict[Key, Row | None]] = {}
-        self._changed: dict[sa.Table, dict[Key, bool]] = {}  # key -> whether the database may have the row
-        self._complete: set[sa.Table] = set()
         self._connection: sa.Connection | None = None
         self.forget(is_empty=is_empty)
 
     def forget(self, *, is_empty: bool = False) -> None:
         """Know nothing; or, if the tables `is_empty`, know that."""
-        self._known = {table: {} for table in self._shapes}
-        self._changed = {table: {} for table in self._shapes}
-        self._complete = set(self._shapes) if is_empty else set()
+        for cached in self._cached.values():
+            cached.forget(is_empty=is_empty)
 
     def begin(self, connection: sa.Connection) -> None:
         """Read and write through this connection from now on."""
         self._connection = connection
 
     def get(self, table: sa.Table, *key: Any) -> Row | None:
-        known = self._known[table]
+        cached = self._cached[table]
         try:
-            return known[key]
+            return cached.known[key]
         except KeyError:
-            if table in self._complete:
+            if cached.is_complete:
                 return None
-        shape = self._shapes[table]
-        found = self._select(shape, dict(zip(shape.key_names, key, strict=True)))
-        known[key] = found[0] if found else None
-        return known[key]
+        found = self._select(cached.shape, dict(zip(cached.shape.key_names, key, strict=True)))
+        cached.known[key] = found[0] if found else None
+        return cached.known[key]
 
     def put(self, table: sa.Table, row: Row) -> None:
-        self._set(table, self._shapes[table].key_in(row), row)
+        cached = self._cached[table]
+        cached.set(cached.shape.key_in(row), row, self.seq)
 
     def delete(self, table: sa.Table, *key: Any) -> None:
-        self._set(table, key, None)
-
-    def _set(self, table: sa.Table, key: Key, row: Row | None) -> None:
-        known, changed = self._known[table], self._changed[table]
-        if key not in changed:
-            changed[key] = known[key] is not None if key in known else table not in self._complete
-        known.pop(key, None)  # the row moves to the end: it is the last to be dropped from the cache
-        known[key] = row
+        self._cached[table].set(key, None, self.seq)
 
     def find(self, table: sa.Table, **equals: Any) -> list[Row]:
-        self._flush(table)
-        shape, known = self._shapes[table], self._known[table]
-        found = self._select(shape, equals)
+        cached = self._cached[table]
+        self._flush(cached)
+        found = self._select(cached.shape, equals)
         for row in found:
-            known[shape.key_in(row)] = row
+            cached.known[cached.shape.key_in(row)] = row
         return found
 
     def flush(self) -> None:
         """Write every change to the database, and drop the oldest rows of a cache grown too large."""
-        for table in self._shapes:
-            self._flush(table)
-        excess = sum(map(len, self._known.values())) - self._cached_rows_max
-        for table, known in sorted(self._known.items(), key=lambda item: -len(item[1])):
+        for cached in self._cached.values():
+            self._flush(cached)
+        excess = sum(len(cached.known) for cached in self._cached.values()) - self._cached_rows_max
+        for cached in sorted(self._cached.values(), key=lambda cached: -len(cached.known)):
             if excess <= 0:
                 return
-            self._complete.discard(table)
-            dropped = list(islice(known, excess + self._cached_rows_max // 4))
+            cached.is_complete = False
+            dropped = list(islice(cached.known, excess + self._cached_rows_max // 4))
             for key in dropped:
-                del known[key]
+                del cached.known[key]
             excess -= len(dropped)
 
-    def _flush(self, table: sa.Table) -> None:
-        """Rows that may exist are removed, then every changed one is copied in: two statements for any number."""
-        changed, known, shape = self._changed[table], self._known[table], self._shapes[table]
+    def _flush(self, cached: "_Cached") -> None:
+        """Rows that may exist are removed, then changed ones and ended versions are copied in, in bulk."""
+        changed, known, shape = cached.changed, cached.known, cached.shape
         if not changed:
             return
-        if stale := [key for key, may_exist in changed.items() if may_exist]:
+        if stale := [key for key, since in changed.items() if since == IN_CACHE]:
             self._cursor().execute(shape.delete, [list(column) for column in zip(*stale, strict=True)])
+        if unseen := [key for key, since in changed.items() if since > 0]:
+            for gone in self._delete_unseen(shape, unseen):
+                cached.end(gone, changed[shape.key_in(gone)])
         fresh = [row for key in changed if (row := known[key]) is not None]
-        if fresh:
-            with self._cursor().copy(shape.copy) as copy:
-                for row in fresh:
-                    copy.write_row(shape.values(row))
+        self._copy(shape.copy, map(shape.values, fresh))
+        self._copy(shape.copy_history, (shape.ended(row, until) for row, until in cached.ended))
         for key in [key for key in changed if known[key] is None]:
             del known[key]
-            if table not in self._complete:
+            if not cached.is_complete:
                 known[key] = None
-        self._changed[table] = {}
+        cached.changed, cached.ended = {}, []
+
+    def _delete_unseen(self, shape: "_Shape", keys: list[Key]) -> list[Row]:
+        """Remove rows that may exist and that the cache does not have; those that did, if they have a history."""
+        columns = [list(column) for column in zip(*keys, strict=True)]
+        if shape.history is None:
+            self._cursor().execute(shape.delete, columns)
+            return []
+        named = {f"key{place}": column for place, column in enumerate(columns)}
+        return _rows(self._begun().execute(shape.delete_returning, named))
+
+    def _copy(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
+        rows = iter(values)
+        if (first := next(rows, None)) is None:
+            return
+        with self._cursor().copy(statement) as copy:
+            copy.write_row(first)
+            for row in rows:
+                copy.write_row(row)
 
     def _select(self, shape: "_Shape", equals: Mapping[str, Any]) -> list[Row]:
+        return _rows(self._begun().execute(sa.select(shape.placed).where(*_conditions(shape.placed.c, equals))))
+
+    def _begun(self) -> sa.Connection:
         assert self._connection is not None, "rows are read and written between begin and the end of a transaction"
-        return _rows(self._connection.execute(sa.select(shape.placed).where(*_conditions(shape.placed, equals))))
+        return self._connection
 
     def _cursor(self) -> Any:
-        assert self._connection is not None, "rows are read and written between begin and the end of a transaction"
-        return self._connection.connection.cursor()
+        return self._begun().connection.cursor()
+
+
+class _Cached:
+    """What is known of a table, and what is not written yet.
+
+    Of a key that was `changed`: ABSENT if the database has no such row, IN_CACHE if what it has was known, else the
+    place in the log where it first changed. `ended` are versions that are no more, and where they ended.
+    """
+
+    def __init__(self, shape: "_Shape") -> None:
+        self.shape = shape
+        self.forget(is_empty=False)
+
+    def forget(self, *, is_empty: bool) -> None:
+        self.known: dict[Key, Row | None] = {}
+        self.changed: dict[Key, int] = {}
+        self.ended: list[tuple[Row, int]] = []
+        self.is_complete = is_empty
+
+    def set(self, key: Key, row: Row | None, seq: int) -> None:
+        known: dict[Key, Row | None] = self.known
+        old: Row | None = known.pop(
+            key, _UNKNOWN
+        )  # the row moves to the end: it is the last to be dropped from the cache
+        known[key] = row
+        if old is None:
+            self.changed.setdefault(key, ABSENT)
+        elif old is not _UNKNOWN:
+            self.changed.setdefault(key, IN_CACHE)
+            self.end(old, seq)
+        elif key not in self.changed:
+            self.changed[key] = ABSENT if self.is_complete else max(seq, 1)
+
+    def end(self, row: Row, until: int) -> None:
+        """The version of a row is no more; one of the same place in the log never was."""
+        if row["seq"] < until and self.shape.history is not None:
+            self.ended.append((row, until))
+
+
+ABSENT, IN_CACHE = 0, -1
+_UNKNOWN: Row | None = {}
 
 
 class _Shape:
@@ -206,16 +264,28 @@ class _Shape:
 
     def __init__(self, table: sa.Table, schema: str) -> None:
         self.placed = table.to_metadata(sa.MetaData(), schema=schema)
+        self.history: sa.Table | None = table.info.get("history")
         self.key_names = [column.name for column in table.primary_key.columns]
         self.key_in = key_of(table)
         quoted = _DIALECT.identifier_preparer.quote
         name = f"{quoted(schema)}.{quoted(table.name)}"
         columns = [column.name for column in table.columns]
         keys = [quoted(name) for name in self.key_names]
-        arrays = ", ".join(f"%s::{_ARRAYS[type(column.type)]}" for column in table.primary_key.columns)
-        self.copy = f"COPY {name} ({', '.join(map(quoted, columns))}) FROM STDIN"
+        listed = ", ".join(map(quoted, columns))
+        self.copy = f"COPY {name} ({listed}) FROM STDIN"
+        self.copy_history = (
+            f"COPY {quoted(schema)}.{quoted(f'{table.name}_history')} ({listed}, until, node) FROM STDIN"
+        )
+        types = [_ARRAYS[type(column.type)] for column in table.primary_key.columns]
         same = " AND ".join(f"stored.{key} = stale.{key}" for key in keys)
-        self.delete = f"DELETE FROM {name} AS stored USING unnest({arrays}) AS stale ({', '.join(keys)}) WHERE {same}"  # noqa: S608 (our own names)
+
+        def delete(arrays: Iterable[str]) -> str:
+            stale = f"unnest({', '.join(arrays)}) AS stale ({', '.join(keys)})"
+            return f"DELETE FROM {name} AS stored USING {stale} WHERE {same}"  # noqa: S608 (our own names)
+
+        self.delete = delete(f"%s::{type_}" for type_ in types)
+        returning = delete(f"CAST(:key{place} AS {type_})" for place, type_ in enumerate(types)) + " RETURNING stored.*"
+        self.delete_returning = sa.text(returning).columns(*(sa.column(c.name, c.type) for c in table.columns))
         self._values = itemgetter(*columns)
         self._bound = [
             (place, column.type)
@@ -236,8 +306,12 @@ class _Shape:
             values[place] = Jsonb(value) if is_json and value is not None else value
         return values
 
+    def ended(self, row: Row, until: int) -> Sequence[Any]:
+        """A version that held up to `until`, in the order of the history's columns."""
+        return (*self.values(row), until, node_of(row["seq"], until))
 
-Source = sa.Connection | MemoryRows
+
+Source = sa.Connection | AsOf | MemoryRows
 
 
 def fetch(
@@ -250,9 +324,10 @@ def fetch(
     limit: int | None = None,
     is_descending: bool = False,
 ) -> list[Row]:
-    """Rows of a live table or of a replay, sorted `by` columns (the primary key, unless told), from behind `after`.
+    """Rows of a live table, now or as of a past place, or of a replay, sorted `by` columns, from behind `after`.
 
-    `where` compares columns with values; a tuple stands for any of its members, None for no condition.
+    They are sorted by the primary key unless told. `where` compares columns with values; a tuple stands for any of its
+    members, None for no condition. Raises LookupError for a table without a history as of a past place.
     """
     equals = {name: value for name, value in (where or {}).items() if value is not None}
     names = list(by or [column.name for column in table.primary_key.columns])
@@ -264,19 +339,27 @@ def fetch(
                 row for row in found if (place(row) < tuple(after) if is_descending else place(row) > tuple(after))
             ]
         return [dict(row) for row in found[:limit]]
-    columns = [table.c[name] for name in names]
-    query = sa.select(table).where(*_conditions(table, equals)).limit(limit)
-    query = query.order_by(*(column.desc() if is_descending else column for column in columns))
-    if after is not None:
-        here = sa.tuple_(*columns)
-        there = sa.tuple_(*(sa.literal(value, column.type) for value, column in zip(after, columns, strict=True)))
-        query = query.where(here < there if is_descending else here > there)
-    return _rows(source.execute(query))
+
+    def page(query: sa.Select[Any]) -> sa.Select[Any]:
+        columns = query.selected_columns
+        query = query.where(*_conditions(columns, equals)).limit(limit)
+        if after is not None:
+            here = sa.tuple_(*(columns[name] for name in names))
+            there = sa.tuple_(*(sa.literal(v, columns[name].type) for v, name in zip(after, names, strict=True)))
+            query = query.where(here < there if is_descending else here > there)
+        return query.order_by(*(columns[name].desc() if is_descending else columns[name] for name in names))
+
+    if isinstance(source, sa.Connection):
+        return _rows(source.execute(page(sa.select(table))))
+    pages = (page(query).subquery() for query in held_at(table, source.seq, names[0]))
+    both = sa.union_all(*(sa.select(rows) for rows in pages)).subquery()
+    order = (both.c[name].desc() if is_descending else both.c[name] for name in names)
+    return _rows(source.connection.execute(sa.select(both).order_by(*order).limit(limit)))
 
 
-def _conditions(table: sa.Table, equals: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
+def _conditions(columns: Any, equals: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
     return [
-        table.c[name].in_(value) if isinstance(value, tuple) else table.c[name] == value
+        columns[name].in_(value) if isinstance(value, tuple) else columns[name] == value
         for name, value in equals.items()
     ]
 
