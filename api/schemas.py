@@ -249,6 +249,7 @@ def listing(shape: type[Answer], **more: type[Answer]) -> type[Answer]:
     fields: dict[str, Any] = {
         "seq": (int, Field(..., description="the place in the log the rows stand at")),
         "recorded_at": (TimeText | None, Field(..., description="of a past reading: when that was recorded")),
+        "occurred_by": (TimeText | None, Field(..., description="of a reading as occurred: what had happened by then")),
         "items": (list[shape], ...),  # type: ignore[valid-type]
     }
     fields |= {name: (list[each], ...) for name, each in more.items()}  # type: ignore[valid-type]

@@ -319,6 +319,7 @@ def fetch(
     table: sa.Table,
     *,
     where: Mapping[str, Any] | None = None,
+    at_most: Mapping[str, Any] | None = None,
     by: Sequence[str] | None = None,
     after: Sequence[Any] | None = None,
     limit: int | None = None,
@@ -326,14 +327,17 @@ def fetch(
 ) -> list[Row]:
     """Rows of a live table, now or as of a past place, or of a replay, sorted `by` columns, from behind `after`.
 
-    They are sorted by the primary key unless told. `where` compares columns with values; a tuple stands for any of its
-    members, None for no condition. Raises LookupError for a table without a history as of a past place.
+    They are sorted by the primary key unless told. `where` compares columns with values, a tuple standing for any of
+    its members, `at_most` with upper bounds; None is no condition. Raises LookupError for the past of a table without
+    a history.
     """
     equals = {name: value for name, value in (where or {}).items() if value is not None}
+    bounds = {name: value for name, value in (at_most or {}).items() if value is not None}
     names = list(by or [column.name for column in table.primary_key.columns])
     if isinstance(source, MemoryRows):
         place = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
-        found = sorted(source.find(table, **equals), key=place, reverse=is_descending)
+        bounded = (row for row in source.find(table, **equals) if all(row[name] <= bounds[name] for name in bounds))
+        found = sorted(bounded, key=place, reverse=is_descending)
         if after is not None:
             found = [
                 row for row in found if (place(row) < tuple(after) if is_descending else place(row) > tuple(after))
@@ -342,7 +346,8 @@ def fetch(
 
     def page(query: sa.Select[Any]) -> sa.Select[Any]:
         columns = query.selected_columns
-        query = query.where(*_conditions(columns, equals)).limit(limit)
+        upto = (columns[name] <= bound for name, bound in bounds.items())
+        query = query.where(*_conditions(columns, equals), *upto).limit(limit)
         if after is not None:
             here = sa.tuple_(*(columns[name] for name in names))
             there = sa.tuple_(*(sa.literal(v, columns[name].type) for v, name in zip(after, names, strict=True)))

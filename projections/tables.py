@@ -34,6 +34,9 @@ FACTS = JSONB(none_as_null=True)
 ITEMS = JSONB(none_as_null=True)
 
 
+IDENTIFIER_CHARACTERS_MAX = 63  # PostgreSQL's
+
+
 class Amounts(sa.types.TypeDecorator[dict[str, Decimal]]):
     """Exact amounts by currency, kept as a JSON object of decimal texts."""
 
@@ -76,8 +79,10 @@ def table(
     `born` is the column, if there is one, with the place in the log at which a row came to be.
     """
     made = sa.Table(name, sa.MetaData(), *columns, fact("seq", WHOLE), schema=schema_of(projection))
-    for names in indexes:
-        sa.Index(f"{name}_by_{'_'.join(names)}", *(made.c[column] for column in names))
+    for number, names in enumerate(indexes):
+        told = f"{name}_by_{'_'.join(names)}"
+        told = told if len(told) <= IDENTIFIER_CHARACTERS_MAX else f"{told[:55]}_{number}"
+        sa.Index(told, *(made.c[column] for column in names))
     made.info["born"] = born
     if has_history:
         made.info["history"] = history_table(made)
