@@ -161,8 +161,8 @@ def test_what_was_true_is_told_as_it_was_known(desk: httpx.Client):
         }
         for known_at in (first, late, "now")
     }
-    assert quantities[first] == dict.fromkeys(("positions", "pnl", "exposure"), ["1"]) | {"lots": ["1"]}
-    assert quantities[late] == dict.fromkeys(("positions", "pnl", "exposure"), ["2"]) | {"lots": ["1", "1"]}
+    assert quantities[first] == {"positions": ["1"], "pnl": ["1"], "exposure": ["1"], "lots": ["1"]}
+    assert quantities[late] == {"positions": ["2"], "pnl": ["2"], "exposure": ["2"], "lots": ["1", "1"]}
     assert quantities["now"] == quantities[late]
     told = desk.get("/v1/executions", params={"as_of": day.format("10"), "known_at": "now"}).json()
     assert [row["exec_id"] for row in told["items"]] == ["E-2", "E-1"]
