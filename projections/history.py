@@ -55,15 +55,21 @@ def path(seq: int) -> list[int]:
     return [seq >> (level + 1) << (level + 1) | 1 << level for level in range(LEVELS)]
 
 
-def held_at(live: sa.Table, seq: int, sorted_by: str) -> tuple[sa.Select[Any], sa.Select[Any]]:
-    """The rows that held at `seq`: those that still do, and those that have ended. Raises LookupError.
+def held_at(live: sa.Table, sorted_by: str = "") -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """Queries for the rows that held at a place: those that still do, and those that have ended. Raises LookupError.
 
-    Rows that are `sorted_by` the place in the log where they were born are not looked for behind `seq`.
+    Their parameters are those of `place`. Rows that are `sorted_by` the place in the log where they were born are not
+    looked for behind it.
     """
-    history = history_of(live)
+    history, seq = history_of(live), sa.bindparam("seq", type_=WHOLE)
     still = sa.select(live).where(live.c.seq <= seq)
-    if sorted_by == live.info["born"]:
+    if sorted_by and sorted_by == live.info["born"]:
         still = still.where(live.c[sorted_by] <= seq)
-    nodes = sa.any_(sa.literal(path(seq), sa.ARRAY(WHOLE)))
+    nodes = sa.any_(sa.bindparam("nodes", type_=sa.ARRAY(WHOLE)))
     ended = sa.select(*(history.c[column.name] for column in live.columns))
     return still, ended.where(history.c.node == nodes, history.c.until > seq, history.c.seq <= seq)
+
+
+def place(seq: int) -> dict[str, Any]:
+    """The parameters of `held_at` for a place in the log."""
+    return {"seq": seq, "nodes": path(seq)}

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from domain.position import TransferReason
 from domain.values import ZERO, exact
 from projections.executions import POSITION, TRANSFER, executions
-from projections.history import AsOf, held_at
+from projections.history import AsOf, held_at, place
 from projections.positions import average_price, fundings
 from projections.rows import Source
 from projections.tables import Row
@@ -80,8 +80,7 @@ class _Asked:
 
     def _known(self, table: sa.Table) -> sa.CTE:
         """A table's rows as they are, or were, known."""
-        seq = self._source.seq if isinstance(self._source, AsOf) else None
-        queries = [sa.select(table)] if seq is None else list(held_at(table, seq, ""))
+        queries = held_at(table) if isinstance(self._source, AsOf) else [sa.select(table)]
         bounded = []
         for query in queries:
             columns = query.selected_columns
@@ -90,8 +89,11 @@ class _Asked:
         return (sa.union_all(*bounded) if len(bounded) > 1 else bounded[0]).cte(f"known_{table.name}")
 
     def _rows(self, query: sa.Select[Any]) -> list[Row]:
-        connection = self._source.connection if isinstance(self._source, AsOf) else self._source
-        return [dict(row) for row in connection.execute(query).mappings()]
+        if isinstance(self._source, AsOf):
+            found = self._source.connection.execute(query, place(self._source.seq))
+        else:
+            found = self._source.execute(query)
+        return [dict(row) for row in found.mappings()]
 
     def sums(self) -> list[Row]:
         """A row a position, with its sums and the time of its last entry."""

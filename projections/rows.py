@@ -7,9 +7,10 @@ replay give the same answer.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 from psycopg.types.json import Jsonb
@@ -17,9 +18,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 
 from projections.history import AsOf, held_at, node_of
+from projections.history import place as place_in_log
 from projections.tables import Row
 
 CACHED_ROWS_MAX = 200_000
+STATEMENTS_MAX = 500
 
 Key = tuple[Any, ...]
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -344,22 +347,60 @@ def fetch(
             ]
         return [dict(row) for row in found[:limit]]
 
-    def page(query: sa.Select[Any]) -> sa.Select[Any]:
-        columns = query.selected_columns
-        upto = (columns[name] <= bound for name, bound in bounds.items())
-        query = query.where(*_conditions(columns, equals), *upto).limit(limit)
-        if after is not None:
-            here = sa.tuple_(*(columns[name] for name in names))
-            there = sa.tuple_(*(sa.literal(v, columns[name].type) for v, name in zip(after, names, strict=True)))
-            query = query.where(here < there if is_descending else here > there)
-        return query.order_by(*(columns[name].desc() if is_descending else columns[name] for name in names))
-
+    asked = _Asked(
+        table, tuple((name, isinstance(value, tuple)) for name, value in equals.items()), tuple(bounds), tuple(names),
+        after is not None, limit is not None, is_descending,
+    )  # fmt: skip
+    told = {f"is_{name}": value for name, value in equals.items()} | {f"to_{name}": to for name, to in bounds.items()}
+    told |= {f"after_{number}": value for number, value in enumerate(after or ())}
+    if limit is not None:
+        told["limit"] = limit
     if isinstance(source, sa.Connection):
-        return _rows(source.execute(page(sa.select(table))))
-    pages = (page(query).subquery() for query in held_at(table, source.seq, names[0]))
+        return _rows(source.execute(_live(asked), told))
+    return _rows(source.connection.execute(_past(asked), told | place_in_log(source.seq)))
+
+
+class _Asked(NamedTuple):
+    """What a query looks like, whatever its values. A statement takes far longer to build than to run."""
+
+    table: sa.Table
+    equals: tuple[tuple[str, bool], ...]  # column, whether it is any of several values
+    bounds: tuple[str, ...]
+    names: tuple[str, ...]
+    has_after: bool
+    has_limit: bool
+    is_descending: bool
+
+    def page(self, query: sa.Select[Any]) -> sa.Select[Any]:
+        """The page of a query's rows."""
+        columns = query.selected_columns
+        for name, is_several in self.equals:
+            value = sa.bindparam(f"is_{name}", type_=columns[name].type, expanding=is_several)
+            query = query.where(columns[name].in_(value) if is_several else columns[name] == value)
+        query = query.where(*(columns[to] <= sa.bindparam(f"to_{to}", type_=columns[to].type) for to in self.bounds))
+        if self.has_after:
+            types = [columns[name].type for name in self.names]
+            here = sa.tuple_(*(columns[name] for name in self.names))
+            there = sa.tuple_(*(sa.bindparam(f"after_{n}", type_=type_) for n, type_ in enumerate(types)))
+            query = query.where(here < there if self.is_descending else here > there)
+        return self.ordered(query, columns)
+
+    def ordered(self, query: sa.Select[Any], columns: Any) -> sa.Select[Any]:
+        """The query's rows in their order, and no more than asked for."""
+        query = query.order_by(*(columns[name].desc() if self.is_descending else columns[name] for name in self.names))
+        return query.limit(sa.bindparam("limit", type_=sa.Integer)) if self.has_limit else query
+
+
+@lru_cache(STATEMENTS_MAX)
+def _live(asked: _Asked) -> sa.Select[Any]:
+    return asked.page(sa.select(asked.table))
+
+
+@lru_cache(STATEMENTS_MAX)
+def _past(asked: _Asked) -> sa.Select[Any]:
+    pages = (asked.page(query).subquery() for query in held_at(asked.table, asked.names[0]))
     both = sa.union_all(*(sa.select(rows) for rows in pages)).subquery()
-    order = (both.c[name].desc() if is_descending else both.c[name] for name in names)
-    return _rows(source.connection.execute(sa.select(both).order_by(*order).limit(limit)))
+    return asked.ordered(sa.select(both), both.c)
 
 
 def _conditions(columns: Any, equals: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
