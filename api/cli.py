@@ -20,7 +20,7 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from api import cli_book, cli_keys, cli_proof, cli_reports
+from api import cli_book, cli_keys, cli_marks, cli_proof, cli_reports
 from api.cli_output import (
     EXIT_REFUSED,
     EXIT_USAGE,
@@ -47,6 +47,7 @@ app = typer.Typer(
 app.add_typer(cli_reports.report)
 app.command()(cli_reports.replay)
 app.command(name="import")(cli_book.import_)
+app.command(name="import-marks")(cli_marks.import_marks)
 app.command(name="verify")(cli_proof.verify_)
 app.command()(cli_proof.export)
 app.command()(cli_proof.checkpoint)

@@ -265,6 +265,10 @@ def _by_instrument(marks: list[Mark] | None) -> dict[str, Mark]:
 
 
 def _tell_missing(rows: "list[Row]", shown: _Shown) -> None:
-    missing = sorted({row["instrument_id"] for row in rows if row["quantity"] and row["mark"] is None})
-    if missing and shown.format is Format.TABLE:
+    if shown.format is not Format.TABLE:
+        return
+    held = [row for row in rows if row["quantity"]]
+    if missing := sorted({row["instrument_id"] for row in held if row["mark"] is None}):
         note(f"No mark is known for {', '.join(missing)}: give one with --mark {missing[0]}=PRICE")
+    if stale := sorted({row["instrument_id"] for row in held if row["is_mark_stale"]}):
+        note(f"The mark of {', '.join(stale)} is older than DAYBOOK_MARK_AGE_SECONDS_MAX")

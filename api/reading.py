@@ -8,17 +8,20 @@ histories.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from adapters.store.engines import reaching
 from api.asked import Moment
+from api.clock import now
 from api.problems import Problem
 from api.wiring import Daybook
 from domain.errors import ReportUnreadable
 from domain.log import Head
+from domain.prices import MILLISECOND, MarkOnRecord
 from domain.values import Mark
 from projections.catalog import PROJECTIONS
 from projections.history import AsOf
@@ -107,7 +110,20 @@ def _past(book: Daybook, moment: Moment) -> Head | None:
 
 
 def marks_at(book: Daybook, at: Reading, given: dict[str, Mark]) -> dict[str, Mark]:
-    """The newest marks, of a past reading those on record by then; `given` ones come first."""
-    if isinstance(at.source, sa.Connection):
-        return book.marks.latest_all() | given
-    return (book.marks.latest_all(at.recorded_at) if at.recorded_at else {}) | given
+    """The marks that value a reading, each with its age; `given` ones come first.
+
+    The newest that was not seen after the moment that is asked of, of those on record when it was known.
+    """
+    if at.recorded_at is None and not isinstance(at.source, sa.Connection):
+        return given  # nothing was on record, no mark either
+    moment = at.occurred_by or at.recorded_at
+    marks: dict[str, Mark] = {
+        instrument_id: _aged(mark, moment or now(), book.settings.mark_age_seconds_max)
+        for instrument_id, mark in book.marks.latest_all(moment, at.recorded_at).items()
+    }
+    return marks | given
+
+
+def _aged(mark: MarkOnRecord, moment: datetime, age_seconds_max: float) -> MarkOnRecord:
+    age = max(moment - mark.mark_at, timedelta())
+    return replace(mark, age_ms=age // MILLISECOND, is_stale=age.total_seconds() > age_seconds_max)

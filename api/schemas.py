@@ -258,7 +258,10 @@ def listing(shape: type[Answer], **more: type[Answer]) -> type[Answer]:
     return create_model(f"{shape.__name__}s", __base__=Answer, **fields)
 
 
-_MARKED = {"mark": DecimalText | None, "mark_source": str | None, "mark_at": TimeText | None}
+_MARKED = {
+    "mark": DecimalText | None, "mark_source": str | None, "mark_at": TimeText | None, "mark_quality": str | None,
+    "mark_age_ms": int | None, "is_mark_stale": bool | None,
+}  # fmt: skip
 _GROUPS = dict.fromkeys(exposure.GROUPS, str | None)
 _POSITION = positions.positions_table.c
 _ALL_BUT_SEQ = [column for column in _POSITION if column.name != "seq"]
@@ -305,7 +308,7 @@ LimitRow = _row(
 def _total(name: str, told: str, currency: str, sums: Iterable[str]) -> type[Answer]:
     fields: dict[str, Any] = {each: (type_, ...) for each, type_ in _GROUPS.items()}
     fields |= {currency: (str, ...)} | dict.fromkeys(sums, (DecimalText | None, ...))
-    fields["missing_marks"] = (list[str], ...)
+    fields |= dict.fromkeys(("missing_marks", "stale_marks"), (list[str], ...))
     return create_model(name, __base__=Answer, __doc__=told, **fields)
 
 

@@ -88,7 +88,7 @@ def grow(book: Daybook, first: int, size: int) -> None:
     """Fills up to `size` in all, in batches; new working orders; marks every now and then; then the read models."""
     group = book.writer._group
     assert group is not None
-    waiting = list[Future[Any]]()
+    waiting, began = list[Future[Any]](), time.perf_counter()
     for at in range(first, size, FILLS_A_BATCH):
         many = range(at, min(at + FILLS_A_BATCH, size))
         waiting.append(group.submit(Command(tuple(filled(n, T0) for n in many), "venue")))
@@ -103,7 +103,10 @@ def grow(book: Daybook, first: int, size: int) -> None:
             terms = OrderTerms("trend", INSTRUMENTS[n % 5], Side.BUY, OrdType.LIMIT, D(1), D(50))
             request = SubmitOrder(OrderKey(account_id, f"W{size}-{n}"), terms, now())
             book.writer.request(request, actor="bench")
+    appended = time.perf_counter()
     book.runner.catch_up()
+    took = f"appended in {appended - began:.0f} s, followed in {time.perf_counter() - appended:.0f} s"
+    print(f"{size:,} fills, {book.log.head().seq:,} events: {took}", file=sys.stderr)
 
 
 Query = tuple[str, tuple[str, ...], Callable[[Reading], object]]
@@ -158,11 +161,8 @@ def main() -> None:
     done, dice = 0, random.Random(7)
     with desk() as book:
         for size in sizes:
-            began = time.perf_counter()
             grow(book, done, size)
-            done = size
-            head = book.log.head().seq
-            print(f"{size:,} fills, {head:,} events in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+            done, head = size, book.log.head().seq
             past: list[Moment | None] = [Moment(seq=dice.randint(0, head)) for _ in range(SAMPLES)]
             then = [T0 + timedelta(milliseconds=dice.randint(0, size)) for _ in range(SAMPLES // 4)]
             kinds: list[tuple[str, list[Query], list[Moment | None]]] = [
