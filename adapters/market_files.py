@@ -2,7 +2,8 @@
 
 What a file holds is told by its columns. A candle is known at its end: its `close` becomes a mark seen at the candle's
 start plus its length, never earlier. A trade's `price` is a mark seen when it traded; of several in one moment the last
-one counts. A `funding_rate` is no mark and is kept apart. Times are ISO 8601, or a number of seconds or milliseconds.
+one counts. A `funding_rate` is no mark and is kept apart. Numbers with more than 18 places, which come of floats, are
+rounded there. Times are ISO 8601, or a number of seconds or milliseconds.
 JSON is a list of objects with the same names, or of [time, open, high, low, close, volume] as ccxt has it.
 """
 
@@ -26,6 +27,7 @@ from domain.values import EPOCH
 TIMES = ("ts", "ts_ms", "timestamp", "time", "datetime", "date", "open_time")
 OHLCV = ("ts", "open", "high", "low", "close", "volume")
 MILLISECONDS_SINCE = 100_000_000_000  # as seconds that is the year 5138
+LONG = re.compile(r"[+-]?[0-9]{1,18}\.[0-9]{19,40}", re.ASCII)
 UNREADABLE_MAX = 1000  # then it is another kind of file
 
 Line = tuple[int, dict[Any, Any]]
@@ -96,12 +98,19 @@ def _read(lines: Iterable[Line], time: str, value: str) -> tuple[list[tuple[date
     read, unread = [], list[Unread]()
     for line, row in lines:
         try:
-            read.append((_time(row.get(time), time), values.number(row.get(value), value), line))
+            read.append((_time(row.get(time), time), _number(row.get(value), value), line))
         except ReportUnreadable as error:
             unread.append(Unread(line, error))
             if len(unread) > UNREADABLE_MAX:
                 raise
     return read, unread
+
+
+def _number(told: object, field: str) -> Decimal:
+    written = str(told).strip()
+    if LONG.fullmatch(written):
+        return values.rounded(Decimal(written), values.PLACES_MAX)
+    return values.number(told, field)
 
 
 def _shortest(times: Sequence[datetime]) -> timedelta:

@@ -13,6 +13,7 @@ from adapters.feeds import FundingRate, MarkStore
 from adapters.market_files import MarketData, read_market
 from domain.errors import ReportUnreadable
 from domain.prices import Quality
+from domain.values import rounded
 from tests import oracles
 
 BTC = "BTCUSD.SIM"
@@ -83,7 +84,7 @@ def test_recorded_market_data_loads_and_loads_once(path: Path, database_url: str
     store = MarkStore(database_url)
     try:
         if "funding_rate" in lines[0]:
-            assert [rate.rate for rate in found.rates] == [D(line["funding_rate"]) for line in lines]
+            assert [rate.rate for rate in found.rates] == [rounded(D(line["funding_rate"]), 18) for line in lines]
             assert (store.record_rates(found.rates), store.record_rates(found.rates)) == (len(lines), 0)
             return
         is_candles = "close" in lines[0]
