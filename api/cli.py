@@ -20,7 +20,7 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from api import cli_book, cli_keys, cli_marks, cli_proof, cli_reports
+from api import cli_book, cli_keys, cli_marks, cli_proof, cli_reports, cli_restatement
 from api.cli_output import (
     EXIT_REFUSED,
     EXIT_USAGE,
@@ -44,6 +44,7 @@ INTERRUPTED = 130
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
+cli_reports.report.command()(cli_restatement.restatement)
 app.add_typer(cli_reports.report)
 app.command()(cli_reports.replay)
 app.command(name="import")(cli_book.import_)

@@ -165,6 +165,11 @@ def currency_option(text: str) -> str:
     return by(lambda t: values.currency(t, "currency"))(text)
 
 
+def moment_option(text: str) -> Moment:
+    """A past moment."""
+    return MOMENT(text)
+
+
 def name_option(text: str) -> str:
     """An id."""
     return by(lambda t: values.name(t, "id"))(text)

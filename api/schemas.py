@@ -193,6 +193,53 @@ class SealKeysAnswer(Answer):
     items: list[SealKeyAnswer]
 
 
+class RestatementItem(Answer):
+    """One difference: what it makes of what is booked, and of the value of what is held."""
+
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    settle: str
+    cause: str
+    recorded_at: TimeText | None
+    first_seq: int | None
+    last_seq: int | None
+    exec_ids: list[str]
+    mark_was: DecimalText | None
+    mark_is: DecimalText | None
+    booked: DecimalText
+    unrealized: DecimalText | None
+    amount: DecimalText | None
+
+
+class RestatementTotal(Answer):
+    """What a day was reported as and is known to be, in one settlement currency."""
+
+    settle: str
+    reported: DecimalText | None
+    known: DecimalText | None
+    difference: DecimalText | None
+
+
+class RestatementRow(RestatementTotal):
+    """The same of one position."""
+
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    items: int
+
+
+class RestatementAnswer(Answer):
+    day_start: TimeText
+    day_end: TimeText
+    reported_seq: int = Field(description="where the log stood when the day was reported")
+    seq: int
+    positions: list[RestatementRow]
+    items: list[RestatementItem]
+    totals: list[RestatementTotal]
+
+
 class HealthAnswer(Answer):
     status: Literal["ok"]
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from domain.position import TransferReason
 from domain.values import ZERO, exact
 from projections.executions import POSITION, TRANSFER, executions
-from projections.history import AsOf, held_at, place
+from projections.history import AsOf, held_at, history_of, place
 from projections.positions import average_price, fundings
 from projections.rows import Source
 from projections.tables import Row
@@ -52,6 +52,33 @@ def positions(
         known["seq"] = max(known["seq"], row["seq"])
     found = [row for _, row in sorted(held.items()) if after is None or _key(row) > after][:limit]
     return [row | {"avg_px": average_price(row)} for row in found]
+
+
+def changes(
+    connection: sa.Connection,
+    occurred_by: datetime,
+    after: int,
+    upto: int,
+    *,
+    account_id: str | None = None,
+    strategy_id: str | None = None,
+    instrument_id: str | None = None,
+) -> dict[tuple[str, str, str], list[int]]:
+    """By position, the places in the log, behind `after` and up to `upto`, that changed what had `occurred_by` then."""
+    where = dict(zip(POSITION, (account_id, strategy_id, instrument_id), strict=True))
+    ended = history_of(executions)
+    queries = [
+        sa.select(*(columns[name] for name in POSITION), changed.label("changed"))
+        .where(columns["transact_time"] <= occurred_by, changed > after, changed <= upto)
+        .where(*(columns[name] == value for name, value in where.items() if value is not None))
+        for columns, changed in (
+            (executions.c, executions.c.booked_seq), (ended.c, ended.c.until), (fundings.c, fundings.c.booked_seq)
+        )
+    ]  # fmt: skip
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for *key, seq in connection.execute(sa.union(*queries)):
+        found.setdefault((key[0], key[1], key[2]), []).append(seq)
+    return {key: sorted(seqs) for key, seqs in found.items()}
 
 
 def _key(row: Row) -> tuple[str, str, str]:
