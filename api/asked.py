@@ -1,5 +1,7 @@
 """Asked: what a reader may choose, over HTTP or from the command line: which positions, as of when, at which marks."""
 
+import re
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -18,11 +20,48 @@ class Where(NamedTuple):
     instrument_id: str | None = None
 
 
-class Moment(NamedTuple):
-    """A past moment to read as of: a place in the log, or a time as we recorded it."""
+@dataclass(frozen=True)
+class Moment:
+    """A past moment to read as of.
+
+    `seq` or `at` is when it was known: up to which place in the log, or up to which time as we recorded it; neither
+    stands for now. `occurred_by`, if given, is when it was true: of what was known only what had happened by then.
+    """
 
     seq: int | None = None
     at: datetime | None = None
+    occurred_by: datetime | None = None
+
+
+NOW = Moment()
+NOW_WORD = "now"
+
+
+def place_of(text: object, field: str, now: datetime) -> Moment:
+    """The moment that a place in the log, a time in UTC or the word `now` names. Raises ReportUnreadable."""
+    if isinstance(text, str) and text == NOW_WORD:
+        return NOW
+    if isinstance(text, str) and re.fullmatch(r"[0-9]{1,18}", text):
+        return Moment(seq=int(text))
+    try:
+        return Moment(at=values.time(text, field, now=now))
+    except ReportUnreadable as error:
+        raise ReportUnreadable(field, text, f"a seq such as 1200, nor {error.rule}") from error
+
+
+def moment_of(as_of: Moment | None, known_at: Moment | None) -> Moment | None:
+    """The moment that the two of them ask for; None for the book as it is. Raises ReportUnreadable.
+
+    `as_of` alone, or `known_at` alone, is the book as it was recorded then. Together they are what had happened by
+    `as_of`, as far as it was known at `known_at`.
+    """
+    if known_at is None or as_of is None:
+        one = as_of or known_at
+        return None if one == NOW else one
+    if as_of.at is None:
+        told = NOW_WORD if as_of.seq is None else as_of.seq
+        raise ReportUnreadable("as_of", told, "a time, which it is beside known_at: what had happened by then")
+    return replace(known_at, occurred_by=as_of.at)
 
 
 def given_mark(text: str) -> Mark:

@@ -20,7 +20,17 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from api import cli_book, cli_database, cli_keys, cli_models, cli_proof, cli_redact, cli_reports
+from api import (
+    cli_book,
+    cli_database,
+    cli_keys,
+    cli_marks,
+    cli_models,
+    cli_proof,
+    cli_redact,
+    cli_reports,
+    cli_restatement,
+)
 from api.cli_output import EXIT_USAGE, Json, fail, note, say, write_json
 from api.cli_parts import environment, opened
 from api.problems import Problem
@@ -32,6 +42,7 @@ INTERRUPTED = 130
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
+cli_reports.report.command()(cli_restatement.restatement)
 app.add_typer(cli_reports.report)
 app.command()(cli_reports.replay)
 app.command()(cli_models.status)
@@ -39,6 +50,7 @@ app.command()(cli_models.follow)
 app.command()(cli_models.rebuild)
 app.command()(cli_models.resume)
 app.command(name="import")(cli_book.import_)
+app.command(name="import-marks")(cli_marks.import_marks)
 app.command(name="verify")(cli_proof.verify_)
 app.command()(cli_proof.snapshots)
 app.command()(cli_proof.export)

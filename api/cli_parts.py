@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from typer.exceptions import TyperException
 
-from api.asked import Moment, given_mark
+from api.asked import NOW, Moment, given_mark, place_of
 from api.cli_output import note
 from api.clock import now
 from api.problems import field_errors
@@ -90,17 +90,18 @@ def by(parse: Callable[[str], T]) -> Callable[[str], T]:
     return parsed
 
 
-def _moment(text: str) -> Moment:
-    if re.fullmatch(r"[0-9]{1,18}", text):
-        return Moment(seq=int(text))
-    try:
-        return Moment(at=values.time(text, "as-of", now=now()))
-    except ReportUnreadable as error:
-        rule = f"a seq such as 1200, nor {error.rule}"
-        raise ReportUnreadable("as-of", text, rule) from error
+def _as_of(text: str) -> Moment:
+    moment = place_of(text, "as-of", now())
+    if moment == NOW:
+        raise ReportUnreadable("as-of", text, "a past moment; leave it out for what is known now")
+    return moment
 
 
-MOMENT = by(_moment)
+def _known_at(text: str) -> Moment:
+    return place_of(text, "known-at", now())
+
+
+MOMENT = by(_as_of)
 
 AccountId = Annotated[str, typer.Option("--account", parser=by(lambda t: values.name(t, "account")), metavar="ID")]
 AnyAccount = Annotated[
@@ -128,9 +129,16 @@ AnyInstrument = Annotated[
 AsOf = Annotated[
     Moment | None,
     typer.Option(
-        "--as-of", parser=by(_moment), metavar="SEQ|TIME",
+        "--as-of", parser=by(_as_of), metavar="SEQ|TIME",
         help="What the book knew then: a time in UTC, or exactly a place in the log. What one append recorded, such as"
         " the events that a fill is, has one recorded_at: it is there whole as of the last of them.",
+    ),
+]  # fmt: skip
+KnownAt = Annotated[
+    Moment | None,
+    typer.Option(
+        "--known-at", parser=by(_known_at), metavar="SEQ|TIME|now",
+        help="With --as-of TIME: what had happened by then, as far as it was on record at this moment, or is now.",
     ),
 ]  # fmt: skip
 Marks = Annotated[
@@ -155,6 +163,11 @@ def positive_option(text: str) -> Decimal:
 def currency_option(text: str) -> str:
     """A currency or asset code."""
     return by(lambda t: values.currency(t, "currency"))(text)
+
+
+def moment_option(text: str) -> Moment:
+    """A past moment."""
+    return MOMENT(text)
 
 
 def name_option(text: str) -> str:

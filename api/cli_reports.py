@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.asked import Moment, Where
+from api.asked import Moment, Where, moment_of
 from api.cli_output import Column, Format, Formats, Json, Kind, note, say, write_csv, write_json, write_table
-from api.cli_parts import AccountId, AnyAccount, AnyInstrument, AnyStrategy, AsOf, Marks, opened, read
+from api.cli_parts import AccountId, AnyAccount, AnyInstrument, AnyStrategy, AsOf, KnownAt, Marks, opened, read
 from api.wire import time_text
 from domain.account import CostBasis, FeePolicy
 from domain.values import Mark
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 report = typer.Typer(name="report", help="What the book says, now or at a past moment.", no_args_is_help=True)
 
+OF_POSITIONS = ("positions", "executions")
 Method = Annotated[CostBasis | None, typer.Option("--method", help="Cost basis instead of the account's own.")]
 Fees = Annotated[FeePolicy | None, typer.Option("--fee-policy", help="Instead of the account's own.")]
 
@@ -76,19 +77,20 @@ def pnl(
     fee_policy: Fees = None,
     mark: Marks = None,
     as_of: AsOf = None,
+    known_at: KnownAt = None,
     format_: Formats = Format.TABLE,
     json: Json = False,
 ) -> None:
     """What positions have gained: realized, and at the newest or given marks."""
     from api.recosting import Conventions
-    from api.views import OWN, pnl_of
+    from api.views import pnl_of
     from projections import pnl as pnls
 
     conventions = Conventions(method, fee_policy)
-    names = ("positions", "executions") if conventions != OWN else ("positions",)
-    with opened() as book, read(book, *names, moment=as_of) as at:
+    moment = moment_of(as_of, known_at)
+    with opened() as book, read(book, *OF_POSITIONS, moment=moment) as at:
         rows = pnl_of(book, at, Where(account, strategy, instrument), _by_instrument(mark), conventions)
-    shown = _Shown("PnL", at, as_of, _format(format_, json))
+    shown = _Shown("PnL", at, moment, _format(format_, json))
     shown.write(rows, PNL, totals=pnls.totals(rows, ()), totals_columns=PNL_TOTALS)
     _tell_missing(rows, shown)
 
@@ -101,18 +103,19 @@ def positions(
     method: Method = None,
     fee_policy: Fees = None,
     as_of: AsOf = None,
+    known_at: KnownAt = None,
     format_: Formats = Format.TABLE,
     json: Json = False,
 ) -> None:
     """What is held, what it cost and what it has realized."""
     from api.recosting import Conventions
-    from api.views import OWN, positions_of
+    from api.views import positions_of
 
     conventions = Conventions(method, fee_policy)
-    names = ("positions", "executions") if conventions != OWN else ("positions",)
-    with opened() as book, read(book, *names, moment=as_of) as at:
+    moment = moment_of(as_of, known_at)
+    with opened() as book, read(book, *OF_POSITIONS, moment=moment) as at:
         rows = positions_of(at, Where(account, strategy, instrument), conventions)
-    _Shown("Positions", at, as_of, _format(format_, json)).write(rows, POSITIONS)
+    _Shown("Positions", at, moment, _format(format_, json)).write(rows, POSITIONS)
 
 
 @report.command()
@@ -122,6 +125,7 @@ def exposure(
     instrument: AnyInstrument = None,
     mark: Marks = None,
     as_of: AsOf = None,
+    known_at: KnownAt = None,
     format_: Formats = Format.TABLE,
     json: Json = False,
 ) -> None:
@@ -129,9 +133,10 @@ def exposure(
     from api.views import exposure_of
     from projections import exposure as exposures
 
-    with opened() as book, read(book, "positions", moment=as_of) as at:
+    moment = moment_of(as_of, known_at)
+    with opened() as book, read(book, *OF_POSITIONS, moment=moment) as at:
         rows = exposure_of(book, at, Where(account, strategy, instrument), _by_instrument(mark))
-    shown = _Shown("Exposure", at, as_of, _format(format_, json))
+    shown = _Shown("Exposure", at, moment, _format(format_, json))
     shown.write(rows, EXPOSURE, totals=exposures.totals(rows, ()), totals_columns=EXPOSURE_TOTALS)
     _tell_missing(rows, shown)
 
@@ -145,6 +150,7 @@ def lots(
     fee_policy: Fees = None,
     matches: Annotated[bool, typer.Option("--matches", help="Disposals and the lots they used up, instead.")] = False,
     as_of: AsOf = None,
+    known_at: KnownAt = None,
     format_: Formats = Format.TABLE,
     json: Json = False,
 ) -> None:
@@ -152,10 +158,10 @@ def lots(
     from api.recosting import Conventions
     from api.views import lots_of
 
-    names = ("lots", "positions", "executions")
-    with opened() as book, read(book, *names, moment=as_of) as at:
+    moment = moment_of(as_of, known_at)
+    with opened() as book, read(book, "lots", *OF_POSITIONS, moment=moment) as at:
         found = lots_of(at, Where(account, strategy, instrument), Conventions(method, fee_policy))
-    shown = _Shown("Matches" if matches else "Open lots", at, as_of, _format(format_, json))
+    shown = _Shown("Matches" if matches else "Open lots", at, moment, _format(format_, json))
     if shown.format is Format.JSON:
         shown.write_json(items=found.opened, matches=found.matched)
     else:
@@ -185,17 +191,16 @@ def replay(account: AccountId, as_of: AsOf = None, mark: Marks = None, json: Jso
 
     Replays the log through the very folds that the read models use. As recorded: what arrived later is not in it.
     """
+    from api.reading import replayed
     from api.views import pnl_of
     from projections import orders as blotter
     from projections import pnl as pnls
 
     with opened() as book:
         head = book.log.head()
-        moment = as_of or Moment(seq=head.seq)
-        with read(book, "positions", "orders", moment=moment) as at:
-            where = Where(account)
-            rows = pnl_of(book, at, where, _by_instrument(mark))
-            found = blotter.blotter(at.source, account_id=account, limit=None)
+        at = replayed(book, "positions", "orders", moment=as_of or Moment(seq=head.seq))
+        rows = pnl_of(book, at, Where(account), _by_instrument(mark))
+        found = blotter.blotter(at.source, account_id=account, limit=None)
     log = {"seq": at.seq, "recorded_at": at.recorded_at, "head_seq": head.seq}
     if json:
         write_json({"account_id": account, "as_of": log, "positions": rows, "orders": found,
@@ -217,6 +222,8 @@ class _Shown:
         self.format = format_
         self._name = title.lower().replace(" ", "_")
         self._title = f"{title} at seq {at.seq:,}" if moment is None else f"{title} as recorded up to seq {at.seq:,}"
+        if at.occurred_by is not None:
+            self._title += f", as occurred by {time_text(at.occurred_by)}"
         self._at = at
 
     def write(
@@ -238,7 +245,15 @@ class _Shown:
                     write_table("In all", totals, totals_columns, empty="")
 
     def write_json(self, **members: Any) -> None:
-        write_json({"report": self._name, "seq": self._at.seq, "recorded_at": self._at.recorded_at, **members})
+        write_json(
+            {
+                "report": self._name,
+                "seq": self._at.seq,
+                "recorded_at": self._at.recorded_at,
+                "occurred_by": self._at.occurred_by,
+                **members,
+            }
+        )
 
 
 def _format(format_: Format, json: bool) -> Format:
@@ -250,6 +265,10 @@ def _by_instrument(marks: list[Mark] | None) -> dict[str, Mark]:
 
 
 def _tell_missing(rows: "list[Row]", shown: _Shown) -> None:
-    missing = sorted({row["instrument_id"] for row in rows if row["quantity"] and row["mark"] is None})
-    if missing and shown.format is Format.TABLE:
+    if shown.format is not Format.TABLE:
+        return
+    held = [row for row in rows if row["quantity"]]
+    if missing := sorted({row["instrument_id"] for row in held if row["mark"] is None}):
         note(f"No mark is known for {', '.join(missing)}: give one with --mark {missing[0]}=PRICE")
+    if stale := sorted({row["instrument_id"] for row in held if row["is_mark_stale"]}):
+        note(f"The mark of {', '.join(stale)} is older than DAYBOOK_MARK_AGE_SECONDS_MAX")

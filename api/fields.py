@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, PlainValidator, StringConstraints, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from api.asked import Moment, place_of
 from api.clock import now
 from domain import values
 from domain.errors import ReportUnreadable
@@ -115,5 +116,20 @@ _TIME_SCHEMA = WithJsonSchema(
 )
 Time = Annotated[datetime, PlainValidator(_by(_time)), _TIME_SCHEMA]
 AnyTime = Annotated[datetime, PlainValidator(_by(_any_time)), _TIME_SCHEMA]  # also one that has not come
+Place = Annotated[
+    Moment,
+    PlainValidator(_by(lambda text, field: place_of(text, field, now()))),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "exclusiveMaximum": INTEGER_LIMIT},
+                {"type": "string", "format": "date-time"},
+                {"const": "now"},
+            ],
+            "description": "A place in the log, a time in UTC, or `now`.",
+            "examples": ["2026-01-02T03:04:05.678Z"],
+        }
+    ),
+]
 Text = Annotated[str, StringConstraints(strict=True, max_length=256, pattern=TEXT)]
 Seq = Annotated[int, WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 2**63 - 1})]

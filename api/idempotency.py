@@ -80,12 +80,12 @@ def carried_out(book: Daybook, command: Command, key: Key | None, tell: Telling)
 
     def told(answers: list[Answer], look: Look) -> bytes:
         try:
-            return _packed(tell(answers, look))
+            return packed(tell(answers, look))
         except (RequestRefused, ReportUnreadable, Problem) as error:
-            return _packed(response(problem_of(error), key.path))
+            return packed(response(problem_of(error), key.path))
 
     kept = book.writer.carry_out_once(command, Keyed(key.name, key.sha256, told))
-    return _unpacked(kept.answer)
+    return unpacked(kept.answer)
 
 
 def one(answers: Sequence[Answer]) -> Answer:
@@ -103,12 +103,14 @@ def command(
     return Command(asked, caller.actor, request_id, "", stray)  # type: ignore[arg-type]
 
 
-def _packed(told: Response) -> bytes:
+def packed(told: Response) -> bytes:
+    """An answer as it is kept."""
     kept = Kept(told.status_code, told.media_type or "", told.headers.get(SEQ_HEADER, ""), bytes(told.body))
     return msgspec.msgpack.encode(kept)
 
 
-def _unpacked(answer: bytes) -> Response:
+def unpacked(answer: bytes) -> Response:
+    """The answer that was kept."""
     kept = msgspec.msgpack.decode(answer, type=Kept)
     headers = {SEQ_HEADER: kept.seq} if kept.seq else {}
     return Response(kept.body, status_code=kept.status, media_type=kept.media_type, headers=headers)

@@ -1,11 +1,13 @@
 """Queries: the read models, filtered, paged, valued, as of now or of a past moment.
 
 Every answer says the `seq` it stands at. `min_seq` waits (a few seconds at most) until the read model is there, so who
-writes can read what was written. `as_of_seq` and `as_of` answer as recorded: what the book knew then. CSV comes for
-`Accept: text/csv` or `format=csv`; where its next page begins is in the header `Daybook-Next`.
+writes can read what was written. `as_of`, a time or a place in the log, answers as recorded: what the book knew then.
+With `known_at` beside it the answer is as occurred: what had happened by `as_of`, as far as it was known at `known_at`.
+CSV comes for `Accept: text/csv` or `format=csv`; where its next page begins is in the header `Daybook-Next`.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -14,15 +16,15 @@ from starlette.responses import Response
 
 from adapters.store.streams import streams
 from api import schemas, views
-from api.asked import Moment, Where, given_marks
+from api.asked import NOW_WORD, Moment, Where, given_marks, moment_of
 from api.auth import needs
 from api.context import SEQ_HEADER, Book, answer, documented
-from api.fields import InstrumentId, Name, RequestBody, Time
+from api.fields import InstrumentId, Name, Place, RequestBody
 from api.paging import cursor_after, cursor_of
 from api.problem_answers import responses
 from api.problems import not_found
 from api.reading import Reading, reading
-from api.recosting import Conventions, recosted_positions
+from api.recosting import Conventions
 from api.scopes import Scope
 from api.told import account_told, instrument_told, owner_told
 from api.wire import csv_text
@@ -30,7 +32,7 @@ from domain import account, instrument
 from domain.account import CostBasis, FeePolicy
 from domain.errors import ReportUnreadable
 from domain.order import OrdStatus
-from projections import breaks, executions, exposure, limits, lots, orders, pnl, positions
+from projections import breaks, executions, exposure, limits, lots, orders, pnl
 from projections.tables import Row
 
 PAGE_ROWS_MAX = 1000
@@ -49,19 +51,38 @@ class Selected(RequestBody):
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
     min_seq: int = Field(0, ge=0, le=SEQ_MAX, description="wait until the answer covers this place in the log")
-    as_of_seq: int | None = Field(
-        None, ge=0, le=SEQ_MAX,
-        description="as recorded up to exactly this place in the log; what one append recorded, such as the events that"
-        " a fill is, has one recorded_at and one request_id, and is there whole as of the last of its events",
+    as_of: Place | None = Field(
+        None,
+        description="the book as recorded up to this time, or up to exactly this place in the log; what one append"
+        " recorded, such as the events that a fill is, has one recorded_at and one request_id, and is there whole as of"
+        " the last of its events",
     )  # fmt: skip
-    as_of: Time | None = Field(None, description="as recorded up to this time")
+    known_at: Place | None = Field(
+        None,
+        description="beside `as_of`: what had happened by then, as far as it was on record at this time or place, or is"
+        " `now`; by itself as `as_of` by itself",
+    )  # fmt: skip
+    as_of_seq: int | None = Field(
+        None, ge=0, le=SEQ_MAX, description="older word for `as_of`, a place", json_schema_extra={"deprecated": True}
+    )
     format: Literal["json", "csv"] | None = None
 
     def moment(self) -> Moment | None:
         """The past moment asked for, if any. Raises ReportUnreadable."""
         if self.as_of is not None and self.as_of_seq is not None:
-            raise ReportUnreadable("as_of", self.as_of, "asked together with as_of_seq: give one of them")
-        return Moment(self.as_of_seq, self.as_of) if self.as_of or self.as_of_seq is not None else None
+            raise ReportUnreadable("as_of", self.as_of_seq, "asked for once: leave as_of_seq out")
+        as_of = self.as_of if self.as_of_seq is None else Moment(seq=self.as_of_seq)
+        return moment_of(as_of, self.known_at)
+
+    def moment_recorded(self) -> Moment | None:
+        """The same, of rows that are told as recorded only. Raises ReportUnreadable."""
+        moment = self.moment()
+        if moment is not None and moment.occurred_by is not None:
+            raise ReportUnreadable(
+                "known_at", moment.at or moment.seq or NOW_WORD, "asked for here beside as_of: these are told as"
+                " recorded, by as_of alone",
+            )  # fmt: skip
+        return moment
 
     def where(self) -> Where:
         """The positions selected."""
@@ -136,7 +157,7 @@ class Asking:
             headers = {SEQ_HEADER: str(at.seq)} | ({NEXT_HEADER: next_} if next_ else {})
             return Response(csv_text(rows, columns), media_type=f"{CSV}; charset=utf-8", headers=headers)
         items = [{name: row[name] for name in columns} for row in rows]
-        body = {"seq": at.seq, "recorded_at": at.recorded_at, "items": items, **more}
+        body = {"seq": at.seq, "recorded_at": at.recorded_at, "occurred_by": at.occurred_by, "items": items, **more}
         return answer(body | ({} if isinstance(asked, ExposureAsked) else {"next": next_}), seq=at.seq)
 
     def page(
@@ -163,7 +184,7 @@ def listed(shape: type[schemas.Answer], **more: Any) -> dict[str, Any]:
 def list_orders(asked: Annotated[OrdersAsked, Query()], ask: Ask) -> Response:
     """Orders, the newest first."""
     after = cursor_after(asked.cursor, int)
-    with reading(ask.book, "orders", min_seq=asked.min_seq, moment=asked.moment()) as at:
+    with reading(ask.book, "orders", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
         rows = orders.blotter(
             at.source, **asked.where()._asdict(), status=tuple(map(str, asked.status)) or None,
             limit=asked.limit + 1, after=after[0] if after else None,
@@ -196,8 +217,8 @@ def list_executions(asked: Annotated[ExecutionsAsked, Query()], ask: Ask) -> Res
     after = cursor_after(asked.cursor, int)
     with reading(ask.book, "executions", min_seq=asked.min_seq, moment=asked.moment()) as at:
         rows = executions.trades(
-            at.source, **asked.where()._asdict(), cl_ord_id=asked.cl_ord_id, limit=asked.limit + 1,
-            after=after[0] if after else None,
+            at.source, **asked.where()._asdict(), cl_ord_id=asked.cl_ord_id, occurred_by=at.occurred_by,
+            limit=asked.limit + 1, after=after[0] if after else None,
         )  # fmt: skip
     return ask.page(asked, at, rows, ("booked_seq",), schemas.ExecutionRow)
 
@@ -206,10 +227,9 @@ def list_executions(asked: Annotated[ExecutionsAsked, Query()], ask: Ask) -> Res
 def list_positions(asked: Annotated[Costed, Query()], ask: Ask) -> Response:
     """What is held and what it cost, by account, strategy and instrument."""
     after = cursor_after(asked.cursor, str, str, str)
-    names = ("positions", "executions") if asked.conventions() != views.OWN else ("positions",)
-    with reading(ask.book, *names, min_seq=asked.min_seq, moment=asked.moment()) as at:
-        rows = positions.positions(at.source, **asked.where()._asdict(), limit=asked.limit + 1, after=after)
-        rows = recosted_positions(at.source, rows, asked.conventions())
+    moment = asked.moment()
+    with reading(ask.book, *views.models(moment, asked.conventions()), min_seq=asked.min_seq, moment=moment) as at:
+        rows = views.positions_of(at, asked.where(), asked.conventions(), limit=asked.limit + 1, after=after)
     return ask.page(asked, at, rows, POSITION_KEY, schemas.PositionRow)
 
 
@@ -230,15 +250,16 @@ def _lots(asked: Costed, ask: Asking, by: tuple[str, ...], shape: type[schemas.A
     types: dict[str, Callable[[Any], Any]] = {"opened_at": schemas.moment, "disposed_at": schemas.moment, "line": int}
     types |= {"opened_trade_seq": int, "disposed_trade_seq": int}
     after = cursor_after(asked.cursor, *(types.get(name, str) for name in by))
-    is_recosted = asked.conventions() != views.OWN
-    names = ("lots", "positions", "executions") if is_recosted else ("lots",)
-    with reading(ask.book, *names, min_seq=asked.min_seq, moment=asked.moment()) as at:
-        if is_recosted:
+    moment = asked.moment()
+    names = ("lots", *views.models(moment, asked.conventions()))
+    with reading(ask.book, *names, min_seq=asked.min_seq, moment=moment) as at:
+        if asked.conventions() != views.OWN or (is_open and at.occurred_by is not None):
             found = views.lots_of(at, asked.where(), asked.conventions())
             ordered = sorted(found.opened if is_open else found.matched, key=lambda row: tuple(row[c] for c in by))
             rows = [row for row in ordered if after is None or tuple(row[name] for name in by) > after]
         else:
-            select: Any = lots.open_lots if is_open else lots.matches
+            matches = partial(lots.matches, occurred_by=at.occurred_by)
+            select: Any = lots.open_lots if is_open else matches
             rows = select(at.source, **asked.where()._asdict(), limit=asked.limit + 1, after=after)
     return ask.page(asked, at, rows, by, shape)
 
@@ -250,8 +271,8 @@ def read_pnl(asked: Annotated[PnlAsked, Query()], ask: Ask) -> Response:
     What needs a mark that is not known is null, and so is every sum it is part of.
     """
     given, conventions = given_marks(asked.mark), Conventions(asked.method, asked.fee_policy)
-    names = ("positions", "executions") if conventions != views.OWN else ("positions",)
-    with reading(ask.book, *names, min_seq=asked.min_seq, moment=asked.moment()) as at:
+    moment = asked.moment()
+    with reading(ask.book, *views.models(moment, conventions), min_seq=asked.min_seq, moment=moment) as at:
         rows = views.pnl_of(ask.book, at, asked.where(), given, conventions)
     return ask.rows(asked, at, rows, schemas.PnlRow, totals=_totals(pnl.totals(rows, asked.by), asked))
 
@@ -260,7 +281,8 @@ def read_pnl(asked: Annotated[PnlAsked, Query()], ask: Ask) -> Response:
 def read_exposure(asked: Annotated[ExposureAsked, Query()], ask: Ask) -> Response:
     """How large open positions are at the marks; `totals` are gross and net for each of `by` and quote currency."""
     given = given_marks(asked.mark)
-    with reading(ask.book, "positions", min_seq=asked.min_seq, moment=asked.moment()) as at:
+    moment = asked.moment()
+    with reading(ask.book, *views.models(moment), min_seq=asked.min_seq, moment=moment) as at:
         rows = views.exposure_of(ask.book, at, asked.where(), given)
     return ask.rows(asked, at, rows, schemas.ExposureRow, totals=_totals(exposure.totals(rows, asked.by), asked))
 
@@ -273,7 +295,7 @@ def _totals(rows: list[Row], asked: ExposureAsked) -> list[Row]:
 @router.get("/limits", **listed(schemas.LimitRow))
 def list_limits(asked: Annotated[Selected, Query()], ask: Ask) -> Response:
     """Every limit in force, and what is used of it."""
-    with reading(ask.book, "limits", min_seq=asked.min_seq, moment=asked.moment()) as at:
+    with reading(ask.book, "limits", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
         rows = limits.utilisation(at.source, asked.account_id)
     wanted = {"strategy_id": asked.strategy_id, "instrument_id": asked.instrument_id}
     rows = [row for row in rows if all(value is None or row[name] in (None, value) for name, value in wanted.items())]
@@ -284,7 +306,7 @@ def list_limits(asked: Annotated[Selected, Query()], ask: Ask) -> Response:
 def list_breaks(asked: Annotated[Paged, Query()], ask: Ask) -> Response:
     """What venues reported that the book's rules call impossible, and what could not be read; the newest first."""
     after = cursor_after(asked.cursor, int)
-    with reading(ask.book, "breaks", min_seq=asked.min_seq, moment=asked.moment()) as at:
+    with reading(ask.book, "breaks", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
         rows = breaks.breaks(at.source, asked.account_id, limit=asked.limit + 1, after=after[0] if after else None)
     return ask.page(asked, at, rows, ("break_seq",), schemas.BreakRow)
 

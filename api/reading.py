@@ -1,33 +1,36 @@
 """Reading: read models at one moment, live or as they were recorded at a past one, and the marks to value them by.
 
-A live reading is one snapshot of the database: the seq it says it stands at is of the very rows it shows. Asked for a
-`min_seq`, it waits until the read models are there. A past reading is a replay of the log through the same folds.
+A reading is one snapshot of the database: the seq it says it stands at is of the very rows it shows. Asked for a
+`min_seq`, or for a past moment, it waits until the read models are there. The past is looked up in the tables'
+histories.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from threading import BoundedSemaphore
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from adapters.store.engines import reaching
 from api.asked import Moment
+from api.clock import now
 from api.problems import Problem
 from api.wiring import Daybook
 from domain.errors import ReportUnreadable
+from domain.log import Head
+from domain.prices import MILLISECOND, MarkOnRecord
 from domain.values import Mark
 from projections.catalog import PROJECTIONS
+from projections.history import AsOf
 from projections.placing import as_placed
 from projections.rows import Source
 from projections.runner import as_of
 
 POLL_SECONDS = 0.01
-REPLAYS_MAX = 2
 
-_replays = BoundedSemaphore(REPLAYS_MAX)
 _STANDING = sa.text(
     "SELECT coalesce(min(seq), 0), count(*), min(projection || ': ' || error) FROM read.progress"
     " WHERE projection = ANY(:names)"
@@ -35,11 +38,16 @@ _STANDING = sa.text(
 
 
 class Reading(NamedTuple):
-    """Where the rows come from, the seq they stand at, and, of a past reading, when that was recorded."""
+    """Where the rows come from, and the seq they stand at.
+
+    Of a past reading also when it was `recorded_at`. `occurred_by` is for whoever shows the rows to heed: of what they
+    tell only what had happened by then.
+    """
 
     source: Source
     seq: int
     recorded_at: datetime | None = None
+    occurred_by: datetime | None = None
 
 
 @contextmanager
@@ -47,22 +55,32 @@ def reading(
     book: Daybook, *names: str, min_seq: int = 0, moment: Moment | None = None, wait_seconds_max: float | None = None
 ) -> Iterator[Reading]:
     """The named projections' rows of one moment. Raises Problem when they are not there in time."""
-    if moment is not None:
-        yield _past(book, names, moment)
-        return
+    past = _past(book, moment) if moment is not None else None
+    wanted = max(min_seq, past.seq if past else 0)
     wait = book.settings.wait_seconds_max if wait_seconds_max is None else wait_seconds_max
     deadline = time.monotonic() + wait
     while True:
         with reaching(book.url), _snapshot(book) as connection:
             seq, count, error = connection.execute(_STANDING, {"names": list(names)}).one()
-            if count == len(names) and seq >= min_seq:
-                yield Reading(as_placed(connection), seq)
+            if count == len(names) and seq >= wanted:
+                occurred_by = moment.occurred_by if moment is not None else None
+                if past is None:
+                    yield Reading(as_placed(connection), seq, occurred_by=occurred_by)
+                else:
+                    yield Reading(AsOf(as_placed(connection), past.seq), past.seq, past.recorded_at, occurred_by)
                 return
         if min_seq > seq and min_seq > (head := book.log.head().seq):
             raise ReportUnreadable("min_seq", min_seq, f"a place in the log, which ends at {head}")
         if error is not None or time.monotonic() >= deadline:
-            raise _behind(names, seq, min_seq, error)
+            raise _behind(names, seq, wanted, error)
         time.sleep(POLL_SECONDS)
+
+
+def replayed(book: Daybook, *names: str, moment: Moment) -> Reading:
+    """The named projections' rows of a past moment, by their folds over the log in memory: slow, and from no table."""
+    past = _past(book, moment) or book.log.head()
+    chosen = tuple(projection for projection in PROJECTIONS if projection.name in names)
+    return Reading(as_of(book.log, seq=past.seq, projections=chosen), past.seq, past.recorded_at)
 
 
 @contextmanager
@@ -80,26 +98,33 @@ def _behind(names: Sequence[str], seq: int, min_seq: int, error: str | None) -> 
     )  # fmt: skip
 
 
-def _past(book: Daybook, names: Sequence[str], moment: Moment) -> Reading:
+def _past(book: Daybook, moment: Moment) -> Head | None:
+    """Where the log ended at a past moment; None for one at which all is known that is known now."""
+    if moment.seq is None and moment.at is None:
+        return None
     head = book.log.head().seq
     seq = book.log.seq_at(moment.at) if moment.at is not None else moment.seq or 0
     if seq > head:
-        raise ReportUnreadable("as_of_seq", seq, f"a place in the log, which ends at {head}")
+        raise ReportUnreadable("as_of", seq, f"a place in the log, which ends at {head}")
     last = book.log.select(after=seq - 1, upto=seq, limit=1) if seq else []
-    recorded_at = last[0].recorded.recorded_at if last else None
-    if not _replays.acquire(timeout=book.settings.wait_seconds_max):
-        raise Problem(
-            503, "busy", "Busy", "as many replays run as may run at once; ask again", headers={"Retry-After": "2"}
-        )
-    try:
-        chosen = tuple(projection for projection in PROJECTIONS if projection.name in names)
-        return Reading(as_of(book.log, seq=seq, projections=chosen), seq, moment.at or recorded_at)
-    finally:
-        _replays.release()
+    return Head(seq, moment.at or (last[0].recorded.recorded_at if last else None))
 
 
-def marks_at(book: Daybook, reading_: Reading, given: dict[str, Mark]) -> dict[str, Mark]:
-    """The newest marks, of a past reading those on record by then; `given` ones come first."""
-    if isinstance(reading_.source, sa.Connection):
-        return book.marks.latest_all() | given
-    return (book.marks.latest_all(reading_.recorded_at) if reading_.recorded_at else {}) | given
+def marks_at(book: Daybook, at: Reading, given: dict[str, Mark]) -> dict[str, Mark]:
+    """The marks that value a reading, each with its age; `given` ones come first.
+
+    The newest that was not seen after the moment that is asked of, of those on record when it was known.
+    """
+    if at.recorded_at is None and not isinstance(at.source, sa.Connection):
+        return given  # nothing was on record, no mark either
+    moment = at.occurred_by or at.recorded_at
+    marks: dict[str, Mark] = {
+        instrument_id: _aged(mark, moment or now(), book.settings.mark_age_seconds_max)
+        for instrument_id, mark in book.marks.latest_all(moment, at.recorded_at).items()
+    }
+    return marks | given
+
+
+def _aged(mark: MarkOnRecord, moment: datetime, age_seconds_max: float) -> MarkOnRecord:
+    age = max(moment - mark.mark_at, timedelta())
+    return replace(mark, age_ms=age // MILLISECOND, is_stale=age.total_seconds() > age_seconds_max)

@@ -5,6 +5,7 @@ From the same executions, in order of occurrence; nothing is recorded. Funding i
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -35,26 +36,30 @@ class Conventions(NamedTuple):
         return row["cost_basis"] is not None and self.over(row) != Conventions().over(row)
 
 
-def recosted_positions(source: Source, rows: Sequence[Row], conventions: Conventions) -> list[Row]:
+def recosted_positions(
+    source: Source, rows: Sequence[Row], conventions: Conventions, occurred_by: datetime | None = None
+) -> list[Row]:
     """Rows of `positions` under other conventions."""
-    return [_recosted(source, row, conventions) if conventions.changes(row) else row for row in rows]
+    return [_recosted(source, row, conventions, occurred_by) if conventions.changes(row) else row for row in rows]
 
 
-def recosted_lots(source: Source, rows: Sequence[Row], conventions: Conventions) -> tuple[list[Row], list[Row]]:
+def recosted_lots(
+    source: Source, rows: Sequence[Row], conventions: Conventions, occurred_by: datetime | None = None
+) -> tuple[list[Row], list[Row]]:
     """Open lots and matches of positions under other conventions; `seq` is that of the position."""
     opened: list[Row] = []
     matched: list[Row] = []
     for row in rows:
         if row["cost_basis"] is not None:
-            matches, still_open, _ = lots.recosted(_trades(source, row), conventions.over(row))
+            matches, still_open, _ = lots.recosted(_trades(source, row, occurred_by), conventions.over(row))
             opened += (lot | {"seq": row["seq"]} for lot in still_open)
             matched += (match | {"seq": row["seq"]} for match in matches)
     return opened, matched
 
 
-def _recosted(source: Source, row: Row, conventions: Conventions) -> Row:
+def _recosted(source: Source, row: Row, conventions: Conventions, occurred_by: datetime | None) -> Row:
     chosen = conventions.over(row)
-    entries = sorted(map(lots.entry_of, _trades(source, row)), key=lambda entry: entry.occurrence)
+    entries = sorted(map(lots.entry_of, _trades(source, row, occurred_by)), key=lambda entry: entry.occurrence)
     effects, book = costing.replay(entries, chosen)
     fees: dict[str, Decimal] = defaultdict(lambda: ZERO)
     for entry, effect in zip(entries, effects, strict=True):
@@ -74,10 +79,11 @@ def _recosted(source: Source, row: Row, conventions: Conventions) -> Row:
     return told | {"avg_px": positions.average_price(told)}
 
 
-def _trades(source: Source, row: Row) -> list[Row]:
+def _trades(source: Source, row: Row, occurred_by: datetime | None) -> list[Row]:
     return executions.history(
         source,
         account_id=row["account_id"],
         strategy_id=row["strategy_id"],
         instrument_id=row["instrument_id"],
+        occurred_by=occurred_by,
     )

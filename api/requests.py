@@ -11,13 +11,14 @@ from fastapi import APIRouter, Body, Path
 from pydantic import Field, StrictInt
 from starlette.responses import Response
 
+from adapters.feeds import KeyedAnswer
 from adapters.store.batch import Look
-from api import schemas, scopes
-from api.auth import Admin, Reporter, Trader, needs
+from api import schemas
+from api.auth import Admin, Reporter, Trader
 from api.clock import now
 from api.context import SEQ_HEADER, Book, RequestId, answer, documented
 from api.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
-from api.idempotency import IdempotencyKey, carried_out, command, one
+from api.idempotency import IdempotencyKey, carried_out, command, one, packed, unpacked
 from api.problem_answers import response, responses
 from api.problems import not_found, problem_of
 from api.told import account_told, instrument_told, order_told
@@ -40,8 +41,9 @@ from domain.order import (
     TriggerPrice,
 )
 from domain.position import PositionKey, PositionTransferred, Transfer
+from domain.prices import QualifiedMark, Quality
 from domain.risk import Measure, Scope, SetLimit
-from domain.values import ONE, Mark, Side
+from domain.values import ONE, Side
 
 MARKS_MAX = 1000
 DEFAULT_STRATEGY = "main"
@@ -136,7 +138,8 @@ class MarkReport(RequestBody):
     instrument_id: InstrumentId
     price: Positive
     source: Name = "api"
-    mark_at: Time | None = None
+    mark_at: Time | None = Field(None, description="when it was seen; now, unless told")
+    quality: Quality = Field(Quality.UNSTATED, description="what kind of price it is")
 
 
 class MarkReports(RequestBody):
@@ -288,17 +291,20 @@ def report_transfer(
 
 
 @router.post(
-    "/marks",
-    status_code=201,
-    response_model=schemas.MarksAnswer,
-    responses=documented(201, "taken down"),
-    dependencies=[needs(scopes.Scope.REPORT)],
-)
-def record_marks(body: MarkReports, book: Book) -> Response:
+    "/marks", status_code=201, response_model=schemas.MarksAnswer, responses=documented(201, "taken down")
+)  # fmt: skip
+def record_marks(body: MarkReports, book: Book, caller: Reporter, key: IdempotencyKey) -> Response:
     """Take down prices; the newest one of an instrument values positions and market orders."""
     at = now()
-    marks = [Mark(mark.instrument_id, mark.price, mark.source, mark.mark_at or at) for mark in body.marks]
-    return answer({"recorded": book.marks.record(marks)}, seq=book.log.head().seq, status=201)
+    marks = [
+        QualifiedMark(mark.instrument_id, mark.price, mark.source, mark.mark_at or at, mark.quality)
+        for mark in body.marks
+    ]
+    told = answer({"recorded": len(marks)}, seq=book.log.head().seq, status=201)
+    if key is None:
+        book.marks.record(marks)
+        return told
+    return unpacked(book.marks.record_once(marks, KeyedAnswer(caller.actor, key.name, key.sha256, packed(told))))
 
 
 def _done(body: Any, done: Answer) -> Response:

@@ -201,6 +201,53 @@ class SealKeysAnswer(Answer):
     items: list[SealKeyAnswer]
 
 
+class RestatementItem(Answer):
+    """One difference: what it makes of what is booked, and of the value of what is held."""
+
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    settle: str
+    cause: str
+    recorded_at: TimeText | None
+    first_seq: int | None
+    last_seq: int | None
+    exec_ids: list[str]
+    mark_was: DecimalText | None
+    mark_is: DecimalText | None
+    booked: DecimalText
+    unrealized: DecimalText | None
+    amount: DecimalText | None
+
+
+class RestatementTotal(Answer):
+    """What a day was reported as and is known to be, in one settlement currency."""
+
+    settle: str
+    reported: DecimalText | None
+    known: DecimalText | None
+    difference: DecimalText | None
+
+
+class RestatementRow(RestatementTotal):
+    """The same of one position."""
+
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    items: int
+
+
+class RestatementAnswer(Answer):
+    day_start: TimeText
+    day_end: TimeText
+    reported_seq: int = Field(description="where the log stood when the day was reported")
+    seq: int
+    positions: list[RestatementRow]
+    items: list[RestatementItem]
+    totals: list[RestatementTotal]
+
+
 class HealthAnswer(Answer):
     status: Literal["ok"]
 
@@ -258,6 +305,7 @@ def listing(shape: type[Answer], **more: type[Answer]) -> type[Answer]:
     fields: dict[str, Any] = {
         "seq": (int, Field(..., description="the place in the log the rows stand at")),
         "recorded_at": (TimeText | None, Field(..., description="of a past reading: when that was recorded")),
+        "occurred_by": (TimeText | None, Field(..., description="of a reading as occurred: what had happened by then")),
         "items": (list[shape], ...),  # type: ignore[valid-type]
     }
     fields |= {name: (list[each], ...) for name, each in more.items()}  # type: ignore[valid-type]
@@ -266,7 +314,10 @@ def listing(shape: type[Answer], **more: type[Answer]) -> type[Answer]:
     return create_model(f"{shape.__name__}s", __base__=Answer, **fields)
 
 
-_MARKED = {"mark": DecimalText | None, "mark_source": str | None, "mark_at": TimeText | None}
+_MARKED = {
+    "mark": DecimalText | None, "mark_source": str | None, "mark_at": TimeText | None, "mark_quality": str | None,
+    "mark_age_ms": int | None, "is_mark_stale": bool | None,
+}  # fmt: skip
 _GROUPS = dict.fromkeys(exposure.GROUPS, str | None)
 _POSITION = positions.positions_table.c
 _ALL_BUT_SEQ = [column for column in _POSITION if column.name != "seq"]
@@ -313,7 +364,7 @@ LimitRow = _row(
 def _total(name: str, told: str, currency: str, sums: Iterable[str]) -> type[Answer]:
     fields: dict[str, Any] = {each: (type_, ...) for each, type_ in _GROUPS.items()}
     fields |= {currency: (str, ...)} | dict.fromkeys(sums, (DecimalText | None, ...))
-    fields["missing_marks"] = (list[str], ...)
+    fields |= dict.fromkeys(("missing_marks", "stale_marks"), (list[str], ...))
     return create_model(name, __base__=Answer, __doc__=told, **fields)
 
 

@@ -23,6 +23,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least severity logged")
     log_format: Literal["auto", "json", "text"] = Field(default="auto", description="auto: text at a terminal")
     wait_seconds_max: float = Field(default=5.0, ge=0, le=60, description="how long a query waits for its `min_seq`")
+    mark_age_seconds_max: float = Field(default=3600, gt=0, description="a mark older than that is told as stale")
     witnesses: SecretStr = Field(
         default=SecretStr(""), description="who is handed checkpoints: file:PATH, https://…, postgresql://…, …"
     )

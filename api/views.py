@@ -4,14 +4,15 @@ Each is costed by the account's own conventions or, asked to, by others, and val
 moment.
 """
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
-from api.asked import Where
+from api.asked import Moment, Where
 from api.reading import Reading, marks_at
 from api.recosting import Conventions, recosted_lots, recosted_positions
 from api.wiring import Daybook
 from domain.values import Mark
-from projections import exposure, lots, pnl, positions
+from projections import exposure, lots, occurred, pnl, positions
 from projections.tables import Row
 from projections.valuation import mark_of
 
@@ -25,9 +26,25 @@ class Lots(NamedTuple):
     matched: list[Row]
 
 
-def positions_of(reading: Reading, where: Where, conventions: Conventions = OWN) -> list[Row]:
-    """Every position, with `avg_px`."""
-    return recosted_positions(reading.source, positions.positions(reading.source, **where._asdict()), conventions)
+def models(moment: Moment | None, conventions: Conventions = OWN) -> tuple[str, ...]:
+    """The read models that positions, their PnL and exposure are read from."""
+    is_summed = moment is not None and moment.occurred_by is not None
+    return ("positions", "executions") if is_summed or conventions != OWN else ("positions",)
+
+
+def positions_of(
+    reading: Reading,
+    where: Where,
+    conventions: Conventions = OWN,
+    *,
+    limit: int | None = None,
+    after: tuple[str, str, str] | None = None,
+) -> list[Row]:
+    """Every position, with `avg_px`, or a page of them."""
+    by = reading.occurred_by
+    page: dict[str, Any] = where._asdict() | {"limit": limit, "after": after}
+    held = positions.positions if by is None else partial(occurred.positions, occurred_by=by)
+    return recosted_positions(reading.source, held(reading.source, **page), conventions, by)
 
 
 def pnl_of(
@@ -40,14 +57,15 @@ def pnl_of(
 
 def exposure_of(book: Daybook, reading: Reading, where: Where, given: dict[str, Mark]) -> list[Row]:
     """Every open position's size at the marks."""
-    return exposure.exposure(reading.source, **where._asdict(), marks=marks_at(book, reading, given))
+    marks = marks_at(book, reading, given)
+    return [exposure.sized(row, mark_of(row, marks)) for row in positions_of(reading, where) if row["quantity"]]
 
 
 def lots_of(reading: Reading, where: Where, conventions: Conventions = OWN) -> Lots:
     """All lots and matches, by position and in order of occurrence."""
-    rows = positions.positions(reading.source, **where._asdict())
-    if any(conventions.changes(row) for row in rows):
-        return Lots(*recosted_lots(reading.source, rows, conventions))
+    rows = positions_of(reading, where)
+    if reading.occurred_by is not None or any(conventions.changes(row) for row in rows):
+        return Lots(*recosted_lots(reading.source, rows, conventions, reading.occurred_by))
     return Lots(
         lots.open_lots(reading.source, **where._asdict(), limit=None),
         lots.matches(reading.source, **where._asdict(), limit=None),

@@ -7,16 +7,43 @@ currencies meet in one, converted at the marks of the instruments that an accoun
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 
 from msgspec import Struct
 
 from domain.errors import RequestRefused
 from domain.instrument import Contract
-from domain.values import Mark, divide, exact
+from domain.values import EPOCH, Mark, divide, exact
 
 MARK_AGE_MAX = timedelta(seconds=60)
 CONVERSIONS_MAX = 3
 MILLISECOND = timedelta(milliseconds=1)
+
+
+class Quality(StrEnum):
+    """What kind of price a mark is."""
+
+    MARK = "MARK"  # the venue's own mark price
+    INDEX = "INDEX"  # of an index over venues
+    TRADE = "TRADE"  # of the last trade
+    CLOSE = "CLOSE"  # of a candle's last trade
+    MID = "MID"  # between bid and offer
+    MANUAL = "MANUAL"  # somebody's word
+    UNSTATED = "UNSTATED"
+
+
+class QualifiedMark(Mark, frozen=True):
+    """A mark that says what kind of price it is."""
+
+    quality: Quality = Quality.UNSTATED
+
+
+class MarkOnRecord(QualifiedMark, frozen=True):
+    """A mark as it is on record, and how old it is at the moment that it values: stale ones are told as such."""
+
+    recorded_at: datetime = EPOCH
+    age_ms: int = 0
+    is_stale: bool = False
 
 
 class MarkSeen(Struct, frozen=True):

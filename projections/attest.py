@@ -114,7 +114,6 @@ def _traced(log: EventLog, connection: sa.Connection, projection: Projection, fo
             upto = min(seq + READ_EVENTS, agreed if seq < agreed else parted)
             rows.suspects = suspects if seq >= agreed else set()
             for logged in log.select(after=seq, upto=upto, limit=READ_EVENTS):
-                rows.folding = logged.seq
                 build.fold([logged])
             build.flush(upto)
             seq = upto
@@ -126,10 +125,9 @@ class _Watched(SqlRows):
     """Rows that tell which event was the first to touch a suspect."""
 
     suspects: set[tuple[str, Key]]
-    folding = 0
     touched_at: int | None = None
 
     def _set(self, table: sa.Table, key: Key, row: Row | None) -> None:
         if self.touched_at is None and (table.name, key) in self.suspects:
-            self.touched_at = self.folding
+            self.touched_at = self.seq
         super()._set(table, key, row)

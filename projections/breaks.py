@@ -42,6 +42,7 @@ breaks_table = table(
     maybe("age_steps", WHOLE),
     fact("recorded_at", AT),
     indexes=(("account_id", "break_seq"), ("account_id", "about")),
+    born="break_seq",
 )
 
 
@@ -119,7 +120,7 @@ def _move(rows: Rows, logged: Logged, account_id: str, break_id: str, changes: R
 
 PROJECTION = Projection(
     "breaks",
-    2,
+    3,
     (breaks_table,),
     {
         OrderBroken: _order_broken,

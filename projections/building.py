@@ -98,7 +98,7 @@ class Build:
         self.schema = kept.schema if kept is not None else placing.named(connection, projection)
         if kept is None:
             projection.create(connection, self.schema)
-        self._indexes = _Indexes(connection, self.schema, projection.tables if kept is None else ())
+        self._indexes = _Indexes(connection, self.schema, projection.all_tables if kept is None else ())
         self._connection = connection
         self.rows = kind(
             projection.tables, self.schema, is_empty=kept is None, cached_rows_max=CACHED_ROWS_MAX,

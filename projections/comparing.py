@@ -81,7 +81,7 @@ def _compared(connection: sa.Connection, table: str, old: str, new: str, sample_
     names = {"old": _name(old, table), "new": _name(new, table)}
     columns = {side: list(connection.scalars(COLUMNS, {"name": name})) for side, name in names.items()}
     common = [column for column in columns["new"] if column in columns["old"]]
-    keys = list(connection.scalars(KEYS, {"name": names["new"]}))
+    keys = list(connection.scalars(KEYS, {"name": names["new"]})) or _of_versions(connection, new, table)
     joined = JOINED.format(
         **names,
         same_key=" AND ".join(f"old.{_QUOTE(key)} = new.{_QUOTE(key)}" for key in keys),
@@ -108,6 +108,12 @@ def _compared(connection: sa.Connection, table: str, old: str, new: str, sample_
         tuple(c for c in columns["new"] if c not in common), tuple(c for c in columns["old"] if c not in common),
         first_seq, sample,
     )  # fmt: skip
+
+
+def _of_versions(connection: sa.Connection, schema: str, history: str) -> list[str]:
+    """What names a version in a history: the row's key, and the place in the log where it began."""
+    live = _name(schema, history.removesuffix("_history"))
+    return [*connection.scalars(KEYS, {"name": live}), "seq"]
 
 
 def _sample(

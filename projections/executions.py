@@ -9,6 +9,8 @@ row carries the contract and the conventions it was booked by, so that the same 
 (`projections.lots.recosted`).
 """
 
+from datetime import datetime
+
 import sqlalchemy as sa
 
 from domain.account import Costing
@@ -44,6 +46,7 @@ from projections.tables import (
 
 PAGE_ROWS_MAX = 1000
 TRADE, TRANSFER = "TRADE", "TRANSFER"
+POSITION = ("account_id", "strategy_id", "instrument_id")
 
 executions = table(
     "executions",
@@ -83,7 +86,8 @@ executions = table(
     fact("restatements", WHOLE),
     maybe("reversal"),
     fact("booked_seq", WHOLE),
-    indexes=(("booked_seq",), ("account_id", "booked_seq")),
+    indexes=(("booked_seq",), ("account_id", "booked_seq"), (*POSITION, "transact_time")),
+    born="booked_seq",
 )
 
 
@@ -203,7 +207,7 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 PROJECTION = Projection(
     "executions",
-    2,
+    3,
     (executions,),
     {
         TradeBooked: _traded,
@@ -222,22 +226,31 @@ def trades(
     strategy_id: str | None = None,
     instrument_id: str | None = None,
     cl_ord_id: str | None = None,
+    occurred_by: datetime | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: int | None = None,
 ) -> list[Row]:
-    """Trades and transfers, the newest booking first. The next page is `after` the last row's `booked_seq`."""
+    """Trades and transfers, all or those that had `occurred_by` a moment, the newest booking first.
+
+    The next page is `after` the last row's `booked_seq`.
+    """
     where = {
         "account_id": account_id,
         "strategy_id": strategy_id,
         "instrument_id": instrument_id,
         "cl_ord_id": cl_ord_id,
     }
-    place = None if after is None else (after,)
-    return fetch(source, executions, where=where, by=("booked_seq",), after=place, limit=limit, is_descending=True)
+    return fetch(
+        source, executions, where=where, at_most={"transact_time": occurred_by}, by=("booked_seq",),
+        after=None if after is None else (after,), limit=limit, is_descending=True,
+    )  # fmt: skip
 
 
-def history(source: Source, *, account_id: str, strategy_id: str, instrument_id: str) -> list[Row]:
-    """All trades and transfers of one position that stand, in order of occurrence."""
+def history(
+    source: Source, *, account_id: str, strategy_id: str, instrument_id: str, occurred_by: datetime | None = None
+) -> list[Row]:
+    """The trades and transfers of one position that stand, all or those that had `occurred_by` then, in that order."""
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
-    found = fetch(source, executions, where=where, by=("transact_time", "trade_seq", "exec_id", "cl_ord_id", "entry"))
+    by = ("transact_time", "trade_seq", "exec_id", "cl_ord_id", "entry")
+    found = fetch(source, executions, where=where, at_most={"transact_time": occurred_by}, by=by)
     return [row for row in found if row["reversal"] is None]

@@ -90,6 +90,7 @@ holds = table(
     fact("instrument_id"),
     fact("side"),
     fact("quantity", NUMBER),
+    has_history=False,
 )
 
 
@@ -219,7 +220,7 @@ def _use(rows: Rows, logged: Logged, place: Row, changes: dict[str, Any], contra
 
 PROJECTION = Projection(
     "limits",
-    2,
+    3,
     (limits, breaches_table, switches_table, usage, holds),
     {
         LimitSet: _set,

@@ -36,6 +36,7 @@ lots_table = table(
     fact("opened_cost", NUMBER),
     fact("quantity", NUMBER),
     fact("cost", NUMBER),
+    indexes=(OPENED,),
 )
 matches_table = table(
     "lots",
@@ -49,6 +50,7 @@ matches_table = table(
     fact("quantity", NUMBER),
     fact("cost", NUMBER),
     fact("gain", NUMBER),
+    indexes=(DISPOSED,),
 )
 
 
@@ -146,7 +148,7 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 PROJECTION = Projection(
     "lots",
-    2,
+    3,
     (lots_table, matches_table),
     {
         TradeBooked: _booked,
@@ -178,12 +180,17 @@ def matches(
     strategy_id: str | None = None,
     instrument_id: str | None = None,
     exec_id: str | None = None,
+    occurred_by: datetime | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: tuple[str, str, str, datetime, int, str, int] | None = None,
 ) -> list[Row]:
-    """Matches by position in order of disposal. The next page is `after` the last row's `DISPOSED` columns."""
+    """Matches by position in order of disposal, all or those of disposals that had `occurred_by` a moment.
+
+    The next page is `after` the last row's `DISPOSED` columns.
+    """
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id, "exec_id": exec_id}
-    return fetch(source, matches_table, where=where, by=DISPOSED, after=after, limit=limit)
+    at_most = {"disposed_at": occurred_by}
+    return fetch(source, matches_table, where=where, at_most=at_most, by=DISPOSED, after=after, limit=limit)
 
 
 def recosted(trades: Sequence[Row], conventions: Costing) -> tuple[list[Row], list[Row], Book]:

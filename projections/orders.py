@@ -59,6 +59,7 @@ orders = table(
     fact("changed_at", AT),
     fact("opened_seq", WHOLE),
     indexes=(("opened_seq",), ("account_id", "opened_seq")),
+    born="opened_seq",
 )
 _NO_TERMS: Row = {
     "ord_type": None,
@@ -140,7 +141,7 @@ def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:
 
 PROJECTION = Projection(
     "orders",
-    2,
+    3,
     (orders, orderstates.states, orderstates.requests),
     {event_class: _changed for event_class in get_args(OrderEvent) if event_class is not OrderAliased},
 )

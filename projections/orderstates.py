@@ -75,7 +75,7 @@ class OrderState(sa.types.TypeDecorator[Order]):
         return Order(**told | {name: dict(told[name]) for name in PAIRED})
 
 
-states = table("orders", "states", key("account_id"), key("cl_ord_id"), fact("state", OrderState()))
+states = table("orders", "states", key("account_id"), key("cl_ord_id"), fact("state", OrderState()), has_history=False)
 requests = table(
     "orders",
     "requests",
@@ -86,6 +86,7 @@ requests = table(
     maybe("number", WHOLE),
     maybe("request", FACTS),
     maybe("answered_at", AT),
+    has_history=False,
 )
 _REQUEST: Any = OrderCancelRequested | OrderReplaceRequested
 

@@ -4,7 +4,7 @@ Everything a position is, is in one row, so that quantity, cost and PnL in an an
 `exposure` value these rows at given marks. Quantities are signed; sums are in `settle`; `fees` are by currency. A
 restatement moves the sums by what it changed, as `domain.position.evolve` does; a trade that is taken back takes its
 effect along. `income` and `transferred` are what came in without a trade, at its cost: earned, or brought. `last_*` is
-the latest occurrence that was ever booked.
+the latest occurrence that was ever booked. `fundings` are the payments that `funding` sums.
 """
 
 from decimal import Decimal
@@ -60,6 +60,21 @@ positions_table = table(
     maybe("last_transact_time", AT),
     maybe("last_trade_seq", WHOLE),
     maybe("last_exec_id"),
+)
+fundings = table(
+    "positions",
+    "fundings",
+    key("account_id"),
+    key("strategy_id"),
+    key("instrument_id"),
+    key("funding_id"),
+    fact("amount", NUMBER),
+    fact("currency"),
+    fact("transact_time", AT),
+    fact("recorded_at", AT),
+    fact("booked_seq", WHOLE),
+    indexes=(("booked_seq",),),
+    born="booked_seq",
 )
 
 
@@ -151,12 +166,25 @@ def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
     row["funding"] = exact(row["funding"] + event.amount.amount)
     row["settle"] = row["settle"] or event.amount.currency
     rows.put(positions_table, row)
+    payment = {
+        "account_id": event.key.account_id,
+        "strategy_id": event.key.strategy_id,
+        "instrument_id": event.key.instrument_id,
+        "funding_id": event.funding_id,
+        "amount": event.amount.amount,
+        "currency": event.amount.currency,
+        "transact_time": event.transact_time,
+        "recorded_at": logged.recorded.recorded_at,
+        "booked_seq": logged.seq,
+        "seq": logged.seq,
+    }
+    rows.put(fundings, payment)
 
 
 PROJECTION = Projection(
     "positions",
-    2,
-    (positions_table,),
+    3,
+    (positions_table, fundings),
     {
         TradeBooked: _booked,
         TradeReversed: _reversed,

@@ -2,24 +2,29 @@
 
 A row is a dict by column name and is never changed in place: whoever changes one puts a new dict. `MemoryRows` serves
 replays; `SqlRows` writes behind: a batch folds in memory and reaches the database as a few bulk statements. A query is
-written once on `fetch`, so a live table and a replay give the same answer.
+written once on `fetch`, so a live table, the same table as of a past place in the log (`projections.history`) and a
+replay give the same answer.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from projections import lines
 from projections.bloom import Bloom
+from projections.history import AsOf, held_at, node_of
+from projections.history import place as place_in_log
 from projections.lines import MODULUS, Lines, Sum
 from projections.tables import Row
 
 CACHED_ROWS_MAX = 200_000
 COPIED_LINES_MAX = 500  # handed to the driver at once
+STATEMENTS_MAX = 500
 
 Key = tuple[Any, ...]
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -27,7 +32,9 @@ _ARRAYS: dict[type, str] = {sa.Text: "text[]", sa.BigInteger: "bigint[]"}  # of 
 
 
 class Rows(Protocol):
-    """What a fold sees of its tables."""
+    """What a fold sees of its tables. `seq` is the place in the log of the event that it folds."""
+
+    seq: int
 
     def get(self, table: sa.Table, *key: Any) -> Row | None:
         """The row with this primary key, if there is one."""
@@ -54,6 +61,7 @@ class MemoryRows:
     """Tables as dicts. `find` keeps an index for each set of columns it has been asked by."""
 
     def __init__(self) -> None:
+        self.seq = 0
         self._tables: dict[sa.Table, dict[Key, Row]] = {}
         self._keys: dict[sa.Table, Callable[[Row], Key]] = {}
         self._indexes: dict[sa.Table, dict[Key, dict[Key, dict[Key, Row]]]] = {}
@@ -105,8 +113,9 @@ class SqlRows:
 
     `begin` says on which connection, `flush` writes what has changed; the caller owns the transaction, and calls
     `forget` when it was rolled back or somebody else may have written. While the cache holds a whole table
-    (`complete`, from an empty start until it grows too large) a row that is not in it is known not to be; afterwards
-    it is known of most rows that were never dropped from the cache.
+    (`is_complete`, from an empty start until it grows too large) a row that is not in it is known not to be; afterwards
+    it is known of most rows that were never dropped from the cache. Versions that end go into the history, also those
+    that began and ended within one batch.
 
     `sum` is the digest of all rows as of the last flush, kept up by what each flush adds and takes away; whoever goes
     on from stored rows says what it was. `on_lookup` is called before the first look for rows of a table by their
@@ -122,143 +131,179 @@ class SqlRows:
         cached_rows_max: int = CACHED_ROWS_MAX,
         on_lookup: Callable[[sa.Table], None] | None = None,
     ) -> None:
-        self._shapes = {table: _Shape(table, schema) for table in tables}
+        self.seq = 0
+        self.sum = Sum()
+        self._cached = {table: _Cached(_Shape(table, schema)) for table in tables}
         self._cached_rows_max = cached_rows_max
-        self._known: dict[sa.Table, dict[Key, Row | None]] = {}
-        self._changed: dict[sa.Table, dict[Key, bool]] = {}  # key -> whether the database may have the row
-        self._hashes: dict[sa.Table, dict[Key, int]] = {}  # of rows in the database, as far as known
-        self._complete: set[sa.Table] = set()
-        self._dropped: dict[sa.Table, Bloom] = {}  # keys of rows that only the database has, if they are known at all
         self._connection: sa.Connection | None = None
         self._on_lookup = on_lookup
         self._looked_up: set[sa.Table] = set()
-        self.sum = Sum()
         self.forget(is_empty=is_empty)
 
     def forget(self, *, is_empty: bool = False) -> None:
         """Know nothing; or, if the tables `is_empty`, know that."""
-        self._known = {table: {} for table in self._shapes}
-        self._changed = {table: {} for table in self._shapes}
-        self._hashes = {table: {} for table in self._shapes}
-        self._complete = set(self._shapes) if is_empty else set()
-        self._dropped = {}
+        for cached in self._cached.values():
+            cached.forget(is_empty=is_empty)
 
     def begin(self, connection: sa.Connection) -> None:
         """Read and write through this connection from now on."""
         self._connection = connection
 
     def get(self, table: sa.Table, *key: Any) -> Row | None:
-        known = self._known[table]
+        cached = self._cached[table]
         try:
-            return known[key]
+            return cached.known[key]
         except KeyError:
-            if self._is_absent(table, key):
+            if cached.is_absent(key):
                 return None
-        shape = self._shapes[table]
-        found = self._select(shape, dict(zip(shape.key_names, key, strict=True)))
-        known[key] = found[0] if found else None
-        return known[key]
+        found = self._select(cached.shape, dict(zip(cached.shape.key_names, key, strict=True)))
+        cached.known[key] = found[0] if found else None
+        return cached.known[key]
 
     def put(self, table: sa.Table, row: Row) -> None:
-        self._set(table, self._shapes[table].key_in(row), row)
+        self._set(table, self._cached[table].shape.key_in(row), row)
 
     def delete(self, table: sa.Table, *key: Any) -> None:
         self._set(table, key, None)
 
     def _set(self, table: sa.Table, key: Key, row: Row | None) -> None:
-        known, changed = self._known[table], self._changed[table]
-        if key not in changed:
-            changed[key] = known[key] is not None if key in known else not self._is_absent(table, key)
-            if (stored := known.get(key)) is not None and key not in (hashes := self._hashes[table]):
-                hashes[key] = self._shapes[table].hash_of(stored)
-        known.pop(key, None)  # the row moves to the end: it is the last to be dropped from the cache
-        known[key] = row
-
-    def _is_absent(self, table: sa.Table, key: Key) -> bool:
-        """Whether there is no row with a key that is not in the cache. False if that is not known."""
-        if table in self._complete:
-            return True
-        dropped = self._dropped.get(table)
-        return dropped is not None and not dropped.may_have(key)
+        self._cached[table].set(key, row, self.seq)
 
     def find(self, table: sa.Table, **equals: Any) -> list[Row]:
-        self._flush(table)
-        shape, known = self._shapes[table], self._known[table]
-        found = self._select(shape, equals)
+        cached = self._cached[table]
+        self._flush(cached)
+        found = self._select(cached.shape, equals)
         for row in found:
-            known[shape.key_in(row)] = row
+            cached.known[cached.shape.key_in(row)] = row
         return found
 
     def flush(self) -> None:
         """Write every change to the database, and drop the oldest rows of a cache grown too large."""
-        for table in self._shapes:
-            self._flush(table)
-        excess = sum(map(len, self._known.values())) - self._cached_rows_max
-        for table, known in sorted(self._known.items(), key=lambda item: -len(item[1])):
+        for cached in self._cached.values():
+            self._flush(cached)
+        excess = sum(len(cached.known) for cached in self._cached.values()) - self._cached_rows_max
+        for cached in sorted(self._cached.values(), key=lambda cached: -len(cached.known)):
             if excess <= 0:
                 return
-            gone = list(islice(known, excess + self._cached_rows_max // 4))
-            if table in self._complete:
-                self._complete.remove(table)
-                self._dropped[table] = Bloom()
-            dropped = self._dropped.get(table)
-            for key in gone:
-                if known.pop(key) is not None and dropped is not None:
-                    dropped.add(key)
-                self._hashes[table].pop(key, None)
-            excess -= len(gone)
+            excess -= cached.drop(excess + self._cached_rows_max // 4)
 
-    def _flush(self, table: sa.Table) -> None:
-        """Rows that may exist are removed, then every changed one is copied in: two statements for any number."""
-        changed, known, shape = self._changed[table], self._known[table], self._shapes[table]
+    def _flush(self, cached: "_Cached") -> None:
+        """Rows that may exist are removed, then changed ones and ended versions are copied in, in bulk."""
+        changed, known, shape = cached.changed, cached.known, cached.shape
         if not changed:
             return
         total, rows = self.sum
-        hashes = self._hashes[table]
-        if stale := [key for key, may_exist in changed.items() if may_exist]:
-            gone = self._remove(shape, stale)
-            total, rows = total - sum(gone), rows - len(gone)
+        ended = [shape.ended(shape.lines.of(row), row["seq"], until) for row, until in cached.ended]
+        if stale := [key for key, since in changed.items() if since == IN_CACHE]:
+            self._look_up(shape)
+            self._cursor().execute(shape.delete, [list(column) for column in zip(*stale, strict=True)])
+            total, rows = total - sum(map(cached.hashes.pop, stale)), rows - len(stale)
+        for values in self._remove_unseen(shape, [key for key, since in changed.items() if since > 0]):
+            line, seq, until = shape.lines.of_stored(values), shape.seq_of(values), changed[shape.key_of(values)]
+            total, rows = total - shape.lines.hash(line), rows - 1
+            if shape.history is not None and seq < until:
+                ended.append(shape.ended(line, seq, until))
         written = [(key, shape.lines.of(row)) for key in changed if (row := known[key]) is not None]
         for key, line in written:
-            hashes[key] = added = shape.lines.hash(line)
+            cached.hashes[key] = added = shape.lines.hash(line)
             total += added
-        if written:
-            with self._cursor().copy(shape.copy) as copy:
-                for first in range(0, len(written), COPIED_LINES_MAX):
-                    copy.write(b"".join(lines.copied(line) for _, line in written[first : first + COPIED_LINES_MAX]))
-        for key in [key for key in changed if known[key] is None]:
-            del known[key]
-            if table not in self._complete:
-                known[key] = None
-        self._changed[table] = {}
+        self._copy(shape.copy, [line for _, line in written])
+        self._copy(shape.copy_history, ended)
         self.sum = Sum(total % MODULUS, rows + len(written))
+        cached.settle()
 
-    def _remove(self, shape: "_Shape", stale: Sequence[Key]) -> list[int]:
-        """Remove rows that may be there; the hashes of those that were, known ones as they were written."""
+    def _remove_unseen(self, shape: "_Shape", keys: list[Key]) -> list[Sequence[Any]]:
+        """Remove rows that may be there and that the cache does not have; those that were, by column."""
+        if not keys:
+            return []
         self._look_up(shape)
-        hashes = self._hashes[shape.table]
-        known = {key: hashes.pop(key) for key in stale if key in hashes}
-        columns = [list(column) for column in zip(*stale, strict=True)]
-        if len(known) == len(stale):
-            self._cursor().execute(shape.delete, columns)
-            return list(known.values())
-        found = self._cursor().execute(f"{shape.delete} RETURNING {shape.columns}", columns)
-        others = (row for row in found if shape.key_of_stored(row) not in known)
-        return [*known.values(), *(shape.lines.hash(shape.lines.of_stored(row)) for row in others)]
+        columns = [list(column) for column in zip(*keys, strict=True)]
+        return list(self._cursor().execute(f"{shape.delete} RETURNING {shape.columns}", columns))
+
+    def _copy(self, statement: str, rows: Sequence[bytes]) -> None:
+        if not rows:
+            return
+        with self._cursor().copy(statement) as copy:
+            for first in range(0, len(rows), COPIED_LINES_MAX):
+                copy.write(b"".join(map(lines.copied, rows[first : first + COPIED_LINES_MAX])))
 
     def _select(self, shape: "_Shape", equals: Mapping[str, Any]) -> list[Row]:
-        assert self._connection is not None, "rows are read and written between begin and the end of a transaction"
         self._look_up(shape)
-        return _rows(self._connection.execute(sa.select(shape.placed).where(*_conditions(shape.placed, equals))))
+        return _rows(self._begun().execute(sa.select(shape.placed).where(*_conditions(shape.placed.c, equals))))
 
     def _look_up(self, shape: "_Shape") -> None:
         if self._on_lookup is not None and shape.table not in self._looked_up:
             self._looked_up.add(shape.table)
             self._on_lookup(shape.table)
 
-    def _cursor(self) -> Any:
+    def _begun(self) -> sa.Connection:
         assert self._connection is not None, "rows are read and written between begin and the end of a transaction"
-        return self._connection.connection.cursor()
+        return self._connection
+
+    def _cursor(self) -> Any:
+        return self._begun().connection.cursor()
+
+
+class _Cached:
+    """What is known of a table, and what is not written yet.
+
+    Of a key that was `changed`: ABSENT if the database has no such row, IN_CACHE if what it has was known, else the
+    place in the log where it first changed. `ended` are versions that are no more, and where they ended. `hashes` are
+    those of rows in the database, as far as known; `dropped` has the keys of rows that only the database has, if they
+    are known at all.
+    """
+
+    def __init__(self, shape: "_Shape") -> None:
+        self.shape = shape
+        self.forget(is_empty=False)
+
+    def forget(self, *, is_empty: bool) -> None:
+        self.known: dict[Key, Row | None] = {}
+        self.hashes: dict[Key, int] = {}
+        self.dropped: Bloom | None = None
+        self.is_complete = is_empty
+        self.changed: dict[Key, int] = {}
+        self.ended: list[tuple[Row, int]] = []
+
+    def is_absent(self, key: Key) -> bool:
+        """Whether there is no row with a key that is not in the cache. False if that is not known."""
+        return self.is_complete or (self.dropped is not None and not self.dropped.may_have(key))
+
+    def set(self, key: Key, row: Row | None, seq: int) -> None:
+        old: Row | None = self.known.pop(key, _UNKNOWN)  # the row moves to the end: it is the last to be dropped
+        self.known[key] = row
+        if old is not None and old is not _UNKNOWN:
+            if key not in self.changed:
+                self.changed[key] = IN_CACHE
+                if key not in self.hashes:
+                    self.hashes[key] = self.shape.lines.hash(self.shape.lines.of(old))
+            if old["seq"] < seq and self.shape.history is not None:  # one of the same place in the log never was
+                self.ended.append((old, seq))
+        elif key not in self.changed:
+            self.changed[key] = ABSENT if old is None or self.is_absent(key) else max(seq, 1)
+
+    def settle(self) -> None:
+        """What has changed is written."""
+        for key in [key for key in self.changed if self.known[key] is None]:
+            del self.known[key]
+            if not self.is_complete:
+                self.known[key] = None
+        self.changed, self.ended = {}, []
+
+    def drop(self, count: int) -> int:
+        """Forget the rows that were used least recently, at most so many; how many they were."""
+        gone = list(islice(self.known, count))
+        if self.is_complete:
+            self.is_complete, self.dropped = False, Bloom()
+        for key in gone:
+            if self.known.pop(key) is not None and self.dropped is not None:
+                self.dropped.add(key)
+            self.hashes.pop(key, None)
+        return len(gone)
+
+
+ABSENT, IN_CACHE = 0, -1
+_UNKNOWN: Row | None = {}
 
 
 class _Shape:
@@ -267,30 +312,40 @@ class _Shape:
     def __init__(self, table: sa.Table, schema: str) -> None:
         self.table = table
         self.placed = table.to_metadata(sa.MetaData(), schema=schema)
+        self.history: sa.Table | None = table.info.get("history")
         self.key_names = [column.name for column in table.primary_key.columns]
         self.key_in = key_of(table)
         self.lines = Lines(table)
         quoted = _DIALECT.identifier_preparer.quote
-        name = f"{quoted(schema)}.{quoted(table.name)}"
+        name, history = (f"{quoted(schema)}.{quoted(each)}" for each in (table.name, f"{table.name}_history"))
         names = [column.name for column in table.columns]
         keys = [quoted(name) for name in self.key_names]
+        listed = ", ".join(map(quoted, names))
         arrays = ", ".join(f"%s::{_ARRAYS[type(column.type)]}" for column in table.primary_key.columns)
-        self.copy = lines.COPY.format(name, ", ".join(map(quoted, names)))
+        self.copy = lines.COPY.format(name, listed)
+        self.copy_history = lines.COPY.format(history, f"{listed}, until, node")
         self.columns = ", ".join(f"stored.{quoted(name)}" for name in names)
         same = " AND ".join(f"stored.{key} = stale.{key}" for key in keys)
         self.delete = f"DELETE FROM {name} AS stored USING unnest({arrays}) AS stale ({', '.join(keys)}) WHERE {same}"  # noqa: S608 (our own names)
         self._key_places = [names.index(name) for name in self.key_names]
+        self._seq_place = names.index("seq")
 
-    def hash_of(self, row: Row) -> int:
-        """What a row adds to the digest."""
-        return self.lines.hash(self.lines.of(row))
-
-    def key_of_stored(self, values: Sequence[Any]) -> Key:
+    def key_of(self, values: Sequence[Any]) -> Key:
         """The key among a row's values by column."""
         return tuple(values[place] for place in self._key_places)
 
+    def seq_of(self, values: Sequence[Any]) -> int:
+        """The place in the log among them."""
+        seq: int = values[self._seq_place]
+        return seq
 
-Source = sa.Connection | MemoryRows
+    @staticmethod
+    def ended(line: bytes, seq: int, until: int) -> bytes:
+        """The line of a version that held from `seq` up to `until`, as the history has it."""
+        return b"%b,%d,%d" % (line, until, node_of(seq, until))
+
+
+Source = sa.Connection | AsOf | MemoryRows
 
 
 def fetch(
@@ -298,38 +353,90 @@ def fetch(
     table: sa.Table,
     *,
     where: Mapping[str, Any] | None = None,
+    at_most: Mapping[str, Any] | None = None,
     by: Sequence[str] | None = None,
     after: Sequence[Any] | None = None,
     limit: int | None = None,
     is_descending: bool = False,
 ) -> list[Row]:
-    """Rows of a live table or of a replay, sorted `by` columns (the primary key, unless told), from behind `after`.
+    """Rows of a live table, now or as of a past place, or of a replay, sorted `by` columns, from behind `after`.
 
-    `where` compares columns with values; a tuple stands for any of its members, None for no condition.
+    They are sorted by the primary key unless told. `where` compares columns with values, a tuple standing for any of
+    its members, `at_most` with upper bounds; None is no condition. Raises LookupError for the past of a table without
+    a history.
     """
     equals = {name: value for name, value in (where or {}).items() if value is not None}
+    bounds = {name: value for name, value in (at_most or {}).items() if value is not None}
     names = list(by or [column.name for column in table.primary_key.columns])
     if isinstance(source, MemoryRows):
         place = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
-        found = sorted(source.find(table, **equals), key=place, reverse=is_descending)
+        bounded = (row for row in source.find(table, **equals) if all(row[name] <= bounds[name] for name in bounds))
+        found = sorted(bounded, key=place, reverse=is_descending)
         if after is not None:
             found = [
                 row for row in found if (place(row) < tuple(after) if is_descending else place(row) > tuple(after))
             ]
         return [dict(row) for row in found[:limit]]
-    columns = [table.c[name] for name in names]
-    query = sa.select(table).where(*_conditions(table, equals)).limit(limit)
-    query = query.order_by(*(column.desc() if is_descending else column for column in columns))
-    if after is not None:
-        here = sa.tuple_(*columns)
-        there = sa.tuple_(*(sa.literal(value, column.type) for value, column in zip(after, columns, strict=True)))
-        query = query.where(here < there if is_descending else here > there)
-    return _rows(source.execute(query))
+
+    asked = _Asked(
+        table, tuple((name, isinstance(value, tuple)) for name, value in equals.items()), tuple(bounds), tuple(names),
+        after is not None, limit is not None, is_descending,
+    )  # fmt: skip
+    told = {f"is_{name}": value for name, value in equals.items()} | {f"to_{name}": to for name, to in bounds.items()}
+    told |= {f"after_{number}": value for number, value in enumerate(after or ())}
+    if limit is not None:
+        told["limit"] = limit
+    if isinstance(source, sa.Connection):
+        return _rows(source.execute(_live(asked), told))
+    return _rows(source.connection.execute(_past(asked), told | place_in_log(source.seq)))
 
 
-def _conditions(table: sa.Table, equals: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
+class _Asked(NamedTuple):
+    """What a query looks like, whatever its values. A statement takes far longer to build than to run."""
+
+    table: sa.Table
+    equals: tuple[tuple[str, bool], ...]  # column, whether it is any of several values
+    bounds: tuple[str, ...]
+    names: tuple[str, ...]
+    has_after: bool
+    has_limit: bool
+    is_descending: bool
+
+    def page(self, query: sa.Select[Any]) -> sa.Select[Any]:
+        """The page of a query's rows."""
+        columns = query.selected_columns
+        for name, is_several in self.equals:
+            value = sa.bindparam(f"is_{name}", type_=columns[name].type, expanding=is_several)
+            query = query.where(columns[name].in_(value) if is_several else columns[name] == value)
+        query = query.where(*(columns[to] <= sa.bindparam(f"to_{to}", type_=columns[to].type) for to in self.bounds))
+        if self.has_after:
+            types = [columns[name].type for name in self.names]
+            here = sa.tuple_(*(columns[name] for name in self.names))
+            there = sa.tuple_(*(sa.bindparam(f"after_{n}", type_=type_) for n, type_ in enumerate(types)))
+            query = query.where(here < there if self.is_descending else here > there)
+        return self.ordered(query, columns)
+
+    def ordered(self, query: sa.Select[Any], columns: Any) -> sa.Select[Any]:
+        """The query's rows in their order, and no more than asked for."""
+        query = query.order_by(*(columns[name].desc() if self.is_descending else columns[name] for name in self.names))
+        return query.limit(sa.bindparam("limit", type_=sa.Integer)) if self.has_limit else query
+
+
+@lru_cache(STATEMENTS_MAX)
+def _live(asked: _Asked) -> sa.Select[Any]:
+    return asked.page(sa.select(asked.table))
+
+
+@lru_cache(STATEMENTS_MAX)
+def _past(asked: _Asked) -> sa.Select[Any]:
+    pages = (asked.page(query).subquery() for query in held_at(asked.table, asked.names[0]))
+    both = sa.union_all(*(sa.select(rows) for rows in pages)).subquery()
+    return asked.ordered(sa.select(both), both.c)
+
+
+def _conditions(columns: Any, equals: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
     return [
-        table.c[name].in_(value) if isinstance(value, tuple) else table.c[name] == value
+        columns[name].in_(value) if isinstance(value, tuple) else columns[name] == value
         for name, value in equals.items()
     ]
 

@@ -18,6 +18,7 @@ from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable, DropSchema
 
 from domain.instrument import Contract, Kind
 from domain.log import Logged
+from projections.history import history_table
 
 if TYPE_CHECKING:
     from projections.rows import Rows
@@ -31,6 +32,9 @@ WHOLE = sa.BigInteger()
 AT = sa.DateTime(timezone=True)
 FACTS = JSONB(none_as_null=True)
 ITEMS = JSONB(none_as_null=True)
+
+
+IDENTIFIER_CHARACTERS_MAX = 63  # PostgreSQL's
 
 
 class Amounts(sa.types.TypeDecorator[dict[str, Decimal]]):
@@ -61,11 +65,27 @@ def maybe(name: str, type_: sa.types.TypeEngine[Any] = TEXT) -> sa.Column[Any]:
     return sa.Column(name, type_, nullable=True)
 
 
-def table(projection: str, name: str, *columns: sa.Column[Any], indexes: tuple[tuple[str, ...], ...] = ()) -> sa.Table:
-    """A table of a projection, with `seq`, and an index for each tuple of column names."""
+def table(
+    projection: str,
+    name: str,
+    *columns: sa.Column[Any],
+    indexes: tuple[tuple[str, ...], ...] = (),
+    born: str | None = None,
+    has_history: bool = True,
+) -> sa.Table:
+    """A table of a projection, with `seq`, and an index for each tuple of column names.
+
+    Unless it says otherwise it has a history, so that it can be read as of any place (`projections.history`).
+    `born` is the column, if there is one, with the place in the log at which a row came to be.
+    """
     made = sa.Table(name, sa.MetaData(), *columns, fact("seq", WHOLE), schema=schema_of(projection))
-    for names in indexes:
-        sa.Index(f"{name}_by_{'_'.join(names)}", *(made.c[column] for column in names))
+    for number, names in enumerate(indexes):
+        told = f"{name}_by_{'_'.join(names)}"
+        told = told if len(told) <= IDENTIFIER_CHARACTERS_MAX else f"{told[:55]}_{number}"
+        sa.Index(told, *(made.c[column] for column in names))
+    made.info["born"] = born
+    if has_history:
+        made.info["history"] = history_table(made)
     return made
 
 
@@ -136,18 +156,24 @@ class Projection:
         """Where its tables live when they are in use."""
         return schema_of(self.name)
 
+    @property
+    def all_tables(self) -> tuple[sa.Table, ...]:
+        """Its tables and their histories."""
+        return (*self.tables, *(made.info["history"] for made in self.tables if "history" in made.info))
+
     def fold(self, rows: "Rows", batch: Iterable[Logged]) -> None:
         """What events do to the rows, one after the other; most are of no concern to most projections."""
         folds = self.folds
         for logged in batch:
             event = logged.recorded.event
             if type(event) in folds:
+                rows.seq = logged.seq
                 folds[type(event)](rows, logged, event)
 
     def create(self, connection: sa.Connection, schema: str) -> None:
-        """Make its tables, empty, in a new schema."""
+        """Make its tables and their histories, empty, in a new schema."""
         connection.execute(CreateSchema(schema))
-        for made in self.tables:
+        for made in self.all_tables:
             placed = made.to_metadata(sa.MetaData(), schema=schema)
             connection.execute(CreateTable(placed))
             for index in sorted(placed.indexes, key=lambda index: str(index.name)):

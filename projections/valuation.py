@@ -1,13 +1,14 @@
 """Valuation: what rows of positions are worth at given marks, and sums of them. Pure, for live rows and replays alike.
 
-A mark that is not there is not guessed: what depends on it is None, and so is every sum that it is part of. Sums never
-mix currencies: each group is of one.
+A mark that is not there is not guessed: what depends on it is None, and so is every sum that it is part of. One that
+is old still values, and is told to be stale. Sums never mix currencies: each group is of one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from domain.instrument import Kind
+from domain.prices import MarkOnRecord
 from domain.values import EARLIEST, ZERO, Mark, exact, venue_of
 from projections.tables import Row, contract_of
 
@@ -23,13 +24,18 @@ def mark_of(row: Row, marks: Marks) -> Mark | None:
 
 
 def marked(mark: Mark | None) -> Row:
-    """A mark as columns: price, source and time, which a price that somebody just supposes (as of EARLIEST) has not."""
-    if mark is None:
-        return {"mark": None, "mark_source": None, "mark_at": None}
+    """A mark as columns: price and source; when it was seen, what kind it is, how old and whether too old.
+
+    A price that somebody just supposes (as of EARLIEST) is of no time.
+    """
+    kept = mark if isinstance(mark, MarkOnRecord) else None
     return {
-        "mark": mark.price,
-        "mark_source": mark.source,
-        "mark_at": mark.mark_at if mark.mark_at > EARLIEST else None,
+        "mark": mark.price if mark is not None else None,
+        "mark_source": mark.source if mark is not None else None,
+        "mark_at": mark.mark_at if mark is not None and mark.mark_at > EARLIEST else None,
+        "mark_quality": kept.quality.value if kept is not None else None,
+        "mark_age_ms": kept.age_ms if kept is not None else None,
+        "is_mark_stale": kept.is_stale if kept is not None else None,
     }
 
 
@@ -60,9 +66,10 @@ def with_venue(row: Row) -> Row:
 
 
 def grouped(rows: Iterable[Row], by: Sequence[str], sums: Sequence[str]) -> list[Row]:
-    """One row for each value of the `by` columns, sorted by them, with sums and `missing_marks`.
+    """One row for each value of the `by` columns, sorted by them, with sums, `missing_marks` and `stale_marks`.
 
-    A sum over an unknown is None; `missing_marks` names the instruments whose mark is missing.
+    A sum over an unknown is None; `missing_marks` names the instruments whose mark is missing, `stale_marks` those
+    whose mark is old.
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -71,12 +78,15 @@ def grouped(rows: Iterable[Row], by: Sequence[str], sums: Sequence[str]) -> list
         dict(zip(by, group, strict=True))
         | {name: _sum(row[name] for row in members) for name in sums}
         | {
-            "missing_marks": sorted(
-                {row["instrument_id"] for row in members if row["quantity"] and row["mark"] is None}
-            )
+            "missing_marks": _named(row for row in members if row["quantity"] and row["mark"] is None),
+            "stale_marks": _named(row for row in members if row["quantity"] and row["is_mark_stale"]),
         }
         for group, members in sorted(groups.items())
     ]
+
+
+def _named(rows: Iterable[Row]) -> list[str]:
+    return sorted({row["instrument_id"] for row in rows})
 
 
 def _sum(parts: Iterable[Decimal | None]) -> Decimal | None:

@@ -8,11 +8,12 @@ from decimal import Decimal
 
 import psycopg
 import pytest
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
-from adapters.feeds import MarkStore
+from adapters.feeds import KeyedAnswer, MarkStore
 from adapters.store.database import Role
-from domain.errors import ReportUnreadable, Unavailable
+from domain.errors import KeyReused, ReportUnreadable, Unavailable
+from domain.prices import QualifiedMark, Quality
 from domain.values import Mark
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -37,6 +38,12 @@ def marks(database_url: str) -> Iterator[MarkStore]:
     store = MarkStore(database_url, stale_ms_max=0)
     yield store
     store.close()
+
+
+def known(marks: MarkStore, at: datetime | None = None, known_at: datetime | None = None) -> dict[str, Mark]:
+    """The latest of every instrument, as they were told."""
+    found = marks.latest_all(at, known_at)
+    return {name: Mark(one.instrument_id, one.price, one.source, one.mark_at) for name, one in found.items()}
 
 
 def test_without_marks_there_is_no_latest(marks: MarkStore) -> None:
@@ -77,17 +84,19 @@ def test_what_was_known_at_a_moment_is_what_was_recorded_by_then_whenever_it_was
         marks.record(batch)
         with psycopg.connect(database_url) as connection:
             known_at += connection.execute("SELECT max(recorded_at) FROM market.marks").fetchone() or ()
-    assert marks.latest_all(known_at[0] - timedelta(microseconds=1)) == {}
-    assert marks.latest_all(known_at[0]) == {"BTCUSDT.SIM": mark("2", 20)}
-    assert marks.latest_all(known_at[1]) == {"BTCUSDT.SIM": mark("2", 20), "ETHUSDT.SIM": mark("7", 5, "ETHUSDT.SIM")}
-    assert marks.latest_all(known_at[2]) == marks.latest_all()
-    assert marks.latest_all()["BTCUSDT.SIM"] == mark("3", 30)
+    assert known(marks, None, known_at[0] - timedelta(microseconds=1)) == {}
+    assert known(marks, None, known_at[0]) == {"BTCUSDT.SIM": mark("2", 20)}
+    assert known(marks, None, known_at[1]) == {"BTCUSDT.SIM": mark("2", 20), "ETHUSDT.SIM": mark("7", 5, "ETHUSDT.SIM")}
+    assert known(marks, None, known_at[2]) == known(marks)
+    assert known(marks)["BTCUSDT.SIM"] == mark("3", 30)
+    assert known(marks, T0 + timedelta(seconds=25), known_at[2])["BTCUSDT.SIM"] == mark("2", 20)
+    assert known(marks, T0 + timedelta(seconds=15), known_at[0]) == {}
 
 
 def test_the_latest_of_every_instrument(marks: MarkStore) -> None:
     names = [f"X{n}.SIM" for n in range(50)]
     marks.record([mark(str(n + at + 1), at, name) for at in (2, 1) for n, name in enumerate(names)])
-    assert marks.latest_all() == {name: mark(str(n + 3), 2, name) for n, name in enumerate(names)}
+    assert known(marks) == {name: mark(str(n + 3), 2, name) for n, name in enumerate(names)}
 
 
 @pytest.mark.parametrize(
@@ -123,6 +132,26 @@ def test_what_a_store_has_recorded_it_knows_at_once(database_url: str) -> None:
     store.record([mark("0.5", -1)])
     assert store.latest("BTCUSDT.SIM") == mark("3")
     store.close()
+
+
+def test_a_mark_says_what_kind_of_price_it_is_and_when_it_was_known(marks: MarkStore) -> None:
+    marks.record([QualifiedMark(*astuple(mark("5", 1)), Quality.MID), mark("6", 0)])
+    found = marks.latest_all()["BTCUSDT.SIM"]
+    assert (found.quality, found.price, found.recorded_at > T0) == (Quality.MID, Decimal(5), True)
+    assert marks.latest_all(T0)["BTCUSDT.SIM"].quality is Quality.UNSTATED
+    assert type(marks.latest("BTCUSDT.SIM")) is Mark, "what a decision sees, and an event keeps, is the bare mark"
+
+
+def test_marks_under_a_key_are_recorded_once(marks: MarkStore, database_url: str) -> None:
+    first = KeyedAnswer("bot", "k", b"a" * 32, b"first")
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(lambda n: marks.record_once([mark("1")], first._replace(answer=b"%d" % n)), range(8)))
+    assert len(set(told)) == 1
+    with pytest.raises(KeyReused):
+        marks.record_once([mark("2")], first._replace(body_sha256=b"b" * 32))
+    assert marks.record_once([mark("3", 1)], first._replace(actor="other")) == b"first"
+    with psycopg.connect(database_url) as owner:
+        assert owner.execute("SELECT price FROM market.marks ORDER BY mark_id").fetchall() == [(1,), (3,)]
 
 
 def test_many_threads_read_and_record(marks: MarkStore) -> None:

@@ -58,7 +58,7 @@ def test_pnl_over_http_is_right_at_every_checkpoint(
         seqs.append(imported(daybook, part))
         check_pnl(client, {"min_seq": seqs[-1]}, state)
     for at in (0, len(states) // 2):  # and what the book knew then, now that it knows more
-        check_pnl(client, {"as_of_seq": seqs[at]}, states[at])
+        check_pnl(client, {"as_of": seqs[at]}, states[at])
 
 
 def check_pnl(client: httpx.Client, params: dict[str, Any], state: dict[str, Any]) -> None:

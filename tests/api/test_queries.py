@@ -112,7 +112,7 @@ def test_a_past_moment_is_answered_as_it_was_recorded(desk: httpx.Client):
     seen_at = desk.get(f"/v1/events/{first}").json()["recorded_at"]
     desk.post("/v1/orders", json=order("A-2", side="SELL"))
     second = trade(desk, fill("E-2", cl_ord_id="A-2", side="SELL", last_px="50", trade_seq=2))
-    for moment in ({"as_of_seq": first}, {"as_of": seen_at}):
+    for moment in ({"as_of": first}, {"as_of": seen_at}, {"known_at": first}, {"as_of_seq": first}):
         past = desk.get("/v1/pnl", params={**moment, "mark": f"{BTC}=250"}).json()
         assert (past["items"], past["totals"]) == (then["items"], then["totals"])
         assert (past["seq"], past["recorded_at"]) == (int(first), seen_at)
@@ -120,10 +120,10 @@ def test_a_past_moment_is_answered_as_it_was_recorded(desk: httpx.Client):
         assert len(desk.get("/v1/executions", params=moment).json()["items"]) == 1
     for path in LISTS:
         live = desk.get(f"/v1/{path}", params={"min_seq": second}).json()
-        replayed = desk.get(f"/v1/{path}", params={"as_of_seq": live["seq"]}).json()
+        replayed = desk.get(f"/v1/{path}", params={"as_of": live["seq"]}).json()
         assert (path, replayed["items"]) == (path, live["items"])
-    assert desk.get("/v1/positions", params={"as_of_seq": 0}).json()["items"] == []
-    assert desk.get("/v1/positions", params={"as_of_seq": 10_000}).status_code == 422
+    assert desk.get("/v1/positions", params={"as_of": 0}).json()["items"] == []
+    assert desk.get("/v1/positions", params={"as_of": 10_000}).status_code == 422
     assert desk.get("/v1/positions", params={"as_of_seq": 1, "as_of": seen_at}).status_code == 422
 
 
@@ -139,12 +139,46 @@ def test_a_past_moment_is_valued_at_the_marks_on_record_by_then(desk: httpx.Clie
     recorded_at = desk.get(f"/v1/events/{seq}").json()["recorded_at"]
     for path in ("pnl", "exposure"):
         for moment, mark in (
-            ({"min_seq": later}, "500"), ({"as_of_seq": later}, "500"), ({"as_of_seq": seq}, "110"),
-            ({"as_of": recorded_at}, "110"), ({"as_of_seq": seq, "mark": f"{BTC}=90"}, "90"),
+            ({"min_seq": later}, "500"), ({"as_of": later}, "500"), ({"as_of": seq}, "110"),
+            ({"as_of": recorded_at}, "110"), ({"as_of": seq, "mark": f"{BTC}=90"}, "90"),
         ):  # fmt: skip
             (row,) = desk.get(f"/v1/{path}", params=moment).json()["items"]
             assert (path, moment, row["mark"]) == (path, moment, mark)
             assert (row["mark_at"] is None) == ("mark" in moment), "a price that is given is of no time"
+
+
+def test_what_was_true_is_told_as_it_was_known(desk: httpx.Client):
+    """A fill of the past is reported late: what had happened by then depends on when it is asked of."""
+    day = "2026-01-02T{}:00:00Z"
+    first = trade(desk, fill("E-1", cl_ord_id="O-1", transact_time=day.format("10")))
+    late = trade(desk, fill("E-2", cl_ord_id="O-2", last_px="200", trade_seq=2, transact_time=day.format("09")))
+    trade(desk, fill("E-3", cl_ord_id="O-3", trade_seq=3, transact_time=day.format("11")))
+    quantities = {
+        known_at: {
+            path: [row["quantity"] for row in desk.get(f"/v1/{path}", params=asked).json()["items"]]
+            for path in ("positions", "pnl", "exposure", "lots")
+            for asked in [{"as_of": day.format("10"), "known_at": known_at}]
+        }
+        for known_at in (first, late, "now")
+    }
+    assert quantities[first] == {"positions": ["1"], "pnl": ["1"], "exposure": ["1"], "lots": ["1"]}
+    assert quantities[late] == {"positions": ["2"], "pnl": ["2"], "exposure": ["2"], "lots": ["1", "1"]}
+    assert quantities["now"] == quantities[late]
+    told = desk.get("/v1/executions", params={"as_of": day.format("10"), "known_at": "now"}).json()
+    assert [row["exec_id"] for row in told["items"]] == ["E-2", "E-1"]
+    assert (told["occurred_by"], told["recorded_at"]) == ("2026-01-02T10:00:00Z", None)
+    costed = desk.get("/v1/pnl", params={"as_of": day.format("10"), "known_at": "now", "method": "LIFO"}).json()
+    assert costed["items"][0]["cost"] == "300"
+
+
+def test_what_is_told_as_recorded_only_says_so(desk: httpx.Client):
+    both = {"as_of": "2026-01-02T10:00:00Z", "known_at": "now"}
+    for path in ("orders", "limits", "breaks"):
+        answer = desk.get(f"/v1/{path}", params=both)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "known_at")
+    for asked in ({"as_of": 1, "known_at": "now"}, {"as_of": "now", "known_at": 1}, {"as_of": "x", "known_at": 1}):
+        answer = desk.get("/v1/positions", params=asked)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "as_of")
 
 
 def test_pages_follow_each_other_without_gap_or_overlap(desk: httpx.Client):

@@ -66,7 +66,7 @@ def test_past_moment_is_shown_as_it_was_recorded(demo: Console, watched: Watch):
     page = watched().open(demo.url)
     page.fill("#time-slider", "900")
     page.wait_for_selector("#time-words:text('seq 900, as we knew it')")
-    for row in demo.told("/v1/pnl?as_of_seq=900")["items"]:
+    for row in demo.told("/v1/pnl?as_of=900")["items"]:
         line = f'#pnl-table tr[data-row="{row["account_id"]}/{row["strategy_id"]}/{row["instrument_id"]}"] [data-exact]'
         assert exact_of(page, line)[0] == row["quantity"]
     assert page.locator("#log-table tbody td").first.inner_text() == "900"

@@ -63,7 +63,7 @@ async function drawEvents(seq) {
 async function readAll(paths, at) {
   if (at === null) return Promise.all(paths.map(read));
   const answers = [];
-  for (const path of paths) answers.push(await read(`${path}${path.includes("?") ? "&" : "?"}as_of_seq=${at}`));
+  for (const path of paths) answers.push(await read(`${path}${path.includes("?") ? "&" : "?"}as_of=${at}`));
   return answers;
 }
 

@@ -8,8 +8,8 @@ were are forgotten, and folded again into tables of the new kind.
 
 from alembic import op
 
-revision = "0015"
-down_revision = "0003"
+revision = "0007"
+down_revision = "0006"
 
 TABLES = """
 DELETE FROM read.progress;

@@ -1,0 +1,69 @@
+"""`daybook report restatement`: what a day's PnL was reported as, what it is known to be, and what makes it differ."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from api.asked import Moment, Where
+from api.cli_output import Column, Format, Formats, Json, Kind, note, write_csv, write_json, write_table
+from api.cli_parts import WAIT_SECONDS_MAX, AnyAccount, AnyInstrument, AnyStrategy, KnownAt, moment_option, opened
+
+POSITIONS = (
+    Column("account_id", "Account", rank=3), Column("strategy_id", "Strategy", rank=2),
+    Column("instrument_id", "Instrument"), Column("reported", "Reported", Kind.PNL), Column("known", "Known", Kind.PNL),
+    Column("difference", "Difference", Kind.PNL), Column("settle", "In"), Column("items", "Items", Kind.NUMBER, 4),
+)  # fmt: skip
+ITEMS = (
+    Column("cause", "Cause"), Column("recorded_at", "Recorded", Kind.TIME, 2), Column("instrument_id", "Instrument"),
+    Column("exec_ids", "Executions", rank=1), Column("mark_was", "Mark was", Kind.NUMBER, 3),
+    Column("mark_is", "Mark is", Kind.NUMBER, 3), Column("booked", "Booked", Kind.PNL),
+    Column("unrealized", "Unrealized", Kind.PNL), Column("amount", "Difference", Kind.PNL), Column("settle", "In"),
+)  # fmt: skip
+TOTALS = (
+    Column("settle", "In"), Column("reported", "Reported", Kind.PNL), Column("known", "Known", Kind.PNL),
+    Column("difference", "Difference", Kind.PNL),
+)  # fmt: skip
+
+
+def restatement(
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="The day's date.")],
+    close: Annotated[
+        datetime, typer.Option(formats=["%H:%M"], metavar="HH:MM", help="When a day ends, in UTC.")
+    ] = datetime(1900, 1, 1),  # noqa: DTZ001 (a time of day)
+    known_at: KnownAt = None,
+    restated_at: Annotated[
+        Moment | None,
+        typer.Option(parser=moment_option, metavar="SEQ|TIME", help="What is known when, instead of now."),
+    ] = None,
+    account: AnyAccount = None,
+    strategy: AnyStrategy = None,
+    instrument: AnyInstrument = None,
+    format_: Formats = Format.TABLE,
+    json: Json = False,
+) -> None:
+    """What was reported of a day, what is known now, and which late fills, busts or prices make the difference.
+
+    The day was reported as it ended, or with what was known at --known-at. The items sum to the difference exactly.
+    """
+    from api import restating
+
+    asked = restating.day_of(day.date(), close.time(), known_at, restated_at)
+    with opened() as book:
+        book.runner.catch_up()
+        found = restating.restatement(
+            book, asked, Where(account, strategy, instrument), wait_seconds_max=WAIT_SECONDS_MAX
+        )
+    told: dict[str, Any] = restating.told(found)
+    if json or format_ is Format.JSON:
+        write_json({"report": "restatement", **told})
+        return
+    if format_ is Format.CSV:
+        write_csv(told["items"], [column.name for column in ITEMS])
+        return
+    title = f"PnL of {asked.start:%Y-%m-%d %H:%M} to {asked.end:%Y-%m-%d %H:%M}"
+    write_table(title, told["positions"], POSITIONS, empty=f"{title}: nothing was held.")
+    write_table("What makes the difference", told["items"], ITEMS, empty="Nothing has changed since.")
+    write_table("In all", told["totals"], TOTALS, empty="")
+    if unknown := sorted({row["instrument_id"] for row in told["positions"] if row["difference"] is None}):
+        note(f"No mark is known for {', '.join(unknown)} at the day's start or end")

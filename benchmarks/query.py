@@ -1,0 +1,183 @@
+"""Queries over a growing log: `python -m benchmarks.query [FILLS ...]` (10000, 100000 and 1000000 unless given).
+
+The fills go through the whole domain onto a server of its own, the read models follow them, and at each size every
+query of the read models is timed as the API carries it out, less HTTP: now, as of places anywhere in the log, and, of
+positions and PnL, as occurred by moments anywhere in it. Limits are set, orders work, one fill in fifty comes late. A
+line gives the p99 in ms, and in its note the p50 and how many were asked; the peer is the same query at the first size.
+"""
+
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal as D
+from pathlib import Path
+from typing import Any
+
+from adapters.store import embedded
+from api.asked import Moment, Where
+from api.main import Daybook, Settings
+from api.reading import Reading, reading
+from api.views import exposure_of, pnl_of, positions_of
+from benchmarks.lines import line
+from domain.account import CostBasis, Costing, OpenAccount
+from domain.instrument import Contract, Kind, ListInstrument
+from domain.ledger import Command
+from domain.order import OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
+from domain.risk import Measure, Scope, SetLimit
+from domain.values import Liquidity, Mark, Money, Side
+from projections import breaks, executions, limits, lots, orders
+
+SIZES = (10_000, 100_000, 1_000_000)
+ACCOUNTS = [f"A{n}" for n in range(4)]
+STRATEGIES = ["trend", "maker", "arb"]
+INSTRUMENTS = [f"{base}USDT.SIM" for base in ("BTC", "ETH", "SOL", "XRP", "ADA")]
+FILLS_A_BATCH = 500
+AHEAD_MAX = 4
+WORKING = 50  # orders that an account has open
+PAGE = 100
+SAMPLES = 200
+WAIT_SECONDS_MAX = 3600
+T0 = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def filled(n: int, start: datetime) -> OrderFilled:
+    """An order's only fill; every fiftieth occurred a second before those around it."""
+    instrument_id = INSTRUMENTS[n % 5]
+    price = D(100 + n % 97) + D(n % 7) / 10
+    return OrderFilled(
+        OrderKey(ACCOUNTS[n // 5 % 4], f"O{n}"), STRATEGIES[n // 20 % 3], instrument_id, f"V{n}",
+        Side.BUY if n // 60 % 2 else Side.SELL, f"E{n}", n, D("0.25"), price, Money(D("0.01"), "USDT"),
+        Liquidity.TAKER, start + timedelta(milliseconds=n - (1000 if n % 50 == 0 else 0)),
+    )  # fmt: skip
+
+
+@contextmanager
+def desk() -> Iterator[Daybook]:
+    """A durable server of its own, and a book with accounts, instruments, limits and working orders."""
+    home = Path(tempfile.mkdtemp(prefix="daybook-bench-"))
+    home.chmod(0o711)
+    try:
+        with Daybook.open(Settings(database_url=embedded.start(home))) as book, book.leading():
+            writer = book.writer
+            for instrument_id in INSTRUMENTS:
+                contract = Contract(Kind.SPOT, instrument_id[:3], "USDT", "USDT")
+                writer.request(ListInstrument(instrument_id, contract, D("0.01"), D("0.001")), actor="bench")
+            for account_id in ACCOUNTS:
+                writer.request(OpenAccount(account_id, "USDT", Costing(CostBasis.FIFO), T0), actor="bench")
+                for measure, limit in ((Measure.MAX_POSITION, D(10**9)), (Measure.MAX_OPEN_ORDERS, D(10_000))):
+                    request = SetLimit(account_id, Scope(), measure, limit, None, T0)
+                    writer.request(request, actor="bench")
+            yield book
+    finally:
+        embedded.stop(home)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def grow(book: Daybook, first: int, size: int) -> None:
+    """Fills up to `size` in all, in batches; new working orders; marks every now and then; then the read models."""
+    group = book.writer._group
+    assert group is not None
+    waiting, began = list[Future[Any]](), time.perf_counter()
+    for at in range(first, size, FILLS_A_BATCH):
+        many = range(at, min(at + FILLS_A_BATCH, size))
+        waiting.append(group.submit(Command(tuple(filled(n, T0) for n in many), "venue")))
+        if len(waiting) > AHEAD_MAX:
+            waiting.pop(0).result()
+        if at % (20 * FILLS_A_BATCH) == 0:
+            book.marks.record([Mark(name, D(100 + at % 97), "SIM", now()) for name in INSTRUMENTS])
+    for one in waiting:
+        one.result()
+    for n in range(WORKING):
+        for account_id in ACCOUNTS:
+            terms = OrderTerms("trend", INSTRUMENTS[n % 5], Side.BUY, OrdType.LIMIT, D(1), D(50))
+            request = SubmitOrder(OrderKey(account_id, f"W{size}-{n}"), terms, now())
+            book.writer.request(request, actor="bench")
+    appended = time.perf_counter()
+    book.runner.catch_up()
+    took = f"appended in {appended - began:.0f} s, followed in {time.perf_counter() - appended:.0f} s"
+    print(f"{size:,} fills, {book.log.head().seq:,} events: {took}", file=sys.stderr)
+
+
+Query = tuple[str, tuple[str, ...], Callable[[Reading], object]]
+
+
+def queries(book: Daybook) -> list[Query]:
+    """Each by its name, with the read models it reads."""
+    one = Where("A1", "maker", INSTRUMENTS[2])
+    account = {"account_id": "A1"}
+    return [
+        ("positions", ("positions",), lambda at: positions_of(at, Where())),
+        ("pnl", ("positions",), lambda at: pnl_of(book, at, Where(), {})),
+        ("exposure", ("positions",), lambda at: exposure_of(book, at, Where(), {})),
+        ("limits", ("limits",), lambda at: limits.utilisation(at.source)),
+        ("orders", ("orders",), lambda at: orders.blotter(at.source, limit=PAGE)),
+        ("orders of an account", ("orders",), lambda at: orders.blotter(at.source, **account, limit=PAGE)),
+        ("open orders", ("orders",), lambda at: orders.blotter(at.source, status=orders.OPEN, limit=PAGE)),
+        ("executions", ("executions",), lambda at: executions.trades(at.source, limit=PAGE)),
+        ("lots of a position", ("lots",), lambda at: lots.open_lots(at.source, **one._asdict(), limit=PAGE)),
+        ("lots", ("lots",), lambda at: lots.open_lots(at.source, limit=PAGE)),
+        ("matches of a position", ("lots",), lambda at: lots.matches(at.source, **one._asdict(), limit=PAGE)),
+        ("matches", ("lots",), lambda at: lots.matches(at.source, limit=PAGE)),
+        ("breaks", ("breaks",), lambda at: breaks.breaks(at.source, limit=PAGE)),
+    ]
+
+
+def occurred(book: Daybook) -> list[Query]:
+    """Those that are answered as occurred, too."""
+    one, names = Where("A1", "maker", INSTRUMENTS[2]), ("positions", "executions")
+    return [
+        ("position", names, lambda at: positions_of(at, one)),
+        ("pnl", names, lambda at: pnl_of(book, at, Where(), {})),
+    ]
+
+
+def timed(book: Daybook, asked: Query, moments: list[Moment | None]) -> tuple[float, float]:
+    """p50 and p99 of a query, in ms."""
+    _, names, work = asked
+    took = []
+    for moment in moments:
+        began = time.perf_counter()
+        with reading(book, *names, moment=moment, wait_seconds_max=WAIT_SECONDS_MAX) as at:
+            work(at)
+        took.append((time.perf_counter() - began) * 1000)
+    took.sort()
+    return statistics.median(took), took[int(len(took) * 0.99)]
+
+
+def main() -> None:
+    sizes = [int(word) for word in sys.argv[1:]] or list(SIZES)
+    first: dict[str, float] = {}
+    done, dice = 0, random.Random(7)
+    with desk() as book:
+        for size in sizes:
+            grow(book, done, size)
+            done, head = size, book.log.head().seq
+            past: list[Moment | None] = [Moment(seq=dice.randint(0, head)) for _ in range(SAMPLES)]
+            then = [T0 + timedelta(milliseconds=dice.randint(0, size)) for _ in range(SAMPLES // 4)]
+            kinds: list[tuple[str, list[Query], list[Moment | None]]] = [
+                ("now", queries(book), [None] * SAMPLES),
+                ("as of", queries(book), past),
+                ("as occurred", occurred(book), [Moment(occurred_by=at) for at in then]),
+            ]
+            for kind, asked, moments in kinds:
+                for one in asked:
+                    p50, p99 = timed(book, one, moments)
+                    name = f"{one[0]} {kind}"
+                    before = first.setdefault(name, p99)
+                    note = f"{size:,} fills behind, p50 {p50:.2f} ms, {len(moments)} asked"
+                    line(name, p99, "ms p99", peer=f"at {sizes[0]:,} fills", peer_value=before, note=note)
+
+
+if __name__ == "__main__":
+    main()
