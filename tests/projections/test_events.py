@@ -90,6 +90,7 @@ TAKEN = {
     "FirmUsageChanged": "",  # likewise
     # evidence
     "RawReportKept": "breaks",
+    "SubjectForgotten": "",  # no read model has what is personal
 }
 
 

@@ -63,8 +63,9 @@ def test_a_dry_run_tells_what_a_change_of_code_would_change(
     newer = replace(changed(money_places=7), version=positions.PROJECTION.version + 1)
     (result,) = Runner(log, projector, [newer]).rebuild(is_dry_run=True)
     assert (result.is_identical, result.is_swapped, result.seq) == (None, False, head)
-    (difference,) = result.differences
+    difference, past = result.differences
     assert (difference.table, difference.added, difference.removed, difference.changed) == ("positions", 0, 0, 1)
+    assert (past.table, past.columns) == ("positions_history", {"money_places": past.changed})
     assert difference.columns == {"money_places": 1}
     (row,) = difference.sample
     assert row.columns == {"money_places": ("8", "7")}
