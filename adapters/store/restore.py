@@ -62,7 +62,7 @@ def _fill(connection: Connection, bundle: Bundle, events: int, on_progress: OnPr
             copy.set_types(COPY_TYPES)
             for seq, state in batch:
                 copy.write_row(_row(seq, state))
-                growth.add(leaf_hash(state))
+                growth.extend(leaf_hash(state))
         if taken := growth.taken():
             with connection.cursor() as cursor, cursor.copy(STORE_TILES) as copy:
                 copy.set_types(("int2", "int8", "bytea", "bytea"))

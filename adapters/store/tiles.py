@@ -140,10 +140,19 @@ class Growth:
             for node in self.edges[level]:
                 self._whole.add(node, TILE_HEIGHT * level)
 
-    def add(self, leaf: bytes) -> None:
-        """Grow by one leaf."""
-        self.size += 1
-        self._add(leaf, 0)
+    def extend(self, leaves: bytes) -> None:
+        """Grow by leaves, whose hashes follow each other."""
+        if not self.edges:
+            self.edges.append([])
+        at = 0
+        while at < len(leaves):
+            edge = self.edges[0]
+            more = leaves[at : at + (TILE_WIDTH - len(edge)) * HASH_BYTES]
+            edge += [more[start : start + HASH_BYTES] for start in range(0, len(more), HASH_BYTES)]
+            at += len(more)
+            self.size += len(more) // HASH_BYTES
+            if len(edge) == TILE_WIDTH:
+                self._close(0)
 
     def leaves(self, width: int) -> bytes:
         """The last `width` leaves of the tile of level 0 that is not full."""
@@ -161,16 +170,18 @@ class Growth:
         taken, self.full = self.full, []
         return taken
 
-    def _add(self, node: bytes, level: int) -> None:
-        if level == len(self.edges):
-            self.edges.append([])
+    def _close(self, level: int) -> None:
+        """A tile is full: it becomes a node of the one above."""
         edge = self.edges[level]
-        edge.append(node)
-        if len(edge) == TILE_WIDTH:
-            hashes = b"".join(edge)
-            tile = Tile(level, (self.size >> (TILE_HEIGHT * (level + 1))) - 1, hashes, merkle.levels(hashes)[-1])
-            edge.clear()
-            self.full.append(tile)
-            if level == 0:
-                self._whole.add(tile.root, TILE_HEIGHT)
-            self._add(tile.root, level + 1)
+        hashes = b"".join(edge)
+        tile = Tile(level, (self.size >> (TILE_HEIGHT * (level + 1))) - 1, hashes, merkle.levels(hashes)[-1])
+        edge.clear()
+        self.full.append(tile)
+        if level == 0:
+            self._whole.add(tile.root, TILE_HEIGHT)
+        if level + 1 == len(self.edges):
+            self.edges.append([])
+        above = self.edges[level + 1]
+        above.append(tile.root)
+        if len(above) == TILE_WIDTH:
+            self._close(level + 1)
