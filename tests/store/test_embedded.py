@@ -57,6 +57,27 @@ def test_it_is_durable_checked_and_private(home: Path) -> None:
     assert (home / "postgres").stat().st_mode & 0o777 == 0o700
 
 
+def test_a_server_that_recovers_from_a_backup_is_waited_for(home: Path) -> None:
+    before = embedded.start(home)
+    embedded.stop(home)
+    (home / "postgres" / "data" / "standby.signal").touch()
+    server = embedded.url(home / "postgres" / "run", "postgres")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(embedded.start, home)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                assert ask(server, "SELECT pg_is_in_recovery()") is True
+                break
+            except psycopg.OperationalError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert not waiting.done()
+        ask(server, "SELECT pg_promote()")
+        assert waiting.result(60) == before
+    assert ask(before, "SELECT pg_is_in_recovery()") is False
+
+
 def test_many_start_one_server_and_join_it(home: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         urls = set(pool.map(embedded.start, [home] * 4))
