@@ -56,3 +56,14 @@ def test_a_limit_is_breached_when_folding_says_so(asked: list[SetLimit], told: l
             folded = positions_assessed(moved, step.strategy_id, step.instrument_id, step.transact_time)
             assert list(events[1:]) == folded
         state = reduce(risk.evolve, events, state)
+
+
+def test_a_breach_under_a_limit_that_was_raised_ends_with_the_next_fill() -> None:
+    low, high = (SetLimit("main", Scope(), Measure.MAX_POSITION, D(limit), None, T0) for limit in (1, 9))
+    bought = PostHold(OrderKey("main", "A"), "trend", INSTRUMENTS[0], "E", D(2), D(2), T0, D(0), (), SPOT)
+    state = reduce(risk.evolve, risk.decide(None, low), Risk())
+    breached = risk.admit(state, bought)
+    assert [type(event).__name__ for event in breached] == ["HoldPosted", "LimitBreached"]
+    state = reduce(risk.evolve, breached, state)
+    state = reduce(risk.evolve, risk.decide(state, high), state)
+    assert [type(event).__name__ for event in risk.admit(state, bought)] == ["HoldPosted", "BreachCleared"]
