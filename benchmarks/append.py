@@ -1,6 +1,7 @@
-"""Durable appends: `python -m benchmarks.append [SECONDS]` (of each measurement; 5 unless given).
+"""Durable appends: `python -m benchmarks.append [SECONDS]` (of each slice; 2 unless given).
 
-Everything on one server of its own with fsync on, through the whole domain, by group commit. Peers in the same run: the
+Everything on one server of its own with fsync on, through the whole domain, by group commit. What is compared takes
+turns in `ROUNDS` slices, and medians are told, so that whatever else the machine does falls on all alike. Peers: the
 eventsourcing library's own application (in as many processes as the note says), UmaDB as a server on loopback (where
 the `umadb` wheel is at hand: in this environment, or in that of the Python named by DAYBOOK_BENCH_UMADB), and as the
 floor a bare INSERT a commit and a bare binary COPY of the same rows.
@@ -9,49 +10,38 @@ floor a bare INSERT a commit and a bare binary COPY of the same rows.
 import importlib.util
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal as D
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import structlog
 
-from adapters.store import database, embedded
+from adapters.store import database
 from adapters.store.database import Role
+from adapters.store.groupcommit import GroupCommit
 from adapters.store.log import COLUMNS, COPY_TYPES, PostgresLog
-from adapters.store.migrations import migrate
 from adapters.store.writer import Writer
+from benchmarks import desk
 from benchmarks.lines import line
 from benchmarks.peers import library
-from domain.account import Costing, OpenAccount
 from domain.evidence import RawReportKept
-from domain.instrument import Contract, Kind, ListInstrument
-from domain.ledger import Command
-from domain.order import OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
-from domain.values import ZERO, Liquidity, Money, Side
 
-T0 = datetime(2026, 1, 2, tzinfo=UTC)
-BTC = "BTCUSDT.SIM"
+ROUNDS = 3
 FILLS_A_BATCH = 500
+FILLS_A_HUNDRED = 33  # of three events each
 AHEAD_MAX = 4  # batches a bulk client has on the queue
 CLIENTS = 16
 LIBRARY_PROCESSES = 8
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
+FLOOR_ROWS_MAX = 50_000
 
 
 def evidence(name: str) -> RawReportKept:
@@ -61,37 +51,14 @@ def evidence(name: str) -> RawReportKept:
     )
 
 
-def submitted(name: str) -> SubmitOrder:
-    """Two events: the order and its hold."""
-    return SubmitOrder(OrderKey("main", name), OrderTerms("trend", BTC, Side.BUY, OrdType.LIMIT, D(1), D(100)), T0)
-
-
-def filled(n: int) -> OrderFilled:
-    """An order's only fill."""
-    return OrderFilled(
-        OrderKey("main", f"O{n}"), "trend", BTC, f"V{n}", Side.BUY if n % 2 else Side.SELL, f"E{n}", n, D("0.25"),
-        D("97500.10"), Money(ZERO, "USDT"), Liquidity.TAKER, T0 + timedelta(milliseconds=n),
-    )  # fmt: skip
-
-
-@contextmanager
-def desk() -> Iterator[tuple[str, PostgresLog, Writer]]:
-    """A durable server, an open account, a writer that leads."""
-    home = Path(tempfile.mkdtemp(prefix="daybook-bench-"))
-    home.chmod(0o711)
-    try:
-        url = embedded.start(home)
-        migrate(url)
-        with PostgresLog(url) as log:
-            writer = Writer(log, now)
-            with writer.leading(url):
-                writer.request(OpenAccount("main", "USDT", Costing(), T0), actor="bench")
-                spot = Contract(Kind.SPOT, "BTC", "USDT", "USDT")
-                writer.request(ListInstrument(BTC, spot, D("0.01"), D("0.001")), actor="bench")
-                yield url, log, writer
-    finally:
-        embedded.stop(home)
-        shutil.rmtree(home, ignore_errors=True)
+def in_turns(*works: Callable[[], float | None]) -> list[float | None]:
+    """What each comes to, the median of `ROUNDS` rounds in which they take turns; None of one that cannot be had."""
+    told = [[work() for work in works] for _ in range(ROUNDS)]
+    medians: list[float | None] = []
+    for column in zip(*told, strict=True):
+        known = [value for value in column if value is not None]
+        medians.append(statistics.median(known) if known else None)
+    return medians
 
 
 def commands(clients: int, seconds: float, send: Callable[[int, int], object]) -> tuple[float, float, float]:
@@ -118,24 +85,56 @@ def commands(clients: int, seconds: float, send: Callable[[int, int], object]) -
     return len(every) / taken, statistics.median(every), every[int(len(every) * 0.99)]
 
 
-def bulk(writer: Writer, log: PostgresLog, seconds: float, size: int, first: int) -> tuple[float, float, int]:
-    """Fills and events a second in batches of `size`, one client that keeps a few batches ahead; the next number."""
-    group = writer._group
-    assert group is not None
-    head, n, waiting = log.head().seq, first, list[Future[Any]]()
-    began = time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        waiting.append(group.submit(Command(tuple(filled(k) for k in range(n, n + size)), "venue")))
-        n += size
-        if len(waiting) > AHEAD_MAX:
-            waiting.pop(0).result()
-    for one in waiting:
-        one.result()
-    taken = time.perf_counter() - began
-    return (n - first) / taken, (log.head().seq - head) / taken, n
+class Bulk(NamedTuple):
+    """What a slice of fills came to."""
+
+    fills_s: float
+    events_s: float
+    writer_us: float
+    server_us: float
 
 
-def copy_floor(url: str, log: PostgresLog, rows_max: int = 100_000) -> tuple[float, float]:
+class Desk:
+    """A desk that sends fills of orders the book knows, one client that keeps a few batches ahead."""
+
+    def __init__(self, url: str, log: PostgresLog, group: GroupCommit) -> None:
+        self._log = log
+        self._group = group
+        self._orders = 0
+        assert group._thread is not None
+        with psycopg.connect(url) as connection:
+            row = connection.execute("SELECT backend_pid FROM ledger.leader").fetchone()
+        assert row is not None
+        self._writer, self._server = f"self/task/{group._thread.native_id}", f"{row[0]}"
+
+    def send(self, seconds: float, size: int) -> Bulk:
+        """Batches of `size` fills for about so many seconds; their orders are sent before, and are not timed."""
+        orders = int(seconds * 10_000) // desk.FILLS_AN_ORDER
+        first, self._orders = self._orders, self._orders + orders
+        for one in [self._group.submit(command) for command in desk.orders(first, orders)]:
+            one.result()
+        commands, head = desk.fills(first, orders, size), self._log.head().seq
+        writer, server, began = cpu_s(self._writer), cpu_s(self._server), time.perf_counter()
+        waiting: list[Future[Any]] = []
+        for command in commands:
+            waiting.append(self._group.submit(command))
+            if len(waiting) > AHEAD_MAX:
+                waiting.pop(0).result()
+        for one in waiting:
+            one.result()
+        taken, fills = time.perf_counter() - began, orders * desk.FILLS_AN_ORDER
+        writer, server = cpu_s(self._writer) - writer, cpu_s(self._server) - server
+        events = self._log.head().seq - head
+        return Bulk(fills / taken, events / taken, writer / fills * 1e6, server / fills * 1e6)
+
+
+def cpu_s(who: str) -> float:
+    """The processor time that a process or thread has taken."""
+    fields = Path(f"/proc/{who}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def copy_floor(url: str, log: PostgresLog, rows_max: int = FLOOR_ROWS_MAX) -> tuple[float, float]:
     """Rows a second of a bare binary COPY of the log's own rows in one transaction: without and with its indexes."""
     rows = log.recorder.rows(f"SELECT {COLUMNS}, execution_key FROM ledger.events LIMIT {rows_max}", [])
     found = []
@@ -197,74 +196,145 @@ def umadb_rate(clients: int, size: int, payload: int, seconds: float) -> tuple[f
     return answer["commits_s"], f"umadb {answer['version']}"
 
 
-def against_umadb(name: str, value: float, clients: int, size: int, payload: int, seconds: float, note: str) -> None:
-    rate, told = umadb_rate(clients, size, payload, seconds)
-    peer_value = rate * size if rate is not None else None
-    line(name, value, "events/s", peer="UmaDB" if rate else None, peer_value=peer_value, note=f"{told}; {note}")
+class Bench:
+    """The measurements, each with its peers."""
+
+    def __init__(self, url: str, log: PostgresLog, writer: Writer, seconds: float) -> None:
+        self._url, self._log, self._writer, self._seconds = url, log, writer, seconds
+        group = writer._group
+        assert group is not None
+        self._desk = Desk(url, log, group)
+        self._slices = 0
+        with database.connect(url, Role.AUDITOR) as connection:
+            server = connection.info.server_version // 10_000
+        self._versions = (
+            f"PostgreSQL {server}, eventsourcing {version('eventsourcing')}, Python {sys.version.split()[0]}"
+        )
+        self._kept(1, seconds=0.2)
+        self._payload = len(log.stored(after=log.head().seq - 1)[0].state)
+
+    def _kept(self, clients: int, size: int = 1, seconds: float = 0) -> tuple[float, float, float]:
+        """Commands of `size` events each."""
+        self._slices += 1
+        names = f"{self._slices}-{{}}-{{}}-{{}}"
+
+        def send(client: int, n: int) -> None:
+            self._writer.report([evidence(names.format(client, n, k)) for k in range(size)], actor="bench")
+
+        return commands(clients, seconds or self._seconds, send)
+
+    def _told(self, name: str, value: float | None, peers: dict[str, float | None], note: str, unit: str) -> None:
+        assert value is not None
+        for peer, peer_value in peers.items():
+            line(name, value, unit, peer=peer, peer_value=peer_value, note=f"{note}; fsync on, {self._versions}")
+
+    def single(self, clients: int, name: str, processes: int) -> None:
+        """One event a command, each client one after the other."""
+        p50s: list[tuple[float, float]] = []
+
+        def ours() -> float:
+            rate, p50, p99 = self._kept(clients)
+            p50s.append((p50, p99))
+            return rate
+
+        uma: list[str] = []
+
+        def theirs() -> float | None:
+            rate, told = umadb_rate(clients, 1, self._payload, self._seconds)
+            uma.append(told)
+            return rate
+
+        value, peer, umadb, floor = in_turns(
+            ours,
+            lambda: library_rate(self._url, processes, 1, self._seconds),
+            theirs,
+            lambda: insert_floor(self._url, self._seconds, clients, self._payload),
+        )
+        p50, p99 = sorted(p50s)[len(p50s) // 2]
+        note = (
+            f"one event a command, {clients} client threads, the library in {processes} processes, {uma[-1]}; "
+            f"p50 {p50:.2f} ms, p99 {p99:.2f} ms; {self._payload} bytes an event"
+        )
+        self._told(name, value, {"eventsourcing": peer, "UmaDB": umadb, "bare INSERT": floor}, note, "events/s")
+
+    def orders(self) -> None:
+        """Orders, each judged by a limit."""
+
+        def send(client: int, n: int) -> None:
+            self._writer.request(desk.submitted(n, f"S{self._slices}-{client}-"), actor="bench")
+
+        self._slices += 1
+        rate, p50, p99 = commands(CLIENTS, self._seconds, send)
+        note = f"orders, two events each, {CLIENTS} client threads; p50 {p50:.2f} ms, p99 {p99:.2f} ms"
+        line("append.orders", rate, "commands/s", note=f"{note}; fsync on, {self._versions}")
+
+    def hundreds(self) -> None:
+        """About a hundred events a commit: 33 fills through the whole domain, and 100 events of a stream each."""
+        sent: list[Bulk] = []
+
+        def fills() -> float:
+            sent.append(self._desk.send(self._seconds, FILLS_A_HUNDRED))
+            return sent[-1].events_s
+
+        value, peer, umadb, alike = in_turns(
+            fills,
+            lambda: library_rate(self._url, 1, 100, self._seconds) * 100,
+            lambda: _times(umadb_rate(1, 100, self._payload, self._seconds)[0], 100),
+            lambda: self._kept(1, 100)[0] * 100,
+        )
+        peers = {"eventsourcing": peer, "UmaDB": umadb}
+        note = f"{FILLS_A_HUNDRED} fills of known orders a command, three events each, {AHEAD_MAX} ahead; {_cpu(sent)}"
+        self._told("append.hundreds", value, peers, note, "events/s")
+        note = f"100 events of a stream each a command, one client, one after the other; {self._payload} bytes each"
+        self._told("append.hundred_streams", alike, peers, note, "events/s")
+
+    def bulk(self) -> None:
+        """Fills of known orders, as fast as they go."""
+        sent: list[Bulk] = []
+        floors: list[tuple[float, float]] = []
+
+        def fills() -> float:
+            sent.append(self._desk.send(self._seconds, FILLS_A_BATCH))
+            return sent[-1].events_s
+
+        def floor() -> float:
+            floors.append(copy_floor(self._url, self._log))
+            return floors[-1][0]
+
+        value, bare, indexed = in_turns(fills, floor, lambda: floors[-1][1])
+        rows = self._log.stored(after=self._log.head().seq - 3_000, limit=3_000)
+        size = sum(len(row.state) for row in rows) // len(rows)
+        middle = sorted(sent)[len(sent) // 2]
+        note = (
+            f"{FILLS_A_BATCH} fills of known orders a command, {middle.events_s / middle.fills_s:.2f} events a fill, "
+            f"{desk.FILLS_AN_ORDER} fills an order, one position limit; {size} bytes an event; {_cpu(sent)}"
+        )
+        line("append.bulk", middle.fills_s, "fills/s", note=f"{note}; fsync on, {self._versions}")
+        peers = {"bare COPY, same indexes": indexed, "bare COPY, no indexes": bare}
+        self._told("append.bulk", value, peers, note, "events/s")
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _cpu(sent: list[Bulk]) -> str:
+    writer = statistics.median(one.writer_us for one in sent)
+    server = statistics.median(one.server_us for one in sent)
+    return f"processor time a fill {writer:.0f} us in the writer's thread, {server:.0f} us in its server process"
 
 
 def main(seconds: float) -> None:
+    """All of it."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    with desk() as (url, log, writer):
-        with database.connect(url, Role.AUDITOR) as connection:
-            server = connection.info.server_version // 10_000
-        versions = f"PostgreSQL {server}, eventsourcing {version('eventsourcing')}, Python {sys.version.split()[0]}"
-
-        def kept(client: int, n: int) -> None:
-            writer.report([evidence(f"{kept.round}-{client}-{n}")], actor="bench")  # type: ignore[attr-defined]
-
-        kept.round = 0  # type: ignore[attr-defined]
-        commands(1, 1, kept)
-        row = log.stored(after=log.head().seq - 1)[0]
-        payload = len(row.state)
-        note = f"{payload} bytes an event, fsync on, {versions}"
-
-        kept.round = 1  # type: ignore[attr-defined]
-        rate, p50, p99 = commands(1, seconds, kept)
-        single = f"one event a commit, 1 client; p50 {p50:.2f} ms, p99 {p99:.2f} ms; {note}"
-        peer = library_rate(url, 1, 1, seconds)
-        line("append.single", rate, "events/s", peer="eventsourcing", peer_value=peer, note=single)
-        against_umadb("append.single", rate, 1, 1, payload, seconds, single)
-        floor = insert_floor(url, seconds, 1, payload)
-        line("append.single", rate, "events/s", peer="bare INSERT", peer_value=floor, note=single)
-
-        kept.round = 2  # type: ignore[attr-defined]
-        rate, p50, p99 = commands(CLIENTS, seconds, kept)
-        many = f"one event a command, {CLIENTS} threads; p50 {p50:.2f} ms, p99 {p99:.2f} ms; {note}"
-        peer = library_rate(url, LIBRARY_PROCESSES, 1, seconds)
-        told = f"the library in {LIBRARY_PROCESSES} processes; {many}"
-        line("append.concurrent", rate, "events/s", peer="eventsourcing", peer_value=peer, note=told)
-        against_umadb("append.concurrent", rate, CLIENTS, 1, payload, seconds, many)
-        floor = insert_floor(url, seconds, CLIENTS, payload)
-        line("append.concurrent", rate, "events/s", peer="bare INSERT", peer_value=floor, note=many)
-        rate, p50, p99 = commands(CLIENTS, seconds, lambda c, n: writer.request(submitted(f"S{c}-{n}"), actor="bench"))
-        orders = f"orders, two events each, {CLIENTS} threads; p50 {p50:.2f} ms, p99 {p99:.2f} ms; {note}"
-        line("append.orders", rate, "commands/s", note=orders)
-
-        fills, events, n = bulk(writer, log, seconds, 25, 0)
-        hundred = f"25 fills a commit at least, about 100 events, through the whole domain; {note}"
-        peer = library_rate(url, 1, 100, seconds) * 100
-        line("append.hundreds", events, "events/s", peer="eventsourcing", peer_value=peer, note=hundred)
-        against_umadb("append.hundreds", events, 1, 100, payload, seconds, hundred)
-
-        head = log.head().seq
-
-        def hundred_kept(client: int, n: int) -> None:
-            writer.report([evidence(f"H{client}-{n}-{k}") for k in range(100)], actor="bench")
-
-        commands(1, seconds, hundred_kept)
-        sent = log.head().seq - head
-        alike = f"100 events of a stream each a commit, 1 client, one after the other; {note}"
-        line("append.hundred_streams", sent / seconds, "events/s", peer="eventsourcing", peer_value=peer, note=alike)
-        against_umadb("append.hundred_streams", sent / seconds, 1, 100, payload, seconds, alike)
-
-        fills, events, _ = bulk(writer, log, seconds, FILLS_A_BATCH, n)
-        bare, indexed = copy_floor(url, log)
-        told = f"batches of {FILLS_A_BATCH} fills, {events / fills:.1f} events a fill; {note}"
-        line("append.bulk", fills, "fills/s", note=told)
-        line("append.bulk", events, "events/s", peer="bare COPY, no indexes", peer_value=bare, note=told)
-        line("append.bulk", events, "events/s", peer="bare COPY, same indexes", peer_value=indexed, note=told)
+    with desk.desk() as (url, log, writer):
+        bench = Bench(url, log, writer, seconds)
+        bench.single(1, "append.single", 1)
+        bench.single(CLIENTS, "append.concurrent", LIBRARY_PROCESSES)
+        bench.orders()
+        bench.hundreds()
+        bench.bulk()
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 2)

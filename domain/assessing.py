@@ -130,6 +130,22 @@ def positions_assessed(risk: Risk, strategy_id: str, instrument_id: str, at: dat
     return events
 
 
+def stays_within(risk: Risk, strategy_id: str, instrument_id: str, wider: Decimal) -> bool:
+    """Whether a position in one instrument that gets wider by so much at most can neither breach a limit nor end a
+    breach; False also where that takes a closer look.
+    """
+    for limit in risk.active:
+        scope = limit.scope
+        if limit.measure is not Measure.MAX_POSITION or not scope.covers(strategy_id, instrument_id, scope.asset):
+            continue
+        if (scope, limit.measure, instrument_id) in risk.breaches:
+            return False
+        used, _ = risk.exposure.widest(scope.strategy_id, instrument_id)
+        if limit.limit is None or used + wider > limit.limit:
+            return False
+    return True
+
+
 def breaches(
     risk: Risk, limit: LimitSet, subject: str, used: Decimal, seen: tuple[MarkSeen, ...], at: datetime
 ) -> list[RiskEvent]:

@@ -14,10 +14,11 @@ reports in `domain.riskrequests`, the state in `domain.riskstate`.
 
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from typing import assert_never
 
 from domain import values
-from domain.assessing import assessed, positions_assessed
+from domain.assessing import assessed, positions_assessed, stays_within
 from domain.errors import ReportUnreadable, RequestRefused
 from domain.exposure import Desk, Hold
 from domain.instrument import Kind
@@ -339,7 +340,7 @@ def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
                 report.key, report.strategy_id, report.instrument_id, report.exec_id, report.quantity, released,
                 report.transact_time, report.cost, report.gains, report.contract,
             )  # fmt: skip
-            return _with_breaches(risk, posted, report.strategy_id, report.instrument_id, report.transact_time)
+            return _with_breaches(risk, posted, abs(report.quantity), report.transact_time)
         case PostGains():
             changes = tuple(change for change in report.changes if change.cost or change.gains)
             if not changes:
@@ -368,13 +369,12 @@ def _restated(risk: Risk, report: RestateHold) -> tuple[RiskEvent, ...]:
         report.key, report.strategy_id, report.instrument_id, report.side, was, exact(report.quantity), report.contract,
         report.transact_time,
     )  # fmt: skip
-    return _with_breaches(risk, adjusted, report.strategy_id, report.instrument_id, report.transact_time)
+    return _with_breaches(risk, adjusted, abs(report.quantity - was), report.transact_time)
 
 
-def _with_breaches(
-    risk: Risk, event: RiskEvent, strategy_id: str, instrument_id: str, at: datetime
-) -> tuple[RiskEvent, ...]:
-    if not risk.has_position_limits:
+def _with_breaches(risk: Risk, event: HoldPosted | HoldAdjusted, wider: Decimal, at: datetime) -> tuple[RiskEvent, ...]:
+    strategy_id, instrument_id = event.strategy_id, event.instrument_id
+    if stays_within(risk, strategy_id, instrument_id, wider):  # nearly always, and cheaper to see
         return (event,)
     return (event, *positions_assessed(evolve(risk, event), strategy_id, instrument_id, at))
 

@@ -100,11 +100,6 @@ class Risk(Struct, frozen=True, gc=False):
         """Of the firm: whether it has anything to judge by."""
         return bool(self.active or self.switches)
 
-    @property
-    def has_position_limits(self) -> bool:
-        """Whether a fill can exceed a limit by itself, without a mark."""
-        return any(limit.measure is Measure.MAX_POSITION for limit in self.active)
-
     def limits_over(self, strategy_id: str, instrument_id: str, asset: str | None) -> Iterator[LimitSet]:
         """The limits that cover what a strategy does in an instrument."""
         return (limit for limit in self.active if limit.scope.covers(strategy_id, instrument_id, asset))
