@@ -18,7 +18,7 @@ from projections.bloom import Bloom
 from projections.lines import MODULUS, Lines, Sum
 from projections.tables import Row
 
-CACHED_ROWS_MAX = 200_000
+CACHED_ROWS_MAX = 40_000  # of a projection
 COPIED_LINES_MAX = 500  # handed to the driver at once
 
 Key = tuple[Any, ...]
