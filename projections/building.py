@@ -21,7 +21,6 @@ from projections.tables import Projection
 
 READ_EVENTS = 5_000
 WINDOW_EVENTS = 20_000
-CACHED_ROWS_MAX = 60_000  # of a projection
 
 INDEXES = sa.text("""
 SELECT tables.relname AS table_name, indexes.relname AS name, pg_get_indexdef(indexes.oid) AS made_by,
@@ -101,7 +100,7 @@ class Build:
         self._indexes = _Indexes(connection, self.schema, projection.all_tables if kept is None else ())
         self._connection = connection
         self.rows = kind(
-            projection.tables, self.schema, is_empty=kept is None, cached_rows_max=CACHED_ROWS_MAX,
+            projection.tables, self.schema, is_empty=kept is None,
             on_lookup=lambda table: self._indexes.make(connection, table.name),
         )  # fmt: skip
         self._attested: list[Attested] = []

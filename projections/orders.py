@@ -106,9 +106,9 @@ def _terms(terms: OrderTerms) -> Row:
 
 
 def _shown(order: Order) -> Row:
-    """What the blotter tells of an order's state."""
+    """What the blotter tells of an order's state, but for its terms."""
     refusal = order.refusal
-    return (_terms(order.terms) if order.terms is not None else _NO_TERMS) | {
+    return {
         "order_id": order.order_id,
         "strategy_id": order.strategy_id,
         "instrument_id": order.instrument_id,
@@ -128,9 +128,13 @@ def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:
     """The order's row after an event; a new one for an order nobody knows."""
     told = event.report if isinstance(event, OrderBroken) else event
     at, order = told.transact_time, event.key
-    row = rows.get(orders, order.account_id, order.cl_ord_id) or _new(logged, order, at)
-    after = orderstates.folded(rows, logged, event)
-    row = row | _shown(after) | {"seq": logged.seq}
+    known = rows.get(orders, order.account_id, order.cl_ord_id)
+    row = known.copy() if known is not None else _new(logged, order, at)
+    before, after = orderstates.folded(rows, logged, event)
+    if before is None or before.terms is not after.terms:
+        row |= _terms(after.terms) if after.terms is not None else _NO_TERMS
+    row |= _shown(after)
+    row["seq"] = logged.seq
     if isinstance(event, OrderBroken):
         row["breaks"] += 1
     elif at == after.last_at and not isinstance(event, OrderCancelRequested):

@@ -91,11 +91,12 @@ requests = table(
 _REQUEST: Any = OrderCancelRequested | OrderReplaceRequested
 
 
-def folded(rows: Rows, logged: Logged, event: OrderEvent) -> Order:
-    """The order after an event, put down for the next one."""
+def folded(rows: Rows, logged: Logged, event: OrderEvent) -> tuple[Order | None, Order]:
+    """The order before an event and after it, which is put down for the next one."""
     order = event.key
     known = rows.get(states, order.account_id, order.cl_ord_id)
     before: Order | None = known["state"] if known is not None else None
+    was = before
     match event:
         case OrderCancelRequested() | OrderReplaceRequested():
             after = evolve(before, event)
@@ -111,7 +112,7 @@ def folded(rows: Rows, logged: Logged, event: OrderEvent) -> Order:
     after = replace(after, **_BARE)
     row = {"account_id": order.account_id, "cl_ord_id": order.cl_ord_id, "state": after, "seq": logged.seq}
     rows.put(states, row)
-    return after
+    return was, after
 
 
 def _amending(order: Order | None, event: Amendment) -> tuple[Order | None, Amendment]:

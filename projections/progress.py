@@ -23,6 +23,15 @@ from projections.tables import AT, TEXT, Projection
 ATTESTED_EVENTS = 1000
 REASON_CHARS_MAX = 500
 
+COLUMNS = "projection, version, seq, updated_at, error, schema, digest, rows"
+LOCK = f"SELECT {COLUMNS} FROM read.progress WHERE projection = ANY(%s) ORDER BY projection FOR UPDATE"  # noqa: S608
+MOVE = """
+UPDATE read.progress AS progress
+SET seq = moved.seq, digest = moved.digest, rows = moved.rows, error = NULL, updated_at = clock_timestamp()
+FROM unnest(%s::text[], %s::bigint[], %s::bytea[], %s::bigint[]) AS moved (name, seq, digest, rows)
+WHERE projection = moved.name RETURNING progress.*
+""".strip()
+
 _UNREACHABLE = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -81,6 +90,15 @@ class Place(NamedTuple):
     sum: Sum
 
 
+class Move(NamedTuple):
+    """A projection that goes on from `before` to `seq`, where the digest of its rows is `sum`."""
+
+    name: str
+    before: Place
+    seq: int
+    sum: Sum
+
+
 class Kept(NamedTuple):
     """Rows that a rebuild has replaced: of which version of the folds, and as of which place in the log."""
 
@@ -126,6 +144,11 @@ def locked(connection: sa.Connection, projection: Projection) -> tuple[Place, st
     return _place(row), row.error
 
 
+def lock_all(connection: sa.Connection, names: Sequence[str]) -> dict[str, Place]:
+    """Several places, which nobody else moves until the transaction ends. Everybody locks them in this order."""
+    return {row.projection: _place(row) for row in connection.exec_driver_sql(LOCK, (list(names),))}
+
+
 def move(connection: sa.Connection, projection: Projection, **values: Any) -> Place:
     """Write `values` (seq, error, schema, digest, rows) and the projection's version to its place."""
     moved = (
@@ -137,11 +160,15 @@ def move(connection: sa.Connection, projection: Projection, **values: Any) -> Pl
     return _place(connection.execute(moved).one())
 
 
-def place_at(connection: sa.Connection, projection: Projection, before: Place, seq: int, sum_: Sum) -> Place:
-    """Move the place on from where it was `before`, with the digest of its rows there."""
-    if seq // ATTESTED_EVENTS > before.seq // ATTESTED_EVENTS:
-        attest(connection, projection, [Attested(seq, sum_)])
-    return move(connection, projection, seq=seq, error=None, digest=sum_.digest, rows=sum_.rows)
+def move_all(connection: sa.Connection, moves: Sequence[Move]) -> dict[str, Place]:
+    """Move locked places on, with the digests of the rows there; where they are now, by projection."""
+    if not moves:
+        return {}
+    due = [move for move in moves if move.seq // ATTESTED_EVENTS > move.before.seq // ATTESTED_EVENTS]
+    _insert_attested(connection, [(move.name, move.before.version, Attested(move.seq, move.sum)) for move in due])
+    columns = zip(*((move.name, move.seq, move.sum.digest, move.sum.rows) for move in moves), strict=True)
+    moved = connection.exec_driver_sql(MOVE, tuple(map(list, columns)))
+    return {row.projection: _place(row) for row in moved}
 
 
 def resume(connection: sa.Connection, names: Sequence[str]) -> list[str]:
@@ -167,15 +194,13 @@ def keep(connection: sa.Connection, projection: Projection, place: Place) -> Non
 
 def attest(connection: sa.Connection, projection: Projection, attested: Iterable[Attested]) -> None:
     """Keep digests."""
+    _insert_attested(connection, [(projection.name, projection.version, one) for one in attested])
+
+
+def _insert_attested(connection: sa.Connection, told: Iterable[tuple[str, int, Attested]]) -> None:
     rows = [
-        {
-            "projection": projection.name,
-            "seq": one.seq,
-            "version": projection.version,
-            "digest": one.sum.digest,
-            "rows": one.sum.rows,
-        }
-        for one in attested
+        {"projection": name, "seq": one.seq, "version": version, "digest": one.sum.digest, "rows": one.sum.rows}
+        for name, version, one in told
     ]
     if rows:
         connection.execute(sa.insert(attestations), rows)

@@ -115,10 +115,10 @@ def _finish(
     is_dry_run: bool,
 ) -> list[RebuildResult]:
     """Compare, and swap unless it is a dry run."""
-    _approach(log, connection, projections, builders, None)
+    _approach(log, connection, projections, builders)
     compared = _compare(engine, connection, projections, builders)
     if not is_dry_run:
-        _approach(log, connection, projections, builders, None)
+        _approach(log, connection, projections, builders, is_live=False)
         _swap(log, connection, projections, builders)
     return [_result(projection, compared[projection.name], is_swapped=not is_dry_run) for projection in projections]
 
@@ -161,13 +161,15 @@ def _approach(
     connection: sa.Connection,
     projections: Sequence[Projection],
     builders: Crew,
-    on_progress: OnProgress | None,
+    on_progress: OnProgress | None = None,
+    *,
+    is_live: bool = True,
 ) -> None:
-    """Nearly all the way to where the live projections are, which may be on their way themselves."""
+    """Nearly all the way to where each goes, from where the live projections may move on."""
     built: dict[str, Built] = {}
     while True:
         with connection.begin():
-            goals = _goals(connection, projections, log.head().seq, is_live=True)
+            goals = _goals(connection, projections, log.head().seq, is_live=is_live)
         last = max((goal.seq for goal in goals.values()), default=0)
         if built and all(goal.seq - built[name].seq <= NEAR_EVENTS for name, goal in goals.items()):
             return

@@ -22,7 +22,7 @@ from projections.history import place as place_in_log
 from projections.lines import MODULUS, Lines, Sum
 from projections.tables import Row
 
-CACHED_ROWS_MAX = 200_000
+CACHED_ROWS_MAX = 40_000  # of a projection
 COPIED_LINES_MAX = 500  # handed to the driver at once
 STATEMENTS_MAX = 500
 

@@ -27,7 +27,7 @@ from projections.attest import Verified, verify
 from projections.catalog import PROJECTIONS
 from projections.lease import EVERYTHING, Holder, Lease
 from projections.lines import Sum
-from projections.progress import Batches, Place, reaching
+from projections.progress import Batches, Move, Place, reaching
 from projections.rebuild import OnProgress, RebuildResult, rebuild, roll_back
 from projections.rows import MemoryRows, SqlRows
 from projections.tables import Projection
@@ -249,7 +249,8 @@ class _Following:
         self._connection = connection
         self._batches = Batches(log, batch_events_max)
         with connection.begin():
-            self._followers = [_Follower(connection, projection) for projection in projections]
+            places = progress.places(connection)
+        self._followers = [_Follower(projection, places[projection.name][0]) for projection in projections]
         self.seq = min((follower.place.seq for follower in self._followers), default=0)
 
     @property
@@ -275,19 +276,39 @@ class _Following:
         batch = self._batches.next(after)
         if not batch:
             return False
-        for follower in running:
-            follower.apply(self._connection, batch)
+        try:
+            self._apply(running, batch)
+        except Exception as error:
+            for follower in running:
+                follower.forget()
+            if progress.is_unreachable(error):
+                raise
+            for follower in running:
+                follower.apply(self._connection, batch)
         self.seq = batch[-1].seq
         return True
+
+    def _apply(self, running: Sequence["_Follower"], batch: Sequence[Logged]) -> None:
+        """One transaction for all of them: they move together. If one cannot, they do it one by one."""
+        by_name = {follower.projection.name: follower for follower in running}
+        with self._connection.begin():
+            self._connection.execute(_NOT_DURABLE)
+            moves = []
+            for name, found in progress.lock_all(self._connection, list(by_name)).items():
+                if fresh := by_name[name].fresh(found, batch):
+                    moves.append(Move(name, found, fresh[-1].seq, by_name[name].fold(self._connection, fresh)))
+            places = progress.move_all(self._connection, moves)
+        for name, place in places.items():
+            by_name[name].place = place
 
 
 class _Follower:
     """One projection's live rows and their place."""
 
-    def __init__(self, connection: sa.Connection, projection: Projection) -> None:
+    def __init__(self, projection: Projection, place: Place) -> None:
         self.projection = projection
         self.error: str | None = None
-        self.go_on_from(progress.lock(connection, projection))
+        self.go_on_from(place)
 
     def go_on_from(self, place: Place) -> None:
         """Forget what was known of the rows: they are others, or somebody else has written them."""
@@ -320,22 +341,35 @@ class _Follower:
                 return
 
     def _apply(self, connection: sa.Connection, batch: Sequence[Logged]) -> None:
+        name = self.projection.name
         with connection.begin():
             connection.execute(_NOT_DURABLE)
             found = progress.lock(connection, self.projection)
-            if found != self.place:
-                self.go_on_from(found)
-            if self.error is not None:
+            if not (fresh := self.fresh(found, batch)):
                 return
-            fresh = [logged for logged in batch if logged.seq > found.seq]
-            if not fresh or fresh[0].seq != found.seq + 1:
-                return
-            self._rows.begin(connection)
-            self._rows.sum = found.sum
-            self.projection.fold(self._rows, fresh)
-            self._rows.flush()
-            place = progress.place_at(connection, self.projection, found, fresh[-1].seq, self._rows.sum)
-        self.place = place
+            move = Move(name, found, fresh[-1].seq, self.fold(connection, fresh))
+            places = progress.move_all(connection, [move])
+        self.place = places[name]
+
+    def fresh(self, found: Place, batch: Sequence[Logged]) -> Sequence[Logged]:
+        """What is to be folded of a batch from the locked place: nothing if it does not follow."""
+        if found != self.place:
+            self.go_on_from(found)
+        if self.error is not None or batch[0].seq > found.seq + 1:
+            return ()
+        return batch[found.seq + 1 - batch[0].seq :]
+
+    def fold(self, connection: sa.Connection, fresh: Sequence[Logged]) -> Sum:
+        """Fold, write, and tell the digest of the rows there are now."""
+        self._rows.begin(connection)
+        self._rows.sum = self.place.sum
+        self.projection.fold(self._rows, fresh)
+        self._rows.flush()
+        return self._rows.sum
+
+    def forget(self) -> None:
+        """What was put since the last transaction that ended well was not written."""
+        self._rows.forget()
 
 
 def _go_on(stop: threading.Event | None) -> None:
