@@ -1,6 +1,5 @@
 """`daybook report restatement`: what a day's PnL was reported as, what it is known to be, and what makes it differ."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -27,10 +26,10 @@ TOTALS = (
 
 
 def restatement(
-    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="The day's date.")],
+    day: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The date of the day's close.")],
     close: Annotated[
-        datetime, typer.Option(formats=["%H:%M"], metavar="HH:MM", help="When a day ends, in UTC.")
-    ] = datetime(1900, 1, 1),  # noqa: DTZ001 (a time of day)
+        str, typer.Option(metavar="HH:MM", help="When a day ends, in UTC; 00:00 ends the date.")
+    ] = "00:00",
     known_at: KnownAt = None,
     restated_at: Annotated[
         Moment | None,
@@ -48,7 +47,7 @@ def restatement(
     """
     from api import restating
 
-    asked = restating.day_of(day.date(), close.time(), known_at, restated_at)
+    asked = restating.day_of(day, close, known_at, restated_at)
     with opened() as book:
         book.runner.catch_up()
         found = restating.restatement(

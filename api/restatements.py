@@ -1,6 +1,5 @@
 """Restatements over HTTP: what a day's PnL was reported as, what it is known to be, and what makes the difference."""
 
-from datetime import date, time
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -20,8 +19,10 @@ router = APIRouter(prefix="/v1", tags=["queries"], dependencies=[needs()], respo
 class RestatementAsked(RequestBody):
     """Which day, of which positions, as known when."""
 
-    day: date = Field(description="the date of the day's end, or that ends with it")
-    close: time = Field(time(), description="when a day ends, in UTC; 00:00 is the end of the date")
+    day: str = Field(pattern=restating.DATE, description="the date of the day's close", examples=["2026-01-02"])
+    close: str = Field(
+        restating.END_OF_DATE, pattern=restating.CLOCK, description="when a day ends, in UTC; 00:00 ends the date"
+    )
     known_at: Place | None = Field(None, description="when the day was reported; its end, unless told")
     restated_at: Place | None = Field(None, description="what is known when, instead of now")
     account_id: Name | None = None

@@ -4,9 +4,10 @@ A day ends at its close (00:00 UTC: the end of the date); what occurred before i
 own, and it is valued at the newest marks of both moments. The arithmetic is in `domain.restatement`.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,14 +15,18 @@ from api.asked import Moment, Where
 from api.clock import now
 from api.reading import Reading, reading
 from api.wiring import Daybook
+from domain import values
 from domain.errors import ReportUnreadable
 from domain.log import Logged
 from domain.restatement import Bounds, Item, Known, Sums, Valuer, restate
-from domain.values import EARLIEST, ZERO, Mark, exact
+from domain.values import ZERO, Mark, exact
 from projections import occurred
 from projections.history import AsOf
 from projections.tables import Row, contract_of
 
+DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+END_OF_DATE = "00:00"
 MICROSECOND = timedelta(microseconds=1)
 TOGETHER_MAX = 64  # events so near each other are read together
 MODELS = ("positions", "executions")
@@ -39,17 +44,22 @@ class Day:
     restated: Moment | None = None
 
 
-def day_of(day: date, close: time, known_at: Moment | None, restated_at: Moment | None) -> Day:
+def day_of(day: str, close: str, known_at: Moment | None, restated_at: Moment | None) -> Day:
     """The day that ends at `close` of a date, 00:00 being the end of the date; reported as it ended, unless told.
 
-    Raises ReportUnreadable for a day that has not ended.
+    Raises ReportUnreadable, also for a day that has not ended.
     """
-    end = (
-        datetime.combine(day, close, UTC) if close > time() else datetime.combine(day, time(), UTC) + timedelta(days=1)
-    )
-    if end > now() or end < EARLIEST:
-        raise ReportUnreadable("day", day.isoformat(), f"a day that has ended (this one does at {end:%Y-%m-%dT%H:%MZ})")
+    end = values.time(f"{day}T00:00:00Z" if _is(DATE, day) else day, "day")
+    if not _is(CLOCK, close):
+        raise ReportUnreadable("close", close, "a time of day in UTC such as 17:00")
+    end += timedelta(hours=int(close[:2]), minutes=int(close[3:])) or timedelta(days=1)
+    if not _is(DATE, day) or end > now():
+        raise ReportUnreadable("day", day, f"the date of a day that has ended by {now():%Y-%m-%d %H:%M}")
     return Day(end - timedelta(days=1), end, known_at or Moment(at=end), restated_at)
+
+
+def _is(pattern: str, text: str) -> bool:
+    return re.fullmatch(pattern, text, re.ASCII) is not None
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,8 @@ def restate(then: Known, now: Known, changes: Iterable[Logged], settle: str, bou
         state = _with(state, append, settle, bounds)
         pending += append
         if state.unrealized is not None:
-            items.append(_item(told, state, pending))
+            item = _item(told, state, pending)
+            items += [item] if item.booked or item.unrealized else []
             told, pending = state, []
     if pending:
         items.append(_item(told, state, pending))

@@ -51,6 +51,7 @@ KEYED: list[tuple[str, Any, int]] = [
         },
         201,
     ),
+    ("/v1/marks", {"marks": [{"instrument_id": BTC, "price": "100", "quality": "MID"}]}, 201),
 ]  # fmt: skip
 
 
