@@ -2,7 +2,8 @@
 
 A line's amount is a debit above zero, a credit below. A venue that *credits* our account owes us more: our asset
 account is debited. What changes one asset into another runs through `Equity:Trading`, which so mirrors the position:
-minus its quantity in the traded asset, its cost in settlement currency. In the order below, for quantity q, cost c, realized r, rounding o, fee f, fee cost k of a trade:
+minus its quantity in the traded asset, its cost in settlement currency. For quantity q, cost c, realized r, rounding o,
+fee f and fee cost k of a trade:
 
 | account                | asset          | spot          | option     | future (linear, inverse) |
 |------------------------|----------------|---------------|------------|--------------------------|
@@ -69,7 +70,7 @@ BOOKED_AS = {
 
 
 class Line(NamedTuple):
-    """A debit (above zero) or credit (below) of one account in one asset."""
+    """A debit (above zero) or credit (below) of one account in one asset, canonical."""
 
     account: str
     asset: str
@@ -87,9 +88,9 @@ def settled_lines(sums: Effect | Sums, contract: Contract, venue: str) -> list[L
     gained = sums.realized + sums.rounding
     lines = [Line(TRADING, settle, sums.cost), Line(REALIZED, settle, -sums.realized)]
     if is_future(contract):
-        lines += [Line(asset_account(venue), settle, gained), Line(CONTRACTS, settle, -sums.cost)]
+        lines += [Line(asset_account(venue), settle, exact(gained)), Line(CONTRACTS, settle, -sums.cost)]
     else:
-        lines.append(Line(asset_account(venue), settle, gained - sums.cost - sums.fee_cost))
+        lines.append(Line(asset_account(venue), settle, exact(gained - sums.cost - sums.fee_cost)))
     return [*lines, Line(ROUNDING, settle, -sums.rounding), Line(FEES_IN_KIND, settle, sums.fee_cost)]
 
 

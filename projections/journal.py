@@ -14,8 +14,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-import sqlalchemy as sa
-
 from domain.account import AccountOpened
 from domain.cash import EntryBooked, FeeCharged, TransferReturned, TransferSettled
 from domain.instrument import Contract, Kind
@@ -229,31 +227,39 @@ def _put(rows: Rows, logged: Logged, number: int, entry: Entry, lines: Sequence[
             "narrative": printable(entry.narrative),
             "transact_time": entry.transact_time,
             "recorded_at": logged.recorded.recorded_at,
-            "lines": [[account, asset, f"{exact(amount):f}"] for account, asset, amount in kept],
+            "lines": [[account, asset, f"{amount:f}"] for account, asset, amount in kept],
             "seq": seq,
         },
     )
-    whose = (position.strategy_id, position.instrument_id) if position else ("", "")
-    for account, asset, amount in kept:
-        of = ("", "") if account.startswith(ASSETS) else whose
-        place = (entry.account_id, account, asset, *of)
-        _add(rows, ledger_table, LEDGER_KEY, place, amount, seq)
-        _add(rows, turnover_table, TURNOVER_KEY, (entry.account_id, account, asset, entry.value_date), amount, seq)
+    _add(rows, entry, kept, seq)
 
 
-LEDGER_KEY = ("account_id", "account", "asset", "strategy_id", "instrument_id")
-TURNOVER_KEY = ("account_id", "account", "asset", "value_date")
+def _add(rows: Rows, entry: Entry, lines: Iterable[Line], seq: int) -> None:
+    """Add an entry's lines to both sums. Assets are of the account, all else is of the position."""
+    account_id, value_date, position = entry.account_id, entry.value_date, entry.position
+    for account, asset, amount in lines:
+        strategy_id, instrument_id = "", ""
+        if position is not None and not account.startswith(ASSETS):
+            strategy_id, instrument_id = position.strategy_id, position.instrument_id
+        known = rows.get(ledger_table, account_id, account, asset, strategy_id, instrument_id)
+        row = {
+            "account_id": account_id,
+            "account": account,
+            "asset": asset,
+            "strategy_id": strategy_id,
+            "instrument_id": instrument_id,
+        }
+        rows.put(ledger_table, _sum(row, known, amount, seq))
+        known = rows.get(turnover_table, account_id, account, asset, value_date)
+        row = {"account_id": account_id, "account": account, "asset": asset, "value_date": value_date}
+        rows.put(turnover_table, _sum(row, known, amount, seq))
 
 
-def _add(rows: Rows, to: sa.Table, names: Sequence[str], place: Sequence[str], amount: Decimal, seq: int) -> None:
-    known = rows.get(to, *place)
+def _sum(row: Row, known: Row | None, amount: Decimal, seq: int) -> Row:
     debit, credit = (known["debit"], known["credit"]) if known is not None else (ZERO, ZERO)
-    if amount > 0:
-        debit = exact(debit + amount)
-    else:
-        credit = exact(credit - amount)
-    row: Row = dict(zip(names, place, strict=True))
-    rows.put(to, row | {"debit": debit, "credit": credit, "seq": seq})
+    row["debit"], row["credit"] = (exact(debit + amount), credit) if amount > 0 else (debit, exact(credit - amount))
+    row["seq"] = seq
+    return row
 
 
 PROJECTION = Projection(
