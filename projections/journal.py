@@ -49,7 +49,7 @@ entries_table = table(
     "journal",
     "entries",
     key("entry_seq", WHOLE),
-    key("number", WHOLE),
+    key("part", WHOLE),
     fact("account_id"),
     fact("kind"),
     fact("booking_date"),
@@ -61,7 +61,7 @@ entries_table = table(
     fact("transact_time", AT),
     fact("recorded_at", AT),
     fact("lines", ITEMS),
-    indexes=(("account_id", "entry_seq", "number"), ("value_date", "entry_seq", "number")),
+    indexes=(("account_id", "entry_seq", "part"), ("value_date", "entry_seq", "part")),
 )
 ledger_table = table(
     "journal",
@@ -89,7 +89,7 @@ turnover_table = table(
 instruments_table = table("journal", "instruments", key("instrument_id"), fact("settle"), fact("kind"))
 venues_table = table("journal", "venues", key("account_id"), fact("venue"))
 
-CURSOR = ("entry_seq", "number")
+CURSOR = ("entry_seq", "part")
 
 
 class Entry(NamedTuple):
@@ -206,7 +206,7 @@ def _of_cash(
     return Entry(event.account_id, kind, booked, value, reference, event.transact_time, None, narrative)
 
 
-def _put(rows: Rows, logged: Logged, number: int, entry: Entry, lines: Sequence[Line]) -> None:
+def _put(rows: Rows, logged: Logged, part: int, entry: Entry, lines: Sequence[Line]) -> None:
     """One entry with its lines, those of nothing left out, added to the ledger accounts."""
     kept = [line for line in lines if line.amount]
     if not kept:
@@ -216,7 +216,7 @@ def _put(rows: Rows, logged: Logged, number: int, entry: Entry, lines: Sequence[
         entries_table,
         {
             "entry_seq": seq,
-            "number": number,
+            "part": part,
             "account_id": entry.account_id,
             "kind": entry.kind,
             "booking_date": entry.booking_date,
@@ -285,6 +285,8 @@ def entries(
     source: Source,
     *,
     account_id: str | None = None,
+    strategy_id: str | None = None,
+    instrument_id: str | None = None,
     asset: str | None = None,
     day: str | None = None,
     limit: int | None = PAGE_ROWS_MAX,
@@ -293,15 +295,16 @@ def entries(
 ) -> list[Row]:
     """Entries in the order of the log (or the newest first), of one account, in one asset, for one value date.
 
-    The next page is `after` the last row's (entry_seq, number). An asset is looked for only in days that moved it.
+    The next page is `after` the last row's (entry_seq, part). An asset is looked for only in days that moved it.
     """
-    where: Row = {"account_id": account_id, "value_date": day}
+    where: Row = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    where["value_date"] = day
     if asset is None:
         found = fetch(
             source, entries_table, where=where, by=CURSOR, after=after, limit=limit, is_descending=is_descending
         )
         return [_with_amounts(row) for row in found]
-    days = fetch(source, turnover_table, where=where | {"asset": asset})
+    days = fetch(source, turnover_table, where={"account_id": account_id, "value_date": day, "asset": asset})
     where["value_date"] = tuple(sorted({row["value_date"] for row in days}))
     shown: list[Row] = []
     while limit is None or len(shown) < limit:
@@ -311,7 +314,7 @@ def entries(
         shown += (_with_amounts(row) for row in page if any(line[1] == asset for line in row["lines"]))
         if len(page) < PAGE_ROWS_MAX:
             break
-        after = page[-1]["entry_seq"], page[-1]["number"]
+        after = page[-1]["entry_seq"], page[-1]["part"]
     return shown[:limit]
 
 

@@ -303,4 +303,4 @@ def test_entries_are_paged_and_filtered_by_account_asset_and_day(desk: Desk) -> 
     assert shown(day="2026-03-02") == ["E1"]
     (first, *_), place = journal.entries(rows, limit=2), journal.entries(rows, limit=2)[-1]
     assert first["reference"] == everything[0]
-    assert shown(after=(place["entry_seq"], place["number"])) == everything[2:]
+    assert shown(after=(place["entry_seq"], place["part"])) == everything[2:]
