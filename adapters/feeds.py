@@ -50,6 +50,7 @@ SELECT latest.* FROM instruments CROSS JOIN LATERAL (
     ORDER BY mark_at DESC, mark_id DESC LIMIT 1
 ) AS latest
 """
+LATEST_SEEN = LATEST_ALL.replace("recorded_at <= %s", "recorded_at <= %s AND mark_at <= %s")
 END_OF_TIME = "infinity"
 
 
@@ -120,6 +121,10 @@ class MarkStore:
     def latest_all(self, known_at: datetime | None = None) -> dict[str, Mark]:
         """The latest mark of every instrument, of all or of those recorded by `known_at`. Raises Unavailable."""
         return self._select(LATEST_ALL, known_at or END_OF_TIME)
+
+    def latest_seen(self, seen_by: datetime, known_at: datetime) -> dict[str, Mark]:
+        """The latest mark of every instrument among those seen by one moment and recorded by another."""
+        return self._select(LATEST_SEEN, known_at, seen_by)
 
     def _select(self, query: str, *parameters: Any) -> dict[str, Mark]:
         with self._cursor() as cursor:
