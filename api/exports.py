@@ -114,6 +114,11 @@ def _journal(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
     return journal.lines_of(_pages(source, journal.entries, journal.CURSOR, **wanted))
 
 
+def paged_entries(source: Source, account_id: str | None) -> Iterator[Row]:
+    """Every journal entry, in the order of the log."""
+    return _pages(source, journal.entries, journal.CURSOR, account_id=account_id)
+
+
 def _trial_balance(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
     return journal.trial_balance(source, account_id=asked.account_id, asset=asked.asset, upto=asked.day)
 

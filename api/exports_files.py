@@ -9,6 +9,7 @@ memory stays flat; the same rows give the same bytes.
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from api.exports import Report
 from api.problems import Problem
-from api.wire import cell, encoded
+from api.wire import plain
 from projections.tables import Row
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def write_csv(report: Report, rows: Iterable[Row], out: BinaryIO, *, newline: st
     writer = csv.writer(text, lineterminator=newline)
     writer.writerow(columns)
     for count, row in enumerate(rows, 1):  # noqa: B007 (it is what comes back)
-        writer.writerow([cell(row.get(column)) for column in columns])
+        writer.writerow([_cell(row.get(column)) for column in columns])
     text.detach()  # which writes what waits, and leaves the file open
     return count
 
@@ -76,16 +77,40 @@ def write_csv(report: Report, rows: Iterable[Row], out: BinaryIO, *, newline: st
 def write_json(report: Report, rows: Iterable[Row], out: BinaryIO, about: Mapping[str, Any]) -> int:
     """`about`, the items one a line, and the totals if the report has any; how many items there were."""
     columns, kept, count = report.columns, [], 0
-    out.write(encoded(about)[:-1] + b',"items":[')
+    head = ", ".join(f'"{name}": {json_text(value)}' for name, value in about.items())
+    out.write(f'{{{head}, "items": ['.encode())
     for count, row in enumerate(rows, 1):
-        out.write((b"\n" if count == 1 else b",\n") + encoded({name: row[name] for name in columns}))
+        told = ", ".join(f'"{name}": {json_text(row[name])}' for name in columns)
+        out.write(f"{',' if count > 1 else ''}\n{{{told}}}".encode())
         if report.totals is not None:
             kept.append(row)
     out.write(b"\n]")
     if report.totals is not None:
-        out.write(b',"totals":' + encoded(report.totals(kept)))
+        out.write(f', "totals": {json_text(report.totals(kept))}'.encode())
     out.write(b"}\n")
     return count
+
+
+def json_text(value: Any) -> str:
+    """JSON as PostgreSQL writes jsonb, members by length and then by code: the same wherever the value came from."""
+    return json.dumps(_ordered(plain(value)), ensure_ascii=False)
+
+
+def _ordered(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _ordered(value[name]) for name in sorted(value, key=lambda name: (len(name.encode()), name))}
+        case list():
+            return [_ordered(part) for part in value]
+        case _:
+            return value
+
+
+def _cell(value: Any) -> str:
+    told = plain(value)
+    if told is None:
+        return ""
+    return told if isinstance(told, str) else json_text(told)
 
 
 def write_parquet(
@@ -150,7 +175,7 @@ def columns_of(report: Report, decimals: int) -> dict[str, tuple["pa.DataType", 
         Shape.TIME: (pa.timestamp("us", tz="UTC"), None),
         Shape.AMOUNTS: (pa.map_(pa.string(), number), lambda amounts: sorted(amounts.items())),
         Shape.TEXT: (pa.string(), str),
-        Shape.JSON: (pa.string(), lambda value: encoded(value).decode()),
+        Shape.JSON: (pa.string(), json_text),
     }
     return {name: types[shape] for name, shape in shapes_of(report).items()}
 

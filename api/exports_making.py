@@ -18,6 +18,7 @@ from api.exports_files import batches_of, write_csv, write_json, write_parquet
 from api.problems import Problem
 from api.proofs import proofs_of
 from api.reading import Reading, reading
+from api.statements_periods import period_of
 from api.wiring import Daybook
 from domain.errors import ReportUnreadable
 from projections.positions import positions
@@ -152,7 +153,7 @@ def _marks(book: Daybook, at: Reading, parameters: Parameters, known_at: datetim
         return {}
     known = {}
     if known_at is not None and parameters.day is not None:
-        known = book.marks.latest_seen(statements.period_of(parameters.day).end, known_at)
+        known = book.marks.latest_seen(period_of(parameters.day).end, known_at)
     elif known_at is not None:
         known = book.marks.latest_all(known_at)
     known |= given_marks(list(parameters.mark))

@@ -1,18 +1,19 @@
 """Statements: what became of one account in a day or a month, from its journal.
 
 By value date: all that happened in the period, whenever it came in, as far as it was on record at the seq at which the
-statement stands. Opening + debits - credits = closing, for every asset; the result of the period is what its income and expense
+statement stands. Opening + in - out = closing, for every asset; the result of the period is what its income and expense
 accounts moved; positions are those at its end, at the newest mark seen by then. Each figure is a sum of journal lines.
-Long lists show their first ENTRIES_SHOWN_MAX entries and say how many more there are: `daybook report journal` has all.
+Of many entries the first ENTRIES_SHOWN_MAX are shown, and said how many there are: `daybook report journal` has all.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from api.exports import Marks
+from api.statements_periods import Period, period_of
 from api.wire import encoded
 from domain.errors import ReportUnreadable
 from domain.instrument import Kind
@@ -39,23 +40,6 @@ RESULT = {
 }  # every other income account is "other income"
 
 
-class Period(NamedTuple):
-    """A day or a month: its value dates, first and last, and its name."""
-
-    first: str
-    last: str
-    name: str
-
-    @property
-    def end(self) -> datetime:
-        """The first moment after it, in UTC."""
-        return datetime.fromisoformat(self.last).replace(tzinfo=UTC) + timedelta(days=1)
-
-    def holds(self, day: str) -> bool:
-        """Whether a value date is in it."""
-        return self.first <= day <= self.last
-
-
 class Statement(NamedTuple):
     """What a statement shows; amounts are exact and signed as in the journal's words, gains above zero."""
 
@@ -70,21 +54,6 @@ class Statement(NamedTuple):
     entries_count: int
     trades_count: int
     curves: dict[str, list[tuple[datetime, Decimal]]]
-
-
-def period_of(text: str) -> Period:
-    """A day (2026-01-02) or a month (2026-01). Raises ReportUnreadable."""
-    try:
-        if len(text) == 7:
-            first = date.fromisoformat(f"{text}-01")
-            last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-            return Period(first.isoformat(), last.isoformat(), f"{first:%B %Y}")
-        if len(text) == 10:
-            first = date.fromisoformat(text)
-            return Period(text, text, f"{first.day} {first:%B %Y}")
-    except (ValueError, OverflowError):
-        pass
-    raise ReportUnreadable("period", text, "a day such as 2026-01-02, or a month such as 2026-01")
 
 
 def gathered(source: Source, account_id: str, period: Period, seq: int, marks: Marks) -> Statement:

@@ -61,12 +61,11 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     writer = csv.writer(out)
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([cell(row.get(column)) for column in columns])
+        writer.writerow([_cell(row.get(column)) for column in columns])
     return out.getvalue()
 
 
-def cell(value: Any) -> str:
-    """A value in a CSV file: absent ones are empty, lists and objects JSON."""
+def _cell(value: Any) -> str:
     told = plain(value)
     if told is None:
         return ""
