@@ -71,7 +71,7 @@ class Report(NamedTuple):
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of its columns, in order."""
-        return tuple(self.shape.model_fields)
+        return tuple("".join(name) for name in self.shape.model_fields)  # SQLAlchemy's are a kind of str
 
     def needs(self, parameters: Parameters) -> tuple[str, ...]:
         """The read models it is read from; recosting needs the trades as well."""

@@ -121,7 +121,7 @@ def write_parquet(
 
     schema = _schema(columns_of(report, decimals)).with_metadata({f"daybook.{n}": told for n, told in about.items()})
     count = 0
-    with pq.ParquetWriter(out, schema, compression="zstd", version="2.6", store_schema=False) as writer:
+    with pq.ParquetWriter(out, schema, compression="zstd", version="2.6") as writer:
         for group in _regrouped(batches, schema):
             writer.write_table(group, row_group_size=GROUP_ROWS)
             count += len(group)

@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import audit, books, operations, problem_answers, proofs, queries, reports, requests, web
+from api import audit, books, exports_http, operations, problem_answers, proofs, queries, reports, requests, web
 from api.bounds import Bounded
 from api.clock import now
 from api.observing import Measures, Observed
@@ -57,6 +57,7 @@ def create_app(daybook: Daybook, *, demo: bool = False) -> FastAPI:
     for router in (requests.router, reports.router, queries.router, audit.router, proofs.router, operations.router):
         app.include_router(router)
     app.include_router(books.router)
+    app.include_router(exports_http.router)
     web.mount(app)
     app.add_middleware(Bounded)
     app.add_middleware(Observed, measures=app.state.measures)

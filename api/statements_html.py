@@ -71,7 +71,7 @@ def page(statement: Statement, digest: Digest) -> bytes:
 
 def _curve(drawn: Curve) -> Markup:
     """A step line with its axes, as SVG."""
-    right, top = WIDTH - 8, 8
+    right, top = WIDTH - 20, 8
     bottom = HEIGHT - BOTTOM
 
     def x(place: float) -> float:
@@ -95,7 +95,7 @@ def _curve(drawn: Curve) -> Markup:
 
 def _bars(drawn: list[Bar], zero: float) -> Markup:
     """Horizontal bars with their values, as SVG."""
-    left, right, row = 190, WIDTH - 150, 20
+    left, right, row = 170, WIDTH - 180, 20
 
     def x(place: float) -> float:
         return round(left + place * (right - left), 1)

@@ -128,7 +128,7 @@ class _Paper(FPDF):
             ]
             self._room(46)
             top, half = self.get_y() + 2, (INNER - 10) / 2
-            self._caption(MARGIN, top, f"Result so far, {asset}")
+            self._caption(MARGIN + 1, top, f"Result so far, {asset}")
             self._caption(MARGIN + half + 10, top, f"Net by instrument, {asset}")
             self._curve(curve(steps, first, period.end), MARGIN, top + 5, half, 34)
             self._bars(*bars(values), MARGIN + half + 10, top + 5, half)
@@ -187,7 +187,7 @@ class _Paper(FPDF):
     def _rule(self, tone: Tone, thickness: float, y: float) -> None:
         self.set_draw_color(*tone)
         self.set_line_width(thickness)
-        self.line(MARGIN, y, MARGIN + INNER, y)
+        self.line(MARGIN + 1, y, MARGIN + INNER - 1, y)
 
     def _line(self, text: str) -> None:
         self._room(5)
@@ -201,7 +201,7 @@ class _Paper(FPDF):
     def _table(
         self, title: str, heads: Sequence[Head], rows: Sequence[Sequence[Cell]], empty: str, *, size: float = 8.0
     ) -> None:
-        self._room(22)
+        self._room(18 + ROW * min(len(rows), 6))
         self.set_y(self.get_y() + 5)
         self._font(10.5, INK, is_strong=True)
         self.cell(INNER, 5.5, title, new_x=XPos.LMARGIN, new_y=YPos.NEXT)

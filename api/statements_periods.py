@@ -23,7 +23,7 @@ class Period(NamedTuple):
         return self.first <= day <= self.last
 
 
-def period_of(text: str) -> Period:
+def period_of(text: str, field: str = "period") -> Period:
     """A day (2026-01-02) or a month (2026-01). Raises ReportUnreadable."""
     try:
         if len(text) == 7:
@@ -35,4 +35,4 @@ def period_of(text: str) -> Period:
             return Period(text, text, f"{first.day} {first:%B %Y}")
     except (ValueError, OverflowError):
         pass
-    raise ReportUnreadable("period", text, "a day such as 2026-01-02, or a month such as 2026-01")
+    raise ReportUnreadable(field, text, "a day such as 2026-01-02, or a month such as 2026-01")
