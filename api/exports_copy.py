@@ -72,6 +72,8 @@ def _batches(
 
     types = {name: type_ for name, (type_, _) in columns_of(report, decimals).items()}
     with _copying(source, _statement(report, what, wanted), wanted) as text:
+        if text.is_empty():
+            return
         reader = csv.open_csv(
             text,
             csv.ReadOptions(block_size=BLOCK_BYTES, column_names=list(types), use_threads=False),
@@ -108,6 +110,12 @@ class _Text(io.RawIOBase):
     def __init__(self, parts: Iterator[memoryview]) -> None:
         self._parts = parts
         self._left = memoryview(b"")
+
+    def is_empty(self) -> bool:
+        """Whether nothing comes."""
+        if not self._left:
+            self._left = next(self._parts, self._left)
+        return not self._left
 
     def readable(self) -> bool:
         return True

@@ -1,5 +1,7 @@
 """Periods a statement may be of: a day or a month, by value dates."""
 
+import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
@@ -25,14 +27,12 @@ class Period(NamedTuple):
 
 def period_of(text: str, field: str = "period") -> Period:
     """A day (2026-01-02) or a month (2026-01). Raises ReportUnreadable."""
-    try:
-        if len(text) == 7:
+    with suppress(ValueError, OverflowError):
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}", text):
             first = date.fromisoformat(f"{text}-01")
             last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
             return Period(first.isoformat(), last.isoformat(), f"{first:%B %Y}")
-        if len(text) == 10:
+        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
             first = date.fromisoformat(text)
             return Period(text, text, f"{first.day} {first:%B %Y}")
-    except (ValueError, OverflowError):
-        pass
     raise ReportUnreadable(field, text, "a day such as 2026-01-02, or a month such as 2026-01")

@@ -119,6 +119,15 @@ def test_the_form_is_what_is_accepted_and_what_is_not_there_is_told(book: httpx.
     assert book.get("/v1/reports/nonsense").status_code == 404
 
 
+def test_a_report_of_nothing_is_a_file_without_rows(book: httpx.Client) -> None:
+    for report in ("lots", "journal", "positions"):
+        answers = [had(book, report, format=form, account_id="nobody") for form in FORMS]
+        assert answers[0].json()["items"] == []
+        assert answers[1].text.count("\n") == 1
+        table = pq.read_table(io.BytesIO(answers[2].content))
+        assert (table.num_rows, table.column_names) == (0, list(REPORTS[report].columns))
+
+
 def test_a_value_that_fits_no_column_is_named_and_nothing_is_rounded(desk: httpx.Client) -> None:
     seq = trade(desk, fill("E-1", last_qty="1.123456789012345678", last_px="1.000000000000000001"))
     answer = desk.get("/v1/reports/executions", params={"min_seq": seq, "format": "parquet"})
