@@ -85,6 +85,7 @@ SELECT latest.* FROM instruments CROSS JOIN LATERAL (
     ORDER BY mark_at DESC, mark_id DESC LIMIT 1
 ) AS latest
 """
+LATEST_SEEN = LATEST_ALL.replace("recorded_at <= %s", "recorded_at <= %s AND mark_at <= %s")
 END_OF_TIME = "infinity"
 
 

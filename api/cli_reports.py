@@ -1,71 +1,101 @@
 """`daybook report` and `daybook replay`: what the book says, now or as it was recorded at a past moment."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.asked import Moment, Where, moment_of
-from api.cli_output import Column, Format, Formats, Json, Kind, note, say, write_csv, write_json, write_table
-from api.cli_parts import AccountId, AnyAccount, AnyInstrument, AnyStrategy, AsOf, KnownAt, Marks, opened, read
-from api.wire import time_text
+from api.cli_output import Json, say, write_json, write_table
+from api.cli_parts import AccountId, AnyAccount, AnyInstrument, AnyStrategy, AsOf, KnownAt, Marks, by, opened, read
+from api.cli_shown import (
+    ORDERS,
+    PNL,
+    PNL_TOTALS,
+    POSITIONS,
+    Decimals,
+    Formats,
+    JournalFormat,
+    Output,
+    ReportFormat,
+    StatementFormat,
+    reproduce,
+    show,
+    to_file,
+)
+from api.wire import decimal_text, time_text
+from domain import values
 from domain.account import CostBasis, FeePolicy
+from domain.errors import ReportUnreadable
 from domain.values import Mark
 
 if TYPE_CHECKING:
-    from api.reading import Reading
-    from projections.tables import Row
+    from api.exports import Parameters
 
-report = typer.Typer(name="report", help="What the book says, now or at a past moment.", no_args_is_help=True)
+__all__ = ["PNL", "POSITIONS", "replay", "report"]
 
-OF_POSITIONS = ("positions", "executions")
+report = typer.Typer(name="report", help="What the book says, now or at a past moment.")
+
 Method = Annotated[CostBasis | None, typer.Option("--method", help="Cost basis instead of the account's own.")]
 Fees = Annotated[FeePolicy | None, typer.Option("--fee-policy", help="Instead of the account's own.")]
 
-WHOSE = (Column("account_id", "Account", rank=3), Column("strategy_id", "Strategy", rank=2))
-INSTRUMENT = Column("instrument_id", "Instrument")
-HELD = (Column("quantity", "Quantity", Kind.NUMBER), Column("avg_px", "Avg price", Kind.NUMBER, 4))
-POSITIONS = (
-    *WHOSE, INSTRUMENT, *HELD, Column("cost", "Cost", Kind.NUMBER), Column("realized", "Realized", Kind.PNL),
-    Column("fees", "Fees", rank=1), Column("funding", "Funding", Kind.PNL, 9), Column("settle", "In"),
-    Column("cost_basis", "Basis", rank=5),
-)  # fmt: skip
-PNL = (
-    *WHOSE, INSTRUMENT, Column("quantity", "Quantity", Kind.NUMBER, 1), Column("mark", "Mark", Kind.NUMBER, 1),
-    Column("realized", "Realized", Kind.PNL), Column("unrealized", "Unrealized", Kind.PNL),
-    Column("funding", "Funding", Kind.PNL, 9), Column("fees_settle", "Fees", Kind.NUMBER),
-    Column("fee_cost", "Fee cost", Kind.NUMBER, 9), Column("other_fees", "Other fees", rank=9),
-    Column("net", "Net", Kind.PNL), Column("settle", "In"),
-)  # fmt: skip
-PNL_TOTALS = (
-    Column("settle", "In"), Column("realized", "Realized", Kind.PNL), Column("unrealized", "Unrealized", Kind.PNL),
-    Column("funding", "Funding", Kind.PNL, 9), Column("fees_settle", "Fees", Kind.NUMBER),
-    Column("fee_cost", "Fee cost", Kind.NUMBER, 9), Column("net", "Net", Kind.PNL),
-)  # fmt: skip
-EXPOSURE = (
-    *WHOSE, INSTRUMENT, Column("quantity", "Quantity", Kind.NUMBER), Column("mark", "Mark", Kind.NUMBER, 1),
-    Column("notional", "Notional", Kind.PNL), Column("quote", "In"),
-)  # fmt: skip
-EXPOSURE_TOTALS = (
-    Column("quote", "In"), Column("gross", "Gross", Kind.NUMBER), Column("net", "Net", Kind.PNL),
-    Column("missing_marks", "No mark for", rank=9),
-)  # fmt: skip
-LOTS = (
-    *WHOSE, INSTRUMENT, Column("lot_id", "Lot", rank=1), Column("opened_at", "Opened", Kind.TIME),
-    Column("opened_quantity", "Of quantity", Kind.NUMBER, 4), Column("quantity", "Open", Kind.NUMBER),
-    Column("cost", "Cost", Kind.NUMBER),
-)  # fmt: skip
-MATCHES = (
-    *WHOSE, INSTRUMENT, Column("disposed_at", "Disposed", Kind.TIME, 1), Column("exec_id", "By", rank=4),
-    Column("lot_id", "Lot", rank=1), Column("quantity", "Quantity", Kind.NUMBER), Column("cost", "Cost", Kind.NUMBER),
-    Column("gain", "Gain", Kind.PNL),
-)  # fmt: skip
-ORDERS = (
-    *WHOSE, Column("cl_ord_id", "Order"), INSTRUMENT, Column("side", "Side"), Column("ord_type", "Type", rank=5),
-    Column("order_qty", "Quantity", Kind.NUMBER), Column("price", "Price", Kind.NUMBER, 1),
-    Column("status", "Status"), Column("cum_qty", "Filled", Kind.NUMBER), Column("avg_px", "Avg price", Kind.NUMBER, 4),
-    Column("rule", "Refused by", rank=9),
-)  # fmt: skip
+
+def _asset(text: str) -> str:
+    return values.instrument_id(text, "asset") if "." in text else values.currency(text, "asset")
+
+
+def _day(text: str) -> str:
+    from api.statements_periods import period_of
+
+    if len(text) != 10:
+        raise ReportUnreadable("day", text, "a date such as 2026-01-02")
+    return period_of(text).first
+
+
+def _period(text: str) -> str:
+    from api.statements_periods import period_of
+
+    period_of(text)
+    return text
+
+
+AnyAsset = Annotated[
+    str | None, typer.Option("--asset", parser=by(_asset), metavar="ASSET", help="Only this currency or contract.")
+]
+Day = Annotated[str | None, typer.Option("--day", parser=by(_day), metavar="DATE", help="Only this value date.")]
+UptoDay = Annotated[str | None, typer.Option("--day", parser=by(_day), metavar="DATE", help="Until this value date.")]
+
+
+@report.callback(invoke_without_command=True)
+def chosen(
+    context: typer.Context,
+    digest: Annotated[
+        str | None, typer.Option("--reproduce", metavar="DIGEST", help="Make the report again that this digest names.")
+    ] = None,
+    output: Output = None,
+    json: Annotated[bool, typer.Option("--json", help="Write errors as JSON.", hidden=True)] = False,  # noqa: ARG001
+) -> None:
+    """What the book says, now or at a past moment."""
+    if context.invoked_subcommand is not None:
+        if digest is not None:
+            raise typer.BadParameter("--reproduce names a whole report, and goes with no other", ctx=context)
+        return
+    if digest is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
+    reproduce(digest, output)
+
+
+def _asked(
+    where: Where,
+    method: CostBasis | None = None,
+    fee_policy: FeePolicy | None = None,
+    mark: list[Mark] | None = None,
+    decimals: int = 18,
+) -> "Parameters":
+    from api.exports import Parameters
+
+    marks = tuple(f"{one.instrument_id}={decimal_text(one.price)}" for one in mark or [])
+    return Parameters(*where, method=method, fee_policy=fee_policy, mark=marks, decimals=decimals)
 
 
 @report.command()
@@ -78,21 +108,14 @@ def pnl(
     mark: Marks = None,
     as_of: AsOf = None,
     known_at: KnownAt = None,
-    format_: Formats = Format.TABLE,
+    format_: Formats = ReportFormat.TABLE,
+    output: Output = None,
+    decimals: Decimals = 18,
     json: Json = False,
 ) -> None:
     """What positions have gained: realized, and at the newest or given marks."""
-    from api.recosting import Conventions
-    from api.views import pnl_of
-    from projections import pnl as pnls
-
-    conventions = Conventions(method, fee_policy)
-    moment = moment_of(as_of, known_at)
-    with opened() as book, read(book, *OF_POSITIONS, moment=moment) as at:
-        rows = pnl_of(book, at, Where(account, strategy, instrument), _by_instrument(mark), conventions)
-    shown = _Shown("PnL", at, moment, _format(format_, json))
-    shown.write(rows, PNL, totals=pnls.totals(rows, ()), totals_columns=PNL_TOTALS)
-    _tell_missing(rows, shown)
+    asked = _asked(Where(account, strategy, instrument), method, fee_policy, mark, decimals)
+    show("pnl", asked, moment_of(as_of, known_at), format_, output, json=json)
 
 
 @report.command()
@@ -104,18 +127,14 @@ def positions(
     fee_policy: Fees = None,
     as_of: AsOf = None,
     known_at: KnownAt = None,
-    format_: Formats = Format.TABLE,
+    format_: Formats = ReportFormat.TABLE,
+    output: Output = None,
+    decimals: Decimals = 18,
     json: Json = False,
 ) -> None:
     """What is held, what it cost and what it has realized."""
-    from api.recosting import Conventions
-    from api.views import positions_of
-
-    conventions = Conventions(method, fee_policy)
-    moment = moment_of(as_of, known_at)
-    with opened() as book, read(book, *OF_POSITIONS, moment=moment) as at:
-        rows = positions_of(at, Where(account, strategy, instrument), conventions)
-    _Shown("Positions", at, moment, _format(format_, json)).write(rows, POSITIONS)
+    asked = _asked(Where(account, strategy, instrument), method, fee_policy, decimals=decimals)
+    show("positions", asked, moment_of(as_of, known_at), format_, output, json=json)
 
 
 @report.command()
@@ -126,19 +145,14 @@ def exposure(
     mark: Marks = None,
     as_of: AsOf = None,
     known_at: KnownAt = None,
-    format_: Formats = Format.TABLE,
+    format_: Formats = ReportFormat.TABLE,
+    output: Output = None,
+    decimals: Decimals = 18,
     json: Json = False,
 ) -> None:
     """How large open positions are at the newest or given marks."""
-    from api.views import exposure_of
-    from projections import exposure as exposures
-
-    moment = moment_of(as_of, known_at)
-    with opened() as book, read(book, *OF_POSITIONS, moment=moment) as at:
-        rows = exposure_of(book, at, Where(account, strategy, instrument), _by_instrument(mark))
-    shown = _Shown("Exposure", at, moment, _format(format_, json))
-    shown.write(rows, EXPOSURE, totals=exposures.totals(rows, ()), totals_columns=EXPOSURE_TOTALS)
-    _tell_missing(rows, shown)
+    asked = _asked(Where(account, strategy, instrument), mark=mark, decimals=decimals)
+    show("exposure", asked, moment_of(as_of, known_at), format_, output, json=json)
 
 
 @report.command()
@@ -151,39 +165,161 @@ def lots(
     matches: Annotated[bool, typer.Option("--matches", help="Disposals and the lots they used up, instead.")] = False,
     as_of: AsOf = None,
     known_at: KnownAt = None,
-    format_: Formats = Format.TABLE,
+    format_: Formats = ReportFormat.TABLE,
+    output: Output = None,
+    decimals: Decimals = 18,
     json: Json = False,
 ) -> None:
     """Open lots, or which disposal used up how much of which lot. An account under AVERAGE has none of its own."""
-    from api.recosting import Conventions
-    from api.views import lots_of
-
-    moment = moment_of(as_of, known_at)
-    with opened() as book, read(book, "lots", *OF_POSITIONS, moment=moment) as at:
-        found = lots_of(at, Where(account, strategy, instrument), Conventions(method, fee_policy))
-    shown = _Shown("Matches" if matches else "Open lots", at, moment, _format(format_, json))
-    if shown.format is Format.JSON:
-        shown.write_json(items=found.opened, matches=found.matched)
-    else:
-        shown.write(found.matched if matches else found.opened, MATCHES if matches else LOTS)
+    asked = _asked(Where(account, strategy, instrument), method, fee_policy, decimals=decimals)
+    show("matches" if matches else "lots", asked, moment_of(as_of, known_at), format_, output, json=json)
 
 
 @report.command()
-def orders(
+@report.command("orders", hidden=True)
+def blotter(
     account: AnyAccount = None,
     strategy: AnyStrategy = None,
     instrument: AnyInstrument = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many, the newest.")] = None,
     as_of: AsOf = None,
-    format_: Formats = Format.TABLE,
+    format_: Formats = ReportFormat.TABLE,
+    output: Output = None,
+    decimals: Decimals = 18,
     json: Json = False,
 ) -> None:
     """Orders and how they fare, the newest first."""
-    from projections import orders as blotter
+    from msgspec.structs import replace
 
-    with opened() as book, read(book, "orders", moment=as_of) as at:
-        rows = blotter.blotter(at.source, **Where(account, strategy, instrument)._asdict(), limit=limit)
-    _Shown("Orders", at, as_of, _format(format_, json)).write(rows, ORDERS)
+    asked = replace(_asked(Where(account, strategy, instrument), decimals=decimals), limit=limit)
+    show("blotter", asked, as_of, format_, output, json=json)
+
+
+@report.command()
+def executions(
+    account: AnyAccount = None,
+    strategy: AnyStrategy = None,
+    instrument: AnyInstrument = None,
+    as_of: AsOf = None,
+    format_: Formats = ReportFormat.TABLE,
+    output: Output = None,
+    decimals: Decimals = 18,
+    json: Json = False,
+) -> None:
+    """Trades and transfers, the newest booking first."""
+    asked = _asked(Where(account, strategy, instrument), decimals=decimals)
+    show("executions", asked, as_of, format_, output, json=json)
+
+
+@report.command()
+def risk(
+    account: AnyAccount = None,
+    strategy: AnyStrategy = None,
+    instrument: AnyInstrument = None,
+    as_of: AsOf = None,
+    format_: Formats = ReportFormat.TABLE,
+    output: Output = None,
+    decimals: Decimals = 18,
+    json: Json = False,
+) -> None:
+    """Every limit in force, and what is used of it."""
+    asked = _asked(Where(account, strategy, instrument), decimals=decimals)
+    show("risk", asked, as_of, format_, output, json=json)
+
+
+@report.command()
+def balances(
+    account: AnyAccount = None,
+    asset: AnyAsset = None,
+    as_of: AsOf = None,
+    format_: Formats = ReportFormat.TABLE,
+    output: Output = None,
+    decimals: Decimals = 18,
+    json: Json = False,
+) -> None:
+    """What accounts have of each asset at each venue: in all, held by pending transfers, and available."""
+    from api.exports import Parameters
+
+    asked = Parameters(account, asset=asset, decimals=decimals)
+    show("balances", asked, as_of, format_, output, json=json)
+
+
+@report.command()
+def journal(
+    account: AnyAccount = None,
+    strategy: AnyStrategy = None,
+    instrument: AnyInstrument = None,
+    asset: AnyAsset = None,
+    day: Day = None,
+    as_of: AsOf = None,
+    format_: Annotated[
+        JournalFormat, typer.Option("--format", help="How to write it; hledger and beancount take whole accounts.")
+    ] = JournalFormat.TABLE,
+    output: Output = None,
+    decimals: Decimals = 18,
+    json: Json = False,
+) -> None:
+    """The double-entry journal, a row a line, in the order of the log."""
+    from api.exports import Parameters
+
+    if format_ in (JournalFormat.HLEDGER, JournalFormat.BEANCOUNT) and not json:
+        if strategy or instrument or asset or day:
+            raise typer.BadParameter(f"{format_} takes whole accounts: choose by --account alone")
+        _export_journal(account, as_of, format_, output)
+        return
+    asked = Parameters(account, strategy, instrument, asset, day, decimals=decimals)
+    show("journal", asked, as_of, format_, output, json=json)
+
+
+def _export_journal(account: str | None, moment: Moment | None, format_: str, output: "Output") -> None:
+    from api.exports import paged_entries
+    from api.exports_ledger import Books, export
+    from projections import journal as journals
+
+    with opened() as book, read(book, "journal", moment=moment) as at:
+        about = f"Daybook, {account or 'all accounts'}, as on record at seq {at.seq}"
+        ledger = journals.ledger(at.source, account_id=account)
+        parts = export(Books(format_), paged_entries(at.source, account), ledger, about)
+        to_file(lambda out: out.writelines(part.encode() for part in parts), output, format_)
+
+
+@report.command("trial-balance")
+def trial_balance(
+    account: AnyAccount = None,
+    asset: AnyAsset = None,
+    day: UptoDay = None,
+    as_of: AsOf = None,
+    format_: Formats = ReportFormat.TABLE,
+    output: Output = None,
+    decimals: Decimals = 18,
+    json: Json = False,
+) -> None:
+    """Every ledger account: debit, credit and balance; in all, zero in each asset."""
+    from api.exports import Parameters
+
+    asked = Parameters(account, asset=asset, day=day, decimals=decimals)
+    show("trial-balance", asked, as_of, format_, output, json=json)
+
+
+@report.command()
+def statement(
+    period: Annotated[
+        str, typer.Argument(parser=by(_period), metavar="PERIOD", help="A day (2026-01-02) or a month (2026-01).")
+    ],
+    account: AccountId,
+    mark: Marks = None,
+    as_of: AsOf = None,
+    format_: Annotated[
+        StatementFormat, typer.Option("--format", help="How to write the statement.")
+    ] = StatementFormat.TABLE,
+    output: Output = None,
+    json: Json = False,
+) -> None:
+    """What became of an account in a day or month: balances, result, positions, entries; HTML and PDF with charts."""
+    from msgspec.structs import replace
+
+    asked = replace(_asked(Where(account), mark=mark), day=period)
+    show("statement", asked, as_of, format_, output, json=json)
 
 
 def replay(account: AccountId, as_of: AsOf = None, mark: Marks = None, json: Json = False) -> None:
@@ -193,14 +329,14 @@ def replay(account: AccountId, as_of: AsOf = None, mark: Marks = None, json: Jso
     """
     from api.reading import replayed
     from api.views import pnl_of
-    from projections import orders as blotter
+    from projections import orders as blotters
     from projections import pnl as pnls
 
     with opened() as book:
         head = book.log.head()
         at = replayed(book, "positions", "orders", moment=as_of or Moment(seq=head.seq))
-        rows = pnl_of(book, at, Where(account), _by_instrument(mark))
-        found = blotter.blotter(at.source, account_id=account, limit=None)
+        rows = pnl_of(book, at, Where(account), {one.instrument_id: one for one in mark or []})
+        found = blotters.blotter(at.source, account_id=account, limit=None)
     log = {"seq": at.seq, "recorded_at": at.recorded_at, "head_seq": head.seq}
     if json:
         write_json({"account_id": account, "as_of": log, "positions": rows, "orders": found,
@@ -213,62 +349,3 @@ def replay(account: AccountId, as_of: AsOf = None, mark: Marks = None, json: Jso
         write_table("PnL", rows, PNL, empty="")
         write_table("PnL in all", pnls.totals(rows, ()), PNL_TOTALS, empty="")
     write_table("Orders", found, ORDERS, empty="It had no orders.")
-
-
-class _Shown:
-    """A report as it is to be written."""
-
-    def __init__(self, title: str, at: "Reading", moment: Moment | None, format_: Format) -> None:
-        self.format = format_
-        self._name = title.lower().replace(" ", "_")
-        self._title = f"{title} at seq {at.seq:,}" if moment is None else f"{title} as recorded up to seq {at.seq:,}"
-        if at.occurred_by is not None:
-            self._title += f", as occurred by {time_text(at.occurred_by)}"
-        self._at = at
-
-    def write(
-        self,
-        rows: "list[Row]",
-        columns: Sequence[Column],
-        *,
-        totals: "list[Row] | None" = None,
-        totals_columns: Sequence[Column] = (),
-    ) -> None:
-        match self.format:
-            case Format.JSON:
-                self.write_json(items=rows, **({"totals": totals} if totals is not None else {}))
-            case Format.CSV:
-                write_csv(rows, list(rows[0]) if rows else [column.name for column in columns])
-            case Format.TABLE:
-                write_table(self._title, rows, columns, empty=f"{self._title}: none.")
-                if totals:
-                    write_table("In all", totals, totals_columns, empty="")
-
-    def write_json(self, **members: Any) -> None:
-        write_json(
-            {
-                "report": self._name,
-                "seq": self._at.seq,
-                "recorded_at": self._at.recorded_at,
-                "occurred_by": self._at.occurred_by,
-                **members,
-            }
-        )
-
-
-def _format(format_: Format, json: bool) -> Format:
-    return Format.JSON if json else format_
-
-
-def _by_instrument(marks: list[Mark] | None) -> dict[str, Mark]:
-    return {mark.instrument_id: mark for mark in marks or []}
-
-
-def _tell_missing(rows: "list[Row]", shown: _Shown) -> None:
-    if shown.format is not Format.TABLE:
-        return
-    held = [row for row in rows if row["quantity"]]
-    if missing := sorted({row["instrument_id"] for row in held if row["mark"] is None}):
-        note(f"No mark is known for {', '.join(missing)}: give one with --mark {missing[0]}=PRICE")
-    if stale := sorted({row["instrument_id"] for row in held if row["is_mark_stale"]}):
-        note(f"The mark of {', '.join(stale)} is older than DAYBOOK_MARK_AGE_SECONDS_MAX")

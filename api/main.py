@@ -9,7 +9,19 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import audit, operations, problem_answers, proofs, queries, reports, requests, restatements, web
+from api import (
+    audit,
+    books,
+    exports_http,
+    operations,
+    problem_answers,
+    proofs,
+    queries,
+    reports,
+    requests,
+    restatements,
+    web,
+)
 from api.bounds import Bounded
 from api.clock import now
 from api.observing import Measures, Observed
@@ -54,7 +66,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
     app.state.is_demo = demo
     app.state.measures = Measures(daybook)
     problem_answers.install(app)
-    for part in (requests, reports, queries, restatements, audit, proofs, operations):
+    for part in (requests, reports, queries, restatements, books, exports_http, audit, proofs, operations):
         app.include_router(part.router)
     web.mount(app)
     app.add_middleware(Bounded)

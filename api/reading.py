@@ -6,7 +6,7 @@ histories.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -118,11 +118,13 @@ def marks_at(book: Daybook, at: Reading, given: dict[str, Mark]) -> dict[str, Ma
     if at.recorded_at is None and not isinstance(at.source, sa.Connection):
         return given  # nothing was on record, no mark either
     moment = at.occurred_by or at.recorded_at
-    marks: dict[str, Mark] = {
-        instrument_id: _aged(mark, moment or now(), book.settings.mark_age_seconds_max)
-        for instrument_id, mark in book.marks.latest_all(moment, at.recorded_at).items()
-    }
-    return marks | given
+    known = book.marks.latest_all(moment, at.recorded_at)
+    return aged(book, known, moment or now()) | given
+
+
+def aged(book: Daybook, marks: Mapping[str, MarkOnRecord], moment: datetime) -> dict[str, Mark]:
+    """Marks with their age at a moment."""
+    return {name: _aged(mark, moment, book.settings.mark_age_seconds_max) for name, mark in marks.items()}
 
 
 def _aged(mark: MarkOnRecord, moment: datetime, age_seconds_max: float) -> MarkOnRecord:

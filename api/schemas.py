@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
-from projections import breaks, executions, exposure, limits, lots, orders, pnl, positions
+from projections import balances, breaks, executions, exposure, journal, limits, lots, orders, pnl, positions
 from projections.tables import ITEMS, Amounts
 
 DecimalText = Annotated[
@@ -370,3 +370,47 @@ def _total(name: str, told: str, currency: str, sums: Iterable[str]) -> type[Ans
 
 PnlTotal = _total("PnlTotal", "Sums in one settlement currency.", "settle", pnl.SUMS)
 ExposureTotal = _total("ExposureTotal", "Sums in one quote currency.", "quote", ("gross", "net"))
+
+
+class JournalLine(Answer):
+    """A debit (above zero) or credit (below) of one ledger account in one asset."""
+
+    account: str
+    asset: str
+    amount: DecimalText
+
+
+BalanceRow = _row(
+    "BalanceRow", "What an account has of an asset.", _without_seq(balances.balances_table), available=DecimalText
+)
+EntryRow = _row(
+    "EntryRow",
+    "A journal entry: its lines sum to zero in each asset.",
+    [column for column in _without_seq(journal.entries_table) if column.name != "lines"],
+    lines=list[JournalLine],
+)
+JournalLineRow = _row(
+    "JournalLineRow",
+    "One line of a journal entry.",
+    [column for column in _without_seq(journal.entries_table) if column.name != "lines"],
+    line=int,
+    account=str,
+    asset=str,
+    debit=DecimalText | None,
+    credit=DecimalText | None,
+)
+TrialBalanceRow = _row(
+    "TrialBalanceRow",
+    "A ledger account in one asset.",
+    [journal.ledger_table.c[name] for name in (*journal.ACCOUNT, "debit", "credit")],
+    balance=DecimalText,
+)
+
+
+class TrialBalanceTotal(Answer):
+    """All ledger accounts in one asset: the balance is zero."""
+
+    asset: str
+    debit: DecimalText
+    credit: DecimalText
+    balance: DecimalText

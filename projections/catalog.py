@@ -1,6 +1,6 @@
 """The catalog: every projection there is."""
 
-from projections import breaks, executions, limits, lots, orders, positions
+from projections import balances, breaks, executions, journal, limits, lots, orders, positions
 
 PROJECTIONS = (
     orders.PROJECTION,
@@ -9,4 +9,6 @@ PROJECTIONS = (
     lots.PROJECTION,
     limits.PROJECTION,
     breaks.PROJECTION,
+    balances.PROJECTION,
+    journal.PROJECTION,
 )

@@ -5,11 +5,16 @@ from typing import NamedTuple
 from adapters.store import tiles
 from adapters.store.notes import Note, Tenure
 from adapters.store.pool import Pool
-from adapters.store.tiles import Tiles
+from adapters.store.tiles import Growth, Tiles
 from domain import merkle
 from domain.errors import LedgerError, RequestRefused
 
 CHECKPOINTS = "SELECT size, note FROM ledger.checkpoints WHERE size > %s ORDER BY size LIMIT %s"
+EVENTS = """
+SELECT notification_id, state FROM ledger.events
+WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id
+"""
+READ_EVENTS_MAX = 4096
 CHECKPOINT = "SELECT note FROM ledger.checkpoints WHERE size = %s"
 
 
@@ -84,6 +89,20 @@ class Proofs:
                 merkle.range_root((0, size), node_at) if size else merkle.EMPTY_ROOT for size in (old, new)
             )
             return Consistency(old, new, old_root, new_root, merkle.consistency_proof(old, new, node_at))
+
+    def root_at(self, seq: int) -> bytes:
+        """The root of the tree of the first `seq` events, also of those that are not sealed yet. Writes nothing.
+
+        Raises HistoryBroken where one of them is missing.
+        """
+        with self._pool.connection() as connection:
+            newest = tiles.latest(connection)
+            sealed = newest.checkpoint.size if newest else 0
+            if seq <= sealed:
+                return merkle.range_root((0, seq), Tiles(connection).node_at(sealed)) if seq else merkle.EMPTY_ROOT
+            growth = Growth(sealed, Tiles(connection))
+            tiles.grow(connection, growth, seq)
+            return growth.root()
 
     @staticmethod
     def _size(newest: Note | None, size: int | None, *, at_least: int) -> int:

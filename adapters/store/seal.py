@@ -28,14 +28,8 @@ INTERVAL_SECONDS = 0.4  # between checkpoints while the log grows; at once when 
 STANDBY_SECONDS = 0.5
 NOTIFY_SECONDS_MAX = 0.5
 OTHER_SEALER_SECONDS_MAX = 3.0  # how long one waits for another's checkpoint
-READ_EVENTS_MAX = 4096
 CHECKPOINT_EVENTS_MAX = 65_536  # of one transaction, when there is much to catch up with
 
-LEAVES = """
-SELECT count(*), min(notification_id), max(notification_id),
-    string_agg(pg_catalog.sha256('\\x00'::bytea || state), ''::bytea ORDER BY notification_id)
-FROM ledger.events WHERE notification_id > %s AND notification_id <= %s
-"""  # the leaf hashes, where the bytes are: they need not come to us
 HEAD = "SELECT coalesce(max(notification_id), 0) FROM ledger.events"
 NAME = "INSERT INTO ledger.identity (ledger_id) VALUES (%s) ON CONFLICT DO NOTHING"
 PUBLISH = """
@@ -169,19 +163,9 @@ class _Sealing:
             )
         if head == sealed:
             return False
-        self._grow(min(head, sealed + CHECKPOINT_EVENTS_MAX))
+        tiles.grow(self._connection, self._growth, min(head, sealed + CHECKPOINT_EVENTS_MAX))
         self._hand(self._store(sealed))
         return True
-
-    def _grow(self, upto: int) -> None:
-        while self._growth.size < upto:
-            after = self._growth.size
-            until = min(upto, after + READ_EVENTS_MAX)
-            with self._connection.cursor(binary=True) as cursor:
-                row = cursor.execute(LEAVES, [after, until], prepare=True).fetchone()
-            if row is None or row[:3] != (until - after, after + 1, until):
-                raise HistoryBroken(f"missing: an event between seq {after} and {until}; run verify")
-            self._growth.extend(row[3])
 
     def _store(self, sealed: int) -> str:
         """Tiles and checkpoint, signed, in one transaction. Nothing is changed in memory that an error takes back:

@@ -10,7 +10,8 @@ import psycopg
 from api.main import Daybook
 from tests.api.conftest import BTC, fill, order
 
-LISTS = ("orders", "executions", "positions", "lots", "matches", "pnl", "exposure", "limits", "breaks")
+LISTS = ("orders", "executions", "positions", "lots", "matches", "pnl", "exposure", "limits", "breaks",
+         "balances", "journal", "trial-balance")  # fmt: skip
 
 
 def trade(desk: httpx.Client, *fills: dict[str, object]) -> str:

@@ -1,0 +1,116 @@
+"""Exports: how fast the rows of a long report become a file, and that memory does not grow with them.
+
+Run as `python -m benchmarks.export [ROWS]` (1,000,000 unless given), on a server of its own. A few hundred trades are
+booked as they always are; their rows are then repeated inside the read models until there are as many as asked for, so
+that what is measured is reading and writing alone. The peer is a bare COPY of the same table as CSV into a file, by
+PostgreSQL itself: what cannot be done faster. Memory is how much the largest resident size grew.
+"""
+
+import io
+import os
+import resource
+import sys
+import tempfile
+from decimal import Decimal as D
+from time import perf_counter
+
+import psycopg
+import sqlalchemy as sa
+
+from adapters.store.database import Role
+from adapters.store.engines import engine
+from adapters.store.log import PostgresLog
+from api.exports import REPORTS, Parameters
+from api.exports_copy import copied
+from api.exports_files import write_csv, write_parquet
+from benchmarks.lines import line
+from benchmarks.verify import server
+from domain.values import Money, Side
+from projections.runner import Runner
+from tests.projections.desk import Desk, fill
+
+ROWS = 1_000_000
+TRADES = 400
+REPEAT = """
+INSERT INTO {table} SELECT (jsonb_populate_record(one, jsonb_build_object({key}))).*
+FROM {table} AS one CROSS JOIN generate_series(1, {times}) AS n
+"""
+KEYS = {
+    "executions": ("read_executions.executions",
+                   "'exec_id', one.exec_id || '-' || n, 'booked_seq', one.booked_seq + 1000000 * n"),
+    "journal": ("read_journal.entries", "'entry_seq', one.entry_seq + 1000000 * n"),
+}  # fmt: skip
+
+
+def filled(url: str, rows: int) -> None:
+    """Books trades, follows them, and repeats their rows."""
+    desk = Desk(PostgresLog(url))
+    for first in range(0, TRADES, 50):
+        desk.report(
+            *(
+                fill(f"E{n}", Side.BUY if n % 3 else Side.SELL, D(1 + n % 7) / 10, D(97000 + n), n % 600,
+                     fee=Money(D(1 + n) / 1000, "USDT"))
+                for n in range(first, first + 50)
+            )
+        )  # fmt: skip
+    made = engine(url, Role.PROJECTOR)
+    Runner(desk.log, made).catch_up()  # type: ignore[arg-type]
+    made.dispose()
+    with psycopg.connect(url, autocommit=True) as connection:
+        for table, key in KEYS.values():
+            connection.execute(REPEAT.format(table=table, key=key, times=rows // TRADES - 1))
+            connection.execute(f"ANALYZE {table}")
+
+
+def peak_mb() -> float:
+    """The largest resident size so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def copy_bare(url: str, table: str) -> float:
+    """Seconds of a bare COPY to CSV."""
+    began = perf_counter()
+    statement = f"COPY (SELECT * FROM {table}) TO STDOUT (FORMAT CSV)"
+    with (
+        psycopg.connect(url) as connection,
+        tempfile.TemporaryFile() as out,
+        connection.cursor() as cursor,
+        cursor.copy(statement) as copy,
+    ):
+        for part in copy:
+            out.write(part)
+    return perf_counter() - began
+
+
+def main(rows: int) -> None:
+    """Measure."""
+    import pyarrow.parquet  # noqa: F401 (half a second, once)
+
+    with server() as (url, _):
+        filled(url, rows)
+        reader = engine(url, Role.AUDITOR)
+        for name, (table, _) in KEYS.items():
+            report, bare = REPORTS[name], copy_bare(url, table)
+            for kind in ("parquet", "csv"):
+                before = peak_mb()
+                with reader.connect() as connection, tempfile.TemporaryFile() as file:
+                    entries = connection.scalar(sa.text(f"SELECT count(*) FROM {table}"))
+                    began = perf_counter()
+                    out: io.BufferedRandom = file  # type: ignore[assignment]
+                    if kind == "parquet":
+                        batches = copied(name, report, connection, Parameters())
+                        assert batches is not None
+                        count = write_parquet(report, batches, out, decimals=18, about={})
+                    else:
+                        count = write_csv(report, report.rows(connection, Parameters(), {}), out)
+                    took = perf_counter() - began
+                    size = os.fstat(file.fileno()).st_size
+                note = f"{count:,} rows of {entries:,} stored, {size / 2**20:.0f} MiB"
+                peer = "COPY of the table to CSV, stored rows/s"
+                line(f"export {name} {kind}", count / took, "rows/s", peer=peer, peer_value=entries / bare, note=note)
+                line(f"export {name} {kind}: memory grown", peak_mb() - before, "MiB", note=note)
+        reader.dispose()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROWS)
