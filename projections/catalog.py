@@ -1,6 +1,6 @@
 """The catalog: every projection there is."""
 
-from projections import breaks, executions, limits, lots, orders, positions
+from projections import breaks, capital, daily, executions, limits, lots, orders, positions, references
 
 PROJECTIONS = (
     orders.PROJECTION,
@@ -9,4 +9,7 @@ PROJECTIONS = (
     lots.PROJECTION,
     limits.PROJECTION,
     breaks.PROJECTION,
+    references.PROJECTION,
+    daily.PROJECTION,
+    capital.PROJECTION,
 )

@@ -8,18 +8,18 @@ from projections.catalog import PROJECTIONS
 
 TAKEN = {
     # instruments: facts travel with what was booked by them
-    "InstrumentListed": "",
-    "InstrumentAmended": "",
+    "InstrumentListed": "references",
+    "InstrumentAmended": "references",
     "InstrumentDelisted": "",
     # accounts: conventions travel with what was booked by them; balances are asked of the ledger
-    "AccountOpened": "",
+    "AccountOpened": "references",
     "AccountClosed": "",
     "PositionOpened": "",
     "TransferPending": "",
-    "TransferSettled": "",
-    "TransferReturned": "",
-    "FeeCharged": "",
-    "EntryBooked": "",
+    "TransferSettled": "capital",
+    "TransferReturned": "capital",
+    "FeeCharged": "capital",
+    "EntryBooked": "capital",
     "AccountBroken": "breaks",
     "BreakOpened": "breaks",
     "BreakChanged": "breaks",
@@ -57,19 +57,19 @@ TAKEN = {
     "ChildProgressed": "",
     "ParentClosed": "",
     # positions
-    "TradeBooked": "executions positions lots",
-    "TradeReversed": "executions positions lots",
-    "PositionTransferred": "executions positions lots",
-    "FundingSettled": "positions",
+    "TradeBooked": "executions positions lots daily",
+    "TradeReversed": "executions positions lots daily",
+    "PositionTransferred": "executions positions lots daily capital",
+    "FundingSettled": "positions daily",
     "LotsAssigned": "executions",  # what it moves is in the PositionRestated behind it
-    "PositionRestated": "executions positions lots",
+    "PositionRestated": "executions positions lots daily",
     "PositionBroken": "breaks",
     # limits
     "LimitSet": "limits",
     "SwitchEngaged": "limits",
     "SwitchReleased": "limits",
     "TradingDaySet": "",  # days are of loss limits, which only an assessment measures
-    "ConversionSet": "",
+    "ConversionSet": "references",
     "DayOpened": "",
     "EquityAssessed": "",
     "LimitBreached": "limits",
