@@ -24,13 +24,6 @@ PARITY = "="  # stands for the pair of two currencies that are held to be equal
 _SCALE = 10**PLACES_MAX
 
 
-class Pair(NamedTuple):
-    """What an instrument turns into what."""
-
-    base: str
-    quote: str
-
-
 class Step(NamedTuple):
     """One pair on the way. Its base is sold if `is_base`, else its quote; a parity has no mark."""
 
@@ -162,9 +155,7 @@ class Converter:
         stale = tuple(name for name in lacking if self._has_price(name))
         return Rate(held_in, wanted, None, (), tuple(name for name in lacking if name not in stale), stale)
 
-    def _path(
-        self, held_in: str, wanted: str, is_usable: Callable[[str], bool]
-    ) -> tuple[tuple[str, bool], ...] | None:
+    def _path(self, held_in: str, wanted: str, is_usable: Callable[[str], bool]) -> tuple[tuple[str, bool], ...] | None:
         """Breadth first, by name within a breadth: the first path found is the shortest, and of those the first."""
         if held_in == wanted:
             return ()
@@ -193,6 +184,20 @@ class Converter:
         if PARITY in name:
             return True
         return self._has_price(name) and is_fresh(self._marks[name], self._at, self._age_max)
+
+
+def relevant(pairs: Mapping[str, Contract], wanted: Iterable[str]) -> dict[str, Contract]:
+    """The pairs that can be part of a path between wanted currencies: without dead ends."""
+    kept, ends = dict(pairs), frozenset(wanted)
+    while True:
+        neighbours: dict[str, set[str]] = {}
+        for contract in kept.values():
+            neighbours.setdefault(contract.base, set()).add(contract.quote)
+            neighbours.setdefault(contract.quote, set()).add(contract.base)
+        dead = {currency for currency, others in neighbours.items() if len(others) < 2} - ends
+        if not dead:
+            return kept
+        kept = {name: pair for name, pair in kept.items() if not dead & {pair.base, pair.quote}}
 
 
 def is_fresh(mark: Mark, at: datetime | None, age_max: timedelta | None) -> bool:

@@ -15,9 +15,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from domain.costing import Effect
 from domain.instrument import Contract, Kind
@@ -52,6 +54,7 @@ POSITION = ("account_id", "strategy_id", "instrument_id")
 EFFECT = ("quantity", "cost", "realized", "rounding", "fee_cost")
 SUMS = (*EFFECT, "fees_settle", "funding", "income", "transferred", "volume", "turnover")
 CONTRACT = ("kind", "base", "quote", "settle", "contract_size")
+FACTS = ("kind", "base", "quote", "contract_size")
 RESTATED = ("restated_seq", *POSITION, "slot")
 RESTATED_ROWS_MAX = 1000
 
@@ -239,8 +242,9 @@ def _in_memory(rows: Iterable[Row], slots: Sequence[int]) -> list[Row]:
 
 def _summed(place: tuple[Any, ...], members: list[Row]) -> Row:
     row = dict(zip((*POSITION, "day", "settle"), place, strict=True))
-    for name in ("kind", "base", "quote", "contract_size"):
-        row[name] = max((member[name] for member in members if member[name] is not None), default=None)
+    latest = sorted(members, key=itemgetter("slot"), reverse=True)
+    for name in FACTS:
+        row[name] = next((member[name] for member in latest if member[name] is not None), None)
     row |= {name: exact(sum((member[name] for member in members), ZERO)) for name in SUMS}
     row["other_fees"] = added(member["other_fees"] for member in members)
     return row | {"fills": sum(m["fills"] for m in members), "seq": max(m["seq"] for m in members)}
@@ -263,7 +267,7 @@ def _in_sql(source: sa.Connection, table_: sa.Table, chosen: Row, slots: Sequenc
     query = (
         sa.select(
             *place,
-            *(sa.func.max(columns[name]).label(name) for name in ("kind", "base", "quote", "contract_size")),
+            *(_latest(columns[name], columns.slot).label(name) for name in FACTS),
             *(sa.func.sum(columns[name]).label(name) for name in SUMS),
             sa.func.jsonb_agg(columns.other_fees)
             .filter(sa.cast(columns.other_fees, sa.Text) != "{}")
@@ -281,6 +285,12 @@ def _in_sql(source: sa.Connection, table_: sa.Table, chosen: Row, slots: Sequenc
         row["other_fees"] = added({c: Decimal(amount) for c, amount in part.items()} for part in paid)
         rows.append(row | {"fills": int(found["fills"])})
     return sorted(rows, key=lambda row: (*(row[name] for name in POSITION), row["day"], row["settle"]))
+
+
+def _latest(column: sa.Column[Any], slot: sa.Column[Any]) -> Any:
+    """The column's value in the group's last row that has one."""
+    ordered = postgresql.aggregate_order_by(column, slot.desc())
+    return sa.func.array_agg(ordered, type_=sa.ARRAY(column.type)).filter(column.is_not(None))[1]
 
 
 def restatements(

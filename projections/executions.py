@@ -83,7 +83,7 @@ executions = table(
     fact("restatements", WHOLE),
     maybe("reversal"),
     fact("booked_seq", WHOLE),
-    indexes=(("booked_seq",), ("account_id", "booked_seq")),
+    indexes=(("booked_seq",), ("account_id", "booked_seq"), ("account_id", "cl_ord_id")),
 )
 
 
@@ -203,7 +203,7 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 PROJECTION = Projection(
     "executions",
-    2,
+    3,
     (executions,),
     {
         TradeBooked: _traded,

@@ -58,7 +58,7 @@ orders = table(
     fact("opened_at", AT),
     fact("changed_at", AT),
     fact("opened_seq", WHOLE),
-    indexes=(("opened_seq",), ("account_id", "opened_seq")),
+    indexes=(("opened_seq",), ("account_id", "opened_seq"), ("opened_at",)),
 )
 _NO_TERMS: Row = {
     "ord_type": None,
@@ -140,7 +140,7 @@ def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:
 
 PROJECTION = Projection(
     "orders",
-    2,
+    3,
     (orders, orderstates.states, orderstates.requests),
     {event_class: _changed for event_class in get_args(OrderEvent) if event_class is not OrderAliased},
 )
