@@ -35,7 +35,7 @@ from domain.position import (
 )
 from domain.values import ZERO, Money, exact
 from projections.closes import SLOTS_A_DAY, Close, slot_of, slot_start
-from projections.rows import MemoryRows, Rows, Source, fetch
+from projections.rows import Rows, Source, fetch
 from projections.tables import (
     AT,
     NUMBER,
@@ -226,9 +226,9 @@ def sums(
         table_, slots = days_table, [slot // SLOTS_A_DAY for slot in slots]
     else:
         table_ = halves
-    if isinstance(source, MemoryRows):
-        return _in_memory(source.find(table_, **chosen), slots)
-    return _in_sql(source, table_, chosen, slots)
+    if isinstance(source, sa.Connection):
+        return _in_sql(source, table_, chosen, slots)
+    return _in_memory(fetch(source, table_, where=chosen), slots)
 
 
 def _in_memory(rows: Iterable[Row], slots: Sequence[int]) -> list[Row]:

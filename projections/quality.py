@@ -21,7 +21,7 @@ from domain.values import ZERO, Mark, Side, divide, exact, venue_of
 from projections.closes import Close
 from projections.executions import executions
 from projections.orders import average_price, orders
-from projections.rows import MemoryRows, Source
+from projections.rows import Source, fetch
 from projections.tables import TEXT, Row, contract_of
 from projections.valuation import marked
 
@@ -54,10 +54,9 @@ def orders_between(
     """Orders that left from `first` up to before `end`, in the order in which they are on record; at most `limit`."""
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     chosen = {name: value for name, value in where.items() if value is not None}
-    if isinstance(source, MemoryRows):
-        left = source.find(orders, **chosen, rule=None)
-        found = [row for row in left if first <= row["opened_at"] < end]
-        return sorted(found, key=lambda row: row["opened_seq"])[:limit]
+    if not isinstance(source, sa.Connection):
+        found = fetch(source, orders, where=chosen, by=("opened_seq",))
+        return [row for row in found if first <= row["opened_at"] < end and row["rule"] is None][:limit]
     query = sa.select(orders).where(
         orders.c.opened_at >= first, orders.c.opened_at < end, orders.c.rule.is_(None),
         *(orders.c[name] == value for name, value in chosen.items()),
@@ -78,10 +77,10 @@ def fills_of(source: Source, asked: Sequence[Row]) -> dict[tuple[str, str], Fill
 
 
 def _fills(source: Source, keys: Sequence[tuple[str, str]]) -> Iterable[Row]:
-    if isinstance(source, MemoryRows):
+    if not isinstance(source, sa.Connection):
         wanted = set(keys)
-        found = source.find(executions, reversal=None, entry="TRADE")
-        return [row for row in found if (row["account_id"], row["cl_ord_id"]) in wanted]
+        found = fetch(source, executions, where={"entry": "TRADE"})
+        return [row for row in found if row["reversal"] is None and (row["account_id"], row["cl_ord_id"]) in wanted]
     if not keys:
         return []
     columns = [sa.bindparam(None, list(part), postgresql.ARRAY(TEXT)) for part in zip(*keys, strict=True)]
