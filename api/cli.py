@@ -20,7 +20,7 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from api import cli_book, cli_keys, cli_proof, cli_reports
+from api import cli_analytics, cli_book, cli_keys, cli_proof, cli_reports, cli_whatif
 from api.cli_output import (
     EXIT_REFUSED,
     EXIT_USAGE,
@@ -44,7 +44,9 @@ INTERRUPTED = 130
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
+cli_analytics.add_to(cli_reports.report)
 app.add_typer(cli_reports.report)
+app.command(name="what-if")(cli_whatif.what_if)
 app.command()(cli_reports.replay)
 app.command(name="import")(cli_book.import_)
 app.command(name="verify")(cli_proof.verify_)

@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import analytics, audit, operations, problem_answers, proofs, queries, reports, requests, web
+from api import analytics, audit, operations, problem_answers, proofs, queries, reports, requests, web, whatif_http
 from api.bounds import Bounded
 from api.clock import now
 from api.observing import Measures, Observed
@@ -57,6 +57,7 @@ def create_app(daybook: Daybook, *, demo: bool = False) -> FastAPI:
     for router in (requests.router, reports.router, queries.router, audit.router, proofs.router, operations.router):
         app.include_router(router)
     app.include_router(analytics.router)
+    app.include_router(whatif_http.router)
     web.mount(app)
     app.add_middleware(Bounded)
     app.add_middleware(Observed, measures=app.state.measures)
