@@ -4,9 +4,8 @@ Days end at a close of one's own choosing. Amounts are converted at the marks of
 instruments; what needs a mark or a rate that is missing or too old is null, and the answer says which.
 """
 
-import contextlib
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -16,9 +15,9 @@ from starlette.responses import Response
 from api import analyses
 from api import analytic_schemas as shapes
 from api.analyses import Span
-from api.asked import given_marks
+from api.asked import given_marks, parsed_day, parsed_equals
 from api.auth import needs
-from api.closings import DAY_FIRST, Valuing
+from api.closings import Valuing
 from api.context import SEQ_HEADER, answer, documented
 from api.fields import CurrencyCode, Number, unreadable
 from api.paging import cursor_after
@@ -27,7 +26,6 @@ from api.queries import CSV, Ask, Asking, Paged, Selected, listed
 from api.reading import Reading, reading
 from api.schemas import Answer
 from api.wire import csv_text
-from domain import values
 from domain.errors import ReportUnreadable
 from domain.values import ZERO
 from projections import closes, daily, quality
@@ -42,20 +40,6 @@ RISK = ("positions", "limits", *EQUITY)
 QUALITY = ("orders", "executions")
 
 router = APIRouter(prefix="/v1", tags=["analytics"], dependencies=[needs()], responses=responses(401, 422, 503))
-
-
-def parsed_day(text: str) -> date:
-    """The date in `YYYY-MM-DD`. Raises ReportUnreadable."""
-    with contextlib.suppress(ValueError):
-        if len(text) == 10 and (day := date.fromisoformat(text)).year >= DAY_FIRST.year:
-            return day
-    raise ReportUnreadable("day", text, "a date since 2009 such as 2026-01-02")
-
-
-def parsed_equals(text: str) -> tuple[str, str]:
-    """The two currencies in `USDT=USD`. Raises ReportUnreadable."""
-    one, _, other = text.partition("=")
-    return values.currency(one, "equal"), values.currency(other, "equal")
 
 
 def _by(parse: Callable[[str], Any]) -> PlainValidator:

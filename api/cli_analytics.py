@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.asked import Where
+from api.asked import Where, parsed_day, parsed_equals
 from api.cli_output import Column, Format, Formats, Json, Kind, note, say, write_csv, write_json, write_table
 from api.cli_parts import (
     AnyAccount,
@@ -72,26 +72,14 @@ LIMITS = (
 )  # fmt: skip
 
 
-def _day(text: str) -> Any:
-    from api.analytics import parsed_day
-
-    return parsed_day(text)
-
-
 def _close(text: str) -> Any:
     from projections import closes
 
     return closes.parsed(text)
 
 
-def _equal(text: str) -> Any:
-    from api.analytics import parsed_equals
-
-    return parsed_equals(text)
-
-
-First = Annotated[Any, typer.Option("--from", parser=by(_day), metavar="DATE", help="29 days before the last.")]
-Last = Annotated[Any, typer.Option("--to", parser=by(_day), metavar="DATE", help="The present day unless given.")]
+First = Annotated[Any, typer.Option("--from", parser=by(parsed_day), metavar="DATE", help="29 days before the last.")]
+Last = Annotated[Any, typer.Option("--to", parser=by(parsed_day), metavar="DATE", help="The present day unless given.")]
 Close = Annotated[
     Any,
     typer.Option(
@@ -101,7 +89,7 @@ Close = Annotated[
 Age = Annotated[int, typer.Option("--mark-age-max", min=1, help="Seconds; an older mark is not used.")]
 Equals = Annotated[
     list[Any] | None,
-    typer.Option("--equal", parser=by(_equal), metavar="USDT=USD", help="Currencies held to be equal; repeatable."),
+    typer.Option("--equal", parser=by(parsed_equals), metavar="USDT=USD", help="Held to be equal; repeatable."),
 ]
 Currency = Annotated[
     str | None, typer.Option("--currency", parser=currency_option, metavar="CODE", help="Instead of the base currency.")

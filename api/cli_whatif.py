@@ -7,6 +7,8 @@ import typer
 from api.asked import Moment
 from api.cli_output import Column, Json, Kind, note, progress_bar, say, write_json, write_table
 from api.cli_parts import AsOf, Marks, by, opened
+from api.whatif_commands import changed_of, fee_rate
+from api.whatif_commands import limit as limit_told
 from domain.account import CostBasis, FeePolicy
 
 if TYPE_CHECKING:
@@ -26,32 +28,20 @@ POSITIONS = (
 )  # fmt: skip
 
 
-def _fee(text: str) -> Any:
-    from api.whatif_asked import fee_rate
-
-    return fee_rate(text)
-
-
-def _limit(text: str) -> Any:
-    from api.whatif_asked import limit
-
-    return limit(text)
-
-
 def what_if(
     method: Annotated[CostBasis | None, typer.Option("--method", help="Instead of the accounts' own.")] = None,
     fee_policy: Annotated[FeePolicy | None, typer.Option("--fee-policy", help="Instead of the accounts' own.")] = None,
     fee: Annotated[
         list[Any] | None,
         typer.Option(
-            "--fee", parser=by(_fee), metavar="[WHERE=]MAKER:TAKER",
+            "--fee", parser=by(fee_rate), metavar="[WHERE=]MAKER:TAKER",
             help="Commissions as fractions of the value traded, of an instrument, a venue, or all; may be repeated.",
         ),
     ] = None,
     limit: Annotated[
         list[Any] | None,
         typer.Option(
-            "--limit", parser=by(_limit), metavar="ACCOUNT,MEASURE=VALUE[,…]",
+            "--limit", parser=by(limit_told), metavar="ACCOUNT,MEASURE=VALUE[,…]",
             help="A limit from the beginning on, instead of those of the same scope: main,MAX_POSITION=2 or"
             " main,MAX_ORDER_NOTIONAL=5000,currency=USDT,instrument=BTCUSDT.BINANCE; VALUE none lifts it.",
         ),
@@ -65,7 +55,6 @@ def what_if(
 
     Tells every request and report again, in order, to the same decisions in memory. Nothing is recorded.
     """
-    from api.whatif_asked import changed_of
     from api.whatif_asked import what_if as answered
 
     changed = changed_of(

@@ -5,13 +5,15 @@ holds, restatements, breaks, progress of parents) is left out, for it follows ag
 out too: they decide nothing here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from domain import values
 from domain.account import AccountOpened, CostBasis, FeePolicy, OpenAccount
+from domain.errors import ReportUnreadable
 from domain.instrument import (
     AmendInstrument,
     Contract,
@@ -42,7 +44,6 @@ from domain.orderevents import OrderRefused
 from domain.parentorder import CloseParent, OpenParent, ParentClosed, ParentOpened
 from domain.position import (
     FundingSettled,
-    LotsAssigned,
     MovePosition,
     PositionTransferred,
     SettleContract,
@@ -219,4 +220,76 @@ def moved(event: PositionTransferred) -> MovePosition:
     return MovePosition(event.key, event.counterparty, event.transfer_id, event.quantity, event.transact_time)
 
 
-KNOWN_LATER = LotsAssigned
+_SCOPES = {"strategy": "strategy_id", "instrument": "instrument_id", "venue": "venue", "asset": "asset"}
+_LIMIT = "ACCOUNT,MEASURE=VALUE[,currency=USDT][,strategy=…][,instrument=…][,venue=…][,asset=…], or MEASURE=none"
+_FEES = "[INSTRUMENT or VENUE=]MAKER:TAKER, fractions of the value traded, such as BINANCE=0.0002:0.0005"
+
+
+def fee_rate(text: str) -> tuple[str, FeeRate]:
+    """Whose fees, and the rates, in `[INSTRUMENT|VENUE=]MAKER:TAKER`. Raises ReportUnreadable."""
+    whose, _, rates = text.rpartition("=")
+    maker, colon, taker = rates.partition(":")
+    if not colon:
+        raise ReportUnreadable("fee", text, _FEES)
+    if "." in whose:
+        values.instrument_id(whose, "fee")
+    elif whose:
+        values.currency(whose, "fee")
+    return whose, FeeRate(values.number(maker, "fee"), values.number(taker, "fee"))
+
+
+def limit(text: str) -> tuple[LimitKey, tuple[Decimal | None, str | None]]:
+    """A limit in `ACCOUNT,MEASURE=VALUE[,currency=…][,strategy=…]…`; VALUE `none` lifts it. Raises ReportUnreadable."""
+    account_id, *parts = text.split(",")
+    told: dict[str, Any] = {}
+    measure: Measure | None = None
+    size: Decimal | None = None
+    for part in parts:
+        name, _, value = part.partition("=")
+        if name in Measure.__members__ and measure is None:
+            measure, size = Measure(name), None if value == "none" else values.number(value, "limit")
+        elif name in _SCOPES or name == "currency":
+            told[_SCOPES.get(name, name)] = value
+        else:
+            raise ReportUnreadable("limit", text, _LIMIT)
+    if measure is None:
+        raise ReportUnreadable("limit", text, _LIMIT)
+    return limit_of(account_id, measure, size, **told)
+
+
+def limit_of(
+    account_id: str,
+    measure: Measure,
+    size: Decimal | None,
+    *,
+    currency: str | None = None,
+    **scope: str | None,
+) -> tuple[LimitKey, tuple[Decimal | None, str | None]]:
+    """A limit of the question. Raises ReportUnreadable where currency and measure do not fit."""
+    values.name(account_id, "limit.account_id")
+    if size is not None and size < 0:
+        raise ReportUnreadable("limit", size, "zero or more")
+    if size is not None and measure.is_money != (currency is not None):
+        rule = "with a currency: it is an amount" if measure.is_money else "without a currency: it is no amount"
+        raise ReportUnreadable("limit.currency", currency, f"{measure} {rule}")
+    if currency is not None:
+        values.currency(currency, "limit.currency")
+    return (account_id, Scope(**scope), measure), (size, currency)
+
+
+def changed_of(
+    *,
+    method: Any = None,
+    fee_policy: Any = None,
+    fees: Sequence[tuple[str, FeeRate]] = (),
+    limits: Sequence[tuple[LimitKey, tuple[Decimal | None, str | None]]] = (),
+    is_without_limits: bool = False,
+    marks: Sequence[Mark] = (),
+) -> Changed:
+    """The question. Raises ReportUnreadable where nothing is to be other than it was."""
+    changed = Changed(
+        method, fee_policy, dict(fees), dict(limits), is_without_limits, {mark.instrument_id: mark for mark in marks}
+    )
+    if changed == Changed():
+        raise ReportUnreadable("changes", None, "empty: name a method, fees, limits or marks that are to be others")
+    return changed

@@ -16,8 +16,8 @@ from api.problem_answers import responses
 from api.queries import SEQ_MAX
 from api.schemas import Answer, DecimalText, TimeText
 from api.scopes import Scope
-from api.whatif_asked import changed_of, limit_of, what_if
-from api.whatif_commands import FeeRate
+from api.whatif_asked import what_if
+from api.whatif_commands import FeeRate, changed_of, limit_of
 from domain.account import CostBasis, FeePolicy
 from domain.errors import ReportUnreadable
 from domain.measures import Measure

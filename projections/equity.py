@@ -9,7 +9,8 @@ the change of equity less what came in, and its `return` is the modified Dietz r
 A flow counts from the start of its half hour, in the rate (or at the mark) of the day's close. Returns of days multiply
 to the time-weighted return; `index` is that product, 1 at first, `drawdown` how far the index is below its highest.
 Where equity is unknown (a mark or rate is missing or too old) nothing is guessed: the next known close has the return
-since the last known one, over `days_spanned` days. Without capital at work there is no return.
+since the last known one, over `days_spanned` days. Without capital on record there is no return: gains on nothing are
+not a fraction of anything.
 """
 
 from bisect import bisect_right
@@ -26,7 +27,7 @@ from projections.tables import Row, contract_of
 from projections.valuation import value
 
 SECOND = timedelta(seconds=1)
-NO_CAPITAL = "no capital was at work"
+NO_CAPITAL = "no capital is on record; name some"
 NO_EARLIER = "no earlier equity is known"
 INDEX_PLACES = 18
 MOVING = ("quantity", "cost", "realized", "rounding", "fee_cost", "fees_settle", "funding", "income", "transferred")
@@ -66,14 +67,18 @@ def curve(book: Book, days: Days, closings: Sequence[Closing], currency: str, ca
     flows = _flows(book, days, closings, currency)
     turnovers = _turnovers(book.sums, closings, currency)
     rows: list[Row] = []
+    funded = bool(capital) or bool(flows[0])
     index = high = ONE
     known, since = (values[0].equity, 0)
     for number, day in enumerate(days.dates, 1):
         now = values[number]
+        funded = funded or bool(flows[number])
         span = [flow for each in range(since + 1, number + 1) for flow in flows[each]]
         gained, returned, reason = _returned(
             known, now.equity, span, closings[since].at, closings[number].at, now.lacking
         )
+        if returned is not None and not funded:
+            returned, reason = None, NO_CAPITAL
         if returned is not None:
             index = rounded(index * (ONE + returned), INDEX_PLACES)
             high = max(high, index)

@@ -116,7 +116,11 @@ def test_equity_is_cash_and_positions_and_statistics_say_what_they_lack(desk: ht
     assert (first["return"], second["pnl"], second["is_closed"]) == ("0.0199", "29.9", True)
     assert second["index"] == "1.0498"
     bare = asked(desk, "/v1/equity", **SPAN)["items"]
-    assert (bare[0]["equity"], bare[0]["return"], bare[0]["reason"]) == ("19.9", None, "no capital was at work")
+    assert (bare[0]["equity"], bare[0]["return"], bare[0]["reason"]) == (
+        "19.9",
+        None,
+        "no capital is on record; name some",
+    )
     figures = asked(desk, "/v1/statistics", capital="1000", **SPAN)
     assert (figures["days"], figures["total_return"], figures["hit_rate"]) == (2, "0.0498", "1")
     assert (figures["sortino"], figures["losses"][0]["historical_var"]) == (None, None)

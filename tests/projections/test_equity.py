@@ -191,7 +191,8 @@ def test_a_mark_that_is_too_old_is_no_mark() -> None:
 def test_without_capital_there_is_no_return_unless_some_is_named() -> None:
     desk = Desk()
     desk.report(fill("E-1", Side.BUY, "1", "100"))
-    assert curve(desk, ["100", "110"])[0]["reason"] == equity.NO_CAPITAL
+    for row in curve(desk, ["100", "110", "120"]):
+        assert (row["reason"], row["return"], row["index"]) == (equity.NO_CAPITAL, None, 1)
     (row,) = curve(desk, ["100", "110"], put_in="1000")
     assert (row["equity"], row["pnl"], row["return"]) == (1010, 10, D("0.01"))
 
