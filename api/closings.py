@@ -87,7 +87,7 @@ def present_closing(book: Daybook, at: Reading, rows: Sequence[Row], valuing: Va
 def book_of(at: Reading, days: Days, account_id: str | None) -> Book:
     """What the equity of one account or of all is made of."""
     sums = daily.sums(at.source, days.close, days.bounds, account_id=account_id)
-    return Book(sums, capital.cash_of(at.source, account_id), capital.moved_of(at.source, account_id))
+    return Book(sums, capital.cash_of(at.source, account_id, days.slots[0]), capital.moved_of(at.source, account_id))
 
 
 def sums_of(at: Reading, days: Days, where: Where) -> list[Row]:

@@ -9,6 +9,8 @@ account. Signed; in their own currency.
 from datetime import datetime
 from decimal import Decimal
 
+import sqlalchemy as sa
+
 from domain.cash import EntryBooked, EntryKind, FeeCharged, TransferReturned, TransferSettled
 from domain.log import Logged
 from domain.position import PositionTransferred
@@ -97,9 +99,19 @@ PROJECTION = Projection(
 )
 
 
-def cash_of(source: Source, account_id: str | None = None) -> list[Row]:
-    """What moved the money of one account or of all, by account, currency and half hour (`slot`)."""
-    return fetch(source, cash, where={"account_id": account_id})
+def cash_of(source: Source, account_id: str | None = None, first: int = 0) -> list[Row]:
+    """What moved the money of one account or of all, by account, currency and half hour (`slot`).
+
+    All that came before the half hour `first` is told as one row, of the half hour before it.
+    """
+    if not isinstance(source, sa.Connection):
+        return fetch(source, cash, where={"account_id": account_id})
+    owned = [] if account_id is None else [cash.c.account_id == account_id]
+    slot = sa.func.greatest(cash.c.slot, first - 1).label("slot")
+    place = (cash.c.account_id, cash.c.currency, slot)
+    query = sa.select(*place, *(sa.func.sum(cash.c[name]).label(name) for name in SUMS)).where(*owned)
+    grouped = query.group_by(*(sa.literal_column(str(number)) for number in range(1, len(place) + 1)))
+    return [dict(row) for row in source.execute(grouped).mappings()]
 
 
 def moved_of(source: Source, account_id: str | None = None) -> list[Row]:

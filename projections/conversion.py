@@ -66,9 +66,11 @@ class Rate(NamedTuple):
         return "; ".join(lacks) or f"no pairs lead from {self.held_in} to {self.wanted}"
 
     def convert(self, amount: Decimal) -> Converted | None:
-        """The amount in the wanted currency; zero is zero in any. None without a rate."""
-        if not amount:
-            return NOTHING
+        """The amount in the wanted currency; zero is zero in any, and an amount what it is in its own. None without a
+        rate.
+        """
+        if not amount or self.held_in == self.wanted:
+            return Converted(amount, NOTHING.remainder)
         return None if self.factor is None else rounded_once(Fraction(amount) * self.factor)
 
     def told(self) -> Row:

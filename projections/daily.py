@@ -3,7 +3,8 @@
 Sums are changes: `quantity` signed, `cost`, `realized`, `rounding`, `fee_cost`, `fees_settle` (commissions expensed in
 settlement currency), `funding`, `income` and `transferred` in `settle`, as in `projections.positions`; `other_fees`
 are expensed commissions in third currencies. `volume` is the unsigned quantity traded (base units or contracts),
-`turnover` its value in `quote` (of an option its premium), `fills` the number of trades that stand.
+`turnover` its value in `quote` (of an option its premium), `fills` the number of trades that stand. `totals` are of all
+time, so that what was there before some days is found from what came since, however long the history.
 
 A late trade, a reversal or a restatement changes the half hour in which the trade occurred, whenever it is recorded;
 `restated` keeps what each such event changed, under its own `seq`: what was known of a past day before is what is known
@@ -15,11 +16,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from domain.costing import Effect
 from domain.instrument import Contract, Kind
@@ -54,7 +53,6 @@ POSITION = ("account_id", "strategy_id", "instrument_id")
 EFFECT = ("quantity", "cost", "realized", "rounding", "fee_cost")
 SUMS = (*EFFECT, "fees_settle", "funding", "income", "transferred", "volume", "turnover")
 CONTRACT = ("kind", "base", "quote", "settle", "contract_size")
-FACTS = ("kind", "base", "quote", "contract_size")
 RESTATED = ("restated_seq", *POSITION, "slot")
 RESTATED_ROWS_MAX = 1000
 
@@ -66,6 +64,7 @@ def _sums() -> tuple[sa.Column[Any], ...]:
 
 halves = table("daily", "halves", *map(key, POSITION), key("slot", WHOLE), *_sums(), indexes=(("slot",),))
 days_table = table("daily", "days", *map(key, POSITION), key("slot", WHOLE), *_sums(), indexes=(("slot",),))
+totals_table = table("daily", "totals", *map(key, POSITION), *_sums())
 restated = table(
     "daily",
     "restated",
@@ -93,13 +92,14 @@ class _Change(NamedTuple):
 def _put(rows: Rows, logged: Logged, position: PositionKey, change: _Change) -> None:
     slot = slot_of(change.at)
     place = (position.account_id, position.strategy_id, position.instrument_id)
-    for into, at in ((halves, (slot,)), (days_table, (slot // SLOTS_A_DAY,))):
-        rows.put(into, _plus(rows.get(into, *place, *at) or _new(place, slot=at[0]), logged, change))
+    half = _plus(rows.get(halves, *place, slot) or _new(place, slot=slot), logged, change)
+    rows.put(halves, half)
+    day = slot // SLOTS_A_DAY
+    rows.put(days_table, _plus(rows.get(days_table, *place, day) or _new(place, slot=day), logged, change))
+    rows.put(totals_table, _plus(rows.get(totals_table, *place) or _new(place), logged, change))
     if change.is_restatement:
         known = rows.get(restated, *place, slot, logged.seq)
         row = known or _new(place, slot=slot, restated_seq=logged.seq, recorded_at=logged.recorded.recorded_at)
-        half = rows.get(halves, *place, slot)
-        assert half is not None, "the half hour was just put"
         rows.put(restated, _plus(row, logged, change) | {name: half[name] for name in CONTRACT})
 
 
@@ -108,16 +108,13 @@ def _new(place: tuple[str, str, str], **more: Any) -> Row:
 
 
 def _plus(row: Row, logged: Logged, change: _Change) -> Row:
-    row = row | change.contract
+    """The row with a change added; sums are exact, and put into their one form when they are read."""
+    row = {**row, **change.contract, "seq": logged.seq}
     for name, part in change.sums.items():
-        if part:
-            row[name] = exact(row[name] + part)
+        row[name] += part
     if (fee := change.other_fees) is not None:
-        paid = exact(row["other_fees"].get(fee.currency, ZERO) + fee.amount)
-        others = {currency: amount for currency, amount in row["other_fees"].items() if currency != fee.currency}
-        row["other_fees"] = others | ({fee.currency: paid} if paid else {})
+        row["other_fees"] = added((row["other_fees"], {fee.currency: fee.amount}))
     row["fills"] += change.fills
-    row["seq"] = logged.seq
     return row
 
 
@@ -195,7 +192,7 @@ def _moved(was: Sums, now: Effect) -> dict[str, Decimal]:
 PROJECTION = Projection(
     "daily",
     1,
-    (halves, days_table, restated),
+    (halves, days_table, totals_table, restated),
     {
         TradeBooked: _traded,
         TradeReversed: _reversed,
@@ -223,28 +220,46 @@ def sums(
     chosen = {name: value for name, value in where.items() if value is not None}
     slots = [slot_of(bound) for bound in bounds]
     if close.is_utc_midnight:
-        table_, slots = days_table, [slot // SLOTS_A_DAY for slot in slots]
+        found = _since(source, days_table, chosen, [slot // SLOTS_A_DAY for slot in slots])
     else:
-        table_ = halves
+        next_day = -(-slots[-1] // SLOTS_A_DAY)  # whole days after the last are read as days
+        found = _since(source, halves, chosen, slots, before=next_day * SLOTS_A_DAY)
+        found += [row | {"day": len(slots)} for row in _since(source, days_table, chosen, [next_day])]
+    by_position: dict[tuple[Any, ...], list[Row]] = {}
+    for row in found:
+        by_position.setdefault(tuple(row[name] for name in POSITION), []).append(row)
+    told: list[Row] = []
+    for total in fetch(source, totals_table, where=chosen):
+        since = by_position.get(tuple(total[name] for name in POSITION), [])
+        contract = {name: total[name] for name in CONTRACT}
+        told += [row | contract for row in (_opening(total, since), *since) if row["day"] < len(slots)]
+    kept = [row for row in told if row["fills"] or row["other_fees"] or any(row[name] for name in SUMS)]
+    return sorted(kept, key=lambda row: (*(row[name] for name in POSITION), row["day"]))
+
+
+def _opening(total: Row, since: Sequence[Row]) -> Row:
+    """What a position had before: its total less what came since."""
+    row = {name: total[name] for name in (*POSITION, "seq")} | {"day": 0}
+    row |= {name: exact(total[name] - sum((each[name] for each in since), ZERO)) for name in SUMS}
+    gone = ({currency: -paid for currency, paid in each["other_fees"].items()} for each in since)
+    row["other_fees"] = added((total["other_fees"], *gone))
+    return row | {"fills": total["fills"] - sum(each["fills"] for each in since)}
+
+
+def _since(source: Source, table_: sa.Table, chosen: Row, slots: Sequence[int], before: int | None = None) -> list[Row]:
+    """The sums of each position and day from the first slot on; what is not before the last is of a day beyond."""
     if isinstance(source, sa.Connection):
-        return _in_sql(source, table_, chosen, slots)
-    return _in_memory(fetch(source, table_, where=chosen), slots)
-
-
-def _in_memory(rows: Iterable[Row], slots: Sequence[int]) -> list[Row]:
+        return _in_sql(source, table_, chosen, slots, before)
     groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        if row["slot"] < slots[-1]:
-            day = bisect_right(slots, row["slot"])
-            groups.setdefault((*(row[name] for name in POSITION), day, row["settle"] or ""), []).append(row)
-    return [_summed(place, members) for place, members in sorted(groups.items())]
+    for row in fetch(source, table_, where=chosen):
+        if row["slot"] >= slots[0] and (before is None or row["slot"] < before):
+            place = (*(row[name] for name in POSITION), bisect_right(slots, row["slot"]))
+            groups.setdefault(place, []).append(row)
+    return [_summed(place, members) for place, members in groups.items()]
 
 
 def _summed(place: tuple[Any, ...], members: list[Row]) -> Row:
-    row = dict(zip((*POSITION, "day", "settle"), place, strict=True))
-    latest = sorted(members, key=itemgetter("slot"), reverse=True)
-    for name in FACTS:
-        row[name] = next((member[name] for member in latest if member[name] is not None), None)
+    row = dict(zip((*POSITION, "day"), place, strict=True))
     row |= {name: exact(sum((member[name] for member in members), ZERO)) for name in SUMS}
     row["other_fees"] = added(member["other_fees"] for member in members)
     return row | {"fills": sum(m["fills"] for m in members), "seq": max(m["seq"] for m in members)}
@@ -259,38 +274,33 @@ def added(parts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
     return {currency: exact(amount) for currency, amount in sorted(total.items()) if amount}
 
 
-def _in_sql(source: sa.Connection, table_: sa.Table, chosen: Row, slots: Sequence[int]) -> list[Row]:
+def _in_sql(
+    source: sa.Connection, table_: sa.Table, chosen: Row, slots: Sequence[int], before: int | None
+) -> list[Row]:
     columns = table_.c
     bounds = sa.literal(list(slots), sa.ARRAY(WHOLE))
-    day = sa.func.width_bucket(columns.slot, bounds).label("day")
-    place = [*(columns[name] for name in POSITION), day, sa.func.coalesce(columns.settle, "").label("settle")]
+    place = [*(columns[name] for name in POSITION), sa.func.width_bucket(columns.slot, bounds).label("day")]
+    paid = sa.func.jsonb_agg(columns.other_fees).filter(sa.cast(columns.other_fees, sa.Text) != "{}")
     query = (
         sa.select(
             *place,
-            *(_latest(columns[name], columns.slot).label(name) for name in FACTS),
             *(sa.func.sum(columns[name]).label(name) for name in SUMS),
-            sa.func.jsonb_agg(columns.other_fees)
-            .filter(sa.cast(columns.other_fees, sa.Text) != "{}")
-            .label("other_fees"),
+            paid.label("other_fees"),
             sa.func.sum(columns.fills).label("fills"),
             sa.func.max(columns.seq).label("seq"),
         )
-        .where(columns.slot < slots[-1], *(columns[name] == value for name, value in chosen.items()))
+        .where(columns.slot >= slots[0], *(columns[name] == value for name, value in chosen.items()))
         .group_by(*(sa.literal_column(str(number)) for number in range(1, len(place) + 1)))
     )
+    if before is not None:
+        query = query.where(columns.slot < before)
     rows = []
     for found in source.execute(query).mappings():
         row = dict(found) | {name: exact(found[name]) for name in SUMS}
-        paid = found["other_fees"] or []
-        row["other_fees"] = added({c: Decimal(amount) for c, amount in part.items()} for part in paid)
+        parts = found["other_fees"] or []
+        row["other_fees"] = added({c: Decimal(amount) for c, amount in part.items()} for part in parts)
         rows.append(row | {"fills": int(found["fills"])})
-    return sorted(rows, key=lambda row: (*(row[name] for name in POSITION), row["day"], row["settle"]))
-
-
-def _latest(column: sa.Column[Any], slot: sa.Column[Any]) -> Any:
-    """The column's value in the group's last row that has one."""
-    ordered = postgresql.aggregate_order_by(column, slot.desc())
-    return sa.func.array_agg(ordered, type_=sa.ARRAY(column.type)).filter(column.is_not(None))[1]
+    return rows
 
 
 def restatements(
@@ -308,4 +318,6 @@ def restatements(
     """
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     found = fetch(source, restated, where=where, by=RESTATED, after=after, limit=limit, is_descending=True)
-    return [row | {"occurred_from": slot_start(row["slot"])} for row in found]
+    return [
+        row | {name: exact(row[name]) for name in SUMS} | {"occurred_from": slot_start(row["slot"])} for row in found
+    ]

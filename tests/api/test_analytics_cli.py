@@ -82,7 +82,7 @@ def test_a_mistake_is_one_sentence(capsys: pytest.CaptureFixture[str], args: tup
 
 
 def everything(url: str) -> dict[str, list[Any]]:
-    """Every row of every table, but for what the service writes by itself: who leads, and the seal of what was there."""
+    """Every row of every table, but for what the service writes by itself: who leads, and the seal."""
     with psycopg.connect(url) as connection:
         named = connection.execute(
             "SELECT schemaname || '.' || relname FROM pg_stat_user_tables ORDER BY 1"
