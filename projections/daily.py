@@ -91,25 +91,24 @@ class _Change(NamedTuple):
 
 def _put(rows: Rows, logged: Logged, position: PositionKey, change: _Change) -> None:
     slot = slot_of(change.at)
-    place = (position.account_id, position.strategy_id, position.instrument_id)
-    half = _plus(rows.get(halves, *place, slot) or _new(place, slot=slot), logged, change)
-    rows.put(halves, half)
     day = slot // SLOTS_A_DAY
-    rows.put(days_table, _plus(rows.get(days_table, *place, day) or _new(place, slot=day), logged, change))
-    rows.put(totals_table, _plus(rows.get(totals_table, *place) or _new(place), logged, change))
+    place = (position.account_id, position.strategy_id, position.instrument_id)
+    half = _plus(rows.get(halves, *place, slot), place, logged, change, slot=slot)
+    rows.put(halves, half)
+    rows.put(days_table, _plus(rows.get(days_table, *place, day), place, logged, change, slot=day))
+    rows.put(totals_table, _plus(rows.get(totals_table, *place), place, logged, change))
     if change.is_restatement:
         known = rows.get(restated, *place, slot, logged.seq)
-        row = known or _new(place, slot=slot, restated_seq=logged.seq, recorded_at=logged.recorded.recorded_at)
-        rows.put(restated, _plus(row, logged, change) | {name: half[name] for name in CONTRACT})
+        key_ = {"slot": slot, "restated_seq": logged.seq, "recorded_at": logged.recorded.recorded_at}
+        row = _plus(known, place, logged, change, **key_)
+        rows.put(restated, row | {name: half[name] for name in CONTRACT})
 
 
-def _new(place: tuple[str, str, str], **more: Any) -> Row:
-    return dict(zip(POSITION, place, strict=True)) | more | _NOTHING
-
-
-def _plus(row: Row, logged: Logged, change: _Change) -> Row:
-    """The row with a change added; sums are exact, and put into their one form when they are read."""
-    row = {**row, **change.contract, "seq": logged.seq}
+def _plus(known: Row | None, place: tuple[str, str, str], logged: Logged, change: _Change, **more: Any) -> Row:
+    """The row, or a new one, with a change added; sums are exact, and put into their one form when they are read."""
+    row = dict(known) if known is not None else dict(zip(POSITION, place, strict=True)) | more | _NOTHING
+    row.update(change.contract)
+    row["seq"] = logged.seq
     for name, part in change.sums.items():
         row[name] += part
     if (fee := change.other_fees) is not None:
