@@ -101,6 +101,12 @@ Rate = Annotated[Any, typer.Option("--risk-free", parser=number_option, metavar=
 Target = Annotated[Any, typer.Option("--target", parser=number_option, metavar="RATE", help="Least return a year.")]
 
 
+By = Annotated[
+    list[str] | None,
+    typer.Option("--by", metavar="COLUMN", help="What to sum for, such as venue or account_id; may be repeated."),
+]
+
+
 def add_to(report: typer.Typer) -> None:
     """Adds the commands to `daybook report`."""
     for command in (daily, equity, statistics, quality, risk):
@@ -114,6 +120,7 @@ def daily(
     first: First = None,
     last: Last = None,
     close: Close = None,
+    by: By = None,
     equal: Equals = None,
     mark_age_max: Age = DAY_SECONDS,
     as_of: AsOf = None,
@@ -123,15 +130,16 @@ def daily(
     """What positions gained by the day, in settlement currency and in the account's base currency."""
     from api import analyses
     from api.analytics import DAILY as NAMES
+    from projections import dailypnl
 
-    by_ = ("account_id", "strategy_id", "instrument_id")
+    groups = _groups(by, dailypnl.GROUPS, ("account_id", "strategy_id", "instrument_id"))
     with opened() as book, read(book, *NAMES, moment=as_of) as at:
         found = analyses.daily_pnl(
             book,
             at,
             Where(account, strategy, instrument),
             _span(first, last, close),
-            by_,
+            groups,
             _valuing(mark_age_max, equal),
         )
     rows = [row | {"net_base": row["in_base"]["net"]} for row in found.items]
@@ -220,6 +228,7 @@ def quality(
     first: First = None,
     last: Last = None,
     close: Close = None,
+    by: By = None,
     mark_age_max: Age = ARRIVAL_SECONDS,
     as_of: AsOf = None,
     format_: Formats = Format.TABLE,
@@ -228,14 +237,16 @@ def quality(
     """What orders cost against the mark at their arrival, how far and how fast they were filled."""
     from api import analyses
     from api.analytics import QUALITY as NAMES
+    from projections import quality as qualities
 
+    groups = _groups(by, qualities.GROUPS, ())
     with opened() as book, read(book, *NAMES, moment=as_of) as at:
         found = analyses.execution_quality(
             book,
             at,
             Where(account, strategy, instrument),
             _span(first, last, close),
-            (),
+            groups,
             timedelta(seconds=mark_age_max),
         )
     format_ = Format.JSON if json else format_
@@ -244,7 +255,8 @@ def quality(
         return
     _write(format_, f"Execution quality at seq {at.seq:,}", found.items, QUALITY)
     if found.totals and format_ is Format.TABLE:
-        write_table("In all", found.totals, QUALITY_TOTALS, empty="")
+        columns = (*(Column(name, name.removesuffix("_id").title()) for name in groups), *QUALITY_TOTALS)
+        write_table("In all", found.totals, columns, empty="")
 
 
 def risk(
@@ -253,6 +265,7 @@ def risk(
     instrument: AnyInstrument = None,
     currency: Currency = None,
     capital: Capital = None,
+    by: By = None,
     mark: Marks = None,
     equal: Equals = None,
     mark_age_max: Age = DAY_SECONDS,
@@ -262,12 +275,14 @@ def risk(
     """Exposure by asset in one currency, leverage, concentration, and every limit with its headroom."""
     from api import analyses
     from api.analytics import RISK as NAMES
+    from projections import exposure_cuts
 
+    groups = _groups(by, exposure_cuts.CUTS, ("asset",))
     given = {each.instrument_id: each for each in mark or ()}
     valuing = _valuing(mark_age_max, equal)._replace(given=given)
     with opened() as book, read(book, *NAMES, moment=as_of) as at:
         found = analyses.risk_report(
-            book, at, Where(account, strategy, instrument), ("asset",), valuing, currency, capital or ZERO
+            book, at, Where(account, strategy, instrument), groups, valuing, currency, capital or ZERO
         )
     if json:
         _write_json("risk", at, **found)
@@ -280,6 +295,13 @@ def risk(
     write_table("Limits", found["limits"], LIMITS, empty="No limit is set.")
     for lacking in found["lacking"]:
         note(lacking)
+
+
+def _groups(asked: list[str] | None, known: tuple[str, ...], otherwise: tuple[str, ...]) -> tuple[str, ...]:
+    for name in asked or ():
+        if name not in known:
+            raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint="--by")
+    return tuple(asked or otherwise)
 
 
 def _span(first: Any, last: Any, close: Any) -> "Span":

@@ -12,7 +12,7 @@ from api.clock import now
 from api.reading import Reading, marks_at
 from api.wiring import Daybook
 from domain.errors import ReportUnreadable
-from domain.values import Mark
+from domain.values import FUTURE_MAX, Mark
 from projections import capital, closes, daily, references
 from projections.closes import MIDNIGHT, Close, Days
 from projections.closing import Closing, closing
@@ -64,7 +64,9 @@ def closings_of(
     named = sorted((instruments | pairs.keys()) & newest.keys())
     if len(named) * len(moments) > LOOKUPS_MAX:
         raise ReportUnreadable("from", days.dates[0].isoformat(), "fewer days, or name an account or an instrument")
-    found = book.marks.latest_each([(name, moment) for moment in moments for name in named], at.recorded_at)
+    ahead = present + FUTURE_MAX  # a venue's clock may run ahead of ours: what it says of now is of now
+    seen_by = [ahead if moment == present else moment for moment in moments]
+    found = book.marks.latest_each([(name, moment) for moment in seen_by for name in named], at.recorded_at)
     step = len(named)
     return [
         closing(

@@ -23,7 +23,8 @@ from msgspec.structs import replace
 from adapters.store.memory import MemoryLog
 from api import whatif_commands as commands
 from api.whatif_commands import Changed
-from domain.errors import LedgerError, RequestRefused
+from domain.account import stream as account_stream
+from domain.errors import LedgerError, ReportUnreadable, RequestRefused
 from domain.instrument import Contract
 from domain.ledger import Ledger
 from domain.log import Logged, scan
@@ -136,6 +137,7 @@ class Retelling:
             seq = unit.logged[-1].seq
             if on_progress is not None and seq % PROGRESS_EVENTS < len(unit.logged):
                 on_progress(seq)
+        self._check_limits()
         now = MemoryRows()
         positions.PROJECTION.fold(now, scan(self._log))
         return Found(
@@ -155,6 +157,11 @@ class Retelling:
         for (owner, scope, measure), (limit, currency) in self._changed.limits.items():
             if owner == account_id and limit is not None:
                 self._ledger.request(SetLimit(owner, scope, measure, limit, currency, at), actor=ACTOR)
+
+    def _check_limits(self) -> None:
+        for account_id, _, _ in self._changed.limits:
+            if account_id != FIRM and self._ledger.state(account_stream(account_id)) is None:
+                raise ReportUnreadable("limits.account_id", account_id, f"an account on record, nor {FIRM}")
 
     def _tell(self, unit: Sequence[Logged]) -> None:
         """Reports of one append are told together, as they came; requests one by one."""

@@ -99,7 +99,11 @@ def leverage(gross: Decimal | None, equity: Decimal | None) -> Decimal | None:
 
 
 def with_headroom(limit: Mapping[str, Any]) -> Row:
-    """A row of `limits.utilisation` with what is left, and whether it is exceeded; None where usage is not known."""
+    """A row of `limits.utilisation` with what is left, and whether it is exceeded; None where usage is not known.
+
+    `subject` is what it is measured of: an instrument, an asset, or "" for all of its scope.
+    """
     used = limit["used"]
     headroom = None if used is None else exact(limit["limit"] - used)
-    return dict(limit) | {"headroom": headroom, "is_exceeded": None if headroom is None else headroom < 0}
+    told = {"subject": limit["instrument_id"] or ""} | dict(limit)
+    return told | {"headroom": headroom, "is_exceeded": None if headroom is None else headroom < 0}

@@ -59,6 +59,9 @@ def test_every_analysis_is_a_report(book: Run):
         assert (shown.returncode, f"{title} at seq" in shown.stdout) == (0, True), shown
     shown = book("report", "risk", "--mark", f"{BTC}=120")
     assert ("leverage" in shown.stdout, "MAX_ORDER_QTY" in shown.stdout) == (True, True), shown
+    by_venue = told(book, "report", "daily", *SPAN, "--by", "venue")["items"][0]
+    assert (by_venue["venue"], "account_id" in by_venue) == ("BINANCE", False)
+    assert told(book, "report", "risk", "--by", "venue")["exposure"][0]["venue"] == "BINANCE"
     bare = told(book, "report", "statistics", *SPAN)
     assert (bare["days"], bare["reasons"]["sharpe"]) == (0, "takes at least 2 days with a return, there are 0")
     rows = list(csv.DictReader(io.StringIO(book("report", "equity", *SPAN, "--format", "csv").stdout)))
@@ -70,6 +73,7 @@ def test_every_analysis_is_a_report(book: Run):
     [
         (("report", "daily", "--close", "noon"), "a time and a zone"),
         (("report", "equity", "--from", "yesterday"), "a date since 2009"),
+        (("report", "quality", "--by", "moon"), "is none of account_id"),
         (("what-if", "--limit", "main"), "ACCOUNT,MEASURE=VALUE"),
         (("what-if", "--limit", "main,MAX_GROSS_EXPOSURE=5"), "with a currency"),
         (("what-if", "--limit", "main,MAX_POSITION=-1"), "zero or more"),

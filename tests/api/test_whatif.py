@@ -5,12 +5,14 @@ from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.whatif import ACCEPTED, REFUSED, Found, Retelling, compared, differences
 from api.whatif_commands import Changed, FeeRate
 from domain.account import CostBasis, Costing, FeePolicy
+from domain.errors import ReportUnreadable
 from domain.log import scan
 from domain.measures import ANYWHERE, Measure, Scope
 from domain.order import OrderAccepted, OrderKey, OrderTerms, OrdType, SubmitOrder
@@ -119,6 +121,11 @@ def test_a_limit_of_a_strategy_or_the_firm_judges_too() -> None:
         refused = [verdict for verdict in found.verdicts if verdict.now == REFUSED]
         assert [verdict.cl_ord_id for verdict in refused] == ["A-2"]
         assert refused[0].facts["whose"] == account_id
+
+
+def test_a_limit_of_nobody_is_a_mistake() -> None:
+    with pytest.raises(ReportUnreadable, match="an account on record"):
+        told(Desk(), Changed(limits={("nobody", ANYWHERE, Measure.MAX_ORDER_QTY): (D(3), None)}))
 
 
 def test_other_fees_are_of_the_value_traded() -> None:

@@ -110,7 +110,9 @@ def test_an_option_has_no_delta_here() -> None:
 
 
 def test_headroom_is_what_is_left_of_a_limit() -> None:
-    rows = [exposure_cuts.with_headroom({"limit": D(5), "used": used}) for used in (D(3), D(7), None)]
+    limit = {"limit": D(5), "instrument_id": BTC}
+    rows = [exposure_cuts.with_headroom(limit | {"used": used}) for used in (D(3), D(7), None)]
+    assert [row["subject"] for row in rows] == [BTC] * 3
     assert [(row["headroom"], row["is_exceeded"]) for row in rows] == [(2, False), (-2, True), (None, None)]
 
 
