@@ -5,6 +5,7 @@ instruments; what needs a mark or a rate that is missing or too old is null, and
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -144,6 +145,11 @@ def _listed(shape: type[Answer]) -> dict[str, Any]:
     return {"response_model": shape, "responses": told}
 
 
+def _read(ask: Asking, asked: Selected, names: tuple[str, ...]) -> AbstractContextManager[Reading]:
+    """Read models at the moment asked for, as recorded."""
+    return reading(ask.book, *names, min_seq=asked.min_seq, moment=asked.moment())
+
+
 def _told(ask: Asking, asked: Selected, at: Reading, rows: list[Row], shape: type[Any], **more: Any) -> Response:
     """Rows as CSV where that is asked for; else all there is, as JSON."""
     columns = [field.alias or name for name, field in shape.model_fields.items()]
@@ -162,7 +168,7 @@ def read_daily_pnl(asked: Annotated[DailyAsked, Query()], ask: Ask) -> Response:
     `totals` are of all days; `rates` are what was converted by, with each path. Late fills change the days in which
     they occurred: /v1/pnl/daily/restatements says what, and `as_of_seq` what was known before.
     """
-    with reading(ask.book, *DAILY, min_seq=asked.min_seq, moment=asked.moment()) as at:
+    with _read(ask, asked, DAILY) as at:
         found = analyses.daily_pnl(ask.book, at, asked.where(), asked.span(), asked.by, asked.valuing())
     return _told(ask, asked, at, found.items, shapes.DailyPnlRow, totals=found.totals, rates=found.rates)
 
@@ -174,7 +180,7 @@ def list_restatements(asked: Annotated[Paged, Query()], ask: Ask) -> Response:
     What was known of a day as of a seq is what is known now less the rows since.
     """
     after = cursor_after(asked.cursor, int, str, str, str, int)
-    with reading(ask.book, *DAILY, min_seq=asked.min_seq, moment=asked.moment()) as at:
+    with _read(ask, asked, DAILY) as at:
         rows = daily.restatements(at.source, **asked.where()._asdict(), limit=asked.limit + 1, after=after)
     return ask.page(asked, at, rows, daily.RESTATED, shapes.RestatedRow)
 
@@ -185,7 +191,7 @@ def read_equity(asked: Annotated[EquityAsked, Query()], ask: Ask) -> Response:
 
     What was brought in or taken out is no gain; returns are modified Dietz of the day, `index` their product.
     """
-    with reading(ask.book, *EQUITY, min_seq=asked.min_seq, moment=asked.moment()) as at:
+    with _read(ask, asked, EQUITY) as at:
         found = _equity(ask, at, asked)
     return _told(ask, asked, at, found.rows, shapes.EquityRow, currency=found.currency)
 
@@ -209,7 +215,7 @@ def read_statistics(asked: Annotated[StatisticsAsked, Query()], ask: Ask) -> Res
 
     Of the daily returns of closed days, 365 a year. Estimates, of 12 places. `reasons` says why a figure is null.
     """
-    with reading(ask.book, *EQUITY, min_seq=asked.min_seq, moment=asked.moment()) as at:
+    with _read(ask, asked, EQUITY) as at:
         found = _equity(ask, at, asked)
     told = analyses.equity_statistics(found.rows, asked.risk_free, asked.target)
     place = {"seq": at.seq, "recorded_at": at.recorded_at, "account_id": asked.account_id, "currency": found.currency}
@@ -222,7 +228,7 @@ def read_execution_quality(asked: Annotated[QualityAsked, Query()], ask: Ask) ->
 
     Above zero is a cost. An order whose arrival price is not known is in no slippage, and counted `without_mark`.
     """
-    with reading(ask.book, *QUALITY, min_seq=asked.min_seq, moment=asked.moment()) as at:
+    with _read(ask, asked, QUALITY) as at:
         age_max = timedelta(seconds=asked.mark_age_max)
         found = analyses.execution_quality(ask.book, at, asked.where(), asked.span(), asked.by, age_max)
     totals = [dict.fromkeys(quality.GROUPS) | row for row in found.totals]
@@ -240,7 +246,7 @@ def read_risk(asked: Annotated[RiskAsked, Query()], ask: Ask) -> Response:
     valuing = Valuing(
         timedelta(seconds=asked.mark_age_max), tuple(map(parsed_equals, asked.equal)), given_marks(asked.mark)
     )
-    with reading(ask.book, *RISK, min_seq=asked.min_seq, moment=asked.moment()) as at:
+    with _read(ask, asked, RISK) as at:
         found = analyses.risk_report(
             ask.book, at, asked.where(), asked.by, valuing, asked.currency, asked.capital
         )  # fmt: skip

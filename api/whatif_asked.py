@@ -68,7 +68,7 @@ def what_if(
         told = Retelling(changed, lambda name, at: _mark(marks, name, at)).tell(
             scan(log, upto=upto), None if on_progress is None else lambda seq: on_progress(seq, upto)
         )
-        newest = marks.latest_all(_recorded_at(log, upto) if moment is not None else None)
+        newest = marks.latest_all(known_at=_recorded_at(log, upto) if moment is not None else None)
     return _answered(told, newest, changed)
 
 

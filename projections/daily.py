@@ -46,6 +46,7 @@ from projections.tables import (
     contract_row,
     fact,
     key,
+    maybe,
     table,
 )
 
@@ -58,24 +59,25 @@ RESTATED_ROWS_MAX = 1000
 
 
 def _sums() -> tuple[sa.Column[Any], ...]:
-    numbers = (fact(name, NUMBER) for name in SUMS)
-    return (*contract_columns(), *numbers, fact("other_fees", Amounts()), fact("fills", WHOLE))
+    return (*(fact(name, NUMBER) for name in SUMS), fact("other_fees", Amounts()), fact("fills", WHOLE))
 
 
 halves = table("daily", "halves", *map(key, POSITION), key("slot", WHOLE), *_sums(), indexes=(("slot",),))
 days_table = table("daily", "days", *map(key, POSITION), key("slot", WHOLE), *_sums(), indexes=(("slot",),))
-totals_table = table("daily", "totals", *map(key, POSITION), *_sums())
+totals_table = table("daily", "totals", *map(key, POSITION), *contract_columns(), *_sums())
 restated = table(
     "daily",
     "restated",
     *map(key, POSITION),
     key("slot", WHOLE),
     key("restated_seq", WHOLE),
+    maybe("settle"),
     *_sums(),
     fact("recorded_at", AT),
     indexes=(("restated_seq",),),
 )
-_NOTHING: Row = dict.fromkeys(CONTRACT) | dict.fromkeys(SUMS, ZERO) | {"other_fees": {}, "fills": 0}
+_NOTHING: Row = dict.fromkeys(SUMS, ZERO) | {"other_fees": {}, "fills": 0}
+_NO_CONTRACT: Row = dict.fromkeys(CONTRACT)
 
 
 class _Change(NamedTuple):
@@ -93,21 +95,20 @@ def _put(rows: Rows, logged: Logged, position: PositionKey, change: _Change) -> 
     slot = slot_of(change.at)
     day = slot // SLOTS_A_DAY
     place = (position.account_id, position.strategy_id, position.instrument_id)
-    half = _plus(rows.get(halves, *place, slot), place, logged, change, slot=slot)
-    rows.put(halves, half)
+    rows.put(halves, _plus(rows.get(halves, *place, slot), place, logged, change, slot=slot))
     rows.put(days_table, _plus(rows.get(days_table, *place, day), place, logged, change, slot=day))
-    rows.put(totals_table, _plus(rows.get(totals_table, *place), place, logged, change))
+    total = _plus(rows.get(totals_table, *place), place, logged, change, **_NO_CONTRACT) | change.contract
+    rows.put(totals_table, total)
     if change.is_restatement:
         known = rows.get(restated, *place, slot, logged.seq)
-        key_ = {"slot": slot, "restated_seq": logged.seq, "recorded_at": logged.recorded.recorded_at}
-        row = _plus(known, place, logged, change, **key_)
-        rows.put(restated, row | {name: half[name] for name in CONTRACT})
+        what = {"slot": slot, "restated_seq": logged.seq, "settle": total["settle"]}
+        what["recorded_at"] = logged.recorded.recorded_at
+        rows.put(restated, _plus(known, place, logged, change, **what))
 
 
 def _plus(known: Row | None, place: tuple[str, str, str], logged: Logged, change: _Change, **more: Any) -> Row:
     """The row, or a new one, with a change added; sums are exact, and put into their one form when they are read."""
     row = dict(known) if known is not None else dict(zip(POSITION, place, strict=True)) | more | _NOTHING
-    row.update(change.contract)
     row["seq"] = logged.seq
     for name, part in change.sums.items():
         row[name] += part
