@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.store.memory import MemoryLog
 from api.whatif import ACCEPTED, REFUSED, Found, Retelling, compared, differences
 from api.whatif_commands import Changed, FeeRate
 from domain.account import CostBasis, Costing, FeePolicy
@@ -23,6 +24,7 @@ from projections import lots, positions
 from projections.executions import PROJECTION as EXECUTIONS
 from projections.executions import history as executions_of
 from projections.runner import as_of
+from tests.importing.test_trading_day import day as trading_day
 from tests.projections.desk import ACCOUNTS, BTC, PERP, T0, Desk, costings, days, fill, mark
 
 MARKS = {name: mark(name, "100") for name in (BTC, PERP)}
@@ -64,6 +66,19 @@ def test_other_conventions_are_those_of_recosting(
         _, _, book = lots.recosted(executions_of(rows, **where), Costing(basis, policy, row["money_places"]))
         assert (row["quantity"], row["cost"]) == (book.quantity, book.cost)
         assert (row["cost_basis"], row["fee_policy"]) == (basis, policy)
+
+
+def test_a_simulated_day_told_again_is_that_day() -> None:
+    """With its refusals, faults, replacements, kill switches and funding; by the marks that are on record."""
+    log = MemoryLog()
+    _, summary = trading_day(log, steps=160)
+    found = Retelling(Changed(), lambda *_: None).tell(scan(log))
+    assert (found.orders, found.verdicts, found.untold) == (summary.orders + summary.refusals, [], {})
+    assert summary.refusals > 0
+    assert without_seq(found.now) == without_seq(found.then)
+    open_to_all = Retelling(Changed(is_without_limits=True), lambda *_: None).tell(scan(log))
+    assert {(each.then, each.now) for each in open_to_all.verdicts} == {(REFUSED, ACCEPTED)}
+    assert len(open_to_all.verdicts) == summary.refusals
 
 
 def sent(desk: Desk, cl_ord_id: str, side: Side, quantity: str, minute: int = 0) -> Any:
