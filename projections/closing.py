@@ -82,13 +82,19 @@ def unrealized(row: Row, close: Closing) -> Decimal | None:
 
 def converted(amount: Decimal | None, held_in: str, wanted: str, close: Closing) -> Decimal | None:
     """The amount in another currency at the close, rounded once; None where it cannot be told."""
-    if amount is None:
-        return None
+    if amount is None or not amount or held_in == wanted:
+        return amount
     found = close.rates.rate(held_in, wanted).convert(amount)
     return None if found is None else found.amount
 
 
 def total(parts: Sequence[Decimal | None]) -> Decimal | None:
     """The sum; None if a part is unknown."""
-    known = [part for part in parts if part is not None]
-    return exact(sum(known, ZERO)) if len(known) == len(parts) else None
+    if len(parts) == 1:
+        return parts[0]
+    sum_ = ZERO
+    for part in parts:
+        if part is None:
+            return None
+        sum_ += part
+    return exact(sum_)

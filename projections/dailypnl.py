@@ -20,6 +20,7 @@ GROUPS = ("account_id", "strategy_id", "instrument_id", "venue", "base")
 FLOWS = ("realized", "rounding", "funding", "income", "fee_cost", "fees_settle", "transferred", "volume", "turnover")
 OWN = (*FLOWS, "unrealized", "unrealized_change", "net")
 IN_BASE = ("realized", "rounding", "funding", "income", "fee_cost", "fees", "unrealized_change", "net", "turnover")
+_CONVERTED = ("realized", "rounding", "funding", "income", "fee_cost")
 _SIGNS = {"realized": 1, "rounding": 1, "funding": 1, "income": 1, "fee_cost": -1, "fees_settle": -1}
 
 
@@ -53,7 +54,7 @@ def _row(
 ) -> Row:  # fmt: skip
     sums = {name: flow[name] if flow is not None else ZERO for name in SUMS}
     moved = exact(closed - opened) if closed is not None and opened is not None else None
-    booked = exact(sum((sign * sums[name] for name, sign in _SIGNS.items()), ZERO))
+    booked = sum((sums[name] if sign > 0 else -sums[name] for name, sign in _SIGNS.items() if sums[name]), ZERO)
     others: dict[str, Decimal] = flow["other_fees"] if flow is not None else {}
     base_currency = bases.get(position["account_id"], position["settle"])
     row = {name: position[name] for name in (*POSITION, "kind", "base", "quote", "settle")}
@@ -77,12 +78,11 @@ def _in_base(
     sums: Row, moved: Decimal | None, others: Mapping[str, Decimal], position: Row, wanted: str, close: Closing
 ) -> Row:
     settle = position["settle"]
-    parts: Row = {
-        name: converted(sums[name], settle, wanted, close)
-        for name in ("realized", "rounding", "funding", "income", "fee_cost")
-    }
-    fees = [converted(paid, currency, wanted, close) for currency, paid in others.items()]
-    parts["fees"] = total([converted(sums["fees_settle"], settle, wanted, close), *fees])
+    parts: Row = {name: converted(sums[name], settle, wanted, close) for name in _CONVERTED}
+    fees = converted(sums["fees_settle"], settle, wanted, close)
+    if others:
+        fees = total([fees, *(converted(paid, currency, wanted, close) for currency, paid in others.items())])
+    parts["fees"] = fees
     parts["unrealized_change"] = converted(moved, settle, wanted, close)
     parts["net"] = _net(parts)
     parts["turnover"] = converted(sums["turnover"], position["quote"] or settle, wanted, close)
@@ -121,7 +121,14 @@ def breakdown(rows: Iterable[Row], by: Sequence[str], *, is_by_day: bool = True)
     return [dict(zip(names, place, strict=True)) | _group(members) for place, members in sorted(groups.items())]
 
 
+_SUMMED = (
+    *(name for name in OWN if name != "volume"), "fills", "other_fees", "in_base", "missing_marks", "seq",
+)  # fmt: skip
+
+
 def _group(members: Sequence[Row]) -> Row:
+    if len(members) == 1:
+        return {name: members[0][name] for name in _SUMMED}
     last = max(row["day"] for row in members)
     return {
         **{name: total([row[name] for row in members]) for name in OWN if name not in ("unrealized", "volume")},

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from api import analytic_schemas as shapes
 from api.clock import now
 from api.main import Daybook
 from domain.order import OrderKey, SubmitOrder
@@ -15,6 +16,13 @@ from domain.values import Side
 from tests.api.conftest import BTC, fill, listing, order
 
 EUR = "BTCEUR.KRAKEN"
+SHAPES = {
+    "/v1/pnl/daily": shapes.DailyPnlAnswer,
+    "/v1/equity": shapes.EquityAnswer,
+    "/v1/statistics": shapes.StatisticsAnswer,
+    "/v1/execution-quality": shapes.QualityAnswer,
+    "/v1/risk": shapes.RiskAnswer,
+}
 SPAN = {"from": "2026-01-02", "to": "2026-01-03"}
 
 
@@ -34,6 +42,8 @@ def marked(desk: httpx.Client, *marks: tuple[str, str, str]) -> None:
 def asked(desk: httpx.Client, path: str, **params: Any) -> Any:
     answer = desk.get(path, params=params)
     assert answer.status_code == 200, answer.text
+    if path in SHAPES:
+        SHAPES[path].model_validate(answer.json())
     return answer.json()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from api import cli
 from api.main import Daybook
+from api.whatif_http import WhatIfAnswer
 from tests.api.conftest import BTC, fill, open_book, order
 from tests.api.test_cli import Run, inside
 
@@ -110,6 +111,7 @@ def test_what_if_says_what_would_have_been_and_writes_nothing(book: Run, desk: h
     answer = desk.post("/v1/what-if", json={"limits": [lifted], "fees": [{"maker": "0", "taker": "0.01"}]})
     assert answer.status_code == 200, answer.text
     wide = answer.json()
+    WhatIfAnswer.model_validate(wide)
     assert [(row["cl_ord_id"], row["now"]) for row in wide["verdicts"]] == [("A-2", "ACCEPTED")]
     (position,) = wide["positions"]
     assert (position["then"]["fees_settle"], position["now"]["fees_settle"]) == ("0.1", "2")
