@@ -56,6 +56,21 @@ def test_sums_over_days_are_the_positions_own(day: list[tuple[int, ...]], costin
         assert daily.added(row["other_fees"] for row in own) == daily.added([third])
 
 
+@given(days, costings, st.sampled_from((MIDNIGHT, NEW_YORK, INDIA)), st.integers(-2, 2))
+def test_what_was_there_before_some_days_is_what_came_before_them(
+    day: list[tuple[int, ...]], costing: Costing, close: Close, first: int
+) -> None:
+    desk = Desk(costing=costing)
+    desk.live(day)
+    rows = as_of(desk.log, projections=PROJECTIONS)
+    part = closes.days(close, DAY + timedelta(days=first), DAY + timedelta(days=first))
+    told = daily.sums(rows, close, part.bounds)
+    for name in daily.SUMS:
+        for number, bound in enumerate(part.slots):
+            until = [row for row in rows.rows(daily.halves) if row["slot"] < bound]
+            assert total([row for row in told if row["day"] <= number], name) == total(until, name)
+
+
 @given(days, costings)
 def test_what_was_known_is_what_is_known_less_the_restatements_since(
     day: list[tuple[int, ...]], costing: Costing
@@ -133,6 +148,9 @@ def test_the_database_sums_as_memory_does(log: PostgresLog, projector: sa.Engine
         told = by_day(connection, close)
         assert len(told) > 3
         assert told == by_day(as_of(log, projections=PROJECTIONS), close)
+        part = closes.days(close, DAY, DAY).bounds
+        inner = daily.sums(connection, close, part)
+        assert inner == daily.sums(as_of(log, projections=PROJECTIONS), close, part)
         assert by_day(connection, close, account_id="main") == [row for row in told if row["account_id"] == "main"]
         assert daily.restatements(connection) == daily.restatements(as_of(log, projections=PROJECTIONS))
 
