@@ -85,7 +85,16 @@ SELECT latest.* FROM instruments CROSS JOIN LATERAL (
     ORDER BY mark_at DESC, mark_id DESC LIMIT 1
 ) AS latest
 """
-LATEST_SEEN = LATEST_ALL.replace("recorded_at <= %s", "recorded_at <= %s AND mark_at <= %s")
+# One step through the index for each instrument and moment.
+LATEST_EACH = """
+SELECT wanted.place, latest.* FROM unnest(%s::text[], %s::timestamptz[]) WITH ORDINALITY
+    AS wanted (instrument_id, moment, place)
+CROSS JOIN LATERAL (
+    SELECT price, source, mark_at FROM market.marks
+    WHERE instrument_id = wanted.instrument_id AND mark_at <= wanted.moment AND recorded_at <= %s
+    ORDER BY mark_at DESC, mark_id DESC LIMIT 1
+) AS latest
+"""
 END_OF_TIME = "infinity"
 
 
@@ -215,6 +224,24 @@ class MarkStore:
             )
             for instrument_id, price, source, mark_at, quality, recorded_at in rows
         }  # fmt: skip
+
+    def latest_each(
+        self, wanted: Sequence[tuple[str, datetime]], known_at: datetime | None = None
+    ) -> list[Mark | None]:
+        """For each instrument and moment the latest mark seen by then, of all or of those recorded by `known_at`.
+
+        Raises Unavailable.
+        """
+        found: list[Mark | None] = [None] * len(wanted)
+        if not wanted:
+            return found
+        columns = [list(column) for column in zip(*wanted, strict=True)]
+        with self._cursor() as cursor:
+            rows = cursor.execute(LATEST_EACH, [*columns, known_at or END_OF_TIME], prepare=True).fetchall()
+        for place, price, source, mark_at in rows:
+            instrument_id = wanted[place - 1][0]
+            found[place - 1] = Mark(instrument_id, values.exact(price), source, mark_at.astimezone(UTC))
+        return found
 
     def _select(self, query: str, *parameters: Any) -> dict[str, Mark]:
         with self._cursor() as cursor:

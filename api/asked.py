@@ -1,8 +1,9 @@
 """Asked: what a reader may choose, over HTTP or from the command line: which positions, as of when, at which marks."""
 
+import contextlib
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
 
 from domain import values
@@ -76,3 +77,17 @@ def given_mark(text: str) -> Mark:
 def given_marks(texts: list[str]) -> dict[str, Mark]:
     """The marks by instrument. Raises ReportUnreadable."""
     return {mark.instrument_id: mark for mark in map(given_mark, texts)}
+
+
+def parsed_day(text: str) -> date:
+    """The date in `YYYY-MM-DD`. Raises ReportUnreadable."""
+    with contextlib.suppress(ValueError):
+        if len(text) == 10 and (day := date.fromisoformat(text)).year >= values.EARLIEST.year:
+            return day
+    raise ReportUnreadable("day", text, "a date since 2009 such as 2026-01-02")
+
+
+def parsed_equals(text: str) -> tuple[str, str]:
+    """The two currencies in `USDT=USD`. Raises ReportUnreadable."""
+    one, _, other = text.partition("=")
+    return values.currency(one, "equal"), values.currency(other, "equal")

@@ -21,6 +21,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from api import (
+    cli_analytics,
     cli_book,
     cli_database,
     cli_keys,
@@ -30,6 +31,7 @@ from api import (
     cli_redact,
     cli_reports,
     cli_restatement,
+    cli_whatif,
 )
 from api.cli_output import EXIT_USAGE, Json, fail, note, say, write_json
 from api.cli_parts import environment, opened
@@ -43,7 +45,9 @@ app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 cli_reports.report.command()(cli_restatement.restatement)
+cli_analytics.add_to(cli_reports.report)
 app.add_typer(cli_reports.report)
+app.command(name="what-if")(cli_whatif.what_if)
 app.command()(cli_reports.replay)
 app.command()(cli_models.status)
 app.command()(cli_models.follow)

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api import (
+    analytics,
     audit,
     books,
     exports_http,
@@ -21,6 +22,7 @@ from api import (
     requests,
     restatements,
     web,
+    whatif_http,
 )
 from api.bounds import Bounded
 from api.clock import now
@@ -66,7 +68,8 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
     app.state.is_demo = demo
     app.state.measures = Measures(daybook)
     problem_answers.install(app)
-    for part in (requests, reports, queries, restatements, books, exports_http, audit, proofs, operations):
+    asking = (queries, restatements, analytics, whatif_http, books, exports_http, audit, proofs)
+    for part in (requests, reports, *asking, operations):
         app.include_router(part.router)
     web.mount(app)
     app.add_middleware(Bounded)

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -38,6 +38,8 @@ def plain(value: Any) -> Any:
             return decimal_text(value)
         case datetime():
             return time_text(value)
+        case date():
+            return value.isoformat()
         case msgspec.Struct():
             return {field: plain(getattr(value, field)) for field in value.__struct_fields__}
         case Mapping():

@@ -1,6 +1,18 @@
 """The catalog: every projection there is."""
 
-from projections import balances, breaks, executions, journal, limits, lots, orders, positions
+from projections import (
+    balances,
+    breaks,
+    capital,
+    daily,
+    executions,
+    journal,
+    limits,
+    lots,
+    orders,
+    positions,
+    references,
+)
 
 PROJECTIONS = (
     orders.PROJECTION,
@@ -11,4 +23,7 @@ PROJECTIONS = (
     breaks.PROJECTION,
     balances.PROJECTION,
     journal.PROJECTION,
+    references.PROJECTION,
+    daily.PROJECTION,
+    capital.PROJECTION,
 )

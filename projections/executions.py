@@ -86,7 +86,12 @@ executions = table(
     fact("restatements", WHOLE),
     maybe("reversal"),
     fact("booked_seq", WHOLE),
-    indexes=(("booked_seq",), ("account_id", "booked_seq"), (*POSITION, "transact_time")),
+    indexes=(
+        ("booked_seq",),
+        ("account_id", "booked_seq"),
+        (*POSITION, "transact_time"),
+        ("account_id", "cl_ord_id"),
+    ),
     born="booked_seq",
 )
 

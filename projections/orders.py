@@ -58,7 +58,7 @@ orders = table(
     fact("opened_at", AT),
     fact("changed_at", AT),
     fact("opened_seq", WHOLE),
-    indexes=(("opened_seq",), ("account_id", "opened_seq")),
+    indexes=(("opened_seq",), ("account_id", "opened_seq"), ("opened_at",)),
     born="opened_seq",
 )
 _NO_TERMS: Row = {

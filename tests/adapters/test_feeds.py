@@ -181,3 +181,16 @@ def test_a_database_that_is_away_is_said_to_be() -> None:
     with pytest.raises(Unavailable, match=r"none at 127\.0\.0\.1:1"):
         store.latest("BTCUSDT.SIM")
     store.close()
+
+
+def test_the_latest_of_each_moment_is_found_at_once(marks: MarkStore) -> None:
+    marks.record([mark("100"), mark("110", 10), mark("7", 5, "ETHUSDT.SIM")])
+    known_at = datetime.now(UTC)
+    marks.record([mark("105", 8)])  # seen earlier, known later
+    wanted = [
+        (instrument_id, T0 + timedelta(seconds=at_s))
+        for instrument_id, at_s in (("BTCUSDT.SIM", 9), ("ETHUSDT.SIM", 4), ("BTCUSDT.SIM", 99), ("BTCUSDT.SIM", -1))
+    ]
+    assert marks.latest_each(wanted) == [mark("105", 8), None, mark("110", 10), None]
+    assert marks.latest_each(wanted, known_at) == [mark("100"), None, mark("110", 10), None]
+    assert marks.latest_each([]) == []

@@ -8,18 +8,18 @@ from projections.catalog import PROJECTIONS
 
 TAKEN = {
     # instruments: facts travel with what was booked by them
-    "InstrumentListed": "",
-    "InstrumentAmended": "",
+    "InstrumentListed": "references",
+    "InstrumentAmended": "references",
     "InstrumentDelisted": "",
     # accounts: conventions travel with what was booked by them; balances and journal need an account's venue
-    "AccountOpened": "balances journal",
+    "AccountOpened": "balances journal references",
     "AccountClosed": "",
     "PositionOpened": "",
     "TransferPending": "balances",
-    "TransferSettled": "balances journal",
-    "TransferReturned": "balances journal",
-    "FeeCharged": "balances journal",
-    "EntryBooked": "balances journal",
+    "TransferSettled": "balances journal capital",
+    "TransferReturned": "balances journal capital",
+    "FeeCharged": "balances journal capital",
+    "EntryBooked": "balances journal capital",
     "AccountBroken": "breaks",
     "BreakOpened": "breaks",
     "BreakChanged": "breaks",
@@ -57,19 +57,19 @@ TAKEN = {
     "ChildProgressed": "",
     "ParentClosed": "",
     # positions
-    "TradeBooked": "executions positions lots balances journal",
-    "TradeReversed": "executions positions lots balances journal",
-    "PositionTransferred": "executions positions lots balances journal",
-    "FundingSettled": "positions balances journal",
+    "TradeBooked": "executions positions lots balances journal daily",
+    "TradeReversed": "executions positions lots balances journal daily",
+    "PositionTransferred": "executions positions lots balances journal daily capital",
+    "FundingSettled": "positions balances journal daily",
     "LotsAssigned": "executions",  # what it moves is in the PositionRestated behind it
-    "PositionRestated": "executions positions lots balances journal",
+    "PositionRestated": "executions positions lots balances journal daily",
     "PositionBroken": "breaks",
     # limits
     "LimitSet": "limits",
     "SwitchEngaged": "limits",
     "SwitchReleased": "limits",
     "TradingDaySet": "",  # days are of loss limits, which only an assessment measures
-    "ConversionSet": "",
+    "ConversionSet": "references",
     "DayOpened": "",
     "EquityAssessed": "",
     "LimitBreached": "limits",

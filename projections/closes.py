@@ -1,0 +1,104 @@
+"""Closes: when trading days end. A day is named by the date of its close, and ends right before it.
+
+What occurs at the very moment of the close belongs to the next day. A close at 00:00 is the midnight that ends the
+date. Closes are local times, so a day may have 23 or 25 hours; in UTC each is at a full or half hour, for read models
+keep their sums by half hours.
+"""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from domain.errors import ReportUnreadable
+from domain.values import EPOCH
+
+HALF_HOUR = timedelta(minutes=30)
+DAY = timedelta(days=1)
+SLOTS_A_DAY = 48
+DAYS_MAX = 1500
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?: ([A-Za-z0-9_+\-/]{1,64}))?", re.ASCII)
+
+
+def slot_of(moment: datetime) -> int:
+    """The half hour that a moment lies in, counted from 1970."""
+    return (moment - EPOCH) // HALF_HOUR
+
+
+def slot_start(slot: int) -> datetime:
+    """When a half hour begins."""
+    return EPOCH + slot * HALF_HOUR
+
+
+class Close(NamedTuple):
+    """A time of day in a zone of the IANA database."""
+
+    hour: int = 0
+    minute: int = 0
+    zone: str = "UTC"
+
+    @property
+    def is_utc_midnight(self) -> bool:
+        """Whether days are those of the calendar in UTC."""
+        return self == MIDNIGHT
+
+    def __str__(self) -> str:
+        return f"{self.hour:02}:{self.minute:02} {self.zone}"
+
+    def at(self, day: date) -> datetime:
+        """The moment at which a day ends, in UTC. Raises ReportUnreadable if that is no full or half hour."""
+        last = day + DAY if (self.hour, self.minute) == (0, 0) else day
+        local = datetime(last.year, last.month, last.day, self.hour, self.minute, tzinfo=ZoneInfo(self.zone))
+        moment = EPOCH + (local.astimezone(UTC) - EPOCH)
+        if (moment - EPOCH) % HALF_HOUR:
+            raise ReportUnreadable("close", str(self), "a time at a full or half hour of UTC")
+        return moment
+
+    def day_of(self, moment: datetime) -> date:
+        """The day that a moment belongs to."""
+        day = moment.astimezone(ZoneInfo(self.zone)).date() - DAY
+        while self.at(day) <= moment:
+            day += DAY
+        return day
+
+
+MIDNIGHT = Close()
+
+
+def parsed(text: str) -> Close:
+    """The close in `HH:MM` (UTC) or `HH:MM Area/City`. Raises ReportUnreadable."""
+    found = _CLOCK.fullmatch(text.strip())
+    if found is None:
+        raise ReportUnreadable("close", text, "a time and a zone, such as '17:00 America/New_York'")
+    zone = found[3] or "UTC"
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ReportUnreadable("close", text, f"a zone of the IANA database ({zone} is none)") from error
+    close = Close(int(found[1]), int(found[2]), zone)
+    close.at(date(2026, 1, 15))
+    return close
+
+
+class Days(NamedTuple):
+    """Days one after the other: `bounds` has one moment more than there are days, where each begins and ends."""
+
+    close: Close
+    dates: tuple[date, ...]
+    bounds: tuple[datetime, ...]
+
+    @property
+    def slots(self) -> tuple[int, ...]:
+        """The bounds as half hours."""
+        return tuple(map(slot_of, self.bounds))
+
+
+def days(close: Close, first: date, last: date) -> Days:
+    """The days from `first` to `last`, both included. Raises ReportUnreadable if that is none, or too many."""
+    count = (last - first).days + 1
+    if count < 1:
+        raise ReportUnreadable("to", last.isoformat(), f"a day since {first.isoformat()}")
+    if count > DAYS_MAX:
+        raise ReportUnreadable("from", first.isoformat(), f"at most {DAYS_MAX} days before {last.isoformat()}")
+    dates = tuple(first + step * DAY for step in range(count))
+    return Days(close, dates, (close.at(first - DAY), *map(close.at, dates)))
