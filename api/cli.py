@@ -20,7 +20,7 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from api import cli_book, cli_keys, cli_proof, cli_reports
+from api import cli_book, cli_explain, cli_keys, cli_proof, cli_reports
 from api.cli_output import (
     EXIT_REFUSED,
     EXIT_USAGE,
@@ -46,6 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_reports.report)
 app.command()(cli_reports.replay)
+app.command()(cli_explain.explain)
 app.command(name="import")(cli_book.import_)
 app.command(name="verify")(cli_proof.verify_)
 app.command()(cli_proof.export)

@@ -9,7 +9,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import audit, operations, problem_answers, proofs, queries, reports, requests, web
+from api import audit, explain, operations, problem_answers, proofs, queries, reports, requests, web
 from api.bounds import Bounded
 from api.clock import now
 from api.observing import Measures, Observed
@@ -54,8 +54,8 @@ def create_app(daybook: Daybook, *, demo: bool = False) -> FastAPI:
     app.state.is_demo = demo
     app.state.measures = Measures(daybook)
     problem_answers.install(app)
-    for router in (requests.router, reports.router, queries.router, audit.router, proofs.router, operations.router):
-        app.include_router(router)
+    for part in (requests, reports, queries, explain, audit, proofs, operations):
+        app.include_router(part.router)
     web.mount(app)
     app.add_middleware(Bounded)
     app.add_middleware(Observed, measures=app.state.measures)

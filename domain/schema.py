@@ -62,8 +62,13 @@ def topic_of_class(event_class: type) -> str:
 def execution_key(event: Any) -> str | None:
     """What a fill is unique by in the whole log, whichever order it is reported under; None for other events."""
     if isinstance(event, OrderFilled):
-        return f"{event.key.account_id}:{event.instrument_id}:{event.exec_id}"
+        return execution_key_of(event.key.account_id, event.instrument_id, event.exec_id)
     return None
+
+
+def execution_key_of(account_id: str, instrument_id: str, exec_id: str) -> str:
+    """The key of a fill that is known otherwise."""
+    return f"{account_id}:{instrument_id}:{exec_id}"
 
 
 def _tag(event_class: type[Struct]) -> str:
