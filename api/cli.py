@@ -24,6 +24,7 @@ from api import (
     cli_analytics,
     cli_book,
     cli_database,
+    cli_explain,
     cli_keys,
     cli_marks,
     cli_models,
@@ -49,6 +50,7 @@ cli_analytics.add_to(cli_reports.report)
 app.add_typer(cli_reports.report)
 app.command(name="what-if")(cli_whatif.what_if)
 app.command()(cli_reports.replay)
+app.command()(cli_explain.explain)
 app.command()(cli_models.status)
 app.command()(cli_models.follow)
 app.command()(cli_models.rebuild)

@@ -13,6 +13,7 @@ from api import (
     analytics,
     audit,
     books,
+    explain,
     exports_http,
     operations,
     problem_answers,
@@ -68,7 +69,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
     app.state.is_demo = demo
     app.state.measures = Measures(daybook)
     problem_answers.install(app)
-    asking = (queries, restatements, analytics, whatif_http, books, exports_http, audit, proofs)
+    asking = (queries, explain, restatements, analytics, whatif_http, books, exports_http, audit, proofs)
     for part in (requests, reports, *asking, operations):
         app.include_router(part.router)
     web.mount(app)

@@ -81,7 +81,12 @@ def execution_key(event: Any) -> str | None:
 
 def key_of_execution(fill: OrderFilled) -> str:
     """What a fill is unique by in the whole log."""
-    return f"{fill.key.account_id}:{fill.instrument_id}:{fill.exec_id}"
+    return execution_key_of(fill.key.account_id, fill.instrument_id, fill.exec_id)
+
+
+def execution_key_of(account_id: str, instrument_id: str, exec_id: str) -> str:
+    """The key of a fill that is known otherwise."""
+    return f"{account_id}:{instrument_id}:{exec_id}"
 
 
 def _tag(event_class: type[Struct]) -> str:

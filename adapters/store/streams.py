@@ -1,14 +1,50 @@
-"""Which streams there are."""
+"""Streams: which there are, and one of them read backwards from a place in the log."""
+
+from collections.abc import Iterable
 
 from adapters.store.database import Role, connect, reaching
+from adapters.store.log import COLUMNS, SEQ_MAX, PostgresLog, Stored
 
 STREAMS = """
 SELECT originator_id FROM ledger.events WHERE originator_version = 1 AND starts_with(originator_id, %s)
 ORDER BY notification_id
 """
+LAST = "SELECT max(originator_version) FROM ledger.events WHERE originator_id = %s"
+SEQ_OF_VERSION = "SELECT notification_id FROM ledger.events WHERE originator_id = %s AND originator_version = %s"
+BACKWARDS = f"""
+SELECT {COLUMNS} FROM ledger.events WHERE originator_id = %s AND originator_version <= %s
+ORDER BY originator_version DESC LIMIT %s
+"""  # noqa: S608 (our own column names)
+EXECUTIONS = f"SELECT {COLUMNS}, execution_key FROM ledger.events WHERE execution_key = ANY(%s::text[])"  # noqa: S608
 
 
 def streams(url: str, prefix: str) -> list[str]:
     """The streams whose id begins so, in order of their first events. Raises Unavailable."""
     with reaching(url), connect(url, Role.AUDITOR) as connection:
         return [stream for (stream,) in connection.execute(STREAMS, [prefix])]
+
+
+def version_at(log: PostgresLog, stream: str, seq: int | None) -> int:
+    """The stream's version when the log ended at `seq`, 0 before its first event: a few index look-ups."""
+    (last,) = log.recorder.rows(LAST, [stream])[0]
+    low, high = 0, last or 0
+    if seq is None or seq >= SEQ_MAX:
+        return high
+    while low < high:
+        middle = (low + high + 1) // 2
+        if log.recorder.rows(SEQ_OF_VERSION, [stream, middle])[0][0] <= seq:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def backwards(log: PostgresLog, stream: str, version: int, limit: int) -> list[Stored]:
+    """At most `limit` events of a stream from `version` downwards, the newest first."""
+    return [Stored(*row) for row in log.recorder.rows(BACKWARDS, [stream, version, limit])]
+
+
+def fills(log: PostgresLog, execution_keys: Iterable[str]) -> dict[str, Stored]:
+    """The venue's reports of executions as they are on record, by their key."""
+    rows = log.recorder.rows(EXECUTIONS, [list(execution_keys)])
+    return {row[-1]: Stored(*row[:-1]) for row in rows}
