@@ -39,6 +39,9 @@ class Work(Protocol):
     def state(self, stream: str) -> Any:
         """The aggregate of a stream, with what the unit has already added to it."""
 
+    def likely_new(self, stream: str) -> Any:
+        """The aggregate of a stream that is most likely empty, for who adds to it at once if it is."""
+
     def executed(self, fill: OrderFilled) -> str | None:
         """The stream that a fill is known to be on record in, under whatever order."""
 
@@ -149,7 +152,7 @@ def _link(work: Work, told: OrderReport, state: Order) -> tuple[Recorded, ...]:
     if link is None:
         return ()
     stream = venueorder.stream(link.venue, link.account_id, link.order_id)
-    index = work.state(stream)
+    index = work.likely_new(stream)
     if venueorder.contradicts(index, link):
         return work.record(order.stream(state.key), (OrderBroken(state.key, "one order_id names one order", told),))
     work.record(stream, venueorder.admit(index, link))

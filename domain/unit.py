@@ -150,10 +150,21 @@ class Aggregates:
 class Unit:
     """What one command, or one batch of them, has read and would add.
 
-    Records are made in the name of `actor`, within `request_id`, because of `cause`, at `now`.
+    Records are made in the name of `actor`, within `request_id`, because of `cause`, at `now`. Where it `supposes`,
+    streams that most likely begin with it are not read: the log refuses the append if they are not new.
     """
 
-    def __init__(self, ground: Ground, now: datetime, actor: str = "", request_id: str = "", cause: str = "") -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        now: datetime,
+        actor: str = "",
+        request_id: str = "",
+        cause: str = "",
+        *,
+        supposes: bool = False,
+    ) -> None:
+        self._supposes = supposes
         self.ground = ground
         self.now = now
         self._envelope = (actor, request_id, cause)
@@ -184,11 +195,11 @@ class Unit:
         return stream in self._looked or self.ground.is_at_hand(stream)
 
     def suppose_empty(self, streams: Iterable[str]) -> list[str]:
-        """Take those of the streams that are not at hand for empty, unread; which they are.
+        """Take those of the streams that are not at hand for empty, unread, if this unit supposes; which they are.
 
-        To be used only if `has_added` to each of them in the end: then the log refuses the append unless they are.
+        What comes of it is to be used only if the unit `has_added` to each of them in the end.
         """
-        supposed = [stream for stream in streams if not self.is_at_hand(stream)]
+        supposed = [stream for stream in streams if not self.is_at_hand(stream)] if self._supposes else []
         self._looked |= dict.fromkeys(supposed, (0, None))
         return supposed
 
@@ -212,6 +223,12 @@ class Unit:
         """The aggregate of a stream; None if the stream is empty."""
         known = self._looked.get(stream)
         return known[1] if known is not None else self.known(stream)[1]
+
+    def likely_new(self, stream: str) -> Any:
+        """The aggregate of a stream that is most likely empty, for who adds to it at once if it is."""
+        if self._supposes and not self.is_at_hand(stream):
+            self._looked[stream] = (0, None)
+        return self.state(stream)
 
     def events(self, stream: str) -> Iterator[Any]:
         """Every event of a stream."""

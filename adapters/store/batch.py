@@ -149,12 +149,14 @@ class Batch:
         return answers
 
     def _carried_out(self, command: Command, now: datetime) -> tuple[Unit, list[Outcome]]:
-        work = Unit(self.unit, now, command.actor, command.request_id, command.cause)
-        if self._supposes and (supposed := work.suppose_empty(begun_by(command))):
+        in_whose_name = (command.actor, command.request_id, command.cause)
+        if self._supposes:
+            work = Unit(self.unit, now, *in_whose_name, supposes=True)
+            supposed = work.suppose_empty(begun_by(command))
             outcomes = decided(work, command, self._marks)
             if work.has_added(supposed):
                 return work, outcomes
-            work = Unit(self.unit, now, command.actor, command.request_id, command.cause)
+        work = Unit(self.unit, now, *in_whose_name)
         return work, decided(work, command, self._marks)
 
 

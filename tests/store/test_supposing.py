@@ -12,6 +12,7 @@ from adapters.store.log import PostgresLog
 from domain.errors import RequestRefused
 from domain.evidence import RawReportKept
 from domain.ledger import Answer, Command, Ledger
+from domain.order import OrderAccepted, OrderKey
 from domain.risk import EngageSwitch, Mode, Scope
 from domain.unit import Aggregates
 from tests.store.desk import T0, ask, in_threads, leading, open_desk, submitted
@@ -131,3 +132,22 @@ def test_after_a_wrong_supposition_what_comes_next_is_read_together(
         ask(group, submitted(f"D{n}"))
     named = [names for names in fetched if any(name.startswith("order:main:D") for name in names)]
     assert named == [["order:main:D0"], ["order:main:D1"], ["order:main:D2"]]
+
+
+def accepted(order: str, order_id: str) -> OrderAccepted:
+    return OrderAccepted(key=OrderKey("main", order), order_id=order_id, transact_time=T0)
+
+
+def test_a_venues_id_is_supposed_to_be_new_and_leads_to_one_order_all_the_same(
+    group: GroupCommit, log: PostgresLog, reads: list[str]
+) -> None:
+    group.submit(Command((accepted("A0", "V0"),), "venue")).result(30)
+    (first, second) = group.submit(Command((accepted("A1", "V1"), accepted("A2", "V2")), "venue")).result(30)
+    assert first.error is None and second.error is None
+    assert [stream for stream in reads if stream.startswith("venueorder:")] == []
+    group._known.forget(["venueorder:SIM:main:V0"])
+    (answer,) = group.submit(Command((accepted("A3", "V0"),), "venue")).result(30)
+    assert [type(record.event).__name__ for record in log.read("order:main:A3")][-1] == "OrderBroken"
+    assert answer.records
+    assert [len(log.read(f"venueorder:SIM:main:V{n}")) for n in range(3)] == [1, 1, 1]
+    check_book(log)
