@@ -20,6 +20,8 @@ from projections.tables import Row
 
 CACHED_ROWS_MAX = 40_000  # of a projection
 COPIED_LINES_MAX = 500  # handed to the driver at once
+KEYS_MAX = 3_000_000  # of a table, that are worth reading when following starts
+KEYS_READ = 20_000  # at a time
 
 Key = tuple[Any, ...]
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -143,6 +145,34 @@ class SqlRows:
         self._complete = set(self._shapes) if is_empty else set()
         self._dropped = {}
 
+    def roll_back(self) -> None:
+        """Forget rows, as what was put was not written; which ones there are not is still known."""
+        for table, known in self._known.items():
+            if table in self._complete or table in self._dropped:
+                dropped = self._dropped.setdefault(table, Bloom())
+                for key, row in known.items():
+                    if row is not None or key in self._changed[table]:
+                        dropped.add(key)
+        kept = self._dropped
+        self.forget()
+        self._dropped = kept
+
+    def learn(self) -> None:
+        """Read which rows there are, so as not to ask for others one by one. Not of tables that are very large."""
+        for shape in self._shapes.values():
+            if shape.table in self._complete or shape.table in self._dropped:
+                continue
+            keys = Bloom()
+            with self._connection_in_use().connection.driver_connection.cursor(name="keys") as cursor:  # type: ignore[union-attr]
+                cursor.itersize = KEYS_READ
+                number = 0
+                for number, key in enumerate(cursor.execute(shape.keys), 1):
+                    keys.add(key)
+                    if number > KEYS_MAX:
+                        break
+            if number <= KEYS_MAX:
+                self._dropped[shape.table] = keys
+
     def begin(self, connection: sa.Connection) -> None:
         """Read and write through this connection from now on."""
         self._connection = connection
@@ -257,8 +287,11 @@ class SqlRows:
             self._on_lookup(shape.table)
 
     def _cursor(self) -> Any:
+        return self._connection_in_use().connection.cursor()
+
+    def _connection_in_use(self) -> sa.Connection:
         assert self._connection is not None, "rows are read and written between begin and the end of a transaction"
-        return self._connection.connection.cursor()
+        return self._connection
 
 
 class _Shape:
@@ -275,6 +308,7 @@ class _Shape:
         names = [column.name for column in table.columns]
         keys = [quoted(name) for name in self.key_names]
         arrays = ", ".join(f"%s::{_ARRAYS[type(column.type)]}" for column in table.primary_key.columns)
+        self.keys = f"SELECT {', '.join(keys)} FROM {name}"  # noqa: S608 (our own names)
         self.copy = lines.COPY.format(name, ", ".join(map(quoted, names)))
         self.columns = ", ".join(f"stored.{quoted(name)}" for name in names)
         same = " AND ".join(f"stored.{key} = stale.{key}" for key in keys)
