@@ -25,6 +25,8 @@ from projections.tables import Row
 CACHED_ROWS_MAX = 40_000  # of a projection
 COPIED_LINES_MAX = 500  # handed to the driver at once
 STATEMENTS_MAX = 500
+KEYS_MAX = 3_000_000  # of a table, that are worth reading when following starts
+KEYS_READ = 20_000  # at a time
 
 Key = tuple[Any, ...]
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -144,6 +146,27 @@ class SqlRows:
         """Know nothing; or, if the tables `is_empty`, know that."""
         for cached in self._cached.values():
             cached.forget(is_empty=is_empty)
+
+    def roll_back(self) -> None:
+        """Forget rows, as what was put was not written; which ones there are not is still known."""
+        for cached in self._cached.values():
+            cached.roll_back()
+
+    def learn(self) -> None:
+        """Read which rows there are, so as not to ask for others one by one. Not of tables that are very large."""
+        for cached in self._cached.values():
+            if cached.is_complete or cached.dropped is not None:
+                continue
+            keys = Bloom()
+            with self._begun().connection.driver_connection.cursor(name="keys") as cursor:  # type: ignore[union-attr]
+                cursor.itersize = KEYS_READ
+                number = 0
+                for number, key in enumerate(cursor.execute(cached.shape.keys), 1):
+                    keys.add(key)
+                    if number > KEYS_MAX:
+                        break
+            if number <= KEYS_MAX:
+                cached.dropped = keys
 
     def begin(self, connection: sa.Connection) -> None:
         """Read and write through this connection from now on."""
@@ -282,6 +305,16 @@ class _Cached:
         elif key not in self.changed:
             self.changed[key] = ABSENT if old is None or self.is_absent(key) else max(seq, 1)
 
+    def roll_back(self) -> None:
+        """See `SqlRows.roll_back`."""
+        dropped = (self.dropped or Bloom()) if self.is_complete or self.dropped is not None else None
+        if dropped is not None:
+            for key, row in self.known.items():
+                if row is not None or key in self.changed:
+                    dropped.add(key)
+        self.forget(is_empty=False)
+        self.dropped = dropped
+
     def settle(self) -> None:
         """What has changed is written."""
         for key in [key for key in self.changed if self.known[key] is None]:
@@ -322,6 +355,7 @@ class _Shape:
         keys = [quoted(name) for name in self.key_names]
         listed = ", ".join(map(quoted, names))
         arrays = ", ".join(f"%s::{_ARRAYS[type(column.type)]}" for column in table.primary_key.columns)
+        self.keys = f"SELECT {', '.join(keys)} FROM {name}"  # noqa: S608 (our own names)
         self.copy = lines.COPY.format(name, listed)
         self.copy_history = lines.COPY.format(history, f"{listed}, until, node")
         self.columns = ", ".join(f"stored.{quoted(name)}" for name in names)

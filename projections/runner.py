@@ -34,6 +34,7 @@ from projections.tables import Projection
 from projections.workers import Opener
 
 BATCH_EVENTS_MAX = 2000
+LEARNING_EVENTS_MIN = 500
 WAIT_S = 1.0  # without a notice the log is looked at this often, and whether what was stopped may go on
 STANDBY_S = 0.5
 POLL_S = 0.02
@@ -127,7 +128,8 @@ class Runner:
             places = progress.places(connection)
         if older := [one for one in self._projections if places[one.name][0].version < one.version]:
             rebuild(self._log, self._engine, older, lambda *_: _go_on(stop), opener=self._opener)
-        return _Following(self._log, connection, self._projections, self._batch_events_max)
+        is_long = stop is not None  # it will go on, so that it is worth reading which rows there are
+        return _Following(self._log, connection, self._projections, self._batch_events_max, is_long=is_long)
 
     def _advance(self, following: "_Following") -> bool:
         before = following.seq
@@ -244,13 +246,21 @@ class _Following:
     """Projections on their way through the log, on one connection."""
 
     def __init__(
-        self, log: EventLog, connection: sa.Connection, projections: Iterable[Projection], batch_events_max: int
+        self,
+        log: EventLog,
+        connection: sa.Connection,
+        projections: Iterable[Projection],
+        batch_events_max: int,
+        *,
+        is_long: bool,
     ) -> None:
         self._connection = connection
         self._batches = Batches(log, batch_events_max)
         with connection.begin():
             places = progress.places(connection)
-        self._followers = [_Follower(projection, places[projection.name][0]) for projection in projections]
+        self._followers = [
+            _Follower(projection, places[projection.name][0], learns=is_long) for projection in projections
+        ]
         self.seq = min((follower.place.seq for follower in self._followers), default=0)
 
     @property
@@ -305,8 +315,9 @@ class _Following:
 class _Follower:
     """One projection's live rows and their place."""
 
-    def __init__(self, projection: Projection, place: Place) -> None:
+    def __init__(self, projection: Projection, place: Place, *, learns: bool) -> None:
         self.projection = projection
+        self._learns = learns
         self.error: str | None = None
         self.go_on_from(place)
 
@@ -314,6 +325,7 @@ class _Follower:
         """Forget what was known of the rows: they are others, or somebody else has written them."""
         self.place, self.error = place, None
         self._rows = SqlRows(self.projection.tables, place.schema, is_empty=place.seq == 0)
+        self._has_learned = place.seq == 0
         if place.version != self.projection.version:  # a newer Daybook has taken over: not a word to the database
             self.error = f"its tables are of version {place.version}, this Daybook's of {self.projection.version}"
 
@@ -322,7 +334,7 @@ class _Follower:
         try:
             self._apply(connection, batch)
         except Exception as error:
-            self._rows.forget()
+            self.forget()
             if progress.is_unreachable(error):
                 raise
             self._stop_before_poison(connection, batch)
@@ -332,7 +344,7 @@ class _Follower:
             try:
                 self._apply(connection, [logged])
             except Exception as error:
-                self._rows.forget()
+                self.forget()
                 if progress.is_unreachable(error):
                     raise
                 self.error = str(progress.stopped(self.projection, logged, error))
@@ -363,13 +375,16 @@ class _Follower:
         """Fold, write, and tell the digest of the rows there are now."""
         self._rows.begin(connection)
         self._rows.sum = self.place.sum
+        if not self._has_learned and (self._learns or len(fresh) >= LEARNING_EVENTS_MIN):
+            self._rows.learn()
+            self._has_learned = True
         self.projection.fold(self._rows, fresh)
         self._rows.flush()
         return self._rows.sum
 
     def forget(self) -> None:
         """What was put since the last transaction that ended well was not written."""
-        self._rows.forget()
+        self._rows.roll_back()
 
 
 def _go_on(stop: threading.Event | None) -> None:

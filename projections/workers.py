@@ -25,7 +25,7 @@ from projections.rows import MemoryRows
 from projections.tables import Projection
 
 WORKERS_MAX = 4
-EVENTS_MIN = 20_000  # a shorter log is built before a process has started
+EVENTS_MIN = 60_000  # a shorter log is built before processes have started
 SAMPLED_EVENTS = 2_000
 ROW_SECONDS = 20e-6  # what a row costs to write, beside its fold
 END_SECONDS_MAX = 10.0
