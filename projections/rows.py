@@ -185,7 +185,7 @@ class SqlRows:
                 cached.end(gone, changed[shape.key_in(gone)])
         fresh = [row for key in changed if (row := known[key]) is not None]
         self._copy(shape.copy, map(shape.values, fresh))
-        self._copy(shape.copy_history, (shape.ended(row, until) for row, until in cached.ended))
+        self._copy(shape.copy_history, cached.ended)
         for key in [key for key in changed if known[key] is None]:
             del known[key]
             if not cached.is_complete:
@@ -225,7 +225,7 @@ class _Cached:
     """What is known of a table, and what is not written yet.
 
     Of a key that was `changed`: ABSENT if the database has no such row, IN_CACHE if what it has was known, else the
-    place in the log where it first changed. `ended` are versions that are no more, and where they ended.
+    place in the log where it first changed. `ended` are versions that are no more, as the history has them.
     """
 
     def __init__(self, shape: "_Shape") -> None:
@@ -235,7 +235,7 @@ class _Cached:
     def forget(self, *, is_empty: bool) -> None:
         self.known: dict[Key, Row | None] = {}
         self.changed: dict[Key, int] = {}
-        self.ended: list[tuple[Row, int]] = []
+        self.ended: list[Sequence[Any]] = []
         self.is_complete = is_empty
 
     def set(self, key: Key, row: Row | None, seq: int) -> None:
@@ -255,7 +255,7 @@ class _Cached:
     def end(self, row: Row, until: int) -> None:
         """The version of a row is no more; one of the same place in the log never was."""
         if row["seq"] < until and self.shape.history is not None:
-            self.ended.append((row, until))
+            self.ended.append(self.shape.ended(row, until))
 
 
 ABSENT, IN_CACHE = 0, -1
