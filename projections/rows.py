@@ -216,7 +216,7 @@ class SqlRows:
         if not changed:
             return
         total, rows = self.sum
-        ended = [shape.ended(shape.lines.of(row), row["seq"], until) for row, until in cached.ended]
+        ended = cached.ended
         if stale := [key for key, since in changed.items() if since == IN_CACHE]:
             self._look_up(shape)
             self._cursor().execute(shape.delete, [list(column) for column in zip(*stale, strict=True)])
@@ -271,9 +271,9 @@ class _Cached:
     """What is known of a table, and what is not written yet.
 
     Of a key that was `changed`: ABSENT if the database has no such row, IN_CACHE if what it has was known, else the
-    place in the log where it first changed. `ended` are versions that are no more, and where they ended. `hashes` are
-    those of rows in the database, as far as known; `dropped` has the keys of rows that only the database has, if they
-    are known at all.
+    place in the log where it first changed. `ended` are versions that are no more, as the history has them. `hashes`
+    are those of rows in the database, as far as known; `dropped` has the keys of rows that only the database has, if
+    they are known at all.
     """
 
     def __init__(self, shape: "_Shape") -> None:
@@ -286,7 +286,7 @@ class _Cached:
         self.dropped: Bloom | None = None
         self.is_complete = is_empty
         self.changed: dict[Key, int] = {}
-        self.ended: list[tuple[Row, int]] = []
+        self.ended: list[bytes] = []
 
     def is_absent(self, key: Key) -> bool:
         """Whether there is no row with a key that is not in the cache. False if that is not known."""
@@ -301,7 +301,7 @@ class _Cached:
                 if key not in self.hashes:
                     self.hashes[key] = self.shape.lines.hash(self.shape.lines.of(old))
             if old["seq"] < seq and self.shape.history is not None:  # one of the same place in the log never was
-                self.ended.append((old, seq))
+                self.ended.append(self.shape.ended(self.shape.lines.of(old), old["seq"], seq))
         elif key not in self.changed:
             self.changed[key] = ABSENT if old is None or self.is_absent(key) else max(seq, 1)
 
