@@ -22,6 +22,7 @@ from api.statements_periods import period_of
 from api.wiring import Daybook
 from domain import account
 from domain.errors import ReportUnreadable
+from domain.values import Mark
 from projections.positions import positions
 from projections.tables import Row
 
@@ -157,12 +158,12 @@ def _now(at: Reading) -> datetime:
 
 def _marks(book: Daybook, at: Reading, parameters: Parameters, known_at: datetime | None) -> Marks:
     """The marks of the positions a report is about: given ones, else the newest that were known."""
-    known = {}
+    known: dict[str, Mark] = {}
     if known_at is not None and parameters.day is not None:
-        known = book.marks.latest_seen(period_of(parameters.day).end, known_at)
+        known.update(book.marks.latest_seen(period_of(parameters.day).end, known_at))
     elif known_at is not None:
-        known = book.marks.latest_all(known_at)
-    known |= given_marks(list(parameters.mark))
+        known.update(book.marks.latest_all(known_at))
+    known.update(given_marks(list(parameters.mark)))
     held = {row["instrument_id"] for row in positions(at.source, **parameters.where._asdict())}
     return {name: mark for name, mark in known.items() if name in held}
 
