@@ -50,7 +50,10 @@ SELECT latest.* FROM instruments CROSS JOIN LATERAL (
     ORDER BY mark_at DESC, mark_id DESC LIMIT 1
 ) AS latest
 """
-LATEST_SEEN = LATEST_ALL.replace("recorded_at <= %s", "recorded_at <= %s AND mark_at <= %s")
+LATEST_SEEN = """
+SELECT DISTINCT ON (instrument_id) instrument_id, price, source, mark_at FROM market.marks
+WHERE recorded_at <= %s AND mark_at <= %s ORDER BY instrument_id, mark_at DESC, mark_id DESC
+"""
 END_OF_TIME = "infinity"
 
 

@@ -162,7 +162,7 @@ def _marks(book: Daybook, at: Reading, parameters: Parameters, known_at: datetim
     if known_at is not None and parameters.day is not None:
         known.update(book.marks.latest_seen(period_of(parameters.day).end, known_at))
     elif known_at is not None:
-        known.update(book.marks.latest_all(known_at))
+        known.update(book.marks.latest_all(known_at=known_at))
     known.update(given_marks(list(parameters.mark)))
     held = {row["instrument_id"] for row in positions(at.source, **parameters.where._asdict())}
     return {name: mark for name, mark in known.items() if name in held}
