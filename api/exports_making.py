@@ -15,11 +15,12 @@ from api.exports import Marks, Parameters, Report, report_of
 from api.exports_copy import copied
 from api.exports_digest import Digest, Form, hash_of
 from api.exports_files import batches_of, write_csv, write_json, write_parquet
-from api.problems import Problem
+from api.problems import Problem, not_found
 from api.proofs import proofs_of
 from api.reading import Reading, aged, reading
 from api.statements_periods import period_of
 from api.wiring import Daybook
+from domain import account
 from domain.errors import ReportUnreadable
 from domain.values import Mark
 from projections.positions import positions
@@ -109,10 +110,13 @@ class Made(NamedTuple):
 
 def make(book: Daybook, name: str, parameters: Parameters, form: Form, at: Reading, *, is_past: bool) -> Made:
     """A report at a reading, valued at the newest marks (of a past reading, those known then). Raises Problem."""
+    account_id = parameters.account_id
+    if name == STATEMENT and account_id is not None and book.writer.state(account.stream(account_id)) is None:
+        raise not_found(f"account {account_id}", account_id=account_id)
     marks_at = None
-    if name == STATEMENT or report_of(name).is_valued:
+    if _is_valued(name):
         marks_at = at.recorded_at if is_past else _now(at)
-    marks = _marks(book, at, parameters, marks_at)
+    marks = _marks(book, at, parameters, marks_at) if _is_valued(name) else {}
     digest = Digest(
         report=name, form=form, seq=at.seq, root=_root(book, at.seq), code=code(), parameters=parameters,
         is_past=is_past, recorded_at=at.recorded_at if is_past else None,
@@ -132,7 +136,7 @@ def again(book: Daybook, digest: Digest) -> Iterator[Made]:
                 f"the log up to seq {digest.seq} has another Merkle root than the report was made of: it is another"
                 " ledger, or history was altered (daybook verify tells)", seq=digest.seq, root=digest.root,
             )  # fmt: skip
-        marks = _marks(book, at, digest.parameters, digest.marks_at)
+        marks = _marks(book, at, digest.parameters, digest.marks_at) if _is_valued(digest.report) else {}
         if digest.marks and hash_of(marks) != digest.marks:
             raise Problem(
                 409, "other-marks", "Other marks",
@@ -140,6 +144,10 @@ def again(book: Daybook, digest: Digest) -> Iterator[Made]:
                 marks=digest.marks,
             )  # fmt: skip
         yield Made(digest, at, marks)
+
+
+def _is_valued(name: str) -> bool:
+    return name == STATEMENT or report_of(name).is_valued
 
 
 def _now(at: Reading) -> datetime:
@@ -151,8 +159,6 @@ def _now(at: Reading) -> datetime:
 
 def _marks(book: Daybook, at: Reading, parameters: Parameters, known_at: datetime | None) -> Marks:
     """The marks of the positions a report is about: given ones, else the newest that were known."""
-    if known_at is None and not parameters.mark:
-        return {}
     known: dict[str, Mark] = {}
     if known_at is not None:
         seen_by = parameters.occurred_by or known_at

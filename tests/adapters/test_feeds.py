@@ -67,6 +67,15 @@ def test_the_latest_is_the_one_seen_last_whatever_the_order_of_arrival(marks: Ma
     assert marks.latest("BTCUSDT.SIM") == mark("4", 30), "of equals the one recorded last"
 
 
+def test_of_those_seen_by_a_moment_only_what_was_on_record_by_another(marks: MarkStore) -> None:
+    marks.record([mark("3", 30), mark("1", 10), mark("2", 20), mark("7", 9, "ETHUSDT.SIM")])
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    seen = marks.latest_seen(T0 + timedelta(seconds=25), now)
+    assert seen == {"BTCUSDT.SIM": mark("2", 20), "ETHUSDT.SIM": mark("7", 9, "ETHUSDT.SIM")}
+    assert marks.latest_seen(T0 + timedelta(seconds=9), now) == {"ETHUSDT.SIM": mark("7", 9, "ETHUSDT.SIM")}
+    assert marks.latest_seen(T0 + timedelta(seconds=99), now - timedelta(days=1)) == {}
+
+
 @pytest.mark.parametrize(("at_s", "price"), [(9, None), (10, "1"), (19.999999, "1"), (20, "2"), (99, "3")])
 def test_as_of_a_moment_only_what_was_seen_by_then(marks: MarkStore, at_s: float, price: str | None) -> None:
     marks.record([mark("3", 30), mark("1", 10), mark("2", 20), mark("7", 9, "ETHUSDT.SIM")])

@@ -117,6 +117,8 @@ def test_the_form_is_what_is_accepted_and_what_is_not_there_is_told(book: httpx.
         assert (path, query, answer.status_code) == (path, query, 422), answer.text
         assert answer.json()["errors"][0]["field"] == field
     assert book.get("/v1/reports/nonsense").status_code == 404
+    nobody = book.get("/v1/reports/statement", params={"account_id": "nobody", "day": "2026-01"})
+    assert (nobody.status_code, nobody.json()["account_id"]) == (404, "nobody")
 
 
 def test_a_report_of_nothing_is_a_file_without_rows(book: httpx.Client) -> None:
