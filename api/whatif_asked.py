@@ -3,7 +3,7 @@
 Reads the log and the marks as the auditor, who can write nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from decimal import Decimal
@@ -92,8 +92,8 @@ def _mark(marks: MarkStore, instrument_id: str, at: datetime) -> Mark | None:
     return marks.latest_each([(instrument_id, at + FUTURE_MAX)], at)[0]
 
 
-def _answered(found: Found, marks: dict[str, Mark], changed: Changed) -> Told:
-    rows = compared(found, marks, marks | dict(changed.marks))
+def _answered(found: Found, marks: Mapping[str, Mark], changed: Changed) -> Told:
+    rows = compared(found, marks, {**marks, **changed.marks})
     return Told(
         found.seq,
         found.orders,

@@ -70,10 +70,14 @@ def test_the_latest_is_the_one_seen_last_whatever_the_order_of_arrival(marks: Ma
 def test_of_those_seen_by_a_moment_only_what_was_on_record_by_another(marks: MarkStore) -> None:
     marks.record([mark("3", 30), mark("1", 10), mark("2", 20), mark("7", 9, "ETHUSDT.SIM")])
     now = datetime.now(UTC) + timedelta(minutes=1)
-    seen = marks.latest_seen(T0 + timedelta(seconds=25), now)
-    assert seen == {"BTCUSDT.SIM": mark("2", 20), "ETHUSDT.SIM": mark("7", 9, "ETHUSDT.SIM")}
-    assert marks.latest_seen(T0 + timedelta(seconds=9), now) == {"ETHUSDT.SIM": mark("7", 9, "ETHUSDT.SIM")}
-    assert marks.latest_seen(T0 + timedelta(seconds=99), now - timedelta(days=1)) == {}
+
+    def seen(seconds: int, known_at: datetime) -> dict[str, str]:
+        found = marks.latest_all(T0 + timedelta(seconds=seconds), known_at)
+        return {name: f"{one.price}" for name, one in found.items()}
+
+    assert seen(25, now) == {"BTCUSDT.SIM": "2", "ETHUSDT.SIM": "7"}
+    assert seen(9, now) == {"ETHUSDT.SIM": "7"}
+    assert seen(99, now - timedelta(days=1)) == {}
 
 
 @pytest.mark.parametrize(("at_s", "price"), [(9, None), (10, "1"), (19.999999, "1"), (20, "2"), (99, "3")])
