@@ -23,13 +23,11 @@ class Table(Mapping[K, V]):
     __slots__ = ("_root", "_size")
 
     def __init__(self, entries: Iterable[tuple[K, V]] = ()) -> None:
-        root: Any = {}
-        size = 0
+        table: Table[K, V] = _table({}, 0)
         for key, value in entries:
-            size += _find(root, key) is _ABSENT
-            root = _put(root, key, value, hash(key), 0)
-        self._root = root
-        self._size = size
+            table = table.put(key, value)
+        self._root: Any = table._root
+        self._size: int = table._size
 
     def put(self, key: K, value: V) -> "Table[K, V]":
         """With `key` standing for `value`."""
@@ -38,8 +36,18 @@ class Table(Mapping[K, V]):
             leaf = root.copy()
             leaf[key] = value
             return _table(leaf, len(leaf))
-        is_new = _find(self._root, key) is _ABSENT
-        return _table(_put(self._root, key, value, hash(key), 0), self._size + is_new)
+        node, bits, path = root, hash(key), []
+        while type(node) is tuple:
+            path.append((node, bits % BRANCHES))
+            node = node[bits % BRANCHES]
+            bits >>= BITS
+        changed = _leaf_with(node, key, value, len(path))
+        size = self._size + (key not in node)
+        for branch, at in reversed(path):
+            branches = list(branch)
+            branches[at] = changed
+            changed = tuple(branches)
+        return _table(changed, size)
 
     def drop(self, key: K) -> "Table[K, V]":
         """Without `key`; the same table if it was not in it."""
@@ -93,12 +101,7 @@ def _find(node: Any, key: Any) -> Any:
     return node.get(key, _ABSENT)
 
 
-def _put(node: Any, key: Any, value: Any, bits: int, depth: int) -> Any:
-    if type(node) is tuple:
-        at = bits % BRANCHES
-        branches = list(node)
-        branches[at] = _put(node[at], key, value, bits >> BITS, depth + 1)
-        return tuple(branches)
+def _leaf_with(node: dict[Any, Any], key: Any, value: Any, depth: int) -> Any:
     leaf = node.copy()
     leaf[key] = value
     if len(leaf) <= LEAF_MAX or depth >= DEPTH_MAX:
