@@ -217,16 +217,17 @@ class _Examination:
         seq = pending.seq
         place = self._place_of(pending.leaf)
         following = self._leaf(seq + 1)
-        is_last = seq == self._ask.sealed  # of what was moved behind it, nothing is sealed
+        is_edge = seq == self._ask.sealed  # of what was moved behind it, nothing is sealed
         is_same = following is not None and following == self._sealed(seq)
-        if is_same and (is_last or self._leaf(seq + 2) == self._sealed(seq + 1)):
+        if is_same and (is_edge or self._leaf(seq + 2) == self._sealed(seq + 1)):
             return Finding(Fault.INSERTED, seq, seq, f"the event sealed at seq {seq} has moved down to seq {seq + 1}")
         if place is None or place == seq:
             return Finding(Fault.ALTERED, seq, seq, "its bytes are not those that were sealed")
         there = self._leaf(place)
         if there == self._sealed(seq):
             return Finding(Fault.REORDERED, seq, seq, f"it holds the event sealed at seq {place}, which holds its")
-        if place > seq and following == self._sealed(place + 1):
+        is_last = place == self._ask.sealed and there != pending.leaf  # of what moved up behind it, nothing is sealed
+        if place > seq and (is_last or following == self._sealed(place + 1)):
             return Finding(Fault.MISSING, seq, place - 1, f"the event sealed at seq {place} has moved up to seq {seq}")
         if there == pending.leaf:
             return Finding(Fault.ALTERED, seq, seq, f"a copy of the event of seq {place} stands in its place")

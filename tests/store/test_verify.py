@@ -115,6 +115,23 @@ def test_what_was_committed_is_found_from_outside(sealed: Log, database_url: str
             757,
         ),
         ("DELETE FROM ledger.events", Fault.TRUNCATED, 1),
+        (
+            (
+                "DELETE FROM ledger.events WHERE notification_id = 754;"
+                "UPDATE ledger.events SET notification_id = notification_id - 1 WHERE notification_id > 754"
+            ),
+            Fault.MISSING,
+            754,
+        ),
+        (
+            (
+                "UPDATE ledger.events SET notification_id = notification_id + 1 WHERE notification_id >= 755;"
+                "INSERT INTO ledger.events SELECT 'copy', 1, topic, state, 755, recorded_at, NULL"
+                " FROM ledger.events WHERE notification_id = 3"
+            ),
+            Fault.INSERTED,
+            755,
+        ),
     ],
 )
 def test_more_ways_to_cheat(sealed: Log, statement: str, fault: Fault, seq: int) -> None:
