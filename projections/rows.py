@@ -163,7 +163,8 @@ class SqlRows:
             if shape.table in self._complete or shape.table in self._dropped:
                 continue
             keys = Bloom()
-            with self._connection_in_use().connection.driver_connection.cursor(name="keys") as cursor:  # type: ignore[union-attr]
+            opened: Any = self._connection_in_use().connection
+            with opened.cursor(name="keys") as cursor:
                 cursor.itersize = KEYS_READ
                 number = 0
                 for number, key in enumerate(cursor.execute(shape.keys), 1):
