@@ -158,7 +158,8 @@ class SqlRows:
             if cached.is_complete or cached.dropped is not None:
                 continue
             keys = Bloom()
-            with self._begun().connection.driver_connection.cursor(name="keys") as cursor:  # type: ignore[union-attr]
+            opened: Any = self._begun().connection
+            with opened.cursor(name="keys") as cursor:
                 cursor.itersize = KEYS_READ
                 number = 0
                 for number, key in enumerate(cursor.execute(cached.shape.keys), 1):
