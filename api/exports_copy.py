@@ -25,29 +25,29 @@ _LINES = (
     "SELECT e.*, l.ordinality AS line, l.value->>0 AS account, l.value->>1 AS asset,"
     " CASE WHEN l.value->>2 NOT LIKE '-%%' THEN l.value->>2 END AS debit,"
     " CASE WHEN l.value->>2 LIKE '-%%' THEN substr(l.value->>2, 2) END AS credit"
-    " FROM read_journal.entries AS e CROSS JOIN LATERAL jsonb_array_elements(e.lines) WITH ORDINALITY AS l"
+    " FROM {entries} AS e CROSS JOIN LATERAL jsonb_array_elements(e.lines) WITH ORDINALITY AS l"
 )
 
 
 class Copied(NamedTuple):
-    """What is copied of a report: a relation with its columns, how it is sorted, what it can be filtered by."""
+    """What is copied of a report: a table, how it is sorted, what it can be filtered by, what is selected of it."""
 
-    relation: str
+    table: sa.Table
     order: str
     filters: tuple[str, ...] = ("account_id", "strategy_id", "instrument_id")
-
-
-def _of(table: sa.Table) -> str:
-    return f"SELECT * FROM {table.schema}.{table.name}"  # noqa: S608 (our own names)
+    relation: str = "SELECT * FROM {entries}"
 
 
 COPIED = {
-    "executions": Copied(_of(executions.executions), "booked_seq DESC"),
+    "executions": Copied(executions.executions, "booked_seq DESC"),
     "journal": Copied(
-        _LINES, ", ".join((*journal.CURSOR, "line")), ("account_id", "strategy_id", "instrument_id", "day")
+        journal.entries_table,
+        ", ".join((*journal.CURSOR, "line")),
+        ("account_id", "strategy_id", "instrument_id", "day"),
+        _LINES,
     ),
-    "lots": Copied(_of(lots.lots_table), ", ".join(lots.OPENED)),
-    "matches": Copied(_of(lots.matches_table), ", ".join(lots.DISPOSED)),
+    "lots": Copied(lots.lots_table, ", ".join(lots.OPENED)),
+    "matches": Copied(lots.matches_table, ", ".join(lots.DISPOSED)),
 }
 COLUMN_OF = {"day": "value_date"}
 
@@ -72,11 +72,7 @@ def _batches(
     from pyarrow import csv  # noqa: PLC0415 (for those who want it)
 
     types = {name: type_ for name, (type_, _) in columns_of(report, decimals).items()}
-    placed: Mapping[str, str] = source.get_execution_options().get("schema_translate_map", {})
-    relation = what.relation
-    for schema, in_use in placed.items():
-        relation = relation.replace(f" {schema}.", f' "{in_use}".')
-    with _copying(source, _statement(report, what._replace(relation=relation), wanted), wanted) as text:
+    with _copying(source, _statement(report, what, wanted, source), wanted) as text:
         if text.is_empty():
             return
         reader = csv.open_csv(
@@ -91,11 +87,14 @@ def _batches(
         yield from reader
 
 
-def _statement(report: Report, what: Copied, wanted: Mapping[str, Any]) -> str:
+def _statement(report: Report, what: Copied, wanted: Mapping[str, Any], source: sa.Connection) -> str:
     selected = ", ".join(f'"{name}"' for name in report.columns)
+    placed: Mapping[str | None, str] = source.get_execution_options().get("schema_translate_map") or {}
+    schema = placed.get(what.table.schema) or what.table.schema
+    relation = what.relation.format(entries=f'"{schema}".{what.table.name}')
     where = " AND ".join(f"{COLUMN_OF.get(name, name)} = %({name})s" for name in wanted) or "true"
     return (
-        f"COPY (SELECT {selected} FROM ({what.relation}) AS told WHERE {where} ORDER BY {what.order})"  # noqa: S608 (our own names)
+        f"COPY (SELECT {selected} FROM ({relation}) AS told WHERE {where} ORDER BY {what.order})"  # noqa: S608 (our own names)
         " TO STDOUT (FORMAT CSV)"
     )
 

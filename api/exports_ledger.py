@@ -2,7 +2,7 @@
 
 Both tools check by themselves that entries balance and that accounts end where our ledger does. A transaction is dated
 by its value date; amounts are written with every digit. Accounts are ROOT:account_id:…, those of a position end in
-strategy and instrument.
+strategy and instrument, those of other money in `Account:Cash`; none has another below it.
 
 hledger takes our names as they are; commodities that are not plain letters are quoted. beancount wants accounts of
 letters, digits and dashes that begin with a capital or digit, and commodities that begin with a letter (or a slash,
@@ -22,6 +22,7 @@ from projections.bookkeeping import ASSETS
 from projections.tables import Row
 
 BEANCOUNT_DIGITS_MAX = 28
+CASH = "Account:Cash"  # of no position: a leaf, as tools count what is below an account as its own
 OPENED = "1970-01-01"  # before any value date there can be
 
 
@@ -40,8 +41,9 @@ def export(kind: Books, entries: Iterable[Row], ledger: list[Row], about: str) -
 def account_name(account_id: str, account: str, strategy_id: str | None, instrument_id: str | None) -> str:
     """A ledger account with whose it is: `Assets:main:BINANCE`, `Equity:main:Trading:trend:BTCUSDT.BINANCE`."""
     root, _, rest = account.partition(":")
-    of_position = "" if root == ASSETS or not instrument_id else f":{strategy_id}:{instrument_id}"
-    return f"{root}:{account_id}:{rest}{of_position}"
+    if root == ASSETS:
+        return f"{root}:{account_id}:{rest}"
+    return f"{root}:{account_id}:{rest}:{f'{strategy_id}:{instrument_id}' if instrument_id else CASH}"
 
 
 def _name_of(row: Row, line: Row) -> str:

@@ -28,6 +28,7 @@ from domain.parentorder import ParentOrder
 from domain.position import Position
 from domain.risk import Risk
 from domain.statement import StatementTaken
+from domain.subject import Subject
 from domain.table import Table
 from domain.venueorder import VenueOrder
 
@@ -75,6 +76,7 @@ SHAPES: dict[str, Any] = {
     "parentorder": ParentOrder,
     "position": KeptPosition,
     "statement": StatementTaken,
+    "subject": Subject,
     "venueorder": VenueOrder,
 }
 

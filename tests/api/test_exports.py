@@ -8,10 +8,12 @@ from decimal import Decimal as D
 from typing import Any
 
 import httpx
+import psycopg
 import pyarrow.parquet as pq
 import pytest
 
-from api.exports import REPORTS
+from api.exports import REPORTS, Parameters
+from api.exports_copy import copied
 from api.exports_digest import Digest, parse
 from api.exports_files import Shape, json_text, shapes_of
 from api.main import Daybook
@@ -187,3 +189,20 @@ def test_a_long_report_is_streamed_and_its_row_groups_do_not_depend_on_how_it_wa
         for answer in answers.values():
             again = book.get("/v1/reports", params={"digest": answer.headers[DIGEST]})
             assert again.content == answer.content
+
+
+def test_what_is_copied_is_where_the_snapshot_has_it(book: httpx.Client, daybook: Daybook) -> None:
+    """A read model may be in another schema than the one it is named for."""
+    had(book, "executions")
+    with psycopg.connect(daybook.url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA elsewhere")
+        connection.execute("CREATE TABLE elsewhere.executions AS SELECT * FROM read_executions.executions LIMIT 1")
+        connection.execute("GRANT USAGE ON SCHEMA elsewhere TO PUBLIC")
+        connection.execute("GRANT SELECT ON elsewhere.executions TO PUBLIC")
+    with daybook.engine.connect() as made:
+        for placed, rows in (({}, 4), ({"read_executions": "elsewhere"}, 1)):
+            source = made.execution_options(schema_translate_map=placed)
+            batches = copied("executions", REPORTS["executions"], source, Parameters())
+            assert batches is not None
+            assert sum(len(batch) for batch in batches) == rows
+            made.rollback()

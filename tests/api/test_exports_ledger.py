@@ -12,13 +12,14 @@ from collections import defaultdict
 from datetime import timedelta
 from decimal import Decimal as D
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from api.exports_ledger import Books, account_name, export
 from api.problems import Problem
-from domain.account import CostBasis, Costing
+from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.order import OrderFillBusted
 from domain.position import PositionKey, SettleFunding
@@ -115,6 +116,20 @@ def test_hledger_takes_the_journal_and_comes_to_the_same_balances(rows: MemoryRo
         for amount in re.findall(r'(-?[0-9.]+) ("[^"]+"|[A-Z]+)', amounts):
             found[name, amount[1].strip('"')] = D(amount[0])
     assert found == ours(rows)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_both_tools_take_any_day(seed: int, tmp_path: Path) -> None:
+    """Everything that can be asked of a desk or reported to it, late, busted, corrected and restated."""
+    chance, desk = Random(seed), Desk(costing=Costing(CostBasis.HIFO, FeePolicy.EXPENSED, 2))
+    chosen = [chance.choice((0, 1, 2, 3, 4, 5, 20)) for _ in range(150)]
+    desk.live([(kind, *(chance.randrange(12) for _ in range(3)), chance.randrange(31)) for kind in chosen])
+    rows = as_of(desk.log)
+    assert len(journal.entries(rows, limit=None)) > 100
+    checked = run(hledger(), "-f", str(written(rows, Books.HLEDGER, tmp_path / "book.journal")), "check", "--strict")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    done = run(sys.executable, "-c", BEANCOUNT, str(written(rows, Books.BEANCOUNT, tmp_path / "book.beancount")))
+    assert json.loads(done.stdout)["errors"] == []
 
 
 def test_a_journal_that_was_tampered_with_is_refused_by_hledger(rows: MemoryRows, tmp_path: Path) -> None:
