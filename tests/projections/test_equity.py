@@ -6,9 +6,11 @@ from decimal import Decimal as D
 from fractions import Fraction
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from msgspec.structs import replace
 
+from adapters.store.log import PostgresLog
 from domain import balances
 from domain.account import Account, Costing
 from domain.balances import is_future
@@ -17,12 +19,12 @@ from domain.instrument import Contract, Kind
 from domain.position import Position, PositionKey, SettleFunding, Transfer
 from domain.values import ZERO, Mark, Money, Side, divide
 from projections import capital, closes, daily, dailypnl, equity
-from projections.closes import MIDNIGHT, Days, parsed
+from projections.closes import MIDNIGHT, Close, Days, parsed
 from projections.closing import Closing, closing
 from projections.conversion import Converter
 from projections.equity import Book
 from projections.rows import MemoryRows
-from projections.runner import as_of
+from projections.runner import Runner, as_of
 from projections.tables import Row
 from tests.projections.desk import BTC, CONTRACTS, PERP, T0, Desk, costings, days, fill
 
@@ -222,3 +224,22 @@ def test_a_rate_is_told_once_with_its_path() -> None:
     assert [step["instrument_id"] for step in found["BTC"]["path"]] == [BTC]
     assert found["USD"]["reason"] == "no pairs lead from USD to USDT"
     assert isinstance(at_marks[0].rates, Converter)
+
+
+@pytest.mark.parametrize("close", [MIDNIGHT, parsed("17:00 America/New_York")])
+def test_the_database_has_the_same_curve(log: PostgresLog, projector: sa.Engine, close: Close) -> None:
+    desk = Desk(log=log)
+    for hours, amount in ((-100, "500"), (-30, "200"), (1, "70"), (20, "30")):
+        desk.report(deposit(f"D{hours}", amount, T0 + timedelta(hours=hours), is_out=hours == 1, fee="1"))
+    desk.live([(step, step % 5, step % 7, step % 3, step % 31) for step in range(70)])
+    Runner(log, projector, PROJECTIONS).catch_up()
+    chosen = closes.days(close, FIRST - timedelta(days=1), FIRST + timedelta(days=1))
+    at_marks = closings(chosen, [marks()] * len(chosen.bounds))
+    with projector.connect() as connection:
+        first = chosen.slots[0]
+        sums = daily.sums(connection, close, chosen.bounds, account_id="main")
+        stored = Book(sums, capital.cash_of(connection, "main", first), capital.moved_of(connection, "main"))
+        told = equity.curve(stored, chosen, at_marks, "USDT")
+    assert told == equity.curve(book_of(as_of(log, projections=PROJECTIONS), chosen), chosen, at_marks, "USDT")
+    assert sum(1 for row in told if row["external"]) >= 2
+    assert all(row["return"] is not None for row in told)
