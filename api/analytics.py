@@ -147,7 +147,7 @@ def _listed(shape: type[Answer]) -> dict[str, Any]:
 
 def _read(ask: Asking, asked: Selected, names: tuple[str, ...]) -> AbstractContextManager[Reading]:
     """Read models at the moment asked for, as recorded."""
-    return reading(ask.book, *names, min_seq=asked.min_seq, moment=asked.moment())
+    return reading(ask.book, *names, min_seq=asked.min_seq, moment=asked.moment_recorded())
 
 
 def _told(ask: Asking, asked: Selected, at: Reading, rows: list[Row], shape: type[Any], **more: Any) -> Response:
