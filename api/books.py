@@ -100,7 +100,7 @@ def list_balances(asked: Annotated[BalancesAsked, Query()], ask: Ask) -> Respons
     """What accounts have of each asset at each venue: in all, held by pending transfers, and available."""
     _whole(asked)
     after = cursor_after(asked.cursor, str, str, str)
-    with reading(ask.book, "balances", min_seq=asked.min_seq, moment=asked.moment()) as at:
+    with reading(ask.book, "balances", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
         rows = balances.balances(
             at.source, account_id=asked.account_id, asset=asked.asset, limit=asked.limit + 1, after=after
         )
@@ -111,7 +111,7 @@ def list_balances(asked: Annotated[BalancesAsked, Query()], ask: Ask) -> Respons
 def list_entries(asked: Annotated[JournalAsked, Query()], ask: Ask) -> Response:
     """Journal entries, the newest first; in CSV too, one entry a row."""
     after = cursor_after(asked.cursor, int, int)
-    with reading(ask.book, "journal", min_seq=asked.min_seq, moment=asked.moment()) as at:
+    with reading(ask.book, "journal", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
         rows = journal.entries(
             at.source, **asked.where()._asdict(), asset=asked.asset, day=asked.day, limit=asked.limit + 1,
             after=after, is_descending=True,
@@ -123,7 +123,7 @@ def list_entries(asked: Annotated[JournalAsked, Query()], ask: Ask) -> Response:
 def read_trial_balance(asked: Annotated[TrialBalanceAsked, Query()], ask: Ask) -> Response:
     """Every ledger account: debit, credit and balance. `totals` add them up by asset, to a balance of zero."""
     _whole(asked)
-    with reading(ask.book, "journal", min_seq=asked.min_seq, moment=asked.moment()) as at:
+    with reading(ask.book, "journal", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
         rows = journal.trial_balance(at.source, account_id=asked.account_id, asset=asked.asset, upto=asked.day)
     if asked.format == "csv" or (asked.format is None and CSV in ask.request.headers.get("accept", "")):
         return ask.rows(asked, at, rows, schemas.TrialBalanceRow)

@@ -28,6 +28,7 @@ from projections.tables import Row
 
 STATEMENT = "statement"
 STATEMENT_NAMES = ("journal", "positions", "balances", "executions")
+AS_OCCURRED = ("pnl", "exposure", "positions", "lots", "matches")
 FORMS = (Form.JSON, Form.CSV, Form.PARQUET)
 STATEMENT_FORMS = (Form.HTML, Form.PDF, Form.JSON)
 MEDIA_TYPES = {
@@ -48,7 +49,12 @@ def code() -> str:
 
 
 def needs(name: str, parameters: Parameters) -> tuple[str, ...]:
-    """The read models that a report is read from. Raises Problem for a report that is none."""
+    """The read models that a report is read from. Raises Problem for a report that is none, ReportUnreadable."""
+    if parameters.occurred_by is not None and name not in AS_OCCURRED:
+        raise ReportUnreadable(
+            "known_at", parameters.occurred_by, f"asked for beside as_of only of {', '.join(AS_OCCURRED)}: a report of"
+            " another kind is told as recorded, by as_of alone",
+        )  # fmt: skip
     return STATEMENT_NAMES if name == STATEMENT else report_of(name).needs(parameters)
 
 
