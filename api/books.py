@@ -127,8 +127,8 @@ def read_trial_balance(asked: Annotated[TrialBalanceAsked, Query()], ask: Ask) -
         rows = journal.trial_balance(at.source, account_id=asked.account_id, asset=asked.asset, upto=asked.day)
     if asked.format == "csv" or (asked.format is None and CSV in ask.request.headers.get("accept", "")):
         return ask.rows(asked, at, rows, schemas.TrialBalanceRow)
-    body = {"seq": at.seq, "recorded_at": at.recorded_at, "items": rows, "totals": totals(rows)}
-    return answer(body, seq=at.seq)
+    about = {"seq": at.seq, "recorded_at": at.recorded_at, "occurred_by": None}
+    return answer(about | {"items": rows, "totals": totals(rows)}, seq=at.seq)
 
 
 def totals(rows: list[Row]) -> list[Row]:

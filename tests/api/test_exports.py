@@ -72,12 +72,14 @@ def check(report: str, answers: dict[str, httpx.Response]) -> None:
     table = pq.read_table(io.BytesIO(answers["parquet"].content))
     assert table.schema.metadata[b"daybook.digest"].decode() == answers["parquet"].headers[DIGEST]
     shapes = shapes_of(REPORTS[report])
-    assert [{name: _read(shapes[name], text, is_csv=True) for name, text in line.items()} for line in lines] == [
-        {name: _read(shapes[name], value) for name, value in row.items()} for row in told["items"]
-    ]
-    assert table.to_pylist() == [
-        {name: _read(shapes[name], value, is_parquet=True) for name, value in row.items()} for row in told["items"]
-    ]
+    shapes.pop("mark_age_ms", None)  # these were asked for one after the other
+
+    def read(row: dict[str, Any], **form: bool) -> dict[str, Any]:
+        return {name: _read(shape, row[name], **form) for name, shape in shapes.items()}
+
+    assert [read(line, is_csv=True) for line in lines] == [read(row) for row in told["items"]]
+    copied = [{name: row[name] for name in shapes} for row in table.to_pylist()]
+    assert copied == [read(row, is_parquet=True) for row in told["items"]]
 
 
 def _read(shape: Shape, value: Any, *, is_csv: bool = False, is_parquet: bool = False) -> Any:
