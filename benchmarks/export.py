@@ -14,6 +14,7 @@ import tempfile
 from decimal import Decimal as D
 from itertools import islice
 from time import perf_counter, process_time
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -27,6 +28,7 @@ from api.exports_files import write_csv, write_parquet
 from benchmarks.lines import line
 from benchmarks.verify import server
 from domain.values import Money, Side
+from projections.placing import as_placed
 from projections.runner import Runner
 from tests.projections.desk import Desk, fill
 
@@ -59,9 +61,18 @@ def filled(url: str, rows: int) -> None:
     Runner(desk.log, made).catch_up()  # type: ignore[arg-type]
     made.dispose()
     with psycopg.connect(url, autocommit=True) as connection:
-        for table, key in KEYS.values():
+        for name, key in KEYS.values():
+            table = in_use(connection, name)
             connection.execute(REPEAT.format(table=table, key=key, times=rows // TRADES - 1))
             connection.execute(f"ANALYZE {table}")
+
+
+def in_use(connection: "psycopg.Connection[Any]", table: str) -> str:
+    """The table that a view shows."""
+    schema, _, name = table.partition(".")
+    found = connection.execute("SELECT schema FROM read.progress WHERE 'read_' || projection = %s", [schema]).fetchone()
+    assert found is not None, "it was followed"
+    return f"{found[0]}.{name}"
 
 
 def peak_mb() -> float:
@@ -100,7 +111,7 @@ def main(rows: int) -> None:
                     began, worked = perf_counter(), process_time()
                     out: io.BufferedRandom = file  # type: ignore[assignment]
                     if kind == "parquet":
-                        batches = copied(name, report, connection, Parameters())
+                        batches = copied(name, report, as_placed(connection), Parameters())
                         assert batches is not None
                         count = write_parquet(report, batches, out, decimals=18, about={})
                     else:
