@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.asked import Where
+from api.asked import Moment, Where
 from api.cli_output import NONE, Column, Json, Kind, grouped, note, say, write_json, write_table
 from api.cli_parts import AnyAccount, AnyInstrument, AnyStrategy, AsOf, Marks, currency_option, opened, read
 
@@ -19,6 +19,7 @@ class Model(StrEnum):
     POSITIONS = "positions"
     PNL = "pnl"
     EXPOSURE = "exposure"
+    BALANCES = "balances"
 
 
 EVENTS = (
@@ -31,6 +32,10 @@ LOTS = (
     Column("cost", "Cost", Kind.NUMBER), Column("value", "Value", Kind.PNL),
 )  # fmt: skip
 TERMS = (Column("sign", ""), Column("cell", "Cell"), Column("value", "Value", Kind.PNL))
+BALANCES = (
+    Column("account_id", "Account"), Column("venue", "Venue"), Column("asset", "Asset"),
+    Column("value", "Value", Kind.PNL),
+)  # fmt: skip
 POSITIONS = (
     Column("account_id", "Account", rank=3), Column("strategy_id", "Strategy", rank=2),
     Column("instrument_id", "Instrument"), Column("value", "Value", Kind.PNL), Column("unit", "In"),
@@ -46,12 +51,18 @@ def explain(
     currency: Annotated[
         str | None, typer.Option(parser=currency_option, metavar="CODE", help="Of fees: those in this currency.")
     ] = None,
+    asset: Annotated[
+        str | None, typer.Option(parser=currency_option, metavar="CODE", help="Of balances: of this asset.")
+    ] = None,
     mark: Marks = None,
     as_of: AsOf = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many events, the newest.")] = 20,
     json: Json = False,
 ) -> None:
     """What makes a number: the events, lots, marks and rounding that add up to it, exactly."""
+    if model is Model.BALANCES:
+        _explain_balance(cell, account, asset, as_of, limit, json=json)
+        return
     from api.explaining import READ, Cell, Page, explained
 
     given = {each.instrument_id: each for each in mark or []}
@@ -67,9 +78,27 @@ def explain(
     _write(told)
 
 
+def _explain_balance(
+    cell: str, account: str | None, asset: str | None, as_of: Moment | None, limit: int, *, json: bool
+) -> None:
+    from api.explaining_balances import EntryPage, Of, explained
+
+    with opened() as book, read(book, "balances", "journal", moment=as_of) as at:
+        told = explained(book, at, Of(account, asset, None), cell, EntryPage(limit))
+        seq = at.seq
+    if json:
+        write_json({"seq": seq, **told})
+        return
+    whose = " ".join(filter(None, (told["account_id"], told["venue"], told["asset"]))) or "all accounts"
+    say(f"{cell} of {whose} at seq {seq:,}: {_number(told)}")
+    if told["balances"]:
+        write_table("The same of each balance", told["balances"], BALANCES, empty="")
+    _write(told | {"positions": [], "valuation": None})
+
+
 def _number(told: "Row") -> str:
     if told["value"] is None:
-        return "not known: a mark is missing, or the positions are in several units"
+        return "not one number: a mark is missing, or there are several units"
     return f"{grouped(told['value'])} {told['unit'] or ''}".rstrip()
 
 
@@ -79,6 +108,8 @@ def _write(told: "Row") -> None:
     if told["terms"]:
         terms = [term | {"sign": "+" if term["sign"] > 0 else "-"} for term in told["terms"]]
         write_table("The sum of", terms, TERMS, empty="")
+    if told["events"] and not told["opening"]:
+        write_table("Held by", [_event(event) for event in told["events"]], EVENTS, empty="")
     if told["opening"]:
         write_table(
             "Events, the newest first",
@@ -95,8 +126,10 @@ def _write(told: "Row") -> None:
 
 def _event(event: "Row") -> "Row":
     facts = event["facts"]
-    names = (facts.get("exec_id"), facts.get("transfer_id"), facts.get("funding_id"), facts.get("late_exec_ids"))
+    known = ("exec_id", "transfer_id", "funding_id", "late_exec_ids", "reference")
+    names = tuple(facts.get(name) for name in known)
     trade = f" {facts['side'].value} {facts['last_qty']} at {facts['last_px']}" if "last_px" in facts else ""
+    trade = f" {facts['narrative']}" if facts.get("narrative") else trade
     report = f"seq {event['report']['seq']}" if event["report"] else None
     of = next(("late " + ", ".join(name) if isinstance(name, tuple) else name for name in names if name), NONE)
     return event | {"of": f"{of}{trade}", "report": report}

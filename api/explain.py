@@ -1,4 +1,4 @@
-"""Explain: any cell of positions, PnL or exposure, with the events, lots and marks that make it.
+"""Explain: any cell of positions, PnL, exposure or balances, with the events, lots and marks that make it.
 
 `value` = `opening.value` + the `amount` of every event of this page and those newer; or the signed sum of `terms`; or
 of `valuation` the lots' values, what is pooled, and `rounding`; or the sum over `positions`. Exactly, each time.
@@ -10,8 +10,10 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from starlette.responses import Response
 
+from api import explaining_balances
 from api.asked import given_marks
 from api.auth import needs
+from api.books import Asset
 from api.context import Book, answer, documented
 from api.explaining import Cell, Page, explained
 from api.fields import CurrencyCode
@@ -124,6 +126,55 @@ class ExplainAnswer(Answer):
     events: list[EventShare] = Field(description="newest first")
     positions: list[PositionPart]
     next: str | None = Field(description="cursor of the events before these; null when all are shown")
+
+
+class BalancePart(Answer):
+    """The same cell of one balance."""
+
+    account_id: str
+    venue: str
+    asset: str
+    value: DecimalText
+
+
+class BalanceExplained(Answer):
+    """A cell of balances and what makes it: journal entries, pending transfers, or other cells."""
+
+    seq: int
+    recorded_at: TimeText | None
+    model: str
+    cell: str
+    account_id: str | None
+    venue: str | None
+    asset: str | None
+    unit: str | None = Field(description="null where balances are in several assets, which are not added")
+    value: DecimalText | None
+    terms: list[Term]
+    opening: Opening | None
+    events: list[EventShare] = Field(description="newest first")
+    balances: list[BalancePart]
+    next: str | None = Field(description="cursor of the entries before these; null when all are shown")
+
+
+class BalanceAsked(Paged):
+    """A cell of balances."""
+
+    cell: Literal["total", "held", "available"]
+    asset: Asset | None = None
+    venue: str | None = Field(None, max_length=64)
+
+
+@router.get(
+    "/explain/balances", response_model=BalanceExplained, responses=documented(200, "the cell and what makes it")
+)
+def explain_balance(asked: Annotated[BalanceAsked, Query()], book: Book) -> Response:
+    """What makes a balance: journal entries, or the pending transfers that hold it."""
+    after = cursor_after(asked.cursor, int, int)
+    page = explaining_balances.EntryPage(asked.limit, None if after is None else (after[0], after[1]))
+    of = explaining_balances.Of(asked.account_id, asked.asset, asked.venue)
+    with reading(book, "balances", "journal", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
+        told = explaining_balances.explained(book, at, of, asked.cell, page)
+    return answer({"seq": at.seq, "recorded_at": at.recorded_at, **told}, seq=at.seq)
 
 
 @router.get("/explain/{model}", response_model=ExplainAnswer, responses=documented(200, "the cell and what makes it"))

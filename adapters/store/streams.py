@@ -17,6 +17,8 @@ ORDER BY originator_version DESC LIMIT %s
 """  # noqa: S608 (our own column names)
 EXECUTIONS = f"SELECT {COLUMNS}, execution_key FROM ledger.events WHERE execution_key = ANY(%s::text[])"  # noqa: S608
 
+AT_SEQS = f"SELECT {COLUMNS} FROM ledger.events WHERE notification_id = ANY(%s::bigint[])"  # noqa: S608
+
 
 def streams(url: str, prefix: str) -> list[str]:
     """The streams whose id begins so, in order of their first events. Raises Unavailable."""
@@ -48,3 +50,8 @@ def fills(log: PostgresLog, execution_keys: Iterable[str]) -> dict[str, Stored]:
     """The venue's reports of executions as they are on record, by their key."""
     rows = log.recorder.rows(EXECUTIONS, [list(execution_keys)])
     return {row[-1]: Stored(*row[:-1]) for row in rows}
+
+
+def at_seqs(log: PostgresLog, seqs: Iterable[int]) -> dict[int, Stored]:
+    """The events at these places in the log."""
+    return {row[4]: Stored(*row) for row in log.recorder.rows(AT_SEQS, [list(seqs)])}

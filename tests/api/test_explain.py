@@ -128,6 +128,37 @@ def test_a_past_cell_is_explained_by_what_was_on_record(traded: httpx.Client) ->
     assert before["seq"] == late["seq"] - 1
 
 
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_a_balance_is_its_journal_entries_on_every_page(traded: httpx.Client, limit: int) -> None:
+    rows = traded.get("/v1/balances").json()["items"]
+    assert {row["asset"] for row in rows} >= {"BTC", "USDT"}
+    for row in rows:
+        of = {"account_id": row["account_id"], "venue": row["venue"], "asset": row["asset"]}
+        first = page = told(traded, "balances", "total", **of, limit=limit)
+        assert first["value"] == row["total"] and first["unit"] == row["asset"]
+        events = list(page["events"])
+        while page["next"]:
+            older = told(traded, "balances", "total", **of, limit=limit, cursor=page["next"])
+            assert D(page["opening"]["value"]) == D(older["opening"]["value"]) + total(older["events"], "amount")
+            page = older
+            events += page["events"]
+        assert page["opening"]["value"] == "0" and total(events, "amount") == D(row["total"])
+        assert all(event["report"]["state"] for event in events)
+        for term in told(traded, "balances", "available", **of)["terms"]:
+            assert told(traded, "balances", term["cell"], **of)["value"] == term["value"]
+
+
+def test_a_past_balance_is_explained_by_what_was_on_record(traded: httpx.Client) -> None:
+    of = {"account_id": "main", "venue": "BINANCE", "asset": "USDT"}
+    newest, *_ = told(traded, "balances", "total", **of)["events"]
+    before = told(traded, "balances", "total", **of, as_of=newest["seq"] - 1)
+    assert all(event["seq"] < newest["seq"] for event in before["events"])
+    several = told(traded, "balances", "total", account_id="main")
+    assert several["value"] is None and len(several["balances"]) > 1
+    assert traded.get("/v1/explain/balances", params={"cell": "luck"}).status_code == 422
+    assert traded.get("/v1/explain/balances", params={"cell": "total", "asset": "XYZ"}).status_code == 404
+
+
 def test_what_cannot_be_explained_is_said(traded: httpx.Client) -> None:
     for path, params, status in (
         ("pnl", {"cell": "luck"}, 422), ("exposure", {"cell": "realized"}, 422), ("positions", {"cell": "fees"}, 422),
@@ -143,5 +174,9 @@ def test_a_row_that_somebody_changed_is_not_explained_away(traded: httpx.Client,
     assert told(traded, "positions", "realized", **ONE)["events"]
     with psycopg.connect(daybook.url, autocommit=True) as owner:
         owner.execute("UPDATE read_positions.positions SET realized = realized + 1 WHERE instrument_id = %s", [BTC])
+        owner.execute("UPDATE read_balances.balances SET total = total + 1 WHERE asset = 'USDT'")
     response = traded.get("/v1/explain/positions", params=ONE | {"cell": "realized"})
+    assert response.status_code == 500 and "drifted" in response.json()["detail"]
+    asked = {"cell": "total", "account_id": "main", "venue": "BINANCE", "asset": "USDT"}
+    response = traded.get("/v1/explain/balances", params=asked)
     assert response.status_code == 500 and "drifted" in response.json()["detail"]
