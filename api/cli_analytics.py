@@ -1,4 +1,4 @@
-"""`daybook report daily|equity|statistics|quality|risk`: days, equity, execution and risk, now or at a past moment."""
+"""`daybook report daily|equity|statistics|quality|leverage`: days, equity, execution, risk; now or at a past moment."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -109,7 +109,7 @@ By = Annotated[
 
 def add_to(report: typer.Typer) -> None:
     """Adds the commands to `daybook report`."""
-    for command in (daily, equity, statistics, quality, risk):
+    for command in (daily, equity, statistics, quality, leverage):
         report.command()(command)
 
 
@@ -259,7 +259,7 @@ def quality(
         write_table("In all", found.totals, columns, empty="")
 
 
-def risk(
+def leverage(
     account: AnyAccount = None,
     strategy: AnyStrategy = None,
     instrument: AnyInstrument = None,
@@ -285,7 +285,7 @@ def risk(
             book, at, Where(account, strategy, instrument), groups, valuing, currency, capital or ZERO
         )
     if json:
-        _write_json("risk", at, **found)
+        _write_json("leverage", at, **found)
         return
     names = ("equity", "gross", "net", "delta_value", "leverage", "herfindahl", "largest_share", "largest_asset")
     figures = [{"figure": name.replace("_", " "), "value": found[name]} for name in names]

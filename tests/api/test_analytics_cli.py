@@ -52,18 +52,18 @@ def test_every_analysis_is_a_report(book: Run):
     assert (figures["days"], figures["total_return"]) == (2, "0.0399")
     quality = told(book, "report", "quality", "--from", "2026-01-01", "--mark-age-max", "99999999")
     assert [(row["cl_ord_id"], row["fills"]) for row in quality["items"]] == [("A-1", 1)]
-    risk = told(book, "report", "risk", "--mark", f"{BTC}=120")
+    risk = told(book, "report", "leverage", "--mark", f"{BTC}=120")
     assert (risk["gross"], risk["exposure"][0]["delta"]) == ("240", "2")
     assert [(row["measure"], row["limit"]) for row in risk["limits"]] == [("MAX_ORDER_QTY", "3")]
     titles = {"daily": "Daily PnL", "equity": "Equity", "quality": "Execution quality", "statistics": "Statistics"}
     for name, title in titles.items():
         shown = book("report", name, *SPAN)
         assert (shown.returncode, f"{title} at seq" in shown.stdout) == (0, True), shown
-    shown = book("report", "risk", "--mark", f"{BTC}=120")
+    shown = book("report", "leverage", "--mark", f"{BTC}=120")
     assert ("leverage" in shown.stdout, "MAX_ORDER_QTY" in shown.stdout) == (True, True), shown
     by_venue = told(book, "report", "daily", *SPAN, "--by", "venue")["items"][0]
     assert (by_venue["venue"], "account_id" in by_venue) == ("BINANCE", False)
-    assert told(book, "report", "risk", "--by", "venue")["exposure"][0]["venue"] == "BINANCE"
+    assert told(book, "report", "leverage", "--by", "venue")["exposure"][0]["venue"] == "BINANCE"
     bare = told(book, "report", "statistics", *SPAN)
     assert (bare["days"], bare["reasons"]["sharpe"]) == (0, "takes at least 2 days with a return, there are 0")
     rows = list(csv.DictReader(io.StringIO(book("report", "equity", *SPAN, "--format", "csv").stdout)))

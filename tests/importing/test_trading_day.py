@@ -146,5 +146,8 @@ def test_the_same_day_in_postgres_with_its_marks(log: PostgresLog, database_url:
     steps: list[DayStep] = []
     TradingDay(1, steps=60).run(Writer(log, lambda: NOW, marks.latest), marks, steps.append)
     assert said(log) == said(memory)
-    assert marks.latest_all() == {mark.instrument_id: mark for mark in steps[-1].marks}
+    found = marks.latest_all().values()
+    assert {(mark.instrument_id, mark.price, mark.mark_at) for mark in found} == {
+        (mark.instrument_id, mark.price, mark.mark_at) for mark in steps[-1].marks
+    }
     marks.close()
