@@ -15,13 +15,19 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
 
 from adapters.store import embedded
+from api.analyses import Span, daily_pnl, equity_curve, risk_report
+from api.analytics import DAILY, EQUITY, RISK
 from api.asked import Moment, Where
+from api.closings import Valuing
+from api.explaining import Cell, Page, explained
+from api.explaining_balances import EntryPage, Of
+from api.explaining_balances import explained as explained_balance
 from api.main import Daybook, Settings
 from api.reading import Reading, reading
 from api.views import exposure_of, pnl_of, positions_of
@@ -31,8 +37,8 @@ from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Command
 from domain.order import OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.risk import Measure, Scope, SetLimit
-from domain.values import Liquidity, Mark, Money, Side
-from projections import breaks, executions, limits, lots, orders
+from domain.values import ZERO, Liquidity, Mark, Money, Side
+from projections import balances, breaks, closes, executions, journal, limits, lots, orders
 
 SIZES = (10_000, 100_000, 1_000_000)
 ACCOUNTS = [f"A{n}" for n in range(4)]
@@ -45,6 +51,8 @@ PAGE = 100
 SAMPLES = 200
 WAIT_SECONDS_MAX = 3600
 T0 = datetime(2026, 1, 2, tzinfo=UTC)
+SPAN = Span(closes.parsed("17:00 America/New_York"), date(2025, 12, 15), date(2026, 1, 13))  # 30 days around the fills
+VALUING = Valuing(timedelta(days=1))
 
 
 def now() -> datetime:
@@ -130,7 +138,17 @@ def queries(book: Daybook) -> list[Query]:
         ("matches of a position", ("lots",), lambda at: lots.matches(at.source, **one._asdict(), limit=PAGE)),
         ("matches", ("lots",), lambda at: lots.matches(at.source, limit=PAGE)),
         ("breaks", ("breaks",), lambda at: breaks.breaks(at.source, limit=PAGE)),
-    ]
+        ("balances", ("balances",), lambda at: balances.balances(at.source)),
+        ("journal", ("journal",), lambda at: journal.entries(at.source, limit=PAGE, is_descending=True)),
+        ("trial balance", ("journal",), lambda at: journal.trial_balance(at.source, **account)),
+        ("days of PnL", DAILY, lambda at: daily_pnl(book, at, Where("A1"), SPAN, ("instrument_id",), VALUING)),
+        ("equity", EQUITY, lambda at: equity_curve(book, at, "A1", SPAN, VALUING, "USDT", ZERO)),
+        ("leverage", RISK, lambda at: risk_report(book, at, Where("A1"), ("asset",), VALUING, "USDT", ZERO)),
+        ("explain realized", ("positions", "lots"),
+         lambda at: explained(book, at, one, Cell("pnl", "realized"), {}, Page(PAGE))),
+        ("explain a balance", ("balances", "journal"),
+         lambda at: explained_balance(book, at, Of("A1", "USDT", "SIM"), "total", EntryPage(PAGE))),
+    ]  # fmt: skip
 
 
 def occurred(book: Daybook) -> list[Query]:
@@ -163,7 +181,7 @@ def main() -> None:
         for size in sizes:
             grow(book, done, size)
             done, head = size, book.log.head().seq
-            past: list[Moment | None] = [Moment(seq=dice.randint(0, head)) for _ in range(SAMPLES)]
+            past: list[Moment | None] = [Moment(seq=dice.randint(100, head)) for _ in range(SAMPLES)]
             then = [T0 + timedelta(milliseconds=dice.randint(0, size)) for _ in range(SAMPLES // 4)]
             kinds: list[tuple[str, list[Query], list[Moment | None]]] = [
                 ("now", queries(book), [None] * SAMPLES),
