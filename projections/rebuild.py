@@ -10,6 +10,7 @@ Whatever is killed and whenever, the rows in use are what they were, or the new 
 """
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from projections.tables import Projection
 from projections.workers import Crew, Opener, crew
 
 REBUILD_LOCK = 0x0DA7_B0BD  # one rebuild at a time
+ENDING_SECONDS_MAX = 3.0  # how long the server may take to notice that the last rebuild's connection was closed
 NEAR_EVENTS = 2_000  # what is left to fold while the live places are held
 NOT_DURABLE = sa.text("SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = 0")
 
@@ -127,12 +129,19 @@ def _finish(
 def alone(connection: sa.Connection, projections: Sequence[Projection]) -> Iterator[None]:
     """One rebuild at a time; what the last one has left behind is removed before, and what this one has after."""
     connection.detach()  # closing it is what gives the lock back, whatever happened on it
-    with connection.begin():
-        if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(REBUILD_LOCK))):
+    deadline = time.monotonic() + ENDING_SECONDS_MAX
+    while not _is_locked(connection):
+        if time.monotonic() > deadline:
             raise RequestRefused("one rebuild at a time: another one is under way")
+        time.sleep(0.05)
     sweep(connection, projections)
     yield
     sweep(connection, projections)
+
+
+def _is_locked(connection: sa.Connection) -> bool:
+    with connection.begin():
+        return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_lock(REBUILD_LOCK))))
 
 
 def sweep(connection: sa.Connection, projections: Sequence[Projection]) -> None:

@@ -24,6 +24,7 @@ from domain.errors import Unavailable
 from domain.ledger import Command
 from tests.store.desk import filled, leading, open_desk, submitted
 from tests.torture.ground import Ground
+from tests.torture.worker import acked
 
 KILLS = int(os.environ.get("DAYBOOK_TORTURE_KILLS", "12"))
 SEED = int(os.environ.get("DAYBOOK_TORTURE_SEED", "20261123"))
@@ -146,7 +147,7 @@ def test_a_clock_that_steps_back_an_hour_does_not_turn_back_the_log(ground: Grou
             before.recorded_at
         }  # time stands until the clock is there
     ground.start("A")
-    ground.wait_for_acks(20, "A")
+    ground.wait_for_acks(len(acked(ground.acks("A"))) + 10, "A")
     ground.end()
     ground.check()
     with PostgresLog(ground.url) as log:
