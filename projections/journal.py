@@ -62,6 +62,7 @@ entries_table = table(
     fact("recorded_at", AT),
     fact("lines", ITEMS),
     indexes=(("account_id", "entry_seq", "part"), ("value_date", "entry_seq", "part")),
+    born="entry_seq",
 )
 ledger_table = table(
     "journal",
