@@ -188,7 +188,12 @@ class GroupCommit:
         self._leading.set()
         flying: Batch | None = None
         while True:
-            batch = self._next_batch(flying, appending)
+            try:
+                batch = self._next_batch(flying, appending)
+            except Exception as error:
+                if flying is not None:
+                    self._settle(flying, term, error)
+                raise
             if flying is not None:
                 again = self._land(flying, appending, term)
                 if again is None:
@@ -305,9 +310,9 @@ class GroupCommit:
         while len(self._recent) > KEPT_ANSWERS_MAX:
             self._recent.popitem(last=False)
 
-    def _settle(self, batch: Batch, term: Term, lost: psycopg.Error) -> None:
-        """The connection was lost with an append in flight. Make sure that it is over, ask what became of it, and tell
-        everyone: their answers if it was recorded, else that nothing was.
+    def _settle(self, batch: Batch, term: Term, lost: Exception) -> None:
+        """The connection, or the will to go on, was lost with an append in flight. Make sure that it is over, ask what
+        became of it, and tell everyone: their answers if it was recorded, else that nothing was.
         """
         told = {id(task) for task in batch.tasks}
         self._taken = [task for task in self._taken if id(task) not in told]
@@ -327,14 +332,17 @@ class GroupCommit:
         else:
             self._fail(batch, self._unavailable(lost))
 
-    def _unavailable(self, error: psycopg.Error) -> LedgerError:
+    def _unavailable(self, error: Exception) -> LedgerError:
+        told = f"the database {database.name(self._url)} did not take the records: {error}"
+        if not isinstance(error, psycopg.Error):
+            return Unavailable(told)
         try:
             with database.reaching(self._url):
                 raise error
-        except Unavailable as told:
-            return told
+        except Unavailable as lost:
+            return lost
         except psycopg.Error:
-            return Unavailable(f"the database {database.name(self._url)} did not take the records: {error}")
+            return Unavailable(told)
 
     # The queue
 

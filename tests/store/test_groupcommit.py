@@ -14,7 +14,7 @@ import pytest
 from adapters.store import groupcommit
 from adapters.store.appending import Appending
 from adapters.store.groupcommit import GroupCommit
-from adapters.store.log import PostgresLog
+from adapters.store.log import APPEND_LOCK, PostgresLog
 from domain import risk
 from domain.errors import Busy, NotLeading, ReportUnreadable, RequestRefused, StreamConflict, Unavailable
 from domain.ledger import Command, Ledger
@@ -22,6 +22,8 @@ from domain.log import scan
 from domain.order import OrderBroken, OrderFilled, OrderKey, SubmitOrder
 from domain.unit import Unit
 from tests.store.desk import BTC, POSITION, T0, ask, at_most, filled, in_threads, leading, open_desk, submitted, tell
+
+LEADING = "SELECT 1 FROM pg_stat_activity JOIN ledger.leader ON pid = backend_pid"
 
 
 @pytest.fixture(name="group")
@@ -209,6 +211,38 @@ def test_a_request_is_recorded_after_it_was_made_however_long_the_writer_was_idl
             made = datetime.now(UTC)
             (record, *_) = ask(group, submitted(f"A{n}")).records
             assert made <= record.recorded_at <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("is_committed", [True, False])
+def test_who_is_in_flight_when_the_writer_fails_is_told_what_became_of_it(
+    group: GroupCommit, log: PostgresLog, database_url: str, monkeypatch: pytest.MonkeyPatch, is_committed: bool
+) -> None:
+    """Reading for the next batch fails while an append is under way: held by another's lock, or just committed."""
+    with psycopg.connect(database_url, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [APPEND_LOCK])
+        (first,) = submit(group, submitted("A"))
+        while not other.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone():
+            time.sleep(0.005)
+
+        def fail(*_: Any) -> None:
+            if is_committed:
+                other.execute("SELECT pg_advisory_unlock(%s)", [APPEND_LOCK])
+                while not log.read("order:main:A"):
+                    time.sleep(0.005)
+            raise Unavailable("the database is gone")
+
+        monkeypatch.setattr(group._known, "fetch", fail)
+        (second,) = submit(group, submitted("B"))
+        if not is_committed:
+            while other.execute(LEADING).fetchone():
+                time.sleep(0.005)
+            other.execute("SELECT pg_advisory_unlock(%s)", [APPEND_LOCK])
+        assert isinstance(second.exception(10), NotLeading)
+        failure = first.exception(10)
+    monkeypatch.undo()
+    assert (failure is None) is is_committed is bool(log.read("order:main:A"))
+    assert failure is None or isinstance(failure, Unavailable)
+    assert log.read("order:main:B") == []
 
 
 def test_a_full_queue_says_so_and_nothing_is_recorded(
