@@ -1,5 +1,6 @@
 """Group commit: everyone's own answer out of shared appends, whoever else writes, whatever is lost."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,10 @@ import pytest
 
 from adapters.store import groupcommit
 from adapters.store.appending import Appending
+from adapters.store.batch import Keyed
 from adapters.store.groupcommit import GroupCommit
 from adapters.store.log import APPEND_LOCK, PostgresLog
+from adapters.store.writer import Writer
 from domain import risk
 from domain.errors import Busy, NotLeading, ReportUnreadable, RequestRefused, StreamConflict, Unavailable
 from domain.ledger import Command, Ledger
@@ -243,6 +246,32 @@ def test_who_is_in_flight_when_the_writer_fails_is_told_what_became_of_it(
     assert (failure is None) is is_committed is bool(log.read("order:main:A"))
     assert failure is None or isinstance(failure, Unavailable)
     assert log.read("order:main:B") == []
+
+
+def test_who_cannot_wait_in_a_thread_awaits_its_answer(database_url: str, log: PostgresLog) -> None:
+    open_desk(log)
+    writer = Writer(log, lambda: T0)
+
+    async def all_at_once() -> list[Any]:
+        keyed = Keyed("once", b"x" * 32, lambda answers, _: str(answers[0].seq).encode())
+        nobodys = SubmitOrder(OrderKey("nobody", "X"), submitted("X").terms, T0)
+        return await asyncio.gather(
+            *(writer.request_async(submitted(f"A{n}"), actor="bot") for n in range(40)),
+            writer.request_async(nobodys, actor="bot"),
+            writer.report_async([filled("A1", "E1"), filled("A2", "E2")], actor="venue"),
+            *(writer.carry_out_once_async(Command(submitted("K"), "bot"), keyed) for _ in range(2)),
+            return_exceptions=True,
+        )
+
+    with writer.leading(database_url):
+        *orders, refused, reported, once, again = asyncio.run(all_at_once())
+    assert {answer.records[0].event.key.cl_ord_id for answer in orders} == {f"A{n}" for n in range(40)}
+    assert isinstance(refused, RequestRefused | ReportUnreadable)
+    assert [bool(answer.records) for answer in reported] == [True, True]
+    assert once.answer == again.answer and once.is_first is not again.is_first
+    with pytest.raises(Unavailable, match="not running"):
+        asyncio.run(writer.request_async(submitted("Z"), actor="bot"))
+    check_book(log)
 
 
 def test_a_full_queue_says_so_and_nothing_is_recorded(

@@ -1,5 +1,7 @@
 """Migrating: once, from many processes at once, and for the library that reads the tables."""
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
@@ -14,7 +16,9 @@ from adapters.store import database, migrations
 from adapters.store.database import Role
 from adapters.store.log import PostgresLog
 from adapters.store.migrations import is_current, migrate
+from adapters.store.migrations.upgrading import upgrade
 from domain.errors import HistoryBroken, Unavailable
+from domain.log import Recorded, scan
 from tests.conftest import url_of_database
 from tests.store.records import records
 
@@ -36,6 +40,44 @@ def test_several_may_migrate_at_once_and_again(server_url: str) -> None:
         finally:
             for name in names:
                 owner.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
+
+
+def test_the_log_is_written_and_read_while_the_database_is_brought_forward(server_url: str) -> None:
+    """Who appends at the first revision goes on through all the others: none fails, none waits long, none is lost."""
+    name = f"daybook_old_{uuid4().hex[:8]}"
+    url = url_of_database(server_url, name)
+    is_done, slowest, stored = threading.Event(), 0.0, list[Recorded]()
+
+    def append(log: PostgresLog) -> None:
+        nonlocal slowest
+        while not is_done.is_set() or len(stored) < 50:
+            batch = records(f"account:a{len(stored)}", range(1, 6))
+            began = time.monotonic()
+            log.append(batch)
+            stored.extend(batch)
+            assert log.read(batch[0].stream) == batch
+            slowest = max(slowest, time.monotonic() - began)
+
+    with psycopg.connect(server_url, autocommit=True) as owner:
+        owner.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+        try:
+            upgrade(url, "0001")
+            with PostgresLog(url) as log, ThreadPoolExecutor(1) as pool:
+                writing = pool.submit(append, log)
+                try:
+                    while len(stored) < 25:
+                        assert not writing.done(), writing.result()
+                        time.sleep(0.005)
+                    before = len(stored)
+                    migrate(url)
+                finally:
+                    is_done.set()
+                writing.result()
+                assert is_current(url) and len(stored) > before
+                assert slowest < 10, "nobody waits for a migration"
+                assert [recorded for _, recorded in scan(log)] == stored
+        finally:
+            owner.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
 
 
 def test_migrating_a_database_that_is_not_there_says_so(server_url: str) -> None:

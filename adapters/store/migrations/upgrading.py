@@ -19,8 +19,8 @@ MIGRATION_SECONDS_MAX = 3600
 _one_in_this_process = threading.Lock()  # alembic keeps the migration under way in module globals
 
 
-def upgrade(url: str) -> None:
-    """Bring the database to the newest revision; nothing if it is there. All of it happens, or none."""
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the database to a revision, the newest unless told; nothing if it is there. All of it happens, or none."""
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://",
         creator=lambda: psycopg.connect(conninfo(url, statement_seconds_max=MIGRATION_SECONDS_MAX)),
@@ -31,7 +31,7 @@ def upgrade(url: str) -> None:
             with _one_in_this_process, reaching(url), engine.begin() as connection:
                 connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
-                command.upgrade(_config(connection), "head")
+                command.upgrade(_config(connection), revision)
             break
         except (sqlalchemy.exc.InternalError, sqlalchemy.exc.IntegrityError):
             # Roles belong to the whole cluster, the lock to one database: another's migration touched them just now.
