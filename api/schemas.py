@@ -402,7 +402,11 @@ JournalLineRow = _row(
 TrialBalanceRow = _row(
     "TrialBalanceRow",
     "A ledger account in one asset.",
-    [journal.ledger_table.c[name] for name in (*journal.ACCOUNT, "debit", "credit")],
+    [journal.ledger_table.c.account_id],
+    account=str,
+    asset=str,
+    debit=DecimalText,
+    credit=DecimalText,
     balance=DecimalText,
 )
 

@@ -76,8 +76,7 @@ def gathered(source: Source, account_id: str, period: Period, seq: int, marks: M
 
 def _since(source: Source, account_id: str, first: str) -> Iterator[Row]:
     """The account's entries for a value date and all after it, in order of occurrence within a date."""
-    turnover = fetch(source, journal.turnover_table, where={"account_id": account_id})
-    days = sorted({row["value_date"] for row in turnover if row["value_date"] >= first})
+    days = sorted({row["value_date"] for row in journal.turnover(source, account_id) if row["value_date"] >= first})
     by = ("value_date", "transact_time", "entry_seq", "part")
     for day in days:
         after = None
@@ -95,7 +94,7 @@ def _since(source: Source, account_id: str, first: str) -> Iterator[Row]:
 def _balances(source: Source, account_id: str, period: Period) -> list[Row]:
     """Opening, in, out and closing of every asset at every venue."""
     found: dict[tuple[str, str], Row] = {}
-    for row in fetch(source, journal.turnover_table, where={"account_id": account_id}):
+    for row in journal.turnover(source, account_id):
         root, _, venue = row["account"].partition(":")
         if root != chart.ASSETS or row["value_date"] > period.last:
             continue

@@ -5,14 +5,17 @@ it was told), `booking_date` the day on which it came into the book (of cash, as
 what they restate are booked on the day they came in, for the day they belong to. Which accounts an event debits and
 credits is in `projections.bookkeeping`.
 
-Entries keep their lines. Two tables add them up: `ledger` by position, for the trial balance; `turnover` by value
-date, for what an account had on any day. What is asked as of a past moment is asked of the rows of that moment.
+Entries keep their lines. Two tables add them up, debit and credit of each ledger account in one row: `ledger` by
+position and asset, for the trial balance; `turnover` by value date and asset, for what an account had on any day. What
+is asked as of a past moment is asked of the rows of that moment.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
 
 from domain.account import AccountOpened
 from domain.cash import EntryBooked, FeeCharged, TransferReturned, TransferSettled
@@ -41,9 +44,25 @@ from projections.bookkeeping import (
     transferred_lines,
 )
 from projections.rows import Rows, Source, fetch
-from projections.tables import AT, ITEMS, NUMBER, WHOLE, Projection, Row, fact, key, maybe, printable, table
+from projections.tables import AT, ITEMS, WHOLE, Projection, Row, fact, key, maybe, printable, table
 
 PAGE_ROWS_MAX = 1000
+
+Sums = dict[str, tuple[Decimal, Decimal]]  # debit and credit by ledger account
+
+
+class Turnovers(sa.types.TypeDecorator[Sums]):
+    """Debit and credit by ledger account, kept as a JSON object of pairs of decimal texts."""
+
+    impl = ITEMS
+    cache_ok = True
+
+    def process_bind_param(self, value: Sums | None, dialect: sa.Dialect) -> Any:  # noqa: ARG002 (SQLAlchemy's)
+        return value  # JSON has decimals as text
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Sums:  # noqa: ARG002
+        return {account: (Decimal(debit), Decimal(credit)) for account, (debit, credit) in (value or {}).items()}
+
 
 entries_table = table(
     "journal",
@@ -68,29 +87,26 @@ ledger_table = table(
     "journal",
     "ledger",
     key("account_id"),
-    key("account"),
-    key("asset"),
     key("strategy_id"),
     key("instrument_id"),
-    fact("debit", NUMBER),
-    fact("credit", NUMBER),
+    key("asset"),
+    fact("sums", Turnovers()),
     indexes=(("account_id", "instrument_id"),),
 )
 turnover_table = table(
     "journal",
     "turnover",
     key("account_id"),
-    key("account"),
     key("asset"),
     key("value_date"),
-    fact("debit", NUMBER),
-    fact("credit", NUMBER),
+    fact("sums", Turnovers()),
     indexes=(("account_id", "value_date"),),
 )
 instruments_table = table("journal", "instruments", key("instrument_id"), fact("settle"), fact("kind"))
 venues_table = table("journal", "venues", key("account_id"), fact("venue"))
 
 CURSOR = ("entry_seq", "part")
+NOTHING = (ZERO, ZERO)
 
 
 class Entry(NamedTuple):
@@ -236,36 +252,32 @@ def _put(rows: Rows, logged: Logged, part: int, entry: Entry, lines: Sequence[Li
 
 
 def _add(rows: Rows, entry: Entry, lines: Iterable[Line], seq: int) -> None:
-    """Add an entry's lines to both sums. Assets are of the account, all else is of the position."""
+    """Add an entry's lines to both sums."""
     account_id, value_date, position = entry.account_id, entry.value_date, entry.position
-    for account, asset, amount in lines:
-        strategy_id, instrument_id = "", ""
-        if position is not None and not account.startswith(ASSETS):
-            strategy_id, instrument_id = position.strategy_id, position.instrument_id
-        known = rows.get(ledger_table, account_id, account, asset, strategy_id, instrument_id)
-        row = {
-            "account_id": account_id,
-            "account": account,
-            "asset": asset,
-            "strategy_id": strategy_id,
-            "instrument_id": instrument_id,
-        }
-        rows.put(ledger_table, _sum(row, known, amount, seq))
-        known = rows.get(turnover_table, account_id, account, asset, value_date)
-        row = {"account_id": account_id, "account": account, "asset": asset, "value_date": value_date}
-        rows.put(turnover_table, _sum(row, known, amount, seq))
+    strategy_id, instrument_id = (position.strategy_id, position.instrument_id) if position is not None else ("", "")
+    by_asset: dict[str, list[Line]] = {}
+    for line in lines:
+        by_asset.setdefault(line.asset, []).append(line)
+    for asset, moved in by_asset.items():
+        known = rows.get(ledger_table, account_id, strategy_id, instrument_id, asset)
+        row: Row = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+        rows.put(ledger_table, row | {"asset": asset, "sums": _added(known, moved), "seq": seq})
+        known = rows.get(turnover_table, account_id, asset, value_date)
+        row = {"account_id": account_id, "asset": asset, "value_date": value_date}
+        rows.put(turnover_table, row | {"sums": _added(known, moved), "seq": seq})
 
 
-def _sum(row: Row, known: Row | None, amount: Decimal, seq: int) -> Row:
-    debit, credit = (known["debit"], known["credit"]) if known is not None else (ZERO, ZERO)
-    row["debit"], row["credit"] = (exact(debit + amount), credit) if amount > 0 else (debit, exact(credit - amount))
-    row["seq"] = seq
-    return row
+def _added(known: Row | None, moved: Iterable[Line]) -> Sums:
+    sums: Sums = known["sums"].copy() if known is not None else {}
+    for account, _, amount in moved:
+        debit, credit = sums.get(account, NOTHING)
+        sums[account] = (exact(debit + amount), credit) if amount > 0 else (debit, exact(credit - amount))
+    return sums
 
 
 PROJECTION = Projection(
     "journal",
-    1,
+    2,
     (entries_table, ledger_table, turnover_table, instruments_table, venues_table),
     {
         AccountOpened: _opened,
@@ -340,9 +352,17 @@ def split(amount: Decimal) -> tuple[Decimal | None, Decimal | None]:
 
 
 def ledger(source: Source, *, account_id: str | None = None, instrument_id: str | None = None) -> list[Row]:
-    """Every ledger account by position, with its `balance`: debit less credit."""
-    rows = fetch(source, ledger_table, where={"account_id": account_id, "instrument_id": instrument_id})
-    return [row | {"balance": exact(row["debit"] - row["credit"])} for row in rows]
+    """Ledger accounts by position, with their `balance`: debit less credit. Assets are of no position.
+
+    Of one instrument there are those that carry a position's name.
+    """
+    found: list[Row] = []
+    for row in accounts(fetch(source, ledger_table, where={"account_id": account_id, "instrument_id": instrument_id})):
+        if not row["account"].startswith(ASSETS):
+            found.append(row)
+        elif instrument_id is None:
+            found.append(row | {"strategy_id": "", "instrument_id": ""})
+    return summed(found, (*ACCOUNT, "strategy_id", "instrument_id"))
 
 
 def trial_balance(
@@ -350,8 +370,24 @@ def trial_balance(
 ) -> list[Row]:
     """Debit, credit and balance of every ledger account and asset, as of now or of the end of a value date `upto`."""
     where = {"account_id": account_id, "asset": asset}
-    rows = fetch(source, ledger_table if upto is None else turnover_table, where=where)
-    return summed((row for row in rows if upto is None or row["value_date"] <= upto), ACCOUNT)
+    if upto is None:
+        return summed(accounts(fetch(source, ledger_table, where=where)), ACCOUNT)
+    return summed(accounts(fetch(source, turnover_table, where=where, at_most={"value_date": upto})), ACCOUNT)
+
+
+def turnover(source: Source, account_id: str) -> list[Row]:
+    """What each ledger account of an account moved in each asset, by value date: debit and credit."""
+    return accounts(fetch(source, turnover_table, where={"account_id": account_id}))
+
+
+def accounts(rows: Iterable[Row]) -> list[Row]:
+    """Rows of sums as one row a ledger account."""
+    return [
+        {name: value for name, value in row.items() if name != "sums"}
+        | {"account": account, "debit": debit, "credit": credit}
+        for row in rows
+        for account, (debit, credit) in row["sums"].items()
+    ]
 
 
 ACCOUNT = ("account_id", "account", "asset")
@@ -373,8 +409,3 @@ def summed(rows: Iterable[Row], by: Sequence[str]) -> list[Row]:
                "balance": exact(row["debit"] - row["credit"])}
         for _, row in sorted(sums.items())
     ]  # fmt: skip
-
-
-def turnover(source: Source, account_id: str, days: Sequence[str]) -> list[Row]:
-    """What each ledger account and asset of an account moved on some value dates."""
-    return summed(fetch(source, turnover_table, where={"account_id": account_id, "value_date": tuple(days)}), ACCOUNT)
