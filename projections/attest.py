@@ -7,7 +7,7 @@ log's tells between which two places that happened: rows were wrong when they we
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -17,7 +17,7 @@ from projections.building import READ_EVENTS, Build, Built, Goal
 from projections.comparing import TableDifference, compare
 from projections.progress import Attested, Place
 from projections.rebuild import OnProgress, alone, snapshot
-from projections.rows import Key, SqlRows
+from projections.rows import Key, SqlRows, key_of
 from projections.tables import Projection, Row
 from projections.workers import Opener, crew
 
@@ -127,7 +127,14 @@ class _Watched(SqlRows):
     suspects: set[tuple[str, Key]]
     touched_at: int | None = None
 
-    def _set(self, table: sa.Table, key: Key, row: Row | None) -> None:
+    def put(self, table: sa.Table, row: Row) -> None:
+        self._touch(table, key_of(table)(row))
+        super().put(table, row)
+
+    def delete(self, table: sa.Table, *key: Any) -> None:
+        self._touch(table, key)
+        super().delete(table, *key)
+
+    def _touch(self, table: sa.Table, key: Key) -> None:
         if self.touched_at is None and (table.name, key) in self.suspects:
             self.touched_at = self.seq
-        super()._set(table, key, row)

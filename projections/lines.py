@@ -7,6 +7,7 @@ one, in any order, and the sum is that of the rows that are there.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from operator import itemgetter
@@ -22,7 +23,10 @@ MODULUS = 1 << 256
 DIGEST_BYTES = 32
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
-_ENCODE = msgspec.json.Encoder(order="deterministic").encode
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+_ENCODE, _ENCODE_LINES = _ENCODER.encode, _ENCODER.encode_lines
+_NEGATIVE_ZERO = re.compile(rb'"-0(\.0*)?(E-?[0-9]+)?"')
+_ESCAPED = re.compile(rb'\\[^\\"]')  # a backslash before anything else, perhaps itself escaped
 
 Write = Callable[[Any], Any]
 
@@ -50,7 +54,9 @@ class Lines:
     def __init__(self, table: sa.Table) -> None:
         names = [column.name for column in table.columns]
         get = itemgetter(*names)
-        self._values: Callable[[Mapping[str, Any]], Sequence[Any]] = get if len(names) > 1 else lambda row: (get(row),)
+        self._values: Callable[[Mapping[str, Any]], tuple[Any, ...]] = (
+            get if len(names) > 1 else lambda row: (get(row),)
+        )
         self._name = f"{table.name}\n".encode()
         self._bound = [
             (place, _bound(column.type))
@@ -64,35 +70,53 @@ class Lines:
             or (isinstance(column.type, sa.types.TypeDecorator) and isinstance(column.type.impl, JSONB))
         ]
 
+    def values(self, row: Mapping[str, Any]) -> Sequence[Any]:
+        """What a line is written of: the row as folds have it, by column."""
+        values = self._values(row)
+        return _written(values, self._bound) if self._bound else values
+
+    def stored(self, values: Sequence[Any]) -> Sequence[Any]:
+        """The same of a row's values, by column, as the driver reads them."""
+        return _written(values, self._stored) if self._stored else values
+
     def of(self, row: Mapping[str, Any]) -> bytes:
         """The line of a row as folds have it."""
-        return self._line(self._values(row), self._bound)
+        return text_of([self.values(row)])
 
     def of_stored(self, values: Sequence[Any]) -> bytes:
         """The line of a row's values, by column, as the driver reads them."""
-        return self._line(values, self._stored)
+        return text_of([self.stored(values)])
 
     def hash(self, line: bytes) -> int:
         """What the row of this line adds to a digest."""
         return int.from_bytes(hashlib.sha256(self._name + line).digest())
 
-    @staticmethod
-    def _line(values: Sequence[Any], writes: Sequence[tuple[int, Write]]) -> bytes:
-        if writes:
-            values = list(values)
-            for place, write in writes:
-                values[place] = write(values[place])
-        line = _ENCODE(values)
-        if b"E+" in line or b'"-0"' in line or b'"-0.0' in line or b'"-0E' in line:
-            line = _ENCODE([_plain(value) if isinstance(value, Decimal) else value for value in values])
-        return line[1:-1]
+
+def _written(values: Sequence[Any], writes: Sequence[tuple[int, Write]]) -> list[Any]:
+    written = list(values)
+    for place, write in writes:
+        written[place] = write(written[place])
+    return written
 
 
-def copied(line: bytes) -> bytes:
-    """A line as COPY takes it: CSV escapes quotes and backslashes only, everything else stands for itself."""
-    if b"\\" in line and b"\\" in line.replace(b"\\\\", b"").replace(b'\\"', b""):
-        return b",".join(map(_field, msgspec.json.decode(b"[" + line + b"]"))) + b"\n"
-    return line + b"\n"
+def text_of(rows: Sequence[Sequence[Any]]) -> bytes:
+    """The lines of rows, given as what they are written of, with a line feed between them: none has one in it."""
+    text = _ENCODE_LINES(rows)
+    if b"E+" in text or (b'"-0' in text and _NEGATIVE_ZERO.search(text)):
+        plain = [[_plain(value) if isinstance(value, Decimal) else value for value in values] for values in rows]
+        text = _ENCODE_LINES(plain)
+    return text[1:-2].replace(b"]\n[", b"\n")
+
+
+def copied(text: bytes) -> bytes:
+    """Lines as COPY takes them: CSV escapes quotes and backslashes only, everything else stands for itself."""
+    if b"\\" in text and _ESCAPED.search(text):
+        return b"\n".join(map(_fields, text.split(b"\n"))) + b"\n"
+    return text + b"\n"
+
+
+def _fields(line: bytes) -> bytes:
+    return b",".join(map(_field, msgspec.json.decode(b"[" + line + b"]")))
 
 
 def _field(value: Any) -> bytes:

@@ -185,13 +185,11 @@ class SqlRows:
         return cached.known[key]
 
     def put(self, table: sa.Table, row: Row) -> None:
-        self._set(table, self._cached[table].shape.key_in(row), row)
+        cached = self._cached[table]
+        cached.set(cached.shape.key_in(row), row, self.seq)
 
     def delete(self, table: sa.Table, *key: Any) -> None:
-        self._set(table, key, None)
-
-    def _set(self, table: sa.Table, key: Key, row: Row | None) -> None:
-        self._cached[table].set(key, row, self.seq)
+        self._cached[table].set(key, None, self.seq)
 
     def find(self, table: sa.Table, **equals: Any) -> list[Row]:
         cached = self._cached[table]
@@ -217,22 +215,25 @@ class SqlRows:
         if not changed:
             return
         total, rows = self.sum
-        ended = cached.ended
         if stale := [key for key, since in changed.items() if since == IN_CACHE]:
             self._look_up(shape)
             self._cursor().execute(shape.delete, [list(column) for column in zip(*stale, strict=True)])
             total, rows = total - sum(map(cached.hashes.pop, stale)), rows - len(stale)
-        for values in self._remove_unseen(shape, [key for key, since in changed.items() if since > 0]):
-            line, seq, until = shape.lines.of_stored(values), shape.seq_of(values), changed[shape.key_of(values)]
-            total, rows = total - shape.lines.hash(line), rows - 1
+        for stored in self._remove_unseen(shape, [key for key, since in changed.items() if since > 0]):
+            values, seq, until = shape.lines.stored(stored), shape.seq_of(stored), changed[shape.key_of(stored)]
+            total, rows = total - shape.lines.hash(lines.text_of([values])), rows - 1
             if shape.history is not None and seq < until:
-                ended.append(shape.ended(line, seq, until))
-        written = [(key, shape.lines.of(row)) for key in changed if (row := known[key]) is not None]
-        for key, line in written:
-            cached.hashes[key] = added = shape.lines.hash(line)
-            total += added
-        self._copy(shape.copy, [line for _, line in written])
-        self._copy(shape.copy_history, ended)
+                cached.end(values, seq, until)
+        written = [(key, row) for key in changed if (row := known[key]) is not None]
+        texts = []
+        for first in range(0, len(written), COPIED_LINES_MAX):
+            several = written[first : first + COPIED_LINES_MAX]
+            texts.append(text := lines.text_of([shape.lines.values(row) for _, row in several]))
+            for (key, _), line in zip(several, text.split(b"\n"), strict=True):
+                cached.hashes[key] = added = shape.lines.hash(line)
+                total += added
+        self._copy(shape.copy, texts)
+        self._copy(shape.copy_history, cached.all_ended())
         self.sum = Sum(total % MODULUS, rows + len(written))
         cached.settle()
 
@@ -244,12 +245,12 @@ class SqlRows:
         columns = [list(column) for column in zip(*keys, strict=True)]
         return list(self._cursor().execute(f"{shape.delete} RETURNING {shape.columns}", columns))
 
-    def _copy(self, statement: str, rows: Sequence[bytes]) -> None:
-        if not rows:
+    def _copy(self, statement: str, texts: Sequence[bytes]) -> None:
+        if not texts:
             return
         with self._cursor().copy(statement) as copy:
-            for first in range(0, len(rows), COPIED_LINES_MAX):
-                copy.write(b"".join(map(lines.copied, rows[first : first + COPIED_LINES_MAX])))
+            for text in texts:
+                copy.write(lines.copied(text))
 
     def _select(self, shape: "_Shape", equals: Mapping[str, Any]) -> list[Row]:
         self._look_up(shape)
@@ -272,7 +273,8 @@ class _Cached:
     """What is known of a table, and what is not written yet.
 
     Of a key that was `changed`: ABSENT if the database has no such row, IN_CACHE if what it has was known, else the
-    place in the log where it first changed. `ended` are versions that are no more, as the history has them. `hashes`
+    place in the log where it first changed. `ended` are versions that are no more, to be written as the history has
+    them; `texts` has those of them that are written. `hashes`
     are those of rows in the database, as far as known; `dropped` has the keys of rows that only the database has, if
     they are known at all.
     """
@@ -287,7 +289,8 @@ class _Cached:
         self.dropped: Bloom | None = None
         self.is_complete = is_empty
         self.changed: dict[Key, int] = {}
-        self.ended: list[bytes] = []
+        self.ended: list[Sequence[Any]] = []
+        self.texts: list[bytes] = []
 
     def is_absent(self, key: Key) -> bool:
         """Whether there is no row with a key that is not in the cache. False if that is not known."""
@@ -302,9 +305,22 @@ class _Cached:
                 if key not in self.hashes:
                     self.hashes[key] = self.shape.lines.hash(self.shape.lines.of(old))
             if old["seq"] < seq and self.shape.history is not None:  # one of the same place in the log never was
-                self.ended.append(self.shape.ended(self.shape.lines.of(old), old["seq"], seq))
+                self.end(self.shape.lines.values(old), old["seq"], seq)
         elif key not in self.changed:
             self.changed[key] = ABSENT if old is None or self.is_absent(key) else max(seq, 1)
+
+    def end(self, values: Sequence[Any], seq: int, until: int) -> None:
+        """A version, as what its line is written of, that held from `seq` up to `until`."""
+        self.ended.append((*values, until, node_of(seq, until)))
+        if len(self.ended) >= COPIED_LINES_MAX:
+            self.all_ended()
+
+    def all_ended(self) -> list[bytes]:
+        """The lines of all that have ended."""
+        if self.ended:
+            self.texts.append(lines.text_of(self.ended))
+            self.ended = []
+        return self.texts
 
     def roll_back(self) -> None:
         """See `SqlRows.roll_back`."""
@@ -322,7 +338,7 @@ class _Cached:
             del self.known[key]
             if not self.is_complete:
                 self.known[key] = None
-        self.changed, self.ended = {}, []
+        self.changed, self.ended, self.texts = {}, [], []
 
     def drop(self, count: int) -> int:
         """Forget the rows that were used least recently, at most so many; how many they were."""
@@ -373,11 +389,6 @@ class _Shape:
         """The place in the log among them."""
         seq: int = values[self._seq_place]
         return seq
-
-    @staticmethod
-    def ended(line: bytes, seq: int, until: int) -> bytes:
-        """The line of a version that held from `seq` up to `until`, as the history has it."""
-        return b"%b,%d,%d" % (line, until, node_of(seq, until))
 
 
 Source = sa.Connection | AsOf | MemoryRows
