@@ -175,9 +175,8 @@ class Builder:
             while seq < end:
                 upto = min(seq + READ_EVENTS, end)
                 batch = self._log.select(after=seq, upto=upto, limit=READ_EVENTS, topics=self._topics)
-                for build in builds:
-                    folds = build.projection.folds
-                    build.fold([logged for logged in batch if type(logged.recorded.event) in folds])
+                for build, told in zip(builds, _parted(batch, builds), strict=True):
+                    build.fold(told)
                 seq = upto
             for build in builds:
                 build.flush(end)
@@ -193,6 +192,20 @@ def begun(log: EventLog, connection: sa.Connection, projections: Iterable[Projec
     """A builder of projections from the log's first event."""
     with connection.begin():
         return Builder(log, connection, [Build(connection, projection) for projection in projections])
+
+
+def _parted(batch: Iterable[Logged], builds: Sequence[Build]) -> list[list[Logged]]:
+    """For each build the events that are of concern to it."""
+    parts: list[list[Logged]] = [[] for _ in builds]
+    concerned: dict[type, list[list[Logged]]] = {}
+    for logged in batch:
+        kind = type(logged.recorded.event)
+        if (told := concerned.get(kind)) is None:
+            told = [part for part, build in zip(parts, builds, strict=True) if kind in build.projection.folds]
+            concerned[kind] = told
+        for part in told:
+            part.append(logged)
+    return parts
 
 
 def _next_stop(goal: Goal, seq: int) -> int:

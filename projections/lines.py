@@ -141,5 +141,5 @@ def _bound(type_: sa.types.TypeEngine[Any]) -> Write:
         return _json
     bind = type_.process_bind_param
     if isinstance(type_.impl, JSONB):
-        return lambda value: _json(bind(value, _DIALECT))
+        return lambda value: _ENCODE(bind(value, _DIALECT)).decode() if value else "{}"
     return lambda value: bind(value, _DIALECT)

@@ -5,6 +5,7 @@ order. What grows with an order's history is not kept in its state: the event of
 and as it is, and each request about an order is a row of its own, read when something answers it.
 """
 
+from operator import attrgetter
 from typing import Any, get_args
 
 import msgspec
@@ -31,6 +32,8 @@ UNKEPT = frozenset({"fills", "reports", "breaks", "amendments", "requests", "ans
 PAIRED = frozenset({"unanswered", "pending"})  # mappings whose keys JSON does not have: kept as pairs
 
 _KEPT = [field for field in msgspec.structs.fields(Order) if field.name not in UNKEPT]
+_GET = attrgetter(*(field.name for field in _KEPT))
+_PAIRED_PLACES = [place for place, field in enumerate(_KEPT) if field.name in PAIRED]
 _Stored = msgspec.defstruct(
     "StoredOrder",
     [
@@ -63,9 +66,10 @@ class OrderState(sa.types.TypeDecorator[Order]):
     def process_bind_param(self, value: Order | None, dialect: sa.Dialect) -> Any:  # noqa: ARG002 (SQLAlchemy's)
         if value is None:
             return None
-        told = {field.name: getattr(value, field.name) for field in _KEPT}
-        told |= {name: tuple(told[name].items()) for name in PAIRED}
-        return _ENCODER.encode(_Stored(**told)).decode()
+        told = list(_GET(value))
+        for place in _PAIRED_PLACES:
+            told[place] = tuple(told[place].items())
+        return _ENCODER.encode(told).decode()
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ARG002
         if value is None:

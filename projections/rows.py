@@ -186,7 +186,7 @@ class SqlRows:
 
     def put(self, table: sa.Table, row: Row) -> None:
         cached = self._cached[table]
-        cached.set(cached.shape.key_in(row), row, self.seq)
+        cached.set(cached.key_in(row), row, self.seq)
 
     def delete(self, table: sa.Table, *key: Any) -> None:
         self._cached[table].set(key, None, self.seq)
@@ -281,6 +281,8 @@ class _Cached:
 
     def __init__(self, shape: "_Shape") -> None:
         self.shape = shape
+        self.key_in = shape.key_in
+        self._values = shape.lines.values if shape.history is not None else None
         self.forget(is_empty=False)
 
     def forget(self, *, is_empty: bool) -> None:
@@ -297,17 +299,19 @@ class _Cached:
         return self.is_complete or (self.dropped is not None and not self.dropped.may_have(key))
 
     def set(self, key: Key, row: Row | None, seq: int) -> None:
-        old: Row | None = self.known.pop(key, _UNKNOWN)  # the row moves to the end: it is the last to be dropped
-        self.known[key] = row
+        known, changed = self.known, self.changed
+        old: Row | None = known.pop(key, _UNKNOWN)  # the row moves to the end: it is the last to be dropped
+        known[key] = row
         if old is not None and old is not _UNKNOWN:
-            if key not in self.changed:
-                self.changed[key] = IN_CACHE
+            if key not in changed:
+                changed[key] = IN_CACHE
                 if key not in self.hashes:
                     self.hashes[key] = self.shape.lines.hash(self.shape.lines.of(old))
-            if old["seq"] < seq and self.shape.history is not None:  # one of the same place in the log never was
-                self.end(self.shape.lines.values(old), old["seq"], seq)
-        elif key not in self.changed:
-            self.changed[key] = ABSENT if old is None or self.is_absent(key) else max(seq, 1)
+            was = old["seq"]
+            if was < seq and self._values is not None:  # one of the same place in the log never was
+                self.end(self._values(old), was, seq)
+        elif key not in changed:
+            changed[key] = ABSENT if old is None or self.is_absent(key) else max(seq, 1)
 
     def end(self, values: Sequence[Any], seq: int, until: int) -> None:
         """A version, as what its line is written of, that held from `seq` up to `until`."""

@@ -44,7 +44,7 @@ class Amounts(sa.types.TypeDecorator[dict[str, Decimal]]):
     cache_ok = True
 
     def process_bind_param(self, value: dict[str, Decimal] | None, dialect: sa.Dialect) -> Any:  # noqa: ARG002 (SQLAlchemy's)
-        return {currency: format(amount, "f") for currency, amount in (value or {}).items()}
+        return {currency: format(amount, "f") for currency, amount in value.items()} if value else {}
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> dict[str, Decimal]:  # noqa: ARG002
         return {currency: Decimal(amount) for currency, amount in (value or {}).items()}
