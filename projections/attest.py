@@ -13,10 +13,10 @@ import sqlalchemy as sa
 
 from domain.log import EventLog
 from projections import progress
-from projections.building import READ_EVENTS, Build, Built, Goal
-from projections.comparing import TableDifference, compare
-from projections.progress import Attested, Place
-from projections.rebuild import OnProgress, alone, snapshot
+from projections.building import READ_EVENTS, Build, Goal
+from projections.comparing import TableDifference
+from projections.progress import Attested
+from projections.rebuild import Compared, OnProgress, alone, compared
 from projections.rows import Key, SqlRows, key_of
 from projections.tables import Projection, Row
 from projections.workers import Opener, crew
@@ -64,27 +64,18 @@ def verify(
             kept = {one.name: progress.attested(connection, one) for one in projections}
         stops = {name: tuple(one.seq for one in attested) for name, attested in kept.items()}
         last = max((place.seq for place in places.values()), default=0)
-        with crew(log, engine, projections, opener) as builders, engine.connect() as looking:
+        with crew(log, engine, projections, opener) as builders:
             goals = {name: Goal(place.seq, stops[name]) for name, place in places.items()}
             builders.build(goals, None if on_progress is None else lambda seq: on_progress(seq, last))
             builders.finish()
-            now, built = snapshot(connection, looking, projections, builders)
-            found = []
-            for one in projections:
-                place = now[one.name]
-                differences = tuple(compare(looking, place.schema, builders.schemas[one.name]))
-                attested = [*kept[one.name], Attested(place.seq, place.sum)]
-                found.append(_verified(one, place, built[one.name], attested, differences))
-        return [_traced(log, connection, one, told) for one, told in zip(projections, found, strict=True)]
+            found = compared(engine, connection, projections, builders)
+        told = [_verified(one, found[one.name], kept[one.name]) for one in projections]
+        return [_traced(log, connection, one, each) for one, each in zip(projections, told, strict=True)]
 
 
-def _verified(
-    projection: Projection,
-    place: Place,
-    built: Built,
-    attested: Sequence[Attested],
-    differences: tuple[TableDifference, ...],
-) -> Verified:
+def _verified(projection: Projection, found: Compared, kept: Sequence[Attested]) -> Verified:
+    place, built, differences = found
+    attested = [*kept, Attested(place.seq, place.sum)]
     folded = {one.seq: one.sum for one in built.attested} | {built.seq: built.sum}
     agreed, parted = 0, None
     for one in attested:

@@ -10,8 +10,11 @@ Whatever is killed and whenever, the rows in use are what they were, or the new 
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -27,6 +30,7 @@ from projections.workers import Crew, Opener, crew
 
 REBUILD_LOCK = 0x0DA7_B0BD  # one rebuild at a time
 ENDING_SECONDS_MAX = 3.0  # how long the server may take to notice that the last rebuild's connection was closed
+LOOKING_MAX = 4  # connections that compare at once
 NEAR_EVENTS = 2_000  # what is left to fold while the live places are held
 NOT_DURABLE = sa.text("SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = 0")
 
@@ -52,7 +56,9 @@ class RebuildResult(NamedTuple):
     is_swapped: bool
 
 
-class _Compared(NamedTuple):
+class Compared(NamedTuple):
+    """The rows in use and those that are built, at one place."""
+
     place: Place
     built: Built
     differences: tuple[TableDifference, ...]
@@ -118,11 +124,11 @@ def _finish(
 ) -> list[RebuildResult]:
     """Compare, and swap unless it is a dry run."""
     _approach(log, connection, projections, builders)
-    compared = _compare(engine, connection, projections, builders)
+    found = compared(engine, connection, projections, builders)
     if not is_dry_run:
         _approach(log, connection, projections, builders, is_live=False)
         _swap(log, connection, projections, builders)
-    return [_result(projection, compared[projection.name], is_swapped=not is_dry_run) for projection in projections]
+    return [_result(projection, found[projection.name], is_swapped=not is_dry_run) for projection in projections]
 
 
 @contextlib.contextmanager
@@ -185,29 +191,35 @@ def _approach(
         built = builders.build(goals, None if on_progress is None else lambda seq, last=last: on_progress(seq, last))  # type: ignore[misc]
 
 
-def snapshot(
-    connection: sa.Connection, looking: sa.Connection, projections: Sequence[Projection], builders: Crew
-) -> tuple[dict[str, Place], dict[str, Built]]:
-    """Let `looking` see the rows in use and those that are built at one place, from which the former then move on."""
-    looking.execution_options(isolation_level="REPEATABLE READ")
-    with connection.begin():
-        places = {projection.name: progress.lock(connection, projection) for projection in _ordered(projections)}
-        built = builders.build({name: Goal(place.seq) for name, place in places.items()})
-        looking.execute(sa.text("SELECT 1"))
-    return places, built
-
-
-def _compare(
+def compared(
     engine: sa.Engine, connection: sa.Connection, projections: Sequence[Projection], builders: Crew
-) -> dict[str, _Compared]:
-    """Both rows of one moment, compared while the live ones move on."""
-    with engine.connect() as looking:
-        places, built = snapshot(connection, looking, projections, builders)
-        schemas = builders.schemas
-        return {
-            name: _Compared(place, built[name], tuple(compare(looking, place.schema, schemas[name])))
-            for name, place in places.items()
-        }
+) -> dict[str, Compared]:
+    """The rows in use and those that are built, of one place, compared while the former move on."""
+    with contextlib.ExitStack() as stack:
+        several = min(os.cpu_count() or 1, LOOKING_MAX, len(projections))
+        looking = [stack.enter_context(engine.connect()) for _ in range(several)]
+        for one in looking:
+            one.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            places = {projection.name: progress.lock(connection, projection) for projection in _ordered(projections)}
+            built = builders.build({name: Goal(place.seq) for name, place in places.items()})
+            for one in looking:
+                one.execute(sa.text("SELECT 1"))
+        free = SimpleQueue[sa.Connection]()
+        for one in looking:
+            free.put(one)
+
+        def differences(name: str) -> tuple[TableDifference, ...]:
+            one = free.get()
+            try:
+                return tuple(compare(one, places[name].schema, builders.schemas[name]))
+            finally:
+                free.put(one)
+
+        names = sorted(places, key=lambda name: -built[name].sum.rows)
+        with ThreadPoolExecutor(several) as pool:
+            found = pool.map(differences, names)
+            return {name: Compared(places[name], built[name], told) for name, told in zip(names, found, strict=True)}
 
 
 def _swap(log: EventLog, connection: sa.Connection, projections: Sequence[Projection], builders: Crew) -> None:
@@ -245,12 +257,12 @@ def _thinned(attested: Sequence[Attested]) -> list[Attested]:
     return kept
 
 
-def _result(projection: Projection, compared: _Compared, *, is_swapped: bool) -> RebuildResult:
-    place, built = compared.place, compared.built
+def _result(projection: Projection, found: Compared, *, is_swapped: bool) -> RebuildResult:
+    place, built, differences = found
     is_same_version = place.version == projection.version
-    is_identical = place.sum == built.sum and not compared.differences
+    is_identical = place.sum == built.sum and not differences
     return RebuildResult(
         projection.name, built.sum.rows, place.sum.digest.hex(), built.sum.digest.hex(),
         is_identical if is_same_version else None, place.seq, place.sum.rows, place.version, projection.version,
-        compared.differences, is_swapped,
+        differences, is_swapped,
     )  # fmt: skip
