@@ -54,6 +54,7 @@ COINS = ("BTC", "ETH", "SOL", "XRP", "ADA", "DOT")
 STRATEGIES = ("trend", "maker", "hedge")
 ORDERS_A_COMMAND = 50
 ATTESTED_EVENTS_MAX = 50_000
+EQUAL = "executions"  # the table that the peer writes
 PEER_EVENTS_MAX = 20_000
 PEER_SECONDS = 15.0
 VISIBLE_EVENTS_S = 2_000
@@ -167,6 +168,8 @@ def measure(what: str, url: str) -> None:
             case "rebuild":
                 results = runner.rebuild()
                 assert all(one.is_identical for one in results), results
+            case "rebuild equal":
+                assert all(one.is_identical for one in runner.rebuild([EQUAL]))
             case "verify":
                 assert all(one.is_right for one in runner.verify())
         taken, used = time.perf_counter() - began, time.process_time() - cpu
@@ -192,6 +195,9 @@ def rebuilding(url: str, log: PostgresLog) -> None:
     line("follow.catch_up", head / followed["seconds"], "events/s", **peer, note=note)
     note = f"{head:,} events, compared and swapped in; {rebuilt['cpu'] / head * 1e6:.1f} µs of our own cores an event, "
     line("rebuild.all", head / rebuilt["seconds"], "events/s", **peer, note=f"{note}{rebuilt['mb']} MB; {beside}")
+    equal = measured("rebuild equal", url)
+    note = f"{EQUAL} alone, with its history, compared and swapped in; {equal['mb']} MB; {beside}"
+    line("rebuild.equal_table", head / equal["seconds"], "events/s", **peer, note=note)
     verified = measured("verify", url)
     line("verify.projections", head / verified["seconds"], "events/s", note=f"{verified['mb']} MB the largest process")
     attesting(url, head)
