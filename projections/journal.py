@@ -260,18 +260,36 @@ def _add(rows: Rows, entry: Entry, lines: Iterable[Line], seq: int) -> None:
         by_asset.setdefault(line.asset, []).append(line)
     for asset, moved in by_asset.items():
         known = rows.get(ledger_table, account_id, strategy_id, instrument_id, asset)
-        row: Row = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
-        rows.put(ledger_table, row | {"asset": asset, "sums": _added(known, moved), "seq": seq})
+        rows.put(
+            ledger_table,
+            {
+                "account_id": account_id,
+                "strategy_id": strategy_id,
+                "instrument_id": instrument_id,
+                "asset": asset,
+                "sums": _added(known, moved),
+                "seq": seq,
+            },
+        )
         known = rows.get(turnover_table, account_id, asset, value_date)
-        row = {"account_id": account_id, "asset": asset, "value_date": value_date}
-        rows.put(turnover_table, row | {"sums": _added(known, moved), "seq": seq})
+        rows.put(
+            turnover_table,
+            {
+                "account_id": account_id,
+                "asset": asset,
+                "value_date": value_date,
+                "sums": _added(known, moved),
+                "seq": seq,
+            },
+        )
 
 
 def _added(known: Row | None, moved: Iterable[Line]) -> Sums:
+    """Sums are exact, and put into their one form when they are read."""
     sums: Sums = known["sums"].copy() if known is not None else {}
     for account, _, amount in moved:
         debit, credit = sums.get(account, NOTHING)
-        sums[account] = (exact(debit + amount), credit) if amount > 0 else (debit, exact(credit - amount))
+        sums[account] = (debit + amount, credit) if amount > 0 else (debit, credit - amount)
     return sums
 
 
@@ -384,7 +402,7 @@ def accounts(rows: Iterable[Row]) -> list[Row]:
     """Rows of sums as one row a ledger account."""
     return [
         {name: value for name, value in row.items() if name != "sums"}
-        | {"account": account, "debit": debit, "credit": credit}
+        | {"account": account, "debit": exact(debit), "credit": exact(credit)}
         for row in rows
         for account, (debit, credit) in row["sums"].items()
     ]

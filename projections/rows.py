@@ -223,7 +223,7 @@ class SqlRows:
             values, seq, until = shape.lines.stored(stored), shape.seq_of(stored), changed[shape.key_of(stored)]
             total, rows = total - shape.lines.hash(lines.text_of([values])), rows - 1
             if shape.history is not None and seq < until:
-                cached.end(values, seq, until)
+                cached.ended.append((*values, until, node_of(seq, until)))
         written = [(key, row) for key in changed if (row := known[key]) is not None]
         texts = []
         for first in range(0, len(written), COPIED_LINES_MAX):
@@ -309,15 +309,11 @@ class _Cached:
                     self.hashes[key] = self.shape.lines.hash(self.shape.lines.of(old))
             was = old["seq"]
             if was < seq and self._values is not None:  # one of the same place in the log never was
-                self.end(self._values(old), was, seq)
+                self.ended.append((*self._values(old), seq, node_of(was, seq)))
+                if len(self.ended) >= COPIED_LINES_MAX:
+                    self.all_ended()
         elif key not in changed:
             changed[key] = ABSENT if old is None or self.is_absent(key) else max(seq, 1)
-
-    def end(self, values: Sequence[Any], seq: int, until: int) -> None:
-        """A version, as what its line is written of, that held from `seq` up to `until`."""
-        self.ended.append((*values, until, node_of(seq, until)))
-        if len(self.ended) >= COPIED_LINES_MAX:
-            self.all_ended()
 
     def all_ended(self) -> list[bytes]:
         """The lines of all that have ended."""
