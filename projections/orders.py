@@ -105,23 +105,20 @@ def _terms(terms: OrderTerms) -> Row:
     }
 
 
-def _shown(order: Order) -> Row:
-    """What the blotter tells of an order's state, but for its terms."""
+def _show(row: Row, order: Order) -> None:
+    """Put into the row what the blotter tells of an order's state, but for its terms."""
     refusal = order.refusal
-    return {
-        "order_id": order.order_id,
-        "strategy_id": order.strategy_id,
-        "instrument_id": order.instrument_id,
-        "side": order.side.value if order.instrument_id else None,
-        "order_qty": order.order_qty,
-        "terms_cl_ord_id": order.cl_ord_id,
-        "status": order.status.value,
-        "cum_qty": order.cum_qty,
-        "leaves_qty": order.leaves_qty,
-        "cum_cost": order.cum_cost,
-        "rule": refusal.rule if refusal is not None else None,
-        "facts": refusal.facts if refusal is not None else None,
-    }
+    row["order_id"] = order.order_id
+    row["strategy_id"] = order.strategy_id
+    row["instrument_id"] = order.instrument_id
+    row["side"] = order.side.value if order.instrument_id else None
+    row["order_qty"] = order.order_qty
+    row["terms_cl_ord_id"] = order.cl_ord_id
+    row["status"] = order.status.value
+    row["cum_qty"] = order.cum_qty
+    row["leaves_qty"] = order.leaves_qty
+    row["cum_cost"] = order.cum_cost
+    row["rule"], row["facts"] = (refusal.rule, refusal.facts) if refusal is not None else (None, None)
 
 
 def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:
@@ -133,7 +130,7 @@ def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:
     before, after = orderstates.folded(rows, logged, event)
     if before is None or before.terms is not after.terms:
         row |= _terms(after.terms) if after.terms is not None else _NO_TERMS
-    row |= _shown(after)
+    _show(row, after)
     row["seq"] = logged.seq
     if isinstance(event, OrderBroken):
         row["breaks"] += 1
