@@ -1,24 +1,14 @@
 """`daybook report daily|equity|statistics|quality|leverage`: days, equity, execution, risk; now or at a past moment."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from api.asked import Where, parsed_day, parsed_equals
+from api.asked import parsed_day, parsed_equals
+from api.cli_groups import Which, spread
 from api.cli_output import Column, Format, Formats, Json, Kind, note, say, write_csv, write_json, write_table
-from api.cli_parts import (
-    AnyAccount,
-    AnyInstrument,
-    AnyStrategy,
-    AsOf,
-    Marks,
-    by,
-    currency_option,
-    number_option,
-    opened,
-    read,
-)
+from api.cli_parts import AnyAccount, AsOf, Marks, by, currency_option, number_option, opened, read
 from domain.values import ZERO
 
 if TYPE_CHECKING:
@@ -78,55 +68,87 @@ def _close(text: str) -> Any:
     return closes.parsed(text)
 
 
-First = Annotated[Any, typer.Option("--from", parser=by(parsed_day), metavar="DATE", help="29 days before the last.")]
-Last = Annotated[Any, typer.Option("--to", parser=by(parsed_day), metavar="DATE", help="The present day unless given.")]
-Close = Annotated[
-    Any,
-    typer.Option(
-        "--close", parser=by(_close), metavar="HH:MM[ ZONE]", help="When a day ends, such as '17:00 America/New_York'."
-    ),
-]
 Age = Annotated[int, typer.Option("--mark-age-max", min=1, help="Seconds; an older mark is not used.")]
-Equals = Annotated[
-    list[Any] | None,
-    typer.Option("--equal", parser=by(parsed_equals), metavar="USDT=USD", help="Held to be equal; repeatable."),
-]
-Currency = Annotated[
-    str | None, typer.Option("--currency", parser=currency_option, metavar="CODE", help="Instead of the base currency.")
-]
-Capital = Annotated[
-    Any, typer.Option("--capital", parser=number_option, metavar="AMOUNT", help="What was there beside the record.")
+By = Annotated[
+    list[str] | None,
+    typer.Option("--by", metavar="COLUMN", help="What to sum for, such as venue or account_id; may be repeated."),
 ]
 Rate = Annotated[Any, typer.Option("--risk-free", parser=number_option, metavar="RATE", help="A year, such as 0.04.")]
 Target = Annotated[Any, typer.Option("--target", parser=number_option, metavar="RATE", help="Least return a year.")]
 
 
-By = Annotated[
-    list[str] | None,
-    typer.Option("--by", metavar="COLUMN", help="What to sum for, such as venue or account_id; may be repeated."),
-]
+class Days(NamedTuple):
+    """Which days, and where they end."""
+
+    first: Annotated[
+        Any, typer.Option("--from", parser=by(parsed_day), metavar="DATE", help="29 days before the last.")
+    ] = None
+    last: Annotated[
+        Any, typer.Option("--to", parser=by(parsed_day), metavar="DATE", help="The present day unless given.")
+    ] = None
+    close: Annotated[
+        Any,
+        typer.Option(
+            parser=by(_close), metavar="HH:MM[ ZONE]", help="When a day ends, such as '17:00 America/New_York'."
+        ),
+    ] = None
+
+    @property
+    def span(self) -> "Span":
+        """The same, as it is asked for."""
+        from api.analyses import Span
+        from projections.closes import MIDNIGHT
+
+        return Span(self.close or MIDNIGHT, self.first, self.last)
+
+
+class Worth(NamedTuple):
+    """In which currency worth is told, and what there is beside the record."""
+
+    currency: Annotated[
+        str | None, typer.Option(parser=currency_option, metavar="CODE", help="Instead of the base currency.")
+    ] = None
+    capital: Annotated[
+        Any, typer.Option(parser=number_option, metavar="AMOUNT", help="What was there beside the record.")
+    ] = None
+
+
+class Valued(NamedTuple):
+    """How to value."""
+
+    equal: Annotated[
+        list[Any] | None,
+        typer.Option(parser=by(parsed_equals), metavar="USDT=USD", help="Held to be equal; repeatable."),
+    ] = None
+    mark_age_max: Age = DAY_SECONDS
+
+    @property
+    def valuing(self) -> "Valuing":
+        """The same, as it is asked for."""
+        from api.closings import Valuing
+
+        return Valuing(timedelta(seconds=self.mark_age_max), tuple(self.equal or ()))
+
+
+class Written(NamedTuple):
+    """How the answer is written."""
+
+    format_: Formats = Format.TABLE
+    json: Json = False
+
+    @property
+    def format(self) -> Format:
+        """The one the two ask for."""
+        return Format.JSON if self.json else self.format_
 
 
 def add_to(report: typer.Typer) -> None:
     """Adds the commands to `daybook report`."""
     for command in (daily, equity, statistics, quality, leverage):
-        report.command()(command)
+        report.command()(spread(command))
 
 
-def daily(
-    account: AnyAccount = None,
-    strategy: AnyStrategy = None,
-    instrument: AnyInstrument = None,
-    first: First = None,
-    last: Last = None,
-    close: Close = None,
-    by: By = None,
-    equal: Equals = None,
-    mark_age_max: Age = DAY_SECONDS,
-    as_of: AsOf = None,
-    format_: Formats = Format.TABLE,
-    json: Json = False,
-) -> None:
+def daily(*, which: Which, days: Days, by: By = None, valued: Valued, as_of: AsOf = None, written: Written) -> None:
     """What positions gained by the day, in settlement currency and in the account's base currency."""
     from api import analyses
     from api.analytics import DAILY as NAMES
@@ -134,21 +156,13 @@ def daily(
 
     groups = _groups(by, dailypnl.GROUPS, ("account_id", "strategy_id", "instrument_id"))
     with opened() as book, read(book, *NAMES, moment=as_of) as at:
-        found = analyses.daily_pnl(
-            book,
-            at,
-            Where(account, strategy, instrument),
-            _span(first, last, close),
-            groups,
-            _valuing(mark_age_max, equal),
-        )
+        found = analyses.daily_pnl(book, at, which.where, days.span, groups, valued.valuing)
     rows = [row | {"net_base": row["in_base"]["net"]} for row in found.items]
-    format_ = Format.JSON if json else format_
-    if format_ is Format.JSON:
+    if written.format is Format.JSON:
         _write_json("daily", at, items=found.items, totals=found.totals, rates=found.rates)
         return
     totals = [row | {"day": "in all", "net_base": row["in_base"]["net"]} for row in found.totals]
-    _write(format_, f"Daily PnL at seq {at.seq:,}", rows, DAILY, totals)
+    _write(written.format, f"Daily PnL at seq {at.seq:,}", rows, DAILY, totals)
     if missing := sorted({name for row in rows for name in row["missing_marks"]}):
         note(f"No fresh mark is known at some closes for {', '.join(missing)}")
     for rate in (rate for rate in found.rates if rate["reason"]):
@@ -156,49 +170,31 @@ def daily(
 
 
 def equity(
-    account: AnyAccount = None,
-    first: First = None,
-    last: Last = None,
-    close: Close = None,
-    currency: Currency = None,
-    capital: Capital = None,
-    equal: Equals = None,
-    mark_age_max: Age = DAY_SECONDS,
-    as_of: AsOf = None,
-    format_: Formats = Format.TABLE,
-    json: Json = False,
+    *, account: AnyAccount = None, days: Days, worth: Worth, valued: Valued, as_of: AsOf = None, written: Written
 ) -> None:
     """What an account, or all together, were worth at each close, and what each day returned."""
-    at, told_in, rows = _curve(
-        as_of, account, _span(first, last, close), _valuing(mark_age_max, equal), currency, capital
-    )
-    format_ = Format.JSON if json else format_
-    if format_ is Format.JSON:
+    at, told_in, rows = _curve(as_of, account, days, worth, valued)
+    if written.format is Format.JSON:
         _write_json("equity", at, currency=told_in, items=rows)
     else:
-        _write(format_, f"Equity at seq {at.seq:,}", rows, EQUITY)
+        _write(written.format, f"Equity at seq {at.seq:,}", rows, EQUITY)
 
 
 def statistics(
+    *,
     account: AnyAccount = None,
-    first: First = None,
-    last: Last = None,
-    close: Close = None,
-    currency: Currency = None,
-    capital: Capital = None,
+    days: Days,
+    worth: Worth,
     risk_free: Rate = None,
     target: Target = None,
-    equal: Equals = None,
-    mark_age_max: Age = DAY_SECONDS,
+    valued: Valued,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
     """Return, volatility, Sharpe, Sortino, drawdown, value at risk: of the daily returns, 365 a year."""
     from api.analyses import equity_statistics
 
-    at, told_in, rows = _curve(
-        as_of, account, _span(first, last, close), _valuing(mark_age_max, equal), currency, capital
-    )
+    at, told_in, rows = _curve(as_of, account, days, worth, valued)
     told = equity_statistics(rows, risk_free or ZERO, target or ZERO)
     if json:
         _write_json("statistics", at, account_id=account, currency=told_in, **told)
@@ -222,17 +218,13 @@ def statistics(
 
 
 def quality(
-    account: AnyAccount = None,
-    strategy: AnyStrategy = None,
-    instrument: AnyInstrument = None,
-    first: First = None,
-    last: Last = None,
-    close: Close = None,
+    *,
+    which: Which,
+    days: Days,
     by: By = None,
     mark_age_max: Age = ARRIVAL_SECONDS,
     as_of: AsOf = None,
-    format_: Formats = Format.TABLE,
-    json: Json = False,
+    written: Written,
 ) -> None:
     """What orders cost against the mark at their arrival, how far and how fast they were filled."""
     from api import analyses
@@ -241,34 +233,24 @@ def quality(
 
     groups = _groups(by, qualities.GROUPS, ())
     with opened() as book, read(book, *NAMES, moment=as_of) as at:
-        found = analyses.execution_quality(
-            book,
-            at,
-            Where(account, strategy, instrument),
-            _span(first, last, close),
-            groups,
-            timedelta(seconds=mark_age_max),
-        )
-    format_ = Format.JSON if json else format_
-    if format_ is Format.JSON:
+        age_max = timedelta(seconds=mark_age_max)
+        found = analyses.execution_quality(book, at, which.where, days.span, groups, age_max)
+    if written.format is Format.JSON:
         _write_json("quality", at, items=found.items, totals=found.totals)
         return
-    _write(format_, f"Execution quality at seq {at.seq:,}", found.items, QUALITY)
-    if found.totals and format_ is Format.TABLE:
+    _write(written.format, f"Execution quality at seq {at.seq:,}", found.items, QUALITY)
+    if found.totals and written.format is Format.TABLE:
         columns = (*(Column(name, name.removesuffix("_id").title()) for name in groups), *QUALITY_TOTALS)
         write_table("In all", found.totals, columns, empty="")
 
 
 def leverage(
-    account: AnyAccount = None,
-    strategy: AnyStrategy = None,
-    instrument: AnyInstrument = None,
-    currency: Currency = None,
-    capital: Capital = None,
+    *,
+    which: Which,
+    worth: Worth,
     by: By = None,
     mark: Marks = None,
-    equal: Equals = None,
-    mark_age_max: Age = DAY_SECONDS,
+    valued: Valued,
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
@@ -279,11 +261,9 @@ def leverage(
 
     groups = _groups(by, exposure_cuts.CUTS, ("asset",))
     given = {each.instrument_id: each for each in mark or ()}
-    valuing = _valuing(mark_age_max, equal)._replace(given=given)
+    valuing = valued.valuing._replace(given=given)
     with opened() as book, read(book, *NAMES, moment=as_of) as at:
-        found = analyses.risk_report(
-            book, at, Where(account, strategy, instrument), groups, valuing, currency, capital or ZERO
-        )
+        found = analyses.risk_report(book, at, which.where, groups, valuing, worth.currency, worth.capital or ZERO)
     if json:
         _write_json("leverage", at, **found)
         return
@@ -304,27 +284,16 @@ def _groups(asked: list[str] | None, known: tuple[str, ...], otherwise: tuple[st
     return tuple(asked or otherwise)
 
 
-def _span(first: Any, last: Any, close: Any) -> "Span":
-    from api.analyses import Span
-    from projections.closes import MIDNIGHT
-
-    return Span(close or MIDNIGHT, first, last)
-
-
-def _valuing(mark_age_max: int, equal: list[Any] | None) -> "Valuing":
-    from api.closings import Valuing
-
-    return Valuing(timedelta(seconds=mark_age_max), tuple(equal or ()))
-
-
 def _curve(
-    as_of: Any, account: str | None, span: "Span", valuing: "Valuing", currency: str | None, capital: Any
+    as_of: Any, account: str | None, days: Days, worth: Worth, valued: Valued
 ) -> "tuple[Reading, str, list[Row]]":
     from api import analyses
     from api.analytics import EQUITY as NAMES
 
     with opened() as book, read(book, *NAMES, moment=as_of) as at:
-        found = analyses.equity_curve(book, at, account, span, valuing, currency, capital or ZERO)
+        found = analyses.equity_curve(
+            book, at, account, days.span, valued.valuing, worth.currency, worth.capital or ZERO
+        )
     return at, found.currency, found.rows
 
 

@@ -1,12 +1,13 @@
 """`daybook report` and `daybook replay`: what the book says, now or as it was recorded at a past moment."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from api.asked import Moment, Where, moment_of
+from api.asked import Moment, Where
+from api.cli_groups import When, Which, spread
 from api.cli_output import Json, say, write_json, write_table
-from api.cli_parts import AccountId, AnyAccount, AnyInstrument, AnyStrategy, AsOf, KnownAt, Marks, by, opened, read
+from api.cli_parts import AccountId, AnyAccount, AsOf, Marks, by, opened, read
 from api.cli_shown import (
     ORDERS,
     PNL,
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["PNL", "POSITIONS", "replay", "report"]
 
 report = typer.Typer(name="report", help="What the book says, now or at a past moment.")
-
-Method = Annotated[CostBasis | None, typer.Option("--method", help="Cost basis instead of the account's own.")]
-Fees = Annotated[FeePolicy | None, typer.Option("--fee-policy", help="Instead of the account's own.")]
 
 
 def _asset(text: str) -> str:
@@ -85,170 +83,112 @@ def chosen(
     reproduce(digest, output)
 
 
+class Kept(NamedTuple):
+    """How cost is kept, instead of as the account has it."""
+
+    method: Annotated[CostBasis | None, typer.Option(help="Cost basis instead of the account's own.")] = None
+    fee_policy: Annotated[FeePolicy | None, typer.Option(help="Instead of the account's own.")] = None
+
+
+class Written(NamedTuple):
+    """How the report is written, and where."""
+
+    format_: Formats = ReportFormat.TABLE
+    output: Output = None
+    decimals: Decimals = 18
+    json: Json = False
+
+
 def _asked(
-    where: Where,
-    method: CostBasis | None = None,
-    fee_policy: FeePolicy | None = None,
+    which: Which,
+    kept: Kept = Kept(),
     mark: list[Mark] | None = None,
-    decimals: int = 18,
+    *,
+    asset: str | None = None,
+    day: str | None = None,
+    limit: int | None = None,
 ) -> "Parameters":
     from api.exports import Parameters
 
     marks = tuple(f"{one.instrument_id}={decimal_text(one.price)}" for one in mark or [])
-    return Parameters(*where, method=method, fee_policy=fee_policy, mark=marks, decimals=decimals)
+    return Parameters(*which, asset, day, *kept, marks, limit)
 
 
 @report.command()
-def pnl(
-    account: AnyAccount = None,
-    strategy: AnyStrategy = None,
-    instrument: AnyInstrument = None,
-    method: Method = None,
-    fee_policy: Fees = None,
-    mark: Marks = None,
-    as_of: AsOf = None,
-    known_at: KnownAt = None,
-    format_: Formats = ReportFormat.TABLE,
-    output: Output = None,
-    decimals: Decimals = 18,
-    json: Json = False,
-) -> None:
+@spread
+def pnl(*, which: Which, kept: Kept, mark: Marks = None, when: When, written: Written) -> None:
     """What positions have gained: realized, and at the newest or given marks."""
-    asked = _asked(Where(account, strategy, instrument), method, fee_policy, mark, decimals)
-    show("pnl", asked, moment_of(as_of, known_at), format_, output, json=json)
+    show("pnl", _asked(which, kept, mark), when.moment, *written)
 
 
 @report.command()
-def positions(
-    account: AnyAccount = None,
-    strategy: AnyStrategy = None,
-    instrument: AnyInstrument = None,
-    method: Method = None,
-    fee_policy: Fees = None,
-    as_of: AsOf = None,
-    known_at: KnownAt = None,
-    format_: Formats = ReportFormat.TABLE,
-    output: Output = None,
-    decimals: Decimals = 18,
-    json: Json = False,
-) -> None:
+@spread
+def positions(*, which: Which, kept: Kept, when: When, written: Written) -> None:
     """What is held, what it cost and what it has realized."""
-    asked = _asked(Where(account, strategy, instrument), method, fee_policy, decimals=decimals)
-    show("positions", asked, moment_of(as_of, known_at), format_, output, json=json)
+    show("positions", _asked(which, kept), when.moment, *written)
 
 
 @report.command()
-def exposure(
-    account: AnyAccount = None,
-    strategy: AnyStrategy = None,
-    instrument: AnyInstrument = None,
-    mark: Marks = None,
-    as_of: AsOf = None,
-    known_at: KnownAt = None,
-    format_: Formats = ReportFormat.TABLE,
-    output: Output = None,
-    decimals: Decimals = 18,
-    json: Json = False,
-) -> None:
+@spread
+def exposure(*, which: Which, mark: Marks = None, when: When, written: Written) -> None:
     """How large open positions are at the newest or given marks."""
-    asked = _asked(Where(account, strategy, instrument), mark=mark, decimals=decimals)
-    show("exposure", asked, moment_of(as_of, known_at), format_, output, json=json)
+    show("exposure", _asked(which, mark=mark), when.moment, *written)
 
 
 @report.command()
+@spread
 def lots(
-    account: AnyAccount = None,
-    strategy: AnyStrategy = None,
-    instrument: AnyInstrument = None,
-    method: Method = None,
-    fee_policy: Fees = None,
+    *,
+    which: Which,
+    kept: Kept,
     matches: Annotated[bool, typer.Option("--matches", help="Disposals and the lots they used up, instead.")] = False,
-    as_of: AsOf = None,
-    known_at: KnownAt = None,
-    format_: Formats = ReportFormat.TABLE,
-    output: Output = None,
-    decimals: Decimals = 18,
-    json: Json = False,
+    when: When,
+    written: Written,
 ) -> None:
     """Open lots, or which disposal used up how much of which lot. An account under AVERAGE has none of its own."""
-    asked = _asked(Where(account, strategy, instrument), method, fee_policy, decimals=decimals)
-    show("matches" if matches else "lots", asked, moment_of(as_of, known_at), format_, output, json=json)
+    show("matches" if matches else "lots", _asked(which, kept), when.moment, *written)
 
 
 @report.command()
 @report.command("orders", hidden=True)
+@spread
 def blotter(
-    account: AnyAccount = None,
-    strategy: AnyStrategy = None,
-    instrument: AnyInstrument = None,
+    *,
+    which: Which,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many, the newest.")] = None,
     as_of: AsOf = None,
-    format_: Formats = ReportFormat.TABLE,
-    output: Output = None,
-    decimals: Decimals = 18,
-    json: Json = False,
+    written: Written,
 ) -> None:
     """Orders and how they fare, the newest first."""
-    from msgspec.structs import replace
-
-    asked = replace(_asked(Where(account, strategy, instrument), decimals=decimals), limit=limit)
-    show("blotter", asked, as_of, format_, output, json=json)
+    show("blotter", _asked(which, limit=limit), as_of, *written)
 
 
 @report.command()
-def executions(
-    account: AnyAccount = None,
-    strategy: AnyStrategy = None,
-    instrument: AnyInstrument = None,
-    as_of: AsOf = None,
-    format_: Formats = ReportFormat.TABLE,
-    output: Output = None,
-    decimals: Decimals = 18,
-    json: Json = False,
-) -> None:
+@spread
+def executions(*, which: Which, as_of: AsOf = None, written: Written) -> None:
     """Trades and transfers, the newest booking first."""
-    asked = _asked(Where(account, strategy, instrument), decimals=decimals)
-    show("executions", asked, as_of, format_, output, json=json)
+    show("executions", _asked(which), as_of, *written)
 
 
 @report.command()
-def risk(
-    account: AnyAccount = None,
-    strategy: AnyStrategy = None,
-    instrument: AnyInstrument = None,
-    as_of: AsOf = None,
-    format_: Formats = ReportFormat.TABLE,
-    output: Output = None,
-    decimals: Decimals = 18,
-    json: Json = False,
-) -> None:
+@spread
+def risk(*, which: Which, as_of: AsOf = None, written: Written) -> None:
     """Every limit in force, and what is used of it."""
-    asked = _asked(Where(account, strategy, instrument), decimals=decimals)
-    show("risk", asked, as_of, format_, output, json=json)
+    show("risk", _asked(which), as_of, *written)
 
 
 @report.command()
-def balances(
-    account: AnyAccount = None,
-    asset: AnyAsset = None,
-    as_of: AsOf = None,
-    format_: Formats = ReportFormat.TABLE,
-    output: Output = None,
-    decimals: Decimals = 18,
-    json: Json = False,
-) -> None:
+@spread
+def balances(*, account: AnyAccount = None, asset: AnyAsset = None, as_of: AsOf = None, written: Written) -> None:
     """What accounts have of each asset at each venue: in all, held by pending transfers, and available."""
-    from api.exports import Parameters
-
-    asked = Parameters(account, asset=asset, decimals=decimals)
-    show("balances", asked, as_of, format_, output, json=json)
+    show("balances", _asked(Which(account), asset=asset), as_of, *written)
 
 
 @report.command()
+@spread
 def journal(
-    account: AnyAccount = None,
-    strategy: AnyStrategy = None,
-    instrument: AnyInstrument = None,
+    *,
+    which: Which,
     asset: AnyAsset = None,
     day: Day = None,
     as_of: AsOf = None,
@@ -260,15 +200,12 @@ def journal(
     json: Json = False,
 ) -> None:
     """The double-entry journal, a row a line, in the order of the log."""
-    from api.exports import Parameters
-
     if format_ in (JournalFormat.HLEDGER, JournalFormat.BEANCOUNT) and not json:
-        if strategy or instrument or asset or day:
+        if which.strategy or which.instrument or asset or day:
             raise typer.BadParameter(f"{format_} takes whole accounts: choose by --account alone")
-        _export_journal(account, as_of, format_, output)
+        _export_journal(which.account, as_of, format_, output)
         return
-    asked = Parameters(account, strategy, instrument, asset, day, decimals=decimals)
-    show("journal", asked, as_of, format_, output, json=json)
+    show("journal", _asked(which, asset=asset, day=day), as_of, format_, output, decimals, json=json)
 
 
 def _export_journal(account: str | None, moment: Moment | None, format_: str, output: "Output") -> None:
@@ -284,21 +221,12 @@ def _export_journal(account: str | None, moment: Moment | None, format_: str, ou
 
 
 @report.command("trial-balance")
+@spread
 def trial_balance(
-    account: AnyAccount = None,
-    asset: AnyAsset = None,
-    day: UptoDay = None,
-    as_of: AsOf = None,
-    format_: Formats = ReportFormat.TABLE,
-    output: Output = None,
-    decimals: Decimals = 18,
-    json: Json = False,
+    *, account: AnyAccount = None, asset: AnyAsset = None, day: UptoDay = None, as_of: AsOf = None, written: Written
 ) -> None:
     """Every ledger account: debit, credit and balance; in all, zero in each asset."""
-    from api.exports import Parameters
-
-    asked = Parameters(account, asset=asset, day=day, decimals=decimals)
-    show("trial-balance", asked, as_of, format_, output, json=json)
+    show("trial-balance", _asked(Which(account), asset=asset, day=day), as_of, *written)
 
 
 @report.command()
@@ -316,10 +244,7 @@ def statement(
     json: Json = False,
 ) -> None:
     """What became of an account in a day or month: balances, result, positions, entries; HTML and PDF with charts."""
-    from msgspec.structs import replace
-
-    asked = replace(_asked(Where(account), mark=mark), day=period)
-    show("statement", asked, as_of, format_, output, json=json)
+    show("statement", _asked(Which(account), mark=mark, day=period), as_of, format_, output, json=json)
 
 
 def replay(account: AccountId, as_of: AsOf = None, mark: Marks = None, json: Json = False) -> None:

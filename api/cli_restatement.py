@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from api.asked import Moment, Where
+from api.asked import Moment
+from api.cli_groups import Which, spread
 from api.cli_output import Column, Format, Formats, Json, Kind, note, write_csv, write_json, write_table
-from api.cli_parts import WAIT_SECONDS_MAX, AnyAccount, AnyInstrument, AnyStrategy, KnownAt, moment_option, opened
+from api.cli_parts import WAIT_SECONDS_MAX, KnownAt, moment_option, opened
 
 POSITIONS = (
     Column("account_id", "Account", rank=3), Column("strategy_id", "Strategy", rank=2),
@@ -25,7 +26,9 @@ TOTALS = (
 )  # fmt: skip
 
 
+@spread
 def restatement(
+    *,
     day: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The date of the day's close.")],
     close: Annotated[
         str, typer.Option(metavar="HH:MM", help="When a day ends, in UTC; 00:00 ends the date.")
@@ -35,9 +38,7 @@ def restatement(
         Moment | None,
         typer.Option(parser=moment_option, metavar="SEQ|TIME", help="What is known when, instead of now."),
     ] = None,
-    account: AnyAccount = None,
-    strategy: AnyStrategy = None,
-    instrument: AnyInstrument = None,
+    which: Which,
     format_: Formats = Format.TABLE,
     json: Json = False,
 ) -> None:
@@ -50,9 +51,7 @@ def restatement(
     asked = restating.day_of(day, close, known_at, restated_at)
     with opened() as book:
         book.runner.catch_up()
-        found = restating.restatement(
-            book, asked, Where(account, strategy, instrument), wait_seconds_max=WAIT_SECONDS_MAX
-        )
+        found = restating.restatement(book, asked, which.where, wait_seconds_max=WAIT_SECONDS_MAX)
     told: dict[str, Any] = restating.told(found)
     if json or format_ is Format.JSON:
         write_json({"report": "restatement", **told})

@@ -155,15 +155,20 @@ TABLES: dict[str, tuple[Sequence[Column], Sequence[Column]]] = {
 
 
 def show(
-    name: str, parameters: "Parameters", moment: Moment | None, format_: str, output: Path | None, *, json: bool = False
+    name: str,
+    parameters: "Parameters",
+    moment: Moment | None,
+    format_: str,
+    output: Path | None,
+    decimals: int = 18,
+    json: bool = False,
 ) -> None:
     """Make a report and write it."""
     from api.exports_digest import Form
     from api.exports_making import make, needs
 
     form = Form(ReportFormat.JSON if json else format_)
-    if moment is not None:
-        parameters = replace(parameters, occurred_by=moment.occurred_by)
+    parameters = replace(parameters, decimals=decimals, occurred_by=moment.occurred_by if moment else None)
     with opened() as book, read(book, *needs(name, parameters), moment=moment) as at:
         _write(make(book, name, parameters, form, at, is_past=moment is not None), output)
 
