@@ -10,14 +10,11 @@ writer that made the history at each tenth of it, of the verifier and of an expo
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from pathlib import Path
@@ -26,14 +23,13 @@ from typing import Any
 import psycopg
 import structlog
 
-from adapters.store import embedded
 from adapters.store.bundles import export
 from adapters.store.log import PostgresLog
-from adapters.store.migrations import migrate
 from adapters.store.seal import Sealer
 from adapters.store.verify import verify
 from adapters.store.writer import Writer
 from benchmarks.lines import line
+from benchmarks.servers import server
 from domain.account import CostBasis, Costing, OpenAccount
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Command
@@ -79,20 +75,6 @@ def fills(n: int) -> list[OrderFilled]:
         )
         for k in range(FILLS_AN_ORDER)
     ]  # fmt: skip
-
-
-@contextmanager
-def server() -> Iterator[tuple[str, Path]]:
-    """A server with fsync on; gone afterwards."""
-    home = Path(tempfile.mkdtemp(prefix="daybook-bench-"))
-    home.chmod(0o711)
-    try:
-        url = embedded.start(home)
-        migrate(url)
-        yield url, home
-    finally:
-        embedded.stop(home)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def resident_mb() -> float:

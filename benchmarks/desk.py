@@ -5,18 +5,14 @@ events). Each fill is three events: of the order, of the position, of the limits
 close what others have opened, so that PnL is realized and fees are paid.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
-from pathlib import Path
-from shutil import rmtree
 
-from adapters.store import embedded
 from adapters.store.log import PostgresLog
-from adapters.store.migrations import migrate
 from adapters.store.writer import Writer
+from benchmarks.servers import server
 from domain.account import Costing, OpenAccount
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Command, Report, Request
@@ -90,17 +86,9 @@ def fills(first_order: int, count: int, size: int) -> list[Command]:
 @contextmanager
 def desk() -> Iterator[tuple[str, PostgresLog, Writer]]:
     """A durable server, an open account, a writer that leads."""
-    home = Path(tempfile.mkdtemp(prefix="daybook-bench-"))
-    home.chmod(0o711)
-    try:
-        url = embedded.start(home)
-        migrate(url)
-        with PostgresLog(url) as log:
-            writer = Writer(log, now)
-            with writer.leading(url):
-                for request in opening():
-                    writer.request(request, actor="bench")
-                yield url, log, writer
-    finally:
-        embedded.stop(home)
-        rmtree(home, ignore_errors=True)
+    with server() as (url, _), PostgresLog(url) as log:
+        writer = Writer(log, now)
+        with writer.leading(url):
+            for request in opening():
+                writer.request(request, actor="bench")
+            yield url, log, writer

@@ -26,7 +26,7 @@ from api.exports import REPORTS, Parameters
 from api.exports_copy import copied
 from api.exports_files import write_csv, write_parquet
 from benchmarks.lines import line
-from benchmarks.verify import server
+from benchmarks.servers import server
 from domain.values import Money, Side
 from projections.placing import as_placed
 from projections.runner import Runner

@@ -7,12 +7,8 @@ largest resident size of any process that verified.
 
 import os
 import resource
-import shutil
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -21,16 +17,16 @@ from time import perf_counter, process_time
 import psycopg
 from msgspec.structs import replace
 
-from adapters.store import database, embedded
+from adapters.store import database
 from adapters.store.database import Role
 from adapters.store.log import PostgresLog
-from adapters.store.migrations import migrate
 from adapters.store.proofs import Proofs
 from adapters.store.seal import Sealer
 from adapters.store.stretch import COPY, copied
 from adapters.store.verify import verify
 from benchmarks.domain import order_fills
 from benchmarks.lines import line
+from benchmarks.servers import server
 from domain.log import Recorded
 from domain.order import OrderFilled, OrderKey, stream
 
@@ -38,20 +34,6 @@ EVENTS = 1_000_000
 BATCH = 5_000
 APPENDS_FOR_COST = 60
 T0 = datetime(2026, 1, 2, tzinfo=UTC)
-
-
-@contextmanager
-def server() -> Iterator[tuple[str, Path]]:
-    """A server with fsync on, and a home for keys; gone afterwards."""
-    home = Path(tempfile.mkdtemp(prefix="daybook-bench-"))
-    home.chmod(0o711)
-    try:
-        url = embedded.start(home)
-        migrate(url)
-        yield url, home
-    finally:
-        embedded.stop(home)
-        shutil.rmtree(home)
 
 
 def batch(template: OrderFilled, first: int) -> list[Recorded]:
