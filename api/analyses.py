@@ -30,8 +30,8 @@ from domain.usage import Meter
 from domain.values import divide
 from projections import dailypnl, equity, exposure_cuts, limits, positions, quality, references, statistics
 from projections.closes import Close
-from projections.closing import total
 from projections.tables import Row
+from projections.valuation import total
 
 STATISTIC_PLACES = 12
 ROWS_MAX = 10_000

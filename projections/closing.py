@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from domain.instrument import Contract
-from domain.values import ZERO, Mark, exact
+from domain.values import Mark, exact
 from projections.conversion import Converter, is_fresh
 from projections.daily import CONTRACT, POSITION
 from projections.tables import Row
@@ -86,15 +86,3 @@ def converted(amount: Decimal | None, held_in: str, wanted: str, close: Closing)
         return amount
     found = close.rates.rate(held_in, wanted).convert(amount)
     return None if found is None else found.amount
-
-
-def total(parts: Sequence[Decimal | None]) -> Decimal | None:
-    """The sum; None if a part is unknown."""
-    if len(parts) == 1:
-        return parts[0]
-    sum_ = ZERO
-    for part in parts:
-        if part is None:
-            return None
-        sum_ += part
-    return exact(sum_)

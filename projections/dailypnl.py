@@ -12,9 +12,10 @@ from typing import Any
 
 from domain.values import ZERO, exact, venue_of
 from projections.closes import Days
-from projections.closing import Closing, converted, held_at_closes, total, unrealized
+from projections.closing import Closing, converted, held_at_closes, unrealized
 from projections.daily import POSITION, SUMS, added
 from projections.tables import Row
+from projections.valuation import total
 
 GROUPS = ("account_id", "strategy_id", "instrument_id", "venue", "base")
 FLOWS = ("realized", "rounding", "funding", "income", "fee_cost", "fees_settle", "transferred", "volume", "turnover")

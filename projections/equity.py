@@ -22,9 +22,9 @@ from typing import NamedTuple
 from domain.instrument import Kind
 from domain.values import ONE, ZERO, divide, exact, rounded
 from projections.closes import Days, slot_start
-from projections.closing import Closing, converted, held_at_closes, total, unrealized, worth
+from projections.closing import Closing, converted, held_at_closes, unrealized, worth
 from projections.tables import Row, contract_of
-from projections.valuation import value
+from projections.valuation import total, value
 
 SECOND = timedelta(seconds=1)
 NO_CAPITAL = "no capital is on record; name some"

@@ -14,9 +14,9 @@ from typing import Any
 
 from domain.instrument import Kind
 from domain.values import PLACES_MAX, ZERO, divide, exact, rounded, venue_of
-from projections.closing import Closing, converted, total
+from projections.closing import Closing, converted
 from projections.tables import Row, contract_of
-from projections.valuation import mark_of, notional
+from projections.valuation import mark_of, notional, total
 
 CUTS = ("account_id", "strategy_id", "venue", "asset", "instrument_id")
 SUMS = ("gross", "net", "delta_value")

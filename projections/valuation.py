@@ -76,7 +76,7 @@ def grouped(rows: Iterable[Row], by: Sequence[str], sums: Sequence[str]) -> list
         groups.setdefault(tuple(row[name] or "" for name in by), []).append(row)
     return [
         dict(zip(by, group, strict=True))
-        | {name: _sum(row[name] for row in members) for name in sums}
+        | {name: total([row[name] for row in members]) for name in sums}
         | {
             "missing_marks": _named(row for row in members if row["quantity"] and row["mark"] is None),
             "stale_marks": _named(row for row in members if row["quantity"] and row["is_mark_stale"]),
@@ -89,10 +89,13 @@ def _named(rows: Iterable[Row]) -> list[str]:
     return sorted({row["instrument_id"] for row in rows})
 
 
-def _sum(parts: Iterable[Decimal | None]) -> Decimal | None:
-    total = ZERO
+def total(parts: Sequence[Decimal | None]) -> Decimal | None:
+    """The sum; None if a part is unknown."""
+    if len(parts) == 1:
+        return parts[0]
+    sum_ = ZERO
     for part in parts:
         if part is None:
             return None
-        total += part
-    return exact(total)
+        sum_ += part
+    return exact(sum_)
