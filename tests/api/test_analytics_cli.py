@@ -17,7 +17,7 @@ from tests.api.conftest import BTC, fill, open_book, order
 from tests.api.test_cli import Run, inside
 
 __all__ = ["inside"]
-ITS_OWN = {"ledger.leader", "ledger.checkpoints", "ledger.tiles"}
+ITS_OWN = {"ledger.leader", "ledger.checkpoints", "ledger.tiles", "read.followers"}
 SPAN = ("--from", "2026-01-02", "--to", "2026-01-03")
 MARKS = [
     {"instrument_id": BTC, "price": price, "mark_at": at}
@@ -88,7 +88,7 @@ def test_a_mistake_is_one_sentence(capsys: pytest.CaptureFixture[str], args: tup
 
 
 def everything(url: str) -> dict[str, list[Any]]:
-    """Every row of every table, but for what the service writes by itself: who leads, and the seal."""
+    """Every row of every table, but for what the service writes by itself: who leads, who follows, and the seal."""
     with psycopg.connect(url) as connection:
         named = connection.execute(
             "SELECT schemaname || '.' || relname FROM pg_stat_user_tables ORDER BY 1"
