@@ -45,7 +45,7 @@ def moved_by(position: Position) -> dict[str, Decimal]:
     sums: dict[str, Decimal] = {}
     contract = position.contract
     if contract is None:
-        return sums
+        return {position.funded_in: position.funding} if position.funding else sums
     settled = position.realized + position.rounding - position.fee_cost + position.funding
     if not is_future(contract):
         settled += position.transferred + position.income - position.book.cost

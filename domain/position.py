@@ -93,7 +93,10 @@ RESTATED_ITEMS_MAX = 500
 
 
 class Position(Struct, frozen=True, gc=False):
-    """`book` = `anchor` + the effects of `tail`; `anchored_at` is the last occurrence inside the anchor."""
+    """`book` = `anchor` + the effects of `tail`; `anchored_at` is the last occurrence inside the anchor.
+
+    Before the first booking `contract` is not known: `funded_in` is the currency of funding.
+    """
 
     key: PositionKey
     book: Book
@@ -107,6 +110,7 @@ class Position(Struct, frozen=True, gc=False):
     fee_cost: Decimal = ZERO
     fees: dict[str, Decimal] = {}
     funding: Decimal = ZERO
+    funded_in: str = ""
     income: Decimal = ZERO
     transferred: Decimal = ZERO
     funding_ids: frozenset[str] = frozenset()
@@ -414,6 +418,7 @@ def evolve(position: Position | None, event: PositionEvent, *, tail_max: int | N
             return replace(
                 position,
                 funding=position.funding + event.amount.amount,
+                funded_in=event.amount.currency,
                 funding_ids=position.funding_ids | {event.funding_id},
             )
         case PositionBroken():
@@ -449,7 +454,7 @@ def _with_booking(position: Position, event: Booking, tail_max: int | None) -> P
     return Position(
         position.key, book, anchor, event.contract, conventions, anchored_at, tail,
         position.realized + effect.realized, position.rounding + effect.rounding,
-        position.fee_cost + effect.fee_cost, fees, position.funding, income, transferred,
+        position.fee_cost + effect.fee_cost, fees, position.funding, position.funded_in, income, transferred,
         position.funding_ids, transfer_ids, settlement_ids,
     )  # fmt: skip
 

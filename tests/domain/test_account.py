@@ -50,7 +50,7 @@ from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Ledger
 from domain.log import scan
 from domain.order import OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
-from domain.position import PositionKey, Transfer
+from domain.position import PositionKey, SettleFunding, Transfer
 from domain.subject import Personal
 from domain.values import Liquidity, Money, Side
 from tests.domain.given import Given
@@ -388,6 +388,20 @@ def test_what_trades_moved_counts_for_withdrawals_and_closing():
     terms = OrderTerms("trend", "BTCUSDT.SIM", Side.BUY, OrdType.LIMIT, D(1), D(10))
     with pytest.raises(RequestRefused, match="it is closed"):
         ledger.request(SubmitOrder(OrderKey("main", "B"), terms, T0), actor="bot")
+
+
+@pytest.mark.parametrize("funding", ["5", "-5"])
+def test_funding_of_a_position_that_never_traded_counts_for_withdrawals_and_closing(funding):
+    ledger, _ = two_accounts()
+    key = PositionKey("main", "trend", "BTCUSDT-PERP.SIM")
+    ledger.report([SettleFunding(key, "F-1", usdt(funding), T0)], actor="venue")
+    left = Leg("T-2", Indicator.DEBIT, usdt(100 + D(funding)))
+    more = replace(left, amount=usdt(left.amount.amount + D("0.01")))
+    with pytest.raises(RequestRefused, match="not overdrawn"):
+        ledger.request(RequestTransfer("main", more, T0), actor="bot")
+    ledger.request(RequestTransfer("main", left, T0), actor="bot")
+    ledger.report([SettleTransfer("main", left, T0)], actor="venue")
+    ledger.request(CloseAccount("main", "done", T0), actor="bot")
 
 
 def test_a_fill_on_a_closed_account_is_booked_with_a_break_once():

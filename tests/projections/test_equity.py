@@ -78,14 +78,8 @@ def test_equity_is_what_the_domain_has_at_the_marks(day: list[tuple[int, ...]], 
     for account in accounts.values():
         told = equity.curve(book_of(rows, chosen, account.account_id), chosen, at_marks, "USDT")[-1]
         own = [state for state in states if state.key.account_id == account.account_id]
-        held = balances.total(account.cash.balances, *map(_moved_by, own))
+        held = balances.total(account.cash.balances, *map(balances.moved_by, own))
         assert told["equity"] == pytest.approx(_worth(held, own))
-
-
-def _moved_by(state: Position) -> dict[str, D]:
-    """`balances.moved_by`, and the funding of a position that never traded."""
-    settle = CONTRACTS[state.key.instrument_id].settle
-    return balances.moved_by(state) if state.contract is not None else {settle: state.funding}
 
 
 def _worth(held: Mapping[str, D], states: Sequence[Position]) -> D:

@@ -134,10 +134,7 @@ def test_balances_are_the_asset_accounts_and_those_of_the_domain(day: list[tuple
     states: dict[str, Position] = desk.states("position")
     for account in accounts.values():
         held = [state for state in states.values() if state.key.account_id == account.account_id]
-        untraded = {state.key for state in held if state.contract is None}  # funded before it was ever traded
-        funded = [event.amount for event in desk.events("position") if event.key in untraded]
-        told = [domain_balances.moved_by(state) for state in held] + [{each.currency: each.amount} for each in funded]
-        moved = domain_balances.total(*told)
+        moved = domain_balances.total(*map(domain_balances.moved_by, held))
         for currency in {*moved, *account.cash.balances, *(row["asset"] for row in found)}:
             here = [row for row in found if (row["account_id"], row["asset"]) == (account.account_id, currency)]
             assert sum((row["total"] for row in here), ZERO) == account.cash.total(currency, moved)
