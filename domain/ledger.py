@@ -425,7 +425,9 @@ def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
                 case RawReportKept():
                     outcome = Outcome(_keep(work, report))
                 case Transfer() | SettleFunding():
-                    _check_known(work, report.key.account_id, report.key.instrument_id)
+                    listed = _check_known(work, report.key.account_id, report.key.instrument_id)
+                    if isinstance(report, SettleFunding):
+                        _check_settled_in(report, listed.contract.settle)
                     due.bookings.setdefault(report.key, []).append(report)
                 case Statement():
                     accounts.check(work, report.account_id)
@@ -486,10 +488,19 @@ def _admit_order(work: Unit, report: OrderReport, facts: Facts, due: Due) -> Out
     return Outcome(records, None, orders.on_record(work, report, records))
 
 
-def _check_known(work: Unit, account_id: str, instrument_id: str) -> None:
+def _check_known(work: Unit, account_id: str, instrument_id: str) -> Instrument:
     accounts.check(work, account_id)
-    if work.state(instrument.stream(instrument_id)) is None:
+    listed: Instrument | None = work.state(instrument.stream(instrument_id))
+    if listed is None:
         raise ReportUnreadable("instrument_id", instrument_id, "a listed instrument; list it first, then report again")
+    return listed
+
+
+def _check_settled_in(report: SettleFunding, settle: str) -> None:
+    """A position's funding is one sum."""
+    if report.amount.currency != settle:
+        rule = f"{settle}, the settlement currency of {report.key.instrument_id}"
+        raise ReportUnreadable("amount.currency", report.amount.currency, rule)
 
 
 def _report_id(told: PositionEvent | Transfer | SettleFunding) -> str:

@@ -22,7 +22,7 @@ from domain.order import (
     OrdType,
     SubmitOrder,
 )
-from domain.position import PositionKey, Transfer
+from domain.position import PositionKey, SettleFunding, Transfer
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ZERO, Liquidity, Mark, Money, Side
 
@@ -223,6 +223,17 @@ def test_a_report_that_cannot_be_placed_is_answered_for_itself_and_spoils_no_nei
     assert first.error.field == "instrument_id"
     assert second.error is None
     assert second.records
+
+
+def test_funding_in_another_currency_than_the_settlement_currency_is_unreadable():
+    """It would be added to what is in that currency."""
+    ledger, log = opened()
+    before = log.head()
+    key = PositionKey("main", "trend", BTC)
+    (answer,) = ledger.report([SettleFunding(key, "F-1", Money(D(1), "BTC"), T0)], actor="venue")
+    assert isinstance(answer.error, ReportUnreadable)
+    assert (answer.error.field, answer.error.rule) == ("amount.currency", f"USDT, the settlement currency of {BTC}")
+    assert log.head() == before
 
 
 def test_raw_evidence_is_kept_once():
