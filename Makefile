@@ -55,7 +55,7 @@ demo: $(READY)  ## a trading day on your screen; Ctrl-C ends it
 
 bench: $(READY)  ## measure beside the peers; one JSON object a line
 	@UV_PROJECT_ENVIRONMENT=.venv-bench $(BIN)/python -m uv sync --frozen --quiet --no-default-groups --group bench
-	@for bench in $$(ls benchmarks/[a-z]*.py | grep -v -e lines.py -e desk.py); do \
+	@for bench in $$(ls benchmarks/[a-z]*.py | grep -v -e lines.py -e desk.py -e servers.py); do \
 	  .venv-bench/bin/python -m "benchmarks.$$(basename "$$bench" .py)" || exit 1; \
 	done
 

@@ -9,6 +9,7 @@ from api.asked import parsed_day, parsed_equals
 from api.cli_groups import Which, spread
 from api.cli_output import Column, Format, Formats, Json, Kind, note, say, write_csv, write_json, write_table
 from api.cli_parts import AnyAccount, AsOf, Marks, by, currency_option, number_option, opened, read
+from api.wire import decimal_text
 from domain.values import ZERO
 
 if TYPE_CHECKING:
@@ -200,19 +201,20 @@ def statistics(
         _write_json("statistics", at, account_id=account, currency=told_in, **told)
         return
     say(f"{told['days']:,} days with a return, {told['days_unknown']:,} without, in {told_in}")
+    drawdowns = ("max_drawdown", "current_drawdown")
     figures = [
         {"figure": name.replace("_", " "), "value": value, "why": told["reasons"].get(name, "")}
         for name, value in told.items()
-        if name not in ("days", "days_unknown", "reasons", "losses") and not isinstance(value, dict)
+        if name not in ("days", "days_unknown", "reasons", "losses", *drawdowns)
     ]
     figures += [
-        {"figure": name.replace("_", " "), "value": told[name] and told[name]["depth"], "why": ""}
-        for name in ("max_drawdown", "current_drawdown")
+        {"figure": name.replace("_", " "), "value": told[name] and told[name]["depth"], "why": ""} for name in drawdowns
     ]
     for loss in told["losses"]:
+        level = decimal_text(loss["level"])
         for name in ("historical_var", "historical_es", "parametric_var", "parametric_es"):
-            why = "" if loss[name] is not None else told["reasons"].get(f"var_{loss['level']:f}", "")
-            figures.append({"figure": f"{name.replace('_', ' ')} {loss['level']:f}", "value": loss[name], "why": why})
+            why = "" if loss[name] is not None else told["reasons"].get(f"var_{level}", "")
+            figures.append({"figure": f"{name.replace('_', ' ')} {level}", "value": loss[name], "why": why})
     columns = (Column("figure", "Figure"), Column("value", "Value", Kind.NUMBER), Column("why", "Unknown for", rank=9))
     write_table(f"Statistics at seq {at.seq:,}", figures, columns, empty="")
 

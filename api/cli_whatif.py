@@ -88,7 +88,7 @@ def _show(told: "Told", as_of: Moment | None) -> None:
         write_table("In all", totals, columns, empty="")
     unknown = sorted({row["instrument_id"] for row in told.positions if row["difference"]["net"] is None})
     if unknown:
-        note(f"No mark is known for {', '.join(unknown)}: give one with --mark {unknown[0]}=PRICE")
+        note(f"No mark is on record for {', '.join(unknown)} (--mark is of now alone): see daybook import-marks --help")
     for rule, number in told.untold.items():
         note(f"{number:,} could not be told again: {rule}")
 

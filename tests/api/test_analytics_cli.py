@@ -66,6 +66,10 @@ def test_every_analysis_is_a_report(book: Run):
     assert told(book, "report", "leverage", "--by", "venue")["exposure"][0]["venue"] == "BINANCE"
     bare = told(book, "report", "statistics", *SPAN)
     assert (bare["days"], bare["reasons"]["sharpe"]) == (0, "takes at least 2 days with a return, there are 0")
+    figures = [line.split("  ")[0] for line in book("report", "statistics", *SPAN).stdout.splitlines()]
+    assert (figures.count("max drawdown"), figures.count("historical var 0.95")) == (1, 1)
+    lacking = next(line for line in book("report", "statistics", *SPAN).stdout.splitlines() if "var 0.95" in line)
+    assert "takes at least 20 days" in lacking
     rows = list(csv.DictReader(io.StringIO(book("report", "equity", *SPAN, "--format", "csv").stdout)))
     assert [row["day"] for row in rows] == ["2026-01-02", "2026-01-03"]
 
