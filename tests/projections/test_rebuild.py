@@ -19,10 +19,10 @@ from domain.log import Logged
 from domain.position import TradeBooked
 from projections import executions, lots, orders, placing, positions, progress
 from projections.catalog import PROJECTIONS
-from projections.rows import Rows, fetch
+from projections.rows import Rows, SqlRows, fetch
 from projections.runner import Runner, as_of
 from tests.projections.desk import Desk
-from tests.projections.test_runner import FIFO, TIMEOUT_S, all_rows, following, poisoned, trade, until
+from tests.projections.test_runner import FIFO, TIMEOUT_S, all_rows, empty, following, poisoned, trade, until
 
 
 @pytest.fixture
@@ -273,3 +273,29 @@ def test_several_processes_build_the_same_rows(
     assert {one.is_right for one in runner.verify()} == {True}
     with projector.connect() as connection:
         assert all_rows(connection) == all_rows(as_of(log))
+
+
+@pytest.mark.parametrize("cached_rows_max", [0, 12])
+def test_rows_followed_through_a_tiny_cache_are_those_of_a_rebuild(
+    projector: sa.Engine, monkeypatch: pytest.MonkeyPatch, cached_rows_max: int
+) -> None:
+    """One follower, from batch to batch: rows that were dropped come back from the database, digests and all."""
+    desk, draw = Desk(costing=FIFO), random.Random(5)
+    statements = list[str]()
+    sa.event.listen(projector, "before_cursor_execute", lambda *args: statements.append(args[2]))
+
+    def looked_up(most: int) -> int:
+        """How many rows were asked for one by one, when a follower of its own took in the whole log."""
+        monkeypatch.setitem(SqlRows.__init__.__kwdefaults__, "cached_rows_max", most)
+        empty(projector)
+        statements.clear()
+        Runner(desk.log, projector, batch_events_max=9).catch_up()
+        return sum(f"FROM read_{name}_" in told for told in statements for name in ("orders", "positions", "journal"))
+
+    desk.live([(*(draw.randrange(12) for _ in range(4)), draw.randrange(30)) for _ in range(80)])
+    plenty = looked_up(most=100_000)
+    assert looked_up(most=cached_rows_max) > plenty + 100, "rows were dropped, and asked for again"
+    monkeypatch.undo()
+    assert {one.is_identical for one in Runner(desk.log, projector).rebuild()} == {True}
+    with projector.connect() as connection:
+        assert all_rows(connection) == all_rows(as_of(desk.log))
