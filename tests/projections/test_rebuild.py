@@ -9,11 +9,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
+from adapters.store.database import Role
+from adapters.store.engines import engine
 from adapters.store.log import PostgresLog
+from adapters.store.migrations import grant_database, migrate
+from adapters.store.migrations.upgrading import upgrade
 from domain.errors import ProjectionStopped, RequestRefused
 from domain.log import Logged
 from domain.position import TradeBooked
@@ -21,8 +27,11 @@ from projections import executions, lots, orders, placing, positions, progress
 from projections.catalog import PROJECTIONS
 from projections.rows import Rows, SqlRows, fetch
 from projections.runner import Runner, as_of
+from tests.conftest import url_of_database
 from tests.projections.desk import Desk
 from tests.projections.test_runner import FIFO, TIMEOUT_S, all_rows, empty, following, poisoned, trade, until
+
+OLD_PLACE = "INSERT INTO read.progress (projection, version, seq) VALUES (:name, :version, :seq)"
 
 
 @pytest.fixture
@@ -299,3 +308,32 @@ def test_rows_followed_through_a_tiny_cache_are_those_of_a_rebuild(
     assert {one.is_identical for one in Runner(desk.log, projector).rebuild()} == {True}
     with projector.connect() as connection:
         assert all_rows(connection) == all_rows(as_of(desk.log))
+
+
+def test_read_models_of_a_database_from_before_numbered_schemas_are_folded_again(server_url: str) -> None:
+    """Their tables were `read_<name>` itself, and could not be told from those of today by their versions."""
+    name = f"daybook_old_{uuid4().hex[:8]}"
+    url = url_of_database(server_url, name)
+    with psycopg.connect(server_url, autocommit=True) as owner:
+        owner.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+        made = engine(url, Role.PROJECTOR)
+        try:
+            upgrade(url, "0006")
+            grant_database(url)
+            with PostgresLog(url) as log:
+                head = trade(Desk(log, FIFO), range(3))
+                with made.begin() as connection:
+                    for projection in PROJECTIONS:
+                        projection.create(connection, projection.schema)
+                        place = {"name": projection.name, "version": projection.version, "seq": head}
+                        connection.execute(sa.text(OLD_PLACE), place)
+                migrate(url)
+                Runner(log, made).catch_up()
+                with made.connect() as connection:
+                    assert all_rows(connection) == all_rows(as_of(log))
+                    assert connection.scalar(sa.text("SELECT count(*) FROM read_positions.positions")) == 1
+                assert {one.is_identical for one in Runner(log, made).rebuild()} == {True}
+                assert len(schemas(made)) == 2 * len(PROJECTIONS), "in use and kept; the old tables are gone"
+        finally:
+            made.dispose()
+            owner.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
