@@ -10,10 +10,8 @@ import gc
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -23,19 +21,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 
 import psycopg
 import structlog
 
-from adapters.store import embedded
 from adapters.store.database import Role
 from adapters.store.engines import engine
 from adapters.store.log import PostgresLog
-from adapters.store.migrations import migrate
 from adapters.store.writer import Writer
 from api.wiring import projecting
 from benchmarks.lines import line
+from benchmarks.servers import server
 from domain.account import CostBasis, Costing, OpenAccount
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Command
@@ -133,19 +129,11 @@ def trade(writer: Writer, log: PostgresLog, events: int) -> int:
 @contextmanager
 def desk() -> Iterator[tuple[str, PostgresLog, Writer]]:
     """A durable server, open accounts, a writer that leads."""
-    home = Path(tempfile.mkdtemp(prefix="daybook-bench-"))
-    home.chmod(0o711)
-    try:
-        url = embedded.start(home)
-        migrate(url)
-        with PostgresLog(url) as log:
-            writer = Writer(log, lambda: datetime.now(UTC))
-            with writer.leading(url):
-                open_desk(writer)
-                yield url, log, writer
-    finally:
-        embedded.stop(home)
-        shutil.rmtree(home, ignore_errors=True)
+    with server() as (url, _), PostgresLog(url) as log:
+        writer = Writer(log, lambda: datetime.now(UTC))
+        with writer.leading(url):
+            open_desk(writer)
+            yield url, log, writer
 
 
 def measured(what: str, url: str) -> dict[str, float]:

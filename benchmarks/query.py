@@ -8,20 +8,16 @@ first size.
 """
 
 import random
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal as D
-from pathlib import Path
 from typing import Any
 
-from adapters.store import embedded
 from api.analyses import Span, daily_pnl, equity_curve, risk_report
 from api.analytics import DAILY, EQUITY, RISK
 from api.asked import Moment, Where
@@ -33,6 +29,7 @@ from api.main import Daybook, Settings
 from api.reading import Reading, reading
 from api.views import exposure_of, pnl_of, positions_of
 from benchmarks.lines import line
+from benchmarks.servers import server
 from domain.account import CostBasis, Costing, OpenAccount
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Command
@@ -74,23 +71,17 @@ def filled(n: int, start: datetime) -> OrderFilled:
 @contextmanager
 def desk() -> Iterator[Daybook]:
     """A durable server of its own, and a book with accounts, instruments, limits and working orders."""
-    home = Path(tempfile.mkdtemp(prefix="daybook-bench-"))
-    home.chmod(0o711)
-    try:
-        with Daybook.open(Settings(database_url=embedded.start(home))) as book, book.leading():
-            writer = book.writer
-            for instrument_id in INSTRUMENTS:
-                contract = Contract(Kind.SPOT, instrument_id[:3], "USDT", "USDT")
-                writer.request(ListInstrument(instrument_id, contract, D("0.01"), D("0.001")), actor="bench")
-            for account_id in ACCOUNTS:
-                writer.request(OpenAccount(account_id, "USDT", Costing(CostBasis.FIFO), T0), actor="bench")
-                for measure, limit in ((Measure.MAX_POSITION, D(10**9)), (Measure.MAX_OPEN_ORDERS, D(10_000))):
-                    request = SetLimit(account_id, Scope(), measure, limit, None, T0)
-                    writer.request(request, actor="bench")
-            yield book
-    finally:
-        embedded.stop(home)
-        shutil.rmtree(home, ignore_errors=True)
+    with server() as (url, _), Daybook.open(Settings(database_url=url)) as book, book.leading():
+        writer = book.writer
+        for instrument_id in INSTRUMENTS:
+            contract = Contract(Kind.SPOT, instrument_id[:3], "USDT", "USDT")
+            writer.request(ListInstrument(instrument_id, contract, D("0.01"), D("0.001")), actor="bench")
+        for account_id in ACCOUNTS:
+            writer.request(OpenAccount(account_id, "USDT", Costing(CostBasis.FIFO), T0), actor="bench")
+            for measure, limit in ((Measure.MAX_POSITION, D(10**9)), (Measure.MAX_OPEN_ORDERS, D(10_000))):
+                request = SetLimit(account_id, Scope(), measure, limit, None, T0)
+                writer.request(request, actor="bench")
+        yield book
 
 
 def grow(book: Daybook, first: int, size: int) -> None:
