@@ -32,6 +32,14 @@ def url_of_database(server: str, name: str) -> str:
     return urlsplit(server)._replace(path=f"/{name}").geturl()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _out_of_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whoever names no home of its own keeps keys in one that goes with the session, and not in the developer's."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DAYBOOK_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A new directory for a server, which an unprivileged account can reach also when root runs the tests."""

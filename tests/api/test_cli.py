@@ -25,11 +25,16 @@ BTC = "BTCUSDT.BINANCE"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def command(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def environment(**settings: str) -> dict[str, str]:
+    """The environment with these settings and no others, but for the home."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DAYBOOK_")}
+    return kept | {"DAYBOOK_HOME": os.environ["DAYBOOK_HOME"]} | settings
+
+
+def command(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "api.cli", *args],
-        cwd=CHECKOUT, env=kept | environment, text=True, capture_output=True, timeout=120, check=False,
+        cwd=CHECKOUT, env=environment(**settings), text=True, capture_output=True, timeout=120, check=False,
     )  # fmt: skip
 
 
@@ -209,11 +214,10 @@ def test_mistakes_in_a_command_are_usage_errors_in_one_sentence(inside: Run, mon
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
 def test_serve_says_where_it_listens_and_that_a_port_is_taken(database_url: str, as_json: list[str]):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DAYBOOK_")}
     served = subprocess.Popen(
         [sys.executable, "-m", "api.cli", "serve", "--port", "0", *as_json], cwd=CHECKOUT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=kept | {"DAYBOOK_DATABASE_URL": database_url, "DAYBOOK_LOG_LEVEL": "error"},
+        env=environment(DAYBOOK_DATABASE_URL=database_url, DAYBOOK_LOG_LEVEL="error"),
     )  # fmt: skip
     try:
         assert served.stdout is not None

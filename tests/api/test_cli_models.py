@@ -1,7 +1,6 @@
 """`daybook status`, `follow`, `rebuild`, `resume`, `verify --projections`: what they say, and their exit codes."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.api.test_cli import BTC, Run, book, inside, run, told  # noqa: F401 (fixtures)
+from tests.api.test_cli import BTC, Run, book, environment, inside, run, told  # noqa: F401 (fixtures)
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SECONDS_MAX = 30
@@ -72,10 +71,9 @@ def test_a_stopped_read_model_is_shown_and_resumed(book: Run, database_url: str)
 
 def test_a_follower_of_its_own_says_who_it_is_and_ends_when_told(book: Run, database_url: str):  # noqa: F811
     ordered(book)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DAYBOOK_")}
     with subprocess.Popen(
         [sys.executable, "-m", "api.cli", "follow", "--json"], cwd=CHECKOUT, stdout=subprocess.PIPE,
-        env=kept | {"DAYBOOK_DATABASE_URL": database_url},
+        env=environment(DAYBOOK_DATABASE_URL=database_url),
     ) as process:  # fmt: skip
         deadline = time.monotonic() + SECONDS_MAX
         while not (followers := json.loads(book("status", "--json").stdout)["followers"]):
