@@ -30,6 +30,7 @@ LEFT JOIN pg_constraint AS constraints ON conindid = indexrelid AND contype = 'p
 WHERE tables.relnamespace = CAST(:schema AS regnamespace) ORDER BY constraints.conname NULLS LAST, indexes.relname
 """)
 LOADING = sa.text("SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = 0")  # what is lost is built again
+SAMPLING = sa.text("SET LOCAL default_statistics_target = 10")  # what is in use is looked at closely in due time
 SORTING = sa.text("SET LOCAL maintenance_work_mem = '128MB'; SET LOCAL statement_timeout = 0")
 
 OnSeq = Callable[[int], None]
@@ -137,6 +138,7 @@ class Build:
     def finish(self) -> None:
         """Make the indexes there are not yet, and tell the planner what is in the tables."""
         self._indexes.make(self._connection)
+        self._connection.execute(SAMPLING)
         for name in placing.relations(self._connection, self.schema):
             self._connection.execute(sa.text(f"ANALYZE {_QUOTE(self.schema)}.{_QUOTE(name)}"))
 
