@@ -35,6 +35,7 @@ from projections.workers import Opener
 BATCH_EVENTS_MAX = 2000
 WAIT_S = 1.0  # without a notice the log is looked at this often, and whether what was stopped may go on
 STANDBY_S = 0.5
+PATIENCE_S = 10.0  # with a process that follows and does not move
 POLL_S = 0.02
 RATE_S = 10.0
 
@@ -88,12 +89,41 @@ class Runner:
         self._moved = threading.Condition()
 
     def catch_up(self) -> int:
-        """Fold all there is now; the seq reached. Raises Unavailable."""
+        """Fold all there is now, or wait for the process that follows to do so; the seq reached. Raises Unavailable.
+
+        Two that fold by turns would each time forget what they know of the rows, and both be slow.
+        """
+        with reaching():
+            if (reached := self._followed()) is not None:
+                return reached
         with reaching(), self._engine.connect() as connection:
             following = self._start(connection)
             while self._advance(following):
                 pass
         return following.seq
+
+    def _followed(self) -> int | None:
+        """The seq that the process which follows has reached, when it has folded all there is now; what an event has
+        stopped it leaves stopped. None if nobody follows with these versions, or whoever does has not moved for
+        PATIENCE_S.
+        """
+        head, before, moved_at = self._log.head().seq, None, time.monotonic()
+        while time.monotonic() - moved_at < PATIENCE_S:
+            with self._engine.connect() as connection:
+                if not lease.is_held(connection, self._group):
+                    return None
+                places = progress.places(connection)
+            if any(one.name not in places or places[one.name][0].version != one.version for one in self._projections):
+                return None
+            found = [places[one.name] for one in self._projections]
+            seqs = [place.seq for place, error in found if error is None]
+            if min(seqs, default=head) >= head:
+                return head
+            if seqs != before:
+                before, moved_at = seqs, time.monotonic()
+            with self._moved:
+                self._moved.wait(POLL_S)
+        return None
 
     def follow(self, stop: threading.Event) -> None:
         """Fold whatever comes until told to stop: from now, or from when the process that follows now is gone.
