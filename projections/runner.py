@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from domain.errors import Unavailable
 from domain.log import EventLog, scan
 from domain.values import EPOCH
-from projections import lease, progress
+from projections import garbage, lease, progress
 from projections.attest import Verified, verify
 from projections.catalog import PROJECTIONS
 from projections.following import Following
@@ -146,7 +146,10 @@ class Runner:
                 looked_at = time.monotonic()
                 following.resume()
             if not self._advance(following):
-                heard = self._log.wait(max(heard, following.seq), WAIT_S)
+                after = max(heard, following.seq)
+                heard = self._log.wait(after, WAIT_S)
+                if heard <= after:
+                    garbage.collect_if_due()
 
     def _start(self, connection: sa.Connection, stop: threading.Event | None = None) -> Following:
         """Tables for new projections, a rebuild for changed ones, then all of them where they are."""
@@ -158,6 +161,7 @@ class Runner:
         following = Following(self._log, connection, self._projections, self._batch_events_max)
         if stop is not None:
             following.settle_in()
+            garbage.put_off()
         return following
 
     def _advance(self, following: Following) -> bool:
