@@ -8,7 +8,7 @@ they can be. They are not given up, so that garbage in cycles stays bounded; you
 
 import gc
 
-FULL_EVERY = 1000  # collections of the middle generation, each after some 8,000 new objects: about 1,000,000 events
+FULL_EVERY = 1000  # collections of the middle generation, each after some 8,000 new objects: in a million events or two
 IDLE_EVERY = 100  # after so many of them a full one is made as soon as there is nothing to do
 
 
