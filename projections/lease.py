@@ -40,11 +40,13 @@ UPDATE read.followers SET beat = beat + 1, beat_at = clock_timestamp(), events_s
 WHERE follower = :follower AND backend_pid = :backend_pid
 """)
 LEAVE = sa.text("DELETE FROM read.followers WHERE follower = :follower AND backend_pid = pg_backend_pid()")
-END = sa.text("""
-SELECT pg_terminate_backend(pid, :ms) FROM pg_locks
-WHERE locktype = 'advisory' AND classid = :high AND objid = :low AND objsubid = 1 AND granted AND pid = :backend_pid
+HELD = """
+FROM pg_locks
+WHERE locktype = 'advisory' AND classid = :high AND objid = :low AND objsubid = 1 AND granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-""")
+"""
+IS_HELD = sa.text(f"SELECT EXISTS (SELECT {HELD})")
+END = sa.text(f"SELECT pg_terminate_backend(pid, :ms) {HELD} AND pid = :backend_pid")
 HOLDERS = sa.text("SELECT follower, name, since, beat_at, events_s FROM read.followers ORDER BY follower")
 
 
@@ -68,6 +70,20 @@ def holders(connection: sa.Connection) -> list[Holder]:
     return [Holder(*row) for row in connection.execute(HOLDERS)]
 
 
+def is_held(connection: sa.Connection, group: str) -> bool:
+    """Whether some process follows with this group of projections."""
+    return bool(connection.scalar(IS_HELD, _place(_lock(group))))
+
+
+def _lock(group: str) -> int:
+    return FOLLOW_LOCK if group == EVERYTHING else FOLLOW_LOCK << 32 | zlib.crc32(group.encode())
+
+
+def _place(lock: int) -> dict[str, int]:
+    """Where `pg_locks` shows it."""
+    return {"high": lock >> 32, "low": lock & 0xFFFF_FFFF}
+
+
 class Lease:
     """The lease of one group of projections. `rate` tells how many events a second are folded."""
 
@@ -75,7 +91,7 @@ class Lease:
         self._engine = engine
         self._group = group
         self._rate = rate
-        self._lock = FOLLOW_LOCK if group == EVERYTHING else FOLLOW_LOCK << 32 | zlib.crc32(group.encode())
+        self._lock = _lock(group)
 
     @contextlib.contextmanager
     def held(self, connection: sa.Connection, stop: threading.Event) -> Iterator[bool]:
@@ -117,8 +133,7 @@ class Lease:
             connection.detach()
             with connection.begin():
                 connection.execute(sa.text("SET ROLE NONE"))
-                place = {"high": self._lock >> 32, "low": self._lock & 0xFFFF_FFFF}
-                connection.execute(END, place | {"backend_pid": backend_pid, "ms": END_MS_MAX})
+                connection.execute(END, _place(self._lock) | {"backend_pid": backend_pid, "ms": END_MS_MAX})
 
     def _beat(self, backend_pid: int, ending: threading.Event) -> None:
         while not ending.is_set():

@@ -23,6 +23,7 @@ from projections.lines import MODULUS, Lines, Sum
 from projections.tables import Row
 
 CACHED_ROWS_MAX = 40_000  # of a projection
+DROPPED_PART = 40  # of the cache, beyond what is too much: a batch does not wait for thousands of rows to be dropped
 COPIED_LINES_MAX = 500  # handed to the driver at once
 STATEMENTS_MAX = 500
 KEYS_MAX = 3_000_000  # of a table, that are worth reading when following starts
@@ -207,7 +208,7 @@ class SqlRows:
         for cached in sorted(self._cached.values(), key=lambda cached: -len(cached.known)):
             if excess <= 0:
                 return
-            excess -= cached.drop(excess + self._cached_rows_max // 4)
+            excess -= cached.drop(excess + self._cached_rows_max // DROPPED_PART)
 
     def _flush(self, cached: "_Cached") -> None:
         """Rows that may exist are removed, then changed ones and ended versions are copied in, in bulk."""

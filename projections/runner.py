@@ -1,9 +1,7 @@
 """The runner: keeps read models behind the log, exactly once.
 
-A batch's rows and the projection's place in the log are written in one transaction, which first locks that place: two
-runners cannot write a batch twice, and one whose cache is not of the place it finds forgets it. These transactions need
-not be durable (`synchronous_commit` off): rows and place are lost together, and folded again. One process at a time
-follows with a group of projections (`projections.lease`); others stand by.
+One process at a time follows with a group of projections (`projections.lease`); others stand by. How a batch is folded
+and written is in `projections.following`.
 
 An event that a projection cannot fold stops that projection, with an error that names it, and no other. It goes on when
 it is resumed, rebuilt, or followed by a process that starts anew.
@@ -20,26 +18,26 @@ from typing import NamedTuple, Protocol
 import sqlalchemy as sa
 
 from domain.errors import Unavailable
-from domain.log import EventLog, Logged, scan
+from domain.log import EventLog, scan
 from domain.values import EPOCH
-from projections import lease, progress
+from projections import garbage, lease, progress
 from projections.attest import Verified, verify
 from projections.catalog import PROJECTIONS
+from projections.following import Following
 from projections.lease import EVERYTHING, Holder, Lease
 from projections.lines import Sum
-from projections.progress import Batches, Move, Place, reaching
+from projections.progress import Place, reaching
 from projections.rebuild import OnProgress, RebuildResult, rebuild, roll_back
-from projections.rows import MemoryRows, SqlRows
+from projections.rows import MemoryRows
 from projections.tables import Projection
 from projections.workers import Opener
 
 BATCH_EVENTS_MAX = 2000
-LEARNING_EVENTS_MIN = 500
 WAIT_S = 1.0  # without a notice the log is looked at this often, and whether what was stopped may go on
 STANDBY_S = 0.5
+PATIENCE_S = 10.0  # with a process that follows and does not move
 POLL_S = 0.02
 RATE_S = 10.0
-_NOT_DURABLE = sa.text("SET LOCAL synchronous_commit = off")
 
 
 class FollowableLog(EventLog, Protocol):
@@ -91,12 +89,41 @@ class Runner:
         self._moved = threading.Condition()
 
     def catch_up(self) -> int:
-        """Fold all there is now; the seq reached. Raises Unavailable."""
+        """Fold all there is now, or wait for the process that follows to do so; the seq reached. Raises Unavailable.
+
+        Two that fold by turns would each time forget what they know of the rows, and both be slow.
+        """
+        with reaching():
+            if (reached := self._followed()) is not None:
+                return reached
         with reaching(), self._engine.connect() as connection:
             following = self._start(connection)
             while self._advance(following):
                 pass
         return following.seq
+
+    def _followed(self) -> int | None:
+        """The seq that the process which follows has reached, when it has folded all there is now; what an event has
+        stopped it leaves stopped. None if nobody follows with these versions, or whoever does has not moved for
+        PATIENCE_S.
+        """
+        head, before, moved_at = self._log.head().seq, None, time.monotonic()
+        while time.monotonic() - moved_at < PATIENCE_S:
+            with self._engine.connect() as connection:
+                if not lease.is_held(connection, self._group):
+                    return None
+                places = progress.places(connection)
+            if any(one.name not in places or places[one.name][0].version != one.version for one in self._projections):
+                return None
+            found = [places[one.name] for one in self._projections]
+            seqs = [place.seq for place, error in found if error is None]
+            if min(seqs, default=head) >= head:
+                return head
+            if seqs != before:
+                before, moved_at = seqs, time.monotonic()
+            with self._moved:
+                self._moved.wait(POLL_S)
+        return None
 
     def follow(self, stop: threading.Event) -> None:
         """Fold whatever comes until told to stop: from now, or from when the process that follows now is gone.
@@ -112,26 +139,32 @@ class Runner:
                         self._follow(self._start(connection, stop), stop)
             stop.wait(STANDBY_S)
 
-    def _follow(self, following: "_Following", stop: threading.Event) -> None:
+    def _follow(self, following: Following, stop: threading.Event) -> None:
         heard, looked_at = 0, time.monotonic()
         while not stop.is_set():
             if following.has_stopped and time.monotonic() - looked_at >= WAIT_S:
                 looked_at = time.monotonic()
                 following.resume()
             if not self._advance(following):
-                heard = self._log.wait(max(heard, following.seq), WAIT_S)
+                after = max(heard, following.seq)
+                heard = self._log.wait(after, WAIT_S)
+                if heard <= after:
+                    garbage.collect_if_due()
 
-    def _start(self, connection: sa.Connection, stop: threading.Event | None = None) -> "_Following":
+    def _start(self, connection: sa.Connection, stop: threading.Event | None = None) -> Following:
         """Tables for new projections, a rebuild for changed ones, then all of them where they are."""
         with connection.begin():
             progress.create_missing(connection, self._projections)
             places = progress.places(connection)
         if older := [one for one in self._projections if places[one.name][0].version < one.version]:
             rebuild(self._log, self._engine, older, lambda *_: _go_on(stop), opener=self._opener)
-        is_long = stop is not None  # it will go on, so that it is worth reading which rows there are
-        return _Following(self._log, connection, self._projections, self._batch_events_max, is_long=is_long)
+        following = Following(self._log, connection, self._projections, self._batch_events_max)
+        if stop is not None:
+            following.settle_in()
+            garbage.put_off()
+        return following
 
-    def _advance(self, following: "_Following") -> bool:
+    def _advance(self, following: Following) -> bool:
         before = following.seq
         if not following.advance():
             return False
@@ -240,151 +273,6 @@ class Runner:
         """
         with reaching():
             return verify(self._log, self._engine, self._chosen(names), on_progress, opener=self._opener)
-
-
-class _Following:
-    """Projections on their way through the log, on one connection."""
-
-    def __init__(
-        self,
-        log: EventLog,
-        connection: sa.Connection,
-        projections: Iterable[Projection],
-        batch_events_max: int,
-        *,
-        is_long: bool,
-    ) -> None:
-        self._connection = connection
-        self._batches = Batches(log, batch_events_max)
-        with connection.begin():
-            places = progress.places(connection)
-        self._followers = [
-            _Follower(projection, places[projection.name][0], learns=is_long) for projection in projections
-        ]
-        self.seq = min((follower.place.seq for follower in self._followers), default=0)
-
-    @property
-    def has_stopped(self) -> bool:
-        """Whether some projection does not go on."""
-        return any(follower.error is not None for follower in self._followers)
-
-    def resume(self) -> None:
-        """Go on with those whose error has been taken back."""
-        with self._connection.begin():
-            places = progress.places(self._connection)
-        for follower in self._followers:
-            place, error = places[follower.projection.name]
-            if follower.error is not None and error is None and place.version == follower.projection.version:
-                follower.go_on_from(place)
-
-    def advance(self) -> bool:
-        """One batch, for every projection that no event has stopped; whether there was anything."""
-        running = [follower for follower in self._followers if follower.error is None]
-        if not running:
-            return False
-        after = min(follower.place.seq for follower in running)
-        batch = self._batches.next(after)
-        if not batch:
-            return False
-        try:
-            self._apply(running, batch)
-        except Exception as error:
-            for follower in running:
-                follower.forget()
-            if progress.is_unreachable(error):
-                raise
-            for follower in running:
-                follower.apply(self._connection, batch)
-        self.seq = batch[-1].seq
-        return True
-
-    def _apply(self, running: Sequence["_Follower"], batch: Sequence[Logged]) -> None:
-        """One transaction for all of them: they move together. If one cannot, they do it one by one."""
-        by_name = {follower.projection.name: follower for follower in running}
-        with self._connection.begin():
-            self._connection.execute(_NOT_DURABLE)
-            moves = []
-            for name, found in progress.lock_all(self._connection, list(by_name)).items():
-                if fresh := by_name[name].fresh(found, batch):
-                    moves.append(Move(name, found, fresh[-1].seq, by_name[name].fold(self._connection, fresh)))
-            places = progress.move_all(self._connection, moves)
-        for name, place in places.items():
-            by_name[name].place = place
-
-
-class _Follower:
-    """One projection's live rows and their place."""
-
-    def __init__(self, projection: Projection, place: Place, *, learns: bool) -> None:
-        self.projection = projection
-        self._learns = learns
-        self.error: str | None = None
-        self.go_on_from(place)
-
-    def go_on_from(self, place: Place) -> None:
-        """Forget what was known of the rows: they are others, or somebody else has written them."""
-        self.place, self.error = place, None
-        self._rows = SqlRows(self.projection.tables, place.schema, is_empty=place.seq == 0)
-        self._has_learned = place.seq == 0
-        if place.version != self.projection.version:  # a newer Daybook has taken over: not a word to the database
-            self.error = f"its tables are of version {place.version}, this Daybook's of {self.projection.version}"
-
-    def apply(self, connection: sa.Connection, batch: Sequence[Logged]) -> None:
-        """Fold what is new of a batch. An event that cannot be folded stops the projection right before it."""
-        try:
-            self._apply(connection, batch)
-        except Exception as error:
-            self.forget()
-            if progress.is_unreachable(error):
-                raise
-            self._stop_before_poison(connection, batch)
-
-    def _stop_before_poison(self, connection: sa.Connection, batch: Sequence[Logged]) -> None:
-        for logged in batch:
-            try:
-                self._apply(connection, [logged])
-            except Exception as error:
-                self.forget()
-                if progress.is_unreachable(error):
-                    raise
-                self.error = str(progress.stopped(self.projection, logged, error))
-                with connection.begin():
-                    progress.move(connection, self.projection, error=self.error)
-                return
-
-    def _apply(self, connection: sa.Connection, batch: Sequence[Logged]) -> None:
-        name = self.projection.name
-        with connection.begin():
-            connection.execute(_NOT_DURABLE)
-            found = progress.lock(connection, self.projection)
-            if not (fresh := self.fresh(found, batch)):
-                return
-            move = Move(name, found, fresh[-1].seq, self.fold(connection, fresh))
-            places = progress.move_all(connection, [move])
-        self.place = places[name]
-
-    def fresh(self, found: Place, batch: Sequence[Logged]) -> Sequence[Logged]:
-        """What is to be folded of a batch from the locked place: nothing if it does not follow."""
-        if found != self.place:
-            self.go_on_from(found)
-        if self.error is not None or batch[0].seq > found.seq + 1:
-            return ()
-        return batch[found.seq + 1 - batch[0].seq :]
-
-    def fold(self, connection: sa.Connection, fresh: Sequence[Logged]) -> Sum:
-        """Fold, write, and tell the digest of the rows there are now."""
-        self._rows.begin(connection)
-        self._rows.sum = self.place.sum
-        if not self._has_learned and (self._learns or len(fresh) >= LEARNING_EVENTS_MIN):
-            self._rows.learn()
-            self._has_learned = True
-        self.projection.fold(self._rows, fresh)
-        self._rows.flush()
-        return self._rows.sum
-
-    def forget(self) -> None:
-        """What was put since the last transaction that ended well was not written."""
-        self._rows.roll_back()
 
 
 def _go_on(stop: threading.Event | None) -> None:

@@ -21,9 +21,11 @@ from adapters.store.log import PostgresLog
 from domain.account import AccountOpened
 from domain.errors import StreamConflict
 from domain.log import Logged
-from projections import positions
+from projections import lease, positions
+from projections.catalog import PROJECTIONS
+from projections.following import Following
 from projections.progress import Batches
-from projections.rows import Rows
+from projections.rows import Rows, SqlRows
 from projections.runner import Runner, as_of
 from tests.projections.desk import Desk
 from tests.projections.test_runner import FIFO, TIMEOUT_S, all_rows, following, trade, until
@@ -166,3 +168,55 @@ def test_lag_is_told_in_events_and_in_time(desk: Desk, log: PostgresLog, project
         assert runner.rate() > 0
         until(lambda: bool(runner.followers()) and runner.followers()[0].events_s is not None)
     assert runner.followers() == [], "who stops says so"
+
+
+def test_which_rows_there_are_is_read_before_there_is_an_event(
+    desk: Desk, log: PostgresLog, projector: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the first event would wait for it."""
+    trade(desk, range(3))
+    Runner(log, projector).catch_up()
+    learned: list[SqlRows] = []
+    learn = SqlRows.learn
+
+    def learning(rows: SqlRows) -> None:
+        learn(rows)
+        learned.append(rows)
+
+    monkeypatch.setattr(SqlRows, "learn", learning)
+    runner = Runner(log, projector)
+    with following(runner):
+        until(lambda: len(learned) == len(PROJECTIONS))
+        assert runner.wait_for(trade(desk, range(3, 6)), TIMEOUT_S)
+    assert len(learned) == len(PROJECTIONS), "and not again"
+    with projector.connect() as connection:
+        assert all_rows(connection) == all_rows(as_of(log))
+
+
+def test_who_asks_for_all_there_is_leaves_it_to_the_process_that_follows(
+    desk: Desk, log: PostgresLog, projector: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless that one does not move."""
+    advancing: set[int] = set()
+    advance = Following.advance
+
+    def noted(self: Following) -> bool:
+        advancing.add(threading.get_ident())
+        return advance(self)
+
+    monkeypatch.setattr(Following, "advance", noted)
+    follower, other = Runner(log, projector), Runner(log, projector)
+    with following(follower):
+        assert follower.wait_for(log.head().seq, TIMEOUT_S)
+        head = trade(desk, range(6))
+        assert other.catch_up() == head
+        assert {one.seq for one in other.status()} == {head}
+    assert threading.get_ident() not in advancing
+
+    monkeypatch.setattr("projections.runner.PATIENCE_S", 0.1)
+    head = trade(desk, range(6, 9))
+    with projector.connect() as connection, connection.begin():
+        assert connection.scalar(lease.TAKE, {"lock": lease.FOLLOW_LOCK})
+        assert other.catch_up() == head
+        assert {one.seq for one in other.status()} == {head}
+    assert threading.get_ident() in advancing
