@@ -5,10 +5,18 @@ Everything a position is, is in one row, so that quantity, cost and PnL in an an
 restatement moves the sums by what it changed, as `domain.position.evolve` does; a trade that is taken back takes its
 effect along. `income` and `transferred` are what came in without a trade, at its cost: earned, or brought. `last_*` is
 the latest occurrence that was ever booked. `fundings` are the payments that `funding` sums.
+
+`reached` is the latest moment of anything that was booked: no version of a row says anything of what occurred behind
+it. What is booked of moments before it, a late trade, a reversal, a restatement, is kept in `late` as well, with what
+it added: by these two a position as it occurred at any moment is looked up (`projections.occurred`). `entries` counts
+the trades and transfers that stand, `payments` those of funding.
 """
 
+from collections.abc import Iterable
+from datetime import datetime
 from decimal import Decimal
 
+from domain.costing import MICROSECOND, Effect
 from domain.log import Logged
 from domain.position import (
     FundingSettled,
@@ -18,7 +26,8 @@ from domain.position import (
     TradeBooked,
     TradeReversed,
 )
-from domain.values import ZERO, Money, exact
+from domain.values import EARLIEST, EPOCH, ZERO, exact
+from projections.history import node_of
 from projections.rows import Rows, Source, fetch
 from projections.tables import (
     AT,
@@ -36,7 +45,11 @@ from projections.tables import (
     table,
 )
 
+POSITION = ("account_id", "strategy_id", "instrument_id")
 SUMS = ("quantity", "cost", "realized", "rounding", "fee_cost")  # what an effect adds to
+RESTATED = ("cost", "realized", "rounding", "fee_cost")  # what a restatement moves
+EVERY_SUM = (*SUMS, "income", "transferred", "funding")
+COUNTS = ("entries", "payments")
 
 positions_table = table(
     "positions",
@@ -60,6 +73,23 @@ positions_table = table(
     maybe("last_transact_time", AT),
     maybe("last_trade_seq", WHOLE),
     maybe("last_exec_id"),
+    fact("reached", AT),
+    *(fact(name, WHOLE) for name in COUNTS),
+    versions_by=(*POSITION, "reached"),
+)
+late = table(  # what was added, from the moment `since` up to `until`, both in microseconds since 1970
+    "positions",
+    "late",
+    *map(key, POSITION),
+    key("late_seq", WHOLE),
+    key("since", WHOLE),
+    fact("until", WHOLE),
+    fact("node", WHOLE),
+    *(fact(name, NUMBER) for name in EVERY_SUM),
+    fact("fees", Amounts()),
+    *(fact(name, WHOLE) for name in COUNTS),
+    indexes=(("node", "since"),),
+    has_history=False,
 )
 fundings = table(
     "positions",
@@ -78,7 +108,7 @@ fundings = table(
 )
 
 
-def _new(position: PositionKey) -> Row:
+def _new(position: PositionKey, at: datetime) -> Row:
     return {
         "account_id": position.account_id,
         "strategy_id": position.strategy_id,
@@ -103,69 +133,103 @@ def _new(position: PositionKey) -> Row:
         "last_transact_time": None,
         "last_trade_seq": None,
         "last_exec_id": None,
+        "reached": at,
+        "entries": 0,
+        "payments": 0,
     }
 
 
-def _row(rows: Rows, logged: Logged, position: PositionKey) -> Row:
+def _row(rows: Rows, logged: Logged, position: PositionKey, at: datetime) -> Row:
+    """The row, to be changed by what occurred at a moment."""
     known = rows.get(positions_table, position.account_id, position.strategy_id, position.instrument_id)
-    return (_new(position) if known is None else known) | {"seq": logged.seq}
-
-
-def _plus(sum_: Decimal, part: Decimal) -> Decimal:
-    return exact(sum_ + part) if part else sum_
+    row = (_new(position, at) if known is None else known) | {"seq": logged.seq}
+    row["reached"] = max(row["reached"], at)
+    return row
 
 
 def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred) -> None:
-    row, effect = _row(rows, logged, event.key), event.effect
+    row, effect = _row(rows, logged, event.key, event.transact_time), event.effect
     if row["cost_basis"] is None:
         row["cost_basis"] = event.costing.cost_basis.value
         row["fee_policy"] = event.costing.fee_policy.value
         row["money_places"] = event.costing.money_places
     row |= contract_row(event.contract)
-    for name in SUMS:
-        row[name] = _plus(row[name], getattr(effect, name))
+    change = _change(effect, 1)
     if isinstance(event, TradeBooked):
         place = (event.transact_time, event.trade_seq, event.exec_id)
         if effect.fee:
-            row["fees"] = _with_fee(row["fees"], Money(effect.fee, event.commission.currency))
+            change["fees"] = {event.commission.currency: effect.fee}
     else:
         place = (event.transact_time, 0, event.transfer_id)
-        came_as = "income" if event.reason.is_income else "transferred"
-        row[came_as] = _plus(row[came_as], event.cost)
+        change["income" if event.reason.is_income else "transferred"] = event.cost
     last = (row["last_transact_time"], row["last_trade_seq"], row["last_exec_id"])
     if last[0] is None or place > last:
         row["last_transact_time"], row["last_trade_seq"], row["last_exec_id"] = place
+    _put(rows, row, event.transact_time, change)
+
+
+def _change(effect: Effect, sign: int) -> Row:
+    """What an entry's effect adds, or takes back."""
+    parts = ((name, getattr(effect, name)) for name in SUMS)
+    return {name: part if sign > 0 else -part for name, part in parts if part} | {"entries": sign}
+
+
+def _put(rows: Rows, row: Row, at: datetime, change: Row) -> None:
+    """The row with what occurred at a moment added; if it has been beyond that, also what is late."""
+    for name, part in change.items():
+        if name == "fees":
+            row[name] = _with_fees(row[name], part)
+        elif name in COUNTS:
+            row[name] += part
+        else:
+            row[name] = exact(row[name] + part)
     rows.put(positions_table, row)
+    _put_late(rows, row, [(at, change)])
 
 
-def _with_fee(fees: dict[str, Decimal], fee: Money) -> dict[str, Decimal]:
-    return fees | {fee.currency: exact(fees.get(fee.currency, ZERO) + fee.amount)}
+_NOTHING: Row = dict.fromkeys(EVERY_SUM, ZERO) | {"fees": {}} | dict.fromkeys(COUNTS, 0)
+
+
+def _put_late(rows: Rows, row: Row, changes: Iterable[tuple[datetime, Row]]) -> None:
+    """What an event adds at moments before the latest that its position has reached, one row each."""
+    reached = row["reached"]
+    until = (reached - EPOCH) // MICROSECOND
+    for at, change in changes:
+        if at < reached:
+            since = (at - EPOCH) // MICROSECOND
+            made = {name: row[name] for name in POSITION} | {"late_seq": row["seq"], "since": since, "until": until}
+            rows.put(late, made | _NOTHING | change | {"node": node_of(since, until), "seq": row["seq"]})
+
+
+def _with_fees(fees: dict[str, Decimal], added: dict[str, Decimal]) -> dict[str, Decimal]:
+    return fees | {currency: exact(fees.get(currency, ZERO) + amount) for currency, amount in added.items()}
 
 
 def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
-    row, effect = _row(rows, logged, event.key), event.effect
-    for name in SUMS:
-        row[name] = _plus(row[name], -getattr(effect, name))
+    row, effect = _row(rows, logged, event.key, event.transact_time), event.effect
+    change = _change(effect, -1)
     if effect.fee:
-        row["fees"] = _with_fee(row["fees"], Money(-effect.fee, event.commission.currency))
-    rows.put(positions_table, row)
+        change["fees"] = {event.commission.currency: -effect.fee}
+    _put(rows, row, event.transact_time, change)
 
 
 def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
-    row = _row(rows, logged, event.key)
+    moved: dict[datetime, Row] = {}
     for item in event.items:
-        for name in ("cost", "realized", "rounding", "fee_cost"):
-            row[name] += getattr(item.now, name) - getattr(item.was, name)
-    for name in ("cost", "realized", "rounding", "fee_cost"):
-        row[name] = exact(row[name])
+        change = moved.setdefault(item.transact_time, dict.fromkeys(RESTATED, ZERO))
+        for name in RESTATED:
+            change[name] = exact(change[name] + getattr(item.now, name) - getattr(item.was, name))
+    row = _row(rows, logged, event.key, max(moved, default=EARLIEST))
+    for name in RESTATED:
+        row[name] = exact(row[name] + sum((change[name] for change in moved.values()), ZERO))
     rows.put(positions_table, row)
+    _put_late(rows, row, moved.items())
 
 
 def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
-    row = _row(rows, logged, event.key)
-    row["funding"] = exact(row["funding"] + event.amount.amount)
+    row = _row(rows, logged, event.key, event.transact_time)
     row["settle"] = row["settle"] or event.amount.currency
-    rows.put(positions_table, row)
+    _put(rows, row, event.transact_time, {"funding": event.amount.amount, "payments": 1})
     payment = {
         "account_id": event.key.account_id,
         "strategy_id": event.key.strategy_id,
@@ -183,8 +247,8 @@ def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
 
 PROJECTION = Projection(
     "positions",
-    3,
-    (positions_table, fundings),
+    4,
+    (positions_table, late, fundings),
     {
         TradeBooked: _booked,
         TradeReversed: _reversed,
