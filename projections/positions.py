@@ -12,7 +12,6 @@ it added: by these two a position as it occurred at any moment is looked up (`pr
 the trades and transfers that stand, `payments` those of funding.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
@@ -26,7 +25,7 @@ from domain.position import (
     TradeBooked,
     TradeReversed,
 )
-from domain.values import EARLIEST, EPOCH, ZERO, exact
+from domain.values import EARLIEST, EPOCH, ZERO, Money, exact
 from projections.history import node_of
 from projections.rows import Rows, Source, fetch
 from projections.tables import (
@@ -142,75 +141,84 @@ def _new(position: PositionKey, at: datetime) -> Row:
 def _row(rows: Rows, logged: Logged, position: PositionKey, at: datetime) -> Row:
     """The row, to be changed by what occurred at a moment."""
     known = rows.get(positions_table, position.account_id, position.strategy_id, position.instrument_id)
-    row = (_new(position, at) if known is None else known) | {"seq": logged.seq}
-    row["reached"] = max(row["reached"], at)
-    return row
+    if known is None:
+        return _new(position, at) | {"seq": logged.seq}
+    reached = known["reached"]
+    return known | {"seq": logged.seq, "reached": at if at > reached else reached}  # noqa: FURB136 (twice as fast)
 
 
 def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred) -> None:
-    row, effect = _row(rows, logged, event.key, event.transact_time), event.effect
+    at, effect = event.transact_time, event.effect
+    row = _row(rows, logged, event.key, at)
     if row["cost_basis"] is None:
         row["cost_basis"] = event.costing.cost_basis.value
         row["fee_policy"] = event.costing.fee_policy.value
         row["money_places"] = event.costing.money_places
     row |= contract_row(event.contract)
-    change = _change(effect, 1)
+    _add(row, effect, 1)
     if isinstance(event, TradeBooked):
-        place = (event.transact_time, event.trade_seq, event.exec_id)
+        place = (at, event.trade_seq, event.exec_id)
         if effect.fee:
-            change["fees"] = {event.commission.currency: effect.fee}
+            row["fees"] = _with_fee(row["fees"], Money(effect.fee, event.commission.currency))
     else:
-        place = (event.transact_time, 0, event.transfer_id)
-        change["income" if event.reason.is_income else "transferred"] = event.cost
+        place = (at, 0, event.transfer_id)
+        came_as = _came_as(event)
+        row[came_as] = exact(row[came_as] + event.cost)
     last = (row["last_transact_time"], row["last_trade_seq"], row["last_exec_id"])
     if last[0] is None or place > last:
         row["last_transact_time"], row["last_trade_seq"], row["last_exec_id"] = place
-    _put(rows, row, event.transact_time, change)
+    rows.put(positions_table, row)
+    if at < row["reached"]:
+        more = _fee_of(event, 1) if isinstance(event, TradeBooked) else {_came_as(event): event.cost}
+        _put_late(rows, row, at, _change(effect, 1) | more)
+
+
+def _add(row: Row, effect: Effect, sign: int) -> None:
+    """Add an entry's effect, or take it back."""
+    for name in SUMS:
+        if part := getattr(effect, name):
+            row[name] = exact(row[name] + part if sign > 0 else row[name] - part)
+    row["entries"] += sign
 
 
 def _change(effect: Effect, sign: int) -> Row:
-    """What an entry's effect adds, or takes back."""
-    parts = ((name, getattr(effect, name)) for name in SUMS)
-    return {name: part if sign > 0 else -part for name, part in parts if part} | {"entries": sign}
+    """The same by itself."""
+    return {name: exact(sign * getattr(effect, name)) for name in SUMS} | {"entries": sign}
 
 
-def _put(rows: Rows, row: Row, at: datetime, change: Row) -> None:
-    """The row with what occurred at a moment added; if it has been beyond that, also what is late."""
-    for name, part in change.items():
-        if name == "fees":
-            row[name] = _with_fees(row[name], part)
-        elif name in COUNTS:
-            row[name] += part
-        else:
-            row[name] = exact(row[name] + part)
-    rows.put(positions_table, row)
-    _put_late(rows, row, [(at, change)])
+def _fee_of(event: TradeBooked | TradeReversed, sign: int) -> Row:
+    return {
+        "fees": _with_fee({}, Money(sign * event.effect.fee, event.commission.currency)) if event.effect.fee else {}
+    }
+
+
+def _came_as(event: PositionTransferred) -> str:
+    return "income" if event.reason.is_income else "transferred"
 
 
 _NOTHING: Row = dict.fromkeys(EVERY_SUM, ZERO) | {"fees": {}} | dict.fromkeys(COUNTS, 0)
 
 
-def _put_late(rows: Rows, row: Row, changes: Iterable[tuple[datetime, Row]]) -> None:
-    """What an event adds at moments before the latest that its position has reached, one row each."""
-    reached = row["reached"]
-    until = (reached - EPOCH) // MICROSECOND
-    for at, change in changes:
-        if at < reached:
-            since = (at - EPOCH) // MICROSECOND
-            made = {name: row[name] for name in POSITION} | {"late_seq": row["seq"], "since": since, "until": until}
-            rows.put(late, made | _NOTHING | change | {"node": node_of(since, until), "seq": row["seq"]})
+def _put_late(rows: Rows, row: Row, at: datetime, change: Row) -> None:
+    """What an event added at a moment before the latest that its position has reached."""
+    since, until = ((moment - EPOCH) // MICROSECOND for moment in (at, row["reached"]))
+    made = {name: row[name] for name in POSITION} | {"late_seq": row["seq"], "since": since, "until": until}
+    rows.put(late, made | _NOTHING | change | {"node": node_of(since, until), "seq": row["seq"]})
 
 
-def _with_fees(fees: dict[str, Decimal], added: dict[str, Decimal]) -> dict[str, Decimal]:
-    return fees | {currency: exact(fees.get(currency, ZERO) + amount) for currency, amount in added.items()}
+def _with_fee(fees: dict[str, Decimal], fee: Money) -> dict[str, Decimal]:
+    return fees | {fee.currency: exact(fees.get(fee.currency, ZERO) + fee.amount)}
 
 
 def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
-    row, effect = _row(rows, logged, event.key, event.transact_time), event.effect
-    change = _change(effect, -1)
+    at, effect = event.transact_time, event.effect
+    row = _row(rows, logged, event.key, at)
+    _add(row, effect, -1)
     if effect.fee:
-        change["fees"] = {event.commission.currency: -effect.fee}
-    _put(rows, row, event.transact_time, change)
+        row["fees"] = _with_fee(row["fees"], Money(-effect.fee, event.commission.currency))
+    rows.put(positions_table, row)
+    if at < row["reached"]:
+        _put_late(rows, row, at, _change(effect, -1) | _fee_of(event, -1))
 
 
 def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
@@ -223,13 +231,20 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
     for name in RESTATED:
         row[name] = exact(row[name] + sum((change[name] for change in moved.values()), ZERO))
     rows.put(positions_table, row)
-    _put_late(rows, row, moved.items())
+    for at, change in moved.items():
+        if at < row["reached"]:
+            _put_late(rows, row, at, change)
 
 
 def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
-    row = _row(rows, logged, event.key, event.transact_time)
-    row["settle"] = row["settle"] or event.amount.currency
-    _put(rows, row, event.transact_time, {"funding": event.amount.amount, "payments": 1})
+    at, paid = event.transact_time, event.amount
+    row = _row(rows, logged, event.key, at)
+    row["funding"] = exact(row["funding"] + paid.amount)
+    row["payments"] += 1
+    row["settle"] = row["settle"] or paid.currency
+    rows.put(positions_table, row)
+    if at < row["reached"]:
+        _put_late(rows, row, at, {"funding": paid.amount, "payments": 1})
     payment = {
         "account_id": event.key.account_id,
         "strategy_id": event.key.strategy_id,

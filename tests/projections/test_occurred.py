@@ -39,7 +39,8 @@ def _told(held: position.Position) -> dict[str, Any]:
     sums = {name: getattr(held, name) for name in SUMS}
     contract = held.contract and (held.contract.kind, held.contract.contract_size)
     fees = {currency: amount for currency, amount in held.fees.items() if amount}
-    return sums | {"quantity": held.quantity, "cost": held.book.cost, "fees": fees, "contract": contract}
+    last = tuple(held.last) if held.last is not None else None
+    return sums | {"quantity": held.quantity, "cost": held.book.cost, "fees": fees, "contract": contract, "last": last}
 
 
 def _looked_up(source: Any, minute: int) -> dict[tuple[str, str, str], dict[str, Any]]:
@@ -49,7 +50,9 @@ def _looked_up(source: Any, minute: int) -> dict[tuple[str, str, str], dict[str,
         sums = {name: row[name] for name in (*SUMS, "quantity", "cost")}
         contract = (row["kind"], row["contract_size"]) if row["kind"] else None
         fees = {currency: amount for currency, amount in row["fees"].items() if amount}
-        told[row["account_id"], row["strategy_id"], row["instrument_id"]] = sums | {"fees": fees, "contract": contract}
+        last = tuple(row[name] for name in occurred.LAST) if row["last_exec_id"] is not None else None
+        key = (row["account_id"], row["strategy_id"], row["instrument_id"])
+        told[key] = sums | {"fees": fees, "contract": contract, "last": last}
     return told
 
 
