@@ -92,9 +92,6 @@ def total(parts: Sequence[Decimal | None]) -> Decimal | None:
     """The sum; None if a part is unknown."""
     if len(parts) == 1:
         return parts[0]
-    sum_ = ZERO
-    for part in parts:
-        if part is None:
-            return None
-        sum_ += part
-    return exact(sum_)
+    if None in parts:
+        return None
+    return exact(sum(filter(None, parts), ZERO))
