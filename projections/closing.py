@@ -92,6 +92,7 @@ def total(parts: Sequence[Decimal | None]) -> Decimal | None:
     """The sum; None if a part is unknown."""
     if len(parts) == 1:
         return parts[0]
-    if None in parts:
+    try:
+        return exact(sum(parts, ZERO))  # type: ignore[type-var]
+    except TypeError:  # an unknown is no number
         return None
-    return exact(sum(filter(None, parts), ZERO))

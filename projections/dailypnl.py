@@ -8,6 +8,7 @@ add up to any breakdown, and days to the whole. What needs a mark or a rate that
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 from domain.values import ZERO, exact, venue_of
@@ -95,10 +96,8 @@ def _in_base(
 
 
 def _net(parts: Mapping[str, Decimal | None]) -> Decimal | None:
-    if None in parts.values():
-        return None
-    signed = [-part if name in ("fee_cost", "fees") else part for name, part in parts.items() if part]
-    return exact(sum(signed, ZERO))
+    minus = {"fee_cost", "fees"}
+    return total([-part if part and name in minus else part for name, part in parts.items()])
 
 
 def rates(rows: Iterable[Row], closings: Sequence[Closing]) -> list[Row]:
@@ -127,6 +126,7 @@ def breakdown(rows: Iterable[Row], by: Sequence[str], *, is_by_day: bool = True)
     return [dict(zip(names, place, strict=True)) | _group(members) for place, members in sorted(groups.items())]
 
 
+_ADDED = tuple(name for name in OWN if name not in ("unrealized", "volume"))
 _SUMMED = (
     *(name for name in OWN if name != "volume"), "fills", "other_fees", "in_base", "missing_marks", "seq",
 )  # fmt: skip
@@ -137,11 +137,16 @@ def _group(members: Sequence[Row]) -> Row:
         return {name: members[0][name] for name in _SUMMED}
     last = max(row["day"] for row in members)
     return {
-        **{name: total([row[name] for row in members]) for name in OWN if name not in ("unrealized", "volume")},
+        **_totals(_ADDED, members),
         "unrealized": total([row["unrealized"] for row in members if row["day"] == last]),
         "fills": sum(row["fills"] for row in members),
         "other_fees": added(row["other_fees"] for row in members),
-        "in_base": {name: total([row["in_base"][name] for row in members]) for name in IN_BASE},
+        "in_base": _totals(IN_BASE, [row["in_base"] for row in members]),
         "missing_marks": sorted({name for row in members for name in row["missing_marks"]}),
         "seq": max(row["seq"] for row in members),
     }
+
+
+def _totals(names: Sequence[str], rows: Sequence[Row]) -> Row:
+    columns = zip(*map(itemgetter(*names), rows), strict=True)
+    return {name: total(column) for name, column in zip(names, columns, strict=True)}
