@@ -93,6 +93,6 @@ def total(parts: Sequence[Decimal | None]) -> Decimal | None:
     if len(parts) == 1:
         return parts[0]
     try:
-        return exact(sum(parts, ZERO))  # type: ignore[type-var]
+        return exact(sum(parts, ZERO))  # type: ignore[type-var, arg-type]
     except TypeError:  # an unknown is no number
         return None

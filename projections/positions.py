@@ -49,6 +49,7 @@ SUMS = ("quantity", "cost", "realized", "rounding", "fee_cost")  # what an effec
 RESTATED = ("cost", "realized", "rounding", "fee_cost")  # what a restatement moves
 EVERY_SUM = (*SUMS, "income", "transferred", "funding")
 COUNTS = ("entries", "payments")
+BOOKKEEPING = ("reached", *COUNTS)  # what versions are looked up and counted by
 
 positions_table = table(
     "positions",

@@ -93,6 +93,9 @@ def test_a_late_fill_and_a_bust_are_true_of_the_moment_they_occurred(log: Postgr
         return tuple((row["quantity"], row["cost"], row["realized"]) for row in rows)
 
     with projector.connect() as connection:
+        known_late = connection.execute(sa.select(positions.late.c.seq, positions.late.c.quantity).order_by("seq"))
+        # of the fills, only the late one; then what its bust takes back; restatements move no quantity
+        assert [(seq > first, quantity) for seq, quantity in known_late if quantity] == [(True, D(2)), (True, D(-2))]
         assert held(first, 2) == ((D(2), D(200), ZERO),)
         assert held(late, 2) == ((D(4), D(440), ZERO),)
         assert held(late, 3) == ((D(3), D(330), D(20)),)
