@@ -290,7 +290,11 @@ def positions(
     """
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     found = fetch(source, positions_table, where=where, after=after, limit=limit)
-    return [row | {"avg_px": average_price(row)} for row in found]
+    for row in found:
+        for name in BOOKKEEPING:
+            del row[name]
+        row["avg_px"] = average_price(row)
+    return found
 
 
 def average_price(row: Row) -> Decimal | None:
