@@ -10,10 +10,10 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from adapters.store import streams
-from api.asked import Moment, Where
+from api.asked import Where
 from api.paging import cursor_of
 from api.problems import not_found
-from api.reading import Reading, marks_at, reading
+from api.reading import Reading, marks_at
 from api.wiring import Daybook
 from domain import position, schema
 from domain.errors import HistoryBroken, ReportUnreadable
@@ -120,8 +120,8 @@ def _events(book: Daybook, at: Reading, row: Row, cell: Cell, page: Page) -> Row
     name, currency = ("fees", row["settle"]) if cell.name == "fees_settle" else (cell.name, cell.currency)
     shares = [explanation.share(record.event, name, currency) for _, record in records]
     before = records[-1][0] - 1 if records else at.seq
-    opening = _at(book, row, cell, before) if upto > len(records) else ZERO
-    closing = _summed(row, cell) if upto == newest or not records else _at(book, row, cell, records[0][0])
+    opening = _at(at, row, cell, before) if upto > len(records) else ZERO
+    closing = _summed(row, cell) if upto == newest or not records else _at(at, row, cell, records[0][0])
     if exact(opening + sum(shares, ZERO)) != closing:
         raise HistoryBroken(
             f"{cell.name} of {stream} is {closing} in the read model after seq {stored[0].seq}, and its events add up"
@@ -136,10 +136,9 @@ def _events(book: Daybook, at: Reading, row: Row, cell: Cell, page: Page) -> Row
     }  # fmt: skip
 
 
-def _at(book: Daybook, row: Row, cell: Cell, seq: int) -> Decimal:
+def _at(at: Reading, row: Row, cell: Cell, seq: int) -> Decimal:
     """A summed cell when the log ended at `seq`; 0 before there was such a position."""
-    with reading(book, "positions", moment=Moment(seq=seq)) as then:
-        found = positions.positions(then.source, **_key(row))
+    found = positions.positions(at.back_to(seq), **_key(row))
     return _summed(found[0] | {"settle": row["settle"]}, cell) if found else ZERO
 
 

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 
 from adapters.store import streams
 from adapters.store.log import Stored
-from api.asked import Moment
 from api.paging import cursor_of
 from api.problems import not_found
-from api.reading import Reading, reading
+from api.reading import Reading
 from api.wiring import Daybook
 from domain import schema
 from domain.errors import HistoryBroken, ReportUnreadable
@@ -93,8 +92,8 @@ def _entries(book: Daybook, at: Reading, row: Row, page: EntryPage) -> Row:
     shares = {(entry["entry_seq"], entry["part"]): _share(entry, account, asset) for entry in shown}
     is_last = len(shown) == len(found)
     before = shown[-1]["entry_seq"] - 1 if shown else at.seq
-    opening = ZERO if is_last else _at(book, row, before)
-    closing = row["total"] if page.after is None else _at(book, row, shown[0]["entry_seq"] if shown else before)
+    opening = ZERO if is_last else _at(at, row, before)
+    closing = row["total"] if page.after is None else _at(at, row, shown[0]["entry_seq"] if shown else before)
     if exact(opening + sum(shares.values(), ZERO)) != closing:
         raise HistoryBroken(
             f"the balance of {row['account_id']} in {asset} at {row['venue'] or 'no one venue'} is {closing} after seq"
@@ -118,10 +117,9 @@ def _share(entry: Row, account: str, asset: str) -> Decimal:
     return exact(sum(moved, ZERO))
 
 
-def _at(book: Daybook, row: Row, seq: int) -> Decimal:
+def _at(at: Reading, row: Row, seq: int) -> Decimal:
     """The total when the log ended at `seq`; 0 before there was such a balance."""
-    with reading(book, "balances", moment=Moment(seq=seq)) as then:
-        found = balances.balances(then.source, account_id=row["account_id"], asset=row["asset"])
+    found = balances.balances(at.back_to(seq), account_id=row["account_id"], asset=row["asset"])
     return next((one["total"] for one in found if one["venue"] == row["venue"]), ZERO)
 
 

@@ -23,18 +23,13 @@ from domain.errors import ReportUnreadable
 from domain.log import Head
 from domain.prices import MILLISECOND, MarkOnRecord
 from domain.values import Mark
+from projections import placing
 from projections.catalog import PROJECTIONS
 from projections.history import AsOf
-from projections.placing import as_placed
-from projections.rows import Source
+from projections.rows import MemoryRows, Source
 from projections.runner import as_of
 
 POLL_SECONDS = 0.01
-
-_STANDING = sa.text(
-    "SELECT coalesce(min(seq), 0), count(*), min(projection || ': ' || error) FROM read.progress"
-    " WHERE projection = ANY(:names)"
-)
 
 
 class Reading(NamedTuple):
@@ -49,6 +44,11 @@ class Reading(NamedTuple):
     recorded_at: datetime | None = None
     occurred_by: datetime | None = None
 
+    def back_to(self, seq: int) -> Source:
+        """The same rows as they were at an earlier place in the log, in the same snapshot."""
+        assert not isinstance(self.source, MemoryRows), "a replay has no past"
+        return AsOf(self.source.connection if isinstance(self.source, AsOf) else self.source, seq)
+
 
 @contextmanager
 def reading(
@@ -61,18 +61,22 @@ def reading(
     deadline = time.monotonic() + wait
     while True:
         with reaching(book.url), _snapshot(book) as connection:
-            seq, count, error = connection.execute(_STANDING, {"names": list(names)}).one()
-            if count == len(names) and seq >= wanted:
+            places = placing.placed(connection)
+            standing = [one for one in places if one.projection in names]
+            seq = min((one.seq for one in standing), default=0)
+            if len(standing) == len(names) and seq >= wanted:
                 occurred_by = moment.occurred_by if moment is not None else None
+                source = placing.as_placed(connection, places)
                 if past is None:
-                    yield Reading(as_placed(connection), seq, occurred_by=occurred_by)
+                    yield Reading(source, seq, occurred_by=occurred_by)
                 else:
-                    yield Reading(AsOf(as_placed(connection), past.seq), past.seq, past.recorded_at, occurred_by)
+                    yield Reading(AsOf(source, past.seq), past.seq, past.recorded_at, occurred_by)
                 return
         if min_seq > seq and min_seq > (head := book.log.head().seq):
             raise ReportUnreadable("min_seq", min_seq, f"a place in the log, which ends at {head}")
-        if error is not None or time.monotonic() >= deadline:
-            raise _behind(names, seq, wanted, error)
+        errors = [f"{one.projection}: {one.error}" for one in standing if one.error is not None]
+        if errors or time.monotonic() >= deadline:
+            raise _behind(names, seq, wanted, min(errors, default=None))
         time.sleep(POLL_SECONDS)
 
 

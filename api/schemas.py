@@ -320,7 +320,7 @@ _MARKED = {
 }  # fmt: skip
 _GROUPS = dict.fromkeys(exposure.GROUPS, str | None)
 _POSITION = positions.positions_table.c
-_ALL_BUT_SEQ = [column for column in _POSITION if column.name != "seq"]
+_TOLD = [column for column in _POSITION if column.name not in ("seq", *positions.BOOKKEEPING)]
 _SIZED = [
     _POSITION[name] for name in ("account_id", "strategy_id", "instrument_id", "kind", "base", "quote", "quantity")
 ]
@@ -332,14 +332,14 @@ def _without_seq(table: sa.Table) -> list[sa.Column[Any]]:
 
 OrderRow = _row("OrderRow", "An order of the blotter.", _without_seq(orders.orders), avg_px=DecimalText | None)
 ExecutionRow = _row("ExecutionRow", "A trade or transfer booked.", _without_seq(executions.executions))
-PositionRow = _row("PositionRow", "A position.", _ALL_BUT_SEQ, avg_px=DecimalText | None)
+PositionRow = _row("PositionRow", "A position.", _TOLD, avg_px=DecimalText | None)
 LotRow = _row("LotRow", "An open lot.", _without_seq(lots.lots_table))
 MatchRow = _row("MatchRow", "A part of a lot used up by a disposal.", _without_seq(lots.matches_table))
 BreakRow = _row("BreakRow", "A report that broke a rule, or could not be read.", _without_seq(breaks.breaks_table))
 PnlRow = _row(
     "PnlRow",
     "A position and what it has gained.",
-    _ALL_BUT_SEQ,
+    _TOLD,
     avg_px=DecimalText | None,
     venue=str,
     **_MARKED,

@@ -24,6 +24,7 @@ from api.clock import now
 from api.keys import ApiKeys
 from api.settings import Settings
 from domain.errors import LedgerError
+from projections.garbage import short_pauses
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -114,7 +115,7 @@ class Daybook:
     def leading(self) -> Iterator[None]:
         """Requests of all threads share appends while it lasts, in this process or, if it is first, in another."""
         where = f"{self.settings.host}:{self.settings.port} (process {os.getpid()} on {socket.gethostname()})"
-        with self.writer.leading(self.url, name=where):
+        with short_pauses(), self.writer.leading(self.url, name=where):
             yield
 
     def _runner(self, names: Sequence[str] | None) -> "Runner":

@@ -16,6 +16,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -38,6 +39,7 @@ from projections.rows import Rows, Source, fetch
 from projections.tables import (
     AT,
     NUMBER,
+    TEXT,
     WHOLE,
     Amounts,
     Projection,
@@ -240,7 +242,7 @@ def sums(
 def _opening(total: Row, since: Sequence[Row]) -> Row:
     """What a position had before: its total less what came since."""
     row = {name: total[name] for name in (*POSITION, "seq")} | {"day": 0}
-    row |= {name: exact(total[name] - sum((each[name] for each in since), ZERO)) for name in SUMS}
+    row |= {name: exact(total[name] - sum([each[name] for each in since], ZERO)) for name in SUMS}
     gone = ({currency: -paid for currency, paid in each["other_fees"].items()} for each in since)
     row["other_fees"] = added((total["other_fees"], *gone))
     return row | {"fills": total["fills"] - sum(each["fills"] for each in since)}
@@ -277,8 +279,26 @@ def added(parts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
 def _in_sql(
     source: sa.Connection, table_: sa.Table, chosen: Row, slots: Sequence[int], before: int | None
 ) -> list[Row]:
+    asked = {"slots": list(slots), "since": slots[0]} | {f"is_{name}": value for name, value in chosen.items()}
+    if before is not None:
+        asked["before"] = before
+    rows = []
+    for found in source.execute(_summing(table_, tuple(chosen), before is not None), asked).mappings():
+        row = dict(found)
+        for name in SUMS:
+            row[name] = exact(row[name])
+        parts = row["other_fees"]
+        row["other_fees"] = added({c: Decimal(amount) for c, amount in part.items()} for part in parts) if parts else {}
+        row["fills"] = int(row["fills"])
+        rows.append(row)
+    return rows
+
+
+@cache
+def _summing(table_: sa.Table, chosen: tuple[str, ...], has_end: bool) -> sa.Select[Any]:
+    """The statement of `_in_sql`. It takes longer to build than to run."""
     columns = table_.c
-    bounds = sa.literal(list(slots), sa.ARRAY(WHOLE))
+    bounds = sa.bindparam("slots", type_=sa.ARRAY(WHOLE))
     place = [*(columns[name] for name in POSITION), sa.func.width_bucket(columns.slot, bounds).label("day")]
     paid = sa.func.jsonb_agg(columns.other_fees).filter(sa.cast(columns.other_fees, sa.Text) != "{}")
     query = (
@@ -289,18 +309,11 @@ def _in_sql(
             sa.func.sum(columns.fills).label("fills"),
             sa.func.max(columns.seq).label("seq"),
         )
-        .where(columns.slot >= slots[0], *(columns[name] == value for name, value in chosen.items()))
+        .where(columns.slot >= sa.bindparam("since", type_=WHOLE))
+        .where(*(columns[name] == sa.bindparam(f"is_{name}", type_=TEXT) for name in chosen))
         .group_by(*(sa.literal_column(str(number)) for number in range(1, len(place) + 1)))
     )
-    if before is not None:
-        query = query.where(columns.slot < before)
-    rows = []
-    for found in source.execute(query).mappings():
-        row = dict(found) | {name: exact(found[name]) for name in SUMS}
-        parts = found["other_fees"] or []
-        row["other_fees"] = added({c: Decimal(amount) for c, amount in part.items()} for part in parts)
-        rows.append(row | {"fills": int(found["fills"])})
-    return rows
+    return query.where(columns.slot < sa.bindparam("before", type_=WHOLE)) if has_end else query
 
 
 def restatements(

@@ -8,6 +8,7 @@ add up to any breakdown, and days to the whole. What needs a mark or a rate that
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 from domain.values import ZERO, exact, venue_of
@@ -22,7 +23,8 @@ FLOWS = ("realized", "rounding", "funding", "income", "fee_cost", "fees_settle",
 OWN = (*FLOWS, "unrealized", "unrealized_change", "net")
 IN_BASE = ("realized", "rounding", "funding", "income", "fee_cost", "fees", "unrealized_change", "net", "turnover")
 _CONVERTED = ("realized", "rounding", "funding", "income", "fee_cost")
-_SIGNS = {"realized": 1, "rounding": 1, "funding": 1, "income": 1, "fee_cost": -1, "fees_settle": -1}
+_GAINS, _PAID = ("realized", "rounding", "funding", "income"), ("fee_cost", "fees_settle")
+_NOTHING: Row = dict.fromkeys(SUMS, ZERO) | {"other_fees": {}, "fills": 0, "seq": 0}
 
 
 def daily_pnl(sums: Sequence[Row], days: Days, closings: Sequence[Closing], bases: Mapping[str, str]) -> list[Row]:
@@ -53,16 +55,16 @@ def _row(
     position: Row, flow: Row | None, close: Closing, opened: Decimal | None, closed: Decimal | None,
     bases: Mapping[str, str],
 ) -> Row:  # fmt: skip
-    sums = {name: flow[name] if flow is not None else ZERO for name in SUMS}
+    sums: Row = flow if flow is not None else _NOTHING
     moved = exact(closed - opened) if closed is not None and opened is not None else None
-    booked = sum((sums[name] if sign > 0 else -sums[name] for name, sign in _SIGNS.items() if sums[name]), ZERO)
-    others: dict[str, Decimal] = flow["other_fees"] if flow is not None else {}
+    booked = sum([sums[name] for name in _GAINS], ZERO) - sum([sums[name] for name in _PAID], ZERO)
+    others: dict[str, Decimal] = sums["other_fees"]
     base_currency = bases.get(position["account_id"], position["settle"])
     row = {name: position[name] for name in (*POSITION, "kind", "base", "quote", "settle")}
     row |= {"venue": venue_of(position["instrument_id"]), "quantity": position["quantity"]}
     row |= {name: sums[name] for name in FLOWS}
     row |= {
-        "fills": flow["fills"] if flow is not None else 0,
+        "fills": sums["fills"],
         "other_fees": others,
         "unrealized": closed,
         "unrealized_change": moved,
@@ -70,7 +72,7 @@ def _row(
         "base_currency": base_currency,
         "in_base": _in_base(sums, moved, others, position, base_currency, close),
         "missing_marks": [position["instrument_id"]] if moved is None else [],
-        "seq": flow["seq"] if flow is not None else 0,
+        "seq": sums["seq"],
     }
     return row
 
@@ -79,8 +81,12 @@ def _in_base(
     sums: Row, moved: Decimal | None, others: Mapping[str, Decimal], position: Row, wanted: str, close: Closing
 ) -> Row:
     settle = position["settle"]
-    parts: Row = {name: converted(sums[name], settle, wanted, close) for name in _CONVERTED}
-    fees = converted(sums["fees_settle"], settle, wanted, close)
+    fees: Decimal | None = sums["fees_settle"]
+    if settle == wanted:
+        parts: Row = {name: sums[name] for name in _CONVERTED}
+    else:
+        parts = {name: converted(sums[name], settle, wanted, close) for name in _CONVERTED}
+        fees = converted(fees, settle, wanted, close)
     if others:
         fees = total([fees, *(converted(paid, currency, wanted, close) for currency, paid in others.items())])
     parts["fees"] = fees
@@ -92,8 +98,7 @@ def _in_base(
 
 def _net(parts: Mapping[str, Decimal | None]) -> Decimal | None:
     minus = {"fee_cost", "fees"}
-    signed = [None if part is None else (-part if name in minus else part) for name, part in parts.items()]
-    return total(signed)
+    return total([-part if part and name in minus else part for name, part in parts.items()])
 
 
 def rates(rows: Iterable[Row], closings: Sequence[Closing]) -> list[Row]:
@@ -122,6 +127,7 @@ def breakdown(rows: Iterable[Row], by: Sequence[str], *, is_by_day: bool = True)
     return [dict(zip(names, place, strict=True)) | _group(members) for place, members in sorted(groups.items())]
 
 
+_ADDED = tuple(name for name in OWN if name not in ("unrealized", "volume"))
 _SUMMED = (
     *(name for name in OWN if name != "volume"), "fills", "other_fees", "in_base", "missing_marks", "seq",
 )  # fmt: skip
@@ -132,11 +138,16 @@ def _group(members: Sequence[Row]) -> Row:
         return {name: members[0][name] for name in _SUMMED}
     last = max(row["day"] for row in members)
     return {
-        **{name: total([row[name] for row in members]) for name in OWN if name not in ("unrealized", "volume")},
+        **_totals(_ADDED, members),
         "unrealized": total([row["unrealized"] for row in members if row["day"] == last]),
         "fills": sum(row["fills"] for row in members),
         "other_fees": added(row["other_fees"] for row in members),
-        "in_base": {name: total([row["in_base"][name] for row in members]) for name in IN_BASE},
+        "in_base": _totals(IN_BASE, [row["in_base"] for row in members]),
         "missing_marks": sorted({name for row in members for name in row["missing_marks"]}),
         "seq": max(row["seq"] for row in members),
     }
+
+
+def _totals(names: Sequence[str], rows: Sequence[Row]) -> Row:
+    columns = zip(*map(itemgetter(*names), rows), strict=True)
+    return {name: total(column) for name, column in zip(names, columns, strict=True)}

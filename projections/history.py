@@ -26,12 +26,14 @@ class AsOf(NamedTuple):
     seq: int
 
 
-def history_table(live: sa.Table) -> sa.Table:
-    """The table of ended versions that goes with a live one."""
+def history_table(live: sa.Table, versions_by: tuple[str, ...] = ()) -> sa.Table:
+    """The table of ended versions that goes with a live one, and if they are looked up by columns, an index by them."""
     columns = [sa.Column(column.name, column.type, nullable=True) for column in live.columns]
     ends = [sa.Column(name, WHOLE, nullable=False) for name in ("until", "node")]
     made = sa.Table(f"{live.name}_history", sa.MetaData(), *columns, *ends, schema=live.schema)
     sa.Index(f"{live.name}_history_by_node", made.c.node, made.c.until, made.c.seq)
+    if versions_by:
+        sa.Index(f"{live.name}_history_by_{versions_by[-1]}", *(made.c[name] for name in versions_by), made.c.seq)
     return made
 
 
@@ -50,9 +52,9 @@ def node_of(seq: int, until: int) -> int:
     return last >> shared << shared
 
 
-def path(seq: int) -> list[int]:
+def path(seq: int, levels: int = LEVELS) -> list[int]:
     """The nodes under which versions that held at `seq` can be filed."""
-    return [seq >> (level + 1) << (level + 1) | 1 << level for level in range(LEVELS)]
+    return [seq >> (level + 1) << (level + 1) | 1 << level for level in range(levels)]
 
 
 def held_at(live: sa.Table, sorted_by: str = "") -> tuple[sa.Select[Any], sa.Select[Any]]:

@@ -1,28 +1,35 @@
 """Positions as occurred: what was held at a moment of occurrence, of what is known now or was at a past place.
 
-What an entry does depends on the entries that occurred before it and on nothing else, and `projections.executions` has
-every entry's effect in its place of occurrence, restated whenever something came in before it. So the sum of the
-effects of what had occurred by a moment is the position at that moment (`domain.asof.as_occurred` folds the same anew).
-Trades that were taken back never were.
+What an entry does depends on the entries that occurred before it and on nothing else, and every version of a position
+sums all that was booked by then. So the last version that had reached no further than the moment, and what was added
+since of moments up to it (`projections.positions.late`), is the position at that moment (`domain.asof.as_occurred`
+folds the same anew). Each is a look-up: its cost does not follow what was traded, only what came late around the
+moment. Trades that were taken back never were.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import distinct_on
 
-from domain.position import TransferReason
-from domain.values import ZERO, exact
-from projections.executions import POSITION, TRANSFER, executions
-from projections.history import AsOf, held_at, history_of, place
-from projections.positions import average_price, fundings
-from projections.rows import Source
-from projections.tables import Row
+from domain.costing import MICROSECOND
+from domain.values import EPOCH, ZERO, exact
+from projections.daily import added
+from projections.executions import executions
+from projections.history import AsOf, history_of, path
+from projections.positions import COUNTS, EVERY_SUM, POSITION, average_price, fundings, late, positions_table
+from projections.rows import Source, fetch
+from projections.tables import AT, TEXT, WHOLE, Row
 
-SUMS = ("quantity", "cost", "realized", "rounding", "fee_cost")
-INCOME = tuple(reason.value for reason in TransferReason if reason.is_income)
 KEPT = ("kind", "base", "quote", "settle", "contract_size", "cost_basis", "fee_policy", "money_places")
 PLACE = ("transact_time", "trade_seq", "exec_id")
+LAST = tuple(f"last_{name}" for name in PLACE)
+NEVER = 2**62  # behind every place in the log
+MOMENT_LEVELS = 60  # of the tree over microseconds, in which `late` is filed
+Key = tuple[str, str, str]
 
 
 def positions(
@@ -37,21 +44,18 @@ def positions(
 ) -> list[Row]:
     """Rows as `projections.positions.positions` has them. `last_*` is the latest occurrence that stands."""
     assert isinstance(source, sa.Connection | AsOf), "a replay is not read as occurred"
-    where = dict(zip(POSITION, (account_id, strategy_id, instrument_id), strict=True))
-    asked = _Asked(source, occurred_by, {name: value for name, value in where.items() if value is not None})
-    held = {_key(row): row for row in asked.sums()}
-    for row in asked.latest(list(held.values())):
-        known = held[_key(row)]
-        if known["last_exec_id"] is None or _place(row) > _place(known):
-            known |= row
-    for row in asked.fees():
-        held[_key(row)]["fees"][row["currency"]] = exact(row["amount"])
-    for row in asked.funding():
-        known = held.setdefault(_key(row), _bare(row))
-        known["funding"], known["settle"] = exact(row["amount"]), known["settle"] or row["currency"]
-        known["seq"] = max(known["seq"], row["seq"])
-    found = [row for _, row in sorted(held.items()) if after is None or _key(row) > after][:limit]
-    return [row | {"avg_px": average_price(row)} for row in found]
+    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    known = {_key(row): row for row in fetch(source, positions_table, where=where, after=after)}
+    further = [key for key, row in known.items() if row["reached"] > occurred_by]
+    held = known | {key: _nothing(known[key]) for key in further}
+    if further:
+        held |= {_key(row): row for row in _reached(source, further, occurred_by)}
+        for row in _since(source, further, occurred_by):
+            held[_key(row)] = _with(held[_key(row)], row)
+    standing = [row for row in held.values() if row["entries"] or row["payments"]][:limit]
+    traded = [_key(row) for row in standing if row["entries"]]
+    latest = _latest(source, {key: min(known[key]["reached"], occurred_by) for key in traded})
+    return [_told(row, latest.get(_key(row))) for row in standing]
 
 
 def changes(
@@ -81,85 +85,138 @@ def changes(
     return {key: sorted(seqs) for key, seqs in found.items()}
 
 
-def _key(row: Row) -> tuple[str, str, str]:
+def _key(row: Row) -> Key:
     return row["account_id"], row["strategy_id"], row["instrument_id"]
 
 
 def _place(row: Row) -> tuple[Any, ...]:
-    return tuple(row[f"last_{name}"] for name in PLACE)
+    return tuple(row[name] for name in LAST)
 
 
-def _bare(row: Row) -> Row:
-    """A position of which only funding is known."""
-    names = (*KEPT, *(f"last_{name}" for name in PLACE))
-    sums = dict.fromkeys((*SUMS, "income", "transferred", "funding"), ZERO)
-    return {name: row[name] for name in POSITION} | dict.fromkeys(names) | sums | {"fees": {}, "seq": 0}
+_NOTHING: Row = {
+    **dict.fromkeys(LAST), **dict.fromkeys(EVERY_SUM, ZERO), **dict.fromkeys(COUNTS, 0), "fees": {}, "seq": 0
+}  # fmt: skip
 
 
-class _Asked:
-    """The statements over what had occurred by a moment, as far as it is known in `source`."""
+def _nothing(row: Row) -> Row:
+    """A position before anything had occurred."""
+    return row | _NOTHING
 
-    def __init__(self, source: sa.Connection | AsOf, occurred_by: datetime, where: dict[str, str]) -> None:
-        self._source = source
-        self._occurred_by = occurred_by
-        self._where = where
-        self._entries = self._known(executions)
 
-    def _known(self, table: sa.Table) -> sa.CTE:
-        """A table's rows as they are, or were, known."""
-        queries = held_at(table) if isinstance(self._source, AsOf) else [sa.select(table)]
-        bounded = []
-        for query in queries:
-            columns = query.selected_columns
-            wanted = [columns[name] == value for name, value in self._where.items()]
-            bounded.append(query.where(columns["transact_time"] <= self._occurred_by, *wanted))
-        return (sa.union_all(*bounded) if len(bounded) > 1 else bounded[0]).cte(f"known_{table.name}")
+def _with(row: Row, more: Row) -> Row:
+    """A position and what came late."""
+    sums = {name: exact(row[name] + more[name]) for name in EVERY_SUM}
+    counts = {name: row[name] + int(more[name]) for name in COUNTS}
+    paid = ({currency: Decimal(amount) for currency, amount in fees.items()} for fees in more["fees"] or ())
+    return row | sums | counts | {"fees": added((row["fees"], *paid)), "seq": max(row["seq"], more["seq"])}
 
-    def _rows(self, query: sa.Select[Any]) -> list[Row]:
-        if isinstance(self._source, AsOf):
-            found = self._source.connection.execute(query, place(self._source.seq))
-        else:
-            found = self._source.execute(query)
-        return [dict(row) for row in found.mappings()]
 
-    def sums(self) -> list[Row]:
-        """A row a position, with its sums and the time of its last entry."""
-        c = self._entries.c
-        key = [c[name] for name in POSITION]
-        is_transfer = c.entry == TRANSFER
-        sums = [sa.func.sum(c[f"effect_{name}" if name in ("quantity", "cost") else name]).label(name) for name in SUMS]
-        sums += [
-            sa.func.coalesce(sa.func.sum(c.cost).filter(is_transfer, c.reason.in_(INCOME)), 0).label("income"),
-            sa.func.coalesce(sa.func.sum(c.cost).filter(is_transfer, c.reason.not_in(INCOME)), 0).label("transferred"),
-        ]
-        latest = [sa.func.max(c.transact_time).label("last_transact_time"), sa.func.max(c.seq).label("seq")]
-        rows = self._rows(sa.select(*key, *sums, *latest).where(c.reversal.is_(None)).group_by(*key))
-        exacted = (*SUMS, "income", "transferred")
-        return [_bare(row) | row | {name: exact(row[name]) for name in exacted} for row in rows]
+def _told(row: Row, last: Row | None) -> Row:
+    """The position by the contract and conventions of its latest entry; of funding alone none are known."""
+    if not row["entries"]:
+        row = row | dict.fromkeys((*KEPT, *LAST)) | {"settle": row["settle"]}
+    elif last is not None:
+        row = row | last
+    told = {name: row[name] for name in (*POSITION, *KEPT, *LAST, *EVERY_SUM, "seq")}
+    fees = {currency: amount for currency, amount in row["fees"].items() if amount}
+    return told | {"fees": fees, "avg_px": average_price(row)}
 
-    def latest(self, held: list[Row]) -> list[Row]:
-        """The contract and conventions of the entries at positions' last moments, and their places."""
-        c, names = self._entries.c, (*POSITION, "transact_time")
-        asked = [(*POSITION, "last_transact_time"), names]
-        columns = [
-            sa.literal([row[of] for row in held], sa.ARRAY(executions.c[name].type))
-            for of, name in zip(*asked, strict=True)
-        ]
-        last = sa.func.unnest(*columns).table_valued(*names, name="last").render_derived()
-        told = [c[name] for name in (*POSITION, *KEPT)] + [c[name].label(f"last_{name}") for name in PLACE]
-        same = [c[name] == last.c[name] for name in names]
-        return self._rows(sa.select(*told).join_from(last, self._entries, sa.and_(*same)).where(c.reversal.is_(None)))
 
-    def fees(self) -> list[Row]:
-        """What was expensed, by position and currency."""
-        c = self._entries.c
-        key = [*(c[name] for name in POSITION), c.commission_currency.label("currency")]
-        query = sa.select(*key, sa.func.sum(c.fee).label("amount")).where(c.reversal.is_(None), c.fee != 0)
-        return self._rows(query.group_by(*key))
+def _run(source: sa.Connection | AsOf, query: sa.Select[Any], keys: Sequence[Key], **more: Any) -> list[Row]:
+    """A statement's rows, over these positions."""
+    connection, seq = source if isinstance(source, AsOf) else (source, NEVER)
+    asked = dict(zip(POSITION, map(list, zip(*keys, strict=True)), strict=True)) | {"seq": seq} | more
+    return [dict(row) for row in connection.execute(query, asked).mappings()]
 
-    def funding(self) -> list[Row]:
-        """What was received, by position."""
-        c = self._known(fundings).c
-        key = [c[name] for name in POSITION]
-        sums = [sa.func.sum(c.amount).label("amount"), sa.func.min(c.currency).label("currency")]
-        return self._rows(sa.select(*key, *sums, sa.func.max(c.seq).label("seq")).group_by(*key))
+
+def _reached(source: sa.Connection | AsOf, keys: Sequence[Key], moment: datetime) -> list[Row]:
+    """The last version of each position that had not reached beyond the moment, if there was one."""
+    return _run(source, _REACHED, keys, moment=moment)
+
+
+def _since(source: sa.Connection | AsOf, keys: Sequence[Key], moment: datetime) -> list[Row]:
+    """By position, what was booked after it had reached beyond the moment, of what had occurred by then."""
+    at = (moment - EPOCH) // MICROSECOND
+    return _run(source, _LATE, keys, at=at, nodes=path(at, MOMENT_LEVELS))
+
+
+def _latest(source: sa.Connection | AsOf, upto: Mapping[Key, datetime]) -> dict[Key, Row]:
+    """The contract and conventions of each position's latest entry that stands, up to a moment of its own."""
+    found: dict[Key, Row] = {}
+    if not upto:
+        return found
+    rows = _run(source, _LATEST, list(upto), moments=list(upto.values()))
+    if isinstance(source, AsOf):  # what was booked anew since has its old booking in the history only
+        rows += _run(source, _LATEST_ENDED, list(upto), moments=list(upto.values()), nodes=path(source.seq))
+    for row in rows:
+        known = found.get(_key(row))
+        if known is None or _place(row) > _place(known):
+            found[_key(row)] = row
+    return found
+
+
+def _asked(*more: sa.ColumnElement[Any]) -> sa.TableValuedAlias:
+    """The positions asked for, as a table."""
+    keys = [sa.bindparam(name, type_=sa.ARRAY(TEXT)) for name in POSITION]
+    names = (*POSITION, *(column.name for column in more))
+    return sa.func.unnest(*keys, *more).table_valued(*names, name="asked").render_derived()
+
+
+def _same(one: Any, other: Any) -> list[sa.ColumnElement[bool]]:
+    return [one.c[name] == other.c[name] for name in POSITION]
+
+
+_SEQ = sa.bindparam("seq", type_=WHOLE)
+_NODES = sa.any_(sa.bindparam("nodes", type_=sa.ARRAY(WHOLE)))
+
+
+def _reached_query() -> sa.Select[Any]:
+    ended, asked = history_of(positions_table), _asked()
+    versions = sa.select(*(ended.c[column.name] for column in positions_table.columns))
+    fits = versions.where(*_same(ended, asked), ended.c.reached <= sa.bindparam("moment", type_=AT))
+    last = fits.order_by(ended.c.reached.desc(), ended.c.seq.desc()).limit(1).lateral("last")
+    return sa.select(last).select_from(asked.join(last, sa.true()))
+
+
+def _late_query() -> sa.Select[Any]:
+    c, asked, at = late.c, _asked(), sa.bindparam("at", type_=WHOLE)
+    key = [c[name] for name in POSITION]
+    sums = [sa.func.sum(c[name]).label(name) for name in (*EVERY_SUM, *COUNTS)]
+    fees = sa.func.jsonb_agg(c.fees).filter(sa.cast(c.fees, sa.Text) != "{}").label("fees")
+    query = sa.select(*key, *sums, fees, sa.func.max(c.seq).label("seq"))
+    fits = (c.node == _NODES, c.since <= at, c.until > at, c.seq <= _SEQ)
+    return query.join_from(late, asked, sa.and_(*_same(late, asked))).where(*fits).group_by(*key)
+
+
+def _entries(of: sa.Table | sa.Subquery) -> list[sa.ColumnElement[Any]]:
+    return [*(of.c[name] for name in (*POSITION, *KEPT)), *(of.c[name].label(f"last_{name}") for name in PLACE)]
+
+
+def _upto() -> sa.TableValuedAlias:
+    return _asked(sa.bindparam("moments", type_=sa.ARRAY(AT)).label("moment"))
+
+
+def _latest_query() -> sa.Select[Any]:
+    """Of the bookings that are on record still: a later restatement leaves their place as it was."""
+    c, asked = executions.c, _upto()
+    stood = sa.or_(c.reversal.is_(None), c.seq > _SEQ)
+    entries = sa.select(*_entries(executions)).where(*_same(executions, asked), c.booked_seq <= _SEQ, stood)
+    upto = entries.where(c.transact_time <= asked.c.moment)
+    last = upto.order_by(*(c[name].desc() for name in PLACE)).limit(1).lateral("last")
+    return sa.select(last).select_from(asked.join(last, sa.true()))
+
+
+def _latest_ended_query() -> sa.Select[Any]:
+    """Of versions of bookings that have ended since."""
+    ended, asked = history_of(executions), _upto()
+    c = ended.c
+    held = (c.node == _NODES, c.until > _SEQ, c.seq <= _SEQ, c.reversal.is_(None), c.transact_time <= asked.c.moment)
+    query = sa.select(*_entries(ended)).join_from(ended, asked, sa.and_(*_same(ended, asked))).where(*held)
+    key = [c[name] for name in POSITION]
+    return query.ext(distinct_on(*key)).order_by(*key, *(c[name].desc() for name in PLACE))
+
+
+_REACHED = _reached_query()
+_LATE = _late_query()
+_LATEST = _latest_query()
+_LATEST_ENDED = _latest_ended_query()

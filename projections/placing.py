@@ -8,6 +8,7 @@ it and then asks for tables of that schema only (`as_placed`) sees the rows of o
 
 import contextlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -18,7 +19,7 @@ DROP_LOCK_MS_MAX = 50  # readers never wait longer behind the end of rows that w
 NUMBERS = sa.text("SELECT nextval('read.schema_numbers')")
 RELATIONS = sa.text("SELECT tablename FROM pg_tables WHERE schemaname = :schema ORDER BY tablename")
 SCHEMAS = sa.text("SELECT nspname FROM pg_namespace WHERE nspname ~ :pattern ORDER BY nspname")
-PLACED = sa.text("SELECT projection, schema FROM read.progress")
+PLACED = sa.text("SELECT projection, schema, seq, error FROM read.progress")
 
 _QUOTE = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyped-call]
 
@@ -51,10 +52,24 @@ def show(connection: sa.Connection, projection: Projection, schema: str) -> None
     connection.execute(sa.text(f"ALTER SCHEMA {_QUOTE(views)} RENAME TO {_QUOTE(projection.schema)}"))
 
 
-def as_placed(connection: sa.Connection) -> sa.Connection:
+class Placed(NamedTuple):
+    """Where a projection's tables are, the place in the log they stand at, and the error that stopped it, if any."""
+
+    projection: str
+    schema: str
+    seq: int
+    error: str | None
+
+
+def placed(connection: sa.Connection) -> list[Placed]:
+    """Every projection's, at the connection's snapshot."""
+    return [Placed(*row) for row in connection.execute(PLACED)]
+
+
+def as_placed(connection: sa.Connection, found: Iterable[Placed] | None = None) -> sa.Connection:
     """The connection, on which read models' tables are those in use at its snapshot until its transaction ends."""
-    placed = {schema_of(name): schema for name, schema in connection.execute(PLACED)}
-    return connection.execution_options(schema_translate_map=placed)
+    places = placed(connection) if found is None else found
+    return connection.execution_options(schema_translate_map={schema_of(one.projection): one.schema for one in places})
 
 
 def sweep(connection: sa.Connection, projections: Iterable[Projection], keep: Sequence[str]) -> None:

@@ -134,7 +134,7 @@ class Runner:
         while not stop.is_set():
             with contextlib.suppress(Unavailable), reaching(), self._engine.connect() as connection:
                 connection.detach()  # closing it is what gives the lease back
-                with leased.held(connection, stop) as is_ours:
+                with leased.held(connection, stop) as is_ours, garbage.short_pauses():
                     if is_ours:
                         self._follow(self._start(connection, stop), stop)
             stop.wait(STANDBY_S)
@@ -161,7 +161,7 @@ class Runner:
         following = Following(self._log, connection, self._projections, self._batch_events_max)
         if stop is not None:
             following.settle_in()
-            garbage.put_off()
+            garbage.lay_aside()
         return following
 
     def _advance(self, following: Following) -> bool:

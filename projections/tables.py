@@ -72,11 +72,13 @@ def table(
     indexes: tuple[tuple[str, ...], ...] = (),
     born: str | None = None,
     has_history: bool = True,
+    versions_by: tuple[str, ...] = (),
 ) -> sa.Table:
     """A table of a projection, with `seq`, and an index for each tuple of column names.
 
     Unless it says otherwise it has a history, so that it can be read as of any place (`projections.history`).
-    `born` is the column, if there is one, with the place in the log at which a row came to be.
+    `born` is the column, if there is one, with the place in the log at which a row came to be. `versions_by` are those
+    that past versions are looked up by.
     """
     made = sa.Table(name, sa.MetaData(), *columns, fact("seq", WHOLE), schema=schema_of(projection))
     for number, names in enumerate(indexes):
@@ -85,7 +87,7 @@ def table(
         sa.Index(told, *(made.c[column] for column in names))
     made.info["born"] = born
     if has_history:
-        made.info["history"] = history_table(made)
+        made.info["history"] = history_table(made, versions_by)
     return made
 
 

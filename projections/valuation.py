@@ -93,9 +93,7 @@ def total(parts: Sequence[Decimal | None]) -> Decimal | None:
     """The sum; None if a part is unknown."""
     if len(parts) == 1:
         return parts[0]
-    sum_ = ZERO
-    for part in parts:
-        if part is None:
-            return None
-        sum_ += part
-    return exact(sum_)
+    try:
+        return exact(sum(parts, ZERO))  # type: ignore[type-var, arg-type]
+    except TypeError:  # an unknown is no number
+        return None

@@ -6,6 +6,7 @@ A module of its own, so that whoever only writes to the book need not load SQLAl
 import contextlib
 from collections.abc import Iterator
 
+import msgspec
 import psycopg
 import sqlalchemy
 
@@ -24,6 +25,7 @@ def engine(url: str, role: Role | None = None, *, connections_max: int = CONNECT
         max_overflow=0,
         pool_timeout=CONNECT_SECONDS_MAX,
         pool_pre_ping=True,
+        json_deserializer=msgspec.json.decode,
     )
 
 

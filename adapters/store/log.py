@@ -6,7 +6,7 @@ A record's bytes are encoded once, by `domain.schema`; they are what is stored, 
 """
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -208,7 +208,7 @@ class LogRecorder(PostgresApplicationRecorder):
             for row in rows:
                 copy.write_row(row)
 
-    def rows(self, query: str, params: Sequence[Any]) -> list[TupleRow]:
+    def rows(self, query: str, params: Sequence[Any] | Mapping[str, Any]) -> list[TupleRow]:
         """What a query over the log returns, fetched in binary."""
         with (
             self.datastore.connections.connection() as connection,

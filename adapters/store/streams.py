@@ -9,8 +9,18 @@ STREAMS = """
 SELECT originator_id FROM ledger.events WHERE originator_version = 1 AND starts_with(originator_id, %s)
 ORDER BY notification_id
 """
-LAST = "SELECT max(originator_version) FROM ledger.events WHERE originator_id = %s"
-SEQ_OF_VERSION = "SELECT notification_id FROM ledger.events WHERE originator_id = %s AND originator_version = %s"
+VERSION_AT = """
+WITH RECURSIVE known (low, high) AS (
+    SELECT CASE WHEN notification_id <= %(seq)s THEN originator_version ELSE 0 END, originator_version FROM (
+        SELECT originator_version, notification_id FROM ledger.events WHERE originator_id = %(stream)s
+        ORDER BY originator_version DESC LIMIT 1) AS last
+    UNION ALL
+    SELECT CASE WHEN notification_id <= %(seq)s THEN originator_version ELSE low END,
+           CASE WHEN notification_id <= %(seq)s THEN high ELSE originator_version - 1 END
+    FROM known JOIN ledger.events ON originator_id = %(stream)s AND originator_version = (low + high + 1) / 2
+    WHERE low < high)
+SELECT low FROM known WHERE low = high
+"""  # the version is not below `low` and not above `high`
 BACKWARDS = f"""
 SELECT {COLUMNS} FROM ledger.events WHERE originator_id = %s AND originator_version <= %s
 ORDER BY originator_version DESC LIMIT %s
@@ -28,17 +38,8 @@ def streams(url: str, prefix: str) -> list[str]:
 
 def version_at(log: PostgresLog, stream: str, seq: int | None) -> int:
     """The stream's version when the log ended at `seq`, 0 before its first event: a few index look-ups."""
-    (last,) = log.recorder.rows(LAST, [stream])[0]
-    low, high = 0, last or 0
-    if seq is None or seq >= SEQ_MAX:
-        return high
-    while low < high:
-        middle = (low + high + 1) // 2
-        if log.recorder.rows(SEQ_OF_VERSION, [stream, middle])[0][0] <= seq:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    rows = log.recorder.rows(VERSION_AT, {"stream": stream, "seq": SEQ_MAX if seq is None else seq})
+    return int(rows[0][0]) if rows else 0
 
 
 def backwards(log: PostgresLog, stream: str, version: int, limit: int) -> list[Stored]:

@@ -83,10 +83,62 @@ def test_a_full_collection_comes_in_the_end_without_a_pause(
     collections: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(garbage, "FULL_EVERY", 20)
-    garbage.put_off()
-    gc.collect()  # of which next to nothing is left, see above
-    collections.clear()
-    kept = [[] for _ in range(YOUNG * (MIDDLE + 1) * 100)]  # type: ignore[var-annotated]
+    with garbage.short_pauses():
+        garbage.lay_aside()
+        gc.collect()  # of which next to nothing is left, see above
+        collections.clear()
+        kept = [[] for _ in range(YOUNG * (MIDDLE + 1) * 100)]  # type: ignore[var-annotated]
     assert collections.index(FULL) >= 20
     assert len(kept) == YOUNG * (MIDDLE + 1) * 100
-    assert gc.get_freeze_count() > 0
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Knot]]:
+    """Something that outlives collections, each of which counts as long; nothing is laid aside, nobody asks yet."""
+    monkeypatch.setattr(garbage, "LONG_SECONDS", -1.0)
+    monkeypatch.setattr(garbage, "_PAUSES", garbage._Pauses())
+    others = gc.callbacks[:]
+    gc.callbacks.clear()
+    gc.collect()
+    gc.unfreeze()
+    yield [Knot()]
+    gc.callbacks[:] = others
+    gc.unfreeze()
+
+
+def _collected() -> bool:
+    """Whether a full collection removes what is garbage."""
+    knot = weakref.ref(Knot())
+    gc.collect()
+    return knot() is None
+
+
+def test_what_outlives_a_long_collection_is_laid_aside_until_all_is_gone_through(
+    kept: list[Knot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = gc.get_threshold()
+    with garbage.short_pauses(), garbage.short_pauses():
+        assert gc.get_freeze_count() == 0
+        assert _collected()
+        assert gc.get_freeze_count() > 0
+        assert _collected()
+        aside = weakref.ref(kept.pop())
+        assert _collected()
+        assert aside() is not None  # laid aside with all there was
+        monkeypatch.setattr(garbage, "EVERYTHING_SECONDS", -1.0)
+        gc.collect()
+        gc.collect()
+        assert aside() is None
+    assert gc.get_freeze_count() == 0
+    assert gc.get_threshold() == usual
+
+
+def test_short_collections_change_nothing(kept: list[Knot], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "LONG_SECONDS", 3600.0)
+    with garbage.short_pauses():
+        assert _collected()
+        assert gc.get_freeze_count() == 0
+    assert kept
+    monkeypatch.setattr(garbage, "LONG_SECONDS", -1.0)
+    gc.collect()
+    assert gc.get_freeze_count() == 0  # nobody asks any more

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.store import streams
 from adapters.store.log import PIPELINED_EVENTS_MAX, PostgresLog
 from adapters.store.memory import MemoryLog
 from domain.errors import ExecutionKnown, StreamConflict
@@ -300,3 +301,21 @@ def test_an_execution_is_not_told_twice_in_one_append(log: Log) -> None:
     with pytest.raises(ExecutionKnown):
         log.append(twice)
     assert log.head().seq == 0
+
+
+def test_a_stream_had_a_version_when_the_log_ended_at_any_place(database_url: str) -> None:
+    with PostgresLog(database_url) as log:
+        _check_versions(log)
+
+
+def _check_versions(log: PostgresLog) -> None:
+    written = {"a": 0, "b": 0, "c": 0}
+    known = [dict(written)]
+    for stream, count in [("b", 1), ("a", 3), ("b", 2), ("a", 1), ("b", 5), ("a", 8)]:
+        for version in range(written[stream] + 1, written[stream] + count + 1):
+            log.append([record(stream, version)])
+            written[stream] = version
+            known.append(dict(written))
+    for seq, versions in enumerate(known):
+        assert {stream: streams.version_at(log, stream, seq) for stream in versions} == versions
+    assert {stream: streams.version_at(log, stream, None) for stream in written} == written
