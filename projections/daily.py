@@ -222,13 +222,12 @@ def sums(
     chosen = {name: value for name, value in where.items() if value is not None}
     slots = [slot_of(bound) for bound in bounds]
     if close.is_utc_midnight:
-        found = _since(source, days_table, chosen, [slot // SLOTS_A_DAY for slot in slots])
+        parts = [_Part(days_table, [slot // SLOTS_A_DAY for slot in slots])]
     else:
         next_day = -(-slots[-1] // SLOTS_A_DAY)  # whole days after the last are read as days
-        found = _since(source, halves, chosen, slots, before=next_day * SLOTS_A_DAY)
-        found += [row | {"day": len(slots)} for row in _since(source, days_table, chosen, [next_day])]
+        parts = [_Part(halves, slots, next_day * SLOTS_A_DAY), _Part(days_table, [next_day], shift=len(slots) - 1)]
     by_position: dict[tuple[Any, ...], list[Row]] = {}
-    for row in found:
+    for row in _since(source, chosen, parts):
         by_position.setdefault(tuple(row[name] for name in POSITION), []).append(row)
     told: list[Row] = []
     for total in fetch(source, totals_table, where=chosen):
@@ -248,15 +247,25 @@ def _opening(total: Row, since: Sequence[Row]) -> Row:
     return row | {"fills": total["fills"] - sum(each["fills"] for each in since)}
 
 
-def _since(source: Source, table_: sa.Table, chosen: Row, slots: Sequence[int], before: int | None = None) -> list[Row]:
+class _Part(NamedTuple):
+    """Rows of a table from the first of its slots on, and before a slot if there is one. `shift` adds to their days."""
+
+    table: sa.Table
+    slots: Sequence[int]
+    before: int | None = None
+    shift: int = 0
+
+
+def _since(source: Source, chosen: Row, parts: Sequence[_Part]) -> list[Row]:
     """The sums of each position and day from the first slot on; what is not before the last is of a day beyond."""
     if isinstance(source, sa.Connection):
-        return _in_sql(source, table_, chosen, slots, before)
+        return _in_sql(source, chosen, parts)
     groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in fetch(source, table_, where=chosen):
-        if row["slot"] >= slots[0] and (before is None or row["slot"] < before):
-            place = (*(row[name] for name in POSITION), bisect_right(slots, row["slot"]))
-            groups.setdefault(place, []).append(row)
+    for part in parts:
+        for row in fetch(source, part.table, where=chosen):
+            if row["slot"] >= part.slots[0] and (part.before is None or row["slot"] < part.before):
+                day = bisect_right(part.slots, row["slot"]) + part.shift
+                groups.setdefault((*(row[name] for name in POSITION), day), []).append(row)
     return [_summed(place, members) for place, members in groups.items()]
 
 
@@ -276,30 +285,40 @@ def added(parts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
     return {currency: exact(amount) for currency, amount in sorted(total.items()) if amount}
 
 
-def _in_sql(
-    source: sa.Connection, table_: sa.Table, chosen: Row, slots: Sequence[int], before: int | None
-) -> list[Row]:
-    asked = {"slots": list(slots), "since": slots[0]} | {f"is_{name}": value for name, value in chosen.items()}
-    if before is not None:
-        asked["before"] = before
+def _in_sql(source: sa.Connection, chosen: Row, parts: Sequence[_Part]) -> list[Row]:
+    asked = {f"is_{name}": value for name, value in chosen.items()}
+    for number, part in enumerate(parts):
+        told = {"slots": list(part.slots), "since": part.slots[0], "before": part.before, "shift": part.shift}
+        asked |= {f"{name}_{number}": value for name, value in told.items() if value is not None}
+    query = _summing(tuple(chosen), tuple((part.table, part.before is not None) for part in parts))
     rows = []
-    for found in source.execute(_summing(table_, tuple(chosen), before is not None), asked).mappings():
+    for found in source.execute(query, asked).mappings():
         row = dict(found)
         for name in SUMS:
             row[name] = exact(row[name])
-        parts = row["other_fees"]
-        row["other_fees"] = added({c: Decimal(amount) for c, amount in part.items()} for part in parts) if parts else {}
+        paid = row["other_fees"]
+        row["other_fees"] = added({c: Decimal(amount) for c, amount in fees.items()} for fees in paid) if paid else {}
         row["fills"] = int(row["fills"])
         rows.append(row)
     return rows
 
 
 @cache
-def _summing(table_: sa.Table, chosen: tuple[str, ...], has_end: bool) -> sa.Select[Any]:
-    """The statement of `_in_sql`. It takes longer to build than to run."""
+def _summing(chosen: tuple[str, ...], parts: tuple[tuple[sa.Table, bool], ...]) -> sa.CompoundSelect[Any]:
+    """The statement of `_in_sql`, over tables and whether each ends before a slot. It takes longer to build than to
+    run.
+    """
+    return sa.union_all(*(_sums_of(number, chosen, *part) for number, part in enumerate(parts)))
+
+
+def _sums_of(number: int, chosen: tuple[str, ...], table_: sa.Table, has_end: bool) -> sa.Select[Any]:
     columns = table_.c
-    bounds = sa.bindparam("slots", type_=sa.ARRAY(WHOLE))
-    place = [*(columns[name] for name in POSITION), sa.func.width_bucket(columns.slot, bounds).label("day")]
+
+    def bound(name: str, type_: sa.types.TypeEngine[Any] = WHOLE) -> sa.BindParameter[Any]:
+        return sa.bindparam(f"{name}_{number}", type_=type_)
+
+    day = sa.func.width_bucket(columns.slot, bound("slots", sa.ARRAY(WHOLE))) + bound("shift")
+    place = [*(columns[name] for name in POSITION), day.label("day")]
     paid = sa.func.jsonb_agg(columns.other_fees).filter(sa.cast(columns.other_fees, sa.Text) != "{}")
     query = (
         sa.select(
@@ -309,11 +328,11 @@ def _summing(table_: sa.Table, chosen: tuple[str, ...], has_end: bool) -> sa.Sel
             sa.func.sum(columns.fills).label("fills"),
             sa.func.max(columns.seq).label("seq"),
         )
-        .where(columns.slot >= sa.bindparam("since", type_=WHOLE))
+        .where(columns.slot >= bound("since"))
         .where(*(columns[name] == sa.bindparam(f"is_{name}", type_=TEXT) for name in chosen))
-        .group_by(*(sa.literal_column(str(number)) for number in range(1, len(place) + 1)))
+        .group_by(*(sa.literal_column(str(place_)) for place_ in range(1, len(place) + 1)))
     )
-    return query.where(columns.slot < sa.bindparam("before", type_=WHOLE)) if has_end else query
+    return query.where(columns.slot < bound("before")) if has_end else query
 
 
 def restatements(
