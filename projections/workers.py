@@ -8,7 +8,7 @@ import gc
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
@@ -17,17 +17,18 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from domain.errors import LedgerError, Unavailable
-from domain.log import EventLog
+from domain.log import EventLog, Logged
 from projections.building import Built, Goal, OnSeq, begun
 from projections.catalog import PROJECTIONS
 from projections.progress import reaching
-from projections.rows import MemoryRows
-from projections.tables import Projection
+from projections.rows import SqlRows
+from projections.tables import Projection, Row
 
 WORKERS_MAX = 4
 EVENTS_MIN = 60_000  # a shorter log is built before processes have started
-SAMPLED_EVENTS = 2_000
-ROW_SECONDS = 20e-6  # what a row costs to write, beside its fold
+SAMPLED_EVENTS = 4_000
+READ_SECONDS = 5e-6  # what an event costs to read
+LINE_SECONDS = 3e-6  # what a row costs to be written, beside being made
 END_SECONDS_MAX = 10.0
 
 Opener = Callable[[], AbstractContextManager[tuple[EventLog, sa.Engine]]]  # of the log and the database; can be pickled
@@ -62,19 +63,46 @@ def crew(log: EventLog, engine: sa.Engine, projections: Sequence[Projection], op
 
 
 def shared(log: EventLog, projections: Sequence[Projection], count: int) -> list[list[Projection]]:
-    """The projections in so many shares of about the same work, by what the first events of the log take to fold."""
+    """The projections in so many shares of about the same work, by what the first events of the log take.
+
+    Whoever has a share reads the events that are of concern to it, once.
+    """
     batch = log.select(limit=SAMPLED_EVENTS)
-    work = {}
-    for projection in projections:
-        rows, began = MemoryRows(), time.perf_counter()
-        with suppress(Exception):  # whoever builds it says what is wrong
-            projection.fold(rows, batch)
-        written = sum(len(rows.rows(table)) for table in projection.tables)
-        work[projection.name] = time.perf_counter() - began + written * ROW_SECONDS
+    read = {
+        one.name: {logged.seq for logged in batch if type(logged.recorded.event) in one.folds} for one in projections
+    }
+    work = {one.name: _work(one, batch) for one in projections}
     shares: list[list[Projection]] = [[] for _ in range(count)]
-    for projection in sorted(projections, key=lambda one: -work[one.name]):
-        min(shares, key=lambda share: sum(work[one.name] for one in share)).append(projection)
+
+    def seconds(share: Iterable[Projection]) -> float:
+        names = [one.name for one in share]
+        events = set[int]().union(*(read[name] for name in names))
+        return sum(work[name] for name in names) + len(events) * READ_SECONDS
+
+    for projection in sorted(projections, key=lambda one: -seconds([one])):
+        min(shares, key=lambda share: seconds([*share, projection])).append(projection)
     return [share for share in shares if share]
+
+
+def _work(projection: Projection, batch: Sequence[Logged]) -> float:
+    """Seconds to fold events and to have their rows written."""
+    rows, began = _Unwritten(projection.tables, "", is_empty=True), time.perf_counter()
+    with suppress(Exception):  # whoever builds it says what is wrong
+        projection.fold(rows, batch)
+        rows.flush()
+    return time.perf_counter() - began + rows.lines * LINE_SECONDS
+
+
+class _Unwritten(SqlRows):
+    """Rows that are made ready to be written, and counted."""
+
+    lines = 0
+
+    def find(self, table: sa.Table, **equals: Any) -> list[Row]:  # noqa: ARG002 (nothing is stored)
+        return []
+
+    def _copy(self, statement: str, texts: Sequence[bytes]) -> None:  # noqa: ARG002
+        self.lines += sum(text.count(b"\n") + 1 for text in texts)
 
 
 class _Processes:
@@ -130,7 +158,7 @@ def _process(opener: Opener, projections: Sequence[Projection]) -> Iterator[Pipe
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     names = [projection.name for projection in projections]
-    process = context.Process(target=work, args=(opener, names, theirs), daemon=True, name="daybook builder")
+    process = context.Process(target=_live, args=(opener, names, theirs), daemon=True, name="daybook builder")
     process.start()
     theirs.close()
     try:
@@ -143,8 +171,16 @@ def _process(opener: Opener, projections: Sequence[Projection]) -> Iterator[Pipe
             process.join()
 
 
+def _live(opener: Opener, names: Sequence[str], pipe: Pipe) -> None:
+    """A worker's life and end: its rows are not taken apart one by one, which takes as long as making some of them."""
+    try:
+        work(opener, names, pipe)
+    finally:
+        os._exit(0)
+
+
 def work(opener: Opener, names: Sequence[str], pipe: Pipe) -> None:
-    """A worker's life."""
+    """What a worker does until nobody holds the other end."""
     gc.disable()  # rows hold no cycles: it would look through a full cache again and again, and find nothing
     chosen = [projection for projection in PROJECTIONS if projection.name in names]
     try:
