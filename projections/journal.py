@@ -82,6 +82,7 @@ entries_table = table(
     fact("lines", ITEMS),
     indexes=(("account_id", "entry_seq", "part"), ("value_date", "entry_seq", "part")),
     born="entry_seq",
+    is_only_added=True,
 )
 ledger_table = table(
     "journal",

@@ -156,7 +156,7 @@ class SqlRows:
     def learn(self) -> None:
         """Read which rows there are, so as not to ask for others one by one. Not of tables that are very large."""
         for cached in self._cached.values():
-            if cached.is_complete or cached.dropped is not None:
+            if cached.is_complete or cached.dropped is not None or cached.is_only_added:
                 continue
             keys = Bloom()
             opened: Any = self._begun().connection
@@ -277,12 +277,13 @@ class _Cached:
     place in the log where it first changed. `ended` are versions that are no more, to be written as the history has
     them; `texts` has those of them that are written. `hashes`
     are those of rows in the database, as far as known; `dropped` has the keys of rows that only the database has, if
-    they are known at all.
+    they are known at all. Of a table to which rows are only added nothing is kept once it is written.
     """
 
     def __init__(self, shape: "_Shape") -> None:
         self.shape = shape
         self.key_in = shape.key_in
+        self.is_only_added: bool = shape.table.info["is_only_added"]
         self._values = shape.lines.values if shape.history is not None else None
         self.forget(is_empty=False)
 
@@ -314,7 +315,8 @@ class _Cached:
                 if len(self.ended) >= COPIED_LINES_MAX:
                     self.all_ended()
         elif key not in changed:
-            changed[key] = ABSENT if old is None or self.is_absent(key) else max(seq, 1)
+            is_new = old is None or self.is_only_added or self.is_absent(key)
+            changed[key] = ABSENT if is_new else max(seq, 1)
 
     def all_ended(self) -> list[bytes]:
         """The lines of all that have ended."""
@@ -340,6 +342,8 @@ class _Cached:
             if not self.is_complete:
                 self.known[key] = None
         self.changed, self.ended, self.texts = {}, [], []
+        if self.is_only_added:
+            self.known, self.hashes, self.is_complete = {}, {}, False
 
     def drop(self, count: int) -> int:
         """Forget the rows that were used least recently, at most so many; how many they were."""

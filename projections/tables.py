@@ -72,20 +72,21 @@ def table(
     indexes: tuple[tuple[str, ...], ...] = (),
     born: str | None = None,
     has_history: bool = True,
+    is_only_added: bool = False,
     versions_by: tuple[str, ...] = (),
 ) -> sa.Table:
     """A table of a projection, with `seq`, and an index for each tuple of column names.
 
     Unless it says otherwise it has a history, so that it can be read as of any place (`projections.history`).
     `born` is the column, if there is one, with the place in the log at which a row came to be. `versions_by` are those
-    that past versions are looked up by.
+    that past versions are looked up by. Rows that folds put once, under a key that never was, `is_only_added`.
     """
     made = sa.Table(name, sa.MetaData(), *columns, fact("seq", WHOLE), schema=schema_of(projection))
     for number, names in enumerate(indexes):
         told = f"{name}_by_{'_'.join(names)}"
         told = told if len(told) <= IDENTIFIER_CHARACTERS_MAX else f"{told[:55]}_{number}"
         sa.Index(told, *(made.c[column] for column in names))
-    made.info["born"] = born
+    made.info["born"], made.info["is_only_added"] = born, is_only_added
     if has_history:
         made.info["history"] = history_table(made, versions_by)
     return made
