@@ -56,7 +56,6 @@ PEER_SECONDS = 15.0
 VISIBLE_EVENTS_S = 2_000
 VISIBLE_SECONDS = 15.0
 VISIBLE_ORDERS = 4  # sent at once
-FIRST_VISIBLE = 10_000_000  # more than there are orders
 AHEAD_MAX = 4
 
 
@@ -264,12 +263,13 @@ def visibility(url: str, log: PostgresLog, writer: Writer) -> None:
         time.sleep(0.1)
     looker = threading.Thread(target=look)
     looker.start()
-    head, at = orders_sent(writer, FIRST_VISIBLE)
+    n = log.head().seq  # more than there are orders
+    head, at = orders_sent(writer, n)
     commits.append((head, at))
     while not late:
         time.sleep(0.01)
     first = late.pop()
-    n, log_seq, began = FIRST_VISIBLE, head, time.perf_counter()
+    log_seq, began = head, time.perf_counter()
     while (elapsed := time.perf_counter() - began) < VISIBLE_SECONDS:
         n += VISIBLE_ORDERS
         log_seq, at = orders_sent(writer, n)
