@@ -339,16 +339,16 @@ def entries(
     days = fetch(source, turnover_table, where={"account_id": account_id, "value_date": day, "asset": asset})
     where["value_date"] = tuple(sorted({row["value_date"] for row in days}))
     shown: list[Row] = []
-    size = PAGE_ROWS_MAX if limit is None else min(PAGE_ROWS_MAX, 2 * limit)
+    size = PAGE_ROWS_MAX if limit is None else min(PAGE_ROWS_MAX, limit)
     while limit is None or len(shown) < limit:
         page = fetch(
             source, entries_table, where=where, by=CURSOR, after=after, limit=size, is_descending=is_descending
         )
-        shown += (_with_amounts(row) for row in page if any(line[1] == asset for line in row["lines"]))
+        shown += (row for row in page if any(line[1] == asset for line in row["lines"]))
         if len(page) < size:
             break
-        after = page[-1]["entry_seq"], page[-1]["part"]
-    return shown[:limit]
+        after, size = (page[-1]["entry_seq"], page[-1]["part"]), min(PAGE_ROWS_MAX, 4 * size)
+    return [_with_amounts(row) for row in shown[:limit]]
 
 
 def _with_amounts(row: Row) -> Row:
