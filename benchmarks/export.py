@@ -41,8 +41,8 @@ FROM {table} AS one CROSS JOIN generate_series(1, {times}) AS n
 """
 KEYS = {
     "executions": ("read_executions.executions",
-                   "'exec_id', one.exec_id || '-' || n, 'booked_seq', one.booked_seq + 1000000 * n"),
-    "journal": ("read_journal.entries", "'entry_seq', one.entry_seq + 1000000 * n"),
+                   "'exec_id', one.exec_id || '-' || n, 'booked_seq', one.booked_seq + 1000000::bigint * n"),
+    "journal": ("read_journal.entries", "'entry_seq', one.entry_seq + 1000000::bigint * n"),
 }  # fmt: skip
 
 
