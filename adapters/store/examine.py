@@ -136,8 +136,8 @@ class _Examination:
             why = mismatch(row.stream, row.version, row.at, row.topic, row.key, row.state)
             if not why and row.at < self._last_at:
                 why = "it was recorded before its predecessor"
-            if why:
-                return Finding(Fault.ALTERED, row.seq, row.seq, why)
+            if why:  # or it is a copy of the event that was here, which its bytes alone do not tell
+                return self._moved_down(row.seq) or Finding(Fault.ALTERED, row.seq, row.seq, why)
         self._last_at = max(self._last_at, row.at)
         self._tree.add(leaf)
         self._leaves.append(leaf)
@@ -216,22 +216,29 @@ class _Examination:
         """What was done to the first event that is not what was sealed: compare it and the next with what was."""
         seq = pending.seq
         place = self._place_of(pending.leaf)
-        following = self._leaf(seq + 1)
-        is_edge = seq == self._ask.sealed  # of what was moved behind it, nothing is sealed
-        is_same = following is not None and following == self._sealed(seq)
-        if is_same and (is_edge or self._leaf(seq + 2) == self._sealed(seq + 1)):
-            return Finding(Fault.INSERTED, seq, seq, f"the event sealed at seq {seq} has moved down to seq {seq + 1}")
+        if moved := self._moved_down(seq):
+            return moved
         if place is None or place == seq:
             return Finding(Fault.ALTERED, seq, seq, "its bytes are not those that were sealed")
         there = self._leaf(place)
         if there == self._sealed(seq):
             return Finding(Fault.REORDERED, seq, seq, f"it holds the event sealed at seq {place}, which holds its")
         is_last = place == self._ask.sealed and there != pending.leaf  # of what moved up behind it, nothing is sealed
-        if place > seq and (is_last or following == self._sealed(place + 1)):
+        if place > seq and (is_last or self._leaf(seq + 1) == self._sealed(place + 1)):
             return Finding(Fault.MISSING, seq, place - 1, f"the event sealed at seq {place} has moved up to seq {seq}")
         if there == pending.leaf:
             return Finding(Fault.ALTERED, seq, seq, f"a copy of the event of seq {place} stands in its place")
         return Finding(Fault.REORDERED, seq, seq, f"it holds the event sealed at seq {place}")
+
+    def _moved_down(self, seq: int) -> Finding | None:
+        """That an event was put in at this seq, if what was sealed here and after it is one further down."""
+        following = self._leaf(seq + 1)
+        if following is None or following != self._sealed(seq):
+            return None
+        is_edge = seq == self._ask.sealed  # of what was moved behind it, nothing is sealed
+        if not is_edge and self._leaf(seq + 2) != self._sealed(seq + 1):
+            return None
+        return Finding(Fault.INSERTED, seq, seq, f"the event sealed at seq {seq} has moved down to seq {seq + 1}")
 
     def _leaf(self, seq: int) -> bytes | None:
         with self._connection.cursor(binary=True) as cursor:

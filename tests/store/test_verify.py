@@ -132,6 +132,24 @@ def test_what_was_committed_is_found_from_outside(sealed: Log, database_url: str
             Fault.INSERTED,
             755,
         ),
+        (
+            (  # a copy of the event that was here: only its columns and what is behind it tell
+                "UPDATE ledger.events SET notification_id = notification_id + 1 WHERE notification_id >= 268;"
+                "INSERT INTO ledger.events SELECT 'copy', originator_version, topic, state, 268, recorded_at, NULL"
+                " FROM ledger.events WHERE notification_id = 269"
+            ),
+            Fault.INSERTED,
+            268,
+        ),
+        (
+            (
+                "UPDATE ledger.events SET notification_id = notification_id + 1 WHERE notification_id >= 755;"
+                "INSERT INTO ledger.events SELECT 'copy', originator_version, topic, state, 755, recorded_at, NULL"
+                " FROM ledger.events WHERE notification_id = 756"
+            ),
+            Fault.INSERTED,
+            755,
+        ),
     ],
 )
 def test_more_ways_to_cheat(sealed: Log, statement: str, fault: Fault, seq: int) -> None:
