@@ -2,8 +2,8 @@
 
 The console holds no figures itself: its script asks the API, in the demo without a key, elsewhere with the API key the
 reader types in, which stays in the browser's tab. A strict Content-Security-Policy lets nothing in or out but this
-origin: no inline script or style, no third party. `/` is the console, `/docs` the API, shown by Swagger UI
-(Apache License 2.0), which is a part of this package: both work where there is no other network.
+origin: no inline script or style, no third party. `/` is the console, `/docs` the API, shown by Swagger UI, whose files
+a package brings along: both work where there is no other network.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 HERE = Path(__file__).parent
+SWAGGER_UI = "fastapi-offline"  # the package with Swagger UI's files
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -58,6 +59,7 @@ def mount(app: FastAPI) -> None:
         return HTMLResponse(page("docs"), headers=DOCS_HEADERS)
 
     app.mount("/console", _Files(directory=HERE / "static"), name="console")
+    app.mount("/docs/swagger-ui", _Files(packages=[(SWAGGER_UI.replace("-", "_"), "static")]), name="swagger-ui")
     app.mount("/docs", _Files(directory=HERE / "docs"), name="docs")
 
 
@@ -73,7 +75,7 @@ def page(name: str, **facts: bool) -> str:
 @cache
 def _fingerprint() -> str:
     """Changes when a file of a page changes."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(version(SWAGGER_UI).encode())
     for file in sorted(file for folder in ("docs", "static") for file in (HERE / folder).rglob("*") if file.is_file()):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:12]
