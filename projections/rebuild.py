@@ -32,6 +32,7 @@ REBUILD_LOCK = 0x0DA7_B0BD  # one rebuild at a time
 ENDING_SECONDS_MAX = 3.0  # how long the server may take to notice that the last rebuild's connection was closed
 LOOKING_MAX = 4  # connections that compare at once
 NEAR_EVENTS = 2_000  # what is left to fold while the live places are held
+TOGETHER = sa.text("SET LOCAL max_parallel_workers_per_gather = 0; SELECT 1")  # the cores are busy with each other
 NOT_DURABLE = sa.text("SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = 0")
 
 OnProgress = Callable[[int, int], None]
@@ -204,7 +205,7 @@ def compared(
             places = {projection.name: progress.lock(connection, projection) for projection in _ordered(projections)}
             built = builders.build({name: Goal(place.seq) for name, place in places.items()})
             for one in looking:
-                one.execute(sa.text("SELECT 1"))
+                one.execute(TOGETHER if several > 1 else sa.text("SELECT 1"))
         free = SimpleQueue[sa.Connection]()
         for one in looking:
             free.put(one)
