@@ -95,6 +95,15 @@ CROSS JOIN LATERAL (
     ORDER BY mark_at DESC, mark_id DESC LIMIT 1
 ) AS latest
 """
+LATEST_AT = """
+SELECT moments.place, names.instrument_id, latest.* FROM unnest(%s::text[]) AS names (instrument_id)
+CROSS JOIN unnest(%s::timestamptz[]) WITH ORDINALITY AS moments (moment, place)
+CROSS JOIN LATERAL (
+    SELECT price, source, mark_at FROM market.marks
+    WHERE instrument_id = names.instrument_id AND mark_at <= moments.moment AND recorded_at <= %s
+    ORDER BY mark_at DESC, mark_id DESC LIMIT 1
+) AS latest
+"""
 END_OF_TIME = "infinity"
 
 
@@ -241,6 +250,24 @@ class MarkStore:
         for place, price, source, mark_at in rows:
             instrument_id = wanted[place - 1][0]
             found[place - 1] = Mark(instrument_id, values.exact(price), source, mark_at.astimezone(UTC))
+        return found
+
+    def latest_at(
+        self, instrument_ids: Sequence[str], moments: Sequence[datetime], known_at: datetime | None = None
+    ) -> list[dict[str, Mark]]:
+        """For each moment the latest marks of instruments seen by then, of all or of those recorded by `known_at`.
+
+        Raises Unavailable.
+        """
+        found: list[dict[str, Mark]] = [{} for _ in moments]
+        if not instrument_ids or not moments:
+            return found
+        asked = [list(instrument_ids), list(moments), known_at or END_OF_TIME]
+        with self._cursor() as cursor:
+            rows = cursor.execute(LATEST_AT, asked, prepare=True).fetchall()
+        for place, instrument_id, price, source, mark_at in rows:
+            mark = Mark(instrument_id, values.exact(price), source, mark_at.astimezone(UTC))
+            found[place - 1][instrument_id] = mark
         return found
 
     def _select(self, query: str, *parameters: Any) -> dict[str, Mark]:

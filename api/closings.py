@@ -66,16 +66,11 @@ def closings_of(
         raise ReportUnreadable("from", days.dates[0].isoformat(), "fewer days, or name an account or an instrument")
     ahead = present + FUTURE_MAX  # a venue's clock may run ahead of ours: what it says of now is of now
     seen_by = [ahead if moment == present else moment for moment in moments]
-    found = book.marks.latest_each([(name, moment) for moment in seen_by for name in named], at.recorded_at)
-    step = len(named)
+    found = book.marks.latest_at(named, seen_by, at.recorded_at)
     return [
-        closing(
-            moment,
-            {m.instrument_id: m for m in found[place * step : (place + 1) * step] if m is not None} | valuing.given,
-            pairs, valuing.mark_age_max, valuing.equals,
-        )
-        for place, moment in enumerate(moments)
-    ]  # fmt: skip
+        closing(moment, marks | valuing.given, pairs, valuing.mark_age_max, valuing.equals)
+        for moment, marks in zip(moments, found, strict=True)
+    ]
 
 
 def present_closing(book: Daybook, at: Reading, rows: Sequence[Row], valuing: Valuing) -> Closing:

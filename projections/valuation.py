@@ -93,6 +93,8 @@ def total(parts: Sequence[Decimal | None]) -> Decimal | None:
     """The sum; None if a part is unknown."""
     if len(parts) == 1:
         return parts[0]
+    if parts.count(ZERO) == len(parts):  # as most are, which need not be added up
+        return ZERO
     try:
         return exact(sum(parts, ZERO))  # type: ignore[type-var, arg-type]
     except TypeError:  # an unknown is no number

@@ -207,3 +207,17 @@ def test_the_latest_of_each_moment_is_found_at_once(marks: MarkStore) -> None:
     assert marks.latest_each(wanted) == [mark("105", 8), None, mark("110", 10), None]
     assert marks.latest_each(wanted, known_at) == [mark("100"), None, mark("110", 10), None]
     assert marks.latest_each([]) == []
+
+
+def test_the_latest_of_instruments_at_several_moments(marks: MarkStore) -> None:
+    marks.record([mark("100"), mark("110", 10), mark("7", 5, "ETHUSDT.SIM"), mark("1", 0, "XRPUSDT.SIM")])
+    known_at = datetime.now(UTC)
+    marks.record([mark("105", 8)])  # seen earlier, known later
+    asked, moments = ["ETHUSDT.SIM", "BTCUSDT.SIM", "NONE.SIM"], [T0 + timedelta(seconds=at_s) for at_s in (99, 9, -1)]
+    eth = {"ETHUSDT.SIM": mark("7", 5, "ETHUSDT.SIM")}
+    assert marks.latest_at(asked, moments) == [
+        eth | {"BTCUSDT.SIM": mark("110", 10)}, eth | {"BTCUSDT.SIM": mark("105", 8)}, {},
+    ]  # fmt: skip
+    assert marks.latest_at(asked, moments, known_at)[1] == eth | {"BTCUSDT.SIM": mark("100")}
+    assert marks.latest_at([], moments) == [{}, {}, {}]
+    assert marks.latest_at(asked, []) == []
