@@ -28,7 +28,7 @@ from adapters.store.log import PostgresLog
 from adapters.store.seal import Sealer
 from adapters.store.verify import verify
 from adapters.store.writer import Writer
-from benchmarks.lines import line
+from benchmarks.lines import largest_mb, line
 from benchmarks.servers import server
 from domain.account import CostBasis, Costing, OpenAccount
 from domain.instrument import Contract, Kind, ListInstrument
@@ -172,10 +172,7 @@ def audited(name: str, url: str, home: Path) -> None:
         case _:
             export(url, home / "all.bundle")
             (home / "all.bundle").unlink()
-    status = Path("/proc/self/status").read_text()
-    own = int(status.partition("VmHWM:")[2].split()[0])
-    largest = max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)  # of those that check, if there are any
-    print(json.dumps({"mb": largest / 1024}), flush=True)
+    print(json.dumps({"mb": largest_mb()}), flush=True)
 
 
 def main(events: int) -> None:

@@ -30,7 +30,7 @@ from adapters.store.engines import engine
 from adapters.store.log import PostgresLog
 from adapters.store.writer import Writer
 from api.wiring import projecting
-from benchmarks.lines import line
+from benchmarks.lines import largest_mb, line
 from benchmarks.servers import server
 from domain.account import CostBasis, Costing, OpenAccount
 from domain.instrument import Contract, Kind, ListInstrument
@@ -161,10 +161,9 @@ def measure(what: str, url: str) -> None:
             case "verify":
                 assert all(one.is_right for one in runner.verify())
         taken, used = time.perf_counter() - began, time.process_time() - cpu
-    here, there = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    used += there.ru_utime + there.ru_stime
-    memory = max(here.ru_maxrss, there.ru_maxrss) // 1024
-    print(json.dumps({"seconds": taken, "cpu": used, "mb": memory}))
+    started = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used += started.ru_utime + started.ru_stime
+    print(json.dumps({"seconds": taken, "cpu": used, "mb": round(largest_mb())}))
 
 
 def rebuilding(url: str, log: PostgresLog) -> None:

@@ -1,7 +1,9 @@
 """How a benchmark says its result: one JSON object a line, with the peer measured in the same run."""
 
 import json
+import resource
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 
 
@@ -30,3 +32,13 @@ def seconds(work: Callable[[], object], *, rounds: int = 5) -> float:
         work()
         best = min(best, perf_counter() - start)
     return best
+
+
+def largest_mb() -> float:
+    """The most memory that this process, or one that it has started and seen end, has held at once.
+
+    What `getrusage` says of a process itself counts whoever started it, too.
+    """
+    status = Path("/proc/self/status").read_text()
+    own = int(status.partition("VmHWM:")[2].split()[0])
+    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
