@@ -3,10 +3,13 @@
 import contextlib
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
+
+from adapters.store import embedded
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -18,15 +21,19 @@ def test_every_command_of_the_readme_works(tmp_path):
     (tmp_path / ".venv").symlink_to(Path(sys.prefix))
     script = "set -euo pipefail\n" + "\n".join(BLOCKS).replace("8787", str(_free_port()))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DAYBOOK_")}
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=tmp_path,
-        env=environment | {"NO_COLOR": "1"},
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=240,
-    )
+    try:
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=tmp_path,
+            env=environment | {"NO_COLOR": "1"},
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=240,
+        )
+    finally:
+        embedded.stop(tmp_path / ".daybook")
+        shutil.rmtree((tmp_path / ".daybook" / "postgres").resolve(), ignore_errors=True)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     said = done.stdout
     assert '"cl_ord_id":"A-1"' in said.replace(": ", ":")

