@@ -86,24 +86,23 @@ SELECT latest.* FROM instruments CROSS JOIN LATERAL (
 ) AS latest
 """
 # One step through the index for each instrument and moment.
-LATEST_EACH = """
-SELECT wanted.place, latest.* FROM unnest(%s::text[], %s::timestamptz[]) WITH ORDINALITY
-    AS wanted (instrument_id, moment, place)
+_LATEST = """
 CROSS JOIN LATERAL (
     SELECT price, source, mark_at FROM market.marks
     WHERE instrument_id = wanted.instrument_id AND mark_at <= wanted.moment AND recorded_at <= %s
     ORDER BY mark_at DESC, mark_id DESC LIMIT 1
 ) AS latest
 """
-LATEST_AT = """
-SELECT moments.place, names.instrument_id, latest.* FROM unnest(%s::text[]) AS names (instrument_id)
-CROSS JOIN unnest(%s::timestamptz[]) WITH ORDINALITY AS moments (moment, place)
-CROSS JOIN LATERAL (
-    SELECT price, source, mark_at FROM market.marks
-    WHERE instrument_id = names.instrument_id AND mark_at <= moments.moment AND recorded_at <= %s
-    ORDER BY mark_at DESC, mark_id DESC LIMIT 1
-) AS latest
-"""
+LATEST_EACH = f"""
+SELECT wanted.place, latest.* FROM unnest(%s::text[], %s::timestamptz[]) WITH ORDINALITY
+    AS wanted (instrument_id, moment, place)
+{_LATEST}"""  # noqa: S608 (our own words)
+LATEST_AT = f"""
+SELECT wanted.place, wanted.instrument_id, latest.* FROM (
+    SELECT instrument_id, moment, place FROM unnest(%s::text[]) AS named (instrument_id)
+    CROSS JOIN unnest(%s::timestamptz[]) WITH ORDINALITY AS moments (moment, place)
+) AS wanted
+{_LATEST}"""  # noqa: S608 (our own words)
 END_OF_TIME = "infinity"
 
 

@@ -27,7 +27,7 @@ from projections import executions, lots, orders, positions
 from projections.catalog import PROJECTIONS
 from projections.progress import Batches, progress
 from projections.rows import MemoryRows, Rows, Source, fetch
-from projections.runner import Runner, as_of
+from projections.runner import WAIT_S, Runner, as_of
 from projections.tables import Projection
 from tests.projections.desk import T0, Desk, costings, days, fill, order_days
 
@@ -225,6 +225,20 @@ def test_following_wakes_when_the_log_grows(desk: Desk, log: PostgresLog, runner
             assert runner.wait_for(head, TIMEOUT_S)
             waits.append(time.monotonic() - start)
         assert sorted(waits)[10] < 0.5, "half of a second without a notice is a poll"
+    with projector.connect() as connection:
+        assert all_rows(connection) == all_rows(as_of(log))
+
+
+def test_what_nobody_was_told_of_is_found_by_looking(
+    desk: Desk, runner: Runner, projector: sa.Engine, log: PostgresLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Notices may be lost: those of these appends go where nobody listens."""
+    with following(runner):
+        assert runner.wait_for(desk.log.head().seq, TIMEOUT_S)
+        monkeypatch.setattr("adapters.store.log.CHANNEL", "nobody_listens")
+        start = time.monotonic()
+        assert runner.wait_for(trade(desk, range(3)), TIMEOUT_S)
+        assert time.monotonic() - start < 2 * WAIT_S + 1
     with projector.connect() as connection:
         assert all_rows(connection) == all_rows(as_of(log))
 
