@@ -8,7 +8,6 @@ PostgreSQL itself: what cannot be done faster. Memory is how much the largest re
 
 import io
 import os
-import resource
 import sys
 import tempfile
 from decimal import Decimal as D
@@ -25,7 +24,7 @@ from adapters.store.log import PostgresLog
 from api.exports import REPORTS, Parameters
 from api.exports_copy import copied
 from api.exports_files import write_csv, write_parquet
-from benchmarks.lines import line
+from benchmarks.lines import largest_mb, line
 from benchmarks.servers import server
 from domain.values import Money, Side
 from projections.placing import as_placed
@@ -75,11 +74,6 @@ def in_use(connection: "psycopg.Connection[Any]", table: str) -> str:
     return f"{found[0]}.{name}"
 
 
-def peak_mb() -> float:
-    """The largest resident size so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def copy_bare(url: str, table: str) -> float:
     """Seconds of a bare COPY to CSV."""
     began = perf_counter()
@@ -105,7 +99,7 @@ def main(rows: int) -> None:
         for name, (table, _) in KEYS.items():
             report, bare = REPORTS[name], copy_bare(url, table)
             for kind in ("parquet", "csv"):
-                before = peak_mb()
+                before = largest_mb()
                 with reader.connect() as connection, tempfile.TemporaryFile() as file:
                     entries = connection.scalar(sa.text(f"SELECT count(*) FROM {table}"))
                     began, worked = perf_counter(), process_time()
@@ -123,7 +117,7 @@ def main(rows: int) -> None:
                 )
                 peer = "COPY of the table to CSV, stored rows/s"
                 line(f"export {name} {kind}", count / took, "rows/s", peer=peer, peer_value=entries / bare, note=note)
-                line(f"export {name} {kind}: memory grown", peak_mb() - before, "MiB", note=note)
+                line(f"export {name} {kind}: memory grown", largest_mb() - before, "MiB", note=note)
         reader.dispose()
 
 

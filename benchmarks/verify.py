@@ -6,7 +6,6 @@ largest resident size of any process that verified.
 """
 
 import os
-import resource
 import sys
 import threading
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,7 @@ from adapters.store.seal import Sealer
 from adapters.store.stretch import COPY, copied
 from adapters.store.verify import verify
 from benchmarks.domain import order_fills
-from benchmarks.lines import line
+from benchmarks.lines import largest_mb, line
 from benchmarks.servers import server
 from domain.log import Recorded
 from domain.order import OrderFilled, OrderKey, stream
@@ -109,10 +108,9 @@ def verifying(url: str, events: int) -> None:
     taken, after = perf_counter() - began, os.times()
     used = sum(after[:4]) - sum(before[:4])
     assert found.finding is None, found.finding
-    largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     note = (
         f"{found.last:,} events, {found.checkpoints} checkpoints; {used / found.last * 1e6:.2f} µs of our own cores an "
-        f"event; {largest // 1024} MB the largest process"
+        f"event; {largest_mb():.0f} MB the largest process"
     )
     line("verify", found.last / taken, "events/s", peer="binary COPY out, one core", peer_value=floor, note=note)
 
