@@ -44,12 +44,9 @@ POSITION_KEY = ("account_id", "strategy_id", "instrument_id")
 router = APIRouter(prefix="/v1", tags=["queries"], dependencies=[needs()], responses=responses(401, 422, 503))
 
 
-class Selected(RequestBody):
-    """Which rows, as of when, in which form."""
+class Dated(RequestBody):
+    """As of when."""
 
-    account_id: Name | None = None
-    strategy_id: Name | None = None
-    instrument_id: InstrumentId | None = None
     min_seq: int = Field(0, ge=0, le=SEQ_MAX, description="wait until the answer covers this place in the log")
     as_of: Place | None = Field(
         None,
@@ -65,7 +62,6 @@ class Selected(RequestBody):
     as_of_seq: int | None = Field(
         None, ge=0, le=SEQ_MAX, description="older word for `as_of`, a place", json_schema_extra={"deprecated": True}
     )
-    format: Literal["json", "csv"] | None = None
 
     def moment(self) -> Moment | None:
         """The past moment asked for, if any. Raises ReportUnreadable."""
@@ -83,6 +79,15 @@ class Selected(RequestBody):
                 " recorded, by as_of alone",
             )  # fmt: skip
         return moment
+
+
+class Selected(Dated):
+    """Which rows, as of when, in which form."""
+
+    account_id: Name | None = None
+    strategy_id: Name | None = None
+    instrument_id: InstrumentId | None = None
+    format: Literal["json", "csv"] | None = None
 
     def where(self) -> Where:
         """The positions selected."""
@@ -200,11 +205,11 @@ def list_orders(asked: Annotated[OrdersAsked, Query()], ask: Ask) -> Response:
 def read_order(
     account_id: Annotated[Name, Path()],
     cl_ord_id: Annotated[Name, Path()],
+    asked: Annotated[Dated, Query()],
     ask: Ask,
-    min_seq: Annotated[int, Query(ge=0, le=SEQ_MAX)] = 0,
 ) -> Response:
-    """One order as it stands."""
-    with reading(ask.book, "orders", min_seq=min_seq) as at:
+    """One order as it stands, or stood."""
+    with reading(ask.book, "orders", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
         row = orders.order(at.source, account_id, cl_ord_id)
     if row is None:
         raise not_found(f"order {cl_ord_id} of account {account_id}", account_id=account_id, cl_ord_id=cl_ord_id)

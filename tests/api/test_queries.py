@@ -107,10 +107,13 @@ def test_a_fee_policy_moves_fees_into_cost_and_leaves_the_net_alone(desk: httpx.
 
 
 def test_a_past_moment_is_answered_as_it_was_recorded(desk: httpx.Client):
-    desk.post("/v1/orders", json=order())
+    submitted = desk.post("/v1/orders", json=order()).headers["Daybook-Seq"]
     first = trade(desk, fill("E-1"))
     then = desk.get("/v1/pnl", params={"min_seq": first, "mark": f"{BTC}=250"}).json()
     seen_at = desk.get(f"/v1/events/{first}").json()["recorded_at"]
+    one = desk.get("/v1/orders/main/A-1", params={"min_seq": first}).json()
+    early = desk.get("/v1/orders/main/A-1", params={"as_of": submitted}).json()
+    assert early["cum_qty"] == "0" != one["cum_qty"]
     desk.post("/v1/orders", json=order("A-2", side="SELL"))
     second = trade(desk, fill("E-2", cl_ord_id="A-2", side="SELL", last_px="50", trade_seq=2))
     for moment in ({"as_of": first}, {"as_of": seen_at}, {"known_at": first}, {"as_of_seq": first}):
@@ -119,6 +122,9 @@ def test_a_past_moment_is_answered_as_it_was_recorded(desk: httpx.Client):
         assert (past["seq"], past["recorded_at"]) == (int(first), seen_at)
         assert [row["cl_ord_id"] for row in desk.get("/v1/orders", params=moment).json()["items"]] == ["A-1"]
         assert len(desk.get("/v1/executions", params=moment).json()["items"]) == 1
+        stood = desk.get("/v1/orders/main/A-1", params=moment)
+        assert (stood.json()["status"], stood.headers["Daybook-Seq"]) == (one["status"], first)
+        assert desk.get("/v1/orders/main/A-2", params=moment).status_code == 404
     for path in LISTS:
         live = desk.get(f"/v1/{path}", params={"min_seq": second}).json()
         replayed = desk.get(f"/v1/{path}", params={"as_of": live["seq"]}).json()
