@@ -44,6 +44,10 @@ POSITION_KEY = ("account_id", "strategy_id", "instrument_id")
 router = APIRouter(prefix="/v1", tags=["queries"], dependencies=[needs()], responses=responses(401, 422, 503))
 
 
+class Present(RequestBody):
+    """Nothing to choose: what is told is of now, and who asks for another moment is refused."""
+
+
 class Dated(RequestBody):
     """As of when."""
 
@@ -317,7 +321,7 @@ def list_breaks(asked: Annotated[Paged, Query()], ask: Ask) -> Response:
 
 
 @router.get("/accounts", response_model=schemas.Accounts, responses=documented(200, "every account"))
-def list_accounts(book: Book) -> Response:
+def list_accounts(asked: Annotated[Present, Query()], book: Book) -> Response:  # noqa: ARG001 (its being empty)
     """Accounts and their conventions, in the order in which they were opened."""
     seq = book.log.head().seq
     items = [account_told(book.writer.state(stream)) for stream in streams(book.url, "account:")]
@@ -325,7 +329,7 @@ def list_accounts(book: Book) -> Response:
 
 
 @router.get("/instruments", response_model=schemas.Instruments, responses=documented(200, "every instrument"))
-def list_instruments(book: Book) -> Response:
+def list_instruments(asked: Annotated[Present, Query()], book: Book) -> Response:  # noqa: ARG001 (its being empty)
     """Instruments and their facts, in the order in which they were listed."""
     seq = book.log.head().seq
     items = [instrument_told(book.writer.state(stream)) for stream in streams(book.url, "instrument:")]
@@ -337,7 +341,11 @@ def list_instruments(book: Book) -> Response:
     response_model=schemas.AccountAnswer,
     responses=documented(200, "the account") | responses(404),
 )
-def read_account(account_id: Annotated[Name, Path()], book: Book) -> Response:
+def read_account(
+    account_id: Annotated[Name, Path()],
+    asked: Annotated[Present, Query()],  # noqa: ARG001 (its being empty)
+    book: Book,
+) -> Response:
     """An account and its conventions."""
     known = book.writer.state(account.stream(account_id))
     if known is None:
@@ -351,7 +359,11 @@ def read_account(account_id: Annotated[Name, Path()], book: Book) -> Response:
     responses=documented(200, "the owner; `name` is null once forgotten") | responses(403, 404),
     dependencies=[needs(Scope.PERSONAL)],
 )
-def read_owner(account_id: Annotated[Name, Path()], book: Book) -> Response:
+def read_owner(
+    account_id: Annotated[Name, Path()],
+    asked: Annotated[Present, Query()],  # noqa: ARG001 (its being empty)
+    book: Book,
+) -> Response:
     """The person an account is kept for, as far as that may still be read."""
     known = book.writer.state(account.stream(account_id))
     if known is None or known.owner is None:
@@ -365,7 +377,11 @@ def read_owner(account_id: Annotated[Name, Path()], book: Book) -> Response:
     response_model=schemas.InstrumentAnswer,
     responses=documented(200, "the instrument") | responses(404),
 )
-def read_instrument(instrument_id: Annotated[InstrumentId, Path()], book: Book) -> Response:
+def read_instrument(
+    instrument_id: Annotated[InstrumentId, Path()],
+    asked: Annotated[Present, Query()],  # noqa: ARG001 (its being empty)
+    book: Book,
+) -> Response:
     """An instrument and its facts."""
     known = book.writer.state(instrument.stream(instrument_id))
     if known is None:

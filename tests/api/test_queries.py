@@ -6,6 +6,7 @@ import time
 
 import httpx
 import psycopg
+import pytest
 
 from api.main import Daybook
 from tests.api.conftest import BTC, fill, order
@@ -132,6 +133,13 @@ def test_a_past_moment_is_answered_as_it_was_recorded(desk: httpx.Client):
     assert desk.get("/v1/positions", params={"as_of": 0}).json()["items"] == []
     assert desk.get("/v1/positions", params={"as_of": 10_000}).status_code == 422
     assert desk.get("/v1/positions", params={"as_of_seq": 1, "as_of": seen_at}).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["accounts", "accounts/main", "instruments", f"instruments/{BTC}"])
+def test_what_is_told_of_now_alone_refuses_another_moment(desk: httpx.Client, path: str):
+    assert desk.get(f"/v1/{path}").status_code == 200
+    refused = desk.get(f"/v1/{path}", params={"as_of": 1})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "as_of")
 
 
 def test_a_past_moment_is_valued_at_the_marks_on_record_by_then(desk: httpx.Client):
