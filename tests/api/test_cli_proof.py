@@ -207,7 +207,14 @@ def test_bad_input_is_refused_in_a_sentence(cli: Cli, book: Path, database_url: 
 def test_a_database_of_a_newer_daybook_is_refused(cli: Cli, book: Path, database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE daybook_revision SET version_num = '9999'")
-    for args in (["verify"], ["status"], ["export", str(book)], ["keys", "list"], ["redact", "x"], ["serve"]):
+    for args in (
+        ["verify"],
+        ["status"],
+        ["export", str(book)],
+        ["keys", "list"],
+        ["redact", "x"],
+        ["serve", "--port", "0"],
+    ):
         one_sentence(cli(*args), "newer Daybook", "use that")
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE daybook_revision SET version_num = '0001'")
