@@ -189,7 +189,7 @@ def risk_report(
     told_in = currency_of(at, where.account_id, currency)
     held = [row for row in positions.positions(at.source, **where._asdict()) if row["quantity"]]
     close = present_closing(book, at, held, valuing)
-    sized = [exposure_cuts.sized(row, close, told_in) for row in held]
+    sized = [exposure_cuts.sized_in(row, close, told_in) for row in held]
     (valued,) = equity.valued_at_closes(book_of(at, up_to_now(at), where.account_id), up_to_now(at), [close], told_in)
     worth = None if valued.equity is None else valued.equity + capital
     (whole,) = exposure_cuts.cut(sized, ()) or [dict.fromkeys(("gross", "net", "delta_value"), Decimal(0))]

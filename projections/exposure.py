@@ -34,8 +34,8 @@ def sized(row: Row, mark: Mark | None) -> Row:
     """What a position's row says of its size; `notional` is None without a mark."""
     size = notional(row, mark)
     kept = ("account_id", "strategy_id", "instrument_id", "kind", "base", "quote", "quantity", "seq")
-    sized_in = {"quote": row["settle"]} if row["kind"] == Kind.OPTION else {}
-    return with_venue({name: row[name] for name in kept}) | sized_in | marked(mark) | {"notional": size}
+    quoted_in = {"quote": row["settle"]} if row["kind"] == Kind.OPTION else {}
+    return with_venue({name: row[name] for name in kept}) | quoted_in | marked(mark) | {"notional": size}
 
 
 def totals(rows: Sequence[Row], by: Sequence[str]) -> list[Row]:

@@ -22,7 +22,7 @@ CUTS = ("account_id", "strategy_id", "venue", "asset", "instrument_id")
 SUMS = ("gross", "net", "delta_value")
 
 
-def sized(row: Row, close: Closing, currency: str) -> Row:
+def sized_in(row: Row, close: Closing, currency: str) -> Row:
     """An open position's size: in its own currencies, and in `currency`."""
     size = notional(row, mark_of(row, close.marks))
     quote = row["settle"] if row["kind"] == Kind.OPTION else row["quote"]

@@ -38,7 +38,7 @@ def close(*lacking: str) -> Closing:
 
 def sized(rows: MemoryRows, *lacking: str) -> list[Row]:
     held = [row for row in positions.positions(rows) if row["quantity"]]
-    return [exposure_cuts.sized(row, close(*lacking), "USDT") for row in held]
+    return [exposure_cuts.sized_in(row, close(*lacking), "USDT") for row in held]
 
 
 def total(rows: Sequence[Row], name: str) -> D:
@@ -105,7 +105,7 @@ def test_an_option_has_no_delta_here() -> None:
     desk.report(fill("E-1", Side.BUY, "2", "7", instrument_id=option))
     held = positions.positions(as_of(desk.log))
     at_seven = closing(T0, {option: Mark(option, D(7), "SIM", T0)}, PAIRS, HOUR)
-    row = exposure_cuts.sized(held[0], at_seven, "USDT")
+    row = exposure_cuts.sized_in(held[0], at_seven, "USDT")
     assert (row["notional"], row["delta"], row["delta_value"]) == (14, None, None)
 
 
