@@ -20,23 +20,18 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from api import (
-    cli_analytics,
-    cli_book,
-    cli_database,
-    cli_explain,
-    cli_keys,
-    cli_marks,
-    cli_models,
-    cli_proof,
-    cli_redact,
-    cli_reports,
-    cli_restatement,
-    cli_whatif,
-)
-from api.cli_output import EXIT_USAGE, Json, fail, note, say, write_json
-from api.cli_parts import environment, opened
+from api.analytics import cli as analytics_cli
+from api.audit import cli as audit_cli
+from api.explain import cli as explain_cli
+from api.explain import restatement_cli
+from api.intake import cli as intake_cli
+from api.intake import cli_marks
+from api.operations import database_cli, keys_cli, privacy_cli, read_models_cli
 from api.problems import Problem
+from api.reports import cli as reports_cli
+from api.terminal.options import environment, opened
+from api.terminal.output import EXIT_USAGE, Json, fail, note, say, write_json
+from api.what_if import cli as what_if_cli
 from domain.errors import LedgerError
 
 SHUTDOWN_SECONDS_MAX = 15
@@ -45,30 +40,30 @@ INTERRUPTED = 130
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-cli_reports.report.command()(cli_restatement.restatement)
-cli_analytics.add_to(cli_reports.report)
-app.add_typer(cli_reports.report)
-app.command(name="what-if")(cli_whatif.what_if)
-app.command()(cli_reports.replay)
-app.command()(cli_explain.explain)
-app.command()(cli_models.status)
-app.command()(cli_models.follow)
-app.command()(cli_models.rebuild)
-app.command()(cli_models.resume)
-app.command(name="import")(cli_book.import_)
+reports_cli.report.command()(restatement_cli.restatement)
+analytics_cli.add_to(reports_cli.report)
+app.add_typer(reports_cli.report)
+app.command(name="what-if")(what_if_cli.what_if)
+app.command()(reports_cli.replay)
+app.command()(explain_cli.explain)
+app.command()(read_models_cli.status)
+app.command()(read_models_cli.follow)
+app.command()(read_models_cli.rebuild)
+app.command()(read_models_cli.resume)
+app.command(name="import")(intake_cli.import_)
 app.command(name="import-marks")(cli_marks.import_marks)
-app.command(name="verify")(cli_proof.verify_)
-app.command()(cli_proof.snapshots)
-app.command()(cli_proof.export)
-app.command()(cli_proof.checkpoint)
-app.command()(cli_book.log)
-app.command()(cli_redact.redact)
-app.command(name="database")(cli_database.database_)
-app.add_typer(cli_book.account)
-app.add_typer(cli_book.instrument)
-app.add_typer(cli_book.limit)
-app.add_typer(cli_book.order)
-app.add_typer(cli_keys.keys)
+app.command(name="verify")(audit_cli.verify_)
+app.command()(audit_cli.snapshots)
+app.command()(audit_cli.export)
+app.command()(audit_cli.checkpoint)
+app.command()(intake_cli.log)
+app.command()(privacy_cli.redact)
+app.command(name="database")(database_cli.database_)
+app.add_typer(intake_cli.account)
+app.add_typer(intake_cli.instrument)
+app.add_typer(intake_cli.limit)
+app.add_typer(intake_cli.order)
+app.add_typer(keys_cli.keys)
 
 
 @app.command()
@@ -84,9 +79,9 @@ def serve(
     """Serve the API and the console until Ctrl-C. What happens meanwhile is logged on stderr."""
     import uvicorn
 
-    from adapters.store import database
+    from adapters.postgres import connections
+    from api.http.observability import log_to_stderr
     from api.main import create_app
-    from api.observing import log_to_stderr
 
     settings = environment()
     log_to_stderr(settings)
@@ -96,7 +91,7 @@ def serve(
         url = f"http://{f'[{address}]' if ':' in address else address}:{number}"
         has_keys = any(key.revoked_at is None for key in book.keys.all())
         if json:
-            write_json({"url": url, "database": database.name(book.url), "has_keys": has_keys})
+            write_json({"url": url, "database": connections.name(book.url), "has_keys": has_keys})
             sys.stdout.flush()
         else:
             note(f"Daybook on {url} (Ctrl-C ends it)")
@@ -129,11 +124,11 @@ def _listening(host: str, port: int) -> socket.socket:
 @app.command()
 def stop(json: Json = False) -> None:
     """Stop Daybook's own PostgreSQL. The next command starts it again; nothing is lost."""
-    from adapters.store import database, embedded
+    from adapters.postgres import connections, embedded
 
     settings = environment()
     if settings.url:
-        name = database.name(settings.url)
+        name = connections.name(settings.url)
         raise Problem(409, "refused", "Not ours", f"DAYBOOK_DATABASE_URL names {name}, which is not Daybook's to stop")
     embedded.stop(settings.home)
     write_json({"stopped": str(settings.home)}) if json else say(f"The PostgreSQL of {settings.home} is stopped.")
@@ -148,7 +143,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """A simulated trading day, its report, and the console over it until Ctrl-C."""
-    from api.demo import run as run_demo
+    from api.demo.demo import run as run_demo
 
     raise typer.Exit(run_demo(once=once, seed=seed, port=port, home=home or environment().home, as_json=json))
 

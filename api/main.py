@@ -9,28 +9,23 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import (
-    analytics,
-    audit,
-    books,
-    explain,
-    exports_http,
-    operations,
-    problem_answers,
-    proofs,
-    queries,
-    reports,
-    requests,
-    restatements,
-    web,
-    whatif_http,
-)
-from api.bounds import Bounded
+from api import web
+from api.analytics import http as analytics_http
+from api.audit import events_http, proofs_http
 from api.clock import now
-from api.observing import Measures, Observed
-from api.sealing import sealing
+from api.daybook import Daybook
+from api.explain import http as explain_http
+from api.explain import restatement_http
+from api.http import problem_responses
+from api.http.body_limit import Bounded
+from api.http.observability import Measures, Observed
+from api.intake import requests_http, venue_reports_http
+from api.operations import http as operations_http
+from api.read_models import http as read_models_http
+from api.read_models import journal_http
+from api.reports import http as reports_http
 from api.settings import Settings
-from api.wiring import Daybook
+from api.what_if import http as what_if_http
 
 __all__ = ["Daybook", "Settings", "create_app", "now"]
 
@@ -53,7 +48,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
-        with daybook.leading(), daybook.following() if follows else nullcontext(), sealing(daybook):
+        with daybook.leading(), daybook.following() if follows else nullcontext(), daybook.sealing():
             yield
 
     app = FastAPI(
@@ -68,9 +63,19 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
     app.state.daybook = daybook
     app.state.is_demo = demo
     app.state.measures = Measures(daybook)
-    problem_answers.install(app)
-    asking = (queries, explain, restatements, analytics, whatif_http, books, exports_http, audit, proofs)
-    for part in (requests, reports, *asking, operations):
+    problem_responses.install(app)
+    asking = (
+        read_models_http,
+        explain_http,
+        restatement_http,
+        analytics_http,
+        what_if_http,
+        journal_http,
+        reports_http,
+        events_http,
+        proofs_http,
+    )
+    for part in (requests_http, venue_reports_http, *asking, operations_http):
         app.include_router(part.router)
     web.mount(app)
     app.add_middleware(Bounded)
@@ -86,9 +91,9 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )  # fmt: skip
         schemas = schema["components"]["schemas"]
-        batch = reports.ReportBatch.model_json_schema(ref_template="#/components/schemas/{model}")
+        batch = venue_reports_http.ReportBatch.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= batch.pop("$defs") | {"ReportBatch": batch}
-        schemas["Problem"] = problem_answers.ProblemDetails.model_json_schema()
+        schemas["Problem"] = problem_responses.ProblemDetails.model_json_schema()
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = schema

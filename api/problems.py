@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from api.wire import decimal_text, plain
+from api.encoding import decimal_text, plain
 from domain.errors import (
     Busy,
     HistoryBroken,

@@ -25,15 +25,14 @@ from typing import Any, NamedTuple
 import psycopg
 import structlog
 
-from adapters.store import database
-from adapters.store.database import Role
-from adapters.store.groupcommit import GroupCommit
-from adapters.store.log import COLUMNS, COPY_TYPES, PostgresLog
-from adapters.store.writer import Writer
+from adapters.log.postgres import COLUMNS, COPY_TYPES, PostgresLog
+from adapters.postgres.connections import Role, connect
+from adapters.writer.group_commit import GroupCommit
+from adapters.writer.writer import Writer
 from benchmarks import desk
 from benchmarks.lines import line
 from benchmarks.peers import library
-from domain.evidence import RawReportKept
+from domain.account import RawReportKept
 
 ROUNDS = 3
 FILLS_A_BATCH = 500
@@ -156,7 +155,7 @@ def insert_floor(url: str, seconds: float, clients: int, payload: int) -> float:
     """Commits a second of one bare INSERT each, over a connection each."""
     with psycopg.connect(url, autocommit=True) as owner:
         owner.execute("CREATE TABLE floor (n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, state bytea)")
-    connections = [database.connect(url) for _ in range(clients)]
+    connections = [connect(url) for _ in range(clients)]
     state = b"x" * payload
     insert = "INSERT INTO floor (state) VALUES (%s)"
     rate, _, _ = commands(clients, seconds, lambda c, n: connections[c].execute(insert, [state], prepare=True))
@@ -205,7 +204,7 @@ class Bench:
         assert group is not None
         self._desk = Desk(url, log, group)
         self._slices = 0
-        with database.connect(url, Role.AUDITOR) as connection:
+        with connect(url, Role.AUDITOR) as connection:
             server = connection.info.server_version // 10_000
         self._versions = (
             f"PostgreSQL {server}, eventsourcing {version('eventsourcing')}, Python {sys.version.split()[0]}"

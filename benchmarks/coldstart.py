@@ -23,11 +23,11 @@ from typing import Any
 import psycopg
 import structlog
 
-from adapters.store.bundles import export
-from adapters.store.log import PostgresLog
-from adapters.store.seal import Sealer
-from adapters.store.verify import verify
-from adapters.store.writer import Writer
+from adapters.log.postgres import PostgresLog
+from adapters.proof.sealer import Sealer
+from adapters.verify.bundles import export
+from adapters.verify.verification import verify
+from adapters.writer.writer import Writer
 from benchmarks.lines import largest_mb, line
 from benchmarks.servers import server
 from domain.account import CostBasis, Costing, OpenAccount

@@ -10,15 +10,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
-from adapters.store.log import PostgresLog
-from adapters.store.writer import Writer
+from adapters.log.postgres import PostgresLog
+from adapters.writer.writer import Writer
 from benchmarks.servers import server
 from domain.account import Costing, OpenAccount
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Command, Report, Request
-from domain.measures import Measure, Scope
 from domain.order import OrderAccepted, OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
-from domain.riskrequests import SetLimit
+from domain.risk import Measure, Scope, SetLimit
 from domain.values import Liquidity, Money, Side
 
 T0 = datetime(2026, 1, 2, tzinfo=UTC)

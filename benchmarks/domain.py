@@ -14,10 +14,10 @@ from time import perf_counter
 from typing import Any
 
 from benchmarks.lines import line, seconds
-from domain import order, position, schema
+from domain import order, position
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Contract, Kind
-from domain.log import Recorded
+from domain.ledger import Recorded, schema
 from domain.order import OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.position import Filled, PositionKey
 from domain.values import ZERO, Liquidity, Money, Side

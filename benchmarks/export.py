@@ -18,17 +18,17 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 
-from adapters.store.database import Role
-from adapters.store.engines import engine
-from adapters.store.log import PostgresLog
-from api.exports import REPORTS, Parameters
-from api.exports_copy import copied
-from api.exports_files import write_csv, write_parquet
+from adapters.log.postgres import PostgresLog
+from adapters.postgres.connections import Role
+from adapters.postgres.engine import engine
+from api.reports.arrow_copy import copied
+from api.reports.catalog import REPORTS, Parameters
+from api.reports.files import write_csv, write_parquet
 from benchmarks.lines import largest_mb, line
 from benchmarks.servers import server
 from domain.values import Money, Side
-from projections.placing import as_placed
-from projections.runner import Runner
+from projections.runner.runner import Runner
+from projections.storage.schemas import as_placed
 from tests.projections.desk import Desk, fill
 
 ROWS = 1_000_000

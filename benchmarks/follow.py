@@ -25,11 +25,11 @@ from importlib.metadata import version
 import psycopg
 import structlog
 
-from adapters.store.database import Role
-from adapters.store.engines import engine
-from adapters.store.log import PostgresLog
-from adapters.store.writer import Writer
-from api.wiring import projecting
+from adapters.log.postgres import PostgresLog
+from adapters.postgres.connections import Role
+from adapters.postgres.engine import engine
+from adapters.writer.writer import Writer
+from api.daybook import projecting
 from benchmarks.lines import largest_mb, line
 from benchmarks.servers import server
 from domain.account import CostBasis, Costing, OpenAccount
@@ -37,10 +37,10 @@ from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Command
 from domain.order import OrderAccepted, OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.values import Liquidity, Money, Side
-from projections.building import Goal, begun
 from projections.catalog import PROJECTIONS
-from projections.lines import Lines
-from projections.runner import Runner
+from projections.runner.build import Goal, begun
+from projections.runner.runner import Runner
+from projections.storage.copy_lines import Lines
 
 T0 = datetime(2026, 1, 2, tzinfo=UTC)
 ACCOUNTS = {

@@ -19,16 +19,17 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal as D
 from typing import Any, NamedTuple
 
-from api.analyses import Span, daily_pnl, equity_curve, risk_report
-from api.analytics import DAILY, EQUITY, RISK
-from api.asked import Moment, Where
-from api.closings import Valuing
-from api.explaining import Cell, Page, explained
-from api.explaining_balances import EntryPage, Of
-from api.explaining_balances import explained as explained_balance
-from api.main import Daybook, Settings
-from api.reading import Reading, reading
-from api.views import exposure_of, pnl_of, positions_of
+from api.analytics.closing_marks import Valuing
+from api.analytics.http import DAILY, EQUITY, RISK
+from api.analytics.service import Span, daily_pnl, equity_curve, risk_report
+from api.daybook import Daybook
+from api.explain.balances import EntryPage, Of
+from api.explain.balances import explained as explained_balance
+from api.explain.positions import Cell, Page, explained
+from api.parameters import Moment, Where
+from api.read_models.snapshot import Reading, reading
+from api.read_models.views import exposure_of, pnl_of, positions_of
+from api.settings import Settings
 from benchmarks.lines import line
 from benchmarks.servers import server
 from domain.account import CostBasis, Costing, OpenAccount
@@ -37,7 +38,8 @@ from domain.ledger import Command
 from domain.order import OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ZERO, Liquidity, Mark, Money, Side
-from projections import balances, breaks, closes, executions, journal, limits, lots, orders
+from projections import calendar
+from projections.models import balances, breaks, executions, journal, limits, lots, orders
 
 SIZES = (10_000, 100_000, 1_000_000)
 ACCOUNTS = [f"A{n}" for n in range(4)]
@@ -50,7 +52,9 @@ PAGE = 100
 SAMPLES = 1_000  # so that a p99 is not the second worst of few
 WAIT_SECONDS_MAX = 3600
 T0 = datetime(2026, 1, 2, tzinfo=UTC)
-SPAN = Span(closes.parsed("17:00 America/New_York"), date(2025, 12, 15), date(2026, 1, 13))  # 30 days around the fills
+SPAN = Span(
+    calendar.parsed("17:00 America/New_York"), date(2025, 12, 15), date(2026, 1, 13)
+)  # 30 days around the fills
 VALUING = Valuing(timedelta(days=1))
 
 

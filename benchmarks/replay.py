@@ -14,14 +14,12 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from adapters.store.log import COLUMNS, PostgresLog
-from adapters.store.writer import Writer
+from adapters.log.postgres import COLUMNS, PostgresLog
+from adapters.writer.writer import Writer
 from benchmarks import desk
 from benchmarks.lines import line
 from benchmarks.peers import library
-from domain import schema
-from domain.log import scan
-from domain.unit import AGGREGATES
+from domain.ledger import AGGREGATES, scan, schema
 
 ROUNDS = 5
 STREAMS_A_READ = 500

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from adapters.store import embedded
-from adapters.store.migrations import migrate
+from adapters.postgres import embedded
+from adapters.postgres.migrations import migrate
 
 
 @contextmanager

@@ -16,17 +16,17 @@ from time import perf_counter, process_time
 import psycopg
 from msgspec.structs import replace
 
-from adapters.store import database
-from adapters.store.database import Role
-from adapters.store.log import PostgresLog
-from adapters.store.proofs import Proofs
-from adapters.store.seal import Sealer
-from adapters.store.stretch import COPY, copied
-from adapters.store.verify import verify
+from adapters.log.postgres import PostgresLog
+from adapters.postgres import connections
+from adapters.postgres.connections import Role
+from adapters.proof.proofs import Proofs
+from adapters.proof.sealer import Sealer
+from adapters.verify.range_check import COPY, copied
+from adapters.verify.verification import verify
 from benchmarks.domain import order_fills
 from benchmarks.lines import largest_mb, line
 from benchmarks.servers import server
-from domain.log import Recorded
+from domain.ledger import Recorded
 from domain.order import OrderFilled, OrderKey, stream
 
 EVENTS = 1_000_000
@@ -99,7 +99,7 @@ def sealing(url: str, home: Path, events: int) -> None:
 
 def verifying(url: str, events: int) -> None:
     """The whole log, and the floor below it."""
-    with database.connect(url, Role.AUDITOR, statement_seconds_max=3600) as connection:
+    with connections.connect(url, Role.AUDITOR, statement_seconds_max=3600) as connection:
         began = perf_counter()
         rows = sum(1 for _ in copied(connection, COPY.format(0, events)))
         floor = rows / (perf_counter() - began)

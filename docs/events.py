@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from domain import schema
+from domain.ledger import schema
 
 PAGE = Path(__file__).parent / "events.md"
 
@@ -170,6 +170,19 @@ FIELDS: dict[str, tuple[str, str]] = {
     "was": ("", "what it was on record"),
 }
 
+MODULES = {  # a chapter for each module that holds events
+    "instrument": "domain.instrument",
+    "account": "domain.account.account",
+    "cash": "domain.account.cash",
+    "statement": "domain.account.venue_statement",
+    "order": "domain.order.events",
+    "parentorder": "domain.order.parent",
+    "venueorder": "domain.order.venue_ids",
+    "position": "domain.position.events",
+    "risk": "domain.risk.events",
+    "subject": "domain.account.subject",
+    "evidence": "domain.account.evidence",
+}
 STREAMS = {
     "instrument": "`instrument:{venue}:{symbol}`",
     "account": "`account:{account}`",
@@ -193,8 +206,8 @@ def page() -> str:
     lines = [
         "# Events",
         "",
-        "Every event ever stored, as `domain/schema.py` knows them. This page is written by `python docs/events.py`;",
-        "a test fails when it is not current.",
+        "Every event ever stored, as `domain/ledger/schema.py` knows them. This page is written by",
+        "`python docs/events.py`; a test fails when it is not current.",
         "",
         "A record is one JSON object: `stream`, `version` (from 1 in its stream), `recorded_at` (ours, UTC), `actor`,",
         "`request_id`, and `event`, whose `type` is the topic. Decimals are text, times ISO 8601 in UTC, fields in the",
@@ -207,14 +220,14 @@ def page() -> str:
     lines += ["", "## Parts of events"]
     for part in sorted(parts, key=lambda part: part.__name__):
         lines += ["", f"### {part.__name__}", "", _told(part), "", *_table(part, [])]
-    lines += ["", "## Older shapes", "", "Still read, as what they are today; see `domain/olderevents.py`.", ""]
+    lines += ["", "## Older shapes", "", "Still read, as what they are today; see `domain/ledger/upcasts.py`.", ""]
     lines += ["| topic | is read as |", "|---|---|"]
     lines += [f"| `{schema.topic_of_class(old)}` | `{schema.topic_of(_sample(old))}` |" for old in schema.OLDER]
     return "\n".join(lines) + "\n"
 
 
 def _room(event: type[Struct]) -> str:
-    return event.__module__.rpartition(".")[2].removesuffix("events")
+    return next(room for room, module in MODULES.items() if module == event.__module__)
 
 
 def _sample(old: type[Struct]) -> Any:

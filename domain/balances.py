@@ -16,11 +16,11 @@ an account kept by FIFO, or with two strategies on two sides, still agrees with 
 from collections.abc import Iterator
 from decimal import Decimal
 
-from domain import costing
 from domain.account import CostBasis, Costing
-from domain.costing import Effect, Entry
 from domain.instrument import Contract, Kind
 from domain.position import (
+    Effect,
+    Entry,
     FundingSettled,
     Position,
     PositionEvent,
@@ -28,6 +28,7 @@ from domain.position import (
     PositionTransferred,
     TradeBooked,
     TradeReversed,
+    costing,
     entry_of,
 )
 from domain.values import ZERO, Money, exact

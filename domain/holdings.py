@@ -11,13 +11,21 @@ from decimal import Decimal
 from typing import Any, get_args
 
 from domain import instrument, order, position, values
+from domain.account import (
+    BalanceLine,
+    BookEntry,
+    EntryBooked,
+    FeeCharged,
+    FillLine,
+    OrderLine,
+    PositionLine,
+    TransferReturned,
+    TransferSettled,
+)
 from domain.balances import Wallets
-from domain.cash import BookEntry, EntryBooked, FeeCharged, TransferReturned, TransferSettled
-from domain.costing import Entry
 from domain.instrument import Contract, Instrument, Kind
 from domain.order import Order, OrderFillBusted, OrderFillCorrected, OrderFilled, OrderReport
-from domain.position import PositionKey, PositionTransferred, TradeBooked, TradeReversed, Transfer
-from domain.statement import BalanceLine, FillLine, OrderLine, PositionLine
+from domain.position import Entry, PositionKey, PositionTransferred, TradeBooked, TradeReversed, Transfer
 from domain.values import ZERO, Money, Occurrence, exact
 
 AS_OF_TRADE = OrderFillBusted | OrderFillCorrected

@@ -20,19 +20,23 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain.immutable import PersistentMap
 from domain.instrument import Contract, InstrumentAmended, InstrumentListed, Kind
-from domain.log import Logged
-from domain.measures import Measure, Scope
+from domain.ledger import Logged
 from domain.order import (
     CancelOrder,
     OrderCancelRequested,
+    OrderKey,
     OrderReplaced,
     OrderSubmitted,
+    OrderTerms,
+    OrdType,
     SubmitOrder,
 )
 from domain.position import TradeBooked
-from domain.riskevents import (
+from domain.risk import (
     FIRM,
+    EngageSwitch,
     HoldAdjusted,
     HoldExpired,
     HoldPlaced,
@@ -40,12 +44,11 @@ from domain.riskevents import (
     HoldRefused,
     HoldVoided,
     LimitBreached,
+    Measure,
     Mode,
+    Scope,
     SwitchEngaged,
 )
-from domain.riskrequests import EngageSwitch
-from domain.table import Table
-from domain.terms import OrderKey, OrderTerms, OrdType
 from domain.values import ZERO, Side, divide, exact
 
 ASKED_AT_MOST = timedelta(seconds=60)  # how long a hedge counts that has left no trace in the log
@@ -129,12 +132,12 @@ class State(Struct, frozen=True):
     """
 
     policies: Policies = Policies()
-    working: Table[OrderKey, Working] = Table()
-    good_till: Table[OrderKey, datetime] = Table()
-    positions: Table[tuple[str, str, str], Decimal] = Table()
-    listed: Table[str, Listing] = Table()
-    prices: Table[str, Decimal] = Table()
-    asked: Table[OrderKey, Asked] = Table()
+    working: PersistentMap[OrderKey, Working] = PersistentMap()
+    good_till: PersistentMap[OrderKey, datetime] = PersistentMap()
+    positions: PersistentMap[tuple[str, str, str], Decimal] = PersistentMap()
+    listed: PersistentMap[str, Listing] = PersistentMap()
+    prices: PersistentMap[str, Decimal] = PersistentMap()
+    asked: PersistentMap[OrderKey, Asked] = PersistentMap()
 
 
 def react(state: State, logged: Logged) -> tuple[State, tuple[Reaction, ...]]:

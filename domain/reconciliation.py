@@ -28,9 +28,29 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import values
-from domain.account import Account, BreakAged, BreakChanged, BreakEvent, BreakOpened, BreakResolved
-from domain.breaks import Break, BreakKind, OpenBreak, age_steps, break_of
-from domain.cash import BookEntry, EntryKind, Indicator
+from domain.account import (
+    Account,
+    BalanceLine,
+    BookEntry,
+    Break,
+    BreakAged,
+    BreakChanged,
+    BreakEvent,
+    BreakKind,
+    BreakOpened,
+    BreakResolved,
+    EntryKind,
+    FillLine,
+    Indicator,
+    Line,
+    OpenBreak,
+    OrderLine,
+    PositionLine,
+    Statement,
+    age_steps,
+    break_of,
+    digest_of,
+)
 from domain.errors import ReportUnreadable
 from domain.holdings import Holdings, order_line
 from domain.instrument import Kind
@@ -47,7 +67,6 @@ from domain.order import (
     OrdType,
 )
 from domain.position import PositionKey, Transfer, TransferReason
-from domain.statement import BalanceLine, FillLine, Line, OrderLine, PositionLine, Statement, digest_of
 from domain.values import ZERO, Liquidity, Money, Side, divide, exact
 
 Mending = OrderReport | Transfer | BookEntry

@@ -1,17 +1,17 @@
 """The catalog: every projection there is."""
 
-from projections import (
+from projections.models import (
     balances,
     breaks,
-    capital,
-    daily,
+    capital_flows,
+    daily_sums,
     executions,
     journal,
     limits,
     lots,
     orders,
     positions,
-    references,
+    reference_data,
 )
 
 PROJECTIONS = (
@@ -23,7 +23,7 @@ PROJECTIONS = (
     breaks.PROJECTION,
     balances.PROJECTION,
     journal.PROJECTION,
-    references.PROJECTION,
-    daily.PROJECTION,
-    capital.PROJECTION,
+    reference_data.PROJECTION,
+    daily_sums.PROJECTION,
+    capital_flows.PROJECTION,
 )

@@ -16,9 +16,9 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from adapters.store import embedded
-from adapters.store.log import PostgresLog
-from adapters.store.migrations import grant_database, migrate
+from adapters.log.postgres import PostgresLog
+from adapters.postgres import embedded
+from adapters.postgres.migrations import grant_database, migrate
 
 settings.register_profile(
     "daybook", deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from adapters.store import embedded
+from adapters.postgres import embedded
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

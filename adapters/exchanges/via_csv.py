@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
 from adapters.exchanges import Unreadable
-from adapters.exchanges.listings import BINANCE, BINANCE_SPOT, binance_spot
+from adapters.exchanges.binance import BINANCE, BINANCE_SPOT, binance_spot
 from domain import values
 from domain.errors import ReportUnreadable
 from domain.instrument import ListInstrument

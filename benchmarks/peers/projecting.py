@@ -18,11 +18,11 @@ from eventsourcing.postgres import PostgresTrackingRecorder
 from eventsourcing.projection import Projection, ProjectionRunner
 from psycopg.types.json import Jsonb
 
-from adapters.store.log import RecordMapper
-from domain.log import Logged
-from projections import executions
-from projections.rows import MemoryRows
-from projections.tables import Row
+from adapters.log.postgres import RecordMapper
+from domain.ledger import Logged
+from projections.models import executions
+from projections.storage.rows import MemoryRows
+from projections.storage.tables import Row
 
 TABLE = executions.executions
 KEYS = [column.name for column in TABLE.primary_key.columns]

@@ -12,11 +12,11 @@ from playwright.sync_api import sync_playwright
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
-from api.demo import present
-from api.demo_screen import Screen
-from api.observing import log_to_stderr
+from api.demo.demo import present
+from api.demo.screen import Screen
+from api.demo.trading_day import STEPS
+from api.http.observability import log_to_stderr
 from api.settings import Settings
-from api.trading_day import STEPS
 
 HERE = Path(__file__).parent
 COLUMNS = 104

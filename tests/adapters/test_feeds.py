@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from msgspec.structs import astuple, replace
 
-from adapters.feeds import KeyedAnswer, MarkStore
-from adapters.store.database import Role
+from adapters.market.mark_store import KeyedAnswer, MarkStore
+from adapters.postgres.connections import Role
 from domain.errors import KeyReused, ReportUnreadable, Unavailable
-from domain.prices import QualifiedMark, Quality
+from domain.marks import QualifiedMark, Quality
 from domain.values import Mark
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,10 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from adapters.feeds import FundingRate, MarkStore
-from adapters.market_files import MarketData, read_market
+from adapters.market.files import MarketData, read_market
+from adapters.market.mark_store import FundingRate, MarkStore
 from domain.errors import ReportUnreadable
-from domain.prices import Quality
+from domain.marks import Quality
 from domain.values import rounded
 from tests import oracles
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from adapters.exchanges import Exchange
 from adapters.exchanges.simulated import FAULTLESS, INVERSE, LINEAR, SPOT, Faults, SimulatedVenue, Tick
-from adapters.store.memory import MemoryLog
-from adapters.store.writer import Writer
+from adapters.log.memory import MemoryLog
+from adapters.writer.writer import Writer
 from domain import order, position, risk
 from domain.account import CostBasis, Costing, OpenAccount
 from domain.errors import RequestRefused

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapters.exchanges import Exchange, Unreadable
-from adapters.exchanges.listings import BINANCE_SPOT, binance_spot
+from adapters.exchanges.binance import BINANCE_SPOT, binance_spot
 from adapters.exchanges.sorting import in_order, occurrence_of
 from adapters.exchanges.via_csv import LINE_BYTES_MAX, CsvHistory, Row, Whose
 from domain import instrument

@@ -9,9 +9,11 @@ import httpx
 import pytest
 import uvicorn
 
-from api.main import Daybook, Settings, create_app
-from api.observing import log_to_stderr
-from api.scopes import Scope
+from adapters.postgres.api_keys import Scope
+from api.daybook import Daybook
+from api.http.observability import log_to_stderr
+from api.main import create_app
+from api.settings import Settings
 
 START_SECONDS_MAX = 20
 BTC = "BTCUSDT.BINANCE"

@@ -7,11 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from api import analytic_schemas as shapes
+from api.analytics import schemas as shapes
 from api.clock import now
-from api.main import Daybook
-from domain.order import OrderKey, SubmitOrder
-from domain.terms import OrderTerms, OrdType
+from api.daybook import Daybook
+from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.values import Side
 from tests.api.conftest import BTC, fill, listing, order
 

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from api import cli
-from api.main import Daybook
-from api.whatif_http import WhatIfAnswer
+from api.daybook import Daybook
+from api.what_if.http import WhatIfAnswer
 from tests.api.conftest import BTC, fill, open_book, order
 from tests.api.test_cli import Run, inside
 

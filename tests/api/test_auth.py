@@ -6,8 +6,8 @@ from collections.abc import Callable
 import httpx
 import psycopg
 
-from api.main import Daybook
-from api.scopes import Scope
+from adapters.postgres.api_keys import Scope
+from api.daybook import Daybook
 from tests.api.conftest import open_book, order, serving
 
 WRITES = ["/v1/accounts", "/v1/instruments", "/v1/limits", "/v1/orders", "/v1/orders/main/A-1/cancel", "/v1/reports",

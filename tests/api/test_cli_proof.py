@@ -14,10 +14,10 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from adapters.store import snapshots
-from adapters.store.log import PostgresLog
+from adapters.log import snapshots
+from adapters.log.postgres import PostgresLog
 from api.cli import run
-from domain import unit
+from domain.ledger import unit_of_work
 from tests.conftest import url_of_database
 from tests.store.records import record
 
@@ -85,7 +85,7 @@ def test_snapshots_are_verified_when_asked(
     cli: Cli, book: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshots, "SNAPSHOT_EVENTS", 2)
-    monkeypatch.setattr(unit, "PAGE_EVENTS", 1)
+    monkeypatch.setattr(unit_of_work, "PAGE_EVENTS", 1)
     code, out, _ = cli("snapshots", "--json")
     assert (code, json.loads(out)["streams"] > 3) == (0, True)
     code, out, _ = cli("verify", "--snapshots", "--json")

@@ -7,7 +7,7 @@ import httpx
 import psycopg
 import pytest
 
-from api.main import Daybook
+from api.daybook import Daybook
 from tests.api.conftest import BTC, fill, listing, open_book, order
 
 ONE = {"account_id": "main", "instrument_id": BTC}

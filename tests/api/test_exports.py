@@ -12,11 +12,11 @@ import psycopg
 import pyarrow.parquet as pq
 import pytest
 
-from api.exports import REPORTS, Parameters
-from api.exports_copy import copied
-from api.exports_digest import Digest, parse
-from api.exports_files import Shape, json_text, shapes_of
-from api.main import Daybook
+from api.daybook import Daybook
+from api.reports.arrow_copy import copied
+from api.reports.catalog import REPORTS, Parameters
+from api.reports.digest import Digest, parse
+from api.reports.files import Shape, json_text, shapes_of
 from domain.errors import ReportUnreadable
 from tests.api.conftest import BTC, fill
 from tests.api.test_queries import bought_and_sold, trade
@@ -179,9 +179,9 @@ def test_a_report_of_another_log_or_other_marks_is_not_made_again(book: httpx.Cl
 def test_a_long_report_is_streamed_and_its_row_groups_do_not_depend_on_how_it_was_read(
     book: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.exports_files.GROUP_ROWS", 7)
-    monkeypatch.setattr("api.exports.PAGE_ROWS", 3)
-    monkeypatch.setattr("api.exports_http.IN_MEMORY_BYTES_MAX", 100)
+    monkeypatch.setattr("api.reports.files.GROUP_ROWS", 7)
+    monkeypatch.setattr("api.reports.catalog.PAGE_ROWS", 3)
+    monkeypatch.setattr("api.reports.http.IN_MEMORY_BYTES_MAX", 100)
     trade(book, *(fill(f"G-{n}", cl_ord_id="G-1", trade_seq=n) for n in range(40)))
     for report in ("executions", "journal", "lots"):
         answers = {form: had(book, report, format=form) for form in FORMS}

@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 
-from api.exports_ledger import Books, account_name, export
 from api.problems import Problem
+from api.reports.plaintext import Books, account_name, export
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.order import OrderFillBusted
 from domain.position import PositionKey, SettleFunding
 from domain.values import Money, Side
-from projections import journal
-from projections.rows import MemoryRows
-from projections.runner import as_of
+from projections.models import journal
+from projections.runner.runner import as_of
+from projections.storage.rows import MemoryRows
 from tests.projections.desk import BTC, PERP, T0, Desk, fill
 
 ODD = {

@@ -9,8 +9,9 @@ import httpx
 import psycopg
 import pytest
 
-from api.auth import Scope
-from api.main import Daybook, Settings
+from adapters.postgres.api_keys import Scope
+from api.daybook import Daybook
+from api.settings import Settings
 from domain.errors import RequestRefused
 from domain.ledger import Command
 from domain.order import CancelOrder, OrderKey

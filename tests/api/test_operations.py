@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 import psycopg
 
-from api.main import Daybook
+from api.daybook import Daybook
 from tests.api.conftest import fill, order
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.importing import import_file
-from api.main import Daybook
+from api.daybook import Daybook
+from api.intake.ingest import import_file
 from domain.account import CostBasis
 from domain.values import rounded
 from tests.api.test_cli import command

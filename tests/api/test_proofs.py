@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.store import notes
+from adapters.proof import checkpoints
 from domain import merkle
 from tests import rfc6962
 from tests.api.conftest import order
@@ -45,8 +45,8 @@ def raw(texts: list[str]) -> list[bytes]:
 
 def test_a_checkpoint_is_signed_by_the_published_key(desk: httpx.Client, sealed: dict[str, Any]) -> None:
     (key,) = get(desk, "/v1/proofs/keys")["items"]
-    note = notes.parse(sealed["note"])
-    assert note.is_signed_by(notes.public_key(key["vkey"]))
+    note = checkpoints.parse(sealed["note"])
+    assert note.is_signed_by(checkpoints.public_key(key["vkey"]))
     assert (note.checkpoint.origin, note.checkpoint.size) == (sealed["origin"], sealed["size"])
     assert base64.b64encode(note.checkpoint.root).decode() == sealed["root"]
     assert desk.get("/v1/checkpoints/latest/note").text == sealed["note"]

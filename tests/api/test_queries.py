@@ -8,7 +8,7 @@ import httpx
 import psycopg
 import pytest
 
-from api.main import Daybook
+from api.daybook import Daybook
 from tests.api.conftest import BTC, fill, order
 
 LISTS = ("orders", "executions", "positions", "lots", "matches", "pnl", "exposure", "limits", "breaks",

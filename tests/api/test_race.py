@@ -9,10 +9,10 @@ from pathlib import Path
 
 import httpx
 
-from adapters.store.log import PostgresLog
-from adapters.store.writer import Writer
+from adapters.log.postgres import PostgresLog
+from adapters.writer.writer import Writer
 from api.clock import now
-from api.main import Daybook
+from api.daybook import Daybook
 from domain.errors import RequestRefused
 from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.values import Side

@@ -13,10 +13,10 @@ import httpx
 import psycopg
 import pytest
 
-from adapters.store import embedded
-from adapters.store.log import PostgresLog
+from adapters.log.postgres import PostgresLog
+from adapters.postgres import embedded
 from api.cli import run
-from api.main import Daybook
+from api.daybook import Daybook
 from domain.ledger import Ledger
 from tests.importing.histories import history, written
 from tests.store.desk import T0

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from api import cli
-from api.main import Settings
+from api.settings import Settings
 from tests.api.conftest import BTC, fill
 
 DAY = "2026-01-02"

@@ -15,18 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api import cli, statements
-from api.exports import REPORTS, Parameters
-from api.exports_digest import Digest, Form
-from api.statements import gathered
-from api.statements_charts import bars, curve
-from api.statements_periods import period_of
-from domain.account import Costing
-from domain.cash import BookEntry, ChargeFee, EntryKind, Indicator
+from api import cli
+from api.reports.catalog import REPORTS, Parameters
+from api.reports.digest import Digest, Form
+from api.statements import statement
+from api.statements.charts import bars, curve
+from api.statements.periods import period_of
+from api.statements.statement import gathered
+from domain.account import BookEntry, ChargeFee, Costing, EntryKind, Indicator
 from domain.errors import ReportUnreadable
 from domain.values import ZERO, Mark, Money, Side
-from projections import journal, positions
-from projections.runner import as_of
+from projections.models import journal, positions
+from projections.runner.runner import as_of
 from tests.api.conftest import BTC as BINANCE
 from tests.api.conftest import fill as told_fill
 from tests.projections.desk import BTC, PERP, T0, Desk, costings, days, fill, fill_days
@@ -104,15 +104,15 @@ def test_every_statement_adds_up_to_the_journal(day: list[tuple[int, ...]], cost
 
 @pytest.mark.parametrize("form", [Form.HTML, Form.PDF, Form.JSON])
 def test_one_statement_has_one_file(desk: Desk, form: Form) -> None:
-    first, again = (statements.written(as_of(desk.log), digest(form), MARKS) for _ in range(2))
+    first, again = (statement.written(as_of(desk.log), digest(form), MARKS) for _ in range(2))
     assert first == again
-    assert first != statements.written(as_of(desk.log), digest(form, "2026-03-01"), MARKS)
-    empty = statements.written(as_of(desk.log), digest(form, "2025-01"), {})
+    assert first != statement.written(as_of(desk.log), digest(form, "2026-03-01"), MARKS)
+    empty = statement.written(as_of(desk.log), digest(form, "2025-01"), {})
     assert len(empty) > 100
 
 
 def test_the_page_shows_text_of_others_as_text_and_needs_nothing_else(desk: Desk) -> None:
-    page = statements.written(as_of(desk.log), digest(Form.HTML), MARKS).decode()
+    page = statement.written(as_of(desk.log), digest(Form.HTML), MARKS).decode()
     assert "custody &lt;b&gt;&amp;" in page
     assert not re.search(r"<script|https?://|src=|@import|url\(", page)
     assert page.count("<svg") == 2
@@ -123,7 +123,7 @@ def test_the_pdf_has_the_figures_and_text_it_cannot_show_does_not_stop_it() -> N
     desk = Desk()
     desk.report(ChargeFee("main", "F1", Money(D("1234.5"), "USDT"), "保管料 (custody)", T0))
     desk.report(*(fill(f"E{n}", Side.BUY if n % 2 else Side.SELL, "1", str(90 + n % 20), n) for n in range(150)))
-    pdf = statements.written(as_of(desk.log), digest(Form.PDF), {})
+    pdf = statement.written(as_of(desk.log), digest(Form.PDF), {})
     assert pdf.startswith(b"%PDF-")
     assert len(re.findall(rb"/Type /Page\b", pdf)) > 3
 
@@ -154,10 +154,10 @@ Run = Callable[..., subprocess.CompletedProcess[bytes]]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes], database_url: str) -> Run:
     """Runs a command in this process, on a database of the test's own with a few trades."""
-    from adapters.store.log import PostgresLog
-    from adapters.store.writer import Writer
+    from adapters.log.postgres import PostgresLog
+    from adapters.writer.writer import Writer
     from api.clock import now
-    from api.reports import ONE_REPORT
+    from api.intake.venue_reports_http import ONE_REPORT
 
     monkeypatch.setenv("DAYBOOK_DATABASE_URL", database_url)
 

@@ -9,21 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.store.memory import MemoryLog
-from api.whatif import ACCEPTED, REFUSED, Found, Retelling, compared, differences
-from api.whatif_commands import Changed, FeeRate
+from adapters.log.memory import MemoryLog
+from api.what_if.commands import Changed, FeeRate
+from api.what_if.replay import ACCEPTED, REFUSED, Found, Retelling, compared, differences
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.errors import ReportUnreadable
-from domain.log import scan
-from domain.measures import ANYWHERE, Measure, Scope
+from domain.ledger import scan
 from domain.order import OrderAccepted, OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.position import MovePosition, PositionKey, SettleFunding, Transfer
-from domain.riskrequests import SetLimit
+from domain.risk import ANYWHERE, Measure, Scope, SetLimit
 from domain.values import Mark, Money, Side
-from projections import lots, positions
-from projections.executions import PROJECTION as EXECUTIONS
-from projections.executions import history as executions_of
-from projections.runner import as_of
+from projections.models import lots, positions
+from projections.models.executions import PROJECTION as EXECUTIONS
+from projections.models.executions import history as executions_of
+from projections.runner.runner import as_of
 from tests.importing.test_trading_day import day as trading_day
 from tests.projections.desk import ACCOUNTS, BTC, PERP, T0, Desk, costings, days, fill, mark
 

@@ -6,26 +6,29 @@ from decimal import Decimal as D
 from domain.account import (
     AccountBroken,
     AccountClosed,
+    BalanceLine,
     BreakAged,
     BreakChanged,
+    BreakKind,
     BreakOpened,
     BreakResolved,
-    PositionOpened,
-)
-from domain.breaks import BreakKind, break_of
-from domain.cash import (
     CashEntry,
     EntryBooked,
     EntryKind,
     FeeCharged,
+    FillLine,
     Indicator,
     Leg,
+    OrderLine,
+    PositionLine,
+    PositionOpened,
     SettleTransfer,
+    StatementTaken,
     TransferPending,
     TransferReturned,
     TransferSettled,
+    break_of,
 )
-from domain.statement import BalanceLine, FillLine, OrderLine, PositionLine, StatementTaken
 from domain.values import Liquidity, Money, Side
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

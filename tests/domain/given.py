@@ -9,7 +9,7 @@
 
 Whatever `decide` and `admit` take besides state and command follows the command: `given().reported(fill, contract)`.
 `then` and `refused` give back a scene whose history has grown, so a story can go on. Every event that comes out is
-also written and read back through `domain.schema`, so that no event can be forgotten there.
+also written and read back through `domain.ledger.schema`, so that no event can be forgotten there.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,8 @@ from functools import reduce
 from types import ModuleType
 from typing import Any
 
-from domain import schema
 from domain.errors import RequestRefused
-from domain.log import Recorded
+from domain.ledger import Recorded, schema
 
 AT = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 

@@ -6,7 +6,10 @@ from decimal import Decimal as D
 from msgspec.structs import replace
 
 from domain.instrument import Contract, Kind
-from domain.orderevents import (
+from domain.order import (
+    Changes,
+    ChildProgressed,
+    ExecInst,
     OrderAccepted,
     OrderAdopted,
     OrderAliased,
@@ -20,6 +23,7 @@ from domain.orderevents import (
     OrderFillBusted,
     OrderFillCorrected,
     OrderFilled,
+    OrderKey,
     OrderPendingCancel,
     OrderPendingNew,
     OrderPendingReplace,
@@ -31,22 +35,19 @@ from domain.orderevents import (
     OrderRestated,
     OrderSubmitted,
     OrderSuspended,
+    OrderTerms,
     OrderTriggered,
     OrdStatus,
-)
-from domain.parentorder import ChildProgressed, ParentClosed, ParentOpened, Progress
-from domain.terms import (
-    Changes,
-    ExecInst,
-    OrderKey,
-    OrderTerms,
     OrdType,
+    ParentClosed,
+    ParentOpened,
     PegOffset,
+    Progress,
     TimeInForce,
     TriggerPrice,
+    VenueOrderLinked,
 )
 from domain.values import Liquidity, Money, Side
-from domain.venueorder import VenueOrderLinked
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 LATER = datetime(2026, 1, 2, 20, 0, tzinfo=UTC)

@@ -3,17 +3,17 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
-from domain.exposure import Change, Holding
 from domain.instrument import Contract, Kind
-from domain.measures import Measure, Scope
-from domain.prices import MarkSeen
-from domain.riskevents import (
+from domain.marks import MarkSeen
+from domain.order import OrderKey
+from domain.risk import (
     AccountRegistered,
     AssessmentMissed,
     AssessmentResumed,
     BreachCleared,
     CarriedCell,
     CarriedHold,
+    Change,
     ConversionSet,
     DayOpened,
     EquityAssessed,
@@ -23,6 +23,7 @@ from domain.riskevents import (
     GainsPosted,
     HoldAdjusted,
     HoldExpired,
+    Holding,
     HoldPlaced,
     HoldPosted,
     HoldRefused,
@@ -30,13 +31,14 @@ from domain.riskevents import (
     Judgement,
     LimitBreached,
     LimitSet,
+    Measure,
     Mode,
+    Scope,
     SwitchEngaged,
     SwitchReleased,
     TradingDaySet,
     UsageCarried,
 )
-from domain.terms import OrderKey
 from domain.values import Mark, Money, Side
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)

@@ -5,26 +5,27 @@ from datetime import UTC, datetime
 from decimal import Decimal as D
 from pathlib import Path
 
-from domain import schema
-from domain.account import AccountOpened, CostBasis, Costing, FeePolicy
-from domain.costing import Effect, Lot, LotChange, LotMatch
-from domain.evidence import RawReportKept
+from domain.account import AccountOpened, CostBasis, Costing, FeePolicy, RawReportKept, SubjectForgotten
 from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed, Kind, PutOrCall
-from domain.log import Recorded
-from domain.occurrence import Restated, Sums
+from domain.ledger import Recorded, schema
 from domain.position import (
+    Effect,
     FundingSettled,
+    Lot,
+    LotChange,
+    LotMatch,
     LotsAssigned,
     PositionBroken,
     PositionKey,
     PositionRestated,
     PositionTransferred,
+    Restated,
+    Sums,
     TradeBooked,
     TradeKind,
     TradeReversed,
     TransferReason,
 )
-from domain.subject import SubjectForgotten
 from domain.values import Liquidity, Money, Occurrence, Side
 from tests.domain import account_samples, order_samples, risk_samples
 

@@ -10,7 +10,7 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from adapters.store.memory import MemoryLog
+from adapters.log.memory import MemoryLog
 from domain import account, balances, position
 from domain.account import (
     CLOSED,
@@ -18,25 +18,24 @@ from domain.account import (
     AccountBroken,
     AccountClosed,
     AccountOpened,
-    CloseAccount,
-    CostBasis,
-    Costing,
-    FeePolicy,
-    Held,
-    OpenAccount,
-    PositionOpened,
-    RequestTransfer,
-    ResolveBreak,
-)
-from domain.cash import (
     BookEntry,
     CashEntry,
     ChargeFee,
+    CloseAccount,
+    CostBasis,
+    Costing,
     EntryBooked,
     EntryKind,
     FeeCharged,
+    FeePolicy,
+    Held,
     Indicator,
     Leg,
+    OpenAccount,
+    Personal,
+    PositionOpened,
+    RequestTransfer,
+    ResolveBreak,
     ReturnTransfer,
     SettleTransfer,
     TransferPending,
@@ -47,11 +46,9 @@ from domain.cash import (
 )
 from domain.errors import ReportUnreadable, RequestRefused
 from domain.instrument import Contract, Kind, ListInstrument
-from domain.ledger import Ledger
-from domain.log import scan
+from domain.ledger import Ledger, scan
 from domain.order import OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.position import PositionKey, SettleFunding, Transfer
-from domain.subject import Personal
 from domain.values import Liquidity, Money, Side
 from tests.domain.given import Given
 

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from domain import position
 from domain.account import CostBasis, Costing
-from domain.asof import as_occurred, as_recorded
-from domain.log import Recorded
+from domain.ledger import Recorded
 from domain.position import Reverse, SettleFunding
 from domain.values import Money
+from tests.domain.as_of import as_occurred, as_recorded
 from tests.domain.test_position import AVERAGE, KEY, SPOT, T0, booked, contracts, conventions, current, fill, trades
 
 FOREVER = T0 + timedelta(days=9999)

@@ -13,13 +13,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from adapters.store.memory import MemoryLog
+from adapters.log.memory import MemoryLog
 from domain import order, position, risk
 from domain.account import Costing, OpenAccount
 from domain.errors import RequestRefused
 from domain.instrument import ListInstrument
-from domain.ledger import Ledger
-from domain.log import scan
+from domain.ledger import AGGREGATES, Ledger, scan
 from domain.order import (
     CancelOrder,
     OrderCanceled,
@@ -33,7 +32,6 @@ from domain.order import (
 )
 from domain.position import PositionKey, SettleFunding, Transfer
 from domain.risk import Measure, Scope, SetLimit
-from domain.unit import AGGREGATES
 from domain.values import ZERO, Liquidity, Money, Side
 from tests.domain.test_position import SPOT
 

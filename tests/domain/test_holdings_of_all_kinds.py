@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from adapters.store.memory import MemoryLog
+from adapters.log.memory import MemoryLog
 from domain import instrument, position
 from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
 from domain.errors import RequestRefused

@@ -5,11 +5,10 @@ from decimal import Decimal as D
 
 import pytest
 
-from adapters.store.memory import MemoryLog
+from adapters.log.memory import MemoryLog
 from domain import order, position, risk
-from domain.account import Costing, OpenAccount
+from domain.account import Costing, OpenAccount, RawReportKept
 from domain.errors import ReportUnreadable, RequestRefused, StreamConflict
-from domain.evidence import RawReportKept
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Ledger
 from domain.order import (

@@ -8,14 +8,12 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from adapters.store.memory import MemoryLog
+from adapters.log.memory import MemoryLog
 from domain import risk
 from domain.account import Costing, OpenAccount
 from domain.errors import RequestRefused
-from domain.exposure import Desk
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Ledger
-from domain.measures import Measure, Scope
 from domain.order import (
     Changes,
     OrderAccepted,
@@ -32,8 +30,18 @@ from domain.order import (
     SubmitOrder,
 )
 from domain.position import PositionKey, SettleFunding
-from domain.riskevents import FIRM, Mode
-from domain.riskrequests import AssessMarks, EngageSwitch, ReleaseSwitch, SetConversion, SetLimit
+from domain.risk import (
+    FIRM,
+    AssessMarks,
+    Desk,
+    EngageSwitch,
+    Measure,
+    Mode,
+    ReleaseSwitch,
+    Scope,
+    SetConversion,
+    SetLimit,
+)
 from domain.values import ZERO, Liquidity, Mark, Money, Side
 
 T0 = datetime(2026, 1, 2, tzinfo=UTC)

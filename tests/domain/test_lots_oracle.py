@@ -8,10 +8,10 @@ from functools import reduce
 import pytest
 from msgspec.structs import replace
 
-from domain import costing, position
+from domain import position
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Contract, Kind
-from domain.position import Filled, MovePosition, PositionBroken, PositionKey, TradeBooked
+from domain.position import Filled, MovePosition, PositionBroken, PositionKey, TradeBooked, costing
 from domain.values import ZERO, Liquidity, Money, Side, divide, rounded
 from tests import oracles
 

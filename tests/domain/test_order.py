@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from domain import order
 from domain.errors import ReportUnreadable, RequestRefused
-from domain.grown import YOUNG_MAX, Grown
+from domain.immutable import YOUNG_MAX, AppendMap
 from domain.order import (
     CancelOrder,
     Changes,
@@ -601,9 +601,9 @@ def test_evolve_takes_any_event_on_any_history(event):
 
 @hypothesis_given(keys=st.lists(st.integers(0, 60), max_size=8 * YOUNG_MAX), gone=st.integers(0, 60))
 def test_a_grown_mapping_is_a_dict_that_keeps_its_past(keys, gone):
-    grown: Grown[int, int] = Grown()
+    grown: AppendMap[int, int] = AppendMap()
     model: dict[int, int] = {}
-    past: list[tuple[Grown[int, int], dict[int, int]]] = []
+    past: list[tuple[AppendMap[int, int], dict[int, int]]] = []
     for value, key in enumerate(keys):
         past.append((grown, dict(model)))
         grown = grown.added(key, value)

@@ -7,8 +7,8 @@ from itertools import permutations
 import pytest
 from msgspec.structs import replace
 
-from adapters.store.memory import MemoryLog
-from domain import order, parentorder, position, risk, venueorder
+from adapters.log.memory import MemoryLog
+from domain import order, position, risk
 from domain.account import Costing, OpenAccount
 from domain.errors import ReportUnreadable, RequestRefused
 from domain.instrument import Contract, Kind, ListInstrument
@@ -16,6 +16,9 @@ from domain.ledger import Ledger
 from domain.order import (
     CancelOrder,
     Changes,
+    ChildProgressed,
+    CloseParent,
+    OpenParent,
     OrderAccepted,
     OrderAliased,
     OrderBroken,
@@ -29,14 +32,17 @@ from domain.order import (
     OrderTerms,
     OrdStatus,
     OrdType,
+    ParentClosed,
+    ParentOpened,
     ReplaceOrder,
     SubmitOrder,
+    VenueOrderLinked,
+    venue_ids,
 )
-from domain.parentorder import ChildProgressed, CloseParent, OpenParent, ParentClosed, ParentOpened
+from domain.order import parent as parentorder
 from domain.position import PositionKey
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ZERO, Liquidity, Money, Side
-from domain.venueorder import VenueOrderLinked
 from tests.domain.given import Given
 
 T0 = datetime(2026, 1, 2, tzinfo=UTC)
@@ -186,15 +192,15 @@ def test_a_report_of_no_order_is_unreadable_and_adds_nothing(ledger, report, fie
 
 
 def test_the_index_keeps_its_first_link():
-    given = Given(venueorder)
+    given = Given(venue_ids)
     link = VenueOrderLinked("SIM", "main", "V1", BTC, "A", T0)
     given().reported(link).then(link).repeated().then()
     given(link).reported(replace(link, cl_ord_id="B")).then()
     other = replace(link, instrument_id=THERE, cl_ord_id="B")
     index = given(link).reported(other).then(other).state
     assert [index.cl_ord_id(name) for name in (BTC, THERE, "", "ETHUSDT.SIM")] == ["A", "B", "", ""]
-    assert venueorder.contradicts(index, replace(link, cl_ord_id="C"))
-    assert not venueorder.contradicts(index, link)
+    assert venue_ids.contradicts(index, replace(link, cl_ord_id="C"))
+    assert not venue_ids.contradicts(index, link)
 
 
 # Positions and holds

@@ -8,14 +8,12 @@ from hypothesis import given as for_all
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from adapters.store.memory import MemoryLog
+from adapters.log.memory import MemoryLog
 from domain import policies, risk
 from domain.account import Costing, OpenAccount
 from domain.errors import RequestRefused
 from domain.instrument import Contract, Kind, ListInstrument
-from domain.ledger import Ledger
-from domain.log import Logged, Recorded
-from domain.measures import Measure, Scope
+from domain.ledger import Ledger, Logged, Recorded
 from domain.order import (
     CancelOrder,
     Changes,
@@ -31,8 +29,7 @@ from domain.order import (
     TimeInForce,
 )
 from domain.policies import HedgeBand, Policies, Policy, State
-from domain.riskevents import FIRM, LimitBreached, Mode
-from domain.riskrequests import AssessMarks, EngageSwitch, SetLimit
+from domain.risk import FIRM, AssessMarks, EngageSwitch, LimitBreached, Measure, Mode, Scope, SetLimit
 from domain.values import ZERO, Liquidity, Mark, Money, Side
 
 T0 = datetime(2026, 1, 2, tzinfo=UTC)

@@ -10,7 +10,7 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from domain import costing, position
+from domain import position
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Contract, Kind
 from domain.position import (
@@ -21,6 +21,7 @@ from domain.position import (
     SettleFunding,
     TradeBooked,
     Transfer,
+    costing,
 )
 from domain.values import ZERO, Liquidity, Money, Side
 

@@ -9,31 +9,38 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from adapters.store.memory import MemoryLog
+from adapters.log.memory import MemoryLog
 from domain import account
 from domain.account import (
     AccountOpened,
+    BalanceLine,
     BreakAged,
     BreakChanged,
+    BreakKind,
     BreakOpened,
     BreakResolved,
     CostBasis,
     Costing,
     FeePolicy,
+    FillLine,
+    Indicator,
+    Leg,
     OpenAccount,
+    OrderLine,
+    PositionLine,
     ResolveBreak,
+    SettleTransfer,
+    Statement,
+    StatementTaken,
+    break_of,
 )
-from domain.breaks import BreakKind, break_of
-from domain.cash import Indicator, Leg, SettleTransfer
 from domain.errors import ReportUnreadable
 from domain.holdings import holdings_of
 from domain.instrument import Contract, Kind, ListInstrument
-from domain.ledger import Ledger
-from domain.log import scan
+from domain.ledger import Ledger, scan
 from domain.order import OrderAccepted, OrderCanceled, OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.position import PositionKey, SettleFunding
 from domain.reconciliation import EXACT, Tolerances, compare, mend, react
-from domain.statement import BalanceLine, FillLine, OrderLine, PositionLine, Statement, StatementTaken
 from domain.values import Liquidity, Money, Side
 
 AVERAGE = Costing()

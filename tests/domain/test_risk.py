@@ -11,16 +11,21 @@ from hypothesis import strategies as st
 
 from domain import risk
 from domain.errors import RequestRefused
-from domain.exposure import Change, Desk
 from domain.instrument import Contract, Kind
-from domain.measures import Measure, Scope
-from domain.prices import MarkSeen
-from domain.riskevents import (
+from domain.marks import MarkSeen
+from domain.order import ExecInst, OrderKey, OrderTerms, OrdType
+from domain.risk import (
+    AdjustHold,
+    AssessMarks,
     AssessmentMissed,
     AssessmentResumed,
     BreachCleared,
+    Change,
     DayOpened,
+    Desk,
+    EngageSwitch,
     EquityAssessed,
+    ExpireHold,
     HoldAdjusted,
     HoldExpired,
     HoldPlaced,
@@ -29,28 +34,23 @@ from domain.riskevents import (
     HoldVoided,
     LimitBreached,
     LimitSet,
+    Measure,
     Mode,
-    SwitchEngaged,
-    SwitchReleased,
-    TradingDaySet,
-)
-from domain.riskrequests import (
-    AdjustHold,
-    AssessMarks,
-    EngageSwitch,
-    ExpireHold,
     PlaceHold,
     PostGains,
     PostHold,
     ReleaseSwitch,
     RestateHold,
+    Risk,
+    Scope,
     SetConversion,
     SetLimit,
     SetTradingDay,
+    SwitchEngaged,
+    SwitchReleased,
+    TradingDaySet,
     VoidHold,
 )
-from domain.riskstate import Risk
-from domain.terms import ExecInst, OrderKey, OrderTerms, OrdType
 from domain.values import Mark, Money, Side, divide
 from tests.domain.given import Given
 

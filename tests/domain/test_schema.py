@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from domain import schema
+from domain.account import Personal
 from domain.errors import HistoryBroken
-from domain.subject import Personal
+from domain.ledger import schema
 from tests.domain import samples
 
 GOLDEN = Path(__file__).parent.parent / "golden"

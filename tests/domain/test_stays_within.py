@@ -9,11 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import risk
-from domain.assessing import positions_assessed
 from domain.instrument import Contract, Kind
 from domain.order import OrderKey
-from domain.risk import Measure, Risk, Scope, SetLimit
-from domain.riskrequests import PostHold, RestateHold
+from domain.risk import Measure, PostHold, RestateHold, Risk, Scope, SetLimit, positions_assessed
 from domain.values import Side
 
 T0 = datetime(2026, 1, 2, tzinfo=UTC)

@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from domain import subject
+from domain.account import ForgetSubject, Subject, SubjectForgotten, subject
 from domain.errors import RequestRefused
-from domain.subject import ForgetSubject, Subject, SubjectForgotten
 from tests.domain.given import Given
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)

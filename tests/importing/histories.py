@@ -7,10 +7,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from adapters.exchanges.listings import binance_spot
-from adapters.store.memory import MemoryLog
-from adapters.store.writer import Writer
-from api.importing import ImportSummary, import_file
+from adapters.exchanges.binance import binance_spot
+from adapters.log.memory import MemoryLog
+from adapters.writer.writer import Writer
+from api.intake.ingest import ImportSummary, import_file
 from domain import order, position, risk
 from domain.account import Costing, OpenAccount
 from domain.position import Position, PositionKey

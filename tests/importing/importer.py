@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from adapters.store.log import PostgresLog
-from adapters.store.writer import Writer
-from api.importing import ImportProgress
+from adapters.log.postgres import PostgresLog
+from adapters.writer.writer import Writer
+from api.intake.ingest import ImportProgress
 from tests.importing.histories import NOW, imported
 
 

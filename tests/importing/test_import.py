@@ -7,16 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.store import embedded
-from adapters.store.log import PostgresLog
-from adapters.store.migrations import migrate
-from adapters.store.writer import Writer
-from api.importing import ImportProgress
-from domain import account, evidence, schema
-from domain.account import CostBasis, Costing, FeePolicy
+from adapters.log.postgres import PostgresLog
+from adapters.postgres import embedded
+from adapters.postgres.migrations import migrate
+from adapters.writer.writer import Writer
+from api.intake.ingest import ImportProgress
+from domain import account
+from domain.account import CostBasis, Costing, FeePolicy, RawReportKept, evidence
 from domain.errors import ReportUnreadable, Unavailable
-from domain.evidence import RawReportKept
-from domain.log import EventLog
+from domain.ledger import EventLog, schema
 from tests.importing.histories import HEADER, NOW, book, breaks, desk, history, imported, open_book, written
 
 ROWS = history(60)

@@ -9,8 +9,8 @@ from random import Random
 
 import psycopg
 
-from adapters.store.log import APPEND_LOCK, PostgresLog
-from adapters.store.writer import Writer
+from adapters.log.postgres import APPEND_LOCK, PostgresLog
+from adapters.writer.writer import Writer
 from domain.order import OrderFilled
 from tests.importing.histories import NOW, book, desk, history, imported, written
 

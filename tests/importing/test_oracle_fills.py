@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from adapters.store.log import PostgresLog
-from adapters.store.writer import Writer
+from adapters.log.postgres import PostgresLog
+from adapters.writer.writer import Writer
 from domain import position, values
 from domain.account import CostBasis, Costing, FeePolicy
-from domain.costing import LotMatch
-from domain.position import Position, PositionKey, TradeBooked, Transfer
+from domain.position import LotMatch, Position, PositionKey, TradeBooked, Transfer
 from domain.values import Side, rounded
 from tests.importing.histories import KEY, NOW, book, desk, imported, open_book
 from tests.oracles import each

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from adapters.exchanges.simulated import INVERSE, LINEAR, SPOT, Faults
-from adapters.feeds import MarkStore
-from adapters.store.log import PostgresLog
-from adapters.store.memory import MemoryLog
-from adapters.store.writer import Writer
-from api.trading_day import ACCOUNT, LIMITS, MARKET_MAKER, MOMENTUM, DayStep, DaySummary, TradingDay
+from adapters.log.memory import MemoryLog
+from adapters.log.postgres import PostgresLog
+from adapters.market.mark_store import MarkStore
+from adapters.writer.writer import Writer
+from api.demo.trading_day import ACCOUNT, LIMITS, MARKET_MAKER, MOMENTUM, DayStep, DaySummary, TradingDay
 from domain import position, risk
-from domain.log import EventLog
+from domain.ledger import EventLog
 from domain.order import OrderBroken, OrderFilled, OrderRefused
 from domain.position import FundingSettled, PositionBroken, PositionKey
 from domain.risk import HoldRefused, Measure

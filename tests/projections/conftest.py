@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from adapters.store.database import Role
-from adapters.store.engines import engine
+from adapters.postgres.connections import Role
+from adapters.postgres.engine import engine
 
 
 @pytest.fixture

@@ -11,24 +11,30 @@ from msgspec.structs import replace
 
 from domain import position
 from domain.account import (
+    BalanceLine,
+    Break,
     BreakAged,
     BreakChanged,
+    BreakKind,
     BreakOpened,
     BreakResolved,
+    ChargeFee,
     CloseAccount,
+    Indicator,
+    Leg,
+    RawReportKept,
     RequestTransfer,
     ResolveBreak,
+    SettleTransfer,
+    break_of,
 )
-from domain.breaks import Break, BreakKind, break_of
-from domain.cash import ChargeFee, Indicator, Leg, SettleTransfer
-from domain.evidence import RawReportKept
 from domain.instrument import AmendInstrument
 from domain.ledger import Report
-from domain.measures import ANYWHERE, Measure, Scope
 from domain.order import (
     CancelOrder,
     Changes,
     ExecInst,
+    OpenParent,
     OrderAccepted,
     OrderCalculated,
     OrderCanceled,
@@ -53,10 +59,19 @@ from domain.order import (
     SubmitOrder,
     TimeInForce,
 )
-from domain.parentorder import OpenParent
 from domain.position import AssignLots, MovePosition, Position, PositionKey, SettleFunding, Transfer, TransferReason
-from domain.risk import FIRM, AssessMarks, EngageSwitch, Mode, ReleaseSwitch, SetConversion, SetLimit
-from domain.statement import BalanceLine
+from domain.risk import (
+    ANYWHERE,
+    FIRM,
+    AssessMarks,
+    EngageSwitch,
+    Measure,
+    Mode,
+    ReleaseSwitch,
+    Scope,
+    SetConversion,
+    SetLimit,
+)
 from domain.values import Money, Side
 from tests.projections.desk import ACCOUNTS, BTC, CONTRACTS, PERP, STRATEGIES, T0, Desk, fill, mark
 

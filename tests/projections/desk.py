@@ -11,17 +11,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from adapters.store.memory import MemoryLog
+from adapters.log.memory import MemoryLog
 from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
 from domain.errors import RequestRefused
 from domain.instrument import Contract, Kind, ListInstrument
-from domain.ledger import Answer, Ledger, Report
-from domain.log import EventLog, scan
+from domain.ledger import AGGREGATES, Answer, EventLog, Ledger, Report, scan
 from domain.order import (
     OrderFilled,
     OrderKey,
 )
-from domain.unit import AGGREGATES
 from domain.values import Liquidity, Mark, Money, Side
 
 T0 = datetime(2026, 3, 1, 9, tzinfo=UTC)

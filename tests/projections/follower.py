@@ -6,11 +6,11 @@ One event a batch. A `quick` standby waits for the heart of another one only for
 import sys
 import threading
 
-from adapters.store.database import Role
-from adapters.store.engines import engine
-from adapters.store.log import PostgresLog
-from projections import lease
-from projections.runner import Runner
+from adapters.log.postgres import PostgresLog
+from adapters.postgres.connections import Role
+from adapters.postgres.engine import engine
+from projections.runner import lease
+from projections.runner.runner import Runner
 
 if __name__ == "__main__":
     url = sys.argv[1]

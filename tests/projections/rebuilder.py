@@ -2,15 +2,15 @@
 
 import sys
 
-from adapters.store.database import Role
-from adapters.store.engines import engine
-from adapters.store.log import PostgresLog
-from projections import building
-from projections.runner import Runner
+from adapters.log.postgres import PostgresLog
+from adapters.postgres.connections import Role
+from adapters.postgres.engine import engine
+from projections.runner import build
+from projections.runner.runner import Runner
 
 if __name__ == "__main__":
     url = sys.argv[1]
-    building.WINDOW_EVENTS = 20
+    build.WINDOW_EVENTS = 20
     runner = Runner(PostgresLog(url, Role.PROJECTOR), engine(url, Role.PROJECTOR))
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -5,15 +5,16 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.store.log import PostgresLog
-from domain.log import Logged
+from adapters.log.postgres import PostgresLog
+from domain.ledger import Logged
 from domain.position import TradeBooked
-from projections import executions, positions, progress
-from projections.attest import Verified
 from projections.catalog import PROJECTIONS
-from projections.lines import Lines, Sum
-from projections.rows import Source, fetch
-from projections.runner import Runner, as_of
+from projections.models import executions, positions
+from projections.runner.attestation import Verified
+from projections.runner.runner import Runner, as_of
+from projections.storage import progress
+from projections.storage.copy_lines import Lines, Sum
+from projections.storage.rows import Source, fetch
 from tests.projections.desk import Desk, days
 from tests.projections.test_rebuild import changed
 from tests.projections.test_runner import FIFO, all_rows, empty, trade

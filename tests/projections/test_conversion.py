@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain.instrument import Contract, Kind
 from domain.values import Mark
-from projections.conversion import Converter, rounded_once
+from projections.analytics.conversion import Converter, rounded_once
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -10,29 +10,30 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from msgspec.structs import replace
 
-from adapters.store.log import PostgresLog
+from adapters.log.postgres import PostgresLog
 from domain import balances
-from domain.account import Account, Costing
+from domain.account import Account, BookEntry, Costing, EntryKind, Indicator, Leg, SettleTransfer
 from domain.balances import is_future
-from domain.cash import BookEntry, EntryKind, Indicator, Leg, SettleTransfer
 from domain.instrument import Contract, Kind
 from domain.position import Position, PositionKey, SettleFunding, Transfer
 from domain.values import ZERO, Mark, Money, Side, divide
-from projections import capital, closes, daily, dailypnl, equity
-from projections.closes import MIDNIGHT, Close, Days, parsed
-from projections.closing import Closing, closing
-from projections.conversion import Converter
-from projections.equity import Book
-from projections.rows import MemoryRows
-from projections.runner import Runner, as_of
-from projections.tables import Row
+from projections import calendar
+from projections.analytics import daily_pnl, equity
+from projections.analytics.closing import Closing, closing
+from projections.analytics.conversion import Converter
+from projections.analytics.equity import Book
+from projections.calendar import MIDNIGHT, Close, Days, parsed
+from projections.models import capital_flows, daily_sums
+from projections.runner.runner import Runner, as_of
+from projections.storage.rows import MemoryRows
+from projections.storage.tables import Row
 from tests.projections.desk import BTC, CONTRACTS, PERP, T0, Desk, costings, days, fill
 
 FIRST = date(2026, 3, 1)
 EVER = timedelta(days=10_000)
 BNB = "BNBUSDT.SIM"
 PAIRS = {BTC: CONTRACTS[BTC], BNB: Contract(Kind.SPOT, "BNB", "USDT", "USDT")}
-PROJECTIONS = (daily.PROJECTION, capital.PROJECTION)
+PROJECTIONS = (daily_sums.PROJECTION, capital_flows.PROJECTION)
 
 
 def marks(btc: str = "100") -> dict[str, Mark]:
@@ -41,8 +42,8 @@ def marks(btc: str = "100") -> dict[str, Mark]:
 
 
 def book_of(rows: MemoryRows, chosen: Days, account_id: str | None = "main") -> Book:
-    sums = daily.sums(rows, chosen.close, chosen.bounds, account_id=account_id)
-    return Book(sums, capital.cash_of(rows, account_id), capital.moved_of(rows, account_id))
+    sums = daily_sums.sums(rows, chosen.close, chosen.bounds, account_id=account_id)
+    return Book(sums, capital_flows.cash_of(rows, account_id), capital_flows.moved_of(rows, account_id))
 
 
 def closings(chosen: Days, at_closes: Sequence[Mapping[str, Mark]]) -> list[Closing]:
@@ -51,7 +52,7 @@ def closings(chosen: Days, at_closes: Sequence[Mapping[str, Mark]]) -> list[Clos
 
 def curve(desk: Desk, prices: Sequence[str], *, put_in: str = "0") -> list[Row]:
     """The curve of an account over as many days as there are prices, but for the first: that is before them."""
-    chosen = closes.days(MIDNIGHT, FIRST, FIRST + timedelta(days=len(prices) - 2))
+    chosen = calendar.days(MIDNIGHT, FIRST, FIRST + timedelta(days=len(prices) - 2))
     rows = as_of(desk.log, projections=PROJECTIONS)
     return equity.curve(book_of(rows, chosen), chosen, closings(chosen, list(map(marks, prices))), "USDT", D(put_in))
 
@@ -62,7 +63,7 @@ def deposit(transfer_id: str, amount: str, at: datetime, *, is_out: bool = False
 
 
 def spanning(log_rows: MemoryRows) -> Days:
-    return closes.days(MIDNIGHT, FIRST - timedelta(days=3), FIRST + timedelta(days=40))
+    return calendar.days(MIDNIGHT, FIRST - timedelta(days=3), FIRST + timedelta(days=40))
 
 
 @given(days, costings)
@@ -112,13 +113,13 @@ def test_daily_pnl_adds_up_by_any_breakdown_and_to_the_equity(day: list[tuple[in
     desk = Desk(costing=costing)
     desk.live(day)
     rows = as_of(desk.log, projections=PROJECTIONS)
-    chosen = closes.days(parsed("17:00 America/New_York"), FIRST - timedelta(days=3), FIRST + timedelta(days=40))
+    chosen = calendar.days(parsed("17:00 America/New_York"), FIRST - timedelta(days=3), FIRST + timedelta(days=40))
     at_marks = closings(chosen, [marks()] * len(chosen.bounds))
-    sums = daily.sums(rows, chosen.close, chosen.bounds)
-    told = dailypnl.daily_pnl(sums, chosen, at_marks, {"main": "USDT", "hedge": "BNB"})
-    whole = dailypnl.breakdown(told, (), is_by_day=False)
+    sums = daily_sums.sums(rows, chosen.close, chosen.bounds)
+    told = daily_pnl.daily_pnl(sums, chosen, at_marks, {"main": "USDT", "hedge": "BNB"})
+    whole = daily_pnl.breakdown(told, (), is_by_day=False)
     for by in (("account_id",), ("venue", "strategy_id"), ("instrument_id",), ("base",)):
-        parts = dailypnl.breakdown(told, by)
+        parts = daily_pnl.breakdown(told, by)
         for total in whole:
             same = [part for part in parts if all(part[c] == total[c] for c in ("settle", "base_currency"))]
             assert sum((part["net"] for part in same), ZERO) == total["net"]
@@ -167,7 +168,7 @@ def test_an_unknown_close_is_said_and_the_next_return_spans_it() -> None:
     desk = Desk()
     desk.report(deposit("D-1", "1000", T0 - timedelta(days=1)))
     desk.report(fill("E-1", Side.BUY, "10", "100", -12 * 60))
-    chosen = closes.days(MIDNIGHT, FIRST, FIRST + timedelta(days=1))
+    chosen = calendar.days(MIDNIGHT, FIRST, FIRST + timedelta(days=1))
     at_marks = closings(chosen, [marks("100"), {}, marks("121")])
     rows = equity.curve(book_of(as_of(desk.log, projections=PROJECTIONS), chosen), chosen, at_marks, "USDT")
     assert (rows[0]["equity"], rows[0]["pnl"], rows[0]["return"]) == (None, None, None)
@@ -176,7 +177,7 @@ def test_an_unknown_close_is_said_and_the_next_return_spans_it() -> None:
 
 
 def test_a_mark_that_is_too_old_is_no_mark() -> None:
-    chosen = closes.days(MIDNIGHT, FIRST, FIRST)
+    chosen = calendar.days(MIDNIGHT, FIRST, FIRST)
     desk = Desk()
     desk.report(fill("E-1", Side.BUY, "1", "100"))
     close = [closing(at, marks(), PAIRS, timedelta(hours=1)) for at in chosen.bounds]
@@ -208,12 +209,12 @@ def test_a_rate_is_told_once_with_its_path() -> None:
     desk = Desk()
     desk.report(fill("E-1", Side.BUY, "1", "100", instrument_id=PERP))
     desk.report(fill("E-2", Side.SELL, "1", "125", 1, instrument_id=PERP))
-    chosen = closes.days(MIDNIGHT, FIRST, FIRST)
+    chosen = calendar.days(MIDNIGHT, FIRST, FIRST)
     at_marks = closings(chosen, [marks()] * 2)
-    sums = daily.sums(as_of(desk.log, projections=PROJECTIONS), MIDNIGHT, chosen.bounds)
-    told = dailypnl.daily_pnl(sums, chosen, at_marks, {"main": "USDT"})
+    sums = daily_sums.sums(as_of(desk.log, projections=PROJECTIONS), MIDNIGHT, chosen.bounds)
+    told = daily_pnl.daily_pnl(sums, chosen, at_marks, {"main": "USDT"})
     assert (told[0]["settle"], told[0]["realized"], told[0]["in_base"]["realized"]) == ("BTC", D("0.2"), 20)
-    found = {rate["from_currency"]: rate for rate in dailypnl.rates(told, at_marks)}
+    found = {rate["from_currency"]: rate for rate in daily_pnl.rates(told, at_marks)}
     assert found["BTC"]["rate"] == 100
     assert [step["instrument_id"] for step in found["BTC"]["path"]] == [BTC]
     assert found["USD"]["reason"] == "no pairs lead from USD to USDT"
@@ -227,12 +228,14 @@ def test_the_database_has_the_same_curve(log: PostgresLog, projector: sa.Engine,
         desk.report(deposit(f"D{hours}", amount, T0 + timedelta(hours=hours), is_out=hours == 1, fee="1"))
     desk.live([(step, step % 5, step % 7, step % 3, step % 31) for step in range(70)])
     Runner(log, projector, PROJECTIONS).catch_up()
-    chosen = closes.days(close, FIRST - timedelta(days=1), FIRST + timedelta(days=1))
+    chosen = calendar.days(close, FIRST - timedelta(days=1), FIRST + timedelta(days=1))
     at_marks = closings(chosen, [marks()] * len(chosen.bounds))
     with projector.connect() as connection:
         first = chosen.slots[0]
-        sums = daily.sums(connection, close, chosen.bounds, account_id="main")
-        stored = Book(sums, capital.cash_of(connection, "main", first), capital.moved_of(connection, "main"))
+        sums = daily_sums.sums(connection, close, chosen.bounds, account_id="main")
+        stored = Book(
+            sums, capital_flows.cash_of(connection, "main", first), capital_flows.moved_of(connection, "main")
+        )
         told = equity.curve(stored, chosen, at_marks, "USDT")
     assert told == equity.curve(book_of(as_of(log, projections=PROJECTIONS), chosen), chosen, at_marks, "USDT")
     assert sum(1 for row in told if row["external"]) >= 2

@@ -3,7 +3,7 @@
 An event that is in no row here has not been thought about, and the test says so.
 """
 
-from domain import schema
+from domain.ledger import schema
 from projections.catalog import PROJECTIONS
 
 TAKEN = {

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy.dialects import postgresql
 
-from domain.account import Account, CostBasis, Costing
-from domain.breaks import Break
-from domain.measures import Measure, Scope
+from domain.account import Account, Break, CostBasis, Costing
 from domain.order import (
     CancelOrder,
     Changes,
@@ -30,17 +28,15 @@ from domain.order import (
     OrdType,
     ReplaceOrder,
     SubmitOrder,
+    evolve,
 )
-from domain.orderstate import evolve
 from domain.position import Position, PositionBroken, PositionKey, PositionTransferred, TradeBooked, entry_of
-from domain.riskevents import FIRM, LimitSet, Mode
-from domain.riskrequests import EngageSwitch, ReleaseSwitch, SetLimit
-from domain.riskstate import Risk
+from domain.risk import FIRM, EngageSwitch, LimitSet, Measure, Mode, ReleaseSwitch, Risk, Scope, SetLimit
 from domain.values import ZERO, Occurrence, Side, exact
-from projections import breaks, executions, limits, lots, orders, orderstates, positions
-from projections.rows import MemoryRows
-from projections.runner import as_of
-from projections.tables import Row, json_of
+from projections.models import breaks, executions, limits, lots, order_states, orders, positions
+from projections.runner.runner import as_of
+from projections.storage.rows import MemoryRows
+from projections.storage.tables import Row, json_of
 from tests.domain import order_samples
 from tests.projections.desk import BTC, T0, Desk, cash_days, costings, days, fill, fill_days, order_days, risk_days
 
@@ -132,10 +128,10 @@ def test_orders_are_those_of_the_domain(day: list[tuple[int, ...]]) -> None:
             assert row[name] == (getattr(order.terms, name) if order.terms else None)
         assert set(row["exec_inst"].split()) == (order.terms.exec_inst if order.terms else set())
         assert (row["breaks"], row["rule"]) == (len(order.breaks), order.refusal.rule if order.refusal else None)
-        kept = rows.get(orderstates.states, order.key.account_id, order.key.cl_ord_id)
+        kept = rows.get(order_states.states, order.key.account_id, order.key.cl_ord_id)
         assert kept is not None
-        assert kept["state"] == replace(order, **{name: getattr(kept["state"], name) for name in orderstates.UNKEPT})
-        asked = rows.find(orderstates.requests, account_id=order.key.account_id, cl_ord_id=order.key.cl_ord_id)
+        assert kept["state"] == replace(order, **{name: getattr(kept["state"], name) for name in order_states.UNKEPT})
+        asked = rows.find(order_states.requests, account_id=order.key.account_id, cl_ord_id=order.key.cl_ord_id)
         assert {row["requested_as"]: row["number"] for row in asked if row["number"]} == {
             name: number for name, (number, _) in order.requests.items()
         }
@@ -147,10 +143,10 @@ def test_orders_are_those_of_the_domain(day: list[tuple[int, ...]]) -> None:
 @given(st.builds(fold_of, st.lists(st.sampled_from(ORDER_EVENTS), max_size=12)))
 def test_an_order_is_kept_with_every_field(order: Order) -> None:
     """What a database gives back is what was put there."""
-    column = orderstates.OrderState()
+    column = order_states.OrderState()
     text = column.process_bind_param(order, postgresql.dialect())  # type: ignore[no-untyped-call]
     kept = column.process_result_value(text, postgresql.dialect())  # type: ignore[no-untyped-call]
-    assert kept == replace(order, **{name: getattr(kept, name) for name in orderstates.UNKEPT})
+    assert kept == replace(order, **{name: getattr(kept, name) for name in order_states.UNKEPT})
     assert column.process_bind_param(kept, postgresql.dialect()) == text  # type: ignore[no-untyped-call]
 
 

@@ -15,18 +15,19 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from adapters.store import database
-from adapters.store.database import Role
-from adapters.store.log import PostgresLog
+from adapters.log.postgres import PostgresLog
+from adapters.postgres import connections
+from adapters.postgres.connections import Role
 from domain.account import AccountOpened
 from domain.errors import StreamConflict
-from domain.log import Logged
-from projections import lease, positions
+from domain.ledger import Logged
 from projections.catalog import PROJECTIONS
-from projections.following import Following
-from projections.progress import Batches
-from projections.rows import Rows, SqlRows
-from projections.runner import Runner, as_of
+from projections.models import positions
+from projections.runner import lease
+from projections.runner.batches import Following
+from projections.runner.runner import Runner, as_of
+from projections.storage.progress import Batches
+from projections.storage.rows import Rows, SqlRows
 from tests.projections.desk import Desk
 from tests.projections.test_runner import FIFO, TIMEOUT_S, all_rows, following, trade, until
 from tests.store.records import records
@@ -38,7 +39,7 @@ COMMITS = 25
 def write(url: str, name: str, seed: int) -> None:
     """Appends of one to nine events; some slow, some rolled back after all was written, some in conflict."""
     draw, version = random.Random(seed), 0
-    with PostgresLog(url) as log, database.connect(url, Role.WRITER) as connection:
+    with PostgresLog(url) as log, connections.connect(url, Role.WRITER) as connection:
         while version < COMMITS:
             added = records(name, range(version + 1, version + 1 + draw.randint(1, 9)))
             kind = draw.random()
@@ -213,7 +214,7 @@ def test_who_asks_for_all_there_is_leaves_it_to_the_process_that_follows(
         assert {one.seq for one in other.status()} == {head}
     assert threading.get_ident() not in advancing
 
-    monkeypatch.setattr("projections.runner.PATIENCE_S", 0.1)
+    monkeypatch.setattr("projections.runner.runner.PATIENCE_S", 0.1)
     head = trade(desk, range(6, 9))
     with projector.connect() as connection, connection.begin():
         assert connection.scalar(lease.TAKE, {"lock": lease.FOLLOW_LOCK})

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from adapters.store.log import PostgresLog
+from adapters.log.postgres import PostgresLog
 from domain.account import AccountOpened
-from domain.log import Logged
-from projections import garbage, positions
-from projections.rows import Rows
-from projections.runner import Runner
+from domain.ledger import Logged
+from projections.models import positions
+from projections.runner import gc_pauses
+from projections.runner.runner import Runner
+from projections.storage.rows import Rows
 from tests.projections.test_runner import TIMEOUT_S, following, until
 from tests.store.records import records
 
@@ -39,7 +40,7 @@ def collections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         if phase == "stop":
             seen.append(told["generation"])
 
-    monkeypatch.setattr(garbage, "IDLE_EVERY", 10)
+    monkeypatch.setattr(gc_pauses, "IDLE_EVERY", 10)
     gc.freeze()
     gc.collect()  # Python waits, too, until a quarter of what the last one has left is new: of next to nothing
     gc.set_threshold(YOUNG, MIDDLE, 1)
@@ -82,9 +83,9 @@ def test_a_full_collection_waits_for_a_pause_and_comes_then(
 def test_a_full_collection_comes_in_the_end_without_a_pause(
     collections: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(garbage, "FULL_EVERY", 20)
-    with garbage.short_pauses():
-        garbage.lay_aside()
+    monkeypatch.setattr(gc_pauses, "FULL_EVERY", 20)
+    with gc_pauses.short_pauses():
+        gc_pauses.lay_aside()
         gc.collect()  # of which next to nothing is left, see above
         collections.clear()
         kept = [[] for _ in range(YOUNG * (MIDDLE + 1) * 100)]  # type: ignore[var-annotated]
@@ -95,8 +96,8 @@ def test_a_full_collection_comes_in_the_end_without_a_pause(
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Knot]]:
     """Something that outlives collections, each of which counts as long; nothing is laid aside, nobody asks yet."""
-    monkeypatch.setattr(garbage, "LONG_SECONDS", -1.0)
-    monkeypatch.setattr(garbage, "_PAUSES", garbage._Pauses())
+    monkeypatch.setattr(gc_pauses, "LONG_SECONDS", -1.0)
+    monkeypatch.setattr(gc_pauses, "_PAUSES", gc_pauses._Pauses())
     others = gc.callbacks[:]
     gc.callbacks.clear()
     gc.collect()
@@ -117,7 +118,7 @@ def test_what_outlives_a_long_collection_is_laid_aside_until_all_is_gone_through
     kept: list[Knot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = gc.get_threshold()
-    with garbage.short_pauses(), garbage.short_pauses():
+    with gc_pauses.short_pauses(), gc_pauses.short_pauses():
         assert gc.get_freeze_count() == 0
         assert _collected()
         assert gc.get_freeze_count() > 0
@@ -125,7 +126,7 @@ def test_what_outlives_a_long_collection_is_laid_aside_until_all_is_gone_through
         aside = weakref.ref(kept.pop())
         assert _collected()
         assert aside() is not None  # laid aside with all there was
-        monkeypatch.setattr(garbage, "EVERYTHING_SECONDS", -1.0)
+        monkeypatch.setattr(gc_pauses, "EVERYTHING_SECONDS", -1.0)
         gc.collect()
         gc.collect()
         assert aside() is None
@@ -134,11 +135,11 @@ def test_what_outlives_a_long_collection_is_laid_aside_until_all_is_gone_through
 
 
 def test_short_collections_change_nothing(kept: list[Knot], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(garbage, "LONG_SECONDS", 3600.0)
-    with garbage.short_pauses():
+    monkeypatch.setattr(gc_pauses, "LONG_SECONDS", 3600.0)
+    with gc_pauses.short_pauses():
         assert _collected()
         assert gc.get_freeze_count() == 0
     assert kept
-    monkeypatch.setattr(garbage, "LONG_SECONDS", -1.0)
+    monkeypatch.setattr(gc_pauses, "LONG_SECONDS", -1.0)
     gc.collect()
     assert gc.get_freeze_count() == 0  # nobody asks any more

@@ -8,15 +8,15 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.store.log import PostgresLog
+from adapters.log.postgres import PostgresLog
 from domain.account import CostBasis, Costing
-from domain.log import scan
+from domain.ledger import scan
 from domain.values import Side
-from projections import lots, orders, positions
 from projections.catalog import PROJECTIONS
-from projections.history import LEVELS, AsOf, node_of, path
-from projections.rows import MemoryRows, Source, SqlRows, fetch
-from projections.runner import Runner
+from projections.models import lots, orders, positions
+from projections.runner.runner import Runner
+from projections.storage.history import LEVELS, AsOf, node_of, path
+from projections.storage.rows import MemoryRows, Source, SqlRows, fetch
 from tests.projections.desk import Desk, costings, days, fill
 from tests.projections.test_runner import empty
 

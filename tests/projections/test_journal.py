@@ -9,17 +9,27 @@ import pytest
 from hypothesis import given, settings
 
 from domain import balances as domain_balances
-from domain.account import Account, Costing, RequestTransfer
-from domain.cash import BookEntry, ChargeFee, EntryKind, Indicator, Leg, ReturnTransfer, SettleTransfer
+from domain.account import (
+    Account,
+    BookEntry,
+    ChargeFee,
+    Costing,
+    EntryKind,
+    Indicator,
+    Leg,
+    RequestTransfer,
+    ReturnTransfer,
+    SettleTransfer,
+)
 from domain.instrument import Contract, Kind, ListInstrument, PutOrCall
-from domain.log import scan
+from domain.ledger import scan
 from domain.order import OrderFillBusted
 from domain.position import Position, PositionKey, SettleFunding
 from domain.values import ZERO, Money, Side
-from projections import balances, journal, positions
-from projections import bookkeeping as chart
-from projections.rows import MemoryRows
-from projections.runner import as_of
+from projections.models import balances, journal, positions
+from projections.models import bookkeeping as chart
+from projections.runner.runner import as_of
+from projections.storage.rows import MemoryRows
 from tests.projections.desk import PERP, T0, Desk, cash_days, costings, days, fill, fill_days
 
 CALL = PutOrCall.CALL

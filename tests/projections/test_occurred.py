@@ -9,15 +9,16 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.store.log import PostgresLog
-from domain import asof, position
-from domain.log import Logged, scan
+from adapters.log.postgres import PostgresLog
+from domain import position
+from domain.ledger import Logged, scan
 from domain.order import OrderFillBusted, OrderKey
 from domain.position import PositionKey
 from domain.values import ZERO, Side
-from projections import executions, lots, occurred, positions
-from projections.history import AsOf
-from projections.runner import Runner
+from projections.models import executions, lots, positions, positions_occurred
+from projections.runner.runner import Runner
+from projections.storage.history import AsOf
+from tests.domain import as_of
 from tests.projections.desk import BTC, T0, Desk, costings, fill, fill_days
 from tests.projections.test_runner import empty
 
@@ -30,7 +31,7 @@ def _folded(history: list[Logged], minute: int) -> dict[tuple[str, str, str], di
     for logged in history:
         if logged.recorded.stream.startswith("position:"):
             streams.setdefault(logged.recorded.stream, []).append(logged.recorded)
-    held = [asof.as_occurred(records, T0 + timedelta(minutes=minute)) for records in streams.values()]
+    held = [as_of.as_occurred(records, T0 + timedelta(minutes=minute)) for records in streams.values()]
     return {
         (one.key.account_id, one.key.strategy_id, one.key.instrument_id): _told(one) for one in held if one is not None
     }
@@ -45,13 +46,13 @@ def _told(held: position.Position) -> dict[str, Any]:
 
 
 def _looked_up(source: Any, minute: int) -> dict[tuple[str, str, str], dict[str, Any]]:
-    rows = occurred.positions(source, T0 + timedelta(minutes=minute))
+    rows = positions_occurred.positions(source, T0 + timedelta(minutes=minute))
     told = {}
     for row in rows:
         sums = {name: row[name] for name in (*SUMS, "quantity", "cost")}
         contract = (row["kind"], row["contract_size"]) if row["kind"] else None
         fees = {currency: amount for currency, amount in row["fees"].items() if amount}
-        last = tuple(row[name] for name in occurred.LAST) if row["last_exec_id"] is not None else None
+        last = tuple(row[name] for name in positions_occurred.LAST) if row["last_exec_id"] is not None else None
         key = (row["account_id"], row["strategy_id"], row["instrument_id"])
         told[key] = sums | {"fees": fees, "contract": contract, "last": last}
     return told
@@ -89,7 +90,7 @@ def test_a_late_fill_and_a_bust_are_true_of_the_moment_they_occurred(log: Postgr
     where = {"account_id": key.account_id, "strategy_id": key.strategy_id, "instrument_id": key.instrument_id}
 
     def held(known: int, minute: int) -> tuple[Any, ...]:
-        rows = occurred.positions(AsOf(connection, known), T0 + timedelta(minutes=minute), **where)
+        rows = positions_occurred.positions(AsOf(connection, known), T0 + timedelta(minutes=minute), **where)
         return tuple((row["quantity"], row["cost"], row["realized"]) for row in rows)
 
     with projector.connect() as connection:

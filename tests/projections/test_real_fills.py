@@ -11,19 +11,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from adapters.store.log import PostgresLog
-from adapters.store.memory import MemoryLog
-from adapters.store.writer import Writer
+from adapters.log.memory import MemoryLog
+from adapters.log.postgres import PostgresLog
+from adapters.writer.writer import Writer
 from domain import values
 from domain.account import CostBasis, Costing, FeePolicy
-from domain.ledger import Report
-from domain.log import EventLog
+from domain.ledger import EventLog, Report
 from domain.position import Transfer
 from domain.values import Side, rounded
-from projections import executions, lots, orders, positions
-from projections.rows import Source
-from projections.runner import Runner, as_of
-from projections.tables import Row
+from projections.models import executions, lots, orders, positions
+from projections.runner.runner import Runner, as_of
+from projections.storage.rows import Source
+from projections.storage.tables import Row
 from tests.importing.histories import KEY, NOW, imported, open_book
 from tests.oracles import each
 from tests.projections.test_runner import all_rows

@@ -15,18 +15,20 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from adapters.store.database import Role
-from adapters.store.engines import engine
-from adapters.store.log import PostgresLog
-from adapters.store.migrations import grant_database, migrate
-from adapters.store.migrations.upgrading import upgrade
+from adapters.log.postgres import PostgresLog
+from adapters.postgres.connections import Role
+from adapters.postgres.engine import engine
+from adapters.postgres.migrations import grant_database, migrate
+from adapters.postgres.migrations.upgrading import upgrade
 from domain.errors import ProjectionStopped, RequestRefused
-from domain.log import Logged
+from domain.ledger import Logged
 from domain.position import TradeBooked
-from projections import executions, lots, orders, placing, positions, progress
 from projections.catalog import PROJECTIONS
-from projections.rows import Rows, SqlRows, fetch
-from projections.runner import Runner, as_of
+from projections.models import executions, lots, orders, positions
+from projections.runner.runner import Runner, as_of
+from projections.storage import progress
+from projections.storage import schemas as placing
+from projections.storage.rows import Rows, SqlRows, fetch
 from tests.conftest import url_of_database
 from tests.projections.desk import Desk
 from tests.projections.test_runner import FIFO, TIMEOUT_S, all_rows, empty, following, poisoned, trade, until
@@ -263,7 +265,7 @@ def _is_free(runner: Runner) -> bool:
 @pytest.fixture
 def many(desk: Desk, log: PostgresLog, monkeypatch: pytest.MonkeyPatch) -> int:
     """A log that is long enough for several processes."""
-    monkeypatch.setattr("projections.workers.EVENTS_MIN", 10)
+    monkeypatch.setattr("projections.runner.workers.EVENTS_MIN", 10)
     return trade(desk, range(40))
 
 
@@ -272,7 +274,7 @@ def test_several_processes_build_the_same_rows(
 ) -> None:
     from functools import partial
 
-    from api.wiring import projecting
+    from api.daybook import projecting
 
     runner = Runner(log, projector, opener=partial(projecting, database_url))
     runner.catch_up()

@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain import asof
-from domain.log import Logged, scan
+from domain.ledger import Logged, scan
 from domain.order import OrderFillBusted, OrderFillCorrected, OrderKey
 from domain.position import Position, PositionKey, SettleFunding
-from domain.restatement import Bounds, Cause, Known, Sums, Valuer, restate
 from domain.values import ZERO, Mark, Money, Side, exact
-from projections import occurred
-from projections.runner import Runner
+from projections.analytics.restatement import Bounds, Cause, Known, Sums, Valuer, restate
+from projections.models import positions_occurred
+from projections.runner.runner import Runner
+from tests.domain import as_of
 from tests.projections.desk import BTC, PERP, T0, Desk, costings, fill, fill_days, mark
 from tests.projections.test_runner import empty
 
@@ -35,7 +35,7 @@ def _sums(held: Position | None) -> Sums:
 def known(history: Sequence[Logged], bounds: Bounds, opening: Mark | None, closing: Mark | None) -> Known:
     """A position's day by the domain's own folds."""
     records = [logged.recorded for logged in history]
-    before, after = (asof.as_occurred(records, moment) for moment in bounds)
+    before, after = (as_of.as_occurred(records, moment) for moment in bounds)
     opens = Valuer(before.contract if before else None, opening)
     return Known(_sums(before), _sums(after), opens, Valuer(after.contract if after else None, closing))
 
@@ -75,7 +75,7 @@ def test_the_items_of_any_day_sum_to_the_difference(
     while 0 < then_seq < len(history) and _append(history[then_seq - 1]) == _append(history[then_seq]):
         then_seq += 1
     with projector.connect() as connection:
-        changed = occurred.changes(connection, bounds.end, then_seq, len(history))
+        changed = positions_occurred.changes(connection, bounds.end, then_seq, len(history))
     for stream in sorted({one.recorded.stream for one in history if one.recorded.stream.startswith("position:")}):
         mine = [one for one in history if one.recorded.stream == stream]
         key = mine[0].recorded.event.key

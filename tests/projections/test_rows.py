@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from projections.lines import MODULUS, Lines, Sum
-from projections.rows import MemoryRows, Rows, SqlRows, fetch
-from projections.tables import AT, FACTS, NUMBER, WHOLE, Amounts, Projection, Row, fact, key, maybe, table
+from projections.storage.copy_lines import MODULUS, Lines, Sum
+from projections.storage.rows import MemoryRows, Rows, SqlRows, fetch
+from projections.storage.tables import AT, FACTS, NUMBER, WHOLE, Amounts, Projection, Row, fact, key, maybe, table
 
 things = table(
     "things",

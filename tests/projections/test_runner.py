@@ -17,18 +17,17 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.store.log import PostgresLog
-from domain import schema
+from adapters.log.postgres import PostgresLog
 from domain.account import CostBasis, Costing
-from domain.log import Logged
+from domain.ledger import Logged, schema
 from domain.position import TradeBooked
 from domain.values import Side
-from projections import executions, lots, orders, positions
 from projections.catalog import PROJECTIONS
-from projections.progress import Batches, progress
-from projections.rows import MemoryRows, Rows, Source, fetch
-from projections.runner import WAIT_S, Runner, as_of
-from projections.tables import Projection
+from projections.models import executions, lots, orders, positions
+from projections.runner.runner import WAIT_S, Runner, as_of
+from projections.storage.progress import Batches, progress
+from projections.storage.rows import MemoryRows, Rows, Source, fetch
+from projections.storage.tables import Projection
 from tests.projections.desk import T0, Desk, costings, days, fill, order_days
 
 TIMEOUT_S = 20
@@ -235,7 +234,7 @@ def test_what_nobody_was_told_of_is_found_by_looking(
     """Notices may be lost: those of these appends go where nobody listens."""
     with following(runner):
         assert runner.wait_for(desk.log.head().seq, TIMEOUT_S)
-        monkeypatch.setattr("adapters.store.log.CHANNEL", "nobody_listens")
+        monkeypatch.setattr("adapters.log.postgres.CHANNEL", "nobody_listens")
         start = time.monotonic()
         assert runner.wait_for(trade(desk, range(3)), TIMEOUT_S)
         assert time.monotonic() - start < 2 * WAIT_S + 1

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projections import statistics
-from projections.statistics import Drawdown, drawdowns, loss, of_returns, quantile
+from projections.analytics import statistics
+from projections.analytics.statistics import Drawdown, drawdowns, loss, of_returns, quantile
 
 YEAR = math.sqrt(365)
 RED_ROCK = [0.17, 0.15, 0.23, -0.05, 0.12, 0.09, 0.13, -0.04]

@@ -13,9 +13,10 @@ from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.position import PositionKey, SettleFunding, Transfer, TransferReason
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ZERO, Money, Side, exact
-from projections import executions, exposure, limits, orders, pnl, positions
-from projections.rows import MemoryRows
-from projections.runner import as_of
+from projections.analytics import exposure, pnl
+from projections.models import executions, limits, orders, positions
+from projections.runner.runner import as_of
+from projections.storage.rows import MemoryRows
 from tests.projections.desk import BTC, PERP, T0, Desk, costings, days, fill, mark
 
 MARKS = {BTC: mark(BTC, "110"), PERP: mark(PERP, "125")}

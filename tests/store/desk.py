@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
-from adapters.store.groupcommit import GroupCommit
-from adapters.store.log import PostgresLog
+from adapters.log.postgres import PostgresLog
+from adapters.writer.group_commit import GroupCommit
 from domain.account import Costing, OpenAccount
 from domain.errors import LedgerError
 from domain.instrument import Contract, Kind, ListInstrument

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from domain.account import AccountOpened, Costing
-from domain.log import Recorded
+from domain.ledger import Recorded
 from domain.order import OrderFilled, OrderKey
 from domain.values import Liquidity, Money, Side
 

@@ -2,15 +2,14 @@
 
 import sys
 
-from adapters.store import snapshots
-from adapters.store.log import PostgresLog
-from domain import unit
-from domain.ledger import Ledger
+from adapters.log import snapshots
+from adapters.log.postgres import PostgresLog
+from domain.ledger import Ledger, unit_of_work
 from tests.store.desk import T0, filled
 
 
 def main(url: str, turn: int) -> None:
-    snapshots.SNAPSHOT_EVENTS = unit.PAGE_EVENTS = 5
+    snapshots.SNAPSHOT_EVENTS = unit_of_work.PAGE_EVENTS = 5
     with PostgresLog(url) as log:
         ledger, n = Ledger(log, lambda: T0), 0
         ledger.report([filled(f"{turn}", f"E{turn}")], actor="venue")

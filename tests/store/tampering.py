@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from adapters.store.database import Connection
-from adapters.store.examine import Fault
+from adapters.postgres.connections import Connection
+from adapters.verify.diagnosis import Fault
 
 
 class Expected(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from adapters.store import embedded
+from adapters.postgres import embedded
 from tests.importing.histories import history, written
 
 PAGE = (Path(__file__).parents[2] / "docs" / "backup.md").read_text()

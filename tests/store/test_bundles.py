@@ -9,16 +9,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from adapters.store import bundles, tiles
-from adapters.store.bundles import Selection
-from adapters.store.database import Role, connect
-from adapters.store.log import PostgresLog
-from adapters.store.migrations import migrate
-from adapters.store.restore import restore
-from adapters.store.seal import Sealer
-from adapters.store.verify import verify
+from adapters.log.postgres import PostgresLog
+from adapters.postgres.connections import Role, connect
+from adapters.postgres.migrations import migrate
+from adapters.proof import tiles
+from adapters.proof.sealer import Sealer
+from adapters.verify import bundles
+from adapters.verify.bundles import Selection
+from adapters.verify.restore import restore
+from adapters.verify.verification import verify
 from domain.errors import HistoryBroken, LedgerError, RequestRefused
-from domain.log import Recorded
+from domain.ledger import Recorded
 from tests import rfc6962
 from tests.conftest import url_of_database
 from tests.store.records import T0, fill, record

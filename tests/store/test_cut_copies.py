@@ -16,9 +16,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from adapters.store.batch import Keyed, Told
-from adapters.store.groupcommit import GroupCommit
-from adapters.store.log import PostgresLog
+from adapters.log.postgres import PostgresLog
+from adapters.writer.batch import Keyed, Told
+from adapters.writer.group_commit import GroupCommit
 from domain.errors import NotLeading, Unavailable
 from domain.ledger import Answer, Command
 from tests.store.desk import ask, filled, leading, open_desk, submitted

@@ -11,10 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from adapters.store import database, embedded
-from adapters.store.database import Role
-from adapters.store.log import PostgresLog
-from adapters.store.migrations import migrate
+from adapters.log.postgres import PostgresLog
+from adapters.postgres import connections, embedded
+from adapters.postgres.connections import Role
+from adapters.postgres.migrations import migrate
 from domain.errors import Unavailable
 from tests.store.records import record
 
@@ -176,7 +176,7 @@ def test_a_home_made_anew_begins_with_an_empty_database(home: Path) -> None:
 
 
 def test_a_url_given_is_the_database(home: Path) -> None:
-    assert database.locate(home, "postgresql://desk@db.example/desk") == "postgresql://desk@db.example/desk"
+    assert connections.locate(home, "postgresql://desk@db.example/desk") == "postgresql://desk@db.example/desk"
     assert list(home.iterdir()) == []
 
 
@@ -191,7 +191,7 @@ def test_a_database_that_is_down_is_unavailable_and_soon(home: Path) -> None:
             lambda: log.append([record("a", 2)]),
             lambda: log.read("a"),
             lambda: log.wait(1, timeout_s=0.1),
-            lambda: database.connect(url, Role.AUDITOR),
+            lambda: connections.connect(url, Role.AUDITOR),
             lambda: migrate(url),
         ):
             began = time.monotonic()
@@ -210,6 +210,6 @@ def test_a_message_never_tells_the_password() -> None:
         "s3cret",
     ):
         with pytest.raises(Unavailable) as refused:
-            database.connect(url)
+            connections.connect(url)
         assert "s3cret" not in str(refused.value)
         assert "DAYBOOK_DATABASE_URL" in str(refused.value)

@@ -12,18 +12,16 @@ from typing import Any
 import psycopg
 import pytest
 
-from adapters.store import groupcommit
-from adapters.store.appending import Appending
-from adapters.store.batch import Keyed
-from adapters.store.groupcommit import GroupCommit
-from adapters.store.log import APPEND_LOCK, PostgresLog
-from adapters.store.writer import Writer
+from adapters.log.postgres import APPEND_LOCK, PostgresLog
+from adapters.writer import group_commit
+from adapters.writer.append import Appending
+from adapters.writer.batch import Keyed
+from adapters.writer.group_commit import GroupCommit
+from adapters.writer.writer import Writer
 from domain import risk
 from domain.errors import Busy, NotLeading, ReportUnreadable, RequestRefused, StreamConflict, Unavailable
-from domain.ledger import Command, Ledger
-from domain.log import scan
+from domain.ledger import Command, Ledger, Unit, scan
 from domain.order import OrderBroken, OrderFilled, OrderKey, SubmitOrder
-from domain.unit import Unit
 from tests.store.desk import BTC, POSITION, T0, ask, at_most, filled, in_threads, leading, open_desk, submitted, tell
 
 LEADING = "SELECT 1 FROM pg_stat_activity JOIN ledger.leader ON pid = backend_pid"
@@ -81,7 +79,7 @@ def test_what_waits_together_is_appended_together_and_a_refusal_harms_no_neighbo
     group: GroupCommit, log: PostgresLog, appends: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with group._lock:  # nothing is taken off the queue until all are on it
-        monkeypatch.setattr(groupcommit, "QUEUED_MAX", 1)
+        monkeypatch.setattr(group_commit, "QUEUED_MAX", 1)
     head, waiting = log.head().seq, []
     bad = SubmitOrder(OrderKey("nobody", "X"), submitted("X").terms, T0)
     stray = filled("Y", "E2")

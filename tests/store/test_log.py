@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.store import streams
-from adapters.store.log import PIPELINED_EVENTS_MAX, PostgresLog
-from adapters.store.memory import MemoryLog
+from adapters.log import queries
+from adapters.log.memory import MemoryLog
+from adapters.log.postgres import PIPELINED_EVENTS_MAX, PostgresLog
 from domain.errors import ExecutionKnown, StreamConflict
-from domain.log import Head, Logged, Recorded, pages, scan
+from domain.ledger import Head, Logged, Recorded, pages, scan
 from tests.store.records import T0, fill, record, records
 
 Log = MemoryLog | PostgresLog
@@ -317,5 +317,5 @@ def _check_versions(log: PostgresLog) -> None:
             written[stream] = version
             known.append(dict(written))
     for seq, versions in enumerate(known):
-        assert {stream: streams.version_at(log, stream, seq) for stream in versions} == versions
-    assert {stream: streams.version_at(log, stream, None) for stream in written} == written
+        assert {stream: queries.version_at(log, stream, seq) for stream in versions} == versions
+    assert {stream: queries.version_at(log, stream, None) for stream in written} == written

@@ -6,9 +6,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from adapters.store import database
-from adapters.store.database import Role
-from adapters.store.log import LogRecorder, PostgresLog
+from adapters.log.postgres import LogRecorder, PostgresLog
+from adapters.postgres import connections
+from adapters.postgres.connections import Role
 from domain.errors import HistoryBroken, StreamConflict, Unavailable
 from tests.store.records import record, records
 
@@ -77,7 +77,7 @@ def test_whether_an_append_took_place_can_be_asked(log: PostgresLog) -> None:
 
 
 def test_a_writer_may_append_on_the_connection_that_holds_its_lock(log: PostgresLog, database_url: str) -> None:
-    with database.connect(database_url, Role.WRITER) as connection:
+    with connections.connect(database_url, Role.WRITER) as connection:
         for size in (1, 100):
             head = log.head().seq
             assert log.append_on(connection, records(f"s{size}", range(1, size + 1))) == head + size

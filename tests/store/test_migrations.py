@@ -12,13 +12,13 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 
-from adapters.store import database, migrations
-from adapters.store.database import Role
-from adapters.store.log import PostgresLog
-from adapters.store.migrations import is_current, migrate
-from adapters.store.migrations.upgrading import upgrade
+from adapters.log.postgres import PostgresLog
+from adapters.postgres import connections, migrations
+from adapters.postgres.connections import Role
+from adapters.postgres.migrations import is_current, migrate
+from adapters.postgres.migrations.upgrading import upgrade
 from domain.errors import HistoryBroken, Unavailable
-from domain.log import Recorded, scan
+from domain.ledger import Recorded, scan
 from tests.conftest import url_of_database
 from tests.store.records import records
 
@@ -35,7 +35,7 @@ def test_several_may_migrate_at_once_and_again(server_url: str) -> None:
                 list(pool.map(migrate, urls * 3))
             assert all(map(is_current, urls))
             for url in urls:
-                with database.connect(url, Role.PROJECTOR) as projector:
+                with connections.connect(url, Role.PROJECTOR) as projector:
                     projector.execute("CREATE SCHEMA read_x")
         finally:
             for name in names:

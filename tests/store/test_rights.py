@@ -6,9 +6,9 @@ import psycopg
 import pytest
 from psycopg.errors import InsufficientPrivilege, RestrictViolation
 
-from adapters.store import database
-from adapters.store.database import Connection, Role
-from adapters.store.log import PostgresLog
+from adapters.log.postgres import PostgresLog
+from adapters.postgres import connections
+from adapters.postgres.connections import Connection, Role
 from tests.store.records import record
 
 As = Callable[[Role | None], Connection]
@@ -91,7 +91,7 @@ def connections_by_role(database_url: str, log: PostgresLog) -> Iterator[As]:
     opened: list[Connection] = []
 
     def act_as(role: Role | None) -> Connection:
-        opened.append(database.connect(database_url, role))
+        opened.append(connections.connect(database_url, role))
         return opened[-1]
 
     act_as(Role.WRITER).execute(INSERT_MARK)

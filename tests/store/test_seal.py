@@ -9,12 +9,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from adapters.store import database, notes, tiles
-from adapters.store.database import Role
-from adapters.store.keys import KeyAbsent
-from adapters.store.log import PostgresLog
-from adapters.store.seal import Sealer
-from adapters.store.tiles import Growth, Tiles
+from adapters.log.postgres import PostgresLog
+from adapters.postgres import connections
+from adapters.postgres.connections import Role
+from adapters.proof import checkpoints, tiles
+from adapters.proof.sealer import Sealer
+from adapters.proof.signing_keys import KeyAbsent
+from adapters.proof.tiles import Growth, Tiles
 from domain import merkle
 from domain.errors import HistoryBroken, RequestRefused
 from tests import rfc6962
@@ -28,8 +29,8 @@ def sealer(database_url: str, tmp_path: Path) -> Sealer:
     return Sealer(database_url, tmp_path)
 
 
-def reader(database_url: str) -> database.Connection:
-    return database.connect(database_url, Role.AUDITOR)
+def reader(database_url: str) -> connections.Connection:
+    return connections.connect(database_url, Role.AUDITOR)
 
 
 def stored(log: PostgresLog) -> list[bytes]:
@@ -179,10 +180,10 @@ def test_a_new_key_is_vouched_for_by_the_old(log: PostgresLog, sealer: Sealer, d
     note = sealer.seal()
     assert note is not None
     with reader(database_url) as connection:
-        chain = notes.check_succession(tiles.tenures(connection), note.checkpoint.origin)
+        chain = checkpoints.check_succession(tiles.tenures(connection), note.checkpoint.origin)
     assert [each.since for each in chain] == [0, 3]
     assert chain[1] == tenure and note.is_signed_by(tenure.key) and not note.is_signed_by(chain[0].key)
-    assert tenure.handover is not None and notes.parse(tenure.handover).is_signed_by(chain[0].key)
+    assert tenure.handover is not None and checkpoints.parse(tenure.handover).is_signed_by(chain[0].key)
 
 
 def test_a_sealer_that_runs_signs_with_the_new_key_at_once(log: PostgresLog, sealer: Sealer, database_url: str) -> None:
@@ -224,10 +225,10 @@ def test_a_key_begun_without_the_old_one_is_believed_only_when_named(
     with reader(database_url) as connection:
         chain = tiles.tenures(connection)
     with pytest.raises(HistoryBroken, match="does not vouch"):
-        notes.check_succession(chain, note.checkpoint.origin)
-    assert notes.check_succession(chain, note.checkpoint.origin, tenure.key) == chain
+        checkpoints.check_succession(chain, note.checkpoint.origin)
+    assert checkpoints.check_succession(chain, note.checkpoint.origin, tenure.key) == chain
     with pytest.raises(HistoryBroken, match="does not vouch"):
-        notes.check_succession(chain, note.checkpoint.origin, chain[0].key)
+        checkpoints.check_succession(chain, note.checkpoint.origin, chain[0].key)
 
 
 def test_there_is_nothing_to_rotate_before_the_first_key(sealer: Sealer, log: PostgresLog) -> None:
@@ -300,20 +301,20 @@ def test_a_gap_is_never_sealed(log: PostgresLog, sealer: Sealer, database_url: s
 
 def test_the_published_example_of_a_signed_note() -> None:
     """That of golang.org/x/mod/sumdb/note, by another implementation and another key."""
-    key = notes.public_key("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")
+    key = checkpoints.public_key("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")
     text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
     encoded = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
-    line = notes._signature(f"— PeterNeumann {encoded}")
+    line = checkpoints._signature(f"— PeterNeumann {encoded}")
     assert line is not None and (line.name, line.key_id) == (key.name, key.key_id)
     assert key.verifies(text, line.signature) and not key.verifies(text + " ", line.signature)
-    assert notes.public_key("example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k").name
+    assert checkpoints.public_key("example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k").name
 
 
 def test_the_published_example_of_a_checkpoint_reads_and_writes() -> None:
     """That of C2SP tlog-checkpoint."""
     text = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
     signature = "Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8="
-    note = notes.parse(f"{text}\n— example.com/behind-the-sofa {signature}\n")
+    note = checkpoints.parse(f"{text}\n— example.com/behind-the-sofa {signature}\n")
     assert note.checkpoint.size == 20852163 and note.checkpoint.text() == note.text == text
     assert [each.key_id.hex() for each in note.signatures] == ["033de0ae"]
 

@@ -14,15 +14,12 @@ import pytest
 import structlog
 from eventsourcing.postgres import PostgresAggregateRecorder, PostgresDatastore
 
-from adapters.store import snapshots, states
-from adapters.store.database import Connection, Role
-from adapters.store.log import PostgresLog
-from adapters.store.snapshots import KEPT_MAX
-from domain import unit
-from domain.ledger import Ledger
-from domain.log import PAGE_EVENTS, Recorded, scan
+from adapters.log import snapshots, state_codec
+from adapters.log.postgres import PostgresLog
+from adapters.log.snapshots import KEPT_MAX
+from adapters.postgres.connections import Connection, Role
+from domain.ledger import PAGE_EVENTS, Aggregates, Ledger, Recorded, scan, unit_of_work
 from domain.order import OrderFilled
-from domain.unit import Aggregates
 from tests.store.desk import POSITION, T0, ask, filled, leading, open_desk, submitted, tell
 
 EVERY = 40
@@ -44,7 +41,7 @@ def log_lines_whatever_is_configured() -> Iterator[list[Any]]:
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams are long when they have a few dozen events."""
     monkeypatch.setattr(snapshots, "SNAPSHOT_EVENTS", EVERY)
-    monkeypatch.setattr(unit, "PAGE_EVENTS", PAGE)
+    monkeypatch.setattr(unit_of_work, "PAGE_EVENTS", PAGE)
 
 
 @pytest.fixture(name="owner")
@@ -74,7 +71,7 @@ def versions(owner: Connection, stream: str = POSITION) -> list[int]:
 
 def folded(log: PostgresLog, stream: str) -> Any:
     """From the first event, with no snapshot."""
-    return unit.folded(stream, (0, None), log.read(stream))[1]
+    return unit_of_work.folded(stream, (0, None), log.read(stream))[1]
 
 
 def read_by(database_url: str, monkeypatch: pytest.MonkeyPatch, stream: str = POSITION) -> tuple[Any, int]:
@@ -99,7 +96,7 @@ def check_stored(owner: Connection, log: PostgresLog) -> None:
     query = "SELECT s.originator_id, s.originator_version, s.topic, s.state, e.state FROM ledger.snapshots AS s "
     query += "LEFT JOIN ledger.events AS e USING (originator_id, originator_version)"
     for stream, version, topic, stored, event in owner.execute(query):  # type: ignore[arg-type]
-        state = unit.folded(stream, (0, None), log.read(stream, limit=version))[1]
+        state = unit_of_work.folded(stream, (0, None), log.read(stream, limit=version))[1]
         assert snapshots.opened(stream, version, topic, stored, event) == state
 
 
@@ -184,15 +181,15 @@ def _flip(stored: bytes, at: int) -> bytes:
         ("ahead of the log", lambda s, v, e: (v + 1000, s)),
         (
             "another event",
-            lambda s, v, e: (v, snapshots.closed(POSITION, v, states.topic_of(POSITION), s[64:], b"other")),
+            lambda s, v, e: (v, snapshots.closed(POSITION, v, state_codec.topic_of(POSITION), s[64:], b"other")),
         ),
         (
             "cut off",
-            lambda s, v, e: (v, snapshots.closed(POSITION, v, states.topic_of(POSITION), s[64:-9], e)),
+            lambda s, v, e: (v, snapshots.closed(POSITION, v, state_codec.topic_of(POSITION), s[64:-9], e)),
         ),
         (
             "",
-            lambda s, v, e: (v, snapshots.closed(POSITION, v, states.topic_of(POSITION), b"\0" + s[65:], e)),
+            lambda s, v, e: (v, snapshots.closed(POSITION, v, state_codec.topic_of(POSITION), b"\0" + s[65:], e)),
         ),
     ],
 )
@@ -274,7 +271,9 @@ def test_storing_holds_no_lock_that_an_append_needs(database_url: str, log: Post
     with psycopg.connect(database_url) as storing:
         query = "INSERT INTO ledger.snapshots SELECT originator_id, 99999, topic, state FROM ledger.snapshots LIMIT 1"
         storing.execute(query)
-        storing.execute(snapshots.PRUNE, {"stream": POSITION, "topic": states.topic_of(POSITION), "version": 99999})
+        storing.execute(
+            snapshots.PRUNE, {"stream": POSITION, "topic": state_codec.topic_of(POSITION), "version": 99999}
+        )
         locked = storing.execute(
             "SELECT DISTINCT mode FROM pg_locks JOIN pg_class ON relation = pg_class.oid "
             "WHERE relname = 'events' AND pid = pg_backend_pid()"
@@ -295,7 +294,7 @@ def test_the_librarys_own_recorder_reads_them(database_url: str, log: PostgresLo
         recorder = PostgresAggregateRecorder(datastore, events_table_name="snapshots")
         (found,) = recorder.select_events(POSITION, desc=True, limit=1)
     assert found.originator_version == versions(owner)[-1]
-    assert found.topic == states.topic_of(POSITION)
+    assert found.topic == state_codec.topic_of(POSITION)
 
 
 def test_a_state_that_grows_is_stored_the_less_often(

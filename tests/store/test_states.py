@@ -1,5 +1,6 @@
 """States as bytes: what comes back is what went in, for every kind of aggregate, or nothing at all."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal as D
@@ -13,18 +14,14 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 import domain
-from adapters.store import states
-from adapters.store.memory import MemoryLog
-from adapters.store.states import StateUnreadable
-from domain import position, unit
-from domain.account import CostBasis, Costing
-from domain.costing import Lots
-from domain.ledger import Ledger
-from domain.log import Recorded, scan
-from domain.parentorder import CloseParent
-from domain.statement import BalanceLine, Statement
-from domain.terms import OrderKey
-from domain.unit import AGGREGATES
+from adapters.log import state_codec
+from adapters.log.memory import MemoryLog
+from adapters.log.state_codec import StateUnreadable
+from domain import position
+from domain.account import BalanceLine, CostBasis, Costing, Statement
+from domain.ledger import AGGREGATES, Ledger, Recorded, scan, unit_of_work
+from domain.order import CloseParent, OrderKey
+from domain.position import Lots
 from domain.values import Side
 from tests.domain import samples
 from tests.projections.desk import T0, Desk, costings, days, fill
@@ -47,11 +44,11 @@ class Remembered:
         if version <= after:
             return None
         self.recalled += 1
-        return version, states.decode(stream, versions[version])
+        return version, state_codec.decode(stream, versions[version])
 
     def offer(self, stream: str, version: int, state: Any) -> None:
         try:
-            self.kept.setdefault(stream, {})[version] = states.encode(stream, state)
+            self.kept.setdefault(stream, {})[version] = state_codec.encode(stream, state)
         except StateUnreadable:
             assert stream.startswith("position:"), "only in the middle of an append is a position not whole"
 
@@ -92,7 +89,7 @@ def check(stream: str, records: list[Recorded]) -> None:
     whole = reduce(evolve, events, None)
     for version in boundaries(records):
         state = reduce(evolve, events[:version], None)
-        back = states.decode(stream, states.encode(stream, state))
+        back = state_codec.decode(stream, state_codec.encode(stream, state))
         assert back == state
         assert exactly(back) == exactly(state)
         assert reduce(evolve, events[version:], back) == whole
@@ -115,7 +112,7 @@ def test_starts_from_snapshots_lead_to_the_same_log(day: list[tuple[int, ...]], 
     plain = Desk(costing=costing)
     plain.live(day)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unit, "PAGE_EVENTS", PAGE)
+        patch.setattr(unit_of_work, "PAGE_EVENTS", PAGE)
         remembered = Remembered()
         desk = Desk(MemoryLog(snapshots=remembered), costing)
         for number, step in enumerate(day):
@@ -139,7 +136,7 @@ def test_a_position_keeps_its_tail_and_its_anchor(cost_basis: CostBasis) -> None
     whole = reduce(position.evolve, events, None)
     for version in sorted(versions):
         state = reduce(position.evolve, events[:version], None)
-        back = states.decode(stream, states.encode(stream, state))
+        back = state_codec.decode(stream, state_codec.encode(stream, state))
         assert back == state
         assert reduce(position.evolve, events[version:], back) == whole
     assert exactly(back) == exactly(state)
@@ -148,7 +145,7 @@ def test_a_position_keeps_its_tail_and_its_anchor(cost_basis: CostBasis) -> None
 
 
 def test_every_kind_of_aggregate_has_a_shape_and_every_event_fits_one() -> None:
-    assert states.SHAPES.keys() == AGGREGATES.keys()
+    assert state_codec.SHAPES.keys() == AGGREGATES.keys()
     for event in samples.EVENTS:
         kinds = [kind for kind, module in AGGREGATES.items() if type(event).__module__.startswith(module.__name__)]
         for kind in kinds:
@@ -157,41 +154,40 @@ def test_every_kind_of_aggregate_has_a_shape_and_every_event_fits_one() -> None:
             except AssertionError:
                 continue  # not the first of its stream
             try:
-                kept = states.encode(f"{kind}:x", state)
+                kept = state_codec.encode(f"{kind}:x", state)
             except StateUnreadable:
                 assert kind == "position"  # a restatement of nothing
                 continue
-            assert states.decode(f"{kind}:x", kept) == state
+            assert state_codec.decode(f"{kind}:x", kept) == state
 
 
 def test_bytes_that_are_no_state_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     state = AGGREGATES["account"].evolve(None, samples.EVENTS[0])
-    kept = states.encode("account:main", state)
+    kept = state_codec.encode("account:main", state)
     for wrong in (b"", kept[:-1], kept + b"x", b"\0" + kept[1:], kept[:20]):
         with pytest.raises(StateUnreadable):
-            states.decode("account:main", wrong)
+            state_codec.decode("account:main", wrong)
     with pytest.raises(StateUnreadable):
-        states.decode("position:main:trend:X.SIM", kept)
-    monkeypatch.setattr(states, "STATE_BYTES_MAX", 10)
+        state_codec.decode("position:main:trend:X.SIM", kept)
+    monkeypatch.setattr(state_codec, "STATE_BYTES_MAX", 10)
     with pytest.raises(StateUnreadable, match="more than"):
-        states.encode("account:main", state)
+        state_codec.encode("account:main", state)
 
 
 def test_the_fingerprint_is_of_all_that_decides_what_a_state_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = states.fingerprint()
-    assert states.topic_of("position:main:trend:X.SIM") == f"position:{ours}"
-    for path in Path(domain.__path__[0]).glob("*.py"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    ours = state_codec.fingerprint()
+    assert state_codec.topic_of("position:main:trend:X.SIM") == f"position:{ours}"
+    shutil.copytree(domain.__path__[0], tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(domain, "__path__", [str(tmp_path)])
-    states.fingerprint.cache_clear()
-    assert states.fingerprint() == ours
-    changed = tmp_path / "costing.py"
+    state_codec.fingerprint.cache_clear()
+    assert state_codec.fingerprint() == ours
+    changed = tmp_path / "position" / "costing.py"
     changed.write_bytes(changed.read_bytes().replace(b"LOTS_CHUNK_MAX = 64", b"LOTS_CHUNK_MAX = 65"))
-    states.fingerprint.cache_clear()
-    assert states.fingerprint() != ours
-    states.fingerprint.cache_clear()
+    state_codec.fingerprint.cache_clear()
+    assert state_codec.fingerprint() != ours
+    state_codec.fingerprint.cache_clear()
 
 
 def test_a_moment_before_all_others_comes_back() -> None:

@@ -7,13 +7,12 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from adapters.store.database import Role, connect
-from adapters.store.log import PostgresLog
-from adapters.store.subjects import PADDED_BYTES, Read, Subjects
-from domain import subject
+from adapters.log.postgres import PostgresLog
+from adapters.postgres.connections import Role, connect
+from adapters.subject_keys import PADDED_BYTES, Read, Subjects
+from domain.account import ForgetSubject, Personal, subject
 from domain.errors import HistoryBroken, RequestRefused
 from domain.ledger import Ledger
-from domain.subject import ForgetSubject, Personal
 from tests.store.desk import T0
 
 PLACE = "account main owner"

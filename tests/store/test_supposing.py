@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from adapters.store import groupcommit
-from adapters.store.groupcommit import GroupCommit
-from adapters.store.log import PostgresLog
+from adapters.log.postgres import PostgresLog
+from adapters.writer import group_commit
+from adapters.writer.group_commit import GroupCommit
+from domain.account import RawReportKept
 from domain.errors import RequestRefused
-from domain.evidence import RawReportKept
-from domain.ledger import Answer, Command, Ledger
+from domain.ledger import Aggregates, Answer, Command, Ledger
 from domain.order import OrderAccepted, OrderKey
 from domain.risk import EngageSwitch, Mode, Scope
-from domain.unit import Aggregates
 from tests.store.desk import T0, ask, in_threads, leading, open_desk, submitted
 from tests.store.test_groupcommit import check_book
 
@@ -118,7 +117,7 @@ def test_neighbours_of_a_wrong_supposition_each_get_their_own_answer(group: Grou
 def test_after_a_wrong_supposition_what_comes_next_is_read_together(
     group: GroupCommit, reads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(groupcommit, "WARY_MAX", 3)
+    monkeypatch.setattr(group_commit, "WARY_MAX", 3)
     fetched: list[list[str]] = []
     fetch = Aggregates.fetch
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from adapters.store import notes, tiles
-from adapters.store.database import Role, connect
-from adapters.store.examine import Fault
-from adapters.store.log import PostgresLog
-from adapters.store.seal import Sealer
-from adapters.store.verify import Wish, verify, verify_on
+from adapters.log.postgres import PostgresLog
+from adapters.postgres.connections import Role, connect
+from adapters.proof import checkpoints, tiles
+from adapters.proof.sealer import Sealer
+from adapters.verify.diagnosis import Fault
+from adapters.verify.verification import Wish, verify, verify_on
 from domain.errors import HistoryBroken
-from domain.log import Recorded
+from domain.ledger import Recorded
 from tests import rfc6962
 from tests.store.records import T0, fill, record
 from tests.store.tampering import MUTATIONS, Log, unguard
@@ -242,7 +242,7 @@ def test_a_checkpoint_kept_elsewhere_shows_what_even_the_owner_of_the_keys_has_r
     sealed: Log, database_url: str, tmp_path: Path
 ) -> None:
     kept = [
-        notes.parse(str(sealed.one("SELECT note FROM ledger.checkpoints WHERE size = %s", size)))
+        checkpoints.parse(str(sealed.one("SELECT note FROM ledger.checkpoints WHERE size = %s", size)))
         for size in sealed.sizes[:4]
     ]
     assert verify(database_url, Wish(against=kept)).finding is None
@@ -256,7 +256,7 @@ def test_a_checkpoint_kept_elsewhere_shows_what_even_the_owner_of_the_keys_has_r
 
 
 def test_a_checkpoint_from_the_future_shows_what_was_cut_off(sealed: Log, database_url: str, tmp_path: Path) -> None:
-    kept = notes.parse(str(sealed.one("SELECT note FROM ledger.checkpoints WHERE size = %s", sealed.sizes[5])))
+    kept = checkpoints.parse(str(sealed.one("SELECT note FROM ledger.checkpoints WHERE size = %s", sealed.sizes[5])))
     resealed(sealed, database_url, tmp_path, "DELETE FROM ledger.events WHERE notification_id > 290")
     found = verify(database_url, Wish(against=[kept])).finding
     assert found is not None
@@ -276,10 +276,10 @@ def test_a_checkpoint_signed_by_somebody_else_is_refused(sealed: Log, database_u
     with connect(database_url, Role.AUDITOR) as connection:
         ledger_id, note = tiles.identity(connection), tiles.latest(connection)
     assert ledger_id is not None and note is not None
-    from adapters.store.keys import KeyRing
+    from adapters.proof.signing_keys import KeyRing
 
     stranger = KeyRing(tmp_path / "elsewhere", ledger_id, note.checkpoint.origin).generate()
-    forged = notes.parse(stranger.sign(note.checkpoint))
+    forged = checkpoints.parse(stranger.sign(note.checkpoint))
     with pytest.raises(HistoryBroken, match="wrong key"):
         verify(database_url, Wish(against=[forged]))
     with pytest.raises(HistoryBroken, match="wrong key"):

@@ -9,11 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from adapters.store import notes
-from adapters.store.log import PostgresLog
-from adapters.store.seal import Sealer
-from adapters.store.verify import Wish, verify
-from adapters.store.witnesses import Witnesses, places
+from adapters.log.postgres import PostgresLog
+from adapters.proof import checkpoints
+from adapters.proof.sealer import Sealer
+from adapters.proof.witnesses import Witnesses, places
+from adapters.verify.verification import Wish, verify
 from domain.errors import ReportUnreadable
 from tests.store.records import record
 
@@ -73,8 +73,8 @@ def test_a_file_gets_every_note_and_verifies_against_them(log: PostgresLog, data
     witnesses = Witnesses([f"file:{file}"])
     made = sealed(log, database_url, tmp_path, witnesses, 4)
     witnesses.close()
-    found = notes.parse_many(file.read_text())
-    assert found == [notes.parse(note) for note in made]
+    found = checkpoints.parse_many(file.read_text())
+    assert found == [checkpoints.parse(note) for note in made]
     assert verify(database_url, Wish(against=found)).finding is None
 
 
@@ -109,7 +109,7 @@ def test_a_witness_that_fails_is_told_once_and_gets_all_later(
     began = time.monotonic()
     made = sealed(log, database_url, tmp_path, witnesses, 3)
     assert time.monotonic() - began < WAIT_SECONDS_MAX
-    until(lambda: file.exists() and len(notes.parse_many(file.read_text())) == 3)
+    until(lambda: file.exists() and len(checkpoints.parse_many(file.read_text())) == 3)
     until(lambda: told)
     listening.refusing.clear()  # type: ignore[attr-defined]
     until(lambda: listening.kept == made)  # type: ignore[attr-defined]

@@ -14,11 +14,11 @@ from random import Random
 
 import psycopg
 
-from adapters.store import embedded, refold
-from adapters.store.log import PostgresLog
-from adapters.store.migrations import migrate
-from domain.ledger import Ledger
-from domain.log import scan
+from adapters.log import snapshot_check
+from adapters.log.postgres import PostgresLog
+from adapters.postgres import embedded
+from adapters.postgres.migrations import migrate
+from domain.ledger import Ledger, scan
 from domain.order import OrderFilled, OrderSubmitted
 from tests.store.desk import POSITION, T0, open_desk
 from tests.torture.worker import acked, expected
@@ -158,7 +158,7 @@ class Ground:
         self._prefix = (after, told)
 
     def _check_book(self, log: PostgresLog, fills: list[OrderFilled]) -> None:
-        refolded = refold.check(self.url)
+        refolded = snapshot_check.check(self.url)
         assert not refolded.wrong, f"a snapshot is not what its events come to: {refolded.wrong[:1]} (seed {self.seed})"
         position = Ledger(log, lambda: T0).state(POSITION)
         held = sum((fill.side.sign * fill.last_qty for fill in fills), Decimal(0))

@@ -17,16 +17,16 @@ from typing import Any
 import httpx
 import pytest
 
-from adapters.store import embedded, tiles
-from adapters.store.database import Role, connect
-from adapters.store.log import PostgresLog
-from adapters.store.migrations import migrate
-from adapters.store.notes import Note
-from adapters.store.seal import Sealer
-from adapters.store.verify import Wish, verify
-from api.auth import ApiKeys, Scope
-from domain.ledger import Ledger
-from domain.log import scan
+from adapters.log.postgres import PostgresLog
+from adapters.postgres import embedded
+from adapters.postgres.api_keys import ApiKeys, Scope
+from adapters.postgres.connections import Role, connect
+from adapters.postgres.migrations import migrate
+from adapters.proof import tiles
+from adapters.proof.checkpoints import Note
+from adapters.proof.sealer import Sealer
+from adapters.verify.verification import Wish, verify
+from domain.ledger import Ledger, scan
 from domain.order import OrderFilled
 from tests.api.conftest import BTC, fill, listing, order
 from tests.store.desk import T0

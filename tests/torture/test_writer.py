@@ -16,10 +16,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from adapters.store import embedded, leadership
-from adapters.store.leadership import MISSED_BEATS_MAX
-from adapters.store.log import PostgresLog
-from adapters.store.migrations import migrate
+from adapters.log.postgres import PostgresLog
+from adapters.postgres import embedded
+from adapters.postgres.migrations import migrate
+from adapters.writer import leadership
+from adapters.writer.leadership import MISSED_BEATS_MAX
 from domain.errors import Unavailable
 from domain.ledger import Command
 from tests.store.desk import filled, leading, open_desk, submitted

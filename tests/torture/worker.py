@@ -21,13 +21,12 @@ from typing import NamedTuple
 
 import structlog
 
-from adapters.store import snapshots
-from adapters.store.batch import Keyed
-from adapters.store.log import PostgresLog
-from adapters.store.writer import Writer
-from domain import unit
+from adapters.log import snapshots
+from adapters.log.postgres import PostgresLog
+from adapters.writer.batch import Keyed
+from adapters.writer.writer import Writer
 from domain.errors import Busy, StreamConflict, Unavailable
-from domain.ledger import Answer, Command
+from domain.ledger import Answer, Command, unit_of_work
 from domain.order import OrderFilled, OrderKey, SubmitOrder
 from tests.store.desk import filled, submitted
 
@@ -132,7 +131,7 @@ def _told(answers: list[Answer], _: object) -> bytes:
 def main(url: str, acks_path: str, name: str, seed: int, mode: str) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     sys.setswitchinterval(0.001)
-    snapshots.SNAPSHOT_EVENTS, unit.PAGE_EVENTS = SNAPSHOT_EVENTS, PAGE_EVENTS
+    snapshots.SNAPSHOT_EVENTS, unit_of_work.PAGE_EVENTS = SNAPSHOT_EVENTS, PAGE_EVENTS
     before = acked(Path(acks_path))
     acks = os.open(acks_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     if Path(acks_path).read_bytes()[-1:] not in (b"", b"\n"):

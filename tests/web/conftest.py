@@ -16,11 +16,11 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 from pydantic import SecretStr
 
 from adapters.exchanges.simulated import Faults
-from adapters.store.migrations import grant_database
+from adapters.postgres.migrations import grant_database
+from api.daybook import Daybook
+from api.demo.trading_day import TradingDay
 from api.main import create_app
 from api.settings import Settings
-from api.trading_day import TradingDay
-from api.wiring import Daybook
 from tests.conftest import url_of_database
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page
 
 from adapters.exchanges.simulated import SPOT
+from adapters.postgres.api_keys import Scope
 from api import web
-from api.scopes import Scope
-from api.trading_day import ACCOUNT, MARKET_MAKER
+from api.demo.trading_day import ACCOUNT, MARKET_MAKER
 from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.values import Side, exact, rounded
 from tests.web.conftest import Console, Watched, serving

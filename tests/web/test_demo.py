@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.demo import run
+from api.demo.demo import run
 from domain.values import exact
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def test_report_for_people_has_no_control_codes_where_there_is_no_terminal(
 def test_serves_until_a_signal_and_leaves_nothing_running(home: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = [sys.executable, "-c", f"from api.demo import run; raise SystemExit(run(port={port}, steps=60))"]
+        command = [sys.executable, "-c", f"from api.demo.demo import run; raise SystemExit(run(port={port}, steps=60))"]
         environment = os.environ | {"DAYBOOK_HOME": str(home), "PYTHONPATH": str(ROOT)}
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
             assert process.stdout is not None
@@ -83,7 +83,7 @@ def test_serves_until_a_signal_and_leaves_nothing_running(home: Path):
 
 
 def test_signal_in_the_middle_of_the_day_ends_it_cleanly(home: Path):
-    command = [sys.executable, "-c", "from api.demo import run; raise SystemExit(run(once=True))"]
+    command = [sys.executable, "-c", "from api.demo.demo import run; raise SystemExit(run(once=True))"]
     environment = os.environ | {"DAYBOOK_HOME": str(home), "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None

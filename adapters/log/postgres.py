@@ -1,0 +1,414 @@
+"""The log on PostgreSQL: the eventsourcing library's mapper, recorder and factory underneath, our records on top.
+
+`seq` is the library's notification id, numbered by us: an append takes one lock, reads the end of the log, and numbers
+on from there, so there is no gap even after a transaction rolled back, and whoever sees seq n has everything before n.
+A record's bytes are encoded once, by `domain.ledger.schema`; they are what is stored, hashed and read.
+"""
+
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, NamedTuple, Self, cast
+from uuid import UUID
+
+import psycopg
+from eventsourcing.persistence import Mapper, Notification, StoredEvent
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from psycopg.rows import TupleRow, tuple_row
+
+from adapters.log.continuity import check_continues
+from adapters.log.listener import CHANNEL, Listener
+from adapters.log.snapshots import StoredSnapshots
+from adapters.postgres import connections
+from adapters.postgres.connections import Connection, Role
+from adapters.postgres.pool import Pool
+from domain.errors import ExecutionKnown, HistoryBroken, StreamConflict, Unavailable
+from domain.ledger import Head, Logged, Recorded, schema
+
+APPEND_LOCK = 0x0DA7_B00C  # one append at a time, whoever appends
+PIPELINED_EVENTS_MAX = 16  # up to here one INSERT in a pipeline is faster than COPY, which cannot be pipelined
+
+HEAD = "SELECT notification_id, recorded_at FROM ledger.events ORDER BY notification_id DESC LIMIT 1"
+VERSIONS = """
+SELECT stream, (SELECT max(originator_version) FROM ledger.events WHERE originator_id = stream)
+FROM unnest(%s::text[]) AS stream
+"""
+COLUMNS = "originator_id, originator_version, topic, state, notification_id, recorded_at"
+INSERT = f"""
+INSERT INTO ledger.events ({COLUMNS}, execution_key)
+SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::bytea[], %s::bigint[], %s::timestamptz[], %s::text[])
+"""  # noqa: S608 (our own column names)
+COPY = f"COPY ledger.events ({COLUMNS}, execution_key) FROM STDIN (FORMAT BINARY)"
+COPY_TYPES = ("text", "int8", "text", "bytea", "int8", "timestamptz", "text")
+EXECUTED = "SELECT execution_key, originator_id FROM ledger.events WHERE execution_key = ANY(%s::text[])"
+EXECUTION_INDEX = "events_execution_key_idx"
+STREAM = f"""
+SELECT {COLUMNS} FROM ledger.events WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version
+LIMIT %s::bigint
+"""  # noqa: S608
+STREAMS = f"""
+SELECT {COLUMNS} FROM ledger.events WHERE originator_id = ANY(%s::text[]) AND originator_version <= %s
+ORDER BY originator_id, originator_version
+"""  # noqa: S608
+SLICE = f"""
+SELECT {COLUMNS} FROM ledger.events WHERE notification_id > %s AND notification_id <= %s
+ORDER BY notification_id LIMIT %s
+"""  # noqa: S608
+RECORDS = """
+SELECT notification_id, topic, state FROM ledger.events WHERE notification_id > %s AND notification_id <= %s
+ORDER BY notification_id LIMIT %s
+"""
+SLICE_OF_TOPICS = """
+SELECT notification_id, topic, CASE WHEN topic = ANY(%s::text[]) THEN state END FROM ledger.events
+WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id LIMIT %s
+"""
+SEQ_AT = """
+SELECT notification_id FROM ledger.events WHERE recorded_at <= %s
+ORDER BY recorded_at DESC, notification_id DESC LIMIT 1
+"""
+SEQ_OF = "SELECT notification_id FROM ledger.events WHERE originator_id = %s AND originator_version = %s AND state = %s"
+STREAMS_AFTER = "SELECT DISTINCT originator_id FROM ledger.events WHERE notification_id > %s AND notification_id <= %s"
+KEPT = """
+SELECT actor, request_key, body_sha256, first_seq, last_seq, recorded_at, answer
+FROM ledger.requests JOIN unnest(%s::text[], %s::text[]) AS asked (actor, request_key) USING (actor, request_key)
+"""
+SEQ_MAX = 2**63 - 1
+CONNECTION_LOST = (None, "08000", "08003", "08006", "57P01", "57P02", "57P05")  # the outcome of a commit may be unknown
+
+OUTCOME_UNKNOWN = "the database {} was lost before it confirmed the records; send the request again, under the same id"
+
+
+class LogDatastore(PostgresDatastore):
+    """Where the library's recorders get their connections from."""
+
+    def __init__(self, url: str, role: Role) -> None:
+        super().__init__("", "", "", "", "", schema="ledger", originator_id_type="text")
+        self.url = url
+        self.connections = Pool(lambda: connections.connect(url, role))
+        self.pool = cast(Any, self.connections)  # in place of the library's, which is not open yet
+
+    def register_type_adapters(self) -> None:
+        """Nothing: rows go by COPY and arrays, without the library's composite types."""
+
+
+class Stored(NamedTuple):
+    """One row of `ledger.events`, its bytes as they are stored and hashed."""
+
+    stream: str
+    version: int
+    topic: str
+    state: bytes
+    seq: int
+    recorded_at: datetime
+
+
+class KeptAnswer(NamedTuple):
+    """A keyed request as `ledger.requests` has it: who sent it, a digest of what it said, the events it led to (none
+    if `last_seq` < `first_seq`), and its answer.
+    """
+
+    actor: str
+    key: str
+    body_sha256: bytes
+    first_seq: int
+    last_seq: int
+    recorded_at: datetime
+    answer: bytes
+
+
+@dataclass(frozen=True)
+class StoredRecord(StoredEvent):
+    """The library's stored event, and with it the record it came from."""
+
+    record: Recorded
+
+
+class RecordMapper(Mapper[str]):
+    """Recorded <-> the library's StoredEvent. The state is the whole record, so sha256 over it is its Merkle leaf."""
+
+    def to_stored_event(self, domain_event: Any) -> StoredRecord:
+        record: Recorded = domain_event
+        topic = schema.topic_of(record.event)
+        return StoredRecord(record.stream, record.version, topic, schema.encode(record), record)
+
+    def to_domain_event(self, stored_event: StoredEvent) -> Any:
+        return schema.decode(stored_event.topic, stored_event.state)
+
+
+class LogRecorder(PostgresApplicationRecorder):
+    """The library's recorder of `ledger.events`, numbering events itself and never retrying on its own.
+
+    A retry of a lost insert could record it twice or report a conflict with itself; see `PostgresLog.append`.
+    """
+
+    datastore: LogDatastore
+
+    def __init__(self, datastore: LogDatastore) -> None:
+        super().__init__(datastore, events_table_name="events")
+        self.channel_name = CHANNEL
+        self._of_thread = threading.local()
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int]:
+        if (alone := getattr(self._of_thread, "connection", None)) is not None:
+            return self.insert_on(alone, stored_events)
+        with self.datastore.connections.connection() as connection:
+            return self.insert_on(connection, stored_events)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the append lock for this thread, whose inserts go over the connection that holds it."""
+        with self.datastore.connections.connection() as connection:
+            connection.execute("SELECT pg_advisory_lock(%s)", [APPEND_LOCK])
+            self._of_thread.connection = connection
+            try:
+                yield
+            finally:
+                self._of_thread.connection = None
+                if not connection.closed:
+                    connection.execute("SELECT pg_advisory_unlock(%s)", [APPEND_LOCK])
+
+    def insert_on(self, connection: Connection, stored_events: Sequence[StoredEvent]) -> range:
+        """One transaction on this connection: lock, check, insert, notify. The seqs of the events."""
+        events = cast(Sequence[StoredRecord], stored_events)
+        try:
+            if len(events) > PIPELINED_EVENTS_MAX:
+                with connection.transaction():
+                    return self._insert(connection, events, self._copy)
+            with connection.pipeline(), connection.transaction():
+                return self._insert(connection, events, self._insert_rows)
+        except psycopg.errors.UniqueViolation as error:
+            if error.diag.constraint_name == EXECUTION_INDEX:
+                raise ExecutionKnown(events[0].record.stream) from error
+            raise StreamConflict(events[0].record.stream) from error
+
+    def _insert(self, connection: Connection, events: Sequence[StoredRecord], write: Any) -> range:
+        streams = list({event.record.stream for event in events})
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [APPEND_LOCK])
+        end = connection.execute(HEAD, prepare=True)
+        versions = connection.execute(VERSIONS, [streams], prepare=True)
+        head = _head(end.fetchone())
+        known = {stream: version for stream, version in versions.fetchall() if version is not None}
+        check_continues([event.record for event in events], head, known)
+        seqs = range(head.seq + 1, head.seq + 1 + len(events))
+        rows = [
+            (
+                event.record.stream,
+                event.record.version,
+                event.topic,
+                event.state,
+                seq,
+                event.record.recorded_at,
+                schema.execution_key(event.record.event),
+            )
+            for event, seq in zip(events, seqs, strict=True)
+        ]
+        write(connection, rows)
+        connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, str(seqs[-1])], prepare=True)
+        return seqs
+
+    @staticmethod
+    def _insert_rows(connection: Connection, rows: Sequence[TupleRow]) -> None:
+        connection.execute(INSERT, [list(column) for column in zip(*rows, strict=True)], prepare=True)
+
+    @staticmethod
+    def _copy(connection: Connection, rows: Sequence[TupleRow]) -> None:
+        with connection.cursor() as cursor, cursor.copy(COPY) as copy:
+            copy.set_types(COPY_TYPES)
+            for row in rows:
+                copy.write_row(row)
+
+    def rows(self, query: str, params: Sequence[Any] | Mapping[str, Any]) -> list[TupleRow]:
+        """What a query over the log returns, fetched in binary."""
+        with (
+            self.datastore.connections.connection() as connection,
+            connection.cursor(binary=True, row_factory=tuple_row) as cursor,
+        ):
+            return cursor.execute(query, params, prepare=True).fetchall()
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        rows = [row for row in self.rows(STREAM, [originator_id, gt or 0, None]) if lte is None or row[1] <= lte]
+        return [StoredEvent(*row[:4]) for row in (reversed(rows) if desc else rows)][:limit]
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        after = (start or 0) - (inclusive_of_start and start is not None)
+        found: list[Notification] = []
+        while len(found) < limit and (rows := self.rows(SLICE, [after, SEQ_MAX if stop is None else stop, limit])):
+            found += (Notification(*row[:5]) for row in rows if not topics or row[2] in topics)
+            after = rows[-1][4]
+        return found[:limit]
+
+    def max_notification_id(self) -> int | None:
+        return next((row[0] for row in self.rows(HEAD, [])), None)
+
+
+class PostgresLog:
+    """Implements domain.ledger.log.EventLog. Safe between threads and between processes; close it, or use it as a
+    context.
+
+    The database must have been migrated. `role` decides what it may do: only a WRITER can append.
+    """
+
+    def __init__(self, url: str, role: Role = Role.WRITER) -> None:
+        self._url = url
+        self._mapper = RecordMapper(transcoder=cast(Any, None))
+        self._listener = Listener(url, role)
+        datastore = LogDatastore(url, role)
+        self.recorder = LogRecorder(datastore)
+        self.snapshots = StoredSnapshots(url, datastore.connections, is_writing=role is Role.WRITER)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self.snapshots.close()
+        self._listener.close()
+        self.recorder.datastore.close()
+
+    def head(self) -> Head:
+        return _head(next(iter(self._rows(HEAD)), None))
+
+    def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
+        after = max(after, 0)
+        return _whole(stream, after, self._rows(STREAM, stream, after, limit))
+
+    def read_all(self, streams: Sequence[str], *, limit: int | None = None) -> dict[str, list[Recorded]]:
+        found: dict[str, list[TupleRow]] = {stream: [] for stream in streams}
+        for row in self._rows(STREAMS, list(found), SEQ_MAX if limit is None else limit) if found else ():
+            found[row[0]].append(row)
+        return {stream: _whole(stream, 0, rows) for stream, rows in found.items()}
+
+    def append(self, records: Sequence[Recorded]) -> int:
+        """See the port. When the connection is lost in the middle, asks a new one what became of the records."""
+        if not records:
+            return self.head().seq
+        events = [self._mapper.to_stored_event(record) for record in records]
+        with connections.reaching(self._url):
+            try:
+                return self.recorder.insert_events(events)[-1]
+            except psycopg.OperationalError as error:
+                if error.sqlstate not in CONNECTION_LOST:
+                    raise
+                try:
+                    seq = self._settled(events)
+                except (Unavailable, psycopg.OperationalError) as lost:
+                    raise Unavailable(OUTCOME_UNKNOWN.format(connections.name(self._url))) from lost
+                if seq is None:
+                    raise
+                return seq
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with connections.reaching(self._url), self.recorder.alone():
+            yield
+
+    def append_on(self, connection: Connection, records: Sequence[Recorded]) -> int:
+        """Append on a connection of the caller's, as of a writer whose leadership is a lock held on it.
+
+        Raises StreamConflict, and psycopg.OperationalError when the connection is lost: then ask `settled`.
+        """
+        assert records, "nothing to append"
+        return self.recorder.insert_on(connection, [self._mapper.to_stored_event(record) for record in records])[-1]
+
+    def settled(self, records: Sequence[Recorded]) -> int | None:
+        """Whether an append whose answer was lost took place: the seq of its last record; None if it did not.
+
+        Waits until no append is under way, so that the answer stays true. Raises Unavailable.
+        """
+        with connections.reaching(self._url):
+            return self._settled([self._mapper.to_stored_event(record) for record in records])
+
+    def select(
+        self, *, after: int = 0, upto: int | None = None, limit: int = 1000, topics: Collection[str] | None = None
+    ) -> list[Logged]:
+        after, upto = max(after, 0), SEQ_MAX if upto is None else upto
+        decode = schema.decode
+        if topics is None:
+            rows = self._rows(RECORDS, after, upto, limit)
+            _check_gapless(after, len(rows), rows[-1][0] if rows else 0)
+            return [Logged(seq, decode(topic, state)) for seq, topic, state in rows]
+        rows = self._rows(SLICE_OF_TOPICS, list(topics), after, upto, limit)
+        _check_gapless(after, len(rows), rows[-1][0] if rows else 0)
+        return [Logged(seq, decode(topic, state)) for seq, topic, state in rows if state is not None]
+
+    def stored(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Stored]:
+        """Like `select`, undecoded: the rows as they are, to hash or to hand over."""
+        after = max(after, 0)
+        rows = [Stored(*row) for row in self._rows(SLICE, after, SEQ_MAX if upto is None else upto, limit)]
+        _check_gapless(after, len(rows), rows[-1].seq if rows else 0)
+        return rows
+
+    def executed(self, keys: Sequence[str]) -> dict[str, str]:
+        return dict(self._rows(EXECUTED, list(keys))) if keys else {}
+
+    def streams_between(self, after: int, upto: int) -> list[str]:
+        """The streams that have events with `after` < seq <= `upto`."""
+        return [stream for (stream,) in self._rows(STREAMS_AFTER, after, upto)]
+
+    def kept(self, keys: Sequence[tuple[str, str]]) -> list[KeptAnswer]:
+        """The answers that were given to requests with these keys (actor, key)."""
+        if not keys:
+            return []
+        actors, names = zip(*keys, strict=True)
+        return [KeptAnswer(*row) for row in self._rows(KEPT, list(actors), list(names))]
+
+    def seq_at(self, moment: datetime) -> int:
+        return next((seq for (seq,) in self._rows(SEQ_AT, moment)), 0)
+
+    def wait(self, after: int, timeout_s: float) -> int:
+        """The head's seq, as soon as it is beyond `after`, or when the time is up. Raises Unavailable."""
+        seq = self._listener.wait(after, timeout_s)
+        return seq if seq > after else self.head().seq
+
+    def wake(self) -> None:
+        """Whoever waits for the log to grow waits no longer: to look whether to end."""
+        self._listener.wake()
+
+    def _rows(self, query: str, *params: Any) -> list[TupleRow]:
+        with connections.reaching(self._url):
+            return self.recorder.rows(query, params)
+
+    def _settled(self, events: Sequence[StoredRecord]) -> int | None:
+        first = events[0]
+        with self.recorder.datastore.connections.connection() as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [APPEND_LOCK])
+            found = connection.execute(SEQ_OF, [first.record.stream, first.record.version, first.state]).fetchone()
+        return found[0] + len(events) - 1 if found else None
+
+
+def _check_gapless(after: int, count: int, last: int) -> None:
+    if count and last != after + count:
+        raise HistoryBroken(f"{count} events after seq {after}, the last of them is seq {last}")
+
+
+def _whole(stream: str, after: int, rows: Sequence[TupleRow]) -> list[Recorded]:
+    """The records of a stream's rows. Raises HistoryBroken unless there is one for each version."""
+    if rows and rows[-1][1] != after + len(rows):
+        raise HistoryBroken(f"{stream}: {len(rows)} events after version {after}, the last is version {rows[-1][1]}")
+    return [schema.decode(topic, state) for _, _, topic, state, _, _ in rows]
+
+
+def _head(row: TupleRow | None) -> Head:
+    return Head(*row) if row else Head(0, None)

@@ -1,0 +1,153 @@
+"""Market data from files: candles, trades and funding rates, as CSV with a header line or as JSON, in any order.
+
+What a file holds is told by its columns. A candle is known at its end: its `close` becomes a mark seen at the candle's
+start plus its length, never earlier. A trade's `price` is a mark seen when it traded; of several in one moment the last
+one counts. A `funding_rate` is no mark and is kept apart. Numbers with more than 18 places, which come of floats, are
+rounded there. Times are ISO 8601, or a number of seconds or milliseconds.
+JSON is a list of objects with the same names, or of [time, open, high, low, close, volume] as ccxt has it.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from adapters.market.mark_store import FundingRate
+from domain import values
+from domain.errors import ReportUnreadable
+from domain.marks import QualifiedMark, Quality
+from domain.values import EPOCH
+
+TIMES = ("ts", "ts_ms", "timestamp", "time", "datetime", "date", "open_time")
+OHLCV = ("ts", "open", "high", "low", "close", "volume")
+MILLISECONDS_SINCE = 100_000_000_000  # as seconds that is the year 5138
+LONG = re.compile(r"[+-]?[0-9]{1,18}\.[0-9]{19,40}", re.ASCII)
+UNREADABLE_MAX = 1000  # then it is another kind of file
+
+Line = tuple[int, dict[Any, Any]]
+
+
+class Unread(NamedTuple):
+    """A line that could not be taken, and why."""
+
+    line: int
+    error: ReportUnreadable
+
+
+class MarketData(NamedTuple):
+    """What a file holds: marks or funding rates, by their time, and the lines that could not be read."""
+
+    marks: list[QualifiedMark]
+    rates: list[FundingRate]
+    unread: list[Unread]
+
+
+def read_market(
+    path: Path,
+    instrument_id: str,
+    source: str,
+    *,
+    now: datetime,
+    every: timedelta | None = None,
+    quality: Quality | None = None,
+) -> MarketData:
+    """The marks or funding rates in a file.
+
+    `every` is the length of a candle: the smallest distance between two of them, unless given. `quality` is CLOSE of
+    candles and TRADE of trades, unless given. Raises ReportUnreadable for a file that is none of these.
+    """
+    lines = _lines(path)
+    if not lines:
+        return MarketData([], [], [])
+    columns = {name for name in lines[0][1] if isinstance(name, str)}
+    time = next((name for name in TIMES if name in columns), None)
+    value = next((name for name in ("funding_rate", "close", "price") if name in columns), None)
+    if time is None or value is None:
+        told = ", ".join(sorted(columns)) or "no columns"
+        raise ReportUnreadable(
+            "file", f"{path.name} ({told})",
+            f"market data: a time ({', '.join(TIMES)}) and one of close, price, funding_rate",
+        )  # fmt: skip
+    read, unread = _read(lines, time, value)
+    if value == "funding_rate":
+        rates = [FundingRate(instrument_id, at, rate, source) for at, rate, _ in read]
+        return MarketData([], sorted(rates, key=lambda rate: rate.rate_at), unread)
+    length = timedelta()
+    if value == "close":
+        length = every or _shortest(sorted(at for at, _, _ in read))
+        read = [(at + length, price, line) for at, price, line in read]
+    kind = quality or (Quality.CLOSE if value == "close" else Quality.TRADE)
+    last: dict[datetime, QualifiedMark] = {}
+    for at, price, line in read:
+        if at > now:
+            unread.append(Unread(line, ReportUnreadable(time, at, f"of a price that is known by {now:%Y-%m-%d %H:%M}")))
+        elif price <= 0:
+            unread.append(Unread(line, ReportUnreadable(value, price, "above zero")))
+        else:
+            last[at] = QualifiedMark(instrument_id, price, source, at, kind)
+    return MarketData([last[at] for at in sorted(last)], [], sorted(unread, key=lambda one: one.line))
+
+
+def _read(lines: Iterable[Line], time: str, value: str) -> tuple[list[tuple[datetime, Decimal, int]], list[Unread]]:
+    read, unread = [], list[Unread]()
+    for line, row in lines:
+        try:
+            read.append((_time(row.get(time), time), _number(row.get(value), value), line))
+        except ReportUnreadable as error:
+            unread.append(Unread(line, error))
+            if len(unread) > UNREADABLE_MAX:
+                raise
+    return read, unread
+
+
+def _number(told: object, field: str) -> Decimal:
+    written = str(told).strip()
+    if LONG.fullmatch(written):
+        return values.rounded(Decimal(written), values.PLACES_MAX)
+    return values.number(told, field)
+
+
+def _shortest(times: Sequence[datetime]) -> timedelta:
+    steps = [later - at for at, later in pairwise(times) if later > at]
+    if not steps:
+        raise ReportUnreadable("every", len(times), "candles enough to tell how long one is: say it, as in --every 1m")
+    return min(steps)
+
+
+def _time(told: object, field: str) -> datetime:
+    written = str(told).strip()
+    if not re.fullmatch(r"[0-9]{9,16}", written):
+        return values.time(told, field)
+    number = int(written)
+    unit = timedelta(milliseconds=1) if number >= MILLISECONDS_SINCE else timedelta(seconds=1)
+    try:
+        return values.time(EPOCH + number * unit, field)
+    except OverflowError as error:
+        raise ReportUnreadable(field, told, "a time that exists") from error
+
+
+def _lines(path: Path) -> list[Line]:
+    """The file's lines, each with its number, by column."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        rows = _json(text) if text.lstrip()[:1] in ("[", "{") else csv.DictReader(io.StringIO(text, newline=""))
+        return [(number, row) for number, row in enumerate(rows, 2 if isinstance(rows, csv.DictReader) else 1)]
+    except (UnicodeDecodeError, ValueError, csv.Error) as error:
+        raise ReportUnreadable("file", path.name, f"market data as CSV or JSON ({error})") from error
+
+
+def _json(text: str) -> Iterator[dict[str, Any]]:
+    found = json.loads(text, parse_float=str, parse_constant=str)
+    for row in found if isinstance(found, list) else [found]:
+        if isinstance(row, list):
+            yield dict(zip(OHLCV, row, strict=False))
+        elif isinstance(row, dict):
+            yield row
+        else:
+            raise ReportUnreadable("file", row, "a list of objects, or of candles as lists")

@@ -1,0 +1,126 @@
+"""Scopes: what an API key may do. Every key may read the read models; the log itself needs `audit`."""
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from threading import Lock
+from typing import NamedTuple
+
+from adapters.postgres import connections
+from adapters.postgres.connections import Role
+from adapters.postgres.pool import Pool
+from domain import values
+
+
+class Scope(StrEnum):
+    """What a key may do."""
+
+    TRADE = "trade"  # submit and cancel orders
+    REPORT = "report"  # report what venues did, transfers and marks
+    AUDIT = "audit"  # read the log
+    ADMIN = "admin"  # open accounts, list instruments, set limits
+    PERSONAL = "personal"  # read what is personal: the names of owners
+
+
+PREFIX = "dbk"
+SECRET_BYTES = 32
+CACHED_KEYS_MAX = 1024
+_NOBODY = bytes(32)
+
+
+class Caller(NamedTuple):
+    """Who asks: the actor that lands in events, and the scopes of the key."""
+
+    actor: str
+    scopes: frozenset[str]
+
+
+class KeyRow(NamedTuple):
+    """An API key as it is listed: everything but the secret."""
+
+    key_id: str
+    actor: str
+    scopes: list[str]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class ApiKeys:
+    """The keys in `access.api_keys`. Verifies with the writer's rights; issuing and revoking take the admin's."""
+
+    def __init__(self, url: str, *, cache_seconds: float) -> None:
+        self._url = url
+        self._pool = Pool(lambda: connections.connect(url, Role.WRITER))
+        self._cache_seconds = cache_seconds
+        self._cache: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+        self._lock = Lock()
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._pool.close()
+
+    def issue(self, actor: str, scopes: Sequence[Scope]) -> str:
+        """A new key; this is the only time it is seen. Raises ReportUnreadable if `actor` is no name."""
+        key_id = secrets.token_hex(6)
+        key = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
+        with connections.reaching(self._url), connections.connect(self._url, Role.ADMIN) as connection:
+            connection.execute(
+                "INSERT INTO access.api_keys (key_id, key_sha256, actor, scopes) VALUES (%s, %s, %s, %s)",
+                [key_id, _digest(key), values.name(actor, "actor"), sorted({str(scope) for scope in scopes})],
+            )
+        return key
+
+    def revoke(self, key_id: str) -> bool | None:
+        """Whether the key was valid until now; None if there is no such key."""
+        with connections.reaching(self._url), connections.connect(self._url, Role.ADMIN) as connection:
+            revoked = connection.execute(
+                "UPDATE access.api_keys SET revoked_at = now() WHERE key_id = %s AND revoked_at IS NULL", [key_id]
+            )
+            if revoked.rowcount:
+                return True
+            is_known = connection.execute("SELECT 1 FROM access.api_keys WHERE key_id = %s", [key_id]).fetchone()
+        return False if is_known else None
+
+    def all(self) -> list[KeyRow]:
+        """Every key ever issued, oldest first."""
+        with connections.reaching(self._url), connections.connect(self._url, Role.ADMIN) as connection:
+            rows = connection.execute(
+                "SELECT key_id, actor, scopes, created_at, revoked_at FROM access.api_keys ORDER BY created_at, key_id"
+            ).fetchall()
+        return [KeyRow(*row) for row in rows]
+
+    def remembered(self, key: str) -> Caller | None:
+        """Whose key it is, if it was verified a moment ago."""
+        with self._lock:
+            until, caller = self._cache.get(_digest(key), (0.0, None))
+        return caller if time.monotonic() < until else None
+
+    def verify(self, key: str) -> Caller | None:
+        """Whose key it is; None if it is none of ours or revoked."""
+        digest = _digest(key)
+        parts = key.split("_", 2)
+        key_id = parts[1] if len(parts) == 3 and parts[0] == PREFIX and parts[1].isalnum() else ""
+        with connections.reaching(self._url), self._pool.connection() as connection:
+            row = connection.execute(
+                "SELECT key_sha256, actor, scopes FROM access.api_keys WHERE key_id = %s AND revoked_at IS NULL",
+                [key_id],
+            ).fetchone()
+        stored, actor, scopes = row or (_NOBODY, "", [])
+        if not hmac.compare_digest(bytes(stored), digest):
+            return None
+        caller = Caller(actor, frozenset(scopes))
+        with self._lock:
+            self._cache[digest] = (time.monotonic() + self._cache_seconds, caller)
+            self._cache.move_to_end(digest)
+            while len(self._cache) > CACHED_KEYS_MAX:
+                self._cache.popitem(last=False)
+        return caller
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

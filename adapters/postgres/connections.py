@@ -1,0 +1,100 @@
+"""Where the database is, and connections to it that may do no more than their task needs.
+
+A role is taken on by libpq's `-c role=…` as the connection opens, so a connection never acts with the rights of the
+account that logs in. Times out rather than hangs: connecting, statements, locks, forgotten transactions, dead peers.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
+
+from adapters.postgres import embedded
+from domain.errors import Unavailable
+
+CONNECT_SECONDS_MAX = 5
+STATEMENT_SECONDS_MAX = 60
+LOCK_SECONDS_MAX = 10
+IDLE_IN_TRANSACTION_SECONDS_MAX = 60
+
+Connection = psycopg.Connection[TupleRow]
+
+
+class Role(StrEnum):
+    """What a connection may do; made and granted by the migrations."""
+
+    WRITER = "daybook_writer"  # add to the log and to the marks; read them, and the API keys; keep snapshots
+    PROJECTOR = "daybook_projector"  # read the log and the marks; own the read models
+    SEALER = "daybook_sealer"  # read the log; add tiles, checkpoints and public keys
+    AUDITOR = "daybook_auditor"  # read the log, its proof, the marks and the read models
+    ADMIN = "daybook_admin"  # issue and revoke API keys
+    CUSTODIAN = "daybook_custodian"  # make, use and delete the keys of personal data
+
+
+def locate(home: Path, url: str | None) -> str:
+    """The URL of the database: `url` (DAYBOOK_DATABASE_URL) if given, else that of our own server under `home`."""
+    return url or embedded.start(home)
+
+
+def conninfo(url: str, role: Role | None = None, *, statement_seconds_max: float = STATEMENT_SECONDS_MAX) -> str:
+    """What libpq connects by: the URL, the role, the timeouts. Raises Unavailable if it is no PostgreSQL URL."""
+    settings = {
+        "role": role,
+        "timezone": "UTC",
+        "statement_timeout": f"{statement_seconds_max * 1000:.0f}",
+        "lock_timeout": f"{LOCK_SECONDS_MAX * 1000}",
+        "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS_MAX * 1000}",
+    }
+    given = _parse(url)
+    options = [str(given.get("options") or ""), *(f"-c {name}={value}" for name, value in settings.items() if value)]
+    defaults = {"connect_timeout": CONNECT_SECONDS_MAX, "application_name": role or "daybook", "keepalives_idle": 10}
+    return make_conninfo("", **defaults | given | {"options": " ".join(filter(None, options))})
+
+
+def connect(url: str, role: Role | None = None, *, statement_seconds_max: float = STATEMENT_SECONDS_MAX) -> Connection:
+    """One connection in autocommit, acting as `role`. Raises Unavailable."""
+    with reaching(url):
+        return psycopg.connect(conninfo(url, role, statement_seconds_max=statement_seconds_max), autocommit=True)
+
+
+@contextlib.contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Turns the loss, absence or slowness of the database into Unavailable: which database, and what to do."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise Unavailable(_sentence(url, error)) from error
+
+
+def name(url: str) -> str:
+    """The database in words, without password: `daybook at /run/postgresql`, `desk at db.example:5432`."""
+    given = _parse(url)
+    host = str(given.get("host") or given.get("hostaddr") or "the local socket")
+    where = host if host.startswith("/") else f"{host}:{given.get('port') or embedded.PORT}"
+    return f"{given.get('dbname') or given.get('user') or 'daybook'} at {where}"
+
+
+def _sentence(url: str, cause: psycopg.OperationalError) -> str:
+    match cause:
+        case psycopg.errors.LockNotAvailable():
+            return f"the database {name(url)} is busy: a lock was not free within {LOCK_SECONDS_MAX} s; try again"
+        case psycopg.errors.QueryCanceled():
+            return f"the database {name(url)} took too long and was stopped; try again, or ask for less at once"
+        case psycopg.errors.DiskFull():
+            return f"the disk of the database {name(url)} is full; make room, then try again"
+    said = " ".join(str(cause).split()) or "the connection was lost"
+    return (
+        f"the database {name(url)} cannot be reached ({said}); see that it runs and that DAYBOOK_DATABASE_URL names it"
+    )
+
+
+def _parse(url: str) -> dict[str, Any]:
+    try:
+        return conninfo_to_dict(url)
+    except psycopg.ProgrammingError:  # its message quotes the URL, password and all
+        raise Unavailable("DAYBOOK_DATABASE_URL is no PostgreSQL URL (postgresql://user@host/database)") from None

@@ -1,0 +1,41 @@
+"""SQLAlchemy engines on connections like `database.connect` makes: of a role, with timeouts. Read models live there.
+
+A module of its own, so that whoever only writes to the book need not load SQLAlchemy.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import msgspec
+import psycopg
+import sqlalchemy
+
+from adapters.postgres import connections
+from adapters.postgres.connections import CONNECT_SECONDS_MAX, Role
+
+CONNECTIONS_MAX = 8
+
+
+def engine(url: str, role: Role | None = None, *, connections_max: int = CONNECTIONS_MAX) -> sqlalchemy.Engine:
+    """An engine with SQLAlchemy's own transactions."""
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(connections.conninfo(url, role)),
+        pool_size=connections_max,
+        max_overflow=0,
+        pool_timeout=CONNECT_SECONDS_MAX,
+        pool_pre_ping=True,
+        json_deserializer=msgspec.json.decode,
+    )
+
+
+@contextlib.contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """`database.reaching`, for what SQLAlchemy raises."""
+    with connections.reaching(url):
+        try:
+            yield
+        except sqlalchemy.exc.DBAPIError as error:
+            if isinstance(error.orig, psycopg.OperationalError):
+                raise error.orig from error
+            raise

@@ -1,0 +1,211 @@
+"""The sealer: follows the log right behind the writer, grows its Merkle tree, and signs a checkpoint of each state.
+
+It reads what is committed, on a connection of its own as a role that cannot touch the log, and takes no lock that an
+append waits for. One sealer works at a time, elected by an advisory lock. What it writes (tiles and checkpoint, in one
+transaction) can be made again from the log, so its commits need not be durable: an event's durability never waits here.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import psycopg
+
+from adapters.log.listener import CHANNEL
+from adapters.postgres.connections import Connection, Role, connect, reaching
+from adapters.proof import checkpoints, tiles
+from adapters.proof.checkpoints import Checkpoint, Note, PrivateKey, Tenure
+from adapters.proof.signing_keys import KeyRing
+from adapters.proof.tiles import Growth, Tiles
+from domain.errors import HistoryBroken, LedgerError, RequestRefused, Unavailable
+from domain.merkle import TILE_WIDTH
+
+SEAL_LOCK = 0x0DA7_B010  # held by the one sealer, on its connection
+KEYS_LOCK = 0x0DA7_B011  # held by whoever signs or changes the key, until it has
+INTERVAL_SECONDS = 0.4  # between checkpoints while the log grows; at once when it was idle
+STANDBY_SECONDS = 0.5
+NOTIFY_SECONDS_MAX = 0.5
+OTHER_SEALER_SECONDS_MAX = 3.0  # how long one waits for another's checkpoint
+CHECKPOINT_EVENTS_MAX = 65_536  # of one transaction, when there is much to catch up with
+
+HEAD = "SELECT coalesce(max(notification_id), 0) FROM ledger.events"
+NAME = "INSERT INTO ledger.identity (ledger_id) VALUES (%s) ON CONFLICT DO NOTHING"
+PUBLISH = """
+INSERT INTO ledger.keys (place, vkey, since_size, handover)
+SELECT coalesce(max(place), 0) + 1, %s, %s, %s FROM ledger.keys
+"""
+STORE_TILES = "COPY ledger.tiles (level, tile_index, hashes, root) FROM STDIN (FORMAT BINARY)"
+STORE_CHECKPOINT = "INSERT INTO ledger.checkpoints (size, note, leaves) VALUES (%s, %s, %s)"
+
+Handed = Callable[[str], None]  # what a checkpoint's note is handed to
+
+
+class Sealer:
+    """Seals one database's log with keys kept under `home`. `hand` gets every checkpoint that was stored."""
+
+    def __init__(
+        self, url: str, home: Path, hand: Handed = lambda _: None, *, interval_s: float = INTERVAL_SECONDS
+    ) -> None:
+        self._url = url
+        self._home = home
+        self._hand = hand
+        self._interval_s = interval_s
+
+    def seal(self) -> Note | None:
+        """Seal what is in the log now, or wait for the sealer that works; the newest checkpoint, None for an empty log.
+
+        Raises Unavailable; KeyAbsent if there is no key to sign with; HistoryBroken if the log is not what was sealed.
+        """
+        with reaching(self._url), connect(self._url, Role.SEALER) as connection:
+            row = connection.execute(HEAD).fetchone()
+            head = row[0] if row else 0
+            deadline = time.monotonic() + OTHER_SEALER_SECONDS_MAX
+            while not _is_elected(connection):  # a sealer that ended just now may hold its lock a moment longer
+                note = tiles.latest(connection)
+                if (note and note.checkpoint.size >= head) or time.monotonic() > deadline:
+                    return note
+                time.sleep(0.02)
+            _Sealing(connection, self._home, self._hand).advance()
+            return tiles.latest(connection)
+
+    def follow(self, stop: threading.Event, on_error: Callable[[LedgerError], None] = lambda _: None) -> None:
+        """Seal whatever comes until told to stop. Outlives errors, tells each once, and tries again."""
+        told = ""
+        while not stop.is_set():
+            try:
+                with reaching(self._url), connect(self._url, Role.SEALER) as connection:
+                    if _is_elected(connection):
+                        self._follow(connection, stop)
+            except LedgerError as error:
+                if str(error) != told:
+                    told = str(error)
+                    on_error(error)
+            except psycopg.Error as error:
+                raise Unavailable(f"the sealer's database: {' '.join(str(error).split())}") from error
+            stop.wait(STANDBY_SECONDS)
+
+    def _follow(self, connection: Connection, stop: threading.Event) -> None:
+        connection.execute(f"LISTEN {CHANNEL}")
+        sealing = _Sealing(connection, self._home, self._hand)
+        while not stop.is_set():
+            began = time.monotonic()
+            if sealing.advance():
+                stop.wait(max(0.0, self._interval_s - (time.monotonic() - began)))
+            else:
+                list(connection.notifies(timeout=NOTIFY_SECONDS_MAX, stop_after=1))
+
+    def rotate(self, *, is_lost: bool = False) -> Tenure:
+        """Begin a new key, for which the old one vouches; without the old one if it `is_lost`. The new key's tenure.
+
+        Raises what `seal` raises, and RequestRefused before there is a key to follow.
+        """
+        with reaching(self._url), connect(self._url, Role.SEALER) as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [KEYS_LOCK])
+            ledger_id, note = tiles.identity(connection), tiles.latest(connection)
+            known = tiles.tenures(connection)
+            if ledger_id is None or not known or note is None:
+                raise RequestRefused("there is a checkpoint to hand over by; the first key is made with the first one")
+            origin = tiles.origin_of(ledger_id)
+            ring = KeyRing(self._home, ledger_id, origin)
+            old = None if is_lost else ring.private(known[-1].key)
+            new = ring.generate()
+            try:
+                size, root = note.checkpoint.size, note.checkpoint.root
+                last = Checkpoint(origin, size, root, (checkpoints.NEXT_KEY + new.public.vkey,))
+                handover = old.sign(last) if old is not None else None
+                connection.execute(PUBLISH, [new.public.vkey, size, handover])
+            except BaseException:
+                ring.discard(new)
+                raise
+            return Tenure(new.public, size, handover)
+
+
+class _Sealing:
+    """One sealer at work, on the connection that holds its lock."""
+
+    def __init__(self, connection: Connection, home: Path, hand: Handed) -> None:
+        self._connection = connection
+        self._home = home
+        self._hand = hand
+        connection.execute("SET synchronous_commit = off")
+        note = tiles.latest(connection)
+        self._growth = Growth(note.checkpoint.size if note else 0, Tiles(connection))
+        self._key: PrivateKey | None = None
+        if note is not None:
+            self._check(note)
+
+    def _check(self, note: Note) -> None:
+        """Go on only from what was signed: anything else would put a signature under a forgery."""
+        size, root = note.checkpoint.size, note.checkpoint.root
+        signer = checkpoints.signer_of(tiles.tenures(self._connection), size)
+        if not note.is_signed_by(signer):
+            raise HistoryBroken(f"checkpoint forged: that of {size} events is not signed by {signer.vkey}")
+        if self._growth.root() != root:
+            raise HistoryBroken(f"tile wrong: the tiles do not lead to the checkpoint of {size} events; run verify")
+
+    def advance(self) -> bool:
+        """Seal all there is; whether there was anything."""
+        begun = self._growth.size
+        while self._seal():
+            pass
+        return self._growth.size > begun
+
+    def _seal(self) -> bool:
+        sealed = self._growth.size
+        row = self._connection.execute(HEAD, prepare=True).fetchone()
+        head = row[0] if row else 0
+        if head < sealed:
+            raise HistoryBroken(
+                f"truncated: the log ends at seq {head}, and a checkpoint of {sealed} events was signed; an older "
+                "backup was restored, or events were removed"
+            )
+        if head == sealed:
+            return False
+        tiles.grow(self._connection, self._growth, min(head, sealed + CHECKPOINT_EVENTS_MAX))
+        self._hand(self._store(sealed))
+        return True
+
+    def _store(self, sealed: int) -> str:
+        """Tiles and checkpoint, signed, in one transaction. Nothing is changed in memory that an error takes back:
+        whoever fails starts again from the database."""
+        growth, connection = self._growth, self._connection
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [KEYS_LOCK])
+            key = self._signing_key(sealed)
+            previous = f"{checkpoints.PREVIOUS}{sealed}"
+            note = key.sign(Checkpoint(key.public.name, growth.size, growth.root(), (previous,)))
+            with connection.cursor() as cursor, cursor.copy(STORE_TILES) as copy:
+                copy.set_types(("int2", "int8", "bytea", "bytea"))
+                for tile in growth.taken():
+                    copy.write_row(tile)
+            connection.execute(
+                STORE_CHECKPOINT,
+                [growth.size, note, growth.leaves(min(growth.size - sealed, growth.size % TILE_WIDTH))],
+            )
+        return note
+
+    def _signing_key(self, sealed: int) -> PrivateKey:
+        known = tiles.tenures(self._connection)
+        if not known:
+            return self._first_key(sealed)
+        if self._key is None or self._key.public != known[-1].key:
+            ledger_id = tiles.identity(self._connection)
+            assert ledger_id is not None, "keys are published under a ledger's id"
+            self._key = KeyRing(self._home, ledger_id, tiles.origin_of(ledger_id)).private(known[-1].key)
+        return self._key
+
+    def _first_key(self, sealed: int) -> PrivateKey:
+        self._connection.execute(NAME, [uuid4()])
+        ledger_id: UUID | None = tiles.identity(self._connection)
+        assert ledger_id is not None, "it was named just now"
+        origin = tiles.origin_of(ledger_id)
+        self._key = KeyRing(self._home, ledger_id, origin).generate()
+        self._connection.execute(PUBLISH, [self._key.public.vkey, sealed, None])
+        return self._key
+
+
+def _is_elected(connection: Connection) -> bool:
+    row = connection.execute("SELECT pg_try_advisory_lock(%s)", [SEAL_LOCK]).fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,205 @@
+"""The Merkle tree as it is stored: reading its tiles and proofs, and growing it.
+
+Leaf hashes are found in the full tiles of level 0, those not in one yet in the checkpoints that first covered them.
+"""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from adapters.postgres.connections import Connection
+from adapters.proof import checkpoints
+from adapters.proof.checkpoints import Note, Tenure
+from domain import merkle
+from domain.errors import HistoryBroken, ReportUnreadable
+from domain.merkle import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier
+
+IDENTITY = "SELECT ledger_id FROM ledger.identity"
+RESTORED = "SELECT restored_size FROM ledger.identity"
+KEYS = "SELECT place, vkey, since_size, handover FROM ledger.keys ORDER BY place"
+LATEST = "SELECT size, note FROM ledger.checkpoints ORDER BY size DESC LIMIT 1"
+TILE = "SELECT hashes FROM ledger.tiles WHERE level = %s AND tile_index = %s"
+ROOTS = "SELECT root FROM ledger.tiles WHERE level = %s AND tile_index >= %s AND tile_index < %s ORDER BY tile_index"
+LEAVES = "SELECT leaves FROM ledger.checkpoints WHERE size > %s AND size <= %s ORDER BY size"
+LEAVES_OF_EVENTS = """
+SELECT count(*), min(notification_id), max(notification_id),
+    string_agg(pg_catalog.sha256('\\x00'::bytea || state), ''::bytea ORDER BY notification_id)
+FROM ledger.events WHERE notification_id > %s AND notification_id <= %s
+"""  # the leaf hashes, where the bytes are: they need not come to us
+READ_EVENTS_MAX = 4096
+TILES_CACHED_MAX = 64
+
+
+def origin_of(ledger_id: UUID) -> str:
+    """The name of a ledger in its checkpoints, and of its keys."""
+    return f"daybook/{ledger_id}"
+
+
+def identity(connection: Connection) -> UUID | None:
+    """The ledger's id; None before it is first sealed."""
+    row = connection.execute(IDENTITY).fetchone()
+    return row[0] if row else None
+
+
+def restored_size(connection: Connection) -> int:
+    """The size of the checkpoint that the ledger was restored by, before which there is none; 0 if it never was."""
+    row = connection.execute(RESTORED).fetchone()
+    return row[0] if row else 0
+
+
+def tenures(connection: Connection) -> list[Tenure]:
+    """The published keys, in their order. Raises HistoryBroken if one is none, or gone."""
+    found = []
+    for number, (place, vkey, since, handover) in enumerate(connection.execute(KEYS).fetchall(), 1):
+        if place != number:
+            raise HistoryBroken(f"published key number {number} was removed; a backup, a bundle or an auditor has it")
+        try:
+            found.append(Tenure(checkpoints.public_key(vkey), since, handover))
+        except ReportUnreadable as error:
+            raise HistoryBroken(f"a published key is damaged: {error}; a backup or a bundle has it") from error
+    return found
+
+
+def latest(connection: Connection) -> Note | None:
+    """The newest checkpoint. Raises HistoryBroken if it is none."""
+    row = connection.execute(LATEST).fetchone()
+    return stored_note(*row) if row else None
+
+
+def stored_note(size: int, note: str) -> Note:
+    """A checkpoint out of its row. Raises HistoryBroken if it is none, or not of that size."""
+    try:
+        found = checkpoints.parse(note)
+    except ReportUnreadable as error:
+        raise HistoryBroken(f"checkpoint forged: that of {size} events is unreadable ({error.rule})") from error
+    if found.checkpoint.size != size:
+        raise HistoryBroken(f"checkpoint forged: that of {size} events says {found.checkpoint.size}")
+    return found
+
+
+class Tiles:
+    """Reads tiles over a connection; keeps those read last."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._cached: dict[tuple[int, int], bytes] = {}
+
+    def tile_at(self, level: int, index: int, width: int) -> bytes:
+        """The first `width` hashes of a tile. Raises HistoryBroken if they are not all there."""
+        hashes = self.full(level, index) or (self._edge(level, index, width) if width < TILE_WIDTH else b"")
+        if len(hashes) < width * HASH_BYTES:
+            first = (index << (TILE_HEIGHT * (level + 1))) + 1
+            raise HistoryBroken(
+                f"tile missing: {level}/{index}, of the events from seq {first} on; the events are not touched by it; "
+                "put its row back from a backup (docs/backup.md)"
+            )
+        return hashes[: width * HASH_BYTES]
+
+    def full(self, level: int, index: int) -> bytes:
+        """The hashes of a full tile; none if it is not there."""
+        if (found := self._cached.pop((level, index), None)) is None:
+            with self._connection.cursor(binary=True) as cursor:
+                row = cursor.execute(TILE, [level, index], prepare=True).fetchone()
+            if row is None:
+                return b""
+            found = bytes(row[0])
+        self._cached[level, index] = found
+        while len(self._cached) > TILES_CACHED_MAX:
+            self._cached.pop(next(iter(self._cached)))
+        return found
+
+    def node_at(self, size: int) -> merkle.NodeAt:
+        """The subtrees of the tree of `size`."""
+        return merkle.nodes_of(self.tile_at, size)
+
+    def _edge(self, level: int, index: int, width: int) -> bytes:
+        first = index * TILE_WIDTH
+        tile = [first, first + TILE_WIDTH - 1]
+        query, params = (LEAVES, tile) if level == 0 else (ROOTS, [level - 1, first, first + width])
+        with self._connection.cursor(binary=True) as cursor:
+            return b"".join(bytes(row[0]) for row in cursor.execute(query, params, prepare=True).fetchall())
+
+
+class Tile(NamedTuple):
+    """A full tile, as its row."""
+
+    level: int
+    place: int
+    hashes: bytes
+    root: bytes
+
+
+class Growth:
+    """The tree at its right edge: the tiles that are not full yet, one a level, and those that just became full."""
+
+    def __init__(self, size: int = 0, tiles: Tiles | None = None) -> None:
+        self.size = size
+        self.edges: list[list[bytes]] = []
+        self.full: list[Tile] = []
+        level = 0
+        while (nodes := size >> (TILE_HEIGHT * level)) and tiles is not None:
+            index, width = divmod(nodes, TILE_WIDTH)
+            edge = tiles.tile_at(level, index, width) if width else b""
+            self.edges.append([edge[at : at + HASH_BYTES] for at in range(0, len(edge), HASH_BYTES)])
+            level += 1
+        self._whole = Frontier()  # of full tiles of level 0
+        for level in range(len(self.edges) - 1, 0, -1):
+            for node in self.edges[level]:
+                self._whole.add(node, TILE_HEIGHT * level)
+
+    def extend(self, leaves: bytes) -> None:
+        """Grow by leaves, whose hashes follow each other."""
+        if not self.edges:
+            self.edges.append([])
+        at = 0
+        while at < len(leaves):
+            edge = self.edges[0]
+            more = leaves[at : at + (TILE_WIDTH - len(edge)) * HASH_BYTES]
+            edge += [more[start : start + HASH_BYTES] for start in range(0, len(more), HASH_BYTES)]
+            at += len(more)
+            self.size += len(more) // HASH_BYTES
+            if len(edge) == TILE_WIDTH:
+                self._close(0)
+
+    def leaves(self, width: int) -> bytes:
+        """The last `width` leaves of the tile of level 0 that is not full."""
+        return b"".join(self.edges[0][len(self.edges[0]) - width :]) if width else b""
+
+    def root(self) -> bytes:
+        """The root of the tree."""
+        tree = self._whole.copy()
+        for leaf in self.edges[0] if self.edges else ():
+            tree.add(leaf)
+        return tree.root()
+
+    def taken(self) -> list[Tile]:
+        """The tiles that became full since last asked."""
+        taken, self.full = self.full, []
+        return taken
+
+    def _close(self, level: int) -> None:
+        """A tile is full: it becomes a node of the one above."""
+        edge = self.edges[level]
+        hashes = b"".join(edge)
+        tile = Tile(level, (self.size >> (TILE_HEIGHT * (level + 1))) - 1, hashes, merkle.levels(hashes)[-1])
+        edge.clear()
+        self.full.append(tile)
+        if level == 0:
+            self._whole.add(tile.root, TILE_HEIGHT)
+        if level + 1 == len(self.edges):
+            self.edges.append([])
+        above = self.edges[level + 1]
+        above.append(tile.root)
+        if len(above) == TILE_WIDTH:
+            self._close(level + 1)
+
+
+def grow(connection: Connection, growth: Growth, upto: int) -> None:
+    """Add the leaves of the log's events up to `upto`. Raises HistoryBroken where one of them is missing."""
+    while growth.size < upto:
+        after = growth.size
+        until = min(upto, after + READ_EVENTS_MAX)
+        with connection.cursor(binary=True) as cursor:
+            row = cursor.execute(LEAVES_OF_EVENTS, [after, until], prepare=True).fetchone()
+        if row is None or row[:3] != (until - after, after + 1, until):
+            raise HistoryBroken(f"missing: an event between seq {after} and {until}; run verify")
+        growth.extend(row[3])

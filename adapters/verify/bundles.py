@@ -1,0 +1,441 @@
+"""Bundles: a ledger, or a part of it, in one file that proves itself with no database, no network and no trust in us.
+
+A bundle is a plain zip: `events.jsonl` (the stored bytes of each event, one a line), `checkpoint` (the signed tree head
+all of it is proved by), `keys.json` (public keys and how they handed over), `manifest.json`, `instruments.json` (the
+events of instruments in it, for reading), and the proof: for a whole ledger `leaves.bin` (the leaf hashes), for a part
+`proofs.jsonl` (each event's seq and its inclusion proof, in base64).
+"""
+
+import base64
+import json
+import lzma
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from adapters.postgres.connections import Connection, Role, connect, reaching
+from adapters.proof import checkpoints, tiles
+from adapters.proof.checkpoints import Note, PublicKey, Tenure
+from adapters.proof.tiles import Tiles
+from adapters.verify.range_check import Envelope
+from domain import merkle
+from domain.errors import HistoryBroken, ReportUnreadable, RequestRefused
+from domain.merkle import HASH_BYTES, Frontier, leaf_hash
+
+FORMAT = "daybook-bundle/1"
+FETCH_ROWS = 2000
+# What `zipfile` raises for what is no zip of ours: cut, changed, encrypted, or packed in a way that we never pack.
+UNZIPPABLE = (
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+)
+LINE_BYTES_MAX = 64 * 1024 * 1024
+SMALL_FILE_BYTES_MAX = 256 * 1024 * 1024
+
+ROWS = """
+SELECT notification_id, originator_id, state FROM ledger.events
+WHERE notification_id >= %(first)s AND notification_id <= %(upto)s AND (
+    %(account)s::text IS NULL OR CASE split_part(originator_id, ':', 1)
+        WHEN 'instrument' THEN true
+        WHEN 'subject' THEN false
+        WHEN 'venueorder' THEN split_part(originator_id, ':', 3) = %(account)s
+        ELSE split_part(originator_id, ':', 2) = %(account)s
+    END
+) ORDER BY notification_id
+"""
+STATEMENT_SECONDS_MAX = 6 * 3600
+
+OnProgress = Callable[[int, int], None]
+
+
+class Selection(NamedTuple):
+    """What of a ledger: an account's streams and every instrument's, or all; the events `first` to `upto`."""
+
+    account: str | None = None
+    first: int = 1
+    upto: int | None = None
+
+
+WHOLE = Selection()
+
+
+class Manifest(Struct, frozen=True):
+    """What a bundle says it is. All of it is checked against the checkpoint, or is for reading only."""
+
+    format: str
+    made_at: str
+    ledger_id: str
+    origin: str
+    is_whole: bool
+    account: str | None
+    first: int
+    upto: int
+    events: int
+    tree_size: int
+    root: str
+    vkey: str
+
+
+class KeyTold(Struct, frozen=True):
+    """A key in `keys.json`."""
+
+    vkey: str
+    since_size: int
+    handover: str | None
+
+
+class Proved(NamedTuple):
+    """A bundle whose every event is proved."""
+
+    manifest: Manifest
+    note: Note
+    keys: list[Tenure]
+
+
+class Line(NamedTuple):
+    """An event in a bundle: its place in the log and its stored bytes."""
+
+    seq: int
+    state: bytes
+
+
+# Making one
+
+
+def export(
+    url: str, path: Path, selection: Selection = WHOLE, *, on_progress: OnProgress = lambda *_: None
+) -> Manifest:
+    """Write a bundle of what is sealed. Raises Unavailable, RequestRefused for a part that has no events."""
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        with (
+            reaching(url),
+            connect(url, Role.AUDITOR, statement_seconds_max=STATEMENT_SECONDS_MAX) as connection,
+            zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bundle,
+        ):
+            manifest = _Export(connection, bundle, selection, on_progress).run()
+        unfinished.replace(path)
+    except OSError as error:
+        raise RequestRefused(f"{path} can be written ({error.strerror})") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return manifest
+
+
+class _Export:
+    def __init__(
+        self, connection: Connection, bundle: zipfile.ZipFile, selection: Selection, on_progress: OnProgress
+    ) -> None:
+        ledger_id, note = tiles.identity(connection), tiles.latest(connection)
+        if note is None or ledger_id is None:
+            raise RequestRefused("something of the ledger is sealed: record an event first")
+        self._connection = connection
+        self._bundle = bundle
+        self._on_progress = on_progress
+        self._ledger_id = ledger_id
+        self._note = note
+        size = note.checkpoint.size
+        self._first = max(selection.first, 1)
+        self._upto = min(selection.upto or size, size)
+        self._account = selection.account
+        self._is_whole = self._account is None and (self._first, self._upto) == (1, size)
+
+    def run(self) -> Manifest:
+        size, root = self._note.checkpoint.size, self._note.checkpoint.root
+        chain = tiles.tenures(self._connection)
+        instruments: list[dict[str, Any]] = []
+        with tempfile.TemporaryFile() as proofs:
+            events = self._events(proofs, instruments)
+            proofs.seek(0)
+            with self._bundle.open("leaves.bin" if self._is_whole else "proofs.jsonl", "w", force_zip64=True) as entry:
+                while block := proofs.read(1 << 20):
+                    entry.write(block)
+        if not events:
+            raise RequestRefused("the selection has events", account=self._account, first=self._first, upto=self._upto)
+        query = "SELECT note FROM ledger.checkpoints WHERE size = %s"
+        row = self._connection.execute(query, [size]).fetchone()
+        assert row is not None, "checkpoints stay"
+        manifest = Manifest(
+            FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), str(self._ledger_id),
+            self._note.checkpoint.origin, self._is_whole, self._account, self._first, self._upto, events, size,
+            base64.b64encode(root).decode(), checkpoints.signer_of(chain, size).vkey,
+        )  # fmt: skip
+        self._bundle.writestr("checkpoint", row[0])
+        told = [KeyTold(tenure.key.vkey, tenure.since, tenure.handover) for tenure in chain]
+        self._bundle.writestr("keys.json", msgspec.json.format(msgspec.json.encode(told)))
+        self._bundle.writestr("instruments.json", json.dumps(instruments, indent=1, ensure_ascii=False))
+        self._bundle.writestr("manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
+        return manifest
+
+    def _events(self, proofs: IO[bytes], instruments: list[dict[str, Any]]) -> int:
+        """Write the events, and their proofs beside; how many."""
+        size = self._note.checkpoint.size
+        node_at = Tiles(self._connection).node_at(size)
+        events, first = 0, self._first
+        wanted = {"first": first, "upto": self._upto, "account": self._account}
+        with (
+            self._connection.transaction(),
+            self._connection.cursor("exported", binary=True) as cursor,
+            self._bundle.open("events.jsonl", "w", force_zip64=True) as lines,
+        ):
+            cursor.itersize = FETCH_ROWS
+            for seq, stream, state in cursor.execute(ROWS, wanted):
+                assert b"\n" not in state, "a record is one line"
+                lines.write(state + b"\n")
+                events += 1
+                if self._is_whole:
+                    if seq != events:
+                        raise HistoryBroken(f"missing at seq {events}: the log goes on with seq {seq}; run verify")
+                    proofs.write(leaf_hash(state))
+                else:
+                    proof = merkle.inclusion_proof(seq - 1, size, node_at)
+                    told = {"seq": seq, "proof": [base64.b64encode(each).decode() for each in proof]}
+                    proofs.write(msgspec.json.encode(told) + b"\n")
+                if stream.startswith("instrument:"):
+                    instruments.append({"seq": seq, "record": json.loads(state)})
+                if events % FETCH_ROWS == 0:
+                    self._on_progress(seq - first + 1, self._upto - first + 1)
+        return events
+
+
+# Reading one
+
+
+class Bundle:
+    """An open bundle; nothing in it is believed before `prove`."""
+
+    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
+        self._path = path
+        self._file = file
+        self.manifest = self._manifest()
+        self.note_text = self._text("checkpoint")
+        self.note = checkpoints.parse(self.note_text)
+
+    def prove(
+        self,
+        trusted: PublicKey | None = None,
+        *,
+        against: Sequence[Note] = (),
+        on_progress: OnProgress = lambda *_: None,
+    ) -> Proved:
+        """Check everything: keys, signature, every event's proof; and that checkpoints kept elsewhere still hold.
+
+        Raises HistoryBroken, naming the first wrong seq.
+        """
+        manifest, checkpoint = self.manifest, self.note.checkpoint
+        try:
+            told = msgspec.json.decode(self._text("keys.json"), type=list[KeyTold])
+            tenures = [Tenure(checkpoints.public_key(each.vkey), each.since_size, each.handover) for each in told]
+        except (msgspec.MsgspecError, ReportUnreadable) as error:
+            raise HistoryBroken(f"keys.json of {self._path} is damaged: {error}") from error
+        if checkpoint.origin != manifest.origin or manifest.origin != f"daybook/{manifest.ledger_id}":
+            raise HistoryBroken(
+                f"{self._path} is of {manifest.origin} by its manifest, and of {checkpoint.origin} by its checkpoint"
+            )
+        chain = checkpoints.check_succession(tenures, checkpoint.origin, trusted)
+        signer = checkpoints.signer_of(chain, checkpoint.size)
+        if not self.note.is_signed_by(signer):
+            raise HistoryBroken(f"checkpoint forged: it is not signed by {signer.vkey}")
+        claimed = (checkpoint.size, base64.b64encode(checkpoint.root).decode(), signer.vkey)
+        if claimed != (manifest.tree_size, manifest.root, manifest.vkey):
+            raise HistoryBroken(f"the manifest of {self._path} does not say what its checkpoint says")
+        for kept in against:
+            self._check_kept(kept, chain)
+        if manifest.is_whole:
+            self._prove_whole({kept.checkpoint.size: kept.checkpoint.root for kept in against}, on_progress)
+        else:
+            self._prove_part(on_progress)
+        return Proved(manifest, self.note, chain)
+
+    def _check_kept(self, kept: Note, chain: list[Tenure]) -> None:
+        ours, theirs = self.note.checkpoint, kept.checkpoint
+        if theirs.origin != ours.origin:
+            raise HistoryBroken(
+                f"{self._path} is a bundle of another ledger: {ours.origin}, and the checkpoint is of {theirs.origin}; "
+                "compare those of one ledger"
+            )
+        if not any(kept.is_signed_by(tenure.key) for tenure in chain):
+            raise HistoryBroken(
+                f"wrong key: the checkpoint of {theirs.size} events is signed by none of the bundle's keys; one of the "
+                "two is forged, ask their owner for both again"
+            )
+        if theirs.size > ours.size:
+            raise HistoryBroken(
+                f"the checkpoint is of {theirs.size} events, and {self._path} is of {ours.size}: take a newer one"
+            )
+        if theirs.size == ours.size and theirs.root != ours.root:
+            raise HistoryBroken(f"rewritten: the checkpoint of {theirs.size} events is not the one of {self._path}")
+        if theirs.size < ours.size and not self.manifest.is_whole:
+            raise RequestRefused(
+                "a part is compared with the checkpoint it is proved by, or a whole bundle with any", size=ours.size
+            )
+
+    def lines(self) -> Generator[Line, None, None]:
+        """The events, in the order of the log."""
+        if self.manifest.is_whole:
+            for seq, state in enumerate(self._lines("events.jsonl"), 1):
+                yield Line(seq, state)
+            return
+        for state, proof in self._with_proofs():
+            yield Line(proof["seq"], state)
+
+    def _prove_whole(self, kept: Mapping[int, bytes], on_progress: OnProgress) -> None:
+        manifest, tree, wrong = self.manifest, Frontier(), 0
+        order = _Order(is_whole=True)
+        with self._opened("leaves.bin") as leaves, closing(self.lines()) as lines:
+            for seq, state in lines:
+                leaf = leaf_hash(state)
+                if not wrong and leaves.read(HASH_BYTES) != leaf:
+                    wrong = seq
+                if not wrong:
+                    order.check(seq, state)
+                tree.add(leaf)
+                if seq in kept and tree.root() != kept[seq]:
+                    raise HistoryBroken(f"rewritten at or before seq {seq}: a checkpoint kept elsewhere says otherwise")
+                if seq % FETCH_ROWS == 0:
+                    on_progress(seq, manifest.events)
+        if tree.root() == self.note.checkpoint.root and tree.size == self.note.checkpoint.size:
+            if wrong:
+                raise HistoryBroken(
+                    f"tile wrong: leaves.bin of {self._path} is wrong at seq {wrong}; its events are not"
+                )
+        elif wrong:
+            raise HistoryBroken(f"altered at seq {wrong}: the event in {self._path} is not the one that was sealed")
+        elif tree.size != self.note.checkpoint.size:
+            raise HistoryBroken(
+                f"truncated: {self._path} has {tree.size} events, and its checkpoint is of "
+                f"{self.note.checkpoint.size}; export it again"
+            )
+        else:
+            raise HistoryBroken(f"altered: the events of {self._path} do not lead to its checkpoint")
+        self._check_count(tree.size)
+
+    def _prove_part(self, on_progress: OnProgress) -> None:
+        size, root = self.note.checkpoint.size, self.note.checkpoint.root
+        order, count = _Order(is_whole=False), 0
+        for state, proof in self._with_proofs():
+            seq = proof["seq"]
+            hashes = [base64.b64decode(each) for each in proof["proof"]]
+            if not merkle.is_included(leaf_hash(state), seq - 1, size, hashes, root):
+                raise HistoryBroken(f"altered at seq {seq}: the event in {self._path} is not proved by its checkpoint")
+            order.check(seq, state)
+            count += 1
+            if count % FETCH_ROWS == 0:
+                on_progress(count, self.manifest.events)
+        self._check_count(count)
+
+    def _check_count(self, count: int) -> None:
+        if count != self.manifest.events:
+            raise HistoryBroken(
+                f"truncated: {self._path} has {count} events, and its manifest says {self.manifest.events}; "
+                "export it again"
+            )
+
+    def _with_proofs(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        with closing(self._lines("events.jsonl")) as events, closing(self._lines("proofs.jsonl")) as proofs:
+            for state in events:
+                try:
+                    proof = json.loads(next(proofs, b"null"))
+                    assert isinstance(proof["seq"], int)
+                    assert all(isinstance(each, str) for each in proof["proof"])
+                    [base64.b64decode(each, validate=True) for each in proof["proof"]]
+                except (ValueError, TypeError, KeyError, AssertionError) as error:
+                    raise HistoryBroken(f"proofs.jsonl of {self._path} is damaged or too short") from error
+                yield state, proof
+
+    def _lines(self, name: str) -> Generator[bytes, None, None]:
+        with self._opened(name) as lines:
+            while line := lines.readline(LINE_BYTES_MAX):
+                if not line.endswith(b"\n"):
+                    raise HistoryBroken(f"{name} of {self._path} was cut short")
+                yield line[:-1]
+
+    def _text(self, name: str) -> str:
+        with self._opened(name) as file:
+            content = file.read(SMALL_FILE_BYTES_MAX)
+        try:
+            return content.decode()
+        except UnicodeDecodeError as error:
+            raise HistoryBroken(f"{name} of {self._path} is damaged: it is no text") from error
+
+    def _manifest(self) -> Manifest:
+        try:
+            told = msgspec.json.decode(self._text("manifest.json"))
+            if isinstance(told, dict) and told.get("format") != FORMAT:
+                raise RequestRefused(f"a bundle is {FORMAT}; this one needs another Daybook", format=told.get("format"))
+            return msgspec.convert(told, Manifest)
+        except msgspec.MsgspecError as error:
+            raise HistoryBroken(f"the manifest of {self._path} is damaged: {error}") from error
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[IO[bytes]]:
+        try:
+            with self._file.open(name) as file:
+                yield file
+        except KeyError as error:
+            raise HistoryBroken(f"{self._path} is no whole bundle: it has no {name}") from error
+        except (*UNZIPPABLE, zlib.error) as error:
+            raise HistoryBroken(f"{name} of {self._path} is damaged: get the bundle again ({error})") from error
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Bundle]:
+    """A bundle to read. Raises HistoryBroken if the file is none, or was cut short."""
+    try:
+        file = zipfile.ZipFile(path)
+    except UNZIPPABLE as error:
+        raise HistoryBroken(
+            f"{path} is no whole bundle: it was cut short, or is something else; export it again"
+        ) from error
+    with file:
+        yield Bundle(path, file)
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether a file begins like a bundle, whole or not."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False
+
+
+class _Order:
+    """What must hold along the events, beyond their proofs."""
+
+    def __init__(self, *, is_whole: bool) -> None:
+        self._is_whole = is_whole
+        self._last_seq = 0
+        self._last_at: datetime | None = None
+        self._versions: dict[str, int] = {}
+        self._decoder = msgspec.json.Decoder(Envelope)
+
+    def check(self, seq: int, state: bytes) -> None:
+        """Raises HistoryBroken if this event cannot follow the ones before."""
+        try:
+            told = self._decoder.decode(state)
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            raise HistoryBroken(f"altered at seq {seq}: its bytes are no record") from error
+        if seq <= self._last_seq:
+            raise HistoryBroken(f"reordered at seq {seq}: it comes after seq {self._last_seq}")
+        if self._last_at is not None and told.recorded_at < self._last_at:
+            raise HistoryBroken(f"altered at seq {seq}: it was recorded before its predecessor")
+        before = self._versions.get(told.stream, 0 if self._is_whole else told.version - 1)
+        if told.version != before + 1:
+            raise HistoryBroken(f"missing before seq {seq}: {told.stream} goes from version {before} to {told.version}")
+        self._last_seq, self._last_at, self._versions[told.stream] = seq, told.recorded_at, told.version

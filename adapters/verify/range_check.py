@@ -1,0 +1,356 @@
+"""A stretch of the log, checked at full speed: is everything as it was sealed, yes or no.
+
+Reads rows as binary COPY and compares them undecoded: a record's JSON begins with its stream, version and recorded_at,
+so the columns are right if the bytes begin as the columns say. Whatever does not fit the fast comparison is decoded and
+compared again; what still does not fit makes the stretch unclean, and `adapters.verify.diagnosis` finds out what it is.
+"""
+
+import hashlib
+import struct
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+from psycopg.pq import ExecStatus
+
+from adapters.postgres.connections import Connection
+from adapters.proof import checkpoints, tiles
+from adapters.proof.checkpoints import Note, Tenure
+from domain import merkle
+from domain.errors import HistoryBroken
+from domain.ledger import schema
+from domain.merkle import HASH_BYTES, TILE_WIDTH, Frontier
+from domain.order import OrderFilled
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
+COPY_HEADER = b"PGCOPY\n\xff\r\n\x00"
+COPY_HEADER_BYTES = 19
+COPY_TRAILER_BYTES = 2
+FILL_TOPIC = schema.topic_of_class(OrderFilled)
+
+COPY = """
+COPY (
+    SELECT notification_id, originator_version, recorded_at, originator_id, topic, execution_key, state
+    FROM ledger.events WHERE notification_id > {} AND notification_id <= {} ORDER BY notification_id
+) TO STDOUT (FORMAT BINARY)
+"""
+CHECKPOINTS = "SELECT size, note, leaves FROM ledger.checkpoints WHERE size > %s AND size <= %s ORDER BY size"
+BEFORE = "SELECT coalesce(max(size), 0) FROM ledger.checkpoints WHERE size <= %s"
+TILES = """
+SELECT tile_index, hashes, root FROM ledger.tiles WHERE level = 0 AND tile_index >= %s AND tile_index < %s
+ORDER BY tile_index
+"""
+
+
+class _FillKey(Struct, gc=False):
+    account_id: str
+
+
+class _Fill(Struct, gc=False):
+    key: _FillKey
+    instrument_id: str
+    exec_id: str
+
+
+class _FillRecord(Struct, gc=False):
+    event: _Fill
+
+
+class Envelope(Struct, gc=False):
+    """A record without its event."""
+
+    stream: str
+    version: int
+    recorded_at: datetime
+    event: msgspec.Raw
+
+
+class Topic(Struct, gc=False):
+    """What an event says it is."""
+
+    type: str
+
+
+_fill = msgspec.json.Decoder(_FillRecord)
+_envelope = msgspec.json.Decoder(Envelope)
+_topic = msgspec.json.Decoder(Topic)
+_lengths = struct.Struct(">hiqiqiqi").unpack_from  # fields; then length and value of seq, version, recorded_at; length
+_length = struct.Struct(">i").unpack_from
+_STREAM_AT = 42
+
+
+class Ask(NamedTuple):
+    """A stretch to check: events with `after` < seq <= `upto`; `after` is a multiple of 256.
+
+    `sealed` is the size of the newest checkpoint; `sizes` are further sizes at which the root is wanted; `restored` is
+    the size of the checkpoint that the ledger was restored by, 0 if it was not.
+    """
+
+    after: int
+    upto: int
+    sealed: int
+    origin: str
+    chain: tuple[Tenure, ...]
+    sizes: tuple[int, ...] = ()
+    restored: int = 0
+
+
+class Stated(NamedTuple):
+    """A size inside the stretch: the root a checkpoint claims there (None: only wanted), and the last tile's nodes."""
+
+    size: int
+    root: bytes | None
+    nodes: tuple[bytes, ...]
+
+
+class Stretch(NamedTuple):
+    """What was found: roots of the full tiles, in order; what is stated at which size; the first and last time."""
+
+    after: int
+    events: int
+    roots: tuple[bytes, ...]
+    stated: tuple[Stated, ...]
+    edge: tuple[bytes, ...]  # nodes of the last tile, if it is not full
+    first_at: int
+    last_at: int
+    checkpoints: int
+    is_clean: bool
+
+
+def check(connection: Connection, ask: Ask) -> Stretch:
+    """Check a stretch; see Stretch."""
+    try:
+        return _Check(connection, ask).run()
+    except (_Unclean, HistoryBroken, msgspec.MsgspecError, UnicodeError):
+        return Stretch(ask.after, 0, (), (), (), 0, 0, 0, is_clean=False)
+
+
+class _Unclean(Exception):
+    """Something is not as it was sealed."""
+
+
+class _Check:
+    """One stretch being checked."""
+
+    def __init__(self, connection: Connection, ask: Ask) -> None:
+        self._connection = connection
+        self._ask = ask
+        self._roots: list[bytes] = []
+        self._stated: list[Stated] = []
+        self._edge: tuple[bytes, ...] = ()
+        self._size = ask.after
+        claimed = dict.fromkeys(ask.sizes, None) | self._checkpoints()
+        self._sizes = sorted(claimed)
+        self._claimed = claimed
+        self._next = 0  # the place in `_sizes`
+
+    def run(self) -> Stretch:
+        ask, reading = self._ask, _Reading(self._connection, self._ask)
+        first = ask.after // TILE_WIDTH
+        stored = self._stored(first, min(ask.upto, ask.sealed) // TILE_WIDTH)
+        with closing(reading.tiles()) as found:
+            for leaves in found:
+                if len(leaves) == TILE_WIDTH:
+                    self._full(leaves, next(stored, None))
+                else:
+                    self._grown(leaves)
+        if self._size != ask.upto or self._next != len(self._sizes):
+            raise _Unclean
+        return Stretch(
+            ask.after, self._size - ask.after, tuple(self._roots), tuple(self._stated), self._edge,
+            reading.first_at, reading.last_at, self._signed, is_clean=True,
+        )  # fmt: skip
+
+    def _checkpoints(self) -> dict[int, bytes | None]:
+        """The roots that the stretch's checkpoints claim, their signatures checked."""
+        self._leaves: dict[int, tuple[int, bytes]] = {}  # size -> from which leaf on, the hashes stored with it
+        claimed: dict[int, bytes | None] = {}
+        before = self._connection.execute(BEFORE, [self._ask.after]).fetchone()
+        assert before is not None, "an aggregate has a row"
+        last = before[0]
+        with self._connection.cursor(binary=True) as cursor:
+            for size, note, leaves in cursor.execute(CHECKPOINTS, [self._ask.after, self._ask.upto]):
+                found = tiles.stored_note(size, note)
+                key = checkpoints.signer_of(list(self._ask.chain), size)
+                if found.checkpoint.origin != self._ask.origin or not found.is_signed_by(key):
+                    raise _Unclean
+                if lost_before(found, last, self._ask.restored):
+                    raise _Unclean
+                claimed[size] = found.checkpoint.root
+                self._leaves[size] = (max(last, size - size % TILE_WIDTH), bytes(leaves))
+                last = size
+        self._signed = len(claimed)
+        return claimed
+
+    def _stored(self, first: int, last: int) -> Iterator[tuple[bytes, bytes]]:
+        """The tiles that must be there, hashes and root; stops where one is not."""
+        with self._connection.cursor(binary=True) as cursor:
+            rows = cursor.execute(TILES, [first, last]).fetchall()
+        if [row[0] for row in rows] != list(range(first, last)):
+            raise _Unclean
+        return ((bytes(hashes), bytes(root)) for _, hashes, root in rows)
+
+    def _full(self, leaves: list[bytes], stored: tuple[bytes, bytes] | None) -> None:
+        hashes = b"".join(leaves)
+        end = self._size + TILE_WIDTH
+        if self._next < len(self._sizes) and self._sizes[self._next] < end:
+            root = self._within(leaves)[0]
+        else:
+            root = merkle.levels(hashes)[-1]
+        if stored is not None and stored != (hashes, root):
+            raise _Unclean
+        self._roots.append(root)
+        self._size = end
+        if self._next < len(self._sizes) and self._sizes[self._next] == end:
+            self._state(end, (), b"")
+
+    def _grown(self, leaves: list[bytes]) -> None:
+        """The last tile of the log, not full."""
+        self._edge = self._within(leaves)
+        self._size += len(leaves)
+
+    def _within(self, leaves: list[bytes]) -> tuple[bytes, ...]:
+        """The nodes of a tile, noted on the way at the sizes that are asked for."""
+        tree = Frontier()
+        for number, leaf in enumerate(leaves, 1):
+            tree.add(leaf)
+            size = self._size + number
+            if number < TILE_WIDTH and self._next < len(self._sizes) and self._sizes[self._next] == size:
+                self._state(size, tuple(tree.nodes), b"".join(leaves[:number]))
+        return tuple(tree.nodes)
+
+    def _state(self, size: int, nodes: tuple[bytes, ...], leaves: bytes) -> None:
+        if size in self._leaves:
+            since, kept = self._leaves[size]
+            if kept != leaves[(since - (size - size % TILE_WIDTH)) * HASH_BYTES :]:
+                raise _Unclean
+        self._stated.append(Stated(size, self._claimed[size], nodes))
+        self._next += 1
+
+
+class _Reading:
+    """The rows of a stretch, each compared with its bytes, hashed, and gone."""
+
+    def __init__(self, connection: Connection, ask: Ask) -> None:
+        self._connection = connection
+        self._ask = ask
+        self.first_at = self.last_at = 0
+
+    def tiles(self) -> Generator[list[bytes], None, None]:
+        """Leaf hashes, a tile at a time. Raises _Unclean at the first row that is not as it should be."""
+        with closing(copied(self._connection, COPY.format(self._ask.after, self._ask.upto))) as rows:
+            yield from self._tiles(rows)
+
+    def _tiles(self, rows: Iterator[bytes]) -> Iterator[list[bytes]]:
+        sha256, fill_topic = hashlib.sha256, FILL_TOPIC.encode()
+        needles: dict[bytes, bytes] = {}
+        leaves: list[bytes] = []
+        expected, known_at, at_text = self._ask.after, None, b""
+        for row in rows:
+            _, _, seq, _, version, _, at, length = _lengths(row)
+            expected += 1
+            place = _STREAM_AT + length
+            stream = row[_STREAM_AT:place]
+            (length,) = _length(row, place)
+            topic = row[place + 4 : place + 4 + length]
+            place += 4 + length
+            (length,) = _length(row, place)
+            key = row[place + 4 : place + 4 + length] if length >= 0 else None
+            state = row[place + 8 + max(length, 0) :]
+            if at != known_at:
+                if seq != expected or (known_at is not None and at < known_at):
+                    raise _Unclean
+                self.first_at = self.first_at if known_at is not None else at
+                known_at, at_text = at, _time_text(at)
+            begin = b'{"stream":"%b","version":%d,"recorded_at":"%b","actor":"' % (stream, version, at_text)
+            needle = needles.get(topic) or needles.setdefault(topic, b',"event":{"type":"%b"' % topic)
+            event = state.find(b',"event":{"type":"', len(begin))
+            is_right = seq == expected and state.startswith(begin) and state.startswith(needle, event)
+            if topic == fill_topic and is_right:
+                fill = _fill.decode(state).event
+                is_right = key == f"{fill.key.account_id}:{fill.instrument_id}:{fill.exec_id}".encode()
+            elif key is not None:
+                is_right = False
+            if not is_right and (seq != expected or mismatch(stream, version, at, topic, key, state)):
+                raise _Unclean
+            leaves.append(sha256(b"\x00" + state).digest())
+            if len(leaves) == TILE_WIDTH:
+                yield leaves
+                leaves = []
+        self.last_at = known_at or 0
+        if leaves:
+            yield leaves
+
+
+def copied(connection: Connection, statement: str) -> Generator[bytes, None, None]:
+    """The rows of a binary COPY, each as its bytes. One row a message is what the server sends."""
+    server = connection.pgconn
+    result = server.exec_(statement.encode())
+    if result.status != ExecStatus.COPY_OUT:
+        connection.execute("SELECT 1")  # raises what is wrong with the connection, if that is it
+        raise HistoryBroken(f"the log cannot be read: {result.error_message.decode(errors='replace').strip()}")
+    fetch = server.get_copy_data
+    length, data = fetch(0)
+    try:
+        row = bytes(data)
+        row = row[COPY_HEADER_BYTES:] if row.startswith(COPY_HEADER) else row
+        while length > 0:
+            if len(row) > COPY_TRAILER_BYTES:
+                yield row
+            length, data = fetch(0)
+            row = bytes(data)
+    finally:
+        while length > 0:  # whoever reads no further must still take the rest
+            length, _ = fetch(0)
+        problem = server.get_result()
+        while server.get_result() is not None:
+            pass
+    if problem is not None and problem.status == ExecStatus.FATAL_ERROR:
+        raise HistoryBroken(f"the log cannot be read: {problem.error_message.decode(errors='replace').strip()}")
+
+
+def mismatch(stream: bytes, version: int, at: int, topic: bytes, key: bytes | None, state: bytes) -> str:
+    """Which column does not say what the stored bytes say, and how; empty if all do."""
+    try:
+        told = _envelope.decode(state)
+        event_topic = _topic.decode(told.event).type
+    except (msgspec.MsgspecError, UnicodeError):
+        return "its bytes are no record"
+    expected_key = None
+    if event_topic == FILL_TOPIC:
+        try:
+            fill = _fill.decode(state).event
+        except (msgspec.MsgspecError, UnicodeError):
+            return "its bytes are no fill"
+        expected_key = f"{fill.key.account_id}:{fill.instrument_id}:{fill.exec_id}"
+    recorded_at = EPOCH + timedelta(microseconds=at)
+    columns: Sequence[tuple[str, Any, Any]] = (
+        ("stream", stream.decode(errors="replace"), told.stream),
+        ("version", version, told.version),
+        ("recorded_at", recorded_at.isoformat(), told.recorded_at.isoformat()),
+        ("topic", topic.decode(errors="replace"), event_topic),
+        ("execution_key", None if key is None else key.decode(errors="replace"), expected_key),
+    )
+    return next((f"its {name} is {is_!r}, its bytes say {says!r}" for name, is_, says in columns if is_ != says), "")
+
+
+def lost_before(note: Note, stored: int, restored: int) -> int:
+    """The size of a checkpoint that was signed before this one and is not there; 0 if none is missing. `stored` is the
+    size of the one before it that is.
+    """
+    previous = checkpoints.previous_of(note)
+    is_first_here = not stored and note.checkpoint.size == restored
+    return 0 if previous is None or previous <= stored or is_first_here else previous
+
+
+def topic_of(state: bytes) -> str:
+    """The topic that a record's bytes say."""
+    return _topic.decode(_envelope.decode(state).event).type
+
+
+def _time_text(micros: int) -> bytes:
+    moment = EPOCH + timedelta(microseconds=micros)
+    return moment.replace(tzinfo=None).isoformat().encode() + b"Z"

@@ -1,0 +1,338 @@
+"""Verification: recompute everything from the stored bytes, and say what is proved, or the first thing that is wrong.
+
+The log is cut into stretches, which several processes check at full speed (`adapters.verify.range_check`); their hashes
+are put together to one tree here, and compared with every signed checkpoint. Only what is not clean is looked at event
+by event (`adapters.verify.diagnosis`). Memory does not grow with the log.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import NamedTuple
+from uuid import UUID
+
+from adapters.postgres.connections import Connection, Role, connect, reaching
+from adapters.proof import checkpoints, tiles
+from adapters.proof.checkpoints import Note, PublicKey, Tenure
+from adapters.proof.tiles import Tiles
+from adapters.verify.check_workers import checkers
+from adapters.verify.diagnosis import Fault, Finding, Good, examine
+from adapters.verify.range_check import Ask, Stretch, check
+from domain.errors import HistoryBroken
+from domain.merkle import EMPTY_ROOT, HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, levels
+
+STRETCH_EVENTS = 32_768  # a multiple of 256
+WORKERS_MAX = 4
+SHARE_STRETCHES = 2  # a process is worth starting for so many
+STATEMENT_SECONDS_MAX = 6 * 3600
+
+HEAD = "SELECT coalesce(max(notification_id), 0) FROM ledger.events"
+STREAMS = """
+SELECT notification_id, originator_id, originator_version, place FROM (
+    SELECT notification_id, originator_id, originator_version, row_number() OVER versions AS place,
+        lag(notification_id) OVER versions AS before
+    FROM ledger.events WINDOW versions AS (PARTITION BY originator_id ORDER BY originator_version)
+) AS numbered
+WHERE originator_version <> place OR before >= notification_id ORDER BY notification_id LIMIT 1
+"""
+TILE_ROOTS = (
+    "SELECT root FROM ledger.tiles WHERE level = 0 AND tile_index >= %s AND tile_index < %s ORDER BY tile_index"
+)
+TILE_COUNTS = "SELECT level, count(*), max(tile_index) FROM ledger.tiles GROUP BY level ORDER BY level"
+UPPER = "SELECT tile_index, hashes, root FROM ledger.tiles WHERE level = %s AND tile_index >= %s ORDER BY 1 LIMIT 64"
+CHILDREN = """
+SELECT root FROM ledger.tiles WHERE level = %s AND tile_index >= %s AND tile_index < %s ORDER BY tile_index
+"""
+
+OnProgress = Callable[[int, int], None]  # events checked, of how many
+
+
+class Verified(NamedTuple):
+    """What was found. Without a `finding`, events `first` to `last` are what was signed, as far as `sealed` goes."""
+
+    ledger_id: UUID | None
+    first: int
+    last: int
+    sealed: int
+    root: bytes
+    checkpoints: int
+    keys: tuple[Tenure, ...]
+    against: tuple[int, ...]
+    finding: Finding | None
+
+
+class Wish(NamedTuple):
+    """What to verify: the events `first` to `upto` (None: to the end), believing a key, against checkpoints kept
+    elsewhere."""
+
+    first: int = 1
+    upto: int | None = None
+    trusted: PublicKey | None = None
+    against: Sequence[Note] = ()
+
+
+EVERYTHING = Wish()
+
+
+def verify(
+    url: str,
+    wish: Wish = EVERYTHING,
+    *,
+    on_progress: OnProgress = lambda *_: None,
+    workers: int | None = None,
+    stretch_events: int = STRETCH_EVENTS,
+) -> Verified:
+    """Verify a database, in several processes where it is worth it. Reads only.
+
+    Raises Unavailable; HistoryBroken for keys and checkpoints that cannot be of this ledger.
+    """
+    with reaching(url), ExitStack() as stack:
+        connection = stack.enter_context(connect(url, Role.AUDITOR, statement_seconds_max=STATEMENT_SECONDS_MAX))
+        head = _one(connection, HEAD)
+        count = min(workers or os.cpu_count() or 1, WORKERS_MAX, head // (SHARE_STRETCHES * stretch_events))
+        if count <= 1:
+            return verify_on(connection, wish, on_progress=on_progress, stretch_events=stretch_events)
+        processes = stack.enter_context(checkers(url, count))
+        aside = stack.enter_context(ThreadPoolExecutor(1))
+        streams = aside.submit(_streams_of, url)
+        return _Verification(connection, wish, processes.check, on_progress, stretch_events).run(streams.result)
+
+
+def verify_on(
+    connection: Connection,
+    wish: Wish = EVERYTHING,
+    *,
+    on_progress: OnProgress = lambda *_: None,
+    stretch_events: int = STRETCH_EVENTS,
+) -> Verified:
+    """The same over one connection, in this process: sees what the connection's transaction sees."""
+    one_by_one: Checker = lambda asks: (check(connection, ask) for ask in asks)  # noqa: E731
+    return _Verification(connection, wish, one_by_one, on_progress, stretch_events).run(lambda: _streams(connection))
+
+
+Checker = Callable[[Iterable[Ask]], Iterator[Stretch]]
+
+
+class _Verification:
+    def __init__(
+        self,
+        connection: Connection,
+        wish: Wish,
+        checker: Checker,
+        on_progress: OnProgress,
+        stretch_events: int,
+    ) -> None:
+        self._connection = connection
+        self._wish = wish
+        self._checker = checker
+        self._on_progress = on_progress
+        self._stretch_events = stretch_events
+        self._head = _one(connection, HEAD)
+        self._ledger_id = tiles.identity(connection)
+        self._origin = tiles.origin_of(self._ledger_id) if self._ledger_id else ""
+        self._restored = tiles.restored_size(connection)
+        newest = connection.execute("SELECT size, note FROM ledger.checkpoints ORDER BY size DESC LIMIT 1").fetchone()
+        self._sealed: int = newest[0] if newest else 0
+        self._newest = newest
+        self._chain: tuple[Tenure, ...] = ()
+        if newest or wish.trusted or wish.against:
+            known = tiles.tenures(connection)
+            self._chain = tuple(checkpoints.check_succession(known, self._origin, wish.trusted))
+        for note in wish.against:
+            self._check_kept(note)
+        upto = self._head if wish.upto is None else min(wish.upto, self._head)
+        self._is_whole = wish.first <= 1 and upto == self._head
+        self._after = min(max(wish.first - 1, 0), self._sealed) // TILE_WIDTH * TILE_WIDTH
+        self._upto = upto if upto == self._head else min(-(-upto // TILE_WIDTH) * TILE_WIDTH, self._head)
+        self._tree = Frontier()
+        self._good = Good(0, self._tree.copy())
+        self._last_at = self._good_at = 0
+        self._wanted = {self._sealed, *(note.checkpoint.size for note in wish.against)}
+        self._roots: dict[int, bytes] = {0: EMPTY_ROOT}
+        self._checkpoints = 0
+
+    def run(self, streams: Callable[[], Finding | None]) -> Verified:
+        """Everything; `streams` says what is wrong with the versions of streams."""
+        finding = self._nothing_sealed() or self._events() or self._shortened() or self._kept() or self._upper_tiles()
+        if finding is None and self._is_whole:
+            finding = streams()
+        return Verified(
+            self._ledger_id, self._after + 1, self._upto, self._sealed, self._roots.get(self._sealed, b""),
+            self._checkpoints, self._chain, tuple(note.checkpoint.size for note in self._wish.against), finding,
+        )  # fmt: skip
+
+    def _check_kept(self, note: Note) -> None:
+        """A checkpoint kept elsewhere must be one of this ledger. Raises HistoryBroken."""
+        origin, size = note.checkpoint.origin, note.checkpoint.size
+        if origin != self._origin:
+            raise HistoryBroken(
+                f"the checkpoint is of another ledger: {origin}, and this is {self._origin or 'unnamed'}; take one of "
+                "this ledger, or set DAYBOOK_DATABASE_URL to the other"
+            )
+        if not any(note.is_signed_by(tenure.key) for tenure in self._chain):
+            raise HistoryBroken(
+                f"wrong key: the checkpoint of {size} events is signed by none of this ledger's keys, of which the "
+                f"newest is {self._chain[-1].key.vkey}; it is forged, or its key was begun with --lost in another copy"
+            )
+
+    def _nothing_sealed(self) -> Finding | None:
+        if self._sealed or not self._head:
+            return None
+        detail = (
+            "no checkpoint was ever signed of these events, or all were removed; `daybook serve` seals what it finds"
+        )
+        return Finding(Fault.FORGED, 1, self._head, detail)
+
+    def _events(self) -> Finding | None:
+        """The events, their stored hashes and the checkpoints, in order; the first fault."""
+        for stretch in self._stretches():
+            is_before = bool(stretch.first_at) and stretch.first_at < self._last_at
+            if not stretch.is_clean or is_before or not self._grow(stretch):
+                return self._found(stretch)
+            if stretch.last_at:
+                self._last_at = stretch.last_at
+            self._on_progress(
+                min(max(self._tree.size - self._after, 0), self._upto - self._after), self._upto - self._after
+            )
+        return None
+
+    def _stretches(self) -> Iterator[Stretch]:
+        """What is to be checked, checked; what is not, as it is stored."""
+        yield from self._as_stored(0, self._after)
+        yield from self._checker(self._asks())
+        if self._upto < self._head:
+            yield from self._as_stored(self._upto, self._sealed)
+
+    def _asks(self) -> Iterator[Ask]:
+        kept = sorted({note.checkpoint.size for note in self._wish.against})
+        for after in range(self._after, self._upto, self._stretch_events):
+            upto = min(after + self._stretch_events, self._upto)
+            sizes = tuple(size for size in kept if after < size <= upto)
+            yield Ask(after, upto, self._sealed, self._origin, self._chain, sizes, self._restored)
+
+    def _as_stored(self, after: int, upto: int) -> Iterator[Stretch]:
+        """Stretches that are believed for the hashes that are stored of them: the checkpoint shows if they fit."""
+        store = Tiles(self._connection)
+        for start in range(after, upto, self._stretch_events):
+            end = min(start + self._stretch_events, upto)
+            first, last = start // TILE_WIDTH, end // TILE_WIDTH
+            roots = tuple(bytes(row[0]) for row in self._connection.execute(TILE_ROOTS, [first, last]).fetchall())
+            edge = Frontier()
+            if len(roots) == last - first and end % TILE_WIDTH:
+                hashes = store.tile_at(0, last, end % TILE_WIDTH)
+                for at in range(0, len(hashes), HASH_BYTES):
+                    edge.add(hashes[at : at + HASH_BYTES])
+            is_clean = len(roots) == last - first
+            yield Stretch(start, end - start, roots, (), tuple(edge.nodes), 0, 0, 0, is_clean=is_clean)
+
+    def _grow(self, stretch: Stretch) -> bool:
+        """Put a stretch to the tree; whether every checkpoint in it says what the tree says."""
+        stated = deque(stretch.stated)
+        self._checkpoints += stretch.checkpoints
+        for root in (*stretch.roots, None):
+            end = self._tree.size + TILE_WIDTH
+            while stated and stated[0].size < end:
+                size, claimed, nodes = stated.popleft()
+                if not self._is_stated(Frontier(size, [*self._tree.nodes, *nodes]), claimed):
+                    return False
+            if root is None:
+                break
+            self._tree.add(root, TILE_HEIGHT)
+            if stated and stated[0].size == end and not self._is_stated(self._tree, stated.popleft().root):
+                return False
+        rest = stretch.events % TILE_WIDTH
+        if stretch.after + stretch.events == self._sealed:
+            tree = Frontier(self._sealed, [*self._tree.nodes, *stretch.edge]) if rest else self._tree
+            return self._newest is not None and self._is_stated(tree, tiles.stored_note(*self._newest).checkpoint.root)
+        return True
+
+    def _is_stated(self, tree: Frontier, claimed: bytes | None) -> bool:
+        root = tree.root()
+        if tree.size in self._wanted:
+            self._roots[tree.size] = root
+        if claimed is not None and claimed == root:
+            self._good, self._good_at = Good(tree.size, self._tree.copy()), self._last_at
+        return claimed is None or claimed == root
+
+    def _found(self, stretch: Stretch) -> Finding:
+        """The first fault behind what is known to be good."""
+        ask = Ask(0, self._head, self._sealed, self._origin, self._chain, (), self._restored)
+        found = examine(self._connection, ask, self._good, self._good_at)
+        detail = "the stored hashes do not lead to what was signed, while the events do"
+        return found or Finding(Fault.TILE, self._good.size + 1, max(self._sealed, stretch.after + 1), detail)
+
+    def _shortened(self) -> Finding | None:
+        if self._head >= self._sealed or self._upto < self._head:
+            return None
+        detail = f"the log ends at seq {self._head}, and a checkpoint of {self._sealed} events was signed"
+        return Finding(Fault.TRUNCATED, self._head + 1, self._sealed, detail)
+
+    def _kept(self) -> Finding | None:
+        """What checkpoints kept elsewhere say."""
+        good = 0
+        for note in sorted(self._wish.against, key=lambda each: each.checkpoint.size):
+            size, root = note.checkpoint.size, note.checkpoint.root
+            if size > self._head:
+                detail = (
+                    f"the checkpoint is of {size} events and the log has {self._head}: events were removed from its "
+                    "end, or an older backup was restored; a newer one may have them (docs/backup.md)"
+                )
+                return Finding(Fault.TRUNCATED, self._head + 1, size, detail)
+            if self._roots.get(size, root if not self._is_whole else b"") != root:
+                detail = f"history is not what it was when the checkpoint of {size} events was signed"
+                return Finding(Fault.REWRITTEN, good + 1, size, detail)
+            good = size
+        return None
+
+    def _upper_tiles(self) -> Finding | None:
+        """Whether the tiles of tiles are those of the tiles below, and all there."""
+        counts = {level: (count, last) for level, count, last in self._connection.execute(TILE_COUNTS).fetchall()}
+        level = 0
+        while (expected := self._sealed >> (TILE_HEIGHT * (level + 1))) or level in counts:
+            count, last = counts.get(level, (0, -1))
+            span = TILE_WIDTH << (TILE_HEIGHT * level)
+            if last >= expected:
+                detail = f"tile {level}/{last} covers more than the newest checkpoint: checkpoints were removed"
+                return Finding(Fault.FORGED, self._sealed + 1, max(self._sealed + 1, (last + 1) * span), detail)
+            if count < expected:
+                present = self._connection.execute("SELECT tile_index FROM ledger.tiles WHERE level = %s", [level])
+                gone = min(set(range(expected)) - {row[0] for row in present})
+                return Finding(Fault.TILE, gone * span + 1, (gone + 1) * span, f"tile {level}/{gone} is missing")
+            if level and (wrong := self._wrong_upper(level, expected)) is not None:
+                detail = f"tile {level}/{wrong} is not that of the tiles below it"
+                return Finding(Fault.TILE, wrong * span + 1, (wrong + 1) * span, detail)
+            level += 1
+        return None
+
+    def _wrong_upper(self, level: int, expected: int) -> int | None:
+        after = 0
+        while after < expected:
+            for index, hashes, root in self._connection.execute(UPPER, [level, after]).fetchall():
+                first = index * TILE_WIDTH
+                children = self._connection.execute(CHILDREN, [level - 1, first, first + TILE_WIDTH]).fetchall()
+                if b"".join(bytes(row[0]) for row in children) != hashes or levels(hashes)[-1] != root:
+                    return int(index)
+                after = index + 1
+        return None
+
+
+def _streams(connection: Connection) -> Finding | None:
+    """The first event whose version does not continue its stream."""
+    row = connection.execute(STREAMS).fetchone()
+    if row is None:
+        return None
+    seq, stream, version, place = row
+    detail = f"it is version {version} of {stream}, and number {place} of its events, or before an earlier version"
+    return Finding(Fault.ALTERED, seq, seq, detail)
+
+
+def _streams_of(url: str) -> Finding | None:
+    with reaching(url), connect(url, Role.AUDITOR, statement_seconds_max=STATEMENT_SECONDS_MAX) as connection:
+        return _streams(connection)
+
+
+def _one(connection: Connection, query: str) -> int:
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0

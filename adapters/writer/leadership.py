@@ -1,0 +1,161 @@
+"""Leadership: of all processes over one database, one writes.
+
+The lead is a session advisory lock on the very connection that appends: a connection that is lost has lost the lock,
+and there is no other through which a deposed leader could append. While it runs a leader beats: a counter in
+`ledger.leader`, raised twice a second over a second connection. A standby asks for the lock four times a second; when
+the leader has not beaten for `MISSED_BEATS_MAX` of its looks (stopped, or cut off from the database), the standby ends
+that leader's session: its open transaction is rolled back, its lock is free, and whatever it sends when it wakes up
+arrives nowhere. No clock is compared with another: the standby counts its own looks.
+"""
+
+import contextlib
+import threading
+from typing import NamedTuple
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from adapters.postgres import connections
+from adapters.postgres.connections import Connection, Role
+from domain.errors import Unavailable
+
+LEADER_LOCK = 0x0DA7_B00D
+ASK_SECONDS = 0.25
+BEAT_SECONDS = 0.5
+MISSED_BEATS_MAX = 12  # of looks every ASK_SECONDS: 3 s
+END_SECONDS_MAX = 2.0
+
+# A peer that is gone is noticed on both sides: an idle connection by keepalives, a busy one by unacknowledged data.
+CLIENT_TCP = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3, "tcp_user_timeout": 5000}
+SERVER_TCP = (
+    "-c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3 -c tcp_user_timeout=5000 "
+    "-c client_connection_check_interval=1000"
+)
+
+TAKE = "SELECT pg_try_advisory_lock(%s)"
+ENTER = """
+INSERT INTO ledger.leader AS l (term, name, backend_pid) VALUES (1, %s, pg_backend_pid())
+ON CONFLICT (is_only) DO UPDATE
+    SET term = l.term + 1, beat = 0, name = excluded.name, backend_pid = excluded.backend_pid, since = clock_timestamp()
+RETURNING term
+"""
+BEAT = "UPDATE ledger.leader SET beat = beat + 1 WHERE term = %s"
+LOOK = "SELECT term, beat, name FROM ledger.leader"
+HOLDERS = """
+SELECT {} FROM pg_locks
+WHERE locktype = 'advisory' AND classid = 0 AND objid = %(lock)s AND objsubid = 1 AND granted
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND pid <> pg_backend_pid() AND (%(pid)s::int IS NULL OR pid = %(pid)s)
+"""
+
+
+class Seen(NamedTuple):
+    """The leader as it was last seen: its term, its heartbeat, its name."""
+
+    term: int
+    beat: int
+    name: str
+
+
+class Term:
+    """A lead that has begun: the connection that holds it, and the heart that tells of it."""
+
+    def __init__(self, url: str, connection: Connection, name: str) -> None:
+        self._url = url
+        self.connection = connection
+        row = connection.execute(ENTER, [name]).fetchone()
+        assert row is not None, "an upsert returns its row"
+        self.number: int = row[0]
+        self.backend_pid = connection.info.backend_pid
+        self._ending = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="daybook heart", daemon=True)
+        self._heart.start()
+
+    def end(self) -> None:
+        """Give up the lead, if it is not lost already."""
+        self._ending.set()
+        self._heart.join()
+        self.connection.close()
+
+    def _beat(self) -> None:
+        while not self._ending.is_set():
+            try:
+                with connections.connect(self._url, Role.WRITER) as connection:
+                    while not self._ending.is_set():
+                        connection.execute(BEAT, [self.number])
+                        self._ending.wait(BEAT_SECONDS)
+            except (Unavailable, psycopg.OperationalError):
+                self._ending.wait(BEAT_SECONDS)
+
+
+class Candidate:
+    """A process that leads when nobody does. `name` is what others are told: where to send requests to."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = url
+        self._name = name
+        self._seen: Seen | None = None
+
+    @property
+    def leader(self) -> str:
+        """Who leads, in words, as far as is known here."""
+        return f"{self._seen.name} leads" if self._seen else "nobody is known to lead"
+
+    def campaign(self, stop: threading.Event, heard: threading.Event) -> Term | None:
+        """Wait for the lead; None when stopped. Sets `heard` when it is known that another one has it.
+
+        Raises Unavailable, psycopg.OperationalError.
+        """
+        connection = self._connect()
+        missed = 0
+        try:
+            while not stop.is_set():
+                if connection.execute(TAKE, [LEADER_LOCK]).fetchone() == (True,):
+                    return Term(self._url, connection, self._name)
+                row = connection.execute(LOOK).fetchone()
+                seen = Seen(*row) if row else None
+                missed = missed + 1 if seen == self._seen else 0
+                self._seen = seen
+                heard.set()
+                if missed >= MISSED_BEATS_MAX:
+                    end(self._url)
+                    missed = 0
+                stop.wait(ASK_SECONDS)
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+        return None
+
+    def _connect(self) -> Connection:
+        info = connections.conninfo(self._url, Role.WRITER)
+        given = psycopg.conninfo.conninfo_to_dict(info)
+        info = make_conninfo(info, **CLIENT_TCP, options=f"{given['options']} {SERVER_TCP}")
+        with connections.reaching(self._url):
+            return psycopg.connect(info, autocommit=True)
+
+
+def end(url: str, backend_pid: int | None = None) -> None:
+    """End the session that holds the lead (if it is `backend_pid`); returns when it has gone.
+
+    Acts as the account that logs in, which may end its own sessions. Raises Unavailable.
+    """
+    with connections.reaching(url), connections.connect(url) as connection:
+        connection.execute(
+            HOLDERS.format(f"pg_terminate_backend(pid, {END_SECONDS_MAX * 1000:.0f})"),
+            {"lock": LEADER_LOCK, "pid": backend_pid},
+        )
+
+
+def is_held(url: str, backend_pid: int) -> bool:
+    """Whether this session still holds the lead. Raises Unavailable."""
+    with connections.reaching(url), connections.connect(url) as connection:
+        query = HOLDERS.format("count(*)")
+        row = connection.execute(query, {"lock": LEADER_LOCK, "pid": backend_pid}).fetchone()
+        return row is not None and row[0] > 0
+
+
+def quietly_close(connection: Connection) -> None:
+    """Close a connection that may be broken."""
+    with contextlib.suppress(psycopg.Error):
+        connection.close()

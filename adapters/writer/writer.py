@@ -1,0 +1,142 @@
+"""The writer: where every command of a process goes in.
+
+By itself it carries out one command after the other, and appends if no other writer was first: for a command line, an
+import, a test. While it leads (`with writer.leading(url):`) commands of all threads share appends; see `groupcommit`.
+Both may be at work over one database: the log's versions keep them honest, and whoever was second decides again.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import datetime
+from threading import Lock
+from typing import Any
+
+from adapters.log.postgres import PostgresLog
+from adapters.writer.batch import Keyed, Told
+from adapters.writer.group_commit import GroupCommit
+from domain.errors import Unavailable
+from domain.ledger import Answer, Command, EventLog, Ledger, Report, Request, Stray, no_marks
+from domain.values import Mark
+
+ANSWER_SECONDS_MAX = 120  # the writer answers or fails far sooner
+TOO_SLOW = "the writer did not answer in time; send the request again, under the same id"
+
+
+class Writer:
+    """A `Ledger` behind a lock, or while it leads, behind a queue. Safe between threads."""
+
+    def __init__(
+        self, log: EventLog, now: Callable[[], datetime], marks: Callable[[str], Mark | None] = no_marks
+    ) -> None:
+        self._log = log
+        self._now = now
+        self._marks = marks
+        self._ledger = Ledger(log, now, marks)
+        self._lock = Lock()
+        self._group: GroupCommit | None = None
+
+    @contextmanager
+    def leading(self, url: str, *, name: str = "") -> Iterator[GroupCommit]:
+        """Lead, or stand by and take over, over the database of `url`; `name` tells others where to send requests.
+
+        Whoever asks a writer that leads already shares its lead, which ends with the one who began it.
+        """
+        assert isinstance(self._log, PostgresLog), "only a database has a lead"
+        if self._group is not None:
+            yield self._group
+            return
+        group = GroupCommit(url, self._log, self._now, self._marks, name=name)
+        group.start()
+        self._group = group
+        try:
+            yield group
+        finally:
+            self._group = None
+            group.close()
+
+    def request(self, request: Request, *, actor: str, request_id: str = "", cause: str = "") -> Answer:
+        """Carry out a client's request; see `Ledger.request`. Raises NotLeading and Busy as well."""
+        return _one(self.carry_out(Command(request, actor, request_id, cause)))
+
+    def report(
+        self,
+        reports: Sequence[Report],
+        *,
+        actor: str,
+        request_id: str = "",
+        cause: str = "",
+        stray: Stray | None = None,
+    ) -> list[Answer]:
+        """Take down what a venue says has happened; see `Ledger.report`. Raises NotLeading and Busy as well."""
+        return self.carry_out(Command(tuple(reports), actor, request_id, cause, stray))
+
+    def carry_out(self, command: Command) -> list[Answer]:
+        """Carry out a request or reports: an answer for each, a refusal as its error. Raises NotLeading and Busy."""
+        if self._group is not None:
+            answers: list[Answer] = self._led(command)
+            return answers
+        with self._lock:
+            return self._ledger.carry_out(command)
+
+    def carry_out_once(self, command: Command, keyed: Keyed) -> Told:
+        """Carry out a command once: the answer as it was first told, kept in the transaction of its events.
+
+        Raises KeyReused for the same key with another body, NotLeading and Busy.
+        """
+        told: Told = self._led(command, keyed)
+        return told
+
+    async def request_async(self, request: Request, *, actor: str, request_id: str = "", cause: str = "") -> Answer:
+        """Like `request`, without a thread that waits."""
+        return _one(await _awaited(self._leader().submit(Command(request, actor, request_id, cause))))
+
+    async def report_async(
+        self,
+        reports: Sequence[Report],
+        *,
+        actor: str,
+        request_id: str = "",
+        cause: str = "",
+        stray: Stray | None = None,
+    ) -> list[Answer]:
+        """Like `report`, without a thread that waits."""
+        command = Command(tuple(reports), actor, request_id, cause, stray)
+        answers: list[Answer] = await _awaited(self._leader().submit(command))
+        return answers
+
+    async def carry_out_once_async(self, command: Command, keyed: Keyed) -> Told:
+        """Like `carry_out_once`, without a thread that waits."""
+        told: Told = await _awaited(self._leader().submit(command, keyed))
+        return told
+
+    def state(self, stream: str) -> Any:
+        """The aggregate of a stream as the log has it now; None if the stream is empty."""
+        with self._lock:
+            return self._ledger.state(stream)
+
+    def _led(self, command: Command, keyed: Keyed | None = None) -> Any:
+        try:
+            return self._leader().carry_out(command, keyed, seconds_max=ANSWER_SECONDS_MAX)
+        except TimeoutError:
+            raise Unavailable(TOO_SLOW) from None
+
+    def _leader(self) -> GroupCommit:
+        if self._group is None:
+            raise Unavailable("the writer of this process is not running; send the request again")
+        return self._group
+
+
+def _one(answers: list[Answer]) -> Answer:
+    (answer,) = answers
+    if answer.error is not None:
+        raise answer.error
+    return answer
+
+
+async def _awaited(future: "Future[Any]") -> Any:
+    try:
+        return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), ANSWER_SECONDS_MAX)
+    except TimeoutError:
+        raise Unavailable(TOO_SLOW) from None

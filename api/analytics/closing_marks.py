@@ -1,0 +1,116 @@
+"""Closings: the marks and rates of closes, as they are known at a reading.
+
+Only pairs that can be part of a path between the currencies at hand are looked up, and only what has a mark at all.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
+
+from api.clock import now
+from api.daybook import Daybook
+from api.parameters import Where
+from api.read_models.snapshot import Reading, marks_at
+from domain.errors import ReportUnreadable
+from domain.values import FUTURE_MAX, Mark
+from projections import calendar
+from projections.analytics.closing import Closing, closing
+from projections.analytics.conversion import relevant
+from projections.analytics.equity import Book
+from projections.calendar import MIDNIGHT, Close, Days
+from projections.models import capital_flows, daily_sums, reference_data
+from projections.storage.tables import Row
+
+LOOKUPS_MAX = 200_000
+DAYS_SHOWN = 30
+DAY_FIRST = date(2009, 1, 3)
+
+
+class Valuing(NamedTuple):
+    """How to value: how old a mark may be, which currencies are held to be equal, which prices are given."""
+
+    mark_age_max: timedelta
+    equals: tuple[tuple[str, str], ...] = ()
+    given: dict[str, Mark] = {}  # noqa: RUF012 (never changed)
+
+
+def moment_of(at: Reading) -> datetime:
+    """The moment a reading is of: now, or when what it shows was recorded."""
+    return at.recorded_at or now()
+
+
+def days_of(at: Reading, close: Close, first: date | None, last: date | None) -> Days:
+    """The days asked for: the last ones up to the present, unless told. Raises ReportUnreadable."""
+    today = close.day_of(moment_of(at))
+    until = min(last or today, today)
+    since = first or until - timedelta(days=DAYS_SHOWN - 1)
+    if since > until:
+        rule = f"a day that has begun: it is {today.isoformat()}" if first else f"a day since {since.isoformat()}"
+        raise ReportUnreadable("from" if first else "to", since.isoformat(), rule)
+    return calendar.days(close, max(since, DAY_FIRST), until)
+
+
+def closings_of(
+    book: Daybook, at: Reading, days: Days, sums: Iterable[Row], currencies: Iterable[str], valuing: Valuing
+) -> list[Closing]:
+    """The moment before the days, and the close of each; of a day that is not over, the present moment."""
+    present = moment_of(at)
+    moments = [min(bound, present) for bound in days.bounds]
+    rows = list(sums)
+    instruments = {row["instrument_id"] for row in rows}
+    wanted = {currency for row in rows for currency in (row["settle"], row["quote"], *row["other_fees"]) if currency}
+    newest = marks_at(book, at, valuing.given)
+    accounts = sorted({row["account_id"] for row in rows})
+    pairs = relevant(reference_data.pairs(at.source, accounts), wanted | set(currencies))
+    named = sorted((instruments | pairs.keys()) & newest.keys())
+    if len(named) * len(moments) > LOOKUPS_MAX:
+        raise ReportUnreadable("from", days.dates[0].isoformat(), "fewer days, or name an account or an instrument")
+    ahead = present + FUTURE_MAX  # a venue's clock may run ahead of ours: what it says of now is of now
+    seen_by = [ahead if moment == present else moment for moment in moments]
+    found = book.marks.latest_at(named, seen_by, at.recorded_at)
+    return [
+        closing(moment, marks | valuing.given, pairs, valuing.mark_age_max, valuing.equals)
+        for moment, marks in zip(moments, found, strict=True)
+    ]
+
+
+def present_closing(book: Daybook, at: Reading, rows: Sequence[Row], valuing: Valuing) -> Closing:
+    """The present moment of a reading, for rows of positions."""
+    moment = moment_of(at)
+    accounts = sorted({row["account_id"] for row in rows})
+    marks = marks_at(book, at, valuing.given)
+    return closing(moment, marks, reference_data.pairs(at.source, accounts), valuing.mark_age_max, valuing.equals)
+
+
+def book_of(at: Reading, days: Days, account_id: str | None) -> Book:
+    """What the equity of one account or of all is made of."""
+    sums = daily_sums.sums(at.source, days.close, days.bounds, account_id=account_id)
+    return Book(
+        sums, capital_flows.cash_of(at.source, account_id, days.slots[0]), capital_flows.moved_of(at.source, account_id)
+    )
+
+
+def sums_of(at: Reading, days: Days, where: Where) -> list[Row]:
+    """The sums of the positions and days selected."""
+    return daily_sums.sums(at.source, days.close, days.bounds, **where._asdict())
+
+
+def up_to_now(at: Reading) -> Days:
+    """No days: all that has occurred by the moment of the reading lies before them."""
+    return Days(MIDNIGHT, (), (MIDNIGHT.at(MIDNIGHT.day_of(moment_of(at)) + timedelta(days=1)),))
+
+
+def currency_of(at: Reading, account_id: str | None, asked: str | None) -> str:
+    """The currency to tell equity in: as asked, else the base currency that the accounts share.
+
+    Raises ReportUnreadable if they share none.
+    """
+    bases = reference_data.base_currencies(at.source)
+    if account_id is not None and account_id not in bases:
+        raise ReportUnreadable("account_id", account_id, "an account on record")
+    chosen = set(bases.values()) if account_id is None else {bases[account_id]}
+    if asked:
+        return asked
+    if len(chosen) != 1:
+        raise ReportUnreadable("currency", asked, "named: the accounts do not share one base currency")
+    return chosen.pop()

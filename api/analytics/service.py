@@ -1,0 +1,246 @@
+"""Analyses: what a reading says of days, equity, risk and execution, alike for the API and the command line."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from api.analytics.closing_marks import (
+    Valuing,
+    book_of,
+    closings_of,
+    currency_of,
+    days_of,
+    moment_of,
+    present_closing,
+    sums_of,
+    up_to_now,
+)
+from api.daybook import Daybook
+from api.parameters import Where
+from api.read_models.snapshot import Reading, marks_at
+from domain import risk
+from domain.errors import ReportUnreadable, RequestRefused
+from domain.marks import Prices
+from domain.risk import ANYWHERE, Measure, Meter, Risk, Scope, age_allowed, day_of
+from domain.values import divide
+from projections.analytics import daily_pnl as daily
+from projections.analytics import equity, exposure, statistics
+from projections.analytics import execution_quality as quality
+from projections.analytics.valuation import total
+from projections.calendar import Close
+from projections.models import limits, positions, reference_data
+from projections.storage.tables import Row
+
+STATISTIC_PLACES = 12
+ROWS_MAX = 10_000
+
+
+class Span(NamedTuple):
+    """Which days: where they end, and the first and last of them (the last 30 up to today unless told)."""
+
+    close: Close
+    first: date | None = None
+    last: date | None = None
+
+
+class DailyPnl(NamedTuple):
+    """Rows by day and what was asked for, sums over the days, and the rates they were converted by."""
+
+    items: list[Row]
+    totals: list[Row]
+    rates: list[Row]
+
+
+def daily_pnl(
+    book: Daybook, at: Reading, where: Where, span: Span, by: Sequence[str], valuing: Valuing
+) -> DailyPnl:  # fmt: skip
+    """What positions gained by the day, in settlement currency and in the accounts' base currencies."""
+    days = days_of(at, span.close, span.first, span.last)
+    sums = sums_of(at, days, where)
+    bases = reference_data.base_currencies(at.source)
+    closings = closings_of(book, at, days, sums, bases.values(), valuing)
+    rows = daily.daily_pnl(sums, days, closings, bases)
+    items = daily.breakdown(rows, by)
+    if len(items) > ROWS_MAX:
+        rule = f"an answer of at most {ROWS_MAX} rows: ask for fewer days, or name an account or an instrument"
+        raise ReportUnreadable("from", days.dates[0].isoformat(), rule)
+    dated = [row | {"close_at": closings[(row["day"] - days.dates[0]).days + 1].at} for row in items]
+    return DailyPnl(dated, daily.breakdown(rows, (), is_by_day=False), daily.rates(rows, closings))
+
+
+class Equity(NamedTuple):
+    """An equity curve, and the currency it is in."""
+
+    currency: str
+    rows: list[Row]
+
+
+def equity_curve(
+    book: Daybook, at: Reading, account_id: str | None, span: Span, valuing: Valuing, currency: str | None,
+    capital: Decimal,
+) -> Equity:  # fmt: skip
+    """What one account, or all together, were worth at each close. Raises ReportUnreadable."""
+    told_in = currency_of(at, account_id, currency)
+    days = days_of(at, span.close, span.first, span.last)
+    made_of = book_of(at, days, account_id)
+    others = {row["currency"] for row in made_of.cash} | {row["settle"] for row in made_of.moved}
+    closings = closings_of(book, at, days, made_of.sums, {told_in, *others}, valuing)
+    present = moment_of(at)
+    rows = equity.curve(made_of, days, closings, told_in, capital)
+    bounds = days.bounds[1:]
+    return Equity(
+        told_in,
+        [
+            row | {"account_id": account_id, "is_closed": bound <= present}
+            for row, bound in zip(rows, bounds, strict=True)
+        ],
+    )
+
+
+def equity_statistics(rows: Sequence[Row], risk_free: Decimal, target: Decimal) -> Row:
+    """What the closed days of a curve say of gain and risk; days without a return of their own are `days_unknown`."""
+    closed = [row for row in rows if row["is_closed"]]
+    daily = [row for row in closed if row["return"] is not None and row["days_spanned"] == 1]
+    known = [row["equity"] for row in closed if row["equity"] is not None]
+    traded = total([row["turnover"] for row in closed])
+    mean = sum(map(float, known)) / len(known) if known else 0.0
+    began = [row for row in closed if row["return"] is not None]
+    points = [(row["day"], float(row["index"])) for row in began]
+    if began:
+        points.insert(0, (began[0]["day"] - timedelta(days=began[0]["days_spanned"]), 1.0))
+    found = statistics.of_returns(
+        [float(row["return"]) for row in daily],
+        points,
+        risk_free=float(risk_free),
+        target=float(target),
+        turnover=float(traded) / mean if traded is not None and mean > 0 else None,
+    )
+    last = known[-1] if known else None
+    told: Row = {name: _told(getattr(found, name)) for name in _FIGURES}
+    return told | {
+        "days": found.days,
+        "days_unknown": len(closed) - len(daily),
+        "first_day": closed[0]["day"] if closed else None,
+        "last_day": closed[-1]["day"] if closed else None,
+        "equity": last,
+        "max_drawdown": _drawdown(found.max_drawdown),
+        "current_drawdown": _drawdown(found.current_drawdown),
+        "losses": [_loss(each, last) for each in found.losses],
+        "reasons": dict(found.reasons),
+    }
+
+
+_FIGURES = (
+    "total_return", "annual_return", "volatility", "sharpe", "sortino", "hit_rate", "turnover", "best_day", "worst_day",
+)  # fmt: skip
+
+
+def _told(value: float | None) -> Decimal | None:
+    """An estimate as a decimal of 12 places: no more of it means anything."""
+    return None if value is None else Decimal(f"{value:.{STATISTIC_PLACES}f}")
+
+
+def _drawdown(found: statistics.Drawdown | None) -> Row | None:
+    return None if found is None else found._asdict() | {"depth": _told(found.depth)}
+
+
+def _loss(found: statistics.Loss, equity_: Decimal | None) -> Row:
+    """Fractions of equity, and the historical ones as money."""
+    told: Row = {name: _told(value) for name, value in found._asdict().items()}
+    for name in ("historical_var", "parametric_var"):
+        part = told[name]
+        told[f"{name}_amount"] = None if part is None or equity_ is None else divide(part * equity_, Decimal(1), 8)
+    return told
+
+
+class Quality(NamedTuple):
+    """Orders one by one, and sums by what was asked for."""
+
+    items: list[Row]
+    totals: list[Row]
+
+
+def execution_quality(
+    book: Daybook, at: Reading, where: Where, span: Span, by: Sequence[str], age_max: timedelta
+) -> Quality:
+    """What the orders submitted on the days cost against the mark at their arrival. Raises ReportUnreadable."""
+    days = days_of(at, span.close, span.first, span.last)
+    asked = quality.orders_between(at.source, days.bounds[0], days.bounds[-1], **where._asdict(), limit=ROWS_MAX + 1)
+    if len(asked) > ROWS_MAX:
+        rule = f"a time in which at most {ROWS_MAX} orders were sent: ask for fewer days, or name an account"
+        raise ReportUnreadable("from", days.dates[0].isoformat(), rule)
+    fills = quality.fills_of(at.source, asked)
+    wanted = [(order["instrument_id"] or "", order["opened_at"]) for order in asked]
+    marks = quality.arrivals(asked, book.marks.latest_each(wanted, at.recorded_at), age_max)
+    rows = [
+        quality.measured(order, fills.get((order["account_id"], order["cl_ord_id"])), marks.get(place), span.close)
+        for place, order in enumerate(asked)
+    ]
+    return Quality(rows, quality.grouped(rows, by))
+
+
+def risk_report(
+    book: Daybook, at: Reading, where: Where, by: Sequence[str], valuing: Valuing, currency: str | None,
+    capital: Decimal,
+) -> Row:  # fmt: skip
+    """Exposure by the cuts asked for, leverage, concentration, and every limit with its headroom."""
+    told_in = currency_of(at, where.account_id, currency)
+    held = [row for row in positions.positions(at.source, **where._asdict()) if row["quantity"]]
+    close = present_closing(book, at, held, valuing)
+    sized = [exposure.sized_in(row, close, told_in) for row in held]
+    (valued,) = equity.valued_at_closes(book_of(at, up_to_now(at), where.account_id), up_to_now(at), [close], told_in)
+    worth = None if valued.equity is None else valued.equity + capital
+    (whole,) = exposure.cut(sized, ()) or [dict.fromkeys(("gross", "net", "delta_value"), Decimal(0))]
+    own = limits.utilisation(at.source, where.account_id)
+    return {
+        "currency": told_in,
+        "equity": worth,
+        "gross": whole["gross"],
+        "net": whole["net"],
+        "delta_value": whole["delta_value"],
+        "leverage": exposure.leverage(whole["gross"], worth),
+        **exposure.concentration(sized),
+        "lacking": [*valued.lacking],
+        "positions": sized,
+        "exposure": exposure.cut(sized, by),
+        "limits": [exposure.with_headroom(row) for row in _with_usage(book, at, own)],
+    }
+
+
+def _with_usage(book: Daybook, at: Reading, rows: Sequence[Row]) -> list[Row]:
+    """Limits that only marks can tell the use of, as `domain.risk.usage` tells it now; of a past moment as on
+    record."""
+    if at.recorded_at is not None:
+        return list(rows)
+    marks = marks_at(book, at, {})
+    told: list[Row] = []
+    for row in rows:
+        measure = Measure(row["measure"])
+        is_told = row["used"] is not None and row["breached_at"] is None
+        if is_told or not measure.is_held:
+            told.append(row)
+            continue
+        known: Risk = book.writer.state(risk.stream(row["account_id"])) or Risk()
+        told += _measured(known, row, list(marks.values()), at)
+    return told
+
+
+def _measured(known: Risk, row: Row, marks: Sequence[Any], at: Reading) -> list[Row]:
+    """One row for each subject that the limit is measured of: an instrument, an asset, or all of its scope."""
+    scope = Scope(*(row[name] for name in limits.SCOPE))
+    moment = moment_of(at)
+    age_max = age_allowed(limit for limit in known.active if limit.scope == ANYWHERE)
+    prices = Prices(marks, moment, age_max, known.conversions)
+    day_from = day_of(moment, known.starts_at_hour)
+    meter = Meter(known.exposure, prices, known.equity, day_from, known.opening_marks, moment)
+    try:
+        held = meter.held(Measure(row["measure"]), scope, row["currency"])
+    except RequestRefused as missing:
+        facts = ", ".join(f"{name} {fact}" for name, fact in missing.facts.items())
+        return [row | {"subject": "", "unassessed": f"{missing.rule} ({facts})" if facts else missing.rule}]
+    limit = row["limit"]
+    return [
+        row | {"subject": subject, "used": used, "utilisation": divide(used, limit) if limit else None}
+        for subject, used in held.items()
+    ] or [row]

@@ -1,0 +1,285 @@
+"""The demo: one simulated trading day through the whole of Daybook, then the console on it.
+
+It keeps a home of its own, `demo` inside DAYBOOK_HOME, with its own PostgreSQL and a fresh database each time, and
+never touches another book, whatever DAYBOOK_DATABASE_URL says. The last day stays there until the next one.
+One seed gives one day. Ctrl-C or SIGTERM ends it at any moment with everything stopped and exit code 0.
+"""
+
+import contextlib
+import fcntl
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from types import FrameType
+
+import psycopg
+import sqlalchemy
+import uvicorn
+from psycopg import sql
+from pydantic import SecretStr
+from rich.console import Console
+
+from adapters.exchanges.simulated import Faults
+from adapters.postgres import connections, embedded
+from api.daybook import Daybook
+from api.demo.report import Outcome, Rebuilt, Throughput, report
+from api.demo.screen import Screen
+from api.demo.trading_day import START, STEPS, DaySummary, TradingDay
+from api.encoding import encoded
+from api.http.observability import log_to_stderr
+from api.main import create_app
+from api.settings import Settings
+from domain.errors import Unavailable
+from domain.values import divide, rounded
+from projections.analytics import exposure, pnl
+from projections.catalog import PROJECTIONS
+from projections.models import breaks, limits, orders
+from projections.storage.tables import Row
+
+HOST = "127.0.0.1"
+HOMES_MAX = 9
+SERVER_STARTS_SECONDS_MAX = 20
+SERVER_STOPS_SECONDS_MAX = 5
+READ_MODELS_SECONDS_MAX = 60
+REFUSALS_SHOWN = 3
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FAULTS = Faults(duplicate_per_mille=30, late_per_mille=15, late_steps_max=3, fill_after_cancel_per_mille=350)
+
+TOPICS = "SELECT topic, count(*), sum(octet_length(state)) FROM ledger.events GROUP BY topic ORDER BY topic"
+
+
+class Stopped(BaseException):
+    """Ctrl-C, SIGTERM, or the terminal is gone: unwind, stop everything, and leave with 0."""
+
+
+def run(
+    *, once: bool = False, seed: int = 1, port: int = 8000, home: Path | None = None, as_json: bool = False,
+    steps: int = STEPS,
+) -> int:  # fmt: skip
+    """A day, its report, then the console on `port` until Ctrl-C unless `once`; the exit code.
+
+    `home` is DAYBOOK_HOME unless given; `as_json` writes the report as one JSON document instead. `steps` makes the day
+    a shorter one. Raises Unavailable if no PostgreSQL can be started.
+    """
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # a terminal without our characters
+    # where the report is JSON, only a person at the terminal is told what is going on
+    screen = Screen(Console(highlight=False, stderr=as_json, quiet=as_json and not sys.stderr.isatty()))
+    log_to_stderr(Settings(log_level="warning"))
+    with _stoppable():
+        try:
+            present(home or Settings().home, screen, seed, port, steps, once=once, as_json=as_json)
+        except Stopped:
+            screen.say("Stopped.")
+    return 0
+
+
+def present(
+    home: Path, screen: Screen, seed: int, port: int, steps: int, *, once: bool, as_json: bool
+) -> None:  # fmt: skip
+    """The demo on a given screen; see `run`."""
+    screen.say(f"Daybook demo: a simulated trading day, seed {seed}", style="bold")
+    with contextlib.ExitStack() as stack:
+        settings = stack.enter_context(_fresh_book(home, screen))
+        daybook = stack.enter_context(Daybook.open(settings))
+        url = stack.enter_context(_followed(daybook) if once else _served(daybook, port, screen))
+        if url is not None:
+            screen.say(f"Console  {url}  (open it now and watch the day)")
+        with screen.progress() as on_step:
+            summary = TradingDay(seed, steps=steps, faults=FAULTS).run(daybook.writer, daybook.marks, on_step)
+        screen.doing("bringing the read models up to date")
+        if not daybook.runner.wait_for(daybook.log.head().seq, READ_MODELS_SECONDS_MAX):
+            raise Unavailable(f"the read models did not catch up within {READ_MODELS_SECONDS_MAX} s")
+        screen.doing("rebuilding every read model from the first event, to compare")
+        outcome = _outcome(daybook, seed, summary)
+        screen.clear()
+        if as_json:
+            sys.stdout.write(encoded(outcome.document(url)).decode() + "\n")
+            sys.stdout.flush()
+        else:
+            screen.show(report(outcome, screen.width))
+        if url is not None:
+            screen.stay(url)
+
+
+@contextlib.contextmanager
+def _followed(daybook: Daybook) -> Iterator[None]:
+    """The read models follow the log, as they do while the API is served."""
+    with daybook.following():
+        yield None
+
+
+# The home and its database
+
+
+@contextlib.contextmanager
+def _fresh_book(home: Path, screen: Screen) -> Iterator[Settings]:
+    """An empty book on a server of the demo's own, which is stopped in the end."""
+    with _own_home(home) as own:
+        screen.doing("starting PostgreSQL")
+        began = time.perf_counter()
+        try:
+            _drop_book(embedded.start(own))
+            url = embedded.start(own)
+            with psycopg.connect(url) as connection:
+                version = connection.info.parameter_status("server_version")
+            screen.say(f"PostgreSQL {version} under {own}, every commit on disk ({time.perf_counter() - began:.1f} s)")
+            yield Settings(home=own, database_url=SecretStr(url))
+        finally:
+            screen.doing("stopping PostgreSQL")
+            embedded.stop(own)
+            screen.clear()
+
+
+@contextlib.contextmanager
+def _own_home(home: Path) -> Iterator[Path]:
+    """A directory no other demo uses now: `demo`, or `demo-2` and so on beside one that is running."""
+    for number in range(1, HOMES_MAX + 1):
+        own = home.expanduser() / ("demo" if number == 1 else f"demo-{number}")
+        try:
+            own.mkdir(parents=True, exist_ok=True)
+            lock = (own / "lock").open("w")
+        except OSError as error:
+            raise Unavailable(f"{own} cannot hold the demo ({error.strerror}); set DAYBOOK_HOME elsewhere") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield own
+            return
+    raise Unavailable(f"{HOMES_MAX} demos are running under {home}")
+
+
+def _drop_book(url: str) -> None:
+    """Remove the last demo's database."""
+    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+    with connections.reaching(url), psycopg.connect(url, dbname="postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(str(name))))
+
+
+# What came of it
+
+
+def _outcome(daybook: Daybook, seed: int, summary: DaySummary) -> Outcome:
+    rebuilt = _rebuilt(daybook)
+    marks = daybook.marks.latest_all()
+    with daybook.engine.connect() as connection:
+        topics = connection.execute(sqlalchemy.text(TOPICS)).all()
+        refused = orders.blotter(connection, status="REJECTED", limit=None)
+        return Outcome(
+            seed=seed,
+            day=f"{START:%Y-%m-%d}",
+            topics={topic: count for topic, count, _ in topics},
+            log_seq=daybook.log.head().seq,
+            log_bytes=int(sum(size for _, _, size in topics)),
+            throughput=_throughput(summary),
+            pnl=pnl.pnl(connection, marks=marks),
+            exposure=exposure.totals(exposure.exposure(connection, marks=marks), ("instrument_id",)),
+            limits=limits.utilisation(connection),
+            refusals=_examples(refused),
+            breaks=breaks.breaks(connection, limit=None),
+            rebuilt=rebuilt,
+        )
+
+
+def _throughput(summary: DaySummary) -> Throughput:
+    seconds = Decimal(repr(summary.seconds))
+    return Throughput(
+        rounded(seconds, 2), int(divide(Decimal(summary.events), seconds, 0)),
+        int(divide(Decimal(summary.fills), seconds, 0)),
+    )  # fmt: skip
+
+
+def _rebuilt(daybook: Daybook) -> Rebuilt:
+    began = time.perf_counter()
+    results = daybook.runner.rebuild([projection.name for projection in PROJECTIONS])
+    return Rebuilt(
+        seconds=rounded(Decimal(repr(time.perf_counter() - began)), 2),
+        events=max(result.seq for result in results),
+        read_models=len(results),
+        rows=sum(result.rows for result in results),
+        is_identical=all(result.is_identical for result in results),
+    )
+
+
+def _examples(rejected: list[Row]) -> list[Row]:
+    """The latest refusal under each rule in each instrument, a few of them."""
+    examples: dict[tuple[str, str], Row] = {}
+    for row in rejected:
+        if row["rule"] is not None:
+            examples.setdefault((row["rule"], row["instrument_id"]), row)
+    return list(examples.values())[:REFUSALS_SHOWN]
+
+
+# The console
+
+
+@contextlib.contextmanager
+def _served(daybook: Daybook, port: int, screen: Screen) -> Iterator[str]:
+    """The API and the console, in a thread of their own; where they are."""
+    listening = _listen(port)
+    found = listening.getsockname()[1]
+    if port not in (0, found):
+        screen.say(f"Port {port} is taken; using {found} instead.")
+    config = uvicorn.Config(
+        create_app(daybook, demo=True), log_level="warning", access_log=False, ws="none",
+        timeout_graceful_shutdown=SERVER_STOPS_SECONDS_MAX,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listening],), name="daybook demo server", daemon=True)
+    thread.start()
+    try:
+        deadline = time.monotonic() + SERVER_STARTS_SECONDS_MAX
+        while not server.started:
+            if not thread.is_alive() or time.monotonic() > deadline:
+                raise Unavailable(f"the API did not start on port {found}")
+            time.sleep(0.02)
+        yield f"http://{HOST}:{found}"
+    finally:
+        server.should_exit = True
+        thread.join(2 * SERVER_STOPS_SECONDS_MAX)
+        listening.close()
+
+
+def _listen(port: int) -> socket.socket:
+    """A listening socket on `port`, or on a free one if that is taken."""
+    for wanted in (port, 0):
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, wanted))
+            listening.listen()
+        except OSError:
+            listening.close()
+        else:
+            return listening
+    raise Unavailable(f"no port of {HOST} can be listened on")
+
+
+# Signals
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """What ends the demo raises Stopped, once: what is being stopped already is not interrupted again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        for other in ENDING:
+            signal.signal(other, signal.SIG_IGN)
+        raise Stopped
+
+    before = {number: signal.signal(number, stop) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

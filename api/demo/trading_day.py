@@ -1,0 +1,358 @@
+"""A trading day from one seed: two strategies, one account, a simulated venue, and a book that keeps up with them.
+
+The market maker quotes the spot pair and the inverse perpetual around the mark, leaning against what it holds. The
+momentum taker follows the trend in the linear perpetual and hedges there what the desk holds of the coin. Limits are
+tight enough to bite. Every order passes the writer before it goes to the venue, and every report comes back through it.
+
+The same seed is the same day. What is on record already is recognised, so a day that was interrupted goes on when it
+is run again from its beginning.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Protocol
+
+from msgspec import Struct
+
+from adapters.exchanges.simulated import FAULTLESS, INVERSE, LINEAR, SPOT, Faults, SimulatedVenue, Tick
+from adapters.writer.writer import Writer
+from domain.account import Costing, OpenAccount
+from domain.errors import RequestRefused
+from domain.ledger import Report
+from domain.order import (
+    CancelOrder,
+    OrderCanceled,
+    OrderExpired,
+    OrderFilled,
+    OrderKey,
+    OrderRejected,
+    OrderTerms,
+    OrdType,
+    SubmitOrder,
+    TimeInForce,
+)
+from domain.position import PositionKey, SettleFunding, Transfer
+from domain.risk import Measure, Scope, SetLimit
+from domain.values import ONE, ZERO, Mark, Side, divide, exact
+
+ACCOUNT = "desk-1"
+MARKET_MAKER = "market-maker"
+MOMENTUM = "momentum"
+ACTOR = "trading-day"
+START = datetime(2026, 3, 2, tzinfo=UTC)
+STEP = timedelta(minutes=2)
+STEPS = 720
+QUIET_STEPS_MAX = 20  # to wait for what the venue still has to say when the day is over
+REPORTS_MAX = 500
+OPENING_COINS = Decimal(2)
+
+# strategy, instrument, measure, limit, currency
+LIMITS = (
+    (MARKET_MAKER, SPOT, Measure.MAX_POSITION, "3.2", None),
+    (MARKET_MAKER, SPOT, Measure.MAX_ORDER_NOTIONAL, "40000", "USDT"),
+    (MARKET_MAKER, INVERSE, Measure.MAX_POSITION, "900", None),
+    (MARKET_MAKER, INVERSE, Measure.MAX_ORDER_NOTIONAL, "25000", "USD"),
+    (MOMENTUM, LINEAR, Measure.MAX_POSITION, "2.5", None),
+    (None, LINEAR, Measure.MAX_ORDER_NOTIONAL, "75000", "USDT"),
+)
+
+
+class MarkRecorder(Protocol):
+    """Where marks go; `adapters.market.mark_store.MarkStore` is one."""
+
+    def record(self, marks: Sequence[Mark]) -> int:
+        """Add marks; how many."""
+
+
+class DayStep(Struct, frozen=True):
+    """The day so far, after one of its steps."""
+
+    number: int
+    steps: int
+    now: datetime
+    marks: tuple[Mark, ...]
+    orders: int
+    fills: int
+    refusals: int
+    cancels: int
+    seq: int
+
+
+class DaySummary(Struct, frozen=True):
+    """What a day came to. `orders` were accepted by the book, `refusals` were not; `events` is what the log grew by."""
+
+    orders: int
+    fills: int
+    refusals: int
+    cancels: int
+    funding: int
+    events: int
+    seconds: float
+
+
+class Desk:
+    """What the strategies know of their own orders and holdings, from what they sent and what the venue reported."""
+
+    def __init__(self) -> None:
+        self.working: dict[OrderKey, OrderTerms] = {}
+        self.leaves: dict[OrderKey, Decimal] = {}
+        self.held: dict[tuple[str, str], Decimal] = {(MARKET_MAKER, SPOT): OPENING_COINS}
+        self._executions: set[tuple[OrderKey, str]] = set()
+
+    def sent(self, order: SubmitOrder) -> None:
+        """An order is on its way to the venue."""
+        self.working[order.key] = order.terms
+        self.leaves[order.key] = order.terms.order_qty
+
+    def hear(self, report: Report) -> bool:
+        """Take note; whether it is a fill not heard of before."""
+        match report:
+            case OrderFilled(key=key, exec_id=exec_id) if (key, exec_id) not in self._executions:
+                self._executions.add((key, exec_id))
+                at = (report.strategy_id, report.instrument_id)
+                self.held[at] = self.held.get(at, ZERO) + report.side.sign * report.last_qty
+                if key in self.leaves:
+                    self.leaves[key] -= report.last_qty
+                    if self.leaves[key] <= 0:
+                        self._close(key)
+                return True
+            case OrderCanceled() | OrderExpired() | OrderRejected():
+                self._close(report.key)
+        return False
+
+    def holding(self, strategy_id: str, instrument_id: str) -> Decimal:
+        """Signed quantity held."""
+        return self.held.get((strategy_id, instrument_id), ZERO)
+
+    def quotes(self, strategy_id: str, instrument_id: str) -> list[tuple[OrderKey, OrderTerms]]:
+        """The strategy's working orders in an instrument."""
+        return [
+            (key, terms)
+            for key, terms in self.working.items()
+            if (terms.strategy_id, terms.instrument_id) == (strategy_id, instrument_id)
+        ]
+
+    def coins_free(self) -> Decimal:
+        """Coins that are held and not on offer: no more than that can be sold."""
+        offered = [self.leaves[key] for key, terms in self.quotes(MARKET_MAKER, SPOT) if terms.side is Side.SELL]
+        return exact(self.holding(MARKET_MAKER, SPOT) - sum(offered, ZERO))
+
+    def _close(self, key: OrderKey) -> None:
+        self.working.pop(key, None)
+        self.leaves.pop(key, None)
+
+
+class Quoting(Struct, frozen=True):
+    """How the market maker quotes an instrument: sizes in lots, distances in millionths of the mark."""
+
+    instrument_id: str
+    tick_size: Decimal
+    lot_size: Decimal
+    size_lots: int
+    distance_ppm: int
+    requote_ppm: int
+    lean_ppm: int  # how far the quotes move for a holding of ten sizes
+    neutral: Decimal  # the holding it likes best
+
+
+QUOTING = (
+    Quoting(SPOT, Decimal("0.01"), Decimal("0.0001"), 2_000, 450, 250, 220, OPENING_COINS),
+    Quoting(INVERSE, Decimal("0.5"), ONE, 60, 400, 220, 200, ZERO),
+)
+
+
+class MarketMaker:
+    """Quotes both sides; moves a quote when the market has moved away from it."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = Random(f"{seed}:market-maker")  # noqa: S311
+
+    def requests(self, desk: Desk, marks: dict[str, Decimal]) -> Iterator[OrderTerms | OrderKey]:
+        """Orders to send, and keys of orders to cancel."""
+        for quoting in QUOTING:
+            mark = marks[quoting.instrument_id]
+            working = desk.quotes(MARKET_MAKER, quoting.instrument_id)
+            for side in Side:
+                quote = self._price(quoting, mark, side, desk.holding(MARKET_MAKER, quoting.instrument_id))
+                kept = False
+                for key, terms in working:
+                    if terms.side is side and terms.price is not None:
+                        if abs(terms.price - quote) * 10**6 <= mark * quoting.requote_ppm:
+                            kept = True
+                        else:
+                            yield key
+                size = ZERO if kept else self._size(quoting)
+                if size and (quoting.instrument_id != SPOT or side is Side.BUY or size <= desk.coins_free()):
+                    yield OrderTerms(MARKET_MAKER, quoting.instrument_id, side, OrdType.LIMIT, size, quote)
+
+    @staticmethod
+    def _price(quoting: Quoting, mark: Decimal, side: Side, held: Decimal) -> Decimal:
+        """Away from the mark by the distance, and both quotes towards getting rid of what is held."""
+        excess = divide((held - quoting.neutral) * quoting.lean_ppm, 10 * quoting.size_lots * quoting.lot_size, 0)
+        shift_ppm = -side.sign * quoting.distance_ppm - excess
+        ticks = divide(mark * (10**6 + shift_ppm), 10**6 * quoting.tick_size, 0)
+        return exact(max(ONE, ticks) * quoting.tick_size)
+
+    def _size(self, quoting: Quoting) -> Decimal:
+        """About the usual size; one in eighty is a block, too large for the limits."""
+        lots = self._random.randrange(quoting.size_lots // 2, quoting.size_lots * 3 // 2)
+        if self._random.randrange(80) == 0:
+            lots = quoting.size_lots * 5
+        return exact(lots * quoting.lot_size)
+
+
+class Momentum:
+    """Holds a size in the direction of the trend, less the coins the desk holds beyond its liking."""
+
+    LOOK_BACK = 45
+    SIZE = Decimal("1.2")
+    LOT = Decimal("0.001")
+    EVERY = 5
+    THRESHOLD_PPM = 1_200
+
+    def __init__(self) -> None:
+        self._prices: deque[Decimal] = deque(maxlen=self.LOOK_BACK)
+        self._steps = 0
+
+    def requests(self, desk: Desk, marks: dict[str, Decimal]) -> Iterator[OrderTerms | OrderKey]:
+        """At most one market order, towards the target."""
+        price = marks[LINEAR]
+        self._prices.append(price)
+        self._steps += 1
+        if len(self._prices) < self.LOOK_BACK or self._steps % self.EVERY or desk.quotes(MOMENTUM, LINEAR):
+            return
+        average = divide(sum(self._prices, ZERO), Decimal(len(self._prices)))
+        trend_ppm = int(divide((price - average) * 10**6, average, 0))
+        signal = 0 if abs(trend_ppm) < self.THRESHOLD_PPM else (1 if trend_ppm > 0 else -1)
+        contracts = desk.holding(MARKET_MAKER, INVERSE)
+        coins = desk.holding(MARKET_MAKER, SPOT) - OPENING_COINS + divide(contracts * 100, price, 3)
+        wanted = signal * self.SIZE - coins
+        lots = int(divide(wanted - desk.holding(MOMENTUM, LINEAR), self.LOT, 0))
+        if abs(lots) * self.LOT >= Decimal("0.25"):
+            side = Side.BUY if lots > 0 else Side.SELL
+            yield OrderTerms(MOMENTUM, LINEAR, side, OrdType.MARKET, exact(abs(lots) * self.LOT), None, TimeInForce.IOC)
+
+
+class TradingDay:
+    """One seeded day. `faults` make the venue a bad reporter, `steps` the day a shorter one."""
+
+    def __init__(
+        self, seed: int = 1, *, start: datetime = START, steps: int = STEPS, faults: Faults = FAULTLESS
+    ) -> None:
+        self.seed = seed
+        self.steps = steps
+        self._start = start
+        self._venue = SimulatedVenue(seed, start, faults)
+        self._desk = Desk()
+        self._strategies = (MarketMaker(seed), Momentum())
+        self._numbers = 0
+        self._orders = self._fills = self._refusals = self._cancels = self._funding = 0
+        self._first_seq = self._seq = 0
+
+    def run(
+        self, writer: Writer, mark_store: MarkRecorder, on_step: Callable[[DayStep], None] = lambda _: None
+    ) -> DaySummary:
+        """The whole day, as fast as the book takes it down. Runs once."""
+        began = time.perf_counter()
+        self._open(writer)
+        marks = self._venue.marks()
+        mark_store.record(marks)
+        for number in range(1, self.steps + 1):
+            self._trade(writer, {mark.instrument_id: mark.price for mark in marks})
+            tick = self._venue.advance(STEP)
+            marks = tick.marks
+            mark_store.record(marks)
+            self._take_down(writer, tick)
+            on_step(self._so_far(number, tick))
+        self._close(writer)
+        return DaySummary(
+            self._orders, self._fills, self._refusals, self._cancels, self._funding, self._seq - self._first_seq,
+            time.perf_counter() - began,
+        )  # fmt: skip
+
+    def _open(self, writer: Writer) -> None:
+        """The account, the instruments, the limits, and the coins the market maker begins with."""
+        opened = writer.request(OpenAccount(ACCOUNT, "USDT", Costing(), self._start), actor=ACTOR)
+        self._first_seq = opened.seq - len(opened.records)
+        for listing in self._venue.instruments():
+            writer.request(listing, actor=ACTOR)
+        for strategy_id, instrument_id, measure, limit, currency in LIMITS:
+            scope = Scope(strategy_id, instrument_id)
+            request = SetLimit(ACCOUNT, scope, measure, Decimal(limit), currency, self._start)
+            writer.request(request, actor=ACTOR)
+        (spot,) = (mark for mark in self._venue.marks() if mark.instrument_id == SPOT)
+        key = PositionKey(ACCOUNT, MARKET_MAKER, SPOT)
+        opening = Transfer(
+            key, f"opening-{self._name}", Side.BUY, OPENING_COINS, exact(OPENING_COINS * spot.price), self._start
+        )
+        (answer,) = writer.report([opening], actor=ACTOR)
+        self._seq = answer.seq
+
+    @property
+    def _name(self) -> str:
+        return f"{self._start:%Y%m%d}-{self.seed}"
+
+    def _trade(self, writer: Writer, marks: dict[str, Decimal]) -> None:
+        for strategy in self._strategies:
+            for wanted in list(strategy.requests(self._desk, marks)):
+                if isinstance(wanted, OrderKey):
+                    self._cancel(writer, wanted)
+                else:
+                    self._submit(writer, wanted)
+
+    def _submit(self, writer: Writer, terms: OrderTerms) -> None:
+        self._numbers += 1
+        key = OrderKey(ACCOUNT, f"{terms.strategy_id}-{self._name}-{self._numbers:05d}")
+        order = SubmitOrder(key, terms, self._venue.now)
+        try:
+            writer.request(order, actor=terms.strategy_id)
+        except RequestRefused:
+            self._refusals += 1
+            return
+        self._orders += 1
+        self._desk.sent(order)
+        self._venue.submit(order)
+
+    def _cancel(self, writer: Writer, key: OrderKey) -> None:
+        """The venue decides what becomes of a cancel, also when the book knows the order as closed already."""
+        cancel = CancelOrder(key, "the market moved", self._venue.now)
+        with suppress(RequestRefused):
+            writer.request(cancel, actor=MARKET_MAKER)
+        self._cancels += 1
+        self._venue.cancel(cancel)
+
+    def _take_down(self, writer: Writer, tick: Tick) -> None:
+        """The step's reports, in one append."""
+        for at in range(0, len(tick.reports), REPORTS_MAX):
+            answers = writer.report(tick.reports[at : at + REPORTS_MAX], actor="venue-SIM")
+            self._seq = max(self._seq, *(answer.seq for answer in answers))
+        for report in tick.reports:
+            self._fills += self._desk.hear(report)
+            self._funding += isinstance(report, SettleFunding)
+
+    def _close(self, writer: Writer) -> None:
+        """Take back what still works, and hear the venue out."""
+        for key in list(self._desk.working):
+            self._cancel(writer, key)
+        for _ in range(QUIET_STEPS_MAX):
+            if self._venue.is_quiet:
+                return
+            self._take_down(writer, self._venue.advance(STEP))
+
+    def _so_far(self, number: int, tick: Tick) -> DayStep:
+        return DayStep(
+            number,
+            self.steps,
+            tick.now,
+            tick.marks,
+            self._orders,
+            self._fills,
+            self._refusals,
+            self._cancels,
+            self._seq,
+        )

@@ -1,0 +1,193 @@
+"""Explain: any cell of positions, PnL, exposure or balances, with the events, lots and marks that make it.
+
+`value` = `opening.value` + the `amount` of every event of this page and those newer; or the signed sum of `terms`; or
+of `valuation` the lots' values, what is pooled, and `rounding`; or the sum over `positions`. Exactly, each time.
+"""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import Field
+from starlette.responses import Response
+
+from api.explain import balances as explaining_balances
+from api.explain.positions import Cell, Page, explained
+from api.http.auth import needs
+from api.http.cursors import cursor_after
+from api.http.dependencies import Book, answer, documented
+from api.http.fields import CurrencyCode
+from api.http.problem_responses import responses
+from api.parameters import given_marks
+from api.read_models.http import Paged
+from api.read_models.journal_http import Asset
+from api.read_models.schemas import Answer, DecimalText, TimeText
+from api.read_models.snapshot import reading
+
+router = APIRouter(prefix="/v1", tags=["queries"], dependencies=[needs()], responses=responses(401, 404, 422, 503))
+
+
+class ExplainAsked(Paged):
+    """A cell, by its name in the read model."""
+
+    cell: str = Field(max_length=30, description="`realized`, `quantity`, `net`, `notional` …", examples=["net"])
+    currency: CurrencyCode | None = Field(None, description="of `fees`: those in this currency")
+    mark: list[str] = Field([], description="INSTRUMENT=PRICE, instead of the newest known mark")
+
+
+class Term(Answer):
+    """A cell that counts with this sign; ask for its own explanation."""
+
+    cell: str
+    sign: int
+    value: DecimalText | None
+
+
+class Opening(Answer):
+    """What the cell was as of the seq before the oldest event shown."""
+
+    seq: int
+    value: DecimalText
+
+
+class Report(Answer):
+    """The venue's report of a trade, as it is on record."""
+
+    seq: int
+    stream: str
+    topic: str
+    state: str
+
+
+class EventShare(Answer):
+    """What one event added."""
+
+    seq: int
+    topic: str
+    amount: DecimalText
+    recorded_at: TimeText
+    transact_time: TimeText | None
+    actor: str
+    request_id: str
+    facts: dict[str, Any]
+    report: Report | None
+
+
+class HeldPart(Answer):
+    """An open lot, or what is held in none, at the mark."""
+
+    lot_id: str | None = None
+    opened_at: TimeText | None = None
+    seq: int | None = None
+    quantity: DecimalText
+    cost: DecimalText
+    value: DecimalText
+
+
+class Valuation(Answer):
+    """What is held, and the mark it is valued at; null where no mark is known."""
+
+    kind: str | None
+    quantity: DecimalText
+    contract_size: DecimalText | None
+    mark: DecimalText | None
+    mark_source: str | None
+    mark_at: TimeText | None
+    lots: list[HeldPart]
+    pooled: HeldPart | None
+    rounding: DecimalText | None
+
+
+class PositionPart(Answer):
+    """The same cell of one position."""
+
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    unit: str | None
+    value: DecimalText | None
+
+
+class ExplainAnswer(Answer):
+    """A cell and what makes it."""
+
+    seq: int
+    recorded_at: TimeText | None
+    model: str
+    cell: str
+    currency: str | None
+    account_id: str | None
+    strategy_id: str | None
+    instrument_id: str | None
+    unit: str | None = Field(description="a currency or an asset; null where positions are in several")
+    value: DecimalText | None = Field(description="null where a mark is missing, or units differ")
+    terms: list[Term]
+    valuation: Valuation | None
+    opening: Opening | None
+    events: list[EventShare] = Field(description="newest first")
+    positions: list[PositionPart]
+    next: str | None = Field(description="cursor of the events before these; null when all are shown")
+
+
+class BalancePart(Answer):
+    """The same cell of one balance."""
+
+    account_id: str
+    venue: str
+    asset: str
+    value: DecimalText
+
+
+class BalanceExplained(Answer):
+    """A cell of balances and what makes it: journal entries, pending transfers, or other cells."""
+
+    seq: int
+    recorded_at: TimeText | None
+    model: str
+    cell: str
+    account_id: str | None
+    venue: str | None
+    asset: str | None
+    unit: str | None = Field(description="null where balances are in several assets, which are not added")
+    value: DecimalText | None
+    terms: list[Term]
+    opening: Opening | None
+    events: list[EventShare] = Field(description="newest first")
+    balances: list[BalancePart]
+    next: str | None = Field(description="cursor of the entries before these; null when all are shown")
+
+
+class BalanceAsked(Paged):
+    """A cell of balances."""
+
+    cell: Literal["total", "held", "available"]
+    asset: Asset | None = None
+    venue: str | None = Field(None, max_length=64)
+
+
+@router.get(
+    "/explain/balances", response_model=BalanceExplained, responses=documented(200, "the cell and what makes it")
+)
+def explain_balance(asked: Annotated[BalanceAsked, Query()], book: Book) -> Response:
+    """What makes a balance: journal entries, or the pending transfers that hold it."""
+    after = cursor_after(asked.cursor, int, int)
+    page = explaining_balances.EntryPage(asked.limit, None if after is None else (after[0], after[1]))
+    of = explaining_balances.Of(asked.account_id, asked.asset, asked.venue)
+    with reading(book, "balances", "journal", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
+        told = explaining_balances.explained(book, at, of, asked.cell, page)
+    return answer({"seq": at.seq, "recorded_at": at.recorded_at, **told}, seq=at.seq)
+
+
+@router.get("/explain/{model}", response_model=ExplainAnswer, responses=documented(200, "the cell and what makes it"))
+def explain(
+    model: Annotated[Literal["positions", "pnl", "exposure"], Path()],
+    asked: Annotated[ExplainAsked, Query()],
+    book: Book,
+) -> Response:
+    """What makes a number: the events, lots, marks and rounding that add up to it."""
+    upto = cursor_after(asked.cursor, int)
+    with reading(book, "positions", "lots", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
+        page = Page(asked.limit, upto[0] if upto else None)
+        told = explained(
+            book, at, asked.where(), Cell(model, asked.cell, asked.currency), given_marks(asked.mark), page
+        )
+    return answer({"seq": at.seq, "recorded_at": at.recorded_at, **told}, seq=at.seq)

@@ -1,0 +1,221 @@
+"""Restating: what was reported of a day's PnL, what is known of it now, and what makes the difference, by position.
+
+A day ends at its close (00:00 UTC: the end of the date); what occurred before its end and not before its start is its
+own, and it is valued at the newest marks of both moments. The arithmetic is in `projections.analytics.restatement`.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from api.clock import now
+from api.daybook import Daybook
+from api.parameters import Moment, Where
+from api.read_models.snapshot import Reading, reading
+from domain import values
+from domain.errors import ReportUnreadable
+from domain.ledger import Logged
+from domain.values import ZERO, Mark, exact
+from projections.analytics.restatement import Bounds, Item, Known, Sums, Valuer, restate
+from projections.models import positions_occurred
+from projections.storage.history import AsOf
+from projections.storage.tables import Row, contract_of
+
+DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+END_OF_DATE = "00:00"
+MICROSECOND = timedelta(microseconds=1)
+TOGETHER_MAX = 64  # events so near each other are read together
+MODELS = ("positions", "executions")
+
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day, and the two times at which it is known: when it was reported, and now (None) or another time."""
+
+    start: datetime
+    end: datetime
+    reported: Moment
+    restated: Moment | None = None
+
+
+def day_of(day: str, close: str, known_at: Moment | None, restated_at: Moment | None) -> Day:
+    """The day that ends at `close` of a date, 00:00 being the end of the date; reported as it ended, unless told.
+
+    Raises ReportUnreadable, also for a day that has not ended.
+    """
+    end = values.time(f"{day}T00:00:00Z" if _is(DATE, day) else day, "day")
+    if not _is(CLOCK, close):
+        raise ReportUnreadable("close", close, "a time of day in UTC such as 17:00")
+    end += timedelta(hours=int(close[:2]), minutes=int(close[3:])) or timedelta(days=1)
+    if not _is(DATE, day) or end > now():
+        raise ReportUnreadable("day", day, f"the date of a day that has ended by {now():%Y-%m-%d %H:%M}")
+    return Day(end - timedelta(days=1), end, known_at or Moment(at=end), restated_at)
+
+
+def _is(pattern: str, text: str) -> bool:
+    return re.fullmatch(pattern, text, re.ASCII) is not None
+
+
+@dataclass(frozen=True)
+class Restated:
+    """One position's day: as it was reported, as it is known now, and what makes the difference."""
+
+    key: Key
+    settle: str
+    then: Known
+    now: Known
+    items: tuple[Item, ...]
+
+    @property
+    def difference(self) -> Decimal | None:
+        """now - then; None if either is not known."""
+        was, is_ = self.then.pnl, self.now.pnl
+        return None if was is None or is_ is None else exact(is_ - was)
+
+
+@dataclass(frozen=True)
+class Restatement:
+    """A day restated: the places in the log it is known at then and now, and its positions."""
+
+    day: Day
+    then_seq: int
+    now_seq: int
+    positions: list[Restated]
+
+
+def restatement(book: Daybook, day: Day, where: Where, **waiting: Any) -> Restatement:
+    """Restate a day. Raises ReportUnreadable when it is said to be restated before it was reported."""
+    with reading(book, *MODELS, moment=day.reported, **waiting) as then:
+        was = _Boundaries(book, then, day, where)
+    with reading(book, *MODELS, moment=day.restated, **waiting) as at:
+        is_ = _Boundaries(book, at, day, where)
+        if at.seq < then.seq:
+            raise ReportUnreadable("restated_at", at.seq, f"a moment after the report, which stood at seq {then.seq}")
+        connection = at.source.connection if isinstance(at.source, AsOf) else at.source
+        changed = positions_occurred.changes(connection, day.end - MICROSECOND, then.seq, at.seq, **where._asdict())  # type: ignore[arg-type]
+    bounds = Bounds(day.start - MICROSECOND, day.end - MICROSECOND)
+    positions = []
+    for key in sorted(was.keys | is_.keys):
+        settle = is_.settle(key) or was.settle(key)
+        known_then, known_now = was.known(key, settle), is_.known(key, settle)
+        events = _events(book, key, changed.get(key, []))
+        items = restate(known_then, known_now, events, settle, bounds)
+        positions.append(Restated(key, settle, known_then, known_now, items))
+    return Restatement(day, then.seq, at.seq, positions)
+
+
+class _Boundaries:
+    """Positions and marks at a day's start and end, as they are known in a reading."""
+
+    def __init__(self, book: Daybook, at: Reading, day: Day, where: Where) -> None:
+        moments = (day.start, day.end)
+        self._rows = [
+            {
+                (row["account_id"], row["strategy_id"], row["instrument_id"]): row
+                for row in positions_occurred.positions(at.source, moment - MICROSECOND, **where._asdict())
+            }
+            for moment in moments
+        ]
+        self._marks = [_marks(book, at, moment) for moment in moments]
+
+    @property
+    def keys(self) -> set[Key]:
+        return self._rows[0].keys() | self._rows[1].keys()
+
+    def settle(self, key: Key) -> str:
+        return next((row["settle"] for rows in self._rows if (row := rows.get(key)) and row["settle"]), "")
+
+    def known(self, key: Key, settle: str) -> Known:
+        rows = [rows.get(key) for rows in self._rows]
+        before, after = (_sums(row, settle) for row in rows)
+        opening, closing = (
+            Valuer(contract_of(row) if row else None, marks.get(key[2]))
+            for row, marks in zip(rows, self._marks, strict=True)
+        )
+        return Known(before, after, opening, closing)
+
+
+def _marks(book: Daybook, at: Reading, moment: datetime) -> dict[str, Mark]:
+    if at.recorded_at is None and isinstance(at.source, AsOf):
+        return {}
+    found = book.marks.latest_all(moment, at.recorded_at)
+    return {
+        name: Mark(mark.instrument_id, mark.price, mark.source, mark.mark_at) for name, mark in found.items()
+    }  # fmt: skip
+
+
+def _sums(row: Row | None, settle: str) -> Sums:
+    if row is None:
+        return Sums()
+    gained = row["realized"] + row["rounding"] + row["funding"] + row["income"]
+    return Sums(row["quantity"], row["cost"], gained - row["fee_cost"] - row["fees"].get(settle, ZERO))
+
+
+def _events(book: Daybook, key: Key, seqs: Sequence[int]) -> Iterator[Logged]:
+    """The events at these places, and of this position."""
+    wanted, stream = set(seqs), "position:" + ":".join(key)
+    at = 0
+    while at < len(seqs):
+        first = seqs[at]
+        while at < len(seqs) and seqs[at] < first + TOGETHER_MAX:
+            at += 1
+        for logged in book.log.select(after=first - 1, upto=seqs[at - 1], limit=TOGETHER_MAX):
+            if logged.seq in wanted and logged.recorded.stream == stream:
+                yield logged
+
+
+def told(found: Restatement) -> dict[str, Any]:
+    """A restatement as it is shown: items, newest cause last, and sums by settlement currency."""
+    items = [
+        {
+            **dict(zip(("account_id", "strategy_id", "instrument_id"), one.key, strict=True)),
+            "settle": one.settle,
+            "cause": item.cause.value,
+            "recorded_at": item.recorded_at,
+            "first_seq": item.first_seq,
+            "last_seq": item.last_seq,
+            "exec_ids": list(item.exec_ids),
+            "mark_was": item.mark_was.price if item.mark_was else None,
+            "mark_is": item.mark_is.price if item.mark_is else None,
+            "booked": item.booked,
+            "unrealized": item.unrealized,
+            "amount": item.amount,
+        }
+        for one in found.positions
+        for item in one.items
+    ]
+    rows: list[Row] = [
+        {
+            **dict(zip(("account_id", "strategy_id", "instrument_id"), one.key, strict=True)),
+            "settle": one.settle,
+            "reported": one.then.pnl,
+            "known": one.now.pnl,
+            "difference": one.difference,
+            "items": len(one.items),
+        }
+        for one in found.positions
+    ]
+    return {
+        "day_start": found.day.start,
+        "day_end": found.day.end,
+        "reported_seq": found.then_seq,
+        "seq": found.now_seq,
+        "positions": rows,
+        "items": items,
+        "totals": [_total(settle, rows) for settle in sorted({row["settle"] for row in rows})],
+    }
+
+
+def _total(settle: str, rows: list[Row]) -> Row:
+    mine = [row for row in rows if row["settle"] == settle]
+    sums = {}
+    for name in ("reported", "known", "difference"):
+        parts = [row[name] for row in mine]
+        sums[name] = None if None in parts else exact(sum(parts, ZERO))
+    return {"settle": settle, **sums}

@@ -1,0 +1,47 @@
+"""Restatements over HTTP: what a day's PnL was reported as, what it is known to be, and what makes the difference."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+from starlette.responses import Response
+
+from api.explain import restatement
+from api.http.auth import needs
+from api.http.dependencies import Book, answer, documented
+from api.http.fields import InstrumentId, Name, Place, RequestBody
+from api.http.problem_responses import responses
+from api.parameters import Where
+from api.read_models import schemas
+
+router = APIRouter(prefix="/v1", tags=["queries"], dependencies=[needs()], responses=responses(401, 422, 503))
+
+
+class RestatementAsked(RequestBody):
+    """Which day, of which positions, as known when."""
+
+    day: str = Field(pattern=restatement.DATE, description="the date of the day's close", examples=["2026-01-02"])
+    close: str = Field(
+        restatement.END_OF_DATE, pattern=restatement.CLOCK, description="when a day ends, in UTC; 00:00 ends the date"
+    )
+    known_at: Place | None = Field(None, description="when the day was reported; its end, unless told")
+    restated_at: Place | None = Field(None, description="what is known when, instead of now")
+    account_id: Name | None = None
+    strategy_id: Name | None = None
+    instrument_id: InstrumentId | None = None
+
+
+@router.get(
+    "/pnl/restatement",
+    response_model=schemas.RestatementAnswer,
+    responses=documented(200, "the difference, item by item, and the seq it is known at"),
+)
+def read_restatement(asked: Annotated[RestatementAsked, Query()], book: Book) -> Response:
+    """What was reported of a day, what is known now, and which late fills, busts or prices make the difference.
+
+    The items of a position sum to its difference exactly. What needs a mark that is not known is null.
+    """
+    day = restatement.day_of(asked.day, asked.close, asked.known_at, asked.restated_at)
+    where = Where(asked.account_id, asked.strategy_id, asked.instrument_id)
+    found = restatement.restatement(book, day, where)
+    return answer(restatement.told(found), seq=found.now_seq)

@@ -1,0 +1,29 @@
+"""Paging: cursors that name the last row of a page by its place in the sorting, so that pages never overlap or skip."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from api.encoding import encoded
+from domain.errors import ReportUnreadable
+from projections.storage.tables import Row
+
+
+def cursor_of(row: Row, by: tuple[str, ...]) -> str:
+    """The cursor of a row in the sorting by these columns."""
+    return base64.urlsafe_b64encode(encoded([row[name] for name in by])).decode().rstrip("=")
+
+
+def cursor_after(cursor: str | None, *types: Callable[[Any], Any]) -> tuple[Any, ...] | None:
+    """The columns' values a cursor names; None without a cursor. Raises ReportUnreadable."""
+    if cursor is None:
+        return None
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        decoded = msgspec.json.decode(text, type=list[str | int])
+        return tuple(type_(value) for type_, value in zip(types, decoded, strict=True))
+    except (binascii.Error, msgspec.DecodeError, ValueError, TypeError) as error:
+        raise ReportUnreadable("cursor", cursor, "a cursor from `next` of the page before") from error

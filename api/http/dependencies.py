@@ -1,0 +1,49 @@
+"""Context: what an operation needs besides its body: the Daybook, and an id for the request."""
+
+from typing import Annotated, Any
+from uuid import uuid4
+
+from fastapi import Depends, Request
+from starlette.responses import Response
+
+from api.daybook import Daybook
+from api.encoding import encoded
+from domain import values
+from domain.errors import ReportUnreadable
+
+SEQ_HEADER = "Daybook-Seq"
+REQUEST_ID_HEADER = "X-Request-Id"
+SEQ_HEADERS = {SEQ_HEADER: {"description": "a place in the log that covers this answer", "schema": {"type": "integer"}}}
+
+
+def request_id_of(given: str | None) -> str:
+    """The caller's own id of the request if it is a name, else a new one."""
+    try:
+        return values.name(given, REQUEST_ID_HEADER)
+    except ReportUnreadable:
+        return uuid4().hex
+
+
+def _daybook(request: Request) -> Daybook:
+    daybook: Daybook = request.app.state.daybook
+    return daybook
+
+
+def _request_id(request: Request) -> str:
+    request_id: str = request.state.request_id
+    return request_id
+
+
+Book = Annotated[Daybook, Depends(_daybook)]
+RequestId = Annotated[str, Depends(_request_id)]
+
+
+def answer(body: Any, *, seq: int, status: int = 200) -> Response:
+    """A JSON answer that says which place in the log covers it."""
+    return Response(encoded(body), status_code=status, media_type="application/json", headers={SEQ_HEADER: str(seq)})
+
+
+def documented(status: int, description: str, model: Any = None) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of an answer."""
+    told: dict[str, Any] = {"description": description, "headers": SEQ_HEADERS}
+    return {status: told | ({"model": model} if model is not None else {})}

@@ -1,0 +1,147 @@
+"""Observing: an id for each request, a line in the log, the numbers Prometheus collects, the last catch of mistakes.
+
+`X-Request-Id` is taken from the caller if it is a name, else made; it is in the answer, in the log and in the events
+that came of the request.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.daybook import Daybook
+from api.http.dependencies import REQUEST_ID_HEADER, request_id_of
+from api.http.problem_responses import response
+from api.problems import problem_of
+from api.settings import Settings
+from domain.errors import LedgerError
+
+BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+QUIET_PATHS = ("/health", "/ready", "/metrics")
+
+log = structlog.get_logger("daybook.api")
+
+
+def log_to_stderr(settings: Settings) -> None:
+    """Structured lines on stderr: JSON, or text for a person at a terminal."""
+    is_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.StackInfoRenderer(),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if is_text else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+class Measures:
+    """What Prometheus collects from one app."""
+
+    def __init__(self, daybook: Daybook) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "daybook_http_requests", "HTTP requests", ["method", "route", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "daybook_http_request_seconds", "time to answer", ["method", "route"], buckets=BUCKETS_SECONDS,
+            registry=self.registry,
+        )  # fmt: skip
+        self.registry.register(_LogMeasures(daybook))
+
+
+class _LogMeasures(Collector):
+    """The log's head and how far each read model is behind it, as they are when asked."""
+
+    def __init__(self, daybook: Daybook) -> None:
+        self._daybook = daybook
+
+    def describe(self) -> Iterator[Any]:
+        """Nothing: naming the measures must not need the database."""
+        return iter(())
+
+    def collect(self) -> Iterator[Any]:
+        up = GaugeMetricFamily("daybook_database_up", "whether the database answers")
+        try:
+            head = self._daybook.log.head().seq
+            progress = self._daybook.runner.status()
+            followers = self._daybook.runner.followers()
+        except LedgerError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield GaugeMetricFamily("daybook_log_seq", "events in the log: its last seq", value=head)
+        seq = GaugeMetricFamily("daybook_projection_seq", "the seq a read model stands at", labels=["projection"])
+        lag = GaugeMetricFamily("daybook_projection_lag_events", "events it is behind", labels=["projection"])
+        lag_s = GaugeMetricFamily(
+            "daybook_projection_lag_seconds", "age of the first event it lacks", labels=["projection"]
+        )
+        stopped = GaugeMetricFamily("daybook_projection_stopped", "1 if an error stopped it", labels=["projection"])
+        for each in progress:
+            seq.add_metric([each.projection], each.seq)
+            lag.add_metric([each.projection], each.lag)
+            lag_s.add_metric([each.projection], each.lag_ms / 1000)
+            stopped.add_metric([each.projection], each.error is not None)
+        rate = GaugeMetricFamily("daybook_follower_events_per_second", "events folded of late", labels=["follower"])
+        for holder in followers:
+            rate.add_metric([holder.follower], holder.events_s or 0)
+        yield from (seq, lag, lag_s, stopped, rate)
+
+
+class Observed:
+    """Wraps the app; outermost of what handles a request."""
+
+    def __init__(self, app: ASGIApp, measures: Measures) -> None:
+        self._app = app
+        self._measures = measures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = request_id_of(Headers(scope=scope).get(REQUEST_ID_HEADER))
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_id)
+            except Exception as mistake:
+                log.exception("mistake", method=scope["method"], path=scope["path"])
+                if status:
+                    raise
+                await response(problem_of(mistake), scope["path"])(scope, receive, send_with_id)
+            self._observe(scope, status, time.perf_counter() - began)
+
+    def _observe(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", None) or ("/console" if scope.get("root_path") else "none")
+        method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
+        self._measures.requests.labels(method, route, str(status)).inc()
+        self._measures.seconds.labels(method, route).observe(seconds)
+        if scope["path"] not in QUIET_PATHS:
+            log.info(
+                "request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2),
+                actor=scope["state"].get("actor"),
+            )  # fmt: skip

@@ -1,0 +1,78 @@
+"""Problems over HTTP: as answers of a request, and as OpenAPI tells of them."""
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api.encoding import encoded
+from api.problems import Problem, problem_of, unreadable, unreadable_fields
+from domain.errors import LedgerError, ReportUnreadable
+
+MEDIA_TYPE = "application/problem+json"
+
+log = structlog.get_logger("daybook.api")
+
+
+class ProblemDetails(BaseModel):
+    """RFC 9457; further members carry the facts."""
+
+    model_config = ConfigDict(extra="allow", title="Problem")
+
+    type: str = Field(examples=["urn:daybook:problem:refused"])
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+
+
+def response(problem: Problem, instance: str | None = None) -> Response:
+    """The problem as an HTTP answer."""
+    return Response(
+        encoded(problem.body(instance)), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of this app as a problem."""
+
+    async def on_ours(request: Request, error: Exception) -> Response:
+        problem = problem_of(error)
+        if problem.status >= 500:
+            log.warning("problem", kind=problem.kind, detail=problem.detail, path=request.url.path)
+        return response(problem, request.url.path)
+
+    async def on_validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return response(unreadable_fields(error.errors()), request.url.path)
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == 400:  # FastAPI's word for a body that is no JSON text at all
+            return response(unreadable(ReportUnreadable("body", None, "readable JSON")), request.url.path)
+        status = HTTPStatus(error.status_code)
+        kind = "not-found" if status == 404 else f"http-{status.value}"
+        detail = f"{request.method} {request.url.path}: {error.detail}"
+        problem = Problem(status.value, kind, status.phrase, detail, headers=dict(error.headers or {}))
+        return response(problem, request.url.path)
+
+    app.add_exception_handler(LedgerError, on_ours)
+    app.add_exception_handler(Problem, on_ours)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(HTTPException, on_http)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of the problems an operation may answer with."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }

@@ -1,0 +1,334 @@
+"""Commands that write to the book, and `daybook log`, which reads it as it is."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from msgspec.structs import asdict
+
+from api.clock import now
+from api.problems import not_found
+from api.read_models.records import account_told, event_told, events_page, instrument_told, order_told, owner_told
+from api.terminal.options import (
+    AccountId,
+    InstrumentId,
+    Strategy,
+    actor,
+    currency_option,
+    instrument_option,
+    name_option,
+    number_option,
+    opened,
+    positive_option,
+    read,
+)
+from api.terminal.output import (
+    EXIT_REFUSED,
+    Column,
+    Json,
+    Kind,
+    grouped,
+    note,
+    progress_bar,
+    say,
+    write_json,
+    write_table,
+)
+from domain import account as accounts
+from domain import instrument as instruments
+from domain import order as orders
+from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
+from domain.instrument import Contract, ListInstrument
+from domain.instrument import Kind as ContractKind
+from domain.order import CancelOrder, OrderKey, OrderTerms, OrdType, SubmitOrder, TimeInForce
+from domain.risk import Measure, Scope, SetLimit
+from domain.values import ONE, Side
+
+if TYPE_CHECKING:
+    from api.daybook import Daybook
+
+account = typer.Typer(name="account", help="Accounts: open, list.", no_args_is_help=True)
+instrument = typer.Typer(name="instrument", help="Instruments: add, list.", no_args_is_help=True)
+limit = typer.Typer(name="limit", help="Limits: set.", no_args_is_help=True)
+order = typer.Typer(name="order", help="Orders: submit, cancel, show.", no_args_is_help=True)
+
+CL_ORD_ID = typer.Argument(parser=name_option, metavar="CL_ORD_ID", help="Your own id of the order.")
+
+
+def import_(
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A trade history (CSV), or a bundle.")
+    ],
+    account: AccountId = "main",
+    strategy: Strategy = "main",
+    json: Json = False,
+) -> None:
+    """Take down a trade history. Importing a file again adds nothing that is on record.
+
+    The account is opened and instruments are listed if need be. Lines that cannot be read are kept as evidence.
+    A bundle of a whole ledger is restored instead, into an empty database.
+    """
+    from adapters.verify.bundles import is_bundle
+
+    if is_bundle(file):
+        from api.audit.verify import import_bundle
+
+        import_bundle(file, json=json)
+        return
+    from api.intake.ingest import import_file
+
+    with opened() as book, progress_bar(f"importing {file.name}", is_quiet=json) as on_progress:
+        summary = import_file(
+            book.writer, file, account_id=account, strategy_id=strategy, now=now(), actor=actor(),
+            on_progress=lambda progress: on_progress(progress.fraction, 1),
+        )  # fmt: skip
+    if json:
+        write_json(asdict(summary))
+    else:
+        say(
+            f"{summary.source}: {summary.read:,} read, {summary.recorded:,} recorded, "
+            f"{summary.already_known:,} already known, {summary.conflicting:,} conflicting, "
+            f"{summary.unreadable:,} unreadable"
+        )
+        for kind, findings in (("conflict", summary.conflicts), ("unreadable", summary.errors)):
+            for finding in findings:
+                note(f"  line {finding.line}, {kind}: {finding.error}")
+    if summary.unreadable or summary.conflicting:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+@account.command(name="open")
+def open_account(
+    account_id: Annotated[str, typer.Argument(parser=name_option, metavar="ID")],
+    base_currency: Annotated[str, typer.Option("--base", parser=currency_option, metavar="CURRENCY")] = "USDT",
+    method: Annotated[CostBasis, typer.Option(help="Which acquisitions a disposal uses up.")] = CostBasis.AVERAGE,
+    fee_policy: Annotated[FeePolicy, typer.Option(help="Where commissions go.")] = FeePolicy.EXPENSED,
+    money_places: Annotated[int, typer.Option(min=0, max=18, help="Places at which realized PnL is booked.")] = 8,
+    owner: Annotated[
+        str | None, typer.Option(parser=name_option, metavar="SUBJECT", help="Whose it is: an id that says nothing.")
+    ] = None,
+    owner_name: Annotated[str, typer.Option(help="Their name, stored sealed; asked for if it is not given.")] = "",
+    json: Json = False,
+) -> None:
+    """Open an account. Its conventions are set once."""
+    if owner is None and owner_name:
+        raise typer.BadParameter("--owner-name needs --owner, the id under which it can be forgotten")
+    if owner is not None and not owner_name:
+        owner_name = typer.prompt("Owner's name", err=True)
+    with opened() as book:
+        costing = Costing(method, fee_policy, money_places)
+        sealed = book.subjects.seal(owner, accounts.owner_place(account_id), owner_name) if owner else None
+        request = OpenAccount(account_id, base_currency, costing, now(), owner=sealed)
+        answer = book.writer.request(request, actor=actor())
+        told = account_told(book.writer.state(accounts.stream(account_id)))
+    if json:
+        write_json(told)
+    else:
+        say(f"Account {account_id} is open." if answer.records else f"Account {account_id} was open already.")
+
+
+@account.command(name="list")
+def list_accounts(json: Json = False) -> None:
+    """List accounts and their conventions."""
+    from adapters.log.queries import streams
+
+    with opened() as book:
+        rows = [_with_owner(book, book.writer.state(stream)) for stream in streams(book.url, "account:")]
+    if json:
+        write_json({"accounts": rows})
+        return
+    columns = [
+        Column("account_id", "Account"),
+        Column("base_currency", "Base"),
+        Column("cost_basis", "Cost basis"),
+        Column("fee_policy", "Fees"),
+        Column("money_places", "Places", Kind.NUMBER, rank=1),
+        Column("shown", "Owner", rank=9),
+    ]
+    for row in rows:
+        row["shown"] = row["owner"] and _owner_shown(row["owner"])
+    write_table("Accounts", rows, columns, empty="No accounts. Open one: daybook account open main")
+
+
+def _with_owner(book: "Daybook", known: accounts.Account) -> dict[str, Any]:
+    """An account as who runs its database may see it."""
+    told = account_told(known)
+    if known.owner is not None:
+        told["owner"] = owner_told(book.subjects.open(known.owner, accounts.owner_place(known.account_id)))
+    return told
+
+
+def _owner_shown(owner: dict[str, Any]) -> str:
+    if owner["is_forgotten"]:
+        return f"{owner['subject_id']} (forgotten)"
+    return owner["name"] or f"{owner['subject_id']} (no key here)"
+
+
+@instrument.command(name="add")
+def add_instrument(
+    instrument_id: Annotated[str, typer.Argument(parser=instrument_option, metavar="SYMBOL.VENUE")],
+    base: Annotated[str, typer.Option(parser=currency_option, metavar="CURRENCY")],
+    quote: Annotated[str, typer.Option(parser=currency_option, metavar="CURRENCY")],
+    tick_size: Annotated[Decimal, typer.Option(parser=positive_option, metavar="PRICE")],
+    lot_size: Annotated[Decimal, typer.Option(parser=positive_option, metavar="QTY")],
+    kind: Annotated[ContractKind, typer.Option(help="How a quantity becomes money.")] = ContractKind.SPOT,
+    contract_size: Annotated[Decimal, typer.Option(parser=positive_option, metavar="SIZE")] = ONE,
+    json: Json = False,
+) -> None:
+    """Make an instrument known."""
+    settle = base if kind is ContractKind.INVERSE else quote
+    contract = Contract(kind, base, quote, settle, contract_size)
+    with opened() as book:
+        request = ListInstrument(instrument_id, contract, tick_size, lot_size)
+        answer = book.writer.request(request, actor=actor())
+        told = instrument_told(book.writer.state(instruments.stream(instrument_id)))
+    if json:
+        write_json(told)
+    else:
+        say(f"{instrument_id} is listed." if answer.records else f"{instrument_id} was listed already.")
+
+
+@instrument.command(name="list")
+def list_instruments(json: Json = False) -> None:
+    """List instruments and their facts."""
+    from adapters.log.queries import streams
+
+    with opened() as book:
+        rows = [instrument_told(book.writer.state(stream)) for stream in streams(book.url, "instrument:")]
+    if json:
+        write_json({"instruments": rows})
+        return
+    columns = [
+        Column("instrument_id", "Instrument"),
+        Column("kind", "Kind"),
+        Column("base", "Base", rank=2),
+        Column("quote", "Quote", rank=2),
+        Column("settle", "Settles in"),
+        Column("contract_size", "Size", Kind.NUMBER, rank=1),
+        Column("tick_size", "Tick", Kind.NUMBER),
+        Column("lot_size", "Lot", Kind.NUMBER),
+    ]
+    write_table("Instruments", rows, columns, empty="No instruments. Add one: daybook instrument add --help")
+
+
+@limit.command(name="set")
+def set_limit(
+    measure: Annotated[Measure, typer.Option(help="What is measured.")],
+    account: AccountId = "main",
+    value: Annotated[
+        Decimal | None, typer.Option("--limit", parser=number_option, metavar="NUMBER", help="Absent: lift the limit.")
+    ] = None,
+    currency: Annotated[
+        str | None, typer.Option(parser=currency_option, metavar="CURRENCY", help="Of a notional limit.")
+    ] = None,
+    strategy: Annotated[str | None, typer.Option(parser=name_option, metavar="ID", help="Only this one.")] = None,
+    instrument: Annotated[
+        str | None, typer.Option(parser=instrument_option, metavar="SYMBOL.VENUE", help="Only this one.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Set, change or lift a limit of an account."""
+    request = SetLimit(account, Scope(strategy, instrument), measure, value, currency, now())
+    with opened() as book:
+        answer = book.writer.request(request, actor=actor())
+    told: dict[str, Any] = {
+        "account_id": account,
+        "strategy_id": strategy,
+        "instrument_id": instrument,
+        "measure": measure,
+        "limit": value,
+        "currency": currency,
+        "is_changed": bool(answer.records),
+    }
+    if json:
+        write_json(told)
+    elif value is None:
+        say(f"{measure} of {account} is lifted.")
+    else:
+        say(f"{measure} of {account} is {grouped(value)} {currency or ''}".rstrip() + ".")
+
+
+@order.command()
+def submit(
+    cl_ord_id: Annotated[str, CL_ORD_ID],
+    instrument: InstrumentId,
+    side: Annotated[Side, typer.Option()],
+    qty: Annotated[Decimal, typer.Option(parser=positive_option, metavar="QTY")],
+    price: Annotated[
+        Decimal | None, typer.Option(parser=positive_option, metavar="PRICE", help="Absent: a market order.")
+    ] = None,
+    account: AccountId = "main",
+    strategy: Strategy = "main",
+    time_in_force: Annotated[TimeInForce, typer.Option("--tif")] = TimeInForce.GTC,
+    json: Json = False,
+) -> None:
+    """Submit an order: judged by its account's limits, then on record."""
+    key = OrderKey(account, cl_ord_id)
+    ord_type = OrdType.MARKET if price is None else OrdType.LIMIT
+    terms = OrderTerms(strategy, instrument, side, ord_type, qty, price, time_in_force)
+    with opened() as book:
+        answer = book.writer.request(SubmitOrder(key, terms, now()), actor=actor())
+        told = order_told(key, book.log.read(orders.stream(key), limit=1)[0])
+    if json:
+        write_json(told)
+    else:
+        say(f"Order {cl_ord_id} is submitted." if answer.records else f"Order {cl_ord_id} was submitted already.")
+
+
+@order.command()
+def cancel(
+    cl_ord_id: Annotated[str, CL_ORD_ID],
+    account: AccountId = "main",
+    reason: Annotated[str, typer.Option(help="Why; kept with the request.")] = "",
+    json: Json = False,
+) -> None:
+    """Ask for an order to be taken back."""
+    key = OrderKey(account, cl_ord_id)
+    with opened() as book:
+        book.writer.request(CancelOrder(key, reason, now()), actor=actor())
+        state = book.writer.state(orders.stream(key))
+    if json:
+        write_json({"account_id": account, "cl_ord_id": cl_ord_id, "status": state.status})
+    else:
+        say(f"Order {cl_ord_id} is {state.status}.")
+
+
+@order.command()
+def show(cl_ord_id: Annotated[str, CL_ORD_ID], account: AccountId = "main", json: Json = False) -> None:
+    """Show one order as it stands."""
+    from projections.models import orders as blotter
+
+    with opened() as book, read(book, "orders") as at:
+        row = blotter.order(at.source, account, cl_ord_id)
+    if row is None:
+        raise not_found(f"order {cl_ord_id} of account {account}", account_id=account, cl_ord_id=cl_ord_id)
+    if json:
+        write_json(row)
+        return
+    rows = [{"name": name, "value": value} for name, value in row.items() if value not in (None, "", {})]
+    write_table(f"Order {cl_ord_id}", rows, [Column("name", "Field"), Column("value", "Value")], empty="")
+
+
+def log(
+    after: Annotated[int, typer.Option(min=0, help="Only events behind this seq.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 50,
+    stream: Annotated[str, typer.Option(help="Only streams that begin so, such as order:main:")] = "",
+    json: Json = False,
+) -> None:
+    """Show events of the log as they are stored."""
+    with opened() as book:
+        found, _ = events_page(book, after=after, limit=limit, stream=stream, scanned_max=None)
+        rows = [event_told(stored) for stored in found]
+    if json:
+        write_json({"events": rows})
+        return
+    columns = [
+        Column("seq", "Seq", Kind.NUMBER),
+        Column("recorded_at", "Recorded", Kind.TIME, rank=1),
+        Column("actor", "Actor", rank=2),
+        Column("stream", "Stream"),
+        Column("version", "Version", Kind.NUMBER, rank=3),
+        Column("topic", "Event"),
+    ]
+    write_table("Log", rows, columns, empty="No such events.")

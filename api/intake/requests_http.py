@@ -1,0 +1,321 @@
+"""Requests: what a client asks the book to do. Each is taken once, by its natural key.
+
+201 the first time, 200 with the same answer for the same request again, 409 for the same key with other terms. A
+refusal names its rule and its numbers. Every answer carries `Daybook-Seq`, a place in the log that covers it: a query
+with `min_seq` set to it sees what was done.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path
+from pydantic import Field, StrictInt
+from starlette.responses import Response
+
+from adapters.market.mark_store import KeyedAnswer
+from adapters.writer.batch import Look
+from api.clock import now
+from api.daybook import Daybook
+from api.http.auth import Admin, Reporter, Trader
+from api.http.dependencies import SEQ_HEADER, Book, RequestId, answer, documented
+from api.http.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
+from api.http.idempotency import IdempotencyKey, carried_out, command, one, packed, unpacked
+from api.http.problem_responses import response, responses
+from api.problems import not_found, problem_of
+from api.read_models import schemas
+from api.read_models.records import account_told, instrument_told, order_told
+from domain import account, instrument, order, position, risk
+from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
+from domain.errors import RequestRefused
+from domain.instrument import Contract, Kind, ListInstrument
+from domain.ledger import Answer, pages
+from domain.marks import QualifiedMark, Quality
+from domain.order import (
+    CancelOrder,
+    ExecInst,
+    OrderKey,
+    OrderTerms,
+    OrdType,
+    PegOffset,
+    SubmitOrder,
+    TimeInForce,
+    TriggerPrice,
+)
+from domain.position import PositionKey, PositionTransferred, Transfer
+from domain.risk import Measure, Scope, SetLimit
+from domain.values import ONE, Side
+
+MARKS_MAX = 1000
+DEFAULT_STRATEGY = "main"
+
+router = APIRouter(prefix="/v1", tags=["requests"], responses=responses(401, 403, 409, 422, 429, 503))
+
+
+class Owner(RequestBody):
+    """The person an account is kept for. The name is stored sealed, and can be forgotten."""
+
+    subject_id: Name = Field(description="yours, and says nothing of the person: never a name or an address")
+    name: Annotated[str, Field(strict=True, min_length=1, max_length=256)]
+
+
+class AccountOpening(RequestBody):
+    """An account and the conventions its book is kept by; they are set once."""
+
+    account_id: Name
+    base_currency: CurrencyCode
+    cost_basis: CostBasis = CostBasis.AVERAGE
+    fee_policy: FeePolicy = FeePolicy.EXPENSED
+    money_places: StrictInt = Field(8, ge=0, le=18, description="decimal places at which realized PnL is booked")
+    owner: Owner | None = None
+
+
+class InstrumentListing(RequestBody):
+    """An instrument and the facts that turn its quantities into money."""
+
+    instrument_id: InstrumentId
+    kind: Kind
+    base: CurrencyCode
+    quote: CurrencyCode
+    contract_size: Positive = ONE
+    tick_size: Positive
+    lot_size: Positive
+
+
+class LimitSetting(RequestBody):
+    """A limit over one strategy or all (null), one instrument or each (null); `limit` null lifts it."""
+
+    account_id: Name
+    measure: Measure
+    limit: Number | None
+    currency: CurrencyCode | None = Field(None, description="of a notional limit; null for quantities")
+    strategy_id: Name | None = None
+    instrument_id: InstrumentId | None = None
+
+
+class OrderSubmission(RequestBody):
+    """An order. `cl_ord_id` is yours and unique in the account."""
+
+    account_id: Name
+    cl_ord_id: Name
+    strategy_id: Name = DEFAULT_STRATEGY
+    instrument_id: InstrumentId
+    side: Side
+    ord_type: OrdType = OrdType.LIMIT
+    order_qty: Positive
+    price: Positive | None = Field(None, description="of an order with a limit; null for a market order")
+    time_in_force: TimeInForce = TimeInForce.GTC
+    expire_time: AnyTime | None = Field(None, description="of a GTD order")
+    stop_px: Positive | None = Field(None, description="what a stop or take-profit order waits for")
+    trigger_price: TriggerPrice = Field(TriggerPrice.LAST, description="which price sets it off")
+    peg_offset_value: Positive | None = Field(None, description="how far a trailing stop stays behind")
+    peg_offset: PegOffset = Field(PegOffset.PRICE, description="in quote units or in basis points")
+    exec_inst: list[ExecInst] = Field([], max_length=len(ExecInst))
+    display_qty: Positive | None = Field(None, description="what an iceberg shows")
+
+
+class CancelRequest(RequestBody):
+    """Why the order is to be taken back."""
+
+    reason: Text = ""
+
+
+class TransferReport(RequestBody):
+    """Quantity that came from elsewhere (SELL: left) at a cost, in settlement currency, signed as its value is."""
+
+    account_id: Name
+    strategy_id: Name = DEFAULT_STRATEGY
+    instrument_id: InstrumentId
+    transfer_id: Name
+    side: Side = Side.BUY
+    quantity: Positive
+    cost: Number
+    transact_time: Time
+
+
+class MarkReport(RequestBody):
+    """A price an instrument was seen at."""
+
+    instrument_id: InstrumentId
+    price: Positive
+    source: Name = "api"
+    mark_at: Time | None = Field(None, description="when it was seen; now, unless told")
+    quality: Quality = Field(Quality.UNSTATED, description="what kind of price it is")
+
+
+class MarkReports(RequestBody):
+    """Marks, taken down together."""
+
+    marks: list[MarkReport] = Field(min_length=1, max_length=MARKS_MAX)
+
+
+ORDER_EXAMPLE = {
+    "account_id": "main",
+    "cl_ord_id": "A-17",
+    "instrument_id": "BTCUSDT.BINANCE",
+    "side": "BUY",
+    "order_qty": "0.25",
+    "price": "97500.10",
+}
+CREATED = documented(201, "done") | documented(200, "already done: the same answer")
+
+
+@router.post("/accounts", status_code=201, response_model=schemas.AccountAnswer, responses=CREATED)
+def open_account(
+    body: AccountOpening, book: Book, caller: Admin, request_id: RequestId, key: IdempotencyKey
+) -> Response:
+    """Open an account."""
+    costing = Costing(body.cost_basis, body.fee_policy, body.money_places)
+    owner = None
+    if body.owner is not None:
+        place = account.owner_place(body.account_id)
+        owner = book.subjects.seal(body.owner.subject_id, place, body.owner.name)
+        key = key and key.of(body.model_dump_json(exclude={"owner"}), owner.subject_id, owner.sealed)
+    request = OpenAccount(body.account_id, body.base_currency, costing, now(), owner=owner)
+
+    def tell(answers: list[Answer], look: Look) -> Response:
+        done = one(answers)
+        return _done(account_told(look(account.stream(body.account_id))), done)
+
+    return carried_out(book, command(request, caller, request_id), key, tell)
+
+
+@router.post("/instruments", status_code=201, response_model=schemas.InstrumentAnswer, responses=CREATED)
+def list_instrument(
+    body: InstrumentListing, book: Book, caller: Admin, request_id: RequestId, key: IdempotencyKey
+) -> Response:
+    """Make an instrument known. Inverse contracts settle in base, all others in quote."""
+    settle = body.base if body.kind is Kind.INVERSE else body.quote
+    contract = Contract(body.kind, body.base, body.quote, settle, body.contract_size)
+    request = ListInstrument(body.instrument_id, contract, body.tick_size, body.lot_size)
+
+    def tell(answers: list[Answer], look: Look) -> Response:
+        done = one(answers)
+        return _done(instrument_told(look(instrument.stream(body.instrument_id))), done)
+
+    return carried_out(book, command(request, caller, request_id), key, tell)
+
+
+@router.post("/limits", status_code=201, response_model=schemas.LimitAnswer, responses=CREATED)
+def set_limit(body: LimitSetting, book: Book, caller: Admin, request_id: RequestId, key: IdempotencyKey) -> Response:
+    """Set, change or lift a limit of an account."""
+    scope = Scope(body.strategy_id, body.instrument_id)
+    request = SetLimit(body.account_id, scope, body.measure, body.limit, body.currency, now())
+
+    def tell(answers: list[Answer], look: Look) -> Response:
+        done = one(answers)
+        state = look(risk.stream(body.account_id))
+        known = state.limits.get((scope, body.measure)) if state else None
+        return _done(body.model_dump() | {"version": known.version if known else 0}, done)
+
+    return carried_out(book, command(request, caller, request_id), key, tell)
+
+
+@router.post("/orders", status_code=201, response_model=schemas.OrderAnswer, responses=CREATED)
+def submit_order(
+    body: Annotated[OrderSubmission, Body(openapi_examples={"limit": {"value": ORDER_EXAMPLE}})],
+    book: Book,
+    caller: Trader,
+    request_id: RequestId,
+    idempotency: IdempotencyKey,
+) -> Response:
+    """Submit an order: judged by its account's limits together with everything held and working, then recorded.
+
+    A refused order is on record too; the same order again is refused in the same words. Another try is another
+    `cl_ord_id`.
+    """
+    key = OrderKey(body.account_id, body.cl_ord_id)
+    terms = OrderTerms(
+        body.strategy_id, body.instrument_id, body.side, body.ord_type, body.order_qty, body.price, body.time_in_force,
+        body.expire_time, body.stop_px, body.trigger_price, body.peg_offset_value, body.peg_offset,
+        frozenset(body.exec_inst), body.display_qty,
+    )  # fmt: skip
+
+    def tell(answers: list[Answer], _: Look) -> Response:
+        (done,) = answers
+        if isinstance(done.error, RequestRefused):
+            told = response(problem_of(done.error), f"/v1/orders/{body.account_id}/{body.cl_ord_id}")
+            told.headers[SEQ_HEADER] = str(done.seq)
+            return told
+        first = one(answers).records[:1] or book.log.read(order.stream(key), limit=1)
+        return _done(order_told(key, first[0]), done)
+
+    return carried_out(book, command(SubmitOrder(key, terms, now()), caller, request_id), idempotency, tell)
+
+
+@router.post(
+    "/orders/{account_id}/{cl_ord_id}/cancel",
+    status_code=201,
+    response_model=schemas.CancelAnswer,
+    responses=CREATED | responses(404),
+)
+def cancel_order(
+    account_id: Annotated[Name, Path()],
+    cl_ord_id: Annotated[Name, Path()],
+    book: Book,
+    caller: Trader,
+    request_id: RequestId,
+    idempotency: IdempotencyKey,
+    body: CancelRequest = CancelRequest(),
+) -> Response:
+    """Ask for an order to be taken back; what the venue says to that arrives as a report."""
+    key = OrderKey(account_id, cl_ord_id)
+    if book.writer.state(order.stream(key)) is None:
+        raise not_found(f"order {cl_ord_id} of account {account_id}", account_id=account_id, cl_ord_id=cl_ord_id)
+
+    def tell(answers: list[Answer], look: Look) -> Response:
+        done = one(answers)
+        status = look(order.stream(key)).status
+        return _done({"account_id": account_id, "cl_ord_id": cl_ord_id, "status": status}, done)
+
+    return carried_out(book, command(CancelOrder(key, body.reason, now()), caller, request_id), idempotency, tell)
+
+
+@router.post("/transfers", status_code=201, response_model=schemas.TransferAnswer, responses=CREATED)
+def report_transfer(
+    body: TransferReport, book: Book, caller: Reporter, request_id: RequestId, idempotency: IdempotencyKey
+) -> Response:
+    """Book quantity that came from elsewhere: an opening balance, a deposit in kind."""
+    key = PositionKey(body.account_id, body.strategy_id, body.instrument_id)
+    report = Transfer(key, body.transfer_id, body.side, body.quantity, body.cost, body.transact_time)
+
+    def tell(answers: list[Answer], _: Look) -> Response:
+        taken = one(answers)
+        if not taken.records and (known := _transfer_on_record(book, report)) != report:
+            raise RequestRefused(
+                "one transfer_id names one transfer", transfer_id=body.transfer_id,
+                quantity=known and known.quantity, cost=known and known.cost,
+            )  # fmt: skip
+        return _done(body.model_dump(), taken)
+
+    return carried_out(book, command((report,), caller, request_id), idempotency, tell)
+
+
+@router.post(
+    "/marks", status_code=201, response_model=schemas.MarksAnswer, responses=documented(201, "taken down")
+)  # fmt: skip
+def record_marks(body: MarkReports, book: Book, caller: Reporter, key: IdempotencyKey) -> Response:
+    """Take down prices; the newest one of an instrument values positions and market orders."""
+    at = now()
+    marks = [
+        QualifiedMark(mark.instrument_id, mark.price, mark.source, mark.mark_at or at, mark.quality)
+        for mark in body.marks
+    ]
+    told = answer({"recorded": len(marks)}, seq=book.log.head().seq, status=201)
+    if key is None:
+        book.marks.record(marks)
+        return told
+    return unpacked(book.marks.record_once(marks, KeyedAnswer(caller.actor, key.name, key.sha256, packed(told))))
+
+
+def _done(body: Any, done: Answer) -> Response:
+    """201 if it was done now, 200 if before."""
+    return answer(body, seq=done.seq, status=201 if done.records else 200)
+
+
+def _transfer_on_record(book: Daybook, report: Transfer) -> Transfer | None:
+    for event in (recorded.event for page in pages(book.log, position.stream(report.key)) for recorded in page):
+        if isinstance(event, PositionTransferred) and event.transfer_id == report.transfer_id:
+            return Transfer(
+                event.key, event.transfer_id, event.side, event.quantity, event.cost, event.transact_time,
+                event.reason, event.counterparty, event.lots,
+            )  # fmt: skip
+    return None

@@ -1,0 +1,231 @@
+"""Commands about read models: how far they are, who keeps them up to date, rebuild, resume, verify."""
+
+import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.terminal.options import environment, opened
+from api.terminal.output import EXIT_REFUSED, Column, Json, Kind, note, progress_bar, say, write_json, write_table
+
+if TYPE_CHECKING:
+    from projections.runner.attestation import Verified
+    from projections.runner.diff import TableDifference
+    from projections.runner.lease import Holder
+    from projections.runner.rebuild import RebuildResult
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Read models; all unless named.")]
+SHOWN_ROWS_MAX = 5
+
+
+def status(json: Json = False) -> None:
+    """Where the book is, how long it is, how far each read model is behind it, and who keeps them up to date."""
+    from adapters.postgres import connections
+
+    with opened() as book:
+        head = book.log.head()
+        progress = book.runner.status()
+        followers = book.runner.followers()
+        told: dict[str, Any] = {
+            "database": connections.name(book.url),
+            "seq": head.seq,
+            "recorded_at": head.recorded_at,
+            "projections": [one._asdict() for one in progress],
+            "followers": [one._asdict() for one in followers],
+        }
+    if json:
+        write_json(told)
+    else:
+        say(f"Database  {told['database']}")
+        say(f"Log       {head.seq:,} events" + (f", the last recorded {head.recorded_at}" if head.recorded_at else ""))
+        _say_followers(followers)
+        columns = [
+            Column("projection", "Read model"),
+            Column("version", "Version", Kind.NUMBER),
+            Column("seq", "Seq", Kind.NUMBER),
+            Column("lag", "Behind", Kind.NUMBER),
+            Column("lag_ms", "Late, ms", Kind.NUMBER),
+            Column("rows", "Rows", Kind.NUMBER, rank=2),
+            Column("error", "Stopped by"),
+        ]
+        write_table("Read models", told["projections"], columns, empty="No read models.")
+    if stopped := [one.projection for one in progress if one.error]:
+        if not json:
+            note(f"When the cause is mended: daybook resume {' '.join(stopped)}")
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _say_followers(followers: Sequence["Holder"]) -> None:
+    for one in followers:
+        rate = "" if one.events_s is None else f", {one.events_s:,} events/s of late"
+        say(f"Followed  by {one.name} since {one.since:%Y-%m-%d %H:%M:%S}, last heard of {one.beat_at:%H:%M:%S}{rate}")
+    if not followers:
+        say("Followed  by nobody: daybook serve and daybook follow do; a report first catches up by itself")
+
+
+def follow(names: Names = None, json: Json = False) -> None:
+    """Keep read models up to date until Ctrl-C, without serving. Stands by while another process does.
+
+    With names, only these; one process at a time follows with the same ones.
+    """
+    import threading
+
+    from api.http.observability import log_to_stderr
+
+    _check(names)
+    settings, stop = environment(), threading.Event()
+    log_to_stderr(settings)
+    with opened(settings) as book:
+        for asked_to_end in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(asked_to_end, lambda *_: stop.set())
+        with book.following(names or None):
+            if json:
+                write_json({"follows": names or known()})
+            else:
+                note(f"Following with {', '.join(names or known())} (Ctrl-C ends it)")
+            while not stop.wait(1):
+                pass
+
+
+def rebuild(
+    names: Names = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "--compare", help="Show what would change, and change nothing.")
+    ] = False,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Go back to the rows that the last rebuild has replaced.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Rebuild read models from the log beside the live ones, compare them, and swap them in.
+
+    Exit code 1 says that rows of the same version differed: they were altered, or a fold has changed. The rows that
+    were replaced are kept until the next rebuild.
+    """
+    _check(names)
+    if dry_run and rollback:
+        raise typer.BadParameter("--dry-run and --rollback exclude each other")
+    with opened() as book, progress_bar("rolling back" if rollback else "rebuilding", is_quiet=json) as on_progress:
+        if rollback:
+            results = book.runner.roll_back(names or None, on_progress)
+        else:
+            if not dry_run and book.runner.is_current():
+                book.runner.catch_up()
+            results = book.runner.rebuild(names or None, on_progress, is_dry_run=dry_run)
+    differing = [result.name for result in results if result.is_identical is False]
+    if json:
+        told = [result._asdict() | {"differences": _told(result.differences)} for result in results]
+        write_json({"rebuilt": told, "is_identical": not differing, "is_swapped": not dry_run})
+    else:
+        _say_rebuilt(results, is_dry_run=dry_run)
+    if differing:
+        right = "Nothing was changed." if dry_run else "It is right now."
+        note(f"What was there before differed from what the log says: {', '.join(differing)}. {right}")
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _say_rebuilt(results: Sequence["RebuildResult"], *, is_dry_run: bool) -> None:
+    columns = [
+        Column("name", "Read model"),
+        Column("version", "Version", Kind.NUMBER, rank=1),
+        Column("rows", "Rows", Kind.NUMBER),
+        Column("rows_before", "Before", Kind.NUMBER, rank=1),
+        Column("seq", "Seq", Kind.NUMBER),
+        Column("is_identical", "Identical"),
+        Column("digest_after", "Digest", rank=2),
+        Column("digest_before", "Digest before", rank=3),
+    ]
+    title = "Would be rebuilt" if is_dry_run else "Rebuilt"
+    write_table(title, [result._asdict() for result in results], columns, empty="Nothing to rebuild.")
+    for result in results:
+        _say_differences(result.name, result.differences)
+
+
+def resume(names: Names = None, json: Json = False) -> None:
+    """Let read models that an event has stopped try it again, when the cause is mended.
+
+    Whoever follows goes on with them within a second; if nobody does, this command does now.
+    """
+    _check(names)
+    with opened() as book:
+        resumed = book.runner.resume(names or None)
+        if not book.runner.followers():
+            book.runner.catch_up()
+        stopped = [one for one in book.runner.status() if one.error]
+    if json:
+        write_json({"resumed": resumed, "stopped": [one._asdict() for one in stopped]})
+    else:
+        say(f"Resumed: {', '.join(resumed)}" if resumed else "None of them was stopped.")
+        for one in stopped:
+            note(str(one.error))
+    if stopped:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def verify_read_models(*, json: bool) -> None:
+    """Fold the log again, and compare every read model's rows and digests with it."""
+    with opened() as book:
+        book.runner.catch_up()
+        with progress_bar("folding", is_quiet=json) as on_progress:
+            found = book.runner.verify(None, on_progress)
+    wrong = [one.name for one in found if not one.is_right]
+    if json:
+        told = [one._asdict() | {"is_right": one.is_right, "differences": _told(one.differences)} for one in found]
+        write_json({"projections": told, "is_right": not wrong})
+    else:
+        columns = [
+            Column("name", "Read model"),
+            Column("seq", "Seq", Kind.NUMBER),
+            Column("rows", "Rows", Kind.NUMBER),
+            Column("attestations", "Digests", Kind.NUMBER, rank=1),
+            Column("is_right", "Right"),
+            Column("digest", "Digest", rank=2),
+        ]
+        write_table(
+            "Read models", [one._asdict() | {"is_right": one.is_right} for one in found], columns, empty="None."
+        )
+        for one in found:
+            _say_differences(one.name, one.differences)
+            _say_parted(one)
+    if wrong:
+        note(f"Not what the log says: {', '.join(wrong)}. daybook rebuild {' '.join(wrong)} mends it.")
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _say_parted(found: "Verified") -> None:
+    if found.parted is not None:
+        agreed, parted = found.parted
+        say(f"{found.name}: its digest agrees up to seq {agreed:,} and not at seq {parted:,}.")
+    if found.first_seq is not None:
+        say(f"{found.name}: the first event whose rows are not there as it left them is seq {found.first_seq:,}.")
+
+
+def _say_differences(name: str, differences: Sequence["TableDifference"]) -> None:
+    for one in differences:
+        columns = ", ".join(f"{column} {count:,}" for column, count in one.columns.items())
+        new = "".join(f"; column {column} is new" for column in one.columns_added)
+        gone = "".join(f"; column {column} is gone" for column in one.columns_removed)
+        counts = f"{one.added:,} added, {one.removed:,} removed, {one.changed:,} changed"
+        say(f"{name}.{one.table}: {counts}{f' ({columns})' if columns else ''}{new}{gone}")
+        for row in one.sample[:SHOWN_ROWS_MAX]:
+            key = " ".join(str(part) for part in row.key.values())
+            changes = ", ".join(f"{column} {was} -> {now}" for column, (was, now) in row.columns.items())
+            say(f"  {row.kind} {key} (seq {row.seq})" + (f": {changes}" if row.kind == "changed" else ""))
+
+
+def _told(differences: Sequence["TableDifference"]) -> list[dict[str, Any]]:
+    return [one._asdict() | {"sample": [row._asdict() for row in one.sample]} for one in differences]
+
+
+def known() -> list[str]:
+    """The names of all read models."""
+    from projections.catalog import PROJECTIONS
+
+    return [projection.name for projection in PROJECTIONS]
+
+
+def _check(names: Sequence[str] | None) -> None:
+    for name in names or []:
+        if name not in known():
+            raise typer.BadParameter(f"{name!r} is no read model; there are {', '.join(known())}")

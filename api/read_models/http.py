@@ -1,0 +1,390 @@
+"""Queries: the read models, filtered, paged, valued, as of now or of a past moment.
+
+Every answer says the `seq` it stands at. `min_seq` waits (a few seconds at most) until the read model is there, so who
+writes can read what was written. `as_of`, a time or a place in the log, answers as recorded: what the book knew then.
+With `known_at` beside it the answer is as occurred: what had happened by `as_of`, as far as it was known at `known_at`.
+CSV comes for `Accept: text/csv` or `format=csv`; where its next page begins is in the header `Daybook-Next`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from adapters.log.queries import streams
+from adapters.postgres.api_keys import Scope
+from api.encoding import csv_text
+from api.http.auth import needs
+from api.http.cursors import cursor_after, cursor_of
+from api.http.dependencies import SEQ_HEADER, Book, answer, documented
+from api.http.fields import InstrumentId, Name, Place, RequestBody
+from api.http.problem_responses import responses
+from api.parameters import NOW_WORD, Moment, Where, given_marks, moment_of
+from api.problems import not_found
+from api.read_models import schemas, views
+from api.read_models.records import account_told, instrument_told, owner_told
+from api.read_models.recosting import Conventions
+from api.read_models.snapshot import Reading, reading
+from domain import account, instrument
+from domain.account import CostBasis, FeePolicy
+from domain.errors import ReportUnreadable
+from domain.order import OrdStatus
+from projections.analytics import exposure, pnl
+from projections.models import breaks, executions, limits, lots, orders
+from projections.storage.tables import Row
+
+PAGE_ROWS_MAX = 1000
+SEQ_MAX = 2**63 - 1
+NEXT_HEADER = "Daybook-Next"
+CSV = "text/csv"
+POSITION_KEY = ("account_id", "strategy_id", "instrument_id")
+
+router = APIRouter(prefix="/v1", tags=["queries"], dependencies=[needs()], responses=responses(401, 422, 503))
+
+
+class Present(RequestBody):
+    """Nothing to choose: what is told is of now, and who asks for another moment is refused."""
+
+
+class Dated(RequestBody):
+    """As of when."""
+
+    min_seq: int = Field(0, ge=0, le=SEQ_MAX, description="wait until the answer covers this place in the log")
+    as_of: Place | None = Field(
+        None,
+        description="the book as recorded up to this time, or up to exactly this place in the log; what one append"
+        " recorded, such as the events that a fill is, has one recorded_at and one request_id, and is there whole as of"
+        " the last of its events",
+    )  # fmt: skip
+    known_at: Place | None = Field(
+        None,
+        description="beside `as_of`: what had happened by then, as far as it was on record at this time or place, or is"
+        " `now`; by itself as `as_of` by itself",
+    )  # fmt: skip
+    as_of_seq: int | None = Field(
+        None, ge=0, le=SEQ_MAX, description="older word for `as_of`, a place", json_schema_extra={"deprecated": True}
+    )
+
+    def moment(self) -> Moment | None:
+        """The past moment asked for, if any. Raises ReportUnreadable."""
+        if self.as_of is not None and self.as_of_seq is not None:
+            raise ReportUnreadable("as_of", self.as_of_seq, "asked for once: leave as_of_seq out")
+        as_of = self.as_of if self.as_of_seq is None else Moment(seq=self.as_of_seq)
+        return moment_of(as_of, self.known_at)
+
+    def moment_recorded(self) -> Moment | None:
+        """The same, of rows that are told as recorded only. Raises ReportUnreadable."""
+        moment = self.moment()
+        if moment is not None and moment.occurred_by is not None:
+            raise ReportUnreadable(
+                "known_at", moment.at or moment.seq or NOW_WORD, "asked for here beside as_of: these are told as"
+                " recorded, by as_of alone",
+            )  # fmt: skip
+        return moment
+
+
+class Selected(Dated):
+    """Which rows, as of when, in which form."""
+
+    account_id: Name | None = None
+    strategy_id: Name | None = None
+    instrument_id: InstrumentId | None = None
+    format: Literal["json", "csv"] | None = None
+
+    def where(self) -> Where:
+        """The positions selected."""
+        return Where(self.account_id, self.strategy_id, self.instrument_id)
+
+
+class Paged(Selected):
+    """A page of them."""
+
+    limit: int = Field(100, ge=1, le=PAGE_ROWS_MAX)
+    cursor: str | None = Field(None, max_length=1000, description="`next` of the page before")
+
+
+class OrdersAsked(Paged):
+    """Orders, also by status."""
+
+    status: list[OrdStatus] = Field([], max_length=8)
+
+
+class ExecutionsAsked(Paged):
+    """Executions, also of one order."""
+
+    cl_ord_id: Name | None = None
+
+
+class Costed(Paged):
+    """Costed by other conventions than the account's own."""
+
+    method: CostBasis | None = Field(None, description="cost basis")
+    fee_policy: FeePolicy | None = None
+
+    def conventions(self) -> Conventions:
+        """What is to be other than the account's own."""
+        return Conventions(self.method, self.fee_policy)
+
+
+class ExposureAsked(Selected):
+    """Valued at marks, and summed."""
+
+    mark: list[str] = Field([], description="INSTRUMENT=PRICE, instead of the newest known mark")
+    by: list[Literal["account_id", "strategy_id", "instrument_id", "venue", "base"]] = Field([], max_length=5)
+
+
+class PnlAsked(ExposureAsked):
+    """The same, costed by other conventions."""
+
+    method: CostBasis | None = Field(None, description="cost basis")
+    fee_policy: FeePolicy | None = None
+
+
+class Asking:
+    """What every query needs beside its own parameters."""
+
+    def __init__(self, request: Request, book: Book) -> None:
+        self.request = request
+        self.book = book
+
+    def rows(
+        self,
+        asked: Selected,
+        at: Reading,
+        rows: list[Row],
+        shape: type[schemas.Answer],
+        *,
+        next_: str | None = None,
+        **more: Any,
+    ) -> Response:
+        """Rows as JSON or CSV."""
+        columns = tuple(shape.model_fields)
+        accepted = self.request.headers.get("accept", "")
+        if asked.format == "csv" or (asked.format is None and CSV in accepted):
+            headers = {SEQ_HEADER: str(at.seq)} | ({NEXT_HEADER: next_} if next_ else {})
+            return Response(csv_text(rows, columns), media_type=f"{CSV}; charset=utf-8", headers=headers)
+        items = [{name: row[name] for name in columns} for row in rows]
+        body = {"seq": at.seq, "recorded_at": at.recorded_at, "occurred_by": at.occurred_by, "items": items, **more}
+        return answer(body | ({} if isinstance(asked, ExposureAsked) else {"next": next_}), seq=at.seq)
+
+    def page(
+        self, asked: Paged, at: Reading, rows: list[Row], by: tuple[str, ...], shape: type[schemas.Answer]
+    ) -> Response:
+        """A page of rows, of which one more than `limit` was looked up."""
+        shown = rows[: asked.limit]
+        next_ = cursor_of(shown[-1], by) if len(rows) > asked.limit else None
+        return self.rows(asked, at, shown, shape, next_=next_)
+
+
+Ask = Annotated[Asking, Depends()]
+
+
+def listed(shape: type[schemas.Answer], **more: Any) -> dict[str, Any]:
+    """How a list answers, for OpenAPI."""
+    model = schemas.listing(shape, **more)
+    told = documented(200, "rows, and the seq they stand at")
+    told[200]["content"] = {CSV: {"schema": {"type": "string"}}}
+    return {"response_model": model, "responses": told}
+
+
+@router.get("/orders", **listed(schemas.OrderRow))
+def list_orders(asked: Annotated[OrdersAsked, Query()], ask: Ask) -> Response:
+    """Orders, the newest first."""
+    after = cursor_after(asked.cursor, int)
+    with reading(ask.book, "orders", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
+        rows = orders.blotter(
+            at.source, **asked.where()._asdict(), status=tuple(map(str, asked.status)) or None,
+            limit=asked.limit + 1, after=after[0] if after else None,
+        )  # fmt: skip
+    return ask.page(asked, at, rows, ("opened_seq",), schemas.OrderRow)
+
+
+@router.get(
+    "/orders/{account_id}/{cl_ord_id}",
+    response_model=schemas.OrderRow,
+    responses=documented(200, "the order") | responses(404),
+)
+def read_order(
+    account_id: Annotated[Name, Path()],
+    cl_ord_id: Annotated[Name, Path()],
+    asked: Annotated[Dated, Query()],
+    ask: Ask,
+) -> Response:
+    """One order as it stands, or stood."""
+    with reading(ask.book, "orders", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
+        row = orders.order(at.source, account_id, cl_ord_id)
+    if row is None:
+        raise not_found(f"order {cl_ord_id} of account {account_id}", account_id=account_id, cl_ord_id=cl_ord_id)
+    return answer({name: row[name] for name in schemas.OrderRow.model_fields}, seq=at.seq)
+
+
+@router.get("/executions", **listed(schemas.ExecutionRow))
+def list_executions(asked: Annotated[ExecutionsAsked, Query()], ask: Ask) -> Response:
+    """Trades and transfers, the newest booking first."""
+    after = cursor_after(asked.cursor, int)
+    with reading(ask.book, "executions", min_seq=asked.min_seq, moment=asked.moment()) as at:
+        rows = executions.trades(
+            at.source, **asked.where()._asdict(), cl_ord_id=asked.cl_ord_id, occurred_by=at.occurred_by,
+            limit=asked.limit + 1, after=after[0] if after else None,
+        )  # fmt: skip
+    return ask.page(asked, at, rows, ("booked_seq",), schemas.ExecutionRow)
+
+
+@router.get("/positions", **listed(schemas.PositionRow))
+def list_positions(asked: Annotated[Costed, Query()], ask: Ask) -> Response:
+    """What is held and what it cost, by account, strategy and instrument."""
+    after = cursor_after(asked.cursor, str, str, str)
+    moment = asked.moment()
+    with reading(ask.book, *views.models(moment, asked.conventions()), min_seq=asked.min_seq, moment=moment) as at:
+        rows = views.positions_of(at, asked.where(), asked.conventions(), limit=asked.limit + 1, after=after)
+    return ask.page(asked, at, rows, POSITION_KEY, schemas.PositionRow)
+
+
+@router.get("/lots", **listed(schemas.LotRow))
+def list_lots(asked: Annotated[Costed, Query()], ask: Ask) -> Response:
+    """Open lots, the oldest first (none under AVERAGE, unless `method` asks for another)."""
+    return _lots(asked, ask, lots.OPENED, schemas.LotRow)
+
+
+@router.get("/matches", **listed(schemas.MatchRow))
+def list_matches(asked: Annotated[Costed, Query()], ask: Ask) -> Response:
+    """Which disposal used up how much of which lot, in order of disposal."""
+    return _lots(asked, ask, lots.DISPOSED, schemas.MatchRow)
+
+
+def _lots(asked: Costed, ask: Asking, by: tuple[str, ...], shape: type[schemas.Answer]) -> Response:
+    is_open = shape is schemas.LotRow
+    types: dict[str, Callable[[Any], Any]] = {"opened_at": schemas.moment, "disposed_at": schemas.moment, "line": int}
+    types |= {"opened_trade_seq": int, "disposed_trade_seq": int}
+    after = cursor_after(asked.cursor, *(types.get(name, str) for name in by))
+    moment = asked.moment()
+    names = ("lots", *views.models(moment, asked.conventions()))
+    with reading(ask.book, *names, min_seq=asked.min_seq, moment=moment) as at:
+        if asked.conventions() != views.OWN or (is_open and at.occurred_by is not None):
+            found = views.lots_of(at, asked.where(), asked.conventions())
+            ordered = sorted(found.opened if is_open else found.matched, key=lambda row: tuple(row[c] for c in by))
+            rows = [row for row in ordered if after is None or tuple(row[name] for name in by) > after]
+        else:
+            matches = partial(lots.matches, occurred_by=at.occurred_by)
+            select: Any = lots.open_lots if is_open else matches
+            rows = select(at.source, **asked.where()._asdict(), limit=asked.limit + 1, after=after)
+    return ask.page(asked, at, rows, by, shape)
+
+
+@router.get("/pnl", **listed(schemas.PnlRow, totals=schemas.PnlTotal))
+def read_pnl(asked: Annotated[PnlAsked, Query()], ask: Ask) -> Response:
+    """Realized and unrealized PnL, fees and funding of every position; `totals` sum them for each of `by` and currency.
+
+    What needs a mark that is not known is null, and so is every sum it is part of.
+    """
+    given, conventions = given_marks(asked.mark), Conventions(asked.method, asked.fee_policy)
+    moment = asked.moment()
+    with reading(ask.book, *views.models(moment, conventions), min_seq=asked.min_seq, moment=moment) as at:
+        rows = views.pnl_of(ask.book, at, asked.where(), given, conventions)
+    return ask.rows(asked, at, rows, schemas.PnlRow, totals=_totals(pnl.totals(rows, asked.by), asked))
+
+
+@router.get("/exposure", **listed(schemas.ExposureRow, totals=schemas.ExposureTotal))
+def read_exposure(asked: Annotated[ExposureAsked, Query()], ask: Ask) -> Response:
+    """How large open positions are at the marks; `totals` are gross and net for each of `by` and quote currency."""
+    given = given_marks(asked.mark)
+    moment = asked.moment()
+    with reading(ask.book, *views.models(moment), min_seq=asked.min_seq, moment=moment) as at:
+        rows = views.exposure_of(ask.book, at, asked.where(), given)
+    return ask.rows(asked, at, rows, schemas.ExposureRow, totals=_totals(exposure.totals(rows, asked.by), asked))
+
+
+def _totals(rows: list[Row], asked: ExposureAsked) -> list[Row]:
+    unasked = {name: None for name in exposure.GROUPS if name not in asked.by}
+    return [unasked | row for row in rows]
+
+
+@router.get("/limits", **listed(schemas.LimitRow))
+def list_limits(asked: Annotated[Selected, Query()], ask: Ask) -> Response:
+    """Every limit in force, and what is used of it."""
+    with reading(ask.book, "limits", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
+        rows = limits.utilisation(at.source, asked.account_id)
+    wanted = {"strategy_id": asked.strategy_id, "instrument_id": asked.instrument_id}
+    rows = [row for row in rows if all(value is None or row[name] in (None, value) for name, value in wanted.items())]
+    return ask.rows(asked, at, rows, schemas.LimitRow)
+
+
+@router.get("/breaks", **listed(schemas.BreakRow))
+def list_breaks(asked: Annotated[Paged, Query()], ask: Ask) -> Response:
+    """What venues reported that the book's rules call impossible, and what could not be read; the newest first."""
+    after = cursor_after(asked.cursor, int)
+    with reading(ask.book, "breaks", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
+        rows = breaks.breaks(at.source, asked.account_id, limit=asked.limit + 1, after=after[0] if after else None)
+    return ask.page(asked, at, rows, ("break_seq",), schemas.BreakRow)
+
+
+@router.get("/accounts", response_model=schemas.Accounts, responses=documented(200, "every account"))
+def list_accounts(asked: Annotated[Present, Query()], book: Book) -> Response:  # noqa: ARG001 (its being empty)
+    """Accounts and their conventions, in the order in which they were opened."""
+    seq = book.log.head().seq
+    items = [account_told(book.writer.state(stream)) for stream in streams(book.url, "account:")]
+    return answer({"seq": seq, "items": items}, seq=seq)
+
+
+@router.get("/instruments", response_model=schemas.Instruments, responses=documented(200, "every instrument"))
+def list_instruments(asked: Annotated[Present, Query()], book: Book) -> Response:  # noqa: ARG001 (its being empty)
+    """Instruments and their facts, in the order in which they were listed."""
+    seq = book.log.head().seq
+    items = [instrument_told(book.writer.state(stream)) for stream in streams(book.url, "instrument:")]
+    return answer({"seq": seq, "items": items}, seq=seq)
+
+
+@router.get(
+    "/accounts/{account_id}",
+    response_model=schemas.AccountAnswer,
+    responses=documented(200, "the account") | responses(404),
+)
+def read_account(
+    account_id: Annotated[Name, Path()],
+    asked: Annotated[Present, Query()],  # noqa: ARG001 (its being empty)
+    book: Book,
+) -> Response:
+    """An account and its conventions."""
+    known = book.writer.state(account.stream(account_id))
+    if known is None:
+        raise not_found(f"account {account_id}", account_id=account_id)
+    return answer(account_told(known), seq=book.log.head().seq)
+
+
+@router.get(
+    "/accounts/{account_id}/owner",
+    response_model=schemas.OwnerAnswer,
+    responses=documented(200, "the owner; `name` is null once forgotten") | responses(403, 404),
+    dependencies=[needs(Scope.PERSONAL)],
+)
+def read_owner(
+    account_id: Annotated[Name, Path()],
+    asked: Annotated[Present, Query()],  # noqa: ARG001 (its being empty)
+    book: Book,
+) -> Response:
+    """The person an account is kept for, as far as that may still be read."""
+    known = book.writer.state(account.stream(account_id))
+    if known is None or known.owner is None:
+        raise not_found(f"an owner of account {account_id}", account_id=account_id)
+    told = owner_told(book.subjects.open(known.owner, account.owner_place(account_id)))
+    return answer({"account_id": account_id, **told}, seq=book.log.head().seq)
+
+
+@router.get(
+    "/instruments/{instrument_id:path}",
+    response_model=schemas.InstrumentAnswer,
+    responses=documented(200, "the instrument") | responses(404),
+)
+def read_instrument(
+    instrument_id: Annotated[InstrumentId, Path()],
+    asked: Annotated[Present, Query()],  # noqa: ARG001 (its being empty)
+    book: Book,
+) -> Response:
+    """An instrument and its facts."""
+    known = book.writer.state(instrument.stream(instrument_id))
+    if known is None:
+        raise not_found(f"instrument {instrument_id}", instrument_id=instrument_id)
+    return answer(instrument_told(known), seq=book.log.head().seq)

@@ -1,0 +1,139 @@
+"""Books: balances, the journal and the trial balance over HTTP.
+
+They belong to an account as a whole. A journal entry of a trade names strategy and instrument and can be asked for by
+them; a balance cannot. Dates are value dates: the UTC day on which something happened, whenever it came in.
+"""
+
+import re
+from contextlib import suppress
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import Field, PlainValidator, WithJsonSchema
+from starlette.responses import Response
+
+from api.http.auth import needs
+from api.http.cursors import cursor_after
+from api.http.dependencies import answer
+from api.http.fields import CURRENCY, INSTRUMENT, RequestBody, unreadable
+from api.http.problem_responses import responses
+from api.read_models import schemas
+from api.read_models.http import CSV, Ask, Paged, Selected, listed
+from api.read_models.snapshot import reading
+from domain import values
+from domain.errors import ReportUnreadable
+from projections.models import balances, journal
+from projections.storage.tables import Row
+
+DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+
+router = APIRouter(prefix="/v1", tags=["books"], dependencies=[needs()], responses=responses(401, 422, 503))
+
+
+def asset(text: object, field: str = "asset") -> str:
+    """A currency, or a derivative, whose contracts are an asset of their own. Raises ReportUnreadable."""
+    if isinstance(text, str) and "." in text:
+        return values.instrument_id(text, field)
+    return values.currency(text, field)
+
+
+def day(text: object, field: str = "day") -> str:
+    """A date such as 2026-01-02. Raises ReportUnreadable."""
+    if isinstance(text, str) and re.fullmatch(DAY, text):
+        with suppress(ReportUnreadable):
+            return values.time(f"{text}T00:00:00Z", field).date().isoformat()
+    raise ReportUnreadable(field, text, "a date such as 2026-01-02, since 2009-01-03")
+
+
+def _asset(text: object) -> str:
+    try:
+        return asset(text)
+    except ReportUnreadable as error:
+        raise unreadable(error.rule) from error
+
+
+def _day(text: object) -> str:
+    try:
+        return day(text)
+    except ReportUnreadable as error:
+        raise unreadable(error.rule) from error
+
+
+Asset = Annotated[
+    str,
+    PlainValidator(_asset),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": CURRENCY}, {"type": "string", "pattern": INSTRUMENT}]}),
+]
+Day = Annotated[
+    str, PlainValidator(_day), WithJsonSchema({"type": "string", "pattern": DAY, "examples": ["2026-01-02"]})
+]
+
+
+class _OfAsset(RequestBody):
+    asset: Asset | None = Field(None, description="a currency, or a derivative's instrument_id for its contracts")
+
+
+class BalancesAsked(Paged, _OfAsset):
+    """Balances, also of one asset."""
+
+
+class JournalAsked(Paged, _OfAsset):
+    """Entries, also those with a line in one asset, and those for one day."""
+
+    day: Day | None = Field(None, description="value date")
+
+
+class TrialBalanceAsked(Selected, _OfAsset):
+    """The trial balance, also as of the end of a value date."""
+
+    day: Day | None = Field(None, description="only what has a value date until then")
+
+
+def _whole(asked: Selected) -> None:
+    for name in ("strategy_id", "instrument_id"):
+        if (value := getattr(asked, name)) is not None:
+            raise ReportUnreadable(name, value, "asked of positions; money belongs to the account as a whole")
+
+
+@router.get("/balances", **listed(schemas.BalanceRow))
+def list_balances(asked: Annotated[BalancesAsked, Query()], ask: Ask) -> Response:
+    """What accounts have of each asset at each venue: in all, held by pending transfers, and available."""
+    _whole(asked)
+    after = cursor_after(asked.cursor, str, str, str)
+    with reading(ask.book, "balances", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
+        rows = balances.balances(
+            at.source, account_id=asked.account_id, asset=asked.asset, limit=asked.limit + 1, after=after
+        )
+    return ask.page(asked, at, rows, BALANCE_KEY, schemas.BalanceRow)
+
+
+@router.get("/journal", **listed(schemas.EntryRow))
+def list_entries(asked: Annotated[JournalAsked, Query()], ask: Ask) -> Response:
+    """Journal entries, the newest first; in CSV too, one entry a row."""
+    after = cursor_after(asked.cursor, int, int)
+    with reading(ask.book, "journal", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
+        rows = journal.entries(
+            at.source, **asked.where()._asdict(), asset=asked.asset, day=asked.day, limit=asked.limit + 1,
+            after=after, is_descending=True,
+        )  # fmt: skip
+    return ask.page(asked, at, rows, journal.CURSOR, schemas.EntryRow)
+
+
+@router.get("/trial-balance", **listed(schemas.TrialBalanceRow, totals=schemas.TrialBalanceTotal))
+def read_trial_balance(asked: Annotated[TrialBalanceAsked, Query()], ask: Ask) -> Response:
+    """Every ledger account: debit, credit and balance. `totals` add them up by asset, to a balance of zero."""
+    _whole(asked)
+    with reading(ask.book, "journal", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
+        rows = journal.trial_balance(at.source, account_id=asked.account_id, asset=asked.asset, upto=asked.day)
+    if asked.format == "csv" or (asked.format is None and CSV in ask.request.headers.get("accept", "")):
+        return ask.rows(asked, at, rows, schemas.TrialBalanceRow)
+    about = {"seq": at.seq, "recorded_at": at.recorded_at, "occurred_by": None}
+    return answer(about | {"items": rows, "totals": totals(rows)}, seq=at.seq)
+
+
+def totals(rows: list[Row]) -> list[Row]:
+    """The trial balance added up by asset."""
+    return [{n: row[n] for n in schemas.TrialBalanceTotal.model_fields} for row in journal.summed(rows, ("asset",))]
+
+
+BALANCE_KEY = ("account_id", "venue", "asset")

@@ -1,0 +1,101 @@
+"""Told: accounts, instruments, orders and events as the API and the command line alike tell of them."""
+
+import hashlib
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from domain import account, instrument
+from domain.ledger import Recorded
+from domain.order import OrderKey, OrderTerms
+
+if TYPE_CHECKING:
+    from adapters.log.postgres import Stored
+    from adapters.subject_keys import Read
+    from api.daybook import Daybook
+
+EVENTS_PAGE_MAX = 1000
+SCANNED_EVENTS_MAX = 50_000
+
+
+def account_told(known: account.Account) -> dict[str, Any]:
+    """An account as it is shown: of its owner the subject only, since answers are kept."""
+    return {
+        "account_id": known.account_id,
+        "base_currency": known.base_currency,
+        "cost_basis": known.costing.cost_basis,
+        "fee_policy": known.costing.fee_policy,
+        "money_places": known.costing.money_places,
+        "owner": known.owner.subject_id if known.owner else None,
+    }
+
+
+def owner_told(read: "Read") -> dict[str, Any]:
+    """An account's owner, to whoever may know."""
+    return {"subject_id": read.subject_id, "name": read.text, "is_forgotten": read.is_forgotten}
+
+
+def instrument_told(known: instrument.Instrument) -> dict[str, Any]:
+    """An instrument as it is shown."""
+    contract = known.contract
+    return {
+        "instrument_id": known.instrument_id,
+        "kind": contract.kind,
+        "base": contract.base,
+        "quote": contract.quote,
+        "settle": contract.settle,
+        "contract_size": contract.contract_size,
+        "tick_size": known.tick_size,
+        "lot_size": known.lot_size,
+    }
+
+
+def order_told(key: OrderKey, first: Recorded) -> dict[str, Any]:
+    """An order as it was taken, by its first record: its terms, and when. The same however often it is asked."""
+    terms: OrderTerms = first.event.terms
+    transact_time: datetime = first.event.transact_time
+    return {
+        "account_id": key.account_id,
+        "cl_ord_id": key.cl_ord_id,
+        **{field: getattr(terms, field) for field in terms.__struct_fields__},
+        "transact_time": transact_time,
+        "recorded_at": first.recorded_at,
+        "actor": first.actor,
+    }
+
+
+def event_told(stored: "Stored") -> dict[str, Any]:
+    """An event as it is shown."""
+    record = msgspec.json.decode(stored.state)
+    return {
+        "seq": stored.seq,
+        "stream": stored.stream,
+        "version": stored.version,
+        "topic": stored.topic,
+        "recorded_at": stored.recorded_at,
+        "actor": record["actor"],
+        "request_id": record["request_id"],
+        "sha256": hashlib.sha256(stored.state).hexdigest(),
+        "state": stored.state.decode(),
+        "record": record,
+    }
+
+
+def events_page(
+    book: "Daybook", *, after: int, limit: int, stream: str, scanned_max: int | None = SCANNED_EVENTS_MAX
+) -> tuple[list["Stored"], int]:
+    """At most `limit` events behind `after` whose stream begins with `stream`, and the last seq looked at."""
+    found: list[Stored] = []
+    last = after
+    while len(found) < limit and (scanned_max is None or last - after < scanned_max):
+        batch = book.log.stored(after=last, limit=limit if not stream else EVENTS_PAGE_MAX)
+        if not batch:
+            break
+        for stored in batch:
+            last = stored.seq
+            if stored.stream.startswith(stream):
+                found.append(stored)
+                if len(found) == limit:
+                    break
+    return found, last

@@ -1,0 +1,89 @@
+"""Recosting: positions as they would be had their account been kept by another cost basis or fee policy.
+
+From the same executions, in order of occurrence; nothing is recorded. Funding is not a matter of costing and stays.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from domain.account import CostBasis, Costing, FeePolicy
+from domain.position import costing
+from domain.values import ZERO, exact
+from projections.models import executions, lots, positions
+from projections.storage.rows import Source
+from projections.storage.tables import Row
+
+
+class Conventions(NamedTuple):
+    """What is to be other than the account's own; None keeps it."""
+
+    cost_basis: CostBasis | None = None
+    fee_policy: FeePolicy | None = None
+
+    def over(self, row: Row) -> Costing:
+        """The conventions for a position's row."""
+        return Costing(
+            self.cost_basis or CostBasis(row["cost_basis"]),
+            self.fee_policy or FeePolicy(row["fee_policy"]),
+            row["money_places"],
+        )
+
+    def changes(self, row: Row) -> bool:
+        """Whether the row would be another."""
+        return row["cost_basis"] is not None and self.over(row) != Conventions().over(row)
+
+
+def recosted_positions(
+    source: Source, rows: Sequence[Row], conventions: Conventions, occurred_by: datetime | None = None
+) -> list[Row]:
+    """Rows of `positions` under other conventions."""
+    return [_recosted(source, row, conventions, occurred_by) if conventions.changes(row) else row for row in rows]
+
+
+def recosted_lots(
+    source: Source, rows: Sequence[Row], conventions: Conventions, occurred_by: datetime | None = None
+) -> tuple[list[Row], list[Row]]:
+    """Open lots and matches of positions under other conventions; `seq` is that of the position."""
+    opened: list[Row] = []
+    matched: list[Row] = []
+    for row in rows:
+        if row["cost_basis"] is not None:
+            matches, still_open, _ = lots.recosted(_trades(source, row, occurred_by), conventions.over(row))
+            opened += (lot | {"seq": row["seq"]} for lot in still_open)
+            matched += (match | {"seq": row["seq"]} for match in matches)
+    return opened, matched
+
+
+def _recosted(source: Source, row: Row, conventions: Conventions, occurred_by: datetime | None) -> Row:
+    chosen = conventions.over(row)
+    entries = sorted(map(lots.entry_of, _trades(source, row, occurred_by)), key=lambda entry: entry.occurrence)
+    effects, book = costing.replay(entries, chosen)
+    fees: dict[str, Decimal] = defaultdict(lambda: ZERO)
+    for entry, effect in zip(entries, effects, strict=True):
+        if effect.fee and entry.commission is not None:
+            fees[entry.commission.currency] += effect.fee
+    sums: dict[str, Any] = {
+        name: exact(sum((getattr(effect, name) for effect in effects), ZERO))
+        for name in ("realized", "rounding", "fee_cost")
+    }
+    told = row | sums | {
+        "cost_basis": chosen.cost_basis.value,
+        "fee_policy": chosen.fee_policy.value,
+        "quantity": book.quantity,
+        "cost": book.cost,
+        "fees": {currency: exact(amount) for currency, amount in sorted(fees.items())},
+    }  # fmt: skip
+    return told | {"avg_px": positions.average_price(told)}
+
+
+def _trades(source: Source, row: Row, occurred_by: datetime | None) -> list[Row]:
+    return executions.history(
+        source,
+        account_id=row["account_id"],
+        strategy_id=row["strategy_id"],
+        instrument_id=row["instrument_id"],
+        occurred_by=occurred_by,
+    )

@@ -1,0 +1,421 @@
+"""Schemas: what answers look like, for OpenAPI. Decimals are text, so that no client reads them as floats."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import sqlalchemy as sa
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
+
+from projections.analytics import exposure, pnl
+from projections.models import balances, breaks, executions, journal, limits, lots, orders, positions
+from projections.storage.tables import ITEMS, Amounts
+
+DecimalText = Annotated[
+    str, WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "examples": ["0.5"]})
+]
+TimeText = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+class Answer(BaseModel):
+    """Complete: no members but these."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class AccountAnswer(Answer):
+    account_id: str
+    base_currency: str
+    cost_basis: str
+    fee_policy: str
+    money_places: int
+    owner: str | None
+
+
+class OwnerAnswer(Answer):
+    account_id: str
+    subject_id: str
+    name: str | None
+    is_forgotten: bool
+
+
+class InstrumentAnswer(Answer):
+    instrument_id: str
+    kind: str
+    base: str
+    quote: str
+    settle: str
+    contract_size: DecimalText
+    tick_size: DecimalText
+    lot_size: DecimalText
+
+
+class Accounts(Answer):
+    seq: int
+    items: list[AccountAnswer]
+
+
+class Instruments(Answer):
+    seq: int
+    items: list[InstrumentAnswer]
+
+
+class LimitAnswer(Answer):
+    account_id: str
+    measure: str
+    limit: DecimalText | None
+    currency: str | None
+    strategy_id: str | None
+    instrument_id: str | None
+    version: int
+
+
+class OrderAnswer(Answer):
+    """An order as it was taken. How it fares is asked with GET."""
+
+    account_id: str
+    cl_ord_id: str
+    strategy_id: str
+    instrument_id: str
+    side: str
+    ord_type: str
+    order_qty: DecimalText
+    price: DecimalText | None
+    time_in_force: str
+    expire_time: TimeText | None
+    stop_px: DecimalText | None
+    trigger_price: str
+    peg_offset_value: DecimalText | None
+    peg_offset: str
+    exec_inst: list[str]
+    display_qty: DecimalText | None
+    parent: str
+    transact_time: TimeText
+    recorded_at: TimeText
+    actor: str
+
+
+class CancelAnswer(Answer):
+    account_id: str
+    cl_ord_id: str
+    status: str
+
+
+class TransferAnswer(Answer):
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    transfer_id: str
+    side: str
+    quantity: DecimalText
+    cost: DecimalText
+    transact_time: TimeText
+
+
+class MarksAnswer(Answer):
+    recorded: int
+
+
+class ReportAnswer(Answer):
+    """What became of one report of a batch."""
+
+    index: int
+    status: Literal["recorded", "known", "broken", "unreadable"]
+    rule: str | None = Field(None, description="the rule it broke")
+    errors: list[dict[str, Any]] | None = Field(None, description="of an unreadable one: field, value, rule")
+
+
+class ReportsAnswer(Answer):
+    recorded: int
+    known: int
+    broken: int
+    unreadable: int
+    answers: list[ReportAnswer]
+
+
+class EventAnswer(Answer):
+    """One event: `state` is what is stored and hashed, as text; `record` the same decoded."""
+
+    seq: int
+    stream: str
+    version: int
+    topic: str
+    recorded_at: TimeText
+    actor: str
+    request_id: str
+    sha256: str
+    state: str
+    record: dict[str, Any]
+
+
+class EventsAnswer(Answer):
+    seq: int = Field(description="the head of the log")
+    items: list[EventAnswer]
+    next: int | None = Field(description="`after` of the next page; null on the last")
+
+
+class CheckpointAnswer(Answer):
+    """A signed tree head: `note` is what was signed, to be kept as it is."""
+
+    origin: str
+    size: int
+    root: str
+    note: str
+
+
+class CheckpointsAnswer(Answer):
+    items: list[CheckpointAnswer]
+    next: int | None = Field(description="`after` of the next page; null on the last")
+
+
+class InclusionAnswer(Answer):
+    """Leaf `leaf_index` is in the tree of `size` with `root` (RFC 9162, 2.1.3.2)."""
+
+    seq: int
+    leaf_index: int
+    size: int
+    leaf: str
+    proof: list[str]
+    root: str
+
+
+class ConsistencyAnswer(Answer):
+    """The tree with `from_root` is the beginning of the tree with `to_root` (RFC 9162, 2.1.4.2)."""
+
+    from_: int = Field(alias="from")
+    to: int
+    from_root: str
+    to_root: str
+    proof: list[str]
+
+
+class SealKeyAnswer(Answer):
+    """A public key, as a vkey of C2SP signed-note and bare; `handover` is its predecessor's word for it."""
+
+    vkey: str
+    public_key: str
+    since_size: int
+    handover: str | None
+
+
+class SealKeysAnswer(Answer):
+    items: list[SealKeyAnswer]
+
+
+class RestatementItem(Answer):
+    """One difference: what it makes of what is booked, and of the value of what is held."""
+
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    settle: str
+    cause: str
+    recorded_at: TimeText | None
+    first_seq: int | None
+    last_seq: int | None
+    exec_ids: list[str]
+    mark_was: DecimalText | None
+    mark_is: DecimalText | None
+    booked: DecimalText
+    unrealized: DecimalText | None
+    amount: DecimalText | None
+
+
+class RestatementTotal(Answer):
+    """What a day was reported as and is known to be, in one settlement currency."""
+
+    settle: str
+    reported: DecimalText | None
+    known: DecimalText | None
+    difference: DecimalText | None
+
+
+class RestatementRow(RestatementTotal):
+    """The same of one position."""
+
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    items: int
+
+
+class RestatementAnswer(Answer):
+    day_start: TimeText
+    day_end: TimeText
+    reported_seq: int = Field(description="where the log stood when the day was reported")
+    seq: int
+    positions: list[RestatementRow]
+    items: list[RestatementItem]
+    totals: list[RestatementTotal]
+
+
+class HealthAnswer(Answer):
+    status: Literal["ok"]
+
+
+class ProgressAnswer(Answer):
+    projection: str
+    version: int
+    seq: int
+    lag: int = Field(description="events behind the log")
+    lag_ms: int = Field(description="how long ago the first event that it lacks was recorded")
+    error: str | None
+
+
+class ReadyAnswer(Answer):
+    status: Literal["ready"]
+    seq: int
+    recorded_at: TimeText | None
+    projections: list[ProgressAnswer]
+
+
+def moment(text: str) -> datetime:
+    """A time in a cursor, as we wrote it."""
+    return datetime.fromisoformat(text)
+
+
+def _type_of(column: sa.Column[Any]) -> Any:
+    match column.type:
+        case Amounts():
+            type_: Any = dict[str, DecimalText]
+        case sa.Numeric():
+            type_ = DecimalText
+        case sa.Boolean():
+            type_ = bool
+        case sa.BigInteger():
+            type_ = int
+        case sa.DateTime():
+            type_ = TimeText
+        case sa.Text():
+            type_ = str
+        case _:
+            type_ = list[Any] if column.type is ITEMS else dict[str, Any]
+    return type_ | None if column.nullable else type_
+
+
+def _row(name: str, told: str, columns: Iterable[sa.Column[Any]], **derived: Any) -> type[Answer]:
+    """The shape of a read model's rows: its table's columns, and what is derived from them; `seq` last."""
+    fields: dict[str, Any] = {column.name: (_type_of(column), ...) for column in columns}
+    fields |= {column: (type_, ...) for column, type_ in derived.items()}
+    fields["seq"] = (int, Field(..., description="the last event that touched the row"))
+    return create_model(name, __base__=Answer, __doc__=told, **fields)
+
+
+def listing(shape: type[Answer], **more: type[Answer]) -> type[Answer]:
+    """The shape of a list of rows."""
+    fields: dict[str, Any] = {
+        "seq": (int, Field(..., description="the place in the log the rows stand at")),
+        "recorded_at": (TimeText | None, Field(..., description="of a past reading: when that was recorded")),
+        "occurred_by": (TimeText | None, Field(..., description="of a reading as occurred: what had happened by then")),
+        "items": (list[shape], ...),  # type: ignore[valid-type]
+    }
+    fields |= {name: (list[each], ...) for name, each in more.items()}  # type: ignore[valid-type]
+    if not more:
+        fields["next"] = (str | None, Field(None, description="cursor of the next page; null on the last"))
+    return create_model(f"{shape.__name__}s", __base__=Answer, **fields)
+
+
+_MARKED = {
+    "mark": DecimalText | None, "mark_source": str | None, "mark_at": TimeText | None, "mark_quality": str | None,
+    "mark_age_ms": int | None, "is_mark_stale": bool | None,
+}  # fmt: skip
+_GROUPS = dict.fromkeys(exposure.GROUPS, str | None)
+_POSITION = positions.positions_table.c
+_TOLD = [column for column in _POSITION if column.name not in ("seq", *positions.BOOKKEEPING)]
+_SIZED = [
+    _POSITION[name] for name in ("account_id", "strategy_id", "instrument_id", "kind", "base", "quote", "quantity")
+]
+
+
+def _without_seq(table: sa.Table) -> list[sa.Column[Any]]:
+    return [column for column in table.c if column.name != "seq"]
+
+
+OrderRow = _row("OrderRow", "An order of the blotter.", _without_seq(orders.orders), avg_px=DecimalText | None)
+ExecutionRow = _row("ExecutionRow", "A trade or transfer booked.", _without_seq(executions.executions))
+PositionRow = _row("PositionRow", "A position.", _TOLD, avg_px=DecimalText | None)
+LotRow = _row("LotRow", "An open lot.", _without_seq(lots.lots_table))
+MatchRow = _row("MatchRow", "A part of a lot used up by a disposal.", _without_seq(lots.matches_table))
+BreakRow = _row("BreakRow", "A report that broke a rule, or could not be read.", _without_seq(breaks.breaks_table))
+PnlRow = _row(
+    "PnlRow",
+    "A position and what it has gained.",
+    _TOLD,
+    avg_px=DecimalText | None,
+    venue=str,
+    **_MARKED,
+    value=DecimalText | None,
+    unrealized=DecimalText | None,
+    fees_settle=DecimalText,
+    other_fees=dict[str, DecimalText],
+    net=DecimalText | None,
+)
+ExposureRow = _row("ExposureRow", "A position's size.", _SIZED, venue=str, **_MARKED, notional=DecimalText | None)
+LimitRow = _row(
+    "LimitRow",
+    "A limit in force; null scopes mean all strategies and each instrument.",
+    [limits.limits.c[name] for name in ("account_id", "measure", "currency", "version", "unassessed", "transact_time")],
+    **dict.fromkeys(limits.SCOPE, str | None),
+    limit=DecimalText,
+    **dict.fromkeys(("position", "held_buy", "held_sell", "used", "utilisation"), DecimalText | None),
+    breached_at=TimeText | None,
+)
+
+
+def _total(name: str, told: str, currency: str, sums: Iterable[str]) -> type[Answer]:
+    fields: dict[str, Any] = {each: (type_, ...) for each, type_ in _GROUPS.items()}
+    fields |= {currency: (str, ...)} | dict.fromkeys(sums, (DecimalText | None, ...))
+    fields |= dict.fromkeys(("missing_marks", "stale_marks"), (list[str], ...))
+    return create_model(name, __base__=Answer, __doc__=told, **fields)
+
+
+PnlTotal = _total("PnlTotal", "Sums in one settlement currency.", "settle", pnl.SUMS)
+ExposureTotal = _total("ExposureTotal", "Sums in one quote currency.", "quote", ("gross", "net"))
+
+
+class JournalLine(Answer):
+    """A debit (above zero) or credit (below) of one ledger account in one asset."""
+
+    account: str
+    asset: str
+    amount: DecimalText
+
+
+BalanceRow = _row(
+    "BalanceRow", "What an account has of an asset.", _without_seq(balances.balances_table), available=DecimalText
+)
+EntryRow = _row(
+    "EntryRow",
+    "A journal entry: its lines sum to zero in each asset.",
+    [column for column in _without_seq(journal.entries_table) if column.name != "lines"],
+    lines=list[JournalLine],
+)
+JournalLineRow = _row(
+    "JournalLineRow",
+    "One line of a journal entry.",
+    [column for column in _without_seq(journal.entries_table) if column.name != "lines"],
+    line=int,
+    account=str,
+    asset=str,
+    debit=DecimalText | None,
+    credit=DecimalText | None,
+)
+TrialBalanceRow = _row(
+    "TrialBalanceRow",
+    "A ledger account in one asset.",
+    [journal.ledger_table.c.account_id],
+    account=str,
+    asset=str,
+    debit=DecimalText,
+    credit=DecimalText,
+    balance=DecimalText,
+)
+
+
+class TrialBalanceTotal(Answer):
+    """All ledger accounts in one asset: the balance is zero."""
+
+    asset: str
+    debit: DecimalText
+    credit: DecimalText
+    balance: DecimalText

@@ -1,0 +1,193 @@
+"""Exports: every report there is, as rows of one moment, whatever they are written as.
+
+A report is asked for by name and parameters; both, with the place in the log they stand at, are its `Digest`
+(`api.reports.digest`), from which it can be made again. Rows come in a stream: a report of any length is read page by
+page from one snapshot of the database, so memory stays flat.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from api.parameters import Where
+from api.problems import not_found
+from api.read_models import schemas, views
+from api.read_models.journal_http import totals as trial_totals
+from api.read_models.recosting import Conventions
+from api.read_models.snapshot import Reading
+from domain.account import CostBasis, FeePolicy
+from domain.values import Mark
+from projections.analytics import exposure, pnl
+from projections.analytics.valuation import mark_of
+from projections.models import balances, executions, journal, limits, lots, orders
+from projections.storage.rows import MemoryRows, Source
+from projections.storage.tables import Row
+
+PAGE_ROWS = 5000
+DECIMALS = 18
+
+Marks = Mapping[str, Mark]
+
+
+class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a report may be asked with. `mark` are INSTRUMENT=PRICE; `day` a date, of a statement also a month.
+
+    `occurred_by`: of positions, lots, PnL and exposure, only what had happened by then.
+    """
+
+    account_id: str | None = None
+    strategy_id: str | None = None
+    instrument_id: str | None = None
+    asset: str | None = None
+    day: str | None = None
+    method: CostBasis | None = None
+    fee_policy: FeePolicy | None = None
+    mark: tuple[str, ...] = ()
+    limit: int | None = None
+    decimals: int = DECIMALS
+    occurred_by: datetime | None = None
+
+    @property
+    def where(self) -> Where:
+        """The positions selected."""
+        return Where(self.account_id, self.strategy_id, self.instrument_id)
+
+    @property
+    def conventions(self) -> Conventions:
+        """What is to be other than the account's own."""
+        return Conventions(self.method, self.fee_policy)
+
+
+Rows = Callable[[Source, Parameters, Marks], Iterable[Row]]
+Totals = Callable[[list[Row]], list[Row]]
+
+
+class Report(NamedTuple):
+    """One kind of report: its rows' shape, the read models it needs, and how the rows are had from them."""
+
+    title: str
+    shape: type[schemas.Answer]
+    names: tuple[str, ...]
+    rows: Rows
+    totals: Totals | None = None
+    is_valued: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of its columns, in order."""
+        return tuple("".join(name) for name in self.shape.model_fields)  # SQLAlchemy's are a kind of str
+
+    def needs(self, parameters: Parameters) -> tuple[str, ...]:
+        """The read models it is read from; recosting, and what had occurred by a moment, need the trades as well."""
+        is_own = parameters.conventions == views.OWN and parameters.occurred_by is None
+        return self.names if is_own or "executions" in self.names else (*self.names, "executions")
+
+
+def _pages(source: Source, select: Callable[..., list[Row]], by: str | tuple[str, ...], **asked: Any) -> Iterator[Row]:
+    """Every row of a paged query; of a replay, which is in memory already, at once."""
+    if isinstance(source, MemoryRows):
+        yield from select(source, **asked, limit=None)
+        return
+    after = None
+    while page := select(source, **asked, limit=PAGE_ROWS, after=after):
+        yield from page
+        if len(page) < PAGE_ROWS:
+            return
+        last = page[-1]
+        after = last[by] if isinstance(by, str) else tuple(last[name] for name in by)
+
+
+def _reading(source: Source, asked: Parameters) -> Reading:
+    return Reading(source, 0, occurred_by=asked.occurred_by)
+
+
+def _positions(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+    return views.positions_of(_reading(source, asked), asked.where, asked.conventions)
+
+
+def _pnl(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+    return [pnl.valued(row, mark_of(row, marks)) for row in _positions(source, asked, marks)]
+
+
+def _exposure(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+    held = views.positions_of(_reading(source, asked), asked.where)
+    return [exposure.sized(row, mark_of(row, marks)) for row in held if row["quantity"]]
+
+
+def _balances(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+    return balances.balances(source, account_id=asked.account_id, asset=asked.asset)
+
+
+def _journal(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+    wanted = {**asked.where._asdict(), "asset": asked.asset, "day": asked.day}
+    return journal.lines_of(_pages(source, journal.entries, journal.CURSOR, **wanted))
+
+
+def paged_entries(source: Source, account_id: str | None) -> Iterator[Row]:
+    """Every journal entry, in the order of the log."""
+    return _pages(source, journal.entries, journal.CURSOR, account_id=account_id)
+
+
+def _trial_balance(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+    return journal.trial_balance(source, account_id=asked.account_id, asset=asked.asset, upto=asked.day)
+
+
+def _blotter(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+    if asked.limit is not None:
+        return orders.blotter(source, **asked.where._asdict(), limit=asked.limit)
+    return _pages(source, orders.blotter, "opened_seq", **asked.where._asdict())
+
+
+def _executions(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+    return _pages(source, executions.trades, "booked_seq", **asked.where._asdict())
+
+
+def _risk(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+    wanted = {"strategy_id": asked.strategy_id, "instrument_id": asked.instrument_id}
+    found = limits.utilisation(source, asked.account_id)
+    return [row for row in found if all(v is None or row[name] in (None, v) for name, v in wanted.items())]
+
+
+def _lots(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+    if asked.conventions != views.OWN or asked.occurred_by is not None:
+        return views.lots_of(_reading(source, asked), asked.where, asked.conventions).opened
+    return _pages(source, lots.open_lots, lots.OPENED, **asked.where._asdict())
+
+
+def _matches(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+    if asked.conventions != views.OWN or asked.occurred_by is not None:
+        return views.lots_of(_reading(source, asked), asked.where, asked.conventions).matched
+    return _pages(source, lots.matches, lots.DISPOSED, **asked.where._asdict())
+
+
+def _pnl_totals(rows: list[Row]) -> list[Row]:
+    return pnl.totals(rows, ())
+
+
+def _exposure_totals(rows: list[Row]) -> list[Row]:
+    return exposure.totals(rows, ())
+
+
+REPORTS = {
+    "pnl": Report("PnL", schemas.PnlRow, ("positions",), _pnl, _pnl_totals, is_valued=True),
+    "exposure": Report("Exposure", schemas.ExposureRow, ("positions",), _exposure, _exposure_totals, is_valued=True),
+    "positions": Report("Positions", schemas.PositionRow, ("positions",), _positions),
+    "balances": Report("Balances", schemas.BalanceRow, ("balances",), _balances),
+    "journal": Report("Journal", schemas.JournalLineRow, ("journal",), _journal),
+    "trial-balance": Report("Trial balance", schemas.TrialBalanceRow, ("journal",), _trial_balance, trial_totals),
+    "blotter": Report("Blotter", schemas.OrderRow, ("orders",), _blotter),
+    "executions": Report("Executions", schemas.ExecutionRow, ("executions",), _executions),
+    "risk": Report("Limits", schemas.LimitRow, ("limits",), _risk),
+    "lots": Report("Open lots", schemas.LotRow, ("lots", "positions"), _lots),
+    "matches": Report("Matches", schemas.MatchRow, ("lots", "positions"), _matches),
+}
+
+
+def report_of(name: str) -> Report:
+    """The report of that name. Raises Problem."""
+    known = REPORTS.get(name)
+    if known is None:
+        raise not_found(f"a report {name!r} (there are {', '.join(REPORTS)})", report=name)
+    return known

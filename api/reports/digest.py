@@ -1,0 +1,89 @@
+"""Report digests: a text that says exactly which report this is, and is enough to make the same bytes again.
+
+It holds the report's name and form, the place in the log, the Merkle root of the log there, the code that made it, the
+hash of the marks it was valued at and the moment they were known, and the parameters. Nothing is stored for it: whoever
+has the digest and the log (the live one, a restored one, a bundle's) can make the report again, and a log that was
+altered has another root. `dbr1.` + base64url of deflated JSON + `.` + the first 8 hexadecimal digits of its SHA-256.
+"""
+
+import base64
+import binascii
+import hashlib
+import zlib
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct
+
+from api.encoding import decimal_text, time_text
+from api.reports.catalog import Marks, Parameters
+from domain.errors import ReportUnreadable
+
+VERSION = "dbr1"
+CHARACTERS_MAX = 8000
+JSON_BYTES_MAX = 64 * 1024
+
+
+class Form(StrEnum):
+    """What a report is written as."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+    HTML = "html"
+    PDF = "pdf"
+
+
+class Digest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which report, of what. `recorded_at` is told of a past reading alone, as it was asked for."""
+
+    report: str
+    form: Form
+    seq: int
+    root: str
+    code: str
+    parameters: Parameters
+    is_past: bool = False
+    recorded_at: datetime | None = None
+    marks: str = ""
+    marks_at: datetime | None = None
+
+    def text(self) -> str:
+        """The digest as it is handed on."""
+        told = _ENCODER.encode(self)
+        packed = base64.urlsafe_b64encode(zlib.compress(told, 9)).decode().rstrip("=")
+        return f"{VERSION}.{packed}.{_check(told)}"
+
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+
+
+def _check(told: bytes) -> str:
+    return hashlib.sha256(told).hexdigest()[:8]
+
+
+def parse(text: str) -> Digest:
+    """The digest in a text. Raises ReportUnreadable."""
+    version, _, rest = text.strip().partition(".")
+    packed, _, check = rest.partition(".")
+    if version != VERSION or len(text) > CHARACTERS_MAX:
+        raise ReportUnreadable("digest", text, f"a report's digest, which begins with {VERSION}.")
+    try:
+        unpacking = zlib.decompressobj()
+        packed_bytes = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True)
+        told = unpacking.decompress(packed_bytes, JSON_BYTES_MAX)
+        if _check(told) == check and unpacking.eof:
+            return msgspec.json.decode(told, type=Digest)
+    except (binascii.Error, zlib.error, msgspec.DecodeError, ValueError) as error:
+        raise ReportUnreadable("digest", text, "a whole digest; a part of it is missing or altered") from error
+    raise ReportUnreadable("digest", text, "a whole digest; a part of it is missing or altered")
+
+
+def hash_of(marks: Marks) -> str:
+    """SHA-256 of a set of marks, each told by instrument, price, source and time."""
+    told = [
+        [name, decimal_text(mark.price), mark.source, time_text(mark.mark_at)] for name, mark in sorted(marks.items())
+    ]
+    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()

@@ -1,0 +1,175 @@
+"""Reports over HTTP: any report whole, in the form asked for, with its digest; and again from a digest.
+
+The form is `format`, or else what `Accept` names. `Daybook-Report-Digest` is the report's digest: give it back as
+`digest` for the same bytes, whatever has been recorded since. A report is made before the answer begins, on disk if it
+is long, so that what cannot be written is told as a problem.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import Field
+from starlette.responses import Response, StreamingResponse
+
+from api.encoding import decimal_text
+from api.http.auth import needs as needs_key
+from api.http.dependencies import SEQ_HEADER, Book, documented
+from api.http.fields import InstrumentId, Name, Place, RequestBody
+from api.http.problem_responses import responses
+from api.parameters import Moment, Where, moment_of
+from api.read_models.http import SEQ_MAX
+from api.read_models.journal_http import Asset
+from api.read_models.snapshot import reading
+from api.reports.catalog import REPORTS, Parameters
+from api.reports.digest import CHARACTERS_MAX, Form, parse
+from api.reports.make import FORMS, MEDIA_TYPES, STATEMENT, STATEMENT_FORMS, Made, again, make, needs
+from domain.account import CostBasis, FeePolicy
+from domain.errors import ReportUnreadable
+
+DIGEST_HEADER = "Daybook-Report-Digest"
+IN_MEMORY_BYTES_MAX = 2**20
+CHUNK_BYTES = 2**18
+NAMES = (*REPORTS, STATEMENT)
+
+router = APIRouter(prefix="/v1", tags=["reports"], dependencies=[needs_key()], responses=responses(401, 409, 422, 503))
+
+
+class ReportAsked(RequestBody):
+    """Which rows, as of when, in which form. What a report has no use for it does not heed."""
+
+    account_id: Name | None = None
+    strategy_id: Name | None = None
+    instrument_id: InstrumentId | None = None
+    asset: Asset | None = Field(None, description="of balances, journal and trial balance")
+    day: str | None = Field(
+        None, pattern="^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$",
+        description="value date of the journal; until when, of the trial balance; of a statement a day or a month",
+    )  # fmt: skip
+    method: CostBasis | None = Field(None, description="cost basis")
+    fee_policy: FeePolicy | None = None
+    mark: list[str] = Field([], max_length=100, description="INSTRUMENT=PRICE, instead of the newest known mark")
+    decimals: int = Field(18, ge=0, le=38, description="decimal places of Parquet's numbers")
+    min_seq: int = Field(0, ge=0, le=SEQ_MAX, description="wait until the report covers this place in the log")
+    as_of: Place | None = Field(None, description="as recorded up to this time, or this place in the log")
+    known_at: Place | None = Field(
+        None, description="beside `as_of`: what had happened by then, as far as it was on record now (`now`) or then"
+    )
+    as_of_seq: int | None = Field(
+        None, ge=0, le=SEQ_MAX, description="older word for `as_of`, a place", json_schema_extra={"deprecated": True}
+    )
+    format: Literal["json", "csv", "parquet", "html", "pdf"] | None = None
+
+    def moment(self) -> Moment | None:
+        """The past moment asked for, if any. Raises ReportUnreadable."""
+        if self.as_of is not None and self.as_of_seq is not None:
+            raise ReportUnreadable("as_of", self.as_of_seq, "asked for once: leave as_of_seq out")
+        as_of = self.as_of if self.as_of_seq is None else Moment(seq=self.as_of_seq)
+        return moment_of(as_of, self.known_at)
+
+    def parameters(self, name: str) -> Parameters:
+        """What the report is asked with. Raises ReportUnreadable."""
+        from api.parameters import given_mark  # noqa: PLC0415
+
+        if name == STATEMENT and (self.account_id is None or self.day is None):
+            lacking = "account_id" if self.account_id is None else "day"
+            raise ReportUnreadable(lacking, None, "told: a statement is of an account, for a day or a month")
+        if self.day is not None:
+            _check_day(name, self.day)
+        marks = tuple(f"{one.instrument_id}={decimal_text(one.price)}" for one in map(given_mark, self.mark))
+        where = Where(self.account_id, self.strategy_id, self.instrument_id)
+        moment = self.moment()
+        return Parameters(
+            *where, self.asset, self.day, self.method, self.fee_policy, marks, None, self.decimals,
+            moment.occurred_by if moment is not None else None,
+        )  # fmt: skip
+
+
+def _check_day(name: str, day: str) -> None:
+    from api.statements.periods import period_of  # noqa: PLC0415
+
+    period = period_of(day, "day")
+    if name != STATEMENT and period.first != period.last:
+        raise ReportUnreadable("day", day, "a day such as 2026-01-02; only a statement is of a month")
+
+
+def _form(request: Request, asked: str | None, name: str) -> Form:
+    """What was asked for, or the first of what is accepted that there is. Raises ReportUnreadable."""
+    forms = STATEMENT_FORMS if name == STATEMENT else FORMS
+    if asked is not None:
+        if Form(asked) not in forms:
+            raise ReportUnreadable("format", asked, f"a form of this report: {', '.join(forms)}")
+        return Form(asked)
+    accepted = request.headers.get("accept", "")
+    by_type = {MEDIA_TYPES[form].partition(";")[0]: form for form in forms}
+    ranges = [part.partition(";")[0].strip() for part in accepted.split(",")]
+    return next((by_type[one] for one in ranges if one in by_type), forms[0])
+
+
+def _documented() -> dict[int | str, dict[str, Any]]:
+    told = documented(200, "the report")
+    told[200]["headers"] = told[200]["headers"] | {
+        DIGEST_HEADER: {"description": "what makes the same report again", "schema": {"type": "string"}}
+    }
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    text = {"schema": {"type": "string"}}
+    told[200]["content"] = {
+        "application/json": {"schema": {"type": "object"}}, "text/csv": text, "text/html": text,
+        "application/pdf": binary, "application/vnd.apache.parquet": binary,
+    }  # fmt: skip
+    return told
+
+
+@router.get("/reports/{report}", response_class=Response, responses=_documented() | responses(404))
+def read_report(
+    report: Annotated[str, Path(max_length=32, description=f"one of {', '.join(NAMES)}")],
+    asked: Annotated[ReportAsked, Query()],
+    request: Request,
+    book: Book,
+) -> Response:
+    """A whole report of any length: rows as JSON, CSV or Parquet; a statement as HTML, PDF or JSON."""
+    names = needs(report, parameters := asked.parameters(report))
+    form = _form(request, asked.format, report)
+    moment = asked.moment()
+    with reading(book, *names, min_seq=asked.min_seq, moment=moment) as at:
+        return _answer(make(book, report, parameters, form, at, is_past=moment is not None))
+
+
+@router.get("/reports", response_class=Response, responses=_documented())
+def reproduce_report(
+    digest: Annotated[str, Query(max_length=CHARACTERS_MAX, description=f"of a report, from {DIGEST_HEADER}")],
+    book: Book,
+) -> Response:
+    """The report that a digest names, once more: the same bytes."""
+    told = parse(digest)
+    if told.form not in MEDIA_TYPES:
+        raise ReportUnreadable("digest", told.form, f"of a report in one of the forms {', '.join(MEDIA_TYPES)}")
+    with again(book, told) as made:
+        return _answer(made)
+
+
+def _answer(made: Made) -> Response:
+    file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the answer, or with the last reference to it)
+    try:
+        made.write(file)
+    except BaseException:
+        file.close()
+        raise
+    size = file.tell()
+    file.seek(0)
+    headers = {SEQ_HEADER: str(made.digest.seq), DIGEST_HEADER: made.digest.text()}
+    if made.digest.form in (Form.PARQUET, Form.PDF):
+        name = f"{made.digest.report}-{made.digest.seq}.{made.digest.form}"
+        headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    media_type = MEDIA_TYPES[made.digest.form]
+    if size > IN_MEMORY_BYTES_MAX:
+        return StreamingResponse(_chunks(file), media_type=media_type, headers=headers | {"Content-Length": str(size)})
+    with file:
+        return Response(file.read(), media_type=media_type, headers=headers)
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk

@@ -1,0 +1,181 @@
+"""Making: a report at a moment with its digest, or again from a digest, written in any form."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, BinaryIO, NamedTuple
+
+import sqlalchemy as sa
+
+from adapters.postgres.connections import reaching
+from api.audit.proofs_http import proofs_of
+from api.daybook import Daybook
+from api.parameters import Moment, given_marks
+from api.problems import Problem, not_found
+from api.read_models.snapshot import Reading, aged, reading
+from api.reports.arrow_copy import copied
+from api.reports.catalog import Marks, Parameters, Report, report_of
+from api.reports.digest import Digest, Form, hash_of
+from api.reports.files import batches_of, write_csv, write_json, write_parquet
+from api.statements import statement
+from api.statements.periods import period_of
+from domain import account
+from domain.errors import ReportUnreadable
+from domain.values import Mark
+from projections.models.positions import positions
+from projections.storage.tables import Row
+
+STATEMENT = "statement"
+STATEMENT_NAMES = ("journal", "positions", "balances", "executions")
+AS_OCCURRED = ("pnl", "exposure", "positions", "lots", "matches")
+FORMS = (Form.JSON, Form.CSV, Form.PARQUET)
+STATEMENT_FORMS = (Form.HTML, Form.PDF, Form.JSON)
+MEDIA_TYPES = {
+    Form.JSON: "application/json",
+    Form.CSV: "text/csv; charset=utf-8",
+    Form.PARQUET: "application/vnd.apache.parquet",
+    Form.HTML: "text/html; charset=utf-8",
+    Form.PDF: "application/pdf",
+}
+
+
+def code() -> str:
+    """The code that makes reports, as a digest names it."""
+    try:
+        return version("daybook")
+    except PackageNotFoundError:
+        return "0"
+
+
+def needs(name: str, parameters: Parameters) -> tuple[str, ...]:
+    """The read models that a report is read from. Raises Problem for a report that is none, ReportUnreadable."""
+    if parameters.occurred_by is not None and name not in AS_OCCURRED:
+        raise ReportUnreadable(
+            "known_at", parameters.occurred_by, f"asked for beside as_of only of {', '.join(AS_OCCURRED)}: a report of"
+            " another kind is told as recorded, by as_of alone",
+        )  # fmt: skip
+    return STATEMENT_NAMES if name == STATEMENT else report_of(name).needs(parameters)
+
+
+class Made(NamedTuple):
+    """A report ready to be written."""
+
+    digest: Digest
+    at: Reading
+    marks: Marks
+
+    @property
+    def report(self) -> Report:
+        """Which it is. Not for statements."""
+        return report_of(self.digest.report)
+
+    def rows(self) -> Iterable[Row]:
+        """Its rows."""
+        return self.report.rows(self.at.source, self.digest.parameters, self.marks)
+
+    def write(self, out: BinaryIO, *, newline: str = "\r\n") -> None:
+        """Write it in its form. Raises Problem where a value does not fit."""
+        form, parameters = self.digest.form, self.digest.parameters
+        if self.digest.report == STATEMENT:
+            out.write(statement.written(self.at.source, self.digest, self.marks))
+            return
+        match form:
+            case Form.JSON:
+                write_json(self.report, self.rows(), out, self.about())
+            case Form.CSV:
+                write_csv(self.report, self.rows(), out, newline=newline)
+            case Form.PARQUET:
+                told = {"report": self.digest.report, "seq": str(self.digest.seq), "digest": self.digest.text()}
+                write_parquet(self.report, self._batches(), out, decimals=parameters.decimals, about=told)
+            case _:
+                raise ReportUnreadable("format", form, f"one of {', '.join(FORMS)}")
+
+    def about(self) -> dict[str, Any]:
+        """What a report in JSON says of itself before its items."""
+        digest = self.digest
+        told = {"report": digest.report, "seq": digest.seq, "recorded_at": digest.recorded_at}
+        told["occurred_by"] = digest.parameters.occurred_by
+        return told | {"digest": digest.text()}
+
+    def _batches(self) -> Iterator[Any]:
+        import pyarrow as pa  # noqa: PLC0415 (0.3 s, for those who want it)
+
+        report, parameters = self.report, self.digest.parameters
+        fast = copied(self.digest.report, report, self.at.source, parameters)
+        if fast is None:
+            yield from batches_of(report, self.rows(), parameters.decimals)
+            return
+        try:
+            yield from fast
+        except pa.ArrowInvalid:
+            for _ in batches_of(report, self.rows(), parameters.decimals):
+                pass  # which finds the value and names it
+            raise
+
+
+def make(book: Daybook, name: str, parameters: Parameters, form: Form, at: Reading, *, is_past: bool) -> Made:
+    """A report at a reading, valued at the newest marks (of a past reading, those known then). Raises Problem."""
+    account_id = parameters.account_id
+    if name == STATEMENT and account_id is not None and book.writer.state(account.stream(account_id)) is None:
+        raise not_found(f"account {account_id}", account_id=account_id)
+    marks_at = None
+    if _is_valued(name):
+        marks_at = at.recorded_at if is_past else _now(at)
+    marks = _marks(book, at, parameters, marks_at) if _is_valued(name) else {}
+    digest = Digest(
+        report=name, form=form, seq=at.seq, root=_root(book, at.seq), code=code(), parameters=parameters,
+        is_past=is_past, recorded_at=at.recorded_at if is_past else None,
+        marks=hash_of(marks) if marks_at else "", marks_at=marks_at,
+    )  # fmt: skip
+    return Made(digest, at, marks)
+
+
+@contextmanager
+def again(book: Daybook, digest: Digest) -> Iterator[Made]:
+    """The report that a digest names. Raises Problem where log or marks are not what it was made of."""
+    names = needs(digest.report, digest.parameters)
+    with reading(book, *names, moment=Moment(seq=digest.seq)) as at:
+        if _root(book, digest.seq) != digest.root:
+            raise Problem(
+                409, "other-log", "Another log",
+                f"the log up to seq {digest.seq} has another Merkle root than the report was made of: it is another"
+                " ledger, or history was altered (daybook verify tells)", seq=digest.seq, root=digest.root,
+            )  # fmt: skip
+        marks = _marks(book, at, digest.parameters, digest.marks_at) if _is_valued(digest.report) else {}
+        if digest.marks and hash_of(marks) != digest.marks:
+            raise Problem(
+                409, "other-marks", "Other marks",
+                "the marks that were known when the report was made are not on record as they were then",
+                marks=digest.marks,
+            )  # fmt: skip
+        yield Made(digest, at, marks)
+
+
+def _is_valued(name: str) -> bool:
+    return name == STATEMENT or report_of(name).is_valued
+
+
+def _now(at: Reading) -> datetime:
+    """The moment of a live reading, by the database's clock, which dates marks."""
+    assert isinstance(at.source, sa.Connection), "a past reading has its moment"
+    moment: datetime = at.source.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return moment.astimezone(UTC)
+
+
+def _marks(book: Daybook, at: Reading, parameters: Parameters, known_at: datetime | None) -> Marks:
+    """The marks of the positions a report is about: given ones, else the newest that were known."""
+    known: dict[str, Mark] = {}
+    if known_at is not None:
+        seen_by = parameters.occurred_by or known_at
+        if parameters.day is not None:
+            seen_by = min(seen_by, period_of(parameters.day).end)
+        known |= aged(book, book.marks.latest_all(seen_by, known_at), seen_by)
+    known |= given_marks(list(parameters.mark))
+    held = {row["instrument_id"] for row in positions(at.source, **parameters.where._asdict())}
+    return {name: mark for name, mark in known.items() if name in held}
+
+
+def _root(book: Daybook, seq: int) -> str:
+    with reaching(book.url):
+        return proofs_of(book).root_at(seq).hex()

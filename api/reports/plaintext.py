@@ -1,0 +1,157 @@
+"""Plain-text accounting: the journal as hledger and beancount read it, with every balance asserted at the end.
+
+Both tools check by themselves that entries balance and that accounts end where our ledger does. A transaction is dated
+by its value date; amounts are written with every digit. Accounts are ROOT:account_id:…, those of a position end in
+strategy and instrument, those of other money in `Account:Cash`; none has another below it.
+
+hledger takes our names as they are; commodities that are not plain letters are quoted. beancount wants accounts of
+letters, digits and dashes that begin with a capital or digit, and commodities that begin with a letter (or a slash,
+`/1INCH`): such names are changed, and the true name is metadata of the `open` or `commodity` directive. beancount adds
+with 28 digits: a sum that has more is refused, as it would come out rounded.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from api.problems import Problem
+from domain.values import ZERO
+from projections.models.bookkeeping import ASSETS
+from projections.storage.tables import Row
+
+BEANCOUNT_DIGITS_MAX = 28
+CASH = "Account:Cash"  # of no position: a leaf, as tools count what is below an account as its own
+OPENED = "1970-01-01"  # before any value date there can be
+
+
+class Books(StrEnum):
+    """The tools a journal is written for."""
+
+    HLEDGER = "hledger"
+    BEANCOUNT = "beancount"
+
+
+def export(kind: Books, entries: Iterable[Row], ledger: list[Row], about: str) -> Iterator[str]:
+    """The journal as text, in parts: `entries` in order, then the balances of `ledger` asserted. Raises Problem."""
+    return hledger(entries, ledger, about) if kind is Books.HLEDGER else beancount(entries, ledger, about)
+
+
+def account_name(account_id: str, account: str, strategy_id: str | None, instrument_id: str | None) -> str:
+    """A ledger account with whose it is: `Assets:main:BINANCE`, `Equity:main:Trading:trend:BTCUSDT.BINANCE`."""
+    root, _, rest = account.partition(":")
+    if root == ASSETS:
+        return f"{root}:{account_id}:{rest}"
+    return f"{root}:{account_id}:{rest}:{f'{strategy_id}:{instrument_id}' if instrument_id else CASH}"
+
+
+def _name_of(row: Row, line: Row) -> str:
+    return account_name(row["account_id"], line["account"], row["strategy_id"], row["instrument_id"])
+
+
+def _balances(ledger: list[Row]) -> list[tuple[str, str, Decimal]]:
+    return sorted((_name_of(row, row), row["asset"], row["balance"]) for row in ledger)
+
+
+def hledger(entries: Iterable[Row], ledger: list[Row], about: str) -> Iterator[str]:
+    """For hledger 1.25 and later; `check --strict` passes."""
+    balances = _balances(ledger)
+    yield f"; {_one_line(about)}\n\ndecimal-mark .\n"
+    yield "".join(f"commodity {_quoted(asset)}\n" for asset in sorted({asset for _, asset, _ in balances}))
+    yield "".join(f"account {name}\n" for name in sorted({name for name, _, _ in balances}))
+    last = OPENED
+    for row in entries:
+        last = max(last, row["value_date"])
+        booked = "" if row["booking_date"] == row["value_date"] else f"={row['booking_date']}"
+        told = _one_line(f"{row['kind']} {row['narrative']}").strip()
+        lines = "".join(f"    {_name_of(row, line)}  {_amount(line, _quoted)}\n" for line in row["lines"])
+        yield f"\n{row['value_date']}{booked} * ({row['reference']}) {told}  ; seq:{row['entry_seq']}\n{lines}"
+    if balances:
+        yield f"\n{last} * balances as the book has them\n"
+    for name, asset, balance in balances:
+        yield f"    {name}  0 {_quoted(asset)} = {balance:f} {_quoted(asset)}\n"
+
+
+def beancount(entries: Iterable[Row], ledger: list[Row], about: str) -> Iterator[str]:
+    """For beancount 3. Raises Problem where 28 digits do not do."""
+    balances = _balances(ledger)
+    accounts = _distinct((name for name, _, _ in balances), _legal_account)
+    assets = _distinct((asset for _, asset, _ in balances), _legal_commodity)
+    yield f';; {_one_line(about)}\noption "title" "Daybook"\n\n'
+    for asset, legal in assets.items():
+        yield f'{OPENED} commodity {legal}\n  name: "{asset}"\n'
+    for name, legal in accounts.items():
+        yield f'{OPENED} open {legal}\n  name: "{name}"\n'
+    sums: dict[tuple[str, str], Decimal] = {}
+    last = OPENED
+    for row in entries:
+        last = max(last, row["value_date"])
+        yield (
+            f'\n{row["value_date"]} * "{row["kind"]}" "{_escaped(row["narrative"])}"\n'
+            f'  seq: {row["entry_seq"]}\n  reference: "{_escaped(row["reference"])}"\n'
+            f"  booking_date: {row['booking_date']}\n"
+        )
+        for line in row["lines"]:
+            place = _name_of(row, line), line["asset"]
+            sums[place] = sums.get(place, ZERO) + line["amount"]
+            _check_digits(*place, line["amount"], sums[place])
+            yield f"  {accounts[place[0]]}  {_amount(line, assets.__getitem__)}\n"
+    after = date.fromisoformat(last) + timedelta(days=1)
+    yield "\n"
+    for name, asset, balance in balances:
+        yield f"{after.isoformat()} balance {accounts[name]}  {balance:f} {assets[asset]}\n"
+
+
+def _check_digits(name: str, asset: str, *amounts: Decimal) -> None:
+    for amount in amounts:
+        if (digits := len(amount.as_tuple().digits)) > BEANCOUNT_DIGITS_MAX:
+            raise Problem(
+                409, "too-precise", "More digits than beancount adds",
+                f"{name} comes to {amount:f} {asset}, which has {digits} digits; beancount adds with "
+                f"{BEANCOUNT_DIGITS_MAX} and would round it. Export for hledger, which is exact",
+                account=name, asset=asset,
+            )  # fmt: skip
+
+
+def _amount(line: Row, commodity: Callable[[str], str]) -> str:
+    return f"{line['amount']:f} {commodity(line['asset'])}"
+
+
+def _quoted(asset: str) -> str:
+    return asset if re.fullmatch(r"[A-Za-z]+", asset) else f'"{asset}"'
+
+
+def _one_line(text: str) -> str:
+    """What an hledger description may hold: no comment, no payee, no line break."""
+    return re.sub(r"[\x00-\x1f\x7f;|]+", " ", text)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f]+", " ", text).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _legal_account(name: str) -> str:
+    parts = (re.sub(r"[^A-Za-z0-9]", "-", part) for part in name.split(":"))
+    return ":".join(part[0].upper() + part[1:] for part in parts)
+
+
+def _legal_commodity(asset: str) -> str:
+    legal = re.sub(r"[^A-Z0-9'._-]", "-", asset.upper())
+    if not legal[0].isalpha():
+        legal = f"/{legal}" if re.search("[A-Z]", legal) else f"X-{legal}"
+    return legal if legal[-1].isalnum() else f"{legal}X"
+
+
+def _distinct(names: Iterable[str], legal: Callable[[str], str]) -> dict[str, str]:
+    """A legal name for each, told apart by a number where two would be the same."""
+    taken: set[str] = set()
+    found = {}
+    for name in sorted(set(names)):
+        told, number = legal(name), 1
+        while told in taken:
+            number += 1
+            told = f"{legal(name)}-{number}"
+        taken.add(told)
+        found[name] = told
+    return found

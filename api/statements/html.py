@@ -1,0 +1,118 @@
+"""A statement as one HTML page that needs nothing else: its style and charts are in it, and it prints well."""
+
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from api.encoding import time_text
+from api.reports.digest import Digest
+from api.statements.charts import Bar, Curve, bars, curve
+from api.statements.statement import Statement
+from api.terminal.output import grouped
+
+MINUS, NONE = "\N{MINUS SIGN}", "\N{EN DASH}"
+WIDTH, HEIGHT, LEFT, BOTTOM = 640, 150, 74, 18
+
+
+@cache
+def _templates() -> Environment:
+    made = Environment(
+        loader=PackageLoader("api.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters |= {"number": number, "signed": signed, "moment": moment, "amounts": amounts, "tone": tone}
+    return made
+
+
+def number(value: Decimal | None) -> str:
+    """An exact number with grouped thousands and a true minus; a dash for none."""
+    return NONE if value is None else grouped(value).replace("-", MINUS)
+
+
+def signed(value: Decimal | None) -> str:
+    """The same, with its sign."""
+    return number(value) if value is None or value <= 0 else f"+{number(value)}"
+
+
+def tone(value: Decimal | None) -> str:
+    """A class for a gain or loss."""
+    return "" if not value else "gain" if value > 0 else "loss"
+
+
+def moment(value: datetime | None) -> str:
+    """A time to the second."""
+    return NONE if value is None else time_text(value.replace(microsecond=0)).replace("T", " ").removesuffix("Z")
+
+
+def amounts(value: dict[str, Decimal]) -> str:
+    """Signed amounts by asset."""
+    return ", ".join(f"{signed(amount)} {asset}" for asset, amount in sorted(value.items())) or NONE
+
+
+def page(statement: Statement, digest: Digest) -> bytes:
+    """The page."""
+    period = statement.period
+    first = datetime.fromisoformat(period.first).replace(tzinfo=period.end.tzinfo)
+    curves = [(asset, _curve(curve(steps, first, period.end))) for asset, steps in statement.curves.items()]
+    by_asset = []
+    for asset in statement.curves:
+        values = [(row["instrument_id"] or "account", row["net"]) for row in statement.by_instrument
+                  if row["asset"] == asset]  # fmt: skip
+        by_asset.append((asset, _bars(*bars(values))))
+    told: dict[str, Any] = {
+        "statement": statement, "digest": digest, "digest_text": digest.text(), "curves": curves, "bars": by_asset,
+    }  # fmt: skip
+    return _templates().get_template("statement.html").render(told).encode()
+
+
+def _curve(drawn: Curve) -> Markup:
+    """A step line with its axes, as SVG."""
+    right, top = WIDTH - 20, 8
+    bottom = HEIGHT - BOTTOM
+
+    def x(place: float) -> float:
+        return round(LEFT + place * (right - LEFT), 1)
+
+    def y(place: float) -> float:
+        return round(bottom - place * (bottom - top), 1)
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">']
+    for tick in drawn.levels:
+        line = "zero" if abs(tick.place - drawn.zero) < 1e-9 else "grid"
+        parts.append(f'<line class="{line}" x1="{LEFT}" x2="{right}" y1="{y(tick.place)}" y2="{y(tick.place)}"/>')
+        label = tick.label.replace("-", MINUS)
+        parts.append(f'<text class="level" x="{LEFT - 8}" y="{y(tick.place) + 3.5}">{label}</text>')
+    parts += [f'<text class="time" x="{x(tick.place)}" y="{HEIGHT - 4}">{tick.label}</text>' for tick in drawn.times]
+    points = " ".join(f"{x(px)},{y(py)}" for px, py in drawn.points)
+    area = f"{x(0)},{y(drawn.zero)} {points} {x(1)},{y(drawn.zero)}"
+    parts.append(f'<polygon class="area" points="{area}"/><polyline class="line" points="{points}"/></svg>')
+    return Markup("".join(parts))  # noqa: S704 (numbers of ours, and no text of others)
+
+
+def _bars(drawn: list[Bar], zero: float) -> Markup:
+    """Horizontal bars with their values, as SVG."""
+    left, right, row = 170, WIDTH - 180, 20
+
+    def x(place: float) -> float:
+        return round(left + place * (right - left), 1)
+
+    parts = [Markup('<svg viewBox="0 0 {} {}" role="img">').format(WIDTH, row * len(drawn) + 4)]
+    for place, bar in enumerate(drawn):
+        y = place * row + 2
+        kind = "gain" if bar.value > 0 else "loss"
+        parts.append(Markup('<text class="name" x="{}" y="{}">{}</text>').format(left - 10, y + 13, bar.label))
+        parts.append(
+            Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}" rx="1.5"/>').format(
+                kind, x(bar.start), y + 3, max(round(x(bar.end) - x(bar.start), 1), 1), row - 7
+            )
+        )
+        told = signed(bar.value)
+        parts.append(Markup('<text class="value" x="{}" y="{}">{}</text>').format(WIDTH - 4, y + 13, told))
+    parts.append(
+        Markup('<line class="zero" x1="{0}" x2="{0}" y1="0" y2="{1}"/></svg>').format(x(zero), row * len(drawn) + 4)
+    )
+    return Markup("").join(parts)

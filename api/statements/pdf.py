@@ -1,0 +1,322 @@
+"""A statement as PDF, A4 across: the same content and charts as the page, drawn without a browser.
+
+The same statement gives the same bytes: the file's date is the end of the period, and nothing else in it changes. The
+PDF's own fonts know Latin letters; others in a narrative are shown as `?` (the HTML page has them).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from fpdf import FPDF
+from fpdf.enums import WrapMode, XPos, YPos
+
+from api.reports.digest import Digest
+from api.statements.charts import Bar, Curve, bars, curve
+from api.statements.html import MINUS, NONE, amounts, moment, number, signed
+from api.statements.statement import Statement
+
+MARGIN = 14.0
+WIDTH, HEIGHT = 297.0, 210.0
+INNER = WIDTH - 2 * MARGIN
+ROW = 4.9
+GAP = 3.2
+INK, SOFT, LINE, BLUE = (27, 31, 36), (95, 107, 122), (216, 222, 230), (31, 95, 191)
+GAIN, LOSS, PALE = (23, 117, 58), (179, 38, 30), (228, 236, 247)
+Tone = tuple[int, int, int]
+
+
+class Cell(NamedTuple):
+    """A text in a table, in its colour."""
+
+    text: str
+    tone: Tone = INK
+    is_strong: bool = False
+
+
+class Head(NamedTuple):
+    """A column: its title, whether it holds numbers, whether its text may be broken into lines."""
+
+    title: str
+    is_number: bool = False
+    is_wrapped: bool = False
+
+
+def document(statement: Statement, digest: Digest) -> bytes:
+    """The PDF's bytes."""
+    paper = _Paper(statement, digest)
+    paper.head()
+    paper.balances()
+    paper.result()
+    paper.charts()
+    paper.positions()
+    paper.entries()
+    paper.foot()
+    return bytes(paper.output())
+
+
+def _latin(text: str) -> str:
+    return text.replace(MINUS, "-").replace(NONE, "-").encode("latin-1", "replace").decode("latin-1")
+
+
+class _Paper(FPDF):
+    """The document while it is drawn."""
+
+    def __init__(self, statement: Statement, digest: Digest) -> None:
+        super().__init__(orientation="landscape", format="A4")
+        self._told, self._digest = statement, digest
+        self.set_creation_date(statement.period.end)
+        self.set_title(_latin(f"Statement {statement.account_id}, {statement.period.name}"))
+        self.set_producer("Daybook")
+        self.set_margins(MARGIN, MARGIN)
+        self.set_auto_page_break(False)
+        self.alias_nb_pages()
+        self.add_page()
+
+    def footer(self) -> None:
+        """On every page: whose, of when, which."""
+        self.set_y(-9)
+        self._font(7, SOFT)
+        told = self._told
+        left = _latin(f"Account {told.account_id}, {told.period.name}, as on record at seq {told.seq:,}")
+        self.cell(INNER / 2, 4, left)
+        self.cell(INNER / 2, 4, f"Page {self.page_no()} of {{nb}}", align="R")
+
+    def head(self) -> None:
+        """Title and what it is of."""
+        told = self._told
+        self._font(18, INK, is_strong=True)
+        self.cell(INNER * 0.62, 8, _latin(f"Statement of account {told.account_id}"))
+        self._font(8.5, SOFT)
+        self.cell(INNER * 0.38, 8, f"As on record at seq {told.seq:,}", align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.cell(INNER * 0.62, 5, f"{told.period.name}, value dates, UTC")
+        counts = f"{told.trades_count:,} trades and transfers of positions, {told.entries_count:,} entries"
+        self.cell(INNER * 0.38, 5, counts, align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self._rule(INK, 0.5, self.get_y() + 1.5)
+        self.set_y(self.get_y() + 3)
+
+    def balances(self) -> None:
+        """Opening, movements and closing."""
+        heads = [Head("Asset"), Head("Venue"), *(Head(name, True) for name in ("Opening", "In", "Out", "Closing"))]
+        rows = [
+            [Cell(row["asset"]), Cell(row["venue"]), *(Cell(number(row[name])) for name in ("opening", "in", "out")),
+             Cell(number(row["closing"]), is_strong=True)]
+            for row in self._told.balances
+        ]  # fmt: skip
+        self._table("Balances", heads, rows, "The account had nothing, and nothing moved.")
+
+    def result(self) -> None:
+        """What the period gained, by asset."""
+        names = ("realized", "rounding", "funding", "other income", "fees", "fees in kind")
+        heads = [Head("In"), *(Head(name.capitalize(), True) for name in (*names, "net"))]
+        rows = [
+            [Cell(row["asset"]), *(Cell(number(row[name])) for name in names),
+             Cell(signed(row["net"]), _tone(row["net"]), is_strong=True)]
+            for row in self._told.result
+        ]  # fmt: skip
+        self._table("Result of the period", heads, rows, "Nothing was gained, lost or paid.")
+
+    def charts(self) -> None:
+        """The result so far and by instrument, side by side for each asset."""
+        period = self._told.period
+        first = datetime.fromisoformat(period.first).replace(tzinfo=period.end.tzinfo)
+        for asset, steps in self._told.curves.items():
+            values = [
+                (row["instrument_id"] or "account", row["net"])
+                for row in self._told.by_instrument
+                if row["asset"] == asset
+            ]
+            self._room(46)
+            top, half = self.get_y() + 2, (INNER - 10) / 2
+            self._caption(MARGIN + 1, top, f"Result so far, {asset}")
+            self._caption(MARGIN + half + 10, top, f"Net by instrument, {asset}")
+            self._curve(curve(steps, first, period.end), MARGIN, top + 5, half, 34)
+            self._bars(*bars(values), MARGIN + half + 10, top + 5, half)
+            self.set_y(top + 43)
+
+    def positions(self) -> None:
+        """What was open at the end."""
+        titles = ("Quantity", "Average price", "Cost", "Mark", "Value", "Unrealized")
+        heads = [Head("Instrument"), Head("Strategy"), *(Head(title, True) for title in titles), Head("In")]
+        rows = [
+            [Cell(row["instrument_id"]), Cell(row["strategy_id"]),
+             *(Cell(number(row[name])) for name in ("quantity", "avg_px", "cost", "mark", "value")),
+             Cell(signed(row["unrealized"]), _tone(row["unrealized"]), is_strong=True), Cell(row["settle"])]
+            for row in self._told.positions
+        ]  # fmt: skip
+        self._table("Positions at the end", heads, rows, "No position was open.")
+        if any(row["mark"] is None for row in self._told.positions):
+            self._line("- : no mark was seen by the end of the period; nothing is guessed.")
+
+    def entries(self) -> None:
+        """The journal of the period, as far as a statement shows it."""
+        told = self._told
+        heads = [
+            Head("Time"), Head("Kind"), Head("Reference", is_wrapped=True), Head("What", is_wrapped=True),
+            Head("Moved", True), Head("Gained", True), Head("Seq", True),
+        ]  # fmt: skip
+        rows = [
+            [Cell(moment(row["transact_time"])), Cell(row["kind"]), Cell(row["reference"]), Cell(_what(row)),
+             Cell(amounts(row["moved"])), Cell(amounts(row["gained"])), Cell(str(row["entry_seq"]), SOFT)]
+            for row in told.entries
+        ]  # fmt: skip
+        self._table("Entries", heads, rows, "No entry has a value date in this period.", size=7.2)
+        if told.entries_count > len(told.entries):
+            self._line(f"The first {len(told.entries)} of {told.entries_count:,}; daybook report journal has all.")
+
+    def foot(self) -> None:
+        """What proves it, and how to make it again."""
+        self._room(26)
+        self._rule(LINE, 0.2, self.get_y() + 3)
+        self.set_y(self.get_y() + 5)
+        self._font(7, SOFT)
+        root = f"Every figure is a sum of journal lines at seq {self._told.seq}, whose log has the Merkle root "
+        again = f"{root}{self._digest.root}. Made by Daybook {self._digest.code}. The same bytes again:"
+        for text in (again, f"daybook report --reproduce {self._digest.text()}"):
+            self.multi_cell(INNER, 3.3, text, wrapmode=WrapMode.CHAR if text is not again else WrapMode.WORD, align="L",
+                            new_x=XPos.LMARGIN, new_y=YPos.NEXT)  # fmt: skip
+
+    def _font(self, size: float, tone: Tone, *, is_strong: bool = False) -> None:
+        self.set_font("Helvetica", "B" if is_strong else "", size)
+        self.set_text_color(*tone)
+
+    def _room(self, height: float) -> None:
+        if self.get_y() + height > HEIGHT - 13:
+            self.add_page()
+
+    def _rule(self, tone: Tone, thickness: float, y: float) -> None:
+        self.set_draw_color(*tone)
+        self.set_line_width(thickness)
+        self.line(MARGIN + 1, y, MARGIN + INNER - 1, y)
+
+    def _line(self, text: str) -> None:
+        self._room(5)
+        self._font(7.5, SOFT)
+        self.cell(INNER, 5, _latin(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+
+    def _caption(self, x: float, y: float, text: str) -> None:
+        self._font(8, SOFT, is_strong=True)
+        self.text(x, y + 2.6, _latin(text))
+
+    def _table(
+        self, title: str, heads: Sequence[Head], rows: Sequence[Sequence[Cell]], empty: str, *, size: float = 8.0
+    ) -> None:
+        self._room(18 + ROW * min(len(rows), 6))
+        self.set_y(self.get_y() + 5)
+        self._font(10.5, INK, is_strong=True)
+        self.cell(INNER, 5.5, title, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        if not rows:
+            self._line(empty)
+            return
+        widths, size = self._widths(heads, rows, size)
+        self._heads(heads, widths, size)
+        for row in rows:
+            self._row(heads, row, widths, size)
+
+    def _widths(self, heads: Sequence[Head], rows: Sequence[Sequence[Cell]], size: float) -> tuple[list[float], float]:
+        """As wide as the text, smaller where all of it does not fit; what may be broken gets the rest."""
+        while True:
+            self._font(size, INK, is_strong=True)
+            natural = [
+                max(self.get_string_width(_latin(text)) for text in (head.title, *(row[at].text for row in rows)))
+                for at, head in enumerate(heads)
+            ]
+            fixed = sum(width + GAP for width, head in zip(natural, heads, strict=True) if not head.is_wrapped)
+            loose = [width for width, head in zip(natural, heads, strict=True) if head.is_wrapped]
+            left = INNER - fixed - GAP * len(loose)
+            least = 22.0 * len(loose)
+            if left >= min(sum(loose), least) or size <= 4.5:
+                break
+            size -= 0.3
+        shrunk = min(1.0, left / sum(loose)) if loose else 1.0
+        widths = [
+            (width * shrunk if head.is_wrapped else width) + GAP for width, head in zip(natural, heads, strict=True)
+        ]
+        spare = max(0.0, INNER - sum(widths))
+        numbers = sum(head.is_number for head in heads) or 1
+        return [
+            width + (spare / numbers if head.is_number else 0) for width, head in zip(widths, heads, strict=True)
+        ], size
+
+    def _heads(self, heads: Sequence[Head], widths: Sequence[float], size: float) -> None:
+        self._font(size - 0.4, SOFT, is_strong=True)
+        for head, width in zip(heads, widths, strict=True):
+            self.cell(width, ROW, head.title, align="R" if head.is_number else "L")
+        self.ln(ROW)
+        self._rule(INK, 0.25, self.get_y())
+
+    def _row(self, heads: Sequence[Head], row: Sequence[Cell], widths: Sequence[float], size: float) -> None:
+        step = size * 0.47
+        self._font(size, INK)
+        texts = [
+            self._lines(_latin(cell.text), width) if head.is_wrapped else [_latin(cell.text)]
+            for head, cell, width in zip(heads, row, widths, strict=True)
+        ]
+        height = max(ROW, max(len(lines) for lines in texts) * step + 1.6)
+        if self.get_y() + height > HEIGHT - 13:
+            self.add_page()
+            self._heads(heads, widths, size)
+        x, y = MARGIN, self.get_y()
+        for head, cell, width, lines in zip(heads, row, widths, texts, strict=True):
+            self._font(size, cell.tone, is_strong=cell.is_strong)
+            for at, text in enumerate(lines):
+                self.set_xy(x, y + 0.8 + at * step)
+                self.cell(width, step, text, align="R" if head.is_number else "L")
+            x += width
+        self.set_xy(MARGIN, y + height)
+        self._rule(LINE, 0.15, y + height)
+
+    def _lines(self, text: str, width: float) -> list[str]:
+        lines = self.multi_cell(width, 1, text, dry_run=True, output="LINES", wrapmode=WrapMode.WORD)
+        assert isinstance(lines, list)
+        return lines
+
+    def _curve(self, drawn: Curve, x: float, y: float, width: float, height: float) -> None:
+        left, bottom = x + 20, y + height - 5
+        across, up = width - 22, height - 7
+
+        def at(point: tuple[float, float]) -> tuple[float, float]:
+            return left + point[0] * across, bottom - point[1] * up
+
+        self.set_line_width(0.15)
+        for tick in drawn.levels:
+            self.set_draw_color(*(SOFT if abs(tick.place - drawn.zero) < 1e-9 else LINE))
+            level = at((0, tick.place))[1]
+            self.line(left, level, left + across, level)
+            self._font(6.5, SOFT)
+            self.set_xy(x, level - 1.5)
+            self.cell(18, 3, tick.label, align="R")
+        for tick in drawn.times:
+            self._font(6.5, SOFT)
+            self.set_xy(at((tick.place, 0))[0] - 8, bottom + 1)
+            self.cell(16, 3, tick.label, align="C")
+        points = [at(point) for point in drawn.points]
+        self.set_fill_color(*PALE)
+        with self.local_context(fill_opacity=0.75):
+            self.polygon([at((0, drawn.zero)), *points, at((1, drawn.zero))], style="F")
+        self.set_draw_color(*BLUE)
+        self.set_line_width(0.4)
+        self.polyline(points)
+
+    def _bars(self, drawn: Sequence[Bar], zero: float, x: float, y: float, width: float) -> None:
+        left, across, row = x + 42, width - 78, 4.2
+        for place, bar in enumerate(drawn):
+            top = y + place * row
+            self._font(6.8, INK)
+            self.set_xy(x, top)
+            self.cell(40, row, _latin(bar.label[:26]), align="R")
+            self.set_fill_color(*(GAIN if bar.value > 0 else LOSS))
+            self.rect(left + bar.start * across, top + 0.8, max((bar.end - bar.start) * across, 0.3), row - 1.6, "F")
+            self.set_xy(x + width - 36, top)
+            self.cell(36, row, _latin(signed(bar.value)), align="R")
+        self.set_draw_color(*SOFT)
+        self.set_line_width(0.15)
+        self.line(left + zero * across, y, left + zero * across, y + len(drawn) * row)
+
+
+def _tone(value: Any) -> Tone:
+    return INK if not value else GAIN if value > 0 else LOSS
+
+
+def _what(row: dict[str, Any]) -> str:
+    return ", ".join(text for text in (row["instrument_id"], row["narrative"]) if text)

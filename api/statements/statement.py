@@ -1,0 +1,240 @@
+"""Statements: what became of one account in a day or a month, from its journal.
+
+By value date: all that happened in the period, whenever it came in, as far as it was on record at the seq at which the
+statement stands. Opening + in - out = closing, for every asset; the result of the period is what its income and expense
+accounts moved; positions are those at its end, at the newest mark seen by then. Each figure is a sum of journal lines.
+Of many entries the first ENTRIES_SHOWN_MAX are shown, and said how many there are: `daybook report journal` has all.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from api.encoding import encoded
+from api.reports.catalog import Marks
+from api.statements.periods import Period, period_of
+from domain.errors import ReportUnreadable
+from domain.instrument import Kind
+from domain.values import ZERO, exact
+from projections.analytics import pnl
+from projections.analytics.valuation import mark_of
+from projections.models import bookkeeping as chart
+from projections.models import journal
+from projections.models.positions import average_price, positions
+from projections.storage.rows import MemoryRows, Source, fetch
+from projections.storage.tables import Row
+
+if TYPE_CHECKING:
+    from api.reports.digest import Digest
+
+ENTRIES_SHOWN_MAX = 400
+CURVES_MAX = 3
+PAGE_ROWS = 2000
+RESULT = {
+    chart.REALIZED: "realized",
+    chart.ROUNDING: "rounding",
+    chart.FUNDING: "funding",
+    chart.FEES: "fees",
+    chart.FEES_IN_KIND: "fees in kind",
+}  # every other income account is "other income"
+
+
+class Statement(NamedTuple):
+    """What a statement shows; amounts are exact and signed as in the journal's words, gains above zero."""
+
+    account_id: str
+    period: Period
+    seq: int
+    balances: list[Row]
+    result: list[Row]
+    by_instrument: list[Row]
+    positions: list[Row]
+    entries: list[Row]
+    entries_count: int
+    trades_count: int
+    curves: dict[str, list[tuple[datetime, Decimal]]]
+
+
+def gathered(source: Source, account_id: str, period: Period, seq: int, marks: Marks) -> Statement:
+    """The statement of an account, out of its journal and positions."""
+    kept: list[Row] = []
+    tally = _Tally(period)
+    for entry in _since(source, account_id, period.first):
+        if not period.holds(entry["value_date"]):
+            tally.after(entry)
+            continue
+        tally.within(entry)
+        if len(kept) < ENTRIES_SHOWN_MAX:
+            kept.append(entry)
+    return Statement(
+        account_id, period, seq, _balances(source, account_id, period), tally.result(), tally.by_instrument(),
+        tally.positions(positions(source, account_id=account_id), marks), [_shown(entry) for entry in kept],
+        tally.entries, tally.trades, tally.curves(),
+    )  # fmt: skip
+
+
+def _since(source: Source, account_id: str, first: str) -> Iterator[Row]:
+    """The account's entries for a value date and all after it, in order of occurrence within a date."""
+    days = sorted({row["value_date"] for row in journal.turnover(source, account_id) if row["value_date"] >= first})
+    by = ("value_date", "transact_time", "entry_seq", "part")
+    for day in days:
+        after = None
+        limit = None if isinstance(source, MemoryRows) else PAGE_ROWS
+        while page := fetch(
+            source, journal.entries_table, where={"account_id": account_id, "value_date": day}, by=by, after=after,
+            limit=limit,
+        ):  # fmt: skip
+            yield from page
+            if limit is None or len(page) < limit:
+                break
+            after = [page[-1][name] for name in by]
+
+
+def _balances(source: Source, account_id: str, period: Period) -> list[Row]:
+    """Opening, in, out and closing of every asset at every venue."""
+    found: dict[tuple[str, str], Row] = {}
+    for row in journal.turnover(source, account_id):
+        root, _, venue = row["account"].partition(":")
+        if root != chart.ASSETS or row["value_date"] > period.last:
+            continue
+        place = (venue, row["asset"])
+        told = found.setdefault(
+            place, {"venue": venue, "asset": row["asset"], "opening": ZERO, "in": ZERO, "out": ZERO}
+        )
+        if row["value_date"] < period.first:
+            told["opening"] += row["debit"] - row["credit"]
+        else:
+            told["in"] += row["debit"]
+            told["out"] += row["credit"]
+    for row in found.values():
+        row |= {name: exact(row[name]) for name in ("opening", "in", "out")}
+        row["closing"] = exact(row["opening"] + row["in"] - row["out"])
+    return [row for _, row in sorted(found.items()) if row["opening"] or row["in"] or row["out"]]
+
+
+class _Tally:
+    """What the entries of a period add up to, and what those after it are to be taken back from."""
+
+    def __init__(self, period: Period) -> None:
+        self.entries = 0
+        self.trades = 0
+        self._period = period
+        self._result: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+        self._instruments: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        self._steps: dict[str, list[tuple[datetime, Decimal]]] = defaultdict(list)
+        self._later: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
+
+    def within(self, entry: Row) -> None:
+        """Take an entry of the period."""
+        self.entries += 1
+        self.trades += 1 if entry["kind"] not in ("REVERSAL", "RESTATEMENT") and entry["instrument_id"] else 0
+        gained: dict[str, Decimal] = defaultdict(Decimal)
+        for account, asset, amount in entry["lines"]:
+            if not account.startswith(("Income:", "Expenses:")):
+                continue
+            gain = -Decimal(amount)
+            gained[asset] += gain
+            self._result[asset][RESULT.get(account, "other income")] += gain
+        for asset, gain in gained.items():
+            self._steps[asset].append((entry["transact_time"], gain))
+            self._instruments[entry["instrument_id"] or "", asset] += gain
+
+    def after(self, entry: Row) -> None:
+        """Take an entry after the period: what it did to positions is not yet so."""
+        for account, asset, amount in entry["lines"]:
+            if account == chart.TRADING:
+                self._later[entry["strategy_id"], entry["instrument_id"], asset] += Decimal(amount)
+
+    def result(self) -> list[Row]:
+        """The period's result by asset; `net` adds it up."""
+        names = (*RESULT.values(), "other income")
+        return [
+            {"asset": asset, **{name: exact(sums[name]) for name in names}, "net": exact(sum(sums.values(), ZERO))}
+            for asset, sums in sorted(self._result.items())
+        ]
+
+    def by_instrument(self) -> list[Row]:
+        """Net result by instrument and asset, "" for what is of no position."""
+        return [
+            {"instrument_id": name, "asset": asset, "net": exact(net)}
+            for (name, asset), net in sorted(self._instruments.items())
+            if net
+        ]
+
+    def positions(self, now: Iterable[Row], marks: Marks) -> list[Row]:
+        """The positions at the period's end: those now, less what came after; valued at the marks."""
+        found = []
+        for row in now:
+            if row["settle"] is None or row["kind"] is None:
+                continue
+            place = row["strategy_id"], row["instrument_id"]
+            asset = row["base"] if row["kind"] == Kind.SPOT else row["instrument_id"]
+            quantity = exact(row["quantity"] + self._later.get((*place, asset), ZERO))
+            cost = exact(row["cost"] - self._later.get((*place, row["settle"]), ZERO))
+            if quantity or cost:
+                then = row | {"quantity": quantity, "cost": cost}
+                valued = pnl.valued(then | {"avg_px": average_price(then)}, mark_of(then, marks))
+                found.append({name: valued[name] for name in POSITION_COLUMNS})
+        return found
+
+    def curves(self) -> dict[str, list[tuple[datetime, Decimal]]]:
+        """The result so far, step by step, of the assets with most steps."""
+        busiest = sorted(self._steps, key=lambda asset: (-len(self._steps[asset]), asset))[:CURVES_MAX]
+        told = {}
+        for asset in busiest:
+            so_far, points = ZERO, []
+            for at, gain in sorted(self._steps[asset], key=lambda step: step[0]):
+                so_far = exact(so_far + gain)
+                points.append((at, so_far))
+            told[asset] = points
+        return told
+
+
+POSITION_COLUMNS = (
+    "strategy_id", "instrument_id", "quantity", "avg_px", "cost", "settle", "mark", "mark_at", "value", "unrealized",
+)  # fmt: skip
+
+
+def _shown(entry: Row) -> Row:
+    """An entry as a statement tells it: what it moved of assets, and what it gained."""
+    moved: dict[str, Decimal] = defaultdict(Decimal)
+    gained: dict[str, Decimal] = defaultdict(Decimal)
+    for account, asset, amount in entry["lines"]:
+        if account.startswith(chart.ASSETS):
+            moved[asset] += Decimal(amount)
+        elif account.startswith(("Income:", "Expenses:")):
+            gained[asset] -= Decimal(amount)
+    names = ("transact_time", "value_date", "kind", "reference", "instrument_id", "narrative", "entry_seq")
+    return {name: entry[name] for name in names} | {
+        "moved": {asset: exact(amount) for asset, amount in moved.items() if amount},
+        "gained": {asset: exact(amount) for asset, amount in gained.items() if amount},
+    }
+
+
+def written(source: Source, digest: "Digest", marks: Marks) -> bytes:
+    """The statement that a digest names, in its form. Raises ReportUnreadable."""
+    from api.reports.digest import Form  # noqa: PLC0415 (it knows our parameters)
+    from api.statements import html, pdf  # noqa: PLC0415 (each loads what it draws with)
+
+    asked = digest.parameters
+    if asked.account_id is None or asked.day is None:
+        raise ReportUnreadable(
+            "account_id", asked.account_id, "an account; a statement is of one, for a day or a month"
+        )
+    told = gathered(source, asked.account_id, period_of(asked.day), digest.seq, marks)
+    match digest.form:
+        case Form.HTML:
+            return html.page(told, digest)
+        case Form.PDF:
+            return pdf.document(told, digest)
+        case Form.JSON:
+            return encoded(as_told(told) | {"digest": digest.text()}) + b"\n"
+        case _:
+            raise ReportUnreadable("format", digest.form, "one of html, pdf, json")
+
+
+def as_told(statement: Statement) -> dict[str, Any]:
+    """A statement as JSON tells it."""
+    return {**statement._asdict(), "period": statement.period._asdict(), "report": "statement"}

@@ -1,0 +1,228 @@
+"""Parts that commands share: an open book, who acts, and options that are parsed by the domain."""
+
+import functools
+import getpass
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from inspect import Parameter, signature
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+
+import typer
+from typer.exceptions import TyperException
+
+from api.clock import now
+from api.parameters import NOW, Moment, Where, given_mark, moment_of, place_of
+from api.problems import field_errors
+from api.terminal.output import note
+from domain import values
+from domain.errors import LedgerError, ReportUnreadable
+from domain.values import Mark
+
+if TYPE_CHECKING:
+    from api.daybook import Daybook
+    from api.read_models.snapshot import Reading
+    from api.settings import Settings
+
+WAIT_SECONDS_MAX = 30.0
+
+T = TypeVar("T")
+
+
+def environment() -> "Settings":
+    """The settings in the environment. One that cannot be is a mistake in how the command was called."""
+    from pydantic import ValidationError
+
+    from api.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = field_errors(error.errors(include_url=False))[0]
+        raise TyperException(f"DAYBOOK_{wrong['field'].upper()}: {wrong['rule']}") from error
+
+
+@contextmanager
+def opened(settings: "Settings | None" = None) -> Iterator["Daybook"]:
+    """The book that the environment names. What was recorded meanwhile is sealed at the end, if no service does it."""
+    from api.daybook import Daybook
+
+    with Daybook.open(settings or environment()) as book:
+        head = book.log.head().seq
+        yield book
+        if book.log.head().seq > head:
+            try:
+                book.seal()
+            except LedgerError as error:
+                note(f"Recorded, and not sealed yet: {error}")
+
+
+@contextmanager
+def read(book: "Daybook", *names: str, moment: Moment | None = None) -> Iterator["Reading"]:
+    """Read models at a moment, or with everything that is in the log now."""
+    from api.read_models.snapshot import reading
+
+    if moment is None:
+        book.runner.catch_up()
+    head = book.log.head().seq
+    with reading(book, *names, min_seq=head, moment=moment, wait_seconds_max=WAIT_SECONDS_MAX) as at:
+        yield at
+
+
+def actor() -> str:
+    """Who acts: the account of the operating system that runs the command."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = "unknown"
+    return "cli." + re.sub(r"[^A-Za-z0-9._-]", "_", user)[:56]
+
+
+def by(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """An option's parser out of one of the domain's."""
+
+    def parsed(text: str) -> T:
+        try:
+            return parse(text)
+        except ReportUnreadable as error:
+            raise typer.BadParameter(f"{error.value!r} is not {error.rule}") from error
+
+    return parsed
+
+
+def _as_of(text: str) -> Moment:
+    moment = place_of(text, "as-of", now())
+    if moment == NOW:
+        raise ReportUnreadable("as-of", text, "a past moment; leave it out for what is known now")
+    return moment
+
+
+def _known_at(text: str) -> Moment:
+    return place_of(text, "known-at", now())
+
+
+MOMENT = by(_as_of)
+
+AccountId = Annotated[str, typer.Option("--account", parser=by(lambda t: values.name(t, "account")), metavar="ID")]
+AnyAccount = Annotated[
+    str | None,
+    typer.Option("--account", parser=by(lambda t: values.name(t, "account")), metavar="ID", help="Only this account."),
+]
+Strategy = Annotated[str, typer.Option("--strategy", parser=by(lambda t: values.name(t, "strategy")), metavar="ID")]
+AnyStrategy = Annotated[
+    str | None,
+    typer.Option("--strategy", parser=by(lambda t: values.name(t, "strategy")), metavar="ID", help="Only this one."),
+]
+InstrumentId = Annotated[
+    str,
+    typer.Option(
+        "--instrument", parser=by(lambda t: values.instrument_id(t, "instrument")), metavar="SYMBOL.VENUE",
+    ),
+]  # fmt: skip
+AnyInstrument = Annotated[
+    str | None,
+    typer.Option(
+        "--instrument", parser=by(lambda t: values.instrument_id(t, "instrument")), metavar="SYMBOL.VENUE",
+        help="Only this instrument.",
+    ),
+]  # fmt: skip
+AsOf = Annotated[
+    Moment | None,
+    typer.Option(
+        "--as-of", parser=by(_as_of), metavar="SEQ|TIME",
+        help="What the book knew then: a time in UTC, or exactly a place in the log. What one append recorded, such as"
+        " the events that a fill is, has one recorded_at: it is there whole as of the last of them.",
+    ),
+]  # fmt: skip
+KnownAt = Annotated[
+    Moment | None,
+    typer.Option(
+        "--known-at", parser=by(_known_at), metavar="SEQ|TIME|now",
+        help="With --as-of TIME: what had happened by then, as far as it was on record at this moment, or is now.",
+    ),
+]  # fmt: skip
+Marks = Annotated[
+    list[Mark] | None,
+    typer.Option(
+        "--mark", parser=by(given_mark), metavar="INSTRUMENT=PRICE",
+        help="Value at this price instead of the newest known; may be repeated.",
+    ),
+]  # fmt: skip
+
+
+def number_option(text: str) -> Decimal:
+    """A decimal."""
+    return by(lambda t: values.number(t, "number"))(text)
+
+
+def positive_option(text: str) -> Decimal:
+    """A decimal above zero."""
+    return by(lambda t: values.positive(t, "number"))(text)
+
+
+def currency_option(text: str) -> str:
+    """A currency or asset code."""
+    return by(lambda t: values.currency(t, "currency"))(text)
+
+
+def moment_option(text: str) -> Moment:
+    """A past moment."""
+    return MOMENT(text)
+
+
+def name_option(text: str) -> str:
+    """An id."""
+    return by(lambda t: values.name(t, "id"))(text)
+
+
+def instrument_option(text: str) -> str:
+    """An instrument id."""
+    return by(lambda t: values.instrument_id(t, "instrument"))(text)
+
+
+class Which(NamedTuple):
+    """Which positions."""
+
+    account: AnyAccount = None
+    strategy: AnyStrategy = None
+    instrument: AnyInstrument = None
+
+    @property
+    def where(self) -> Where:
+        """The same, as it is asked for."""
+        return Where(*self)
+
+
+class When(NamedTuple):
+    """Which moment the book is read as of."""
+
+    as_of: AsOf = None
+    known_at: KnownAt = None
+
+    @property
+    def moment(self) -> Moment | None:
+        """The moment the two name; None for now. Raises ReportUnreadable."""
+        return moment_of(*self)
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameters that are groups (named tuples of options) have become the options, in their place."""
+    groups: dict[str, Any] = {}
+    options: list[Parameter] = []
+    for parameter in signature(command).parameters.values():
+        if hasattr(parameter.annotation, "_fields"):
+            groups[parameter.name] = parameter.annotation
+            options += signature(parameter.annotation).parameters.values()
+        else:
+            options.append(parameter)
+
+    @functools.wraps(command)
+    def called(**given: Any) -> None:
+        gathered = {name: group(*map(given.pop, group._fields)) for name, group in groups.items()}
+        command(**gathered, **given)
+
+    called.__signature__ = signature(command).replace(  # type: ignore[attr-defined]
+        parameters=[option.replace(kind=Parameter.KEYWORD_ONLY) for option in options]
+    )
+    return called

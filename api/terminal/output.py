@@ -1,0 +1,185 @@
+"""Output: tables for people, JSON and CSV for programs, and one sentence for whatever goes wrong.
+
+Numbers are exact in every form; only tables group thousands. A table too wide for the terminal leaves out its least
+important columns and says so. Colour appears on a terminal only, and never under NO_COLOR.
+"""
+
+import json as jsonlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from api.encoding import csv_text, decimal_text, encoded, plain, time_text
+from api.problems import problem_of
+from domain.errors import Unavailable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 3
+PIPE_WIDTH = 500
+NONE = "-"
+
+
+class Format(StrEnum):
+    """How an answer is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+class Kind(StrEnum):
+    """What a column holds, and so how it is shown."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    PNL = "pnl"  # a number that is good above zero and bad below
+    TIME = "time"
+
+
+class Column(NamedTuple):
+    """A column of a table; the higher its `rank`, the sooner it is left out on a narrow terminal."""
+
+    name: str
+    title: str
+    kind: Kind = Kind.TEXT
+    rank: int = 0
+
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON, errors included.")]
+Formats = Annotated[Format, typer.Option("--format", help="How to write the answer.")]
+
+
+def console(*, is_error: bool = False) -> "Console":
+    """The terminal; what is piped is not wrapped."""
+    from rich.console import Console
+
+    stream = sys.stderr if is_error else sys.stdout
+    return Console(stderr=is_error, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
+
+
+def say(sentence: str) -> None:
+    """A line for a person."""
+    console().print(sentence, markup=False, soft_wrap=True)
+
+
+def note(sentence: str) -> None:
+    """A line beside the answer: on stderr, so that a program reading the answer never sees it."""
+    console(is_error=True).print(sentence, markup=False, soft_wrap=True, style="dim")
+
+
+def write_json(value: Any) -> None:
+    """JSON for programs, readable by people."""
+    sys.stdout.write(jsonlib.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """CSV with a header."""
+    sys.stdout.write(csv_text(rows, columns).replace("\r\n", "\n"))
+
+
+def write_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, empty: str) -> None:
+    """Rows for people; `empty` is said when there are none."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    out = console()
+    if not rows:
+        say(empty)
+        return
+    shown, hidden = _fitting(rows, columns, out.width)
+    out.print(Text(title, style="bold"))
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in shown:
+        is_number = column.kind in (Kind.NUMBER, Kind.PNL)
+        table.add_column(column.title, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
+    for row in rows:
+        table.add_row(*(_styled(row.get(column.name), column.kind) for column in shown))
+    out.print(table)
+    out.print()
+    if hidden:
+        note(f"not shown on this narrow terminal: {', '.join(column.title for column in hidden)} (--json has them)")
+
+
+@contextmanager
+def progress_bar(task: str, *, is_quiet: bool) -> Iterator[Callable[[float, float], None]]:
+    """A bar on stderr, on a terminal only. What it gives is told how much is done, and of how much."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    err = console(is_error=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=err, transient=True, disable=is_quiet or not err.is_terminal) as bar:
+        shown = bar.add_task(task, total=None)
+        yield lambda done, total: bar.update(shown, completed=done, total=total)
+
+
+def grouped(value: Decimal) -> str:
+    """The exact number with its thousands grouped."""
+    return f"{Decimal(decimal_text(value)):,f}"
+
+
+def _fitting(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], width: int
+) -> tuple[list[Column], list[Column]]:
+    widths = {
+        column.name: max(len(column.title), *(len(_shown(row.get(column.name))) for row in rows)) for column in columns
+    }
+    shown = [column for column in columns if column.rank < 9 or any(row.get(column.name) for row in rows)]
+    hidden: list[Column] = []
+    while sum(widths[column.name] + 3 for column in shown) - 3 > width and any(column.rank for column in shown):
+        least = max(shown, key=lambda column: column.rank)
+        shown.remove(least)
+        hidden.append(least)
+    return shown, hidden
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None:
+            return NONE
+        case Decimal():
+            return grouped(value)
+        case datetime():
+            return time_text(value).replace("T", " ").removesuffix("Z")
+        case Mapping():
+            return ", ".join(f"{_shown(amount)} {name}" for name, amount in value.items()) or NONE
+        case bool():
+            return "yes" if value else "no"
+        case list() | tuple():
+            return ", ".join(map(_shown, value))
+        case _:
+            return str(value)
+
+
+def _styled(value: Any, kind: Kind) -> "Text":
+    from rich.text import Text
+
+    style = ""
+    if kind is Kind.PNL and isinstance(value, Decimal) and value:
+        style = "green" if value > 0 else "red"
+    return Text(_shown(value), style=style)
+
+
+def fail(error: Exception, *, is_json: bool) -> int:
+    """Say what went wrong, on stderr; the exit code."""
+    problem = problem_of(error)
+    if is_json:
+        sys.stderr.write(encoded(problem.body()).decode() + "\n")
+    elif not sys.stderr.isatty():
+        sys.stderr.write(f"error: {problem.detail}\n")
+    else:
+        from rich.text import Text
+
+        console(is_error=True).print(Text.assemble(("error: ", "bold red"), problem.detail), soft_wrap=True)
+    return EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_REFUSED

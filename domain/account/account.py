@@ -1,0 +1,454 @@
+"""Account: whose book it is, by which conventions it is kept, and what moved money other than trades.
+
+The conventions are settings of the account, written into every booked trade, so that a figure always says how it came
+about. `cost_basis` chooses which cost a disposal releases; `fee_policy` where commissions go; `money_places` the
+precision at which realized PnL is booked (the remainder is recorded beside it, never lost).
+
+Money that moved other than by trades (transfers, fees, adjustments) is `domain.account.cash`, and its sums are here.
+Trades move money too, and are not repeated here: one fill is one append to order, position and limit streams. The
+account knows which positions it has (PositionOpened, once each), and `domain.balances` adds what they moved to what is
+here, exactly. A request that may not overdraw, or an account that may not be closed with something left in it, is
+judged with what positions and orders hold: `Held`, told by the ledger. A cash account is not overdrawn by our own
+requests; a venue's report is booked whatever it does, with an AccountBroken beside it where the rules call it
+impossible (an overdraft, a contradiction, anything after closing).
+
+Breaks that reconciliation finds open, change, age and are resolved here; see `domain.reconciliation`.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain import values
+from domain.account import cash
+from domain.account.breaks import Break, OpenBreak, age_steps
+from domain.account.cash import Cash, CashEvent, CashReport, Indicator, Leg, MoneyEvent, TransferPending
+from domain.account.subject import Personal
+from domain.account.venue_statement import check_time
+from domain.errors import ReportUnreadable, RequestRefused
+from domain.immutable import PersistentMap
+from domain.values import PLACES_MAX
+
+CLOSED = "a closed account takes no new business"
+
+
+class CostBasis(StrEnum):
+    """Which acquisitions a disposal uses up.
+
+    AVERAGE: all alike. FIFO: the oldest first. LIFO: the newest first. HIFO: the highest unit cost first, LOFO: the
+    lowest, of equals the oldest. SPECIFIC: the lots assigned to the disposal, then the oldest. Old and new are by order
+    of occurrence: transact time, then the venue's trade sequence, then exec id; a lot carried over by a transfer keeps
+    the age it had.
+    """
+
+    AVERAGE = "AVERAGE"
+    FIFO = "FIFO"
+    LIFO = "LIFO"
+    HIFO = "HIFO"
+    LOFO = "LOFO"
+    SPECIFIC = "SPECIFIC"
+
+
+class FeePolicy(StrEnum):
+    """Where a commission goes.
+
+    EXPENSED: kept apart from cost and proceeds. A fee in the settlement currency is an expense; a spot fee in the base
+    currency leaves the position at its cost, right after the fill, and that cost is the expense.
+    CAPITALISED: part of cost and proceeds. A settlement fee raises the cost of what is acquired or lowers the proceeds
+    of what is disposed of; a base fee lowers what is acquired or raises what is disposed of.
+    Under both, a fee in a third currency is an expense in that currency and touches no cost.
+    """
+
+    EXPENSED = "EXPENSED"
+    CAPITALISED = "CAPITALISED"
+
+
+class Costing(Struct, frozen=True, gc=False):
+    """The conventions by which trades become cost and PnL."""
+
+    cost_basis: CostBasis = CostBasis.AVERAGE
+    fee_policy: FeePolicy = FeePolicy.EXPENSED
+    money_places: int = 8
+
+
+# Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
+class AccountOpened(Struct, frozen=True, tag="AccountOpened", omit_defaults=True):
+    """`venue` is where the account is kept, "" for a book across venues; `is_margin` whether it may owe cash; `owner`
+    the name of the person it is kept for."""
+
+    account_id: str
+    base_currency: str
+    costing: Costing
+    transact_time: datetime
+    venue: str = ""
+    is_margin: bool = False
+    owner: Personal | None = None
+
+
+class PositionOpened(Struct, frozen=True, tag="PositionOpened"):
+    """The first booking of a strategy in an instrument: from here on the account has this position."""
+
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    transact_time: datetime
+
+
+class BreakOpened(Struct, frozen=True, tag="BreakOpened"):
+    """Reconciliation found a difference that was not there before."""
+
+    account_id: str
+    found: Break
+    statement_id: str
+    transact_time: datetime
+
+
+class BreakChanged(Struct, frozen=True, tag="BreakChanged"):
+    """An open break was found again with other numbers."""
+
+    account_id: str
+    found: Break
+    statement_id: str
+    transact_time: datetime
+
+
+class BreakAged(Struct, frozen=True, tag="BreakAged"):
+    """An open break was found again and is now older than one more of `domain.account.breaks.AGES`."""
+
+    account_id: str
+    break_id: str
+    statement_id: str
+    opened_at: datetime
+    transact_time: datetime
+
+
+class BreakResolved(Struct, frozen=True, tag="BreakResolved"):
+    """It was not found again, or (without a statement) somebody resolved it, saying why."""
+
+    account_id: str
+    break_id: str
+    statement_id: str
+    reason: str
+    opened_at: datetime
+    transact_time: datetime
+
+
+class AccountClosed(Struct, frozen=True, tag="AccountClosed"):
+    """The account takes no more requests; what a venue still reports is recorded, with a break."""
+
+    account_id: str
+    reason: str
+    transact_time: datetime
+
+
+class AccountBroken(Struct, frozen=True, tag="AccountBroken"):
+    """What the rules call impossible: the report word for word, or the stream that it was recorded in."""
+
+    account_id: str
+    rule: str
+    about: str
+    report: CashReport | None
+    transact_time: datetime
+
+
+BreakEvent = BreakOpened | BreakChanged | BreakAged | BreakResolved
+AccountEvent = AccountOpened | PositionOpened | CashEvent | BreakEvent | AccountClosed | AccountBroken
+
+
+class OpenAccount(Struct, frozen=True):
+    """Open an account with its conventions. Without an `owner` nothing is said of whose it is."""
+
+    account_id: str
+    base_currency: str
+    costing: Costing
+    transact_time: datetime
+    venue: str = ""
+    is_margin: bool = False
+    owner: Personal | None = None
+
+
+class RequestTransfer(Struct, frozen=True):
+    """Start a transfer out of the account (DEBIT) or into it (CREDIT). Between two of ours: of the debited one."""
+
+    account_id: str
+    leg: Leg
+    transact_time: datetime
+
+
+class ResolveBreak(Struct, frozen=True):
+    """Call a break resolved by hand. If it is still there at the next statement it opens again."""
+
+    account_id: str
+    break_id: str
+    reason: str
+    transact_time: datetime
+
+
+class CloseAccount(Struct, frozen=True):
+    """Take no more orders and transfers."""
+
+    account_id: str
+    reason: str
+    transact_time: datetime
+
+
+AccountRequest = OpenAccount | RequestTransfer | ResolveBreak | CloseAccount
+AccountReport = CashReport | BreakEvent
+
+
+class Held(Struct, frozen=True):
+    """What the account holds beyond its own entries: money moved by positions, open positions and working orders."""
+
+    balances: Mapping[str, Decimal] = {}
+    positions: tuple[str, ...] = ()
+    open_orders: tuple[str, ...] = ()
+
+
+NOTHING_HELD = Held()
+
+
+class Account(Struct, frozen=True):
+    """`positions` are (strategy, instrument); `breaks` those open, by id; `broken` what the rules called impossible."""
+
+    account_id: str
+    base_currency: str
+    costing: Costing
+    venue: str = ""
+    is_margin: bool = False
+    cash: Cash = Cash()
+    positions: PersistentMap[tuple[str, str], None] = PersistentMap()
+    breaks: dict[str, OpenBreak] = {}
+    broken: frozenset[AccountBroken] = frozenset()
+    closed_at: datetime | None = None
+    owner: Personal | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more orders and transfers."""
+        return self.closed_at is not None
+
+
+def stream(account_id: str) -> str:
+    """The stream of one account."""
+    return f"account:{account_id}"
+
+
+def owner_place(account_id: str) -> str:
+    """What the sealed name of an account's owner is bound to."""
+    return f"account {account_id} owner"
+
+
+def opened(account: Account | None, account_id: str) -> Account:
+    """The account, if it is open. Raises RequestRefused."""
+    if account is None:
+        raise RequestRefused("the account is open; open it first", account_id=account_id)
+    if account.is_closed:
+        raise RequestRefused("the account is open; it is closed", account_id=account_id, closed_at=account.closed_at)
+    return account
+
+
+def decide(account: Account | None, request: AccountRequest, held: Held = NOTHING_HELD) -> tuple[AccountEvent, ...]:
+    """The events that carry out a request; () if already in effect. Raises RequestRefused."""
+    match request:
+        case OpenAccount():
+            return _open(account, request)
+        case RequestTransfer():
+            return _request_transfer(account, request, held)
+        case ResolveBreak(account_id, break_id, reason, at):
+            known = account.breaks.get(break_id) if account else None
+            if known is None:
+                raise RequestRefused("an open break", break_id=break_id, account_id=account_id)
+            if not reason.strip():
+                raise RequestRefused("a break resolved by hand has a reason", reason=reason)
+            return (BreakResolved(account_id, break_id, "", reason, known.opened_at, at),)
+        case CloseAccount():
+            return _close(account, request, held)
+        case _:
+            assert_never(request)
+
+
+def _open(account: Account | None, request: OpenAccount) -> tuple[AccountEvent, ...]:
+    _asked(values.name, request.account_id, "account_id")
+    _asked(values.currency, request.base_currency, "base_currency")
+    _asked(check_time, request.transact_time, "transact_time")
+    costing = request.costing
+    places: object = costing.money_places
+    if type(places) is not int or not 0 <= places <= PLACES_MAX:
+        raise RequestRefused(f"money_places from 0 to {PLACES_MAX}", money_places=places)
+    if request.venue:
+        _asked(values.currency, request.venue, "venue")
+    event = AccountOpened(
+        request.account_id, request.base_currency, costing, request.transact_time, request.venue, request.is_margin,
+        request.owner,
+    )  # fmt: skip
+    if account is None:
+        return (event,)
+    if _conventions(account) == _conventions(request):
+        if request.owner is not None and request.owner != account.owner:
+            raise RequestRefused("an account's owner is named once, when it is opened", account_id=request.account_id)
+        return ()
+    raise RequestRefused(
+        "an account is opened once, by one set of conventions",
+        account_id=request.account_id,
+        base_currency=account.base_currency,
+        cost_basis=account.costing.cost_basis,
+        fee_policy=account.costing.fee_policy,
+        money_places=account.costing.money_places,
+        venue=account.venue or None,
+        is_margin=account.is_margin,
+    )
+
+
+def _conventions(told: Account | OpenAccount) -> tuple[object, ...]:
+    return (told.base_currency, told.costing, told.venue, told.is_margin)
+
+
+def _request_transfer(account: Account | None, request: RequestTransfer, held: Held) -> tuple[AccountEvent, ...]:
+    leg = request.leg
+    _asked(cash.check_leg, leg, "leg")
+    _asked(check_time, request.transact_time, "transact_time")
+    if leg.counter_account_id == request.account_id:
+        raise RequestRefused("a transfer is between two accounts", counter_account_id=leg.counter_account_id)
+    known = account.cash.transfers.get(leg.transfer_id) if account else None
+    if known is not None:
+        if known.leg == leg:
+            return ()
+        raise RequestRefused(
+            "one transfer_id names one transfer", transfer_id=leg.transfer_id, account_id=request.account_id
+        )
+    account = opened(account, request.account_id)
+    if leg.indicator is Indicator.DEBIT and not account.is_margin:
+        for currency in sorted({entry.amount.currency for entry in leg.entries}):
+            asked, available = leg.debit(currency), account.cash.available(currency, held.balances)
+            if asked > available:
+                raise RequestRefused(
+                    "a cash account is not overdrawn", amount=asked, currency=currency, available=available
+                )
+    return (TransferPending(request.account_id, leg, request.transact_time),)
+
+
+def _close(account: Account | None, request: CloseAccount, held: Held) -> tuple[AccountEvent, ...]:
+    if account is not None and account.is_closed:
+        return ()
+    account = opened(account, request.account_id)
+    _asked(check_time, request.transact_time, "transact_time")
+    for currency in sorted({*account.cash.balances, *held.balances}):
+        if left := account.cash.total(currency, held.balances):
+            raise RequestRefused("an account is closed with all balances at zero", currency=currency, balance=left)
+    for rule, keys in (
+        ("an account is closed with all positions flat", held.positions),
+        ("an account is closed with no working orders", held.open_orders),
+        ("an account is closed with no pending transfers", tuple(account.cash.pending)),
+        ("an account is closed with no open breaks", tuple(account.breaks)),
+    ):
+        if keys:
+            raise RequestRefused(rule, first=min(keys), count=len(keys))
+    return (AccountClosed(request.account_id, request.reason, request.transact_time),)
+
+
+def admit(account: Account, report: AccountReport, held: Held = NOTHING_HELD) -> tuple[AccountEvent, ...]:
+    """The events a report adds; () if known. Never refuses what has happened; raises ReportUnreadable for nonsense."""
+    match report:
+        case cash.SettleTransfer() | cash.ReturnTransfer() | cash.ChargeFee() | cash.BookEntry():
+            cash.check(report)
+            return _admit_cash(account, report, held)
+        case BreakOpened():
+            return () if report.found.break_id in account.breaks else (report,)
+        case BreakChanged():
+            known = account.breaks.get(report.found.break_id)
+            return () if known is None or known.found == report.found else (report,)
+        case BreakAged():
+            known = account.breaks.get(report.break_id)
+            steps = age_steps(report.transact_time - report.opened_at)
+            return () if known is None or known.age_steps >= steps else (report,)
+        case BreakResolved():
+            return (report,) if report.break_id in account.breaks else ()
+        case _:
+            assert_never(report)
+
+
+def _admit_cash(account: Account, report: CashReport, held: Held) -> tuple[AccountEvent, ...]:
+    event, rule = cash.judge(account.cash, report)
+    about = cash.id_of(report)
+    if event is None:
+        contradicted = AccountBroken(account.account_id, rule, about, report, report.transact_time)
+        return (contradicted,) if rule and contradicted not in account.broken else ()
+    rules = [rule] if rule else []
+    if account.is_closed:
+        rules.append(CLOSED)
+    if _overdrawn(account, event, held):
+        rules.append("a cash account is not below zero")
+    return (event, *(AccountBroken(account.account_id, rule, about, report, report.transact_time) for rule in rules))
+
+
+def _overdrawn(account: Account, event: MoneyEvent, held: Held) -> bool:
+    """Whether an event takes a balance of a cash account further below zero."""
+    after = replace(account.cash, balances=cash.with_entries(account.cash.balances, event.entries))
+    totals = (
+        (after.total(currency, held.balances), account.cash.total(currency, held.balances))
+        for currency in {entry.amount.currency for entry in event.entries}
+    )
+    return not account.is_margin and any(now < 0 and now < was for now, was in totals)
+
+
+def with_position(account: Account, strategy_id: str, instrument_id: str, at: datetime) -> tuple[AccountEvent, ...]:
+    """The event that makes a position known to its account; () if it is."""
+    if (strategy_id, instrument_id) in account.positions:
+        return ()
+    return (PositionOpened(account.account_id, strategy_id, instrument_id, at),)
+
+
+def after_closing(account: Account, about: str, at: datetime) -> tuple[AccountBroken, ...]:
+    """The break beside a venue's report that was recorded, in stream `about`, for an account that is closed."""
+    broken = AccountBroken(account.account_id, CLOSED, about, None, at)
+    return (broken,) if account.is_closed and broken not in account.broken else ()
+
+
+def _asked(check: Callable[[Any, str], object], value: object, field: str) -> None:
+    """The same checks where somebody asks: RequestRefused names field, value and rule."""
+    try:
+        check(value, field)
+    except ReportUnreadable as error:
+        name = error.field.rpartition(".")[2]
+        raise RequestRefused(f"{error.field} is {error.rule}", **{name: error.value}) from error
+
+
+def evolve(account: Account | None, event: AccountEvent) -> Account:
+    """The account after an event. Total and unconditional."""
+    if isinstance(event, AccountOpened):
+        return Account(
+            event.account_id, event.base_currency, event.costing, event.venue, event.is_margin, owner=event.owner
+        )
+    assert account is not None, "a stream starts with AccountOpened"
+    match event:
+        case (
+            TransferPending()
+            | cash.TransferSettled()
+            | cash.TransferReturned()
+            | cash.FeeCharged()
+            | cash.EntryBooked()
+        ):
+            return replace(account, cash=cash.evolve(account.cash, event))
+        case PositionOpened(strategy_id=strategy_id, instrument_id=instrument_id):
+            return replace(account, positions=account.positions.put((strategy_id, instrument_id), None))
+        case BreakOpened(found=found, transact_time=at):
+            return replace(account, breaks=account.breaks | {found.break_id: OpenBreak(found, at)})
+        case BreakChanged(found=found):
+            changed = replace(account.breaks[found.break_id], found=found)
+            return replace(account, breaks=account.breaks | {found.break_id: changed})
+        case BreakAged(break_id=break_id, opened_at=opened_at, transact_time=at):
+            aged = replace(account.breaks[break_id], age_steps=age_steps(at - opened_at))
+            return replace(account, breaks=account.breaks | {break_id: aged})
+        case BreakResolved(break_id=break_id):
+            return replace(account, breaks={key: kept for key, kept in account.breaks.items() if key != break_id})
+        case AccountClosed(transact_time=at):
+            return replace(account, closed_at=at)
+        case AccountBroken():
+            return replace(account, broken=account.broken | {event})
+        case _:
+            assert_never(event)

@@ -1,0 +1,87 @@
+"""Break: one difference between our book and a venue's statement, from when it is found until it is gone.
+
+A break is known by what it is about (account and balance, position, order or fill), not by its numbers: found again in
+the next statement it is the same break, older. `ours` and `theirs` are the two lines as each side tells them, whole, so
+that a break can be read, and mended, by itself.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import assert_never
+
+from msgspec import Struct
+
+from domain.account.venue_statement import BalanceLine, FillLine, Line, OrderLine, PositionLine, digest_of
+
+AGES = (timedelta(hours=1), timedelta(days=1), timedelta(days=7), timedelta(days=30))
+
+
+class BreakKind(StrEnum):
+    """What is wrong.
+
+    MISSING_AT_US, MISSING_AT_VENUE: one side only. AMOUNT_DIFFERS: a quantity or sum (and maybe more). PRICE_DIFFERS:
+    only what the amounts are priced at. DUPLICATE: one thing that is on our books twice, or under another id.
+    """
+
+    MISSING_AT_US = "MISSING_AT_US"
+    MISSING_AT_VENUE = "MISSING_AT_VENUE"
+    AMOUNT_DIFFERS = "AMOUNT_DIFFERS"
+    PRICE_DIFFERS = "PRICE_DIFFERS"
+    DUPLICATE = "DUPLICATE"
+
+
+class Break(Struct, frozen=True):
+    """`fields` names what differs between the lines of both sides. Of a balance or position both lines are there."""
+
+    break_id: str
+    account_id: str
+    kind: BreakKind
+    fields: tuple[str, ...]
+    ours: Line | None
+    theirs: Line | None
+
+    @property
+    def line(self) -> Line:
+        """The venue's line, or ours where it has none."""
+        line = self.theirs or self.ours
+        assert line is not None, "a break is about something"
+        return line
+
+
+class OpenBreak(Struct, frozen=True):
+    """A break not yet resolved: as last found, since when, and how many of `AGES` it has passed."""
+
+    found: Break
+    opened_at: datetime
+    age_steps: int = 0
+
+
+def break_of(
+    account_id: str, kind: BreakKind, fields: tuple[str, ...], ours: Line | None, theirs: Line | None
+) -> Break:
+    """The break with its id: a digest of what it is about."""
+    is_surplus = kind in (BreakKind.DUPLICATE, BreakKind.MISSING_AT_VENUE)
+    line = ours if is_surplus else theirs or ours
+    assert line is not None, "a break is about something"
+    return Break(
+        digest_of((account_id, *_about(line, is_surplus=is_surplus)))[:16], account_id, kind, fields, ours, theirs
+    )
+
+
+def _about(line: Line, *, is_surplus: bool) -> tuple[str, ...]:
+    match line:
+        case BalanceLine(currency=currency):
+            return ("balance", currency)
+        case PositionLine(instrument_id=instrument_id):
+            return ("position", instrument_id)
+        case OrderLine(instrument_id=instrument_id, order_id=order_id, cl_ord_id=cl_ord_id):
+            return ("order", instrument_id, order_id or cl_ord_id)
+        case FillLine(instrument_id=instrument_id, exec_id=exec_id, cl_ord_id=cl_ord_id):
+            return ("fill", instrument_id, exec_id, cl_ord_id if is_surplus else "")
+        case _:
+            assert_never(line)
+
+
+def age_steps(age: timedelta) -> int:
+    """How many of `AGES` an age has passed."""
+    return sum(1 for step in AGES if age >= step)

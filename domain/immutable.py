@@ -1,0 +1,208 @@
+"""Persistent maps: mappings that never change; a changed one shares almost everything with the one it was made from.
+
+Aggregates that hold thousands of things are replaced by every event, and copying a plain dict each time would make an
+event as dear as the number of things.
+
+`AppendMap` is cheap to add to and keeps the order of insertion: a new entry copies at most `YOUNG_MAX` others; full
+parts are merged in pairs of like size, so an entry is copied about log2(n / YOUNG_MAX) times in all. `PersistentMap` is
+a hash trie for entries that also change and go: a leaf of at most 32 entries and one branch of 16 a level are copied.
+Its order of iteration has no meaning: what is recorded from it is sorted first.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+YOUNG_MAX = 16
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class AppendMap(Mapping[K, V], Generic[K, V]):
+    """Entries in the order they came in. Equal to any mapping with the same entries."""
+
+    __slots__ = ("_old", "_young")
+
+    def __init__(self, young: Mapping[K, V] | None = None, old: tuple[dict[K, V], ...] = ()) -> None:
+        self._young: dict[K, V] = dict(young) if young else {}
+        self._old = old
+
+    def added(self, key: K, value: V) -> "AppendMap[K, V]":
+        """The mapping with one entry more, or another value under a key it has."""
+        young = self._young.copy()
+        young[key] = value
+        grown: AppendMap[K, V] = AppendMap.__new__(AppendMap)
+        if len(young) <= YOUNG_MAX:
+            grown._young, grown._old = young, self._old
+            return grown
+        old = [*self._old, young]
+        while len(old) > 1 and len(old[-2]) <= len(old[-1]):
+            later = old.pop()
+            old[-1] = old[-1] | later
+        grown._young, grown._old = {}, tuple(old)
+        return grown
+
+    def without(self, key: K) -> "AppendMap[K, V]":
+        """The mapping less one entry. Copies all of it."""
+        kept = self._all()
+        kept.pop(key, None)
+        return AppendMap(None, (kept,)) if kept else AppendMap()
+
+    def __getitem__(self, key: K) -> V:
+        if key in self._young:
+            return self._young[key]
+        for part in reversed(self._old):
+            if key in part:
+                return part[key]
+        raise KeyError(key)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The value of `key`, or `default`; without an error where there is none, unlike any mapping's."""
+        if key in self._young:
+            return self._young[key]
+        for part in reversed(self._old):
+            if key in part:
+                return part[key]
+        return default
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._young or any(key in part for part in self._old)
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all()) if self._old else len(self._young)
+
+    def __bool__(self) -> bool:
+        return bool(self._young) or bool(self._old)
+
+    def __repr__(self) -> str:
+        return f"AppendMap({self._all()})"
+
+    def _all(self) -> dict[K, V]:
+        if not self._old:
+            return self._young.copy()
+        merged: dict[K, V] = {}
+        for part in (*self._old, self._young):
+            merged |= part
+        return merged
+
+
+LEAF_MAX = 32
+BRANCHES = 16
+BITS = 4
+DEPTH_MAX = 14
+
+
+class PersistentMap(Mapping[K, V]):
+    """Like a dict to read; `put` and `drop` give the changed table and leave this one as it is."""
+
+    __slots__ = ("_root", "_size")
+
+    def __init__(self, entries: Iterable[tuple[K, V]] = ()) -> None:
+        table: PersistentMap[K, V] = _table({}, 0)
+        for key, value in entries:
+            table = table.put(key, value)
+        self._root: Any = table._root
+        self._size: int = table._size
+
+    def put(self, key: K, value: V) -> "PersistentMap[K, V]":
+        """With `key` standing for `value`."""
+        root = self._root
+        if type(root) is dict and (len(root) < LEAF_MAX or key in root):
+            leaf = root.copy()
+            leaf[key] = value
+            return _table(leaf, len(leaf))
+        node, bits, path = root, hash(key), []
+        while type(node) is tuple:
+            path.append((node, bits % BRANCHES))
+            node = node[bits % BRANCHES]
+            bits >>= BITS
+        changed = _leaf_with(node, key, value, len(path))
+        size = self._size + (key not in node)
+        for branch, at in reversed(path):
+            branches = list(branch)
+            branches[at] = changed
+            changed = tuple(branches)
+        return _table(changed, size)
+
+    def drop(self, key: K) -> "PersistentMap[K, V]":
+        """Without `key`; the same table if it was not in it."""
+        if _find(self._root, key) is _ABSENT:
+            return self
+        return _table(_drop(self._root, key, hash(key)), self._size - 1)
+
+    def __getitem__(self, key: K) -> V:
+        found: Any = _find(self._root, key)
+        if found is _ABSENT:
+            raise KeyError(key)
+        return found  # type: ignore[no-any-return]
+
+    def get(self, key: K, default: Any = None) -> Any:
+        """The value of `key`, or `default`."""
+        root = self._root
+        if type(root) is dict:
+            return root.get(key, default)
+        found = _find(root, key)
+        return default if found is _ABSENT else found
+
+    def __contains__(self, key: object) -> bool:
+        return _find(self._root, key) is not _ABSENT
+
+    def __iter__(self) -> Iterator[K]:
+        return _keys(self._root)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __repr__(self) -> str:
+        return f"PersistentMap({dict(self)!r})"
+
+
+_ABSENT = object()
+
+
+def _table(root: Any, size: int) -> PersistentMap[Any, Any]:
+    table: PersistentMap[Any, Any] = PersistentMap.__new__(PersistentMap)
+    table._root = root
+    table._size = size
+    return table
+
+
+def _find(node: Any, key: Any) -> Any:
+    if type(node) is tuple:
+        bits = hash(key)
+        while type(node) is tuple:
+            node = node[bits % BRANCHES]
+            bits >>= BITS
+    return node.get(key, _ABSENT)
+
+
+def _leaf_with(node: dict[Any, Any], key: Any, value: Any, depth: int) -> Any:
+    leaf = node.copy()
+    leaf[key] = value
+    if len(leaf) <= LEAF_MAX or depth >= DEPTH_MAX:
+        return leaf
+    leaves: tuple[dict[Any, Any], ...] = tuple({} for _ in range(BRANCHES))
+    for held, kept in leaf.items():
+        leaves[(hash(held) >> (BITS * depth)) % BRANCHES][held] = kept
+    return leaves
+
+
+def _drop(node: Any, key: Any, bits: int) -> Any:
+    if type(node) is tuple:
+        at = bits % BRANCHES
+        branches = list(node)
+        branches[at] = _drop(node[at], key, bits >> BITS)
+        return tuple(branches) if any(branches) else {}
+    left = node.copy()
+    del left[key]
+    return left
+
+
+def _keys(node: Any) -> Iterator[Any]:
+    if type(node) is tuple:
+        for branch in node:
+            yield from _keys(branch)
+    else:
+        yield from node

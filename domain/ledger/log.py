@@ -1,0 +1,135 @@
+"""The log as the domain sees it: the envelope of an event, and the port a store implements.
+
+A stream is a text id (`order:main:A-17`); versions in a stream start at 1 and have no gaps. `seq` is the place
+in the whole log: gapless, from 1, the one order there is. `recorded_at` is ours and never decreases along `seq`.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    E = TypeVar("E", default=Any)  # the floor is Python 3.11, whose own TypeVar has no default
+else:
+    from typing import TypeVar
+
+    E = TypeVar("E")
+
+PAGE_EVENTS = 500  # of a stream, read at a time; one that is longer is a long one
+
+
+class Recorded(Struct, Generic[E], frozen=True, gc=False, omit_defaults=True):
+    """One event as history holds it: what, where in its stream, when we knew, who asked, in which request, and why.
+
+    `event` is a struct registered in `domain.ledger.schema`. `cause` names what the request follows from, such as the
+    event that a policy reacts to; it is empty, and not written, where a request stands for itself.
+    """
+
+    stream: str
+    version: int
+    recorded_at: datetime
+    actor: str
+    request_id: str
+    event: E
+    cause: str = ""
+
+
+class Logged(NamedTuple):
+    """A recorded event and its place in the log."""
+
+    seq: int
+    recorded: Recorded
+
+
+class Head(NamedTuple):
+    """The end of the log: the last `seq` (0 when empty) and when it was recorded (None when empty)."""
+
+    seq: int
+    recorded_at: datetime | None
+
+
+class Snapshots(Protocol):
+    """What a store remembers of long streams, so that they need not be read from their first event.
+
+    A cache: what is offered may be forgotten, and nothing is recalled that the log does not bear out.
+    """
+
+    def recall(self, stream: str, *, after: int) -> tuple[int, Any] | None:
+        """A version of the stream beyond `after`, and its state then; None if none is remembered."""
+
+    def offer(self, stream: str, version: int, state: Any) -> None:
+        """What a stream on record had come to. Returns at once, never raises."""
+
+
+class Forgetful:
+    """Remembers nothing."""
+
+    def recall(self, stream: str, *, after: int) -> tuple[int, Any] | None:
+        """None."""
+
+    def offer(self, stream: str, version: int, state: Any) -> None:
+        """Nothing."""
+
+
+FORGETFUL = Forgetful()
+
+
+class EventLog(Protocol):
+    """Append-only history. Implementations raise `Unavailable` when the store cannot be reached."""
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """What is remembered of long streams."""
+
+    def head(self) -> Head:
+        """The end of the log now."""
+
+    def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
+        """The events of one stream with version > `after`, in order, at most `limit`."""
+
+    def read_all(self, streams: Sequence[str], *, limit: int | None = None) -> dict[str, list[Recorded]]:
+        """The events of several streams, of each the first in order, at most `limit`; of every stream that is asked
+        for, if only none.
+        """
+
+    def append(self, records: Sequence[Recorded]) -> int:
+        """All or nothing, across streams, durable on return; the `seq` of the last record.
+
+        Raises StreamConflict if a (stream, version) exists or would leave a gap, or if `recorded_at` lies before the
+        head's; ExecutionKnown if a fill has the `schema.execution_key` of one on record.
+        """
+
+    def alone(self) -> AbstractContextManager[None]:
+        """While it lasts, only this thread appends; all others, in whatever process, wait."""
+
+    def select(
+        self, *, after: int = 0, upto: int | None = None, limit: int = 1000, topics: Collection[str] | None = None
+    ) -> list[Logged]:
+        """The first `limit` events with `after` < seq <= `upto`, by seq; of these, those of the `topics` if told."""
+
+    def executed(self, keys: Sequence[str]) -> dict[str, str]:
+        """For each `schema.execution_key` that is on record, the stream it is on record in."""
+
+    def seq_at(self, moment: datetime) -> int:
+        """The last seq recorded at or before `moment`; 0 if none."""
+
+
+def scan(log: EventLog, *, after: int = 0, upto: int | None = None, batch_max: int = 1000) -> Iterator[Logged]:
+    """Every event with `after` < seq <= `upto`, read in batches of `batch_max`."""
+    while batch := log.select(after=after, upto=upto, limit=batch_max):
+        yield from batch
+        after = batch[-1].seq
+
+
+def pages(log: EventLog, stream: str, *, after: int = 0, page_max: int = PAGE_EVENTS) -> Iterator[list[Recorded]]:
+    """The events of a stream with version > `after`, a page at a time. Memory does not grow with its length."""
+    while page := log.read(stream, after=after, limit=page_max):
+        yield page
+        if len(page) < page_max:
+            return
+        after = page[-1].version

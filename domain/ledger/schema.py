@@ -1,0 +1,135 @@
+"""Every event ever stored: its topic, its class, how it is written and how old shapes are read.
+
+A topic is the struct's tag, written into the bytes as `type`, so that what is hashed also says what it is. A shape that
+changes gets a new topic (`OrderFilled.v2`); the old class stays here under its topic with an upcast to the newest.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Union, get_args, get_type_hints
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.account import AccountEvent, EvidenceEvent, StatementEvent, SubjectEvent
+from domain.errors import HistoryBroken
+from domain.instrument import InstrumentEvent
+from domain.ledger import upcasts
+from domain.ledger.log import Recorded
+from domain.ledger.upcasts import PositionRestatedV1, PositionTransferredV1, TradeBookedV1
+from domain.order import OrderEvent, OrderFilled, ParentEvent, VenueOrderEvent
+from domain.position import PositionEvent
+from domain.risk import RiskEvent
+
+
+def _members(*unions: Any) -> tuple[type[Struct], ...]:
+    return tuple(member for union in unions for member in (get_args(union) or (union,)))
+
+
+NEWEST: tuple[type[Struct], ...] = _members(
+    InstrumentEvent,
+    AccountEvent,
+    OrderEvent,
+    PositionEvent,
+    RiskEvent,
+    EvidenceEvent,
+    StatementEvent,
+    ParentEvent,
+    VenueOrderEvent,
+    SubjectEvent,
+)
+UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
+    TradeBookedV1: upcasts.trade_booked,
+    PositionTransferredV1: upcasts.position_transferred,
+    PositionRestatedV1: upcasts.position_restated,
+}
+OLDER: tuple[type[Struct], ...] = tuple(UPCASTS)
+
+
+def topic_of(event: Any) -> str:
+    """The topic an event is stored under."""
+    return _TOPICS[type(event)]
+
+
+def topic_of_class(event_class: type) -> str:
+    """The topic events of a class are stored under."""
+    return _TOPICS[event_class]
+
+
+def topics_read_as(event_classes: Iterable[type]) -> frozenset[str]:
+    """The topics whose events come out of `decode` as one of these classes: their own, and those of older shapes."""
+    wanted = set(event_classes)
+    older = {old for old in UPCASTS if _newest_class(old) in wanted}
+    return frozenset(_TOPICS[event_class] for event_class in (wanted & _TOPICS.keys()) | older)
+
+
+def _newest_class(event_class: type) -> type:
+    while (upcast := UPCASTS.get(event_class)) is not None:
+        event_class = get_type_hints(upcast)["return"]
+    return event_class
+
+
+def execution_key(event: Any) -> str | None:
+    """What a fill is unique by in the whole log, whichever order it is reported under; None for other events."""
+    return key_of_execution(event) if type(event) is OrderFilled else None
+
+
+def key_of_execution(fill: OrderFilled) -> str:
+    """What a fill is unique by in the whole log."""
+    return execution_key_of(fill.key.account_id, fill.instrument_id, fill.exec_id)
+
+
+def execution_key_of(account_id: str, instrument_id: str, exec_id: str) -> str:
+    """The key of a fill that is known otherwise."""
+    return f"{account_id}:{instrument_id}:{exec_id}"
+
+
+def _tag(event_class: type[Struct]) -> str:
+    tag = event_class.__struct_config__.tag
+    assert isinstance(tag, str), f"{event_class.__name__} needs a tag"
+    return tag
+
+
+_TOPICS: dict[type, str] = {event_class: _tag(event_class) for event_class in (*NEWEST, *OLDER)}
+EVENTS: dict[str, type[Struct]] = {topic: event_class for event_class, topic in _TOPICS.items()}
+assert len(EVENTS) == len(_TOPICS), "two events share a topic"
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+_ANY_EVENT: Any = Union[tuple(_TOPICS)]  # noqa: UP007 (built at run time)
+_DECODER: msgspec.json.Decoder[Recorded] = msgspec.json.Decoder(Recorded[_ANY_EVENT])
+
+
+def encode(recorded: Recorded) -> bytes:
+    """The bytes of a record: JSON, fields in their order, decimals as text. Stored and hashed as they are."""
+    return _ENCODER.encode(recorded)
+
+
+def stored(recorded: Recorded) -> tuple[str, bytes, str | None]:
+    """How a record is stored: its topic, its bytes, its execution key."""
+    event = recorded.event
+    return _TOPICS[type(event)], _ENCODER.encode(recorded), execution_key(event)
+
+
+def decode(topic: str, state: bytes) -> Recorded:
+    """The record in `state`, its event in the newest shape. Raises HistoryBroken if it cannot be one of ours."""
+    try:
+        stored: Recorded = _DECODER.decode(state)
+    except (msgspec.DecodeError, ValueError) as error:
+        _check_topic(topic)
+        raise HistoryBroken(f"a stored {topic} does not decode: {error}") from error
+    stored_class = type(stored.event)
+    if _TOPICS[stored_class] != topic:
+        _check_topic(topic)
+        raise HistoryBroken(f"an event stored as {topic} says it is {_TOPICS[stored_class]}")
+    return stored if stored_class not in UPCASTS else replace(stored, event=_newest(stored.event))
+
+
+def _check_topic(topic: str) -> None:
+    if topic not in EVENTS:
+        raise HistoryBroken(f"unknown topic {topic!r}: this history needs a newer Daybook, or was not written by one")
+
+
+def _newest(event: Any) -> Any:
+    while (upcast := UPCASTS.get(type(event))) is not None:
+        event = upcast(event)
+    return event

@@ -1,0 +1,126 @@
+"""Older shapes of events, as they were once stored, and what each is today.
+
+A shape stays here for ever under the topic it had, with the upcast that reads it as the next newer one. Version 1 of
+the bookings knew one opened lot where there may now be several, brought along by a transfer.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+
+from msgspec import Struct
+
+from domain.account import Costing
+from domain.instrument import Contract
+from domain.position import (
+    Effect,
+    Lot,
+    LotChange,
+    LotMatch,
+    PositionKey,
+    PositionRestated,
+    PositionTransferred,
+    Restated,
+    Sums,
+    TradeBooked,
+)
+from domain.values import ZERO, Liquidity, Money, Side
+
+
+class EffectV1(Struct, frozen=True):
+    """An effect that opens one lot at most."""
+
+    quantity: Decimal
+    cost: Decimal
+    realized: Decimal = ZERO
+    rounding: Decimal = ZERO
+    fee: Decimal = ZERO
+    fee_cost: Decimal = ZERO
+    opened: Lot | None = None
+    closed: tuple[LotMatch, ...] = ()
+
+    def newer(self) -> Effect:
+        """The same, with its lots in a tuple."""
+        opened = (self.opened,) if self.opened is not None else ()
+        return Effect(
+            self.quantity, self.cost, self.realized, self.rounding, self.fee, self.fee_cost, opened, self.closed
+        )
+
+
+class TradeBookedV1(Struct, frozen=True, tag="TradeBooked"):
+    """Before trades had a kind."""
+
+    key: PositionKey
+    contract: Contract
+    costing: Costing
+    cl_ord_id: str
+    exec_id: str
+    trade_seq: int
+    side: Side
+    last_qty: Decimal
+    last_px: Decimal
+    commission: Money
+    liquidity: Liquidity
+    transact_time: datetime
+    effect: EffectV1
+    is_late: bool = False
+
+
+class PositionTransferredV1(Struct, frozen=True, tag="PositionTransferred"):
+    """Before transfers had a reason, a counterparty and lots."""
+
+    key: PositionKey
+    contract: Contract
+    costing: Costing
+    transfer_id: str
+    side: Side
+    quantity: Decimal
+    cost: Decimal
+    transact_time: datetime
+    effect: EffectV1
+    is_late: bool = False
+
+
+class RestatedV1(Struct, frozen=True):
+    """One entry whose effect a late arrival changed."""
+
+    exec_id: str
+    trade_seq: int
+    transact_time: datetime
+    was: Sums
+    now: EffectV1
+
+
+class PositionRestatedV1(Struct, frozen=True, tag="PositionRestated"):
+    """With effects of one opened lot."""
+
+    key: PositionKey
+    late_exec_ids: tuple[str, ...]
+    items: tuple[RestatedV1, ...]
+    lots: tuple[LotChange, ...]
+    part: int = 1
+    parts: int = 1
+
+
+def trade_booked(event: TradeBookedV1) -> TradeBooked:
+    """Version 1 as version 2: an ordinary trade."""
+    return TradeBooked(
+        event.key, event.contract, event.costing, event.cl_ord_id, event.exec_id, event.trade_seq, event.side,
+        event.last_qty, event.last_px, event.commission, event.liquidity, event.transact_time, event.effect.newer(),
+        event.is_late,
+    )  # fmt: skip
+
+
+def position_transferred(event: PositionTransferredV1) -> PositionTransferred:
+    """Version 1 as version 2: an opening balance, which was the only kind."""
+    return PositionTransferred(
+        event.key, event.contract, event.costing, event.transfer_id, event.side, event.quantity, event.cost,
+        event.transact_time, event.effect.newer(), event.is_late,
+    )  # fmt: skip
+
+
+def position_restated(event: PositionRestatedV1) -> PositionRestated:
+    """Version 1 as version 2."""
+    items = tuple(
+        Restated(item.exec_id, item.trade_seq, item.transact_time, item.was, item.now.newer()) for item in event.items
+    )
+    return PositionRestated(event.key, event.late_exec_ids, items, event.lots, event.part, event.parts)

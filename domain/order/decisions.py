@@ -1,0 +1,417 @@
+"""Order: one instruction to trade, from submission to its last fill.
+
+Names follow FIX: OrdStatus(39), ExecID(17), LastQty(32), LastPx(31), CumQty(14), LeavesQty(151). Quantities are in base
+units (spot) or contracts, prices in quote units. Sums are exact; the average price is derived by whoever shows it.
+
+The terms are in `domain.order.terms`, the events in `domain.order.events`, the state and its fold in
+`domain.order.state`; here are the requests and what becomes of them and of the venue's reports. An order keeps the
+stream of its first ClOrdID through all replacements. One we never sent is adopted when a venue reports on it:
+`OrderAdopted`, of unknown quantity if the venue does not tell it, then the report.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.errors import ReportUnreadable, RequestRefused
+from domain.order import amendments
+from domain.order.events import (
+    Amendment,
+    OrderAccepted,
+    OrderAdopted,
+    OrderAliased,
+    OrderBroken,
+    OrderCalculated,
+    OrderCanceled,
+    OrderCancelRejected,
+    OrderCancelRequested,
+    OrderDoneForDay,
+    OrderEvent,
+    OrderExpired,
+    OrderFillBusted,
+    OrderFillCorrected,
+    OrderFilled,
+    OrderPendingCancel,
+    OrderPendingNew,
+    OrderPendingReplace,
+    OrderRefused,
+    OrderRejected,
+    OrderReplaced,
+    OrderReplaceRejected,
+    OrderReplaceRequested,
+    OrderReport,
+    OrderRestated,
+    OrderSubmitted,
+    OrderSuspended,
+    OrderTriggered,
+    OrdStatus,
+    StateReport,
+)
+from domain.order.state import CANCEL, Order, answers_to, as_reported, evolve
+from domain.order.terms import (
+    Changes,
+    ExecInst,
+    OrderKey,
+    OrderTerms,
+    OrdType,
+    PegOffset,
+    TimeInForce,
+    TriggerPrice,
+    check,
+    check_id,
+    check_time,
+)
+
+__all__ = [
+    "CancelOrder",
+    "Changes",
+    "ExecInst",
+    "OrdStatus",
+    "OrdType",
+    "Order",
+    "OrderAccepted",
+    "OrderAdopted",
+    "OrderAliased",
+    "OrderBroken",
+    "OrderCalculated",
+    "OrderCancelRejected",
+    "OrderCancelRequested",
+    "OrderCanceled",
+    "OrderDoneForDay",
+    "OrderEvent",
+    "OrderExpired",
+    "OrderFillBusted",
+    "OrderFillCorrected",
+    "OrderFilled",
+    "OrderKey",
+    "OrderPendingCancel",
+    "OrderPendingNew",
+    "OrderPendingReplace",
+    "OrderRefused",
+    "OrderRejected",
+    "OrderReplaceRejected",
+    "OrderReplaceRequested",
+    "OrderReplaced",
+    "OrderReport",
+    "OrderRequest",
+    "OrderRestated",
+    "OrderSubmitted",
+    "OrderSuspended",
+    "OrderTerms",
+    "OrderTriggered",
+    "PegOffset",
+    "ReplaceOrder",
+    "SubmitOrder",
+    "TimeInForce",
+    "TriggerPrice",
+    "admit",
+    "as_reported",
+    "check",
+    "check_report",
+    "decide",
+    "evolve",
+    "misfiled",
+    "refused",
+    "same_fill",
+    "stream",
+]
+
+
+class SubmitOrder(Struct, frozen=True):
+    """Send an order. The same `key` with the same `terms` is the same order."""
+
+    key: OrderKey
+    terms: OrderTerms
+    transact_time: datetime
+
+
+class CancelOrder(Struct, frozen=True):
+    """Ask the venue to take an order back. `requested_as` is the request's own ClOrdID, where the venue takes one."""
+
+    key: OrderKey
+    reason: str
+    transact_time: datetime
+    requested_as: str = ""
+
+
+class ReplaceOrder(Struct, frozen=True):
+    """Ask for other terms, under a ClOrdID of the request's own. It follows the last replacement, or what it names."""
+
+    key: OrderKey
+    requested_as: str
+    changes: Changes
+    transact_time: datetime
+    orig_cl_ord_id: str = ""
+
+
+OrderRequest = SubmitOrder | CancelOrder | ReplaceOrder
+
+
+def stream(key: OrderKey) -> str:
+    """The stream of one order."""
+    return f"order:{key.account_id}:{key.cl_ord_id}"
+
+
+def decide(order: Order | None, request: OrderRequest) -> tuple[OrderEvent, ...]:
+    """The events that carry out a request; () if already in effect. Raises RequestRefused."""
+    key = request.key
+    if order is not None and order.alias_of:
+        raise RequestRefused("one cl_ord_id names one order", cl_ord_id=key.cl_ord_id, order=order.alias_of)
+    match order, request:
+        case None, SubmitOrder(key, terms, at):
+            check_id("account_id", key.account_id)
+            check_id("cl_ord_id", key.cl_ord_id)
+            check_time("transact_time", at)
+            check(terms, at)
+            return (OrderSubmitted(key, terms, at),)
+        case None, _:
+            raise RequestRefused("an order on record", cl_ord_id=key.cl_ord_id, account_id=key.account_id)
+        case Order(refusal=OrderRefused() as refusal), SubmitOrder(terms=terms) if refusal.terms == terms:
+            raise RequestRefused(refusal.rule, **refusal.facts)
+        case Order(submitted=known), SubmitOrder(terms=terms) if known == terms:
+            return ()
+        case _, SubmitOrder():
+            raise RequestRefused("one cl_ord_id names one order", cl_ord_id=key.cl_ord_id, account_id=key.account_id)
+        case Order(), CancelOrder():
+            return _decide_cancel(order, request)
+        case Order(), ReplaceOrder():
+            return _decide_replace(order, request)
+        case _:
+            assert_never((order, request))
+
+
+def _decide_cancel(order: Order, request: CancelOrder) -> tuple[OrderEvent, ...]:
+    requested = OrderCancelRequested(request.key, request.reason, request.transact_time, request.requested_as)
+    known = order.requests.get(request.requested_as)
+    if (known is not None and known.request == requested) or order.is_cancel_requested:
+        return ()
+    if order.status is OrdStatus.CANCELED:
+        return ()
+    if request.requested_as:
+        check_id("requested_as", request.requested_as)
+    _check_new_id(order, request.requested_as)
+    check_time("transact_time", request.transact_time)
+    if not order.is_open:
+        raise RequestRefused("an open order", cl_ord_id=request.key.cl_ord_id, status=order.status)
+    return (requested,)
+
+
+def _decide_replace(order: Order, request: ReplaceOrder) -> tuple[OrderEvent, ...]:
+    known = order.requests.get(request.requested_as)
+    if known is not None and isinstance(known.request, OrderReplaceRequested):
+        was = known.request
+        if (was.changes, was.transact_time) == (request.changes, request.transact_time):
+            return ()
+    check_id("requested_as", request.requested_as)
+    _check_new_id(order, request.requested_as)
+    check_time("transact_time", request.transact_time)
+    if order.terms is None:
+        raise RequestRefused("an order whose terms are on record", cl_ord_id=request.key.cl_ord_id)
+    if order._is_over:
+        raise RequestRefused("an order that is not closed", cl_ord_id=request.key.cl_ord_id, status=order.status)
+    orig, base = _replaced_by(order, order.terms, request)
+    terms = request.changes.of(base)
+    if terms == base:
+        raise RequestRefused("a replacement changes something", cl_ord_id=request.key.cl_ord_id)
+    check(terms, request.transact_time)
+    if not order.is_open and terms.order_qty <= order.cum_qty:
+        raise RequestRefused(
+            "a filled order can only grow", order_qty=terms.order_qty, cum_qty=order.cum_qty, status=order.status
+        )
+    return (
+        OrderReplaceRequested(
+            request.key, request.requested_as, orig, request.changes, terms, request.transact_time
+        ),
+    )  # fmt: skip
+
+
+def _check_new_id(order: Order, requested_as: str) -> None:
+    if requested_as and (requested_as == order.key.cl_ord_id or requested_as in order.requests):
+        raise RequestRefused("one cl_ord_id names one request", requested_as=requested_as)
+
+
+def _replaced_by(order: Order, terms: OrderTerms, request: ReplaceOrder) -> tuple[str, OrderTerms]:
+    """What a replacement follows, and its terms: the order as it is, or a replacement still under way."""
+    under_way = {asked.requested_as: asked for asked in order.unanswered.values()}
+    replacing = [name for name, asked in under_way.items() if isinstance(asked, OrderReplaceRequested)]
+    orig = request.orig_cl_ord_id or (replacing[-1] if replacing else order.cl_ord_id)
+    if orig == order.cl_ord_id:
+        return orig, terms
+    followed = under_way.get(orig)
+    if not isinstance(followed, OrderReplaceRequested):
+        raise RequestRefused("orig_cl_ord_id names the order, or a replacement of it under way", orig_cl_ord_id=orig)
+    return orig, followed.terms
+
+
+def refused(request: SubmitOrder, refusal: RequestRefused) -> OrderRefused:
+    """The record of an order that pre-trade risk refused."""
+    facts = {
+        name: format(value, "f") if isinstance(value, Decimal) else str(value)
+        for name, value in refusal.facts.items()
+        if value is not None
+    }
+    return OrderRefused(request.key, request.terms, refusal.rule, facts, request.transact_time)
+
+
+_EXECUTIONS = (OrderFilled, OrderFillCorrected)
+
+
+def check_report(report: OrderReport) -> None:
+    """Stops a report no venue can have meant. Raises ReportUnreadable naming field, value and rule."""
+    if report.transact_time.tzinfo is None:
+        raise ReportUnreadable("transact_time", report.transact_time.isoformat(), "a time with its zone")
+    if isinstance(report, _EXECUTIONS):
+        if not (report.last_qty.is_finite() and report.last_qty > 0):
+            raise ReportUnreadable("last_qty", str(report.last_qty), "above zero")
+        if not (report.last_px.is_finite() and report.last_px > 0):
+            raise ReportUnreadable("last_px", str(report.last_px), "above zero")
+        if report.commission is not None and not report.commission.amount.is_finite():
+            raise ReportUnreadable("commission", str(report.commission.amount), "a finite number")
+    if isinstance(report, OrderFilled):
+        if not report.exec_id:
+            raise ReportUnreadable("exec_id", report.exec_id, "the id of an execution")
+        return
+    for field in ("order_qty", "price"):
+        told = getattr(report, field, None)
+        if told is not None and not (told.is_finite() and told > 0):
+            raise ReportUnreadable(field, str(told), "above zero")
+
+
+def admit(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
+    """The events a venue report adds; () if known. Never refuses: the venue has already done it.
+
+    What the rules call impossible is taken down all the same, with a break beside it. Only two are not booked and kept
+    whole in the break: what contradicts a report on record under the same exec id, and an amendment of a fill that is
+    not on record; the latter is booked when its fill arrives.
+    """
+    if order is None:
+        return _adopted(report)
+    if isinstance(report, OrderFilled):
+        return _admit_fill(order, report)
+    report = as_reported(report)
+    known = order.reports.get(report.exec_id or report)
+    if known is not None:
+        return () if known == report else _unbooked(order, "one exec_id has one content", report)
+    if isinstance(report, OrderFillBusted | OrderFillCorrected):
+        if amendments.origin_of(order.amendments, order.fills, report.exec_ref_id) is None:
+            return _unbooked(order, "an amended fill is on record", report)
+        return _with_waiting(order, _completed(order, report))
+    rule = _broken_rule(order, report)
+    after = evolve(order, report)
+    if rule is None and report.ord_status not in (None, after.status):
+        rule = f"an order that the venue has as {report.ord_status} is so here"
+    if isinstance(report, OrderReplaced | OrderRestated):
+        report = replace(report, terms=after.terms)
+    return (report,) if rule is None else (report, OrderBroken(order.key, rule, as_reported(report)))
+
+
+def _adopted(report: OrderReport) -> tuple[OrderEvent, ...]:
+    match report:
+        case OrderFilled():
+            adopted = OrderAdopted(
+                report.key, report.order_id, report.strategy_id, report.instrument_id, report.side, report.transact_time
+            )
+        case OrderAccepted(terms=OrderTerms() as terms):
+            adopted = OrderAdopted(
+                report.key, report.order_id, terms.strategy_id, terms.instrument_id, terms.side, report.transact_time,
+                terms,
+            )  # fmt: skip
+        case _:
+            broken = OrderBroken(report.key, "a report of an order on record", report)
+            return (broken,) if isinstance(report, OrderFillBusted | OrderFillCorrected) else (broken, report)
+    return (adopted, report)
+
+
+def _admit_fill(order: Order, report: OrderFilled) -> tuple[OrderEvent, ...]:
+    known = order.reported_fill(report.exec_id)
+    if known is not None:
+        return () if same_fill(known, report) else _unbooked(order, "one exec_id has one content", report)
+    rule = None
+    if (report.instrument_id, report.side) != (order.instrument_id, order.side) and order.instrument_id:
+        rule = "a fill has its order's instrument and side"
+    elif not order.is_open:
+        rule = "a fill is of an open order"
+    elif order.order_qty is not None and report.last_qty > order.leaves_qty:
+        rule = "a fill is within leaves_qty"
+    events = (report,) if rule is None else (report, OrderBroken(order.key, rule, report))
+    return _with_waiting(order, events[0]) + events[1:] if order.amendments.waiting else events
+
+
+def _with_waiting(order: Order, event: OrderFilled | Amendment) -> tuple[OrderEvent, ...]:
+    """The event, and the amendments that have waited for it."""
+    events: list[OrderEvent] = []
+    ready: list[OrderFilled | Amendment] = [event]
+    while ready:
+        event = ready.pop(0)
+        if not isinstance(event, OrderFilled):
+            event = _completed(order, event)
+        events.append(event)
+        order = evolve(order, event)
+        ready += order.amendments.waiting.get(event.exec_id, ()) if event.exec_id else ()
+    return tuple(events)
+
+
+def _completed(order: Order, report: Amendment) -> Amendment:
+    _, was, now = amendments.amended(order.amendments, order.fills, report)
+    return replace(report, was=was) if isinstance(report, OrderFillBusted) else replace(report, was=was, now=now)
+
+
+def _unbooked(order: Order, rule: str, report: OrderReport) -> tuple[OrderEvent, ...]:
+    broken = OrderBroken(order.key, rule, report)
+    return () if broken in order.breaks else (broken,)
+
+
+def _broken_rule(order: Order, report: StateReport) -> str | None:
+    """The rule that a report breaks where the order is now; None if it fits."""
+    status, is_closed = order.status, order.ended is not None or order.refusal is not None
+    match report:
+        case OrderAccepted(terms=OrderTerms() as terms) if order.terms is not None and (
+            terms.instrument_id,
+            terms.side,
+        ) != (order.terms.instrument_id, order.terms.side):
+            return "an order is accepted with its instrument and side"
+        case OrderPendingNew() | OrderAccepted():
+            fits = status is not OrdStatus.REJECTED
+        case OrderRejected():
+            fits = not is_closed and not order.cum_qty and status in _REJECTABLE
+        case OrderCanceled() | OrderExpired():
+            fits = not is_closed and (order.is_open or status in (OrdStatus.DONE_FOR_DAY, OrdStatus.CALCULATED))
+        case OrderCalculated():
+            fits = status in (OrdStatus.FILLED, OrdStatus.DONE_FOR_DAY)
+        case OrderDoneForDay() | OrderSuspended() | OrderTriggered() | OrderRestated():
+            fits = not is_closed
+        case OrderPendingCancel() | OrderPendingReplace() | OrderReplaced():
+            fits = not is_closed
+            if not _is_answer(order, report):
+                return "an answer is to a request on record"
+        case OrderCancelRejected() | OrderReplaceRejected():
+            return None if _is_answer(order, report) else "an answer is to a request on record"
+        case OrderFillBusted() | OrderFillCorrected():
+            return None
+        case _:
+            assert_never(report)
+    return None if fits else f"{type(report).__name__} fits an order that is {status}"
+
+
+_REJECTABLE = {OrdStatus.PENDING_NEW, OrdStatus.NEW, OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE}
+
+
+def _is_answer(order: Order, report: StateReport) -> bool:
+    kind, requested_as = answers_to(order, report)
+    if requested_as:
+        return requested_as in order.requests
+    kinds = OrderCancelRequested if kind == CANCEL else OrderReplaceRequested
+    return any(isinstance(asked.request, kinds) for asked in order.requests.values())
+
+
+def misfiled(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
+    """What an order on record adds when an execution is reported of it that is booked under another one already."""
+    return _unbooked(order, "an execution is on record under one order", report) if order is not None else ()
+
+
+def same_fill(a: OrderFilled, b: OrderFilled) -> bool:
+    """Whether two reports tell of one fill in the same words: all but whose order and strategy it is."""
+    return a == b or replace(a, key=b.key, strategy_id=b.strategy_id, order_id=b.order_id) == b

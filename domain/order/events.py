@@ -1,0 +1,298 @@
+"""What is on record of an order: our requests, the venue's reports, and what the two made of each other.
+
+Names and tags follow FIX 5.0 SP2; a tag is given beside each field that has one. A venue's report is the event it
+becomes; fields said to be *added* are empty in the report and filled in when it is admitted, so that the event reads
+alone.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from msgspec import Struct
+
+from domain.order.terms import Changes, OrderKey, OrderTerms
+from domain.values import Liquidity, Money, Side
+
+
+class OrdStatus(StrEnum):
+    """FIX OrdStatus(39). STOPPED and ACCEPTED_FOR_BIDDING belong to trading floors and have no use here."""
+
+    PENDING_NEW = "PENDING_NEW"
+    NEW = "NEW"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    FILLED = "FILLED"
+    DONE_FOR_DAY = "DONE_FOR_DAY"
+    CALCULATED = "CALCULATED"
+    SUSPENDED = "SUSPENDED"
+    PENDING_CANCEL = "PENDING_CANCEL"
+    PENDING_REPLACE = "PENDING_REPLACE"
+    CANCELED = "CANCELED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an order can be filled by right, as far as the status alone tells: Order.is_open knows more."""
+        return self in _OPEN
+
+
+_OPEN = {
+    OrdStatus.PENDING_NEW, OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED, OrdStatus.DONE_FOR_DAY, OrdStatus.SUSPENDED,
+    OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE,
+}  # fmt: skip
+
+
+# Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
+class OrderSubmitted(Struct, frozen=True, gc=False, tag="OrderSubmitted"):
+    """We have sent the order: NewOrderSingle(D). Its quantity is held against the limits from here on."""
+
+    key: OrderKey  # 1, 11
+    terms: OrderTerms
+    transact_time: datetime  # 60
+
+
+class OrderRefused(Struct, frozen=True, tag="OrderRefused"):
+    """Pre-trade risk said no; the order never left. `facts` are the numbers of the decision, as text."""
+
+    key: OrderKey
+    terms: OrderTerms
+    rule: str
+    facts: dict[str, str]
+    transact_time: datetime
+
+
+class OrderAdopted(Struct, frozen=True, gc=False, tag="OrderAdopted"):
+    """The venue knows an order we never sent. Its quantity is not known until the venue says so."""
+
+    key: OrderKey
+    order_id: str  # 37
+    strategy_id: str
+    instrument_id: str  # 48
+    side: Side  # 54
+    transact_time: datetime
+    terms: OrderTerms | None = None  # as the venue describes the order
+
+
+class OrderAliased(Struct, frozen=True, tag="OrderAliased"):
+    """`key` is the ClOrdID of a later request about an order that keeps its first one; all this stream ever holds."""
+
+    key: OrderKey  # 11
+    cl_ord_id: str  # the order's first ClOrdID, at the root of the chain of OrigClOrdIDs (41)
+    transact_time: datetime
+
+
+class OrderCancelRequested(Struct, frozen=True, tag="OrderCancelRequested", omit_defaults=True):
+    """We have asked for the order back: OrderCancelRequest(F)."""
+
+    key: OrderKey
+    reason: str  # 58
+    transact_time: datetime
+    requested_as: str = ""  # 11 of the request
+
+
+class OrderReplaceRequested(Struct, frozen=True, tag="OrderReplaceRequested"):
+    """We have asked for other terms: OrderCancelReplaceRequest(G). They hold once the venue says so."""
+
+    key: OrderKey
+    requested_as: str  # 11 of the request
+    orig_cl_ord_id: str  # 41: the order's own ClOrdID, or that of the replacement this one follows
+    changes: Changes
+    terms: OrderTerms  # what the changes come to
+    transact_time: datetime
+
+
+class VenueReport(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """What any ExecutionReport(8) or OrderCancelReject(9) may tell besides what has happened."""
+
+    exec_id: str = ""  # 17
+    requested_as: str = ""  # 11 of the request it answers
+    ord_status: OrdStatus | None = None  # 39, as the venue has it
+    order_qty: Decimal | None = None  # 38, as the venue has it from here on
+    venue: str = ""  # finds the order of a report that knows only its order_id
+
+
+class VenueOrderReport(VenueReport, frozen=True, kw_only=True):
+    """A report that may name the order by the venue's own id, or by nothing else."""
+
+    order_id: str = ""  # 37
+
+
+class OrderPendingNew(VenueOrderReport, frozen=True, tag="OrderPendingNew"):
+    """ExecType(150) A: the venue has the order and has not taken it yet."""
+
+    key: OrderKey
+    transact_time: datetime
+
+
+class OrderAccepted(VenueReport, frozen=True, tag="OrderAccepted"):
+    """ExecType(150) 0, New: the order works. `terms` describe an order we may not have sent."""
+
+    key: OrderKey
+    order_id: str  # 37
+    transact_time: datetime
+    terms: OrderTerms | None = None
+
+
+class OrderRejected(VenueOrderReport, frozen=True, tag="OrderRejected"):
+    """ExecType(150) 8: the venue does not take the order."""
+
+    key: OrderKey
+    reason: str  # 58, 103
+    transact_time: datetime
+
+
+class OrderTriggered(VenueOrderReport, frozen=True, tag="OrderTriggered"):
+    """ExecType(150) L: a stop or take-profit has been set off and works in the market."""
+
+    key: OrderKey
+    transact_time: datetime
+
+
+class OrderFilled(Struct, frozen=True, gc=False, tag="OrderFilled"):
+    """ExecType(150) F, Trade: a fill as the venue reports it."""
+
+    key: OrderKey
+    strategy_id: str
+    instrument_id: str  # 48
+    order_id: str  # 37
+    side: Side  # 54
+    exec_id: str  # 17, or the venue's trade id
+    trade_seq: int  # the venue's own trade sequence, 0 if it has none
+    last_qty: Decimal  # 32
+    last_px: Decimal  # 31
+    commission: Money  # 12, 479
+    liquidity: Liquidity  # 851
+    transact_time: datetime  # 60
+
+
+class OrderFillBusted(VenueOrderReport, frozen=True, tag="OrderFillBusted"):
+    """ExecType(150) H, Trade Cancel: a fill is void, and with it all corrections of it."""
+
+    key: OrderKey
+    exec_ref_id: str  # 19: the fill, or the last correction of it
+    reason: str  # 58
+    transact_time: datetime
+    was: OrderFilled | None = None  # added: the fill as it stood, under its first exec_id; None if it no longer did
+
+
+class OrderFillCorrected(VenueOrderReport, frozen=True, tag="OrderFillCorrected"):
+    """ExecType(150) G, Trade Correct: a fill was of another quantity or price. It keeps its place and first exec_id."""
+
+    key: OrderKey
+    exec_ref_id: str  # 19: the fill, or the last correction of it
+    last_qty: Decimal  # 32, as it should have been
+    last_px: Decimal  # 31, as it should have been
+    transact_time: datetime
+    commission: Money | None = None  # 12, 479; None leaves it
+    was: OrderFilled | None = None  # added: the fill as it stood, under its first exec_id; None if busted
+    now: OrderFilled | None = None  # added: as it stands; equals `was` where a later correction is already on record
+
+
+class OrderPendingCancel(VenueOrderReport, frozen=True, tag="OrderPendingCancel"):
+    """ExecType(150) 6: the venue works on a cancel request."""
+
+    key: OrderKey
+    transact_time: datetime
+
+
+class OrderCancelRejected(VenueOrderReport, frozen=True, tag="OrderCancelRejected"):
+    """OrderCancelReject(9) to a cancel request (434 = 1)."""
+
+    key: OrderKey
+    reason: str  # 58, 102
+    transact_time: datetime
+
+
+class OrderCanceled(VenueOrderReport, frozen=True, tag="OrderCanceled"):
+    """ExecType(150) 4: the rest of the order is canceled, asked for or not."""
+
+    key: OrderKey
+    reason: str  # 58
+    transact_time: datetime
+
+
+class OrderExpired(VenueOrderReport, frozen=True, tag="OrderExpired"):
+    """ExecType(150) C: the rest of the order has run out of time."""
+
+    key: OrderKey
+    reason: str  # 58
+    transact_time: datetime
+
+
+class OrderPendingReplace(VenueOrderReport, frozen=True, tag="OrderPendingReplace"):
+    """ExecType(150) E: the venue works on a replace request; until it is done the old terms hold."""
+
+    key: OrderKey
+    transact_time: datetime
+
+
+class OrderReplaceRejected(VenueOrderReport, frozen=True, tag="OrderReplaceRejected"):
+    """OrderCancelReject(9) to a replace request (434 = 2): the old terms stay."""
+
+    key: OrderKey
+    reason: str  # 58, 102
+    transact_time: datetime
+
+
+class OrderReplaced(VenueOrderReport, frozen=True, tag="OrderReplaced"):
+    """ExecType(150) 5: the requested terms hold, but for what the venue tells otherwise in `order_qty` and `price`."""
+
+    key: OrderKey
+    transact_time: datetime
+    price: Decimal | None = None  # 44
+    terms: OrderTerms | None = None  # added: the terms that hold now
+
+
+class OrderRestated(VenueOrderReport, frozen=True, tag="OrderRestated"):
+    """ExecType(150) D: the venue states the order anew, unasked: the next day, or with other `order_qty` or `price`."""
+
+    key: OrderKey
+    reason: str  # 378
+    transact_time: datetime
+    price: Decimal | None = None  # 44
+    terms: OrderTerms | None = None  # added: the terms that hold now
+
+
+class OrderDoneForDay(VenueOrderReport, frozen=True, tag="OrderDoneForDay"):
+    """ExecType(150) 3: no more today. An order good beyond the day stays open until the venue states it anew."""
+
+    key: OrderKey
+    transact_time: datetime
+
+
+class OrderSuspended(VenueOrderReport, frozen=True, tag="OrderSuspended"):
+    """ExecType(150) 9: the order rests outside the market until it is stated anew or trades."""
+
+    key: OrderKey
+    reason: str  # 58
+    transact_time: datetime
+
+
+class OrderCalculated(VenueOrderReport, frozen=True, tag="OrderCalculated"):
+    """ExecType(150) B: the order is complete and its charges are computed."""
+
+    key: OrderKey
+    transact_time: datetime
+
+
+class OrderBroken(Struct, frozen=True, tag="OrderBroken"):
+    """A venue report that the rules call impossible, word for word. Reconciliation owns what happens next."""
+
+    key: OrderKey
+    rule: str
+    report: "OrderReport"
+
+
+Amendment = OrderFillBusted | OrderFillCorrected
+Answer = OrderPendingCancel | OrderCancelRejected | OrderPendingReplace | OrderReplaceRejected | OrderReplaced
+Ending = OrderRejected | OrderCanceled | OrderExpired
+StateReport = (
+    OrderPendingNew | OrderAccepted | OrderTriggered | OrderRestated | OrderDoneForDay | OrderSuspended
+    | OrderCalculated | Amendment | Answer | Ending
+)  # fmt: skip
+OrderReport = OrderFilled | StateReport
+OrderEvent = (
+    OrderSubmitted | OrderRefused | OrderAdopted | OrderAliased | OrderCancelRequested | OrderReplaceRequested
+    | OrderBroken | OrderReport
+)  # fmt: skip

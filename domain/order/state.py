@@ -1,0 +1,461 @@
+"""The state of an order, and how each event moves it.
+
+The state follows from the set of facts the venue has told, by their own times, not from the order in which they
+arrived: the same reports end in the same status, quantities and fills however they were shuffled. What is told twice of
+one thing (an end, a quantity, a price) holds by its time. The status is the first that applies in FIX's precedence; our
+own request shows as pending until the venue's next word on the order, then the venue's word counts.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.immutable import AppendMap
+from domain.order import amendments
+from domain.order.amendments import Amendments
+from domain.order.events import (
+    Amendment,
+    OrderAccepted,
+    OrderAdopted,
+    OrderAliased,
+    OrderBroken,
+    OrderCalculated,
+    OrderCanceled,
+    OrderCancelRejected,
+    OrderCancelRequested,
+    OrderDoneForDay,
+    OrderEvent,
+    OrderExpired,
+    OrderFillBusted,
+    OrderFillCorrected,
+    OrderFilled,
+    OrderPendingCancel,
+    OrderPendingNew,
+    OrderPendingReplace,
+    OrderRefused,
+    OrderRejected,
+    OrderReplaced,
+    OrderReplaceRejected,
+    OrderReplaceRequested,
+    OrderRestated,
+    OrderSubmitted,
+    OrderSuspended,
+    OrderTriggered,
+    OrdStatus,
+    StateReport,
+)
+from domain.order.terms import OrderKey, OrderTerms
+from domain.values import ZERO, Side, exact
+
+CANCEL, REPLACE = "CANCEL", "REPLACE"
+
+
+class Asked(NamedTuple):
+    """A request about an order, and its number among all of them from 1."""
+
+    number: int
+    request: OrderCancelRequested | OrderReplaceRequested
+
+
+class Told(NamedTuple):
+    """What was told of a quantity or price, when, and by which of our replacements (0: by none). The greatest holds."""
+
+    at: datetime
+    number: int
+    value: Decimal
+
+
+class Order(Struct, frozen=True, gc=False):
+    """An order as far as it is known. `order_qty` is None for an adopted order of unknown quantity.
+
+    `fills` are those that stand, by exec_id. `late` counts the reports that arrived behind later ones.
+    """
+
+    key: OrderKey
+    strategy_id: str
+    instrument_id: str
+    side: Side
+    order_qty: Decimal | None
+    terms: OrderTerms | None
+    status: OrdStatus
+    order_id: str = ""
+    cum_qty: Decimal = ZERO
+    cum_cost: Decimal = ZERO
+    fills: AppendMap[str, OrderFilled] = AppendMap()
+    breaks: tuple[OrderBroken, ...] = ()
+    reports: AppendMap[str | StateReport, StateReport] = AppendMap()
+    refusal: OrderRefused | None = None
+    amendments: Amendments = Amendments()
+    submitted: OrderTerms | None = None
+    alias_of: str = ""
+    order_ids: frozenset[str] = frozenset()
+    is_accepted: bool = False
+    ended: tuple[datetime, OrdStatus] | None = None
+    done_for_day_at: datetime | None = None
+    suspended_at: datetime | None = None
+    calculated_at: datetime | None = None
+    restated_at: datetime | None = None
+    traded_at: datetime | None = None
+    asked: OrdStatus | None = None
+    requests: AppendMap[str, Asked] = AppendMap()
+    unanswered: dict[tuple[str, str], OrderCancelRequested | OrderReplaceRequested] = {}
+    pending: dict[tuple[str, str], datetime] = {}
+    answers: AppendMap[tuple[str, str], datetime] = AppendMap()
+    terms_as: str = ""
+    terms_told: tuple[datetime, int] | None = None
+    qty_told: Told | None = None
+    price_told: Told | None = None
+    request_count: int = 0
+    last_at: datetime | None = None
+    late: int = 0
+
+    @property
+    def leaves_qty(self) -> Decimal:
+        """What may still be filled; zero once the order is closed or when its quantity is unknown."""
+        if self.order_qty is None or self._is_over:
+            return ZERO
+        return max(exact(self.order_qty - self.cum_qty), ZERO)
+
+    @property
+    def held_qty(self) -> Decimal:
+        """What may yet be filled if every replacement under way is taken: what the order holds of its limits."""
+        asked = [r.terms.order_qty for r in self.unanswered.values() if isinstance(r, OrderReplaceRequested)]
+        return max(self.leaves_qty, exact(max(asked) - self.cum_qty)) if asked else self.leaves_qty
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the order can still be filled by right."""
+        return not self._is_over and (self.order_qty is None or self.cum_qty < self.order_qty)
+
+    @property
+    def cl_ord_id(self) -> str:
+        """The ClOrdID whose terms hold: the order's first, or that of its last replacement."""
+        return self.terms_as or self.key.cl_ord_id
+
+    def reported_fill(self, exec_id: str) -> OrderFilled | None:
+        """The fill on record under an exec id, as it was first reported, whether it stands or not."""
+        amended = self.amendments.fills.get(exec_id)
+        return amended.reported if amended is not None else self.fills.get(exec_id)
+
+    @property
+    def is_cancel_requested(self) -> bool:
+        """Whether a cancel request of ours has no answer yet."""
+        return any(kind == CANCEL for kind, _ in self.unanswered)
+
+    @property
+    def _is_over(self) -> bool:
+        if self.ended is not None or self.refusal is not None or self.calculated_at is not None:
+            return True
+        if self.done_for_day_at is None:
+            return False
+        return self._is_done_for_day and not (self.terms is None or self.terms.time_in_force.outlives_day)
+
+    @property
+    def _is_done_for_day(self) -> bool:
+        return self._holds(self.done_for_day_at)
+
+    def _holds(self, paused_at: datetime | None) -> bool:
+        """Whether nothing later says that the order works again."""
+        return (
+            paused_at is not None
+            and (self.traded_at is None or paused_at >= self.traded_at)
+            and (self.restated_at is None or paused_at > self.restated_at)
+        )
+
+
+def evolve(order: Order | None, event: OrderEvent) -> Order:
+    """The order after an event. Total and unconditional: history is not argued with."""
+    if order is None:
+        order = _first(event)
+    match event:
+        case OrderFilled():
+            return _with_fill(order, event)
+        case OrderSubmitted() | OrderRefused() | OrderAdopted() | OrderAliased():
+            return order
+        case OrderCancelRequested():
+            return _with_request(order, event, CANCEL, OrdStatus.PENDING_CANCEL)
+        case OrderReplaceRequested():
+            return _with_request(order, event, REPLACE, OrdStatus.PENDING_REPLACE)
+        case OrderBroken(report=(OrderFillBusted() | OrderFillCorrected()) as report):
+            waiting = order.amendments
+            if amendments.origin_of(waiting, order.fills, report.exec_ref_id) is None:
+                waiting = amendments.kept_waiting(waiting, report)
+            return replace(order, breaks=(*order.breaks, event), amendments=waiting)
+        case OrderBroken():
+            return replace(order, breaks=(*order.breaks, event))
+        case _:
+            return _settled(_with_report(order, event))
+
+
+def _first(event: OrderEvent) -> Order:
+    match event:
+        case OrderSubmitted(key, terms):
+            return _sent(key, terms, OrdStatus.PENDING_NEW, None)
+        case OrderRefused(key, terms):
+            return _sent(key, terms, OrdStatus.REJECTED, event)
+        case OrderAdopted(terms=terms):
+            order_qty = terms.order_qty if terms is not None else None
+            return Order(
+                event.key, event.strategy_id, event.instrument_id, event.side, order_qty, terms, OrdStatus.NEW,
+                event.order_id, is_accepted=True, order_ids=_ids(event.order_id),
+            )  # fmt: skip
+        case OrderAliased(key, cl_ord_id):
+            return Order(key, "", "", Side.BUY, None, None, OrdStatus.REJECTED, alias_of=cl_ord_id)
+        case _:
+            # a report of an order nobody knows and whose instrument it does not tell
+            return Order(event.key, "", "", Side.BUY, None, None, OrdStatus.NEW, is_accepted=True)
+
+
+def _sent(key: OrderKey, terms: OrderTerms, status: OrdStatus, refusal: OrderRefused | None) -> Order:
+    return Order(
+        key, terms.strategy_id, terms.instrument_id, terms.side, terms.order_qty, terms, status, refusal=refusal,
+        submitted=terms,
+    )  # fmt: skip
+
+
+def _ids(order_id: str) -> frozenset[str]:
+    return frozenset((order_id,)) if order_id else frozenset()
+
+
+def _settled(order: Order) -> Order:
+    status = _status(order)
+    return order if status is order.status else replace(order, status=status)
+
+
+def _status(order: Order) -> OrdStatus:
+    """FIX's precedence of what an order is at once, of the states its facts put it in."""
+    is_filled = order.order_qty is not None and order.cum_qty >= order.order_qty
+    if order.refusal is not None:
+        return OrdStatus.REJECTED
+    if order.ended is None:
+        if order.asked is not None or order.pending:
+            is_cancel = order.asked is OrdStatus.PENDING_CANCEL or any(kind == CANCEL for kind, _ in order.pending)
+            return OrdStatus.PENDING_CANCEL if is_cancel else OrdStatus.PENDING_REPLACE
+        if order._is_done_for_day:
+            return OrdStatus.DONE_FOR_DAY
+        if order.calculated_at is not None:
+            return OrdStatus.CALCULATED
+    if is_filled:
+        return OrdStatus.FILLED
+    if order.ended is not None:
+        return order.ended[1]
+    if order._holds(order.suspended_at):
+        return OrdStatus.SUSPENDED
+    if order.cum_qty > 0:
+        return OrdStatus.PARTIALLY_FILLED
+    return OrdStatus.NEW if order.is_accepted else OrdStatus.PENDING_NEW
+
+
+_PART = OrdStatus.PARTIALLY_FILLED
+
+
+def _with_fill(order: Order, fill: OrderFilled) -> Order:
+    at, last_at = fill.transact_time, order.last_at
+    is_late = last_at is not None and at < last_at
+    cum_qty = order.cum_qty + fill.last_qty
+    cum_cost = order.cum_cost + fill.last_qty * fill.last_px
+    fills = order.fills.added(fill.exec_id, fill)
+    is_within = order.order_qty is None or cum_qty < order.order_qty
+    if order.status is _PART and is_within and not is_late and fill.order_id == order.order_id:
+        # one more of many: nothing but the sums and the time moves
+        return replace(order, cum_qty=cum_qty, cum_cost=cum_cost, fills=fills, traded_at=at, last_at=at)
+    filled = replace(
+        order,
+        strategy_id=order.strategy_id or fill.strategy_id,
+        instrument_id=order.instrument_id or fill.instrument_id,
+        side=order.side if order.instrument_id else fill.side,
+        order_id=order.order_id or fill.order_id,
+        order_ids=order.order_ids if fill.order_id in order.order_ids else order.order_ids | _ids(fill.order_id),
+        cum_qty=cum_qty,
+        cum_cost=cum_cost,
+        fills=fills,
+        traded_at=at if order.traded_at is None else max(order.traded_at, at),
+        asked=None,
+        last_at=last_at if is_late else at,
+        late=order.late + is_late,
+    )
+    return _settled(filled)
+
+
+def _with_request(
+    order: Order, event: OrderCancelRequested | OrderReplaceRequested, kind: str, shown: OrdStatus
+) -> Order:
+    return _settled(
+        replace(
+            order,
+            asked=shown if order.asked is not OrdStatus.PENDING_CANCEL else order.asked,
+            requests=order.requests.added(event.requested_as, Asked(order.request_count + 1, event)),
+            request_count=order.request_count + 1,
+            unanswered=order.unanswered | {(kind, event.requested_as): event},
+        )
+    )
+
+
+def _with_report(order: Order, event: StateReport) -> Order:
+    """The order with one more fact: what any report tells, then what this one does."""
+    event, at = as_reported(event), event.transact_time
+    is_late = order.last_at is not None and at < order.last_at
+    changes: dict[str, Any] = {
+        "reports": order.reports.added(event.exec_id or event, event),
+        "asked": None,
+        "last_at": order.last_at if is_late else at,
+        "late": order.late + is_late,
+    }
+    if event.order_id:
+        changes["order_ids"] = order.order_ids | {event.order_id}
+        is_new = isinstance(event, OrderAccepted | OrderReplaced) or not order.order_id
+        changes["order_id"] = event.order_id if is_new else order.order_id
+    order = replace(order, **changes)
+    if not isinstance(event, OrderReplaced):
+        order = _retold(order, at, 0, event.order_qty, event.price if isinstance(event, OrderRestated) else None)
+    match event:
+        case OrderAccepted(terms=terms):
+            return _described(replace(order, is_accepted=True), at, terms)
+        case OrderRejected():
+            return _ended(order, at, OrdStatus.REJECTED)
+        case OrderCanceled():
+            return _ended(order, at, OrdStatus.CANCELED)
+        case OrderExpired():
+            return _ended(order, at, OrdStatus.EXPIRED)
+        case OrderDoneForDay():
+            return replace(order, done_for_day_at=_later(order.done_for_day_at, at))
+        case OrderSuspended():
+            return replace(order, suspended_at=_later(order.suspended_at, at))
+        case OrderCalculated():
+            return replace(order, calculated_at=_later(order.calculated_at, at))
+        case OrderRestated():
+            return replace(order, restated_at=_later(order.restated_at, at))
+        case OrderPendingCancel() | OrderPendingReplace():
+            return _pending(order, event)
+        case OrderCancelRejected() | OrderReplaceRejected():
+            return _answered(order, event)
+        case OrderReplaced():
+            return _replaced(order, event)
+        case OrderFillBusted() | OrderFillCorrected():
+            return _amended(order, event)
+        case OrderPendingNew() | OrderTriggered():
+            return order
+        case _:
+            assert_never(event)
+
+
+def _later(known: datetime | None, at: datetime) -> datetime:
+    return at if known is None else max(known, at)
+
+
+def _described(order: Order, at: datetime, terms: OrderTerms | None) -> Order:
+    """With what the venue says the order is, if it is none of ours."""
+    if terms is None or order.submitted is not None:
+        return order
+    if order.terms is None:
+        order_qty = terms.order_qty if order.order_qty is None else order.order_qty
+        price = order.price_told.value if order.price_told is not None else terms.price
+        order = replace(
+            order, strategy_id=order.strategy_id or terms.strategy_id, instrument_id=terms.instrument_id,
+            side=terms.side, order_qty=order_qty, terms=replace(terms, order_qty=order_qty, price=price),
+        )  # fmt: skip
+    return _retold(order, at, 0, terms.order_qty, terms.price)
+
+
+def _ended(order: Order, at: datetime, status: OrdStatus) -> Order:
+    """The first end counts: what a venue says after it is an echo."""
+    ended = (at, status)
+    return replace(order, ended=ended if order.ended is None else min(order.ended, ended), unanswered={}, pending={})
+
+
+def _retold(order: Order, at: datetime, number: int, order_qty: Decimal | None, price: Decimal | None) -> Order:
+    """With the quantity and price told at a time, unless something later has told them."""
+    changes: dict[str, Any] = {}
+    named: dict[str, Decimal] = {}
+    if order_qty is not None:
+        told = Told(at, number, order_qty)
+        if order.qty_told is None or told > order.qty_told:
+            changes |= {"order_qty": order_qty, "qty_told": told}
+            named["order_qty"] = order_qty
+    if price is not None:
+        told = Told(at, number, price)
+        if order.price_told is None or told > order.price_told:
+            changes["price_told"] = told
+            named["price"] = price
+    if not changes:
+        return order
+    if order.terms is not None:
+        changes["terms"] = replace(order.terms, **named)
+    return replace(order, **changes)
+
+
+def answers_to(order: Order, report: StateReport) -> tuple[str, str]:
+    """Which request a report answers; where the venue does not say, the oldest of its kind without an answer."""
+    kind = CANCEL if isinstance(report, OrderPendingCancel | OrderCancelRejected) else REPLACE
+    known = order.requests.get(report.requested_as) if report.requested_as else None
+    if known is not None:
+        return CANCEL if isinstance(known.request, OrderCancelRequested) else REPLACE, report.requested_as
+    if report.requested_as:
+        return kind, report.requested_as
+    return next((asked for asked in order.unanswered if asked[0] == kind), (kind, ""))
+
+
+def _pending(order: Order, event: OrderPendingCancel | OrderPendingReplace) -> Order:
+    asked, at = answers_to(order, event), event.transact_time
+    answered_at = order.answers.get(asked)
+    if order.ended is not None or (answered_at is not None and at <= answered_at):
+        return order
+    return replace(order, pending=order.pending | {asked: _later(order.pending.get(asked), at)})
+
+
+def _answered(order: Order, event: OrderCancelRejected | OrderReplaceRejected | OrderReplaced) -> Order:
+    asked, at = answers_to(order, event), event.transact_time
+    pending_at = order.pending.get(asked)
+    pending = order.pending
+    if pending_at is not None and pending_at <= at:
+        pending = {other: since for other, since in pending.items() if other != asked}
+    return replace(
+        order,
+        answers=order.answers.added(asked, _later(order.answers.get(asked), at)),
+        unanswered={other: request for other, request in order.unanswered.items() if other != asked},
+        pending=pending,
+    )
+
+
+def _replaced(order: Order, event: OrderReplaced) -> Order:
+    _, requested_as = answers_to(order, event)
+    order = _answered(order, event)
+    known = order.requests.get(requested_as)
+    at = event.transact_time
+    if known is None or not isinstance(known.request, OrderReplaceRequested):
+        return _retold(order, at, 0, event.order_qty, event.price)
+    terms = known.request.terms
+    if order.terms_told is None or (at, known.number) > order.terms_told:
+        price = order.terms.price if order.terms is not None else None
+        held = replace(terms, order_qty=order.order_qty or terms.order_qty, price=price)
+        order = replace(order, terms=held, terms_as=requested_as, terms_told=(at, known.number))
+    return _retold(order, at, known.number, event.order_qty or terms.order_qty, event.price or terms.price)
+
+
+def _amended(order: Order, event: Amendment) -> Order:
+    after, was, now = amendments.amended(order.amendments, order.fills, event)
+    cum_qty, cum_cost, fills = order.cum_qty, order.cum_cost, order.fills
+    if was is not None:
+        cum_qty, cum_cost = cum_qty - was.last_qty, cum_cost - was.last_qty * was.last_px
+    if now is not None:
+        cum_qty, cum_cost = cum_qty + now.last_qty, cum_cost + now.last_qty * now.last_px
+        fills = fills.added(now.exec_id, now)
+    elif was is not None:
+        fills = fills.without(was.exec_id)
+    return replace(order, amendments=after, cum_qty=exact(cum_qty), cum_cost=exact(cum_cost), fills=fills)
+
+
+def as_reported(report: StateReport) -> StateReport:
+    """The report without what was added when it was admitted."""
+    match report:
+        case OrderFillCorrected():
+            return replace(report, was=None, now=None)
+        case OrderFillBusted():
+            return replace(report, was=None)
+        case OrderReplaced() | OrderRestated():
+            return replace(report, terms=None)
+        case _:
+            return report

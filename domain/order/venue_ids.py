@@ -1,0 +1,148 @@
+"""Venue order: by which other names an order is known, so that a report finds it.
+
+A venue calls an order by an id of its own, and some reports know no other. Here each such id leads to the ClOrdID of
+the order's stream. Ids are unique in a venue and account, at some venues only within an instrument.
+
+An order that was replaced or asked back has ClOrdIDs of those requests too; their streams hold `OrderAliased` and lead
+to the order's own.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain import values
+from domain.errors import ReportUnreadable
+from domain.order import decisions
+from domain.order.decisions import CancelOrder, ReplaceOrder
+from domain.order.events import OrderAccepted, OrderFilled, OrderReport
+from domain.order.state import Order
+from domain.order.terms import OrderKey
+
+
+# Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
+class VenueOrderLinked(Struct, frozen=True, gc=False, tag="VenueOrderLinked"):
+    """The venue's `order_id` is the order of this ClOrdID."""
+
+    venue: str  # 207
+    account_id: str  # 1
+    order_id: str  # 37
+    instrument_id: str  # 48, "" where it is not known
+    cl_ord_id: str  # 11, the order's first
+    transact_time: datetime  # 60 of the report that told
+
+
+VenueOrderEvent = VenueOrderLinked
+
+
+class VenueOrder(Struct, frozen=True, gc=False):
+    """The orders that a venue calls by one id."""
+
+    links: tuple[VenueOrderLinked, ...] = ()
+
+    def cl_ord_id(self, instrument_id: str) -> str:
+        """The order of this instrument, or the only one if either is unknown; "" if there is none or no telling."""
+        of_it = {link.cl_ord_id for link in self.links if link.instrument_id == instrument_id}
+        found = of_it or {link.cl_ord_id for link in self.links if not (link.instrument_id and instrument_id)}
+        return next(iter(found)) if len(found) == 1 else ""
+
+
+def stream(venue: str, account_id: str, order_id: str) -> str:
+    """The stream of one venue's order id."""
+    return f"venueorder:{venue}:{account_id}:{order_id}"
+
+
+def stream_of(report: OrderReport) -> str | None:
+    """The stream of the venue's order id in a report; None if it names none, or no venue is known."""
+    venue, _ = _venue_of(report)
+    return stream(venue, report.key.account_id, report.order_id) if report.order_id and venue else None
+
+
+def admit(index: VenueOrder | None, link: VenueOrderLinked) -> tuple[VenueOrderEvent, ...]:
+    """The link, if it is new. The first to an instrument stands: see `contradicts`."""
+    return () if index is not None and index.cl_ord_id(link.instrument_id) else (link,)
+
+
+def contradicts(index: VenueOrder | None, link: VenueOrderLinked) -> bool:
+    """Whether the id already leads to another order."""
+    return index is not None and index.cl_ord_id(link.instrument_id) not in ("", link.cl_ord_id)
+
+
+def evolve(index: VenueOrder | None, event: VenueOrderEvent) -> VenueOrder:
+    """The orders of an id after an event. Total and unconditional."""
+    match event:
+        case VenueOrderLinked():
+            return VenueOrder((*(index.links if index is not None else ()), event))
+        case _:
+            assert_never(event)
+
+
+Named = TypeVar("Named", CancelOrder, ReplaceOrder)
+
+
+def requested_of(state: Callable[[str], Any], request: Named) -> Named:
+    """The request with the order's own key where it names a later ClOrdID. `state` gives the state of a stream."""
+    known: Order | None = state(decisions.stream(request.key))
+    if known is None or not known.alias_of:
+        return request
+    key = OrderKey(request.key.account_id, known.alias_of)
+    if isinstance(request, ReplaceOrder):
+        return replace(request, key=key, orig_cl_ord_id=request.orig_cl_ord_id or request.key.cl_ord_id)
+    return replace(request, key=key)
+
+
+def reported_of(state: Callable[[str], Any], report: OrderReport) -> OrderReport:
+    """The report with the key of the order it is about. `state` gives the state of a stream.
+
+    An order is found by its ClOrdID, by that of a request about it, or by the venue's id. One that is not found is
+    called as the report calls it, or, where it has no ClOrdID, by venue and order id. Raises ReportUnreadable if it
+    names none.
+    """
+    account_id, cl_ord_id = report.key.account_id, report.key.cl_ord_id
+    if cl_ord_id:
+        known: Order | None = state(decisions.stream(report.key))
+        if known is not None:
+            return _answering(report, known.alias_of) if known.alias_of else report
+    venue, instrument_id = _venue_of(report)
+    if report.order_id and venue:
+        index: VenueOrder | None = state(stream(venue, account_id, report.order_id))
+        linked = index.cl_ord_id(instrument_id) if index is not None else ""
+        if linked:
+            return replace(report, key=OrderKey(account_id, linked))
+    if cl_ord_id:
+        return report
+    if not report.order_id:
+        raise ReportUnreadable("cl_ord_id", cl_ord_id, "the id of an order, and no order_id is given")
+    if not venue:
+        raise ReportUnreadable("venue", venue, "the venue whose order_id it is, and no cl_ord_id is given")
+    return replace(report, key=OrderKey(account_id, f"{venue}-{report.order_id}"))
+
+
+def link_of(report: OrderReport, state: Order) -> VenueOrderLinked | None:
+    """The link that a report of an order tells; None if it names no id, or no venue is known."""
+    venue, instrument_id = _venue_of(report)
+    instrument_id = instrument_id or state.instrument_id
+    venue = venue or values.venue_of(instrument_id)
+    if not report.order_id or not venue:
+        return None
+    key = state.key
+    return VenueOrderLinked(venue, key.account_id, report.order_id, instrument_id, key.cl_ord_id, report.transact_time)
+
+
+def _venue_of(report: OrderReport) -> tuple[str, str]:
+    """The venue and instrument a report names; "" for what it does not."""
+    if isinstance(report, OrderFilled):
+        return values.venue_of(report.instrument_id), report.instrument_id
+    instrument_id = report.terms.instrument_id if isinstance(report, OrderAccepted) and report.terms is not None else ""
+    return report.venue or values.venue_of(instrument_id), instrument_id
+
+
+def _answering(report: OrderReport, cl_ord_id: str) -> OrderReport:
+    """A report under the ClOrdID of a request: about the order, and, unless it says otherwise, an answer to that."""
+    key = OrderKey(report.key.account_id, cl_ord_id)
+    if isinstance(report, OrderFilled):
+        return replace(report, key=key)
+    return replace(report, key=key, requested_as=report.requested_as or report.key.cl_ord_id)

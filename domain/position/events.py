@@ -1,0 +1,246 @@
+"""What a position records, and what it is asked and told. The aggregate is in `domain.position`."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from msgspec import Struct
+
+from domain.account import Costing
+from domain.instrument import Contract
+from domain.position.costing import Effect, Lot, LotChange
+from domain.position.rebooking import Restated
+from domain.values import Liquidity, Money, Side
+
+
+class PositionKey(Struct, frozen=True, gc=False):
+    """Whose position in what; carried by every event, so that each reads alone."""
+
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+
+
+class TradeKind(StrEnum):
+    """Why a trade came about: LIQUIDATION and AUTO_DELEVERAGE by the venue, SETTLEMENT and EXERCISE by expiry."""
+
+    TRADE = "TRADE"
+    LIQUIDATION = "LIQUIDATION"
+    AUTO_DELEVERAGE = "AUTO_DELEVERAGE"
+    SETTLEMENT = "SETTLEMENT"
+    EXERCISE = "EXERCISE"
+
+
+class TransferReason(StrEnum):
+    """Why quantity came or went without a trade. Income is taken in at its fair value, which is then its cost."""
+
+    OPENING = "OPENING"
+    DEPOSIT = "DEPOSIT"
+    WITHDRAWAL = "WITHDRAWAL"
+    INTERNAL = "INTERNAL"
+    ADJUSTMENT = "ADJUSTMENT"
+    AIRDROP = "AIRDROP"
+    STAKING = "STAKING"
+    INTEREST = "INTEREST"
+    REBATE = "REBATE"
+
+    @property
+    def is_income(self) -> bool:
+        """Whether what comes in is earned rather than brought."""
+        return self in _INCOME
+
+
+_INCOME = {TransferReason.AIRDROP, TransferReason.STAKING, TransferReason.INTEREST, TransferReason.REBATE}
+
+
+# Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
+class TradeBooked(Struct, frozen=True, gc=False, tag="TradeBooked.v2"):
+    """A fill is in the book: what the venue reported, the facts and conventions it was booked by, and its effect."""
+
+    key: PositionKey
+    contract: Contract
+    costing: Costing
+    cl_ord_id: str
+    exec_id: str
+    trade_seq: int
+    side: Side
+    last_qty: Decimal
+    last_px: Decimal
+    commission: Money
+    liquidity: Liquidity
+    transact_time: datetime
+    effect: Effect
+    is_late: bool = False
+    kind: TradeKind = TradeKind.TRADE
+
+
+class TradeReversed(Struct, frozen=True, gc=False, tag="TradeReversed"):
+    """A booked fill is taken back: the venue busted it or corrected it. `effect` is what it had on record."""
+
+    key: PositionKey
+    contract: Contract
+    exec_id: str
+    trade_seq: int
+    transact_time: datetime
+    commission: Money
+    effect: Effect
+    reason: str
+
+
+class PositionTransferred(Struct, frozen=True, gc=False, tag="PositionTransferred.v2"):
+    """Quantity that came or went at a stated cost: an opening balance, a deposit in kind, a move, income."""
+
+    key: PositionKey
+    contract: Contract
+    costing: Costing
+    transfer_id: str
+    side: Side
+    quantity: Decimal
+    cost: Decimal
+    transact_time: datetime
+    effect: Effect
+    is_late: bool = False
+    reason: TransferReason = TransferReason.OPENING
+    counterparty: PositionKey | None = None
+    lots: tuple[Lot, ...] = ()
+
+
+class FundingSettled(Struct, frozen=True, gc=False, tag="FundingSettled"):
+    """A funding payment of a perpetual: positive received, negative paid, in settlement currency."""
+
+    key: PositionKey
+    funding_id: str
+    amount: Money
+    transact_time: datetime
+
+
+class LotsAssigned(Struct, frozen=True, tag="LotsAssigned"):
+    """Specific identification: which lots a disposal uses up, in this order, before the oldest."""
+
+    key: PositionKey
+    exec_id: str
+    lot_ids: tuple[str, ...]
+    transact_time: datetime
+
+
+class PositionRestated(Struct, frozen=True, gc=False, tag="PositionRestated.v2"):
+    """What late arrivals, reversals and assignments moved of entries on record; in parts of at most 500 items."""
+
+    key: PositionKey
+    late_exec_ids: tuple[str, ...]
+    items: tuple[Restated, ...]
+    lots: tuple[LotChange, ...]
+    part: int = 1
+    parts: int = 1
+
+
+class PositionBroken(Struct, frozen=True, gc=False, tag="PositionBroken"):
+    """The book is what the venue says, and cannot be right: something is missing from it."""
+
+    key: PositionKey
+    rule: str
+    exec_id: str
+    quantity: Decimal
+    transact_time: datetime
+
+
+PositionEvent = (
+    TradeBooked
+    | TradeReversed
+    | PositionTransferred
+    | FundingSettled
+    | LotsAssigned
+    | PositionRestated
+    | PositionBroken
+)
+Booking = TradeBooked | PositionTransferred
+
+
+class Filled(Struct, frozen=True, gc=False):
+    """A fill to be booked, as its order knows it, with the instrument's facts of its day."""
+
+    key: PositionKey
+    contract: Contract
+    cl_ord_id: str
+    exec_id: str
+    trade_seq: int
+    side: Side
+    last_qty: Decimal
+    last_px: Decimal
+    commission: Money
+    liquidity: Liquidity
+    transact_time: datetime
+    kind: TradeKind = TradeKind.TRADE
+
+
+class Reverse(Struct, frozen=True):
+    """The venue has taken a fill back."""
+
+    key: PositionKey
+    exec_id: str
+    trade_seq: int
+    transact_time: datetime
+    reason: str
+
+
+class Transfer(Struct, frozen=True):
+    """Quantity arriving (BUY) or leaving (SELL) without a trade, at a cost signed as its value is (+ in for spot).
+
+    It brings the lots it names, or makes one of its own at `transact_time`.
+    """
+
+    key: PositionKey
+    transfer_id: str
+    side: Side
+    quantity: Decimal
+    cost: Decimal
+    transact_time: datetime
+    reason: TransferReason = TransferReason.OPENING
+    counterparty: PositionKey | None = None
+    lots: tuple[Lot, ...] = ()
+    contract: Contract | None = None
+
+
+class SettleFunding(Struct, frozen=True):
+    """The venue has settled funding."""
+
+    key: PositionKey
+    funding_id: str
+    amount: Money
+    transact_time: datetime
+
+
+class AssignLots(Struct, frozen=True):
+    """Name the lots a disposal on record uses up; `trade_seq` and `transact_time` are the disposal's.
+
+    For accounts that keep cost by specific identification.
+    """
+
+    key: PositionKey
+    exec_id: str
+    trade_seq: int
+    lot_ids: tuple[str, ...]
+    transact_time: datetime
+
+
+class MovePosition(Struct, frozen=True):
+    """Move quantity to another strategy or account, at its cost and with its lots."""
+
+    key: PositionKey
+    to: PositionKey
+    transfer_id: str
+    quantity: Decimal
+    transact_time: datetime
+
+
+class SettleContract(Struct, frozen=True):
+    """A dated future or option has expired with its underlying at `underlying_px`: it is settled in cash."""
+
+    key: PositionKey
+    settlement_id: str
+    underlying_px: Decimal
+    transact_time: datetime
+
+
+PositionRequest = AssignLots
+PositionReport = Filled | Reverse | Transfer | SettleFunding

@@ -1,0 +1,535 @@
+"""Position: what one strategy of one account holds of one instrument, what it cost, and what it has realized.
+
+Quantities are signed. Sums are in settlement currency; cost and PnL follow `domain.position.costing`. The book is
+always the one that the order of occurrence gives. What arrives in order is booked with its effect and that is all; what
+arrives late is booked with the effect it has in its place, together with a restatement of every later entry it moved. A
+busted trade is reversed, a corrected one reversed and booked anew, in the same way.
+
+To judge a late report the position remembers its last entries (the tail) and the book before them (the anchor). A
+report older than the tail needs the stream's whole history: `needs_history` says so, `unfold` is the position with it.
+
+What equals what, exactly, in settlement currency: realized + rounding + unrealized - fees - fee_cost + funding + income
++ transferred = the change of equity, where unrealized = value(quantity, mark) - cost.
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from functools import reduce
+from itertools import takewhile
+from typing import assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.account import CostBasis, Costing
+from domain.errors import RequestRefused
+from domain.instrument import Contract, Kind
+from domain.position import costing, rebooking
+from domain.position.costing import Book, Effect, Entry
+from domain.position.events import (
+    AssignLots,
+    Booking,
+    Filled,
+    FundingSettled,
+    LotsAssigned,
+    MovePosition,
+    PositionBroken,
+    PositionEvent,
+    PositionKey,
+    PositionReport,
+    PositionRequest,
+    PositionRestated,
+    PositionTransferred,
+    Reverse,
+    SettleContract,
+    SettleFunding,
+    TradeBooked,
+    TradeKind,
+    TradeReversed,
+    Transfer,
+    TransferReason,
+)
+from domain.position.rebooking import Booked
+from domain.values import ZERO, Liquidity, Money, Occurrence, Side, exact
+
+__all__ = [
+    "AssignLots",
+    "Booking",
+    "Filled",
+    "FundingSettled",
+    "LotsAssigned",
+    "MovePosition",
+    "Position",
+    "PositionBroken",
+    "PositionEvent",
+    "PositionKey",
+    "PositionReport",
+    "PositionRequest",
+    "PositionRestated",
+    "PositionTransferred",
+    "Reverse",
+    "SettleContract",
+    "SettleFunding",
+    "TradeBooked",
+    "TradeKind",
+    "TradeReversed",
+    "Transfer",
+    "TransferReason",
+    "admit",
+    "decide",
+    "entry_of",
+    "evolve",
+    "moved",
+    "needs_history",
+    "occurrence_of",
+    "settled",
+    "stream",
+    "unfold",
+]
+
+_AT_EXPIRY = {TradeKind.SETTLEMENT, TradeKind.EXERCISE}
+TAIL_MAX = 128
+RESTATED_ITEMS_MAX = 500
+
+
+class Position(Struct, frozen=True, gc=False):
+    """`book` = `anchor` + the effects of `tail`; `anchored_at` is the last occurrence inside the anchor.
+
+    Before the first booking `contract` is not known: `funded_in` is the currency of funding.
+    """
+
+    key: PositionKey
+    book: Book
+    anchor: Book
+    contract: Contract | None = None
+    costing: Costing | None = None
+    anchored_at: Occurrence | None = None
+    tail: tuple[Booked, ...] = ()
+    realized: Decimal = ZERO
+    rounding: Decimal = ZERO
+    fee_cost: Decimal = ZERO
+    fees: dict[str, Decimal] = {}
+    funding: Decimal = ZERO
+    funded_in: str = ""
+    income: Decimal = ZERO
+    transferred: Decimal = ZERO
+    funding_ids: frozenset[str] = frozenset()
+    transfer_ids: frozenset[str] = frozenset()
+    settlement_ids: frozenset[str] = frozenset()
+
+    @property
+    def quantity(self) -> Decimal:
+        """Signed quantity held."""
+        return self.book.quantity
+
+    @property
+    def last(self) -> Occurrence | None:
+        """The latest occurrence on record."""
+        return self.tail[-1].entry.occurrence if self.tail else self.anchored_at
+
+
+def stream(key: PositionKey) -> str:
+    """The stream of one position."""
+    return f"position:{key.account_id}:{key.strategy_id}:{key.instrument_id}"
+
+
+def occurrence_of(report: Filled | Reverse | Transfer | AssignLots) -> Occurrence:
+    """The place in the order of occurrence that a report is about."""
+    if isinstance(report, Transfer):
+        return Occurrence(report.transact_time, 0, report.transfer_id)
+    return Occurrence(report.transact_time, report.trade_seq, report.exec_id)
+
+
+def needs_history(position: Position | None, reports: Iterable[PositionReport | PositionRequest]) -> bool:
+    """Whether a report is about a place before the tail, so that it wants the position `unfold`ed from its stream."""
+    if position is None or position.anchored_at is None:
+        return False
+    anchored_at = position.anchored_at
+    return any(
+        r.transact_time <= anchored_at.transact_time and occurrence_of(r) <= anchored_at
+        for r in reports
+        if not isinstance(r, SettleFunding)
+    )
+
+
+def unfold(events: Iterable[PositionEvent]) -> Position | None:
+    """The position with its whole history as tail.
+
+    What is far behind is laid aside until something reaches back to it: a tail is copied with every event.
+    """
+    position: Position | None = None
+    aside: list[Booked] = []
+    for event in events:
+        if position is not None and aside and (not position.tail or _reaches(event, aside[-1].entry.occurrence)):
+            position, aside = replace(position, tail=(*aside, *position.tail)), []
+        position = evolve(position, event, tail_max=None)
+        if len(position.tail) > 2 * TAIL_MAX:
+            aside += position.tail[:-TAIL_MAX]
+            position = replace(position, tail=position.tail[-TAIL_MAX:])
+    return position and replace(position, tail=(*aside, *position.tail))
+
+
+def _reaches(event: PositionEvent, place: Occurrence) -> bool:
+    """Whether an event says something of an entry at or before a place in the order of occurrence."""
+    match event:
+        case TradeBooked() | PositionTransferred():
+            return entry_of(event).occurrence <= place
+        case TradeReversed():
+            return Occurrence(event.transact_time, event.trade_seq, event.exec_id) <= place
+        case PositionRestated():
+            return any(Occurrence(item.transact_time, item.trade_seq, item.exec_id) <= place for item in event.items)
+        case LotsAssigned():
+            return event.transact_time <= place.transact_time
+        case FundingSettled() | PositionBroken():
+            return False
+        case _:
+            assert_never(event)
+
+
+def decide(position: Position | None, request: PositionRequest) -> tuple[PositionEvent, ...]:
+    """The events that carry out a request; () if already in effect. Raises RequestRefused."""
+    if position is None or position.costing is None or position.costing.cost_basis is not CostBasis.SPECIFIC:
+        raise RequestRefused(
+            "lots are assigned where cost is kept by SPECIFIC identification",
+            cost_basis=position.costing.cost_basis if position and position.costing else None,
+        )
+    booked = next((item for item in position.tail if item.entry.occurrence == occurrence_of(request)), None)
+    if booked is None or not booked.effect.closed:
+        raise RequestRefused("lots are assigned to a disposal on record", exec_id=request.exec_id)
+    if booked.entry.lot_ids == request.lot_ids:
+        return ()
+    if len(set(request.lot_ids)) < len(request.lot_ids):
+        raise RequestRefused("each assigned lot is named once", exec_id=request.exec_id)
+    book = reduce(costing.book_with, (item.effect for item in _before(position, booked)), position.anchor)
+    held = {lot.lot_id for lot in book.lots}
+    if unknown := [lot_id for lot_id in request.lot_ids if lot_id not in held]:
+        raise RequestRefused("an assigned lot was open at the disposal", lot_id=unknown[0], exec_id=request.exec_id)
+    rebooked = rebooking.rebook(
+        position.anchor, position.tail, position.costing, assigned={request.exec_id: request.lot_ids}
+    )
+    assigned = LotsAssigned(position.key, request.exec_id, request.lot_ids, request.transact_time)
+    return (assigned, *_restatements(position.key, (request.exec_id,), rebooked, position.book))
+
+
+def _before(position: Position, booked: Booked) -> Iterable[Booked]:
+    return (item for item in position.tail if item.entry.occurrence < booked.entry.occurrence)
+
+
+def moved(position: Position | None, request: MovePosition) -> tuple[Transfer, Transfer]:
+    """The two transfers, out and in, that a move consists of. Raises RequestRefused."""
+    held = position.quantity if position else ZERO
+    if not request.quantity.is_finite() or request.quantity <= 0:
+        raise RequestRefused("a quantity above zero", quantity=request.quantity)
+    if request.key == request.to or request.key.instrument_id != request.to.instrument_id:
+        raise RequestRefused(
+            "a move is to another holder of the same instrument", instrument_id=request.to.instrument_id
+        )
+    if position is None or position.costing is None or request.quantity > abs(held):
+        raise RequestRefused("no more is moved than is held", quantity=request.quantity, held=held)
+    if position.last is not None and request.transact_time < position.last.transact_time:
+        raise RequestRefused(
+            "a move comes after what is on record",
+            transact_time=request.transact_time,
+            last=position.last.transact_time,
+        )
+    cost, lots = costing.release(position.book, request.quantity, position.costing)
+    carried = tuple(replace(lot, lot_id=f"{lot.lot_id}@{request.transfer_id}") for lot in lots)
+    out_side, in_side = (Side.SELL, Side.BUY) if held > 0 else (Side.BUY, Side.SELL)
+    leaving = Transfer(
+        request.key, request.transfer_id, out_side, request.quantity, exact(-cost), request.transact_time,
+        TransferReason.INTERNAL, request.to,
+    )  # fmt: skip
+    arriving = Transfer(
+        request.to, request.transfer_id, in_side, request.quantity, cost, request.transact_time,
+        TransferReason.INTERNAL, request.key, carried,
+    )  # fmt: skip
+    return leaving, arriving
+
+
+def settled(position: Position | None, request: SettleContract) -> Filled | None:
+    """The trade that closes what is held of an expired contract; None if nothing is. Raises RequestRefused."""
+    if position is None or position.contract is None or not position.quantity:
+        return None
+    contract = position.contract
+    if contract.expiry is None or request.transact_time < contract.expiry:
+        raise RequestRefused("a contract is settled at its expiry", expiry=contract.expiry, at=request.transact_time)
+    if not request.underlying_px.is_finite() or request.underlying_px <= 0:
+        raise RequestRefused("an underlying price above zero", underlying_px=request.underlying_px)
+    if request.settlement_id in position.settlement_ids:
+        raise RequestRefused("one settlement_id names one settlement", settlement_id=request.settlement_id)
+    return Filled(
+        request.key, contract, "", request.settlement_id, 0, Side.SELL if position.quantity > 0 else Side.BUY,
+        abs(position.quantity), contract.settlement_price(request.underlying_px), Money(ZERO, contract.settle),
+        Liquidity.UNKNOWN, request.transact_time,
+        TradeKind.EXERCISE if contract.kind is Kind.OPTION else TradeKind.SETTLEMENT,
+    )  # fmt: skip
+
+
+def admit(position: Position | None, reports: Sequence[PositionReport], costing_: Costing) -> tuple[PositionEvent, ...]:
+    """The events that reports add, in any order of arrival. Never refuses; the caller has removed repeated exec ids.
+
+    Reports of one call are booked in order of occurrence. Those behind the latest on record are booked late and those
+    taken back reversed, followed by one restatement of every entry they moved.
+    """
+    events: list[PositionEvent] = []
+    bookings: list[Filled | Transfer] = []
+    reversals: list[Reverse] = []
+    funding_known, transfers_known = (position.funding_ids, position.transfer_ids) if position else ((), ())
+    seen: set[str] = set()  # one call may repeat itself
+    for report in reports:
+        match report:
+            case SettleFunding(funding_id=funding_id):
+                if funding_id not in funding_known and f"funding {funding_id}" not in seen:
+                    seen.add(f"funding {funding_id}")
+                    events.append(FundingSettled(report.key, funding_id, report.amount, report.transact_time))
+            case Transfer(transfer_id=transfer_id):
+                if transfer_id not in transfers_known and f"transfer {transfer_id}" not in seen:
+                    seen.add(f"transfer {transfer_id}")
+                    bookings.append(report)
+            case Filled():
+                bookings.append(report)
+            case Reverse():
+                reversals.append(report)
+            case _:
+                assert_never(report)
+    if len(bookings) > 1:
+        bookings.sort(key=occurrence_of)
+    latest = position.last if position else None
+    late = list(takewhile(lambda report: occurrence_of(report) < latest, bookings)) if latest is not None else []
+    book = position.book if position else costing.empty(costing_.cost_basis)
+    if position is not None and (late or reversals):
+        moved, book = _rebooked(position, late, reversals, costing_)
+        events += moved
+    effect = None
+    for report in bookings[len(late) :]:
+        book = costing.book_with(book, effect) if effect is not None else book
+        effect = costing.effect_of(book, _entry(report), costing_)
+        events.append(_booking(report, costing_, effect, is_late=False))
+    quantity = book.quantity + effect.quantity if effect is not None else book.quantity
+    return (*events, *_oversold(position, bookings, quantity))
+
+
+def _rebooked(
+    position: Position, late: Sequence[Filled | Transfer], reversals: Sequence[Reverse], costing_: Costing
+) -> tuple[list[PositionEvent], Book]:
+    """Late reports booked in their place, reversals, the restatement of what they moved; the book all of it ends in."""
+    assert not needs_history(position, [*late, *reversals]), "what is older than the tail is judged unfolded"
+    on_record = {item.entry.occurrence: item for item in position.tail}
+    taken_back = [(r, on_record[occurrence_of(r)]) for r in reversals if occurrence_of(r) in on_record]
+    rebooked = rebooking.rebook(
+        position.anchor, position.tail, costing_,
+        added=[_entry(report) for report in late], removed=[report.exec_id for report, _ in taken_back],
+    )  # fmt: skip
+    events: list[PositionEvent] = []
+    booked = position.book
+    for report, item in taken_back:
+        commission = item.entry.commission or Money(ZERO, item.entry.contract.settle)
+        events.append(
+            TradeReversed(
+                report.key, item.entry.contract, report.exec_id, report.trade_seq, report.transact_time, commission,
+                item.effect, report.reason,
+            )
+        )  # fmt: skip
+        booked = rebooking.minus_unmatched(booked, item.effect)
+    for late_report in late:
+        effect = rebooked.effects[occurrence_of(late_report)]
+        events.append(_booking(late_report, costing_, effect, is_late=True))
+        booked = rebooking.plus_unmatched(booked, effect)
+    moved_by = tuple(occurrence_of(report).exec_id for report in (*reversals, *late))
+    return [*events, *_restatements(position.key, moved_by, rebooked, booked)], rebooked.book
+
+
+def _restatements(
+    key: PositionKey, moved_by: tuple[str, ...], rebooked: rebooking.Rebooked, booked: Book
+) -> list[PositionEvent]:
+    items, lots = rebooked.restated, rebooking.lot_changes(booked, rebooked.book)
+    if not items and not lots:
+        return []
+    parts = [items[at : at + RESTATED_ITEMS_MAX] for at in range(0, len(items), RESTATED_ITEMS_MAX)] or [()]
+    return [
+        PositionRestated(key, moved_by, part, lots if number == len(parts) else (), number, len(parts))
+        for number, part in enumerate(parts, 1)
+    ]
+
+
+def _oversold(
+    position: Position | None, bookings: Sequence[Filled | Transfer], quantity: Decimal
+) -> tuple[PositionBroken, ...]:
+    """A spot position that has just fallen below zero: something came in that was never reported."""
+    was_below = position is not None and position.quantity < 0
+    if quantity >= 0 or was_below or not bookings or _contract(bookings[-1]).kind is not Kind.SPOT:
+        return ()
+    last = bookings[-1]
+    exec_id = occurrence_of(last).exec_id
+    return (
+        PositionBroken(last.key, "a spot position is not below zero", exec_id, exact(quantity), last.transact_time),
+    )
+
+
+def _contract(report: Filled | Transfer) -> Contract:
+    assert report.contract is not None, "the ledger tells a report its instrument's facts"
+    return report.contract
+
+
+def _entry(report: Filled | Transfer) -> Entry:
+    place, contract = occurrence_of(report), _contract(report)
+    if isinstance(report, Transfer):
+        return Entry(place, contract, report.side, report.quantity, None, None, report.cost, report.lots)
+    return Entry(place, contract, report.side, report.last_qty, report.last_px, report.commission)
+
+
+def entry_of(event: Booking) -> Entry:
+    """A booking as costing sees it."""
+    if isinstance(event, PositionTransferred):
+        place = Occurrence(event.transact_time, 0, event.transfer_id)
+        return Entry(place, event.contract, event.side, event.quantity, None, None, event.cost, event.lots)
+    place = Occurrence(event.transact_time, event.trade_seq, event.exec_id)
+    return Entry(place, event.contract, event.side, event.last_qty, event.last_px, event.commission)
+
+
+def _booking(report: Filled | Transfer, costing_: Costing, effect: Effect, *, is_late: bool) -> Booking:
+    if isinstance(report, Transfer):
+        return PositionTransferred(
+            report.key, _contract(report), costing_, report.transfer_id, report.side, report.quantity, report.cost,
+            report.transact_time, effect, is_late, report.reason, report.counterparty, report.lots,
+        )  # fmt: skip
+    return TradeBooked(
+        report.key, report.contract, costing_, report.cl_ord_id, report.exec_id, report.trade_seq, report.side,
+        report.last_qty, report.last_px, report.commission, report.liquidity, report.transact_time, effect, is_late,
+        report.kind,
+    )  # fmt: skip
+
+
+def evolve(position: Position | None, event: PositionEvent, *, tail_max: int | None = TAIL_MAX) -> Position:
+    """The position after an event. Total and unconditional: only additions and the order of occurrence."""
+    if position is None:
+        empty = costing.empty(event.costing.cost_basis if isinstance(event, Booking) else Costing().cost_basis)
+        position = Position(event.key, empty, empty)
+    match event:
+        case TradeBooked() | PositionTransferred():
+            return _with_booking(position, event, tail_max)
+        case TradeReversed():
+            return _with_reversal(position, event)
+        case PositionRestated():
+            return _with_restatement(position, event)
+        case LotsAssigned():
+            return replace(position, tail=_tail_assigned(position, event))
+        case FundingSettled():
+            return replace(
+                position,
+                funding=position.funding + event.amount.amount,
+                funded_in=event.amount.currency,
+                funding_ids=position.funding_ids | {event.funding_id},
+            )
+        case PositionBroken():
+            return position
+        case _:
+            assert_never(event)
+
+
+def _with_booking(position: Position, event: Booking, tail_max: int | None) -> Position:
+    effect, fees = event.effect, position.fees
+    income, transferred, transfer_ids = position.income, position.transferred, position.transfer_ids
+    conventions, book, anchor = position.costing, position.book, position.anchor
+    if conventions is None:
+        conventions, book = event.costing, costing.empty(event.costing.cost_basis)
+        anchor = book
+    if isinstance(event, PositionTransferred):
+        transfer_ids = transfer_ids | {event.transfer_id}
+        if event.reason.is_income:
+            income = income + event.cost
+        else:
+            transferred = transferred + event.cost
+    elif effect.fee:
+        fees = _plus_fee(fees, event.commission.currency, effect.fee)
+    settlement_ids = position.settlement_ids
+    if isinstance(event, TradeBooked) and event.kind in _AT_EXPIRY:
+        settlement_ids = settlement_ids | {event.exec_id}
+    if event.is_late:
+        book = rebooking.plus_unmatched(book, effect)
+        anchor, anchored_at, tail = _tail_with_late(position, Booked(entry_of(event), effect), book)
+    else:
+        book = costing.book_with(book, effect)
+        anchor, anchored_at, tail = _tail_with(position, anchor, Booked(entry_of(event), effect, book), tail_max)
+    return Position(
+        position.key, book, anchor, event.contract, conventions, anchored_at, tail,
+        position.realized + effect.realized, position.rounding + effect.rounding,
+        position.fee_cost + effect.fee_cost, fees, position.funding, position.funded_in, income, transferred,
+        position.funding_ids, transfer_ids, settlement_ids,
+    )  # fmt: skip
+
+
+def _plus_fee(fees: dict[str, Decimal], paid_in: str, fee: Decimal) -> dict[str, Decimal]:
+    return fees | {paid_in: fees.get(paid_in, ZERO) + fee}
+
+
+def _tail_with(
+    position: Position, anchor: Book, booked: Booked, tail_max: int | None
+) -> tuple[Book, Occurrence | None, tuple[Booked, ...]]:
+    tail = position.tail + (booked,)  # noqa: RUF005 (a long tail is copied once this way, not twice)
+    if tail_max is None or len(tail) < 2 * tail_max:
+        return anchor, position.anchored_at, tail
+    old, kept = tail[:tail_max], tail[tail_max:]
+    after = old[-1].after or reduce(costing.book_with, (item.effect for item in old), anchor)
+    return after, old[-1].entry.occurrence, kept
+
+
+def _tail_with_late(
+    position: Position, booked: Booked, book: Book
+) -> tuple[Book, Occurrence | None, tuple[Booked, ...]]:
+    if _is_deep(position, booked.entry.occurrence):
+        return book, position.last, ()  # deeper than the tail: it starts anew behind what is known
+    at = sum(1 for item in position.tail if item.entry.occurrence < booked.entry.occurrence)
+    moved = (Booked(item.entry, item.effect) for item in position.tail[at:])
+    return position.anchor, position.anchored_at, (*position.tail[:at], booked, *moved)
+
+
+def _is_deep(position: Position, place: Occurrence) -> bool:
+    return position.anchored_at is not None and place <= position.anchored_at
+
+
+def _with_reversal(position: Position, event: TradeReversed) -> Position:
+    effect = event.effect
+    book = rebooking.minus_unmatched(position.book, effect)
+    place = Occurrence(event.transact_time, event.trade_seq, event.exec_id)
+    if _is_deep(position, place):
+        position = replace(position, anchor=book, anchored_at=position.last, tail=())
+    tail = tuple(
+        item if item.entry.occurrence < place else Booked(item.entry, item.effect)
+        for item in position.tail
+        if item.entry.occurrence != place
+    )
+    fees = _plus_fee(position.fees, event.commission.currency, -effect.fee) if effect.fee else position.fees
+    return replace(
+        position, book=book, tail=tail, fees=fees,
+        realized=position.realized - effect.realized, rounding=position.rounding - effect.rounding,
+        fee_cost=position.fee_cost - effect.fee_cost,
+    )  # fmt: skip
+
+
+def _tail_assigned(position: Position, event: LotsAssigned) -> tuple[Booked, ...]:
+    return tuple(
+        Booked(replace(item.entry, lot_ids=event.lot_ids), item.effect)
+        if item.entry.occurrence.exec_id == event.exec_id
+        else item
+        for item in position.tail
+    )
+
+
+def _with_restatement(position: Position, event: PositionRestated) -> Position:
+    cost, realized, rounding, fee_cost = position.book.cost, position.realized, position.rounding, position.fee_cost
+    for item in event.items:
+        cost += item.now.cost - item.was.cost
+        realized += item.now.realized - item.was.realized
+        rounding += item.now.rounding - item.was.rounding
+        fee_cost += item.now.fee_cost - item.was.fee_cost
+    book = rebooking.with_lot_changes(Book(position.book.lots, position.book.quantity, cost), event.lots)
+    now = {item.exec_id: item.now for item in event.items}
+    tail = tuple(Booked(item.entry, now.pop(item.entry.occurrence.exec_id, item.effect)) for item in position.tail)
+    anchor, anchored_at = position.anchor, position.anchored_at
+    if now or not tail:  # something before the tail has moved: it starts anew behind what is known
+        anchor, anchored_at, tail = book, position.last, ()
+    return replace(
+        position, book=book, anchor=anchor, anchored_at=anchored_at, tail=tail,
+        realized=realized, rounding=rounding, fee_cost=fee_cost,
+    )  # fmt: skip

@@ -1,0 +1,409 @@
+"""RiskLimit: what an account may hold and send, judged at once with everything that is already held and sent.
+
+One stream an account: it knows the position of every strategy in every instrument and every working order, so that two
+orders racing for the same room are judged one after the other. An order that passes holds its quantity (pending) until
+it is filled (posted) or closed (voided, expired); a replacement adjusts the hold. The firm has a stream of the same
+kind, `limit:firm`: while it has limits, whatever an account's stream takes down is taken down there too, in the same
+append, and accounts are told to (`FirmWatchStarted`) in theirs, so that nobody can pass by on older knowledge.
+
+A limit applies to a scope: one strategy or all (`None`), one instrument or each (`None`), a venue, an asset. Quantities
+are signed as the position is; `domain.risk.measures` says what each limit is about. Every decision is evidence: which
+limits in which version, what was used and asked, by which marks of which age. Events are in `domain.risk.events`,
+requests and reports in `domain.risk.requests`, the state in `domain.risk.state`.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import assert_never
+
+from domain import values
+from domain.errors import ReportUnreadable, RequestRefused
+from domain.instrument import Kind
+from domain.order import check_amount, check_id, check_time
+from domain.risk.events import (
+    FIRM,
+    CarriedCell,
+    CarriedHold,
+    ConversionSet,
+    GainsPosted,
+    HoldAdjusted,
+    HoldExpired,
+    HoldPlaced,
+    HoldPosted,
+    HoldRefused,
+    HoldVoided,
+    Judgement,
+    LimitSet,
+    Mode,
+    RiskEvent,
+    SwitchEngaged,
+    SwitchReleased,
+    TradingDaySet,
+    UsageCarried,
+)
+from domain.risk.exposure import Desk, Hold
+from domain.risk.measures import ANYWHERE, Measure, Scope
+from domain.risk.monitoring import assessed, positions_assessed, stays_within
+from domain.risk.pre_trade import judged
+from domain.risk.requests import (
+    AdjustHold,
+    AssessMarks,
+    EngageSwitch,
+    ExpireHold,
+    PlaceHold,
+    PostGains,
+    PostHold,
+    ReleaseSwitch,
+    RestateHold,
+    RiskReport,
+    RiskRequest,
+    SetConversion,
+    SetLimit,
+    SetTradingDay,
+    VoidHold,
+)
+from domain.risk.state import Risk, evolve
+from domain.values import ZERO, Mark, exact
+
+__all__ = [
+    "FIRM",
+    "AdjustHold",
+    "AssessMarks",
+    "EngageSwitch",
+    "ExpireHold",
+    "Hold",
+    "HoldAdjusted",
+    "HoldExpired",
+    "HoldPlaced",
+    "HoldPosted",
+    "HoldRefused",
+    "HoldVoided",
+    "Judgement",
+    "LimitSet",
+    "Measure",
+    "Mode",
+    "PlaceHold",
+    "PostGains",
+    "PostHold",
+    "ReleaseSwitch",
+    "RestateHold",
+    "Risk",
+    "RiskEvent",
+    "RiskReport",
+    "RiskRequest",
+    "Scope",
+    "SetConversion",
+    "SetLimit",
+    "SetTradingDay",
+    "VoidHold",
+    "admit",
+    "carried",
+    "decide",
+    "evolve",
+    "refusal",
+    "stream",
+]
+RATE_MAX = 10_000
+CARRIED_MAX = 500
+REASON_MAX = 500
+
+
+def stream(account_id: str) -> str:
+    """The stream of one account's limits; of the firm's, for the account id `firm`."""
+    return f"limit:{account_id}"
+
+
+def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
+    """The events that carry out a request; () if already in effect. Raises RequestRefused.
+
+    An order that does not pass is an event too, `HoldRefused`: the caller records it and then refuses.
+    """
+    risk = risk or Risk()
+    check_time("transact_time", request.transact_time)
+    match request:
+        case PlaceHold():
+            _check_marks(request.marks if request.mark is None else (*request.marks, request.mark))
+            known = risk.holds.get(request.key)
+            return _same(known, request) if known else judged(risk, request)
+        case AdjustHold():
+            _check_marks(request.marks)
+            check_id("change_id", request.change_id)
+            check_amount("quantity", request.quantity)
+            was = risk.refused.get(request.key)
+            if was is not None and was.change_id == request.change_id:
+                raise refusal(was)
+            known = risk.holds.get(request.key)
+            return () if known and known.change_id == request.change_id else judged(risk, request)
+        case SetLimit():
+            return _set(risk, request)
+        case EngageSwitch():
+            return _engaged(risk, request)
+        case ReleaseSwitch():
+            return _released(risk, request)
+        case SetTradingDay():
+            return _day_set(risk, request)
+        case SetConversion():
+            return _conversion_set(risk, request)
+        case AssessMarks():
+            _check_marks(request.marks)
+            if request.capital is not None:
+                _check_currency("capital", request.capital.currency)
+                _check_number("capital", request.capital.amount)
+            return assessed(risk, request)
+        case _:
+            assert_never(request)
+
+
+def _same(hold: Hold, request: PlaceHold) -> tuple[RiskEvent, ...]:
+    terms = request.terms
+    if (hold.strategy_id, hold.instrument_id, hold.side) != (terms.strategy_id, terms.instrument_id, terms.side):
+        raise RequestRefused(
+            "one cl_ord_id names one order", cl_ord_id=request.key.cl_ord_id, account_id=request.key.account_id
+        )
+    return ()
+
+
+def _set(risk: Risk, request: SetLimit) -> tuple[RiskEvent, ...]:
+    _check_limit(request)
+    _check_scope(request.account_id, request.scope)
+    limit = None if request.limit is None else exact(request.limit)
+    known = risk.limits.get((request.scope, request.measure))
+    if known is None and limit is None:
+        return ()
+    if known is not None and (known.limit, known.currency) == (limit, request.currency):
+        return ()
+    version = known.version + 1 if known else 1
+    return (
+        LimitSet(
+            request.account_id, request.scope, request.measure, limit, request.currency, version, request.transact_time
+        ),
+    )
+
+
+def _check_limit(request: SetLimit) -> None:
+    limit, measure = request.limit, request.measure
+    if limit is not None and (not limit.is_finite() or limit < 0):
+        raise RequestRefused("a limit of zero or more", limit=limit)
+    if limit is not None:
+        _check_number("limit", limit)
+    if measure.is_money != (request.currency is not None):
+        rule = "a notional limit has a currency, a quantity limit none"
+        raise RequestRefused(rule, currency=request.currency, measure=measure)
+    if request.currency is not None:
+        _check_currency("currency", request.currency)
+    if measure.is_count and limit is not None and (limit % 1 or limit > RATE_MAX):
+        raise RequestRefused(f"a count of orders is a whole number of at most {RATE_MAX}", limit=limit)
+    if measure is Measure.MAX_DRAWDOWN and request.scope != ANYWHERE:
+        raise RequestRefused("a drawdown is that of a whole account, or of the firm", scope=request.scope)
+    if measure is Measure.MAX_DRAWDOWN and limit is not None and limit > 1:
+        raise RequestRefused("a drawdown is a fraction of equity, from 0 to 1", limit=limit)
+
+
+def _engaged(risk: Risk, request: EngageSwitch) -> tuple[RiskEvent, ...]:
+    _check_switch(request)
+    known = risk.switches.get(request.scope)
+    if known is not None and known.mode is request.mode:
+        return ()
+    if known is not None and known.mode is Mode.HALT:
+        _check_second(known, request.actor)
+    version = risk.switch_versions.get(request.scope, 0) + 1
+    return (
+        SwitchEngaged(
+            request.account_id, request.scope, request.mode, request.reason, request.actor, version,
+            request.transact_time,
+        ),
+    )  # fmt: skip
+
+
+def _released(risk: Risk, request: ReleaseSwitch) -> tuple[RiskEvent, ...]:
+    _check_switch(request)
+    known = risk.switches.get(request.scope)
+    if known is None:
+        return ()
+    _check_second(known, request.actor)
+    version = risk.switch_versions.get(request.scope, 0) + 1
+    return (
+        SwitchReleased(
+            request.account_id, request.scope, request.reason, request.actor, version, request.transact_time
+        ),
+    )
+
+
+def _check_second(known: SwitchEngaged, actor: str) -> None:
+    if known.actor == actor:
+        raise RequestRefused(
+            "a kill switch is released by another actor than who engaged it", actor=actor, engaged_by=known.actor
+        )
+
+
+def _check_switch(request: EngageSwitch | ReleaseSwitch) -> None:
+    _check_scope(request.account_id, request.scope)
+    if not request.actor.strip():
+        raise RequestRefused("an actor is named", actor=request.actor)
+    if not request.reason.strip() or len(request.reason) > REASON_MAX:
+        raise RequestRefused(f"a reason of 1 to {REASON_MAX} characters", reason=request.reason)
+
+
+def _day_set(risk: Risk, request: SetTradingDay) -> tuple[RiskEvent, ...]:
+    check_id("account_id", request.account_id)
+    hour = request.starts_at_hour
+    if not 0 <= hour <= 23:
+        raise RequestRefused("starts_at_hour from 0 to 23", starts_at_hour=hour)
+    if hour == risk.starts_at_hour:
+        return ()
+    return (TradingDaySet(request.account_id, hour, request.transact_time),)
+
+
+def _conversion_set(risk: Risk, request: SetConversion) -> tuple[RiskEvent, ...]:
+    check_id("account_id", request.account_id)
+    contract = request.contract if request.is_used else None
+    if request.is_used and (contract is None or contract.kind is Kind.OPTION or contract.expiry is not None):
+        raise RequestRefused(
+            "currencies are converted by spot or a perpetual", instrument_id=request.instrument_id,
+            kind=contract.kind if contract else None,
+        )  # fmt: skip
+    if risk.conversions.get(request.instrument_id) == contract:
+        return ()
+    return (ConversionSet(request.account_id, request.instrument_id, contract, request.transact_time),)
+
+
+def _check_scope(account_id: str, scope: Scope) -> None:
+    check_id("account_id", account_id)
+    if scope.strategy_id is not None:
+        check_id("strategy_id", scope.strategy_id)
+    if scope.asset is not None:
+        _check_currency("asset", scope.asset)
+    if scope.venue is not None:
+        _check_currency("venue", scope.venue)
+    if scope.instrument_id is None:
+        return
+    try:
+        values.instrument_id(scope.instrument_id)
+    except ReportUnreadable as error:
+        raise RequestRefused(f"instrument_id is {error.rule}", instrument_id=scope.instrument_id) from error
+    if scope.venue not in (None, values.venue_of(scope.instrument_id)):
+        raise RequestRefused(
+            "an instrument is of the scope's venue", venue=scope.venue, instrument_id=scope.instrument_id
+        )
+
+
+def _check_currency(field: str, value: str) -> None:
+    try:
+        values.currency(value, field)
+    except ReportUnreadable as error:
+        raise RequestRefused(f"{field} is {error.rule}", **{field: value}) from error
+
+
+def _check_number(field: str, value: object) -> None:
+    try:
+        values.number(value, field)
+    except ReportUnreadable as error:
+        raise RequestRefused(f"{field} is {error.rule}", **{field: value}) from error
+
+
+def _check_marks(marks: Iterable[Mark]) -> None:
+    known: dict[str, Mark] = {}
+    for mark in marks:
+        if not mark.price.is_finite() or mark.price <= 0:
+            raise RequestRefused("a mark above zero", instrument_id=mark.instrument_id, price=mark.price)
+        _check_number("price", mark.price)
+        check_time("mark_at", mark.mark_at)
+        if known.setdefault(mark.instrument_id, mark) != mark:
+            raise RequestRefused("one mark an instrument", instrument_id=mark.instrument_id, price=mark.price)
+
+
+def refusal(event: HoldRefused) -> RequestRefused:
+    """The error that tells a caller of a refused hold: the rule and its numbers."""
+    failed = event.failed
+    if failed is None:
+        return RequestRefused(event.rule, **({"instrument_id": event.instrument_id} | event.facts))
+    scope = failed.scope
+    return RequestRefused(
+        event.rule, measure=failed.measure, limit=failed.limit, used=failed.used, asked=failed.asked,
+        limit_version=failed.version, strategy_id=scope.strategy_id, instrument_id=event.instrument_id,
+        currency=failed.currency, whose=failed.account_id or None, venue=scope.venue, asset=scope.asset,
+    )  # fmt: skip
+
+
+def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
+    """The events that follow from what has happened to an order or position; () if nothing was held.
+
+    A position limit that is exceeded by it, or kept again, is said so at once; limits of money wait for `AssessMarks`.
+    """
+    risk = risk or Risk()
+    match report:
+        case PostHold():
+            known = risk.holds.get(report.key)
+            released = exact(min(known.quantity, report.last_qty)) if known else ZERO
+            posted = HoldPosted(
+                report.key, report.strategy_id, report.instrument_id, report.exec_id, report.quantity, released,
+                report.transact_time, report.cost, report.gains, report.contract,
+            )  # fmt: skip
+            return _with_breaches(risk, posted, abs(report.quantity), report.transact_time)
+        case PostGains():
+            changes = tuple(change for change in report.changes if change.cost or change.gains)
+            if not changes:
+                return ()
+            return (GainsPosted(report.account_id, report.strategy_id, report.instrument_id, report.source, changes),)
+        case RestateHold():
+            return _restated(risk, report)
+        case VoidHold() | ExpireHold():
+            known = risk.holds.get(report.key)
+            if known is None:
+                return ()
+            event = HoldVoided if isinstance(report, VoidHold) else HoldExpired
+            return (
+                event(report.key, known.strategy_id, known.instrument_id, exact(known.quantity), report.transact_time),
+            )
+        case _:
+            assert_never(report)
+
+
+def _restated(risk: Risk, report: RestateHold) -> tuple[RiskEvent, ...]:
+    known = risk.holds.get(report.key)
+    was = known.quantity if known else ZERO
+    if was == report.quantity:
+        return ()
+    adjusted = HoldAdjusted(
+        report.key, report.strategy_id, report.instrument_id, report.side, was, exact(report.quantity), report.contract,
+        report.transact_time,
+    )  # fmt: skip
+    return _with_breaches(risk, adjusted, abs(report.quantity - was), report.transact_time)
+
+
+def _with_breaches(risk: Risk, event: HoldPosted | HoldAdjusted, wider: Decimal, at: datetime) -> tuple[RiskEvent, ...]:
+    strategy_id, instrument_id = event.strategy_id, event.instrument_id
+    if stays_within(risk, strategy_id, instrument_id, wider):  # nearly always, and cheaper to see
+        return (event,)
+    return (event, *positions_assessed(evolve(risk, event), strategy_id, instrument_id, at))
+
+
+def carried(risk: Risk | None, account_id: str, at: datetime) -> tuple[UsageCarried, ...]:
+    """What an account holds, for the firm to go on from; in parts of at most 500 positions and orders."""
+    risk = risk or Risk()
+    exposure = risk.exposure
+    cells = sorted(
+        (
+            CarriedCell(desk.strategy_id, name, cell.contract, cell.now, cell.opening, cell.day_from)
+            for name, desk, cell in exposure.all()
+        ),
+        key=lambda cell: (cell.instrument_id, cell.strategy_id),
+    )
+    holds = sorted(
+        (
+            CarriedHold(
+                key, hold.strategy_id, hold.instrument_id, hold.side, hold.quantity, hold.change_id,
+                exposure.cell(Desk(key.account_id, hold.strategy_id), hold.instrument_id).contract,
+            )
+            for key, hold in exposure.holds.items()
+        ),
+        key=lambda hold: hold.key.cl_ord_id,
+    )  # fmt: skip
+    parts = max(-(-len(cells) // CARRIED_MAX), -(-len(holds) // CARRIED_MAX), 1)
+    return tuple(
+        UsageCarried(
+            account_id, tuple(cells[at_ : at_ + CARRIED_MAX]), tuple(holds[at_ : at_ + CARRIED_MAX]), at, part, parts
+        )
+        for part, at_ in enumerate(range(0, parts * CARRIED_MAX, CARRIED_MAX), 1)
+    )

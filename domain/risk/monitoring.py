@@ -1,0 +1,164 @@
+"""Assessing: what is held, without an order, against every limit there is; the day's opening; the equity's highest."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from domain.errors import RequestRefused
+from domain.marks import MARK_AGE_MAX, MILLISECOND, MarkSeen, Prices
+from domain.risk.events import (
+    AssessmentMissed,
+    AssessmentResumed,
+    BreachCleared,
+    DayOpened,
+    EquityAssessed,
+    LimitBreached,
+    LimitSet,
+    RiskEvent,
+)
+from domain.risk.exposure import day_of
+from domain.risk.measures import ANYWHERE, Measure
+from domain.risk.requests import AssessMarks
+from domain.risk.state import Risk, evolve
+from domain.risk.usage import Equity, Meter
+from domain.values import ZERO, exact
+
+SECONDS_MAX = Decimal(10**9)
+
+
+def after(risk: Risk, events: Iterable[RiskEvent]) -> Risk:
+    """The state with events added."""
+    for event in events:
+        risk = evolve(risk, event)
+    return risk
+
+
+def age_allowed(limits: Iterable[LimitSet]) -> timedelta:
+    """How old a mark may be: what the tightest of the MAX_MARK_AGE limits among these allows, else a minute."""
+    seconds = [limit.limit for limit in limits if limit.measure is Measure.MAX_MARK_AGE and limit.limit is not None]
+    if not seconds:
+        return MARK_AGE_MAX
+    return int(min(*seconds, SECONDS_MAX).scaleb(3)) * MILLISECOND
+
+
+def day_opened(risk: Risk, account_id: str, prices: Prices, at: datetime) -> tuple[DayOpened, ...]:
+    """The first marks of the trading day for what it began with, as far as they are known now."""
+    start = day_of(at, risk.starts_at_hour)
+    seen: dict[str, MarkSeen] = {}
+    for instrument_id, _, cell in risk.exposure.all():
+        known = risk.opening_marks.get(instrument_id)
+        is_open = known is not None and known[0] >= start
+        if not is_open and instrument_id not in seen and cell.opened(start).quantity and prices.knows(instrument_id):
+            seen[instrument_id] = prices.see(instrument_id)
+    if not seen:
+        return ()
+    return (DayOpened(account_id, start, tuple(seen[name] for name in sorted(seen)), at),)
+
+
+def assessed(risk: Risk, request: AssessMarks) -> tuple[RiskEvent, ...]:
+    """What new marks make of what is held: only what is different from before is an event."""
+    age_max = age_allowed(limit for limit in risk.active if limit.scope == ANYWHERE)
+    day_from = day_of(request.transact_time, risk.starts_at_hour)
+
+    def meter(state: Risk) -> Meter:
+        prices = Prices(request.marks, request.transact_time, age_max, state.conversions)
+        return Meter(state.exposure, prices, state.equity, day_from, state.opening_marks, request.transact_time)
+
+    events: list[RiskEvent] = []
+    events += day_opened(risk, request.account_id, meter(risk).prices, request.transact_time)
+    state = after(risk, events)
+    capitalised = _equity_assessed(state, request, meter(state))
+    events += capitalised
+    state = after(state, capitalised)
+    for limit in state.active:
+        if limit.measure.is_held:
+            events += _limit_assessed(state, limit, meter(state), request)
+    return tuple(events)
+
+
+def _equity_assessed(risk: Risk, request: AssessMarks, meter: Meter) -> tuple[EquityAssessed, ...]:
+    known = risk.equity
+    if request.capital is None and known is None:
+        return ()
+    currency = request.capital.currency if request.capital else known.currency if known else ""
+    capital = request.capital.amount if request.capital else known.capital if known else ZERO
+    high = known.high if known is not None and known.currency == currency else None
+    gain: Decimal | None = None
+    try:
+        gain = meter.gain(ANYWHERE, currency)
+    except RequestRefused:
+        gain = None  # the drawdown limits say that they cannot be assessed, and why
+    if gain is not None and (high is None or gain > high):
+        high = gain
+    if known == Equity(currency, exact(capital), high):
+        return ()
+    return (
+        EquityAssessed(
+            request.account_id, currency, exact(capital), gain, high, meter.prices.seen, request.transact_time
+        ),
+    )
+
+
+def _limit_assessed(risk: Risk, limit: LimitSet, meter: Meter, request: AssessMarks) -> list[RiskEvent]:
+    at = (limit.scope, limit.measure)
+    try:
+        held = meter.held(limit.measure, limit.scope, limit.currency)
+    except RequestRefused as missing:
+        if at in risk.missed:
+            return []
+        facts = {name: str(fact) for name, fact in missing.facts.items()}
+        return [AssessmentMissed(limit.account_id, *at, missing.rule, facts, request.transact_time)]
+    events: list[RiskEvent] = []
+    if at in risk.missed:
+        events.append(AssessmentResumed(limit.account_id, *at, request.transact_time))
+    gone = [known[2] for known in risk.breaches if known[:2] == at and known[2] not in held]
+    for subject, used in (held | dict.fromkeys(sorted(gone), ZERO)).items():
+        events += breaches(risk, limit, subject, used, meter.prices.seen, request.transact_time)
+    return events
+
+
+def positions_assessed(risk: Risk, strategy_id: str, instrument_id: str, at: datetime) -> list[RiskEvent]:
+    """Limits on the position in one instrument, after something that nobody asked for has changed it."""
+    events: list[RiskEvent] = []
+    for limit in risk.active:
+        if limit.measure is not Measure.MAX_POSITION:
+            continue
+        cell_assets = {cell.contract.base for _, cell in risk.exposure.of(instrument_id) if cell.contract}
+        if limit.scope.covers(strategy_id, instrument_id, next(iter(cell_assets), None)):
+            used, _ = risk.exposure.widest(limit.scope.strategy_id, instrument_id)
+            events += breaches(risk, limit, instrument_id, used, (), at)
+    return events
+
+
+def stays_within(risk: Risk, strategy_id: str, instrument_id: str, wider: Decimal) -> bool:
+    """Whether a position in one instrument that gets wider by so much at most can neither breach a limit nor end a
+    breach; False also where that takes a closer look.
+    """
+    for limit in risk.active:
+        scope = limit.scope
+        if limit.measure is not Measure.MAX_POSITION or not scope.covers(strategy_id, instrument_id, scope.asset):
+            continue
+        if (scope, limit.measure, instrument_id) in risk.breaches:
+            return False
+        used, _ = risk.exposure.widest(scope.strategy_id, instrument_id)
+        if limit.limit is None or used + wider > limit.limit:
+            return False
+    return True
+
+
+def breaches(
+    risk: Risk, limit: LimitSet, subject: str, used: Decimal, seen: tuple[MarkSeen, ...], at: datetime
+) -> list[RiskEvent]:
+    """A breach that is new, or one that is over."""
+    assert limit.limit is not None, "a limit that is lifted is not active"
+    is_known = (limit.scope, limit.measure, subject) in risk.breaches
+    is_breached = used > limit.limit
+    if is_known == is_breached:
+        return []
+    event = LimitBreached if is_breached else BreachCleared
+    return [
+        event(
+            limit.account_id, limit.scope, limit.measure, subject, limit.version, limit.limit, limit.currency, used,
+            seen, at,
+        )
+    ]  # fmt: skip

@@ -1,0 +1,154 @@
+"""What RiskLimit is asked, and what is reported to it: the requests and reports of `domain.risk`."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from msgspec import Struct
+
+from domain.instrument import Contract
+from domain.order import OrderKey, OrderTerms
+from domain.risk.events import Mode
+from domain.risk.exposure import Change
+from domain.risk.measures import Measure, Scope
+from domain.values import ZERO, Mark, Money, Side
+
+
+class SetLimit(Struct, frozen=True):
+    """Set, change or (with None) lift a limit of an account, or of the `firm`."""
+
+    account_id: str
+    scope: Scope
+    measure: Measure
+    limit: Decimal | None
+    currency: str | None
+    transact_time: datetime
+
+
+class EngageSwitch(Struct, frozen=True):
+    """Turn the kill switch of a scope on, or to another mode. `actor` is who asks; the ledger fills it in."""
+
+    account_id: str
+    scope: Scope
+    mode: Mode
+    reason: str
+    transact_time: datetime
+    actor: str = ""
+
+
+class ReleaseSwitch(Struct, frozen=True):
+    """Turn the kill switch of a scope off. Asked for by another actor than who engaged it."""
+
+    account_id: str
+    scope: Scope
+    reason: str
+    transact_time: datetime
+    actor: str = ""
+
+
+class SetTradingDay(Struct, frozen=True):
+    """Let trading days start at another full hour, UTC; the day that is on ends when the next would start."""
+
+    account_id: str
+    starts_at_hour: int
+    transact_time: datetime
+
+
+class SetConversion(Struct, frozen=True):
+    """Convert between an instrument's base and quote currency at its mark, or (`is_used` False) no longer.
+
+    `contract` is the instrument's; the ledger fills it in.
+    """
+
+    account_id: str
+    instrument_id: str
+    transact_time: datetime
+    is_used: bool = True
+    contract: Contract | None = None
+
+
+class AssessMarks(Struct, frozen=True):
+    """Judge what is held by new marks, with no order. `capital` is all that was put in less all taken out, if known."""
+
+    account_id: str
+    marks: tuple[Mark, ...]
+    transact_time: datetime
+    capital: Money | None = None
+
+
+class PlaceHold(Struct, frozen=True):
+    """Judge an order and hold its quantity. `mark` is the newest of its instrument, `marks` those of others."""
+
+    key: OrderKey
+    terms: OrderTerms
+    contract: Contract
+    mark: Mark | None
+    transact_time: datetime
+    marks: tuple[Mark, ...] = ()
+
+
+class AdjustHold(Struct, frozen=True):
+    """Judge a replacement: `terms` as they would be, `quantity` what the order may still fill until it is answered."""
+
+    key: OrderKey
+    change_id: str
+    terms: OrderTerms
+    quantity: Decimal
+    contract: Contract
+    transact_time: datetime
+    marks: tuple[Mark, ...] = ()
+
+
+class PostHold(Struct, frozen=True, gc=False):
+    """A fill or transfer was booked: `quantity` moved the position, `last_qty` came off the order."""
+
+    key: OrderKey
+    strategy_id: str
+    instrument_id: str
+    exec_id: str
+    quantity: Decimal
+    last_qty: Decimal
+    transact_time: datetime
+    cost: Decimal = ZERO
+    gains: tuple[Money, ...] = ()
+    contract: Contract | None = None
+
+
+class PostGains(Struct, frozen=True):
+    """Funding was settled, or late trades moved what was booked."""
+
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    source: str
+    changes: tuple[Change, ...]
+
+
+class RestateHold(Struct, frozen=True):
+    """What the order may still fill, as its venue has it: after a replacement, a bust, or when it was found there."""
+
+    key: OrderKey
+    strategy_id: str
+    instrument_id: str
+    side: Side
+    quantity: Decimal
+    contract: Contract | None
+    transact_time: datetime
+
+
+class VoidHold(Struct, frozen=True):
+    """The order is closed."""
+
+    key: OrderKey
+    transact_time: datetime
+
+
+class ExpireHold(Struct, frozen=True):
+    """The order's time is up."""
+
+    key: OrderKey
+    transact_time: datetime
+
+
+SettingRequest = SetLimit | EngageSwitch | ReleaseSwitch | SetTradingDay | SetConversion | AssessMarks
+RiskRequest = SettingRequest | PlaceHold | AdjustHold
+RiskReport = PostHold | PostGains | RestateHold | VoidHold | ExpireHold

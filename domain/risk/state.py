@@ -1,0 +1,304 @@
+"""Risk: the limits of an account or of the firm, and what is used of them, folded from `domain.risk.events`."""
+
+from bisect import insort
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain.instrument import Contract
+from domain.order import OrderKey
+from domain.risk.events import (
+    FIRM,
+    AccountRegistered,
+    AssessmentEvent,
+    AssessmentMissed,
+    AssessmentResumed,
+    BreachCleared,
+    ConversionSet,
+    DayOpened,
+    EquityAssessed,
+    FirmUsageChanged,
+    FirmWatchEnded,
+    FirmWatchStarted,
+    GainsPosted,
+    HoldAdjusted,
+    HoldExpired,
+    HoldPlaced,
+    HoldPosted,
+    HoldRefused,
+    HoldVoided,
+    LimitBreached,
+    LimitSet,
+    RiskEvent,
+    SettingEvent,
+    SwitchEngaged,
+    SwitchReleased,
+    TradingDaySet,
+    UsageCarried,
+)
+from domain.risk.exposure import Cell, Change, Desk, Exposure, Hold
+from domain.risk.measures import WINDOWS, Measure, Scope
+from domain.risk.usage import Equity
+from domain.values import ZERO, Side, exact
+
+Limited = tuple[Scope, Measure]
+
+
+class Risk(Struct, frozen=True, gc=False):
+    """Limits by scope and measure; the exposure they are measured by; switches, breaches and days.
+
+    `active` are the limits that are not lifted, in the order in which they were first set. `windows` has the times of
+    the latest orders let through, for limits of rate, no more than the limit allows. `switch_versions` outlives a
+    release; `refused` is the last replacement that was refused of an order at work. `is_watched` says of an account
+    whether the firm judges too, of the firm whether it does; `accounts` of the firm are all there are.
+    """
+
+    limits: dict[Limited, LimitSet] = {}
+    exposure: Exposure = Exposure()
+    active: tuple[LimitSet, ...] = ()
+    windows: dict[Limited, tuple[datetime, ...]] = {}
+    switches: dict[Scope, SwitchEngaged] = {}
+    switch_versions: dict[Scope, int] = {}
+    breaches: dict[tuple[Scope, Measure, str], LimitBreached] = {}
+    missed: dict[Limited, str] = {}
+    conversions: dict[str, Contract] = {}
+    starts_at_hour: int = 0
+    opening_marks: dict[str, tuple[datetime, Decimal]] = {}
+    equity: Equity | None = None
+    refused: dict[OrderKey, HoldRefused] = {}
+    is_watched: bool = False
+    accounts: frozenset[str] = frozenset()
+
+    @property
+    def holds(self) -> Mapping[OrderKey, Hold]:
+        """What every working order holds."""
+        return self.exposure.holds
+
+    @property
+    def positions(self) -> dict[tuple[str, str], Decimal]:
+        """The signed positions, by strategy and instrument."""
+        held: dict[tuple[str, str], Decimal] = {}
+        for instrument_id, desk, cell in self.exposure.all():
+            at = (desk.strategy_id, instrument_id)
+            held[at] = exact(held.get(at, ZERO) + cell.now.quantity)
+        return held
+
+    def position(self, scope: Scope, instrument_id: str) -> Decimal:
+        """The signed position in one instrument, of the scope's strategy or of all."""
+        return exact(sum((cell.now.quantity for cell in self._cells(scope, instrument_id)), ZERO))
+
+    def held(self, scope: Scope, instrument_id: str, side: Side) -> Decimal:
+        """What working orders of one side still hold in one instrument, unsigned."""
+        return exact(sum((cell.held(side) for cell in self._cells(scope, instrument_id)), ZERO))
+
+    @property
+    def needs_watch(self) -> bool:
+        """Of the firm: whether it has anything to judge by."""
+        return bool(self.active or self.switches)
+
+    def limits_over(self, strategy_id: str, instrument_id: str, asset: str | None) -> Iterator[LimitSet]:
+        """The limits that cover what a strategy does in an instrument."""
+        return (limit for limit in self.active if limit.scope.covers(strategy_id, instrument_id, asset))
+
+    def marks_needed(self, strategy_id: str, instrument_id: str, asset: str | None, *, is_at_market: bool) -> set[str]:
+        """The instruments whose marks an order may be judged by: its own, all that is held, those to convert by."""
+        needed = {instrument_id} if is_at_market else set()
+        for limit in self.limits_over(strategy_id, instrument_id, asset):
+            if limit.measure in (Measure.PRICE_COLLAR, Measure.MAX_POSITION_NOTIONAL):
+                needed.add(instrument_id)
+            if limit.measure.is_money:
+                needed |= self.conversions.keys()
+            if limit.measure.spans_instruments:
+                needed |= {instrument_id} | self.marks_needed_to_assess()
+        return needed
+
+    def marks_needed_to_assess(self) -> set[str]:
+        """The instruments whose marks tell what is held now or was at the day's opening, and those to convert by."""
+        held = {
+            instrument_id
+            for instrument_id, _, cell in self.exposure.all()
+            if cell.orders or cell.now.quantity or cell.opening.quantity
+        }
+        return held | self.conversions.keys()
+
+    def _cells(self, scope: Scope, instrument_id: str) -> Iterator[Cell]:
+        for desk, cell in self.exposure.of(instrument_id):
+            if scope.strategy_id in (None, desk.strategy_id):
+                yield cell
+
+
+def evolve(risk: Risk | None, event: RiskEvent) -> Risk:
+    """The limits and their usage after an event. Total and unconditional."""
+    risk = risk or Risk()
+    match event:
+        case HoldPosted():
+            return _with_posting(risk, event)
+        case HoldPlaced():
+            hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity)
+            placed = replace(risk, exposure=risk.exposure.with_hold(event.key, hold, event.contract))
+            return _with_sent(placed, event.strategy_id, event.instrument_id, event.contract, event.transact_time)
+        case HoldVoided() | HoldExpired():
+            refused = {at: told for at, told in risk.refused.items() if at != event.key}
+            return replace(risk, exposure=risk.exposure.with_released(event.key, event.released), refused=refused)
+        case HoldAdjusted():
+            return _with_adjustment(risk, event)
+        case GainsPosted():
+            return _with_gains(risk, event)
+        case HoldRefused():
+            return replace(risk, refused=risk.refused | {event.key: event}) if event.change_id else risk
+        case LimitSet() | SwitchEngaged() | SwitchReleased() | TradingDaySet() | ConversionSet():
+            return _with_setting(risk, event)
+        case (
+            LimitBreached()
+            | BreachCleared()
+            | AssessmentMissed()
+            | AssessmentResumed()
+            | EquityAssessed()
+            | DayOpened()
+        ):
+            return _with_assessment(risk, event)
+        case FirmUsageChanged():
+            return evolve(risk, event.change)
+        case AccountRegistered() | FirmWatchStarted() | FirmWatchEnded() | UsageCarried():
+            return _with_watch(risk, event)
+        case _:
+            assert_never(event)
+
+
+def _with_setting(risk: Risk, event: SettingEvent) -> Risk:
+    match event:
+        case LimitSet():
+            return _with_limit(risk, event)
+        case SwitchEngaged() | SwitchReleased():
+            return _with_switch(risk, event)
+        case TradingDaySet():
+            return replace(risk, starts_at_hour=event.starts_at_hour)
+        case ConversionSet():
+            others = {at: known for at, known in risk.conversions.items() if at != event.instrument_id}
+            named = {event.instrument_id: event.contract} if event.contract else {}
+            return replace(risk, conversions=others | named)
+        case _:
+            assert_never(event)
+
+
+def _with_assessment(risk: Risk, event: AssessmentEvent) -> Risk:
+    match event:
+        case LimitBreached():
+            at = (event.scope, event.measure, event.subject)
+            return replace(risk, breaches=risk.breaches | {at: event})
+        case BreachCleared():
+            gone = (event.scope, event.measure, event.subject)
+            return replace(risk, breaches={at: breach for at, breach in risk.breaches.items() if at != gone})
+        case AssessmentMissed():
+            return replace(risk, missed=risk.missed | {(event.scope, event.measure): event.rule})
+        case AssessmentResumed():
+            resumed = (event.scope, event.measure)
+            return replace(risk, missed={at: rule for at, rule in risk.missed.items() if at != resumed})
+        case EquityAssessed():
+            return replace(risk, equity=Equity(event.currency, event.capital, event.high))
+        case DayOpened():
+            opened = {seen.mark.instrument_id: (event.day_from, seen.mark.price) for seen in event.marks}
+            kept = {at: mark for at, mark in risk.opening_marks.items() if mark[0] >= event.day_from}
+            return replace(risk, opening_marks=kept | opened)
+        case _:
+            assert_never(event)
+
+
+def _with_watch(risk: Risk, event: AccountRegistered | FirmWatchStarted | FirmWatchEnded | UsageCarried) -> Risk:
+    match event:
+        case AccountRegistered():
+            return replace(risk, accounts=risk.accounts | {event.account_id})
+        case FirmWatchStarted():
+            return replace(risk, is_watched=True)
+        case FirmWatchEnded(account_id) if account_id == FIRM:
+            return replace(risk, exposure=Exposure(), breaches={}, missed={}, opening_marks={}, is_watched=False)
+        case FirmWatchEnded():
+            return replace(risk, is_watched=False)
+        case UsageCarried():
+            return replace(risk, exposure=_with_carried(risk.exposure, event), is_watched=True)
+        case _:
+            assert_never(event)
+
+
+def _with_gains(risk: Risk, event: GainsPosted) -> Risk:
+    desk = Desk(event.account_id, event.strategy_id)
+    exposure = risk.exposure
+    for change in event.changes:
+        exposure = exposure.with_change(desk, event.instrument_id, None, change, risk.starts_at_hour)
+    return replace(risk, exposure=exposure)
+
+
+def _with_posting(risk: Risk, event: HoldPosted) -> Risk:
+    desk = Desk(event.key.account_id, event.strategy_id)
+    change = Change(event.transact_time, event.quantity, event.cost, event.gains)
+    exposure = risk.exposure.with_posting(
+        event.key, event.released, desk, event.instrument_id, event.contract, change, risk.starts_at_hour
+    )
+    refused = risk.refused
+    if refused and event.key not in exposure.holds:
+        refused = {at: told for at, told in refused.items() if at != event.key}
+    return replace(risk, exposure=exposure, refused=refused)
+
+
+def _with_adjustment(risk: Risk, event: HoldAdjusted) -> Risk:
+    known: Hold | None = risk.exposure.holds.get(event.key)
+    change_id = event.change_id or (known.change_id if known else "")
+    hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity, change_id)
+    adjusted = replace(risk, exposure=risk.exposure.with_hold(event.key, hold, event.contract))
+    if not event.change_id:
+        return adjusted
+    return _with_sent(adjusted, event.strategy_id, event.instrument_id, event.contract, event.transact_time)
+
+
+def _with_sent(
+    risk: Risk, strategy_id: str, instrument_id: str, contract: Contract | None, at: datetime
+) -> Risk:  # an order or a replacement left: it counts for every limit of rate over it
+    if not risk.windows:
+        return risk
+    windows = dict(risk.windows)
+    asset = contract.base if contract else None
+    for (scope, measure), window in risk.windows.items():
+        if not scope.covers(strategy_id, instrument_id, asset):
+            continue
+        limit = risk.limits[scope, measure].limit or ZERO
+        sent = list(window)
+        insort(sent, at)
+        windows[scope, measure] = tuple(sent[-int(limit) :]) if limit else ()
+    return replace(risk, windows=windows)
+
+
+def _with_limit(risk: Risk, event: LimitSet) -> Risk:
+    at = (event.scope, event.measure)
+    limits = risk.limits | {at: event}
+    active = tuple(limit for limit in limits.values() if limit.limit is not None)
+    if event.limit is None:
+        windows = {limited: window for limited, window in risk.windows.items() if limited != at}
+        breaches = {broken: breach for broken, breach in risk.breaches.items() if broken[:2] != at}
+        missed = {limited: rule for limited, rule in risk.missed.items() if limited != at}
+        return replace(risk, limits=limits, active=active, windows=windows, breaches=breaches, missed=missed)
+    windows = risk.windows
+    if event.measure in WINDOWS and at not in windows:
+        windows = windows | {at: ()}
+    return replace(risk, limits=limits, active=active, windows=windows)
+
+
+def _with_switch(risk: Risk, event: SwitchEngaged | SwitchReleased) -> Risk:
+    switches = {scope: switch for scope, switch in risk.switches.items() if scope != event.scope}
+    if isinstance(event, SwitchEngaged):
+        switches[event.scope] = event
+    return replace(risk, switches=switches, switch_versions=risk.switch_versions | {event.scope: event.version})
+
+
+def _with_carried(exposure: Exposure, event: UsageCarried) -> Exposure:
+    for told in event.cells:
+        desk = Desk(event.account_id, told.strategy_id)
+        cell = Cell(told.contract, told.now, told.opening, told.day_from)
+        exposure = exposure.with_cell(desk, told.instrument_id, cell)
+    for order in event.holds:
+        hold = Hold(order.strategy_id, order.instrument_id, order.side, order.quantity, order.change_id)
+        exposure = exposure.with_hold(order.key, hold, order.contract)
+    return exposure

@@ -1,0 +1,88 @@
+"""Closing: what positions held at each close, and what they were worth at the marks of that moment. Pure.
+
+A `Closing` is one moment: the newest marks not after it (only those young enough), and the rates they give.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from domain.instrument import Contract
+from domain.values import Mark, exact
+from projections.analytics.conversion import Converter, is_fresh
+from projections.analytics.valuation import mark_of, value
+from projections.models.daily_sums import CONTRACT, POSITION
+from projections.storage.tables import Row
+
+HELD = ("quantity", "cost")
+
+
+class Closing(NamedTuple):
+    """One moment, its marks (those that may be used), and its rates. `stale` are instruments whose mark is too old."""
+
+    at: datetime
+    marks: Mapping[str, Mark]
+    rates: Converter
+    stale: frozenset[str] = frozenset()
+
+    def lacking(self, instrument_id: str) -> str | None:
+        """The instrument if its mark is missing or too old."""
+        return None if instrument_id in self.marks else instrument_id
+
+
+def closing(
+    at: datetime,
+    marks: Mapping[str, Mark],
+    pairs: Mapping[str, Contract],
+    age_max: timedelta,
+    equals: Sequence[tuple[str, str]] = (),
+) -> Closing:
+    """A close at the newest marks of its moment."""
+    fresh = {name: mark for name, mark in marks.items() if is_fresh(mark, at, age_max)}
+    rates = Converter(pairs, marks, at=at, age_max=age_max, equals=equals)
+    return Closing(at, fresh, rates, frozenset(marks.keys() - fresh.keys()))
+
+
+def held_at_closes(sums: Sequence[Row], count: int, names: Sequence[str] = HELD) -> Iterator[list[Row]]:
+    """Every position as it stood at the opening and at the close of each of `count` days: `count` + 1 lists.
+
+    `sums` are those of `projections.models.daily_sums`; of each of `names` a row has the total up to the close.
+    """
+    by_day: dict[int, list[Row]] = {}
+    for row in sums:
+        by_day.setdefault(row["day"], []).append(row)
+    held: dict[tuple[Any, ...], Row] = {}
+    for day in range(count + 1):
+        for row in by_day.get(day, ()):
+            place = (*(row[name] for name in POSITION), row["settle"])
+            before = held.get(place)
+            told: Row = {name: row[name] for name in (*POSITION, *CONTRACT)}
+            if before is not None:
+                told |= {name: before[name] for name in CONTRACT if told[name] is None}
+            held[place] = told | {name: _plus(before, row, name) for name in names}
+        yield list(held.values())
+
+
+def _plus(before: Row | None, row: Row, name: str) -> Decimal:
+    added: Decimal = row[name]
+    return added if before is None else exact(before[name] + added)
+
+
+def worth(row: Row, close: Closing) -> Decimal | None:
+    """The position's value at the close in settlement currency; None without a mark."""
+    return value(row, mark_of(row, close.marks))
+
+
+def unrealized(row: Row, close: Closing) -> Decimal | None:
+    """Its value less its cost; zero where nothing is held and nothing is left of the cost."""
+    found = worth(row, close)
+    return None if found is None else exact(found - row["cost"])
+
+
+def converted(amount: Decimal | None, held_in: str, wanted: str, close: Closing) -> Decimal | None:
+    """The amount in another currency at the close, rounded once; None where it cannot be told."""
+    if amount is None or not amount or held_in == wanted:
+        return amount
+    found = close.rates.rate(held_in, wanted).convert(amount)
+    return None if found is None else found.amount

@@ -1,0 +1,176 @@
+"""Execution quality: what orders cost against the market at their arrival, how far and how fast they were filled.
+
+A view of the blotter and the executions, at the marks given. The arrival price is the newest mark not after an order
+was submitted, and not too old. `slippage_bps` = side x (average price - arrival price) / arrival price x 10,000, so
+above zero is a cost; `shortfall` is the same in quote currency: that fraction of `notional`, the filled quantity's size
+at arrival. It is the executed part of Perold's implementation shortfall: without commissions, and without what was
+never filled. `fill_ratio` is cum_qty / order_qty; times are seconds from submission to the first and the last fill
+that stands, by the venue's clock. Orders that risk refused never left, and are not here.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from domain.instrument import Kind
+from domain.values import ZERO, Mark, Side, divide, exact, venue_of
+from projections.analytics.valuation import marked
+from projections.calendar import Close
+from projections.models.executions import executions
+from projections.models.orders import average_price, orders
+from projections.storage.rows import Source, fetch
+from projections.storage.tables import TEXT, Row, contract_of
+
+BPS = Decimal(10_000)
+ORDERS_MAX = 20_000
+GROUPS = ("account_id", "strategy_id", "instrument_id", "venue", "day")
+_MICROSECOND = timedelta(microseconds=1)
+_CONTRACT = ("kind", "base", "quote", "settle", "contract_size")
+
+
+class Fills(NamedTuple):
+    """The fills of one order that stand: how many, from when to when, and the contract they were of."""
+
+    number: int
+    first_at: datetime
+    last_at: datetime
+    contract: Row
+
+
+def orders_between(
+    source: Source,
+    first: datetime,
+    end: datetime,
+    *,
+    account_id: str | None = None,
+    strategy_id: str | None = None,
+    instrument_id: str | None = None,
+    limit: int = ORDERS_MAX,
+) -> list[Row]:
+    """Orders that left from `first` up to before `end`, in the order in which they are on record; at most `limit`."""
+    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    chosen = {name: value for name, value in where.items() if value is not None}
+    if not isinstance(source, sa.Connection):
+        found = fetch(source, orders, where=chosen, by=("opened_seq",))
+        return [row for row in found if first <= row["opened_at"] < end and row["rule"] is None][:limit]
+    query = sa.select(orders).where(
+        orders.c.opened_at >= first, orders.c.opened_at < end, orders.c.rule.is_(None),
+        *(orders.c[name] == value for name, value in chosen.items()),
+    )  # fmt: skip
+    return [dict(row) for row in source.execute(query.order_by(orders.c.opened_seq).limit(limit)).mappings()]
+
+
+def fills_of(source: Source, asked: Sequence[Row]) -> dict[tuple[str, str], Fills]:
+    """The fills of orders, by account and ClOrdID."""
+    keys = [(row["account_id"], row["cl_ord_id"]) for row in asked if row["cum_qty"]]
+    found: dict[tuple[str, str], Fills] = {}
+    for row in _fills(source, keys):
+        at, contract = row["transact_time"], {name: row[name] for name in _CONTRACT}
+        key = (row["account_id"], row["cl_ord_id"])
+        known = found.get(key, Fills(0, at, at, contract))
+        found[key] = Fills(known.number + 1, min(at, known.first_at), max(at, known.last_at), known.contract)
+    return found
+
+
+def _fills(source: Source, keys: Sequence[tuple[str, str]]) -> Iterable[Row]:
+    if not isinstance(source, sa.Connection):
+        wanted = set(keys)
+        found = fetch(source, executions, where={"entry": "TRADE"})
+        return [row for row in found if row["reversal"] is None and (row["account_id"], row["cl_ord_id"]) in wanted]
+    if not keys:
+        return []
+    columns = [sa.bindparam(None, list(part), postgresql.ARRAY(TEXT)) for part in zip(*keys, strict=True)]
+    asked = sa.func.unnest(*columns).table_valued("account_id", "cl_ord_id", name="asked").render_derived()
+    taken = executions.c
+    query = (
+        sa.select(taken.account_id, taken.cl_ord_id, taken.transact_time, *(taken[name] for name in _CONTRACT))
+        .join(asked, sa.and_(taken.account_id == asked.c.account_id, taken.cl_ord_id == asked.c.cl_ord_id))
+        .where(taken.reversal.is_(None), taken.entry == "TRADE")
+    )
+    return [dict(row) for row in source.execute(query).mappings()]
+
+
+def measured(order: Row, fills: Fills | None, arrival: Mark | None, close: Close) -> Row:
+    """One order's quality. What cannot be told (nothing filled, no mark, an unknown quantity) is None."""
+    contract = contract_of(fills.contract) if fills is not None else None
+    average, side = average_price(order), Side(order["side"]) if order["side"] else None
+    submitted = order["opened_at"]
+    size = slipped = cost = None
+    if contract is not None and arrival is not None and average is not None and side is not None:
+        size = exact(contract.notional(order["cum_qty"], arrival.price))
+        against = side.sign * (average - arrival.price)
+        slipped = divide(against * BPS, arrival.price, 6)
+        if contract.kind is Kind.INVERSE:
+            cost = divide(size * against, arrival.price)
+        else:
+            cost = exact(side.sign * (order["cum_cost"] * contract.contract_size) - side.sign * size)
+    names = ("account_id", "strategy_id", "instrument_id", "cl_ord_id", "side", "order_qty", "cum_qty", "status", "seq")
+    told = marked(arrival)
+    return {name: order[name] for name in names} | {
+        "venue": venue_of(order["instrument_id"]),
+        "day": close.day_of(submitted),
+        "submitted_at": submitted,
+        "avg_px": average,
+        "quote": None if contract is None else (contract.settle if contract.kind is Kind.OPTION else contract.quote),
+        "arrival_px": told["mark"],
+        "arrival_source": told["mark_source"],
+        "arrival_at": told["mark_at"],
+        "notional": size,
+        "slippage_bps": slipped,
+        "shortfall": cost,
+        "fill_ratio": divide(order["cum_qty"], order["order_qty"]) if order["order_qty"] else None,
+        "fills": fills.number if fills is not None else 0,
+        "seconds_to_first_fill": None if fills is None else _seconds(fills.first_at - submitted),
+        "seconds_to_last_fill": None if fills is None else _seconds(fills.last_at - submitted),
+    }
+
+
+def _seconds(span: timedelta) -> Decimal:
+    return exact(Decimal(span // _MICROSECOND).scaleb(-6))
+
+
+def grouped(rows: Iterable[Row], by: Sequence[str]) -> list[Row]:
+    """Quality of the orders of each group (some of GROUPS) in each quote currency; orders never filled have "" there.
+
+    `slippage_bps` is weighted by size: shortfall / notional. Ratios and times are means over the orders that have one.
+    `without_mark` counts filled orders whose arrival price is not known: they are in no slippage.
+    """
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((*(row[name] for name in by), row["quote"] or ""), []).append(row)
+    return [dict(zip((*by, "quote"), place, strict=True)) | _group(rows) for place, rows in sorted(groups.items())]
+
+
+def _group(rows: Sequence[Row]) -> Row:
+    priced = [row for row in rows if row["shortfall"] is not None]
+    cost = exact(sum((row["shortfall"] for row in priced), ZERO))
+    size = exact(sum((row["notional"] for row in priced), ZERO))
+    return {
+        "orders": len(rows),
+        "filled": sum(1 for row in rows if row["fills"]),
+        "without_mark": sum(1 for row in rows if row["fills"] and row["shortfall"] is None),
+        "notional": size if priced else None,
+        "shortfall": cost if priced else None,
+        "slippage_bps": divide(cost * BPS, size, 6) if size else None,
+        **{
+            name: _mean([row[name] for row in rows if row[name] is not None])
+            for name in ("fill_ratio", "seconds_to_first_fill", "seconds_to_last_fill")
+        },
+    }
+
+
+def _mean(parts: Sequence[Decimal]) -> Decimal | None:
+    return divide(sum(parts, ZERO), Decimal(len(parts))) if parts else None
+
+
+def arrivals(asked: Sequence[Row], marks: Sequence[Mark | None], age_max: timedelta) -> Mapping[int, Mark]:
+    """The marks that may be used, by the place of their order in `asked`."""
+    return {
+        place: mark
+        for place, (order, mark) in enumerate(zip(asked, marks, strict=True))
+        if mark is not None and mark.price > 0 and order["opened_at"] - mark.mark_at <= age_max
+    }

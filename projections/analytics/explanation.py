@@ -1,0 +1,123 @@
+"""Explanation: what a cell of a position, its PnL or its exposure is made of. Pure, over events, lots and a mark.
+
+A cell is either *summed*: every event of the position adds its `share`, or *composed* of other cells by `COMPOSED`, or
+*valued*: the quantity at a mark, lot by lot, and what rounding once instead of lot by lot leaves over. Whatever is told
+adds up to the cell, exactly. Units are those of `projections.models.positions` and `projections.analytics.pnl`.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple, assert_never
+
+from domain.position import (
+    FundingSettled,
+    LotsAssigned,
+    PositionBroken,
+    PositionEvent,
+    PositionRestated,
+    PositionTransferred,
+    TradeBooked,
+    TradeReversed,
+)
+from domain.values import ZERO, Mark, exact
+from projections.storage.tables import Row, contract_of
+
+EFFECTS = ("quantity", "cost", "realized", "rounding", "fee_cost")
+RESTATED = ("cost", "realized", "rounding", "fee_cost")
+SUMMED = (*EFFECTS, "fees", "funding", "income", "transferred")
+COMPOSED: dict[str, tuple[tuple[int, str], ...]] = {
+    "net": (
+        (1, "realized"), (1, "rounding"), (1, "unrealized"), (1, "funding"), (1, "income"), (-1, "fee_cost"),
+        (-1, "fees_settle"),
+    ),
+    "unrealized": ((1, "value"), (-1, "cost")),
+}  # fmt: skip
+
+
+def share(event: PositionEvent, cell: str, currency: str | None = None) -> Decimal:
+    """What an event adds to a summed cell; of `fees`, to those in `currency`."""
+    match event:
+        case TradeBooked():
+            return _effect_share(event, cell, currency, 1)
+        case TradeReversed():
+            return _effect_share(event, cell, currency, -1)
+        case PositionTransferred():
+            if cell in EFFECTS:
+                return Decimal(getattr(event.effect, cell))
+            came_as = "income" if event.reason.is_income else "transferred"
+            return event.cost if cell == came_as else ZERO
+        case PositionRestated():
+            if cell not in RESTATED:
+                return ZERO
+            return exact(sum((getattr(item.now, cell) - getattr(item.was, cell) for item in event.items), ZERO))
+        case FundingSettled():
+            return event.amount.amount if cell == "funding" else ZERO
+        case LotsAssigned() | PositionBroken():
+            return ZERO
+        case _:
+            assert_never(event)
+
+
+def _effect_share(event: TradeBooked | TradeReversed, cell: str, currency: str | None, sign: int) -> Decimal:
+    if cell == "fees":
+        return sign * event.effect.fee if event.commission.currency == currency else ZERO
+    return Decimal(sign * getattr(event.effect, cell)) if cell in EFFECTS else ZERO
+
+
+def facts(event: PositionEvent) -> Row:
+    """What an event was about: its id at the venue, and the figures its share comes from."""
+    match event:
+        case TradeBooked():
+            return {
+                "exec_id": event.exec_id, "cl_ord_id": event.cl_ord_id, "side": event.side, "last_qty": event.last_qty,
+                "last_px": event.last_px, "commission": event.commission, "is_late": event.is_late, "kind": event.kind,
+                "closed": event.effect.closed, "opened": event.effect.opened,
+            }  # fmt: skip
+        case TradeReversed():
+            return {"exec_id": event.exec_id, "reason": event.reason}
+        case PositionTransferred():
+            return {
+                "transfer_id": event.transfer_id, "side": event.side, "quantity": event.quantity, "cost": event.cost,
+                "reason": event.reason, "closed": event.effect.closed, "opened": event.effect.opened,
+            }  # fmt: skip
+        case PositionRestated():
+            return {
+                "late_exec_ids": event.late_exec_ids, "part": event.part, "parts": event.parts,
+                "moved": [{"exec_id": item.exec_id, "was": item.was, "now": item.now} for item in event.items],
+            }  # fmt: skip
+        case FundingSettled():
+            return {"funding_id": event.funding_id, "amount": event.amount}
+        case LotsAssigned():
+            return {"exec_id": event.exec_id, "lot_ids": event.lot_ids}
+        case PositionBroken():
+            return {"exec_id": event.exec_id, "rule": event.rule, "quantity": event.quantity}
+        case _:
+            assert_never(event)
+
+
+class Valued(NamedTuple):
+    """A position's value: of each open lot, of what is `pooled` (held in none), and what rounding leaves."""
+
+    lots: list[Row]
+    pooled: Row | None
+    rounding: Decimal
+
+
+def valued(row: Row, opened: Sequence[Row], mark: Mark) -> Valued:
+    """The value of a position at a mark, from its open lots. `lots`, `pooled` and `rounding` add up to it."""
+    contract = contract_of(row)
+    assert contract is not None, "what is held has a contract"
+
+    def told(quantity: Decimal, cost: Decimal, **more: Any) -> Row:
+        return more | {"quantity": quantity, "cost": cost, "value": exact(contract.value(quantity, mark.price))}
+
+    lots = [
+        told(lot["quantity"], lot["cost"], lot_id=lot["lot_id"], opened_at=lot["opened_at"], seq=lot["seq"])
+        for lot in opened
+    ]
+    quantity = exact(row["quantity"] - sum((lot["quantity"] for lot in lots), ZERO))
+    cost = exact(row["cost"] - sum((lot["cost"] for lot in lots), ZERO))
+    pooled = told(quantity, cost) if quantity or cost else None
+    parts = [*lots, *([pooled] if pooled else [])]
+    whole = exact(contract.value(row["quantity"], mark.price))
+    return Valued(lots, pooled, exact(whole - sum((part["value"] for part in parts), ZERO)))

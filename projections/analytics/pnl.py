@@ -1,0 +1,57 @@
+"""PnL: what positions have gained, realized and at given marks. A view of the rows of `projections.models.positions`.
+
+All in the position's settlement currency: `realized` + `rounding` is the exact gain of what is closed, `unrealized` the
+value at the mark less the cost, `funding` as received, `income` what was earned in kind, at its worth then. `fee_cost`
+is what base-currency fees cost, `fees` are expensed commissions by the currency they were paid in: those in `settle`
+count, those in base are the `fee_cost`, others are listed apart in `other_fees` and not converted. `net` is realized +
+rounding + unrealized + funding + income - fees. What was `transferred` is no gain: net + transferred is the change of
+equity.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from domain.instrument import Kind
+from domain.values import ZERO, Mark, exact
+from projections.analytics.valuation import Marks, grouped, mark_of, marked, value, with_venue
+from projections.models.positions import positions
+from projections.storage.rows import Source
+from projections.storage.tables import Row
+
+SUMS = ("realized", "rounding", "funding", "income", "fee_cost", "fees_settle", "unrealized", "net")
+
+
+def pnl(
+    source: Source,
+    *,
+    account_id: str | None = None,
+    strategy_id: str | None = None,
+    instrument_id: str | None = None,
+    marks: Marks,
+) -> list[Row]:
+    """Every position's PnL, realized and at the marks, by account, strategy and instrument."""
+    rows = positions(source, account_id=account_id, strategy_id=strategy_id, instrument_id=instrument_id)
+    return [valued(row, mark_of(row, marks)) for row in rows]
+
+
+def totals(rows: Sequence[Row], by: Sequence[str]) -> list[Row]:
+    """Sums of `pnl` rows by account_id, strategy_id, instrument_id, venue, base (any of them) and currency `settle`."""
+    return grouped(rows, (*by, "settle"), SUMS)
+
+
+def valued(row: Row, mark: Mark | None) -> Row:
+    """A row of `positions` and what it is worth at the mark; `unrealized` and `net` are None if that is not known."""
+    worth = value(row, mark)
+    unrealized = None if worth is None else exact(worth - row["cost"])
+    fees: dict[str, Decimal] = row["fees"]
+    fees_settle = fees.get(row["settle"] or "", ZERO)
+    counted = (row["settle"], row["base"] if row["kind"] == Kind.SPOT else None)
+    booked = row["realized"] + row["rounding"] + row["funding"] + row["income"] - row["fee_cost"] - fees_settle
+    return with_venue(row) | {
+        **marked(mark),
+        "value": worth,
+        "unrealized": unrealized,
+        "fees_settle": fees_settle,
+        "other_fees": {currency: amount for currency, amount in fees.items() if currency not in counted},
+        "net": None if unrealized is None else exact(booked + unrealized),
+    }

@@ -1,0 +1,256 @@
+"""Restatement: what was reported of a position's day, what is known of it now, and what makes the difference.
+
+PnL of a day is the change from its start to its end of booked + value - cost, in settlement currency: booked is
+realized + rounding + funding + income - fee_cost - fees in that currency. Everything that was recorded since of what
+had occurred by the day's end is applied in the order in which it was recorded, each append one item, valued as it was
+valued then; last come the prices, and the contract's facts, that are known otherwise now. Each item is the difference
+it makes, so the items sum to the whole difference exactly, whatever a price does to a quantity.
+
+A mark that is missing is not guessed: what it values is None, and so is the difference. Items between which nothing can
+be valued are told as one.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from domain.instrument import Contract, Kind
+from domain.ledger import Logged
+from domain.position import (
+    Effect,
+    FundingSettled,
+    LotsAssigned,
+    PositionRestated,
+    PositionTransferred,
+    TradeBooked,
+    TradeReversed,
+)
+from domain.values import ZERO, Mark, Money, exact
+
+
+class Cause(StrEnum):
+    """What makes a difference."""
+
+    LATE_FILL = "LATE_FILL"
+    BUST = "BUST"
+    CORRECTION = "CORRECTION"
+    LATE_TRANSFER = "LATE_TRANSFER"
+    LATE_FUNDING = "LATE_FUNDING"
+    LOTS_ASSIGNED = "LOTS_ASSIGNED"
+    SEVERAL = "SEVERAL"
+    PRICE = "PRICE"
+    FACTS = "FACTS"
+
+
+class Sums(Struct, frozen=True):
+    """What a position holds, what it cost, and what is booked of its PnL."""
+
+    quantity: Decimal = ZERO
+    cost: Decimal = ZERO
+    booked: Decimal = ZERO
+
+    def plus(self, other: "Sums") -> "Sums":
+        """Both together."""
+        return Sums(self.quantity + other.quantity, self.cost + other.cost, self.booked + other.booked)
+
+
+class Valuer(Struct, frozen=True):
+    """What turns a quantity into money at one moment."""
+
+    contract: Contract | None = None
+    mark: Mark | None = None
+
+    def value(self, quantity: Decimal) -> Decimal | None:
+        """The quantity's value; zero of nothing, None if it cannot be told."""
+        if not quantity:
+            return ZERO
+        if self.contract is None or self.mark is None or (self.mark.price <= 0 and self.contract.kind is Kind.INVERSE):
+            return None
+        return self.contract.value(quantity, self.mark.price)
+
+
+class Known(Struct, frozen=True):
+    """A position's day as it is known at some time: its sums and valuers right before the day, and at its end."""
+
+    before: Sums = Sums()
+    after: Sums = Sums()
+    opening: Valuer = Valuer()
+    closing: Valuer = Valuer()
+
+    @property
+    def booked(self) -> Decimal:
+        """What the day has booked."""
+        return exact(self.after.booked - self.before.booked)
+
+    @property
+    def unrealized(self) -> Decimal | None:
+        """The day's change of unrealized PnL; None if a mark is missing."""
+        at_end, at_start = self.closing.value(self.after.quantity), self.opening.value(self.before.quantity)
+        if at_end is None or at_start is None:
+            return None
+        return exact(at_end - self.after.cost - at_start + self.before.cost)
+
+    @property
+    def pnl(self) -> Decimal | None:
+        """The day's PnL; None if a mark is missing."""
+        unrealized = self.unrealized
+        return None if unrealized is None else exact(self.booked + unrealized)
+
+
+class Item(Struct, frozen=True):
+    """One difference: what it makes of what is booked, and of the value of what is held; both together."""
+
+    cause: Cause
+    booked: Decimal
+    unrealized: Decimal | None
+    first_seq: int | None = None
+    last_seq: int | None = None
+    recorded_at: datetime | None = None
+    exec_ids: tuple[str, ...] = ()
+    mark_was: Mark | None = None
+    mark_is: Mark | None = None
+
+    @property
+    def amount(self) -> Decimal | None:
+        """The difference it makes of the day's PnL."""
+        return None if self.unrealized is None else exact(self.booked + self.unrealized)
+
+
+class Bounds(NamedTuple):
+    """A day: what occurred in it did so after `start` and by `end`; both are told as moments that are included."""
+
+    start: datetime
+    end: datetime
+
+
+def restate(then: Known, now: Known, changes: Iterable[Logged], settle: str, bounds: Bounds) -> tuple[Item, ...]:
+    """What leads from a position's day as it was known `then` to the day as it is known `now`.
+
+    `changes` are the events of the position recorded between, by seq, of what had occurred by the day's end.
+    """
+    opening, closing = _usable(then.opening, now.opening), _usable(then.closing, now.closing)
+    items: list[Item] = []
+    state = told = Known(then.before, then.after, opening, closing)
+    pending: list[Logged] = []
+    relevant = (logged for logged in changes if _concerns(logged.recorded.event, bounds.end))
+    for _, group in groupby(relevant, key=lambda logged: (logged.recorded.recorded_at, logged.recorded.request_id)):
+        append = list(group)
+        state = _with(state, append, settle, bounds)
+        pending += append
+        if state.unrealized is not None:
+            item = _item(told, state, pending)
+            items += [item] if item.booked or item.unrealized else []
+            told, pending = state, []
+    if pending:
+        items.append(_item(told, state, pending))
+    assert _is_same(state, now), "what was recorded between leads from then to now"
+    closed = Known(state.before, state.after, opening, now.closing)
+    opened = Known(state.before, state.after, now.opening, now.closing)
+    items += _revalued(state, closed, then.closing, now.closing, then.closing.value(then.after.quantity))
+    items += _revalued(closed, opened, then.opening, now.opening, then.opening.value(then.before.quantity))
+    return tuple(items)
+
+
+def _usable(then: Valuer, now: Valuer) -> Valuer:
+    """What values as it was known then; what was not known then, as it is now."""
+    return Valuer(then.contract or now.contract, then.mark or now.mark)
+
+
+def _is_same(state: Known, now: Known) -> bool:
+    return (state.before, state.after) == (now.before, now.after)
+
+
+def _concerns(event: Any, end: datetime) -> bool:
+    """Whether an event is about what had occurred by the day's end."""
+    if isinstance(event, PositionRestated):
+        return any(item.transact_time <= end for item in event.items)
+    return bool(event.transact_time <= end)
+
+
+def _with(state: Known, events: Iterable[Logged], settle: str, bounds: Bounds) -> Known:
+    before, after = state.before, state.after
+    for logged in events:
+        before = before.plus(_effects(logged.recorded.event, settle, bounds.start))
+        after = after.plus(_effects(logged.recorded.event, settle, bounds.end))
+    return Known(before, after, state.opening, state.closing)
+
+
+def _effects(event: Any, settle: str, by: datetime) -> Sums:
+    """What an event changes of the sums of all that had occurred by a moment."""
+    match event:
+        case PositionRestated():
+            total = Sums()
+            for item in event.items:
+                if item.transact_time <= by:
+                    was, now = item.was, item.now
+                    gained = now.realized - was.realized + now.rounding - was.rounding - now.fee_cost + was.fee_cost
+                    total = total.plus(Sums(ZERO, now.cost - was.cost, gained))
+            return total
+        case _ if event.transact_time > by:
+            return Sums()
+        case TradeBooked():
+            return _of_effect(event.effect, event.commission, settle)
+        case TradeReversed():
+            sums = _of_effect(event.effect, event.commission, settle)
+            return Sums(-sums.quantity, -sums.cost, -sums.booked)
+        case PositionTransferred():
+            income = event.cost if event.reason.is_income else ZERO
+            return _of_effect(event.effect, None, settle).plus(Sums(booked=income))
+        case FundingSettled():
+            return Sums(booked=event.amount.amount)
+        case _:
+            return Sums()
+
+
+def _of_effect(effect: Effect, commission: Money | None, settle: str) -> Sums:
+    fee = effect.fee if commission is not None and commission.currency == settle else ZERO
+    return Sums(effect.quantity, effect.cost, effect.realized + effect.rounding - effect.fee_cost - fee)
+
+
+def _item(was: Known, now: Known, events: Sequence[Logged]) -> Item:
+    causes, exec_ids = set[Cause](), dict[str, None]()
+    for logged in events:
+        match logged.recorded.event:
+            case TradeBooked(exec_id=name):
+                causes.add(Cause.LATE_FILL)
+            case TradeReversed(exec_id=name):
+                causes.add(Cause.BUST)
+            case PositionTransferred(transfer_id=name):
+                causes.add(Cause.LATE_TRANSFER)
+            case FundingSettled(funding_id=name):
+                causes.add(Cause.LATE_FUNDING)
+            case LotsAssigned(exec_id=name):
+                causes.add(Cause.LOTS_ASSIGNED)
+            case _:
+                continue
+        exec_ids[name] = None
+    if causes == {Cause.LATE_FILL, Cause.BUST}:
+        causes = {Cause.CORRECTION}
+    cause = causes.pop() if len(causes) == 1 else Cause.SEVERAL
+    return Item(
+        cause, exact(now.booked - was.booked), _difference(was.unrealized, now.unrealized), events[0].seq,
+        events[-1].seq, events[-1].recorded.recorded_at, tuple(exec_ids),
+    )  # fmt: skip
+
+
+def _revalued(was: Known, now: Known, then: Valuer, is_: Valuer, worth: Decimal | None) -> list[Item]:
+    """The item, if there is one, of a day whose mark or facts are known otherwise; `worth` is what was held then."""
+    difference = _difference(was.unrealized, now.unrealized) if worth is not None else None
+    is_same = then == is_ or (worth is not None and _usable(then, is_) == is_)
+    if is_same or (difference is not None and not difference):
+        return []
+    cause = Cause.PRICE if _price(then) != _price(is_) else Cause.FACTS
+    return [Item(cause, ZERO, difference, mark_was=then.mark, mark_is=is_.mark)]
+
+
+def _price(valuer: Valuer) -> Decimal | None:
+    return valuer.mark.price if valuer.mark is not None else None
+
+
+def _difference(was: Decimal | None, now: Decimal | None) -> Decimal | None:
+    return None if was is None or now is None else exact(now - was)

@@ -1,0 +1,101 @@
+"""Valuation: what rows of positions are worth at given marks, and sums of them. Pure, for live rows and replays alike.
+
+A mark that is not there is not guessed: what depends on it is None, and so is every sum that it is part of. One that
+is old still values, and is told to be stale. Sums never mix currencies: each group is of one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+from domain.instrument import Kind
+from domain.marks import MarkOnRecord
+from domain.values import EARLIEST, ZERO, Mark, exact, venue_of
+from projections.storage.tables import Row, contract_of
+
+Marks = Mapping[str, Mark]
+
+
+def mark_of(row: Row, marks: Marks) -> Mark | None:
+    """The mark that can value the row's instrument: an inverse contract has no value at a price of zero."""
+    mark = marks.get(row["instrument_id"])
+    if mark is None or (mark.price <= 0 and row["kind"] == Kind.INVERSE):
+        return None
+    return mark
+
+
+def marked(mark: Mark | None) -> Row:
+    """A mark as columns: price and source; when it was seen, what kind it is, how old and whether too old.
+
+    A price that somebody just supposes (as of EARLIEST) is of no time.
+    """
+    kept = mark if isinstance(mark, MarkOnRecord) else None
+    return {
+        "mark": mark.price if mark is not None else None,
+        "mark_source": mark.source if mark is not None else None,
+        "mark_at": mark.mark_at if mark is not None and mark.mark_at > EARLIEST else None,
+        "mark_quality": kept.quality.value if kept is not None else None,
+        "mark_age_ms": kept.age_ms if kept is not None else None,
+        "is_mark_stale": kept.is_stale if kept is not None else None,
+    }
+
+
+def value(row: Row, mark: Mark | None) -> Decimal | None:
+    """The position's value in settlement currency; zero when flat, None without a mark."""
+    if not row["quantity"]:
+        return ZERO
+    contract = contract_of(row)
+    if contract is None or mark is None:
+        return None
+    return exact(contract.value(row["quantity"], mark.price))
+
+
+def notional(row: Row, mark: Mark | None) -> Decimal | None:
+    """The position's size in quote currency, below zero when short; zero when flat, None without a mark."""
+    if not row["quantity"]:
+        return ZERO
+    contract = contract_of(row)
+    if contract is None or mark is None:
+        return None
+    size = contract.notional(row["quantity"], mark.price)
+    return exact(size if row["quantity"] > 0 else -size)
+
+
+def with_venue(row: Row) -> Row:
+    """The row and its instrument's venue."""
+    return row | {"venue": venue_of(row["instrument_id"])}
+
+
+def grouped(rows: Iterable[Row], by: Sequence[str], sums: Sequence[str]) -> list[Row]:
+    """One row for each value of the `by` columns, sorted by them, with sums, `missing_marks` and `stale_marks`.
+
+    A sum over an unknown is None; `missing_marks` names the instruments whose mark is missing, `stale_marks` those
+    whose mark is old.
+    """
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] or "" for name in by), []).append(row)
+    return [
+        dict(zip(by, group, strict=True))
+        | {name: total([row[name] for row in members]) for name in sums}
+        | {
+            "missing_marks": _named(row for row in members if row["quantity"] and row["mark"] is None),
+            "stale_marks": _named(row for row in members if row["quantity"] and row["is_mark_stale"]),
+        }
+        for group, members in sorted(groups.items())
+    ]
+
+
+def _named(rows: Iterable[Row]) -> list[str]:
+    return sorted({row["instrument_id"] for row in rows})
+
+
+def total(parts: Sequence[Decimal | None]) -> Decimal | None:
+    """The sum; None if a part is unknown."""
+    if len(parts) == 1:
+        return parts[0]
+    if parts.count(ZERO) == len(parts):  # as most are, which need not be added up
+        return ZERO
+    try:
+        return exact(sum(parts, ZERO))  # type: ignore[type-var, arg-type]
+    except TypeError:  # an unknown is no number
+        return None

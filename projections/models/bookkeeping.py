@@ -1,0 +1,148 @@
+"""Bookkeeping: what one event does to ledger accounts, as lines that sum to zero in each asset. Pure arithmetic.
+
+A line's amount is a debit above zero, a credit below. A venue that *credits* our account owes us more: our asset
+account is debited. What changes one asset into another runs through `Equity:Trading`, which so mirrors the position:
+minus its quantity in the traded asset, its cost in settlement currency. For quantity q, cost c, realized r, rounding o,
+fee f and fee cost k of a trade:
+
+| account                | asset          | spot          | option     | future (linear, inverse) |
+|------------------------|----------------|---------------|------------|--------------------------|
+| Assets:VENUE           | settlement     | r + o - c - k | r + o - c  | r + o                    |
+| Assets:VENUE           | base           | q             |            |                          |
+| Liabilities:Contracts  | settlement     |               |            | -c, to be paid           |
+| Liabilities:Contracts  | the instrument |               | q          | q                        |
+| Equity:Trading         | settlement     | c             | c          | c                        |
+| Equity:Trading         | base, else instrument | -q     | -q         | -q                       |
+| Income:Realized        | settlement     | -r            | -r         | -r                       |
+| Income:Rounding        | settlement     | -o            | -o         | -o                       |
+| Expenses:FeesInKind    | settlement     | k             |            |                          |
+| Expenses:Fees, Assets:VENUE | the fee's | f, -f         | f, -f      | f, -f                    |
+
+A short position has all signs turned. A spot fee in the base currency is `FeesInKind`, at what it had cost; q is less
+by it. Quantity that comes without a trade has its stated cost in Equity:Transfers, Equity:Opening,
+Equity:Adjustments or an income account in place of cash; a future that is moved brings what is to be paid for it and
+nothing else. A restatement is two entries an item, the old one reversed and the new one booked; of spot and options,
+whose cash does not change, through Equity:Restated, which is zero again after every event.
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from domain.account import CashEntry, EntryKind
+from domain.balances import is_future
+from domain.instrument import Contract, Kind
+from domain.position import Effect, PositionTransferred, Sums, TradeBooked, TradeReversed, TransferReason
+from domain.values import exact, venue_of
+
+ASSETS = "Assets"
+UNASSIGNED = "Unassigned"  # cash of an account that is kept at no one venue
+CONTRACTS = "Liabilities:Contracts"
+TRADING = "Equity:Trading"
+TRANSFERS = "Equity:Transfers"
+OPENING = "Equity:Opening"
+ADJUSTMENTS = "Equity:Adjustments"
+RESTATED = "Equity:Restated"
+REALIZED = "Income:Realized"
+ROUNDING = "Income:Rounding"
+FUNDING = "Income:Funding"
+INTEREST = "Income:Interest"
+REBATES = "Income:Rebates"
+FEES = "Expenses:Fees"
+FEES_IN_KIND = "Expenses:FeesInKind"
+
+CAME_AS = {
+    TransferReason.OPENING: OPENING,
+    TransferReason.ADJUSTMENT: ADJUSTMENTS,
+    TransferReason.AIRDROP: "Income:Airdrops",
+    TransferReason.STAKING: "Income:Staking",
+    TransferReason.INTEREST: INTEREST,
+    TransferReason.REBATE: REBATES,
+}  # every other reason is a transfer
+BOOKED_AS = {
+    EntryKind.OPENING: OPENING,
+    EntryKind.ADJUSTMENT: ADJUSTMENTS,
+    EntryKind.INTEREST: INTEREST,
+    EntryKind.REBATE: REBATES,
+}
+
+
+class Line(NamedTuple):
+    """A debit (above zero) or credit (below) of one account in one asset, canonical."""
+
+    account: str
+    asset: str
+    amount: Decimal
+
+
+def asset_account(venue: str) -> str:
+    """The account of what is held at a venue ("" if that is not known)."""
+    return f"{ASSETS}:{venue or UNASSIGNED}"
+
+
+def settled_lines(sums: Effect | Sums, contract: Contract, venue: str) -> list[Line]:
+    """What an effect does in settlement currency, balanced; see the table above."""
+    settle = contract.settle
+    gained = sums.realized + sums.rounding
+    lines = [Line(TRADING, settle, sums.cost), Line(REALIZED, settle, -sums.realized)]
+    if is_future(contract):
+        lines += [Line(asset_account(venue), settle, exact(gained)), Line(CONTRACTS, settle, -sums.cost)]
+    else:
+        lines.append(Line(asset_account(venue), settle, exact(gained - sums.cost - sums.fee_cost)))
+    return [*lines, Line(ROUNDING, settle, -sums.rounding), Line(FEES_IN_KIND, settle, sums.fee_cost)]
+
+
+def _quantity_lines(effect: Effect, contract: Contract, instrument_id: str, venue: str) -> list[Line]:
+    if contract.kind is Kind.SPOT:
+        held, asset = asset_account(venue), contract.base
+    else:
+        held, asset = CONTRACTS, instrument_id
+    return [Line(held, asset, effect.quantity), Line(TRADING, asset, -effect.quantity)]
+
+
+def traded_lines(event: TradeBooked | TradeReversed, sign: int = 1) -> list[Line]:
+    """What a trade does to all accounts, balanced; with `sign` -1 what taking it back does."""
+    effect, contract, paid_in = event.effect, event.contract, event.commission.currency
+    venue = venue_of(event.key.instrument_id)
+    lines = settled_lines(effect, contract, venue)
+    lines += _quantity_lines(effect, contract, event.key.instrument_id, venue)
+    if effect.fee and not (contract.kind is Kind.SPOT and paid_in == contract.base):
+        lines += [Line(FEES, paid_in, effect.fee), Line(asset_account(venue), paid_in, -effect.fee)]
+    return lines if sign > 0 else _negated(lines)
+
+
+def transferred_lines(event: PositionTransferred) -> list[Line]:
+    """What quantity that comes or goes without a trade does, balanced."""
+    contract, venue = event.contract, venue_of(event.key.instrument_id)
+    lines = settled_lines(event.effect, contract, venue)
+    if not is_future(contract):
+        stated = Line(CAME_AS.get(event.reason, TRANSFERS), contract.settle, -event.cost)
+        lines = [_plus(line, event.cost) if line.account.startswith(ASSETS) else line for line in lines] + [stated]
+    return lines + _quantity_lines(event.effect, contract, event.key.instrument_id, venue)
+
+
+def _plus(line: Line, amount: Decimal) -> Line:
+    return Line(line.account, line.asset, exact(line.amount + amount))
+
+
+def _negated(lines: Iterable[Line]) -> list[Line]:
+    return [Line(account, asset, -amount) for account, asset, amount in lines]
+
+
+def restated_lines(sums: Effect | Sums, contract: Contract, venue: str, sign: int) -> list[Line]:
+    """What a restated entry had on record (`sign` -1) or has now: cash paid at the trade is not paid again."""
+    lines = settled_lines(sums, contract, venue)
+    lines = lines if sign > 0 else _negated(lines)
+    if is_future(contract):
+        return lines
+    return [Line(RESTATED, line.asset, line.amount) if line.account.startswith(ASSETS) else line for line in lines]
+
+
+def cash_lines(entries: Sequence[CashEntry], venue: str, against: str) -> list[Line]:
+    """What entries of a venue's account do, each against one account of ours."""
+    assets = asset_account(venue)
+    lines = []
+    for entry in entries:
+        signed = entry.indicator.sign * entry.amount.amount
+        lines += [Line(assets, entry.amount.currency, signed), Line(against, entry.amount.currency, -signed)]
+    return lines

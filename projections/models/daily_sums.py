@@ -1,0 +1,356 @@
+"""Daily: what every position gained, paid and traded, by the half hour and the day (UTC) in which it occurred.
+
+Sums are changes: `quantity` signed, `cost`, `realized`, `rounding`, `fee_cost`, `fees_settle` (commissions expensed in
+settlement currency), `funding`, `income` and `transferred` in `settle`, as in `projections.models.positions`;
+`other_fees` are expensed commissions in third currencies. `volume` is the unsigned quantity traded (base units or
+contracts), `turnover` its value in `quote` (of an option its premium), `fills` the number of trades that stand.
+`totals` are of all time, so that what was there before some days is found from what came since, however long the
+history.
+
+A late trade, a reversal or a restatement changes the half hour in which the trade occurred, whenever it is recorded;
+`restated` keeps what each such event changed, under its own `seq`: what was known of a past day before is what is known
+now less the restatements since. Sums over days are the position's own; sums by any days that begin and end at half
+hours are additions of these rows.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from domain.instrument import Contract, Kind
+from domain.ledger import Logged
+from domain.position import (
+    Effect,
+    FundingSettled,
+    PositionKey,
+    PositionRestated,
+    PositionTransferred,
+    Sums,
+    TradeBooked,
+    TradeReversed,
+)
+from domain.values import ZERO, Money, exact
+from projections.calendar import SLOTS_A_DAY, Close, slot_of, slot_start
+from projections.storage.rows import Rows, Source, fetch
+from projections.storage.tables import (
+    AT,
+    NUMBER,
+    TEXT,
+    WHOLE,
+    Amounts,
+    Projection,
+    Row,
+    contract_columns,
+    contract_row,
+    fact,
+    key,
+    maybe,
+    table,
+)
+
+POSITION = ("account_id", "strategy_id", "instrument_id")
+EFFECT = ("quantity", "cost", "realized", "rounding", "fee_cost")
+SUMS = (*EFFECT, "fees_settle", "funding", "income", "transferred", "volume", "turnover")
+CONTRACT = ("kind", "base", "quote", "settle", "contract_size")
+RESTATED = ("restated_seq", *POSITION, "slot")
+RESTATED_ROWS_MAX = 1000
+
+
+def _sums() -> tuple[sa.Column[Any], ...]:
+    return (*(fact(name, NUMBER) for name in SUMS), fact("other_fees", Amounts()), fact("fills", WHOLE))
+
+
+halves = table("daily", "halves", *map(key, POSITION), key("slot", WHOLE), *_sums(), indexes=(("slot",),))
+days_table = table("daily", "days", *map(key, POSITION), key("slot", WHOLE), *_sums(), indexes=(("slot",),))
+totals_table = table("daily", "totals", *map(key, POSITION), *contract_columns(), *_sums())
+restated = table(
+    "daily",
+    "restated",
+    *map(key, POSITION),
+    key("slot", WHOLE),
+    key("restated_seq", WHOLE),
+    maybe("settle"),
+    *_sums(),
+    fact("recorded_at", AT),
+    indexes=(("restated_seq",),),
+)
+_NOTHING: Row = dict.fromkeys(SUMS, ZERO) | {"other_fees": {}, "fills": 0}
+_NO_CONTRACT: Row = dict.fromkeys(CONTRACT)
+
+
+class _Change(NamedTuple):
+    """What an event adds to the half hour of `at`."""
+
+    at: datetime
+    contract: Row
+    sums: dict[str, Decimal]
+    other_fees: Money | None = None
+    fills: int = 0
+    is_restatement: bool = False
+
+
+def _put(rows: Rows, logged: Logged, position: PositionKey, change: _Change) -> None:
+    slot = slot_of(change.at)
+    day = slot // SLOTS_A_DAY
+    place = (position.account_id, position.strategy_id, position.instrument_id)
+    rows.put(halves, _plus(rows.get(halves, *place, slot), place, logged, change, slot=slot))
+    rows.put(days_table, _plus(rows.get(days_table, *place, day), place, logged, change, slot=day))
+    total = _plus(rows.get(totals_table, *place), place, logged, change, **_NO_CONTRACT) | change.contract
+    rows.put(totals_table, total)
+    if change.is_restatement:
+        known = rows.get(restated, *place, slot, logged.seq)
+        what = {"slot": slot, "restated_seq": logged.seq, "settle": total["settle"]}
+        what["recorded_at"] = logged.recorded.recorded_at
+        rows.put(restated, _plus(known, place, logged, change, **what))
+
+
+def _plus(known: Row | None, place: tuple[str, str, str], logged: Logged, change: _Change, **more: Any) -> Row:
+    """The row, or a new one, with a change added; sums are exact, and put into their one form when they are read."""
+    row = dict(known) if known is not None else dict(zip(POSITION, place, strict=True)) | more | _NOTHING
+    row["seq"] = logged.seq
+    for name, part in change.sums.items():
+        row[name] += part
+    if (fee := change.other_fees) is not None:
+        row["other_fees"] = added((row["other_fees"], {fee.currency: fee.amount}))
+    row["fills"] += change.fills
+    return row
+
+
+def _effect(effect: Effect, sign: int) -> dict[str, Decimal]:
+    return {name: part if sign > 0 else -part for name in EFFECT if (part := getattr(effect, name))}
+
+
+def _traded(rows: Rows, logged: Logged, event: TradeBooked) -> None:
+    contract, effect = event.contract, event.effect
+    sums = _effect(effect, 1)
+    sums["volume"] = event.last_qty
+    sums["turnover"] = contract.notional(event.last_qty, event.last_px)
+    other = _fee(sums, contract, Money(effect.fee, event.commission.currency))
+    change = _Change(event.transact_time, contract_row(contract), sums, other, 1, event.is_late)
+    _put(rows, logged, event.key, change)
+
+
+def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
+    """Takes back what the trade had on record; its size follows from the effect (see `domain.balances`)."""
+    contract, effect, paid = event.contract, event.effect, event.commission
+    sums = _effect(effect, -1)
+    volume, turnover = traded(contract, effect, paid)
+    sums["volume"], sums["turnover"] = -volume, -turnover
+    other = _fee(sums, contract, Money(-effect.fee, paid.currency))
+    _put(rows, logged, event.key, _Change(event.transact_time, contract_row(contract), sums, other, -1, True))
+
+
+def traded(contract: Contract, effect: Effect, commission: Money) -> tuple[Decimal, Decimal]:
+    """The volume and turnover of a trade, from its effect: a commission in base is part of the change of quantity, one
+    that is capitalised part of what was paid.
+    """
+    signed, cash = effect.quantity, effect.realized + effect.rounding - effect.cost - effect.fee_cost
+    if contract.kind is Kind.SPOT and commission.currency == contract.base:
+        signed += commission.amount
+    elif commission.currency == contract.settle and not effect.fee:
+        cash += commission.amount
+    volume = exact(abs(signed))
+    return volume, exact(volume * contract.contract_size) if contract.kind is Kind.INVERSE else exact(abs(cash))
+
+
+def _fee(sums: dict[str, Decimal], contract: Contract, fee: Money) -> Money | None:
+    """Adds a commission to `fees_settle` if it was paid in that; else gives back what was paid in a third currency."""
+    if not fee.amount:
+        return None
+    if fee.currency == contract.settle:
+        sums["fees_settle"] = fee.amount
+        return None
+    return None if contract.kind is Kind.SPOT and fee.currency == contract.base else fee
+
+
+def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None:
+    sums = _effect(event.effect, 1)
+    sums["income" if event.reason.is_income else "transferred"] = event.cost
+    change = _Change(event.transact_time, contract_row(event.contract), sums, is_restatement=event.is_late)
+    _put(rows, logged, event.key, change)
+
+
+def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
+    sums = {"funding": event.amount.amount}
+    _put(rows, logged, event.key, _Change(event.transact_time, {"settle": event.amount.currency}, sums))
+
+
+def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
+    for item in event.items:
+        sums = _moved(item.was, item.now)
+        if sums:
+            _put(rows, logged, event.key, _Change(item.transact_time, {}, sums, is_restatement=True))
+
+
+def _moved(was: Sums, now: Effect) -> dict[str, Decimal]:
+    names = ("cost", "realized", "rounding", "fee_cost")
+    return {name: moved for name in names if (moved := getattr(now, name) - getattr(was, name))}
+
+
+PROJECTION = Projection(
+    "daily",
+    1,
+    (halves, days_table, totals_table, restated),
+    {
+        TradeBooked: _traded,
+        TradeReversed: _reversed,
+        PositionTransferred: _transferred,
+        PositionRestated: _restated,
+        FundingSettled: _funded,
+    },
+)
+
+
+def sums(
+    source: Source,
+    close: Close,
+    bounds: Sequence[datetime],
+    *,
+    account_id: str | None = None,
+    strategy_id: str | None = None,
+    instrument_id: str | None = None,
+) -> list[Row]:
+    """The sums of every position and day; the days begin and end at `bounds`, one moment more than there are days.
+
+    `day` counts from 1; 0 stands for all that occurred before the first day. Days without a change have no row.
+    """
+    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    chosen = {name: value for name, value in where.items() if value is not None}
+    slots = [slot_of(bound) for bound in bounds]
+    if close.is_utc_midnight:
+        parts = [_Part(days_table, [slot // SLOTS_A_DAY for slot in slots])]
+    else:
+        next_day = -(-slots[-1] // SLOTS_A_DAY)  # whole days after the last are read as days
+        parts = [_Part(halves, slots, next_day * SLOTS_A_DAY), _Part(days_table, [next_day], shift=len(slots) - 1)]
+    by_position: dict[tuple[Any, ...], list[Row]] = {}
+    for row in _since(source, chosen, parts):
+        by_position.setdefault(tuple(row[name] for name in POSITION), []).append(row)
+    told: list[Row] = []
+    for total in fetch(source, totals_table, where=chosen):
+        since = by_position.get(tuple(total[name] for name in POSITION), [])
+        contract = {name: total[name] for name in CONTRACT}
+        told += [row | contract for row in (_opening(total, since), *since) if row["day"] < len(slots)]
+    kept = [row for row in told if row["fills"] or row["other_fees"] or any(row[name] for name in SUMS)]
+    return sorted(kept, key=lambda row: (*(row[name] for name in POSITION), row["day"]))
+
+
+def _opening(total: Row, since: Sequence[Row]) -> Row:
+    """What a position had before: its total less what came since."""
+    row = {name: total[name] for name in (*POSITION, "seq")} | {"day": 0}
+    row |= {name: exact(total[name] - sum([each[name] for each in since], ZERO)) for name in SUMS}
+    gone = ({currency: -paid for currency, paid in each["other_fees"].items()} for each in since)
+    row["other_fees"] = added((total["other_fees"], *gone))
+    return row | {"fills": total["fills"] - sum(each["fills"] for each in since)}
+
+
+class _Part(NamedTuple):
+    """Rows of a table from the first of its slots on, and before a slot if there is one. `shift` adds to their days."""
+
+    table: sa.Table
+    slots: Sequence[int]
+    before: int | None = None
+    shift: int = 0
+
+
+def _since(source: Source, chosen: Row, parts: Sequence[_Part]) -> list[Row]:
+    """The sums of each position and day from the first slot on; what is not before the last is of a day beyond."""
+    if isinstance(source, sa.Connection):
+        return _in_sql(source, chosen, parts)
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for part in parts:
+        for row in fetch(source, part.table, where=chosen):
+            if row["slot"] >= part.slots[0] and (part.before is None or row["slot"] < part.before):
+                day = bisect_right(part.slots, row["slot"]) + part.shift
+                groups.setdefault((*(row[name] for name in POSITION), day), []).append(row)
+    return [_summed(place, members) for place, members in groups.items()]
+
+
+def _summed(place: tuple[Any, ...], members: list[Row]) -> Row:
+    row = dict(zip((*POSITION, "day"), place, strict=True))
+    row |= {name: exact(sum((member[name] for member in members), ZERO)) for name in SUMS}
+    row["other_fees"] = added(member["other_fees"] for member in members)
+    return row | {"fills": sum(m["fills"] for m in members), "seq": max(m["seq"] for m in members)}
+
+
+def added(parts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
+    """Amounts by currency, added up, zeros left out."""
+    total: dict[str, Decimal] = {}
+    for part in parts:
+        for currency, amount in part.items():
+            total[currency] = total.get(currency, ZERO) + amount
+    return {currency: exact(amount) for currency, amount in sorted(total.items()) if amount}
+
+
+def _in_sql(source: sa.Connection, chosen: Row, parts: Sequence[_Part]) -> list[Row]:
+    asked = {f"is_{name}": value for name, value in chosen.items()}
+    for number, part in enumerate(parts):
+        told = {"slots": list(part.slots), "since": part.slots[0], "before": part.before, "shift": part.shift}
+        asked |= {f"{name}_{number}": value for name, value in told.items() if value is not None}
+    query = _summing(tuple(chosen), tuple((part.table, part.before is not None) for part in parts))
+    rows = []
+    for found in source.execute(query, asked).mappings():
+        row = dict(found)
+        for name in SUMS:
+            row[name] = exact(row[name])
+        paid = row["other_fees"]
+        row["other_fees"] = added({c: Decimal(amount) for c, amount in fees.items()} for fees in paid) if paid else {}
+        row["fills"] = int(row["fills"])
+        rows.append(row)
+    return rows
+
+
+@cache
+def _summing(chosen: tuple[str, ...], parts: tuple[tuple[sa.Table, bool], ...]) -> sa.CompoundSelect[Any]:
+    """The statement of `_in_sql`, over tables and whether each ends before a slot. It takes longer to build than to
+    run.
+    """
+    return sa.union_all(*(_sums_of(number, chosen, *part) for number, part in enumerate(parts)))
+
+
+def _sums_of(number: int, chosen: tuple[str, ...], table_: sa.Table, has_end: bool) -> sa.Select[Any]:
+    columns = table_.c
+
+    def bound(name: str, type_: sa.types.TypeEngine[Any] = WHOLE) -> sa.BindParameter[Any]:
+        return sa.bindparam(f"{name}_{number}", type_=type_)
+
+    day = sa.func.width_bucket(columns.slot, bound("slots", sa.ARRAY(WHOLE))) + bound("shift")
+    place = [*(columns[name] for name in POSITION), day.label("day")]
+    paid = sa.func.jsonb_agg(columns.other_fees).filter(sa.cast(columns.other_fees, sa.Text) != "{}")
+    query = (
+        sa.select(
+            *place,
+            *(sa.func.sum(columns[name]).label(name) for name in SUMS),
+            paid.label("other_fees"),
+            sa.func.sum(columns.fills).label("fills"),
+            sa.func.max(columns.seq).label("seq"),
+        )
+        .where(columns.slot >= bound("since"))
+        .where(*(columns[name] == sa.bindparam(f"is_{name}", type_=TEXT) for name in chosen))
+        .group_by(*(sa.literal_column(str(place_)) for place_ in range(1, len(place) + 1)))
+    )
+    return query.where(columns.slot < bound("before")) if has_end else query
+
+
+def restatements(
+    source: Source,
+    *,
+    account_id: str | None = None,
+    strategy_id: str | None = None,
+    instrument_id: str | None = None,
+    after: tuple[Any, ...] | None = None,
+    limit: int = RESTATED_ROWS_MAX,
+) -> list[Row]:
+    """What late trades, reversals and restatements changed of past half hours (`occurred_from`), the newest first.
+
+    The next page is `after` the last row's RESTATED columns.
+    """
+    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    found = fetch(source, restated, where=where, by=RESTATED, after=after, limit=limit, is_descending=True)
+    return [
+        row | {name: exact(row[name]) for name in SUMS} | {"occurred_from": slot_start(row["slot"])} for row in found
+    ]

@@ -1,0 +1,261 @@
+"""Executions: every trade and transfer booked, with what was known of it and what it did to its position.
+
+`effect_*`, `realized`, `rounding`, `fee` and `fee_cost` are what the entry does in its place of occurrence as we know
+now: a restatement replaces them and counts in `restatements`. `is_late` says that it arrived after a later entry. A
+trade that the venue has taken back stays, with no effect and the `reversal`'s reason; one that was corrected is as it
+stands. `reason` is why it came about: a trade's TradeKind, a transfer's TransferReason. A transfer has a stated `cost`
+and no price, order or commission; `lots` are those it brought along. `lot_ids` are those a disposal was assigned. Each
+row carries the contract and the conventions it was booked by, so that the same trades can be costed by others
+(`projections.models.lots.recosted`).
+"""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from domain.account import Costing
+from domain.instrument import Contract
+from domain.ledger import Logged
+from domain.position import (
+    Effect,
+    LotsAssigned,
+    PositionKey,
+    PositionRestated,
+    PositionTransferred,
+    TradeBooked,
+    TradeReversed,
+)
+from domain.values import ZERO
+from projections.storage.rows import Rows, Source, fetch
+from projections.storage.tables import (
+    AT,
+    ITEMS,
+    NUMBER,
+    WHOLE,
+    Projection,
+    Row,
+    contract_columns,
+    contract_row,
+    fact,
+    json_of,
+    key,
+    maybe,
+    printable,
+    table,
+)
+
+PAGE_ROWS_MAX = 1000
+TRADE, TRANSFER = "TRADE", "TRANSFER"
+POSITION = ("account_id", "strategy_id", "instrument_id")
+
+executions = table(
+    "executions",
+    "executions",
+    key("account_id"),
+    key("strategy_id"),
+    key("instrument_id"),
+    key("exec_id"),
+    key("cl_ord_id"),
+    key("entry"),
+    fact("reason"),
+    fact("trade_seq", WHOLE),
+    fact("side"),
+    fact("last_qty", NUMBER),
+    maybe("last_px", NUMBER),
+    maybe("cost", NUMBER),
+    maybe("commission", NUMBER),
+    maybe("commission_currency"),
+    maybe("liquidity"),
+    maybe("counterparty_account_id"),
+    maybe("counterparty_strategy_id"),
+    maybe("lots", ITEMS),
+    maybe("lot_ids", ITEMS),
+    fact("transact_time", AT),
+    fact("recorded_at", AT),
+    *contract_columns(),
+    fact("cost_basis"),
+    fact("fee_policy"),
+    fact("money_places", WHOLE),
+    fact("effect_quantity", NUMBER),
+    fact("effect_cost", NUMBER),
+    fact("realized", NUMBER),
+    fact("rounding", NUMBER),
+    fact("fee", NUMBER),
+    fact("fee_cost", NUMBER),
+    fact("is_late", sa.Boolean()),
+    fact("restatements", WHOLE),
+    maybe("reversal"),
+    fact("booked_seq", WHOLE),
+    indexes=(
+        ("booked_seq",),
+        ("account_id", "booked_seq"),
+        (*POSITION, "transact_time"),
+        ("account_id", "cl_ord_id"),
+    ),
+    born="booked_seq",
+)
+
+
+def _effect(effect: Effect) -> Row:
+    return {
+        "effect_quantity": effect.quantity,
+        "effect_cost": effect.cost,
+        "realized": effect.realized,
+        "rounding": effect.rounding,
+        "fee": effect.fee,
+        "fee_cost": effect.fee_cost,
+    }
+
+
+def _conventions(position: PositionKey, contract: Contract, costing: Costing) -> Row:
+    return {
+        "account_id": position.account_id,
+        "strategy_id": position.strategy_id,
+        "instrument_id": position.instrument_id,
+        "cost_basis": costing.cost_basis.value,
+        "fee_policy": costing.fee_policy.value,
+        "money_places": costing.money_places,
+        **contract_row(contract),
+    }
+
+
+def _booking(logged: Logged, event: TradeBooked | PositionTransferred) -> Row:
+    return {
+        **_conventions(event.key, event.contract, event.costing),
+        **_effect(event.effect),
+        "side": event.side.value,
+        "transact_time": event.transact_time,
+        "recorded_at": logged.recorded.recorded_at,
+        "is_late": event.is_late,
+        "restatements": 0,
+        "reversal": None,
+        "lot_ids": None,
+        "booked_seq": logged.seq,
+        "seq": logged.seq,
+    }
+
+
+def _traded(rows: Rows, logged: Logged, event: TradeBooked) -> None:
+    row = _booking(logged, event)
+    row |= {
+        "exec_id": event.exec_id,
+        "cl_ord_id": event.cl_ord_id,
+        "entry": TRADE,
+        "reason": event.kind.value,
+        "trade_seq": event.trade_seq,
+        "last_qty": event.last_qty,
+        "last_px": event.last_px,
+        "cost": None,
+        "commission": event.commission.amount,
+        "commission_currency": event.commission.currency,
+        "liquidity": event.liquidity.value,
+        "counterparty_account_id": None,
+        "counterparty_strategy_id": None,
+        "lots": None,
+    }
+    rows.put(executions, row)
+
+
+def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None:
+    row = _booking(logged, event)
+    row |= {
+        "exec_id": event.transfer_id,
+        "cl_ord_id": "",
+        "entry": TRANSFER,
+        "reason": event.reason.value,
+        "trade_seq": 0,
+        "last_qty": event.quantity,
+        "last_px": None,
+        "cost": event.cost,
+        "commission": None,
+        "commission_currency": None,
+        "liquidity": None,
+        "counterparty_account_id": event.counterparty.account_id if event.counterparty else None,
+        "counterparty_strategy_id": event.counterparty.strategy_id if event.counterparty else None,
+        "lots": json_of(event.lots) or None,
+    }
+    rows.put(executions, row)
+
+
+def _of(rows: Rows, position: PositionKey, *exec_ids: str) -> list[Row]:
+    """The executions of a position that still have an effect, by their ids."""
+    found = rows.find(
+        executions,
+        account_id=position.account_id,
+        strategy_id=position.strategy_id,
+        instrument_id=position.instrument_id,
+        exec_id=exec_ids,
+    )
+    return [row for row in found if row["reversal"] is None]
+
+
+def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
+    place = (event.transact_time, event.trade_seq, TRADE)
+    for row in _of(rows, event.key, event.exec_id):
+        if (row["transact_time"], row["trade_seq"], row["entry"]) == place:
+            taken_back = {"reversal": printable(event.reason), "seq": logged.seq}
+            rows.put(executions, row | _effect(Effect(ZERO, ZERO)) | taken_back)
+
+
+def _assigned(rows: Rows, logged: Logged, event: LotsAssigned) -> None:
+    for row in _of(rows, event.key, event.exec_id):
+        rows.put(executions, row | {"lot_ids": list(event.lot_ids), "seq": logged.seq})
+
+
+def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
+    now = {(item.exec_id, item.transact_time): item.now for item in event.items}
+    for row in _of(rows, event.key, *(item.exec_id for item in event.items)):
+        if (effect := now.get((row["exec_id"], row["transact_time"]))) is not None:
+            restatements = row["restatements"] + 1
+            rows.put(executions, row | _effect(effect) | {"restatements": restatements, "seq": logged.seq})
+
+
+PROJECTION = Projection(
+    "executions",
+    3,
+    (executions,),
+    {
+        TradeBooked: _traded,
+        TradeReversed: _reversed,
+        PositionTransferred: _transferred,
+        LotsAssigned: _assigned,
+        PositionRestated: _restated,
+    },
+)
+
+
+def trades(
+    source: Source,
+    *,
+    account_id: str | None = None,
+    strategy_id: str | None = None,
+    instrument_id: str | None = None,
+    cl_ord_id: str | None = None,
+    occurred_by: datetime | None = None,
+    limit: int | None = PAGE_ROWS_MAX,
+    after: int | None = None,
+) -> list[Row]:
+    """Trades and transfers, all or those that had `occurred_by` a moment, the newest booking first.
+
+    The next page is `after` the last row's `booked_seq`.
+    """
+    where = {
+        "account_id": account_id,
+        "strategy_id": strategy_id,
+        "instrument_id": instrument_id,
+        "cl_ord_id": cl_ord_id,
+    }
+    return fetch(
+        source, executions, where=where, at_most={"transact_time": occurred_by}, by=("booked_seq",),
+        after=None if after is None else (after,), limit=limit, is_descending=True,
+    )  # fmt: skip
+
+
+def history(
+    source: Source, *, account_id: str, strategy_id: str, instrument_id: str, occurred_by: datetime | None = None
+) -> list[Row]:
+    """The trades and transfers of one position that stand, all or those that had `occurred_by` then, in that order."""
+    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    by = ("transact_time", "trade_seq", "exec_id", "cl_ord_id", "entry")
+    found = fetch(source, executions, where=where, at_most={"transact_time": occurred_by}, by=by)
+    return [row for row in found if row["reversal"] is None]

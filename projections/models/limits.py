@@ -1,0 +1,319 @@
+"""Limits: what is set, and how much of it is used: positions and what working orders hold; breaches; kill switches.
+
+Follows `domain.risk`: a limit's scope is a strategy or all, an instrument, venue or asset or any; "" stands for all in
+the tables, None in what queries return. Quantities are signed as positions are; what is held is unsigned, by side. The
+firm's limits (account `firm`) are over all accounts together. What only marks can tell is not computed here: of such a
+limit there is what the last assessment said, while it is breached or cannot be assessed.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+from domain.instrument import Contract
+from domain.ledger import Logged
+from domain.order import OrderKey
+from domain.risk import (
+    FIRM,
+    AssessmentMissed,
+    AssessmentResumed,
+    BreachCleared,
+    HoldAdjusted,
+    HoldExpired,
+    HoldPlaced,
+    HoldPosted,
+    HoldVoided,
+    LimitBreached,
+    LimitSet,
+    Measure,
+    Scope,
+    SwitchEngaged,
+    SwitchReleased,
+)
+from domain.values import ZERO, Side, divide, exact, venue_of
+from projections.storage.rows import Rows, Source, fetch
+from projections.storage.tables import AT, NUMBER, WHOLE, Projection, Row, fact, key, maybe, printable, table
+
+SCOPE = ("strategy_id", "instrument_id", "venue", "asset")
+USAGE = ("account_id", "strategy_id", "instrument_id")
+
+limits = table(
+    "limits",
+    "limits",
+    key("account_id"),
+    *map(key, SCOPE),
+    key("measure"),
+    maybe("limit", NUMBER),
+    maybe("currency"),
+    fact("version", WHOLE),
+    maybe("unassessed"),
+    fact("transact_time", AT),
+)
+breaches_table = table(
+    "limits",
+    "breaches",
+    key("account_id"),
+    *map(key, SCOPE),
+    key("measure"),
+    key("subject"),
+    fact("version", WHOLE),
+    fact("limit", NUMBER),
+    maybe("currency"),
+    fact("used", NUMBER),
+    fact("transact_time", AT),
+)
+switches_table = table(
+    "limits",
+    "switches",
+    key("account_id"),
+    *map(key, SCOPE),
+    fact("mode"),
+    fact("reason"),
+    fact("actor"),
+    fact("version", WHOLE),
+    fact("transact_time", AT),
+)
+usage = table(
+    "limits",
+    "usage",
+    *map(key, USAGE),
+    maybe("base"),
+    fact("position", NUMBER),
+    fact("held_buy", NUMBER),
+    fact("held_sell", NUMBER),
+    fact("orders", WHOLE),
+)
+holds = table(
+    "limits",
+    "holds",
+    key("account_id"),
+    key("cl_ord_id"),
+    fact("strategy_id"),
+    fact("instrument_id"),
+    fact("side"),
+    fact("quantity", NUMBER),
+    has_history=False,
+)
+
+
+def _scope(account_id: str, scope: Scope) -> Row:
+    return {"account_id": account_id} | {name: getattr(scope, name) or "" for name in SCOPE}
+
+
+def _set(rows: Rows, logged: Logged, event: LimitSet) -> None:
+    place = _scope(event.account_id, event.scope) | {"measure": event.measure.value}
+    known = rows.get(limits, *place.values())
+    is_lifted = event.limit is None
+    row = place | {
+        "limit": event.limit,
+        "currency": event.currency,
+        "version": event.version,
+        "unassessed": None if known is None or is_lifted else known["unassessed"],
+        "transact_time": event.transact_time,
+        "seq": logged.seq,
+    }
+    rows.put(limits, row)
+    if is_lifted and known is not None:
+        for breach in rows.find(breaches_table, **place):
+            rows.delete(breaches_table, *place.values(), breach["subject"])
+
+
+def _breached(rows: Rows, logged: Logged, event: LimitBreached) -> None:
+    row = _scope(event.account_id, event.scope) | {
+        "measure": event.measure.value,
+        "subject": event.subject,
+        "version": event.version,
+        "limit": event.limit,
+        "currency": event.currency,
+        "used": event.used,
+        "transact_time": event.transact_time,
+        "seq": logged.seq,
+    }
+    rows.put(breaches_table, row)
+
+
+def _cleared(rows: Rows, logged: Logged, event: BreachCleared) -> None:
+    place = _scope(event.account_id, event.scope)
+    rows.delete(breaches_table, *place.values(), event.measure.value, event.subject)
+
+
+def _assessable(rows: Rows, logged: Logged, event: AssessmentMissed | AssessmentResumed) -> None:
+    place = _scope(event.account_id, event.scope)
+    limit = rows.get(limits, *place.values(), event.measure.value)
+    assert limit is not None, "what is assessed is a limit"
+    rule = event.rule if isinstance(event, AssessmentMissed) else None
+    rows.put(limits, limit | {"unassessed": rule, "seq": logged.seq})
+
+
+def _engaged(rows: Rows, logged: Logged, event: SwitchEngaged) -> None:
+    row = _scope(event.account_id, event.scope) | {
+        "mode": event.mode.value,
+        "reason": printable(event.reason),
+        "actor": event.actor,
+        "version": event.version,
+        "transact_time": event.transact_time,
+        "seq": logged.seq,
+    }
+    rows.put(switches_table, row)
+
+
+def _released(rows: Rows, logged: Logged, event: SwitchReleased) -> None:
+    rows.delete(switches_table, *_scope(event.account_id, event.scope).values())
+
+
+def _held(rows: Rows, logged: Logged, event: HoldPlaced | HoldAdjusted) -> None:
+    place = {"account_id": event.key.account_id, "strategy_id": event.strategy_id, "instrument_id": event.instrument_id}
+    _hold(rows, logged, event.key, place | {"side": event.side.value}, event.quantity, event.contract)
+
+
+def _hold(
+    rows: Rows, logged: Logged, order: OrderKey, place: Row, quantity: Decimal, contract: Contract | None = None
+) -> None:
+    """Let an order hold a quantity, instead of what it held; nothing is held of a quantity of zero."""
+    known = rows.get(holds, order.account_id, order.cl_ord_id)
+    was, is_held = known["quantity"] if known is not None else ZERO, quantity > 0
+    if known is None and not is_held:
+        return
+    row = {
+        "account_id": order.account_id,
+        "cl_ord_id": order.cl_ord_id,
+        "strategy_id": place["strategy_id"],
+        "instrument_id": place["instrument_id"],
+        "side": place["side"],
+        "quantity": quantity,
+        "seq": logged.seq,
+    }
+    if is_held:
+        rows.put(holds, row)
+    else:
+        rows.delete(holds, order.account_id, order.cl_ord_id)
+    sum_ = "held_buy" if place["side"] == Side.BUY else "held_sell"
+    _use(rows, logged, place, {sum_: quantity - was, "orders": is_held - (known is not None)}, contract)
+
+
+def _posted(rows: Rows, logged: Logged, event: HoldPosted) -> None:
+    place = {"account_id": event.key.account_id, "strategy_id": event.strategy_id, "instrument_id": event.instrument_id}
+    _use(rows, logged, place, {"position": event.quantity}, event.contract)
+    _release(rows, logged, event)
+
+
+def _release(rows: Rows, logged: Logged, event: HoldPosted | HoldVoided | HoldExpired) -> None:
+    """The order's hold without what the event releases. A fill may be booked elsewhere than its order was held for."""
+    known = rows.get(holds, event.key.account_id, event.key.cl_ord_id) if event.released else None
+    if known is not None:
+        _hold(rows, logged, event.key, known, max(exact(known["quantity"] - event.released), ZERO))
+
+
+def _use(rows: Rows, logged: Logged, place: Row, changes: dict[str, Any], contract: Contract | None) -> None:
+    """Add to sums of the usage row at the account, strategy and instrument of `place`."""
+    row = rows.get(usage, *(place[name] for name in USAGE))
+    if row is None:
+        row = {name: place[name] for name in USAGE} | {"base": None, "orders": 0}
+        row |= dict.fromkeys(("position", "held_buy", "held_sell"), ZERO)
+    row = row.copy()
+    for name, change in changes.items():
+        total = row[name] + change
+        row[name] = exact(total) if isinstance(total, Decimal) else total
+    if contract:
+        row["base"] = contract.base
+    row["seq"] = logged.seq
+    rows.put(usage, row)
+
+
+PROJECTION = Projection(
+    "limits",
+    3,
+    (limits, breaches_table, switches_table, usage, holds),
+    {
+        LimitSet: _set,
+        LimitBreached: _breached,
+        BreachCleared: _cleared,
+        AssessmentMissed: _assessable,
+        AssessmentResumed: _assessable,
+        SwitchEngaged: _engaged,
+        SwitchReleased: _released,
+        HoldPlaced: _held,
+        HoldAdjusted: _held,
+        HoldPosted: _posted,
+        HoldVoided: _release,
+        HoldExpired: _release,
+    },
+)
+
+
+def utilisation(source: Source, account_id: str | None = None) -> list[Row]:
+    """Every limit in force and what is used of it; a limit on each instrument has a row for each one in use.
+
+    Of MAX_POSITION, `used` is the larger of the position with all working buys filled and with all working sells
+    filled, unsigned; of MAX_OPEN_ORDERS the number of working orders; of others what it was when the limit was
+    `breached_at`, else None. `utilisation` is used / limit to 18 places (None of a limit of zero). `unassessed` says
+    what is lacked to tell whether the limit is kept.
+    """
+    used = fetch(source, usage, where={"account_id": None if account_id == FIRM else account_id})
+    broken = breaches(source, account_id)
+    rows = []
+    for limit in fetch(source, limits, where={"account_id": account_id}):
+        if limit["limit"] is None:
+            continue
+        covered = [row for row in used if _covers(limit, row)]
+        found = [breach for breach in broken if _is_of(limit, breach)]
+        match limit["measure"]:
+            case Measure.MAX_POSITION:
+                for name in sorted({row["instrument_id"] for row in covered}) or [limit["instrument_id"]]:
+                    here = [row for row in covered if row["instrument_id"] == name]
+                    rows.append(_position(limit, name, here, [row for row in found if row["subject"] == name]))
+            case Measure.MAX_OPEN_ORDERS:
+                rows.append(_used(limit, Decimal(sum(row["orders"] for row in covered)), covered, found))
+            case _:
+                rows.append(_used(limit, max((row["used"] for row in found), default=None), [], found))
+    return rows
+
+
+def breaches(source: Source, account_id: str | None = None) -> list[Row]:
+    """The limits that are exceeded though no order did it, as the last event of each says."""
+    return [_shown(row) for row in fetch(source, breaches_table, where={"account_id": account_id})]
+
+
+def switches(source: Source, account_id: str | None = None) -> list[Row]:
+    """The kill switches that are engaged: who, why, when."""
+    return [_shown(row) for row in fetch(source, switches_table, where={"account_id": account_id})]
+
+
+def _shown(row: Row) -> Row:
+    return row | {name: row[name] or None for name in SCOPE}
+
+
+def _is_of(limit: Row, breach: Row) -> bool:
+    names = ("account_id", "measure", *SCOPE)
+    return all((limit[name] or None) == breach[name] for name in names)
+
+
+def _covers(limit: Row, row: Row) -> bool:
+    """As `domain.risk.measures.Scope.covers` does."""
+    return (
+        limit["account_id"] in (FIRM, row["account_id"])
+        and limit["strategy_id"] in ("", row["strategy_id"])
+        and limit["instrument_id"] in ("", row["instrument_id"])
+        and limit["venue"] in ("", venue_of(row["instrument_id"]))
+        and limit["asset"] in ("", row["base"])
+    )
+
+
+def _position(limit: Row, instrument_id: str, covered: list[Row], found: list[Row]) -> Row:
+    position, buys, sells = (
+        exact(sum((row[name] for row in covered), ZERO)) for name in ("position", "held_buy", "held_sell")
+    )
+    at_most = exact(max(abs(position + buys), abs(position - sells)))
+    sums = {"position": position, "held_buy": buys, "held_sell": sells}
+    return _used(limit, at_most, covered, found) | sums | {"instrument_id": instrument_id or None}
+
+
+def _used(limit: Row, used: Decimal | None, covered: list[Row], found: list[Row]) -> Row:
+    return _shown(limit) | {
+        "position": None,
+        "held_buy": None,
+        "held_sell": None,
+        "used": used,
+        "utilisation": divide(used, limit["limit"]) if used is not None and limit["limit"] else None,
+        "breached_at": min((row["transact_time"] for row in found), default=None),
+        "seq": max(row["seq"] for row in (limit, *covered, *found)),
+    }

@@ -1,0 +1,236 @@
+"""Lots: the acquisitions still open, and which disposal used up how much of which (none under AVERAGE).
+
+Signed as `domain.position.costing` has them: a short lot's quantity is below zero. A match belongs to a disposal and
+has a `line`, in the order in which the cost basis used the lots up. Both tables are the book that the order of
+occurrence gives: the restatement of a late trade, or of one taken back, replaces the matches of every disposal it moved
+and settles the open lots. A lot that was brought along by a transfer keeps the age it had.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from domain.account import Costing
+from domain.ledger import Logged
+from domain.position import (
+    Book,
+    Entry,
+    Lot,
+    LotMatch,
+    PositionKey,
+    PositionRestated,
+    PositionTransferred,
+    TradeBooked,
+    TradeReversed,
+    costing,
+)
+from domain.values import Money, Occurrence, Side, exact
+from projections.storage.rows import Rows, Source, fetch
+from projections.storage.tables import AT, NUMBER, WHOLE, Projection, Row, contract_of, fact, key, table
+
+PAGE_ROWS_MAX = 1000
+POSITION = ("account_id", "strategy_id", "instrument_id")
+OPENED = (*POSITION, "opened_at", "opened_trade_seq", "lot_id")
+DISPOSED = (*POSITION, "disposed_at", "disposed_trade_seq", "exec_id", "line")
+
+lots_table = table(
+    "lots",
+    "lots",
+    *map(key, POSITION),
+    key("lot_id"),
+    fact("opened_at", AT),
+    fact("opened_trade_seq", WHOLE),
+    fact("opened_quantity", NUMBER),
+    fact("opened_cost", NUMBER),
+    fact("quantity", NUMBER),
+    fact("cost", NUMBER),
+    indexes=(OPENED,),
+)
+matches_table = table(
+    "lots",
+    "matches",
+    *map(key, POSITION),
+    key("exec_id"),
+    key("line", WHOLE),
+    fact("disposed_at", AT),
+    fact("disposed_trade_seq", WHOLE),
+    fact("lot_id"),
+    fact("quantity", NUMBER),
+    fact("cost", NUMBER),
+    fact("gain", NUMBER),
+    indexes=(DISPOSED,),
+)
+
+
+def _position(position: PositionKey) -> Row:
+    return {
+        "account_id": position.account_id,
+        "strategy_id": position.strategy_id,
+        "instrument_id": position.instrument_id,
+    }
+
+
+def _lot_row(lot: Lot) -> Row:
+    return {
+        "lot_id": lot.lot_id,
+        "opened_at": lot.opened_at.transact_time,
+        "opened_trade_seq": lot.opened_at.trade_seq,
+        "opened_quantity": lot.opened_quantity,
+        "opened_cost": lot.opened_cost,
+        "quantity": lot.quantity,
+        "cost": lot.cost,
+    }
+
+
+def _match_rows(exec_id: str, at: datetime, trade_seq: int, matched: Sequence[LotMatch]) -> list[Row]:
+    return [
+        {
+            "exec_id": exec_id,
+            "line": line,
+            "disposed_at": at,
+            "disposed_trade_seq": trade_seq,
+            "lot_id": match.lot_id,
+            "quantity": match.quantity,
+            "cost": match.cost,
+            "gain": match.gain,
+        }
+        for line, match in enumerate(matched, 1)
+    ]
+
+
+def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred) -> None:
+    effect, position = event.effect, event.key
+    if not effect.opened and not effect.closed:
+        return
+    seq, place = {"seq": logged.seq}, _position(position)
+    if isinstance(event, TradeBooked):
+        exec_id, trade_seq = event.exec_id, event.trade_seq
+    else:
+        exec_id, trade_seq = event.transfer_id, 0
+    for row in _match_rows(exec_id, event.transact_time, trade_seq, effect.closed):
+        rows.put(matches_table, place | row | seq)
+    if not event.is_late:  # what a late disposal used up is settled by the restatement that follows it
+        for match in effect.closed:
+            lot = rows.get(lots_table, *place.values(), match.lot_id)
+            assert lot is not None, f"lot {match.lot_id} is open"
+            left = match.quantity.copy_sign(lot["quantity"])
+            _put_lot(rows, lot | {"quantity": lot["quantity"] - left, "cost": lot["cost"] - match.cost} | seq)
+    for opened in effect.opened:
+        rows.put(lots_table, place | _lot_row(opened) | seq)
+
+
+def _put_lot(rows: Rows, lot: Row) -> None:
+    """An open lot as it is now; one left with nothing is gone."""
+    lot["quantity"], lot["cost"] = exact(lot["quantity"]), exact(lot["cost"])
+    if lot["quantity"] or lot["cost"]:
+        rows.put(lots_table, lot)
+    else:
+        rows.delete(lots_table, *(lot[name] for name in POSITION), lot["lot_id"])
+
+
+def _unmatch(rows: Rows, place: Row, exec_ids: Iterable[str]) -> None:
+    for row in rows.find(matches_table, **place, exec_id=tuple(exec_ids)):
+        rows.delete(matches_table, *place.values(), row["exec_id"], row["line"])
+
+
+def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
+    """Its own matches go; its lots, and those it used up, are settled by the restatement that follows it."""
+    if event.effect.closed:
+        _unmatch(rows, _position(event.key), (event.exec_id,))
+
+
+def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
+    seq, place = {"seq": logged.seq}, _position(event.key)
+    _unmatch(rows, place, (item.exec_id for item in event.items))
+    for item in event.items:
+        for row in _match_rows(item.exec_id, item.transact_time, item.trade_seq, item.now.closed):
+            rows.put(matches_table, place | row | seq)
+    for change in event.lots:
+        lot = rows.get(lots_table, *place.values(), change.lot.lot_id)
+        if lot is None:
+            rows.put(lots_table, place | _lot_row(change.lot) | seq)
+        else:
+            moved = {"quantity": lot["quantity"] + change.quantity, "cost": lot["cost"] + change.cost}
+            _put_lot(rows, lot | moved | seq)
+
+
+PROJECTION = Projection(
+    "lots",
+    3,
+    (lots_table, matches_table),
+    {
+        TradeBooked: _booked,
+        TradeReversed: _reversed,
+        PositionTransferred: _booked,
+        PositionRestated: _restated,
+    },
+)
+
+
+def open_lots(
+    source: Source,
+    *,
+    account_id: str | None = None,
+    strategy_id: str | None = None,
+    instrument_id: str | None = None,
+    limit: int | None = PAGE_ROWS_MAX,
+    after: tuple[str, str, str, datetime, int, str] | None = None,
+) -> list[Row]:
+    """Open lots by position, the oldest first. The next page is `after` the last row's `OPENED` columns."""
+    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    return fetch(source, lots_table, where=where, by=OPENED, after=after, limit=limit)
+
+
+def matches(
+    source: Source,
+    *,
+    account_id: str | None = None,
+    strategy_id: str | None = None,
+    instrument_id: str | None = None,
+    exec_id: str | None = None,
+    occurred_by: datetime | None = None,
+    limit: int | None = PAGE_ROWS_MAX,
+    after: tuple[str, str, str, datetime, int, str, int] | None = None,
+) -> list[Row]:
+    """Matches by position in order of disposal, all or those of disposals that had `occurred_by` a moment.
+
+    The next page is `after` the last row's `DISPOSED` columns.
+    """
+    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id, "exec_id": exec_id}
+    at_most = {"disposed_at": occurred_by}
+    return fetch(source, matches_table, where=where, at_most=at_most, by=DISPOSED, after=after, limit=limit)
+
+
+def recosted(trades: Sequence[Row], conventions: Costing) -> tuple[list[Row], list[Row], Book]:
+    """Matches, open lots and book of one position's trades (`executions.history`) under other conventions.
+
+    The rows have the columns of `matches` and `open_lots` but for `seq`.
+    """
+    assert len({tuple(trade[name] for name in POSITION) for trade in trades}) <= 1, "the trades of one position"
+    book = costing.empty(conventions.cost_basis)
+    if not trades:
+        return [], [], book
+    place = {name: trades[0][name] for name in POSITION}
+    entries = sorted(map(entry_of, trades), key=lambda entry: entry.occurrence)
+    effects, book = costing.replay(entries, conventions, book)
+    matched = [
+        place | row
+        for entry, effect in zip(entries, effects, strict=True)
+        for row in _match_rows(
+            entry.occurrence.exec_id, entry.occurrence.transact_time, entry.occurrence.trade_seq, effect.closed
+        )
+    ]
+    opened = sorted(book.lots, key=lambda lot: (lot.opened_at.transact_time, lot.opened_at.trade_seq, lot.lot_id))
+    return matched, [place | _lot_row(lot) for lot in opened], book
+
+
+def entry_of(trade: Row) -> Entry:
+    """What costing needs to know of an `executions` row."""
+    at, contract = Occurrence(trade["transact_time"], trade["trade_seq"], trade["exec_id"]), contract_of(trade)
+    assert contract is not None, "a booked trade has a contract"
+    fee = None if trade["commission"] is None else Money(trade["commission"], trade["commission_currency"])
+    return Entry(
+        at, contract, Side(trade["side"]), trade["last_qty"], trade["last_px"], fee, trade["cost"],
+        msgspec.convert(trade["lots"] or (), tuple[Lot, ...]), tuple(trade["lot_ids"] or ()),
+    )  # fmt: skip

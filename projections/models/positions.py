@@ -1,0 +1,304 @@
+"""Positions: what is held, what it cost, what it has realized, paid and received. One row a position.
+
+Everything a position is, is in one row, so that quantity, cost and PnL in an answer are of one moment; `pnl` and
+`exposure` value these rows at given marks. Quantities are signed; sums are in `settle`; `fees` are by currency. A
+restatement moves the sums by what it changed, as `domain.position.evolve` does; a trade that is taken back takes its
+effect along. `income` and `transferred` are what came in without a trade, at its cost: earned, or brought. `last_*` is
+the latest occurrence that was ever booked. `fundings` are the payments that `funding` sums.
+
+`reached` is the latest moment of anything that was booked: no version of a row says anything of what occurred behind
+it. What is booked of moments before it, a late trade, a reversal, a restatement, is kept in `late` as well, with what
+it added: by these two a position as it occurred at any moment is looked up (`projections.models.positions_occurred`).
+`entries` counts the trades and transfers that stand, `payments` those of funding.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+
+from domain.ledger import Logged
+from domain.position import (
+    MICROSECOND,
+    Effect,
+    FundingSettled,
+    PositionKey,
+    PositionRestated,
+    PositionTransferred,
+    TradeBooked,
+    TradeReversed,
+)
+from domain.values import EARLIEST, EPOCH, ZERO, Money, exact
+from projections.storage.history import node_of
+from projections.storage.rows import Rows, Source, fetch
+from projections.storage.tables import (
+    AT,
+    NUMBER,
+    WHOLE,
+    Amounts,
+    Projection,
+    Row,
+    contract_columns,
+    contract_of,
+    contract_row,
+    fact,
+    key,
+    maybe,
+    table,
+)
+
+POSITION = ("account_id", "strategy_id", "instrument_id")
+SUMS = ("quantity", "cost", "realized", "rounding", "fee_cost")  # what an effect adds to
+RESTATED = ("cost", "realized", "rounding", "fee_cost")  # what a restatement moves
+EVERY_SUM = (*SUMS, "income", "transferred", "funding")
+COUNTS = ("entries", "payments")
+BOOKKEEPING = ("reached", *COUNTS)  # what versions are looked up and counted by
+
+positions_table = table(
+    "positions",
+    "positions",
+    key("account_id"),
+    key("strategy_id"),
+    key("instrument_id"),
+    *contract_columns(),
+    maybe("cost_basis"),
+    maybe("fee_policy"),
+    maybe("money_places", WHOLE),
+    fact("quantity", NUMBER),
+    fact("cost", NUMBER),
+    fact("realized", NUMBER),
+    fact("rounding", NUMBER),
+    fact("fees", Amounts()),
+    fact("fee_cost", NUMBER),
+    fact("funding", NUMBER),
+    fact("income", NUMBER),
+    fact("transferred", NUMBER),
+    maybe("last_transact_time", AT),
+    maybe("last_trade_seq", WHOLE),
+    maybe("last_exec_id"),
+    fact("reached", AT),
+    *(fact(name, WHOLE) for name in COUNTS),
+    versions_by=(*POSITION, "reached"),
+)
+late = table(  # what was added, from the moment `since` up to `until`, both in microseconds since 1970
+    "positions",
+    "late",
+    *map(key, POSITION),
+    key("late_seq", WHOLE),
+    key("since", WHOLE),
+    fact("until", WHOLE),
+    fact("node", WHOLE),
+    *(fact(name, NUMBER) for name in EVERY_SUM),
+    fact("fees", Amounts()),
+    *(fact(name, WHOLE) for name in COUNTS),
+    indexes=(("node", "since"),),
+    has_history=False,
+)
+fundings = table(
+    "positions",
+    "fundings",
+    key("account_id"),
+    key("strategy_id"),
+    key("instrument_id"),
+    key("funding_id"),
+    fact("amount", NUMBER),
+    fact("currency"),
+    fact("transact_time", AT),
+    fact("recorded_at", AT),
+    fact("booked_seq", WHOLE),
+    indexes=(("booked_seq",),),
+    born="booked_seq",
+)
+
+
+def _new(position: PositionKey, at: datetime) -> Row:
+    return {
+        "account_id": position.account_id,
+        "strategy_id": position.strategy_id,
+        "instrument_id": position.instrument_id,
+        "kind": None,
+        "base": None,
+        "quote": None,
+        "settle": None,
+        "contract_size": None,
+        "cost_basis": None,
+        "fee_policy": None,
+        "money_places": None,
+        "quantity": ZERO,
+        "cost": ZERO,
+        "realized": ZERO,
+        "rounding": ZERO,
+        "fees": {},
+        "fee_cost": ZERO,
+        "funding": ZERO,
+        "income": ZERO,
+        "transferred": ZERO,
+        "last_transact_time": None,
+        "last_trade_seq": None,
+        "last_exec_id": None,
+        "reached": at,
+        "entries": 0,
+        "payments": 0,
+    }
+
+
+def _row(rows: Rows, logged: Logged, position: PositionKey, at: datetime) -> Row:
+    """The row, to be changed by what occurred at a moment."""
+    known = rows.get(positions_table, position.account_id, position.strategy_id, position.instrument_id)
+    if known is None:
+        return _new(position, at) | {"seq": logged.seq}
+    reached = known["reached"]
+    return known | {"seq": logged.seq, "reached": at if at > reached else reached}  # noqa: FURB136 (twice as fast)
+
+
+def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred) -> None:
+    at, effect = event.transact_time, event.effect
+    row = _row(rows, logged, event.key, at)
+    if row["cost_basis"] is None:
+        row["cost_basis"] = event.costing.cost_basis.value
+        row["fee_policy"] = event.costing.fee_policy.value
+        row["money_places"] = event.costing.money_places
+    row |= contract_row(event.contract)
+    _add(row, effect, 1)
+    if isinstance(event, TradeBooked):
+        place = (at, event.trade_seq, event.exec_id)
+        if effect.fee:
+            row["fees"] = _with_fee(row["fees"], Money(effect.fee, event.commission.currency))
+    else:
+        place = (at, 0, event.transfer_id)
+        came_as = _came_as(event)
+        row[came_as] = exact(row[came_as] + event.cost)
+    last = (row["last_transact_time"], row["last_trade_seq"], row["last_exec_id"])
+    if last[0] is None or place > last:
+        row["last_transact_time"], row["last_trade_seq"], row["last_exec_id"] = place
+    rows.put(positions_table, row)
+    if at < row["reached"]:
+        more = _fee_of(event, 1) if isinstance(event, TradeBooked) else {_came_as(event): event.cost}
+        _put_late(rows, row, at, _change(effect, 1) | more)
+
+
+def _add(row: Row, effect: Effect, sign: int) -> None:
+    """Add an entry's effect, or take it back."""
+    for name in SUMS:
+        if part := getattr(effect, name):
+            row[name] = exact(row[name] + part if sign > 0 else row[name] - part)
+    row["entries"] += sign
+
+
+def _change(effect: Effect, sign: int) -> Row:
+    """The same by itself."""
+    return {name: exact(sign * getattr(effect, name)) for name in SUMS} | {"entries": sign}
+
+
+def _fee_of(event: TradeBooked | TradeReversed, sign: int) -> Row:
+    return {
+        "fees": _with_fee({}, Money(sign * event.effect.fee, event.commission.currency)) if event.effect.fee else {}
+    }
+
+
+def _came_as(event: PositionTransferred) -> str:
+    return "income" if event.reason.is_income else "transferred"
+
+
+_NOTHING: Row = dict.fromkeys(EVERY_SUM, ZERO) | {"fees": {}} | dict.fromkeys(COUNTS, 0)
+
+
+def _put_late(rows: Rows, row: Row, at: datetime, change: Row) -> None:
+    """What an event added at a moment before the latest that its position has reached."""
+    since, until = ((moment - EPOCH) // MICROSECOND for moment in (at, row["reached"]))
+    made = {name: row[name] for name in POSITION} | {"late_seq": row["seq"], "since": since, "until": until}
+    rows.put(late, made | _NOTHING | change | {"node": node_of(since, until), "seq": row["seq"]})
+
+
+def _with_fee(fees: dict[str, Decimal], fee: Money) -> dict[str, Decimal]:
+    return fees | {fee.currency: exact(fees.get(fee.currency, ZERO) + fee.amount)}
+
+
+def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
+    at, effect = event.transact_time, event.effect
+    row = _row(rows, logged, event.key, at)
+    _add(row, effect, -1)
+    if effect.fee:
+        row["fees"] = _with_fee(row["fees"], Money(-effect.fee, event.commission.currency))
+    rows.put(positions_table, row)
+    if at < row["reached"]:
+        _put_late(rows, row, at, _change(effect, -1) | _fee_of(event, -1))
+
+
+def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
+    moved: dict[datetime, Row] = {}
+    for item in event.items:
+        change = moved.setdefault(item.transact_time, dict.fromkeys(RESTATED, ZERO))
+        for name in RESTATED:
+            change[name] = exact(change[name] + getattr(item.now, name) - getattr(item.was, name))
+    row = _row(rows, logged, event.key, max(moved, default=EARLIEST))
+    for name in RESTATED:
+        row[name] = exact(row[name] + sum((change[name] for change in moved.values()), ZERO))
+    rows.put(positions_table, row)
+    for at, change in moved.items():
+        if at < row["reached"]:
+            _put_late(rows, row, at, change)
+
+
+def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
+    at, paid = event.transact_time, event.amount
+    row = _row(rows, logged, event.key, at)
+    row["funding"] = exact(row["funding"] + paid.amount)
+    row["payments"] += 1
+    row["settle"] = row["settle"] or paid.currency
+    rows.put(positions_table, row)
+    if at < row["reached"]:
+        _put_late(rows, row, at, {"funding": paid.amount, "payments": 1})
+    payment = {
+        "account_id": event.key.account_id,
+        "strategy_id": event.key.strategy_id,
+        "instrument_id": event.key.instrument_id,
+        "funding_id": event.funding_id,
+        "amount": event.amount.amount,
+        "currency": event.amount.currency,
+        "transact_time": event.transact_time,
+        "recorded_at": logged.recorded.recorded_at,
+        "booked_seq": logged.seq,
+        "seq": logged.seq,
+    }
+    rows.put(fundings, payment)
+
+
+PROJECTION = Projection(
+    "positions",
+    4,
+    (positions_table, late, fundings),
+    {
+        TradeBooked: _booked,
+        TradeReversed: _reversed,
+        PositionTransferred: _booked,
+        PositionRestated: _restated,
+        FundingSettled: _funded,
+    },
+)
+
+
+def positions(
+    source: Source,
+    *,
+    account_id: str | None = None,
+    strategy_id: str | None = None,
+    instrument_id: str | None = None,
+    limit: int | None = None,
+    after: tuple[str, str, str] | None = None,
+) -> list[Row]:
+    """Positions by account, strategy and instrument, with `avg_px`: the price at which the quantity is worth its cost.
+
+    The next page is `after` the last row's (account_id, strategy_id, instrument_id).
+    """
+    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    found = fetch(source, positions_table, where=where, after=after, limit=limit)
+    for row in found:
+        for name in BOOKKEEPING:
+            del row[name]
+        row["avg_px"] = average_price(row)
+    return found
+
+
+def average_price(row: Row) -> Decimal | None:
+    """The price at which the position is worth its cost, to 18 places; None when flat."""
+    contract = contract_of(row)
+    return contract.average_price(row["quantity"], row["cost"]) if contract else None

@@ -1,0 +1,147 @@
+"""Lease: of all processes that would follow the log with the same projections, one does.
+
+The lease is a session advisory lock on the very connection that the follower writes with: a connection that is lost has
+lost it. While it holds the lease a follower beats, from a thread of its own, in `read.followers`; others stand by, and
+ask for the lock. If a follower has not beaten for `MISSED_BEATS_MAX` of a standby's looks (it was stopped, or is cut
+off), the standby ends its session; whatever it was about to write is rolled back. No clock is compared with another.
+"""
+
+import contextlib
+import os
+import socket
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from domain.errors import Unavailable
+from projections.storage.progress import reaching
+
+FOLLOW_LOCK = 0x0DA7_B00F
+EVERYTHING = "all"
+ASK_SECONDS = 0.25
+BEAT_SECONDS = 1.0
+MISSED_BEATS_MAX = 20  # of looks every ASK_SECONDS: 5 s
+END_MS_MAX = 2000
+
+TAKE = sa.text("SELECT pg_try_advisory_lock(:lock)")
+LOOK = sa.text("SELECT backend_pid, beat FROM read.followers WHERE follower = :follower")
+ENTER = sa.text("""
+INSERT INTO read.followers (follower, name, backend_pid) VALUES (:follower, :name, pg_backend_pid())
+ON CONFLICT (follower) DO UPDATE SET name = excluded.name, backend_pid = excluded.backend_pid, beat = 0,
+    events_s = NULL, since = clock_timestamp(), beat_at = clock_timestamp()
+RETURNING backend_pid
+""")
+BEAT = sa.text("""
+UPDATE read.followers SET beat = beat + 1, beat_at = clock_timestamp(), events_s = :events_s
+WHERE follower = :follower AND backend_pid = :backend_pid
+""")
+LEAVE = sa.text("DELETE FROM read.followers WHERE follower = :follower AND backend_pid = pg_backend_pid()")
+HELD = """
+FROM pg_locks
+WHERE locktype = 'advisory' AND classid = :high AND objid = :low AND objsubid = 1 AND granted
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+IS_HELD = sa.text(f"SELECT EXISTS (SELECT {HELD})")
+END = sa.text(f"SELECT pg_terminate_backend(pid, :ms) {HELD} AND pid = :backend_pid")
+HOLDERS = sa.text("SELECT follower, name, since, beat_at, events_s FROM read.followers ORDER BY follower")
+
+
+class Holder(NamedTuple):
+    """Who follows: with which projections, since when, when last heard of, and how many events a second of late."""
+
+    follower: str
+    name: str
+    since: datetime
+    beat_at: datetime
+    events_s: int | None
+
+
+def here() -> str:
+    """This process, in words."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def holders(connection: sa.Connection) -> list[Holder]:
+    """Who follows, as they last said."""
+    return [Holder(*row) for row in connection.execute(HOLDERS)]
+
+
+def is_held(connection: sa.Connection, group: str) -> bool:
+    """Whether some process follows with this group of projections."""
+    return bool(connection.scalar(IS_HELD, _place(_lock(group))))
+
+
+def _lock(group: str) -> int:
+    return FOLLOW_LOCK if group == EVERYTHING else FOLLOW_LOCK << 32 | zlib.crc32(group.encode())
+
+
+def _place(lock: int) -> dict[str, int]:
+    """Where `pg_locks` shows it."""
+    return {"high": lock >> 32, "low": lock & 0xFFFF_FFFF}
+
+
+class Lease:
+    """The lease of one group of projections. `rate` tells how many events a second are folded."""
+
+    def __init__(self, engine: sa.Engine, group: str, rate: Callable[[], int]) -> None:
+        self._engine = engine
+        self._group = group
+        self._rate = rate
+        self._lock = _lock(group)
+
+    @contextlib.contextmanager
+    def held(self, connection: sa.Connection, stop: threading.Event) -> Iterator[bool]:
+        """Waits for the lease, and holds it on the connection as long as it lasts; False if told to stop before."""
+        if not self._campaign(connection, stop):
+            yield False
+            return
+        with connection.begin():
+            backend_pid = connection.scalar(ENTER, {"follower": self._group, "name": here()})
+        ending = threading.Event()
+        heart = threading.Thread(target=self._beat, args=(backend_pid, ending), name="daybook heart", daemon=True)
+        heart.start()
+        try:
+            yield True
+        finally:
+            ending.set()
+            heart.join()
+            with contextlib.suppress(sa.exc.SQLAlchemyError), connection.begin():
+                connection.execute(LEAVE, {"follower": self._group})
+
+    def _campaign(self, connection: sa.Connection, stop: threading.Event) -> bool:
+        seen, missed = None, 0
+        while not stop.is_set():
+            with connection.begin():
+                if connection.scalar(TAKE, {"lock": self._lock}):
+                    return True
+                look = connection.execute(LOOK, {"follower": self._group}).one_or_none()
+            missed = missed + 1 if look == seen and look is not None else 0
+            seen = look
+            if look is not None and missed >= MISSED_BEATS_MAX:
+                self._end(look.backend_pid)
+                missed = 0
+            stop.wait(ASK_SECONDS)
+        return False
+
+    def _end(self, backend_pid: int) -> None:
+        """End the session that holds the lease. Acts as the account that logs in, which may end its own sessions."""
+        with self._engine.connect() as connection:
+            connection.detach()
+            with connection.begin():
+                connection.execute(sa.text("SET ROLE NONE"))
+                connection.execute(END, _place(self._lock) | {"backend_pid": backend_pid, "ms": END_MS_MAX})
+
+    def _beat(self, backend_pid: int, ending: threading.Event) -> None:
+        while not ending.is_set():
+            try:
+                with reaching(), self._engine.connect() as connection:
+                    while not ending.wait(BEAT_SECONDS):
+                        with connection.begin():
+                            told = {"follower": self._group, "backend_pid": backend_pid, "events_s": self._rate()}
+                            connection.execute(BEAT, told)
+            except Unavailable:
+                ending.wait(BEAT_SECONDS)
