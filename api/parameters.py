@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from domain import values
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.values import Mark
 
 GIVEN_SOURCE = "given"
@@ -39,19 +39,19 @@ NOW_WORD = "now"
 
 
 def place_of(text: object, field: str, now: datetime) -> Moment:
-    """The moment that a place in the log, a time in UTC or the word `now` names. Raises ReportUnreadable."""
+    """The moment that a place in the log, a time in UTC or the word `now` names. Raises InvalidInput."""
     if isinstance(text, str) and text == NOW_WORD:
         return NOW
     if isinstance(text, str) and re.fullmatch(r"[0-9]{1,18}", text):
         return Moment(seq=int(text))
     try:
         return Moment(at=values.time(text, field, now=now))
-    except ReportUnreadable as error:
-        raise ReportUnreadable(field, text, f"a seq such as 1200, nor {error.rule}") from error
+    except InvalidInput as error:
+        raise InvalidInput(field, text, f"a seq such as 1200, nor {error.rule}") from error
 
 
 def moment_of(as_of: Moment | None, known_at: Moment | None) -> Moment | None:
-    """The moment that the two of them ask for; None for the book as it is. Raises ReportUnreadable.
+    """The moment that the two of them ask for; None for the book as it is. Raises InvalidInput.
 
     `as_of` alone, or `known_at` alone, is the book as it was recorded then. Together they are what had happened by
     `as_of`, as far as it was known at `known_at`.
@@ -61,33 +61,33 @@ def moment_of(as_of: Moment | None, known_at: Moment | None) -> Moment | None:
         return None if one == NOW else one
     if as_of.at is None:
         told = NOW_WORD if as_of.seq is None else as_of.seq
-        raise ReportUnreadable("as_of", told, "a time, which it is beside known_at: what had happened by then")
+        raise InvalidInput("as_of", told, "a time, which it is beside known_at: what had happened by then")
     return replace(known_at, occurred_by=as_of.at)
 
 
 def given_mark(text: str) -> Mark:
-    """The mark in `INSTRUMENT=PRICE`, as of any time. Raises ReportUnreadable."""
+    """The mark in `INSTRUMENT=PRICE`, as of any time. Raises InvalidInput."""
     instrument_id, equals, price = text.rpartition("=")
     if not equals:
-        raise ReportUnreadable("mark", text, "an instrument and its price, such as BTCUSDT.BINANCE=97500.5")
+        raise InvalidInput("mark", text, "an instrument and its price, such as BTCUSDT.BINANCE=97500.5")
     checked = values.instrument_id(instrument_id, "mark")
     return Mark(checked, values.positive(price, "mark"), GIVEN_SOURCE, values.EARLIEST)
 
 
 def given_marks(texts: list[str]) -> dict[str, Mark]:
-    """The marks by instrument. Raises ReportUnreadable."""
+    """The marks by instrument. Raises InvalidInput."""
     return {mark.instrument_id: mark for mark in map(given_mark, texts)}
 
 
 def parsed_day(text: str) -> date:
-    """The date in `YYYY-MM-DD`. Raises ReportUnreadable."""
+    """The date in `YYYY-MM-DD`. Raises InvalidInput."""
     with contextlib.suppress(ValueError):
         if len(text) == 10 and (day := date.fromisoformat(text)).year >= values.EARLIEST.year:
             return day
-    raise ReportUnreadable("day", text, "a date since 2009 such as 2026-01-02")
+    raise InvalidInput("day", text, "a date since 2009 such as 2026-01-02")
 
 
 def parsed_equals(text: str) -> tuple[str, str]:
-    """The two currencies in `USDT=USD`. Raises ReportUnreadable."""
+    """The two currencies in `USDT=USD`. Raises InvalidInput."""
     one, _, other = text.partition("=")
     return values.currency(one, "equal"), values.currency(other, "equal")

@@ -26,10 +26,10 @@ from api.encoding import decimal_text, plain
 from domain.errors import (
     Busy,
     HistoryBroken,
+    InvalidInput,
     KeyReused,
     NotLeading,
     ProjectionStopped,
-    ReportUnreadable,
     RequestRefused,
     StreamConflict,
     Unavailable,
@@ -70,7 +70,7 @@ def not_found(what: str, **facts: Any) -> Problem:
     return Problem(404, "not-found", "Not found", f"{what} is not on record", **facts)
 
 
-def unreadable(*errors: ReportUnreadable) -> Problem:
+def unreadable(*errors: InvalidInput) -> Problem:
     """Fields that do not parse."""
     return _unreadable([{"field": e.field, "value": _shown(e.value), "rule": e.rule} for e in errors])
 
@@ -87,7 +87,7 @@ def problem_of(error: Exception) -> Problem:
             if "status" in facts:
                 facts["ord_status"] = facts.pop("status")
             return Problem(409, "refused", "Refused by a rule", detail, **{**facts, "rule": error.rule})
-        case ReportUnreadable():
+        case InvalidInput():
             return unreadable(error)
         case StreamConflict():
             return Problem(503, "conflict", "Overtaken by other writers", str(error), headers=_retry())

@@ -2,7 +2,8 @@
 
 * LedgerError
   - RequestRefused    a rule said no; nothing but the refusal itself was recorded   (HTTP 409 / 422)
-  - ReportUnreadable  outside material that does not parse; its raw bytes are kept  (HTTP 422)
+  - InvalidInput      a field of a request or parameter does not parse               (HTTP 422)
+    - ReportUnreadable  a venue's report does not parse; its raw text is kept       (HTTP 422)
   - StreamConflict    another writer appended first; read again and decide again    (HTTP 503 after retries)
     - ExecutionKnown  a fill of the batch is on record under another order
   - HistoryBroken     a stored event that cannot be: unknown topic, gap, bad hash   (stop)
@@ -35,8 +36,8 @@ class RequestRefused(LedgerError):
         return f"refused: {self.rule}" + (f" ({facts})" if facts else "")
 
 
-class ReportUnreadable(LedgerError):
-    """A field of outside material that cannot be taken down: which field, which value, which rule."""
+class InvalidInput(LedgerError):
+    """A field of a request, a parameter or a file that cannot be read: which field, which value, which rule."""
 
     def __init__(self, field: str, value: object, rule: str) -> None:
         super().__init__(field, value, rule)
@@ -46,6 +47,10 @@ class ReportUnreadable(LedgerError):
 
     def __str__(self) -> str:
         return f"{self.field}: {self.value!r} is not {self.rule}"
+
+
+class ReportUnreadable(InvalidInput):
+    """What a venue sent cannot be read as a report. Its raw text is kept as evidence."""
 
 
 class StreamConflict(LedgerError):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 
 PLACES_MAX = 18
 MAGNITUDE_MAX = 18
@@ -115,74 +115,74 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-
 
 
 def number(text: object, field: str) -> Decimal:
-    """A finite decimal below 1e18 with at most 18 places, canonical. Raises ReportUnreadable naming `field`."""
+    """A finite decimal below 1e18 with at most 18 places, canonical. Raises InvalidInput naming `field`."""
     if isinstance(text, bool) or not isinstance(text, str | int | Decimal):
-        raise ReportUnreadable(field, text, "a decimal number given as text")
+        raise InvalidInput(field, text, "a decimal number given as text")
     written = str(text).strip()
     if not _NUMBER.fullmatch(written) or len(written) > 80:
-        raise ReportUnreadable(field, text, "a finite decimal number")
+        raise InvalidInput(field, text, "a finite decimal number")
     value = Decimal(written)
     if value and not (-PLACES_MAX <= value.adjusted() < MAGNITUDE_MAX):
-        raise ReportUnreadable(field, text, f"a number from 1e-{PLACES_MAX} to below 1e{MAGNITUDE_MAX}")
+        raise InvalidInput(field, text, f"a number from 1e-{PLACES_MAX} to below 1e{MAGNITUDE_MAX}")
     value = exact(value)
     if value.as_tuple().exponent < -PLACES_MAX:  # type: ignore[operator]
-        raise ReportUnreadable(field, text, f"a number of at most {PLACES_MAX} decimal places")
+        raise InvalidInput(field, text, f"a number of at most {PLACES_MAX} decimal places")
     return value
 
 
 def positive(text: object, field: str) -> Decimal:
-    """A number above zero. Raises ReportUnreadable naming `field`."""
+    """A number above zero. Raises InvalidInput naming `field`."""
     value = number(text, field)
     if value <= 0:
-        raise ReportUnreadable(field, text, "above zero")
+        raise InvalidInput(field, text, "above zero")
     return value
 
 
 def name(text: object, field: str) -> str:
-    """An id: 1 to 64 of letters, digits, `.`, `_`, `-`. Raises ReportUnreadable naming `field`."""
+    """An id: 1 to 64 of letters, digits, `.`, `_`, `-`. Raises InvalidInput naming `field`."""
     if not isinstance(text, str) or not _NAME.fullmatch(text):
-        raise ReportUnreadable(field, text, "an id of 1 to 64 letters, digits, '.', '_' or '-'")
+        raise InvalidInput(field, text, "an id of 1 to 64 letters, digits, '.', '_' or '-'")
     return text
 
 
 def currency(text: object, field: str) -> str:
-    """A currency or asset code in capitals (ISO 4217 for fiat). Raises ReportUnreadable naming `field`."""
+    """A currency or asset code in capitals (ISO 4217 for fiat). Raises InvalidInput naming `field`."""
     if not isinstance(text, str) or not _CURRENCY.fullmatch(text):
-        raise ReportUnreadable(field, text, "a currency code of 1 to 16 capitals and digits")
+        raise InvalidInput(field, text, "a currency code of 1 to 16 capitals and digits")
     return text
 
 
 def instrument_id(text: object, field: str = "instrument_id") -> str:
-    """`SYMBOL.VENUE`, the venue's own symbol and our code of the venue. Raises ReportUnreadable naming `field`."""
+    """`SYMBOL.VENUE`, the venue's own symbol and our code of the venue. Raises InvalidInput naming `field`."""
     if not isinstance(text, str) or not _INSTRUMENT.fullmatch(text):
-        raise ReportUnreadable(field, text, "an instrument id such as BTCUSDT.BINANCE")
+        raise InvalidInput(field, text, "an instrument id such as BTCUSDT.BINANCE")
     return text
 
 
 def time(text: object, field: str, *, now: datetime | None = None) -> datetime:
     """An ISO 8601 time in UTC (a missing offset means UTC), not before 2009 and, given `now`, not in the future.
 
-    Digits past the microsecond are cut. Raises ReportUnreadable naming `field`.
+    Digits past the microsecond are cut. Raises InvalidInput naming `field`.
     """
     if isinstance(text, datetime):
         moment = text if text.tzinfo else text.replace(tzinfo=UTC)
     else:
         parts = _TIME.fullmatch(text.strip()) if isinstance(text, str) else None
         if parts is None:
-            raise ReportUnreadable(field, text, "an ISO 8601 time such as 2026-01-02T03:04:05.678Z")
+            raise InvalidInput(field, text, "an ISO 8601 time such as 2026-01-02T03:04:05.678Z")
         day, clock, fraction, offset = parts.groups()
         try:
             moment = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0')[:6]:0<6}{offset or '+00:00'}")
         except ValueError as error:
-            raise ReportUnreadable(field, text, "a time that exists") from error
+            raise InvalidInput(field, text, "a time that exists") from error
     try:
         moment = EPOCH + (moment - EPOCH)  # plain datetime in UTC, also when a test froze the clock
     except OverflowError as error:
-        raise ReportUnreadable(field, text, "a time that exists in UTC") from error
+        raise InvalidInput(field, text, "a time that exists in UTC") from error
     if moment < EARLIEST:
-        raise ReportUnreadable(field, text, f"a time since {EARLIEST:%Y-%m-%d}")
+        raise InvalidInput(field, text, f"a time since {EARLIEST:%Y-%m-%d}")
     if now is not None and moment > now + FUTURE_MAX:
-        raise ReportUnreadable(field, text, f"a time that has come (it is {now:%Y-%m-%dT%H:%M:%SZ})")
+        raise InvalidInput(field, text, f"a time that has come (it is {now:%Y-%m-%dT%H:%M:%SZ})")
     return moment
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.values import EPOCH
 
 HALF_HOUR = timedelta(minutes=30)
@@ -46,12 +46,12 @@ class Close(NamedTuple):
         return f"{self.hour:02}:{self.minute:02} {self.zone}"
 
     def at(self, day: date) -> datetime:
-        """The moment at which a day ends, in UTC. Raises ReportUnreadable if that is no full or half hour."""
+        """The moment at which a day ends, in UTC. Raises InvalidInput if that is no full or half hour."""
         last = day + DAY if (self.hour, self.minute) == (0, 0) else day
         local = datetime(last.year, last.month, last.day, self.hour, self.minute, tzinfo=ZoneInfo(self.zone))
         moment = EPOCH + (local.astimezone(UTC) - EPOCH)
         if (moment - EPOCH) % HALF_HOUR:
-            raise ReportUnreadable("close", str(self), "a time at a full or half hour of UTC")
+            raise InvalidInput("close", str(self), "a time at a full or half hour of UTC")
         return moment
 
     def day_of(self, moment: datetime) -> date:
@@ -66,15 +66,15 @@ MIDNIGHT = Close()
 
 
 def parsed(text: str) -> Close:
-    """The close in `HH:MM` (UTC) or `HH:MM Area/City`. Raises ReportUnreadable."""
+    """The close in `HH:MM` (UTC) or `HH:MM Area/City`. Raises InvalidInput."""
     found = _CLOCK.fullmatch(text.strip())
     if found is None:
-        raise ReportUnreadable("close", text, "a time and a zone, such as '17:00 America/New_York'")
+        raise InvalidInput("close", text, "a time and a zone, such as '17:00 America/New_York'")
     zone = found[3] or "UTC"
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ReportUnreadable("close", text, f"a zone of the IANA database ({zone} is none)") from error
+        raise InvalidInput("close", text, f"a zone of the IANA database ({zone} is none)") from error
     close = Close(int(found[1]), int(found[2]), zone)
     close.at(date(2026, 1, 15))
     return close
@@ -94,11 +94,11 @@ class Days(NamedTuple):
 
 
 def days(close: Close, first: date, last: date) -> Days:
-    """The days from `first` to `last`, both included. Raises ReportUnreadable if that is none, or too many."""
+    """The days from `first` to `last`, both included. Raises InvalidInput if that is none, or too many."""
     count = (last - first).days + 1
     if count < 1:
-        raise ReportUnreadable("to", last.isoformat(), f"a day since {first.isoformat()}")
+        raise InvalidInput("to", last.isoformat(), f"a day since {first.isoformat()}")
     if count > DAYS_MAX:
-        raise ReportUnreadable("from", first.isoformat(), f"at most {DAYS_MAX} days before {last.isoformat()}")
+        raise InvalidInput("from", first.isoformat(), f"at most {DAYS_MAX} days before {last.isoformat()}")
     dates = tuple(first + step * DAY for step in range(count))
     return Days(close, dates, (close.at(first - DAY), *map(close.at, dates)))

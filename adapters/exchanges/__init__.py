@@ -8,7 +8,7 @@ be yielded again, late or out of order, and the ledger takes it down once.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.instrument import ListInstrument
 from domain.ledger import Report
 
@@ -21,7 +21,7 @@ class Unreadable(NamedTuple):
 
     line: int
     raw: str
-    error: ReportUnreadable
+    error: InvalidInput
 
 
 class Exchange(Protocol):

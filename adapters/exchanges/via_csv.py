@@ -18,7 +18,7 @@ from typing import NamedTuple, Self, TypeVar
 from adapters.exchanges import Unreadable
 from adapters.exchanges.binance import BINANCE, BINANCE_SPOT, binance_spot
 from domain import values
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput, ReportUnreadable
 from domain.instrument import ListInstrument
 from domain.ledger import Report
 from domain.order import OrderFilled, OrderKey
@@ -62,7 +62,7 @@ class Layout(NamedTuple):
 
 
 def _binance_trade(row: dict[str, str], whose: Whose) -> OrderFilled:
-    """One trade of a Binance account. Raises ReportUnreadable."""
+    """One trade of a Binance account. Raises InvalidInput."""
     _whole(row["seq"], "seq")
     trade_id = _whole(row["trade_id"], "trade_id")
     transact_time = values.time(row["ts"], "ts", now=whose.now)
@@ -111,7 +111,7 @@ LAYOUTS = (
 class CsvHistory:
     """A trade history in a file: an Exchange that has one thing to say. Read once; close it, or use it as a context.
 
-    Raises ReportUnreadable at once if the file cannot be opened or its header is of no known layout.
+    Raises InvalidInput at once if the file cannot be opened or its header is of no known layout.
     """
 
     def __init__(self, path: Path, whose: Whose) -> None:
@@ -126,7 +126,7 @@ class CsvHistory:
             raise ReportUnreadable("file", str(path), f"a file that can be read ({reason})") from error
         try:
             self.layout, self._columns = self._read_header()
-        except ReportUnreadable:
+        except InvalidInput:
             self.close()
             raise
 
@@ -164,7 +164,7 @@ class CsvHistory:
                 fill = self.layout.parse(self._fields(line), self._whose)
                 if not line.endswith(b"\n"):
                     _check_whole(fill.commission.currency, currencies)
-            except ReportUnreadable as error:
+            except InvalidInput as error:
                 yield Unreadable(number, raw, _shortened(error))
                 continue
             if len(currencies) < CURRENCIES_MAX:
@@ -195,7 +195,7 @@ class CsvHistory:
             raise ReportUnreadable("header", "", f"of a layout known here. Known: {known}")
         try:
             columns = tuple(field.strip() for field in _split(line))
-        except ReportUnreadable as error:
+        except InvalidInput as error:
             raise ReportUnreadable("header", _shortened(error).value, f"{error.rule}. Known: {known}") from error
         for layout in LAYOUTS:
             if sorted(columns) == sorted(layout.columns):
@@ -214,7 +214,7 @@ class CsvHistory:
 
 
 def _split(line: bytes) -> list[str]:
-    """The fields of one line. Raises ReportUnreadable."""
+    """The fields of one line. Raises InvalidInput."""
     if len(line) > LINE_BYTES_MAX:
         raise ReportUnreadable("line", f"{len(line)} bytes and more", f"at most {LINE_BYTES_MAX} bytes long")
     try:
@@ -249,7 +249,7 @@ def _text(line: bytes) -> str:
     return line.replace(b"\\", b"\\\\").decode(errors="backslashreplace").replace("\0", "\\x00")
 
 
-def _shortened(error: ReportUnreadable) -> ReportUnreadable:
+def _shortened(error: InvalidInput) -> InvalidInput:
     """The error, quoting no more of a long value than one can read."""
     if not isinstance(error.value, str) or len(error.value) <= VALUE_SHOWN_MAX:
         return error

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from adapters.market.mark_store import FundingRate
 from domain import values
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput, ReportUnreadable
 from domain.marks import QualifiedMark, Quality
 from domain.values import EPOCH
 
@@ -37,7 +37,7 @@ class Unread(NamedTuple):
     """A line that could not be taken, and why."""
 
     line: int
-    error: ReportUnreadable
+    error: InvalidInput
 
 
 class MarketData(NamedTuple):
@@ -60,7 +60,7 @@ def read_market(
     """The marks or funding rates in a file.
 
     `every` is the length of a candle: the smallest distance between two of them, unless given. `quality` is CLOSE of
-    candles and TRADE of trades, unless given. Raises ReportUnreadable for a file that is none of these.
+    candles and TRADE of trades, unless given. Raises InvalidInput for a file that is none of these.
     """
     lines = _lines(path)
     if not lines:
@@ -86,9 +86,9 @@ def read_market(
     last: dict[datetime, QualifiedMark] = {}
     for at, price, line in read:
         if at > now:
-            unread.append(Unread(line, ReportUnreadable(time, at, f"of a price that is known by {now:%Y-%m-%d %H:%M}")))
+            unread.append(Unread(line, InvalidInput(time, at, f"of a price that is known by {now:%Y-%m-%d %H:%M}")))
         elif price <= 0:
-            unread.append(Unread(line, ReportUnreadable(value, price, "above zero")))
+            unread.append(Unread(line, InvalidInput(value, price, "above zero")))
         else:
             last[at] = QualifiedMark(instrument_id, price, source, at, kind)
     return MarketData([last[at] for at in sorted(last)], [], sorted(unread, key=lambda one: one.line))
@@ -99,7 +99,7 @@ def _read(lines: Iterable[Line], time: str, value: str) -> tuple[list[tuple[date
     for line, row in lines:
         try:
             read.append((_time(row.get(time), time), _number(row.get(value), value), line))
-        except ReportUnreadable as error:
+        except InvalidInput as error:
             unread.append(Unread(line, error))
             if len(unread) > UNREADABLE_MAX:
                 raise

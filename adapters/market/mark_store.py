@@ -154,7 +154,7 @@ class MarkStore:
     def record(self, marks: Sequence[Mark], *, is_new_only: bool = False) -> int:
         """Add marks, all or none; how many. With `is_new_only`, without what is on record in the same words already.
 
-        Raises ReportUnreadable for a mark that is none, and Unavailable.
+        Raises InvalidInput for a mark that is none, and Unavailable.
         """
         checked, columns = _columns(marks)
         if not checked:
@@ -167,7 +167,7 @@ class MarkStore:
     def record_once(self, marks: Sequence[Mark], keyed: KeyedAnswer) -> bytes:
         """Add marks once, however often it is asked under that key; the answer that was given the first time.
 
-        Raises KeyReused for the same key with another body, ReportUnreadable and Unavailable.
+        Raises KeyReused for the same key with another body, InvalidInput and Unavailable.
         """
         checked, columns = _columns(marks)
         with self._cursor() as cursor, cursor.connection.transaction():

@@ -65,7 +65,7 @@ class ApiKeys:
         self._pool.close()
 
     def issue(self, actor: str, scopes: Sequence[Scope]) -> str:
-        """A new key; this is the only time it is seen. Raises ReportUnreadable if `actor` is no name."""
+        """A new key; this is the only time it is seen. Raises InvalidInput if `actor` is no name."""
         key_id = secrets.token_hex(6)
         key = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
         with connections.reaching(self._url), connections.connect(self._url, Role.ADMIN) as connection:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from domain.errors import HistoryBroken, ReportUnreadable
+from domain.errors import HistoryBroken, InvalidInput
 from domain.merkle import HASH_BYTES
 
 ED25519 = b"\x01"  # the signature type of signed-note
@@ -102,23 +102,23 @@ class PrivateKey:
 
 
 def public_key(vkey: str) -> PublicKey:
-    """The key that a vkey tells. Raises ReportUnreadable."""
+    """The key that a vkey tells. Raises InvalidInput."""
     rule = "a public key: <name>+<8 hex digits>+<base64>"
     parts = vkey.strip().split("+", 2)
     if len(parts) != 3:
-        raise ReportUnreadable("key", vkey, rule)
+        raise InvalidInput("key", vkey, rule)
     name, key_id, encoded = parts
     raw = _decoded(encoded)
     if not _is_name(name) or raw is None or len(raw) != 33 or raw[:1] != ED25519:
-        raise ReportUnreadable("key", vkey, rule)
+        raise InvalidInput("key", vkey, rule)
     key = PublicKey(name, raw[1:])
     if key.key_id.hex() != key_id:
-        raise ReportUnreadable("key", vkey, f"whole: its id is {key.key_id.hex()}, not {key_id}")
+        raise InvalidInput("key", vkey, f"whole: its id is {key.key_id.hex()}, not {key_id}")
     return key
 
 
 def parse(note: str) -> Note:
-    """A note of a checkpoint. Raises ReportUnreadable if it is none; says nothing of its signatures' worth."""
+    """A note of a checkpoint. Raises InvalidInput if it is none; says nothing of its signatures' worth."""
     text, blank, tail = note.rpartition("\n\n")
     lines = text.split("\n")
     signatures = [_signature(line) for line in tail.removesuffix("\n").split("\n")] if tail else []
@@ -141,7 +141,7 @@ def parse(note: str) -> Note:
 
 
 def parse_many(text: str) -> list[Note]:
-    """The notes of a file that a witness keeps: one after the other. Raises ReportUnreadable."""
+    """The notes of a file that a witness keeps: one after the other. Raises InvalidInput."""
     found: list[Note] = []
     lines: list[str] = []
     for line in [*text.replace("\r\n", "\n").split("\n"), ""]:
@@ -208,7 +208,7 @@ def _is_vouched(before: Tenure, tenure: Tenure, origin: str) -> bool:
         return False
     try:
         note = parse(tenure.handover)
-    except ReportUnreadable:
+    except InvalidInput:
         return False
     return (
         note.checkpoint.origin == origin
@@ -243,5 +243,5 @@ def _decoded(text: str) -> bytes | None:
     return raw if base64.b64encode(raw).decode() == text else None
 
 
-def _unreadable(note: str, rule: str) -> ReportUnreadable:
-    return ReportUnreadable("checkpoint", note[:200], rule)
+def _unreadable(note: str, rule: str) -> InvalidInput:
+    return InvalidInput("checkpoint", note[:200], rule)

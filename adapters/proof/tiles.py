@@ -10,7 +10,7 @@ from adapters.postgres.connections import Connection
 from adapters.proof import checkpoints
 from adapters.proof.checkpoints import Note, Tenure
 from domain import merkle
-from domain.errors import HistoryBroken, ReportUnreadable
+from domain.errors import HistoryBroken, InvalidInput
 from domain.merkle import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier
 
 IDENTITY = "SELECT ledger_id FROM ledger.identity"
@@ -54,7 +54,7 @@ def tenures(connection: Connection) -> list[Tenure]:
             raise HistoryBroken(f"published key number {number} was removed; a backup, a bundle or an auditor has it")
         try:
             found.append(Tenure(checkpoints.public_key(vkey), since, handover))
-        except ReportUnreadable as error:
+        except InvalidInput as error:
             raise HistoryBroken(f"a published key is damaged: {error}; a backup or a bundle has it") from error
     return found
 
@@ -69,7 +69,7 @@ def stored_note(size: int, note: str) -> Note:
     """A checkpoint out of its row. Raises HistoryBroken if it is none, or not of that size."""
     try:
         found = checkpoints.parse(note)
-    except ReportUnreadable as error:
+    except InvalidInput as error:
         raise HistoryBroken(f"checkpoint forged: that of {size} events is unreadable ({error.rule})") from error
     if found.checkpoint.size != size:
         raise HistoryBroken(f"checkpoint forged: that of {size} events says {found.checkpoint.size}")

@@ -16,7 +16,7 @@ import psycopg
 
 from adapters.postgres.connections import connect
 from adapters.proof.checkpoints import parse
-from domain.errors import LedgerError, ReportUnreadable
+from domain.errors import InvalidInput, LedgerError
 
 QUEUED_NOTES_MAX = 10_000
 RETRY_SECONDS_MIN = 0.5
@@ -40,7 +40,7 @@ OnTrouble = Callable[[str, str], None]  # witness, what is wrong; an empty reaso
 
 
 def places(text: str) -> list[str]:
-    """The witnesses of a setting, separated by spaces or commas. Raises ReportUnreadable for one that is none."""
+    """The witnesses of a setting, separated by spaces or commas. Raises InvalidInput for one that is none."""
     found = text.replace(",", " ").split()
     for place in found:
         _delivery(place)
@@ -124,7 +124,7 @@ def _delivery(place: str) -> Deliver:
         case "postgresql" | "postgres":
             return lambda note: _insert(place, note)
         case _:
-            raise ReportUnreadable("witnesses", _without_password(place), "file:PATH, http(s)://… or postgresql://…")
+            raise InvalidInput("witnesses", _without_password(place), "file:PATH, http(s)://… or postgresql://…")
 
 
 def _append(path: Path, note: str) -> None:

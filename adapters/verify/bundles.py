@@ -28,7 +28,7 @@ from adapters.proof.checkpoints import Note, PublicKey, Tenure
 from adapters.proof.tiles import Tiles
 from adapters.verify.range_check import Envelope
 from domain import merkle
-from domain.errors import HistoryBroken, ReportUnreadable, RequestRefused
+from domain.errors import HistoryBroken, InvalidInput, RequestRefused
 from domain.merkle import HASH_BYTES, Frontier, leaf_hash
 
 FORMAT = "daybook-bundle/1"
@@ -241,7 +241,7 @@ class Bundle:
         try:
             told = msgspec.json.decode(self._text("keys.json"), type=list[KeyTold])
             tenures = [Tenure(checkpoints.public_key(each.vkey), each.since_size, each.handover) for each in told]
-        except (msgspec.MsgspecError, ReportUnreadable) as error:
+        except (msgspec.MsgspecError, InvalidInput) as error:
             raise HistoryBroken(f"keys.json of {self._path} is damaged: {error}") from error
         if checkpoint.origin != manifest.origin or manifest.origin != f"daybook/{manifest.ledger_id}":
             raise HistoryBroken(

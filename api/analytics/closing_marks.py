@@ -11,7 +11,7 @@ from api.clock import now
 from api.daybook import Daybook
 from api.parameters import Where
 from api.read_models.snapshot import Reading, marks_at
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.values import FUTURE_MAX, Mark
 from projections import calendar
 from projections.analytics.closing import Closing, closing
@@ -40,13 +40,13 @@ def moment_of(at: Reading) -> datetime:
 
 
 def days_of(at: Reading, close: Close, first: date | None, last: date | None) -> Days:
-    """The days asked for: the last ones up to the present, unless told. Raises ReportUnreadable."""
+    """The days asked for: the last ones up to the present, unless told. Raises InvalidInput."""
     today = close.day_of(moment_of(at))
     until = min(last or today, today)
     since = first or until - timedelta(days=DAYS_SHOWN - 1)
     if since > until:
         rule = f"a day that has begun: it is {today.isoformat()}" if first else f"a day since {since.isoformat()}"
-        raise ReportUnreadable("from" if first else "to", since.isoformat(), rule)
+        raise InvalidInput("from" if first else "to", since.isoformat(), rule)
     return calendar.days(close, max(since, DAY_FIRST), until)
 
 
@@ -64,7 +64,7 @@ def closings_of(
     pairs = relevant(reference_data.pairs(at.source, accounts), wanted | set(currencies))
     named = sorted((instruments | pairs.keys()) & newest.keys())
     if len(named) * len(moments) > LOOKUPS_MAX:
-        raise ReportUnreadable("from", days.dates[0].isoformat(), "fewer days, or name an account or an instrument")
+        raise InvalidInput("from", days.dates[0].isoformat(), "fewer days, or name an account or an instrument")
     ahead = present + FUTURE_MAX  # a venue's clock may run ahead of ours: what it says of now is of now
     seen_by = [ahead if moment == present else moment for moment in moments]
     found = book.marks.latest_at(named, seen_by, at.recorded_at)
@@ -103,14 +103,14 @@ def up_to_now(at: Reading) -> Days:
 def currency_of(at: Reading, account_id: str | None, asked: str | None) -> str:
     """The currency to tell equity in: as asked, else the base currency that the accounts share.
 
-    Raises ReportUnreadable if they share none.
+    Raises InvalidInput if they share none.
     """
     bases = reference_data.base_currencies(at.source)
     if account_id is not None and account_id not in bases:
-        raise ReportUnreadable("account_id", account_id, "an account on record")
+        raise InvalidInput("account_id", account_id, "an account on record")
     chosen = set(bases.values()) if account_id is None else {bases[account_id]}
     if asked:
         return asked
     if len(chosen) != 1:
-        raise ReportUnreadable("currency", asked, "named: the accounts do not share one base currency")
+        raise InvalidInput("currency", asked, "named: the accounts do not share one base currency")
     return chosen.pop()

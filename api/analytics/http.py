@@ -27,7 +27,7 @@ from api.parameters import given_marks, parsed_day, parsed_equals
 from api.read_models.http import CSV, Ask, Asking, Paged, Selected, listed
 from api.read_models.schemas import Answer
 from api.read_models.snapshot import Reading, reading
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.values import ZERO
 from projections import calendar
 from projections.analytics import execution_quality
@@ -52,7 +52,7 @@ def _by(parse: Callable[[str], Any]) -> PlainValidator:
         text = value if isinstance(value, str) else ""
         try:
             parse(text)
-        except ReportUnreadable as error:
+        except InvalidInput as error:
             raise unreadable(error.rule) from error
         return text
 
@@ -201,7 +201,7 @@ def read_equity(asked: Annotated[EquityAsked, Query()], ask: Ask) -> Response:
 def _equity(ask: Asking, at: Reading, asked: EquityAsked) -> service.Equity:
     for name in ("strategy_id", "instrument_id"):
         if (value := getattr(asked, name)) is not None:
-            raise ReportUnreadable(name, value, "asked for here: equity is of whole accounts; leave it out")
+            raise InvalidInput(name, value, "asked for here: equity is of whole accounts; leave it out")
     return service.equity_curve(
         ask.book, at, asked.account_id, asked.span(), asked.valuing(), asked.currency, asked.capital
     )

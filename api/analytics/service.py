@@ -20,7 +20,7 @@ from api.daybook import Daybook
 from api.parameters import Where
 from api.read_models.snapshot import Reading, marks_at
 from domain import risk
-from domain.errors import ReportUnreadable, RequestRefused
+from domain.errors import InvalidInput, RequestRefused
 from domain.marks import Prices
 from domain.risk import ANYWHERE, Measure, Meter, Risk, Scope, age_allowed, day_of
 from domain.values import divide
@@ -64,7 +64,7 @@ def daily_pnl(
     items = daily.breakdown(rows, by)
     if len(items) > ROWS_MAX:
         rule = f"an answer of at most {ROWS_MAX} rows: ask for fewer days, or name an account or an instrument"
-        raise ReportUnreadable("from", days.dates[0].isoformat(), rule)
+        raise InvalidInput("from", days.dates[0].isoformat(), rule)
     dated = [row | {"close_at": closings[(row["day"] - days.dates[0]).days + 1].at} for row in items]
     return DailyPnl(dated, daily.breakdown(rows, (), is_by_day=False), daily.rates(rows, closings))
 
@@ -80,7 +80,7 @@ def equity_curve(
     book: Daybook, at: Reading, account_id: str | None, span: Span, valuing: Valuing, currency: str | None,
     capital: Decimal,
 ) -> Equity:  # fmt: skip
-    """What one account, or all together, were worth at each close. Raises ReportUnreadable."""
+    """What one account, or all together, were worth at each close. Raises InvalidInput."""
     told_in = currency_of(at, account_id, currency)
     days = days_of(at, span.close, span.first, span.last)
     made_of = book_of(at, days, account_id)
@@ -164,12 +164,12 @@ class Quality(NamedTuple):
 def execution_quality(
     book: Daybook, at: Reading, where: Where, span: Span, by: Sequence[str], age_max: timedelta
 ) -> Quality:
-    """What the orders submitted on the days cost against the mark at their arrival. Raises ReportUnreadable."""
+    """What the orders submitted on the days cost against the mark at their arrival. Raises InvalidInput."""
     days = days_of(at, span.close, span.first, span.last)
     asked = quality.orders_between(at.source, days.bounds[0], days.bounds[-1], **where._asdict(), limit=ROWS_MAX + 1)
     if len(asked) > ROWS_MAX:
         rule = f"a time in which at most {ROWS_MAX} orders were sent: ask for fewer days, or name an account"
-        raise ReportUnreadable("from", days.dates[0].isoformat(), rule)
+        raise InvalidInput("from", days.dates[0].isoformat(), rule)
     fills = quality.fills_of(at.source, asked)
     wanted = [(order["instrument_id"] or "", order["opened_at"]) for order in asked]
     marks = quality.arrivals(asked, book.marks.latest_each(wanted, at.recorded_at), age_max)

@@ -22,7 +22,7 @@ from api.http.dependencies import Book, answer, documented
 from api.http.problem_responses import responses
 from api.problems import Problem, not_found
 from api.read_models import schemas
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 
 T = TypeVar("T")
 
@@ -135,7 +135,7 @@ def _sealed(book: Daybook, field: str, prove: Callable[[Proofs], T]) -> T:
                 return prove(proofs_of(book))
         except NotSealed as error:
             if error.wanted > (head := book.log.head().seq):
-                raise ReportUnreadable(field, error.wanted, f"a place in the log, which ends at {head}") from error
+                raise InvalidInput(field, error.wanted, f"a place in the log, which ends at {head}") from error
             if time.monotonic() >= deadline:
                 raise Problem(503, "behind", "Not sealed yet", str(error), headers={"Retry-After": "1"}) from error
         time.sleep(POLL_SECONDS)

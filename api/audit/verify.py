@@ -35,7 +35,7 @@ from api.problems import not_found
 from api.reports.cli_tables import PNL, POSITIONS
 from api.terminal.options import environment, opened
 from api.terminal.output import EXIT_REFUSED, Column, Kind, console, note, say, write_json, write_table
-from domain.errors import HistoryBroken, ReportUnreadable
+from domain.errors import HistoryBroken, InvalidInput
 from domain.ledger import Logged, schema
 from projections.analytics import pnl as pnls
 from projections.models.positions import PROJECTION, positions
@@ -271,9 +271,9 @@ def _kept(path: Path | None) -> list[Note]:
     try:
         found = checkpoints.parse_many(path.read_text("utf-8")[:NOTES_FILE_CHARACTERS_MAX])
     except UnicodeDecodeError as error:
-        raise ReportUnreadable("against", str(path), "a file of checkpoints") from error
+        raise InvalidInput("against", str(path), "a file of checkpoints") from error
     if not found:
-        raise ReportUnreadable("against", str(path), "a file of checkpoints: it has none")
+        raise InvalidInput("against", str(path), "a file of checkpoints: it has none")
     return found
 
 

@@ -13,7 +13,7 @@ from api.daybook import Daybook
 from api.http.cursors import cursor_of
 from api.problems import not_found
 from api.read_models.snapshot import Reading
-from domain.errors import HistoryBroken, ReportUnreadable
+from domain.errors import HistoryBroken, InvalidInput
 from domain.ledger import schema
 from domain.values import ZERO, exact
 from projections.models import balances, journal
@@ -41,9 +41,9 @@ class EntryPage(NamedTuple):
 
 
 def explained(book: Daybook, at: Reading, of: Of, cell: str, page: EntryPage) -> Row:
-    """The cell of the balances selected, and what makes it. Raises ReportUnreadable, HistoryBroken, Problem."""
+    """The cell of the balances selected, and what makes it. Raises InvalidInput, HistoryBroken, Problem."""
     if cell not in CELLS:
-        raise ReportUnreadable("cell", cell, f"a cell of balances: {', '.join(CELLS)}")
+        raise InvalidInput("cell", cell, f"a cell of balances: {', '.join(CELLS)}")
     found = [
         row
         for row in balances.balances(at.source, account_id=of.account_id, asset=of.asset)

@@ -16,7 +16,7 @@ from api.parameters import Where
 from api.problems import not_found
 from api.read_models.snapshot import Reading, marks_at
 from domain import position
-from domain.errors import HistoryBroken, ReportUnreadable
+from domain.errors import HistoryBroken, InvalidInput
 from domain.ledger import Recorded, schema
 from domain.position import PositionKey, TradeBooked
 from domain.values import ZERO, Mark, exact
@@ -41,11 +41,11 @@ class Cell(NamedTuple):
     currency: str | None = None
 
     def check(self) -> None:
-        """Raises ReportUnreadable where there is no such cell."""
+        """Raises InvalidInput where there is no such cell."""
         if self.name not in MODELS.get(self.model, ()):
-            raise ReportUnreadable("cell", self.name, f"a cell of {self.model}: {', '.join(MODELS[self.model])}")
+            raise InvalidInput("cell", self.name, f"a cell of {self.model}: {', '.join(MODELS[self.model])}")
         if self.name == "fees" and self.currency is None:
-            raise ReportUnreadable("currency", None, "the currency of the fees to explain")
+            raise InvalidInput("currency", None, "the currency of the fees to explain")
 
 
 class Page(NamedTuple):
@@ -56,7 +56,7 @@ class Page(NamedTuple):
 
 
 def explained(book: Daybook, at: Reading, where: Where, cell: Cell, marks: dict[str, Mark], page: Page) -> Row:
-    """The cell of the positions selected, and what makes it. Raises ReportUnreadable, HistoryBroken, Problem."""
+    """The cell of the positions selected, and what makes it. Raises InvalidInput, HistoryBroken, Problem."""
     cell.check()
     known = marks_at(book, at, marks)
     found = [

@@ -16,7 +16,7 @@ from api.daybook import Daybook
 from api.parameters import Moment, Where
 from api.read_models.snapshot import Reading, reading
 from domain import values
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.ledger import Logged
 from domain.values import ZERO, Mark, exact
 from projections.analytics.restatement import Bounds, Item, Known, Sums, Valuer, restate
@@ -47,14 +47,14 @@ class Day:
 def day_of(day: str, close: str, known_at: Moment | None, restated_at: Moment | None) -> Day:
     """The day that ends at `close` of a date, 00:00 being the end of the date; reported as it ended, unless told.
 
-    Raises ReportUnreadable, also for a day that has not ended.
+    Raises InvalidInput, also for a day that has not ended.
     """
     end = values.time(f"{day}T00:00:00Z" if _is(DATE, day) else day, "day")
     if not _is(CLOCK, close):
-        raise ReportUnreadable("close", close, "a time of day in UTC such as 17:00")
+        raise InvalidInput("close", close, "a time of day in UTC such as 17:00")
     end += timedelta(hours=int(close[:2]), minutes=int(close[3:])) or timedelta(days=1)
     if not _is(DATE, day) or end > now():
-        raise ReportUnreadable("day", day, f"the date of a day that has ended by {now():%Y-%m-%d %H:%M}")
+        raise InvalidInput("day", day, f"the date of a day that has ended by {now():%Y-%m-%d %H:%M}")
     return Day(end - timedelta(days=1), end, known_at or Moment(at=end), restated_at)
 
 
@@ -90,13 +90,13 @@ class Restatement:
 
 
 def restatement(book: Daybook, day: Day, where: Where, **waiting: Any) -> Restatement:
-    """Restate a day. Raises ReportUnreadable when it is said to be restated before it was reported."""
+    """Restate a day. Raises InvalidInput when it is said to be restated before it was reported."""
     with reading(book, *MODELS, moment=day.reported, **waiting) as then:
         was = _Boundaries(book, then, day, where)
     with reading(book, *MODELS, moment=day.restated, **waiting) as at:
         is_ = _Boundaries(book, at, day, where)
         if at.seq < then.seq:
-            raise ReportUnreadable("restated_at", at.seq, f"a moment after the report, which stood at seq {then.seq}")
+            raise InvalidInput("restated_at", at.seq, f"a moment after the report, which stood at seq {then.seq}")
         connection = at.source.connection if isinstance(at.source, AsOf) else at.source
         changed = positions_occurred.changes(connection, day.end - MICROSECOND, then.seq, at.seq, **where._asdict())  # type: ignore[arg-type]
     bounds = Bounds(day.start - MICROSECOND, day.end - MICROSECOND)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from api.encoding import encoded
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from projections.storage.tables import Row
 
 
@@ -18,7 +18,7 @@ def cursor_of(row: Row, by: tuple[str, ...]) -> str:
 
 
 def cursor_after(cursor: str | None, *types: Callable[[Any], Any]) -> tuple[Any, ...] | None:
-    """The columns' values a cursor names; None without a cursor. Raises ReportUnreadable."""
+    """The columns' values a cursor names; None without a cursor. Raises InvalidInput."""
     if cursor is None:
         return None
     try:
@@ -26,4 +26,4 @@ def cursor_after(cursor: str | None, *types: Callable[[Any], Any]) -> tuple[Any,
         decoded = msgspec.json.decode(text, type=list[str | int])
         return tuple(type_(value) for type_, value in zip(types, decoded, strict=True))
     except (binascii.Error, msgspec.DecodeError, ValueError, TypeError) as error:
-        raise ReportUnreadable("cursor", cursor, "a cursor from `next` of the page before") from error
+        raise InvalidInput("cursor", cursor, "a cursor from `next` of the page before") from error

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from api.daybook import Daybook
 from api.encoding import encoded
 from domain import values
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 
 SEQ_HEADER = "Daybook-Seq"
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -20,7 +20,7 @@ def request_id_of(given: str | None) -> str:
     """The caller's own id of the request if it is a name, else a new one."""
     try:
         return values.name(given, REQUEST_ID_HEADER)
-    except ReportUnreadable:
+    except InvalidInput:
         return uuid4().hex
 
 

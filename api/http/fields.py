@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from api.clock import now
 from api.parameters import Moment, place_of
 from domain import values
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ def _by(parse: Callable[[object, str], T]) -> Callable[[Any, ValidationInfo], T]
     def parsed(value: Any, info: ValidationInfo) -> T:
         try:
             return parse(value, info.field_name or "value")
-        except ReportUnreadable as error:
+        except InvalidInput as error:
             raise unreadable(error.rule) from error
 
     return parsed
@@ -57,7 +57,7 @@ def _plain(pattern: str, parse: Callable[[object, str], Decimal], rule: str) -> 
         if isinstance(value, Decimal):
             return parse(value, field)
         if isinstance(value, bool) or not isinstance(value, str | int) or not written.fullmatch(str(value)):
-            raise ReportUnreadable(field, value, rule)
+            raise InvalidInput(field, value, rule)
         return parse(value, field)
 
     return parsed
@@ -78,7 +78,7 @@ def _decimal_schema(pattern: str, least: int, example: str) -> WithJsonSchema:
 
 def _any_time(value: object, field: str) -> datetime:
     if not isinstance(value, str):
-        raise ReportUnreadable(field, value, "an ISO 8601 time such as 2026-01-02T03:04:05.678Z")
+        raise InvalidInput(field, value, "an ISO 8601 time such as 2026-01-02T03:04:05.678Z")
     return values.time(value, field)
 
 

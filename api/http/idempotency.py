@@ -20,7 +20,7 @@ from api.daybook import Daybook
 from api.http.dependencies import SEQ_HEADER
 from api.http.problem_responses import response
 from api.problems import Problem, problem_of
-from domain.errors import ReportUnreadable, RequestRefused
+from domain.errors import InvalidInput, RequestRefused
 from domain.ledger import Answer, Command
 
 KEY_CHARACTERS_MAX = 255
@@ -81,7 +81,7 @@ def carried_out(book: Daybook, command: Command, key: Key | None, tell: Telling)
     def told(answers: list[Answer], look: Look) -> bytes:
         try:
             return packed(tell(answers, look))
-        except (RequestRefused, ReportUnreadable, Problem) as error:
+        except (RequestRefused, InvalidInput, Problem) as error:
             return packed(response(problem_of(error), key.path))
 
     kept = book.writer.carry_out_once(command, Keyed(key.name, key.sha256, told))
@@ -97,7 +97,7 @@ def one(answers: Sequence[Answer]) -> Answer:
 
 
 def command(
-    asked: object, caller: Caller, request_id: str, stray: Callable[[int, ReportUnreadable], object] | None = None
+    asked: object, caller: Caller, request_id: str, stray: Callable[[int, InvalidInput], object] | None = None
 ) -> Command:
     """A command in the caller's name."""
     return Command(asked, caller.actor, request_id, "", stray)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from api.encoding import encoded
 from api.problems import Problem, problem_of, unreadable, unreadable_fields
-from domain.errors import LedgerError, ReportUnreadable
+from domain.errors import InvalidInput, LedgerError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -54,7 +54,7 @@ def install(app: FastAPI) -> None:
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if error.status_code == 400:  # FastAPI's word for a body that is no JSON text at all
-            return response(unreadable(ReportUnreadable("body", None, "readable JSON")), request.url.path)
+            return response(unreadable(InvalidInput("body", None, "readable JSON")), request.url.path)
         status = HTTPStatus(error.status_code)
         kind = "not-found" if status == 404 else f"http-{status.value}"
         detail = f"{request.method} {request.url.path}: {error.detail}"

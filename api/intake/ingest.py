@@ -19,7 +19,7 @@ from adapters.exchanges.via_csv import CsvHistory, Row, Whose
 from adapters.writer.writer import Writer
 from domain import account, instrument, order, values
 from domain.account import Costing, OpenAccount, RawReportKept
-from domain.errors import LedgerError, ReportUnreadable, RequestRefused, Unavailable
+from domain.errors import InvalidInput, LedgerError, ReportUnreadable, RequestRefused, Unavailable
 from domain.ledger import Answer, Report
 from domain.order import OrderFilled
 
@@ -96,7 +96,7 @@ def import_file(
 ) -> ImportSummary:
     """Take down a trade history; what became of it. The account is opened and the instruments are listed if need be.
 
-    Raises ReportUnreadable if the file is of no known layout (nothing was recorded then), and Unavailable when the
+    Raises InvalidInput if the file is of no known layout (nothing was recorded then), and Unavailable when the
     database goes away, saying how far it came.
     """
     whose = Whose(values.name(account_id, "account_id"), values.name(strategy_id, "strategy_id"), now)
@@ -210,7 +210,7 @@ class _Import:
             self.summary.conflicts.append(Finding(row.line, _difference(on_record, row.fill)))
 
 
-def _unlisted(instrument_id: str) -> ReportUnreadable:
+def _unlisted(instrument_id: str) -> InvalidInput:
     command = (
         f"daybook instrument add {instrument_id} --base CURRENCY --quote CURRENCY --tick-size PRICE --lot-size QTY"
     )

@@ -27,7 +27,7 @@ from api.problems import Problem, field_errors, unreadable
 from api.read_models import schemas
 from domain import ledger, values
 from domain.account import RawReportKept
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.order import (
     OrderAccepted,
     OrderBroken,
@@ -216,15 +216,15 @@ async def take_reports(
 
 
 def _split(body: bytes) -> list[str]:
-    """Each report's own text. Raises ReportUnreadable."""
+    """Each report's own text. Raises InvalidInput."""
     try:
         raws = [bytes(raw).decode() for raw in msgspec.json.decode(body, type=_Envelope).reports]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ReportUnreadable("body", None, f'an object {{"reports": […]}} in JSON: {error}') from error
+        raise InvalidInput("body", None, f'an object {{"reports": […]}} in JSON: {error}') from error
     if not 1 <= len(raws) <= REPORTS_MAX:
-        raise ReportUnreadable("reports", len(raws), f"a count of 1 to {REPORTS_MAX} reports")
+        raise InvalidInput("reports", len(raws), f"a count of 1 to {REPORTS_MAX} reports")
     if any(len(raw) > RAW_CHARACTERS_MAX for raw in raws):
-        raise ReportUnreadable("reports", None, f"of at most {RAW_CHARACTERS_MAX} characters each")
+        raise InvalidInput("reports", None, f"of at most {RAW_CHARACTERS_MAX} characters each")
     return raws
 
 
@@ -232,13 +232,13 @@ def _taken(raws: Sequence[str], book: Daybook, caller: Caller, request_id: str, 
     read = [_read(raw, caller) for raw in raws]
     reports = tuple(item.kept if isinstance(item, _Unread) else item for item in read)
 
-    def stray(index: int, error: ReportUnreadable) -> RawReportKept:
+    def stray(index: int, error: InvalidInput) -> RawReportKept:
         return _kept(raws[index], str(error), caller)
 
     def tell(answers: list[ledger.Answer], _: Look) -> Response:
         told = []
         for index, (item, taken) in enumerate(zip(read, answers, strict=True)):
-            if isinstance(taken.error, ReportUnreadable):
+            if isinstance(taken.error, InvalidInput):
                 errors = unreadable(taken.error).facts["errors"]
                 told.append({"index": index, "status": "unreadable", "rule": None, "errors": errors})
             elif isinstance(item, _Unread):
@@ -294,10 +294,10 @@ def _kept(raw: str, reason: str, caller: Caller) -> RawReportKept:
     fields = fields if isinstance(fields, dict) else {}
     try:
         account_id = values.name(fields.get("account_id"), "account_id")
-    except ReportUnreadable:
+    except InvalidInput:
         account_id = UNKNOWN
     try:
         venue = values.venue_of(values.instrument_id(fields.get("instrument_id")))
-    except ReportUnreadable:
+    except InvalidInput:
         venue = UNKNOWN
     return RawReportKept(account_id, venue, f"api:{caller.actor}", raw, reason)

@@ -30,7 +30,7 @@ from api.read_models.recosting import Conventions
 from api.read_models.snapshot import Reading, reading
 from domain import account, instrument
 from domain.account import CostBasis, FeePolicy
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.order import OrdStatus
 from projections.analytics import exposure, pnl
 from projections.models import breaks, executions, limits, lots, orders
@@ -69,17 +69,17 @@ class Dated(RequestBody):
     )
 
     def moment(self) -> Moment | None:
-        """The past moment asked for, if any. Raises ReportUnreadable."""
+        """The past moment asked for, if any. Raises InvalidInput."""
         if self.as_of is not None and self.as_of_seq is not None:
-            raise ReportUnreadable("as_of", self.as_of_seq, "asked for once: leave as_of_seq out")
+            raise InvalidInput("as_of", self.as_of_seq, "asked for once: leave as_of_seq out")
         as_of = self.as_of if self.as_of_seq is None else Moment(seq=self.as_of_seq)
         return moment_of(as_of, self.known_at)
 
     def moment_recorded(self) -> Moment | None:
-        """The same, of rows that are told as recorded only. Raises ReportUnreadable."""
+        """The same, of rows that are told as recorded only. Raises InvalidInput."""
         moment = self.moment()
         if moment is not None and moment.occurred_by is not None:
-            raise ReportUnreadable(
+            raise InvalidInput(
                 "known_at", moment.at or moment.seq or NOW_WORD, "asked for here beside as_of: these are told as"
                 " recorded, by as_of alone",
             )  # fmt: skip

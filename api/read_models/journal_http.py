@@ -21,7 +21,7 @@ from api.read_models import schemas
 from api.read_models.http import CSV, Ask, Paged, Selected, listed
 from api.read_models.snapshot import reading
 from domain import values
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from projections.models import balances, journal
 from projections.storage.tables import Row
 
@@ -31,31 +31,31 @@ router = APIRouter(prefix="/v1", tags=["books"], dependencies=[needs()], respons
 
 
 def asset(text: object, field: str = "asset") -> str:
-    """A currency, or a derivative, whose contracts are an asset of their own. Raises ReportUnreadable."""
+    """A currency, or a derivative, whose contracts are an asset of their own. Raises InvalidInput."""
     if isinstance(text, str) and "." in text:
         return values.instrument_id(text, field)
     return values.currency(text, field)
 
 
 def day(text: object, field: str = "day") -> str:
-    """A date such as 2026-01-02. Raises ReportUnreadable."""
+    """A date such as 2026-01-02. Raises InvalidInput."""
     if isinstance(text, str) and re.fullmatch(DAY, text):
-        with suppress(ReportUnreadable):
+        with suppress(InvalidInput):
             return values.time(f"{text}T00:00:00Z", field).date().isoformat()
-    raise ReportUnreadable(field, text, "a date such as 2026-01-02, since 2009-01-03")
+    raise InvalidInput(field, text, "a date such as 2026-01-02, since 2009-01-03")
 
 
 def _asset(text: object) -> str:
     try:
         return asset(text)
-    except ReportUnreadable as error:
+    except InvalidInput as error:
         raise unreadable(error.rule) from error
 
 
 def _day(text: object) -> str:
     try:
         return day(text)
-    except ReportUnreadable as error:
+    except InvalidInput as error:
         raise unreadable(error.rule) from error
 
 
@@ -92,7 +92,7 @@ class TrialBalanceAsked(Selected, _OfAsset):
 def _whole(asked: Selected) -> None:
     for name in ("strategy_id", "instrument_id"):
         if (value := getattr(asked, name)) is not None:
-            raise ReportUnreadable(name, value, "asked of positions; money belongs to the account as a whole")
+            raise InvalidInput(name, value, "asked of positions; money belongs to the account as a whole")
 
 
 @router.get("/balances", **listed(schemas.BalanceRow))

@@ -19,7 +19,7 @@ from api.clock import now
 from api.daybook import Daybook
 from api.parameters import Moment
 from api.problems import Problem
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.ledger import Head
 from domain.marks import MILLISECOND, MarkOnRecord
 from domain.values import Mark
@@ -73,7 +73,7 @@ def reading(
                     yield Reading(AsOf(source, past.seq), past.seq, past.recorded_at, occurred_by)
                 return
         if min_seq > seq and min_seq > (head := book.log.head().seq):
-            raise ReportUnreadable("min_seq", min_seq, f"a place in the log, which ends at {head}")
+            raise InvalidInput("min_seq", min_seq, f"a place in the log, which ends at {head}")
         errors = [f"{one.projection}: {one.error}" for one in standing if one.error is not None]
         if errors or time.monotonic() >= deadline:
             raise _behind(names, seq, wanted, min(errors, default=None))
@@ -109,7 +109,7 @@ def _past(book: Daybook, moment: Moment) -> Head | None:
     head = book.log.head().seq
     seq = book.log.seq_at(moment.at) if moment.at is not None else moment.seq or 0
     if seq > head:
-        raise ReportUnreadable("as_of", seq, f"a place in the log, which ends at {head}")
+        raise InvalidInput("as_of", seq, f"a place in the log, which ends at {head}")
     last = book.log.select(after=seq - 1, upto=seq, limit=1) if seq else []
     return Head(seq, moment.at or (last[0].recorded.recorded_at if last else None))
 

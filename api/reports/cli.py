@@ -25,7 +25,7 @@ from api.terminal.options import AccountId, AnyAccount, AsOf, Marks, When, Which
 from api.terminal.output import Json, say, write_json, write_table
 from domain import values
 from domain.account import CostBasis, FeePolicy
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.values import Mark
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _day(text: str) -> str:
     from api.statements.periods import period_of
 
     if len(text) != 10:
-        raise ReportUnreadable("day", text, "a date such as 2026-01-02")
+        raise InvalidInput("day", text, "a date such as 2026-01-02")
     return period_of(text).first
 
 

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from api.encoding import decimal_text, time_text
 from api.reports.catalog import Marks, Parameters
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 
 VERSION = "dbr1"
 CHARACTERS_MAX = 8000
@@ -65,11 +65,11 @@ def _check(told: bytes) -> str:
 
 
 def parse(text: str) -> Digest:
-    """The digest in a text. Raises ReportUnreadable."""
+    """The digest in a text. Raises InvalidInput."""
     version, _, rest = text.strip().partition(".")
     packed, _, check = rest.partition(".")
     if version != VERSION or len(text) > CHARACTERS_MAX:
-        raise ReportUnreadable("digest", text, f"a report's digest, which begins with {VERSION}.")
+        raise InvalidInput("digest", text, f"a report's digest, which begins with {VERSION}.")
     try:
         unpacking = zlib.decompressobj()
         packed_bytes = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True)
@@ -77,8 +77,8 @@ def parse(text: str) -> Digest:
         if _check(told) == check and unpacking.eof:
             return msgspec.json.decode(told, type=Digest)
     except (binascii.Error, zlib.error, msgspec.DecodeError, ValueError) as error:
-        raise ReportUnreadable("digest", text, "a whole digest; a part of it is missing or altered") from error
-    raise ReportUnreadable("digest", text, "a whole digest; a part of it is missing or altered")
+        raise InvalidInput("digest", text, "a whole digest; a part of it is missing or altered") from error
+    raise InvalidInput("digest", text, "a whole digest; a part of it is missing or altered")
 
 
 def hash_of(marks: Marks) -> str:

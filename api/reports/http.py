@@ -26,7 +26,7 @@ from api.reports.catalog import REPORTS, Parameters
 from api.reports.digest import CHARACTERS_MAX, Form, parse
 from api.reports.make import FORMS, MEDIA_TYPES, STATEMENT, STATEMENT_FORMS, Made, again, make, needs
 from domain.account import CostBasis, FeePolicy
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 
 DIGEST_HEADER = "Daybook-Report-Digest"
 IN_MEMORY_BYTES_MAX = 2**20
@@ -62,19 +62,19 @@ class ReportAsked(RequestBody):
     format: Literal["json", "csv", "parquet", "html", "pdf"] | None = None
 
     def moment(self) -> Moment | None:
-        """The past moment asked for, if any. Raises ReportUnreadable."""
+        """The past moment asked for, if any. Raises InvalidInput."""
         if self.as_of is not None and self.as_of_seq is not None:
-            raise ReportUnreadable("as_of", self.as_of_seq, "asked for once: leave as_of_seq out")
+            raise InvalidInput("as_of", self.as_of_seq, "asked for once: leave as_of_seq out")
         as_of = self.as_of if self.as_of_seq is None else Moment(seq=self.as_of_seq)
         return moment_of(as_of, self.known_at)
 
     def parameters(self, name: str) -> Parameters:
-        """What the report is asked with. Raises ReportUnreadable."""
+        """What the report is asked with. Raises InvalidInput."""
         from api.parameters import given_mark  # noqa: PLC0415
 
         if name == STATEMENT and (self.account_id is None or self.day is None):
             lacking = "account_id" if self.account_id is None else "day"
-            raise ReportUnreadable(lacking, None, "told: a statement is of an account, for a day or a month")
+            raise InvalidInput(lacking, None, "told: a statement is of an account, for a day or a month")
         if self.day is not None:
             _check_day(name, self.day)
         marks = tuple(f"{one.instrument_id}={decimal_text(one.price)}" for one in map(given_mark, self.mark))
@@ -91,15 +91,15 @@ def _check_day(name: str, day: str) -> None:
 
     period = period_of(day, "day")
     if name != STATEMENT and period.first != period.last:
-        raise ReportUnreadable("day", day, "a day such as 2026-01-02; only a statement is of a month")
+        raise InvalidInput("day", day, "a day such as 2026-01-02; only a statement is of a month")
 
 
 def _form(request: Request, asked: str | None, name: str) -> Form:
-    """What was asked for, or the first of what is accepted that there is. Raises ReportUnreadable."""
+    """What was asked for, or the first of what is accepted that there is. Raises InvalidInput."""
     forms = STATEMENT_FORMS if name == STATEMENT else FORMS
     if asked is not None:
         if Form(asked) not in forms:
-            raise ReportUnreadable("format", asked, f"a form of this report: {', '.join(forms)}")
+            raise InvalidInput("format", asked, f"a form of this report: {', '.join(forms)}")
         return Form(asked)
     accepted = request.headers.get("accept", "")
     by_type = {MEDIA_TYPES[form].partition(";")[0]: form for form in forms}
@@ -144,7 +144,7 @@ def reproduce_report(
     """The report that a digest names, once more: the same bytes."""
     told = parse(digest)
     if told.form not in MEDIA_TYPES:
-        raise ReportUnreadable("digest", told.form, f"of a report in one of the forms {', '.join(MEDIA_TYPES)}")
+        raise InvalidInput("digest", told.form, f"of a report in one of the forms {', '.join(MEDIA_TYPES)}")
     with again(book, told) as made:
         return _answer(made)
 

@@ -21,7 +21,7 @@ from api.reports.files import batches_of, write_csv, write_json, write_parquet
 from api.statements import statement
 from api.statements.periods import period_of
 from domain import account
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.values import Mark
 from projections.models.positions import positions
 from projections.storage.tables import Row
@@ -49,9 +49,9 @@ def code() -> str:
 
 
 def needs(name: str, parameters: Parameters) -> tuple[str, ...]:
-    """The read models that a report is read from. Raises Problem for a report that is none, ReportUnreadable."""
+    """The read models that a report is read from. Raises Problem for a report that is none, InvalidInput."""
     if parameters.occurred_by is not None and name not in AS_OCCURRED:
-        raise ReportUnreadable(
+        raise InvalidInput(
             "known_at", parameters.occurred_by, f"asked for beside as_of only of {', '.join(AS_OCCURRED)}: a report of"
             " another kind is told as recorded, by as_of alone",
         )  # fmt: skip
@@ -89,7 +89,7 @@ class Made(NamedTuple):
                 told = {"report": self.digest.report, "seq": str(self.digest.seq), "digest": self.digest.text()}
                 write_parquet(self.report, self._batches(), out, decimals=parameters.decimals, about=told)
             case _:
-                raise ReportUnreadable("format", form, f"one of {', '.join(FORMS)}")
+                raise InvalidInput("format", form, f"one of {', '.join(FORMS)}")
 
     def about(self) -> dict[str, Any]:
         """What a report in JSON says of itself before its items."""

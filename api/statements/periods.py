@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 
 
 class Period(NamedTuple):
@@ -26,7 +26,7 @@ class Period(NamedTuple):
 
 
 def period_of(text: str, field: str = "period") -> Period:
-    """A day (2026-01-02) or a month (2026-01). Raises ReportUnreadable."""
+    """A day (2026-01-02) or a month (2026-01). Raises InvalidInput."""
     with suppress(ValueError, OverflowError):
         if re.fullmatch(r"[0-9]{4}-[0-9]{2}", text):
             first = date.fromisoformat(f"{text}-01")
@@ -35,4 +35,4 @@ def period_of(text: str, field: str = "period") -> Period:
         if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
             first = date.fromisoformat(text)
             return Period(text, text, f"{first.day} {first:%B %Y}")
-    raise ReportUnreadable(field, text, "a day such as 2026-01-02, or a month such as 2026-01")
+    raise InvalidInput(field, text, "a day such as 2026-01-02, or a month such as 2026-01")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from api.encoding import encoded
 from api.reports.catalog import Marks
 from api.statements.periods import Period, period_of
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.instrument import Kind
 from domain.values import ZERO, exact
 from projections.analytics import pnl
@@ -214,15 +214,13 @@ def _shown(entry: Row) -> Row:
 
 
 def written(source: Source, digest: "Digest", marks: Marks) -> bytes:
-    """The statement that a digest names, in its form. Raises ReportUnreadable."""
+    """The statement that a digest names, in its form. Raises InvalidInput."""
     from api.reports.digest import Form  # noqa: PLC0415 (it knows our parameters)
     from api.statements import html, pdf  # noqa: PLC0415 (each loads what it draws with)
 
     asked = digest.parameters
     if asked.account_id is None or asked.day is None:
-        raise ReportUnreadable(
-            "account_id", asked.account_id, "an account; a statement is of one, for a day or a month"
-        )
+        raise InvalidInput("account_id", asked.account_id, "an account; a statement is of one, for a day or a month")
     told = gathered(source, asked.account_id, period_of(asked.day), digest.seq, marks)
     match digest.form:
         case Form.HTML:
@@ -232,7 +230,7 @@ def written(source: Source, digest: "Digest", marks: Marks) -> bytes:
         case Form.JSON:
             return encoded(as_told(told) | {"digest": digest.text()}) + b"\n"
         case _:
-            raise ReportUnreadable("format", digest.form, "one of html, pdf, json")
+            raise InvalidInput("format", digest.form, "one of html, pdf, json")
 
 
 def as_told(statement: Statement) -> dict[str, Any]:

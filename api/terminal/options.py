@@ -17,7 +17,7 @@ from api.parameters import NOW, Moment, Where, given_mark, moment_of, place_of
 from api.problems import field_errors
 from api.terminal.output import note
 from domain import values
-from domain.errors import LedgerError, ReportUnreadable
+from domain.errors import InvalidInput, LedgerError
 from domain.values import Mark
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def by(parse: Callable[[str], T]) -> Callable[[str], T]:
     def parsed(text: str) -> T:
         try:
             return parse(text)
-        except ReportUnreadable as error:
+        except InvalidInput as error:
             raise typer.BadParameter(f"{error.value!r} is not {error.rule}") from error
 
     return parsed
@@ -94,7 +94,7 @@ def by(parse: Callable[[str], T]) -> Callable[[str], T]:
 def _as_of(text: str) -> Moment:
     moment = place_of(text, "as-of", now())
     if moment == NOW:
-        raise ReportUnreadable("as-of", text, "a past moment; leave it out for what is known now")
+        raise InvalidInput("as-of", text, "a past moment; leave it out for what is known now")
     return moment
 
 
@@ -202,7 +202,7 @@ class When(NamedTuple):
 
     @property
     def moment(self) -> Moment | None:
-        """The moment the two name; None for now. Raises ReportUnreadable."""
+        """The moment the two name; None for now. Raises InvalidInput."""
         return moment_of(*self)
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from domain import values
 from domain.account import AccountOpened, CostBasis, FeePolicy, OpenAccount
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.instrument import (
     AmendInstrument,
     Contract,
@@ -243,11 +243,11 @@ _FEES = "[INSTRUMENT or VENUE=]MAKER:TAKER, fractions of the value traded, such 
 
 
 def fee_rate(text: str) -> tuple[str, FeeRate]:
-    """Whose fees, and the rates, in `[INSTRUMENT|VENUE=]MAKER:TAKER`. Raises ReportUnreadable."""
+    """Whose fees, and the rates, in `[INSTRUMENT|VENUE=]MAKER:TAKER`. Raises InvalidInput."""
     whose, _, rates = text.rpartition("=")
     maker, colon, taker = rates.partition(":")
     if not colon:
-        raise ReportUnreadable("fee", text, _FEES)
+        raise InvalidInput("fee", text, _FEES)
     if "." in whose:
         values.instrument_id(whose, "fee")
     elif whose:
@@ -256,7 +256,7 @@ def fee_rate(text: str) -> tuple[str, FeeRate]:
 
 
 def limit(text: str) -> tuple[LimitKey, tuple[Decimal | None, str | None]]:
-    """A limit in `ACCOUNT,MEASURE=VALUE[,currency=…][,strategy=…]…`; VALUE `none` lifts it. Raises ReportUnreadable."""
+    """A limit in `ACCOUNT,MEASURE=VALUE[,currency=…][,strategy=…]…`; VALUE `none` lifts it. Raises InvalidInput."""
     account_id, *parts = text.split(",")
     told: dict[str, Any] = {}
     measure: Measure | None = None
@@ -268,9 +268,9 @@ def limit(text: str) -> tuple[LimitKey, tuple[Decimal | None, str | None]]:
         elif name in _SCOPES or name == "currency":
             told[_SCOPES.get(name, name)] = value
         else:
-            raise ReportUnreadable("limit", text, _LIMIT)
+            raise InvalidInput("limit", text, _LIMIT)
     if measure is None:
-        raise ReportUnreadable("limit", text, _LIMIT)
+        raise InvalidInput("limit", text, _LIMIT)
     return limit_of(account_id, measure, size, **told)
 
 
@@ -282,13 +282,13 @@ def limit_of(
     currency: str | None = None,
     **scope: str | None,
 ) -> tuple[LimitKey, tuple[Decimal | None, str | None]]:
-    """A limit of the question. Raises ReportUnreadable where currency and measure do not fit."""
+    """A limit of the question. Raises InvalidInput where currency and measure do not fit."""
     values.name(account_id, "limit.account_id")
     if size is not None and size < 0:
-        raise ReportUnreadable("limit", size, "zero or more")
+        raise InvalidInput("limit", size, "zero or more")
     if size is not None and measure.is_money != (currency is not None):
         rule = "with a currency: it is an amount" if measure.is_money else "without a currency: it is no amount"
-        raise ReportUnreadable("limit.currency", currency, f"{measure} {rule}")
+        raise InvalidInput("limit.currency", currency, f"{measure} {rule}")
     if currency is not None:
         values.currency(currency, "limit.currency")
     return (account_id, Scope(**scope), measure), (size, currency)
@@ -303,10 +303,10 @@ def changed_of(
     is_without_limits: bool = False,
     marks: Sequence[Mark] = (),
 ) -> Changed:
-    """The question. Raises ReportUnreadable where nothing is to be other than it was."""
+    """The question. Raises InvalidInput where nothing is to be other than it was."""
     changed = Changed(
         method, fee_policy, dict(fees), dict(limits), is_without_limits, {mark.instrument_id: mark for mark in marks}
     )
     if changed == Changed():
-        raise ReportUnreadable("changes", None, "empty: name a method, fees, limits or marks that are to be others")
+        raise InvalidInput("changes", None, "empty: name a method, fees, limits or marks that are to be others")
     return changed

@@ -19,7 +19,7 @@ from api.read_models.schemas import Answer, DecimalText, TimeText
 from api.what_if.commands import FeeRate, changed_of, limit_of
 from api.what_if.service import what_if
 from domain.account import CostBasis, FeePolicy
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.risk import Measure
 
 EVENTS_MAX = 200_000
@@ -163,7 +163,7 @@ def ask_what_if(asked: Annotated[WhatIfAsked, Body(examples=[EXAMPLE])], book: B
 
 def _whose(fees: FeesAsked) -> str:
     if fees.instrument_id is not None and fees.venue is not None:
-        raise ReportUnreadable("fees.venue", fees.venue, "named together with an instrument_id: give one of them")
+        raise InvalidInput("fees.venue", fees.venue, "named together with an instrument_id: give one of them")
     return fees.instrument_id or fees.venue or ""
 
 

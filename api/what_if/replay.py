@@ -24,7 +24,7 @@ from adapters.log.memory import MemoryLog
 from api.what_if import commands
 from api.what_if.commands import Changed
 from domain.account import stream as account_stream
-from domain.errors import LedgerError, ReportUnreadable, RequestRefused
+from domain.errors import InvalidInput, LedgerError, RequestRefused
 from domain.instrument import Contract
 from domain.ledger import Ledger, Logged, scan
 from domain.order import (
@@ -166,7 +166,7 @@ class Retelling:
     def _check_limits(self) -> None:
         for account_id, _, _ in self._changed.limits:
             if account_id != FIRM and self._ledger.state(account_stream(account_id)) is None:
-                raise ReportUnreadable("limits.account_id", account_id, f"an account on record, nor {FIRM}")
+                raise InvalidInput("limits.account_id", account_id, f"an account on record, nor {FIRM}")
 
     def _tell(self, unit: Sequence[Logged]) -> None:
         """Reports of one append are told together, as they came; requests one by one."""

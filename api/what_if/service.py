@@ -18,7 +18,7 @@ from api.parameters import Moment
 from api.problems import Problem
 from api.what_if.commands import Changed
 from api.what_if.replay import ACCEPTED, REFUSED, Found, Retelling, compared, differences
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.ledger import scan
 from domain.values import EARLIEST, FUTURE_MAX, Mark
 from projections.storage.tables import Row
@@ -50,7 +50,7 @@ def what_if(
     events_max: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Told:
-    """What would have come of the log, up to a moment of it. Raises Problem, ReportUnreadable, Unavailable."""
+    """What would have come of the log, up to a moment of it. Raises Problem, InvalidInput, Unavailable."""
     if not _retellings.acquire(timeout=book.settings.wait_seconds_max):
         raise Problem(503, "busy", "Busy", "another what-if is told; ask again", headers={"Retry-After": "5"})
     with ExitStack() as stack:
@@ -60,7 +60,7 @@ def what_if(
         stack.callback(marks.close)
         upto = _upto(log, moment)
         if events_max is not None and upto > events_max:
-            raise ReportUnreadable(
+            raise InvalidInput(
                 "as_of_seq",
                 upto,
                 f"at most {events_max} over HTTP: ask about an earlier moment, or use daybook what-if",
@@ -78,7 +78,7 @@ def _upto(log: PostgresLog, moment: Moment | None) -> int:
         return head
     upto = log.seq_at(moment.at) if moment.at is not None else moment.seq or 0
     if upto > head:
-        raise ReportUnreadable("as_of_seq", upto, f"a place in the log, which ends at {head}")
+        raise InvalidInput("as_of_seq", upto, f"a place in the log, which ends at {head}")
     return upto
 
 

@@ -30,7 +30,7 @@ from domain.account.breaks import Break, OpenBreak, age_steps
 from domain.account.cash import Cash, CashEvent, CashReport, Indicator, Leg, MoneyEvent, TransferPending
 from domain.account.subject import Personal
 from domain.account.venue_statement import check_time
-from domain.errors import ReportUnreadable, RequestRefused
+from domain.errors import InvalidInput, RequestRefused
 from domain.immutable import PersistentMap
 from domain.values import PLACES_MAX
 
@@ -352,7 +352,7 @@ def _close(account: Account | None, request: CloseAccount, held: Held) -> tuple[
 
 
 def admit(account: Account, report: AccountReport, held: Held = NOTHING_HELD) -> tuple[AccountEvent, ...]:
-    """The events a report adds; () if known. Never refuses what has happened; raises ReportUnreadable for nonsense."""
+    """The events a report adds; () if known. Never refuses what has happened; raises InvalidInput for nonsense."""
     match report:
         case cash.SettleTransfer() | cash.ReturnTransfer() | cash.ChargeFee() | cash.BookEntry():
             cash.check(report)
@@ -413,7 +413,7 @@ def _asked(check: Callable[[Any, str], object], value: object, field: str) -> No
     """The same checks where somebody asks: RequestRefused names field, value and rule."""
     try:
         check(value, field)
-    except ReportUnreadable as error:
+    except InvalidInput as error:
         name = error.field.rpartition(".")[2]
         raise RequestRefused(f"{error.field} is {error.rule}", **{name: error.value}) from error
 

@@ -11,7 +11,7 @@ from typing import assert_never
 from msgspec import Struct
 
 from domain import values
-from domain.errors import ReportUnreadable, RequestRefused
+from domain.errors import InvalidInput, RequestRefused
 
 
 class Personal(Struct, frozen=True):
@@ -62,7 +62,7 @@ def decide(known: Subject | None, request: SubjectRequest) -> tuple[SubjectEvent
         case ForgetSubject(subject_id, reason, at):
             try:
                 values.name(subject_id, "subject_id")
-            except ReportUnreadable as error:
+            except InvalidInput as error:
                 raise RequestRefused(f"subject_id is {error.rule}", subject_id=subject_id) from error
             if not reason.strip():
                 raise RequestRefused("a subject is forgotten for a reason", subject_id=subject_id)

@@ -27,7 +27,7 @@ from domain.account import (
     TransferSettled,
     cash,
 )
-from domain.errors import ReportUnreadable, RequestRefused
+from domain.errors import InvalidInput, ReportUnreadable, RequestRefused
 from domain.ledger.log import Recorded
 from domain.position import PositionKey
 
@@ -46,7 +46,7 @@ class Taken(NamedTuple):
     """What became of a report of an account."""
 
     records: tuple[Recorded, ...]
-    error: ReportUnreadable | None = None
+    error: InvalidInput | None = None
 
 
 def ask(work: Work, request: RequestTransfer | ResolveBreak | CloseAccount) -> None:
@@ -95,7 +95,7 @@ def admit(work: Work, reports: Sequence[AccountReport]) -> list[Taken]:
     for report in reports:
         try:
             taken.append(Taken(_admit(work, report, held)))
-        except ReportUnreadable as error:
+        except InvalidInput as error:
             taken.append(Taken((), error))
     return taken
 

@@ -38,7 +38,7 @@ from domain.account import (
     subject,
     venue_statement,
 )
-from domain.errors import ExecutionKnown, LedgerError, ReportUnreadable, RequestRefused, StreamConflict
+from domain.errors import ExecutionKnown, InvalidInput, LedgerError, ReportUnreadable, RequestRefused, StreamConflict
 from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instrument, ListInstrument
 from domain.ledger import accounts, limits, orders, schema
 from domain.ledger.log import EventLog, Recorded
@@ -134,7 +134,7 @@ class Outcome(NamedTuple):
     on_record: OrderFilled | None = None
 
 
-Stray = Callable[[int, ReportUnreadable], RawReportKept]
+Stray = Callable[[int, InvalidInput], RawReportKept]
 
 
 class Command(NamedTuple):
@@ -190,7 +190,7 @@ class Ledger:
     ) -> list[Answer]:
         """Take down what a venue says has happened, all in one append; an answer for each report, in their order.
 
-        A report of an account or instrument that is not on record is not taken: its answer carries ReportUnreadable,
+        A report of an account or instrument that is not on record is not taken: its answer carries InvalidInput,
         and what `stray` makes of it is kept as evidence in the same append.
         """
         return self.carry_out(Command(tuple(reports), actor, request_id, cause, stray))
@@ -244,7 +244,7 @@ def decided(work: Unit, command: Command, marks: Callable[[str], Mark | None]) -
     if isinstance(command.asked, tuple):
         outcomes = _admit(work, command.asked)
         for index, outcome in enumerate(outcomes):
-            if command.stray is not None and isinstance(outcome.error, ReportUnreadable):
+            if command.stray is not None and isinstance(outcome.error, InvalidInput):
                 _keep(work, command.stray(index, outcome.error))
         return outcomes
     try:
@@ -430,7 +430,7 @@ def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
                     of_accounts.append(report)
                 case _:
                     outcome = _admit_order(work, report, facts, due)
-        except ReportUnreadable as error:
+        except InvalidInput as error:
             outcome = Outcome(error=error)
         outcomes.append(outcome)
     _follow(work, reports, outcomes, due)

@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import asdict, replace
 
 from domain import values
-from domain.errors import ReportUnreadable, RequestRefused
+from domain.errors import InvalidInput, RequestRefused
 from domain.values import EARLIEST, MAGNITUDE_MAX, PLACES_MAX, Side
 
 BASIS_POINTS_MAX = 10_000
@@ -147,7 +147,7 @@ def check(terms: OrderTerms, transact_time: datetime | None = None) -> None:
         check_id("parent", terms.parent)
     try:
         values.instrument_id(terms.instrument_id)
-    except ReportUnreadable as error:
+    except InvalidInput as error:
         raise RequestRefused(f"instrument_id is {error.rule}", instrument_id=terms.instrument_id) from error
     for field in ("order_qty", "price", "stop_px", "peg_offset_value", "display_qty"):
         check_amount(field, getattr(terms, field))
@@ -170,7 +170,7 @@ def check_id(field: str, value: str) -> None:
     """Refuses what is no id. Raises RequestRefused."""
     try:
         values.name(value, field)
-    except ReportUnreadable as error:
+    except InvalidInput as error:
         raise RequestRefused(f"{field} is {error.rule}", **{field: value}) from error
 
 

@@ -18,7 +18,7 @@ from decimal import Decimal
 from typing import assert_never
 
 from domain import values
-from domain.errors import ReportUnreadable, RequestRefused
+from domain.errors import InvalidInput, RequestRefused
 from domain.instrument import Kind
 from domain.order import check_amount, check_id, check_time
 from domain.risk.events import (
@@ -280,7 +280,7 @@ def _check_scope(account_id: str, scope: Scope) -> None:
         return
     try:
         values.instrument_id(scope.instrument_id)
-    except ReportUnreadable as error:
+    except InvalidInput as error:
         raise RequestRefused(f"instrument_id is {error.rule}", instrument_id=scope.instrument_id) from error
     if scope.venue not in (None, values.venue_of(scope.instrument_id)):
         raise RequestRefused(
@@ -291,14 +291,14 @@ def _check_scope(account_id: str, scope: Scope) -> None:
 def _check_currency(field: str, value: str) -> None:
     try:
         values.currency(value, field)
-    except ReportUnreadable as error:
+    except InvalidInput as error:
         raise RequestRefused(f"{field} is {error.rule}", **{field: value}) from error
 
 
 def _check_number(field: str, value: object) -> None:
     try:
         values.number(value, field)
-    except ReportUnreadable as error:
+    except InvalidInput as error:
         raise RequestRefused(f"{field} is {error.rule}", **{field: value}) from error
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import astuple, replace
 
 from adapters.market.mark_store import KeyedAnswer, MarkStore
 from adapters.postgres.connections import Role
-from domain.errors import KeyReused, ReportUnreadable, Unavailable
+from domain.errors import InvalidInput, KeyReused, Unavailable
 from domain.marks import QualifiedMark, Quality
 from domain.values import Mark
 
@@ -120,7 +120,7 @@ def test_the_latest_of_every_instrument(marks: MarkStore) -> None:
     ],
 )  # fmt: skip
 def test_a_mark_that_is_none_spoils_its_batch(marks: MarkStore, field: str, value: object) -> None:
-    with pytest.raises(ReportUnreadable, match=field):
+    with pytest.raises(InvalidInput, match=field):
         marks.record([mark("1"), replace(mark("2"), **{field: value})])
     assert marks.latest_all() == {}
 

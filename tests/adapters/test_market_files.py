@@ -11,7 +11,7 @@ import pytest
 
 from adapters.market.files import MarketData, read_market
 from adapters.market.mark_store import FundingRate, MarkStore
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.marks import Quality
 from domain.values import rounded
 from tests import oracles
@@ -59,7 +59,7 @@ def test_trades_candles_as_lists_and_rates(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_market_data_is_refused(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(ReportUnreadable, match=told):
+    with pytest.raises(InvalidInput, match=told):
         read(tmp_path / "x", text)
 
 

@@ -13,7 +13,7 @@ from adapters.exchanges.binance import BINANCE_SPOT, binance_spot
 from adapters.exchanges.sorting import in_order, occurrence_of
 from adapters.exchanges.via_csv import LINE_BYTES_MAX, CsvHistory, Row, Whose
 from domain import instrument
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.order import OrderFilled, OrderKey
 from domain.values import Liquidity, Money, Side
 
@@ -187,7 +187,7 @@ HEADERS = {
 def test_a_header_of_no_known_layout_is_refused_with_those_that_are(tmp_path: Path, content: bytes, error: str) -> None:
     path = tmp_path / "f.csv"
     path.write_bytes(content)
-    with pytest.raises(ReportUnreadable) as refused:
+    with pytest.raises(InvalidInput) as refused:
         CsvHistory(path, WHOSE)
     assert error in str(refused.value)
     assert str(refused.value).startswith("header: ")
@@ -196,7 +196,7 @@ def test_a_header_of_no_known_layout_is_refused_with_those_that_are(tmp_path: Pa
 
 @pytest.mark.parametrize("name", [".", "no/such.csv", "nul\0.csv"])
 def test_what_cannot_be_opened_is_said_so(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ReportUnreadable, match=r"file: .* is not a file that can be read \(.+\)"):
+    with pytest.raises(InvalidInput, match=r"file: .* is not a file that can be read \(.+\)"):
         CsvHistory(tmp_path / name, WHOSE)
 
 

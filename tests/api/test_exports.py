@@ -17,7 +17,7 @@ from api.reports.arrow_copy import copied
 from api.reports.catalog import REPORTS, Parameters
 from api.reports.digest import Digest, parse
 from api.reports.files import Shape, json_text, shapes_of
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from tests.api.conftest import BTC, fill
 from tests.api.test_queries import bought_and_sold, trade
 from tests.rfc6962 import mth
@@ -159,7 +159,7 @@ def test_a_digest_says_what_it_is_of_and_is_refused_when_damaged(book: httpx.Cli
         refused = book.get("/v1/reports", params={"digest": bad})
         assert (bad, refused.status_code) == (bad, 422)
         assert refused.json()["errors"][0]["field"] == "digest"
-    with pytest.raises(ReportUnreadable):
+    with pytest.raises(InvalidInput):
         parse("dbr1." + "A" * 10_000)
 
 

@@ -23,7 +23,7 @@ from api.statements.charts import bars, curve
 from api.statements.periods import period_of
 from api.statements.statement import gathered
 from domain.account import BookEntry, ChargeFee, Costing, EntryKind, Indicator
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.values import ZERO, Mark, Money, Side
 from projections.models import journal, positions
 from projections.runner.runner import as_of
@@ -133,7 +133,7 @@ def test_a_period_is_a_day_or_a_month() -> None:
     assert period_of("2024-02-29").name == "29 February 2024"
     assert period_of("2026-12").end == datetime(2027, 1, 1, tzinfo=UTC)
     for bad in ("2026", "2026-13", "2026-02-30", "yesterday", "", "2026-1-1", "20260101", "2026-W01-1"):
-        with pytest.raises(ReportUnreadable):
+        with pytest.raises(InvalidInput):
             period_of(bad)
 
 

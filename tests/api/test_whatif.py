@@ -13,7 +13,7 @@ from adapters.log.memory import MemoryLog
 from api.what_if.commands import Changed, FeeRate
 from api.what_if.replay import ACCEPTED, REFUSED, Found, Retelling, compared, differences
 from domain.account import CostBasis, Costing, FeePolicy
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.ledger import scan
 from domain.order import OrderAccepted, OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.position import MovePosition, PositionKey, SettleFunding, Transfer
@@ -138,7 +138,7 @@ def test_a_limit_of_a_strategy_or_the_firm_judges_too() -> None:
 
 
 def test_a_limit_of_nobody_is_a_mistake() -> None:
-    with pytest.raises(ReportUnreadable, match="an account on record"):
+    with pytest.raises(InvalidInput, match="an account on record"):
         told(Desk(), Changed(limits={("nobody", ANYWHERE, Measure.MAX_ORDER_QTY): (D(3), None)}))
 
 

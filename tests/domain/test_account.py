@@ -44,7 +44,7 @@ from domain.account import (
     TransferStatus,
     mirrored,
 )
-from domain.errors import ReportUnreadable, RequestRefused
+from domain.errors import InvalidInput, RequestRefused
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Ledger, scan
 from domain.order import OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
@@ -248,7 +248,7 @@ def test_a_leg_of_nonsense_is_refused_when_asked_and_unreadable_when_reported(fi
     with pytest.raises(RequestRefused) as refusal:
         account.decide(state, RequestTransfer("main", leg, T0))
     assert field in refusal.value.facts
-    with pytest.raises(ReportUnreadable, match=field):
+    with pytest.raises(InvalidInput, match=field):
         account.admit(state, SettleTransfer("main", leg, T0))
 
 
@@ -430,7 +430,7 @@ def test_reports_of_an_account_nobody_opened_are_unreadable():
     ledger, log = two_accounts()
     before = log.head()
     (answer,) = ledger.report([SettleTransfer("nobody", IN, T0)], actor="venue")
-    assert isinstance(answer.error, ReportUnreadable)
+    assert isinstance(answer.error, InvalidInput)
     assert log.head() == before
 
 

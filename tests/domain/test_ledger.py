@@ -8,7 +8,7 @@ import pytest
 from adapters.log.memory import MemoryLog
 from domain import order, position, risk
 from domain.account import Costing, OpenAccount, RawReportKept
-from domain.errors import ReportUnreadable, RequestRefused, StreamConflict
+from domain.errors import InvalidInput, RequestRefused, StreamConflict
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Ledger
 from domain.order import (
@@ -218,7 +218,7 @@ def test_a_report_that_cannot_be_placed_is_answered_for_itself_and_spoils_no_nei
         T0,
     )
     first, second = ledger.report([stray, fill("X", "E1")], actor="venue")
-    assert isinstance(first.error, ReportUnreadable)
+    assert isinstance(first.error, InvalidInput)
     assert first.error.field == "instrument_id"
     assert second.error is None
     assert second.records
@@ -230,7 +230,7 @@ def test_funding_in_another_currency_than_the_settlement_currency_is_unreadable(
     before = log.head()
     key = PositionKey("main", "trend", BTC)
     (answer,) = ledger.report([SettleFunding(key, "F-1", Money(D(1), "BTC"), T0)], actor="venue")
-    assert isinstance(answer.error, ReportUnreadable)
+    assert isinstance(answer.error, InvalidInput)
     assert (answer.error.field, answer.error.rule) == ("amount.currency", f"USDT, the settlement currency of {BTC}")
     assert log.head() == before
 

@@ -14,7 +14,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from domain import order
-from domain.errors import ReportUnreadable, RequestRefused
+from domain.errors import InvalidInput, RequestRefused
 from domain.immutable import YOUNG_MAX, AppendMap
 from domain.order import (
     CancelOrder,
@@ -461,7 +461,7 @@ def test_a_venue_that_names_no_request_answers_the_oldest():
     ],
 )
 def test_a_report_no_venue_can_have_meant_is_unreadable(report, field):
-    with pytest.raises(ReportUnreadable) as caught:
+    with pytest.raises(InvalidInput) as caught:
         order.check_report(report)
     assert caught.value.field == field
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import order
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.order import (
     CancelOrder,
     Changes,
@@ -306,7 +306,7 @@ def history(row: Reading) -> list[Any]:
 def notice(says: str, state: Order | None) -> list[Any]:
     """The report of a status, for a message that carries no more; a fill where the status is one of fills."""
     if says not in STATUS:
-        raise ReportUnreadable("ord_status", says, "an OrdStatus(39)")
+        raise InvalidInput("ord_status", says, "an OrdStatus(39)")
     step = 10
     leaves = state.order_qty - state.cum_qty if state is not None and state.order_qty is not None else D(10)
     match says:
@@ -354,7 +354,7 @@ def test_a_transition_is_read_as_elsewhere_or_otherwise_for_a_reason(row):
         for report in message(row, before):
             state = carried_out(state, report)
         is_readable = True
-    except ReportUnreadable:
+    except InvalidInput:
         is_readable = False
     breaks = state.breaks if state is not None else ()
     if row.result == "error":

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from adapters.log.memory import MemoryLog
 from domain import order, position, risk
 from domain.account import Costing, OpenAccount
-from domain.errors import ReportUnreadable, RequestRefused
+from domain.errors import InvalidInput, RequestRefused
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Ledger
 from domain.order import (
@@ -187,7 +187,7 @@ def test_two_orders_under_one_order_id_are_a_break(ledger):
 )
 def test_a_report_of_no_order_is_unreadable_and_adds_nothing(ledger, report, field):
     (answer,) = tell(ledger, report)
-    assert isinstance(answer.error, ReportUnreadable)
+    assert isinstance(answer.error, InvalidInput)
     assert (answer.error.field, answer.records) == (field, ())
 
 

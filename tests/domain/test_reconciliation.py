@@ -34,7 +34,7 @@ from domain.account import (
     StatementTaken,
     break_of,
 )
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.holdings import holdings_of
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Ledger, scan
@@ -291,7 +291,7 @@ def test_what_happened_after_the_statement_is_not_compared():
 
 
 def test_a_spot_holding_is_stated_as_a_balance():
-    with pytest.raises(ReportUnreadable, match="a derivative"):
+    with pytest.raises(InvalidInput, match="a derivative"):
         Desk().compare(Statement("main", "SIM", "S-1", END, positions=(PositionLine(SPOT, D(1)),)))
 
 
@@ -523,7 +523,7 @@ def test_a_break_resolved_by_hand_says_why_and_opens_again_if_it_is_still_there(
 )
 def test_a_statement_no_venue_can_mean_is_refused_by_field(field, change):
     (answer,) = Desk().ledger.report([replace(Statement("main", "SIM", "S-1", END), **change)], actor="venue")
-    assert isinstance(answer.error, ReportUnreadable)
+    assert isinstance(answer.error, InvalidInput)
     assert (answer.error.field, answer.records) == (field, ())
 
 

@@ -14,7 +14,7 @@ from adapters.writer.writer import Writer
 from api.intake.ingest import ImportProgress
 from domain import account
 from domain.account import CostBasis, Costing, FeePolicy, RawReportKept, evidence
-from domain.errors import ReportUnreadable, Unavailable
+from domain.errors import InvalidInput, Unavailable
 from domain.ledger import EventLog, schema
 from tests.importing.histories import HEADER, NOW, book, breaks, desk, history, imported, open_book, written
 
@@ -117,7 +117,7 @@ def test_a_file_of_no_known_layout_changes_nothing(tmp_path: Path, content: str)
     log, writer = desk()
     path = tmp_path / "fills.csv"
     path.write_text(content)
-    with pytest.raises(ReportUnreadable, match="Binance trade history"):
+    with pytest.raises(InvalidInput, match="Binance trade history"):
         imported(writer, path)
     assert log.head().seq == 0
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.log.postgres import PostgresLog
 from domain.account import CostBasis, Costing
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from domain.ledger import scan
 from domain.order import OrderFillBusted, OrderKey
 from domain.position import PositionKey, SettleFunding
@@ -167,7 +167,7 @@ def test_the_database_sums_as_memory_does(log: PostgresLog, projector: sa.Engine
 
 @pytest.mark.parametrize("text", ["25:00", "17:00 Mars/Olympus", "noon", "17:15 UTC", "12:00 Asia/Kathmandu", "1:00"])
 def test_what_is_no_close_is_refused(text: str) -> None:
-    with pytest.raises(ReportUnreadable, match="close"):
+    with pytest.raises(InvalidInput, match="close"):
         parsed(text)
 
 
@@ -176,5 +176,5 @@ def test_a_day_is_as_long_as_its_zones_clock_says() -> None:
     assert [later - earlier for earlier, later in zip(chosen.slots, chosen.slots[1:], strict=False)] == [48, 46, 48]
     assert NEW_YORK.day_of(chosen.bounds[1]) == date(2026, 3, 8)
     assert NEW_YORK.day_of(chosen.bounds[1] - timedelta(microseconds=1)) == date(2026, 3, 7)
-    with pytest.raises(ReportUnreadable, match="a day since"):
+    with pytest.raises(InvalidInput, match="a day since"):
         calendar.days(MIDNIGHT, date(2026, 3, 2), date(2026, 3, 1))

@@ -19,7 +19,7 @@ from adapters.writer.batch import Keyed
 from adapters.writer.group_commit import GroupCommit
 from adapters.writer.writer import Writer
 from domain import risk
-from domain.errors import Busy, NotLeading, ReportUnreadable, RequestRefused, StreamConflict, Unavailable
+from domain.errors import Busy, InvalidInput, NotLeading, RequestRefused, StreamConflict, Unavailable
 from domain.ledger import Command, Ledger, Unit, scan
 from domain.order import OrderBroken, OrderFilled, OrderKey, SubmitOrder
 from tests.store.desk import BTC, POSITION, T0, ask, at_most, filled, in_threads, leading, open_desk, submitted, tell
@@ -97,7 +97,7 @@ def test_what_waits_together_is_appended_together_and_a_refusal_harms_no_neighbo
         placed, refused, taken, other = answers[4 * n : 4 * n + 4]
         assert [record.stream for record in placed[0].records] == [f"order:main:A{n}", "limit:main"]
         assert isinstance(refused[0].error, RequestRefused) and refused[0].records == ()
-        assert taken[0].error is None and isinstance(taken[1].error, ReportUnreadable)
+        assert taken[0].error is None and isinstance(taken[1].error, InvalidInput)
         assert isinstance(other[0].error, RequestRefused)
     assert sum(appends) == log.head().seq - head
     assert len(appends) < 20, "commands share appends"
@@ -264,7 +264,7 @@ def test_who_cannot_wait_in_a_thread_awaits_its_answer(database_url: str, log: P
     with writer.leading(database_url):
         *orders, refused, reported, once, again = asyncio.run(all_at_once())
     assert {answer.records[0].event.key.cl_ord_id for answer in orders} == {f"A{n}" for n in range(40)}
-    assert isinstance(refused, RequestRefused | ReportUnreadable)
+    assert isinstance(refused, RequestRefused | InvalidInput)
     assert [bool(answer.records) for answer in reported] == [True, True]
     assert once.answer == again.answer and once.is_first is not again.is_first
     with pytest.raises(Unavailable, match="not running"):

@@ -14,7 +14,7 @@ from adapters.proof import checkpoints
 from adapters.proof.sealer import Sealer
 from adapters.proof.witnesses import Witnesses, places
 from adapters.verify.verification import Wish, verify
-from domain.errors import ReportUnreadable
+from domain.errors import InvalidInput
 from tests.store.records import record
 
 WAIT_SECONDS_MAX = 10
@@ -126,5 +126,5 @@ def test_places_are_named_in_a_setting() -> None:
     ]
     assert places("") == []
     for wrong in ("ftp://x", "/a/file", "file:"):
-        with pytest.raises(ReportUnreadable):
+        with pytest.raises(InvalidInput):
             places(wrong)
