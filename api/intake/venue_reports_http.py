@@ -232,7 +232,7 @@ def _taken(raws: Sequence[str], book: Daybook, caller: Caller, request_id: str, 
     read = [_read(raw, caller) for raw in raws]
     reports = tuple(item.kept if isinstance(item, _Unread) else item for item in read)
 
-    def stray(index: int, error: InvalidInput) -> RawReportKept:
+    def evidence_of(index: int, error: InvalidInput) -> RawReportKept:
         return _kept(raws[index], str(error), caller)
 
     def tell(answers: list[ledger.Answer], _: Look) -> Response:
@@ -247,7 +247,7 @@ def _taken(raws: Sequence[str], book: Daybook, caller: Caller, request_id: str, 
                 told.append({"index": index, "errors": None, **_outcome(taken)})
         return _told(told, answers[0].seq)
 
-    return carried_out(book, command(reports, caller, request_id, stray), key, tell)
+    return carried_out(book, command(reports, caller, request_id, evidence_of), key, tell)
 
 
 def _outcome(taken: ledger.Answer) -> dict[str, Any]:

@@ -43,7 +43,7 @@ from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instr
 from domain.ledger import accounts, limits, orders, schema
 from domain.ledger.log import EventLog, Recorded
 from domain.ledger.orders import Due, Facts
-from domain.ledger.unit_of_work import CACHED_STREAMS_MAX, Aggregates, Unit
+from domain.ledger.unit_of_work import CACHED_STREAMS_MAX, Aggregates, UnitOfWork
 from domain.order import (
     CancelOrder,
     CloseParent,
@@ -134,19 +134,21 @@ class Outcome(NamedTuple):
     on_record: OrderFilled | None = None
 
 
-Stray = Callable[[int, InvalidInput], RawReportKept]
+EvidenceOf = Callable[[int, InvalidInput], RawReportKept]
 
 
 class Command(NamedTuple):
-    """Something to carry out as one unit, and in whose name. `stray` makes evidence of a report (its index, what is
-    wrong with it) that could not be taken.
+    """A request or reports to carry out as one unit of work, and in whose name.
+
+    `evidence_of` makes the evidence of a report (by its index, and what is
+    wrong with it) that could not be recorded.
     """
 
-    asked: Request | tuple[Report, ...]
+    payload: Request | tuple[Report, ...]
     actor: str
     request_id: str = ""
     cause: str = ""
-    stray: Stray | None = None
+    evidence_of: EvidenceOf | None = None
 
 
 def no_marks(instrument_id: str) -> Mark | None:
@@ -186,14 +188,14 @@ class Ledger:
         actor: str,
         request_id: str = "",
         cause: str = "",
-        stray: Stray | None = None,
+        evidence_of: EvidenceOf | None = None,
     ) -> list[Answer]:
         """Take down what a venue says has happened, all in one append; an answer for each report, in their order.
 
         A report of an account or instrument that is not on record is not taken: its answer carries InvalidInput,
-        and what `stray` makes of it is kept as evidence in the same append.
+        and what `evidence_of` makes of it is kept as evidence in the same append.
         """
-        return self.carry_out(Command(tuple(reports), actor, request_id, cause, stray))
+        return self.carry_out(Command(tuple(reports), actor, request_id, cause, evidence_of))
 
     def state(self, stream: str) -> Any:
         """The aggregate of a stream as the log has it now; None if the stream is empty."""
@@ -215,7 +217,7 @@ class Ledger:
         head = self._log.head()
         now = self._now() if head.recorded_at is None else max(self._now(), head.recorded_at)
         self._known.fetch(streams_of(command))
-        work = Unit(self._known, now, command.actor, command.request_id, command.cause)
+        work = UnitOfWork(self._known, now, command.actor, command.request_id, command.cause)
         outcomes = decided(work, command, self._marks)
         if not work.records:
             if self._known.refresh(work.streams):
@@ -236,19 +238,19 @@ class Ledger:
         return [Answer(seq, *outcome) for outcome in outcomes]
 
 
-def decided(work: Unit, command: Command, marks: Callable[[str], Mark | None]) -> list[Outcome]:
+def decided(work: UnitOfWork, command: Command, marks: Callable[[str], Mark | None]) -> list[Outcome]:
     """What becomes of a command: one outcome of a request, one for each report. Adds to `work` what is to be recorded.
 
     Where a request is refused the outcome's error says so; the refusal itself may be on record.
     """
-    if isinstance(command.asked, tuple):
-        outcomes = _admit(work, command.asked)
+    if isinstance(command.payload, tuple):
+        outcomes = _admit(work, command.payload)
         for index, outcome in enumerate(outcomes):
-            if command.stray is not None and isinstance(outcome.error, InvalidInput):
-                _keep(work, command.stray(index, outcome.error))
+            if command.evidence_of is not None and isinstance(outcome.error, InvalidInput):
+                _keep(work, command.evidence_of(index, outcome.error))
         return outcomes
     try:
-        refusal = _decide(work, command.asked, marks, command.actor)
+        refusal = _decide(work, command.payload, marks, command.actor)
     except RequestRefused as refused:
         work.drop()
         refusal = refused
@@ -257,7 +259,7 @@ def decided(work: Unit, command: Command, marks: Callable[[str], Mark | None]) -
 
 def streams_of(command: Command) -> list[str]:
     """The short streams that a command is about, orders above all: worth reading beforehand, all at once."""
-    match command.asked:
+    match command.payload:
         case tuple(reports):
             streams = [evidence.stream(report) for report in reports if isinstance(report, RawReportKept)]
             told = [report for report in reports if type(report) is OrderFilled or isinstance(report, OrderReport)]
@@ -269,9 +271,9 @@ def streams_of(command: Command) -> list[str]:
             return []
 
 
-def begun_by(command: Command) -> list[str]:
+def streams_begun_by(command: Command) -> list[str]:
     """The streams that a command most likely begins, and whose first record is then among those it adds."""
-    match command.asked:
+    match command.payload:
         case tuple(reports):
             return [evidence.stream(report) for report in reports if isinstance(report, RawReportKept)]
         case SubmitOrder(key=key):
@@ -285,7 +287,9 @@ def executions(records: Sequence[Recorded]) -> list[str]:
     return [key for key in (schema.execution_key(recorded.event) for recorded in records) if key is not None]
 
 
-def _decide(work: Unit, request: Request, marks: Callable[[str], Mark | None], actor: str) -> RequestRefused | None:
+def _decide(
+    work: UnitOfWork, request: Request, marks: Callable[[str], Mark | None], actor: str
+) -> RequestRefused | None:
     """Route a request. Raises RequestRefused where nothing is to be recorded, returns it where the refusal is."""
     match request:
         case OpenAccount():
@@ -324,7 +328,7 @@ def _decide(work: Unit, request: Request, marks: Callable[[str], Mark | None], a
     return None
 
 
-def _decide_position(work: Unit, request: AssignLots | MovePosition | SettleContract) -> None:
+def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | SettleContract) -> None:
     """What is asked of a position."""
     match request:
         case AssignLots():
@@ -342,7 +346,7 @@ def _decide_position(work: Unit, request: AssignLots | MovePosition | SettleCont
             assert_never(request)
 
 
-def _submit(work: Unit, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
+def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
     """An order passes its own rules, its instrument's, its account's limits: recorded with its hold, or refused."""
     stream = order.stream(request.key)
     submitted = order.decide(work.state(stream), request)
@@ -362,7 +366,7 @@ def _submit(work: Unit, request: SubmitOrder, marks: Callable[[str], Mark | None
     return refusal
 
 
-def _replace(work: Unit, request: ReplaceOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
+def _replace(work: UnitOfWork, request: ReplaceOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
     """A replacement passes what a new order would; until it is answered, the order holds the larger of both."""
     stream = order.stream(request.key)
     known: Order | None = work.state(stream)
@@ -383,12 +387,12 @@ def _replace(work: Unit, request: ReplaceOrder, marks: Callable[[str], Mark | No
     return verdict.refusal
 
 
-def _account_of(work: Unit, account_id: str) -> Account:
+def _account_of(work: UnitOfWork, account_id: str) -> Account:
     known: Account | None = work.state(account.stream(account_id))
     return account.opened(known, account_id)
 
 
-def _instrument_of(work: Unit, instrument_id: str) -> Instrument:
+def _instrument_of(work: UnitOfWork, instrument_id: str) -> Instrument:
     known: Instrument | None = work.state(instrument.stream(instrument_id))
     if known is None:
         raise RequestRefused("the instrument is listed; list it first", instrument_id=instrument_id)
@@ -400,7 +404,7 @@ _OF_ACCOUNTS = get_args(AccountReport)
 _OF_NO_ACCOUNT = (RawReportKept, Statement)
 
 
-def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
+def _admit(work: UnitOfWork, reports: Sequence[Report]) -> list[Outcome]:
     """Route reports: orders first, one by one; then what they and the rest mean for each position and its limits."""
     outcomes: list[Outcome] = []
     due = Due()
@@ -446,7 +450,7 @@ def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
     return outcomes
 
 
-def _follow(work: Unit, reports: Sequence[Report], outcomes: list[Outcome], due: Due) -> None:
+def _follow(work: UnitOfWork, reports: Sequence[Report], outcomes: list[Outcome], due: Due) -> None:
     """What is due for each position and its limits; the outcomes of transfers and funding payments."""
     asked = [index for index, report in enumerate(reports) if isinstance(report, _OF_POSITIONS)]
     booked: dict[tuple[PositionKey, str], tuple[Recorded, ...]] = {}
@@ -463,12 +467,12 @@ def _follow(work: Unit, reports: Sequence[Report], outcomes: list[Outcome], due:
             outcomes[index] = Outcome(booked.pop((report.key, _report_id(report)), ()))
 
 
-def _keep(work: Unit, raw: RawReportKept) -> tuple[Recorded, ...]:
+def _keep(work: UnitOfWork, raw: RawReportKept) -> tuple[Recorded, ...]:
     stream = evidence.stream(raw)
     return work.record(stream, evidence.admit(work.state(stream), raw))
 
 
-def _admit_order(work: Unit, report: OrderReport, facts: Facts, due: Due) -> Outcome:
+def _admit_order(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> Outcome:
     order.check_report(report)
     if isinstance(report, OrderFilled):
         _check_known(work, report.key.account_id, report.instrument_id)
@@ -478,7 +482,7 @@ def _admit_order(work: Unit, report: OrderReport, facts: Facts, due: Due) -> Out
     return Outcome(records, None, orders.on_record(work, report, records))
 
 
-def _check_known(work: Unit, account_id: str, instrument_id: str) -> Instrument:
+def _check_known(work: UnitOfWork, account_id: str, instrument_id: str) -> Instrument:
     accounts.check(work, account_id)
     listed: Instrument | None = work.state(instrument.stream(instrument_id))
     if listed is None:
@@ -504,7 +508,7 @@ def _report_id(told: PositionEvent | Transfer | SettleFunding) -> str:
             return ""
 
 
-def _book(work: Unit, key: PositionKey, reported: Sequence[PositionReport]) -> tuple[Recorded, ...]:
+def _book(work: UnitOfWork, key: PositionKey, reported: Sequence[PositionReport]) -> tuple[Recorded, ...]:
     """Book what was reported of one position, and post it to the account's limits."""
     stream = position.stream(key)
     held = _held(work, key, reported)
@@ -527,7 +531,7 @@ def _book(work: Unit, key: PositionKey, reported: Sequence[PositionReport]) -> t
     return records
 
 
-def _held(work: Unit, key: PositionKey, about: Sequence[PositionReport | AssignLots]) -> Position | None:
+def _held(work: UnitOfWork, key: PositionKey, about: Sequence[PositionReport | AssignLots]) -> Position | None:
     """The position, with all its history as tail where what it is asked about is older than the tail it remembers."""
     stream = position.stream(key)
     held: Position | None = work.state(stream)
@@ -536,7 +540,7 @@ def _held(work: Unit, key: PositionKey, about: Sequence[PositionReport | AssignL
     return held
 
 
-def _facts(work: Unit, instrument_id: str, at: datetime) -> Contract:
+def _facts(work: UnitOfWork, instrument_id: str, at: datetime) -> Contract:
     """The instrument's contract as it was at a moment."""
     listed: Instrument = work.state(instrument.stream(instrument_id))
     return listed.facts_at(at).contract

@@ -66,7 +66,7 @@ class Snapshots(Protocol):
         """What a stream on record had come to. Returns at once, never raises."""
 
 
-class Forgetful:
+class NoSnapshots:
     """Remembers nothing."""
 
     def recall(self, stream: str, *, after: int) -> tuple[int, Any] | None:
@@ -76,7 +76,7 @@ class Forgetful:
         """Nothing."""
 
 
-FORGETFUL = Forgetful()
+NO_SNAPSHOTS = NoSnapshots()
 
 
 class EventLog(Protocol):

@@ -41,7 +41,7 @@ class Work(Protocol):
     def state(self, stream: str) -> Any:
         """The aggregate of a stream, with what the unit has already added to it."""
 
-    def likely_new(self, stream: str) -> Any:
+    def state_assuming_new(self, stream: str) -> Any:
         """The aggregate of a stream that is most likely empty, for who adds to it at once if it is."""
 
     def executed(self, fill: OrderFilled) -> str | None:
@@ -154,7 +154,7 @@ def _link(work: Work, told: OrderReport, state: Order) -> tuple[Recorded, ...]:
     if link is None:
         return ()
     stream = venue_ids.stream(link.venue, link.account_id, link.order_id)
-    index = work.likely_new(stream)
+    index = work.state_assuming_new(stream)
     if venue_ids.contradicts(index, link):
         return work.record(order.stream(state.key), (OrderBroken(state.key, "one order_id names one order", told),))
     work.record(stream, venue_ids.admit(index, link))

@@ -36,13 +36,13 @@ OFFERED_PAGES = 50  # on the way through a long stream, its state is offered to 
 Known = tuple[int, Any]  # the version of a stream, and its state; (0, None) when it is empty
 
 
-class Ground(Protocol):
+class BaseLayer(Protocol):
     """What a unit of work stands on."""
 
     def known(self, stream: str) -> Known:
         """A stream as it is down here."""
 
-    def is_at_hand(self, stream: str) -> bool:
+    def is_cached(self, stream: str) -> bool:
         """Whether `known` can tell without reading."""
 
     def history(self, stream: str) -> Iterator[Recorded]:
@@ -66,7 +66,7 @@ class Aggregates:
         self.executed: Mapping[str, str] = {}
 
     def known(self, stream: str) -> Known:
-        """See Ground; read from the log if it is not kept."""
+        """See BaseLayer; read from the log if it is not kept."""
         known = self._kept.get(stream)
         if known is None:
             known = self._read_on(stream, (0, None))
@@ -75,16 +75,16 @@ class Aggregates:
             self._kept.move_to_end(stream)
         return known
 
-    def is_at_hand(self, stream: str) -> bool:
-        """See Ground."""
+    def is_cached(self, stream: str) -> bool:
+        """See BaseLayer."""
         return stream in self._kept
 
     def history(self, stream: str) -> Iterator[Recorded]:
-        """See Ground; always read from the log."""
+        """See BaseLayer; always read from the log."""
         return (recorded for page in pages(self._log, stream) for recorded in page)
 
     def place(self, execution_key: str) -> str | None:
-        """See Ground."""
+        """See BaseLayer."""
         return self.executed.get(execution_key)
 
     def fetch(self, streams: Iterable[str]) -> None:
@@ -137,25 +137,25 @@ class Aggregates:
         return folded(stream, known, page)
 
 
-class Unit:
+class UnitOfWork:
     """What one command, or one batch of them, has read and would add.
 
-    Records are made in the name of `actor`, within `request_id`, because of `cause`, at `now`. Where it `supposes`,
+    Records are made in the name of `actor`, within `request_id`, because of `cause`, at `now`. Where it `assumes_new`,
     streams that most likely begin with it are not read: the log refuses the append if they are not new.
     """
 
     def __init__(
         self,
-        ground: Ground,
+        base: BaseLayer,
         now: datetime,
         actor: str = "",
         request_id: str = "",
         cause: str = "",
         *,
-        supposes: bool = False,
+        assumes_new: bool = False,
     ) -> None:
-        self._supposes = supposes
-        self.ground = ground
+        self._assumes_new = assumes_new
+        self.base = base
         self.now = now
         self._envelope = (actor, request_id, cause)
         self._looked: dict[str, Known] = {}  # every stream it has looked at, as it is with what it has added
@@ -174,22 +174,22 @@ class Unit:
         return {stream: self._looked[stream] for stream in self._added}
 
     def known(self, stream: str) -> Known:
-        """See Ground; with what this unit has added."""
+        """See BaseLayer; with what this unit has added."""
         known = self._looked.get(stream)
         if known is None:
-            known = self._looked[stream] = self.ground.known(stream)
+            known = self._looked[stream] = self.base.known(stream)
         return known
 
-    def is_at_hand(self, stream: str) -> bool:
-        """See Ground; or whether this unit has looked at it."""
-        return stream in self._looked or self.ground.is_at_hand(stream)
+    def is_cached(self, stream: str) -> bool:
+        """See BaseLayer; or whether this unit has looked at it."""
+        return stream in self._looked or self.base.is_cached(stream)
 
-    def suppose_empty(self, streams: Iterable[str]) -> list[str]:
-        """Take those of the streams that are not at hand for empty, unread, if this unit supposes; which they are.
+    def assume_empty(self, streams: Iterable[str]) -> list[str]:
+        """Take those of the streams that are not at hand for empty, unread, if this unit assumes_new; which they are.
 
         What comes of it is to be used only if the unit `has_added` to each of them in the end.
         """
-        supposed = [stream for stream in streams if not self.is_at_hand(stream)] if self._supposes else []
+        supposed = [stream for stream in streams if not self.is_cached(stream)] if self._assumes_new else []
         self._looked |= dict.fromkeys(supposed, (0, None))
         return supposed
 
@@ -198,25 +198,25 @@ class Unit:
         return all(stream in self._added for stream in streams)
 
     def history(self, stream: str) -> Iterator[Recorded]:
-        """See Ground; with what this unit has added."""
+        """See BaseLayer; with what this unit has added."""
         last = 0  # the log below may have this unit's records by now
-        for recorded in self.ground.history(stream):
+        for recorded in self.base.history(stream):
             last = recorded.version
             yield recorded
         yield from (each for each in self.records if each.stream == stream and each.version > last)
 
     def place(self, execution_key: str) -> str | None:
-        """See Ground; with what this unit has added."""
-        return self._executed.get(execution_key) or self.ground.place(execution_key)
+        """See BaseLayer; with what this unit has added."""
+        return self._executed.get(execution_key) or self.base.place(execution_key)
 
     def state(self, stream: str) -> Any:
         """The aggregate of a stream; None if the stream is empty."""
         known = self._looked.get(stream)
         return known[1] if known is not None else self.known(stream)[1]
 
-    def likely_new(self, stream: str) -> Any:
+    def state_assuming_new(self, stream: str) -> Any:
         """The aggregate of a stream that is most likely empty, for who adds to it at once if it is."""
-        if self._supposes and not self.is_at_hand(stream):
+        if self._assumes_new and not self.is_cached(stream):
             self._looked[stream] = (0, None)
         return self.state(stream)
 
@@ -251,14 +251,14 @@ class Unit:
     def drop(self) -> None:
         """Add nothing after all."""
         for stream in self._added:
-            self._looked[stream] = self.ground.known(stream)
+            self._looked[stream] = self.base.known(stream)
         self._added.clear()
         self.records.clear()
         self._executed.clear()
 
-    def absorb(self, other: "Unit") -> None:
+    def absorb(self, other: "UnitOfWork") -> None:
         """Take over what a unit that stands on this one has added."""
-        assert other.ground is self, "a unit is taken over by the one it stands on"
+        assert other.base is self, "a unit is taken over by the one it stands on"
         self._looked |= other._looked
         self._added |= other._added
         self.records += other.records

@@ -53,7 +53,7 @@ from domain.values import ZERO, Side, exact
 CANCEL, REPLACE = "CANCEL", "REPLACE"
 
 
-class Asked(NamedTuple):
+class NumberedRequest(NamedTuple):
     """A request about an order, and its number among all of them from 1."""
 
     number: int
@@ -100,7 +100,7 @@ class Order(Struct, frozen=True, gc=False):
     restated_at: datetime | None = None
     traded_at: datetime | None = None
     asked: OrdStatus | None = None
-    requests: AppendMap[str, Asked] = AppendMap()
+    requests: AppendMap[str, NumberedRequest] = AppendMap()
     unanswered: dict[tuple[str, str], OrderCancelRequested | OrderReplaceRequested] = {}
     pending: dict[tuple[str, str], datetime] = {}
     answers: AppendMap[tuple[str, str], datetime] = AppendMap()
@@ -287,7 +287,7 @@ def _with_request(
         replace(
             order,
             asked=shown if order.asked is not OrdStatus.PENDING_CANCEL else order.asked,
-            requests=order.requests.added(event.requested_as, Asked(order.request_count + 1, event)),
+            requests=order.requests.added(event.requested_as, NumberedRequest(order.request_count + 1, event)),
             request_count=order.request_count + 1,
             unanswered=order.unanswered | {(kind, event.requested_as): event},
         )

@@ -26,7 +26,7 @@ class Mode(StrEnum):
     REDUCE_ONLY = "REDUCE_ONLY"
 
 
-class Judgement(Struct, frozen=True, gc=False):
+class LimitCheck(Struct, frozen=True, gc=False):
     """One limit as an order met it: the limit's version and value, what was used before, what with the order.
 
     `account_id` is whose limit it is: the account's, or the firm's.
@@ -91,7 +91,7 @@ class HoldPlaced(Struct, frozen=True, gc=False, tag="HoldPlaced"):
     quantity: Decimal
     notional: Decimal | None
     mark: Mark | None
-    judged: tuple[Judgement, ...]
+    judged: tuple[LimitCheck, ...]
     transact_time: datetime
     contract: Contract | None = None
     marks: tuple[MarkSeen, ...] = ()
@@ -112,10 +112,10 @@ class HoldRefused(Struct, frozen=True, tag="HoldRefused"):
     notional: Decimal | None
     mark: Mark | None
     rule: str
-    failed: Judgement | None
+    failed: LimitCheck | None
     transact_time: datetime
     facts: dict[str, str] = {}
-    judged: tuple[Judgement, ...] = ()
+    judged: tuple[LimitCheck, ...] = ()
     marks: tuple[MarkSeen, ...] = ()
     change_id: str = ""
 
@@ -139,7 +139,7 @@ class HoldAdjusted(Struct, frozen=True, gc=False, tag="HoldAdjusted"):
     change_id: str = ""
     notional: Decimal | None = None
     mark: Mark | None = None
-    judged: tuple[Judgement, ...] = ()
+    judged: tuple[LimitCheck, ...] = ()
     marks: tuple[MarkSeen, ...] = ()
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from domain.errors import RequestRefused
 from domain.marks import Prices
 from domain.order import ExecInst
-from domain.risk.events import DayOpened, HoldAdjusted, HoldPlaced, HoldRefused, Judgement, LimitSet, Mode, RiskEvent
+from domain.risk.events import DayOpened, HoldAdjusted, HoldPlaced, HoldRefused, LimitCheck, LimitSet, Mode, RiskEvent
 from domain.risk.exposure import Hold, day_of
 from domain.risk.measures import Measure
 from domain.risk.monitoring import after, age_allowed, day_opened
@@ -18,9 +18,9 @@ from domain.values import ZERO, exact
 class _Verdict(NamedTuple):
     """How an order was judged: by which limits it fits, and the refusal if one was not."""
 
-    judged: tuple[Judgement, ...]
+    judged: tuple[LimitCheck, ...]
     refusal: RequestRefused | None = None
-    failed: Judgement | None = None
+    failed: LimitCheck | None = None
 
 
 def judged(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...]:
@@ -74,7 +74,7 @@ def _verdict(
         )  # fmt: skip
     if refusal is not None:
         return _Verdict((), refusal)
-    passed: list[Judgement] = []
+    passed: list[LimitCheck] = []
     for limit in limits:
         assert limit.limit is not None, "a limit that is lifted is not active"
         is_let_through = meter.lets_through(limit.measure, limit.scope, order)
@@ -85,13 +85,13 @@ def _verdict(
             if is_let_through:
                 continue
             return _Verdict(tuple(passed), missing)
-        judgement = Judgement(
+        limit_check = LimitCheck(
             limit.measure, limit.scope, limit.version, limit.limit, usage.used, usage.asked, limit.currency,
             limit.account_id,
         )  # fmt: skip
         if abs(usage.asked) > limit.limit and not (is_let_through or usage.is_falling):
-            return _Verdict(tuple(passed), RequestRefused(f"{limit.measure} is not exceeded"), judgement)
-        passed.append(judgement)
+            return _Verdict(tuple(passed), RequestRefused(f"{limit.measure} is not exceeded"), limit_check)
+        passed.append(limit_check)
     return _Verdict(tuple(passed))
 
 

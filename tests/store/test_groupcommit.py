@@ -20,7 +20,7 @@ from adapters.writer.group_commit import GroupCommit
 from adapters.writer.writer import Writer
 from domain import risk
 from domain.errors import Busy, InvalidInput, NotLeading, RequestRefused, StreamConflict, Unavailable
-from domain.ledger import Command, Ledger, Unit, scan
+from domain.ledger import Command, Ledger, UnitOfWork, scan
 from domain.order import OrderBroken, OrderFilled, OrderKey, SubmitOrder
 from tests.store.desk import BTC, POSITION, T0, ask, at_most, filled, in_threads, leading, open_desk, submitted, tell
 
@@ -309,14 +309,14 @@ def test_aggregates_in_memory_are_bounded(database_url: str, log: PostgresLog) -
 
 
 def test_a_mistake_of_ours_in_one_command_is_its_own(group: GroupCommit, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = Unit.record
+    record = UnitOfWork.record
 
-    def mistaken(self: Unit, stream: str, events: Any) -> Any:
+    def mistaken(self: UnitOfWork, stream: str, events: Any) -> Any:
         if stream == "order:main:BAD":
             raise ZeroDivisionError
         return record(self, stream, events)
 
-    monkeypatch.setattr(Unit, "record", mistaken)
+    monkeypatch.setattr(UnitOfWork, "record", mistaken)
     good, bad, other = submit(group, submitted("A"), submitted("BAD"), submitted("B"))
     with pytest.raises(ZeroDivisionError):
         bad.result(10)
@@ -397,13 +397,13 @@ def test_deciding_overlaps_committing_and_is_thrown_away_when_the_commit_fails(
     monkeypatch.setattr(Appending, "finish", fail_once)
     monkeypatch.setattr(Appending, "begin", withhold)
     monkeypatch.setattr(Appending, "is_done", lambda self: (len(stood) > 1 or bool(failed)) and is_done(self))
-    decided = Unit.absorb
+    decided = UnitOfWork.absorb
 
-    def seen(self: Unit, other: Unit) -> None:
-        stood.append(self.ground)
+    def seen(self: UnitOfWork, other: UnitOfWork) -> None:
+        stood.append(self.base)
         decided(self, other)
 
-    monkeypatch.setattr(Unit, "absorb", seen)
+    monkeypatch.setattr(UnitOfWork, "absorb", seen)
     first, second = group.submit(Command(submitted("A"), "bot")), group.submit(Command(submitted("B"), "bot"))
     answers = [first.result(10)[0], second.result(10)[0]]
     assert failed

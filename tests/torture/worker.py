@@ -80,7 +80,7 @@ def expected(name: str, done: list[Acked], seed: int) -> tuple[list[str], list[s
     """The orders and the executions that must be on record."""
     orders, executions = [], []
     for each in done:
-        asked = command(name, each.client, each.n, seed)[0].asked
+        asked = command(name, each.client, each.n, seed)[0].payload
         if isinstance(asked, tuple):
             executions += [report.exec_id for report in asked if isinstance(report, OrderFilled)]
         elif isinstance(asked, SubmitOrder) and asked.key.account_id == "main":
