@@ -1,7 +1,7 @@
-"""Prices: the marks that one decision may use, and has used.
+"""Marks: their quality and age, and the fresh marks that one decision used.
 
-Nothing is guessed: a price that is needed and missing, or too old, is a refusal that names it. Sums in several
-currencies meet in one, converted at the marks of the instruments that an account has named for that.
+Nothing is guessed: where a price is needed and missing, or too old, a refusal names it. Sums in several currencies are
+converted into one at the marks of the instruments that an account has named for that.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,25 +21,25 @@ MILLISECOND = timedelta(milliseconds=1)
 
 
 class Quality(StrEnum):
-    """What kind of price a mark is."""
+    """The kind of price a mark is."""
 
     MARK = "MARK"  # the venue's own mark price
     INDEX = "INDEX"  # of an index over venues
     TRADE = "TRADE"  # of the last trade
     CLOSE = "CLOSE"  # of a candle's last trade
     MID = "MID"  # between bid and offer
-    MANUAL = "MANUAL"  # somebody's word
+    MANUAL = "MANUAL"  # entered by a person
     UNSTATED = "UNSTATED"
 
 
 class QualifiedMark(Mark, frozen=True):
-    """A mark that says what kind of price it is."""
+    """A mark with the kind of price it is."""
 
     quality: Quality = Quality.UNSTATED
 
 
 class MarkOnRecord(QualifiedMark, frozen=True):
-    """A mark as it is on record, and how old it is at the moment that it values: stale ones are told as such."""
+    """A mark as it is on record, its age at the moment that it values, and whether that makes it stale."""
 
     recorded_at: datetime = EPOCH
     age_ms: int = 0
@@ -47,16 +47,16 @@ class MarkOnRecord(QualifiedMark, frozen=True):
 
 
 class MarkSeen(Struct, frozen=True):
-    """A mark that a decision used, and how old it was then."""
+    """A mark that a decision used, and its age then."""
 
     mark: Mark
     age_ms: int
 
 
 class Prices:
-    """Marks as a decision may use them: fresh ones only; remembers which it used, and converts by them.
+    """The fresh marks of one decision: remembers which were used, and converts currencies at them.
 
-    Money of one currency becomes another through at most `CONVERSIONS_MAX` of the instruments in `conversions`.
+    A conversion goes through at most `CONVERSIONS_MAX` of the instruments in `conversions`.
     """
 
     def __init__(
@@ -71,12 +71,12 @@ class Prices:
 
     @property
     def seen(self) -> tuple[MarkSeen, ...]:
-        """What was used, by instrument."""
+        """The marks that were used, by instrument."""
         return tuple(self._used[instrument_id] for instrument_id in sorted(self._used))
 
     @property
     def oldest_ms(self) -> int:
-        """The greatest age of what was used, 0 if nothing was."""
+        """The greatest age of the marks used, 0 if none was."""
         return max((seen.age_ms for seen in self._used.values()), default=0)
 
     def knows(self, instrument_id: str) -> bool:
@@ -104,7 +104,7 @@ class Prices:
         return self._used[instrument_id]
 
     def price(self, instrument_id: str) -> Decimal:
-        """Its price. Raises RequestRefused."""
+        """The price of the fresh mark. Raises RequestRefused."""
         return self.mark(instrument_id).price
 
     def convert(self, amount: Decimal, held_in: str, wanted: str) -> Decimal:

@@ -1,4 +1,4 @@
-"""Values: exact decimals, money, ids and times, and the one place where outside text becomes them.
+"""Exact decimals, money, ids and times, and the parsing of outside text into them.
 
 Numbers are `decimal.Decimal` in a context that traps inexact results: arithmetic here is exact or it stops. The one
 exception is `divide`, which rounds ROUND_HALF_EVEN at 18 places. Numbers from outside lie below 1e18 and carry at most
@@ -47,7 +47,7 @@ def exact(value: Decimal) -> Decimal:
 
 
 def rounded(value: Decimal, places: int) -> Decimal:
-    """`value` at `places` decimal places (0 to 18), ROUND_HALF_EVEN, canonical."""
+    """Round `value` to `places` decimal places (0 to 18), ROUND_HALF_EVEN, canonical."""
     return exact(value.quantize(_QUANTA[places], context=_ROUNDING))
 
 
@@ -80,14 +80,14 @@ class Liquidity(StrEnum):
 
 
 class Money(Struct, frozen=True, gc=False):
-    """An amount of one currency or asset; negative where the text around it says so."""
+    """An amount of one currency or asset; negative only where the field's description allows it."""
 
     amount: Decimal
     currency: str
 
 
 class Mark(Struct, frozen=True):
-    """A price an instrument was seen at: quote units a base unit, where it came from, and when."""
+    """A price of an instrument: quote units a base unit, its source, and when it was observed."""
 
     instrument_id: str
     price: Decimal

@@ -1,4 +1,4 @@
-"""Ledger: the log and its stored format, and the routing of one request or venue report to its aggregates."""
+"""Ledger: the log and its stored format, and the routing of a request or venue report to its aggregates."""
 
 from domain.ledger.ledger import (
     ATTEMPTS_MAX,

@@ -1,14 +1,14 @@
-"""Position: what one strategy of one account holds of one instrument, what it cost, and what it has realized.
+"""Position aggregate: the quantity, cost, lots and realized PnL of one strategy of one account in one instrument.
 
 Quantities are signed. Sums are in settlement currency; cost and PnL follow `domain.position.costing`. The book is
-always the one that the order of occurrence gives. What arrives in order is booked with its effect and that is all; what
-arrives late is booked with the effect it has in its place, together with a restatement of every later entry it moved. A
-busted trade is reversed, a corrected one reversed and booked anew, in the same way.
+always the one that the order of occurrence gives. An entry that arrives in order is booked with its effect and changes
+nothing else; a late one is booked with the effect it has in its place, together with a restatement of every later entry
+it changed. A busted trade is reversed, a corrected one reversed and booked again, in the same way.
 
-To judge a late report the position remembers its last entries (the tail) and the book before them (the anchor). A
-report older than the tail needs the stream's whole history: `needs_history` says so, `unfold` is the position with it.
+To book a late report the position remembers its last entries (the tail) and the book before them (the anchor). A report
+older than the tail needs the stream's whole history: `needs_history` tests that, `unfold` returns the position with it.
 
-What equals what, exactly, in settlement currency: realized + rounding + unrealized - fees - fee_cost + funding + income
+Invariant, exact, in settlement currency: realized + rounding + unrealized - fees - fee_cost + funding + income
 + transferred = the change of equity, where unrealized = value(quantity, mark) - cost.
 """
 
@@ -93,7 +93,8 @@ RESTATED_ITEMS_MAX = 500
 
 
 class Position(Struct, frozen=True, gc=False):
-    """`book` = `anchor` + the effects of `tail`; `anchored_at` is the last occurrence inside the anchor.
+    """The state of a position. `book` = `anchor` + the effects of `tail`; `anchored_at` is the last occurrence in the
+    anchor.
 
     Before the first booking `contract` is not known: `funded_in` is the currency of funding.
     """
@@ -119,7 +120,7 @@ class Position(Struct, frozen=True, gc=False):
 
     @property
     def quantity(self) -> Decimal:
-        """Signed quantity held."""
+        """The signed quantity held."""
         return self.book.quantity
 
     @property
@@ -134,14 +135,14 @@ def stream(key: PositionKey) -> str:
 
 
 def occurrence_of(report: Filled | Reverse | Transfer | AssignLots) -> Occurrence:
-    """The place in the order of occurrence that a report is about."""
+    """The occurrence of the entry that a report is about."""
     if isinstance(report, Transfer):
         return Occurrence(report.transact_time, 0, report.transfer_id)
     return Occurrence(report.transact_time, report.trade_seq, report.exec_id)
 
 
 def needs_history(position: Position | None, reports: Iterable[PositionReport | PositionRequest]) -> bool:
-    """Whether a report is about a place before the tail, so that it wants the position `unfold`ed from its stream."""
+    """Whether a report is about an entry before the tail, so that the position must be `unfold`ed from its stream."""
     if position is None or position.anchored_at is None:
         return False
     anchored_at = position.anchored_at
@@ -155,22 +156,22 @@ def needs_history(position: Position | None, reports: Iterable[PositionReport | 
 def unfold(events: Iterable[PositionEvent]) -> Position | None:
     """The position with its whole history as tail.
 
-    What is far behind is laid aside until something reaches back to it: a tail is copied with every event.
+    Old entries are kept apart until an event concerns them: a tail is copied with every event.
     """
     position: Position | None = None
-    aside: list[Booked] = []
+    old: list[Booked] = []
     for event in events:
-        if position is not None and aside and (not position.tail or _reaches(event, aside[-1].entry.occurrence)):
-            position, aside = replace(position, tail=(*aside, *position.tail)), []
+        if position is not None and old and (not position.tail or _reaches(event, old[-1].entry.occurrence)):
+            position, old = replace(position, tail=(*old, *position.tail)), []
         position = evolve(position, event, tail_max=None)
         if len(position.tail) > 2 * TAIL_MAX:
-            aside += position.tail[:-TAIL_MAX]
+            old += position.tail[:-TAIL_MAX]
             position = replace(position, tail=position.tail[-TAIL_MAX:])
-    return position and replace(position, tail=(*aside, *position.tail))
+    return position and replace(position, tail=(*old, *position.tail))
 
 
 def _reaches(event: PositionEvent, place: Occurrence) -> bool:
-    """Whether an event says something of an entry at or before a place in the order of occurrence."""
+    """Whether an event concerns an entry at or before an occurrence."""
     match event:
         case TradeBooked() | PositionTransferred():
             return entry_of(event).occurrence <= place
@@ -268,8 +269,8 @@ def settled(position: Position | None, request: SettleContract) -> Filled | None
 def admit(position: Position | None, reports: Sequence[PositionReport], costing_: Costing) -> tuple[PositionEvent, ...]:
     """The events that reports add, in any order of arrival. Never refuses; the caller has removed repeated exec ids.
 
-    Reports of one call are booked in order of occurrence. Those behind the latest on record are booked late and those
-    taken back reversed, followed by one restatement of every entry they moved.
+    Reports of one call are booked in order of occurrence. Those before the latest on record are booked late and busted
+    ones reversed, followed by one restatement of every entry they changed.
     """
     events: list[PositionEvent] = []
     bookings: list[Filled | Transfer] = []
@@ -312,17 +313,17 @@ def admit(position: Position | None, reports: Sequence[PositionReport], costing_
 def _rebooked(
     position: Position, late: Sequence[Filled | Transfer], reversals: Sequence[Reverse], costing_: Costing
 ) -> tuple[list[PositionEvent], Book]:
-    """Late reports booked in their place, reversals, the restatement of what they moved; the book all of it ends in."""
-    assert not needs_history(position, [*late, *reversals]), "what is older than the tail is judged unfolded"
+    """Late bookings in their place, reversals, and the restatement of the entries they changed; the resulting book."""
+    assert not needs_history(position, [*late, *reversals]), "a report older than the tail needs the unfolded position"
     on_record = {item.entry.occurrence: item for item in position.tail}
-    taken_back = [(r, on_record[occurrence_of(r)]) for r in reversals if occurrence_of(r) in on_record]
+    reversed_ = [(r, on_record[occurrence_of(r)]) for r in reversals if occurrence_of(r) in on_record]
     rebooked = rebooking.rebook(
         position.anchor, position.tail, costing_,
-        added=[_entry(report) for report in late], removed=[report.exec_id for report, _ in taken_back],
+        added=[_entry(report) for report in late], removed=[report.exec_id for report, _ in reversed_],
     )  # fmt: skip
     events: list[PositionEvent] = []
     booked = position.book
-    for report, item in taken_back:
+    for report, item in reversed_:
         commission = item.entry.commission or Money(ZERO, item.entry.contract.settle)
         events.append(
             TradeReversed(
@@ -355,7 +356,7 @@ def _restatements(
 def _oversold(
     position: Position | None, bookings: Sequence[Filled | Transfer], quantity: Decimal
 ) -> tuple[PositionBroken, ...]:
-    """A spot position that has just fallen below zero: something came in that was never reported."""
+    """The break of a spot position that has just fallen below zero: an acquisition was never reported."""
     was_below = position is not None and position.quantity < 0
     if quantity >= 0 or was_below or not bookings or _contract(bookings[-1]).kind is not Kind.SPOT:
         return ()
@@ -367,7 +368,7 @@ def _oversold(
 
 
 def _contract(report: Filled | Transfer) -> Contract:
-    assert report.contract is not None, "the ledger tells a report its instrument's facts"
+    assert report.contract is not None, "the ledger fills in the contract"
     return report.contract
 
 
@@ -477,14 +478,14 @@ def _tail_with(
 def _tail_with_late(
     position: Position, booked: Booked, book: Book
 ) -> tuple[Book, Occurrence | None, tuple[Booked, ...]]:
-    if _is_deep(position, booked.entry.occurrence):
-        return book, position.last, ()  # deeper than the tail: it starts anew behind what is known
+    if _is_before_tail(position, booked.entry.occurrence):
+        return book, position.last, ()  # older than the tail: a new, empty tail starts after the last entry
     at = sum(1 for item in position.tail if item.entry.occurrence < booked.entry.occurrence)
     moved = (Booked(item.entry, item.effect) for item in position.tail[at:])
     return position.anchor, position.anchored_at, (*position.tail[:at], booked, *moved)
 
 
-def _is_deep(position: Position, place: Occurrence) -> bool:
+def _is_before_tail(position: Position, place: Occurrence) -> bool:
     return position.anchored_at is not None and place <= position.anchored_at
 
 
@@ -492,7 +493,7 @@ def _with_reversal(position: Position, event: TradeReversed) -> Position:
     effect = event.effect
     book = rebooking.minus_unmatched(position.book, effect)
     place = Occurrence(event.transact_time, event.trade_seq, event.exec_id)
-    if _is_deep(position, place):
+    if _is_before_tail(position, place):
         position = replace(position, anchor=book, anchored_at=position.last, tail=())
     tail = tuple(
         item if item.entry.occurrence < place else Booked(item.entry, item.effect)
@@ -527,7 +528,7 @@ def _with_restatement(position: Position, event: PositionRestated) -> Position:
     now = {item.exec_id: item.now for item in event.items}
     tail = tuple(Booked(item.entry, now.pop(item.entry.occurrence.exec_id, item.effect)) for item in position.tail)
     anchor, anchored_at = position.anchor, position.anchored_at
-    if now or not tail:  # something before the tail has moved: it starts anew behind what is known
+    if now or not tail:  # an entry before the tail has changed: a new, empty tail starts after the last entry
         anchor, anchored_at, tail = book, position.last, ()
     return replace(
         position, book=book, anchor=anchor, anchored_at=anchored_at, tail=tail,

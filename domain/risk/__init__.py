@@ -1,4 +1,4 @@
-"""Risk: limits, holds, pre-trade checks and monitoring of one account, and the kill switch."""
+"""Risk: limits, holds, pre-trade checks and monitoring of one account or the firm, and the kill switch."""
 
 from domain.risk.decisions import admit, carried, decide, refusal, stream
 from domain.risk.events import (

@@ -1,14 +1,14 @@
-"""RiskLimit: what an account may hold and send, judged at once with everything that is already held and sent.
+"""Risk decisions: an account's limits, kill switch and holds, checked together with all that it holds and has working.
 
-One stream an account: it knows the position of every strategy in every instrument and every working order, so that two
-orders racing for the same room are judged one after the other. An order that passes holds its quantity (pending) until
+One stream an account: it has the position of every strategy in every instrument and every working order, so that two
+orders racing for the same room are checked one after the other. An order that passes holds its quantity (pending) until
 it is filled (posted) or closed (voided, expired); a replacement adjusts the hold. The firm has a stream of the same
-kind, `limit:firm`: while it has limits, whatever an account's stream takes down is taken down there too, in the same
-append, and accounts are told to (`FirmWatchStarted`) in theirs, so that nobody can pass by on older knowledge.
+kind, `limit:firm`: while it has limits, every event of usage in an account's stream is recorded there too, in the same
+append. `FirmWatchStarted` in an account's stream switches that on, so that no append decided on older state passes.
 
 A limit applies to a scope: one strategy or all (`None`), one instrument or each (`None`), a venue, an asset. Quantities
-are signed as the position is; `domain.risk.measures` says what each limit is about. Every decision is evidence: which
-limits in which version, what was used and asked, by which marks of which age. Events are in `domain.risk.events`,
+are signed as the position is; `domain.risk.measures` describes each measure. Every decision is evidence: which limits
+in which version, the usage before and with the order, by which marks of which age. Events are in `domain.risk.events`,
 requests and reports in `domain.risk.requests`, the state in `domain.risk.state`.
 """
 
@@ -45,7 +45,7 @@ from domain.risk.events import (
 from domain.risk.exposure import Desk, Hold
 from domain.risk.measures import ANYWHERE, Measure, Scope
 from domain.risk.monitoring import assessed, positions_assessed, stays_within
-from domain.risk.pre_trade import judged
+from domain.risk.pre_trade import checked
 from domain.risk.requests import (
     AdjustHold,
     AssessMarks,
@@ -125,7 +125,7 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
         case PlaceHold():
             _check_marks(request.marks if request.mark is None else (*request.marks, request.mark))
             known = risk.holds.get(request.key)
-            return _same(known, request) if known else judged(risk, request)
+            return _same(known, request) if known else checked(risk, request)
         case AdjustHold():
             _check_marks(request.marks)
             check_id("change_id", request.change_id)
@@ -134,7 +134,7 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
             if was is not None and was.change_id == request.change_id:
                 raise refusal(was)
             known = risk.holds.get(request.key)
-            return () if known and known.change_id == request.change_id else judged(risk, request)
+            return () if known and known.change_id == request.change_id else checked(risk, request)
         case SetLimit():
             return _set(risk, request)
         case EngageSwitch():
@@ -314,7 +314,7 @@ def _check_marks(marks: Iterable[Mark]) -> None:
 
 
 def refusal(event: HoldRefused) -> RequestRefused:
-    """The error that tells a caller of a refused hold: the rule and its numbers."""
+    """The error of a refused hold: the rule and its numbers."""
     failed = event.failed
     if failed is None:
         return RequestRefused(event.rule, **({"instrument_id": event.instrument_id} | event.facts))
@@ -329,7 +329,7 @@ def refusal(event: HoldRefused) -> RequestRefused:
 def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
     """The events that follow from what has happened to an order or position; () if nothing was held.
 
-    A position limit that is exceeded by it, or kept again, is said so at once; limits of money wait for `AssessMarks`.
+    The breach of a position limit, or its end, is recorded at once; limits of money wait for `AssessMarks`.
     """
     risk = risk or Risk()
     match report:
@@ -380,7 +380,7 @@ def _with_breaches(risk: Risk, event: HoldPosted | HoldAdjusted, wider: Decimal,
 
 
 def carried(risk: Risk | None, account_id: str, at: datetime) -> tuple[UsageCarried, ...]:
-    """What an account holds, for the firm to go on from; in parts of at most 500 positions and orders."""
+    """The usage of an account, carried over to the firm; in parts of at most 500 positions and orders."""
     risk = risk or Risk()
     exposure = risk.exposure
     cells = sorted(

@@ -1,4 +1,4 @@
-"""Judging: an order, or its replacement, against every limit and kill switch over it."""
+"""Pre-trade check: an order, or its replacement, against every limit and kill switch that covers it."""
 
 from typing import NamedTuple
 
@@ -15,19 +15,19 @@ from domain.risk.usage import Intent, Meter
 from domain.values import ZERO, exact
 
 
-class _Verdict(NamedTuple):
-    """How an order was judged: by which limits it fits, and the refusal if one was not."""
+class _Result(NamedTuple):
+    """The result of a pre-trade check: the limits that passed, and the refusal if one did not."""
 
-    judged: tuple[LimitCheck, ...]
+    passed: tuple[LimitCheck, ...]
     refusal: RequestRefused | None = None
     failed: LimitCheck | None = None
 
 
-def judged(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...]:
-    """The trading day's opening if this is the first to need it, then the order's hold or its refusal."""
+def checked(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...]:
+    """The events of a pre-trade check: the trading day's opening if it is not on record, then the hold or refusal."""
     hold: Hold | None = risk.exposure.holds.get(request.key)
     order = _intent(request, hold)
-    limits = _in_turn(risk, order)
+    limits = _sorted_limits(risk, order)
     own = [request.mark] if isinstance(request, PlaceHold) and request.mark is not None else []
     marks = (*request.marks, *own)
     age_max = age_allowed(limit for limit in limits if limit.measure is Measure.MAX_MARK_AGE)
@@ -42,8 +42,8 @@ def judged(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...]
         risk = after(risk, opened)
     prices = fresh()
     meter = Meter(risk.exposure, prices, risk.equity, day_from, risk.opening_marks, request.transact_time)
-    verdict = _verdict(risk, meter, order, request, limits)
-    return (*opened, _decision(order, request, prices, verdict, hold))
+    result = _check(risk, meter, order, request=request, limits=limits)
+    return (*opened, _decision(order, request, prices, result=result, hold=hold))
 
 
 def _intent(request: PlaceHold | AdjustHold, hold: Hold | None) -> Intent:
@@ -55,15 +55,15 @@ def _intent(request: PlaceHold | AdjustHold, hold: Hold | None) -> Intent:
     )  # fmt: skip
 
 
-def _in_turn(risk: Risk, order: Intent) -> list[LimitSet]:
-    """The limits over an order as they were set, those of a mark's age last, when all marks are known."""
+def _sorted_limits(risk: Risk, order: Intent) -> list[LimitSet]:
+    """The limits that cover an order, as they were set, those of a mark's age last, when all used marks are known."""
     limits = list(risk.limits_over(order.strategy_id, order.instrument_id, order.contract.base))
     return sorted(limits, key=lambda limit: limit.measure is Measure.MAX_MARK_AGE)
 
 
-def _verdict(
-    risk: Risk, meter: Meter, order: Intent, request: PlaceHold | AdjustHold, limits: list[LimitSet]
-) -> _Verdict:
+def _check(
+    risk: Risk, meter: Meter, order: Intent, *, request: PlaceHold | AdjustHold, limits: list[LimitSet]
+) -> _Result:
     is_reducing = order.is_reducing(risk.exposure)
     refusal = _switched_off(risk, order, is_reducing=is_reducing)
     if refusal is None and ExecInst.REDUCE_ONLY in request.terms.exec_inst and not is_reducing:
@@ -73,7 +73,7 @@ def _verdict(
             position=cell.now.quantity, held=cell.held(order.side), order_qty=order.quantity,
         )  # fmt: skip
     if refusal is not None:
-        return _Verdict((), refusal)
+        return _Result((), refusal)
     passed: list[LimitCheck] = []
     for limit in limits:
         assert limit.limit is not None, "a limit that is lifted is not active"
@@ -84,15 +84,15 @@ def _verdict(
         except RequestRefused as missing:
             if is_let_through:
                 continue
-            return _Verdict(tuple(passed), missing)
+            return _Result(tuple(passed), missing)
         limit_check = LimitCheck(
-            limit.measure, limit.scope, limit.version, limit.limit, usage.used, usage.asked, limit.currency,
+            limit.measure, limit.scope, limit.version, limit.limit, usage.used, usage.with_order, limit.currency,
             limit.account_id,
         )  # fmt: skip
-        if abs(usage.asked) > limit.limit and not (is_let_through or usage.is_falling):
-            return _Verdict(tuple(passed), RequestRefused(f"{limit.measure} is not exceeded"), limit_check)
+        if abs(usage.with_order) > limit.limit and not (is_let_through or usage.is_falling):
+            return _Result(tuple(passed), RequestRefused(f"{limit.measure} is not exceeded"), limit_check)
         passed.append(limit_check)
-    return _Verdict(tuple(passed))
+    return _Result(tuple(passed))
 
 
 def _switched_off(risk: Risk, order: Intent, *, is_reducing: bool) -> RequestRefused | None:
@@ -112,7 +112,7 @@ def _switched_off(risk: Risk, order: Intent, *, is_reducing: bool) -> RequestRef
 
 
 def _decision(
-    order: Intent, request: PlaceHold | AdjustHold, prices: Prices, verdict: _Verdict, hold: Hold | None
+    order: Intent, request: PlaceHold | AdjustHold, prices: Prices, *, result: _Result, hold: Hold | None
 ) -> HoldPlaced | HoldRefused | HoldAdjusted:
     change_id = request.change_id if isinstance(request, AdjustHold) else ""
     mark = prices.mark(order.instrument_id) if order.is_at_market and prices.knows(order.instrument_id) else None
@@ -120,19 +120,19 @@ def _decision(
     if price is None and mark is not None:
         price = mark.price
     notional = None if price is None else exact(order.contract.notional(order.order_qty, price))
-    if verdict.refusal is not None:
-        facts = {name: str(fact) for name, fact in verdict.refusal.facts.items() if fact is not None}
+    if result.refusal is not None:
+        facts = {name: str(fact) for name, fact in result.refusal.facts.items() if fact is not None}
         return HoldRefused(
             order.key, order.strategy_id, order.instrument_id, order.side, order.quantity, notional, mark,
-            verdict.refusal.rule, verdict.failed, request.transact_time, facts, verdict.judged, prices.seen,
+            result.refusal.rule, result.failed, request.transact_time, facts, result.passed, prices.seen,
             change_id,
         )  # fmt: skip
     if isinstance(request, PlaceHold):
         return HoldPlaced(
             order.key, order.strategy_id, order.instrument_id, order.side, order.quantity, notional, mark,
-            verdict.judged, request.transact_time, order.contract, prices.seen,
+            result.passed, request.transact_time, order.contract, prices.seen,
         )  # fmt: skip
     return HoldAdjusted(
         order.key, order.strategy_id, order.instrument_id, order.side, hold.quantity if hold else ZERO, order.quantity,
-        order.contract, request.transact_time, request.change_id, notional, mark, verdict.judged, prices.seen,
+        order.contract, request.transact_time, request.change_id, notional, mark, result.passed, prices.seen,
     )  # fmt: skip
