@@ -143,7 +143,7 @@ class Wallets:
         return book.cost
 
     def balances(self) -> dict[str, Decimal]:
-        """By currency, zeros left out."""
+        """The balances by currency, zeros left out."""
         open_costs = (
             {next(iter(trades.values())).contract.settle: self.open_cost(instrument_id)}
             for instrument_id, trades in self._futures.items()

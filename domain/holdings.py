@@ -154,7 +154,13 @@ class Holdings:
             case Transfer():
                 if (contract := self.contract(report.key.instrument_id, report.transact_time)) is not None:
                     entry = Entry(
-                        position.occurrence_of(report), contract, report.side, report.quantity, None, None, report.cost
+                        occurrence=position.occurrence_of(report),
+                        contract=contract,
+                        side=report.side,
+                        quantity=report.quantity,
+                        price=None,
+                        commission=None,
+                        cost=report.cost,
                     )
                     self.wallets.book(report.key, entry)
                     self._hold(report.key.instrument_id, report.side.sign * report.quantity)
@@ -182,7 +188,14 @@ class Holdings:
             return
         key = PositionKey(self.account_id, state.strategy_id, fill.instrument_id)
         place = Occurrence(fill.transact_time, fill.trade_seq, fill.exec_id)
-        entry = Entry(place, contract, fill.side, fill.last_qty, fill.last_px, fill.commission)
+        entry = Entry(
+            occurrence=place,
+            contract=contract,
+            side=fill.side,
+            quantity=fill.last_qty,
+            price=fill.last_px,
+            commission=fill.commission,
+        )
         if sign > 0:
             self.wallets.book(key, entry)
         else:
@@ -205,13 +218,15 @@ def holdings_of(events: Iterable[Any], account_id: str, venue: str, at: datetime
 def order_line(state: Order) -> OrderLine:
     """An order as a line of a statement."""
     return OrderLine(
-        state.order_id, state.key.cl_ord_id, state.instrument_id, state.side, state.order_qty, state.cum_qty,
-        state.terms.price if state.terms is not None else None, state.strategy_id,
+        state.order_id, state.key.cl_ord_id, state.instrument_id, state.side, order_qty=state.order_qty,
+        cum_qty=state.cum_qty, price=state.terms.price if state.terms is not None else None,
+        strategy_id=state.strategy_id,
     )  # fmt: skip
 
 
 def _fill_line(fill: OrderFilled, state: Order) -> FillLine:
     return FillLine(
-        fill.exec_id, fill.trade_seq, fill.order_id, fill.key.cl_ord_id, fill.instrument_id, fill.side, fill.last_qty,
-        fill.last_px, fill.commission, fill.transact_time, fill.liquidity, state.strategy_id,
+        fill.exec_id, fill.trade_seq, fill.order_id, fill.key.cl_ord_id, instrument_id=fill.instrument_id,
+        side=fill.side, last_qty=fill.last_qty, last_px=fill.last_px, commission=fill.commission,
+        transact_time=fill.transact_time, liquidity=fill.liquidity, strategy_id=state.strategy_id,
     )  # fmt: skip

@@ -29,7 +29,7 @@ STREAM_NAMES_MAX = 4096  # cached: every fill needs its instrument's
 
 
 class Kind(StrEnum):
-    """How a quantity becomes money. LINEAR and INVERSE with an expiry are dated futures, without one perpetuals."""
+    """The kind of contract. LINEAR and INVERSE with an expiry are dated futures, without one perpetuals."""
 
     SPOT = "SPOT"
     LINEAR = "LINEAR"
@@ -252,7 +252,15 @@ def _amended(instrument: Instrument, request: AmendInstrument) -> tuple[Instrume
             effective_at=request.effective_at,
             last=instrument.history[-1].effective_at,
         )
-    return (InstrumentAmended(request.instrument_id, new, request.tick_size, request.lot_size, request.effective_at),)
+    return (
+        InstrumentAmended(
+            request.instrument_id,
+            contract=new,
+            tick_size=request.tick_size,
+            lot_size=request.lot_size,
+            effective_at=request.effective_at,
+        ),
+    )
 
 
 def _check_facts(request: ListInstrument | AmendInstrument) -> None:

@@ -79,7 +79,7 @@ class Prices:
         """The greatest age of the marks used, 0 if none was."""
         return max((seen.age_ms for seen in self._used.values()), default=0)
 
-    def knows(self, instrument_id: str) -> bool:
+    def has_fresh(self, instrument_id: str) -> bool:
         """Whether there is a fresh mark."""
         mark = self._marks.get(instrument_id)
         return mark is not None and self._at - mark.mark_at <= self._age_max

@@ -173,7 +173,7 @@ def nodes_of(tile_at: TileAt, size: int) -> NodeAt:
 
 
 def tile_width(level: int, index: int, size: int) -> int:
-    """How many hashes the tile has in the tree of `size`: 256, fewer at the right edge, 0 or less beyond it."""
+    """The number of hashes of the tile in the tree of `size`: 256, fewer at the right edge, 0 or less beyond it."""
     return min(TILE_WIDTH, (size >> (TILE_HEIGHT * level)) - index * TILE_WIDTH)
 
 

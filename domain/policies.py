@@ -79,7 +79,7 @@ class HedgeBand(Struct, frozen=True):
 
 
 class Policies(Struct, frozen=True):
-    """Which policies are on. `on_loss` None leaves the kill switch to people."""
+    """The policies that are on. `on_loss` None leaves the kill switch to people."""
 
     on_loss: Mode | None = Mode.REDUCE_ONLY
     cancels_on_switch: bool = True
@@ -126,7 +126,7 @@ class PendingHedge(Struct, frozen=True):
 
 
 class State(Struct, frozen=True):
-    """What the policies follow: working orders, when they expire, positions by account, strategy and instrument.
+    """The state of the policies: working orders, when they expire, positions by account, strategy and instrument.
 
     `prices` has the last price traded of inverse contracts.
     """
@@ -185,7 +185,9 @@ def _on_breach(state: State, event: LimitBreached, at: datetime, seq: int) -> It
     if mode is None or event.measure not in (Measure.MAX_DAILY_LOSS, Measure.MAX_DRAWDOWN):
         return
     reason = f"{event.measure} of {event.limit:f} exceeded: {event.used:f}, limit version {event.version}"
-    yield Reaction(Policy.LOSS, EngageSwitch(event.account_id, event.scope, mode, reason, at), f"loss-{seq}")
+    yield Reaction(
+        Policy.LOSS, EngageSwitch(event.account_id, event.scope, mode, reason, transact_time=at), f"loss-{seq}"
+    )
 
 
 def _on_switch(state: State, event: SwitchEngaged, at: datetime, seq: int) -> Iterator[Reaction]:
@@ -236,7 +238,7 @@ def _hedged(state: State, event: HoldPosted, at: datetime, seq: int) -> tuple[St
             continue
         key = OrderKey(band.account_id, f"hedge-{number}-{seq}")
         side = Side.BUY if quantity > 0 else Side.SELL
-        terms = OrderTerms(band.strategy_id, band.instrument_id, side, OrdType.MARKET, abs(quantity))
+        terms = OrderTerms(band.strategy_id, band.instrument_id, side, ord_type=OrdType.MARKET, order_qty=abs(quantity))
         state = replace(state, pending_hedges=state.pending_hedges.put(key, PendingHedge(band, quantity, at)))
         reactions.append(Reaction(Policy.HEDGE, SubmitOrder(key, terms, at), key.cl_ord_id))
     return state, reactions
@@ -300,7 +302,7 @@ def evolve(state: State, event: Any) -> State:
     match event:
         case HoldPlaced() | HoldAdjusted():
             asset = event.contract.base if event.contract else None
-            order = Working(event.strategy_id, event.instrument_id, event.side, event.quantity, asset)
+            order = Working(event.strategy_id, event.instrument_id, event.side, event.quantity, asset=asset)
             return _working(state, event.key, order)
         case HoldRefused():
             return replace(state, pending_hedges=state.pending_hedges.drop(event.key))

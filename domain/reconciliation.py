@@ -139,7 +139,9 @@ def _fills(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterato
         else:
             yield from _differing_fill(ours.account_id, copies[0], line_stated)
             for copy in copies[1:]:
-                yield break_of(ours.account_id, BreakKind.DUPLICATE, ("cl_ord_id",), copy, line_stated)
+                yield break_of(
+                    ours.account_id, kind=BreakKind.DUPLICATE, fields=("cl_ord_id",), ours=copy, theirs=line_stated
+                )
     known = {_content(line): line for line in stated.values() if (line.instrument_id, line.exec_id) in booked}
     renamed = defaultdict(list)
     for line in missing:
@@ -147,14 +149,20 @@ def _fills(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterato
     for copy in surplus:
         content = _content(copy)
         if renamed[content]:
-            yield break_of(ours.account_id, BreakKind.DUPLICATE, ("exec_id",), copy, renamed[content].pop(0))
+            yield break_of(
+                ours.account_id,
+                kind=BreakKind.DUPLICATE,
+                fields=("exec_id",),
+                ours=copy,
+                theirs=renamed[content].pop(0),
+            )
         elif content in known:
-            yield break_of(ours.account_id, BreakKind.DUPLICATE, (), copy, known[content])
+            yield break_of(ours.account_id, kind=BreakKind.DUPLICATE, fields=(), ours=copy, theirs=known[content])
         else:
-            yield break_of(ours.account_id, BreakKind.MISSING_AT_VENUE, (), copy, None)
+            yield break_of(ours.account_id, kind=BreakKind.MISSING_AT_VENUE, fields=(), ours=copy, theirs=None)
     for line in (line for lines in renamed.values() for line in lines):
         fields = ("exec_ref_id",) if ours.is_busted(line) else ()
-        yield break_of(ours.account_id, BreakKind.MISSING_AT_US, fields, None, line)
+        yield break_of(ours.account_id, kind=BreakKind.MISSING_AT_US, fields=fields, ours=None, theirs=line)
 
 
 def _named(ours: Holdings, line: FillLine, tolerances: Tolerances) -> FillLine:
@@ -189,7 +197,7 @@ def _differing_fill(account_id: str, ours: FillLine, theirs: FillLine) -> Iterat
     fields = tuple(field for field in (*amounts, "last_px") if getattr(ours, field) != getattr(theirs, field))
     if fields:
         kind = BreakKind.PRICE_DIFFERS if fields == ("last_px",) else BreakKind.AMOUNT_DIFFERS
-        yield break_of(account_id, kind, fields, ours, theirs)
+        yield break_of(account_id, kind, fields, ours, theirs=theirs)
 
 
 def _orders(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterator[Break]:
@@ -203,7 +211,7 @@ def _orders(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterat
             cl_ord_id = stated.cl_ord_id or _adopted_id(stated.instrument_id, stated.order_id, is_order_id=True)
             settle = _settle(ours, stated)
             line = replace(stated, cl_ord_id=cl_ord_id, strategy_id=tolerances.strategy_id, settle=settle)
-            yield break_of(ours.account_id, BreakKind.MISSING_AT_US, (), None, line)
+            yield break_of(ours.account_id, kind=BreakKind.MISSING_AT_US, fields=(), ours=None, theirs=line)
             continue
         cl_ord_id = known.key.cl_ord_id
         working.pop(cl_ord_id, None)
@@ -211,12 +219,18 @@ def _orders(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterat
             continue
         line = replace(stated, cl_ord_id=cl_ord_id, strategy_id=known.strategy_id, settle=_settle(ours, stated))
         if not known.is_open:
-            yield break_of(ours.account_id, BreakKind.MISSING_AT_US, ("ord_status",), order_line(known), line)
+            yield break_of(
+                ours.account_id,
+                kind=BreakKind.MISSING_AT_US,
+                fields=("ord_status",),
+                ours=order_line(known),
+                theirs=line,
+            )
         else:
             yield from _differing_order(ours.account_id, order_line(known), line)
     for cl_ord_id, line in working.items():
         if ours.touched[cl_ord_id] <= settled_before:
-            yield break_of(ours.account_id, BreakKind.MISSING_AT_VENUE, (), line, None)
+            yield break_of(ours.account_id, kind=BreakKind.MISSING_AT_VENUE, fields=(), ours=line, theirs=None)
 
 
 def _settle(ours: Holdings, line: OrderLine) -> str:
@@ -232,7 +246,7 @@ def _differing_order(account_id: str, ours: OrderLine, theirs: OrderLine) -> Ite
     if not fields and not ours.order_id:
         kind, fields = BreakKind.MISSING_AT_US, ["order_id"]
     if fields:
-        yield break_of(account_id, kind, tuple(fields), ours, theirs)
+        yield break_of(account_id, kind, fields=tuple(fields), ours=ours, theirs=theirs)
 
 
 def _positions(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterator[Break]:
@@ -250,7 +264,9 @@ def _positions(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Ite
             continue
         if line.avg_px is not None and contract is not None:
             line = replace(line, cost=exact(contract.value(line.quantity, line.avg_px)))
-        yield break_of(ours.account_id, _kind(known.quantity, line.quantity), ("quantity",), known, line)
+        yield break_of(
+            ours.account_id, kind=_kind(known.quantity, line.quantity), fields=("quantity",), ours=known, theirs=line
+        )
 
 
 def _balances(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterator[Break]:
@@ -261,7 +277,9 @@ def _balances(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iter
         none = BalanceLine(currency, ZERO)
         line, known = stated.get(currency, none), held.get(currency, none)
         if abs(line.amount - known.amount) > tolerances.amounts.get(currency, ZERO):
-            yield break_of(ours.account_id, _kind(known.amount, line.amount), ("amount",), known, line)
+            yield break_of(
+                ours.account_id, kind=_kind(known.amount, line.amount), fields=("amount",), ours=known, theirs=line
+            )
 
 
 def _kind(ours: Decimal, theirs: Decimal) -> BreakKind:
@@ -278,14 +296,15 @@ def mend(found: Break, statement: Statement, tolerances: Tolerances = EXACT) -> 
         case (OrderLine() | None) as ours, (OrderLine() | None) as theirs:
             return _mend_order(found, ours, theirs, statement)
         case PositionLine() as ours, PositionLine() as theirs:
-            return _mend_position(found, ours, theirs, statement, tolerances)
+            return _mend_position(found, ours, theirs, statement, tolerances=tolerances)
         case BalanceLine() as ours, BalanceLine() as theirs:
             difference = exact(theirs.amount - ours.amount)
             return (
                 BookEntry(
-                    found.account_id, _mend_id(found, statement), EntryKind.ADJUSTMENT,
-                    Indicator.CREDIT if difference > 0 else Indicator.DEBIT, Money(abs(difference), ours.currency),
-                    f"{REASON} with statement {statement.statement_id}", statement.transact_time,
+                    found.account_id, entry_id=_mend_id(found, statement), kind=EntryKind.ADJUSTMENT,
+                    indicator=Indicator.CREDIT if difference > 0 else Indicator.DEBIT,
+                    amount=Money(abs(difference), ours.currency),
+                    reason=f"{REASON} with statement {statement.statement_id}", transact_time=statement.transact_time,
                 ),
             )  # fmt: skip
         case _:
@@ -310,9 +329,10 @@ def _mend_fill(
     if theirs is not None and (is_new or found.fields == ("exec_id",)):
         reports.append(
             OrderFilled(
-                OrderKey(found.account_id, theirs.cl_ord_id), theirs.strategy_id, theirs.instrument_id, theirs.order_id,
-                theirs.side, theirs.exec_id, theirs.trade_seq, theirs.last_qty, theirs.last_px, theirs.commission,
-                theirs.liquidity, theirs.transact_time,
+                key=OrderKey(found.account_id, theirs.cl_ord_id), strategy_id=theirs.strategy_id,
+                instrument_id=theirs.instrument_id, order_id=theirs.order_id, side=theirs.side, exec_id=theirs.exec_id,
+                trade_seq=theirs.trade_seq, last_qty=theirs.last_qty, last_px=theirs.last_px,
+                commission=theirs.commission, liquidity=theirs.liquidity, transact_time=theirs.transact_time,
             )
         )  # fmt: skip
     is_change = found.kind in (BreakKind.AMOUNT_DIFFERS, BreakKind.PRICE_DIFFERS) and "side" not in found.fields
@@ -351,14 +371,16 @@ def _mend_order(
         )  # fmt: skip
     unseen = theirs.cum_qty - (ours.cum_qty if ours is not None else ZERO)
     if unseen > 0 and theirs.price is not None and theirs.settle:
-        reports.append(_inferred_fill(found, key, theirs, exact(unseen), statement))
+        reports.append(_inferred_fill(found, key, line=theirs, quantity=exact(unseen), statement=statement))
     return tuple(reports)
 
 
 def _terms(line: OrderLine) -> OrderTerms:
     assert line.order_qty is not None, "a venue states the quantity of an order"
     ord_type = OrdType.MARKET if line.price is None else OrdType.LIMIT
-    return OrderTerms(line.strategy_id, line.instrument_id, line.side, ord_type, line.order_qty, line.price)
+    return OrderTerms(
+        line.strategy_id, line.instrument_id, line.side, ord_type, order_qty=line.order_qty, price=line.price
+    )
 
 
 def _inferred_fill(
@@ -367,8 +389,9 @@ def _inferred_fill(
     """A fill inferred from cum_qty, at the order's own price; once the venue's own arrives, it shows as a surplus."""
     assert line.price is not None
     return OrderFilled(
-        key, line.strategy_id, line.instrument_id, line.order_id, line.side, _mend_id(found, statement), 0, quantity,
-        line.price, Money(ZERO, line.settle), Liquidity.UNKNOWN, statement.transact_time,
+        key, line.strategy_id, line.instrument_id, line.order_id, side=line.side, exec_id=_mend_id(found, statement),
+        trade_seq=0, last_qty=quantity, last_px=line.price, commission=Money(ZERO, line.settle),
+        liquidity=Liquidity.UNKNOWN, transact_time=statement.transact_time,
     )  # fmt: skip
 
 
@@ -392,8 +415,9 @@ def _mend_position(
     key = PositionKey(found.account_id, tolerances.strategy_id, ours.instrument_id)
     return tuple(
         Transfer(
-            key, f"{_mend_id(found, statement)}-{number}", Side.BUY if quantity > 0 else Side.SELL,
-            exact(abs(quantity)), exact(worth), statement.transact_time, TransferReason.ADJUSTMENT,
+            key, transfer_id=f"{_mend_id(found, statement)}-{number}", side=Side.BUY if quantity > 0 else Side.SELL,
+            quantity=exact(abs(quantity)), cost=exact(worth), transact_time=statement.transact_time,
+            reason=TransferReason.ADJUSTMENT,
         )
         for number, (quantity, worth) in enumerate(moves, 1)
         if quantity
@@ -420,12 +444,21 @@ def react(account: Account, statement: Statement, found: Iterable[Break]) -> tup
         if known.found != broken:
             events.append(BreakChanged(account.account_id, broken, statement_id, at))
         if age_steps(at - known.opened_at) > known.age_steps:
-            events.append(BreakAged(account.account_id, broken.break_id, statement_id, known.opened_at, at))
+            events.append(
+                BreakAged(account.account_id, broken.break_id, statement_id, known.opened_at, transact_time=at)
+            )
     for break_id in sorted(account.breaks.keys() - seen):
         known = account.breaks[break_id]
         if known.opened_at <= at and _is_covered(known, statement):
             events.append(
-                BreakResolved(account.account_id, break_id, statement_id, "no longer found", known.opened_at, at)
+                BreakResolved(
+                    account.account_id,
+                    break_id,
+                    statement_id,
+                    reason="no longer found",
+                    opened_at=known.opened_at,
+                    transact_time=at,
+                )
             )
     return tuple(events)
 

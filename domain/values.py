@@ -96,7 +96,7 @@ class Mark(Struct, frozen=True):
 
 
 class Occurrence(NamedTuple):
-    """When something happened at the venue: compares in order of occurrence, whatever the order of arrival."""
+    """The time and tie-breakers of a trade at the venue: compares in order of occurrence, not of arrival."""
 
     transact_time: datetime
     trade_seq: int
@@ -115,7 +115,7 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-
 
 
 def number(text: object, field: str) -> Decimal:
-    """A finite decimal below 1e18 with at most 18 places, canonical. Raises InvalidInput naming `field`."""
+    """Parse a finite decimal below 1e18 with at most 18 places, canonical. Raises InvalidInput naming `field`."""
     if isinstance(text, bool) or not isinstance(text, str | int | Decimal):
         raise InvalidInput(field, text, "a decimal number given as text")
     written = str(text).strip()
@@ -131,7 +131,7 @@ def number(text: object, field: str) -> Decimal:
 
 
 def positive(text: object, field: str) -> Decimal:
-    """A number above zero. Raises InvalidInput naming `field`."""
+    """Parse a number above zero. Raises InvalidInput naming `field`."""
     value = number(text, field)
     if value <= 0:
         raise InvalidInput(field, text, "above zero")
@@ -139,28 +139,28 @@ def positive(text: object, field: str) -> Decimal:
 
 
 def name(text: object, field: str) -> str:
-    """An id: 1 to 64 of letters, digits, `.`, `_`, `-`. Raises InvalidInput naming `field`."""
+    """Parse an id: 1 to 64 of letters, digits, `.`, `_`, `-`. Raises InvalidInput naming `field`."""
     if not isinstance(text, str) or not _NAME.fullmatch(text):
         raise InvalidInput(field, text, "an id of 1 to 64 letters, digits, '.', '_' or '-'")
     return text
 
 
 def currency(text: object, field: str) -> str:
-    """A currency or asset code in capitals (ISO 4217 for fiat). Raises InvalidInput naming `field`."""
+    """Parse a currency or asset code in capitals (ISO 4217 for fiat). Raises InvalidInput naming `field`."""
     if not isinstance(text, str) or not _CURRENCY.fullmatch(text):
         raise InvalidInput(field, text, "a currency code of 1 to 16 capitals and digits")
     return text
 
 
 def instrument_id(text: object, field: str = "instrument_id") -> str:
-    """`SYMBOL.VENUE`, the venue's own symbol and our code of the venue. Raises InvalidInput naming `field`."""
+    """Parse `SYMBOL.VENUE`, the venue's own symbol and our code of the venue. Raises InvalidInput naming `field`."""
     if not isinstance(text, str) or not _INSTRUMENT.fullmatch(text):
         raise InvalidInput(field, text, "an instrument id such as BTCUSDT.BINANCE")
     return text
 
 
 def time(text: object, field: str, *, now: datetime | None = None) -> datetime:
-    """An ISO 8601 time in UTC (a missing offset means UTC), not before 2009 and, given `now`, not in the future.
+    """Parse an ISO 8601 time in UTC (a missing offset means UTC), not before 2009 and, given `now`, not in the future.
 
     Digits past the microsecond are cut. Raises InvalidInput naming `field`.
     """

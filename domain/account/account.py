@@ -6,7 +6,7 @@ which realized PnL is booked (the remainder is recorded beside it, never lost).
 
 Money that moved other than by trades (transfers, fees, adjustments) is `domain.account.cash`, and its sums are here.
 Trades move money too, and are not repeated here: one fill is one append to order, position and limit streams. The
-account knows which positions it has (PositionOpened, once each), and `domain.balances` adds what they moved to what is
+account has a list of its positions (PositionOpened, once each), and `domain.balances` adds what they moved to what is
 here, exactly. A request that may overdraw or close the account is checked with what positions and orders hold: `Held`,
 gathered by the ledger. A cash account is not overdrawn by our own requests; a venue report is always booked, with an
 AccountBroken beside it where it breaks a rule (an overdraft, a contradiction, anything after closing).
@@ -265,7 +265,11 @@ def decide(account: Account | None, request: AccountRequest, held: Held = NOTHIN
                 raise RequestRefused("an open break", break_id=break_id, account_id=account_id)
             if not reason.strip():
                 raise RequestRefused("a break resolved by hand has a reason", reason=reason)
-            return (BreakResolved(account_id, break_id, "", reason, known.opened_at, at),)
+            return (
+                BreakResolved(
+                    account_id, break_id, statement_id="", reason=reason, opened_at=known.opened_at, transact_time=at
+                ),
+            )
         case CloseAccount():
             return _close(account, request, held)
         case _:
@@ -283,8 +287,8 @@ def _open(account: Account | None, request: OpenAccount) -> tuple[AccountEvent, 
     if request.venue:
         _check_field(values.currency, request.venue, "venue")
     event = AccountOpened(
-        request.account_id, request.base_currency, costing, request.transact_time, request.venue, request.is_margin,
-        request.owner,
+        request.account_id, request.base_currency, costing, request.transact_time, venue=request.venue,
+        is_margin=request.is_margin, owner=request.owner,
     )  # fmt: skip
     if account is None:
         return (event,)
@@ -376,14 +380,17 @@ def _admit_cash(account: Account, report: CashReport, held: Held) -> tuple[Accou
     event, rule = cash.classify(account.cash, report)
     about = cash.id_of(report)
     if event is None:
-        contradicted = AccountBroken(account.account_id, rule, about, report, report.transact_time)
+        contradicted = AccountBroken(account.account_id, rule, about, report, transact_time=report.transact_time)
         return (contradicted,) if rule and contradicted not in account.broken else ()
     rules = [rule] if rule else []
     if account.is_closed:
         rules.append(CLOSED)
     if _overdrawn(account, event, held):
         rules.append("a cash account is not below zero")
-    return (event, *(AccountBroken(account.account_id, rule, about, report, report.transact_time) for rule in rules))
+    return (
+        event,
+        *(AccountBroken(account.account_id, rule, about, report, transact_time=report.transact_time) for rule in rules),
+    )
 
 
 def _overdrawn(account: Account, event: MoneyEvent, held: Held) -> bool:
@@ -405,7 +412,7 @@ def with_position(account: Account, strategy_id: str, instrument_id: str, at: da
 
 def after_closing(account: Account, about: str, at: datetime) -> tuple[AccountBroken, ...]:
     """The break beside a venue report that was recorded, in stream `about`, for an account that is closed."""
-    broken = AccountBroken(account.account_id, CLOSED, about, None, at)
+    broken = AccountBroken(account.account_id, rule=CLOSED, about=about, report=None, transact_time=at)
     return (broken,) if account.is_closed and broken not in account.broken else ()
 
 
@@ -422,7 +429,12 @@ def evolve(account: Account | None, event: AccountEvent) -> Account:
     """The account after an event. Total and unconditional."""
     if isinstance(event, AccountOpened):
         return Account(
-            event.account_id, event.base_currency, event.costing, event.venue, event.is_margin, owner=event.owner
+            event.account_id,
+            event.base_currency,
+            event.costing,
+            event.venue,
+            is_margin=event.is_margin,
+            owner=event.owner,
         )
     assert account is not None, "a stream starts with AccountOpened"
     match event:

@@ -64,7 +64,12 @@ def break_of(
     line = ours if is_surplus else theirs or ours
     assert line is not None, "a break has a line"
     return Break(
-        digest_of((account_id, *_about(line, is_surplus=is_surplus)))[:16], account_id, kind, fields, ours, theirs
+        break_id=digest_of((account_id, *_about(line, is_surplus=is_surplus)))[:16],
+        account_id=account_id,
+        kind=kind,
+        fields=fields,
+        ours=ours,
+        theirs=theirs,
     )
 
 
@@ -83,5 +88,5 @@ def _about(line: Line, *, is_surplus: bool) -> tuple[str, ...]:
 
 
 def age_steps(age: timedelta) -> int:
-    """How many of `AGES` an age has passed."""
+    """The number of `AGES` that an age has passed."""
     return sum(1 for step in AGES if age >= step)

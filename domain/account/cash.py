@@ -254,7 +254,9 @@ CONTRADICTED = Classified(None, "one id has one content")
 
 def mirrored(account_id: str, leg: Leg, fee: Money | None = None) -> Leg:
     """The other account's leg of a transfer between two of ours. It pays its own `fee`, if any."""
-    return Leg(leg.transfer_id, leg.indicator.opposite, leg.amount, fee, account_id)
+    return Leg(
+        leg.transfer_id, indicator=leg.indicator.opposite, amount=leg.amount, fee=fee, counter_account_id=account_id
+    )
 
 
 def classify(cash: Cash, report: CashReport) -> Classified:
@@ -282,7 +284,7 @@ def _settled(known: CashTransfer | None, report: SettleTransfer) -> Classified:
     is_other = known is not None and not known.leg.is_same_money(leg)
     entries = () if is_undone else leg.entries
     return Classified(
-        TransferSettled(report.account_id, leg, entries, *_dates(report), report.transact_time),
+        TransferSettled(report.account_id, leg, entries, *_dates(report), transact_time=report.transact_time),
         "a transfer settles as it was announced" if is_other else "",
     )
 
@@ -297,8 +299,17 @@ def _returned(known: CashTransfer | None, report: ReturnTransfer) -> Classified:
     leg = _completed(report.leg, known)
     is_booked = known is not None and known.settled_at is not None and known.settled_at <= report.transact_time
     entries = tuple(CashEntry(e.indicator.opposite, e.amount) for e in leg.entries) if is_booked else ()
+    booking_date, value_date = _dates(report)
     return Classified(
-        TransferReturned(report.account_id, leg, report.reason, entries, *_dates(report), report.transact_time),
+        TransferReturned(
+            report.account_id,
+            leg,
+            report.reason,
+            entries,
+            booking_date=booking_date,
+            value_date=value_date,
+            transact_time=report.transact_time,
+        ),
         "" if is_same else "a transfer returns as it was announced",
     )
 
@@ -329,14 +340,18 @@ def id_of(item: CashReport | FeeCharged | EntryBooked) -> str:
 
 
 def _entry_event(report: ChargeFee | BookEntry) -> FeeCharged | EntryBooked:
-    dates = _dates(report)
+    booking_date, value_date = _dates(report)
     if isinstance(report, ChargeFee):
         paid = (CashEntry(Indicator.DEBIT, report.amount),)
-        return FeeCharged(report.account_id, report.fee_id, paid, report.reason, *dates, report.transact_time)
+        return FeeCharged(
+            report.account_id, report.fee_id, paid, report.reason, booking_date=booking_date, value_date=value_date,
+            transact_time=report.transact_time,
+        )  # fmt: skip
     entry = (CashEntry(report.indicator, report.amount),)
     return EntryBooked(
-        report.account_id, report.entry_id, report.kind, entry, report.reason, *dates, report.transact_time
-    )
+        report.account_id, report.entry_id, report.kind, entry, reason=report.reason, booking_date=booking_date,
+        value_date=value_date, transact_time=report.transact_time,
+    )  # fmt: skip
 
 
 def _dates(report: CashReport) -> tuple[date, date]:

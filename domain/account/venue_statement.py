@@ -135,9 +135,10 @@ def admit(known: StatementTaken | None, statement: StatementReport) -> tuple[Sta
     fills = statement.fills
     return (
         StatementTaken(
-            statement.account_id, statement.venue, statement.statement_id, statement.source, statement.balances,
-            statement.positions, statement.open_orders, statement.fills_from, len(fills or ()),
-            digest_of(fills) if fills is not None else "", statement.transact_time,
+            statement.account_id, statement.venue, statement.statement_id, statement.source,
+            balances=statement.balances, positions=statement.positions, open_orders=statement.open_orders,
+            fills_from=statement.fills_from, fills_count=len(fills or ()),
+            fills_digest=digest_of(fills) if fills is not None else "", transact_time=statement.transact_time,
         ),
     )  # fmt: skip
 

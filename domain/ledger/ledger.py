@@ -196,7 +196,9 @@ class Ledger:
         A report of an account or instrument that is not on record is not recorded: its answer has an InvalidInput, and
         the evidence that `evidence_of` makes of it is kept in the same append.
         """
-        return self.carry_out(Command(tuple(reports), actor, request_id, cause, evidence_of))
+        return self.carry_out(
+            Command(payload=tuple(reports), actor=actor, request_id=request_id, cause=cause, evidence_of=evidence_of)
+        )
 
     def state(self, stream: str) -> Any:
         """The present state of a stream in the log; None if the stream is empty."""
@@ -218,7 +220,9 @@ class Ledger:
         head = self._log.head()
         now = self._now() if head.recorded_at is None else max(self._now(), head.recorded_at)
         self._known.fetch(streams_of(command))
-        work = UnitOfWork(self._known, now, command.actor, command.request_id, command.cause)
+        work = UnitOfWork(
+            base=self._known, now=now, actor=command.actor, request_id=command.request_id, cause=command.cause
+        )
         outcomes = decided(work, command, self._marks)
         if not work.records:
             if self._known.refresh(work.streams):
@@ -357,7 +361,7 @@ def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark 
     listed = _instrument_of(work, request.terms.instrument_id)
     instrument.check_terms(listed, request.terms.order_qty, request.terms.price, request.transact_time)
     orders.check_child(work, order.evolve(None, submitted[0]), listed.facts_at(request.transact_time).contract)
-    hold = PlaceHold(request.key, request.terms, listed.contract, None, request.transact_time)
+    hold = PlaceHold(request.key, request.terms, listed.contract, mark=None, transact_time=request.transact_time)
     checked = limits.check(work, hold, marks)
     refusal = checked.refusal
     work.record(stream, submitted if refusal is None else (order.refused(request, refusal),))
@@ -381,7 +385,9 @@ def _replace(work: UnitOfWork, request: ReplaceOrder, marks: Callable[[str], Mar
     contract = listed.facts_at(at).contract
     orders.check_child(work, replace(known, terms=terms), contract)
     quantity = max(known.held_qty, exact(terms.order_qty - known.cum_qty))
-    hold = AdjustHold(request.key, request.requested_as, terms, quantity, contract, at)
+    hold = AdjustHold(
+        request.key, change_id=request.requested_as, terms=terms, quantity=quantity, contract=contract, transact_time=at
+    )
     checked = limits.check(work, hold, marks)
     if checked.refusal is None:
         orders.record_request(work, request.key, decided_events, at)

@@ -212,7 +212,9 @@ def restate(work: UnitOfWork, key: OrderKey, at: datetime) -> None:
         return
     listed = work.state(instrument.stream(order.instrument_id))
     contract = listed.contract if listed is not None else None
-    report = RestateHold(key, order.strategy_id, order.instrument_id, order.side, wanted, contract, at)
+    report = RestateHold(
+        key, order.strategy_id, order.instrument_id, order.side, quantity=wanted, contract=contract, transact_time=at
+    )
     admit(work, key.account_id, report)
 
 
@@ -230,28 +232,31 @@ def posting(key: PositionKey, event: PositionEvent, contract: Contract | None) -
         case TradeBooked():
             order_key, effect = OrderKey(key.account_id, event.cl_ord_id), event.effect
             return PostHold(
-                order_key, strategy_id, instrument_id, event.exec_id, effect.quantity, event.last_qty,
-                event.transact_time, effect.cost, _gains(event, 1), event.contract,
+                key=order_key, strategy_id=strategy_id, instrument_id=instrument_id, exec_id=event.exec_id,
+                quantity=effect.quantity, last_qty=event.last_qty, transact_time=event.transact_time, cost=effect.cost,
+                gains=_gains(event, 1), contract=event.contract,
             )  # fmt: skip
         case TradeReversed():
             effect = event.effect
             return PostHold(
-                _no_order(key), strategy_id, instrument_id, event.exec_id, exact(-effect.quantity), ZERO,
-                event.transact_time, exact(-effect.cost), _gains(event, -1), event.contract,
+                key=_no_order(key), strategy_id=strategy_id, instrument_id=instrument_id, exec_id=event.exec_id,
+                quantity=exact(-effect.quantity), last_qty=ZERO, transact_time=event.transact_time,
+                cost=exact(-effect.cost), gains=_gains(event, -1), contract=event.contract,
             )  # fmt: skip
         case PositionTransferred():
             gain = exact(event.effect.realized + event.effect.rounding + (event.cost if event.reason.is_income else 0))
             gains = (Money(gain, event.contract.settle),) if gain else ()
             return PostHold(
-                _no_order(key), strategy_id, instrument_id, event.transfer_id, event.effect.quantity, ZERO,
-                event.transact_time, event.effect.cost, gains, event.contract,
+                key=_no_order(key), strategy_id=strategy_id, instrument_id=instrument_id, exec_id=event.transfer_id,
+                quantity=event.effect.quantity, last_qty=ZERO, transact_time=event.transact_time,
+                cost=event.effect.cost, gains=gains, contract=event.contract,
             )  # fmt: skip
         case FundingSettled():
             change = Change(event.transact_time, gains=(event.amount,))
-            return PostGains(key.account_id, strategy_id, instrument_id, event.funding_id, (change,))
+            return PostGains(key.account_id, strategy_id, instrument_id, source=event.funding_id, changes=(change,))
         case PositionRestated():
             source = event.late_exec_ids[0] if event.late_exec_ids else ""
-            return PostGains(key.account_id, strategy_id, instrument_id, source, _restated(event, contract))
+            return PostGains(key.account_id, strategy_id, instrument_id, source, changes=_restated(event, contract))
         case _:
             return None
 

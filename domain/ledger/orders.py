@@ -150,8 +150,10 @@ def _book(due: Due, state: Order, fill: OrderFilled, facts: Facts) -> None:
     key = PositionKey(fill.key.account_id, state.strategy_id, fill.instrument_id)
     due.bookings.setdefault(key, []).append(
         Filled(
-            key, facts(fill.instrument_id, fill.transact_time), fill.key.cl_ord_id, fill.exec_id, fill.trade_seq,
-            fill.side, fill.last_qty, fill.last_px, fill.commission, fill.liquidity, fill.transact_time,
+            key, contract=facts(fill.instrument_id, fill.transact_time), cl_ord_id=fill.key.cl_ord_id,
+            exec_id=fill.exec_id, trade_seq=fill.trade_seq, side=fill.side, last_qty=fill.last_qty,
+            last_px=fill.last_px, commission=fill.commission, liquidity=fill.liquidity,
+            transact_time=fill.transact_time,
         )
     )  # fmt: skip
 
@@ -164,5 +166,5 @@ def _reverse(due: Due, state: Order, was: OrderFilled, reason: str) -> None:
     if len(kept) < len(unbooked):
         due.bookings[key] = kept
         return
-    reversal = Reverse(key, was.exec_id, was.trade_seq, was.transact_time, reason)
+    reversal = Reverse(key, was.exec_id, was.trade_seq, was.transact_time, reason=reason)
     due.reversals.setdefault(key, []).append(reversal)

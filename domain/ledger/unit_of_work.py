@@ -239,7 +239,11 @@ class UnitOfWork:
         for event in events:
             version += 1
             state = evolve(state, event)
-            added.append(Recorded(stream, version, self.now, actor, request_id, event, cause))
+            added.append(
+                Recorded(
+                    stream, version, recorded_at=self.now, actor=actor, request_id=request_id, event=event, cause=cause
+                )
+            )
             if type(event) is OrderFilled:
                 self._executed[schema.key_of_execution(event)] = stream
         if added:

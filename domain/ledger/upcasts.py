@@ -42,7 +42,14 @@ class EffectV1(Struct, frozen=True):
         """The same effect, with its lots in a tuple."""
         opened = (self.opened,) if self.opened is not None else ()
         return Effect(
-            self.quantity, self.cost, self.realized, self.rounding, self.fee, self.fee_cost, opened, self.closed
+            self.quantity,
+            self.cost,
+            self.realized,
+            self.rounding,
+            fee=self.fee,
+            fee_cost=self.fee_cost,
+            opened=opened,
+            closed=self.closed,
         )
 
 
@@ -104,23 +111,25 @@ class PositionRestatedV1(Struct, frozen=True, tag="PositionRestated"):
 def trade_booked(event: TradeBookedV1) -> TradeBooked:
     """Convert version 1 to version 2: an ordinary trade."""
     return TradeBooked(
-        event.key, event.contract, event.costing, event.cl_ord_id, event.exec_id, event.trade_seq, event.side,
-        event.last_qty, event.last_px, event.commission, event.liquidity, event.transact_time, event.effect.newer(),
-        event.is_late,
+        event.key, event.contract, event.costing, event.cl_ord_id, exec_id=event.exec_id, trade_seq=event.trade_seq,
+        side=event.side, last_qty=event.last_qty, last_px=event.last_px, commission=event.commission,
+        liquidity=event.liquidity, transact_time=event.transact_time, effect=event.effect.newer(),
+        is_late=event.is_late,
     )  # fmt: skip
 
 
 def position_transferred(event: PositionTransferredV1) -> PositionTransferred:
     """Convert version 1 to version 2: an opening balance, which was the only kind."""
     return PositionTransferred(
-        event.key, event.contract, event.costing, event.transfer_id, event.side, event.quantity, event.cost,
-        event.transact_time, event.effect.newer(), event.is_late,
+        event.key, event.contract, event.costing, event.transfer_id, side=event.side, quantity=event.quantity,
+        cost=event.cost, transact_time=event.transact_time, effect=event.effect.newer(), is_late=event.is_late,
     )  # fmt: skip
 
 
 def position_restated(event: PositionRestatedV1) -> PositionRestated:
     """Convert version 1 to version 2."""
     items = tuple(
-        Restated(item.exec_id, item.trade_seq, item.transact_time, item.was, item.now.newer()) for item in event.items
+        Restated(item.exec_id, item.trade_seq, item.transact_time, item.was, now=item.now.newer())
+        for item in event.items
     )
-    return PositionRestated(event.key, event.late_exec_ids, items, event.lots, event.part, event.parts)
+    return PositionRestated(event.key, event.late_exec_ids, items, event.lots, part=event.part, parts=event.parts)

@@ -222,7 +222,8 @@ def _decide_replace(order: Order, request: ReplaceOrder) -> tuple[OrderEvent, ..
         )
     return (
         OrderReplaceRequested(
-            request.key, request.requested_as, orig, request.changes, terms, request.transact_time
+            request.key, request.requested_as, orig_cl_ord_id=orig, changes=request.changes, terms=terms,
+            transact_time=request.transact_time,
         ),
     )  # fmt: skip
 
@@ -252,7 +253,7 @@ def refused(request: SubmitOrder, refusal: RequestRefused) -> OrderRefused:
         for name, value in refusal.facts.items()
         if value is not None
     }
-    return OrderRefused(request.key, request.terms, refusal.rule, facts, request.transact_time)
+    return OrderRefused(request.key, request.terms, refusal.rule, facts, transact_time=request.transact_time)
 
 
 _EXECUTIONS = (OrderFilled, OrderFillCorrected)
@@ -311,12 +312,17 @@ def _adopted(report: OrderReport) -> tuple[OrderEvent, ...]:
     match report:
         case OrderFilled():
             adopted = OrderAdopted(
-                report.key, report.order_id, report.strategy_id, report.instrument_id, report.side, report.transact_time
+                report.key,
+                report.order_id,
+                report.strategy_id,
+                report.instrument_id,
+                side=report.side,
+                transact_time=report.transact_time,
             )
         case OrderAccepted(terms=OrderTerms() as terms):
             adopted = OrderAdopted(
-                report.key, report.order_id, terms.strategy_id, terms.instrument_id, terms.side, report.transact_time,
-                terms,
+                report.key, report.order_id, terms.strategy_id, terms.instrument_id, side=terms.side,
+                transact_time=report.transact_time, terms=terms,
             )  # fmt: skip
         case _:
             broken = OrderBroken(report.key, "a report of an order on record", report)

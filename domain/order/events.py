@@ -108,7 +108,7 @@ class VenueReport(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=Tru
     requested_as: str = ""  # 11 of the request it answers
     ord_status: OrdStatus | None = None  # 39, as the venue has it
     order_qty: Decimal | None = None  # 38, as the venue has it from here on
-    venue: str = ""  # finds the order of a report that knows only its order_id
+    venue: str = ""  # needed to find the order of a report that has only an order_id
 
 
 class VenueOrderReport(VenueReport, frozen=True, kw_only=True):

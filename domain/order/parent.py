@@ -96,22 +96,22 @@ class ParentOrder(Struct, frozen=True):
 
     @property
     def cum_qty(self) -> Decimal:
-        """What all children have filled."""
+        """The quantity that all children have filled."""
         return exact(sum((child.cum_qty for child in self.children.values()), ZERO))
 
     @property
     def cum_cost(self) -> Decimal:
-        """What all children have paid or received for it."""
+        """The amount that all children have paid or received for it."""
         return exact(sum((child.cum_cost for child in self.children.values()), ZERO))
 
     @property
     def working_qty(self) -> Decimal:
-        """What working children may still fill."""
+        """The quantity that working children may still fill."""
         return exact(sum((child.leaves_qty for child in self.children.values()), ZERO))
 
     @property
     def leaves_qty(self) -> Decimal:
-        """What may still be filled: by working children and, unless it is closed, by further ones."""
+        """The quantity still to be filled, by working children and, unless it is closed, by further ones."""
         if self.is_closed:
             return self.working_qty
         return max(exact(self.opened.order_qty - self.cum_qty), ZERO)
@@ -140,11 +140,11 @@ def decide(parent: ParentOrder | None, request: ParentRequest) -> tuple[ParentEv
             check_time("transact_time", at)
             check_amount("order_qty", order_qty)
             check_amount("price", price)
-            return (ParentOpened(key, strategy_id, contract, side, order_qty, price, at),)
+            return (ParentOpened(key, strategy_id, contract, side, order_qty=order_qty, price=price, transact_time=at),)
         case ParentOrder(opened=opened), OpenParent():
             requested = ParentOpened(
-                request.key, request.strategy_id, request.contract, request.side, request.order_qty, request.price,
-                opened.transact_time,
+                request.key, request.strategy_id, request.contract, request.side, order_qty=request.order_qty,
+                price=request.price, transact_time=opened.transact_time,
             )  # fmt: skip
             if requested == opened:
                 return ()
@@ -184,7 +184,8 @@ def check_child(parent: ParentOrder | None, child: Order, contract: Contract) ->
 def progressed(parent: ParentOrder, child: Order, at: datetime) -> tuple[ParentEvent, ...]:
     """The parent's events after an event of a child; () if its progress is unchanged."""
     progress = Progress(
-        child.status, child.order_qty, child.cum_qty, child.cum_cost, child.leaves_qty, child.held_qty
+        child.status, child.order_qty, child.cum_qty, child.cum_cost, leaves_qty=child.leaves_qty,
+        held_qty=child.held_qty,
     )  # fmt: skip
     if parent.children.get(child.key.cl_ord_id) == progress:
         return ()

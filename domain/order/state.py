@@ -114,14 +114,14 @@ class Order(Struct, frozen=True, gc=False):
 
     @property
     def leaves_qty(self) -> Decimal:
-        """What may still be filled; zero once the order is closed or when its quantity is unknown."""
+        """The quantity that may still be filled; zero once the order is closed or when its quantity is unknown."""
         if self.order_qty is None or self._is_over:
             return ZERO
         return max(exact(self.order_qty - self.cum_qty), ZERO)
 
     @property
     def held_qty(self) -> Decimal:
-        """What may yet be filled if every replacement under way is accepted: what the order holds of its limits."""
+        """The quantity that may yet be filled if every replacement under way is accepted: its hold of the limits."""
         requested = [r.terms.order_qty for r in self.unanswered.values() if isinstance(r, OrderReplaceRequested)]
         return max(self.leaves_qty, exact(max(requested) - self.cum_qty)) if requested else self.leaves_qty
 
@@ -199,20 +199,38 @@ def _first(event: OrderEvent) -> Order:
         case OrderAdopted(terms=terms):
             order_qty = terms.order_qty if terms is not None else None
             return Order(
-                event.key, event.strategy_id, event.instrument_id, event.side, order_qty, terms, OrdStatus.NEW,
-                event.order_id, is_accepted=True, order_ids=_ids(event.order_id),
+                event.key, event.strategy_id, event.instrument_id, event.side, order_qty=order_qty, terms=terms,
+                status=OrdStatus.NEW, order_id=event.order_id, is_accepted=True, order_ids=_ids(event.order_id),
             )  # fmt: skip
         case OrderAliased(key, cl_ord_id):
-            return Order(key, "", "", Side.BUY, None, None, OrdStatus.REJECTED, alias_of=cl_ord_id)
+            return Order(
+                key,
+                strategy_id="",
+                instrument_id="",
+                side=Side.BUY,
+                order_qty=None,
+                terms=None,
+                status=OrdStatus.REJECTED,
+                alias_of=cl_ord_id,
+            )
         case _:
             # a report of an unknown order that does not name its instrument
-            return Order(event.key, "", "", Side.BUY, None, None, OrdStatus.NEW, is_accepted=True)
+            return Order(
+                event.key,
+                strategy_id="",
+                instrument_id="",
+                side=Side.BUY,
+                order_qty=None,
+                terms=None,
+                status=OrdStatus.NEW,
+                is_accepted=True,
+            )
 
 
 def _sent(key: OrderKey, terms: OrderTerms, status: OrdStatus, refusal: OrderRefused | None) -> Order:
     return Order(
-        key, terms.strategy_id, terms.instrument_id, terms.side, terms.order_qty, terms, status, refusal=refusal,
-        submitted=terms,
+        key, terms.strategy_id, terms.instrument_id, terms.side, order_qty=terms.order_qty, terms=terms, status=status,
+        refusal=refusal, submitted=terms,
     )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ class TimeInForce(StrEnum):
 
     @property
     def is_immediate(self) -> bool:
-        """Whether it never rests in a book."""
+        """Whether it never rests in the order book."""
         return self in _IMMEDIATE
 
     @property
@@ -78,14 +78,14 @@ class ExecInst(StrEnum):
 
 
 class PegOffset(StrEnum):
-    """FIX PegOffsetType(836): how far a trailing stop stays behind, in quote units or in basis points of the market."""
+    """FIX PegOffsetType(836): the unit of a trailing stop's distance, quote units or basis points of the market."""
 
     PRICE = "PRICE"
     BASIS_POINTS = "BASIS_POINTS"
 
 
 class TriggerPrice(StrEnum):
-    """FIX TriggerPriceType(1107): which price sets off a stop or take-profit."""
+    """FIX TriggerPriceType(1107): the price that triggers a stop or take-profit."""
 
     LAST = "LAST"
     MARK = "MARK"
@@ -93,7 +93,7 @@ class TriggerPrice(StrEnum):
 
 
 class OrderKey(Struct, frozen=True, gc=False):
-    """Which order: ClOrdID(11) is ours and unique in its account. A replaced order keeps its first one."""
+    """The key of an order: ClOrdID(11) is ours and unique in its account. A replaced order keeps its first one."""
 
     account_id: str
     cl_ord_id: str

@@ -129,7 +129,14 @@ def link_of(report: OrderReport, state: Order) -> VenueOrderLinked | None:
     if not report.order_id or not venue:
         return None
     key = state.key
-    return VenueOrderLinked(venue, key.account_id, report.order_id, instrument_id, key.cl_ord_id, report.transact_time)
+    return VenueOrderLinked(
+        venue,
+        key.account_id,
+        report.order_id,
+        instrument_id,
+        cl_ord_id=key.cl_ord_id,
+        transact_time=report.transact_time,
+    )
 
 
 def _venue_of(report: OrderReport) -> tuple[str, str]:

@@ -133,7 +133,7 @@ class Lots(Struct, frozen=True, gc=False, eq=False):
                 if lot.lot_id == lot_id:
                     left = Lot(
                         lot.lot_id, lot.opened_at, lot.opened_quantity, lot.opened_cost,
-                        lot.quantity + quantity, lot.cost + cost,
+                        quantity=lot.quantity + quantity, cost=lot.cost + cost,
                     )  # fmt: skip
                     kept = ((precedence, left),) if left.quantity or left.cost else ()
                     shrunk = chunk[:place] + kept + chunk[place + 1 :]
@@ -185,7 +185,7 @@ def effect_of(book: Book, entry: Entry, costing: Costing) -> Effect:
     signed = entry.side.sign * entry.quantity
     if entry.price is None:
         assert entry.cost is not None, "a transfer states its cost"
-        return _moved(book, entry, signed, entry.cost, None, costing)
+        return _moved(book, entry, signed, value=entry.cost, price=None, costing=costing)
     contract = entry.contract
     value = contract.value(signed, entry.price)
     fee = entry.commission.amount if entry.commission else ZERO
@@ -193,10 +193,10 @@ def effect_of(book: Book, entry: Entry, costing: Costing) -> Effect:
     is_base_fee = contract.kind is Kind.SPOT and paid_in == contract.base
     if costing.fee_policy is FeePolicy.CAPITALISED and (is_base_fee or paid_in == contract.settle):
         if is_base_fee:
-            return _moved(book, entry, signed - fee, value, None, costing)
-        return _moved(book, entry, signed, value + fee, None, costing)
-    moved = _moved(book, entry, signed, value, entry.price, costing, fee)
-    return _pay_in_base(book, moved, entry, fee, entry.price, costing) if fee and is_base_fee else moved
+            return _moved(book, entry, signed=signed - fee, value=value, price=None, costing=costing)
+        return _moved(book, entry, signed, value=value + fee, price=None, costing=costing)
+    moved = _moved(book, entry, signed, value, price=entry.price, costing=costing, fee=fee)
+    return _pay_in_base(book, moved, entry, fee, price=entry.price, costing=costing) if fee and is_base_fee else moved
 
 
 def _moved(
@@ -229,7 +229,7 @@ def _moved(
         if costing.cost_basis is CostBasis.AVERAGE:
             released = _part(book.cost, closing, book.quantity)
         else:
-            matches = _match(book.lots, closing, close_value, price, entry)
+            matches = _match(book.lots, closing, value=close_value, price=price, entry=entry)
             released = sum((match.cost for match in matches), ZERO)
         gain = -close_value - released
     elif not opening:
@@ -241,7 +241,16 @@ def _moved(
         lots = _opened(entry, exact(opening), exact(cost), is_whole=not closing)
     realized = rounded(gain, costing.money_places) if gain else ZERO
     rounding = exact(gain - realized) if gain else ZERO
-    return Effect(exact(signed), exact(cost - released), realized, rounding, fee, ZERO, lots, matches)
+    return Effect(
+        quantity=exact(signed),
+        cost=exact(cost - released),
+        realized=realized,
+        rounding=rounding,
+        fee=fee,
+        fee_cost=ZERO,
+        opened=lots,
+        closed=matches,
+    )
 
 
 def _opened(entry: Entry, quantity: Decimal, cost: Decimal, *, is_whole: bool) -> tuple[Lot, ...]:
@@ -249,7 +258,9 @@ def _opened(entry: Entry, quantity: Decimal, cost: Decimal, *, is_whole: bool) -
     if entry.lots and is_whole:
         return entry.lots
     at = entry.occurrence
-    return (Lot(at.exec_id, at, quantity, cost, quantity, cost),)
+    return (
+        Lot(lot_id=at.exec_id, opened_at=at, opened_quantity=quantity, opened_cost=cost, quantity=quantity, cost=cost),
+    )
 
 
 def _part(cost: Decimal, quantity: Decimal, whole: Decimal) -> Decimal:
@@ -299,7 +310,9 @@ def release(book: Book, quantity: Decimal, costing: Costing) -> tuple[Decimal, t
             break
         part = min(left, abs(lot.quantity))
         signed, cost = exact(part.copy_sign(lot.quantity)), exact(_part(lot.cost, part, lot.quantity))
-        moved.append(Lot(lot.lot_id, lot.opened_at, signed, cost, signed, cost))
+        moved.append(
+            Lot(lot.lot_id, lot.opened_at, opened_quantity=signed, opened_cost=cost, quantity=signed, cost=cost)
+        )
         left -= part
     return exact(sum((lot.cost for lot in moved), ZERO)), tuple(moved)
 
@@ -330,14 +343,18 @@ def _pay_in_base(book: Book, moved: Effect, entry: Entry, fee: Decimal, price: D
         from_lot = fee if lot.quantity < 0 else min(fee, lot.quantity)
         worth = entry.contract.value(from_lot, price)
         quantity, cost = exact(lot.quantity - from_lot), exact(lot.cost - worth)
-        left = (Lot(lot.lot_id, lot.opened_at, quantity, cost, quantity, cost),) if quantity else ()
+        left = (
+            (Lot(lot.lot_id, lot.opened_at, opened_quantity=quantity, opened_cost=cost, quantity=quantity, cost=cost),)
+            if quantity
+            else ()
+        )
         moved = _with(moved, quantity=moved.quantity - from_lot, cost=moved.cost - worth, fee_cost=worth, opened=left)
     rest = exact(fee - from_lot)
     if not rest:
         return _with(moved, fee=fee)
     # The rest of the fee is taken from older lots, or makes the position short: a disposal at the fill's own price.
     worth = entry.contract.value(rest, price)
-    paid = _moved(book_with(book, moved), entry, -rest, -worth, price, costing)
+    paid = _moved(book=book_with(book, moved), entry=entry, signed=-rest, value=-worth, price=price, costing=costing)
     return _with(
         moved, quantity=moved.quantity + paid.quantity, cost=moved.cost + paid.cost,
         realized=moved.realized + paid.realized, rounding=moved.rounding + paid.rounding,

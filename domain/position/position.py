@@ -237,12 +237,12 @@ def moved(position: Position | None, request: MovePosition) -> tuple[Transfer, T
     carried = tuple(replace(lot, lot_id=f"{lot.lot_id}@{request.transfer_id}") for lot in lots)
     out_side, in_side = (Side.SELL, Side.BUY) if held > 0 else (Side.BUY, Side.SELL)
     leaving = Transfer(
-        request.key, request.transfer_id, out_side, request.quantity, exact(-cost), request.transact_time,
-        TransferReason.INTERNAL, request.to,
+        request.key, request.transfer_id, side=out_side, quantity=request.quantity, cost=exact(-cost),
+        transact_time=request.transact_time, reason=TransferReason.INTERNAL, counterparty=request.to,
     )  # fmt: skip
     arriving = Transfer(
-        request.to, request.transfer_id, in_side, request.quantity, cost, request.transact_time,
-        TransferReason.INTERNAL, request.key, carried,
+        key=request.to, transfer_id=request.transfer_id, side=in_side, quantity=request.quantity, cost=cost,
+        transact_time=request.transact_time, reason=TransferReason.INTERNAL, counterparty=request.key, lots=carried,
     )  # fmt: skip
     return leaving, arriving
 
@@ -259,10 +259,11 @@ def settled(position: Position | None, request: SettleContract) -> Filled | None
     if request.settlement_id in position.settlement_ids:
         raise RequestRefused("one settlement_id names one settlement", settlement_id=request.settlement_id)
     return Filled(
-        request.key, contract, "", request.settlement_id, 0, Side.SELL if position.quantity > 0 else Side.BUY,
-        abs(position.quantity), contract.settlement_price(request.underlying_px), Money(ZERO, contract.settle),
-        Liquidity.UNKNOWN, request.transact_time,
-        TradeKind.EXERCISE if contract.kind is Kind.OPTION else TradeKind.SETTLEMENT,
+        request.key, contract, cl_ord_id="", exec_id=request.settlement_id, trade_seq=0,
+        side=Side.SELL if position.quantity > 0 else Side.BUY, last_qty=abs(position.quantity),
+        last_px=contract.settlement_price(request.underlying_px), commission=Money(ZERO, contract.settle),
+        liquidity=Liquidity.UNKNOWN, transact_time=request.transact_time,
+        kind=TradeKind.EXERCISE if contract.kind is Kind.OPTION else TradeKind.SETTLEMENT,
     )  # fmt: skip
 
 
@@ -327,8 +328,8 @@ def _rebooked(
         commission = item.entry.commission or Money(ZERO, item.entry.contract.settle)
         events.append(
             TradeReversed(
-                report.key, item.entry.contract, report.exec_id, report.trade_seq, report.transact_time, commission,
-                item.effect, report.reason,
+                report.key, item.entry.contract, report.exec_id, report.trade_seq, transact_time=report.transact_time,
+                commission=commission, effect=item.effect, reason=report.reason,
             )
         )  # fmt: skip
         booked = rebooking.minus_unmatched(booked, item.effect)
@@ -348,7 +349,14 @@ def _restatements(
         return []
     parts = [items[at : at + RESTATED_ITEMS_MAX] for at in range(0, len(items), RESTATED_ITEMS_MAX)] or [()]
     return [
-        PositionRestated(key, moved_by, part, lots if number == len(parts) else (), number, len(parts))
+        PositionRestated(
+            key,
+            late_exec_ids=moved_by,
+            items=part,
+            lots=lots if number == len(parts) else (),
+            part=number,
+            parts=len(parts),
+        )
         for number, part in enumerate(parts, 1)
     ]
 
@@ -363,7 +371,13 @@ def _oversold(
     last = bookings[-1]
     exec_id = occurrence_of(last).exec_id
     return (
-        PositionBroken(last.key, "a spot position is not below zero", exec_id, exact(quantity), last.transact_time),
+        PositionBroken(
+            last.key,
+            rule="a spot position is not below zero",
+            exec_id=exec_id,
+            quantity=exact(quantity),
+            transact_time=last.transact_time,
+        ),
     )
 
 
@@ -375,29 +389,63 @@ def _contract(report: Filled | Transfer) -> Contract:
 def _entry(report: Filled | Transfer) -> Entry:
     place, contract = occurrence_of(report), _contract(report)
     if isinstance(report, Transfer):
-        return Entry(place, contract, report.side, report.quantity, None, None, report.cost, report.lots)
-    return Entry(place, contract, report.side, report.last_qty, report.last_px, report.commission)
+        return Entry(
+            occurrence=place,
+            contract=contract,
+            side=report.side,
+            quantity=report.quantity,
+            price=None,
+            commission=None,
+            cost=report.cost,
+            lots=report.lots,
+        )
+    return Entry(
+        occurrence=place,
+        contract=contract,
+        side=report.side,
+        quantity=report.last_qty,
+        price=report.last_px,
+        commission=report.commission,
+    )
 
 
 def entry_of(event: Booking) -> Entry:
     """A booking as costing sees it."""
     if isinstance(event, PositionTransferred):
         place = Occurrence(event.transact_time, 0, event.transfer_id)
-        return Entry(place, event.contract, event.side, event.quantity, None, None, event.cost, event.lots)
+        return Entry(
+            occurrence=place,
+            contract=event.contract,
+            side=event.side,
+            quantity=event.quantity,
+            price=None,
+            commission=None,
+            cost=event.cost,
+            lots=event.lots,
+        )
     place = Occurrence(event.transact_time, event.trade_seq, event.exec_id)
-    return Entry(place, event.contract, event.side, event.last_qty, event.last_px, event.commission)
+    return Entry(
+        occurrence=place,
+        contract=event.contract,
+        side=event.side,
+        quantity=event.last_qty,
+        price=event.last_px,
+        commission=event.commission,
+    )
 
 
 def _booking(report: Filled | Transfer, costing_: Costing, effect: Effect, *, is_late: bool) -> Booking:
     if isinstance(report, Transfer):
         return PositionTransferred(
-            report.key, _contract(report), costing_, report.transfer_id, report.side, report.quantity, report.cost,
-            report.transact_time, effect, is_late, report.reason, report.counterparty, report.lots,
+            report.key, contract=_contract(report), costing=costing_, transfer_id=report.transfer_id, side=report.side,
+            quantity=report.quantity, cost=report.cost, transact_time=report.transact_time, effect=effect,
+            is_late=is_late, reason=report.reason, counterparty=report.counterparty, lots=report.lots,
         )  # fmt: skip
     return TradeBooked(
-        report.key, report.contract, costing_, report.cl_ord_id, report.exec_id, report.trade_seq, report.side,
-        report.last_qty, report.last_px, report.commission, report.liquidity, report.transact_time, effect, is_late,
-        report.kind,
+        report.key, report.contract, costing_, report.cl_ord_id, exec_id=report.exec_id, trade_seq=report.trade_seq,
+        side=report.side, last_qty=report.last_qty, last_px=report.last_px, commission=report.commission,
+        liquidity=report.liquidity, transact_time=report.transact_time, effect=effect, is_late=is_late,
+        kind=report.kind,
     )  # fmt: skip
 
 
@@ -453,10 +501,11 @@ def _with_booking(position: Position, event: Booking, tail_max: int | None) -> P
         book = costing.book_with(book, effect)
         anchor, anchored_at, tail = _tail_with(position, anchor, Booked(entry_of(event), effect, book), tail_max)
     return Position(
-        position.key, book, anchor, event.contract, conventions, anchored_at, tail,
-        position.realized + effect.realized, position.rounding + effect.rounding,
-        position.fee_cost + effect.fee_cost, fees, position.funding, position.funded_in, income, transferred,
-        position.funding_ids, transfer_ids, settlement_ids,
+        position.key, book, anchor, event.contract, costing=conventions, anchored_at=anchored_at, tail=tail,
+        realized=position.realized + effect.realized, rounding=position.rounding + effect.rounding,
+        fee_cost=position.fee_cost + effect.fee_cost, fees=fees, funding=position.funding, funded_in=position.funded_in,
+        income=income, transferred=transferred, funding_ids=position.funding_ids, transfer_ids=transfer_ids,
+        settlement_ids=settlement_ids,
     )  # fmt: skip
 
 

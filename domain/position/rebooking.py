@@ -90,7 +90,7 @@ def rebook(
                 effect = costing.effect_of(book, entry, costing_)
             if effect != known.effect:
                 was_sums = sums_of(known.effect)
-                restated.append(Restated(place.exec_id, place.trade_seq, place.transact_time, was_sums, effect))
+                restated.append(Restated(place.exec_id, place.trade_seq, place.transact_time, was=was_sums, now=effect))
         book = costing.book_with(book, effect)
     return Rebooked(effects, tuple(restated), book)
 

@@ -176,7 +176,13 @@ def _set(risk: Risk, request: SetLimit) -> tuple[RiskEvent, ...]:
     version = known.version + 1 if known else 1
     return (
         LimitSet(
-            request.account_id, request.scope, request.measure, limit, request.currency, version, request.transact_time
+            request.account_id,
+            request.scope,
+            request.measure,
+            limit,
+            currency=request.currency,
+            version=version,
+            transact_time=request.transact_time,
         ),
     )
 
@@ -210,8 +216,8 @@ def _engaged(risk: Risk, request: EngageSwitch) -> tuple[RiskEvent, ...]:
     version = risk.switch_versions.get(request.scope, 0) + 1
     return (
         SwitchEngaged(
-            request.account_id, request.scope, request.mode, request.reason, request.actor, version,
-            request.transact_time,
+            request.account_id, request.scope, request.mode, request.reason, actor=request.actor, version=version,
+            transact_time=request.transact_time,
         ),
     )  # fmt: skip
 
@@ -225,7 +231,12 @@ def _released(risk: Risk, request: ReleaseSwitch) -> tuple[RiskEvent, ...]:
     version = risk.switch_versions.get(request.scope, 0) + 1
     return (
         SwitchReleased(
-            request.account_id, request.scope, request.reason, request.actor, version, request.transact_time
+            request.account_id,
+            request.scope,
+            request.reason,
+            request.actor,
+            version=version,
+            transact_time=request.transact_time,
         ),
     )
 
@@ -337,15 +348,20 @@ def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
             known = risk.holds.get(report.key)
             released = exact(min(known.quantity, report.last_qty)) if known else ZERO
             posted = HoldPosted(
-                report.key, report.strategy_id, report.instrument_id, report.exec_id, report.quantity, released,
-                report.transact_time, report.cost, report.gains, report.contract,
+                report.key, report.strategy_id, report.instrument_id, report.exec_id, quantity=report.quantity,
+                released=released, transact_time=report.transact_time, cost=report.cost, gains=report.gains,
+                contract=report.contract,
             )  # fmt: skip
             return _with_breaches(risk, posted, abs(report.quantity), report.transact_time)
         case PostGains():
             changes = tuple(change for change in report.changes if change.cost or change.gains)
             if not changes:
                 return ()
-            return (GainsPosted(report.account_id, report.strategy_id, report.instrument_id, report.source, changes),)
+            return (
+                GainsPosted(
+                    report.account_id, report.strategy_id, report.instrument_id, report.source, changes=changes
+                ),
+            )
         case RestateHold():
             return _restated(risk, report)
         case VoidHold() | ExpireHold():
@@ -353,9 +369,8 @@ def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
             if known is None:
                 return ()
             event = HoldVoided if isinstance(report, VoidHold) else HoldExpired
-            return (
-                event(report.key, known.strategy_id, known.instrument_id, exact(known.quantity), report.transact_time),
-            )
+            released, at = exact(known.quantity), report.transact_time
+            return (event(report.key, known.strategy_id, known.instrument_id, released=released, transact_time=at),)
         case _:
             assert_never(report)
 
@@ -366,8 +381,8 @@ def _restated(risk: Risk, report: RestateHold) -> tuple[RiskEvent, ...]:
     if was == report.quantity:
         return ()
     adjusted = HoldAdjusted(
-        report.key, report.strategy_id, report.instrument_id, report.side, was, exact(report.quantity), report.contract,
-        report.transact_time,
+        report.key, report.strategy_id, report.instrument_id, report.side, was=was, quantity=exact(report.quantity),
+        contract=report.contract, transact_time=report.transact_time,
     )  # fmt: skip
     return _with_breaches(risk, adjusted, abs(report.quantity - was), report.transact_time)
 
@@ -385,7 +400,14 @@ def carried(risk: Risk | None, account_id: str, at: datetime) -> tuple[UsageCarr
     exposure = risk.exposure
     cells = sorted(
         (
-            CarriedCell(desk.strategy_id, name, cell.contract, cell.now, cell.opening, cell.day_from)
+            CarriedCell(
+                desk.strategy_id,
+                instrument_id=name,
+                contract=cell.contract,
+                now=cell.now,
+                opening=cell.opening,
+                day_from=cell.day_from,
+            )
             for name, desk, cell in exposure.all()
         ),
         key=lambda cell: (cell.instrument_id, cell.strategy_id),
@@ -393,8 +415,8 @@ def carried(risk: Risk | None, account_id: str, at: datetime) -> tuple[UsageCarr
     holds = sorted(
         (
             CarriedHold(
-                key, hold.strategy_id, hold.instrument_id, hold.side, hold.quantity, hold.change_id,
-                exposure.cell(Desk(key.account_id, hold.strategy_id), hold.instrument_id).contract,
+                key, hold.strategy_id, hold.instrument_id, hold.side, quantity=hold.quantity, change_id=hold.change_id,
+                contract=exposure.cell(Desk(key.account_id, hold.strategy_id), hold.instrument_id).contract,
             )
             for key, hold in exposure.holds.items()
         ),
@@ -403,7 +425,12 @@ def carried(risk: Risk | None, account_id: str, at: datetime) -> tuple[UsageCarr
     parts = max(-(-len(cells) // CARRIED_MAX), -(-len(holds) // CARRIED_MAX), 1)
     return tuple(
         UsageCarried(
-            account_id, tuple(cells[at_ : at_ + CARRIED_MAX]), tuple(holds[at_ : at_ + CARRIED_MAX]), at, part, parts
+            account_id,
+            cells=tuple(cells[at_ : at_ + CARRIED_MAX]),
+            holds=tuple(holds[at_ : at_ + CARRIED_MAX]),
+            transact_time=at,
+            part=part,
+            parts=parts,
         )
         for part, at_ in enumerate(range(0, parts * CARRIED_MAX, CARRIED_MAX), 1)
     )

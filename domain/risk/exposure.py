@@ -42,7 +42,7 @@ class Hold(Struct, frozen=True, gc=False):
     def less(self, released: Decimal) -> "Hold":
         """The hold with `released` less."""
         left = exact(self.quantity - released)
-        return Hold(self.strategy_id, self.instrument_id, self.side, left, self.change_id)
+        return Hold(self.strategy_id, self.instrument_id, self.side, quantity=left, change_id=self.change_id)
 
 
 class Change(Struct, frozen=True, gc=False):
@@ -126,7 +126,13 @@ class Cell(Struct, frozen=True, gc=False):
         else:
             selling = exact(selling + added)
         return Cell(
-            contract or self.contract, self.now, self.opening, self.day_from, buying, selling, self.orders + orders
+            contract=contract or self.contract,
+            now=self.now,
+            opening=self.opening,
+            day_from=self.day_from,
+            buying=buying,
+            selling=selling,
+            orders=self.orders + orders,
         )
 
     def with_change(self, contract: Contract | None, change: Change, starts_at_hour: int) -> "Cell":
@@ -137,7 +143,15 @@ class Cell(Struct, frozen=True, gc=False):
         elif (start := day_of(change.at, starts_at_hour)) > day_from:
             opening, day_from = self.now, start
         now = self.now.plus(change)
-        return Cell(contract or self.contract, now, opening, day_from, self.buying, self.selling, self.orders)
+        return Cell(
+            contract=contract or self.contract,
+            now=now,
+            opening=opening,
+            day_from=day_from,
+            buying=self.buying,
+            selling=self.selling,
+            orders=self.orders,
+        )
 
     def opened(self, day_from: datetime) -> Holding:
         """The holding at the start, `day_from`, of a trading day."""
@@ -207,10 +221,10 @@ class Exposure(Struct, frozen=True, gc=False):
         """The exposure with a booking added, and `released` less held by its order."""
         hold: Hold | None = self.holds.get(key) if released else None
         if hold is None:
-            return self.with_change(desk, instrument_id, contract, change, starts_at_hour)
+            return self.with_change(desk, instrument_id, contract, change, starts_at_hour=starts_at_hour)
         if hold.strategy_id != desk.strategy_id or hold.instrument_id != instrument_id:  # filled in something else
             left = self.with_hold(key, hold.less(released))
-            return left.with_change(desk, instrument_id, contract, change, starts_at_hour)
+            return left.with_change(desk, instrument_id, contract, change, starts_at_hour=starts_at_hour)
         hold = hold.less(released)
         is_held = hold.quantity > 0
         cell = self.cell(desk, instrument_id).with_change(contract, change, starts_at_hour)
@@ -241,10 +255,10 @@ def day_of(at: datetime, starts_at_hour: int) -> datetime:
     """The start of the trading day that a moment falls in: the latest full UTC hour `starts_at_hour` up to it."""
     if at.tzinfo is not UTC:
         at = at.astimezone(UTC)
-    return _day_of_hour(at.year, at.month, at.day, at.hour, starts_at_hour)
+    return _day_of_hour((at.year, at.month, at.day), at.hour, starts_at_hour)
 
 
 @lru_cache(maxsize=HOURS_MAX)
-def _day_of_hour(year: int, month: int, day: int, hour: int, starts_at_hour: int) -> datetime:
-    start = datetime(year, month, day, starts_at_hour, tzinfo=UTC)
+def _day_of_hour(day: tuple[int, int, int], hour: int, starts_at_hour: int) -> datetime:
+    start = datetime(*day, starts_at_hour, tzinfo=UTC)
     return start if starts_at_hour <= hour else start - 24 * HOUR

@@ -15,7 +15,7 @@ class Measure(StrEnum):
     MAX_ORDER_QTY: units of base or contracts. MAX_ORDER_NOTIONAL: currency; at its price, else its trigger, else mark.
     PRICE_COLLAR: a fraction of the reference, by which a price may be worse than it for us (a buy above, a sell below).
     The reference of an order that waits for a trigger is the trigger, of others the mark; a market order needs a fresh
-    mark and is its equal. MAX_MARK_AGE: seconds; an older mark is not fresh (60 where no limit says otherwise).
+    mark and is its equal. MAX_MARK_AGE: seconds; an older mark is not fresh (60 where no limit sets it).
 
     Of what is held, with all working orders of the order's side filled; one that brings the usage towards zero passes:
 

@@ -48,7 +48,12 @@ def day_opened(risk: Risk, account_id: str, prices: Prices, at: datetime) -> tup
     for instrument_id, _, cell in risk.exposure.all():
         known = risk.opening_marks.get(instrument_id)
         is_open = known is not None and known[0] >= start
-        if not is_open and instrument_id not in seen and cell.opened(start).quantity and prices.knows(instrument_id):
+        if (
+            not is_open
+            and instrument_id not in seen
+            and cell.opened(start).quantity
+            and prices.has_fresh(instrument_id)
+        ):
             seen[instrument_id] = prices.see(instrument_id)
     if not seen:
         return ()
@@ -62,7 +67,9 @@ def assessed(risk: Risk, request: AssessMarks) -> tuple[RiskEvent, ...]:
 
     def meter(state: Risk) -> Meter:
         prices = Prices(request.marks, request.transact_time, age_max, state.conversions)
-        return Meter(state.exposure, prices, state.equity, day_from, state.opening_marks, request.transact_time)
+        return Meter(
+            state.exposure, prices, state.equity, day_from, opening_marks=state.opening_marks, at=request.transact_time
+        )
 
     events: list[RiskEvent] = []
     events += day_opened(risk, request.account_id, meter(risk).prices, request.transact_time)
@@ -94,7 +101,13 @@ def _equity_assessed(risk: Risk, request: AssessMarks, meter: Meter) -> tuple[Eq
         return ()
     return (
         EquityAssessed(
-            request.account_id, currency, exact(capital), gain, high, meter.prices.seen, request.transact_time
+            request.account_id,
+            currency,
+            capital=exact(capital),
+            gain=gain,
+            high=high,
+            marks=meter.prices.seen,
+            transact_time=request.transact_time,
         ),
     )
 
@@ -107,13 +120,15 @@ def _limit_assessed(risk: Risk, limit: LimitSet, meter: Meter, request: AssessMa
         if at in risk.missed:
             return []
         facts = {name: str(fact) for name, fact in missing.facts.items()}
-        return [AssessmentMissed(limit.account_id, *at, missing.rule, facts, request.transact_time)]
+        return [
+            AssessmentMissed(limit.account_id, *at, rule=missing.rule, facts=facts, transact_time=request.transact_time)
+        ]
     events: list[RiskEvent] = []
     if at in risk.missed:
         events.append(AssessmentResumed(limit.account_id, *at, request.transact_time))
     gone = [known[2] for known in risk.breaches if known[:2] == at and known[2] not in held]
     for subject, used in (held | dict.fromkeys(sorted(gone), ZERO)).items():
-        events += breaches(risk, limit, subject, used, meter.prices.seen, request.transact_time)
+        events += breaches(risk, limit, subject, used, seen=meter.prices.seen, at=request.transact_time)
     return events
 
 
@@ -126,7 +141,7 @@ def positions_assessed(risk: Risk, strategy_id: str, instrument_id: str, at: dat
         cell_assets = {cell.contract.base for _, cell in risk.exposure.of(instrument_id) if cell.contract}
         if limit.scope.covers(strategy_id, instrument_id, next(iter(cell_assets), None)):
             used, _ = risk.exposure.widest(limit.scope.strategy_id, instrument_id)
-            events += breaches(risk, limit, instrument_id, used, (), at)
+            events += breaches(risk, limit, subject=instrument_id, used=used, seen=(), at=at)
     return events
 
 
@@ -158,7 +173,7 @@ def breaches(
     event = LimitBreached if is_breached else BreachCleared
     return [
         event(
-            limit.account_id, limit.scope, limit.measure, subject, limit.version, limit.limit, limit.currency, used,
-            seen, at,
+            limit.account_id, limit.scope, limit.measure, subject, version=limit.version, limit=limit.limit,
+            currency=limit.currency, used=used, marks=seen, transact_time=at,
         )
     ]  # fmt: skip

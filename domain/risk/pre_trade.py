@@ -41,7 +41,9 @@ def checked(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...
         opened = day_opened(risk, request.key.account_id, fresh(), request.transact_time)
         risk = after(risk, opened)
     prices = fresh()
-    meter = Meter(risk.exposure, prices, risk.equity, day_from, risk.opening_marks, request.transact_time)
+    meter = Meter(
+        risk.exposure, prices, risk.equity, day_from, opening_marks=risk.opening_marks, at=request.transact_time
+    )
     result = _check(risk, meter, order, request=request, limits=limits)
     return (*opened, _decision(order, request, prices, result=result, hold=hold))
 
@@ -50,8 +52,9 @@ def _intent(request: PlaceHold | AdjustHold, hold: Hold | None) -> Intent:
     terms = request.terms
     quantity = request.quantity if isinstance(request, AdjustHold) else terms.order_qty
     return Intent(
-        request.key, terms.strategy_id, terms.instrument_id, terms.side, terms.order_qty, terms.price, terms.stop_px,
-        request.contract, quantity, hold.quantity if hold else ZERO, isinstance(request, PlaceHold),
+        request.key, terms.strategy_id, terms.instrument_id, terms.side, order_qty=terms.order_qty, price=terms.price,
+        stop_px=terms.stop_px, contract=request.contract, quantity=quantity, holding=hold.quantity if hold else ZERO,
+        is_new=isinstance(request, PlaceHold),
     )  # fmt: skip
 
 
@@ -80,14 +83,14 @@ def _check(
         is_let_through = meter.lets_through(limit.measure, limit.scope, order)
         window = risk.windows.get((limit.scope, limit.measure), ())
         try:
-            usage = meter.usage(limit.measure, limit.scope, limit.currency, order, window)
+            usage = meter.usage(limit.measure, limit.scope, limit.currency, order, window=window)
         except RequestRefused as missing:
             if is_let_through:
                 continue
             return _Result(tuple(passed), missing)
         limit_check = LimitCheck(
-            limit.measure, limit.scope, limit.version, limit.limit, usage.used, usage.with_order, limit.currency,
-            limit.account_id,
+            limit.measure, limit.scope, limit.version, limit.limit, used=usage.used, asked=usage.with_order,
+            currency=limit.currency, account_id=limit.account_id,
         )  # fmt: skip
         if abs(usage.with_order) > limit.limit and not (is_let_through or usage.is_falling):
             return _Result(tuple(passed), RequestRefused(f"{limit.measure} is not exceeded"), limit_check)
@@ -115,7 +118,7 @@ def _decision(
     order: Intent, request: PlaceHold | AdjustHold, prices: Prices, *, result: _Result, hold: Hold | None
 ) -> HoldPlaced | HoldRefused | HoldAdjusted:
     change_id = request.change_id if isinstance(request, AdjustHold) else ""
-    mark = prices.mark(order.instrument_id) if order.is_at_market and prices.knows(order.instrument_id) else None
+    mark = prices.mark(order.instrument_id) if order.is_at_market and prices.has_fresh(order.instrument_id) else None
     price = order.price if order.price is not None else order.stop_px
     if price is None and mark is not None:
         price = mark.price
@@ -123,16 +126,18 @@ def _decision(
     if result.refusal is not None:
         facts = {name: str(fact) for name, fact in result.refusal.facts.items() if fact is not None}
         return HoldRefused(
-            order.key, order.strategy_id, order.instrument_id, order.side, order.quantity, notional, mark,
-            result.refusal.rule, result.failed, request.transact_time, facts, result.passed, prices.seen,
-            change_id,
+            order.key, order.strategy_id, order.instrument_id, order.side, quantity=order.quantity, notional=notional,
+            mark=mark, rule=result.refusal.rule, failed=result.failed, transact_time=request.transact_time, facts=facts,
+            judged=result.passed, marks=prices.seen, change_id=change_id,
         )  # fmt: skip
     if isinstance(request, PlaceHold):
         return HoldPlaced(
-            order.key, order.strategy_id, order.instrument_id, order.side, order.quantity, notional, mark,
-            result.passed, request.transact_time, order.contract, prices.seen,
+            order.key, order.strategy_id, order.instrument_id, order.side, quantity=order.quantity, notional=notional,
+            mark=mark, judged=result.passed, transact_time=request.transact_time, contract=order.contract,
+            marks=prices.seen,
         )  # fmt: skip
     return HoldAdjusted(
-        order.key, order.strategy_id, order.instrument_id, order.side, hold.quantity if hold else ZERO, order.quantity,
-        order.contract, request.transact_time, request.change_id, notional, mark, result.passed, prices.seen,
+        order.key, order.strategy_id, order.instrument_id, order.side, was=hold.quantity if hold else ZERO,
+        quantity=order.quantity, contract=order.contract, transact_time=request.transact_time,
+        change_id=request.change_id, notional=notional, mark=mark, judged=result.passed, marks=prices.seen,
     )  # fmt: skip

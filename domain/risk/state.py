@@ -97,7 +97,7 @@ class Risk(Struct, frozen=True, gc=False):
 
     @property
     def needs_watch(self) -> bool:
-        """For the firm: whether it has any limit or kill switch."""
+        """Whether the firm has any limit or kill switch."""
         return bool(self.active or self.switches)
 
     def limits_over(self, strategy_id: str, instrument_id: str, asset: str | None) -> Iterator[LimitSet]:
@@ -140,7 +140,13 @@ def evolve(risk: Risk | None, event: RiskEvent) -> Risk:
         case HoldPlaced():
             hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity)
             placed = replace(risk, exposure=risk.exposure.with_hold(event.key, hold, event.contract))
-            return _with_sent(placed, event.strategy_id, event.instrument_id, event.contract, event.transact_time)
+            return _with_sent(
+                risk=placed,
+                strategy_id=event.strategy_id,
+                instrument_id=event.instrument_id,
+                contract=event.contract,
+                at=event.transact_time,
+            )
         case HoldVoided() | HoldExpired():
             refused = {at: kept for at, kept in risk.refused.items() if at != event.key}
             return replace(risk, exposure=risk.exposure.with_released(event.key, event.released), refused=refused)
@@ -228,7 +234,9 @@ def _with_gains(risk: Risk, event: GainsPosted) -> Risk:
     desk = Desk(event.account_id, event.strategy_id)
     exposure = risk.exposure
     for change in event.changes:
-        exposure = exposure.with_change(desk, event.instrument_id, None, change, risk.starts_at_hour)
+        exposure = exposure.with_change(
+            desk, event.instrument_id, contract=None, change=change, starts_at_hour=risk.starts_at_hour
+        )
     return replace(risk, exposure=exposure)
 
 
@@ -236,7 +244,13 @@ def _with_posting(risk: Risk, event: HoldPosted) -> Risk:
     desk = Desk(event.key.account_id, event.strategy_id)
     change = Change(event.transact_time, event.quantity, event.cost, event.gains)
     exposure = risk.exposure.with_posting(
-        event.key, event.released, desk, event.instrument_id, event.contract, change, risk.starts_at_hour
+        event.key,
+        event.released,
+        desk,
+        event.instrument_id,
+        contract=event.contract,
+        change=change,
+        starts_at_hour=risk.starts_at_hour,
     )
     refused = risk.refused
     if refused and event.key not in exposure.holds:
@@ -247,11 +261,17 @@ def _with_posting(risk: Risk, event: HoldPosted) -> Risk:
 def _with_adjustment(risk: Risk, event: HoldAdjusted) -> Risk:
     known: Hold | None = risk.exposure.holds.get(event.key)
     change_id = event.change_id or (known.change_id if known else "")
-    hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity, change_id)
+    hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity, change_id=change_id)
     adjusted = replace(risk, exposure=risk.exposure.with_hold(event.key, hold, event.contract))
     if not event.change_id:
         return adjusted
-    return _with_sent(adjusted, event.strategy_id, event.instrument_id, event.contract, event.transact_time)
+    return _with_sent(
+        risk=adjusted,
+        strategy_id=event.strategy_id,
+        instrument_id=event.instrument_id,
+        contract=event.contract,
+        at=event.transact_time,
+    )
 
 
 def _with_sent(
@@ -299,6 +319,6 @@ def _with_carried(exposure: Exposure, event: UsageCarried) -> Exposure:
         cell = Cell(carried.contract, carried.now, carried.opening, carried.day_from)
         exposure = exposure.with_cell(desk, carried.instrument_id, cell)
     for order in event.holds:
-        hold = Hold(order.strategy_id, order.instrument_id, order.side, order.quantity, order.change_id)
+        hold = Hold(order.strategy_id, order.instrument_id, order.side, order.quantity, change_id=order.change_id)
         exposure = exposure.with_hold(order.key, hold, order.contract)
     return exposure

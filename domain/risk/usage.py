@@ -189,7 +189,9 @@ class Meter(NamedTuple):
         total = ZERO
         for instrument_id, _, cell in self._cells(scope):
             total += self._gained(cell.now.gains, currency)
-            total += self._unrealized(cell.contract, cell.now.quantity, cell.now.cost, instrument_id, None, currency)
+            total += self._unrealized(
+                cell.contract, cell.now.quantity, cell.now.cost, instrument_id, price=None, currency=currency
+            )
         return exact(total)
 
     def day_gain(self, scope: Scope, currency: str) -> Decimal:
@@ -198,10 +200,14 @@ class Meter(NamedTuple):
         for instrument_id, _, cell in self._cells(scope):
             opening = cell.opened(self.day_from)
             total += self._gained(cell.now.gains, currency) - self._gained(opening.gains, currency)
-            total += self._unrealized(cell.contract, cell.now.quantity, cell.now.cost, instrument_id, None, currency)
+            total += self._unrealized(
+                cell.contract, cell.now.quantity, cell.now.cost, instrument_id, price=None, currency=currency
+            )
             if opening.quantity or opening.cost:
                 price = self.opening_price(instrument_id) if opening.quantity else ONE
-                total -= self._unrealized(cell.contract, opening.quantity, opening.cost, instrument_id, price, currency)
+                total -= self._unrealized(
+                    cell.contract, opening.quantity, opening.cost, instrument_id, price=price, currency=currency
+                )
         return exact(total)
 
     def opening_price(self, instrument_id: str) -> Decimal:
