@@ -88,7 +88,7 @@ class Busy(LedgerError):
     """The queue of commands is full. Nothing was recorded."""
 
     def __init__(self, waiting: int) -> None:
-        super().__init__(f"{waiting} commands already wait and nothing was recorded; send it again in a moment")
+        super().__init__(f"{waiting} commands wait already and nothing was recorded; send it again in a moment")
         self.waiting = waiting
 
 
