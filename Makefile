@@ -34,9 +34,9 @@ SEED := $(shell date +%s)
 endif
 torture: $(READY)  ## kill 200 times under load, tamper 10,000 times (KILLS=, MUTATIONS=, SEED=)
 	@echo "torture from seed $(SEED)"
-	@DAYBOOK_TORTURE_KILLS=$(KILLS) DAYBOOK_TORTURE_SEED=$(SEED) $(BIN)/python -m pytest tests/torture -s
+	@DAYBOOK_TORTURE_KILLS=$(KILLS) DAYBOOK_TORTURE_SEED=$(SEED) $(BIN)/python -m pytest tests/scenarios/torture -s
 	@DAYBOOK_MUTATIONS=$(MUTATIONS) DAYBOOK_MUTATIONS_SEED=$(SEED) \
-	  $(BIN)/python -m pytest tests/store/test_verify.py -k every_mutation
+	  $(BIN)/python -m pytest tests/adapters/verify/test_verification.py -k every_mutation
 
 check: lint types imports  ## lint, types and the direction of imports
 

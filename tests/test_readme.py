@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from adapters.postgres import embedded
+from tests import CHECKOUT
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README = (CHECKOUT / "README.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
@@ -55,11 +55,11 @@ def _free_port() -> int:
 
 
 def test_the_two_commands_of_the_readme_are_in_the_makefile():
-    targets = (ROOT / "Makefile").read_text()
+    targets = (CHECKOUT / "Makefile").read_text()
     for target in re.findall(r"^\$ make (\w+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", targets, re.MULTILINE)
 
 
 def test_every_link_of_the_readme_leads_somewhere():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+        assert (CHECKOUT / target).exists(), target

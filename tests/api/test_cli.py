@@ -12,15 +12,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.main import get_command
 
 from api import cli
+from tests import CHECKOUT, oracles
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 BTC = "BTCUSDT.BINANCE"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -104,10 +103,9 @@ def test_orders_limits_and_the_log_from_the_command_line(book: Run):
 
 @pytest.mark.oracle
 def test_a_trade_history_is_imported_reported_replayed_and_rebuilt_without_a_server(run: Run):
-    oracles = Path(os.environ.get("DAYBOOK_ORACLES", CHECKOUT.parent / "shared" / "oracles"))
-    history = next(iter(sorted(oracles.glob("real_fills/*.csv"))), None)
+    history = next(iter(sorted(oracles.ROOT.glob("real_fills/*.csv"))), None)
     if history is None:
-        pytest.skip(f"no trade history under {oracles} (DAYBOOK_ORACLES)")
+        pytest.skip(f"no trade history under {oracles.ROOT} (DAYBOOK_ORACLES)")
     first, again = told(run("import", str(history), "--json")), told(run("import", str(history), "--json"))
     assert first["recorded"] == first["read"] > 0
     assert (again["recorded"], again["already_known"]) == (0, first["read"])
