@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -19,17 +18,13 @@ from hypothesis import HealthCheck, settings
 from adapters.log.postgres import PostgresLog
 from adapters.postgres import embedded
 from adapters.postgres.migrations import grant_database, migrate
+from tests.databases import url_of_database
 
 settings.register_profile(
     "daybook", deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("explore", settings.get_profile("daybook"), derandomize=False, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "daybook"))
-
-
-def url_of_database(server: str, name: str) -> str:
-    """The URL of another database of the same server."""
-    return urlsplit(server)._replace(path=f"/{name}").geturl()
 
 
 @pytest.fixture(scope="session", autouse=True)

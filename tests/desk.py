@@ -1,4 +1,4 @@
-"""A desk that trades: a ledger over a log, a clock that ticks with every command, and random days for it.
+"""A desk that trades: a ledger over a log, a clock that ticks with every command, orders, fills and random days for it.
 
 A day is a list of steps, each a tuple of small numbers, so that hypothesis can make it short when a test fails.
 """
@@ -19,22 +19,34 @@ from domain.ledger import AGGREGATES, Answer, EventLog, Ledger, Report, scan
 from domain.order import (
     OrderFilled,
     OrderKey,
+    OrderTerms,
+    OrdType,
+    SubmitOrder,
 )
 from domain.values import Liquidity, Mark, Money, Side
 
 T0 = datetime(2026, 3, 1, 9, tzinfo=UTC)
 BTC = "BTCUSDT.SIM"
 PERP = "XBTUSD.PERP"
+SPOT = Contract(Kind.SPOT, "BTC", "USDT", "USDT")
+POSITION = f"position:main:trend:{BTC}"
 ACCOUNTS = ("main", "hedge")
 STRATEGIES = ("trend", "maker")
 CONTRACTS = {
-    BTC: Contract(Kind.SPOT, "BTC", "USDT", "USDT"),
+    BTC: SPOT,
     PERP: Contract(Kind.INVERSE, "BTC", "USD", "BTC", D(100)),
 }
 
 
 def mark(instrument_id: str, price: str) -> Mark:
     return Mark(instrument_id, D(price), "SIM", T0)
+
+
+def open_desk(log: EventLog) -> None:
+    """One account, one instrument."""
+    ledger = Ledger(log, lambda: T0)
+    ledger.request(OpenAccount("main", "USDT", Costing(), T0), actor="alice")
+    ledger.request(ListInstrument(BTC, SPOT, D("0.01"), D("0.001")), actor="alice")
 
 
 class Desk:
@@ -106,6 +118,20 @@ def fill(
         OrderKey(account_id, cl_ord_id or f"O-{exec_id}"), strategy_id, instrument_id, "", side, exec_id, 0,
         D(quantity), D(price), fee, Liquidity.TAKER, T0 + timedelta(minutes=minute),
     )  # fmt: skip
+
+
+def fill_of(cl_ord_id: str, exec_id: str, qty: str = "1", at: int = 0, side: str = "BUY") -> OrderFilled:
+    """A fill of that order at 100, `at` seconds into the day."""
+    return OrderFilled(
+        OrderKey("main", cl_ord_id), "trend", BTC, "", Side(side), exec_id, at, D(qty), D(100), Money(D(0), "USDT"),
+        Liquidity.TAKER, T0 + timedelta(seconds=at),
+    )  # fmt: skip
+
+
+def new_order(cl_ord_id: str, qty: str = "1", price: str = "100", side: str = "BUY") -> SubmitOrder:
+    """A limit order."""
+    terms = OrderTerms("trend", BTC, Side(side), OrdType.LIMIT, D(qty), D(price))
+    return SubmitOrder(OrderKey("main", cl_ord_id), terms, T0)
 
 
 def _steps(*kinds: int) -> Any:

@@ -1,13 +1,13 @@
 """Given / when | reported / then, on events only, for any aggregate module of the domain.
 
-    given = Given(order)
+    after = Given(order)
 
-    given(submitted).when(cancel).then(cancel_requested)
-    given(submitted, canceled).reported(filled).then(filled, broken)
-    given(submitted, filled).when(cancel).refused("an open order", status="FILLED")
-    given().when(submit).then(submitted).repeated().then()
+    after(submitted).when(cancel).then(cancel_requested)
+    after(submitted, canceled).reported(filled).then(filled, broken)
+    after(submitted, filled).when(cancel).refused("an open order", status="FILLED")
+    after().when(submit).then(submitted).repeated().then()
 
-Whatever `decide` and `admit` take besides state and command follows the command: `given().reported(fill, contract)`.
+Whatever `decide` and `admit` take besides state and command follows the command: `after().reported(fill, contract)`.
 `then` and `refused` give back a scene whose history has grown, so a story can go on. Every event that comes out is
 also written and read back through `domain.ledger.schema`, so that no event can be forgotten there.
 """

@@ -13,7 +13,7 @@ from adapters.subject_keys import PADDED_BYTES, Read, Subjects
 from domain.account import ForgetSubject, Personal, subject
 from domain.errors import HistoryBroken, RequestRefused
 from domain.ledger import Ledger
-from tests.writers import T0
+from tests.desk import T0
 
 PLACE = "account main owner"
 

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,52 +19,7 @@ from typer.main import get_command
 
 from api import cli
 from tests import CHECKOUT, oracles
-
-BTC = "BTCUSDT.BINANCE"
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def environment(**settings: str) -> dict[str, str]:
-    """The environment with these settings and no others, but for the home."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DAYBOOK_")}
-    return kept | {"DAYBOOK_HOME": os.environ["DAYBOOK_HOME"]} | settings
-
-
-def command(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "api.cli", *args],
-        cwd=CHECKOUT, env=environment(**settings), text=True, capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in this process, with a database that is not there unless one is named."""
-
-    def run(*args: str, url: str = "postgresql://desk:s3cret@127.0.0.1:1/book") -> subprocess.CompletedProcess[str]:
-        monkeypatch.setenv("DAYBOOK_DATABASE_URL", url)
-        code = cli.run(args)
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(args, code, said.out, said.err)
-
-    return run
-
-
-@pytest.fixture
-def run(inside: Run, database_url: str) -> Run:
-    """Runs a command on a database of the test's own."""
-    return lambda *args: inside(*args, url=database_url)
-
-
-@pytest.fixture
-def book(run: Run) -> Run:
-    """The same, with an account and an instrument."""
-    assert run("account", "open", "main", "--method", "FIFO").returncode == 0
-    listed = run(
-        "instrument", "add", BTC, "--base", "BTC", "--quote", "USDT", "--tick-size", "0.01", "--lot-size", "0.001"
-    )
-    assert listed.returncode == 0, listed.stderr
-    return run
+from tests.api.command_line import BTC, Run, command, environment, told
 
 
 def test_help_and_mistakes_are_answered_without_loading_what_a_command_needs():
@@ -73,11 +28,6 @@ def test_help_and_mistakes_are_answered_without_loading_what_a_command_needs():
         script = f"import sys; from api import cli; {run}; print(sorted({heavy} & sys.modules.keys()), file=sys.stderr)"
         done = subprocess.run([sys.executable, "-c", script], cwd=CHECKOUT, text=True, capture_output=True, check=True)
         assert (run, done.stderr.splitlines()[-1]) == (run, "[]")
-
-
-def told(done: subprocess.CompletedProcess[str]) -> Any:
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_orders_limits_and_the_log_from_the_command_line(book: Run):

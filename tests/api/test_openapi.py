@@ -10,7 +10,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.api.conftest import fill, order
+from tests.api.client import fill, order
 
 EXAMPLES_MAX = 5
 

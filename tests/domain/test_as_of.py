@@ -3,8 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal as D
 
-from hypothesis import given as for_all
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -14,18 +13,7 @@ from domain.ledger import Recorded
 from domain.position import Reverse, SettleFunding
 from domain.values import Money
 from tests.domain.as_of import as_occurred, as_recorded
-from tests.domain.position.test_position import (
-    AVERAGE,
-    KEY,
-    SPOT,
-    T0,
-    booked,
-    contracts,
-    conventions,
-    current,
-    fill,
-    trades,
-)
+from tests.domain.position.booking import AVERAGE, KEY, SPOT, T0, booked, contracts, conventions, current, fill, trades
 
 FOREVER = T0 + timedelta(days=9999)
 
@@ -72,7 +60,7 @@ def test_funding_counts_from_when_it_was_settled():
     assert as_occurred(history, T0 + timedelta(seconds=5)).funding == D("-1.5")
 
 
-@for_all(trades.filter(bool), contracts, conventions, st.integers(-1, 21), st.data())
+@given(trades.filter(bool), contracts, conventions, st.integers(-1, 21), st.data())
 @settings(max_examples=200)
 def test_what_was_true_is_the_book_of_what_had_happened_in_any_order_of_arrival(
     reports, contract, kept_by, second, data
@@ -86,7 +74,7 @@ def test_what_was_true_is_the_book_of_what_had_happened_in_any_order_of_arrival(
     assert (was and current(was)) == (expected and current(expected))
 
 
-@for_all(trades.filter(bool), contracts, conventions, st.integers(0, 25), st.data())
+@given(trades.filter(bool), contracts, conventions, st.integers(0, 25), st.data())
 @settings(max_examples=200)
 def test_what_was_known_is_the_book_of_what_had_arrived(reports, contract, kept_by, minute, data):
     arrived = data.draw(st.permutations(reports))
@@ -96,7 +84,7 @@ def test_what_was_known_is_the_book_of_what_had_arrived(reports, contract, kept_
     assert (known and current(known)) == (expected and current(expected))
 
 
-@for_all(trades.filter(bool), st.sampled_from(CostBasis), st.data())
+@given(trades.filter(bool), st.sampled_from(CostBasis), st.data())
 @settings(max_examples=200)
 def test_taking_trades_back_ends_in_the_book_without_them(reports, basis, data):
     """A bust, early or late, shallow or deep, leaves the book of the trades that stand."""

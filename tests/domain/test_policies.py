@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
 import pytest
-from hypothesis import given as for_all
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.log.memory import MemoryLog
@@ -327,7 +326,7 @@ def lived(steps):
 
 
 @settings(max_examples=60)
-@for_all(STEPS)
+@given(STEPS)
 def test_a_replayed_history_asks_for_the_same_under_the_same_ids_and_carries_nothing_new(steps):
     desk = lived(steps)
     state, asked = desk.replayed()
@@ -341,7 +340,7 @@ def test_a_replayed_history_asks_for_the_same_under_the_same_ids_and_carries_not
 
 
 @settings(max_examples=60)
-@for_all(STEPS)
+@given(STEPS)
 def test_the_state_is_what_is_open_and_no_more(steps):
     desk = lived(steps)
     state, _ = desk.replayed()

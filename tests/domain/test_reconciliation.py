@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
 import pytest
-from hypothesis import given as for_all
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -364,14 +363,14 @@ def faulty(data, reports):
     return ours
 
 
-@for_all(st.lists(acts, max_size=6), conventions)
+@given(st.lists(acts, max_size=6), conventions)
 def test_a_true_copy_has_no_breaks(trades, costing):
     reports = history(trades)
     assert desk_after(*reports, costing=costing).compare(desk_after(*reports).statement()) == ()
 
 
 @settings(max_examples=60)
-@for_all(st.data(), st.lists(acts, max_size=6), conventions)
+@given(st.data(), st.lists(acts, max_size=6), conventions)
 def test_a_mended_book_has_no_breaks(data, trades, costing):
     reports = history(trades)
     statement = desk_after(*reports).statement()
@@ -385,7 +384,7 @@ def test_a_mended_book_has_no_breaks(data, trades, costing):
 
 
 @settings(max_examples=60)
-@for_all(st.data(), st.lists(acts, min_size=1, max_size=6))
+@given(st.data(), st.lists(acts, min_size=1, max_size=6))
 def test_breaks_do_not_depend_on_the_order_of_lines_or_of_arrival(data, trades):
     reports = history(trades)
     statement = desk_after(*reports).statement()
@@ -402,7 +401,7 @@ def test_breaks_do_not_depend_on_the_order_of_lines_or_of_arrival(data, trades):
 
 
 @settings(max_examples=60)
-@for_all(st.data(), st.lists(acts, min_size=1, max_size=6))
+@given(st.data(), st.lists(acts, min_size=1, max_size=6))
 def test_one_fill_lost_doubled_or_changed_is_one_break(data, trades):
     reports = history(trades)
     statement = desk_after(*reports).statement()

@@ -15,7 +15,8 @@ from adapters.log.memory import MemoryLog
 from adapters.log.postgres import PIPELINED_EVENTS_MAX, PostgresLog
 from domain.errors import ExecutionKnown, StreamConflict
 from domain.ledger import Head, Logged, Recorded, pages, scan
-from tests.records import T0, fill, record, records
+from tests.desk import T0, fill_of
+from tests.records import record, records
 
 Log = MemoryLog | PostgresLog
 BATCH = PIPELINED_EVENTS_MAX + 1  # large enough to go by COPY
@@ -153,7 +154,7 @@ def test_versions_within_a_batch_are_consecutive(log: Log, versions: tuple[int, 
 @pytest.mark.parametrize("size", [1, BATCH])
 def test_recorded_at_never_decreases(log: Log, size: int) -> None:
     log.append([record("a", 1, at_s=10)])
-    with pytest.raises(StreamConflict, match=r"recorded at 2026-01-01T00:00:09\S*, before"):
+    with pytest.raises(StreamConflict, match=r"recorded at 2026-03-01T09:00:09\S*, before"):
         log.append(records("b", range(1, size + 1), at_s=9))
     with pytest.raises(StreamConflict, match="before"):
         log.append([*records("b", range(1, size + 1), at_s=12), record("c", 1, at_s=11)])
@@ -282,11 +283,11 @@ def test_any_history_reads_back_as_it_was_appended(batches: list[list[str]]) -> 
 
 @pytest.mark.parametrize("size", [1, BATCH])
 def test_an_execution_is_on_record_once_whatever_order_it_is_reported_under(log: Log, size: int) -> None:
-    first = [Recorded("order:main:A", n, T0, "venue", "", fill("A", f"E{n}")) for n in range(1, size + 1)]
+    first = [Recorded("order:main:A", n, T0, "venue", "", fill_of("A", f"E{n}")) for n in range(1, size + 1)]
     log.append(first)
     again = [
         record("a", 1),
-        *(Recorded("order:main:B", n, T0, "import", "", fill("B", f"E{n + size - 1}")) for n in range(1, size + 1)),
+        *(Recorded("order:main:B", n, T0, "import", "", fill_of("B", f"E{n + size - 1}")) for n in range(1, size + 1)),
     ]
     with pytest.raises(ExecutionKnown):
         log.append(again)
@@ -297,7 +298,7 @@ def test_an_execution_is_on_record_once_whatever_order_it_is_reported_under(log:
 
 
 def test_an_execution_is_not_told_twice_in_one_append(log: Log) -> None:
-    twice = [Recorded(f"order:main:{name}", 1, T0, "venue", "", fill(name, "E1")) for name in ("A", "B")]
+    twice = [Recorded(f"order:main:{name}", 1, T0, "venue", "", fill_of(name, "E1")) for name in ("A", "B")]
     with pytest.raises(ExecutionKnown):
         log.append(twice)
     assert log.head().seq == 0

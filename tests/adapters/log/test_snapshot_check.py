@@ -7,7 +7,7 @@ from adapters.log import snapshot_check, snapshots, state_codec
 from adapters.log.postgres import PostgresLog
 from adapters.log.snapshot_check import Refolded, Wrong
 from domain.ledger import Aggregates, Ledger, unit_of_work
-from tests.writers import POSITION, T0, filled, open_desk
+from tests.desk import POSITION, T0, fill_of, open_desk
 
 EVERY = 40
 ALL = 2 * snapshots.KEPT_MAX  # of the position and the limits
@@ -21,7 +21,7 @@ def _traded(monkeypatch: pytest.MonkeyPatch, log: PostgresLog) -> None:
     open_desk(log)
     ledger = Ledger(log, lambda: T0)
     for n in range(3 * EVERY + 5):
-        ledger.report([filled(f"A{n}", f"E{n}", at=n)], actor="venue")
+        ledger.report([fill_of(f"A{n}", f"E{n}", at=n)], actor="venue")
     assert log.snapshots.flush()
 
 

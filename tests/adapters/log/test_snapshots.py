@@ -20,7 +20,8 @@ from adapters.log.snapshots import KEPT_MAX
 from adapters.postgres.connections import Connection, Role
 from domain.ledger import PAGE_EVENTS, Aggregates, Ledger, Recorded, scan, unit_of_work
 from domain.order import OrderFilled
-from tests.writers import POSITION, T0, ask, filled, leading, open_desk, submitted, tell
+from tests.desk import POSITION, T0, fill_of, new_order, open_desk
+from tests.group_commit import leading, report, request
 
 EVERY = 40
 PAGE = 10
@@ -54,7 +55,7 @@ def trade(log: PostgresLog, first: int, count: int) -> None:
     """Fills of orders of their own, half of them sold again."""
     ledger = Ledger(log, lambda: T0)
     for n in range(first, first + count):
-        ledger.report([filled(f"A{n}", f"E{n}", at=n, side="SELL" if n % 2 else "BUY")], actor="venue")
+        ledger.report([fill_of(f"A{n}", f"E{n}", at=n, side="SELL" if n % 2 else "BUY")], actor="venue")
 
 
 def traded(log: PostgresLog, count: int) -> None:
@@ -119,14 +120,14 @@ def test_a_leading_writer_takes_them_behind_its_appends(
     open_desk(log)
     with leading(database_url, log) as group:
         for n in range(3 * EVERY):
-            tell(group, filled(f"A{n}", f"E{n}", at=n))
+            report(group, fill_of(f"A{n}", f"E{n}", at=n))
         assert log.snapshots.flush()
         assert versions(owner) and versions(owner, LIMIT)
     with leading(database_url, log) as group:  # nothing in memory
         assert group._leading.wait(10)
-        answers = tell(group, filled("late", "L1", at=5), filled("next", "L2", at=10**5))
+        answers = report(group, fill_of("late", "L1", at=5), fill_of("next", "L2", at=10**5))
         assert all(answer.records for answer in answers)
-        ask(group, submitted("next-order"))
+        request(group, new_order("next-order"))
     state, _ = read_by(database_url, monkeypatch)
     assert state == folded(log, POSITION)
 
@@ -322,7 +323,7 @@ def test_a_late_report_deeper_than_the_tail_reads_the_history_in_pages(
 
     monkeypatch.setattr(PostgresLog, "read", counted)
     ledger = Ledger(log, lambda: T0)
-    (answer,) = ledger.report([filled("late", "L1", at=-5, qty="0.5")], actor="venue")
+    (answer,) = ledger.report([fill_of("late", "L1", at=-5, qty="0.5")], actor="venue")
     assert answer.records
     assert max(largest) <= PAGE_EVENTS
     assert ledger.state(POSITION) == folded(log, POSITION)

@@ -19,7 +19,7 @@ from adapters.postgres.migrations import is_current, migrate
 from adapters.postgres.migrations.upgrading import upgrade
 from domain.errors import HistoryBroken, Unavailable
 from domain.ledger import Recorded, scan
-from tests.conftest import url_of_database
+from tests.databases import url_of_database
 from tests.records import records
 
 

@@ -21,8 +21,9 @@ from adapters.verify.verification import verify
 from domain.errors import HistoryBroken, LedgerError, RequestRefused
 from domain.ledger import Recorded
 from tests import rfc6962
-from tests.conftest import url_of_database
-from tests.records import T0, fill, record
+from tests.databases import url_of_database
+from tests.desk import T0, fill_of
+from tests.records import record
 
 EVENTS = 700
 
@@ -41,7 +42,7 @@ def sealed(log: PostgresLog, database_url: str, home: Path) -> Sealer:
     for n in range(EVENTS - 2):
         stream = streams[n % 4].format(n)
         made.append(
-            Recorded(stream, 1, T0, "venue", "r", fill(f"A-{n}", f"E{n}"))
+            Recorded(stream, 1, T0, "venue", "r", fill_of(f"A-{n}", f"E{n}"))
             if n % 5 == 0
             else record(stream, 1, note='é"\\')
         )

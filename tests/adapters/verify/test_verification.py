@@ -21,7 +21,8 @@ from domain.errors import HistoryBroken
 from domain.ledger import Recorded
 from tests import rfc6962
 from tests.adapters.verify.tampering import MUTATIONS, Log, unguard
-from tests.records import T0, fill, record
+from tests.desk import T0, fill_of
+from tests.records import record
 
 MUTATIONS_COUNT = int(os.environ.get("DAYBOOK_MUTATIONS", "252"))
 SEED = int(os.environ.get("DAYBOOK_MUTATIONS_SEED", "1"))
@@ -38,7 +39,9 @@ def history(log: PostgresLog, count: int) -> None:
     for n in range(head, head + count):
         stream, version = f"order:main:A-{n // 3}", n % 3 + 1
         if version == 2:
-            made.append(Recorded(stream, 2, record(stream, 2, n // 7).recorded_at, "venue", "r", fill(stream, f"E{n}")))
+            made.append(
+                Recorded(stream, 2, record(stream, 2, n // 7).recorded_at, "venue", "r", fill_of(stream, f"E{n}"))
+            )
         else:
             made.append(record(stream, version, n // 7, note='USD\u00e9"\\' if n % 11 == 0 else "USD"))
     log.append(made)

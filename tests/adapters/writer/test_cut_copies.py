@@ -21,8 +21,8 @@ from adapters.writer.batch import Keyed, Told
 from adapters.writer.group_commit import GroupCommit
 from domain.errors import NotLeading, Unavailable
 from domain.ledger import Answer, Command
-from tests.adapters.writer.test_group_commit import check_book
-from tests.writers import ask, filled, leading, open_desk, submitted
+from tests.desk import fill_of, new_order, open_desk
+from tests.group_commit import check_log, leading, request
 
 COPY = b"COPY ledger.events"
 COMMITTED = b"Z\x00\x00\x00\x05I"  # ReadyForQuery, not in a transaction
@@ -125,12 +125,12 @@ def group_behind_the_proxy(log: PostgresLog, proxy: Proxy) -> Iterator[GroupComm
     with leading(proxy.url, log) as group:
         assert group.is_leading
         for n in range(3):
-            ask(group, submitted(f"A{n}", qty=str(FILLS)))
+            request(group, new_order(f"A{n}", qty=str(FILLS)))
         yield group
 
 
 def fills() -> Command:
-    return Command(tuple(filled(f"A{n % 3}", f"E{n}", at=n) for n in range(FILLS)), "venue")
+    return Command(tuple(fill_of(f"A{n % 3}", f"E{n}", at=n) for n in range(FILLS)), "venue")
 
 
 def once() -> Keyed:
@@ -157,7 +157,7 @@ def check_taken_once(group: GroupCommit, log: PostgresLog, *, is_first: bool) ->
     assert told == Told(str(FILLS).encode(), is_first)
     assert sum(len(log.read(f"order:main:A{n}")) for n in range(3)) == 3 + FILLS
     assert [kept.answer for kept in log.kept([("venue", "K1")])] == [told.answer]
-    check_book(log)
+    check_log(log)
 
 
 def test_a_connection_cut_among_the_rows_leaves_nothing_and_says_so(

@@ -14,8 +14,8 @@ from domain.errors import RequestRefused
 from domain.ledger import Aggregates, Answer, Command, Ledger
 from domain.order import OrderAccepted, OrderKey
 from domain.risk import EngageSwitch, Mode, Scope
-from tests.adapters.writer.test_group_commit import check_book
-from tests.writers import T0, ask, in_threads, leading, open_desk, submitted
+from tests.desk import T0, new_order, open_desk
+from tests.group_commit import check_log, in_threads, leading, request
 
 
 @pytest.fixture(name="group")
@@ -24,7 +24,7 @@ def group_that_has_forgotten_its_orders(database_url: str, log: PostgresLog) -> 
     open_desk(log)
     outside = Ledger(log, lambda: T0)
     for n in range(5):
-        outside.request(submitted(f"A{n}"), actor="cli")
+        outside.request(new_order(f"A{n}"), actor="cli")
     with leading(database_url, log) as group:
         yield group
 
@@ -59,39 +59,39 @@ def keep(group: GroupCommit, *reports: RawReportKept) -> list[Answer]:
 
 def test_what_is_new_is_not_read(group: GroupCommit, log: PostgresLog, reads: list[str]) -> None:
     for n in range(3):
-        assert ask(group, submitted(f"B{n}")).records
+        assert request(group, new_order(f"B{n}")).records
         assert keep(group, raw(f"b{n}"))[0].records
     assert [stream for stream in reads if stream.startswith(("order:", "evidence:"))] == []
-    check_book(log)
+    check_log(log)
 
 
 def test_what_is_on_record_is_found_out_and_answered_as_ever(
     group: GroupCommit, log: PostgresLog, reads: list[str]
 ) -> None:
     head = log.head().seq
-    assert ask(group, submitted("A0")).records == ()
+    assert request(group, new_order("A0")).records == ()
     assert log.head().seq == head
     assert "order:main:A0" in reads
     with pytest.raises(RequestRefused, match="one cl_ord_id names one order"):
-        ask(group, submitted("A1", qty="2"))
+        request(group, new_order("A1", qty="2"))
     assert log.head().seq == head
-    check_book(log)
+    check_log(log)
 
 
 @pytest.mark.parametrize("wrong", ["0.0001", "-1"])
 def test_a_refusal_is_never_decided_on_what_was_supposed(group: GroupCommit, wrong: str) -> None:
     with pytest.raises(RequestRefused, match="one cl_ord_id names one order"):
-        ask(group, submitted("A0", qty=wrong))
+        request(group, new_order("A0", qty=wrong))
     with pytest.raises(RequestRefused, match="order_qty"):
-        ask(group, submitted("B0", qty=wrong))
+        request(group, new_order("B0", qty=wrong))
 
 
 def test_an_order_in_effect_is_so_whatever_the_limits_say_now(group: GroupCommit, log: PostgresLog) -> None:
-    ask(group, EngageSwitch("main", Scope(), Mode.HALT, "stop", T0))
-    assert ask(group, submitted("A0")).records == ()
+    request(group, EngageSwitch("main", Scope(), Mode.HALT, "stop", T0))
+    assert request(group, new_order("A0")).records == ()
     with pytest.raises(RequestRefused, match="switch"):
-        ask(group, submitted("B0"))
-    check_book(log)
+        request(group, new_order("B0"))
+    check_log(log)
 
 
 def test_raw_material_is_kept_once(group: GroupCommit, log: PostgresLog) -> None:
@@ -100,18 +100,18 @@ def test_raw_material_is_kept_once(group: GroupCommit, log: PostgresLog) -> None
     taken = keep(group, raw("w"), raw("x"), raw("z"), raw("w"))
     assert [len(answer.records) for answer in taken] == [1, 0, 1, 0]
     assert [len(answer.records) for answer in keep(group, raw("y"), raw("z"))] == [0, 0]
-    check_book(log)
+    check_log(log)
 
 
 def test_neighbours_of_a_wrong_supposition_each_get_their_own_answer(group: GroupCommit, log: PostgresLog) -> None:
     def twice(name: str, is_new: bool) -> None:
-        assert bool(ask(group, submitted(name)).records) is is_new
-        assert ask(group, submitted(name)).records == ()
+        assert bool(request(group, new_order(name)).records) is is_new
+        assert request(group, new_order(name)).records == ()
 
     old = [partial(twice, f"A{n}", False) for n in range(5)]
     new = [partial(twice, f"C{n}", True) for n in range(5)]
     assert in_threads(*old, *new) == [None] * 10
-    check_book(log)
+    check_log(log)
 
 
 def test_after_a_wrong_supposition_what_comes_next_is_read_together(
@@ -126,9 +126,9 @@ def test_after_a_wrong_supposition_what_comes_next_is_read_together(
         fetch(self, fetched[-1])
 
     monkeypatch.setattr(Aggregates, "fetch", listed)
-    assert ask(group, submitted("A0")).records == ()
+    assert request(group, new_order("A0")).records == ()
     for n in range(4):
-        ask(group, submitted(f"D{n}"))
+        request(group, new_order(f"D{n}"))
     named = [names for names in fetched if any(name.startswith("order:main:D") for name in names)]
     assert named == [["order:main:D0"], ["order:main:D1"], ["order:main:D2"]]
 
@@ -149,4 +149,4 @@ def test_a_venues_id_is_supposed_to_be_new_and_leads_to_one_order_all_the_same(
     assert [type(record.event).__name__ for record in log.read("order:main:A3")][-1] == "OrderBroken"
     assert answer.records
     assert [len(log.read(f"venueorder:SIM:main:V{n}")) for n in range(3)] == [1, 1, 1]
-    check_book(log)
+    check_log(log)

@@ -13,10 +13,9 @@ import pytest
 from api import cli
 from api.daybook import Daybook
 from api.what_if.http import WhatIfAnswer
-from tests.api.conftest import BTC, fill, open_book, order
-from tests.api.test_cli import Run, inside
+from tests.api.client import BTC, fill, open_book, order
+from tests.api.command_line import Run
 
-__all__ = ["inside"]
 ITS_OWN = {"ledger.leader", "ledger.checkpoints", "ledger.tiles", "read.followers"}
 SPAN = ("--from", "2026-01-02", "--to", "2026-01-03")
 MARKS = [

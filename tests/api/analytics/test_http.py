@@ -12,7 +12,7 @@ from api.clock import now
 from api.daybook import Daybook
 from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.values import Side
-from tests.api.conftest import BTC, fill, listing, order
+from tests.api.client import BTC, fill, listing, order
 
 EUR = "BTCEUR.KRAKEN"
 SHAPES = {

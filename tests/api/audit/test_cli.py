@@ -19,7 +19,7 @@ from adapters.log.postgres import PostgresLog
 from api.cli import run
 from domain.ledger import unit_of_work
 from tests import CHECKOUT
-from tests.conftest import url_of_database
+from tests.databases import url_of_database
 from tests.records import record
 
 Said = tuple[int, str, str]

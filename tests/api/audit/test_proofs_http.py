@@ -12,7 +12,7 @@ import pytest
 from adapters.proof import checkpoints
 from domain import merkle
 from tests import rfc6962
-from tests.api.conftest import order
+from tests.api.client import order
 
 WAIT_SECONDS_MAX = 10
 

@@ -1,8 +1,7 @@
 """The simulated day: one seed is one log, whatever the clock says, and however often it was interrupted."""
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
-from itertools import count
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,44 +11,17 @@ from adapters.log.memory import MemoryLog
 from adapters.log.postgres import PostgresLog
 from adapters.market.mark_store import MarkStore
 from adapters.writer.writer import Writer
-from api.demo.trading_day import ACCOUNT, LIMITS, MARKET_MAKER, MOMENTUM, DayStep, DaySummary, TradingDay
+from api.demo.trading_day import ACCOUNT, LIMITS, MARKET_MAKER, MOMENTUM, DayStep, TradingDay
 from domain import position, risk
 from domain.ledger import EventLog
 from domain.order import OrderBroken, OrderFilled, OrderRefused
 from domain.position import FundingSettled, PositionBroken, PositionKey
 from domain.risk import HoldRefused, Measure
-from domain.values import Mark
-
-NOW = datetime(2026, 11, 23, tzinfo=UTC)
-
-
-class MarksInMemory:
-    """The newest marks, for a desk without a database."""
-
-    def __init__(self) -> None:
-        self.newest: dict[str, Mark] = {}
-
-    def record(self, marks: Any) -> int:
-        self.newest |= {mark.instrument_id: mark for mark in marks}
-        return len(marks)
-
-    def latest(self, instrument_id: str) -> Mark | None:
-        return self.newest.get(instrument_id)
+from tests.api.demo.days import NOW, day, desk
 
 
 class Interrupted(Exception):
     """Somebody pulled the plug."""
-
-
-def desk(log: EventLog, *, first: datetime = NOW) -> tuple[Writer, MarksInMemory]:
-    """A writer whose clock moves on a second at every look."""
-    ticks, marks = count(), MarksInMemory()
-    return Writer(log, lambda: first + timedelta(seconds=next(ticks)), marks.latest), marks
-
-
-def day(log: EventLog, seed: int = 1, *, first: datetime = NOW, **more: Any) -> tuple[Writer, DaySummary]:
-    writer, marks = desk(log, first=first)
-    return writer, TradingDay(seed, **more).run(writer, marks)
 
 
 def said(log: EventLog) -> list[tuple[Any, ...]]:

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from api.daybook import Daybook
-from tests.api.conftest import BTC, fill, listing, open_book, order
+from tests.api.client import BTC, fill, listing, open_book, order
 
 ONE = {"account_id": "main", "instrument_id": BTC}
 SUMMED = ("quantity", "cost", "realized", "rounding", "fee_cost", "funding", "income", "transferred", "fees_settle")

@@ -9,7 +9,7 @@ import pytest
 
 from api import cli
 from api.settings import Settings
-from tests.api.conftest import BTC, fill
+from tests.api.client import BTC, fill
 
 DAY = "2026-01-02"
 

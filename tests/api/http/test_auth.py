@@ -8,7 +8,7 @@ import psycopg
 
 from adapters.postgres.api_keys import Scope
 from api.daybook import Daybook
-from tests.api.conftest import open_book, order, serving
+from tests.api.client import open_book, order, serving
 
 WRITES = ["/v1/accounts", "/v1/instruments", "/v1/limits", "/v1/orders", "/v1/orders/main/A-1/cancel", "/v1/reports",
           "/v1/transfers", "/v1/marks"]  # fmt: skip

@@ -15,8 +15,8 @@ from api.settings import Settings
 from domain.errors import RequestRefused
 from domain.ledger import Command
 from domain.order import CancelOrder, OrderKey
-from tests.api.conftest import BTC, fill, listing, open_book, order, serving
-from tests.writers import T0
+from tests.api.client import BTC, fill, listing, open_book, order, serving
+from tests.desk import T0
 
 PROBLEM = "application/problem+json"
 

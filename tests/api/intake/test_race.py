@@ -16,7 +16,7 @@ from domain.errors import RequestRefused
 from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.values import Side
 from tests import CHECKOUT
-from tests.api.conftest import BTC, order
+from tests.api.client import BTC, order
 
 
 def limited(desk: httpx.Client, limit: str) -> None:

@@ -2,7 +2,7 @@
 
 import httpx
 
-from tests.api.conftest import BTC, fill, listing, order
+from tests.api.client import BTC, fill, listing, order
 
 PROBLEM = "application/problem+json"
 

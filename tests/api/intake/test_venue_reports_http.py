@@ -4,7 +4,7 @@ import json
 
 import httpx
 
-from tests.api.conftest import BTC, fill, order
+from tests.api.client import BTC, fill, order
 
 AT = "2026-01-02T03:04:05Z"
 

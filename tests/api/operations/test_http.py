@@ -8,7 +8,7 @@ import httpx
 import psycopg
 
 from api.daybook import Daybook
-from tests.api.conftest import fill, order
+from tests.api.client import fill, order
 
 
 def test_health_readiness_and_measures_need_no_key(client_for: Callable[..., httpx.Client], desk: httpx.Client):

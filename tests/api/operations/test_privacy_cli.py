@@ -19,8 +19,8 @@ from api.cli import run
 from api.daybook import Daybook
 from domain.ledger import Ledger
 from tests import CHECKOUT
+from tests.desk import T0
 from tests.scenarios.importing.histories import history, written
-from tests.writers import T0
 
 PAGE = (CHECKOUT / "docs" / "redaction.md").read_text()
 NAME = b"Lovelace"

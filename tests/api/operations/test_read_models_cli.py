@@ -9,12 +9,12 @@ import time
 import psycopg
 
 from tests import CHECKOUT
-from tests.api.test_cli import BTC, Run, book, environment, inside, run, told  # noqa: F401 (fixtures)
+from tests.api.command_line import BTC, Run, environment, told
 
 SECONDS_MAX = 30
 
 
-def ordered(book: Run) -> None:  # noqa: F811
+def ordered(book: Run) -> None:
     book("order", "submit", "A-1", "--instrument", BTC, "--side", "BUY", "--qty", "1", "--price", "100")
     assert book("report", "orders").returncode == 0
 
@@ -24,7 +24,7 @@ def execute(url: str, statement: str) -> None:
         connection.execute(statement)
 
 
-def test_an_altered_row_is_named_shown_and_mended(book: Run, database_url: str):  # noqa: F811
+def test_an_altered_row_is_named_shown_and_mended(book: Run, database_url: str):
     ordered(book)
     right = book("verify", "--projections", "--json")
     assert (right.returncode, told(right)["is_right"]) == (0, True)
@@ -47,7 +47,7 @@ def test_an_altered_row_is_named_shown_and_mended(book: Run, database_url: str):
     assert told(book("report", "orders", "--json"))["items"][0]["cum_qty"] == "7", "as it was"
 
 
-def test_what_cannot_be_rolled_back_says_so(book: Run):  # noqa: F811
+def test_what_cannot_be_rolled_back_says_so(book: Run):
     ordered(book)
     refused = book("rebuild", "lots", "--rollback")
     assert refused.returncode == 1
@@ -56,7 +56,7 @@ def test_what_cannot_be_rolled_back_says_so(book: Run):  # noqa: F811
     assert book("resume", "nope").returncode == 2
 
 
-def test_a_stopped_read_model_is_shown_and_resumed(book: Run, database_url: str):  # noqa: F811
+def test_a_stopped_read_model_is_shown_and_resumed(book: Run, database_url: str):
     ordered(book)
     execute(database_url, "UPDATE read.progress SET error = 'orders stopped at seq 9' WHERE projection = 'orders'")
     stopped = book("status")
@@ -68,7 +68,7 @@ def test_a_stopped_read_model_is_shown_and_resumed(book: Run, database_url: str)
     assert "None of them was stopped" in book("resume", "orders").stdout
 
 
-def test_a_follower_of_its_own_says_who_it_is_and_ends_when_told(book: Run, database_url: str):  # noqa: F811
+def test_a_follower_of_its_own_says_who_it_is_and_ends_when_told(book: Run, database_url: str):
     ordered(book)
     with subprocess.Popen(
         [sys.executable, "-m", "api.cli", "follow", "--json"], cwd=CHECKOUT, stdout=subprocess.PIPE,

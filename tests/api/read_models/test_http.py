@@ -9,29 +9,10 @@ import psycopg
 import pytest
 
 from api.daybook import Daybook
-from tests.api.conftest import BTC, fill, order
+from tests.api.client import BTC, bought_and_sold, fill, order, trade
 
 LISTS = ("orders", "executions", "positions", "lots", "matches", "pnl", "exposure", "limits", "breaks",
          "balances", "journal", "trial-balance")  # fmt: skip
-
-
-def trade(desk: httpx.Client, *fills: dict[str, object]) -> str:
-    """Reports fills; the seq that covers them."""
-    answer = desk.post("/v1/reports", json={"reports": list(fills)})
-    assert answer.status_code == 200, answer.text
-    return answer.headers["Daybook-Seq"]
-
-
-def bought_and_sold(desk: httpx.Client) -> str:
-    """1 at 100, 1 at 200, then 1 sold at 300; each for a fee of 0.1 USDT."""
-    desk.post("/v1/orders", json=order("A-1", order_qty="2", price="200"))
-    desk.post("/v1/orders", json=order("A-2", side="SELL", price="300"))
-    return trade(
-        desk,
-        fill("E-1", trade_seq=1),
-        fill("E-2", trade_seq=2, last_px="200"),
-        fill("E-3", trade_seq=3, last_px="300", side="SELL", cl_ord_id="A-2"),
-    )
 
 
 def test_what_was_written_can_be_read_at_once(desk: httpx.Client):

@@ -4,8 +4,7 @@ from decimal import Decimal as D
 
 import httpx
 
-from tests.api.conftest import BTC, fill
-from tests.api.read_models.test_http import bought_and_sold, trade
+from tests.api.client import BTC, bought_and_sold, fill, trade
 
 
 def test_the_books_of_a_day_balance_and_are_paged(desk: httpx.Client):

@@ -18,8 +18,7 @@ from api.reports.catalog import REPORTS, Parameters
 from api.reports.digest import Digest, parse
 from api.reports.files import Shape, json_text, shapes_of
 from domain.errors import InvalidInput
-from tests.api.conftest import BTC, fill
-from tests.api.read_models.test_http import bought_and_sold, trade
+from tests.api.client import BTC, bought_and_sold, fill, trade
 from tests.rfc6962 import mth
 
 DIGEST = "Daybook-Report-Digest"

@@ -27,8 +27,8 @@ from domain.errors import InvalidInput
 from domain.values import ZERO, Mark, Money, Side
 from projections.models import journal, positions
 from projections.runner.runner import as_of
-from tests.api.conftest import BTC as BINANCE
-from tests.api.conftest import fill as told_fill
+from tests.api.client import BTC as BINANCE
+from tests.api.client import fill as told_fill
 from tests.desk import BTC, PERP, T0, Desk, costings, days, fill, fill_days
 
 DAY = timedelta(days=1)

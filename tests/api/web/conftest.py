@@ -1,27 +1,21 @@
 """A short trading day in a real database, served by a real uvicorn, and a real browser to look at it."""
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
-import httpx
 import psycopg
 import pytest
-import uvicorn
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Request, sync_playwright
 from pydantic import SecretStr
 
 from adapters.exchanges.simulated import Faults
 from adapters.postgres.migrations import grant_database
 from api.daybook import Daybook
 from api.demo.trading_day import TradingDay
-from api.main import create_app
 from api.settings import Settings
-from tests.conftest import url_of_database
+from tests.api.web.watching import Console, Watched, serving
+from tests.databases import url_of_database
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
@@ -30,45 +24,6 @@ FLAGS = (
 )  # fmt: skip
 FAULTS = Faults(duplicate_per_mille=50, late_per_mille=30, late_steps_max=3, fill_after_cancel_per_mille=1000)
 STEPS = 240
-
-
-class Console(NamedTuple):
-    """A Daybook and where its console is."""
-
-    daybook: Daybook
-    url: str
-
-    def told(self, path: str) -> dict:
-        """What the API says."""
-        answer = httpx.get(self.url + path)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-
-@contextmanager
-def serving(daybook: Daybook, *, demo: bool) -> Iterator[Console]:
-    """The app on a free port, in a thread."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            create_app(daybook, demo=demo),
-            log_level="warning",
-            access_log=False,
-            ws="none",
-            timeout_graceful_shutdown=3,
-        )
-    )
-    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.01)
-        yield Console(daybook, f"http://127.0.0.1:{listening.getsockname()[1]}")
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listening.close()
 
 
 @pytest.fixture(scope="session")
@@ -103,19 +58,6 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
         yield browser
         browser.close()
-
-
-class Watched(NamedTuple):
-    """A page, and everything it complained about or asked another server for."""
-
-    page: Page
-    complaints: list[str]
-
-    def open(self, url: str) -> Page:
-        """The page of `url`, its book drawn."""
-        self.page.goto(url)
-        self.page.wait_for_selector("#book:not([hidden])")
-        return self.page
 
 
 @pytest.fixture

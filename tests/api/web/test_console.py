@@ -18,7 +18,7 @@ from api import web
 from api.demo.trading_day import ACCOUNT, MARKET_MAKER
 from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.values import Side, exact, rounded
-from tests.api.web.conftest import Console, Watched, serving
+from tests.api.web.watching import Console, Watched, serving
 
 pytestmark = pytest.mark.browser
 Watch = Callable[..., Watched]

@@ -23,7 +23,7 @@ from projections.models import lots, positions
 from projections.models.executions import PROJECTION as EXECUTIONS
 from projections.models.executions import history as executions_of
 from projections.runner.runner import as_of
-from tests.api.demo.test_trading_day import day as trading_day
+from tests.api.demo.days import day as trading_day
 from tests.desk import ACCOUNTS, BTC, PERP, T0, Desk, costings, days, fill, mark
 
 MARKS = {name: mark(name, "100") for name in (BTC, PERP)}

@@ -6,7 +6,7 @@ from functools import reduce
 from itertools import permutations
 
 import pytest
-from hypothesis import given as for_all
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -52,7 +52,7 @@ from domain.position import PositionKey, SettleFunding, Transfer
 from domain.values import Liquidity, Money, Side
 from tests.given import Given
 
-given = Given(account)
+after = Given(account)
 
 T0 = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 DAY = date(2026, 1, 2)
@@ -84,24 +84,24 @@ def test_an_account_is_opened_once_by_one_set_of_conventions():
     opening = OpenAccount("main", "USDT", Costing(), T0, "BINANCE", is_margin=True)
     event = AccountOpened("main", "USDT", Costing(), T0, "BINANCE", is_margin=True)
     rule = "an account is opened once, by one set of conventions"
-    opened = given().when(opening).then(event).repeated().then()
+    opened = after().when(opening).then(event).repeated().then()
     opened.when(replace(opening, base_currency="EUR")).refused(rule, base_currency="USDT", account_id="main")
     opened.when(replace(opening, costing=Costing(CostBasis.FIFO))).refused(rule, cost_basis=CostBasis.AVERAGE)
     opened.when(replace(opening, is_margin=False)).refused(rule, is_margin=True)
-    given(event, FUNDED).when(opening).then()
+    after(event, FUNDED).when(opening).then()
 
 
 def test_an_account_s_owner_is_named_once_when_it_is_opened():
     ada, bob = Personal("c-1", "c2VhbGVk"), Personal("c-2", "c2VhbGVk")
     opening = OpenAccount("main", "USDT", Costing(), T0, owner=ada)
-    opened = given().when(opening).then(replace(OPENED, owner=ada)).repeated().then()
+    opened = after().when(opening).then(replace(OPENED, owner=ada)).repeated().then()
     assert opened.state.owner == ada
     opened.when(replace(opening, owner=None)).then()  # says nothing of it
     for other in (bob, replace(ada, sealed="b3RoZXI=")):
         opened.when(replace(opening, owner=other)).refused(
             "an account's owner is named once, when it is opened", account_id="main"
         )
-    given(OPENED).when(opening).refused("an account's owner is named once, when it is opened")
+    after(OPENED).when(opening).refused("an account's owner is named once, when it is opened")
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,12 @@ def test_opening_refuses_nonsense_by_field_and_value(field, change):
 
 def test_a_deposit_out_of_the_blue_is_booked_once():
     deposit = SettleTransfer("main", IN, T0)
-    scene = given(OPENED).reported(deposit).then(FUNDED).repeated().then()
+    scene = after(OPENED).reported(deposit).then(FUNDED).repeated().then()
     assert scene.state.cash.balances == {"USDT": D(100)}
 
 
 def test_a_withdrawal_is_pending_then_settled_and_what_leaves_is_not_available_meanwhile():
-    asked = given(OPENED, FUNDED).when(RequestTransfer("main", OUT, T0)).then(PENDING).repeated().then()
+    asked = after(OPENED, FUNDED).when(RequestTransfer("main", OUT, T0)).then(PENDING).repeated().then()
     assert asked.state.cash.balances == {"USDT": D(100)}
     assert asked.state.cash.available("USDT", {}) == 39
     settled = asked.reported(SettleTransfer("main", OUT, T0 + HOUR, value_date=date(2026, 1, 5))).then(
@@ -145,14 +145,14 @@ def test_a_withdrawal_is_pending_then_settled_and_what_leaves_is_not_available_m
 def test_a_pending_transfer_that_is_returned_restores_what_was_available():
     returned = ReturnTransfer("main", OUT, "wrong address", T0 + HOUR)
     event = TransferReturned("main", OUT, "wrong address", (), DAY, DAY, T0 + HOUR)
-    scene = given(OPENED, FUNDED, PENDING).reported(returned).then(event).repeated().then()
+    scene = after(OPENED, FUNDED, PENDING).reported(returned).then(event).repeated().then()
     assert scene.state.cash.available("USDT", {}) == 100
 
 
 def test_a_settled_transfer_that_is_returned_reverses_its_entries_and_the_fee_that_the_return_does_not_tell():
     returned = ReturnTransfer("main", replace(OUT, fee=None), "bounced", T0 + HOUR)
     event = TransferReturned("main", OUT, "bounced", (credit(60), credit(1)), DAY, DAY, T0 + HOUR)
-    scene = given(OPENED, FUNDED, PENDING, LEFT).reported(returned).then(event)
+    scene = after(OPENED, FUNDED, PENDING, LEFT).reported(returned).then(event)
     assert scene.state.cash.balances == {"USDT": D(100)}
 
 
@@ -174,17 +174,17 @@ def test_a_transfer_that_settles_otherwise_than_announced_is_booked_as_settled_w
     told = SettleTransfer("main", replace(OUT, amount=usdt(59)), T0)
     booked = TransferSettled("main", told.leg, (debit(59), debit(1)), DAY, DAY, T0)
     broken = AccountBroken("main", "a transfer settles as it was announced", "transfer T-2", told, T0)
-    given(OPENED, FUNDED, PENDING).reported(told).then(booked, broken)
+    after(OPENED, FUNDED, PENDING).reported(told).then(booked, broken)
 
 
 def test_another_content_under_a_known_id_is_kept_whole_and_not_booked():
     other = SettleTransfer("main", replace(IN, amount=usdt(101)), T0)
     broken = AccountBroken("main", "one id has one content", "transfer T-1", other, T0)
-    scene = given(OPENED, FUNDED).reported(other).then(broken).repeated().then()
+    scene = after(OPENED, FUNDED).reported(other).then(broken).repeated().then()
     assert scene.state.cash.balances == {"USDT": D(100)}
     fee = ChargeFee("main", "F-1", usdt(1), "data", T0)
     charged = FeeCharged("main", "F-1", (debit(1),), "data", DAY, DAY, T0)
-    scene = given(OPENED, FUNDED).reported(fee).then(charged).repeated().then()
+    scene = after(OPENED, FUNDED).reported(fee).then(charged).repeated().then()
     dearer = replace(fee, amount=usdt(2))
     scene.reported(dearer).then(AccountBroken("main", "one id has one content", "fee F-1", dearer, T0))
 
@@ -193,38 +193,38 @@ def test_fees_and_entries_of_the_same_id_are_two_things():
     entry = BookEntry("main", "F-1", EntryKind.INTEREST, Indicator.CREDIT, usdt("0.5"), "lent", T0)
     booked = EntryBooked("main", "F-1", EntryKind.INTEREST, (credit("0.5"),), "lent", DAY, DAY, T0)
     charged = FeeCharged("main", "F-1", (debit(1),), "data", DAY, DAY, T0)
-    scene = given(OPENED, FUNDED, charged).reported(entry).then(booked).repeated().then()
+    scene = after(OPENED, FUNDED, charged).reported(entry).then(booked).repeated().then()
     assert scene.state.cash.balances == {"USDT": D("99.5")}
 
 
 def test_a_cash_account_is_not_overdrawn_by_our_own_requests():
     rule = "a cash account is not overdrawn"
     ask = RequestTransfer("main", replace(OUT, amount=usdt(100)), T0)
-    given(OPENED, FUNDED).when(ask).refused(rule, amount=D(101), available=D(100), currency="USDT")
-    given(OPENED, FUNDED).when(ask, Held({"USDT": D("0.5")})).refused(rule, available=D("100.5"))
-    given(OPENED, FUNDED).when(ask, Held({"USDT": D(1)})).then_some(TransferPending)
-    given(OPENED, FUNDED, PENDING).when(RequestTransfer("main", Leg("T-3", Indicator.DEBIT, usdt(40)), T0)).refused(
+    after(OPENED, FUNDED).when(ask).refused(rule, amount=D(101), available=D(100), currency="USDT")
+    after(OPENED, FUNDED).when(ask, Held({"USDT": D("0.5")})).refused(rule, available=D("100.5"))
+    after(OPENED, FUNDED).when(ask, Held({"USDT": D(1)})).then_some(TransferPending)
+    after(OPENED, FUNDED, PENDING).when(RequestTransfer("main", Leg("T-3", Indicator.DEBIT, usdt(40)), T0)).refused(
         rule, available=D(39)
     )
-    given(MARGIN).when(ask).then_some(TransferPending)
-    given(OPENED).when(RequestTransfer("main", IN, T0)).then_some(TransferPending)
+    after(MARGIN).when(ask).then_some(TransferPending)
+    after(OPENED).when(RequestTransfer("main", IN, T0)).then_some(TransferPending)
 
 
 def test_an_overdraft_that_the_venue_reports_is_booked_with_a_break_each_time_it_gets_deeper():
     fee = ChargeFee("main", "F-1", usdt(2), "data", T0)
     broken = AccountBroken("main", "a cash account is not below zero", "fee F-1", fee, T0)
     charged = FeeCharged("main", "F-1", (debit(2),), "data", DAY, DAY, T0)
-    scene = given(OPENED).reported(fee).then(charged, broken).repeated().then()
+    scene = after(OPENED).reported(fee).then(charged, broken).repeated().then()
     scene.reported(replace(fee, fee_id="F-2")).then_some(FeeCharged, AccountBroken)
     scene.reported(SettleTransfer("main", replace(IN, amount=usdt(1)), T0)).then_some(TransferSettled)
-    given(OPENED).reported(fee, Held({"USDT": D(2)})).then(charged)
-    given(MARGIN).reported(fee).then(charged)
+    after(OPENED).reported(fee, Held({"USDT": D(2)})).then(charged)
+    after(MARGIN).reported(fee).then(charged)
 
 
 def test_one_transfer_id_names_one_transfer():
     rule = "one transfer_id names one transfer"
     ask = RequestTransfer("main", replace(OUT, amount=usdt(2)), T0)
-    given(OPENED, FUNDED, PENDING).when(ask).refused(rule, transfer_id="T-2", account_id="main")
+    after(OPENED, FUNDED, PENDING).when(ask).refused(rule, transfer_id="T-2", account_id="main")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_one_transfer_id_names_one_transfer():
 )
 def test_a_leg_of_nonsense_is_refused_when_asked_and_unreadable_when_reported(field, change):
     leg = replace(OUT, **change)
-    state = given(OPENED, FUNDED).state
+    state = after(OPENED, FUNDED).state
     with pytest.raises(RequestRefused) as refusal:
         account.decide(state, RequestTransfer("main", leg, T0))
     assert field in refusal.value.facts
@@ -254,32 +254,32 @@ def test_a_leg_of_nonsense_is_refused_when_asked_and_unreadable_when_reported(fi
 
 def test_a_transfer_is_between_two_accounts():
     to_itself = replace(OUT, counter_account_id="main")
-    given(OPENED, FUNDED).when(RequestTransfer("main", to_itself, T0)).refused("a transfer is between two accounts")
+    after(OPENED, FUNDED).when(RequestTransfer("main", to_itself, T0)).refused("a transfer is between two accounts")
 
 
 def test_an_account_is_closed_when_nothing_is_left_in_it():
     close = CloseAccount("main", "moved", T0)
-    given(OPENED, FUNDED).when(close).refused(
+    after(OPENED, FUNDED).when(close).refused(
         "an account is closed with all balances at zero", currency="USDT", balance=D(100)
     )
-    given(OPENED).when(close, Held({"BTC": D("0.1")})).refused(
+    after(OPENED).when(close, Held({"BTC": D("0.1")})).refused(
         "an account is closed with all balances at zero", currency="BTC", balance=D("0.1")
     )
-    given(OPENED).when(close, Held(positions=("BTCUSDT.SIM",))).refused(
+    after(OPENED).when(close, Held(positions=("BTCUSDT.SIM",))).refused(
         "an account is closed with all positions flat", first="BTCUSDT.SIM", count=1
     )
-    given(OPENED).when(close, Held(open_orders=("A", "B"))).refused(
+    after(OPENED).when(close, Held(open_orders=("A", "B"))).refused(
         "an account is closed with no working orders", first="A", count=2
     )
     incoming = TransferPending("main", replace(IN, transfer_id="T-9"), T0)
-    given(OPENED, incoming).when(close).refused("an account is closed with no pending transfers", first="T-9")
+    after(OPENED, incoming).when(close).refused("an account is closed with no pending transfers", first="T-9")
     out = TransferSettled("main", replace(OUT, amount=usdt(99)), (debit(99), debit(1)), DAY, DAY, T0)
-    closed = given(OPENED, FUNDED, out).when(close).then(AccountClosed("main", "moved", T0))
+    closed = after(OPENED, FUNDED, out).when(close).then(AccountClosed("main", "moved", T0))
     closed.repeated().then()
 
 
 def test_a_closed_account_takes_no_requests_but_what_a_venue_reports_is_booked_with_a_break():
-    closed = given(OPENED, AccountClosed("main", "moved", T0))
+    closed = after(OPENED, AccountClosed("main", "moved", T0))
     closed.when(RequestTransfer("main", IN, T0)).refused("the account is open; it is closed", account_id="main")
     deposit = SettleTransfer("main", IN, T0)
     closed.reported(deposit).then(FUNDED, AccountBroken("main", CLOSED, "transfer T-1", deposit, T0))
@@ -287,9 +287,9 @@ def test_a_closed_account_takes_no_requests_but_what_a_venue_reports_is_booked_w
 
 def test_requests_of_an_account_nobody_opened_are_refused():
     rule = "the account is open; open it first"
-    given().when(RequestTransfer("main", IN, T0)).refused(rule, account_id="main")
-    given().when(CloseAccount("main", "", T0)).refused(rule, account_id="main")
-    given().when(ResolveBreak("main", "b", "why", T0)).refused("an open break", break_id="b")
+    after().when(RequestTransfer("main", IN, T0)).refused(rule, account_id="main")
+    after().when(CloseAccount("main", "", T0)).refused(rule, account_id="main")
+    after().when(ResolveBreak("main", "b", "why", T0)).refused("an open break", break_id="b")
 
 
 # Through the ledger: two accounts, and what trades move.
@@ -480,7 +480,7 @@ def naive(fills):
     return {currency: amount for currency, amount in book.items() if amount}
 
 
-@for_all(st.data(), trades, conventions)
+@given(st.data(), trades, conventions)
 def test_balances_are_exact_in_any_order_of_arrival_under_any_conventions(data, drawn, costing):
     fills = fills_of(drawn)
     ledger, log = two_accounts(costing)
@@ -506,7 +506,7 @@ def _moved_by(ledger):
     return [balances.moved_by(ledger.state(position.stream(PositionKey("main", *key)))) for key in keys]
 
 
-@for_all(trades, conventions)
+@given(trades, conventions)
 def test_a_positions_state_tells_what_it_moved_once_its_futures_are_flat(drawn, costing):
     """Flat futures leave no cost behind, so state and events, of whatever cost basis and fee policy, say the same."""
     fills = fills_of(drawn)
@@ -520,7 +520,7 @@ def test_a_positions_state_tells_what_it_moved_once_its_futures_are_flat(drawn, 
     assert balances.total(*_moved_by(ledger)) == naive(fills)
 
 
-@for_all(conventions, st.sampled_from(list(LISTED)), st.sampled_from(list(Side)))
+@given(conventions, st.sampled_from(list(LISTED)), st.sampled_from(list(Side)))
 def test_what_is_transferred_in_moves_the_base_and_nobodys_cash(costing, instrument_id, side):
     ledger, log = two_accounts(costing)
     key = PositionKey("main", "trend", instrument_id)
@@ -536,4 +536,4 @@ def test_what_is_transferred_in_moves_the_base_and_nobodys_cash(costing, instrum
 
 
 def test_nothing_held_is_nothing():
-    assert given(OPENED).state.cash.total("USDT", NOTHING_HELD.balances) == 0
+    assert after(OPENED).state.cash.total("USDT", NOTHING_HELD.balances) == 0

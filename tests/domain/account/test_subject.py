@@ -12,18 +12,18 @@ from tests.given import Given
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 FORGET = ForgetSubject("client-17", "request 7", AT)
 FORGOTTEN = SubjectForgotten("client-17", "request 7", AT)
-given = Given(subject)
+after = Given(subject)
 
 
 def test_a_subject_is_forgotten_once():
-    forgotten = given().when(FORGET).then(FORGOTTEN).repeated().then()
+    forgotten = after().when(FORGET).then(FORGOTTEN).repeated().then()
     forgotten.when(replace(FORGET, reason="again")).then()
     assert forgotten.state == Subject("client-17", AT)
 
 
 @pytest.mark.parametrize("reason", ["", "  "])
 def test_a_subject_is_forgotten_for_a_reason(reason):
-    given().when(replace(FORGET, reason=reason)).refused("a subject is forgotten for a reason", subject_id="client-17")
+    after().when(replace(FORGET, reason=reason)).refused("a subject is forgotten for a reason", subject_id="client-17")
 
 
 @pytest.mark.parametrize("name", ["", "Ada Lovelace", "a:b", "x" * 65, "Ада"])

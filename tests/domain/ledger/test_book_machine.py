@@ -33,7 +33,7 @@ from domain.order import (
 from domain.position import PositionKey, SettleFunding, Transfer
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ZERO, Liquidity, Money, Side
-from tests.domain.position.test_position import SPOT
+from tests.domain.position.booking import SPOT
 
 T0 = datetime(2026, 1, 2, tzinfo=UTC)
 BTC = "BTCUSDT.SIM"

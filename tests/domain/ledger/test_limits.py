@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
 import pytest
-from hypothesis import given as for_all
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.log.memory import MemoryLog
@@ -130,7 +129,7 @@ FILLS = st.lists(
 
 
 @settings(deadline=None, max_examples=60)
-@for_all(FILLS, st.randoms(use_true_random=False), st.data())
+@given(FILLS, st.randoms(use_true_random=False), st.data())
 def test_fills_in_any_order_and_twice_end_in_the_same_usage(fills, random, data):
     reports = [
         fill(f"O{n}", f"E{n}", str(qty), side, str(price), at=n * 30_000, fee=str(fee), paid_in=paid_in)
@@ -376,7 +375,7 @@ QTY = st.integers(1, 6)
 
 
 @settings(deadline=None, max_examples=60)
-@for_all(st.integers(1, 8), QTY, QTY, st.sampled_from(ACCOUNTS), st.sampled_from(["main", FIRM]))
+@given(st.integers(1, 8), QTY, QTY, st.sampled_from(ACCOUNTS), st.sampled_from(["main", FIRM]))
 def test_two_orders_racing_for_one_limit_never_both_pass(room, one, two, account, holder):
     if holder == "main":
         account = "main"

@@ -192,12 +192,12 @@ def test_a_report_of_no_order_is_unreadable_and_adds_nothing(ledger, report, fie
 
 
 def test_the_index_keeps_its_first_link():
-    given = Given(venue_ids)
+    after = Given(venue_ids)
     link = VenueOrderLinked("SIM", "main", "V1", BTC, "A", T0)
-    given().reported(link).then(link).repeated().then()
-    given(link).reported(replace(link, cl_ord_id="B")).then()
+    after().reported(link).then(link).repeated().then()
+    after(link).reported(replace(link, cl_ord_id="B")).then()
     other = replace(link, instrument_id=THERE, cl_ord_id="B")
-    index = given(link).reported(other).then(other).state
+    index = after(link).reported(other).then(other).state
     assert [index.cl_ord_id(name) for name in (BTC, THERE, "", "ETHUSDT.SIM")] == ["A", "B", "", ""]
     assert venue_ids.contradicts(index, replace(link, cl_ord_id="C"))
     assert not venue_ids.contradicts(index, link)
@@ -333,17 +333,17 @@ def test_a_child_of_another_contract_or_strategy_is_refused(ledger):
 
 
 def test_a_parent_is_opened_and_closed_once():
-    given = Given(parentorder)
+    after = Given(parentorder)
     asked = OpenParent(PARENT, "trend", SPOT, Side.BUY, D(10), D(100), T0)
     opened = ParentOpened(PARENT, "trend", SPOT, Side.BUY, D(10), D(100), T0)
     closed = ParentClosed(PARENT, "", at(1))
-    scene = given().when(asked).then(opened)
+    scene = after().when(asked).then(opened)
     scene.repeated().then()
     scene.when(replace(asked, order_qty=D(9))).refused("one cl_ord_id names one parent order", cl_ord_id="P")
     scene.when(CloseParent(PARENT, "", at(1))).then(closed).repeated().then()
-    given().when(CloseParent(PARENT, "", at(1))).refused("a parent order on record", cl_ord_id="P")
-    given().when(replace(asked, order_qty=D(0))).refused("order_qty above zero", order_qty=D(0))
-    given().when(replace(asked, price=D("NaN"))).refused("price above zero")
+    after().when(CloseParent(PARENT, "", at(1))).refused("a parent order on record", cl_ord_id="P")
+    after().when(replace(asked, order_qty=D(0))).refused("order_qty above zero", order_qty=D(0))
+    after().when(replace(asked, price=D("NaN"))).refused("price above zero")
 
 
 def test_what_a_child_adds_is_recorded_in_the_same_append(ledger):

@@ -7,8 +7,7 @@ from functools import reduce
 from typing import Any
 
 import pytest
-from hypothesis import given as hypothesis_given
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -57,7 +56,7 @@ from domain.values import ZERO, Liquidity, Money, Side
 from tests.given import Given
 from tests.samples import order_events
 
-given = Given(order)
+after = Given(order)
 T0 = datetime(2026, 3, 2, 9, tzinfo=UTC)
 KEY = OrderKey("main", "A")
 BTC = "BTCUSDT.SIM"
@@ -84,7 +83,7 @@ CANCEL_REQUESTED = OrderCancelRequested(KEY, "changed my mind", at(3))
 CANCELED = OrderCanceled(KEY, "", at(9))
 
 
-def after(*events):
+def state_of(*events):
     return reduce(order.evolve, events, None)
 
 
@@ -100,26 +99,26 @@ def requested(name, terms, second=3, orig="A", **changes):
 
 
 def test_an_order_is_submitted_once():
-    given().when(SUBMIT).then(SUBMITTED).repeated().then()
+    after().when(SUBMIT).then(SUBMITTED).repeated().then()
 
 
 def test_one_cl_ord_id_names_one_order():
     other = SubmitOrder(KEY, replace(TERMS, order_qty=D(9)), T0)
-    given(SUBMITTED).when(other).refused("one cl_ord_id names one order", cl_ord_id="A")
-    given(OrderAdopted(KEY, "V1", "trend", BTC, Side.BUY, T0)).when(SUBMIT).refused("one cl_ord_id names one order")
+    after(SUBMITTED).when(other).refused("one cl_ord_id names one order", cl_ord_id="A")
+    after(OrderAdopted(KEY, "V1", "trend", BTC, Side.BUY, T0)).when(SUBMIT).refused("one cl_ord_id names one order")
 
 
 def test_a_refused_order_is_refused_again():
     refused = OrderRefused(KEY, TERMS, "MAX_POSITION is not exceeded", {"limit": "5"}, T0)
-    given(refused).when(SUBMIT).refused("MAX_POSITION is not exceeded", limit="5")
-    assert after(refused).status is OrdStatus.REJECTED
-    assert after(refused).leaves_qty == 0
+    after(refused).when(SUBMIT).refused("MAX_POSITION is not exceeded", limit="5")
+    assert state_of(refused).status is OrdStatus.REJECTED
+    assert state_of(refused).leaves_qty == 0
 
 
 def test_an_order_is_asked_back_once_until_the_venue_has_answered():
     rejected = OrderCancelRejected(KEY, "too late", at(4))
     again = CancelOrder(KEY, "really", at(6))
-    asked = given(SUBMITTED, ACCEPTED).when(CANCEL).then(CANCEL_REQUESTED).repeated().then()
+    asked = after(SUBMITTED, ACCEPTED).when(CANCEL).then(CANCEL_REQUESTED).repeated().then()
     asked.when(again).then()
     told = asked.reported(rejected).then(rejected)
     told.repeated().then()
@@ -128,13 +127,13 @@ def test_an_order_is_asked_back_once_until_the_venue_has_answered():
 
 
 def test_what_is_closed_is_not_asked_back():
-    given(SUBMITTED, ACCEPTED, CANCELED).when(CANCEL).then()
-    given(SUBMITTED, fill("E1", 10)).when(CANCEL).refused("an open order", status=OrdStatus.FILLED)
-    given().when(CANCEL).refused("an order on record", cl_ord_id="A")
+    after(SUBMITTED, ACCEPTED, CANCELED).when(CANCEL).then()
+    after(SUBMITTED, fill("E1", 10)).when(CANCEL).refused("an open order", status=OrdStatus.FILLED)
+    after().when(CANCEL).refused("an order on record", cl_ord_id="A")
 
 
 def test_our_own_request_shows_until_the_venues_next_word():
-    asked = after(SUBMITTED, ACCEPTED, CANCEL_REQUESTED)
+    asked = state_of(SUBMITTED, ACCEPTED, CANCEL_REQUESTED)
     assert asked.status is OrdStatus.PENDING_CANCEL
     filled = order.evolve(asked, fill("E1", 4))
     assert (filled.status, filled.is_cancel_requested) == (OrdStatus.PARTIALLY_FILLED, True)
@@ -144,7 +143,7 @@ def test_a_replacement_changes_what_it_names_and_keeps_the_rest():
     larger = replace(TERMS, order_qty=D(12), price=D(101))
     asked = requested("B", larger, order_qty=D(12), price=D(101))
     replaced = OrderReplaced(KEY, at(4), requested_as="B")
-    scene = given(SUBMITTED, ACCEPTED).when(replacing("B", order_qty=D(12), price=D(101))).then(asked)
+    scene = after(SUBMITTED, ACCEPTED).when(replacing("B", order_qty=D(12), price=D(101))).then(asked)
     scene.repeated().then()
     assert scene.state.order_qty == 10
     scene = scene.reported(replaced).then(replace(replaced, terms=larger))
@@ -156,12 +155,12 @@ def test_a_replacement_changes_what_it_names_and_keeps_the_rest():
 def test_replacements_chain_before_the_first_is_answered():
     cheaper = replace(TERMS, price=D(99))
     smaller = replace(cheaper, order_qty=D(7))
-    scene = given(SUBMITTED, ACCEPTED).when(replacing("B", price=D(99))).then(requested("B", cheaper, price=D(99)))
+    scene = after(SUBMITTED, ACCEPTED).when(replacing("B", price=D(99))).then(requested("B", cheaper, price=D(99)))
     scene.when(replacing("C", order_qty=D(7))).then(requested("C", smaller, orig="B", order_qty=D(7)))
 
 
 def test_a_replacement_down_to_what_is_filled_leaves_nothing():
-    scene = given(SUBMITTED, fill("E1", 4)).when(replacing("B", order_qty=D(3))).then_some(OrderReplaceRequested)
+    scene = after(SUBMITTED, fill("E1", 4)).when(replacing("B", order_qty=D(3))).then_some(OrderReplaceRequested)
     scene = scene.reported(OrderReplaced(KEY, at(6), requested_as="B")).then_some(OrderReplaced)
     assert (scene.state.status, scene.state.leaves_qty, scene.state.is_open) == (OrdStatus.FILLED, 0, False)
 
@@ -191,11 +190,11 @@ def test_a_replacement_down_to_what_is_filled_leaves_nothing():
     ],
 )
 def test_a_replacement_that_makes_no_sense_is_refused(history, request_, rule):
-    given(*history).when(request_).refused(rule)
+    after(*history).when(request_).refused(rule)
 
 
 def test_another_replacement_needs_another_id():
-    scene = given(SUBMITTED, ACCEPTED).when(replacing("B", price=D(99))).then_some(OrderReplaceRequested)
+    scene = after(SUBMITTED, ACCEPTED).when(replacing("B", price=D(99))).then_some(OrderReplaceRequested)
     scene.when(replacing("B", price=D(98))).refused("one cl_ord_id names one request", requested_as="B")
     scene.when(replace(CANCEL, requested_as="B")).refused("one cl_ord_id names one request", requested_as="B")
 
@@ -259,7 +258,7 @@ TRAILING = {"ord_type": OrdType.TRAILING_STOP, "price": None}
 )
 def test_terms_that_make_no_order_are_refused(changes, rule, field):
     terms = replace(TERMS, **changes)
-    given().when(SubmitOrder(KEY, terms, T0)).refused(rule)
+    after().when(SubmitOrder(KEY, terms, T0)).refused(rule)
     with pytest.raises(RequestRefused) as caught:
         order.check(terms, T0)
     assert field in caught.value.facts
@@ -267,7 +266,7 @@ def test_terms_that_make_no_order_are_refused(changes, rule, field):
 
 @pytest.mark.parametrize("name", ["", "a:b", "x" * 65, "two words", "-a"])
 def test_a_cl_ord_id_is_an_id(name):
-    given().when(SubmitOrder(OrderKey("main", name), TERMS, T0)).refused(
+    after().when(SubmitOrder(OrderKey("main", name), TERMS, T0)).refused(
         "cl_ord_id is an id of 1 to 64 letters, digits, '.', '_' or '-'", cl_ord_id=name
     )
 
@@ -298,7 +297,7 @@ def test_a_time_is_one_of_ours(moment):
 )
 def test_every_kind_of_order_is_taken(changes):
     terms = replace(TERMS, **changes)
-    given().when(SubmitOrder(KEY, terms, T0)).then(OrderSubmitted(KEY, terms, T0)).repeated().then()
+    after().when(SubmitOrder(KEY, terms, T0)).then(OrderSubmitted(KEY, terms, T0)).repeated().then()
 
 
 # Reports
@@ -306,26 +305,26 @@ def test_every_kind_of_order_is_taken(changes):
 
 def test_a_fill_reported_after_a_cancel_is_booked_and_broken():
     late = fill("E1", 4, second=10)
-    scene = given(SUBMITTED, CANCELED).reported(late).then(late, OrderBroken(KEY, "a fill is of an open order", late))
+    scene = after(SUBMITTED, CANCELED).reported(late).then(late, OrderBroken(KEY, "a fill is of an open order", late))
     scene.repeated().then()
     assert (scene.state.status, scene.state.cum_qty, scene.state.leaves_qty) == (OrdStatus.CANCELED, 4, 0)
 
 
 def test_an_overfill_is_booked_and_broken():
     more = fill("E2", 7)
-    scene = given(SUBMITTED, fill("E1", 4)).reported(more)
+    scene = after(SUBMITTED, fill("E1", 4)).reported(more)
     state = scene.then(more, OrderBroken(KEY, "a fill is within leaves_qty", more)).state
     assert (state.status, state.cum_qty, state.leaves_qty) == (OrdStatus.FILLED, 11, 0)
 
 
 def test_fills_may_come_before_the_acknowledgement():
-    scene = given(SUBMITTED).reported(fill("E1", 4)).then(fill("E1", 4)).reported(ACCEPTED).then(ACCEPTED)
+    scene = after(SUBMITTED).reported(fill("E1", 4)).then(fill("E1", 4)).reported(ACCEPTED).then(ACCEPTED)
     assert (scene.state.status, scene.state.late) == (OrdStatus.PARTIALLY_FILLED, 1)
 
 
 def test_another_content_under_a_known_exec_id_is_kept_and_not_booked():
     other = fill("E1", 5)
-    scene = given(SUBMITTED, fill("E1", 4)).reported(other)
+    scene = after(SUBMITTED, fill("E1", 4)).reported(other)
     scene = scene.then(OrderBroken(KEY, "one exec_id has one content", other))
     assert scene.state.cum_qty == 4
     scene.repeated().then()
@@ -333,19 +332,19 @@ def test_another_content_under_a_known_exec_id_is_kept_and_not_booked():
 
 def test_an_execution_booked_under_another_order_is_kept_with_this_one():
     broken = OrderBroken(KEY, "an execution is on record under one order", fill("E1", 4))
-    assert order.misfiled(after(SUBMITTED), fill("E1", 4)) == (broken,)
-    assert order.misfiled(after(SUBMITTED, broken), fill("E1", 4)) == ()
+    assert order.misfiled(state_of(SUBMITTED), fill("E1", 4)) == (broken,)
+    assert order.misfiled(state_of(SUBMITTED, broken), fill("E1", 4)) == ()
     assert order.misfiled(None, fill("E1", 4)) == ()
 
 
 def test_a_fill_of_another_side_is_booked_and_broken():
     wrong = fill("E1", 4, side=Side.SELL)
-    given(SUBMITTED).reported(wrong).then(wrong, OrderBroken(KEY, "a fill has its order's instrument and side", wrong))
+    after(SUBMITTED).reported(wrong).then(wrong, OrderBroken(KEY, "a fill has its order's instrument and side", wrong))
 
 
 def test_a_bust_reopens_a_filled_order():
     bust = OrderFillBusted(KEY, "E1", "off market", at(9), exec_id="E2")
-    scene = given(SUBMITTED, fill("E1", 10)).reported(bust).then(replace(bust, was=fill("E1", 10)))
+    scene = after(SUBMITTED, fill("E1", 10)).reported(bust).then(replace(bust, was=fill("E1", 10)))
     assert (scene.state.status, scene.state.cum_qty, scene.state.leaves_qty) == (OrdStatus.PENDING_NEW, 0, 10)
     scene.repeated().then()
     scene.reported(fill("E1", 10)).then()
@@ -354,7 +353,7 @@ def test_a_bust_reopens_a_filled_order():
 def test_a_correction_keeps_the_first_exec_id_and_the_place_in_time():
     corrected = OrderFillCorrected(KEY, "E1", D(3), D(99), at(9), exec_id="E2")
     was, now = fill("E1", 4), fill("E1", 3, "99")
-    scene = given(SUBMITTED, was).reported(corrected).then(replace(corrected, was=was, now=now))
+    scene = after(SUBMITTED, was).reported(corrected).then(replace(corrected, was=was, now=now))
     assert dict(scene.state.fills) == {"E1": now}
     assert (scene.state.cum_qty, scene.state.cum_cost) == (3, 297)
 
@@ -362,7 +361,7 @@ def test_a_correction_keeps_the_first_exec_id_and_the_place_in_time():
 def test_a_bust_that_arrives_before_its_fill_waits_for_it():
     bust = OrderFillBusted(KEY, "E1", "off market", at(9), exec_id="E2")
     broken = OrderBroken(KEY, "an amended fill is on record", bust)
-    scene = given(SUBMITTED).reported(bust).then(broken)
+    scene = after(SUBMITTED).reported(bust).then(broken)
     scene.repeated().then()
     scene = scene.reported(fill("E1", 4)).then(fill("E1", 4), replace(bust, was=fill("E1", 4)))
     assert (scene.state.cum_qty, dict(scene.state.fills)) == (0, {})
@@ -373,14 +372,14 @@ def test_a_superseded_correction_changes_nothing():
     first = OrderFillCorrected(KEY, "E1", D(3), D(99), at(8), exec_id="C1")
     second = OrderFillCorrected(KEY, "E1", D(2), D(98), at(9), exec_id="C2")
     now = fill("E1", 2, "98")
-    scene = given(SUBMITTED, fill("E1", 4)).reported(second).then_some(OrderFillCorrected)
+    scene = after(SUBMITTED, fill("E1", 4)).reported(second).then_some(OrderFillCorrected)
     scene = scene.reported(first).then(replace(first, was=now, now=now))
     assert dict(scene.state.fills) == {"E1": now}
 
 
 def test_an_order_we_never_sent_is_adopted_and_its_quantity_known_once_told():
     adopted = OrderAdopted(KEY, "V1", "trend", BTC, Side.BUY, at(5))
-    scene = given().reported(fill("E1", 4)).then(adopted, fill("E1", 4))
+    scene = after().reported(fill("E1", 4)).then(adopted, fill("E1", 4))
     assert (scene.state.status, scene.state.order_qty, scene.state.is_open) == (OrdStatus.PARTIALLY_FILLED, None, True)
     told = OrderRestated(KEY, "", at(6), order_qty=D(4))
     scene = scene.reported(told).then(told)
@@ -389,12 +388,12 @@ def test_an_order_we_never_sent_is_adopted_and_its_quantity_known_once_told():
 
 def test_an_order_found_at_the_venue_is_adopted_as_the_venue_describes_it():
     found = OrderAccepted(KEY, "V1", at(1), TERMS)
-    scene = given().reported(found).then(OrderAdopted(KEY, "V1", "trend", BTC, Side.BUY, at(1), TERMS), found)
+    scene = after().reported(found).then(OrderAdopted(KEY, "V1", "trend", BTC, Side.BUY, at(1), TERMS), found)
     assert (scene.state.order_qty, scene.state.leaves_qty, scene.state.terms) == (10, 10, TERMS)
 
 
 def test_a_report_of_an_unknown_order_is_kept_with_a_break():
-    scene = given().reported(CANCELED)
+    scene = after().reported(CANCELED)
     scene = scene.then(OrderBroken(KEY, "a report of an order on record", CANCELED), CANCELED)
     assert scene.state.status is OrdStatus.CANCELED
     scene.repeated().then()
@@ -403,43 +402,43 @@ def test_a_report_of_an_unknown_order_is_kept_with_a_break():
 def test_an_answer_to_no_request_is_broken():
     pending = OrderPendingCancel(KEY, at(4), requested_as="B")
     broken = OrderBroken(KEY, "an answer is to a request on record", pending)
-    assert given(SUBMITTED).reported(pending).then(pending, broken).state.status is OrdStatus.PENDING_CANCEL
+    assert after(SUBMITTED).reported(pending).then(pending, broken).state.status is OrdStatus.PENDING_CANCEL
 
 
 def test_a_status_that_is_not_ours_is_broken():
     told = OrderCancelRejected(KEY, "too late", at(4), ord_status=OrdStatus.FILLED)
     rule = "an order that the venue has as FILLED is so here"
-    given(SUBMITTED, ACCEPTED, CANCEL_REQUESTED).reported(told).then(told, OrderBroken(KEY, rule, told))
+    after(SUBMITTED, ACCEPTED, CANCEL_REQUESTED).reported(told).then(told, OrderBroken(KEY, rule, told))
 
 
 def test_an_echo_of_an_end_is_on_record_and_the_first_end_counts():
     echo = OrderExpired(KEY, "", at(10))
-    scene = given(SUBMITTED, CANCELED).reported(echo).then_some(OrderExpired, OrderBroken)
+    scene = after(SUBMITTED, CANCELED).reported(echo).then_some(OrderExpired, OrderBroken)
     assert scene.state.status is OrdStatus.CANCELED
 
 
 def test_a_day_order_is_closed_when_done_for_the_day_and_a_gtc_order_is_not():
     done = OrderDoneForDay(KEY, at(9))
     day = OrderSubmitted(KEY, replace(TERMS, time_in_force=TimeInForce.DAY), T0)
-    assert (after(day, done).status, after(day, done).leaves_qty, after(day, done).is_open) == (
+    assert (state_of(day, done).status, state_of(day, done).leaves_qty, state_of(day, done).is_open) == (
         "DONE_FOR_DAY",
         0,
         False,
     )
-    gtc = after(SUBMITTED, done)
+    gtc = state_of(SUBMITTED, done)
     assert (gtc.status, gtc.leaves_qty, gtc.is_open) == ("DONE_FOR_DAY", 10, True)
-    given(day, done).reported(OrderExpired(KEY, "", at(10))).then_some(OrderExpired)
+    after(day, done).reported(OrderExpired(KEY, "", at(10))).then_some(OrderExpired)
 
 
 def test_a_suspended_order_works_again_once_it_trades_whenever_that_is_told():
     suspended, before, again = OrderSuspended(KEY, "", at(5)), fill("E1", 1, second=4), fill("E2", 1, second=6)
-    assert after(SUBMITTED, suspended, before).status is OrdStatus.SUSPENDED
-    assert after(SUBMITTED, suspended, again).status is OrdStatus.PARTIALLY_FILLED
-    assert after(SUBMITTED, again, before, suspended).status is OrdStatus.PARTIALLY_FILLED
+    assert state_of(SUBMITTED, suspended, before).status is OrdStatus.SUSPENDED
+    assert state_of(SUBMITTED, suspended, again).status is OrdStatus.PARTIALLY_FILLED
+    assert state_of(SUBMITTED, again, before, suspended).status is OrdStatus.PARTIALLY_FILLED
 
 
 def test_a_venue_that_names_no_request_answers_the_oldest():
-    asked = given(SUBMITTED, ACCEPTED).when(replacing("B", price=D(99))).then_some(OrderReplaceRequested)
+    asked = after(SUBMITTED, ACCEPTED).when(replacing("B", price=D(99))).then_some(OrderReplaceRequested)
     replaced = asked.reported(OrderReplaced(KEY, at(4))).then_some(OrderReplaced)
     assert (replaced.state.terms.price, replaced.state.cl_ord_id) == (D(99), "B")
 
@@ -549,7 +548,7 @@ def told_of(state):
 
 
 @settings(max_examples=max(600, settings.default.max_examples))
-@hypothesis_given(day=days(), shuffled=st.randoms(use_true_random=False))
+@given(day=days(), shuffled=st.randoms(use_true_random=False))
 def test_the_same_reports_end_alike_in_any_order_and_however_often(day, shuffled):
     history: list[Any] = []
     for request in day.requests:
@@ -561,12 +560,12 @@ def test_the_same_reports_end_alike_in_any_order_and_however_often(day, shuffled
     shuffled.shuffle(reports)
     for report in reports:
         otherwise = carried_out(otherwise, report, order.admit)
-    assert told_of(after(*otherwise)) == told_of(after(*arrived))
+    assert told_of(state_of(*otherwise)) == told_of(state_of(*arrived))
     for report in day.reports:
-        assert order.admit(after(*otherwise), report) == (), "a known report adds nothing"
+        assert order.admit(state_of(*otherwise), report) == (), "a known report adds nothing"
 
 
-@hypothesis_given(day=days(), shuffled=st.randoms(use_true_random=False))
+@given(day=days(), shuffled=st.randoms(use_true_random=False))
 def test_what_is_filled_is_the_sum_of_the_fills_that_stand_after_every_event(day, shuffled):
     history: list[Any] = []
     commands = [(request, order.decide) for request in day.requests[1:]]
@@ -578,8 +577,8 @@ def test_what_is_filled_is_the_sum_of_the_fills_that_stand_after_every_event(day
         except RequestRefused:
             assert rule is order.decide
             continue
-        assert rule(after(*history), command) == (), "the second time adds nothing"
-        state = after(*history)
+        assert rule(state_of(*history), command) == (), "the second time adds nothing"
+        state = state_of(*history)
         assert state.cum_qty == sum((told.last_qty for told in state.fills.values()), ZERO)
         assert state.cum_cost == sum((told.last_qty * told.last_px for told in state.fills.values()), ZERO)
         assert state.leaves_qty >= 0
@@ -599,7 +598,7 @@ def test_evolve_takes_any_event_on_any_history(event):
         assert isinstance(state.status, OrdStatus)
 
 
-@hypothesis_given(keys=st.lists(st.integers(0, 60), max_size=8 * YOUNG_MAX), gone=st.integers(0, 60))
+@given(keys=st.lists(st.integers(0, 60), max_size=8 * YOUNG_MAX), gone=st.integers(0, 60))
 def test_a_grown_mapping_is_a_dict_that_keeps_its_past(keys, gone):
     grown: AppendMap[int, int] = AppendMap()
     model: dict[int, int] = {}

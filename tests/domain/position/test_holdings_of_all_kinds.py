@@ -4,8 +4,7 @@ from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
-from hypothesis import given as for_all
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -30,7 +29,7 @@ from domain.position import (
 )
 from domain.values import ZERO, Money, Side, divide
 from tests.domain.ledger.test_ledger import fill as order_fill
-from tests.domain.position.test_position import AVERAGE, KEY, SPOT, T0, booked, current, fill
+from tests.domain.position.booking import AVERAGE, KEY, SPOT, T0, booked, current, fill
 from tests.given import Given
 
 CALL = Contract(Kind.OPTION, "BTC", "USD", "BTC", D(1), T0 + timedelta(days=1), D(50_000), PutOrCall.CALL)
@@ -205,15 +204,15 @@ def test_an_instrument_of_nonsense_is_not_listed(contract, rule):
 
 def test_listing_twice_is_listing_once():
     listing = ListInstrument("X.SIM", SPOT, D("0.01"), D("0.001"))
-    given = Given(instrument)
-    given().when(listing).then_some(instrument.InstrumentListed)
+    after = Given(instrument)
+    after().when(listing).then_some(instrument.InstrumentListed)
 
 
 quantities = st.integers(1, 300).map(lambda n: D(n).scaleb(-2))
 moves = st.lists(st.tuples(st.booleans(), quantities), max_size=6)
 
 
-@for_all(
+@given(
     st.sampled_from(CostBasis),
     st.lists(st.tuples(quantities, quantities), min_size=1, max_size=6),
     moves,
@@ -264,7 +263,7 @@ acts = st.one_of(
 )
 
 
-@for_all(
+@given(
     st.lists(acts, max_size=20), st.builds(Costing, st.sampled_from(CostBasis), st.sampled_from(FeePolicy)), quantities
 )
 @settings(max_examples=300)

@@ -1,73 +1,38 @@
 """The position: right by hand, exact by identity, and the same whatever the order of arrival."""
 
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from functools import reduce
 
 import pytest
-from hypothesis import example, settings
-from hypothesis import given as for_all
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from domain import position
 from domain.account import CostBasis, Costing, FeePolicy
-from domain.instrument import Contract, Kind
+from domain.instrument import Kind
 from domain.position import (
-    Filled,
     FundingSettled,
-    PositionKey,
     PositionRestated,
     SettleFunding,
     TradeBooked,
     Transfer,
     costing,
 )
-from domain.values import ZERO, Liquidity, Money, Side
-
-T0 = datetime(2026, 1, 2, tzinfo=UTC)
-KEY = PositionKey("main", "trend", "BTCUSDT.SIM")
-SPOT = Contract(Kind.SPOT, "BTC", "USDT", "USDT")
-LINEAR = Contract(Kind.LINEAR, "BTC", "USDT", "USDT", D("0.1"))
-INVERSE = Contract(Kind.INVERSE, "BTC", "USD", "BTC", D(100))
-AVERAGE = Costing()
-
-
-def fill(n, side, qty, px, fee="0", paid_in="USDT", at=None):
-    at = T0 + timedelta(seconds=n if at is None else at)
-    return Filled(
-        KEY, SPOT, f"O{n}", f"E{n:05}", n, Side(side), D(qty), D(px), Money(D(fee), paid_in), Liquidity.TAKER, at
-    )
-
-
-def booked(reports, contract=SPOT, conventions=AVERAGE, batches=None, tail_max=position.TAIL_MAX):
-    """The position and its events after reports arrive in batches of the given sizes (one each by default)."""
-    state, history = None, []
-    sizes = iter(batches or [1] * len(reports))
-    while reports:
-        batch, reports = reports[: (size := next(sizes, len(reports)))], reports[size:]
-        known = position.unfold(history) if position.needs_history(state, batch) else state
-        events = position.admit(
-            known, [replace(r, contract=contract) if hasattr(r, "contract") else r for r in batch], conventions
-        )
-        history += events
-        state = reduce(lambda s, e: position.evolve(s, e, tail_max=tail_max), events, state)
-    return state, history
-
-
-def current(state):
-    """The current book: all that must not depend on the order of arrival."""
-    book = state.book
-    return (
-        book.quantity,
-        book.cost,
-        tuple(book.lots),
-        state.realized,
-        state.rounding,
-        state.fee_cost,
-        state.fees,
-        state.funding,
-    )
+from domain.values import ZERO, Money, Side
+from tests.domain.position.booking import (
+    INVERSE,
+    KEY,
+    LINEAR,
+    SPOT,
+    T0,
+    booked,
+    contracts,
+    conventions,
+    current,
+    fill,
+    trades,
+)
 
 
 def test_a_round_trip_realizes_its_gain_and_leaves_nothing():
@@ -153,17 +118,7 @@ def test_funding_and_transfers_are_taken_once():
     assert sum(isinstance(event, FundingSettled) for event in events) == 1
 
 
-quantities = st.integers(1, 400).map(lambda n: D(n).scaleb(-2))
-prices = st.integers(100, 99999).map(lambda n: D(n).scaleb(-2))
-fees = st.tuples(st.integers(0, 99).map(lambda n: D(n).scaleb(-4)), st.sampled_from(["USDT", "BTC", "BNB"]))
-trades = st.lists(
-    st.tuples(st.sampled_from(["BUY", "SELL"]), quantities, prices, fees, st.integers(0, 20)), max_size=25
-).map(lambda rows: [fill(n, side, qty, px, *fee, at=at) for n, (side, qty, px, fee, at) in enumerate(rows, 1)])
-contracts = st.sampled_from([SPOT, LINEAR, INVERSE])
-conventions = st.builds(Costing, st.sampled_from(CostBasis), st.sampled_from(FeePolicy), st.sampled_from([2, 8, 18]))
-
-
-@for_all(trades, contracts, conventions, st.data())
+@given(trades, contracts, conventions, st.data())
 @settings(max_examples=300)
 def test_any_order_of_arrival_ends_in_the_same_current_book(reports, contract, kept_by, data):
     in_order = sorted(reports, key=position.occurrence_of)
@@ -181,7 +136,7 @@ def test_any_order_of_arrival_ends_in_the_same_current_book(reports, contract, k
         assert again == state
 
 
-@for_all(trades, contracts, conventions)
+@given(trades, contracts, conventions)
 @example([fill(1, "SELL", "1", "100", "0.5", "BTC"), fill(2, "BUY", "1.5", "90")], SPOT, Costing(CostBasis.FIFO))
 @example(
     [fill(1, "BUY", "0.01", "100", "0.02", "BTC"), fill(2, "BUY", "1", "90", "1", "BTC")], SPOT, Costing(CostBasis.LIFO)

@@ -5,8 +5,7 @@ from decimal import Decimal as D
 from functools import reduce
 
 import pytest
-from hypothesis import given as for_all
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain import risk
@@ -54,7 +53,7 @@ from domain.risk import (
 from domain.values import Mark, Money, Side, divide
 from tests.given import Given
 
-given = Given(risk)
+after = Given(risk)
 
 T0 = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 BTC, ETH, INV, EUR = "BTCUSDT.SIM", "ETHUSDT.SIM", "BTCUSD.MEX", "USDTEUR.SIM"
@@ -126,9 +125,9 @@ def last(*requests):
 def test_a_limit_has_versions_and_setting_it_again_adds_nothing():
     first = LimitSet("main", Scope(), Measure.MAX_POSITION, D(5), None, 1, T0)
     second = LimitSet("main", Scope(), Measure.MAX_POSITION, None, None, 2, T0)
-    scene = given().when(limit(5)).then(first).repeated().then()
+    scene = after().when(limit(5)).then(first).repeated().then()
     scene.when(limit(None)).then(second).repeated().then()
-    given().when(limit(None)).then()
+    after().when(limit(None)).then()
 
 
 @pytest.mark.parametrize(
@@ -223,14 +222,14 @@ def test_a_limit_has_versions_and_setting_it_again_adds_nothing():
     ],
 )
 def test_nonsense_is_refused_by_field_value_and_rule(request_, rule, field, value):
-    given().when(request_).refused(rule, **{field: value})
+    after().when(request_).refused(rule, **{field: value})
 
 
 # What an order is measured by.
 
 
 def test_an_order_that_fits_says_by_what_it_was_judged():
-    scene = given().when(limit(5)).then_some(LimitSet).when(order(2)).then_some(HoldPlaced)
+    scene = after().when(limit(5)).then_some(LimitSet).when(order(2)).then_some(HoldPlaced)
     (judged,) = scene.events[-1].judged
     assert (judged.version, judged.limit, judged.used, judged.asked) == (1, D(5), D(0), D(2))
     scene.repeated().then()
@@ -239,7 +238,7 @@ def test_an_order_that_fits_says_by_what_it_was_judged():
 
 
 def test_one_id_names_one_order():
-    given().when(order(2)).then_some(HoldPlaced).when(order(2, strategy="carry")).refused(
+    after().when(order(2)).then_some(HoldPlaced).when(order(2, strategy="carry")).refused(
         "one cl_ord_id names one order", cl_ord_id="A"
     )
 
@@ -386,7 +385,7 @@ def test_leverage_and_concentration_are_fractions_of_equity():
 
 
 def test_working_orders_count_and_are_released_when_they_end():
-    scene = given().when(limit(1, Measure.MAX_OPEN_ORDERS)).then_some(LimitSet).when(order(1)).then_some(HoldPlaced)
+    scene = after().when(limit(1, Measure.MAX_OPEN_ORDERS)).then_some(LimitSet).when(order(1)).then_some(HoldPlaced)
     full = scene.when(order(1, name="B")).then_some(HoldRefused)
     voided = HoldVoided(OrderKey("main", "A"), "trend", BTC, D(1), T0)
     scene = full.reported(VoidHold(OrderKey("main", "A"), T0)).then(voided).repeated().then()
@@ -398,7 +397,7 @@ def test_working_orders_count_and_are_released_when_they_end():
 
 
 def test_fills_post_what_was_held():
-    scene = given().when(order(3)).then_some(HoldPlaced).reported(post(1, "A")).then_some(HoldPosted)
+    scene = after().when(order(3)).then_some(HoldPlaced).reported(post(1, "A")).then_some(HoldPosted)
     assert (scene.state.held(Scope(), BTC, Side.BUY), scene.state.position(Scope(), BTC)) == (D(2), D(1))
     scene = scene.reported(post(2, "A")).then_some(HoldPosted)
     assert (scene.state.holds, scene.state.positions) == ({}, {("trend", BTC): D(3)})
@@ -479,7 +478,7 @@ def adjust(qty, change="A2", price="100", side=Side.BUY, held=None, when=T0, **m
 
 
 def test_a_replacement_is_judged_by_what_it_adds_and_only_once():
-    scene = given().when(limit(5)).then_some(LimitSet).when(order(3)).then_some(HoldPlaced)
+    scene = after().when(limit(5)).then_some(LimitSet).when(order(3)).then_some(HoldPlaced)
     scene = scene.when(adjust(5)).then_some(HoldAdjusted)
     assert (scene.events[-1].was, scene.events[-1].quantity) == (D(3), D(5))
     assert scene.events[-1].judged[0].asked == D(5)
@@ -503,7 +502,7 @@ def test_a_replacement_that_holds_less_passes_over_the_limit():
 
 def test_what_the_venue_makes_of_an_order_is_held_without_being_judged():
     restated = RestateHold(OrderKey("main", "X"), "trend", BTC, Side.BUY, D(7), CONTRACTS[BTC], T0)
-    scene = given().when(limit(5)).then_some(LimitSet)
+    scene = after().when(limit(5)).then_some(LimitSet)
     scene = scene.reported(restated).then_some(HoldAdjusted, LimitBreached).repeated().then()
     less = RestateHold(OrderKey("main", "X"), "trend", BTC, Side.BUY, D(4), CONTRACTS[BTC], T0)
     scene = scene.reported(less).then_some(HoldAdjusted, BreachCleared)
@@ -525,7 +524,7 @@ def release(actor="bob", **scope):
 def test_a_switch_says_who_why_when_and_another_releases_it():
     engaged = SwitchEngaged("main", Scope(), Mode.HALT, "fat finger", "alice", 1, T0)
     released = SwitchReleased("main", Scope(), "looked into", "bob", 2, T0)
-    scene = given().when(engage()).then(engaged).repeated().then()
+    scene = after().when(engage()).then(engaged).repeated().then()
     scene = scene.when(release("alice")).refused(
         "a kill switch is released by another actor than who engaged it", actor="alice", engaged_by="alice"
     )
@@ -579,7 +578,7 @@ def test_a_day_opens_at_its_first_marks_and_yesterday_is_forgotten():
 
 
 def test_the_trading_day_starts_at_its_hour():
-    scene = given().when(SetTradingDay("main", 17, T0)).then(TradingDaySet("main", 17, T0)).repeated().then()
+    scene = after().when(SetTradingDay("main", 17, T0)).then(TradingDaySet("main", 17, T0)).repeated().then()
     loss = post(0, gains=[("-49", "USDT")], cost=0)
     evening = at(8 * 3600)
     limits = scene.when(money(10, Measure.MAX_DAILY_LOSS)).then_some(LimitSet).reported(loss).then_some(HoldPosted)
@@ -603,13 +602,13 @@ def test_restatements_and_funding_change_gains_of_their_day():
     start = [money(100, Measure.MAX_DAILY_LOSS), post(1), moved]
     placed = last(*start, order(1, when=at(day), marks=[mark(when=at(day))]))
     assert placed.judged[0].asked == D(17)  # 7 realized, and 10 more cost of what is held
-    given().reported(PostGains("main", "trend", BTC, "nothing", (Change(T0),))).then()
+    after().reported(PostGains("main", "trend", BTC, "nothing", (Change(T0),))).then()
 
 
 def test_drawdown_is_measured_from_the_highest_gain_and_capital_is_no_gain():
     start = [limit("0.1", Measure.MAX_DRAWDOWN), post(10)]
     capital = Money(D(1000), "USDT")
-    scene = given(*told(*start)).when(assess(mark(), capital=capital)).then_some(EquityAssessed).repeated().then()
+    scene = after(*told(*start)).when(assess(mark(), capital=capital)).then_some(EquityAssessed).repeated().then()
     scene = scene.when(assess(mark(price="120"))).then_some(EquityAssessed)
     assert (scene.events[-1].gain, scene.events[-1].high) == (D(200), D(200))
     scene = scene.when(assess(mark(price="110"))).then()
@@ -628,7 +627,7 @@ def test_drawdown_is_measured_from_the_highest_gain_and_capital_is_no_gain():
 
 def test_the_market_breaches_a_limit_and_keeps_it_again():
     setting = money(1000, Measure.MAX_POSITION_NOTIONAL)
-    scene = given(*told(setting, post(9))).when(assess(mark())).then()
+    scene = after(*told(setting, post(9))).when(assess(mark())).then()
     scene = scene.when(assess(mark(price="112"))).then(
         LimitBreached(
             "main", Scope(), Measure.MAX_POSITION_NOTIONAL, BTC, 1, D(1000), "USDT", D(1008),
@@ -640,19 +639,19 @@ def test_the_market_breaches_a_limit_and_keeps_it_again():
 
 def test_a_breach_is_over_when_what_it_was_of_is_gone():
     setting = money(1000, Measure.MAX_POSITION_NOTIONAL)
-    scene = given(*told(setting, post(11), assess(mark()))).reported(post(-11)).then_some(HoldPosted)
+    scene = after(*told(setting, post(11), assess(mark()))).reported(post(-11)).then_some(HoldPosted)
     scene.when(assess()).then_some(BreachCleared)
 
 
 def test_what_cannot_be_measured_is_on_record_until_it_can():
     setting = money(1000, Measure.MAX_GROSS_EXPOSURE)
-    scene = given(*told(setting, post(9))).when(assess()).then_some(AssessmentMissed).repeated().then()
+    scene = after(*told(setting, post(9))).when(assess()).then_some(AssessmentMissed).repeated().then()
     assert scene.events[-1].rule == "a mark of every instrument that is measured"
     scene.when(assess(mark())).then_some(AssessmentResumed).repeated().then()
 
 
 def test_a_fill_beyond_the_limit_is_taken_down_with_its_breach():
-    scene = given(*told(limit(5), order(5))).reported(post(6, "A", last_qty=6)).then_some(HoldPosted, LimitBreached)
+    scene = after(*told(limit(5), order(5))).reported(post(6, "A", last_qty=6)).then_some(HoldPosted, LimitBreached)
     assert (scene.events[-1].subject, scene.events[-1].used) == (BTC, D(6))
     scene = scene.reported(post(-2)).then_some(HoldPosted, BreachCleared)
     assert scene.state.breaches == {}
@@ -731,7 +730,7 @@ def run(steps, check):
 
 
 @settings(deadline=None, max_examples=150)
-@for_all(STEPS)
+@given(STEPS)
 def test_usage_in_the_state_is_that_of_a_plain_recount(steps):
     def check(before, state, naive, events):
         for instrument in (BTC, ETH):
@@ -749,7 +748,7 @@ def test_usage_in_the_state_is_that_of_a_plain_recount(steps):
 
 
 @settings(deadline=None, max_examples=150)
-@for_all(STEPS)
+@given(STEPS)
 def test_held_and_posted_never_exceed_a_limit_by_an_order(steps):
     def check(before, state, naive, events):
         for instrument in (BTC, ETH):
@@ -762,7 +761,7 @@ def test_held_and_posted_never_exceed_a_limit_by_an_order(steps):
 
 
 @settings(deadline=None, max_examples=60)
-@for_all(STEPS)
+@given(STEPS)
 def test_folding_the_events_gives_the_state(steps):
     history = told(limit(10), limit(7, strategy_id="trend"), limit(3, Measure.MAX_OPEN_ORDERS))
     states = [None]
@@ -789,7 +788,7 @@ BOOKINGS = st.lists(
 
 
 @settings(deadline=None, max_examples=100)
-@for_all(BOOKINGS, st.randoms(use_true_random=False), st.integers(0, 23))
+@given(BOOKINGS, st.randoms(use_true_random=False), st.integers(0, 23))
 def test_bookings_in_any_order_end_in_the_same_usage_and_day(bookings, random, hour):
     def state_of(items):
         reports = [
@@ -807,7 +806,7 @@ def test_bookings_in_any_order_end_in_the_same_usage_and_day(bookings, random, h
 
 
 @settings(deadline=None, max_examples=100)
-@for_all(BOOKINGS, st.randoms(use_true_random=False))
+@given(BOOKINGS, st.randoms(use_true_random=False))
 def test_the_loss_of_a_day_is_that_of_its_bookings_in_any_order(bookings, random):
     """Against a plain sum: gains of the day, and what is held now and was at the day's start at marks and cost."""
     shuffled = list(bookings)

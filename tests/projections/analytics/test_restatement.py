@@ -19,7 +19,7 @@ from projections.models import positions_occurred
 from projections.runner.runner import Runner
 from tests.desk import BTC, PERP, T0, Desk, costings, fill, fill_days, mark
 from tests.domain import as_of
-from tests.projections.runner.test_runner import empty
+from tests.projections.running import empty
 
 KEY = PositionKey("main", "trend", BTC)
 

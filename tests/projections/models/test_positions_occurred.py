@@ -20,7 +20,7 @@ from projections.runner.runner import Runner
 from projections.storage.history import AsOf
 from tests.desk import BTC, T0, Desk, costings, fill, fill_days
 from tests.domain import as_of
-from tests.projections.runner.test_runner import empty
+from tests.projections.running import empty
 
 SUMS = ("realized", "rounding", "fee_cost", "funding", "income", "transferred")
 

@@ -24,7 +24,7 @@ from projections.runner.runner import Runner, as_of
 from projections.storage.rows import Source
 from projections.storage.tables import Row
 from tests.oracles import each
-from tests.projections.runner.test_runner import all_rows
+from tests.projections.running import all_rows
 from tests.scenarios.importing.histories import KEY, NOW, imported, open_book
 
 pytestmark = pytest.mark.oracle

@@ -16,8 +16,7 @@ from projections.storage import progress
 from projections.storage.copy_lines import Lines, Sum
 from projections.storage.rows import Source, fetch
 from tests.desk import Desk, days
-from tests.projections.runner.test_rebuild import changed
-from tests.projections.runner.test_runner import FIFO, all_rows, empty, trade
+from tests.projections.running import FIFO, all_rows, changed, empty, trade
 
 
 @pytest.fixture

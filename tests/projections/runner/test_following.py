@@ -29,7 +29,7 @@ from projections.storage.progress import Batches
 from projections.storage.rows import Rows, SqlRows
 from tests import CHECKOUT
 from tests.desk import Desk
-from tests.projections.runner.test_runner import FIFO, TIMEOUT_S, all_rows, following, trade, until
+from tests.projections.running import FIFO, TIMEOUT_S, all_rows, following, trade, until
 from tests.records import records
 
 COMMITS = 25

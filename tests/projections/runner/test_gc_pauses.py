@@ -16,7 +16,7 @@ from projections.models import positions
 from projections.runner import gc_pauses
 from projections.runner.runner import Runner
 from projections.storage.rows import Rows
-from tests.projections.runner.test_runner import TIMEOUT_S, following, until
+from tests.projections.running import TIMEOUT_S, following, until
 from tests.records import records
 
 YOUNG, MIDDLE = 100, 2  # Python's thresholds, lower, so that a little makes much of it

@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -20,18 +19,16 @@ from adapters.postgres.engine import engine
 from adapters.postgres.migrations import grant_database, migrate
 from adapters.postgres.migrations.upgrading import upgrade
 from domain.errors import ProjectionStopped, RequestRefused
-from domain.ledger import Logged
-from domain.position import TradeBooked
 from projections.catalog import PROJECTIONS
 from projections.models import executions, lots, orders, positions
 from projections.runner.runner import Runner, as_of
 from projections.storage import progress
 from projections.storage import schemas as placing
-from projections.storage.rows import Rows, SqlRows, fetch
+from projections.storage.rows import SqlRows, fetch
 from tests import CHECKOUT
-from tests.conftest import url_of_database
+from tests.databases import url_of_database
 from tests.desk import Desk
-from tests.projections.runner.test_runner import FIFO, TIMEOUT_S, all_rows, empty, following, poisoned, trade, until
+from tests.projections.running import FIFO, TIMEOUT_S, all_rows, changed, empty, following, poisoned, trade, until
 
 OLD_PLACE = "INSERT INTO read.progress (projection, version, seq) VALUES (:name, :version, :seq)"
 
@@ -51,18 +48,6 @@ def schemas(engine: sa.Engine) -> list[str]:
     with engine.connect() as connection:
         found = [placing.others(connection, projection, keep=[]) for projection in PROJECTIONS]
     return [schema for each in found for schema in each]
-
-
-def changed(**to: Any) -> Any:
-    """Positions whose fold of trades writes something else into the row."""
-    fold = positions.PROJECTION.folds[TradeBooked]
-
-    def other(rows: Rows, logged: Logged, event: TradeBooked) -> None:
-        fold(rows, logged, event)
-        for held in rows.find(positions.positions_table, account_id=event.key.account_id):
-            rows.put(positions.positions_table, held | to)
-
-    return replace(positions.PROJECTION, folds={**positions.PROJECTION.folds, TradeBooked: other})
 
 
 def test_a_dry_run_tells_what_a_change_of_code_would_change(

@@ -5,8 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -17,71 +15,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.log.postgres import PostgresLog
-from domain.account import CostBasis, Costing
+from domain.account import Costing
 from domain.ledger import Logged, schema
 from domain.position import TradeBooked
 from domain.values import Side
 from projections.catalog import PROJECTIONS
 from projections.models import executions, lots, orders, positions
 from projections.runner.runner import WAIT_S, Runner, as_of
-from projections.storage.progress import Batches, progress
-from projections.storage.rows import MemoryRows, Rows, Source, fetch
-from projections.storage.tables import Projection
+from projections.storage.progress import Batches
+from projections.storage.rows import MemoryRows, Rows, fetch
 from tests import CHECKOUT
 from tests.desk import T0, Desk, costings, days, fill, order_days
-
-TIMEOUT_S = 20
-FIFO = Costing(CostBasis.FIFO)
-
-
-def all_rows(source: Source) -> dict[str, Any]:
-    """Every row of every read model."""
-    return {f"{p.name}.{table.name}": fetch(source, table) for p in PROJECTIONS for table in p.tables}
-
-
-def empty(projector: sa.Engine) -> None:
-    """A database without read models, as before the first run."""
-    with projector.begin() as connection:
-        connection.execute(sa.delete(progress))
-        for projection in PROJECTIONS:
-            projection.drop(connection, projection.schema)
+from tests.projections.running import FIFO, TIMEOUT_S, all_rows, empty, following, poisoned, trade, until
 
 
 def seqs(runner: Runner) -> set[int]:
     return {one.seq for one in runner.status()}
-
-
-@contextmanager
-def following(runner: Runner) -> Iterator[None]:
-    """A thread follows meanwhile."""
-    stop = threading.Event()
-    thread = threading.Thread(target=runner.follow, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(TIMEOUT_S)
-        assert not thread.is_alive()
-
-
-def until(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not is_true():
-        assert time.monotonic() < deadline, "it takes too long"
-        time.sleep(0.01)
-
-
-def poisoned(projection: Projection, bad: Callable[[Any], bool]) -> Projection:
-    """The projection with a fold of trades that fails, after it has put its rows, at a bad one."""
-    fold = projection.folds[TradeBooked]
-
-    def failing(rows: Rows, logged: Logged, event: Any) -> None:
-        fold(rows, logged, event)
-        if bad(event):
-            raise ArithmeticError("cannot be")
-
-    return replace(projection, folds={**projection.folds, TradeBooked: failing})
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
@@ -115,13 +64,6 @@ def desk(log: PostgresLog) -> Desk:
 @pytest.fixture
 def runner(log: PostgresLog, projector: sa.Engine) -> Runner:
     return Runner(log, projector, batch_events_max=4)
-
-
-def trade(desk: Desk, numbers: Sequence[int]) -> int:
-    """A buy for each number; the seq after the last."""
-    for number in numbers:
-        desk.report(fill(f"E{number}", Side.BUY, "1", "100", number))
-    return desk.log.head().seq
 
 
 def test_rows_of_the_past_are_those_that_were_live_then(desk: Desk, runner: Runner, projector: sa.Engine) -> None:

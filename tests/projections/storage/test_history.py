@@ -18,7 +18,7 @@ from projections.runner.runner import Runner
 from projections.storage.history import LEVELS, AsOf, node_of, path
 from projections.storage.rows import MemoryRows, Source, SqlRows, fetch
 from tests.desk import Desk, costings, days, fill
-from tests.projections.runner.test_runner import empty
+from tests.projections.running import empty
 
 TABLES = [table for projection in PROJECTIONS for table in projection.tables if "history" in table.info]
 

@@ -13,7 +13,7 @@ from api.daybook import Daybook
 from api.intake.ingest import import_file
 from domain.account import CostBasis
 from domain.values import rounded
-from tests.api.test_cli import command
+from tests.api.command_line import command
 from tests.oracles import each
 from tests.scenarios.importing.histories import NOW
 

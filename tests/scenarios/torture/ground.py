@@ -21,8 +21,8 @@ from adapters.postgres.migrations import migrate
 from domain.ledger import Ledger, scan
 from domain.order import OrderFilled, OrderSubmitted
 from tests import CHECKOUT
+from tests.desk import POSITION, T0, open_desk
 from tests.scenarios.torture.worker import acked, expected
-from tests.writers import POSITION, T0, open_desk
 
 LEADER = "SELECT term, name FROM ledger.leader"
 SESSIONS = """
@@ -127,7 +127,7 @@ class Ground:
             assert set(submitted.values()) <= {1}, f"an order twice (seed {self.seed})"
             assert set(executed.values()) <= {1}, f"a fill twice (seed {self.seed})"
             total = sum(self._check_worker(name, submitted, executed, logged[-1].seq) for name in self.workers)
-            self._check_book(log, fills)
+            self._check_log(log, fills)
         return total
 
     def _check_worker(self, name: str, submitted: Counter[str], executed: Counter[str], head: int) -> int:
@@ -158,7 +158,7 @@ class Ground:
             after = rows[-1].seq
         self._prefix = (after, told)
 
-    def _check_book(self, log: PostgresLog, fills: list[OrderFilled]) -> None:
+    def _check_log(self, log: PostgresLog, fills: list[OrderFilled]) -> None:
         refolded = snapshot_check.check(self.url)
         assert not refolded.wrong, f"a snapshot is not what its events come to: {refolded.wrong[:1]} (seed {self.seed})"
         position = Ledger(log, lambda: T0).state(POSITION)

@@ -29,8 +29,8 @@ from adapters.verify.verification import Wish, verify
 from domain.ledger import Ledger, scan
 from domain.order import OrderFilled
 from tests import CHECKOUT
-from tests.api.conftest import BTC, fill, listing, order
-from tests.writers import T0
+from tests.api.client import BTC, fill, listing, order
+from tests.desk import T0
 
 KILLS = int(os.environ.get("DAYBOOK_TORTURE_KILLS", "12")) // 3
 SEED = int(os.environ.get("DAYBOOK_TORTURE_SEED", "20261123"))

@@ -23,9 +23,10 @@ from adapters.writer import leadership
 from adapters.writer.leadership import MISSED_BEATS_MAX
 from domain.errors import Unavailable
 from domain.ledger import Command
+from tests.desk import fill_of, new_order, open_desk
+from tests.group_commit import leading
 from tests.scenarios.torture.ground import Ground
 from tests.scenarios.torture.worker import acked
-from tests.writers import filled, leading, open_desk, submitted
 
 KILLS = int(os.environ.get("DAYBOOK_TORTURE_KILLS", "12"))
 SEED = int(os.environ.get("DAYBOOK_TORTURE_SEED", "20261123"))
@@ -188,7 +189,7 @@ def test_a_full_disk_refuses_loses_nothing_and_goes_on_when_there_is_room(small_
             while refused < 3 and n < 4000:
                 n += 1
                 try:
-                    fills = tuple(filled(f"O{n}-{k}", f"E{n}-{k}", at=n) for k in range(20))
+                    fills = tuple(fill_of(f"O{n}-{k}", f"E{n}-{k}", at=n) for k in range(20))
                     group.submit(Command(fills, "venue")).result(60)
                     taken += [fill.exec_id for fill in fills]
                 except Unavailable:
@@ -199,7 +200,7 @@ def test_a_full_disk_refuses_loses_nothing_and_goes_on_when_there_is_room(small_
             assert embedded.start(small_disk) == url
             for _ in range(200):
                 try:
-                    group.submit(Command(submitted("after"), "bot")).result(60)
+                    group.submit(Command(new_order("after"), "bot")).result(60)
                     break
                 except Unavailable:
                     time.sleep(0.1)

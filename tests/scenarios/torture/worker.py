@@ -28,7 +28,7 @@ from adapters.writer.writer import Writer
 from domain.errors import Busy, StreamConflict, Unavailable
 from domain.ledger import Answer, Command, unit_of_work
 from domain.order import OrderFilled, OrderKey, SubmitOrder
-from tests.writers import filled, submitted
+from tests.desk import fill_of, new_order
 
 CLIENTS = 3
 FILLS_OF_A_BATCH = 6
@@ -57,17 +57,19 @@ def command(name: str, client: int, n: int, seed: int) -> tuple[Command, bool]:
     order_id = f"{name}-{client}-{n}"
     match n % 4:
         case 0:
-            return Command(submitted(order_id, qty="0.5"), name, order_id), n % 8 == 0
+            return Command(new_order(order_id, qty="0.5"), name, order_id), n % 8 == 0
         case 1:
             side = random.choice(["BUY", "SELL"])
             first = f"{name}-{client}-{n - 1}"
-            return Command((filled(first, order_id, "0.25", at=random.randint(0, 9), side=side),), name, order_id), True
+            return Command(
+                (fill_of(first, order_id, "0.25", at=random.randint(0, 9), side=side),), name, order_id
+            ), True
         case 2:
-            nobody = SubmitOrder(OrderKey("nobody", order_id), submitted("x").terms, submitted("x").transact_time)
+            nobody = SubmitOrder(OrderKey("nobody", order_id), new_order("x").terms, new_order("x").transact_time)
             return Command(nobody, name, order_id), True
         case _:
             fills = tuple(
-                filled(
+                fill_of(
                     f"{order_id}-{k}", f"{order_id}-{k}", str(Decimal(random.randint(1, 99)) / 1000),
                     side=random.choice(["BUY", "SELL"]),
                 )

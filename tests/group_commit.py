@@ -1,47 +1,18 @@
-"""A desk for writers: an account, an instrument, orders and fills."""
+"""A group commit that runs, and what is sent to it and waited for."""
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal as D
 
 from adapters.log.postgres import PostgresLog
 from adapters.writer.group_commit import GroupCommit
-from domain.account import Costing, OpenAccount
 from domain.errors import LedgerError
-from domain.instrument import Contract, Kind, ListInstrument
-from domain.ledger import Answer, Command, Ledger
-from domain.order import OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
+from domain.ledger import Answer, Command, Ledger, scan
+from domain.order import OrderFilled
 from domain.risk import Measure, Scope, SetLimit
-from domain.values import ZERO, Liquidity, Money, Side
-
-T0 = datetime(2026, 1, 2, tzinfo=UTC)
-BTC = "BTCUSDT.SIM"
-SPOT = Contract(Kind.SPOT, "BTC", "USDT", "USDT")
-POSITION = "position:main:trend:BTCUSDT.SIM"
-
-
-def open_desk(log: PostgresLog) -> None:
-    """One account, one instrument."""
-    ledger = Ledger(log, lambda: T0)
-    ledger.request(OpenAccount("main", "USDT", Costing(), T0), actor="alice")
-    ledger.request(ListInstrument(BTC, SPOT, D("0.01"), D("0.001")), actor="alice")
-
-
-def submitted(name: str, qty: str = "1", price: str = "100", side: str = "BUY") -> SubmitOrder:
-    """An order."""
-    return SubmitOrder(
-        OrderKey("main", name), OrderTerms("trend", BTC, Side(side), OrdType.LIMIT, D(qty), D(price)), T0
-    )
-
-
-def filled(name: str, exec_id: str, qty: str = "1", at: int = 0, side: str = "BUY") -> OrderFilled:
-    """A fill of an order."""
-    return OrderFilled(
-        OrderKey("main", name), "trend", BTC, "", Side(side), exec_id, at, D(qty), D(100), Money(ZERO, "USDT"),
-        Liquidity.TAKER, T0 + timedelta(seconds=at),
-    )  # fmt: skip
+from tests.desk import BTC, POSITION, T0
 
 
 def at_most(limit: str) -> SetLimit:
@@ -62,16 +33,16 @@ def leading(
         group.close()
 
 
-def ask(group: GroupCommit, request: object, actor: str = "bot") -> Answer:
+def request(group: GroupCommit, wanted: object, actor: str = "bot") -> Answer:
     """One request, waited for."""
-    (answer,) = group.submit(Command(request, actor)).result(30)  # type: ignore[arg-type]
+    (answer,) = group.submit(Command(wanted, actor)).result(30)  # type: ignore[arg-type]
     if answer.error is not None:
         raise answer.error
     assert isinstance(answer, Answer)
     return answer
 
 
-def tell(group: GroupCommit, *reports: OrderFilled, actor: str = "venue") -> list[Answer]:
+def report(group: GroupCommit, *reports: OrderFilled, actor: str = "venue") -> list[Answer]:
     """A batch of reports, waited for."""
     answers: list[Answer] = group.submit(Command(tuple(reports), actor)).result(30)
     return answers
@@ -95,3 +66,15 @@ def in_threads(*works: Callable[[], object]) -> list[BaseException | None]:
     for thread in threads:
         thread.join(60)
     return errors
+
+
+def check_log(log: PostgresLog) -> None:
+    """The log is whole, and what was decided in batches is what is decided one by one."""
+    logged = list(scan(log))
+    assert [seq for seq, _ in logged] == list(range(1, len(logged) + 1))
+    times = [recorded.recorded_at for _, recorded in logged]
+    assert times == sorted(times)
+    fills = [recorded.event for _, recorded in logged if isinstance(recorded.event, OrderFilled)]
+    assert len({fill.exec_id for fill in fills}) == len(fills)
+    position = Ledger(log, lambda: T0).state(POSITION)
+    assert (position.quantity if position else 0) == sum(fill.side.sign * fill.last_qty for fill in fills)
