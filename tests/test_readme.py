@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from adapters.postgres import embedded
 from tests import CHECKOUT
 
@@ -16,6 +18,7 @@ README = (CHECKOUT / "README.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_every_command_of_the_readme_works(tmp_path):
     """The blocks as one script, in a folder that has only a `.venv`; the two make targets have tests of their own."""
     (tmp_path / ".venv").symlink_to(Path(sys.prefix))

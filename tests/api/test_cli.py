@@ -51,6 +51,7 @@ def test_orders_limits_and_the_log_from_the_command_line(book: Run):
     assert [(row["cl_ord_id"], row["status"]) for row in rows] == [("A-2", "REJECTED"), ("A-1", "PENDING_CANCEL")]
 
 
+@pytest.mark.slow
 @pytest.mark.oracle
 def test_a_trade_history_is_imported_reported_replayed_and_rebuilt_without_a_server(run: Run):
     history = next(iter(sorted(oracles.ROOT.glob("real_fills/*.csv"))), None)
@@ -160,6 +161,7 @@ def test_mistakes_in_a_command_are_usage_errors_in_one_sentence(inside: Run, mon
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
 def test_serve_says_where_it_listens_and_that_a_port_is_taken(database_url: str, as_json: list[str]):
     served = subprocess.Popen(
@@ -220,6 +222,7 @@ def at_a_terminal(columns: int, *args: str, **environment: str) -> str:
     return written.decode().replace("\r\n", "\n")
 
 
+@pytest.mark.slow
 def test_tables_fit_a_narrow_terminal_and_colour_only_a_willing_one(book: Run, database_url: str):
     from adapters.log.postgres import PostgresLog
     from adapters.writer.writer import Writer

@@ -1,6 +1,7 @@
 """The description of the API: complete, and true of what the API answers."""
 
 import httpx
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
@@ -36,6 +37,7 @@ def test_decimals_are_described_as_text(client: httpx.Client):
     assert '"number"' not in repr(schemas).replace("'", '"')
 
 
+@pytest.mark.slow
 def test_answers_are_as_described_whatever_is_sent(desk: httpx.Client, server: str):
     desk.post("/v1/orders", json=order())
     desk.post("/v1/reports", json={"reports": [fill()]})

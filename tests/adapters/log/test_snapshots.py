@@ -329,6 +329,7 @@ def test_a_late_report_deeper_than_the_tail_reads_the_history_in_pages(
     assert ledger.state(POSITION) == folded(log, POSITION)
 
 
+@pytest.mark.slow
 def test_killed_while_snapshots_are_stored_nothing_is_harmed(database_url: str, owner: Connection) -> None:
     """A process that stores them all the time, killed at six different moments."""
     with PostgresLog(database_url) as log:

@@ -112,6 +112,7 @@ def majors() -> list[Path]:
     return [path for path in found if path.parent.name.isdecimal() and int(path.parent.name) < OURS]
 
 
+@pytest.mark.slow
 def test_a_dump_restores_every_row_every_right_and_every_refusal(desk: Desk) -> None:
     desk.fill(0, 30)
     desk.sh("daybook keys create bot --scope trade && daybook account open ada --owner c-1 --owner-name Ada")
@@ -134,6 +135,7 @@ def test_a_dump_restores_every_row_every_right_and_every_refusal(desk: Desk) -> 
     assert "5 recorded" in said and "are what was signed" in said
 
 
+@pytest.mark.slow
 def test_a_point_in_time_is_recovered_and_verify_says_what_is_lost(desk: Desk) -> None:
     desk.fill(0, 10)
     archive, base, health = SECTIONS["Archive the WAL, to lose seconds instead of a day"]
@@ -168,6 +170,7 @@ def test_a_point_in_time_is_recovered_and_verify_says_what_is_lost(desk: Desk) -
     assert f"Nothing up to seq {head} was rewritten" in said
 
 
+@pytest.mark.slow
 def test_a_dump_leads_from_another_major_version_to_ours(desk: Desk) -> None:
     if not majors():
         pytest.skip("no other major version of PostgreSQL is installed (Debian: apt-get install postgresql)")
@@ -184,6 +187,7 @@ def test_a_dump_leads_from_another_major_version_to_ours(desk: Desk) -> None:
     assert {name: after[name] for name in TABLES} == {name: before[name] for name in TABLES}
 
 
+@pytest.mark.slow
 def test_a_bundle_leads_to_any_major_version(desk: Desk) -> None:
     desk.fill(0, 20)
     desk.sh(START, ALIVE, *SECTIONS["Every day"])

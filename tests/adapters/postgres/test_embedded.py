@@ -31,6 +31,7 @@ def ask(url: str, query: str) -> object:
         return row[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "with space, comma & é'\"", "x" * 120], ids=["plain", "odd", "long"])
 def test_a_server_starts_anywhere_and_keeps_its_data(home: Path, name: str) -> None:
     place = home / name
@@ -56,6 +57,7 @@ def test_it_is_durable_checked_and_private(home: Path) -> None:
     assert (home / "postgres").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.slow
 def test_a_server_that_recovers_from_a_backup_is_waited_for(home: Path) -> None:
     before = embedded.start(home)
     embedded.stop(home)
@@ -77,18 +79,22 @@ def test_a_server_that_recovers_from_a_backup_is_waited_for(home: Path) -> None:
     assert ask(before, "SELECT pg_is_in_recovery()") is False
 
 
+@pytest.mark.slow
 def test_many_start_one_server_and_join_it(home: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         urls = set(pool.map(embedded.start, [home] * 4))
     assert len(urls) == 1
     pid = postmaster(home)
-    code = f"from pathlib import Path; from adapters.store import embedded; print(embedded.start(Path({str(home)!r})))"
+    code = (
+        f"from pathlib import Path; from adapters.postgres import embedded; print(embedded.start(Path({str(home)!r})))"
+    )
     told = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert {told.stdout.strip()} == urls
     assert postmaster(home) == pid
     assert ask(urls.pop(), "SELECT 1") == 1  # it outlives the process that joined it
 
 
+@pytest.mark.slow
 def test_it_starts_again_after_kill_9_with_everything_acknowledged(home: Path) -> None:
     url = embedded.start(home)
     migrate(url)
@@ -100,6 +106,7 @@ def test_it_starts_again_after_kill_9_with_everything_acknowledged(home: Path) -
         assert log.append([record("a", 2)]) == 2
 
 
+@pytest.mark.slow
 def test_a_stale_pid_file_of_a_living_stranger_does_not_stop_it(home: Path) -> None:
     embedded.start(home)
     pid_file = home / "postgres" / "data" / "postmaster.pid"
@@ -179,6 +186,7 @@ def test_a_url_given_is_the_database(home: Path) -> None:
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_database_that_is_down_is_unavailable_and_soon(home: Path) -> None:
     url = embedded.start(home)
     migrate(url)

@@ -104,6 +104,7 @@ def test_a_tree_of_several_levels_of_tiles_grows_on_where_it_was_left(
     assert note.checkpoint.root == merkle.root([merkle.leaf_hash(state) for state in stored(log)])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_there_within_a_second_of_the_commit(
     log: PostgresLog, sealer: Sealer, database_url: str
 ) -> None:

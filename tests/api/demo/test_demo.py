@@ -18,6 +18,8 @@ from api.demo.demo import run
 from domain.values import exact
 from tests import CHECKOUT
 
+pytestmark = pytest.mark.slow
+
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 30
 

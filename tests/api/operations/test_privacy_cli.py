@@ -48,6 +48,7 @@ def _figures(said: str) -> list[str]:
     return [line for line in said.splitlines() if 'seq":' not in line]
 
 
+@pytest.mark.slow
 def test_a_person_is_forgotten_as_the_page_says(home: Path) -> None:
     before, forget, after = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     trades = written(home / "trades.csv", history(12))

@@ -7,6 +7,7 @@ import sys
 import time
 
 import psycopg
+import pytest
 
 from tests import CHECKOUT
 from tests.api.command_line import BTC, Run, environment, told
@@ -24,6 +25,7 @@ def execute(url: str, statement: str) -> None:
         connection.execute(statement)
 
 
+@pytest.mark.slow
 def test_an_altered_row_is_named_shown_and_mended(book: Run, database_url: str):
     ordered(book)
     right = book("verify", "--projections", "--json")
@@ -68,6 +70,7 @@ def test_a_stopped_read_model_is_shown_and_resumed(book: Run, database_url: str)
     assert "None of them was stopped" in book("resume", "orders").stdout
 
 
+@pytest.mark.slow
 def test_a_follower_of_its_own_says_who_it_is_and_ends_when_told(book: Run, database_url: str):
     ordered(book)
     with subprocess.Popen(

@@ -176,6 +176,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
     return done
 
 
+@pytest.mark.slow
 def test_every_report_is_written_from_the_command_line_and_again_from_its_digest(run: Run, tmp_path: Path) -> None:
     kept: list[tuple[tuple[str, str], str, bytes]] = []
     for report, form in zip(REPORTS, cycle(("csv", "json", "parquet")), strict=False):

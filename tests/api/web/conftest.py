@@ -4,18 +4,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import psycopg
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Request, sync_playwright
 from pydantic import SecretStr
 
 from adapters.exchanges.simulated import Faults
-from adapters.postgres.migrations import grant_database
 from api.daybook import Daybook
 from api.demo.trading_day import TradingDay
 from api.settings import Settings
 from tests.api.web.watching import Console, Watched, serving
-from tests.databases import url_of_database
+from tests.databases import new_database
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
@@ -29,18 +27,13 @@ STEPS = 240
 @pytest.fixture(scope="session")
 def traded(server_url: str, template: str, database_names: Iterator[str]) -> Iterator[Daybook]:
     """A Daybook with part of a trading day in it."""
-    name = next(database_names)
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        try:
-            url = url_of_database(server_url, name)
-            grant_database(url)
-            with Daybook.open(Settings(database_url=SecretStr(url))) as daybook:
-                TradingDay(11, steps=STEPS, faults=FAULTS).run(daybook.writer, daybook.marks)
-                daybook.runner.catch_up()
-                yield daybook
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with (
+        new_database(server_url, next(database_names), template) as url,
+        Daybook.open(Settings(database_url=SecretStr(url))) as daybook,
+    ):
+        TradingDay(11, steps=STEPS, faults=FAULTS).run(daybook.writer, daybook.marks)
+        daybook.runner.catch_up()
+        yield daybook
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from decimal import Decimal as D
 from functools import reduce
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -51,6 +52,7 @@ def check(then: Known, now: Known, items: Sequence[Any]) -> None:
 marks = st.none() | st.sampled_from([D(80), D(100), D("123.457")])
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
 @given(
     fill_days, costings, st.tuples(st.integers(0, 20), st.integers(1, 40)), st.integers(0, 10), st.tuples(*[marks] * 4)

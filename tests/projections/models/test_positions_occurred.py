@@ -5,6 +5,7 @@ from decimal import Decimal as D
 from itertools import pairwise
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -58,6 +59,7 @@ def _looked_up(source: Any, minute: int) -> dict[tuple[str, str, str], dict[str,
     return told
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
 @given(fill_days, costings, st.lists(st.integers(0, 60), min_size=1, max_size=4), st.integers(1, 40))
 def test_positions_as_occurred_are_those_that_the_domain_folds_anew(

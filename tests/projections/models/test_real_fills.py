@@ -94,6 +94,7 @@ def _lots(rows: list[Row]) -> list[tuple[Any, ...]]:
     return [(row["lot_id"], row["quantity"], row["cost"]) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("basis", [CostBasis.AVERAGE, CostBasis.HIFO])
 @pytest.mark.parametrize("path", FILLS)
 def test_fills_in_any_order_end_in_the_same_rows(

@@ -58,6 +58,7 @@ def kept(engine: sa.Engine) -> dict[str, Sum]:
         return {name: place.sum for name, (place, _) in progress.places(connection).items()}
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=8)
 @given(days, st.lists(st.integers(0, 40), max_size=2), st.integers(1, 30))
 def test_digests_are_those_of_the_rows_whatever_the_batches(
@@ -99,6 +100,7 @@ def test_a_row_altered_by_hand_is_named_with_the_event_that_made_it(
     )
 
 
+@pytest.mark.slow
 def test_an_altered_row_that_was_folded_on_is_traced_to_the_first_event_that_met_it(
     desk: Desk, log: PostgresLog, projector: sa.Engine
 ) -> None:

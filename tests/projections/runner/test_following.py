@@ -104,6 +104,7 @@ def follower(url: str) -> Iterator["subprocess.Popen[bytes]"]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_a_standby_takes_over_from_one_that_is_killed_and_from_one_that_hangs(
     desk: Desk, database_url: str, log: PostgresLog, projector: sa.Engine
 ) -> None:
@@ -129,6 +130,7 @@ def test_a_standby_takes_over_from_one_that_is_killed_and_from_one_that_hangs(
         assert all_rows(connection) == all_rows(as_of(log))
 
 
+@pytest.mark.slow
 def test_what_was_stopped_is_resumed_without_a_restart(desk: Desk, log: PostgresLog, projector: sa.Engine) -> None:
     is_broken = threading.Event()
     is_broken.set()

@@ -51,6 +51,7 @@ def collections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     gc.unfreeze()
 
 
+@pytest.mark.slow
 def test_a_full_collection_waits_for_a_pause_and_comes_then(
     log: PostgresLog, projector: sa.Engine, collections: list[int]
 ) -> None:

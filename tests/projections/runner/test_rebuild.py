@@ -111,6 +111,7 @@ def test_a_rollback_brings_the_kept_rows_up_to_now(
         runner.roll_back(["orders"])
 
 
+@pytest.mark.slow
 def test_rows_of_another_version_are_rolled_back_to_by_that_version(
     desk: Desk, log: PostgresLog, runner: Runner, projector: sa.Engine
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_reader_with_a_snapshot_sees_its_moment_across_swaps(
         assert all_rows(report) == all_rows(as_of(log, seq=then))
 
 
+@pytest.mark.slow
 def test_readers_never_wait_and_never_see_half(desk: Desk, log: PostgresLog, projector: sa.Engine) -> None:
     """Readers of several tables in one snapshot, under writes and swaps, beside one who holds on to the old rows."""
     runner = Runner(log, projector)
@@ -215,6 +217,7 @@ def test_readers_never_wait_and_never_see_half(desk: Desk, log: PostgresLog, pro
     assert max(waits) < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_a_rebuild_killed_anywhere_breaks_nothing(
     desk: Desk, database_url: str, log: PostgresLog, projector: sa.Engine, seed: int
@@ -254,6 +257,7 @@ def many(desk: Desk, log: PostgresLog, monkeypatch: pytest.MonkeyPatch) -> int:
     return trade(desk, range(40))
 
 
+@pytest.mark.slow
 def test_several_processes_build_the_same_rows(
     many: int, database_url: str, log: PostgresLog, projector: sa.Engine
 ) -> None:
@@ -271,6 +275,7 @@ def test_several_processes_build_the_same_rows(
         assert all_rows(connection) == all_rows(as_of(log))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cached_rows_max", [0, 12])
 def test_rows_followed_through_a_tiny_cache_are_those_of_a_rebuild(
     projector: sa.Engine, monkeypatch: pytest.MonkeyPatch, cached_rows_max: int
@@ -297,6 +302,7 @@ def test_rows_followed_through_a_tiny_cache_are_those_of_a_rebuild(
         assert all_rows(connection) == all_rows(as_of(desk.log))
 
 
+@pytest.mark.slow
 def test_read_models_of_a_database_from_before_numbered_schemas_are_folded_again(server_url: str) -> None:
     """Their tables were `read_<name>` itself, and could not be told from those of today by their versions."""
     name = f"daybook_old_{uuid4().hex[:8]}"

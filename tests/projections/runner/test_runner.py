@@ -33,6 +33,7 @@ def seqs(runner: Runner) -> set[int]:
     return {one.seq for one in runner.status()}
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
 @given(days | order_days, costings, st.lists(st.integers(0, 40), max_size=3), st.integers(1, 30))
 def test_followed_rebuilt_and_replayed_rows_are_the_same(
@@ -129,6 +130,7 @@ def test_a_connection_lost_inside_a_batch_leaves_no_trace_of_it(
         assert all_rows(connection) == all_rows(as_of(log))
 
 
+@pytest.mark.slow
 def test_a_process_killed_again_and_again_ends_with_every_event_once(
     desk: Desk, database_url: str, log: PostgresLog, projector: sa.Engine
 ) -> None:
@@ -170,6 +172,7 @@ def test_following_wakes_when_the_log_grows(desk: Desk, log: PostgresLog, runner
         assert all_rows(connection) == all_rows(as_of(log))
 
 
+@pytest.mark.slow
 def test_what_nobody_was_told_of_is_found_by_looking(
     desk: Desk, runner: Runner, projector: sa.Engine, log: PostgresLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +227,7 @@ def test_a_rebuild_finds_and_mends_rows_that_were_altered(desk: Desk, runner: Ru
         runner.rebuild(["no such"])
 
 
+@pytest.mark.slow
 def test_a_rebuild_under_a_follower_ends_with_rows_that_are_right(
     desk: Desk, log: PostgresLog, runner: Runner, projector: sa.Engine
 ) -> None:
@@ -237,6 +241,7 @@ def test_a_rebuild_under_a_follower_ends_with_rows_that_are_right(
         assert all_rows(connection) == all_rows(as_of(log))
 
 
+@pytest.mark.slow
 def test_readers_see_whole_tables_throughout_a_rebuild(desk: Desk, runner: Runner, projector: sa.Engine) -> None:
     trade(desk, range(30))
     runner.catch_up()

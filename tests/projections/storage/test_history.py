@@ -49,6 +49,7 @@ def _replayed(desk: Desk) -> Iterator[tuple[int, dict[str, Any]]]:
         yield logged.seq, _rows(rows)
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=6)
 @given(days, costings, st.lists(st.integers(0, 40), max_size=3), st.integers(1, 60), st.sampled_from([0, 10, 10_000]))
 def test_as_of_every_place_the_rows_are_those_of_a_replay_that_stops_there(

@@ -180,6 +180,7 @@ def test_the_same_in_postgres(log: PostgresLog, tmp_path: Path) -> None:
     assert [one.recorded for one in log.select(limit=9999)] == [one.recorded for one in memory.select(limit=9999)]
 
 
+@pytest.mark.slow
 def test_a_database_that_goes_away_half_way_is_said_so_and_the_import_goes_on_later(tmp_path: Path, home: Path) -> None:
     path = written(tmp_path / "fills.csv", history(1700))
     _, straight = desk()

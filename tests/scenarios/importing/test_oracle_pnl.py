@@ -43,6 +43,7 @@ def imported(daybook: Daybook, path: Path, account_id: str = "main") -> int:
     return summary.seq
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILLS)
 def test_pnl_over_http_is_right_at_every_checkpoint(
     path: Path, client: httpx.Client, daybook: Daybook, tmp_path: Path
@@ -73,6 +74,7 @@ def check_pnl(client: httpx.Client, params: dict[str, Any], state: dict[str, Any
     assert float(row["avg_px"]) == pytest.approx(float(state["avg_px_open"]), rel=1e-12, abs=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILLS)
 def test_lots_over_http_and_on_the_command_line_are_right_row_by_row(
     path: Path, client: httpx.Client, daybook: Daybook, database_url: str

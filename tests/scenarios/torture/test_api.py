@@ -32,6 +32,8 @@ from tests import CHECKOUT
 from tests.api.client import BTC, fill, listing, order
 from tests.desk import T0
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("DAYBOOK_TORTURE_KILLS", "12")) // 3
 SEED = int(os.environ.get("DAYBOOK_TORTURE_SEED", "20261123"))
 CLIENTS = 4

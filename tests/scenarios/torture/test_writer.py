@@ -28,6 +28,8 @@ from tests.group_commit import leading
 from tests.scenarios.torture.ground import Ground
 from tests.scenarios.torture.worker import acked
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("DAYBOOK_TORTURE_KILLS", "12"))
 SEED = int(os.environ.get("DAYBOOK_TORTURE_SEED", "20261123"))
 CHECKED_EVERY = 40
