@@ -35,7 +35,7 @@ def leading(
 
 def request(group: GroupCommit, wanted: object, actor: str = "bot") -> Answer:
     """One request, waited for."""
-    (answer,) = group.submit(Command(wanted, actor)).result(30)  # type: ignore[arg-type]
+    (answer,) = group.submit(Command(wanted, actor)).result(60)  # type: ignore[arg-type]
     if answer.error is not None:
         raise answer.error
     assert isinstance(answer, Answer)
@@ -44,7 +44,7 @@ def request(group: GroupCommit, wanted: object, actor: str = "bot") -> Answer:
 
 def report(group: GroupCommit, *reports: OrderFilled, actor: str = "venue") -> list[Answer]:
     """A batch of reports, waited for."""
-    answers: list[Answer] = group.submit(Command(tuple(reports), actor)).result(30)
+    answers: list[Answer] = group.submit(Command(tuple(reports), actor)).result(60)
     return answers
 
 

@@ -1,10 +1,8 @@
 """The README: every command in it works, in its order, from a checkout."""
 
-import contextlib
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 
 from adapters.postgres import embedded
 from tests import CHECKOUT
+from tests.ports import free_port
 
 README = (CHECKOUT / "README.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -22,7 +21,7 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 def test_every_command_of_the_readme_works(tmp_path):
     """The blocks as one script, in a folder that has only a `.venv`; the two make targets have tests of their own."""
     (tmp_path / ".venv").symlink_to(Path(sys.prefix))
-    script = "set -euo pipefail\n" + "\n".join(BLOCKS).replace("8787", str(_free_port()))
+    script = "set -euo pipefail\n" + "\n".join(BLOCKS).replace("8787", str(free_port()))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DAYBOOK_")}
     try:
         done = subprocess.run(
@@ -46,15 +45,6 @@ def test_every_command_of_the_readme_works(tmp_path):
     assert '"realized": "280"' in said
     assert '"net": "361.72"' in said
     assert said.count("yes") >= 6  # every rebuilt read model is identical
-
-
-def _free_port() -> int:
-    """A port that is free, and that no client is given meanwhile: below the ephemeral ones."""
-    first = os.getpid() % 10_000
-    for port in (20_000 + (first + step) % 10_000 for step in range(10_000)):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("every port is taken")
 
 
 def test_the_two_commands_of_the_readme_are_in_the_makefile():

@@ -11,7 +11,7 @@ import uvicorn
 from api.daybook import Daybook
 from api.main import create_app
 
-START_SECONDS_MAX = 20
+START_SECONDS_MAX = 60
 BTC = "BTCUSDT.BINANCE"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from adapters.log.postgres import PostgresLog
 from domain.account import CostBasis, Costing
 from domain.ledger import Logged
 from domain.position import TradeBooked
@@ -21,7 +22,7 @@ from projections.storage.rows import Rows, Source, fetch
 from projections.storage.tables import Projection
 from tests.desk import Desk, fill
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60  # never waited for where all is well, however busy the machine
 FIFO = Costing(CostBasis.FIFO)
 
 
@@ -48,6 +49,8 @@ def following(runner: Runner) -> Iterator[None]:
         yield
     finally:
         stop.set()
+        if isinstance(runner._log, PostgresLog):
+            runner._log.wake()
         thread.join(TIMEOUT_S)
         assert not thread.is_alive()
 

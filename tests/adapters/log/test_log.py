@@ -102,7 +102,7 @@ def test_who_is_alone_holds_off_all_others(log: Log, reopen: Callable[[], Log]) 
         waiting.join(0.2)
         assert log.append([record("a", 1), record("a", 2)]) == 2
         order.append("alone")
-    waiting.join(10)
+    waiting.join(60)
     assert order == ["alone", "other"]
     assert log.append([record("a", 3)]) == 4
 
@@ -246,7 +246,7 @@ def test_wait_is_woken_by_an_append_of_somebody_else(log: Log, reopen: Callable[
     waiter.start()
     ready.wait()
     log.append([record("a", 1), record("a", 2)])
-    waiter.join(10)
+    waiter.join(60)
     assert woken == [2]
 
 
@@ -260,7 +260,7 @@ def test_who_waits_can_be_woken_to_end(database_url: str, end: str) -> None:
             waiter.join(0.01)
             if end == "close":
                 break
-        waiter.join(30)
+        waiter.join(60)
         assert not waiter.is_alive()
 
 

@@ -17,7 +17,7 @@ from adapters.verify.verification import Wish, verify
 from domain.errors import InvalidInput
 from tests.records import record
 
-WAIT_SECONDS_MAX = 10
+WAIT_SECONDS_MAX = 60
 
 
 def until(condition: Callable[[], object]) -> None:

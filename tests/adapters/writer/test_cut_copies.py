@@ -144,7 +144,7 @@ def sent_until_taken(group: GroupCommit) -> Told:
     """The same command under the same key, as a client would send it again."""
     for _ in range(ATTEMPTS):
         try:
-            told: Told = group.submit(fills(), once()).result(30)
+            told: Told = group.submit(fills(), once()).result(60)
         except (Unavailable, NotLeading):
             group._stopping.wait(0.05)
         else:
@@ -166,7 +166,7 @@ def test_a_connection_cut_among_the_rows_leaves_nothing_and_says_so(
     head = log.head()
     proxy.cut = "rows"
     with pytest.raises(Unavailable):
-        group.submit(fills(), once()).result(30)
+        group.submit(fills(), once()).result(60)
     assert proxy.cut == "", "it was cut"
     assert log.head() == head
     assert log.kept([("venue", "K1")]) == []
@@ -180,7 +180,7 @@ def test_a_session_that_the_server_ends_among_the_rows_leaves_nothing_and_says_s
         owner.execute(END_AT_ROW)
     head = log.head()
     with pytest.raises(Unavailable):
-        group.submit(fills(), once()).result(30)
+        group.submit(fills(), once()).result(60)
     assert log.head() == head
     assert log.kept([("venue", "K1")]) == []
     check_taken_once(group, log, is_first=True)
@@ -192,7 +192,7 @@ def test_a_connection_cut_after_the_commit_leaves_everything_and_says_so(
     group: GroupCommit, log: PostgresLog, proxy: Proxy
 ) -> None:
     proxy.cut = "answer"
-    told = group.submit(fills(), once()).result(30)
+    told = group.submit(fills(), once()).result(60)
     assert proxy.cut == "", "it was cut"
     assert told == Told(str(FILLS).encode(), True)
     assert len(log.kept([("venue", "K1")])) == 1

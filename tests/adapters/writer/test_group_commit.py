@@ -81,7 +81,7 @@ def test_what_waits_together_is_appended_together_and_a_refusal_harms_no_neighbo
         waiting.append(group.submit(Command(bad, "bot")))
         waiting.append(group.submit(Command((fill_of(f"A{n}", f"E{n}"), stray), "venue")))
         waiting.append(group.submit(Command(new_order(f"A{n}", qty="5"), "bot")))
-    answers = [future.result(30) for future in waiting]
+    answers = [future.result(60) for future in waiting]
     for n in range(10):
         placed, refused, taken, other = answers[4 * n : 4 * n + 4]
         assert [record.stream for record in placed[0].records] == [f"order:main:A{n}", "limit:main"]
@@ -167,15 +167,15 @@ def test_an_execution_reported_under_two_orders_is_booked_once(group: GroupCommi
         group.submit(Command((fill_of("A", "E2"),), "venue")),
         group.submit(Command((fill_of("BTCUSDT-E2", "E2"),), "import")),
     )
-    assert first.result(10)[0].records and second.result(10)[0].records == ()
+    assert first.result(60)[0].records and second.result(60)[0].records == ()
     check_log(log)
 
 
 def test_a_contradicting_fill_is_broken_in_the_same_batch(group: GroupCommit) -> None:
     request(group, new_order("A"))
     first, second = submit(group, (fill_of("A", "E1"),), (fill_of("A", "E1", qty="0.5"),))
-    assert first.result(10)[0].records
-    assert isinstance(second.result(10)[0].records[-1].event, OrderBroken)
+    assert first.result(60)[0].records
+    assert isinstance(second.result(60)[0].records[-1].event, OrderBroken)
 
 
 def test_the_clock_may_step_back_but_recorded_at_does_not(database_url: str, log: PostgresLog) -> None:
@@ -227,8 +227,8 @@ def test_who_is_in_flight_when_the_writer_fails_is_told_what_became_of_it(
             while other.execute(LEADING).fetchone():
                 time.sleep(0.005)
             other.execute("SELECT pg_advisory_unlock(%s)", [APPEND_LOCK])
-        assert isinstance(second.exception(10), NotLeading)
-        failure = first.exception(10)
+        assert isinstance(second.exception(60), NotLeading)
+        failure = first.exception(60)
     monkeypatch.undo()
     assert (failure is None) is is_committed is bool(log.read("order:main:A"))
     assert failure is None or isinstance(failure, Unavailable)
@@ -274,7 +274,7 @@ def test_a_full_queue_says_so_and_nothing_is_recorded(
         with pytest.raises(Busy):
             submit(group, new_order("A10"))
         monkeypatch.undo()
-        assert [future.result(10)[0].error for future in waiting] == [None] * 10
+        assert [future.result(60)[0].error for future in waiting] == [None] * 10
     assert log.read("order:main:A10") == []
 
 
@@ -308,8 +308,8 @@ def test_a_mistake_of_ours_in_one_command_is_its_own(group: GroupCommit, monkeyp
     monkeypatch.setattr(Unit, "record", mistaken)
     good, bad, other = submit(group, new_order("A"), new_order("BAD"), new_order("B"))
     with pytest.raises(ZeroDivisionError):
-        bad.result(10)
-    assert good.result(10)[0].records and other.result(10)[0].records
+        bad.result(60)
+    assert good.result(60)[0].records and other.result(60)[0].records
 
 
 def kill_writer(url: str) -> None:
@@ -394,7 +394,7 @@ def test_deciding_overlaps_committing_and_is_thrown_away_when_the_commit_fails(
 
     monkeypatch.setattr(Unit, "absorb", seen)
     first, second = group.submit(Command(new_order("A"), "bot")), group.submit(Command(new_order("B"), "bot"))
-    answers = [first.result(10)[0], second.result(10)[0]]
+    answers = [first.result(60)[0], second.result(60)[0]]
     assert failed
     assert [answer.error is None for answer in answers] == [True, False], "decided again, in the same order"
     check_log(log)
@@ -409,7 +409,7 @@ def test_a_second_process_stands_by_says_who_leads_and_takes_over(
             request(other, new_order("A"))
         request(group, new_order("A"))
         group.close()
-        assert other._leading.wait(5)
+        assert other._leading.wait(60)
         assert request(other, new_order("A")).records == ()
         assert request(other, new_order("B")).records
     check_log(log)

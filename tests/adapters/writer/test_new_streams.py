@@ -53,7 +53,7 @@ def raw(text: str) -> RawReportKept:
 
 
 def keep(group: GroupCommit, *reports: RawReportKept) -> list[Answer]:
-    answers: list[Answer] = group.submit(Command(reports, "venue")).result(30)
+    answers: list[Answer] = group.submit(Command(reports, "venue")).result(60)
     return answers
 
 
@@ -140,12 +140,12 @@ def accepted(order: str, order_id: str) -> OrderAccepted:
 def test_a_venues_id_is_supposed_to_be_new_and_leads_to_one_order_all_the_same(
     group: GroupCommit, log: PostgresLog, reads: list[str]
 ) -> None:
-    group.submit(Command((accepted("A0", "V0"),), "venue")).result(30)
-    (first, second) = group.submit(Command((accepted("A1", "V1"), accepted("A2", "V2")), "venue")).result(30)
+    group.submit(Command((accepted("A0", "V0"),), "venue")).result(60)
+    (first, second) = group.submit(Command((accepted("A1", "V1"), accepted("A2", "V2")), "venue")).result(60)
     assert first.error is None and second.error is None
     assert [stream for stream in reads if stream.startswith("venueorder:")] == []
     group._known.forget(["venueorder:SIM:main:V0"])
-    (answer,) = group.submit(Command((accepted("A3", "V0"),), "venue")).result(30)
+    (answer,) = group.submit(Command((accepted("A3", "V0"),), "venue")).result(60)
     assert [type(record.event).__name__ for record in log.read("order:main:A3")][-1] == "OrderBroken"
     assert answer.records
     assert [len(log.read(f"venueorder:SIM:main:V{n}")) for n in range(3)] == [1, 1, 1]

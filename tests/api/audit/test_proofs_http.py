@@ -14,7 +14,7 @@ from domain import merkle
 from tests import rfc6962
 from tests.api.client import order
 
-WAIT_SECONDS_MAX = 10
+WAIT_SECONDS_MAX = 60
 
 
 def get(client: httpx.Client, path: str, **params: Any) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from tests import CHECKOUT
 
 pytestmark = pytest.mark.slow
 
-START_SECONDS_MAX = 60
-STOP_SECONDS_MAX = 30
+START_SECONDS_MAX = 120
+STOP_SECONDS_MAX = 60
 
 
 def reported(home: Path, capsys: pytest.CaptureFixture[str], *, seed: int = 3) -> dict:

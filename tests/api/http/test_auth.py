@@ -74,9 +74,9 @@ def test_a_revoked_key_stops_working_within_seconds(client_for: ClientFor, daybo
     assert client.get("/v1/orders", headers={"X-API-Key": key}).status_code == 200
     assert daybook.keys.revoke(key.split("_")[1]) is True
     assert daybook.keys.revoke(key.split("_")[1]) is False
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while client.get("/v1/orders", headers={"X-API-Key": key}).status_code == 200:
-        assert time.monotonic() < deadline, "a revoked key still works after 5 s"
+        assert time.monotonic() < deadline, "a revoked key still works after 30 s"
         time.sleep(0.05)
     assert client.get("/v1/orders", headers={"X-API-Key": key}).status_code == 401
 

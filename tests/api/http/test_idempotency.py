@@ -171,7 +171,7 @@ def test_a_full_queue_is_429_with_a_time_to_come_back(
         patched.setattr(group, "_queued_max", 1)
         waiting = group.submit(Command(CancelOrder(OrderKey("main", "nobody"), "", T0), "bot"))
         answer = desk.post("/v1/orders", json=order())
-    assert isinstance(waiting.result(10)[0].error, RequestRefused)
+    assert isinstance(waiting.result(60)[0].error, RequestRefused)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
     assert answer.json()["type"].endswith("busy")
     assert desk.post("/v1/orders", json=order()).status_code == 201

@@ -12,7 +12,7 @@ import pytest
 from tests import CHECKOUT
 from tests.api.command_line import BTC, Run, environment, told
 
-SECONDS_MAX = 30
+SECONDS_MAX = 60
 
 
 def ordered(book: Run) -> None:

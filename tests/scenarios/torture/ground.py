@@ -18,6 +18,7 @@ from adapters.log import snapshot_check
 from adapters.log.postgres import PostgresLog
 from adapters.postgres import embedded
 from adapters.postgres.migrations import migrate
+from adapters.writer import leadership
 from domain.ledger import Ledger, scan
 from domain.order import OrderFilled, OrderSubmitted
 from tests import CHECKOUT
@@ -25,6 +26,7 @@ from tests.desk import POSITION, T0, open_desk
 from tests.scenarios.torture.worker import acked, expected
 
 LEADER = "SELECT term, name FROM ledger.leader"
+STANDBYS = "SELECT count(*) FROM pg_stat_activity WHERE query = %s"
 SESSIONS = """
 SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY random()
 """
@@ -97,6 +99,14 @@ class Ground:
                 return name, waited
             time.sleep(0.02)
         raise AssertionError(f"nobody took over within {seconds_max} s (seed {self.seed})")
+
+    def wait_for_standby(self, seconds_max: float = 60) -> None:
+        """Until a worker looks whether the leader is still there."""
+        deadline = time.monotonic() + seconds_max
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            while connection.execute(STANDBYS, [leadership.LOOK]).fetchone() == (0,):
+                assert time.monotonic() < deadline, f"no worker stands by (seed {self.seed})"
+                time.sleep(0.02)
 
     def wait_for_acks(self, count: int, *names: str, seconds_max: float = 60) -> None:
         """Until these workers have that many acknowledgements between them."""

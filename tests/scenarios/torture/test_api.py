@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -31,6 +30,7 @@ from domain.order import OrderFilled
 from tests import CHECKOUT
 from tests.api.client import BTC, fill, listing, order
 from tests.desk import T0
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -43,9 +43,7 @@ class Served:
     """`daybook serve` on one port, killed and started again."""
 
     def __init__(self, home: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.home = home
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()
@@ -145,7 +143,7 @@ def test_an_api_killed_under_load_loses_and_doubles_nothing(served: Served, home
         for client in clients:
             client.stopping.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         for client in [admin, *clients]:
             client._http.close()
     served.kill()

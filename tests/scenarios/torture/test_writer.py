@@ -81,7 +81,7 @@ def test_a_standby_takes_over_from_a_killed_leader_in_time(ground: Ground) -> No
     ground.start("B")
     for _ in range(3):
         term, leader = ground.leader()
-        time.sleep(1.2)  # the other is up and stands by
+        ground.wait_for_standby()
         ground.strike(leader)
         name, waited = ground.wait_for_term(term, TAKE_OVER_SECONDS_MAX)
         assert name != leader
@@ -95,7 +95,7 @@ def test_a_leader_that_was_stopped_is_deposed_and_writes_nothing_when_it_comes_b
     ground.start("A")
     ground.wait_for_acks(5, "A")
     ground.start("B")
-    time.sleep(1.5)
+    ground.wait_for_standby()
     term, leader = ground.leader()
     assert leader == "A"
     ground.signal("A", signal.SIGSTOP)
