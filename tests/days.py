@@ -125,12 +125,12 @@ def _amend(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
     at = T0 + timedelta(minutes=d)
     of = desk.filled[(a * 12 + b) % len(desk.filled)] if desk.filled else fill(f"E-{number + 1}-0", Side.BUY, "1", "1")
     ref = f"X-{number - 1 - c % 3}" if d % 6 == 0 else of.exec_id
-    told = {"exec_id": f"X-{number}" if c % 5 else "", "order_id": "V1" if c % 7 == 0 else "", "venue": "SIM"}
+    shown = {"exec_id": f"X-{number}" if c % 5 else "", "order_id": "V1" if c % 7 == 0 else "", "venue": "SIM"}
     report: Report = (
-        OrderFillBusted(of.key, ref, "off\0market", at, **told)
+        OrderFillBusted(of.key, ref, "off\0market", at, **shown)
         if c % 2
         else OrderFillCorrected(
-            of.key, ref, D(1 + b) / 10, D(95 + a), at, Money(D(1) / 50, "USDT") if d % 2 else None, **told
+            of.key, ref, D(1 + b) / 10, D(95 + a), at, Money(D(1) / 50, "USDT") if d % 2 else None, **shown
         )
     )
     desk.report(report, *([of] if c % 3 == 0 else []))
@@ -193,7 +193,7 @@ def _intend(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
     desk.request(OpenParent(key, STRATEGIES[b % 2], CONTRACTS[BTC], _side(c), D(1 + d), None, T0))
 
 
-def _ask(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
+def _change_request(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
     """A cancel or replace request, with or without a ClOrdID of its own."""
     key, at, name = _order(a, c), T0 + timedelta(minutes=d), f"R-{b % 4}"
     if d % 3 == 0:
@@ -203,19 +203,19 @@ def _ask(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
     desk.request(ReplaceOrder(key, name, changes, at))
 
 
-def _venue_says(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
+def _venue_report(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
     key, at = _order(a, c), T0 + timedelta(minutes=d)
-    told = {
+    shown = {
         "exec_id": f"S-{number % 9}" if a % 3 else "",
         "requested_as": f"R-{d % 5}" if d % 2 else "",
         "order_qty": D(1 + d) / 10 if a % 4 == 3 else None,
         "venue": "SIM",
     }
-    named = told | {"order_id": f"V{c}" if b % 5 == 0 else ""}
+    named = shown | {"order_id": f"V{c}" if b % 5 == 0 else ""}
     terms = OrderTerms(STRATEGIES[a % 2], BTC, _side(c), OrdType.LIMIT, D(1 + c) / 10, D(90 + b))
-    says: tuple[Callable[[], Report], ...] = (
+    reports_of: tuple[Callable[[], Report], ...] = (
         lambda: OrderPendingNew(key, at, **named),
-        lambda: OrderAccepted(key, f"V{c}", at, terms if d % 3 == 0 else None, **told),
+        lambda: OrderAccepted(key, f"V{c}", at, terms if d % 3 == 0 else None, **shown),
         lambda: OrderRejected(key, "no\0such thing", at, **named),
         lambda: OrderTriggered(key, at, **named),
         lambda: OrderPendingCancel(key, at, **named),
@@ -231,7 +231,7 @@ def _venue_says(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None
         lambda: OrderSuspended(key, "halted", at, **named),
         lambda: OrderCalculated(key, at, **named),
     )
-    desk.report(says[(a * 12 + b) % len(says)]())
+    desk.report(reports_of[(a * 12 + b) % len(reports_of)]())
 
 
 def _limit(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
@@ -293,6 +293,7 @@ def _keep(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
 
 
 STEPS = (
-    _fill, _fill, _fill, _amend, _move, _assign, _assign, _amend_facts, _submit, _submit, _ask, _ask, _venue_says,
-    _venue_says, _venue_says, _intend, _limit, _limit, _watch, _watch, _money, _keep,
+    _fill, _fill, _fill, _amend, _move, _assign, _assign, _amend_facts, _submit, _submit, _change_request,
+    _change_request, _venue_report, _venue_report, _venue_report, _intend, _limit, _limit, _watch, _watch, _money,
+    _keep,
 )  # fmt: skip

@@ -7,7 +7,7 @@
     after(submitted, filled).when(cancel).refused("an open order", status="FILLED")
     after().when(submit).then(submitted).repeated().then()
 
-Whatever `decide` and `admit` take besides state and command follows the command: `after().reported(fill, contract)`.
+What `decide` and `admit` take besides state and command follows the command: `after().reported(fill, contract)`.
 `then` and `refused` give back a scene whose history has grown, so a story can go on. Every event that comes out is
 also written and read back through `domain.ledger.schema`, so that no event can be forgotten there.
 """
@@ -50,28 +50,28 @@ class Scene:
         return reduce(self.aggregate.evolve, self.events, None)
 
     def when(self, request: Any, *facts: Any) -> "Outcome":
-        """Somebody asks: `decide`."""
-        return self._ask(lambda scene: Outcome(scene, scene.aggregate.decide, request, facts))
+        """A request is made: `decide`."""
+        return self._carry_out(lambda scene: Outcome(scene, scene.aggregate.decide, request, facts))
 
     def reported(self, report: Any, *facts: Any) -> "Outcome":
-        """A venue says that it has happened: `admit`."""
-        return self._ask(lambda scene: Outcome(scene, scene.aggregate.admit, report, facts))
+        """A venue reports that it has happened: `admit`."""
+        return self._carry_out(lambda scene: Outcome(scene, scene.aggregate.admit, report, facts))
 
     def repeated(self) -> "Outcome":
         """The last request or report, once more."""
-        assert self._last is not None, "nothing was asked or reported yet"
-        return self._ask(self._last)
+        assert self._last is not None, "nothing was requested or reported yet"
+        return self._carry_out(self._last)
 
-    def _ask(self, ask: Callable[["Scene"], "Outcome"]) -> "Outcome":
-        outcome = ask(self)
-        outcome.ask = ask
+    def _carry_out(self, step: Callable[["Scene"], "Outcome"]) -> "Outcome":
+        outcome = step(self)
+        outcome.step = step
         return outcome
 
 
 class Outcome:
     """What a command led to: events, or a refusal."""
 
-    ask: Callable[[Scene], "Outcome"]
+    step: Callable[[Scene], "Outcome"]
 
     def __init__(self, scene: Scene, rule: Callable[..., tuple[Any, ...]], command: Any, facts: tuple[Any, ...]):
         self.scene = scene
@@ -101,12 +101,12 @@ class Outcome:
         """It was refused by this rule, and the refusal names at least these facts."""
         assert self.refusal is not None, f"{self.command} was not refused but gave\n  {_lines(self.events)}"
         assert self.refusal.rule == rule, f"refused by {self.refusal.rule!r} and not by {rule!r}"
-        told = {name: self.refusal.facts.get(name) for name in facts}
-        assert told == facts, f"the refusal tells {self.refusal.facts} and not {facts}"
+        shown = {name: self.refusal.facts.get(name) for name in facts}
+        assert shown == facts, f"the refusal names {self.refusal.facts} and not {facts}"
         return self._grown()
 
     def _grown(self) -> Scene:
-        return Scene(self.scene.aggregate, self.scene.events + self.events, self.ask)
+        return Scene(self.scene.aggregate, self.scene.events + self.events, self.step)
 
 
 def _check_stored(event: Any) -> None:

@@ -33,7 +33,7 @@ def test_a_text_opens_as_it_was_sealed_and_seals_alike_again(custodian: Subjects
     assert text not in sealed.sealed
 
 
-def test_what_is_sealed_tells_nothing_but_a_rounded_length(custodian: Subjects) -> None:
+def test_sealed_data_reveals_nothing_but_a_rounded_length(custodian: Subjects) -> None:
     sealed = [custodian.seal("c-1", PLACE, "x" * n) for n in (1, 7, PADDED_BYTES)]
     assert len({len(each.sealed) for each in sealed}) == 1
     elsewhere = [custodian.seal(*where, "x") for where in (("c-1", "other"), ("c-2", PLACE))]
@@ -101,11 +101,11 @@ def test_a_deleted_key_is_not_in_the_file_of_its_table_any_more(custodian: Subje
         assert key not in stored() and other in stored()
 
 
-def test_the_log_says_who_is_forgotten_and_why_once(log: PostgresLog, custodian: Subjects) -> None:
+def test_the_log_names_once_who_is_forgotten_and_why(log: PostgresLog, custodian: Subjects) -> None:
     ledger = Ledger(log, lambda: T0)
-    asked = ForgetSubject("c-1", "request 7", T0)
-    assert ledger.request(asked, actor="alice").records
-    assert not ledger.request(asked, actor="bob").records
+    requested = ForgetSubject("c-1", "request 7", T0)
+    assert ledger.request(requested, actor="alice").records
+    assert not ledger.request(requested, actor="bob").records
     assert custodian.forgotten() == ["c-1"]
     (recorded,) = log.read(subject.stream("c-1"))
     assert (recorded.actor, recorded.event.reason) == ("alice", "request 7")

@@ -26,6 +26,6 @@ def command(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def told(done: subprocess.CompletedProcess[str]) -> Any:
+def parsed(done: subprocess.CompletedProcess[str]) -> Any:
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -31,14 +31,14 @@ def test_every_operation_is_described_with_its_problems_and_its_key(client: http
 
 def test_decimals_are_described_as_text(client: httpx.Client):
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
-    asked = schemas["OrderSubmission"]["properties"]["order_qty"]["anyOf"]
-    assert {each["type"] for each in asked} == {"string", "integer"}
+    requested = schemas["OrderSubmission"]["properties"]["order_qty"]["anyOf"]
+    assert {each["type"] for each in requested} == {"string", "integer"}
     assert schemas["PositionRow"]["properties"]["quantity"]["type"] == "string"
     assert '"number"' not in repr(schemas).replace("'", '"')
 
 
 @pytest.mark.slow
-def test_answers_are_as_described_whatever_is_sent(desk: httpx.Client, server: str):
+def test_answers_are_as_described_for_any_request(desk: httpx.Client, server: str):
     desk.post("/v1/orders", json=order())
     desk.post("/v1/reports", json={"reports": [fill()]})
     schema = schemathesis.openapi.from_dict(desk.get("/openapi.json").json())
@@ -52,9 +52,9 @@ def test_answers_are_as_described_whatever_is_sent(desk: httpx.Client, server: s
             phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         @given(case=operation.as_strategy())
-        def ask(case: schemathesis.Case) -> None:
+        def call(case: schemathesis.Case) -> None:
             case.call_and_validate(base_url=server, headers=dict(desk.headers), checks=checks)
 
-        ask()
+        call()
         count += 1
     assert count > 20

@@ -63,14 +63,14 @@ FILLED = OrderFilled(
     AT,
 )  # fmt: skip
 CORRECTED = replace(FILLED, last_qty=D("0.4"), last_px=D(97500), commission=Money(D("0.01"), "USDT"))
-TOLD = {
+STATED = {
     "exec_id": "E9",
     "requested_as": "A-2",
     "ord_status": OrdStatus.PARTIALLY_FILLED,
     "order_qty": D("0.5"),
     "venue": "SIM",
 }
-NAMED = {**TOLD, "order_id": "V-9"}
+NAMED = {**STATED, "order_id": "V-9"}
 CHANGES = Changes(D("0.6"), D(97600), D(97500), D(30), None, LATER)
 
 EVENTS = (
@@ -79,7 +79,7 @@ EVENTS = (
     OrderAdopted(ORDER, "V-9", "trend", BTC, Side.BUY, AT, TERMS),
     OrderAliased(OrderKey("main", "A-2"), "A-1", AT),
     OrderPendingNew(ORDER, AT, **NAMED),
-    OrderAccepted(ORDER, "V-9", AT, TERMS, **TOLD),
+    OrderAccepted(ORDER, "V-9", AT, TERMS, **STATED),
     OrderRejected(ORDER, "post only would cross", AT, **NAMED),
     OrderTriggered(ORDER, AT, **NAMED),
     FILLED,

@@ -173,7 +173,7 @@ def test_fees_are_paid_in_the_currency_of_their_market() -> None:
     }  # fmt: skip
 
 
-def test_no_order_trades_more_than_it_asked_for_nor_worse_than_its_price() -> None:
+def test_no_order_trades_more_than_its_quantity_nor_worse_than_its_price() -> None:
     terms = {
         request.key: request.terms
         for step in scripted(1, STEPS)
@@ -183,13 +183,13 @@ def test_no_order_trades_more_than_it_asked_for_nor_worse_than_its_price() -> No
     filled: Counter[OrderKey] = Counter()
     for fill in reports(run(1)):
         if isinstance(fill, OrderFilled):
-            asked = terms[fill.key]
+            requested = terms[fill.key]
             filled[fill.key] += fill.last_qty  # type: ignore[assignment]
-            assert filled[fill.key] <= asked.order_qty
-            assert asked.price is None or asked.side.sign * (asked.price - fill.last_px) >= 0
-    for key, asked in terms.items():
-        if asked.time_in_force is TimeInForce.FOK and asked.ord_type is OrdType.LIMIT:
-            assert filled[key] in (0, asked.order_qty)
+            assert filled[fill.key] <= requested.order_qty
+            assert requested.price is None or requested.side.sign * (requested.price - fill.last_px) >= 0
+    for key, requested in terms.items():
+        if requested.time_in_force is TimeInForce.FOK and requested.ord_type is OrdType.LIMIT:
+            assert filled[key] in (0, requested.order_qty)
 
 
 def test_funding_is_settled_every_eight_hours_on_what_is_held() -> None:
@@ -221,17 +221,17 @@ def test_a_cl_ord_id_sent_twice_is_one_order_and_an_unknown_cancel_is_rejected()
     venue.submit(sent)
     venue.submit(sent)
     venue.cancel(CancelOrder(OrderKey("desk", "y"), "why not", START))
-    told = venue.advance(STEP).reports
-    assert Counter(type(report) for report in told)[OrderAccepted] == 1
-    assert sum(report.last_qty for report in told if isinstance(report, OrderFilled)) == 1
-    assert isinstance(told[-1], OrderCancelRejected)
+    reported = venue.advance(STEP).reports
+    assert Counter(type(report) for report in reported)[OrderAccepted] == 1
+    assert sum(report.last_qty for report in reported if isinstance(report, OrderFilled)) == 1
+    assert isinstance(reported[-1], OrderCancelRejected)
 
 
 def test_the_venue_is_an_exchange() -> None:
-    def told(exchange: Exchange) -> tuple[str, int, list[Any]]:
+    def reported(exchange: Exchange) -> tuple[str, int, list[Any]]:
         return exchange.venue, len(exchange.instruments()), list(exchange.reports())
 
-    assert told(SimulatedVenue(1, START)) == ("SIM", 3, [])
+    assert reported(SimulatedVenue(1, START)) == ("SIM", 3, [])
 
 
 @pytest.mark.parametrize("basis", CostBasis)

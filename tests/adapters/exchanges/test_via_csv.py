@@ -195,7 +195,7 @@ def test_a_header_of_no_known_layout_is_refused_with_those_that_are(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", [".", "no/such.csv", "nul\0.csv"])
-def test_what_cannot_be_opened_is_said_so(tmp_path: Path, name: str) -> None:
+def test_a_bundle_that_cannot_be_opened_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidInput, match=r"file: .* is not a file that can be read \(.+\)"):
         CsvHistory(tmp_path / name, WHOSE)
 
@@ -204,11 +204,11 @@ def test_a_history_is_an_exchange(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_bytes(HEADER + GOOD + b"\nnonsense\n")
 
-    def told(exchange: Exchange) -> list[object]:
+    def read_again(exchange: Exchange) -> list[object]:
         return [exchange.venue, *exchange.reports()]
 
     with CsvHistory(path, WHOSE) as history:
-        venue, fill, unreadable = told(history)
+        venue, fill, unreadable = read_again(history)
         assert (venue, fill) == ("BINANCE", FILL)
         assert isinstance(unreadable, Unreadable)
         assert {listed.instrument_id for listed in history.instruments()} >= {"BTCUSDT.BINANCE", "ETHUSDT.BINANCE"}
@@ -228,7 +228,7 @@ def test_nobody_knows_every_symbol() -> None:
 
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
 @pytest.mark.parametrize("arrange", [list, reversed, lambda rows: rows[1::2] + rows[::2]])
-def test_rows_come_in_order_of_occurrence_whatever_the_chunk(
+def test_rows_come_in_order_of_occurrence_with_any_chunk(
     tmp_path: Path, chunk: int, arrange: Callable[[list[bytes]], list[bytes]]
 ) -> None:
     lines = [with_(trade_id=str(n), ts=f"2020-01-01T00:00:{n // 3:02d}Z") for n in range(1, 60)]

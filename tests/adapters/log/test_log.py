@@ -233,7 +233,7 @@ def test_wait_returns_the_head_when_the_time_is_up(log: Log) -> None:
     assert log.wait(1, timeout_s=0.05) == 1
 
 
-def test_wait_is_woken_by_an_append_of_somebody_else(log: Log, reopen: Callable[[], Log]) -> None:
+def test_wait_is_woken_by_an_append_of_another_process(log: Log, reopen: Callable[[], Log]) -> None:
     other = reopen()
     other.wait(0, timeout_s=0)
     ready, woken = Event(), list[int]()
@@ -282,7 +282,7 @@ def test_any_history_reads_back_as_it_was_appended(batches: list[list[str]]) -> 
 
 
 @pytest.mark.parametrize("size", [1, BATCH])
-def test_an_execution_is_on_record_once_whatever_order_it_is_reported_under(log: Log, size: int) -> None:
+def test_an_execution_is_on_record_once_under_any_order(log: Log, size: int) -> None:
     first = [Recorded("order:main:A", n, T0, "venue", "", fill_of("A", f"E{n}")) for n in range(1, size + 1)]
     log.append(first)
     again = [
@@ -297,7 +297,7 @@ def test_an_execution_is_on_record_once_whatever_order_it_is_reported_under(log:
     assert log.executed([]) == {}
 
 
-def test_an_execution_is_not_told_twice_in_one_append(log: Log) -> None:
+def test_an_execution_is_not_recorded_twice_in_one_append(log: Log) -> None:
     twice = [Recorded(f"order:main:{name}", 1, T0, "venue", "", fill_of(name, "E1")) for name in ("A", "B")]
     with pytest.raises(ExecutionKnown):
         log.append(twice)

@@ -68,7 +68,7 @@ def test_an_append_lost_before_its_commit_is_unavailable_and_not_recorded(
     assert log.append([record("b", 1)]) == 2
 
 
-def test_whether_an_append_took_place_can_be_asked(log: PostgresLog) -> None:
+def test_whether_an_append_took_place_can_be_queried(log: PostgresLog) -> None:
     batch = [record("a", 1), record("b", 1)]
     assert log.settled(batch) is None
     log.append(batch)

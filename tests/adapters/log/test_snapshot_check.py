@@ -26,12 +26,12 @@ def _traded(monkeypatch: pytest.MonkeyPatch, log: PostgresLog) -> None:
 
 
 def test_snapshots_are_what_their_streams_fold_to(database_url: str) -> None:
-    told: list[tuple[int, int]] = []
-    assert snapshot_check.check(database_url, lambda *progress: told.append(progress)) == Refolded(ALL, 0, ())
-    assert told[-1][0] >= told[-1][1] > 0
+    shown: list[tuple[int, int]] = []
+    assert snapshot_check.check(database_url, lambda *progress: shown.append(progress)) == Refolded(ALL, 0, ())
+    assert shown[-1][0] >= shown[-1][1] > 0
 
 
-def test_a_state_that_is_not_what_its_events_come_to_is_found(database_url: str, log: PostgresLog) -> None:
+def test_a_state_that_its_events_do_not_fold_to_is_found(database_url: str, log: PostgresLog) -> None:
     """Everything about it is right but the state: it would be used."""
     known = Aggregates(log).known(POSITION)[1]
     forged = state_codec.encode(POSITION, unit_of_work.folded(POSITION, (0, None), log.read(POSITION, limit=7))[1])
@@ -59,9 +59,9 @@ def test_a_release_remembers_long_streams_before_it_is_started(
 ) -> None:
     monkeypatch.setattr(state_codec, "fingerprint", lambda: "the next release")
     assert snapshot_check.check(database_url) == Refolded(0, ALL, ())
-    told: list[tuple[int, int]] = []
-    assert snapshot_check.remember(database_url, lambda *progress: told.append(progress)) == 2
-    assert told == [(1, 2), (2, 2)]
+    shown: list[tuple[int, int]] = []
+    assert snapshot_check.remember(database_url, lambda *progress: shown.append(progress)) == 2
+    assert shown == [(1, 2), (2, 2)]
     found = snapshot_check.check(database_url)
     assert (found.checked, found.foreign, found.wrong) == (2, ALL, ())
     assert log.snapshots.recall(POSITION, after=2 * EVERY) is not None

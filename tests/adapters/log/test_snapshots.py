@@ -28,7 +28,7 @@ PAGE = 10
 LIMIT = "limit:main"
 
 
-@pytest.fixture(name="told")
+@pytest.fixture(name="shown")
 def log_lines_whatever_is_configured() -> Iterator[list[Any]]:
     """What is logged, though others have set up logging for the whole process."""
     configured = structlog.get_config()
@@ -199,7 +199,7 @@ def test_one_that_is_wrong_is_passed_over_and_removed(
     log: PostgresLog,
     owner: Connection,
     monkeypatch: pytest.MonkeyPatch,
-    told: list[Any],
+    shown: list[Any],
     said: str,
     change: Any,
 ) -> None:
@@ -218,7 +218,7 @@ def test_one_that_is_wrong_is_passed_over_and_removed(
     state, events = read_by(database_url, monkeypatch)
     assert state == folded(log, POSITION)
     assert newest - older <= events <= newest - older + EVERY + 2 * PAGE, "the one before is used"
-    (passed_over, *_) = (line for line in told if line["event"] == "a snapshot is not used")
+    (passed_over, *_) = (line for line in shown if line["event"] == "a snapshot is not used")
     assert said in str(passed_over)
     check_stored(owner, log)
 

@@ -52,18 +52,18 @@ def test_trades_candles_as_lists_and_rates(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "shown"),
     [
         ("a,b\n1,2\n", "a time"), ("ts,volume\n2026-01-01T00:00:00Z,2\n", "close, price, funding_rate"),
         ("ts,close\n2026-01-01T00:00:00Z,2\n", "every"), ("[1, 2]", "a list of objects"), ("[{", "as CSV or JSON"),
     ],
 )  # fmt: skip
-def test_what_is_no_market_data_is_refused(tmp_path: Path, text: str, told: str) -> None:
-    with pytest.raises(InvalidInput, match=told):
+def test_what_is_no_market_data_is_refused(tmp_path: Path, text: str, shown: str) -> None:
+    with pytest.raises(InvalidInput, match=shown):
         read(tmp_path / "x", text)
 
 
-def test_lines_that_cannot_be_read_are_told_and_the_others_count(tmp_path: Path) -> None:
+def test_unreadable_lines_are_named_and_the_others_count(tmp_path: Path) -> None:
     lines = ["2026-01-01T00:00:00Z,1", "x,2", "2026-01-01T00:01:00Z,", "2026-01-01T00:02:00Z,-1",
              "2026-01-01T00:03:00Z,NaN", "2030-01-01T00:00:00Z,7", "2026-01-01T00:04:00Z,5"]  # fmt: skip
     found = read(tmp_path / "x.csv", "\n".join(["ts,price", *lines]))

@@ -59,7 +59,7 @@ def test_a_price_comes_back_as_it_was(marks: MarkStore, price: str) -> None:
     assert f"{marks.latest_all()['BTCUSDT.SIM'].price:f}" == price
 
 
-def test_the_latest_is_the_one_seen_last_whatever_the_order_of_arrival(marks: MarkStore) -> None:
+def test_the_latest_is_the_one_seen_last_in_any_order_of_arrival(marks: MarkStore) -> None:
     marks.record([mark("3", 30), mark("1", 10)])
     marks.record([mark("2", 20)])
     assert marks.latest("BTCUSDT.SIM") == mark("3", 30)
@@ -147,7 +147,7 @@ def test_what_a_store_has_recorded_it_knows_at_once(database_url: str) -> None:
     store.close()
 
 
-def test_a_mark_says_what_kind_of_price_it_is_and_when_it_was_known(marks: MarkStore) -> None:
+def test_a_mark_names_its_kind_of_price_and_when_it_was_known(marks: MarkStore) -> None:
     marks.record([QualifiedMark(*astuple(mark("5", 1)), Quality.MID), mark("6", 0)])
     found = marks.latest_all()["BTCUSDT.SIM"]
     assert (found.quality, found.price, found.recorded_at > T0) == (Quality.MID, Decimal(5), True)
@@ -158,8 +158,8 @@ def test_a_mark_says_what_kind_of_price_it_is_and_when_it_was_known(marks: MarkS
 def test_marks_under_a_key_are_recorded_once(marks: MarkStore, database_url: str) -> None:
     first = KeyedAnswer("bot", "k", b"a" * 32, b"first")
     with ThreadPoolExecutor(4) as pool:
-        told = list(pool.map(lambda n: marks.record_once([mark("1")], first._replace(answer=b"%d" % n)), range(8)))
-    assert len(set(told)) == 1
+        shown = list(pool.map(lambda n: marks.record_once([mark("1")], first._replace(answer=b"%d" % n)), range(8)))
+    assert len(set(shown)) == 1
     with pytest.raises(KeyReused):
         marks.record_once([mark("2")], first._replace(body_sha256=b"b" * 32))
     assert marks.record_once([mark("3", 1)], first._replace(actor="other")) == b"first"
@@ -189,7 +189,7 @@ def test_a_reader_cannot_record(database_url: str) -> None:
     store.close()
 
 
-def test_a_database_that_is_away_is_said_to_be() -> None:
+def test_an_unreachable_database_is_reported() -> None:
     store = MarkStore("postgresql://nobody@127.0.0.1:1/none")
     with pytest.raises(Unavailable, match=r"none at 127\.0\.0\.1:1"):
         store.latest("BTCUSDT.SIM")
@@ -213,11 +213,14 @@ def test_the_latest_of_instruments_at_several_moments(marks: MarkStore) -> None:
     marks.record([mark("100"), mark("110", 10), mark("7", 5, "ETHUSDT.SIM"), mark("1", 0, "XRPUSDT.SIM")])
     known_at = datetime.now(UTC)
     marks.record([mark("105", 8)])  # seen earlier, known later
-    asked, moments = ["ETHUSDT.SIM", "BTCUSDT.SIM", "NONE.SIM"], [T0 + timedelta(seconds=at_s) for at_s in (99, 9, -1)]
+    requested, moments = (
+        ["ETHUSDT.SIM", "BTCUSDT.SIM", "NONE.SIM"],
+        [T0 + timedelta(seconds=at_s) for at_s in (99, 9, -1)],
+    )
     eth = {"ETHUSDT.SIM": mark("7", 5, "ETHUSDT.SIM")}
-    assert marks.latest_at(asked, moments) == [
+    assert marks.latest_at(requested, moments) == [
         eth | {"BTCUSDT.SIM": mark("110", 10)}, eth | {"BTCUSDT.SIM": mark("105", 8)}, {},
     ]  # fmt: skip
-    assert marks.latest_at(asked, moments, known_at)[1] == eth | {"BTCUSDT.SIM": mark("100")}
+    assert marks.latest_at(requested, moments, known_at)[1] == eth | {"BTCUSDT.SIM": mark("100")}
     assert marks.latest_at([], moments) == [{}, {}, {}]
-    assert marks.latest_at(asked, []) == []
+    assert marks.latest_at(requested, []) == []

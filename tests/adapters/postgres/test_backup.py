@@ -79,19 +79,19 @@ class Desk:
         file = written(self.directory / "trades.csv", history(first + count)[first:])
         self.sh(f"daybook import {file}")
 
-    def ask(self, query: str, *params: object, home: Path | None = None) -> list[Any]:
+    def rows(self, query: str, *params: object, home: Path | None = None) -> list[Any]:
         """What a query over a home's database returns."""
         with psycopg.connect(embedded.start(home or self.home)) as connection:
             return connection.execute(query, params).fetchall()  # type: ignore[arg-type]
 
     def contents(self, home: Path) -> dict[str, Any]:
         """Every row of the tables that are kept, and who may do what with them."""
-        kept = {table: self.ask(f"SELECT t::text FROM {table} AS t ORDER BY 1", home=home) for table in TABLES}
-        return kept | {"shape": self.ask(SHAPE, home=home)}
+        kept = {table: self.rows(f"SELECT t::text FROM {table} AS t ORDER BY 1", home=home) for table in TABLES}
+        return kept | {"shape": self.rows(SHAPE, home=home)}
 
     def head(self, home: Path) -> int:
         """The last seq."""
-        return int(self.ask("SELECT max(notification_id) FROM ledger.events", home=home)[0][0])
+        return int(self.rows("SELECT max(notification_id) FROM ledger.events", home=home)[0][0])
 
 
 @pytest.fixture
@@ -116,7 +116,8 @@ def majors() -> list[Path]:
 def test_a_dump_restores_every_row_every_right_and_every_refusal(desk: Desk) -> None:
     desk.fill(0, 30)
     desk.sh("daybook keys create bot --scope trade && daybook account open ada --owner c-1 --owner-name Ada")
-    desk.ask("INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES ('X', now(), 1, 't') RETURNING 1")
+    mark = "INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES ('X', now(), 1, 't') RETURNING 1"
+    desk.rows(mark)
     desk.sh(START, ALIVE, *SECTIONS["Every day"])
     before = desk.contents(desk.home)
     desk.fill(30, 5)
@@ -129,25 +130,25 @@ def test_a_dump_restores_every_row_every_right_and_every_refusal(desk: Desk) -> 
     assert f"truncated at seq {lost[0]} to {lost[1]}" in said
     assert "Ada" in desk.sh("daybook account list", DAYBOOK_HOME=str(restored))
     with pytest.raises(psycopg.errors.RestrictViolation):
-        desk.ask("DELETE FROM ledger.events", home=restored)
+        desk.rows("DELETE FROM ledger.events", home=restored)
     seam = SECTIONS["After a recovery that lost something"]
     said = desk.sh(*seam, "daybook import trades.csv && daybook verify", DAYBOOK_HOME=str(restored))
     assert "5 recorded" in said and "are what was signed" in said
 
 
 @pytest.mark.slow
-def test_a_point_in_time_is_recovered_and_verify_says_what_is_lost(desk: Desk) -> None:
+def test_a_point_in_time_is_recovered_and_verify_names_what_is_lost(desk: Desk) -> None:
     desk.fill(0, 10)
     archive, base, health = SECTIONS["Archive the WAL, to lose seconds instead of a day"]
     desk.sh(START, ALIVE, archive, base)
     desk.fill(10, 10)
     good = desk.head(desk.home)
-    before = desk.ask("SELECT notification_id, state FROM ledger.events ORDER BY 1")
-    ((until,),) = desk.ask("SELECT clock_timestamp()::text")
+    before = desk.rows("SELECT notification_id, state FROM ledger.events ORDER BY 1")
+    ((until,),) = desk.rows("SELECT clock_timestamp()::text")
     desk.fill(20, 10)
     desk.sh("daybook checkpoint > backups/kept.notes")
-    ((segment,),) = desk.ask("SELECT pg_walfile_name(pg_switch_wal())")
-    while not desk.ask(ARCHIVED, segment)[0][0]:
+    ((segment,),) = desk.rows("SELECT pg_walfile_name(pg_switch_wal())")
+    while not desk.rows(ARCHIVED, segment)[0][0]:
         assert (desk.home / "postgres/data/postmaster.pid").exists()
     assert segment in desk.sh(ALIVE, health)
     head = desk.head(desk.home)
@@ -158,7 +159,7 @@ def test_a_point_in_time_is_recovered_and_verify_says_what_is_lost(desk: Desk) -
     assert "are what was signed" in said
     assert f"error: truncated at seq {good + 1} to {head}" in said
     recovered = desk.backups / "recovered"
-    assert desk.ask("SELECT notification_id, state FROM ledger.events ORDER BY 1", home=recovered) == before
+    assert desk.rows("SELECT notification_id, state FROM ledger.events ORDER BY 1", home=recovered) == before
     desk.sh(*SECTIONS["After a recovery that lost something"], DAYBOOK_HOME=str(recovered))
     desk.sh("daybook import trades.csv && daybook verify", DAYBOOK_HOME=str(recovered))
     said = desk.sh("daybook verify --against backups/kept.notes", code=1, DAYBOOK_HOME=str(recovered))
@@ -178,11 +179,11 @@ def test_a_dump_leads_from_another_major_version_to_ours(desk: Desk) -> None:
     desk.sh("daybook status", DAYBOOK_PG_BIN=str(older))
     desk.fill(0, 20)
     before = desk.contents(desk.home)
-    assert desk.ask("SHOW server_version")[0][0].startswith(older.parent.name)
+    assert desk.rows("SHOW server_version")[0][0].startswith(older.parent.name)
     said = desk.sh(START, ALIVE, *SECTIONS["Move to another major version"])
     assert "Nothing up to seq" in said
     newer = desk.backups / "newer"
-    assert not desk.ask("SHOW server_version", home=newer)[0][0].startswith(older.parent.name)
+    assert not desk.rows("SHOW server_version", home=newer)[0][0].startswith(older.parent.name)
     after = desk.contents(newer)
     assert {name: after[name] for name in TABLES} == {name: before[name] for name in TABLES}
 
@@ -197,18 +198,18 @@ def test_a_bundle_leads_to_any_major_version(desk: Desk) -> None:
     assert "with the same seqs and the same root" in said
     imported = desk.backups / "imported"
     for each in older:
-        assert desk.ask("SHOW server_version", home=imported)[0][0].startswith(each.parent.name)
+        assert desk.rows("SHOW server_version", home=imported)[0][0].startswith(each.parent.name)
     for query in ("SELECT state FROM ledger.events ORDER BY notification_id", "SELECT vkey FROM ledger.keys"):
-        assert desk.ask(query, home=imported) == desk.ask(query)
+        assert desk.rows(query, home=imported) == desk.rows(query)
 
 
 def test_every_command_of_the_page_is_run() -> None:
-    asked = {title for title, blocks in SECTIONS.items() if blocks}
+    requested = {title for title, blocks in SECTIONS.items() if blocks}
     run = set(re.findall(r'SECTIONS\["(.*?)"\]', Path(__file__).read_text()))
-    assert asked == run
+    assert requested == run
 
 
-def test_where_the_database_is_told_without_its_password(desk: Desk) -> None:
+def test_where_the_database_is_printed_without_its_password(desk: Desk) -> None:
     url = "postgresql://desk:secret@db.example:5433/book"
     said = desk.sh("daybook database; daybook database --json", DAYBOOK_DATABASE_URL=url)
     assert "export PGHOST=db.example" in said and "export PGPORT=5433" in said and "secret" not in said

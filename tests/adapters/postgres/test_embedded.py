@@ -24,7 +24,7 @@ def postmaster(home: Path) -> int:
     return int((home / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
 
 
-def ask(url: str, query: str) -> object:
+def fetched(url: str, query: str) -> object:
     with psycopg.connect(url) as connection:
         row = connection.execute(query).fetchone()  # type: ignore[arg-type]
         assert row
@@ -42,7 +42,7 @@ def test_a_server_starts_anywhere_and_keeps_its_data(home: Path, name: str) -> N
         embedded.stop(place)
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(url)
-        assert ask(embedded.start(place), "SELECT n FROM kept") == 42
+        assert fetched(embedded.start(place), "SELECT n FROM kept") == 42
     finally:
         embedded.stop(place)
 
@@ -51,7 +51,7 @@ def test_it_is_durable_checked_and_private(home: Path) -> None:
     url = embedded.start(home)
     expected = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "data_checksums": "on"}
     expected |= {"jit": "off", "listen_addresses": "", "TimeZone": "UTC", "server_encoding": "UTF8"}
-    assert {name: ask(url, f"SHOW {name}") for name in expected} == expected
+    assert {name: fetched(url, f"SHOW {name}") for name in expected} == expected
     socket = Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"]))
     assert socket.stat().st_mode & 0o777 == 0o700
     assert (home / "postgres").stat().st_mode & 0o777 == 0o700
@@ -68,15 +68,15 @@ def test_a_server_that_recovers_from_a_backup_is_waited_for(home: Path) -> None:
         deadline = time.monotonic() + 60
         while True:
             try:
-                assert ask(server, "SELECT pg_is_in_recovery()") is True
+                assert fetched(server, "SELECT pg_is_in_recovery()") is True
                 break
             except psycopg.OperationalError:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
         assert not waiting.done()
-        ask(server, "SELECT pg_promote()")
+        fetched(server, "SELECT pg_promote()")
         assert waiting.result(60) == before
-    assert ask(before, "SELECT pg_is_in_recovery()") is False
+    assert fetched(before, "SELECT pg_is_in_recovery()") is False
 
 
 @pytest.mark.slow
@@ -88,10 +88,10 @@ def test_many_start_one_server_and_join_it(home: Path) -> None:
     code = (
         f"from pathlib import Path; from adapters.postgres import embedded; print(embedded.start(Path({str(home)!r})))"
     )
-    told = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
-    assert {told.stdout.strip()} == urls
+    shown = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert {shown.stdout.strip()} == urls
     assert postmaster(home) == pid
-    assert ask(urls.pop(), "SELECT 1") == 1  # it outlives the process that joined it
+    assert fetched(urls.pop(), "SELECT 1") == 1  # it outlives the process that joined it
 
 
 @pytest.mark.slow
@@ -113,13 +113,13 @@ def test_a_stale_pid_file_of_a_living_stranger_does_not_stop_it(home: Path) -> N
     lines = pid_file.read_text().splitlines(keepends=True)
     embedded.stop(home)
     pid_file.write_text(f"{os.getppid()}\n" + "".join(lines[1:]))
-    assert ask(embedded.start(home), "SELECT 1") == 1
+    assert fetched(embedded.start(home), "SELECT 1") == 1
 
 
 def test_a_killed_initdb_is_begun_again(home: Path) -> None:
     (home / "postgres" / "data.new").mkdir(parents=True)
     (home / "postgres" / "data.new" / "PG_VERSION").write_text("18")
-    assert ask(embedded.start(home), "SELECT 1") == 1
+    assert fetched(embedded.start(home), "SELECT 1") == 1
 
 
 def test_stopping_what_does_not_run_is_nothing(home: Path) -> None:
@@ -140,7 +140,7 @@ def test_data_of_another_major_version_is_refused_and_left_alone(home: Path) -> 
     version.write_text("18\n")
 
 
-def test_a_home_that_cannot_be_made_says_what_to_do(home: Path) -> None:
+def test_a_home_that_cannot_be_made_is_refused_with_the_remedy(home: Path) -> None:
     (home / "file").write_text("")
     with pytest.raises(Unavailable, match="set DAYBOOK_HOME elsewhere"):
         embedded.start(home / "file" / "below")
@@ -164,7 +164,7 @@ def test_root_finds_the_server_of_a_home_its_account_cannot_enter(home: Path) ->
     moved = (home / "postgres").readlink()
     try:
         assert moved.is_relative_to(embedded.CLOSED_HOME)
-        assert ask(url, "SELECT 1") == 1
+        assert fetched(url, "SELECT 1") == 1
         assert embedded.start(home) == url
         assert home.stat().st_mode & 0o777 == 0o700
     finally:
@@ -173,14 +173,14 @@ def test_root_finds_the_server_of_a_home_its_account_cannot_enter(home: Path) ->
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server under another account")
-def test_a_home_made_anew_begins_with_an_empty_database(home: Path) -> None:
+def test_a_home_made_again_begins_with_an_empty_database(home: Path) -> None:
     home.chmod(0o700)
     moved = []
     try:
         for _ in range(2):
             url = embedded.start(home)
             moved.append((home / "postgres").readlink())
-            assert ask(url, "SELECT to_regclass('desk') IS NULL")
+            assert fetched(url, "SELECT to_regclass('desk') IS NULL")
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute("CREATE TABLE desk ()")
             embedded.stop(home)
@@ -221,7 +221,7 @@ def test_a_database_that_is_down_is_unavailable_and_soon(home: Path) -> None:
         assert log.wait(1, timeout_s=60) == 2
 
 
-def test_a_message_never_tells_the_password() -> None:
+def test_a_message_never_holds_the_password() -> None:
     for url in (
         "postgresql://desk:s3cret@127.0.0.1:1/desk",
         "postgresql://desk:s3cret@127.0.0.1:1/desk?nonsense=1",

@@ -80,7 +80,7 @@ def test_the_log_is_written_and_read_while_the_database_is_brought_forward(serve
             owner.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
 
 
-def test_migrating_a_database_that_is_not_there_says_so(server_url: str) -> None:
+def test_migrating_an_absent_database_is_refused(server_url: str) -> None:
     with pytest.raises(Unavailable, match=r"nowhere.*does not exist"):
         migrate(url_of_database(server_url, "nowhere"))
 

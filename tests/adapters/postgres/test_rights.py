@@ -170,7 +170,7 @@ def test_not_even_the_owner_changes_a_subject_s_key_or_lets_a_forgotten_one_have
         owner.execute(FORGET_SUBJECT)
 
 
-def test_the_refusal_says_what_and_why(act_as: As) -> None:
+def test_the_refusal_names_the_rule_and_the_reason(act_as: As) -> None:
     with pytest.raises(RestrictViolation, match=r"ledger\.events is append-only: DELETE refused") as refused:
         act_as(None).execute("DELETE FROM ledger.events")
     assert "recording another event" in (refused.value.diag.message_hint or "")

@@ -98,24 +98,24 @@ def test_a_second_database_gets_every_note(
     assert [note for (note,) in rows] == made
 
 
-def test_a_witness_that_fails_is_told_once_and_gets_all_later(
+def test_a_failing_witness_is_logged_once_and_gets_all_later(
     log: PostgresLog, database_url: str, tmp_path: Path, listening: http.server.ThreadingHTTPServer
 ) -> None:
-    told: list[tuple[str, str]] = []
+    shown: list[tuple[str, str]] = []
     listening.refusing.set()  # type: ignore[attr-defined]
     place = f"http://user:secret@127.0.0.1:{listening.server_port}/keep"
     file = tmp_path / "kept.notes"
-    witnesses = Witnesses([place, f"file:{file}"], lambda *trouble: told.append(trouble))
+    witnesses = Witnesses([place, f"file:{file}"], lambda *trouble: shown.append(trouble))
     began = time.monotonic()
     made = sealed(log, database_url, tmp_path, witnesses, 3)
     assert time.monotonic() - began < WAIT_SECONDS_MAX
     until(lambda: file.exists() and len(checkpoints.parse_many(file.read_text())) == 3)
-    until(lambda: told)
+    until(lambda: shown)
     listening.refusing.clear()  # type: ignore[attr-defined]
     until(lambda: listening.kept == made)  # type: ignore[attr-defined]
-    until(lambda: len(told) == 2)
+    until(lambda: len(shown) == 2)
     witnesses.close()
-    assert "503" in told[0][1] and told[1][1] == "" and not any("secret" in name for name, _ in told)
+    assert "503" in shown[0][1] and shown[1][1] == "" and not any("secret" in name for name, _ in shown)
 
 
 def test_places_are_named_in_a_setting() -> None:

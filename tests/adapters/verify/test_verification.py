@@ -275,7 +275,7 @@ def test_a_checkpoint_of_another_ledger_is_refused(sealed: Log, log: PostgresLog
         verify(database_url, Wish(against=[other]))
 
 
-def test_a_checkpoint_signed_by_somebody_else_is_refused(sealed: Log, database_url: str, tmp_path: Path) -> None:
+def test_a_checkpoint_signed_with_another_key_is_refused(sealed: Log, database_url: str, tmp_path: Path) -> None:
     with connect(database_url, Role.AUDITOR) as connection:
         ledger_id, note = tiles.identity(connection), tiles.latest(connection)
     assert ledger_id is not None and note is not None

@@ -81,26 +81,26 @@ class Proxy:
     def _up(self, client: socket.socket, server: socket.socket, is_muted: threading.Event) -> None:
         is_copying = False
         with suppress(OSError):
-            while told := client.recv(65536):
+            while shown := client.recv(65536):
                 if is_copying and self.cut == "rows":
                     self.cut = ""
-                    server.sendall(told[: len(told) // 2])
+                    server.sendall(shown[: len(shown) // 2])
                     break
                 if is_copying and self.cut == "answer":
                     self.cut = ""
                     is_muted.set()
-                is_copying = is_copying or COPY in told
-                server.sendall(told)
+                is_copying = is_copying or COPY in shown
+                server.sendall(shown)
         self._end(client, server)
 
     def _down(self, client: socket.socket, server: socket.socket, is_muted: threading.Event) -> None:
         with suppress(OSError):
-            while told := server.recv(65536):
+            while shown := server.recv(65536):
                 if is_muted.is_set():
-                    if told.endswith(COMMITTED):
+                    if shown.endswith(COMMITTED):
                         break
                 else:
-                    client.sendall(told)
+                    client.sendall(shown)
         self._end(client, server)
 
     @staticmethod
@@ -134,33 +134,33 @@ def fills() -> Command:
 
 
 def once() -> Keyed:
-    def tell(answers: list[Answer], _: object) -> bytes:
+    def reported(answers: list[Answer], _: object) -> bytes:
         return str(sum(len(answer.records) for answer in answers)).encode()
 
-    return Keyed("K1", sha256(b"fills").digest(), tell)
+    return Keyed("K1", sha256(b"fills").digest(), reported)
 
 
 def sent_until_taken(group: GroupCommit) -> Told:
     """The same command under the same key, as a client would send it again."""
     for _ in range(ATTEMPTS):
         try:
-            told: Told = group.submit(fills(), once()).result(60)
+            shown: Told = group.submit(fills(), once()).result(60)
         except (Unavailable, NotLeading):
             group._stopping.wait(0.05)
         else:
-            return told
+            return shown
     raise AssertionError("nobody takes it")
 
 
 def check_taken_once(group: GroupCommit, log: PostgresLog, *, is_first: bool) -> None:
-    told = sent_until_taken(group)
-    assert told == Told(str(FILLS).encode(), is_first)
+    shown = sent_until_taken(group)
+    assert shown == Told(str(FILLS).encode(), is_first)
     assert sum(len(log.read(f"order:main:A{n}")) for n in range(3)) == 3 + FILLS
-    assert [kept.answer for kept in log.kept([("venue", "K1")])] == [told.answer]
+    assert [kept.answer for kept in log.kept([("venue", "K1")])] == [shown.answer]
     check_log(log)
 
 
-def test_a_connection_cut_among_the_rows_leaves_nothing_and_says_so(
+def test_a_connection_cut_among_the_rows_leaves_nothing_and_is_reported(
     group: GroupCommit, log: PostgresLog, proxy: Proxy
 ) -> None:
     head = log.head()
@@ -173,7 +173,7 @@ def test_a_connection_cut_among_the_rows_leaves_nothing_and_says_so(
     check_taken_once(group, log, is_first=True)
 
 
-def test_a_session_that_the_server_ends_among_the_rows_leaves_nothing_and_says_so(
+def test_a_session_that_the_server_ends_among_the_rows_leaves_nothing_and_is_reported(
     group: GroupCommit, log: PostgresLog, database_url: str
 ) -> None:
     with psycopg.connect(database_url, autocommit=True) as owner:
@@ -188,12 +188,12 @@ def test_a_session_that_the_server_ends_among_the_rows_leaves_nothing_and_says_s
         assert owner.execute("SELECT last_value > 100 FROM public.rows_seen").fetchone() == (True,)
 
 
-def test_a_connection_cut_after_the_commit_leaves_everything_and_says_so(
+def test_a_connection_cut_after_the_commit_leaves_everything_and_is_reported(
     group: GroupCommit, log: PostgresLog, proxy: Proxy
 ) -> None:
     proxy.cut = "answer"
-    told = group.submit(fills(), once()).result(60)
+    shown = group.submit(fills(), once()).result(60)
     assert proxy.cut == "", "it was cut"
-    assert told == Told(str(FILLS).encode(), True)
+    assert shown == Told(str(FILLS).encode(), True)
     assert len(log.kept([("venue", "K1")])) == 1
     check_taken_once(group, log, is_first=False)

@@ -204,7 +204,7 @@ def test_a_request_is_recorded_after_it_was_made_however_long_the_writer_was_idl
 
 
 @pytest.mark.parametrize("is_committed", [True, False])
-def test_who_is_in_flight_when_the_writer_fails_is_told_what_became_of_it(
+def test_a_command_in_flight_when_the_writer_fails_gets_its_outcome(
     group: GroupCommit, log: PostgresLog, database_url: str, monkeypatch: pytest.MonkeyPatch, is_committed: bool
 ) -> None:
     """Reading for the next batch fails while an append is under way: held by another's lock, or just committed."""
@@ -261,7 +261,7 @@ def test_who_cannot_wait_in_a_thread_awaits_its_answer(database_url: str, log: P
     check_log(log)
 
 
-def test_a_full_queue_says_so_and_nothing_is_recorded(
+def test_a_full_queue_is_busy_and_nothing_is_recorded(
     database_url: str, log: PostgresLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_desk(log)
@@ -400,7 +400,7 @@ def test_deciding_overlaps_committing_and_is_thrown_away_when_the_commit_fails(
     check_log(log)
 
 
-def test_a_second_process_stands_by_says_who_leads_and_takes_over(
+def test_a_second_process_stands_by_names_the_leader_and_takes_over(
     group: GroupCommit, log: PostgresLog, database_url: str
 ) -> None:
     with PostgresLog(database_url) as theirs, leading(database_url, theirs, name="desk-2:8000") as other:
@@ -415,7 +415,7 @@ def test_a_second_process_stands_by_says_who_leads_and_takes_over(
     check_log(log)
 
 
-def test_a_conflict_that_never_ends_is_told(group: GroupCommit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conflict_that_never_ends_is_an_error(group: GroupCommit, monkeypatch: pytest.MonkeyPatch) -> None:
     finish = Appending.finish
 
     def overtaken(self: Appending) -> None:

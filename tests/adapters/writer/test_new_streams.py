@@ -86,7 +86,7 @@ def test_a_refusal_is_never_decided_on_what_was_supposed(group: GroupCommit, wro
         request(group, new_order("B0", qty=wrong))
 
 
-def test_an_order_in_effect_is_so_whatever_the_limits_say_now(group: GroupCommit, log: PostgresLog) -> None:
+def test_an_order_in_effect_stays_so_under_any_later_limit(group: GroupCommit, log: PostgresLog) -> None:
     request(group, EngageSwitch("main", Scope(), Mode.HALT, "stop", T0))
     assert request(group, new_order("A0")).records == ()
     with pytest.raises(RequestRefused, match="switch"):

@@ -36,22 +36,22 @@ def book(desk: httpx.Client, daybook: Daybook, inside: Run) -> Run:
     return lambda *args: inside(*args, url=daybook.url)
 
 
-def told(run: Run, *args: str) -> Any:
+def parsed(run: Run, *args: str) -> Any:
     done = run(*args, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def test_every_analysis_is_a_report(book: Run):
-    daily = told(book, "report", "daily", *SPAN)
+    daily = parsed(book, "report", "daily", *SPAN)
     assert [(row["day"], row["net"]) for row in daily["items"]] == [("2026-01-02", "19.9"), ("2026-01-03", "20")]
-    equity = told(book, "report", "equity", *SPAN, "--capital", "1000")
+    equity = parsed(book, "report", "equity", *SPAN, "--capital", "1000")
     assert [row["return"] for row in equity["items"]] == ["0.0199", "0.019609765663300324"]
-    figures = told(book, "report", "statistics", *SPAN, "--capital", "1000")
+    figures = parsed(book, "report", "statistics", *SPAN, "--capital", "1000")
     assert (figures["days"], figures["total_return"]) == (2, "0.0399")
-    quality = told(book, "report", "quality", "--from", "2026-01-01", "--mark-age-max", "99999999")
+    quality = parsed(book, "report", "quality", "--from", "2026-01-01", "--mark-age-max", "99999999")
     assert [(row["cl_ord_id"], row["fills"]) for row in quality["items"]] == [("A-1", 1)]
-    risk = told(book, "report", "leverage", "--mark", f"{BTC}=120")
+    risk = parsed(book, "report", "leverage", "--mark", f"{BTC}=120")
     assert (risk["gross"], risk["exposure"][0]["delta"]) == ("240", "2")
     assert [(row["measure"], row["limit"]) for row in risk["limits"]] == [("MAX_ORDER_QTY", "3")]
     titles = {"daily": "Daily PnL", "equity": "Equity", "quality": "Execution quality", "statistics": "Statistics"}
@@ -60,10 +60,10 @@ def test_every_analysis_is_a_report(book: Run):
         assert (shown.returncode, f"{title} at seq" in shown.stdout) == (0, True), shown
     shown = book("report", "leverage", "--mark", f"{BTC}=120")
     assert ("leverage" in shown.stdout, "MAX_ORDER_QTY" in shown.stdout) == (True, True), shown
-    by_venue = told(book, "report", "daily", *SPAN, "--by", "venue")["items"][0]
+    by_venue = parsed(book, "report", "daily", *SPAN, "--by", "venue")["items"][0]
     assert (by_venue["venue"], "account_id" in by_venue) == ("BINANCE", False)
-    assert told(book, "report", "leverage", "--by", "venue")["exposure"][0]["venue"] == "BINANCE"
-    bare = told(book, "report", "statistics", *SPAN)
+    assert parsed(book, "report", "leverage", "--by", "venue")["exposure"][0]["venue"] == "BINANCE"
+    bare = parsed(book, "report", "statistics", *SPAN)
     assert (bare["days"], bare["reasons"]["sharpe"]) == (0, "takes at least 2 days with a return, there are 0")
     figures = [line.split("  ")[0] for line in book("report", "statistics", *SPAN).stdout.splitlines()]
     assert (figures.count("max drawdown"), figures.count("historical var 0.95")) == (1, 1)
@@ -100,17 +100,17 @@ def everything(url: str) -> dict[str, list[Any]]:
     return {name: found for name, found in rows.items() if name not in ITS_OWN}
 
 
-def test_what_if_says_what_would_have_been_and_writes_nothing(book: Run, desk: httpx.Client, daybook: Daybook):
+def test_what_if_shows_what_would_have_been_and_writes_nothing(book: Run, desk: httpx.Client, daybook: Daybook):
     daybook.runner.catch_up()
     before = everything(daybook.url)
     assert {"ledger.events", "market.marks"} <= before.keys()
     assert any(re.fullmatch(r"read_positions_[0-9]+\.positions", name) for name in before)
     tight = ("--limit", "main,MAX_ORDER_QTY=1", "--fee", "BINANCE=0:0.01", "--method", "LIFO", "--mark", f"{BTC}=120")
-    asked = told(book, "what-if", *tight)
-    (verdict,) = asked["verdicts"]
+    requested = parsed(book, "what-if", *tight)
+    (verdict,) = requested["verdicts"]
     assert (verdict["cl_ord_id"], verdict["then"], verdict["now"]) == ("A-1", "ACCEPTED", "REFUSED")
-    assert (verdict["facts"]["limit"], asked["refused"], asked["lost_fills"]) == ("1", 1, 1)
-    (total,) = asked["totals"]
+    assert (verdict["facts"]["limit"], requested["refused"], requested["lost_fills"]) == ("1", 1, 1)
+    (total,) = requested["totals"]
     assert (total["then"]["net"], total["now"]["net"], total["difference"]["net"]) == ("39.9", "0", "-39.9")
     lifted = {"account_id": "main", "measure": "MAX_ORDER_QTY", "limit": None}
     answer = desk.post("/v1/what-if", json={"limits": [lifted], "fees": [{"maker": "0", "taker": "0.01"}]})
@@ -126,7 +126,7 @@ def test_what_if_says_what_would_have_been_and_writes_nothing(book: Run, desk: h
     assert everything(daybook.url) == before
 
 
-def test_what_if_needs_a_question_and_the_right_to_ask(client_for: Any, client: httpx.Client):
+def test_what_if_needs_a_change_and_a_scope(client_for: Any, client: httpx.Client):
     open_book(client)
     assert client_for("trade", "report").post("/v1/what-if", json={"method": "FIFO"}).status_code == 403
     empty = client.post("/v1/what-if", json={})

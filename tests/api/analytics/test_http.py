@@ -33,12 +33,12 @@ def reported(desk: httpx.Client, *reports: dict[str, Any]) -> str:
 
 
 def marked(desk: httpx.Client, *marks: tuple[str, str, str]) -> None:
-    told = [{"instrument_id": name, "price": price, "mark_at": at} for name, price, at in marks]
-    answer = desk.post("/v1/marks", json={"marks": told})
+    shown = [{"instrument_id": name, "price": price, "mark_at": at} for name, price, at in marks]
+    answer = desk.post("/v1/marks", json={"marks": shown})
     assert answer.status_code == 201, answer.text
 
 
-def asked(desk: httpx.Client, path: str, **params: Any) -> Any:
+def got(desk: httpx.Client, path: str, **params: Any) -> Any:
     answer = desk.get(path, params=params)
     assert answer.status_code == 200, answer.text
     if path in SHAPES:
@@ -63,16 +63,16 @@ def traded(desk: httpx.Client) -> str:
 
 
 def test_pnl_of_a_day_is_of_what_occurred_in_it(desk: httpx.Client, traded: str):
-    told = asked(desk, "/v1/pnl/daily", min_seq=traded, **SPAN)
-    first, second = told["items"]
+    shown = got(desk, "/v1/pnl/daily", min_seq=traded, **SPAN)
+    first, second = shown["items"]
     assert (first["day"], first["close_at"], first["unrealized"]) == ("2026-01-02", "2026-01-03T00:00:00Z", "20")
     assert (first["net"], first["turnover"], first["fills"]) == ("19.9", "200", 1)
     assert (second["realized"], second["unrealized"], second["unrealized_change"]) == ("30", "20", "0")
     assert (second["net"], second["in_base"]["net"], second["base_currency"]) == ("29.9", "29.9", "USDT")
-    assert [(total["net"], total["fills"], total["unrealized"]) for total in told["totals"]] == [("49.8", 2, "20")]
-    assert told["rates"] == []
+    assert [(total["net"], total["fills"], total["unrealized"]) for total in shown["totals"]] == [("49.8", 2, "20")]
+    assert shown["rates"] == []
     # 10:00 UTC is 05:00 in New York: what happens at the close is of the next day
-    cut = asked(desk, "/v1/pnl/daily", by="venue", close="05:00 America/New_York", mark_age_max=10**6, **SPAN)
+    cut = got(desk, "/v1/pnl/daily", by="venue", close="05:00 America/New_York", mark_age_max=10**6, **SPAN)
     assert [(row["day"], row["close_at"], row["venue"], row["fills"]) for row in cut["items"]] == [
         ("2026-01-03", "2026-01-03T10:00:00Z", "BINANCE", 1)
     ]
@@ -91,46 +91,46 @@ def test_amounts_are_converted_at_the_close_and_the_path_is_shown(desk: httpx.Cl
     account = {"account_id": "euro", "base_currency": "EUR"}
     assert desk.post("/v1/accounts", json=account).status_code == 201
     seq = reported(desk, fill("E-9", account_id="euro", cl_ord_id="X-1", transact_time="2026-01-03T10:00:00Z"))
-    told = asked(desk, "/v1/pnl/daily", account_id="euro", min_seq=seq, **SPAN)
-    (row,) = told["items"]
+    shown = got(desk, "/v1/pnl/daily", account_id="euro", min_seq=seq, **SPAN)
+    (row,) = shown["items"]
     assert (row["unrealized"], row["net"]) == ("20", "19.9")
     assert row["in_base"]["net"] == "14.925"  # x 90 / 120
-    (rate,) = told["rates"]
+    (rate,) = shown["rates"]
     assert (rate["from_currency"], rate["to_currency"], rate["rate"]) == ("USDT", "EUR", "0.75")
     assert [(step["instrument_id"], step["is_inverse"], step["mark_at"]) for step in rate["path"]] == [
         (BTC, True, "2026-01-03T23:59:00Z"), (EUR, False, "2026-01-03T23:59:00Z"),
     ]  # fmt: skip
-    stale = asked(desk, "/v1/pnl/daily", account_id="euro", mark_age_max=30, **SPAN)
+    stale = got(desk, "/v1/pnl/daily", account_id="euro", mark_age_max=30, **SPAN)
     assert (stale["items"][0]["net"], stale["items"][0]["missing_marks"]) == (None, [BTC])
     assert sorted(stale["rates"][0]["stale"]) == [EUR, BTC]
 
 
 def test_late_fills_restate_their_day(desk: httpx.Client, traded: str):
     seq = reported(desk, fill("E-0", last_px="90", trade_seq=0, transact_time="2026-01-02T09:00:00Z"))
-    then = asked(desk, "/v1/pnl/daily", as_of_seq=traded, **SPAN)
-    now = asked(desk, "/v1/pnl/daily", min_seq=seq, **SPAN)
+    then = got(desk, "/v1/pnl/daily", as_of_seq=traded, **SPAN)
+    now = got(desk, "/v1/pnl/daily", min_seq=seq, **SPAN)
     assert (then["items"][1]["realized"], now["items"][1]["realized"]) == ("30", "40")  # FIFO: the lot at 90 first
-    page = asked(desk, "/v1/pnl/daily/restatements", limit=1)
-    rest = asked(desk, "/v1/pnl/daily/restatements", cursor=page["next"])
+    page = got(desk, "/v1/pnl/daily/restatements", limit=1)
+    rest = got(desk, "/v1/pnl/daily/restatements", cursor=page["next"])
     rows = page["items"] + rest["items"]
     assert sorted((row["occurred_from"], row["realized"], row["fills"]) for row in rows) == [
         ("2026-01-02T09:00:00Z", "0", 1), ("2026-01-03T10:00:00Z", "10", 0),
     ]  # fmt: skip
 
 
-def test_equity_is_cash_and_positions_and_statistics_say_what_they_lack(desk: httpx.Client, traded: str):
-    told = asked(desk, "/v1/equity", min_seq=traded, capital="1000", **SPAN)
-    first, second = told["items"]
+def test_equity_is_cash_and_positions_and_statistics_name_what_they_lack(desk: httpx.Client, traded: str):
+    shown = got(desk, "/v1/equity", min_seq=traded, capital="1000", **SPAN)
+    first, second = shown["items"]
     assert (first["equity"], first["cash"], first["positions"]) == ("1019.9", "799.9", "220")
     assert (first["return"], second["pnl"], second["is_closed"]) == ("0.0199", "29.9", True)
     assert second["index"] == "1.0498"
-    bare = asked(desk, "/v1/equity", **SPAN)["items"]
+    bare = got(desk, "/v1/equity", **SPAN)["items"]
     assert (bare[0]["equity"], bare[0]["return"], bare[0]["reason"]) == (
         "19.9",
         None,
         "no capital is on record; name some",
     )
-    figures = asked(desk, "/v1/statistics", capital="1000", **SPAN)
+    figures = got(desk, "/v1/statistics", capital="1000", **SPAN)
     assert (figures["days"], figures["total_return"], figures["hit_rate"]) == (2, "0.0498", "1")
     assert (figures["sortino"], figures["losses"][0]["historical_var"]) == (None, None)
     assert figures["reasons"]["sortino"] == "no day fell short of the target"
@@ -141,12 +141,12 @@ def test_equity_is_cash_and_positions_and_statistics_say_what_they_lack(desk: ht
     assert (unknown.status_code, unknown.json()["errors"][0]["rule"]) == (422, "an account on record")
 
 
-def test_the_present_day_is_told_as_of_now(desk: httpx.Client):
+def test_the_present_day_is_valued_as_of_now(desk: httpx.Client):
     seq = reported(desk, fill("E-1", transact_time=now().isoformat()))
     desk.post("/v1/marks", json={"marks": [{"instrument_id": BTC, "price": "150"}]})
-    told = asked(desk, "/v1/equity", capital="100", min_seq=seq)
-    assert len(told["items"]) == 30
-    last = told["items"][-1]
+    shown = got(desk, "/v1/equity", capital="100", min_seq=seq)
+    assert len(shown["items"]) == 30
+    last = shown["items"][-1]
     assert (last["is_closed"], last["equity"]) == (False, "149.9")
     assert last["day"] in last["close_at"]
 
@@ -163,19 +163,19 @@ def test_orders_are_measured_against_the_mark_at_their_arrival(desk: httpx.Clien
         fill("E-1", last_px="100.5", transact_time=at.format(3)),
         fill("E-2", last_px="99", side="SELL", cl_ord_id="A-2", transact_time=at.format(4)),
     )
-    told = asked(desk, "/v1/execution-quality", min_seq=seq, by="venue", **SPAN)
-    first, second, third = told["items"]
+    shown = got(desk, "/v1/execution-quality", min_seq=seq, by="venue", **SPAN)
+    first, second, third = shown["items"]
     assert (first["arrival_px"], first["slippage_bps"], first["shortfall"]) == ("100", "50", "0.5")
     assert (first["fill_ratio"], first["seconds_to_first_fill"]) == ("0.5", "2")
     assert (second["slippage_bps"], second["shortfall"], second["seconds_to_last_fill"]) == ("100", "1", "3")
     assert (third["fills"], third["slippage_bps"], third["fill_ratio"]) == (0, None, "0")
-    unfilled, filled = told["totals"]
+    unfilled, filled = shown["totals"]
     assert (unfilled["orders"], unfilled["quote"], filled["orders"], filled["slippage_bps"]) == (1, "", 2, "75")
-    late = asked(desk, "/v1/execution-quality", mark_age_max=1, close="00:30", **SPAN)
+    late = got(desk, "/v1/execution-quality", mark_age_max=1, close="00:30", **SPAN)
     assert [total["without_mark"] for total in late["totals"]] == [0, 0]
 
 
-def test_risk_says_exposure_leverage_concentration_and_headroom(desk: httpx.Client, traded: str):
+def test_risk_has_exposure_leverage_concentration_and_headroom(desk: httpx.Client, traded: str):
     limit = {"account_id": "main", "measure": "MAX_POSITION", "limit": "4"}
     assert desk.post("/v1/limits", json=limit).status_code in (200, 201)
     for measure, size in (("MAX_GROSS_EXPOSURE", "100"), ("MAX_NET_EXPOSURE", "1000")):
@@ -183,25 +183,25 @@ def test_risk_says_exposure_leverage_concentration_and_headroom(desk: httpx.Clie
         assert desk.post("/v1/limits", json=limit).status_code in (200, 201)
     desk.post("/v1/marks", json={"marks": [{"instrument_id": BTC, "price": "120"}]})
     seq = desk.post("/v1/orders", json=order("A-7", price="100")).headers["Daybook-Seq"]
-    told = asked(desk, "/v1/risk", min_seq=seq, by=["asset", "venue"], capital="10")
-    assert (told["gross"], told["net"], told["equity"], told["leverage"]) == (
+    shown = got(desk, "/v1/risk", min_seq=seq, by=["asset", "venue"], capital="10")
+    assert (shown["gross"], shown["net"], shown["equity"], shown["leverage"]) == (
         "120",
         "120",
         "59.8",
         "2.006688963210702341",
     )
-    assert (told["herfindahl"], told["largest_asset"]) == ("1", "BTC")
-    (cut,) = told["exposure"]
+    assert (shown["herfindahl"], shown["largest_asset"]) == ("1", "BTC")
+    (cut,) = shown["exposure"]
     assert (cut["asset"], cut["venue"], cut["delta"], cut["share"]) == ("BTC", "BINANCE", "1", "1")
-    by_measure = {row["measure"]: row for row in told["limits"]}
+    by_measure = {row["measure"]: row for row in shown["limits"]}
     position, gross = by_measure["MAX_POSITION"], by_measure["MAX_GROSS_EXPOSURE"]
     assert (position["used"], position["headroom"], position["is_exceeded"]) == ("1", "3", False)
     assert (gross["used"], gross["headroom"], gross["is_exceeded"]) == ("120", "-20", True)
-    past = asked(desk, "/v1/risk", as_of_seq=traded)
+    past = got(desk, "/v1/risk", as_of_seq=traded)
     assert (past["limits"], past["seq"]) == ([], int(traded))
 
 
-def test_what_cannot_be_is_said(desk: httpx.Client):
+def test_bad_parameters_are_named(desk: httpx.Client):
     for path, params, field in (
         ("/v1/pnl/daily", {"close": "25:00"}, "close"),
         ("/v1/pnl/daily", {"from": "2026-13-01"}, "from"),

@@ -70,8 +70,8 @@ def tampered(database_url: str, statement: str) -> None:
 
 def test_what_a_command_recorded_is_sealed_when_it_ends(cli: Cli, book: Path) -> None:
     code, out, _ = cli("verify", "--json")
-    told = json.loads(out)
-    assert code == 0 and told["is_proved"] and told["last"] == told["sealed"] > 10
+    shown = json.loads(out)
+    assert code == 0 and shown["is_proved"] and shown["last"] == shown["sealed"] > 10
 
 
 def test_the_first_wrong_event_is_named(cli: Cli, book: Path, database_url: str) -> None:
@@ -82,7 +82,7 @@ def test_the_first_wrong_event_is_named(cli: Cli, book: Path, database_url: str)
     assert code == 1 and json.loads(out)["finding"]["seq"] == 7
 
 
-def test_snapshots_are_verified_when_asked(
+def test_snapshots_are_verified_when_requested(
     cli: Cli, book: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshots, "SNAPSHOT_EVENTS", 2)
@@ -125,9 +125,9 @@ def test_a_bundle_is_verified_without_a_database(cli: Cli, book: Path) -> None:
 def test_an_account_s_bundle_has_that_account_s_figures(cli: Cli, book: Path) -> None:
     assert cli("export", str(book), "--account", "other")[0] == 0
     code, out, _ = cli("verify", str(book), "--json")
-    told = json.loads(out)
-    assert code == 0 and [row["account_id"] for row in told["positions"]] == ["other"]
-    assert not told["is_whole"] and told["events"] < told["tree_size"]
+    shown = json.loads(out)
+    assert code == 0 and [row["account_id"] for row in shown["positions"]] == ["other"]
+    assert not shown["is_whole"] and shown["events"] < shown["tree_size"]
 
 
 def test_a_whole_bundle_restores_an_empty_database(
@@ -251,7 +251,7 @@ def test_the_key_is_shown_and_changed(cli: Cli, book: Path) -> None:
     assert len(json.loads(cli("keys", "seal", "show", "--json")[1])["keys"]) == 2
 
 
-def test_a_command_whose_key_is_lost_records_and_says_so(cli: Cli, book: Path, tmp_path: Path) -> None:
+def test_a_command_whose_key_is_lost_records_and_warns(cli: Cli, book: Path, tmp_path: Path) -> None:
     for path in (tmp_path / "home").rglob("*.pem"):
         path.unlink()
     code, out, err = cli("account", "open", "later")
@@ -265,7 +265,7 @@ def test_a_command_whose_key_is_lost_records_and_says_so(cli: Cli, book: Path, t
 
 
 @pytest.mark.skipif(not all(map(shutil.which, ("openssl", "xxd", "unzip"))), reason="needs openssl, xxd and unzip")
-def test_a_bundle_is_checked_by_hand_as_the_docs_say(cli: Cli, book: Path, tmp_path: Path) -> None:
+def test_a_bundle_is_checked_by_hand_as_the_docs_show(cli: Cli, book: Path, tmp_path: Path) -> None:
     assert cli("export", str(tmp_path / "audit.zip"))[0] == 0
     key = json.loads(cli("keys", "seal", "show", "--json")[1])["keys"][0]["vkey"]
     page = (CHECKOUT / "docs" / "verify.md").read_text()

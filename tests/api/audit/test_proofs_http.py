@@ -55,9 +55,9 @@ def test_a_checkpoint_is_signed_by_the_published_key(desk: httpx.Client, sealed:
 def test_every_event_is_proved_by_the_bytes_that_are_shown(desk: httpx.Client, sealed: dict[str, Any]) -> None:
     events = get(desk, "/v1/events", limit=1000)["items"]
     for event in events:
-        told = get(desk, "/v1/proofs/inclusion", seq=event["seq"], size=sealed["size"])
-        assert told["root"] == sealed["root"] and told["leaf_index"] == event["seq"] - 1
-        claimed = rfc6962.root_by_path(event["state"].encode(), told["leaf_index"], told["size"], raw(told["proof"]))
+        shown = get(desk, "/v1/proofs/inclusion", seq=event["seq"], size=sealed["size"])
+        assert shown["root"] == sealed["root"] and shown["leaf_index"] == event["seq"] - 1
+        claimed = rfc6962.root_by_path(event["state"].encode(), shown["leaf_index"], shown["size"], raw(shown["proof"]))
         assert base64.b64encode(claimed).decode() == sealed["root"]
 
 
@@ -71,10 +71,10 @@ def test_every_checkpoint_is_proved_to_continue_the_one_before(desk: httpx.Clien
         after = page["next"]
     assert found[-1]["size"] >= sealed["size"]
     for old, new in pairwise(found):
-        told = get(desk, "/v1/proofs/consistency", **{"from": old["size"], "to": new["size"]})
+        shown = get(desk, "/v1/proofs/consistency", **{"from": old["size"], "to": new["size"]})
         old_root, new_root = raw([old["root"], new["root"]])
-        assert merkle.is_consistent(old["size"], new["size"], old_root, new_root, raw(told["proof"]))
-        assert (told["from_root"], told["to_root"]) == (old["root"], new["root"])
+        assert merkle.is_consistent(old["size"], new["size"], old_root, new_root, raw(shown["proof"]))
+        assert (shown["from_root"], shown["to_root"]) == (old["root"], new["root"])
 
 
 def test_an_event_is_provable_as_soon_as_it_is_answered(desk: httpx.Client, sealed: dict[str, Any]) -> None:
@@ -85,11 +85,11 @@ def test_an_event_is_provable_as_soon_as_it_is_answered(desk: httpx.Client, seal
 
 
 def test_what_is_not_in_the_log_has_no_proof(desk: httpx.Client, sealed: dict[str, Any]) -> None:
-    for path, asked in (
+    for path, query in (
         ("inclusion", {"seq": sealed["size"] + 1000}),
         ("consistency", {"from": sealed["size"] + 1000}),
     ):
-        response = desk.get(f"/v1/proofs/{path}", params=asked)
+        response = desk.get(f"/v1/proofs/{path}", params=query)
         assert response.status_code == 422 and "which ends at" in response.text
     response = desk.get("/v1/proofs/consistency", params={"from": 5, "to": 3})
     assert response.status_code == 409

@@ -53,7 +53,7 @@ def test_a_day_is_busy_and_its_limits_bite() -> None:
         assert held.fees
 
 
-def test_one_seed_is_one_log_whatever_the_clock_says() -> None:
+def test_one_seed_is_one_log_under_any_clock() -> None:
     logs = [MemoryLog() for _ in range(3)]
     day(logs[0], steps=150)
     day(logs[1], steps=150, first=NOW + timedelta(days=9))
@@ -100,7 +100,7 @@ def test_a_day_at_a_bad_venue_loses_and_doubles_nothing() -> None:
     assert any(isinstance(one.event, OrderBroken) for _, one in log.select(limit=1_000_000))
 
 
-def test_steps_tell_of_the_day_as_it_goes() -> None:
+def test_steps_show_the_day_as_it_goes() -> None:
     writer, marks = desk(MemoryLog())
     steps: list[DayStep] = []
     summary = TradingDay(1, steps=30).run(writer, marks, steps.append)

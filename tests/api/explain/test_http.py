@@ -15,8 +15,8 @@ SUMMED = ("quantity", "cost", "realized", "rounding", "fee_cost", "funding", "in
 INVERSE = "XBTUSD.SIM"
 
 
-def told(desk: httpx.Client, model: str, cell: str, **asked: Any) -> dict[str, Any]:
-    response = desk.get(f"/v1/explain/{model}", params={"cell": cell} | asked)
+def explained(desk: httpx.Client, model: str, cell: str, **params: Any) -> dict[str, Any]:
+    response = desk.get(f"/v1/explain/{model}", params={"cell": cell} | params)
     assert response.status_code == 200, response.text
     return dict(response.json())
 
@@ -63,12 +63,12 @@ def test_a_summed_cell_is_its_opening_and_its_events_on_every_page(
     where = ONE | {"instrument_id": instrument_id}
     (row,) = traded.get("/v1/pnl", params=where).json()["items"]
     for cell in SUMMED if limit == 2 else ("realized", "cost"):
-        asked: dict[str, Any] = where | {"limit": limit}
-        first = page = told(traded, "pnl", cell, **asked)
+        params: dict[str, Any] = where | {"limit": limit}
+        first = page = explained(traded, "pnl", cell, **params)
         assert first["value"] == row[cell]
         events = list(page["events"])
         while page["next"]:
-            older = told(traded, "pnl", cell, **asked, cursor=page["next"])
+            older = explained(traded, "pnl", cell, **params, cursor=page["next"])
             assert D(page["opening"]["value"]) == D(older["opening"]["value"]) + total(older["events"], "amount")
             page = older
             events += page["events"]
@@ -78,7 +78,7 @@ def test_a_summed_cell_is_its_opening_and_its_events_on_every_page(
 
 
 def test_a_restatement_is_a_step_of_its_own_and_a_trade_leads_to_its_report(traded: httpx.Client) -> None:
-    events = told(traded, "positions", "realized", **ONE)["events"]
+    events = explained(traded, "positions", "realized", **ONE)["events"]
     (restated,) = [event for event in events if event["topic"].startswith("PositionRestated")]
     assert restated["facts"]["late_exec_ids"] == ["E-2"]
     assert {moved["exec_id"] for moved in restated["facts"]["moved"]} <= {"E-3"}
@@ -92,37 +92,39 @@ def test_a_restatement_is_a_step_of_its_own_and_a_trade_leads_to_its_report(trad
 def test_a_value_is_its_lots_at_the_mark_and_what_rounding_leaves(
     traded: httpx.Client, instrument_id: str, mark: str
 ) -> None:
-    asked = ONE | {"instrument_id": instrument_id, "mark": f"{instrument_id}={mark}"}
-    (row,) = traded.get("/v1/pnl", params=asked).json()["items"]
-    shown = told(traded, "pnl", "value", **asked)
+    params = ONE | {"instrument_id": instrument_id, "mark": f"{instrument_id}={mark}"}
+    (row,) = traded.get("/v1/pnl", params=params).json()["items"]
+    shown = explained(traded, "pnl", "value", **params)
     parts = shown["valuation"]["lots"] + ([shown["valuation"]["pooled"]] if shown["valuation"]["pooled"] else [])
     assert parts and total(parts, "quantity") == D(row["quantity"]) and total(parts, "cost") == D(row["cost"])
     assert total(parts, "value") + D(shown["valuation"]["rounding"]) == D(shown["value"]) == D(row["value"])
     assert (shown["valuation"]["mark"], shown["valuation"]["mark_source"]) == (mark, "given")
     for cell in ("net", "unrealized"):
-        terms = told(traded, "pnl", cell, **asked)
+        terms = explained(traded, "pnl", cell, **params)
         assert sum(term["sign"] * D(term["value"]) for term in terms["terms"]) == D(row[cell]) == D(terms["value"])
         for term in terms["terms"]:
-            assert told(traded, "pnl", term["cell"], **asked)["value"] == term["value"]
-    (sized,) = traded.get("/v1/exposure", params=asked).json()["items"]
-    assert told(traded, "exposure", "notional", **asked)["value"] == sized["notional"]
+            assert explained(traded, "pnl", term["cell"], **params)["value"] == term["value"]
+    (sized,) = traded.get("/v1/exposure", params=params).json()["items"]
+    assert explained(traded, "exposure", "notional", **params)["value"] == sized["notional"]
 
 
 def test_several_positions_are_explained_by_each_and_added_only_in_one_unit(traded: httpx.Client) -> None:
-    shown = told(traded, "positions", "realized", account_id="main")
+    shown = explained(traded, "positions", "realized", account_id="main")
     assert (shown["value"], shown["unit"], len(shown["positions"])) == (None, None, 2)
     assert {part["unit"] for part in shown["positions"]} == {"USDT", "BTC"}
     one = traded.post(
         "/v1/reports", json={"reports": [fill("T-1", cl_ord_id="T-1", order_id="V-T", strategy_id="trend")]}
     )
-    shown = told(traded, "positions", "cost", account_id="main", instrument_id=BTC, min_seq=one.headers["Daybook-Seq"])
+    shown = explained(
+        traded, "positions", "cost", account_id="main", instrument_id=BTC, min_seq=one.headers["Daybook-Seq"]
+    )
     assert D(shown["value"]) == total(shown["positions"], "value") and shown["unit"] == "USDT"
 
 
 def test_a_past_cell_is_explained_by_what_was_on_record(traded: httpx.Client) -> None:
-    late = next(e for e in told(traded, "positions", "realized", **ONE)["events"] if "Restated" in e["topic"])
-    before = told(traded, "positions", "realized", **ONE, as_of_seq=late["seq"] - 1)
-    after = told(traded, "positions", "realized", **ONE, as_of_seq=late["seq"])
+    late = next(e for e in explained(traded, "positions", "realized", **ONE)["events"] if "Restated" in e["topic"])
+    before = explained(traded, "positions", "realized", **ONE, as_of_seq=late["seq"] - 1)
+    after = explained(traded, "positions", "realized", **ONE, as_of_seq=late["seq"])
     assert all(event["seq"] < late["seq"] for event in before["events"])
     assert D(after["value"]) - D(before["value"]) == D(late["amount"])
     assert before["seq"] == late["seq"] - 1
@@ -134,49 +136,49 @@ def test_a_balance_is_its_journal_entries_on_every_page(traded: httpx.Client, li
     assert {row["asset"] for row in rows} >= {"BTC", "USDT"}
     for row in rows:
         of = {"account_id": row["account_id"], "venue": row["venue"], "asset": row["asset"]}
-        first = page = told(traded, "balances", "total", **of, limit=limit)
+        first = page = explained(traded, "balances", "total", **of, limit=limit)
         assert first["value"] == row["total"] and first["unit"] == row["asset"]
         events = list(page["events"])
         while page["next"]:
-            older = told(traded, "balances", "total", **of, limit=limit, cursor=page["next"])
+            older = explained(traded, "balances", "total", **of, limit=limit, cursor=page["next"])
             assert D(page["opening"]["value"]) == D(older["opening"]["value"]) + total(older["events"], "amount")
             page = older
             events += page["events"]
         assert page["opening"]["value"] == "0" and total(events, "amount") == D(row["total"])
         assert all(event["report"]["state"] for event in events)
-        for term in told(traded, "balances", "available", **of)["terms"]:
-            assert told(traded, "balances", term["cell"], **of)["value"] == term["value"]
+        for term in explained(traded, "balances", "available", **of)["terms"]:
+            assert explained(traded, "balances", term["cell"], **of)["value"] == term["value"]
 
 
 def test_a_past_balance_is_explained_by_what_was_on_record(traded: httpx.Client) -> None:
     of = {"account_id": "main", "venue": "BINANCE", "asset": "USDT"}
-    newest, *_ = told(traded, "balances", "total", **of)["events"]
-    before = told(traded, "balances", "total", **of, as_of=newest["seq"] - 1)
+    newest, *_ = explained(traded, "balances", "total", **of)["events"]
+    before = explained(traded, "balances", "total", **of, as_of=newest["seq"] - 1)
     assert all(event["seq"] < newest["seq"] for event in before["events"])
-    several = told(traded, "balances", "total", account_id="main")
+    several = explained(traded, "balances", "total", account_id="main")
     assert several["value"] is None and len(several["balances"]) > 1
     assert traded.get("/v1/explain/balances", params={"cell": "luck"}).status_code == 422
     assert traded.get("/v1/explain/balances", params={"cell": "total", "asset": "XYZ"}).status_code == 404
 
 
-def test_what_cannot_be_explained_is_said(traded: httpx.Client) -> None:
+def test_what_cannot_be_explained_is_named(traded: httpx.Client) -> None:
     for path, params, status in (
         ("pnl", {"cell": "luck"}, 422), ("exposure", {"cell": "realized"}, 422), ("positions", {"cell": "fees"}, 422),
         ("positions", {"cell": "cost", "account_id": "nobody"}, 404), ("weather", {"cell": "cost"}, 422),
     ):  # fmt: skip
         assert traded.get(f"/v1/explain/{path}", params=params).status_code == status, path
-    fees = told(traded, "positions", "fees", **ONE, currency="USDT")
+    fees = explained(traded, "positions", "fees", **ONE, currency="USDT")
     assert D(fees["value"]) == total(fees["events"], "amount") and fees["unit"] == "USDT"
-    assert told(traded, "pnl", "value", **ONE)["value"] is None
+    assert explained(traded, "pnl", "value", **ONE)["value"] is None
 
 
-def test_a_row_that_somebody_changed_is_not_explained_away(traded: httpx.Client, daybook: Daybook) -> None:
-    assert told(traded, "positions", "realized", **ONE)["events"]
+def test_an_altered_row_is_not_explained_away(traded: httpx.Client, daybook: Daybook) -> None:
+    assert explained(traded, "positions", "realized", **ONE)["events"]
     with psycopg.connect(daybook.url, autocommit=True) as owner:
         owner.execute("UPDATE read_positions.positions SET realized = realized + 1 WHERE instrument_id = %s", [BTC])
         owner.execute("UPDATE read_balances.balances SET total = total + 1 WHERE asset = 'USDT'")
     response = traded.get("/v1/explain/positions", params=ONE | {"cell": "realized"})
     assert response.status_code == 500 and "drifted" in response.json()["detail"]
-    asked = {"cell": "total", "account_id": "main", "venue": "BINANCE", "asset": "USDT"}
-    response = traded.get("/v1/explain/balances", params=asked)
+    params = {"cell": "total", "account_id": "main", "venue": "BINANCE", "asset": "USDT"}
+    response = traded.get("/v1/explain/balances", params=params)
     assert response.status_code == 500 and "drifted" in response.json()["detail"]

@@ -23,7 +23,7 @@ def seen(desk: httpx.Client, price: str, clock: str, **more: str) -> None:
     assert desk.post("/v1/marks", json={"marks": [mark]}).status_code == 201
 
 
-def told(desk: httpx.Client, *fills: dict[str, Any]) -> str:
+def sent(desk: httpx.Client, *fills: dict[str, Any]) -> str:
     answer = desk.post("/v1/reports", json={"reports": list(fills)})
     assert answer.status_code == 200, answer.text
     seq = answer.headers["Daybook-Seq"]
@@ -36,7 +36,7 @@ def reported(desk: httpx.Client) -> str:
     """A day with a buy and a sale, marked at its start and end; the seq at which it was reported."""
     seen(desk, "90", "00:00")
     seen(desk, "130", "23:00")
-    return told(
+    return sent(
         desk,
         fill("E-1", cl_ord_id="O-1", last_qty="2", last_px="100", transact_time=at("10:00"), trade_seq=1),
         fill("E-2", cl_ord_id="O-2", last_px="120", side="SELL", transact_time=at("12:00"), trade_seq=2),
@@ -44,8 +44,8 @@ def reported(desk: httpx.Client) -> str:
 
 
 def test_a_day_is_restated_item_by_item(desk: httpx.Client, reported: str) -> None:
-    told(desk, fill("E-3", cl_ord_id="O-3", last_px="80", transact_time=at("09:00"), trade_seq=3))
-    told(desk, fill("E-4", cl_ord_id="O-4", last_px="70", transact_time="2026-01-03T09:00:00Z", trade_seq=4))
+    sent(desk, fill("E-3", cl_ord_id="O-3", last_px="80", transact_time=at("09:00"), trade_seq=3))
+    sent(desk, fill("E-4", cl_ord_id="O-4", last_px="70", transact_time="2026-01-03T09:00:00Z", trade_seq=4))
     seen(desk, "140", "23:30", quality="CLOSE")
     answer = desk.get("/v1/pnl/restatement", params={"day": DAY, "known_at": reported}).json()
     (row,) = answer["positions"]
@@ -57,8 +57,8 @@ def test_a_day_is_restated_item_by_item(desk: httpx.Client, reported: str) -> No
     assert answer["totals"] == [{"settle": "USDT", "reported": "49.8", "known": "119.7", "difference": "69.9"}]
     assert (answer["day_start"], answer["day_end"]) == ("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z")
     for known_at, net in ((reported, "49.8"), ("now", "119.7")):
-        asked = {"as_of": "2026-01-02T23:59:59.999999Z", "known_at": known_at}
-        assert desk.get("/v1/pnl", params=asked).json()["items"][0]["net"] == net, "it is what is asked for directly"
+        query = {"as_of": "2026-01-02T23:59:59.999999Z", "known_at": known_at}
+        assert desk.get("/v1/pnl", params=query).json()["items"][0]["net"] == net, "it is what is asked for directly"
     closed = desk.get("/v1/pnl/restatement", params={"day": DAY, "close": "11:00", "known_at": reported}).json()
     assert (closed["day_end"], closed["positions"][0]["reported"]) == ("2026-01-02T11:00:00Z", "-20.1")
     later = desk.get("/v1/pnl/restatement", params={"day": "2026-01-05", "known_at": reported}).json()
@@ -72,18 +72,18 @@ def test_what_was_not_known_at_the_days_end_is_news(desk: httpx.Client, reported
     assert [item["cause"] for item in answer["items"]] == ["LATE_FILL"]
 
 
-def test_what_cannot_be_restated_is_told_by_field(desk: httpx.Client, reported: str) -> None:
-    for asked, field in (
+def test_a_bad_parameter_of_a_restatement_is_named_by_field(desk: httpx.Client, reported: str) -> None:
+    for query, field in (
         ({"day": "x"}, "day"), ({"day": "2100-01-01"}, "day"), ({"day": DAY, "known_at": "x"}, "known_at"),
         ({}, "day"), ({"day": DAY, "known_at": reported, "restated_at": 1}, "restated_at"),
     ):  # fmt: skip
-        answer = desk.get("/v1/pnl/restatement", params=asked)
-        assert (asked, answer.status_code, answer.json()["errors"][0]["field"]) == (asked, 422, field)
+        answer = desk.get("/v1/pnl/restatement", params=query)
+        assert (query, answer.status_code, answer.json()["errors"][0]["field"]) == (query, 422, field)
 
 
-def test_a_mark_tells_its_age_and_whether_it_is_stale(desk: httpx.Client, reported: str) -> None:
-    asked = {"as_of": at("23:30"), "known_at": "now"}
-    answer = desk.get("/v1/pnl", params=asked).json()
+def test_a_mark_has_its_age_and_whether_it_is_stale(desk: httpx.Client, reported: str) -> None:
+    query = {"as_of": at("23:30"), "known_at": "now"}
+    answer = desk.get("/v1/pnl", params=query).json()
     (row,) = answer["items"]
     assert (row["mark"], row["mark_quality"], row["mark_age_ms"], row["is_mark_stale"]) == (
         "130", "UNSTATED", 30 * 60_000, False,

@@ -23,11 +23,11 @@ PROBLEM = "application/problem+json"
 
 def same(first: httpx.Response, again: httpx.Response) -> bool:
     """Whether it is the same answer, byte for byte."""
-    told = [
+    shown = [
         (each.status_code, each.content, each.headers["content-type"], each.headers.get("daybook-seq"))
         for each in (first, again)
     ]
-    return told[0] == told[1]
+    return shown[0] == shown[1]
 
 
 def seq(client: httpx.Client) -> int:

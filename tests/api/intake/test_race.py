@@ -20,8 +20,8 @@ from tests.api.client import BTC, order
 
 
 def limited(desk: httpx.Client, limit: str) -> None:
-    asked = {"account_id": "main", "measure": "MAX_POSITION", "limit": limit, "instrument_id": BTC}
-    assert desk.post("/v1/limits", json=asked).status_code == 201
+    requested = {"account_id": "main", "measure": "MAX_POSITION", "limit": limit, "instrument_id": BTC}
+    assert desk.post("/v1/limits", json=requested).status_code == 201
 
 
 def held(desk: httpx.Client) -> Decimal:
@@ -42,13 +42,13 @@ def test_threads_racing_over_http_never_pass_the_limit_together(desk: httpx.Clie
 
     with ThreadPoolExecutor(16) as pool:
         answers = [answer for each in pool.map(submit, range(16)) for answer in each]  # type: ignore[misc]
-    passed = [told for status, told in answers if status == 201]
-    refused = [told for status, told in answers if status == 409]
+    passed = [shown for status, shown in answers if status == 201]
+    refused = [shown for status, shown in answers if status == 409]
     assert len(passed) + len(refused) == 48
     assert len(passed) == 14, "14 orders of 0.7 fit a limit of 10, a 15th does not"
-    for told in refused:
-        assert (told["rule"], told["limit"]) == ("MAX_POSITION is not exceeded", "10")
-        assert Decimal(told["used"]) <= 10 < Decimal(told["asked"])
+    for shown in refused:
+        assert (shown["rule"], shown["limit"]) == ("MAX_POSITION is not exceeded", "10")
+        assert Decimal(shown["used"]) <= 10 < Decimal(shown["asked"])
     assert held(desk) == Decimal("9.8")
 
 

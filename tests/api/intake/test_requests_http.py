@@ -8,12 +8,12 @@ PROBLEM = "application/problem+json"
 
 
 def test_an_account_is_opened_once_and_the_same_request_gets_the_same_answer(client: httpx.Client):
-    asked = {"account_id": "main", "base_currency": "USDT", "cost_basis": "FIFO"}
-    first, again = client.post("/v1/accounts", json=asked), client.post("/v1/accounts", json=asked)
+    query = {"account_id": "main", "base_currency": "USDT", "cost_basis": "FIFO"}
+    first, again = client.post("/v1/accounts", json=query), client.post("/v1/accounts", json=query)
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.json() == again.json()
     assert first.json()["fee_policy"] == "EXPENSED"
-    other = client.post("/v1/accounts", json=asked | {"cost_basis": "LIFO"})
+    other = client.post("/v1/accounts", json=query | {"cost_basis": "LIFO"})
     assert other.status_code == 409
     assert other.json()["rule"] == "an account is opened once, by one set of conventions"
     assert client.get("/v1/accounts/main").json() == first.json()
@@ -59,14 +59,14 @@ def test_a_refused_order_names_rule_and_numbers_and_is_refused_alike_again(desk:
     limit = {"account_id": "main", "measure": "MAX_POSITION", "limit": "0.5", "instrument_id": BTC}
     assert desk.post("/v1/limits", json=limit).status_code == 201
     first, again = desk.post("/v1/orders", json=order()), desk.post("/v1/orders", json=order())
-    told = first.json()
-    assert (told["rule"], told["limit"], told["used"], told["asked"]) == (
+    stated = first.json()
+    assert (stated["rule"], stated["limit"], stated["used"], stated["asked"]) == (
         "MAX_POSITION is not exceeded",
         "0.5",
         "0",
         "1",
     )
-    assert (again.status_code, again.json()) == (409, told)
+    assert (again.status_code, again.json()) == (409, stated)
     shown = desk.get("/v1/orders/main/A-1", params={"min_seq": first.headers["Daybook-Seq"]}).json()
     assert (shown["status"], shown["rule"]) == ("REJECTED", "MAX_POSITION is not exceeded")
 
@@ -114,7 +114,7 @@ def test_an_order_is_taken_with_all_its_terms_and_shown_with_them(desk: httpx.Cl
     assert (refused.status_code, refused.json()["rule"]) == (409, "a stop order has no price")
 
 
-def test_a_cancel_is_asked_for_once_and_an_unknown_order_is_not_found(desk: httpx.Client):
+def test_a_cancel_is_requested_once_and_an_unknown_order_is_not_found(desk: httpx.Client):
     desk.post("/v1/orders", json=order())
     first = desk.post("/v1/orders/main/A-1/cancel", json={"reason": "enough"})
     again = desk.post("/v1/orders/main/A-1/cancel")
@@ -212,13 +212,13 @@ def test_bad_input_names_field_value_and_rule_and_changes_nothing(desk: httpx.Cl
     before = desk.get("/v1/events").json()["seq"]
     for other, field in BAD:
         answer = desk.post("/v1/orders", json=order(**other))
-        told = answer.json()
+        stated = answer.json()
         assert (other, answer.status_code, answer.headers["content-type"]) == (other, 422, PROBLEM)
-        assert told["type"] == "urn:daybook:problem:unreadable"
-        assert {"title", "status", "detail", "instance"} <= told.keys()
-        assert (other, [error["field"] for error in told["errors"]]) == (other, [field])
-        assert told["errors"][0].keys() == {"field", "value", "rule"}
-        assert told["errors"][0]["rule"]
+        assert stated["type"] == "urn:daybook:problem:unreadable"
+        assert {"title", "status", "detail", "instance"} <= stated.keys()
+        assert (other, [error["field"] for error in stated["errors"]]) == (other, [field])
+        assert stated["errors"][0].keys() == {"field", "value", "rule"}
+        assert stated["errors"][0]["rule"]
     assert desk.get("/v1/events").json()["seq"] == before
 
 

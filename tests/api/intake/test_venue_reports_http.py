@@ -9,7 +9,7 @@ from tests.api.client import BTC, fill, order
 AT = "2026-01-02T03:04:05Z"
 
 
-def told(answer: httpx.Response) -> list[str]:
+def statuses(answer: httpx.Response) -> list[str]:
     return [each["status"] for each in answer.json()["answers"]]
 
 
@@ -17,7 +17,7 @@ def of(type_: str, **other: str) -> dict[str, str]:
     return {"type": type_, "account_id": "main", "cl_ord_id": "A-1", "transact_time": AT} | other
 
 
-def test_an_order_lives_through_its_reports_and_a_second_telling_adds_nothing(desk: httpx.Client):
+def test_an_order_lives_through_its_reports_and_a_repeated_report_adds_nothing(desk: httpx.Client):
     desk.post("/v1/orders", json=order(order_qty="3"))
     desk.post("/v1/orders/main/A-1/cancel")
     reports = [
@@ -28,9 +28,9 @@ def test_an_order_lives_through_its_reports_and_a_second_telling_adds_nothing(de
         of("canceled", reason="asked for"),
     ]
     first = desk.post("/v1/reports", json={"reports": reports})
-    assert (first.status_code, told(first)) == (200, ["recorded"] * 5)
+    assert (first.status_code, statuses(first)) == (200, ["recorded"] * 5)
     again = desk.post("/v1/reports", json={"reports": reports})
-    assert (again.status_code, told(again)) == (200, ["known"] * 5)
+    assert (again.status_code, statuses(again)) == (200, ["known"] * 5)
     assert first.headers["Daybook-Seq"] == again.headers["Daybook-Seq"]
     shown = desk.get("/v1/orders/main/A-1", params={"min_seq": first.headers["Daybook-Seq"]}).json()
     assert (shown["status"], shown["cum_qty"], shown["avg_px"]) == ("CANCELED", "2", "100")
@@ -67,8 +67,8 @@ def test_funding_is_booked_once_even_within_one_batch(desk: httpx.Client):
         "amount": {"amount": "-1.25", "currency": "USDT"}, "transact_time": AT,
     }  # fmt: skip
     answer = desk.post("/v1/reports", json={"reports": [payment, payment]})
-    assert told(answer) == ["recorded", "known"]
-    assert told(desk.post("/v1/reports", json={"reports": [payment]})) == ["known"]
+    assert statuses(answer) == ["recorded", "known"]
+    assert statuses(desk.post("/v1/reports", json={"reports": [payment]})) == ["known"]
     rows = desk.get("/v1/pnl", params={"min_seq": answer.headers["Daybook-Seq"]}).json()["items"]
     assert [row["funding"] for row in rows] == ["-1.25"]
 
@@ -77,7 +77,7 @@ def test_an_unreadable_report_is_kept_word_for_word_and_its_neighbours_are_taken
     bad = '{"type":"filled",  "account_id":"main","instrument_id":"BTCUSDT.BINANCE","last_qty":1.50}'
     body = f'{{"reports":[{json.dumps(fill())},{bad}]}}'
     answer = desk.post("/v1/reports", content=body, headers={"Content-Type": "application/json"})
-    assert (answer.status_code, told(answer)) == (207, ["recorded", "unreadable"])
+    assert (answer.status_code, statuses(answer)) == (207, ["recorded", "unreadable"])
     fields = {error["field"] for error in answer.json()["answers"][1]["errors"]}
     assert {"last_qty", "cl_ord_id", "exec_id"} <= fields
     (kept,) = desk.get("/v1/breaks", params={"min_seq": answer.headers["Daybook-Seq"]}).json()["items"]
@@ -123,5 +123,5 @@ def test_fills_in_any_order_end_in_the_same_book(desk: httpx.Client):
     forward = desk.get("/v1/pnl", params={"min_seq": seq, "mark": f"{BTC}=120"}).json()["totals"]
     desk.post("/v1/accounts", json={"account_id": "other", "base_currency": "USDT", "cost_basis": "FIFO"})
     answer = desk.post("/v1/reports", json={"reports": [one | {"account_id": "other"} for one in fills]})
-    asked = {"min_seq": answer.headers["Daybook-Seq"], "mark": f"{BTC}=120", "account_id": "other"}
-    assert desk.get("/v1/pnl", params=asked).json()["totals"] == forward
+    query = {"min_seq": answer.headers["Daybook-Seq"], "mark": f"{BTC}=120", "account_id": "other"}
+    assert desk.get("/v1/pnl", params=query).json()["totals"] == forward

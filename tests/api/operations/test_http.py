@@ -43,12 +43,12 @@ def test_unknown_pages_and_methods_are_problems(client: httpx.Client):
 def test_events_are_the_stored_bytes_and_their_hash(desk: httpx.Client, daybook: Daybook):
     desk.post("/v1/orders", json=order())
     desk.post("/v1/reports", json={"reports": [fill()]})
-    told = desk.get("/v1/events").json()
+    shown = desk.get("/v1/events").json()
     with psycopg.connect(daybook.url) as connection:
         stored = connection.execute("SELECT state FROM ledger.events ORDER BY notification_id").fetchall()
-    assert [event["state"].encode() for event in told["items"]] == [bytes(state) for (state,) in stored]
-    assert [event["seq"] for event in told["items"]] == list(range(1, told["seq"] + 1))
-    for event, (state,) in zip(told["items"], stored, strict=True):
+    assert [event["state"].encode() for event in shown["items"]] == [bytes(state) for (state,) in stored]
+    assert [event["seq"] for event in shown["items"]] == list(range(1, shown["seq"] + 1))
+    for event, (state,) in zip(shown["items"], stored, strict=True):
         assert event["sha256"] == hashlib.sha256(state).hexdigest()
         assert event["record"] == json.loads(state)
         assert desk.get(f"/v1/events/{event['seq']}").json() == event
@@ -69,7 +69,7 @@ def test_the_log_is_paged_and_filtered_by_stream(desk: httpx.Client):
     assert [event["stream"] for event in orders] == ["order:main:A-3"]
 
 
-def test_a_read_model_that_was_stopped_says_so(desk: httpx.Client, daybook: Daybook):
+def test_a_stopped_read_model_is_shown_as_stopped(desk: httpx.Client, daybook: Daybook):
     head = desk.post("/v1/orders", json=order()).headers["Daybook-Seq"]
     desk.get("/v1/orders", params={"min_seq": head})
     with psycopg.connect(daybook.url, autocommit=True) as connection:

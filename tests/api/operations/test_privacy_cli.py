@@ -49,7 +49,7 @@ def _figures(said: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_person_is_forgotten_as_the_page_says(home: Path) -> None:
+def test_a_person_is_forgotten_as_the_page_shows(home: Path) -> None:
     before, forget, after = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     trades = written(home / "trades.csv", history(12))
     figures = "daybook report positions --json && daybook replay --account main --as-of 20 --json"
@@ -106,8 +106,8 @@ def test_the_keys_of_all_who_are_forgotten_go_again_after_a_restore(
     assert "Ada" in capsys.readouterr().out
     for gone in (["c-1"], []):
         assert run(["redact", "--again", "--json"]) == 0
-        told = json.loads(capsys.readouterr().out)
-        assert (told["forgotten"], told["forgotten_now"]) == (["c-1"], gone)
+        shown = json.loads(capsys.readouterr().out)
+        assert (shown["forgotten"], shown["forgotten_now"]) == (["c-1"], gone)
     assert run(["account", "list", "--json"]) == 0
     out = capsys.readouterr().out
     assert "Ada" not in out and "Bob" in out
@@ -127,7 +127,7 @@ def test_the_keys_of_all_who_are_forgotten_go_again_after_a_restore(
         (["account", "open", "ada", "--owner", "c-2", "--owner-name", "Bob"], 1, "named once"),
     ],
 )
-def test_a_mistake_forgets_nobody(
+def test_a_mistake_forgets_no_person(
     args: list[str], code: int, said: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -145,7 +145,7 @@ def test_a_mistake_forgets_nobody(
 OPENING = {"account_id": "ada", "base_currency": "USDT", "owner": {"subject_id": "c-1", "name": "Ada Lovelace"}}
 
 
-def test_over_http_the_name_is_told_to_nobody_but_who_may_read_it(
+def test_over_http_the_name_is_shown_only_to_keys_that_may_read_it(
     client_for: Callable[..., httpx.Client], daybook: Daybook, database_url: str
 ) -> None:
     admin, reader = client_for("admin", "audit"), client_for("personal")
@@ -161,16 +161,16 @@ def test_over_http_the_name_is_told_to_nobody_but_who_may_read_it(
     assert reader.get("/v1/accounts/ada/owner").json() == {
         "account_id": "ada", "subject_id": "c-1", "name": "Ada Lovelace", "is_forgotten": False,
     }  # fmt: skip
-    told = [admin.get(path).text for path in ("/v1/events", "/v1/accounts", "/v1/accounts/ada")]
+    shown = [admin.get(path).text for path in ("/v1/events", "/v1/accounts", "/v1/accounts/ada")]
     with psycopg.connect(database_url) as connection:
         kept = connection.execute("SELECT answer FROM ledger.requests").fetchall()
     assert len(kept) == 2
-    assert not [each for each in [*told, *map(str, kept)] if "Lovelace" in each]
+    assert not [each for each in [*shown, *map(str, kept)] if "Lovelace" in each]
 
     daybook.subjects.forget("c-1")
     assert reader.get("/v1/accounts/ada/owner").json() == {
         "account_id": "ada", "subject_id": "c-1", "name": None, "is_forgotten": True,
     }  # fmt: skip
-    assert [admin.get(path).text for path in ("/v1/events", "/v1/accounts", "/v1/accounts/ada")] == told
+    assert [admin.get(path).text for path in ("/v1/events", "/v1/accounts", "/v1/accounts/ada")] == shown
     answer = admin.post("/v1/accounts", json=OPENING | {"account_id": "new"})
     assert answer.status_code == 409 and "was forgotten" in answer.json()["detail"]

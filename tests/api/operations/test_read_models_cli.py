@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from tests import CHECKOUT
-from tests.api.command_line import BTC, Run, environment, told
+from tests.api.command_line import BTC, Run, environment, parsed
 
 SECONDS_MAX = 60
 
@@ -29,7 +29,7 @@ def execute(url: str, statement: str) -> None:
 def test_an_altered_row_is_named_shown_and_mended(book: Run, database_url: str):
     ordered(book)
     right = book("verify", "--projections", "--json")
-    assert (right.returncode, told(right)["is_right"]) == (0, True)
+    assert (right.returncode, parsed(right)["is_right"]) == (0, True)
     execute(database_url, "UPDATE read_orders.orders SET cum_qty = 7")
     wrong = book("verify", "--projections")
     assert wrong.returncode == 1
@@ -41,15 +41,15 @@ def test_an_altered_row_is_named_shown_and_mended(book: Run, database_url: str):
     (result,) = json.loads(compared.stdout)["rebuilt"]
     assert (compared.returncode, result["is_swapped"]) == (1, False)
     assert result["differences"][0]["sample"][0]["columns"] == {"cum_qty": ["7", "0"]}
-    assert told(book("report", "orders", "--json"))["items"][0]["cum_qty"] == "7", "nothing was changed"
+    assert parsed(book("report", "orders", "--json"))["items"][0]["cum_qty"] == "7", "nothing was changed"
     assert book("rebuild", "orders").returncode == 1
     assert book("verify", "--projections").returncode == 0
     back = book("rebuild", "orders", "--rollback")
     assert (back.returncode, "cum_qty 0 -> 7" in back.stdout) == (1, True)
-    assert told(book("report", "orders", "--json"))["items"][0]["cum_qty"] == "7", "as it was"
+    assert parsed(book("report", "orders", "--json"))["items"][0]["cum_qty"] == "7", "as it was"
 
 
-def test_what_cannot_be_rolled_back_says_so(book: Run):
+def test_what_cannot_be_rolled_back_is_refused(book: Run):
     ordered(book)
     refused = book("rebuild", "lots", "--rollback")
     assert refused.returncode == 1
@@ -65,13 +65,13 @@ def test_a_stopped_read_model_is_shown_and_resumed(book: Run, database_url: str)
     assert (stopped.returncode, "orders stopped at seq 9" in stopped.stdout) == (1, True)
     assert "daybook resume orders" in stopped.stderr
     resumed = book("resume", "--json")
-    assert (resumed.returncode, told(resumed)) == (0, {"resumed": ["orders"], "stopped": []})
+    assert (resumed.returncode, parsed(resumed)) == (0, {"resumed": ["orders"], "stopped": []})
     assert book("status").returncode == 0
     assert "None of them was stopped" in book("resume", "orders").stdout
 
 
 @pytest.mark.slow
-def test_a_follower_of_its_own_says_who_it_is_and_ends_when_told(book: Run, database_url: str):
+def test_a_follower_of_its_own_is_named_and_ends_at_a_signal(book: Run, database_url: str):
     ordered(book)
     with subprocess.Popen(
         [sys.executable, "-m", "api.cli", "follow", "--json"], cwd=CHECKOUT, stdout=subprocess.PIPE,

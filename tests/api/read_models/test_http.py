@@ -45,24 +45,28 @@ def test_a_seq_that_does_not_come_is_waited_for_only_so_long(desk: httpx.Client,
 
 def test_pnl_is_realized_by_the_accounts_cost_basis_and_valued_at_the_given_mark(desk: httpx.Client):
     seq = bought_and_sold(desk)
-    told = desk.get("/v1/pnl", params={"min_seq": seq, "mark": f"{BTC}=250"}).json()
-    (row,) = told["items"]
+    stated = desk.get("/v1/pnl", params={"min_seq": seq, "mark": f"{BTC}=250"}).json()
+    (row,) = stated["items"]
     assert (row["quantity"], row["cost"], row["realized"], row["unrealized"]) == ("1", "200", "200", "50")
     assert (row["fees_settle"], row["net"], row["mark"], row["mark_source"]) == ("0.3", "249.7", "250", "given")
-    assert [(total["settle"], total["net"]) for total in told["totals"]] == [("USDT", "249.7")]
+    assert [(total["settle"], total["net"]) for total in stated["totals"]] == [("USDT", "249.7")]
 
 
 def test_without_a_mark_nothing_is_guessed_and_a_recorded_mark_is_used(desk: httpx.Client):
     seq = bought_and_sold(desk)
-    told = desk.get("/v1/pnl", params={"min_seq": seq}).json()
-    assert (told["items"][0]["mark"], told["items"][0]["unrealized"], told["items"][0]["net"]) == (None, None, None)
-    assert told["totals"][0]["missing_marks"] == [BTC]
+    stated = desk.get("/v1/pnl", params={"min_seq": seq}).json()
+    assert (stated["items"][0]["mark"], stated["items"][0]["unrealized"], stated["items"][0]["net"]) == (
+        None,
+        None,
+        None,
+    )
+    assert stated["totals"][0]["missing_marks"] == [BTC]
     desk.post("/v1/marks", json={"marks": [{"instrument_id": BTC, "price": "260"}]})
     assert desk.get("/v1/pnl").json()["items"][0]["unrealized"] == "60"
     assert desk.get("/v1/exposure").json()["totals"][0]["gross"] == "260"
 
 
-def test_another_cost_basis_can_be_asked_for(desk: httpx.Client):
+def test_another_cost_basis_can_be_requested(desk: httpx.Client):
     seq = bought_and_sold(desk)
     realized = {
         method: desk.get("/v1/pnl", params={"min_seq": seq, "method": method, "mark": f"{BTC}=250"}).json()["items"][0]
@@ -83,8 +87,8 @@ def test_another_cost_basis_can_be_asked_for(desk: httpx.Client):
 
 def test_a_fee_policy_moves_fees_into_cost_and_leaves_the_net_alone(desk: httpx.Client):
     seq = bought_and_sold(desk)
-    asked = {"min_seq": seq, "fee_policy": "CAPITALISED", "mark": f"{BTC}=250"}
-    (row,) = desk.get("/v1/pnl", params=asked).json()["items"]
+    requested = {"min_seq": seq, "fee_policy": "CAPITALISED", "mark": f"{BTC}=250"}
+    (row,) = desk.get("/v1/pnl", params=requested).json()["items"]
     assert (row["fees_settle"], row["realized"], row["cost"], row["net"]) == ("0", "199.8", "200.1", "249.7")
 
 
@@ -117,7 +121,7 @@ def test_a_past_moment_is_answered_as_it_was_recorded(desk: httpx.Client):
 
 
 @pytest.mark.parametrize("path", ["accounts", "accounts/main", "instruments", f"instruments/{BTC}"])
-def test_what_is_told_of_now_alone_refuses_another_moment(desk: httpx.Client, path: str):
+def test_what_is_known_of_now_alone_refuses_another_moment(desk: httpx.Client, path: str):
     assert desk.get(f"/v1/{path}").status_code == 200
     refused = desk.get(f"/v1/{path}", params={"as_of": 1})
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "as_of")
@@ -143,7 +147,7 @@ def test_a_past_moment_is_valued_at_the_marks_on_record_by_then(desk: httpx.Clie
             assert (row["mark_at"] is None) == ("mark" in moment), "a price that is given is of no time"
 
 
-def test_what_was_true_is_told_as_it_was_known(desk: httpx.Client):
+def test_what_was_true_is_shown_as_it_was_known(desk: httpx.Client):
     """A fill of the past is reported late: what had happened by then depends on when it is asked of."""
     day = "2026-01-02T{}:00:00Z"
     first = trade(desk, fill("E-1", cl_ord_id="O-1", transact_time=day.format("10")))
@@ -151,29 +155,29 @@ def test_what_was_true_is_told_as_it_was_known(desk: httpx.Client):
     trade(desk, fill("E-3", cl_ord_id="O-3", trade_seq=3, transact_time=day.format("11")))
     quantities = {
         known_at: {
-            path: [row["quantity"] for row in desk.get(f"/v1/{path}", params=asked).json()["items"]]
+            path: [row["quantity"] for row in desk.get(f"/v1/{path}", params=requested).json()["items"]]
             for path in ("positions", "pnl", "exposure", "lots")
-            for asked in [{"as_of": day.format("10"), "known_at": known_at}]
+            for requested in [{"as_of": day.format("10"), "known_at": known_at}]
         }
         for known_at in (first, late, "now")
     }
     assert quantities[first] == {"positions": ["1"], "pnl": ["1"], "exposure": ["1"], "lots": ["1"]}
     assert quantities[late] == {"positions": ["2"], "pnl": ["2"], "exposure": ["2"], "lots": ["1", "1"]}
     assert quantities["now"] == quantities[late]
-    told = desk.get("/v1/executions", params={"as_of": day.format("10"), "known_at": "now"}).json()
-    assert [row["exec_id"] for row in told["items"]] == ["E-2", "E-1"]
-    assert (told["occurred_by"], told["recorded_at"]) == ("2026-01-02T10:00:00Z", None)
+    stated = desk.get("/v1/executions", params={"as_of": day.format("10"), "known_at": "now"}).json()
+    assert [row["exec_id"] for row in stated["items"]] == ["E-2", "E-1"]
+    assert (stated["occurred_by"], stated["recorded_at"]) == ("2026-01-02T10:00:00Z", None)
     costed = desk.get("/v1/pnl", params={"as_of": day.format("10"), "known_at": "now", "method": "LIFO"}).json()
     assert costed["items"][0]["cost"] == "300"
 
 
-def test_what_is_told_as_recorded_only_says_so(desk: httpx.Client):
+def test_reports_only_as_recorded_refuse_another_view(desk: httpx.Client):
     both = {"as_of": "2026-01-02T10:00:00Z", "known_at": "now"}
     for path in ("orders", "limits", "breaks"):
         answer = desk.get(f"/v1/{path}", params=both)
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "known_at")
-    for asked in ({"as_of": 1, "known_at": "now"}, {"as_of": "now", "known_at": 1}, {"as_of": "x", "known_at": 1}):
-        answer = desk.get("/v1/positions", params=asked)
+    for requested in ({"as_of": 1, "known_at": "now"}, {"as_of": "now", "known_at": 1}, {"as_of": "x", "known_at": 1}):
+        answer = desk.get("/v1/positions", params=requested)
         assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "as_of")
 
 
@@ -187,14 +191,14 @@ def test_pages_follow_each_other_without_gap_or_overlap(desk: httpx.Client):
     bad = [fill(f"B-{n}", last_qty=n + 0.5) for n in range(5)]
     seq = desk.post("/v1/reports", json={"reports": bad}).headers["Daybook-Seq"] or seq
     for path in ("orders", "executions", "positions", "lots", "matches", "breaks", "lots?method=LIFO"):
-        asked = {"min_seq": seq} | ({"method": "LIFO"} if "?" in path else {})
+        requested = {"min_seq": seq} | ({"method": "LIFO"} if "?" in path else {})
         url = f"/v1/{path.partition('?')[0]}"
-        whole = desk.get(url, params=asked | {"limit": 1000}).json()
+        whole = desk.get(url, params=requested | {"limit": 1000}).json()
         assert len(whole["items"]) > 1, path
         assert whole["next"] is None
         paged, cursor = [], None
         for _ in range(100):
-            page = desk.get(url, params=asked | {"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
+            page = desk.get(url, params=requested | {"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
             paged += page["items"]
             cursor = page["next"]
             if cursor is None:
@@ -204,9 +208,9 @@ def test_pages_follow_each_other_without_gap_or_overlap(desk: httpx.Client):
 
 def test_rows_are_filtered(desk: httpx.Client):
     seq = trade(desk, fill("E-1", cl_ord_id="O-1", strategy_id="trend"), fill("E-2", cl_ord_id="O-2"))
-    asked = {"min_seq": seq, "strategy_id": "trend"}
+    requested = {"min_seq": seq, "strategy_id": "trend"}
     for path in ("orders", "executions", "positions", "lots", "pnl", "exposure"):
-        rows = desk.get(f"/v1/{path}", params=asked).json()["items"]
+        rows = desk.get(f"/v1/{path}", params=requested).json()["items"]
         assert (path, {row["strategy_id"] for row in rows}) == (path, {"trend"})
     assert [r["cl_ord_id"] for r in desk.get("/v1/executions", params={"cl_ord_id": "O-2"}).json()["items"]] == ["O-2"]
     assert desk.get("/v1/orders", params={"status": "FILLED"}).json()["items"] == []
@@ -214,10 +218,10 @@ def test_rows_are_filtered(desk: httpx.Client):
     assert desk.get("/v1/positions", params={"account_id": "nobody"}).json()["items"] == []
 
 
-def test_totals_are_by_whatever_is_asked(desk: httpx.Client):
+def test_totals_are_by_any_group(desk: httpx.Client):
     seq = trade(desk, fill("E-1", cl_ord_id="O-1", strategy_id="trend"), fill("E-2", cl_ord_id="O-2"))
-    asked = {"min_seq": seq, "by": ["strategy_id", "venue"], "mark": f"{BTC}=120"}
-    totals = desk.get("/v1/exposure", params=asked).json()["totals"]
+    requested = {"min_seq": seq, "by": ["strategy_id", "venue"], "mark": f"{BTC}=120"}
+    totals = desk.get("/v1/exposure", params=requested).json()["totals"]
     assert [(row["strategy_id"], row["venue"], row["gross"], row["account_id"]) for row in totals] == [
         ("main", "BINANCE", "120", None),
         ("trend", "BINANCE", "120", None),
@@ -238,9 +242,9 @@ def test_every_list_comes_as_csv_with_the_same_numbers(desk: httpx.Client):
         answer = desk.get(f"/v1/{path}", headers={"Accept": "text/csv"})
         assert answer.headers["content-type"] == "text/csv; charset=utf-8"
         assert answer.text == desk.get(f"/v1/{path}", params={"format": "csv"}).text
-        told = list(csv.DictReader(io.StringIO(answer.text)))
-        assert (path, len(told)) == (path, len(rows))
-        for line, row in zip(told, rows, strict=True):
+        stated = list(csv.DictReader(io.StringIO(answer.text)))
+        assert (path, len(stated)) == (path, len(rows))
+        for line, row in zip(stated, rows, strict=True):
             assert line.keys() == row.keys()
             assert {k: v for k, v in row.items() if isinstance(v, str)} == {
                 k: line[k] for k, v in row.items() if isinstance(v, str)
@@ -249,7 +253,7 @@ def test_every_list_comes_as_csv_with_the_same_numbers(desk: httpx.Client):
     assert page.headers["Daybook-Next"]
 
 
-def test_what_is_asked_badly_is_told_by_field(desk: httpx.Client):
+def test_a_bad_parameter_is_named_by_field(desk: httpx.Client):
     for query, field in [
         ({"min_seq": "x"}, "min_seq"), ({"min_seq": -1}, "min_seq"), ({"min_seq": 2**63}, "min_seq"),
         ({"limit": 0}, "limit"), ({"limit": 1001}, "limit"), ({"cursor": "zzz"}, "cursor"),

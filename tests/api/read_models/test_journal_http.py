@@ -9,19 +9,19 @@ from tests.api.client import BTC, bought_and_sold, fill, trade
 
 def test_the_books_of_a_day_balance_and_are_paged(desk: httpx.Client):
     seq = bought_and_sold(desk)
-    asked = {"min_seq": seq, "account_id": "main"}
-    balances = {row["asset"]: row for row in desk.get("/v1/balances", params=asked).json()["items"]}
+    requested = {"min_seq": seq, "account_id": "main"}
+    balances = {row["asset"]: row for row in desk.get("/v1/balances", params=requested).json()["items"]}
     assert (balances["BTC"]["total"], balances["USDT"]["total"]) == ("1", "-0.3")
     assert (balances["BTC"]["venue"], balances["BTC"]["held"], balances["BTC"]["available"]) == ("BINANCE", "0", "1")
-    trial = desk.get("/v1/trial-balance", params=asked).json()
+    trial = desk.get("/v1/trial-balance", params=requested).json()
     assert {row["asset"]: row["balance"] for row in trial["totals"]} == {"BTC": "0", "USDT": "0"}
     found = {(row["account"], row["asset"]): row["balance"] for row in trial["items"]}
     assert (found["Income:Realized", "USDT"], found["Equity:Trading", "USDT"]) == ("-200", "200")
-    (first,) = desk.get("/v1/journal", params=asked | {"limit": 1}).json()["items"]
+    (first,) = desk.get("/v1/journal", params=requested | {"limit": 1}).json()["items"]
     assert (first["reference"], first["narrative"], first["value_date"]) == ("E-3", "SELL 1 at 300", "2026-01-02")
     shown, cursor = [], None
     while True:
-        page = desk.get("/v1/journal", params=asked | {"limit": 1} | ({"cursor": cursor} if cursor else {})).json()
+        page = desk.get("/v1/journal", params=requested | {"limit": 1} | ({"cursor": cursor} if cursor else {})).json()
         shown += [row["reference"] for row in page["items"]]
         if not (cursor := page["next"]):
             break
@@ -41,8 +41,8 @@ def test_entries_are_of_an_asset_a_day_a_strategy_or_of_what_was_known(desk: htt
     }
     seq = trade(desk, fill("E-2", **later))
 
-    def shown(**asked: object) -> list[str]:
-        answer = desk.get("/v1/journal", params={"min_seq": seq, **asked})
+    def shown(**requested: object) -> list[str]:
+        answer = desk.get("/v1/journal", params={"min_seq": seq, **requested})
         assert answer.status_code == 200, answer.text
         return [row["reference"] for row in answer.json()["items"]]
 
@@ -57,7 +57,7 @@ def test_entries_are_of_an_asset_a_day_a_strategy_or_of_what_was_known(desk: htt
     assert [row["total"] for row in balance] == ["1"]
 
 
-def test_what_is_asked_badly_of_the_books_is_told_by_field(desk: httpx.Client):
+def test_a_bad_parameter_of_the_journal_is_named_by_field(desk: httpx.Client):
     for path, query, field in [
         ("journal", {"day": "yesterday"}, "day"), ("journal", {"day": "2026-02-30"}, "day"),
         ("journal", {"asset": "btc"}, "asset"), ("balances", {"strategy_id": "trend"}, "strategy_id"),

@@ -40,14 +40,14 @@ def mark(price: str, at: str) -> dict[str, str]:
     return {"instrument_id": BTC, "price": price, "source": "test", "mark_at": at}
 
 
-def had(book: httpx.Client, report: str, **asked: Any) -> httpx.Response:
+def had(book: httpx.Client, report: str, **requested: Any) -> httpx.Response:
     head = book.get("/v1/events", params={"limit": 1}).json()["seq"]
-    answer = book.get(f"/v1/reports/{report}", params={"min_seq": head} | asked)
+    answer = book.get(f"/v1/reports/{report}", params={"min_seq": head} | requested)
     assert answer.status_code == 200, answer.text
     return answer
 
 
-def test_every_report_has_the_same_rows_in_every_form_and_comes_again_from_its_digest(book: httpx.Client) -> None:
+def test_every_report_has_the_same_rows_in_every_form_and_is_reproduced_from_its_digest(book: httpx.Client) -> None:
     before = {report: {form: had(book, report, format=form) for form in FORMS} for report in REPORTS}
     for report, answers in before.items():
         check(report, answers)
@@ -64,9 +64,9 @@ def test_every_report_has_the_same_rows_in_every_form_and_comes_again_from_its_d
 
 def check(report: str, answers: dict[str, httpx.Response]) -> None:
     """The same rows in every form."""
-    told = json.loads(answers["json"].content)
-    assert told["items"], f"there is something to compare in {report}"
-    assert (told["report"], told["digest"]) == (report, answers["json"].headers[DIGEST])
+    shown = json.loads(answers["json"].content)
+    assert shown["items"], f"there is something to compare in {report}"
+    assert (shown["report"], shown["digest"]) == (report, answers["json"].headers[DIGEST])
     lines = list(csv.DictReader(io.StringIO(answers["csv"].text)))
     table = pq.read_table(io.BytesIO(answers["parquet"].content))
     assert table.schema.metadata[b"daybook.digest"].decode() == answers["parquet"].headers[DIGEST]
@@ -76,9 +76,9 @@ def check(report: str, answers: dict[str, httpx.Response]) -> None:
     def read(row: dict[str, Any], **form: bool) -> dict[str, Any]:
         return {name: _read(shape, row[name], **form) for name, shape in shapes.items()}
 
-    assert [read(line, is_csv=True) for line in lines] == [read(row) for row in told["items"]]
+    assert [read(line, is_csv=True) for line in lines] == [read(row) for row in shown["items"]]
     copied = [{name: row[name] for name in shapes} for row in table.to_pylist()]
-    assert copied == [read(row, is_parquet=True) for row in told["items"]]
+    assert copied == [read(row, is_parquet=True) for row in shown["items"]]
 
 
 def _read(shape: Shape, value: Any, *, is_csv: bool = False, is_parquet: bool = False) -> Any:
@@ -103,7 +103,7 @@ def _read(shape: Shape, value: Any, *, is_csv: bool = False, is_parquet: bool = 
             return value if is_parquet else value or None
 
 
-def test_the_form_is_what_is_accepted_and_what_is_not_there_is_told(book: httpx.Client) -> None:
+def test_the_form_is_the_accepted_one_and_bad_parameters_are_named(book: httpx.Client) -> None:
     for accept, media_type in [
         ("text/csv", "text/csv; charset=utf-8"), ("*/*", "application/json"),
         ("text/html, application/vnd.apache.parquet;q=0.9", "application/vnd.apache.parquet"),
@@ -146,14 +146,14 @@ def test_a_value_that_fits_no_column_is_named_and_nothing_is_rounded(desk: httpx
     assert f"{row['effect_cost']:f}" in exact
 
 
-def test_a_digest_says_what_it_is_of_and_is_refused_when_damaged(book: httpx.Client) -> None:
+def test_a_digest_names_its_report_and_is_refused_when_damaged(book: httpx.Client) -> None:
     answer = had(book, "pnl", account_id="main", mark=f"{BTC}=130")
-    told = parse(answer.headers[DIGEST])
+    shown = parse(answer.headers[DIGEST])
     events = book.get("/v1/events", params={"limit": 1000}).json()["items"]
-    assert told.root == mth([event["state"].encode() for event in events[: told.seq]]).hex()
-    assert (told.report, told.form, told.parameters.mark) == ("pnl", "json", (f"{BTC}=130",))
+    assert shown.root == mth([event["state"].encode() for event in events[: shown.seq]]).hex()
+    assert (shown.report, shown.form, shown.parameters.mark) == ("pnl", "json", (f"{BTC}=130",))
     assert answer.json()["items"][0]["mark"] == "130"
-    text = told.text()
+    text = shown.text()
     for bad in ("", "dbr1.", text[:-1], text[:-12] + "A" + text[-11:], "dbr2" + text[4:], "dbr1.AAAA.00000000"):
         refused = book.get("/v1/reports", params={"digest": bad})
         assert (bad, refused.status_code) == (bad, 422)
@@ -163,15 +163,15 @@ def test_a_digest_says_what_it_is_of_and_is_refused_when_damaged(book: httpx.Cli
 
 
 def test_a_report_of_another_log_or_other_marks_is_not_made_again(book: httpx.Client, daybook: Daybook) -> None:
-    told = parse(had(book, "pnl").headers[DIGEST])
+    shown = parse(had(book, "pnl").headers[DIGEST])
     for changed, problem in [
-        ({"root": "00" * 32}, "other-log"), ({"marks": "0" * 64}, "other-marks"), ({"seq": told.seq - 1}, "other-log"),
+        ({"root": "00" * 32}, "other-log"), ({"marks": "0" * 64}, "other-marks"), ({"seq": shown.seq - 1}, "other-log"),
         ({"marks_at": datetime(2020, 1, 1, tzinfo=UTC)}, "other-marks"),
     ]:  # fmt: skip
-        altered = Digest(**{name: getattr(told, name) for name in told.__struct_fields__} | changed)
+        altered = Digest(**{name: getattr(shown, name) for name in shown.__struct_fields__} | changed)
         answer = book.get("/v1/reports", params={"digest": altered.text()})
         assert (changed, answer.status_code, answer.json()["type"].rpartition(":")[2]) == (changed, 409, problem)
-    beyond = Digest(**{name: getattr(told, name) for name in told.__struct_fields__} | {"seq": 10_000})
+    beyond = Digest(**{name: getattr(shown, name) for name in shown.__struct_fields__} | {"seq": 10_000})
     assert book.get("/v1/reports", params={"digest": beyond.text()}).status_code == 422
 
 

@@ -105,14 +105,14 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, text=True, capture_output=True, timeout=60, check=False, env=environment)
 
 
-def test_hledger_takes_the_journal_and_comes_to_the_same_balances(rows: MemoryRows, tmp_path: Path) -> None:
+def test_hledger_reads_the_journal_and_has_the_same_balances(rows: MemoryRows, tmp_path: Path) -> None:
     tool = hledger()
     file = str(written(rows, Books.HLEDGER, tmp_path / "book.journal"))
     checked = run(tool, "-f", file, "check", "--strict")
     assert (checked.returncode, checked.stderr) == (0, "")
-    told = run(tool, "-f", file, "balance", "--flat", "--no-total", "-O", "csv")
+    shown = run(tool, "-f", file, "balance", "--flat", "--no-total", "-O", "csv")
     found: Sums = {}
-    for name, amounts in list(csv.reader(io.StringIO(told.stdout)))[1:]:
+    for name, amounts in list(csv.reader(io.StringIO(shown.stdout)))[1:]:
         for amount in re.findall(r'(-?[0-9.]+) ("[^"]+"|[A-Z]+)', amounts):
             found[name, amount[1].strip('"')] = D(amount[0])
     assert found == ours(rows)
@@ -141,13 +141,13 @@ def test_a_journal_that_was_tampered_with_is_refused_by_hledger(rows: MemoryRows
     assert run(tool, "-f", str(file), "check").returncode != 0
 
 
-def test_beancount_takes_the_journal_and_comes_to_the_same_balances(rows: MemoryRows, tmp_path: Path) -> None:
+def test_beancount_reads_the_journal_and_has_the_same_balances(rows: MemoryRows, tmp_path: Path) -> None:
     file = written(rows, Books.BEANCOUNT, tmp_path / "book.beancount")
     done = run(sys.executable, "-c", BEANCOUNT, str(file))
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["errors"] == []
-    sums = {tuple(place.rsplit(" ", 1)): D(amount) for place, amount in told["sums"].items() if D(amount)}
+    shown = json.loads(done.stdout)
+    assert shown["errors"] == []
+    sums = {tuple(place.rsplit(" ", 1)): D(amount) for place, amount in shown["sums"].items() if D(amount)}
     assert sums == ours(rows)
 
 
@@ -168,7 +168,7 @@ def test_an_empty_book_is_an_empty_journal(tmp_path: Path) -> None:
         assert "balance " not in written(rows, kind, tmp_path / kind).read_text()
 
 
-def test_names_beancount_cannot_have_are_told_apart(rows: MemoryRows, tmp_path: Path) -> None:
+def test_names_beancount_cannot_have_stay_distinct(rows: MemoryRows, tmp_path: Path) -> None:
     text = written(rows, Books.BEANCOUNT, tmp_path / "book.beancount").read_text()
     named = re.findall(r'^1970-01-01 (?:open|commodity) (\S+)\n  name: "(.*)"$', text, re.MULTILINE)
     legal = defaultdict(set)

@@ -54,18 +54,18 @@ def desk() -> Desk:
 
 
 def test_a_month_opens_moves_and_closes_and_values_what_was_open_then(desk: Desk) -> None:
-    told = gathered(as_of(desk.log), "main", period_of("2026-03"), 9, MARKS)
-    usdt = next(row for row in told.balances if row["asset"] == "USDT" and row["venue"] == "SIM")
+    shown = gathered(as_of(desk.log), "main", period_of("2026-03"), 9, MARKS)
+    usdt = next(row for row in shown.balances if row["asset"] == "USDT" and row["venue"] == "SIM")
     assert (usdt["opening"], usdt["in"], usdt["out"], usdt["closing"]) == (ZERO, D(130), D("300.5"), D("-170.5"))
-    other = next(row for row in told.balances if row["venue"] == "Unassigned")
+    other = next(row for row in shown.balances if row["venue"] == "Unassigned")
     assert (other["opening"], other["closing"]) == (D(1000), D(998))
-    result = {row["asset"]: row for row in told.result}["USDT"]
+    result = {row["asset"]: row for row in shown.result}["USDT"]
     assert (result["realized"], result["fees"], result["net"]) == (D(30), D("-2.5"), D("27.5"))
-    spot, perp = sorted(told.positions, key=lambda row: str(row["instrument_id"]))
+    spot, perp = sorted(shown.positions, key=lambda row: str(row["instrument_id"]))
     assert (spot["quantity"], spot["cost"], spot["avg_px"], spot["unrealized"]) == (D(2), D(200), D(100), D(100))
     assert (perp["quantity"], perp["mark"], perp["unrealized"]) == (D(-2), None, None)
-    assert told.entries_count == len(told.entries) == 4
-    assert told.curves["USDT"][-1][1] == D("27.5")
+    assert shown.entries_count == len(shown.entries) == 4
+    assert shown.curves["USDT"][-1][1] == D("27.5")
     day = gathered(as_of(desk.log), "main", period_of("2026-03-01"), 9, MARKS)
     assert [row["quantity"] for row in day.positions] == [D(3)]
     assert [row["net"] for row in day.result] == [D("-0.5")]
@@ -78,26 +78,26 @@ def test_every_statement_adds_up_to_the_journal(day: list[tuple[int, ...]], cost
     desk.live(day)
     rows = as_of(desk.log)
     period = period_of(of)
-    told = gathered(rows, "main", period, 1, {})
+    shown = gathered(rows, "main", period, 1, {})
     closing = {
         (row["account"].partition(":")[2], row["asset"]): row["balance"]
         for row in journal.trial_balance(rows, account_id="main", upto=period.last)
         if row["account"].startswith("Assets:") and row["balance"]
     }
-    assert {(row["venue"], row["asset"]): row["closing"] for row in told.balances if row["closing"]} == closing
-    assert all(row["opening"] + row["in"] - row["out"] == row["closing"] for row in told.balances)
-    nets = {row["asset"]: row["net"] for row in told.result}
+    assert {(row["venue"], row["asset"]): row["closing"] for row in shown.balances if row["closing"]} == closing
+    assert all(row["opening"] + row["in"] - row["out"] == row["closing"] for row in shown.balances)
+    nets = {row["asset"]: row["net"] for row in shown.result}
     for asset, net in nets.items():
-        assert sum((row["net"] for row in told.by_instrument if row["asset"] == asset), ZERO) == net
-        if asset in told.curves:
-            assert told.curves[asset][-1][1] == net
+        assert sum((row["net"] for row in shown.by_instrument if row["asset"] == asset), ZERO) == net
+        if asset in shown.curves:
+            assert shown.curves[asset][-1][1] == net
     if of == "2026-04":  # nothing comes after it
         now = [
             row
             for row in positions.positions(rows, account_id="main")
             if row["kind"] and (row["quantity"] or row["cost"])
         ]
-        assert [(row["instrument_id"], row["quantity"], row["cost"]) for row in told.positions] == [
+        assert [(row["instrument_id"], row["quantity"], row["cost"]) for row in shown.positions] == [
             (row["instrument_id"], row["quantity"], row["cost"]) for row in now
         ]
 
@@ -139,8 +139,8 @@ def test_a_period_is_a_day_or_a_month() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 86399), st.decimals(-(10**9), 10**9, places=8)), max_size=30))
 def test_charts_stay_in_their_box(steps: list[tuple[int, D]]) -> None:
-    told = [(T0.replace(hour=0) + timedelta(seconds=second), value) for second, value in sorted(steps)]
-    drawn = curve(told, T0.replace(hour=0), T0.replace(hour=0) + DAY)
+    shown = [(T0.replace(hour=0) + timedelta(seconds=second), value) for second, value in sorted(steps)]
+    drawn = curve(shown, T0.replace(hour=0), T0.replace(hour=0) + DAY)
     assert all(-1e-9 <= x <= 1 + 1e-9 and -1e-9 <= y <= 1 + 1e-9 for x, y in drawn.points)
     assert all(-1e-9 <= tick.place <= 1 + 1e-9 for tick in drawn.levels)
     assert len(drawn.levels) >= 2
@@ -213,8 +213,8 @@ def test_the_journal_is_written_for_other_tools_from_the_command_line(run: Run, 
     assert (wrong.returncode, b"--account alone" in wrong.stderr) == (2, True)
     nowhere = run("report", "pnl", "--format", "csv", "--output", str(tmp_path / "no" / "file"))
     assert (nowhere.returncode, nowhere.stderr.count(b"\n")) == (2, 1)
-    told: Any = json.loads(run("report", "statement", "2026-01-02", "--account", "main", "--json").stdout)
-    assert [row["closing"] for row in told["balances"]] == ["5", "-510.5"]
+    shown: Any = json.loads(run("report", "statement", "2026-01-02", "--account", "main", "--json").stdout)
+    assert [row["closing"] for row in shown["balances"]] == ["5", "-510.5"]
     table = run("report", "statement", "2026-01-02", "--account", "main").stdout.decode()
     assert "Statement of account main, 2 January 2026" in table
     assert "Positions at the end" in table

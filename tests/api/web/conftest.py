@@ -64,17 +64,17 @@ def watched(browser: Browser) -> Iterator[Callable[..., Watched]]:
             page.set_default_timeout(15_000)
             new = Watched(page, [])
 
-            def heard(message: ConsoleMessage) -> None:
+            def on_message(message: ConsoleMessage) -> None:
                 if message.type in ("error", "warning"):
                     new.complaints.append(f"console: {message.text}")
 
-            def asked(request: Request) -> None:
+            def on_request(request: Request) -> None:
                 if not request.url.startswith("http://127.0.0.1:"):
                     new.complaints.append(f"asked elsewhere: {request.url}")
 
-            page.on("console", heard)
+            page.on("console", on_message)
             page.on("pageerror", lambda error: new.complaints.append(f"error: {error}"))
-            page.on("request", asked)
+            page.on("request", on_request)
             opened.append(new)
             return new
 

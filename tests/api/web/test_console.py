@@ -33,7 +33,7 @@ def exact_of(page: Page, selector: str) -> list[str | None]:
 @pytest.mark.parametrize("width", [1280, 390])
 def test_positions_and_pnl_are_the_ones_of_the_api(demo: Console, watched: Watch, width: int):
     page = watched(width).open(demo.url)
-    rows = demo.told("/v1/pnl")["items"]
+    rows = demo.get("/v1/pnl")["items"]
     assert rows
     for row in rows:
         line = f'#pnl-table tr[data-row="{row["account_id"]}/{row["strategy_id"]}/{row["instrument_id"]}"] [data-exact]'
@@ -51,13 +51,13 @@ def test_positions_and_pnl_are_the_ones_of_the_api(demo: Console, watched: Watch
 
 def test_every_panel_has_what_the_read_model_has(demo: Console, watched: Watch):
     page = watched().open(demo.url)
-    orders = demo.told("/v1/orders?limit=200")["items"]
+    orders = demo.get("/v1/orders?limit=200")["items"]
     assert page.locator("#orders-table tbody tr").count() == len(orders)
-    assert page.locator("#breaks-table tbody .num").count() == len(demo.told("/v1/breaks?limit=200")["items"])
-    assert page.locator("#limits-table tbody tr").count() == len(demo.told("/v1/limits")["items"])
-    exposure = demo.told("/v1/exposure?by=instrument_id")["totals"]
+    assert page.locator("#breaks-table tbody .num").count() == len(demo.get("/v1/breaks?limit=200")["items"])
+    assert page.locator("#limits-table tbody tr").count() == len(demo.get("/v1/limits")["items"])
+    exposure = demo.get("/v1/exposure?by=instrument_id")["totals"]
     assert exact_of(page, "#exposure-table tbody td:nth-of-type(2)") == [row["net"] for row in exposure]
-    seq = demo.told("/ready")["seq"]
+    seq = demo.get("/ready")["seq"]
     assert page.locator("#vital-seq").inner_text() == f"{seq:,}"
     assert page.locator("#log-table tbody td").first.inner_text() == f"{seq:,}"
 
@@ -66,7 +66,7 @@ def test_past_moment_is_shown_as_it_was_recorded(demo: Console, watched: Watch):
     page = watched().open(demo.url)
     page.fill("#time-slider", "900")
     page.wait_for_selector("#time-words:text('seq 900, as we knew it')")
-    for row in demo.told("/v1/pnl?as_of=900")["items"]:
+    for row in demo.get("/v1/pnl?as_of=900")["items"]:
         line = f'#pnl-table tr[data-row="{row["account_id"]}/{row["strategy_id"]}/{row["instrument_id"]}"] [data-exact]'
         assert exact_of(page, line)[0] == row["quantity"]
     assert page.locator("#log-table tbody td").first.inner_text() == "900"
@@ -79,14 +79,14 @@ def test_exposure_can_be_grouped_otherwise(demo: Console, watched: Watch):
     page = watched().open(demo.url)
     page.select_option("#exposure-by", "base")
     page.wait_for_selector('#exposure-table tr[data-row="BTC"]')
-    expected = demo.told("/v1/exposure?by=base")["totals"]
+    expected = demo.get("/v1/exposure?by=base")["totals"]
     assert exact_of(page, "#exposure-table tbody td:nth-of-type(2)") == [row["net"] for row in expected]
 
 
-def test_refused_order_tells_its_rule_and_numbers(demo: Console, watched: Watch):
+def test_refused_order_shows_its_rule_and_numbers(demo: Console, watched: Watch):
     page = watched().open(demo.url)
     page.select_option("#orders-show", "refused")
-    refused = [row for row in demo.told("/v1/orders?limit=200")["items"] if row["rule"]]
+    refused = [row for row in demo.get("/v1/orders?limit=200")["items"] if row["rule"]]
     lines = page.locator("#orders-table tbody tr")
     assert refused
     assert lines.count() == len(refused)
@@ -137,7 +137,7 @@ def test_key_without_audit_sees_the_book_but_not_the_log(demo: Console, watched:
         view.complaints.clear()
 
 
-def test_loss_of_the_api_is_said_and_the_figures_stay(demo: Console, watched: Watch):
+def test_loss_of_the_api_is_shown_and_the_figures_stay(demo: Console, watched: Watch):
     view = watched()
     with serving(demo.daybook, demo=True) as passing:
         page = view.open(passing.url)
@@ -179,8 +179,8 @@ def test_sums_and_roundings_are_exact(arithmetic: Page, values: list[Decimal], p
     texts = [str(value) for value in values]
     total = sum(values, Decimal(0))
     script = "([texts, places]) => [decimal.sum(texts), decimal.shown(texts[0], places)]"
-    told, shown = arithmetic.evaluate(script, [texts, places])
-    assert told == f"{exact(total):f}"
+    stated, shown = arithmetic.evaluate(script, [texts, places])
+    assert stated == f"{exact(total):f}"
     assert shown.replace(",", "").replace("\u2212", "-") == f"{rounded(values[0], places):.{places}f}"
 
 

@@ -17,7 +17,7 @@ class Console(NamedTuple):
     daybook: Daybook
     url: str
 
-    def told(self, path: str) -> dict:
+    def get(self, path: str) -> dict:
         """What the API says."""
         answer = httpx.get(self.url + path)
         assert answer.status_code == 200, answer.text

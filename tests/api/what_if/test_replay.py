@@ -29,7 +29,7 @@ from tests.desk import ACCOUNTS, BTC, PERP, T0, Desk, costings, days, fill, mark
 MARKS = {name: mark(name, "100") for name in (BTC, PERP)}
 
 
-def told(desk: Desk, changed: Changed = Changed(), marks: Mapping[str, str] | None = None) -> Found:  # noqa: B008
+def replayed(desk: Desk, changed: Changed = Changed(), marks: Mapping[str, str] | None = None) -> Found:  # noqa: B008
     seen = {name: mark(name, price) for name, price in (marks or {BTC: "100", PERP: "100"}).items()}
     return Retelling(changed, lambda instrument_id, _: seen.get(instrument_id)).tell(scan(desk.log))
 
@@ -40,10 +40,10 @@ def without_seq(rows: Any) -> list[dict[str, Any]]:
 
 @given(days, costings)
 @settings(max_examples=150)
-def test_history_told_again_is_history(day: list[tuple[int, ...]], costing: Costing) -> None:
+def test_history_replayed_is_history(day: list[tuple[int, ...]], costing: Costing) -> None:
     desk = Desk(costing=costing)
     desk.live(day)
-    found = told(desk)
+    found = replayed(desk)
     assert found.verdicts == []
     assert without_seq(found.now) == without_seq(found.then)
     assert without_seq(found.then) == without_seq(as_of(desk.log, projections=(positions.PROJECTION,)))
@@ -56,7 +56,7 @@ def test_other_conventions_are_those_of_recosting(
 ) -> None:
     desk = Desk(costing=costing)
     desk.live([step for step in day if step[0] % 22 != 4])  # a move carries cost and lots along
-    found = told(desk, Changed(cost_basis=basis, fee_policy=policy))
+    found = replayed(desk, Changed(cost_basis=basis, fee_policy=policy))
     rows = as_of(desk.log, projections=(EXECUTIONS,))
     for row in positions.positions(found.now):
         if row["cost_basis"] is None:
@@ -67,7 +67,7 @@ def test_other_conventions_are_those_of_recosting(
         assert (row["cost_basis"], row["fee_policy"]) == (basis, policy)
 
 
-def test_a_simulated_day_told_again_is_that_day() -> None:
+def test_a_simulated_day_replayed_is_that_day() -> None:
     """With its refusals, faults, replacements, kill switches and funding; by the marks that are on record."""
     log = MemoryLog()
     _, summary = trading_day(log, steps=160)
@@ -106,7 +106,7 @@ def desk_with_limit(size: str) -> Desk:
 
 
 def test_a_tighter_limit_refuses_orders_and_their_fills_are_lost() -> None:
-    found = told(desk_with_limit("5"), Changed(limits=limit("3")))
+    found = replayed(desk_with_limit("5"), Changed(limits=limit("3")))
     (verdict,) = found.verdicts
     assert (verdict.cl_ord_id, verdict.then, verdict.now) == ("A-1", ACCEPTED, REFUSED)
     assert verdict.rule == "MAX_POSITION is not exceeded"
@@ -119,27 +119,27 @@ def test_a_tighter_limit_refuses_orders_and_their_fills_are_lost() -> None:
 
 
 def test_a_wider_limit_accepts_what_was_refused_and_fills_nothing() -> None:
-    found = told(desk_with_limit("5"), Changed(limits=limit("7")))
+    found = replayed(desk_with_limit("5"), Changed(limits=limit("7")))
     (verdict,) = found.verdicts
     assert (verdict.cl_ord_id, verdict.then, verdict.now) == ("A-9", REFUSED, ACCEPTED)
     assert verdict.rule == "MAX_POSITION is not exceeded"  # what refused it then
     assert without_seq(found.now) == without_seq(found.then)
     for changed in (Changed(limits=limit(None)), Changed(is_without_limits=True)):
-        assert [each.cl_ord_id for each in told(desk_with_limit("5"), changed).verdicts] == ["A-9"]
+        assert [each.cl_ord_id for each in replayed(desk_with_limit("5"), changed).verdicts] == ["A-9"]
 
 
-def test_a_limit_of_a_strategy_or_the_firm_judges_too() -> None:
+def test_limits_of_a_strategy_and_the_firm_are_checked_too() -> None:
     desk = desk_with_limit("5")
     for account_id, scope in (("main", Scope(strategy_id="trend")), ("firm", Scope(asset="BTC"))):
-        found = told(desk, Changed(limits={(account_id, scope, Measure.MAX_ORDER_QTY): (D(3), None)}))
+        found = replayed(desk, Changed(limits={(account_id, scope, Measure.MAX_ORDER_QTY): (D(3), None)}))
         refused = [verdict for verdict in found.verdicts if verdict.now == REFUSED]
         assert [verdict.cl_ord_id for verdict in refused] == ["A-2"]
         assert refused[0].facts["whose"] == account_id
 
 
-def test_a_limit_of_nobody_is_a_mistake() -> None:
+def test_a_limit_of_an_unknown_account_is_a_mistake() -> None:
     with pytest.raises(InvalidInput, match="an account on record"):
-        told(Desk(), Changed(limits={("nobody", ANYWHERE, Measure.MAX_ORDER_QTY): (D(3), None)}))
+        replayed(Desk(), Changed(limits={("nobody", ANYWHERE, Measure.MAX_ORDER_QTY): (D(3), None)}))
 
 
 def test_other_fees_are_of_the_value_traded() -> None:
@@ -148,10 +148,10 @@ def test_other_fees_are_of_the_value_traded() -> None:
     perp = fill("E-2", Side.SELL, "5", "125", 1, instrument_id=PERP, fee=Money(D("0.1"), "BTC"))
     desk.report(perp)
     fees = {"": FeeRate(D(0), D("0.01")), "PERP": FeeRate(D(0), D("-0.0005"))}
-    spot, inverse = compared(told(desk, Changed(fees=fees)), MARKS, MARKS)
+    spot, inverse = compared(replayed(desk, Changed(fees=fees)), MARKS, MARKS)
     assert (spot["then"]["fees_settle"], spot["now"]["fees_settle"]) == (1, 2)
     assert inverse["now"]["fees_settle"] == D("-0.002")  # 5 x 100 / 125 BTC
-    kept = told(desk, Changed(fees={"KRAKEN": FeeRate(D(1), D(1))}))
+    kept = replayed(desk, Changed(fees={"KRAKEN": FeeRate(D(1), D(1))}))
     assert without_seq(kept.now) == without_seq(kept.then)
 
 
@@ -160,7 +160,7 @@ def test_funding_is_in_proportion_to_what_is_held() -> None:
     key = PositionKey("main", "trend", BTC)
     desk.report(Transfer(key, "T-1", Side.BUY, D(8), D(800), T0 + timedelta(hours=1)))
     desk.report(SettleFunding(key, "F-1", Money(D(-4), "USDT"), T0 + timedelta(hours=2)))
-    (row,) = compared(told(desk, Changed(limits=limit("3"))), MARKS, MARKS)
+    (row,) = compared(replayed(desk, Changed(limits=limit("3"))), MARKS, MARKS)
     assert (row["then"]["funding"], row["now"]["funding"]) == (-4, -3)  # 8 held then, 6 now
 
 
@@ -171,10 +171,10 @@ def test_other_marks_value_and_decide() -> None:
     desk.request(SubmitOrder(OrderKey("main", "A-1"), terms, T0))
     desk.report(fill("E-1", Side.BUY, "2", "100", cl_ord_id="A-1"))
     given_marks = {BTC: Mark(BTC, D(150), "given", T0)}
-    found = told(desk, Changed(marks=given_marks))
+    found = replayed(desk, Changed(marks=given_marks))
     assert [(each.cl_ord_id, each.now) for each in found.verdicts] == [("A-1", REFUSED)]
     cheap = {BTC: Mark(BTC, D(90), "given", T0)}
-    (row,) = compared(told(desk, Changed(marks=cheap)), MARKS, MARKS | cheap)
+    (row,) = compared(replayed(desk, Changed(marks=cheap)), MARKS, MARKS | cheap)
     assert (row["then"]["unrealized"], row["now"]["unrealized"]) == (0, -20)
 
 
@@ -183,7 +183,7 @@ def test_a_move_takes_along_what_it_costs_now() -> None:
     desk.report(fill("E-1", Side.BUY, "1", "100"), fill("E-2", Side.BUY, "1", "140", 1))
     source, target = PositionKey("main", "trend", BTC), PositionKey("hedge", "maker", BTC)
     desk.request(MovePosition(source, target, "M-1", D(1), T0 + timedelta(hours=1)))
-    moved, kept = compared(told(desk, Changed(cost_basis=CostBasis.LIFO)), MARKS, MARKS)
+    moved, kept = compared(replayed(desk, Changed(cost_basis=CostBasis.LIFO)), MARKS, MARKS)
     assert (moved["account_id"], kept["account_id"]) == ("hedge", "main")
     assert (moved["then"]["unrealized"], moved["now"]["unrealized"]) == (0, -40)
     assert (kept["then"]["unrealized"], kept["now"]["unrealized"]) == (-40, 0)
@@ -194,7 +194,7 @@ def test_the_same_question_has_the_same_answer() -> None:
     desk.live([(step, step % 5, step % 7, step % 3, step % 31) for step in range(80)])
     tight = {(account_id, ANYWHERE, Measure.MAX_ORDER_QTY): (D("0.1"), None) for account_id in ACCOUNTS}
     changed = Changed(limits=tight, cost_basis=CostBasis.HIFO)
-    one, other = told(desk, changed), told(desk, changed)
+    one, other = replayed(desk, changed), replayed(desk, changed)
     assert one.verdicts == other.verdicts
     assert any(verdict.now == REFUSED for verdict in one.verdicts)
     assert compared(one, MARKS, MARKS) == compared(other, MARKS, MARKS)

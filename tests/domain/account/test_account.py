@@ -131,10 +131,10 @@ def test_a_deposit_out_of_the_blue_is_booked_once():
 
 
 def test_a_withdrawal_is_pending_then_settled_and_what_leaves_is_not_available_meanwhile():
-    asked = after(OPENED, FUNDED).when(RequestTransfer("main", OUT, T0)).then(PENDING).repeated().then()
-    assert asked.state.cash.balances == {"USDT": D(100)}
-    assert asked.state.cash.available("USDT", {}) == 39
-    settled = asked.reported(SettleTransfer("main", OUT, T0 + HOUR, value_date=date(2026, 1, 5))).then(
+    requested = after(OPENED, FUNDED).when(RequestTransfer("main", OUT, T0)).then(PENDING).repeated().then()
+    assert requested.state.cash.balances == {"USDT": D(100)}
+    assert requested.state.cash.available("USDT", {}) == 39
+    settled = requested.reported(SettleTransfer("main", OUT, T0 + HOUR, value_date=date(2026, 1, 5))).then(
         TransferSettled("main", OUT, (debit(60), debit(1)), DAY, date(2026, 1, 5), T0 + HOUR)
     )
     assert settled.state.cash.balances == {"USDT": D(39)}
@@ -149,7 +149,7 @@ def test_a_pending_transfer_that_is_returned_restores_what_was_available():
     assert scene.state.cash.available("USDT", {}) == 100
 
 
-def test_a_settled_transfer_that_is_returned_reverses_its_entries_and_the_fee_that_the_return_does_not_tell():
+def test_a_settled_transfer_that_is_returned_reverses_its_entries_and_an_unstated_fee():
     returned = ReturnTransfer("main", replace(OUT, fee=None), "bounced", T0 + HOUR)
     event = TransferReturned("main", OUT, "bounced", (credit(60), credit(1)), DAY, DAY, T0 + HOUR)
     scene = after(OPENED, FUNDED, PENDING, LEFT).reported(returned).then(event)
@@ -171,10 +171,10 @@ def test_of_a_settlement_and_a_return_the_later_stands_in_any_order_of_arrival(s
 
 
 def test_a_transfer_that_settles_otherwise_than_announced_is_booked_as_settled_with_a_break():
-    told = SettleTransfer("main", replace(OUT, amount=usdt(59)), T0)
-    booked = TransferSettled("main", told.leg, (debit(59), debit(1)), DAY, DAY, T0)
-    broken = AccountBroken("main", "a transfer settles as it was announced", "transfer T-2", told, T0)
-    after(OPENED, FUNDED, PENDING).reported(told).then(booked, broken)
+    shown = SettleTransfer("main", replace(OUT, amount=usdt(59)), T0)
+    booked = TransferSettled("main", shown.leg, (debit(59), debit(1)), DAY, DAY, T0)
+    broken = AccountBroken("main", "a transfer settles as it was announced", "transfer T-2", shown, T0)
+    after(OPENED, FUNDED, PENDING).reported(shown).then(booked, broken)
 
 
 def test_another_content_under_a_known_id_is_kept_whole_and_not_booked():
@@ -242,7 +242,7 @@ def test_one_transfer_id_names_one_transfer():
         ("counter_account_id", {"counter_account_id": "a:b"}),
     ],
 )
-def test_a_leg_of_nonsense_is_refused_when_asked_and_unreadable_when_reported(field, change):
+def test_an_impossible_leg_is_refused_when_requested_and_unreadable_when_reported(field, change):
     leg = replace(OUT, **change)
     state = after(OPENED, FUNDED).state
     with pytest.raises(RequestRefused) as refusal:
@@ -285,7 +285,7 @@ def test_a_closed_account_takes_no_requests_but_what_a_venue_reports_is_booked_w
     closed.reported(deposit).then(FUNDED, AccountBroken("main", CLOSED, "transfer T-1", deposit, T0))
 
 
-def test_requests_of_an_account_nobody_opened_are_refused():
+def test_requests_of_an_unopened_account_are_refused():
     rule = "the account is open; open it first"
     after().when(RequestTransfer("main", IN, T0)).refused(rule, account_id="main")
     after().when(CloseAccount("main", "", T0)).refused(rule, account_id="main")
@@ -426,7 +426,7 @@ def test_an_account_knows_each_of_its_positions_from_the_first_booking_on():
     assert set(ledger.state("account:main").positions) == {("trend", "BTCUSDT.SIM"), ("trend", "BTCUSD.SIM")}
 
 
-def test_reports_of_an_account_nobody_opened_are_unreadable():
+def test_reports_of_an_unopened_account_are_unreadable():
     ledger, log = two_accounts()
     before = log.head()
     (answer,) = ledger.report([SettleTransfer("nobody", IN, T0)], actor="venue")
@@ -467,12 +467,12 @@ def fills_of(drawn):
 def naive(fills):
     """Cash book: what each fill takes and brings at once; a future's value stands in for what it will settle."""
     book = {}
-    for told in fills:
-        contract = LISTED[told.instrument_id]
-        signed = told.side.sign * told.last_qty
+    for shown in fills:
+        contract = LISTED[shown.instrument_id]
+        signed = shown.side.sign * shown.last_qty
         moves = [
-            (contract.settle, -contract.value(signed, told.last_px)),
-            (told.commission.currency, -told.commission.amount),
+            (contract.settle, -contract.value(signed, shown.last_px)),
+            (shown.commission.currency, -shown.commission.amount),
             *([(contract.base, signed)] if contract.kind is Kind.SPOT else []),
         ]
         for currency, amount in moves:
@@ -484,8 +484,8 @@ def naive(fills):
 def test_balances_are_exact_in_any_order_of_arrival_under_any_conventions(data, drawn, costing):
     fills = fills_of(drawn)
     ledger, log = two_accounts(costing)
-    for told in data.draw(st.permutations(fills)):
-        ledger.report([told], actor="venue")
+    for shown in data.draw(st.permutations(fills)):
+        ledger.report([shown], actor="venue")
     wallets = balances.Wallets()
     for logged in scan(log):
         if logged.recorded.stream.startswith("position:"):
@@ -507,7 +507,7 @@ def _moved_by(ledger):
 
 
 @given(trades, conventions)
-def test_a_positions_state_tells_what_it_moved_once_its_futures_are_flat(drawn, costing):
+def test_a_positions_state_shows_what_it_moved_once_its_futures_are_flat(drawn, costing):
     """Flat futures leave no cost behind, so state and events, of whatever cost basis and fee policy, say the same."""
     fills = fills_of(drawn)
     for instrument_id in ("BTCUSDT-PERP.SIM", "BTCUSD.SIM"):

@@ -90,15 +90,15 @@ class BookMachine(RuleBasedStateMachine):
         key = OrderKey("main", f"O{self.n}")
         limits = self.ledger.state(risk.stream("main"))
         used = limits.position(Scope(None, BTC), BTC) + side.sign * limits.held(Scope(None, BTC), BTC, side)
-        asked = used + side.sign * qty
+        requested = used + side.sign * qty
         request = SubmitOrder(key, OrderTerms("trend", BTC, side, OrdType.LIMIT, qty, D(100)), T0)
         try:
             self.ledger.request(request, actor="bot")
         except RequestRefused:
-            assert abs(asked) > LIMIT
-            assert abs(asked) >= abs(used) or asked * used < 0
+            assert abs(requested) > LIMIT
+            assert abs(requested) >= abs(used) or requested * used < 0
         else:
-            assert abs(asked) <= LIMIT or abs(asked) < abs(used)
+            assert abs(requested) <= LIMIT or abs(requested) < abs(used)
             self.sides[key] = side
         return key
 
@@ -115,32 +115,34 @@ class BookMachine(RuleBasedStateMachine):
     def fill(self, key, qty, px, second, times):
         self.n += 1
         side = self.sides.get(key, Side.BUY)
-        told = OrderFilled(
+        shown = OrderFilled(
             key, "trend", BTC, "", side, f"E{self.n}", self.n, qty, px, Money(ZERO, "USDT"), Liquidity.TAKER,
             T0 + timedelta(seconds=second),
         )  # fmt: skip
         for _ in range(times):
-            self.report(told)
-        self.known.entries[told.exec_id] = (second, self.n, told.exec_id, side.sign, qty, qty * px)
-        return told
+            self.report(shown)
+        self.known.entries[shown.exec_id] = (second, self.n, shown.exec_id, side.sign, qty, qty * px)
+        return shown
 
-    @rule(told=fills)
-    def bust(self, told):
-        standing = self.stands_as.get(told.exec_id, told.exec_id)
-        self.report(OrderFillBusted(told.key, standing, "error trade", told.transact_time, exec_id=f"B-{told.exec_id}"))
-        self.known.entries.pop(told.exec_id, None)
+    @rule(shown=fills)
+    def bust(self, shown):
+        standing = self.stands_as.get(shown.exec_id, shown.exec_id)
+        self.report(
+            OrderFillBusted(shown.key, standing, "error trade", shown.transact_time, exec_id=f"B-{shown.exec_id}")
+        )
+        self.known.entries.pop(shown.exec_id, None)
 
-    @rule(told=fills, qty=quantities, px=prices)
-    def correct(self, told, qty, px):
-        if told.exec_id not in self.known.entries:
+    @rule(shown=fills, qty=quantities, px=prices)
+    def correct(self, shown, qty, px):
+        if shown.exec_id not in self.known.entries:
             return
         self.n += 1
-        standing, now = self.stands_as.get(told.exec_id, told.exec_id), f"C-{self.n}"
-        at = told.transact_time
-        self.report(OrderFillCorrected(told.key, standing, last_qty=qty, last_px=px, transact_time=at, exec_id=now))
-        second, sequence, _, side, *_ = self.known.entries[told.exec_id]
-        self.known.entries[told.exec_id] = (second, sequence, told.exec_id, side, qty, qty * px)
-        self.stands_as[told.exec_id] = now
+        standing, now = self.stands_as.get(shown.exec_id, shown.exec_id), f"C-{self.n}"
+        at = shown.transact_time
+        self.report(OrderFillCorrected(shown.key, standing, last_qty=qty, last_px=px, transact_time=at, exec_id=now))
+        second, sequence, _, side, *_ = self.known.entries[shown.exec_id]
+        self.known.entries[shown.exec_id] = (second, sequence, shown.exec_id, side, qty, qty * px)
+        self.stands_as[shown.exec_id] = now
 
     @rule(qty=quantities, cost=prices, second=seconds)
     def bring(self, qty, cost, second):
@@ -154,8 +156,8 @@ class BookMachine(RuleBasedStateMachine):
         self.report(SettleFunding(KEY, f"F{self.n}", Money(D(amount), "USDT"), T0))
         self.known.funding += amount
 
-    def report(self, told):
-        (answer,) = self.ledger.report([told], actor="venue")
+    def report(self, shown):
+        (answer,) = self.ledger.report([shown], actor="venue")
         assert answer.error is None
 
     @invariant()

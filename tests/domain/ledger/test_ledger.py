@@ -106,7 +106,7 @@ def test_a_refusal_by_risk_names_its_numbers_is_on_record_and_repeats():
     ]
 
 
-def test_a_canceled_order_gives_its_room_back_only_when_the_venue_says_so():
+def test_a_canceled_order_gives_its_room_back_only_when_the_venue_reports_it():
     ledger, _ = opened()
     ledger.request(max_position("1"), actor="risk")
     ledger.request(submit("A"), actor="bot")
@@ -261,7 +261,7 @@ def test_a_second_ledger_on_the_log_sees_what_the_first_did():
     ours.request(submit("C"), actor="bot")
 
 
-def test_a_writer_that_is_always_overtaken_says_so():
+def test_a_writer_that_is_always_overtaken_is_busy():
     _ledger, log = opened()
 
     class Overtaken:

@@ -76,7 +76,7 @@ def limit(value, account="main", measure=Measure.MAX_POSITION, currency=None, **
     return SetLimit(account, Scope(**scope), measure, None if value is None else D(value), currency, T0)
 
 
-def ask(ledger, *requests):
+def request(ledger, *requests):
     for request in requests:
         ledger.request(request, actor="trader")
 
@@ -102,7 +102,7 @@ def streams(log, after):
 
 def test_fills_bring_cost_and_gains_to_the_limits():
     ledger, _ = desk()
-    ask(ledger, submit("A", "2"), submit("B", "1", Side.SELL))
+    request(ledger, submit("A", "2"), submit("B", "1", Side.SELL))
     ledger.report([fill("A", "E1", "2", at=1, fee="0.5")], actor="venue")
     ledger.report([fill("B", "E2", "1", Side.SELL, "110", at=2, fee="0.01", paid_in="BNB")], actor="venue")
     funding = SettleFunding(PositionKey("main", "trend", BTC), "F1", Money(D("-0.25"), "USDT"), T0)
@@ -138,9 +138,9 @@ def test_fills_in_any_order_and_twice_end_in_the_same_usage(fills, random, data)
     shuffled = [*reports, data.draw(st.sampled_from(reports))]
     random.shuffle(shuffled)
     cells = []
-    for told in (reports, shuffled):
+    for shown in (reports, shuffled):
         ledger, _ = desk()
-        for report in told:
+        for report in shown:
             ledger.report([report], actor="venue")
         cell = limits(ledger).exposure.cell(Desk("main", "trend"), BTC)
         cells.append((cell.now, cell.opened(T0 + timedelta(days=1)), cell.opened(T0 + timedelta(days=2))))
@@ -165,13 +165,13 @@ def held(ledger, name="A", account="main"):
 
 def test_a_replacement_holds_the_larger_until_it_is_answered():
     ledger, _ = desk()
-    ask(ledger, limit(5), submit("A", "3"))
+    request(ledger, limit(5), submit("A", "3"))
     ledger.report([OrderAccepted(OrderKey("main", "A"), "V1", T0)], actor="venue")
-    ask(ledger, replace_to("5"))
+    request(ledger, replace_to("5"))
     assert held(ledger) == D(5)
     replaced = OrderReplaced(OrderKey("main", "A"), T0 + timedelta(seconds=1), requested_as="A2")
     ledger.report([replaced], actor="venue")
-    ask(ledger, replace_to("2", requested_as="A3"))
+    request(ledger, replace_to("2", requested_as="A3"))
     assert held(ledger) == D(5)
     replaced = OrderReplaced(OrderKey("main", "A"), T0 + timedelta(seconds=2), requested_as="A3")
     ledger.report([replaced], actor="venue")
@@ -180,10 +180,10 @@ def test_a_replacement_holds_the_larger_until_it_is_answered():
 
 def test_a_replacement_that_does_not_fit_is_refused_on_record_and_again_the_same():
     ledger, log = desk()
-    ask(ledger, limit(5), submit("A", "3"))
+    request(ledger, limit(5), submit("A", "3"))
     for _ in range(2):
         with pytest.raises(RequestRefused, match="MAX_POSITION is not exceeded") as refused:
-            ask(ledger, replace_to("6"))
+            request(ledger, replace_to("6"))
         assert refused.value.facts["asked"] == D(6)
     assert [name for _, name in streams(log, 0)].count("HoldRefused") == 1
     assert held(ledger) == D(3)
@@ -191,7 +191,7 @@ def test_a_replacement_that_does_not_fit_is_refused_on_record_and_again_the_same
 
 def test_a_replacement_the_venue_rejects_gives_the_difference_back():
     ledger, _ = desk()
-    ask(ledger, submit("A", "3"), replace_to("5"))
+    request(ledger, submit("A", "3"), replace_to("5"))
     rejected = OrderReplaceRejected(OrderKey("main", "A"), "no", T0 + timedelta(seconds=1), requested_as="A2")
     ledger.report([rejected], actor="venue")
     assert held(ledger) == D(3)
@@ -199,7 +199,7 @@ def test_a_replacement_the_venue_rejects_gives_the_difference_back():
 
 def test_the_end_of_an_order_voids_or_expires_its_hold():
     ledger, log = desk()
-    ask(ledger, submit("A"), submit("B"))
+    request(ledger, submit("A"), submit("B"))
     ledger.report([OrderCanceled(OrderKey("main", "A"), "user", T0)], actor="venue")
     ledger.report([OrderExpired(OrderKey("main", "B"), "end of day", T0)], actor="venue")
     assert [name for _, name in streams(log, 0) if name.startswith("Hold")] == [
@@ -209,7 +209,7 @@ def test_the_end_of_an_order_voids_or_expires_its_hold():
 
 def test_a_busted_fill_is_held_again():
     ledger, _ = desk()
-    ask(ledger, submit("A", "3"))
+    request(ledger, submit("A", "3"))
     ledger.report([fill("A", "E1", "2", at=1)], actor="venue")
     bust = OrderFillBusted(OrderKey("main", "A"), "E1", "error", T0 + timedelta(seconds=2), exec_id="B1")
     ledger.report([bust], actor="venue")
@@ -217,7 +217,7 @@ def test_a_busted_fill_is_held_again():
     assert (now.now.quantity, now.now.cost, now.buying) == (D(0), D(0), D(3))
 
 
-def test_the_actor_of_a_switch_is_who_asked():
+def test_the_actor_of_a_switch_is_the_caller():
     ledger, _ = desk()
     engage = EngageSwitch("main", Scope(), Mode.HALT, "fat finger", T0, actor="somebody else")
     ledger.request(engage, actor="alice")
@@ -233,28 +233,28 @@ def test_marks_of_all_that_is_held_are_looked_up():
     eth = "ETHUSDT.SIM"
     marks = {BTC: Mark(BTC, D(100), "SIM", T0)}
     ledger, _ = desk(marks=marks)
-    ask(ledger, ListInstrument(eth, Contract(Kind.LINEAR, "ETH", "USDT", "USDT"), D("0.01"), D("0.001")))
+    request(ledger, ListInstrument(eth, Contract(Kind.LINEAR, "ETH", "USDT", "USDT"), D("0.01"), D("0.001")))
     report = OrderFilled(
         OrderKey("main", "X"), "trend", eth, "", Side.BUY, "E1", 0, D(3), D(10), Money(ZERO, "USDT"),
         Liquidity.TAKER, T0,
     )  # fmt: skip
     ledger.report([report], actor="venue")
-    ask(ledger, limit(150, measure=Measure.MAX_GROSS_EXPOSURE, currency="USDT"))
+    request(ledger, limit(150, measure=Measure.MAX_GROSS_EXPOSURE, currency="USDT"))
     with pytest.raises(RequestRefused, match="a mark of every instrument") as refused:
-        ask(ledger, submit("A"))
+        request(ledger, submit("A"))
     assert refused.value.facts["instrument_id"] == eth
     marks[eth] = Mark(eth, D(10), "SIM", T0)
     assert passes(ledger, submit("B"))
-    ask(ledger, AssessMarks("main", (Mark(eth, D(20), "SIM", T0),), T0))
+    request(ledger, AssessMarks("main", (Mark(eth, D(20), "SIM", T0),), T0))
     assert [breach.used for breach in limits(ledger).breaches.values()] == [D(160)]
 
 
 def test_a_conversion_takes_the_contract_of_its_instrument():
     ledger, _ = desk()
-    ask(ledger, SetConversion("main", BTC, T0))
+    request(ledger, SetConversion("main", BTC, T0))
     assert limits(ledger).conversions == {BTC: SPOT}
     with pytest.raises(RequestRefused, match="the instrument is listed"):
-        ask(ledger, SetConversion("main", "XY.SIM", T0))
+        request(ledger, SetConversion("main", "XY.SIM", T0))
 
 
 # The firm.
@@ -263,12 +263,12 @@ def test_a_conversion_takes_the_contract_of_its_instrument():
 def test_no_account_is_called_as_the_firm():
     ledger, _ = desk()
     with pytest.raises(RequestRefused, match="other than the firm's own"):
-        ask(ledger, OpenAccount(FIRM, "USDT", Costing(), T0))
+        request(ledger, OpenAccount(FIRM, "USDT", Costing(), T0))
 
 
 def test_a_fill_touches_three_streams_while_the_firm_has_no_limit():
     ledger, log = desk()
-    ask(ledger, submit("A"))
+    request(ledger, submit("A"))
     before = log.head().seq
     ledger.report([fill("A", "E1", at=1)], actor="venue")
     written = {stream.partition(":")[0] for stream, _ in streams(log, before)}
@@ -276,11 +276,11 @@ def test_a_fill_touches_three_streams_while_the_firm_has_no_limit():
     assert "limit:firm" not in {stream for stream, _ in streams(log, before)}
 
 
-def test_the_firms_first_limit_carries_what_everybody_holds():
+def test_the_firms_first_limit_carries_what_all_accounts_hold():
     ledger, log = desk()
-    ask(ledger, submit("A", "2"), submit("B", "4", account="second"))
+    request(ledger, submit("A", "2"), submit("B", "4", account="second"))
     ledger.report([fill("A", "E1", "1", at=1)], actor="venue")
-    ask(ledger, limit(8, FIRM))
+    request(ledger, limit(8, FIRM))
     firm = limits(ledger, FIRM)
     assert (firm.position(Scope(), BTC), firm.held(Scope(), BTC, Side.BUY)) == (D(1), D(5))
     assert limits(ledger).is_watched
@@ -300,26 +300,26 @@ def test_the_firms_first_limit_carries_what_everybody_holds():
 
 def test_the_firms_usage_is_the_sum_of_the_accounts_and_forgotten_with_its_last_limit():
     ledger, log = desk()
-    ask(ledger, submit("A", "2"), limit(100, FIRM), submit("B", "4", account="second"))
+    request(ledger, submit("A", "2"), limit(100, FIRM), submit("B", "4", account="second"))
     ledger.report([fill("A", "E1", "1", at=1), fill("B", "E2", "4", account="second", at=1)], actor="venue")
     ledger.report([OrderCanceled(OrderKey("main", "A"), "user", T0 + timedelta(seconds=2))], actor="venue")
     cells = {}
     for account in ACCOUNTS:
         cells |= {(name, owner): cell for name, owner, cell in limits(ledger, account).exposure.all()}
     assert {(name, owner): cell for name, owner, cell in limits(ledger, FIRM).exposure.all()} == cells
-    ask(ledger, limit(None, FIRM))
+    request(ledger, limit(None, FIRM))
     assert limits(ledger, FIRM).exposure.cells == {}
     assert not limits(ledger).is_watched
     before = log.head().seq
-    ask(ledger, submit("C"))
+    request(ledger, submit("C"))
     assert "limit:firm" not in {stream for stream, _ in streams(log, before)}
-    ask(ledger, limit(100, FIRM))
+    request(ledger, limit(100, FIRM))
     assert limits(ledger, FIRM).position(Scope(), BTC) == D(5)
 
 
 def test_an_account_opened_under_the_watch_is_watched():
     ledger, _ = desk(accounts=())
-    ask(ledger, limit(1, FIRM), OpenAccount("late", "USDT", Costing(), T0))
+    request(ledger, limit(1, FIRM), OpenAccount("late", "USDT", Costing(), T0))
     assert passes(ledger, submit("A", account="late"))
     assert not passes(ledger, submit("B", account="late"))
 
@@ -327,11 +327,11 @@ def test_an_account_opened_under_the_watch_is_watched():
 def test_the_firms_kill_switch_stops_every_account_and_its_marks_are_assessed():
     ledger, _ = desk()
     with pytest.raises(RequestRefused, match="a firm with limits"):
-        ask(ledger, AssessMarks(FIRM, (), T0))
+        request(ledger, AssessMarks(FIRM, (), T0))
     ledger.request(EngageSwitch(FIRM, Scope(), Mode.HALT, "incident", T0), actor="cro")
     assert not passes(ledger, submit("A"))
     assert not passes(ledger, submit("A", account="second"))
-    ask(ledger, AssessMarks(FIRM, (), T0))
+    request(ledger, AssessMarks(FIRM, (), T0))
     ledger.request(ReleaseSwitch(FIRM, Scope(), "over", T0), actor="ceo")
     assert passes(ledger, submit("B"))
 
@@ -360,7 +360,7 @@ def race(setting, first, second, before=()):
     """Whether each of two commands passes when the second gets in between decision and append of the first."""
     log = MemoryLog()
     theirs, _ = desk(log)
-    ask(theirs, *setting, *before)
+    request(theirs, *setting, *before)
     outcomes = {}
 
     def meanwhile():
@@ -385,7 +385,7 @@ def test_two_orders_racing_for_one_limit_never_both_pass(room, one, two, account
     assert limits(ledger, holder).held(Scope(), BTC, Side.BUY) <= room
 
 
-def test_an_order_decided_before_the_firms_first_limit_is_judged_by_it_all_the_same():
+def test_an_order_decided_before_the_firms_first_limit_is_checked_by_it_all_the_same():
     first, second, ledger = race([], submit("A", "3"), limit(2, FIRM))
     assert (first, second) == (False, True)
     assert limits(ledger, FIRM).held(Scope(), BTC, Side.BUY) == D(0)
@@ -403,8 +403,8 @@ def test_an_account_opened_while_the_firm_gets_its_first_limit_is_watched():
 def test_a_fill_booked_while_the_firm_gets_its_first_limit_is_counted_once():
     log = MemoryLog()
     theirs, _ = desk(log)
-    ask(theirs, submit("A", "3"))
-    ours = Ledger(Overtaken(log, lambda: ask(theirs, limit(5, FIRM))), lambda: T0)
+    request(theirs, submit("A", "3"))
+    ours = Ledger(Overtaken(log, lambda: request(theirs, limit(5, FIRM))), lambda: T0)
     ours.report([fill("A", "E1", "2", at=1)], actor="venue")
     firm = limits(theirs, FIRM)
     assert (firm.position(Scope(), BTC), firm.held(Scope(), BTC, Side.BUY)) == (D(2), D(1))

@@ -77,11 +77,11 @@ def fill(name, exec_id, qty="1", price="100", second=5, order_id="V1", instrumen
     )  # fmt: skip
 
 
-def ask(ledger, request):
+def request(ledger, request):
     return ledger.request(request, actor="bot")
 
 
-def tell(ledger, *reports):
+def report(ledger, *reports):
     return ledger.report(reports, actor="venue")
 
 
@@ -102,77 +102,77 @@ def position_of(ledger, instrument_id=BTC):
 
 
 def test_a_later_cl_ord_id_leads_to_the_order(ledger):
-    ask(ledger, submit("A"))
-    ask(ledger, ReplaceOrder(A, "B", Changes(order_qty=D(12)), at(1)))
-    tell(ledger, OrderReplaced(OrderKey("main", "B"), at(2)), fill("B", "E1", "12"))
+    request(ledger, submit("A"))
+    request(ledger, ReplaceOrder(A, "B", Changes(order_qty=D(12)), at(1)))
+    report(ledger, OrderReplaced(OrderKey("main", "B"), at(2)), fill("B", "E1", "12"))
     assert (state_of(ledger, "A").cl_ord_id, state_of(ledger, "A").status) == ("B", OrdStatus.FILLED)
     assert state_of(ledger, "B").alias_of == "A"
     with pytest.raises(RequestRefused, match="one cl_ord_id names one order"):
-        ask(ledger, submit("B"))
+        request(ledger, submit("B"))
 
 
 def test_a_request_may_name_the_replacement_it_follows(ledger):
-    ask(ledger, submit("A"))
-    ask(ledger, ReplaceOrder(A, "B", Changes(price=D(99)), at(1)))
-    ask(ledger, ReplaceOrder(OrderKey("main", "B"), "C", Changes(order_qty=D(7)), at(2)))
-    asked = state_of(ledger, "A").requests["C"].request
-    assert (asked.key, asked.orig_cl_ord_id, asked.terms.price) == (A, "B", D(99))
-    ask(ledger, CancelOrder(OrderKey("main", "C"), "", at(3), "D"))
-    tell(ledger, OrderCancelRejected(OrderKey("main", "D"), "too late", at(4)))
+    request(ledger, submit("A"))
+    request(ledger, ReplaceOrder(A, "B", Changes(price=D(99)), at(1)))
+    request(ledger, ReplaceOrder(OrderKey("main", "B"), "C", Changes(order_qty=D(7)), at(2)))
+    requested = state_of(ledger, "A").requests["C"].request
+    assert (requested.key, requested.orig_cl_ord_id, requested.terms.price) == (A, "B", D(99))
+    request(ledger, CancelOrder(OrderKey("main", "C"), "", at(3), "D"))
+    report(ledger, OrderCancelRejected(OrderKey("main", "D"), "too late", at(4)))
     assert not state_of(ledger, "A").is_cancel_requested
 
 
 def test_a_request_needs_a_cl_ord_id_that_is_free(ledger):
-    ask(ledger, submit("A"))
-    ask(ledger, submit("B"))
+    request(ledger, submit("A"))
+    request(ledger, submit("B"))
     with pytest.raises(RequestRefused, match="one cl_ord_id names one order or request"):
-        ask(ledger, ReplaceOrder(A, "B", Changes(price=D(99)), at(1)))
+        request(ledger, ReplaceOrder(A, "B", Changes(price=D(99)), at(1)))
     assert state_of(ledger, "A").unanswered == {}
     assert held_of(ledger, "A") == 10
 
 
 def test_a_report_that_knows_only_the_venues_id_finds_its_order(ledger):
-    ask(ledger, submit("A"))
-    tell(ledger, OrderAccepted(A, "V1", at(1), venue="SIM"))
-    tell(ledger, fill("", "E1"), OrderCanceled(OrderKey("main", ""), "", at(9), order_id="V1", venue="SIM"))
+    request(ledger, submit("A"))
+    report(ledger, OrderAccepted(A, "V1", at(1), venue="SIM"))
+    report(ledger, fill("", "E1"), OrderCanceled(OrderKey("main", ""), "", at(9), order_id="V1", venue="SIM"))
     state = state_of(ledger, "A")
     assert (state.cum_qty, state.status) == (1, OrdStatus.CANCELED)
     assert state.breaks == ()
 
 
 def test_a_name_of_the_adapters_own_making_gives_way_to_the_one_that_is_known(ledger):
-    ask(ledger, submit("A"))
-    tell(ledger, OrderAccepted(A, "V1", at(1)))
-    tell(ledger, fill("V1", "E1"))
+    request(ledger, submit("A"))
+    report(ledger, OrderAccepted(A, "V1", at(1)))
+    report(ledger, fill("V1", "E1"))
     assert state_of(ledger, "A").cum_qty == 1
     assert state_of(ledger, "V1") is None
 
 
 def test_an_order_only_the_venue_knows_is_called_by_its_id(ledger):
-    tell(ledger, fill("", "E1", order_id="V7"), fill("", "E2", order_id="V7"))
+    report(ledger, fill("", "E1", order_id="V7"), fill("", "E2", order_id="V7"))
     assert state_of(ledger, "SIM-V7").cum_qty == 2
 
 
 def test_an_order_id_may_be_used_again_for_another_instrument(ledger):
-    ask(ledger, submit("A"))
-    ask(ledger, submit("B", instrument_id="BTC-USDT.OTHER"))
+    request(ledger, submit("A"))
+    request(ledger, submit("B", instrument_id="BTC-USDT.OTHER"))
     other = "ETHUSDT.SIM"
     ledger.request(ListInstrument(other, replace(SPOT, base="ETH"), D("0.01"), D("0.001")), actor="alice")
-    ask(ledger, submit("C", instrument_id=other))
-    tell(ledger, fill("A", "E1"), fill("C", "E1", instrument_id=other))
-    tell(ledger, fill("", "E2"), fill("", "E2", instrument_id=other))
+    request(ledger, submit("C", instrument_id=other))
+    report(ledger, fill("A", "E1"), fill("C", "E1", instrument_id=other))
+    report(ledger, fill("", "E2"), fill("", "E2", instrument_id=other))
     assert [state_of(ledger, name).cum_qty for name in "AC"] == [2, 2]
 
 
 def test_two_orders_under_one_order_id_are_a_break(ledger):
-    ask(ledger, submit("A"))
-    ask(ledger, submit("B"))
-    (first, second) = tell(ledger, fill("A", "E1"), fill("B", "E2"))
+    request(ledger, submit("A"))
+    request(ledger, submit("B"))
+    (first, second) = report(ledger, fill("A", "E1"), fill("B", "E2"))
     assert first.records[-1].event == fill("A", "E1")
     assert second.records[-1].event == OrderBroken(
         OrderKey("main", "B"), "one order_id names one order", fill("B", "E2")
     )
-    assert tell(ledger, fill("B", "E2"))[0].records == ()
+    assert report(ledger, fill("B", "E2"))[0].records == ()
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_two_orders_under_one_order_id_are_a_break(ledger):
     ],
 )
 def test_a_report_of_no_order_is_unreadable_and_adds_nothing(ledger, report, field):
-    (answer,) = tell(ledger, report)
+    (answer,) = report(ledger, report)
     assert isinstance(answer.error, InvalidInput)
     assert (answer.error.field, answer.records) == (field, ())
 
@@ -207,20 +207,20 @@ def test_the_index_keeps_its_first_link():
 
 
 def test_a_bust_takes_its_fill_out_of_the_position_and_is_held_again(ledger):
-    ask(ledger, submit("A"))
-    tell(ledger, fill("A", "E1", "4"), fill("A", "E2", "6", "110", 6))
+    request(ledger, submit("A"))
+    report(ledger, fill("A", "E1", "4"), fill("A", "E2", "6", "110", 6))
     assert (position_of(ledger).quantity, held_of(ledger, "A")) == (10, 0)
     bust = OrderFillBusted(A, "E1", "off market", at(9), exec_id="X1")
-    tell(ledger, bust)
+    report(ledger, bust)
     assert (position_of(ledger).quantity, position_of(ledger).book.cost) == (6, 660)
     assert (state_of(ledger, "A").leaves_qty, held_of(ledger, "A")) == (4, 4)
-    assert tell(ledger, bust)[0].records == ()
+    assert report(ledger, bust)[0].records == ()
 
 
-def test_a_correction_books_its_fill_anew_in_its_place(ledger):
-    ask(ledger, submit("A"))
-    tell(ledger, fill("A", "E1", "4"), fill("A", "E2", "4", "110", 6))
-    tell(ledger, OrderFillCorrected(A, "E1", D(3), D(90), at(9), exec_id="X1"))
+def test_a_correction_books_its_fill_again_in_its_place(ledger):
+    request(ledger, submit("A"))
+    report(ledger, fill("A", "E1", "4"), fill("A", "E2", "4", "110", 6))
+    report(ledger, OrderFillCorrected(A, "E1", D(3), D(90), at(9), exec_id="X1"))
     held = position_of(ledger)
     assert (held.quantity, held.book.cost) == (7, 3 * 90 + 4 * 110)
     assert held_of(ledger, "A") == 3
@@ -239,9 +239,9 @@ def test_amendments_in_any_order_of_arrival_end_in_the_same_position():
             book = Ledger(MemoryLog(), lambda: T0)
             book.request(OpenAccount("main", "USDT", Costing(), T0), actor="alice")
             book.request(ListInstrument(BTC, SPOT, D("0.01"), D("0.001")), actor="alice")
-            ask(book, submit("A"))
+            request(book, submit("A"))
             for first in range(0, len(arrival), batch):
-                tell(book, *arrival[first : first + batch])
+                report(book, *arrival[first : first + batch])
             held = position_of(book)
             assert (held.quantity, held.book.cost, state_of(book, "A").cum_qty) == (5, 475, 5)
             assert held_of(book, "A") == 5
@@ -249,24 +249,24 @@ def test_amendments_in_any_order_of_arrival_end_in_the_same_position():
 
 def test_a_replacement_holds_the_larger_until_it_is_answered(ledger):
     ledger.request(SetLimit("main", Scope(None, BTC), Measure.MAX_POSITION, D(15), None, T0), actor="alice")
-    ask(ledger, submit("A"))
+    request(ledger, submit("A"))
     with pytest.raises(RequestRefused, match="MAX_POSITION"):
-        ask(ledger, ReplaceOrder(A, "B", Changes(order_qty=D(16)), at(1)))
+        request(ledger, ReplaceOrder(A, "B", Changes(order_qty=D(16)), at(1)))
     assert (held_of(ledger, "A"), state_of(ledger, "A").unanswered) == (10, {})
-    ask(ledger, ReplaceOrder(A, "C", Changes(order_qty=D(15)), at(2)))
+    request(ledger, ReplaceOrder(A, "C", Changes(order_qty=D(15)), at(2)))
     assert held_of(ledger, "A") == 15
-    tell(ledger, OrderReplaced(A, at(3), requested_as="C", order_qty=D(12)))
+    report(ledger, OrderReplaced(A, at(3), requested_as="C", order_qty=D(12)))
     assert held_of(ledger, "A") == 12
-    ask(ledger, ReplaceOrder(A, "D", Changes(order_qty=D(5)), at(4)))
+    request(ledger, ReplaceOrder(A, "D", Changes(order_qty=D(5)), at(4)))
     assert held_of(ledger, "A") == 12
-    tell(ledger, OrderReplaced(A, at(5), requested_as="D"))
+    report(ledger, OrderReplaced(A, at(5), requested_as="D"))
     assert held_of(ledger, "A") == 5
 
 
 def test_a_replacement_keeps_to_tick_and_lot(ledger):
-    ask(ledger, submit("A"))
+    request(ledger, submit("A"))
     with pytest.raises(RequestRefused, match="tick"):
-        ask(ledger, ReplaceOrder(A, "B", Changes(price=D("99.001")), at(1)))
+        request(ledger, ReplaceOrder(A, "B", Changes(price=D("99.001")), at(1)))
     assert state_of(ledger, "B") is None
 
 
@@ -274,7 +274,7 @@ def test_a_replacement_keeps_to_tick_and_lot(ledger):
 
 
 def open_parent(ledger, qty="10", price="100"):
-    return ask(ledger, OpenParent(PARENT, "trend", SPOT, Side.BUY, D(qty), D(price), T0))
+    return request(ledger, OpenParent(PARENT, "trend", SPOT, Side.BUY, D(qty), D(price), T0))
 
 
 def parent_of(ledger):
@@ -283,16 +283,16 @@ def parent_of(ledger):
 
 def test_a_parent_is_the_sum_of_its_children_at_every_seq(ledger):
     open_parent(ledger)
-    ask(ledger, submit("A", "6", parent="P"))
-    ask(ledger, submit("B", "4", instrument_id=THERE, parent="P"))
+    request(ledger, submit("A", "6", parent="P"))
+    request(ledger, submit("B", "4", instrument_id=THERE, parent="P"))
     assert (parent_of(ledger).working_qty, parent_of(ledger).status) == (10, OrdStatus.NEW)
-    tell(ledger, fill("A", "E1", "2"), fill("B", "E1", "4", "99", 6, "W1", THERE))
+    report(ledger, fill("A", "E1", "2"), fill("B", "E1", "4", "99", 6, "W1", THERE))
     parent = parent_of(ledger)
     assert (parent.cum_qty, parent.cum_cost, parent.leaves_qty) == (6, 596, 4)
     assert parent.status is OrdStatus.PARTIALLY_FILLED
-    tell(ledger, OrderFillBusted(A, "E1", "", at(8), exec_id="X1"))
+    report(ledger, OrderFillBusted(A, "E1", "", at(8), exec_id="X1"))
     assert (parent_of(ledger).cum_qty, parent_of(ledger).working_qty) == (4, 6)
-    tell(ledger, fill("A", "E2", "6", second=9))
+    report(ledger, fill("A", "E2", "6", second=9))
     assert (parent_of(ledger).status, parent_of(ledger).leaves_qty) == (OrdStatus.FILLED, 0)
     assert position_of(ledger).quantity == 6
     assert position_of(ledger, THERE).quantity == 4
@@ -300,25 +300,25 @@ def test_a_parent_is_the_sum_of_its_children_at_every_seq(ledger):
 
 def test_a_child_is_part_of_its_parents_intent(ledger):
     with pytest.raises(RequestRefused, match="a child's parent is on record"):
-        ask(ledger, submit("A", parent="P"))
+        request(ledger, submit("A", parent="P"))
     open_parent(ledger)
     with pytest.raises(RequestRefused, match="children do not exceed their parent"):
-        ask(ledger, submit("A", "11", parent="P"))
+        request(ledger, submit("A", "11", parent="P"))
     with pytest.raises(RequestRefused, match="a child keeps to its parent's price"):
-        ask(ledger, submit("A", price="101", parent="P"))
-    ask(ledger, submit("A", "6", parent="P"))
+        request(ledger, submit("A", price="101", parent="P"))
+    request(ledger, submit("A", "6", parent="P"))
     with pytest.raises(RequestRefused, match="children do not exceed their parent"):
-        ask(ledger, ReplaceOrder(A, "A2", Changes(order_qty=D(11)), at(1)))
-    ask(ledger, ReplaceOrder(A, "A3", Changes(order_qty=D(9)), at(1)))
+        request(ledger, ReplaceOrder(A, "A2", Changes(order_qty=D(11)), at(1)))
+    request(ledger, ReplaceOrder(A, "A3", Changes(order_qty=D(9)), at(1)))
     with pytest.raises(RequestRefused, match="children do not exceed their parent"):
-        ask(ledger, submit("B", "2", parent="P"))
-    tell(ledger, OrderCanceled(A, "", at(2)))
-    ask(ledger, submit("B", "10", parent="P"))
-    ask(ledger, CloseParent(PARENT, "", at(3)))
+        request(ledger, submit("B", "2", parent="P"))
+    report(ledger, OrderCanceled(A, "", at(2)))
+    request(ledger, submit("B", "10", parent="P"))
+    request(ledger, CloseParent(PARENT, "", at(3)))
     with pytest.raises(RequestRefused, match="a child's parent is open"):
-        ask(ledger, submit("C", parent="P"))
+        request(ledger, submit("C", parent="P"))
     assert parent_of(ledger).status is OrdStatus.PENDING_CANCEL
-    tell(ledger, OrderCanceled(OrderKey("main", "B"), "", at(4)))
+    report(ledger, OrderCanceled(OrderKey("main", "B"), "", at(4)))
     assert (parent_of(ledger).status, parent_of(ledger).leaves_qty) == (OrdStatus.CANCELED, 0)
 
 
@@ -329,26 +329,26 @@ def test_a_child_of_another_contract_or_strategy_is_refused(ledger):
     for child in (submit("A", "1", instrument_id="XBTUSD.SIM", parent="P"), submit("A", "1", parent="P")):
         terms = child.terms if child.terms.instrument_id != BTC else replace(child.terms, strategy_id="other")
         with pytest.raises(RequestRefused, match="a child has its parent's side, strategy and contract"):
-            ask(ledger, replace(child, terms=terms))
+            request(ledger, replace(child, terms=terms))
 
 
 def test_a_parent_is_opened_and_closed_once():
     after = Given(parentorder)
-    asked = OpenParent(PARENT, "trend", SPOT, Side.BUY, D(10), D(100), T0)
+    requested = OpenParent(PARENT, "trend", SPOT, Side.BUY, D(10), D(100), T0)
     opened = ParentOpened(PARENT, "trend", SPOT, Side.BUY, D(10), D(100), T0)
     closed = ParentClosed(PARENT, "", at(1))
-    scene = after().when(asked).then(opened)
+    scene = after().when(requested).then(opened)
     scene.repeated().then()
-    scene.when(replace(asked, order_qty=D(9))).refused("one cl_ord_id names one parent order", cl_ord_id="P")
+    scene.when(replace(requested, order_qty=D(9))).refused("one cl_ord_id names one parent order", cl_ord_id="P")
     scene.when(CloseParent(PARENT, "", at(1))).then(closed).repeated().then()
     after().when(CloseParent(PARENT, "", at(1))).refused("a parent order on record", cl_ord_id="P")
-    after().when(replace(asked, order_qty=D(0))).refused("order_qty above zero", order_qty=D(0))
-    after().when(replace(asked, price=D("NaN"))).refused("price above zero")
+    after().when(replace(requested, order_qty=D(0))).refused("order_qty above zero", order_qty=D(0))
+    after().when(replace(requested, price=D("NaN"))).refused("price above zero")
 
 
 def test_what_a_child_adds_is_recorded_in_the_same_append(ledger):
     open_parent(ledger)
-    answer = ask(ledger, submit("A", parent="P"))
+    answer = request(ledger, submit("A", parent="P"))
     assert ChildProgressed in {type(recorded.event) for recorded in answer.records}
-    asked = ask(ledger, ReplaceOrder(A, "B", Changes(order_qty=D(5)), at(1)))
-    assert OrderAliased in {type(recorded.event) for recorded in asked.records}
+    requested = request(ledger, ReplaceOrder(A, "B", Changes(order_qty=D(5)), at(1)))
+    assert OrderAliased in {type(recorded.event) for recorded in requested.records}

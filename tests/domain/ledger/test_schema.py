@@ -43,7 +43,7 @@ def test_the_upcast_of_a_booking_keeps_every_figure_and_its_lot():
 
 
 @pytest.mark.parametrize("recorded", samples.RECORDS, ids=lambda recorded: schema.topic_of(recorded.event))
-def test_what_is_written_today_is_what_the_golden_file_says(recorded):
+def test_events_written_today_are_those_of_the_golden_files(recorded):
     stored = (GOLDEN / f"{schema.topic_of(recorded.event)}.json").read_bytes().strip()
     assert schema.encode(recorded) == stored
     assert schema.decode(schema.topic_of(recorded.event), stored) == recorded
@@ -62,7 +62,7 @@ def test_an_owner_is_one_more_field_and_an_account_without_one_is_written_as_eve
     assert schema.decode("AccountOpened", expected) == owned
 
 
-def test_the_bytes_say_what_they_are():
+def test_the_bytes_name_their_format():
     recorded = samples.RECORDS[0]
     assert json.loads(schema.encode(recorded))["event"]["type"] == schema.topic_of(recorded.event)
 

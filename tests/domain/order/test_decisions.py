@@ -115,35 +115,35 @@ def test_a_refused_order_is_refused_again():
     assert state_of(refused).leaves_qty == 0
 
 
-def test_an_order_is_asked_back_once_until_the_venue_has_answered():
+def test_an_order_is_canceled_once_until_the_venue_has_answered():
     rejected = OrderCancelRejected(KEY, "too late", at(4))
     again = CancelOrder(KEY, "really", at(6))
-    asked = after(SUBMITTED, ACCEPTED).when(CANCEL).then(CANCEL_REQUESTED).repeated().then()
-    asked.when(again).then()
-    told = asked.reported(rejected).then(rejected)
-    told.repeated().then()
-    told.when(CANCEL).then()
-    told.when(again).then(OrderCancelRequested(KEY, "really", at(6)))
+    wanted = after(SUBMITTED, ACCEPTED).when(CANCEL).then(CANCEL_REQUESTED).repeated().then()
+    wanted.when(again).then()
+    shown = wanted.reported(rejected).then(rejected)
+    shown.repeated().then()
+    shown.when(CANCEL).then()
+    shown.when(again).then(OrderCancelRequested(KEY, "really", at(6)))
 
 
-def test_what_is_closed_is_not_asked_back():
+def test_a_closed_order_is_not_canceled():
     after(SUBMITTED, ACCEPTED, CANCELED).when(CANCEL).then()
     after(SUBMITTED, fill("E1", 10)).when(CANCEL).refused("an open order", status=OrdStatus.FILLED)
     after().when(CANCEL).refused("an order on record", cl_ord_id="A")
 
 
 def test_our_own_request_shows_until_the_venues_next_word():
-    asked = state_of(SUBMITTED, ACCEPTED, CANCEL_REQUESTED)
-    assert asked.status is OrdStatus.PENDING_CANCEL
-    filled = order.evolve(asked, fill("E1", 4))
+    wanted = state_of(SUBMITTED, ACCEPTED, CANCEL_REQUESTED)
+    assert wanted.status is OrdStatus.PENDING_CANCEL
+    filled = order.evolve(wanted, fill("E1", 4))
     assert (filled.status, filled.is_cancel_requested) == (OrdStatus.PARTIALLY_FILLED, True)
 
 
 def test_a_replacement_changes_what_it_names_and_keeps_the_rest():
     larger = replace(TERMS, order_qty=D(12), price=D(101))
-    asked = requested("B", larger, order_qty=D(12), price=D(101))
+    wanted = requested("B", larger, order_qty=D(12), price=D(101))
     replaced = OrderReplaced(KEY, at(4), requested_as="B")
-    scene = after(SUBMITTED, ACCEPTED).when(replacing("B", order_qty=D(12), price=D(101))).then(asked)
+    scene = after(SUBMITTED, ACCEPTED).when(replacing("B", order_qty=D(12), price=D(101))).then(wanted)
     scene.repeated().then()
     assert scene.state.order_qty == 10
     scene = scene.reported(replaced).then(replace(replaced, terms=larger))
@@ -377,12 +377,12 @@ def test_a_superseded_correction_changes_nothing():
     assert dict(scene.state.fills) == {"E1": now}
 
 
-def test_an_order_we_never_sent_is_adopted_and_its_quantity_known_once_told():
+def test_an_order_we_never_sent_is_adopted_and_its_quantity_known_once_reported():
     adopted = OrderAdopted(KEY, "V1", "trend", BTC, Side.BUY, at(5))
     scene = after().reported(fill("E1", 4)).then(adopted, fill("E1", 4))
     assert (scene.state.status, scene.state.order_qty, scene.state.is_open) == (OrdStatus.PARTIALLY_FILLED, None, True)
-    told = OrderRestated(KEY, "", at(6), order_qty=D(4))
-    scene = scene.reported(told).then(told)
+    shown = OrderRestated(KEY, "", at(6), order_qty=D(4))
+    scene = scene.reported(shown).then(shown)
     assert (scene.state.status, scene.state.order_qty) == (OrdStatus.FILLED, 4)
 
 
@@ -406,9 +406,9 @@ def test_an_answer_to_no_request_is_broken():
 
 
 def test_a_status_that_is_not_ours_is_broken():
-    told = OrderCancelRejected(KEY, "too late", at(4), ord_status=OrdStatus.FILLED)
+    shown = OrderCancelRejected(KEY, "too late", at(4), ord_status=OrdStatus.FILLED)
     rule = "an order that the venue has as FILLED is so here"
-    after(SUBMITTED, ACCEPTED, CANCEL_REQUESTED).reported(told).then(told, OrderBroken(KEY, rule, told))
+    after(SUBMITTED, ACCEPTED, CANCEL_REQUESTED).reported(shown).then(shown, OrderBroken(KEY, rule, shown))
 
 
 def test_an_echo_of_an_end_is_on_record_and_the_first_end_counts():
@@ -430,7 +430,7 @@ def test_a_day_order_is_closed_when_done_for_the_day_and_a_gtc_order_is_not():
     after(day, done).reported(OrderExpired(KEY, "", at(10))).then_some(OrderExpired)
 
 
-def test_a_suspended_order_works_again_once_it_trades_whenever_that_is_told():
+def test_a_suspended_order_works_again_once_it_trades_whenever_that_is_reported():
     suspended, before, again = OrderSuspended(KEY, "", at(5)), fill("E1", 1, second=4), fill("E2", 1, second=6)
     assert state_of(SUBMITTED, suspended, before).status is OrdStatus.SUSPENDED
     assert state_of(SUBMITTED, suspended, again).status is OrdStatus.PARTIALLY_FILLED
@@ -438,8 +438,8 @@ def test_a_suspended_order_works_again_once_it_trades_whenever_that_is_told():
 
 
 def test_a_venue_that_names_no_request_answers_the_oldest():
-    asked = after(SUBMITTED, ACCEPTED).when(replacing("B", price=D(99))).then_some(OrderReplaceRequested)
-    replaced = asked.reported(OrderReplaced(KEY, at(4))).then_some(OrderReplaced)
+    wanted = after(SUBMITTED, ACCEPTED).when(replacing("B", price=D(99))).then_some(OrderReplaceRequested)
+    replaced = wanted.reported(OrderReplaced(KEY, at(4))).then_some(OrderReplaced)
     assert (replaced.state.terms.price, replaced.state.cl_ord_id) == (D(99), "B")
 
 
@@ -497,22 +497,22 @@ def days(draw):
     exec_ids: list[str] = []
     for second in range(10, 10 + draw(st.integers(2, 9))):
         kind = draw(st.sampled_from(["fill", "answer", "answer", "amend", "state"]))
-        exec_id, told = f"E{second}", {"exec_id": f"E{second}"}
+        exec_id, shown = f"E{second}", {"exec_id": f"E{second}"}
         if kind == "answer" and names:
             name, is_cancel = draw(st.sampled_from(names))
             answer = draw(st.sampled_from(answers(name, is_cancel)))
             more = ("too late",) if answer in (OrderCancelRejected, OrderReplaceRejected) else ()
-            reports.append(answer(KEY, *more, at(second), requested_as=name, **told))
+            reports.append(answer(KEY, *more, at(second), requested_as=name, **shown))
         elif kind == "amend" and exec_ids:
             ref = draw(st.sampled_from(exec_ids))
             if draw(st.booleans()):
-                reports.append(OrderFillBusted(KEY, ref, "", at(second), **told))
+                reports.append(OrderFillBusted(KEY, ref, "", at(second), **shown))
             else:
                 qty, px = draw(st.sampled_from([1, 2, 5])), draw(st.sampled_from([90, 110]))
-                reports.append(OrderFillCorrected(KEY, ref, D(qty), D(px), at(second), **told))
+                reports.append(OrderFillCorrected(KEY, ref, D(qty), D(px), at(second), **shown))
                 exec_ids.append(exec_id)
         elif kind == "state":
-            reports.append(draw(st.sampled_from(STATES))(second, told))
+            reports.append(draw(st.sampled_from(STATES))(second, shown))
         else:
             reports.append(fill(exec_id, draw(st.sampled_from([1, 3, 10])), second=second))
             exec_ids.append(exec_id)
@@ -520,17 +520,17 @@ def days(draw):
 
 
 STATES = [
-    lambda second, told: OrderRestated(KEY, "", at(second), D(second), order_qty=D(second), **told),
-    lambda second, told: OrderDoneForDay(KEY, at(second), **told),
-    lambda second, told: OrderSuspended(KEY, "", at(second), **told),
-    lambda second, told: OrderPendingNew(KEY, at(second), **told),
-    lambda second, told: OrderAccepted(KEY, "V1", at(second), **told),
-    lambda second, told: OrderTriggered(KEY, at(second), **told),
-    lambda second, told: OrderRejected(KEY, "", at(second), **told),
-    lambda second, told: OrderCanceled(KEY, "", at(second), **told),
-    lambda second, told: OrderExpired(KEY, "", at(second), **told),
-    lambda second, told: OrderCalculated(KEY, at(second), **told),
-    lambda second, told: OrderRestated(KEY, "", at(second), **told),
+    lambda second, shown: OrderRestated(KEY, "", at(second), D(second), order_qty=D(second), **shown),
+    lambda second, shown: OrderDoneForDay(KEY, at(second), **shown),
+    lambda second, shown: OrderSuspended(KEY, "", at(second), **shown),
+    lambda second, shown: OrderPendingNew(KEY, at(second), **shown),
+    lambda second, shown: OrderAccepted(KEY, "V1", at(second), **shown),
+    lambda second, shown: OrderTriggered(KEY, at(second), **shown),
+    lambda second, shown: OrderRejected(KEY, "", at(second), **shown),
+    lambda second, shown: OrderCanceled(KEY, "", at(second), **shown),
+    lambda second, shown: OrderExpired(KEY, "", at(second), **shown),
+    lambda second, shown: OrderCalculated(KEY, at(second), **shown),
+    lambda second, shown: OrderRestated(KEY, "", at(second), **shown),
 ]
 
 
@@ -539,7 +539,7 @@ def carried_out(history, command, rule):
     return [*history, *added]
 
 
-def told_of(state):
+def stated_of(state):
     """What does not depend on the order of arrival."""
     return (
         state.status, state.order_qty, state.cum_qty, state.cum_cost, state.leaves_qty, state.is_open, state.terms,
@@ -560,7 +560,7 @@ def test_the_same_reports_end_alike_in_any_order_and_however_often(day, shuffled
     shuffled.shuffle(reports)
     for report in reports:
         otherwise = carried_out(otherwise, report, order.admit)
-    assert told_of(state_of(*otherwise)) == told_of(state_of(*arrived))
+    assert stated_of(state_of(*otherwise)) == stated_of(state_of(*arrived))
     for report in day.reports:
         assert order.admit(state_of(*otherwise), report) == (), "a known report adds nothing"
 
@@ -579,8 +579,8 @@ def test_what_is_filled_is_the_sum_of_the_fills_that_stand_after_every_event(day
             continue
         assert rule(state_of(*history), command) == (), "the second time adds nothing"
         state = state_of(*history)
-        assert state.cum_qty == sum((told.last_qty for told in state.fills.values()), ZERO)
-        assert state.cum_cost == sum((told.last_qty * told.last_px for told in state.fills.values()), ZERO)
+        assert state.cum_qty == sum((shown.last_qty for shown in state.fills.values()), ZERO)
+        assert state.cum_cost == sum((shown.last_qty * shown.last_px for shown in state.fills.values()), ZERO)
         assert state.leaves_qty >= 0
         assert state.is_open == (state.leaves_qty > 0)
         assert state.held_qty >= state.leaves_qty
@@ -618,7 +618,7 @@ def test_a_grown_mapping_is_a_dict_that_keeps_its_past(keys, gone):
     assert grown.without(gone) == model
 
 
-def test_changes_tell_what_is_not_named_from_what_is_taken_away():
+def test_changes_distinguish_what_is_not_named_from_what_is_removed():
     iceberg = replace(TERMS, display_qty=D(1))
     assert Changes().of(iceberg) == iceberg
     assert Changes(display_qty=None).of(iceberg) == TERMS

@@ -83,10 +83,12 @@ def fill(exec_id: str, last_qty: D, last_px: D, step: int) -> OrderFilled:
     )  # fmt: skip
 
 
-def reject_of(requested_as: str, is_cancel: bool, step: int, **told: Any) -> OrderCancelRejected | OrderReplaceRejected:
+def reject_of(
+    requested_as: str, is_cancel: bool, step: int, **stated: Any
+) -> OrderCancelRejected | OrderReplaceRejected:
     """The reject of a request; a sequence's requests say which kind it was."""
     kind = OrderCancelRejected if is_cancel else OrderReplaceRejected
-    return kind(KEY, "too late", at(step), requested_as=requested_as, **told)
+    return kind(KEY, "too late", at(step), requested_as=requested_as, **stated)
 
 
 def commands(case: dict[str, Any]) -> list[Any]:
@@ -109,29 +111,29 @@ def command(event: dict[str, Any], step: int, cancels: set[str]) -> Any:
         return reject_of(requested_as, requested_as in cancels, step, exec_id=exec_id)
     if event["exec_type"] == "F":
         return fill(exec_id, D(event["last_qty"]), D(event.get("last_px", "100")), step)
-    told: dict[str, Any] = {"exec_id": exec_id, "order_qty": D(event["order_qty"])}
+    stated: dict[str, Any] = {"exec_id": exec_id, "order_qty": D(event["order_qty"])}
     match event["exec_type"]:
         case "0":
-            return OrderAccepted(KEY, "V1", at(step), **told)
+            return OrderAccepted(KEY, "V1", at(step), **stated)
         case "3":
-            return OrderDoneForDay(KEY, at(step), **told)
+            return OrderDoneForDay(KEY, at(step), **stated)
         case "4":
-            return OrderCanceled(KEY, "", at(step), requested_as=requested_as, **told)
+            return OrderCanceled(KEY, "", at(step), requested_as=requested_as, **stated)
         case "5":
-            return OrderReplaced(KEY, at(step), requested_as=requested_as, **told)
+            return OrderReplaced(KEY, at(step), requested_as=requested_as, **stated)
         case "6":
-            return OrderPendingCancel(KEY, at(step), requested_as=requested_as, **told)
+            return OrderPendingCancel(KEY, at(step), requested_as=requested_as, **stated)
         case "8":
-            return OrderRejected(KEY, "", at(step), **told)
+            return OrderRejected(KEY, "", at(step), **stated)
         case "D":
-            return OrderRestated(KEY, "", at(step), **told)
+            return OrderRestated(KEY, "", at(step), **stated)
         case "E":
-            return OrderPendingReplace(KEY, at(step), requested_as=requested_as, **told)
+            return OrderPendingReplace(KEY, at(step), requested_as=requested_as, **stated)
         case "G":
             px = D(event.get("last_px", "100"))
-            return OrderFillCorrected(KEY, event["exec_ref_id"], D(event["last_qty"]), px, at(step), **told)
+            return OrderFillCorrected(KEY, event["exec_ref_id"], D(event["last_qty"]), px, at(step), **stated)
         case "H":
-            return OrderFillBusted(KEY, event["exec_ref_id"], "", at(step), **told)
+            return OrderFillBusted(KEY, event["exec_ref_id"], "", at(step), **stated)
     raise AssertionError(f"unknown exec_type in {event}")
 
 
@@ -142,7 +144,7 @@ def carried_out(state: Order | None, given_command: Any) -> Order | None:
     return state
 
 
-def told(state: Order) -> tuple[Any, ...]:
+def stated(state: Order) -> tuple[Any, ...]:
     """What must not depend on the order of arrival."""
     return (
         state.status, state.order_qty, state.cum_qty, state.leaves_qty, state.cum_cost, state.terms, state.cl_ord_id,
@@ -161,7 +163,7 @@ def cases() -> list[Any]:
     ]
 
 
-def check_told(event: dict[str, Any], state: Order) -> None:
+def check_stated(event: dict[str, Any], state: Order) -> None:
     """The state is what the message says it is."""
     if event["dir"] == "in":
         return
@@ -183,7 +185,7 @@ def test_a_matrix_gives_its_states(case, times):
         state = carried_out(state, given_command)
         for _ in range(times - 1):
             assert carried_out(state, given_command) == state, "a repeated message changes nothing"
-        check_told(event, state)
+        check_stated(event, state)
     assert not state.breaks
     assert not state.late
 
@@ -206,7 +208,7 @@ def test_a_matrix_ends_alike_however_its_reports_are_delayed(case, seed):
         state = carried_out(state, in_order[step])
         if seed.random() < 0.3:
             state = carried_out(state, in_order[step])
-    assert told(state) == told(expected)
+    assert stated(state) == stated(expected)
     reports = [step for step in arrival if is_report[step]]
     if reports != sorted(reports):
         assert state.late or state.breaks, "what arrived out of order is on record"

@@ -165,7 +165,7 @@ def amended():
     return ledger
 
 
-def test_amended_facts_hold_from_their_moment_and_orders_are_judged_by_their_day():
+def test_amended_facts_hold_from_their_moment_and_orders_are_checked_by_their_day():
     ledger = amended()
     coarse = AmendInstrument("BTCUSDT.SIM", SPOT, D(1), D(1), T0 + timedelta(days=1))
     ledger.request(coarse, actor="ops")
@@ -267,7 +267,7 @@ acts = st.one_of(
     st.lists(acts, max_size=20), st.builds(Costing, st.sampled_from(CostBasis), st.sampled_from(FeePolicy)), quantities
 )
 @settings(max_examples=300)
-def test_equity_changes_by_what_the_book_says_exactly_after_every_report(arrivals, conventions, mark):
+def test_equity_changes_exactly_as_the_book_after_every_report(arrivals, conventions, mark):
     """realized + rounding + unrealized - fees - fee cost + funding + income + transferred = cash + value, always."""
     state, cash, value, done = None, ZERO, ZERO, []
     for n, (act, *what, second) in enumerate(arrivals):
@@ -295,8 +295,8 @@ def test_equity_changes_by_what_the_book_says_exactly_after_every_report(arrival
             state = position.evolve(state, event)
         unrealized = state.quantity * mark - state.book.cost
         fees = state.fees.get("USDT", ZERO)
-        told = state.realized + state.rounding + unrealized - fees - state.fee_cost + state.funding
+        shown = state.realized + state.rounding + unrealized - fees - state.fee_cost + state.funding
         assert state.quantity == value
-        assert told + state.income + state.transferred == cash + value * mark
+        assert shown + state.income + state.transferred == cash + value * mark
     if state is not None:
         assert current(state)[0] == value

@@ -142,7 +142,7 @@ def test_any_order_of_arrival_ends_in_the_same_current_book(reports, contract, k
     [fill(1, "BUY", "0.01", "100", "0.02", "BTC"), fill(2, "BUY", "1", "90", "1", "BTC")], SPOT, Costing(CostBasis.LIFO)
 )
 @settings(max_examples=300)
-def test_cash_paid_equals_what_the_book_says_exactly(reports, contract, kept_by):
+def test_cash_paid_equals_the_cost_in_the_book_exactly(reports, contract, kept_by):
     """realized + rounding - change of cost - fees in cost = cash, after every fill; lots sum to the book."""
     state = None
     cash = signed = ZERO

@@ -182,7 +182,7 @@ def check_inverse(case, states, contract):
     assert abs(states[-1].realized + states[-1].rounding - states[-1].book.cost - paid) <= D("1e-16")
 
 
-def test_an_inverse_position_costs_what_was_paid_which_its_mean_entry_price_does_not_tell():
+def test_an_inverse_position_costs_what_was_paid_and_not_its_mean_entry_price():
     """Two buys of 100 USD at 100 and at 200 cost 1 + 0.5 BTC; sold at 150 they bring 1.333... The mean price says 1.333
     was paid, so that nothing was gained; the account has 0.1666... more."""
     contract = Contract(Kind.INVERSE, "BTC", "USD", "BTC")

@@ -38,9 +38,7 @@ def check_books(held: Position | None) -> None:
 
 @pytest.mark.parametrize("tail_max", [1, 3])
 @given(day=days, costing=costings)
-def test_whatever_reaches_back_finds_what_was_laid_aside(
-    tail_max: int, day: list[tuple[int, ...]], costing: Costing
-) -> None:
+def test_late_reports_find_the_frozen_history(tail_max: int, day: list[tuple[int, ...]], costing: Costing) -> None:
     desk = Desk(costing=costing)
     desk.live(day)
     streams: dict[str, list[Any]] = {}

@@ -83,8 +83,8 @@ def mark(instrument=BTC, price="100", when=T0):
 
 def order(qty, price="100", side=Side.BUY, name="A", strategy="trend", instrument=BTC, when=T0, marks=(), **terms):
     kind = terms.pop("ord_type", OrdType.MARKET if price is None else OrdType.LIMIT)
-    asked = OrderTerms(strategy, instrument, side, kind, D(qty), None if price is None else D(price), **terms)
-    return PlaceHold(OrderKey("main", name), asked, CONTRACTS[instrument], None, when, tuple(marks))
+    requested = OrderTerms(strategy, instrument, side, kind, D(qty), None if price is None else D(price), **terms)
+    return PlaceHold(OrderKey("main", name), requested, CONTRACTS[instrument], None, when, tuple(marks))
 
 
 def sell(qty, price="100", **more):
@@ -104,7 +104,7 @@ def assess(*marks, when=T0, capital=None):
     return AssessMarks("main", tuple(marks), when, capital)
 
 
-def told(*requests, state=None):
+def story(*requests, state=None):
     """The events that requests and reports lead to, one after the other."""
     events = []
     for request in requests:
@@ -116,7 +116,7 @@ def told(*requests, state=None):
 
 
 def last(*requests):
-    return told(*requests)[-1]
+    return story(*requests)[-1]
 
 
 # Limits are set, changed and lifted.
@@ -228,10 +228,10 @@ def test_nonsense_is_refused_by_field_value_and_rule(request_, rule, field, valu
 # What an order is measured by.
 
 
-def test_an_order_that_fits_says_by_what_it_was_judged():
+def test_an_order_that_fits_records_what_it_was_checked_against():
     scene = after().when(limit(5)).then_some(LimitSet).when(order(2)).then_some(HoldPlaced)
-    (judged,) = scene.events[-1].judged
-    assert (judged.version, judged.limit, judged.used, judged.asked) == (1, D(5), D(0), D(2))
+    (checked,) = scene.events[-1].judged
+    assert (checked.version, checked.limit, checked.used, checked.asked) == (1, D(5), D(0), D(2))
     scene.repeated().then()
     (again,) = scene.when(order(3, name="B")).then_some(HoldPlaced).events[-1].judged
     assert (again.used, again.asked) == (D(2), D(5))
@@ -244,7 +244,7 @@ def test_one_id_names_one_order():
 
 
 @pytest.mark.parametrize(
-    ("setting", "request_", "used", "asked"),
+    ("setting", "request_", "used", "requested"),
     [
         (limit(3, Measure.MAX_ORDER_QTY), order("3.5"), "0", "3.5"),
         (money(350, Measure.MAX_ORDER_NOTIONAL), order("3.6"), "0", "360"),
@@ -265,19 +265,19 @@ def test_one_id_names_one_order():
         (limit(3, strategy_id="trend", instrument_id=BTC), order("3.5"), "0", "3.5"),
     ],
 )
-def test_an_order_that_does_not_fit_is_refused_with_its_numbers(setting, request_, used, asked):
+def test_an_order_that_does_not_fit_is_refused_with_its_numbers(setting, request_, used, requested):
     refused = last(setting, request_)
     assert isinstance(refused, HoldRefused)
     assert refused.rule == f"{setting.measure} is not exceeded"
-    assert (refused.failed.limit, refused.failed.used, refused.failed.asked) == (setting.limit, D(used), D(asked))
+    assert (refused.failed.limit, refused.failed.used, refused.failed.asked) == (setting.limit, D(used), D(requested))
     facts = risk.refusal(refused).facts
-    assert (facts["limit_version"], facts["limit"], facts["asked"]) == (1, setting.limit, D(asked))
+    assert (facts["limit_version"], facts["limit"], facts["asked"]) == (1, setting.limit, D(requested))
 
 
 @pytest.mark.parametrize(
     "scope", [{"venue": "MEX"}, {"asset": "ETH"}, {"strategy_id": "carry"}, {"instrument_id": ETH}]
 )
-def test_a_limit_of_another_scope_says_nothing(scope):
+def test_a_limit_of_another_scope_does_not_apply(scope):
     assert last(limit(0, **scope), order(1)).judged == ()
 
 
@@ -326,7 +326,7 @@ def test_how_old_a_mark_may_be_is_a_limit_too_and_evidence():
     settings_ = [limit(1, Measure.PRICE_COLLAR), limit(5, Measure.MAX_MARK_AGE)]
     assert last(*settings_, order(1, None, marks=[mark(when=at(-6))])).rule == "a fresh mark"
     placed = last(*settings_, order(1, None, marks=[mark(when=at(-4))]))
-    assert [(judged.measure, judged.asked) for judged in placed.judged] == [
+    assert [(checked.measure, checked.asked) for checked in placed.judged] == [
         (Measure.PRICE_COLLAR, D(0)),
         (Measure.MAX_MARK_AGE, D(4)),
     ]
@@ -406,11 +406,11 @@ def test_fills_post_what_was_held():
 def test_rates_count_what_was_let_through_in_a_sliding_window():
     setting = limit(2, Measure.MAX_ORDERS_PER_SECOND)
     orders = [order(1, name=f"A{ms}", when=at(ms / 1000)) for ms in (0, 600, 900, 1000, 1100, 1600)]
-    results = told(setting, *orders)[1:]
+    results = story(setting, *orders)[1:]
     assert [type(event) for event in results] == [
         HoldPlaced, HoldPlaced, HoldRefused, HoldPlaced, HoldRefused, HoldPlaced,
     ]  # fmt: skip
-    state = reduce(risk.evolve, [*told(setting), *results], None)
+    state = reduce(risk.evolve, [*story(setting), *results], None)
     assert len(state.windows[Scope(), Measure.MAX_ORDERS_PER_SECOND]) == 2
     minute = limit(2, Measure.MAX_ORDERS_PER_MINUTE)
     assert last(minute, *(order(1, name=f"A{s}", when=at(s)) for s in (0, 30, 59))).failed.used == D(2)
@@ -420,7 +420,7 @@ def test_an_order_from_a_clock_that_runs_ahead_does_not_empty_the_window():
     setting = limit(2, Measure.MAX_ORDERS_PER_SECOND)
     names = iter("ABCD")
     orders = [order(1, name=next(names), when=at(seconds)) for seconds in (0, 3600, 0.1, 0.2)]
-    assert [type(event) for event in told(setting, *orders)[1:]] == [HoldPlaced, HoldPlaced, HoldRefused, HoldRefused]
+    assert [type(event) for event in story(setting, *orders)[1:]] == [HoldPlaced, HoldPlaced, HoldRefused, HoldRefused]
 
 
 # Orders that reduce are let through.
@@ -477,7 +477,7 @@ def adjust(qty, change="A2", price="100", side=Side.BUY, held=None, when=T0, **m
     return AdjustHold(place.key, change, place.terms, D(held if held is not None else qty), place.contract, when)
 
 
-def test_a_replacement_is_judged_by_what_it_adds_and_only_once():
+def test_a_replacement_is_checked_by_what_it_adds_and_only_once():
     scene = after().when(limit(5)).then_some(LimitSet).when(order(3)).then_some(HoldPlaced)
     scene = scene.when(adjust(5)).then_some(HoldAdjusted)
     assert (scene.events[-1].was, scene.events[-1].quantity) == (D(3), D(5))
@@ -500,7 +500,7 @@ def test_a_replacement_that_holds_less_passes_over_the_limit():
     assert isinstance(last(order(3), limit(1), adjust(2)), HoldAdjusted)
 
 
-def test_what_the_venue_makes_of_an_order_is_held_without_being_judged():
+def test_what_the_venue_makes_of_an_order_is_held_without_a_check():
     restated = RestateHold(OrderKey("main", "X"), "trend", BTC, Side.BUY, D(7), CONTRACTS[BTC], T0)
     scene = after().when(limit(5)).then_some(LimitSet)
     scene = scene.reported(restated).then_some(HoldAdjusted, LimitBreached).repeated().then()
@@ -521,7 +521,7 @@ def release(actor="bob", **scope):
     return ReleaseSwitch("main", Scope(**scope), "looked into", T0, actor)
 
 
-def test_a_switch_says_who_why_when_and_another_releases_it():
+def test_a_switch_records_who_why_when_and_another_releases_it():
     engaged = SwitchEngaged("main", Scope(), Mode.HALT, "fat finger", "alice", 1, T0)
     released = SwitchReleased("main", Scope(), "looked into", "bob", 2, T0)
     scene = after().when(engage()).then(engaged).repeated().then()
@@ -568,7 +568,7 @@ def test_a_day_opens_at_its_first_marks_and_yesterday_is_forgotten():
     setting = money(50, Measure.MAX_DAILY_LOSS)
     day = 24 * 3600
     start = [setting, post(1), post(0, gains=[("-49", "USDT")], cost=0)]
-    opened, placed = told(*start, order(1, when=at(day), marks=[mark(price="60", when=at(day))]))[-2:]
+    opened, placed = story(*start, order(1, when=at(day), marks=[mark(price="60", when=at(day))]))[-2:]
     assert isinstance(opened, DayOpened)
     assert (opened.day_from, opened.marks[0].mark.price) == (datetime(2026, 3, 3, tzinfo=UTC), D(60))
     assert placed.judged[0].asked == D(0)
@@ -608,7 +608,7 @@ def test_restatements_and_funding_change_gains_of_their_day():
 def test_drawdown_is_measured_from_the_highest_gain_and_capital_is_no_gain():
     start = [limit("0.1", Measure.MAX_DRAWDOWN), post(10)]
     capital = Money(D(1000), "USDT")
-    scene = after(*told(*start)).when(assess(mark(), capital=capital)).then_some(EquityAssessed).repeated().then()
+    scene = after(*story(*start)).when(assess(mark(), capital=capital)).then_some(EquityAssessed).repeated().then()
     scene = scene.when(assess(mark(price="120"))).then_some(EquityAssessed)
     assert (scene.events[-1].gain, scene.events[-1].high) == (D(200), D(200))
     scene = scene.when(assess(mark(price="110"))).then()
@@ -627,7 +627,7 @@ def test_drawdown_is_measured_from_the_highest_gain_and_capital_is_no_gain():
 
 def test_the_market_breaches_a_limit_and_keeps_it_again():
     setting = money(1000, Measure.MAX_POSITION_NOTIONAL)
-    scene = after(*told(setting, post(9))).when(assess(mark())).then()
+    scene = after(*story(setting, post(9))).when(assess(mark())).then()
     scene = scene.when(assess(mark(price="112"))).then(
         LimitBreached(
             "main", Scope(), Measure.MAX_POSITION_NOTIONAL, BTC, 1, D(1000), "USDT", D(1008),
@@ -639,26 +639,26 @@ def test_the_market_breaches_a_limit_and_keeps_it_again():
 
 def test_a_breach_is_over_when_what_it_was_of_is_gone():
     setting = money(1000, Measure.MAX_POSITION_NOTIONAL)
-    scene = after(*told(setting, post(11), assess(mark()))).reported(post(-11)).then_some(HoldPosted)
+    scene = after(*story(setting, post(11), assess(mark()))).reported(post(-11)).then_some(HoldPosted)
     scene.when(assess()).then_some(BreachCleared)
 
 
 def test_what_cannot_be_measured_is_on_record_until_it_can():
     setting = money(1000, Measure.MAX_GROSS_EXPOSURE)
-    scene = after(*told(setting, post(9))).when(assess()).then_some(AssessmentMissed).repeated().then()
+    scene = after(*story(setting, post(9))).when(assess()).then_some(AssessmentMissed).repeated().then()
     assert scene.events[-1].rule == "a mark of every instrument that is measured"
     scene.when(assess(mark())).then_some(AssessmentResumed).repeated().then()
 
 
 def test_a_fill_beyond_the_limit_is_taken_down_with_its_breach():
-    scene = after(*told(limit(5), order(5))).reported(post(6, "A", last_qty=6)).then_some(HoldPosted, LimitBreached)
+    scene = after(*story(limit(5), order(5))).reported(post(6, "A", last_qty=6)).then_some(HoldPosted, LimitBreached)
     assert (scene.events[-1].subject, scene.events[-1].used) == (BTC, D(6))
     scene = scene.reported(post(-2)).then_some(HoldPosted, BreachCleared)
     assert scene.state.breaches == {}
 
 
 def test_lifting_a_limit_ends_its_breach():
-    state = reduce(risk.evolve, told(limit(5), post(6), limit(None)), None)
+    state = reduce(risk.evolve, story(limit(5), post(6), limit(None)), None)
     assert (state.breaches, state.active) == ({}, ())
 
 
@@ -703,7 +703,9 @@ class Naive:
 
 def run(steps, check):
     """Orders, fills within what they hold, ends and replacements, against limits of 10 units and 3 open orders."""
-    state = reduce(risk.evolve, told(limit(10), limit(7, strategy_id="trend"), limit(3, Measure.MAX_OPEN_ORDERS)), None)
+    state = reduce(
+        risk.evolve, story(limit(10), limit(7, strategy_id="trend"), limit(3, Measure.MAX_OPEN_ORDERS)), None
+    )
     naive = Naive()
     for index, (what, name, strategy, instrument, side, qty) in enumerate(steps):
         key = OrderKey("main", name)
@@ -763,7 +765,7 @@ def test_held_and_posted_never_exceed_a_limit_by_an_order(steps):
 @settings(deadline=None, max_examples=60)
 @given(STEPS)
 def test_folding_the_events_gives_the_state(steps):
-    history = told(limit(10), limit(7, strategy_id="trend"), limit(3, Measure.MAX_OPEN_ORDERS))
+    history = story(limit(10), limit(7, strategy_id="trend"), limit(3, Measure.MAX_OPEN_ORDERS))
     states = [None]
 
     def check(before, state, naive, events):
@@ -795,7 +797,7 @@ def test_bookings_in_any_order_end_in_the_same_usage_and_day(bookings, random, h
             post(qty, strategy=strategy, instrument=name, gains=[(gain, "USDT")] if gain else [], when=at(seconds))
             for strategy, name, qty, gain, seconds in items
         ]
-        return reduce(risk.evolve, told(SetTradingDay("main", hour, T0), *reports), None) or Risk()
+        return reduce(risk.evolve, story(SetTradingDay("main", hour, T0), *reports), None) or Risk()
 
     shuffled = list(bookings)
     random.shuffle(shuffled)

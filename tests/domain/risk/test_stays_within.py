@@ -44,9 +44,9 @@ holds = st.builds(
 
 
 @given(st.lists(limits, max_size=4), st.lists(postings | postings | holds | limits, max_size=25))
-def test_a_limit_is_breached_when_folding_says_so(asked: list[SetLimit], told: list[Any]) -> None:
+def test_a_limit_is_breached_when_folding_shows_it(requested: list[SetLimit], shown: list[Any]) -> None:
     state = Risk()
-    for step in [*asked, *told]:
+    for step in [*requested, *shown]:
         if isinstance(step, SetLimit):
             events: tuple[Any, ...] = risk.decide(state, step)
         elif events := risk.admit(state, step):

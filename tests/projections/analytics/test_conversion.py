@@ -73,7 +73,7 @@ def test_amounts_go_through_the_shortest_path(amount: str, held_in: str, wanted:
     assert converted(amount, held_in, wanted) == D(expected)
 
 
-def test_of_equal_paths_the_first_by_name_is_taken_whatever_the_order_of_what_is_known() -> None:
+def test_of_equal_paths_the_first_by_name_is_used_in_any_order_of_marks() -> None:
     assert path("BTC", "USDT") == [("BTCUSDT.A", True)]
     backwards = Converter(dict(reversed(PAIRS.items())), {m.instrument_id: m for m in reversed(MARKS)}, at=AT)
     assert [step.instrument_id for step in backwards.rate("EUR", "USDT").steps] == ["BTCEUR.A", "BTCUSDT.A"]
@@ -91,7 +91,7 @@ def test_a_pair_without_a_usable_mark_is_gone_around_and_named_where_there_is_no
     assert converter(stale, age_max=None).rate("BTC", "USDT").factor == 59000
 
 
-def test_a_stablecoin_is_no_dollar_unless_somebody_says_so() -> None:
+def test_a_stablecoin_is_no_dollar_unless_set_equal() -> None:
     only = (mark("BTCUSDT.A", "60000"),)
     assert converter(*only).rate("USDT", "USD").factor is None
     equal = converter(*only, equals=(("USDT", "USD"),)).rate("BTC", "USD")
@@ -99,10 +99,10 @@ def test_a_stablecoin_is_no_dollar_unless_somebody_says_so() -> None:
     assert [step["source"] for step in equal.told()["path"]] == ["SIM", "parity"]
 
 
-def test_a_rate_tells_its_path_with_price_source_and_time() -> None:
-    told = converter().rate("USDT", "EUR").told()
-    assert told["rate"] == D("0.8")
-    assert told["path"] == [
+def test_a_rate_names_its_path_with_price_source_and_time() -> None:
+    shown = converter().rate("USDT", "EUR").told()
+    assert shown["rate"] == D("0.8")
+    assert shown["path"] == [
         {"instrument_id": "BTCUSDT.A", "is_inverse": True, "price": D(60000), "source": "SIM", "mark_at": AT},
         {"instrument_id": "BTCEUR.A", "is_inverse": False, "price": D(48000), "source": "SIM", "mark_at": AT},
     ]

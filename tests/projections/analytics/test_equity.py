@@ -77,10 +77,10 @@ def test_equity_is_what_the_domain_has_at_the_marks(day: list[tuple[int, ...]], 
     accounts: dict[str, Account] = desk.states("account")
     states: list[Position] = list(desk.states("position").values())
     for account in accounts.values():
-        told = equity.curve(book_of(rows, chosen, account.account_id), chosen, at_marks, "USDT")[-1]
+        shown = equity.curve(book_of(rows, chosen, account.account_id), chosen, at_marks, "USDT")[-1]
         own = [state for state in states if state.key.account_id == account.account_id]
         held = balances.total(account.cash.balances, *map(balances.moved_by, own))
-        assert told["equity"] == pytest.approx(_worth(held, own))
+        assert shown["equity"] == pytest.approx(_worth(held, own))
 
 
 def _worth(held: Mapping[str, D], states: Sequence[Position]) -> D:
@@ -101,10 +101,10 @@ def test_pnl_and_what_was_brought_in_are_the_change_of_equity(day: list[tuple[in
     desk.live(day)
     rows = as_of(desk.log, projections=PROJECTIONS)
     chosen = spanning(rows)
-    told = equity.curve(book_of(rows, chosen), chosen, closings(chosen, [marks()] * len(chosen.bounds)), "USDT")
-    gained = sum((row["pnl"] for row in told), ZERO)
-    brought = sum((row["external"] for row in told), ZERO)
-    assert told[-1]["equity"] == gained + brought
+    shown = equity.curve(book_of(rows, chosen), chosen, closings(chosen, [marks()] * len(chosen.bounds)), "USDT")
+    gained = sum((row["pnl"] for row in shown), ZERO)
+    brought = sum((row["external"] for row in shown), ZERO)
+    assert shown[-1]["equity"] == gained + brought
 
 
 @given(days, costings)
@@ -116,15 +116,15 @@ def test_daily_pnl_adds_up_by_any_breakdown_and_to_the_equity(day: list[tuple[in
     chosen = calendar.days(parsed("17:00 America/New_York"), FIRST - timedelta(days=3), FIRST + timedelta(days=40))
     at_marks = closings(chosen, [marks()] * len(chosen.bounds))
     sums = daily_sums.sums(rows, chosen.close, chosen.bounds)
-    told = daily_pnl.daily_pnl(sums, chosen, at_marks, {"main": "USDT", "hedge": "BNB"})
-    whole = daily_pnl.breakdown(told, (), is_by_day=False)
+    shown = daily_pnl.daily_pnl(sums, chosen, at_marks, {"main": "USDT", "hedge": "BNB"})
+    whole = daily_pnl.breakdown(shown, (), is_by_day=False)
     for by in (("account_id",), ("venue", "strategy_id"), ("instrument_id",), ("base",)):
-        parts = daily_pnl.breakdown(told, by)
+        parts = daily_pnl.breakdown(shown, by)
         for total in whole:
             same = [part for part in parts if all(part[c] == total[c] for c in ("settle", "base_currency"))]
             assert sum((part["net"] for part in same), ZERO) == total["net"]
             assert sum((part["in_base"]["net"] for part in same), ZERO) == total["in_base"]["net"]
-    for row in told:
+    for row in shown:
         base = row["in_base"]
         costs = base["fee_cost"] + base["fees"]
         gains = base["realized"] + base["rounding"] + base["funding"] + base["income"] + base["unrealized_change"]
@@ -164,7 +164,7 @@ def test_drawdown_is_the_fall_from_the_highest_index() -> None:
     assert [row["drawdown"] for row in rows] == [0, D("0.25"), D("0.5"), 0]
 
 
-def test_an_unknown_close_is_said_and_the_next_return_spans_it() -> None:
+def test_an_unknown_close_is_named_and_the_next_return_spans_it() -> None:
     desk = Desk()
     desk.report(deposit("D-1", "1000", T0 - timedelta(days=1)))
     desk.report(fill("E-1", Side.BUY, "10", "100", -12 * 60))
@@ -205,16 +205,16 @@ def test_positions_that_are_brought_in_are_no_gain_and_funding_is() -> None:
     assert (row["external"], row["pnl"], row["equity"]) == (220, 55, 1275)
 
 
-def test_a_rate_is_told_once_with_its_path() -> None:
+def test_a_rate_is_shown_once_with_its_path() -> None:
     desk = Desk()
     desk.report(fill("E-1", Side.BUY, "1", "100", instrument_id=PERP))
     desk.report(fill("E-2", Side.SELL, "1", "125", 1, instrument_id=PERP))
     chosen = calendar.days(MIDNIGHT, FIRST, FIRST)
     at_marks = closings(chosen, [marks()] * 2)
     sums = daily_sums.sums(as_of(desk.log, projections=PROJECTIONS), MIDNIGHT, chosen.bounds)
-    told = daily_pnl.daily_pnl(sums, chosen, at_marks, {"main": "USDT"})
-    assert (told[0]["settle"], told[0]["realized"], told[0]["in_base"]["realized"]) == ("BTC", D("0.2"), 20)
-    found = {rate["from_currency"]: rate for rate in daily_pnl.rates(told, at_marks)}
+    shown = daily_pnl.daily_pnl(sums, chosen, at_marks, {"main": "USDT"})
+    assert (shown[0]["settle"], shown[0]["realized"], shown[0]["in_base"]["realized"]) == ("BTC", D("0.2"), 20)
+    found = {rate["from_currency"]: rate for rate in daily_pnl.rates(shown, at_marks)}
     assert found["BTC"]["rate"] == 100
     assert [step["instrument_id"] for step in found["BTC"]["path"]] == [BTC]
     assert found["USD"]["reason"] == "no pairs lead from USD to USDT"
@@ -236,7 +236,7 @@ def test_the_database_has_the_same_curve(log: PostgresLog, projector: sa.Engine,
         stored = Book(
             sums, capital_flows.cash_of(connection, "main", first), capital_flows.moved_of(connection, "main")
         )
-        told = equity.curve(stored, chosen, at_marks, "USDT")
-    assert told == equity.curve(book_of(as_of(log, projections=PROJECTIONS), chosen), chosen, at_marks, "USDT")
-    assert sum(1 for row in told if row["external"]) >= 2
-    assert all(row["return"] is not None for row in told)
+        shown = equity.curve(stored, chosen, at_marks, "USDT")
+    assert shown == equity.curve(book_of(as_of(log, projections=PROJECTIONS), chosen), chosen, at_marks, "USDT")
+    assert sum(1 for row in shown if row["external"]) >= 2
+    assert all(row["return"] is not None for row in shown)

@@ -130,11 +130,12 @@ def orders_of(desk: Desk) -> None:
 
 
 def measured(source: Any, arrival: str | None = "100") -> list[Row]:
-    asked = execution_quality.orders_between(source, T0, T0 + HOUR)
-    fills = execution_quality.fills_of(source, asked)
+    requested = execution_quality.orders_between(source, T0, T0 + HOUR)
+    fills = execution_quality.fills_of(source, requested)
     at = None if arrival is None else mark(BTC, arrival)
     return [
-        execution_quality.measured(row, fills.get((row["account_id"], row["cl_ord_id"])), at, MIDNIGHT) for row in asked
+        execution_quality.measured(row, fills.get((row["account_id"], row["cl_ord_id"])), at, MIDNIGHT)
+        for row in requested
     ]
 
 
@@ -173,17 +174,17 @@ def test_without_an_arrival_price_there_is_no_slippage_and_it_is_counted() -> No
         (0, None),
         (2, None),
     ]
-    asked = execution_quality.orders_between(as_of(desk.log), T0, T0 + HOUR)
+    requested = execution_quality.orders_between(as_of(desk.log), T0, T0 + HOUR)
     old = Mark(BTC, D(100), "SIM", T0 - HOUR)
-    assert execution_quality.arrivals(asked, [old, mark(BTC, "100"), None], timedelta(minutes=1)).keys() == {1}
+    assert execution_quality.arrivals(requested, [old, mark(BTC, "100"), None], timedelta(minutes=1)).keys() == {1}
 
 
 def test_an_inverse_fill_costs_in_quote_currency() -> None:
     desk = Desk()
     desk.report(fill("E-1", Side.BUY, "5", "102", instrument_id=PERP, cl_ord_id="A"))
-    asked = execution_quality.orders_between(as_of(desk.log), T0, T0 + HOUR)
-    fills = execution_quality.fills_of(as_of(desk.log), asked)
-    row = execution_quality.measured(asked[0], fills["main", "A"], mark(PERP, "100"), MIDNIGHT)
+    requested = execution_quality.orders_between(as_of(desk.log), T0, T0 + HOUR)
+    fills = execution_quality.fills_of(as_of(desk.log), requested)
+    row = execution_quality.measured(requested[0], fills["main", "A"], mark(PERP, "100"), MIDNIGHT)
     assert (row["notional"], row["quote"], row["slippage_bps"], row["shortfall"]) == (500, "USD", 200, 10)
     assert row["fill_ratio"] is None  # nobody knows what was asked for
 
@@ -195,8 +196,8 @@ def test_a_busted_fill_counts_no_more(log: PostgresLog, projector: sa.Engine) ->
     desk.report(OrderFillBusted(OrderKey("main", "A"), "E-1", "", T0 + timedelta(minutes=9), exec_id="X-1"))
     Runner(log, projector).catch_up()
     with projector.connect() as connection:
-        told = measured(connection)
-        assert told == measured(as_of(log))
+        shown = measured(connection)
+        assert shown == measured(as_of(log))
         assert execution_quality.orders_between(connection, T0 + HOUR, T0 + 2 * HOUR) == []
         assert len(execution_quality.orders_between(connection, T0, T0 + HOUR, instrument_id=BTC, limit=2)) == 2
-    assert (told[0]["fills"], told[0]["avg_px"], told[0]["seconds_to_first_fill"]) == (1, 103, 180)
+    assert (shown[0]["fills"], shown[0]["avg_px"], shown[0]["seconds_to_first_fill"]) == (1, 103, 180)

@@ -82,9 +82,9 @@ def test_the_items_of_any_day_sum_to_the_difference(
         mine = [one for one in history if one.recorded.stream == stream]
         key = mine[0].recorded.event.key
         seqs = changed.get((key.account_id, key.strategy_id, key.instrument_id), [])
-        told = [mark(key.instrument_id, str(price)) if price is not None else None for price in prices]
-        now = known(mine, bounds, told[2], told[3])
-        then = known([one for one in mine if one.seq <= then_seq], bounds, told[0] and told[2] and told[0], told[1])
+        shown = [mark(key.instrument_id, str(price)) if price is not None else None for price in prices]
+        now = known(mine, bounds, shown[2], shown[3])
+        then = known([one for one in mine if one.seq <= then_seq], bounds, shown[0] and shown[2] and shown[0], shown[1])
         settle = mine[0].recorded.event.contract.settle if hasattr(mine[0].recorded.event, "contract") else "USDT"
         everything = [one for one in mine if one.seq > then_seq]
         for events in (everything, [one for one in mine if one.seq in seqs]):
@@ -104,7 +104,7 @@ def restated(desk: Desk, then_seq: int, then_mark: str, now_mark: str) -> tuple[
     return then, now, restate(then, now, [one for one in mine if one.seq > then_seq], "USDT", bounds)
 
 
-def test_each_cause_is_told_by_itself() -> None:
+def test_each_cause_is_reported_by_itself() -> None:
     desk = Desk()
     desk.report(fill("E1", Side.BUY, "2", "100", 5), fill("E2", Side.SELL, "1", "130", 15))
     reported = desk.log.head().seq
@@ -118,9 +118,9 @@ def test_each_cause_is_told_by_itself() -> None:
     desk.report(fill("E9", Side.BUY, "7", "90", 25))
     then, now, items = restated(desk, reported, "120", "125")
     assert (then.pnl, now.pnl) == (D(50), D("78.5"))
-    told = [(item.cause, item.exec_ids, item.amount) for item in items]
-    assert told == [
-        (Cause.LATE_FILL, ("E3",), D(9)), (Cause.BUST, ("E2",), D(-10)), (Cause.CORRECTION, told[2][1], D(10)),
+    shown = [(item.cause, item.exec_ids, item.amount) for item in items]
+    assert shown == [
+        (Cause.LATE_FILL, ("E3",), D(9)), (Cause.BUST, ("E2",), D(-10)), (Cause.CORRECTION, shown[2][1], D(10)),
         (Cause.LATE_FUNDING, ("F1",), D("-0.5")), (Cause.PRICE, (), D(20)),
     ]  # fmt: skip
     check(then, now, items)
@@ -136,7 +136,7 @@ def test_nothing_new_is_no_item() -> None:
     assert (then.pnl, now.pnl, items) == (D(40), D(40), ())
 
 
-def test_what_cannot_be_valued_is_told_together_or_not_at_all() -> None:
+def test_what_is_valued_only_together_is_one_item() -> None:
     """Between two busts a holding has no mark: only both together make a difference that is known."""
     bounds, empty_day = Bounds(T0, T0 + timedelta(minutes=20)), Known()
     desk = Desk()

@@ -73,7 +73,7 @@ def test_drawdown_has_its_days() -> None:
     assert drawdowns(points(1.0, 1.1))[0] == Drawdown(0.0, 0)
 
 
-def test_few_days_are_said() -> None:
+def test_too_few_days_are_named() -> None:
     none = of_returns([])
     assert (none.days, none.total_return, none.sharpe, none.best_day) == (0, None, None, None)
     assert none.reasons["volatility"] == "takes at least 2 days with a return, there are 0"

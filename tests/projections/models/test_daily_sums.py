@@ -46,9 +46,9 @@ def test_sums_over_days_are_the_positions_own(day: list[tuple[int, ...]], costin
     desk = Desk(costing=costing)
     desk.live(day)
     rows = as_of(desk.log, projections=PROJECTIONS)
-    told = by_day(rows, close)
+    shown = by_day(rows, close)
     for position in positions.positions(rows):
-        own = [row for row in told if all(row[name] == position[name] for name in daily_sums.POSITION)]
+        own = [row for row in shown if all(row[name] == position[name] for name in daily_sums.POSITION)]
         for name in (*daily_sums.EFFECT, "funding", "income", "transferred"):
             assert total(own, name) == position[name], name
         settled = position["fees"].get(position["settle"], ZERO)
@@ -65,11 +65,11 @@ def test_what_was_there_before_some_days_is_what_came_before_them(
     desk.live(day)
     rows = as_of(desk.log, projections=PROJECTIONS)
     part = calendar.days(close, DAY + timedelta(days=first), DAY + timedelta(days=first))
-    told = daily_sums.sums(rows, close, part.bounds)
+    shown = daily_sums.sums(rows, close, part.bounds)
     for name in daily_sums.SUMS:
         for number, bound in enumerate(part.slots):
             until = [row for row in rows.rows(daily_sums.halves) if row["slot"] < bound]
-            assert total([row for row in told if row["day"] <= number], name) == total(until, name)
+            assert total([row for row in shown if row["day"] <= number], name) == total(until, name)
 
 
 @given(days, costings)
@@ -107,7 +107,7 @@ def test_a_days_sums_are_of_what_occurred_in_it() -> None:
     assert (second["other_fees"], third["funding"]) == ({"BNB": D("0.1")}, -3)
 
 
-def test_days_end_at_the_close_asked_for() -> None:
+def test_days_end_at_the_requested_close() -> None:
     desk = Desk()
     close_at = datetime(2026, 3, 1, 22, tzinfo=UTC)  # 17:00 in New York
     minutes = (close_at - T0) // timedelta(minutes=1)
@@ -122,7 +122,7 @@ def test_days_end_at_the_close_asked_for() -> None:
     ]
 
 
-def test_a_late_fill_changes_the_day_it_occurred_in_and_says_so() -> None:
+def test_a_late_fill_changes_the_day_it_occurred_in_and_is_marked_late() -> None:
     desk = Desk(costing=Costing(CostBasis.FIFO))
     desk.report(fill("E-1", Side.BUY, "1", "100"), fill("E-2", Side.SELL, "1", "150", 48 * 60))
     before = as_of(desk.log, projections=PROJECTIONS)
@@ -155,13 +155,13 @@ def test_the_database_sums_as_memory_does(log: PostgresLog, projector: sa.Engine
     desk.live([(step, step % 5, step % 7, step % 3, step % 31) for step in range(60)])
     Runner(log, projector).catch_up()
     with projector.connect() as connection:
-        told = by_day(connection, close)
-        assert len(told) > 3
-        assert told == by_day(as_of(log, projections=PROJECTIONS), close)
+        shown = by_day(connection, close)
+        assert len(shown) > 3
+        assert shown == by_day(as_of(log, projections=PROJECTIONS), close)
         part = calendar.days(close, DAY, DAY).bounds
         inner = daily_sums.sums(connection, close, part)
         assert inner == daily_sums.sums(as_of(log, projections=PROJECTIONS), close, part)
-        assert by_day(connection, close, account_id="main") == [row for row in told if row["account_id"] == "main"]
+        assert by_day(connection, close, account_id="main") == [row for row in shown if row["account_id"] == "main"]
         assert daily_sums.restatements(connection) == daily_sums.restatements(as_of(log, projections=PROJECTIONS))
 
 
@@ -171,7 +171,7 @@ def test_what_is_no_close_is_refused(text: str) -> None:
         parsed(text)
 
 
-def test_a_day_is_as_long_as_its_zones_clock_says() -> None:
+def test_a_day_is_as_long_as_in_its_time_zone() -> None:
     chosen = calendar.days(NEW_YORK, date(2026, 3, 7), date(2026, 3, 9))
     assert [later - earlier for earlier, later in zip(chosen.slots, chosen.slots[1:], strict=False)] == [48, 46, 48]
     assert NEW_YORK.day_of(chosen.bounds[1]) == date(2026, 3, 8)

@@ -131,11 +131,11 @@ def test_orders_are_those_of_the_domain(day: list[tuple[int, ...]]) -> None:
         kept = rows.get(order_states.states, order.key.account_id, order.key.cl_ord_id)
         assert kept is not None
         assert kept["state"] == replace(order, **{name: getattr(kept["state"], name) for name in order_states.UNKEPT})
-        asked = rows.find(order_states.requests, account_id=order.key.account_id, cl_ord_id=order.key.cl_ord_id)
-        assert {row["requested_as"]: row["number"] for row in asked if row["number"]} == {
+        requested = rows.find(order_states.requests, account_id=order.key.account_id, cl_ord_id=order.key.cl_ord_id)
+        assert {row["requested_as"]: row["number"] for row in requested if row["number"]} == {
             name: number for name, (number, _) in order.requests.items()
         }
-        assert {(row["kind"], row["requested_as"]): row["answered_at"] for row in asked if row["answered_at"]} == (
+        assert {(row["kind"], row["requested_as"]): row["answered_at"] for row in requested if row["answered_at"]} == (
             order.answers
         )
 
@@ -223,16 +223,17 @@ def test_every_break_and_every_unreadable_report_has_a_row(day: list[tuple[int, 
     for account in accounts.values():
         differing = [row for row in found if row["account_id"] == account.account_id and row["status"] == breaks.OPEN]
         assert {row["about"]: (row["opened_at"], row["age_steps"], row["report"]) for row in differing} == {
-            name: (known.opened_at, known.age_steps, told(known.found)) for name, known in account.breaks.items()
+            name: (known.opened_at, known.age_steps, row_of_break(known.found))
+            for name, known in account.breaks.items()
         }
     assert [row["break_seq"] for row in found] == sorted((row["break_seq"] for row in found), reverse=True)
 
 
-def told(found: Break) -> dict[str, object]:
+def row_of_break(found: Break) -> dict[str, object]:
     return {"fields": list(found.fields), "ours": json_of(found.ours), "theirs": json_of(found.theirs)}
 
 
-def test_a_late_fill_moves_what_came_after_it_and_says_so() -> None:
+def test_a_late_fill_moves_what_came_after_it_and_is_marked_late() -> None:
     desk = Desk(costing=Costing(CostBasis.FIFO))
     desk.report(fill("E1", Side.BUY, "1", "100", 1), fill("E3", Side.SELL, "1", "130", 3))
     before = desk.log.head().seq

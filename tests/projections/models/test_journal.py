@@ -90,20 +90,20 @@ def expected(position: dict[str, Any]) -> dict[tuple[str, str], D]:
     """What a row of positions says the journal holds, in the words of the journal's table."""
     settle, is_spot = position["settle"], position["kind"] == Kind.SPOT
     asset = position["base"] if is_spot else position["instrument_id"]
-    told: dict[tuple[str, str], D] = defaultdict(D)
-    told[chart.TRADING, settle] += position["cost"]
-    told[chart.TRADING, asset] -= position["quantity"]
-    told[chart.REALIZED, settle] -= position["realized"]
-    told[chart.ROUNDING, settle] -= position["rounding"]
-    told[chart.FUNDING, settle] -= position["funding"]
-    told[chart.FEES_IN_KIND, settle] += position["fee_cost"]
+    stated: dict[tuple[str, str], D] = defaultdict(D)
+    stated[chart.TRADING, settle] += position["cost"]
+    stated[chart.TRADING, asset] -= position["quantity"]
+    stated[chart.REALIZED, settle] -= position["realized"]
+    stated[chart.ROUNDING, settle] -= position["rounding"]
+    stated[chart.FUNDING, settle] -= position["funding"]
+    stated[chart.FEES_IN_KIND, settle] += position["fee_cost"]
     if position["kind"] == Kind.INVERSE:
-        told[chart.CONTRACTS, settle] -= position["cost"]
-        told[chart.CONTRACTS, asset] += position["quantity"]
+        stated[chart.CONTRACTS, settle] -= position["cost"]
+        stated[chart.CONTRACTS, asset] += position["quantity"]
     for currency, fee in position["fees"].items():
         if not (is_spot and currency == position["base"]):
-            told[chart.FEES, currency] += fee
-    return told | {}
+            stated[chart.FEES, currency] += fee
+    return stated | {}
 
 
 @settings(max_examples=30)
@@ -234,7 +234,7 @@ def test_an_option_is_paid_for_when_it_is_bought(desk: Desk) -> None:
     }
 
 
-def test_a_late_fill_reverses_what_it_moved_and_books_it_anew_for_its_own_day(desk: Desk) -> None:
+def test_a_late_fill_reverses_what_it_moved_and_books_it_again_for_its_own_day(desk: Desk) -> None:
     desk.report(fill("E1", Side.BUY, "1", "100", 1), fill("E3", Side.SELL, "1", "130", 3))
     before = desk.log.head().seq
     desk.report(fill("E0", Side.BUY, "1", "90", -24 * 60))
@@ -258,16 +258,16 @@ def of(entry: dict[str, Any], account: str) -> D:
 
 
 def test_a_busted_trade_is_reversed_line_by_line(desk: Desk) -> None:
-    told = fill("E1", Side.BUY, "1", "100", fee=Money(D("0.1"), "USDT"))
-    desk.report(told)
+    stated = fill("E1", Side.BUY, "1", "100", fee=Money(D("0.1"), "USDT"))
+    desk.report(stated)
     before = lines(desk)
     seq = desk.log.head().seq
-    desk.report(OrderFillBusted(told.key, "E1", "off market", T0, exec_id="X1"))
+    desk.report(OrderFillBusted(stated.key, "E1", "off market", T0, exec_id="X1"))
     assert lines(desk, seq) == [("REVERSAL", account, asset, -amount) for _, account, asset, amount in before]
     assert not [row for row in journal.trial_balance(as_of(desk.log)) if row["balance"]]
 
 
-def test_cash_has_the_dates_it_was_told_and_its_fee_apart(desk: Desk) -> None:
+def test_cash_has_its_stated_dates_and_its_fee_apart(desk: Desk) -> None:
     leg = Leg("T1", Indicator.DEBIT, Money(D(5), "USDT"), Money(D(1), "USDT"), counterparty="bank")
     desk.report(BookEntry("main", "O1", EntryKind.OPENING, Indicator.CREDIT, Money(D(100), "USDT"), "start", T0))
     desk.request(RequestTransfer("main", leg, T0))
@@ -297,8 +297,8 @@ def test_entries_are_paged_and_filtered_by_account_asset_and_day(desk: Desk) -> 
     desk.report(SettleFunding(PositionKey("main", "trend", PERP), "F1", Money(D(1), "BTC"), T0))
     rows = as_of(desk.log)
 
-    def shown(**asked: Any) -> list[str]:
-        return [row["reference"] for row in journal.entries(rows, **asked)]
+    def shown(**query: Any) -> list[str]:
+        return [row["reference"] for row in journal.entries(rows, **query)]
 
     everything = shown()
     assert sorted(everything) == ["E0", "E1", "E2", "F1", "H1"]

@@ -34,11 +34,11 @@ def _folded(history: list[Logged], minute: int) -> dict[tuple[str, str, str], di
             streams.setdefault(logged.recorded.stream, []).append(logged.recorded)
     held = [as_of.as_occurred(records, T0 + timedelta(minutes=minute)) for records in streams.values()]
     return {
-        (one.key.account_id, one.key.strategy_id, one.key.instrument_id): _told(one) for one in held if one is not None
+        (one.key.account_id, one.key.strategy_id, one.key.instrument_id): _shown(one) for one in held if one is not None
     }
 
 
-def _told(held: position.Position) -> dict[str, Any]:
+def _shown(held: position.Position) -> dict[str, Any]:
     sums = {name: getattr(held, name) for name in SUMS}
     contract = held.contract and (held.contract.kind, held.contract.contract_size)
     fees = {currency: amount for currency, amount in held.fees.items() if amount}
@@ -48,21 +48,21 @@ def _told(held: position.Position) -> dict[str, Any]:
 
 def _looked_up(source: Any, minute: int) -> dict[tuple[str, str, str], dict[str, Any]]:
     rows = positions_occurred.positions(source, T0 + timedelta(minutes=minute))
-    told = {}
+    shown = {}
     for row in rows:
         sums = {name: row[name] for name in (*SUMS, "quantity", "cost")}
         contract = (row["kind"], row["contract_size"]) if row["kind"] else None
         fees = {currency: amount for currency, amount in row["fees"].items() if amount}
         last = tuple(row[name] for name in positions_occurred.LAST) if row["last_exec_id"] is not None else None
         key = (row["account_id"], row["strategy_id"], row["instrument_id"])
-        told[key] = sums | {"fees": fees, "contract": contract, "last": last}
-    return told
+        shown[key] = sums | {"fees": fees, "contract": contract, "last": last}
+    return shown
 
 
 @pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
 @given(fill_days, costings, st.lists(st.integers(0, 60), min_size=1, max_size=4), st.integers(1, 40))
-def test_positions_as_occurred_are_those_that_the_domain_folds_anew(
+def test_positions_as_occurred_are_those_that_the_domain_folds(
     projector: sa.Engine, day: list[tuple[int, ...]], costing: Any, minutes: list[int], batch_events_max: int
 ) -> None:
     """By any moment of the day, as known after any command: amid what one append recorded the log is not whole."""

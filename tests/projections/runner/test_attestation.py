@@ -61,7 +61,7 @@ def kept(engine: sa.Engine) -> dict[str, Sum]:
 @pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=8)
 @given(days, st.lists(st.integers(0, 40), max_size=2), st.integers(1, 30))
-def test_digests_are_those_of_the_rows_whatever_the_batches(
+def test_digests_are_those_of_the_rows_in_any_batches(
     projector: sa.Engine, day: list[tuple[int, ...]], stops: list[int], batch_events_max: int
 ) -> None:
     empty(projector)

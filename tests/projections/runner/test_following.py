@@ -159,7 +159,7 @@ def test_what_was_stopped_is_resumed_without_a_restart(desk: Desk, log: Postgres
         assert positions.positions(connection) == positions.positions(as_of(log))
 
 
-def test_lag_is_told_in_events_and_in_time(desk: Desk, log: PostgresLog, projector: sa.Engine) -> None:
+def test_lag_is_shown_in_events_and_in_time(desk: Desk, log: PostgresLog, projector: sa.Engine) -> None:
     runner = Runner(log, projector)
     head = trade(desk, range(2))
     assert {(one.seq, one.lag, one.rows) for one in runner.status()} == {(0, head, 0)}
@@ -195,7 +195,7 @@ def test_which_rows_there_are_is_read_before_there_is_an_event(
         assert all_rows(connection) == all_rows(as_of(log))
 
 
-def test_who_asks_for_all_there_is_leaves_it_to_the_process_that_follows(
+def test_catching_up_is_left_to_the_process_that_follows(
     desk: Desk, log: PostgresLog, projector: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unless that one does not move."""

@@ -36,9 +36,9 @@ def collections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The generation of each collection from now on; what garbage does to the process is undone."""
     usual, seen = gc.get_threshold(), list[int]()
 
-    def noted(phase: str, told: dict[str, int]) -> None:
+    def noted(phase: str, shown: dict[str, int]) -> None:
         if phase == "stop":
-            seen.append(told["generation"])
+            seen.append(shown["generation"])
 
     monkeypatch.setattr(gc_pauses, "IDLE_EVERY", 10)
     gc.freeze()
@@ -115,7 +115,7 @@ def _collected() -> bool:
     return knot() is None
 
 
-def test_what_outlives_a_long_collection_is_laid_aside_until_all_is_gone_through(
+def test_what_outlives_a_long_collection_is_frozen_until_all_is_gone_through(
     kept: list[Knot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = gc.get_threshold()

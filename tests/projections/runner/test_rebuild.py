@@ -50,7 +50,7 @@ def schemas(engine: sa.Engine) -> list[str]:
     return [schema for each in found for schema in each]
 
 
-def test_a_dry_run_tells_what_a_change_of_code_would_change(
+def test_a_dry_run_shows_what_a_change_of_code_would_change(
     desk: Desk, log: PostgresLog, runner: Runner, projector: sa.Engine
 ) -> None:
     head = trade(desk, range(3))
@@ -71,7 +71,7 @@ def test_a_dry_run_tells_what_a_change_of_code_would_change(
         assert all_rows(connection) == all_rows(as_of(log))
 
 
-def test_rows_added_and_removed_by_hand_are_told(desk: Desk, runner: Runner, projector: sa.Engine) -> None:
+def test_rows_added_and_removed_by_hand_are_shown(desk: Desk, runner: Runner, projector: sa.Engine) -> None:
     trade(desk, range(3))
     runner.catch_up()
     with projector.begin() as connection:
@@ -267,9 +267,9 @@ def test_several_processes_build_the_same_rows(
 
     runner = Runner(log, projector, opener=partial(projecting, database_url))
     runner.catch_up()
-    told: list[tuple[int, int]] = []
-    assert {one.is_identical for one in runner.rebuild(on_progress=lambda *at: told.append(at))} == {True}
-    assert {last for _, last in told} == {many}
+    shown: list[tuple[int, int]] = []
+    assert {one.is_identical for one in runner.rebuild(on_progress=lambda *at: shown.append(at))} == {True}
+    assert {last for _, last in shown} == {many}
     assert {one.is_right for one in runner.verify()} == {True}
     with projector.connect() as connection:
         assert all_rows(connection) == all_rows(as_of(log))
@@ -291,7 +291,7 @@ def test_rows_followed_through_a_tiny_cache_are_those_of_a_rebuild(
         empty(projector)
         statements.clear()
         Runner(desk.log, projector, batch_events_max=9).catch_up()
-        return sum(f"FROM read_{name}_" in told for told in statements for name in ("orders", "positions", "journal"))
+        return sum(f"FROM read_{name}_" in shown for shown in statements for name in ("orders", "positions", "journal"))
 
     desk.live([(*(draw.randrange(12) for _ in range(4)), draw.randrange(30)) for _ in range(80)])
     plenty = looked_up(most=100_000)

@@ -176,7 +176,7 @@ def test_following_wakes_when_the_log_grows(
 
 
 @pytest.mark.slow
-def test_what_nobody_was_told_of_is_found_by_looking(
+def test_an_append_without_a_notice_is_found_by_polling(
     desk: Desk, runner: Runner, projector: sa.Engine, log: PostgresLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Notices may be lost: those of these appends go where nobody listens."""

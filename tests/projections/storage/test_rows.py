@@ -70,7 +70,7 @@ def place(projector: sa.Engine) -> Iterator[Callable[[], str]]:
     return made
 
 
-def ask(rows: Rows, what: str, row: Row) -> Any:
+def query(rows: Rows, what: str, row: Row) -> Any:
     """What one operation answers."""
     match what:
         case "put":
@@ -112,7 +112,7 @@ def test_any_changes_give_the_same_rows(
                 if what == "forget":
                     stored.forget()
             else:
-                assert ask(stored, what, row) == ask(memory, what, row)
+                assert query(stored, what, row) == query(memory, what, row)
         stored.flush()
         placed = connection.execution_options(schema_translate_map={"read_things": schema})
         assert fetch(placed, things) == fetch(memory, things)
@@ -122,24 +122,24 @@ def test_any_changes_give_the_same_rows(
             assert fetch(placed, things, by=by, is_descending=is_descending) == everything
             for page in (0, 1, 2):
                 after = [everything[page][name] for name in by] if page < len(everything) else None
-                asked = {"by": by, "after": after, "limit": 2, "is_descending": is_descending}
-                assert fetch(placed, things, **asked) == fetch(memory, things, **asked)
+                params = {"by": by, "after": after, "limit": 2, "is_descending": is_descending}
+                assert fetch(placed, things, **params) == fetch(memory, things, **params)
         connection.rollback()
 
 
-def test_a_cache_asks_no_more_than_it_must(projector: sa.Engine, place: Callable[[], str]) -> None:
+def test_a_cache_queries_no_more_than_it_must(projector: sa.Engine, place: Callable[[], str]) -> None:
     """While it holds everything, a row that is not there costs no question; afterwards one."""
-    schema, asked = place(), []
-    sa.event.listen(projector, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    schema, params = place(), []
+    sa.event.listen(projector, "before_cursor_execute", lambda *args: params.append(args[2]))
     stored = SqlRows(PROJECTION.tables, schema, is_empty=True)
     with projector.begin() as connection:
         stored.begin(connection)
         assert stored.get(singles, "x") is None
-        assert asked == []
+        assert params == []
         stored.forget()
         assert stored.get(singles, "x") is None
         assert stored.get(singles, "x") is None
-        assert len(asked) == 1
+        assert len(params) == 1
 
 
 def test_rows_forgotten_before_they_are_flushed_never_were(projector: sa.Engine, place: Callable[[], str]) -> None:

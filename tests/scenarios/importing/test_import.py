@@ -54,7 +54,7 @@ def test_an_account_keeps_its_own_conventions(tmp_path: Path) -> None:
     assert writer.state(account.stream("main")).costing.cost_basis is CostBasis.HIFO
 
 
-def test_a_second_telling_with_another_content_conflicts_every_time_and_is_not_booked(tmp_path: Path) -> None:
+def test_a_repeated_fill_with_another_content_conflicts_every_time_and_is_not_booked(tmp_path: Path) -> None:
     log, writer = desk()
     imported(writer, written(tmp_path / "fills.csv", ROWS))
     was = book(writer)
@@ -74,7 +74,7 @@ def test_a_second_telling_with_another_content_conflicts_every_time_and_is_not_b
     assert counts(imported(writer, written(tmp_path / "fills.csv", ROWS))) == (60, 0, 60, 0, 0)
 
 
-def test_two_tellings_in_one_file_are_a_fill_and_a_conflict(tmp_path: Path) -> None:
+def test_two_reports_of_one_fill_in_one_file_are_a_fill_and_a_conflict(tmp_path: Path) -> None:
     _, writer = desk()
     other = ROWS[0].replace("maker", "?").replace("taker", "maker").replace("?", "taker")
     summary = imported(writer, written(tmp_path / "fills.csv", [ROWS[0], other, ROWS[0]]))
@@ -97,7 +97,7 @@ def test_unreadable_lines_are_kept_raw_once_and_the_rest_is_recorded(tmp_path: P
     assert (kept.source, kept.raw, kept.reason) == ("fills.csv:5", bad, summary.errors[0].error)
 
 
-def test_a_symbol_nobody_knows_is_unreadable_and_says_what_to_do(tmp_path: Path) -> None:
+def test_an_unknown_symbol_is_unreadable_and_the_message_names_the_remedy(tmp_path: Path) -> None:
     _, writer = desk()
     row = ROWS[0].replace("BTCUSDT", "NOSUCHUSDT")
     summary = imported(writer, written(tmp_path / "fills.csv", [row, ROWS[1]]))
@@ -181,7 +181,7 @@ def test_the_same_in_postgres(log: PostgresLog, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_database_that_goes_away_half_way_is_said_so_and_the_import_goes_on_later(tmp_path: Path, home: Path) -> None:
+def test_a_database_lost_half_way_is_reported_and_the_import_goes_on_later(tmp_path: Path, home: Path) -> None:
     path = written(tmp_path / "fills.csv", history(1700))
     _, straight = desk()
     imported(straight, path)

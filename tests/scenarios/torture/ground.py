@@ -156,17 +156,17 @@ class Ground:
     def _check_bytes(self, log: PostgresLog) -> None:
         """What was on record at the last check is there byte for byte."""
         seq, digest = self._prefix
-        told, after = sha256(), 0
+        shown, after = sha256(), 0
         while rows := log.stored(after=after, upto=seq, limit=5000):
             for row in rows:
-                told.update(row.state)
+                shown.update(row.state)
             after = rows[-1].seq
-        assert told.digest() == digest.digest(), f"the past has changed (seed {self.seed})"
+        assert shown.digest() == digest.digest(), f"the past has changed (seed {self.seed})"
         while rows := log.stored(after=after, limit=5000):
             for row in rows:
-                told.update(row.state)
+                shown.update(row.state)
             after = rows[-1].seq
-        self._prefix = (after, told)
+        self._prefix = (after, shown)
 
     def _check_log(self, log: PostgresLog, fills: list[OrderFilled]) -> None:
         refolded = snapshot_check.check(self.url)

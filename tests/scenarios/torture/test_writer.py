@@ -48,7 +48,7 @@ def ground_with_two_writers(home: Path, tmp_path: Path) -> Iterator[Ground]:
         ground.end()
 
 
-def test_whatever_is_killed_nothing_acknowledged_is_lost_or_doubled(ground: Ground) -> None:
+def test_nothing_acknowledged_is_lost_or_doubled_after_any_kill(ground: Ground) -> None:
     sys.stdout.write(f"torture: seed {ground.seed}, {KILLS} kills\n")
     ground.start("A")
     ground.start("B")

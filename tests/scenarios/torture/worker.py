@@ -82,11 +82,11 @@ def expected(name: str, done: list[Acked], seed: int) -> tuple[list[str], list[s
     """The orders and the executions that must be on record."""
     orders, executions = [], []
     for each in done:
-        asked = command(name, each.client, each.n, seed)[0].asked
-        if isinstance(asked, tuple):
-            executions += [report.exec_id for report in asked if isinstance(report, OrderFilled)]
-        elif isinstance(asked, SubmitOrder) and asked.key.account_id == "main":
-            orders.append(asked.key.cl_ord_id)
+        requested = command(name, each.client, each.n, seed)[0].asked
+        if isinstance(requested, tuple):
+            executions += [report.exec_id for report in requested if isinstance(report, OrderFilled)]
+        elif isinstance(requested, SubmitOrder) and requested.key.account_id == "main":
+            orders.append(requested.key.cl_ord_id)
     return orders, executions
 
 
@@ -109,24 +109,24 @@ class Client:
 
     def run(self) -> None:
         while True:
-            asked, is_keyed = command(self._name, self._number, self._n, self._seed)
+            requested, is_keyed = command(self._name, self._number, self._n, self._seed)
             try:
-                seq, answer = self._sent(asked, is_keyed)
+                seq, answer = self._sent(requested, is_keyed)
             except (Unavailable, StreamConflict, Busy):
                 time.sleep(0.02)
                 continue
             os.write(self._acks, f"{self._number} {self._n} {seq} {answer}\n".encode())
             self._n += 1
 
-    def _sent(self, asked: Command, is_keyed: bool) -> tuple[int, str]:
+    def _sent(self, requested: Command, is_keyed: bool) -> tuple[int, str]:
         if not is_keyed or self._writer._group is None:
-            answers = self._writer.carry_out(asked)
+            answers = self._writer.carry_out(requested)
             return answers[0].seq, "-"
-        told = self._writer.carry_out_once(asked, Keyed(asked.request_id, sha256(b"body").digest(), _told))
-        return int(told.answer.split()[0]), sha256(told.answer).hexdigest()
+        shown = self._writer.carry_out_once(requested, Keyed(requested.request_id, sha256(b"body").digest(), _reported))
+        return int(shown.answer.split()[0]), sha256(shown.answer).hexdigest()
 
 
-def _told(answers: list[Answer], _: object) -> bytes:
+def _reported(answers: list[Answer], _: object) -> bytes:
     return f"{answers[0].seq} {answers!r}".encode()
 
 

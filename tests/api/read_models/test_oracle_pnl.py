@@ -104,9 +104,9 @@ def test_lots_over_http_and_on_the_command_line_are_right_row_by_row(
         assert shaped(matches, names) == theirs, basis
         total = oracle["totals"][basis]
         assert rounded(sum((Decimal(row["gain"]) for row in matches), Decimal(0)), 10) == Decimal(total["total_gain"])
-        asked = ("report", "lots", "--account", "lots", "--method", basis.value, "--json")
+        requested = ("report", "lots", "--account", "lots", "--method", basis.value, "--json")
         disposed, opened = (
-            json.loads(command(*asked, *more, DAYBOOK_DATABASE_URL=database_url).stdout)["items"]
+            json.loads(command(*requested, *more, DAYBOOK_DATABASE_URL=database_url).stdout)["items"]
             for more in (("--matches",), ())
         )
         assert shaped(disposed, names) == theirs, basis
