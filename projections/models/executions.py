@@ -26,7 +26,7 @@ from domain.position import (
     TradeReversed,
 )
 from domain.values import ZERO
-from projections.storage.rows import Rows, Source, fetch
+from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
     ITEMS,
@@ -34,6 +34,7 @@ from projections.storage.tables import (
     WHOLE,
     Projection,
     Row,
+    Rows,
     contract_columns,
     contract_row,
     fact,

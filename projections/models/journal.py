@@ -42,8 +42,8 @@ from projections.models.bookkeeping import (
     traded_lines,
     transferred_lines,
 )
-from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import AT, ITEMS, WHOLE, Projection, Row, fact, key, maybe, printable, table
+from projections.storage.rows import Source, fetch
+from projections.storage.tables import AT, ITEMS, WHOLE, Projection, Row, Rows, fact, key, maybe, printable, table
 
 PAGE_ROWS_MAX = 1000
 

@@ -26,8 +26,8 @@ from domain.position import (
     costing,
 )
 from domain.values import Money, Occurrence, Side, exact
-from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import AT, NUMBER, WHOLE, Projection, Row, contract_of, fact, key, table
+from projections.storage.rows import Source, fetch
+from projections.storage.tables import AT, NUMBER, WHOLE, Projection, Row, Rows, contract_of, fact, key, table
 
 PAGE_ROWS_MAX = 1000
 POSITION = ("account_id", "strategy_id", "instrument_id")

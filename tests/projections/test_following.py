@@ -27,7 +27,8 @@ from projections.runner import lease
 from projections.runner.batches import Following
 from projections.runner.runner import Runner, as_of
 from projections.storage.progress import Batches
-from projections.storage.rows import Rows, SqlRows
+from projections.storage.rows import SqlRows
+from projections.storage.tables import Rows
 from tests.projections.desk import Desk
 from tests.projections.test_runner import FIFO, TIMEOUT_S, all_rows, following, trade, until
 from tests.store.records import records

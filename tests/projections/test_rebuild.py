@@ -28,7 +28,8 @@ from projections.models import executions, lots, orders, positions
 from projections.runner.runner import Runner, as_of
 from projections.storage import progress
 from projections.storage import schemas as placing
-from projections.storage.rows import Rows, SqlRows, fetch
+from projections.storage.rows import SqlRows, fetch
+from projections.storage.tables import Rows
 from tests.conftest import url_of_database
 from tests.projections.desk import Desk
 from tests.projections.test_runner import FIFO, TIMEOUT_S, all_rows, empty, following, poisoned, trade, until

@@ -26,8 +26,8 @@ from projections.catalog import PROJECTIONS
 from projections.models import executions, lots, orders, positions
 from projections.runner.runner import WAIT_S, Runner, as_of
 from projections.storage.progress import Batches, progress
-from projections.storage.rows import MemoryRows, Rows, Source, fetch
-from projections.storage.tables import Projection
+from projections.storage.rows import MemoryRows, Source, fetch
+from projections.storage.tables import Projection, Rows
 from tests.projections.desk import T0, Desk, costings, days, fill, order_days
 
 TIMEOUT_S = 20
