@@ -63,6 +63,7 @@ app.add_typer(intake_cli.account)
 app.add_typer(intake_cli.instrument)
 app.add_typer(intake_cli.limit)
 app.add_typer(intake_cli.order)
+keys_cli.keys.add_typer(audit_cli.seal_keys)
 app.add_typer(keys_cli.keys)
 
 

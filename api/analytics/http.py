@@ -24,7 +24,7 @@ from api.http.dependencies import SEQ_HEADER, answer, documented
 from api.http.fields import CurrencyCode, Number, unreadable
 from api.http.problem_responses import responses
 from api.parameters import given_marks, parsed_day, parsed_equals
-from api.read_models.http import CSV, Ask, Asking, Paged, Selected, listed
+from api.read_models.query_params import CSV, Ask, Asking, Paged, Selected, listed
 from api.read_models.schemas import Answer
 from api.read_models.snapshot import Reading, reading
 from domain.errors import InvalidInput

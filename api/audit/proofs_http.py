@@ -22,13 +22,13 @@ from api.http.dependencies import Book, answer, documented
 from api.http.problem_responses import responses
 from api.problems import Problem, not_found
 from api.read_models import schemas
+from api.read_models.query_params import SEQ_MAX
 from domain.errors import InvalidInput
 
 T = TypeVar("T")
 
 CHECKPOINTS_PAGE_MAX = 1000
 POLL_SECONDS = 0.02
-SEQ_MAX = 2**63 - 1
 Size = Annotated[int | None, Query(ge=1, le=SEQ_MAX, description="events in the tree; those of the newest checkpoint")]
 
 router = APIRouter(
@@ -43,7 +43,7 @@ router = APIRouter(
 def latest_checkpoint(book: Book) -> Response:
     """The newest signed checkpoint."""
     with reaching(book.url):
-        found = proofs_of(book).latest()
+        found = book.proofs.latest()
     if found is None:
         raise not_found("a checkpoint")
     note, text = found
@@ -56,7 +56,7 @@ def latest_checkpoint(book: Book) -> Response:
 def latest_note(book: Book) -> Response:
     """The newest checkpoint as the note that is signed, to be kept as it is."""
     with reaching(book.url):
-        found = proofs_of(book).latest()
+        found = book.proofs.latest()
     if found is None:
         raise not_found("a checkpoint")
     return PlainTextResponse(found[1])
@@ -72,7 +72,7 @@ def list_checkpoints(
 ) -> Response:
     """Checkpoints, oldest first."""
     with reaching(book.url):
-        found = proofs_of(book).checkpoints(after=after, limit=limit)
+        found = book.proofs.checkpoints(after=after, limit=limit)
     last = found[-1][0] if found else after
     body = {"items": [_told(*one) for one in found], "next": last if len(found) == limit else None}
     return answer(body, seq=last)
@@ -113,17 +113,12 @@ def prove_consistency(
 def list_seal_keys(book: Book) -> Response:
     """The public keys that checkpoints are signed by, oldest first; each was vouched for by the one before."""
     with reaching(book.url):
-        chain = proofs_of(book).keys()
+        chain = book.proofs.keys()
     items = [
         {"vkey": each.key.vkey, "public_key": _text(each.key.raw), "since_size": each.since, "handover": each.handover}
         for each in chain
     ]
     return answer({"items": items}, seq=chain[-1].since if chain else 0)
-
-
-def proofs_of(book: Daybook) -> Proofs:
-    """What reads the book's proofs."""
-    return Proofs(book.log.recorder.datastore.connections)
 
 
 def _sealed(book: Daybook, field: str, prove: Callable[[Proofs], T]) -> T:
@@ -132,7 +127,7 @@ def _sealed(book: Daybook, field: str, prove: Callable[[Proofs], T]) -> T:
     while True:
         try:
             with reaching(book.url):
-                return prove(proofs_of(book))
+                return prove(book.proofs)
         except NotSealed as error:
             if error.wanted > (head := book.log.head().seq):
                 raise InvalidInput(field, error.wanted, f"a place in the log, which ends at {head}") from error

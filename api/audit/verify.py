@@ -32,7 +32,7 @@ from adapters.verify.verification import Verified, Wish, verify
 from api.daybook import Daybook
 from api.parameters import Moment
 from api.problems import not_found
-from api.reports.cli_tables import PNL, POSITIONS
+from api.terminal.columns import PNL, POSITIONS
 from api.terminal.options import environment, opened
 from api.terminal.output import EXIT_REFUSED, Column, Kind, console, note, say, write_json, write_table
 from domain.errors import HistoryBroken, InvalidInput

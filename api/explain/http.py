@@ -18,8 +18,8 @@ from api.http.dependencies import Book, answer, documented
 from api.http.fields import CurrencyCode
 from api.http.problem_responses import responses
 from api.parameters import given_marks
-from api.read_models.http import Paged
 from api.read_models.journal_http import Asset
+from api.read_models.query_params import Paged
 from api.read_models.schemas import Answer, DecimalText, TimeText
 from api.read_models.snapshot import reading
 

@@ -8,6 +8,7 @@ import typer
 from msgspec.structs import asdict
 
 from api.clock import now
+from api.encoding import grouped
 from api.problems import not_found
 from api.read_models.records import account_told, event_told, events_page, instrument_told, order_told, owner_told
 from api.terminal.options import (
@@ -28,7 +29,6 @@ from api.terminal.output import (
     Column,
     Json,
     Kind,
-    grouped,
     note,
     progress_bar,
     say,

@@ -17,14 +17,14 @@ from api.http.cursors import cursor_after
 from api.http.dependencies import answer
 from api.http.fields import CURRENCY, INSTRUMENT, RequestBody, unreadable
 from api.http.problem_responses import responses
-from api.read_models import schemas
-from api.read_models.http import CSV, Ask, Paged, Selected, listed
+from api.read_models import schemas, views
+from api.read_models.query_params import CSV, Ask, Paged, Selected, listed
 from api.read_models.snapshot import reading
 from domain import values
 from domain.errors import InvalidInput
 from projections.models import balances, journal
-from projections.storage.tables import Row
 
+BALANCE_KEY = ("account_id", "venue", "asset")
 DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 
 router = APIRouter(prefix="/v1", tags=["books"], dependencies=[needs()], responses=responses(401, 422, 503))
@@ -128,12 +128,4 @@ def read_trial_balance(asked: Annotated[TrialBalanceAsked, Query()], ask: Ask) -
     if asked.format == "csv" or (asked.format is None and CSV in ask.request.headers.get("accept", "")):
         return ask.rows(asked, at, rows, schemas.TrialBalanceRow)
     about = {"seq": at.seq, "recorded_at": at.recorded_at, "occurred_by": None}
-    return answer(about | {"items": rows, "totals": totals(rows)}, seq=at.seq)
-
-
-def totals(rows: list[Row]) -> list[Row]:
-    """The trial balance added up by asset."""
-    return [{n: row[n] for n in schemas.TrialBalanceTotal.model_fields} for row in journal.summed(rows, ("asset",))]
-
-
-BALANCE_KEY = ("account_id", "venue", "asset")
+    return answer(about | {"items": rows, "totals": views.trial_balance_totals(rows)}, seq=at.seq)

@@ -7,10 +7,6 @@ import typer
 from api.encoding import decimal_text, time_text
 from api.parameters import Moment, Where
 from api.reports.cli_tables import (
-    ORDERS,
-    PNL,
-    PNL_TOTALS,
-    POSITIONS,
     Decimals,
     Formats,
     JournalFormat,
@@ -21,6 +17,7 @@ from api.reports.cli_tables import (
     show,
     to_file,
 )
+from api.terminal.columns import ORDERS, PNL, PNL_TOTALS, POSITIONS
 from api.terminal.options import AccountId, AnyAccount, AsOf, Marks, When, Which, by, opened, read, spread
 from api.terminal.output import Json, say, write_json, write_table
 from domain import values
@@ -30,8 +27,6 @@ from domain.values import Mark
 
 if TYPE_CHECKING:
     from api.reports.catalog import Parameters
-
-__all__ = ["PNL", "POSITIONS", "replay", "report"]
 
 report = typer.Typer(name="report", help="What the book says, now or at a past moment.")
 

@@ -17,8 +17,9 @@ import msgspec
 from msgspec import Struct
 
 from api.encoding import decimal_text, time_text
-from api.reports.catalog import Marks, Parameters
+from api.reports.catalog import Parameters
 from domain.errors import InvalidInput
+from projections.analytics.valuation import Marks
 
 VERSION = "dbr1"
 CHARACTERS_MAX = 8000

@@ -19,8 +19,8 @@ from api.http.dependencies import SEQ_HEADER, Book, documented
 from api.http.fields import InstrumentId, Name, Place, RequestBody
 from api.http.problem_responses import responses
 from api.parameters import Moment, Where, moment_of
-from api.read_models.http import SEQ_MAX
 from api.read_models.journal_http import Asset
+from api.read_models.query_params import SEQ_MAX
 from api.read_models.snapshot import reading
 from api.reports.catalog import REPORTS, Parameters
 from api.reports.digest import CHARACTERS_MAX, Form, parse

@@ -9,20 +9,21 @@ from typing import Any, BinaryIO, NamedTuple
 import sqlalchemy as sa
 
 from adapters.postgres.connections import reaching
-from api.audit.proofs_http import proofs_of
 from api.daybook import Daybook
+from api.encoding import encoded
 from api.parameters import Moment, given_marks
 from api.problems import Problem, not_found
 from api.read_models.snapshot import Reading, aged, reading
 from api.reports.arrow_copy import copied
-from api.reports.catalog import Marks, Parameters, Report, report_of
+from api.reports.catalog import Parameters, Report, report_of
 from api.reports.digest import Digest, Form, hash_of
 from api.reports.files import batches_of, write_csv, write_json, write_parquet
-from api.statements import statement
 from api.statements.periods import period_of
+from api.statements.statement import Statement, gathered, statement_json
 from domain import account
 from domain.errors import InvalidInput
 from domain.values import Mark
+from projections.analytics.valuation import Marks
 from projections.models.positions import positions
 from projections.storage.tables import Row
 
@@ -78,7 +79,7 @@ class Made(NamedTuple):
         """Write it in its form. Raises Problem where a value does not fit."""
         form, parameters = self.digest.form, self.digest.parameters
         if self.digest.report == STATEMENT:
-            out.write(statement.written(self.at.source, self.digest, self.marks))
+            out.write(self._statement_bytes())
             return
         match form:
             case Form.JSON:
@@ -90,6 +91,31 @@ class Made(NamedTuple):
                 write_parquet(self.report, self._batches(), out, decimals=parameters.decimals, about=told)
             case _:
                 raise InvalidInput("format", form, f"one of {', '.join(FORMS)}")
+
+    def statement(self) -> Statement:
+        """The statement it is. Raises InvalidInput unless it is of one account and a day or a month."""
+        asked = self.digest.parameters
+        if asked.account_id is None or asked.day is None:
+            raise InvalidInput(
+                "account_id", asked.account_id, "an account; a statement is of one, for a day or a month"
+            )
+        return gathered(self.at.source, asked.account_id, period_of(asked.day), self.digest.seq, self.marks)
+
+    def _statement_bytes(self) -> bytes:
+        digest, made = self.digest, self.statement()
+        match digest.form:
+            case Form.HTML:
+                from api.statements import html  # noqa: PLC0415 (it loads what it draws with)
+
+                return html.page(made, digest=digest.text(), root=digest.root, code=digest.code)
+            case Form.PDF:
+                from api.statements import pdf  # noqa: PLC0415 (it loads what it draws with)
+
+                return pdf.document(made, digest=digest.text(), root=digest.root, code=digest.code)
+            case Form.JSON:
+                return encoded(statement_json(made) | {"digest": digest.text()}) + b"\n"
+            case _:
+                raise InvalidInput("format", digest.form, f"one of {', '.join(STATEMENT_FORMS)}")
 
     def about(self) -> dict[str, Any]:
         """What a report in JSON says of itself before its items."""
@@ -178,4 +204,4 @@ def _marks(book: Daybook, at: Reading, parameters: Parameters, known_at: datetim
 
 def _root(book: Daybook, seq: int) -> str:
     with reaching(book.url):
-        return proofs_of(book).root_at(seq).hex()
+        return book.proofs.root_at(seq).hex()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from api.encoding import csv_text, decimal_text, encoded, plain, time_text
+from api.encoding import csv_text, encoded, grouped, plain, time_text
 from api.problems import problem_of
 from domain.errors import Unavailable
 
@@ -122,11 +122,6 @@ def progress_bar(task: str, *, is_quiet: bool) -> Iterator[Callable[[float, floa
     with Progress(*columns, console=err, transient=True, disable=is_quiet or not err.is_terminal) as bar:
         shown = bar.add_task(task, total=None)
         yield lambda done, total: bar.update(shown, completed=done, total=total)
-
-
-def grouped(value: Decimal) -> str:
-    """The exact number with its thousands grouped."""
-    return f"{Decimal(decimal_text(value)):,f}"
 
 
 def _fitting(

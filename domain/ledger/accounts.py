@@ -4,9 +4,9 @@ What an account's positions moved is added up from their states, one each, when 
 closing, or a venue reports that cash has moved: rare next to fills, which only look whether the account is closed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -29,17 +29,8 @@ from domain.account import (
 )
 from domain.errors import InvalidInput, ReportUnreadable, RequestRefused
 from domain.ledger.log import Recorded
+from domain.ledger.unit_of_work import Work
 from domain.position import PositionKey
-
-
-class Work(Protocol):
-    """The unit of work of a command, as the ledger has it."""
-
-    def state(self, stream: str) -> Any:
-        """The aggregate of a stream, with what the unit has already added to it."""
-
-    def record(self, stream: str, events: Iterable[Any]) -> tuple[Recorded, ...]:
-        """Add events to a stream."""
 
 
 class Taken(NamedTuple):

@@ -10,13 +10,14 @@ no account can be missed.
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from domain import instrument, risk
 from domain.errors import RequestRefused
 from domain.instrument import Contract
+from domain.ledger.unit_of_work import Work
 from domain.order import Order, OrderKey, OrdStatus
 from domain.position import (
     FundingSettled,
@@ -56,16 +57,6 @@ from domain.risk import (
 from domain.values import ZERO, Mark, Money, exact
 
 Marks = Callable[[str], Mark | None]
-
-
-class Work(Protocol):
-    """The unit of work of a command, as the ledger has it."""
-
-    def state(self, stream: str) -> Any:
-        """The aggregate of a stream, with what the unit has already added to it."""
-
-    def record(self, stream: str, events: Iterable[Any]) -> object:
-        """Add events to a stream."""
 
 
 class Verdict(NamedTuple):

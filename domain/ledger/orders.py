@@ -6,7 +6,6 @@ theirs, is booked what they come to: fills, and what busts and corrections take 
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
 
 from msgspec.structs import replace
 
@@ -14,6 +13,7 @@ from domain import order
 from domain.errors import RequestRefused
 from domain.instrument import Contract
 from domain.ledger.log import Recorded
+from domain.ledger.unit_of_work import Work
 from domain.order import (
     Order,
     OrderAliased,
@@ -33,22 +33,6 @@ from domain.order import parent as parentorder
 from domain.position import Filled, PositionKey, PositionReport, Reverse
 
 Facts = Callable[[str, datetime], Contract]
-
-
-class Work(Protocol):
-    """The unit of work of a command, as the ledger has it."""
-
-    def state(self, stream: str) -> Any:
-        """The aggregate of a stream, with what the unit has already added to it."""
-
-    def likely_new(self, stream: str) -> Any:
-        """The aggregate of a stream that is most likely empty, for who adds to it at once if it is."""
-
-    def executed(self, fill: OrderFilled) -> str | None:
-        """The stream that a fill is known to be on record in, under whatever order."""
-
-    def record(self, stream: str, events: Iterable[Any]) -> tuple[Recorded, ...]:
-        """Add events to a stream."""
 
 
 class Due:

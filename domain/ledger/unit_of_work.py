@@ -52,6 +52,22 @@ class Ground(Protocol):
         """The stream in which an execution is known to be on record; None if it is not known."""
 
 
+class Work(Protocol):
+    """A unit of work as the routing of a command sees it."""
+
+    def state(self, stream: str) -> Any:
+        """Return the aggregate of a stream, with what the unit has already added to it."""
+
+    def likely_new(self, stream: str) -> Any:
+        """Return the aggregate of a stream that is most likely empty; for callers that add to it at once if it is."""
+
+    def executed(self, fill: OrderFilled) -> str | None:
+        """Return the stream in which a fill is known to be on record, under any order."""
+
+    def record(self, stream: str, events: Iterable[Any]) -> tuple[Recorded, ...]:
+        """Add events to a stream."""
+
+
 class Aggregates:
     """What the log says, folded and kept in memory: at most `streams_max` aggregates, those used last.
 
