@@ -25,6 +25,7 @@ from domain.errors import InvalidInput
 from domain.values import Mark
 from projections.analytics.valuation import Marks
 from projections.models.positions import positions
+from projections.storage.rows import Source
 from projections.storage.tables import Row
 
 STATEMENT = "statement"
@@ -79,7 +80,7 @@ class Made(NamedTuple):
         """Write it in its form. Raises Problem where a value does not fit."""
         form, parameters = self.digest.form, self.digest.parameters
         if self.digest.report == STATEMENT:
-            out.write(self._statement_bytes())
+            out.write(statement_bytes(self.at.source, self.digest, self.marks))
             return
         match form:
             case Form.JSON:
@@ -94,28 +95,7 @@ class Made(NamedTuple):
 
     def statement(self) -> Statement:
         """The statement it is. Raises InvalidInput unless it is of one account and a day or a month."""
-        asked = self.digest.parameters
-        if asked.account_id is None or asked.day is None:
-            raise InvalidInput(
-                "account_id", asked.account_id, "an account; a statement is of one, for a day or a month"
-            )
-        return gathered(self.at.source, asked.account_id, period_of(asked.day), self.digest.seq, self.marks)
-
-    def _statement_bytes(self) -> bytes:
-        digest, made = self.digest, self.statement()
-        match digest.form:
-            case Form.HTML:
-                from api.statements import html  # noqa: PLC0415 (it loads what it draws with)
-
-                return html.page(made, digest=digest.text(), root=digest.root, code=digest.code)
-            case Form.PDF:
-                from api.statements import pdf  # noqa: PLC0415 (it loads what it draws with)
-
-                return pdf.document(made, digest=digest.text(), root=digest.root, code=digest.code)
-            case Form.JSON:
-                return encoded(statement_json(made) | {"digest": digest.text()}) + b"\n"
-            case _:
-                raise InvalidInput("format", digest.form, f"one of {', '.join(STATEMENT_FORMS)}")
+        return _statement(self.at.source, self.digest, self.marks)
 
     def about(self) -> dict[str, Any]:
         """What a report in JSON says of itself before its items."""
@@ -138,6 +118,32 @@ class Made(NamedTuple):
             for _ in batches_of(report, self.rows(), parameters.decimals):
                 pass  # which finds the value and names it
             raise
+
+
+def statement_bytes(source: Source, digest: Digest, marks: Marks) -> bytes:
+    """Return the statement that a digest names, in its form. Raises InvalidInput."""
+    made = _statement(source, digest, marks)
+    match digest.form:
+        case Form.HTML:
+            from api.statements import html  # noqa: PLC0415 (it loads what it draws with)
+
+            return html.page(made, digest=digest.text(), root=digest.root, code=digest.code)
+        case Form.PDF:
+            from api.statements import pdf  # noqa: PLC0415 (it loads what it draws with)
+
+            return pdf.document(made, digest=digest.text(), root=digest.root, code=digest.code)
+        case Form.JSON:
+            return encoded(statement_json(made) | {"digest": digest.text()}) + b"\n"
+        case _:
+            raise InvalidInput("format", digest.form, f"one of {', '.join(STATEMENT_FORMS)}")
+
+
+def _statement(source: Source, digest: Digest, marks: Marks) -> Statement:
+    requested = digest.parameters
+    if requested.account_id is None or requested.day is None:
+        rule = "an account; a statement is of one, for a day or a month"
+        raise InvalidInput("account_id", requested.account_id, rule)
+    return gathered(source, requested.account_id, period_of(requested.day), digest.seq, marks)
 
 
 def make(book: Daybook, name: str, parameters: Parameters, form: Form, at: Reading, *, is_past: bool) -> Made:
