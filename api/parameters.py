@@ -1,9 +1,10 @@
-"""Asked: what a reader may choose, over HTTP or from the command line: which positions, as of when, at which marks."""
+"""Parameters of queries and reports, over HTTP and on the command line: which positions, as of when, in which form."""
 
 import contextlib
 import re
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from enum import StrEnum
 from typing import NamedTuple
 
 from domain import values
@@ -11,6 +12,19 @@ from domain.errors import InvalidInput
 from domain.values import Mark
 
 GIVEN_SOURCE = "given"
+
+
+class Format(StrEnum):
+    """A form in which a report is written; which of them there are is a matter of the report."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+    HTML = "html"
+    PDF = "pdf"
+    HLEDGER = "hledger"
+    BEANCOUNT = "beancount"
 
 
 class Where(NamedTuple):

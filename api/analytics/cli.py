@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from api.encoding import decimal_text
-from api.parameters import parsed_day, parsed_equals
+from api.parameters import Format, parsed_day, parsed_equals
 from api.terminal.options import (
+    AnswerFormat,
     AnyAccount,
     AsOf,
     Marks,
@@ -19,7 +20,7 @@ from api.terminal.options import (
     read,
     spread,
 )
-from api.terminal.output import Column, Format, Formats, Json, Kind, note, say, write_csv, write_json, write_table
+from api.terminal.output import Column, Json, Kind, note, say, write_csv, write_json, write_table
 from domain.values import ZERO
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class Valued(NamedTuple):
 class Written(NamedTuple):
     """How the answer is written."""
 
-    format_: Formats = Format.TABLE
+    format_: AnswerFormat = Format.TABLE
     json: Json = False
 
     @property

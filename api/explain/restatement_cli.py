@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from api.parameters import Moment
-from api.terminal.options import WAIT_SECONDS_MAX, KnownAt, Which, moment_option, opened, spread
-from api.terminal.output import Column, Format, Formats, Json, Kind, note, write_csv, write_json, write_table
+from api.parameters import Format, Moment
+from api.terminal.options import WAIT_SECONDS_MAX, AnswerFormat, KnownAt, Which, moment_option, opened, spread
+from api.terminal.output import Column, Json, Kind, note, write_csv, write_json, write_table
 
 POSITIONS = (
     Column("account_id", "Account", rank=3), Column("strategy_id", "Strategy", rank=2),
@@ -38,7 +38,7 @@ def restatement(
         typer.Option(parser=moment_option, metavar="SEQ|TIME", help="What is known when, instead of now."),
     ] = None,
     which: Which,
-    format_: Formats = Format.TABLE,
+    format_: AnswerFormat = Format.TABLE,
     json: Json = False,
 ) -> None:
     """What was reported of a day, what is known now, and which late fills, busts or prices make the difference.

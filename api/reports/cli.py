@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from api.encoding import decimal_text, time_text
-from api.parameters import Moment, Where
+from api.parameters import Format, Moment, Where
 from api.reports.cli_tables import (
     Decimals,
-    Formats,
     JournalFormat,
     Output,
     ReportFormat,
@@ -87,7 +86,7 @@ class Kept(NamedTuple):
 class Written(NamedTuple):
     """How the report is written, and where."""
 
-    format_: Formats = ReportFormat.TABLE
+    format_: ReportFormat = Format.TABLE
     output: Output = None
     decimals: Decimals = 18
     json: Json = False
@@ -186,15 +185,13 @@ def journal(
     asset: AnyAsset = None,
     day: Day = None,
     as_of: AsOf = None,
-    format_: Annotated[
-        JournalFormat, typer.Option("--format", help="How to write it; hledger and beancount take whole accounts.")
-    ] = JournalFormat.TABLE,
+    format_: JournalFormat = Format.TABLE,
     output: Output = None,
     decimals: Decimals = 18,
     json: Json = False,
 ) -> None:
     """The double-entry journal, a row a line, in the order of the log."""
-    if format_ in (JournalFormat.HLEDGER, JournalFormat.BEANCOUNT) and not json:
+    if format_ in (Format.HLEDGER, Format.BEANCOUNT) and not json:
         if which.strategy or which.instrument or asset or day:
             raise typer.BadParameter(f"{format_} takes whole accounts: choose by --account alone")
         _export_journal(which.account, as_of, format_, output)
@@ -202,15 +199,15 @@ def journal(
     show("journal", _asked(which, asset=asset, day=day), as_of, format_, output, decimals, json=json)
 
 
-def _export_journal(account: str | None, moment: Moment | None, format_: str, output: "Output") -> None:
+def _export_journal(account: str | None, moment: Moment | None, format_: Format, output: "Output") -> None:
     from api.reports.catalog import paged_entries
-    from api.reports.plaintext import Books, export
+    from api.reports.plaintext import export
     from projections.models import journal as journals
 
     with opened() as book, read(book, "journal", moment=moment) as at:
         about = f"Daybook, {account or 'all accounts'}, as on record at seq {at.seq}"
         ledger = journals.ledger(at.source, account_id=account)
-        parts = export(Books(format_), paged_entries(at.source, account), ledger, about)
+        parts = export(format_, paged_entries(at.source, account), ledger, about)
         to_file(lambda out: out.writelines(part.encode() for part in parts), output, format_)
 
 
@@ -231,9 +228,7 @@ def statement(
     account: AccountId,
     mark: Marks = None,
     as_of: AsOf = None,
-    format_: Annotated[
-        StatementFormat, typer.Option("--format", help="How to write the statement.")
-    ] = StatementFormat.TABLE,
+    format_: StatementFormat = Format.TABLE,
     output: Output = None,
     json: Json = False,
 ) -> None:

@@ -8,7 +8,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -16,9 +15,9 @@ import typer
 from msgspec.structs import replace
 
 from api.encoding import time_text
-from api.parameters import Moment
+from api.parameters import Format, Moment
 from api.terminal.columns import INSTRUMENT, PNL, TABLES, WHOSE
-from api.terminal.options import opened, read
+from api.terminal.options import format_option, opened, read
 from api.terminal.output import Column, Kind, note, say, write_table
 
 if TYPE_CHECKING:
@@ -27,36 +26,18 @@ if TYPE_CHECKING:
     from projections.storage.tables import Row
 
 
-class ReportFormat(StrEnum):
-    """How a report is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    PARQUET = "parquet"
-
-
-class JournalFormat(StrEnum):
-    """The same, or for a tool of plain-text accounting."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    PARQUET = "parquet"
-    HLEDGER = "hledger"
-    BEANCOUNT = "beancount"
-
-
-class StatementFormat(StrEnum):
-    """How a statement is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    HTML = "html"
-    PDF = "pdf"
-
-
-Formats = Annotated[ReportFormat, typer.Option("--format", help="How to write the report.")]
+ROWS = (Format.TABLE, Format.JSON, Format.CSV, Format.PARQUET)
+ReportFormat = Annotated[Format, format_option("How to write the report.", *ROWS)]
+JournalFormat = Annotated[
+    Format,
+    format_option(
+        "How to write it; hledger and beancount take whole accounts.", *ROWS, Format.HLEDGER, Format.BEANCOUNT
+    ),
+]
+StatementFormat = Annotated[
+    Format,
+    format_option("How to write the statement.", Format.TABLE, Format.JSON, Format.HTML, Format.PDF),
+]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", dir_okay=False, metavar="FILE", help="Write it here, not on stdout.")
 ]
@@ -64,23 +45,22 @@ Decimals = Annotated[
     int, typer.Option(min=0, max=38, help="Decimal places of Parquet's numbers, which have 38 digits in all.")
 ]
 
-BINARY = ("parquet", "pdf")
+BINARY = (Format.PARQUET, Format.PDF)
 
 
 def show(
     name: str,
     parameters: "Parameters",
     moment: Moment | None,
-    format_: str,
+    form: Format,
     output: Path | None,
     decimals: int = 18,
     json: bool = False,
 ) -> None:
     """Make a report and write it."""
-    from api.reports.digest import Form
     from api.reports.make import make, needs
 
-    form = Form(ReportFormat.JSON if json else format_)
+    form = Format.JSON if json else form
     parameters = replace(parameters, decimals=decimals, occurred_by=moment.occurred_by if moment else None)
     with opened() as book, read(book, *needs(name, parameters), moment=moment) as at:
         _write(make(book, name, parameters, form, at, is_past=moment is not None), output)
@@ -101,16 +81,16 @@ def reproduce(text: str, output: Path | None) -> None:
 
 
 def _write(made: "Made", output: Path | None, *, is_told: bool = True) -> None:
-    if made.digest.form == "table":
+    if made.digest.form is Format.TABLE:
         _write_tables(made)
     else:
         to_file(lambda out: made.write(out, newline="\n"), output, made.digest.form)
-    is_looked_at = made.digest.form == "table" and sys.stderr.isatty()  # three lines of it are nothing to look at
+    is_looked_at = made.digest.form is Format.TABLE and sys.stderr.isatty()  # three lines of it are nothing to look at
     if is_told and not is_looked_at:
         note(f"digest {made.digest.text()}")
 
 
-def to_file(write: Callable[[BinaryIO], Any], output: Path | None, form: str) -> None:
+def to_file(write: Callable[[BinaryIO], Any], output: Path | None, form: Format) -> None:
     """What is written, whole, to a file or else to stdout; never bytes that are no text to a terminal."""
     if output is None and form in BINARY and sys.stdout.isatty():
         raise typer.BadParameter(f"{form} is not for a terminal; name a file with --output")

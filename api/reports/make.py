@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from adapters.postgres.connections import reaching
 from api.daybook import Daybook
 from api.encoding import encoded
-from api.parameters import Moment, given_marks
+from api.parameters import Format, Moment, given_marks
 from api.problems import Problem, not_found
 from api.read_models.snapshot import Reading, aged, reading
 from api.reports.arrow_copy import copied
 from api.reports.catalog import Parameters, Report, report_of
-from api.reports.digest import Digest, Form, hash_of
+from api.reports.digest import Digest, hash_of
 from api.reports.files import batches_of, write_csv, write_json, write_parquet
 from api.statements.periods import period_of
 from api.statements.statement import Statement, gathered, statement_json
@@ -31,14 +31,14 @@ from projections.storage.tables import Row
 STATEMENT = "statement"
 STATEMENT_NAMES = ("journal", "positions", "balances", "executions")
 AS_OCCURRED = ("pnl", "exposure", "positions", "lots", "matches")
-FORMS = (Form.JSON, Form.CSV, Form.PARQUET)
-STATEMENT_FORMS = (Form.HTML, Form.PDF, Form.JSON)
+FORMS = (Format.JSON, Format.CSV, Format.PARQUET)
+STATEMENT_FORMS = (Format.HTML, Format.PDF, Format.JSON)
 MEDIA_TYPES = {
-    Form.JSON: "application/json",
-    Form.CSV: "text/csv; charset=utf-8",
-    Form.PARQUET: "application/vnd.apache.parquet",
-    Form.HTML: "text/html; charset=utf-8",
-    Form.PDF: "application/pdf",
+    Format.JSON: "application/json",
+    Format.CSV: "text/csv; charset=utf-8",
+    Format.PARQUET: "application/vnd.apache.parquet",
+    Format.HTML: "text/html; charset=utf-8",
+    Format.PDF: "application/pdf",
 }
 
 
@@ -83,11 +83,11 @@ class Made(NamedTuple):
             out.write(statement_bytes(self.at.source, self.digest, self.marks))
             return
         match form:
-            case Form.JSON:
+            case Format.JSON:
                 write_json(self.report, self.rows(), out, self.about())
-            case Form.CSV:
+            case Format.CSV:
                 write_csv(self.report, self.rows(), out, newline=newline)
-            case Form.PARQUET:
+            case Format.PARQUET:
                 told = {"report": self.digest.report, "seq": str(self.digest.seq), "digest": self.digest.text()}
                 write_parquet(self.report, self._batches(), out, decimals=parameters.decimals, about=told)
             case _:
@@ -124,15 +124,15 @@ def statement_bytes(source: Source, digest: Digest, marks: Marks) -> bytes:
     """Return the statement that a digest names, in its form. Raises InvalidInput."""
     made = _statement(source, digest, marks)
     match digest.form:
-        case Form.HTML:
+        case Format.HTML:
             from api.statements import html  # noqa: PLC0415 (it loads what it draws with)
 
             return html.page(made, digest=digest.text(), root=digest.root, code=digest.code)
-        case Form.PDF:
+        case Format.PDF:
             from api.statements import pdf  # noqa: PLC0415 (it loads what it draws with)
 
             return pdf.document(made, digest=digest.text(), root=digest.root, code=digest.code)
-        case Form.JSON:
+        case Format.JSON:
             return encoded(statement_json(made) | {"digest": digest.text()}) + b"\n"
         case _:
             raise InvalidInput("format", digest.form, f"one of {', '.join(STATEMENT_FORMS)}")
@@ -146,7 +146,7 @@ def _statement(source: Source, digest: Digest, marks: Marks) -> Statement:
     return gathered(source, requested.account_id, period_of(requested.day), digest.seq, marks)
 
 
-def make(book: Daybook, name: str, parameters: Parameters, form: Form, at: Reading, *, is_past: bool) -> Made:
+def make(book: Daybook, name: str, parameters: Parameters, form: Format, at: Reading, *, is_past: bool) -> Made:
     """A report at a reading, valued at the newest marks (of a past reading, those known then). Raises Problem."""
     account_id = parameters.account_id
     if name == STATEMENT and account_id is not None and book.writer.state(account.stream(account_id)) is None:

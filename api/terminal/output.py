@@ -30,14 +30,6 @@ PIPE_WIDTH = 500
 NONE = "-"
 
 
-class Format(StrEnum):
-    """How an answer is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-
-
 class Kind(StrEnum):
     """What a column holds, and so how it is shown."""
 
@@ -57,7 +49,6 @@ class Column(NamedTuple):
 
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, errors included.")]
-Formats = Annotated[Format, typer.Option("--format", help="How to write the answer.")]
 
 
 def console(*, is_error: bool = False) -> "Console":
