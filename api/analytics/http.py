@@ -4,13 +4,12 @@ Days end at a close of one's own choosing. Amounts are converted at the marks of
 instruments; what needs a mark or a rate that is missing or too old is null, and the answer says which.
 """
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 from starlette.responses import Response
 
 from api.analytics import schemas as shapes
@@ -21,7 +20,7 @@ from api.encoding import csv_text
 from api.http.auth import needs
 from api.http.cursors import cursor_after
 from api.http.dependencies import SEQ_HEADER, answer, documented
-from api.http.fields import CurrencyCode, Number, unreadable
+from api.http.fields import CurrencyCode, Number, text_by
 from api.http.problem_responses import responses
 from api.parameters import given_marks, parsed_day, parsed_equals
 from api.read_models.query_params import CSV, Ask, Asking, Paged, Selected, listed
@@ -45,29 +44,17 @@ QUALITY = ("orders", "executions")
 router = APIRouter(prefix="/v1", tags=["analytics"], dependencies=[needs()], responses=responses(401, 422, 503))
 
 
-def _by(parse: Callable[[str], Any]) -> PlainValidator:
-    """Text that can be parsed so."""
-
-    def checked(value: Any) -> str:
-        text = value if isinstance(value, str) else ""
-        try:
-            parse(text)
-        except InvalidInput as error:
-            raise unreadable(error.rule) from error
-        return text
-
-    return PlainValidator(checked)
-
-
-Day = Annotated[str, _by(parsed_day), WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-01-02"]})]
+Day = Annotated[
+    str, text_by(parsed_day), WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-01-02"]})
+]
 CloseText = Annotated[
     str,
-    _by(calendar.parsed),
+    text_by(calendar.parsed),
     WithJsonSchema({"type": "string", "examples": ["17:00 America/New_York"], "maxLength": 80, "default": "00:00"}),
 ]
 Equal = Annotated[
     str,
-    _by(parsed_equals),
+    text_by(parsed_equals),
     WithJsonSchema({"type": "string", "pattern": "^[A-Z0-9]{1,16}=[A-Z0-9]{1,16}$", "examples": ["USDT=USD"]}),
 ]
 

@@ -18,8 +18,7 @@ from api.http.dependencies import Book, answer, documented
 from api.http.fields import CurrencyCode
 from api.http.problem_responses import responses
 from api.parameters import given_marks
-from api.read_models.journal_http import Asset
-from api.read_models.query_params import Paged
+from api.read_models.query_params import AssetId, Paged
 from api.read_models.schemas import Answer, DecimalText, TimeText
 from api.read_models.snapshot import reading
 
@@ -160,7 +159,7 @@ class BalanceAsked(Paged):
     """A cell of balances."""
 
     cell: Literal["total", "held", "available"]
-    asset: Asset | None = None
+    asset: AssetId | None = None
     venue: str | None = Field(None, max_length=64)
 
 

@@ -30,7 +30,10 @@ def restatement(
     *,
     day: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The date of the day's close.")],
     close: Annotated[
-        str, typer.Option(metavar="HH:MM", help="When a day ends, in UTC; 00:00 ends the date.")
+        str,
+        typer.Option(
+            metavar="HH:MM[ ZONE]", help="When a day ends, such as '17:00 America/New_York'; 00:00 ends the date."
+        ),
     ] = "00:00",
     known_at: KnownAt = None,
     restated_at: Annotated[

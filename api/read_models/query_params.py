@@ -3,14 +3,14 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 from starlette.responses import Response
 
 from api.encoding import csv_text
 from api.http.cursors import cursor_of
 from api.http.dependencies import SEQ_HEADER, Book, answer, documented
-from api.http.fields import InstrumentId, Name, Place, RequestBody
-from api.parameters import NOW_WORD, Moment, Where, moment_of
+from api.http.fields import CURRENCY, INSTRUMENT, InstrumentId, Name, Place, RequestBody, text_by
+from api.parameters import NOW_WORD, Moment, Where, moment_of, parsed_asset, parsed_day
 from api.read_models import schemas
 from api.read_models.snapshot import Reading
 from domain.errors import InvalidInput
@@ -20,6 +20,17 @@ PAGE_ROWS_MAX = 1000
 SEQ_MAX = 2**63 - 1
 NEXT_HEADER = "Daybook-Next"
 CSV = "text/csv"
+DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+
+
+AssetId = Annotated[
+    str,
+    text_by(parsed_asset),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": CURRENCY}, {"type": "string", "pattern": INSTRUMENT}]}),
+]
+ValueDate = Annotated[
+    str, text_by(parsed_day), WithJsonSchema({"type": "string", "pattern": DATE, "examples": ["2026-01-02"]})
+]
 
 
 class Present(RequestBody):

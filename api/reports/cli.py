@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from api.encoding import decimal_text, time_text
-from api.parameters import Format, Moment, Where
+from api.parameters import Format, Moment, Where, parsed_asset, parsed_day
 from api.reports.cli_tables import (
     Decimals,
     JournalFormat,
@@ -19,9 +19,7 @@ from api.reports.cli_tables import (
 from api.terminal.columns import ORDERS, PNL, PNL_TOTALS, POSITIONS
 from api.terminal.options import AccountId, AnyAccount, AsOf, Marks, When, Which, by, opened, read, spread
 from api.terminal.output import Json, say, write_json, write_table
-from domain import values
 from domain.account import CostBasis, FeePolicy
-from domain.errors import InvalidInput
 from domain.values import Mark
 
 if TYPE_CHECKING:
@@ -30,16 +28,8 @@ if TYPE_CHECKING:
 report = typer.Typer(name="report", help="What the book says, now or at a past moment.")
 
 
-def _asset(text: str) -> str:
-    return values.instrument_id(text, "asset") if "." in text else values.currency(text, "asset")
-
-
 def _day(text: str) -> str:
-    from api.statements.periods import period_of
-
-    if len(text) != 10:
-        raise InvalidInput("day", text, "a date such as 2026-01-02")
-    return period_of(text).first
+    return parsed_day(text).isoformat()
 
 
 def _period(text: str) -> str:
@@ -50,7 +40,8 @@ def _period(text: str) -> str:
 
 
 AnyAsset = Annotated[
-    str | None, typer.Option("--asset", parser=by(_asset), metavar="ASSET", help="Only this currency or contract.")
+    str | None,
+    typer.Option("--asset", parser=by(parsed_asset), metavar="ASSET", help="Only this currency or contract."),
 ]
 Day = Annotated[str | None, typer.Option("--day", parser=by(_day), metavar="DATE", help="Only this value date.")]
 UptoDay = Annotated[str | None, typer.Option("--day", parser=by(_day), metavar="DATE", help="Until this value date.")]

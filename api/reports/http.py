@@ -19,8 +19,7 @@ from api.http.dependencies import SEQ_HEADER, Book, documented
 from api.http.fields import InstrumentId, Name, Place, RequestBody
 from api.http.problem_responses import responses
 from api.parameters import Format, Moment, Where, moment_of
-from api.read_models.journal_http import Asset
-from api.read_models.query_params import SEQ_MAX
+from api.read_models.query_params import SEQ_MAX, AssetId
 from api.read_models.snapshot import reading
 from api.reports.catalog import REPORTS, Parameters
 from api.reports.digest import CHARACTERS_MAX, parse
@@ -42,7 +41,7 @@ class ReportAsked(RequestBody):
     account_id: Name | None = None
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
-    asset: Asset | None = Field(None, description="of balances, journal and trial balance")
+    asset: AssetId | None = Field(None, description="of balances, journal and trial balance")
     day: str | None = Field(
         None, pattern="^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$",
         description="value date of the journal; until when, of the trial balance; of a statement a day or a month",
