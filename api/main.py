@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from anyio import to_thread
@@ -24,7 +23,7 @@ from api.operations import http as operations_http
 from api.read_models import http as read_models_http
 from api.read_models import journal_http
 from api.reports import http as reports_http
-from api.settings import Settings
+from api.settings import Settings, release
 from api.what_if import http as what_if_http
 
 __all__ = ["Daybook", "Settings", "create_app", "now"]
@@ -54,7 +53,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
     app = FastAPI(
         title="Daybook",
         description=DESCRIPTION,
-        version=_version(),
+        version=release(),
         lifespan=lifespan,
         docs_url=None,  # ours is in api.web: FastAPI's asks a third party for its parts
         redoc_url=None,
@@ -98,10 +97,3 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             schemas.pop(unused, None)
         app.openapi_schema = schema
     return app.openapi_schema
-
-
-def _version() -> str:
-    try:
-        return version("daybook")
-    except PackageNotFoundError:
-        return "0"

@@ -69,15 +69,16 @@ def show(
 def reproduce(text: str, output: Path | None) -> None:
     """Make the report again that a digest names: the same bytes."""
     from api.reports.digest import parse
-    from api.reports.make import again, code
+    from api.reports.make import again
+    from api.settings import release
 
     digest = parse(text)
     with opened() as book:
         book.runner.catch_up()
         with again(book, digest) as made:
             _write(made, output, is_told=False)
-    if digest.code != code():
-        note(f"It was made by Daybook {digest.code}, and now by {code()}: where they differ, so may the bytes.")
+    if digest.code != release():
+        note(f"It was made by Daybook {digest.code}, and now by {release()}: where they differ, so may the bytes.")
 
 
 def _write(made: "Made", output: Path | None, *, is_told: bool = True) -> None:

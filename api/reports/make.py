@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, BinaryIO, NamedTuple
 
 import sqlalchemy as sa
@@ -18,6 +17,7 @@ from api.reports.arrow_copy import copied
 from api.reports.catalog import Parameters, Report, report_of
 from api.reports.digest import Digest, hash_of
 from api.reports.files import batches_of, write_csv, write_json, write_parquet
+from api.settings import release
 from api.statements.periods import period_of
 from api.statements.statement import Statement, gathered, statement_json
 from domain import account
@@ -40,14 +40,6 @@ MEDIA_TYPES = {
     Format.HTML: "text/html; charset=utf-8",
     Format.PDF: "application/pdf",
 }
-
-
-def code() -> str:
-    """The code that makes reports, as a digest names it."""
-    try:
-        return version("daybook")
-    except PackageNotFoundError:
-        return "0"
 
 
 def needs(name: str, parameters: Parameters) -> tuple[str, ...]:
@@ -156,7 +148,7 @@ def make(book: Daybook, name: str, parameters: Parameters, form: Format, at: Rea
         marks_at = at.recorded_at if is_past else _now(at)
     marks = _marks(book, at, parameters, marks_at) if _is_valued(name) else {}
     digest = Digest(
-        report=name, form=form, seq=at.seq, root=_root(book, at.seq), code=code(), parameters=parameters,
+        report=name, form=form, seq=at.seq, root=_root(book, at.seq), code=release(), parameters=parameters,
         is_past=is_past, recorded_at=at.recorded_at if is_past else None,
         marks=hash_of(marks) if marks_at else "", marks_at=marks_at,
     )  # fmt: skip
