@@ -357,8 +357,3 @@ def replay(entries: Iterable[Entry], costing: Costing, book: Book | None = None)
         effects.append(effect_of(current, entry, costing))
         current = book_with(current, effects[-1])
     return effects, current
-
-
-def holding_periods(entries: Iterable[Entry], costing: Costing) -> tuple[list[Effect], Book]:
-    """Under AVERAGE all units cost alike, but by age the oldest go first: the matches and lots that tell it."""
-    return replay(entries, replace(costing, cost_basis=CostBasis.FIFO))
