@@ -131,10 +131,11 @@ def checkpoint(*, json: bool) -> None:
     """Show the newest checkpoint: keep it elsewhere, and `daybook verify --against` it later."""
     with opened() as book:
         book.seal()
-        found = _latest(book.url)
+        with reaching(book.url):
+            found = book.proofs.latest()
     if found is None:
         raise not_found("a checkpoint")
-    size, text = found
+    size, text = found[0].checkpoint.size, found[1]
     if json:
         write_json({"size": size, "note": text})
     else:
@@ -275,12 +276,6 @@ def _kept(path: Path | None) -> list[Note]:
     if not found:
         raise InvalidInput("against", str(path), "a file of checkpoints: it has none")
     return found
-
-
-def _latest(url: str) -> tuple[int, str] | None:
-    with reaching(url), connect(url, Role.AUDITOR) as connection:
-        row = connection.execute("SELECT size, note FROM ledger.checkpoints ORDER BY size DESC LIMIT 1").fetchone()
-    return (row[0], row[1]) if row else None
 
 
 def _first_of(book: Daybook, moment: Moment | None) -> int:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple
 
 import sqlalchemy as sa
 
 from adapters.postgres.connections import reaching
+from adapters.postgres.engine import present
 from api.daybook import Daybook
 from api.encoding import encoded
 from api.parameters import Format, Moment, given_marks
@@ -145,7 +146,11 @@ def make(book: Daybook, name: str, parameters: Parameters, form: Format, at: Rea
         raise not_found(f"account {account_id}", account_id=account_id)
     marks_at = None
     if _is_valued(name):
-        marks_at = at.recorded_at if is_past else _now(at)
+        if is_past:
+            marks_at = at.recorded_at
+        else:
+            assert isinstance(at.source, sa.Connection), "a live reading is of a connection"
+            marks_at = present(at.source)  # by the clock that dates marks
     marks = _marks(book, at, parameters, marks_at) if _is_valued(name) else {}
     digest = Digest(
         report=name, form=form, seq=at.seq, root=_root(book, at.seq), code=release(), parameters=parameters,
@@ -178,13 +183,6 @@ def again(book: Daybook, digest: Digest) -> Iterator[Made]:
 
 def _is_valued(name: str) -> bool:
     return name == STATEMENT or report_of(name).is_valued
-
-
-def _now(at: Reading) -> datetime:
-    """The moment of a live reading, by the database's clock, which dates marks."""
-    assert isinstance(at.source, sa.Connection), "a past reading has its moment"
-    moment: datetime = at.source.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-    return moment.astimezone(UTC)
 
 
 def _marks(book: Daybook, at: Reading, parameters: Parameters, known_at: datetime | None) -> Marks:

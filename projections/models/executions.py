@@ -26,6 +26,7 @@ from domain.position import (
     TradeReversed,
 )
 from domain.values import ZERO
+from projections.storage.copy_out import CopyOut
 from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
@@ -95,6 +96,7 @@ executions = table(
     ),
     born="booked_seq",
 )
+COPIED = CopyOut(executions, "booked_seq DESC")
 
 
 def _effect(effect: Effect) -> Row:

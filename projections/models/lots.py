@@ -26,6 +26,7 @@ from domain.position import (
     costing,
 )
 from domain.values import Money, Occurrence, Side, exact
+from projections.storage.copy_out import CopyOut
 from projections.storage.rows import Source, fetch
 from projections.storage.tables import AT, NUMBER, WHOLE, Projection, Row, Rows, contract_of, fact, key, table
 
@@ -61,6 +62,8 @@ matches_table = table(
     fact("gain", NUMBER),
     indexes=(DISPOSED,),
 )
+COPIED_LOTS = CopyOut(lots_table, ", ".join(OPENED))
+COPIED_MATCHES = CopyOut(matches_table, ", ".join(DISPOSED))
 
 
 def _position(position: PositionKey) -> Row:
