@@ -81,8 +81,8 @@ def serve(
     import uvicorn
 
     from adapters.postgres import connections
-    from api.http.observability import log_to_stderr
     from api.main import create_app
+    from api.terminal.logs import log_to_stderr
 
     settings = environment()
     log_to_stderr(settings)

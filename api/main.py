@@ -18,7 +18,7 @@ from api.explain import restatement_http
 from api.http import problem_responses
 from api.http.body_limit import Bounded
 from api.http.observability import Measures, Observed
-from api.intake import requests_http, venue_reports_http
+from api.intake import requests_http, venue_reports, venue_reports_http
 from api.operations import http as operations_http
 from api.read_models import http as read_models_http
 from api.read_models import journal_http
@@ -90,7 +90,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )  # fmt: skip
         schemas = schema["components"]["schemas"]
-        batch = venue_reports_http.ReportBatch.model_json_schema(ref_template="#/components/schemas/{model}")
+        batch = venue_reports.ReportBatch.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= batch.pop("$defs") | {"ReportBatch": batch}
         schemas["Problem"] = problem_responses.ProblemDetails.model_json_schema()
         for unused in ("HTTPValidationError", "ValidationError"):

@@ -12,6 +12,8 @@ from domain.errors import InvalidInput
 from domain.values import Mark
 
 GIVEN_SOURCE = "given"
+DAY_SECONDS = 86_400  # a mark that values a close is at most so old, unless another age is given
+ARRIVAL_SECONDS = 60  # the same of a mark at an order's arrival
 
 
 class Format(StrEnum):

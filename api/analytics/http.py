@@ -15,14 +15,20 @@ from starlette.responses import Response
 from api.analytics import schemas as shapes
 from api.analytics import service
 from api.analytics.closing_marks import Valuing
-from api.analytics.service import Span
+from api.analytics.service import (
+    DAILY_MODELS,
+    EQUITY_MODELS,
+    QUALITY_MODELS,
+    RISK_MODELS,
+    Span,
+)
 from api.encoding import csv_text
 from api.http.auth import needs
 from api.http.cursors import cursor_after
 from api.http.dependencies import SEQ_HEADER, answer, documented
 from api.http.fields import CurrencyCode, Number, text_by
 from api.http.problem_responses import responses
-from api.parameters import given_marks, parsed_day, parsed_equals
+from api.parameters import ARRIVAL_SECONDS, DAY_SECONDS, given_marks, parsed_day, parsed_equals
 from api.read_models.query_params import CSV, Ask, Asking, Paged, Selected, listed
 from api.read_models.schemas import Answer
 from api.read_models.snapshot import Reading, reading
@@ -34,12 +40,6 @@ from projections.models import daily_sums
 from projections.storage.tables import Row
 
 MARK_AGE_SECONDS_MAX = 10 * 365 * 86_400
-DAY_SECONDS = 86_400
-ARRIVAL_SECONDS = 60
-DAILY = ("daily", "references")
-EQUITY = ("daily", "capital", "references")
-RISK = ("positions", "limits", *EQUITY)
-QUALITY = ("orders", "executions")
 
 router = APIRouter(prefix="/v1", tags=["analytics"], dependencies=[needs()], responses=responses(401, 422, 503))
 
@@ -157,7 +157,7 @@ def read_daily_pnl(asked: Annotated[DailyAsked, Query()], ask: Ask) -> Response:
     `totals` are of all days; `rates` are what was converted by, with each path. Late fills change the days in which
     they occurred: /v1/pnl/daily/restatements says what, and `as_of_seq` what was known before.
     """
-    with _read(ask, asked, DAILY) as at:
+    with _read(ask, asked, DAILY_MODELS) as at:
         found = service.daily_pnl(ask.book, at, asked.where(), asked.span(), asked.by, asked.valuing())
     return _told(ask, asked, at, found.items, shapes.DailyPnlRow, totals=found.totals, rates=found.rates)
 
@@ -169,7 +169,7 @@ def list_restatements(asked: Annotated[Paged, Query()], ask: Ask) -> Response:
     What was known of a day as of a seq is what is known now less the rows since.
     """
     after = cursor_after(asked.cursor, int, str, str, str, int)
-    with _read(ask, asked, DAILY) as at:
+    with _read(ask, asked, DAILY_MODELS) as at:
         rows = daily_sums.restatements(at.source, **asked.where()._asdict(), limit=asked.limit + 1, after=after)
     return ask.page(asked, at, rows, daily_sums.RESTATED, shapes.RestatedRow)
 
@@ -180,7 +180,7 @@ def read_equity(asked: Annotated[EquityAsked, Query()], ask: Ask) -> Response:
 
     What was brought in or taken out is no gain; returns are modified Dietz of the day, `index` their product.
     """
-    with _read(ask, asked, EQUITY) as at:
+    with _read(ask, asked, EQUITY_MODELS) as at:
         found = _equity(ask, at, asked)
     return _told(ask, asked, at, found.rows, shapes.EquityRow, currency=found.currency)
 
@@ -204,7 +204,7 @@ def read_statistics(asked: Annotated[StatisticsAsked, Query()], ask: Ask) -> Res
 
     Of the daily returns of closed days, 365 a year. Estimates, of 12 places. `reasons` says why a figure is null.
     """
-    with _read(ask, asked, EQUITY) as at:
+    with _read(ask, asked, EQUITY_MODELS) as at:
         found = _equity(ask, at, asked)
     told = service.equity_statistics(found.rows, asked.risk_free, asked.target)
     place = {"seq": at.seq, "recorded_at": at.recorded_at, "account_id": asked.account_id, "currency": found.currency}
@@ -217,7 +217,7 @@ def read_execution_quality(asked: Annotated[QualityAsked, Query()], ask: Ask) ->
 
     Above zero is a cost. An order whose arrival price is not known is in no slippage, and counted `without_mark`.
     """
-    with _read(ask, asked, QUALITY) as at:
+    with _read(ask, asked, QUALITY_MODELS) as at:
         age_max = timedelta(seconds=asked.mark_age_max)
         found = service.execution_quality(ask.book, at, asked.where(), asked.span(), asked.by, age_max)
     totals = [dict.fromkeys(execution_quality.GROUPS) | row for row in found.totals]
@@ -235,7 +235,7 @@ def read_risk(asked: Annotated[RiskAsked, Query()], ask: Ask) -> Response:
     valuing = Valuing(
         timedelta(seconds=asked.mark_age_max), tuple(map(parsed_equals, asked.equal)), given_marks(asked.mark)
     )
-    with _read(ask, asked, RISK) as at:
+    with _read(ask, asked, RISK_MODELS) as at:
         found = service.risk_report(
             ask.book, at, asked.where(), asked.by, valuing, asked.currency, asked.capital
         )  # fmt: skip

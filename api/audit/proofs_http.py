@@ -5,9 +5,7 @@ Nothing here has to be believed: every answer can be checked by the public key a
 """
 
 import base64
-import time
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.responses import PlainTextResponse, Response
@@ -15,20 +13,15 @@ from starlette.responses import PlainTextResponse, Response
 from adapters.postgres.api_keys import Scope
 from adapters.postgres.connections import reaching
 from adapters.proof import checkpoints
-from adapters.proof.proofs import NotSealed, Proofs
-from api.daybook import Daybook
+from api.audit.proofs import sealed
 from api.http.auth import needs
 from api.http.dependencies import Book, answer, documented
 from api.http.problem_responses import responses
-from api.problems import Problem, not_found
+from api.problems import not_found
 from api.read_models import schemas
 from api.read_models.query_params import SEQ_MAX
-from domain.errors import InvalidInput
-
-T = TypeVar("T")
 
 CHECKPOINTS_PAGE_MAX = 1000
-POLL_SECONDS = 0.02
 Size = Annotated[int | None, Query(ge=1, le=SEQ_MAX, description="events in the tree; those of the newest checkpoint")]
 
 router = APIRouter(
@@ -83,7 +76,7 @@ def list_checkpoints(
 )
 def prove_inclusion(book: Book, seq: Annotated[int, Query(ge=1, le=SEQ_MAX)], size: Size = None) -> Response:
     """That the event of `seq` is in the log that was signed."""
-    found = _sealed(book, "seq", lambda proofs: proofs.inclusion(seq, size))
+    found = sealed(book, "seq", lambda proofs: proofs.inclusion(seq, size))
     body = {
         "seq": found.seq, "leaf_index": found.seq - 1, "size": found.size, "leaf": _text(found.leaf),
         "proof": [_text(each) for each in found.proof], "root": _text(found.root),
@@ -101,7 +94,7 @@ def prove_consistency(
     to: Size = None,
 ) -> Response:
     """That the log of `from` events is the beginning of the log of `to` events."""
-    found = _sealed(book, "to", lambda proofs: proofs.consistency(from_, to))
+    found = sealed(book, "to", lambda proofs: proofs.consistency(from_, to))
     body = {
         "from": found.old, "to": found.new, "from_root": _text(found.old_root), "to_root": _text(found.new_root),
         "proof": [_text(each) for each in found.proof],
@@ -119,21 +112,6 @@ def list_seal_keys(book: Book) -> Response:
         for each in chain
     ]
     return answer({"items": items}, seq=chain[-1].since if chain else 0)
-
-
-def _sealed(book: Daybook, field: str, prove: Callable[[Proofs], T]) -> T:
-    """A proof; waits for the checkpoint of events that are on record. Raises Problem when there is none in time."""
-    deadline = time.monotonic() + book.settings.wait_seconds_max
-    while True:
-        try:
-            with reaching(book.url):
-                return prove(book.proofs)
-        except NotSealed as error:
-            if error.wanted > (head := book.log.head().seq):
-                raise InvalidInput(field, error.wanted, f"a place in the log, which ends at {head}") from error
-            if time.monotonic() >= deadline:
-                raise Problem(503, "behind", "Not sealed yet", str(error), headers={"Retry-After": "1"}) from error
-        time.sleep(POLL_SECONDS)
 
 
 def _told(size: int, text: str) -> dict[str, Any]:

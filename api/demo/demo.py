@@ -30,9 +30,9 @@ from api.demo.report import Outcome, Rebuilt, Throughput, report
 from api.demo.screen import Screen
 from api.demo.trading_day import START, STEPS, DaySummary, TradingDay
 from api.encoding import encoded
-from api.http.observability import log_to_stderr
 from api.main import create_app
 from api.settings import Settings
+from api.terminal.logs import log_to_stderr
 from domain.errors import Unavailable
 from domain.values import divide, rounded
 from projections.analytics import exposure, pnl

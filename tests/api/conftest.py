@@ -11,9 +11,9 @@ import uvicorn
 
 from adapters.postgres.api_keys import Scope
 from api.daybook import Daybook
-from api.http.observability import log_to_stderr
 from api.main import create_app
 from api.settings import Settings
+from api.terminal.logs import log_to_stderr
 
 START_SECONDS_MAX = 20
 BTC = "BTCUSDT.BINANCE"
