@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from adapters.postgres.api_keys import Scope
+from adapters.postgres.scopes import Scope
 from api.http.auth import needs
 from api.http.dependencies import Book, answer, documented
 from api.http.problem_responses import responses

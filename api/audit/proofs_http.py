@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import PlainTextResponse, Response
 
-from adapters.postgres.api_keys import Scope
 from adapters.postgres.connections import reaching
+from adapters.postgres.scopes import Scope
 from adapters.proof import checkpoints
 from api.audit.proofs import sealed
 from api.http.auth import needs

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from adapters.postgres.api_keys import Caller
+from adapters.postgres.scopes import Caller
 from adapters.writer.batch import Look
 from api.daybook import Daybook
 from api.http.auth import Reporter

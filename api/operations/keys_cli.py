@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from adapters.postgres.api_keys import Scope
+from adapters.postgres.scopes import Scope
 from api.problems import not_found
 from api.terminal.options import name_option, opened
 from api.terminal.output import Column, Json, Kind, note, say, write_json, write_table

@@ -15,7 +15,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from adapters.log.queries import streams
-from adapters.postgres.api_keys import Scope
+from adapters.postgres.scopes import Scope
 from api.http.auth import needs
 from api.http.cursors import cursor_after
 from api.http.dependencies import Book, answer, documented

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body
 from pydantic import Field
 from starlette.responses import Response
 
-from adapters.postgres.api_keys import Scope
+from adapters.postgres.scopes import Scope
 from api.analytics.schemas import Maybe
 from api.http.auth import needs
 from api.http.dependencies import Book, answer, documented

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import uvicorn
 
-from adapters.postgres.api_keys import Scope
+from adapters.postgres.scopes import Scope
 from api.daybook import Daybook
 from api.main import create_app
 from api.settings import Settings
