@@ -238,9 +238,9 @@ def quality(
 ) -> None:
     """What orders cost against the mark at their arrival, how far and how fast they were filled."""
     from api.analytics import service
-    from projections.analytics import execution_quality as qualities
+    from projections.analytics import execution_quality
 
-    groups = _groups(by, qualities.GROUPS, ())
+    groups = _groups(by, execution_quality.GROUPS, ())
     with opened() as book, read(book, *service.QUALITY_MODELS, moment=as_of) as at:
         age_max = timedelta(seconds=mark_age_max)
         found = service.execution_quality(book, at, which.where, days.span, groups, age_max)

@@ -12,8 +12,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field, WithJsonSchema
 from starlette.responses import Response
 
-from api.analytics import schemas as shapes
-from api.analytics import service
+from api.analytics import schemas, service
 from api.analytics.closing_marks import Valuing
 from api.analytics.service import (
     DAILY_MODELS,
@@ -150,7 +149,7 @@ def _told(ask: Asking, asked: Selected, at: Reading, rows: list[Row], shape: typ
     return answer({"seq": at.seq, "recorded_at": at.recorded_at, "items": items, **more}, seq=at.seq)
 
 
-@router.get("/pnl/daily", **_listed(shapes.DailyPnlAnswer))
+@router.get("/pnl/daily", **_listed(schemas.DailyPnlAnswer))
 def read_daily_pnl(asked: Annotated[DailyAsked, Query()], ask: Ask) -> Response:
     """PnL by the day in which it occurred, in settlement currency and in the accounts' base currencies.
 
@@ -159,10 +158,10 @@ def read_daily_pnl(asked: Annotated[DailyAsked, Query()], ask: Ask) -> Response:
     """
     with _read(ask, asked, DAILY_MODELS) as at:
         found = service.daily_pnl(ask.book, at, asked.where(), asked.span(), asked.by, asked.valuing())
-    return _told(ask, asked, at, found.items, shapes.DailyPnlRow, totals=found.totals, rates=found.rates)
+    return _told(ask, asked, at, found.items, schemas.DailyPnlRow, totals=found.totals, rates=found.rates)
 
 
-@router.get("/pnl/daily/restatements", **listed(shapes.RestatedRow))
+@router.get("/pnl/daily/restatements", **listed(schemas.RestatedRow))
 def list_restatements(asked: Annotated[Paged, Query()], ask: Ask) -> Response:
     """What late fills, busts, corrections and restatements changed of past half hours, the newest first.
 
@@ -171,10 +170,10 @@ def list_restatements(asked: Annotated[Paged, Query()], ask: Ask) -> Response:
     after = cursor_after(asked.cursor, int, str, str, str, int)
     with _read(ask, asked, DAILY_MODELS) as at:
         rows = daily_sums.restatements(at.source, **asked.where()._asdict(), limit=asked.limit + 1, after=after)
-    return ask.page(asked, at, rows, daily_sums.RESTATED, shapes.RestatedRow)
+    return ask.page(asked, at, rows, daily_sums.RESTATED, schemas.RestatedRow)
 
 
-@router.get("/equity", **_listed(shapes.EquityAnswer))
+@router.get("/equity", **_listed(schemas.EquityAnswer))
 def read_equity(asked: Annotated[EquityAsked, Query()], ask: Ask) -> Response:
     """What an account, or all together, were worth at each close, and what each day returned.
 
@@ -182,7 +181,7 @@ def read_equity(asked: Annotated[EquityAsked, Query()], ask: Ask) -> Response:
     """
     with _read(ask, asked, EQUITY_MODELS) as at:
         found = _equity(ask, at, asked)
-    return _told(ask, asked, at, found.rows, shapes.EquityRow, currency=found.currency)
+    return _told(ask, asked, at, found.rows, schemas.EquityRow, currency=found.currency)
 
 
 def _equity(ask: Asking, at: Reading, asked: EquityAsked) -> service.Equity:
@@ -196,7 +195,7 @@ def _equity(ask: Asking, at: Reading, asked: EquityAsked) -> service.Equity:
 
 @router.get(
     "/statistics",
-    response_model=shapes.StatisticsAnswer,
+    response_model=schemas.StatisticsAnswer,
     responses=documented(200, "the figures, and the seq they stand at"),
 )
 def read_statistics(asked: Annotated[StatisticsAsked, Query()], ask: Ask) -> Response:
@@ -211,7 +210,7 @@ def read_statistics(asked: Annotated[StatisticsAsked, Query()], ask: Ask) -> Res
     return answer(place | told, seq=at.seq)
 
 
-@router.get("/execution-quality", **_listed(shapes.QualityAnswer))
+@router.get("/execution-quality", **_listed(schemas.QualityAnswer))
 def read_execution_quality(asked: Annotated[QualityAsked, Query()], ask: Ask) -> Response:
     """Slippage against the mark at arrival, fill ratio and times to fill, order by order and summed for each of `by`.
 
@@ -221,11 +220,11 @@ def read_execution_quality(asked: Annotated[QualityAsked, Query()], ask: Ask) ->
         age_max = timedelta(seconds=asked.mark_age_max)
         found = service.execution_quality(ask.book, at, asked.where(), asked.span(), asked.by, age_max)
     totals = [dict.fromkeys(execution_quality.GROUPS) | row for row in found.totals]
-    return _told(ask, asked, at, found.items, shapes.QualityRow, totals=totals)
+    return _told(ask, asked, at, found.items, schemas.QualityRow, totals=totals)
 
 
 @router.get(
-    "/risk", response_model=shapes.RiskAnswer, responses=documented(200, "the analysis, and the seq it stands at")
+    "/risk", response_model=schemas.RiskAnswer, responses=documented(200, "the analysis, and the seq it stands at")
 )
 def read_risk(asked: Annotated[RiskAsked, Query()], ask: Ask) -> Response:
     """Exposure for each of `by` in one currency, leverage, concentration, and every limit with its headroom.
@@ -240,7 +239,7 @@ def read_risk(asked: Annotated[RiskAsked, Query()], ask: Ask) -> Response:
             ask.book, at, asked.where(), asked.by, valuing, asked.currency, asked.capital
         )  # fmt: skip
     parts: dict[str, type[Any]] = {
-        "positions": shapes.SizedRow, "exposure": shapes.CutRow, "limits": shapes.HeadroomRow,
+        "positions": schemas.SizedRow, "exposure": schemas.CutRow, "limits": schemas.HeadroomRow,
     }  # fmt: skip
     shown = {
         part: [{name: row.get(name) for name in shape.model_fields} for row in found[part]]

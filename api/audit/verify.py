@@ -37,7 +37,7 @@ from api.terminal.options import environment, opened
 from api.terminal.output import EXIT_REFUSED, Column, Kind, console, note, say, write_json, write_table
 from domain.errors import HistoryBroken, InvalidInput
 from domain.ledger import Logged, schema
-from projections.analytics import pnl as pnls
+from projections.analytics.pnl import pnl
 from projections.models.positions import PROJECTION, positions
 from projections.storage.rows import MemoryRows
 
@@ -187,7 +187,7 @@ def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, json:
         rows = _refolded(bundle)
     manifest = proved.manifest
     is_partial = manifest.first > 1
-    held, gained = positions(rows), pnls.pnl(rows, marks={})
+    held, gained = positions(rows), pnl(rows, marks={})
     if json:
         write_json(_manifest_told(manifest) | {"is_proved": True, "positions": held, "pnl": gained})
         return

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from api.explain import balances as explaining_balances
+from api.explain import balances
 from api.explain.positions import Cell, Page, explained
 from api.http.auth import needs
 from api.http.cursors import cursor_after
@@ -169,10 +169,10 @@ class BalanceAsked(Paged):
 def explain_balance(asked: Annotated[BalanceAsked, Query()], book: Book) -> Response:
     """What makes a balance: journal entries, or the pending transfers that hold it."""
     after = cursor_after(asked.cursor, int, int)
-    page = explaining_balances.EntryPage(asked.limit, None if after is None else (after[0], after[1]))
-    of = explaining_balances.Of(asked.account_id, asked.asset, asked.venue)
+    page = balances.EntryPage(asked.limit, None if after is None else (after[0], after[1]))
+    of = balances.Of(asked.account_id, asked.asset, asked.venue)
     with reading(book, "balances", "journal", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
-        told = explaining_balances.explained(book, at, of, asked.cell, page)
+        told = balances.explained(book, at, of, asked.cell, page)
     return answer({"seq": at.seq, "recorded_at": at.recorded_at, **told}, seq=at.seq)
 
 

@@ -48,13 +48,13 @@ def restatement(
 
     The day was reported as it ended, or with what was known at --known-at. The items sum to the difference exactly.
     """
-    from api.explain import restatement as restating
+    from api.explain import restatement as service
 
-    asked = restating.day_of(day, close, known_at, restated_at)
+    asked = service.day_of(day, close, known_at, restated_at)
     with opened() as book:
         book.runner.catch_up()
-        found = restating.restatement(book, asked, which.where, wait_seconds_max=WAIT_SECONDS_MAX)
-    told: dict[str, Any] = restating.told(found)
+        found = service.restatement(book, asked, which.where, wait_seconds_max=WAIT_SECONDS_MAX)
+    told: dict[str, Any] = service.told(found)
     if json or format_ is Format.JSON:
         write_json({"report": "restatement", **told})
         return

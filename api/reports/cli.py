@@ -193,11 +193,11 @@ def journal(
 def _export_journal(account: str | None, moment: Moment | None, format_: Format, output: "Output") -> None:
     from api.reports.catalog import paged_entries
     from api.reports.plaintext import export
-    from projections.models import journal as journals
+    from projections.models.journal import ledger as ledger_rows
 
     with opened() as book, read(book, "journal", moment=moment) as at:
         about = f"Daybook, {account or 'all accounts'}, as on record at seq {at.seq}"
-        ledger = journals.ledger(at.source, account_id=account)
+        ledger = ledger_rows(at.source, account_id=account)
         parts = export(format_, paged_entries(at.source, account), ledger, about)
         to_file(lambda out: out.writelines(part.encode() for part in parts), output, format_)
 
@@ -234,23 +234,23 @@ def replay(account: AccountId, as_of: AsOf = None, mark: Marks = None, json: Jso
     """
     from api.read_models.snapshot import replayed
     from api.read_models.views import pnl_of
-    from projections.analytics import pnl as pnls
-    from projections.models import orders as blotters
+    from projections.analytics.pnl import totals
+    from projections.models.orders import blotter as blotter_rows
 
     with opened() as book:
         head = book.log.head()
         at = replayed(book, "positions", "orders", moment=as_of or Moment(seq=head.seq))
         rows = pnl_of(book, at, Where(account), {one.instrument_id: one for one in mark or []})
-        found = blotters.blotter(at.source, account_id=account, limit=None)
+        found = blotter_rows(at.source, account_id=account, limit=None)
     log = {"seq": at.seq, "recorded_at": at.recorded_at, "head_seq": head.seq}
     if json:
         write_json({"account_id": account, "as_of": log, "positions": rows, "orders": found,
-                    "totals": pnls.totals(rows, ())})  # fmt: skip
+                    "totals": totals(rows, ())})  # fmt: skip
         return
     when = f" at {time_text(at.recorded_at)}" if at.recorded_at else ""
     say(f"Account {account} as recorded{when}: {at.seq:,} of the log's {head.seq:,} events")
     write_table("Positions", rows, POSITIONS, empty="It held nothing.")
     if rows:
         write_table("PnL", rows, PNL, empty="")
-        write_table("PnL in all", pnls.totals(rows, ()), PNL_TOTALS, empty="")
+        write_table("PnL in all", totals(rows, ()), PNL_TOTALS, empty="")
     write_table("Orders", found, ORDERS, empty="It had no orders.")

@@ -29,7 +29,7 @@ from domain.order import (
     ParentOrder,
     venue_ids,
 )
-from domain.order import parent as parentorder
+from domain.order import parent as parents
 from domain.position import Filled, PositionKey, PositionReport, Reverse
 
 Facts = Callable[[str, datetime], Contract]
@@ -63,8 +63,8 @@ def ask(work: Work, key: OrderKey, events: Sequence[OrderEvent], at: datetime) -
 def check_child(work: Work, child: Order, contract: Contract) -> None:
     """Refuses a child order that is not part of its parent's intent. Raises RequestRefused."""
     if child.terms is not None and child.terms.parent:
-        parent = work.state(parentorder.stream(OrderKey(child.key.account_id, child.terms.parent)))
-        parentorder.check_child(parent, child, contract)
+        parent = work.state(parents.stream(OrderKey(child.key.account_id, child.terms.parent)))
+        parents.check_child(parent, child, contract)
 
 
 def tell_parent(work: Work, key: OrderKey, at: datetime) -> None:
@@ -72,10 +72,10 @@ def tell_parent(work: Work, key: OrderKey, at: datetime) -> None:
     child: Order = work.state(order.stream(key))
     if child.terms is None or not child.terms.parent:
         return
-    stream = parentorder.stream(OrderKey(key.account_id, child.terms.parent))
+    stream = parents.stream(OrderKey(key.account_id, child.terms.parent))
     parent: ParentOrder | None = work.state(stream)
     if parent is not None:
-        work.record(stream, parentorder.progressed(parent, child, at))
+        work.record(stream, parents.progressed(parent, child, at))
 
 
 def report(work: Work, told: OrderReport, facts: Facts, due: Due) -> tuple[Recorded, ...]:

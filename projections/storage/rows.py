@@ -19,7 +19,7 @@ from projections.storage import copy_lines
 from projections.storage.bloom import Bloom
 from projections.storage.copy_lines import MODULUS, Lines, Sum
 from projections.storage.history import AsOf, held_at, node_of
-from projections.storage.history import place as place_in_log
+from projections.storage.history import place as history_place
 from projections.storage.tables import Row
 
 CACHED_ROWS_MAX = 40_000  # of a projection
@@ -421,7 +421,7 @@ def fetch(
         told["limit"] = limit
     if isinstance(source, sa.Connection):
         return _rows(source.execute(_live(asked), told))
-    return _rows(source.connection.execute(_past(asked), told | place_in_log(source.seq)))
+    return _rows(source.connection.execute(_past(asked), told | history_place(source.seq)))
 
 
 class _Asked(NamedTuple):

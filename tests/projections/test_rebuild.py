@@ -27,8 +27,8 @@ from projections.catalog import PROJECTIONS
 from projections.models import executions, lots, orders, positions
 from projections.runner.runner import Runner, as_of
 from projections.storage import progress
-from projections.storage import schemas as placing
 from projections.storage.rows import SqlRows, fetch
+from projections.storage.schemas import as_placed, others
 from projections.storage.tables import Rows
 from tests.conftest import url_of_database
 from tests.projections.desk import Desk
@@ -50,7 +50,7 @@ def runner(log: PostgresLog, projector: sa.Engine) -> Runner:
 def schemas(engine: sa.Engine) -> list[str]:
     """The schemas of tables of read models: in use, kept, left behind."""
     with engine.connect() as connection:
-        found = [placing.others(connection, projection, keep=[]) for projection in PROJECTIONS]
+        found = [others(connection, projection, keep=[]) for projection in PROJECTIONS]
     return [schema for each in found for schema in each]
 
 
@@ -182,7 +182,7 @@ def test_a_reader_with_a_snapshot_sees_its_moment_across_swaps(
     runner.catch_up()
     with projector.connect() as report:
         report.execution_options(isolation_level="REPEATABLE READ")
-        placing.as_placed(report)
+        as_placed(report)
         assert len(orders.blotter(report)) == 3
         trade(desk, range(3, 5))
         runner.catch_up()
@@ -206,7 +206,7 @@ def test_readers_never_wait_and_never_see_half(desk: Desk, log: PostgresLog, pro
             began = time.monotonic()
             with projector.connect() as connection:
                 connection.execution_options(isolation_level="REPEATABLE READ")
-                placing.as_placed(connection)
+                as_placed(connection)
                 counts = len(fetch(connection, executions.executions)), len(fetch(connection, lots.lots_table))
                 (held,) = fetch(connection, positions.positions_table)
             waits.append(time.monotonic() - began)
