@@ -4,7 +4,7 @@ Nothing is guessed: where a price is needed and missing, or too old, a refusal n
 converted into one at the marks of the instruments that an account has named for that.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -18,6 +18,10 @@ from domain.values import EPOCH, Mark, divide, exact
 MARK_AGE_MAX = timedelta(seconds=60)
 CONVERSIONS_MAX = 3
 MILLISECOND = timedelta(milliseconds=1)
+
+
+PairPath = tuple[tuple[str, bool], ...]  # names of pairs, and whether the base is sold
+Edges = Mapping[str, Sequence[tuple[str, bool, str]]]  # of a currency: a pair, whether it is its base, the other one
 
 
 class Quality(StrEnum):
@@ -67,7 +71,7 @@ class Prices:
         self._age_max = age_max
         self._conversions = conversions
         self._used: dict[str, MarkSeen] = {}
-        self._paths: dict[tuple[str, str], tuple[tuple[str, bool], ...]] = {}
+        self._paths: dict[tuple[str, str], PairPath] = {}
 
     @property
     def seen(self) -> tuple[MarkSeen, ...]:
@@ -113,28 +117,48 @@ class Prices:
             return amount
         path = self._paths.get((held_in, wanted))
         if path is None:
-            path = self._paths[held_in, wanted] = self._path(held_in, wanted)
+            path = self._paths[held_in, wanted] = self._path_between(held_in, wanted)
         for instrument_id, is_base in path:
             price = self.price(instrument_id)
             amount = exact(amount * price) if is_base else divide(amount, price)
         return amount
 
-    def _path(self, held_in: str, wanted: str) -> tuple[tuple[str, bool], ...]:
-        paths: list[tuple[str, tuple[tuple[str, bool], ...]]] = [(held_in, ())]
-        reached = {held_in}
+    def _path_between(self, held_in: str, wanted: str) -> PairPath:
+        pairs = ((name, contract.base, contract.quote) for name, contract in self._conversions.items())
+        path = shortest_path(edges_of(pairs), held_in, wanted, CONVERSIONS_MAX)
+        if path is None:
+            raise RequestRefused("an instrument to convert currencies by", held_in=held_in, wanted=wanted)
+        return path
+
+
+def edges_of(pairs: Iterable[tuple[str, str, str]]) -> Edges:
+    """Return the edges of a graph of currencies, from pairs of a name, a base and a quote."""
+    edges: dict[str, list[tuple[str, bool, str]]] = {}
+    for name, base, quote in pairs:
+        edges.setdefault(base, []).append((name, True, quote))
+        edges.setdefault(quote, []).append((name, False, base))
+    return {currency: sorted(others) for currency, others in edges.items()}
+
+
+def shortest_path(
+    edges: Edges, held_in: str, wanted: str, steps_max: int, is_usable: Callable[[str], bool] = lambda _: True
+) -> PairPath | None:
+    """Return the shortest path over usable pairs, of equally short ones the first by its pairs' names; None if there
+    is none of at most `steps_max`.
+    """
+    if held_in == wanted:
+        return ()
+    reached = {held_in}
+    paths: list[tuple[str, PairPath]] = [(held_in, ())]
+    for _ in range(steps_max):
+        longer: list[tuple[str, PairPath]] = []
         for currency, path in paths:
-            if len(path) == CONVERSIONS_MAX:
-                break
-            for instrument_id in sorted(self._conversions):
-                contract = self._conversions[instrument_id]
-                if currency not in (contract.base, contract.quote):
+            for name, is_base, other in edges.get(currency, ()):
+                if other in reached or not is_usable(name):
                     continue
-                is_base = currency == contract.base
-                other = contract.quote if is_base else contract.base
-                if other in reached:
-                    continue
-                reached.add(other)
-                paths.append((other, (*path, (instrument_id, is_base))))
                 if other == wanted:
-                    return paths[-1][1]
-        raise RequestRefused("an instrument to convert currencies by", held_in=held_in, wanted=wanted)
+                    return (*path, (name, is_base))
+                reached.add(other)
+                longer.append((other, (*path, (name, is_base))))
+        paths = longer
+    return None

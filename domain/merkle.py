@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Sequence
 HASH_BYTES = 32
 TILE_HEIGHT = 8
 TILE_WIDTH = 1 << TILE_HEIGHT
-TILE_BYTES = TILE_WIDTH * HASH_BYTES
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 NodeAt = Callable[[int, int], bytes]  # the hash of the perfect subtree (level, index)

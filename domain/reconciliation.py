@@ -72,7 +72,6 @@ from domain.values import ZERO, Liquidity, Money, Side, divide, exact
 Mending = OrderReport | Transfer | BookEntry
 
 REASON = "reconciliation"
-SECTIONS = (FillLine, OrderLine, PositionLine, BalanceLine)
 
 
 class Tolerances(Struct, frozen=True):

@@ -186,6 +186,13 @@ def time(text: object, field: str, *, now: datetime | None = None) -> datetime:
     return moment
 
 
+def zoned(moment: datetime, field: str) -> datetime:
+    """Return a time with an offset in UTC, not before 2009. Raises InvalidInput naming `field`."""
+    if getattr(moment, "tzinfo", None) is None:
+        raise InvalidInput(field, moment, "a time with its offset from UTC")
+    return time(moment, field)
+
+
 def venue_of(instrument: str) -> str:
     """The venue's code in `SYMBOL.VENUE`."""
     return instrument.rpartition(".")[2]

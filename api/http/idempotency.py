@@ -14,7 +14,7 @@ from fastapi import Depends, Header
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from adapters.postgres.api_keys import Caller
+from adapters.postgres.scopes import Caller
 from adapters.writer.batch import Keyed, Look
 from api.daybook import Daybook
 from api.http.dependencies import SEQ_HEADER

@@ -28,7 +28,6 @@ from domain.account import cash
 from domain.account.breaks import Break, OpenBreak, age_steps
 from domain.account.cash import Cash, CashEvent, CashReport, Indicator, Leg, MoneyEvent, TransferPending
 from domain.account.subject import Personal
-from domain.account.venue_statement import check_time
 from domain.errors import InvalidInput, RequestRefused
 from domain.immutable import PersistentMap
 from domain.values import PLACES_MAX
@@ -279,7 +278,7 @@ def decide(account: Account | None, request: AccountRequest, held: Held = NOTHIN
 def _open(account: Account | None, request: OpenAccount) -> tuple[AccountEvent, ...]:
     _check_field(values.name, request.account_id, "account_id")
     _check_field(values.currency, request.base_currency, "base_currency")
-    _check_field(check_time, request.transact_time, "transact_time")
+    _check_field(values.zoned, request.transact_time, "transact_time")
     costing = request.costing
     places: object = costing.money_places
     if type(places) is not int or not 0 <= places <= PLACES_MAX:
@@ -315,7 +314,7 @@ def _conventions(of: Account | OpenAccount) -> tuple[object, ...]:
 def _request_transfer(account: Account | None, request: RequestTransfer, held: Held) -> tuple[AccountEvent, ...]:
     leg = request.leg
     _check_field(cash.check_leg, leg, "leg")
-    _check_field(check_time, request.transact_time, "transact_time")
+    _check_field(values.zoned, request.transact_time, "transact_time")
     if leg.counter_account_id == request.account_id:
         raise RequestRefused("a transfer is between two accounts", counter_account_id=leg.counter_account_id)
     known = account.cash.transfers.get(leg.transfer_id) if account else None
@@ -340,7 +339,7 @@ def _close(account: Account | None, request: CloseAccount, held: Held) -> tuple[
     if account is not None and account.is_closed:
         return ()
     account = opened(account, request.account_id)
-    _check_field(check_time, request.transact_time, "transact_time")
+    _check_field(values.zoned, request.transact_time, "transact_time")
     for currency in sorted({*account.cash.balances, *held.balances}):
         if left := account.cash.total(currency, held.balances):
             raise RequestRefused("an account is closed with all balances at zero", currency=currency, balance=left)

@@ -17,7 +17,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import values
-from domain.account.venue_statement import check_time
 from domain.errors import ReportUnreadable
 from domain.immutable import PersistentMap
 from domain.values import ZERO, Money, exact
@@ -362,7 +361,7 @@ def _dates(report: CashReport) -> tuple[date, date]:
 def check(report: CashReport) -> None:
     """Check a report's ids, amounts, currencies and times. Raises ReportUnreadable naming the field."""
     values.name(report.account_id, "account_id")
-    check_time(report.transact_time, "transact_time")
+    values.zoned(report.transact_time, "transact_time")
     match report:
         case SettleTransfer() | ReturnTransfer():
             check_leg(report.leg, "leg")

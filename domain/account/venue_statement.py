@@ -156,7 +156,7 @@ def check(statement: Statement) -> None:
     """Check a statement's numbers, ids, times and repetitions. Raises ReportUnreadable naming the field."""
     values.name(statement.account_id, "account_id")
     values.name(statement.statement_id, "statement_id")
-    check_time(statement.transact_time, "transact_time")
+    values.zoned(statement.transact_time, "transact_time")
     for number, balance in enumerate(statement.balances or ()):
         values.currency(balance.currency, f"balances[{number}].currency")
         values.number(balance.amount, f"balances[{number}].amount")
@@ -192,7 +192,7 @@ def _check_fills(statement: Statement) -> None:
         return
     if statement.fills_from is None:
         raise ReportUnreadable("fills_from", None, "the moment since which all fills are stated")
-    check_time(statement.fills_from, "fills_from")
+    values.zoned(statement.fills_from, "fills_from")
     for number, fill in enumerate(statement.fills):
         field = f"fills[{number}]"
         values.name(fill.exec_id, f"{field}.exec_id")
@@ -204,16 +204,9 @@ def _check_fills(statement: Statement) -> None:
         values.positive(fill.last_px, f"{field}.last_px")
         values.number(fill.commission.amount, f"{field}.commission.amount")
         values.currency(fill.commission.currency, f"{field}.commission.currency")
-        check_time(fill.transact_time, f"{field}.transact_time")
+        values.zoned(fill.transact_time, f"{field}.transact_time")
         if not statement.fills_from <= fill.transact_time <= statement.transact_time:
             raise ReportUnreadable(f"{field}.transact_time", fill.transact_time, "from fills_from to transact_time")
-
-
-def check_time(moment: datetime, field: str) -> None:
-    """Check that a time has an offset and is not before 2009. Raises ReportUnreadable naming the field."""
-    if getattr(moment, "tzinfo", None) is None:
-        raise ReportUnreadable(field, moment, "a time with its offset from UTC")
-    values.time(moment, field)
 
 
 def _check_once(field: str, keys: Iterable[Hashable]) -> None:

@@ -29,7 +29,7 @@ from domain.order import (
     ParentOrder,
     venue_ids,
 )
-from domain.order import parent as parentorder
+from domain.order import parent as parents
 from domain.position import Filled, PositionKey, PositionReport, Reverse
 
 Facts = Callable[[str, datetime], Contract]
@@ -63,8 +63,8 @@ def record_request(work: UnitOfWork, key: OrderKey, events: Sequence[OrderEvent]
 def check_child(work: UnitOfWork, child: Order, contract: Contract) -> None:
     """Check that a child order is part of its parent's intent. Raises RequestRefused."""
     if child.terms is not None and child.terms.parent:
-        parent = work.state(parentorder.stream(OrderKey(child.key.account_id, child.terms.parent)))
-        parentorder.check_child(parent, child, contract)
+        parent = work.state(parents.stream(OrderKey(child.key.account_id, child.terms.parent)))
+        parents.check_child(parent, child, contract)
 
 
 def report_to_parent(work: UnitOfWork, key: OrderKey, at: datetime) -> None:
@@ -72,10 +72,10 @@ def report_to_parent(work: UnitOfWork, key: OrderKey, at: datetime) -> None:
     child: Order = work.state(order.stream(key))
     if child.terms is None or not child.terms.parent:
         return
-    stream = parentorder.stream(OrderKey(key.account_id, child.terms.parent))
+    stream = parents.stream(OrderKey(key.account_id, child.terms.parent))
     parent: ParentOrder | None = work.state(stream)
     if parent is not None:
-        work.record(stream, parentorder.progressed(parent, child, at))
+        work.record(stream, parents.progressed(parent, child, at))
 
 
 def admit(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> tuple[Recorded, ...]:

@@ -15,7 +15,7 @@ from msgspec.structs import asdict, replace
 
 from domain import values
 from domain.errors import InvalidInput, RequestRefused
-from domain.values import EARLIEST, MAGNITUDE_MAX, PLACES_MAX, Side
+from domain.values import MAGNITUDE_MAX, PLACES_MAX, Side
 
 BASIS_POINTS_MAX = 10_000
 
@@ -176,10 +176,10 @@ def check_id(field: str, value: str) -> None:
 
 def check_time(field: str, value: datetime) -> None:
     """Check that a time has a zone and is not before 2009. Raises RequestRefused."""
-    if value.tzinfo is None:
-        raise RequestRefused(f"{field} has a time zone", **{field: value})
-    if value < EARLIEST:
-        raise RequestRefused(f"{field} since {EARLIEST:%Y-%m-%d}", **{field: value})
+    try:
+        values.zoned(value, field)
+    except InvalidInput as error:
+        raise RequestRefused(f"{field} is {error.rule}", **{field: value}) from error
 
 
 def _check_prices(terms: OrderTerms) -> None:

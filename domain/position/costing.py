@@ -375,8 +375,3 @@ def replay(entries: Iterable[Entry], costing: Costing, book: Book | None = None)
         effects.append(effect_of(current, entry, costing))
         current = book_with(current, effects[-1])
     return effects, current
-
-
-def holding_periods(entries: Iterable[Entry], costing: Costing) -> tuple[list[Effect], Book]:
-    """The matches and lots by age, oldest first, of which AVERAGE keeps none."""
-    return replay(entries, replace(costing, cost_basis=CostBasis.FIFO))

@@ -72,11 +72,6 @@ class Measure(StrEnum):
         """Whether the marks of everything held are needed."""
         return self in _SPANNING
 
-    @property
-    def needs_equity(self) -> bool:
-        """Whether it is a fraction of equity."""
-        return self in _OF_EQUITY
-
 
 _MONEY = {
     Measure.MAX_ORDER_NOTIONAL, Measure.MAX_POSITION_NOTIONAL, Measure.MAX_NET_EXPOSURE, Measure.MAX_GROSS_EXPOSURE,

@@ -30,8 +30,7 @@ from domain.order import (
     answers_to,
     evolve,
 )
-from projections.storage.rows import Rows
-from projections.storage.tables import AT, FACTS, TEXT, WHOLE, Row, fact, json_of, key, maybe, table
+from projections.storage.tables import AT, FACTS, TEXT, WHOLE, Row, Rows, fact, json_of, key, maybe, table
 
 UNKEPT = frozenset({"fills", "reports", "breaks", "amendments", "requests", "answers", "order_ids"})
 PAIRED = frozenset({"unanswered", "pending"})  # mappings whose keys JSON does not have: kept as pairs
