@@ -27,7 +27,6 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain import values
 from domain.account import (
     Account,
     BalanceLine,
@@ -65,6 +64,7 @@ from domain.order import (
     OrderRestated,
     OrderTerms,
     OrdType,
+    adopted_id,
 )
 from domain.position import PositionKey, Transfer, TransferReason
 from domain.values import ZERO, Liquidity, Money, Side, divide, exact
@@ -170,16 +170,8 @@ def _named(ours: Holdings, line: FillLine, tolerances: Tolerances) -> FillLine:
     if known is not None:
         strategy_id = known.strategy_id or tolerances.strategy_id
         return replace(line, cl_ord_id=known.key.cl_ord_id, strategy_id=strategy_id)
-    cl_ord_id = line.cl_ord_id or _adopted_id(
-        line.instrument_id, line.order_id or line.exec_id, is_order_id=bool(line.order_id)
-    )
+    cl_ord_id = line.cl_ord_id or adopted_id(line.instrument_id, line.order_id, line.exec_id)
     return replace(line, cl_ord_id=cl_ord_id, strategy_id=line.strategy_id or tolerances.strategy_id)
-
-
-def _adopted_id(instrument_id: str, venue_id: str, *, is_order_id: bool) -> str:
-    """Our ClOrdID for an order that has none: from its order id, or from its only fill's id."""
-    prefix = values.venue_of(instrument_id) if is_order_id else values.symbol_of(instrument_id)
-    return f"{prefix}-{venue_id}"
 
 
 def _is_of_order(copy: FillLine, stated: FillLine | None) -> bool:
@@ -207,7 +199,7 @@ def _orders(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterat
     for stated in theirs.open_orders:
         known = ours.find(stated.cl_ord_id, stated.order_id, stated.instrument_id)
         if known is None:
-            cl_ord_id = stated.cl_ord_id or _adopted_id(stated.instrument_id, stated.order_id, is_order_id=True)
+            cl_ord_id = stated.cl_ord_id or adopted_id(stated.instrument_id, stated.order_id)
             settle = _settle(ours, stated)
             line = replace(stated, cl_ord_id=cl_ord_id, strategy_id=tolerances.strategy_id, settle=settle)
             yield break_of(ours.account_id, kind=BreakKind.MISSING_AT_US, fields=(), ours=None, theirs=line)

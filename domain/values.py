@@ -11,7 +11,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_05UP, ROUND_HALF_EVEN, Context, Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -96,11 +97,67 @@ class Mark(Struct, frozen=True):
 
 
 class Occurrence(NamedTuple):
-    """The time and tie-breakers of a trade at the venue: compares in order of occurrence, not of arrival."""
+    """The time and tie-breakers of a trade at the venue: compares in order of occurrence, not of arrival.
+
+    Time to the nanosecond decides, then the venue's trade sequence, then the exec ids: runs of digits in them compare
+    as numbers (999 before 1000). Executions under one exec id are ordered by `tie`, their side and order.
+    """
 
     transact_time: datetime
     trade_seq: int
     exec_id: str
+    nanos: int = 0  # nanoseconds beyond the microsecond; of a leap second the whole of it
+    tie: str = ""
+
+    def __lt__(self, other: tuple[Any, ...]) -> bool:
+        """Whether this one occurred before `other`, an Occurrence."""
+        return _is_before(self, other)
+
+    def __gt__(self, other: tuple[Any, ...]) -> bool:
+        """Whether this one occurred after `other`."""
+        return _is_before(other, self)
+
+    def __le__(self, other: tuple[Any, ...]) -> bool:
+        """Whether this one occurred before `other`, or is it."""
+        return not _is_before(other, self)
+
+    def __ge__(self, other: tuple[Any, ...]) -> bool:
+        """Whether this one occurred after `other`, or is it."""
+        return not _is_before(self, other)
+
+
+def _is_before(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    if one[0] != other[0]:
+        return bool(one[0] < other[0])
+    return _after_time(one) < _after_time(other)
+
+
+class OpenedAt(NamedTuple):
+    """When a lot was opened: the part of its entry's Occurrence that is stored with it."""
+
+    transact_time: datetime
+    trade_seq: int
+    exec_id: str
+
+
+def _after_time(at: tuple[Any, ...]) -> tuple[Any, ...]:
+    _, trade_seq, exec_id, nanos, tie = at
+    base, _, suffix = exec_id.partition(SHARED_ID)
+    return nanos, trade_seq, natural(base), tie, natural(suffix)
+
+
+SHARED_ID = "#"  # sets an exec id apart from what tells executions apart that share it
+
+
+@lru_cache(maxsize=1 << 16)
+def natural(text: str) -> tuple[str | int, ...]:
+    """The key by which ids are put in order: runs of digits as numbers, everything else as text."""
+    parts: list[str | int] = list(_DIGITS.split(text))
+    parts[1::2] = map(int, parts[1::2])
+    return tuple(parts)
+
+
+_DIGITS = re.compile(r"(\d+)", re.ASCII)
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -162,7 +219,7 @@ def instrument_id(text: object, field: str = "instrument_id") -> str:
 def time(text: object, field: str, *, now: datetime | None = None) -> datetime:
     """Parse an ISO 8601 time in UTC (a missing offset means UTC), not before 2009 and, given `now`, not in the future.
 
-    Digits past the microsecond are cut. Raises InvalidInput naming `field`.
+    Digits past the microsecond are cut; `instant` keeps them. Raises InvalidInput naming `field`.
     """
     if isinstance(text, datetime):
         moment = text if text.tzinfo else text.replace(tzinfo=UTC)
@@ -184,6 +241,38 @@ def time(text: object, field: str, *, now: datetime | None = None) -> datetime:
     if now is not None and moment > now + FUTURE_MAX:
         raise InvalidInput(field, text, f"a time that has come (it is {now:%Y-%m-%dT%H:%M:%SZ})")
     return moment
+
+
+def nanoseconds(at: datetime, nanos: int = 0) -> int:
+    """Nanoseconds since 1970, of a time and the nanoseconds beyond its microsecond."""
+    return (at - EPOCH) // _MICROSECOND * 1000 + nanos
+
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(NamedTuple):
+    """A venue's time without loss: UTC to the microsecond, and the nanoseconds beyond it.
+
+    A leap second (23:59:60) is the last microsecond before it with up to 1,000,000,999 nanoseconds beyond.
+    """
+
+    at: datetime
+    nanos: int = 0
+
+
+def instant(text: object, field: str, *, now: datetime | None = None) -> Instant:
+    """Parse a time as `time` does, keeping nanoseconds and leap seconds. Raises InvalidInput naming `field`."""
+    if not isinstance(text, str) or (parts := _TIME.fullmatch(text.strip())) is None:
+        return Instant(time(text, field, now=now))
+    day, clock, fraction, offset = parts.groups()
+    nanoseconds = int(f"{fraction or '0':0<9}")
+    if not clock.endswith(":60"):
+        return Instant(time(text, field, now=now), nanoseconds % 1000)
+    at = time(f"{day}T{clock[:-2]}59.999999{offset or ''}", field, now=now)
+    if (at + timedelta(microseconds=1)).astimezone(UTC).strftime("%H%M%S%d") != "00000001":
+        raise InvalidInput(field, text, "a time that exists (a leap second ends a month, in UTC)")
+    return Instant(at, 1000 + nanoseconds)
 
 
 def zoned(moment: datetime, field: str) -> datetime:

@@ -87,7 +87,7 @@ def import_(
         write_json(asdict(summary))
     else:
         say(
-            f"{summary.source}: {summary.read:,} read, {summary.recorded:,} recorded, "
+            f"{summary.source}: {summary.read:,} read, {summary.recorded:,} recorded, {summary.completed:,} completed, "
             f"{summary.already_known:,} already known, {summary.conflicting:,} conflicting, "
             f"{summary.unreadable:,} unreadable"
         )

@@ -1,6 +1,6 @@
 """A file of trades into the book: read, put in order of occurrence, reported in batches, accounted for line by line.
 
-Every line ends as one of four: recorded now, already known, conflicting (the book has another content under its exec
+Every line ends as one of five: recorded now, completing what is on record, already known, conflicting (the book has another content under its exec
 id: kept as a break, not booked), or unreadable (kept raw as evidence). Each batch is one append, all or nothing, so an
 import that was stopped anywhere is continued by starting it again: what is on record is recognised.
 """
@@ -21,7 +21,7 @@ from domain import account, instrument, order, values
 from domain.account import Costing, OpenAccount, RawReportKept
 from domain.errors import InvalidInput, LedgerError, ReportUnreadable, RequestRefused, Unavailable
 from domain.ledger import Answer, Report
-from domain.order import OrderFilled
+from domain.order import OrderFillCompleted, OrderFilled
 
 BATCH_REPORTS_MAX = 500
 FINDINGS_MAX = 100
@@ -46,7 +46,7 @@ class Finding(Struct, frozen=True):
 
 
 class ImportSummary(Struct):
-    """What became of a file's lines: read = recorded + already_known + conflicting + unreadable.
+    """What became of a file's lines: read = recorded + completed + already_known + conflicting + unreadable.
 
     `conflicts` and `errors` tell of the first 100 of each. `seq` is the place in the log that covers all of it.
     """
@@ -54,6 +54,7 @@ class ImportSummary(Struct):
     source: str
     read: int = 0
     recorded: int = 0
+    completed: int = 0
     already_known: int = 0
     conflicting: int = 0
     unreadable: int = 0
@@ -67,6 +68,7 @@ class ImportProgress(Struct, frozen=True):
 
     read: int
     recorded: int
+    completed: int
     already_known: int
     conflicting: int
     unreadable: int
@@ -76,7 +78,7 @@ class ImportProgress(Struct, frozen=True):
     @property
     def fraction(self) -> float:
         """From 0 to 1: the lines that are settled, of as many as the whole file seems to have."""
-        settled = self.recorded + self.already_known + self.conflicting + self.unreadable
+        settled = self.recorded + self.completed + self.already_known + self.conflicting + self.unreadable
         return settled * self.bytes_read / (self.read * self.bytes_total) if self.read and self.bytes_total else 1.0
 
 
@@ -200,9 +202,12 @@ class _Import:
         if any(isinstance(recorded.event, OrderFilled) for recorded in answer.records):
             self.summary.recorded += 1
             return
+        if any(isinstance(recorded.event, OrderFillCompleted) for recorded in answer.records):
+            self.summary.completed += 1
+            return
         on_record = answer.on_record
         assert on_record is not None, "a fill that was not booked now was booked before"
-        if order.same_fill(on_record, row.fill):
+        if order.completed(on_record, row.fill) is not None:
             self.summary.already_known += 1
             return
         self.summary.conflicting += 1

@@ -12,15 +12,20 @@ from msgspec.structs import replace
 from domain import order
 from domain.errors import RequestRefused
 from domain.instrument import Contract
+from domain.ledger import schema
 from domain.ledger.log import Recorded
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.order import (
+    Identified,
+    Names,
+    OnRecord,
     Order,
     OrderAliased,
     OrderBroken,
     OrderCancelRequested,
     OrderEvent,
     OrderFillBusted,
+    OrderFillCompleted,
     OrderFillCorrected,
     OrderFilled,
     OrderKey,
@@ -81,14 +86,20 @@ def report_to_parent(work: UnitOfWork, key: OrderKey, at: datetime) -> None:
 def admit(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> tuple[Recorded, ...]:
     """Record a venue report on an order, under any of its ids, and add to `due` what follows from it."""
     report = venue_ids.reported_of(work.state, report)
-    misfiled: tuple[Recorded, ...] = ()
-    if (owner := _owner(work, report)) is not None:  # an execution that is booked under another order
-        named = order.stream(report.key)
-        misfiled = work.record(named, order.misfiled(work.state(named), report))
-        report = replace(report, key=owner.key)
+    elsewhere: tuple[Recorded, ...] = ()
+    if isinstance(report, OrderFilled):
+        report = replace(report, entry_id="") if report.entry_id else report
+        what = _identified(work, report)
+        if what.on_record is not None and what.on_record.names.key != report.key:
+            elsewhere = _named_otherwise(work, report, what.on_record.names)
+            report = replace(report, key=what.on_record.names.key)
+        before: Order | None = work.state(order.stream(report.key))
+        added = order.admit_fill(before, report, what)
+    else:
+        before = work.state(order.stream(report.key))
+        added = order.admit(before, report)
     stream = order.stream(report.key)
-    before: Order | None = work.state(stream)
-    records = misfiled + work.record(stream, order.admit(before, report))
+    records = elsewhere + work.record(stream, added)
     if not records:
         return records
     state: Order = work.state(stream)
@@ -102,6 +113,9 @@ def admit(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> tupl
                 continue
             case OrderFillBusted(was=OrderFilled() as was, reason=reason):
                 _reverse(due, state, was, reason or "busted")
+            case OrderFillCompleted(was=was, now=now) if _is_booked_otherwise(before, state, was, now):
+                _reverse(due, state, was, "known better")
+                _book(due, state, state.fills[now.id_on_record], facts)
             case OrderFillCorrected(was=OrderFilled() as was, now=now) if was != now:
                 _reverse(due, state, was, "corrected")
                 if now is not None:
@@ -114,22 +128,57 @@ def admit(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> tupl
     return records
 
 
-def _owner(work: UnitOfWork, report: OrderReport) -> Order | None:
-    """The other order that a fill is on record under; None if it is not on record, or under the one it names."""
-    stream = work.executed(report) if isinstance(report, OrderFilled) else None
-    return work.state(stream) if stream is not None and stream != order.stream(report.key) else None
+def _identified(work: UnitOfWork, report: OrderFilled) -> Identified:
+    """What a reported fill is to the executions on record, of its own order and of others."""
+    own: Order | None = work.state(order.stream(report.key))
+
+    def find(entry_id: str) -> OnRecord | None:
+        if own is not None and (found := order.on_record(own, entry_id)) is not None:
+            return found
+        key = schema.execution_key_of(report.key.account_id, report.instrument_id, entry_id)
+        stream = work.stream_of_execution(key)
+        other: Order | None = work.state(stream) if stream is not None else None
+        return order.on_record(other, entry_id) if other is not None else None
+
+    return order.identify(report, order.names_of(report.key, own, report), find)
+
+
+def _named_otherwise(work: UnitOfWork, report: OrderFilled, names: Names) -> tuple[Recorded, ...]:
+    """What is recorded of the order that a report names, where its execution is on record under another one.
+
+    The ClOrdID of an order that was adopted under the venue's id becomes its alias; a break where both are on record.
+    """
+    named = order.stream(report.key)
+    known: Order | None = work.state(named)
+    if known is not None:
+        return work.record(named, order.misfiled(known, report))
+    if names.cl_ord_id or order.is_adopted_id(report.key.cl_ord_id, report):
+        return ()
+    return work.record(named, (OrderAliased(report.key, names.key.cl_ord_id, report.transact_time),))
+
+
+def _is_booked_otherwise(before: Order | None, state: Order, was: OrderFilled, now: OrderFilled) -> bool:
+    """Whether a completion changes what its booking is made of, and the fill stands."""
+    entry_id = now.id_on_record
+    stood = before.fills.get(entry_id) if before is not None else None
+    stands = state.fills.get(entry_id)
+    return stood is not None and stands is not None and replace(stood, order_id="") != replace(stands, order_id="")
 
 
 def on_record(work: UnitOfWork, report: OrderReport, added: Iterable[Recorded]) -> OrderFilled | None:
-    """The fill on record under a fill's exec id, once the records `added` by its report are in."""
+    """The fill on record that a reported fill is or contradicts, once the records `added` by its report are in."""
     if not isinstance(report, OrderFilled):
         return None
     for recorded in added:
-        if isinstance(recorded.event, OrderFilled) and recorded.event.exec_id == report.exec_id:
-            return recorded.event
-    named = venue_ids.reported_of(work.state, report).key
-    state: Order | None = work.state(work.executed(report) or order.stream(named))
-    return state.reported_fill(report.exec_id) if state is not None else None
+        match recorded.event:
+            case OrderFilled() as fill if fill.exec_id == report.exec_id:
+                return fill
+            case OrderFillCompleted(now=now):
+                return now
+            case OrderBroken(on_record=OrderFilled() as fill):
+                return fill
+    found = _identified(work, venue_ids.reported_of(work.state, report)).on_record
+    return found.fill if found is not None else None
 
 
 def _link(work: UnitOfWork, report: OrderReport, state: Order) -> tuple[Recorded, ...]:
@@ -151,9 +200,9 @@ def _book(due: Due, state: Order, fill: OrderFilled, facts: Facts) -> None:
     due.bookings.setdefault(key, []).append(
         Filled(
             key, contract=facts(fill.instrument_id, fill.transact_time), cl_ord_id=fill.key.cl_ord_id,
-            exec_id=fill.exec_id, trade_seq=fill.trade_seq, side=fill.side, last_qty=fill.last_qty,
+            exec_id=fill.id_on_record, trade_seq=fill.trade_seq, side=fill.side, last_qty=fill.last_qty,
             last_px=fill.last_px, commission=fill.commission, liquidity=fill.liquidity,
-            transact_time=fill.transact_time,
+            transact_time=fill.transact_time, nanos=fill.nanos,
         )
     )  # fmt: skip
 
@@ -162,9 +211,9 @@ def _reverse(due: Due, state: Order, was: OrderFilled, reason: str) -> None:
     """Add the reversal of a fill; a fill of the same unit of work is removed from those to be booked."""
     key = PositionKey(was.key.account_id, state.strategy_id, was.instrument_id)
     unbooked = due.bookings.get(key, [])
-    kept = [other for other in unbooked if not (isinstance(other, Filled) and other.exec_id == was.exec_id)]
+    kept = [other for other in unbooked if not (isinstance(other, Filled) and other.exec_id == was.id_on_record)]
     if len(kept) < len(unbooked):
         due.bookings[key] = kept
         return
-    reversal = Reverse(key, was.exec_id, was.trade_seq, was.transact_time, reason=reason)
+    reversal = Reverse(key, was.id_on_record, was.trade_seq, was.transact_time, reason=reason, nanos=was.nanos)
     due.reversals.setdefault(key, []).append(reversal)

@@ -16,7 +16,7 @@ from domain.errors import HistoryBroken
 from domain.instrument import InstrumentEvent
 from domain.ledger import upcasts
 from domain.ledger.log import Recorded
-from domain.ledger.upcasts import PositionRestatedV1, PositionTransferredV1, TradeBookedV1
+from domain.ledger.upcasts import PositionRestatedV1, PositionTransferredV1, TradeBookedV1, TradeBookedV2
 from domain.order import OrderEvent, OrderFilled, ParentEvent, VenueOrderEvent
 from domain.position import PositionEvent
 from domain.risk import RiskEvent
@@ -40,6 +40,7 @@ NEWEST: tuple[type[Struct], ...] = _members(
 )
 UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
     TradeBookedV1: upcasts.trade_booked,
+    TradeBookedV2: upcasts.trade_booked_v2,
     PositionTransferredV1: upcasts.position_transferred,
     PositionRestatedV1: upcasts.position_restated,
 }
@@ -76,7 +77,7 @@ def execution_key(event: Any) -> str | None:
 
 def key_of_execution(fill: OrderFilled) -> str:
     """The key that a fill is unique by in the whole log."""
-    return execution_key_of(fill.key.account_id, fill.instrument_id, fill.exec_id)
+    return execution_key_of(fill.key.account_id, fill.instrument_id, fill.id_on_record)
 
 
 def execution_key_of(account_id: str, instrument_id: str, exec_id: str) -> str:

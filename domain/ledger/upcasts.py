@@ -22,6 +22,7 @@ from domain.position import (
     Restated,
     Sums,
     TradeBooked,
+    TradeKind,
 )
 from domain.values import ZERO, Liquidity, Money, Side
 
@@ -72,6 +73,26 @@ class TradeBookedV1(Struct, frozen=True, tag="TradeBooked"):
     is_late: bool = False
 
 
+class TradeBookedV2(Struct, frozen=True, gc=False, tag="TradeBooked.v2"):
+    """A booked trade, before its time had nanoseconds."""
+
+    key: PositionKey
+    contract: Contract
+    costing: Costing
+    cl_ord_id: str
+    exec_id: str
+    trade_seq: int
+    side: Side
+    last_qty: Decimal
+    last_px: Decimal
+    commission: Money
+    liquidity: Liquidity
+    transact_time: datetime
+    effect: Effect
+    is_late: bool = False
+    kind: TradeKind = TradeKind.TRADE
+
+
 class PositionTransferredV1(Struct, frozen=True, tag="PositionTransferred"):
     """A booked transfer, before transfers had a reason, a counterparty and lots."""
 
@@ -109,12 +130,22 @@ class PositionRestatedV1(Struct, frozen=True, tag="PositionRestated"):
 
 
 def trade_booked(event: TradeBookedV1) -> TradeBooked:
-    """Convert version 1 to version 2: an ordinary trade."""
+    """Convert version 1 to version 3: an ordinary trade."""
     return TradeBooked(
         event.key, event.contract, event.costing, event.cl_ord_id, exec_id=event.exec_id, trade_seq=event.trade_seq,
         side=event.side, last_qty=event.last_qty, last_px=event.last_px, commission=event.commission,
         liquidity=event.liquidity, transact_time=event.transact_time, effect=event.effect.newer(),
         is_late=event.is_late,
+    )  # fmt: skip
+
+
+def trade_booked_v2(event: TradeBookedV2) -> TradeBooked:
+    """Convert version 2 to version 3: a time in whole microseconds."""
+    return TradeBooked(
+        event.key, event.contract, event.costing, event.cl_ord_id, exec_id=event.exec_id, trade_seq=event.trade_seq,
+        side=event.side, last_qty=event.last_qty, last_px=event.last_px, commission=event.commission,
+        liquidity=event.liquidity, transact_time=event.transact_time, effect=event.effect, is_late=event.is_late,
+        kind=event.kind,
     )  # fmt: skip
 
 

@@ -53,11 +53,28 @@ class Amendments(Struct, frozen=True, gc=False):
     waiting: dict[str, tuple[Amendment, ...]] = {}
 
 
-def origin_of(amendments: Amendments, fills: AppendMap[str, OrderFilled], exec_id: str) -> Origin | None:
+def origin_of(
+    amendments: Amendments, fills: AppendMap[str, OrderFilled], exec_id: str, at: datetime | None = None
+) -> Origin | None:
     """The fill on record that `exec_id` refers to."""
-    if exec_id in fills or exec_id in amendments.fills:
-        return Origin(exec_id, 0)
-    return amendments.origins.get(exec_id)
+    found = amendments.origins.get(exec_id)
+    if found is not None:
+        return found
+    known = [fill for fill in _reported(amendments, fills, exec_id) if at is None or fill.transact_time <= at]
+    if not known:
+        known = _reported(amendments, fills, exec_id)
+    return Origin(max(known, key=lambda fill: fill.transact_time).id_on_record, 0) if known else None
+
+
+def _reported(amendments: Amendments, fills: AppendMap[str, OrderFilled], exec_id: str) -> list[OrderFilled]:
+    """The fills of an order under one exec id of the venue, amended ones as they were reported."""
+    amended = amendments.fills.get(exec_id)
+    first = amended.reported if amended is not None else fills.get(exec_id)
+    if first is not None and not any(fill.entry_id for fill in fills.values()):
+        return [first]
+    every = {fill.id_on_record: fill for fill in fills.values()}
+    every |= {entry_id: amended.reported for entry_id, amended in amendments.fills.items()}
+    return [fill for fill in every.values() if fill.exec_id == exec_id]
 
 
 def kept_waiting(amendments: Amendments, report: Amendment) -> Amendments:
@@ -70,7 +87,7 @@ def amended(
     amendments: Amendments, fills: AppendMap[str, OrderFilled], report: Amendment
 ) -> tuple[Amendments, OrderFilled | None, OrderFilled | None]:
     """The amendments with one of a fill on record; the fill as it stood and as it stands."""
-    origin = origin_of(amendments, fills, report.exec_ref_id)
+    origin = origin_of(amendments, fills, report.exec_ref_id, report.transact_time)
     if origin is None:
         return kept_waiting(amendments, report), None, None
     known = amendments.fills.get(origin.exec_id) or Amended(fills[origin.exec_id])

@@ -10,6 +10,7 @@ adopted when a venue reports on it: `OrderAdopted`, of unknown quantity if the v
 
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import assert_never
 
 from msgspec import Struct
@@ -31,6 +32,7 @@ from domain.order.events import (
     OrderEvent,
     OrderExpired,
     OrderFillBusted,
+    OrderFillCompleted,
     OrderFillCorrected,
     OrderFilled,
     OrderPendingCancel,
@@ -49,6 +51,7 @@ from domain.order.events import (
     OrdStatus,
     StateReport,
 )
+from domain.order.identity import Identified, Names, OnRecord, Relation, identify, is_adopted_id
 from domain.order.state import CANCEL, Order, answers_to, as_reported, evolve
 from domain.order.terms import (
     Changes,
@@ -114,7 +117,6 @@ __all__ = [
     "evolve",
     "misfiled",
     "refused",
-    "same_fill",
     "stream",
 ]
 
@@ -290,13 +292,13 @@ def admit(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
     if order is None:
         return _adopted(report)
     if isinstance(report, OrderFilled):
-        return _admit_fill(order, report)
+        return admit_fill(order, report, identified(order, report))
     report = as_reported(report)
     known = order.reports.get(report.exec_id or report)
     if known is not None:
         return () if known == report else _unbooked(order, "one exec_id has one content", report)
     if isinstance(report, OrderFillBusted | OrderFillCorrected):
-        if amendments.origin_of(order.amendments, order.fills, report.exec_ref_id) is None:
+        if amendments.origin_of(order.amendments, order.fills, report.exec_ref_id, report.transact_time) is None:
             return _unbooked(order, "an amended fill is on record", report)
         return _with_waiting(order, _completed(order, report))
     rule = _broken_rule(order, report)
@@ -330,10 +332,44 @@ def _adopted(report: OrderReport) -> tuple[OrderEvent, ...]:
     return (adopted, report)
 
 
-def _admit_fill(order: Order, report: OrderFilled) -> tuple[OrderEvent, ...]:
-    known = order.reported_fill(report.exec_id)
-    if known is not None:
-        return () if same_fill(known, report) else _unbooked(order, "one exec_id has one content", report)
+def names_of(key: OrderKey, order: Order | None, fill: OrderFilled) -> Names:
+    """What an order is known by, on record and in a fill of it."""
+    order_ids = order.order_ids if order is not None else frozenset()
+    if fill.order_id:
+        order_ids = frozenset((fill.order_id,))
+    return Names(key, "" if is_adopted_id(key.cl_ord_id, fill) else key.cl_ord_id, order_ids)
+
+
+def on_record(order: Order, entry_id: str) -> OnRecord | None:
+    """The execution that an order has on record under an id, as it was reported."""
+    fill = order.reported_fill(entry_id)
+    return None if fill is None else OnRecord(fill, names_of(order.key, order, fill))
+
+
+def identified(order: Order, report: OrderFilled) -> Identified:
+    """What a reported fill is to the executions of its own order."""
+    return identify(report, names_of(order.key, order, report), partial(on_record, order))
+
+
+def admit_fill(order: Order | None, report: OrderFilled, what: Identified) -> tuple[OrderEvent, ...]:
+    """The events a reported fill adds to the order it is on record under, or to its own if it is new; () if known."""
+    match what:
+        case Identified(Relation.OTHER):
+            new = replace(report, entry_id="" if what.entry_id == report.exec_id else what.entry_id)
+            return _adopted(new) if order is None else _with_new_fill(order, new)
+        case Identified(Relation.SAME):
+            return ()
+        case _ if order is None:
+            raise AssertionError(f"{what} without an order")
+        case Identified(Relation.COMPLETES, OnRecord(was), OrderFilled() as now):
+            return (OrderFillCompleted(order.key, report, was=was, now=now, transact_time=now.transact_time),)
+        case Identified(Relation.CONTRADICTS, OnRecord(known)):
+            return _unbooked(order, "one exec_id has one content", replace(report, key=order.key), known)
+        case _:
+            raise AssertionError(f"{what} of {report}")
+
+
+def _with_new_fill(order: Order, report: OrderFilled) -> tuple[OrderEvent, ...]:
     rule = None
     if (report.instrument_id, report.side) != (order.instrument_id, order.side) and order.instrument_id:
         rule = "a fill has its order's instrument and side"
@@ -364,9 +400,9 @@ def _completed(order: Order, report: Amendment) -> Amendment:
     return replace(report, was=was) if isinstance(report, OrderFillBusted) else replace(report, was=was, now=now)
 
 
-def _unbooked(order: Order, rule: str, report: OrderReport) -> tuple[OrderEvent, ...]:
-    broken = OrderBroken(order.key, rule, report)
-    return () if broken in order.breaks else (broken,)
+def _unbooked(order: Order, rule: str, report: OrderReport, known: OrderFilled | None = None) -> tuple[OrderEvent, ...]:
+    is_on_record = any((broken.rule, broken.report) == (rule, report) for broken in order.breaks)
+    return () if is_on_record else (OrderBroken(order.key, rule, report, known),)
 
 
 def _broken_rule(order: Order, report: StateReport) -> str | None:
@@ -415,8 +451,3 @@ def _is_answer(order: Order, report: StateReport) -> bool:
 def misfiled(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
     """The break of an order on record when an execution is reported of it that is booked under another order."""
     return _unbooked(order, "an execution is on record under one order", report) if order is not None else ()
-
-
-def same_fill(a: OrderFilled, b: OrderFilled) -> bool:
-    """Whether two reports of a fill have the same content, except for its order and strategy."""
-    return a == b or replace(a, key=b.key, strategy_id=b.strategy_id, order_id=b.order_id) == b

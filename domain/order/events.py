@@ -148,7 +148,7 @@ class OrderTriggered(VenueOrderReport, frozen=True, tag="OrderTriggered"):
     transact_time: datetime
 
 
-class OrderFilled(Struct, frozen=True, gc=False, tag="OrderFilled"):
+class OrderFilled(Struct, frozen=True, gc=False, tag="OrderFilled", omit_defaults=True):
     """ExecType(150) F, Trade: a fill as the venue reports it."""
 
     key: OrderKey
@@ -163,6 +163,23 @@ class OrderFilled(Struct, frozen=True, gc=False, tag="OrderFilled"):
     commission: Money  # 12, 479
     liquidity: Liquidity  # 851
     transact_time: datetime  # 60
+    nanos: int = 0  # of transact_time, beyond its microsecond
+    entry_id: str = ""  # added: its id on record, where exec_id is that of another execution; see domain.order.identity
+
+    @property
+    def id_on_record(self) -> str:
+        """What the execution is known by within its account and instrument."""
+        return self.entry_id or self.exec_id
+
+
+class OrderFillCompleted(Struct, frozen=True, gc=False, tag="OrderFillCompleted"):
+    """A fill on record was reported again and is known better: its commission, more digits, its time, its order id."""
+
+    key: OrderKey
+    report: OrderFilled  # as it was reported
+    was: OrderFilled
+    now: OrderFilled
+    transact_time: datetime  # 60 of the fill as it is known now
 
 
 class OrderFillBusted(VenueOrderReport, frozen=True, tag="OrderFillBusted"):
@@ -275,12 +292,13 @@ class OrderCalculated(VenueOrderReport, frozen=True, tag="OrderCalculated"):
     transact_time: datetime
 
 
-class OrderBroken(Struct, frozen=True, tag="OrderBroken"):
+class OrderBroken(Struct, frozen=True, tag="OrderBroken", omit_defaults=True):
     """A venue report that breaks a rule, word for word. What happens next is up to reconciliation."""
 
     key: OrderKey
     rule: str
     report: "OrderReport"
+    on_record: OrderFilled | None = None  # the fill that the report contradicts
 
 
 Amendment = OrderFillBusted | OrderFillCorrected
@@ -293,5 +311,5 @@ StateReport = (
 OrderReport = OrderFilled | StateReport
 OrderEvent = (
     OrderSubmitted | OrderRefused | OrderAdopted | OrderAliased | OrderCancelRequested | OrderReplaceRequested
-    | OrderBroken | OrderReport
+    | OrderBroken | OrderFillCompleted | OrderReport
 )  # fmt: skip

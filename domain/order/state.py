@@ -30,6 +30,7 @@ from domain.order.events import (
     OrderEvent,
     OrderExpired,
     OrderFillBusted,
+    OrderFillCompleted,
     OrderFillCorrected,
     OrderFilled,
     OrderPendingCancel,
@@ -71,7 +72,7 @@ class Stated(NamedTuple):
 class Order(Struct, frozen=True, gc=False):
     """The state of an order. `order_qty` is None for an adopted order of unknown quantity.
 
-    `fills` are those that stand, by exec_id. `late` counts the reports that arrived behind later ones.
+    `fills` are those that stand, by their id on record. `late` counts the reports that arrived behind later ones.
     """
 
     key: OrderKey
@@ -135,10 +136,10 @@ class Order(Struct, frozen=True, gc=False):
         """The ClOrdID whose terms hold: the order's first, or that of its last replacement."""
         return self.terms_as or self.key.cl_ord_id
 
-    def reported_fill(self, exec_id: str) -> OrderFilled | None:
-        """The fill on record under an exec id, as it was first reported, whether it stands or not."""
-        amended = self.amendments.fills.get(exec_id)
-        return amended.reported if amended is not None else self.fills.get(exec_id)
+    def reported_fill(self, entry_id: str) -> OrderFilled | None:
+        """The fill under an id on record, before any amendment, whether it stands or not."""
+        amended = self.amendments.fills.get(entry_id)
+        return amended.reported if amended is not None else self.fills.get(entry_id)
 
     @property
     def is_cancel_requested(self) -> bool:
@@ -181,11 +182,13 @@ def evolve(order: Order | None, event: OrderEvent) -> Order:
             return _with_request(order, event, REPLACE, OrdStatus.PENDING_REPLACE)
         case OrderBroken(report=(OrderFillBusted() | OrderFillCorrected()) as report):
             waiting = order.amendments
-            if amendments.origin_of(waiting, order.fills, report.exec_ref_id) is None:
+            if amendments.origin_of(waiting, order.fills, report.exec_ref_id, report.transact_time) is None:
                 waiting = amendments.kept_waiting(waiting, report)
             return replace(order, breaks=(*order.breaks, event), amendments=waiting)
         case OrderBroken():
             return replace(order, breaks=(*order.breaks, event))
+        case OrderFillCompleted():
+            return _with_completed(order, event)
         case _:
             return _settled(_with_report(order, event))
 
@@ -275,7 +278,7 @@ def _with_fill(order: Order, fill: OrderFilled) -> Order:
     is_late = last_at is not None and at < last_at
     cum_qty = order.cum_qty + fill.last_qty
     cum_cost = order.cum_cost + fill.last_qty * fill.last_px
-    fills = order.fills.added(fill.exec_id, fill)
+    fills = order.fills.added(fill.id_on_record, fill)
     is_within = order.order_qty is None or cum_qty < order.order_qty
     if order.status is _PART and is_within and not is_late and fill.order_id == order.order_id:
         # one more of many: only the sums and the time change
@@ -296,6 +299,27 @@ def _with_fill(order: Order, fill: OrderFilled) -> Order:
         late=order.late + is_late,
     )
     return _settled(filled)
+
+
+def _with_completed(order: Order, event: OrderFillCompleted) -> Order:
+    """The order with a fill as it is known now; where it was amended, the amendment stays."""
+    entry_id, now = event.now.id_on_record, event.now
+    amended = order.amendments.fills.get(entry_id)
+    was, standing = order.fills.get(entry_id), now
+    if amended is not None:
+        amended = replace(amended, reported=now)
+        order = replace(order, amendments=replace(order.amendments, fills=order.amendments.fills | {entry_id: amended}))
+        standing = amended.standing or now
+    if was is not None:
+        moved = standing.last_qty * standing.last_px - was.last_qty * was.last_px
+        order = replace(order, fills=order.fills.added(entry_id, standing), cum_cost=exact(order.cum_cost + moved))
+    at = now.transact_time
+    return _settled(
+        replace(
+            order, order_id=order.order_id or now.order_id, order_ids=order.order_ids | _ids(now.order_id),
+            traded_at=at if order.traded_at is None else max(order.traded_at, at),
+        )
+    )  # fmt: skip
 
 
 def _with_request(
@@ -462,9 +486,9 @@ def _amended(order: Order, event: Amendment) -> Order:
         cum_qty, cum_cost = cum_qty - was.last_qty, cum_cost - was.last_qty * was.last_px
     if now is not None:
         cum_qty, cum_cost = cum_qty + now.last_qty, cum_cost + now.last_qty * now.last_px
-        fills = fills.added(now.exec_id, now)
+        fills = fills.added(now.id_on_record, now)
     elif was is not None:
-        fills = fills.without(was.exec_id)
+        fills = fills.without(was.id_on_record)
     return replace(order, amendments=after, cum_qty=exact(cum_qty), cum_cost=exact(cum_cost), fills=fills)
 
 

@@ -16,9 +16,16 @@ from msgspec.structs import replace
 
 from domain import values
 from domain.errors import ReportUnreadable
-from domain.order import decisions
+from domain.order import decisions, identity
 from domain.order.decisions import CancelOrder, ReplaceOrder
-from domain.order.events import OrderAccepted, OrderFilled, OrderReport
+from domain.order.events import (
+    OrderAccepted,
+    OrderFilled,
+    OrderReplaced,
+    OrderReplaceRequested,
+    OrderReport,
+    OrderRestated,
+)
 from domain.order.state import Order
 from domain.order.terms import OrderKey
 
@@ -43,10 +50,20 @@ class VenueOrder(Struct, frozen=True, gc=False):
 
     links: tuple[VenueOrderLinked, ...] = ()
 
-    def cl_ord_id(self, instrument_id: str) -> str:
-        """The order of this instrument, or the only one if either is unknown; "" if there is none or several."""
-        of_it = {link.cl_ord_id for link in self.links if link.instrument_id == instrument_id}
-        found = of_it or {link.cl_ord_id for link in self.links if not (link.instrument_id and instrument_id)}
+    def cl_ord_id(self, instrument_id: str, at: datetime, *, is_of_day: bool = False) -> str:
+        """The order of this instrument, or the only one if either is unknown; "" if there is none or several.
+
+        Where the venue's ids restart daily, the order of the last day up to `at` that has one; of its own day only, if
+        `is_of_day`.
+        """
+        links = [link for link in self.links if link.instrument_id == instrument_id]
+        links = links or [link for link in self.links if not (link.instrument_id and instrument_id)]
+        if links and identity.policy_at(links[0].venue).restart is identity.Restart.DAILY:
+            days = {link.transact_time.date() for link in links}
+            day = max((day for day in days if day <= at.date()), default=None if is_of_day else min(days))
+            day = at.date() if is_of_day else day
+            links = [link for link in links if link.transact_time.date() == day]
+        found = {link.cl_ord_id for link in links}
         return next(iter(found)) if len(found) == 1 else ""
 
 
@@ -63,12 +80,16 @@ def stream_of(report: OrderReport) -> str | None:
 
 def admit(index: VenueOrder | None, link: VenueOrderLinked) -> tuple[VenueOrderEvent, ...]:
     """The link, if it is new. The first to an instrument stands: see `contradicts`."""
-    return () if index is not None and index.cl_ord_id(link.instrument_id) else (link,)
+    return () if index is not None and _of_day(index, link) else (link,)
 
 
 def contradicts(index: VenueOrder | None, link: VenueOrderLinked) -> bool:
     """Whether the id already leads to another order."""
-    return index is not None and index.cl_ord_id(link.instrument_id) not in ("", link.cl_ord_id)
+    return index is not None and _of_day(index, link) not in ("", link.cl_ord_id)
+
+
+def _of_day(index: VenueOrder, link: VenueOrderLinked) -> str:
+    return index.cl_ord_id(link.instrument_id, link.transact_time, is_of_day=True)
 
 
 def evolve(index: VenueOrder | None, event: VenueOrderEvent) -> VenueOrder:
@@ -98,27 +119,59 @@ def reported_of(state: Callable[[str], Any], report: OrderReport) -> OrderReport
     """The report with the key of the order it is about. `state` gives the state of a stream.
 
     An order is found by its ClOrdID, by that of a request about it, or by the venue's id. One that is not found keeps
-    the ClOrdID of the report or, where it has none, gets one from venue and order id. Raises ReportUnreadable if it has
-    neither.
+    the ClOrdID of the report or, where it has none, gets one from venue and order id; where its ClOrdID was used before
+    for another order of the venue, one from both ids. Raises ReportUnreadable if it has neither.
     """
     account_id, cl_ord_id = report.key.account_id, report.key.cl_ord_id
+    is_reused = False
     if cl_ord_id:
         known: Order | None = state(decisions.stream(report.key))
         if known is not None:
-            return _answering(report, known.alias_of) if known.alias_of else report
+            if known.alias_of:
+                return _answering(report, known.alias_of)
+            is_reused = _is_of_another_order(known, report)
+            if not is_reused:
+                return report
     venue, instrument_id = _venue_of(report)
     if report.order_id and venue:
         index: VenueOrder | None = state(stream(venue, account_id, report.order_id))
-        linked = index.cl_ord_id(instrument_id) if index is not None else ""
-        if linked:
+        is_of_day = bool(cl_ord_id)
+        linked = index.cl_ord_id(instrument_id, report.transact_time, is_of_day=is_of_day) if index is not None else ""
+        if linked and not (is_reused and linked == cl_ord_id):
             return replace(report, key=OrderKey(account_id, linked))
+    if is_reused:
+        apart = report.order_id or (report.side if isinstance(report, OrderFilled) else "")
+        return replace(report, key=OrderKey(account_id, f"{cl_ord_id}-{apart}"))
     if cl_ord_id:
         return report
     if not report.order_id:
         raise ReportUnreadable("cl_ord_id", cl_ord_id, "the id of an order, and no order_id is given")
     if not venue:
         raise ReportUnreadable("venue", venue, "the venue whose order_id it is, and no cl_ord_id is given")
-    return replace(report, key=OrderKey(account_id, f"{venue}-{report.order_id}"))
+    return replace(report, key=OrderKey(account_id, identity.adopted_id(f".{venue}", report.order_id)))
+
+
+def _is_of_another_order(known: Order, report: OrderReport) -> bool:
+    """Whether a report names the ClOrdID of an order on record, and is of another order of the venue.
+
+    Venues ask for unique ClOrdIDs among open orders only. The venue's own order id tells two uses apart, unless the
+    order was replaced, which may give it another one.
+    """
+    if not isinstance(report, OrderFilled | OrderAccepted):
+        return False
+    if isinstance(report, OrderFilled) and not report.order_id:
+        is_made_up = identity.is_adopted_id(known.key.cl_ord_id, report)
+        return is_made_up and bool(known.instrument_id) and known.side is not report.side
+    if not report.order_id or not known.order_ids or report.order_id in known.order_ids:
+        return False
+    is_fill = isinstance(report, OrderFilled) and bool(known.instrument_id)
+    if is_fill and (report.instrument_id, report.side) != (known.instrument_id, known.side):
+        return True
+    if any(isinstance(each.request, OrderReplaceRequested) for each in known.requests.values()):
+        return False
+    if any(isinstance(each, OrderReplaced | OrderRestated) for each in known.reports.values()):
+        return False
+    return known.submitted is None or not known.is_open
 
 
 def link_of(report: OrderReport, state: Order) -> VenueOrderLinked | None:

@@ -19,21 +19,22 @@ from msgspec.structs import replace
 
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Contract, Kind
-from domain.values import EPOCH, ZERO, Money, Occurrence, Side, divide, exact, rounded
+from domain.values import ZERO, Money, Occurrence, OpenedAt, Side, divide, exact, nanoseconds, natural, rounded
 
 MICROSECOND = timedelta(microseconds=1)
 LOTS_CHUNK_MAX = 64
 
 
-class Lot(Struct, frozen=True, gc=False):
+class Lot(Struct, frozen=True, gc=False, omit_defaults=True):
     """An acquisition not yet used up: `quantity` and `cost` remain of `opened_quantity` and `opened_cost`."""
 
     lot_id: str
-    opened_at: Occurrence
+    opened_at: OpenedAt
     opened_quantity: Decimal
     opened_cost: Decimal
     quantity: Decimal
     cost: Decimal
+    opened_nanos: int = 0  # of opened_at, beyond its microsecond
 
     @property
     def unit_cost(self) -> Decimal:
@@ -133,7 +134,7 @@ class Lots(Struct, frozen=True, gc=False, eq=False):
                 if lot.lot_id == lot_id:
                     left = Lot(
                         lot.lot_id, lot.opened_at, lot.opened_quantity, lot.opened_cost,
-                        quantity=lot.quantity + quantity, cost=lot.cost + cost,
+                        quantity=lot.quantity + quantity, cost=lot.cost + cost, opened_nanos=lot.opened_nanos,
                     )  # fmt: skip
                     kept = ((precedence, left),) if left.quantity or left.cost else ()
                     shrunk = chunk[:place] + kept + chunk[place + 1 :]
@@ -142,18 +143,23 @@ class Lots(Struct, frozen=True, gc=False, eq=False):
 
 
 def _precedence(basis: CostBasis, lot: Lot) -> tuple[Any, ...]:
-    micros = (lot.opened_at.transact_time - EPOCH) // MICROSECOND
+    at, seq, lot_id = nanoseconds(lot.opened_at.transact_time, lot.opened_nanos), lot.opened_at.trade_seq, lot.lot_id
     match basis:
         case CostBasis.FIFO | CostBasis.AVERAGE | CostBasis.SPECIFIC:
-            return (micros, lot.opened_at.trade_seq, lot.lot_id)
+            return (at, seq, natural(lot_id))
         case CostBasis.LIFO:
-            return (-micros, -lot.opened_at.trade_seq, tuple(-ord(letter) for letter in lot.lot_id))
+            return (-at, -seq, _descending(natural(lot_id)))
         case CostBasis.HIFO:
-            return (-lot.unit_cost, micros, lot.opened_at.trade_seq, lot.lot_id)
+            return (-lot.unit_cost, at, seq, natural(lot_id))
         case CostBasis.LOFO:
-            return (lot.unit_cost, micros, lot.opened_at.trade_seq, lot.lot_id)
+            return (lot.unit_cost, at, seq, natural(lot_id))
         case _:
             assert_never(basis)
+
+
+def _descending(parts: tuple[str | int, ...]) -> tuple[Any, ...]:
+    """A key in the opposite order of `natural`."""
+    return (*(-part if isinstance(part, int) else (*(-ord(letter) for letter in part), 1) for part in parts), 1)
 
 
 class Book(Struct, frozen=True, gc=False):
@@ -259,8 +265,11 @@ def _opened(entry: Entry, quantity: Decimal, cost: Decimal, *, is_whole: bool) -
         return entry.lots
     at = entry.occurrence
     return (
-        Lot(lot_id=at.exec_id, opened_at=at, opened_quantity=quantity, opened_cost=cost, quantity=quantity, cost=cost),
-    )
+        Lot(
+            at.exec_id, OpenedAt(at.transact_time, at.trade_seq, at.exec_id), opened_quantity=quantity,
+            opened_cost=cost, quantity=quantity, cost=cost, opened_nanos=at.nanos,
+        ),
+    )  # fmt: skip
 
 
 def _part(cost: Decimal, quantity: Decimal, whole: Decimal) -> Decimal:
@@ -310,9 +319,7 @@ def release(book: Book, quantity: Decimal, costing: Costing) -> tuple[Decimal, t
             break
         part = min(left, abs(lot.quantity))
         signed, cost = exact(part.copy_sign(lot.quantity)), exact(_part(lot.cost, part, lot.quantity))
-        moved.append(
-            Lot(lot.lot_id, lot.opened_at, opened_quantity=signed, opened_cost=cost, quantity=signed, cost=cost)
-        )
+        moved.append(replace(lot, opened_quantity=signed, opened_cost=cost, quantity=signed, cost=cost))
         left -= part
     return exact(sum((lot.cost for lot in moved), ZERO)), tuple(moved)
 
@@ -344,7 +351,7 @@ def _pay_in_base(book: Book, moved: Effect, entry: Entry, fee: Decimal, price: D
         worth = entry.contract.value(from_lot, price)
         quantity, cost = exact(lot.quantity - from_lot), exact(lot.cost - worth)
         left = (
-            (Lot(lot.lot_id, lot.opened_at, opened_quantity=quantity, opened_cost=cost, quantity=quantity, cost=cost),)
+            (replace(lot, opened_quantity=quantity, opened_cost=cost, quantity=quantity, cost=cost),)
             if quantity
             else ()
         )

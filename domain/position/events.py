@@ -54,8 +54,11 @@ _INCOME = {TransferReason.AIRDROP, TransferReason.STAKING, TransferReason.INTERE
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
-class TradeBooked(Struct, frozen=True, gc=False, tag="TradeBooked.v2"):
-    """A fill was booked: what the venue reported, the facts and conventions it was booked by, and its effect."""
+class TradeBooked(Struct, frozen=True, gc=False, tag="TradeBooked.v3", omit_defaults=True):
+    """A fill was booked: what the venue reported, the facts and conventions it was booked by, and its effect.
+
+    `exec_id` is the id the execution is on record under: the venue's, or one made from it where executions share it.
+    """
 
     key: PositionKey
     contract: Contract
@@ -72,6 +75,7 @@ class TradeBooked(Struct, frozen=True, gc=False, tag="TradeBooked.v2"):
     effect: Effect
     is_late: bool = False
     kind: TradeKind = TradeKind.TRADE
+    nanos: int = 0  # of transact_time, beyond its microsecond
 
 
 class TradeReversed(Struct, frozen=True, gc=False, tag="TradeReversed"):
@@ -134,7 +138,7 @@ class PositionRestated(Struct, frozen=True, gc=False, tag="PositionRestated.v2")
     parts: int = 1
 
 
-class PositionBroken(Struct, frozen=True, gc=False, tag="PositionBroken"):
+class PositionBroken(Struct, frozen=True, gc=False, tag="PositionBroken", omit_defaults=True):
     """The position as reported by the venue breaks a rule: a report must be missing."""
 
     key: PositionKey
@@ -142,6 +146,8 @@ class PositionBroken(Struct, frozen=True, gc=False, tag="PositionBroken"):
     exec_id: str
     quantity: Decimal
     transact_time: datetime
+    report: "SettleFunding | Transfer | None" = None  # what was reported and is not booked
+    on_record: FundingSettled | PositionTransferred | None = None  # what it contradicts
 
 
 PositionEvent = (
@@ -171,19 +177,21 @@ class Filled(Struct, frozen=True, gc=False):
     liquidity: Liquidity
     transact_time: datetime
     kind: TradeKind = TradeKind.TRADE
+    nanos: int = 0
 
 
 class Reverse(Struct, frozen=True):
-    """The venue has busted or corrected a fill: reverse its booking."""
+    """The venue has busted or corrected a fill, or it is known better now: reverse its booking."""
 
     key: PositionKey
     exec_id: str
     trade_seq: int
     transact_time: datetime
     reason: str
+    nanos: int = 0
 
 
-class Transfer(Struct, frozen=True):
+class Transfer(Struct, frozen=True, tag="Transfer"):
     """Quantity received (BUY) or sent (SELL) without a trade, at a cost signed as its value is (+ in for spot).
 
     It carries the lots it names, or opens one of its own at `transact_time`.
@@ -201,7 +209,7 @@ class Transfer(Struct, frozen=True):
     contract: Contract | None = None
 
 
-class SettleFunding(Struct, frozen=True):
+class SettleFunding(Struct, frozen=True, tag="SettleFunding"):
     """The venue has settled funding."""
 
     key: PositionKey

@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from domain.account import CostBasis, Costing
 from domain.errors import RequestRefused
+from domain.immutable import AppendMap
 from domain.instrument import Contract, Kind
 from domain.position import costing, rebooking
 from domain.position.costing import Book, Effect, Entry
@@ -114,8 +115,9 @@ class Position(Struct, frozen=True, gc=False):
     funded_in: str = ""
     income: Decimal = ZERO
     transferred: Decimal = ZERO
-    funding_ids: frozenset[str] = frozenset()
-    transfer_ids: frozenset[str] = frozenset()
+    fundings: AppendMap[str, FundingSettled] = AppendMap()
+    transfers: AppendMap[str, PositionTransferred] = AppendMap()
+    broken: tuple[PositionBroken, ...] = ()
     settlement_ids: frozenset[str] = frozenset()
 
     @property
@@ -138,7 +140,15 @@ def occurrence_of(report: Filled | Reverse | Transfer | AssignLots) -> Occurrenc
     """The occurrence of the entry that a report is about."""
     if isinstance(report, Transfer):
         return Occurrence(report.transact_time, 0, report.transfer_id)
-    return Occurrence(report.transact_time, report.trade_seq, report.exec_id)
+    if isinstance(report, Filled):
+        return _trade_at(report)
+    nanos = report.nanos if isinstance(report, Reverse) else 0
+    return Occurrence(report.transact_time, report.trade_seq, report.exec_id, nanos)
+
+
+def _trade_at(trade: Filled | TradeBooked) -> Occurrence:
+    tie = f"{trade.side} {trade.cl_ord_id}"
+    return Occurrence(trade.transact_time, trade.trade_seq, trade.exec_id, nanos=trade.nanos, tie=tie)
 
 
 def needs_history(position: Position | None, reports: Iterable[PositionReport | PositionRequest]) -> bool:
@@ -194,7 +204,8 @@ def decide(position: Position | None, request: PositionRequest) -> tuple[Positio
             "lots are assigned where cost is kept by SPECIFIC identification",
             cost_basis=position.costing.cost_basis if position and position.costing else None,
         )
-    booked = next((item for item in position.tail if item.entry.occurrence == occurrence_of(request)), None)
+    named = (request.transact_time, request.trade_seq, request.exec_id)
+    booked = next((item for item in position.tail if item.entry.occurrence[:3] == named), None)
     if booked is None or not booked.effect.closed:
         raise RequestRefused("lots are assigned to a disposal on record", exec_id=request.exec_id)
     if booked.entry.lot_ids == request.lot_ids:
@@ -276,17 +287,24 @@ def admit(position: Position | None, reports: Sequence[PositionReport], costing_
     events: list[PositionEvent] = []
     bookings: list[Filled | Transfer] = []
     reversals: list[Reverse] = []
-    funding_known, transfers_known = (position.funding_ids, position.transfer_ids) if position else ((), ())
-    seen: set[str] = set()  # one call may repeat itself
+    fundings: dict[str, FundingSettled] = {}  # of this call, which may repeat itself
+    transfers: dict[str, Transfer] = {}
     for report in reports:
         match report:
             case SettleFunding(funding_id=funding_id):
-                if funding_id not in funding_known and f"funding {funding_id}" not in seen:
-                    seen.add(f"funding {funding_id}")
-                    events.append(FundingSettled(report.key, funding_id, report.amount, report.transact_time))
+                settled_ = FundingSettled(report.key, funding_id, report.amount, report.transact_time)
+                known = fundings.get(funding_id) or (position.fundings.get(funding_id) if position else None)
+                if known is None:
+                    fundings[funding_id] = settled_
+                    events.append(settled_)
+                elif known.amount != report.amount:
+                    events += _contradicted(position, report, known)
             case Transfer(transfer_id=transfer_id):
-                if transfer_id not in transfers_known and f"transfer {transfer_id}" not in seen:
-                    seen.add(f"transfer {transfer_id}")
+                booked = position.transfers.get(transfer_id) if position else None
+                if booked is not None:
+                    events += _contradicted(position, report, booked) if not _is_same_transfer(report, booked) else ()
+                elif transfer_id not in transfers:
+                    transfers[transfer_id] = report
                     bookings.append(report)
             case Filled():
                 bookings.append(report)
@@ -311,13 +329,31 @@ def admit(position: Position | None, reports: Sequence[PositionReport], costing_
     return (*events, *_oversold(position, bookings, quantity))
 
 
+def _is_same_transfer(report: Transfer, booked: PositionTransferred) -> bool:
+    return (report.side, report.quantity, report.cost) == (booked.side, booked.quantity, booked.cost)
+
+
+def _contradicted(
+    position: Position | None, report: SettleFunding | Transfer, on_record: FundingSettled | PositionTransferred
+) -> tuple[PositionBroken, ...]:
+    """The break that shows a report and what it contradicts, unless it is on record."""
+    about = report.funding_id if isinstance(report, SettleFunding) else report.transfer_id
+    quantity = position.quantity if position is not None else ZERO
+    broken = PositionBroken(
+        report.key, "one id has one content", exec_id=about, quantity=exact(quantity),
+        transact_time=report.transact_time, report=report, on_record=on_record,
+    )  # fmt: skip
+    known = position.broken if position is not None else ()
+    return () if any((each.report, each.rule) == (report, broken.rule) for each in known) else (broken,)
+
+
 def _rebooked(
     position: Position, late: Sequence[Filled | Transfer], reversals: Sequence[Reverse], costing_: Costing
 ) -> tuple[list[PositionEvent], Book]:
     """Late bookings in their place, reversals, and the restatement of the entries they changed; the resulting book."""
     assert not needs_history(position, [*late, *reversals]), "a report older than the tail needs the unfolded position"
-    on_record = {item.entry.occurrence: item for item in position.tail}
-    reversed_ = [(r, on_record[occurrence_of(r)]) for r in reversals if occurrence_of(r) in on_record]
+    on_record = {item.entry.occurrence.exec_id: item for item in position.tail} if reversals else {}
+    reversed_ = [(r, on_record[r.exec_id]) for r in reversals if r.exec_id in on_record]
     rebooked = rebooking.rebook(
         position.anchor, position.tail, costing_,
         added=[_entry(report) for report in late], removed=[report.exec_id for report, _ in reversed_],
@@ -423,9 +459,8 @@ def entry_of(event: Booking) -> Entry:
             cost=event.cost,
             lots=event.lots,
         )
-    place = Occurrence(event.transact_time, event.trade_seq, event.exec_id)
     return Entry(
-        occurrence=place,
+        occurrence=_trade_at(event),
         contract=event.contract,
         side=event.side,
         quantity=event.last_qty,
@@ -445,7 +480,7 @@ def _booking(report: Filled | Transfer, costing_: Costing, effect: Effect, *, is
         report.key, report.contract, costing_, report.cl_ord_id, exec_id=report.exec_id, trade_seq=report.trade_seq,
         side=report.side, last_qty=report.last_qty, last_px=report.last_px, commission=report.commission,
         liquidity=report.liquidity, transact_time=report.transact_time, effect=effect, is_late=is_late,
-        kind=report.kind,
+        kind=report.kind, nanos=report.nanos,
     )  # fmt: skip
 
 
@@ -468,23 +503,23 @@ def evolve(position: Position | None, event: PositionEvent, *, tail_max: int | N
                 position,
                 funding=position.funding + event.amount.amount,
                 funded_in=event.amount.currency,
-                funding_ids=position.funding_ids | {event.funding_id},
+                fundings=position.fundings.added(event.funding_id, event),
             )
         case PositionBroken():
-            return position
+            return replace(position, broken=(*position.broken, event)) if event.report is not None else position
         case _:
             assert_never(event)
 
 
 def _with_booking(position: Position, event: Booking, tail_max: int | None) -> Position:
     effect, fees = event.effect, position.fees
-    income, transferred, transfer_ids = position.income, position.transferred, position.transfer_ids
+    income, transferred, transfers = position.income, position.transferred, position.transfers
     conventions, book, anchor = position.costing, position.book, position.anchor
     if conventions is None:
         conventions, book = event.costing, costing.empty(event.costing.cost_basis)
         anchor = book
     if isinstance(event, PositionTransferred):
-        transfer_ids = transfer_ids | {event.transfer_id}
+        transfers = transfers.added(event.transfer_id, event)
         if event.reason.is_income:
             income = income + event.cost
         else:
@@ -504,7 +539,7 @@ def _with_booking(position: Position, event: Booking, tail_max: int | None) -> P
         position.key, book, anchor, event.contract, costing=conventions, anchored_at=anchored_at, tail=tail,
         realized=position.realized + effect.realized, rounding=position.rounding + effect.rounding,
         fee_cost=position.fee_cost + effect.fee_cost, fees=fees, funding=position.funding, funded_in=position.funded_in,
-        income=income, transferred=transferred, funding_ids=position.funding_ids, transfer_ids=transfer_ids,
+        income=income, transferred=transferred, fundings=position.fundings, transfers=transfers, broken=position.broken,
         settlement_ids=settlement_ids,
     )  # fmt: skip
 
@@ -547,7 +582,7 @@ def _with_reversal(position: Position, event: TradeReversed) -> Position:
     tail = tuple(
         item if item.entry.occurrence < place else Booked(item.entry, item.effect)
         for item in position.tail
-        if item.entry.occurrence != place
+        if item.entry.occurrence.exec_id != event.exec_id
     )
     fees = _plus_fee(position.fees, event.commission.currency, -effect.fee) if effect.fee else position.fees
     return replace(
