@@ -34,7 +34,7 @@ _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
 _SYMBOL = re.compile(r"[A-Z0-9]{2,32}")
 
 
-class Whose(NamedTuple):
+class ImportContext(NamedTuple):
     """Whose trades a file holds, and what time it is: no trade is from the future."""
 
     account_id: str
@@ -56,12 +56,12 @@ class Layout(NamedTuple):
     name: str
     venue: str
     columns: tuple[str, ...]
-    parse: Callable[[dict[str, str], Whose], OrderFilled]
+    parse: Callable[[dict[str, str], ImportContext], OrderFilled]
     listing: Callable[[str], ListInstrument | None]
     symbols: Sequence[str]
 
 
-def _binance_trade(row: dict[str, str], whose: Whose) -> OrderFilled:
+def _binance_trade(row: dict[str, str], whose: ImportContext) -> OrderFilled:
     """One trade of a Binance account. Raises InvalidInput."""
     _whole(row["seq"], "seq")
     trade_id = _whole(row["trade_id"], "trade_id")
@@ -114,7 +114,7 @@ class CsvHistory:
     Raises InvalidInput at once if the file cannot be opened or its header is of no known layout.
     """
 
-    def __init__(self, path: Path, whose: Whose) -> None:
+    def __init__(self, path: Path, whose: ImportContext) -> None:
         self.path = path
         self._whose = whose
         self.bytes_read = 0

@@ -33,7 +33,7 @@ UNREADABLE_MAX = 1000  # then it is another kind of file
 Line = tuple[int, dict[Any, Any]]
 
 
-class Unread(NamedTuple):
+class UnreadableLine(NamedTuple):
     """A line that could not be taken, and why."""
 
     line: int
@@ -45,7 +45,7 @@ class MarketData(NamedTuple):
 
     marks: list[QualifiedMark]
     rates: list[FundingRate]
-    unread: list[Unread]
+    unreadable: list[UnreadableLine]
 
 
 def read_market(
@@ -74,10 +74,10 @@ def read_market(
             "file", f"{path.name} ({told})",
             f"market data: a time ({', '.join(TIMES)}) and one of close, price, funding_rate",
         )  # fmt: skip
-    read, unread = _read(lines, time, value)
+    read, unreadable = _read(lines, time, value)
     if value == "funding_rate":
         rates = [FundingRate(instrument_id, at, rate, source) for at, rate, _ in read]
-        return MarketData([], sorted(rates, key=lambda rate: rate.rate_at), unread)
+        return MarketData([], sorted(rates, key=lambda rate: rate.rate_at), unreadable)
     length = timedelta()
     if value == "close":
         length = every or _shortest(sorted(at for at, _, _ in read))
@@ -86,24 +86,28 @@ def read_market(
     last: dict[datetime, QualifiedMark] = {}
     for at, price, line in read:
         if at > now:
-            unread.append(Unread(line, InvalidInput(time, at, f"of a price that is known by {now:%Y-%m-%d %H:%M}")))
+            unreadable.append(
+                UnreadableLine(line, InvalidInput(time, at, f"of a price that is known by {now:%Y-%m-%d %H:%M}"))
+            )
         elif price <= 0:
-            unread.append(Unread(line, InvalidInput(value, price, "above zero")))
+            unreadable.append(UnreadableLine(line, InvalidInput(value, price, "above zero")))
         else:
             last[at] = QualifiedMark(instrument_id, price, source, at, kind)
-    return MarketData([last[at] for at in sorted(last)], [], sorted(unread, key=lambda one: one.line))
+    return MarketData([last[at] for at in sorted(last)], [], sorted(unreadable, key=lambda one: one.line))
 
 
-def _read(lines: Iterable[Line], time: str, value: str) -> tuple[list[tuple[datetime, Decimal, int]], list[Unread]]:
-    read, unread = [], list[Unread]()
+def _read(
+    lines: Iterable[Line], time: str, value: str
+) -> tuple[list[tuple[datetime, Decimal, int]], list[UnreadableLine]]:
+    read, unreadable = [], list[UnreadableLine]()
     for line, row in lines:
         try:
             read.append((_time(row.get(time), time), _number(row.get(value), value), line))
         except InvalidInput as error:
-            unread.append(Unread(line, error))
-            if len(unread) > UNREADABLE_MAX:
+            unreadable.append(UnreadableLine(line, error))
+            if len(unreadable) > UNREADABLE_MAX:
                 raise
-    return read, unread
+    return read, unreadable
 
 
 def _number(told: object, field: str) -> Decimal:

@@ -63,7 +63,7 @@ class Verified(NamedTuple):
     finding: Finding | None
 
 
-class Wish(NamedTuple):
+class VerifyRequest(NamedTuple):
     """What to verify: the events `first` to `upto` (None: to the end), believing a key, against checkpoints kept
     elsewhere."""
 
@@ -73,16 +73,16 @@ class Wish(NamedTuple):
     against: Sequence[Note] = ()
 
 
-EVERYTHING = Wish()
+EVERYTHING = VerifyRequest()
 
 
 def verify(
     url: str,
-    wish: Wish = EVERYTHING,
+    wish: VerifyRequest = EVERYTHING,
     *,
     on_progress: OnProgress = lambda *_: None,
     workers: int | None = None,
-    stretch_events: int = STRETCH_EVENTS,
+    range_events: int = STRETCH_EVENTS,
 ) -> Verified:
     """Verify a database, in several processes where it is worth it. Reads only.
 
@@ -91,25 +91,25 @@ def verify(
     with reaching(url), ExitStack() as stack:
         connection = stack.enter_context(connect(url, Role.AUDITOR, statement_seconds_max=STATEMENT_SECONDS_MAX))
         head = _one(connection, HEAD)
-        count = min(workers or os.cpu_count() or 1, WORKERS_MAX, head // (SHARE_STRETCHES * stretch_events))
+        count = min(workers or os.cpu_count() or 1, WORKERS_MAX, head // (SHARE_STRETCHES * range_events))
         if count <= 1:
-            return verify_on(connection, wish, on_progress=on_progress, stretch_events=stretch_events)
+            return verify_on(connection, wish, on_progress=on_progress, range_events=range_events)
         processes = stack.enter_context(checkers(url, count))
         aside = stack.enter_context(ThreadPoolExecutor(1))
         streams = aside.submit(_streams_of, url)
-        return _Verification(connection, wish, processes.check, on_progress, stretch_events).run(streams.result)
+        return _Verification(connection, wish, processes.check, on_progress, range_events).run(streams.result)
 
 
 def verify_on(
     connection: Connection,
-    wish: Wish = EVERYTHING,
+    wish: VerifyRequest = EVERYTHING,
     *,
     on_progress: OnProgress = lambda *_: None,
-    stretch_events: int = STRETCH_EVENTS,
+    range_events: int = STRETCH_EVENTS,
 ) -> Verified:
     """The same over one connection, in this process: sees what the connection's transaction sees."""
     one_by_one: Checker = lambda asks: (check(connection, ask) for ask in asks)  # noqa: E731
-    return _Verification(connection, wish, one_by_one, on_progress, stretch_events).run(lambda: _streams(connection))
+    return _Verification(connection, wish, one_by_one, on_progress, range_events).run(lambda: _streams(connection))
 
 
 Checker = Callable[[Iterable[Ask]], Iterator[Stretch]]
@@ -119,16 +119,16 @@ class _Verification:
     def __init__(
         self,
         connection: Connection,
-        wish: Wish,
+        wish: VerifyRequest,
         checker: Checker,
         on_progress: OnProgress,
-        stretch_events: int,
+        range_events: int,
     ) -> None:
         self._connection = connection
         self._wish = wish
         self._checker = checker
         self._on_progress = on_progress
-        self._stretch_events = stretch_events
+        self._stretch_events = range_events
         self._head = _one(connection, HEAD)
         self._ledger_id = tiles.identity(connection)
         self._origin = tiles.origin_of(self._ledger_id) if self._ledger_id else ""

@@ -33,7 +33,7 @@ class Keyed(NamedTuple):
     tell: Callable[[list[Answer], Look], bytes]
 
 
-class Told(NamedTuple):
+class IdempotentAnswer(NamedTuple):
     """The answer to a keyed request; `is_first` unless it was given before."""
 
     answer: bytes
@@ -133,7 +133,11 @@ class Batch:
     def _decided(self, task: Task, known: Mapping[KeyOf, KeptAnswer], now: datetime) -> Any:
         command, keyed, key = task.command, task.keyed, task.key
         if keyed is not None and key is not None and (before := self.kept.get(key) or known.get(key)):
-            return Told(before.answer, False) if before.body_sha256 == keyed.body_sha256 else KeyReused(keyed.key)
+            return (
+                IdempotentAnswer(before.answer, False)
+                if before.body_sha256 == keyed.body_sha256
+                else KeyReused(keyed.key)
+            )
         work, outcomes = self._carried_out(command, now)
         first = self.head + 1
         rows = [row_of(record, seq) for seq, record in enumerate(work.records, first)]
@@ -144,7 +148,7 @@ class Batch:
         self.rows += rows
         if keyed is not None and key is not None and told is not None:
             self.kept[key] = KeptAnswer(*key, keyed.body_sha256, first, last, work.now, told)
-            return Told(told, True)
+            return IdempotentAnswer(told, True)
         return answers
 
     def _carried_out(self, command: Command, now: datetime) -> tuple[Unit, list[Outcome]]:

@@ -128,7 +128,7 @@ class GroupCommit:
         self._ear.close()
 
     def submit(self, command: Command, keyed: Keyed | None = None) -> "Future[Any]":
-        """Put a command on the queue: its answers (a `Told` of a keyed one) when they are durable.
+        """Put a command on the queue: its answers (a `IdempotentAnswer` of a keyed one) when they are durable.
 
         Raises NotLeading, Busy.
         """

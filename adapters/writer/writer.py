@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any
 
 from adapters.log.postgres import PostgresLog
-from adapters.writer.batch import Keyed, Told
+from adapters.writer.batch import IdempotentAnswer, Keyed
 from adapters.writer.group_commit import GroupCommit
 from domain.errors import Unavailable
 from domain.ledger import Answer, Command, EventLog, Ledger, Report, Request, Stray, no_marks
@@ -80,12 +80,12 @@ class Writer:
         with self._lock:
             return self._ledger.carry_out(command)
 
-    def carry_out_once(self, command: Command, keyed: Keyed) -> Told:
+    def carry_out_once(self, command: Command, keyed: Keyed) -> IdempotentAnswer:
         """Carry out a command once: the answer as it was first told, kept in the transaction of its events.
 
         Raises KeyReused for the same key with another body, NotLeading and Busy.
         """
-        told: Told = self._led(command, keyed)
+        told: IdempotentAnswer = self._led(command, keyed)
         return told
 
     async def request_async(self, request: Request, *, actor: str, request_id: str = "", cause: str = "") -> Answer:
@@ -106,9 +106,9 @@ class Writer:
         answers: list[Answer] = await _awaited(self._leader().submit(command))
         return answers
 
-    async def carry_out_once_async(self, command: Command, keyed: Keyed) -> Told:
+    async def carry_out_once_async(self, command: Command, keyed: Keyed) -> IdempotentAnswer:
         """Like `carry_out_once`, without a thread that waits."""
-        told: Told = await _awaited(self._leader().submit(command, keyed))
+        told: IdempotentAnswer = await _awaited(self._leader().submit(command, keyed))
         return told
 
     def state(self, stream: str) -> Any:
