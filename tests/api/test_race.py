@@ -80,8 +80,8 @@ def test_two_writers_on_one_database_never_pass_the_limit_together(desk: httpx.C
 SUBMITTER = """
 import sys
 from decimal import Decimal
-from adapters.store.log import PostgresLog
-from adapters.store.writer import Writer
+from adapters.log.postgres import PostgresLog
+from adapters.writer.writer import Writer
 from api.clock import now
 from domain.errors import RequestRefused
 from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder

@@ -83,7 +83,9 @@ def test_many_start_one_server_and_join_it(home: Path) -> None:
         urls = set(pool.map(embedded.start, [home] * 4))
     assert len(urls) == 1
     pid = postmaster(home)
-    code = f"from pathlib import Path; from adapters.store import embedded; print(embedded.start(Path({str(home)!r})))"
+    code = (
+        f"from pathlib import Path; from adapters.postgres import embedded; print(embedded.start(Path({str(home)!r})))"
+    )
     told = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert {told.stdout.strip()} == urls
     assert postmaster(home) == pid
