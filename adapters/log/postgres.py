@@ -85,7 +85,7 @@ class LogDatastore(PostgresDatastore):
     """Lends connections of our pool to the library's recorders."""
 
     def __init__(self, url: str, role: Role) -> None:
-        super().__init__("", "", "", "", "", schema="ledger", originator_id_type="text")
+        super().__init__(dbname="", host="", port="", user="", password="", schema="ledger", originator_id_type="text")
         self.url = url
         self.connections = Pool(lambda: connections.connect(url, role))
         self.pool = cast(Any, self.connections)  # replaces the library's pool, which is not open yet
@@ -131,8 +131,13 @@ class RecordMapper(Mapper[str]):
 
     def to_stored_event(self, domain_event: Any) -> StoredRecord:
         record: Recorded = domain_event
-        topic = schema.topic_of(record.event)
-        return StoredRecord(record.stream, record.version, topic, schema.encode(record), record)
+        return StoredRecord(
+            originator_id=record.stream,
+            originator_version=record.version,
+            topic=schema.topic_of(record.event),
+            state=schema.encode(record),
+            record=record,
+        )
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
         return schema.decode(stored_event.topic, stored_event.state)

@@ -58,7 +58,7 @@ def check(url: str, on_progress: OnProgress = lambda *_: None) -> Refolded:
         total = sum(versions[-1] for _, _, versions in ours)
         done, wrong = 0, list[Wrong]()
         for stream, topic, versions in ours:
-            for at, found in _checked(connection, log, stream, topic, versions):
+            for at, found in _checked(connection, log, stream, topic=topic, versions=versions):
                 wrong += found
                 on_progress(done + at, total)
             done += versions[-1]
@@ -77,7 +77,7 @@ def _checked(
         for recorded in page:
             state = evolve(state, recorded.event)
             if wanted and recorded.version == wanted[-1]:
-                found += _compared(connection, stream, topic, wanted.pop(), state)
+                found += _compared(connection, stream, topic, version=wanted.pop(), state=state)
         yield page[-1].version, found
         if not wanted:
             return

@@ -28,7 +28,7 @@ SEED = int(os.environ.get("DAYBOOK_MUTATIONS_SEED", "1"))
 GROUP = 18
 STEPS = (1, 3, 250, 1, 1, 44, 212, 90, 5, 1, 130, 17)  # events between checkpoints
 UNSEALED = 6
-STRETCH = 256
+RANGE_EVENTS = 256
 
 
 def history(log: PostgresLog, count: int) -> None:
@@ -86,12 +86,12 @@ def test_every_mutation_is_found_and_named(sealed: Log, number: int) -> None:
         with sealed.connection.transaction(force_rollback=True):
             unguard(sealed)
             expected = mutate(sealed, draw)
-            found = verify_on(sealed.connection, range_events=STRETCH).finding
+            found = verify_on(sealed.connection, range_events=RANGE_EVENTS).finding
         said = f"seed {seed}: {mutate.__name__} ({expected.done}): {found}"
         assert found is not None, said
         assert found.fault in expected.faults, said
         assert expected.since <= found.seq <= expected.seq <= found.upto, said
-    assert verify_on(sealed.connection, range_events=STRETCH).finding is None
+    assert verify_on(sealed.connection, range_events=RANGE_EVENTS).finding is None
 
 
 def test_what_was_committed_is_found_from_outside(sealed: Log, database_url: str) -> None:
@@ -156,7 +156,7 @@ def test_more_ways_to_cheat(sealed: Log, statement: str, fault: Fault, seq: int)
     with sealed.connection.transaction(force_rollback=True):
         unguard(sealed)
         sealed.run(statement)
-        found = verify_on(sealed.connection, range_events=STRETCH).finding
+        found = verify_on(sealed.connection, range_events=RANGE_EVENTS).finding
     assert found is not None
     assert found.fault is fault and found.seq <= seq <= found.upto, found
 
@@ -180,7 +180,7 @@ def test_keys_and_identity_are_not_taken_away_unseen(sealed: Log, statement: str
         unguard(sealed)
         sealed.run(statement)
         try:
-            found = str(verify_on(sealed.connection, range_events=STRETCH).finding or "")
+            found = str(verify_on(sealed.connection, range_events=RANGE_EVENTS).finding or "")
         except HistoryBroken as error:
             found = str(error)
     assert said in found, found
@@ -208,13 +208,13 @@ def test_a_version_that_was_never_there_is_found_though_it_was_sealed(
 )
 def test_a_range_is_proved_by_the_newest_checkpoint(sealed: Log, first: int, upto: int | None) -> None:
     wish = VerifyRequest(first=first, upto=upto)
-    found = verify_on(sealed.connection, wish, range_events=STRETCH)
+    found = verify_on(sealed.connection, wish, range_events=RANGE_EVENTS)
     assert found.finding is None and found.first <= first and found.last >= min(upto or sealed.events, sealed.events)
     for seq in {max(first, 1), min(upto or sealed.sealed, sealed.sealed)}:
         with sealed.connection.transaction(force_rollback=True):
             unguard(sealed)
             sealed.run("UPDATE ledger.events SET state = state || ' ' WHERE notification_id = %s", seq)
-            broken = verify_on(sealed.connection, wish, range_events=STRETCH).finding
+            broken = verify_on(sealed.connection, wish, range_events=RANGE_EVENTS).finding
         if seq <= sealed.sealed:
             assert broken is not None and (broken.fault, broken.seq) == (Fault.ALTERED, seq)
 
@@ -223,7 +223,7 @@ def test_a_stored_hash_outside_the_range_must_still_lead_to_the_checkpoint(seale
     with sealed.connection.transaction(force_rollback=True):
         unguard(sealed)
         sealed.run("UPDATE ledger.tiles SET root = sha256(root) WHERE level = 0 AND tile_index = 0")
-        found = verify_on(sealed.connection, VerifyRequest(first=600), range_events=STRETCH).finding
+        found = verify_on(sealed.connection, VerifyRequest(first=600), range_events=RANGE_EVENTS).finding
     assert found is not None and found.fault is Fault.TILE
 
 
