@@ -32,7 +32,7 @@ FETCH_ROWS = 2000
 
 
 class Fault(StrEnum):
-    """What was done to the log."""
+    """A kind of fault in the log."""
 
     ALTERED = "altered"
     MISSING = "missing"

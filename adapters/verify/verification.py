@@ -64,8 +64,8 @@ class Verified(NamedTuple):
 
 
 class VerifyRequest(NamedTuple):
-    """What to verify: the events `first` to `upto` (None: to the end), a trusted key, and checkpoints kept elsewhere to
-    compare with."""
+    """The scope of a verification: the events `first` to `upto` (None: to the end), a trusted key, and checkpoints kept
+    elsewhere to compare with."""
 
     first: int = 1
     upto: int | None = None
@@ -95,8 +95,8 @@ def verify(
         if count <= 1:
             return verify_on(connection, request, on_progress=on_progress, range_events=range_events)
         processes = stack.enter_context(checkers(url, count))
-        aside = stack.enter_context(ThreadPoolExecutor(1))
-        streams = aside.submit(_streams_of, url)
+        executor = stack.enter_context(ThreadPoolExecutor(1))
+        streams = executor.submit(_streams_of, url)
         check_ranges = processes.check
         return _Verification(connection, request, check_ranges, on_progress, range_events=range_events).run(
             streams.result

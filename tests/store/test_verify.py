@@ -68,9 +68,9 @@ def test_an_untouched_log_is_proved(sealed: Log, log: PostgresLog, database_url:
     assert len(found.keys) == 2
 
 
-@pytest.mark.parametrize("stretch", [256, 512, 1024])
-def test_every_cut_of_the_log_leads_to_the_same_root(sealed: Log, database_url: str, stretch: int) -> None:
-    assert verify_on(sealed.connection, range_events=stretch) == verify(database_url)
+@pytest.mark.parametrize("range_events", [256, 512, 1024])
+def test_every_cut_of_the_log_leads_to_the_same_root(sealed: Log, database_url: str, range_events: int) -> None:
+    assert verify_on(sealed.connection, range_events=range_events) == verify(database_url)
 
 
 def test_an_empty_log_has_nothing_wrong(log: PostgresLog, database_url: str) -> None:
