@@ -16,7 +16,7 @@ from domain.values import FUTURE_MAX, Mark
 from projections import calendar
 from projections.analytics.closing import Closing, closing
 from projections.analytics.conversion import relevant
-from projections.analytics.equity import Book
+from projections.analytics.equity import EquityInputs
 from projections.calendar import MIDNIGHT, Close, Days
 from projections.models import capital_flows, daily_sums, reference_data
 from projections.storage.tables import Row
@@ -82,10 +82,10 @@ def present_closing(book: Daybook, at: Reading, rows: Sequence[Row], valuing: Va
     return closing(moment, marks, reference_data.pairs(at.source, accounts), valuing.mark_age_max, valuing.equals)
 
 
-def book_of(at: Reading, days: Days, account_id: str | None) -> Book:
+def book_of(at: Reading, days: Days, account_id: str | None) -> EquityInputs:
     """What the equity of one account or of all is made of."""
     sums = daily_sums.sums(at.source, days.close, days.bounds, account_id=account_id)
-    return Book(
+    return EquityInputs(
         sums, capital_flows.cash_of(at.source, account_id, days.slots[0]), capital_flows.moved_of(at.source, account_id)
     )
 

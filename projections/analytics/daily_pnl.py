@@ -1,9 +1,9 @@
-"""Daily PnL: what every position gained in a day, in settlement currency and in its account's base currency. Pure.
+"""Daily PnL of every position, in settlement currency and in its account's base currency. Pure.
 
 `net` = realized + rounding + funding + income - fee_cost - fees_settle + the change of unrealized over the day, in
-settlement currency; `other_fees` are apart. In base currency every part is converted at the rate of the day's close,
+settlement currency, without `other_fees`. In base currency every part is converted at the rate of the day's close,
 rounded once; there `fees` counts commissions in every currency, and so does `net`. So the parts of a row add up, rows
-add up to any breakdown, and days to the whole. What needs a mark or a rate that is missing or too old is None.
+add up to any breakdown, and days to the whole. A figure whose mark or rate is missing or too old is None.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,10 +28,10 @@ _NOTHING: Row = dict.fromkeys(SUMS, ZERO) | {"other_fees": {}, "fills": 0, "seq"
 
 
 def daily_pnl(sums: Sequence[Row], days: Days, closings: Sequence[Closing], bases: Mapping[str, str]) -> list[Row]:
-    """A row for every day and position that held or did something in it.
+    """Return a row for every day and position with a holding or a change on that day.
 
-    `closings` has one more than there are days: the first is the moment before them. `bases` are accounts' base
-    currencies.
+    `closings` has one more than there are days: the first is the opening of the first day. `bases` are the accounts'
+    base currencies.
     """
     by_place = {(row["day"], *(row[name] for name in POSITION), row["settle"]): row for row in sums}
     rows = []
@@ -102,7 +102,7 @@ def _net(parts: Mapping[str, Decimal | None]) -> Decimal | None:
 
 
 def rates(rows: Iterable[Row], closings: Sequence[Closing]) -> list[Row]:
-    """The rates that the rows were converted by: each once, by day and currencies, with its path."""
+    """Return the rates that converted the rows: each once, by day and currencies, with its path."""
     by_moment = {close.at: close for close in closings}
     wanted: set[tuple[Any, ...]] = set()
     for row in rows:
@@ -110,13 +110,13 @@ def rates(rows: Iterable[Row], closings: Sequence[Closing]) -> list[Row]:
             if currency != row["base_currency"]:
                 wanted.add((row["day"], row["close_at"], currency, row["base_currency"]))
     return [
-        {"day": day} | by_moment[moment].rates.rate(held_in, base).told()
+        {"day": day} | by_moment[moment].rates.rate(held_in, base).as_row()
         for day, moment, held_in, base in sorted(wanted)
     ]
 
 
 def breakdown(rows: Iterable[Row], by: Sequence[str], *, is_by_day: bool = True) -> list[Row]:
-    """Sums in each settlement and base currency, by some of GROUPS, and by day unless they are to be of all days.
+    """Sum rows by some of GROUPS and by settlement and base currency, for each day or for all days together.
 
     A sum over an unknown is None. `unrealized` is that of each group's last day.
     """

@@ -1,16 +1,16 @@
-"""Equity: what accounts are worth in one currency at each close, and what they returned. Pure.
+"""Equity of accounts in one currency at each close, and their returns. Pure.
 
-Equity is the cash (deposits, entries and what trades, fees and funding moved) plus the positions at the marks of the
-close: spot and options at their value, futures at their unrealized gain. External flows are no gain: a day's `pnl` is
-the change of equity less what came in, and its `return` is the modified Dietz return
+Equity is cash (deposits, entries, and the cash flows of trades, fees and funding) plus the positions at the marks of
+the close: spot and options at their value, futures at their unrealized gain. External flows are not gains: a day's
+`pnl` is the change of equity less the net flow, and its `return` is the modified Dietz return
 
-    pnl / (equity before + sum of each flow x the part of the day it was there for)
+    pnl / (equity before + sum of each flow x the fraction of the day after it)
 
 A flow counts from the start of its half hour, in the rate (or at the mark) of the day's close. Returns of days multiply
-to the time-weighted return; `index` is that product, 1 at first, `drawdown` how far the index is below its highest.
-Where equity is unknown (a mark or rate is missing or too old) nothing is guessed: the next known close has the return
-since the last known one, over `days_spanned` days. Without capital on record there is no return: gains on nothing are
-not a fraction of anything.
+to the time-weighted return; `index` is that product, starting at 1, `drawdown` its fraction below its highest value.
+Where equity is unknown (a mark or rate is missing or too old) it is not estimated: the next known close has the return
+since the last known one, over `days_spanned` days. Without capital on record there is no return, as there is nothing
+to divide by.
 """
 
 from bisect import bisect_right
@@ -35,7 +35,7 @@ _FUTURES = (Kind.LINEAR.value, Kind.INVERSE.value, None)
 
 
 class Valued(NamedTuple):
-    """Accounts at one close, in one currency: None where it is not known, for want of what `lacking` says."""
+    """Accounts at one close, in one currency; None where a mark or rate named in `lacking` is missing."""
 
     cash: Decimal | None
     positions: Decimal | None
@@ -44,28 +44,30 @@ class Valued(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """What came in (above zero) or went out, and when; None where its worth is not known."""
+    """An external flow, in (above zero) or out, and its time; `amount` is None where its value is not known."""
 
     at: datetime
     amount: Decimal | None
 
 
-class Book(NamedTuple):
-    """What an equity curve is made of: rows of `daily.sums`, `capital.cash_of` and `capital.moved_of`."""
+class EquityInputs(NamedTuple):
+    """Inputs of an equity curve: rows of `daily_sums.sums`, `capital_flows.cash_of` and `capital_flows.moved_of`."""
 
     sums: Sequence[Row]
     cash: Sequence[Row]
     moved: Sequence[Row]
 
 
-def curve(book: Book, days: Days, closings: Sequence[Closing], currency: str, capital: Decimal = ZERO) -> list[Row]:
-    """A row for each day. `closings` has one more than there are days: the first is the moment before them.
+def curve(
+    inputs: EquityInputs, days: Days, closings: Sequence[Closing], currency: str, capital: Decimal = ZERO
+) -> list[Row]:
+    """Return a row for each day. `closings` has one more than there are days: the first is the first day's opening.
 
-    `capital` is what was there beside what is on record, in `currency`, from the beginning.
+    `capital` is added to what is on record, in `currency`, from the beginning.
     """
-    values = [_with(valued, capital) for valued in valued_at_closes(book, days, closings, currency)]
-    flows = _flows(book, days, closings, currency)
-    turnovers = _turnovers(book.sums, closings, currency)
+    values = [_with(valued, capital) for valued in valued_at_closes(inputs, days, closings, currency)]
+    flows = _flows(inputs, days, closings, currency)
+    turnovers = _turnovers(inputs.sums, closings, currency)
     rows: list[Row] = []
     funded = bool(capital) or bool(flows[0])
     index = high = ONE
@@ -118,13 +120,13 @@ def _returned(
     before: Decimal | None, after: Decimal | None, flows: Sequence[Flow], start: datetime, end: datetime,
     lacking: Sequence[str],
 ) -> tuple[Decimal | None, Decimal | None, str | None]:  # fmt: skip
-    """PnL, return, and why there is none."""
-    brought = total([flow.amount for flow in flows])
-    if after is None or brought is None:
+    """Return PnL, return, and the reason if either is None."""
+    net_flow = total([flow.amount for flow in flows])
+    if after is None or net_flow is None:
         return None, None, "; ".join(lacking) or "the worth of what was brought in or taken out is not known"
     if before is None:
         return None, None, NO_EARLIER
-    gained = exact(after - before - brought)
+    gained = exact(after - before - net_flow)
     working = exact(before + sum((_weighted(flow, start, end) for flow in flows), ZERO))
     if working <= 0:
         return gained, None, NO_CAPITAL
@@ -132,17 +134,17 @@ def _returned(
 
 
 def _weighted(flow: Flow, start: datetime, end: datetime) -> Decimal:
-    """The flow times the part of the span it was there for."""
-    assert flow.amount is not None, "unknown flows are told before"
+    """Return the flow times the fraction of the span after it."""
+    assert flow.amount is not None, "unknown flows are reported before"
     left, whole = end - max(flow.at, start), end - start
     return divide(flow.amount * (left // SECOND), Decimal(whole // SECOND)) if left > timedelta(0) else ZERO
 
 
-def valued_at_closes(book: Book, days: Days, closings: Sequence[Closing], currency: str) -> list[Valued]:
-    """What all of the book is worth at the opening and at each close."""
-    cash = _cash_at_closes(book, days)
+def valued_at_closes(inputs: EquityInputs, days: Days, closings: Sequence[Closing], currency: str) -> list[Valued]:
+    """Value cash and positions at the opening and at each close."""
+    cash = _cash_at_closes(inputs, days)
     valued = []
-    for held, paid, close in zip(held_at_closes(book.sums, len(days.dates), MOVING), cash, closings, strict=True):
+    for held, paid, close in zip(held_at_closes(inputs.sums, len(days.dates), MOVING), cash, closings, strict=True):
         balances = dict(paid)
         values: dict[str, Decimal] = {}
         lacking: dict[str, None] = {}
@@ -157,8 +159,8 @@ def valued_at_closes(book: Book, days: Days, closings: Sequence[Closing], curren
         is_complete = not lacking
         in_cash, in_positions = (_in(currency, amounts, close, lacking) for amounts in (balances, values))
         in_positions = in_positions if is_complete else None
-        told = tuple(f"{each} is lacking" for each in lacking)
-        valued.append(Valued(in_cash, in_positions, total([in_cash, in_positions]), told))
+        reasons = tuple(f"{each} is lacking" for each in lacking)
+        valued.append(Valued(in_cash, in_positions, total([in_cash, in_positions]), reasons))
     return valued
 
 
@@ -172,12 +174,12 @@ def _in(currency: str, amounts: Mapping[str, Decimal], close: Closing, lacking: 
 
 
 def is_future(position: Row) -> bool:
-    """Whether trading it moves no money but fees until it is closed."""
+    """Whether trading the instrument moves no money but fees until the position is closed."""
     return position["kind"] in _FUTURES
 
 
 def settled(position: Row) -> Decimal:
-    """What the position moved of its settlement currency, fees included (as `domain.balances.moved_by` has it)."""
+    """Return the position's net cash flow in settlement currency, fees included (see `domain.balances.moved_by`)."""
     moved = position["realized"] + position["rounding"] - position["fee_cost"] + position["funding"]
     moved -= position["fees_settle"]
     if not is_future(position):
@@ -185,23 +187,23 @@ def settled(position: Row) -> Decimal:
     return exact(moved)
 
 
-def _cash_at_closes(book: Book, days: Days) -> list[dict[str, Decimal]]:
-    """Balances that positions' settlement currencies do not tell: own entries, and fees in third currencies."""
+def _cash_at_closes(inputs: EquityInputs, days: Days) -> list[dict[str, Decimal]]:
+    """Return the balances apart from positions' settlement flows: cash entries, and fees in third currencies."""
     bounds = days.slots
     parts: list[list[tuple[str, Decimal]]] = [[] for _ in bounds]
-    for row in book.cash:
+    for row in inputs.cash:
         if row["slot"] < bounds[-1]:
             amount = row["external"] + row["income"] - row["fees"]
             parts[_day(row["slot"], bounds)].append((row["currency"], amount))
-    for row in book.sums:
+    for row in inputs.sums:
         parts[row["day"]] += [(currency, -paid) for currency, paid in row["other_fees"].items()]
     balances: dict[str, Decimal] = {}
-    told = []
+    at_closes = []
     for part in parts:
         for currency, amount in part:
             _add(balances, currency, amount)
-        told.append(dict(balances))
-    return told
+        at_closes.append(dict(balances))
+    return at_closes
 
 
 def _day(slot: int, bounds: Sequence[int]) -> int:
@@ -212,27 +214,27 @@ def _add(sums: dict[str, Decimal], currency: str, amount: Decimal) -> None:
     sums[currency] = exact(sums.get(currency, ZERO) + amount)
 
 
-def _flows(book: Book, days: Days, closings: Sequence[Closing], currency: str) -> list[list[Flow]]:
-    """External flows of each day; those of day 0 came before."""
+def _flows(inputs: EquityInputs, days: Days, closings: Sequence[Closing], currency: str) -> list[list[Flow]]:
+    """Return the external flows of each day; those of day 0 are all earlier ones."""
     bounds = days.slots
     flows: list[list[Flow]] = [[] for _ in bounds]
 
-    def put(rows: Iterable[Row], told: Callable[[Row, Closing], Decimal | None]) -> None:
+    def put(rows: Iterable[Row], value_at: Callable[[Row, Closing], Decimal | None]) -> None:
         for row in rows:
             if row["slot"] < bounds[-1]:
                 day = _day(row["slot"], bounds)
-                flows[day].append(Flow(slot_start(row["slot"]), told(row, closings[day])))
+                flows[day].append(Flow(slot_start(row["slot"]), value_at(row, closings[day])))
 
     put(
-        (row for row in book.cash if row["external"]),
+        (row for row in inputs.cash if row["external"]),
         lambda row, close: converted(row["external"], row["currency"], currency, close),
     )
-    put(book.moved, lambda row, close: converted(_moved_worth(row, close), row["settle"], currency, close))
+    put(inputs.moved, lambda row, close: converted(_moved_worth(row, close), row["settle"], currency, close))
     return flows
 
 
 def _moved_worth(row: Row, close: Closing) -> Decimal | None:
-    """What was moved in is worth its value at the close; a future what it had gained by then."""
+    """Return the value at the close of quantity that was transferred; of a future its unrealized gain."""
     contract, mark = contract_of(row), close.marks.get(row["instrument_id"])
     found = value(row, mark) if contract is not None else None
     return exact(found - row["cost"]) if found is not None and is_future(row) else found

@@ -1,11 +1,11 @@
-"""Execution quality: what orders cost against the market at their arrival, how far and how fast they were filled.
+"""Execution quality: slippage against the arrival price, fill ratio and time to fill of orders.
 
 A view of the blotter and the executions, at the marks given. The arrival price is the newest mark not after an order
 was submitted, and not too old. `slippage_bps` = side x (average price - arrival price) / arrival price x 10,000, so
 above zero is a cost; `shortfall` is the same in quote currency: that fraction of `notional`, the filled quantity's size
-at arrival. It is the executed part of Perold's implementation shortfall: without commissions, and without what was
+at arrival. It is the executed part of Perold's implementation shortfall: without commissions, and without the quantity
 never filled. `fill_ratio` is cum_qty / order_qty; times are seconds from submission to the first and the last fill
-that stands, by the venue's clock. Orders that risk refused never left, and are not here.
+that stands, by the venue's clock. Orders refused by the pre-trade check were never sent and are not included.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +33,7 @@ _CONTRACT = ("kind", "base", "quote", "settle", "contract_size")
 
 
 class Fills(NamedTuple):
-    """The fills of one order that stand: how many, from when to when, and the contract they were of."""
+    """The fills of one order that stand: their number, the times of the first and last, and their contract."""
 
     number: int
     first_at: datetime
@@ -51,7 +51,7 @@ def orders_between(
     instrument_id: str | None = None,
     limit: int = ORDERS_MAX,
 ) -> list[Row]:
-    """Orders that left from `first` up to before `end`, in the order in which they are on record; at most `limit`."""
+    """Return orders sent from `first` up to, not including, `end`, sorted by seq; at most `limit`."""
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     chosen = {name: value for name, value in where.items() if value is not None}
     if not isinstance(source, sa.Connection):
@@ -64,9 +64,9 @@ def orders_between(
     return [dict(row) for row in source.execute(query.order_by(orders.c.opened_seq).limit(limit)).mappings()]
 
 
-def fills_of(source: Source, asked: Sequence[Row]) -> dict[tuple[str, str], Fills]:
-    """The fills of orders, by account and ClOrdID."""
-    keys = [(row["account_id"], row["cl_ord_id"]) for row in asked if row["cum_qty"]]
+def fills_of(source: Source, sent: Sequence[Row]) -> dict[tuple[str, str], Fills]:
+    """Return the fills of orders, by account and ClOrdID."""
+    keys = [(row["account_id"], row["cl_ord_id"]) for row in sent if row["cum_qty"]]
     found: dict[tuple[str, str], Fills] = {}
     for row in _fills(source, keys):
         at, contract = row["transact_time"], {name: row[name] for name in _CONTRACT}
@@ -84,18 +84,18 @@ def _fills(source: Source, keys: Sequence[tuple[str, str]]) -> Iterable[Row]:
     if not keys:
         return []
     columns = [sa.bindparam(None, list(part), postgresql.ARRAY(TEXT)) for part in zip(*keys, strict=True)]
-    asked = sa.func.unnest(*columns).table_valued("account_id", "cl_ord_id", name="asked").render_derived()
-    taken = executions.c
+    wanted_keys = sa.func.unnest(*columns).table_valued("account_id", "cl_ord_id", name="wanted").render_derived()
+    fill, key = executions.c, wanted_keys.c
     query = (
-        sa.select(taken.account_id, taken.cl_ord_id, taken.transact_time, *(taken[name] for name in _CONTRACT))
-        .join(asked, sa.and_(taken.account_id == asked.c.account_id, taken.cl_ord_id == asked.c.cl_ord_id))
-        .where(taken.reversal.is_(None), taken.entry == "TRADE")
+        sa.select(fill.account_id, fill.cl_ord_id, fill.transact_time, *(fill[name] for name in _CONTRACT))
+        .join(wanted_keys, sa.and_(fill.account_id == key.account_id, fill.cl_ord_id == key.cl_ord_id))
+        .where(fill.reversal.is_(None), fill.entry == "TRADE")
     )
     return [dict(row) for row in source.execute(query).mappings()]
 
 
 def measured(order: Row, fills: Fills | None, arrival: Mark | None, close: Close) -> Row:
-    """One order's quality. What cannot be told (nothing filled, no mark, an unknown quantity) is None."""
+    """Return one order's quality. What is unknown (nothing filled, no mark, no quantity) is None."""
     contract = contract_of(fills.contract) if fills is not None else None
     average, side = average_price(order), Side(order["side"]) if order["side"] else None
     submitted = order["opened_at"]
@@ -109,16 +109,16 @@ def measured(order: Row, fills: Fills | None, arrival: Mark | None, close: Close
         else:
             cost = exact(side.sign * (order["cum_cost"] * contract.contract_size) - side.sign * size)
     names = ("account_id", "strategy_id", "instrument_id", "cl_ord_id", "side", "order_qty", "cum_qty", "status", "seq")
-    told = marked(arrival)
+    mark_columns = marked(arrival)
     return {name: order[name] for name in names} | {
         "venue": venue_of(order["instrument_id"]),
         "day": close.day_of(submitted),
         "submitted_at": submitted,
         "avg_px": average,
         "quote": None if contract is None else (contract.settle if contract.kind is Kind.OPTION else contract.quote),
-        "arrival_px": told["mark"],
-        "arrival_source": told["mark_source"],
-        "arrival_at": told["mark_at"],
+        "arrival_px": mark_columns["mark"],
+        "arrival_source": mark_columns["mark_source"],
+        "arrival_at": mark_columns["mark_at"],
         "notional": size,
         "slippage_bps": slipped,
         "shortfall": cost,
@@ -134,10 +134,10 @@ def _seconds(span: timedelta) -> Decimal:
 
 
 def grouped(rows: Iterable[Row], by: Sequence[str]) -> list[Row]:
-    """Quality of the orders of each group (some of GROUPS) in each quote currency; orders never filled have "" there.
+    """Summarize orders by some of GROUPS and by quote currency, which is "" for orders never filled.
 
     `slippage_bps` is weighted by size: shortfall / notional. Ratios and times are means over the orders that have one.
-    `without_mark` counts filled orders whose arrival price is not known: they are in no slippage.
+    `without_mark` counts filled orders whose arrival price is unknown: the slippage leaves them out.
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -167,10 +167,10 @@ def _mean(parts: Sequence[Decimal]) -> Decimal | None:
     return divide(sum(parts, ZERO), Decimal(len(parts))) if parts else None
 
 
-def arrivals(asked: Sequence[Row], marks: Sequence[Mark | None], age_max: timedelta) -> Mapping[int, Mark]:
-    """The marks that may be used, by the place of their order in `asked`."""
+def arrivals(sent: Sequence[Row], marks: Sequence[Mark | None], age_max: timedelta) -> Mapping[int, Mark]:
+    """Return the usable marks, by the index of their order in `sent`."""
     return {
-        place: mark
-        for place, (order, mark) in enumerate(zip(asked, marks, strict=True))
+        number: mark
+        for number, (order, mark) in enumerate(zip(sent, marks, strict=True))
         if mark is not None and mark.price > 0 and order["opened_at"] - mark.mark_at <= age_max
     }

@@ -1,8 +1,8 @@
-"""Explanation: what a cell of a position, its PnL or its exposure is made of. Pure, over events, lots and a mark.
+"""Explanation of a cell of a position, its PnL or its exposure by its parts. Pure, over events, lots and a mark.
 
 A cell is either *summed*: every event of the position adds its `share`, or *composed* of other cells by `COMPOSED`, or
-*valued*: the quantity at a mark, lot by lot, and what rounding once instead of lot by lot leaves over. Whatever is told
-adds up to the cell, exactly. Units are those of `projections.models.positions` and `projections.analytics.pnl`.
+*valued*: the quantity at a mark, lot by lot, and the difference between rounding once and rounding each lot. The parts
+always sum to the cell, exactly. Units are those of `projections.models.positions` and `projections.analytics.pnl`.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ COMPOSED: dict[str, tuple[tuple[int, str], ...]] = {
 
 
 def share(event: PositionEvent, cell: str, currency: str | None = None) -> Decimal:
-    """What an event adds to a summed cell; of `fees`, to those in `currency`."""
+    """Return the amount an event adds to a summed cell; for `fees`, to those in `currency`."""
     match event:
         case TradeBooked():
             return _effect_share(event, cell, currency, 1)
@@ -44,8 +44,8 @@ def share(event: PositionEvent, cell: str, currency: str | None = None) -> Decim
         case PositionTransferred():
             if cell in EFFECTS:
                 return Decimal(getattr(event.effect, cell))
-            came_as = "income" if event.reason.is_income else "transferred"
-            return event.cost if cell == came_as else ZERO
+            summed_as = "income" if event.reason.is_income else "transferred"
+            return event.cost if cell == summed_as else ZERO
         case PositionRestated():
             if cell not in RESTATED:
                 return ZERO
@@ -65,7 +65,7 @@ def _effect_share(event: TradeBooked | TradeReversed, cell: str, currency: str |
 
 
 def facts(event: PositionEvent) -> Row:
-    """What an event was about: its id at the venue, and the figures its share comes from."""
+    """Return the facts of an event: its id at the venue, and the figures of its share."""
     match event:
         case TradeBooked():
             return {
@@ -96,7 +96,7 @@ def facts(event: PositionEvent) -> Row:
 
 
 class Valued(NamedTuple):
-    """A position's value: of each open lot, of what is `pooled` (held in none), and what rounding leaves."""
+    """A position's value: of each open lot, of the `pooled` quantity (held in no lot), and the rounding difference."""
 
     lots: list[Row]
     pooled: Row | None
@@ -104,20 +104,20 @@ class Valued(NamedTuple):
 
 
 def valued(row: Row, opened: Sequence[Row], mark: Mark) -> Valued:
-    """The value of a position at a mark, from its open lots. `lots`, `pooled` and `rounding` add up to it."""
+    """Value a position at a mark from its open lots. `lots`, `pooled` and `rounding` sum to its value."""
     contract = contract_of(row)
-    assert contract is not None, "what is held has a contract"
+    assert contract is not None, "an open position has a contract"
 
-    def told(quantity: Decimal, cost: Decimal, **more: Any) -> Row:
+    def part(quantity: Decimal, cost: Decimal, **more: Any) -> Row:
         return more | {"quantity": quantity, "cost": cost, "value": exact(contract.value(quantity, mark.price))}
 
     lots = [
-        told(lot["quantity"], lot["cost"], lot_id=lot["lot_id"], opened_at=lot["opened_at"], seq=lot["seq"])
+        part(lot["quantity"], lot["cost"], lot_id=lot["lot_id"], opened_at=lot["opened_at"], seq=lot["seq"])
         for lot in opened
     ]
     quantity = exact(row["quantity"] - sum((lot["quantity"] for lot in lots), ZERO))
     cost = exact(row["cost"] - sum((lot["cost"] for lot in lots), ZERO))
-    pooled = told(quantity, cost) if quantity or cost else None
+    pooled = part(quantity, cost) if quantity or cost else None
     parts = [*lots, *([pooled] if pooled else [])]
     whole = exact(contract.value(row["quantity"], mark.price))
-    return Valued(lots, pooled, exact(whole - sum((part["value"] for part in parts), ZERO)))
+    return Valued(lots, pooled, exact(whole - sum((each["value"] for each in parts), ZERO)))

@@ -1,8 +1,8 @@
-"""Exposure: how large positions are at given marks. A view of the rows of `projections.models.positions`.
+"""Exposure: the size of positions at given marks. A view of the rows of `projections.models.positions`.
 
 `notional` is in the instrument's quote currency, below zero when short; an option's is its premium in settlement
-currency, which is then told as its `quote`. Summed by account, strategy, instrument, venue or base asset: `gross` is
-the sum of absolute notionals, `net` the signed sum; by quote currency, never converted.
+currency, which its `quote` then names. Summed by account, strategy, instrument, venue or base asset: `gross` is the sum
+of absolute notionals, `net` the signed sum; by quote currency, never converted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,13 +28,13 @@ def exposure(
     instrument_id: str | None = None,
     marks: Marks,
 ) -> list[Row]:
-    """Every open position's size at the marks, by account, strategy and instrument."""
+    """Return every open position's size at the marks, by account, strategy and instrument."""
     rows = positions(source, account_id=account_id, strategy_id=strategy_id, instrument_id=instrument_id)
     return [sized(row, mark_of(row, marks)) for row in rows if row["quantity"]]
 
 
 def sized(row: Row, mark: Mark | None) -> Row:
-    """What a position's row says of its size; `notional` is None without a mark."""
+    """Return the exposure row of a position; `notional` is None without a mark."""
     size = notional(row, mark)
     kept = ("account_id", "strategy_id", "instrument_id", "kind", "base", "quote", "quantity", "seq")
     quoted_in = {"quote": row["settle"]} if row["kind"] == Kind.OPTION else {}
@@ -42,7 +42,7 @@ def sized(row: Row, mark: Mark | None) -> Row:
 
 
 def totals(rows: Sequence[Row], by: Sequence[str]) -> list[Row]:
-    """`gross` and `net` of `exposure` rows for each of `by` (some of GROUPS) and quote currency."""
+    """Sum `exposure` rows to `gross` and `net` for each of `by` (some of GROUPS) and quote currency."""
     sizes = [
         row | {"net": row["notional"], "gross": None if row["notional"] is None else abs(row["notional"])}
         for row in rows
@@ -55,7 +55,7 @@ SUMS = ("gross", "net", "delta_value")
 
 
 def sized_in(row: Row, close: Closing, currency: str) -> Row:
-    """An open position's size: in its own currencies, and in `currency`."""
+    """Return an open position's size in its own currencies and in `currency`."""
     size = notional(row, mark_of(row, close.marks))
     quote = row["settle"] if row["kind"] == Kind.OPTION else row["quote"]
     in_currency = converted(size, quote, currency, close)
@@ -78,7 +78,7 @@ def sized_in(row: Row, close: Closing, currency: str) -> Row:
 
 
 def delta_of(row: Row, close: Closing) -> Decimal | None:
-    """Units of the base asset, signed; None of an option, and of an inverse contract without a mark."""
+    """Return the delta in units of the base asset, signed; None of options, and of inverse contracts without a mark."""
     contract, mark = contract_of(row), mark_of(row, close.marks)
     if contract is None or contract.kind is Kind.OPTION:
         return None
@@ -89,7 +89,7 @@ def delta_of(row: Row, close: Closing) -> Decimal | None:
 
 
 def cut(rows: Iterable[Row], by: Sequence[str]) -> list[Row]:
-    """Sums of `sized` rows for each of `by` (some of CUTS); `share` is of all gross. Sorted by what they are of."""
+    """Sum `sized_in` rows for each of `by` (some of CUTS), sorted by those; `share` is the fraction of all gross."""
     groups: dict[tuple[Any, ...], list[Row]] = {}
     found = list(rows)
     for row in found:
@@ -112,7 +112,7 @@ def _summed(members: Sequence[Row], whole: Decimal | None, *, has_one_asset: boo
 
 
 def concentration(rows: Iterable[Row]) -> Row:
-    """How concentrated the gross exposure is in assets: `herfindahl`, and the largest share and whose it is."""
+    """Return the concentration of gross exposure in assets: `herfindahl`, the largest share and its asset."""
     parts = cut(rows, ("asset",))
     shares = [part["share"] for part in parts]
     if not shares or None in shares:
@@ -126,16 +126,16 @@ def concentration(rows: Iterable[Row]) -> Row:
 
 
 def leverage(gross: Decimal | None, equity: Decimal | None) -> Decimal | None:
-    """gross / equity, to 18 places; None without an equity above zero."""
+    """Return gross / equity to 18 places; None without an equity above zero."""
     return divide(gross, equity) if gross is not None and equity is not None and equity > 0 else None
 
 
 def with_headroom(limit: Mapping[str, Any]) -> Row:
-    """A row of `limits.utilisation` with what is left, and whether it is exceeded; None where usage is not known.
+    """Return a row of `limits.utilisation` with `headroom` and `is_exceeded`; None where usage is not known.
 
-    `subject` is what it is measured of: an instrument, an asset, or "" for all of its scope.
+    `subject` is the instrument or asset measured, or "" for all of the limit's scope.
     """
     used = limit["used"]
     headroom = None if used is None else exact(limit["limit"] - used)
-    told = {"subject": limit["instrument_id"] or ""} | dict(limit)
-    return told | {"headroom": headroom, "is_exceeded": None if headroom is None else headroom < 0}
+    row = {"subject": limit["instrument_id"] or ""} | dict(limit)
+    return row | {"headroom": headroom, "is_exceeded": None if headroom is None else headroom < 0}

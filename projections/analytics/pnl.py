@@ -1,11 +1,10 @@
-"""PnL: what positions have gained, realized and at given marks. A view of the rows of `projections.models.positions`.
+"""PnL of positions, realized and at given marks. A view of the rows of `projections.models.positions`.
 
-All in the position's settlement currency: `realized` + `rounding` is the exact gain of what is closed, `unrealized` the
-value at the mark less the cost, `funding` as received, `income` what was earned in kind, at its worth then. `fee_cost`
-is what base-currency fees cost, `fees` are expensed commissions by the currency they were paid in: those in `settle`
-count, those in base are the `fee_cost`, others are listed apart in `other_fees` and not converted. `net` is realized +
-rounding + unrealized + funding + income - fees. What was `transferred` is no gain: net + transferred is the change of
-equity.
+All in the position's settlement currency: `realized` + `rounding` is the exact gain of closed quantity, `unrealized`
+the value at the mark less the cost, `funding` as received, `income` earnings in kind, at their value then. `fee_cost`
+is the cost of base-currency fees, `fees` are expensed commissions by the currency they were paid in: those in `settle`
+count, those in base are the `fee_cost`, others are listed in `other_fees` and not converted. `net` is realized +
+rounding + unrealized + funding + income - fees. `transferred` is not a gain: net + transferred is the change of equity.
 """
 
 from collections.abc import Sequence
@@ -29,18 +28,18 @@ def pnl(
     instrument_id: str | None = None,
     marks: Marks,
 ) -> list[Row]:
-    """Every position's PnL, realized and at the marks, by account, strategy and instrument."""
+    """Return every position's PnL, realized and at the marks, by account, strategy and instrument."""
     rows = positions(source, account_id=account_id, strategy_id=strategy_id, instrument_id=instrument_id)
     return [valued(row, mark_of(row, marks)) for row in rows]
 
 
 def totals(rows: Sequence[Row], by: Sequence[str]) -> list[Row]:
-    """Sums of `pnl` rows by account_id, strategy_id, instrument_id, venue, base (any of them) and currency `settle`."""
+    """Sum `pnl` rows by account_id, strategy_id, instrument_id, venue, base (any of them) and currency `settle`."""
     return grouped(rows, (*by, "settle"), SUMS)
 
 
 def valued(row: Row, mark: Mark | None) -> Row:
-    """A row of `positions` and what it is worth at the mark; `unrealized` and `net` are None if that is not known."""
+    """Return a row of `positions` with its value and PnL at the mark; `unrealized` and `net` are None without one."""
     worth = value(row, mark)
     unrealized = None if worth is None else exact(worth - row["cost"])
     fees: dict[str, Decimal] = row["fees"]

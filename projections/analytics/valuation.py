@@ -1,7 +1,7 @@
-"""Valuation: what rows of positions are worth at given marks, and sums of them. Pure, for live rows and replays alike.
+"""Valuation of rows of positions at given marks, and sums of them. Pure, for live rows and replays alike.
 
-A mark that is not there is not guessed: what depends on it is None, and so is every sum that it is part of. One that
-is old still values, and is told to be stale. Sums never mix currencies: each group is of one.
+A missing mark is not estimated: a value that depends on it is None, and so is every sum it is part of. A stale mark is
+used and flagged as stale. Sums never mix currencies: each group is of one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ Marks = Mapping[str, Mark]
 
 
 def mark_of(row: Row, marks: Marks) -> Mark | None:
-    """The mark that can value the row's instrument: an inverse contract has no value at a price of zero."""
+    """Return the usable mark of the row's instrument: an inverse contract has no value at a price of zero."""
     mark = marks.get(row["instrument_id"])
     if mark is None or (mark.price <= 0 and row["kind"] == Kind.INVERSE):
         return None
@@ -24,9 +24,9 @@ def mark_of(row: Row, marks: Marks) -> Mark | None:
 
 
 def marked(mark: Mark | None) -> Row:
-    """A mark as columns: price and source; when it was seen, what kind it is, how old and whether too old.
+    """Return a mark as columns: price, source, time, quality, age and whether it is stale.
 
-    A price that somebody just supposes (as of EARLIEST) is of no time.
+    A supposed mark (as of EARLIEST) has no time.
     """
     kept = mark if isinstance(mark, MarkOnRecord) else None
     return {
@@ -40,7 +40,7 @@ def marked(mark: Mark | None) -> Row:
 
 
 def value(row: Row, mark: Mark | None) -> Decimal | None:
-    """The position's value in settlement currency; zero when flat, None without a mark."""
+    """Return the position's value in settlement currency; zero when flat, None without a mark."""
     if not row["quantity"]:
         return ZERO
     contract = contract_of(row)
@@ -50,7 +50,7 @@ def value(row: Row, mark: Mark | None) -> Decimal | None:
 
 
 def notional(row: Row, mark: Mark | None) -> Decimal | None:
-    """The position's size in quote currency, below zero when short; zero when flat, None without a mark."""
+    """Return the position's size in quote currency, below zero when short; zero when flat, None without a mark."""
     if not row["quantity"]:
         return ZERO
     contract = contract_of(row)
@@ -61,15 +61,15 @@ def notional(row: Row, mark: Mark | None) -> Decimal | None:
 
 
 def with_venue(row: Row) -> Row:
-    """The row and its instrument's venue."""
+    """Return the row with its instrument's venue."""
     return row | {"venue": venue_of(row["instrument_id"])}
 
 
 def grouped(rows: Iterable[Row], by: Sequence[str], sums: Sequence[str]) -> list[Row]:
-    """One row for each value of the `by` columns, sorted by them, with sums, `missing_marks` and `stale_marks`.
+    """Return one row for each value of the `by` columns, sorted by them, with sums, `missing_marks` and `stale_marks`.
 
-    A sum over an unknown is None; `missing_marks` names the instruments whose mark is missing, `stale_marks` those
-    whose mark is old.
+    A sum over an unknown is None; `missing_marks` are the instruments whose mark is missing, `stale_marks` those whose
+    mark is stale.
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -90,10 +90,10 @@ def _named(rows: Iterable[Row]) -> list[str]:
 
 
 def total(parts: Sequence[Decimal | None]) -> Decimal | None:
-    """The sum; None if a part is unknown."""
+    """Return the sum; None if a part is unknown."""
     if len(parts) == 1:
         return parts[0]
-    if parts.count(ZERO) == len(parts):  # as most are, which need not be added up
+    if parts.count(ZERO) == len(parts):  # the usual case, faster than adding them up
         return ZERO
     try:
         return exact(sum(parts, ZERO))  # type: ignore[type-var, arg-type]
