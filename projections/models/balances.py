@@ -1,10 +1,10 @@
-"""Balances: what an account has of each asset at each venue, and how much of that is still its own to move.
+"""Balances of accounts by venue and asset: total, held and available.
 
-One row an account, venue and asset. `total` is what is booked: spot and options move money as they trade, a future when
-it is closed (its wallet: realized gains, fees and funding, by the account's own cost basis). `held` is what pending
-transfers are to take out, fees included; `available` = total - held. Orders hold exposure against limits, not
-money. `venue` is the instrument's for what trades move; for other money it is where the account is kept, "" if that is
-no one place. Unlike a venue's statement, total nets nothing between strategies: see `domain.balances.Wallets`.
+One row an account, venue and asset. `total` is the booked amount: spot and options move money as they trade, a future
+when it is closed (its wallet: realized gains, fees and funding, by the account's own cost basis). `held` is the amount
+of pending outgoing transfers, fees included; `available` = total - held. Orders hold exposure against limits, not
+money. `venue` is the instrument's for money moved by trades; for other money it is the account's venue, "" if it has no
+single one. Unlike a venue statement, total nets nothing between strategies: see `domain.balances.Wallets`.
 """
 
 from collections.abc import Iterable
@@ -70,10 +70,10 @@ def _add_all(rows: Rows, logged: Logged, account_id: str, venue: str, moneys: It
 def _booked(rows: Rows, logged: Logged, event: TradeBooked | TradeReversed | PositionTransferred) -> None:
     moneys = list(moved(event))
     if is_future(event.contract):
-        # a future's flow is its wallet less what is open, at cost: the cost is not paid
+        # a future's cost is not paid: only realized gains and fees change its wallet
         sign = -1 if isinstance(event, TradeReversed) else 1
         moneys.append(Money(sign * event.effect.cost, event.contract.settle))
-        _learn(rows, logged, event.key.instrument_id, event.contract)
+        _put_future(rows, logged, event.key.instrument_id, event.contract)
     sums: dict[str, Money] = {}
     for money in moneys:
         was = sums.get(money.currency, Money(ZERO, money.currency))
@@ -81,13 +81,13 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | TradeReversed | Pos
     _add_all(rows, logged, event.key.account_id, venue_of(event.key.instrument_id), sums.values())
 
 
-def _learn(rows: Rows, logged: Logged, instrument_id: str, contract: Contract) -> None:
+def _put_future(rows: Rows, logged: Logged, instrument_id: str, contract: Contract) -> None:
     if rows.get(futures_table, instrument_id) is None:
         rows.put(futures_table, {"instrument_id": instrument_id, "settle": contract.settle, "seq": logged.seq})
 
 
 def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
-    """Of spot and options what was paid does not change."""
+    """Add the change of a future's wallet; the cash paid for spot and options does not change."""
     future = rows.get(futures_table, event.key.instrument_id)
     if future is None:
         return
@@ -168,7 +168,7 @@ def balances(
     limit: int | None = None,
     after: tuple[str, str, str] | None = None,
 ) -> list[Row]:
-    """Balances by account, venue and asset, with `available`; the next page is `after` the last row's three."""
+    """Return balances by account, venue and asset, with `available`; the next page is `after` the last row's three."""
     where = {"account_id": account_id, "asset": asset}
     found = fetch(source, balances_table, where=where, after=after, limit=limit)
     return [row | {"available": exact(row["total"] - row["held"])} for row in found]

@@ -1,9 +1,9 @@
-"""Breaks: what the outside said that the book's rules call impossible, what could not be read, what does not agree.
+"""Breaks: venue reports that contradict the ledger, reports that could not be read, and reconciliation differences.
 
-An ORDER break keeps a venue's report on an order, an UNREADABLE one the raw text and where it was found. A POSITION
-break is a book that cannot be right, an ACCOUNT break money that cannot have moved so, or business of a closed account.
-Each of these is one event, so its `break_seq` names it, and `about` says what it is about. A RECONCILIATION break is a
-difference from a venue's statement (`source`), from the event that found it until it is RESOLVED; `about` is its id.
+An ORDER break keeps a venue report on an order, an UNREADABLE one the raw text and its source. A POSITION break is a
+book that cannot be right, an ACCOUNT break an impossible movement of money, or business of a closed account. Each of
+these is one event, so its `break_seq` identifies it, and `about` names its subject. A RECONCILIATION break is a
+difference from a venue statement (`source`), from the event that found it until it is RESOLVED; `about` is its id.
 """
 
 from typing import Any
@@ -49,11 +49,11 @@ breaks_table = table(
     maybe("age_steps", WHOLE),
     fact("recorded_at", AT),
     indexes=(("account_id", "break_seq"), ("account_id", "about")),
-    born="break_seq",
+    created_by="break_seq",
 )
 
 
-def _put(rows: Rows, logged: Logged, account_id: str, kind: str, rule: str, **told: Any) -> None:
+def _put(rows: Rows, logged: Logged, account_id: str, kind: str, rule: str, **more: Any) -> None:
     row = dict.fromkeys((column.name for column in breaks_table.columns), None) | {
         "break_seq": logged.seq,
         "account_id": account_id,
@@ -62,30 +62,30 @@ def _put(rows: Rows, logged: Logged, account_id: str, kind: str, rule: str, **to
         "recorded_at": logged.recorded.recorded_at,
         "seq": logged.seq,
     }
-    rows.put(breaks_table, row | told)
+    rows.put(breaks_table, row | more)
 
 
 def _order_broken(rows: Rows, logged: Logged, event: OrderBroken) -> None:
     report = event.report
-    told = {"cl_ord_id": event.key.cl_ord_id, "report_type": type(report).__name__, "report": json_of(report)}
-    _put(rows, logged, event.key.account_id, ORDER, event.rule, about=event.key.cl_ord_id, **told)
+    columns = {"cl_ord_id": event.key.cl_ord_id, "report_type": type(report).__name__, "report": json_of(report)}
+    _put(rows, logged, event.key.account_id, ORDER, event.rule, about=event.key.cl_ord_id, **columns)
 
 
 def _raw_kept(rows: Rows, logged: Logged, event: RawReportKept) -> None:
-    told = {"venue": event.venue, "source": printable(event.source), "raw": printable(event.raw)}
-    _put(rows, logged, event.account_id, UNREADABLE, event.reason, **told)
+    columns = {"venue": event.venue, "source": printable(event.source), "raw": printable(event.raw)}
+    _put(rows, logged, event.account_id, UNREADABLE, event.reason, **columns)
 
 
 def _position_broken(rows: Rows, logged: Logged, event: PositionBroken) -> None:
-    told = {"about": event.key.instrument_id, "report_type": type(event).__name__, "report": json_of(event)}
-    _put(rows, logged, event.key.account_id, POSITION, event.rule, **told)
+    columns = {"about": event.key.instrument_id, "report_type": type(event).__name__, "report": json_of(event)}
+    _put(rows, logged, event.key.account_id, POSITION, event.rule, **columns)
 
 
 def _account_broken(rows: Rows, logged: Logged, event: AccountBroken) -> None:
-    told: Row = {"about": printable(event.about)}
+    columns: Row = {"about": printable(event.about)}
     if event.report is not None:
-        told |= {"report_type": type(event.report).__name__, "report": json_of(event.report)}
-    _put(rows, logged, event.account_id, ACCOUNT, event.rule, **told)
+        columns |= {"report_type": type(event.report).__name__, "report": json_of(event.report)}
+    _put(rows, logged, event.account_id, ACCOUNT, event.rule, **columns)
 
 
 def _found(found: Break, statement_id: str) -> Row:
@@ -99,10 +99,10 @@ def _found(found: Break, statement_id: str) -> Row:
 
 
 def _opened(rows: Rows, logged: Logged, event: BreakOpened) -> None:
-    told = _found(event.found, event.statement_id)
-    rule = told.pop("rule")
+    columns = _found(event.found, event.statement_id)
+    rule = columns.pop("rule")
     state = {"status": OPEN, "opened_at": event.transact_time, "age_steps": 0}
-    _put(rows, logged, event.account_id, RECONCILIATION, rule, **told, **state)
+    _put(rows, logged, event.account_id, RECONCILIATION, rule, **columns, **state)
 
 
 def _changed(rows: Rows, logged: Logged, event: BreakChanged) -> None:
@@ -115,12 +115,12 @@ def _aged(rows: Rows, logged: Logged, event: BreakAged) -> None:
 
 
 def _resolved(rows: Rows, logged: Logged, event: BreakResolved) -> None:
-    told = {"status": RESOLVED, "reason": printable(event.reason)}
-    _move(rows, logged, event.account_id, event.break_id, told)
+    columns = {"status": RESOLVED, "reason": printable(event.reason)}
+    _move(rows, logged, event.account_id, event.break_id, columns)
 
 
 def _move(rows: Rows, logged: Logged, account_id: str, break_id: str, changes: Row) -> None:
-    """Change the break that is open under an id; it may have been found and resolved before."""
+    """Change the open break with an id; earlier breaks with that id may be resolved."""
     (row,) = rows.find(breaks_table, account_id=account_id, about=break_id, kind=RECONCILIATION, status=OPEN)
     rows.put(breaks_table, row | changes | {"seq": logged.seq})
 
@@ -151,7 +151,7 @@ def breaks(
     limit: int | None = PAGE_ROWS_MAX,
     after: int | None = None,
 ) -> list[Row]:
-    """Breaks, the newest first. The next page is `after` the last row's `break_seq`."""
+    """Return breaks, the newest first. The next page is `after` the last row's `break_seq`."""
     where = {"account_id": account_id, "kind": kind, "cl_ord_id": cl_ord_id}
     place = None if after is None else (after,)
     return fetch(source, breaks_table, where=where, by=("break_seq",), after=place, limit=limit, is_descending=True)

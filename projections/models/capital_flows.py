@@ -1,9 +1,9 @@
-"""Capital: what came into accounts and went out of them other than by trading, by the half hour in which it did.
+"""Capital flows: money and quantity moved in and out of accounts other than by trading, by half hour of occurrence.
 
-`external` is what was brought in or taken out (deposits, withdrawals, transfers, opening balances, adjustments): no
-gain. `income` is interest and rebates, `fees` (above zero) what was charged apart from trades, transfer fees included.
-`moved` is quantity of an instrument that came or went at a stated cost, other than as income, from or to outside the
-account. Signed; in their own currency.
+`external` are flows that are not gains (deposits, withdrawals, transfers, opening balances, adjustments). `income` is
+interest and rebates, `fees` (above zero) are charges apart from trades, transfer fees included. `moved` is quantity of
+an instrument transferred from or to outside the account at a stated cost, other than as income. Signed; each in its own
+currency.
 """
 
 from datetime import datetime
@@ -52,7 +52,7 @@ def _add(rows: Rows, logged: Logged, place: tuple[str, str, datetime], name: str
 
 
 def _transferred(rows: Rows, logged: Logged, event: TransferSettled | TransferReturned) -> None:
-    """The first entry is the amount, a second one its fee."""
+    """Add a transfer: its first entry is the amount, a second one the fee."""
     for number, entry in enumerate(event.entries):
         signed, currency = entry.indicator.sign * entry.amount.amount, entry.amount.currency
         place = (event.account_id, currency, event.transact_time)
@@ -100,9 +100,9 @@ PROJECTION = Projection(
 
 
 def cash_of(source: Source, account_id: str | None = None, first: int = 0) -> list[Row]:
-    """What moved the money of one account or of all, by account, currency and half hour (`slot`).
+    """Return the cash flows of one account or of all, by account, currency and half hour (`slot`).
 
-    All that came before the half hour `first` is told as one row, of the half hour before it.
+    All flows before the half hour `first` are summed in one row, of the half hour before it.
     """
     if not isinstance(source, sa.Connection):
         return fetch(source, cash, where={"account_id": account_id})
@@ -115,5 +115,5 @@ def cash_of(source: Source, account_id: str | None = None, first: int = 0) -> li
 
 
 def moved_of(source: Source, account_id: str | None = None) -> list[Row]:
-    """What was moved in and out of the positions of one account or of all, by position and half hour (`slot`)."""
+    """Return the quantity moved in and out of one account's or all positions, by position and half hour (`slot`)."""
     return fetch(source, moved, where={"account_id": account_id})

@@ -1,11 +1,11 @@
-"""Executions: every trade and transfer booked, with what was known of it and what it did to its position.
+"""Executions: every trade and transfer booked, and its effect on its position.
 
-`effect_*`, `realized`, `rounding`, `fee` and `fee_cost` are what the entry does in its place of occurrence as we know
-now: a restatement replaces them and counts in `restatements`. `is_late` says that it arrived after a later entry. A
-trade that the venue has taken back stays, with no effect and the `reversal`'s reason; one that was corrected is as it
-stands. `reason` is why it came about: a trade's TradeKind, a transfer's TransferReason. A transfer has a stated `cost`
-and no price, order or commission; `lots` are those it brought along. `lot_ids` are those a disposal was assigned. Each
-row carries the contract and the conventions it was booked by, so that the same trades can be costed by others
+`effect_*`, `realized`, `rounding`, `fee` and `fee_cost` are the entry's effect in order of occurrence as known now: a
+restatement replaces them and counts in `restatements`. `is_late` marks an entry that arrived after a later one. A trade
+canceled by the venue stays, with no effect and the `reversal`'s reason; a corrected one is shown as corrected.
+`reason` is a trade's TradeKind, a transfer's TransferReason. A transfer has a stated `cost` and no price, order or
+commission; `lots` are those transferred with it. `lot_ids` are those a disposal was assigned. Each row has the contract
+and the conventions it was booked by, so that the same trades can be costed by others
 (`projections.models.lots.recosted`).
 """
 
@@ -92,7 +92,7 @@ executions = table(
         (*POSITION, "transact_time"),
         ("account_id", "cl_ord_id"),
     ),
-    born="booked_seq",
+    created_by="booked_seq",
 )
 
 
@@ -178,7 +178,7 @@ def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None
 
 
 def _of(rows: Rows, position: PositionKey, *exec_ids: str) -> list[Row]:
-    """The executions of a position that still have an effect, by their ids."""
+    """Return the executions of a position with these ids that are not reversed."""
     found = rows.find(
         executions,
         account_id=position.account_id,
@@ -193,8 +193,8 @@ def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
     place = (event.transact_time, event.trade_seq, TRADE)
     for row in _of(rows, event.key, event.exec_id):
         if (row["transact_time"], row["trade_seq"], row["entry"]) == place:
-            taken_back = {"reversal": printable(event.reason), "seq": logged.seq}
-            rows.put(executions, row | _effect(Effect(ZERO, ZERO)) | taken_back)
+            reversal = {"reversal": printable(event.reason), "seq": logged.seq}
+            rows.put(executions, row | _effect(Effect(ZERO, ZERO)) | reversal)
 
 
 def _assigned(rows: Rows, logged: Logged, event: LotsAssigned) -> None:
@@ -235,7 +235,7 @@ def trades(
     limit: int | None = PAGE_ROWS_MAX,
     after: int | None = None,
 ) -> list[Row]:
-    """Trades and transfers, all or those that had `occurred_by` a moment, the newest booking first.
+    """Return trades and transfers, all or those that had `occurred_by` a moment, the newest booking first.
 
     The next page is `after` the last row's `booked_seq`.
     """
@@ -254,7 +254,7 @@ def trades(
 def history(
     source: Source, *, account_id: str, strategy_id: str, instrument_id: str, occurred_by: datetime | None = None
 ) -> list[Row]:
-    """The trades and transfers of one position that stand, all or those that had `occurred_by` then, in that order."""
+    """Return the standing trades and transfers of one position, all or those that had `occurred_by` then, by time."""
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     by = ("transact_time", "trade_seq", "exec_id", "cl_ord_id", "entry")
     found = fetch(source, executions, where=where, at_most={"transact_time": occurred_by}, by=by)

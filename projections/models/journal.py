@@ -1,13 +1,13 @@
-"""Journal: every event that moves money or an asset as balanced entries, and the ledger accounts they add up to.
+"""Journal: balanced entries of every event that moves money or an asset, and the ledger accounts they add up to.
 
-Words are those of ISO 20022: an entry has lines; `value_date` is the UTC day on which something happened (of cash, as
-it was told), `booking_date` the day on which it came into the book (of cash, as it was told). A late fill, a bust and
-what they restate are booked on the day they came in, for the day they belong to. Which accounts an event debits and
+Words are those of ISO 20022: an entry has lines; `value_date` is the UTC day of the occurrence (of cash, as stated),
+`booking_date` the day of the recording (of cash, as stated). A late fill, a bust and the restatements they cause are
+booked on the day they were recorded, with the value date of the day they belong to. Which accounts an event debits and
 credits is in `projections.models.bookkeeping`.
 
 Entries keep their lines. Two tables add them up, debit and credit of each ledger account in one row: `ledger` by
-position and asset, for the trial balance; `turnover` by value date and asset, for what an account had on any day. What
-is asked as of a past moment is asked of the rows of that moment.
+position and asset, for the trial balance; `turnover` by value date and asset, for an account's balances on any day.
+Queries as of a past moment read the rows of that moment.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +31,7 @@ from domain.position import (
 from domain.values import ZERO, exact, venue_of
 from projections.models.bookkeeping import (
     ASSETS,
-    BOOKED_AS,
+    ENTRY_ACCOUNTS,
     FEES,
     FUNDING,
     TRANSFERS,
@@ -51,7 +51,7 @@ Sums = dict[str, tuple[Decimal, Decimal]]  # debit and credit by ledger account
 
 
 class Turnovers(sa.types.TypeDecorator[Sums]):
-    """Debit and credit by ledger account, kept as a JSON object of pairs of decimal texts."""
+    """Debit and credit by ledger account, stored as a JSON object of pairs of decimal texts."""
 
     impl = ITEMS
     cache_ok = True
@@ -80,7 +80,7 @@ entries_table = table(
     fact("recorded_at", AT),
     fact("lines", ITEMS),
     indexes=(("account_id", "entry_seq", "part"), ("value_date", "entry_seq", "part")),
-    born="entry_seq",
+    created_by="entry_seq",
     is_only_added=True,
 )
 ledger_table = table(
@@ -110,7 +110,7 @@ NOTHING = (ZERO, ZERO)
 
 
 class Entry(NamedTuple):
-    """What one entry is about; its lines are beside it. `position` is None of cash."""
+    """One entry without its lines. `position` is None of cash."""
 
     account_id: str
     kind: str
@@ -123,12 +123,12 @@ class Entry(NamedTuple):
 
 
 def day_of(moment: datetime) -> str:
-    """The UTC day of a moment."""
+    """Return the UTC day of a moment."""
     return moment.astimezone(UTC).date().isoformat()
 
 
 def _booked(rows: Rows, logged: Logged, event: TradeBooked) -> None:
-    _learn(rows, logged, event.key.instrument_id, event.contract)
+    _put_instrument(rows, logged, event.key.instrument_id, event.contract)
     narrative = f"{event.side.value} {event.last_qty:f} at {event.last_px:f}"
     late = ", late" if event.is_late else ""
     entry = _of_position(logged, event.key, event.kind.value, event.exec_id, event.transact_time, narrative + late)
@@ -143,7 +143,7 @@ def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
 
 
 def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None:
-    _learn(rows, logged, event.key.instrument_id, event.contract)
+    _put_instrument(rows, logged, event.key.instrument_id, event.contract)
     narrative = f"{event.side.value} {event.quantity:f} without a trade: {event.reason.value}"
     if event.counterparty is not None:
         narrative += f", {event.counterparty.account_id} {event.counterparty.strategy_id}"
@@ -184,7 +184,7 @@ def _charged(rows: Rows, logged: Logged, event: FeeCharged) -> None:
 
 def _entered(rows: Rows, logged: Logged, event: EntryBooked) -> None:
     entry = _of_cash(event, event.kind.value, event.entry_id, event.reason)
-    _put(rows, logged, 0, entry, cash_lines(event.entries, _venue(rows, event.account_id), BOOKED_AS[event.kind]))
+    _put(rows, logged, 0, entry, cash_lines(event.entries, _venue(rows, event.account_id), ENTRY_ACCOUNTS[event.kind]))
 
 
 def _opened(rows: Rows, logged: Logged, event: AccountOpened) -> None:
@@ -196,16 +196,16 @@ def _venue(rows: Rows, account_id: str) -> str:
     return known["venue"] if known is not None else ""
 
 
-def _learn(rows: Rows, logged: Logged, instrument_id: str, contract: Contract) -> None:
-    """Kind and currencies, which no amendment changes: a restatement does not tell them."""
+def _put_instrument(rows: Rows, logged: Logged, instrument_id: str, contract: Contract) -> None:
+    """Keep kind and settlement currency, which no amendment changes, for restatements: those do not have them."""
     if rows.get(instruments_table, instrument_id) is None:
-        told = {"settle": contract.settle, "kind": contract.kind.value, "seq": logged.seq}
-        rows.put(instruments_table, {"instrument_id": instrument_id, **told})
+        columns = {"settle": contract.settle, "kind": contract.kind.value, "seq": logged.seq}
+        rows.put(instruments_table, {"instrument_id": instrument_id, **columns})
 
 
 def _contract(rows: Rows, instrument_id: str) -> Contract:
     known = rows.get(instruments_table, instrument_id)
-    assert known is not None, "what is restated has been booked before"
+    assert known is not None, "a restated entry has been booked before"
     return Contract(Kind(known["kind"]), "", "", known["settle"])
 
 
@@ -224,7 +224,7 @@ def _of_cash(
 
 
 def _put(rows: Rows, logged: Logged, part: int, entry: Entry, lines: Sequence[Line]) -> None:
-    """One entry with its lines, those of nothing left out, added to the ledger accounts."""
+    """Put one entry with its lines, without those of zero, and add them to the ledger accounts."""
     kept = [line for line in lines if line.amount]
     if not kept:
         return
@@ -285,7 +285,7 @@ def _add(rows: Rows, entry: Entry, lines: Iterable[Line], seq: int) -> None:
 
 
 def _added(known: Row | None, moved: Iterable[Line]) -> Sums:
-    """Sums are exact, and put into their one form when they are read."""
+    """Return sums with lines added; they are exact, and made canonical when they are read."""
     sums: Sums = known["sums"].copy() if known is not None else {}
     for account, _, amount in moved:
         debit, credit = sums.get(account, NOTHING)
@@ -324,9 +324,9 @@ def entries(
     after: tuple[int, int] | None = None,
     is_descending: bool = False,
 ) -> list[Row]:
-    """Entries in the order of the log (or the newest first), of one account, in one asset, for one value date.
+    """Return entries in log order (or the newest first), of one account, in one asset, for one value date.
 
-    The next page is `after` the last row's (entry_seq, part). An asset is looked for only in days that moved it.
+    The next page is `after` the last row's (entry_seq, part). An asset is searched only in days that moved it.
     """
     where: Row = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     where["value_date"] = day
@@ -356,7 +356,7 @@ def _with_amounts(row: Row) -> Row:
 
 
 def lines_of(rows: Iterable[Row]) -> Iterator[Row]:
-    """Entries as one row a line, for tables and files: `line` numbers them, amounts are debit or credit."""
+    """Yield entries as one row a line, for tables and files: `line` numbers them, amounts are debit or credit."""
     for row in rows:
         about = {name: value for name, value in row.items() if name != "lines"}
         for number, line in enumerate(row["lines"], 1):
@@ -365,14 +365,14 @@ def lines_of(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def split(amount: Decimal) -> tuple[Decimal | None, Decimal | None]:
-    """A signed amount as debit and credit, of which one is None."""
+    """Return a signed amount as debit and credit, of which one is None."""
     return (amount, None) if amount > 0 else (None, exact(-amount))
 
 
 def ledger(source: Source, *, account_id: str | None = None, instrument_id: str | None = None) -> list[Row]:
-    """Ledger accounts by position, with their `balance`: debit less credit. Assets are of no position.
+    """Return ledger accounts by position, with their `balance`: debit less credit. Asset accounts have no position.
 
-    Of one instrument there are those that carry a position's name.
+    With an `instrument_id` only accounts that have a position.
     """
     found: list[Row] = []
     for row in accounts(fetch(source, ledger_table, where={"account_id": account_id, "instrument_id": instrument_id})):
@@ -386,7 +386,7 @@ def ledger(source: Source, *, account_id: str | None = None, instrument_id: str 
 def trial_balance(
     source: Source, *, account_id: str | None = None, asset: str | None = None, upto: str | None = None
 ) -> list[Row]:
-    """Debit, credit and balance of every ledger account and asset, as of now or of the end of a value date `upto`."""
+    """Return debit, credit and balance of every ledger account and asset, now or at the end of a value date `upto`."""
     where = {"account_id": account_id, "asset": asset}
     if upto is None:
         return summed(accounts(fetch(source, ledger_table, where=where)), ACCOUNT)
@@ -394,12 +394,12 @@ def trial_balance(
 
 
 def turnover(source: Source, account_id: str) -> list[Row]:
-    """What each ledger account of an account moved in each asset, by value date: debit and credit."""
+    """Return debit and credit of each ledger account of an account in each asset, by value date."""
     return accounts(fetch(source, turnover_table, where={"account_id": account_id}))
 
 
 def accounts(rows: Iterable[Row]) -> list[Row]:
-    """Rows of sums as one row a ledger account."""
+    """Return rows of sums as one row a ledger account."""
     return [
         {name: value for name, value in row.items() if name != "sums"}
         | {"account": account, "debit": exact(debit), "credit": exact(credit)}
@@ -412,7 +412,7 @@ ACCOUNT = ("account_id", "account", "asset")
 
 
 def summed(rows: Iterable[Row], by: Sequence[str]) -> list[Row]:
-    """Debit, credit and balance for each value of the `by` columns, sorted by them; `seq` is the last that touched."""
+    """Return debit, credit and balance for each value of the `by` columns, sorted by them; `seq` is the latest."""
     sums: dict[tuple[str, ...], Row] = {}
     for row in rows:
         place = tuple(row[name] for name in by)

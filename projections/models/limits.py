@@ -1,9 +1,9 @@
-"""Limits: what is set, and how much of it is used: positions and what working orders hold; breaches; kill switches.
+"""Limits and their usage by positions and working orders; breaches; kill switches.
 
 Follows `domain.risk`: a limit's scope is a strategy or all, an instrument, venue or asset or any; "" stands for all in
-the tables, None in what queries return. Quantities are signed as positions are; what is held is unsigned, by side. The
-firm's limits (account `firm`) are over all accounts together. What only marks can tell is not computed here: of such a
-limit there is what the last assessment said, while it is breached or cannot be assessed.
+the tables, None in query results. Quantities are signed as positions are; held quantities are unsigned, by side. The
+firm's limits (account `firm`) are over all accounts together. Usage that depends on marks is not computed here: such a
+limit shows the result of the last monitoring while it is breached or cannot be assessed.
 """
 
 from decimal import Decimal
@@ -139,7 +139,7 @@ def _cleared(rows: Rows, logged: Logged, event: BreachCleared) -> None:
 def _assessable(rows: Rows, logged: Logged, event: AssessmentMissed | AssessmentResumed) -> None:
     place = _scope(event.account_id, event.scope)
     limit = rows.get(limits, *place.values(), event.measure.value)
-    assert limit is not None, "what is assessed is a limit"
+    assert limit is not None, "an assessed limit has been set"
     rule = event.rule if isinstance(event, AssessmentMissed) else None
     rows.put(limits, limit | {"unassessed": rule, "seq": logged.seq})
 
@@ -168,7 +168,7 @@ def _held(rows: Rows, logged: Logged, event: HoldPlaced | HoldAdjusted) -> None:
 def _hold(
     rows: Rows, logged: Logged, order: OrderKey, place: Row, quantity: Decimal, contract: Contract | None = None
 ) -> None:
-    """Let an order hold a quantity, instead of what it held; nothing is held of a quantity of zero."""
+    """Set an order's hold to a quantity, in place of its former hold; zero removes it."""
     known = rows.get(holds, order.account_id, order.cl_ord_id)
     was, is_held = known["quantity"] if known is not None else ZERO, quantity > 0
     if known is None and not is_held:
@@ -197,14 +197,14 @@ def _posted(rows: Rows, logged: Logged, event: HoldPosted) -> None:
 
 
 def _release(rows: Rows, logged: Logged, event: HoldPosted | HoldVoided | HoldExpired) -> None:
-    """The order's hold without what the event releases. A fill may be booked elsewhere than its order was held for."""
+    """Reduce the order's hold by the released quantity. A fill's position may differ from that of its order's hold."""
     known = rows.get(holds, event.key.account_id, event.key.cl_ord_id) if event.released else None
     if known is not None:
         _hold(rows, logged, event.key, known, max(exact(known["quantity"] - event.released), ZERO))
 
 
 def _use(rows: Rows, logged: Logged, place: Row, changes: dict[str, Any], contract: Contract | None) -> None:
-    """Add to sums of the usage row at the account, strategy and instrument of `place`."""
+    """Add to sums of the usage row of the account, strategy and instrument in `place`."""
     row = rows.get(usage, *(place[name] for name in USAGE))
     if row is None:
         row = {name: place[name] for name in USAGE} | {"base": None, "orders": 0}
@@ -241,12 +241,12 @@ PROJECTION = Projection(
 
 
 def utilisation(source: Source, account_id: str | None = None) -> list[Row]:
-    """Every limit in force and what is used of it; a limit on each instrument has a row for each one in use.
+    """Return every limit in force and its usage; a limit on each instrument has a row for each one in use.
 
     Of MAX_POSITION, `used` is the larger of the position with all working buys filled and with all working sells
-    filled, unsigned; of MAX_OPEN_ORDERS the number of working orders; of others what it was when the limit was
-    `breached_at`, else None. `utilisation` is used / limit to 18 places (None of a limit of zero). `unassessed` says
-    what is lacked to tell whether the limit is kept.
+    filled, unsigned; of MAX_OPEN_ORDERS the number of working orders; of others the usage when the limit was
+    `breached_at`, else None. `utilisation` is used / limit to 18 places (None of a limit of zero). `unassessed` is the
+    reason why monitoring cannot check the limit.
     """
     used = fetch(source, usage, where={"account_id": None if account_id == FIRM else account_id})
     broken = breaches(source, account_id)
@@ -269,12 +269,12 @@ def utilisation(source: Source, account_id: str | None = None) -> list[Row]:
 
 
 def breaches(source: Source, account_id: str | None = None) -> list[Row]:
-    """The limits that are exceeded though no order did it, as the last event of each says."""
+    """Return the limits exceeded other than by an order, as of the last event of each."""
     return [_shown(row) for row in fetch(source, breaches_table, where={"account_id": account_id})]
 
 
 def switches(source: Source, account_id: str | None = None) -> list[Row]:
-    """The kill switches that are engaged: who, why, when."""
+    """Return the engaged kill switches, with actor, reason and time."""
     return [_shown(row) for row in fetch(source, switches_table, where={"account_id": account_id})]
 
 

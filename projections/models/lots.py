@@ -1,9 +1,9 @@
-"""Lots: the acquisitions still open, and which disposal used up how much of which (none under AVERAGE).
+"""Open lots, and the matches of disposals with lots (none under AVERAGE).
 
-Signed as `domain.position.costing` has them: a short lot's quantity is below zero. A match belongs to a disposal and
-has a `line`, in the order in which the cost basis used the lots up. Both tables are the book that the order of
-occurrence gives: the restatement of a late trade, or of one taken back, replaces the matches of every disposal it moved
-and settles the open lots. A lot that was brought along by a transfer keeps the age it had.
+Signed as in `domain.position.costing`: a short lot's quantity is below zero. A match belongs to a disposal and has a
+`line`, in the order in which the cost basis consumed the lots. Both tables are the book by time of occurrence: the
+restatement of a late or reversed trade replaces the matches of every disposal it changed and corrects the open lots. A
+lot moved by a transfer keeps its age.
 """
 
 from collections.abc import Iterable, Sequence
@@ -110,7 +110,7 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred
         exec_id, trade_seq = event.transfer_id, 0
     for row in _match_rows(exec_id, event.transact_time, trade_seq, effect.closed):
         rows.put(matches_table, place | row | seq)
-    if not event.is_late:  # what a late disposal used up is settled by the restatement that follows it
+    if not event.is_late:  # the restatement that follows a late disposal corrects the lots it consumed
         for match in effect.closed:
             lot = rows.get(lots_table, *place.values(), match.lot_id)
             assert lot is not None, f"lot {match.lot_id} is open"
@@ -121,7 +121,7 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred
 
 
 def _put_lot(rows: Rows, lot: Row) -> None:
-    """An open lot as it is now; one left with nothing is gone."""
+    """Put an open lot, or delete it if nothing of it is left."""
     lot["quantity"], lot["cost"] = exact(lot["quantity"]), exact(lot["cost"])
     if lot["quantity"] or lot["cost"]:
         rows.put(lots_table, lot)
@@ -135,7 +135,7 @@ def _unmatch(rows: Rows, place: Row, exec_ids: Iterable[str]) -> None:
 
 
 def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
-    """Its own matches go; its lots, and those it used up, are settled by the restatement that follows it."""
+    """Delete its matches; the restatement that follows corrects its lots and those it consumed."""
     if event.effect.closed:
         _unmatch(rows, _position(event.key), (event.exec_id,))
 
@@ -177,7 +177,7 @@ def open_lots(
     limit: int | None = PAGE_ROWS_MAX,
     after: tuple[str, str, str, datetime, int, str] | None = None,
 ) -> list[Row]:
-    """Open lots by position, the oldest first. The next page is `after` the last row's `OPENED` columns."""
+    """Return open lots by position, the oldest first. The next page is `after` the last row's `OPENED` columns."""
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     return fetch(source, lots_table, where=where, by=OPENED, after=after, limit=limit)
 
@@ -193,7 +193,7 @@ def matches(
     limit: int | None = PAGE_ROWS_MAX,
     after: tuple[str, str, str, datetime, int, str, int] | None = None,
 ) -> list[Row]:
-    """Matches by position in order of disposal, all or those of disposals that had `occurred_by` a moment.
+    """Return matches by position and time of disposal, all or those of disposals that had `occurred_by` a moment.
 
     The next page is `after` the last row's `DISPOSED` columns.
     """
@@ -203,7 +203,7 @@ def matches(
 
 
 def recosted(trades: Sequence[Row], conventions: Costing) -> tuple[list[Row], list[Row], Book]:
-    """Matches, open lots and book of one position's trades (`executions.history`) under other conventions.
+    """Return matches, open lots and book of one position's trades (`executions.history`) under other conventions.
 
     The rows have the columns of `matches` and `open_lots` but for `seq`.
     """
@@ -226,11 +226,18 @@ def recosted(trades: Sequence[Row], conventions: Costing) -> tuple[list[Row], li
 
 
 def entry_of(trade: Row) -> Entry:
-    """What costing needs to know of an `executions` row."""
+    """Return the costing entry of an `executions` row."""
     at, contract = Occurrence(trade["transact_time"], trade["trade_seq"], trade["exec_id"]), contract_of(trade)
     assert contract is not None, "a booked trade has a contract"
-    fee = None if trade["commission"] is None else Money(trade["commission"], trade["commission_currency"])
+    commission = None if trade["commission"] is None else Money(trade["commission"], trade["commission_currency"])
     return Entry(
-        at, contract, Side(trade["side"]), trade["last_qty"], trade["last_px"], fee, trade["cost"],
-        msgspec.convert(trade["lots"] or (), tuple[Lot, ...]), tuple(trade["lot_ids"] or ()),
-    )  # fmt: skip
+        occurrence=at,
+        contract=contract,
+        side=Side(trade["side"]),
+        quantity=trade["last_qty"],
+        price=trade["last_px"],
+        commission=commission,
+        cost=trade["cost"],
+        lots=msgspec.convert(trade["lots"] or (), tuple[Lot, ...]),
+        lot_ids=tuple(trade["lot_ids"] or ()),
+    )

@@ -1,11 +1,11 @@
-"""Orders: the blotter. One row an order, from submission (or adoption, or refusal) to its last report.
+"""The blotter: one row an order, from submission (or adoption, or refusal) to its last report.
 
-Everything follows `domain.order.state`, whose state is kept beside the rows (`projections.models.order_states`).
-Statuses are FIX OrdStatus(39). Terms are those that hold now, under `terms_cl_ord_id`, the order's own ClOrdID or that
-of its last replacement. Quantities are in base units or contracts, `cum_cost` is the sum of quantity x price in quote
-units over the fills that stand. An adopted order's `order_qty` may be unknown (None). An order that pre-trade risk
-refused is REJECTED and says by which `rule` and `facts`. `reason` is the venue's last, by its own time; `opened_at` and
-`changed_at` are venue's or client's.
+Rows follow `domain.order.state`, whose state is kept beside them (`projections.models.order_states`). Statuses are FIX
+OrdStatus(39). Terms are the current ones, under `terms_cl_ord_id`, the order's own ClOrdID or that of its last
+replacement. Quantities are in base units or contracts, `cum_cost` is the sum of quantity x price in quote units over
+the fills that stand. An adopted order's `order_qty` may be unknown (None). An order refused by the pre-trade check is
+REJECTED and shows the `rule` and its `facts`. `reason` is the venue's latest, by its own time; `opened_at` and
+`changed_at` are times of the venue or the client.
 """
 
 from datetime import datetime
@@ -67,7 +67,7 @@ orders = table(
     fact("changed_at", AT),
     fact("opened_seq", WHOLE),
     indexes=(("opened_seq",), ("account_id", "opened_seq"), ("opened_at",)),
-    born="opened_seq",
+    created_by="opened_seq",
 )
 _NO_TERMS: Row = {
     "ord_type": None,
@@ -114,7 +114,7 @@ def _terms(terms: OrderTerms) -> Row:
 
 
 def _show(row: Row, order: Order) -> None:
-    """Put into the row what the blotter tells of an order's state, but for its terms."""
+    """Set the row's columns from an order's state, without its terms."""
     refusal = order.refusal
     row["order_id"] = order.order_id
     row["strategy_id"] = order.strategy_id
@@ -130,9 +130,9 @@ def _show(row: Row, order: Order) -> None:
 
 
 def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:
-    """The order's row after an event; a new one for an order nobody knows."""
-    told = event.report if isinstance(event, OrderBroken) else event
-    at, order = told.transact_time, event.key
+    """Put the order's row after an event; a new one for an unknown order."""
+    at = (event.report if isinstance(event, OrderBroken) else event).transact_time
+    order = event.key
     known = rows.get(orders, order.account_id, order.cl_ord_id)
     row = known.copy() if known is not None else _new(logged, order, at)
     before, after = order_states.folded(rows, logged, event)
@@ -166,7 +166,7 @@ def blotter(
     limit: int | None = PAGE_ROWS_MAX,
     after: int | None = None,
 ) -> list[Row]:
-    """Orders, the newest first, with `avg_px`. The next page is `after` the last row's `opened_seq`.
+    """Return orders, the newest first, with `avg_px`. The next page is `after` the last row's `opened_seq`.
 
     `status` is one OrdStatus or several (`OPEN`: those in which an order can be filled).
     """
@@ -177,11 +177,11 @@ def blotter(
 
 
 def order(source: Source, account_id: str, cl_ord_id: str) -> Row | None:
-    """One order as the blotter shows it; None if there is none."""
+    """Return one order as in the blotter; None if there is none."""
     found = fetch(source, orders, where={"account_id": account_id, "cl_ord_id": cl_ord_id})
     return found[0] | {"avg_px": average_price(found[0])} if found else None
 
 
 def average_price(row: Row) -> Decimal | None:
-    """FIX AvgPx(6): cum_cost / cum_qty to 18 places; None before the first fill."""
+    """Return FIX AvgPx(6): cum_cost / cum_qty to 18 places; None before the first fill."""
     return divide(row["cum_cost"], row["cum_qty"]) if row["cum_qty"] else None
