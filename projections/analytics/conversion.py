@@ -153,7 +153,8 @@ class Converter:
             return Rate(held_in, wanted, factor, steps)
         lacking = [name for name, _ in self._path(held_in, wanted, lambda _: True) or () if not self._is_usable(name)]
         stale = tuple(name for name in lacking if self._has_price(name))
-        return Rate(held_in, wanted, None, (), tuple(name for name in lacking if name not in stale), stale)
+        missing = tuple(name for name in lacking if name not in stale)
+        return Rate(held_in, wanted, None, missing=missing, stale=stale)
 
     def _path(self, held_in: str, wanted: str, is_usable: Callable[[str], bool]) -> tuple[tuple[str, bool], ...] | None:
         """Search breadth first, by name within a level: the path found is the shortest, of several the first."""

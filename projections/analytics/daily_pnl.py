@@ -46,41 +46,43 @@ def daily_pnl(sums: Sequence[Row], days: Days, closings: Sequence[Closing], base
             opened = before.get(place, ZERO)
             if number and (flow is not None or position["quantity"] or now[place] != opened):
                 day = {"day": days.dates[number - 1], "close_at": close.at}
-                rows.append(day | _row(position, flow, close, opened, now[place], bases))
+                rows.append(day | _row(position, flow, close, opened=opened, closed=now[place], bases=bases))
         before = now
     return rows
 
 
 def _row(
-    position: Row, flow: Row | None, close: Closing, opened: Decimal | None, closed: Decimal | None,
+    position: Row,
+    flow: Row | None,
+    close: Closing,
+    *,
+    opened: Decimal | None,
+    closed: Decimal | None,
     bases: Mapping[str, str],
-) -> Row:  # fmt: skip
+) -> Row:
     sums: Row = flow if flow is not None else _NOTHING
     moved = exact(closed - opened) if closed is not None and opened is not None else None
     booked = sum([sums[name] for name in _GAINS], ZERO) - sum([sums[name] for name in _PAID], ZERO)
-    others: dict[str, Decimal] = sums["other_fees"]
     base_currency = bases.get(position["account_id"], position["settle"])
     row = {name: position[name] for name in (*POSITION, "kind", "base", "quote", "settle")}
     row |= {"venue": venue_of(position["instrument_id"]), "quantity": position["quantity"]}
     row |= {name: sums[name] for name in FLOWS}
     row |= {
         "fills": sums["fills"],
-        "other_fees": others,
+        "other_fees": sums["other_fees"],
         "unrealized": closed,
         "unrealized_change": moved,
         "net": None if moved is None else exact(booked + moved),
         "base_currency": base_currency,
-        "in_base": _in_base(sums, moved, others, position, base_currency, close),
+        "in_base": _in_base(sums, moved, position, close, wanted=base_currency),
         "missing_marks": [position["instrument_id"]] if moved is None else [],
         "seq": sums["seq"],
     }
     return row
 
 
-def _in_base(
-    sums: Row, moved: Decimal | None, others: Mapping[str, Decimal], position: Row, wanted: str, close: Closing
-) -> Row:
-    settle = position["settle"]
+def _in_base(sums: Row, moved: Decimal | None, position: Row, close: Closing, *, wanted: str) -> Row:
+    settle, others = position["settle"], sums["other_fees"]
     fees: Decimal | None = sums["fees_settle"]
     if settle == wanted:
         parts: Row = {name: sums[name] for name in _CONVERTED}

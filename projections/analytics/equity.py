@@ -76,9 +76,8 @@ def curve(
         now = values[number]
         funded = funded or bool(flows[number])
         span = [flow for each in range(since + 1, number + 1) for flow in flows[each]]
-        gained, returned, reason = _returned(
-            known, now.equity, span, closings[since].at, closings[number].at, now.lacking
-        )
+        start, end = closings[since].at, closings[number].at
+        gained, returned, reason = _returned(known, now, span, start=start, end=end)
         if returned is not None and not funded:
             returned, reason = None, NO_CAPITAL
         if returned is not None:
@@ -117,13 +116,12 @@ def _row(day: date, close: Closing, now: Valued, external: Decimal | None) -> Ro
 
 
 def _returned(
-    before: Decimal | None, after: Decimal | None, flows: Sequence[Flow], start: datetime, end: datetime,
-    lacking: Sequence[str],
-) -> tuple[Decimal | None, Decimal | None, str | None]:  # fmt: skip
+    before: Decimal | None, now: Valued, flows: Sequence[Flow], *, start: datetime, end: datetime
+) -> tuple[Decimal | None, Decimal | None, str | None]:
     """Return PnL, return, and the reason if either is None."""
-    net_flow = total([flow.amount for flow in flows])
+    net_flow, after = total([flow.amount for flow in flows]), now.equity
     if after is None or net_flow is None:
-        return None, None, "; ".join(lacking) or "the worth of what was brought in or taken out is not known"
+        return None, None, "; ".join(now.lacking) or "the worth of what was brought in or taken out is not known"
     if before is None:
         return None, None, NO_EARLIER
     gained = exact(after - before - net_flow)

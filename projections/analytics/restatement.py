@@ -151,8 +151,10 @@ def restate(then: Known, now: Known, changes: Iterable[Logged], settle: str, bou
     assert _is_same(state, now), "the changes lead from then to now"
     closed = Known(state.before, state.after, opening, now.closing)
     opened = Known(state.before, state.after, now.opening, now.closing)
-    items += _revalued(state, closed, then.closing, now.closing, then.closing.value(then.after.quantity))
-    items += _revalued(closed, opened, then.opening, now.opening, then.opening.value(then.before.quantity))
+    worth_closing = then.closing.value(then.after.quantity)
+    worth_opening = then.opening.value(then.before.quantity)
+    items += _revalued(state, closed, then.closing, now.closing, worth=worth_closing)
+    items += _revalued(closed, opened, then.opening, now.opening, worth=worth_opening)
     return tuple(items)
 
 
@@ -231,14 +233,18 @@ def _item(was: Known, now: Known, events: Sequence[Logged]) -> Item:
         exec_ids[name] = None
     if causes == {Cause.LATE_FILL, Cause.BUST}:
         causes = {Cause.CORRECTION}
-    cause = causes.pop() if len(causes) == 1 else Cause.SEVERAL
     return Item(
-        cause, exact(now.booked - was.booked), _difference(was.unrealized, now.unrealized), events[0].seq,
-        events[-1].seq, events[-1].recorded.recorded_at, tuple(exec_ids),
-    )  # fmt: skip
+        cause=causes.pop() if len(causes) == 1 else Cause.SEVERAL,
+        booked=exact(now.booked - was.booked),
+        unrealized=_difference(was.unrealized, now.unrealized),
+        first_seq=events[0].seq,
+        last_seq=events[-1].seq,
+        recorded_at=events[-1].recorded.recorded_at,
+        exec_ids=tuple(exec_ids),
+    )
 
 
-def _revalued(was: Known, now: Known, then: Valuer, is_: Valuer, worth: Decimal | None) -> list[Item]:
+def _revalued(was: Known, now: Known, then: Valuer, is_: Valuer, *, worth: Decimal | None) -> list[Item]:
     """Return the item of a changed mark or contract, if it makes a difference; `worth` is the value then."""
     difference = _difference(was.unrealized, now.unrealized) if worth is not None else None
     is_same = then == is_ or (worth is not None and _usable(then, is_) == is_)

@@ -132,7 +132,13 @@ def loss(returns: Sequence[float], level: float) -> Loss:
         z = normal.inv_cdf(level)
         parametric_var = z * deviation - mean
         parametric_es = deviation * normal.pdf(z) / (1 - level) - mean
-    return Loss(level, historical_var, historical_es, parametric_var, parametric_es)
+    return Loss(
+        level=level,
+        historical_var=historical_var,
+        historical_es=historical_es,
+        parametric_var=parametric_var,
+        parametric_es=parametric_es,
+    )
 
 
 def historical_days_min(level: float) -> int:
@@ -190,20 +196,22 @@ def of_returns(
     largest, current = drawdowns(points) if points else (None, None)
     free, short_of = daily_rate(risk_free), daily_rate(target)
     return Statistics(
-        days,
-        whole,
-        figure("annual_return", 1, lambda: _annual(whole, days), "takes an index above zero"),
-        figure("volatility", DEVIATION_DAYS_MIN, lambda: volatility(returns), ""),
-        figure("sharpe", DEVIATION_DAYS_MIN, lambda: sharpe(returns, free), "returns do not differ"),
-        figure("sortino", DEVIATION_DAYS_MIN, lambda: sortino(returns, short_of), "no day fell short of the target"),
-        figure("hit_rate", 1, lambda: hit_rate(returns), "no day had a gain or a loss"),
-        turnover,
-        max(returns, default=None),
-        min(returns, default=None),
-        largest,
-        current,
-        losses,
-        reasons,
+        days=days,
+        total_return=whole,
+        annual_return=figure("annual_return", 1, lambda: _annual(whole, days), "takes an index above zero"),
+        volatility=figure("volatility", DEVIATION_DAYS_MIN, lambda: volatility(returns), ""),
+        sharpe=figure("sharpe", DEVIATION_DAYS_MIN, lambda: sharpe(returns, free), "returns do not differ"),
+        sortino=figure(
+            "sortino", DEVIATION_DAYS_MIN, lambda: sortino(returns, short_of), "no day fell short of the target"
+        ),
+        hit_rate=figure("hit_rate", 1, lambda: hit_rate(returns), "no day had a gain or a loss"),
+        turnover=turnover,
+        best_day=max(returns, default=None),
+        worst_day=min(returns, default=None),
+        max_drawdown=largest,
+        current_drawdown=current,
+        losses=losses,
+        reasons=reasons,
     )
 
 

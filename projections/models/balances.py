@@ -23,6 +23,7 @@ from domain.instrument import Contract
 from domain.ledger import Logged
 from domain.position import (
     FundingSettled,
+    PositionKey,
     PositionRestated,
     PositionTransferred,
     TradeBooked,
@@ -46,8 +47,9 @@ venues_table = table("balances", "venues", key("account_id"), fact("venue"))
 futures_table = table("balances", "futures", key("instrument_id"), fact("settle"))
 
 
-def _add(rows: Rows, logged: Logged, account_id: str, venue: str, total: Money, held: Money | None = None) -> None:
-    asset = total.currency
+def _add(rows: Rows, logged: Logged, place: tuple[str, str], total: Money, *, held: Money | None = None) -> None:
+    """Add to the balance at a place: account and venue."""
+    (account_id, venue), asset = place, total.currency
     known = rows.get(balances_table, account_id, venue, asset)
     was = (known["total"], known["held"]) if known is not None else (ZERO, ZERO)
     row = {
@@ -61,10 +63,11 @@ def _add(rows: Rows, logged: Logged, account_id: str, venue: str, total: Money, 
     rows.put(balances_table, row)
 
 
-def _add_all(rows: Rows, logged: Logged, account_id: str, venue: str, moneys: Iterable[Money]) -> None:
+def _add_at_venue(rows: Rows, logged: Logged, position: PositionKey, moneys: Iterable[Money]) -> None:
+    place = (position.account_id, venue_of(position.instrument_id))
     for money in moneys:
         if money.amount:
-            _add(rows, logged, account_id, venue, money)
+            _add(rows, logged, place, money)
 
 
 def _booked(rows: Rows, logged: Logged, event: TradeBooked | TradeReversed | PositionTransferred) -> None:
@@ -78,7 +81,7 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | TradeReversed | Pos
     for money in moneys:
         was = sums.get(money.currency, Money(ZERO, money.currency))
         sums[money.currency] = Money(was.amount + money.amount, money.currency)
-    _add_all(rows, logged, event.key.account_id, venue_of(event.key.instrument_id), sums.values())
+    _add_at_venue(rows, logged, event.key, sums.values())
 
 
 def _put_future(rows: Rows, logged: Logged, instrument_id: str, contract: Contract) -> None:
@@ -95,11 +98,11 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
         (item.now.realized + item.now.rounding - item.was.realized - item.was.rounding for item in event.items), ZERO
     )
     money = Money(exact(gained), future["settle"])
-    _add_all(rows, logged, event.key.account_id, venue_of(event.key.instrument_id), (money,))
+    _add_at_venue(rows, logged, event.key, (money,))
 
 
 def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
-    _add_all(rows, logged, event.key.account_id, venue_of(event.key.instrument_id), (event.amount,))
+    _add_at_venue(rows, logged, event.key, (event.amount,))
 
 
 def _opened(rows: Rows, logged: Logged, event: AccountOpened) -> None:
@@ -122,9 +125,9 @@ def _pending(rows: Rows, logged: Logged, event: TransferPending) -> None:
 
 
 def _hold(rows: Rows, logged: Logged, transfer: Row, sign: int) -> None:
+    place = (transfer["account_id"], _venue(rows, transfer["account_id"]))
     for asset, amount in transfer["held"].items():
-        venue = _venue(rows, transfer["account_id"])
-        _add(rows, logged, transfer["account_id"], venue, Money(ZERO, asset), Money(sign * amount, asset))
+        _add(rows, logged, place, Money(ZERO, asset), held=Money(sign * amount, asset))
 
 
 def _settled(rows: Rows, logged: Logged, event: TransferSettled | TransferReturned) -> None:
@@ -137,7 +140,10 @@ def _settled(rows: Rows, logged: Logged, event: TransferSettled | TransferReturn
 
 def _entered(rows: Rows, logged: Logged, event: TransferSettled | TransferReturned | FeeCharged | EntryBooked) -> None:
     signed = (Money(entry.indicator.sign * entry.amount.amount, entry.amount.currency) for entry in event.entries)
-    _add_all(rows, logged, event.account_id, _venue(rows, event.account_id), signed)
+    place = (event.account_id, _venue(rows, event.account_id))
+    for money in signed:
+        if money.amount:
+            _add(rows, logged, place, money)
 
 
 PROJECTION = Projection(

@@ -53,7 +53,7 @@ breaks_table = table(
 )
 
 
-def _put(rows: Rows, logged: Logged, account_id: str, kind: str, rule: str, **more: Any) -> None:
+def _put(rows: Rows, logged: Logged, account_id: str, kind: str, *, rule: str, **more: Any) -> None:
     row = dict.fromkeys((column.name for column in breaks_table.columns), None) | {
         "break_seq": logged.seq,
         "account_id": account_id,
@@ -68,24 +68,24 @@ def _put(rows: Rows, logged: Logged, account_id: str, kind: str, rule: str, **mo
 def _order_broken(rows: Rows, logged: Logged, event: OrderBroken) -> None:
     report = event.report
     columns = {"cl_ord_id": event.key.cl_ord_id, "report_type": type(report).__name__, "report": json_of(report)}
-    _put(rows, logged, event.key.account_id, ORDER, event.rule, about=event.key.cl_ord_id, **columns)
+    _put(rows, logged, event.key.account_id, ORDER, rule=event.rule, about=event.key.cl_ord_id, **columns)
 
 
 def _raw_kept(rows: Rows, logged: Logged, event: RawReportKept) -> None:
     columns = {"venue": event.venue, "source": printable(event.source), "raw": printable(event.raw)}
-    _put(rows, logged, event.account_id, UNREADABLE, event.reason, **columns)
+    _put(rows, logged, event.account_id, UNREADABLE, rule=event.reason, **columns)
 
 
 def _position_broken(rows: Rows, logged: Logged, event: PositionBroken) -> None:
     columns = {"about": event.key.instrument_id, "report_type": type(event).__name__, "report": json_of(event)}
-    _put(rows, logged, event.key.account_id, POSITION, event.rule, **columns)
+    _put(rows, logged, event.key.account_id, POSITION, rule=event.rule, **columns)
 
 
 def _account_broken(rows: Rows, logged: Logged, event: AccountBroken) -> None:
     columns: Row = {"about": printable(event.about)}
     if event.report is not None:
         columns |= {"report_type": type(event.report).__name__, "report": json_of(event.report)}
-    _put(rows, logged, event.account_id, ACCOUNT, event.rule, **columns)
+    _put(rows, logged, event.account_id, ACCOUNT, rule=event.rule, **columns)
 
 
 def _found(found: Break, statement_id: str) -> Row:
@@ -100,27 +100,27 @@ def _found(found: Break, statement_id: str) -> Row:
 
 def _opened(rows: Rows, logged: Logged, event: BreakOpened) -> None:
     columns = _found(event.found, event.statement_id)
-    rule = columns.pop("rule")
-    state = {"status": OPEN, "opened_at": event.transact_time, "age_steps": 0}
-    _put(rows, logged, event.account_id, RECONCILIATION, rule, **columns, **state)
+    state: Row = {"status": OPEN, "opened_at": event.transact_time, "age_steps": 0}
+    _put(rows, logged, event.account_id, RECONCILIATION, **columns, **state)
 
 
 def _changed(rows: Rows, logged: Logged, event: BreakChanged) -> None:
-    _move(rows, logged, event.account_id, event.found.break_id, _found(event.found, event.statement_id))
+    _change(rows, logged, (event.account_id, event.found.break_id), _found(event.found, event.statement_id))
 
 
 def _aged(rows: Rows, logged: Logged, event: BreakAged) -> None:
     steps = age_steps(event.transact_time - event.opened_at)
-    _move(rows, logged, event.account_id, event.break_id, {"age_steps": steps})
+    _change(rows, logged, (event.account_id, event.break_id), {"age_steps": steps})
 
 
 def _resolved(rows: Rows, logged: Logged, event: BreakResolved) -> None:
     columns = {"status": RESOLVED, "reason": printable(event.reason)}
-    _move(rows, logged, event.account_id, event.break_id, columns)
+    _change(rows, logged, (event.account_id, event.break_id), columns)
 
 
-def _move(rows: Rows, logged: Logged, account_id: str, break_id: str, changes: Row) -> None:
-    """Change the open break with an id; earlier breaks with that id may be resolved."""
+def _change(rows: Rows, logged: Logged, place: tuple[str, str], changes: Row) -> None:
+    """Change the open break of an account and id; earlier breaks with that id may be resolved."""
+    account_id, break_id = place
     (row,) = rows.find(breaks_table, account_id=account_id, about=break_id, kind=RECONCILIATION, status=OPEN)
     rows.put(breaks_table, row | changes | {"seq": logged.seq})
 

@@ -43,8 +43,9 @@ moved = table(
 )
 
 
-def _add(rows: Rows, logged: Logged, place: tuple[str, str, datetime], name: str, amount: Decimal) -> None:
-    account_id, currency, at = place
+def _add(rows: Rows, logged: Logged, place: tuple[str, str, datetime], added: tuple[str, Decimal]) -> None:
+    """Add an amount to one of SUMS at a place: account, currency and time."""
+    (account_id, currency, at), (name, amount) = place, added
     slot = slot_of(at)
     known = rows.get(cash, account_id, currency, slot)
     row: Row = known or {"account_id": account_id, "currency": currency, "slot": slot, **dict.fromkeys(SUMS, ZERO)}
@@ -56,20 +57,20 @@ def _transferred(rows: Rows, logged: Logged, event: TransferSettled | TransferRe
     for number, entry in enumerate(event.entries):
         signed, currency = entry.indicator.sign * entry.amount.amount, entry.amount.currency
         place = (event.account_id, currency, event.transact_time)
-        _add(rows, logged, place, "fees" if number else "external", -signed if number else signed)
+        _add(rows, logged, place, ("fees", -signed) if number else ("external", signed))
 
 
 def _charged(rows: Rows, logged: Logged, event: FeeCharged) -> None:
     for entry in event.entries:
         place = (event.account_id, entry.amount.currency, event.transact_time)
-        _add(rows, logged, place, "fees", -entry.indicator.sign * entry.amount.amount)
+        _add(rows, logged, place, ("fees", -entry.indicator.sign * entry.amount.amount))
 
 
 def _booked(rows: Rows, logged: Logged, event: EntryBooked) -> None:
     for entry in event.entries:
         place = (event.account_id, entry.amount.currency, event.transact_time)
         name = "income" if event.kind in _EARNED else "external"
-        _add(rows, logged, place, name, entry.indicator.sign * entry.amount.amount)
+        _add(rows, logged, place, (name, entry.indicator.sign * entry.amount.amount))
 
 
 def _moved(rows: Rows, logged: Logged, event: PositionTransferred) -> None:

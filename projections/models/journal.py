@@ -131,15 +131,15 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked) -> None:
     _put_instrument(rows, logged, event.key.instrument_id, event.contract)
     narrative = f"{event.side.value} {event.last_qty:f} at {event.last_px:f}"
     late = ", late" if event.is_late else ""
-    entry = _of_position(logged, event.key, event.kind.value, event.exec_id, event.transact_time, narrative + late)
-    _put(rows, logged, 0, entry, traded_lines(event))
+    about = (event.kind.value, event.exec_id)
+    entry = _of_position(logged, event.key, about, event.transact_time, narrative=narrative + late)
+    _put(rows, logged, entry, traded_lines(event))
 
 
 def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
-    entry = _of_position(
-        logged, event.key, "REVERSAL", event.exec_id, event.transact_time, f"taken back: {event.reason}"
-    )
-    _put(rows, logged, 0, entry, traded_lines(event, -1))
+    about, narrative = ("REVERSAL", event.exec_id), f"taken back: {event.reason}"
+    entry = _of_position(logged, event.key, about, event.transact_time, narrative=narrative)
+    _put(rows, logged, entry, traded_lines(event, -1))
 
 
 def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None:
@@ -147,8 +147,9 @@ def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None
     narrative = f"{event.side.value} {event.quantity:f} without a trade: {event.reason.value}"
     if event.counterparty is not None:
         narrative += f", {event.counterparty.account_id} {event.counterparty.strategy_id}"
-    entry = _of_position(logged, event.key, "TRANSFER", event.transfer_id, event.transact_time, narrative)
-    _put(rows, logged, 0, entry, transferred_lines(event))
+    about = ("TRANSFER", event.transfer_id)
+    entry = _of_position(logged, event.key, about, event.transact_time, narrative=narrative)
+    _put(rows, logged, entry, transferred_lines(event))
 
 
 def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
@@ -158,15 +159,15 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
         before = restated_lines(item.was, contract, venue, -1)
         after = restated_lines(item.now, contract, venue, 1)
         for place, (kind, lines) in enumerate((("REVERSAL", before), ("RESTATEMENT", after))):
-            entry = _of_position(logged, event.key, kind, item.exec_id, item.transact_time, because)
-            _put(rows, logged, 2 * number + place, entry, lines)
+            entry = _of_position(logged, event.key, (kind, item.exec_id), item.transact_time, narrative=because)
+            _put(rows, logged, entry, lines, part=2 * number + place)
 
 
 def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
     money, assets = event.amount, asset_account(venue_of(event.key.instrument_id))
-    entry = _of_position(logged, event.key, "FUNDING", event.funding_id, event.transact_time)
+    entry = _of_position(logged, event.key, ("FUNDING", event.funding_id), event.transact_time)
     lines = [Line(assets, money.currency, money.amount), Line(FUNDING, money.currency, -money.amount)]
-    _put(rows, logged, 0, entry, lines)
+    _put(rows, logged, entry, lines)
 
 
 def _settled(rows: Rows, logged: Logged, event: TransferSettled | TransferReturned) -> None:
@@ -174,17 +175,17 @@ def _settled(rows: Rows, logged: Logged, event: TransferSettled | TransferReturn
     kind, narrative = ("TRANSFER", "settled") if isinstance(event, TransferSettled) else ("RETURN", event.reason)
     entry = _of_cash(event, kind, leg.transfer_id, narrative + (f", {other}" if other else ""))
     lines = cash_lines(event.entries[:1], _venue(rows, event.account_id), TRANSFERS)
-    _put(rows, logged, 0, entry, lines + cash_lines(event.entries[1:], _venue(rows, event.account_id), FEES))
+    _put(rows, logged, entry, lines + cash_lines(event.entries[1:], _venue(rows, event.account_id), FEES))
 
 
 def _charged(rows: Rows, logged: Logged, event: FeeCharged) -> None:
     entry = _of_cash(event, "FEE", event.fee_id, event.reason)
-    _put(rows, logged, 0, entry, cash_lines(event.entries, _venue(rows, event.account_id), FEES))
+    _put(rows, logged, entry, cash_lines(event.entries, _venue(rows, event.account_id), FEES))
 
 
 def _entered(rows: Rows, logged: Logged, event: EntryBooked) -> None:
     entry = _of_cash(event, event.kind.value, event.entry_id, event.reason)
-    _put(rows, logged, 0, entry, cash_lines(event.entries, _venue(rows, event.account_id), ENTRY_ACCOUNTS[event.kind]))
+    _put(rows, logged, entry, cash_lines(event.entries, _venue(rows, event.account_id), ENTRY_ACCOUNTS[event.kind]))
 
 
 def _opened(rows: Rows, logged: Logged, event: AccountOpened) -> None:
@@ -210,20 +211,36 @@ def _contract(rows: Rows, instrument_id: str) -> Contract:
 
 
 def _of_position(
-    logged: Logged, position: PositionKey, kind: str, reference: str, at: datetime, narrative: str = ""
+    logged: Logged, position: PositionKey, about: tuple[str, str], at: datetime, *, narrative: str = ""
 ) -> Entry:
-    booked = day_of(logged.recorded.recorded_at)
-    return Entry(position.account_id, kind, booked, day_of(at), reference, at, position, narrative)
+    """Return an entry of a position; `about` is its kind and reference."""
+    return Entry(
+        account_id=position.account_id,
+        kind=about[0],
+        booking_date=day_of(logged.recorded.recorded_at),
+        value_date=day_of(at),
+        reference=about[1],
+        transact_time=at,
+        position=position,
+        narrative=narrative,
+    )
 
 
 def _of_cash(
     event: TransferSettled | TransferReturned | FeeCharged | EntryBooked, kind: str, reference: str, narrative: str
 ) -> Entry:
-    booked, value = event.booking_date.isoformat(), event.value_date.isoformat()
-    return Entry(event.account_id, kind, booked, value, reference, event.transact_time, None, narrative)
+    return Entry(
+        account_id=event.account_id,
+        kind=kind,
+        booking_date=event.booking_date.isoformat(),
+        value_date=event.value_date.isoformat(),
+        reference=reference,
+        transact_time=event.transact_time,
+        narrative=narrative,
+    )
 
 
-def _put(rows: Rows, logged: Logged, part: int, entry: Entry, lines: Sequence[Line]) -> None:
+def _put(rows: Rows, logged: Logged, entry: Entry, lines: Sequence[Line], *, part: int = 0) -> None:
     """Put one entry with its lines, without those of zero, and add them to the ledger accounts."""
     kept = [line for line in lines if line.amount]
     if not kept:

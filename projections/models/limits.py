@@ -162,11 +162,12 @@ def _released(rows: Rows, logged: Logged, event: SwitchReleased) -> None:
 
 def _held(rows: Rows, logged: Logged, event: HoldPlaced | HoldAdjusted) -> None:
     place = {"account_id": event.key.account_id, "strategy_id": event.strategy_id, "instrument_id": event.instrument_id}
-    _hold(rows, logged, event.key, place | {"side": event.side.value}, event.quantity, event.contract)
+    place |= {"side": event.side.value}
+    _hold(rows, logged, event.key, place, quantity=event.quantity, contract=event.contract)
 
 
 def _hold(
-    rows: Rows, logged: Logged, order: OrderKey, place: Row, quantity: Decimal, contract: Contract | None = None
+    rows: Rows, logged: Logged, order: OrderKey, place: Row, *, quantity: Decimal, contract: Contract | None = None
 ) -> None:
     """Set an order's hold to a quantity, in place of its former hold; zero removes it."""
     known = rows.get(holds, order.account_id, order.cl_ord_id)
@@ -186,13 +187,14 @@ def _hold(
         rows.put(holds, row)
     else:
         rows.delete(holds, order.account_id, order.cl_ord_id)
-    sum_ = "held_buy" if place["side"] == Side.BUY else "held_sell"
-    _use(rows, logged, place, {sum_: quantity - was, "orders": is_held - (known is not None)}, contract)
+    held = "held_buy" if place["side"] == Side.BUY else "held_sell"
+    changes = {held: quantity - was, "orders": is_held - (known is not None)}
+    _use(rows, logged, place, changes, contract=contract)
 
 
 def _posted(rows: Rows, logged: Logged, event: HoldPosted) -> None:
     place = {"account_id": event.key.account_id, "strategy_id": event.strategy_id, "instrument_id": event.instrument_id}
-    _use(rows, logged, place, {"position": event.quantity}, event.contract)
+    _use(rows, logged, place, {"position": event.quantity}, contract=event.contract)
     _release(rows, logged, event)
 
 
@@ -200,10 +202,10 @@ def _release(rows: Rows, logged: Logged, event: HoldPosted | HoldVoided | HoldEx
     """Reduce the order's hold by the released quantity. A fill's position may differ from that of its order's hold."""
     known = rows.get(holds, event.key.account_id, event.key.cl_ord_id) if event.released else None
     if known is not None:
-        _hold(rows, logged, event.key, known, max(exact(known["quantity"] - event.released), ZERO))
+        _hold(rows, logged, event.key, known, quantity=max(exact(known["quantity"] - event.released), ZERO))
 
 
-def _use(rows: Rows, logged: Logged, place: Row, changes: dict[str, Any], contract: Contract | None) -> None:
+def _use(rows: Rows, logged: Logged, place: Row, changes: dict[str, Any], *, contract: Contract | None) -> None:
     """Add to sums of the usage row of the account, strategy and instrument in `place`."""
     row = rows.get(usage, *(place[name] for name in USAGE))
     if row is None:

@@ -157,18 +157,20 @@ def _keep_request(
     rows: Rows, logged: Logged, order: Order, event: OrderCancelRequested | OrderReplaceRequested
 ) -> None:
     kind = CANCEL if isinstance(event, OrderCancelRequested) else REPLACE
-    row = _request_row(rows, logged, order.key, kind, event.requested_as)
+    row = _request_row(rows, logged, order.key, (kind, event.requested_as))
     rows.put(requests, row | {"number": order.request_count, "request": json_of(event)})
 
 
 def _keep_answers(rows: Rows, logged: Logged, order: Order) -> None:
-    for (kind, name), at in order.answers.items():
-        row = _request_row(rows, logged, order.key, kind, name)
+    for request, at in order.answers.items():
+        row = _request_row(rows, logged, order.key, request)
         if row["answered_at"] != at:
             rows.put(requests, row | {"answered_at": at})
 
 
-def _request_row(rows: Rows, logged: Logged, order: OrderKey, kind: str, name: str) -> Row:
+def _request_row(rows: Rows, logged: Logged, order: OrderKey, request: tuple[str, str]) -> Row:
+    """Return the row of a request, given by its kind and name, or a new one."""
+    kind, name = request
     known = rows.get(requests, order.account_id, order.cl_ord_id, kind, name)
     if known is not None:
         return known | {"seq": logged.seq}

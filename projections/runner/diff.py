@@ -71,13 +71,13 @@ def compare(
     found = []
     for name in sorted({*before, *after}):
         if name in before and name in after:
-            found.append(_compared(connection, name, old, new, sample_rows_max))
+            found.append(_compared(connection, name, old, new, sample_rows_max=sample_rows_max))
         else:
             found.append(_one_sided(connection, name, new if name in after else old, is_new=name in after))
     return [difference for difference in found if not difference.is_none]
 
 
-def _compared(connection: sa.Connection, table: str, old: str, new: str, sample_rows_max: int) -> TableDifference:
+def _compared(connection: sa.Connection, table: str, old: str, new: str, *, sample_rows_max: int) -> TableDifference:
     names = {"old": _name(old, table), "new": _name(new, table)}
     columns = {side: list(connection.scalars(COLUMNS, {"name": name})) for side, name in names.items()}
     common = [column for column in columns["new"] if column in columns["old"]]
@@ -102,7 +102,9 @@ def _compared(connection: sa.Connection, table: str, old: str, new: str, sample_
         )
     ).one()
     added, removed, changed, first_seq, *by_column = counts
-    sample = _sample(connection, table, joined, keys, common, sample_rows_max) if added or removed or changed else ()
+    sample: tuple[RowDifference, ...] = ()
+    if added or removed or changed:
+        sample = _sample(connection, table, joined, keys=keys, columns=common, rows_max=sample_rows_max)
     return TableDifference(
         table=table,
         added=added,
@@ -123,7 +125,7 @@ def _of_versions(connection: sa.Connection, schema: str, history: str) -> list[s
 
 
 def _sample(
-    connection: sa.Connection, table: str, joined: str, keys: Sequence[str], columns: Sequence[str], rows_max: int
+    connection: sa.Connection, table: str, joined: str, *, keys: Sequence[str], columns: Sequence[str], rows_max: int
 ) -> tuple[RowDifference, ...]:
     """Return the first differences by seq."""
     shown = [f"{side}.{_QUOTE(c)}::text AS {side}_{n}" for side in ("old", "new") for n, c in enumerate(columns)]
@@ -140,7 +142,7 @@ def _difference(table: str, row: Mapping[Any, Any], keys: Sequence[str], columns
     pairs = zip(columns, sides["old"], sides["new"], strict=True)
     key = {name: row[f"key_{n}"] for n, name in enumerate(keys)}
     differing = {c: (was, now) for c, was, now in pairs if was != now and c not in keys}
-    return RowDifference(table, kind, key, row["row_seq"], differing)
+    return RowDifference(table=table, kind=kind, key=key, seq=row["row_seq"], columns=differing)
 
 
 def _one_sided(connection: sa.Connection, table: str, schema: str, *, is_new: bool) -> TableDifference:

@@ -84,9 +84,9 @@ def rebuild(
         rebuild_lock(connection, projections),
         open_builders(log, engine, projections, opener) as builders,
     ):
-        _approach(log, connection, projections, builders, on_progress)
+        _approach(log, connection, projections, builders, on_progress=on_progress)
         builders.finish()
-        return _finish(log, engine, connection, projections, builders, is_dry_run=is_dry_run)
+        return _finish(log, engine, connection, projections, builders=builders, is_dry_run=is_dry_run)
 
 
 def roll_back(
@@ -110,8 +110,8 @@ def roll_back(
             builds.append(Build(building, projection, kept=kept))
         building.rollback()
         builders = Builder(log, building, builds)
-        _approach(log, connection, projections, builders, on_progress)
-        return _finish(log, engine, connection, projections, builders, is_dry_run=False)
+        _approach(log, connection, projections, builders, on_progress=on_progress)
+        return _finish(log, engine, connection, projections, builders=builders, is_dry_run=False)
 
 
 def _finish(
@@ -119,8 +119,8 @@ def _finish(
     engine: sa.Engine,
     connection: sa.Connection,
     projections: Sequence[Projection],
-    builders: Builders,
     *,
+    builders: Builders,
     is_dry_run: bool,
 ) -> list[RebuildResult]:
     """Compare, and swap in unless it is a dry run."""
@@ -177,8 +177,8 @@ def _approach(
     connection: sa.Connection,
     projections: Sequence[Projection],
     builders: Builders,
-    on_progress: OnProgress | None = None,
     *,
+    on_progress: OnProgress | None = None,
     is_live: bool = True,
 ) -> None:
     """Build up to NEAR_EVENTS before each goal, while the live projections go on."""

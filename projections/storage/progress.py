@@ -218,7 +218,13 @@ def forget_attested(connection: sa.Connection, projection: Projection) -> None:
 
 
 def _place(row: Any) -> Place:
-    return Place(row.version, row.seq, row.updated_at, row.schema, sum_of(row.digest, row.rows))
+    return Place(
+        version=row.version,
+        seq=row.seq,
+        updated_at=row.updated_at,
+        schema=row.schema,
+        sum=sum_of(row.digest, row.rows),
+    )
 
 
 def create_missing(connection: sa.Connection, projections: Iterable[Projection]) -> None:
@@ -245,7 +251,13 @@ def stopped(projection: Projection, logged: Logged, error: Exception) -> Project
     """Return the error that names the event a fold failed at."""
     topic = schema.topic_of(logged.recorded.event)
     why = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return ProjectionStopped(projection.name, logged.seq, topic, logged.recorded.stream, why[:REASON_CHARS_MAX])
+    return ProjectionStopped(
+        projection=projection.name,
+        seq=logged.seq,
+        topic=topic,
+        stream=logged.recorded.stream,
+        reason=why[:REASON_CHARS_MAX],
+    )
 
 
 @contextmanager

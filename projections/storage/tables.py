@@ -117,7 +117,8 @@ def contract_of(row: Row) -> Contract | None:
     """Return the contract in a row's columns; None while unknown."""
     if row["kind"] is None:
         return None
-    return Contract(Kind(row["kind"]), row["base"], row["quote"], row["settle"], row["contract_size"])
+    kind, base, quote, settle = Kind(row["kind"]), row["base"], row["quote"], row["settle"]
+    return Contract(kind, base, quote, settle, contract_size=row["contract_size"])
 
 
 def printable(text: str) -> str:
