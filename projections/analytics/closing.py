@@ -13,7 +13,7 @@ from domain.values import Mark, exact
 from projections.analytics.conversion import Converter, is_fresh
 from projections.analytics.valuation import mark_of, value
 from projections.models.daily_sums import CONTRACT, POSITION
-from projections.storage.tables import Row
+from projections.storage.tables import AnyRow, Row
 
 HELD = ("quantity", "cost")
 
@@ -44,12 +44,12 @@ def closing(
     return Closing(at, fresh, rates, frozenset(marks.keys() - fresh.keys()))
 
 
-def held_at_closes(sums: Sequence[Row], count: int, names: Sequence[str] = HELD) -> Iterator[list[Row]]:
+def held_at_closes(sums: Sequence[AnyRow], count: int, names: Sequence[str] = HELD) -> Iterator[list[Row]]:
     """Yield every position as it was at the opening and at the close of each of `count` days: `count` + 1 lists.
 
     `sums` are rows of `projections.models.daily_sums`; a row has the total of each of `names` up to the close.
     """
-    by_day: dict[int, list[Row]] = {}
+    by_day: dict[int, list[AnyRow]] = {}
     for row in sums:
         by_day.setdefault(row["day"], []).append(row)
     held: dict[tuple[Any, ...], Row] = {}
@@ -64,25 +64,26 @@ def held_at_closes(sums: Sequence[Row], count: int, names: Sequence[str] = HELD)
         yield list(held.values())
 
 
-def _plus(before: Row | None, row: Row, name: str) -> Decimal:
+def _plus(before: Row | None, row: AnyRow, name: str) -> Decimal:
     added: Decimal = row[name]
     return added if before is None else exact(before[name] + added)
 
 
-def worth(row: Row, close: Closing) -> Decimal | None:
+def worth(row: AnyRow, close: Closing) -> Decimal | None:
     """Return the position's value at the close in settlement currency; None without a mark."""
     return value(row, mark_of(row, close.marks))
 
 
-def unrealized(row: Row, close: Closing) -> Decimal | None:
+def unrealized(row: AnyRow, close: Closing) -> Decimal | None:
     """Return the position's value less its cost; zero where quantity and cost are zero, None without a mark."""
     found = worth(row, close)
     return None if found is None else exact(found - row["cost"])
 
 
-def converted(amount: Decimal | None, held_in: str, wanted: str, close: Closing) -> Decimal | None:
+def converted(amount: Decimal | None, held_in: str | None, wanted: str, close: Closing) -> Decimal | None:
     """Convert an amount to another currency at the close, rounded once; None without an amount or a rate."""
     if amount is None or not amount or held_in == wanted:
         return amount
+    assert held_in is not None, "an amount is in a currency"
     found = close.rates.rate(held_in, wanted).convert(amount)
     return None if found is None else found.amount

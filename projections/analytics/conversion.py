@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from domain.instrument import Contract
 from domain.values import EARLIEST, ONE, PLACES_MAX, Mark, exact
-from projections.storage.tables import Row
 
 STEPS_MAX = 4
 PARITY = "="  # stands for the pair of two currencies that count as equal
@@ -47,6 +46,28 @@ class Converted(NamedTuple):
     remainder: Fraction
 
 
+class RateStepRow(TypedDict):
+    """One pair of a path, used at `price` (if `is_inverse` at 1 / price); `mark_at` is None of supposed marks."""
+
+    instrument_id: str
+    is_inverse: bool
+    price: Decimal
+    source: str
+    mark_at: datetime | None
+
+
+class RateRow(TypedDict):
+    """A rate: units of `to_currency` per unit of `from_currency`, to 18 places; None for the `reason` given."""
+
+    from_currency: str
+    to_currency: str
+    rate: Decimal | None
+    path: list[RateStepRow]
+    missing: list[str]
+    stale: list[str]
+    reason: str | None
+
+
 class Rate(NamedTuple):
     """Units of `wanted` per unit of `held_in`. Without a path `factor` is None and `reason` is the explanation."""
 
@@ -71,7 +92,7 @@ class Rate(NamedTuple):
             return Converted(amount, NOTHING.remainder)
         return None if self.factor is None else rounded_once(Fraction(amount) * self.factor)
 
-    def as_row(self) -> Row:
+    def as_row(self) -> RateRow:
         """Return the rate to 18 places and its path: each step with its mark's price, source and time."""
         value = rounded_once(self.factor).amount if self.factor is not None else None
         return {
@@ -88,7 +109,7 @@ class Rate(NamedTuple):
 NOTHING = Converted(Decimal(0), Fraction(0))
 
 
-def _step_row(step: Step) -> Row:
+def _step_row(step: Step) -> RateStepRow:
     mark = step.mark
     return {
         "instrument_id": step.instrument_id,

@@ -14,17 +14,19 @@ to divide by.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, cast
 
 from domain.instrument import Kind
 from domain.values import ONE, ZERO, divide, exact, rounded
 from projections.analytics.closing import Closing, converted, held_at_closes, unrealized, worth
 from projections.analytics.valuation import total, value
 from projections.calendar import Days, slot_start
-from projections.storage.tables import Row, contract_of
+from projections.models.capital_flows import CashFlowRow, QuantityFlowRow
+from projections.models.daily_sums import DailySumRow
+from projections.storage.tables import AnyRow, contract_of
 
 SECOND = timedelta(seconds=1)
 NO_CAPITAL = "no capital is on record; name some"
@@ -53,14 +55,35 @@ class Flow(NamedTuple):
 class EquityInputs(NamedTuple):
     """Inputs of an equity curve: rows of `daily_sums.sums`, `capital_flows.cash_of` and `capital_flows.moved_of`."""
 
-    sums: Sequence[Row]
-    cash: Sequence[Row]
-    moved: Sequence[Row]
+    sums: Sequence[DailySumRow]
+    cash: Sequence[CashFlowRow]
+    moved: Sequence[QuantityFlowRow]
+
+
+class EquityPoint(TypedDict("_Return", {"return": Decimal | None})):  # no name in Python
+    """Equity at the close of a day, in `currency`: `return`, `index` and `drawdown` are fractions; None for the
+    `reason` given, or for the marks and rates that are `lacking`.
+    """
+
+    day: date
+    close_at: datetime
+    equity: Decimal | None
+    cash: Decimal | None
+    positions: Decimal | None
+    external: Decimal | None
+    lacking: list[str]
+    currency: str
+    pnl: Decimal | None
+    reason: str | None
+    index: Decimal
+    drawdown: Decimal
+    days_spanned: int
+    turnover: Decimal | None
 
 
 def curve(
     inputs: EquityInputs, days: Days, closings: Sequence[Closing], currency: str, capital: Decimal = ZERO
-) -> list[Row]:
+) -> list[EquityPoint]:
     """Return a row for each day. `closings` has one more than there are days: the first is the first day's opening.
 
     `capital` is added to what is on record, in `currency`, from the beginning.
@@ -68,7 +91,7 @@ def curve(
     values = [_with(valued, capital) for valued in valued_at_closes(inputs, days, closings, currency)]
     flows = _flows(inputs, days, closings, currency)
     turnovers = _turnovers(inputs.sums, closings, currency)
-    rows: list[Row] = []
+    rows: list[EquityPoint] = []
     funded = bool(capital) or bool(flows[0])
     index = high = ONE
     known, since = (values[0].equity, 0)
@@ -84,10 +107,23 @@ def curve(
             index = rounded(index * (ONE + returned), INDEX_PLACES)
             high = max(high, index)
         rows.append(
-            _row(day, closings[number], now, total([flow.amount for flow in flows[number]]))
-            | {"currency": currency, "pnl": gained, "return": returned, "reason": reason, "index": index}
-            | {"drawdown": ZERO if not high else exact(ONE - divide(index, high)), "days_spanned": number - since}
-            | {"turnover": turnovers[number]}
+            {
+                "day": day,
+                "close_at": end,
+                "equity": now.equity,
+                "cash": now.cash,
+                "positions": now.positions,
+                "external": total([flow.amount for flow in flows[number]]),
+                "lacking": list(now.lacking),
+                "currency": currency,
+                "pnl": gained,
+                "return": returned,
+                "reason": reason,
+                "index": index,
+                "drawdown": ZERO if not high else exact(ONE - divide(index, high)),
+                "days_spanned": number - since,
+                "turnover": turnovers[number],
+            }
         )
         if now.equity is not None:
             known, since = now.equity, number
@@ -101,18 +137,6 @@ def _with(valued: Valued, capital: Decimal) -> Valued:
         cash=None if valued.cash is None else exact(valued.cash + capital),
         equity=None if valued.equity is None else exact(valued.equity + capital),
     )
-
-
-def _row(day: date, close: Closing, now: Valued, external: Decimal | None) -> Row:
-    return {
-        "day": day,
-        "close_at": close.at,
-        "equity": now.equity,
-        "cash": now.cash,
-        "positions": now.positions,
-        "external": external,
-        "lacking": list(now.lacking),
-    }
 
 
 def _returned(
@@ -171,18 +195,18 @@ def _in(currency: str, amounts: Mapping[str, Decimal], close: Closing, lacking: 
     return total(parts)
 
 
-def is_future(position: Row) -> bool:
+def is_future(position: AnyRow) -> bool:
     """Whether trading the instrument moves no money but fees until the position is closed."""
     return position["kind"] in _FUTURES
 
 
-def settled(position: Row) -> Decimal:
+def settled(position: AnyRow) -> Decimal:
     """Return the position's net cash flow in settlement currency, fees included (see `domain.balances.moved_by`)."""
     moved = position["realized"] + position["rounding"] - position["fee_cost"] + position["funding"]
     moved -= position["fees_settle"]
     if not is_future(position):
         moved += position["transferred"] + position["income"] - position["cost"]
-    return exact(moved)
+    return exact(cast(Decimal, moved))
 
 
 def _cash_at_closes(inputs: EquityInputs, days: Days) -> list[dict[str, Decimal]]:
@@ -193,8 +217,8 @@ def _cash_at_closes(inputs: EquityInputs, days: Days) -> list[dict[str, Decimal]
         if row["slot"] < bounds[-1]:
             amount = row["external"] + row["income"] - row["fees"]
             parts[_day(row["slot"], bounds)].append((row["currency"], amount))
-    for row in inputs.sums:
-        parts[row["day"]] += [(currency, -paid) for currency, paid in row["other_fees"].items()]
+    for sums in inputs.sums:
+        parts[sums["day"]] += [(currency, -paid) for currency, paid in sums["other_fees"].items()]
     balances: dict[str, Decimal] = {}
     at_closes = []
     for part in parts:
@@ -217,28 +241,27 @@ def _flows(inputs: EquityInputs, days: Days, closings: Sequence[Closing], curren
     bounds = days.slots
     flows: list[list[Flow]] = [[] for _ in bounds]
 
-    def put(rows: Iterable[Row], value_at: Callable[[Row, Closing], Decimal | None]) -> None:
-        for row in rows:
-            if row["slot"] < bounds[-1]:
-                day = _day(row["slot"], bounds)
-                flows[day].append(Flow(slot_start(row["slot"]), value_at(row, closings[day])))
-
-    put(
-        (row for row in inputs.cash if row["external"]),
-        lambda row, close: converted(row["external"], row["currency"], currency, close),
-    )
-    put(inputs.moved, lambda row, close: converted(_moved_worth(row, close), row["settle"], currency, close))
+    for row in inputs.cash:
+        if row["external"] and row["slot"] < bounds[-1]:
+            day = _day(row["slot"], bounds)
+            amount = converted(row["external"], row["currency"], currency, closings[day])
+            flows[day].append(Flow(slot_start(row["slot"]), amount))
+    for moved in inputs.moved:
+        if moved["slot"] < bounds[-1]:
+            day = _day(moved["slot"], bounds)
+            amount = converted(_moved_worth(moved, closings[day]), moved["settle"], currency, closings[day])
+            flows[day].append(Flow(slot_start(moved["slot"]), amount))
     return flows
 
 
-def _moved_worth(row: Row, close: Closing) -> Decimal | None:
+def _moved_worth(row: QuantityFlowRow, close: Closing) -> Decimal | None:
     """Return the value at the close of quantity that was transferred; of a future its unrealized gain."""
     contract, mark = contract_of(row), close.marks.get(row["instrument_id"])
     found = value(row, mark) if contract is not None else None
     return exact(found - row["cost"]) if found is not None and is_future(row) else found
 
 
-def _turnovers(sums: Sequence[Row], closings: Sequence[Closing], currency: str) -> list[Decimal | None]:
+def _turnovers(sums: Sequence[DailySumRow], closings: Sequence[Closing], currency: str) -> list[Decimal | None]:
     parts: list[list[Decimal | None]] = [[] for _ in closings]
     for row in sums:
         if row["day"] and row["turnover"]:

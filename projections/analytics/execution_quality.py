@@ -9,9 +9,9 @@ that stands, by the venue's clock. Orders refused by the pre-trade check were ne
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -21,9 +21,9 @@ from domain.values import ZERO, Mark, Side, divide, exact, venue_of
 from projections.analytics.valuation import marked
 from projections.calendar import Close
 from projections.models.executions import executions
-from projections.models.orders import average_price, orders
+from projections.models.orders import StoredOrderRow, average_price, orders
 from projections.storage.rows import Source, fetch
-from projections.storage.tables import TEXT, Row, contract_of
+from projections.storage.tables import TEXT, AnyRow, Row, contract_of
 
 BPS = Decimal(10_000)
 ORDERS_MAX = 20_000
@@ -41,6 +41,59 @@ class Fills(NamedTuple):
     contract: Row
 
 
+class QualityRow(TypedDict):
+    """Execution quality of one order: quantities in base units or contracts, prices, `notional` and `shortfall` in
+    quote units, `slippage_bps` in basis points (above zero is a cost), `fill_ratio` a fraction, times in seconds.
+    """
+
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    cl_ord_id: str
+    side: str | None
+    order_qty: Decimal | None
+    cum_qty: Decimal
+    status: str
+    seq: int
+    venue: str
+    day: date
+    submitted_at: datetime
+    avg_px: Decimal | None
+    quote: str | None
+    arrival_px: Decimal | None
+    arrival_source: str | None
+    arrival_at: datetime | None
+    notional: Decimal | None
+    slippage_bps: Decimal | None
+    shortfall: Decimal | None
+    fill_ratio: Decimal | None
+    fills: int
+    seconds_to_first_fill: Decimal | None
+    seconds_to_last_fill: Decimal | None
+
+
+class QualityTotal(TypedDict):
+    """Execution quality of a group of orders in one quote currency, with the columns they are grouped by; units as in
+    `QualityRow`.
+    """
+
+    account_id: NotRequired[str]
+    strategy_id: NotRequired[str]
+    instrument_id: NotRequired[str]
+    venue: NotRequired[str]
+    day: NotRequired[date]
+    quote: str
+    orders: int
+    filled: int
+    without_mark: int
+    notional: Decimal | None
+    shortfall: Decimal | None
+    slippage_bps: Decimal | None
+    fill_ratio: Decimal | None
+    seconds_to_first_fill: Decimal | None
+    seconds_to_last_fill: Decimal | None
+
+
 def orders_between(
     source: Source,
     first: datetime,
@@ -50,21 +103,23 @@ def orders_between(
     strategy_id: str | None = None,
     instrument_id: str | None = None,
     limit: int = ORDERS_MAX,
-) -> list[Row]:
+) -> list[StoredOrderRow]:
     """Return orders sent from `first` up to, not including, `end`, sorted by seq; at most `limit`."""
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     chosen = {name: value for name, value in where.items() if value is not None}
     if not isinstance(source, sa.Connection):
         found = fetch(source, orders, where=chosen, by=("opened_seq",))
-        return [row for row in found if first <= row["opened_at"] < end and row["rule"] is None][:limit]
+        sent = [row for row in found if first <= row["opened_at"] < end and row["rule"] is None]
+        return cast(list[StoredOrderRow], sent[:limit])
     query = sa.select(orders).where(
         orders.c.opened_at >= first, orders.c.opened_at < end, orders.c.rule.is_(None),
         *(orders.c[name] == value for name, value in chosen.items()),
     )  # fmt: skip
-    return [dict(row) for row in source.execute(query.order_by(orders.c.opened_seq).limit(limit)).mappings()]
+    rows = source.execute(query.order_by(orders.c.opened_seq).limit(limit)).mappings()
+    return cast(list[StoredOrderRow], [dict(row) for row in rows])
 
 
-def fills_of(source: Source, sent: Sequence[Row]) -> dict[tuple[str, str], Fills]:
+def fills_of(source: Source, sent: Sequence[StoredOrderRow]) -> dict[tuple[str, str], Fills]:
     """Return the fills of orders, by account and ClOrdID."""
     keys = [(row["account_id"], row["cl_ord_id"]) for row in sent if row["cum_qty"]]
     found: dict[tuple[str, str], Fills] = {}
@@ -94,7 +149,7 @@ def _fills(source: Source, keys: Sequence[tuple[str, str]]) -> Iterable[Row]:
     return [dict(row) for row in source.execute(query).mappings()]
 
 
-def measured(order: Row, fills: Fills | None, arrival: Mark | None, close: Close) -> Row:
+def measured(order: StoredOrderRow, fills: Fills | None, arrival: Mark | None, close: Close) -> QualityRow:
     """Return one order's quality. What is unknown (nothing filled, no mark, no quantity) is None."""
     contract = contract_of(fills.contract) if fills is not None else None
     average, side = average_price(order), Side(order["side"]) if order["side"] else None
@@ -108,9 +163,17 @@ def measured(order: Row, fills: Fills | None, arrival: Mark | None, close: Close
             cost = divide(size * against, arrival.price)
         else:
             cost = exact(side.sign * (order["cum_cost"] * contract.contract_size) - side.sign * size)
-    names = ("account_id", "strategy_id", "instrument_id", "cl_ord_id", "side", "order_qty", "cum_qty", "status", "seq")
     mark_columns = marked(arrival)
-    return {name: order[name] for name in names} | {
+    return {
+        "account_id": order["account_id"],
+        "strategy_id": order["strategy_id"],
+        "instrument_id": order["instrument_id"],
+        "cl_ord_id": order["cl_ord_id"],
+        "side": order["side"],
+        "order_qty": order["order_qty"],
+        "cum_qty": order["cum_qty"],
+        "status": order["status"],
+        "seq": order["seq"],
         "venue": venue_of(order["instrument_id"]),
         "day": close.day_of(submitted),
         "submitted_at": submitted,
@@ -133,19 +196,21 @@ def _seconds(span: timedelta) -> Decimal:
     return exact(Decimal(span // _MICROSECOND).scaleb(-6))
 
 
-def grouped(rows: Iterable[Row], by: Sequence[str]) -> list[Row]:
+def grouped(rows: Iterable[QualityRow], by: Sequence[str]) -> list[QualityTotal]:
     """Summarize orders by some of GROUPS and by quote currency, which is "" for orders never filled.
 
     `slippage_bps` is weighted by size: shortfall / notional. Ratios and times are means over the orders that have one.
     `without_mark` counts filled orders whose arrival price is unknown: the slippage leaves them out.
     """
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
+    groups: dict[tuple[Any, ...], list[AnyRow]] = {}
+    found: Iterable[AnyRow] = rows
+    for row in found:
         groups.setdefault((*(row[name] for name in by), row["quote"] or ""), []).append(row)
-    return [dict(zip((*by, "quote"), place, strict=True)) | _group(rows) for place, rows in sorted(groups.items())]
+    sums = [dict(zip((*by, "quote"), place, strict=True)) | _group(rows) for place, rows in sorted(groups.items())]
+    return cast(list[QualityTotal], sums)
 
 
-def _group(rows: Sequence[Row]) -> Row:
+def _group(rows: Sequence[AnyRow]) -> Row:
     priced = [row for row in rows if row["shortfall"] is not None]
     cost = exact(sum((row["shortfall"] for row in priced), ZERO))
     size = exact(sum((row["notional"] for row in priced), ZERO))
@@ -167,7 +232,7 @@ def _mean(parts: Sequence[Decimal]) -> Decimal | None:
     return divide(sum(parts, ZERO), Decimal(len(parts))) if parts else None
 
 
-def arrivals(sent: Sequence[Row], marks: Sequence[Mark | None], age_max: timedelta) -> Mapping[int, Mark]:
+def arrivals(sent: Sequence[StoredOrderRow], marks: Sequence[Mark | None], age_max: timedelta) -> Mapping[int, Mark]:
     """Return the usable marks, by the index of their order in `sent`."""
     return {
         number: mark

@@ -6,21 +6,29 @@ always sum to the cell, exactly. Units are those of `projections.models.position
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, assert_never
+from typing import NamedTuple, TypedDict, assert_never
 
 from domain.position import (
+    Effect,
     FundingSettled,
+    Lot,
+    LotMatch,
     LotsAssigned,
     PositionBroken,
     PositionEvent,
     PositionRestated,
     PositionTransferred,
+    Sums,
     TradeBooked,
+    TradeKind,
     TradeReversed,
+    TransferReason,
 )
-from domain.values import ZERO, Mark, exact
-from projections.storage.tables import Row, contract_of
+from domain.values import ZERO, Mark, Money, Side, exact
+from projections.models.lots import LotRow
+from projections.storage.tables import AnyRow, contract_of
 
 EFFECTS = ("quantity", "cost", "realized", "rounding", "fee_cost")
 RESTATED = ("cost", "realized", "rounding", "fee_cost")
@@ -64,7 +72,42 @@ def _effect_share(event: TradeBooked | TradeReversed, cell: str, currency: str |
     return Decimal(sign * getattr(event.effect, cell)) if cell in EFFECTS else ZERO
 
 
-def facts(event: PositionEvent) -> Row:
+class Moved(TypedDict):
+    """An entry's effect before and after a restatement."""
+
+    exec_id: str
+    was: Sums
+    now: Effect
+
+
+class EventFacts(TypedDict, total=False):
+    """Facts of a position's event, as the event has them: which ones depends on its class."""
+
+    exec_id: str
+    cl_ord_id: str
+    transfer_id: str
+    funding_id: str
+    side: Side
+    last_qty: Decimal
+    last_px: Decimal
+    commission: Money
+    is_late: bool
+    kind: TradeKind
+    quantity: Decimal
+    cost: Decimal
+    reason: str | TransferReason
+    closed: tuple[LotMatch, ...]
+    opened: tuple[Lot, ...]
+    late_exec_ids: tuple[str, ...]
+    part: int
+    parts: int
+    moved: list[Moved]
+    amount: Money
+    lot_ids: tuple[str, ...]
+    rule: str
+
+
+def facts(event: PositionEvent) -> EventFacts:
     """Return the facts of an event: its id at the venue, and the figures of its share."""
     match event:
         case TradeBooked():
@@ -95,29 +138,50 @@ def facts(event: PositionEvent) -> Row:
             assert_never(event)
 
 
+class ValuedPart(TypedDict):
+    """A part of a position: `quantity` in base units or contracts, `cost` and `value` in settlement currency."""
+
+    quantity: Decimal
+    cost: Decimal
+    value: Decimal
+
+
+class ValuedLot(ValuedPart):
+    """The value of an open lot."""
+
+    lot_id: str
+    opened_at: datetime
+    seq: int
+
+
 class Valued(NamedTuple):
     """A position's value: of each open lot, of the `pooled` quantity (held in no lot), and the rounding difference."""
 
-    lots: list[Row]
-    pooled: Row | None
+    lots: list[ValuedLot]
+    pooled: ValuedPart | None
     rounding: Decimal
 
 
-def valued(row: Row, opened: Sequence[Row], mark: Mark) -> Valued:
+def valued(row: AnyRow, opened: Sequence[LotRow], mark: Mark) -> Valued:
     """Value a position at a mark from its open lots. `lots`, `pooled` and `rounding` sum to its value."""
     contract = contract_of(row)
     assert contract is not None, "an open position has a contract"
 
-    def part(quantity: Decimal, cost: Decimal, **more: Any) -> Row:
-        return more | {"quantity": quantity, "cost": cost, "value": exact(contract.value(quantity, mark.price))}
+    def part(quantity: Decimal, cost: Decimal) -> ValuedPart:
+        return {"quantity": quantity, "cost": cost, "value": exact(contract.value(quantity, mark.price))}
 
-    lots = [
-        part(lot["quantity"], lot["cost"], lot_id=lot["lot_id"], opened_at=lot["opened_at"], seq=lot["seq"])
+    lots: list[ValuedLot] = [
+        {
+            "lot_id": lot["lot_id"],
+            "opened_at": lot["opened_at"],
+            "seq": lot["seq"],
+            **part(lot["quantity"], lot["cost"]),
+        }
         for lot in opened
     ]
     quantity = exact(row["quantity"] - sum((lot["quantity"] for lot in lots), ZERO))
     cost = exact(row["cost"] - sum((lot["cost"] for lot in lots), ZERO))
     pooled = part(quantity, cost) if quantity or cost else None
-    parts = [*lots, *([pooled] if pooled else [])]
+    values = [lot["value"] for lot in lots] + ([pooled["value"]] if pooled else [])
     whole = exact(contract.value(row["quantity"], mark.price))
-    return Valued(lots, pooled, exact(whole - sum((each["value"] for each in parts), ZERO)))
+    return Valued(lots, pooled, exact(whole - sum(values, ZERO)))

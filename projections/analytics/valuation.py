@@ -5,17 +5,30 @@ used and flagged as stale. Sums never mix currencies: each group is of one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
+from typing import TypedDict
 
 from domain.instrument import Kind
 from domain.marks import MarkOnRecord
-from domain.values import EARLIEST, ZERO, Mark, exact, venue_of
-from projections.storage.tables import Row, contract_of
+from domain.values import EARLIEST, ZERO, Mark, exact
+from projections.storage.tables import AnyRow, Row, contract_of
 
 Marks = Mapping[str, Mark]
 
 
-def mark_of(row: Row, marks: Marks) -> Mark | None:
+class MarkColumns(TypedDict):
+    """The mark a row is valued at: `mark` in quote units, `mark_age_ms` in milliseconds; None without a mark."""
+
+    mark: Decimal | None
+    mark_source: str | None
+    mark_at: datetime | None
+    mark_quality: str | None
+    mark_age_ms: int | None
+    is_mark_stale: bool | None
+
+
+def mark_of(row: AnyRow, marks: Marks) -> Mark | None:
     """Return the usable mark of the row's instrument: an inverse contract has no value at a price of zero."""
     mark = marks.get(row["instrument_id"])
     if mark is None or (mark.price <= 0 and row["kind"] == Kind.INVERSE):
@@ -23,7 +36,7 @@ def mark_of(row: Row, marks: Marks) -> Mark | None:
     return mark
 
 
-def marked(mark: Mark | None) -> Row:
+def marked(mark: Mark | None) -> MarkColumns:
     """Return a mark as columns: price, source, time, quality, age and whether it is stale.
 
     A supposed mark (as of EARLIEST) has no time.
@@ -39,7 +52,7 @@ def marked(mark: Mark | None) -> Row:
     }
 
 
-def value(row: Row, mark: Mark | None) -> Decimal | None:
+def value(row: AnyRow, mark: Mark | None) -> Decimal | None:
     """Return the position's value in settlement currency; zero when flat, None without a mark."""
     if not row["quantity"]:
         return ZERO
@@ -49,7 +62,7 @@ def value(row: Row, mark: Mark | None) -> Decimal | None:
     return exact(contract.value(row["quantity"], mark.price))
 
 
-def notional(row: Row, mark: Mark | None) -> Decimal | None:
+def notional(row: AnyRow, mark: Mark | None) -> Decimal | None:
     """Return the position's size in quote currency, below zero when short; zero when flat, None without a mark."""
     if not row["quantity"]:
         return ZERO
@@ -60,18 +73,13 @@ def notional(row: Row, mark: Mark | None) -> Decimal | None:
     return exact(size if row["quantity"] > 0 else -size)
 
 
-def with_venue(row: Row) -> Row:
-    """Return the row with its instrument's venue."""
-    return row | {"venue": venue_of(row["instrument_id"])}
-
-
-def grouped(rows: Iterable[Row], by: Sequence[str], sums: Sequence[str]) -> list[Row]:
+def grouped(rows: Iterable[AnyRow], by: Sequence[str], sums: Sequence[str]) -> list[Row]:
     """Return one row for each value of the `by` columns, sorted by them, with sums, `missing_marks` and `stale_marks`.
 
     A sum over an unknown is None; `missing_marks` are the instruments whose mark is missing, `stale_marks` those whose
     mark is stale.
     """
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    groups: dict[tuple[str, ...], list[AnyRow]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] or "" for name in by), []).append(row)
     return [
@@ -85,7 +93,7 @@ def grouped(rows: Iterable[Row], by: Sequence[str], sums: Sequence[str]) -> list
     ]
 
 
-def _named(rows: Iterable[Row]) -> list[str]:
+def _named(rows: Iterable[AnyRow]) -> list[str]:
     return sorted({row["instrument_id"] for row in rows})
 
 

@@ -8,6 +8,8 @@ single one. Unlike a venue statement, total nets nothing between strategies: see
 """
 
 from collections.abc import Iterable
+from decimal import Decimal
+from typing import TypedDict, cast
 
 from domain.account import (
     AccountOpened,
@@ -45,6 +47,27 @@ balances_table = table(
 pending_table = table("balances", "pending", key("account_id"), key("transfer_id"), fact("held", Amounts()))
 venues_table = table("balances", "venues", key("account_id"), fact("venue"))
 futures_table = table("balances", "futures", key("instrument_id"), fact("settle"))
+
+
+class BalanceRow(TypedDict):
+    """A balance of one asset: amounts in units of the asset; `available` = total - held."""
+
+    account_id: str
+    venue: str
+    asset: str
+    total: Decimal
+    held: Decimal
+    seq: int
+    available: Decimal
+
+
+class PendingTransferRow(TypedDict):
+    """A pending outgoing transfer: `held` amounts by currency, fees included."""
+
+    account_id: str
+    transfer_id: str
+    held: dict[str, Decimal]
+    seq: int
 
 
 def _add(rows: Rows, logged: Logged, place: tuple[str, str], total: Money, *, held: Money | None = None) -> None:
@@ -173,8 +196,13 @@ def balances(
     asset: str | None = None,
     limit: int | None = None,
     after: tuple[str, str, str] | None = None,
-) -> list[Row]:
+) -> list[BalanceRow]:
     """Return balances by account, venue and asset, with `available`; the next page is `after` the last row's three."""
     where = {"account_id": account_id, "asset": asset}
     found = fetch(source, balances_table, where=where, after=after, limit=limit)
-    return [row | {"available": exact(row["total"] - row["held"])} for row in found]
+    return cast(list[BalanceRow], [row | {"available": exact(row["total"] - row["held"])} for row in found])
+
+
+def pending_transfers(source: Source, account_id: str | None = None) -> list[PendingTransferRow]:
+    """Return the pending outgoing transfers of one account or of all, by account and transfer id."""
+    return cast(list[PendingTransferRow], fetch(source, pending_table, where={"account_id": account_id}))

@@ -6,7 +6,8 @@ these is one event, so its `break_seq` identifies it, and `about` names its subj
 difference from a venue statement (`source`), from the event that found it until it is RESOLVED; `about` is its id.
 """
 
-from typing import Any
+from datetime import datetime
+from typing import Any, TypedDict, cast
 
 from domain.account import (
     AccountBroken,
@@ -51,6 +52,28 @@ breaks_table = table(
     indexes=(("account_id", "break_seq"), ("account_id", "about")),
     created_by="break_seq",
 )
+
+
+class BreakRow(TypedDict):
+    """A break. `opened_at`, `status` and `age_steps` (the ageing thresholds passed) are of a RECONCILIATION break."""
+
+    break_seq: int
+    account_id: str
+    kind: str
+    rule: str
+    about: str | None
+    cl_ord_id: str | None
+    report_type: str | None
+    report: dict[str, Any] | None
+    venue: str | None
+    source: str | None
+    raw: str | None
+    status: str | None
+    reason: str | None
+    opened_at: datetime | None
+    age_steps: int | None
+    recorded_at: datetime
+    seq: int
 
 
 def _put(rows: Rows, logged: Logged, account_id: str, kind: str, *, rule: str, **more: Any) -> None:
@@ -150,8 +173,9 @@ def breaks(
     cl_ord_id: str | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: int | None = None,
-) -> list[Row]:
+) -> list[BreakRow]:
     """Return breaks, the newest first. The next page is `after` the last row's `break_seq`."""
     where = {"account_id": account_id, "kind": kind, "cl_ord_id": cl_ord_id}
     place = None if after is None else (after,)
-    return fetch(source, breaks_table, where=where, by=("break_seq",), after=place, limit=limit, is_descending=True)
+    found = fetch(source, breaks_table, where=where, by=("break_seq",), after=place, limit=limit, is_descending=True)
+    return cast(list[BreakRow], found)

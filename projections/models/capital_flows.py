@@ -8,6 +8,7 @@ currency.
 
 from datetime import datetime
 from decimal import Decimal
+from typing import NotRequired, TypedDict, cast
 
 import sqlalchemy as sa
 
@@ -17,7 +18,19 @@ from domain.position import PositionTransferred
 from domain.values import ZERO, exact
 from projections.calendar import slot_of
 from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import NUMBER, WHOLE, Projection, Row, contract_columns, contract_row, fact, key, table
+from projections.storage.tables import (
+    NUMBER,
+    WHOLE,
+    ContractColumns,
+    PositionColumns,
+    Projection,
+    Row,
+    contract_columns,
+    contract_row,
+    fact,
+    key,
+    table,
+)
 
 SUMS = ("external", "income", "fees")
 _EARNED = (EntryKind.INTEREST, EntryKind.REBATE)
@@ -41,6 +54,27 @@ moved = table(
     fact("quantity", NUMBER),
     fact("cost", NUMBER),
 )
+
+
+class CashFlowRow(TypedDict):
+    """Cash flows of an account in one half hour (`slot`, counted from 1970), in `currency`; see `cash_of`."""
+
+    account_id: str
+    currency: str
+    slot: int
+    external: Decimal
+    income: Decimal
+    fees: Decimal
+    seq: NotRequired[int]  # not of sums over half hours
+
+
+class QuantityFlowRow(PositionColumns, ContractColumns):
+    """Quantity moved into a position in one half hour, signed, in base units or contracts; `cost` in `settle`."""
+
+    slot: int
+    quantity: Decimal
+    cost: Decimal
+    seq: int
 
 
 def _add(rows: Rows, logged: Logged, place: tuple[str, str, datetime], added: tuple[str, Decimal]) -> None:
@@ -100,21 +134,21 @@ PROJECTION = Projection(
 )
 
 
-def cash_of(source: Source, account_id: str | None = None, first: int = 0) -> list[Row]:
+def cash_of(source: Source, account_id: str | None = None, first: int = 0) -> list[CashFlowRow]:
     """Return the cash flows of one account or of all, by account, currency and half hour (`slot`).
 
     All flows before the half hour `first` are summed in one row, of the half hour before it.
     """
     if not isinstance(source, sa.Connection):
-        return fetch(source, cash, where={"account_id": account_id})
+        return cast(list[CashFlowRow], fetch(source, cash, where={"account_id": account_id}))
     owned = [] if account_id is None else [cash.c.account_id == account_id]
     slot = sa.func.greatest(cash.c.slot, first - 1).label("slot")
     place = (cash.c.account_id, cash.c.currency, slot)
     query = sa.select(*place, *(sa.func.sum(cash.c[name]).label(name) for name in SUMS)).where(*owned)
     grouped = query.group_by(*(sa.literal_column(str(number)) for number in range(1, len(place) + 1)))
-    return [dict(row) for row in source.execute(grouped).mappings()]
+    return cast(list[CashFlowRow], [dict(row) for row in source.execute(grouped).mappings()])
 
 
-def moved_of(source: Source, account_id: str | None = None) -> list[Row]:
+def moved_of(source: Source, account_id: str | None = None) -> list[QuantityFlowRow]:
     """Return the quantity moved in and out of one account's or all positions, by position and half hour (`slot`)."""
-    return fetch(source, moved, where={"account_id": account_id})
+    return cast(list[QuantityFlowRow], fetch(source, moved, where={"account_id": account_id}))

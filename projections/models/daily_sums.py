@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict, cast
 
 import sqlalchemy as sa
 
@@ -43,6 +43,8 @@ from projections.storage.tables import (
     TEXT,
     WHOLE,
     Amounts,
+    ContractColumns,
+    PositionColumns,
     Projection,
     Row,
     contract_columns,
@@ -53,7 +55,7 @@ from projections.storage.tables import (
     table,
 )
 
-POSITION = ("account_id", "strategy_id", "instrument_id")
+POSITION: Final = ("account_id", "strategy_id", "instrument_id")
 EFFECT = ("quantity", "cost", "realized", "rounding", "fee_cost")
 SUMS = (*EFFECT, "fees_settle", "funding", "income", "transferred", "volume", "turnover")
 CONTRACT = ("kind", "base", "quote", "settle", "contract_size")
@@ -79,6 +81,46 @@ restated = table(
     fact("recorded_at", AT),
     indexes=(("restated_seq",),),
 )
+
+
+class SumColumns(TypedDict):
+    """Sums of changes: `quantity` and `volume` in base units or contracts, `turnover` in `quote` (of an option in
+    `settle`), `other_fees` by currency, all others in `settle`; `fills` is a number of trades.
+    """
+
+    quantity: Decimal
+    cost: Decimal
+    realized: Decimal
+    rounding: Decimal
+    fee_cost: Decimal
+    fees_settle: Decimal
+    funding: Decimal
+    income: Decimal
+    transferred: Decimal
+    volume: Decimal
+    turnover: Decimal
+    other_fees: dict[str, Decimal]
+    fills: int
+
+
+class DailySumRow(PositionColumns, SumColumns, ContractColumns):
+    """The sums of a position and day: `day` counts from 1, 0 is all before."""
+
+    day: int
+    seq: int
+
+
+class RestatedRow(PositionColumns, SumColumns):
+    """The change of a past half hour (from `occurred_from`; `slot` counts from 1970) by a late event."""
+
+    slot: int
+    restated_seq: int
+    settle: str | None
+    recorded_at: datetime
+    seq: int
+    occurred_from: datetime
+
+
 _NOTHING: Row = dict.fromkeys(SUMS, ZERO) | {"other_fees": {}, "fills": 0}
 _NO_CONTRACT: Row = dict.fromkeys(CONTRACT)
 
@@ -217,7 +259,7 @@ def sums(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
-) -> list[Row]:
+) -> list[DailySumRow]:
     """Return the sums of every position and day; the days begin and end at `bounds`, one moment more than days.
 
     `day` counts from 1; 0 stands for all that occurred before the first day. Days without a change have no row.
@@ -239,7 +281,7 @@ def sums(
         contract = {name: total[name] for name in CONTRACT}
         rows += [row | contract for row in (_opening(total, since), *since) if row["day"] < len(slots)]
     kept = [row for row in rows if row["fills"] or row["other_fees"] or any(row[name] for name in SUMS)]
-    return sorted(kept, key=lambda row: (*(row[name] for name in POSITION), row["day"]))
+    return cast(list[DailySumRow], sorted(kept, key=lambda row: (*(row[name] for name in POSITION), row["day"])))
 
 
 def _opening(total: Row, since: Sequence[Row]) -> Row:
@@ -347,13 +389,14 @@ def restatements(
     instrument_id: str | None = None,
     after: tuple[Any, ...] | None = None,
     limit: int = RESTATED_ROWS_MAX,
-) -> list[Row]:
+) -> list[RestatedRow]:
     """Return the changes of past half hours (`occurred_from`) by late trades, reversals and restatements, newest first.
 
     The next page is `after` the last row's RESTATED columns.
     """
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     found = fetch(source, restated, where=where, by=RESTATED, after=after, limit=limit, is_descending=True)
-    return [
+    rows = [
         row | {name: exact(row[name]) for name in SUMS} | {"occurred_from": slot_start(row["slot"])} for row in found
     ]
+    return cast(list[RestatedRow], rows)

@@ -10,6 +10,8 @@ and the conventions it was booked by, so that the same trades can be costed by o
 """
 
 from datetime import datetime
+from decimal import Decimal
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -32,6 +34,8 @@ from projections.storage.tables import (
     ITEMS,
     NUMBER,
     WHOLE,
+    ContractColumns,
+    PositionColumns,
     Projection,
     Row,
     contract_columns,
@@ -94,6 +98,45 @@ executions = table(
     ),
     created_by="booked_seq",
 )
+
+
+class TradeRow(PositionColumns, ContractColumns):
+    """A trade or transfer: `last_qty` (unsigned) and `effect_quantity` (signed) in base units or contracts, `last_px`
+    in quote units, `commission` in `commission_currency` as `fee` is, all other amounts in `settle`.
+    """
+
+    exec_id: str
+    cl_ord_id: str
+    entry: str
+    reason: str
+    trade_seq: int
+    side: str
+    last_qty: Decimal
+    last_px: Decimal | None
+    cost: Decimal | None
+    commission: Decimal | None
+    commission_currency: str | None
+    liquidity: str | None
+    counterparty_account_id: str | None
+    counterparty_strategy_id: str | None
+    lots: list[Any] | None
+    lot_ids: list[Any] | None
+    transact_time: datetime
+    recorded_at: datetime
+    cost_basis: str
+    fee_policy: str
+    money_places: int
+    effect_quantity: Decimal
+    effect_cost: Decimal
+    realized: Decimal
+    rounding: Decimal
+    fee: Decimal
+    fee_cost: Decimal
+    is_late: bool
+    restatements: int
+    reversal: str | None
+    booked_seq: int
+    seq: int
 
 
 def _effect(effect: Effect) -> Row:
@@ -234,7 +277,7 @@ def trades(
     occurred_by: datetime | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: int | None = None,
-) -> list[Row]:
+) -> list[TradeRow]:
     """Return trades and transfers, all or those that had `occurred_by` a moment, the newest booking first.
 
     The next page is `after` the last row's `booked_seq`.
@@ -245,17 +288,18 @@ def trades(
         "instrument_id": instrument_id,
         "cl_ord_id": cl_ord_id,
     }
-    return fetch(
+    found = fetch(
         source, executions, where=where, at_most={"transact_time": occurred_by}, by=("booked_seq",),
         after=None if after is None else (after,), limit=limit, is_descending=True,
     )  # fmt: skip
+    return cast(list[TradeRow], found)
 
 
 def history(
     source: Source, *, account_id: str, strategy_id: str, instrument_id: str, occurred_by: datetime | None = None
-) -> list[Row]:
+) -> list[TradeRow]:
     """Return the standing trades and transfers of one position, all or those that had `occurred_by` then, by time."""
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     by = ("transact_time", "trade_seq", "exec_id", "cl_ord_id", "entry")
     found = fetch(source, executions, where=where, at_most={"transact_time": occurred_by}, by=by)
-    return [row for row in found if row["reversal"] is None]
+    return cast(list[TradeRow], [row for row in found if row["reversal"] is None])

@@ -13,7 +13,7 @@ Queries as of a past moment read the rows of that moment.
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, cast
 
 import sqlalchemy as sa
 
@@ -43,7 +43,7 @@ from projections.models.bookkeeping import (
     transferred_lines,
 )
 from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import AT, ITEMS, WHOLE, Projection, Row, fact, key, maybe, printable, table
+from projections.storage.tables import AT, ITEMS, WHOLE, AnyRow, Projection, Row, fact, key, maybe, printable, table
 
 PAGE_ROWS_MAX = 1000
 
@@ -105,7 +105,94 @@ turnover_table = table(
 instruments_table = table("journal", "instruments", key("instrument_id"), fact("settle"), fact("kind"))
 venues_table = table("journal", "venues", key("account_id"), fact("venue"))
 
+
+class EntryColumns(TypedDict):
+    """A journal entry without its lines: dates are UTC days in ISO 8601; position columns are None of cash."""
+
+    entry_seq: int
+    part: int
+    account_id: str
+    kind: str
+    booking_date: str
+    value_date: str
+    strategy_id: str | None
+    instrument_id: str | None
+    reference: str
+    narrative: str
+    transact_time: datetime
+    recorded_at: datetime
+    seq: int
+
+
+class JournalLine(TypedDict):
+    """A debit (above zero) or credit (below) of a ledger account, in units of the asset."""
+
+    account: str
+    asset: str
+    amount: Decimal
+
+
+class StoredEntryRow(EntryColumns):
+    """A journal entry as stored: a line is account, asset and the amount's text, signed as in `JournalLine`."""
+
+    lines: list[list[str]]
+
+
+class JournalEntryRow(EntryColumns):
+    """A journal entry: its lines sum to zero in each asset."""
+
+    lines: list[JournalLine]
+
+
+class JournalLineRow(EntryColumns):
+    """One line of an entry, numbered from 1: `amount` signed, `debit` or `credit` above zero, the other None."""
+
+    line: int
+    account: str
+    asset: str
+    amount: Decimal
+    debit: Decimal | None
+    credit: Decimal | None
+
+
+class TurnoverRow(TypedDict):
+    """Debit and credit of a ledger account in one asset for one value date, in units of the asset."""
+
+    account_id: str
+    asset: str
+    value_date: str
+    seq: int
+    account: str
+    debit: Decimal
+    credit: Decimal
+
+
+class AssetTotalRow(TypedDict):
+    """Debit, credit and balance (debit less credit) of all ledger accounts in one asset, in units of it."""
+
+    asset: str
+    debit: Decimal
+    credit: Decimal
+    balance: Decimal
+    seq: int
+
+
+class TrialBalanceRow(AssetTotalRow):
+    """Debit, credit and balance of one ledger account in one asset."""
+
+    account_id: str
+    account: str
+
+
+class LedgerRow(TrialBalanceRow):
+    """Debit, credit and balance of one ledger account and position in one asset; "" where there is no position."""
+
+    strategy_id: str
+    instrument_id: str
+
+
 CURSOR = ("entry_seq", "part")
+BY_OCCURRENCE = ("value_date", "transact_time", "entry_seq", "part")
 NOTHING = (ZERO, ZERO)
 
 
@@ -340,7 +427,7 @@ def entries(
     limit: int | None = PAGE_ROWS_MAX,
     after: tuple[int, int] | None = None,
     is_descending: bool = False,
-) -> list[Row]:
+) -> list[JournalEntryRow]:
     """Return entries in log order (or the newest first), of one account, in one asset, for one value date.
 
     The next page is `after` the last row's (entry_seq, part). An asset is searched only in days that moved it.
@@ -367,18 +454,30 @@ def entries(
     return [_with_amounts(row) for row in shown[:limit]]
 
 
-def _with_amounts(row: Row) -> Row:
+def _with_amounts(row: Row) -> JournalEntryRow:
     lines = [{"account": account, "asset": asset, "amount": Decimal(text)} for account, asset, text in row["lines"]]
-    return row | {"lines": lines}
+    return cast(JournalEntryRow, row | {"lines": lines})
 
 
-def lines_of(rows: Iterable[Row]) -> Iterator[Row]:
+def stored_entries(
+    source: Source, account_id: str, value_date: str, *, after: Sequence[Any] | None = None, limit: int | None = None
+) -> list[StoredEntryRow]:
+    """Return an account's entries for one value date by time of occurrence, their lines as stored.
+
+    The next page is `after` the last row's `BY_OCCURRENCE` columns.
+    """
+    where = {"account_id": account_id, "value_date": value_date}
+    found = fetch(source, entries_table, where=where, by=BY_OCCURRENCE, after=after, limit=limit)
+    return cast(list[StoredEntryRow], found)
+
+
+def lines_of(rows: Iterable[JournalEntryRow]) -> Iterator[JournalLineRow]:
     """Yield entries as one row a line, for tables and files: `line` numbers them, amounts are debit or credit."""
     for row in rows:
-        about = {name: value for name, value in row.items() if name != "lines"}
+        about: Row = {name: value for name, value in row.items() if name != "lines"}
         for number, line in enumerate(row["lines"], 1):
             debit, credit = split(line["amount"])
-            yield about | {"line": number, **line, "debit": debit, "credit": credit}
+            yield cast(JournalLineRow, about | {"line": number, **line, "debit": debit, "credit": credit})
 
 
 def split(amount: Decimal) -> tuple[Decimal | None, Decimal | None]:
@@ -386,36 +485,43 @@ def split(amount: Decimal) -> tuple[Decimal | None, Decimal | None]:
     return (amount, None) if amount > 0 else (None, exact(-amount))
 
 
-def ledger(source: Source, *, account_id: str | None = None, instrument_id: str | None = None) -> list[Row]:
+def ledger(source: Source, *, account_id: str | None = None, instrument_id: str | None = None) -> list[LedgerRow]:
     """Return ledger accounts by position, with their `balance`: debit less credit. Asset accounts have no position.
 
     With an `instrument_id` only accounts that have a position.
     """
     found: list[Row] = []
-    for row in accounts(fetch(source, ledger_table, where={"account_id": account_id, "instrument_id": instrument_id})):
+    for row in _accounts(fetch(source, ledger_table, where={"account_id": account_id, "instrument_id": instrument_id})):
         if not row["account"].startswith(ASSETS):
             found.append(row)
         elif instrument_id is None:
             found.append(row | {"strategy_id": "", "instrument_id": ""})
-    return summed(found, (*ACCOUNT, "strategy_id", "instrument_id"))
+    return cast(list[LedgerRow], _summed(found, (*ACCOUNT, "strategy_id", "instrument_id")))
 
 
 def trial_balance(
     source: Source, *, account_id: str | None = None, asset: str | None = None, upto: str | None = None
-) -> list[Row]:
+) -> list[TrialBalanceRow]:
     """Return debit, credit and balance of every ledger account and asset, now or at the end of a value date `upto`."""
     where = {"account_id": account_id, "asset": asset}
     if upto is None:
-        return summed(accounts(fetch(source, ledger_table, where=where)), ACCOUNT)
-    return summed(accounts(fetch(source, turnover_table, where=where, at_most={"value_date": upto})), ACCOUNT)
+        found = fetch(source, ledger_table, where=where)
+    else:
+        found = fetch(source, turnover_table, where=where, at_most={"value_date": upto})
+    return cast(list[TrialBalanceRow], _summed(_accounts(found), ACCOUNT))
 
 
-def turnover(source: Source, account_id: str) -> list[Row]:
+def totals(rows: Iterable[TrialBalanceRow]) -> list[AssetTotalRow]:
+    """Sum a trial balance by asset: each balance is zero."""
+    return cast(list[AssetTotalRow], _summed(rows, ("asset",)))
+
+
+def turnover(source: Source, account_id: str) -> list[TurnoverRow]:
     """Return debit and credit of each ledger account of an account in each asset, by value date."""
-    return accounts(fetch(source, turnover_table, where={"account_id": account_id}))
+    return cast(list[TurnoverRow], _accounts(fetch(source, turnover_table, where={"account_id": account_id})))
 
 
-def accounts(rows: Iterable[Row]) -> list[Row]:
+def _accounts(rows: Iterable[Row]) -> list[Row]:
     """Return rows of sums as one row a ledger account."""
     return [
         {name: value for name, value in row.items() if name != "sums"}
@@ -428,7 +534,7 @@ def accounts(rows: Iterable[Row]) -> list[Row]:
 ACCOUNT = ("account_id", "account", "asset")
 
 
-def summed(rows: Iterable[Row], by: Sequence[str]) -> list[Row]:
+def _summed(rows: Iterable[AnyRow], by: Sequence[str]) -> list[Row]:
     """Return debit, credit and balance for each value of the `by` columns, sorted by them; `seq` is the latest."""
     sums: dict[tuple[str, ...], Row] = {}
     for row in rows:

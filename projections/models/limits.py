@@ -6,8 +6,9 @@ firm's limits (account `firm`) are over all accounts together. Usage that depend
 limit shows the result of the last monitoring while it is breached or cannot be assessed.
 """
 
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from domain.instrument import Contract
 from domain.ledger import Logged
@@ -93,6 +94,60 @@ holds = table(
     fact("quantity", NUMBER),
     has_history=False,
 )
+
+
+class ScopeColumns(TypedDict):
+    """The account and scope of a limit or kill switch; None stands for all."""
+
+    account_id: str
+    strategy_id: str | None
+    instrument_id: str | None
+    venue: str | None
+    asset: str | None
+
+
+class LimitRow(ScopeColumns):
+    """A limit and its usage: `limit` and `used` in `currency`, or without one in base units, contracts or orders;
+    `position` signed and held quantities unsigned, in base units or contracts; `utilisation` is a fraction.
+    """
+
+    measure: str
+    limit: Decimal
+    currency: str | None
+    version: int
+    unassessed: str | None
+    transact_time: datetime
+    position: Decimal | None
+    held_buy: Decimal | None
+    held_sell: Decimal | None
+    used: Decimal | None
+    utilisation: Decimal | None
+    breached_at: datetime | None
+    seq: int
+
+
+class BreachRow(ScopeColumns):
+    """A limit exceeded other than by an order: `limit` and `used` as in `LimitRow`, of `subject` ("" of the scope)."""
+
+    measure: str
+    subject: str
+    version: int
+    limit: Decimal
+    currency: str | None
+    used: Decimal
+    transact_time: datetime
+    seq: int
+
+
+class SwitchRow(ScopeColumns):
+    """An engaged kill switch."""
+
+    mode: str
+    reason: str
+    actor: str
+    version: int
+    transact_time: datetime
+    seq: int
 
 
 def _scope(account_id: str, scope: Scope) -> Row:
@@ -242,7 +297,7 @@ PROJECTION = Projection(
 )
 
 
-def utilisation(source: Source, account_id: str | None = None) -> list[Row]:
+def utilisation(source: Source, account_id: str | None = None) -> list[LimitRow]:
     """Return every limit in force and its usage; a limit on each instrument has a row for each one in use.
 
     Of MAX_POSITION, `used` is the larger of the position with all working buys filled and with all working sells
@@ -270,23 +325,25 @@ def utilisation(source: Source, account_id: str | None = None) -> list[Row]:
     return rows
 
 
-def breaches(source: Source, account_id: str | None = None) -> list[Row]:
+def breaches(source: Source, account_id: str | None = None) -> list[BreachRow]:
     """Return the limits exceeded other than by an order, as of the last event of each."""
-    return [_shown(row) for row in fetch(source, breaches_table, where={"account_id": account_id})]
+    found = fetch(source, breaches_table, where={"account_id": account_id})
+    return cast(list[BreachRow], [_shown(row) for row in found])
 
 
-def switches(source: Source, account_id: str | None = None) -> list[Row]:
+def switches(source: Source, account_id: str | None = None) -> list[SwitchRow]:
     """Return the engaged kill switches, with actor, reason and time."""
-    return [_shown(row) for row in fetch(source, switches_table, where={"account_id": account_id})]
+    found = fetch(source, switches_table, where={"account_id": account_id})
+    return cast(list[SwitchRow], [_shown(row) for row in found])
 
 
 def _shown(row: Row) -> Row:
     return row | {name: row[name] or None for name in SCOPE}
 
 
-def _is_of(limit: Row, breach: Row) -> bool:
-    names = ("account_id", "measure", *SCOPE)
-    return all((limit[name] or None) == breach[name] for name in names)
+def _is_of(limit: Row, breach: BreachRow) -> bool:
+    names, row = ("account_id", "measure", *SCOPE), cast(Row, breach)
+    return all((limit[name] or None) == row[name] for name in names)
 
 
 def _covers(limit: Row, row: Row) -> bool:
@@ -300,22 +357,25 @@ def _covers(limit: Row, row: Row) -> bool:
     )
 
 
-def _position(limit: Row, instrument_id: str, covered: list[Row], found: list[Row]) -> Row:
+def _position(limit: Row, instrument_id: str, covered: list[Row], found: list[BreachRow]) -> LimitRow:
     position, buys, sells = (
         exact(sum((row[name] for row in covered), ZERO)) for name in ("position", "held_buy", "held_sell")
     )
     at_most = exact(max(abs(position + buys), abs(position - sells)))
-    sums = {"position": position, "held_buy": buys, "held_sell": sells}
-    return _used(limit, at_most, covered, found) | sums | {"instrument_id": instrument_id or None}
+    row = _used(limit, at_most, covered, found)
+    row["position"], row["held_buy"], row["held_sell"] = position, buys, sells
+    row["instrument_id"] = instrument_id or None
+    return row
 
 
-def _used(limit: Row, used: Decimal | None, covered: list[Row], found: list[Row]) -> Row:
-    return _shown(limit) | {
+def _used(limit: Row, used: Decimal | None, covered: list[Row], found: list[BreachRow]) -> LimitRow:
+    row = _shown(limit) | {
         "position": None,
         "held_buy": None,
         "held_sell": None,
         "used": used,
         "utilisation": divide(used, limit["limit"]) if used is not None and limit["limit"] else None,
-        "breached_at": min((row["transact_time"] for row in found), default=None),
-        "seq": max(row["seq"] for row in (limit, *covered, *found)),
+        "breached_at": min((breach["transact_time"] for breach in found), default=None),
+        "seq": max([limit["seq"], *(row["seq"] for row in covered), *(breach["seq"] for breach in found)]),
     }
+    return cast(LimitRow, row)

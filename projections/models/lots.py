@@ -8,6 +8,8 @@ lot moved by a transfer keeps its age.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
+from typing import Final, cast
 
 import msgspec
 
@@ -26,11 +28,23 @@ from domain.position import (
     costing,
 )
 from domain.values import Money, Occurrence, Side, exact
+from projections.models.executions import TradeRow
 from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import AT, NUMBER, WHOLE, Projection, Row, contract_of, fact, key, table
+from projections.storage.tables import (
+    AT,
+    NUMBER,
+    WHOLE,
+    PositionColumns,
+    Projection,
+    Row,
+    contract_of,
+    fact,
+    key,
+    table,
+)
 
 PAGE_ROWS_MAX = 1000
-POSITION = ("account_id", "strategy_id", "instrument_id")
+POSITION: Final = ("account_id", "strategy_id", "instrument_id")
 OPENED = (*POSITION, "opened_at", "opened_trade_seq", "lot_id")
 DISPOSED = (*POSITION, "disposed_at", "disposed_trade_seq", "exec_id", "line")
 
@@ -61,6 +75,45 @@ matches_table = table(
     fact("gain", NUMBER),
     indexes=(DISPOSED,),
 )
+
+
+class RecostedLotRow(PositionColumns):
+    """An open lot: quantities signed, in base units or contracts, costs in settlement currency."""
+
+    lot_id: str
+    opened_at: datetime
+    opened_trade_seq: int
+    opened_quantity: Decimal
+    opened_cost: Decimal
+    quantity: Decimal
+    cost: Decimal
+
+
+class LotRow(RecostedLotRow):
+    """An open lot by the account's own conventions."""
+
+    seq: int
+
+
+class RecostedMatchRow(PositionColumns):
+    """A match of a disposal with a lot: `quantity` in base units or contracts, `cost` and `gain` in settlement
+    currency.
+    """
+
+    exec_id: str
+    line: int
+    disposed_at: datetime
+    disposed_trade_seq: int
+    lot_id: str
+    quantity: Decimal
+    cost: Decimal
+    gain: Decimal
+
+
+class MatchRow(RecostedMatchRow):
+    """A match by the account's own conventions."""
+
+    seq: int
 
 
 def _position(position: PositionKey) -> Row:
@@ -176,10 +229,10 @@ def open_lots(
     instrument_id: str | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: tuple[str, str, str, datetime, int, str] | None = None,
-) -> list[Row]:
+) -> list[LotRow]:
     """Return open lots by position, the oldest first. The next page is `after` the last row's `OPENED` columns."""
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
-    return fetch(source, lots_table, where=where, by=OPENED, after=after, limit=limit)
+    return cast(list[LotRow], fetch(source, lots_table, where=where, by=OPENED, after=after, limit=limit))
 
 
 def matches(
@@ -192,17 +245,20 @@ def matches(
     occurred_by: datetime | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: tuple[str, str, str, datetime, int, str, int] | None = None,
-) -> list[Row]:
+) -> list[MatchRow]:
     """Return matches by position and time of disposal, all or those of disposals that had `occurred_by` a moment.
 
     The next page is `after` the last row's `DISPOSED` columns.
     """
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id, "exec_id": exec_id}
     at_most = {"disposed_at": occurred_by}
-    return fetch(source, matches_table, where=where, at_most=at_most, by=DISPOSED, after=after, limit=limit)
+    found = fetch(source, matches_table, where=where, at_most=at_most, by=DISPOSED, after=after, limit=limit)
+    return cast(list[MatchRow], found)
 
 
-def recosted(trades: Sequence[Row], conventions: Costing) -> tuple[list[Row], list[Row], Book]:
+def recosted(
+    trades: Sequence[TradeRow], conventions: Costing
+) -> tuple[list[RecostedMatchRow], list[RecostedLotRow], Book]:
     """Return matches, open lots and book of one position's trades (`executions.history`) under other conventions.
 
     The rows have the columns of `matches` and `open_lots` but for `seq`.
@@ -211,7 +267,7 @@ def recosted(trades: Sequence[Row], conventions: Costing) -> tuple[list[Row], li
     book = costing.empty(conventions.cost_basis)
     if not trades:
         return [], [], book
-    place = {name: trades[0][name] for name in POSITION}
+    place: Row = {name: trades[0][name] for name in POSITION}
     entries = sorted(map(entry_of, trades), key=lambda entry: entry.occurrence)
     effects, book = costing.replay(entries, conventions, book)
     matched = [
@@ -222,21 +278,22 @@ def recosted(trades: Sequence[Row], conventions: Costing) -> tuple[list[Row], li
         )
     ]
     opened = sorted(book.lots, key=lambda lot: (lot.opened_at.transact_time, lot.opened_at.trade_seq, lot.lot_id))
-    return matched, [place | _lot_row(lot) for lot in opened], book
+    lots = cast(list[RecostedLotRow], [place | _lot_row(lot) for lot in opened])
+    return cast(list[RecostedMatchRow], matched), lots, book
 
 
-def entry_of(trade: Row) -> Entry:
+def entry_of(trade: TradeRow) -> Entry:
     """Return the costing entry of an `executions` row."""
     at, contract = Occurrence(trade["transact_time"], trade["trade_seq"], trade["exec_id"]), contract_of(trade)
     assert contract is not None, "a booked trade has a contract"
-    commission = None if trade["commission"] is None else Money(trade["commission"], trade["commission_currency"])
+    amount, currency = trade["commission"], trade["commission_currency"]
     return Entry(
         occurrence=at,
         contract=contract,
         side=Side(trade["side"]),
         quantity=trade["last_qty"],
         price=trade["last_px"],
-        commission=commission,
+        commission=None if amount is None or currency is None else Money(amount, currency),
         cost=trade["cost"],
         lots=msgspec.convert(trade["lots"] or (), tuple[Lot, ...]),
         lot_ids=tuple(trade["lot_ids"] or ()),

@@ -10,7 +10,7 @@ REJECTED and shows the `rule` and its `facts`. `reason` is the venue's latest, b
 
 from datetime import datetime
 from decimal import Decimal
-from typing import get_args
+from typing import Any, TypedDict, cast, get_args
 
 from domain.ledger import Logged
 from domain.order import (
@@ -27,7 +27,20 @@ from domain.order import (
 from domain.values import divide
 from projections.models import order_states
 from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import AT, FACTS, NUMBER, WHOLE, Projection, Row, fact, key, maybe, printable, table
+from projections.storage.tables import (
+    AT,
+    FACTS,
+    NUMBER,
+    WHOLE,
+    AnyRow,
+    Projection,
+    Row,
+    fact,
+    key,
+    maybe,
+    printable,
+    table,
+)
 
 PAGE_ROWS_MAX = 1000
 OPEN = tuple(status.value for status in OrdStatus if status.is_open)
@@ -69,6 +82,52 @@ orders = table(
     indexes=(("opened_seq",), ("account_id", "opened_seq"), ("opened_at",)),
     created_by="opened_seq",
 )
+
+
+class StoredOrderRow(TypedDict):
+    """An order as stored: quantities in base units or contracts, prices in quote units, `cum_cost` the sum of
+    quantity x price.
+    """
+
+    account_id: str
+    cl_ord_id: str
+    order_id: str
+    strategy_id: str
+    instrument_id: str
+    side: str | None
+    ord_type: str | None
+    time_in_force: str | None
+    order_qty: Decimal | None
+    price: Decimal | None
+    stop_px: Decimal | None
+    trigger_price: str | None
+    peg_offset_value: Decimal | None
+    peg_offset: str | None
+    display_qty: Decimal | None
+    expire_time: datetime | None
+    exec_inst: str
+    parent: str
+    terms_cl_ord_id: str
+    status: str
+    cum_qty: Decimal
+    leaves_qty: Decimal
+    cum_cost: Decimal
+    rule: str | None
+    facts: dict[str, Any] | None
+    reason: str
+    breaks: int
+    opened_at: datetime
+    changed_at: datetime
+    opened_seq: int
+    seq: int
+
+
+class OrderRow(StoredOrderRow):
+    """An order of the blotter; `avg_px` in quote units, None before the first fill."""
+
+    avg_px: Decimal | None
+
+
 _NO_TERMS: Row = {
     "ord_type": None,
     "time_in_force": None,
@@ -165,7 +224,7 @@ def blotter(
     status: str | tuple[str, ...] | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: int | None = None,
-) -> list[Row]:
+) -> list[OrderRow]:
     """Return orders, the newest first, with `avg_px`. The next page is `after` the last row's `opened_seq`.
 
     `status` is one OrdStatus or several (`OPEN`: those in which an order can be filled).
@@ -173,15 +232,15 @@ def blotter(
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id, "status": status}
     place = None if after is None else (after,)
     found = fetch(source, orders, where=where, by=("opened_seq",), after=place, limit=limit, is_descending=True)
-    return [row | {"avg_px": average_price(row)} for row in found]
+    return cast(list[OrderRow], [row | {"avg_px": average_price(row)} for row in found])
 
 
-def order(source: Source, account_id: str, cl_ord_id: str) -> Row | None:
+def order(source: Source, account_id: str, cl_ord_id: str) -> OrderRow | None:
     """Return one order as in the blotter; None if there is none."""
     found = fetch(source, orders, where={"account_id": account_id, "cl_ord_id": cl_ord_id})
-    return found[0] | {"avg_px": average_price(found[0])} if found else None
+    return cast(OrderRow, found[0] | {"avg_px": average_price(found[0])}) if found else None
 
 
-def average_price(row: Row) -> Decimal | None:
+def average_price(row: AnyRow) -> Decimal | None:
     """Return FIX AvgPx(6): cum_cost / cum_qty to 18 places; None before the first fill."""
     return divide(row["cum_cost"], row["cum_qty"]) if row["cum_qty"] else None

@@ -14,6 +14,7 @@ the trades and transfers that stand, `payments` those of funding.
 
 from datetime import datetime
 from decimal import Decimal
+from typing import cast
 
 from domain.ledger import Logged
 from domain.position import (
@@ -34,6 +35,9 @@ from projections.storage.tables import (
     NUMBER,
     WHOLE,
     Amounts,
+    AnyRow,
+    ContractColumns,
+    PositionColumns,
     Projection,
     Row,
     contract_columns,
@@ -107,6 +111,30 @@ fundings = table(
     indexes=(("booked_seq",),),
     created_by="booked_seq",
 )
+
+
+class PositionRow(PositionColumns, ContractColumns):
+    """A position: `quantity` signed, in base units or contracts, `avg_px` in quote units, `fees` by currency, all other
+    sums in `settle`.
+    """
+
+    cost_basis: str | None
+    fee_policy: str | None
+    money_places: int | None
+    quantity: Decimal
+    cost: Decimal
+    realized: Decimal
+    rounding: Decimal
+    fees: dict[str, Decimal]
+    fee_cost: Decimal
+    funding: Decimal
+    income: Decimal
+    transferred: Decimal
+    last_transact_time: datetime | None
+    last_trade_seq: int | None
+    last_exec_id: str | None
+    seq: int
+    avg_px: Decimal | None
 
 
 def _new(position: PositionKey, at: datetime) -> Row:
@@ -284,7 +312,7 @@ def positions(
     instrument_id: str | None = None,
     limit: int | None = None,
     after: tuple[str, str, str] | None = None,
-) -> list[Row]:
+) -> list[PositionRow]:
     """Return positions by account, strategy and instrument, with `avg_px`: the price at which value equals cost.
 
     The next page is `after` the last row's (account_id, strategy_id, instrument_id).
@@ -295,10 +323,10 @@ def positions(
         for name in BOOKKEEPING:
             del row[name]
         row["avg_px"] = average_price(row)
-    return found
+    return cast(list[PositionRow], found)
 
 
-def average_price(row: Row) -> Decimal | None:
+def average_price(row: AnyRow) -> Decimal | None:
     """Return the price at which the position is worth its cost, to 18 places; None when flat."""
     contract = contract_of(row)
     return contract.average_price(row["quantity"], row["cost"]) if contract else None

@@ -10,7 +10,7 @@ Reversed trades do not count.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -19,7 +19,16 @@ from domain.position import MICROSECOND
 from domain.values import EPOCH, ZERO, exact
 from projections.models.daily_sums import added
 from projections.models.executions import executions
-from projections.models.positions import COUNTS, EVERY_SUM, POSITION, average_price, fundings, late, positions_table
+from projections.models.positions import (
+    COUNTS,
+    EVERY_SUM,
+    POSITION,
+    PositionRow,
+    average_price,
+    fundings,
+    late,
+    positions_table,
+)
 from projections.storage.history import AsOf, history_of, path
 from projections.storage.rows import Source, fetch
 from projections.storage.tables import AT, TEXT, WHOLE, Row
@@ -41,7 +50,7 @@ def positions(
     instrument_id: str | None = None,
     limit: int | None = None,
     after: tuple[str, str, str] | None = None,
-) -> list[Row]:
+) -> list[PositionRow]:
     """Return rows like `projections.models.positions.positions`. `last_*` is the latest occurrence that stands."""
     assert isinstance(source, sa.Connection | AsOf), "a replay is not read as occurred"
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
@@ -111,7 +120,7 @@ def _with(row: Row, more: Row) -> Row:
     return row | sums | counts | {"fees": added((row["fees"], *paid)), "seq": max(row["seq"], more["seq"])}
 
 
-def _shown(row: Row, last: Row | None) -> Row:
+def _shown(row: Row, last: Row | None) -> PositionRow:
     """Return the position with the contract and conventions of its latest entry; with funding alone none are known."""
     if not row["entries"]:
         row = row | dict.fromkeys((*KEPT, *LAST)) | {"settle": row["settle"]}
@@ -119,7 +128,7 @@ def _shown(row: Row, last: Row | None) -> Row:
         row = row | last
     shown = {name: row[name] for name in (*POSITION, *KEPT, *LAST, *EVERY_SUM, "seq")}
     fees = {currency: amount for currency, amount in row["fees"].items() if amount}
-    return shown | {"fees": fees, "avg_px": average_price(row)}
+    return cast(PositionRow, shown | {"fees": fees, "avg_px": average_price(row)})
 
 
 def _run(source: sa.Connection | AsOf, query: sa.Select[Any], keys: Sequence[Key], **more: Any) -> list[Row]:

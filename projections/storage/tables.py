@@ -8,7 +8,7 @@ and exact; times are UTC.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 import sqlalchemy as sa
@@ -23,7 +23,8 @@ from projections.storage.history import history_table
 if TYPE_CHECKING:
     from projections.storage.rows import Rows
 
-Row = dict[str, Any]
+Row = dict[str, Any]  # as folds and storage have it; queries return a TypedDict for each read model
+AnyRow = Mapping[str, Any]  # any row, read only: also a TypedDict
 Fold = Callable[["Rows", Logged, Any], None]
 
 TEXT = sa.Text(collation="C")
@@ -102,6 +103,24 @@ def contract_columns() -> tuple[sa.Column[Any], ...]:
     return maybe("kind"), maybe("base"), maybe("quote"), maybe("settle"), maybe("contract_size", NUMBER)
 
 
+class PositionColumns(TypedDict):
+    """The key of a position."""
+
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+
+
+class ContractColumns(TypedDict):
+    """The instrument's contract, as in `contract_columns`; `contract_size` is in base units (inverse: quote units)."""
+
+    kind: str | None
+    base: str | None
+    quote: str | None
+    settle: str | None
+    contract_size: Decimal | None
+
+
 def contract_row(contract: Contract) -> Row:
     """Return a contract as columns."""
     return {
@@ -113,7 +132,7 @@ def contract_row(contract: Contract) -> Row:
     }
 
 
-def contract_of(row: Row) -> Contract | None:
+def contract_of(row: AnyRow) -> Contract | None:
     """Return the contract in a row's columns; None while unknown."""
     if row["kind"] is None:
         return None
