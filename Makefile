@@ -5,12 +5,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
+# A network may trust a certificate authority of its own: uv and pip use the system's certificates where there are any.
+CERTIFICATES := $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt \
+  /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem))
+ifneq ($(CERTIFICATES),)
+export UV_SYSTEM_CERTS ?= true
+endif
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test torture check lint types imports demo bench clean
+.PHONY: help setup test test-fast torture check lint types imports format demo bench clean
 
 help:  ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 19
 
 setup: $(READY)  ## create .venv with the locked dependencies
 
@@ -20,12 +27,17 @@ $(READY): pyproject.toml uv.lock
 	  echo "Name another one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo "creating .venv"; rm -rf .venv; "$(PYTHON)" -m venv .venv; }
-	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet uv
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || { \
+	  PIP_CERT="$${PIP_CERT:-$$($(BIN)/python -m pip config get global.cert 2>/dev/null || echo $(CERTIFICATES))}" \
+	  $(BIN)/python -m pip install --quiet uv; }
 	@$(BIN)/python -m uv sync --frozen --quiet --compile-bytecode
 	@touch $(READY)
 
 test: check  ## check everything, then run every test
 	@$(BIN)/python -m pytest
+
+test-fast: $(READY)  ## run what takes no browser and no patience: three minutes
+	@$(BIN)/python -m pytest -m "not slow and not browser"
 
 KILLS ?= 200
 MUTATIONS ?= 10000
@@ -34,9 +46,9 @@ SEED := $(shell date +%s)
 endif
 torture: $(READY)  ## kill 200 times under load, tamper 10,000 times (KILLS=, MUTATIONS=, SEED=)
 	@echo "torture from seed $(SEED)"
-	@DAYBOOK_TORTURE_KILLS=$(KILLS) DAYBOOK_TORTURE_SEED=$(SEED) $(BIN)/python -m pytest tests/torture -s
+	@DAYBOOK_TORTURE_KILLS=$(KILLS) DAYBOOK_TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -n 0 tests/scenarios/torture -s
 	@DAYBOOK_MUTATIONS=$(MUTATIONS) DAYBOOK_MUTATIONS_SEED=$(SEED) \
-	  $(BIN)/python -m pytest tests/store/test_verify.py -k every_mutation
+	  $(BIN)/python -m pytest -n 0 tests/adapters/verify/test_verification.py -k every_mutation
 
 check: lint types imports  ## lint, types and the direction of imports
 
@@ -46,6 +58,10 @@ lint: $(READY)  ## ruff: rules and format
 
 types: $(READY)  ## mypy --strict
 	@$(BIN)/python -m mypy
+
+format: $(READY)  ## bring the code into its format, and mend what ruff can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
 
 imports: $(READY)  ## the contracts between the packages
 	@$(BIN)/lint-imports

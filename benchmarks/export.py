@@ -29,7 +29,7 @@ from benchmarks.servers import server
 from domain.values import Money, Side
 from projections.runner.runner import Runner
 from projections.storage.schemas import as_placed
-from tests.projections.desk import Desk, fill
+from tests.desk import Desk, fill
 
 ROWS = 1_000_000
 CSV_ROWS = 100_000  # which go through Python one by one

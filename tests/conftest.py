@@ -4,21 +4,18 @@ DAYBOOK_TEST_DATABASE_URL names a server to use instead of our own; its account 
 """
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
 from adapters.log.postgres import PostgresLog
 from adapters.postgres import embedded
-from adapters.postgres.migrations import grant_database, migrate
+from adapters.postgres.migrations import migrate
+from tests.databases import directory_of_server, make_places, new_database, remove_places
 
 settings.register_profile(
     "daybook", deadline=None, derandomize=True, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
@@ -27,9 +24,21 @@ settings.register_profile("explore", settings.get_profile("daybook"), derandomiz
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "daybook"))
 
 
-def url_of_database(server: str, name: str) -> str:
-    """The URL of another database of the same server."""
-    return urlsplit(server)._replace(path=f"/{name}").geturl()
+def pytest_configure(config: pytest.Config) -> None:
+    """The process that deals out the tests makes room for the servers of all its workers."""
+    if not hasattr(config, "workerinput"):
+        make_places()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The same process cleans up, also after workers that were interrupted."""
+    if not hasattr(config, "workerinput"):
+        remove_places()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first, so that no worker is left alone with one in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,41 +51,28 @@ def _out_of_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A new directory for a server, which an unprivileged account can reach also when root runs the tests."""
-    directory = Path(tempfile.mkdtemp(prefix="daybook-test-"))
-    directory.chmod(0o711)
-    try:
+    """A new directory for a server, which is stopped in the end."""
+    with directory_of_server() as directory:
         yield directory
-    finally:
-        embedded.stop(directory)
-        shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
-    """A server for the whole session. Not durable: whoever tests durability starts one of their own, in `home`."""
+    """A server for the whole session of a worker. Not durable: a test of durability starts its own, in `home`."""
     if given := os.environ.get("DAYBOOK_TEST_DATABASE_URL"):
         yield given
         return
-    directory = Path(tempfile.mkdtemp(prefix="daybook-tests-"))
-    directory.chmod(0o711)
-    try:
+    with directory_of_server() as directory:
         yield embedded.start(directory, durable=False)
-    finally:
-        embedded.stop(directory)
-        shutil.rmtree(directory)
 
 
 @pytest.fixture(scope="session")
 def template(server_url: str) -> Iterator[str]:
     """The name of a migrated database to copy."""
     name = f"daybook_test_{uuid4().hex[:12]}"
-    _administer(server_url, f"CREATE DATABASE {name}")
-    try:
-        migrate(url_of_database(server_url, name))
+    with new_database(server_url, name) as url:
+        migrate(url)
         yield name
-    finally:
-        _administer(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -86,15 +82,9 @@ def database_names(template: str) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(server_url: str, template: str, database_names: Iterator[str]) -> Iterator[str]:
-    """The URL, as the owner, of a migrated database of one's own."""
-    name = next(database_names)
-    _administer(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
-    try:
-        url = url_of_database(server_url, name)
-        grant_database(url)
+    """The URL, as the owner, of a migrated database of the test's own."""
+    with new_database(server_url, next(database_names), template) as url:
         yield url
-    finally:
-        _administer(server_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -102,8 +92,3 @@ def log(database_url: str) -> Iterator[PostgresLog]:
     """An empty log, to append to."""
     with PostgresLog(database_url) as log:
         yield log
-
-
-def _administer(server_url: str, statement: str) -> None:
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(statement)

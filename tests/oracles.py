@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(os.environ.get("DAYBOOK_ORACLES") or Path(__file__).parents[2] / "shared" / "oracles")
+from tests import CHECKOUT
+
+ROOT = Path(os.environ.get("DAYBOOK_ORACLES") or CHECKOUT.parent / "shared" / "oracles")
 
 
 def each(folder: str, pattern: str) -> list[Any]:

@@ -1,9 +1,10 @@
 """The pages that are written by the code are current."""
 
 import importlib.util
-from pathlib import Path
 
-DOCS = Path(__file__).parent.parent / "docs"
+from tests import CHECKOUT
+
+DOCS = CHECKOUT / "docs"
 
 
 def test_the_reference_of_events_is_current():

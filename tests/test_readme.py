@@ -1,25 +1,27 @@
 """The README: every command in it works, in its order, from a checkout."""
 
-import contextlib
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
-from adapters.postgres import embedded
+import pytest
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+from adapters.postgres import embedded
+from tests import CHECKOUT
+from tests.ports import free_port
+
+README = (CHECKOUT / "README.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_every_command_of_the_readme_works(tmp_path):
     """The blocks as one script, in a folder that has only a `.venv`; the two make targets have tests of their own."""
     (tmp_path / ".venv").symlink_to(Path(sys.prefix))
-    script = "set -euo pipefail\n" + "\n".join(BLOCKS).replace("8787", str(_free_port()))
+    script = "set -euo pipefail\n" + "\n".join(BLOCKS).replace("8787", str(free_port()))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DAYBOOK_")}
     try:
         done = subprocess.run(
@@ -45,21 +47,12 @@ def test_every_command_of_the_readme_works(tmp_path):
     assert said.count("yes") >= 6  # every rebuilt read model is identical
 
 
-def _free_port() -> int:
-    """A port that is free, and that no client is given meanwhile: below the ephemeral ones."""
-    first = os.getpid() % 10_000
-    for port in (20_000 + (first + step) % 10_000 for step in range(10_000)):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError("every port is taken")
-
-
 def test_the_two_commands_of_the_readme_are_in_the_makefile():
-    targets = (ROOT / "Makefile").read_text()
+    targets = (CHECKOUT / "Makefile").read_text()
     for target in re.findall(r"^\$ make (\w+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", targets, re.MULTILINE)
 
 
 def test_every_link_of_the_readme_leads_somewhere():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+        assert (CHECKOUT / target).exists(), target

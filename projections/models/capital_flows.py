@@ -17,7 +17,7 @@ from domain.ledger import Logged
 from domain.position import PositionTransferred
 from domain.values import ZERO, exact
 from projections.calendar import slot_of
-from projections.storage.rows import Rows, Source, fetch
+from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     NUMBER,
     WHOLE,
@@ -25,6 +25,7 @@ from projections.storage.tables import (
     PositionColumns,
     Projection,
     Row,
+    Rows,
     contract_columns,
     contract_row,
     fact,

@@ -28,7 +28,8 @@ from domain.position import (
     TradeReversed,
 )
 from domain.values import ZERO
-from projections.storage.rows import Rows, Source, fetch
+from projections.storage.copy_out import CopyOut
+from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
     ITEMS,
@@ -38,6 +39,7 @@ from projections.storage.tables import (
     PositionColumns,
     Projection,
     Row,
+    Rows,
     contract_columns,
     contract_row,
     fact,
@@ -98,6 +100,7 @@ executions = table(
     ),
     created_by="booked_seq",
 )
+COPIED = CopyOut(executions, "booked_seq DESC")
 
 
 class TradeRow(PositionColumns, ContractColumns):

@@ -42,8 +42,22 @@ from projections.models.bookkeeping import (
     traded_lines,
     transferred_lines,
 )
-from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import AT, ITEMS, WHOLE, AnyRow, Projection, Row, fact, key, maybe, printable, table
+from projections.storage.copy_out import CopyOut
+from projections.storage.rows import Source, fetch
+from projections.storage.tables import (
+    AT,
+    ITEMS,
+    WHOLE,
+    AnyRow,
+    Projection,
+    Row,
+    Rows,
+    fact,
+    key,
+    maybe,
+    printable,
+    table,
+)
 
 PAGE_ROWS_MAX = 1000
 
@@ -193,6 +207,18 @@ class LedgerRow(TrialBalanceRow):
 
 CURSOR = ("entry_seq", "part")
 BY_OCCURRENCE = ("value_date", "transact_time", "entry_seq", "part")
+LINES = (
+    "SELECT e.*, l.ordinality AS line, l.value->>0 AS account, l.value->>1 AS asset,"
+    " CASE WHEN l.value->>2 NOT LIKE '-%%' THEN l.value->>2 END AS debit,"
+    " CASE WHEN l.value->>2 LIKE '-%%' THEN substr(l.value->>2, 2) END AS credit"
+    " FROM {entries} AS e CROSS JOIN LATERAL jsonb_array_elements(e.lines) WITH ORDINALITY AS l"
+)
+COPIED_LINES = CopyOut(
+    entries_table,
+    ", ".join((*CURSOR, "line")),
+    ("account_id", "strategy_id", "instrument_id", "day"),
+    LINES,
+)
 NOTHING = (ZERO, ZERO)
 
 

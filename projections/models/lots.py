@@ -29,7 +29,8 @@ from domain.position import (
 )
 from domain.values import Money, Occurrence, Side, exact
 from projections.models.executions import TradeRow
-from projections.storage.rows import Rows, Source, fetch
+from projections.storage.copy_out import CopyOut
+from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
     NUMBER,
@@ -37,6 +38,7 @@ from projections.storage.tables import (
     PositionColumns,
     Projection,
     Row,
+    Rows,
     contract_of,
     fact,
     key,
@@ -75,6 +77,8 @@ matches_table = table(
     fact("gain", NUMBER),
     indexes=(DISPOSED,),
 )
+COPIED_LOTS = CopyOut(lots_table, ", ".join(OPENED))
+COPIED_MATCHES = CopyOut(matches_table, ", ".join(DISPOSED))
 
 
 class RecostedLotRow(PositionColumns):

@@ -26,7 +26,7 @@ from domain.order import (
 )
 from domain.values import divide
 from projections.models import order_states
-from projections.storage.rows import Rows, Source, fetch
+from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
     FACTS,
@@ -35,6 +35,7 @@ from projections.storage.tables import (
     AnyRow,
     Projection,
     Row,
+    Rows,
     fact,
     key,
     maybe,

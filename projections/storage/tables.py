@@ -8,7 +8,7 @@ and exact; times are UTC.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import msgspec
 import sqlalchemy as sa
@@ -20,12 +20,8 @@ from domain.instrument import Contract, Kind
 from domain.ledger import Logged
 from projections.storage.history import history_table
 
-if TYPE_CHECKING:
-    from projections.storage.rows import Rows
-
 Row = dict[str, Any]  # as folds and storage have it; queries return a TypedDict for each read model
 AnyRow = Mapping[str, Any]  # any row, read only: also a TypedDict
-Fold = Callable[["Rows", Logged, Any], None]
 
 TEXT = sa.Text(collation="C")
 NUMBER = sa.Numeric()
@@ -36,6 +32,27 @@ ITEMS = JSONB(none_as_null=True)
 
 
 IDENTIFIER_CHARACTERS_MAX = 63  # PostgreSQL's
+
+
+class Rows(Protocol):
+    """The tables as a fold sees them. `seq` is the place in the log of the event being folded."""
+
+    seq: int
+
+    def get(self, table: sa.Table, *key: Any) -> Row | None:
+        """Return the row with this primary key, if there is one."""
+
+    def put(self, table: sa.Table, row: Row) -> None:
+        """Add a row, or replace the one with its primary key."""
+
+    def delete(self, table: sa.Table, *key: Any) -> None:
+        """Remove the row with this primary key, if there is one."""
+
+    def find(self, table: sa.Table, **equals: Any) -> list[Row]:
+        """Return the rows whose columns have these values, unsorted; a tuple stands for any of its members."""
+
+
+Fold = Callable[[Rows, Logged, Any], None]
 
 
 class Amounts(sa.types.TypeDecorator[dict[str, Decimal]]):
@@ -184,7 +201,7 @@ class Projection:
         """Its tables and their histories."""
         return (*self.tables, *(made.info["history"] for made in self.tables if "history" in made.info))
 
-    def fold(self, rows: "Rows", batch: Iterable[Logged]) -> None:
+    def fold(self, rows: Rows, batch: Iterable[Logged]) -> None:
         """Apply events to the rows, in order; events of other classes are skipped."""
         folds = self.folds
         for logged in batch:

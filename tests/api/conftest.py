@@ -1,54 +1,18 @@
 """A real server for tests: uvicorn on a free port, over a database of the test's own, and a client for each scope."""
 
-import threading
+import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from adapters.postgres.api_keys import Scope
+from api import cli
 from api.daybook import Daybook
-from api.http.observability import log_to_stderr
-from api.main import create_app
 from api.settings import Settings
-
-START_SECONDS_MAX = 20
-BTC = "BTCUSDT.BINANCE"
-
-
-class ThreadedServer(uvicorn.Server):
-    """uvicorn in a thread, which tells the port it got."""
-
-    def install_signal_handlers(self) -> None:
-        """None: the thread is told to stop."""
-
-    @contextmanager
-    def running(self) -> Iterator[str]:
-        thread = threading.Thread(target=self.run)
-        thread.start()
-        try:
-            for _ in range(START_SECONDS_MAX * 100):
-                if self.started or not thread.is_alive():
-                    break
-                threading.Event().wait(0.01)
-            assert self.started, "the server did not start"
-            port = self.servers[0].sockets[0].getsockname()[1]
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            self.should_exit = True
-            thread.join(START_SECONDS_MAX)
-
-
-@contextmanager
-def serving(daybook: Daybook, *, demo: bool = False) -> Iterator[str]:
-    """The URL of a server over `daybook`."""
-    app = create_app(daybook, demo=demo)
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, ws="none")
-    with ThreadedServer(config).running() as url:
-        yield url
+from api.terminal.logs import log_to_stderr
+from tests.api.client import open_book, serving
+from tests.api.command_line import BTC, Run
 
 
 @pytest.fixture
@@ -99,52 +63,31 @@ def desk(client: httpx.Client) -> httpx.Client:
     return client
 
 
-def open_book(client: httpx.Client) -> None:
-    """An account and an instrument."""
-    account = {"account_id": "main", "base_currency": "USDT", "cost_basis": "FIFO"}
-    assert client.post("/v1/accounts", json=account).status_code == 201
-    assert client.post("/v1/instruments", json=listing()).status_code == 201
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in this process, with a database that is not there unless one is named."""
+
+    def run(*args: str, url: str = "postgresql://desk:s3cret@127.0.0.1:1/book") -> subprocess.CompletedProcess[str]:
+        monkeypatch.setenv("DAYBOOK_DATABASE_URL", url)
+        code = cli.run(args)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(args, code, said.out, said.err)
+
+    return run
 
 
-def listing(**other: Any) -> dict[str, Any]:
-    """An instrument."""
-    return {
-        "instrument_id": BTC,
-        "kind": "SPOT",
-        "base": "BTC",
-        "quote": "USDT",
-        "tick_size": "0.01",
-        "lot_size": "0.001",
-    } | other
+@pytest.fixture
+def run(inside: Run, database_url: str) -> Run:
+    """Runs a command on a database of the test's own."""
+    return lambda *args: inside(*args, url=database_url)
 
 
-def order(cl_ord_id: str = "A-1", **other: Any) -> dict[str, Any]:
-    """An order to buy one at 100."""
-    return {
-        "account_id": "main",
-        "cl_ord_id": cl_ord_id,
-        "instrument_id": BTC,
-        "side": "BUY",
-        "order_qty": "1",
-        "price": "100",
-    } | other
-
-
-def fill(exec_id: str = "E-1", **other: Any) -> dict[str, Any]:
-    """A fill of that order, or of another, under the id the venue has for it."""
-    cl_ord_id = other.get("cl_ord_id", "A-1")
-    return {
-        "type": "filled",
-        "account_id": "main",
-        "cl_ord_id": cl_ord_id,
-        "instrument_id": BTC,
-        "order_id": f"V-{cl_ord_id.rpartition('-')[2]}",
-        "side": "BUY",
-        "exec_id": exec_id,
-        "trade_seq": 1,
-        "last_qty": "1",
-        "last_px": "100",
-        "commission": {"amount": "0.1", "currency": "USDT"},
-        "liquidity": "TAKER",
-        "transact_time": "2026-01-02T03:04:05.678Z",
-    } | other
+@pytest.fixture
+def book(run: Run) -> Run:
+    """The same, with an account and an instrument."""
+    assert run("account", "open", "main", "--method", "FIFO").returncode == 0
+    listed = run(
+        "instrument", "add", BTC, "--base", "BTC", "--quote", "USDT", "--tick-size", "0.01", "--lot-size", "0.001"
+    )
+    assert listed.returncode == 0, listed.stderr
+    return run

@@ -11,61 +11,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from typer.main import get_command
 
 from api import cli
-
-CHECKOUT = Path(__file__).resolve().parents[2]
-BTC = "BTCUSDT.BINANCE"
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def environment(**settings: str) -> dict[str, str]:
-    """The environment with these settings and no others, but for the home."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DAYBOOK_")}
-    return kept | {"DAYBOOK_HOME": os.environ["DAYBOOK_HOME"]} | settings
-
-
-def command(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "api.cli", *args],
-        cwd=CHECKOUT, env=environment(**settings), text=True, capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in this process, with a database that is not there unless one is named."""
-
-    def run(*args: str, url: str = "postgresql://desk:s3cret@127.0.0.1:1/book") -> subprocess.CompletedProcess[str]:
-        monkeypatch.setenv("DAYBOOK_DATABASE_URL", url)
-        code = cli.run(args)
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(args, code, said.out, said.err)
-
-    return run
-
-
-@pytest.fixture
-def run(inside: Run, database_url: str) -> Run:
-    """Runs a command on a database of the test's own."""
-    return lambda *args: inside(*args, url=database_url)
-
-
-@pytest.fixture
-def book(run: Run) -> Run:
-    """The same, with an account and an instrument."""
-    assert run("account", "open", "main", "--method", "FIFO").returncode == 0
-    listed = run(
-        "instrument", "add", BTC, "--base", "BTC", "--quote", "USDT", "--tick-size", "0.01", "--lot-size", "0.001"
-    )
-    assert listed.returncode == 0, listed.stderr
-    return run
+from tests import CHECKOUT, oracles
+from tests.api.command_line import BTC, Run, command, environment, parsed
 
 
 def test_help_and_mistakes_are_answered_without_loading_what_a_command_needs():
@@ -76,58 +30,53 @@ def test_help_and_mistakes_are_answered_without_loading_what_a_command_needs():
         assert (run, done.stderr.splitlines()[-1]) == (run, "[]")
 
 
-def told(done: subprocess.CompletedProcess[str]) -> Any:
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def test_orders_limits_and_the_log_from_the_command_line(book: Run):
     submit = ("order", "submit", "A-1", "--instrument", BTC, "--side", "BUY", "--qty", "0.5", "--price", "100")
-    assert told(book("limit", "set", "--measure", "MAX_POSITION", "--limit", "0.6", "--json"))["limit"] == "0.6"
+    assert parsed(book("limit", "set", "--measure", "MAX_POSITION", "--limit", "0.6", "--json"))["limit"] == "0.6"
     first, again = book(*submit, "--json"), book(*submit, "--json")
-    assert told(first) == told(again)
-    assert told(first)["actor"].startswith("cli.")
+    assert parsed(first) == parsed(again)
+    assert parsed(first)["actor"].startswith("cli.")
     refused = book(*(arg if arg != "A-1" else "A-2" for arg in submit), "--json")
     problem = json.loads(refused.stderr)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert (problem["rule"], problem["limit"], problem["asked"]) == ("MAX_POSITION is not exceeded", "0.6", "1")
-    assert told(book("order", "show", "A-1", "--json"))["status"] == "PENDING_NEW"
-    assert told(book("order", "cancel", "A-1", "--json"))["status"] == "PENDING_CANCEL"
+    assert parsed(book("order", "show", "A-1", "--json"))["status"] == "PENDING_NEW"
+    assert parsed(book("order", "cancel", "A-1", "--json"))["status"] == "PENDING_CANCEL"
     missing = book("order", "show", "A-9")
     assert (missing.returncode, "A-9" in missing.stderr, "Traceback" in missing.stderr) == (1, True, False)
-    events = told(book("log", "--stream", "order:main:A-1", "--json"))["events"]
+    events = parsed(book("log", "--stream", "order:main:A-1", "--json"))["events"]
     assert [event["topic"] for event in events] == ["OrderSubmitted", "OrderCancelRequested"]
-    assert told(book("status", "--json"))["seq"] == told(book("log", "--json"))["events"][-1]["seq"]
+    assert parsed(book("status", "--json"))["seq"] == parsed(book("log", "--json"))["events"][-1]["seq"]
     rows = list(csv.DictReader(io.StringIO(book("report", "orders", "--format", "csv").stdout)))
     assert [(row["cl_ord_id"], row["status"]) for row in rows] == [("A-2", "REJECTED"), ("A-1", "PENDING_CANCEL")]
 
 
+@pytest.mark.slow
 @pytest.mark.oracle
 def test_a_trade_history_is_imported_reported_replayed_and_rebuilt_without_a_server(run: Run):
-    oracles = Path(os.environ.get("DAYBOOK_ORACLES", CHECKOUT.parent / "shared" / "oracles"))
-    history = next(iter(sorted(oracles.glob("real_fills/*.csv"))), None)
+    history = next(iter(sorted(oracles.ROOT.glob("real_fills/*.csv"))), None)
     if history is None:
-        pytest.skip(f"no trade history under {oracles} (DAYBOOK_ORACLES)")
-    first, again = told(run("import", str(history), "--json")), told(run("import", str(history), "--json"))
+        pytest.skip(f"no trade history under {oracles.ROOT} (DAYBOOK_ORACLES)")
+    first, again = parsed(run("import", str(history), "--json")), parsed(run("import", str(history), "--json"))
     assert first["recorded"] == first["read"] > 0
     assert (again["recorded"], again["already_known"]) == (0, first["read"])
     nets = {
-        told(run("report", "pnl", "--mark", f"{BTC}=9500", "--method", method, "--json"))["totals"][0]["net"]
+        parsed(run("report", "pnl", "--mark", f"{BTC}=9500", "--method", method, "--json"))["totals"][0]["net"]
         for method in ("AVERAGE", "FIFO")
     }
     assert len(nets) == 1, "the net does not depend on the cost basis"
-    live = told(run("report", "pnl", "--mark", f"{BTC}=9500", "--json"))
-    past = told(run("replay", "--account", "main", "--as-of", str(live["seq"]), "--mark", f"{BTC}=9500", "--json"))
+    live = parsed(run("report", "pnl", "--mark", f"{BTC}=9500", "--json"))
+    past = parsed(run("replay", "--account", "main", "--as-of", str(live["seq"]), "--mark", f"{BTC}=9500", "--json"))
     assert past["positions"] == live["items"]
     assert past["as_of"]["head_seq"] == past["as_of"]["seq"] == live["seq"]
-    before = told(run("report", "positions", "--as-of", "2020-01-01T00:00:00Z", "--json"))
+    before = parsed(run("report", "positions", "--as-of", "2020-01-01T00:00:00Z", "--json"))
     assert (before["seq"], before["items"]) == (0, [])
-    rebuilt = told(run("rebuild", "--json"))
+    rebuilt = parsed(run("rebuild", "--json"))
     assert rebuilt["is_identical"] is True
     assert {one["is_identical"] for one in rebuilt["rebuilt"]} == {True}
     one = run("rebuild", "orders", "--json")
-    assert [each["name"] for each in told(one)["rebuilt"]] == ["orders"]
-    why = told(run("explain", "pnl", "quantity", "--limit", "5", "--json"))
+    assert [each["name"] for each in parsed(one)["rebuilt"]] == ["orders"]
+    why = parsed(run("explain", "pnl", "quantity", "--limit", "5", "--json"))
     assert why["value"] == live["items"][0]["quantity"]
     assert why["opening"]["seq"] < why["events"][-1]["seq"] and why["events"][0]["report"]
     shown = run("explain", "pnl", "net", "--mark", f"{BTC}=9500").stdout
@@ -147,7 +96,7 @@ def test_every_command_can_answer_in_json():
     assert [path for path, each in found.items() if not any("--json" in param.opts for param in each.params)] == []
 
 
-def test_a_rebuild_that_finds_other_rows_says_so(book: Run, database_url: str):
+def test_a_rebuild_that_finds_other_rows_reports_them(book: Run, database_url: str):
     import psycopg
 
     book("order", "submit", "A-1", "--instrument", BTC, "--side", "BUY", "--qty", "1", "--price", "100")
@@ -159,7 +108,7 @@ def test_a_rebuild_that_finds_other_rows_says_so(book: Run, database_url: str):
     assert [each["name"] for each in json.loads(differing.stdout)["rebuilt"] if each["is_identical"] is False] == [
         "orders"
     ]
-    assert told(book("report", "orders", "--json"))["items"][0]["cum_qty"] == "0"
+    assert parsed(book("report", "orders", "--json"))["items"][0]["cum_qty"] == "0"
 
 
 def test_keys_are_made_listed_and_revoked(run: Run):
@@ -168,15 +117,15 @@ def test_keys_are_made_listed_and_revoked(run: Run):
     assert key.startswith("dbk_")
     assert key not in made.stderr
     listed = run("keys", "list", "--json")
-    assert [(each["actor"], each["scopes"]) for each in told(listed)["keys"]] == [("bot", ["report", "trade"])]
+    assert [(each["actor"], each["scopes"]) for each in parsed(listed)["keys"]] == [("bot", ["report", "trade"])]
     assert key.split("_", 2)[2] not in listed.stdout
     key_id = key.split("_")[1]
-    assert told(run("keys", "revoke", key_id, "--json"))["is_revoked_now"] is True
+    assert parsed(run("keys", "revoke", key_id, "--json"))["is_revoked_now"] is True
     assert run("keys", "revoke", "nope").returncode == 1
     assert run("keys", "create", "bot", "--scope", "everything").returncode == 2
 
 
-def test_a_database_that_is_down_is_told_in_one_sentence_without_the_password(inside: Run):
+def test_a_database_that_is_down_is_reported_in_one_sentence_without_the_password(inside: Run):
     for args in (["status"], ["report", "pnl"], ["replay", "--account", "main"], ["account", "open", "x"], ["rebuild"],
                  ["keys", "list"], ["log"], ["serve", "--port", "0"]):  # fmt: skip
         for as_json in ([], ["--json"]):
@@ -204,16 +153,17 @@ def test_mistakes_in_a_command_are_usage_errors_in_one_sentence(inside: Run, mon
         if args != ["report"]:  # which shows its help
             assert (args, done.stderr.count("\n")) == (args, 1)
             assert json.loads(inside(*args, "--json").stderr)["type"] == "urn:daybook:problem:usage"
-    unread = inside("status", url="no url, and s3cret")
-    assert (unread.returncode, "s3cret" in unread.stderr) == (3, False)
+    unreadable = inside("status", url="no url, and s3cret")
+    assert (unreadable.returncode, "s3cret" in unreadable.stderr) == (3, False)
     monkeypatch.setenv("DAYBOOK_PORT", "x")
     assert inside("status").returncode == 2
     done = command("report", "pnl", "--as-of", "then")
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_json", [[], ["--json"]], ids=["text", "json"])
-def test_serve_says_where_it_listens_and_that_a_port_is_taken(database_url: str, as_json: list[str]):
+def test_serve_prints_where_it_listens_and_that_a_port_is_taken(database_url: str, as_json: list[str]):
     served = subprocess.Popen(
         [sys.executable, "-m", "api.cli", "serve", "--port", "0", *as_json], cwd=CHECKOUT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -272,24 +222,25 @@ def at_a_terminal(columns: int, *args: str, **environment: str) -> str:
     return written.decode().replace("\r\n", "\n")
 
 
+@pytest.mark.slow
 def test_tables_fit_a_narrow_terminal_and_colour_only_a_willing_one(book: Run, database_url: str):
     from adapters.log.postgres import PostgresLog
     from adapters.writer.writer import Writer
     from api.clock import now
-    from api.intake.venue_reports_http import ONE_REPORT
-    from tests.api.conftest import fill
+    from api.intake.venue_reports import ONE_REPORT
+    from tests.api.client import fill
 
     fills = [fill("E-1", cl_ord_id="O-1"), fill("E-2", cl_ord_id="O-2", side="SELL", last_px="1000090", trade_seq=2)]
     with PostgresLog(database_url) as log:
         Writer(log, now).report([ONE_REPORT.validate_python(one).report() for one in fills], actor="test")
-    asked = ("report", "pnl")
-    narrow = at_a_terminal(70, *asked, DAYBOOK_DATABASE_URL=database_url, NO_COLOR="1")
+    requested = ("report", "pnl")
+    narrow = at_a_terminal(70, *requested, DAYBOOK_DATABASE_URL=database_url, NO_COLOR="1")
     lines = re.sub(r"\x1b\[[0-9;]*m", "", narrow).splitlines()
     assert max(len(line) for line in lines if not line.startswith("not shown")) <= 70
     assert any(line.startswith(BTC + " ") for line in lines), "names are whole too"
     assert "999,990" in narrow, "numbers are whole, with their thousands grouped"
     assert "not shown on this narrow terminal" in narrow.replace("\n", " ")
     assert "\x1b[3" not in narrow
-    wide = at_a_terminal(200, *asked, DAYBOOK_DATABASE_URL=database_url)
+    wide = at_a_terminal(200, *requested, DAYBOOK_DATABASE_URL=database_url)
     assert "\x1b[32m" in wide, "gains are green"
     assert "not shown" not in wide

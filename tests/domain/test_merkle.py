@@ -165,6 +165,7 @@ def test_a_tree_grown_by_whole_tiles_is_the_tree(tiles: int, more: int) -> None:
     assert grown.root() == merkle.root(hashes)
 
 
+@pytest.mark.slow
 def test_proofs_of_trees_with_several_levels_of_tiles() -> None:
     size = 256 * 256 + 256 * 3 + 7
     hashes = hashes_of(leaves(size))

@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
 import pytest
-from hypothesis import given as for_all
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.log.memory import MemoryLog
@@ -53,11 +52,11 @@ class Desk:
         self.seq = 0
         self.refusals = []
         for account in accounts:
-            self.ask(OpenAccount(account, "USDT", Costing(), T0))
+            self.request(OpenAccount(account, "USDT", Costing(), T0))
         for instrument, contract in CONTRACTS.items():
-            self.ask(ListInstrument(instrument, contract, D("0.01"), D("0.001") if instrument == BTC else D(1)))
+            self.request(ListInstrument(instrument, contract, D("0.01"), D("0.001") if instrument == BTC else D(1)))
 
-    def ask(self, *requests):
+    def request(self, *requests):
         for request in requests:
             self.ledger.request(request, actor="trader")
         return self
@@ -86,11 +85,11 @@ class Desk:
             self.refusals.append(refusal.rule)
 
     def replayed(self):
-        state, asked = self.start, []
+        state, requested = self.start, []
         for logged in self.log.select(limit=100_000):
             state, reactions = policies.react(state, logged)
-            asked += reactions
-        return state, asked
+            requested += reactions
+        return state, requested
 
 
 def submit(name, qty="1", side=Side.BUY, instrument=BTC, account="main", strategy="trend", until=None):
@@ -111,7 +110,7 @@ def breached(measure, scope=None, account="main"):
     return Logged(7, Recorded(f"limit:{account}", 7, T0, "feed", "", event))
 
 
-def switch_asked(reactions):
+def switch_request(reactions):
     return [(r.request.account_id, r.request.scope, r.request.mode) for r in reactions if r.policy is Policy.LOSS]
 
 
@@ -123,7 +122,7 @@ def canceled(reactions):
 
 
 @pytest.mark.parametrize("measure", [Measure.MAX_DAILY_LOSS, Measure.MAX_DRAWDOWN])
-def test_a_breached_loss_engages_the_switch_of_its_scope_and_says_why(measure):
+def test_a_breached_loss_engages_the_switch_of_its_scope_with_a_reason(measure):
     _, (reaction,) = policies.react(State(), breached(measure, Scope("trend")))
     assert reaction.request == EngageSwitch(
         "main", Scope("trend"), Mode.REDUCE_ONLY, f"{measure} of 50 exceeded: 50.5, limit version 3", T0
@@ -138,16 +137,16 @@ def test_other_breaches_engage_nothing():
 
 def test_a_daily_loss_engages_the_switch_and_cancels_what_would_add_to_it():
     desk = Desk()
-    desk.ask(SetLimit("main", Scope(), Measure.MAX_DAILY_LOSS, D(50), "USDT", T0))
-    desk.ask(submit("buy", "5"), submit("close", "2", Side.SELL), submit("other", "1", strategy="carry"))
+    desk.request(SetLimit("main", Scope(), Measure.MAX_DAILY_LOSS, D(50), "USDT", T0))
+    desk.request(submit("buy", "5"), submit("close", "2", Side.SELL), submit("other", "1", strategy="carry"))
     desk.reported(fill("buy", "E1", "3"))
     assert desk.follow() == []
-    desk.ask(AssessMarks("main", (Mark(BTC, D(80), "SIM", T0),), T0))
+    desk.request(AssessMarks("main", (Mark(BTC, D(80), "SIM", T0),), T0))
     reactions = desk.follow()
-    assert switch_asked(reactions) == [("main", Scope(), Mode.REDUCE_ONLY)]
+    assert switch_request(reactions) == [("main", Scope(), Mode.REDUCE_ONLY)]
     assert canceled(reactions) == ["buy", "other"]
     with pytest.raises(RequestRefused, match="REDUCE_ONLY"):
-        desk.ask(submit("more"))
+        desk.request(submit("more"))
     assert desk.follow() == []
     assert desk.ledger.state("order:main:buy").is_cancel_requested
     assert desk.ledger.state(risk.stream("main")).switches[Scope()].actor == "policy:LOSS"
@@ -156,11 +155,11 @@ def test_a_daily_loss_engages_the_switch_and_cancels_what_would_add_to_it():
 def test_halt_cancels_all_of_its_scope_and_the_firms_everywhere():
     desk = Desk(accounts=("main", "second"))
     desk.reported(fill("X", "E1", "3"))
-    desk.ask(submit("close", "2", Side.SELL), submit("other", account="second", strategy="carry"))
+    desk.request(submit("close", "2", Side.SELL), submit("other", account="second", strategy="carry"))
     desk.follow()
-    desk.ask(EngageSwitch("main", Scope("carry"), Mode.HALT, "test", T0))
+    desk.request(EngageSwitch("main", Scope("carry"), Mode.HALT, "test", T0))
     assert desk.follow() == []
-    desk.ask(EngageSwitch(FIRM, Scope(), Mode.HALT, "test", T0))
+    desk.request(EngageSwitch(FIRM, Scope(), Mode.HALT, "test", T0))
     reactions = desk.follow()
     assert canceled(reactions) == ["close", "other"]
     assert {reaction.actor for reaction in reactions} == {"policy:SWITCH"}
@@ -169,22 +168,22 @@ def test_halt_cancels_all_of_its_scope_and_the_firms_everywhere():
 def test_orders_that_close_more_than_there_is_are_canceled_at_reduce_only():
     desk = Desk()
     desk.reported(fill("X", "E1", "3"))
-    desk.ask(submit("a", "2", Side.SELL), submit("b", "2", Side.SELL))
+    desk.request(submit("a", "2", Side.SELL), submit("b", "2", Side.SELL))
     desk.follow()
-    desk.ask(EngageSwitch("main", Scope(), Mode.REDUCE_ONLY, "test", T0))
+    desk.request(EngageSwitch("main", Scope(), Mode.REDUCE_ONLY, "test", T0))
     assert canceled(desk.follow()) == ["a", "b"]
 
 
 # Good till date.
 
 
-def test_an_order_is_asked_back_once_when_its_date_has_passed():
+def test_an_order_is_canceled_once_when_its_date_has_passed():
     until = T0 + timedelta(hours=1)
     desk = Desk()
-    desk.ask(submit("A", until=until), submit("B", until=until + timedelta(hours=1)), submit("C"))
+    desk.request(submit("A", until=until), submit("B", until=until + timedelta(hours=1)), submit("C"))
     assert desk.follow() == []
     desk.now = until
-    desk.ask(submit("D"))
+    desk.request(submit("D"))
     (reaction,) = desk.follow()
     assert reaction.request == CancelOrder(OrderKey("main", "A"), "good till date has passed", until)
     assert (reaction.request_id, reaction.actor) == ("expiry-main-A", "policy:EXPIRY")
@@ -193,12 +192,12 @@ def test_an_order_is_asked_back_once_when_its_date_has_passed():
     assert policies.due(state, until + timedelta(hours=3)) == (state, ())
 
 
-def test_an_order_that_has_ended_is_not_asked_back():
+def test_an_order_that_has_ended_is_not_canceled():
     until = T0 + timedelta(hours=1)
     desk = Desk()
-    desk.ask(submit("A", until=until), submit("B", until=until), submit("C", until=until))
+    desk.request(submit("A", until=until), submit("B", until=until), submit("C", until=until))
     desk.reported(fill("A", "E1"), OrderCanceled(OrderKey("main", "B"), "user", T0))
-    desk.ask(CancelOrder(OrderKey("main", "C"), "user", T0))
+    desk.request(CancelOrder(OrderKey("main", "C"), "user", T0))
     desk.follow()
     assert policies.due(desk.state, until) == (desk.state, ())
 
@@ -206,7 +205,7 @@ def test_an_order_that_has_ended_is_not_asked_back():
 def test_a_replaced_date_is_the_one_that_counts():
     until, later = T0 + timedelta(hours=1), T0 + timedelta(hours=2)
     desk = Desk()
-    desk.ask(submit("A", until=until), ReplaceOrder(OrderKey("main", "A"), "A2", Changes(expire_time=later), T0))
+    desk.request(submit("A", until=until), ReplaceOrder(OrderKey("main", "A"), "A2", Changes(expire_time=later), T0))
     desk.reported(OrderAccepted(OrderKey("main", "A"), "V1", T0))
     desk.reported(OrderReplaced(OrderKey("main", "A"), T0 + timedelta(seconds=1), requested_as="A2"))
     desk.follow()
@@ -245,7 +244,7 @@ def test_a_delta_out_of_its_band_is_brought_back_in_full_lots():
     assert reaction.request_id == reaction.request.key.cl_ord_id == f"hedge-0-{desk.seq - 2}"
 
 
-def test_a_hedge_at_work_counts_as_done_and_its_fill_asks_for_nothing():
+def test_a_hedge_at_work_counts_as_done_and_its_fill_requests_nothing():
     desk = Desk(Policies(hedges=(BAND,)))
     desk.reported(fill("A", "E1", "2"))
     ((_, qty, name),) = hedges(desk.follow())
@@ -261,8 +260,8 @@ def test_a_hedge_at_work_counts_as_done_and_its_fill_asks_for_nothing():
 def test_two_fills_of_one_append_are_hedged_once():
     desk = Desk(Policies(hedges=(BAND,)))
     desk.ledger.report([fill("A", "E1", "2"), fill("B", "E2", "0.5")], actor="venue")
-    asked = hedges(desk.follow(sends=False))
-    assert [item[:2] for item in asked] == [(Side.SELL, D(20))]
+    requested = hedges(desk.follow(sends=False))
+    assert [item[:2] for item in requested] == [(Side.SELL, D(20))]
 
 
 def test_a_hedge_that_leaves_no_trace_counts_for_a_minute():
@@ -276,13 +275,13 @@ def test_a_hedge_that_leaves_no_trace_counts_for_a_minute():
     assert [item[:2] for item in hedges(desk.follow())] == [(Side.SELL, D(22))]
 
 
-def test_a_refused_hedge_is_asked_for_again_at_the_next_fill_only():
+def test_a_refused_hedge_is_requested_again_at_the_next_fill_only():
     desk = Desk(Policies(hedges=(BAND,)))
-    desk.ask(SetLimit("main", Scope("hedge"), Measure.MAX_POSITION, D(1), None, T0))
+    desk.request(SetLimit("main", Scope("hedge"), Measure.MAX_POSITION, D(1), None, T0))
     desk.reported(fill("A", "E1", "2"))
     assert len(hedges(desk.follow())) == 1
     assert desk.refusals == ["MAX_POSITION is not exceeded"]
-    assert desk.state.asked == {}
+    assert desk.state.pending_hedges == {}
     desk.reported(fill("B", "E2", "0.1"))
     assert len(hedges(desk.follow(sends=False))) == 1
 
@@ -306,18 +305,18 @@ STEPS = st.lists(
 
 def lived(steps):
     desk = Desk(Policies(hedges=(BAND,)))
-    desk.ask(SetLimit("main", Scope(), Measure.MAX_DAILY_LOSS, D(20), "USDT", T0))
+    desk.request(SetLimit("main", Scope(), Measure.MAX_DAILY_LOSS, D(20), "USDT", T0))
     for index, (what, name, qty, side) in enumerate(steps):
         try:
             if what == "submit":
-                desk.ask(submit(f"O{name}", str(qty), side, until=desk.now + timedelta(minutes=5)))
+                desk.request(submit(f"O{name}", str(qty), side, until=desk.now + timedelta(minutes=5)))
             elif what == "fill":
                 desk.reported(fill(f"O{name}", f"E{index}", str(qty), side))
             elif what == "cancel":
-                desk.ask(CancelOrder(OrderKey("main", f"O{name}"), "user", desk.now))
+                desk.request(CancelOrder(OrderKey("main", f"O{name}"), "user", desk.now))
             elif what == "assess":
                 marks = (Mark(BTC, D(90 + 5 * qty), "SIM", desk.now), Mark(PERP, D(100), "SIM", desk.now))
-                desk.ask(AssessMarks("main", marks, desk.now))
+                desk.request(AssessMarks("main", marks, desk.now))
             else:
                 desk.now += timedelta(minutes=2 * qty)
         except RequestRefused:
@@ -327,21 +326,21 @@ def lived(steps):
 
 
 @settings(max_examples=60)
-@for_all(STEPS)
-def test_a_replayed_history_asks_for_the_same_under_the_same_ids_and_carries_nothing_new(steps):
+@given(STEPS)
+def test_a_replayed_history_requests_the_same_under_the_same_ids_and_nothing_new(steps):
     desk = lived(steps)
-    state, asked = desk.replayed()
-    assert desk.replayed() == (state, asked)
-    assert len({reaction.request_id for reaction in asked}) == len(asked)
+    state, requested = desk.replayed()
+    assert desk.replayed() == (state, requested)
+    assert len({reaction.request_id for reaction in requested}) == len(requested)
     head = desk.log.head().seq
-    for reaction in asked:
+    for reaction in requested:
         desk.send(reaction)
     added = [logged.recorded.event for logged in desk.log.select(after=head)]
     assert added == []
 
 
 @settings(max_examples=60)
-@for_all(STEPS)
+@given(STEPS)
 def test_the_state_is_what_is_open_and_no_more(steps):
     desk = lived(steps)
     state, _ = desk.replayed()

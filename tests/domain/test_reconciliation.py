@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
 import pytest
-from hypothesis import given as for_all
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -201,7 +200,7 @@ def test_working_orders_are_compared_and_mended(theirs, ours, expected):
     assert desk.compare(statement) == ()
 
 
-def test_an_order_that_ended_here_and_works_there_is_for_a_person_to_judge():
+def test_an_order_that_ended_here_and_works_there_is_for_a_person_to_decide():
     statement = desk_after(*WORKING).statement()
     canceled = OrderCanceled(key=OrderKey("main", "B"), reason="user", transact_time=T0)
     desk = desk_after(*WORKING, canceled)
@@ -239,7 +238,7 @@ def test_a_position_that_differs_is_moved_without_a_gain(held, stated, instrumen
     assert desk.holdings.positions().get(instrument_id, PositionLine(instrument_id, D(0))).quantity == D(stated)
 
 
-def test_a_wallet_agrees_with_the_venue_whatever_our_cost_basis_and_strategies():
+def test_a_wallet_agrees_with_the_venue_under_any_cost_basis_and_strategies():
     """Two strategies on two sides under FIFO: the venue nets them and keeps average cost."""
     desk = Desk(Costing(CostBasis.FIFO, FeePolicy.EXPENSED))
     free = ("0", "USDT")
@@ -295,7 +294,7 @@ def test_a_spot_holding_is_stated_as_a_balance():
         Desk().compare(Statement("main", "SIM", "S-1", END, positions=(PositionLine(SPOT, D(1)),)))
 
 
-def test_a_fill_of_an_order_nobody_here_knows_is_adopted_under_the_venues_name():
+def test_a_fill_of_an_unknown_order_is_adopted_under_the_venues_name():
     line = FillLine("E7", 0, "V-7", "", SPOT, Side.BUY, D(1), D(100), Money(D(0), "USDT"), T0)
     statement = Statement("main", "SIM", "S-1", END, fills=(line,), fills_from=T0)
     desk = Desk()
@@ -364,14 +363,14 @@ def faulty(data, reports):
     return ours
 
 
-@for_all(st.lists(acts, max_size=6), conventions)
+@given(st.lists(acts, max_size=6), conventions)
 def test_a_true_copy_has_no_breaks(trades, costing):
     reports = history(trades)
     assert desk_after(*reports, costing=costing).compare(desk_after(*reports).statement()) == ()
 
 
 @settings(max_examples=60)
-@for_all(st.data(), st.lists(acts, max_size=6), conventions)
+@given(st.data(), st.lists(acts, max_size=6), conventions)
 def test_a_mended_book_has_no_breaks(data, trades, costing):
     reports = history(trades)
     statement = desk_after(*reports).statement()
@@ -385,7 +384,7 @@ def test_a_mended_book_has_no_breaks(data, trades, costing):
 
 
 @settings(max_examples=60)
-@for_all(st.data(), st.lists(acts, min_size=1, max_size=6))
+@given(st.data(), st.lists(acts, min_size=1, max_size=6))
 def test_breaks_do_not_depend_on_the_order_of_lines_or_of_arrival(data, trades):
     reports = history(trades)
     statement = desk_after(*reports).statement()
@@ -402,7 +401,7 @@ def test_breaks_do_not_depend_on_the_order_of_lines_or_of_arrival(data, trades):
 
 
 @settings(max_examples=60)
-@for_all(st.data(), st.lists(acts, min_size=1, max_size=6))
+@given(st.data(), st.lists(acts, min_size=1, max_size=6))
 def test_one_fill_lost_doubled_or_changed_is_one_break(data, trades):
     reports = history(trades)
     statement = desk_after(*reports).statement()
@@ -480,7 +479,7 @@ def test_breaks_are_kept_on_the_account_by_the_ledger_and_each_once():
     assert desk.ledger.state("account:main").breaks == {}
 
 
-def test_a_break_resolved_by_hand_says_why_and_opens_again_if_it_is_still_there():
+def test_a_break_resolved_by_hand_has_a_reason_and_opens_again_if_it_is_still_there():
     statement = desk_after(*ORDERED).statement()
     desk = desk_after(*ORDERED[:-1])
     found = desk.compare(statement)

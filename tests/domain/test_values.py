@@ -6,7 +6,7 @@ from decimal import Decimal as D
 from fractions import Fraction
 
 import pytest
-from hypothesis import given as for_all
+from hypothesis import given
 from hypothesis import strategies as st
 
 from domain import values
@@ -52,13 +52,13 @@ def test_a_number_has_one_canonical_form(text, canonical):
     assert str(values.number(text, "x")) == canonical
 
 
-@for_all(numbers, numbers.filter(bool))
+@given(numbers, numbers.filter(bool))
 def test_divide_is_the_exact_quotient_rounded_half_even_at_18_places(dividend, divisor):
     scaled = Fraction(dividend) / Fraction(divisor) * 10**18
     assert Fraction(values.divide(dividend, divisor)) * 10**18 == round(scaled)
 
 
-@for_all(st.lists(st.tuples(numbers, numbers, st.integers(1, 9999)), max_size=20))
+@given(st.lists(st.tuples(numbers, numbers, st.integers(1, 9999)), max_size=20))
 def test_sums_of_products_of_any_numbers_we_take_in_are_exact(terms):
     total = sum((a * b * c for a, b, c in terms), D(0))
     assert Fraction(total) == sum((Fraction(a) * Fraction(b) * c for a, b, c in terms), Fraction(0))

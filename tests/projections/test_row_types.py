@@ -38,7 +38,7 @@ from projections.models import (
 from projections.runner.runner import Runner, as_of
 from projections.storage.rows import MemoryRows, Source
 from projections.storage.tables import ITEMS, Amounts
-from tests.projections.desk import BTC, CONTRACTS, PERP, T0, Desk, mark
+from tests.desk import BTC, CONTRACTS, PERP, T0, Desk, mark
 
 SEED = 20260301
 STEPS = 300

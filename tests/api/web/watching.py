@@ -1,0 +1,44 @@
+"""A console, and a page that is watched for complaints."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import httpx
+from playwright.sync_api import Page
+
+from api.daybook import Daybook
+from tests.api import client
+
+
+class Console(NamedTuple):
+    """A Daybook and where its console is."""
+
+    daybook: Daybook
+    url: str
+
+    def get(self, path: str) -> dict:
+        """What the API says."""
+        answer = httpx.get(self.url + path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@contextmanager
+def serving(daybook: Daybook, *, demo: bool) -> Iterator[Console]:
+    """The app on a free port, in a thread."""
+    with client.serving(daybook, demo=demo) as url:
+        yield Console(daybook, url)
+
+
+class Watched(NamedTuple):
+    """A page, and everything it complained about or asked another server for."""
+
+    page: Page
+    complaints: list[str]
+
+    def open(self, url: str) -> Page:
+        """The page of `url`, its book drawn."""
+        self.page.goto(url)
+        self.page.wait_for_selector("#book:not([hidden])")
+        return self.page

@@ -1,0 +1,170 @@
+"""Rows in PostgreSQL behave like rows in memory, whatever the batches, the cache's size and the characters."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal as D
+from itertools import count
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from projections.storage.copy_lines import MODULUS, Lines, Sum
+from projections.storage.rows import MemoryRows, SqlRows, fetch
+from projections.storage.tables import AT, FACTS, NUMBER, WHOLE, Amounts, Projection, Row, Rows, fact, key, maybe, table
+
+things = table(
+    "things",
+    "things",
+    key("owner"),
+    key("number", WHOLE),
+    maybe("amount", NUMBER),
+    fact("note"),
+    fact("at", AT),
+    fact("is_odd", sa.Boolean()),
+    maybe("facts", FACTS),
+    fact("amounts", Amounts()),
+    indexes=(("note",),),
+)
+singles = table("things", "singles", key("name"))
+PROJECTION = Projection("things", 1, (things, singles), {})
+
+numbers = st.decimals(allow_nan=False, allow_infinity=False, places=18, min_value=-(10**30), max_value=10**30)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+rows = st.builds(
+    lambda owner, number, amount, note, at, amounts: {
+        "owner": owner, "number": number, "amount": amount, "note": note, "at": at, "is_odd": number % 2 == 1,
+        "facts": {"note": note, "rows": [1, None]} if amount else None, "amounts": amounts, "seq": number,
+    },
+    st.sampled_from(["a", "b", "\\N", "Ω\t\n"]),
+    st.integers(0, 4),
+    st.none() | numbers,
+    texts,
+    st.datetimes(datetime(2009, 1, 3), datetime(2200, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 (hypothesis')
+    st.dictionaries(st.sampled_from(["USDT", "BNB"]), numbers),
+)  # fmt: skip
+changes = st.one_of(
+    st.tuples(st.just("put"), rows),
+    st.tuples(st.just("delete"), rows),
+    st.tuples(st.just("get"), rows),
+    st.tuples(st.just("find"), rows),
+    st.tuples(st.just("flush"), st.none()),
+    st.tuples(st.just("commit"), st.none()),
+    st.tuples(st.just("forget"), st.none()),
+)
+
+
+@pytest.fixture
+def place(projector: sa.Engine) -> Iterator[Callable[[], str]]:
+    """Makes the tables, empty, in a schema that nobody has used."""
+    names = count(1)
+
+    def made() -> str:
+        schema = f"read_things_{next(names)}"
+        with projector.begin() as connection:
+            PROJECTION.create(connection, schema)
+        return schema
+
+    return made
+
+
+def query(rows: Rows, what: str, row: Row) -> Any:
+    """What one operation answers."""
+    match what:
+        case "put":
+            return rows.put(things, row)
+        case "delete":
+            return rows.delete(things, row["owner"], row["number"])
+        case "get":
+            return rows.get(things, row["owner"], row["number"])
+        case "find":
+            found = rows.find(things, owner=row["owner"], number=(row["number"], row["number"] + 1))
+            return sorted(found, key=lambda found_row: found_row["number"])
+        case _:
+            raise AssertionError(what)
+
+
+def summed(connection: sa.Connection, table: sa.Table, schema: str) -> Sum:
+    """The digest of the rows that are stored."""
+    columns = ", ".join(column.name for column in table.columns)
+    stored = connection.connection.cursor().execute(f"SELECT {columns} FROM {schema}.{table.name}").fetchall()  # type: ignore[attr-defined]
+    lines = Lines(table)
+    hashes = [lines.hash(lines.of_stored(row)) for row in stored]
+    return Sum(sum(hashes) % MODULUS, len(hashes))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.lists(changes, max_size=30), st.sampled_from([0, 2, 1000]))
+def test_any_changes_give_the_same_rows(
+    projector: sa.Engine, place: Callable[[], str], steps: list[tuple[str, Row]], cached_rows_max: int
+) -> None:
+    schema = place()
+    memory, stored = MemoryRows(), SqlRows(PROJECTION.tables, schema, is_empty=True, cached_rows_max=cached_rows_max)
+    with projector.connect() as connection:
+        stored.begin(connection)
+        for what, row in steps:
+            if what in ("flush", "commit", "forget"):
+                stored.flush()
+                if what == "commit":
+                    connection.commit()
+                if what == "forget":
+                    stored.forget()
+            else:
+                assert query(stored, what, row) == query(memory, what, row)
+        stored.flush()
+        placed = connection.execution_options(schema_translate_map={"read_things": schema})
+        assert fetch(placed, things) == fetch(memory, things)
+        assert stored.sum == summed(connection, things, schema)
+        for by, is_descending in ((("number", "owner"), False), (("note", "number", "owner"), True)):
+            everything = fetch(memory, things, by=by, is_descending=is_descending)
+            assert fetch(placed, things, by=by, is_descending=is_descending) == everything
+            for page in (0, 1, 2):
+                after = [everything[page][name] for name in by] if page < len(everything) else None
+                params = {"by": by, "after": after, "limit": 2, "is_descending": is_descending}
+                assert fetch(placed, things, **params) == fetch(memory, things, **params)
+        connection.rollback()
+
+
+def test_a_cache_queries_no_more_than_it_must(projector: sa.Engine, place: Callable[[], str]) -> None:
+    """While it holds everything, a row that is not there costs no question; afterwards one."""
+    schema, params = place(), []
+    sa.event.listen(projector, "before_cursor_execute", lambda *args: params.append(args[2]))
+    stored = SqlRows(PROJECTION.tables, schema, is_empty=True)
+    with projector.begin() as connection:
+        stored.begin(connection)
+        assert stored.get(singles, "x") is None
+        assert params == []
+        stored.forget()
+        assert stored.get(singles, "x") is None
+        assert stored.get(singles, "x") is None
+        assert len(params) == 1
+
+
+def test_rows_forgotten_before_they_are_flushed_never_were(projector: sa.Engine, place: Callable[[], str]) -> None:
+    stored = SqlRows(PROJECTION.tables, place(), is_empty=True)
+    with projector.begin() as connection:
+        stored.begin(connection)
+        stored.put(singles, {"name": "x", "seq": 1})
+        stored.forget()
+        stored.flush()
+        assert stored.get(singles, "x") is None
+
+
+def test_amounts_keep_every_digit(projector: sa.Engine, place: Callable[[], str]) -> None:
+    schema = place()
+    stored = SqlRows(PROJECTION.tables, schema, is_empty=True)
+    row = {
+        "owner": "a", "number": 1, "amount": D("1E+20"), "note": "", "at": datetime(2026, 1, 1, tzinfo=UTC),
+        "is_odd": True, "facts": None, "amounts": {"BTC": D("0.000000000000000001")}, "seq": 1,
+    }  # fmt: skip
+    with projector.begin() as connection:
+        stored.begin(connection)
+        stored.put(things, row)
+        stored.flush()
+        stored.forget()
+        assert stored.get(things, "a", 1) == row
+        assert stored.sum == summed(connection, things, schema)
+        text = sa.text(f"SELECT amounts::text, amount::text FROM {schema}.things")
+        assert connection.execute(text).one() == ('{"BTC": "0.000000000000000001"}', "100000000000000000000")

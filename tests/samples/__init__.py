@@ -1,0 +1,77 @@
+"""One record of every kind of event, with every field filled."""
+
+from datetime import UTC, datetime
+from decimal import Decimal as D
+
+from domain.account import AccountOpened, CostBasis, Costing, FeePolicy, RawReportKept, SubjectForgotten
+from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed, Kind, PutOrCall
+from domain.ledger import Recorded, schema
+from domain.position import (
+    Effect,
+    FundingSettled,
+    Lot,
+    LotChange,
+    LotMatch,
+    LotsAssigned,
+    PositionBroken,
+    PositionKey,
+    PositionRestated,
+    PositionTransferred,
+    Restated,
+    Sums,
+    TradeBooked,
+    TradeKind,
+    TradeReversed,
+    TransferReason,
+)
+from domain.values import Liquidity, Money, Occurrence, Side
+from tests.samples import account_events, order_events, risk_events
+
+AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+BTC = "BTCUSDT.SIM"
+POSITION = PositionKey("main", "trend", BTC)
+SPOT = Contract(Kind.SPOT, "BTC", "USDT", "USDT", D(1))
+OPTION = Contract(Kind.OPTION, "BTC", "USD", "BTC", D("0.1"), AT, D(90000), PutOrCall.CALL)
+FIFO = Costing(CostBasis.FIFO, FeePolicy.EXPENSED, 8)
+PLACE = Occurrence(AT, 7, "E7")
+LOT = Lot("E7", PLACE, D("0.5"), D("48750.125"), D("0.4"), D("39000.1"))
+EFFECT = Effect(
+    D("-0.1"),
+    D("-9750.025"),
+    D("1.5"),
+    D("0.000000001"),
+    D("0.02"),
+    D("0.5"),
+    (LOT,),
+    (LotMatch("E1", D("0.1"), D("9750.025"), D("1.500000001")),),
+)
+
+EVENTS = (
+    AccountOpened("main", "USDT", FIFO, AT),
+    InstrumentListed(BTC, SPOT, D("0.01"), D("0.000001")),
+    InstrumentAmended("BTC-C.SIM", OPTION, D("0.01"), D("0.1"), AT),
+    InstrumentDelisted(BTC, AT),
+    *order_events.EVENTS,
+    TradeBooked(
+        POSITION, SPOT, FIFO, "A-1", "E7", 7, Side.BUY, D("0.5"), D("97500.25"), Money(D("0.02"), "USDT"),
+        Liquidity.MAKER, AT, EFFECT, True, TradeKind.LIQUIDATION,
+    ),
+    TradeReversed(POSITION, SPOT, "E7", 7, AT, Money(D("0.02"), "USDT"), EFFECT, "busted"),
+    LotsAssigned(POSITION, "E7", ("E1", "E3"), AT),
+    PositionBroken(POSITION, "a spot position is not below zero", "E7", D("-0.1"), AT),
+    PositionTransferred(
+        POSITION, SPOT, FIFO, "opening", Side.BUY, D("0.01"), D(92), AT, EFFECT, False, TransferReason.INTERNAL,
+        PositionKey("main", "hedge", BTC), (LOT,),
+    ),
+    FundingSettled(POSITION, "F1", Money(D("-1.25"), "USDT"), AT),
+    PositionRestated(
+        POSITION, ("E6",), (Restated("E7", 7, AT, Sums(D(1), D(2), D("0.5"), D(0)), EFFECT),),
+        (LotChange(LOT, D("-0.1"), D("-9750.025")),), 1, 2,
+    ),
+    RawReportKept("main", "BINANCE", "trades.csv:7", "7,x,y", "price: 'x' is not a finite decimal number"),
+    *account_events.EVENTS,
+    SubjectForgotten("client-17", "asked to be forgotten", AT),
+    *risk_events.EVENTS,
+)  # fmt: skip
+
+RECORDS = tuple(Recorded(f"sample:{schema.topic_of(event)}", 7, AT, "alice", "req-1", event) for event in EVENTS)
