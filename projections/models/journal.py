@@ -13,7 +13,7 @@ Queries as of a past moment read the rows of that moment.
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, TypedDict, cast
+from typing import Any, Final, NamedTuple, TypedDict, cast
 
 import sqlalchemy as sa
 
@@ -206,7 +206,7 @@ class LedgerRow(TrialBalanceRow):
 
 
 CURSOR = ("entry_seq", "part")
-BY_OCCURRENCE = ("value_date", "transact_time", "entry_seq", "part")
+BY_OCCURRENCE: Final = ("value_date", "transact_time", "entry_seq", "part")
 LINES = (
     "SELECT e.*, l.ordinality AS line, l.value->>0 AS account, l.value->>1 AS asset,"
     " CASE WHEN l.value->>2 NOT LIKE '-%%' THEN l.value->>2 END AS debit,"
