@@ -19,7 +19,8 @@ from projections.analytics.conversion import relevant
 from projections.analytics.equity import EquityInputs
 from projections.calendar import MIDNIGHT, Close, Days
 from projections.models import capital_flows, daily_sums, reference_data
-from projections.storage.tables import Row
+from projections.models.daily_sums import DailySumRow
+from projections.models.positions import PositionRow
 
 LOOKUPS_MAX = 200_000
 DAYS_SHOWN = 30
@@ -51,7 +52,7 @@ def days_of(at: Reading, close: Close, first: date | None, last: date | None) ->
 
 
 def closings_of(
-    book: Daybook, at: Reading, days: Days, sums: Iterable[Row], currencies: Iterable[str], valuing: Valuing
+    book: Daybook, at: Reading, days: Days, sums: Iterable[DailySumRow], currencies: Iterable[str], valuing: Valuing
 ) -> list[Closing]:
     """The moment before the days, and the close of each; of a day that is not over, the present moment."""
     present = moment_of(at)
@@ -74,7 +75,7 @@ def closings_of(
     ]
 
 
-def present_closing(book: Daybook, at: Reading, rows: Sequence[Row], valuing: Valuing) -> Closing:
+def present_closing(book: Daybook, at: Reading, rows: Sequence[PositionRow], valuing: Valuing) -> Closing:
     """The present moment of a reading, for rows of positions."""
     moment = moment_of(at)
     accounts = sorted({row["account_id"] for row in rows})
@@ -90,7 +91,7 @@ def book_of(at: Reading, days: Days, account_id: str | None) -> EquityInputs:
     )
 
 
-def sums_of(at: Reading, days: Days, where: Where) -> list[Row]:
+def sums_of(at: Reading, days: Days, where: Where) -> list[DailySumRow]:
     """The sums of the positions and days selected."""
     return daily_sums.sums(at.source, days.close, days.bounds, **where._asdict())
 
