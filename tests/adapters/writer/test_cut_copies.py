@@ -1,4 +1,4 @@
-"""A connection cut in the middle of COPY leaves nothing behind; one cut after it, everything. Both are shown truthfully.
+"""A connection cut in the middle of COPY leaves nothing behind; one cut after it, everything. Both are reported truly.
 
 A proxy stands between the writer and the server and cuts at a known point: after the first of the rows, or when the
 server has committed and says so. The server itself may end the session as well, at a known row.
