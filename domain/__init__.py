@@ -1,1 +1,1 @@
-"""The book itself: pure rules over exact decimals. No clock, no input or output, no randomness, no framework."""
+"""The rules of the ledger: pure functions over exact decimals, without a clock, input, output or randomness."""

@@ -1,4 +1,4 @@
-"""Where trades happen: what an exchange tells us, in the domain's own words.
+"""Exchanges: what a venue reports, in the words of the domain, and the facts of its instruments.
 
 An adapter yields domain reports literally, together with the facts of the instruments they are about; what it cannot
 read it yields as `Unreadable`, raw, because it may be evidence. It never decides whether a report is new: a report may
