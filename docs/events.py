@@ -1,6 +1,6 @@
-"""Writes docs/events.md, the reference of every stored event, from `domain.schema`: `python docs/events.py`.
+"""Writes docs/events.md, the reference of every stored event, from `domain.ledger.schema`: `python docs/events.py`.
 
-What a field means is told once, here, for all events: one word has one meaning. A field that is not told stops it.
+What a field means is defined once, here, for all events: one word has one meaning. A field without a meaning stops it.
 """
 
 import enum
@@ -20,21 +20,21 @@ PAGE = Path(__file__).parent / "events.md"
 FIELDS: dict[str, tuple[str, str]] = {
     "about": ("", "what it concerns, in words"),
     "account_id": ("Account(1)", "our account"),
-    "actor": ("", "who asked for it"),
+    "actor": ("", "who requested it"),
     "age_ms": ("", "how old the mark was when it was used, milliseconds"),
     "amount": ("", "an amount of money, in the currency beside it"),
     "asked": ("", "what the measure would be with the order, in the limit's unit"),
     "asset": ("", "the base asset a scope covers; absent: every one"),
     "at": ("", "when it happened at the venue, UTC"),
     "avg_px": ("AvgPx(6)", "average price, quote units a base unit"),
-    "balances": ("", "balances as the statement has them; absent if it says nothing of them"),
+    "balances": ("", "balances as the statement has them; absent if it does not list them"),
     "base": ("", "base currency: what is bought and sold"),
     "base_currency": ("", "the currency an account is reported in"),
     "booking_date": ("", "ISO 20022 BookgDt: the day it is entered"),
-    "break_id": ("", "a break's stable id: the same finding has the same id"),
+    "break_id": ("", "a break's stable id: the same difference has the same id"),
     "capital": ("", "net deposits of the account, in the currency beside it"),
     "cells": ("", "positions and gains by desk and instrument, at the moment the firm's watch begins"),
-    "change": ("", "the change of one account's usage, word for word"),
+    "change": ("", "the change of one account's usage: the event of its own stream"),
     "change_id": ("", "which replacement of an order it is about"),
     "changes": ("", "what is to change; of gains: the gain by position, since when"),
     "child": ("", "the ClOrdID of a child order"),
@@ -52,12 +52,12 @@ FIELDS: dict[str, tuple[str, str]] = {
     "counter_account_id": ("", "our own account on the other side of an internal transfer"),
     "counterparty": ("", "the other side of a transfer"),
     "cum_cost": ("", "sum of last_qty x last_px, quote units"),
-    "cum_qty": ("CumQty(14)", "what has been filled, base units or contracts"),
+    "cum_qty": ("CumQty(14)", "quantity filled, base units or contracts"),
     "currency": ("Currency(15)", "currency or asset code"),
     "day_from": ("", "since when the account's trading day runs, UTC"),
     "display_qty": ("DisplayQty(1138)", "the part of an iceberg order that is shown"),
-    "effect": ("", "what a booking does to the book, in its place of occurrence"),
-    "effective_at": ("", "from when on it holds, UTC"),
+    "effect": ("", "what a booking changes in the position, at its place of occurrence"),
+    "effective_at": ("", "when it takes effect, UTC"),
     "entries": ("", "signed changes of balances"),
     "entry_id": ("", "the entry's id"),
     "exec_id": ("ExecID(17)", "the venue's id of the execution or report"),
@@ -66,7 +66,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "expire_time": ("ExpireTime(126)", "until when a GTD order works, UTC"),
     "expiry": ("MaturityDate(541)", "when a future or option expires, UTC; absent: never"),
     "facts": ("", "the numbers of a decision, as text"),
-    "failed": ("", "the judgement that failed; absent if the rule is not one of numbers"),
+    "failed": ("", "the check that failed; absent if the rule is not one of numbers"),
     "fee": ("", "the part of a fee that is an expense, in its own currency"),
     "fee_cost": ("", "cost that left the position to pay a base-currency fee, settlement currency"),
     "fee_id": ("", "the fee's id"),
@@ -86,14 +86,14 @@ FIELDS: dict[str, tuple[str, str]] = {
     "instrument_id": ("Symbol(55)", "SYMBOL.VENUE: the venue's own symbol, our code of the venue"),
     "is_late": ("", "whether something later had been booked before"),
     "is_margin": ("", "whether balances may be below zero"),
-    "items": ("", "entries whose effect changed: what it was on record, what it is now"),
-    "judged": ("", "every limit over the order as it was met"),
+    "items": ("", "entries whose effect changed: the effect on record before, and the new one"),
+    "judged": ("", "every limit that applies to the order, with its usage"),
     "key": ("", "whose order or position it is"),
     "kind": ("", "which of its kinds it is"),
     "last_px": ("LastPx(31)", "price of the fill, quote units a base unit"),
     "last_qty": ("LastQty(32)", "quantity of the fill, base units or contracts"),
-    "late_exec_ids": ("", "what came late, was taken back or assigned, and so moved the rest"),
-    "leaves_qty": ("LeavesQty(151)", "what may still be filled"),
+    "late_exec_ids": ("", "executions that arrived late, were busted or assigned lots, and so changed later entries"),
+    "leaves_qty": ("LeavesQty(151)", "quantity still open"),
     "leg": ("", "one side of a transfer: id, direction, amount"),
     "limit": ("", "the limit's value, in the measure's unit; absent: lifted"),
     "liquidity": ("LastLiquidityInd(851)", "maker or taker"),
@@ -109,8 +109,8 @@ FIELDS: dict[str, tuple[str, str]] = {
     "mode": ("", "HALT: no orders. REDUCE_ONLY: only orders that reduce a position"),
     "money_places": ("", "decimal places at which realized PnL is booked"),
     "notional": ("", "size of the order, quote currency"),
-    "now": ("", "what it is from now on"),
-    "open_orders": ("", "working orders as the statement has them; absent if it says nothing of them"),
+    "now": ("", "its new value"),
+    "open_orders": ("", "working orders as the statement has them; absent if it does not list them"),
     "opened": ("", "the lots a booking opened"),
     "opened_at": ("", "when it was opened; of a lot: its place of occurrence (time, trade sequence, exec id)"),
     "opened_cost": ("", "what the lot cost when it was opened, settlement currency, signed"),
@@ -122,23 +122,23 @@ FIELDS: dict[str, tuple[str, str]] = {
     "order_qty": ("OrderQty(38)", "quantity of the order, base units or contracts"),
     "orig_cl_ord_id": ("OrigClOrdID(41)", "the ClOrdID that is to be replaced"),
     "ours": ("", "our side of a break; absent where we have none"),
-    "owner": ("", "the name of whom the account is kept for; absent: not said"),
+    "owner": ("", "the name of the person the account is kept for; absent: not given"),
     "parent": ("", "ClOrdID of the parent order; empty: none"),
     "part": ("", "which part of several this is, from 1"),
     "parts": ("", "how many parts there are"),
     "peg_offset": ("PegOffsetType(836)", "whether a trailing offset is a price or basis points"),
     "peg_offset_value": ("PegOffsetValue(211)", "how far a trailing stop stays behind"),
-    "positions": ("", "positions as the statement has them; absent if it says nothing of them"),
+    "positions": ("", "positions as the statement has them; absent if it does not list them"),
     "price": ("Price(44)", "quote units a base unit"),
-    "progress": ("", "how far a child order has come"),
+    "progress": ("", "how far a child order is filled"),
     "put_or_call": ("PutOrCall(201)", "of an option"),
     "quantity": ("", "signed quantity, base units or contracts; unsigned where a side is beside it"),
     "quote": ("", "quote currency: what prices are in"),
-    "raw": ("", "outside material word for word"),
+    "raw": ("", "the outside material as it came"),
     "realized": ("", "realized PnL booked at money places, settlement currency"),
     "reason": ("Text(58)", "why"),
-    "released": ("", "what of an order's hold is free or became position"),
-    "report": ("", "the venue's report, word for word"),
+    "released": ("", "the part of an order's hold that was freed or became position"),
+    "report": ("", "the venue's report, as it came"),
     "requested_as": ("", "the ClOrdID of our cancel or replace request"),
     "rounding": ("", "what money rounding left of realized PnL, settlement currency"),
     "rule": ("", "the rule that had to hold"),
@@ -153,9 +153,9 @@ FIELDS: dict[str, tuple[str, str]] = {
     "stop_px": ("StopPx(99)", "trigger price, quote units a base unit"),
     "strategy_id": ("", "the strategy, or desk, of an account; absent in a scope: all together"),
     "strike": ("StrikePrice(202)", "quote units a base unit"),
-    "subject": ("", "what a limit was broken by: the instrument, asset or account"),
-    "subject_id": ("", "a person, by an id that says nothing of them"),
-    "terms": ("", "what was asked for"),
+    "subject": ("", "what broke a limit: the instrument, asset or account"),
+    "subject_id": ("", "a person, by an id that reveals nothing about them"),
+    "terms": ("", "the terms of the order"),
     "theirs": ("", "the venue's side of a break; absent where it has none"),
     "tick_size": ("MinPriceIncrement(969)", "price step"),
     "time_in_force": ("TimeInForce(59)", "GTC, IOC, FOK, GTD, DAY"),
@@ -167,7 +167,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "value_date": ("", "ISO 20022 ValDt: the day from which it counts"),
     "venue": ("", "our code of the venue"),
     "version": ("", "which setting of the limit it was, from 1"),
-    "was": ("", "what it was on record"),
+    "was": ("", "its value on record before"),
 }
 
 MODULES = {  # a chapter for each module that holds events
@@ -216,10 +216,10 @@ def page() -> str:
     for room in rooms:
         lines += ["", f"## {room}", "", f"Streams: {STREAMS[room]}"]
         for event in (event for event in events if _room(event) == room):
-            lines += ["", f"### {schema.topic_of_class(event)}", "", _told(event), "", *_table(event, parts)]
+            lines += ["", f"### {schema.topic_of_class(event)}", "", _docstring(event), "", *_table(event, parts)]
     lines += ["", "## Parts of events"]
     for part in sorted(parts, key=lambda part: part.__name__):
-        lines += ["", f"### {part.__name__}", "", _told(part), "", *_table(part, [])]
+        lines += ["", f"### {part.__name__}", "", _docstring(part), "", *_table(part, [])]
     lines += ["", "## Older shapes", "", "Still read, as what they are today; see `domain/ledger/upcasts.py`.", ""]
     lines += ["| topic | is read as |", "|---|---|"]
     lines += [f"| `{schema.topic_of_class(old)}` | `{schema.topic_of(_sample(old))}` |" for old in schema.OLDER]
@@ -235,18 +235,18 @@ def _sample(old: type[Struct]) -> Any:
     return schema.decode(schema.topic_of_class(old), golden.read_bytes()).event
 
 
-def _told(struct: type[Struct]) -> str:
-    told = inspect.cleandoc(struct.__doc__ or "")
-    if not told or told.startswith(f"{struct.__name__}("):
-        raise ValueError(f"{struct.__name__} has no docstring: say what it tells")
-    return told
+def _docstring(struct: type[Struct]) -> str:
+    docstring = inspect.cleandoc(struct.__doc__ or "")
+    if not docstring or docstring.startswith(f"{struct.__name__}("):
+        raise ValueError(f"{struct.__name__} has no docstring: write what it records")
+    return docstring
 
 
 def _table(struct: type[Struct], parts: list[type[Struct]]) -> list[str]:
     rows = ["| field | type | FIX | meaning |", "|---|---|---|---|"]
     for field in msgspec.structs.fields(struct):
         if field.name not in FIELDS:
-            raise ValueError(f"{struct.__name__}.{field.name} is not told: add it to FIELDS in docs/events.py")
+            raise ValueError(f"{struct.__name__}.{field.name} has no meaning yet: add it to FIELDS in docs/events.py")
         tag, meaning = FIELDS[field.name]
         rows.append(f"| `{field.encode_name}` | {_type(field.type, parts)} | {tag} | {meaning} |")
     return rows
@@ -255,8 +255,8 @@ def _table(struct: type[Struct], parts: list[type[Struct]]) -> list[str]:
 def _type(kind: Any, parts: list[type[Struct]]) -> str:
     """A type in words; structs that are no events are described on their own."""
     if get_origin(kind) in (Union, types.UnionType):
-        told = [_type(member, parts) for member in get_args(kind)]
-        return " or ".join(dict.fromkeys(text for text in told if text)) if len(told) < 6 else "one of the events"
+        members = [_type(member, parts) for member in get_args(kind)]
+        return " or ".join(dict.fromkeys(text for text in members if text)) if len(members) < 6 else "one of the events"
     if get_args(kind):
         members = [_type(member, parts) for member in get_args(kind) if member is not Ellipsis]
         return f"{'map' if 'apping' in str(kind) or 'dict' in str(kind) else 'list'} of {', '.join(members)}"
