@@ -45,6 +45,20 @@ def test_a_link_of_a_page_leads_somewhere(page):
             assert anchor in _anchors(file.read_text()), f"{page.relative_to(ROOT)} links to {target}#{anchor}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_path_in_a_page_is_in_the_repository(page):
+    named = re.findall(r"`((?:domain|projections|adapters|api|tests|docs|benchmarks)/[\w./-]*)`", page.read_text())
+    gone = [path for path in named if not (ROOT / path).exists()]
+    assert not gone, f"{page.relative_to(ROOT)} names paths that are not there: {', '.join(gone)}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_a_make_target_in_a_page_is_in_the_makefile(page):
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = set(re.findall(r"(?:^\$ |`)make ([a-z-]+)", (ROOT / page).read_text(), re.MULTILINE))
+    assert named <= set(targets), f"{page} names {named - set(targets)}"
+
+
 def _anchors(text: str) -> set[str]:
     """The anchors that GitHub makes of headings."""
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)

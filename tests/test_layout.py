@@ -124,6 +124,11 @@ def _is_a_line(docstring: str | None) -> bool:
     return first.endswith(".") and "\n" not in first and len(first) <= DOCSTRING_LINE_MAX
 
 
+def test_each_room_carries_its_types():
+    for room in ROOMS:
+        assert (ROOT / room / "py.typed").exists(), f"touch {room}/py.typed: the package is typed (PEP 561)"
+
+
 def test_packages_of_api_import_nothing():
     """So that `daybook --help` loads neither the web framework nor the database's."""
     packages = [module for module in sorted((ROOT / "api").rglob("__init__.py")) if module.parent.name != "web"]
@@ -164,7 +169,7 @@ def _path(path: Path) -> str:
 
 # ---- Words
 
-REWORDED: tuple[str, ...] = ()  # what is checked
+REWORDED = ("docs", "README.md", "CONTRIBUTING.md", ".editorconfig", ".pre-commit-config.yaml")  # what is checked
 EVERYTHING = (*ROOMS, "tests", "benchmarks", "docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile",
               "pyproject.toml", ".editorconfig", ".pre-commit-config.yaml")  # fmt: skip
 KINDS = frozenset({".py", ".md", ".html", ".js", ".css", ".toml", ".yaml", ""})
