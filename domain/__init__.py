@@ -1,1 +1,1 @@
-"""The rules of the ledger: pure functions over exact decimals, without a clock, input, output or randomness."""
+"""The rules of the ledger, pure and over exact decimals: no clock, no input or output, no randomness, no framework."""

@@ -1,1 +1,1 @@
-"""Read models, derived from the log: each can be dropped and rebuilt from the events, row for row."""
+"""Read models: tables derived from the log. Each can be dropped and rebuilt from the events, row for row."""

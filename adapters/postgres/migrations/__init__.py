@@ -1,4 +1,4 @@
-"""Migrations: the revisions of the database in order, and `migrate`, which brings a database to the newest.
+"""The shape of the database, one revision after the other, and `migrate`, which brings a database to the newest.
 
 A released revision is never edited: what it made is in somebody's database. Several processes may migrate at once.
 """
