@@ -200,6 +200,8 @@ WORDS: dict[str, str] = {
     r"each other ' s": "one another's, or name the party",
 }
 
+ANSWERED = frozenset({"untold", "verdicts"})  # fields of what-if answers: clients read them, and none is renamed
+
 CODE = re.compile(r"^(```|~~~).*?^\1|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z]+")
 BETWEEN = re.compile(r"[\s_#\d]*|\"\s+f?\"")  # what may stand between two words of a phrase
@@ -288,7 +290,8 @@ def _patterns() -> list[tuple[re.Pattern[str], str]]:
 def _stored() -> re.Pattern[str]:
     """Names that are stored, where they stand as names: as an attribute, a keyword, a field, in quotes or backticks.
 
-    Computed: the fields, topics and values of events, the columns of reports and of the tables of read models.
+    Computed: the fields, topics and values of events, the columns of reports and of the tables of read models. The
+    fields in `ANSWERED` are added.
     """
     names = _names()
     plain = "|".join(sorted(name for name in names if re.fullmatch("[a-z]+", name)))
@@ -300,7 +303,7 @@ def _stored() -> re.Pattern[str]:
 @cache
 def _names() -> frozenset[str]:
     """Stored names with a word in them that is refused."""
-    names: set[str] = set()
+    names = set(ANSWERED)
     for event in (*schema.NEWEST, *schema.OLDER):
         names.add(schema.topic_of_class(event))
         _add(event, names)
