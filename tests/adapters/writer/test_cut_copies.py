@@ -1,4 +1,4 @@
-"""A connection cut in the middle of COPY leaves nothing behind; one cut after it, everything. Both are told truthfully.
+"""A connection cut in the middle of COPY leaves nothing behind; one cut after it, everything; and the caller knows.
 
 A proxy stands between the writer and the server and cuts at a known point: after the first of the rows, or when the
 server has committed and says so. The server itself may end the session as well, at a known row.
@@ -149,7 +149,7 @@ def sent_until_taken(group: GroupCommit) -> Told:
             group._stopping.wait(0.05)
         else:
             return shown
-    raise AssertionError("nobody takes it")
+    raise AssertionError("no leader accepts it")
 
 
 def check_taken_once(group: GroupCommit, log: PostgresLog, *, is_first: bool) -> None:
