@@ -63,6 +63,7 @@ app.add_typer(intake_cli.account)
 app.add_typer(intake_cli.instrument)
 app.add_typer(intake_cli.limit)
 app.add_typer(intake_cli.order)
+keys_cli.keys.add_typer(audit_cli.seal_keys)
 app.add_typer(keys_cli.keys)
 
 
@@ -80,8 +81,8 @@ def serve(
     import uvicorn
 
     from adapters.postgres import connections
-    from api.http.observability import log_to_stderr
     from api.main import create_app
+    from api.terminal.logs import log_to_stderr
 
     settings = environment()
     log_to_stderr(settings)

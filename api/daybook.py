@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from adapters.proof.checkpoints import Note
+    from adapters.proof.proofs import Proofs
     from adapters.proof.witnesses import Witnesses
     from adapters.subject_keys import Subjects
     from projections.runner.runner import Runner
@@ -107,6 +108,13 @@ class Daybook:
         made = Subjects(self.url)
         self.closing.callback(made.close)
         return made
+
+    @cached_property
+    def proofs(self) -> "Proofs":
+        """Reads checkpoints and proofs of the log."""
+        from adapters.proof.proofs import Proofs  # noqa: PLC0415 (see above)
+
+        return Proofs(self.log.recorder.datastore.connections)
 
     def _engine(self, role: Role, connections_max: int | None = None) -> "Engine":
         from adapters.postgres.engine import CONNECTIONS_MAX, engine  # noqa: PLC0415 (see above)

@@ -20,6 +20,11 @@ def decimal_text(value: Decimal) -> str:
     return format(exact(value), "f")
 
 
+def grouped(value: Decimal) -> str:
+    """Return the exact number with its thousands grouped by commas."""
+    return f"{exact(value):,f}"
+
+
 def time_text(value: datetime) -> str:
     """ISO 8601 in UTC, to the microsecond where there are any."""
     return value.isoformat().replace("+00:00", "Z")

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from anyio import to_thread
@@ -19,12 +18,12 @@ from api.explain import restatement_http
 from api.http import problem_responses
 from api.http.body_limit import Bounded
 from api.http.observability import Measures, Observed
-from api.intake import requests_http, venue_reports_http
+from api.intake import requests_http, venue_reports, venue_reports_http
 from api.operations import http as operations_http
 from api.read_models import http as read_models_http
 from api.read_models import journal_http
 from api.reports import http as reports_http
-from api.settings import Settings
+from api.settings import Settings, release
 from api.what_if import http as what_if_http
 
 __all__ = ["Daybook", "Settings", "create_app", "now"]
@@ -54,7 +53,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
     app = FastAPI(
         title="Daybook",
         description=DESCRIPTION,
-        version=_version(),
+        version=release(),
         lifespan=lifespan,
         docs_url=None,  # ours is in api.web: FastAPI's asks a third party for its parts
         redoc_url=None,
@@ -91,17 +90,10 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )  # fmt: skip
         schemas = schema["components"]["schemas"]
-        batch = venue_reports_http.ReportBatch.model_json_schema(ref_template="#/components/schemas/{model}")
+        batch = venue_reports.ReportBatch.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= batch.pop("$defs") | {"ReportBatch": batch}
         schemas["Problem"] = problem_responses.ProblemDetails.model_json_schema()
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = schema
     return app.openapi_schema
-
-
-def _version() -> str:
-    try:
-        return version("daybook")
-    except PackageNotFoundError:
-        return "0"

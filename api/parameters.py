@@ -1,9 +1,10 @@
-"""Asked: what a reader may choose, over HTTP or from the command line: which positions, as of when, at which marks."""
+"""Parameters of queries and reports, over HTTP and on the command line: which positions, as of when, in which form."""
 
 import contextlib
 import re
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from enum import StrEnum
 from typing import NamedTuple
 
 from domain import values
@@ -11,6 +12,21 @@ from domain.errors import InvalidInput
 from domain.values import Mark
 
 GIVEN_SOURCE = "given"
+DAY_SECONDS = 86_400  # a mark that values a close is at most so old, unless another age is given
+ARRIVAL_SECONDS = 60  # the same of a mark at an order's arrival
+
+
+class Format(StrEnum):
+    """A form in which a report is written; which of them there are is a matter of the report."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+    HTML = "html"
+    PDF = "pdf"
+    HLEDGER = "hledger"
+    BEANCOUNT = "beancount"
 
 
 class Where(NamedTuple):
@@ -79,12 +95,28 @@ def given_marks(texts: list[str]) -> dict[str, Mark]:
     return {mark.instrument_id: mark for mark in map(given_mark, texts)}
 
 
-def parsed_day(text: str) -> date:
-    """The date in `YYYY-MM-DD`. Raises InvalidInput."""
-    with contextlib.suppress(ValueError):
-        if len(text) == 10 and (day := date.fromisoformat(text)).year >= values.EARLIEST.year:
-            return day
-    raise InvalidInput("day", text, "a date since 2009 such as 2026-01-02")
+def parsed_date(text: object, field: str, rule: str = "a date such as 2026-01-02") -> date:
+    """Return the date in `YYYY-MM-DD`. Raises InvalidInput."""
+    if isinstance(text, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        with contextlib.suppress(ValueError):
+            return date.fromisoformat(text)
+    raise InvalidInput(field, text, rule)
+
+
+def parsed_day(text: object, field: str = "day") -> date:
+    """Return the date in `YYYY-MM-DD`, one since 2009. Raises InvalidInput."""
+    rule = "a date since 2009 such as 2026-01-02"
+    day = parsed_date(text, field, rule)
+    if day.year < values.EARLIEST.year:
+        raise InvalidInput(field, text, rule)
+    return day
+
+
+def parsed_asset(text: object, field: str = "asset") -> str:
+    """Return a currency, or a derivative, whose contracts are an asset of their own. Raises InvalidInput."""
+    if isinstance(text, str) and "." in text:
+        return values.instrument_id(text, field)
+    return values.currency(text, field)
 
 
 def parsed_equals(text: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@
 password, so it is kept as a secret: it shows as stars wherever settings are printed or logged.
 """
 
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -33,3 +34,11 @@ class Settings(BaseSettings):
     def url(self) -> str | None:
         """The database's URL in clear, for connecting only."""
         return self.database_url.get_secret_value() if self.database_url else None
+
+
+def release() -> str:
+    """Return the version of Daybook that runs; "0" from a checkout that was never installed."""
+    try:
+        return version("daybook")
+    except PackageNotFoundError:
+        return "0"

@@ -20,8 +20,7 @@ from decimal import Decimal as D
 from typing import Any, NamedTuple
 
 from api.analytics.closing_marks import Valuing
-from api.analytics.http import DAILY, EQUITY, RISK
-from api.analytics.service import Span, daily_pnl, equity_curve, risk_report
+from api.analytics.service import DAILY_MODELS, EQUITY_MODELS, RISK_MODELS, Span, daily_pnl, equity_curve, risk_report
 from api.daybook import Daybook
 from api.explain.balances import EntryPage, Of
 from api.explain.balances import explained as explained_balance
@@ -138,9 +137,9 @@ def queries(book: Daybook) -> list[Query]:
         ("balances", ("balances",), lambda at: balances.balances(at.source)),
         ("journal", ("journal",), lambda at: journal.entries(at.source, limit=PAGE, is_descending=True)),
         ("trial balance", ("journal",), lambda at: journal.trial_balance(at.source, **account)),
-        ("days of PnL", DAILY, lambda at: daily_pnl(book, at, Where("A1"), SPAN, ("instrument_id",), VALUING)),
-        ("equity", EQUITY, lambda at: equity_curve(book, at, "A1", SPAN, VALUING, "USDT", ZERO)),
-        ("leverage", RISK, lambda at: risk_report(book, at, Where("A1"), ("asset",), VALUING, "USDT", ZERO)),
+        ("days of PnL", DAILY_MODELS, lambda at: daily_pnl(book, at, Where("A1"), SPAN, ("instrument_id",), VALUING)),
+        ("equity", EQUITY_MODELS, lambda at: equity_curve(book, at, "A1", SPAN, VALUING, "USDT", ZERO)),
+        ("leverage", RISK_MODELS, lambda at: risk_report(book, at, Where("A1"), ("asset",), VALUING, "USDT", ZERO)),
         ("explain realized", ("positions", "lots"),
          lambda at: explained(book, at, one, Cell("pnl", "realized"), {}, Page(PAGE))),
         ("explain a balance", ("balances", "journal"),

@@ -1,6 +1,6 @@
-"""Writes docs/events.md, the reference of every stored event, from `domain.schema`: `python docs/events.py`.
+"""Write docs/events.md, the reference of every stored event, from `domain.ledger.schema`: `python docs/events.py`.
 
-What a field means is told once, here, for all events: one word has one meaning. A field that is not told stops it.
+The meaning of a field is given once, here, for all events: one word has one meaning. A field without one is an error.
 """
 
 import enum
@@ -20,14 +20,14 @@ PAGE = Path(__file__).parent / "events.md"
 FIELDS: dict[str, tuple[str, str]] = {
     "about": ("", "what it concerns, in words"),
     "account_id": ("Account(1)", "our account"),
-    "actor": ("", "who asked for it"),
+    "actor": ("", "who requested it"),
     "age_ms": ("", "how old the mark was when it was used, milliseconds"),
     "amount": ("", "an amount of money, in the currency beside it"),
-    "asked": ("", "what the measure would be with the order, in the limit's unit"),
+    "asked": ("", "usage of the limit with the order, in its unit"),
     "asset": ("", "the base asset a scope covers; absent: every one"),
     "at": ("", "when it happened at the venue, UTC"),
     "avg_px": ("AvgPx(6)", "average price, quote units a base unit"),
-    "balances": ("", "balances as the statement has them; absent if it says nothing of them"),
+    "balances": ("", "balances as the statement has them; absent if it does not state them"),
     "base": ("", "base currency: what is bought and sold"),
     "base_currency": ("", "the currency an account is reported in"),
     "booking_date": ("", "ISO 20022 BookgDt: the day it is entered"),
@@ -35,8 +35,8 @@ FIELDS: dict[str, tuple[str, str]] = {
     "capital": ("", "net deposits of the account, in the currency beside it"),
     "cells": ("", "positions and gains by desk and instrument, at the moment the firm's watch begins"),
     "change": ("", "the change of one account's usage, word for word"),
-    "change_id": ("", "which replacement of an order it is about"),
-    "changes": ("", "what is to change; of gains: the gain by position, since when"),
+    "change_id": ("", "the replacement of an order it is about"),
+    "changes": ("", "the fields to change; of gains: the change by the time it belongs to"),
     "child": ("", "the ClOrdID of a child order"),
     "cl_ord_id": ("ClOrdID(11)", "our id of the order, unique in its account"),
     "closed": ("", "the lots a disposal used up, in order"),
@@ -52,29 +52,29 @@ FIELDS: dict[str, tuple[str, str]] = {
     "counter_account_id": ("", "our own account on the other side of an internal transfer"),
     "counterparty": ("", "the other side of a transfer"),
     "cum_cost": ("", "sum of last_qty x last_px, quote units"),
-    "cum_qty": ("CumQty(14)", "what has been filled, base units or contracts"),
+    "cum_qty": ("CumQty(14)", "quantity filled, base units or contracts"),
     "currency": ("Currency(15)", "currency or asset code"),
-    "day_from": ("", "since when the account's trading day runs, UTC"),
+    "day_from": ("", "start of the trading day, UTC"),
     "display_qty": ("DisplayQty(1138)", "the part of an iceberg order that is shown"),
-    "effect": ("", "what a booking does to the book, in its place of occurrence"),
-    "effective_at": ("", "from when on it holds, UTC"),
+    "effect": ("", "the effect of a booking on the book, at its time of occurrence"),
+    "effective_at": ("", "the time from which it holds, UTC"),
     "entries": ("", "signed changes of balances"),
     "entry_id": ("", "the entry's id"),
     "exec_id": ("ExecID(17)", "the venue's id of the execution or report"),
     "exec_inst": ("ExecInst(18)", "post-only, reduce-only"),
     "exec_ref_id": ("ExecRefID(19)", "the execution that is busted or corrected"),
-    "expire_time": ("ExpireTime(126)", "until when a GTD order works, UTC"),
+    "expire_time": ("ExpireTime(126)", "the time until which a GTD order works, UTC"),
     "expiry": ("MaturityDate(541)", "when a future or option expires, UTC; absent: never"),
     "facts": ("", "the numbers of a decision, as text"),
-    "failed": ("", "the judgement that failed; absent if the rule is not one of numbers"),
+    "failed": ("", "the limit check that failed; absent if the rule is not a limit"),
     "fee": ("", "the part of a fee that is an expense, in its own currency"),
     "fee_cost": ("", "cost that left the position to pay a base-currency fee, settlement currency"),
     "fee_id": ("", "the fee's id"),
     "fee_policy": ("", "where commissions go"),
-    "fields": ("", "which fields differ"),
-    "fills_count": ("", "how many fills a statement lists"),
+    "fields": ("", "the fields that differ"),
+    "fills_count": ("", "the number of fills a statement lists"),
     "fills_digest": ("", "SHA-256 over the fills a statement lists"),
-    "fills_from": ("", "since when a statement lists fills, UTC"),
+    "fills_from": ("", "the time since which a statement lists fills, UTC"),
     "found": ("", "the break: both sides, and what differs"),
     "funding_id": ("", "the funding payment's id"),
     "gain": ("", "gain of a lot match before money rounding, settlement currency; of equity: since deposits"),
@@ -86,14 +86,14 @@ FIELDS: dict[str, tuple[str, str]] = {
     "instrument_id": ("Symbol(55)", "SYMBOL.VENUE: the venue's own symbol, our code of the venue"),
     "is_late": ("", "whether something later had been booked before"),
     "is_margin": ("", "whether balances may be below zero"),
-    "items": ("", "entries whose effect changed: what it was on record, what it is now"),
-    "judged": ("", "every limit over the order as it was met"),
-    "key": ("", "whose order or position it is"),
-    "kind": ("", "which of its kinds it is"),
+    "items": ("", "entries whose effect changed: on record before, and now"),
+    "judged": ("", "the check of every limit that covers the order"),
+    "key": ("", "the key of the order or position"),
+    "kind": ("", "its kind"),
     "last_px": ("LastPx(31)", "price of the fill, quote units a base unit"),
     "last_qty": ("LastQty(32)", "quantity of the fill, base units or contracts"),
-    "late_exec_ids": ("", "what came late, was taken back or assigned, and so moved the rest"),
-    "leaves_qty": ("LeavesQty(151)", "what may still be filled"),
+    "late_exec_ids": ("", "the late, reversed or assigned entries that changed the others"),
+    "leaves_qty": ("LeavesQty(151)", "quantity that may still be filled"),
     "leg": ("", "one side of a transfer: id, direction, amount"),
     "limit": ("", "the limit's value, in the measure's unit; absent: lifted"),
     "liquidity": ("LastLiquidityInd(851)", "maker or taker"),
@@ -101,73 +101,73 @@ FIELDS: dict[str, tuple[str, str]] = {
     "lot_id": ("", "a lot is named by the exec id or transfer that opened it"),
     "lot_ids": ("", "lots a disposal is assigned, in order"),
     "lot_size": ("RoundLot(561)", "quantity step"),
-    "lots": ("", "lots brought along by a transfer; of a restatement: what changes of open lots"),
+    "lots": ("", "lots carried by a transfer; of a restatement: the changes of open lots"),
     "mark": ("", "the price an order was valued at"),
-    "mark_at": ("", "when the mark was seen, UTC"),
+    "mark_at": ("", "when the mark was observed, UTC"),
     "marks": ("", "every price the decision used, with its age"),
-    "measure": ("", "what the limit measures"),
+    "measure": ("", "the measure of the limit"),
     "mode": ("", "HALT: no orders. REDUCE_ONLY: only orders that reduce a position"),
     "money_places": ("", "decimal places at which realized PnL is booked"),
     "notional": ("", "size of the order, quote currency"),
-    "now": ("", "what it is from now on"),
-    "open_orders": ("", "working orders as the statement has them; absent if it says nothing of them"),
+    "now": ("", "its value from now on"),
+    "open_orders": ("", "working orders as the statement has them; absent if it does not state them"),
     "opened": ("", "the lots a booking opened"),
     "opened_at": ("", "when it was opened; of a lot: its place of occurrence (time, trade sequence, exec id)"),
-    "opened_cost": ("", "what the lot cost when it was opened, settlement currency, signed"),
-    "opened_quantity": ("", "what the lot held when it was opened, signed"),
-    "opening": ("", "as it stood when the trading day began"),
+    "opened_cost": ("", "cost of the lot when it was opened, settlement currency, signed"),
+    "opened_quantity": ("", "quantity of the lot when it was opened, signed"),
+    "opening": ("", "its value at the start of the trading day"),
     "ord_status": ("OrdStatus(39)", "the status the venue gave, where it gave one"),
     "ord_type": ("OrdType(40)", "market, limit, stop, ..."),
     "order_id": ("OrderID(37)", "the venue's id of the order"),
     "order_qty": ("OrderQty(38)", "quantity of the order, base units or contracts"),
-    "orig_cl_ord_id": ("OrigClOrdID(41)", "the ClOrdID that is to be replaced"),
+    "orig_cl_ord_id": ("OrigClOrdID(41)", "the ClOrdID to be replaced"),
     "ours": ("", "our side of a break; absent where we have none"),
-    "owner": ("", "the name of whom the account is kept for; absent: not said"),
+    "owner": ("", "the name of the person the account is kept for; absent: not stated"),
     "parent": ("", "ClOrdID of the parent order; empty: none"),
-    "part": ("", "which part of several this is, from 1"),
-    "parts": ("", "how many parts there are"),
+    "part": ("", "the number of this part, from 1"),
+    "parts": ("", "the number of parts"),
     "peg_offset": ("PegOffsetType(836)", "whether a trailing offset is a price or basis points"),
-    "peg_offset_value": ("PegOffsetValue(211)", "how far a trailing stop stays behind"),
-    "positions": ("", "positions as the statement has them; absent if it says nothing of them"),
+    "peg_offset_value": ("PegOffsetValue(211)", "distance of a trailing stop"),
+    "positions": ("", "positions as the statement has them; absent if it does not state them"),
     "price": ("Price(44)", "quote units a base unit"),
-    "progress": ("", "how far a child order has come"),
+    "progress": ("", "the progress of a child order"),
     "put_or_call": ("PutOrCall(201)", "of an option"),
     "quantity": ("", "signed quantity, base units or contracts; unsigned where a side is beside it"),
     "quote": ("", "quote currency: what prices are in"),
-    "raw": ("", "outside material word for word"),
+    "raw": ("", "venue material word for word"),
     "realized": ("", "realized PnL booked at money places, settlement currency"),
     "reason": ("Text(58)", "why"),
-    "released": ("", "what of an order's hold is free or became position"),
+    "released": ("", "the part of an order's hold that was released or became position"),
     "report": ("", "the venue's report, word for word"),
     "requested_as": ("", "the ClOrdID of our cancel or replace request"),
-    "rounding": ("", "what money rounding left of realized PnL, settlement currency"),
+    "rounding": ("", "the rest of realized PnL after money rounding, settlement currency"),
     "rule": ("", "the rule that had to hold"),
     "scope": ("", "the part of an account or firm a limit covers"),
-    "sealed": ("", "what is personal, encrypted with its subject's key (AES-SIV, base64); see redaction.md"),
-    "settle": ("SettlCurrency(120)", "settlement currency: what cost, PnL and funding are in"),
+    "sealed": ("", "personal data, encrypted with its subject's key (AES-SIV, base64); see redaction.md"),
+    "settle": ("SettlCurrency(120)", "settlement currency: the currency of cost, PnL and funding"),
     "side": ("Side(54)", "BUY or SELL"),
-    "source": ("", "where it was seen or found"),
+    "source": ("", "where it was observed or found"),
     "starts_at_hour": ("", "hour of the day, UTC, at which a trading day begins"),
     "statement_id": ("", "the statement's id"),
     "status": ("OrdStatus(39)", "the order's status"),
     "stop_px": ("StopPx(99)", "trigger price, quote units a base unit"),
     "strategy_id": ("", "the strategy, or desk, of an account; absent in a scope: all together"),
     "strike": ("StrikePrice(202)", "quote units a base unit"),
-    "subject": ("", "what a limit was broken by: the instrument, asset or account"),
-    "subject_id": ("", "a person, by an id that says nothing of them"),
-    "terms": ("", "what was asked for"),
+    "subject": ("", "the instrument or asset that the usage is measured of; empty: the whole scope"),
+    "subject_id": ("", "a person, by an id that reveals nothing of them"),
+    "terms": ("", "the requested terms"),
     "theirs": ("", "the venue's side of a break; absent where it has none"),
     "tick_size": ("MinPriceIncrement(969)", "price step"),
     "time_in_force": ("TimeInForce(59)", "GTC, IOC, FOK, GTD, DAY"),
     "trade_seq": ("", "the venue's own sequence of trades; 0 if it has none"),
     "transact_time": ("TransactTime(60)", "when it happened at the venue, UTC"),
     "transfer_id": ("", "the transfer's id"),
-    "trigger_price": ("TriggerPriceType(1107)", "which price triggers a stop"),
-    "used": ("", "what was used of a limit before, in its unit"),
+    "trigger_price": ("TriggerPriceType(1107)", "the price that triggers a stop"),
+    "used": ("", "usage of the limit before, in its unit"),
     "value_date": ("", "ISO 20022 ValDt: the day from which it counts"),
     "venue": ("", "our code of the venue"),
-    "version": ("", "which setting of the limit it was, from 1"),
-    "was": ("", "what it was on record"),
+    "version": ("", "the number of the limit's setting, from 1"),
+    "was": ("", "its value on record before"),
 }
 
 MODULES = {  # a chapter for each module that holds events
@@ -189,7 +189,7 @@ STREAMS = {
     "cash": "`account:{account}`",
     "statement": "`statement:{account}:{digest}`",
     "order": "`order:{account}:{cl_ord_id}`",
-    "parentorder": "`parent:{account}:{cl_ord_id}`",
+    "parentorder": "`parentorder:{account}:{cl_ord_id}`",
     "venueorder": "`venueorder:{venue}:{account}:{order_id}`",
     "position": "`position:{account}:{strategy}:{instrument}`",
     "risk": "`limit:{account}`, `limit:firm`",
@@ -199,35 +199,35 @@ STREAMS = {
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the whole page."""
     events = [*schema.NEWEST]
-    rooms = list(dict.fromkeys(_room(event) for event in events))
+    chapters = list(dict.fromkeys(_chapter(event) for event in events))
     parts: list[type[Struct]] = []
     lines = [
         "# Events",
         "",
-        "Every event ever stored, as `domain/ledger/schema.py` knows them. This page is written by",
+        "Every event ever stored, as registered in `domain/ledger/schema.py`. This page is written by",
         "`python docs/events.py`; a test fails when it is not current.",
         "",
         "A record is one JSON object: `stream`, `version` (from 1 in its stream), `recorded_at` (ours, UTC), `actor`,",
         "`request_id`, and `event`, whose `type` is the topic. Decimals are text, times ISO 8601 in UTC, fields in the",
-        "order below. Fields with a default may be left out where the struct says so.",
+        "order below. Fields with a default may be left out where the struct allows it.",
     ]
-    for room in rooms:
-        lines += ["", f"## {room}", "", f"Streams: {STREAMS[room]}"]
-        for event in (event for event in events if _room(event) == room):
-            lines += ["", f"### {schema.topic_of_class(event)}", "", _told(event), "", *_table(event, parts)]
+    for chapter in chapters:
+        lines += ["", f"## {chapter}", "", f"Streams: {STREAMS[chapter]}"]
+        for event in (event for event in events if _chapter(event) == chapter):
+            lines += ["", f"### {schema.topic_of_class(event)}", "", _description(event), "", *_table(event, parts)]
     lines += ["", "## Parts of events"]
     for part in sorted(parts, key=lambda part: part.__name__):
-        lines += ["", f"### {part.__name__}", "", _told(part), "", *_table(part, [])]
-    lines += ["", "## Older shapes", "", "Still read, as what they are today; see `domain/ledger/upcasts.py`.", ""]
+        lines += ["", f"### {part.__name__}", "", _description(part), "", *_table(part, [])]
+    lines += ["", "## Older shapes", "", "Still read, as the newest shape; see `domain/ledger/upcasts.py`.", ""]
     lines += ["| topic | is read as |", "|---|---|"]
     lines += [f"| `{schema.topic_of_class(old)}` | `{schema.topic_of(_sample(old))}` |" for old in schema.OLDER]
     return "\n".join(lines) + "\n"
 
 
-def _room(event: type[Struct]) -> str:
-    return next(room for room, module in MODULES.items() if module == event.__module__)
+def _chapter(event: type[Struct]) -> str:
+    return next(chapter for chapter, module in MODULES.items() if module == event.__module__)
 
 
 def _sample(old: type[Struct]) -> Any:
@@ -235,28 +235,28 @@ def _sample(old: type[Struct]) -> Any:
     return schema.decode(schema.topic_of_class(old), golden.read_bytes()).event
 
 
-def _told(struct: type[Struct]) -> str:
-    told = inspect.cleandoc(struct.__doc__ or "")
-    if not told or told.startswith(f"{struct.__name__}("):
-        raise ValueError(f"{struct.__name__} has no docstring: say what it tells")
-    return told
+def _description(struct: type[Struct]) -> str:
+    text = inspect.cleandoc(struct.__doc__ or "")
+    if not text or text.startswith(f"{struct.__name__}("):
+        raise ValueError(f"{struct.__name__} has no docstring: describe it")
+    return text
 
 
 def _table(struct: type[Struct], parts: list[type[Struct]]) -> list[str]:
     rows = ["| field | type | FIX | meaning |", "|---|---|---|---|"]
     for field in msgspec.structs.fields(struct):
         if field.name not in FIELDS:
-            raise ValueError(f"{struct.__name__}.{field.name} is not told: add it to FIELDS in docs/events.py")
+            raise ValueError(f"{struct.__name__}.{field.name} has no meaning: add it to FIELDS in docs/events.py")
         tag, meaning = FIELDS[field.name]
         rows.append(f"| `{field.encode_name}` | {_type(field.type, parts)} | {tag} | {meaning} |")
     return rows
 
 
 def _type(kind: Any, parts: list[type[Struct]]) -> str:
-    """A type in words; structs that are no events are described on their own."""
+    """Return a type in words; structs that are no events are described on their own."""
     if get_origin(kind) in (Union, types.UnionType):
-        told = [_type(member, parts) for member in get_args(kind)]
-        return " or ".join(dict.fromkeys(text for text in told if text)) if len(told) < 6 else "one of the events"
+        members = [_type(member, parts) for member in get_args(kind)]
+        return " or ".join(dict.fromkeys(text for text in members if text)) if len(members) < 6 else "one of the events"
     if get_args(kind):
         members = [_type(member, parts) for member in get_args(kind) if member is not Ellipsis]
         return f"{'map' if 'apping' in str(kind) or 'dict' in str(kind) else 'list'} of {', '.join(members)}"

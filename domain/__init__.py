@@ -1,1 +1,1 @@
-"""The book itself: pure rules over exact decimals. No clock, no input or output, no randomness, no framework."""
+"""The rules of the ledger, pure and over exact decimals: no clock, no input or output, no randomness, no framework."""

@@ -1,12 +1,12 @@
-"""Balances: how much of each currency an account holds, exactly, from what positions and transfers have on record.
+"""Balances of an account by currency, exact, from its positions and transfers on record.
 
-Spot and options move money as they trade: a buy takes the quote (the premium) and brings the base, at once. A future
-moves none until it is closed: its wallet gains what the position realizes, funding, and loses fees. Every effect of a
-trade satisfies, whatever cost basis it was booked under and however often it was restated,
+Spot and options move money as they trade: a buy debits the quote (the premium) and credits the base, at once. A future
+moves none until it is closed: its wallet gains what the position realizes and funding, and loses fees. Every effect of
+a trade satisfies, under any cost basis and however often it was restated,
 
     realized + rounding - change of cost - fee_cost = what was paid or received for the quantity
 
-so the sums below need no history (`moved_by` a position's state, `moved` by one event) and know no order of arrival.
+so the sums below need no history (`moved_by` a position's state, `moved` by one event) and no order of arrival.
 Of a future that is `flow`: minus the value of what was traded, less fees, plus funding. The wallet is flow plus the
 cost of what is open. Which cost is a convention, and a venue has its own: it nets what our strategies hold of one
 contract and keeps that at average cost. `Wallets` therefore replays an account's futures trades in that way, so that
@@ -42,7 +42,7 @@ def is_future(contract: Contract) -> bool:
 
 
 def moved_by(position: Position) -> dict[str, Decimal]:
-    """What a position's trades, fees and funding did to balances, a future's wallet by the account's own costing."""
+    """The balance changes of a position's trades, fees and funding, a future's wallet by the account's own costing."""
     sums: dict[str, Decimal] = {}
     contract = position.contract
     if contract is None:
@@ -60,7 +60,7 @@ def moved_by(position: Position) -> dict[str, Decimal]:
 
 
 def moved(event: PositionEvent) -> Iterator[Money]:
-    """What one event did to balances, signed; of a future its flow. The sum is the same in any order of arrival."""
+    """The balance changes of one event, signed; of a future its flow. The sum is the same in any order of arrival."""
     match event:
         case TradeBooked():
             yield from _moved_by_effect(event.effect, event.contract, event.commission.currency)
@@ -68,7 +68,7 @@ def moved(event: PositionEvent) -> Iterator[Money]:
             for money in _moved_by_effect(event.effect, event.contract, event.commission.currency):
                 yield Money(-money.amount, money.currency)
         case PositionTransferred():
-            # at its own cost, for which nobody paid: of a future only the cost is carried over
+            # at its own cost, which was not paid for: of a future only the cost is carried over
             yield from _moved_by_effect(event.effect, event.contract, "")
             if not is_future(event.contract):
                 yield Money(event.cost, event.contract.settle)
@@ -98,7 +98,7 @@ class Wallets:
         _add(self.flow, money)
 
     def add(self, event: PositionEvent) -> None:
-        """Take an event of a position of the account."""
+        """Add an event of a position of the account."""
         for money in moved(event):
             self.pay(money)
         match event:
@@ -110,13 +110,13 @@ class Wallets:
                 pass
 
     def book(self, key: PositionKey, entry: Entry) -> None:
-        """Take a trade or transfer that is not booked: as `add` would take the event it became."""
+        """Add a trade or transfer that is not booked yet, as `add` would add its event."""
         self._pay_for(entry, 1)
         if is_future(entry.contract):
             self._open(key, entry)
 
     def unbook(self, key: PositionKey, entry: Entry) -> None:
-        """Take a trade back."""
+        """Remove a trade."""
         self._pay_for(entry, -1)
         self._drop(key, entry.occurrence.exec_id)
 
@@ -138,12 +138,12 @@ class Wallets:
         self._futures.get(key.instrument_id, {}).pop((key.strategy_id, exec_id), None)
 
     def open_cost(self, instrument_id: str) -> Decimal:
-        """What is open of one future, netted, at average cost."""
+        """The cost of what is open of one future, netted, at average cost."""
         _, book = costing.replay(self._futures.get(instrument_id, {}).values(), VENUE_COSTING)
         return book.cost
 
     def balances(self) -> dict[str, Decimal]:
-        """By currency, zeros left out."""
+        """The balances by currency, zeros left out."""
         open_costs = (
             {next(iter(trades.values())).contract.settle: self.open_cost(instrument_id)}
             for instrument_id, trades in self._futures.items()
@@ -153,13 +153,13 @@ class Wallets:
 
 
 def is_inside(event: TradeBooked | PositionTransferred) -> bool:
-    """Whether it moves something between two strategies of one account, of which the venue knows nothing."""
+    """Whether it moves quantity between two strategies of one account, which the venue does not see."""
     other = event.counterparty if isinstance(event, PositionTransferred) else None
     return other is not None and other.account_id == event.key.account_id
 
 
 def total(*sums: dict[str, Decimal]) -> dict[str, Decimal]:
-    """Balances added up, zeros left out."""
+    """The sum of balances, zeros left out."""
     added: dict[str, Decimal] = {}
     for part in sums:
         for currency, amount in part.items():

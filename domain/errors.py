@@ -1,19 +1,19 @@
-"""Our errors, one tree:
+"""The tree of errors:
 
 * LedgerError
-  - RequestRefused    a rule said no; nothing but the refusal itself was recorded   (HTTP 409 / 422)
+  - RequestRefused    a rule was broken; nothing but the refusal itself was recorded (HTTP 409 / 422)
   - InvalidInput      a field of a request or parameter does not parse               (HTTP 422)
-    - ReportUnreadable  a venue's report does not parse; its raw text is kept       (HTTP 422)
+    - ReportUnreadable  a venue report does not parse; its raw text is kept         (HTTP 422)
   - StreamConflict    another writer appended first; read again and decide again    (HTTP 503 after retries)
     - ExecutionKnown  a fill of the batch is on record under another order
-  - HistoryBroken     a stored event that cannot be: unknown topic, gap, bad hash   (stop)
+  - HistoryBroken     a stored event that is not valid: unknown topic, gap, bad hash (stop)
   - Unavailable       the database cannot be reached; send the command again          (HTTP 503)
     - NotLeading      another process writes; the message names it                   (HTTP 503)
   - Busy              more commands wait than may wait; send it again in a moment    (HTTP 429)
   - ProjectionStopped a read model cannot fold an event; the others go on            (stop)
-  - KeyReused         the idempotency key came before, with another body             (HTTP 422)
+  - KeyReused         the idempotency key was used before, with another body         (HTTP 422)
 
-Errors carry facts as fields; messages name the rule. `str(error)` is a sentence fit to show a person.
+Errors carry facts as fields; messages name the rule. `str(error)` is a sentence to show to a person.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ class LedgerError(Exception):
 
 
 class RequestRefused(LedgerError):
-    """A rule said no. `rule` is what had to hold; `facts` are the numbers it was judged by."""
+    """A rule was broken. `rule` is what had to hold; `facts` are the numbers it was checked with."""
 
     def __init__(self, rule: str, **facts: Any) -> None:
         super().__init__(rule, facts)
@@ -50,7 +50,7 @@ class InvalidInput(LedgerError):
 
 
 class ReportUnreadable(InvalidInput):
-    """What a venue sent cannot be read as a report. Its raw text is kept as evidence."""
+    """A venue report that cannot be read. Its raw text is kept as evidence."""
 
 
 class StreamConflict(LedgerError):
@@ -65,19 +65,19 @@ class StreamConflict(LedgerError):
 
 
 class ExecutionKnown(StreamConflict):
-    """An execution of the batch is on record under another order: `EventLog.executed` says which."""
+    """An execution of the batch is on record under another order: `EventLog.executed` returns which."""
 
 
 class HistoryBroken(LedgerError):
-    """What is stored cannot be what was written. Stop, and find out why."""
+    """The stored history is not what was written. Stop, and find out why."""
 
 
 class Unavailable(LedgerError):
-    """The store cannot be reached or went away. The message says if the command may have been recorded all the same."""
+    """The database cannot be reached or went away. The message states if the command may have been recorded."""
 
 
 class NotLeading(Unavailable):
-    """Another process of this Daybook has the lead and writes. Nothing was recorded."""
+    """Another process of this Daybook leads and writes. Nothing was recorded."""
 
     def __init__(self, leader: str) -> None:
         super().__init__(f"this process stands by, {leader}; send the request again, or send it there")
@@ -88,12 +88,12 @@ class Busy(LedgerError):
     """The queue of commands is full. Nothing was recorded."""
 
     def __init__(self, waiting: int) -> None:
-        super().__init__(f"{waiting} commands wait already and nothing of this was recorded; send it again in a moment")
+        super().__init__(f"{waiting} commands wait already and nothing was recorded; send it again in a moment")
         self.waiting = waiting
 
 
 class ProjectionStopped(LedgerError):
-    """A read model cannot fold an event. Its rows stay as they were before it, and go on when the fold is mended."""
+    """A read model cannot fold an event. Its rows stay as they were before it, and continue once the fold is fixed."""
 
     def __init__(self, projection: str, seq: int, topic: str, stream: str, reason: str) -> None:
         super().__init__(projection, seq, topic, stream, reason)
@@ -108,7 +108,7 @@ class ProjectionStopped(LedgerError):
 
 
 class KeyReused(LedgerError):
-    """An idempotency key names one request: it was used before for another one."""
+    """An idempotency key was used before, for another request."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"the key {key!r} was used before with another body; use a new key for a new request")

@@ -1,6 +1,6 @@
-"""Holdings: what one account holds, has working and has traded, as our log tells it, in the words of a statement.
+"""Holdings: balances, positions, orders and fills of one account from our log, as lines of a statement.
 
-The moment is one of occurrence: all that had happened by then, as far as we know it now. Positions are netted over
+The moment is one of occurrence: all that had happened by then, as far as it is known now. Positions are netted over
 strategies and balances kept as the venue does (`domain.balances.Wallets`). Grows with the account's orders and futures
 trades, for the length of one reconciliation.
 """
@@ -32,9 +32,9 @@ AS_OF_TRADE = OrderFillBusted | OrderFillCorrected
 
 
 class Holdings:
-    """One account's holdings at a venue, and what further reports would make of them.
+    """One account's holdings at a venue, to which further reports can be applied.
 
-    `venue` "" takes all venues in. Money that moved other than by trades belongs to the account, whatever the venue.
+    `venue` "" includes all venues. Money that moved other than by trades belongs to the account at any venue.
     """
 
     def __init__(self, account_id: str, venue: str, at: datetime) -> None:
@@ -49,7 +49,7 @@ class Holdings:
         self._names: dict[str, str] = {}
 
     def add(self, event: Any) -> None:
-        """Take an event of the log, in its order; what is another account's, venue's or moment's changes nothing."""
+        """Add an event, in order of the log. One of another account or venue, or of a later moment, changes nothing."""
         match event:
             case instrument.InstrumentListed() | instrument.InstrumentAmended() | instrument.InstrumentDelisted():
                 known = self._instruments.get(event.instrument_id)
@@ -95,7 +95,7 @@ class Holdings:
             self._names[state.terms_as] = cl_ord_id
 
     def find(self, cl_ord_id: str, order_id: str, instrument_id: str) -> Order | None:
-        """The order that a venue calls by these ids."""
+        """The order that a venue names by these ids."""
         for named in (cl_ord_id, self._names.get(cl_ord_id, ""), self._names.get(order_id, "")):
             known = self.orders.get(named) if named else None
             if known is not None and known.alias_of:
@@ -110,7 +110,7 @@ class Holdings:
         return known.facts_at(at).contract if known is not None else None
 
     def fills(self) -> Iterator[FillLine]:
-        """Every fill that stands."""
+        """All fills that stand."""
         for state in self._orders():
             for fill in state.fills.values():
                 yield _fill_line(fill, state)
@@ -122,7 +122,7 @@ class Holdings:
         return amended is not None and amended.is_busted
 
     def open_orders(self) -> Iterator[OrderLine]:
-        """Every order that works, as far as we know. Of one known only by its fills we know nothing."""
+        """All working orders on record; not those known only by their fills."""
         return (order_line(state) for state in self._orders() if state.is_open and state.order_qty is not None)
 
     def _orders(self) -> Iterator[Order]:
@@ -131,7 +131,7 @@ class Holdings:
                 yield state
 
     def positions(self) -> dict[str, PositionLine]:
-        """What is held of each derivative, netted, with its cost at average cost."""
+        """The net position in each derivative, with its cost at average cost."""
         lines = {}
         for instrument_id, quantity in self._quantities.items():
             contract = self.contract(instrument_id, self.at)
@@ -142,11 +142,11 @@ class Holdings:
         return lines
 
     def balances(self) -> dict[str, BalanceLine]:
-        """What is held of each currency, as the venue counts."""
+        """The balance of each currency, as the venue counts it."""
         return {currency: BalanceLine(currency, amount) for currency, amount in self.wallets.balances().items()}
 
     def apply(self, report: OrderReport | Transfer | BookEntry) -> None:
-        """What a report not taken down yet would change."""
+        """Apply a report that is not recorded yet."""
         match report:
             case BookEntry():
                 sign = report.indicator.sign
@@ -154,7 +154,13 @@ class Holdings:
             case Transfer():
                 if (contract := self.contract(report.key.instrument_id, report.transact_time)) is not None:
                     entry = Entry(
-                        position.occurrence_of(report), contract, report.side, report.quantity, None, None, report.cost
+                        occurrence=position.occurrence_of(report),
+                        contract=contract,
+                        side=report.side,
+                        quantity=report.quantity,
+                        price=None,
+                        commission=None,
+                        cost=report.cost,
                     )
                     self.wallets.book(report.key, entry)
                     self._hold(report.key.instrument_id, report.side.sign * report.quantity)
@@ -182,7 +188,14 @@ class Holdings:
             return
         key = PositionKey(self.account_id, state.strategy_id, fill.instrument_id)
         place = Occurrence(fill.transact_time, fill.trade_seq, fill.exec_id)
-        entry = Entry(place, contract, fill.side, fill.last_qty, fill.last_px, fill.commission)
+        entry = Entry(
+            occurrence=place,
+            contract=contract,
+            side=fill.side,
+            quantity=fill.last_qty,
+            price=fill.last_px,
+            commission=fill.commission,
+        )
         if sign > 0:
             self.wallets.book(key, entry)
         else:
@@ -203,15 +216,17 @@ def holdings_of(events: Iterable[Any], account_id: str, venue: str, at: datetime
 
 
 def order_line(state: Order) -> OrderLine:
-    """An order in a statement's words."""
+    """An order as a line of a statement."""
     return OrderLine(
-        state.order_id, state.key.cl_ord_id, state.instrument_id, state.side, state.order_qty, state.cum_qty,
-        state.terms.price if state.terms is not None else None, state.strategy_id,
+        state.order_id, state.key.cl_ord_id, state.instrument_id, state.side, order_qty=state.order_qty,
+        cum_qty=state.cum_qty, price=state.terms.price if state.terms is not None else None,
+        strategy_id=state.strategy_id,
     )  # fmt: skip
 
 
 def _fill_line(fill: OrderFilled, state: Order) -> FillLine:
     return FillLine(
-        fill.exec_id, fill.trade_seq, fill.order_id, fill.key.cl_ord_id, fill.instrument_id, fill.side, fill.last_qty,
-        fill.last_px, fill.commission, fill.transact_time, fill.liquidity, state.strategy_id,
+        fill.exec_id, fill.trade_seq, fill.order_id, fill.key.cl_ord_id, instrument_id=fill.instrument_id,
+        side=fill.side, last_qty=fill.last_qty, last_px=fill.last_px, commission=fill.commission,
+        transact_time=fill.transact_time, liquidity=fill.liquidity, strategy_id=state.strategy_id,
     )  # fmt: skip

@@ -1,11 +1,12 @@
-"""Persistent maps: mappings that never change; a changed one shares almost everything with the one it was made from.
+"""Persistent maps: immutable mappings; a changed copy shares almost everything with the original.
 
-Aggregates that hold thousands of things are replaced by every event, and copying a plain dict each time would make an
-event as dear as the number of things.
+Every event replaces its aggregate, and aggregates hold thousands of entries: copying a plain dict each time would make
+the cost of an event proportional to their number.
 
 `AppendMap` is cheap to add to and keeps the order of insertion: a new entry copies at most `YOUNG_MAX` others; full
 parts are merged in pairs of like size, so an entry is copied about log2(n / YOUNG_MAX) times in all. `PersistentMap` is
-a hash trie for entries that also change and go: a leaf of at most 32 entries and one branch of 16 a level are copied.
+a hash trie for entries that are also changed and removed: it copies a leaf of at most 32 entries and one branch of 16
+a level.
 Its order of iteration has no meaning: what is recorded from it is sorted first.
 """
 
@@ -18,7 +19,7 @@ V = TypeVar("V")
 
 
 class AppendMap(Mapping[K, V], Generic[K, V]):
-    """Entries in the order they came in. Equal to any mapping with the same entries."""
+    """A map in order of insertion. Equal to any mapping with the same entries."""
 
     __slots__ = ("_old", "_young")
 
@@ -27,22 +28,22 @@ class AppendMap(Mapping[K, V], Generic[K, V]):
         self._old = old
 
     def added(self, key: K, value: V) -> "AppendMap[K, V]":
-        """The mapping with one entry more, or another value under a key it has."""
+        """The map with one more entry, or another value under a key it has."""
         young = self._young.copy()
         young[key] = value
-        grown: AppendMap[K, V] = AppendMap.__new__(AppendMap)
+        added: AppendMap[K, V] = AppendMap.__new__(AppendMap)
         if len(young) <= YOUNG_MAX:
-            grown._young, grown._old = young, self._old
-            return grown
+            added._young, added._old = young, self._old
+            return added
         old = [*self._old, young]
         while len(old) > 1 and len(old[-2]) <= len(old[-1]):
             later = old.pop()
             old[-1] = old[-1] | later
-        grown._young, grown._old = {}, tuple(old)
-        return grown
+        added._young, added._old = {}, tuple(old)
+        return added
 
     def without(self, key: K) -> "AppendMap[K, V]":
-        """The mapping less one entry. Copies all of it."""
+        """The map without one entry. Copies all of it."""
         kept = self._all()
         kept.pop(key, None)
         return AppendMap(None, (kept,)) if kept else AppendMap()
@@ -56,7 +57,7 @@ class AppendMap(Mapping[K, V], Generic[K, V]):
         raise KeyError(key)
 
     def get(self, key: Any, default: Any = None) -> Any:
-        """The value of `key`, or `default`; without an error where there is none, unlike any mapping's."""
+        """The value of `key`, or `default`. Faster than `Mapping.get`, which catches a KeyError."""
         if key in self._young:
             return self._young[key]
         for part in reversed(self._old):
@@ -95,24 +96,24 @@ DEPTH_MAX = 14
 
 
 class PersistentMap(Mapping[K, V]):
-    """Like a dict to read; `put` and `drop` give the changed table and leave this one as it is."""
+    """A map that reads like a dict; `put` and `drop` return a changed copy and leave this one as it is."""
 
     __slots__ = ("_root", "_size")
 
     def __init__(self, entries: Iterable[tuple[K, V]] = ()) -> None:
-        table: PersistentMap[K, V] = _table({}, 0)
+        filled: PersistentMap[K, V] = _map({}, 0)
         for key, value in entries:
-            table = table.put(key, value)
-        self._root: Any = table._root
-        self._size: int = table._size
+            filled = filled.put(key, value)
+        self._root: Any = filled._root
+        self._size: int = filled._size
 
     def put(self, key: K, value: V) -> "PersistentMap[K, V]":
-        """With `key` standing for `value`."""
+        """The map with `value` under `key`."""
         root = self._root
         if type(root) is dict and (len(root) < LEAF_MAX or key in root):
             leaf = root.copy()
             leaf[key] = value
-            return _table(leaf, len(leaf))
+            return _map(leaf, len(leaf))
         node, bits, path = root, hash(key), []
         while type(node) is tuple:
             path.append((node, bits % BRANCHES))
@@ -124,13 +125,13 @@ class PersistentMap(Mapping[K, V]):
             branches = list(branch)
             branches[at] = changed
             changed = tuple(branches)
-        return _table(changed, size)
+        return _map(changed, size)
 
     def drop(self, key: K) -> "PersistentMap[K, V]":
-        """Without `key`; the same table if it was not in it."""
+        """The map without `key`; the same object if `key` was not in it."""
         if _find(self._root, key) is _ABSENT:
             return self
-        return _table(_drop(self._root, key, hash(key)), self._size - 1)
+        return _map(_drop(self._root, key, hash(key)), self._size - 1)
 
     def __getitem__(self, key: K) -> V:
         found: Any = _find(self._root, key)
@@ -162,11 +163,11 @@ class PersistentMap(Mapping[K, V]):
 _ABSENT = object()
 
 
-def _table(root: Any, size: int) -> PersistentMap[Any, Any]:
-    table: PersistentMap[Any, Any] = PersistentMap.__new__(PersistentMap)
-    table._root = root
-    table._size = size
-    return table
+def _map(root: Any, size: int) -> PersistentMap[Any, Any]:
+    made: PersistentMap[Any, Any] = PersistentMap.__new__(PersistentMap)
+    made._root = root
+    made._size = size
+    return made
 
 
 def _find(node: Any, key: Any) -> Any:

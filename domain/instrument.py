@@ -1,4 +1,4 @@
-"""Instrument: what can be traded at a venue, with the facts that value it, and since when they hold.
+"""Instrument: a tradable contract at a venue, with the facts that value it and since when they hold.
 
 Quantities of spot are in base units; of derivatives in contracts, each `contract_size` of base (linear, option) or
 of quote (inverse). Prices are quote units a base unit; an option's price is its premium in settlement currency a
@@ -25,11 +25,11 @@ from domain import values
 from domain.errors import RequestRefused
 from domain.values import EARLIEST, ONE, ZERO, divide, exact
 
-STREAM_NAMES_MAX = 4096  # kept at hand: every fill asks for its instrument's
+STREAM_NAMES_MAX = 4096  # cached: every fill needs its instrument's
 
 
 class Kind(StrEnum):
-    """How a quantity becomes money. LINEAR and INVERSE with an expiry are dated futures, without one perpetuals."""
+    """The kind of contract. LINEAR and INVERSE with an expiry are dated futures, without one perpetuals."""
 
     SPOT = "SPOT"
     LINEAR = "LINEAR"
@@ -57,7 +57,7 @@ class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
     put_or_call: PutOrCall | None = None
 
     def value(self, quantity: Decimal, price: Decimal) -> Decimal:
-        """What `quantity` (signed) is worth at `price` in settlement currency, signed so that it rises as a long gains.
+        """The value of `quantity` (signed) at `price` in settlement currency, signed so that it rises as a long gains.
 
         Spot, linear, option: quantity x size x price, exact. Inverse: -quantity x size / price, rounded once at 18
         places. PnL from a to b is value(quantity, b) - value(quantity, a) for all of them.
@@ -83,7 +83,7 @@ class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
         return divide(cost, quantity * self.contract_size)
 
     def funding(self, quantity: Decimal, mark_price: Decimal, rate: Decimal) -> Decimal:
-        """What a holder of `quantity` receives at a funding of `rate`: longs pay shorts when the rate is above zero.
+        """The funding a holder of `quantity` receives at `rate`: longs pay shorts when the rate is above zero.
 
         In settlement currency: -(quantity x size x mark x rate), or for inverse -(quantity x size / mark x rate).
         """
@@ -92,7 +92,7 @@ class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
         return exact(-quantity * self.contract_size * mark_price * rate)
 
     def settlement_price(self, underlying: Decimal) -> Decimal:
-        """The price a contract is closed at when it expires with the underlying at `underlying` (quote a base unit).
+        """The price a contract settles at when it expires with the underlying at `underlying` (quote a base unit).
 
         A future settles at the underlying, an option at its intrinsic value; one settled in base is divided by the
         underlying, rounded at 18 places.
@@ -106,7 +106,7 @@ class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Facts(Struct, frozen=True):
-    """What holds of an instrument from `effective_at` until the next facts do."""
+    """The facts of an instrument that hold from `effective_at` until the next ones."""
 
     contract: Contract
     tick_size: Decimal
@@ -116,7 +116,7 @@ class Facts(Struct, frozen=True):
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class InstrumentListed(Struct, frozen=True, tag="InstrumentListed"):
-    """The instrument is known, with facts that hold from the beginning of time."""
+    """An instrument was listed, with facts that hold from the beginning of time."""
 
     instrument_id: str
     contract: Contract
@@ -135,7 +135,7 @@ class InstrumentAmended(Struct, frozen=True, tag="InstrumentAmended"):
 
 
 class InstrumentDelisted(Struct, frozen=True, tag="InstrumentDelisted"):
-    """No order is taken from `effective_at` on; venue reports still are."""
+    """No order is accepted from `effective_at` on; venue reports still are."""
 
     instrument_id: str
     effective_at: datetime
@@ -145,7 +145,7 @@ InstrumentEvent = InstrumentListed | InstrumentAmended | InstrumentDelisted
 
 
 class ListInstrument(Struct, frozen=True):
-    """Make an instrument known."""
+    """List an instrument."""
 
     instrument_id: str
     contract: Contract
@@ -154,7 +154,7 @@ class ListInstrument(Struct, frozen=True):
 
 
 class AmendInstrument(Struct, frozen=True):
-    """Change its facts from a moment on."""
+    """Change an instrument's facts from a moment on."""
 
     instrument_id: str
     contract: Contract
@@ -164,7 +164,7 @@ class AmendInstrument(Struct, frozen=True):
 
 
 class DelistInstrument(Struct, frozen=True):
-    """Take no more orders from a moment on."""
+    """Accept no more orders from a moment on."""
 
     instrument_id: str
     effective_at: datetime
@@ -174,7 +174,7 @@ InstrumentRequest = ListInstrument | AmendInstrument | DelistInstrument
 
 
 class Instrument(Struct, frozen=True):
-    """`history` is sorted by the moment from which facts hold; the first hold from the beginning."""
+    """A listed instrument. `history` is sorted by the moment from which facts hold; the first hold from the start."""
 
     instrument_id: str
     history: tuple[Facts, ...]
@@ -252,7 +252,15 @@ def _amended(instrument: Instrument, request: AmendInstrument) -> tuple[Instrume
             effective_at=request.effective_at,
             last=instrument.history[-1].effective_at,
         )
-    return (InstrumentAmended(request.instrument_id, new, request.tick_size, request.lot_size, request.effective_at),)
+    return (
+        InstrumentAmended(
+            request.instrument_id,
+            contract=new,
+            tick_size=request.tick_size,
+            lot_size=request.lot_size,
+            effective_at=request.effective_at,
+        ),
+    )
 
 
 def _check_facts(request: ListInstrument | AmendInstrument) -> None:
@@ -284,7 +292,7 @@ def _check_facts(request: ListInstrument | AmendInstrument) -> None:
 
 
 def check_terms(instrument: Instrument, quantity: Decimal, price: Decimal | None, at: datetime) -> None:
-    """Refuses a quantity off the lot step, a price off the tick, an order after the end. Raises RequestRefused."""
+    """Check lot step, tick size, delisting and expiry of an order's terms. Raises RequestRefused."""
     facts = instrument.facts_at(at)
     if quantity % facts.lot_size:
         raise RequestRefused("order_qty in steps of the lot size", order_qty=quantity, lot_size=facts.lot_size)

@@ -1,10 +1,10 @@
-"""Prices: the marks that one decision may use, and has used.
+"""Marks: their quality and age, and the fresh marks that one decision used.
 
-Nothing is guessed: a price that is needed and missing, or too old, is a refusal that names it. Sums in several
-currencies meet in one, converted at the marks of the instruments that an account has named for that.
+Nothing is guessed: where a price is needed and missing, or too old, a refusal names it. Sums in several currencies are
+converted into one at the marks of the instruments that an account has named for that.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -20,26 +20,30 @@ CONVERSIONS_MAX = 3
 MILLISECOND = timedelta(milliseconds=1)
 
 
+PairPath = tuple[tuple[str, bool], ...]  # names of pairs, and whether the base is sold
+Edges = Mapping[str, Sequence[tuple[str, bool, str]]]  # of a currency: a pair, whether it is its base, the other one
+
+
 class Quality(StrEnum):
-    """What kind of price a mark is."""
+    """The kind of price a mark is."""
 
     MARK = "MARK"  # the venue's own mark price
     INDEX = "INDEX"  # of an index over venues
     TRADE = "TRADE"  # of the last trade
     CLOSE = "CLOSE"  # of a candle's last trade
     MID = "MID"  # between bid and offer
-    MANUAL = "MANUAL"  # somebody's word
+    MANUAL = "MANUAL"  # entered by a person
     UNSTATED = "UNSTATED"
 
 
 class QualifiedMark(Mark, frozen=True):
-    """A mark that says what kind of price it is."""
+    """A mark with the kind of price it is."""
 
     quality: Quality = Quality.UNSTATED
 
 
 class MarkOnRecord(QualifiedMark, frozen=True):
-    """A mark as it is on record, and how old it is at the moment that it values: stale ones are told as such."""
+    """A mark as it is on record, its age at the moment that it values, and whether that makes it stale."""
 
     recorded_at: datetime = EPOCH
     age_ms: int = 0
@@ -47,16 +51,16 @@ class MarkOnRecord(QualifiedMark, frozen=True):
 
 
 class MarkSeen(Struct, frozen=True):
-    """A mark that a decision used, and how old it was then."""
+    """A mark that a decision used, and its age then."""
 
     mark: Mark
     age_ms: int
 
 
 class Prices:
-    """Marks as a decision may use them: fresh ones only; remembers which it used, and converts by them.
+    """The fresh marks of one decision: remembers which were used, and converts currencies at them.
 
-    Money of one currency becomes another through at most `CONVERSIONS_MAX` of the instruments in `conversions`.
+    A conversion goes through at most `CONVERSIONS_MAX` of the instruments in `conversions`.
     """
 
     def __init__(
@@ -67,19 +71,19 @@ class Prices:
         self._age_max = age_max
         self._conversions = conversions
         self._used: dict[str, MarkSeen] = {}
-        self._paths: dict[tuple[str, str], tuple[tuple[str, bool], ...]] = {}
+        self._paths: dict[tuple[str, str], PairPath] = {}
 
     @property
     def seen(self) -> tuple[MarkSeen, ...]:
-        """What was used, by instrument."""
+        """The marks that were used, by instrument."""
         return tuple(self._used[instrument_id] for instrument_id in sorted(self._used))
 
     @property
     def oldest_ms(self) -> int:
-        """The greatest age of what was used, 0 if nothing was."""
+        """The greatest age of the marks used, 0 if none was."""
         return max((seen.age_ms for seen in self._used.values()), default=0)
 
-    def knows(self, instrument_id: str) -> bool:
+    def has_fresh(self, instrument_id: str) -> bool:
         """Whether there is a fresh mark."""
         mark = self._marks.get(instrument_id)
         return mark is not None and self._at - mark.mark_at <= self._age_max
@@ -104,7 +108,7 @@ class Prices:
         return self._used[instrument_id]
 
     def price(self, instrument_id: str) -> Decimal:
-        """Its price. Raises RequestRefused."""
+        """The price of the fresh mark. Raises RequestRefused."""
         return self.mark(instrument_id).price
 
     def convert(self, amount: Decimal, held_in: str, wanted: str) -> Decimal:
@@ -113,28 +117,48 @@ class Prices:
             return amount
         path = self._paths.get((held_in, wanted))
         if path is None:
-            path = self._paths[held_in, wanted] = self._path(held_in, wanted)
+            path = self._paths[held_in, wanted] = self._path_between(held_in, wanted)
         for instrument_id, is_base in path:
             price = self.price(instrument_id)
             amount = exact(amount * price) if is_base else divide(amount, price)
         return amount
 
-    def _path(self, held_in: str, wanted: str) -> tuple[tuple[str, bool], ...]:
-        paths: list[tuple[str, tuple[tuple[str, bool], ...]]] = [(held_in, ())]
-        reached = {held_in}
+    def _path_between(self, held_in: str, wanted: str) -> PairPath:
+        pairs = ((name, contract.base, contract.quote) for name, contract in self._conversions.items())
+        path = shortest_path(edges_of(pairs), held_in, wanted, CONVERSIONS_MAX)
+        if path is None:
+            raise RequestRefused("an instrument to convert currencies by", held_in=held_in, wanted=wanted)
+        return path
+
+
+def edges_of(pairs: Iterable[tuple[str, str, str]]) -> Edges:
+    """Return the edges of a graph of currencies, from pairs of a name, a base and a quote."""
+    edges: dict[str, list[tuple[str, bool, str]]] = {}
+    for name, base, quote in pairs:
+        edges.setdefault(base, []).append((name, True, quote))
+        edges.setdefault(quote, []).append((name, False, base))
+    return {currency: sorted(others) for currency, others in edges.items()}
+
+
+def shortest_path(
+    edges: Edges, held_in: str, wanted: str, steps_max: int, is_usable: Callable[[str], bool] = lambda _: True
+) -> PairPath | None:
+    """Return the shortest path over usable pairs, of equally short ones the first by its pairs' names; None if there
+    is none of at most `steps_max`.
+    """
+    if held_in == wanted:
+        return ()
+    reached = {held_in}
+    paths: list[tuple[str, PairPath]] = [(held_in, ())]
+    for _ in range(steps_max):
+        longer: list[tuple[str, PairPath]] = []
         for currency, path in paths:
-            if len(path) == CONVERSIONS_MAX:
-                break
-            for instrument_id in sorted(self._conversions):
-                contract = self._conversions[instrument_id]
-                if currency not in (contract.base, contract.quote):
+            for name, is_base, other in edges.get(currency, ()):
+                if other in reached or not is_usable(name):
                     continue
-                is_base = currency == contract.base
-                other = contract.quote if is_base else contract.base
-                if other in reached:
-                    continue
-                reached.add(other)
-                paths.append((other, (*path, (instrument_id, is_base))))
                 if other == wanted:
-                    return paths[-1][1]
-        raise RequestRefused("an instrument to convert currencies by", held_in=held_in, wanted=wanted)
+                    return (*path, (name, is_base))
+                reached.add(other)
+                longer.append((other, (*path, (name, is_base))))
+        paths = longer
+    return None

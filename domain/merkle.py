@@ -1,4 +1,4 @@
-"""The Merkle tree of RFC 6962 and RFC 9162 over SHA-256: hashes, roots and proofs. Arithmetic only.
+"""Merkle tree of RFC 6962 and RFC 9162 over SHA-256: hashes, roots and proofs. Arithmetic only.
 
 A leaf's hash is SHA-256(0x00 ‖ bytes), a node's SHA-256(0x01 ‖ left ‖ right). Leaves count from 0: the event with seq n
 is leaf n - 1. A perfect subtree is named (level, index): it covers the leaves from index·2^level on, 2^level of them.
@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 HASH_BYTES = 32
 TILE_HEIGHT = 8
 TILE_WIDTH = 1 << TILE_HEIGHT
-TILE_BYTES = TILE_WIDTH * HASH_BYTES
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 NodeAt = Callable[[int, int], bytes]  # the hash of the perfect subtree (level, index)
 TileAt = Callable[[int, int, int], bytes]  # the first `width` hashes of the tile (level, index)
-Leaves = tuple[int, int]  # from, up to and without
+Leaves = tuple[int, int]  # from (included), to (excluded)
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -26,12 +25,12 @@ def leaf_hash(data: bytes) -> bytes:
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """The hash of two subtrees, side by side."""
+    """The hash of the node over two subtrees."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
 def levels(hashes: bytes) -> list[bytes]:
-    """The hashes, concatenated, of a perfect subtree: the nodes given, their parents, and so on up to its root."""
+    """The hashes of a perfect subtree by level, concatenated: the nodes given, their parents, up to its root."""
     found = [hashes]
     while len(hashes) > HASH_BYTES:
         sha256 = hashlib.sha256
@@ -54,7 +53,7 @@ def root(hashes: Sequence[bytes]) -> bytes:
 
 
 class Frontier:
-    """The right edge of a tree that grows: the perfect subtrees it is made of, largest first, one a bit of `size`."""
+    """The right edge of a growing tree: the perfect subtrees it consists of, largest first, one a bit of `size`."""
 
     def __init__(self, size: int = 0, nodes: Iterable[bytes] = ()) -> None:
         self.size = size
@@ -62,11 +61,11 @@ class Frontier:
         assert len(self.nodes) == size.bit_count(), "one node a bit of the size"
 
     def copy(self) -> "Frontier":
-        """One that grows on its own."""
+        """An independent copy."""
         return Frontier(self.size, self.nodes)
 
     def add(self, node: bytes, level: int = 0) -> None:
-        """Grow by a perfect subtree of 2^level leaves. It must fit: `size` is a multiple of them."""
+        """Append a perfect subtree of 2^level leaves; `size` must be a multiple of 2^level."""
         place, rest = divmod(self.size, 1 << level)
         assert rest == 0, "a subtree begins at a multiple of its size"
         while place & 1:
@@ -76,7 +75,7 @@ class Frontier:
         self.size += 1 << level
 
     def root(self) -> bytes:
-        """The root of the tree as it is now."""
+        """The root of the current tree."""
         if not self.nodes:
             return EMPTY_ROOT
         *left, found = self.nodes
@@ -131,7 +130,7 @@ def consistency_path(old: int, new: int) -> list[Leaves]:
 
 
 def range_root(leaves: Leaves, node_at: NodeAt) -> bytes:
-    """The hash over leaves that a proof names, out of the perfect subtrees they are made of."""
+    """The hash over a range of leaves, from the perfect subtrees it consists of."""
     start, end = leaves
     nodes = []
     while start < end:
@@ -159,7 +158,7 @@ def consistency_proof(old: int, new: int, node_at: NodeAt) -> list[bytes]:
 
 
 def nodes_of(tile_at: TileAt, size: int) -> NodeAt:
-    """The perfect subtrees of the tree of `size`, out of its tiles."""
+    """The perfect subtrees of the tree of `size`, read from its tiles."""
 
     def node_at(level: int, index: int) -> bytes:
         tile_level, height = divmod(level, TILE_HEIGHT)
@@ -173,7 +172,7 @@ def nodes_of(tile_at: TileAt, size: int) -> NodeAt:
 
 
 def tile_width(level: int, index: int, size: int) -> int:
-    """How many hashes the tile has in the tree of `size`: 256, fewer at the right edge, 0 or less beyond it."""
+    """The number of hashes of the tile in the tree of `size`: 256, fewer at the right edge, 0 or less beyond it."""
     return min(TILE_WIDTH, (size >> (TILE_HEIGHT * level)) - index * TILE_WIDTH)
 
 

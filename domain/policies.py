@@ -1,13 +1,13 @@
-"""Policies: what follows from what has happened, when nobody has to think about it.
+"""Process managers: requests that follow automatically from events of the log.
 
-`react(state, logged)` reads one event of the log and gives the state after it and the requests that it calls for. It is
-pure: the same log asks for the same requests under the same ids, so that a follower that is started again, or runs
-twice, asks for nothing new. The state is bounded by what is open: working orders, positions, requests without a trace
-in the log yet. `due` is the same for time that passes while nothing is recorded.
+`react(state, logged)` reads one event of the log and returns the state after it and the requests it causes. It is pure:
+the same log causes the same requests under the same ids, so that a follower that is restarted, or runs twice, requests
+nothing new. The state is bounded by what is open: working orders, positions, requests not in the log yet. `due` does
+the same for time that passes while nothing is recorded.
 
 LOSS      a breached daily loss or drawdown engages the kill switch of its scope.
 SWITCH    an engaged kill switch cancels working orders of its scope: at REDUCE_ONLY those that increase a position.
-EXPIRY    an order whose good-till date has passed is asked back.
+EXPIRY    an order whose good-till date has passed is canceled.
 HEDGE     an account whose delta in an asset leaves its band is brought back to the target with a market order.
 """
 
@@ -51,11 +51,11 @@ from domain.risk import (
 )
 from domain.values import ZERO, Side, divide, exact
 
-ASKED_AT_MOST = timedelta(seconds=60)  # how long a hedge counts that has left no trace in the log
+PENDING_HEDGE_AGE_MAX = timedelta(seconds=60)  # how long a hedge counts that is not in the log
 
 
 class Policy(StrEnum):
-    """Which policy asks; the actor of its requests is `policy:LOSS` and so on."""
+    """The policies; the actor of their requests is `policy:LOSS` and so on."""
 
     LOSS = "LOSS"
     SWITCH = "SWITCH"
@@ -67,7 +67,7 @@ class HedgeBand(Struct, frozen=True):
     """Keep an account's delta in an asset (base units, signed) within `band` of `target`.
 
     It is brought back to the target with orders of `strategy_id` in `instrument_id`. Spot and linear count their
-    quantity, inverse contracts their size over the last price traded; options are left to who trades them.
+    quantity, inverse contracts their size over the last price traded; options do not count.
     """
 
     account_id: str
@@ -79,7 +79,7 @@ class HedgeBand(Struct, frozen=True):
 
 
 class Policies(Struct, frozen=True):
-    """Which policies are on. `on_loss` None leaves the kill switch to people."""
+    """The policies that are on. `on_loss` None leaves the kill switch to people."""
 
     on_loss: Mode | None = Mode.REDUCE_ONLY
     cancels_on_switch: bool = True
@@ -88,7 +88,7 @@ class Policies(Struct, frozen=True):
 
 
 class Reaction(Struct, frozen=True):
-    """A request that a policy asks for, under an id that is the same whenever it is asked for the same reason."""
+    """A request that a policy makes, under an id that is the same whenever it is made for the same reason."""
 
     policy: Policy
     request: EngageSwitch | CancelOrder | SubmitOrder
@@ -96,12 +96,12 @@ class Reaction(Struct, frozen=True):
 
     @property
     def actor(self) -> str:
-        """Who asks."""
+        """The actor of the request."""
         return f"policy:{self.policy}"
 
 
 class Working(Struct, frozen=True):
-    """A working order: what it still holds, and until when it is good."""
+    """A working order and the quantity it still holds."""
 
     strategy_id: str
     instrument_id: str
@@ -111,14 +111,14 @@ class Working(Struct, frozen=True):
 
 
 class Listing(Struct, frozen=True):
-    """What a hedge has to know of an instrument."""
+    """The facts of an instrument that a hedge needs."""
 
     contract: Contract
     lot_size: Decimal
 
 
-class Asked(Struct, frozen=True):
-    """A hedge that was asked for and is not in the log yet: signed quantity of the hedge's instrument."""
+class PendingHedge(Struct, frozen=True):
+    """A hedge that was requested and is not in the log yet: signed quantity of the hedge's instrument."""
 
     band: HedgeBand
     quantity: Decimal
@@ -126,7 +126,7 @@ class Asked(Struct, frozen=True):
 
 
 class State(Struct, frozen=True):
-    """What the policies know: all that works, when it is to be asked back, positions by account, strategy, instrument.
+    """The state of the policies: working orders, when they expire, positions by account, strategy and instrument.
 
     `prices` has the last price traded of inverse contracts.
     """
@@ -137,11 +137,11 @@ class State(Struct, frozen=True):
     positions: PersistentMap[tuple[str, str, str], Decimal] = PersistentMap()
     listed: PersistentMap[str, Listing] = PersistentMap()
     prices: PersistentMap[str, Decimal] = PersistentMap()
-    asked: PersistentMap[OrderKey, Asked] = PersistentMap()
+    pending_hedges: PersistentMap[OrderKey, PendingHedge] = PersistentMap()
 
 
 def react(state: State, logged: Logged) -> tuple[State, tuple[Reaction, ...]]:
-    """The state after an event, and what it calls for."""
+    """The state after an event, and the requests it causes."""
     event, at = logged.recorded.event, logged.recorded.recorded_at
     state = evolve(_without_old(state, at), event)
     reactions: list[Reaction] = []
@@ -155,19 +155,19 @@ def react(state: State, logged: Logged) -> tuple[State, tuple[Reaction, ...]]:
             reactions += hedges
         case _:
             pass
-    state, late = due(state, at)
-    return state, (*reactions, *late)
+    state, expired = due(state, at)
+    return state, (*reactions, *expired)
 
 
 def _without_old(state: State, now: datetime) -> State:
-    old = [key for key, ask in state.asked.items() if now - ask.at > ASKED_AT_MOST]
+    old = [key for key, hedge in state.pending_hedges.items() if now - hedge.at > PENDING_HEDGE_AGE_MAX]
     for key in old:
-        state = replace(state, asked=state.asked.drop(key))
+        state = replace(state, pending_hedges=state.pending_hedges.drop(key))
     return state
 
 
 def due(state: State, now: datetime) -> tuple[State, tuple[Reaction, ...]]:
-    """What the passing of time calls for: orders whose good-till date is over are asked back, once each."""
+    """The requests that the passing of time causes: orders whose good-till date is over are canceled, once each."""
     if not state.policies.expires or not state.good_till:
         return state, ()
     over = sorted((moment, key.account_id, key.cl_ord_id) for key, moment in state.good_till.items() if moment <= now)
@@ -185,7 +185,9 @@ def _on_breach(state: State, event: LimitBreached, at: datetime, seq: int) -> It
     if mode is None or event.measure not in (Measure.MAX_DAILY_LOSS, Measure.MAX_DRAWDOWN):
         return
     reason = f"{event.measure} of {event.limit:f} exceeded: {event.used:f}, limit version {event.version}"
-    yield Reaction(Policy.LOSS, EngageSwitch(event.account_id, event.scope, mode, reason, at), f"loss-{seq}")
+    yield Reaction(
+        Policy.LOSS, EngageSwitch(event.account_id, event.scope, mode, reason, transact_time=at), f"loss-{seq}"
+    )
 
 
 def _on_switch(state: State, event: SwitchEngaged, at: datetime, seq: int) -> Iterator[Reaction]:
@@ -211,7 +213,7 @@ def _is_closing(state: State, key: OrderKey, order: Working) -> bool:
     held = state.positions.get((key.account_id, order.strategy_id, order.instrument_id), ZERO)
     if held * order.side.sign >= 0:
         return False
-    beside = sum(
+    same_side_qty = sum(
         (
             other.quantity
             for at, other in state.working.items()
@@ -221,7 +223,7 @@ def _is_closing(state: State, key: OrderKey, order: Working) -> bool:
         ),
         ZERO,
     )
-    return bool(beside <= abs(held))
+    return bool(same_side_qty <= abs(held))
 
 
 def _hedged(state: State, event: HoldPosted, at: datetime, seq: int) -> tuple[State, list[Reaction]]:
@@ -236,14 +238,14 @@ def _hedged(state: State, event: HoldPosted, at: datetime, seq: int) -> tuple[St
             continue
         key = OrderKey(band.account_id, f"hedge-{number}-{seq}")
         side = Side.BUY if quantity > 0 else Side.SELL
-        terms = OrderTerms(band.strategy_id, band.instrument_id, side, OrdType.MARKET, abs(quantity))
-        state = replace(state, asked=state.asked.put(key, Asked(band, quantity, at)))
+        terms = OrderTerms(band.strategy_id, band.instrument_id, side, ord_type=OrdType.MARKET, order_qty=abs(quantity))
+        state = replace(state, pending_hedges=state.pending_hedges.put(key, PendingHedge(band, quantity, at)))
         reactions.append(Reaction(Policy.HEDGE, SubmitOrder(key, terms, at), key.cl_ord_id))
     return state, reactions
 
 
 def delta(state: State, band: HedgeBand) -> Decimal | None:
-    """The account's delta in the asset, hedges at work or asked for counted as done; None if a price is not known."""
+    """The account's delta in the asset, working and requested hedges counted as filled; None if a price is unknown."""
     total = ZERO
     for (account_id, _, instrument_id), quantity in state.positions.items():
         listing: Listing | None = state.listed.get(instrument_id)
@@ -267,12 +269,12 @@ def _underway(state: State, band: HedgeBand) -> Decimal:
         if (key.account_id, order.strategy_id, order.instrument_id)
         == (band.account_id, band.strategy_id, band.instrument_id)
     )
-    asked = (ask.quantity for ask in state.asked.values() if ask.band == band)
-    return sum(working, ZERO) + sum(asked, ZERO)
+    requested = (hedge.quantity for hedge in state.pending_hedges.values() if hedge.band == band)
+    return sum(working, ZERO) + sum(requested, ZERO)
 
 
 def _unit_delta(state: State, instrument_id: str) -> Decimal | None:
-    """What one unit or contract adds to the delta in its base currency; None if nothing says."""
+    """The delta of one unit or contract in its base currency; None if it is unknown."""
     listing: Listing | None = state.listed.get(instrument_id)
     if listing is None:
         return None
@@ -296,14 +298,14 @@ def _hedge_quantity(state: State, band: HedgeBand) -> Decimal:
 
 
 def evolve(state: State, event: Any) -> State:
-    """What is known after an event. Total: events that no policy reads change nothing."""
+    """The state after an event. Total: events that no policy reads change nothing."""
     match event:
         case HoldPlaced() | HoldAdjusted():
             asset = event.contract.base if event.contract else None
-            order = Working(event.strategy_id, event.instrument_id, event.side, event.quantity, asset)
+            order = Working(event.strategy_id, event.instrument_id, event.side, event.quantity, asset=asset)
             return _working(state, event.key, order)
         case HoldRefused():
-            return replace(state, asked=state.asked.drop(event.key))
+            return replace(state, pending_hedges=state.pending_hedges.drop(event.key))
         case HoldPosted():
             return _posted(state, event)
         case HoldVoided() | HoldExpired():
@@ -326,12 +328,15 @@ def evolve(state: State, event: Any) -> State:
 def _working(state: State, key: OrderKey, order: Working) -> State:
     if order.quantity <= 0:
         return _closed(state, key)
-    return replace(state, working=state.working.put(key, order), asked=state.asked.drop(key))
+    return replace(state, working=state.working.put(key, order), pending_hedges=state.pending_hedges.drop(key))
 
 
 def _closed(state: State, key: OrderKey) -> State:
     return replace(
-        state, working=state.working.drop(key), good_till=state.good_till.drop(key), asked=state.asked.drop(key)
+        state,
+        working=state.working.drop(key),
+        good_till=state.good_till.drop(key),
+        pending_hedges=state.pending_hedges.drop(key),
     )
 
 

@@ -1,21 +1,21 @@
-"""Reconciliation: our book against a venue's statement, the breaks between them, and what would mend each.
+"""Reconciliation of our records with a venue statement: the breaks between them, and the reports that resolve each.
 
-`compare` goes from cause to consequence: fills, orders, positions, balances. What mends a break is applied before the
-next are looked at, so that a fill we missed is one break, and not also a wrong order, position and two wrong balances.
-What holds, each a property in the tests:
+`compare` goes from cause to consequence: fills, orders, positions, balances. The reports that resolve a break are
+applied before the next section is compared, so that a fill we missed is one break, and not also a wrong order, position
+and two wrong balances. Invariants, each a property in the tests:
 
-1. Our own book, stated as a venue would, has no breaks.
-2. Mended books agree: once what `mend` gives for every break is on record, comparing again finds nothing.
-3. One cause is one break: one fill missing, doubled or changed on either side gives exactly one, whatever it moves.
-4. Stable: a break's id depends on what it is about, not on numbers, statement or order of arrival.
+1. Our own records, stated as a venue would, have no breaks.
+2. Resolved records agree: once the reports of `mend` for every break are on record, comparing again finds nothing.
+3. One cause is one break: one fill missing, doubled or changed on either side gives exactly one, at any size.
+4. Stable: a break's id depends on its subject, not on numbers, statement or order of arrival.
 5. Deterministic: the same breaks in the same order, however the statement's lines and the log's reports were shuffled.
 6. Only what is stated is compared: no break about a section that is None, or a fill from before `fills_from`.
-7. What is younger than `in_flight` at the statement's moment is under way and no break, nor is what it explains.
-8. Opened once, resolved once: `react` to the same comparison twice adds nothing; what is no longer found is resolved,
-   if the statement speaks of it.
+7. What is younger than `in_flight` at the statement's moment is in flight and no break, nor is what it explains.
+8. Opened once, resolved once: `react` to the same comparison twice adds nothing; a break no longer found is resolved,
+   if the statement covers it.
 
-A proposal is a report that the ledger takes, or none where only a person can know: an order that ended here works at
-the venue, a fill that was busted is stated again or is on the other side, less of an order is filled than here.
+A proposal is a report that the ledger can record, or none where a person has to decide: an order that ended here works
+at the venue, a fill that was busted is stated again or is on the other side, less of an order is filled than here.
 """
 
 from collections import defaultdict
@@ -72,14 +72,13 @@ from domain.values import ZERO, Liquidity, Money, Side, divide, exact
 Mending = OrderReport | Transfer | BookEntry
 
 REASON = "reconciliation"
-SECTIONS = (FillLine, OrderLine, PositionLine, BalanceLine)
 
 
 class Tolerances(Struct, frozen=True):
-    """Differences up to these are none: of balances by currency, of positions by instrument.
+    """The differences that are ignored: of balances by currency, of positions by instrument.
 
-    `in_flight` is how long a thing may be under way between the venue and us. `strategy_id` takes what the venue has
-    and no strategy of ours.
+    `in_flight` is how long a report may be under way between the venue and us. `strategy_id` receives what the venue
+    has and no strategy of ours.
     """
 
     amounts: Mapping[str, Decimal] = {}
@@ -92,9 +91,9 @@ EXACT = Tolerances()
 
 
 def compare(ours: Holdings, theirs: Statement, tolerances: Tolerances = EXACT) -> tuple[Break, ...]:
-    """The breaks between our book at the statement's moment and the statement: fills, orders, positions, balances.
+    """The breaks between our holdings at the statement's moment and the statement: fills, orders, positions, balances.
 
-    `ours` is used up: what mends the breaks is applied to it.
+    `ours` is used up: the reports that resolve the breaks are applied to it.
     """
     assert (ours.account_id, ours.at) == (theirs.account_id, theirs.transact_time), "one account at one moment"
     found: list[Break] = []
@@ -108,14 +107,14 @@ def compare(ours: Holdings, theirs: Statement, tolerances: Tolerances = EXACT) -
 
 
 def _precedence(found: Break) -> tuple[object, ...]:
-    """Breaks of one section in order: fills by occurrence, the rest by what they are about."""
+    """The sort key of the breaks of one section: fills by occurrence, the rest by id."""
     line = found.line
     at = (line.transact_time, line.trade_seq) if isinstance(line, FillLine) else ()
     return (*at, found.break_id)
 
 
 def _is_under_way(found: Break, theirs: Statement, tolerances: Tolerances) -> bool:
-    """Whether a fill is so young that one side may not have heard of it."""
+    """Whether a fill is so young that one side may not have received it."""
     line = found.line
     return isinstance(line, FillLine) and line.transact_time > theirs.transact_time - tolerances.in_flight
 
@@ -130,16 +129,18 @@ def _fills(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterato
     surplus: list[FillLine] = []
     missing: list[FillLine] = []
     for key in sorted(booked.keys() | stated.keys()):
-        told = stated.get(key)
-        copies = sorted(booked.get(key, ()), key=lambda copy: (not _is_of_order(copy, told), copy.cl_ord_id))
-        if told is None:
+        line_stated = stated.get(key)
+        copies = sorted(booked.get(key, ()), key=lambda copy: (not _is_of_order(copy, line_stated), copy.cl_ord_id))
+        if line_stated is None:
             surplus += (copy for copy in copies if copy.transact_time >= theirs.fills_from)
         elif not copies:
-            missing.append(told)
+            missing.append(line_stated)
         else:
-            yield from _differing_fill(ours.account_id, copies[0], told)
+            yield from _differing_fill(ours.account_id, copies[0], line_stated)
             for copy in copies[1:]:
-                yield break_of(ours.account_id, BreakKind.DUPLICATE, ("cl_ord_id",), copy, told)
+                yield break_of(
+                    ours.account_id, kind=BreakKind.DUPLICATE, fields=("cl_ord_id",), ours=copy, theirs=line_stated
+                )
     known = {_content(line): line for line in stated.values() if (line.instrument_id, line.exec_id) in booked}
     renamed = defaultdict(list)
     for line in missing:
@@ -147,40 +148,46 @@ def _fills(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterato
     for copy in surplus:
         content = _content(copy)
         if renamed[content]:
-            yield break_of(ours.account_id, BreakKind.DUPLICATE, ("exec_id",), copy, renamed[content].pop(0))
+            yield break_of(
+                ours.account_id,
+                kind=BreakKind.DUPLICATE,
+                fields=("exec_id",),
+                ours=copy,
+                theirs=renamed[content].pop(0),
+            )
         elif content in known:
-            yield break_of(ours.account_id, BreakKind.DUPLICATE, (), copy, known[content])
+            yield break_of(ours.account_id, kind=BreakKind.DUPLICATE, fields=(), ours=copy, theirs=known[content])
         else:
-            yield break_of(ours.account_id, BreakKind.MISSING_AT_VENUE, (), copy, None)
+            yield break_of(ours.account_id, kind=BreakKind.MISSING_AT_VENUE, fields=(), ours=copy, theirs=None)
     for line in (line for lines in renamed.values() for line in lines):
         fields = ("exec_ref_id",) if ours.is_busted(line) else ()
-        yield break_of(ours.account_id, BreakKind.MISSING_AT_US, fields, None, line)
+        yield break_of(ours.account_id, kind=BreakKind.MISSING_AT_US, fields=fields, ours=None, theirs=line)
 
 
 def _named(ours: Holdings, line: FillLine, tolerances: Tolerances) -> FillLine:
-    """A venue's fill with the names that we have for its order."""
+    """A venue's fill with our ClOrdID and strategy of its order."""
     known = ours.find(line.cl_ord_id, line.order_id, line.instrument_id)
     if known is not None:
         strategy_id = known.strategy_id or tolerances.strategy_id
         return replace(line, cl_ord_id=known.key.cl_ord_id, strategy_id=strategy_id)
-    called = line.cl_ord_id or _adopted_name(
+    cl_ord_id = line.cl_ord_id or _adopted_id(
         line.instrument_id, line.order_id or line.exec_id, is_order_id=bool(line.order_id)
     )
-    return replace(line, cl_ord_id=called, strategy_id=line.strategy_id or tolerances.strategy_id)
+    return replace(line, cl_ord_id=cl_ord_id, strategy_id=line.strategy_id or tolerances.strategy_id)
 
 
-def _adopted_name(instrument_id: str, told: str, *, is_order_id: bool) -> str:
-    """Our ClOrdID for an order that has none: by its order id, or by its only fill."""
+def _adopted_id(instrument_id: str, venue_id: str, *, is_order_id: bool) -> str:
+    """Our ClOrdID for an order that has none: from its order id, or from its only fill's id."""
     prefix = values.venue_of(instrument_id) if is_order_id else values.symbol_of(instrument_id)
-    return f"{prefix}-{told}"
+    return f"{prefix}-{venue_id}"
 
 
-def _is_of_order(copy: FillLine, told: FillLine | None) -> bool:
-    return told is not None and copy.cl_ord_id == told.cl_ord_id
+def _is_of_order(copy: FillLine, stated: FillLine | None) -> bool:
+    return stated is not None and copy.cl_ord_id == stated.cl_ord_id
 
 
 def _content(line: FillLine) -> tuple[object, ...]:
-    """What makes two fills the same trade, whatever they are called."""
+    """The fields that make two fills the same trade under any id."""
     return (line.instrument_id, line.side, line.last_qty, line.last_px, line.transact_time)
 
 
@@ -189,7 +196,7 @@ def _differing_fill(account_id: str, ours: FillLine, theirs: FillLine) -> Iterat
     fields = tuple(field for field in (*amounts, "last_px") if getattr(ours, field) != getattr(theirs, field))
     if fields:
         kind = BreakKind.PRICE_DIFFERS if fields == ("last_px",) else BreakKind.AMOUNT_DIFFERS
-        yield break_of(account_id, kind, fields, ours, theirs)
+        yield break_of(account_id, kind, fields, ours, theirs=theirs)
 
 
 def _orders(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterator[Break]:
@@ -200,9 +207,10 @@ def _orders(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterat
     for stated in theirs.open_orders:
         known = ours.find(stated.cl_ord_id, stated.order_id, stated.instrument_id)
         if known is None:
-            called = stated.cl_ord_id or _adopted_name(stated.instrument_id, stated.order_id, is_order_id=True)
-            line = replace(stated, cl_ord_id=called, strategy_id=tolerances.strategy_id, settle=_settle(ours, stated))
-            yield break_of(ours.account_id, BreakKind.MISSING_AT_US, (), None, line)
+            cl_ord_id = stated.cl_ord_id or _adopted_id(stated.instrument_id, stated.order_id, is_order_id=True)
+            settle = _settle(ours, stated)
+            line = replace(stated, cl_ord_id=cl_ord_id, strategy_id=tolerances.strategy_id, settle=settle)
+            yield break_of(ours.account_id, kind=BreakKind.MISSING_AT_US, fields=(), ours=None, theirs=line)
             continue
         cl_ord_id = known.key.cl_ord_id
         working.pop(cl_ord_id, None)
@@ -210,12 +218,18 @@ def _orders(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterat
             continue
         line = replace(stated, cl_ord_id=cl_ord_id, strategy_id=known.strategy_id, settle=_settle(ours, stated))
         if not known.is_open:
-            yield break_of(ours.account_id, BreakKind.MISSING_AT_US, ("ord_status",), order_line(known), line)
+            yield break_of(
+                ours.account_id,
+                kind=BreakKind.MISSING_AT_US,
+                fields=("ord_status",),
+                ours=order_line(known),
+                theirs=line,
+            )
         else:
             yield from _differing_order(ours.account_id, order_line(known), line)
     for cl_ord_id, line in working.items():
         if ours.touched[cl_ord_id] <= settled_before:
-            yield break_of(ours.account_id, BreakKind.MISSING_AT_VENUE, (), line, None)
+            yield break_of(ours.account_id, kind=BreakKind.MISSING_AT_VENUE, fields=(), ours=line, theirs=None)
 
 
 def _settle(ours: Holdings, line: OrderLine) -> str:
@@ -231,7 +245,7 @@ def _differing_order(account_id: str, ours: OrderLine, theirs: OrderLine) -> Ite
     if not fields and not ours.order_id:
         kind, fields = BreakKind.MISSING_AT_US, ["order_id"]
     if fields:
-        yield break_of(account_id, kind, tuple(fields), ours, theirs)
+        yield break_of(account_id, kind, fields=tuple(fields), ours=ours, theirs=theirs)
 
 
 def _positions(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterator[Break]:
@@ -249,7 +263,9 @@ def _positions(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Ite
             continue
         if line.avg_px is not None and contract is not None:
             line = replace(line, cost=exact(contract.value(line.quantity, line.avg_px)))
-        yield break_of(ours.account_id, _kind(known.quantity, line.quantity), ("quantity",), known, line)
+        yield break_of(
+            ours.account_id, kind=_kind(known.quantity, line.quantity), fields=("quantity",), ours=known, theirs=line
+        )
 
 
 def _balances(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iterator[Break]:
@@ -260,7 +276,9 @@ def _balances(ours: Holdings, theirs: Statement, tolerances: Tolerances) -> Iter
         none = BalanceLine(currency, ZERO)
         line, known = stated.get(currency, none), held.get(currency, none)
         if abs(line.amount - known.amount) > tolerances.amounts.get(currency, ZERO):
-            yield break_of(ours.account_id, _kind(known.amount, line.amount), ("amount",), known, line)
+            yield break_of(
+                ours.account_id, kind=_kind(known.amount, line.amount), fields=("amount",), ours=known, theirs=line
+            )
 
 
 def _kind(ours: Decimal, theirs: Decimal) -> BreakKind:
@@ -270,29 +288,30 @@ def _kind(ours: Decimal, theirs: Decimal) -> BreakKind:
 
 
 def mend(found: Break, statement: Statement, tolerances: Tolerances = EXACT) -> tuple[Mending, ...]:
-    """The reports that would make our book agree with the statement about this break; () if only a person can say."""
+    """The reports that would make our records agree with the statement on this break; () if a person has to decide."""
     match found.ours, found.theirs:
         case (FillLine() | None) as ours, (FillLine() | None) as theirs:
             return _mend_fill(found, ours, theirs, statement)
         case (OrderLine() | None) as ours, (OrderLine() | None) as theirs:
             return _mend_order(found, ours, theirs, statement)
         case PositionLine() as ours, PositionLine() as theirs:
-            return _mend_position(found, ours, theirs, statement, tolerances)
+            return _mend_position(found, ours, theirs, statement, tolerances=tolerances)
         case BalanceLine() as ours, BalanceLine() as theirs:
             difference = exact(theirs.amount - ours.amount)
             return (
                 BookEntry(
-                    found.account_id, _mend_id(found, statement), EntryKind.ADJUSTMENT,
-                    Indicator.CREDIT if difference > 0 else Indicator.DEBIT, Money(abs(difference), ours.currency),
-                    f"{REASON} with statement {statement.statement_id}", statement.transact_time,
+                    found.account_id, entry_id=_mend_id(found, statement), kind=EntryKind.ADJUSTMENT,
+                    indicator=Indicator.CREDIT if difference > 0 else Indicator.DEBIT,
+                    amount=Money(abs(difference), ours.currency),
+                    reason=f"{REASON} with statement {statement.statement_id}", transact_time=statement.transact_time,
                 ),
             )  # fmt: skip
         case _:
-            raise AssertionError("both lines of a break tell of one thing")
+            raise AssertionError("both lines of a break have one subject")
 
 
 def _mend_id(found: Break, statement: Statement) -> str:
-    """An id for what mends a break as it is now: found again with other numbers, it is mended again."""
+    """An id for the report that resolves a break as it is now: found again with other numbers, it is resolved again."""
     return f"{REASON}-{digest_of((found, statement.statement_id, statement.transact_time))[:16]}"
 
 
@@ -309,9 +328,10 @@ def _mend_fill(
     if theirs is not None and (is_new or found.fields == ("exec_id",)):
         reports.append(
             OrderFilled(
-                OrderKey(found.account_id, theirs.cl_ord_id), theirs.strategy_id, theirs.instrument_id, theirs.order_id,
-                theirs.side, theirs.exec_id, theirs.trade_seq, theirs.last_qty, theirs.last_px, theirs.commission,
-                theirs.liquidity, theirs.transact_time,
+                key=OrderKey(found.account_id, theirs.cl_ord_id), strategy_id=theirs.strategy_id,
+                instrument_id=theirs.instrument_id, order_id=theirs.order_id, side=theirs.side, exec_id=theirs.exec_id,
+                trade_seq=theirs.trade_seq, last_qty=theirs.last_qty, last_px=theirs.last_px,
+                commission=theirs.commission, liquidity=theirs.liquidity, transact_time=theirs.transact_time,
             )
         )  # fmt: skip
     is_change = found.kind in (BreakKind.AMOUNT_DIFFERS, BreakKind.PRICE_DIFFERS) and "side" not in found.fields
@@ -350,31 +370,34 @@ def _mend_order(
         )  # fmt: skip
     unseen = theirs.cum_qty - (ours.cum_qty if ours is not None else ZERO)
     if unseen > 0 and theirs.price is not None and theirs.settle:
-        reports.append(_inferred_fill(found, key, theirs, exact(unseen), statement))
+        reports.append(_inferred_fill(found, key, line=theirs, quantity=exact(unseen), statement=statement))
     return tuple(reports)
 
 
 def _terms(line: OrderLine) -> OrderTerms:
-    assert line.order_qty is not None, "a venue states what an order is for"
+    assert line.order_qty is not None, "a venue states the quantity of an order"
     ord_type = OrdType.MARKET if line.price is None else OrdType.LIMIT
-    return OrderTerms(line.strategy_id, line.instrument_id, line.side, ord_type, line.order_qty, line.price)
+    return OrderTerms(
+        line.strategy_id, line.instrument_id, line.side, ord_type, order_qty=line.order_qty, price=line.price
+    )
 
 
 def _inferred_fill(
     found: Break, key: OrderKey, line: OrderLine, quantity: Decimal, statement: Statement
 ) -> OrderFilled:
-    """A fill that must have been, at the order's own price: the venue's own, once seen, will show it as a surplus."""
+    """A fill inferred from cum_qty, at the order's own price; once the venue's own arrives, it shows as a surplus."""
     assert line.price is not None
     return OrderFilled(
-        key, line.strategy_id, line.instrument_id, line.order_id, line.side, _mend_id(found, statement), 0, quantity,
-        line.price, Money(ZERO, line.settle), Liquidity.UNKNOWN, statement.transact_time,
+        key, line.strategy_id, line.instrument_id, line.order_id, side=line.side, exec_id=_mend_id(found, statement),
+        trade_seq=0, last_qty=quantity, last_px=line.price, commission=Money(ZERO, line.settle),
+        liquidity=Liquidity.UNKNOWN, transact_time=statement.transact_time,
     )  # fmt: skip
 
 
 def _mend_position(
     found: Break, ours: PositionLine, theirs: PositionLine, statement: Statement, tolerances: Tolerances
 ) -> tuple[Transfer, ...]:
-    """What takes our net to theirs: down at our average cost, so that nothing is gained; up at the venue's, or ours."""
+    """The transfers from our net to theirs: down at our average cost, so that no gain arises; up at theirs, or ours."""
     cost = ours.cost or ZERO
     moves: list[tuple[Decimal, Decimal]] = []
     held = ours.quantity
@@ -391,8 +414,9 @@ def _mend_position(
     key = PositionKey(found.account_id, tolerances.strategy_id, ours.instrument_id)
     return tuple(
         Transfer(
-            key, f"{_mend_id(found, statement)}-{number}", Side.BUY if quantity > 0 else Side.SELL,
-            exact(abs(quantity)), exact(worth), statement.transact_time, TransferReason.ADJUSTMENT,
+            key, transfer_id=f"{_mend_id(found, statement)}-{number}", side=Side.BUY if quantity > 0 else Side.SELL,
+            quantity=exact(abs(quantity)), cost=exact(worth), transact_time=statement.transact_time,
+            reason=TransferReason.ADJUSTMENT,
         )
         for number, (quantity, worth) in enumerate(moves, 1)
         if quantity
@@ -400,10 +424,10 @@ def _mend_position(
 
 
 def react(account: Account, statement: Statement, found: Iterable[Break]) -> tuple[BreakEvent, ...]:
-    """What a comparison means for the account's breaks.
+    """The events of the account's breaks that follow from a comparison.
 
-    New ones open, changed and older ones say so, gone ones are resolved if the statement speaks of their like. A
-    statement from before a break was opened says nothing of it.
+    New breaks open, known ones change and age, those no longer found are resolved if the statement covers them. A
+    statement from before a break was opened changes nothing of it.
     """
     at, statement_id = statement.transact_time, statement.statement_id
     events: list[BreakEvent] = []
@@ -419,17 +443,26 @@ def react(account: Account, statement: Statement, found: Iterable[Break]) -> tup
         if known.found != broken:
             events.append(BreakChanged(account.account_id, broken, statement_id, at))
         if age_steps(at - known.opened_at) > known.age_steps:
-            events.append(BreakAged(account.account_id, broken.break_id, statement_id, known.opened_at, at))
+            events.append(
+                BreakAged(account.account_id, broken.break_id, statement_id, known.opened_at, transact_time=at)
+            )
     for break_id in sorted(account.breaks.keys() - seen):
         known = account.breaks[break_id]
-        if known.opened_at <= at and _is_spoken_of(known, statement):
+        if known.opened_at <= at and _is_covered(known, statement):
             events.append(
-                BreakResolved(account.account_id, break_id, statement_id, "no longer found", known.opened_at, at)
+                BreakResolved(
+                    account.account_id,
+                    break_id,
+                    statement_id,
+                    reason="no longer found",
+                    opened_at=known.opened_at,
+                    transact_time=at,
+                )
             )
     return tuple(events)
 
 
-def _is_spoken_of(known: OpenBreak, statement: Statement) -> bool:
+def _is_covered(known: OpenBreak, statement: Statement) -> bool:
     """Whether a statement would show the break if it were still there."""
     line: Line = known.found.line
     match line:

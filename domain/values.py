@@ -1,4 +1,4 @@
-"""Values: exact decimals, money, ids and times, and the one place where outside text becomes them.
+"""Exact decimals, money, ids and times, and the parsing of outside text into them.
 
 Numbers are `decimal.Decimal` in a context that traps inexact results: arithmetic here is exact or it stops. The one
 exception is `divide`, which rounds ROUND_HALF_EVEN at 18 places. Numbers from outside lie below 1e18 and carry at most
@@ -47,7 +47,7 @@ def exact(value: Decimal) -> Decimal:
 
 
 def rounded(value: Decimal, places: int) -> Decimal:
-    """`value` at `places` decimal places (0 to 18), ROUND_HALF_EVEN, canonical."""
+    """Round `value` to `places` decimal places (0 to 18), ROUND_HALF_EVEN, canonical."""
     return exact(value.quantize(_QUANTA[places], context=_ROUNDING))
 
 
@@ -80,14 +80,14 @@ class Liquidity(StrEnum):
 
 
 class Money(Struct, frozen=True, gc=False):
-    """An amount of one currency or asset; negative where the text around it says so."""
+    """An amount of one currency or asset; negative only where the field's description allows it."""
 
     amount: Decimal
     currency: str
 
 
 class Mark(Struct, frozen=True):
-    """A price an instrument was seen at: quote units a base unit, where it came from, and when."""
+    """A price of an instrument: quote units a base unit, its source, and when it was observed."""
 
     instrument_id: str
     price: Decimal
@@ -96,7 +96,7 @@ class Mark(Struct, frozen=True):
 
 
 class Occurrence(NamedTuple):
-    """When something happened at the venue: compares in order of occurrence, whatever the order of arrival."""
+    """The time and tie-breakers of a trade at the venue: compares in order of occurrence, not of arrival."""
 
     transact_time: datetime
     trade_seq: int
@@ -115,7 +115,7 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-
 
 
 def number(text: object, field: str) -> Decimal:
-    """A finite decimal below 1e18 with at most 18 places, canonical. Raises InvalidInput naming `field`."""
+    """Parse a finite decimal below 1e18 with at most 18 places, canonical. Raises InvalidInput naming `field`."""
     if isinstance(text, bool) or not isinstance(text, str | int | Decimal):
         raise InvalidInput(field, text, "a decimal number given as text")
     written = str(text).strip()
@@ -131,7 +131,7 @@ def number(text: object, field: str) -> Decimal:
 
 
 def positive(text: object, field: str) -> Decimal:
-    """A number above zero. Raises InvalidInput naming `field`."""
+    """Parse a number above zero. Raises InvalidInput naming `field`."""
     value = number(text, field)
     if value <= 0:
         raise InvalidInput(field, text, "above zero")
@@ -139,28 +139,28 @@ def positive(text: object, field: str) -> Decimal:
 
 
 def name(text: object, field: str) -> str:
-    """An id: 1 to 64 of letters, digits, `.`, `_`, `-`. Raises InvalidInput naming `field`."""
+    """Parse an id: 1 to 64 of letters, digits, `.`, `_`, `-`. Raises InvalidInput naming `field`."""
     if not isinstance(text, str) or not _NAME.fullmatch(text):
         raise InvalidInput(field, text, "an id of 1 to 64 letters, digits, '.', '_' or '-'")
     return text
 
 
 def currency(text: object, field: str) -> str:
-    """A currency or asset code in capitals (ISO 4217 for fiat). Raises InvalidInput naming `field`."""
+    """Parse a currency or asset code in capitals (ISO 4217 for fiat). Raises InvalidInput naming `field`."""
     if not isinstance(text, str) or not _CURRENCY.fullmatch(text):
         raise InvalidInput(field, text, "a currency code of 1 to 16 capitals and digits")
     return text
 
 
 def instrument_id(text: object, field: str = "instrument_id") -> str:
-    """`SYMBOL.VENUE`, the venue's own symbol and our code of the venue. Raises InvalidInput naming `field`."""
+    """Parse `SYMBOL.VENUE`, the venue's own symbol and our code of the venue. Raises InvalidInput naming `field`."""
     if not isinstance(text, str) or not _INSTRUMENT.fullmatch(text):
         raise InvalidInput(field, text, "an instrument id such as BTCUSDT.BINANCE")
     return text
 
 
 def time(text: object, field: str, *, now: datetime | None = None) -> datetime:
-    """An ISO 8601 time in UTC (a missing offset means UTC), not before 2009 and, given `now`, not in the future.
+    """Parse an ISO 8601 time in UTC (a missing offset means UTC), not before 2009 and, given `now`, not in the future.
 
     Digits past the microsecond are cut. Raises InvalidInput naming `field`.
     """
@@ -184,6 +184,13 @@ def time(text: object, field: str, *, now: datetime | None = None) -> datetime:
     if now is not None and moment > now + FUTURE_MAX:
         raise InvalidInput(field, text, f"a time that has come (it is {now:%Y-%m-%dT%H:%M:%SZ})")
     return moment
+
+
+def zoned(moment: datetime, field: str) -> datetime:
+    """Return a time with an offset in UTC, not before 2009. Raises InvalidInput naming `field`."""
+    if getattr(moment, "tzinfo", None) is None:
+        raise InvalidInput(field, moment, "a time with its offset from UTC")
+    return time(moment, field)
 
 
 def venue_of(instrument: str) -> str:

@@ -45,11 +45,15 @@ class Close(NamedTuple):
     def __str__(self) -> str:
         return f"{self.hour:02}:{self.minute:02} {self.zone}"
 
-    def at(self, day: date) -> datetime:
-        """The moment at which a day ends, in UTC. Raises InvalidInput if that is no full or half hour."""
+    def end_of(self, day: date) -> datetime:
+        """Return the moment at which a day ends, in UTC."""
         last = day + DAY if (self.hour, self.minute) == (0, 0) else day
         local = datetime(last.year, last.month, last.day, self.hour, self.minute, tzinfo=ZoneInfo(self.zone))
-        moment = EPOCH + (local.astimezone(UTC) - EPOCH)
+        return EPOCH + (local.astimezone(UTC) - EPOCH)
+
+    def at(self, day: date) -> datetime:
+        """The moment at which a day ends, in UTC. Raises InvalidInput if that is no full or half hour."""
+        moment = self.end_of(day)
         if (moment - EPOCH) % HALF_HOUR:
             raise InvalidInput("close", str(self), "a time at a full or half hour of UTC")
         return moment
@@ -66,7 +70,14 @@ MIDNIGHT = Close()
 
 
 def parsed(text: str) -> Close:
-    """The close in `HH:MM` (UTC) or `HH:MM Area/City`. Raises InvalidInput."""
+    """Return the close in a text, which is at a full or half hour of UTC. Raises InvalidInput."""
+    close = parsed_close(text)
+    close.at(date(2026, 1, 15))
+    return close
+
+
+def parsed_close(text: str) -> Close:
+    """Return the close in `HH:MM` (UTC) or `HH:MM Area/City`, at any minute. Raises InvalidInput."""
     found = _CLOCK.fullmatch(text.strip())
     if found is None:
         raise InvalidInput("close", text, "a time and a zone, such as '17:00 America/New_York'")
@@ -75,9 +86,7 @@ def parsed(text: str) -> Close:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise InvalidInput("close", text, f"a zone of the IANA database ({zone} is none)") from error
-    close = Close(int(found[1]), int(found[2]), zone)
-    close.at(date(2026, 1, 15))
-    return close
+    return Close(int(found[1]), int(found[2]), zone)
 
 
 class Days(NamedTuple):

@@ -8,13 +8,13 @@ from datetime import datetime
 
 from adapters.log.continuity import check_continues
 from domain.errors import ExecutionKnown
-from domain.ledger import FORGETFUL, Head, Logged, Recorded, Snapshots, schema
+from domain.ledger import NO_SNAPSHOTS, Head, Logged, Recorded, Snapshots, schema
 
 
 class MemoryLog:
     """Implements domain.ledger.log.EventLog. Safe between threads."""
 
-    def __init__(self, records: Sequence[Recorded] = (), snapshots: Snapshots = FORGETFUL) -> None:
+    def __init__(self, records: Sequence[Recorded] = (), snapshots: Snapshots = NO_SNAPSHOTS) -> None:
         self.snapshots = snapshots
         self._records: list[Recorded] = []
         self._streams: dict[str, list[Recorded]] = {}

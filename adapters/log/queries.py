@@ -1,4 +1,4 @@
-"""Streams: which there are, and one of them read backwards from a place in the log."""
+"""Look-ups in the log beside reading it in order: its streams and topics, a stream backwards, events by place."""
 
 from collections.abc import Iterable
 
@@ -25,6 +25,7 @@ BACKWARDS = f"""
 SELECT {COLUMNS} FROM ledger.events WHERE originator_id = %s AND originator_version <= %s
 ORDER BY originator_version DESC LIMIT %s
 """  # noqa: S608 (our own column names)
+TOPICS = "SELECT topic, count(*), sum(octet_length(state)) FROM ledger.events GROUP BY topic ORDER BY topic"
 EXECUTIONS = f"SELECT {COLUMNS}, execution_key FROM ledger.events WHERE execution_key = ANY(%s::text[])"  # noqa: S608
 
 AT_SEQS = f"SELECT {COLUMNS} FROM ledger.events WHERE notification_id = ANY(%s::bigint[])"  # noqa: S608
@@ -34,6 +35,12 @@ def streams(url: str, prefix: str) -> list[str]:
     """The streams whose id begins so, in order of their first events. Raises Unavailable."""
     with reaching(url), connect(url, Role.AUDITOR) as connection:
         return [stream for (stream,) in connection.execute(STREAMS, [prefix])]
+
+
+def topics(url: str) -> dict[str, tuple[int, int]]:
+    """Return how many events of each topic there are, and of how many bytes. Raises Unavailable."""
+    with reaching(url), connect(url, Role.AUDITOR) as connection:
+        return {topic: (count, int(size)) for topic, count, size in connection.execute(TOPICS)}
 
 
 def version_at(log: PostgresLog, stream: str, seq: int | None) -> int:

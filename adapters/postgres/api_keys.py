@@ -1,4 +1,4 @@
-"""Scopes: what an API key may do. Every key may read the read models; the log itself needs `audit`."""
+"""API keys: issued, verified and revoked. Only a hash of the secret is stored."""
 
 import hashlib
 import hmac
@@ -7,37 +7,19 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 from threading import Lock
 from typing import NamedTuple
 
 from adapters.postgres import connections
 from adapters.postgres.connections import Role
 from adapters.postgres.pool import Pool
+from adapters.postgres.scopes import Caller, Scope
 from domain import values
-
-
-class Scope(StrEnum):
-    """What a key may do."""
-
-    TRADE = "trade"  # submit and cancel orders
-    REPORT = "report"  # report what venues did, transfers and marks
-    AUDIT = "audit"  # read the log
-    ADMIN = "admin"  # open accounts, list instruments, set limits
-    PERSONAL = "personal"  # read what is personal: the names of owners
-
 
 PREFIX = "dbk"
 SECRET_BYTES = 32
 CACHED_KEYS_MAX = 1024
 _NOBODY = bytes(32)
-
-
-class Caller(NamedTuple):
-    """Who asks: the actor that lands in events, and the scopes of the key."""
-
-    actor: str
-    scopes: frozenset[str]
 
 
 class KeyRow(NamedTuple):

@@ -37,6 +37,7 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from domain.errors import Unavailable
@@ -117,6 +118,13 @@ def start(home: Path, *, durable: bool = True) -> str:
     Raises Unavailable with what to do when no server can be started.
     """
     return url(place(home, durable=durable).socket, DATABASE)
+
+
+def drop(url: str) -> None:
+    """Remove a database of our own server, with all connections to it."""
+    name = conninfo_to_dict(url)["dbname"]
+    with psycopg.connect(url, dbname="postgres", autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(str(name))))
 
 
 def place(home: Path, *, durable: bool = True) -> Place:

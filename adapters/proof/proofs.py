@@ -15,7 +15,6 @@ SELECT notification_id, state FROM ledger.events
 WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id
 """
 READ_EVENTS_MAX = 4096
-CHECKPOINT = "SELECT note FROM ledger.checkpoints WHERE size = %s"
 
 
 class NotSealed(LedgerError):

@@ -70,10 +70,6 @@ class KeyRing:
             raise HistoryBroken(f"wrong key: {path} is not the private half of {public.vkey}")
         return PrivateKey(self._name, secret)
 
-    def has_any(self) -> bool:
-        """Whether a key of this ledger was ever kept here."""
-        return self.directory.exists() and any(self.directory.glob("*.pem"))
-
     def has(self, public: PublicKey) -> bool:
         """Whether the private half is here."""
         return self._path(public).exists()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from adapters.log.postgres import KeptAnswer
 from adapters.writer.append import Row, row_of
 from domain.errors import KeyReused, LedgerError
-from domain.ledger import Answer, Command, Ground, Outcome, Unit, begun_by, decided
+from domain.ledger import Answer, BaseLayer, Command, Outcome, UnitOfWork, decided, streams_begun_by
 from domain.values import Mark
 
 Marks = Callable[[str], Mark | None]
@@ -86,7 +86,7 @@ class Task(NamedTuple):
     @property
     def weight(self) -> int:
         """How much of the queue it takes up."""
-        return len(self.command.asked) if isinstance(self.command.asked, tuple) else 1
+        return len(self.command.payload) if isinstance(self.command.payload, tuple) else 1
 
     @property
     def key(self) -> KeyOf | None:
@@ -97,12 +97,12 @@ class Task(NamedTuple):
 class Batch:
     """Tasks decided together. `after` is the seq that their records continue.
 
-    Where it `supposes`, what a command begins is not read first: that it is new, the append finds out.
+    Where it `assumes_new`, what a command begins is not read first: that it is new, the append finds out.
     """
 
-    def __init__(self, ground: Ground, after: int, now: datetime, marks: Marks, *, supposes: bool = False) -> None:
-        self._supposes = supposes
-        self.unit = Unit(ground, now)
+    def __init__(self, base: BaseLayer, after: int, now: datetime, marks: Marks, *, assumes_new: bool = False) -> None:
+        self._assumes_new = assumes_new
+        self.unit = UnitOfWork(base, now)
         self.after = after
         self.tasks: list[Task] = []
         self.rows: list[Row] = []
@@ -147,15 +147,15 @@ class Batch:
             return Told(told, True)
         return answers
 
-    def _carried_out(self, command: Command, now: datetime) -> tuple[Unit, list[Outcome]]:
+    def _carried_out(self, command: Command, now: datetime) -> tuple[UnitOfWork, list[Outcome]]:
         in_whose_name = (command.actor, command.request_id, command.cause)
-        if self._supposes:
-            work = Unit(self.unit, now, *in_whose_name, supposes=True)
-            supposed = work.suppose_empty(begun_by(command))
+        if self._assumes_new:
+            work = UnitOfWork(self.unit, now, *in_whose_name, assumes_new=True)
+            supposed = work.assume_empty(streams_begun_by(command))
             outcomes = decided(work, command, self._marks)
             if work.has_added(supposed):
                 return work, outcomes
-        work = Unit(self.unit, now, *in_whose_name)
+        work = UnitOfWork(self.unit, now, *in_whose_name)
         return work, decided(work, command, self._marks)
 
 

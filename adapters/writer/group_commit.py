@@ -34,9 +34,9 @@ from domain.ledger import (
     CACHED_STREAMS_MAX,
     Aggregates,
     Command,
-    begun_by,
     executions,
     no_marks,
+    streams_begun_by,
     streams_of,
 )
 
@@ -206,7 +206,7 @@ class GroupCommit:
             if flying is not None:
                 again = self._land(flying, appending, term)
                 if again is None:
-                    batch.unit.ground = self._known
+                    batch.unit.base = self._known
                 else:
                     batch = self._redecided([*again, *batch.tasks])
             flying = batch if batch.tasks else None
@@ -236,10 +236,10 @@ class GroupCommit:
         return batch
 
     def _batch(self, flying: Batch | None) -> Batch:
-        supposes = not self._wary
+        assumes_new = not self._wary
         if flying is None:
-            return Batch(self._known, self._seq, self._moment(), self._marks, supposes=supposes)
-        return Batch(flying.unit, flying.head, self._moment(), self._marks, supposes=supposes)
+            return Batch(self._known, self._seq, self._moment(), self._marks, assumes_new=assumes_new)
+        return Batch(flying.unit, flying.head, self._moment(), self._marks, assumes_new=assumes_new)
 
     def _moment(self) -> datetime:
         """When a command that is decided now is on record. If the clock steps back, `recorded_at` does not."""
@@ -391,5 +391,5 @@ class GroupCommit:
 
 def _read_first(command: Command) -> list[str]:
     """What a command is about, but for what it most likely begins."""
-    streams, begun = streams_of(command), begun_by(command)
+    streams, begun = streams_of(command), streams_begun_by(command)
     return [stream for stream in streams if stream not in begun] if begun else streams

@@ -8,7 +8,6 @@ that leader's session: its open transaction is rolled back, its lock is free, an
 arrives nowhere. No clock is compared with another: the standby counts its own looks.
 """
 
-import contextlib
 import threading
 from typing import NamedTuple
 
@@ -153,9 +152,3 @@ def is_held(url: str, backend_pid: int) -> bool:
         query = HOLDERS.format("count(*)")
         row = connection.execute(query, {"lock": LEADER_LOCK, "pid": backend_pid}).fetchone()
         return row is not None and row[0] > 0
-
-
-def quietly_close(connection: Connection) -> None:
-    """Close a connection that may be broken."""
-    with contextlib.suppress(psycopg.Error):
-        connection.close()

@@ -17,7 +17,7 @@ from adapters.log.postgres import PostgresLog
 from adapters.writer.batch import Keyed, Told
 from adapters.writer.group_commit import GroupCommit
 from domain.errors import Unavailable
-from domain.ledger import Answer, Command, EventLog, Ledger, Report, Request, Stray, no_marks
+from domain.ledger import Answer, Command, EventLog, EvidenceOf, Ledger, Report, Request, no_marks
 from domain.values import Mark
 
 ANSWER_SECONDS_MAX = 120  # the writer answers or fails far sooner
@@ -67,10 +67,10 @@ class Writer:
         actor: str,
         request_id: str = "",
         cause: str = "",
-        stray: Stray | None = None,
+        evidence_of: EvidenceOf | None = None,
     ) -> list[Answer]:
         """Take down what a venue says has happened; see `Ledger.report`. Raises NotLeading and Busy as well."""
-        return self.carry_out(Command(tuple(reports), actor, request_id, cause, stray))
+        return self.carry_out(Command(tuple(reports), actor, request_id, cause, evidence_of))
 
     def carry_out(self, command: Command) -> list[Answer]:
         """Carry out a request or reports: an answer for each, a refusal as its error. Raises NotLeading and Busy."""
@@ -99,10 +99,10 @@ class Writer:
         actor: str,
         request_id: str = "",
         cause: str = "",
-        stray: Stray | None = None,
+        evidence_of: EvidenceOf | None = None,
     ) -> list[Answer]:
         """Like `report`, without a thread that waits."""
-        command = Command(tuple(reports), actor, request_id, cause, stray)
+        command = Command(tuple(reports), actor, request_id, cause, evidence_of)
         answers: list[Answer] = await _awaited(self._leader().submit(command))
         return answers
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from api.encoding import decimal_text
-from api.parameters import parsed_day, parsed_equals
+from api.parameters import ARRIVAL_SECONDS, DAY_SECONDS, Format, parsed_day, parsed_equals
 from api.terminal.options import (
+    AnswerFormat,
     AnyAccount,
     AsOf,
     Marks,
@@ -19,7 +20,7 @@ from api.terminal.options import (
     read,
     spread,
 )
-from api.terminal.output import Column, Format, Formats, Json, Kind, note, say, write_csv, write_json, write_table
+from api.terminal.output import Column, Json, Kind, note, say, write_csv, write_json, write_table
 from domain.values import ZERO
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from api.read_models.snapshot import Reading
     from projections.storage.tables import Row
 
-DAY_SECONDS = 86_400
-ARRIVAL_SECONDS = 60
 DAILY = (
     Column("day", "Day"), Column("account_id", "Account", rank=4), Column("strategy_id", "Strategy", rank=3),
     Column("instrument_id", "Instrument", rank=1), Column("realized", "Realized", Kind.PNL, 2),
@@ -144,7 +143,7 @@ class Valued(NamedTuple):
 class Written(NamedTuple):
     """How the answer is written."""
 
-    format_: Formats = Format.TABLE
+    format_: AnswerFormat = Format.TABLE
     json: Json = False
 
     @property
@@ -162,11 +161,10 @@ def add_to(report: typer.Typer) -> None:
 def daily(*, which: Which, days: Days, by: By = None, valued: Valued, as_of: AsOf = None, written: Written) -> None:
     """What positions gained by the day, in settlement currency and in the account's base currency."""
     from api.analytics import service
-    from api.analytics.http import DAILY as NAMES
     from projections.analytics import daily_pnl
 
     groups = _groups(by, daily_pnl.GROUPS, ("account_id", "strategy_id", "instrument_id"))
-    with opened() as book, read(book, *NAMES, moment=as_of) as at:
+    with opened() as book, read(book, *service.DAILY_MODELS, moment=as_of) as at:
         found = service.daily_pnl(book, at, which.where, days.span, groups, valued.valuing)
     rows = [row | {"net_base": row["in_base"]["net"]} for row in found.items]
     if written.format is Format.JSON:
@@ -240,11 +238,10 @@ def quality(
 ) -> None:
     """What orders cost against the mark at their arrival, how far and how fast they were filled."""
     from api.analytics import service
-    from api.analytics.http import QUALITY as NAMES
-    from projections.analytics import execution_quality as qualities
+    from projections.analytics import execution_quality
 
-    groups = _groups(by, qualities.GROUPS, ())
-    with opened() as book, read(book, *NAMES, moment=as_of) as at:
+    groups = _groups(by, execution_quality.GROUPS, ())
+    with opened() as book, read(book, *service.QUALITY_MODELS, moment=as_of) as at:
         age_max = timedelta(seconds=mark_age_max)
         found = service.execution_quality(book, at, which.where, days.span, groups, age_max)
     if written.format is Format.JSON:
@@ -268,13 +265,12 @@ def leverage(
 ) -> None:
     """Exposure by asset in one currency, leverage, concentration, and every limit with its headroom."""
     from api.analytics import service
-    from api.analytics.http import RISK as NAMES
     from projections.analytics import exposure
 
     groups = _groups(by, exposure.CUTS, ("asset",))
     given = {each.instrument_id: each for each in mark or ()}
     valuing = valued.valuing._replace(given=given)
-    with opened() as book, read(book, *NAMES, moment=as_of) as at:
+    with opened() as book, read(book, *service.RISK_MODELS, moment=as_of) as at:
         found = service.risk_report(book, at, which.where, groups, valuing, worth.currency, worth.capital or ZERO)
     if json:
         _write_json("leverage", at, **found)
@@ -300,9 +296,8 @@ def _curve(
     as_of: Any, account: str | None, days: Days, worth: Worth, valued: Valued
 ) -> "tuple[Reading, str, list[Row]]":
     from api.analytics import service
-    from api.analytics.http import EQUITY as NAMES
 
-    with opened() as book, read(book, *NAMES, moment=as_of) as at:
+    with opened() as book, read(book, *service.EQUITY_MODELS, moment=as_of) as at:
         found = service.equity_curve(
             book, at, account, days.span, valued.valuing, worth.currency, worth.capital or ZERO
         )

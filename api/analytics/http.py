@@ -4,27 +4,31 @@ Days end at a close of one's own choosing. Amounts are converted at the marks of
 instruments; what needs a mark or a rate that is missing or too old is null, and the answer says which.
 """
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 from starlette.responses import Response
 
-from api.analytics import schemas as shapes
-from api.analytics import service
+from api.analytics import schemas, service
 from api.analytics.closing_marks import Valuing
-from api.analytics.service import Span
+from api.analytics.service import (
+    DAILY_MODELS,
+    EQUITY_MODELS,
+    QUALITY_MODELS,
+    RISK_MODELS,
+    Span,
+)
 from api.encoding import csv_text
 from api.http.auth import needs
 from api.http.cursors import cursor_after
 from api.http.dependencies import SEQ_HEADER, answer, documented
-from api.http.fields import CurrencyCode, Number, unreadable
+from api.http.fields import CurrencyCode, Number, text_by
 from api.http.problem_responses import responses
-from api.parameters import given_marks, parsed_day, parsed_equals
-from api.read_models.http import CSV, Ask, Asking, Paged, Selected, listed
+from api.parameters import ARRIVAL_SECONDS, DAY_SECONDS, given_marks, parsed_day, parsed_equals
+from api.read_models.query_params import CSV, Ask, Asking, Paged, Selected, listed
 from api.read_models.schemas import Answer
 from api.read_models.snapshot import Reading, reading
 from domain.errors import InvalidInput
@@ -35,39 +39,21 @@ from projections.models import daily_sums
 from projections.storage.tables import Row
 
 MARK_AGE_SECONDS_MAX = 10 * 365 * 86_400
-DAY_SECONDS = 86_400
-ARRIVAL_SECONDS = 60
-DAILY = ("daily", "references")
-EQUITY = ("daily", "capital", "references")
-RISK = ("positions", "limits", *EQUITY)
-QUALITY = ("orders", "executions")
 
 router = APIRouter(prefix="/v1", tags=["analytics"], dependencies=[needs()], responses=responses(401, 422, 503))
 
 
-def _by(parse: Callable[[str], Any]) -> PlainValidator:
-    """Text that can be parsed so."""
-
-    def checked(value: Any) -> str:
-        text = value if isinstance(value, str) else ""
-        try:
-            parse(text)
-        except InvalidInput as error:
-            raise unreadable(error.rule) from error
-        return text
-
-    return PlainValidator(checked)
-
-
-Day = Annotated[str, _by(parsed_day), WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-01-02"]})]
+Day = Annotated[
+    str, text_by(parsed_day), WithJsonSchema({"type": "string", "format": "date", "examples": ["2026-01-02"]})
+]
 CloseText = Annotated[
     str,
-    _by(calendar.parsed),
+    text_by(calendar.parsed),
     WithJsonSchema({"type": "string", "examples": ["17:00 America/New_York"], "maxLength": 80, "default": "00:00"}),
 ]
 Equal = Annotated[
     str,
-    _by(parsed_equals),
+    text_by(parsed_equals),
     WithJsonSchema({"type": "string", "pattern": "^[A-Z0-9]{1,16}=[A-Z0-9]{1,16}$", "examples": ["USDT=USD"]}),
 ]
 
@@ -163,39 +149,39 @@ def _told(ask: Asking, asked: Selected, at: Reading, rows: list[Row], shape: typ
     return answer({"seq": at.seq, "recorded_at": at.recorded_at, "items": items, **more}, seq=at.seq)
 
 
-@router.get("/pnl/daily", **_listed(shapes.DailyPnlAnswer))
+@router.get("/pnl/daily", **_listed(schemas.DailyPnlAnswer))
 def read_daily_pnl(asked: Annotated[DailyAsked, Query()], ask: Ask) -> Response:
     """PnL by the day in which it occurred, in settlement currency and in the accounts' base currencies.
 
     `totals` are of all days; `rates` are what was converted by, with each path. Late fills change the days in which
     they occurred: /v1/pnl/daily/restatements says what, and `as_of_seq` what was known before.
     """
-    with _read(ask, asked, DAILY) as at:
+    with _read(ask, asked, DAILY_MODELS) as at:
         found = service.daily_pnl(ask.book, at, asked.where(), asked.span(), asked.by, asked.valuing())
-    return _told(ask, asked, at, found.items, shapes.DailyPnlRow, totals=found.totals, rates=found.rates)
+    return _told(ask, asked, at, found.items, schemas.DailyPnlRow, totals=found.totals, rates=found.rates)
 
 
-@router.get("/pnl/daily/restatements", **listed(shapes.RestatedRow))
+@router.get("/pnl/daily/restatements", **listed(schemas.RestatedRow))
 def list_restatements(asked: Annotated[Paged, Query()], ask: Ask) -> Response:
     """What late fills, busts, corrections and restatements changed of past half hours, the newest first.
 
     What was known of a day as of a seq is what is known now less the rows since.
     """
     after = cursor_after(asked.cursor, int, str, str, str, int)
-    with _read(ask, asked, DAILY) as at:
+    with _read(ask, asked, DAILY_MODELS) as at:
         rows = daily_sums.restatements(at.source, **asked.where()._asdict(), limit=asked.limit + 1, after=after)
-    return ask.page(asked, at, rows, daily_sums.RESTATED, shapes.RestatedRow)
+    return ask.page(asked, at, rows, daily_sums.RESTATED, schemas.RestatedRow)
 
 
-@router.get("/equity", **_listed(shapes.EquityAnswer))
+@router.get("/equity", **_listed(schemas.EquityAnswer))
 def read_equity(asked: Annotated[EquityAsked, Query()], ask: Ask) -> Response:
     """What an account, or all together, were worth at each close, and what each day returned.
 
     What was brought in or taken out is no gain; returns are modified Dietz of the day, `index` their product.
     """
-    with _read(ask, asked, EQUITY) as at:
+    with _read(ask, asked, EQUITY_MODELS) as at:
         found = _equity(ask, at, asked)
-    return _told(ask, asked, at, found.rows, shapes.EquityRow, currency=found.currency)
+    return _told(ask, asked, at, found.rows, schemas.EquityRow, currency=found.currency)
 
 
 def _equity(ask: Asking, at: Reading, asked: EquityAsked) -> service.Equity:
@@ -209,7 +195,7 @@ def _equity(ask: Asking, at: Reading, asked: EquityAsked) -> service.Equity:
 
 @router.get(
     "/statistics",
-    response_model=shapes.StatisticsAnswer,
+    response_model=schemas.StatisticsAnswer,
     responses=documented(200, "the figures, and the seq they stand at"),
 )
 def read_statistics(asked: Annotated[StatisticsAsked, Query()], ask: Ask) -> Response:
@@ -217,28 +203,28 @@ def read_statistics(asked: Annotated[StatisticsAsked, Query()], ask: Ask) -> Res
 
     Of the daily returns of closed days, 365 a year. Estimates, of 12 places. `reasons` says why a figure is null.
     """
-    with _read(ask, asked, EQUITY) as at:
+    with _read(ask, asked, EQUITY_MODELS) as at:
         found = _equity(ask, at, asked)
     told = service.equity_statistics(found.rows, asked.risk_free, asked.target)
     place = {"seq": at.seq, "recorded_at": at.recorded_at, "account_id": asked.account_id, "currency": found.currency}
     return answer(place | told, seq=at.seq)
 
 
-@router.get("/execution-quality", **_listed(shapes.QualityAnswer))
+@router.get("/execution-quality", **_listed(schemas.QualityAnswer))
 def read_execution_quality(asked: Annotated[QualityAsked, Query()], ask: Ask) -> Response:
     """Slippage against the mark at arrival, fill ratio and times to fill, order by order and summed for each of `by`.
 
     Above zero is a cost. An order whose arrival price is not known is in no slippage, and counted `without_mark`.
     """
-    with _read(ask, asked, QUALITY) as at:
+    with _read(ask, asked, QUALITY_MODELS) as at:
         age_max = timedelta(seconds=asked.mark_age_max)
         found = service.execution_quality(ask.book, at, asked.where(), asked.span(), asked.by, age_max)
     totals = [dict.fromkeys(execution_quality.GROUPS) | row for row in found.totals]
-    return _told(ask, asked, at, found.items, shapes.QualityRow, totals=totals)
+    return _told(ask, asked, at, found.items, schemas.QualityRow, totals=totals)
 
 
 @router.get(
-    "/risk", response_model=shapes.RiskAnswer, responses=documented(200, "the analysis, and the seq it stands at")
+    "/risk", response_model=schemas.RiskAnswer, responses=documented(200, "the analysis, and the seq it stands at")
 )
 def read_risk(asked: Annotated[RiskAsked, Query()], ask: Ask) -> Response:
     """Exposure for each of `by` in one currency, leverage, concentration, and every limit with its headroom.
@@ -248,12 +234,12 @@ def read_risk(asked: Annotated[RiskAsked, Query()], ask: Ask) -> Response:
     valuing = Valuing(
         timedelta(seconds=asked.mark_age_max), tuple(map(parsed_equals, asked.equal)), given_marks(asked.mark)
     )
-    with _read(ask, asked, RISK) as at:
+    with _read(ask, asked, RISK_MODELS) as at:
         found = service.risk_report(
             ask.book, at, asked.where(), asked.by, valuing, asked.currency, asked.capital
         )  # fmt: skip
     parts: dict[str, type[Any]] = {
-        "positions": shapes.SizedRow, "exposure": shapes.CutRow, "limits": shapes.HeadroomRow,
+        "positions": schemas.SizedRow, "exposure": schemas.CutRow, "limits": schemas.HeadroomRow,
     }  # fmt: skip
     shown = {
         part: [{name: row.get(name) for name in shape.model_fields} for row in found[part]]

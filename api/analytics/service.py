@@ -32,6 +32,10 @@ from projections.calendar import Close
 from projections.models import limits, positions, reference_data
 from projections.storage.tables import Row
 
+DAILY_MODELS = ("daily", "references")
+EQUITY_MODELS = ("daily", "capital", "references")
+RISK_MODELS = ("positions", "limits", *EQUITY_MODELS)
+QUALITY_MODELS = ("orders", "executions")
 STATISTIC_PLACES = 12
 ROWS_MAX = 10_000
 

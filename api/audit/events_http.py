@@ -9,15 +9,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from adapters.postgres.api_keys import Scope
+from adapters.postgres.scopes import Scope
 from api.http.auth import needs
 from api.http.dependencies import Book, answer, documented
 from api.http.problem_responses import responses
 from api.problems import not_found
 from api.read_models import schemas
+from api.read_models.query_params import SEQ_MAX
 from api.read_models.records import EVENTS_PAGE_MAX, event_told, events_page
-
-SEQ_MAX = 2**63 - 1
 
 router = APIRouter(
     prefix="/v1", tags=["audit"], dependencies=[needs(Scope.AUDIT)], responses=responses(401, 403, 422, 503)

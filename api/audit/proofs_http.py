@@ -5,30 +5,23 @@ Nothing here has to be believed: every answer can be checked by the public key a
 """
 
 import base64
-import time
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.responses import PlainTextResponse, Response
 
-from adapters.postgres.api_keys import Scope
 from adapters.postgres.connections import reaching
+from adapters.postgres.scopes import Scope
 from adapters.proof import checkpoints
-from adapters.proof.proofs import NotSealed, Proofs
-from api.daybook import Daybook
+from api.audit.proofs import sealed
 from api.http.auth import needs
 from api.http.dependencies import Book, answer, documented
 from api.http.problem_responses import responses
-from api.problems import Problem, not_found
+from api.problems import not_found
 from api.read_models import schemas
-from domain.errors import InvalidInput
-
-T = TypeVar("T")
+from api.read_models.query_params import SEQ_MAX
 
 CHECKPOINTS_PAGE_MAX = 1000
-POLL_SECONDS = 0.02
-SEQ_MAX = 2**63 - 1
 Size = Annotated[int | None, Query(ge=1, le=SEQ_MAX, description="events in the tree; those of the newest checkpoint")]
 
 router = APIRouter(
@@ -43,7 +36,7 @@ router = APIRouter(
 def latest_checkpoint(book: Book) -> Response:
     """The newest signed checkpoint."""
     with reaching(book.url):
-        found = proofs_of(book).latest()
+        found = book.proofs.latest()
     if found is None:
         raise not_found("a checkpoint")
     note, text = found
@@ -56,7 +49,7 @@ def latest_checkpoint(book: Book) -> Response:
 def latest_note(book: Book) -> Response:
     """The newest checkpoint as the note that is signed, to be kept as it is."""
     with reaching(book.url):
-        found = proofs_of(book).latest()
+        found = book.proofs.latest()
     if found is None:
         raise not_found("a checkpoint")
     return PlainTextResponse(found[1])
@@ -72,7 +65,7 @@ def list_checkpoints(
 ) -> Response:
     """Checkpoints, oldest first."""
     with reaching(book.url):
-        found = proofs_of(book).checkpoints(after=after, limit=limit)
+        found = book.proofs.checkpoints(after=after, limit=limit)
     last = found[-1][0] if found else after
     body = {"items": [_told(*one) for one in found], "next": last if len(found) == limit else None}
     return answer(body, seq=last)
@@ -83,7 +76,7 @@ def list_checkpoints(
 )
 def prove_inclusion(book: Book, seq: Annotated[int, Query(ge=1, le=SEQ_MAX)], size: Size = None) -> Response:
     """That the event of `seq` is in the log that was signed."""
-    found = _sealed(book, "seq", lambda proofs: proofs.inclusion(seq, size))
+    found = sealed(book, "seq", lambda proofs: proofs.inclusion(seq, size))
     body = {
         "seq": found.seq, "leaf_index": found.seq - 1, "size": found.size, "leaf": _text(found.leaf),
         "proof": [_text(each) for each in found.proof], "root": _text(found.root),
@@ -101,7 +94,7 @@ def prove_consistency(
     to: Size = None,
 ) -> Response:
     """That the log of `from` events is the beginning of the log of `to` events."""
-    found = _sealed(book, "to", lambda proofs: proofs.consistency(from_, to))
+    found = sealed(book, "to", lambda proofs: proofs.consistency(from_, to))
     body = {
         "from": found.old, "to": found.new, "from_root": _text(found.old_root), "to_root": _text(found.new_root),
         "proof": [_text(each) for each in found.proof],
@@ -113,32 +106,12 @@ def prove_consistency(
 def list_seal_keys(book: Book) -> Response:
     """The public keys that checkpoints are signed by, oldest first; each was vouched for by the one before."""
     with reaching(book.url):
-        chain = proofs_of(book).keys()
+        chain = book.proofs.keys()
     items = [
         {"vkey": each.key.vkey, "public_key": _text(each.key.raw), "since_size": each.since, "handover": each.handover}
         for each in chain
     ]
     return answer({"items": items}, seq=chain[-1].since if chain else 0)
-
-
-def proofs_of(book: Daybook) -> Proofs:
-    """What reads the book's proofs."""
-    return Proofs(book.log.recorder.datastore.connections)
-
-
-def _sealed(book: Daybook, field: str, prove: Callable[[Proofs], T]) -> T:
-    """A proof; waits for the checkpoint of events that are on record. Raises Problem when there is none in time."""
-    deadline = time.monotonic() + book.settings.wait_seconds_max
-    while True:
-        try:
-            with reaching(book.url):
-                return prove(proofs_of(book))
-        except NotSealed as error:
-            if error.wanted > (head := book.log.head().seq):
-                raise InvalidInput(field, error.wanted, f"a place in the log, which ends at {head}") from error
-            if time.monotonic() >= deadline:
-                raise Problem(503, "behind", "Not sealed yet", str(error), headers={"Retry-After": "1"}) from error
-        time.sleep(POLL_SECONDS)
 
 
 def _told(size: int, text: str) -> dict[str, Any]:

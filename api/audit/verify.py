@@ -32,12 +32,12 @@ from adapters.verify.verification import Verified, Wish, verify
 from api.daybook import Daybook
 from api.parameters import Moment
 from api.problems import not_found
-from api.reports.cli_tables import PNL, POSITIONS
+from api.terminal.columns import PNL, POSITIONS
 from api.terminal.options import environment, opened
 from api.terminal.output import EXIT_REFUSED, Column, Kind, console, note, say, write_json, write_table
 from domain.errors import HistoryBroken, InvalidInput
 from domain.ledger import Logged, schema
-from projections.analytics import pnl as pnls
+from projections.analytics.pnl import pnl
 from projections.models.positions import PROJECTION, positions
 from projections.storage.rows import MemoryRows
 
@@ -131,10 +131,11 @@ def checkpoint(*, json: bool) -> None:
     """Show the newest checkpoint: keep it elsewhere, and `daybook verify --against` it later."""
     with opened() as book:
         book.seal()
-        found = _latest(book.url)
+        with reaching(book.url):
+            found = book.proofs.latest()
     if found is None:
         raise not_found("a checkpoint")
-    size, text = found
+    size, text = found[0].checkpoint.size, found[1]
     if json:
         write_json({"size": size, "note": text})
     else:
@@ -186,7 +187,7 @@ def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, json:
         rows = _refolded(bundle)
     manifest = proved.manifest
     is_partial = manifest.first > 1
-    held, gained = positions(rows), pnls.pnl(rows, marks={})
+    held, gained = positions(rows), pnl(rows, marks={})
     if json:
         write_json(_manifest_told(manifest) | {"is_proved": True, "positions": held, "pnl": gained})
         return
@@ -275,12 +276,6 @@ def _kept(path: Path | None) -> list[Note]:
     if not found:
         raise InvalidInput("against", str(path), "a file of checkpoints: it has none")
     return found
-
-
-def _latest(url: str) -> tuple[int, str] | None:
-    with reaching(url), connect(url, Role.AUDITOR) as connection:
-        row = connection.execute("SELECT size, note FROM ledger.checkpoints ORDER BY size DESC LIMIT 1").fetchone()
-    return (row[0], row[1]) if row else None
 
 
 def _first_of(book: Daybook, moment: Moment | None) -> int:

@@ -18,22 +18,21 @@ from pathlib import Path
 from types import FrameType
 
 import psycopg
-import sqlalchemy
 import uvicorn
-from psycopg import sql
 from pydantic import SecretStr
 from rich.console import Console
 
 from adapters.exchanges.simulated import Faults
+from adapters.log import queries
 from adapters.postgres import connections, embedded
 from api.daybook import Daybook
 from api.demo.report import Outcome, Rebuilt, Throughput, report
 from api.demo.screen import Screen
 from api.demo.trading_day import START, STEPS, DaySummary, TradingDay
 from api.encoding import encoded
-from api.http.observability import log_to_stderr
 from api.main import create_app
 from api.settings import Settings
+from api.terminal.logs import log_to_stderr
 from domain.errors import Unavailable
 from domain.values import divide, rounded
 from projections.analytics import exposure, pnl
@@ -50,8 +49,6 @@ REFUSALS_SHOWN = 3
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FAULTS = Faults(duplicate_per_mille=30, late_per_mille=15, late_steps_max=3, fill_after_cancel_per_mille=350)
-
-TOPICS = "SELECT topic, count(*), sum(octet_length(state)) FROM ledger.events GROUP BY topic ORDER BY topic"
 
 
 class Stopped(BaseException):
@@ -124,7 +121,9 @@ def _fresh_book(home: Path, screen: Screen) -> Iterator[Settings]:
         screen.doing("starting PostgreSQL")
         began = time.perf_counter()
         try:
-            _drop_book(embedded.start(own))
+            last = embedded.start(own)
+            with connections.reaching(last):
+                embedded.drop(last)
             url = embedded.start(own)
             with psycopg.connect(url) as connection:
                 version = connection.info.parameter_status("server_version")
@@ -156,28 +155,21 @@ def _own_home(home: Path) -> Iterator[Path]:
     raise Unavailable(f"{HOMES_MAX} demos are running under {home}")
 
 
-def _drop_book(url: str) -> None:
-    """Remove the last demo's database."""
-    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
-    with connections.reaching(url), psycopg.connect(url, dbname="postgres", autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(str(name))))
-
-
 # What came of it
 
 
 def _outcome(daybook: Daybook, seed: int, summary: DaySummary) -> Outcome:
     rebuilt = _rebuilt(daybook)
     marks = daybook.marks.latest_all()
+    topics = queries.topics(daybook.url)
     with daybook.engine.connect() as connection:
-        topics = connection.execute(sqlalchemy.text(TOPICS)).all()
         refused = orders.blotter(connection, status="REJECTED", limit=None)
         return Outcome(
             seed=seed,
             day=f"{START:%Y-%m-%d}",
-            topics={topic: count for topic, count, _ in topics},
+            topics={topic: count for topic, (count, _) in topics.items()},
             log_seq=daybook.log.head().seq,
-            log_bytes=int(sum(size for _, _, size in topics)),
+            log_bytes=sum(size for _, size in topics.values()),
             throughput=_throughput(summary),
             pnl=pnl.pnl(connection, marks=marks),
             exposure=exposure.totals(exposure.exposure(connection, marks=marks), ("instrument_id",)),

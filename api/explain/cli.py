@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.encoding import grouped
 from api.parameters import Moment, Where
 from api.terminal.options import AnyAccount, AnyInstrument, AnyStrategy, AsOf, Marks, currency_option, opened, read
-from api.terminal.output import NONE, Column, Json, Kind, grouped, note, say, write_json, write_table
+from api.terminal.output import NONE, Column, Json, Kind, note, say, write_json, write_table
 
 if TYPE_CHECKING:
     from projections.storage.tables import Row

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from api.explain import balances as explaining_balances
+from api.explain import balances
 from api.explain.positions import Cell, Page, explained
 from api.http.auth import needs
 from api.http.cursors import cursor_after
@@ -18,8 +18,7 @@ from api.http.dependencies import Book, answer, documented
 from api.http.fields import CurrencyCode
 from api.http.problem_responses import responses
 from api.parameters import given_marks
-from api.read_models.http import Paged
-from api.read_models.journal_http import Asset
+from api.read_models.query_params import AssetId, Paged
 from api.read_models.schemas import Answer, DecimalText, TimeText
 from api.read_models.snapshot import reading
 
@@ -160,7 +159,7 @@ class BalanceAsked(Paged):
     """A cell of balances."""
 
     cell: Literal["total", "held", "available"]
-    asset: Asset | None = None
+    asset: AssetId | None = None
     venue: str | None = Field(None, max_length=64)
 
 
@@ -170,10 +169,10 @@ class BalanceAsked(Paged):
 def explain_balance(asked: Annotated[BalanceAsked, Query()], book: Book) -> Response:
     """What makes a balance: journal entries, or the pending transfers that hold it."""
     after = cursor_after(asked.cursor, int, int)
-    page = explaining_balances.EntryPage(asked.limit, None if after is None else (after[0], after[1]))
-    of = explaining_balances.Of(asked.account_id, asked.asset, asked.venue)
+    page = balances.EntryPage(asked.limit, None if after is None else (after[0], after[1]))
+    of = balances.Of(asked.account_id, asked.asset, asked.venue)
     with reading(book, "balances", "journal", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
-        told = explaining_balances.explained(book, at, of, asked.cell, page)
+        told = balances.explained(book, at, of, asked.cell, page)
     return answer({"seq": at.seq, "recorded_at": at.recorded_at, **told}, seq=at.seq)
 
 

@@ -1,10 +1,10 @@
-"""Restating: what was reported of a day's PnL, what is known of it now, and what makes the difference, by position.
+"""Restatement of a day's PnL: what was reported, what is known now, and what makes the difference, by position.
 
-A day ends at its close (00:00 UTC: the end of the date); what occurred before its end and not before its start is its
-own, and it is valued at the newest marks of both moments. The arithmetic is in `projections.analytics.restatement`.
+A day ends at its close, a time in UTC or in a named zone (00:00: the end of the date). What occurred before its end and
+not before its start is its own, and it is valued at the newest marks of both moments. The arithmetic is in
+`projections.analytics.restatement`.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,20 +13,17 @@ from typing import Any
 
 from api.clock import now
 from api.daybook import Daybook
-from api.parameters import Moment, Where
+from api.parameters import Moment, Where, parsed_day
 from api.read_models.snapshot import Reading, reading
-from domain import values
 from domain.errors import InvalidInput
 from domain.ledger import Logged
 from domain.values import ZERO, Mark, exact
 from projections.analytics.restatement import Bounds, Item, Known, Sums, Valuer, restate
+from projections.calendar import parsed_close
 from projections.models import positions_occurred
 from projections.storage.history import AsOf
 from projections.storage.tables import Row, contract_of
 
-DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
-END_OF_DATE = "00:00"
 MICROSECOND = timedelta(microseconds=1)
 TOGETHER_MAX = 64  # events so near each other are read together
 MODELS = ("positions", "executions")
@@ -45,21 +42,16 @@ class Day:
 
 
 def day_of(day: str, close: str, known_at: Moment | None, restated_at: Moment | None) -> Day:
-    """The day that ends at `close` of a date, 00:00 being the end of the date; reported as it ended, unless told.
+    """Return the day that ends at `close` of a date, 00:00 being the end of the date. It was reported as it ended
+    unless `known_at` is given.
 
     Raises InvalidInput, also for a day that has not ended.
     """
-    end = values.time(f"{day}T00:00:00Z" if _is(DATE, day) else day, "day")
-    if not _is(CLOCK, close):
-        raise InvalidInput("close", close, "a time of day in UTC such as 17:00")
-    end += timedelta(hours=int(close[:2]), minutes=int(close[3:])) or timedelta(days=1)
-    if not _is(DATE, day) or end > now():
-        raise InvalidInput("day", day, f"the date of a day that has ended by {now():%Y-%m-%d %H:%M}")
-    return Day(end - timedelta(days=1), end, known_at or Moment(at=end), restated_at)
-
-
-def _is(pattern: str, text: str) -> bool:
-    return re.fullmatch(pattern, text, re.ASCII) is not None
+    date, closes = parsed_day(day), parsed_close(close)
+    present = now()
+    if date > present.date() + timedelta(days=1) or (end := closes.end_of(date)) > present:
+        raise InvalidInput("day", day, f"the date of a day that has ended by {present:%Y-%m-%d %H:%M}")
+    return Day(closes.end_of(date - timedelta(days=1)), end, known_at or Moment(at=end), restated_at)
 
 
 @dataclass(frozen=True)

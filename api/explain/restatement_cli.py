@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from api.parameters import Moment
-from api.terminal.options import WAIT_SECONDS_MAX, KnownAt, Which, moment_option, opened, spread
-from api.terminal.output import Column, Format, Formats, Json, Kind, note, write_csv, write_json, write_table
+from api.parameters import Format, Moment
+from api.terminal.options import WAIT_SECONDS_MAX, AnswerFormat, KnownAt, Which, moment_option, opened, spread
+from api.terminal.output import Column, Json, Kind, note, write_csv, write_json, write_table
 
 POSITIONS = (
     Column("account_id", "Account", rank=3), Column("strategy_id", "Strategy", rank=2),
@@ -30,7 +30,10 @@ def restatement(
     *,
     day: Annotated[str, typer.Option(metavar="YYYY-MM-DD", help="The date of the day's close.")],
     close: Annotated[
-        str, typer.Option(metavar="HH:MM", help="When a day ends, in UTC; 00:00 ends the date.")
+        str,
+        typer.Option(
+            metavar="HH:MM[ ZONE]", help="When a day ends, such as '17:00 America/New_York'; 00:00 ends the date."
+        ),
     ] = "00:00",
     known_at: KnownAt = None,
     restated_at: Annotated[
@@ -38,20 +41,20 @@ def restatement(
         typer.Option(parser=moment_option, metavar="SEQ|TIME", help="What is known when, instead of now."),
     ] = None,
     which: Which,
-    format_: Formats = Format.TABLE,
+    format_: AnswerFormat = Format.TABLE,
     json: Json = False,
 ) -> None:
     """What was reported of a day, what is known now, and which late fills, busts or prices make the difference.
 
     The day was reported as it ended, or with what was known at --known-at. The items sum to the difference exactly.
     """
-    from api.explain import restatement as restating
+    from api.explain import restatement as service
 
-    asked = restating.day_of(day, close, known_at, restated_at)
+    asked = service.day_of(day, close, known_at, restated_at)
     with opened() as book:
         book.runner.catch_up()
-        found = restating.restatement(book, asked, which.where, wait_seconds_max=WAIT_SECONDS_MAX)
-    told: dict[str, Any] = restating.told(found)
+        found = service.restatement(book, asked, which.where, wait_seconds_max=WAIT_SECONDS_MAX)
+    told: dict[str, Any] = service.told(found)
     if json or format_ is Format.JSON:
         write_json({"report": "restatement", **told})
         return

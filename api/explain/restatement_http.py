@@ -3,26 +3,35 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 from starlette.responses import Response
 
 from api.explain import restatement
 from api.http.auth import needs
 from api.http.dependencies import Book, answer, documented
-from api.http.fields import InstrumentId, Name, Place, RequestBody
+from api.http.fields import InstrumentId, Name, Place, RequestBody, text_by
 from api.http.problem_responses import responses
 from api.parameters import Where
 from api.read_models import schemas
+from api.read_models.query_params import DATE
+from projections.calendar import parsed_close
 
 router = APIRouter(prefix="/v1", tags=["queries"], dependencies=[needs()], responses=responses(401, 422, 503))
+
+
+AnyCloseText = Annotated[
+    str,
+    text_by(parsed_close),
+    WithJsonSchema({"type": "string", "examples": ["17:00 America/New_York"], "maxLength": 80, "default": "00:00"}),
+]
 
 
 class RestatementAsked(RequestBody):
     """Which day, of which positions, as known when."""
 
-    day: str = Field(pattern=restatement.DATE, description="the date of the day's close", examples=["2026-01-02"])
-    close: str = Field(
-        restatement.END_OF_DATE, pattern=restatement.CLOCK, description="when a day ends, in UTC; 00:00 ends the date"
+    day: str = Field(pattern=DATE, description="the date of the day's close", examples=["2026-01-02"])
+    close: AnyCloseText = Field(
+        "00:00", description="when a day ends: a time, in UTC unless a zone follows it; 00:00 ends the date"
     )
     known_at: Place | None = Field(None, description="when the day was reported; its end, unless told")
     restated_at: Place | None = Field(None, description="what is known when, instead of now")

@@ -9,7 +9,8 @@ from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from starlette.concurrency import run_in_threadpool
 
-from adapters.postgres.api_keys import ApiKeys, Caller, Scope
+from adapters.postgres.api_keys import ApiKeys
+from adapters.postgres.scopes import Caller, Scope
 from api.problems import Problem
 
 KEY_CHARACTERS_MAX = 200

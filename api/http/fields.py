@@ -50,6 +50,20 @@ def _by(parse: Callable[[object, str], T]) -> Callable[[Any, ValidationInfo], T]
     return parsed
 
 
+def text_by(parse: Callable[[str], object]) -> PlainValidator:
+    """Return a validator of text that can be parsed so; it stays text."""
+
+    def checked(value: Any) -> str:
+        text = value if isinstance(value, str) else ""
+        try:
+            parse(text)
+        except InvalidInput as error:
+            raise unreadable(error.rule) from error
+        return text
+
+    return PlainValidator(checked)
+
+
 def _plain(pattern: str, parse: Callable[[object, str], Decimal], rule: str) -> Callable[[object, str], Decimal]:
     written = re.compile(pattern)
 

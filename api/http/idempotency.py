@@ -14,7 +14,7 @@ from fastapi import Depends, Header
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from adapters.postgres.api_keys import Caller
+from adapters.postgres.scopes import Caller
 from adapters.writer.batch import Keyed, Look
 from api.daybook import Daybook
 from api.http.dependencies import SEQ_HEADER
@@ -97,10 +97,10 @@ def one(answers: Sequence[Answer]) -> Answer:
 
 
 def command(
-    asked: object, caller: Caller, request_id: str, stray: Callable[[int, InvalidInput], object] | None = None
+    asked: object, caller: Caller, request_id: str, evidence_of: Callable[[int, InvalidInput], object] | None = None
 ) -> Command:
     """A command in the caller's name."""
-    return Command(asked, caller.actor, request_id, "", stray)  # type: ignore[arg-type]
+    return Command(asked, caller.actor, request_id, "", evidence_of)  # type: ignore[arg-type]
 
 
 def packed(told: Response) -> bytes:

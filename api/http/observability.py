@@ -4,8 +4,6 @@
 that came of the request.
 """
 
-import logging
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -21,30 +19,12 @@ from api.daybook import Daybook
 from api.http.dependencies import REQUEST_ID_HEADER, request_id_of
 from api.http.problem_responses import response
 from api.problems import problem_of
-from api.settings import Settings
 from domain.errors import LedgerError
 
 BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 QUIET_PATHS = ("/health", "/ready", "/metrics")
 
 log = structlog.get_logger("daybook.api")
-
-
-def log_to_stderr(settings: Settings) -> None:
-    """Structured lines on stderr: JSON, or text for a person at a terminal."""
-    is_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.StackInfoRenderer(),
-            structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer() if is_text else structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 class Measures:

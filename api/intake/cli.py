@@ -8,6 +8,8 @@ import typer
 from msgspec.structs import asdict
 
 from api.clock import now
+from api.encoding import grouped
+from api.intake.requests import listing, opening
 from api.problems import not_found
 from api.read_models.records import account_told, event_told, events_page, instrument_told, order_told, owner_told
 from api.terminal.options import (
@@ -28,7 +30,6 @@ from api.terminal.output import (
     Column,
     Json,
     Kind,
-    grouped,
     note,
     progress_bar,
     say,
@@ -38,8 +39,7 @@ from api.terminal.output import (
 from domain import account as accounts
 from domain import instrument as instruments
 from domain import order as orders
-from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
-from domain.instrument import Contract, ListInstrument
+from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Kind as ContractKind
 from domain.order import CancelOrder, OrderKey, OrderTerms, OrdType, SubmitOrder, TimeInForce
 from domain.risk import Measure, Scope, SetLimit
@@ -118,8 +118,7 @@ def open_account(
         owner_name = typer.prompt("Owner's name", err=True)
     with opened() as book:
         costing = Costing(method, fee_policy, money_places)
-        sealed = book.subjects.seal(owner, accounts.owner_place(account_id), owner_name) if owner else None
-        request = OpenAccount(account_id, base_currency, costing, now(), owner=sealed)
+        request = opening(book, account_id, base_currency, costing, owner=(owner, owner_name) if owner else None)
         answer = book.writer.request(request, actor=actor())
         told = account_told(book.writer.state(accounts.stream(account_id)))
     if json:
@@ -177,10 +176,10 @@ def add_instrument(
     json: Json = False,
 ) -> None:
     """Make an instrument known."""
-    settle = base if kind is ContractKind.INVERSE else quote
-    contract = Contract(kind, base, quote, settle, contract_size)
+    request = listing(
+        instrument_id, kind, base=base, quote=quote, contract_size=contract_size, tick_size=tick_size, lot_size=lot_size
+    )
     with opened() as book:
-        request = ListInstrument(instrument_id, contract, tick_size, lot_size)
         answer = book.writer.request(request, actor=actor())
         told = instrument_told(book.writer.state(instruments.stream(instrument_id)))
     if json:

@@ -14,20 +14,20 @@ from starlette.responses import Response
 from adapters.market.mark_store import KeyedAnswer
 from adapters.writer.batch import Look
 from api.clock import now
-from api.daybook import Daybook
 from api.http.auth import Admin, Reporter, Trader
 from api.http.dependencies import SEQ_HEADER, Book, RequestId, answer, documented
 from api.http.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
 from api.http.idempotency import IdempotencyKey, carried_out, command, one, packed, unpacked
 from api.http.problem_responses import response, responses
+from api.intake.requests import listing, opening, transfer_on_record
 from api.problems import not_found, problem_of
 from api.read_models import schemas
 from api.read_models.records import account_told, instrument_told, order_told
-from domain import account, instrument, order, position, risk
-from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
+from domain import account, instrument, order, risk
+from domain.account import CostBasis, Costing, FeePolicy
 from domain.errors import RequestRefused
-from domain.instrument import Contract, Kind, ListInstrument
-from domain.ledger import Answer, pages
+from domain.instrument import Kind
+from domain.ledger import Answer
 from domain.marks import QualifiedMark, Quality
 from domain.order import (
     CancelOrder,
@@ -40,7 +40,7 @@ from domain.order import (
     TimeInForce,
     TriggerPrice,
 )
-from domain.position import PositionKey, PositionTransferred, Transfer
+from domain.position import PositionKey, Transfer
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ONE, Side
 
@@ -164,12 +164,10 @@ def open_account(
 ) -> Response:
     """Open an account."""
     costing = Costing(body.cost_basis, body.fee_policy, body.money_places)
-    owner = None
-    if body.owner is not None:
-        place = account.owner_place(body.account_id)
-        owner = book.subjects.seal(body.owner.subject_id, place, body.owner.name)
-        key = key and key.of(body.model_dump_json(exclude={"owner"}), owner.subject_id, owner.sealed)
-    request = OpenAccount(body.account_id, body.base_currency, costing, now(), owner=owner)
+    owner = (body.owner.subject_id, body.owner.name) if body.owner is not None else None
+    request = opening(book, body.account_id, body.base_currency, costing, owner=owner)
+    if request.owner is not None:
+        key = key and key.of(body.model_dump_json(exclude={"owner"}), request.owner.subject_id, request.owner.sealed)
 
     def tell(answers: list[Answer], look: Look) -> Response:
         done = one(answers)
@@ -183,9 +181,10 @@ def list_instrument(
     body: InstrumentListing, book: Book, caller: Admin, request_id: RequestId, key: IdempotencyKey
 ) -> Response:
     """Make an instrument known. Inverse contracts settle in base, all others in quote."""
-    settle = body.base if body.kind is Kind.INVERSE else body.quote
-    contract = Contract(body.kind, body.base, body.quote, settle, body.contract_size)
-    request = ListInstrument(body.instrument_id, contract, body.tick_size, body.lot_size)
+    request = listing(
+        body.instrument_id, body.kind, base=body.base, quote=body.quote, contract_size=body.contract_size,
+        tick_size=body.tick_size, lot_size=body.lot_size,
+    )  # fmt: skip
 
     def tell(answers: list[Answer], look: Look) -> Response:
         done = one(answers)
@@ -279,7 +278,7 @@ def report_transfer(
 
     def tell(answers: list[Answer], _: Look) -> Response:
         taken = one(answers)
-        if not taken.records and (known := _transfer_on_record(book, report)) != report:
+        if not taken.records and (known := transfer_on_record(book, report)) != report:
             raise RequestRefused(
                 "one transfer_id names one transfer", transfer_id=body.transfer_id,
                 quantity=known and known.quantity, cost=known and known.cost,
@@ -309,13 +308,3 @@ def record_marks(body: MarkReports, book: Book, caller: Reporter, key: Idempoten
 def _done(body: Any, done: Answer) -> Response:
     """201 if it was done now, 200 if before."""
     return answer(body, seq=done.seq, status=201 if done.records else 200)
-
-
-def _transfer_on_record(book: Daybook, report: Transfer) -> Transfer | None:
-    for event in (recorded.event for page in pages(book.log, position.stream(report.key)) for recorded in page):
-        if isinstance(event, PositionTransferred) and event.transfer_id == report.transfer_id:
-            return Transfer(
-                event.key, event.transfer_id, event.side, event.quantity, event.cost, event.transact_time,
-                event.reason, event.counterparty, event.lots,
-            )  # fmt: skip
-    return None

@@ -4,14 +4,12 @@ from typing import Annotated
 
 import typer
 
-from adapters.postgres.api_keys import Scope
-from api.audit.cli import seal_keys
+from adapters.postgres.scopes import Scope
 from api.problems import not_found
 from api.terminal.options import name_option, opened
 from api.terminal.output import Column, Json, Kind, note, say, write_json, write_table
 
 keys = typer.Typer(name="keys", help="API keys: make, list, revoke; and those that seal.", no_args_is_help=True)
-keys.add_typer(seal_keys)
 
 
 @keys.command()

@@ -71,7 +71,7 @@ def follow(names: Names = None, json: Json = False) -> None:
     """
     import threading
 
-    from api.http.observability import log_to_stderr
+    from api.terminal.logs import log_to_stderr
 
     _check(names)
     settings, stop = environment(), threading.Event()

@@ -4,73 +4,30 @@ They belong to an account as a whole. A journal entry of a trade names strategy 
 them; a balance cannot. Dates are value dates: the UTC day on which something happened, whenever it came in.
 """
 
-import re
-from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import Field
 from starlette.responses import Response
 
 from api.http.auth import needs
 from api.http.cursors import cursor_after
 from api.http.dependencies import answer
-from api.http.fields import CURRENCY, INSTRUMENT, RequestBody, unreadable
+from api.http.fields import RequestBody
 from api.http.problem_responses import responses
-from api.read_models import schemas
-from api.read_models.http import CSV, Ask, Paged, Selected, listed
+from api.read_models import schemas, views
+from api.read_models.query_params import CSV, Ask, AssetId, Paged, Selected, ValueDate, listed
 from api.read_models.snapshot import reading
-from domain import values
 from domain.errors import InvalidInput
 from projections.models import balances, journal
-from projections.storage.tables import Row
 
-DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+BALANCE_KEY = ("account_id", "venue", "asset")
 
 router = APIRouter(prefix="/v1", tags=["books"], dependencies=[needs()], responses=responses(401, 422, 503))
 
 
-def asset(text: object, field: str = "asset") -> str:
-    """A currency, or a derivative, whose contracts are an asset of their own. Raises InvalidInput."""
-    if isinstance(text, str) and "." in text:
-        return values.instrument_id(text, field)
-    return values.currency(text, field)
-
-
-def day(text: object, field: str = "day") -> str:
-    """A date such as 2026-01-02. Raises InvalidInput."""
-    if isinstance(text, str) and re.fullmatch(DAY, text):
-        with suppress(InvalidInput):
-            return values.time(f"{text}T00:00:00Z", field).date().isoformat()
-    raise InvalidInput(field, text, "a date such as 2026-01-02, since 2009-01-03")
-
-
-def _asset(text: object) -> str:
-    try:
-        return asset(text)
-    except InvalidInput as error:
-        raise unreadable(error.rule) from error
-
-
-def _day(text: object) -> str:
-    try:
-        return day(text)
-    except InvalidInput as error:
-        raise unreadable(error.rule) from error
-
-
-Asset = Annotated[
-    str,
-    PlainValidator(_asset),
-    WithJsonSchema({"anyOf": [{"type": "string", "pattern": CURRENCY}, {"type": "string", "pattern": INSTRUMENT}]}),
-]
-Day = Annotated[
-    str, PlainValidator(_day), WithJsonSchema({"type": "string", "pattern": DAY, "examples": ["2026-01-02"]})
-]
-
-
 class _OfAsset(RequestBody):
-    asset: Asset | None = Field(None, description="a currency, or a derivative's instrument_id for its contracts")
+    asset: AssetId | None = Field(None, description="a currency, or a derivative's instrument_id for its contracts")
 
 
 class BalancesAsked(Paged, _OfAsset):
@@ -80,13 +37,13 @@ class BalancesAsked(Paged, _OfAsset):
 class JournalAsked(Paged, _OfAsset):
     """Entries, also those with a line in one asset, and those for one day."""
 
-    day: Day | None = Field(None, description="value date")
+    day: ValueDate | None = Field(None, description="value date")
 
 
 class TrialBalanceAsked(Selected, _OfAsset):
     """The trial balance, also as of the end of a value date."""
 
-    day: Day | None = Field(None, description="only what has a value date until then")
+    day: ValueDate | None = Field(None, description="only what has a value date until then")
 
 
 def _whole(asked: Selected) -> None:
@@ -128,12 +85,4 @@ def read_trial_balance(asked: Annotated[TrialBalanceAsked, Query()], ask: Ask) -
     if asked.format == "csv" or (asked.format is None and CSV in ask.request.headers.get("accept", "")):
         return ask.rows(asked, at, rows, schemas.TrialBalanceRow)
     about = {"seq": at.seq, "recorded_at": at.recorded_at, "occurred_by": None}
-    return answer(about | {"items": rows, "totals": totals(rows)}, seq=at.seq)
-
-
-def totals(rows: list[Row]) -> list[Row]:
-    """The trial balance added up by asset."""
-    return [{n: row[n] for n in schemas.TrialBalanceTotal.model_fields} for row in journal.summed(rows, ("asset",))]
-
-
-BALANCE_KEY = ("account_id", "venue", "asset")
+    return answer(about | {"items": rows, "totals": views.trial_balance_totals(rows)}, seq=at.seq)

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from api.daybook import Daybook
 from api.parameters import Moment, Where
+from api.read_models import schemas
 from api.read_models.recosting import Conventions, recosted_lots, recosted_positions
 from api.read_models.snapshot import Reading, marks_at
 from domain.values import Mark
 from projections.analytics import exposure, pnl
 from projections.analytics.valuation import mark_of
-from projections.models import lots, positions, positions_occurred
+from projections.models import journal, lots, positions, positions_occurred
 from projections.storage.tables import Row
 
 OWN = Conventions()
@@ -71,3 +72,9 @@ def lots_of(reading: Reading, where: Where, conventions: Conventions = OWN) -> L
         lots.open_lots(reading.source, **where._asdict(), limit=None),
         lots.matches(reading.source, **where._asdict(), limit=None),
     )
+
+
+def trial_balance_totals(rows: list[Row]) -> list[Row]:
+    """Return the sums of a trial balance by asset."""
+    names = schemas.TrialBalanceTotal.model_fields
+    return [{name: row[name] for name in names} for row in journal.summed(rows, ("asset",))]

@@ -5,7 +5,7 @@ A report is asked for by name and parameters; both, with the place in the log th
 page from one snapshot of the database, so memory stays flat.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -14,21 +14,17 @@ from msgspec import Struct
 from api.parameters import Where
 from api.problems import not_found
 from api.read_models import schemas, views
-from api.read_models.journal_http import totals as trial_totals
 from api.read_models.recosting import Conventions
 from api.read_models.snapshot import Reading
 from domain.account import CostBasis, FeePolicy
-from domain.values import Mark
 from projections.analytics import exposure, pnl
-from projections.analytics.valuation import mark_of
+from projections.analytics.valuation import Marks, mark_of
 from projections.models import balances, executions, journal, limits, lots, orders
 from projections.storage.rows import MemoryRows, Source
 from projections.storage.tables import Row
 
 PAGE_ROWS = 5000
 DECIMALS = 18
-
-Marks = Mapping[str, Mark]
 
 
 class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -176,7 +172,9 @@ REPORTS = {
     "positions": Report("Positions", schemas.PositionRow, ("positions",), _positions),
     "balances": Report("Balances", schemas.BalanceRow, ("balances",), _balances),
     "journal": Report("Journal", schemas.JournalLineRow, ("journal",), _journal),
-    "trial-balance": Report("Trial balance", schemas.TrialBalanceRow, ("journal",), _trial_balance, trial_totals),
+    "trial-balance": Report(
+        "Trial balance", schemas.TrialBalanceRow, ("journal",), _trial_balance, views.trial_balance_totals
+    ),
     "blotter": Report("Blotter", schemas.OrderRow, ("orders",), _blotter),
     "executions": Report("Executions", schemas.ExecutionRow, ("executions",), _executions),
     "risk": Report("Limits", schemas.LimitRow, ("limits",), _risk),

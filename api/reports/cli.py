@@ -5,14 +5,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from api.encoding import decimal_text, time_text
-from api.parameters import Moment, Where
+from api.parameters import Format, Moment, Where, parsed_asset, parsed_day
 from api.reports.cli_tables import (
-    ORDERS,
-    PNL,
-    PNL_TOTALS,
-    POSITIONS,
     Decimals,
-    Formats,
     JournalFormat,
     Output,
     ReportFormat,
@@ -21,31 +16,20 @@ from api.reports.cli_tables import (
     show,
     to_file,
 )
+from api.terminal.columns import ORDERS, PNL, PNL_TOTALS, POSITIONS
 from api.terminal.options import AccountId, AnyAccount, AsOf, Marks, When, Which, by, opened, read, spread
 from api.terminal.output import Json, say, write_json, write_table
-from domain import values
 from domain.account import CostBasis, FeePolicy
-from domain.errors import InvalidInput
 from domain.values import Mark
 
 if TYPE_CHECKING:
     from api.reports.catalog import Parameters
 
-__all__ = ["PNL", "POSITIONS", "replay", "report"]
-
 report = typer.Typer(name="report", help="What the book says, now or at a past moment.")
 
 
-def _asset(text: str) -> str:
-    return values.instrument_id(text, "asset") if "." in text else values.currency(text, "asset")
-
-
 def _day(text: str) -> str:
-    from api.statements.periods import period_of
-
-    if len(text) != 10:
-        raise InvalidInput("day", text, "a date such as 2026-01-02")
-    return period_of(text).first
+    return parsed_day(text).isoformat()
 
 
 def _period(text: str) -> str:
@@ -56,7 +40,8 @@ def _period(text: str) -> str:
 
 
 AnyAsset = Annotated[
-    str | None, typer.Option("--asset", parser=by(_asset), metavar="ASSET", help="Only this currency or contract.")
+    str | None,
+    typer.Option("--asset", parser=by(parsed_asset), metavar="ASSET", help="Only this currency or contract."),
 ]
 Day = Annotated[str | None, typer.Option("--day", parser=by(_day), metavar="DATE", help="Only this value date.")]
 UptoDay = Annotated[str | None, typer.Option("--day", parser=by(_day), metavar="DATE", help="Until this value date.")]
@@ -92,7 +77,7 @@ class Kept(NamedTuple):
 class Written(NamedTuple):
     """How the report is written, and where."""
 
-    format_: Formats = ReportFormat.TABLE
+    format_: ReportFormat = Format.TABLE
     output: Output = None
     decimals: Decimals = 18
     json: Json = False
@@ -191,15 +176,13 @@ def journal(
     asset: AnyAsset = None,
     day: Day = None,
     as_of: AsOf = None,
-    format_: Annotated[
-        JournalFormat, typer.Option("--format", help="How to write it; hledger and beancount take whole accounts.")
-    ] = JournalFormat.TABLE,
+    format_: JournalFormat = Format.TABLE,
     output: Output = None,
     decimals: Decimals = 18,
     json: Json = False,
 ) -> None:
     """The double-entry journal, a row a line, in the order of the log."""
-    if format_ in (JournalFormat.HLEDGER, JournalFormat.BEANCOUNT) and not json:
+    if format_ in (Format.HLEDGER, Format.BEANCOUNT) and not json:
         if which.strategy or which.instrument or asset or day:
             raise typer.BadParameter(f"{format_} takes whole accounts: choose by --account alone")
         _export_journal(which.account, as_of, format_, output)
@@ -207,15 +190,15 @@ def journal(
     show("journal", _asked(which, asset=asset, day=day), as_of, format_, output, decimals, json=json)
 
 
-def _export_journal(account: str | None, moment: Moment | None, format_: str, output: "Output") -> None:
+def _export_journal(account: str | None, moment: Moment | None, format_: Format, output: "Output") -> None:
     from api.reports.catalog import paged_entries
-    from api.reports.plaintext import Books, export
-    from projections.models import journal as journals
+    from api.reports.plaintext import export
+    from projections.models.journal import ledger as ledger_rows
 
     with opened() as book, read(book, "journal", moment=moment) as at:
         about = f"Daybook, {account or 'all accounts'}, as on record at seq {at.seq}"
-        ledger = journals.ledger(at.source, account_id=account)
-        parts = export(Books(format_), paged_entries(at.source, account), ledger, about)
+        ledger = ledger_rows(at.source, account_id=account)
+        parts = export(format_, paged_entries(at.source, account), ledger, about)
         to_file(lambda out: out.writelines(part.encode() for part in parts), output, format_)
 
 
@@ -236,9 +219,7 @@ def statement(
     account: AccountId,
     mark: Marks = None,
     as_of: AsOf = None,
-    format_: Annotated[
-        StatementFormat, typer.Option("--format", help="How to write the statement.")
-    ] = StatementFormat.TABLE,
+    format_: StatementFormat = Format.TABLE,
     output: Output = None,
     json: Json = False,
 ) -> None:
@@ -253,23 +234,23 @@ def replay(account: AccountId, as_of: AsOf = None, mark: Marks = None, json: Jso
     """
     from api.read_models.snapshot import replayed
     from api.read_models.views import pnl_of
-    from projections.analytics import pnl as pnls
-    from projections.models import orders as blotters
+    from projections.analytics.pnl import totals
+    from projections.models.orders import blotter as blotter_rows
 
     with opened() as book:
         head = book.log.head()
         at = replayed(book, "positions", "orders", moment=as_of or Moment(seq=head.seq))
         rows = pnl_of(book, at, Where(account), {one.instrument_id: one for one in mark or []})
-        found = blotters.blotter(at.source, account_id=account, limit=None)
+        found = blotter_rows(at.source, account_id=account, limit=None)
     log = {"seq": at.seq, "recorded_at": at.recorded_at, "head_seq": head.seq}
     if json:
         write_json({"account_id": account, "as_of": log, "positions": rows, "orders": found,
-                    "totals": pnls.totals(rows, ())})  # fmt: skip
+                    "totals": totals(rows, ())})  # fmt: skip
         return
     when = f" at {time_text(at.recorded_at)}" if at.recorded_at else ""
     say(f"Account {account} as recorded{when}: {at.seq:,} of the log's {head.seq:,} events")
     write_table("Positions", rows, POSITIONS, empty="It held nothing.")
     if rows:
         write_table("PnL", rows, PNL, empty="")
-        write_table("PnL in all", pnls.totals(rows, ()), PNL_TOTALS, empty="")
+        write_table("PnL in all", totals(rows, ()), PNL_TOTALS, empty="")
     write_table("Orders", found, ORDERS, empty="It had no orders.")

@@ -7,8 +7,7 @@ What is written to a file is complete or not there. The digest is in the report 
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from enum import StrEnum
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -16,8 +15,9 @@ import typer
 from msgspec.structs import replace
 
 from api.encoding import time_text
-from api.parameters import Moment
-from api.terminal.options import opened, read
+from api.parameters import Format, Moment
+from api.terminal.columns import INSTRUMENT, PNL, TABLES, WHOSE
+from api.terminal.options import format_option, opened, read
 from api.terminal.output import Column, Kind, note, say, write_table
 
 if TYPE_CHECKING:
@@ -26,36 +26,18 @@ if TYPE_CHECKING:
     from projections.storage.tables import Row
 
 
-class ReportFormat(StrEnum):
-    """How a report is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    PARQUET = "parquet"
-
-
-class JournalFormat(StrEnum):
-    """The same, or for a tool of plain-text accounting."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    PARQUET = "parquet"
-    HLEDGER = "hledger"
-    BEANCOUNT = "beancount"
-
-
-class StatementFormat(StrEnum):
-    """How a statement is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    HTML = "html"
-    PDF = "pdf"
-
-
-Formats = Annotated[ReportFormat, typer.Option("--format", help="How to write the report.")]
+ROWS = (Format.TABLE, Format.JSON, Format.CSV, Format.PARQUET)
+ReportFormat = Annotated[Format, format_option("How to write the report.", *ROWS)]
+JournalFormat = Annotated[
+    Format,
+    format_option(
+        "How to write it; hledger and beancount take whole accounts.", *ROWS, Format.HLEDGER, Format.BEANCOUNT
+    ),
+]
+StatementFormat = Annotated[
+    Format,
+    format_option("How to write the statement.", Format.TABLE, Format.JSON, Format.HTML, Format.PDF),
+]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", dir_okay=False, metavar="FILE", help="Write it here, not on stdout.")
 ]
@@ -63,111 +45,22 @@ Decimals = Annotated[
     int, typer.Option(min=0, max=38, help="Decimal places of Parquet's numbers, which have 38 digits in all.")
 ]
 
-BINARY = ("parquet", "pdf")
-
-WHOSE = (Column("account_id", "Account", rank=3), Column("strategy_id", "Strategy", rank=2))
-INSTRUMENT = Column("instrument_id", "Instrument")
-HELD = (Column("quantity", "Quantity", Kind.NUMBER), Column("avg_px", "Avg price", Kind.NUMBER, 4))
-POSITIONS = (
-    *WHOSE, INSTRUMENT, *HELD, Column("cost", "Cost", Kind.NUMBER), Column("realized", "Realized", Kind.PNL),
-    Column("fees", "Fees", rank=1), Column("funding", "Funding", Kind.PNL, 9), Column("settle", "In"),
-    Column("cost_basis", "Basis", rank=5),
-)  # fmt: skip
-PNL = (
-    *WHOSE, INSTRUMENT, Column("quantity", "Quantity", Kind.NUMBER, 1), Column("mark", "Mark", Kind.NUMBER, 1),
-    Column("realized", "Realized", Kind.PNL), Column("unrealized", "Unrealized", Kind.PNL),
-    Column("funding", "Funding", Kind.PNL, 9), Column("fees_settle", "Fees", Kind.NUMBER),
-    Column("fee_cost", "Fee cost", Kind.NUMBER, 9), Column("other_fees", "Other fees", rank=9),
-    Column("net", "Net", Kind.PNL), Column("settle", "In"),
-)  # fmt: skip
-PNL_TOTALS = (
-    Column("settle", "In"), Column("realized", "Realized", Kind.PNL), Column("unrealized", "Unrealized", Kind.PNL),
-    Column("funding", "Funding", Kind.PNL, 9), Column("fees_settle", "Fees", Kind.NUMBER),
-    Column("fee_cost", "Fee cost", Kind.NUMBER, 9), Column("net", "Net", Kind.PNL),
-)  # fmt: skip
-EXPOSURE = (
-    *WHOSE, INSTRUMENT, Column("quantity", "Quantity", Kind.NUMBER), Column("mark", "Mark", Kind.NUMBER, 1),
-    Column("notional", "Notional", Kind.PNL), Column("quote", "In"),
-)  # fmt: skip
-EXPOSURE_TOTALS = (
-    Column("quote", "In"), Column("gross", "Gross", Kind.NUMBER), Column("net", "Net", Kind.PNL),
-    Column("missing_marks", "No mark for", rank=9),
-)  # fmt: skip
-LOTS = (
-    *WHOSE, INSTRUMENT, Column("lot_id", "Lot", rank=1), Column("opened_at", "Opened", Kind.TIME),
-    Column("opened_quantity", "Of quantity", Kind.NUMBER, 4), Column("quantity", "Open", Kind.NUMBER),
-    Column("cost", "Cost", Kind.NUMBER),
-)  # fmt: skip
-MATCHES = (
-    *WHOSE, INSTRUMENT, Column("disposed_at", "Disposed", Kind.TIME, 1), Column("exec_id", "By", rank=4),
-    Column("lot_id", "Lot", rank=1), Column("quantity", "Quantity", Kind.NUMBER), Column("cost", "Cost", Kind.NUMBER),
-    Column("gain", "Gain", Kind.PNL),
-)  # fmt: skip
-ORDERS = (
-    *WHOSE, Column("cl_ord_id", "Order"), INSTRUMENT, Column("side", "Side"), Column("ord_type", "Type", rank=5),
-    Column("order_qty", "Quantity", Kind.NUMBER), Column("price", "Price", Kind.NUMBER, 1),
-    Column("status", "Status"), Column("cum_qty", "Filled", Kind.NUMBER), Column("avg_px", "Avg price", Kind.NUMBER, 4),
-    Column("rule", "Refused by", rank=9),
-)  # fmt: skip
-EXECUTIONS = (
-    *WHOSE, Column("transact_time", "Time", Kind.TIME), INSTRUMENT, Column("side", "Side"),
-    Column("last_qty", "Quantity", Kind.NUMBER), Column("last_px", "Price", Kind.NUMBER),
-    Column("realized", "Realized", Kind.PNL), Column("fee", "Fee", Kind.NUMBER, 2),
-    Column("commission_currency", "In", rank=2), Column("exec_id", "Execution", rank=4),
-    Column("reason", "Reason", rank=3), Column("reversal", "Taken back", rank=9),
-)  # fmt: skip
-BALANCES = (
-    Column("account_id", "Account"), Column("venue", "Venue"), Column("asset", "Asset"),
-    Column("total", "Total", Kind.PNL), Column("held", "Held", Kind.NUMBER), Column("available", "Available", Kind.PNL),
-)  # fmt: skip
-JOURNAL = (
-    Column("entry_seq", "Seq", rank=1), Column("value_date", "Value date"), Column("booking_date", "Booked", rank=5),
-    Column("account_id", "For", rank=3), Column("kind", "Kind"), Column("reference", "Reference", rank=4),
-    Column("narrative", "Narrative", rank=6), Column("account", "Account"), Column("strategy_id", "Strategy", rank=8),
-    Column("instrument_id", "Instrument", rank=7), Column("asset", "Asset"), Column("debit", "Debit", Kind.NUMBER),
-    Column("credit", "Credit", Kind.NUMBER),
-)  # fmt: skip
-TRIAL_BALANCE = (
-    Column("account_id", "For", rank=1), Column("account", "Account"), Column("asset", "Asset"),
-    Column("debit", "Debit", Kind.NUMBER, 2), Column("credit", "Credit", Kind.NUMBER, 2),
-    Column("balance", "Balance", Kind.NUMBER),
-)  # fmt: skip
-LIMITS = (
-    Column("account_id", "Account"), Column("strategy_id", "Strategy", rank=3), Column("instrument_id", "Instrument"),
-    Column("venue", "Venue", rank=4), Column("asset", "Asset", rank=4), Column("measure", "Measure"),
-    Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER),
-    Column("utilisation", "Utilisation", Kind.NUMBER, 1), Column("currency", "In", rank=2),
-    Column("breached_at", "Breached", Kind.TIME, 9), Column("unassessed", "Lacks", rank=9),
-)  # fmt: skip
-TABLES: dict[str, tuple[Sequence[Column], Sequence[Column]]] = {
-    "pnl": (PNL, PNL_TOTALS),
-    "exposure": (EXPOSURE, EXPOSURE_TOTALS),
-    "positions": (POSITIONS, ()),
-    "balances": (BALANCES, ()),
-    "journal": (JOURNAL, ()),
-    "trial-balance": (TRIAL_BALANCE, TRIAL_BALANCE[2:]),
-    "blotter": (ORDERS, ()),
-    "executions": (EXECUTIONS, ()),
-    "risk": (LIMITS, ()),
-    "lots": (LOTS, ()),
-    "matches": (MATCHES, ()),
-}
+BINARY = (Format.PARQUET, Format.PDF)
 
 
 def show(
     name: str,
     parameters: "Parameters",
     moment: Moment | None,
-    format_: str,
+    form: Format,
     output: Path | None,
     decimals: int = 18,
     json: bool = False,
 ) -> None:
     """Make a report and write it."""
-    from api.reports.digest import Form
     from api.reports.make import make, needs
 
-    form = Form(ReportFormat.JSON if json else format_)
+    form = Format.JSON if json else form
     parameters = replace(parameters, decimals=decimals, occurred_by=moment.occurred_by if moment else None)
     with opened() as book, read(book, *needs(name, parameters), moment=moment) as at:
         _write(make(book, name, parameters, form, at, is_past=moment is not None), output)
@@ -176,28 +69,29 @@ def show(
 def reproduce(text: str, output: Path | None) -> None:
     """Make the report again that a digest names: the same bytes."""
     from api.reports.digest import parse
-    from api.reports.make import again, code
+    from api.reports.make import again
+    from api.settings import release
 
     digest = parse(text)
     with opened() as book:
         book.runner.catch_up()
         with again(book, digest) as made:
             _write(made, output, is_told=False)
-    if digest.code != code():
-        note(f"It was made by Daybook {digest.code}, and now by {code()}: where they differ, so may the bytes.")
+    if digest.code != release():
+        note(f"It was made by Daybook {digest.code}, and now by {release()}: where they differ, so may the bytes.")
 
 
 def _write(made: "Made", output: Path | None, *, is_told: bool = True) -> None:
-    if made.digest.form == "table":
+    if made.digest.form is Format.TABLE:
         _write_tables(made)
     else:
         to_file(lambda out: made.write(out, newline="\n"), output, made.digest.form)
-    is_looked_at = made.digest.form == "table" and sys.stderr.isatty()  # three lines of it are nothing to look at
+    is_looked_at = made.digest.form is Format.TABLE and sys.stderr.isatty()  # three lines of it are nothing to look at
     if is_told and not is_looked_at:
         note(f"digest {made.digest.text()}")
 
 
-def to_file(write: Callable[[BinaryIO], Any], output: Path | None, form: str) -> None:
+def to_file(write: Callable[[BinaryIO], Any], output: Path | None, form: Format) -> None:
     """What is written, whole, to a file or else to stdout; never bytes that are no text to a terminal."""
     if output is None and form in BINARY and sys.stdout.isatty():
         raise typer.BadParameter(f"{form} is not for a terminal; name a file with --output")
@@ -243,12 +137,7 @@ def _tell_missing(rows: "list[Row]") -> None:
 
 
 def _write_statement(made: "Made") -> None:
-    from api.statements.periods import period_of
-    from api.statements.statement import gathered
-
-    asked = made.digest.parameters
-    assert asked.account_id is not None and asked.day is not None, "a statement is of an account and a period"  # noqa: PT018
-    told = gathered(made.at.source, asked.account_id, period_of(asked.day), made.digest.seq, made.marks)
+    told = made.statement()
     say(f"Statement of account {told.account_id}, {told.period.name}, as on record at seq {told.seq:,}")
     amount = {name: Column(name, name.capitalize(), Kind.NUMBER) for name in ("opening", "in", "out", "closing")}
     balances = [Column("asset", "Asset"), Column("venue", "Venue"), *amount.values()]

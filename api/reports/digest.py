@@ -11,36 +11,26 @@ import binascii
 import hashlib
 import zlib
 from datetime import datetime
-from enum import StrEnum
 
 import msgspec
 from msgspec import Struct
 
 from api.encoding import decimal_text, time_text
-from api.reports.catalog import Marks, Parameters
+from api.parameters import Format
+from api.reports.catalog import Parameters
 from domain.errors import InvalidInput
+from projections.analytics.valuation import Marks
 
 VERSION = "dbr1"
 CHARACTERS_MAX = 8000
 JSON_BYTES_MAX = 64 * 1024
 
 
-class Form(StrEnum):
-    """What a report is written as."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    PARQUET = "parquet"
-    HTML = "html"
-    PDF = "pdf"
-
-
 class Digest(Struct, frozen=True, forbid_unknown_fields=True):
     """Which report, of what. `recorded_at` is told of a past reading alone, as it was asked for."""
 
     report: str
-    form: Form
+    form: Format
     seq: int
     root: str
     code: str

@@ -18,12 +18,11 @@ from api.http.auth import needs as needs_key
 from api.http.dependencies import SEQ_HEADER, Book, documented
 from api.http.fields import InstrumentId, Name, Place, RequestBody
 from api.http.problem_responses import responses
-from api.parameters import Moment, Where, moment_of
-from api.read_models.http import SEQ_MAX
-from api.read_models.journal_http import Asset
+from api.parameters import Format, Moment, Where, moment_of
+from api.read_models.query_params import SEQ_MAX, AssetId
 from api.read_models.snapshot import reading
 from api.reports.catalog import REPORTS, Parameters
-from api.reports.digest import CHARACTERS_MAX, Form, parse
+from api.reports.digest import CHARACTERS_MAX, parse
 from api.reports.make import FORMS, MEDIA_TYPES, STATEMENT, STATEMENT_FORMS, Made, again, make, needs
 from domain.account import CostBasis, FeePolicy
 from domain.errors import InvalidInput
@@ -42,7 +41,7 @@ class ReportAsked(RequestBody):
     account_id: Name | None = None
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
-    asset: Asset | None = Field(None, description="of balances, journal and trial balance")
+    asset: AssetId | None = Field(None, description="of balances, journal and trial balance")
     day: str | None = Field(
         None, pattern="^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$",
         description="value date of the journal; until when, of the trial balance; of a statement a day or a month",
@@ -94,13 +93,13 @@ def _check_day(name: str, day: str) -> None:
         raise InvalidInput("day", day, "a day such as 2026-01-02; only a statement is of a month")
 
 
-def _form(request: Request, asked: str | None, name: str) -> Form:
+def _form(request: Request, asked: str | None, name: str) -> Format:
     """What was asked for, or the first of what is accepted that there is. Raises InvalidInput."""
     forms = STATEMENT_FORMS if name == STATEMENT else FORMS
     if asked is not None:
-        if Form(asked) not in forms:
+        if Format(asked) not in forms:
             raise InvalidInput("format", asked, f"a form of this report: {', '.join(forms)}")
-        return Form(asked)
+        return Format(asked)
     accepted = request.headers.get("accept", "")
     by_type = {MEDIA_TYPES[form].partition(";")[0]: form for form in forms}
     ranges = [part.partition(";")[0].strip() for part in accepted.split(",")]
@@ -159,7 +158,7 @@ def _answer(made: Made) -> Response:
     size = file.tell()
     file.seek(0)
     headers = {SEQ_HEADER: str(made.digest.seq), DIGEST_HEADER: made.digest.text()}
-    if made.digest.form in (Form.PARQUET, Form.PDF):
+    if made.digest.form in (Format.PARQUET, Format.PDF):
         name = f"{made.digest.report}-{made.digest.seq}.{made.digest.form}"
         headers["Content-Disposition"] = f'attachment; filename="{name}"'
     media_type = MEDIA_TYPES[made.digest.form]

@@ -2,50 +2,45 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple
 
 import sqlalchemy as sa
 
 from adapters.postgres.connections import reaching
-from api.audit.proofs_http import proofs_of
+from adapters.postgres.engine import present
 from api.daybook import Daybook
-from api.parameters import Moment, given_marks
+from api.encoding import encoded
+from api.parameters import Format, Moment, given_marks
 from api.problems import Problem, not_found
 from api.read_models.snapshot import Reading, aged, reading
 from api.reports.arrow_copy import copied
-from api.reports.catalog import Marks, Parameters, Report, report_of
-from api.reports.digest import Digest, Form, hash_of
+from api.reports.catalog import Parameters, Report, report_of
+from api.reports.digest import Digest, hash_of
 from api.reports.files import batches_of, write_csv, write_json, write_parquet
-from api.statements import statement
+from api.settings import release
 from api.statements.periods import period_of
+from api.statements.statement import Statement, gathered, statement_json
 from domain import account
 from domain.errors import InvalidInput
 from domain.values import Mark
+from projections.analytics.valuation import Marks
 from projections.models.positions import positions
+from projections.storage.rows import Source
 from projections.storage.tables import Row
 
 STATEMENT = "statement"
 STATEMENT_NAMES = ("journal", "positions", "balances", "executions")
 AS_OCCURRED = ("pnl", "exposure", "positions", "lots", "matches")
-FORMS = (Form.JSON, Form.CSV, Form.PARQUET)
-STATEMENT_FORMS = (Form.HTML, Form.PDF, Form.JSON)
+FORMS = (Format.JSON, Format.CSV, Format.PARQUET)
+STATEMENT_FORMS = (Format.HTML, Format.PDF, Format.JSON)
 MEDIA_TYPES = {
-    Form.JSON: "application/json",
-    Form.CSV: "text/csv; charset=utf-8",
-    Form.PARQUET: "application/vnd.apache.parquet",
-    Form.HTML: "text/html; charset=utf-8",
-    Form.PDF: "application/pdf",
+    Format.JSON: "application/json",
+    Format.CSV: "text/csv; charset=utf-8",
+    Format.PARQUET: "application/vnd.apache.parquet",
+    Format.HTML: "text/html; charset=utf-8",
+    Format.PDF: "application/pdf",
 }
-
-
-def code() -> str:
-    """The code that makes reports, as a digest names it."""
-    try:
-        return version("daybook")
-    except PackageNotFoundError:
-        return "0"
 
 
 def needs(name: str, parameters: Parameters) -> tuple[str, ...]:
@@ -78,18 +73,22 @@ class Made(NamedTuple):
         """Write it in its form. Raises Problem where a value does not fit."""
         form, parameters = self.digest.form, self.digest.parameters
         if self.digest.report == STATEMENT:
-            out.write(statement.written(self.at.source, self.digest, self.marks))
+            out.write(statement_bytes(self.at.source, self.digest, self.marks))
             return
         match form:
-            case Form.JSON:
+            case Format.JSON:
                 write_json(self.report, self.rows(), out, self.about())
-            case Form.CSV:
+            case Format.CSV:
                 write_csv(self.report, self.rows(), out, newline=newline)
-            case Form.PARQUET:
+            case Format.PARQUET:
                 told = {"report": self.digest.report, "seq": str(self.digest.seq), "digest": self.digest.text()}
                 write_parquet(self.report, self._batches(), out, decimals=parameters.decimals, about=told)
             case _:
                 raise InvalidInput("format", form, f"one of {', '.join(FORMS)}")
+
+    def statement(self) -> Statement:
+        """The statement it is. Raises InvalidInput unless it is of one account and a day or a month."""
+        return _statement(self.at.source, self.digest, self.marks)
 
     def about(self) -> dict[str, Any]:
         """What a report in JSON says of itself before its items."""
@@ -114,17 +113,47 @@ class Made(NamedTuple):
             raise
 
 
-def make(book: Daybook, name: str, parameters: Parameters, form: Form, at: Reading, *, is_past: bool) -> Made:
+def statement_bytes(source: Source, digest: Digest, marks: Marks) -> bytes:
+    """Return the statement that a digest names, in its form. Raises InvalidInput."""
+    made = _statement(source, digest, marks)
+    match digest.form:
+        case Format.HTML:
+            from api.statements import html  # noqa: PLC0415 (it loads what it draws with)
+
+            return html.page(made, digest=digest.text(), root=digest.root, code=digest.code)
+        case Format.PDF:
+            from api.statements import pdf  # noqa: PLC0415 (it loads what it draws with)
+
+            return pdf.document(made, digest=digest.text(), root=digest.root, code=digest.code)
+        case Format.JSON:
+            return encoded(statement_json(made) | {"digest": digest.text()}) + b"\n"
+        case _:
+            raise InvalidInput("format", digest.form, f"one of {', '.join(STATEMENT_FORMS)}")
+
+
+def _statement(source: Source, digest: Digest, marks: Marks) -> Statement:
+    requested = digest.parameters
+    if requested.account_id is None or requested.day is None:
+        rule = "an account; a statement is of one, for a day or a month"
+        raise InvalidInput("account_id", requested.account_id, rule)
+    return gathered(source, requested.account_id, period_of(requested.day), digest.seq, marks)
+
+
+def make(book: Daybook, name: str, parameters: Parameters, form: Format, at: Reading, *, is_past: bool) -> Made:
     """A report at a reading, valued at the newest marks (of a past reading, those known then). Raises Problem."""
     account_id = parameters.account_id
     if name == STATEMENT and account_id is not None and book.writer.state(account.stream(account_id)) is None:
         raise not_found(f"account {account_id}", account_id=account_id)
     marks_at = None
     if _is_valued(name):
-        marks_at = at.recorded_at if is_past else _now(at)
+        if is_past:
+            marks_at = at.recorded_at
+        else:
+            assert isinstance(at.source, sa.Connection), "a live reading is of a connection"
+            marks_at = present(at.source)  # by the clock that dates marks
     marks = _marks(book, at, parameters, marks_at) if _is_valued(name) else {}
     digest = Digest(
-        report=name, form=form, seq=at.seq, root=_root(book, at.seq), code=code(), parameters=parameters,
+        report=name, form=form, seq=at.seq, root=_root(book, at.seq), code=release(), parameters=parameters,
         is_past=is_past, recorded_at=at.recorded_at if is_past else None,
         marks=hash_of(marks) if marks_at else "", marks_at=marks_at,
     )  # fmt: skip
@@ -156,13 +185,6 @@ def _is_valued(name: str) -> bool:
     return name == STATEMENT or report_of(name).is_valued
 
 
-def _now(at: Reading) -> datetime:
-    """The moment of a live reading, by the database's clock, which dates marks."""
-    assert isinstance(at.source, sa.Connection), "a past reading has its moment"
-    moment: datetime = at.source.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-    return moment.astimezone(UTC)
-
-
 def _marks(book: Daybook, at: Reading, parameters: Parameters, known_at: datetime | None) -> Marks:
     """The marks of the positions a report is about: given ones, else the newest that were known."""
     known: dict[str, Mark] = {}
@@ -178,4 +200,4 @@ def _marks(book: Daybook, at: Reading, parameters: Parameters, known_at: datetim
 
 def _root(book: Daybook, seq: int) -> str:
     with reaching(book.url):
-        return proofs_of(book).root_at(seq).hex()
+        return book.proofs.root_at(seq).hex()

@@ -14,8 +14,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, timedelta
 from decimal import Decimal
-from enum import StrEnum
 
+from api.parameters import Format
 from api.problems import Problem
 from domain.values import ZERO
 from projections.models.bookkeeping import ASSETS
@@ -26,16 +26,9 @@ CASH = "Account:Cash"  # of no position: a leaf, as tools count what is below an
 OPENED = "1970-01-01"  # before any value date there can be
 
 
-class Books(StrEnum):
-    """The tools a journal is written for."""
-
-    HLEDGER = "hledger"
-    BEANCOUNT = "beancount"
-
-
-def export(kind: Books, entries: Iterable[Row], ledger: list[Row], about: str) -> Iterator[str]:
+def export(form: Format, entries: Iterable[Row], ledger: list[Row], about: str) -> Iterator[str]:
     """The journal as text, in parts: `entries` in order, then the balances of `ledger` asserted. Raises Problem."""
-    return hledger(entries, ledger, about) if kind is Books.HLEDGER else beancount(entries, ledger, about)
+    return hledger(entries, ledger, about) if form is Format.HLEDGER else beancount(entries, ledger, about)
 
 
 def account_name(account_id: str, account: str, strategy_id: str | None, instrument_id: str | None) -> str:

@@ -8,11 +8,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from api.encoding import time_text
-from api.reports.digest import Digest
+from api.encoding import grouped, time_text
 from api.statements.charts import Bar, Curve, bars, curve
 from api.statements.statement import Statement
-from api.terminal.output import grouped
 
 MINUS, NONE = "\N{MINUS SIGN}", "\N{EN DASH}"
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 150, 74, 18
@@ -53,8 +51,8 @@ def amounts(value: dict[str, Decimal]) -> str:
     return ", ".join(f"{signed(amount)} {asset}" for asset, amount in sorted(value.items())) or NONE
 
 
-def page(statement: Statement, digest: Digest) -> bytes:
-    """The page."""
+def page(statement: Statement, *, digest: str, root: str, code: str) -> bytes:
+    """Return the page. It names the report's digest, the Merkle root of the log and the version that made it."""
     period = statement.period
     first = datetime.fromisoformat(period.first).replace(tzinfo=period.end.tzinfo)
     curves = [(asset, _curve(curve(steps, first, period.end))) for asset, steps in statement.curves.items()]
@@ -63,10 +61,10 @@ def page(statement: Statement, digest: Digest) -> bytes:
         values = [(row["instrument_id"] or "account", row["net"]) for row in statement.by_instrument
                   if row["asset"] == asset]  # fmt: skip
         by_asset.append((asset, _bars(*bars(values))))
-    told: dict[str, Any] = {
-        "statement": statement, "digest": digest, "digest_text": digest.text(), "curves": curves, "bars": by_asset,
+    shown: dict[str, Any] = {
+        "statement": statement, "digest": digest, "root": root, "code": code, "curves": curves, "bars": by_asset,
     }  # fmt: skip
-    return _templates().get_template("statement.html").render(told).encode()
+    return _templates().get_template("statement.html").render(shown).encode()
 
 
 def _curve(drawn: Curve) -> Markup:

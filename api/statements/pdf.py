@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from fpdf import FPDF
 from fpdf.enums import WrapMode, XPos, YPos
 
-from api.reports.digest import Digest
 from api.statements.charts import Bar, Curve, bars, curve
 from api.statements.html import MINUS, NONE, amounts, moment, number, signed
 from api.statements.statement import Statement
@@ -42,16 +41,16 @@ class Head(NamedTuple):
     is_wrapped: bool = False
 
 
-def document(statement: Statement, digest: Digest) -> bytes:
-    """The PDF's bytes."""
-    paper = _Paper(statement, digest)
+def document(statement: Statement, *, digest: str, root: str, code: str) -> bytes:
+    """Return the PDF. It names the report's digest, the Merkle root of the log and the version that made it."""
+    paper = _Paper(statement)
     paper.head()
     paper.balances()
     paper.result()
     paper.charts()
     paper.positions()
     paper.entries()
-    paper.foot()
+    paper.foot(digest, root, code)
     return bytes(paper.output())
 
 
@@ -62,9 +61,9 @@ def _latin(text: str) -> str:
 class _Paper(FPDF):
     """The document while it is drawn."""
 
-    def __init__(self, statement: Statement, digest: Digest) -> None:
+    def __init__(self, statement: Statement) -> None:
         super().__init__(orientation="landscape", format="A4")
-        self._told, self._digest = statement, digest
+        self._told = statement
         self.set_creation_date(statement.period.end)
         self.set_title(_latin(f"Statement {statement.account_id}, {statement.period.name}"))
         self.set_producer("Daybook")
@@ -164,15 +163,15 @@ class _Paper(FPDF):
         if told.entries_count > len(told.entries):
             self._line(f"The first {len(told.entries)} of {told.entries_count:,}; daybook report journal has all.")
 
-    def foot(self) -> None:
+    def foot(self, digest: str, root: str, code: str) -> None:
         """What proves it, and how to make it again."""
         self._room(26)
         self._rule(LINE, 0.2, self.get_y() + 3)
         self.set_y(self.get_y() + 5)
         self._font(7, SOFT)
-        root = f"Every figure is a sum of journal lines at seq {self._told.seq}, whose log has the Merkle root "
-        again = f"{root}{self._digest.root}. Made by Daybook {self._digest.code}. The same bytes again:"
-        for text in (again, f"daybook report --reproduce {self._digest.text()}"):
+        proof = f"Every figure is a sum of journal lines at seq {self._told.seq}, whose log has the Merkle root {root}"
+        again = f"{proof}. Made by Daybook {code}. The same bytes again:"
+        for text in (again, f"daybook report --reproduce {digest}"):
             self.multi_cell(INNER, 3.3, text, wrapmode=WrapMode.CHAR if text is not again else WrapMode.WORD, align="L",
                             new_x=XPos.LMARGIN, new_y=YPos.NEXT)  # fmt: skip
 

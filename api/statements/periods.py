@@ -1,10 +1,9 @@
 """Periods a statement may be of: a day or a month, by value dates."""
 
-import re
-from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from typing import NamedTuple
 
+from api.parameters import parsed_date
 from domain.errors import InvalidInput
 
 
@@ -26,13 +25,13 @@ class Period(NamedTuple):
 
 
 def period_of(text: str, field: str = "period") -> Period:
-    """A day (2026-01-02) or a month (2026-01). Raises InvalidInput."""
-    with suppress(ValueError, OverflowError):
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}", text):
-            first = date.fromisoformat(f"{text}-01")
-            last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-            return Period(first.isoformat(), last.isoformat(), f"{first:%B %Y}")
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            first = date.fromisoformat(text)
-            return Period(text, text, f"{first.day} {first:%B %Y}")
-    raise InvalidInput(field, text, "a day such as 2026-01-02, or a month such as 2026-01")
+    """Return a day (2026-01-02) or a month (2026-01). Raises InvalidInput."""
+    rule = "a day such as 2026-01-02, or a month such as 2026-01"
+    is_month = len(text) == len("2026-01")
+    first = parsed_date(f"{text}-01" if is_month else text, field, rule)
+    if not is_month:
+        return Period(text, text, f"{first.day} {first:%B %Y}")
+    if first.year == MAXYEAR:
+        raise InvalidInput(field, text, rule)
+    last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+    return Period(first.isoformat(), last.isoformat(), f"{first:%B %Y}")

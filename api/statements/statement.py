@@ -10,24 +10,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from api.encoding import encoded
-from api.reports.catalog import Marks
-from api.statements.periods import Period, period_of
-from domain.errors import InvalidInput
+from api.statements.periods import Period
 from domain.instrument import Kind
 from domain.values import ZERO, exact
 from projections.analytics import pnl
-from projections.analytics.valuation import mark_of
+from projections.analytics.valuation import Marks, mark_of
 from projections.models import bookkeeping as chart
 from projections.models import journal
 from projections.models.positions import average_price, positions
 from projections.storage.rows import MemoryRows, Source, fetch
 from projections.storage.tables import Row
-
-if TYPE_CHECKING:
-    from api.reports.digest import Digest
 
 ENTRIES_SHOWN_MAX = 400
 CURVES_MAX = 3
@@ -213,26 +207,6 @@ def _shown(entry: Row) -> Row:
     }
 
 
-def written(source: Source, digest: "Digest", marks: Marks) -> bytes:
-    """The statement that a digest names, in its form. Raises InvalidInput."""
-    from api.reports.digest import Form  # noqa: PLC0415 (it knows our parameters)
-    from api.statements import html, pdf  # noqa: PLC0415 (each loads what it draws with)
-
-    asked = digest.parameters
-    if asked.account_id is None or asked.day is None:
-        raise InvalidInput("account_id", asked.account_id, "an account; a statement is of one, for a day or a month")
-    told = gathered(source, asked.account_id, period_of(asked.day), digest.seq, marks)
-    match digest.form:
-        case Form.HTML:
-            return html.page(told, digest)
-        case Form.PDF:
-            return pdf.document(told, digest)
-        case Form.JSON:
-            return encoded(as_told(told) | {"digest": digest.text()}) + b"\n"
-        case _:
-            raise InvalidInput("format", digest.form, "one of html, pdf, json")
-
-
-def as_told(statement: Statement) -> dict[str, Any]:
-    """A statement as JSON tells it."""
+def statement_json(statement: Statement) -> dict[str, Any]:
+    """Return a statement as it is in JSON."""
     return {**statement._asdict(), "period": statement.period._asdict(), "report": "statement"}

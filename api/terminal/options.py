@@ -13,7 +13,7 @@ import typer
 from typer.exceptions import TyperException
 
 from api.clock import now
-from api.parameters import NOW, Moment, Where, given_mark, moment_of, place_of
+from api.parameters import NOW, Format, Moment, Where, given_mark, moment_of, place_of
 from api.problems import field_errors
 from api.terminal.output import note
 from domain import values
@@ -151,6 +151,17 @@ Marks = Annotated[
 ]  # fmt: skip
 
 
+def format_option(help_: str, *known: Format) -> Any:
+    """Return the option `--format` of a report that is written in these forms."""
+
+    def parsed(text: str) -> Format:
+        if text not in known:
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, map(str, known)))}")
+        return Format(text)
+
+    return typer.Option("--format", parser=parsed, metavar=f"<{'|'.join(known)}>", help=help_)
+
+
 def number_option(text: str) -> Decimal:
     """A decimal."""
     return by(lambda t: values.number(t, "number"))(text)
@@ -179,6 +190,9 @@ def name_option(text: str) -> str:
 def instrument_option(text: str) -> str:
     """An instrument id."""
     return by(lambda t: values.instrument_id(t, "instrument"))(text)
+
+
+AnswerFormat = Annotated[Format, format_option("How to write the answer.", Format.TABLE, Format.JSON, Format.CSV)]
 
 
 class Which(NamedTuple):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from api.encoding import csv_text, decimal_text, encoded, plain, time_text
+from api.encoding import csv_text, encoded, grouped, plain, time_text
 from api.problems import problem_of
 from domain.errors import Unavailable
 
@@ -28,14 +28,6 @@ EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 3
 PIPE_WIDTH = 500
 NONE = "-"
-
-
-class Format(StrEnum):
-    """How an answer is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
 
 
 class Kind(StrEnum):
@@ -57,7 +49,6 @@ class Column(NamedTuple):
 
 
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, errors included.")]
-Formats = Annotated[Format, typer.Option("--format", help="How to write the answer.")]
 
 
 def console(*, is_error: bool = False) -> "Console":
@@ -122,11 +113,6 @@ def progress_bar(task: str, *, is_quiet: bool) -> Iterator[Callable[[float, floa
     with Progress(*columns, console=err, transient=True, disable=is_quiet or not err.is_terminal) as bar:
         shown = bar.add_task(task, total=None)
         yield lambda done, total: bar.update(shown, completed=done, total=total)
-
-
-def grouped(value: Decimal) -> str:
-    """The exact number with its thousands grouped."""
-    return f"{Decimal(decimal_text(value)):,f}"
 
 
 def _fitting(

@@ -8,7 +8,7 @@ a package brings along: both work where there is no other network.
 
 import hashlib
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -17,6 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+
+from api.settings import release
 
 HERE = Path(__file__).parent
 SWAGGER_UI = "fastapi-offline"  # the package with Swagger UI's files
@@ -69,7 +71,7 @@ def page(name: str, **facts: bool) -> str:
     templates = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return templates.get_template(f"{name}.html").render(version=_fingerprint(), release=_release(), **facts)
+    return templates.get_template(f"{name}.html").render(version=_fingerprint(), release=release(), **facts)
 
 
 @cache
@@ -79,10 +81,3 @@ def _fingerprint() -> str:
     for file in sorted(file for folder in ("docs", "static") for file in (HERE / folder).rglob("*") if file.is_file()):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def _release() -> str:
-    try:
-        return version("daybook")
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return ""

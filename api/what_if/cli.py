@@ -7,8 +7,7 @@ import typer
 from api.parameters import Moment
 from api.terminal.options import AsOf, Marks, by, opened
 from api.terminal.output import Column, Json, Kind, note, progress_bar, say, write_json, write_table
-from api.what_if.commands import changed_of, fee_rate
-from api.what_if.commands import limit as limit_told
+from api.what_if.commands import changed_of, parsed_fee_rate, parsed_limit
 from domain.account import CostBasis, FeePolicy
 
 if TYPE_CHECKING:
@@ -34,14 +33,14 @@ def what_if(
     fee: Annotated[
         list[Any] | None,
         typer.Option(
-            "--fee", parser=by(fee_rate), metavar="[WHERE=]MAKER:TAKER",
+            "--fee", parser=by(parsed_fee_rate), metavar="[WHERE=]MAKER:TAKER",
             help="Commissions as fractions of the value traded, of an instrument, a venue, or all; may be repeated.",
         ),
     ] = None,
     limit: Annotated[
         list[Any] | None,
         typer.Option(
-            "--limit", parser=by(limit_told), metavar="ACCOUNT,MEASURE=VALUE[,…]",
+            "--limit", parser=by(parsed_limit), metavar="ACCOUNT,MEASURE=VALUE[,…]",
             help="A limit from the beginning on, instead of those of the same scope: main,MAX_POSITION=2 or"
             " main,MAX_ORDER_NOTIONAL=5000,currency=USDT,instrument=BTCUSDT.BINANCE; VALUE none lifts it.",
         ),
@@ -55,14 +54,14 @@ def what_if(
 
     Tells every request and report again, in order, to the same decisions in memory. Nothing is recorded.
     """
-    from api.what_if.service import what_if as answered
+    from api.what_if import service
 
     changed = changed_of(
         method=method, fee_policy=fee_policy, fees=fee or (), limits=limit or (), is_without_limits=no_limits,
         marks=mark or (),
     )  # fmt: skip
     with opened() as book, progress_bar("telling history again", is_quiet=json) as progress:
-        told = answered(book, changed, moment=as_of, on_progress=progress)
+        told = service.what_if(book, changed, moment=as_of, on_progress=progress)
     if json:
         write_json({"report": "what-if", **told._asdict()})
     else:

@@ -242,7 +242,7 @@ _LIMIT = "ACCOUNT,MEASURE=VALUE[,currency=USDT][,strategy=…][,instrument=…][
 _FEES = "[INSTRUMENT or VENUE=]MAKER:TAKER, fractions of the value traded, such as BINANCE=0.0002:0.0005"
 
 
-def fee_rate(text: str) -> tuple[str, FeeRate]:
+def parsed_fee_rate(text: str) -> tuple[str, FeeRate]:
     """Whose fees, and the rates, in `[INSTRUMENT|VENUE=]MAKER:TAKER`. Raises InvalidInput."""
     whose, _, rates = text.rpartition("=")
     maker, colon, taker = rates.partition(":")
@@ -255,7 +255,7 @@ def fee_rate(text: str) -> tuple[str, FeeRate]:
     return whose, FeeRate(values.number(maker, "fee"), values.number(taker, "fee"))
 
 
-def limit(text: str) -> tuple[LimitKey, tuple[Decimal | None, str | None]]:
+def parsed_limit(text: str) -> tuple[LimitKey, tuple[Decimal | None, str | None]]:
     """A limit in `ACCOUNT,MEASURE=VALUE[,currency=…][,strategy=…]…`; VALUE `none` lifts it. Raises InvalidInput."""
     account_id, *parts = text.split(",")
     told: dict[str, Any] = {}

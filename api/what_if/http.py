@@ -7,14 +7,14 @@ from fastapi import APIRouter, Body
 from pydantic import Field
 from starlette.responses import Response
 
-from adapters.postgres.api_keys import Scope
+from adapters.postgres.scopes import Scope
 from api.analytics.schemas import Maybe
 from api.http.auth import needs
 from api.http.dependencies import Book, answer, documented
 from api.http.fields import CurrencyCode, InstrumentId, Name, Number, RequestBody
 from api.http.problem_responses import responses
 from api.parameters import Moment, given_mark
-from api.read_models.http import SEQ_MAX
+from api.read_models.query_params import SEQ_MAX
 from api.read_models.schemas import Answer, DecimalText, TimeText
 from api.what_if.commands import FeeRate, changed_of, limit_of
 from api.what_if.service import what_if

@@ -15,8 +15,8 @@ from rich.terminal_theme import TerminalTheme
 from api.demo.demo import present
 from api.demo.screen import Screen
 from api.demo.trading_day import STEPS
-from api.http.observability import log_to_stderr
 from api.settings import Settings
+from api.terminal.logs import log_to_stderr
 
 HERE = Path(__file__).parent
 COLUMNS = 104

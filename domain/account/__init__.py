@@ -1,4 +1,4 @@
-"""Account: whose book it is, its conventions, cash that moved other than by trades, breaks, and venue statements."""
+"""Account: its owner, its conventions, cash that moved other than by trades, breaks, and venue statements."""
 
 from domain.account.account import (
     CLOSED,

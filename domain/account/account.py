@@ -1,16 +1,15 @@
-"""Account: whose book it is, by which conventions it is kept, and what moved money other than trades.
+"""Account: its owner, the conventions it is kept by, its cash and its open breaks.
 
-The conventions are settings of the account, written into every booked trade, so that a figure always says how it came
-about. `cost_basis` chooses which cost a disposal releases; `fee_policy` where commissions go; `money_places` the
-precision at which realized PnL is booked (the remainder is recorded beside it, never lost).
+The conventions are settings of the account, written into every booked trade, so that every figure carries its basis.
+`cost_basis` chooses which cost a disposal releases; `fee_policy` where commissions go; `money_places` the precision at
+which realized PnL is booked (the remainder is recorded beside it, never lost).
 
 Money that moved other than by trades (transfers, fees, adjustments) is `domain.account.cash`, and its sums are here.
 Trades move money too, and are not repeated here: one fill is one append to order, position and limit streams. The
-account knows which positions it has (PositionOpened, once each), and `domain.balances` adds what they moved to what is
-here, exactly. A request that may not overdraw, or an account that may not be closed with something left in it, is
-judged with what positions and orders hold: `Held`, told by the ledger. A cash account is not overdrawn by our own
-requests; a venue's report is booked whatever it does, with an AccountBroken beside it where the rules call it
-impossible (an overdraft, a contradiction, anything after closing).
+account has a list of its positions (PositionOpened, once each), and `domain.balances` adds what they moved to what is
+here, exactly. A request that may overdraw or close the account is checked with what positions and orders hold: `Held`,
+gathered by the ledger. A cash account is not overdrawn by our own requests; a venue report is always booked, with an
+AccountBroken beside it where it breaks a rule (an overdraft, a contradiction, anything after closing).
 
 Breaks that reconciliation finds open, change, age and are resolved here; see `domain.reconciliation`.
 """
@@ -29,7 +28,6 @@ from domain.account import cash
 from domain.account.breaks import Break, OpenBreak, age_steps
 from domain.account.cash import Cash, CashEvent, CashReport, Indicator, Leg, MoneyEvent, TransferPending
 from domain.account.subject import Personal
-from domain.account.venue_statement import check_time
 from domain.errors import InvalidInput, RequestRefused
 from domain.immutable import PersistentMap
 from domain.values import PLACES_MAX
@@ -38,7 +36,7 @@ CLOSED = "a closed account takes no new business"
 
 
 class CostBasis(StrEnum):
-    """Which acquisitions a disposal uses up.
+    """The convention that selects the acquisitions a disposal uses up.
 
     AVERAGE: all alike. FIFO: the oldest first. LIFO: the newest first. HIFO: the highest unit cost first, LOFO: the
     lowest, of equals the oldest. SPECIFIC: the lots assigned to the disposal, then the oldest. Old and new are by order
@@ -55,7 +53,7 @@ class CostBasis(StrEnum):
 
 
 class FeePolicy(StrEnum):
-    """Where a commission goes.
+    """The convention for booking commissions.
 
     EXPENSED: kept apart from cost and proceeds. A fee in the settlement currency is an expense; a spot fee in the base
     currency leaves the position at its cost, right after the fill, and that cost is the expense.
@@ -78,8 +76,8 @@ class Costing(Struct, frozen=True, gc=False):
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class AccountOpened(Struct, frozen=True, tag="AccountOpened", omit_defaults=True):
-    """`venue` is where the account is kept, "" for a book across venues; `is_margin` whether it may owe cash; `owner`
-    the name of the person it is kept for."""
+    """An account was opened. `venue` is where it is kept, "" if across venues; `is_margin` whether it may owe cash;
+    `owner` the name of the person it is kept for."""
 
     account_id: str
     base_currency: str
@@ -128,7 +126,7 @@ class BreakAged(Struct, frozen=True, tag="BreakAged"):
 
 
 class BreakResolved(Struct, frozen=True, tag="BreakResolved"):
-    """It was not found again, or (without a statement) somebody resolved it, saying why."""
+    """A break was not found again, or (without a statement) a person resolved it and stated why."""
 
     account_id: str
     break_id: str
@@ -139,7 +137,7 @@ class BreakResolved(Struct, frozen=True, tag="BreakResolved"):
 
 
 class AccountClosed(Struct, frozen=True, tag="AccountClosed"):
-    """The account takes no more requests; what a venue still reports is recorded, with a break."""
+    """The account accepts no more requests; what a venue still reports is recorded, with a break."""
 
     account_id: str
     reason: str
@@ -147,7 +145,7 @@ class AccountClosed(Struct, frozen=True, tag="AccountClosed"):
 
 
 class AccountBroken(Struct, frozen=True, tag="AccountBroken"):
-    """What the rules call impossible: the report word for word, or the stream that it was recorded in."""
+    """A venue report broke a rule of the account: the report word for word, or the stream that it was recorded in."""
 
     account_id: str
     rule: str
@@ -161,7 +159,7 @@ AccountEvent = AccountOpened | PositionOpened | CashEvent | BreakEvent | Account
 
 
 class OpenAccount(Struct, frozen=True):
-    """Open an account with its conventions. Without an `owner` nothing is said of whose it is."""
+    """Open an account with its conventions. Without an `owner` its owner is not recorded."""
 
     account_id: str
     base_currency: str
@@ -173,7 +171,7 @@ class OpenAccount(Struct, frozen=True):
 
 
 class RequestTransfer(Struct, frozen=True):
-    """Start a transfer out of the account (DEBIT) or into it (CREDIT). Between two of ours: of the debited one."""
+    """Start a transfer out of the account (DEBIT) or into it (CREDIT); between two of ours, for the debited one."""
 
     account_id: str
     leg: Leg
@@ -181,7 +179,7 @@ class RequestTransfer(Struct, frozen=True):
 
 
 class ResolveBreak(Struct, frozen=True):
-    """Call a break resolved by hand. If it is still there at the next statement it opens again."""
+    """Resolve a break by hand. If it is still there at the next statement it opens again."""
 
     account_id: str
     break_id: str
@@ -190,7 +188,7 @@ class ResolveBreak(Struct, frozen=True):
 
 
 class CloseAccount(Struct, frozen=True):
-    """Take no more orders and transfers."""
+    """Close an account: accept no more orders and transfers."""
 
     account_id: str
     reason: str
@@ -202,7 +200,7 @@ AccountReport = CashReport | BreakEvent
 
 
 class Held(Struct, frozen=True):
-    """What the account holds beyond its own entries: money moved by positions, open positions and working orders."""
+    """The account's holdings beyond its own entries: money moved by positions, open positions and working orders."""
 
     balances: Mapping[str, Decimal] = {}
     positions: tuple[str, ...] = ()
@@ -213,7 +211,8 @@ NOTHING_HELD = Held()
 
 
 class Account(Struct, frozen=True):
-    """`positions` are (strategy, instrument); `breaks` those open, by id; `broken` what the rules called impossible."""
+    """The state of an account. `positions` are (strategy, instrument); `breaks` the open ones, by id; `broken` the
+    broken rules on record."""
 
     account_id: str
     base_currency: str
@@ -229,7 +228,7 @@ class Account(Struct, frozen=True):
 
     @property
     def is_closed(self) -> bool:
-        """Whether it takes no more orders and transfers."""
+        """Whether it accepts no more orders and transfers."""
         return self.closed_at is not None
 
 
@@ -239,7 +238,7 @@ def stream(account_id: str) -> str:
 
 
 def owner_place(account_id: str) -> str:
-    """What the sealed name of an account's owner is bound to."""
+    """The associated data that the sealed name of an account's owner is bound to."""
     return f"account {account_id} owner"
 
 
@@ -265,7 +264,11 @@ def decide(account: Account | None, request: AccountRequest, held: Held = NOTHIN
                 raise RequestRefused("an open break", break_id=break_id, account_id=account_id)
             if not reason.strip():
                 raise RequestRefused("a break resolved by hand has a reason", reason=reason)
-            return (BreakResolved(account_id, break_id, "", reason, known.opened_at, at),)
+            return (
+                BreakResolved(
+                    account_id, break_id, statement_id="", reason=reason, opened_at=known.opened_at, transact_time=at
+                ),
+            )
         case CloseAccount():
             return _close(account, request, held)
         case _:
@@ -273,18 +276,18 @@ def decide(account: Account | None, request: AccountRequest, held: Held = NOTHIN
 
 
 def _open(account: Account | None, request: OpenAccount) -> tuple[AccountEvent, ...]:
-    _asked(values.name, request.account_id, "account_id")
-    _asked(values.currency, request.base_currency, "base_currency")
-    _asked(check_time, request.transact_time, "transact_time")
+    _check_field(values.name, request.account_id, "account_id")
+    _check_field(values.currency, request.base_currency, "base_currency")
+    _check_field(values.zoned, request.transact_time, "transact_time")
     costing = request.costing
     places: object = costing.money_places
     if type(places) is not int or not 0 <= places <= PLACES_MAX:
         raise RequestRefused(f"money_places from 0 to {PLACES_MAX}", money_places=places)
     if request.venue:
-        _asked(values.currency, request.venue, "venue")
+        _check_field(values.currency, request.venue, "venue")
     event = AccountOpened(
-        request.account_id, request.base_currency, costing, request.transact_time, request.venue, request.is_margin,
-        request.owner,
+        request.account_id, request.base_currency, costing, request.transact_time, venue=request.venue,
+        is_margin=request.is_margin, owner=request.owner,
     )  # fmt: skip
     if account is None:
         return (event,)
@@ -304,14 +307,14 @@ def _open(account: Account | None, request: OpenAccount) -> tuple[AccountEvent, 
     )
 
 
-def _conventions(told: Account | OpenAccount) -> tuple[object, ...]:
-    return (told.base_currency, told.costing, told.venue, told.is_margin)
+def _conventions(of: Account | OpenAccount) -> tuple[object, ...]:
+    return (of.base_currency, of.costing, of.venue, of.is_margin)
 
 
 def _request_transfer(account: Account | None, request: RequestTransfer, held: Held) -> tuple[AccountEvent, ...]:
     leg = request.leg
-    _asked(cash.check_leg, leg, "leg")
-    _asked(check_time, request.transact_time, "transact_time")
+    _check_field(cash.check_leg, leg, "leg")
+    _check_field(values.zoned, request.transact_time, "transact_time")
     if leg.counter_account_id == request.account_id:
         raise RequestRefused("a transfer is between two accounts", counter_account_id=leg.counter_account_id)
     known = account.cash.transfers.get(leg.transfer_id) if account else None
@@ -324,10 +327,10 @@ def _request_transfer(account: Account | None, request: RequestTransfer, held: H
     account = opened(account, request.account_id)
     if leg.indicator is Indicator.DEBIT and not account.is_margin:
         for currency in sorted({entry.amount.currency for entry in leg.entries}):
-            asked, available = leg.debit(currency), account.cash.available(currency, held.balances)
-            if asked > available:
+            debit, available = leg.debit(currency), account.cash.available(currency, held.balances)
+            if debit > available:
                 raise RequestRefused(
-                    "a cash account is not overdrawn", amount=asked, currency=currency, available=available
+                    "a cash account is not overdrawn", amount=debit, currency=currency, available=available
                 )
     return (TransferPending(request.account_id, leg, request.transact_time),)
 
@@ -336,7 +339,7 @@ def _close(account: Account | None, request: CloseAccount, held: Held) -> tuple[
     if account is not None and account.is_closed:
         return ()
     account = opened(account, request.account_id)
-    _asked(check_time, request.transact_time, "transact_time")
+    _check_field(values.zoned, request.transact_time, "transact_time")
     for currency in sorted({*account.cash.balances, *held.balances}):
         if left := account.cash.total(currency, held.balances):
             raise RequestRefused("an account is closed with all balances at zero", currency=currency, balance=left)
@@ -352,7 +355,7 @@ def _close(account: Account | None, request: CloseAccount, held: Held) -> tuple[
 
 
 def admit(account: Account, report: AccountReport, held: Held = NOTHING_HELD) -> tuple[AccountEvent, ...]:
-    """The events a report adds; () if known. Never refuses what has happened; raises InvalidInput for nonsense."""
+    """The events a report adds; () if known. Never refused: it has happened. Raises InvalidInput for invalid fields."""
     match report:
         case cash.SettleTransfer() | cash.ReturnTransfer() | cash.ChargeFee() | cash.BookEntry():
             cash.check(report)
@@ -373,17 +376,20 @@ def admit(account: Account, report: AccountReport, held: Held = NOTHING_HELD) ->
 
 
 def _admit_cash(account: Account, report: CashReport, held: Held) -> tuple[AccountEvent, ...]:
-    event, rule = cash.judge(account.cash, report)
+    event, rule = cash.classify(account.cash, report)
     about = cash.id_of(report)
     if event is None:
-        contradicted = AccountBroken(account.account_id, rule, about, report, report.transact_time)
+        contradicted = AccountBroken(account.account_id, rule, about, report, transact_time=report.transact_time)
         return (contradicted,) if rule and contradicted not in account.broken else ()
     rules = [rule] if rule else []
     if account.is_closed:
         rules.append(CLOSED)
     if _overdrawn(account, event, held):
         rules.append("a cash account is not below zero")
-    return (event, *(AccountBroken(account.account_id, rule, about, report, report.transact_time) for rule in rules))
+    return (
+        event,
+        *(AccountBroken(account.account_id, rule, about, report, transact_time=report.transact_time) for rule in rules),
+    )
 
 
 def _overdrawn(account: Account, event: MoneyEvent, held: Held) -> bool:
@@ -397,20 +403,20 @@ def _overdrawn(account: Account, event: MoneyEvent, held: Held) -> bool:
 
 
 def with_position(account: Account, strategy_id: str, instrument_id: str, at: datetime) -> tuple[AccountEvent, ...]:
-    """The event that makes a position known to its account; () if it is."""
+    """The event that adds a new position to its account; () if it is known."""
     if (strategy_id, instrument_id) in account.positions:
         return ()
     return (PositionOpened(account.account_id, strategy_id, instrument_id, at),)
 
 
 def after_closing(account: Account, about: str, at: datetime) -> tuple[AccountBroken, ...]:
-    """The break beside a venue's report that was recorded, in stream `about`, for an account that is closed."""
-    broken = AccountBroken(account.account_id, CLOSED, about, None, at)
+    """The break beside a venue report that was recorded, in stream `about`, for an account that is closed."""
+    broken = AccountBroken(account.account_id, rule=CLOSED, about=about, report=None, transact_time=at)
     return (broken,) if account.is_closed and broken not in account.broken else ()
 
 
-def _asked(check: Callable[[Any, str], object], value: object, field: str) -> None:
-    """The same checks where somebody asks: RequestRefused names field, value and rule."""
+def _check_field(check: Callable[[Any, str], object], value: object, field: str) -> None:
+    """Apply a check of reports to a request's field. Raises RequestRefused naming field, value and rule."""
     try:
         check(value, field)
     except InvalidInput as error:
@@ -422,7 +428,12 @@ def evolve(account: Account | None, event: AccountEvent) -> Account:
     """The account after an event. Total and unconditional."""
     if isinstance(event, AccountOpened):
         return Account(
-            event.account_id, event.base_currency, event.costing, event.venue, event.is_margin, owner=event.owner
+            event.account_id,
+            event.base_currency,
+            event.costing,
+            event.venue,
+            is_margin=event.is_margin,
+            owner=event.owner,
         )
     assert account is not None, "a stream starts with AccountOpened"
     match event:

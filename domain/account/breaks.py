@@ -1,8 +1,8 @@
-"""Break: one difference between our book and a venue's statement, from when it is found until it is gone.
+"""Break: one difference between our records and a venue statement, from when it is found until it is resolved.
 
-A break is known by what it is about (account and balance, position, order or fill), not by its numbers: found again in
-the next statement it is the same break, older. `ours` and `theirs` are the two lines as each side tells them, whole, so
-that a break can be read, and mended, by itself.
+A break is identified by its subject (account and balance, position, order or fill), not by its numbers: found again in
+the next statement it is the same break, older. `ours` and `theirs` are the full lines of each side, so that a break can
+be read, and resolved, by itself.
 """
 
 from datetime import datetime, timedelta
@@ -17,10 +17,10 @@ AGES = (timedelta(hours=1), timedelta(days=1), timedelta(days=7), timedelta(days
 
 
 class BreakKind(StrEnum):
-    """What is wrong.
+    """The kind of difference.
 
-    MISSING_AT_US, MISSING_AT_VENUE: one side only. AMOUNT_DIFFERS: a quantity or sum (and maybe more). PRICE_DIFFERS:
-    only what the amounts are priced at. DUPLICATE: one thing that is on our books twice, or under another id.
+    MISSING_AT_US, MISSING_AT_VENUE: on one side only. AMOUNT_DIFFERS: a quantity or sum (and maybe more).
+    PRICE_DIFFERS: only the price of the amounts. DUPLICATE: one fill that we have on record twice, or under another id.
     """
 
     MISSING_AT_US = "MISSING_AT_US"
@@ -31,7 +31,7 @@ class BreakKind(StrEnum):
 
 
 class Break(Struct, frozen=True):
-    """`fields` names what differs between the lines of both sides. Of a balance or position both lines are there."""
+    """A difference; `fields` names those that differ between both lines. A balance or position has both lines."""
 
     break_id: str
     account_id: str
@@ -44,7 +44,7 @@ class Break(Struct, frozen=True):
     def line(self) -> Line:
         """The venue's line, or ours where it has none."""
         line = self.theirs or self.ours
-        assert line is not None, "a break is about something"
+        assert line is not None, "a break has a line"
         return line
 
 
@@ -59,12 +59,17 @@ class OpenBreak(Struct, frozen=True):
 def break_of(
     account_id: str, kind: BreakKind, fields: tuple[str, ...], ours: Line | None, theirs: Line | None
 ) -> Break:
-    """The break with its id: a digest of what it is about."""
+    """The break with its id: a digest of its subject."""
     is_surplus = kind in (BreakKind.DUPLICATE, BreakKind.MISSING_AT_VENUE)
     line = ours if is_surplus else theirs or ours
-    assert line is not None, "a break is about something"
+    assert line is not None, "a break has a line"
     return Break(
-        digest_of((account_id, *_about(line, is_surplus=is_surplus)))[:16], account_id, kind, fields, ours, theirs
+        break_id=digest_of((account_id, *_about(line, is_surplus=is_surplus)))[:16],
+        account_id=account_id,
+        kind=kind,
+        fields=fields,
+        ours=ours,
+        theirs=theirs,
     )
 
 
@@ -83,5 +88,5 @@ def _about(line: Line, *, is_surplus: bool) -> tuple[str, ...]:
 
 
 def age_steps(age: timedelta) -> int:
-    """How many of `AGES` an age has passed."""
+    """The number of `AGES` that an age has passed."""
     return sum(1 for step in AGES if age >= step)

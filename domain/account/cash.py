@@ -1,10 +1,10 @@
-"""Cash: the money of one account that moved other than by trades, in ISO 20022 words.
+"""Cash: movements of money in one account other than by trades, in ISO 20022 words.
 
 Every event that moves money carries its `entries`, credits and debits in one currency each; a balance is the sum of the
 entries on record. A transfer is pending, then settled or returned. Pending books nothing, but what is to leave is no
 longer available; a return after settlement reverses its entries. Of a settlement and a return under one id the later by
-`transact_time` stands, whichever arrives first. Between two of our accounts a transfer is one unit over both, and
-`mirrored` is the other leg.
+`transact_time` stands, in any order of arrival. Between two of our accounts a transfer is one unit of work over both,
+and `mirrored` is the other leg.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import values
-from domain.account.venue_statement import check_time
 from domain.errors import ReportUnreadable
 from domain.immutable import PersistentMap
 from domain.values import ZERO, Money, exact
@@ -50,7 +49,7 @@ class CashEntry(Struct, frozen=True):
 
 
 class EntryKind(StrEnum):
-    """Why an entry was booked that is neither transfer nor fee."""
+    """The reason of an entry that is neither transfer nor fee."""
 
     OPENING = "OPENING"
     ADJUSTMENT = "ADJUSTMENT"
@@ -67,9 +66,9 @@ class TransferStatus(StrEnum):
 
 
 class Leg(Struct, frozen=True):
-    """One account's side of a transfer. The fee is paid by it beside the amount.
+    """One account's side of a transfer. It pays the fee in addition to the amount.
 
-    `counter_account_id` is the other account if that is ours too; `counterparty` who or where it is otherwise.
+    `counter_account_id` is the other account if that is ours too; `counterparty` names it otherwise.
     """
 
     transfer_id: str
@@ -80,24 +79,24 @@ class Leg(Struct, frozen=True):
     counterparty: str = ""
 
     def debit(self, currency: str) -> Decimal:
-        """What it takes out of a balance, fee included."""
+        """The amount it debits to a balance, fee included."""
         debits = (e.amount for e in self.entries if e.indicator is Indicator.DEBIT)
         return sum((money.amount for money in debits if money.currency == currency), ZERO)
 
     @property
     def entries(self) -> tuple[CashEntry, ...]:
-        """What settling it books."""
+        """The entries that its settlement books."""
         booked = CashEntry(self.indicator, self.amount)
         return (booked, CashEntry(Indicator.DEBIT, self.fee)) if self.fee and self.fee.amount else (booked,)
 
     def is_same_money(self, other: "Leg") -> bool:
-        """Whether both move the same money. A fee that one of them does not tell is the other's."""
+        """Whether both move the same money. A fee that one of them does not state is the other's."""
         is_same_fee = None in (self.fee, other.fee) or self.entries == other.entries
         return self.indicator is other.indicator and self.amount == other.amount and is_same_fee
 
 
 class SettleTransfer(Struct, frozen=True, tag="SettleTransfer"):
-    """The money has moved. Dates that are not told are the UTC date of `transact_time`."""
+    """The money has moved. Dates that are not given are the UTC date of `transact_time`."""
 
     account_id: str
     leg: Leg
@@ -148,7 +147,7 @@ CashReport = SettleTransfer | ReturnTransfer | ChargeFee | BookEntry
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class TransferPending(Struct, frozen=True, tag="TransferPending"):
-    """A transfer is asked for and under way; no balance has moved yet."""
+    """A transfer was requested and is under way; no balance has moved yet."""
 
     account_id: str
     leg: Leg
@@ -156,7 +155,7 @@ class TransferPending(Struct, frozen=True, tag="TransferPending"):
 
 
 class TransferSettled(Struct, frozen=True, tag="TransferSettled"):
-    """`entries` is empty where a later return is already on record."""
+    """A transfer has settled. `entries` is empty where a later return is already on record."""
 
     account_id: str
     leg: Leg
@@ -167,7 +166,7 @@ class TransferSettled(Struct, frozen=True, tag="TransferSettled"):
 
 
 class TransferReturned(Struct, frozen=True, tag="TransferReturned"):
-    """`entries` reverses what was settled; it is empty where nothing was."""
+    """A transfer was returned. `entries` reverses what was settled; it is empty where nothing was."""
 
     account_id: str
     leg: Leg
@@ -179,7 +178,7 @@ class TransferReturned(Struct, frozen=True, tag="TransferReturned"):
 
 
 class FeeCharged(Struct, frozen=True, tag="FeeCharged"):
-    """A fee that is of no trade: custody, withdrawal, borrowing."""
+    """A fee that belongs to no trade: custody, withdrawal, borrowing."""
 
     account_id: str
     fee_id: str
@@ -208,7 +207,7 @@ CashEvent = TransferPending | MoneyEvent
 
 
 class CashTransfer(Struct, frozen=True):
-    """A transfer as this account knows it."""
+    """The state of a transfer in one account."""
 
     leg: Leg
     settled_at: datetime | None = None
@@ -223,7 +222,8 @@ class CashTransfer(Struct, frozen=True):
 
 
 class Cash(Struct, frozen=True):
-    """`balances` are the sums of all entries, zeros left out; `pending` the transfers neither settled nor returned."""
+    """The cash of an account: `balances` are the sums of all entries, zeros left out; `pending` the transfers neither
+    settled nor returned."""
 
     balances: dict[str, Decimal] = {}
     transfers: PersistentMap[str, CashTransfer] = PersistentMap()
@@ -235,29 +235,31 @@ class Cash(Struct, frozen=True):
         return exact(self.balances.get(currency, ZERO) + moved.get(currency, ZERO))
 
     def available(self, currency: str, moved: Mapping[str, Decimal]) -> Decimal:
-        """The booked balance less what pending transfers are to take out of it."""
+        """The booked balance less the debits of pending transfers."""
         leaving = (leg.debit(currency) for leg in self.pending.values() if leg.indicator is Indicator.DEBIT)
         return exact(self.total(currency, moved) - sum(leaving, ZERO))
 
 
-class Judged(NamedTuple):
-    """What becomes of a report: the event it is booked as, and the rule it breaks. Neither if it is known."""
+class Classified(NamedTuple):
+    """The event that a report is booked as, and the rule it breaks. Neither if it is known."""
 
     event: MoneyEvent | None
     rule: str = ""
 
 
-KNOWN = Judged(None)
-CONTRADICTED = Judged(None, "one id has one content")
+KNOWN = Classified(None)
+CONTRADICTED = Classified(None, "one id has one content")
 
 
 def mirrored(account_id: str, leg: Leg, fee: Money | None = None) -> Leg:
     """The other account's leg of a transfer between two of ours. It pays its own `fee`, if any."""
-    return Leg(leg.transfer_id, leg.indicator.opposite, leg.amount, fee, account_id)
+    return Leg(
+        leg.transfer_id, indicator=leg.indicator.opposite, amount=leg.amount, fee=fee, counter_account_id=account_id
+    )
 
 
-def judge(cash: Cash, report: CashReport) -> Judged:
-    """The event a report is to be booked as, and what is impossible about it."""
+def classify(cash: Cash, report: CashReport) -> Classified:
+    """Determine the event that a report is to be booked as, and the rule it breaks."""
     match report:
         case SettleTransfer():
             return _settled(cash.transfers.get(report.leg.transfer_id), report)
@@ -267,26 +269,26 @@ def judge(cash: Cash, report: CashReport) -> Judged:
             event = _entry_event(report)
             on_record = cash.entries.get(id_of(report))
             if on_record is None:
-                return Judged(event)
+                return Classified(event)
             return KNOWN if on_record == event.entries else CONTRADICTED
         case _:
             assert_never(report)
 
 
-def _settled(known: CashTransfer | None, report: SettleTransfer) -> Judged:
+def _settled(known: CashTransfer | None, report: SettleTransfer) -> Classified:
     if known is not None and known.settled_at is not None:
         return KNOWN if known.leg.is_same_money(report.leg) else CONTRADICTED
     leg = _completed(report.leg, known)
     is_undone = known is not None and known.returned_at is not None and known.returned_at >= report.transact_time
     is_other = known is not None and not known.leg.is_same_money(leg)
     entries = () if is_undone else leg.entries
-    return Judged(
-        TransferSettled(report.account_id, leg, entries, *_dates(report), report.transact_time),
+    return Classified(
+        TransferSettled(report.account_id, leg, entries, *_dates(report), transact_time=report.transact_time),
         "a transfer settles as it was announced" if is_other else "",
     )
 
 
-def _returned(known: CashTransfer | None, report: ReturnTransfer) -> Judged:
+def _returned(known: CashTransfer | None, report: ReturnTransfer) -> Classified:
     is_same = known is None or known.leg.is_same_money(report.leg)
     if known is not None and known.returned_at is not None:
         return KNOWN if is_same else CONTRADICTED
@@ -296,14 +298,23 @@ def _returned(known: CashTransfer | None, report: ReturnTransfer) -> Judged:
     leg = _completed(report.leg, known)
     is_booked = known is not None and known.settled_at is not None and known.settled_at <= report.transact_time
     entries = tuple(CashEntry(e.indicator.opposite, e.amount) for e in leg.entries) if is_booked else ()
-    return Judged(
-        TransferReturned(report.account_id, leg, report.reason, entries, *_dates(report), report.transact_time),
+    booking_date, value_date = _dates(report)
+    return Classified(
+        TransferReturned(
+            report.account_id,
+            leg,
+            report.reason,
+            entries,
+            booking_date=booking_date,
+            value_date=value_date,
+            transact_time=report.transact_time,
+        ),
         "" if is_same else "a transfer returns as it was announced",
     )
 
 
 def _completed(leg: Leg, known: CashTransfer | None) -> Leg:
-    """A venue's leg with what only we knew of it."""
+    """A venue's leg, completed with what only we have on record of it."""
     if known is None:
         return leg
     return replace(
@@ -314,9 +325,9 @@ def _completed(leg: Leg, known: CashTransfer | None) -> Leg:
     )
 
 
-def id_of(told: CashReport | FeeCharged | EntryBooked) -> str:
-    """What a report is known by; fees, entries and transfers are numbered apart."""
-    match told:
+def id_of(item: CashReport | FeeCharged | EntryBooked) -> str:
+    """The id of a report or event; fees, entries and transfers have separate id spaces."""
+    match item:
         case ChargeFee(fee_id=fee_id) | FeeCharged(fee_id=fee_id):
             return f"fee {fee_id}"
         case BookEntry(entry_id=entry_id) | EntryBooked(entry_id=entry_id):
@@ -324,18 +335,22 @@ def id_of(told: CashReport | FeeCharged | EntryBooked) -> str:
         case SettleTransfer(leg=leg) | ReturnTransfer(leg=leg):
             return f"transfer {leg.transfer_id}"
         case _:
-            assert_never(told)
+            assert_never(item)
 
 
 def _entry_event(report: ChargeFee | BookEntry) -> FeeCharged | EntryBooked:
-    dates = _dates(report)
+    booking_date, value_date = _dates(report)
     if isinstance(report, ChargeFee):
         paid = (CashEntry(Indicator.DEBIT, report.amount),)
-        return FeeCharged(report.account_id, report.fee_id, paid, report.reason, *dates, report.transact_time)
+        return FeeCharged(
+            report.account_id, report.fee_id, paid, report.reason, booking_date=booking_date, value_date=value_date,
+            transact_time=report.transact_time,
+        )  # fmt: skip
     entry = (CashEntry(report.indicator, report.amount),)
     return EntryBooked(
-        report.account_id, report.entry_id, report.kind, entry, report.reason, *dates, report.transact_time
-    )
+        report.account_id, report.entry_id, report.kind, entry, reason=report.reason, booking_date=booking_date,
+        value_date=value_date, transact_time=report.transact_time,
+    )  # fmt: skip
 
 
 def _dates(report: CashReport) -> tuple[date, date]:
@@ -344,9 +359,9 @@ def _dates(report: CashReport) -> tuple[date, date]:
 
 
 def check(report: CashReport) -> None:
-    """Refuses ids, amounts, currencies and times that make no report. Raises ReportUnreadable naming the field."""
+    """Check a report's ids, amounts, currencies and times. Raises ReportUnreadable naming the field."""
     values.name(report.account_id, "account_id")
-    check_time(report.transact_time, "transact_time")
+    values.zoned(report.transact_time, "transact_time")
     match report:
         case SettleTransfer() | ReturnTransfer():
             check_leg(report.leg, "leg")
@@ -382,7 +397,7 @@ def _check_money(money: Money, field: str) -> None:
 
 
 def _check_sum(money: Money, field: str) -> None:
-    """An adjustment has the precision of the sums it corrects: products of numbers from outside."""
+    """Check an adjustment's amount: it has the precision of the sums it corrects, products of outside numbers."""
     amount = money.amount
     if not amount.is_finite() or amount <= 0:
         raise ReportUnreadable(field, amount, "above zero")
@@ -422,7 +437,7 @@ def evolve(cash: Cash, event: CashEvent) -> Cash:
 
 
 def with_entries(balances: Mapping[str, Decimal], entries: Iterable[CashEntry]) -> dict[str, Decimal]:
-    """The balances after entries; what is zero is left out."""
+    """The balances after entries, zeros left out."""
     changed = dict(balances)
     for entry in entries:
         currency = entry.amount.currency

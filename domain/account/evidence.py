@@ -1,4 +1,4 @@
-"""Evidence: outside material that could not be taken down, kept raw, once, with what was wrong about it.
+"""Evidence: venue material that could not be recorded, kept raw, once, with the reason.
 
 The stream's id is the SHA-256 of venue, account and raw text, so the same unreadable line is kept once however often it
 is sent.
@@ -10,12 +10,13 @@ from typing import assert_never
 
 from msgspec import Struct
 
-STREAM_NAMES_MAX = 1024  # kept at hand: a name is asked for several times on the way of a command
+STREAM_NAMES_MAX = 1024  # cached: a command needs a name several times
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class RawReportKept(Struct, frozen=True, gc=False, tag="RawReportKept"):
-    """`source` says where it was found (file and line, channel); `reason` which field broke which rule."""
+    """A venue report that could not be read. `source` is where it was found (file and line, channel); `reason` which
+    field broke which rule."""
 
     account_id: str
     venue: str
@@ -41,7 +42,7 @@ def admit(kept: RawReportKept | None, report: EvidenceReport) -> tuple[EvidenceE
 
 
 def evolve(kept: RawReportKept | None, event: EvidenceEvent) -> RawReportKept:
-    """What is kept."""
+    """The evidence after an event. Total and unconditional."""
     match event:
         case RawReportKept():
             return event

@@ -1,8 +1,9 @@
-"""Subject: a person that something in the book is about, known by an id that says nothing of them.
+"""Subject: a person that records are about, named by an id that reveals nothing of them.
 
-What is personal is in events only as `Personal`: sealed with a key of its subject, which is kept outside the log. Rules
-and folds never see the text, so that they do the same when the key is gone; whoever may read it has it opened at the
-edge. Forgetting a subject is an event here, and the end of the key there: every hash and every fold stays as it was.
+Personal data is in events only as `Personal`: sealed with a key of its subject, which is kept outside the log. Rules
+and folds never see the text, so that they do the same when the key is gone; it is decrypted at the edge for callers
+that may read it. Forgetting a subject is an event here, and deletes the key there: every hash and every fold stays as
+it was.
 """
 
 from datetime import datetime
@@ -15,7 +16,7 @@ from domain.errors import InvalidInput, RequestRefused
 
 
 class Personal(Struct, frozen=True):
-    """Something about a person, sealed with the subject's key: unreadable for good once the subject is forgotten."""
+    """Personal data, sealed with the subject's key: unreadable for good once the subject is forgotten."""
 
     subject_id: str
     sealed: str
@@ -23,7 +24,7 @@ class Personal(Struct, frozen=True):
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class SubjectForgotten(Struct, frozen=True, tag="SubjectForgotten"):
-    """From here on nobody may read what is personal of this subject: its key is deleted."""
+    """A subject was forgotten: its key is deleted, and its personal data can no longer be read."""
 
     subject_id: str
     reason: str
@@ -34,7 +35,7 @@ SubjectEvent = SubjectForgotten
 
 
 class ForgetSubject(Struct, frozen=True):
-    """Forget a subject for good, and say why."""
+    """Forget a subject for good, with a reason."""
 
     subject_id: str
     reason: str
@@ -45,7 +46,7 @@ SubjectRequest = ForgetSubject
 
 
 class Subject(Struct, frozen=True):
-    """A subject that was forgotten; before that, the log knows of it only by what is sealed."""
+    """A subject that was forgotten; before that, the log has only its sealed data."""
 
     subject_id: str
     forgotten_at: datetime

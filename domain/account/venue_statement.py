@@ -1,10 +1,10 @@
-"""Statement: what a venue says an account holds, has working and has traded, as of one moment.
+"""Venue statement: an account's balances, positions, working orders and fills at a venue, as of one moment.
 
 Balances are totals of a currency as the venue shows them (held and locked together; for derivatives the wallet, without
 unrealized PnL). Positions are the venue's net of one derivative each; a spot holding is a balance. A section that is
-None was not stated; one that is stated is complete, so whatever it leaves out is zero there.
+None was not stated; one that is stated is complete, so what it leaves out is zero there.
 
-Each statement is a stream of its own, named by the digest of what it says, so that the same one is taken once however
+Each statement is a stream of its own, named by the digest of its content, so that the same one is recorded once however
 often it is sent, and an account with a statement a minute stays as quick to load as before. Balances, positions and
 open orders are kept whole; of the fills their number and SHA-256 (the fills themselves become orders' events).
 """
@@ -31,7 +31,7 @@ class BalanceLine(Struct, frozen=True, tag="BalanceLine"):
 
 
 class PositionLine(Struct, frozen=True, tag="PositionLine"):
-    """The signed net of one derivative, its average entry price where it is told, and the cost that makes."""
+    """The signed net of one derivative, its average entry price where it is stated, and the resulting cost."""
 
     instrument_id: str
     quantity: Decimal
@@ -42,8 +42,8 @@ class PositionLine(Struct, frozen=True, tag="PositionLine"):
 class OrderLine(Struct, frozen=True, tag="OrderLine"):
     """One working order. `cl_ord_id` is "" where the venue does not know ours.
 
-    `strategy_id` and `settle`, the instrument's settlement currency, only we can tell.
-    `order_qty` is None only of ours, where it was never told.
+    `strategy_id` and `settle`, the instrument's settlement currency, are added from our records.
+    `order_qty` is None only on our side, where it was never reported.
     """
 
     order_id: str
@@ -79,7 +79,7 @@ Line = BalanceLine | PositionLine | OrderLine | FillLine
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class StatementTaken(Struct, frozen=True, tag="StatementTaken"):
-    """A venue's statement, kept. `transact_time` is the moment it speaks of; fills are told since `fills_from`."""
+    """A venue statement was recorded. `transact_time` is the moment it is as of; it lists fills since `fills_from`."""
 
     account_id: str
     venue: str
@@ -98,7 +98,7 @@ StatementEvent = StatementTaken
 
 
 class Statement(Struct, frozen=True):
-    """What the venue says. Fills are complete from `fills_from` to `transact_time`; None where they are not stated."""
+    """A venue statement. Fills are complete from `fills_from` to `transact_time`; None where they are not stated."""
 
     account_id: str
     venue: str
@@ -117,9 +117,9 @@ StatementReport = Statement
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
-def digest_of(told: object) -> str:
-    """SHA-256, in hexadecimal, of what was told as JSON in one fixed form."""
-    return hashlib.sha256(_ENCODER.encode(told)).hexdigest()
+def digest_of(content: object) -> str:
+    """SHA-256, in hexadecimal, of the content's JSON in one fixed form."""
+    return hashlib.sha256(_ENCODER.encode(content)).hexdigest()
 
 
 def stream(statement: Statement) -> str:
@@ -127,23 +127,24 @@ def stream(statement: Statement) -> str:
     return f"statement:{statement.account_id}:{digest_of(statement)[:32]}"
 
 
-def admit(taken: StatementTaken | None, statement: StatementReport) -> tuple[StatementEvent, ...]:
-    """The statement, if it is not taken already. Raises ReportUnreadable for one that no venue can mean."""
+def admit(known: StatementTaken | None, statement: StatementReport) -> tuple[StatementEvent, ...]:
+    """The event that records the statement; () if it is known. Raises ReportUnreadable for one that is not valid."""
     check(statement)
-    if taken is not None:
+    if known is not None:
         return ()
     fills = statement.fills
     return (
         StatementTaken(
-            statement.account_id, statement.venue, statement.statement_id, statement.source, statement.balances,
-            statement.positions, statement.open_orders, statement.fills_from, len(fills or ()),
-            digest_of(fills) if fills is not None else "", statement.transact_time,
+            statement.account_id, statement.venue, statement.statement_id, statement.source,
+            balances=statement.balances, positions=statement.positions, open_orders=statement.open_orders,
+            fills_from=statement.fills_from, fills_count=len(fills or ()),
+            fills_digest=digest_of(fills) if fills is not None else "", transact_time=statement.transact_time,
         ),
     )  # fmt: skip
 
 
-def evolve(taken: StatementTaken | None, event: StatementEvent) -> StatementTaken:
-    """What is kept."""
+def evolve(known: StatementTaken | None, event: StatementEvent) -> StatementTaken:
+    """The statement after an event. Total and unconditional."""
     match event:
         case StatementTaken():
             return event
@@ -152,10 +153,10 @@ def evolve(taken: StatementTaken | None, event: StatementEvent) -> StatementTake
 
 
 def check(statement: Statement) -> None:
-    """Refuses numbers, ids, times and repetitions that make no statement. Raises ReportUnreadable naming the field."""
+    """Check a statement's numbers, ids, times and repetitions. Raises ReportUnreadable naming the field."""
     values.name(statement.account_id, "account_id")
     values.name(statement.statement_id, "statement_id")
-    check_time(statement.transact_time, "transact_time")
+    values.zoned(statement.transact_time, "transact_time")
     for number, balance in enumerate(statement.balances or ()):
         values.currency(balance.currency, f"balances[{number}].currency")
         values.number(balance.amount, f"balances[{number}].amount")
@@ -191,33 +192,26 @@ def _check_fills(statement: Statement) -> None:
         return
     if statement.fills_from is None:
         raise ReportUnreadable("fills_from", None, "the moment since which all fills are stated")
-    check_time(statement.fills_from, "fills_from")
+    values.zoned(statement.fills_from, "fills_from")
     for number, fill in enumerate(statement.fills):
         field = f"fills[{number}]"
         values.name(fill.exec_id, f"{field}.exec_id")
-        for known, told in (("order_id", fill.order_id), ("cl_ord_id", fill.cl_ord_id)):
-            if told:
-                values.name(told, f"{field}.{known}")
+        for id_field, value in (("order_id", fill.order_id), ("cl_ord_id", fill.cl_ord_id)):
+            if value:
+                values.name(value, f"{field}.{id_field}")
         values.instrument_id(fill.instrument_id, f"{field}.instrument_id")
         values.positive(fill.last_qty, f"{field}.last_qty")
         values.positive(fill.last_px, f"{field}.last_px")
         values.number(fill.commission.amount, f"{field}.commission.amount")
         values.currency(fill.commission.currency, f"{field}.commission.currency")
-        check_time(fill.transact_time, f"{field}.transact_time")
+        values.zoned(fill.transact_time, f"{field}.transact_time")
         if not statement.fills_from <= fill.transact_time <= statement.transact_time:
             raise ReportUnreadable(f"{field}.transact_time", fill.transact_time, "from fills_from to transact_time")
-
-
-def check_time(moment: datetime, field: str) -> None:
-    """Refuses a time without an offset or before 2009. Raises ReportUnreadable naming the field."""
-    if getattr(moment, "tzinfo", None) is None:
-        raise ReportUnreadable(field, moment, "a time with its offset from UTC")
-    values.time(moment, field)
 
 
 def _check_once(field: str, keys: Iterable[Hashable]) -> None:
     seen: set[Hashable] = set()
     for key in keys:
         if key in seen:
-            raise ReportUnreadable(field, key, "told once in a statement")
+            raise ReportUnreadable(field, key, "stated once in a statement")
         seen.add(key)

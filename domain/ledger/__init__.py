@@ -1,34 +1,35 @@
-"""Ledger: the log and its stored format, and the routing of one request or venue report to its aggregates."""
+"""Ledger: the log and its stored format, and the routing of a request or venue report to its aggregates."""
 
 from domain.ledger.ledger import (
     ATTEMPTS_MAX,
     Answer,
     Command,
+    EvidenceOf,
     Ledger,
     Outcome,
     Report,
     Request,
-    Stray,
-    begun_by,
     decided,
     executions,
     no_marks,
+    streams_begun_by,
     streams_of,
 )
-from domain.ledger.log import FORGETFUL, PAGE_EVENTS, EventLog, Head, Logged, Recorded, Snapshots, pages, scan
-from domain.ledger.unit_of_work import AGGREGATES, CACHED_STREAMS_MAX, Aggregates, Ground, Unit
+from domain.ledger.log import NO_SNAPSHOTS, PAGE_EVENTS, EventLog, Head, Logged, Recorded, Snapshots, pages, scan
+from domain.ledger.unit_of_work import AGGREGATES, CACHED_STREAMS_MAX, Aggregates, BaseLayer, UnitOfWork
 
 __all__ = [
     "AGGREGATES",
     "ATTEMPTS_MAX",
     "CACHED_STREAMS_MAX",
-    "FORGETFUL",
+    "NO_SNAPSHOTS",
     "PAGE_EVENTS",
     "Aggregates",
     "Answer",
+    "BaseLayer",
     "Command",
     "EventLog",
-    "Ground",
+    "EvidenceOf",
     "Head",
     "Ledger",
     "Logged",
@@ -37,13 +38,12 @@ __all__ = [
     "Report",
     "Request",
     "Snapshots",
-    "Stray",
-    "Unit",
-    "begun_by",
+    "UnitOfWork",
     "decided",
     "executions",
     "no_marks",
     "pages",
     "scan",
+    "streams_begun_by",
     "streams_of",
 ]

@@ -1,12 +1,13 @@
-"""Accounts on the way of a command: transfers over two of them, and what of the whole book they are judged with.
+"""Routing of requests and reports to accounts: transfers between two of them, and the holdings they are checked with.
 
-What an account's positions moved is added up from their states, one each, when somebody asks for a transfer or for
-closing, or a venue reports that cash has moved: rare next to fills, which only look whether the account is closed.
+The balance changes of an account's positions are summed from their states, one each, when a transfer or the closing of
+the account is requested, or a venue reports that cash has moved: rare next to fills, which only need to know whether
+the account is closed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -29,28 +30,19 @@ from domain.account import (
 )
 from domain.errors import InvalidInput, ReportUnreadable, RequestRefused
 from domain.ledger.log import Recorded
+from domain.ledger.unit_of_work import UnitOfWork
 from domain.position import PositionKey
 
 
-class Work(Protocol):
-    """The unit of work of a command, as the ledger has it."""
-
-    def state(self, stream: str) -> Any:
-        """The aggregate of a stream, with what the unit has already added to it."""
-
-    def record(self, stream: str, events: Iterable[Any]) -> tuple[Recorded, ...]:
-        """Add events to a stream."""
-
-
-class Taken(NamedTuple):
-    """What became of a report of an account."""
+class Admitted(NamedTuple):
+    """The result of a report of an account: the records it added, or why it is not valid."""
 
     records: tuple[Recorded, ...]
     error: InvalidInput | None = None
 
 
-def ask(work: Work, request: RequestTransfer | ResolveBreak | CloseAccount) -> None:
-    """Carry out a request. Between two of our accounts a transfer is one unit: pending in both, or refused."""
+def carry_out(work: UnitOfWork, request: RequestTransfer | ResolveBreak | CloseAccount) -> None:
+    """Carry out a request. A transfer between two of our accounts is pending in both, or refused."""
     for part in _legs(request) if isinstance(request, RequestTransfer) else (request,):
         stream = account.stream(part.account_id)
         held = NOTHING_HELD if isinstance(part, ResolveBreak) else held_by(work, part.account_id)
@@ -61,7 +53,8 @@ def _legs(request: RequestTransfer) -> Iterator[RequestTransfer]:
     leg = request.leg
     if leg.counter_account_id and leg.indicator is Indicator.CREDIT:
         raise RequestRefused(
-            "a transfer between two accounts is asked of the debited one", counter_account_id=leg.counter_account_id
+            "a transfer of two accounts is requested for the debited one",
+            counter_account_id=leg.counter_account_id,
         )
     yield request
     if leg.counter_account_id:
@@ -69,8 +62,8 @@ def _legs(request: RequestTransfer) -> Iterator[RequestTransfer]:
         yield RequestTransfer(leg.counter_account_id, other, request.transact_time)
 
 
-def held_by(work: Work, account_id: str) -> Held:
-    """What the account's positions moved and hold, and its working orders."""
+def held_by(work: UnitOfWork, account_id: str) -> Held:
+    """The balance changes and open positions of an account, and its working orders."""
     known: Account | None = work.state(account.stream(account_id))
     working = work.state(risk.stream(account_id))
     keys = sorted(known.positions) if known else []
@@ -82,41 +75,41 @@ def held_by(work: Work, account_id: str) -> Held:
     )
 
 
-def check(work: Work, account_id: str) -> None:
-    """Stops a report of an account that nobody has opened. Raises ReportUnreadable."""
+def check(work: UnitOfWork, account_id: str) -> None:
+    """Check that a report's account is on record. Raises ReportUnreadable."""
     if work.state(account.stream(account_id)) is None:
         raise ReportUnreadable("account_id", account_id, "an open account; open it first, then report again")
 
 
-def admit(work: Work, reports: Sequence[AccountReport]) -> list[Taken]:
-    """Take down what is reported of accounts, after all trades of the unit are booked."""
+def admit(work: UnitOfWork, reports: Sequence[AccountReport]) -> list[Admitted]:
+    """Record reports of accounts, after all trades of the unit of work are booked."""
     held: dict[str, Held] = {}
-    taken = []
+    admitted = []
     for report in reports:
         try:
-            taken.append(Taken(_admit(work, report, held)))
+            admitted.append(Admitted(_admit(work, report, held)))
         except InvalidInput as error:
-            taken.append(Taken((), error))
-    return taken
+            admitted.append(Admitted((), error))
+    return admitted
 
 
-def _admit(work: Work, report: AccountReport, held: dict[str, Held]) -> tuple[Recorded, ...]:
-    """Of a transfer between two of our accounts, in both."""
+def _admit(work: UnitOfWork, report: AccountReport, held: dict[str, Held]) -> tuple[Recorded, ...]:
+    """Record a report; one of a transfer between two of our accounts in both."""
     check(work, report.account_id)
     records = _record(work, report, held)
     for recorded in records:
-        told = recorded.event
-        if not isinstance(told, TransferSettled | TransferReturned) or not told.leg.counter_account_id:
+        event = recorded.event
+        if not isinstance(event, TransferSettled | TransferReturned) or not event.leg.counter_account_id:
             continue
-        assert isinstance(report, SettleTransfer | ReturnTransfer), "only these become what they became"
-        other = told.leg.counter_account_id
+        assert isinstance(report, SettleTransfer | ReturnTransfer), "only these are recorded as such events"
+        other = event.leg.counter_account_id
         if work.state(account.stream(other)) is not None:
-            leg = cash.mirrored(report.account_id, told.leg)
+            leg = cash.mirrored(report.account_id, event.leg)
             _record(work, replace(report, account_id=other, leg=leg), held)
     return records
 
 
-def _record(work: Work, report: AccountReport, held: dict[str, Held]) -> tuple[Recorded, ...]:
+def _record(work: UnitOfWork, report: AccountReport, held: dict[str, Held]) -> tuple[Recorded, ...]:
     stream = account.stream(report.account_id)
     known: Account = work.state(stream)
     if isinstance(report, CashReport) and not known.is_margin and report.account_id not in held:
@@ -124,8 +117,8 @@ def _record(work: Work, report: AccountReport, held: dict[str, Held]) -> tuple[R
     return work.record(stream, account.admit(known, report, held.get(report.account_id, NOTHING_HELD)))
 
 
-def note_closed(work: Work, recorded: Recorded, at: datetime) -> None:
-    """A break beside what a venue's report has added to an order or position of an account that is closed."""
+def record_if_closed(work: UnitOfWork, recorded: Recorded, at: datetime) -> None:
+    """Record a break if the account is closed to which a venue report has added an event of an order or position."""
     stream = account.stream(recorded.event.key.account_id)
     known: Account | None = work.state(stream)
     if known is not None and known.is_closed:

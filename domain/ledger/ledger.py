@@ -1,9 +1,9 @@
-"""The command side: which streams a command touches, in which order they decide, and one append for all they say.
+"""The ledger carries out commands: it routes a request or reports to aggregates, and appends their events at once.
 
-A request or a batch of reports is one unit: everything it adds to order, position and limit streams is appended
-together or not at all. Aggregates are kept in memory between commands, at most `cached_streams_max` of them; the log's
-unique (stream, version) says when another writer was first, and then everything is read and decided again. An answer
-that adds nothing is checked against the log as well before it is given.
+A request or a batch of reports is one unit of work: all that it adds to order, position and limit streams is appended
+together or not at all. Aggregates are cached between commands, at most `cached_streams_max` of them; the log's unique
+(stream, version) detects that another writer was first, and then everything is read and decided again. An answer that
+adds nothing is checked against the log as well before it is given.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instr
 from domain.ledger import accounts, limits, orders, schema
 from domain.ledger.log import EventLog, Recorded
 from domain.ledger.orders import Due, Facts
-from domain.ledger.unit_of_work import CACHED_STREAMS_MAX, Aggregates, Unit
+from domain.ledger.unit_of_work import CACHED_STREAMS_MAX, Aggregates, UnitOfWork
 from domain.order import (
     CancelOrder,
     CloseParent,
@@ -83,7 +83,7 @@ from domain.risk import (
 from domain.values import Mark, exact
 
 ATTEMPTS_MAX = 64
-ATTEMPTS_IN_TURN_MAX = 3  # after that, the others are held off
+UNLOCKED_ATTEMPTS_MAX = 3  # after that, an attempt locks the log
 
 Request = (
     SubmitOrder
@@ -114,10 +114,10 @@ State = TypeVar("State")
 
 
 class Answer(Struct, frozen=True):
-    """What became of one command: the records of its own streams it added, and a `seq` that covers it.
+    """The answer to one request or report: the records it added to its own streams, and a `seq` that covers it.
 
-    `records` is empty when it was already in effect. `error` is set where a report of a batch could not be taken. For a
-    fill `on_record` is what the book has under its exec id, which is another content if the report contradicts it.
+    `records` is empty when it was already in effect. `error` is set where a report of a batch could not be recorded.
+    For a fill `on_record` is the fill on record under its exec id, which differs if the report contradicts it.
     """
 
     seq: int
@@ -127,36 +127,39 @@ class Answer(Struct, frozen=True):
 
 
 class Outcome(NamedTuple):
-    """What became of one request or report: an Answer whose seq is not known yet."""
+    """The outcome of one request or report: an Answer whose seq is not known yet."""
 
     records: tuple[Recorded, ...] = ()
     error: LedgerError | None = None
     on_record: OrderFilled | None = None
 
 
-Stray = Callable[[int, InvalidInput], RawReportKept]
+EvidenceOf = Callable[[int, InvalidInput], RawReportKept]
 
 
 class Command(NamedTuple):
-    """Something to carry out as one unit, and in whose name. `stray` makes evidence of a report (its index, what is
-    wrong with it) that could not be taken.
+    """A request or reports to carry out as one unit of work, and in whose name.
+
+    `evidence_of` makes the evidence of a report (its index, its error) that could not be recorded.
     """
 
-    asked: Request | tuple[Report, ...]
+    payload: Request | tuple[Report, ...]
     actor: str
     request_id: str = ""
     cause: str = ""
-    stray: Stray | None = None
+    evidence_of: EvidenceOf | None = None
 
 
 def no_marks(instrument_id: str) -> Mark | None:
-    """For ledgers without market data."""
+    """No mark: for ledgers without market data."""
     return None
 
 
 class Ledger:
-    """A writer that decides on what it has read and appends if nobody was first. One command after the other: callers
-    in several threads share a lock, and other processes may write too.
+    """A writer with optimistic concurrency: it decides on what it has read, and appends if no other writer was first.
+
+    It carries out one command after the other: callers in several threads share a lock, and other processes may write
+    too.
     """
 
     def __init__(
@@ -186,36 +189,40 @@ class Ledger:
         actor: str,
         request_id: str = "",
         cause: str = "",
-        stray: Stray | None = None,
+        evidence_of: EvidenceOf | None = None,
     ) -> list[Answer]:
-        """Take down what a venue says has happened, all in one append; an answer for each report, in their order.
+        """Record venue reports, all in one append; an answer for each report, in their order.
 
-        A report of an account or instrument that is not on record is not taken: its answer carries InvalidInput,
-        and what `stray` makes of it is kept as evidence in the same append.
+        A report of an account or instrument that is not on record is not recorded: its answer has an InvalidInput, and
+        the evidence that `evidence_of` makes of it is kept in the same append.
         """
-        return self.carry_out(Command(tuple(reports), actor, request_id, cause, stray))
+        return self.carry_out(
+            Command(payload=tuple(reports), actor=actor, request_id=request_id, cause=cause, evidence_of=evidence_of)
+        )
 
     def state(self, stream: str) -> Any:
-        """The aggregate of a stream as the log has it now; None if the stream is empty."""
+        """The present state of a stream in the log; None if the stream is empty."""
         self._known.refresh([stream])
         return self._known.known(stream)[1]
 
     def carry_out(self, command: Command) -> list[Answer]:
-        """Carry out a request or reports: an answer for each; a request that was refused has its refusal as error."""
+        """Carry out a request or reports: an answer for each. A refused request has its refusal as error."""
         self._known.executed = {}
         for attempt in range(ATTEMPTS_MAX):
-            with self._log.alone() if attempt >= ATTEMPTS_IN_TURN_MAX else nullcontext():
+            with self._log.alone() if attempt >= UNLOCKED_ATTEMPTS_MAX else nullcontext():
                 done = self._try(command)
             if done is not None:
                 return done
         raise StreamConflict("the log", f"{ATTEMPTS_MAX} attempts were overtaken by other writers")
 
     def _try(self, command: Command) -> list[Answer] | None:
-        """Decide, and append; None if what it was decided on is no longer so."""
+        """Decide, and append; None if the streams it was decided on have changed."""
         head = self._log.head()
         now = self._now() if head.recorded_at is None else max(self._now(), head.recorded_at)
         self._known.fetch(streams_of(command))
-        work = Unit(self._known, now, command.actor, command.request_id, command.cause)
+        work = UnitOfWork(
+            base=self._known, now=now, actor=command.actor, request_id=command.request_id, cause=command.cause
+        )
         outcomes = decided(work, command, self._marks)
         if not work.records:
             if self._known.refresh(work.streams):
@@ -236,19 +243,19 @@ class Ledger:
         return [Answer(seq, *outcome) for outcome in outcomes]
 
 
-def decided(work: Unit, command: Command, marks: Callable[[str], Mark | None]) -> list[Outcome]:
-    """What becomes of a command: one outcome of a request, one for each report. Adds to `work` what is to be recorded.
+def decided(work: UnitOfWork, command: Command, marks: Callable[[str], Mark | None]) -> list[Outcome]:
+    """The outcomes of a command: one of a request, one for each report. Adds to `work` what is to be recorded.
 
-    Where a request is refused the outcome's error says so; the refusal itself may be on record.
+    A refused request has its refusal as the outcome's error; the refusal itself may be recorded too.
     """
-    if isinstance(command.asked, tuple):
-        outcomes = _admit(work, command.asked)
+    if isinstance(command.payload, tuple):
+        outcomes = _admit(work, command.payload)
         for index, outcome in enumerate(outcomes):
-            if command.stray is not None and isinstance(outcome.error, InvalidInput):
-                _keep(work, command.stray(index, outcome.error))
+            if command.evidence_of is not None and isinstance(outcome.error, InvalidInput):
+                _keep(work, command.evidence_of(index, outcome.error))
         return outcomes
     try:
-        refusal = _decide(work, command.asked, marks, command.actor)
+        refusal = _decide(work, command.payload, marks, command.actor)
     except RequestRefused as refused:
         work.drop()
         refusal = refused
@@ -256,22 +263,22 @@ def decided(work: Unit, command: Command, marks: Callable[[str], Mark | None]) -
 
 
 def streams_of(command: Command) -> list[str]:
-    """The short streams that a command is about, orders above all: worth reading beforehand, all at once."""
-    match command.asked:
+    """The short streams that a command is about, mostly orders, to be read in advance, all at once."""
+    match command.payload:
         case tuple(reports):
             streams = [evidence.stream(report) for report in reports if isinstance(report, RawReportKept)]
-            told = [report for report in reports if type(report) is OrderFilled or isinstance(report, OrderReport)]
-            streams += [order.stream(report.key) for report in told]
-            return streams + [stream for report in told if (stream := venue_ids.stream_of(report)) is not None]
+            of_orders = [report for report in reports if type(report) is OrderFilled or isinstance(report, OrderReport)]
+            streams += [order.stream(report.key) for report in of_orders]
+            return streams + [stream for report in of_orders if (stream := venue_ids.stream_of(report)) is not None]
         case SubmitOrder(key=key) | CancelOrder(key=key) | ReplaceOrder(key=key):
             return [order.stream(key)]
         case _:
             return []
 
 
-def begun_by(command: Command) -> list[str]:
-    """The streams that a command most likely begins, and whose first record is then among those it adds."""
-    match command.asked:
+def streams_begun_by(command: Command) -> list[str]:
+    """The streams that a command most likely begins, so that their first record is among those it adds."""
+    match command.payload:
         case tuple(reports):
             return [evidence.stream(report) for report in reports if isinstance(report, RawReportKept)]
         case SubmitOrder(key=key):
@@ -285,8 +292,10 @@ def executions(records: Sequence[Recorded]) -> list[str]:
     return [key for key in (schema.execution_key(recorded.event) for recorded in records) if key is not None]
 
 
-def _decide(work: Unit, request: Request, marks: Callable[[str], Mark | None], actor: str) -> RequestRefused | None:
-    """Route a request. Raises RequestRefused where nothing is to be recorded, returns it where the refusal is."""
+def _decide(
+    work: UnitOfWork, request: Request, marks: Callable[[str], Mark | None], actor: str
+) -> RequestRefused | None:
+    """Route a request. Returns a refusal that is to be recorded, raises RequestRefused for one that is not."""
     match request:
         case OpenAccount():
             limits.check_account_id(request.account_id)
@@ -294,18 +303,18 @@ def _decide(work: Unit, request: Request, marks: Callable[[str], Mark | None], a
             if work.record(stream, account.decide(work.state(stream), request)):
                 limits.register(work, request.account_id, request.transact_time)
         case RequestTransfer() | ResolveBreak() | CloseAccount():
-            accounts.ask(work, request)
+            accounts.carry_out(work, request)
         case ListInstrument() | AmendInstrument() | DelistInstrument():
             stream = instrument.stream(request.instrument_id)
             work.record(stream, instrument.decide(work.state(stream), request))
         case SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | AssessMarks():
             if request.account_id != risk.FIRM:
                 _account_of(work, request.account_id)
-            limits.settle(work, request, marks, actor)
+            limits.carry_out(work, request, marks, actor)
         case CancelOrder():
             named = venue_ids.requested_of(work.state, request)
-            asked = order.decide(work.state(order.stream(named.key)), named)
-            orders.ask(work, named.key, asked, named.transact_time)
+            requested = order.decide(work.state(order.stream(named.key)), named)
+            orders.record_request(work, named.key, requested, named.transact_time)
         case ReplaceOrder():
             return _replace(work, venue_ids.requested_of(work.state, request), marks)
         case OpenParent() | CloseParent():
@@ -324,8 +333,8 @@ def _decide(work: Unit, request: Request, marks: Callable[[str], Mark | None], a
     return None
 
 
-def _decide_position(work: Unit, request: AssignLots | MovePosition | SettleContract) -> None:
-    """What is asked of a position."""
+def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | SettleContract) -> None:
+    """Route a request about a position. Raises RequestRefused."""
     match request:
         case AssignLots():
             stream = position.stream(request.key)
@@ -342,8 +351,8 @@ def _decide_position(work: Unit, request: AssignLots | MovePosition | SettleCont
             assert_never(request)
 
 
-def _submit(work: Unit, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
-    """An order passes its own rules, its instrument's, its account's limits: recorded with its hold, or refused."""
+def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
+    """Check an order by its own rules, its instrument's and its account's limits; record it and its hold, or refuse."""
     stream = order.stream(request.key)
     submitted = order.decide(work.state(stream), request)
     if not submitted:
@@ -352,43 +361,46 @@ def _submit(work: Unit, request: SubmitOrder, marks: Callable[[str], Mark | None
     listed = _instrument_of(work, request.terms.instrument_id)
     instrument.check_terms(listed, request.terms.order_qty, request.terms.price, request.transact_time)
     orders.check_child(work, order.evolve(None, submitted[0]), listed.facts_at(request.transact_time).contract)
-    hold = PlaceHold(request.key, request.terms, listed.contract, None, request.transact_time)
-    verdict = limits.judge(work, hold, marks)
-    refusal = verdict.refusal
+    hold = PlaceHold(request.key, request.terms, listed.contract, mark=None, transact_time=request.transact_time)
+    checked = limits.check(work, hold, marks)
+    refusal = checked.refusal
     work.record(stream, submitted if refusal is None else (order.refused(request, refusal),))
-    limits.take_down(work, verdict)
+    limits.record(work, checked)
     if refusal is None:
-        orders.tell_parent(work, request.key, request.transact_time)
+        orders.report_to_parent(work, request.key, request.transact_time)
     return refusal
 
 
-def _replace(work: Unit, request: ReplaceOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
-    """A replacement passes what a new order would; until it is answered, the order holds the larger of both."""
+def _replace(work: UnitOfWork, request: ReplaceOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
+    """Check a replacement like a new order; until it is answered, the order holds the larger of both quantities."""
     stream = order.stream(request.key)
     known: Order | None = work.state(stream)
-    asked = order.decide(known, request)
-    if not asked or known is None:
+    decided_events = order.decide(known, request)
+    if not decided_events or known is None:
         return None
-    (requested,) = (event for event in asked if isinstance(event, OrderReplaceRequested))
+    (requested,) = (event for event in decided_events if isinstance(event, OrderReplaceRequested))
     terms, at = requested.terms, request.transact_time
     listed = _instrument_of(work, terms.instrument_id)
     instrument.check_terms(listed, terms.order_qty, terms.price, at)
     contract = listed.facts_at(at).contract
     orders.check_child(work, replace(known, terms=terms), contract)
     quantity = max(known.held_qty, exact(terms.order_qty - known.cum_qty))
-    verdict = limits.judge(work, AdjustHold(request.key, request.requested_as, terms, quantity, contract, at), marks)
-    if verdict.refusal is None:
-        orders.ask(work, request.key, asked, at)
-    limits.take_down(work, verdict)
-    return verdict.refusal
+    hold = AdjustHold(
+        request.key, change_id=request.requested_as, terms=terms, quantity=quantity, contract=contract, transact_time=at
+    )
+    checked = limits.check(work, hold, marks)
+    if checked.refusal is None:
+        orders.record_request(work, request.key, decided_events, at)
+    limits.record(work, checked)
+    return checked.refusal
 
 
-def _account_of(work: Unit, account_id: str) -> Account:
+def _account_of(work: UnitOfWork, account_id: str) -> Account:
     known: Account | None = work.state(account.stream(account_id))
     return account.opened(known, account_id)
 
 
-def _instrument_of(work: Unit, instrument_id: str) -> Instrument:
+def _instrument_of(work: UnitOfWork, instrument_id: str) -> Instrument:
     known: Instrument | None = work.state(instrument.stream(instrument_id))
     if known is None:
         raise RequestRefused("the instrument is listed; list it first", instrument_id=instrument_id)
@@ -400,8 +412,8 @@ _OF_ACCOUNTS = get_args(AccountReport)
 _OF_NO_ACCOUNT = (RawReportKept, Statement)
 
 
-def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
-    """Route reports: orders first, one by one; then what they and the rest mean for each position and its limits."""
+def _admit(work: UnitOfWork, reports: Sequence[Report]) -> list[Outcome]:
+    """Route reports: those of orders first, one by one; then the bookings of all of them, by position, and limits."""
     outcomes: list[Outcome] = []
     due = Due()
     facts = partial(_facts, work)
@@ -410,7 +422,7 @@ def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
         outcome = Outcome()
         try:
             match report:
-                case OrderFilled():  # first, because nearly all are
+                case OrderFilled():  # first: nearly all reports are fills
                     outcome = _admit_order(work, report, facts, due)
                 case RawReportKept():
                     outcome = Outcome(_keep(work, report))
@@ -433,52 +445,52 @@ def _admit(work: Unit, reports: Sequence[Report]) -> list[Outcome]:
         except InvalidInput as error:
             outcome = Outcome(error=error)
         outcomes.append(outcome)
-    _follow(work, reports, outcomes, due)
-    taken = iter(accounts.admit(work, of_accounts))
+    _book_due(work, reports, outcomes, due)
+    admitted = iter(accounts.admit(work, of_accounts))
     for index, report in enumerate(reports):
         records = outcomes[index].records
         if isinstance(report, _OF_ACCOUNTS):
-            outcomes[index] = Outcome(*next(taken))
+            outcomes[index] = Outcome(*next(admitted))
         elif records and not isinstance(report, _OF_NO_ACCOUNT):
-            accounts.note_closed(work, records[0], report.transact_time)
+            accounts.record_if_closed(work, records[0], report.transact_time)
     for order_key, at in due.touched.items():
-        limits.follow(work, order_key, at)
+        limits.restate(work, order_key, at)
     return outcomes
 
 
-def _follow(work: Unit, reports: Sequence[Report], outcomes: list[Outcome], due: Due) -> None:
-    """What is due for each position and its limits; the outcomes of transfers and funding payments."""
-    asked = [index for index, report in enumerate(reports) if isinstance(report, _OF_POSITIONS)]
+def _book_due(work: UnitOfWork, reports: Sequence[Report], outcomes: list[Outcome], due: Due) -> None:
+    """Book what is due for each position and its limits; set the outcomes of transfers and funding payments."""
+    of_positions = [index for index, report in enumerate(reports) if isinstance(report, _OF_POSITIONS)]
     booked: dict[tuple[PositionKey, str], tuple[Recorded, ...]] = {}
     for key, reported in due.reversals.items():
         _book(work, key, reported)
     for key, reported in due.bookings.items():
         added = _book(work, key, reported)
-        if asked:
+        if of_positions:
             booked |= {(key, _report_id(each.event)): (each,) for each in added}
-    for index in asked:
+    for index in of_positions:
         report = reports[index]
         assert isinstance(report, _OF_POSITIONS)
         if outcomes[index].error is None:
             outcomes[index] = Outcome(booked.pop((report.key, _report_id(report)), ()))
 
 
-def _keep(work: Unit, raw: RawReportKept) -> tuple[Recorded, ...]:
+def _keep(work: UnitOfWork, raw: RawReportKept) -> tuple[Recorded, ...]:
     stream = evidence.stream(raw)
     return work.record(stream, evidence.admit(work.state(stream), raw))
 
 
-def _admit_order(work: Unit, report: OrderReport, facts: Facts, due: Due) -> Outcome:
+def _admit_order(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> Outcome:
     order.check_report(report)
     if isinstance(report, OrderFilled):
         _check_known(work, report.key.account_id, report.instrument_id)
     else:
         accounts.check(work, report.key.account_id)
-    records = orders.report(work, report, facts, due)
+    records = orders.admit(work, report, facts, due)
     return Outcome(records, None, orders.on_record(work, report, records))
 
 
-def _check_known(work: Unit, account_id: str, instrument_id: str) -> Instrument:
+def _check_known(work: UnitOfWork, account_id: str, instrument_id: str) -> Instrument:
     accounts.check(work, account_id)
     listed: Instrument | None = work.state(instrument.stream(instrument_id))
     if listed is None:
@@ -487,35 +499,35 @@ def _check_known(work: Unit, account_id: str, instrument_id: str) -> Instrument:
 
 
 def _check_settled_in(report: SettleFunding, settle: str) -> None:
-    """A position's funding is one sum."""
+    """Check that funding is in the settlement currency: a position's funding is one sum. Raises ReportUnreadable."""
     if report.amount.currency != settle:
         rule = f"{settle}, the settlement currency of {report.key.instrument_id}"
         raise ReportUnreadable("amount.currency", report.amount.currency, rule)
 
 
-def _report_id(told: PositionEvent | Transfer | SettleFunding) -> str:
-    """Which transfer or funding payment a report or the event it became tells of; "" for others."""
-    match told:
-        case Transfer(transfer_id=told_id) | PositionTransferred(transfer_id=told_id):
-            return f"transfer {told_id}"
-        case SettleFunding(funding_id=told_id) | FundingSettled(funding_id=told_id):
-            return f"funding {told_id}"
+def _report_id(item: PositionEvent | Transfer | SettleFunding) -> str:
+    """The id of the transfer or funding payment of a report or event; "" for others."""
+    match item:
+        case Transfer(transfer_id=transfer_id) | PositionTransferred(transfer_id=transfer_id):
+            return f"transfer {transfer_id}"
+        case SettleFunding(funding_id=funding_id) | FundingSettled(funding_id=funding_id):
+            return f"funding {funding_id}"
         case _:
             return ""
 
 
-def _book(work: Unit, key: PositionKey, reported: Sequence[PositionReport]) -> tuple[Recorded, ...]:
-    """Book what was reported of one position, and post it to the account's limits."""
+def _book(work: UnitOfWork, key: PositionKey, reported: Sequence[PositionReport]) -> tuple[Recorded, ...]:
+    """Book the reports of one position, and post them to the account's limits."""
     stream = position.stream(key)
     held = _held(work, key, reported)
     conventions: Account = work.state(account.stream(key.account_id))
-    told = [
+    with_contracts = [
         replace(report, contract=_facts(work, key.instrument_id, report.transact_time))
         if isinstance(report, Transfer)
         else report
         for report in reported
     ]
-    records = work.record(stream, position.admit(held, told, conventions.costing))
+    records = work.record(stream, position.admit(held, with_contracts, conventions.costing))
     if records and held is None:
         owner = account.stream(key.account_id)
         first = account.with_position(conventions, key.strategy_id, key.instrument_id, records[0].event.transact_time)
@@ -527,8 +539,8 @@ def _book(work: Unit, key: PositionKey, reported: Sequence[PositionReport]) -> t
     return records
 
 
-def _held(work: Unit, key: PositionKey, about: Sequence[PositionReport | AssignLots]) -> Position | None:
-    """The position, with all its history as tail where what it is asked about is older than the tail it remembers."""
+def _held(work: UnitOfWork, key: PositionKey, about: Sequence[PositionReport | AssignLots]) -> Position | None:
+    """The position, with its whole history as tail where a report or request is about an entry older than its tail."""
     stream = position.stream(key)
     held: Position | None = work.state(stream)
     if position.needs_history(held, about):
@@ -536,7 +548,7 @@ def _held(work: Unit, key: PositionKey, about: Sequence[PositionReport | AssignL
     return held
 
 
-def _facts(work: Unit, instrument_id: str, at: datetime) -> Contract:
-    """The instrument's contract as it was at a moment."""
+def _facts(work: UnitOfWork, instrument_id: str, at: datetime) -> Contract:
+    """The instrument's contract at a moment."""
     listed: Instrument = work.state(instrument.stream(instrument_id))
     return listed.facts_at(at).contract

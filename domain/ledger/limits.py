@@ -1,22 +1,23 @@
-"""Limits on the way of a command: which limit streams judge it and take it down, the account's and the firm's.
+"""Routing to limits: the limit streams, of the account and of the firm, that check a command and record its usage.
 
-An account's stream knows whether the firm watches. While it does not, nothing here reads or writes `limit:firm`; while
-it does, every change of usage goes into both streams in one append. The watch begins in the append that gives the firm
-its first limit or kill switch, with a record in every account's stream: an append that was decided before, on older
-knowledge, meets a version that is taken, and is decided again. Opening an account writes to the firm's stream, so that
-no account can be missed.
+An account's stream records whether the firm watches. While it does not, nothing here reads or writes `limit:firm`;
+while it does, every change of usage goes into both streams in one append. The watch begins in the append that gives the
+firm its first limit or kill switch, with a record in every account's stream: an append that was decided on older state
+conflicts on a stream's version, and is decided again. Opening an account writes to the firm's stream, so that no
+account is missed.
 """
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from domain import instrument, risk
 from domain.errors import RequestRefused
 from domain.instrument import Contract
+from domain.ledger.unit_of_work import UnitOfWork
 from domain.order import Order, OrderKey, OrdStatus
 from domain.position import (
     FundingSettled,
@@ -58,30 +59,20 @@ from domain.values import ZERO, Mark, Money, exact
 Marks = Callable[[str], Mark | None]
 
 
-class Work(Protocol):
-    """The unit of work of a command, as the ledger has it."""
-
-    def state(self, stream: str) -> Any:
-        """The aggregate of a stream, with what the unit has already added to it."""
-
-    def record(self, stream: str, events: Iterable[Any]) -> object:
-        """Add events to a stream."""
-
-
-class Verdict(NamedTuple):
-    """What the limits say to an order: what they take down, stream by stream, and the refusal if there is one."""
+class Checked(NamedTuple):
+    """The result of checking an order: the events to record, by stream, and the refusal if there is one."""
 
     events: tuple[tuple[str, tuple[RiskEvent, ...]], ...]
     refused: HoldRefused | None
 
     @property
     def refusal(self) -> RequestRefused | None:
-        """The error that tells the caller."""
+        """The error to raise to the caller."""
         return risk.refusal(self.refused) if self.refused is not None else None
 
 
-def judge(work: Work, request: PlaceHold | AdjustHold, marks: Marks) -> Verdict:
-    """An order or replacement against the limits of its account and, while it watches, of the firm."""
+def check(work: UnitOfWork, request: PlaceHold | AdjustHold, marks: Marks) -> Checked:
+    """Check an order or replacement against the limits of its account and, while it watches, of the firm."""
     account_id = request.key.account_id
     ours, theirs = risk.stream(account_id), risk.stream(FIRM)
     account: Risk = work.state(ours) or Risk()
@@ -90,32 +81,32 @@ def judge(work: Work, request: PlaceHold | AdjustHold, marks: Marks) -> Verdict:
     events = risk.decide(account, request)
     refused = _refused(events)
     if firm is None or refused is not None:
-        return Verdict(((ours, events),), refused)
+        return Checked(((ours, events),), refused)
     firm_events = risk.decide(firm, request)
     refused = _refused(firm_events)
     if refused is not None:
         events = (*events[:-1], refused)
-    return Verdict(((ours, events), (theirs, _for_firm(account_id, firm_events))), refused)
+    return Checked(((ours, events), (theirs, _for_firm(account_id, firm_events))), refused)
 
 
-def take_down(work: Work, verdict: Verdict) -> None:
-    """Record what the limits said."""
-    for stream, events in verdict.events:
+def record(work: UnitOfWork, checked: Checked) -> None:
+    """Record the result of a check."""
+    for stream, events in checked.events:
         work.record(stream, events)
 
 
-def report(work: Work, account_id: str, told: RiskReport) -> None:
-    """What has happened to a position or a working order, in the account's stream and, while it watches, the firm's."""
+def admit(work: UnitOfWork, account_id: str, report: RiskReport) -> None:
+    """Record a change of a position or working order in the account's stream and, while it watches, the firm's."""
     ours = risk.stream(account_id)
     account: Risk | None = work.state(ours)
-    work.record(ours, risk.admit(account, told))
+    work.record(ours, risk.admit(account, report))
     if account is not None and account.is_watched:
         theirs = risk.stream(FIRM)
-        work.record(theirs, _for_firm(account_id, risk.admit(work.state(theirs), told)))
+        work.record(theirs, _for_firm(account_id, risk.admit(work.state(theirs), report)))
 
 
-def register(work: Work, account_id: str, at: datetime) -> None:
-    """An account was opened: the firm knows it, and watches it if it watches any."""
+def register(work: UnitOfWork, account_id: str, at: datetime) -> None:
+    """Register a new account with the firm, which watches it if it watches any."""
     theirs = risk.stream(FIRM)
     firm: Risk | None = work.state(theirs)
     work.record(theirs, (AccountRegistered(account_id, at),))
@@ -124,13 +115,13 @@ def register(work: Work, account_id: str, at: datetime) -> None:
 
 
 def check_account_id(account_id: str) -> None:
-    """Refuses the one name that is no account's. Raises RequestRefused."""
+    """Check that an account id is not the firm's. Raises RequestRefused."""
     if account_id == FIRM:
         raise RequestRefused("an account id other than the firm's own", account_id=account_id)
 
 
-def settle(work: Work, request: SettingRequest, marks: Marks, actor: str) -> None:
-    """A limit, kill switch or convention of an account or of the firm; or an assessment. Raises RequestRefused."""
+def carry_out(work: UnitOfWork, request: SettingRequest, marks: Marks, actor: str) -> None:
+    """Set a limit, kill switch or convention of an account or of the firm, or monitor it. Raises RequestRefused."""
     stream = risk.stream(request.account_id)
     known: Risk = work.state(stream) or Risk()
     match request:
@@ -149,8 +140,8 @@ def settle(work: Work, request: SettingRequest, marks: Marks, actor: str) -> Non
         _watch(work, known, request.transact_time)
 
 
-def _watch(work: Work, before: Risk, at: datetime) -> None:
-    """Begin or end the firm's watch when it got its first limit or switch, or lost its last."""
+def _watch(work: UnitOfWork, before: Risk, at: datetime) -> None:
+    """Start or end the firm's watch when it gets its first limit or switch, or loses its last."""
     theirs = risk.stream(FIRM)
     firm: Risk | None = work.state(theirs)
     if firm is None or firm.needs_watch == before.needs_watch:
@@ -174,18 +165,18 @@ def _for_firm(account_id: str, events: tuple[RiskEvent, ...]) -> tuple[RiskEvent
     return tuple(FirmUsageChanged(account_id, event) if isinstance(event, HoldEvent) else event for event in events)
 
 
-Asking = PlaceHold | AdjustHold | AssessMarks
+MarkedRequest = PlaceHold | AdjustHold | AssessMarks
 
 
-def _with_marks(request: Asking, judges: Iterable[Risk], marks: Marks) -> Any:
-    """The request with the newest mark of everything that it is judged by; those it brings along go before."""
-    brought = {mark.instrument_id for mark in request.marks}
+def _with_marks(request: MarkedRequest, risks: Iterable[Risk], marks: Marks) -> Any:
+    """The request with the newest mark of every instrument that its check needs; its own marks take precedence."""
+    given = {mark.instrument_id for mark in request.marks}
     if isinstance(request, PlaceHold) and request.mark is not None:
-        brought.add(request.mark.instrument_id)
+        given.add(request.mark.instrument_id)
     needed: set[str] = set()
-    for known in judges:
+    for known in risks:
         needed |= known.marks_needed_to_assess() if isinstance(request, AssessMarks) else _needed(known, request)
-    found = [mark for mark in (marks(name) for name in sorted(needed - brought)) if mark is not None]
+    found = [mark for mark in (marks(name) for name in sorted(needed - given)) if mark is not None]
     return replace(request, marks=(*request.marks, *found)) if found else request
 
 
@@ -195,7 +186,7 @@ def _needed(known: Risk, request: PlaceHold | AdjustHold) -> set[str]:
     return known.marks_needed(terms.strategy_id, terms.instrument_id, request.contract.base, is_at_market=is_at_market)
 
 
-def _contract_of(work: Work, instrument_id: str) -> Contract:
+def _contract_of(work: UnitOfWork, instrument_id: str) -> Contract:
     listed = work.state(instrument.stream(instrument_id))
     if listed is None:
         raise RequestRefused("the instrument is listed; list it first", instrument_id=instrument_id)
@@ -203,14 +194,14 @@ def _contract_of(work: Work, instrument_id: str) -> Contract:
     return contract
 
 
-def follow(work: Work, key: OrderKey, at: datetime) -> None:
-    """Let the order hold what it may still fill, as its own stream has it now."""
+def restate(work: UnitOfWork, key: OrderKey, at: datetime) -> None:
+    """Adjust or release an order's hold to what it may still fill, by its present state."""
     order: Order | None = work.state(f"order:{key.account_id}:{key.cl_ord_id}")
     if order is None or order.alias_of:
         return
     if not order.is_open and (order.ended is not None or not order.unanswered):
         is_expired = order.status is OrdStatus.EXPIRED
-        report(work, key.account_id, ExpireHold(key, at) if is_expired else VoidHold(key, at))
+        admit(work, key.account_id, ExpireHold(key, at) if is_expired else VoidHold(key, at))
         return
     if order.order_qty is None or not order.instrument_id:
         return
@@ -221,46 +212,51 @@ def follow(work: Work, key: OrderKey, at: datetime) -> None:
         return
     listed = work.state(instrument.stream(order.instrument_id))
     contract = listed.contract if listed is not None else None
-    told = RestateHold(key, order.strategy_id, order.instrument_id, order.side, wanted, contract, at)
-    report(work, key.account_id, told)
+    report = RestateHold(
+        key, order.strategy_id, order.instrument_id, order.side, quantity=wanted, contract=contract, transact_time=at
+    )
+    admit(work, key.account_id, report)
 
 
-def post(work: Work, key: PositionKey, event: PositionEvent, contract: Contract | None) -> None:
-    """What a booking means for limits: quantity, cost and gains. `contract` is the position's."""
-    told = posting(key, event, contract)
-    if told is not None:
-        report(work, key.account_id, told)
+def post(work: UnitOfWork, key: PositionKey, event: PositionEvent, contract: Contract | None) -> None:
+    """Post a booking to the limits: quantity, cost and gains. `contract` is the position's."""
+    report = posting(key, event, contract)
+    if report is not None:
+        admit(work, key.account_id, report)
 
 
 def posting(key: PositionKey, event: PositionEvent, contract: Contract | None) -> PostHold | PostGains | None:
-    """A booking as limits are told of it; None if it moves neither quantity nor money. Only a fill has an order."""
+    """The report of a booking to the limits; None if it moves neither quantity nor money. Only a fill has an order."""
     strategy_id, instrument_id = key.strategy_id, key.instrument_id
     match event:
         case TradeBooked():
             order_key, effect = OrderKey(key.account_id, event.cl_ord_id), event.effect
             return PostHold(
-                order_key, strategy_id, instrument_id, event.exec_id, effect.quantity, event.last_qty,
-                event.transact_time, effect.cost, _gains(event, 1), event.contract,
+                key=order_key, strategy_id=strategy_id, instrument_id=instrument_id, exec_id=event.exec_id,
+                quantity=effect.quantity, last_qty=event.last_qty, transact_time=event.transact_time, cost=effect.cost,
+                gains=_gains(event, 1), contract=event.contract,
             )  # fmt: skip
         case TradeReversed():
             effect = event.effect
             return PostHold(
-                _no_order(key), strategy_id, instrument_id, event.exec_id, exact(-effect.quantity), ZERO,
-                event.transact_time, exact(-effect.cost), _gains(event, -1), event.contract,
+                key=_no_order(key), strategy_id=strategy_id, instrument_id=instrument_id, exec_id=event.exec_id,
+                quantity=exact(-effect.quantity), last_qty=ZERO, transact_time=event.transact_time,
+                cost=exact(-effect.cost), gains=_gains(event, -1), contract=event.contract,
             )  # fmt: skip
         case PositionTransferred():
             gain = exact(event.effect.realized + event.effect.rounding + (event.cost if event.reason.is_income else 0))
             gains = (Money(gain, event.contract.settle),) if gain else ()
             return PostHold(
-                _no_order(key), strategy_id, instrument_id, event.transfer_id, event.effect.quantity, ZERO,
-                event.transact_time, event.effect.cost, gains, event.contract,
+                key=_no_order(key), strategy_id=strategy_id, instrument_id=instrument_id, exec_id=event.transfer_id,
+                quantity=event.effect.quantity, last_qty=ZERO, transact_time=event.transact_time,
+                cost=event.effect.cost, gains=gains, contract=event.contract,
             )  # fmt: skip
         case FundingSettled():
             change = Change(event.transact_time, gains=(event.amount,))
-            return PostGains(key.account_id, strategy_id, instrument_id, event.funding_id, (change,))
+            return PostGains(key.account_id, strategy_id, instrument_id, source=event.funding_id, changes=(change,))
         case PositionRestated():
             source = event.late_exec_ids[0] if event.late_exec_ids else ""
-            return PostGains(key.account_id, strategy_id, instrument_id, source, _restated(event, contract))
+            return PostGains(key.account_id, strategy_id, instrument_id, source, changes=_restated(event, contract))
         case _:
             return None
 
@@ -270,7 +266,7 @@ def _no_order(key: PositionKey) -> OrderKey:
 
 
 def _gains(event: TradeBooked | TradeReversed, sign: int) -> tuple[Money, ...]:
-    """What a trade gained, by currency: realized to the last place, less fees; a base fee of spot costs its cost."""
+    """The gains of a trade, by currency: realized to the last place, less fees; a base fee of spot at its cost."""
     effect, contract = event.effect, event.contract
     if not (effect.fee or effect.realized or effect.rounding or effect.fee_cost):
         return ()
@@ -287,7 +283,7 @@ def _gains(event: TradeBooked | TradeReversed, sign: int) -> tuple[Money, ...]:
 
 
 def _restated(event: PositionRestated, contract: Contract | None) -> tuple[Change, ...]:
-    """What a restatement moves, summed by the hour that it belongs to: trading days start at full hours."""
+    """The changes of a restatement, summed by the hour they belong to: trading days start at full hours."""
     settle = contract.settle if contract else ""
     sums: dict[datetime, tuple[Decimal, Decimal]] = {}
     for item in event.items:

@@ -1,7 +1,7 @@
-"""The log as the domain sees it: the envelope of an event, and the port a store implements.
+"""The event log: the envelope of an event, and the port that a store implements.
 
-A stream is a text id (`order:main:A-17`); versions in a stream start at 1 and have no gaps. `seq` is the place
-in the whole log: gapless, from 1, the one order there is. `recorded_at` is ours and never decreases along `seq`.
+A stream is a text id (`order:main:A-17`); versions in a stream start at 1 and have no gaps. `seq` is the place in the
+whole log: gapless, from 1, the only total order. `recorded_at` is our own time and never decreases along `seq`.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -20,14 +20,14 @@ else:
 
     E = TypeVar("E")
 
-PAGE_EVENTS = 500  # of a stream, read at a time; one that is longer is a long one
+PAGE_EVENTS = 500  # events of a stream read at a time; a longer stream has snapshots
 
 
 class Recorded(Struct, Generic[E], frozen=True, gc=False, omit_defaults=True):
-    """One event as history holds it: what, where in its stream, when we knew, who asked, in which request, and why.
+    """One event with its envelope: its place in its stream, when it was recorded, by whom, in which request, and why.
 
     `event` is a struct registered in `domain.ledger.schema`. `cause` names what the request follows from, such as the
-    event that a policy reacts to; it is empty, and not written, where a request stands for itself.
+    event that a policy reacts to; it is empty, and not written, where the request follows from nothing.
     """
 
     stream: str
@@ -54,29 +54,29 @@ class Head(NamedTuple):
 
 
 class Snapshots(Protocol):
-    """What a store remembers of long streams, so that they need not be read from their first event.
+    """Snapshots of long streams, so that they need not be read from their first event.
 
-    A cache: what is offered may be forgotten, and nothing is recalled that the log does not bear out.
+    A cache: an offered state may be dropped, and no state is recalled that contradicts the log.
     """
 
     def recall(self, stream: str, *, after: int) -> tuple[int, Any] | None:
-        """A version of the stream beyond `after`, and its state then; None if none is remembered."""
+        """A version of the stream beyond `after`, and its state then; None if there is no snapshot."""
 
     def offer(self, stream: str, version: int, state: Any) -> None:
-        """What a stream on record had come to. Returns at once, never raises."""
+        """Offer the state of a stream on record at a version. Returns at once, never raises."""
 
 
-class Forgetful:
-    """Remembers nothing."""
+class NoSnapshots:
+    """Keeps no snapshots."""
 
     def recall(self, stream: str, *, after: int) -> tuple[int, Any] | None:
-        """None."""
+        """Return None."""
 
     def offer(self, stream: str, version: int, state: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
-FORGETFUL = Forgetful()
+NO_SNAPSHOTS = NoSnapshots()
 
 
 class EventLog(Protocol):
@@ -84,7 +84,7 @@ class EventLog(Protocol):
 
     @property
     def snapshots(self) -> Snapshots:
-        """What is remembered of long streams."""
+        """The snapshots of long streams."""
 
     def head(self) -> Head:
         """The end of the log now."""
@@ -93,41 +93,41 @@ class EventLog(Protocol):
         """The events of one stream with version > `after`, in order, at most `limit`."""
 
     def read_all(self, streams: Sequence[str], *, limit: int | None = None) -> dict[str, list[Recorded]]:
-        """The events of several streams, of each the first in order, at most `limit`; of every stream that is asked
-        for, if only none.
+        """The first events of several streams, of each at most `limit`; every requested stream is in the result, if
+        only with no events.
         """
 
     def append(self, records: Sequence[Recorded]) -> int:
-        """All or nothing, across streams, durable on return; the `seq` of the last record.
+        """Append records, all or none, across streams, durable on return; the `seq` of the last record.
 
         Raises StreamConflict if a (stream, version) exists or would leave a gap, or if `recorded_at` lies before the
         head's; ExecutionKnown if a fill has the `schema.execution_key` of one on record.
         """
 
     def alone(self) -> AbstractContextManager[None]:
-        """While it lasts, only this thread appends; all others, in whatever process, wait."""
+        """Lock the log: until released, only this thread appends; all others, in any process, wait."""
 
     def select(
         self, *, after: int = 0, upto: int | None = None, limit: int = 1000, topics: Collection[str] | None = None
     ) -> list[Logged]:
-        """The first `limit` events with `after` < seq <= `upto`, by seq; of these, those of the `topics` if told."""
+        """The first `limit` events with `after` < seq <= `upto`, by seq; of these, those of the `topics` if given."""
 
     def executed(self, keys: Sequence[str]) -> dict[str, str]:
-        """For each `schema.execution_key` that is on record, the stream it is on record in."""
+        """The stream of each `schema.execution_key` that is on record."""
 
     def seq_at(self, moment: datetime) -> int:
         """The last seq recorded at or before `moment`; 0 if none."""
 
 
 def scan(log: EventLog, *, after: int = 0, upto: int | None = None, batch_max: int = 1000) -> Iterator[Logged]:
-    """Every event with `after` < seq <= `upto`, read in batches of `batch_max`."""
+    """All events with `after` < seq <= `upto`, read in batches of `batch_max`."""
     while batch := log.select(after=after, upto=upto, limit=batch_max):
         yield from batch
         after = batch[-1].seq
 
 
 def pages(log: EventLog, stream: str, *, after: int = 0, page_max: int = PAGE_EVENTS) -> Iterator[list[Recorded]]:
-    """The events of a stream with version > `after`, a page at a time. Memory does not grow with its length."""
+    """The events of a stream with version > `after`, a page at a time, in memory that does not grow with its length."""
     while page := log.read(stream, after=after, limit=page_max):
         yield page
         if len(page) < page_max:

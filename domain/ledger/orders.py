@@ -1,12 +1,11 @@
-"""Orders on the way of a command: under which names they are found, and what follows for positions, limits and parents.
+"""Routing to orders: finding an order by its ids, and what follows for positions, limits and parent orders.
 
-A report is taken down by the order it is about, whatever it calls it. Only then, once all orders of a unit have taken
-theirs, is booked what they come to: fills, and what busts and corrections take back or book anew.
+A report is recorded in the stream of the order it is about, under any of its ids. Once all orders of a unit of work
+have recorded theirs, fills are booked, and busts and corrections reversed or booked again.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
 
 from msgspec.structs import replace
 
@@ -14,6 +13,7 @@ from domain import order
 from domain.errors import RequestRefused
 from domain.instrument import Contract
 from domain.ledger.log import Recorded
+from domain.ledger.unit_of_work import UnitOfWork
 from domain.order import (
     Order,
     OrderAliased,
@@ -29,32 +29,16 @@ from domain.order import (
     ParentOrder,
     venue_ids,
 )
-from domain.order import parent as parentorder
+from domain.order import parent as parents
 from domain.position import Filled, PositionKey, PositionReport, Reverse
 
 Facts = Callable[[str, datetime], Contract]
 
 
-class Work(Protocol):
-    """The unit of work of a command, as the ledger has it."""
-
-    def state(self, stream: str) -> Any:
-        """The aggregate of a stream, with what the unit has already added to it."""
-
-    def likely_new(self, stream: str) -> Any:
-        """The aggregate of a stream that is most likely empty, for who adds to it at once if it is."""
-
-    def executed(self, fill: OrderFilled) -> str | None:
-        """The stream that a fill is known to be on record in, under whatever order."""
-
-    def record(self, stream: str, events: Iterable[Any]) -> tuple[Recorded, ...]:
-        """Add events to a stream."""
-
-
 class Due:
-    """What the reports of one unit mean for positions and limits, once all orders have taken theirs.
+    """The bookings and reversals of one unit of work that are due once all orders have recorded their reports.
 
-    `touched` orders may hold another quantity of their limits than fills explain, since when.
+    `touched` are the orders whose hold may have to change by more than their fills, and since when.
     """
 
     def __init__(self) -> None:
@@ -63,8 +47,8 @@ class Due:
         self.touched: dict[OrderKey, datetime] = {}
 
 
-def ask(work: Work, key: OrderKey, events: Sequence[OrderEvent], at: datetime) -> None:
-    """Record a request about an order; its own ClOrdID, if it has one, leads to the order from then on."""
+def record_request(work: UnitOfWork, key: OrderKey, events: Sequence[OrderEvent], at: datetime) -> None:
+    """Record a request about an order. Its own ClOrdID, if it has one, becomes an alias of the order."""
     for event in events:
         if isinstance(event, OrderCancelRequested | OrderReplaceRequested) and event.requested_as:
             alias = OrderKey(key.account_id, event.requested_as)
@@ -73,43 +57,43 @@ def ask(work: Work, key: OrderKey, events: Sequence[OrderEvent], at: datetime) -
             work.record(order.stream(alias), (OrderAliased(alias, key.cl_ord_id, event.transact_time),))
     work.record(order.stream(key), events)
     if events:
-        tell_parent(work, key, at)
+        report_to_parent(work, key, at)
 
 
-def check_child(work: Work, child: Order, contract: Contract) -> None:
-    """Refuses a child order that is not part of its parent's intent. Raises RequestRefused."""
+def check_child(work: UnitOfWork, child: Order, contract: Contract) -> None:
+    """Check that a child order is part of its parent's intent. Raises RequestRefused."""
     if child.terms is not None and child.terms.parent:
-        parent = work.state(parentorder.stream(OrderKey(child.key.account_id, child.terms.parent)))
-        parentorder.check_child(parent, child, contract)
+        parent = work.state(parents.stream(OrderKey(child.key.account_id, child.terms.parent)))
+        parents.check_child(parent, child, contract)
 
 
-def tell_parent(work: Work, key: OrderKey, at: datetime) -> None:
-    """Carry over to a child's parent how far it has come."""
+def report_to_parent(work: UnitOfWork, key: OrderKey, at: datetime) -> None:
+    """Record a child's progress at its parent, if it has one."""
     child: Order = work.state(order.stream(key))
     if child.terms is None or not child.terms.parent:
         return
-    stream = parentorder.stream(OrderKey(key.account_id, child.terms.parent))
+    stream = parents.stream(OrderKey(key.account_id, child.terms.parent))
     parent: ParentOrder | None = work.state(stream)
     if parent is not None:
-        work.record(stream, parentorder.progressed(parent, child, at))
+        work.record(stream, parents.progressed(parent, child, at))
 
 
-def report(work: Work, told: OrderReport, facts: Facts, due: Due) -> tuple[Recorded, ...]:
-    """Take down what a venue says of an order, under whichever of its names, and note what is due in its wake."""
-    told = venue_ids.reported_of(work.state, told)
+def admit(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> tuple[Recorded, ...]:
+    """Record a venue report on an order, under any of its ids, and add to `due` what follows from it."""
+    report = venue_ids.reported_of(work.state, report)
     misfiled: tuple[Recorded, ...] = ()
-    if (owner := _owner(work, told)) is not None:  # an execution that is booked under another order
-        named = order.stream(told.key)
-        misfiled = work.record(named, order.misfiled(work.state(named), told))
-        told = replace(told, key=owner.key)
-    stream = order.stream(told.key)
+    if (owner := _owner(work, report)) is not None:  # an execution that is booked under another order
+        named = order.stream(report.key)
+        misfiled = work.record(named, order.misfiled(work.state(named), report))
+        report = replace(report, key=owner.key)
+    stream = order.stream(report.key)
     before: Order | None = work.state(stream)
-    records = misfiled + work.record(stream, order.admit(before, told))
+    records = misfiled + work.record(stream, order.admit(before, report))
     if not records:
         return records
     state: Order = work.state(stream)
-    if told.order_id and (before is None or told.order_id not in before.order_ids):
-        records += _link(work, told, state)
+    if report.order_id and (before is None or report.order_id not in before.order_ids):
+        records += _link(work, report, state)
     is_filled_only = True
     for recorded in records:
         match recorded.event:
@@ -117,68 +101,70 @@ def report(work: Work, told: OrderReport, facts: Facts, due: Due) -> tuple[Recor
                 _book(due, state, fill, facts)
                 continue
             case OrderFillBusted(was=OrderFilled() as was, reason=reason):
-                _take_back(due, state, was, reason or "busted")
+                _reverse(due, state, was, reason or "busted")
             case OrderFillCorrected(was=OrderFilled() as was, now=now) if was != now:
-                _take_back(due, state, was, "corrected")
+                _reverse(due, state, was, "corrected")
                 if now is not None:
                     _book(due, state, now, facts)
         is_filled_only = False
     if state.terms is not None and state.terms.parent:
-        tell_parent(work, told.key, told.transact_time)
+        report_to_parent(work, report.key, report.transact_time)
     if not (is_filled_only and state.is_open):
-        due.touched[told.key] = told.transact_time
+        due.touched[report.key] = report.transact_time
     return records
 
 
-def _owner(work: Work, told: OrderReport) -> Order | None:
-    """The other order that a fill is on record under; None if it is on record nowhere, or under the one it names."""
-    stream = work.executed(told) if isinstance(told, OrderFilled) else None
-    return work.state(stream) if stream is not None and stream != order.stream(told.key) else None
+def _owner(work: UnitOfWork, report: OrderReport) -> Order | None:
+    """The other order that a fill is on record under; None if it is not on record, or under the one it names."""
+    stream = work.executed(report) if isinstance(report, OrderFilled) else None
+    return work.state(stream) if stream is not None and stream != order.stream(report.key) else None
 
 
-def on_record(work: Work, told: OrderReport, added: Iterable[Recorded]) -> OrderFilled | None:
-    """What the book has under a fill's exec id, once it is taken down by what was `added`."""
-    if not isinstance(told, OrderFilled):
+def on_record(work: UnitOfWork, report: OrderReport, added: Iterable[Recorded]) -> OrderFilled | None:
+    """The fill on record under a fill's exec id, once the records `added` by its report are in."""
+    if not isinstance(report, OrderFilled):
         return None
     for recorded in added:
-        if isinstance(recorded.event, OrderFilled) and recorded.event.exec_id == told.exec_id:
+        if isinstance(recorded.event, OrderFilled) and recorded.event.exec_id == report.exec_id:
             return recorded.event
-    named = venue_ids.reported_of(work.state, told).key
-    state: Order | None = work.state(work.executed(told) or order.stream(named))
-    return state.reported_fill(told.exec_id) if state is not None else None
+    named = venue_ids.reported_of(work.state, report).key
+    state: Order | None = work.state(work.executed(report) or order.stream(named))
+    return state.reported_fill(report.exec_id) if state is not None else None
 
 
-def _link(work: Work, told: OrderReport, state: Order) -> tuple[Recorded, ...]:
-    """Let the venue's id lead to the order; a break if it leads to another already."""
-    link = venue_ids.link_of(told, state)
+def _link(work: UnitOfWork, report: OrderReport, state: Order) -> tuple[Recorded, ...]:
+    """Index the venue's order id; a break if it already leads to another order."""
+    link = venue_ids.link_of(report, state)
     if link is None:
         return ()
     stream = venue_ids.stream(link.venue, link.account_id, link.order_id)
-    index = work.likely_new(stream)
+    index = work.state_assuming_new(stream)
     if venue_ids.contradicts(index, link):
-        return work.record(order.stream(state.key), (OrderBroken(state.key, "one order_id names one order", told),))
+        return work.record(order.stream(state.key), (OrderBroken(state.key, "one order_id names one order", report),))
     work.record(stream, venue_ids.admit(index, link))
     return ()
 
 
 def _book(due: Due, state: Order, fill: OrderFilled, facts: Facts) -> None:
-    """A fill is to be booked, under the order's own strategy."""
+    """Add the booking of a fill, under the order's own strategy."""
     key = PositionKey(fill.key.account_id, state.strategy_id, fill.instrument_id)
     due.bookings.setdefault(key, []).append(
         Filled(
-            key, facts(fill.instrument_id, fill.transact_time), fill.key.cl_ord_id, fill.exec_id, fill.trade_seq,
-            fill.side, fill.last_qty, fill.last_px, fill.commission, fill.liquidity, fill.transact_time,
+            key, contract=facts(fill.instrument_id, fill.transact_time), cl_ord_id=fill.key.cl_ord_id,
+            exec_id=fill.exec_id, trade_seq=fill.trade_seq, side=fill.side, last_qty=fill.last_qty,
+            last_px=fill.last_px, commission=fill.commission, liquidity=fill.liquidity,
+            transact_time=fill.transact_time,
         )
     )  # fmt: skip
 
 
-def _take_back(due: Due, state: Order, was: OrderFilled, reason: str) -> None:
-    """A fill is to be reversed in its place in time; one of this very unit is just not booked."""
+def _reverse(due: Due, state: Order, was: OrderFilled, reason: str) -> None:
+    """Add the reversal of a fill; a fill of the same unit of work is removed from those to be booked."""
     key = PositionKey(was.key.account_id, state.strategy_id, was.instrument_id)
     unbooked = due.bookings.get(key, [])
-    kept = [told for told in unbooked if not (isinstance(told, Filled) and told.exec_id == was.exec_id)]
+    kept = [other for other in unbooked if not (isinstance(other, Filled) and other.exec_id == was.exec_id)]
     if len(kept) < len(unbooked):
         due.bookings[key] = kept
         return
-    back = Reverse(key, was.exec_id, was.trade_seq, was.transact_time, reason)
-    due.reversals.setdefault(key, []).append(back)
+    reversal = Reverse(key, was.exec_id, was.trade_seq, was.transact_time, reason=reason)
+    due.reversals.setdefault(key, []).append(reversal)

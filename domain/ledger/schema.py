@@ -1,7 +1,7 @@
-"""Every event ever stored: its topic, its class, how it is written and how old shapes are read.
+"""The stored format of events: the topic and class of each, their encoding, and the reading of older shapes.
 
-A topic is the struct's tag, written into the bytes as `type`, so that what is hashed also says what it is. A shape that
-changes gets a new topic (`OrderFilled.v2`); the old class stays here under its topic with an upcast to the newest.
+A topic is the struct's tag, written into the bytes as `type`, so that it is part of what is hashed. A shape that
+changes gets a new topic (`OrderFilled.v2`); the old class stays under its topic with an upcast to the newest.
 """
 
 from collections.abc import Callable, Iterable
@@ -70,17 +70,17 @@ def _newest_class(event_class: type) -> type:
 
 
 def execution_key(event: Any) -> str | None:
-    """What a fill is unique by in the whole log, whichever order it is reported under; None for other events."""
+    """The key that a fill is unique by in the whole log, under any order; None for other events."""
     return key_of_execution(event) if type(event) is OrderFilled else None
 
 
 def key_of_execution(fill: OrderFilled) -> str:
-    """What a fill is unique by in the whole log."""
+    """The key that a fill is unique by in the whole log."""
     return execution_key_of(fill.key.account_id, fill.instrument_id, fill.exec_id)
 
 
 def execution_key_of(account_id: str, instrument_id: str, exec_id: str) -> str:
-    """The key of a fill that is known otherwise."""
+    """The execution key of an account, instrument and exec id."""
     return f"{account_id}:{instrument_id}:{exec_id}"
 
 
@@ -100,18 +100,18 @@ _DECODER: msgspec.json.Decoder[Recorded] = msgspec.json.Decoder(Recorded[_ANY_EV
 
 
 def encode(recorded: Recorded) -> bytes:
-    """The bytes of a record: JSON, fields in their order, decimals as text. Stored and hashed as they are."""
+    """Encode a record: JSON, fields as defined, decimals as text. The bytes are stored and hashed as they are."""
     return _ENCODER.encode(recorded)
 
 
 def stored(recorded: Recorded) -> tuple[str, bytes, str | None]:
-    """How a record is stored: its topic, its bytes, its execution key."""
+    """The topic, bytes and execution key a record is stored with."""
     event = recorded.event
     return _TOPICS[type(event)], _ENCODER.encode(recorded), execution_key(event)
 
 
 def decode(topic: str, state: bytes) -> Recorded:
-    """The record in `state`, its event in the newest shape. Raises HistoryBroken if it cannot be one of ours."""
+    """Decode a record, its event in the newest shape. Raises HistoryBroken if it is not one of ours."""
     try:
         stored: Recorded = _DECODER.decode(state)
     except (msgspec.DecodeError, ValueError) as error:
@@ -120,7 +120,7 @@ def decode(topic: str, state: bytes) -> Recorded:
     stored_class = type(stored.event)
     if _TOPICS[stored_class] != topic:
         _check_topic(topic)
-        raise HistoryBroken(f"an event stored as {topic} says it is {_TOPICS[stored_class]}")
+        raise HistoryBroken(f"an event stored as {topic} has the type {_TOPICS[stored_class]}")
     return stored if stored_class not in UPCASTS else replace(stored, event=_newest(stored.event))
 
 

@@ -1,8 +1,8 @@
-"""A unit of work: the aggregates it has read, and the records it would append, all or nothing.
+"""Unit of work: the aggregates that a command has read, and the records it would append, all or none.
 
-Units stand on each other: a command's on its batch's, that one on the batch whose commit is under way, and at the
-bottom `Aggregates`, what the log is known to say. Each sees what those below have added. A command that is refused is
-dropped with its unit and leaves no trace; one that is carried out is taken over by the unit below.
+Units of work are layers: a command's is on top of its batch's, that one on top of the batch whose commit is under way,
+and the lowest layer is `Aggregates`, the known state of the log. Each sees what those below have added. A refused
+command is dropped with its unit of work and leaves no trace; one that is carried out is absorbed by the layer below.
 """
 
 from collections import OrderedDict
@@ -31,32 +31,32 @@ AGGREGATES: dict[str, ModuleType] = {
     "venueorder": venue_ids,
 }
 CACHED_STREAMS_MAX = 20_000
-OFFERED_PAGES = 50  # on the way through a long stream, its state is offered to be remembered so often
+OFFERED_PAGES = 50  # pages of a long stream after which its state is offered as a snapshot
 
 Known = tuple[int, Any]  # the version of a stream, and its state; (0, None) when it is empty
 
 
-class Ground(Protocol):
-    """What a unit of work stands on."""
+class BaseLayer(Protocol):
+    """The layer below a unit of work."""
 
     def known(self, stream: str) -> Known:
-        """A stream as it is down here."""
+        """The version and state of a stream in this layer."""
 
-    def is_at_hand(self, stream: str) -> bool:
-        """Whether `known` can tell without reading."""
+    def is_cached(self, stream: str) -> bool:
+        """Whether `known` needs no read of the log."""
 
     def history(self, stream: str) -> Iterator[Recorded]:
-        """Every record of a stream down here."""
+        """All records of a stream in this layer."""
 
-    def place(self, execution_key: str) -> str | None:
+    def stream_of_execution(self, execution_key: str) -> str | None:
         """The stream in which an execution is known to be on record; None if it is not known."""
 
 
 class Aggregates:
-    """What the log says, folded and kept in memory: at most `streams_max` aggregates, those used last.
+    """A cache of aggregates, folded from the log: at most `streams_max` of them, those used last.
 
-    Streams are read a page at a time, and long ones from their newest snapshot on; whatever long ones come to is
-    offered to be remembered. `executed` are executions that the log was asked about, by key; see `EventLog.executed`.
+    Streams are read a page at a time, and long ones from their newest snapshot on; the states of long ones are offered
+    as snapshots. `executed` are executions that were looked up in the log, by key; see `EventLog.executed`.
     """
 
     def __init__(self, log: EventLog, streams_max: int = CACHED_STREAMS_MAX) -> None:
@@ -66,7 +66,7 @@ class Aggregates:
         self.executed: Mapping[str, str] = {}
 
     def known(self, stream: str) -> Known:
-        """See Ground; read from the log if it is not kept."""
+        """See BaseLayer; read from the log if it is not cached."""
         known = self._kept.get(stream)
         if known is None:
             known = self._read_on(stream, (0, None))
@@ -75,20 +75,20 @@ class Aggregates:
             self._kept.move_to_end(stream)
         return known
 
-    def is_at_hand(self, stream: str) -> bool:
-        """See Ground."""
+    def is_cached(self, stream: str) -> bool:
+        """See BaseLayer."""
         return stream in self._kept
 
     def history(self, stream: str) -> Iterator[Recorded]:
-        """See Ground; always read from the log."""
+        """See BaseLayer; always read from the log."""
         return (recorded for page in pages(self._log, stream) for recorded in page)
 
-    def place(self, execution_key: str) -> str | None:
-        """See Ground."""
+    def stream_of_execution(self, execution_key: str) -> str | None:
+        """See BaseLayer."""
         return self.executed.get(execution_key)
 
     def fetch(self, streams: Iterable[str]) -> None:
-        """Have these at hand, with one look at the log for all that are not."""
+        """Cache these streams, with one read of the log for all that are not cached."""
         missing = [stream for stream in dict.fromkeys(streams) if stream not in self._kept]
         if len(missing) > 1:
             read = self._log.read_all(missing, limit=PAGE_EVENTS)
@@ -96,7 +96,7 @@ class Aggregates:
             self.keep({stream: folded(stream, (0, None), records) for stream, records in short.items()})
 
     def keep(self, states: Mapping[str, Known]) -> None:
-        """Remember what streams have come to, and forget those unused for longest."""
+        """Cache the states of streams, and evict those unused for longest."""
         for stream, known in states.items():
             self._kept[stream] = known
             self._kept.move_to_end(stream)
@@ -106,17 +106,17 @@ class Aggregates:
             self._kept.popitem(last=False)
 
     def forget(self, streams: Iterable[str]) -> None:
-        """Read these anew when they are needed."""
+        """Evict these streams, so that they are read again when they are needed."""
         for stream in streams:
             self._kept.pop(stream, None)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Empty the cache."""
         self._kept.clear()
         self.executed = {}
 
     def refresh(self, streams: Iterable[str]) -> bool:
-        """Read on from what is kept; whether anything was new."""
+        """Read new events of the cached streams among these; whether there were any."""
         is_changed = False
         for stream in streams:
             known = self._kept.get(stream)
@@ -126,7 +126,7 @@ class Aggregates:
         return is_changed
 
     def _read_on(self, stream: str, known: Known) -> Known:
-        """A stream as the log has it, from what is known of it on; what is stopped on a long way goes on there."""
+        """A stream's state, read from its known version on. An interrupted read of a long one resumes at a snapshot."""
         count = 0
         while len(page := self._log.read(stream, after=known[0], limit=PAGE_EVENTS)) == PAGE_EVENTS:
             recalled = None if count else self._log.snapshots.recall(stream, after=page[-1].version)
@@ -137,99 +137,99 @@ class Aggregates:
         return folded(stream, known, page)
 
 
-class Unit:
-    """What one command, or one batch of them, has read and would add.
+class UnitOfWork:
+    """The streams that one command, or one batch of them, has read, and the records it would add.
 
-    Records are made in the name of `actor`, within `request_id`, because of `cause`, at `now`. Where it `supposes`,
-    streams that most likely begin with it are not read: the log refuses the append if they are not new.
+    Records are made in the name of `actor`, within `request_id`, because of `cause`, at `now`. Where it `assumes_new`,
+    streams that most likely begin with it are not read: the append fails if they are not new.
     """
 
     def __init__(
         self,
-        ground: Ground,
+        base: BaseLayer,
         now: datetime,
         actor: str = "",
         request_id: str = "",
         cause: str = "",
         *,
-        supposes: bool = False,
+        assumes_new: bool = False,
     ) -> None:
-        self._supposes = supposes
-        self.ground = ground
+        self._assumes_new = assumes_new
+        self.base = base
         self.now = now
         self._envelope = (actor, request_id, cause)
-        self._looked: dict[str, Known] = {}  # every stream it has looked at, as it is with what it has added
-        self._added: dict[str, None] = {}  # those it has added to
+        self._read: dict[str, Known] = {}  # the streams it has read, with its own records
+        self._added: dict[str, None] = {}  # the streams it has added to
         self.records: list[Recorded] = []
         self._executed: dict[str, str] = {}
 
     @property
     def streams(self) -> Collection[str]:
-        """All that it has looked at."""
-        return self._looked.keys()
+        """The streams it has read."""
+        return self._read.keys()
 
     @property
     def states(self) -> dict[str, Known]:
-        """The streams it has added to, as they are now."""
-        return {stream: self._looked[stream] for stream in self._added}
+        """The streams it has added to, with their versions and states."""
+        return {stream: self._read[stream] for stream in self._added}
 
     def known(self, stream: str) -> Known:
-        """See Ground; with what this unit has added."""
-        known = self._looked.get(stream)
+        """See BaseLayer; with this unit's own records."""
+        known = self._read.get(stream)
         if known is None:
-            known = self._looked[stream] = self.ground.known(stream)
+            known = self._read[stream] = self.base.known(stream)
         return known
 
-    def is_at_hand(self, stream: str) -> bool:
-        """See Ground; or whether this unit has looked at it."""
-        return stream in self._looked or self.ground.is_at_hand(stream)
+    def is_cached(self, stream: str) -> bool:
+        """See BaseLayer; or whether this unit has read it."""
+        return stream in self._read or self.base.is_cached(stream)
 
-    def suppose_empty(self, streams: Iterable[str]) -> list[str]:
-        """Take those of the streams that are not at hand for empty, unread, if this unit supposes; which they are.
+    def assume_empty(self, streams: Iterable[str]) -> list[str]:
+        """Treat those of the streams that are not cached as empty, without a read, if this unit `assumes_new`.
 
-        What comes of it is to be used only if the unit `has_added` to each of them in the end.
+        Returns these streams. The unit may be used only if in the end it `has_added` to each of them.
         """
-        supposed = [stream for stream in streams if not self.is_at_hand(stream)] if self._supposes else []
-        self._looked |= dict.fromkeys(supposed, (0, None))
-        return supposed
+        assumed = [stream for stream in streams if not self.is_cached(stream)] if self._assumes_new else []
+        self._read |= dict.fromkeys(assumed, (0, None))
+        return assumed
 
     def has_added(self, streams: Iterable[str]) -> bool:
-        """Whether there are records of each of these."""
+        """Whether it has records of each of these streams."""
         return all(stream in self._added for stream in streams)
 
     def history(self, stream: str) -> Iterator[Recorded]:
-        """See Ground; with what this unit has added."""
-        last = 0  # the log below may have this unit's records by now
-        for recorded in self.ground.history(stream):
+        """See BaseLayer; with this unit's own records."""
+        last = 0  # the layer below may have this unit's records by now
+        for recorded in self.base.history(stream):
             last = recorded.version
             yield recorded
         yield from (each for each in self.records if each.stream == stream and each.version > last)
 
-    def place(self, execution_key: str) -> str | None:
-        """See Ground; with what this unit has added."""
-        return self._executed.get(execution_key) or self.ground.place(execution_key)
+    def stream_of_execution(self, execution_key: str) -> str | None:
+        """See BaseLayer; with this unit's own records."""
+        return self._executed.get(execution_key) or self.base.stream_of_execution(execution_key)
 
     def state(self, stream: str) -> Any:
         """The aggregate of a stream; None if the stream is empty."""
-        known = self._looked.get(stream)
+        known = self._read.get(stream)
         return known[1] if known is not None else self.known(stream)[1]
 
-    def likely_new(self, stream: str) -> Any:
-        """The aggregate of a stream that is most likely empty, for who adds to it at once if it is."""
-        if self._supposes and not self.is_at_hand(stream):
-            self._looked[stream] = (0, None)
+    def state_assuming_new(self, stream: str) -> Any:
+        """The aggregate of a stream that is most likely empty, for a caller that adds to it at once if it is."""
+        if self._assumes_new and not self.is_cached(stream):
+            self._read[stream] = (0, None)
         return self.state(stream)
 
     def events(self, stream: str) -> Iterator[Any]:
-        """Every event of a stream."""
+        """All events of a stream."""
         return (recorded.event for recorded in self.history(stream))
 
     def executed(self, fill: OrderFilled) -> str | None:
-        """The stream that a fill is known to be on record in, under whatever order."""
-        return self.place(schema.execution_key(fill) or "")
+        """The stream of the order that a fill is known to be on record in."""
+        return self.stream_of_execution(schema.execution_key(fill) or "")
 
     def record(self, stream: str, events: Iterable[Any]) -> tuple[Recorded, ...]:
-        """Add events to a stream."""
+        """Add events to a stream; the records made of them."""
         if not events:
             return ()
         version, state = self.known(stream)
@@ -239,34 +239,38 @@ class Unit:
         for event in events:
             version += 1
             state = evolve(state, event)
-            added.append(Recorded(stream, version, self.now, actor, request_id, event, cause))
+            added.append(
+                Recorded(
+                    stream, version, recorded_at=self.now, actor=actor, request_id=request_id, event=event, cause=cause
+                )
+            )
             if type(event) is OrderFilled:
                 self._executed[schema.key_of_execution(event)] = stream
         if added:
-            self._looked[stream] = (version, state)
+            self._read[stream] = (version, state)
             self._added[stream] = None
             self.records += added
         return tuple(added)
 
     def drop(self) -> None:
-        """Add nothing after all."""
+        """Drop all records of this unit."""
         for stream in self._added:
-            self._looked[stream] = self.ground.known(stream)
+            self._read[stream] = self.base.known(stream)
         self._added.clear()
         self.records.clear()
         self._executed.clear()
 
-    def absorb(self, other: "Unit") -> None:
-        """Take over what a unit that stands on this one has added."""
-        assert other.ground is self, "a unit is taken over by the one it stands on"
-        self._looked |= other._looked
+    def absorb(self, other: "UnitOfWork") -> None:
+        """Take over the records of a unit on top of this one."""
+        assert other.base is self, "a unit of work is absorbed by the layer below it"
+        self._read |= other._read
         self._added |= other._added
         self.records += other.records
         self._executed |= other._executed
 
 
 def folded(stream: str, known: Known, records: list[Recorded]) -> Known:
-    """A stream after further records."""
+    """The version and state of a stream after further records."""
     if not records:
         return known
     return records[-1].version, reduce(_evolve(stream), (recorded.event for recorded in records), known[1])

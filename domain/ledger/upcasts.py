@@ -1,7 +1,7 @@
-"""Older shapes of events, as they were once stored, and what each is today.
+"""Upcasts: older shapes of events, as they were once stored, and their conversion to the present ones.
 
 A shape stays here for ever under the topic it had, with the upcast that reads it as the next newer one. Version 1 of
-the bookings knew one opened lot where there may now be several, brought along by a transfer.
+the bookings had one opened lot where there may now be several, carried by a transfer.
 """
 
 from datetime import datetime
@@ -39,15 +39,22 @@ class EffectV1(Struct, frozen=True):
     closed: tuple[LotMatch, ...] = ()
 
     def newer(self) -> Effect:
-        """The same, with its lots in a tuple."""
+        """The same effect, with its lots in a tuple."""
         opened = (self.opened,) if self.opened is not None else ()
         return Effect(
-            self.quantity, self.cost, self.realized, self.rounding, self.fee, self.fee_cost, opened, self.closed
+            self.quantity,
+            self.cost,
+            self.realized,
+            self.rounding,
+            fee=self.fee,
+            fee_cost=self.fee_cost,
+            opened=opened,
+            closed=self.closed,
         )
 
 
 class TradeBookedV1(Struct, frozen=True, tag="TradeBooked"):
-    """Before trades had a kind."""
+    """A booked trade, before trades had a kind."""
 
     key: PositionKey
     contract: Contract
@@ -66,7 +73,7 @@ class TradeBookedV1(Struct, frozen=True, tag="TradeBooked"):
 
 
 class PositionTransferredV1(Struct, frozen=True, tag="PositionTransferred"):
-    """Before transfers had a reason, a counterparty and lots."""
+    """A booked transfer, before transfers had a reason, a counterparty and lots."""
 
     key: PositionKey
     contract: Contract
@@ -91,7 +98,7 @@ class RestatedV1(Struct, frozen=True):
 
 
 class PositionRestatedV1(Struct, frozen=True, tag="PositionRestated"):
-    """With effects of one opened lot."""
+    """A restatement with effects of one opened lot."""
 
     key: PositionKey
     late_exec_ids: tuple[str, ...]
@@ -102,25 +109,27 @@ class PositionRestatedV1(Struct, frozen=True, tag="PositionRestated"):
 
 
 def trade_booked(event: TradeBookedV1) -> TradeBooked:
-    """Version 1 as version 2: an ordinary trade."""
+    """Convert version 1 to version 2: an ordinary trade."""
     return TradeBooked(
-        event.key, event.contract, event.costing, event.cl_ord_id, event.exec_id, event.trade_seq, event.side,
-        event.last_qty, event.last_px, event.commission, event.liquidity, event.transact_time, event.effect.newer(),
-        event.is_late,
+        event.key, event.contract, event.costing, event.cl_ord_id, exec_id=event.exec_id, trade_seq=event.trade_seq,
+        side=event.side, last_qty=event.last_qty, last_px=event.last_px, commission=event.commission,
+        liquidity=event.liquidity, transact_time=event.transact_time, effect=event.effect.newer(),
+        is_late=event.is_late,
     )  # fmt: skip
 
 
 def position_transferred(event: PositionTransferredV1) -> PositionTransferred:
-    """Version 1 as version 2: an opening balance, which was the only kind."""
+    """Convert version 1 to version 2: an opening balance, which was the only kind."""
     return PositionTransferred(
-        event.key, event.contract, event.costing, event.transfer_id, event.side, event.quantity, event.cost,
-        event.transact_time, event.effect.newer(), event.is_late,
+        event.key, event.contract, event.costing, event.transfer_id, side=event.side, quantity=event.quantity,
+        cost=event.cost, transact_time=event.transact_time, effect=event.effect.newer(), is_late=event.is_late,
     )  # fmt: skip
 
 
 def position_restated(event: PositionRestatedV1) -> PositionRestated:
-    """Version 1 as version 2."""
+    """Convert version 1 to version 2."""
     items = tuple(
-        Restated(item.exec_id, item.trade_seq, item.transact_time, item.was, item.now.newer()) for item in event.items
+        Restated(item.exec_id, item.trade_seq, item.transact_time, item.was, now=item.now.newer())
+        for item in event.items
     )
-    return PositionRestated(event.key, event.late_exec_ids, items, event.lots, event.part, event.parts)
+    return PositionRestated(event.key, event.late_exec_ids, items, event.lots, part=event.part, parts=event.parts)

@@ -55,7 +55,7 @@ from domain.order.parent import (
     ParentOrder,
     Progress,
 )
-from domain.order.state import CANCEL, REPLACE, Asked, Order, answers_to, evolve
+from domain.order.state import CANCEL, REPLACE, NumberedRequest, Order, answers_to, evolve
 from domain.order.terms import (
     Changes,
     ExecInst,
@@ -78,12 +78,12 @@ __all__ = [
     "Amendment",
     "Amendments",
     "Answer",
-    "Asked",
     "CancelOrder",
     "Changes",
     "ChildProgressed",
     "CloseParent",
     "ExecInst",
+    "NumberedRequest",
     "OpenParent",
     "OrdStatus",
     "OrdType",

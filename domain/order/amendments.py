@@ -1,4 +1,4 @@
-"""Amendments: fills that a venue takes back or corrects after the fact.
+"""Amendments: fills that a venue busts or corrects after the fact.
 
 A correction names the fill or an earlier correction of it (ExecRefID), so the fills that stand follow from the set of
 all amendments, not from the order they arrive in: a bust is final; of several corrections the latest holds, by transact
@@ -18,7 +18,7 @@ from domain.order.events import Amendment, OrderFillBusted, OrderFillCorrected, 
 
 
 class Origin(NamedTuple):
-    """The fill an exec id goes back to, and over how many corrections."""
+    """The fill an exec id refers to, and over how many corrections."""
 
     exec_id: str
     depth: int
@@ -46,7 +46,7 @@ class Amended(Struct, frozen=True, gc=False):
 
 
 class Amendments(Struct, frozen=True, gc=False):
-    """Amended fills by their first exec id; where each amendment leads; what waits, by the exec id it waits for."""
+    """Amended fills by their first exec id; each amendment's origin; waiting ones, by the exec id they refer to."""
 
     fills: dict[str, Amended] = {}
     origins: dict[str, Origin] = {}
@@ -54,14 +54,14 @@ class Amendments(Struct, frozen=True, gc=False):
 
 
 def origin_of(amendments: Amendments, fills: AppendMap[str, OrderFilled], exec_id: str) -> Origin | None:
-    """The fill on record that `exec_id` goes back to."""
+    """The fill on record that `exec_id` refers to."""
     if exec_id in fills or exec_id in amendments.fills:
         return Origin(exec_id, 0)
     return amendments.origins.get(exec_id)
 
 
 def kept_waiting(amendments: Amendments, report: Amendment) -> Amendments:
-    """With an amendment of something not on record yet."""
+    """The amendments with one more that waits for a fill not on record yet."""
     waiting = amendments.waiting.get(report.exec_ref_id, ())
     return replace(amendments, waiting=amendments.waiting | {report.exec_ref_id: (*waiting, report)})
 
@@ -69,7 +69,7 @@ def kept_waiting(amendments: Amendments, report: Amendment) -> Amendments:
 def amended(
     amendments: Amendments, fills: AppendMap[str, OrderFilled], report: Amendment
 ) -> tuple[Amendments, OrderFilled | None, OrderFilled | None]:
-    """With an amendment of a fill on record; the fill as it stood and as it stands."""
+    """The amendments with one of a fill on record; the fill as it stood and as it stands."""
     origin = origin_of(amendments, fills, report.exec_ref_id)
     if origin is None:
         return kept_waiting(amendments, report), None, None

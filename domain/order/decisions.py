@@ -1,12 +1,11 @@
-"""Order: one instruction to trade, from submission to its last fill.
+"""Order decisions: the events that carry out a request about an order, and those that a venue report adds.
 
 Names follow FIX: OrdStatus(39), ExecID(17), LastQty(32), LastPx(31), CumQty(14), LeavesQty(151). Quantities are in base
-units (spot) or contracts, prices in quote units. Sums are exact; the average price is derived by whoever shows it.
+units (spot) or contracts, prices in quote units. Sums are exact; the average price is derived where it is shown.
 
 The terms are in `domain.order.terms`, the events in `domain.order.events`, the state and its fold in
-`domain.order.state`; here are the requests and what becomes of them and of the venue's reports. An order keeps the
-stream of its first ClOrdID through all replacements. One we never sent is adopted when a venue reports on it:
-`OrderAdopted`, of unknown quantity if the venue does not tell it, then the report.
+`domain.order.state`. An order keeps the stream of its first ClOrdID through all replacements. One we never sent is
+adopted when a venue reports on it: `OrderAdopted`, of unknown quantity if the venue does not state it, then the report.
 """
 
 from datetime import datetime
@@ -129,7 +128,7 @@ class SubmitOrder(Struct, frozen=True):
 
 
 class CancelOrder(Struct, frozen=True):
-    """Ask the venue to take an order back. `requested_as` is the request's own ClOrdID, where the venue takes one."""
+    """Cancel an order at the venue. `requested_as` is the request's own ClOrdID, where the venue accepts one."""
 
     key: OrderKey
     reason: str
@@ -138,7 +137,7 @@ class CancelOrder(Struct, frozen=True):
 
 
 class ReplaceOrder(Struct, frozen=True):
-    """Ask for other terms, under a ClOrdID of the request's own. It follows the last replacement, or what it names."""
+    """Request other terms, under a ClOrdID of the request's own. It follows the last replacement, or what it names."""
 
     key: OrderKey
     requested_as: str
@@ -223,7 +222,8 @@ def _decide_replace(order: Order, request: ReplaceOrder) -> tuple[OrderEvent, ..
         )
     return (
         OrderReplaceRequested(
-            request.key, request.requested_as, orig, request.changes, terms, request.transact_time
+            request.key, request.requested_as, orig_cl_ord_id=orig, changes=request.changes, terms=terms,
+            transact_time=request.transact_time,
         ),
     )  # fmt: skip
 
@@ -234,9 +234,9 @@ def _check_new_id(order: Order, requested_as: str) -> None:
 
 
 def _replaced_by(order: Order, terms: OrderTerms, request: ReplaceOrder) -> tuple[str, OrderTerms]:
-    """What a replacement follows, and its terms: the order as it is, or a replacement still under way."""
-    under_way = {asked.requested_as: asked for asked in order.unanswered.values()}
-    replacing = [name for name, asked in under_way.items() if isinstance(asked, OrderReplaceRequested)]
+    """The ClOrdID and terms that a replacement follows: the order's own, or those of a replacement still under way."""
+    under_way = {request.requested_as: request for request in order.unanswered.values()}
+    replacing = [name for name, request in under_way.items() if isinstance(request, OrderReplaceRequested)]
     orig = request.orig_cl_ord_id or (replacing[-1] if replacing else order.cl_ord_id)
     if orig == order.cl_ord_id:
         return orig, terms
@@ -253,14 +253,14 @@ def refused(request: SubmitOrder, refusal: RequestRefused) -> OrderRefused:
         for name, value in refusal.facts.items()
         if value is not None
     }
-    return OrderRefused(request.key, request.terms, refusal.rule, facts, request.transact_time)
+    return OrderRefused(request.key, request.terms, refusal.rule, facts, transact_time=request.transact_time)
 
 
 _EXECUTIONS = (OrderFilled, OrderFillCorrected)
 
 
 def check_report(report: OrderReport) -> None:
-    """Stops a report no venue can have meant. Raises ReportUnreadable naming field, value and rule."""
+    """Check the numbers, ids and times of a venue report. Raises ReportUnreadable naming field, value and rule."""
     if report.transact_time.tzinfo is None:
         raise ReportUnreadable("transact_time", report.transact_time.isoformat(), "a time with its zone")
     if isinstance(report, _EXECUTIONS):
@@ -275,17 +275,17 @@ def check_report(report: OrderReport) -> None:
             raise ReportUnreadable("exec_id", report.exec_id, "the id of an execution")
         return
     for field in ("order_qty", "price"):
-        told = getattr(report, field, None)
-        if told is not None and not (told.is_finite() and told > 0):
-            raise ReportUnreadable(field, str(told), "above zero")
+        value = getattr(report, field, None)
+        if value is not None and not (value.is_finite() and value > 0):
+            raise ReportUnreadable(field, str(value), "above zero")
 
 
 def admit(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
     """The events a venue report adds; () if known. Never refuses: the venue has already done it.
 
-    What the rules call impossible is taken down all the same, with a break beside it. Only two are not booked and kept
-    whole in the break: what contradicts a report on record under the same exec id, and an amendment of a fill that is
-    not on record; the latter is booked when its fill arrives.
+    A report that breaks a rule is recorded all the same, with a break beside it. Only two are not booked, but kept
+    whole in the break: a report that contradicts one on record under the same exec id, and an amendment of a fill that
+    is not on record; the latter is booked when its fill arrives.
     """
     if order is None:
         return _adopted(report)
@@ -312,12 +312,17 @@ def _adopted(report: OrderReport) -> tuple[OrderEvent, ...]:
     match report:
         case OrderFilled():
             adopted = OrderAdopted(
-                report.key, report.order_id, report.strategy_id, report.instrument_id, report.side, report.transact_time
+                report.key,
+                report.order_id,
+                report.strategy_id,
+                report.instrument_id,
+                side=report.side,
+                transact_time=report.transact_time,
             )
         case OrderAccepted(terms=OrderTerms() as terms):
             adopted = OrderAdopted(
-                report.key, report.order_id, terms.strategy_id, terms.instrument_id, terms.side, report.transact_time,
-                terms,
+                report.key, report.order_id, terms.strategy_id, terms.instrument_id, side=terms.side,
+                transact_time=report.transact_time, terms=terms,
             )  # fmt: skip
         case _:
             broken = OrderBroken(report.key, "a report of an order on record", report)
@@ -341,7 +346,7 @@ def _admit_fill(order: Order, report: OrderFilled) -> tuple[OrderEvent, ...]:
 
 
 def _with_waiting(order: Order, event: OrderFilled | Amendment) -> tuple[OrderEvent, ...]:
-    """The event, and the amendments that have waited for it."""
+    """The event, and the amendments that were waiting for it."""
     events: list[OrderEvent] = []
     ready: list[OrderFilled | Amendment] = [event]
     while ready:
@@ -365,7 +370,7 @@ def _unbooked(order: Order, rule: str, report: OrderReport) -> tuple[OrderEvent,
 
 
 def _broken_rule(order: Order, report: StateReport) -> str | None:
-    """The rule that a report breaks where the order is now; None if it fits."""
+    """The rule that a report breaks in the order's present status; None if it fits."""
     status, is_closed = order.status, order.ended is not None or order.refusal is not None
     match report:
         case OrderAccepted(terms=OrderTerms() as terms) if order.terms is not None and (
@@ -404,14 +409,14 @@ def _is_answer(order: Order, report: StateReport) -> bool:
     if requested_as:
         return requested_as in order.requests
     kinds = OrderCancelRequested if kind == CANCEL else OrderReplaceRequested
-    return any(isinstance(asked.request, kinds) for asked in order.requests.values())
+    return any(isinstance(known.request, kinds) for known in order.requests.values())
 
 
 def misfiled(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
-    """What an order on record adds when an execution is reported of it that is booked under another one already."""
+    """The break of an order on record when an execution is reported of it that is booked under another order."""
     return _unbooked(order, "an execution is on record under one order", report) if order is not None else ()
 
 
 def same_fill(a: OrderFilled, b: OrderFilled) -> bool:
-    """Whether two reports tell of one fill in the same words: all but whose order and strategy it is."""
+    """Whether two reports of a fill have the same content, except for its order and strategy."""
     return a == b or replace(a, key=b.key, strategy_id=b.strategy_id, order_id=b.order_id) == b

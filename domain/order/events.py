@@ -1,8 +1,7 @@
-"""What is on record of an order: our requests, the venue's reports, and what the two made of each other.
+"""Order events: our requests and the venue's execution reports, as they are stored.
 
-Names and tags follow FIX 5.0 SP2; a tag is given beside each field that has one. A venue's report is the event it
-becomes; fields said to be *added* are empty in the report and filled in when it is admitted, so that the event reads
-alone.
+Names and tags follow FIX 5.0 SP2; a tag is given beside each field that has one. A venue report is the event it
+becomes; fields marked *added* are empty in the report and filled in when it is admitted, so that the event reads alone.
 """
 
 from datetime import datetime
@@ -33,7 +32,7 @@ class OrdStatus(StrEnum):
 
     @property
     def is_open(self) -> bool:
-        """Whether an order can be filled by right, as far as the status alone tells: Order.is_open knows more."""
+        """Whether an order of this status can be filled by right; `Order.is_open` also considers its other facts."""
         return self in _OPEN
 
 
@@ -45,7 +44,7 @@ _OPEN = {
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class OrderSubmitted(Struct, frozen=True, gc=False, tag="OrderSubmitted"):
-    """We have sent the order: NewOrderSingle(D). Its quantity is held against the limits from here on."""
+    """We sent the order: NewOrderSingle(D). Its quantity is held against the limits from here on."""
 
     key: OrderKey  # 1, 11
     terms: OrderTerms
@@ -53,7 +52,7 @@ class OrderSubmitted(Struct, frozen=True, gc=False, tag="OrderSubmitted"):
 
 
 class OrderRefused(Struct, frozen=True, tag="OrderRefused"):
-    """Pre-trade risk said no; the order never left. `facts` are the numbers of the decision, as text."""
+    """The pre-trade check refused the order; it was never sent. `facts` are the numbers of the decision, as text."""
 
     key: OrderKey
     terms: OrderTerms
@@ -63,7 +62,7 @@ class OrderRefused(Struct, frozen=True, tag="OrderRefused"):
 
 
 class OrderAdopted(Struct, frozen=True, gc=False, tag="OrderAdopted"):
-    """The venue knows an order we never sent. Its quantity is not known until the venue says so."""
+    """The venue has an order we never sent. Its quantity is unknown until the venue states it."""
 
     key: OrderKey
     order_id: str  # 37
@@ -75,7 +74,7 @@ class OrderAdopted(Struct, frozen=True, gc=False, tag="OrderAdopted"):
 
 
 class OrderAliased(Struct, frozen=True, tag="OrderAliased"):
-    """`key` is the ClOrdID of a later request about an order that keeps its first one; all this stream ever holds."""
+    """`key` is the ClOrdID of a later request about an order that keeps its first one; the only event of its stream."""
 
     key: OrderKey  # 11
     cl_ord_id: str  # the order's first ClOrdID, at the root of the chain of OrigClOrdIDs (41)
@@ -83,7 +82,7 @@ class OrderAliased(Struct, frozen=True, tag="OrderAliased"):
 
 
 class OrderCancelRequested(Struct, frozen=True, tag="OrderCancelRequested", omit_defaults=True):
-    """We have asked for the order back: OrderCancelRequest(F)."""
+    """We requested to cancel the order: OrderCancelRequest(F)."""
 
     key: OrderKey
     reason: str  # 58
@@ -92,34 +91,34 @@ class OrderCancelRequested(Struct, frozen=True, tag="OrderCancelRequested", omit
 
 
 class OrderReplaceRequested(Struct, frozen=True, tag="OrderReplaceRequested"):
-    """We have asked for other terms: OrderCancelReplaceRequest(G). They hold once the venue says so."""
+    """We requested other terms: OrderCancelReplaceRequest(G). They hold once the venue confirms them."""
 
     key: OrderKey
     requested_as: str  # 11 of the request
     orig_cl_ord_id: str  # 41: the order's own ClOrdID, or that of the replacement this one follows
     changes: Changes
-    terms: OrderTerms  # what the changes come to
+    terms: OrderTerms  # the terms with the changes
     transact_time: datetime
 
 
 class VenueReport(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """What any ExecutionReport(8) or OrderCancelReject(9) may tell besides what has happened."""
+    """The fields that any ExecutionReport(8) or OrderCancelReject(9) may have beside its own."""
 
     exec_id: str = ""  # 17
     requested_as: str = ""  # 11 of the request it answers
     ord_status: OrdStatus | None = None  # 39, as the venue has it
     order_qty: Decimal | None = None  # 38, as the venue has it from here on
-    venue: str = ""  # finds the order of a report that knows only its order_id
+    venue: str = ""  # needed to find the order of a report that has only an order_id
 
 
 class VenueOrderReport(VenueReport, frozen=True, kw_only=True):
-    """A report that may name the order by the venue's own id, or by nothing else."""
+    """A venue report that may name the order by the venue's own id, or only by it."""
 
     order_id: str = ""  # 37
 
 
 class OrderPendingNew(VenueOrderReport, frozen=True, tag="OrderPendingNew"):
-    """ExecType(150) A: the venue has the order and has not taken it yet."""
+    """ExecType(150) A: the venue has received the order and not accepted it yet."""
 
     key: OrderKey
     transact_time: datetime
@@ -135,7 +134,7 @@ class OrderAccepted(VenueReport, frozen=True, tag="OrderAccepted"):
 
 
 class OrderRejected(VenueOrderReport, frozen=True, tag="OrderRejected"):
-    """ExecType(150) 8: the venue does not take the order."""
+    """ExecType(150) 8: the venue does not accept the order."""
 
     key: OrderKey
     reason: str  # 58, 103
@@ -143,7 +142,7 @@ class OrderRejected(VenueOrderReport, frozen=True, tag="OrderRejected"):
 
 
 class OrderTriggered(VenueOrderReport, frozen=True, tag="OrderTriggered"):
-    """ExecType(150) L: a stop or take-profit has been set off and works in the market."""
+    """ExecType(150) L: a stop or take-profit was triggered and works in the market."""
 
     key: OrderKey
     transact_time: datetime
@@ -205,7 +204,7 @@ class OrderCancelRejected(VenueOrderReport, frozen=True, tag="OrderCancelRejecte
 
 
 class OrderCanceled(VenueOrderReport, frozen=True, tag="OrderCanceled"):
-    """ExecType(150) 4: the rest of the order is canceled, asked for or not."""
+    """ExecType(150) 4: the rest of the order is canceled, requested or not."""
 
     key: OrderKey
     reason: str  # 58
@@ -236,7 +235,7 @@ class OrderReplaceRejected(VenueOrderReport, frozen=True, tag="OrderReplaceRejec
 
 
 class OrderReplaced(VenueOrderReport, frozen=True, tag="OrderReplaced"):
-    """ExecType(150) 5: the requested terms hold, but for what the venue tells otherwise in `order_qty` and `price`."""
+    """ExecType(150) 5: the requested terms hold, except where the venue states another `order_qty` or `price`."""
 
     key: OrderKey
     transact_time: datetime
@@ -245,7 +244,7 @@ class OrderReplaced(VenueOrderReport, frozen=True, tag="OrderReplaced"):
 
 
 class OrderRestated(VenueOrderReport, frozen=True, tag="OrderRestated"):
-    """ExecType(150) D: the venue states the order anew, unasked: the next day, or with other `order_qty` or `price`."""
+    """ExecType(150) D: the venue restates the order unsolicited: the next day, or with a new `order_qty` or `price`."""
 
     key: OrderKey
     reason: str  # 378
@@ -255,14 +254,14 @@ class OrderRestated(VenueOrderReport, frozen=True, tag="OrderRestated"):
 
 
 class OrderDoneForDay(VenueOrderReport, frozen=True, tag="OrderDoneForDay"):
-    """ExecType(150) 3: no more today. An order good beyond the day stays open until the venue states it anew."""
+    """ExecType(150) 3: no more today. An order good beyond the day stays open until the venue restates it."""
 
     key: OrderKey
     transact_time: datetime
 
 
 class OrderSuspended(VenueOrderReport, frozen=True, tag="OrderSuspended"):
-    """ExecType(150) 9: the order rests outside the market until it is stated anew or trades."""
+    """ExecType(150) 9: the order rests outside the market until it is restated or trades."""
 
     key: OrderKey
     reason: str  # 58
@@ -277,7 +276,7 @@ class OrderCalculated(VenueOrderReport, frozen=True, tag="OrderCalculated"):
 
 
 class OrderBroken(Struct, frozen=True, tag="OrderBroken"):
-    """A venue report that the rules call impossible, word for word. Reconciliation owns what happens next."""
+    """A venue report that breaks a rule, word for word. What happens next is up to reconciliation."""
 
     key: OrderKey
     rule: str

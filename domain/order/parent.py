@@ -2,8 +2,7 @@
 
 A parent is sent nowhere itself: it holds no limit and books no fill; its children do. Its CumQty and cost are the sums
 of what its children have filled, carried over with every report that moves one of them, so they agree at every seq.
-Children trade the same contract (base, quote, settlement, size) at whichever venue, so that their quantities and costs
-add up.
+Children trade the same contract (base, quote, settlement, size) at any venue, so that quantities and costs add up.
 """
 
 from datetime import datetime
@@ -22,14 +21,14 @@ from domain.values import ZERO, Side, exact
 
 
 class Progress(Struct, frozen=True):
-    """How far a child has come: in the parent's units, sums over its fills as they stand."""
+    """The progress of a child order: in the parent's units, sums over its fills as they stand."""
 
     status: OrdStatus  # 39
     order_qty: Decimal | None  # 38
     cum_qty: Decimal  # 14
     cum_cost: Decimal  # the sum of LastQty x LastPx
     leaves_qty: Decimal  # 151
-    held_qty: Decimal  # what it may yet fill if every replacement under way is taken
+    held_qty: Decimal  # what it may yet fill if every replacement under way is accepted
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
@@ -46,7 +45,7 @@ class ParentOpened(Struct, frozen=True, tag="ParentOpened"):
 
 
 class ChildProgressed(Struct, frozen=True, tag="ChildProgressed"):
-    """A child was sent, or one of its reports has moved it."""
+    """A child was sent, or a venue report has changed its progress."""
 
     key: OrderKey
     child: str  # its ClOrdID, in the same account
@@ -66,7 +65,7 @@ ParentEvent = ParentOpened | ChildProgressed | ParentClosed
 
 
 class OpenParent(Struct, frozen=True):
-    """Take up an intent to trade. The same `key` with the same terms is the same intent."""
+    """Open an intent to trade. The same `key` with the same terms is the same intent."""
 
     key: OrderKey
     strategy_id: str
@@ -89,7 +88,7 @@ ParentRequest = OpenParent | CloseParent
 
 
 class ParentOrder(Struct, frozen=True):
-    """A parent and how far each child has come, by its ClOrdID."""
+    """A parent order and the progress of each child, by its ClOrdID."""
 
     opened: ParentOpened
     children: dict[str, Progress] = {}
@@ -97,22 +96,22 @@ class ParentOrder(Struct, frozen=True):
 
     @property
     def cum_qty(self) -> Decimal:
-        """What all children have filled."""
+        """The quantity that all children have filled."""
         return exact(sum((child.cum_qty for child in self.children.values()), ZERO))
 
     @property
     def cum_cost(self) -> Decimal:
-        """What all children have paid or received for it."""
+        """The amount that all children have paid or received for it."""
         return exact(sum((child.cum_cost for child in self.children.values()), ZERO))
 
     @property
     def working_qty(self) -> Decimal:
-        """What children at work may still fill."""
+        """The quantity that working children may still fill."""
         return exact(sum((child.leaves_qty for child in self.children.values()), ZERO))
 
     @property
     def leaves_qty(self) -> Decimal:
-        """What may still be filled: by children at work and, unless it is closed, by others to come."""
+        """The quantity still to be filled, by working children and, unless it is closed, by further ones."""
         if self.is_closed:
             return self.working_qty
         return max(exact(self.opened.order_qty - self.cum_qty), ZERO)
@@ -141,13 +140,13 @@ def decide(parent: ParentOrder | None, request: ParentRequest) -> tuple[ParentEv
             check_time("transact_time", at)
             check_amount("order_qty", order_qty)
             check_amount("price", price)
-            return (ParentOpened(key, strategy_id, contract, side, order_qty, price, at),)
+            return (ParentOpened(key, strategy_id, contract, side, order_qty=order_qty, price=price, transact_time=at),)
         case ParentOrder(opened=opened), OpenParent():
-            asked = ParentOpened(
-                request.key, request.strategy_id, request.contract, request.side, request.order_qty, request.price,
-                opened.transact_time,
+            requested = ParentOpened(
+                request.key, request.strategy_id, request.contract, request.side, order_qty=request.order_qty,
+                price=request.price, transact_time=opened.transact_time,
             )  # fmt: skip
-            if asked == opened:
+            if requested == opened:
                 return ()
             raise RequestRefused("one cl_ord_id names one parent order", cl_ord_id=request.key.cl_ord_id)
         case None, CloseParent():
@@ -158,7 +157,7 @@ def decide(parent: ParentOrder | None, request: ParentRequest) -> tuple[ParentEv
 
 
 def check_child(parent: ParentOrder | None, child: Order, contract: Contract) -> None:
-    """Refuses a child, new or with new terms, that is not part of its parent's intent. Raises RequestRefused."""
+    """Check that a child, new or with new terms, is part of its parent's intent. Raises RequestRefused."""
     terms = child.terms
     assert terms is not None, "a child is one of ours"
     if parent is None:
@@ -175,17 +174,18 @@ def check_child(parent: ParentOrder | None, child: Order, contract: Contract) ->
         raise RequestRefused("a child keeps to its parent's price", price=terms.price, limit=opened.price)
     others = [progress for key, progress in parent.children.items() if key != child.key.cl_ord_id]
     taken = exact(sum((other.cum_qty + other.held_qty for other in others), ZERO))
-    asked = max(terms.order_qty, child.cum_qty)
-    if taken + asked > opened.order_qty:
+    requested = max(terms.order_qty, child.cum_qty)
+    if taken + requested > opened.order_qty:
         raise RequestRefused(
-            "children do not exceed their parent", order_qty=asked, taken=taken, parent_qty=opened.order_qty
+            "children do not exceed their parent", order_qty=requested, taken=taken, parent_qty=opened.order_qty
         )
 
 
 def progressed(parent: ParentOrder, child: Order, at: datetime) -> tuple[ParentEvent, ...]:
-    """What a child's own event means to its parent; () if it moved nothing."""
+    """The parent's events after an event of a child; () if its progress is unchanged."""
     progress = Progress(
-        child.status, child.order_qty, child.cum_qty, child.cum_cost, child.leaves_qty, child.held_qty
+        child.status, child.order_qty, child.cum_qty, child.cum_cost, leaves_qty=child.leaves_qty,
+        held_qty=child.held_qty,
     )  # fmt: skip
     if parent.children.get(child.key.cl_ord_id) == progress:
         return ()

@@ -1,9 +1,9 @@
-"""The state of an order, and how each event moves it.
+"""The state of an order, folded from its events.
 
-The state follows from the set of facts the venue has told, by their own times, not from the order in which they
-arrived: the same reports end in the same status, quantities and fills however they were shuffled. What is told twice of
-one thing (an end, a quantity, a price) holds by its time. The status is the first that applies in FIX's precedence; our
-own request shows as pending until the venue's next word on the order, then the venue's word counts.
+The state follows from the set of facts the venue has reported, by their own times, not from the order in which they
+arrived: the same reports end in the same status, quantities and fills in any order. Of several values for one fact (an
+end, a quantity, a price) the one that holds is chosen by time. The status is the first that applies in FIX's
+precedence; our own request shows as pending until the venue's next report on the order, then the venue's status counts.
 """
 
 from datetime import datetime
@@ -53,15 +53,15 @@ from domain.values import ZERO, Side, exact
 CANCEL, REPLACE = "CANCEL", "REPLACE"
 
 
-class Asked(NamedTuple):
+class NumberedRequest(NamedTuple):
     """A request about an order, and its number among all of them from 1."""
 
     number: int
     request: OrderCancelRequested | OrderReplaceRequested
 
 
-class Told(NamedTuple):
-    """What was told of a quantity or price, when, and by which of our replacements (0: by none). The greatest holds."""
+class Stated(NamedTuple):
+    """A quantity or price that a venue stated, when, for which of our replacements (0: none). The greatest holds."""
 
     at: datetime
     number: int
@@ -69,7 +69,7 @@ class Told(NamedTuple):
 
 
 class Order(Struct, frozen=True, gc=False):
-    """An order as far as it is known. `order_qty` is None for an adopted order of unknown quantity.
+    """The state of an order. `order_qty` is None for an adopted order of unknown quantity.
 
     `fills` are those that stand, by exec_id. `late` counts the reports that arrived behind later ones.
     """
@@ -99,31 +99,31 @@ class Order(Struct, frozen=True, gc=False):
     calculated_at: datetime | None = None
     restated_at: datetime | None = None
     traded_at: datetime | None = None
-    asked: OrdStatus | None = None
-    requests: AppendMap[str, Asked] = AppendMap()
+    requested: OrdStatus | None = None
+    requests: AppendMap[str, NumberedRequest] = AppendMap()
     unanswered: dict[tuple[str, str], OrderCancelRequested | OrderReplaceRequested] = {}
     pending: dict[tuple[str, str], datetime] = {}
     answers: AppendMap[tuple[str, str], datetime] = AppendMap()
     terms_as: str = ""
-    terms_told: tuple[datetime, int] | None = None
-    qty_told: Told | None = None
-    price_told: Told | None = None
+    terms_since: tuple[datetime, int] | None = None
+    qty_stated: Stated | None = None
+    price_stated: Stated | None = None
     request_count: int = 0
     last_at: datetime | None = None
     late: int = 0
 
     @property
     def leaves_qty(self) -> Decimal:
-        """What may still be filled; zero once the order is closed or when its quantity is unknown."""
+        """The quantity that may still be filled; zero once the order is closed or when its quantity is unknown."""
         if self.order_qty is None or self._is_over:
             return ZERO
         return max(exact(self.order_qty - self.cum_qty), ZERO)
 
     @property
     def held_qty(self) -> Decimal:
-        """What may yet be filled if every replacement under way is taken: what the order holds of its limits."""
-        asked = [r.terms.order_qty for r in self.unanswered.values() if isinstance(r, OrderReplaceRequested)]
-        return max(self.leaves_qty, exact(max(asked) - self.cum_qty)) if asked else self.leaves_qty
+        """The quantity that may yet be filled if every replacement under way is accepted: its hold of the limits."""
+        requested = [r.terms.order_qty for r in self.unanswered.values() if isinstance(r, OrderReplaceRequested)]
+        return max(self.leaves_qty, exact(max(requested) - self.cum_qty)) if requested else self.leaves_qty
 
     @property
     def is_open(self) -> bool:
@@ -158,7 +158,7 @@ class Order(Struct, frozen=True, gc=False):
         return self._holds(self.done_for_day_at)
 
     def _holds(self, paused_at: datetime | None) -> bool:
-        """Whether nothing later says that the order works again."""
+        """Whether no later report shows that the order works again."""
         return (
             paused_at is not None
             and (self.traded_at is None or paused_at >= self.traded_at)
@@ -199,20 +199,38 @@ def _first(event: OrderEvent) -> Order:
         case OrderAdopted(terms=terms):
             order_qty = terms.order_qty if terms is not None else None
             return Order(
-                event.key, event.strategy_id, event.instrument_id, event.side, order_qty, terms, OrdStatus.NEW,
-                event.order_id, is_accepted=True, order_ids=_ids(event.order_id),
+                event.key, event.strategy_id, event.instrument_id, event.side, order_qty=order_qty, terms=terms,
+                status=OrdStatus.NEW, order_id=event.order_id, is_accepted=True, order_ids=_ids(event.order_id),
             )  # fmt: skip
         case OrderAliased(key, cl_ord_id):
-            return Order(key, "", "", Side.BUY, None, None, OrdStatus.REJECTED, alias_of=cl_ord_id)
+            return Order(
+                key,
+                strategy_id="",
+                instrument_id="",
+                side=Side.BUY,
+                order_qty=None,
+                terms=None,
+                status=OrdStatus.REJECTED,
+                alias_of=cl_ord_id,
+            )
         case _:
-            # a report of an order nobody knows and whose instrument it does not tell
-            return Order(event.key, "", "", Side.BUY, None, None, OrdStatus.NEW, is_accepted=True)
+            # a report of an unknown order that does not name its instrument
+            return Order(
+                event.key,
+                strategy_id="",
+                instrument_id="",
+                side=Side.BUY,
+                order_qty=None,
+                terms=None,
+                status=OrdStatus.NEW,
+                is_accepted=True,
+            )
 
 
 def _sent(key: OrderKey, terms: OrderTerms, status: OrdStatus, refusal: OrderRefused | None) -> Order:
     return Order(
-        key, terms.strategy_id, terms.instrument_id, terms.side, terms.order_qty, terms, status, refusal=refusal,
-        submitted=terms,
+        key, terms.strategy_id, terms.instrument_id, terms.side, order_qty=terms.order_qty, terms=terms, status=status,
+        refusal=refusal, submitted=terms,
     )  # fmt: skip
 
 
@@ -226,13 +244,13 @@ def _settled(order: Order) -> Order:
 
 
 def _status(order: Order) -> OrdStatus:
-    """FIX's precedence of what an order is at once, of the states its facts put it in."""
+    """The status of highest FIX precedence among those that the order's facts put it in."""
     is_filled = order.order_qty is not None and order.cum_qty >= order.order_qty
     if order.refusal is not None:
         return OrdStatus.REJECTED
     if order.ended is None:
-        if order.asked is not None or order.pending:
-            is_cancel = order.asked is OrdStatus.PENDING_CANCEL or any(kind == CANCEL for kind, _ in order.pending)
+        if order.requested is not None or order.pending:
+            is_cancel = order.requested is OrdStatus.PENDING_CANCEL or any(kind == CANCEL for kind, _ in order.pending)
             return OrdStatus.PENDING_CANCEL if is_cancel else OrdStatus.PENDING_REPLACE
         if order._is_done_for_day:
             return OrdStatus.DONE_FOR_DAY
@@ -260,7 +278,7 @@ def _with_fill(order: Order, fill: OrderFilled) -> Order:
     fills = order.fills.added(fill.exec_id, fill)
     is_within = order.order_qty is None or cum_qty < order.order_qty
     if order.status is _PART and is_within and not is_late and fill.order_id == order.order_id:
-        # one more of many: nothing but the sums and the time moves
+        # one more of many: only the sums and the time change
         return replace(order, cum_qty=cum_qty, cum_cost=cum_cost, fills=fills, traded_at=at, last_at=at)
     filled = replace(
         order,
@@ -273,7 +291,7 @@ def _with_fill(order: Order, fill: OrderFilled) -> Order:
         cum_cost=cum_cost,
         fills=fills,
         traded_at=at if order.traded_at is None else max(order.traded_at, at),
-        asked=None,
+        requested=None,
         last_at=last_at if is_late else at,
         late=order.late + is_late,
     )
@@ -286,8 +304,8 @@ def _with_request(
     return _settled(
         replace(
             order,
-            asked=shown if order.asked is not OrdStatus.PENDING_CANCEL else order.asked,
-            requests=order.requests.added(event.requested_as, Asked(order.request_count + 1, event)),
+            requested=shown if order.requested is not OrdStatus.PENDING_CANCEL else order.requested,
+            requests=order.requests.added(event.requested_as, NumberedRequest(order.request_count + 1, event)),
             request_count=order.request_count + 1,
             unanswered=order.unanswered | {(kind, event.requested_as): event},
         )
@@ -295,12 +313,12 @@ def _with_request(
 
 
 def _with_report(order: Order, event: StateReport) -> Order:
-    """The order with one more fact: what any report tells, then what this one does."""
+    """The order after a report: the fields that any report has, then those of its kind."""
     event, at = as_reported(event), event.transact_time
     is_late = order.last_at is not None and at < order.last_at
     changes: dict[str, Any] = {
         "reports": order.reports.added(event.exec_id or event, event),
-        "asked": None,
+        "requested": None,
         "last_at": order.last_at if is_late else at,
         "late": order.late + is_late,
     }
@@ -310,7 +328,8 @@ def _with_report(order: Order, event: StateReport) -> Order:
         changes["order_id"] = event.order_id if is_new else order.order_id
     order = replace(order, **changes)
     if not isinstance(event, OrderReplaced):
-        order = _retold(order, at, 0, event.order_qty, event.price if isinstance(event, OrderRestated) else None)
+        price = event.price if isinstance(event, OrderRestated) else None
+        order = _with_stated(order, at, number=0, order_qty=event.order_qty, price=price)
     match event:
         case OrderAccepted(terms=terms):
             return _described(replace(order, is_accepted=True), at, terms)
@@ -347,38 +366,38 @@ def _later(known: datetime | None, at: datetime) -> datetime:
 
 
 def _described(order: Order, at: datetime, terms: OrderTerms | None) -> Order:
-    """With what the venue says the order is, if it is none of ours."""
+    """The order with the terms that the venue states, if it is none of ours."""
     if terms is None or order.submitted is not None:
         return order
     if order.terms is None:
         order_qty = terms.order_qty if order.order_qty is None else order.order_qty
-        price = order.price_told.value if order.price_told is not None else terms.price
+        price = order.price_stated.value if order.price_stated is not None else terms.price
         order = replace(
             order, strategy_id=order.strategy_id or terms.strategy_id, instrument_id=terms.instrument_id,
             side=terms.side, order_qty=order_qty, terms=replace(terms, order_qty=order_qty, price=price),
         )  # fmt: skip
-    return _retold(order, at, 0, terms.order_qty, terms.price)
+    return _with_stated(order, at, number=0, order_qty=terms.order_qty, price=terms.price)
 
 
 def _ended(order: Order, at: datetime, status: OrdStatus) -> Order:
-    """The first end counts: what a venue says after it is an echo."""
+    """The order after an end. The first end counts: a later one is an echo."""
     ended = (at, status)
     return replace(order, ended=ended if order.ended is None else min(order.ended, ended), unanswered={}, pending={})
 
 
-def _retold(order: Order, at: datetime, number: int, order_qty: Decimal | None, price: Decimal | None) -> Order:
-    """With the quantity and price told at a time, unless something later has told them."""
+def _with_stated(order: Order, at: datetime, *, number: int, order_qty: Decimal | None, price: Decimal | None) -> Order:
+    """The order with the quantity and price stated at a time, unless later ones are on record."""
     changes: dict[str, Any] = {}
     named: dict[str, Decimal] = {}
     if order_qty is not None:
-        told = Told(at, number, order_qty)
-        if order.qty_told is None or told > order.qty_told:
-            changes |= {"order_qty": order_qty, "qty_told": told}
+        stated = Stated(at, number, order_qty)
+        if order.qty_stated is None or stated > order.qty_stated:
+            changes |= {"order_qty": order_qty, "qty_stated": stated}
             named["order_qty"] = order_qty
     if price is not None:
-        told = Told(at, number, price)
-        if order.price_told is None or told > order.price_told:
-            changes["price_told"] = told
+        stated = Stated(at, number, price)
+        if order.price_stated is None or stated > order.price_stated:
+            changes["price_stated"] = stated
             named["price"] = price
     if not changes:
         return order
@@ -388,34 +407,34 @@ def _retold(order: Order, at: datetime, number: int, order_qty: Decimal | None, 
 
 
 def answers_to(order: Order, report: StateReport) -> tuple[str, str]:
-    """Which request a report answers; where the venue does not say, the oldest of its kind without an answer."""
+    """The request a report answers; where the venue names none, the oldest of its kind without an answer."""
     kind = CANCEL if isinstance(report, OrderPendingCancel | OrderCancelRejected) else REPLACE
     known = order.requests.get(report.requested_as) if report.requested_as else None
     if known is not None:
         return CANCEL if isinstance(known.request, OrderCancelRequested) else REPLACE, report.requested_as
     if report.requested_as:
         return kind, report.requested_as
-    return next((asked for asked in order.unanswered if asked[0] == kind), (kind, ""))
+    return next((request for request in order.unanswered if request[0] == kind), (kind, ""))
 
 
 def _pending(order: Order, event: OrderPendingCancel | OrderPendingReplace) -> Order:
-    asked, at = answers_to(order, event), event.transact_time
-    answered_at = order.answers.get(asked)
+    request, at = answers_to(order, event), event.transact_time
+    answered_at = order.answers.get(request)
     if order.ended is not None or (answered_at is not None and at <= answered_at):
         return order
-    return replace(order, pending=order.pending | {asked: _later(order.pending.get(asked), at)})
+    return replace(order, pending=order.pending | {request: _later(order.pending.get(request), at)})
 
 
 def _answered(order: Order, event: OrderCancelRejected | OrderReplaceRejected | OrderReplaced) -> Order:
-    asked, at = answers_to(order, event), event.transact_time
-    pending_at = order.pending.get(asked)
+    request, at = answers_to(order, event), event.transact_time
+    pending_at = order.pending.get(request)
     pending = order.pending
     if pending_at is not None and pending_at <= at:
-        pending = {other: since for other, since in pending.items() if other != asked}
+        pending = {other: since for other, since in pending.items() if other != request}
     return replace(
         order,
-        answers=order.answers.added(asked, _later(order.answers.get(asked), at)),
-        unanswered={other: request for other, request in order.unanswered.items() if other != asked},
+        answers=order.answers.added(request, _later(order.answers.get(request), at)),
+        unanswered={other: kept for other, kept in order.unanswered.items() if other != request},
         pending=pending,
     )
 
@@ -426,13 +445,14 @@ def _replaced(order: Order, event: OrderReplaced) -> Order:
     known = order.requests.get(requested_as)
     at = event.transact_time
     if known is None or not isinstance(known.request, OrderReplaceRequested):
-        return _retold(order, at, 0, event.order_qty, event.price)
+        return _with_stated(order, at, number=0, order_qty=event.order_qty, price=event.price)
     terms = known.request.terms
-    if order.terms_told is None or (at, known.number) > order.terms_told:
+    if order.terms_since is None or (at, known.number) > order.terms_since:
         price = order.terms.price if order.terms is not None else None
         held = replace(terms, order_qty=order.order_qty or terms.order_qty, price=price)
-        order = replace(order, terms=held, terms_as=requested_as, terms_told=(at, known.number))
-    return _retold(order, at, known.number, event.order_qty or terms.order_qty, event.price or terms.price)
+        order = replace(order, terms=held, terms_as=requested_as, terms_since=(at, known.number))
+    order_qty, price = event.order_qty or terms.order_qty, event.price or terms.price
+    return _with_stated(order, at, number=known.number, order_qty=order_qty, price=price)
 
 
 def _amended(order: Order, event: Amendment) -> Order:

@@ -1,8 +1,8 @@
-"""Terms: what an order asks for, and the rules that terms keep by themselves.
+"""Order terms: their fields, and the rules that need nothing but the terms.
 
 Names follow FIX: OrdType(40), TimeInForce(59), Price(44), StopPx(99), PegOffsetValue(211), ExecInst(18),
 DisplayQty(1138), ExpireTime(126). Quantities are in base units (spot) or contracts, prices in quote units a base unit,
-times in UTC. What needs the instrument (tick, lot), the position (reduce-only) or the account's limits is judged
+times in UTC. Rules that need the instrument (tick, lot), the position (reduce-only) or the account's limits are checked
 elsewhere.
 """
 
@@ -15,13 +15,13 @@ from msgspec.structs import asdict, replace
 
 from domain import values
 from domain.errors import InvalidInput, RequestRefused
-from domain.values import EARLIEST, MAGNITUDE_MAX, PLACES_MAX, Side
+from domain.values import MAGNITUDE_MAX, PLACES_MAX, Side
 
 BASIS_POINTS_MAX = 10_000
 
 
 class OrdType(StrEnum):
-    """FIX OrdType(40). A stop waits for the market to go against it, a take-profit for it to come to it."""
+    """FIX OrdType(40). A stop triggers when the market moves against it, a take-profit when it moves in favour."""
 
     MARKET = "MARKET"
     LIMIT = "LIMIT"
@@ -57,7 +57,7 @@ class TimeInForce(StrEnum):
 
     @property
     def is_immediate(self) -> bool:
-        """Whether it never rests in a book."""
+        """Whether it never rests in the order book."""
         return self in _IMMEDIATE
 
     @property
@@ -78,14 +78,14 @@ class ExecInst(StrEnum):
 
 
 class PegOffset(StrEnum):
-    """FIX PegOffsetType(836): how far a trailing stop stays behind, in quote units or in basis points of the market."""
+    """FIX PegOffsetType(836): the unit of a trailing stop's distance, quote units or basis points of the market."""
 
     PRICE = "PRICE"
     BASIS_POINTS = "BASIS_POINTS"
 
 
 class TriggerPrice(StrEnum):
-    """FIX TriggerPriceType(1107): which price sets off a stop or take-profit."""
+    """FIX TriggerPriceType(1107): the price that triggers a stop or take-profit."""
 
     LAST = "LAST"
     MARK = "MARK"
@@ -93,14 +93,14 @@ class TriggerPrice(StrEnum):
 
 
 class OrderKey(Struct, frozen=True, gc=False):
-    """Which order: ClOrdID(11) is ours and unique in its account. A replaced order keeps its first one."""
+    """The key of an order: ClOrdID(11) is ours and unique in its account. A replaced order keeps its first one."""
 
     account_id: str
     cl_ord_id: str
 
 
 class OrderTerms(Struct, frozen=True, gc=False):
-    """What was asked for; carried by every event of the order that a projector needs it for."""
+    """The requested terms of an order; carried by every event of the order that a projector needs them for."""
 
     strategy_id: str
     instrument_id: str
@@ -125,7 +125,7 @@ class OrderTerms(Struct, frozen=True, gc=False):
 
 
 class Changes(Struct, frozen=True, omit_defaults=True):
-    """What a replacement changes: a field that is not named stays, one named None is taken away."""
+    """The changes of a replacement: a field that is not named stays, one named None is removed."""
 
     order_qty: Decimal | UnsetType = UNSET
     price: Decimal | UnsetType | None = UNSET
@@ -141,7 +141,7 @@ class Changes(Struct, frozen=True, omit_defaults=True):
 
 
 def check(terms: OrderTerms, transact_time: datetime | None = None) -> None:
-    """Refuses terms that make no order by themselves. Raises RequestRefused naming field, value and rule."""
+    """Check terms by the rules that need nothing else. Raises RequestRefused naming field, value and rule."""
     check_id("strategy_id", terms.strategy_id)
     if terms.parent:
         check_id("parent", terms.parent)
@@ -157,7 +157,7 @@ def check(terms: OrderTerms, transact_time: datetime | None = None) -> None:
 
 
 def check_amount(field: str, value: Decimal | None) -> None:
-    """Refuses what is not a number above zero within our range. Raises RequestRefused."""
+    """Check that a value is a number above zero within our range. Raises RequestRefused."""
     if value is None:
         return
     if not value.is_finite() or value <= 0:
@@ -167,7 +167,7 @@ def check_amount(field: str, value: Decimal | None) -> None:
 
 
 def check_id(field: str, value: str) -> None:
-    """Refuses what is no id. Raises RequestRefused."""
+    """Check that a value is an id. Raises RequestRefused."""
     try:
         values.name(value, field)
     except InvalidInput as error:
@@ -175,11 +175,11 @@ def check_id(field: str, value: str) -> None:
 
 
 def check_time(field: str, value: datetime) -> None:
-    """Refuses a time without a zone or before there was anything to trade. Raises RequestRefused."""
-    if value.tzinfo is None:
-        raise RequestRefused(f"{field} has a time zone", **{field: value})
-    if value < EARLIEST:
-        raise RequestRefused(f"{field} since {EARLIEST:%Y-%m-%d}", **{field: value})
+    """Check that a time has a zone and is not before 2009. Raises RequestRefused."""
+    try:
+        values.zoned(value, field)
+    except InvalidInput as error:
+        raise RequestRefused(f"{field} is {error.rule}", **{field: value}) from error
 
 
 def _check_prices(terms: OrderTerms) -> None:

@@ -1,10 +1,10 @@
-"""Venue order: by which other names an order is known, so that a report finds it.
+"""Venue order ids: the index from a venue's id of an order to its ClOrdID, so that a report finds its order.
 
-A venue calls an order by an id of its own, and some reports know no other. Here each such id leads to the ClOrdID of
-the order's stream. Ids are unique in a venue and account, at some venues only within an instrument.
+A venue gives an order an id of its own, and some reports carry no other. Each such id leads to the ClOrdID of the
+order's stream. Ids are unique in a venue and account, at some venues only within an instrument.
 
-An order that was replaced or asked back has ClOrdIDs of those requests too; their streams hold `OrderAliased` and lead
-to the order's own.
+An order that was replaced or canceled has the ClOrdIDs of those requests too; their streams hold `OrderAliased` and
+lead to the order's own.
 """
 
 from collections.abc import Callable
@@ -32,19 +32,19 @@ class VenueOrderLinked(Struct, frozen=True, gc=False, tag="VenueOrderLinked"):
     order_id: str  # 37
     instrument_id: str  # 48, "" where it is not known
     cl_ord_id: str  # 11, the order's first
-    transact_time: datetime  # 60 of the report that told
+    transact_time: datetime  # 60 of the report that named it
 
 
 VenueOrderEvent = VenueOrderLinked
 
 
 class VenueOrder(Struct, frozen=True, gc=False):
-    """The orders that a venue calls by one id."""
+    """The orders that a venue names by one id."""
 
     links: tuple[VenueOrderLinked, ...] = ()
 
     def cl_ord_id(self, instrument_id: str) -> str:
-        """The order of this instrument, or the only one if either is unknown; "" if there is none or no telling."""
+        """The order of this instrument, or the only one if either is unknown; "" if there is none or several."""
         of_it = {link.cl_ord_id for link in self.links if link.instrument_id == instrument_id}
         found = of_it or {link.cl_ord_id for link in self.links if not (link.instrument_id and instrument_id)}
         return next(iter(found)) if len(found) == 1 else ""
@@ -56,7 +56,7 @@ def stream(venue: str, account_id: str, order_id: str) -> str:
 
 
 def stream_of(report: OrderReport) -> str | None:
-    """The stream of the venue's order id in a report; None if it names none, or no venue is known."""
+    """The stream of the venue's order id in a report; None if it has no order id, or no venue is known."""
     venue, _ = _venue_of(report)
     return stream(venue, report.key.account_id, report.order_id) if report.order_id and venue else None
 
@@ -97,9 +97,9 @@ def requested_of(state: Callable[[str], Any], request: Named) -> Named:
 def reported_of(state: Callable[[str], Any], report: OrderReport) -> OrderReport:
     """The report with the key of the order it is about. `state` gives the state of a stream.
 
-    An order is found by its ClOrdID, by that of a request about it, or by the venue's id. One that is not found is
-    called as the report calls it, or, where it has no ClOrdID, by venue and order id. Raises ReportUnreadable if it
-    names none.
+    An order is found by its ClOrdID, by that of a request about it, or by the venue's id. One that is not found keeps
+    the ClOrdID of the report or, where it has none, gets one from venue and order id. Raises ReportUnreadable if it has
+    neither.
     """
     account_id, cl_ord_id = report.key.account_id, report.key.cl_ord_id
     if cl_ord_id:
@@ -122,18 +122,25 @@ def reported_of(state: Callable[[str], Any], report: OrderReport) -> OrderReport
 
 
 def link_of(report: OrderReport, state: Order) -> VenueOrderLinked | None:
-    """The link that a report of an order tells; None if it names no id, or no venue is known."""
+    """The link between ids that a report shows; None if it has no order id, or no venue is known."""
     venue, instrument_id = _venue_of(report)
     instrument_id = instrument_id or state.instrument_id
     venue = venue or values.venue_of(instrument_id)
     if not report.order_id or not venue:
         return None
     key = state.key
-    return VenueOrderLinked(venue, key.account_id, report.order_id, instrument_id, key.cl_ord_id, report.transact_time)
+    return VenueOrderLinked(
+        venue,
+        key.account_id,
+        report.order_id,
+        instrument_id,
+        cl_ord_id=key.cl_ord_id,
+        transact_time=report.transact_time,
+    )
 
 
 def _venue_of(report: OrderReport) -> tuple[str, str]:
-    """The venue and instrument a report names; "" for what it does not."""
+    """The venue and instrument of a report; "" for one that it does not name."""
     if isinstance(report, OrderFilled):
         return values.venue_of(report.instrument_id), report.instrument_id
     instrument_id = report.terms.instrument_id if isinstance(report, OrderAccepted) and report.terms is not None else ""
@@ -141,7 +148,7 @@ def _venue_of(report: OrderReport) -> tuple[str, str]:
 
 
 def _answering(report: OrderReport, cl_ord_id: str) -> OrderReport:
-    """A report under the ClOrdID of a request: about the order, and, unless it says otherwise, an answer to that."""
+    """A report under a request's ClOrdID: about the order and, unless it names another request, an answer to it."""
     key = OrderKey(report.key.account_id, cl_ord_id)
     if isinstance(report, OrderFilled):
         return replace(report, key=key)

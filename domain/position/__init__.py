@@ -1,4 +1,4 @@
-"""Position: quantity, cost, lots and realized PnL of one instrument, in the order of occurrence."""
+"""Position: quantity, cost, lots and realized PnL of one strategy in one instrument, by time of occurrence."""
 
 from domain.position.costing import MICROSECOND, Book, Effect, Entry, Lot, LotChange, LotMatch, Lots
 from domain.position.events import (

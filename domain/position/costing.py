@@ -1,10 +1,10 @@
-"""Costing: what a trade does to a book of quantity, cost and lots. Pure arithmetic, lots in, lots out.
+"""Costing: the effect of a trade on a book of quantity, cost and lots, under a cost basis. Pure arithmetic.
 
 All quantities are signed (long above zero), all costs are signed in settlement currency and follow
 `Contract.value`: a long in spot has positive cost, a short negative; an inverse long negative, a short positive.
 For every trade, exactly: cash = realized + rounding - change of cost, where cash is minus the traded value (minus the
 capitalised fee). Divisions happen here, once, rounded at 18 places; the result is recorded and from then on only added.
-Where a division splits a sum over several lots, the last part is what remains, so the parts sum to the whole.
+Where a division splits a sum over several lots, the last part is the remainder, so the parts sum to the whole.
 """
 
 from bisect import bisect_left
@@ -37,7 +37,7 @@ class Lot(Struct, frozen=True, gc=False):
 
     @property
     def unit_cost(self) -> Decimal:
-        """Cost a unit when it was opened, unsigned, to 18 places."""
+        """The cost a unit when it was opened, unsigned, to 18 places."""
         return abs(divide(self.opened_cost, self.opened_quantity))
 
 
@@ -51,7 +51,7 @@ class LotMatch(Struct, frozen=True, gc=False):
 
 
 class LotChange(Struct, frozen=True, gc=False):
-    """What a restatement changes of one open lot. A lot that is not open before it is described in full by `lot`."""
+    """The change of one open lot by a restatement. `lot` describes in full a lot that was not open before."""
 
     lot: Lot
     quantity: Decimal
@@ -59,9 +59,9 @@ class LotChange(Struct, frozen=True, gc=False):
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """What costing needs to know of a trade; a transfer has a `cost`, and neither price nor commission.
+    """A trade or transfer as costing sees it; a transfer has a `cost`, and neither price nor commission.
 
-    `lots` are those a transfer brings along (none: it makes one of its own); `lot_ids` those a disposal is assigned.
+    `lots` are those a transfer carries (none: it opens one of its own); `lot_ids` those assigned to a disposal.
     """
 
     occurrence: Occurrence
@@ -76,7 +76,7 @@ class Entry(Struct, frozen=True, gc=False):
 
 
 class Effect(Struct, frozen=True, gc=False):
-    """What an entry does to the book. All sums are changes, in settlement currency but for `quantity` and `fee`.
+    """The effect of an entry on the book. All sums are changes, in settlement currency but for `quantity` and `fee`.
 
     `realized` is booked at the account's money places, `rounding` is the rest. `fee` is the part of the commission (in
     its own currency) that is an expense; `fee_cost` the cost that left the position to pay a base-currency fee.
@@ -93,9 +93,9 @@ class Effect(Struct, frozen=True, gc=False):
 
 
 class Lots(Struct, frozen=True, gc=False, eq=False):
-    """Open lots in the order in which a cost basis uses them up. Persistent: a change leaves the old value as it was.
+    """Open lots, sorted as a cost basis uses them up. Persistent: a change leaves the old value as it was.
 
-    Kept as chunks of at most `LOTS_CHUNK_MAX`, so that adding or taking a lot copies little however many are open.
+    Kept as chunks of at most `LOTS_CHUNK_MAX`, so that adding or removing a lot copies little, however many are open.
     """
 
     basis: CostBasis
@@ -114,26 +114,26 @@ class Lots(Struct, frozen=True, gc=False, eq=False):
         return hash((self.basis, tuple(self)))
 
     def add(self, lot: Lot) -> "Lots":
-        """With one more lot, in its place."""
+        """The lots with one more, in its place."""
         entry = (_precedence(self.basis, lot), lot)
         if not self.chunks:
             return Lots(self.basis, ((entry,),))
         at = min(bisect_left(self.chunks, entry[0], key=lambda chunk: chunk[-1][0]), len(self.chunks) - 1)
         chunk = self.chunks[at]
         place = bisect_left(chunk, entry[0], key=lambda pair: pair[0])
-        grown = (*chunk[:place], entry, *chunk[place:])
-        half = len(grown) // 2
-        parts = (grown,) if len(grown) <= LOTS_CHUNK_MAX else (grown[:half], grown[half:])
+        added = (*chunk[:place], entry, *chunk[place:])
+        half = len(added) // 2
+        parts = (added,) if len(added) <= LOTS_CHUNK_MAX else (added[:half], added[half:])
         return Lots(self.basis, self.chunks[:at] + parts + self.chunks[at + 1 :])
 
     def change(self, lot_id: str, quantity: Decimal, cost: Decimal) -> "Lots":
-        """With `quantity` and `cost` added to one lot; a lot left with neither is gone."""
+        """The lots with `quantity` and `cost` added to one of them; a lot left with neither is removed."""
         for at, chunk in enumerate(self.chunks):
             for place, (precedence, lot) in enumerate(chunk):
                 if lot.lot_id == lot_id:
                     left = Lot(
                         lot.lot_id, lot.opened_at, lot.opened_quantity, lot.opened_cost,
-                        lot.quantity + quantity, lot.cost + cost,
+                        quantity=lot.quantity + quantity, cost=lot.cost + cost,
                     )  # fmt: skip
                     kept = ((precedence, left),) if left.quantity or left.cost else ()
                     shrunk = chunk[:place] + kept + chunk[place + 1 :]
@@ -157,7 +157,7 @@ def _precedence(basis: CostBasis, lot: Lot) -> tuple[Any, ...]:
 
 
 class Book(Struct, frozen=True, gc=False):
-    """Quantity held, what it cost, and the lots it is held in (none under AVERAGE)."""
+    """The quantity held, its cost, and the lots it is held in (none under AVERAGE)."""
 
     lots: Lots
     quantity: Decimal = ZERO
@@ -170,7 +170,7 @@ def empty(basis: CostBasis) -> Book:
 
 
 def book_with(book: Book, effect: Effect) -> Book:
-    """The book after an effect: nothing but additions."""
+    """The book after an effect; only additions."""
     lots = book.lots
     for match in effect.closed:
         sign = -1 if book.quantity > 0 else 1
@@ -181,11 +181,11 @@ def book_with(book: Book, effect: Effect) -> Book:
 
 
 def effect_of(book: Book, entry: Entry, costing: Costing) -> Effect:
-    """What `entry` does to `book`. A trade through zero closes all that is open, then opens the rest the other way."""
+    """The effect of `entry` on `book`. A trade through zero closes all that is open, then opens the rest."""
     signed = entry.side.sign * entry.quantity
     if entry.price is None:
         assert entry.cost is not None, "a transfer states its cost"
-        return _moved(book, entry, signed, entry.cost, None, costing)
+        return _moved(book, entry, signed, value=entry.cost, price=None, costing=costing)
     contract = entry.contract
     value = contract.value(signed, entry.price)
     fee = entry.commission.amount if entry.commission else ZERO
@@ -193,10 +193,10 @@ def effect_of(book: Book, entry: Entry, costing: Costing) -> Effect:
     is_base_fee = contract.kind is Kind.SPOT and paid_in == contract.base
     if costing.fee_policy is FeePolicy.CAPITALISED and (is_base_fee or paid_in == contract.settle):
         if is_base_fee:
-            return _moved(book, entry, signed - fee, value, None, costing)
-        return _moved(book, entry, signed, value + fee, None, costing)
-    moved = _moved(book, entry, signed, value, entry.price, costing, fee)
-    return _pay_in_base(book, moved, entry, fee, entry.price, costing) if fee and is_base_fee else moved
+            return _moved(book, entry, signed=signed - fee, value=value, price=None, costing=costing)
+        return _moved(book, entry, signed, value=value + fee, price=None, costing=costing)
+    moved = _moved(book, entry, signed, value, price=entry.price, costing=costing, fee=fee)
+    return _pay_in_base(book, moved, entry, fee, price=entry.price, costing=costing) if fee and is_base_fee else moved
 
 
 def _moved(
@@ -208,9 +208,10 @@ def _moved(
     costing: Costing,
     fee: Decimal = ZERO,
 ) -> Effect:
-    """`signed` quantity for `value`: first what it closes, then what it opens; `fee` is noted as an expense.
+    """The effect of `signed` quantity for `value`: first the part that closes, then the part that opens.
 
-    With a `price` the closing part's value is its own quantity at that price; without, its share of `value`.
+    With a `price` the closing part's value is its own quantity at that price; without, its share of `value`. `fee` is
+    recorded as an expense.
     """
     closing = -book.quantity if abs(signed) > abs(book.quantity) else signed
     if not book.quantity or (signed > 0) == (book.quantity > 0):
@@ -228,11 +229,11 @@ def _moved(
         if costing.cost_basis is CostBasis.AVERAGE:
             released = _part(book.cost, closing, book.quantity)
         else:
-            matches = _match(book.lots, closing, close_value, price, entry)
+            matches = _match(book.lots, closing, value=close_value, price=price, entry=entry)
             released = sum((match.cost for match in matches), ZERO)
         gain = -close_value - released
     elif not opening:
-        gain = -value  # the fee ate the whole quantity: nothing is held for the money
+        gain = -value  # the fee used up the whole quantity: nothing is held for the money
     if opening:
         cost = value - close_value
     lots: tuple[Lot, ...] = ()
@@ -240,15 +241,26 @@ def _moved(
         lots = _opened(entry, exact(opening), exact(cost), is_whole=not closing)
     realized = rounded(gain, costing.money_places) if gain else ZERO
     rounding = exact(gain - realized) if gain else ZERO
-    return Effect(exact(signed), exact(cost - released), realized, rounding, fee, ZERO, lots, matches)
+    return Effect(
+        quantity=exact(signed),
+        cost=exact(cost - released),
+        realized=realized,
+        rounding=rounding,
+        fee=fee,
+        fee_cost=ZERO,
+        opened=lots,
+        closed=matches,
+    )
 
 
 def _opened(entry: Entry, quantity: Decimal, cost: Decimal, *, is_whole: bool) -> tuple[Lot, ...]:
-    """The lots an entry opens: those it carries, if all of them are opened; else one of its own."""
+    """The lots an entry opens: those it carries, if it opens all its quantity; else one of its own."""
     if entry.lots and is_whole:
         return entry.lots
     at = entry.occurrence
-    return (Lot(at.exec_id, at, quantity, cost, quantity, cost),)
+    return (
+        Lot(lot_id=at.exec_id, opened_at=at, opened_quantity=quantity, opened_cost=cost, quantity=quantity, cost=cost),
+    )
 
 
 def _part(cost: Decimal, quantity: Decimal, whole: Decimal) -> Decimal:
@@ -259,7 +271,7 @@ def _part(cost: Decimal, quantity: Decimal, whole: Decimal) -> Decimal:
 def _match(lots: Lots, closing: Decimal, value: Decimal, price: Decimal | None, entry: Entry) -> tuple[LotMatch, ...]:
     matches = []
     left, value_left = abs(closing), value
-    for lot in _in_turn(lots, entry.lot_ids):
+    for lot in _assigned_first(lots, entry.lot_ids):
         quantity = min(left, abs(lot.quantity))
         if quantity == left:
             share = value_left
@@ -276,8 +288,8 @@ def _match(lots: Lots, closing: Decimal, value: Decimal, price: Decimal | None, 
     raise AssertionError("open lots sum to the quantity held")
 
 
-def _in_turn(lots: Lots, assigned: tuple[str, ...]) -> Iterable[Lot]:
-    """Assigned lots first, as they were named; then the others in the order of the cost basis."""
+def _assigned_first(lots: Lots, assigned: tuple[str, ...]) -> Iterable[Lot]:
+    """Assigned lots first, as they were named; then the others as the cost basis uses them up."""
     if not assigned:
         return lots
     named = {lot.lot_id: lot for lot in lots if lot.lot_id in assigned}
@@ -286,7 +298,7 @@ def _in_turn(lots: Lots, assigned: tuple[str, ...]) -> Iterable[Lot]:
 
 
 def release(book: Book, quantity: Decimal, costing: Costing) -> tuple[Decimal, tuple[Lot, ...]]:
-    """What `quantity` (unsigned, at most what is held) takes along when it moves elsewhere: its cost, and its lots.
+    """The cost and lots of `quantity` (unsigned, at most what is held) that moves to another position.
 
     The lots keep their age; under AVERAGE there are none. Costs are signed like the book's.
     """
@@ -298,7 +310,9 @@ def release(book: Book, quantity: Decimal, costing: Costing) -> tuple[Decimal, t
             break
         part = min(left, abs(lot.quantity))
         signed, cost = exact(part.copy_sign(lot.quantity)), exact(_part(lot.cost, part, lot.quantity))
-        moved.append(Lot(lot.lot_id, lot.opened_at, signed, cost, signed, cost))
+        moved.append(
+            Lot(lot.lot_id, lot.opened_at, opened_quantity=signed, opened_cost=cost, quantity=signed, cost=cost)
+        )
         left -= part
     return exact(sum((lot.cost for lot in moved), ZERO)), tuple(moved)
 
@@ -306,18 +320,18 @@ def release(book: Book, quantity: Decimal, costing: Costing) -> tuple[Decimal, t
 def misplaced(matches: Iterable[LotMatch], held: Lots) -> tuple[LotMatch, ...]:
     """The matches of a cost basis kept over several accounts together whose lot the disposing account does not hold.
 
-    Where a cost basis is kept over all accounts, the lot that is next in order may lie in another one; such a disposal
-    cannot be carried out as matched.
+    Where a cost basis is kept over all accounts, the next lot may be in another account; such a disposal cannot be
+    carried out as matched.
     """
     here = {lot.lot_id: abs(lot.quantity) for lot in held}
     return tuple(match for match in matches if here.get(match.lot_id, ZERO) < match.quantity)
 
 
 def _pay_in_base(book: Book, moved: Effect, entry: Entry, fee: Decimal, price: Decimal, costing: Costing) -> Effect:
-    """An expensed base-currency fee: the quantity falls by `fee` at cost, so nothing is gained or lost by paying it.
+    """The effect with an expensed base-currency fee: the quantity falls by `fee` at cost, so paying it has no gain.
 
-    Under AVERAGE the cost is the average after the fill; under lots the lot the fill opened, else the next in order.
-    A flat or short position owes the fee: it grows at its average cost, or at the price when flat.
+    Under AVERAGE the cost is the average after the fill; under lots that of the lot the fill opened, else of the next
+    one. A flat or short position owes the fee: it increases at its average cost, or at the price when flat.
     """
     after = book_with(book, moved)
     if costing.cost_basis is CostBasis.AVERAGE and after.quantity and not 0 < after.quantity < fee:
@@ -329,14 +343,18 @@ def _pay_in_base(book: Book, moved: Effect, entry: Entry, fee: Decimal, price: D
         from_lot = fee if lot.quantity < 0 else min(fee, lot.quantity)
         worth = entry.contract.value(from_lot, price)
         quantity, cost = exact(lot.quantity - from_lot), exact(lot.cost - worth)
-        left = (Lot(lot.lot_id, lot.opened_at, quantity, cost, quantity, cost),) if quantity else ()
+        left = (
+            (Lot(lot.lot_id, lot.opened_at, opened_quantity=quantity, opened_cost=cost, quantity=quantity, cost=cost),)
+            if quantity
+            else ()
+        )
         moved = _with(moved, quantity=moved.quantity - from_lot, cost=moved.cost - worth, fee_cost=worth, opened=left)
     rest = exact(fee - from_lot)
     if not rest:
         return _with(moved, fee=fee)
-    # The fee comes out of older lots, or out of nothing: a disposal at the fill's own price.
+    # The rest of the fee is taken from older lots, or makes the position short: a disposal at the fill's own price.
     worth = entry.contract.value(rest, price)
-    paid = _moved(book_with(book, moved), entry, -rest, -worth, price, costing)
+    paid = _moved(book=book_with(book, moved), entry=entry, signed=-rest, value=-worth, price=price, costing=costing)
     return _with(
         moved, quantity=moved.quantity + paid.quantity, cost=moved.cost + paid.cost,
         realized=moved.realized + paid.realized, rounding=moved.rounding + paid.rounding,
@@ -350,15 +368,10 @@ def _with(effect: Effect, **changed: Any) -> Effect:
 
 
 def replay(entries: Iterable[Entry], costing: Costing, book: Book | None = None) -> tuple[list[Effect], Book]:
-    """Every entry's effect in order of occurrence, and the book they end in: the same fills under other conventions."""
+    """Every entry's effect in order of occurrence, and the resulting book: the same fills under other conventions."""
     current = book or empty(costing.cost_basis)
     effects = []
     for entry in sorted(entries, key=lambda entry: entry.occurrence):
         effects.append(effect_of(current, entry, costing))
         current = book_with(current, effects[-1])
     return effects, current
-
-
-def holding_periods(entries: Iterable[Entry], costing: Costing) -> tuple[list[Effect], Book]:
-    """Under AVERAGE all units cost alike, but by age the oldest go first: the matches and lots that tell it."""
-    return replay(entries, replace(costing, cost_basis=CostBasis.FIFO))

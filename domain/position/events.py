@@ -1,4 +1,4 @@
-"""What a position records, and what it is asked and told. The aggregate is in `domain.position`."""
+"""Position events, and the requests and reports of a position."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -14,7 +14,7 @@ from domain.values import Liquidity, Money, Side
 
 
 class PositionKey(Struct, frozen=True, gc=False):
-    """Whose position in what; carried by every event, so that each reads alone."""
+    """The holder and instrument of a position; carried by every event, so that each reads alone."""
 
     account_id: str
     strategy_id: str
@@ -22,7 +22,7 @@ class PositionKey(Struct, frozen=True, gc=False):
 
 
 class TradeKind(StrEnum):
-    """Why a trade came about: LIQUIDATION and AUTO_DELEVERAGE by the venue, SETTLEMENT and EXERCISE by expiry."""
+    """The cause of a trade: LIQUIDATION and AUTO_DELEVERAGE by the venue, SETTLEMENT and EXERCISE by expiry."""
 
     TRADE = "TRADE"
     LIQUIDATION = "LIQUIDATION"
@@ -32,7 +32,7 @@ class TradeKind(StrEnum):
 
 
 class TransferReason(StrEnum):
-    """Why quantity came or went without a trade. Income is taken in at its fair value, which is then its cost."""
+    """Why quantity moved without a trade. Income is booked at its fair value, which is then its cost."""
 
     OPENING = "OPENING"
     DEPOSIT = "DEPOSIT"
@@ -46,7 +46,7 @@ class TransferReason(StrEnum):
 
     @property
     def is_income(self) -> bool:
-        """Whether what comes in is earned rather than brought."""
+        """Whether the quantity received is earned."""
         return self in _INCOME
 
 
@@ -55,7 +55,7 @@ _INCOME = {TransferReason.AIRDROP, TransferReason.STAKING, TransferReason.INTERE
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class TradeBooked(Struct, frozen=True, gc=False, tag="TradeBooked.v2"):
-    """A fill is in the book: what the venue reported, the facts and conventions it was booked by, and its effect."""
+    """A fill was booked: what the venue reported, the facts and conventions it was booked by, and its effect."""
 
     key: PositionKey
     contract: Contract
@@ -75,7 +75,7 @@ class TradeBooked(Struct, frozen=True, gc=False, tag="TradeBooked.v2"):
 
 
 class TradeReversed(Struct, frozen=True, gc=False, tag="TradeReversed"):
-    """A booked fill is taken back: the venue busted it or corrected it. `effect` is what it had on record."""
+    """A booked fill was reversed: the venue busted it or corrected it. `effect` is what it had on record."""
 
     key: PositionKey
     contract: Contract
@@ -88,7 +88,7 @@ class TradeReversed(Struct, frozen=True, gc=False, tag="TradeReversed"):
 
 
 class PositionTransferred(Struct, frozen=True, gc=False, tag="PositionTransferred.v2"):
-    """Quantity that came or went at a stated cost: an opening balance, a deposit in kind, a move, income."""
+    """Quantity was received or sent at a stated cost: an opening balance, a deposit in kind, a move, income."""
 
     key: PositionKey
     contract: Contract
@@ -115,7 +115,7 @@ class FundingSettled(Struct, frozen=True, gc=False, tag="FundingSettled"):
 
 
 class LotsAssigned(Struct, frozen=True, tag="LotsAssigned"):
-    """Specific identification: which lots a disposal uses up, in this order, before the oldest."""
+    """Specific identification: the lots a disposal uses up, one after the other, before the oldest."""
 
     key: PositionKey
     exec_id: str
@@ -124,7 +124,7 @@ class LotsAssigned(Struct, frozen=True, tag="LotsAssigned"):
 
 
 class PositionRestated(Struct, frozen=True, gc=False, tag="PositionRestated.v2"):
-    """What late arrivals, reversals and assignments moved of entries on record; in parts of at most 500 items."""
+    """Late entries, reversals or assignments changed effects of entries on record; in parts of at most 500 items."""
 
     key: PositionKey
     late_exec_ids: tuple[str, ...]
@@ -135,7 +135,7 @@ class PositionRestated(Struct, frozen=True, gc=False, tag="PositionRestated.v2")
 
 
 class PositionBroken(Struct, frozen=True, gc=False, tag="PositionBroken"):
-    """The book is what the venue says, and cannot be right: something is missing from it."""
+    """The position as reported by the venue breaks a rule: a report must be missing."""
 
     key: PositionKey
     rule: str
@@ -157,7 +157,7 @@ Booking = TradeBooked | PositionTransferred
 
 
 class Filled(Struct, frozen=True, gc=False):
-    """A fill to be booked, as its order knows it, with the instrument's facts of its day."""
+    """A fill to be booked, as its order has it, with the instrument's facts of its day."""
 
     key: PositionKey
     contract: Contract
@@ -174,7 +174,7 @@ class Filled(Struct, frozen=True, gc=False):
 
 
 class Reverse(Struct, frozen=True):
-    """The venue has taken a fill back."""
+    """The venue has busted or corrected a fill: reverse its booking."""
 
     key: PositionKey
     exec_id: str
@@ -184,9 +184,9 @@ class Reverse(Struct, frozen=True):
 
 
 class Transfer(Struct, frozen=True):
-    """Quantity arriving (BUY) or leaving (SELL) without a trade, at a cost signed as its value is (+ in for spot).
+    """Quantity received (BUY) or sent (SELL) without a trade, at a cost signed as its value is (+ in for spot).
 
-    It brings the lots it names, or makes one of its own at `transact_time`.
+    It carries the lots it names, or opens one of its own at `transact_time`.
     """
 
     key: PositionKey

@@ -1,14 +1,14 @@
-"""Position: what one strategy of one account holds of one instrument, what it cost, and what it has realized.
+"""Position aggregate: the quantity, cost, lots and realized PnL of one strategy of one account in one instrument.
 
 Quantities are signed. Sums are in settlement currency; cost and PnL follow `domain.position.costing`. The book is
-always the one that the order of occurrence gives. What arrives in order is booked with its effect and that is all; what
-arrives late is booked with the effect it has in its place, together with a restatement of every later entry it moved. A
-busted trade is reversed, a corrected one reversed and booked anew, in the same way.
+always the one that the order of occurrence gives. An entry that arrives in order is booked with its effect and changes
+nothing else; a late one is booked with the effect it has in its place, together with a restatement of every later entry
+it changed. A busted trade is reversed, a corrected one reversed and booked again, in the same way.
 
-To judge a late report the position remembers its last entries (the tail) and the book before them (the anchor). A
-report older than the tail needs the stream's whole history: `needs_history` says so, `unfold` is the position with it.
+To book a late report the position remembers its last entries (the tail) and the book before them (the anchor). A report
+older than the tail needs the stream's whole history: `needs_history` tests that, `unfold` returns the position with it.
 
-What equals what, exactly, in settlement currency: realized + rounding + unrealized - fees - fee_cost + funding + income
+Invariant, exact, in settlement currency: realized + rounding + unrealized - fees - fee_cost + funding + income
 + transferred = the change of equity, where unrealized = value(quantity, mark) - cost.
 """
 
@@ -93,7 +93,8 @@ RESTATED_ITEMS_MAX = 500
 
 
 class Position(Struct, frozen=True, gc=False):
-    """`book` = `anchor` + the effects of `tail`; `anchored_at` is the last occurrence inside the anchor.
+    """The state of a position. `book` = `anchor` + the effects of `tail`; `anchored_at` is the last occurrence in the
+    anchor.
 
     Before the first booking `contract` is not known: `funded_in` is the currency of funding.
     """
@@ -119,7 +120,7 @@ class Position(Struct, frozen=True, gc=False):
 
     @property
     def quantity(self) -> Decimal:
-        """Signed quantity held."""
+        """The signed quantity held."""
         return self.book.quantity
 
     @property
@@ -134,14 +135,14 @@ def stream(key: PositionKey) -> str:
 
 
 def occurrence_of(report: Filled | Reverse | Transfer | AssignLots) -> Occurrence:
-    """The place in the order of occurrence that a report is about."""
+    """The occurrence of the entry that a report is about."""
     if isinstance(report, Transfer):
         return Occurrence(report.transact_time, 0, report.transfer_id)
     return Occurrence(report.transact_time, report.trade_seq, report.exec_id)
 
 
 def needs_history(position: Position | None, reports: Iterable[PositionReport | PositionRequest]) -> bool:
-    """Whether a report is about a place before the tail, so that it wants the position `unfold`ed from its stream."""
+    """Whether a report is about an entry before the tail, so that the position must be `unfold`ed from its stream."""
     if position is None or position.anchored_at is None:
         return False
     anchored_at = position.anchored_at
@@ -155,22 +156,22 @@ def needs_history(position: Position | None, reports: Iterable[PositionReport | 
 def unfold(events: Iterable[PositionEvent]) -> Position | None:
     """The position with its whole history as tail.
 
-    What is far behind is laid aside until something reaches back to it: a tail is copied with every event.
+    Old entries are kept apart until an event concerns them: a tail is copied with every event.
     """
     position: Position | None = None
-    aside: list[Booked] = []
+    old: list[Booked] = []
     for event in events:
-        if position is not None and aside and (not position.tail or _reaches(event, aside[-1].entry.occurrence)):
-            position, aside = replace(position, tail=(*aside, *position.tail)), []
+        if position is not None and old and (not position.tail or _reaches(event, old[-1].entry.occurrence)):
+            position, old = replace(position, tail=(*old, *position.tail)), []
         position = evolve(position, event, tail_max=None)
         if len(position.tail) > 2 * TAIL_MAX:
-            aside += position.tail[:-TAIL_MAX]
+            old += position.tail[:-TAIL_MAX]
             position = replace(position, tail=position.tail[-TAIL_MAX:])
-    return position and replace(position, tail=(*aside, *position.tail))
+    return position and replace(position, tail=(*old, *position.tail))
 
 
 def _reaches(event: PositionEvent, place: Occurrence) -> bool:
-    """Whether an event says something of an entry at or before a place in the order of occurrence."""
+    """Whether an event concerns an entry at or before an occurrence."""
     match event:
         case TradeBooked() | PositionTransferred():
             return entry_of(event).occurrence <= place
@@ -236,12 +237,12 @@ def moved(position: Position | None, request: MovePosition) -> tuple[Transfer, T
     carried = tuple(replace(lot, lot_id=f"{lot.lot_id}@{request.transfer_id}") for lot in lots)
     out_side, in_side = (Side.SELL, Side.BUY) if held > 0 else (Side.BUY, Side.SELL)
     leaving = Transfer(
-        request.key, request.transfer_id, out_side, request.quantity, exact(-cost), request.transact_time,
-        TransferReason.INTERNAL, request.to,
+        request.key, request.transfer_id, side=out_side, quantity=request.quantity, cost=exact(-cost),
+        transact_time=request.transact_time, reason=TransferReason.INTERNAL, counterparty=request.to,
     )  # fmt: skip
     arriving = Transfer(
-        request.to, request.transfer_id, in_side, request.quantity, cost, request.transact_time,
-        TransferReason.INTERNAL, request.key, carried,
+        key=request.to, transfer_id=request.transfer_id, side=in_side, quantity=request.quantity, cost=cost,
+        transact_time=request.transact_time, reason=TransferReason.INTERNAL, counterparty=request.key, lots=carried,
     )  # fmt: skip
     return leaving, arriving
 
@@ -258,18 +259,19 @@ def settled(position: Position | None, request: SettleContract) -> Filled | None
     if request.settlement_id in position.settlement_ids:
         raise RequestRefused("one settlement_id names one settlement", settlement_id=request.settlement_id)
     return Filled(
-        request.key, contract, "", request.settlement_id, 0, Side.SELL if position.quantity > 0 else Side.BUY,
-        abs(position.quantity), contract.settlement_price(request.underlying_px), Money(ZERO, contract.settle),
-        Liquidity.UNKNOWN, request.transact_time,
-        TradeKind.EXERCISE if contract.kind is Kind.OPTION else TradeKind.SETTLEMENT,
+        request.key, contract, cl_ord_id="", exec_id=request.settlement_id, trade_seq=0,
+        side=Side.SELL if position.quantity > 0 else Side.BUY, last_qty=abs(position.quantity),
+        last_px=contract.settlement_price(request.underlying_px), commission=Money(ZERO, contract.settle),
+        liquidity=Liquidity.UNKNOWN, transact_time=request.transact_time,
+        kind=TradeKind.EXERCISE if contract.kind is Kind.OPTION else TradeKind.SETTLEMENT,
     )  # fmt: skip
 
 
 def admit(position: Position | None, reports: Sequence[PositionReport], costing_: Costing) -> tuple[PositionEvent, ...]:
     """The events that reports add, in any order of arrival. Never refuses; the caller has removed repeated exec ids.
 
-    Reports of one call are booked in order of occurrence. Those behind the latest on record are booked late and those
-    taken back reversed, followed by one restatement of every entry they moved.
+    Reports of one call are booked in order of occurrence. Those before the latest on record are booked late and busted
+    ones reversed, followed by one restatement of every entry they changed.
     """
     events: list[PositionEvent] = []
     bookings: list[Filled | Transfer] = []
@@ -312,22 +314,22 @@ def admit(position: Position | None, reports: Sequence[PositionReport], costing_
 def _rebooked(
     position: Position, late: Sequence[Filled | Transfer], reversals: Sequence[Reverse], costing_: Costing
 ) -> tuple[list[PositionEvent], Book]:
-    """Late reports booked in their place, reversals, the restatement of what they moved; the book all of it ends in."""
-    assert not needs_history(position, [*late, *reversals]), "what is older than the tail is judged unfolded"
+    """Late bookings in their place, reversals, and the restatement of the entries they changed; the resulting book."""
+    assert not needs_history(position, [*late, *reversals]), "a report older than the tail needs the unfolded position"
     on_record = {item.entry.occurrence: item for item in position.tail}
-    taken_back = [(r, on_record[occurrence_of(r)]) for r in reversals if occurrence_of(r) in on_record]
+    reversed_ = [(r, on_record[occurrence_of(r)]) for r in reversals if occurrence_of(r) in on_record]
     rebooked = rebooking.rebook(
         position.anchor, position.tail, costing_,
-        added=[_entry(report) for report in late], removed=[report.exec_id for report, _ in taken_back],
+        added=[_entry(report) for report in late], removed=[report.exec_id for report, _ in reversed_],
     )  # fmt: skip
     events: list[PositionEvent] = []
     booked = position.book
-    for report, item in taken_back:
+    for report, item in reversed_:
         commission = item.entry.commission or Money(ZERO, item.entry.contract.settle)
         events.append(
             TradeReversed(
-                report.key, item.entry.contract, report.exec_id, report.trade_seq, report.transact_time, commission,
-                item.effect, report.reason,
+                report.key, item.entry.contract, report.exec_id, report.trade_seq, transact_time=report.transact_time,
+                commission=commission, effect=item.effect, reason=report.reason,
             )
         )  # fmt: skip
         booked = rebooking.minus_unmatched(booked, item.effect)
@@ -347,7 +349,14 @@ def _restatements(
         return []
     parts = [items[at : at + RESTATED_ITEMS_MAX] for at in range(0, len(items), RESTATED_ITEMS_MAX)] or [()]
     return [
-        PositionRestated(key, moved_by, part, lots if number == len(parts) else (), number, len(parts))
+        PositionRestated(
+            key,
+            late_exec_ids=moved_by,
+            items=part,
+            lots=lots if number == len(parts) else (),
+            part=number,
+            parts=len(parts),
+        )
         for number, part in enumerate(parts, 1)
     ]
 
@@ -355,48 +364,88 @@ def _restatements(
 def _oversold(
     position: Position | None, bookings: Sequence[Filled | Transfer], quantity: Decimal
 ) -> tuple[PositionBroken, ...]:
-    """A spot position that has just fallen below zero: something came in that was never reported."""
+    """The break of a spot position that has just fallen below zero: an acquisition was never reported."""
     was_below = position is not None and position.quantity < 0
     if quantity >= 0 or was_below or not bookings or _contract(bookings[-1]).kind is not Kind.SPOT:
         return ()
     last = bookings[-1]
     exec_id = occurrence_of(last).exec_id
     return (
-        PositionBroken(last.key, "a spot position is not below zero", exec_id, exact(quantity), last.transact_time),
+        PositionBroken(
+            last.key,
+            rule="a spot position is not below zero",
+            exec_id=exec_id,
+            quantity=exact(quantity),
+            transact_time=last.transact_time,
+        ),
     )
 
 
 def _contract(report: Filled | Transfer) -> Contract:
-    assert report.contract is not None, "the ledger tells a report its instrument's facts"
+    assert report.contract is not None, "the ledger fills in the contract"
     return report.contract
 
 
 def _entry(report: Filled | Transfer) -> Entry:
     place, contract = occurrence_of(report), _contract(report)
     if isinstance(report, Transfer):
-        return Entry(place, contract, report.side, report.quantity, None, None, report.cost, report.lots)
-    return Entry(place, contract, report.side, report.last_qty, report.last_px, report.commission)
+        return Entry(
+            occurrence=place,
+            contract=contract,
+            side=report.side,
+            quantity=report.quantity,
+            price=None,
+            commission=None,
+            cost=report.cost,
+            lots=report.lots,
+        )
+    return Entry(
+        occurrence=place,
+        contract=contract,
+        side=report.side,
+        quantity=report.last_qty,
+        price=report.last_px,
+        commission=report.commission,
+    )
 
 
 def entry_of(event: Booking) -> Entry:
     """A booking as costing sees it."""
     if isinstance(event, PositionTransferred):
         place = Occurrence(event.transact_time, 0, event.transfer_id)
-        return Entry(place, event.contract, event.side, event.quantity, None, None, event.cost, event.lots)
+        return Entry(
+            occurrence=place,
+            contract=event.contract,
+            side=event.side,
+            quantity=event.quantity,
+            price=None,
+            commission=None,
+            cost=event.cost,
+            lots=event.lots,
+        )
     place = Occurrence(event.transact_time, event.trade_seq, event.exec_id)
-    return Entry(place, event.contract, event.side, event.last_qty, event.last_px, event.commission)
+    return Entry(
+        occurrence=place,
+        contract=event.contract,
+        side=event.side,
+        quantity=event.last_qty,
+        price=event.last_px,
+        commission=event.commission,
+    )
 
 
 def _booking(report: Filled | Transfer, costing_: Costing, effect: Effect, *, is_late: bool) -> Booking:
     if isinstance(report, Transfer):
         return PositionTransferred(
-            report.key, _contract(report), costing_, report.transfer_id, report.side, report.quantity, report.cost,
-            report.transact_time, effect, is_late, report.reason, report.counterparty, report.lots,
+            report.key, contract=_contract(report), costing=costing_, transfer_id=report.transfer_id, side=report.side,
+            quantity=report.quantity, cost=report.cost, transact_time=report.transact_time, effect=effect,
+            is_late=is_late, reason=report.reason, counterparty=report.counterparty, lots=report.lots,
         )  # fmt: skip
     return TradeBooked(
-        report.key, report.contract, costing_, report.cl_ord_id, report.exec_id, report.trade_seq, report.side,
-        report.last_qty, report.last_px, report.commission, report.liquidity, report.transact_time, effect, is_late,
-        report.kind,
+        report.key, report.contract, costing_, report.cl_ord_id, exec_id=report.exec_id, trade_seq=report.trade_seq,
+        side=report.side, last_qty=report.last_qty, last_px=report.last_px, commission=report.commission,
+        liquidity=report.liquidity, transact_time=report.transact_time, effect=effect, is_late=is_late,
+        kind=report.kind,
     )  # fmt: skip
 
 
@@ -452,10 +501,11 @@ def _with_booking(position: Position, event: Booking, tail_max: int | None) -> P
         book = costing.book_with(book, effect)
         anchor, anchored_at, tail = _tail_with(position, anchor, Booked(entry_of(event), effect, book), tail_max)
     return Position(
-        position.key, book, anchor, event.contract, conventions, anchored_at, tail,
-        position.realized + effect.realized, position.rounding + effect.rounding,
-        position.fee_cost + effect.fee_cost, fees, position.funding, position.funded_in, income, transferred,
-        position.funding_ids, transfer_ids, settlement_ids,
+        position.key, book, anchor, event.contract, costing=conventions, anchored_at=anchored_at, tail=tail,
+        realized=position.realized + effect.realized, rounding=position.rounding + effect.rounding,
+        fee_cost=position.fee_cost + effect.fee_cost, fees=fees, funding=position.funding, funded_in=position.funded_in,
+        income=income, transferred=transferred, funding_ids=position.funding_ids, transfer_ids=transfer_ids,
+        settlement_ids=settlement_ids,
     )  # fmt: skip
 
 
@@ -477,14 +527,14 @@ def _tail_with(
 def _tail_with_late(
     position: Position, booked: Booked, book: Book
 ) -> tuple[Book, Occurrence | None, tuple[Booked, ...]]:
-    if _is_deep(position, booked.entry.occurrence):
-        return book, position.last, ()  # deeper than the tail: it starts anew behind what is known
+    if _is_before_tail(position, booked.entry.occurrence):
+        return book, position.last, ()  # older than the tail: a new, empty tail starts after the last entry
     at = sum(1 for item in position.tail if item.entry.occurrence < booked.entry.occurrence)
     moved = (Booked(item.entry, item.effect) for item in position.tail[at:])
     return position.anchor, position.anchored_at, (*position.tail[:at], booked, *moved)
 
 
-def _is_deep(position: Position, place: Occurrence) -> bool:
+def _is_before_tail(position: Position, place: Occurrence) -> bool:
     return position.anchored_at is not None and place <= position.anchored_at
 
 
@@ -492,7 +542,7 @@ def _with_reversal(position: Position, event: TradeReversed) -> Position:
     effect = event.effect
     book = rebooking.minus_unmatched(position.book, effect)
     place = Occurrence(event.transact_time, event.trade_seq, event.exec_id)
-    if _is_deep(position, place):
+    if _is_before_tail(position, place):
         position = replace(position, anchor=book, anchored_at=position.last, tail=())
     tail = tuple(
         item if item.entry.occurrence < place else Booked(item.entry, item.effect)
@@ -527,7 +577,7 @@ def _with_restatement(position: Position, event: PositionRestated) -> Position:
     now = {item.exec_id: item.now for item in event.items}
     tail = tuple(Booked(item.entry, now.pop(item.entry.occurrence.exec_id, item.effect)) for item in position.tail)
     anchor, anchored_at = position.anchor, position.anchored_at
-    if now or not tail:  # something before the tail has moved: it starts anew behind what is known
+    if now or not tail:  # an entry before the tail has changed: a new, empty tail starts after the last entry
         anchor, anchored_at, tail = book, position.last, ()
     return replace(
         position, book=book, anchor=anchor, anchored_at=anchored_at, tail=tail,

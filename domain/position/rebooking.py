@@ -1,8 +1,8 @@
-"""The current book in order of occurrence: what changes when an entry comes late, goes, or is judged anew.
+"""Rebooking: the book in order of occurrence after late, removed or recosted entries, and the restatements.
 
 A position remembers its last entries with the effects they have on record (the tail) and the book before them (the
-anchor). Whatever is put in, taken out or changed, the book is replayed from the anchor, and every entry whose effect is
-not what the record says is restated. Entries in order never come here.
+anchor). When an entry is inserted, removed or changed, the book is replayed from the anchor, and every entry whose
+effect differs from the one on record is restated. Entries in order are booked without it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ from domain.values import Occurrence, exact
 
 
 class Booked(Struct, frozen=True, gc=False):
-    """An entry, the effect it has on record, and the book right after it (None once something before it has moved)."""
+    """An entry, its effect on record, and the book right after it (None once an entry before it has changed)."""
 
     entry: Entry
     effect: Effect
@@ -36,7 +36,7 @@ class Sums(Struct, frozen=True, gc=False):
 
 
 class Restated(Struct, frozen=True, gc=False):
-    """One entry whose effect has changed: what it was on record, what it is now."""
+    """One entry whose effect has changed: its sums on record before, its effect now."""
 
     exec_id: str
     trade_seq: int
@@ -46,7 +46,7 @@ class Restated(Struct, frozen=True, gc=False):
 
 
 class Rebooked(Struct, frozen=True):
-    """The effects of entries put in, by their place; the restatement of the others; the book all of it ends in."""
+    """The effects of added entries, by their occurrence; the restatement of the others; the resulting book."""
 
     effects: dict[Occurrence, Effect]
     restated: tuple[Restated, ...]
@@ -90,7 +90,7 @@ def rebook(
                 effect = costing.effect_of(book, entry, costing_)
             if effect != known.effect:
                 was_sums = sums_of(known.effect)
-                restated.append(Restated(place.exec_id, place.trade_seq, place.transact_time, was_sums, effect))
+                restated.append(Restated(place.exec_id, place.trade_seq, place.transact_time, was=was_sums, now=effect))
         book = costing.book_with(book, effect)
     return Rebooked(effects, tuple(restated), book)
 
@@ -100,7 +100,7 @@ def _is_same(a: Book, b: Book) -> bool:
 
 
 def lot_changes(was: Book, now: Book) -> tuple[LotChange, ...]:
-    """What turns the open lots of `was` into those of `now`."""
+    """The changes from the open lots of `was` to those of `now`."""
     before = {lot.lot_id: lot for lot in was.lots}
     after = {lot.lot_id: lot for lot in now.lots}
     changes = []
@@ -134,7 +134,7 @@ def with_lot_changes(book: Book, changes: Iterable[LotChange]) -> Book:
 
 
 def plus_unmatched(book: Book, effect: Effect) -> Book:
-    """A late booking's sums and opened lots; what it closed is settled by the restatement's lot changes."""
+    """The book with a late booking's sums and opened lots; what it closed is in the restatement's lot changes."""
     lots = book.lots
     for lot in effect.opened:
         lots = lots.add(lot)
@@ -142,5 +142,5 @@ def plus_unmatched(book: Book, effect: Effect) -> Book:
 
 
 def minus_unmatched(book: Book, effect: Effect) -> Book:
-    """Without the sums of a booking taken back; its lots are settled by the restatement's lot changes."""
+    """The book without the sums of a reversed booking; its lots are in the restatement's lot changes."""
     return Book(book.lots, book.quantity - effect.quantity, book.cost - effect.cost)

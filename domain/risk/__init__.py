@@ -1,4 +1,4 @@
-"""Risk: limits, holds, pre-trade checks and monitoring of one account, and the kill switch."""
+"""Risk: limits, holds, pre-trade checks and monitoring of one account or the firm, and the kill switch."""
 
 from domain.risk.decisions import admit, carried, decide, refusal, stream
 from domain.risk.events import (
@@ -23,8 +23,8 @@ from domain.risk.events import (
     HoldPosted,
     HoldRefused,
     HoldVoided,
-    Judgement,
     LimitBreached,
+    LimitCheck,
     LimitSet,
     Mode,
     RiskEvent,
@@ -87,8 +87,8 @@ __all__ = [
     "HoldRefused",
     "HoldVoided",
     "Holding",
-    "Judgement",
     "LimitBreached",
+    "LimitCheck",
     "LimitSet",
     "Measure",
     "Meter",

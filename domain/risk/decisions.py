@@ -1,14 +1,14 @@
-"""RiskLimit: what an account may hold and send, judged at once with everything that is already held and sent.
+"""Risk decisions: an account's limits, kill switch and holds, checked together with all that it holds and has working.
 
-One stream an account: it knows the position of every strategy in every instrument and every working order, so that two
-orders racing for the same room are judged one after the other. An order that passes holds its quantity (pending) until
+One stream an account: it has the position of every strategy in every instrument and every working order, so that two
+orders racing for the same room are checked one after the other. An order that passes holds its quantity (pending) until
 it is filled (posted) or closed (voided, expired); a replacement adjusts the hold. The firm has a stream of the same
-kind, `limit:firm`: while it has limits, whatever an account's stream takes down is taken down there too, in the same
-append, and accounts are told to (`FirmWatchStarted`) in theirs, so that nobody can pass by on older knowledge.
+kind, `limit:firm`: while it has limits, every event of usage in an account's stream is recorded there too, in the same
+append. `FirmWatchStarted` in an account's stream switches that on, so that no append decided on older state passes.
 
 A limit applies to a scope: one strategy or all (`None`), one instrument or each (`None`), a venue, an asset. Quantities
-are signed as the position is; `domain.risk.measures` says what each limit is about. Every decision is evidence: which
-limits in which version, what was used and asked, by which marks of which age. Events are in `domain.risk.events`,
+are signed as the position is; `domain.risk.measures` describes each measure. Every decision is evidence: which limits
+in which version, the usage before and with the order, by which marks of which age. Events are in `domain.risk.events`,
 requests and reports in `domain.risk.requests`, the state in `domain.risk.state`.
 """
 
@@ -33,7 +33,7 @@ from domain.risk.events import (
     HoldPosted,
     HoldRefused,
     HoldVoided,
-    Judgement,
+    LimitCheck,
     LimitSet,
     Mode,
     RiskEvent,
@@ -45,7 +45,7 @@ from domain.risk.events import (
 from domain.risk.exposure import Desk, Hold
 from domain.risk.measures import ANYWHERE, Measure, Scope
 from domain.risk.monitoring import assessed, positions_assessed, stays_within
-from domain.risk.pre_trade import judged
+from domain.risk.pre_trade import checked
 from domain.risk.requests import (
     AdjustHold,
     AssessMarks,
@@ -79,7 +79,7 @@ __all__ = [
     "HoldPosted",
     "HoldRefused",
     "HoldVoided",
-    "Judgement",
+    "LimitCheck",
     "LimitSet",
     "Measure",
     "Mode",
@@ -125,7 +125,7 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
         case PlaceHold():
             _check_marks(request.marks if request.mark is None else (*request.marks, request.mark))
             known = risk.holds.get(request.key)
-            return _same(known, request) if known else judged(risk, request)
+            return _same(known, request) if known else checked(risk, request)
         case AdjustHold():
             _check_marks(request.marks)
             check_id("change_id", request.change_id)
@@ -134,7 +134,7 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
             if was is not None and was.change_id == request.change_id:
                 raise refusal(was)
             known = risk.holds.get(request.key)
-            return () if known and known.change_id == request.change_id else judged(risk, request)
+            return () if known and known.change_id == request.change_id else checked(risk, request)
         case SetLimit():
             return _set(risk, request)
         case EngageSwitch():
@@ -176,7 +176,13 @@ def _set(risk: Risk, request: SetLimit) -> tuple[RiskEvent, ...]:
     version = known.version + 1 if known else 1
     return (
         LimitSet(
-            request.account_id, request.scope, request.measure, limit, request.currency, version, request.transact_time
+            request.account_id,
+            request.scope,
+            request.measure,
+            limit,
+            currency=request.currency,
+            version=version,
+            transact_time=request.transact_time,
         ),
     )
 
@@ -210,8 +216,8 @@ def _engaged(risk: Risk, request: EngageSwitch) -> tuple[RiskEvent, ...]:
     version = risk.switch_versions.get(request.scope, 0) + 1
     return (
         SwitchEngaged(
-            request.account_id, request.scope, request.mode, request.reason, request.actor, version,
-            request.transact_time,
+            request.account_id, request.scope, request.mode, request.reason, actor=request.actor, version=version,
+            transact_time=request.transact_time,
         ),
     )  # fmt: skip
 
@@ -225,7 +231,12 @@ def _released(risk: Risk, request: ReleaseSwitch) -> tuple[RiskEvent, ...]:
     version = risk.switch_versions.get(request.scope, 0) + 1
     return (
         SwitchReleased(
-            request.account_id, request.scope, request.reason, request.actor, version, request.transact_time
+            request.account_id,
+            request.scope,
+            request.reason,
+            request.actor,
+            version=version,
+            transact_time=request.transact_time,
         ),
     )
 
@@ -314,7 +325,7 @@ def _check_marks(marks: Iterable[Mark]) -> None:
 
 
 def refusal(event: HoldRefused) -> RequestRefused:
-    """The error that tells a caller of a refused hold: the rule and its numbers."""
+    """The error of a refused hold: the rule and its numbers."""
     failed = event.failed
     if failed is None:
         return RequestRefused(event.rule, **({"instrument_id": event.instrument_id} | event.facts))
@@ -329,7 +340,7 @@ def refusal(event: HoldRefused) -> RequestRefused:
 def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
     """The events that follow from what has happened to an order or position; () if nothing was held.
 
-    A position limit that is exceeded by it, or kept again, is said so at once; limits of money wait for `AssessMarks`.
+    The breach of a position limit, or its end, is recorded at once; limits of money wait for `AssessMarks`.
     """
     risk = risk or Risk()
     match report:
@@ -337,15 +348,20 @@ def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
             known = risk.holds.get(report.key)
             released = exact(min(known.quantity, report.last_qty)) if known else ZERO
             posted = HoldPosted(
-                report.key, report.strategy_id, report.instrument_id, report.exec_id, report.quantity, released,
-                report.transact_time, report.cost, report.gains, report.contract,
+                report.key, report.strategy_id, report.instrument_id, report.exec_id, quantity=report.quantity,
+                released=released, transact_time=report.transact_time, cost=report.cost, gains=report.gains,
+                contract=report.contract,
             )  # fmt: skip
             return _with_breaches(risk, posted, abs(report.quantity), report.transact_time)
         case PostGains():
             changes = tuple(change for change in report.changes if change.cost or change.gains)
             if not changes:
                 return ()
-            return (GainsPosted(report.account_id, report.strategy_id, report.instrument_id, report.source, changes),)
+            return (
+                GainsPosted(
+                    report.account_id, report.strategy_id, report.instrument_id, report.source, changes=changes
+                ),
+            )
         case RestateHold():
             return _restated(risk, report)
         case VoidHold() | ExpireHold():
@@ -353,9 +369,8 @@ def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
             if known is None:
                 return ()
             event = HoldVoided if isinstance(report, VoidHold) else HoldExpired
-            return (
-                event(report.key, known.strategy_id, known.instrument_id, exact(known.quantity), report.transact_time),
-            )
+            released, at = exact(known.quantity), report.transact_time
+            return (event(report.key, known.strategy_id, known.instrument_id, released=released, transact_time=at),)
         case _:
             assert_never(report)
 
@@ -366,8 +381,8 @@ def _restated(risk: Risk, report: RestateHold) -> tuple[RiskEvent, ...]:
     if was == report.quantity:
         return ()
     adjusted = HoldAdjusted(
-        report.key, report.strategy_id, report.instrument_id, report.side, was, exact(report.quantity), report.contract,
-        report.transact_time,
+        report.key, report.strategy_id, report.instrument_id, report.side, was=was, quantity=exact(report.quantity),
+        contract=report.contract, transact_time=report.transact_time,
     )  # fmt: skip
     return _with_breaches(risk, adjusted, abs(report.quantity - was), report.transact_time)
 
@@ -380,12 +395,19 @@ def _with_breaches(risk: Risk, event: HoldPosted | HoldAdjusted, wider: Decimal,
 
 
 def carried(risk: Risk | None, account_id: str, at: datetime) -> tuple[UsageCarried, ...]:
-    """What an account holds, for the firm to go on from; in parts of at most 500 positions and orders."""
+    """The usage of an account, carried over to the firm; in parts of at most 500 positions and orders."""
     risk = risk or Risk()
     exposure = risk.exposure
     cells = sorted(
         (
-            CarriedCell(desk.strategy_id, name, cell.contract, cell.now, cell.opening, cell.day_from)
+            CarriedCell(
+                desk.strategy_id,
+                instrument_id=name,
+                contract=cell.contract,
+                now=cell.now,
+                opening=cell.opening,
+                day_from=cell.day_from,
+            )
             for name, desk, cell in exposure.all()
         ),
         key=lambda cell: (cell.instrument_id, cell.strategy_id),
@@ -393,8 +415,8 @@ def carried(risk: Risk | None, account_id: str, at: datetime) -> tuple[UsageCarr
     holds = sorted(
         (
             CarriedHold(
-                key, hold.strategy_id, hold.instrument_id, hold.side, hold.quantity, hold.change_id,
-                exposure.cell(Desk(key.account_id, hold.strategy_id), hold.instrument_id).contract,
+                key, hold.strategy_id, hold.instrument_id, hold.side, quantity=hold.quantity, change_id=hold.change_id,
+                contract=exposure.cell(Desk(key.account_id, hold.strategy_id), hold.instrument_id).contract,
             )
             for key, hold in exposure.holds.items()
         ),
@@ -403,7 +425,12 @@ def carried(risk: Risk | None, account_id: str, at: datetime) -> tuple[UsageCarr
     parts = max(-(-len(cells) // CARRIED_MAX), -(-len(holds) // CARRIED_MAX), 1)
     return tuple(
         UsageCarried(
-            account_id, tuple(cells[at_ : at_ + CARRIED_MAX]), tuple(holds[at_ : at_ + CARRIED_MAX]), at, part, parts
+            account_id,
+            cells=tuple(cells[at_ : at_ + CARRIED_MAX]),
+            holds=tuple(holds[at_ : at_ + CARRIED_MAX]),
+            transact_time=at,
+            part=part,
+            parts=parts,
         )
         for part, at_ in enumerate(range(0, parts * CARRIED_MAX, CARRIED_MAX), 1)
     )

@@ -1,4 +1,4 @@
-"""What RiskLimit puts on record: the events of `domain.risk`, and the parts they are made of."""
+"""Risk events: limits, holds, breaches, monitoring and the kill switch, and the parts they consist of."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -17,19 +17,19 @@ FIRM = "firm"
 
 
 class Mode(StrEnum):
-    """What an engaged kill switch lets through. HALT: nothing; REDUCE_ONLY: orders that reduce a position.
+    """The orders an engaged kill switch lets through. HALT: none; REDUCE_ONLY: those that reduce a position.
 
-    Cancels and everything a venue reports go through always.
+    Cancels and venue reports always go through.
     """
 
     HALT = "HALT"
     REDUCE_ONLY = "REDUCE_ONLY"
 
 
-class Judgement(Struct, frozen=True, gc=False):
-    """One limit as an order met it: the limit's version and value, what was used before, what with the order.
+class LimitCheck(Struct, frozen=True, gc=False):
+    """The check of an order against one limit: the limit's version and value, the usage before and with the order.
 
-    `account_id` is whose limit it is: the account's, or the firm's.
+    `account_id` is the limit's: the account, or the firm.
     """
 
     measure: Measure
@@ -43,7 +43,7 @@ class Judgement(Struct, frozen=True, gc=False):
 
 
 class CarriedCell(Struct, frozen=True):
-    """One strategy in one instrument, as it is carried over to the firm."""
+    """The usage of one strategy in one instrument, carried over to the firm."""
 
     strategy_id: str
     instrument_id: str
@@ -54,7 +54,7 @@ class CarriedCell(Struct, frozen=True):
 
 
 class CarriedHold(Struct, frozen=True):
-    """One working order, as it is carried over to the firm."""
+    """The hold of one working order, carried over to the firm."""
 
     key: OrderKey
     strategy_id: str
@@ -67,7 +67,7 @@ class CarriedHold(Struct, frozen=True):
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class LimitSet(Struct, frozen=True, tag="LimitSet"):
-    """`limit` None lifts it. `currency` is that of an amount of money, None for quantities, fractions and counts."""
+    """A limit was set, or lifted (`limit` None). `currency` is None for quantities, fractions and counts."""
 
     account_id: str
     scope: Scope
@@ -79,9 +79,10 @@ class LimitSet(Struct, frozen=True, tag="LimitSet"):
 
 
 class HoldPlaced(Struct, frozen=True, gc=False, tag="HoldPlaced"):
-    """An order passed: its quantity is held. `mark` is what a market order was valued at; `marks` is all that was used.
+    """An order passed the pre-trade check: its quantity is held.
 
-    `notional` is the order's own, in its quote currency.
+    `mark` is the one a market order was valued at, `marks` are all that were used, `notional` is the order's own, in
+    its quote currency.
     """
 
     key: OrderKey
@@ -91,17 +92,17 @@ class HoldPlaced(Struct, frozen=True, gc=False, tag="HoldPlaced"):
     quantity: Decimal
     notional: Decimal | None
     mark: Mark | None
-    judged: tuple[Judgement, ...]
+    judged: tuple[LimitCheck, ...]
     transact_time: datetime
     contract: Contract | None = None
     marks: tuple[MarkSeen, ...] = ()
 
 
 class HoldRefused(Struct, frozen=True, tag="HoldRefused"):
-    """An order did not pass: the rule, and the judgement that failed if it was one of numbers.
+    """An order did not pass the pre-trade check: the rule, and the limit that failed if it was one.
 
-    `facts` are what else the rule was judged by, as text; `judged` the limits that it fitted before; `change_id` is set
-    when it was a replacement.
+    `facts` are the other facts of the rule, as text; `judged` the limits that passed before; `change_id` is set when it
+    was a replacement.
     """
 
     key: OrderKey
@@ -112,10 +113,10 @@ class HoldRefused(Struct, frozen=True, tag="HoldRefused"):
     notional: Decimal | None
     mark: Mark | None
     rule: str
-    failed: Judgement | None
+    failed: LimitCheck | None
     transact_time: datetime
     facts: dict[str, str] = {}
-    judged: tuple[Judgement, ...] = ()
+    judged: tuple[LimitCheck, ...] = ()
     marks: tuple[MarkSeen, ...] = ()
     change_id: str = ""
 
@@ -123,9 +124,9 @@ class HoldRefused(Struct, frozen=True, tag="HoldRefused"):
 class HoldAdjusted(Struct, frozen=True, gc=False, tag="HoldAdjusted"):
     """A working order holds `quantity` now, where it held `was`.
 
-    A replacement that is asked for is judged and names its `change_id`: until the venue has answered, the order holds
-    the larger of what it was and what it would be. What follows from the venue's answer, or from an order found at the
-    venue, is not judged: it has happened.
+    A requested replacement is checked and has a `change_id`: until the venue has answered, the order holds the larger
+    of what it was and what it would be. What follows from the venue's answer, or from an order found at the venue, is
+    not checked: it has happened.
     """
 
     key: OrderKey
@@ -139,15 +140,15 @@ class HoldAdjusted(Struct, frozen=True, gc=False, tag="HoldAdjusted"):
     change_id: str = ""
     notional: Decimal | None = None
     mark: Mark | None = None
-    judged: tuple[Judgement, ...] = ()
+    judged: tuple[LimitCheck, ...] = ()
     marks: tuple[MarkSeen, ...] = ()
 
 
 class HoldPosted(Struct, frozen=True, gc=False, tag="HoldPosted"):
     """A booking changed the position by `quantity` (signed); `released` of the order's hold became position.
 
-    Of a booking that no order stands behind (a transfer, an adopted order) nothing is released. `cost` is the change of
-    the position's cost in settlement currency, `gains` what was realized less fees, by currency.
+    A booking without an order's hold (a transfer, an adopted order) releases nothing. `cost` is the change of the
+    position's cost in settlement currency, `gains` what was realized less fees, by currency.
     """
 
     key: OrderKey
@@ -163,7 +164,7 @@ class HoldPosted(Struct, frozen=True, gc=False, tag="HoldPosted"):
 
 
 class GainsPosted(Struct, frozen=True, gc=False, tag="GainsPosted"):
-    """Cost and gains changed and no quantity with them: funding, or a restatement of what was booked before.
+    """Cost and gains changed, but no quantity: funding, or a restatement of earlier bookings.
 
     `source` names the funding payment or the late trades; each change counts for the day it belongs to.
     """
@@ -176,7 +177,7 @@ class GainsPosted(Struct, frozen=True, gc=False, tag="GainsPosted"):
 
 
 class HoldVoided(Struct, frozen=True, gc=False, tag="HoldVoided"):
-    """The order is closed: what was still held is free."""
+    """The order is closed: what it still held is released."""
 
     key: OrderKey
     strategy_id: str
@@ -186,7 +187,7 @@ class HoldVoided(Struct, frozen=True, gc=False, tag="HoldVoided"):
 
 
 class HoldExpired(Struct, frozen=True, gc=False, tag="HoldExpired"):
-    """The order's time is up: what was still held is free."""
+    """The order has expired: what it still held is released."""
 
     key: OrderKey
     strategy_id: str
@@ -196,7 +197,7 @@ class HoldExpired(Struct, frozen=True, gc=False, tag="HoldExpired"):
 
 
 class SwitchEngaged(Struct, frozen=True, tag="SwitchEngaged"):
-    """The kill switch of a scope is on: who, why, when. `version` counts what was done to this scope's switch."""
+    """The kill switch of a scope was engaged: by whom, why, when. `version` counts the changes of this switch."""
 
     account_id: str
     scope: Scope
@@ -208,7 +209,7 @@ class SwitchEngaged(Struct, frozen=True, tag="SwitchEngaged"):
 
 
 class SwitchReleased(Struct, frozen=True, tag="SwitchReleased"):
-    """The kill switch of a scope is off again; `actor` is another than who engaged it."""
+    """The kill switch of a scope was released; `actor` is another than the one that engaged it."""
 
     account_id: str
     scope: Scope
@@ -219,7 +220,7 @@ class SwitchReleased(Struct, frozen=True, tag="SwitchReleased"):
 
 
 class LimitBreached(Struct, frozen=True, tag="LimitBreached"):
-    """More is used than a limit allows, and no order did it: the market moved, a venue filled, a limit was lowered.
+    """The usage exceeds a limit, but not by an order: the market moved, a venue filled, a limit was lowered.
 
     `subject` is the instrument or asset it is measured of, "" where it is measured of the scope as a whole.
     """
@@ -237,7 +238,7 @@ class LimitBreached(Struct, frozen=True, tag="LimitBreached"):
 
 
 class BreachCleared(Struct, frozen=True, tag="BreachCleared"):
-    """The limit is kept again."""
+    """The usage is within the limit again."""
 
     account_id: str
     scope: Scope
@@ -252,7 +253,7 @@ class BreachCleared(Struct, frozen=True, tag="BreachCleared"):
 
 
 class AssessmentMissed(Struct, frozen=True, tag="AssessmentMissed"):
-    """From here on nobody can say how much of a limit is used: what was needed, and lacked."""
+    """The usage of a limit can no longer be measured: what is missing."""
 
     account_id: str
     scope: Scope
@@ -263,7 +264,7 @@ class AssessmentMissed(Struct, frozen=True, tag="AssessmentMissed"):
 
 
 class AssessmentResumed(Struct, frozen=True, tag="AssessmentResumed"):
-    """How much of a limit is used can be said again."""
+    """The usage of a limit can be measured again."""
 
     account_id: str
     scope: Scope
@@ -272,9 +273,9 @@ class AssessmentResumed(Struct, frozen=True, tag="AssessmentResumed"):
 
 
 class EquityAssessed(Struct, frozen=True, tag="EquityAssessed"):
-    """Capital was put in or taken out, or gains rose to a new high; equity = capital + gains.
+    """Capital was paid in or withdrawn, or gains rose to a new high; equity = capital + gains.
 
-    `gain` is all that was gained so far at the marks, None if it could not be said; `high` the highest it has been.
+    `gain` is the total gain so far at the marks, None if it could not be measured; `high` the highest it has been.
     """
 
     account_id: str
@@ -287,7 +288,7 @@ class EquityAssessed(Struct, frozen=True, tag="EquityAssessed"):
 
 
 class DayOpened(Struct, frozen=True, tag="DayOpened"):
-    """The first marks of a trading day for instruments that it began with a position in."""
+    """The first marks of a trading day, for the instruments with a position at its start."""
 
     account_id: str
     day_from: datetime
@@ -304,7 +305,7 @@ class TradingDaySet(Struct, frozen=True, tag="TradingDaySet"):
 
 
 class ConversionSet(Struct, frozen=True, tag="ConversionSet"):
-    """Base and quote currency of an instrument are converted at its mark; no longer if `contract` is None."""
+    """Base and quote currency of an instrument are converted at its mark, or no longer (`contract` None)."""
 
     account_id: str
     instrument_id: str
@@ -320,21 +321,21 @@ class AccountRegistered(Struct, frozen=True, tag="AccountRegistered"):
 
 
 class FirmWatchStarted(Struct, frozen=True, tag="FirmWatchStarted"):
-    """In an account's stream: from here on, what it holds and posts is judged and taken down at the firm as well."""
+    """In an account's stream: from here on, its holds and postings are checked and recorded at the firm as well."""
 
     account_id: str
     transact_time: datetime
 
 
 class FirmWatchEnded(Struct, frozen=True, tag="FirmWatchEnded"):
-    """In an account's stream and the firm's: the firm has no limit and no kill switch any more."""
+    """In an account's stream and the firm's: the firm no longer has a limit or kill switch."""
 
     account_id: str
     transact_time: datetime
 
 
 class UsageCarried(Struct, frozen=True, tag="UsageCarried"):
-    """In the firm's stream: what an account held when the watch started; a large one in parts."""
+    """In the firm's stream: the usage of an account when the watch started; of a large one in parts."""
 
     account_id: str
     cells: tuple[CarriedCell, ...]
@@ -348,7 +349,7 @@ HoldEvent = HoldPlaced | HoldRefused | HoldAdjusted | HoldPosted | GainsPosted |
 
 
 class FirmUsageChanged(Struct, frozen=True, tag="FirmUsageChanged"):
-    """In the firm's stream: what an account's stream has taken down in the same append, and how the firm judged it."""
+    """In the firm's stream: the event of an account's stream in the same append, with the firm's own checks."""
 
     account_id: str
     change: HoldEvent

@@ -1,9 +1,9 @@
-"""Exposure: what is held and what is on its way, by instrument and desk, and what each desk has gained today and ever.
+"""Exposure: positions, holds of working orders and gains (today's and total), by instrument and desk.
 
 A desk is one strategy of one account; its cell in an instrument keeps the position (posted), what its working orders
-hold of either side, and the same position as the trading day found it. Everything is kept by adding: quantities are
-signed as the position is, cost is in settlement currency, gains (realized, funding, minus fees) are by currency. The
-trading day of a booking is that of its `transact_time`, so a booking that comes late changes the day it belongs to.
+hold of either side, and the position at the start of the trading day. All are sums of changes: quantities are signed as
+the position is, cost is in settlement currency, gains (realized, funding, minus fees) are by currency. The trading day
+of a booking is that of its `transact_time`, so a late booking changes the day it belongs to.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,18 +20,18 @@ from domain.order import OrderKey
 from domain.values import ZERO, Money, Side, exact
 
 HOUR = timedelta(hours=1)
-HOURS_MAX = 256  # kept at hand
+HOURS_MAX = 256  # cached
 
 
 class Desk(NamedTuple):
-    """Who holds: one strategy of one account."""
+    """A holder of positions: one strategy of one account."""
 
     account_id: str
     strategy_id: str
 
 
 class Hold(Struct, frozen=True, gc=False):
-    """What a working order still holds. `change_id` names the last replacement that was judged."""
+    """The quantity a working order still holds. `change_id` names the last replacement that was checked."""
 
     strategy_id: str
     instrument_id: str
@@ -40,13 +40,13 @@ class Hold(Struct, frozen=True, gc=False):
     change_id: str = ""
 
     def less(self, released: Decimal) -> "Hold":
-        """With so much less."""
+        """The hold with `released` less."""
         left = exact(self.quantity - released)
-        return Hold(self.strategy_id, self.instrument_id, self.side, left, self.change_id)
+        return Hold(self.strategy_id, self.instrument_id, self.side, quantity=left, change_id=self.change_id)
 
 
 class Change(Struct, frozen=True, gc=False):
-    """What a booking adds, at the time it belongs to: signed quantity, cost, net gains by currency."""
+    """The change by a booking, at the time it belongs to: signed quantity, cost, net gains by currency."""
 
     at: datetime
     quantity: Decimal = ZERO
@@ -55,24 +55,24 @@ class Change(Struct, frozen=True, gc=False):
 
 
 class Holding(Struct, frozen=True, gc=False):
-    """A position as limits know it: signed quantity, its cost, and all it ever gained, by currency (no zeros)."""
+    """A position as limits measure it: signed quantity, its cost, and its total gains, by currency (no zeros)."""
 
     quantity: Decimal = ZERO
     cost: Decimal = ZERO
     gains: Mapping[str, Decimal] = {}
 
     def plus(self, change: Change) -> "Holding":
-        """With a change added."""
+        """The holding with a change added."""
         gains = self.gains
         if change.gains:
-            grown = dict(gains)
+            summed = dict(gains)
             for gain in change.gains:
-                amount = exact(grown.get(gain.currency, ZERO) + gain.amount)
+                amount = exact(summed.get(gain.currency, ZERO) + gain.amount)
                 if amount:
-                    grown[gain.currency] = amount
+                    summed[gain.currency] = amount
                 else:
-                    grown.pop(gain.currency, None)
-            gains = grown
+                    summed.pop(gain.currency, None)
+            gains = summed
         return Holding(exact(self.quantity + change.quantity), exact(self.cost + change.cost), gains)
 
 
@@ -81,7 +81,7 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Cell(Struct, frozen=True, gc=False):
-    """One desk in one instrument. `opening` is what it held when the trading day that starts at `day_from` began.
+    """One desk in one instrument. `opening` is its holding at the start, `day_from`, of the trading day.
 
     `buying` and `selling` are the unsigned quantities that its `orders` working orders hold.
     """
@@ -96,11 +96,11 @@ class Cell(Struct, frozen=True, gc=False):
 
     @property
     def is_blank(self) -> bool:
-        """Whether nothing works and nothing was ever booked."""
+        """Whether no order works and nothing was ever booked."""
         return not self.orders and self.day_from == NEVER
 
     def held(self, side: Side) -> Decimal:
-        """What working orders of one side hold, unsigned."""
+        """The quantity that working orders of one side hold, unsigned."""
         return self.buying if side is Side.BUY else self.selling
 
     @property
@@ -119,28 +119,42 @@ class Cell(Struct, frozen=True, gc=False):
         return max(abs(self.longest), abs(self.shortest))
 
     def with_held(self, side: Side, added: Decimal, orders: int, contract: Contract | None = None) -> "Cell":
-        """With working orders of one side holding more, and so many more of them."""
+        """The cell with `added` more held by working orders of one side, and `orders` more of them."""
         buying, selling = self.buying, self.selling
         if side is Side.BUY:
             buying = exact(buying + added)
         else:
             selling = exact(selling + added)
         return Cell(
-            contract or self.contract, self.now, self.opening, self.day_from, buying, selling, self.orders + orders
+            contract=contract or self.contract,
+            now=self.now,
+            opening=self.opening,
+            day_from=self.day_from,
+            buying=buying,
+            selling=selling,
+            orders=self.orders + orders,
         )
 
     def with_change(self, contract: Contract | None, change: Change, starts_at_hour: int) -> "Cell":
-        """With a booking added to the position, and to that of the day's opening if it belongs to an earlier day."""
+        """The cell with a booking added to the position, and to the day's opening if it belongs to an earlier day."""
         opening, day_from = self.opening, self.day_from
         if change.at < day_from:
             opening = opening.plus(change)
         elif (start := day_of(change.at, starts_at_hour)) > day_from:
             opening, day_from = self.now, start
         now = self.now.plus(change)
-        return Cell(contract or self.contract, now, opening, day_from, self.buying, self.selling, self.orders)
+        return Cell(
+            contract=contract or self.contract,
+            now=now,
+            opening=opening,
+            day_from=day_from,
+            buying=self.buying,
+            selling=self.selling,
+            orders=self.orders,
+        )
 
     def opened(self, day_from: datetime) -> Holding:
-        """What was held when the trading day that starts at `day_from` began."""
+        """The holding at the start, `day_from`, of a trading day."""
         return self.now if day_from > self.day_from else self.opening
 
 
@@ -155,17 +169,17 @@ class Exposure(Struct, frozen=True, gc=False):
         return self._of(instrument_id).get(desk, BLANK)
 
     def of(self, instrument_id: str) -> Iterator[tuple[Desk, Cell]]:
-        """Every desk in one instrument."""
+        """All desks in one instrument."""
         return iter(self._of(instrument_id).items())
 
     def all(self) -> Iterator[tuple[str, Desk, Cell]]:
-        """Every desk in every instrument."""
+        """All desks in all instruments."""
         for instrument_id, desks in self.cells.items():
             for desk, cell in desks.items():
                 yield instrument_id, desk, cell
 
     def widest(self, strategy_id: str | None, instrument_id: str) -> tuple[Decimal, Contract | None]:
-        """How far from zero, unsigned, working orders can bring the position of one strategy, or of all of them net."""
+        """The largest position, unsigned, that working orders can lead to, of one strategy or of all of them net."""
         longest = shortest = ZERO
         contract = None
         for desk, cell in self.of(instrument_id):
@@ -176,7 +190,7 @@ class Exposure(Struct, frozen=True, gc=False):
         return exact(max(abs(longest), abs(shortest))), contract
 
     def with_hold(self, key: OrderKey, hold: Hold, contract: Contract | None = None) -> "Exposure":
-        """With an order holding what `hold` says, instead of what it held; nothing is held of a quantity of zero."""
+        """The exposure with an order's hold replaced by `hold`; one of quantity zero is removed."""
         known: Hold | None = self.holds.get(key)
         is_held = hold.quantity > 0
         if known is None and not is_held:
@@ -191,12 +205,12 @@ class Exposure(Struct, frozen=True, gc=False):
     def with_change(
         self, desk: Desk, instrument_id: str, contract: Contract | None, change: Change, starts_at_hour: int
     ) -> "Exposure":
-        """With a booking added to the position, and to that of the day's opening if it belongs to an earlier day."""
+        """The exposure with a booking added to the position, and to the opening if it belongs to an earlier day."""
         cell = self.cell(desk, instrument_id).with_change(contract, change, starts_at_hour)
         return Exposure(self._with_cell(desk, instrument_id, cell), self.holds)
 
     def with_released(self, key: OrderKey, released: Decimal) -> "Exposure":
-        """With so much less held by an order, if it holds anything."""
+        """The exposure with `released` less held by an order, if it holds anything."""
         hold: Hold | None = self.holds.get(key)
         return self if hold is None else self.with_hold(key, hold.less(released))
 
@@ -204,13 +218,13 @@ class Exposure(Struct, frozen=True, gc=False):
         self, key: OrderKey, released: Decimal, desk: Desk, instrument_id: str, contract: Contract | None,
         change: Change, starts_at_hour: int,
     ) -> "Exposure":  # fmt: skip
-        """With a booking added, and so much less held by its order."""
+        """The exposure with a booking added, and `released` less held by its order."""
         hold: Hold | None = self.holds.get(key) if released else None
         if hold is None:
-            return self.with_change(desk, instrument_id, contract, change, starts_at_hour)
+            return self.with_change(desk, instrument_id, contract, change, starts_at_hour=starts_at_hour)
         if hold.strategy_id != desk.strategy_id or hold.instrument_id != instrument_id:  # filled in something else
             left = self.with_hold(key, hold.less(released))
-            return left.with_change(desk, instrument_id, contract, change, starts_at_hour)
+            return left.with_change(desk, instrument_id, contract, change, starts_at_hour=starts_at_hour)
         hold = hold.less(released)
         is_held = hold.quantity > 0
         cell = self.cell(desk, instrument_id).with_change(contract, change, starts_at_hour)
@@ -219,11 +233,11 @@ class Exposure(Struct, frozen=True, gc=False):
         return Exposure(self._with_cell(desk, instrument_id, cell), holds)
 
     def with_cell(self, desk: Desk, instrument_id: str, cell: Cell) -> "Exposure":
-        """With a cell as it is told."""
+        """The exposure with one cell replaced."""
         return Exposure(self._with_cell(desk, instrument_id, cell), self.holds)
 
     def _of(self, instrument_id: str) -> dict[Desk, Cell]:
-        return self.cells.get(instrument_id, _NOBODY)  # type: ignore[no-any-return]
+        return self.cells.get(instrument_id, _NO_DESKS)  # type: ignore[no-any-return]
 
     def _with_cell(self, desk: Desk, instrument_id: str, cell: Cell) -> PersistentMap[str, dict[Desk, Cell]]:
         desks = self._of(instrument_id)
@@ -234,17 +248,17 @@ class Exposure(Struct, frozen=True, gc=False):
 
 
 BLANK = Cell()
-_NOBODY: dict[Desk, Cell] = {}
+_NO_DESKS: dict[Desk, Cell] = {}
 
 
 def day_of(at: datetime, starts_at_hour: int) -> datetime:
     """The start of the trading day that a moment falls in: the latest full UTC hour `starts_at_hour` up to it."""
     if at.tzinfo is not UTC:
         at = at.astimezone(UTC)
-    return _day_of_hour(at.year, at.month, at.day, at.hour, starts_at_hour)
+    return _day_of_hour((at.year, at.month, at.day), at.hour, starts_at_hour)
 
 
 @lru_cache(maxsize=HOURS_MAX)
-def _day_of_hour(year: int, month: int, day: int, hour: int, starts_at_hour: int) -> datetime:
-    start = datetime(year, month, day, starts_at_hour, tzinfo=UTC)
+def _day_of_hour(day: tuple[int, int, int], hour: int, starts_at_hour: int) -> datetime:
+    start = datetime(*day, starts_at_hour, tzinfo=UTC)
     return start if starts_at_hour <= hour else start - 24 * HOUR

@@ -1,4 +1,4 @@
-"""Measures: what limits are about, and which part of a book they cover."""
+"""Measures of limits, and the scope a limit covers."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -10,14 +10,14 @@ from domain.values import venue_of
 
 
 class Measure(StrEnum):
-    """What a limit measures. Of the order itself, whatever it does to the position:
+    """The measure of a limit. Of the order itself, for any effect on the position:
 
     MAX_ORDER_QTY: units of base or contracts. MAX_ORDER_NOTIONAL: currency; at its price, else its trigger, else mark.
     PRICE_COLLAR: a fraction of the reference, by which a price may be worse than it for us (a buy above, a sell below).
     The reference of an order that waits for a trigger is the trigger, of others the mark; a market order needs a fresh
-    mark and is its equal. MAX_MARK_AGE: seconds; an older mark is not fresh (60 where no limit says otherwise).
+    mark and is its equal. MAX_MARK_AGE: seconds; an older mark is not fresh (60 where no limit sets it).
 
-    Of what is held, with all working orders of the order's side filled; what brings a usage towards zero passes:
+    Of what is held, with all working orders of the order's side filled; one that brings the usage towards zero passes:
 
     MAX_POSITION: units, of each instrument; all strategies of the scope net. MAX_POSITION_NOTIONAL: the same in money.
     MAX_NET_EXPOSURE: currency; the sum over instruments, longs less shorts.
@@ -28,7 +28,7 @@ class Measure(StrEnum):
     MAX_CONCENTRATION: the gross exposure in one asset (base) / equity. MAX_OPEN_ORDERS: working orders.
     MAX_ORDERS_PER_SECOND, MAX_ORDERS_PER_MINUTE: orders and replacements let through in the second or minute up to it.
     MAX_DAILY_LOSS: currency; realized and unrealized since the trading day began, net of fees and funding.
-    MAX_DRAWDOWN: a fraction; what gains have fallen by since their highest, of the equity there was then.
+    MAX_DRAWDOWN: a fraction; the fall of gains since their highest, of the equity at that time.
     """
 
     MAX_POSITION = "MAX_POSITION"
@@ -64,18 +64,13 @@ class Measure(StrEnum):
 
     @property
     def lets_closing_through(self) -> bool:
-        """Whether an order that only closes its strategy's position passes, however much is used."""
+        """Whether an order that only closes its strategy's position passes at any usage."""
         return self in _CLOSING_PASSES
 
     @property
     def spans_instruments(self) -> bool:
         """Whether the marks of everything held are needed."""
         return self in _SPANNING
-
-    @property
-    def needs_equity(self) -> bool:
-        """Whether it is a fraction of equity."""
-        return self in _OF_EQUITY
 
 
 _MONEY = {
@@ -105,7 +100,7 @@ class Scope(Struct, frozen=True):
     asset: str | None = None
 
     def covers(self, strategy_id: str, instrument_id: str, asset: str | None = None) -> bool:
-        """Whether what a strategy does in an instrument falls under the limit."""
+        """Whether the scope includes a strategy in an instrument."""
         return (
             self.strategy_id in (None, strategy_id)
             and self.instrument_id in (None, instrument_id)

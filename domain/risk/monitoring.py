@@ -1,4 +1,4 @@
-"""Assessing: what is held, without an order, against every limit there is; the day's opening; the equity's highest."""
+"""Monitoring: what is held, without an order, against every limit; the trading day's opening; the equity's high."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -27,14 +27,14 @@ SECONDS_MAX = Decimal(10**9)
 
 
 def after(risk: Risk, events: Iterable[RiskEvent]) -> Risk:
-    """The state with events added."""
+    """The state after events."""
     for event in events:
         risk = evolve(risk, event)
     return risk
 
 
 def age_allowed(limits: Iterable[LimitSet]) -> timedelta:
-    """How old a mark may be: what the tightest of the MAX_MARK_AGE limits among these allows, else a minute."""
+    """The greatest age of a fresh mark: that of the tightest MAX_MARK_AGE limit among these, else a minute."""
     seconds = [limit.limit for limit in limits if limit.measure is Measure.MAX_MARK_AGE and limit.limit is not None]
     if not seconds:
         return MARK_AGE_MAX
@@ -42,13 +42,18 @@ def age_allowed(limits: Iterable[LimitSet]) -> timedelta:
 
 
 def day_opened(risk: Risk, account_id: str, prices: Prices, at: datetime) -> tuple[DayOpened, ...]:
-    """The first marks of the trading day for what it began with, as far as they are known now."""
+    """The first marks of the trading day for the positions at its start, as far as they are known now."""
     start = day_of(at, risk.starts_at_hour)
     seen: dict[str, MarkSeen] = {}
     for instrument_id, _, cell in risk.exposure.all():
         known = risk.opening_marks.get(instrument_id)
         is_open = known is not None and known[0] >= start
-        if not is_open and instrument_id not in seen and cell.opened(start).quantity and prices.knows(instrument_id):
+        if (
+            not is_open
+            and instrument_id not in seen
+            and cell.opened(start).quantity
+            and prices.has_fresh(instrument_id)
+        ):
             seen[instrument_id] = prices.see(instrument_id)
     if not seen:
         return ()
@@ -56,13 +61,15 @@ def day_opened(risk: Risk, account_id: str, prices: Prices, at: datetime) -> tup
 
 
 def assessed(risk: Risk, request: AssessMarks) -> tuple[RiskEvent, ...]:
-    """What new marks make of what is held: only what is different from before is an event."""
+    """The events of monitoring what is held at new marks; only changes are events."""
     age_max = age_allowed(limit for limit in risk.active if limit.scope == ANYWHERE)
     day_from = day_of(request.transact_time, risk.starts_at_hour)
 
     def meter(state: Risk) -> Meter:
         prices = Prices(request.marks, request.transact_time, age_max, state.conversions)
-        return Meter(state.exposure, prices, state.equity, day_from, state.opening_marks, request.transact_time)
+        return Meter(
+            state.exposure, prices, state.equity, day_from, opening_marks=state.opening_marks, at=request.transact_time
+        )
 
     events: list[RiskEvent] = []
     events += day_opened(risk, request.account_id, meter(risk).prices, request.transact_time)
@@ -87,14 +94,20 @@ def _equity_assessed(risk: Risk, request: AssessMarks, meter: Meter) -> tuple[Eq
     try:
         gain = meter.gain(ANYWHERE, currency)
     except RequestRefused:
-        gain = None  # the drawdown limits say that they cannot be assessed, and why
+        gain = None  # AssessmentMissed of the drawdown limits records why
     if gain is not None and (high is None or gain > high):
         high = gain
     if known == Equity(currency, exact(capital), high):
         return ()
     return (
         EquityAssessed(
-            request.account_id, currency, exact(capital), gain, high, meter.prices.seen, request.transact_time
+            request.account_id,
+            currency,
+            capital=exact(capital),
+            gain=gain,
+            high=high,
+            marks=meter.prices.seen,
+            transact_time=request.transact_time,
         ),
     )
 
@@ -107,18 +120,20 @@ def _limit_assessed(risk: Risk, limit: LimitSet, meter: Meter, request: AssessMa
         if at in risk.missed:
             return []
         facts = {name: str(fact) for name, fact in missing.facts.items()}
-        return [AssessmentMissed(limit.account_id, *at, missing.rule, facts, request.transact_time)]
+        return [
+            AssessmentMissed(limit.account_id, *at, rule=missing.rule, facts=facts, transact_time=request.transact_time)
+        ]
     events: list[RiskEvent] = []
     if at in risk.missed:
         events.append(AssessmentResumed(limit.account_id, *at, request.transact_time))
     gone = [known[2] for known in risk.breaches if known[:2] == at and known[2] not in held]
     for subject, used in (held | dict.fromkeys(sorted(gone), ZERO)).items():
-        events += breaches(risk, limit, subject, used, meter.prices.seen, request.transact_time)
+        events += breaches(risk, limit, subject, used, seen=meter.prices.seen, at=request.transact_time)
     return events
 
 
 def positions_assessed(risk: Risk, strategy_id: str, instrument_id: str, at: datetime) -> list[RiskEvent]:
-    """Limits on the position in one instrument, after something that nobody asked for has changed it."""
+    """The breaches and ends of breaches of position limits in one instrument, after a change that was not an order."""
     events: list[RiskEvent] = []
     for limit in risk.active:
         if limit.measure is not Measure.MAX_POSITION:
@@ -126,13 +141,13 @@ def positions_assessed(risk: Risk, strategy_id: str, instrument_id: str, at: dat
         cell_assets = {cell.contract.base for _, cell in risk.exposure.of(instrument_id) if cell.contract}
         if limit.scope.covers(strategy_id, instrument_id, next(iter(cell_assets), None)):
             used, _ = risk.exposure.widest(limit.scope.strategy_id, instrument_id)
-            events += breaches(risk, limit, instrument_id, used, (), at)
+            events += breaches(risk, limit, subject=instrument_id, used=used, seen=(), at=at)
     return events
 
 
 def stays_within(risk: Risk, strategy_id: str, instrument_id: str, wider: Decimal) -> bool:
-    """Whether a position in one instrument that gets wider by so much at most can neither breach a limit nor end a
-    breach; False also where that takes a closer look.
+    """Whether a position in one instrument that widens by at most `wider` can neither breach a limit nor end a breach;
+    False also where that needs a full check.
     """
     for limit in risk.active:
         scope = limit.scope
@@ -149,7 +164,7 @@ def stays_within(risk: Risk, strategy_id: str, instrument_id: str, wider: Decima
 def breaches(
     risk: Risk, limit: LimitSet, subject: str, used: Decimal, seen: tuple[MarkSeen, ...], at: datetime
 ) -> list[RiskEvent]:
-    """A breach that is new, or one that is over."""
+    """The event of a new breach, or of the end of one."""
     assert limit.limit is not None, "a limit that is lifted is not active"
     is_known = (limit.scope, limit.measure, subject) in risk.breaches
     is_breached = used > limit.limit
@@ -158,7 +173,7 @@ def breaches(
     event = LimitBreached if is_breached else BreachCleared
     return [
         event(
-            limit.account_id, limit.scope, limit.measure, subject, limit.version, limit.limit, limit.currency, used,
-            seen, at,
+            limit.account_id, limit.scope, limit.measure, subject, version=limit.version, limit=limit.limit,
+            currency=limit.currency, used=used, marks=seen, transact_time=at,
         )
     ]  # fmt: skip

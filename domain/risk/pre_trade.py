@@ -1,11 +1,11 @@
-"""Judging: an order, or its replacement, against every limit and kill switch over it."""
+"""Pre-trade check: an order, or its replacement, against every limit and kill switch that covers it."""
 
 from typing import NamedTuple
 
 from domain.errors import RequestRefused
 from domain.marks import Prices
 from domain.order import ExecInst
-from domain.risk.events import DayOpened, HoldAdjusted, HoldPlaced, HoldRefused, Judgement, LimitSet, Mode, RiskEvent
+from domain.risk.events import DayOpened, HoldAdjusted, HoldPlaced, HoldRefused, LimitCheck, LimitSet, Mode, RiskEvent
 from domain.risk.exposure import Hold, day_of
 from domain.risk.measures import Measure
 from domain.risk.monitoring import after, age_allowed, day_opened
@@ -15,19 +15,19 @@ from domain.risk.usage import Intent, Meter
 from domain.values import ZERO, exact
 
 
-class _Verdict(NamedTuple):
-    """How an order was judged: by which limits it fits, and the refusal if one was not."""
+class _Result(NamedTuple):
+    """The result of a pre-trade check: the limits that passed, and the refusal if one did not."""
 
-    judged: tuple[Judgement, ...]
+    passed: tuple[LimitCheck, ...]
     refusal: RequestRefused | None = None
-    failed: Judgement | None = None
+    failed: LimitCheck | None = None
 
 
-def judged(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...]:
-    """The trading day's opening if this is the first to need it, then the order's hold or its refusal."""
+def checked(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...]:
+    """The events of a pre-trade check: the trading day's opening if it is not on record, then the hold or refusal."""
     hold: Hold | None = risk.exposure.holds.get(request.key)
     order = _intent(request, hold)
-    limits = _in_turn(risk, order)
+    limits = _sorted_limits(risk, order)
     own = [request.mark] if isinstance(request, PlaceHold) and request.mark is not None else []
     marks = (*request.marks, *own)
     age_max = age_allowed(limit for limit in limits if limit.measure is Measure.MAX_MARK_AGE)
@@ -41,29 +41,32 @@ def judged(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...]
         opened = day_opened(risk, request.key.account_id, fresh(), request.transact_time)
         risk = after(risk, opened)
     prices = fresh()
-    meter = Meter(risk.exposure, prices, risk.equity, day_from, risk.opening_marks, request.transact_time)
-    verdict = _verdict(risk, meter, order, request, limits)
-    return (*opened, _decision(order, request, prices, verdict, hold))
+    meter = Meter(
+        risk.exposure, prices, risk.equity, day_from, opening_marks=risk.opening_marks, at=request.transact_time
+    )
+    result = _check(risk, meter, order, request=request, limits=limits)
+    return (*opened, _decision(order, request, prices, result=result, hold=hold))
 
 
 def _intent(request: PlaceHold | AdjustHold, hold: Hold | None) -> Intent:
     terms = request.terms
     quantity = request.quantity if isinstance(request, AdjustHold) else terms.order_qty
     return Intent(
-        request.key, terms.strategy_id, terms.instrument_id, terms.side, terms.order_qty, terms.price, terms.stop_px,
-        request.contract, quantity, hold.quantity if hold else ZERO, isinstance(request, PlaceHold),
+        request.key, terms.strategy_id, terms.instrument_id, terms.side, order_qty=terms.order_qty, price=terms.price,
+        stop_px=terms.stop_px, contract=request.contract, quantity=quantity, holding=hold.quantity if hold else ZERO,
+        is_new=isinstance(request, PlaceHold),
     )  # fmt: skip
 
 
-def _in_turn(risk: Risk, order: Intent) -> list[LimitSet]:
-    """The limits over an order as they were set, those of a mark's age last, when all marks are known."""
+def _sorted_limits(risk: Risk, order: Intent) -> list[LimitSet]:
+    """The limits that cover an order, as they were set, those of a mark's age last, when all used marks are known."""
     limits = list(risk.limits_over(order.strategy_id, order.instrument_id, order.contract.base))
     return sorted(limits, key=lambda limit: limit.measure is Measure.MAX_MARK_AGE)
 
 
-def _verdict(
-    risk: Risk, meter: Meter, order: Intent, request: PlaceHold | AdjustHold, limits: list[LimitSet]
-) -> _Verdict:
+def _check(
+    risk: Risk, meter: Meter, order: Intent, *, request: PlaceHold | AdjustHold, limits: list[LimitSet]
+) -> _Result:
     is_reducing = order.is_reducing(risk.exposure)
     refusal = _switched_off(risk, order, is_reducing=is_reducing)
     if refusal is None and ExecInst.REDUCE_ONLY in request.terms.exec_inst and not is_reducing:
@@ -73,26 +76,26 @@ def _verdict(
             position=cell.now.quantity, held=cell.held(order.side), order_qty=order.quantity,
         )  # fmt: skip
     if refusal is not None:
-        return _Verdict((), refusal)
-    passed: list[Judgement] = []
+        return _Result((), refusal)
+    passed: list[LimitCheck] = []
     for limit in limits:
         assert limit.limit is not None, "a limit that is lifted is not active"
         is_let_through = meter.lets_through(limit.measure, limit.scope, order)
         window = risk.windows.get((limit.scope, limit.measure), ())
         try:
-            usage = meter.usage(limit.measure, limit.scope, limit.currency, order, window)
+            usage = meter.usage(limit.measure, limit.scope, limit.currency, order, window=window)
         except RequestRefused as missing:
             if is_let_through:
                 continue
-            return _Verdict(tuple(passed), missing)
-        judgement = Judgement(
-            limit.measure, limit.scope, limit.version, limit.limit, usage.used, usage.asked, limit.currency,
-            limit.account_id,
+            return _Result(tuple(passed), missing)
+        limit_check = LimitCheck(
+            limit.measure, limit.scope, limit.version, limit.limit, used=usage.used, asked=usage.with_order,
+            currency=limit.currency, account_id=limit.account_id,
         )  # fmt: skip
-        if abs(usage.asked) > limit.limit and not (is_let_through or usage.is_falling):
-            return _Verdict(tuple(passed), RequestRefused(f"{limit.measure} is not exceeded"), judgement)
-        passed.append(judgement)
-    return _Verdict(tuple(passed))
+        if abs(usage.with_order) > limit.limit and not (is_let_through or usage.is_falling):
+            return _Result(tuple(passed), RequestRefused(f"{limit.measure} is not exceeded"), limit_check)
+        passed.append(limit_check)
+    return _Result(tuple(passed))
 
 
 def _switched_off(risk: Risk, order: Intent, *, is_reducing: bool) -> RequestRefused | None:
@@ -112,27 +115,29 @@ def _switched_off(risk: Risk, order: Intent, *, is_reducing: bool) -> RequestRef
 
 
 def _decision(
-    order: Intent, request: PlaceHold | AdjustHold, prices: Prices, verdict: _Verdict, hold: Hold | None
+    order: Intent, request: PlaceHold | AdjustHold, prices: Prices, *, result: _Result, hold: Hold | None
 ) -> HoldPlaced | HoldRefused | HoldAdjusted:
     change_id = request.change_id if isinstance(request, AdjustHold) else ""
-    mark = prices.mark(order.instrument_id) if order.is_at_market and prices.knows(order.instrument_id) else None
+    mark = prices.mark(order.instrument_id) if order.is_at_market and prices.has_fresh(order.instrument_id) else None
     price = order.price if order.price is not None else order.stop_px
     if price is None and mark is not None:
         price = mark.price
     notional = None if price is None else exact(order.contract.notional(order.order_qty, price))
-    if verdict.refusal is not None:
-        facts = {name: str(fact) for name, fact in verdict.refusal.facts.items() if fact is not None}
+    if result.refusal is not None:
+        facts = {name: str(fact) for name, fact in result.refusal.facts.items() if fact is not None}
         return HoldRefused(
-            order.key, order.strategy_id, order.instrument_id, order.side, order.quantity, notional, mark,
-            verdict.refusal.rule, verdict.failed, request.transact_time, facts, verdict.judged, prices.seen,
-            change_id,
+            order.key, order.strategy_id, order.instrument_id, order.side, quantity=order.quantity, notional=notional,
+            mark=mark, rule=result.refusal.rule, failed=result.failed, transact_time=request.transact_time, facts=facts,
+            judged=result.passed, marks=prices.seen, change_id=change_id,
         )  # fmt: skip
     if isinstance(request, PlaceHold):
         return HoldPlaced(
-            order.key, order.strategy_id, order.instrument_id, order.side, order.quantity, notional, mark,
-            verdict.judged, request.transact_time, order.contract, prices.seen,
+            order.key, order.strategy_id, order.instrument_id, order.side, quantity=order.quantity, notional=notional,
+            mark=mark, judged=result.passed, transact_time=request.transact_time, contract=order.contract,
+            marks=prices.seen,
         )  # fmt: skip
     return HoldAdjusted(
-        order.key, order.strategy_id, order.instrument_id, order.side, hold.quantity if hold else ZERO, order.quantity,
-        order.contract, request.transact_time, request.change_id, notional, mark, verdict.judged, prices.seen,
+        order.key, order.strategy_id, order.instrument_id, order.side, was=hold.quantity if hold else ZERO,
+        quantity=order.quantity, contract=order.contract, transact_time=request.transact_time,
+        change_id=request.change_id, notional=notional, mark=mark, judged=result.passed, marks=prices.seen,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What RiskLimit is asked, and what is reported to it: the requests and reports of `domain.risk`."""
+"""Requests to risk, and the reports of orders and positions to it."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -25,7 +25,7 @@ class SetLimit(Struct, frozen=True):
 
 
 class EngageSwitch(Struct, frozen=True):
-    """Turn the kill switch of a scope on, or to another mode. `actor` is who asks; the ledger fills it in."""
+    """Engage the kill switch of a scope, or change its mode. The ledger fills in `actor`, who requests it."""
 
     account_id: str
     scope: Scope
@@ -36,7 +36,7 @@ class EngageSwitch(Struct, frozen=True):
 
 
 class ReleaseSwitch(Struct, frozen=True):
-    """Turn the kill switch of a scope off. Asked for by another actor than who engaged it."""
+    """Release the kill switch of a scope. Requires another actor than the one that engaged it."""
 
     account_id: str
     scope: Scope
@@ -46,7 +46,7 @@ class ReleaseSwitch(Struct, frozen=True):
 
 
 class SetTradingDay(Struct, frozen=True):
-    """Let trading days start at another full hour, UTC; the day that is on ends when the next would start."""
+    """Set the full hour, UTC, at which trading days start; the current day ends when the next one starts."""
 
     account_id: str
     starts_at_hour: int
@@ -67,7 +67,7 @@ class SetConversion(Struct, frozen=True):
 
 
 class AssessMarks(Struct, frozen=True):
-    """Judge what is held by new marks, with no order. `capital` is all that was put in less all taken out, if known."""
+    """Check what is held at new marks, without an order. `capital` is the total paid in less withdrawals, if known."""
 
     account_id: str
     marks: tuple[Mark, ...]
@@ -76,7 +76,7 @@ class AssessMarks(Struct, frozen=True):
 
 
 class PlaceHold(Struct, frozen=True):
-    """Judge an order and hold its quantity. `mark` is the newest of its instrument, `marks` those of others."""
+    """Check an order and hold its quantity. `mark` is the newest of its instrument, `marks` those of others."""
 
     key: OrderKey
     terms: OrderTerms
@@ -87,7 +87,7 @@ class PlaceHold(Struct, frozen=True):
 
 
 class AdjustHold(Struct, frozen=True):
-    """Judge a replacement: `terms` as they would be, `quantity` what the order may still fill until it is answered."""
+    """Check a replacement: `terms` as they would be, `quantity` what the order may still fill until it is answered."""
 
     key: OrderKey
     change_id: str
@@ -114,7 +114,7 @@ class PostHold(Struct, frozen=True, gc=False):
 
 
 class PostGains(Struct, frozen=True):
-    """Funding was settled, or late trades moved what was booked."""
+    """Funding was settled, or late trades changed earlier bookings."""
 
     account_id: str
     strategy_id: str
@@ -124,7 +124,7 @@ class PostGains(Struct, frozen=True):
 
 
 class RestateHold(Struct, frozen=True):
-    """What the order may still fill, as its venue has it: after a replacement, a bust, or when it was found there."""
+    """The quantity the order may still fill at its venue: after a replacement, a bust, or when it was found there."""
 
     key: OrderKey
     strategy_id: str
@@ -143,7 +143,7 @@ class VoidHold(Struct, frozen=True):
 
 
 class ExpireHold(Struct, frozen=True):
-    """The order's time is up."""
+    """The order has expired."""
 
     key: OrderKey
     transact_time: datetime

@@ -1,4 +1,4 @@
-"""Risk: the limits of an account or of the firm, and what is used of them, folded from `domain.risk.events`."""
+"""The risk state of an account or of the firm: limits and their usage, folded from `domain.risk.events`."""
 
 from bisect import insort
 from collections.abc import Iterator, Mapping
@@ -51,10 +51,10 @@ Limited = tuple[Scope, Measure]
 class Risk(Struct, frozen=True, gc=False):
     """Limits by scope and measure; the exposure they are measured by; switches, breaches and days.
 
-    `active` are the limits that are not lifted, in the order in which they were first set. `windows` has the times of
-    the latest orders let through, for limits of rate, no more than the limit allows. `switch_versions` outlives a
-    release; `refused` is the last replacement that was refused of an order at work. `is_watched` says of an account
-    whether the firm judges too, of the firm whether it does; `accounts` of the firm are all there are.
+    `active` are the limits that are not lifted, as they were first set. `windows` has the times of the latest orders
+    that passed, for limits of rate, at most as many as the limit allows. `switch_versions` outlives a release;
+    `refused` is the last refused replacement of a working order. `is_watched` is, for an account, whether the firm
+    checks too, for the firm, whether it does; `accounts`, for the firm, are all accounts.
     """
 
     limits: dict[Limited, LimitSet] = {}
@@ -75,7 +75,7 @@ class Risk(Struct, frozen=True, gc=False):
 
     @property
     def holds(self) -> Mapping[OrderKey, Hold]:
-        """What every working order holds."""
+        """The holds of all working orders."""
         return self.exposure.holds
 
     @property
@@ -92,20 +92,20 @@ class Risk(Struct, frozen=True, gc=False):
         return exact(sum((cell.now.quantity for cell in self._cells(scope, instrument_id)), ZERO))
 
     def held(self, scope: Scope, instrument_id: str, side: Side) -> Decimal:
-        """What working orders of one side still hold in one instrument, unsigned."""
+        """The quantity that working orders of one side still hold in one instrument, unsigned."""
         return exact(sum((cell.held(side) for cell in self._cells(scope, instrument_id)), ZERO))
 
     @property
     def needs_watch(self) -> bool:
-        """Of the firm: whether it has anything to judge by."""
+        """Whether the firm has any limit or kill switch."""
         return bool(self.active or self.switches)
 
     def limits_over(self, strategy_id: str, instrument_id: str, asset: str | None) -> Iterator[LimitSet]:
-        """The limits that cover what a strategy does in an instrument."""
+        """The limits that cover a strategy in an instrument."""
         return (limit for limit in self.active if limit.scope.covers(strategy_id, instrument_id, asset))
 
     def marks_needed(self, strategy_id: str, instrument_id: str, asset: str | None, *, is_at_market: bool) -> set[str]:
-        """The instruments whose marks an order may be judged by: its own, all that is held, those to convert by."""
+        """The instruments whose marks the check of an order may need: its own, all held, those to convert by."""
         needed = {instrument_id} if is_at_market else set()
         for limit in self.limits_over(strategy_id, instrument_id, asset):
             if limit.measure in (Measure.PRICE_COLLAR, Measure.MAX_POSITION_NOTIONAL):
@@ -117,7 +117,7 @@ class Risk(Struct, frozen=True, gc=False):
         return needed
 
     def marks_needed_to_assess(self) -> set[str]:
-        """The instruments whose marks tell what is held now or was at the day's opening, and those to convert by."""
+        """The instruments whose marks monitoring needs: held now or at the day's opening, and those to convert by."""
         held = {
             instrument_id
             for instrument_id, _, cell in self.exposure.all()
@@ -140,9 +140,15 @@ def evolve(risk: Risk | None, event: RiskEvent) -> Risk:
         case HoldPlaced():
             hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity)
             placed = replace(risk, exposure=risk.exposure.with_hold(event.key, hold, event.contract))
-            return _with_sent(placed, event.strategy_id, event.instrument_id, event.contract, event.transact_time)
+            return _with_sent(
+                risk=placed,
+                strategy_id=event.strategy_id,
+                instrument_id=event.instrument_id,
+                contract=event.contract,
+                at=event.transact_time,
+            )
         case HoldVoided() | HoldExpired():
-            refused = {at: told for at, told in risk.refused.items() if at != event.key}
+            refused = {at: kept for at, kept in risk.refused.items() if at != event.key}
             return replace(risk, exposure=risk.exposure.with_released(event.key, event.released), refused=refused)
         case HoldAdjusted():
             return _with_adjustment(risk, event)
@@ -228,7 +234,9 @@ def _with_gains(risk: Risk, event: GainsPosted) -> Risk:
     desk = Desk(event.account_id, event.strategy_id)
     exposure = risk.exposure
     for change in event.changes:
-        exposure = exposure.with_change(desk, event.instrument_id, None, change, risk.starts_at_hour)
+        exposure = exposure.with_change(
+            desk, event.instrument_id, contract=None, change=change, starts_at_hour=risk.starts_at_hour
+        )
     return replace(risk, exposure=exposure)
 
 
@@ -236,27 +244,39 @@ def _with_posting(risk: Risk, event: HoldPosted) -> Risk:
     desk = Desk(event.key.account_id, event.strategy_id)
     change = Change(event.transact_time, event.quantity, event.cost, event.gains)
     exposure = risk.exposure.with_posting(
-        event.key, event.released, desk, event.instrument_id, event.contract, change, risk.starts_at_hour
+        event.key,
+        event.released,
+        desk,
+        event.instrument_id,
+        contract=event.contract,
+        change=change,
+        starts_at_hour=risk.starts_at_hour,
     )
     refused = risk.refused
     if refused and event.key not in exposure.holds:
-        refused = {at: told for at, told in refused.items() if at != event.key}
+        refused = {at: kept for at, kept in refused.items() if at != event.key}
     return replace(risk, exposure=exposure, refused=refused)
 
 
 def _with_adjustment(risk: Risk, event: HoldAdjusted) -> Risk:
     known: Hold | None = risk.exposure.holds.get(event.key)
     change_id = event.change_id or (known.change_id if known else "")
-    hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity, change_id)
+    hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity, change_id=change_id)
     adjusted = replace(risk, exposure=risk.exposure.with_hold(event.key, hold, event.contract))
     if not event.change_id:
         return adjusted
-    return _with_sent(adjusted, event.strategy_id, event.instrument_id, event.contract, event.transact_time)
+    return _with_sent(
+        risk=adjusted,
+        strategy_id=event.strategy_id,
+        instrument_id=event.instrument_id,
+        contract=event.contract,
+        at=event.transact_time,
+    )
 
 
 def _with_sent(
     risk: Risk, strategy_id: str, instrument_id: str, contract: Contract | None, at: datetime
-) -> Risk:  # an order or a replacement left: it counts for every limit of rate over it
+) -> Risk:  # an order or a replacement was sent: it counts for every limit of rate that covers it
     if not risk.windows:
         return risk
     windows = dict(risk.windows)
@@ -294,11 +314,11 @@ def _with_switch(risk: Risk, event: SwitchEngaged | SwitchReleased) -> Risk:
 
 
 def _with_carried(exposure: Exposure, event: UsageCarried) -> Exposure:
-    for told in event.cells:
-        desk = Desk(event.account_id, told.strategy_id)
-        cell = Cell(told.contract, told.now, told.opening, told.day_from)
-        exposure = exposure.with_cell(desk, told.instrument_id, cell)
+    for carried in event.cells:
+        desk = Desk(event.account_id, carried.strategy_id)
+        cell = Cell(carried.contract, carried.now, carried.opening, carried.day_from)
+        exposure = exposure.with_cell(desk, carried.instrument_id, cell)
     for order in event.holds:
-        hold = Hold(order.strategy_id, order.instrument_id, order.side, order.quantity, order.change_id)
+        hold = Hold(order.strategy_id, order.instrument_id, order.side, order.quantity, change_id=order.change_id)
         exposure = exposure.with_hold(order.key, hold, order.contract)
     return exposure

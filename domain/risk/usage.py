@@ -1,7 +1,7 @@
-"""Usage: the arithmetic that says how much of a limit is used, without an order and with it.
+"""Usage of a limit, without an order and with it: the arithmetic of every measure.
 
-It is read from the exposure (positions and working orders), from prices and equity. Notionals are in quote currency,
-of an option its premium in settlement currency; what is held is valued at marks.
+It is computed from the exposure (positions and working orders), prices and equity. Notionals are in quote currency, of
+an option its premium in settlement currency; what is held is valued at marks.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +23,7 @@ MARKET_ORDER_RULE = "a market order has a mark to value it by"
 
 
 class Intent(NamedTuple):
-    """An order as it is judged: it is to hold `quantity`, of which it holds `holding` already (a replacement)."""
+    """An order to be checked: it is to hold `quantity`, of which it already holds `holding` (a replacement)."""
 
     key: OrderKey
     strategy_id: str
@@ -39,12 +39,12 @@ class Intent(NamedTuple):
 
     @property
     def desk(self) -> Desk:
-        """Who asks."""
+        """The desk of the order."""
         return Desk(self.key.account_id, self.strategy_id)
 
     @property
     def is_at_market(self) -> bool:
-        """Whether nothing in it says a price."""
+        """Whether it has neither price nor trigger."""
         return self.price is None and self.stop_px is None
 
     @property
@@ -53,7 +53,7 @@ class Intent(NamedTuple):
         return self.quantity - self.holding
 
     def is_reducing(self, exposure: Exposure) -> bool:
-        """Whether it brings its strategy's position towards zero and not through, with all that works beside it.
+        """Whether it brings its strategy's position towards zero and not through, with all other working orders.
 
         A replacement that holds no more than before reduces as well.
         """
@@ -65,20 +65,20 @@ class Intent(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """What is used of a limit without the order, and with it. Signed where the measure has sides."""
+    """The usage of a limit without the order, and with it. Signed where the measure has sides."""
 
     used: Decimal
-    asked: Decimal
+    with_order: Decimal
     is_signed: bool = False
 
     @property
     def is_falling(self) -> bool:
         """Whether the order brings a signed usage towards zero, not through."""
-        return self.is_signed and abs(self.asked) <= abs(self.used) and self.asked * self.used >= 0
+        return self.is_signed and abs(self.with_order) <= abs(self.used) and self.with_order * self.used >= 0
 
 
 class Equity(Struct, frozen=True):
-    """Capital put in, and the highest that gains have been on top of it."""
+    """Capital paid in, and the highest gains on top of it."""
 
     currency: str
     capital: Decimal
@@ -90,7 +90,7 @@ def _with_asset(scope: Scope, asset: str) -> Scope:
 
 
 class Meter(NamedTuple):
-    """Everything that usage is read from, as it is `at` a moment of the trading day that began at `day_from`.
+    """The inputs of usage, `at` a moment of the trading day that began at `day_from`.
 
     `opening_marks` has the first price on record of a day, by instrument.
     """
@@ -105,7 +105,7 @@ class Meter(NamedTuple):
     def usage(
         self, measure: Measure, scope: Scope, currency: str | None, order: Intent, window: tuple[datetime, ...] = ()
     ) -> Usage:
-        """What an order meets. Raises RequestRefused where a price or the equity is missing."""
+        """The usage without and with an order. Raises RequestRefused where a price or the equity is missing."""
         match measure:
             case Measure.MAX_ORDER_QTY:
                 return Usage(ZERO, order.order_qty)
@@ -142,13 +142,13 @@ class Meter(NamedTuple):
                 assert_never(measure)
 
     def lets_through(self, measure: Measure, scope: Scope, order: Intent) -> bool:
-        """Whether an order only reduces what is measured, as far as that can be said without marks."""
+        """Whether an order only reduces what is measured, as far as that is known without marks."""
         if measure in (Measure.MAX_POSITION, Measure.MAX_POSITION_NOTIONAL):
             return self._position(scope, order).is_falling
         return measure.lets_closing_through and order.is_reducing(self.exposure)
 
     def held(self, measure: Measure, scope: Scope, currency: str | None) -> dict[str, Decimal]:
-        """What is used by now, without an order, by what it is measured of (an instrument, an asset or ""); unsigned.
+        """The usage now, without an order, by what it is measured of (an instrument, an asset or ""); unsigned.
 
         Raises RequestRefused where a price or the equity is missing.
         """
@@ -185,34 +185,40 @@ class Meter(NamedTuple):
                 return {}
 
     def gain(self, scope: Scope, currency: str) -> Decimal:
-        """All that was ever gained: realized, funding, minus fees, and unrealized at the marks."""
+        """The total gain: realized, funding, minus fees, and unrealized at the marks."""
         total = ZERO
         for instrument_id, _, cell in self._cells(scope):
             total += self._gained(cell.now.gains, currency)
-            total += self._unrealized(cell.contract, cell.now.quantity, cell.now.cost, instrument_id, None, currency)
+            total += self._unrealized(
+                cell.contract, cell.now.quantity, cell.now.cost, instrument_id, price=None, currency=currency
+            )
         return exact(total)
 
     def day_gain(self, scope: Scope, currency: str) -> Decimal:
-        """What was gained since the trading day began, a fall in unrealized included."""
+        """The gain since the trading day began, including the change in unrealized."""
         total = ZERO
         for instrument_id, _, cell in self._cells(scope):
             opening = cell.opened(self.day_from)
             total += self._gained(cell.now.gains, currency) - self._gained(opening.gains, currency)
-            total += self._unrealized(cell.contract, cell.now.quantity, cell.now.cost, instrument_id, None, currency)
+            total += self._unrealized(
+                cell.contract, cell.now.quantity, cell.now.cost, instrument_id, price=None, currency=currency
+            )
             if opening.quantity or opening.cost:
                 price = self.opening_price(instrument_id) if opening.quantity else ONE
-                total -= self._unrealized(cell.contract, opening.quantity, opening.cost, instrument_id, price, currency)
+                total -= self._unrealized(
+                    cell.contract, opening.quantity, opening.cost, instrument_id, price=price, currency=currency
+                )
         return exact(total)
 
     def opening_price(self, instrument_id: str) -> Decimal:
-        """The price the trading day opened at: its first on record, else the one there is now."""
+        """The price at the opening of the trading day: its first on record, else the current one."""
         opened = self.opening_marks.get(instrument_id)
         if opened is not None and opened[0] >= self.day_from:
             return opened[1]
         return self.prices.price(instrument_id)
 
     def drawdown(self, scope: Scope) -> Decimal:
-        """What gains have fallen by since their highest, as a fraction of the equity there was then."""
+        """The fall of gains since their highest, as a fraction of the equity at that time."""
         equity = self._equity()
         gain = self.gain(scope, equity.currency)
         high = gain if equity.high is None else max(equity.high, gain)
@@ -264,7 +270,7 @@ class Meter(NamedTuple):
         units = self._position(scope, order)
         worth = [
             self._worth(quantity, order.instrument_id, order.contract, currency or "")
-            for quantity in (units.used, units.asked)
+            for quantity in (units.used, units.with_order)
         ]
         return Usage(worth[0], worth[1], is_signed=True)
 
@@ -287,8 +293,8 @@ class Meter(NamedTuple):
         else:
             shortest -= order.added
         wider = max(abs(longest), abs(shortest)) - cell.widest
-        asked = exact(used + self._worth(wider, order.instrument_id, order.contract, wanted))
-        return Usage(self._of_equity(used), self._of_equity(asked)) if is_ratio else Usage(used, asked)
+        with_order = exact(used + self._worth(wider, order.instrument_id, order.contract, wanted))
+        return Usage(self._of_equity(used), self._of_equity(with_order)) if is_ratio else Usage(used, with_order)
 
     def _sum(self, scope: Scope, currency: str, quantity_of: Callable[[Cell], Decimal]) -> Decimal:
         total = ZERO

@@ -9,13 +9,14 @@ A rate is a fraction, so a product of inverses loses nothing: an amount is round
 and what the rounding left out is told as a fraction.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
 from domain.instrument import Contract
+from domain.marks import edges_of, shortest_path
 from domain.values import EARLIEST, ONE, PLACES_MAX, Mark, exact
 from projections.storage.tables import Row
 
@@ -126,18 +127,9 @@ class Converter:
         self._marks = marks
         self._at = at
         self._age_max = age_max
-        self._edges: dict[str, list[tuple[str, bool, str]]] = {}
-        for instrument_id, contract in pairs.items():
-            self._connect(instrument_id, contract.base, contract.quote)
-        for one, other in equals:
-            self._connect(f"{one}{PARITY}{other}", one, other)
-        for edges in self._edges.values():
-            edges.sort()
+        named = [(instrument_id, contract.base, contract.quote) for instrument_id, contract in pairs.items()]
+        self._edges = edges_of((*named, *((f"{one}{PARITY}{other}", one, other) for one, other in equals)))
         self._rates: dict[tuple[str, str], Rate] = {}
-
-    def _connect(self, name: str, base: str, quote: str) -> None:
-        self._edges.setdefault(base, []).append((name, True, quote))
-        self._edges.setdefault(quote, []).append((name, False, base))
 
     def rate(self, held_in: str, wanted: str) -> Rate:
         """The rate from one currency to another."""
@@ -146,35 +138,17 @@ class Converter:
         return known
 
     def _found(self, held_in: str, wanted: str) -> Rate:
-        path = self._path(held_in, wanted, self._is_usable)
+        path = shortest_path(self._edges, held_in, wanted, STEPS_MAX, self._is_usable)
         if path is not None:
             factor = Fraction(1)
             steps = tuple(self._step(name, is_base) for name, is_base in path)
             for step in steps:
                 factor *= step.factor
             return Rate(held_in, wanted, factor, steps)
-        lacking = [name for name, _ in self._path(held_in, wanted, lambda _: True) or () if not self._is_usable(name)]
+        anyhow = shortest_path(self._edges, held_in, wanted, STEPS_MAX) or ()
+        lacking = [name for name, _ in anyhow if not self._is_usable(name)]
         stale = tuple(name for name in lacking if self._has_price(name))
         return Rate(held_in, wanted, None, (), tuple(name for name in lacking if name not in stale), stale)
-
-    def _path(self, held_in: str, wanted: str, is_usable: Callable[[str], bool]) -> tuple[tuple[str, bool], ...] | None:
-        """Breadth first, by name within a breadth: the first path found is the shortest, and of those the first."""
-        if held_in == wanted:
-            return ()
-        reached = {held_in}
-        paths: list[tuple[str, tuple[tuple[str, bool], ...]]] = [(held_in, ())]
-        for _ in range(STEPS_MAX):
-            longer: list[tuple[str, tuple[tuple[str, bool], ...]]] = []
-            for currency, path in paths:
-                for name, is_base, other in self._edges.get(currency, ()):
-                    if other in reached or not is_usable(name):
-                        continue
-                    if other == wanted:
-                        return (*path, (name, is_base))
-                    reached.add(other)
-                    longer.append((other, (*path, (name, is_base))))
-            paths = longer
-        return None
 
     def _step(self, name: str, is_base: bool) -> Step:
         return Step(name, is_base, None if PARITY in name else self._marks[name])

@@ -29,8 +29,8 @@ from domain.position import (
     TradeReversed,
 )
 from domain.values import ZERO, Money, exact, venue_of
-from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import NUMBER, Amounts, Projection, Row, fact, key, table
+from projections.storage.rows import Source, fetch
+from projections.storage.tables import NUMBER, Amounts, Projection, Row, Rows, fact, key, table
 
 balances_table = table(
     "balances",

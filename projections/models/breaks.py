@@ -21,8 +21,21 @@ from domain.account import (
 from domain.ledger import Logged
 from domain.order import OrderBroken
 from domain.position import PositionBroken
-from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import AT, FACTS, WHOLE, Projection, Row, fact, json_of, key, maybe, printable, table
+from projections.storage.rows import Source, fetch
+from projections.storage.tables import (
+    AT,
+    FACTS,
+    WHOLE,
+    Projection,
+    Row,
+    Rows,
+    fact,
+    json_of,
+    key,
+    maybe,
+    printable,
+    table,
+)
 
 PAGE_ROWS_MAX = 1000
 ORDER, UNREADABLE, POSITION = "ORDER", "UNREADABLE", "POSITION"

@@ -16,8 +16,19 @@ from domain.ledger import Logged
 from domain.position import PositionTransferred
 from domain.values import ZERO, exact
 from projections.calendar import slot_of
-from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import NUMBER, WHOLE, Projection, Row, contract_columns, contract_row, fact, key, table
+from projections.storage.rows import Source, fetch
+from projections.storage.tables import (
+    NUMBER,
+    WHOLE,
+    Projection,
+    Row,
+    Rows,
+    contract_columns,
+    contract_row,
+    fact,
+    key,
+    table,
+)
 
 SUMS = ("external", "income", "fees")
 _EARNED = (EntryKind.INTEREST, EntryKind.REBATE)

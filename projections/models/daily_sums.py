@@ -36,7 +36,7 @@ from domain.position import (
 )
 from domain.values import ZERO, Money, exact
 from projections.calendar import SLOTS_A_DAY, Close, slot_of, slot_start
-from projections.storage.rows import Rows, Source, fetch
+from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
     NUMBER,
@@ -45,6 +45,7 @@ from projections.storage.tables import (
     Amounts,
     Projection,
     Row,
+    Rows,
     contract_columns,
     contract_row,
     fact,

@@ -26,7 +26,8 @@ from domain.position import (
     TradeReversed,
 )
 from domain.values import ZERO
-from projections.storage.rows import Rows, Source, fetch
+from projections.storage.copy_out import CopyOut
+from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
     ITEMS,
@@ -34,6 +35,7 @@ from projections.storage.tables import (
     WHOLE,
     Projection,
     Row,
+    Rows,
     contract_columns,
     contract_row,
     fact,
@@ -94,6 +96,7 @@ executions = table(
     ),
     born="booked_seq",
 )
+COPIED = CopyOut(executions, "booked_seq DESC")
 
 
 def _effect(effect: Effect) -> Row:

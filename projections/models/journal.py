@@ -42,8 +42,9 @@ from projections.models.bookkeeping import (
     traded_lines,
     transferred_lines,
 )
-from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import AT, ITEMS, WHOLE, Projection, Row, fact, key, maybe, printable, table
+from projections.storage.copy_out import CopyOut
+from projections.storage.rows import Source, fetch
+from projections.storage.tables import AT, ITEMS, WHOLE, Projection, Row, Rows, fact, key, maybe, printable, table
 
 PAGE_ROWS_MAX = 1000
 
@@ -106,6 +107,18 @@ instruments_table = table("journal", "instruments", key("instrument_id"), fact("
 venues_table = table("journal", "venues", key("account_id"), fact("venue"))
 
 CURSOR = ("entry_seq", "part")
+LINES = (
+    "SELECT e.*, l.ordinality AS line, l.value->>0 AS account, l.value->>1 AS asset,"
+    " CASE WHEN l.value->>2 NOT LIKE '-%%' THEN l.value->>2 END AS debit,"
+    " CASE WHEN l.value->>2 LIKE '-%%' THEN substr(l.value->>2, 2) END AS credit"
+    " FROM {entries} AS e CROSS JOIN LATERAL jsonb_array_elements(e.lines) WITH ORDINALITY AS l"
+)
+COPIED_LINES = CopyOut(
+    entries_table,
+    ", ".join((*CURSOR, "line")),
+    ("account_id", "strategy_id", "instrument_id", "day"),
+    LINES,
+)
 NOTHING = (ZERO, ZERO)
 
 

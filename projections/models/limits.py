@@ -30,8 +30,8 @@ from domain.risk import (
     SwitchReleased,
 )
 from domain.values import ZERO, Side, divide, exact, venue_of
-from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import AT, NUMBER, WHOLE, Projection, Row, fact, key, maybe, printable, table
+from projections.storage.rows import Source, fetch
+from projections.storage.tables import AT, NUMBER, WHOLE, Projection, Row, Rows, fact, key, maybe, printable, table
 
 SCOPE = ("strategy_id", "instrument_id", "venue", "asset")
 USAGE = ("account_id", "strategy_id", "instrument_id")

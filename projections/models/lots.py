@@ -26,8 +26,9 @@ from domain.position import (
     costing,
 )
 from domain.values import Money, Occurrence, Side, exact
-from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import AT, NUMBER, WHOLE, Projection, Row, contract_of, fact, key, table
+from projections.storage.copy_out import CopyOut
+from projections.storage.rows import Source, fetch
+from projections.storage.tables import AT, NUMBER, WHOLE, Projection, Row, Rows, contract_of, fact, key, table
 
 PAGE_ROWS_MAX = 1000
 POSITION = ("account_id", "strategy_id", "instrument_id")
@@ -61,6 +62,8 @@ matches_table = table(
     fact("gain", NUMBER),
     indexes=(DISPOSED,),
 )
+COPIED_LOTS = CopyOut(lots_table, ", ".join(OPENED))
+COPIED_MATCHES = CopyOut(matches_table, ", ".join(DISPOSED))
 
 
 def _position(position: PositionKey) -> Row:

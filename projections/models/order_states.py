@@ -20,7 +20,7 @@ from domain.order import (
     Amendment,
     Amendments,
     Answer,
-    Asked,
+    NumberedRequest,
     Order,
     OrderCancelRequested,
     OrderEvent,
@@ -30,8 +30,7 @@ from domain.order import (
     answers_to,
     evolve,
 )
-from projections.storage.rows import Rows
-from projections.storage.tables import AT, FACTS, TEXT, WHOLE, Row, fact, json_of, key, maybe, table
+from projections.storage.tables import AT, FACTS, TEXT, WHOLE, Row, Rows, fact, json_of, key, maybe, table
 
 UNKEPT = frozenset({"fills", "reports", "breaks", "amendments", "requests", "answers", "order_ids"})
 PAIRED = frozenset({"unanswered", "pending"})  # mappings whose keys JSON does not have: kept as pairs
@@ -141,13 +140,13 @@ def _amending(order: Order | None, event: Amendment) -> tuple[Order | None, Amen
 
 def _with_requests(rows: Rows, order: OrderKey, known: Order, event: Any) -> Order:
     """The order with the request that an event answers."""
-    asked: AppendMap[str, Asked] = AppendMap()
+    asked: AppendMap[str, NumberedRequest] = AppendMap()
     answers = known.answers
     name = event.requested_as or answers_to(known, event)[1]
     for kind in (CANCEL, REPLACE):
         row = rows.get(requests, order.account_id, order.cl_ord_id, kind, name)
         if row is not None and row["request"] is not None:
-            asked = asked.added(name, Asked(row["number"], msgspec.convert(row["request"], _REQUEST)))
+            asked = asked.added(name, NumberedRequest(row["number"], msgspec.convert(row["request"], _REQUEST)))
         if row is not None and row["answered_at"] is not None:
             answers = answers.added((kind, name), row["answered_at"])
     return replace(known, requests=asked, answers=answers)

@@ -26,8 +26,21 @@ from domain.order import (
 )
 from domain.values import divide
 from projections.models import order_states
-from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import AT, FACTS, NUMBER, WHOLE, Projection, Row, fact, key, maybe, printable, table
+from projections.storage.rows import Source, fetch
+from projections.storage.tables import (
+    AT,
+    FACTS,
+    NUMBER,
+    WHOLE,
+    Projection,
+    Row,
+    Rows,
+    fact,
+    key,
+    maybe,
+    printable,
+    table,
+)
 
 PAGE_ROWS_MAX = 1000
 OPEN = tuple(status.value for status in OrdStatus if status.is_open)

@@ -28,7 +28,7 @@ from domain.position import (
 )
 from domain.values import EARLIEST, EPOCH, ZERO, Money, exact
 from projections.storage.history import node_of
-from projections.storage.rows import Rows, Source, fetch
+from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
     NUMBER,
@@ -36,6 +36,7 @@ from projections.storage.tables import (
     Amounts,
     Projection,
     Row,
+    Rows,
     contract_columns,
     contract_of,
     contract_row,

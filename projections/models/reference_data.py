@@ -10,11 +10,12 @@ from domain.account import AccountOpened
 from domain.instrument import Contract, InstrumentAmended, InstrumentListed, Kind
 from domain.ledger import Logged
 from domain.risk import ConversionSet
-from projections.storage.rows import Rows, Source, fetch
+from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
     NUMBER,
     Projection,
+    Rows,
     contract_columns,
     contract_of,
     contract_row,

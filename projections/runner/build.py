@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 
 from domain.ledger import EventLog, Logged
 from domain.ledger import schema as events
-from projections.storage import schemas as placing
+from projections.storage import schemas
 from projections.storage.copy_lines import Sum
 from projections.storage.progress import Attested, Kept, is_unreachable, stopped
 from projections.storage.rows import SqlRows
@@ -95,7 +95,7 @@ class Build:
         kind: type[SqlRows] = SqlRows,
     ) -> None:
         self.projection = projection
-        self.schema = kept.schema if kept is not None else placing.named(connection, projection)
+        self.schema = kept.schema if kept is not None else schemas.named(connection, projection)
         if kept is None:
             projection.create(connection, self.schema)
         self._indexes = _Indexes(connection, self.schema, projection.all_tables if kept is None else ())
@@ -139,7 +139,7 @@ class Build:
         """Make the indexes there are not yet, and tell the planner what is in the tables."""
         self._indexes.make(self._connection)
         self._connection.execute(SAMPLING)
-        for name in placing.relations(self._connection, self.schema):
+        for name in schemas.relations(self._connection, self.schema):
             self._connection.execute(sa.text(f"ANALYZE {_QUOTE(self.schema)}.{_QUOTE(name)}"))
 
 

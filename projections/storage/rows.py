@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from operator import itemgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -19,7 +19,7 @@ from projections.storage import copy_lines
 from projections.storage.bloom import Bloom
 from projections.storage.copy_lines import MODULUS, Lines, Sum
 from projections.storage.history import AsOf, held_at, node_of
-from projections.storage.history import place as place_in_log
+from projections.storage.history import place as history_place
 from projections.storage.tables import Row
 
 CACHED_ROWS_MAX = 40_000  # of a projection
@@ -32,24 +32,6 @@ KEYS_READ = 20_000  # at a time
 Key = tuple[Any, ...]
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _ARRAYS: dict[type, str] = {sa.Text: "text[]", sa.BigInteger: "bigint[]"}  # of what primary keys are made of
-
-
-class Rows(Protocol):
-    """What a fold sees of its tables. `seq` is the place in the log of the event that it folds."""
-
-    seq: int
-
-    def get(self, table: sa.Table, *key: Any) -> Row | None:
-        """The row with this primary key, if there is one."""
-
-    def put(self, table: sa.Table, row: Row) -> None:
-        """Add a row, or replace the one with its primary key."""
-
-    def delete(self, table: sa.Table, *key: Any) -> None:
-        """Remove the row with this primary key, if there is one."""
-
-    def find(self, table: sa.Table, **equals: Any) -> list[Row]:
-        """The rows whose columns have these values, in no order; a tuple stands for any of its members."""
 
 
 def key_of(table: sa.Table) -> Callable[[Row], Key]:
@@ -439,7 +421,7 @@ def fetch(
         told["limit"] = limit
     if isinstance(source, sa.Connection):
         return _rows(source.execute(_live(asked), told))
-    return _rows(source.connection.execute(_past(asked), told | place_in_log(source.seq)))
+    return _rows(source.connection.execute(_past(asked), told | history_place(source.seq)))
 
 
 class _Asked(NamedTuple):

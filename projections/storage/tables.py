@@ -8,7 +8,7 @@ unconstrained and exact; times are UTC.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 import sqlalchemy as sa
@@ -20,11 +20,7 @@ from domain.instrument import Contract, Kind
 from domain.ledger import Logged
 from projections.storage.history import history_table
 
-if TYPE_CHECKING:
-    from projections.storage.rows import Rows
-
 Row = dict[str, Any]
-Fold = Callable[["Rows", Logged, Any], None]
 
 TEXT = sa.Text(collation="C")
 NUMBER = sa.Numeric()
@@ -35,6 +31,27 @@ ITEMS = JSONB(none_as_null=True)
 
 
 IDENTIFIER_CHARACTERS_MAX = 63  # PostgreSQL's
+
+
+class Rows(Protocol):
+    """What a fold sees of its tables. `seq` is the place in the log of the event that it folds."""
+
+    seq: int
+
+    def get(self, table: sa.Table, *key: Any) -> Row | None:
+        """The row with this primary key, if there is one."""
+
+    def put(self, table: sa.Table, row: Row) -> None:
+        """Add a row, or replace the one with its primary key."""
+
+    def delete(self, table: sa.Table, *key: Any) -> None:
+        """Remove the row with this primary key, if there is one."""
+
+    def find(self, table: sa.Table, **equals: Any) -> list[Row]:
+        """The rows whose columns have these values, in no order; a tuple stands for any of its members."""
+
+
+Fold = Callable[[Rows, Logged, Any], None]
 
 
 class Amounts(sa.types.TypeDecorator[dict[str, Decimal]]):
@@ -164,7 +181,7 @@ class Projection:
         """Its tables and their histories."""
         return (*self.tables, *(made.info["history"] for made in self.tables if "history" in made.info))
 
-    def fold(self, rows: "Rows", batch: Iterable[Logged]) -> None:
+    def fold(self, rows: Rows, batch: Iterable[Logged]) -> None:
         """What events do to the rows, one after the other; most are of no concern to most projections."""
         folds = self.folds
         for logged in batch:

@@ -9,8 +9,8 @@ import pytest
 from adapters.postgres.api_keys import Scope
 from api import cli
 from api.daybook import Daybook
-from api.http.observability import log_to_stderr
 from api.settings import Settings
+from api.terminal.logs import log_to_stderr
 from tests.api.client import open_book, serving
 from tests.api.command_line import BTC, Run
 

@@ -281,7 +281,7 @@ def test_a_refused_hedge_is_requested_again_at_the_next_fill_only():
     desk.reported(fill("A", "E1", "2"))
     assert len(hedges(desk.follow())) == 1
     assert desk.refusals == ["MAX_POSITION is not exceeded"]
-    assert desk.state.asked == {}
+    assert desk.state.pending_hedges == {}
     desk.reported(fill("B", "E2", "0.1"))
     assert len(hedges(desk.follow(sends=False))) == 1
 

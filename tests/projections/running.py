@@ -18,8 +18,8 @@ from projections.catalog import PROJECTIONS
 from projections.models import positions
 from projections.runner.runner import Runner
 from projections.storage.progress import progress
-from projections.storage.rows import Rows, Source, fetch
-from projections.storage.tables import Projection
+from projections.storage.rows import Source, fetch
+from projections.storage.tables import Projection, Rows
 from tests.desk import Desk, fill
 
 TIMEOUT_S = 60  # never waited for where all is well, however busy the machine

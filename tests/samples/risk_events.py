@@ -28,8 +28,8 @@ from domain.risk import (
     HoldPosted,
     HoldRefused,
     HoldVoided,
-    Judgement,
     LimitBreached,
+    LimitCheck,
     LimitSet,
     Measure,
     Mode,
@@ -49,7 +49,7 @@ SPOT = Contract(Kind.SPOT, "BTC", "USDT", "USDT", D(1))
 SCOPE = Scope("trend", BTC, "SIM", "BTC")
 MARK = Mark(BTC, D("97400.5"), "SIM", AT - timedelta(seconds=2))
 SEEN = (MarkSeen(MARK, 2000),)
-JUDGED = Judgement(Measure.MAX_GROSS_EXPOSURE, SCOPE, 2, D(500000), D("1.5"), D(2), "USDT", "main")
+JUDGED = LimitCheck(Measure.MAX_GROSS_EXPOSURE, SCOPE, 2, D(500000), D("1.5"), D(2), "USDT", "main")
 GAINS = (Money(D("1.5"), "USDT"), Money(D("-0.001"), "BNB"))
 POSTED = HoldPosted(ORDER, "trend", BTC, "E7", D("0.5"), D("0.5"), AT, D("48750.125"), GAINS, SPOT)
 

@@ -20,7 +20,7 @@ from adapters.writer.group_commit import GroupCommit
 from adapters.writer.writer import Writer
 from domain import risk
 from domain.errors import Busy, InvalidInput, NotLeading, RequestRefused, StreamConflict, Unavailable
-from domain.ledger import Command, Ledger, Unit
+from domain.ledger import Command, Ledger, UnitOfWork
 from domain.order import OrderBroken, OrderKey, SubmitOrder
 from tests.desk import BTC, POSITION, T0, fill_of, new_order, open_desk
 from tests.group_commit import at_most, check_log, in_threads, leading, report, request
@@ -298,14 +298,14 @@ def test_aggregates_in_memory_are_bounded(database_url: str, log: PostgresLog) -
 
 
 def test_a_mistake_of_ours_in_one_command_is_its_own(group: GroupCommit, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = Unit.record
+    record = UnitOfWork.record
 
-    def mistaken(self: Unit, stream: str, events: Any) -> Any:
+    def mistaken(self: UnitOfWork, stream: str, events: Any) -> Any:
         if stream == "order:main:BAD":
             raise ZeroDivisionError
         return record(self, stream, events)
 
-    monkeypatch.setattr(Unit, "record", mistaken)
+    monkeypatch.setattr(UnitOfWork, "record", mistaken)
     good, bad, other = submit(group, new_order("A"), new_order("BAD"), new_order("B"))
     with pytest.raises(ZeroDivisionError):
         bad.result(60)
@@ -386,13 +386,13 @@ def test_deciding_overlaps_committing_and_is_thrown_away_when_the_commit_fails(
     monkeypatch.setattr(Appending, "finish", fail_once)
     monkeypatch.setattr(Appending, "begin", withhold)
     monkeypatch.setattr(Appending, "is_done", lambda self: (len(stood) > 1 or bool(failed)) and is_done(self))
-    decided = Unit.absorb
+    decided = UnitOfWork.absorb
 
-    def seen(self: Unit, other: Unit) -> None:
-        stood.append(self.ground)
+    def seen(self: UnitOfWork, other: UnitOfWork) -> None:
+        stood.append(self.base)
         decided(self, other)
 
-    monkeypatch.setattr(Unit, "absorb", seen)
+    monkeypatch.setattr(UnitOfWork, "absorb", seen)
     first, second = group.submit(Command(new_order("A"), "bot")), group.submit(Command(new_order("B"), "bot"))
     answers = [first.result(60)[0], second.result(60)[0]]
     assert failed

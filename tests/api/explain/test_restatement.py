@@ -61,6 +61,8 @@ def test_a_day_is_restated_item_by_item(desk: httpx.Client, reported: str) -> No
         assert desk.get("/v1/pnl", params=query).json()["items"][0]["net"] == net, "it is what the report has"
     closed = desk.get("/v1/pnl/restatement", params={"day": DAY, "close": "11:00", "known_at": reported}).json()
     assert (closed["day_end"], closed["positions"][0]["reported"]) == ("2026-01-02T11:00:00Z", "-20.1")
+    zoned = {"day": DAY, "close": "06:00 America/New_York", "known_at": reported}
+    assert desk.get("/v1/pnl/restatement", params=zoned).json() == closed, "eleven o'clock in UTC, and the day before"
     later = desk.get("/v1/pnl/restatement", params={"day": "2026-01-05", "known_at": reported}).json()
     assert [(item["cause"], item["amount"]) for item in later["items"]] == [("PRICE", "30"), ("PRICE", "-30")]
 
@@ -75,6 +77,7 @@ def test_what_was_not_known_at_the_days_end_is_news(desk: httpx.Client, reported
 def test_a_bad_parameter_of_a_restatement_is_named_by_field(desk: httpx.Client, reported: str) -> None:
     for query, field in (
         ({"day": "x"}, "day"), ({"day": "2100-01-01"}, "day"), ({"day": DAY, "known_at": "x"}, "known_at"),
+        ({"day": DAY, "close": "17:00 Nowhere"}, "close"), ({"day": "9999-12-31"}, "day"),
         ({}, "day"), ({"day": DAY, "known_at": reported, "restated_at": 1}, "restated_at"),
     ):  # fmt: skip
         answer = desk.get("/v1/pnl/restatement", params=query)
@@ -132,4 +135,6 @@ def test_the_command_line_restates_and_imports_marks(
     code, out, _ = run("report", "pnl", "--as-of", at("11:00"), "--known-at", "now", "--json")
     assert (code, json.loads(out)["items"][0]["quantity"], json.loads(out)["occurred_by"]) == (0, "2", at("11:00"))
     assert run("report", "restatement", "--day", "2100-01-01")[0] == 1
+    zoned = ("--day", DAY, "--close", "06:00 America/New_York", "--known-at", reported, "--json")
+    assert json.loads(run("report", "restatement", *zoned)[1])["day_end"] == "2026-01-02T11:00:00Z"
     assert run("report", "pnl", "--as-of", "now")[0] == 2

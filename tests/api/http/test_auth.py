@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 import psycopg
 
-from adapters.postgres.api_keys import Scope
+from adapters.postgres.scopes import Scope
 from api.daybook import Daybook
 from tests.api.client import open_book, order, serving
 

@@ -9,7 +9,7 @@ import httpx
 import psycopg
 import pytest
 
-from adapters.postgres.api_keys import Scope
+from adapters.postgres.scopes import Scope
 from api.daybook import Daybook
 from api.settings import Settings
 from domain.errors import RequestRefused

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
+from api.parameters import Format
 from api.problems import Problem
-from api.reports.plaintext import Books, account_name, export
+from api.reports.plaintext import account_name, export
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.order import OrderFillBusted
@@ -78,7 +79,7 @@ def rows() -> MemoryRows:
     return as_of(desk.log)
 
 
-def written(rows: MemoryRows, kind: Books, to: Path) -> Path:
+def written(rows: MemoryRows, kind: Format, to: Path) -> Path:
     to.write_text("".join(export(kind, journal.entries(rows, limit=None), journal.ledger(rows), "a\ntest; of it")))
     return to
 
@@ -107,7 +108,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 def test_hledger_reads_the_journal_and_has_the_same_balances(rows: MemoryRows, tmp_path: Path) -> None:
     tool = hledger()
-    file = str(written(rows, Books.HLEDGER, tmp_path / "book.journal"))
+    file = str(written(rows, Format.HLEDGER, tmp_path / "book.journal"))
     checked = run(tool, "-f", file, "check", "--strict")
     assert (checked.returncode, checked.stderr) == (0, "")
     shown = run(tool, "-f", file, "balance", "--flat", "--no-total", "-O", "csv")
@@ -126,15 +127,15 @@ def test_both_tools_take_any_day(seed: int, tmp_path: Path) -> None:
     desk.live([(kind, *(chance.randrange(12) for _ in range(3)), chance.randrange(31)) for kind in chosen])
     rows = as_of(desk.log)
     assert len(journal.entries(rows, limit=None)) > 100
-    checked = run(hledger(), "-f", str(written(rows, Books.HLEDGER, tmp_path / "book.journal")), "check", "--strict")
+    checked = run(hledger(), "-f", str(written(rows, Format.HLEDGER, tmp_path / "book.journal")), "check", "--strict")
     assert (checked.returncode, checked.stderr) == (0, "")
-    done = run(sys.executable, "-c", BEANCOUNT, str(written(rows, Books.BEANCOUNT, tmp_path / "book.beancount")))
+    done = run(sys.executable, "-c", BEANCOUNT, str(written(rows, Format.BEANCOUNT, tmp_path / "book.beancount")))
     assert json.loads(done.stdout)["errors"] == []
 
 
 def test_a_journal_that_was_tampered_with_is_refused_by_hledger(rows: MemoryRows, tmp_path: Path) -> None:
     tool = hledger()
-    file = written(rows, Books.HLEDGER, tmp_path / "book.journal")
+    file = written(rows, Format.HLEDGER, tmp_path / "book.journal")
     lines = file.read_text().splitlines()
     at = next(n for n, line in enumerate(lines) if "BUY" in line)
     file.write_text("\n".join(lines[:at] + lines[at + 8 :]))
@@ -142,7 +143,7 @@ def test_a_journal_that_was_tampered_with_is_refused_by_hledger(rows: MemoryRows
 
 
 def test_beancount_reads_the_journal_and_has_the_same_balances(rows: MemoryRows, tmp_path: Path) -> None:
-    file = written(rows, Books.BEANCOUNT, tmp_path / "book.beancount")
+    file = written(rows, Format.BEANCOUNT, tmp_path / "book.beancount")
     done = run(sys.executable, "-c", BEANCOUNT, str(file))
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
@@ -156,20 +157,20 @@ def test_what_beancount_would_round_is_refused_and_hledger_takes_it(tmp_path: Pa
     desk.report(fill("E1", Side.BUY, "123456789.123456789012345678", "98765.432109876543210987"))
     rows = as_of(desk.log)
     with pytest.raises(Problem, match="beancount adds with 28"):
-        written(rows, Books.BEANCOUNT, tmp_path / "book.beancount")
-    file = written(rows, Books.HLEDGER, tmp_path / "book.journal")
+        written(rows, Format.BEANCOUNT, tmp_path / "book.beancount")
+    file = written(rows, Format.HLEDGER, tmp_path / "book.journal")
     checked = run(hledger(), "-f", str(file), "check", "--strict")
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
 def test_an_empty_book_is_an_empty_journal(tmp_path: Path) -> None:
     rows: Any = MemoryRows()
-    for kind in Books:
+    for kind in (Format.HLEDGER, Format.BEANCOUNT):
         assert "balance " not in written(rows, kind, tmp_path / kind).read_text()
 
 
 def test_names_beancount_cannot_have_stay_distinct(rows: MemoryRows, tmp_path: Path) -> None:
-    text = written(rows, Books.BEANCOUNT, tmp_path / "book.beancount").read_text()
+    text = written(rows, Format.BEANCOUNT, tmp_path / "book.beancount").read_text()
     named = re.findall(r'^1970-01-01 (?:open|commodity) (\S+)\n  name: "(.*)"$', text, re.MULTILINE)
     legal = defaultdict(set)
     for changed, name in named:

@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api import cli
+from api.parameters import Format
 from api.reports.catalog import REPORTS, Parameters
-from api.reports.digest import Digest, Form
-from api.statements import statement
+from api.reports.digest import Digest
+from api.reports.make import statement_bytes
 from api.statements.charts import bars, curve
 from api.statements.periods import period_of
 from api.statements.statement import gathered
@@ -35,7 +36,7 @@ DAY = timedelta(days=1)
 MARKS = {BTC: Mark(BTC, D(150), "SIM", T0)}
 
 
-def digest(form: Form, day: str = "2026-03", seq: int = 1) -> Digest:
+def digest(form: Format, day: str = "2026-03", seq: int = 1) -> Digest:
     return Digest("statement", form, seq, "00" * 32, "1.0", Parameters("main", day=day))
 
 
@@ -102,17 +103,17 @@ def test_every_statement_adds_up_to_the_journal(day: list[tuple[int, ...]], cost
         ]
 
 
-@pytest.mark.parametrize("form", [Form.HTML, Form.PDF, Form.JSON])
-def test_one_statement_has_one_file(desk: Desk, form: Form) -> None:
-    first, again = (statement.written(as_of(desk.log), digest(form), MARKS) for _ in range(2))
+@pytest.mark.parametrize("form", [Format.HTML, Format.PDF, Format.JSON])
+def test_one_statement_has_one_file(desk: Desk, form: Format) -> None:
+    first, again = (statement_bytes(as_of(desk.log), digest(form), MARKS) for _ in range(2))
     assert first == again
-    assert first != statement.written(as_of(desk.log), digest(form, "2026-03-01"), MARKS)
-    empty = statement.written(as_of(desk.log), digest(form, "2025-01"), {})
+    assert first != statement_bytes(as_of(desk.log), digest(form, "2026-03-01"), MARKS)
+    empty = statement_bytes(as_of(desk.log), digest(form, "2025-01"), {})
     assert len(empty) > 100
 
 
 def test_the_page_shows_text_of_others_as_text_and_needs_nothing_else(desk: Desk) -> None:
-    page = statement.written(as_of(desk.log), digest(Form.HTML), MARKS).decode()
+    page = statement_bytes(as_of(desk.log), digest(Format.HTML), MARKS).decode()
     assert "custody &lt;b&gt;&amp;" in page
     assert not re.search(r"<script|https?://|src=|@import|url\(", page)
     assert page.count("<svg") == 2
@@ -123,7 +124,7 @@ def test_the_pdf_has_the_figures_and_text_it_cannot_show_does_not_stop_it() -> N
     desk = Desk()
     desk.report(ChargeFee("main", "F1", Money(D("1234.5"), "USDT"), "保管料 (custody)", T0))
     desk.report(*(fill(f"E{n}", Side.BUY if n % 2 else Side.SELL, "1", str(90 + n % 20), n) for n in range(150)))
-    pdf = statement.written(as_of(desk.log), digest(Form.PDF), {})
+    pdf = statement_bytes(as_of(desk.log), digest(Format.PDF), {})
     assert pdf.startswith(b"%PDF-")
     assert len(re.findall(rb"/Type /Page\b", pdf)) > 3
 
@@ -157,7 +158,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
     from adapters.log.postgres import PostgresLog
     from adapters.writer.writer import Writer
     from api.clock import now
-    from api.intake.venue_reports_http import ONE_REPORT
+    from api.intake.venue_reports import ONE_REPORT
 
     monkeypatch.setenv("DAYBOOK_DATABASE_URL", database_url)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page
 
 from adapters.exchanges.simulated import SPOT
-from adapters.postgres.api_keys import Scope
+from adapters.postgres.scopes import Scope
 from api import web
 from api.demo.trading_day import ACCOUNT, MARKET_MAKER
 from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder

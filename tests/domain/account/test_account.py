@@ -360,7 +360,7 @@ def test_a_return_restores_both_accounts(is_settled, told_by):
     [
         (replace(ACROSS, amount=usdt(100)), "a cash account is not overdrawn"),
         (replace(ACROSS, counter_account_id="nobody"), "the account is open; open it first"),
-        (replace(ACROSS, indicator=Indicator.CREDIT), "a transfer between two accounts is asked of the debited one"),
+        (replace(ACROSS, indicator=Indicator.CREDIT), "a transfer of two accounts is requested for the debited one"),
     ],
 )
 def test_a_transfer_that_one_of_two_accounts_refuses_is_recorded_in_neither(leg, rule):

@@ -80,5 +80,5 @@ def test_bytes_that_are_no_record_are_a_clear_stop(state):
 
 def test_an_event_stored_under_another_topic_is_a_clear_stop():
     recorded = samples.RECORDS[0]
-    with pytest.raises(HistoryBroken, match="says it is"):
+    with pytest.raises(HistoryBroken, match="has the type"):
         schema.decode("OrderAccepted", schema.encode(recorded))

@@ -235,7 +235,7 @@ TRAILING = {"ord_type": OrdType.TRAILING_STOP, "price": None}
         ({"time_in_force": GTD, "expire_time": T0}, "expire_time after transact_time", "expire_time"),
         (
             {"time_in_force": GTD, "expire_time": datetime(2026, 4, 1)},  # noqa: DTZ001 (that is the mistake)
-            "expire_time has a time zone",
+            "expire_time is a time with its offset from UTC",
             "expire_time",
         ),
         ({**MARKET, "exec_inst": POST_ONLY}, "a post-only order has a price and may rest", "exec_inst"),

@@ -189,7 +189,7 @@ def test_a_limit_has_versions_and_setting_it_again_adds_nothing():
         (limit(5, asset="btc"), "asset is a currency code of 1 to 16 capitals and digits", "asset", "btc"),
         (
             limit(5, when=T0.replace(tzinfo=None)),
-            "transact_time has a time zone",
+            "transact_time is a time with its offset from UTC",
             "transact_time",
             T0.replace(tzinfo=None),
         ),
@@ -203,7 +203,7 @@ def test_a_limit_has_versions_and_setting_it_again_adds_nothing():
         (assess(capital=Money(D("Infinity"), "USDT")), "capital is a finite decimal number", "capital", D("Infinity")),
         (
             order(1, None, marks=[mark(when=T0.replace(tzinfo=None))]),
-            "mark_at has a time zone",
+            "mark_at is a time with its offset from UTC",
             "mark_at",
             T0.replace(tzinfo=None),
         ),

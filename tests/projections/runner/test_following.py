@@ -26,7 +26,8 @@ from projections.runner import lease
 from projections.runner.batches import Following
 from projections.runner.runner import Runner, as_of
 from projections.storage.progress import Batches
-from projections.storage.rows import Rows, SqlRows
+from projections.storage.rows import SqlRows
+from projections.storage.tables import Rows
 from tests import CHECKOUT
 from tests.desk import Desk
 from tests.projections.running import FIFO, TIMEOUT_S, all_rows, following, trade, until

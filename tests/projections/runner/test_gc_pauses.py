@@ -15,7 +15,7 @@ from domain.ledger import Logged
 from projections.models import positions
 from projections.runner import gc_pauses
 from projections.runner.runner import Runner
-from projections.storage.rows import Rows
+from projections.storage.tables import Rows
 from tests.projections.running import TIMEOUT_S, following, until
 from tests.records import records
 

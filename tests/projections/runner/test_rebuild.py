@@ -23,8 +23,8 @@ from projections.catalog import PROJECTIONS
 from projections.models import executions, lots, orders, positions
 from projections.runner.runner import Runner, as_of
 from projections.storage import progress
-from projections.storage import schemas as placing
 from projections.storage.rows import SqlRows, fetch
+from projections.storage.schemas import as_placed, others
 from tests import CHECKOUT
 from tests.databases import url_of_database
 from tests.desk import Desk
@@ -46,7 +46,7 @@ def runner(log: PostgresLog, projector: sa.Engine) -> Runner:
 def schemas(engine: sa.Engine) -> list[str]:
     """The schemas of tables of read models: in use, kept, left behind."""
     with engine.connect() as connection:
-        found = [placing.others(connection, projection, keep=[]) for projection in PROJECTIONS]
+        found = [others(connection, projection, keep=[]) for projection in PROJECTIONS]
     return [schema for each in found for schema in each]
 
 
@@ -167,7 +167,7 @@ def test_a_reader_with_a_snapshot_sees_its_moment_across_swaps(
     runner.catch_up()
     with projector.connect() as report:
         report.execution_options(isolation_level="REPEATABLE READ")
-        placing.as_placed(report)
+        as_placed(report)
         assert len(orders.blotter(report)) == 3
         trade(desk, range(3, 5))
         runner.catch_up()
@@ -192,7 +192,7 @@ def test_readers_never_wait_and_never_see_half(desk: Desk, log: PostgresLog, pro
             began = time.monotonic()
             with projector.connect() as connection:
                 connection.execution_options(isolation_level="REPEATABLE READ")
-                placing.as_placed(connection)
+                as_placed(connection)
                 counts = len(fetch(connection, executions.executions)), len(fetch(connection, lots.lots_table))
                 (held,) = fetch(connection, positions.positions_table)
             waits.append(time.monotonic() - began)

@@ -23,7 +23,8 @@ from projections.catalog import PROJECTIONS
 from projections.models import executions, lots, orders, positions
 from projections.runner.runner import Runner, as_of
 from projections.storage.progress import Batches
-from projections.storage.rows import MemoryRows, Rows, fetch
+from projections.storage.rows import MemoryRows, fetch
+from projections.storage.tables import Rows
 from tests import CHECKOUT
 from tests.desk import T0, Desk, costings, days, fill, order_days
 from tests.projections.running import FIFO, TIMEOUT_S, all_rows, empty, following, poisoned, trade, until

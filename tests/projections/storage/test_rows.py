@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from projections.storage.copy_lines import MODULUS, Lines, Sum
-from projections.storage.rows import MemoryRows, Rows, SqlRows, fetch
-from projections.storage.tables import AT, FACTS, NUMBER, WHOLE, Amounts, Projection, Row, fact, key, maybe, table
+from projections.storage.rows import MemoryRows, SqlRows, fetch
+from projections.storage.tables import AT, FACTS, NUMBER, WHOLE, Amounts, Projection, Row, Rows, fact, key, maybe, table
 
 things = table(
     "things",

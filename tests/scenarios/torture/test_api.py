@@ -18,9 +18,10 @@ import pytest
 
 from adapters.log.postgres import PostgresLog
 from adapters.postgres import embedded
-from adapters.postgres.api_keys import ApiKeys, Scope
+from adapters.postgres.api_keys import ApiKeys
 from adapters.postgres.connections import Role, connect
 from adapters.postgres.migrations import migrate
+from adapters.postgres.scopes import Scope
 from adapters.proof import tiles
 from adapters.proof.checkpoints import Note
 from adapters.proof.sealer import Sealer

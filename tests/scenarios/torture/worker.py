@@ -82,7 +82,7 @@ def expected(name: str, done: list[Acked], seed: int) -> tuple[list[str], list[s
     """The orders and the executions that must be on record."""
     orders, executions = [], []
     for each in done:
-        requested = command(name, each.client, each.n, seed)[0].asked
+        requested = command(name, each.client, each.n, seed)[0].payload
         if isinstance(requested, tuple):
             executions += [report.exec_id for report in requested if isinstance(report, OrderFilled)]
         elif isinstance(requested, SubmitOrder) and requested.key.account_id == "main":

@@ -1,0 +1,30 @@
+"""Proofs of events that may not be sealed yet: waited for, as long as a query may wait."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from adapters.postgres.connections import reaching
+from adapters.proof.proofs import NotSealed, Proofs
+from api.daybook import Daybook
+from api.problems import Problem
+from domain.errors import InvalidInput
+
+POLL_SECONDS = 0.02
+
+T = TypeVar("T")
+
+
+def sealed(daybook: Daybook, field: str, prove: Callable[[Proofs], T]) -> T:
+    """Return a proof, once a checkpoint covers its events. Raises Problem when none does in time, InvalidInput."""
+    deadline = time.monotonic() + daybook.settings.wait_seconds_max
+    while True:
+        try:
+            with reaching(daybook.url):
+                return prove(daybook.proofs)
+        except NotSealed as error:
+            if error.wanted > (head := daybook.log.head().seq):
+                raise InvalidInput(field, error.wanted, f"a place in the log, which ends at {head}") from error
+            if time.monotonic() >= deadline:
+                raise Problem(503, "behind", "Not sealed yet", str(error), headers={"Retry-After": "1"}) from error
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,227 @@
+"""Reports of venues as they are sent: parsed one by one, and kept raw as evidence where they cannot be read."""
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from pydantic import Field, StrictInt, TypeAdapter, ValidationError
+
+from api.http.fields import CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
+from api.problems import field_errors
+from domain import ledger, values
+from domain.account import RawReportKept
+from domain.errors import InvalidInput
+from domain.order import (
+    OrderAccepted,
+    OrderBroken,
+    OrderCanceled,
+    OrderCancelRejected,
+    OrderExpired,
+    OrderFilled,
+    OrderKey,
+    OrderRejected,
+    OrderReport,
+)
+from domain.position import PositionKey, SettleFunding
+from domain.values import Liquidity, Money, Side
+
+REPORTS_MAX = 1000
+RAW_CHARACTERS_MAX = 65_536
+UNKNOWN = "unknown"
+
+
+class Amount(RequestBody):
+    """An amount of one currency."""
+
+    amount: Number
+    currency: CurrencyCode
+
+    def money(self) -> Money:
+        """As the domain has it."""
+        return Money(self.amount, self.currency)
+
+
+class OfOrder(RequestBody):
+    """What every report of an order says: which, and when at the venue."""
+
+    account_id: Name
+    cl_ord_id: Name
+    transact_time: Time
+
+    @property
+    def key(self) -> OrderKey:
+        """Which order."""
+        return OrderKey(self.account_id, self.cl_ord_id)
+
+
+class Accepted(OfOrder):
+    """The venue has taken the order."""
+
+    type: Literal["accepted"]
+    order_id: Name
+
+    def report(self) -> OrderReport:
+        """As the domain has it."""
+        return OrderAccepted(self.key, self.order_id, self.transact_time)
+
+
+class _Reasoned(OfOrder):
+    reason: Text = ""
+
+
+class Rejected(_Reasoned):
+    """The venue has not taken the order."""
+
+    type: Literal["rejected"]
+
+    def report(self) -> OrderReport:
+        """As the domain has it."""
+        return OrderRejected(self.key, self.reason, self.transact_time)
+
+
+class Canceled(_Reasoned):
+    """The order is taken back."""
+
+    type: Literal["canceled"]
+
+    def report(self) -> OrderReport:
+        """As the domain has it."""
+        return OrderCanceled(self.key, self.reason, self.transact_time)
+
+
+class Expired(_Reasoned):
+    """The order has run out of time."""
+
+    type: Literal["expired"]
+
+    def report(self) -> OrderReport:
+        """As the domain has it."""
+        return OrderExpired(self.key, self.reason, self.transact_time)
+
+
+class CancelRejected(_Reasoned):
+    """The venue does not take the order back."""
+
+    type: Literal["cancel_rejected"]
+
+    def report(self) -> OrderReport:
+        """As the domain has it."""
+        return OrderCancelRejected(self.key, self.reason, self.transact_time)
+
+
+class FilledReport(OfOrder):
+    """A fill. `trade_seq` is the venue's own trade sequence: it puts fills of one moment in order."""
+
+    type: Literal["filled"]
+    strategy_id: Name = "main"
+    instrument_id: InstrumentId
+    order_id: Name | Literal[""] = ""
+    side: Side
+    exec_id: Name
+    trade_seq: StrictInt = Field(0, ge=0, lt=2**63)
+    last_qty: Positive
+    last_px: Positive
+    commission: Amount
+    liquidity: Liquidity = Liquidity.UNKNOWN
+
+    def report(self) -> OrderReport:
+        """As the domain has it."""
+        return OrderFilled(
+            self.key, self.strategy_id, self.instrument_id, self.order_id, self.side, self.exec_id, self.trade_seq,
+            self.last_qty, self.last_px, self.commission.money(), self.liquidity, self.transact_time,
+        )  # fmt: skip
+
+
+class Funding(RequestBody):
+    """A funding payment of a perpetual: positive received, negative paid."""
+
+    type: Literal["funding"]
+    account_id: Name
+    strategy_id: Name = "main"
+    instrument_id: InstrumentId
+    funding_id: Name
+    amount: Amount
+    transact_time: Time
+
+    def report(self) -> SettleFunding:
+        """As the domain has it."""
+        key = PositionKey(self.account_id, self.strategy_id, self.instrument_id)
+        return SettleFunding(key, self.funding_id, self.amount.money(), self.transact_time)
+
+
+Reported = Annotated[
+    Accepted | Rejected | FilledReport | Canceled | Expired | CancelRejected | Funding, Field(discriminator="type")
+]
+TYPES = frozenset({"accepted", "rejected", "filled", "canceled", "expired", "cancel_rejected", "funding"})
+ONE_REPORT: TypeAdapter[Reported] = TypeAdapter(Reported)
+
+
+class ReportBatch(RequestBody):
+    """Reports of one or many orders, in any order, seen before or not."""
+
+    reports: list[Reported] = Field(min_length=1, max_length=REPORTS_MAX)
+
+
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    """The batch with every report as it was written."""
+
+    reports: list[msgspec.Raw]
+
+
+class Unreadable(NamedTuple):
+    """A report that does not parse: what is wrong, and what is kept of it."""
+
+    errors: list[dict[str, Any]]
+    kept: RawReportKept
+
+
+def split(body: bytes) -> list[str]:
+    """Return each report's own text. Raises InvalidInput."""
+    try:
+        raws = [bytes(raw).decode() for raw in msgspec.json.decode(body, type=_Envelope).reports]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput("body", None, f'an object {{"reports": […]}} in JSON: {error}') from error
+    if not 1 <= len(raws) <= REPORTS_MAX:
+        raise InvalidInput("reports", len(raws), f"a count of 1 to {REPORTS_MAX} reports")
+    if any(len(raw) > RAW_CHARACTERS_MAX for raw in raws):
+        raise InvalidInput("reports", None, f"of at most {RAW_CHARACTERS_MAX} characters each")
+    return raws
+
+
+def parsed(raw: str, actor: str) -> OrderReport | SettleFunding | Unreadable:
+    """Return a report as the domain has it, or what is wrong with it and is kept in the actor's name."""
+    try:
+        return ONE_REPORT.validate_json(raw).report()
+    except ValidationError as invalid:
+        errors = [
+            error | {"loc": error["loc"][1:] if error["loc"] and error["loc"][0] in TYPES else error["loc"]}
+            for error in invalid.errors(include_url=False)
+        ]
+        told = field_errors(errors)
+        reason = "; ".join(f"{each['field']}: {each['value']!r} is not {each['rule']}" for each in told)
+        return Unreadable(told, evidence(raw, reason, actor))
+
+
+def evidence(raw: str, reason: str, actor: str) -> RawReportKept:
+    """Return what is kept of a report that cannot be read, of the account and venue it names, if it does."""
+    try:
+        fields = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        fields = None
+    fields = fields if isinstance(fields, dict) else {}
+    try:
+        account_id = values.name(fields.get("account_id"), "account_id")
+    except InvalidInput:
+        account_id = UNKNOWN
+    try:
+        venue = values.venue_of(values.instrument_id(fields.get("instrument_id")))
+    except InvalidInput:
+        venue = UNKNOWN
+    return RawReportKept(account_id, venue, f"api:{actor}", raw, reason)
+
+
+def outcome_of(taken: ledger.Answer) -> dict[str, Any]:
+    """Return what became of a report that was read: recorded, known, or broken by which rule."""
+    broken = next((record.event for record in taken.records if isinstance(record.event, OrderBroken)), None)
+    if broken is not None:
+        return {"status": "broken", "rule": broken.rule}
+    return {"status": "recorded" if taken.records else "known", "rule": None}
