@@ -177,7 +177,7 @@ def on_record(work: UnitOfWork, report: OrderReport, added: Iterable[Recorded]) 
                 return now
             case OrderBroken(on_record=OrderFilled() as fill):
                 return fill
-    found = _identified(work, venue_ids.reported_of(work.state, report)).on_record
+    found = _identified(work, replace(report, key=venue_ids.reported_of(work.state, report).key)).on_record
     return found.fill if found is not None else None
 
 

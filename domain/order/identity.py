@@ -73,11 +73,8 @@ def adopted_id(instrument_id: str, order_id: str, exec_id: str = "") -> str:
 
 def is_adopted_id(cl_ord_id: str, fill: OrderFilled) -> bool:
     """Whether a ClOrdID was made by `adopted_id`, so that it names nothing that a venue or client would know."""
-    made = {
-        adopted_id(fill.instrument_id, fill.order_id, fill.exec_id),
-        adopted_id(fill.instrument_id, "", fill.exec_id),
-    }
-    return cl_ord_id in made or cl_ord_id.removesuffix(f"-{fill.side}") in made
+    made = (adopted_id(fill.instrument_id, order_id, fill.exec_id) for order_id in (fill.order_id, ""))
+    return any(cl_ord_id in (each, f"{each}-{fill.side}") for each in made)
 
 
 class Relation(Enum):

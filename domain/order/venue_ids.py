@@ -164,8 +164,9 @@ def _is_of_another_order(known: Order, report: OrderReport) -> bool:
         return is_made_up and bool(known.instrument_id) and known.side is not report.side
     if not report.order_id or not known.order_ids or report.order_id in known.order_ids:
         return False
-    is_fill = isinstance(report, OrderFilled) and bool(known.instrument_id)
-    if is_fill and (report.instrument_id, report.side) != (known.instrument_id, known.side):
+    if isinstance(report, OrderFilled) and known.instrument_id not in ("", report.instrument_id):
+        return True
+    if isinstance(report, OrderFilled) and known.instrument_id and known.side is not report.side:
         return True
     if any(isinstance(each.request, OrderReplaceRequested) for each in known.requests.values()):
         return False

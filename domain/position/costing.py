@@ -75,6 +75,11 @@ class Entry(Struct, frozen=True, gc=False):
     lots: tuple[Lot, ...] = ()
     lot_ids: tuple[str, ...] = ()
 
+    @property
+    def is_trade(self) -> bool:
+        """Whether it is a trade, and no transfer."""
+        return self.price is not None
+
 
 class Effect(Struct, frozen=True, gc=False):
     """The effect of an entry on the book. All sums are changes, in settlement currency but for `quantity` and `fee`.

@@ -352,8 +352,8 @@ def _rebooked(
 ) -> tuple[list[PositionEvent], Book]:
     """Late bookings in their place, reversals, and the restatement of the entries they changed; the resulting book."""
     assert not needs_history(position, [*late, *reversals]), "a report older than the tail needs the unfolded position"
-    on_record = {item.entry.occurrence.exec_id: item for item in position.tail} if reversals else {}
-    reversed_ = [(r, on_record[r.exec_id]) for r in reversals if r.exec_id in on_record]
+    trades = {item.entry.occurrence.exec_id: item for item in position.tail if item.entry.is_trade} if reversals else {}
+    reversed_ = [(r, trades[r.exec_id]) for r in reversals if r.exec_id in trades]
     rebooked = rebooking.rebook(
         position.anchor, position.tail, costing_,
         added=[_entry(report) for report in late], removed=[report.exec_id for report, _ in reversed_],
@@ -582,7 +582,7 @@ def _with_reversal(position: Position, event: TradeReversed) -> Position:
     tail = tuple(
         item if item.entry.occurrence < place else Booked(item.entry, item.effect)
         for item in position.tail
-        if item.entry.occurrence.exec_id != event.exec_id
+        if item.entry.occurrence.exec_id != event.exec_id or not item.entry.is_trade
     )
     fees = _plus_fee(position.fees, event.commission.currency, -effect.fee) if effect.fee else position.fees
     return replace(

@@ -80,7 +80,7 @@ def rebook(
             effect = effects[place] = costing.effect_of(book, arriving[place], costing_)
         else:
             was, before = before, costing.book_with(before, known.effect)
-            if place.exec_id in gone:
+            if place.exec_id in gone and known.entry.is_trade:
                 continue
             entry = known.entry
             if place.exec_id in choices:

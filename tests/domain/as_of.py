@@ -27,7 +27,6 @@ from domain.position import (
     TradeReversed,
     costing,
 )
-from domain.values import Occurrence
 
 
 def as_recorded(history: Iterable[Recorded], moment: datetime) -> Position | None:
@@ -40,10 +39,10 @@ def as_occurred(history: Iterable[Recorded], moment: datetime) -> Position | Non
     """The position as it was at `moment` of `transact_time`, by all that is known of it; None if there was none."""
     bookings, fundings, assigned = _standing(recorded.event for recorded in history)
     held: Position | None = None
-    for place in sorted(bookings):
-        if place.transact_time > moment:
+    for booking in sorted(bookings.values(), key=lambda booking: position.entry_of(booking).occurrence):
+        if booking.transact_time > moment:
             break
-        held = position.evolve(held, _rebooked(bookings[place], held, assigned))
+        held = position.evolve(held, _rebooked(booking, held, assigned))
     for funding in fundings:
         if funding.transact_time <= moment:
             held = position.evolve(held, funding)
@@ -52,17 +51,17 @@ def as_occurred(history: Iterable[Recorded], moment: datetime) -> Position | Non
 
 def _standing(
     events: Iterable[PositionEvent],
-) -> tuple[dict[Occurrence, Booking], list[FundingSettled], dict[str, tuple[str, ...]]]:
+) -> tuple[dict[tuple[str, str], Booking], list[FundingSettled], dict[str, tuple[str, ...]]]:
     """What happened and was not taken back: bookings by their place, funding payments, lots assigned by exec id."""
-    bookings: dict[Occurrence, Booking] = {}
+    bookings: dict[tuple[str, str], Booking] = {}
     fundings: list[FundingSettled] = []
     assigned: dict[str, tuple[str, ...]] = {}
     for event in events:
         match event:
             case TradeBooked() | PositionTransferred():
-                bookings[position.entry_of(event).occurrence] = event
+                bookings[type(event).__name__, position.entry_of(event).occurrence.exec_id] = event
             case TradeReversed():
-                bookings.pop(Occurrence(event.transact_time, event.trade_seq, event.exec_id), None)
+                bookings.pop(("TradeBooked", event.exec_id), None)
             case FundingSettled():
                 fundings.append(event)
             case LotsAssigned():

@@ -24,7 +24,7 @@ from domain.position import (
     TradeReversed,
     TransferReason,
 )
-from domain.values import Liquidity, Money, Occurrence, Side
+from domain.values import Liquidity, Money, OpenedAt, Side
 from tests.samples import account_events, order_events, risk_events
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -33,7 +33,7 @@ POSITION = PositionKey("main", "trend", BTC)
 SPOT = Contract(Kind.SPOT, "BTC", "USDT", "USDT", D(1))
 OPTION = Contract(Kind.OPTION, "BTC", "USD", "BTC", D("0.1"), AT, D(90000), PutOrCall.CALL)
 FIFO = Costing(CostBasis.FIFO, FeePolicy.EXPENSED, 8)
-PLACE = Occurrence(AT, 7, "E7")
+PLACE = OpenedAt(AT, 7, "E7")
 LOT = Lot("E7", PLACE, D("0.5"), D("48750.125"), D("0.4"), D("39000.1"))
 EFFECT = Effect(
     D("-0.1"),

@@ -21,6 +21,7 @@ from domain.order import (
     OrderDoneForDay,
     OrderExpired,
     OrderFillBusted,
+    OrderFillCompleted,
     OrderFillCorrected,
     OrderFilled,
     OrderKey,
@@ -62,6 +63,7 @@ FILLED = OrderFilled(
     ORDER, "trend", BTC, "V-9", Side.BUY, "E7", 7, D("0.5"), D("97500.25"), Money(D("0.02"), "USDT"), Liquidity.MAKER,
     AT,
 )  # fmt: skip
+KNOWN_BETTER = replace(FILLED, commission=Money(D("0.0195"), "USDT"), nanos=789)
 CORRECTED = replace(FILLED, last_qty=D("0.4"), last_px=D(97500), commission=Money(D("0.01"), "USDT"))
 STATED = {
     "exec_id": "E9",
@@ -99,6 +101,7 @@ EVENTS = (
     OrderSuspended(ORDER, "halted", AT, **NAMED),
     OrderCalculated(ORDER, AT, **NAMED),
     OrderBroken(ORDER, "a fill is of an open order", FILLED),
+    OrderFillCompleted(ORDER, KNOWN_BETTER, FILLED, KNOWN_BETTER, AT),
     VenueOrderLinked("SIM", "main", "V-9", BTC, "A-1", AT),
     ParentOpened(OrderKey("main", "P-1"), "trend", SPOT, Side.BUY, D(2), D(97600), AT),
     ChildProgressed(

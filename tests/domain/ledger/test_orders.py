@@ -198,7 +198,7 @@ def test_the_index_keeps_its_first_link():
     after(link).reported(replace(link, cl_ord_id="B")).then()
     other = replace(link, instrument_id=THERE, cl_ord_id="B")
     index = after(link).reported(other).then(other).state
-    assert [index.cl_ord_id(name) for name in (BTC, THERE, "", "ETHUSDT.SIM")] == ["A", "B", "", ""]
+    assert [index.cl_ord_id(name, T0) for name in (BTC, THERE, "", "ETHUSDT.SIM")] == ["A", "B", "", ""]
     assert venue_ids.contradicts(index, replace(link, cl_ord_id="C"))
     assert not venue_ids.contradicts(index, link)
 

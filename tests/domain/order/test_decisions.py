@@ -325,7 +325,7 @@ def test_fills_may_come_before_the_acknowledgement():
 def test_another_content_under_a_known_exec_id_is_kept_and_not_booked():
     other = fill("E1", 5)
     scene = after(SUBMITTED, fill("E1", 4)).reported(other)
-    scene = scene.then(OrderBroken(KEY, "one exec_id has one content", other))
+    scene = scene.then(OrderBroken(KEY, "one exec_id has one content", other, fill("E1", 4)))
     assert scene.state.cum_qty == 4
     scene.repeated().then()
 
