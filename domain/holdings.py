@@ -24,7 +24,7 @@ from domain.account import (
 )
 from domain.balances import Wallets
 from domain.instrument import Contract, Instrument, Kind
-from domain.order import Order, OrderFillBusted, OrderFillCorrected, OrderFilled, OrderReport
+from domain.order import Order, OrderFillBusted, OrderFillCompleted, OrderFillCorrected, OrderFilled, OrderReport
 from domain.position import Entry, PositionKey, PositionTransferred, TradeBooked, TradeReversed, Transfer
 from domain.values import ZERO, Money, Occurrence, exact
 
@@ -176,7 +176,10 @@ class Holdings:
                 self._apply_fill(event, state, 1)
             case OrderFillBusted(was=OrderFilled() as was):
                 self._apply_fill(was, state, -1)
-            case OrderFillCorrected(was=OrderFilled() as was, now=OrderFilled() as now):
+            case (
+                OrderFillCorrected(was=OrderFilled() as was, now=OrderFilled() as now)
+                | OrderFillCompleted(was=OrderFilled() as was, now=OrderFilled() as now)
+            ):
                 self._apply_fill(was, state, -1)
                 self._apply_fill(now, state, 1)
             case _:

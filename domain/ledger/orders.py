@@ -113,9 +113,10 @@ def admit(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> tupl
                 continue
             case OrderFillBusted(was=OrderFilled() as was, reason=reason):
                 _reverse(due, state, was, reason or "busted")
-            case OrderFillCompleted(was=was, now=now) if _is_booked_otherwise(before, state, was, now):
-                _reverse(due, state, was, "known better")
-                _book(due, state, state.fills[now.id_on_record], facts)
+            case OrderFillCompleted(was=OrderFilled() as was, now=OrderFilled() as now):
+                if _is_booked_otherwise(was, now):
+                    _reverse(due, state, was, "known better")
+                    _book(due, state, now, facts)
             case OrderFillCorrected(was=OrderFilled() as was, now=now) if was != now:
                 _reverse(due, state, was, "corrected")
                 if now is not None:
@@ -157,12 +158,9 @@ def _named_otherwise(work: UnitOfWork, report: OrderFilled, names: Names) -> tup
     return work.record(named, (OrderAliased(report.key, names.key.cl_ord_id, report.transact_time),))
 
 
-def _is_booked_otherwise(before: Order | None, state: Order, was: OrderFilled, now: OrderFilled) -> bool:
-    """Whether a completion changes what its booking is made of, and the fill stands."""
-    entry_id = now.id_on_record
-    stood = before.fills.get(entry_id) if before is not None else None
-    stands = state.fills.get(entry_id)
-    return stood is not None and stands is not None and replace(stood, order_id="") != replace(stands, order_id="")
+def _is_booked_otherwise(was: OrderFilled, now: OrderFilled) -> bool:
+    """Whether a fill that is known better now is to be booked again."""
+    return replace(was, order_id="") != replace(now, order_id="")
 
 
 def on_record(work: UnitOfWork, report: OrderReport, added: Iterable[Recorded]) -> OrderFilled | None:
@@ -173,8 +171,8 @@ def on_record(work: UnitOfWork, report: OrderReport, added: Iterable[Recorded]) 
         match recorded.event:
             case OrderFilled() as fill if fill.exec_id == report.exec_id:
                 return fill
-            case OrderFillCompleted(now=now):
-                return now
+            case OrderFillCompleted(known=known):
+                return known
             case OrderBroken(on_record=OrderFilled() as fill):
                 return fill
     found = _identified(work, replace(report, key=venue_ids.reported_of(work.state, report).key)).on_record

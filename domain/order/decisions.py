@@ -361,8 +361,10 @@ def admit_fill(order: Order | None, report: OrderFilled, what: Identified) -> tu
             return ()
         case _ if order is None:
             raise AssertionError(f"{what} without an order")
-        case Identified(Relation.COMPLETES, OnRecord(was), OrderFilled() as now):
-            return (OrderFillCompleted(order.key, report, was=was, now=now, transact_time=now.transact_time),)
+        case Identified(Relation.COMPLETES, OnRecord(), OrderFilled() as known):
+            was, amended = order.fills.get(known.id_on_record), order.amendments.fills.get(known.id_on_record)
+            now = known if amended is None else replace(amended, reported=known).standing
+            return (OrderFillCompleted(order.key, report, known, known.transact_time, was=was, now=now),)
         case Identified(Relation.CONTRADICTS, OnRecord(known)):
             return _unbooked(order, "one exec_id has one content", replace(report, key=order.key), known)
         case _:

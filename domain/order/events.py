@@ -177,9 +177,10 @@ class OrderFillCompleted(Struct, frozen=True, gc=False, tag="OrderFillCompleted"
 
     key: OrderKey
     report: OrderFilled  # as it was reported
-    was: OrderFilled
-    now: OrderFilled
+    known: OrderFilled  # as all reports together describe it, before any amendment
     transact_time: datetime  # 60 of the fill as it is known now
+    was: OrderFilled | None = None  # as it stood; None if it is busted
+    now: OrderFilled | None = None  # as it stands
 
 
 class OrderFillBusted(VenueOrderReport, frozen=True, tag="OrderFillBusted"):

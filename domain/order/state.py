@@ -303,20 +303,18 @@ def _with_fill(order: Order, fill: OrderFilled) -> Order:
 
 def _with_completed(order: Order, event: OrderFillCompleted) -> Order:
     """The order with a fill as it is known now; where it was amended, the amendment stays."""
-    entry_id, now = event.now.id_on_record, event.now
-    amended = order.amendments.fills.get(entry_id)
-    was, standing = order.fills.get(entry_id), now
+    known, was, now = event.known, event.was, event.now
+    amended = order.amendments.fills.get(known.id_on_record)
     if amended is not None:
-        amended = replace(amended, reported=now)
-        order = replace(order, amendments=replace(order.amendments, fills=order.amendments.fills | {entry_id: amended}))
-        standing = amended.standing or now
-    if was is not None:
-        moved = standing.last_qty * standing.last_px - was.last_qty * was.last_px
-        order = replace(order, fills=order.fills.added(entry_id, standing), cum_cost=exact(order.cum_cost + moved))
-    at = now.transact_time
+        fills = order.amendments.fills | {known.id_on_record: replace(amended, reported=known)}
+        order = replace(order, amendments=replace(order.amendments, fills=fills))
+    if was is not None and now is not None:
+        moved = now.last_qty * now.last_px - was.last_qty * was.last_px
+        order = replace(order, fills=order.fills.added(now.id_on_record, now), cum_cost=exact(order.cum_cost + moved))
+    at = known.transact_time
     return _settled(
         replace(
-            order, order_id=order.order_id or now.order_id, order_ids=order.order_ids | _ids(now.order_id),
+            order, order_id=order.order_id or known.order_id, order_ids=order.order_ids | _ids(known.order_id),
             traded_at=at if order.traded_at is None else max(order.traded_at, at),
         )
     )  # fmt: skip

@@ -26,8 +26,9 @@ from domain.position import (
     PositionTransferred,
     TradeBooked,
     TradeReversed,
+    entry_of,
 )
-from domain.values import ZERO
+from domain.values import ZERO, sort_key
 from projections.storage.copy_out import CopyOut
 from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
@@ -65,6 +66,8 @@ executions = table(
     key("entry"),
     fact("reason"),
     fact("trade_seq", WHOLE),
+    fact("nanos", WHOLE),
+    fact("place"),
     fact("side"),
     fact("last_qty", NUMBER),
     maybe("last_px", NUMBER),
@@ -113,6 +116,8 @@ class TradeRow(PositionColumns, ContractColumns):
     entry: str
     reason: str
     trade_seq: int
+    nanos: int
+    place: str
     side: str
     last_qty: Decimal
     last_px: Decimal | None
@@ -170,6 +175,8 @@ def _booking(logged: Logged, event: TradeBooked | PositionTransferred) -> Row:
         **_conventions(event.key, event.contract, event.costing),
         **_effect(event.effect),
         "side": event.side.value,
+        "nanos": event.nanos if isinstance(event, TradeBooked) else 0,
+        "place": sort_key(entry_of(event).occurrence),
         "transact_time": event.transact_time,
         "recorded_at": logged.recorded.recorded_at,
         "is_late": event.is_late,
@@ -258,7 +265,7 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 PROJECTION = Projection(
     "executions",
-    3,
+    4,
     (executions,),
     {
         TradeBooked: _traded,
@@ -303,6 +310,6 @@ def history(
 ) -> list[TradeRow]:
     """Return the standing trades and transfers of one position, all or those that had `occurred_by` then, by time."""
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
-    by = ("transact_time", "trade_seq", "exec_id", "cl_ord_id", "entry")
+    by = ("transact_time", "place", "entry")
     found = fetch(source, executions, where=where, at_most={"transact_time": occurred_by}, by=by)
     return cast(list[TradeRow], [row for row in found if row["reversal"] is None])

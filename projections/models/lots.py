@@ -288,8 +288,10 @@ def recosted(
 
 def entry_of(trade: TradeRow) -> Entry:
     """Return the costing entry of an `executions` row."""
-    at, contract = Occurrence(trade["transact_time"], trade["trade_seq"], trade["exec_id"]), contract_of(trade)
+    contract = contract_of(trade)
     assert contract is not None, "a booked trade has a contract"
+    tie = f"{trade['side']} {trade['cl_ord_id']}" if trade["last_px"] is not None else ""
+    at = Occurrence(trade["transact_time"], trade["trade_seq"], trade["exec_id"], nanos=trade["nanos"], tie=tie)
     amount, currency = trade["commission"], trade["commission_currency"]
     return Entry(
         occurrence=at,

@@ -128,7 +128,7 @@ def _amending(order: Order | None, event: Amendment) -> tuple[Order | None, Amen
     was = event.was
     if order is None or was is None:
         return order, event
-    order = replace(order, fills=AppendMap({was.exec_id: was}))
+    order = replace(order, fills=AppendMap({was.id_on_record: was}))
     if isinstance(event, OrderFillBusted):
         return order, replace(event, exec_ref_id=was.exec_id)
     now = event.now

@@ -26,8 +26,9 @@ from domain.position import (
     PositionTransferred,
     TradeBooked,
     TradeReversed,
+    entry_of,
 )
-from domain.values import EARLIEST, EPOCH, ZERO, Money, exact
+from domain.values import EARLIEST, EPOCH, ZERO, Money, exact, sort_key
 from projections.storage.history import node_of
 from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
@@ -55,7 +56,7 @@ SUMS = ("quantity", "cost", "realized", "rounding", "fee_cost")  # columns that 
 RESTATED = ("cost", "realized", "rounding", "fee_cost")  # columns that a restatement changes
 EVERY_SUM = (*SUMS, "income", "transferred", "funding")
 COUNTS = ("entries", "payments")
-BOOKKEEPING = ("reached", *COUNTS)  # columns for looking up versions, not returned
+BOOKKEEPING = ("reached", "last_place", *COUNTS)  # columns for looking up versions, not returned
 
 positions_table = table(
     "positions",
@@ -79,6 +80,7 @@ positions_table = table(
     maybe("last_transact_time", AT),
     maybe("last_trade_seq", WHOLE),
     maybe("last_exec_id"),
+    maybe("last_place"),
     fact("reached", AT),
     *(fact(name, WHOLE) for name in COUNTS),
     versions_by=(*POSITION, "reached"),
@@ -163,6 +165,7 @@ def _new(position: PositionKey, at: datetime) -> Row:
         "last_transact_time": None,
         "last_trade_seq": None,
         "last_exec_id": None,
+        "last_place": None,
         "reached": at,
         "entries": 0,
         "payments": 0,
@@ -188,16 +191,16 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred
     row |= contract_row(event.contract)
     _add(row, effect, 1)
     if isinstance(event, TradeBooked):
-        place = (at, event.trade_seq, event.exec_id)
         if effect.fee:
             row["fees"] = _with_fee(row["fees"], Money(effect.fee, event.commission.currency))
     else:
-        place = (at, 0, event.transfer_id)
         summed_as = _summed_as(event)
         row[summed_as] = exact(row[summed_as] + event.cost)
-    last = (row["last_transact_time"], row["last_trade_seq"], row["last_exec_id"])
-    if last[0] is None or place > last:
-        row["last_transact_time"], row["last_trade_seq"], row["last_exec_id"] = place
+    place = entry_of(event).occurrence
+    last = (row["last_transact_time"], row["last_place"])
+    if last[0] is None or (at, sort_key(place)) > last:
+        row["last_transact_time"], row["last_trade_seq"], row["last_exec_id"] = place[:3]
+        row["last_place"] = sort_key(place)
     rows.put(positions_table, row)
     if at < row["reached"]:
         more = _fee_of(event, 1) if isinstance(event, TradeBooked) else {_summed_as(event): event.cost}
@@ -293,7 +296,7 @@ def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
 
 PROJECTION = Projection(
     "positions",
-    4,
+    5,
     (positions_table, late, fundings),
     {
         TradeBooked: _booked,

@@ -34,8 +34,8 @@ from projections.storage.rows import Source, fetch
 from projections.storage.tables import AT, TEXT, WHOLE, Row
 
 KEPT = ("kind", "base", "quote", "settle", "contract_size", "cost_basis", "fee_policy", "money_places")
-PLACE = ("transact_time", "trade_seq", "exec_id")
-LAST = tuple(f"last_{name}" for name in PLACE)
+PLACE = ("transact_time", "place")  # in order of occurrence
+LAST = tuple(f"last_{name}" for name in ("transact_time", "trade_seq", "exec_id"))
 NEVER = 2**62  # beyond every place in the log
 MOMENT_LEVELS = 60  # of the tree over microseconds, in which `late` is filed
 Key = tuple[str, str, str]
@@ -198,7 +198,10 @@ def _late_query() -> sa.Select[Any]:
 
 
 def _entries(of: sa.Table | sa.Subquery) -> list[sa.ColumnElement[Any]]:
-    return [*(of.c[name] for name in (*POSITION, *KEPT)), *(of.c[name].label(f"last_{name}") for name in PLACE)]
+    return [
+        *(of.c[name] for name in (*POSITION, *KEPT)),
+        *(of.c[name.removeprefix("last_")].label(name) for name in LAST),
+    ]
 
 
 def _upto() -> sa.TableValuedAlias:

@@ -101,7 +101,7 @@ EVENTS = (
     OrderSuspended(ORDER, "halted", AT, **NAMED),
     OrderCalculated(ORDER, AT, **NAMED),
     OrderBroken(ORDER, "a fill is of an open order", FILLED),
-    OrderFillCompleted(ORDER, KNOWN_BETTER, FILLED, KNOWN_BETTER, AT),
+    OrderFillCompleted(ORDER, KNOWN_BETTER, KNOWN_BETTER, AT, FILLED, KNOWN_BETTER),
     VenueOrderLinked("SIM", "main", "V-9", BTC, "A-1", AT),
     ParentOpened(OrderKey("main", "P-1"), "trend", SPOT, Side.BUY, D(2), D(97600), AT),
     ChildProgressed(
