@@ -49,9 +49,11 @@ def following(runner: Runner) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        if isinstance(runner._log, PostgresLog):
-            runner._log.wake()
-        thread.join(TIMEOUT_S)
+        deadline = time.monotonic() + TIMEOUT_S
+        while thread.is_alive() and time.monotonic() < deadline:
+            if isinstance(runner._log, PostgresLog):
+                runner._log.wake()  # again, since it may begin to wait only now
+            thread.join(0.05)
         assert not thread.is_alive()
 
 

@@ -24,7 +24,7 @@ FAULTS = Faults(duplicate_per_mille=50, late_per_mille=30, late_steps_max=3, fil
 STEPS = 240
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def traded(server_url: str, template: str, database_names: Iterator[str]) -> Iterator[Daybook]:
     """A Daybook with part of a trading day in it."""
     with (
@@ -36,14 +36,14 @@ def traded(server_url: str, template: str, database_names: Iterator[str]) -> Ite
         yield daybook
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(traded: Daybook) -> Iterator[Console]:
     """The console as the demo serves it: no key needed."""
     with serving(traded, demo=True) as console:
         yield console
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.skip(f"no {CHROMIUM} on this machine: apt-get install chromium")

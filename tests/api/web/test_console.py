@@ -20,7 +20,7 @@ from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.values import Side, exact, rounded
 from tests.api.web.watching import Console, Watched, serving
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("console")]  # one browser, one trading day
+pytestmark = pytest.mark.browser
 Watch = Callable[..., Watched]
 STATIC = Path(web.__file__).parent / "static"
 
