@@ -14,7 +14,7 @@ from api.explain import balances
 from api.explain.positions import Cell, Page, explained
 from api.http.auth import needs
 from api.http.cursors import cursor_after
-from api.http.dependencies import Book, answer, documented
+from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.fields import CurrencyCode
 from api.http.problem_responses import responses
 from api.parameters import given_marks
@@ -166,7 +166,7 @@ class BalanceAsked(Paged):
 @router.get(
     "/explain/balances", response_model=BalanceExplained, responses=documented(200, "the cell and what makes it")
 )
-def explain_balance(asked: Annotated[BalanceAsked, Query()], book: Book) -> Response:
+def explain_balance(asked: Annotated[BalanceAsked, Query()], book: OpenDaybook) -> Response:
     """What makes a balance: journal entries, or the pending transfers that hold it."""
     after = cursor_after(asked.cursor, int, int)
     page = balances.EntryPage(asked.limit, None if after is None else (after[0], after[1]))
@@ -180,7 +180,7 @@ def explain_balance(asked: Annotated[BalanceAsked, Query()], book: Book) -> Resp
 def explain(
     model: Annotated[Literal["positions", "pnl", "exposure"], Path()],
     asked: Annotated[ExplainAsked, Query()],
-    book: Book,
+    book: OpenDaybook,
 ) -> Response:
     """What makes a number: the events, lots, marks and rounding that add up to it."""
     upto = cursor_after(asked.cursor, int)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from api.explain import restatement
 from api.http.auth import needs
-from api.http.dependencies import Book, answer, documented
+from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.fields import InstrumentId, Name, Place, RequestBody, text_by
 from api.http.problem_responses import responses
 from api.parameters import Where
@@ -45,7 +45,7 @@ class RestatementAsked(RequestBody):
     response_model=schemas.RestatementAnswer,
     responses=documented(200, "the difference, item by item, and the seq it is known at"),
 )
-def read_restatement(asked: Annotated[RestatementAsked, Query()], book: Book) -> Response:
+def read_restatement(asked: Annotated[RestatementAsked, Query()], book: OpenDaybook) -> Response:
     """What was reported of a day, what is known now, and which late fills, busts or prices make the difference.
 
     The items of a position sum to its difference exactly. What needs a mark that is not known is null.

@@ -34,7 +34,7 @@ def _request_id(request: Request) -> str:
     return request_id
 
 
-Book = Annotated[Daybook, Depends(_daybook)]
+OpenDaybook = Annotated[Daybook, Depends(_daybook)]
 RequestId = Annotated[str, Depends(_request_id)]
 
 

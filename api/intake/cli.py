@@ -11,7 +11,14 @@ from api.clock import now
 from api.encoding import grouped
 from api.intake.requests import listing, opening
 from api.problems import not_found
-from api.read_models.records import account_told, event_told, events_page, instrument_told, order_told, owner_told
+from api.read_models.records import (
+    account_record,
+    event_record,
+    events_page,
+    instrument_record,
+    order_record,
+    owner_record,
+)
 from api.terminal.options import (
     AccountId,
     InstrumentId,
@@ -120,7 +127,7 @@ def open_account(
         costing = Costing(method, fee_policy, money_places)
         request = opening(book, account_id, base_currency, costing, owner=(owner, owner_name) if owner else None)
         answer = book.writer.request(request, actor=actor())
-        told = account_told(book.writer.state(accounts.stream(account_id)))
+        told = account_record(book.writer.state(accounts.stream(account_id)))
     if json:
         write_json(told)
     else:
@@ -152,9 +159,9 @@ def list_accounts(json: Json = False) -> None:
 
 def _with_owner(book: "Daybook", known: accounts.Account) -> dict[str, Any]:
     """An account as who runs its database may see it."""
-    told = account_told(known)
+    told = account_record(known)
     if known.owner is not None:
-        told["owner"] = owner_told(book.subjects.open(known.owner, accounts.owner_place(known.account_id)))
+        told["owner"] = owner_record(book.subjects.open(known.owner, accounts.owner_place(known.account_id)))
     return told
 
 
@@ -181,7 +188,7 @@ def add_instrument(
     )
     with opened() as book:
         answer = book.writer.request(request, actor=actor())
-        told = instrument_told(book.writer.state(instruments.stream(instrument_id)))
+        told = instrument_record(book.writer.state(instruments.stream(instrument_id)))
     if json:
         write_json(told)
     else:
@@ -194,7 +201,7 @@ def list_instruments(json: Json = False) -> None:
     from adapters.log.queries import streams
 
     with opened() as book:
-        rows = [instrument_told(book.writer.state(stream)) for stream in streams(book.url, "instrument:")]
+        rows = [instrument_record(book.writer.state(stream)) for stream in streams(book.url, "instrument:")]
     if json:
         write_json({"instruments": rows})
         return
@@ -268,7 +275,7 @@ def submit(
     terms = OrderTerms(strategy, instrument, side, ord_type, qty, price, time_in_force)
     with opened() as book:
         answer = book.writer.request(SubmitOrder(key, terms, now()), actor=actor())
-        told = order_told(key, book.log.read(orders.stream(key), limit=1)[0])
+        told = order_record(key, book.log.read(orders.stream(key), limit=1)[0])
     if json:
         write_json(told)
     else:
@@ -318,7 +325,7 @@ def log(
     """Show events of the log as they are stored."""
     with opened() as book:
         found, _ = events_page(book, after=after, limit=limit, stream=stream, scanned_max=None)
-        rows = [event_told(stored) for stored in found]
+        rows = [event_record(stored) for stored in found]
     if json:
         write_json({"events": rows})
         return

@@ -15,14 +15,14 @@ from adapters.market.mark_store import KeyedAnswer
 from adapters.writer.batch import Look
 from api.clock import now
 from api.http.auth import Admin, Reporter, Trader
-from api.http.dependencies import SEQ_HEADER, Book, RequestId, answer, documented
+from api.http.dependencies import SEQ_HEADER, OpenDaybook, RequestId, answer, documented
 from api.http.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
 from api.http.idempotency import IdempotencyKey, carried_out, command, one, packed, unpacked
 from api.http.problem_responses import response, responses
 from api.intake.requests import listing, opening, transfer_on_record
 from api.problems import not_found, problem_of
 from api.read_models import schemas
-from api.read_models.records import account_told, instrument_told, order_told
+from api.read_models.records import account_record, instrument_record, order_record
 from domain import account, instrument, order, risk
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.errors import RequestRefused
@@ -160,7 +160,7 @@ CREATED = documented(201, "done") | documented(200, "already done: the same answ
 
 @router.post("/accounts", status_code=201, response_model=schemas.AccountAnswer, responses=CREATED)
 def open_account(
-    body: AccountOpening, book: Book, caller: Admin, request_id: RequestId, key: IdempotencyKey
+    body: AccountOpening, book: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
 ) -> Response:
     """Open an account."""
     costing = Costing(body.cost_basis, body.fee_policy, body.money_places)
@@ -171,14 +171,14 @@ def open_account(
 
     def tell(answers: list[Answer], look: Look) -> Response:
         done = one(answers)
-        return _done(account_told(look(account.stream(body.account_id))), done)
+        return _done(account_record(look(account.stream(body.account_id))), done)
 
     return carried_out(book, command(request, caller, request_id), key, tell)
 
 
 @router.post("/instruments", status_code=201, response_model=schemas.InstrumentAnswer, responses=CREATED)
 def list_instrument(
-    body: InstrumentListing, book: Book, caller: Admin, request_id: RequestId, key: IdempotencyKey
+    body: InstrumentListing, book: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
 ) -> Response:
     """Make an instrument known. Inverse contracts settle in base, all others in quote."""
     request = listing(
@@ -188,13 +188,15 @@ def list_instrument(
 
     def tell(answers: list[Answer], look: Look) -> Response:
         done = one(answers)
-        return _done(instrument_told(look(instrument.stream(body.instrument_id))), done)
+        return _done(instrument_record(look(instrument.stream(body.instrument_id))), done)
 
     return carried_out(book, command(request, caller, request_id), key, tell)
 
 
 @router.post("/limits", status_code=201, response_model=schemas.LimitAnswer, responses=CREATED)
-def set_limit(body: LimitSetting, book: Book, caller: Admin, request_id: RequestId, key: IdempotencyKey) -> Response:
+def set_limit(
+    body: LimitSetting, book: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
+) -> Response:
     """Set, change or lift a limit of an account."""
     scope = Scope(body.strategy_id, body.instrument_id)
     request = SetLimit(body.account_id, scope, body.measure, body.limit, body.currency, now())
@@ -211,7 +213,7 @@ def set_limit(body: LimitSetting, book: Book, caller: Admin, request_id: Request
 @router.post("/orders", status_code=201, response_model=schemas.OrderAnswer, responses=CREATED)
 def submit_order(
     body: Annotated[OrderSubmission, Body(openapi_examples={"limit": {"value": ORDER_EXAMPLE}})],
-    book: Book,
+    book: OpenDaybook,
     caller: Trader,
     request_id: RequestId,
     idempotency: IdempotencyKey,
@@ -235,7 +237,7 @@ def submit_order(
             told.headers[SEQ_HEADER] = str(done.seq)
             return told
         first = one(answers).records[:1] or book.log.read(order.stream(key), limit=1)
-        return _done(order_told(key, first[0]), done)
+        return _done(order_record(key, first[0]), done)
 
     return carried_out(book, command(SubmitOrder(key, terms, now()), caller, request_id), idempotency, tell)
 
@@ -249,7 +251,7 @@ def submit_order(
 def cancel_order(
     account_id: Annotated[Name, Path()],
     cl_ord_id: Annotated[Name, Path()],
-    book: Book,
+    book: OpenDaybook,
     caller: Trader,
     request_id: RequestId,
     idempotency: IdempotencyKey,
@@ -270,7 +272,7 @@ def cancel_order(
 
 @router.post("/transfers", status_code=201, response_model=schemas.TransferAnswer, responses=CREATED)
 def report_transfer(
-    body: TransferReport, book: Book, caller: Reporter, request_id: RequestId, idempotency: IdempotencyKey
+    body: TransferReport, book: OpenDaybook, caller: Reporter, request_id: RequestId, idempotency: IdempotencyKey
 ) -> Response:
     """Book quantity that came from elsewhere: an opening balance, a deposit in kind."""
     key = PositionKey(body.account_id, body.strategy_id, body.instrument_id)
@@ -291,7 +293,7 @@ def report_transfer(
 @router.post(
     "/marks", status_code=201, response_model=schemas.MarksAnswer, responses=documented(201, "taken down")
 )  # fmt: skip
-def record_marks(body: MarkReports, book: Book, caller: Reporter, key: IdempotencyKey) -> Response:
+def record_marks(body: MarkReports, book: OpenDaybook, caller: Reporter, key: IdempotencyKey) -> Response:
     """Take down prices; the newest one of an instrument values positions and market orders."""
     at = now()
     marks = [

@@ -152,7 +152,7 @@ Reported = Annotated[
     Accepted | Rejected | FilledReport | Canceled | Expired | CancelRejected | Funding, Field(discriminator="type")
 ]
 TYPES = frozenset({"accepted", "rejected", "filled", "canceled", "expired", "cancel_rejected", "funding"})
-ONE_REPORT: TypeAdapter[Reported] = TypeAdapter(Reported)
+VENUE_REPORT: TypeAdapter[Reported] = TypeAdapter(Reported)
 
 
 class ReportBatch(RequestBody):
@@ -190,7 +190,7 @@ def split(body: bytes) -> list[str]:
 def parsed(raw: str, actor: str) -> OrderReport | SettleFunding | Unreadable:
     """Return a report as the domain has it, or what is wrong with it and is kept in the actor's name."""
     try:
-        return ONE_REPORT.validate_json(raw).report()
+        return VENUE_REPORT.validate_json(raw).report()
     except ValidationError as invalid:
         errors = [
             error | {"loc": error["loc"][1:] if error["loc"] and error["loc"][0] in TYPES else error["loc"]}

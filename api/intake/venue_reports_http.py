@@ -17,7 +17,7 @@ from adapters.postgres.scopes import Caller
 from adapters.writer.batch import Look
 from api.daybook import Daybook
 from api.http.auth import Reporter
-from api.http.dependencies import Book, RequestId, answer, documented
+from api.http.dependencies import OpenDaybook, RequestId, answer, documented
 from api.http.idempotency import IdempotencyKey, Key, carried_out, command
 from api.http.problem_responses import MEDIA_TYPE, response, responses
 from api.intake.venue_reports import Unreadable, evidence, outcome_of, parsed, split
@@ -42,7 +42,7 @@ router = APIRouter(prefix="/v1", tags=["reports"], responses=responses(401, 403,
     },
 )
 async def take_reports(
-    request: Request, book: Book, caller: Reporter, request_id: RequestId, key: IdempotencyKey
+    request: Request, book: OpenDaybook, caller: Reporter, request_id: RequestId, key: IdempotencyKey
 ) -> Response:
     """Take down what venues report. 207 when some are unreadable, 422 when all are: those are kept raw, as evidence."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":

@@ -18,14 +18,14 @@ from adapters.log.queries import streams
 from adapters.postgres.scopes import Scope
 from api.http.auth import needs
 from api.http.cursors import cursor_after
-from api.http.dependencies import Book, answer, documented
+from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.fields import InstrumentId, Name
 from api.http.problem_responses import responses
 from api.parameters import given_marks
 from api.problems import not_found
 from api.read_models import schemas, views
 from api.read_models.query_params import Ask, Asking, Dated, ExposureAsked, Paged, Present, Selected, listed
-from api.read_models.records import account_told, instrument_told, owner_told
+from api.read_models.records import account_record, instrument_record, owner_record
 from api.read_models.recosting import Conventions
 from api.read_models.snapshot import reading
 from domain import account, instrument
@@ -202,18 +202,18 @@ def list_breaks(asked: Annotated[Paged, Query()], ask: Ask) -> Response:
 
 
 @router.get("/accounts", response_model=schemas.Accounts, responses=documented(200, "every account"))
-def list_accounts(asked: Annotated[Present, Query()], book: Book) -> Response:  # noqa: ARG001 (its being empty)
+def list_accounts(asked: Annotated[Present, Query()], book: OpenDaybook) -> Response:  # noqa: ARG001 (its being empty)
     """Accounts and their conventions, in the order in which they were opened."""
     seq = book.log.head().seq
-    items = [account_told(book.writer.state(stream)) for stream in streams(book.url, "account:")]
+    items = [account_record(book.writer.state(stream)) for stream in streams(book.url, "account:")]
     return answer({"seq": seq, "items": items}, seq=seq)
 
 
 @router.get("/instruments", response_model=schemas.Instruments, responses=documented(200, "every instrument"))
-def list_instruments(asked: Annotated[Present, Query()], book: Book) -> Response:  # noqa: ARG001 (its being empty)
+def list_instruments(asked: Annotated[Present, Query()], book: OpenDaybook) -> Response:  # noqa: ARG001 (its being empty)
     """Instruments and their facts, in the order in which they were listed."""
     seq = book.log.head().seq
-    items = [instrument_told(book.writer.state(stream)) for stream in streams(book.url, "instrument:")]
+    items = [instrument_record(book.writer.state(stream)) for stream in streams(book.url, "instrument:")]
     return answer({"seq": seq, "items": items}, seq=seq)
 
 
@@ -225,13 +225,13 @@ def list_instruments(asked: Annotated[Present, Query()], book: Book) -> Response
 def read_account(
     account_id: Annotated[Name, Path()],
     asked: Annotated[Present, Query()],  # noqa: ARG001 (its being empty)
-    book: Book,
+    book: OpenDaybook,
 ) -> Response:
     """An account and its conventions."""
     known = book.writer.state(account.stream(account_id))
     if known is None:
         raise not_found(f"account {account_id}", account_id=account_id)
-    return answer(account_told(known), seq=book.log.head().seq)
+    return answer(account_record(known), seq=book.log.head().seq)
 
 
 @router.get(
@@ -243,13 +243,13 @@ def read_account(
 def read_owner(
     account_id: Annotated[Name, Path()],
     asked: Annotated[Present, Query()],  # noqa: ARG001 (its being empty)
-    book: Book,
+    book: OpenDaybook,
 ) -> Response:
     """The person an account is kept for, as far as that may still be read."""
     known = book.writer.state(account.stream(account_id))
     if known is None or known.owner is None:
         raise not_found(f"an owner of account {account_id}", account_id=account_id)
-    told = owner_told(book.subjects.open(known.owner, account.owner_place(account_id)))
+    told = owner_record(book.subjects.open(known.owner, account.owner_place(account_id)))
     return answer({"account_id": account_id, **told}, seq=book.log.head().seq)
 
 
@@ -261,10 +261,10 @@ def read_owner(
 def read_instrument(
     instrument_id: Annotated[InstrumentId, Path()],
     asked: Annotated[Present, Query()],  # noqa: ARG001 (its being empty)
-    book: Book,
+    book: OpenDaybook,
 ) -> Response:
     """An instrument and its facts."""
     known = book.writer.state(instrument.stream(instrument_id))
     if known is None:
         raise not_found(f"instrument {instrument_id}", instrument_id=instrument_id)
-    return answer(instrument_told(known), seq=book.log.head().seq)
+    return answer(instrument_record(known), seq=book.log.head().seq)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from api.encoding import csv_text
 from api.http.cursors import cursor_of
-from api.http.dependencies import SEQ_HEADER, Book, answer, documented
+from api.http.dependencies import SEQ_HEADER, OpenDaybook, answer, documented
 from api.http.fields import CURRENCY, INSTRUMENT, InstrumentId, Name, Place, RequestBody, text_by
 from api.parameters import NOW_WORD, Moment, Where, moment_of, parsed_asset, parsed_day
 from api.read_models import schemas
@@ -104,7 +104,7 @@ class ExposureAsked(Selected):
 class Asking:
     """What every query needs beside its own parameters."""
 
-    def __init__(self, request: Request, book: Book) -> None:
+    def __init__(self, request: Request, book: OpenDaybook) -> None:
         self.request = request
         self.book = book
 

@@ -19,7 +19,7 @@ EVENTS_PAGE_MAX = 1000
 SCANNED_EVENTS_MAX = 50_000
 
 
-def account_told(known: account.Account) -> dict[str, Any]:
+def account_record(known: account.Account) -> dict[str, Any]:
     """An account as it is shown: of its owner the subject only, since answers are kept."""
     return {
         "account_id": known.account_id,
@@ -31,12 +31,12 @@ def account_told(known: account.Account) -> dict[str, Any]:
     }
 
 
-def owner_told(read: "Read") -> dict[str, Any]:
+def owner_record(read: "Read") -> dict[str, Any]:
     """An account's owner, to whoever may know."""
     return {"subject_id": read.subject_id, "name": read.text, "is_forgotten": read.is_forgotten}
 
 
-def instrument_told(known: instrument.Instrument) -> dict[str, Any]:
+def instrument_record(known: instrument.Instrument) -> dict[str, Any]:
     """An instrument as it is shown."""
     contract = known.contract
     return {
@@ -51,7 +51,7 @@ def instrument_told(known: instrument.Instrument) -> dict[str, Any]:
     }
 
 
-def order_told(key: OrderKey, first: Recorded) -> dict[str, Any]:
+def order_record(key: OrderKey, first: Recorded) -> dict[str, Any]:
     """An order as it was taken, by its first record: its terms, and when. The same however often it is asked."""
     terms: OrderTerms = first.event.terms
     transact_time: datetime = first.event.transact_time
@@ -65,7 +65,7 @@ def order_told(key: OrderKey, first: Recorded) -> dict[str, Any]:
     }
 
 
-def event_told(stored: "Stored") -> dict[str, Any]:
+def event_record(stored: "Stored") -> dict[str, Any]:
     """An event as it is shown."""
     record = msgspec.json.decode(stored.state)
     return {
