@@ -1,1 +1,1 @@
-"""Read models: what follows the log. Each can be thrown away and had again, row for row, from the events."""
+"""Read models: tables derived from the log. Each can be dropped and rebuilt from the events, row for row."""

@@ -1,8 +1,8 @@
-"""Closes: when trading days end. A day is named by the date of its close, and ends right before it.
+"""Trading days and their closes. A day is named by the date of its close, and ends right before it.
 
-What occurs at the very moment of the close belongs to the next day. A close at 00:00 is the midnight that ends the
-date. Closes are local times, so a day may have 23 or 25 hours; in UTC each is at a full or half hour, for read models
-keep their sums by half hours.
+What occurs at the exact moment of the close belongs to the next day. A close at 00:00 is the midnight that ends the
+date. Closes are local times, so a day may have 23 or 25 hours; in UTC each is at a full or half hour, because read
+models keep their sums by half hours.
 """
 
 import re
@@ -21,17 +21,17 @@ _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?: ([A-Za-z0-9_+\-/]{1,64}
 
 
 def slot_of(moment: datetime) -> int:
-    """The half hour that a moment lies in, counted from 1970."""
+    """Return the number of the half hour that contains a moment, counted from 1970."""
     return (moment - EPOCH) // HALF_HOUR
 
 
 def slot_start(slot: int) -> datetime:
-    """When a half hour begins."""
+    """Return the moment at which a half hour begins."""
     return EPOCH + slot * HALF_HOUR
 
 
 class Close(NamedTuple):
-    """A time of day in a zone of the IANA database."""
+    """Time of day in a zone of the IANA database."""
 
     hour: int = 0
     minute: int = 0
@@ -39,7 +39,7 @@ class Close(NamedTuple):
 
     @property
     def is_utc_midnight(self) -> bool:
-        """Whether days are those of the calendar in UTC."""
+        """Whether days are calendar days in UTC."""
         return self == MIDNIGHT
 
     def __str__(self) -> str:
@@ -52,14 +52,14 @@ class Close(NamedTuple):
         return EPOCH + (local.astimezone(UTC) - EPOCH)
 
     def at(self, day: date) -> datetime:
-        """The moment at which a day ends, in UTC. Raises InvalidInput if that is no full or half hour."""
+        """Return the moment at which a day ends, in UTC. Raises InvalidInput unless it is a full or half hour."""
         moment = self.end_of(day)
         if (moment - EPOCH) % HALF_HOUR:
             raise InvalidInput("close", str(self), "a time at a full or half hour of UTC")
         return moment
 
     def day_of(self, moment: datetime) -> date:
-        """The day that a moment belongs to."""
+        """Return the day that a moment belongs to."""
         day = moment.astimezone(ZoneInfo(self.zone)).date() - DAY
         while self.at(day) <= moment:
             day += DAY
@@ -70,14 +70,14 @@ MIDNIGHT = Close()
 
 
 def parsed(text: str) -> Close:
-    """Return the close in a text, which is at a full or half hour of UTC. Raises InvalidInput."""
+    """Parse a close at a full or half hour of UTC. Raises InvalidInput."""
     close = parsed_close(text)
     close.at(date(2026, 1, 15))
     return close
 
 
 def parsed_close(text: str) -> Close:
-    """Return the close in `HH:MM` (UTC) or `HH:MM Area/City`, at any minute. Raises InvalidInput."""
+    """Parse a close written `HH:MM` (UTC) or `HH:MM Area/City`, at any minute. Raises InvalidInput."""
     found = _CLOCK.fullmatch(text.strip())
     if found is None:
         raise InvalidInput("close", text, "a time and a zone, such as '17:00 America/New_York'")
@@ -90,7 +90,7 @@ def parsed_close(text: str) -> Close:
 
 
 class Days(NamedTuple):
-    """Days one after the other: `bounds` has one moment more than there are days, where each begins and ends."""
+    """Consecutive days. `bounds` are the moments at which they begin and end: one more than there are days."""
 
     close: Close
     dates: tuple[date, ...]
@@ -98,12 +98,12 @@ class Days(NamedTuple):
 
     @property
     def slots(self) -> tuple[int, ...]:
-        """The bounds as half hours."""
+        """The bounds as numbers of half hours."""
         return tuple(map(slot_of, self.bounds))
 
 
 def days(close: Close, first: date, last: date) -> Days:
-    """The days from `first` to `last`, both included. Raises InvalidInput if that is none, or too many."""
+    """Return the days from `first` to `last`, both included. Raises InvalidInput for none or too many."""
     count = (last - first).days + 1
     if count < 1:
         raise InvalidInput("to", last.isoformat(), f"a day since {first.isoformat()}")

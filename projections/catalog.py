@@ -1,4 +1,4 @@
-"""The catalog: every projection there is."""
+"""The catalog of all projections."""
 
 from projections.models import (
     balances,

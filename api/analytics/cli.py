@@ -1,5 +1,6 @@
 """`daybook report daily|equity|statistics|quality|leverage`: days, equity, execution, risk; now or at a past moment."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from api.analytics.closing_marks import Valuing
     from api.analytics.service import Span
     from api.read_models.snapshot import Reading
-    from projections.storage.tables import Row
+    from projections.storage.tables import AnyRow, Row
 
 DAILY = (
     Column("day", "Day"), Column("account_id", "Account", rank=4), Column("strategy_id", "Strategy", rank=3),
@@ -305,7 +306,11 @@ def _curve(
 
 
 def _write(
-    format_: Format, title: str, rows: "list[Row]", columns: tuple[Column, ...], totals: "list[Row] | None" = None
+    format_: Format,
+    title: str,
+    rows: "Sequence[AnyRow]",
+    columns: tuple[Column, ...],
+    totals: "Sequence[AnyRow] | None" = None,
 ) -> None:
     if format_ is Format.CSV:
         write_csv(rows, list(rows[0]) if rows else [column.name for column in columns])

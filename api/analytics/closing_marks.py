@@ -16,10 +16,11 @@ from domain.values import FUTURE_MAX, Mark
 from projections import calendar
 from projections.analytics.closing import Closing, closing
 from projections.analytics.conversion import relevant
-from projections.analytics.equity import Book
+from projections.analytics.equity import EquityInputs
 from projections.calendar import MIDNIGHT, Close, Days
 from projections.models import capital_flows, daily_sums, reference_data
-from projections.storage.tables import Row
+from projections.models.daily_sums import DailySumRow
+from projections.models.positions import PositionRow
 
 LOOKUPS_MAX = 200_000
 DAYS_SHOWN = 30
@@ -51,7 +52,7 @@ def days_of(at: Reading, close: Close, first: date | None, last: date | None) ->
 
 
 def closings_of(
-    book: Daybook, at: Reading, days: Days, sums: Iterable[Row], currencies: Iterable[str], valuing: Valuing
+    book: Daybook, at: Reading, days: Days, sums: Iterable[DailySumRow], currencies: Iterable[str], valuing: Valuing
 ) -> list[Closing]:
     """The moment before the days, and the close of each; of a day that is not over, the present moment."""
     present = moment_of(at)
@@ -74,7 +75,7 @@ def closings_of(
     ]
 
 
-def present_closing(book: Daybook, at: Reading, rows: Sequence[Row], valuing: Valuing) -> Closing:
+def present_closing(book: Daybook, at: Reading, rows: Sequence[PositionRow], valuing: Valuing) -> Closing:
     """The present moment of a reading, for rows of positions."""
     moment = moment_of(at)
     accounts = sorted({row["account_id"] for row in rows})
@@ -82,15 +83,15 @@ def present_closing(book: Daybook, at: Reading, rows: Sequence[Row], valuing: Va
     return closing(moment, marks, reference_data.pairs(at.source, accounts), valuing.mark_age_max, valuing.equals)
 
 
-def book_of(at: Reading, days: Days, account_id: str | None) -> Book:
+def book_of(at: Reading, days: Days, account_id: str | None) -> EquityInputs:
     """What the equity of one account or of all is made of."""
     sums = daily_sums.sums(at.source, days.close, days.bounds, account_id=account_id)
-    return Book(
+    return EquityInputs(
         sums, capital_flows.cash_of(at.source, account_id, days.slots[0]), capital_flows.moved_of(at.source, account_id)
     )
 
 
-def sums_of(at: Reading, days: Days, where: Where) -> list[Row]:
+def sums_of(at: Reading, days: Days, where: Where) -> list[DailySumRow]:
     """The sums of the positions and days selected."""
     return daily_sums.sums(at.source, days.close, days.bounds, **where._asdict())
 

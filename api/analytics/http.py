@@ -4,6 +4,7 @@ Days end at a close of one's own choosing. Amounts are converted at the marks of
 instruments; what needs a mark or a rate that is missing or too old is null, and the answer says which.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Annotated, Any, Literal
@@ -36,7 +37,7 @@ from domain.values import ZERO
 from projections import calendar
 from projections.analytics import execution_quality
 from projections.models import daily_sums
-from projections.storage.tables import Row
+from projections.storage.tables import AnyRow
 
 MARK_AGE_SECONDS_MAX = 10 * 365 * 86_400
 
@@ -138,7 +139,7 @@ def _read(ask: Asking, asked: Selected, names: tuple[str, ...]) -> AbstractConte
     return reading(ask.book, *names, min_seq=asked.min_seq, moment=asked.moment_recorded())
 
 
-def _told(ask: Asking, asked: Selected, at: Reading, rows: list[Row], shape: type[Any], **more: Any) -> Response:
+def _told(ask: Asking, asked: Selected, at: Reading, rows: Sequence[AnyRow], shape: type[Any], **more: Any) -> Response:
     """Rows as CSV where that is asked for; else all there is, as JSON."""
     columns = [field.alias or name for name, field in shape.model_fields.items()]
     items = [{name: row.get(name) for name in columns} for row in rows]

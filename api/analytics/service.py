@@ -30,7 +30,7 @@ from projections.analytics import execution_quality as quality
 from projections.analytics.valuation import total
 from projections.calendar import Close
 from projections.models import limits, positions, reference_data
-from projections.storage.tables import Row
+from projections.storage.tables import AnyRow, Row
 
 DAILY_MODELS = ("daily", "references")
 EQUITY_MODELS = ("daily", "capital", "references")
@@ -52,8 +52,8 @@ class DailyPnl(NamedTuple):
     """Rows by day and what was asked for, sums over the days, and the rates they were converted by."""
 
     items: list[Row]
-    totals: list[Row]
-    rates: list[Row]
+    totals: list[daily.DailyPnlTotal]
+    rates: list[daily.DailyRateRow]
 
 
 def daily_pnl(
@@ -88,7 +88,7 @@ def equity_curve(
     told_in = currency_of(at, account_id, currency)
     days = days_of(at, span.close, span.first, span.last)
     made_of = book_of(at, days, account_id)
-    others = {row["currency"] for row in made_of.cash} | {row["settle"] for row in made_of.moved}
+    others = {row["currency"] for row in made_of.cash} | {row["settle"] for row in made_of.moved if row["settle"]}
     closings = closings_of(book, at, days, made_of.sums, {told_in, *others}, valuing)
     present = moment_of(at)
     rows = equity.curve(made_of, days, closings, told_in, capital)
@@ -161,8 +161,8 @@ def _loss(found: statistics.Loss, equity_: Decimal | None) -> Row:
 class Quality(NamedTuple):
     """Orders one by one, and sums by what was asked for."""
 
-    items: list[Row]
-    totals: list[Row]
+    items: list[quality.QualityRow]
+    totals: list[quality.QualityTotal]
 
 
 def execution_quality(
@@ -195,7 +195,8 @@ def risk_report(
     sized = [exposure.sized_in(row, close, told_in) for row in held]
     (valued,) = equity.valued_at_closes(book_of(at, up_to_now(at), where.account_id), up_to_now(at), [close], told_in)
     worth = None if valued.equity is None else valued.equity + capital
-    (whole,) = exposure.cut(sized, ()) or [dict.fromkeys(("gross", "net", "delta_value"), Decimal(0))]
+    cuts: Sequence[AnyRow] = exposure.cut(sized, ())
+    (whole,) = cuts or [dict.fromkeys(("gross", "net", "delta_value"), Decimal(0))]
     own = limits.utilisation(at.source, where.account_id)
     return {
         "currency": told_in,
@@ -212,13 +213,13 @@ def risk_report(
     }
 
 
-def _with_usage(book: Daybook, at: Reading, rows: Sequence[Row]) -> list[Row]:
+def _with_usage(book: Daybook, at: Reading, rows: Sequence[limits.LimitRow]) -> list[AnyRow]:
     """Limits that only marks can tell the use of, as `domain.risk.usage` tells it now; of a past moment as on
     record."""
     if at.recorded_at is not None:
         return list(rows)
     marks = marks_at(book, at, {})
-    told: list[Row] = []
+    told: list[AnyRow] = []
     for row in rows:
         measure = Measure(row["measure"])
         is_told = row["used"] is not None and row["breached_at"] is None
@@ -230,7 +231,7 @@ def _with_usage(book: Daybook, at: Reading, rows: Sequence[Row]) -> list[Row]:
     return told
 
 
-def _measured(known: Risk, row: Row, marks: Sequence[Any], at: Reading) -> list[Row]:
+def _measured(known: Risk, row: AnyRow, marks: Sequence[Any], at: Reading) -> list[AnyRow]:
     """One row for each subject that the limit is measured of: an instrument, an asset, or all of its scope."""
     scope = Scope(*(row[name] for name in limits.SCOPE))
     moment = moment_of(at)
@@ -242,9 +243,9 @@ def _measured(known: Risk, row: Row, marks: Sequence[Any], at: Reading) -> list[
         held = meter.held(Measure(row["measure"]), scope, row["currency"])
     except RequestRefused as missing:
         facts = ", ".join(f"{name} {fact}" for name, fact in missing.facts.items())
-        return [row | {"subject": "", "unassessed": f"{missing.rule} ({facts})" if facts else missing.rule}]
+        return [{**row, "subject": "", "unassessed": f"{missing.rule} ({facts})" if facts else missing.rule}]
     limit = row["limit"]
     return [
-        row | {"subject": subject, "used": used, "utilisation": divide(used, limit) if limit else None}
+        {**row, "subject": subject, "used": used, "utilisation": divide(used, limit) if limit else None}
         for subject, used in held.items()
     ] or [row]

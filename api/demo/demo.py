@@ -38,7 +38,6 @@ from domain.values import divide, rounded
 from projections.analytics import exposure, pnl
 from projections.catalog import PROJECTIONS
 from projections.models import breaks, limits, orders
-from projections.storage.tables import Row
 
 HOST = "127.0.0.1"
 HOMES_MAX = 9
@@ -200,9 +199,9 @@ def _rebuilt(daybook: Daybook) -> Rebuilt:
     )
 
 
-def _examples(rejected: list[Row]) -> list[Row]:
+def _examples(rejected: list[orders.OrderRow]) -> list[orders.OrderRow]:
     """The latest refusal under each rule in each instrument, a few of them."""
-    examples: dict[tuple[str, str], Row] = {}
+    examples: dict[tuple[str, str], orders.OrderRow] = {}
     for row in rejected:
         if row["rule"] is not None:
             examples.setdefault((row["rule"], row["instrument_id"]), row)

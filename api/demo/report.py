@@ -4,7 +4,7 @@ Everything is read from the read models and the log, nothing is remembered from 
 settlement currency of the instrument and never added across currencies. Net = realized + unrealized - fees + funding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from functools import partial
@@ -19,8 +19,12 @@ from rich.text import Text
 
 from api.encoding import decimal_text, plain
 from domain.values import ONE, ZERO, divide, rounded, symbol_of
-from projections.analytics.pnl import totals
-from projections.storage.tables import Row
+from projections.analytics.exposure import ExposureTotal
+from projections.analytics.pnl import PnlRow, PnlTotal, totals
+from projections.models.breaks import BreakRow
+from projections.models.limits import LimitRow
+from projections.models.orders import OrderRow
+from projections.storage.tables import AnyRow
 
 CENTS = frozenset({"USD", "EUR", "GBP", "CHF", "USDT", "USDC"})
 NARROW_COLUMNS = 96
@@ -60,11 +64,11 @@ class Outcome:
     log_seq: int
     log_bytes: int
     throughput: Throughput
-    pnl: list[Row]
-    exposure: list[Row]
-    limits: list[Row]
-    refusals: list[Row]
-    breaks: list[Row]
+    pnl: list[PnlRow]
+    exposure: list[ExposureTotal]
+    limits: list[LimitRow]
+    refusals: list[OrderRow]
+    breaks: list[BreakRow]
     rebuilt: Rebuilt
 
     @property
@@ -158,7 +162,7 @@ def _happened(outcome: Outcome) -> RenderableType:
     return Group(*lines)
 
 
-def _refusal(row: Row) -> str:
+def _refusal(row: OrderRow) -> str:
     facts = row["facts"] or {}
     asked = f"{row['strategy_id']} {row['side']} {_number(row['order_qty'])} {symbol_of(row['instrument_id'])}"
     if "limit" in facts:
@@ -170,7 +174,7 @@ def _refusal(row: Row) -> str:
 # Profit and loss
 
 
-def _pnl(rows: list[Row], *, is_narrow: bool) -> Iterator[Table]:
+def _pnl(rows: list[PnlRow], *, is_narrow: bool) -> Iterator[Table]:
     for together in totals(rows, ()):
         currency = together["settle"]
         held = [row for row in rows if (row["settle"] or "") == currency]
@@ -191,7 +195,7 @@ def _pnl(rows: list[Row], *, is_narrow: bool) -> Iterator[Table]:
         yield table
 
 
-def _sums(row: Row, currency: str) -> tuple[Text, ...]:
+def _sums(row: PnlRow | PnlTotal, currency: str) -> tuple[Text, ...]:
     fees = -(row["fee_cost"] + row["fees_settle"])
     values = (row["realized"], row["unrealized"], fees, row["funding"], row["net"])
     return tuple(_money(value, currency) for value in values)
@@ -209,7 +213,7 @@ def _money(value: Decimal | None, currency: str) -> Text:
 # Exposure and limits
 
 
-def _exposure(rows: list[Row]) -> Table:
+def _exposure(rows: Sequence[AnyRow]) -> Table:
     table = _table("Instrument", "Short | long", "Net", "Gross", left=2)
     widest: dict[str, Decimal] = {}
     for row in rows:
@@ -242,7 +246,7 @@ def _cells(part: Decimal, whole: Decimal, cells: int) -> int:
     return min(cells, max(1, int(divide(part * cells, whole))))
 
 
-def _limits(rows: list[Row], *, is_narrow: bool) -> RenderableType:
+def _limits(rows: Sequence[AnyRow], *, is_narrow: bool) -> RenderableType:
     if not rows:
         return Text("none set", style="dim")
     cells = BAR_CELLS_NARROW if is_narrow else BAR_CELLS

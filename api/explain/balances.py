@@ -18,8 +18,7 @@ from domain.ledger import schema
 from domain.values import ZERO, exact
 from projections.models import balances, journal
 from projections.models.bookkeeping import asset_account
-from projections.storage.rows import fetch
-from projections.storage.tables import Row
+from projections.storage.tables import AnyRow, Row
 
 CELLS = ("total", "held", "available")
 KEY = ("account_id", "venue", "asset")
@@ -44,7 +43,7 @@ def explained(book: Daybook, at: Reading, of: Of, cell: str, page: EntryPage) ->
     """The cell of the balances selected, and what makes it. Raises InvalidInput, HistoryBroken, Problem."""
     if cell not in CELLS:
         raise InvalidInput("cell", cell, f"a cell of balances: {', '.join(CELLS)}")
-    found = [
+    found: list[AnyRow] = [
         row
         for row in balances.balances(at.source, account_id=of.account_id, asset=of.asset)
         if of.venue is None or row["venue"] == of.venue
@@ -69,7 +68,7 @@ def explained(book: Daybook, at: Reading, of: Of, cell: str, page: EntryPage) ->
 AVAILABLE = ((1, "total"), (-1, "held"))
 
 
-def _of_many(rows: list[Row], cell: str) -> Row:
+def _of_many(rows: list[AnyRow], cell: str) -> Row:
     parts = [{name: row[name] for name in KEY} | {"value": row[cell]} for row in rows]
     units = {row["asset"] for row in rows}
     is_one = len(units) == 1
@@ -80,7 +79,7 @@ def _of_many(rows: list[Row], cell: str) -> Row:
     }
 
 
-def _entries(book: Daybook, at: Reading, row: Row, page: EntryPage) -> Row:
+def _entries(book: Daybook, at: Reading, row: AnyRow, page: EntryPage) -> Row:
     account, asset = asset_account(row["venue"]), row["asset"]
     found = journal.entries(
         at.source, account_id=row["account_id"], asset=asset, limit=page.limit + 1, after=page.after, is_descending=True
@@ -112,22 +111,22 @@ def _entries(book: Daybook, at: Reading, row: Row, page: EntryPage) -> Row:
     }
 
 
-def _share(entry: Row, account: str, asset: str) -> Decimal:
+def _share(entry: journal.JournalEntryRow, account: str, asset: str) -> Decimal:
     moved = (line["amount"] for line in entry["lines"] if (line["account"], line["asset"]) == (account, asset))
     return exact(sum(moved, ZERO))
 
 
-def _at(at: Reading, row: Row, seq: int) -> Decimal:
+def _at(at: Reading, row: AnyRow, seq: int) -> Decimal:
     """The total when the log ended at `seq`; 0 before there was such a balance."""
     found = balances.balances(at.back_to(seq), account_id=row["account_id"], asset=row["asset"])
     return next((one["total"] for one in found if one["venue"] == row["venue"]), ZERO)
 
 
-def _pending(book: Daybook, at: Reading, row: Row) -> list[Row]:
+def _pending(book: Daybook, at: Reading, row: AnyRow) -> list[Row]:
     """The transfers that hold some of it, the newest first."""
     found = [
         transfer
-        for transfer in fetch(at.source, balances.pending_table, where={"account_id": row["account_id"]})
+        for transfer in balances.pending_transfers(at.source, row["account_id"])
         if row["asset"] in transfer["held"]
     ]
     stored = queries.at_seqs(book.log, {transfer["seq"] for transfer in found})
@@ -143,7 +142,7 @@ def _pending(book: Daybook, at: Reading, row: Row) -> list[Row]:
     return parts
 
 
-def _facts(entry: Row) -> dict[str, Any]:
+def _facts(entry: AnyRow) -> dict[str, Any]:
     names = ("kind", "value_date", "strategy_id", "instrument_id", "reference", "narrative", "lines")
     return {name: entry[name] for name in names}
 

@@ -23,7 +23,7 @@ from domain.values import ZERO, Mark, exact
 from projections.analytics import explanation, exposure, pnl
 from projections.analytics.valuation import mark_of
 from projections.models import lots, positions
-from projections.storage.tables import Row
+from projections.storage.tables import AnyRow, Row
 
 MODELS: dict[str, tuple[str, ...]] = {
     "positions": explanation.SUMMED,
@@ -174,7 +174,7 @@ def _value(row: Row, cell: Cell) -> Decimal | None:
     return value
 
 
-def _summed(row: Row, cell: Cell) -> Decimal:
+def _summed(row: AnyRow, cell: Cell) -> Decimal:
     if cell.name in ("fees", "fees_settle"):
         fees: dict[str, Decimal] = row["fees"]
         return fees.get((row["settle"] if cell.name == "fees_settle" else cell.currency) or "", ZERO)

@@ -21,6 +21,7 @@ from domain.values import ZERO, Mark, exact
 from projections.analytics.restatement import Bounds, Item, Known, Sums, Valuer, restate
 from projections.calendar import parsed_close
 from projections.models import positions_occurred
+from projections.models.positions import PositionRow
 from projections.storage.history import AsOf
 from projections.storage.tables import Row, contract_of
 
@@ -142,7 +143,7 @@ def _marks(book: Daybook, at: Reading, moment: datetime) -> dict[str, Mark]:
     }  # fmt: skip
 
 
-def _sums(row: Row | None, settle: str) -> Sums:
+def _sums(row: PositionRow | None, settle: str) -> Sums:
     if row is None:
         return Sums()
     gained = row["realized"] + row["rounding"] + row["funding"] + row["income"]

@@ -9,10 +9,10 @@ import msgspec
 
 from api.encoding import encoded
 from domain.errors import InvalidInput
-from projections.storage.tables import Row
+from projections.storage.tables import AnyRow
 
 
-def cursor_of(row: Row, by: tuple[str, ...]) -> str:
+def cursor_of(row: AnyRow, by: tuple[str, ...]) -> str:
     """The cursor of a row in the sorting by these columns."""
     return base64.urlsafe_b64encode(encoded([row[name] for name in by])).decode().rstrip("=")
 

@@ -6,7 +6,7 @@ With `known_at` beside it the answer is as occurred: what had happened by `as_of
 CSV comes for `Accept: text/csv` or `format=csv`; where its next page begins is in the header `Daybook-Next`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -33,7 +33,7 @@ from domain.account import CostBasis, FeePolicy
 from domain.order import OrdStatus
 from projections.analytics import exposure, pnl
 from projections.models import breaks, executions, limits, lots, orders
-from projections.storage.tables import Row
+from projections.storage.tables import AnyRow, Row
 
 POSITION_KEY = ("account_id", "strategy_id", "instrument_id")
 
@@ -95,7 +95,7 @@ def read_order(
 ) -> Response:
     """One order as it stands, or stood."""
     with reading(ask.book, "orders", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
-        row = orders.order(at.source, account_id, cl_ord_id)
+        row: AnyRow | None = orders.order(at.source, account_id, cl_ord_id)
     if row is None:
         raise not_found(f"order {cl_ord_id} of account {account_id}", account_id=account_id, cl_ord_id=cl_ord_id)
     return answer({name: row[name] for name in schemas.OrderRow.model_fields}, seq=at.seq)
@@ -145,7 +145,8 @@ def _lots(asked: Costed, ask: Asking, by: tuple[str, ...], shape: type[schemas.A
     with reading(ask.book, *names, min_seq=asked.min_seq, moment=moment) as at:
         if asked.conventions() != views.OWN or (is_open and at.occurred_by is not None):
             found = views.lots_of(at, asked.where(), asked.conventions())
-            ordered = sorted(found.opened if is_open else found.matched, key=lambda row: tuple(row[c] for c in by))
+            chosen: Sequence[AnyRow] = found.opened if is_open else found.matched
+            ordered = sorted(chosen, key=lambda row: tuple(row[c] for c in by))
             rows = [row for row in ordered if after is None or tuple(row[name] for name in by) > after]
         else:
             matches = partial(lots.matches, occurred_by=at.occurred_by)
@@ -177,16 +178,16 @@ def read_exposure(asked: Annotated[ExposureAsked, Query()], ask: Ask) -> Respons
     return ask.rows(asked, at, rows, schemas.ExposureRow, totals=_totals(exposure.totals(rows, asked.by), asked))
 
 
-def _totals(rows: list[Row], asked: ExposureAsked) -> list[Row]:
+def _totals(rows: Iterable[AnyRow], asked: ExposureAsked) -> list[Row]:
     unasked = {name: None for name in exposure.GROUPS if name not in asked.by}
-    return [unasked | row for row in rows]
+    return [unasked | dict(row) for row in rows]
 
 
 @router.get("/limits", **listed(schemas.LimitRow))
 def list_limits(asked: Annotated[Selected, Query()], ask: Ask) -> Response:
     """Every limit in force, and what is used of it."""
     with reading(ask.book, "limits", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
-        rows = limits.utilisation(at.source, asked.account_id)
+        rows: Sequence[AnyRow] = limits.utilisation(at.source, asked.account_id)
     wanted = {"strategy_id": asked.strategy_id, "instrument_id": asked.instrument_id}
     rows = [row for row in rows if all(value is None or row[name] in (None, value) for name, value in wanted.items())]
     return ask.rows(asked, at, rows, schemas.LimitRow)

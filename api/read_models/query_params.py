@@ -1,5 +1,6 @@
 """Query parameters that read models share: which rows, as of when, a page of them, in which form; and their answers."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
@@ -14,7 +15,7 @@ from api.parameters import NOW_WORD, Moment, Where, moment_of, parsed_asset, par
 from api.read_models import schemas
 from api.read_models.snapshot import Reading
 from domain.errors import InvalidInput
-from projections.storage.tables import Row
+from projections.storage.tables import AnyRow
 
 PAGE_ROWS_MAX = 1000
 SEQ_MAX = 2**63 - 1
@@ -112,7 +113,7 @@ class Asking:
         self,
         asked: Selected,
         at: Reading,
-        rows: list[Row],
+        rows: Sequence[AnyRow],
         shape: type[schemas.Answer],
         *,
         next_: str | None = None,
@@ -129,7 +130,7 @@ class Asking:
         return answer(body | ({} if isinstance(asked, ExposureAsked) else {"next": next_}), seq=at.seq)
 
     def page(
-        self, asked: Paged, at: Reading, rows: list[Row], by: tuple[str, ...], shape: type[schemas.Answer]
+        self, asked: Paged, at: Reading, rows: Sequence[AnyRow], by: tuple[str, ...], shape: type[schemas.Answer]
     ) -> Response:
         """A page of rows, of which one more than `limit` was looked up."""
         shown = rows[: asked.limit]

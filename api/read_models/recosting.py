@@ -7,14 +7,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.position import costing
 from domain.values import ZERO, exact
 from projections.models import executions, lots, positions
+from projections.models.positions import PositionRow
 from projections.storage.rows import Source
-from projections.storage.tables import Row
+from projections.storage.tables import AnyRow
 
 
 class Conventions(NamedTuple):
@@ -23,7 +24,7 @@ class Conventions(NamedTuple):
     cost_basis: CostBasis | None = None
     fee_policy: FeePolicy | None = None
 
-    def over(self, row: Row) -> Costing:
+    def over(self, row: AnyRow) -> Costing:
         """The conventions for a position's row."""
         return Costing(
             self.cost_basis or CostBasis(row["cost_basis"]),
@@ -31,33 +32,33 @@ class Conventions(NamedTuple):
             row["money_places"],
         )
 
-    def changes(self, row: Row) -> bool:
+    def changes(self, row: AnyRow) -> bool:
         """Whether the row would be another."""
         return row["cost_basis"] is not None and self.over(row) != Conventions().over(row)
 
 
 def recosted_positions(
-    source: Source, rows: Sequence[Row], conventions: Conventions, occurred_by: datetime | None = None
-) -> list[Row]:
+    source: Source, rows: Sequence[PositionRow], conventions: Conventions, occurred_by: datetime | None = None
+) -> list[PositionRow]:
     """Rows of `positions` under other conventions."""
     return [_recosted(source, row, conventions, occurred_by) if conventions.changes(row) else row for row in rows]
 
 
 def recosted_lots(
-    source: Source, rows: Sequence[Row], conventions: Conventions, occurred_by: datetime | None = None
-) -> tuple[list[Row], list[Row]]:
+    source: Source, rows: Sequence[PositionRow], conventions: Conventions, occurred_by: datetime | None = None
+) -> tuple[list[lots.LotRow], list[lots.MatchRow]]:
     """Open lots and matches of positions under other conventions; `seq` is that of the position."""
-    opened: list[Row] = []
-    matched: list[Row] = []
+    opened: list[lots.LotRow] = []
+    matched: list[lots.MatchRow] = []
     for row in rows:
         if row["cost_basis"] is not None:
             matches, still_open, _ = lots.recosted(_trades(source, row, occurred_by), conventions.over(row))
-            opened += (lot | {"seq": row["seq"]} for lot in still_open)
-            matched += (match | {"seq": row["seq"]} for match in matches)
+            opened += [{**lot, "seq": row["seq"]} for lot in still_open]
+            matched += [{**match, "seq": row["seq"]} for match in matches]
     return opened, matched
 
 
-def _recosted(source: Source, row: Row, conventions: Conventions, occurred_by: datetime | None) -> Row:
+def _recosted(source: Source, row: PositionRow, conventions: Conventions, occurred_by: datetime | None) -> PositionRow:
     chosen = conventions.over(row)
     entries = sorted(map(lots.entry_of, _trades(source, row, occurred_by)), key=lambda entry: entry.occurrence)
     effects, book = costing.replay(entries, chosen)
@@ -76,10 +77,10 @@ def _recosted(source: Source, row: Row, conventions: Conventions, occurred_by: d
         "cost": book.cost,
         "fees": {currency: exact(amount) for currency, amount in sorted(fees.items())},
     }  # fmt: skip
-    return told | {"avg_px": positions.average_price(told)}
+    return cast(PositionRow, told | {"avg_px": positions.average_price(told)})
 
 
-def _trades(source: Source, row: Row, occurred_by: datetime | None) -> list[Row]:
+def _trades(source: Source, row: PositionRow, occurred_by: datetime | None) -> list[executions.TradeRow]:
     return executions.history(
         source,
         account_id=row["account_id"],

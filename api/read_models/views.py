@@ -4,6 +4,7 @@ Each is costed by the account's own conventions or, asked to, by others, and val
 moment.
 """
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,8 +25,8 @@ OWN = Conventions()
 class Lots(NamedTuple):
     """Open lots, and which disposal used up how much of which lot."""
 
-    opened: list[Row]
-    matched: list[Row]
+    opened: list[lots.LotRow]
+    matched: list[lots.MatchRow]
 
 
 def models(moment: Moment | None, conventions: Conventions = OWN) -> tuple[str, ...]:
@@ -41,7 +42,7 @@ def positions_of(
     *,
     limit: int | None = None,
     after: tuple[str, str, str] | None = None,
-) -> list[Row]:
+) -> list[positions.PositionRow]:
     """Every position, with `avg_px`, or a page of them."""
     by = reading.occurred_by
     page: dict[str, Any] = where._asdict() | {"limit": limit, "after": after}
@@ -51,13 +52,13 @@ def positions_of(
 
 def pnl_of(
     book: Daybook, reading: Reading, where: Where, given: dict[str, Mark], conventions: Conventions = OWN
-) -> list[Row]:
+) -> list[pnl.PnlRow]:
     """Every position's PnL at the marks."""
     marks = marks_at(book, reading, given)
     return [pnl.valued(row, mark_of(row, marks)) for row in positions_of(reading, where, conventions)]
 
 
-def exposure_of(book: Daybook, reading: Reading, where: Where, given: dict[str, Mark]) -> list[Row]:
+def exposure_of(book: Daybook, reading: Reading, where: Where, given: dict[str, Mark]) -> list[exposure.ExposureRow]:
     """Every open position's size at the marks."""
     marks = marks_at(book, reading, given)
     return [exposure.sized(row, mark_of(row, marks)) for row in positions_of(reading, where) if row["quantity"]]
@@ -74,7 +75,7 @@ def lots_of(reading: Reading, where: Where, conventions: Conventions = OWN) -> L
     )
 
 
-def trial_balance_totals(rows: list[Row]) -> list[Row]:
+def trial_balance_totals(rows: Iterable[journal.TrialBalanceRow]) -> list[Row]:
     """Return the sums of a trial balance by asset."""
     names = schemas.TrialBalanceTotal.model_fields
-    return [{name: row[name] for name in names} for row in journal.summed(rows, ("asset",))]
+    return [{name: value for name, value in row.items() if name in names} for row in journal.totals(rows)]

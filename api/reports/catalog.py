@@ -5,9 +5,9 @@ A report is asked for by name and parameters; both, with the place in the log th
 page from one snapshot of the database, so memory stays flat.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 from msgspec import Struct
 
@@ -21,7 +21,7 @@ from projections.analytics import exposure, pnl
 from projections.analytics.valuation import Marks, mark_of
 from projections.models import balances, executions, journal, limits, lots, orders
 from projections.storage.rows import MemoryRows, Source
-from projections.storage.tables import Row
+from projections.storage.tables import AnyRow
 
 PAGE_ROWS = 5000
 DECIMALS = 18
@@ -56,8 +56,9 @@ class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
         return Conventions(self.method, self.fee_policy)
 
 
-Rows = Callable[[Source, Parameters, Marks], Iterable[Row]]
-Totals = Callable[[list[Row]], list[Row]]
+Rows = Callable[[Source, Parameters, Marks], Iterable[AnyRow]]
+Totals = Callable[[list[AnyRow]], Sequence[AnyRow]]
+OneRow = TypeVar("OneRow", bound=AnyRow)
 
 
 class Report(NamedTuple):
@@ -81,7 +82,9 @@ class Report(NamedTuple):
         return self.names if is_own or "executions" in self.names else (*self.names, "executions")
 
 
-def _pages(source: Source, select: Callable[..., list[Row]], by: str | tuple[str, ...], **asked: Any) -> Iterator[Row]:
+def _pages(
+    source: Source, select: Callable[..., list[OneRow]], by: str | tuple[str, ...], **asked: Any
+) -> Iterator[OneRow]:
     """Every row of a paged query; of a replay, which is in memory already, at once."""
     if isinstance(source, MemoryRows):
         yield from select(source, **asked, limit=None)
@@ -99,71 +102,76 @@ def _reading(source: Source, asked: Parameters) -> Reading:
     return Reading(source, 0, occurred_by=asked.occurred_by)
 
 
-def _positions(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+def _positions(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
     return views.positions_of(_reading(source, asked), asked.where, asked.conventions)
 
 
-def _pnl(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
-    return [pnl.valued(row, mark_of(row, marks)) for row in _positions(source, asked, marks)]
+def _pnl(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
+    held = views.positions_of(_reading(source, asked), asked.where, asked.conventions)
+    return [pnl.valued(row, mark_of(row, marks)) for row in held]
 
 
-def _exposure(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+def _exposure(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
     held = views.positions_of(_reading(source, asked), asked.where)
     return [exposure.sized(row, mark_of(row, marks)) for row in held if row["quantity"]]
 
 
-def _balances(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+def _balances(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
     return balances.balances(source, account_id=asked.account_id, asset=asked.asset)
 
 
-def _journal(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+def _journal(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
     wanted = {**asked.where._asdict(), "asset": asked.asset, "day": asked.day}
     return journal.lines_of(_pages(source, journal.entries, journal.CURSOR, **wanted))
 
 
-def paged_entries(source: Source, account_id: str | None) -> Iterator[Row]:
+def paged_entries(source: Source, account_id: str | None) -> Iterator[journal.JournalEntryRow]:
     """Every journal entry, in the order of the log."""
     return _pages(source, journal.entries, journal.CURSOR, account_id=account_id)
 
 
-def _trial_balance(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+def _trial_balance(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
     return journal.trial_balance(source, account_id=asked.account_id, asset=asked.asset, upto=asked.day)
 
 
-def _blotter(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+def _blotter(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
     if asked.limit is not None:
         return orders.blotter(source, **asked.where._asdict(), limit=asked.limit)
     return _pages(source, orders.blotter, "opened_seq", **asked.where._asdict())
 
 
-def _executions(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+def _executions(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
     return _pages(source, executions.trades, "booked_seq", **asked.where._asdict())
 
 
-def _risk(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+def _risk(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
     wanted = {"strategy_id": asked.strategy_id, "instrument_id": asked.instrument_id}
-    found = limits.utilisation(source, asked.account_id)
+    found: list[AnyRow] = [*limits.utilisation(source, asked.account_id)]
     return [row for row in found if all(v is None or row[name] in (None, v) for name, v in wanted.items())]
 
 
-def _lots(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+def _lots(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
     if asked.conventions != views.OWN or asked.occurred_by is not None:
         return views.lots_of(_reading(source, asked), asked.where, asked.conventions).opened
     return _pages(source, lots.open_lots, lots.OPENED, **asked.where._asdict())
 
 
-def _matches(source: Source, asked: Parameters, marks: Marks) -> Iterable[Row]:
+def _matches(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
     if asked.conventions != views.OWN or asked.occurred_by is not None:
         return views.lots_of(_reading(source, asked), asked.where, asked.conventions).matched
     return _pages(source, lots.matches, lots.DISPOSED, **asked.where._asdict())
 
 
-def _pnl_totals(rows: list[Row]) -> list[Row]:
-    return pnl.totals(rows, ())
+def _trial_balance_totals(rows: list[AnyRow]) -> Sequence[AnyRow]:
+    return views.trial_balance_totals(cast(list[journal.TrialBalanceRow], rows))
 
 
-def _exposure_totals(rows: list[Row]) -> list[Row]:
-    return exposure.totals(rows, ())
+def _pnl_totals(rows: list[AnyRow]) -> Sequence[AnyRow]:
+    return pnl.totals(cast(list[pnl.PnlRow], rows), ())
+
+
+def _exposure_totals(rows: list[AnyRow]) -> Sequence[AnyRow]:
+    return exposure.totals(cast(list[exposure.ExposureRow], rows), ())
 
 
 REPORTS = {
@@ -173,7 +181,7 @@ REPORTS = {
     "balances": Report("Balances", schemas.BalanceRow, ("balances",), _balances),
     "journal": Report("Journal", schemas.JournalLineRow, ("journal",), _journal),
     "trial-balance": Report(
-        "Trial balance", schemas.TrialBalanceRow, ("journal",), _trial_balance, views.trial_balance_totals
+        "Trial balance", schemas.TrialBalanceRow, ("journal",), _trial_balance, _trial_balance_totals
     ),
     "blotter": Report("Blotter", schemas.OrderRow, ("orders",), _blotter),
     "executions": Report("Executions", schemas.ExecutionRow, ("executions",), _executions),

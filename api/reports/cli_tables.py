@@ -23,7 +23,7 @@ from api.terminal.output import Column, Kind, note, say, write_table
 if TYPE_CHECKING:
     from api.reports.catalog import Parameters
     from api.reports.make import Made
-    from projections.storage.tables import Row
+    from projections.storage.tables import AnyRow
 
 
 ROWS = (Format.TABLE, Format.JSON, Format.CSV, Format.PARQUET)
@@ -128,7 +128,7 @@ def _write_tables(made: "Made") -> None:
     _tell_missing(rows if report.is_valued else [])
 
 
-def _tell_missing(rows: "list[Row]") -> None:
+def _tell_missing(rows: "list[AnyRow]") -> None:
     held = [row for row in rows if row["quantity"]]
     if missing := sorted({row["instrument_id"] for row in held if row["mark"] is None}):
         note(f"No mark is known for {', '.join(missing)}: give one with --mark {missing[0]}=PRICE")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from api.encoding import plain
 from api.problems import Problem
 from api.reports.catalog import Report
-from projections.storage.tables import Row
+from projections.storage.tables import AnyRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,7 +62,7 @@ def _shape(told: Mapping[str, Any]) -> Shape:
             return Shape.JSON
 
 
-def write_csv(report: Report, rows: Iterable[Row], out: BinaryIO, *, newline: str = "\r\n") -> int:
+def write_csv(report: Report, rows: Iterable[AnyRow], out: BinaryIO, *, newline: str = "\r\n") -> int:
     """Rows with a header; how many there were."""
     columns, count = report.columns, 0
     text = io.TextIOWrapper(out, encoding="utf-8", newline="")
@@ -74,7 +74,7 @@ def write_csv(report: Report, rows: Iterable[Row], out: BinaryIO, *, newline: st
     return count
 
 
-def write_json(report: Report, rows: Iterable[Row], out: BinaryIO, about: Mapping[str, Any]) -> int:
+def write_json(report: Report, rows: Iterable[AnyRow], out: BinaryIO, about: Mapping[str, Any]) -> int:
     """`about`, the items one a line, and the totals if the report has any; how many items there were."""
     columns, kept, count = report.columns, [], 0
     head = ", ".join(f'"{name}": {json_text(value)}' for name, value in about.items())
@@ -128,7 +128,7 @@ def write_parquet(
     return count
 
 
-def batches_of(report: Report, rows: Iterable[Row], decimals: int) -> Iterator["pa.RecordBatch"]:
+def batches_of(report: Report, rows: Iterable[AnyRow], decimals: int) -> Iterator["pa.RecordBatch"]:
     """Rows as Arrow batches. Raises Problem for a value that does not fit its column."""
     columns, before = columns_of(report, decimals), 0
     schema = _schema(columns)
@@ -154,7 +154,7 @@ def _regrouped(batches: Iterable["pa.RecordBatch"], schema: "pa.Schema") -> Iter
         yield pa.Table.from_batches(waiting).combine_chunks().replace_schema_metadata(schema.metadata)
 
 
-def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+def _groups(rows: Iterable[AnyRow]) -> Iterator[list[AnyRow]]:
     taken = iter(rows)
     while group := list(islice(taken, GROUP_ROWS)):
         yield group
@@ -187,7 +187,7 @@ def _schema(columns: Mapping[str, tuple["pa.DataType", Convert | None]]) -> "pa.
 
 
 def _batch(
-    columns: Mapping[str, tuple["pa.DataType", Convert | None]], schema: "pa.Schema", group: list[Row], before: int
+    columns: Mapping[str, tuple["pa.DataType", Convert | None]], schema: "pa.Schema", group: list[AnyRow], before: int
 ) -> "pa.RecordBatch":
     import pyarrow as pa  # noqa: PLC0415
 

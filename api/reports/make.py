@@ -27,7 +27,7 @@ from domain.values import Mark
 from projections.analytics.valuation import Marks
 from projections.models.positions import positions
 from projections.storage.rows import Source
-from projections.storage.tables import Row
+from projections.storage.tables import AnyRow
 
 STATEMENT = "statement"
 STATEMENT_NAMES = ("journal", "positions", "balances", "executions")
@@ -65,7 +65,7 @@ class Made(NamedTuple):
         """Which it is. Not for statements."""
         return report_of(self.digest.report)
 
-    def rows(self) -> Iterable[Row]:
+    def rows(self) -> Iterable[AnyRow]:
         """Its rows."""
         return self.report.rows(self.at.source, self.digest.parameters, self.marks)
 

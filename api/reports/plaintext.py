@@ -19,14 +19,14 @@ from api.parameters import Format
 from api.problems import Problem
 from domain.values import ZERO
 from projections.models.bookkeeping import ASSETS
-from projections.storage.tables import Row
+from projections.models.journal import JournalEntryRow, JournalLine, LedgerRow
 
 BEANCOUNT_DIGITS_MAX = 28
 CASH = "Account:Cash"  # of no position: a leaf, as tools count what is below an account as its own
 OPENED = "1970-01-01"  # before any value date there can be
 
 
-def export(form: Format, entries: Iterable[Row], ledger: list[Row], about: str) -> Iterator[str]:
+def export(form: Format, entries: Iterable[JournalEntryRow], ledger: list[LedgerRow], about: str) -> Iterator[str]:
     """The journal as text, in parts: `entries` in order, then the balances of `ledger` asserted. Raises Problem."""
     return hledger(entries, ledger, about) if form is Format.HLEDGER else beancount(entries, ledger, about)
 
@@ -39,15 +39,15 @@ def account_name(account_id: str, account: str, strategy_id: str | None, instrum
     return f"{root}:{account_id}:{rest}:{f'{strategy_id}:{instrument_id}' if instrument_id else CASH}"
 
 
-def _name_of(row: Row, line: Row) -> str:
+def _name_of(row: JournalEntryRow | LedgerRow, line: JournalLine | LedgerRow) -> str:
     return account_name(row["account_id"], line["account"], row["strategy_id"], row["instrument_id"])
 
 
-def _balances(ledger: list[Row]) -> list[tuple[str, str, Decimal]]:
+def _balances(ledger: list[LedgerRow]) -> list[tuple[str, str, Decimal]]:
     return sorted((_name_of(row, row), row["asset"], row["balance"]) for row in ledger)
 
 
-def hledger(entries: Iterable[Row], ledger: list[Row], about: str) -> Iterator[str]:
+def hledger(entries: Iterable[JournalEntryRow], ledger: list[LedgerRow], about: str) -> Iterator[str]:
     """For hledger 1.25 and later; `check --strict` passes."""
     balances = _balances(ledger)
     yield f"; {_one_line(about)}\n\ndecimal-mark .\n"
@@ -66,7 +66,7 @@ def hledger(entries: Iterable[Row], ledger: list[Row], about: str) -> Iterator[s
         yield f"    {name}  0 {_quoted(asset)} = {balance:f} {_quoted(asset)}\n"
 
 
-def beancount(entries: Iterable[Row], ledger: list[Row], about: str) -> Iterator[str]:
+def beancount(entries: Iterable[JournalEntryRow], ledger: list[LedgerRow], about: str) -> Iterator[str]:
     """For beancount 3. Raises Problem where 28 digits do not do."""
     balances = _balances(ledger)
     accounts = _distinct((name for name, _, _ in balances), _legal_account)
@@ -107,7 +107,7 @@ def _check_digits(name: str, asset: str, *amounts: Decimal) -> None:
             )  # fmt: skip
 
 
-def _amount(line: Row, commodity: Callable[[str], str]) -> str:
+def _amount(line: JournalLine, commodity: Callable[[str], str]) -> str:
     return f"{line['amount']:f} {commodity(line['asset'])}"
 
 

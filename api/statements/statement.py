@@ -19,9 +19,9 @@ from projections.analytics import pnl
 from projections.analytics.valuation import Marks, mark_of
 from projections.models import bookkeeping as chart
 from projections.models import journal
-from projections.models.positions import average_price, positions
-from projections.storage.rows import MemoryRows, Source, fetch
-from projections.storage.tables import Row
+from projections.models.positions import PositionRow, average_price, positions
+from projections.storage.rows import MemoryRows, Source
+from projections.storage.tables import AnyRow, Row
 
 ENTRIES_SHOWN_MAX = 400
 CURVES_MAX = 3
@@ -53,7 +53,7 @@ class Statement(NamedTuple):
 
 def gathered(source: Source, account_id: str, period: Period, seq: int, marks: Marks) -> Statement:
     """The statement of an account, out of its journal and positions."""
-    kept: list[Row] = []
+    kept: list[journal.StoredEntryRow] = []
     tally = _Tally(period)
     for entry in _since(source, account_id, period.first):
         if not period.holds(entry["value_date"]):
@@ -69,21 +69,17 @@ def gathered(source: Source, account_id: str, period: Period, seq: int, marks: M
     )  # fmt: skip
 
 
-def _since(source: Source, account_id: str, first: str) -> Iterator[Row]:
+def _since(source: Source, account_id: str, first: str) -> Iterator[journal.StoredEntryRow]:
     """The account's entries for a value date and all after it, in order of occurrence within a date."""
     days = sorted({row["value_date"] for row in journal.turnover(source, account_id) if row["value_date"] >= first})
-    by = ("value_date", "transact_time", "entry_seq", "part")
     for day in days:
         after = None
         limit = None if isinstance(source, MemoryRows) else PAGE_ROWS
-        while page := fetch(
-            source, journal.entries_table, where={"account_id": account_id, "value_date": day}, by=by, after=after,
-            limit=limit,
-        ):  # fmt: skip
+        while page := journal.stored_entries(source, account_id, day, after=after, limit=limit):
             yield from page
             if limit is None or len(page) < limit:
                 break
-            after = [page[-1][name] for name in by]
+            after = [page[-1][name] for name in journal.BY_OCCURRENCE]
 
 
 def _balances(source: Source, account_id: str, period: Period) -> list[Row]:
@@ -102,10 +98,10 @@ def _balances(source: Source, account_id: str, period: Period) -> list[Row]:
         else:
             told["in"] += row["debit"]
             told["out"] += row["credit"]
-    for row in found.values():
-        row |= {name: exact(row[name]) for name in ("opening", "in", "out")}
-        row["closing"] = exact(row["opening"] + row["in"] - row["out"])
-    return [row for _, row in sorted(found.items()) if row["opening"] or row["in"] or row["out"]]
+    for told in found.values():
+        told |= {name: exact(told[name]) for name in ("opening", "in", "out")}
+        told["closing"] = exact(told["opening"] + told["in"] - told["out"])
+    return [told for _, told in sorted(found.items()) if told["opening"] or told["in"] or told["out"]]
 
 
 class _Tally:
@@ -118,9 +114,9 @@ class _Tally:
         self._result: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
         self._instruments: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
         self._steps: dict[str, list[tuple[datetime, Decimal]]] = defaultdict(list)
-        self._later: dict[tuple[str, str, str], Decimal] = defaultdict(Decimal)
+        self._later: dict[tuple[str, str, str | None], Decimal] = defaultdict(Decimal)
 
-    def within(self, entry: Row) -> None:
+    def within(self, entry: AnyRow) -> None:
         """Take an entry of the period."""
         self.entries += 1
         self.trades += 1 if entry["kind"] not in ("REVERSAL", "RESTATEMENT") and entry["instrument_id"] else 0
@@ -135,7 +131,7 @@ class _Tally:
             self._steps[asset].append((entry["transact_time"], gain))
             self._instruments[entry["instrument_id"] or "", asset] += gain
 
-    def after(self, entry: Row) -> None:
+    def after(self, entry: AnyRow) -> None:
         """Take an entry after the period: what it did to positions is not yet so."""
         for account, asset, amount in entry["lines"]:
             if account == chart.TRADING:
@@ -157,7 +153,7 @@ class _Tally:
             if net
         ]
 
-    def positions(self, now: Iterable[Row], marks: Marks) -> list[Row]:
+    def positions(self, now: Iterable[PositionRow], marks: Marks) -> list[Row]:
         """The positions at the period's end: those now, less what came after; valued at the marks."""
         found = []
         for row in now:
@@ -169,7 +165,7 @@ class _Tally:
             cost = exact(row["cost"] - self._later.get((*place, row["settle"]), ZERO))
             if quantity or cost:
                 then = row | {"quantity": quantity, "cost": cost}
-                valued = pnl.valued(then | {"avg_px": average_price(then)}, mark_of(then, marks))
+                valued: AnyRow = pnl.valued(then | {"avg_px": average_price(then)}, mark_of(then, marks))
                 found.append({name: valued[name] for name in POSITION_COLUMNS})
         return found
 
@@ -191,7 +187,7 @@ POSITION_COLUMNS = (
 )  # fmt: skip
 
 
-def _shown(entry: Row) -> Row:
+def _shown(entry: AnyRow) -> Row:
     """An entry as a statement tells it: what it moved of assets, and what it gained."""
     moved: dict[str, Decimal] = defaultdict(Decimal)
     gained: dict[str, Decimal] = defaultdict(Decimal)

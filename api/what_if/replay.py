@@ -52,7 +52,7 @@ from projections.analytics import pnl
 from projections.analytics.valuation import Marks
 from projections.models import positions
 from projections.storage.rows import MemoryRows
-from projections.storage.tables import Row
+from projections.storage.tables import AnyRow, Row
 
 ACTOR = "what-if"
 STREAMS_MAX = 10_000_000  # nothing is forgotten while history is told
@@ -316,7 +316,7 @@ def _verdict(logged: Logged, event: Struct, refused: RequestRefused | None) -> V
 
 def compared(found: Found, then: Marks, now: Marks) -> list[Row]:
     """Every position's PnL then and now, at the marks on record and at those with the changed ones."""
-    rows: dict[tuple[str, ...], dict[str, Row]] = {}
+    rows: dict[tuple[str, ...], dict[str, pnl.PnlRow]] = {}
     for name, source, marks in (("then", found.then, then), ("now", found.now, now)):
         for row in pnl.pnl(source, marks=marks):
             place = tuple(row[column] for column in ("account_id", "strategy_id", "instrument_id"))
@@ -324,7 +324,7 @@ def compared(found: Found, then: Marks, now: Marks) -> list[Row]:
     return [_compared(place, sides.get("then"), sides.get("now")) for place, sides in sorted(rows.items())]
 
 
-def _compared(place: tuple[str, ...], then: Row | None, now: Row | None) -> Row:
+def _compared(place: tuple[str, ...], then: pnl.PnlRow | None, now: pnl.PnlRow | None) -> Row:
     row: Row = dict(zip(("account_id", "strategy_id", "instrument_id"), place, strict=True))
     side = then or now
     assert side is not None, "a position is on one side at least"
@@ -338,7 +338,7 @@ def _compared(place: tuple[str, ...], then: Row | None, now: Row | None) -> Row:
     return row | {"settle": side["settle"]} | sides | {"difference": differences, "is_changed": is_changed}
 
 
-def _side(row: Row | None) -> Row:
+def _side(row: AnyRow | None) -> Row:
     if row is None:
         return dict.fromkeys(("quantity", *SUMS), ZERO) | {"mark": None}
     return {name: row[name] for name in ("quantity", *SUMS, "mark")}

@@ -1,6 +1,6 @@
-"""Closing: what positions held at each close, and what they were worth at the marks of that moment. Pure.
+"""Closing: positions at each close and their value at the marks of that moment. Pure.
 
-A `Closing` is one moment: the newest marks not after it (only those young enough), and the rates they give.
+A `Closing` is one moment with the newest marks not after it (only those young enough) and the rates they give.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +13,13 @@ from domain.values import Mark, exact
 from projections.analytics.conversion import Converter, is_fresh
 from projections.analytics.valuation import mark_of, value
 from projections.models.daily_sums import CONTRACT, POSITION
-from projections.storage.tables import Row
+from projections.storage.tables import AnyRow, Row
 
 HELD = ("quantity", "cost")
 
 
 class Closing(NamedTuple):
-    """One moment, its marks (those that may be used), and its rates. `stale` are instruments whose mark is too old."""
+    """One moment, its usable marks and its rates. `stale` are the instruments whose mark is too old."""
 
     at: datetime
     marks: Mapping[str, Mark]
@@ -27,7 +27,7 @@ class Closing(NamedTuple):
     stale: frozenset[str] = frozenset()
 
     def lacking(self, instrument_id: str) -> str | None:
-        """The instrument if its mark is missing or too old."""
+        """Return the instrument if its mark is missing or too old."""
         return None if instrument_id in self.marks else instrument_id
 
 
@@ -38,18 +38,18 @@ def closing(
     age_max: timedelta,
     equals: Sequence[tuple[str, str]] = (),
 ) -> Closing:
-    """A close at the newest marks of its moment."""
+    """Return the closing of a moment, from the newest marks not after it."""
     fresh = {name: mark for name, mark in marks.items() if is_fresh(mark, at, age_max)}
     rates = Converter(pairs, marks, at=at, age_max=age_max, equals=equals)
     return Closing(at, fresh, rates, frozenset(marks.keys() - fresh.keys()))
 
 
-def held_at_closes(sums: Sequence[Row], count: int, names: Sequence[str] = HELD) -> Iterator[list[Row]]:
-    """Every position as it stood at the opening and at the close of each of `count` days: `count` + 1 lists.
+def held_at_closes(sums: Sequence[AnyRow], count: int, names: Sequence[str] = HELD) -> Iterator[list[Row]]:
+    """Yield every position as it was at the opening and at the close of each of `count` days: `count` + 1 lists.
 
-    `sums` are those of `projections.models.daily_sums`; of each of `names` a row has the total up to the close.
+    `sums` are rows of `projections.models.daily_sums`; a row has the total of each of `names` up to the close.
     """
-    by_day: dict[int, list[Row]] = {}
+    by_day: dict[int, list[AnyRow]] = {}
     for row in sums:
         by_day.setdefault(row["day"], []).append(row)
     held: dict[tuple[Any, ...], Row] = {}
@@ -57,32 +57,33 @@ def held_at_closes(sums: Sequence[Row], count: int, names: Sequence[str] = HELD)
         for row in by_day.get(day, ()):
             place = (*(row[name] for name in POSITION), row["settle"])
             before = held.get(place)
-            told: Row = {name: row[name] for name in (*POSITION, *CONTRACT)}
+            position: Row = {name: row[name] for name in (*POSITION, *CONTRACT)}
             if before is not None:
-                told |= {name: before[name] for name in CONTRACT if told[name] is None}
-            held[place] = told | {name: _plus(before, row, name) for name in names}
+                position |= {name: before[name] for name in CONTRACT if position[name] is None}
+            held[place] = position | {name: _plus(before, row, name) for name in names}
         yield list(held.values())
 
 
-def _plus(before: Row | None, row: Row, name: str) -> Decimal:
+def _plus(before: Row | None, row: AnyRow, name: str) -> Decimal:
     added: Decimal = row[name]
     return added if before is None else exact(before[name] + added)
 
 
-def worth(row: Row, close: Closing) -> Decimal | None:
-    """The position's value at the close in settlement currency; None without a mark."""
+def worth(row: AnyRow, close: Closing) -> Decimal | None:
+    """Return the position's value at the close in settlement currency; None without a mark."""
     return value(row, mark_of(row, close.marks))
 
 
-def unrealized(row: Row, close: Closing) -> Decimal | None:
-    """Its value less its cost; zero where nothing is held and nothing is left of the cost."""
+def unrealized(row: AnyRow, close: Closing) -> Decimal | None:
+    """Return the position's value less its cost; zero where quantity and cost are zero, None without a mark."""
     found = worth(row, close)
     return None if found is None else exact(found - row["cost"])
 
 
-def converted(amount: Decimal | None, held_in: str, wanted: str, close: Closing) -> Decimal | None:
-    """The amount in another currency at the close, rounded once; None where it cannot be told."""
+def converted(amount: Decimal | None, held_in: str | None, wanted: str, close: Closing) -> Decimal | None:
+    """Convert an amount to another currency at the close, rounded once; None without an amount or a rate."""
     if amount is None or not amount or held_in == wanted:
         return amount
+    assert held_in is not None, "an amount is in a currency"
     found = close.rates.rate(held_in, wanted).convert(amount)
     return None if found is None else found.amount

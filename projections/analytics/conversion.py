@@ -1,32 +1,31 @@
-"""Conversion: what an amount of one currency is in another, through a path of pairs at given marks. Pure.
+"""Currency conversion through a path of pairs at given marks. Pure.
 
-A step sells base for quote at a pair's mark, or quote for base at one over it. Of all paths over usable marks the one
-with the fewest steps is taken, of equally short ones the first by its pairs' names. A mark that is missing, or older
-than allowed, is no step; where no path is left, the answer names the pairs that would have made one. No currency is
-another's equal (a stablecoin is not its dollar) unless `equals` says so.
+A step sells base for quote at a pair's mark, or quote for base at its inverse. Of all paths over usable marks the one
+with the fewest steps is used, of equally short ones the first by its pairs' names. A pair whose mark is missing or
+older than allowed is not used; where no path is left, the rate names the pairs that would have made one. Currencies
+are equal (a stablecoin and its dollar) only where `equals` states it.
 
-A rate is a fraction, so a product of inverses loses nothing: an amount is rounded once, ROUND_HALF_EVEN at 18 places,
-and what the rounding left out is told as a fraction.
+A rate is a fraction, so a product of inverses is exact: an amount is rounded once, ROUND_HALF_EVEN at 18 places, and
+the remainder is returned as a fraction.
 """
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from domain.instrument import Contract
 from domain.marks import edges_of, shortest_path
 from domain.values import EARLIEST, ONE, PLACES_MAX, Mark, exact
-from projections.storage.tables import Row
 
 STEPS_MAX = 4
-PARITY = "="  # stands for the pair of two currencies that are held to be equal
+PARITY = "="  # stands for the pair of two currencies that count as equal
 _SCALE = 10**PLACES_MAX
 
 
 class Step(NamedTuple):
-    """One pair on the way. Its base is sold if `is_base`, else its quote; a parity has no mark."""
+    """One pair of a path. Its base is sold if `is_base`, else its quote; a parity has no mark."""
 
     instrument_id: str
     is_base: bool
@@ -34,7 +33,7 @@ class Step(NamedTuple):
 
     @property
     def factor(self) -> Fraction:
-        """What one unit becomes."""
+        """Units bought per unit sold."""
         if self.mark is None:
             return Fraction(1)
         price = Fraction(self.mark.price)
@@ -42,14 +41,36 @@ class Step(NamedTuple):
 
 
 class Converted(NamedTuple):
-    """An amount rounded at 18 places, and what is to be added to it to have it exactly."""
+    """An amount rounded at 18 places, and the remainder: exact value - amount."""
 
     amount: Decimal
     remainder: Fraction
 
 
+class RateStepRow(TypedDict):
+    """One pair of a path, used at `price` (if `is_inverse` at 1 / price); `mark_at` is None of supposed marks."""
+
+    instrument_id: str
+    is_inverse: bool
+    price: Decimal
+    source: str
+    mark_at: datetime | None
+
+
+class RateRow(TypedDict):
+    """A rate: units of `to_currency` per unit of `from_currency`, to 18 places; None for the `reason` given."""
+
+    from_currency: str
+    to_currency: str
+    rate: Decimal | None
+    path: list[RateStepRow]
+    missing: list[str]
+    stale: list[str]
+    reason: str | None
+
+
 class Rate(NamedTuple):
-    """How much of `wanted` one unit of `held_in` is; where no path is left `factor` is None and `reason` says why."""
+    """Units of `wanted` per unit of `held_in`. Without a path `factor` is None and `reason` is the explanation."""
 
     held_in: str
     wanted: str
@@ -67,21 +88,19 @@ class Rate(NamedTuple):
         return "; ".join(lacks) or f"no pairs lead from {self.held_in} to {self.wanted}"
 
     def convert(self, amount: Decimal) -> Converted | None:
-        """The amount in the wanted currency; zero is zero in any, and an amount what it is in its own. None without a
-        rate.
-        """
+        """Convert an amount to the wanted currency. None without a rate, unless it is zero or needs no conversion."""
         if not amount or self.held_in == self.wanted:
             return Converted(amount, NOTHING.remainder)
         return None if self.factor is None else rounded_once(Fraction(amount) * self.factor)
 
-    def told(self) -> Row:
-        """The rate as a row: its value to 18 places, and each step with its mark's price, source and time."""
+    def as_row(self) -> RateRow:
+        """Return the rate to 18 places and its path: each step with its mark's price, source and time."""
         value = rounded_once(self.factor).amount if self.factor is not None else None
         return {
             "from_currency": self.held_in,
             "to_currency": self.wanted,
             "rate": value,
-            "path": [_told(step) for step in self.steps],
+            "path": [_step_row(step) for step in self.steps],
             "missing": list(self.missing),
             "stale": list(self.stale),
             "reason": self.reason,
@@ -91,7 +110,7 @@ class Rate(NamedTuple):
 NOTHING = Converted(Decimal(0), Fraction(0))
 
 
-def _told(step: Step) -> Row:
+def _step_row(step: Step) -> RateStepRow:
     mark = step.mark
     return {
         "instrument_id": step.instrument_id,
@@ -103,16 +122,16 @@ def _told(step: Step) -> Row:
 
 
 def rounded_once(value: Fraction) -> Converted:
-    """The fraction at 18 places, half to even, and the rest."""
+    """Round a fraction at 18 places, half to even, and return the remainder with it."""
     units = round(value * _SCALE)  # of a Fraction: half to even, exactly
     amount = exact(Decimal(units).scaleb(-PLACES_MAX))
     return Converted(amount, value - Fraction(units, _SCALE))
 
 
 class Converter:
-    """Rates at one moment: from pairs (by instrument), marks, and currencies that are held to be equal.
+    """Rates at one moment, from pairs (by instrument), marks, and currencies that count as equal.
 
-    Marks older than `age_max` at `at` are not used; those that somebody just supposes are of any time.
+    Marks older than `age_max` at `at` are not used; supposed marks (as of EARLIEST) never are too old.
     """
 
     def __init__(
@@ -132,23 +151,24 @@ class Converter:
         self._rates: dict[tuple[str, str], Rate] = {}
 
     def rate(self, held_in: str, wanted: str) -> Rate:
-        """The rate from one currency to another."""
+        """Return the rate from one currency to another."""
         if (known := self._rates.get((held_in, wanted))) is None:
             known = self._rates[held_in, wanted] = self._found(held_in, wanted)
         return known
 
     def _found(self, held_in: str, wanted: str) -> Rate:
-        path = shortest_path(self._edges, held_in, wanted, STEPS_MAX, self._is_usable)
+        path = shortest_path(self._edges, held_in, wanted, STEPS_MAX, is_usable=self._is_usable)
         if path is not None:
             factor = Fraction(1)
             steps = tuple(self._step(name, is_base) for name, is_base in path)
             for step in steps:
                 factor *= step.factor
             return Rate(held_in, wanted, factor, steps)
-        anyhow = shortest_path(self._edges, held_in, wanted, STEPS_MAX) or ()
-        lacking = [name for name, _ in anyhow if not self._is_usable(name)]
+        unfiltered = shortest_path(self._edges, held_in, wanted, STEPS_MAX) or ()
+        lacking = [name for name, _ in unfiltered if not self._is_usable(name)]
         stale = tuple(name for name in lacking if self._has_price(name))
-        return Rate(held_in, wanted, None, (), tuple(name for name in lacking if name not in stale), stale)
+        missing = tuple(name for name in lacking if name not in stale)
+        return Rate(held_in, wanted, None, missing=missing, stale=stale)
 
     def _step(self, name: str, is_base: bool) -> Step:
         return Step(name, is_base, None if PARITY in name else self._marks[name])
@@ -163,7 +183,7 @@ class Converter:
 
 
 def relevant(pairs: Mapping[str, Contract], wanted: Iterable[str]) -> dict[str, Contract]:
-    """The pairs that can be part of a path between wanted currencies: without dead ends."""
+    """Return the pairs that can be part of a path between wanted currencies: without dead ends."""
     kept, ends = dict(pairs), frozenset(wanted)
     while True:
         neighbours: dict[str, set[str]] = {}

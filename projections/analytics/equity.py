@@ -1,30 +1,32 @@
-"""Equity: what accounts are worth in one currency at each close, and what they returned. Pure.
+"""Equity of accounts in one currency at each close, and their returns. Pure.
 
-Equity is the cash (deposits, entries and what trades, fees and funding moved) plus the positions at the marks of the
-close: spot and options at their value, futures at their unrealized gain. External flows are no gain: a day's `pnl` is
-the change of equity less what came in, and its `return` is the modified Dietz return
+Equity is cash (deposits, entries, and the cash flows of trades, fees and funding) plus the positions at the marks of
+the close: spot and options at their value, futures at their unrealized gain. External flows are not gains: a day's
+`pnl` is the change of equity less the net flow, and its `return` is the modified Dietz return
 
-    pnl / (equity before + sum of each flow x the part of the day it was there for)
+    pnl / (equity before + sum of each flow x the fraction of the day after it)
 
 A flow counts from the start of its half hour, in the rate (or at the mark) of the day's close. Returns of days multiply
-to the time-weighted return; `index` is that product, 1 at first, `drawdown` how far the index is below its highest.
-Where equity is unknown (a mark or rate is missing or too old) nothing is guessed: the next known close has the return
-since the last known one, over `days_spanned` days. Without capital on record there is no return: gains on nothing are
-not a fraction of anything.
+to the time-weighted return; `index` is that product, starting at 1, `drawdown` its fraction below its highest value.
+Where equity is unknown (a mark or rate is missing or too old) it is not estimated: the next known close has the return
+since the last known one, over `days_spanned` days. Without capital on record there is no return, as there is nothing
+to divide by.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, cast
 
 from domain.instrument import Kind
 from domain.values import ONE, ZERO, divide, exact, rounded
 from projections.analytics.closing import Closing, converted, held_at_closes, unrealized, worth
 from projections.analytics.valuation import total, value
 from projections.calendar import Days, slot_start
-from projections.storage.tables import Row, contract_of
+from projections.models.capital_flows import CashFlowRow, QuantityFlowRow
+from projections.models.daily_sums import DailySumRow
+from projections.storage.tables import AnyRow, contract_of
 
 SECOND = timedelta(seconds=1)
 NO_CAPITAL = "no capital is on record; name some"
@@ -35,7 +37,7 @@ _FUTURES = (Kind.LINEAR.value, Kind.INVERSE.value, None)
 
 
 class Valued(NamedTuple):
-    """Accounts at one close, in one currency: None where it is not known, for want of what `lacking` says."""
+    """Accounts at one close, in one currency; None where a mark or rate named in `lacking` is missing."""
 
     cash: Decimal | None
     positions: Decimal | None
@@ -44,29 +46,52 @@ class Valued(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """What came in (above zero) or went out, and when; None where its worth is not known."""
+    """An external flow, in (above zero) or out, and its time; `amount` is None where its value is not known."""
 
     at: datetime
     amount: Decimal | None
 
 
-class Book(NamedTuple):
-    """What an equity curve is made of: rows of `daily.sums`, `capital.cash_of` and `capital.moved_of`."""
+class EquityInputs(NamedTuple):
+    """Inputs of an equity curve: rows of `daily_sums.sums`, `capital_flows.cash_of` and `capital_flows.moved_of`."""
 
-    sums: Sequence[Row]
-    cash: Sequence[Row]
-    moved: Sequence[Row]
+    sums: Sequence[DailySumRow]
+    cash: Sequence[CashFlowRow]
+    moved: Sequence[QuantityFlowRow]
 
 
-def curve(book: Book, days: Days, closings: Sequence[Closing], currency: str, capital: Decimal = ZERO) -> list[Row]:
-    """A row for each day. `closings` has one more than there are days: the first is the moment before them.
-
-    `capital` is what was there beside what is on record, in `currency`, from the beginning.
+class EquityPoint(TypedDict("_Return", {"return": Decimal | None})):  # no name in Python
+    """Equity at the close of a day, in `currency`: `return`, `index` and `drawdown` are fractions; None for the
+    `reason` given, or for the marks and rates that are `lacking`.
     """
-    values = [_with(valued, capital) for valued in valued_at_closes(book, days, closings, currency)]
-    flows = _flows(book, days, closings, currency)
-    turnovers = _turnovers(book.sums, closings, currency)
-    rows: list[Row] = []
+
+    day: date
+    close_at: datetime
+    equity: Decimal | None
+    cash: Decimal | None
+    positions: Decimal | None
+    external: Decimal | None
+    lacking: list[str]
+    currency: str
+    pnl: Decimal | None
+    reason: str | None
+    index: Decimal
+    drawdown: Decimal
+    days_spanned: int
+    turnover: Decimal | None
+
+
+def curve(
+    inputs: EquityInputs, days: Days, closings: Sequence[Closing], currency: str, capital: Decimal = ZERO
+) -> list[EquityPoint]:
+    """Return a row for each day. `closings` has one more than there are days: the first is the first day's opening.
+
+    `capital` is added to what is on record, in `currency`, from the beginning.
+    """
+    values = [_with(valued, capital) for valued in valued_at_closes(inputs, days, closings, currency)]
+    flows = _flows(inputs, days, closings, currency)
+    turnovers = _turnovers(inputs.sums, closings, currency)
+    rows: list[EquityPoint] = []
     funded = bool(capital) or bool(flows[0])
     index = high = ONE
     known, since = (values[0].equity, 0)
@@ -74,19 +99,31 @@ def curve(book: Book, days: Days, closings: Sequence[Closing], currency: str, ca
         now = values[number]
         funded = funded or bool(flows[number])
         span = [flow for each in range(since + 1, number + 1) for flow in flows[each]]
-        gained, returned, reason = _returned(
-            known, now.equity, span, closings[since].at, closings[number].at, now.lacking
-        )
+        start, end = closings[since].at, closings[number].at
+        gained, returned, reason = _returned(known, now, span, start=start, end=end)
         if returned is not None and not funded:
             returned, reason = None, NO_CAPITAL
         if returned is not None:
             index = rounded(index * (ONE + returned), INDEX_PLACES)
             high = max(high, index)
         rows.append(
-            _row(day, closings[number], now, total([flow.amount for flow in flows[number]]))
-            | {"currency": currency, "pnl": gained, "return": returned, "reason": reason, "index": index}
-            | {"drawdown": ZERO if not high else exact(ONE - divide(index, high)), "days_spanned": number - since}
-            | {"turnover": turnovers[number]}
+            {
+                "day": day,
+                "close_at": end,
+                "equity": now.equity,
+                "cash": now.cash,
+                "positions": now.positions,
+                "external": total([flow.amount for flow in flows[number]]),
+                "lacking": list(now.lacking),
+                "currency": currency,
+                "pnl": gained,
+                "return": returned,
+                "reason": reason,
+                "index": index,
+                "drawdown": ZERO if not high else exact(ONE - divide(index, high)),
+                "days_spanned": number - since,
+                "turnover": turnovers[number],
+            }
         )
         if now.equity is not None:
             known, since = now.equity, number
@@ -102,29 +139,16 @@ def _with(valued: Valued, capital: Decimal) -> Valued:
     )
 
 
-def _row(day: date, close: Closing, now: Valued, external: Decimal | None) -> Row:
-    return {
-        "day": day,
-        "close_at": close.at,
-        "equity": now.equity,
-        "cash": now.cash,
-        "positions": now.positions,
-        "external": external,
-        "lacking": list(now.lacking),
-    }
-
-
 def _returned(
-    before: Decimal | None, after: Decimal | None, flows: Sequence[Flow], start: datetime, end: datetime,
-    lacking: Sequence[str],
-) -> tuple[Decimal | None, Decimal | None, str | None]:  # fmt: skip
-    """PnL, return, and why there is none."""
-    brought = total([flow.amount for flow in flows])
-    if after is None or brought is None:
-        return None, None, "; ".join(lacking) or "the worth of what was brought in or taken out is not known"
+    before: Decimal | None, now: Valued, flows: Sequence[Flow], *, start: datetime, end: datetime
+) -> tuple[Decimal | None, Decimal | None, str | None]:
+    """Return PnL, return, and the reason if either is None."""
+    net_flow, after = total([flow.amount for flow in flows]), now.equity
+    if after is None or net_flow is None:
+        return None, None, "; ".join(now.lacking) or "the worth of what was brought in or taken out is not known"
     if before is None:
         return None, None, NO_EARLIER
-    gained = exact(after - before - brought)
+    gained = exact(after - before - net_flow)
     working = exact(before + sum((_weighted(flow, start, end) for flow in flows), ZERO))
     if working <= 0:
         return gained, None, NO_CAPITAL
@@ -132,17 +156,17 @@ def _returned(
 
 
 def _weighted(flow: Flow, start: datetime, end: datetime) -> Decimal:
-    """The flow times the part of the span it was there for."""
-    assert flow.amount is not None, "unknown flows are told before"
+    """Return the flow times the fraction of the span after it."""
+    assert flow.amount is not None, "unknown flows are reported before"
     left, whole = end - max(flow.at, start), end - start
     return divide(flow.amount * (left // SECOND), Decimal(whole // SECOND)) if left > timedelta(0) else ZERO
 
 
-def valued_at_closes(book: Book, days: Days, closings: Sequence[Closing], currency: str) -> list[Valued]:
-    """What all of the book is worth at the opening and at each close."""
-    cash = _cash_at_closes(book, days)
+def valued_at_closes(inputs: EquityInputs, days: Days, closings: Sequence[Closing], currency: str) -> list[Valued]:
+    """Value cash and positions at the opening and at each close."""
+    cash = _cash_at_closes(inputs, days)
     valued = []
-    for held, paid, close in zip(held_at_closes(book.sums, len(days.dates), MOVING), cash, closings, strict=True):
+    for held, paid, close in zip(held_at_closes(inputs.sums, len(days.dates), MOVING), cash, closings, strict=True):
         balances = dict(paid)
         values: dict[str, Decimal] = {}
         lacking: dict[str, None] = {}
@@ -157,8 +181,8 @@ def valued_at_closes(book: Book, days: Days, closings: Sequence[Closing], curren
         is_complete = not lacking
         in_cash, in_positions = (_in(currency, amounts, close, lacking) for amounts in (balances, values))
         in_positions = in_positions if is_complete else None
-        told = tuple(f"{each} is lacking" for each in lacking)
-        valued.append(Valued(in_cash, in_positions, total([in_cash, in_positions]), told))
+        reasons = tuple(f"{each} is lacking" for each in lacking)
+        valued.append(Valued(in_cash, in_positions, total([in_cash, in_positions]), reasons))
     return valued
 
 
@@ -171,37 +195,37 @@ def _in(currency: str, amounts: Mapping[str, Decimal], close: Closing, lacking: 
     return total(parts)
 
 
-def is_future(position: Row) -> bool:
-    """Whether trading it moves no money but fees until it is closed."""
+def is_future(position: AnyRow) -> bool:
+    """Whether trading the instrument moves no money but fees until the position is closed."""
     return position["kind"] in _FUTURES
 
 
-def settled(position: Row) -> Decimal:
-    """What the position moved of its settlement currency, fees included (as `domain.balances.moved_by` has it)."""
+def settled(position: AnyRow) -> Decimal:
+    """Return the position's net cash flow in settlement currency, fees included (see `domain.balances.moved_by`)."""
     moved = position["realized"] + position["rounding"] - position["fee_cost"] + position["funding"]
     moved -= position["fees_settle"]
     if not is_future(position):
         moved += position["transferred"] + position["income"] - position["cost"]
-    return exact(moved)
+    return exact(cast(Decimal, moved))
 
 
-def _cash_at_closes(book: Book, days: Days) -> list[dict[str, Decimal]]:
-    """Balances that positions' settlement currencies do not tell: own entries, and fees in third currencies."""
+def _cash_at_closes(inputs: EquityInputs, days: Days) -> list[dict[str, Decimal]]:
+    """Return the balances apart from positions' settlement flows: cash entries, and fees in third currencies."""
     bounds = days.slots
     parts: list[list[tuple[str, Decimal]]] = [[] for _ in bounds]
-    for row in book.cash:
+    for row in inputs.cash:
         if row["slot"] < bounds[-1]:
             amount = row["external"] + row["income"] - row["fees"]
             parts[_day(row["slot"], bounds)].append((row["currency"], amount))
-    for row in book.sums:
-        parts[row["day"]] += [(currency, -paid) for currency, paid in row["other_fees"].items()]
+    for sums in inputs.sums:
+        parts[sums["day"]] += [(currency, -paid) for currency, paid in sums["other_fees"].items()]
     balances: dict[str, Decimal] = {}
-    told = []
+    at_closes = []
     for part in parts:
         for currency, amount in part:
             _add(balances, currency, amount)
-        told.append(dict(balances))
-    return told
+        at_closes.append(dict(balances))
+    return at_closes
 
 
 def _day(slot: int, bounds: Sequence[int]) -> int:
@@ -212,33 +236,32 @@ def _add(sums: dict[str, Decimal], currency: str, amount: Decimal) -> None:
     sums[currency] = exact(sums.get(currency, ZERO) + amount)
 
 
-def _flows(book: Book, days: Days, closings: Sequence[Closing], currency: str) -> list[list[Flow]]:
-    """External flows of each day; those of day 0 came before."""
+def _flows(inputs: EquityInputs, days: Days, closings: Sequence[Closing], currency: str) -> list[list[Flow]]:
+    """Return the external flows of each day; those of day 0 are all earlier ones."""
     bounds = days.slots
     flows: list[list[Flow]] = [[] for _ in bounds]
 
-    def put(rows: Iterable[Row], told: Callable[[Row, Closing], Decimal | None]) -> None:
-        for row in rows:
-            if row["slot"] < bounds[-1]:
-                day = _day(row["slot"], bounds)
-                flows[day].append(Flow(slot_start(row["slot"]), told(row, closings[day])))
-
-    put(
-        (row for row in book.cash if row["external"]),
-        lambda row, close: converted(row["external"], row["currency"], currency, close),
-    )
-    put(book.moved, lambda row, close: converted(_moved_worth(row, close), row["settle"], currency, close))
+    for row in inputs.cash:
+        if row["external"] and row["slot"] < bounds[-1]:
+            day = _day(row["slot"], bounds)
+            amount = converted(row["external"], row["currency"], currency, closings[day])
+            flows[day].append(Flow(slot_start(row["slot"]), amount))
+    for moved in inputs.moved:
+        if moved["slot"] < bounds[-1]:
+            day = _day(moved["slot"], bounds)
+            amount = converted(_moved_worth(moved, closings[day]), moved["settle"], currency, closings[day])
+            flows[day].append(Flow(slot_start(moved["slot"]), amount))
     return flows
 
 
-def _moved_worth(row: Row, close: Closing) -> Decimal | None:
-    """What was moved in is worth its value at the close; a future what it had gained by then."""
+def _moved_worth(row: QuantityFlowRow, close: Closing) -> Decimal | None:
+    """Return the value at the close of quantity that was transferred; of a future its unrealized gain."""
     contract, mark = contract_of(row), close.marks.get(row["instrument_id"])
     found = value(row, mark) if contract is not None else None
     return exact(found - row["cost"]) if found is not None and is_future(row) else found
 
 
-def _turnovers(sums: Sequence[Row], closings: Sequence[Closing], currency: str) -> list[Decimal | None]:
+def _turnovers(sums: Sequence[DailySumRow], closings: Sequence[Closing], currency: str) -> list[Decimal | None]:
     parts: list[list[Decimal | None]] = [[] for _ in closings]
     for row in sums:
         if row["day"] and row["turnover"]:

@@ -1,17 +1,17 @@
-"""Execution quality: what orders cost against the market at their arrival, how far and how fast they were filled.
+"""Execution quality: slippage against the arrival price, fill ratio and time to fill of orders.
 
 A view of the blotter and the executions, at the marks given. The arrival price is the newest mark not after an order
 was submitted, and not too old. `slippage_bps` = side x (average price - arrival price) / arrival price x 10,000, so
 above zero is a cost; `shortfall` is the same in quote currency: that fraction of `notional`, the filled quantity's size
-at arrival. It is the executed part of Perold's implementation shortfall: without commissions, and without what was
+at arrival. It is the executed part of Perold's implementation shortfall: without commissions, and without the quantity
 never filled. `fill_ratio` is cum_qty / order_qty; times are seconds from submission to the first and the last fill
-that stands, by the venue's clock. Orders that risk refused never left, and are not here.
+that stands, by the venue's clock. Orders refused by the pre-trade check were never sent and are not included.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -21,9 +21,9 @@ from domain.values import ZERO, Mark, Side, divide, exact, venue_of
 from projections.analytics.valuation import marked
 from projections.calendar import Close
 from projections.models.executions import executions
-from projections.models.orders import average_price, orders
+from projections.models.orders import StoredOrderRow, average_price, orders
 from projections.storage.rows import Source, fetch
-from projections.storage.tables import TEXT, Row, contract_of
+from projections.storage.tables import TEXT, AnyRow, Row, contract_of
 
 BPS = Decimal(10_000)
 ORDERS_MAX = 20_000
@@ -33,12 +33,65 @@ _CONTRACT = ("kind", "base", "quote", "settle", "contract_size")
 
 
 class Fills(NamedTuple):
-    """The fills of one order that stand: how many, from when to when, and the contract they were of."""
+    """The fills of one order that stand: their number, the times of the first and last, and their contract."""
 
     number: int
     first_at: datetime
     last_at: datetime
     contract: Row
+
+
+class QualityRow(TypedDict):
+    """Execution quality of one order: quantities in base units or contracts, prices, `notional` and `shortfall` in
+    quote units, `slippage_bps` in basis points (above zero is a cost), `fill_ratio` a fraction, times in seconds.
+    """
+
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+    cl_ord_id: str
+    side: str | None
+    order_qty: Decimal | None
+    cum_qty: Decimal
+    status: str
+    seq: int
+    venue: str
+    day: date
+    submitted_at: datetime
+    avg_px: Decimal | None
+    quote: str | None
+    arrival_px: Decimal | None
+    arrival_source: str | None
+    arrival_at: datetime | None
+    notional: Decimal | None
+    slippage_bps: Decimal | None
+    shortfall: Decimal | None
+    fill_ratio: Decimal | None
+    fills: int
+    seconds_to_first_fill: Decimal | None
+    seconds_to_last_fill: Decimal | None
+
+
+class QualityTotal(TypedDict):
+    """Execution quality of a group of orders in one quote currency, with the columns they are grouped by; units as in
+    `QualityRow`.
+    """
+
+    account_id: NotRequired[str]
+    strategy_id: NotRequired[str]
+    instrument_id: NotRequired[str]
+    venue: NotRequired[str]
+    day: NotRequired[date]
+    quote: str
+    orders: int
+    filled: int
+    without_mark: int
+    notional: Decimal | None
+    shortfall: Decimal | None
+    slippage_bps: Decimal | None
+    fill_ratio: Decimal | None
+    seconds_to_first_fill: Decimal | None
+    seconds_to_last_fill: Decimal | None
 
 
 def orders_between(
@@ -50,23 +103,25 @@ def orders_between(
     strategy_id: str | None = None,
     instrument_id: str | None = None,
     limit: int = ORDERS_MAX,
-) -> list[Row]:
-    """Orders that left from `first` up to before `end`, in the order in which they are on record; at most `limit`."""
+) -> list[StoredOrderRow]:
+    """Return orders sent from `first` up to, not including, `end`, sorted by seq; at most `limit`."""
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     chosen = {name: value for name, value in where.items() if value is not None}
     if not isinstance(source, sa.Connection):
         found = fetch(source, orders, where=chosen, by=("opened_seq",))
-        return [row for row in found if first <= row["opened_at"] < end and row["rule"] is None][:limit]
+        sent = [row for row in found if first <= row["opened_at"] < end and row["rule"] is None]
+        return cast(list[StoredOrderRow], sent[:limit])
     query = sa.select(orders).where(
         orders.c.opened_at >= first, orders.c.opened_at < end, orders.c.rule.is_(None),
         *(orders.c[name] == value for name, value in chosen.items()),
     )  # fmt: skip
-    return [dict(row) for row in source.execute(query.order_by(orders.c.opened_seq).limit(limit)).mappings()]
+    rows = source.execute(query.order_by(orders.c.opened_seq).limit(limit)).mappings()
+    return cast(list[StoredOrderRow], [dict(row) for row in rows])
 
 
-def fills_of(source: Source, asked: Sequence[Row]) -> dict[tuple[str, str], Fills]:
-    """The fills of orders, by account and ClOrdID."""
-    keys = [(row["account_id"], row["cl_ord_id"]) for row in asked if row["cum_qty"]]
+def fills_of(source: Source, sent: Sequence[StoredOrderRow]) -> dict[tuple[str, str], Fills]:
+    """Return the fills of orders, by account and ClOrdID."""
+    keys = [(row["account_id"], row["cl_ord_id"]) for row in sent if row["cum_qty"]]
     found: dict[tuple[str, str], Fills] = {}
     for row in _fills(source, keys):
         at, contract = row["transact_time"], {name: row[name] for name in _CONTRACT}
@@ -84,18 +139,18 @@ def _fills(source: Source, keys: Sequence[tuple[str, str]]) -> Iterable[Row]:
     if not keys:
         return []
     columns = [sa.bindparam(None, list(part), postgresql.ARRAY(TEXT)) for part in zip(*keys, strict=True)]
-    asked = sa.func.unnest(*columns).table_valued("account_id", "cl_ord_id", name="asked").render_derived()
-    taken = executions.c
+    wanted_keys = sa.func.unnest(*columns).table_valued("account_id", "cl_ord_id", name="wanted").render_derived()
+    fill, key = executions.c, wanted_keys.c
     query = (
-        sa.select(taken.account_id, taken.cl_ord_id, taken.transact_time, *(taken[name] for name in _CONTRACT))
-        .join(asked, sa.and_(taken.account_id == asked.c.account_id, taken.cl_ord_id == asked.c.cl_ord_id))
-        .where(taken.reversal.is_(None), taken.entry == "TRADE")
+        sa.select(fill.account_id, fill.cl_ord_id, fill.transact_time, *(fill[name] for name in _CONTRACT))
+        .join(wanted_keys, sa.and_(fill.account_id == key.account_id, fill.cl_ord_id == key.cl_ord_id))
+        .where(fill.reversal.is_(None), fill.entry == "TRADE")
     )
     return [dict(row) for row in source.execute(query).mappings()]
 
 
-def measured(order: Row, fills: Fills | None, arrival: Mark | None, close: Close) -> Row:
-    """One order's quality. What cannot be told (nothing filled, no mark, an unknown quantity) is None."""
+def measured(order: StoredOrderRow, fills: Fills | None, arrival: Mark | None, close: Close) -> QualityRow:
+    """Return one order's quality. What is unknown (nothing filled, no mark, no quantity) is None."""
     contract = contract_of(fills.contract) if fills is not None else None
     average, side = average_price(order), Side(order["side"]) if order["side"] else None
     submitted = order["opened_at"]
@@ -108,17 +163,25 @@ def measured(order: Row, fills: Fills | None, arrival: Mark | None, close: Close
             cost = divide(size * against, arrival.price)
         else:
             cost = exact(side.sign * (order["cum_cost"] * contract.contract_size) - side.sign * size)
-    names = ("account_id", "strategy_id", "instrument_id", "cl_ord_id", "side", "order_qty", "cum_qty", "status", "seq")
-    told = marked(arrival)
-    return {name: order[name] for name in names} | {
+    mark_columns = marked(arrival)
+    return {
+        "account_id": order["account_id"],
+        "strategy_id": order["strategy_id"],
+        "instrument_id": order["instrument_id"],
+        "cl_ord_id": order["cl_ord_id"],
+        "side": order["side"],
+        "order_qty": order["order_qty"],
+        "cum_qty": order["cum_qty"],
+        "status": order["status"],
+        "seq": order["seq"],
         "venue": venue_of(order["instrument_id"]),
         "day": close.day_of(submitted),
         "submitted_at": submitted,
         "avg_px": average,
         "quote": None if contract is None else (contract.settle if contract.kind is Kind.OPTION else contract.quote),
-        "arrival_px": told["mark"],
-        "arrival_source": told["mark_source"],
-        "arrival_at": told["mark_at"],
+        "arrival_px": mark_columns["mark"],
+        "arrival_source": mark_columns["mark_source"],
+        "arrival_at": mark_columns["mark_at"],
         "notional": size,
         "slippage_bps": slipped,
         "shortfall": cost,
@@ -133,19 +196,21 @@ def _seconds(span: timedelta) -> Decimal:
     return exact(Decimal(span // _MICROSECOND).scaleb(-6))
 
 
-def grouped(rows: Iterable[Row], by: Sequence[str]) -> list[Row]:
-    """Quality of the orders of each group (some of GROUPS) in each quote currency; orders never filled have "" there.
+def grouped(rows: Iterable[QualityRow], by: Sequence[str]) -> list[QualityTotal]:
+    """Summarize orders by some of GROUPS and by quote currency, which is "" for orders never filled.
 
     `slippage_bps` is weighted by size: shortfall / notional. Ratios and times are means over the orders that have one.
-    `without_mark` counts filled orders whose arrival price is not known: they are in no slippage.
+    `without_mark` counts filled orders whose arrival price is unknown: the slippage leaves them out.
     """
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
+    groups: dict[tuple[Any, ...], list[AnyRow]] = {}
+    found: Iterable[AnyRow] = rows
+    for row in found:
         groups.setdefault((*(row[name] for name in by), row["quote"] or ""), []).append(row)
-    return [dict(zip((*by, "quote"), place, strict=True)) | _group(rows) for place, rows in sorted(groups.items())]
+    sums = [dict(zip((*by, "quote"), place, strict=True)) | _group(rows) for place, rows in sorted(groups.items())]
+    return cast(list[QualityTotal], sums)
 
 
-def _group(rows: Sequence[Row]) -> Row:
+def _group(rows: Sequence[AnyRow]) -> Row:
     priced = [row for row in rows if row["shortfall"] is not None]
     cost = exact(sum((row["shortfall"] for row in priced), ZERO))
     size = exact(sum((row["notional"] for row in priced), ZERO))
@@ -167,10 +232,10 @@ def _mean(parts: Sequence[Decimal]) -> Decimal | None:
     return divide(sum(parts, ZERO), Decimal(len(parts))) if parts else None
 
 
-def arrivals(asked: Sequence[Row], marks: Sequence[Mark | None], age_max: timedelta) -> Mapping[int, Mark]:
-    """The marks that may be used, by the place of their order in `asked`."""
+def arrivals(sent: Sequence[StoredOrderRow], marks: Sequence[Mark | None], age_max: timedelta) -> Mapping[int, Mark]:
+    """Return the usable marks, by the index of their order in `sent`."""
     return {
-        place: mark
-        for place, (order, mark) in enumerate(zip(asked, marks, strict=True))
+        number: mark
+        for number, (order, mark) in enumerate(zip(sent, marks, strict=True))
         if mark is not None and mark.price > 0 and order["opened_at"] - mark.mark_at <= age_max
     }

@@ -1,26 +1,34 @@
-"""Explanation: what a cell of a position, its PnL or its exposure is made of. Pure, over events, lots and a mark.
+"""Explanation of a cell of a position, its PnL or its exposure by its parts. Pure, over events, lots and a mark.
 
 A cell is either *summed*: every event of the position adds its `share`, or *composed* of other cells by `COMPOSED`, or
-*valued*: the quantity at a mark, lot by lot, and what rounding once instead of lot by lot leaves over. Whatever is told
-adds up to the cell, exactly. Units are those of `projections.models.positions` and `projections.analytics.pnl`.
+*valued*: the quantity at a mark, lot by lot, and the difference between rounding once and rounding each lot. The parts
+always sum to the cell, exactly. Units are those of `projections.models.positions` and `projections.analytics.pnl`.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, assert_never
+from typing import NamedTuple, TypedDict, assert_never
 
 from domain.position import (
+    Effect,
     FundingSettled,
+    Lot,
+    LotMatch,
     LotsAssigned,
     PositionBroken,
     PositionEvent,
     PositionRestated,
     PositionTransferred,
+    Sums,
     TradeBooked,
+    TradeKind,
     TradeReversed,
+    TransferReason,
 )
-from domain.values import ZERO, Mark, exact
-from projections.storage.tables import Row, contract_of
+from domain.values import ZERO, Mark, Money, Side, exact
+from projections.models.lots import LotRow
+from projections.storage.tables import AnyRow, contract_of
 
 EFFECTS = ("quantity", "cost", "realized", "rounding", "fee_cost")
 RESTATED = ("cost", "realized", "rounding", "fee_cost")
@@ -35,7 +43,7 @@ COMPOSED: dict[str, tuple[tuple[int, str], ...]] = {
 
 
 def share(event: PositionEvent, cell: str, currency: str | None = None) -> Decimal:
-    """What an event adds to a summed cell; of `fees`, to those in `currency`."""
+    """Return the amount an event adds to a summed cell; for `fees`, to those in `currency`."""
     match event:
         case TradeBooked():
             return _effect_share(event, cell, currency, 1)
@@ -44,8 +52,8 @@ def share(event: PositionEvent, cell: str, currency: str | None = None) -> Decim
         case PositionTransferred():
             if cell in EFFECTS:
                 return Decimal(getattr(event.effect, cell))
-            came_as = "income" if event.reason.is_income else "transferred"
-            return event.cost if cell == came_as else ZERO
+            summed_as = "income" if event.reason.is_income else "transferred"
+            return event.cost if cell == summed_as else ZERO
         case PositionRestated():
             if cell not in RESTATED:
                 return ZERO
@@ -64,8 +72,43 @@ def _effect_share(event: TradeBooked | TradeReversed, cell: str, currency: str |
     return Decimal(sign * getattr(event.effect, cell)) if cell in EFFECTS else ZERO
 
 
-def facts(event: PositionEvent) -> Row:
-    """What an event was about: its id at the venue, and the figures its share comes from."""
+class Moved(TypedDict):
+    """An entry's effect before and after a restatement."""
+
+    exec_id: str
+    was: Sums
+    now: Effect
+
+
+class EventFacts(TypedDict, total=False):
+    """Facts of a position's event, as the event has them: which ones depends on its class."""
+
+    exec_id: str
+    cl_ord_id: str
+    transfer_id: str
+    funding_id: str
+    side: Side
+    last_qty: Decimal
+    last_px: Decimal
+    commission: Money
+    is_late: bool
+    kind: TradeKind
+    quantity: Decimal
+    cost: Decimal
+    reason: str | TransferReason
+    closed: tuple[LotMatch, ...]
+    opened: tuple[Lot, ...]
+    late_exec_ids: tuple[str, ...]
+    part: int
+    parts: int
+    moved: list[Moved]
+    amount: Money
+    lot_ids: tuple[str, ...]
+    rule: str
+
+
+def facts(event: PositionEvent) -> EventFacts:
+    """Return the facts of an event: its id at the venue, and the figures of its share."""
     match event:
         case TradeBooked():
             return {
@@ -95,29 +138,50 @@ def facts(event: PositionEvent) -> Row:
             assert_never(event)
 
 
-class Valued(NamedTuple):
-    """A position's value: of each open lot, of what is `pooled` (held in none), and what rounding leaves."""
+class ValuedPart(TypedDict):
+    """A part of a position: `quantity` in base units or contracts, `cost` and `value` in settlement currency."""
 
-    lots: list[Row]
-    pooled: Row | None
+    quantity: Decimal
+    cost: Decimal
+    value: Decimal
+
+
+class ValuedLot(ValuedPart):
+    """The value of an open lot."""
+
+    lot_id: str
+    opened_at: datetime
+    seq: int
+
+
+class Valued(NamedTuple):
+    """A position's value: of each open lot, of the `pooled` quantity (held in no lot), and the rounding difference."""
+
+    lots: list[ValuedLot]
+    pooled: ValuedPart | None
     rounding: Decimal
 
 
-def valued(row: Row, opened: Sequence[Row], mark: Mark) -> Valued:
-    """The value of a position at a mark, from its open lots. `lots`, `pooled` and `rounding` add up to it."""
+def valued(row: AnyRow, opened: Sequence[LotRow], mark: Mark) -> Valued:
+    """Value a position at a mark from its open lots. `lots`, `pooled` and `rounding` sum to its value."""
     contract = contract_of(row)
-    assert contract is not None, "what is held has a contract"
+    assert contract is not None, "an open position has a contract"
 
-    def told(quantity: Decimal, cost: Decimal, **more: Any) -> Row:
-        return more | {"quantity": quantity, "cost": cost, "value": exact(contract.value(quantity, mark.price))}
+    def part(quantity: Decimal, cost: Decimal) -> ValuedPart:
+        return {"quantity": quantity, "cost": cost, "value": exact(contract.value(quantity, mark.price))}
 
-    lots = [
-        told(lot["quantity"], lot["cost"], lot_id=lot["lot_id"], opened_at=lot["opened_at"], seq=lot["seq"])
+    lots: list[ValuedLot] = [
+        {
+            "lot_id": lot["lot_id"],
+            "opened_at": lot["opened_at"],
+            "seq": lot["seq"],
+            **part(lot["quantity"], lot["cost"]),
+        }
         for lot in opened
     ]
     quantity = exact(row["quantity"] - sum((lot["quantity"] for lot in lots), ZERO))
     cost = exact(row["cost"] - sum((lot["cost"] for lot in lots), ZERO))
-    pooled = told(quantity, cost) if quantity or cost else None
-    parts = [*lots, *([pooled] if pooled else [])]
+    pooled = part(quantity, cost) if quantity or cost else None
+    values = [lot["value"] for lot in lots] + ([pooled["value"]] if pooled else [])
     whole = exact(contract.value(row["quantity"], mark.price))
-    return Valued(lots, pooled, exact(whole - sum((part["value"] for part in parts), ZERO)))
+    return Valued(lots, pooled, exact(whole - sum(values, ZERO)))

@@ -1,23 +1,106 @@
-"""Exposure: how large positions are at given marks. A view of the rows of `projections.models.positions`.
+"""Exposure: the size of positions at given marks. A view of the rows of `projections.models.positions`.
 
 `notional` is in the instrument's quote currency, below zero when short; an option's is its premium in settlement
-currency, which is then told as its `quote`. Summed by account, strategy, instrument, venue or base asset: `gross` is
-the sum of absolute notionals, `net` the signed sum; by quote currency, never converted.
+currency, which its `quote` then names. Summed by account, strategy, instrument, venue or base asset: `gross` is the sum
+of absolute notionals, `net` the signed sum; by quote currency, never converted.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 from domain.instrument import Kind
 from domain.values import PLACES_MAX, ZERO, Mark, divide, exact, rounded, venue_of
 from projections.analytics.closing import Closing, converted
-from projections.analytics.valuation import Marks, grouped, mark_of, marked, notional, total, with_venue
-from projections.models.positions import positions
+from projections.analytics.valuation import MarkColumns, Marks, grouped, mark_of, marked, notional, total
+from projections.models.limits import LimitRow
+from projections.models.positions import PositionRow, positions
 from projections.storage.rows import Source
-from projections.storage.tables import Row, contract_of
+from projections.storage.tables import AnyRow, PositionColumns, Row, contract_of
 
 GROUPS = ("account_id", "strategy_id", "instrument_id", "venue", "base")
+
+
+class ExposureRow(PositionColumns, MarkColumns):
+    """The size of a position at a mark: `quantity` in base units or contracts, `notional` in `quote`, both signed."""
+
+    kind: str | None
+    base: str | None
+    quote: str | None
+    quantity: Decimal
+    seq: int
+    venue: str
+    notional: Decimal | None
+
+
+class ExposureTotal(TypedDict):
+    """Gross and net notional in one quote currency, with the columns they are summed by; None if a part is unknown."""
+
+    account_id: NotRequired[str]
+    strategy_id: NotRequired[str]
+    instrument_id: NotRequired[str]
+    venue: NotRequired[str]
+    base: NotRequired[str]
+    quote: str
+    gross: Decimal | None
+    net: Decimal | None
+    missing_marks: list[str]
+    stale_marks: list[str]
+
+
+class SizedRow(PositionColumns):
+    """The size of a position in its own units and in `currency`: `quantity` in base units or contracts, `notional` in
+    `quote`, `delta` in units of `asset`; `net`, `gross` and `delta_value` in `currency`. `lacking` names the missing
+    mark or rate.
+    """
+
+    kind: str | None
+    quantity: Decimal
+    venue: str
+    asset: str | None
+    quote: str | None
+    notional: Decimal | None
+    delta: Decimal | None
+    currency: str
+    net: Decimal | None
+    gross: Decimal | None
+    delta_value: Decimal | None
+    lacking: str | None
+    seq: int
+
+
+class ExposureCut(TypedDict):
+    """Sums of `SizedRow` in one currency, with the columns they are summed by: `delta` only of one asset, `share` of
+    all gross as a fraction.
+    """
+
+    account_id: NotRequired[str]
+    strategy_id: NotRequired[str]
+    venue: NotRequired[str]
+    asset: NotRequired[str]
+    instrument_id: NotRequired[str]
+    gross: Decimal | None
+    net: Decimal | None
+    delta_value: Decimal | None
+    delta: Decimal | None
+    share: Decimal | None
+    lacking: list[str]
+
+
+class Concentration(TypedDict):
+    """Concentration of gross exposure in assets: fractions, None if a size is unknown."""
+
+    herfindahl: Decimal | None
+    largest_share: Decimal | None
+    largest_asset: str | None
+
+
+class HeadroomRow(LimitRow):
+    """A limit with the headroom left, in its units."""
+
+    subject: str
+    headroom: Decimal | None
+    is_exceeded: bool | None
 
 
 def exposure(
@@ -27,42 +110,55 @@ def exposure(
     strategy_id: str | None = None,
     instrument_id: str | None = None,
     marks: Marks,
-) -> list[Row]:
-    """Every open position's size at the marks, by account, strategy and instrument."""
+) -> list[ExposureRow]:
+    """Return every open position's size at the marks, by account, strategy and instrument."""
     rows = positions(source, account_id=account_id, strategy_id=strategy_id, instrument_id=instrument_id)
     return [sized(row, mark_of(row, marks)) for row in rows if row["quantity"]]
 
 
-def sized(row: Row, mark: Mark | None) -> Row:
-    """What a position's row says of its size; `notional` is None without a mark."""
-    size = notional(row, mark)
-    kept = ("account_id", "strategy_id", "instrument_id", "kind", "base", "quote", "quantity", "seq")
-    quoted_in = {"quote": row["settle"]} if row["kind"] == Kind.OPTION else {}
-    return with_venue({name: row[name] for name in kept}) | quoted_in | marked(mark) | {"notional": size}
+def sized(row: PositionRow, mark: Mark | None) -> ExposureRow:
+    """Return the exposure row of a position; `notional` is None without a mark."""
+    return {
+        "account_id": row["account_id"],
+        "strategy_id": row["strategy_id"],
+        "instrument_id": row["instrument_id"],
+        "kind": row["kind"],
+        "base": row["base"],
+        "quote": row["settle"] if row["kind"] == Kind.OPTION else row["quote"],
+        "quantity": row["quantity"],
+        "seq": row["seq"],
+        "venue": venue_of(row["instrument_id"]),
+        **marked(mark),
+        "notional": notional(row, mark),
+    }
 
 
-def totals(rows: Sequence[Row], by: Sequence[str]) -> list[Row]:
-    """`gross` and `net` of `exposure` rows for each of `by` (some of GROUPS) and quote currency."""
+def totals(rows: Sequence[ExposureRow], by: Sequence[str]) -> list[ExposureTotal]:
+    """Sum `exposure` rows to `gross` and `net` for each of `by` (some of GROUPS) and quote currency."""
     sizes = [
         row | {"net": row["notional"], "gross": None if row["notional"] is None else abs(row["notional"])}
         for row in rows
     ]
-    return grouped(sizes, (*by, "quote"), ("gross", "net"))
+    return cast(list[ExposureTotal], grouped(sizes, (*by, "quote"), ("gross", "net")))
 
 
 CUTS = ("account_id", "strategy_id", "venue", "asset", "instrument_id")
 SUMS = ("gross", "net", "delta_value")
 
 
-def sized_in(row: Row, close: Closing, currency: str) -> Row:
-    """An open position's size: in its own currencies, and in `currency`."""
+def sized_in(row: PositionRow, close: Closing, currency: str) -> SizedRow:
+    """Return an open position's size in its own currencies and in `currency`."""
     size = notional(row, mark_of(row, close.marks))
     quote = row["settle"] if row["kind"] == Kind.OPTION else row["quote"]
     in_currency = converted(size, quote, currency, close)
     delta = delta_of(row, close)
     lacking = row["instrument_id"] if size is None else (f"{quote} to {currency}" if in_currency is None else None)
     return {
-        **{name: row[name] for name in ("account_id", "strategy_id", "instrument_id", "kind", "quantity")},
+        "account_id": row["account_id"],
+        "strategy_id": row["strategy_id"],
+        "instrument_id": row["instrument_id"],
+        "kind": row["kind"],
+        "quantity": row["quantity"],
         "venue": venue_of(row["instrument_id"]),
         "asset": row["base"],
         "quote": quote,
@@ -77,8 +173,8 @@ def sized_in(row: Row, close: Closing, currency: str) -> Row:
     }
 
 
-def delta_of(row: Row, close: Closing) -> Decimal | None:
-    """Units of the base asset, signed; None of an option, and of an inverse contract without a mark."""
+def delta_of(row: AnyRow, close: Closing) -> Decimal | None:
+    """Return the delta in units of the base asset, signed; None of options, and of inverse contracts without a mark."""
     contract, mark = contract_of(row), mark_of(row, close.marks)
     if contract is None or contract.kind is Kind.OPTION:
         return None
@@ -88,20 +184,21 @@ def delta_of(row: Row, close: Closing) -> Decimal | None:
     return None if mark is None else divide(units, mark.price)
 
 
-def cut(rows: Iterable[Row], by: Sequence[str]) -> list[Row]:
-    """Sums of `sized` rows for each of `by` (some of CUTS); `share` is of all gross. Sorted by what they are of."""
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    found = list(rows)
+def cut(rows: Iterable[SizedRow], by: Sequence[str]) -> list[ExposureCut]:
+    """Sum `sized_in` rows for each of `by` (some of CUTS), sorted by those; `share` is the fraction of all gross."""
+    groups: dict[tuple[Any, ...], list[AnyRow]] = {}
+    found: list[AnyRow] = list(rows)
     for row in found:
         groups.setdefault(tuple(row[name] or "" for name in by), []).append(row)
     whole = total([row["gross"] for row in found])
-    return [
+    cuts = [
         dict(zip(by, place, strict=True)) | _summed(members, whole, has_one_asset="asset" in by)
         for place, members in sorted(groups.items())
     ]
+    return cast(list[ExposureCut], cuts)
 
 
-def _summed(members: Sequence[Row], whole: Decimal | None, *, has_one_asset: bool) -> Row:
+def _summed(members: Sequence[AnyRow], whole: Decimal | None, *, has_one_asset: bool) -> Row:
     gross = total([row["gross"] for row in members])
     return {
         **{name: total([row[name] for row in members]) for name in SUMS},
@@ -111,31 +208,32 @@ def _summed(members: Sequence[Row], whole: Decimal | None, *, has_one_asset: boo
     }
 
 
-def concentration(rows: Iterable[Row]) -> Row:
-    """How concentrated the gross exposure is in assets: `herfindahl`, and the largest share and whose it is."""
+def concentration(rows: Iterable[SizedRow]) -> Concentration:
+    """Return the concentration of gross exposure in assets: `herfindahl`, the largest share and its asset."""
     parts = cut(rows, ("asset",))
-    shares = [part["share"] for part in parts]
-    if not shares or None in shares:
+    shares = {part["asset"]: share for part in parts if (share := part["share"]) is not None}
+    if not shares or len(shares) < len(parts):
         return {"herfindahl": None, "largest_share": None, "largest_asset": None}
-    largest = max(parts, key=lambda part: part["share"])  # of equals the first by name
+    largest = max(shares, key=lambda asset: shares[asset])  # of equals the first by name
     return {
-        "herfindahl": rounded(sum((share * share for share in shares), ZERO), PLACES_MAX),
-        "largest_share": largest["share"],
-        "largest_asset": largest["asset"],
+        "herfindahl": rounded(sum((share * share for share in shares.values()), ZERO), PLACES_MAX),
+        "largest_share": shares[largest],
+        "largest_asset": largest,
     }
 
 
 def leverage(gross: Decimal | None, equity: Decimal | None) -> Decimal | None:
-    """gross / equity, to 18 places; None without an equity above zero."""
+    """Return gross / equity to 18 places; None without an equity above zero."""
     return divide(gross, equity) if gross is not None and equity is not None and equity > 0 else None
 
 
-def with_headroom(limit: Mapping[str, Any]) -> Row:
-    """A row of `limits.utilisation` with what is left, and whether it is exceeded; None where usage is not known.
+def with_headroom(limit: AnyRow) -> HeadroomRow:
+    """Return a row of `limits.utilisation` with `headroom` and `is_exceeded`; None where usage is not known.
 
-    `subject` is what it is measured of: an instrument, an asset, or "" for all of its scope.
+    `subject` is the instrument or asset measured, or "" for all of the limit's scope.
     """
     used = limit["used"]
     headroom = None if used is None else exact(limit["limit"] - used)
-    told = {"subject": limit["instrument_id"] or ""} | dict(limit)
-    return told | {"headroom": headroom, "is_exceeded": None if headroom is None else headroom < 0}
+    row = {"subject": limit["instrument_id"] or ""} | dict(limit)
+    row |= {"headroom": headroom, "is_exceeded": None if headroom is None else headroom < 0}
+    return cast(HeadroomRow, row)

@@ -1,24 +1,55 @@
-"""PnL: what positions have gained, realized and at given marks. A view of the rows of `projections.models.positions`.
+"""PnL of positions, realized and at given marks. A view of the rows of `projections.models.positions`.
 
-All in the position's settlement currency: `realized` + `rounding` is the exact gain of what is closed, `unrealized` the
-value at the mark less the cost, `funding` as received, `income` what was earned in kind, at its worth then. `fee_cost`
-is what base-currency fees cost, `fees` are expensed commissions by the currency they were paid in: those in `settle`
-count, those in base are the `fee_cost`, others are listed apart in `other_fees` and not converted. `net` is realized +
-rounding + unrealized + funding + income - fees. What was `transferred` is no gain: net + transferred is the change of
-equity.
+All in the position's settlement currency: `realized` + `rounding` is the exact gain of closed quantity, `unrealized`
+the value at the mark less the cost, `funding` as received, `income` earnings in kind, at their value then. `fee_cost`
+is the cost of base-currency fees, `fees` are expensed commissions by the currency they were paid in: those in `settle`
+count, those in base are the `fee_cost`, others are listed in `other_fees` and not converted. `net` is realized +
+rounding + unrealized + funding + income - fees. `transferred` is not a gain: net + transferred is the change of equity.
 """
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import NotRequired, TypedDict, cast
 
 from domain.instrument import Kind
-from domain.values import ZERO, Mark, exact
-from projections.analytics.valuation import Marks, grouped, mark_of, marked, value, with_venue
-from projections.models.positions import positions
+from domain.values import ZERO, Mark, exact, venue_of
+from projections.analytics.valuation import MarkColumns, Marks, grouped, mark_of, marked, value
+from projections.models.positions import PositionRow, positions
 from projections.storage.rows import Source
-from projections.storage.tables import Row
 
 SUMS = ("realized", "rounding", "funding", "income", "fee_cost", "fees_settle", "unrealized", "net")
+
+
+class PnlRow(PositionRow, MarkColumns):
+    """A position and its PnL at a mark: sums in `settle`, `other_fees` by currency."""
+
+    venue: str
+    value: Decimal | None
+    unrealized: Decimal | None
+    fees_settle: Decimal
+    other_fees: dict[str, Decimal]
+    net: Decimal | None
+
+
+class PnlTotal(TypedDict):
+    """Sums of PnL rows in one settlement currency, with the columns they are summed by; None if a part is unknown."""
+
+    account_id: NotRequired[str]
+    strategy_id: NotRequired[str]
+    instrument_id: NotRequired[str]
+    venue: NotRequired[str]
+    base: NotRequired[str]
+    settle: str
+    realized: Decimal
+    rounding: Decimal
+    funding: Decimal
+    income: Decimal
+    fee_cost: Decimal
+    fees_settle: Decimal
+    unrealized: Decimal | None
+    net: Decimal | None
+    missing_marks: list[str]
+    stale_marks: list[str]
 
 
 def pnl(
@@ -28,26 +59,28 @@ def pnl(
     strategy_id: str | None = None,
     instrument_id: str | None = None,
     marks: Marks,
-) -> list[Row]:
-    """Every position's PnL, realized and at the marks, by account, strategy and instrument."""
+) -> list[PnlRow]:
+    """Return every position's PnL, realized and at the marks, by account, strategy and instrument."""
     rows = positions(source, account_id=account_id, strategy_id=strategy_id, instrument_id=instrument_id)
     return [valued(row, mark_of(row, marks)) for row in rows]
 
 
-def totals(rows: Sequence[Row], by: Sequence[str]) -> list[Row]:
-    """Sums of `pnl` rows by account_id, strategy_id, instrument_id, venue, base (any of them) and currency `settle`."""
-    return grouped(rows, (*by, "settle"), SUMS)
+def totals(rows: Sequence[PnlRow], by: Sequence[str]) -> list[PnlTotal]:
+    """Sum `pnl` rows by account_id, strategy_id, instrument_id, venue, base (any of them) and currency `settle`."""
+    return cast(list[PnlTotal], grouped(rows, (*by, "settle"), SUMS))
 
 
-def valued(row: Row, mark: Mark | None) -> Row:
-    """A row of `positions` and what it is worth at the mark; `unrealized` and `net` are None if that is not known."""
+def valued(row: PositionRow, mark: Mark | None) -> PnlRow:
+    """Return a row of `positions` with its value and PnL at the mark; `unrealized` and `net` are None without one."""
     worth = value(row, mark)
     unrealized = None if worth is None else exact(worth - row["cost"])
-    fees: dict[str, Decimal] = row["fees"]
+    fees = row["fees"]
     fees_settle = fees.get(row["settle"] or "", ZERO)
     counted = (row["settle"], row["base"] if row["kind"] == Kind.SPOT else None)
     booked = row["realized"] + row["rounding"] + row["funding"] + row["income"] - row["fee_cost"] - fees_settle
-    return with_venue(row) | {
+    return {
+        **row,
+        "venue": venue_of(row["instrument_id"]),
         **marked(mark),
         "value": worth,
         "unrealized": unrealized,

@@ -1,13 +1,13 @@
-"""Restatement: what was reported of a position's day, what is known of it now, and what makes the difference.
+"""Restatement: the difference between a position's day as reported and as known now, item by item.
 
 PnL of a day is the change from its start to its end of booked + value - cost, in settlement currency: booked is
-realized + rounding + funding + income - fee_cost - fees in that currency. Everything that was recorded since of what
-had occurred by the day's end is applied in the order in which it was recorded, each append one item, valued as it was
-valued then; last come the prices, and the contract's facts, that are known otherwise now. Each item is the difference
-it makes, so the items sum to the whole difference exactly, whatever a price does to a quantity.
+realized + rounding + funding + income - fee_cost - fees in that currency. The events recorded since, of what had
+occurred by the day's end, are applied in log order, each append one item, at the marks of the report; then the marks
+and the contract's facts that have changed since. Each item is the difference it makes, so the items sum to the whole
+difference exactly.
 
-A mark that is missing is not guessed: what it values is None, and so is the difference. Items between which nothing can
-be valued are told as one.
+A missing mark is not estimated: the value is None, and so is the difference. Consecutive items between which nothing
+can be valued are reported as one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,7 +34,7 @@ from domain.values import ZERO, Mark, Money, exact
 
 
 class Cause(StrEnum):
-    """What makes a difference."""
+    """Cause of a difference."""
 
     LATE_FILL = "LATE_FILL"
     BUST = "BUST"
@@ -48,25 +48,25 @@ class Cause(StrEnum):
 
 
 class Sums(Struct, frozen=True):
-    """What a position holds, what it cost, and what is booked of its PnL."""
+    """A position's quantity, cost and booked PnL."""
 
     quantity: Decimal = ZERO
     cost: Decimal = ZERO
     booked: Decimal = ZERO
 
     def plus(self, other: "Sums") -> "Sums":
-        """Both together."""
+        """Add two sums."""
         return Sums(self.quantity + other.quantity, self.cost + other.cost, self.booked + other.booked)
 
 
 class Valuer(Struct, frozen=True):
-    """What turns a quantity into money at one moment."""
+    """Contract and mark that value a quantity at one moment."""
 
     contract: Contract | None = None
     mark: Mark | None = None
 
     def value(self, quantity: Decimal) -> Decimal | None:
-        """The quantity's value; zero of nothing, None if it cannot be told."""
+        """Return the quantity's value; zero for zero, None without a usable contract and mark."""
         if not quantity:
             return ZERO
         if self.contract is None or self.mark is None or (self.mark.price <= 0 and self.contract.kind is Kind.INVERSE):
@@ -75,7 +75,7 @@ class Valuer(Struct, frozen=True):
 
 
 class Known(Struct, frozen=True):
-    """A position's day as it is known at some time: its sums and valuers right before the day, and at its end."""
+    """A position's day as known at some time: its sums and valuers right before the day and at its end."""
 
     before: Sums = Sums()
     after: Sums = Sums()
@@ -84,7 +84,7 @@ class Known(Struct, frozen=True):
 
     @property
     def booked(self) -> Decimal:
-        """What the day has booked."""
+        """The day's booked PnL."""
         return exact(self.after.booked - self.before.booked)
 
     @property
@@ -103,7 +103,7 @@ class Known(Struct, frozen=True):
 
 
 class Item(Struct, frozen=True):
-    """One difference: what it makes of what is booked, and of the value of what is held; both together."""
+    """One difference of the day's PnL: of the booked and of the unrealized part."""
 
     cause: Cause
     booked: Decimal
@@ -117,25 +117,25 @@ class Item(Struct, frozen=True):
 
     @property
     def amount(self) -> Decimal | None:
-        """The difference it makes of the day's PnL."""
+        """The difference of the day's PnL; None if a mark is missing."""
         return None if self.unrealized is None else exact(self.booked + self.unrealized)
 
 
 class Bounds(NamedTuple):
-    """A day: what occurred in it did so after `start` and by `end`; both are told as moments that are included."""
+    """A day: after `start`, up to and including `end`."""
 
     start: datetime
     end: datetime
 
 
 def restate(then: Known, now: Known, changes: Iterable[Logged], settle: str, bounds: Bounds) -> tuple[Item, ...]:
-    """What leads from a position's day as it was known `then` to the day as it is known `now`.
+    """Return the items that lead from a position's day as known `then` to the day as known `now`.
 
-    `changes` are the events of the position recorded between, by seq, of what had occurred by the day's end.
+    `changes` are the position's events recorded in between, by seq, of what had occurred by the day's end.
     """
     opening, closing = _usable(then.opening, now.opening), _usable(then.closing, now.closing)
     items: list[Item] = []
-    state = told = Known(then.before, then.after, opening, closing)
+    state = reported = Known(then.before, then.after, opening, closing)
     pending: list[Logged] = []
     relevant = (logged for logged in changes if _concerns(logged.recorded.event, bounds.end))
     for _, group in groupby(relevant, key=lambda logged: (logged.recorded.recorded_at, logged.recorded.request_id)):
@@ -143,21 +143,23 @@ def restate(then: Known, now: Known, changes: Iterable[Logged], settle: str, bou
         state = _with(state, append, settle, bounds)
         pending += append
         if state.unrealized is not None:
-            item = _item(told, state, pending)
+            item = _item(reported, state, pending)
             items += [item] if item.booked or item.unrealized else []
-            told, pending = state, []
+            reported, pending = state, []
     if pending:
-        items.append(_item(told, state, pending))
-    assert _is_same(state, now), "what was recorded between leads from then to now"
+        items.append(_item(reported, state, pending))
+    assert _is_same(state, now), "the changes lead from then to now"
     closed = Known(state.before, state.after, opening, now.closing)
     opened = Known(state.before, state.after, now.opening, now.closing)
-    items += _revalued(state, closed, then.closing, now.closing, then.closing.value(then.after.quantity))
-    items += _revalued(closed, opened, then.opening, now.opening, then.opening.value(then.before.quantity))
+    worth_closing = then.closing.value(then.after.quantity)
+    worth_opening = then.opening.value(then.before.quantity)
+    items += _revalued(state, closed, then.closing, now.closing, worth=worth_closing)
+    items += _revalued(closed, opened, then.opening, now.opening, worth=worth_opening)
     return tuple(items)
 
 
 def _usable(then: Valuer, now: Valuer) -> Valuer:
-    """What values as it was known then; what was not known then, as it is now."""
+    """Return the contract and mark known then, or where they were not known, those known now."""
     return Valuer(then.contract or now.contract, then.mark or now.mark)
 
 
@@ -166,7 +168,7 @@ def _is_same(state: Known, now: Known) -> bool:
 
 
 def _concerns(event: Any, end: datetime) -> bool:
-    """Whether an event is about what had occurred by the day's end."""
+    """Whether an event changes what had occurred by the day's end."""
     if isinstance(event, PositionRestated):
         return any(item.transact_time <= end for item in event.items)
     return bool(event.transact_time <= end)
@@ -181,7 +183,7 @@ def _with(state: Known, events: Iterable[Logged], settle: str, bounds: Bounds) -
 
 
 def _effects(event: Any, settle: str, by: datetime) -> Sums:
-    """What an event changes of the sums of all that had occurred by a moment."""
+    """Return an event's change of the sums of all that had occurred by a moment."""
     match event:
         case PositionRestated():
             total = Sums()
@@ -231,15 +233,19 @@ def _item(was: Known, now: Known, events: Sequence[Logged]) -> Item:
         exec_ids[name] = None
     if causes == {Cause.LATE_FILL, Cause.BUST}:
         causes = {Cause.CORRECTION}
-    cause = causes.pop() if len(causes) == 1 else Cause.SEVERAL
     return Item(
-        cause, exact(now.booked - was.booked), _difference(was.unrealized, now.unrealized), events[0].seq,
-        events[-1].seq, events[-1].recorded.recorded_at, tuple(exec_ids),
-    )  # fmt: skip
+        cause=causes.pop() if len(causes) == 1 else Cause.SEVERAL,
+        booked=exact(now.booked - was.booked),
+        unrealized=_difference(was.unrealized, now.unrealized),
+        first_seq=events[0].seq,
+        last_seq=events[-1].seq,
+        recorded_at=events[-1].recorded.recorded_at,
+        exec_ids=tuple(exec_ids),
+    )
 
 
-def _revalued(was: Known, now: Known, then: Valuer, is_: Valuer, worth: Decimal | None) -> list[Item]:
-    """The item, if there is one, of a day whose mark or facts are known otherwise; `worth` is what was held then."""
+def _revalued(was: Known, now: Known, then: Valuer, is_: Valuer, *, worth: Decimal | None) -> list[Item]:
+    """Return the item of a changed mark or contract, if it makes a difference; `worth` is the value then."""
     difference = _difference(was.unrealized, now.unrealized) if worth is not None else None
     is_same = then == is_ or (worth is not None and _usable(then, is_) == is_)
     if is_same or (difference is not None and not difference):

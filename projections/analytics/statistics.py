@@ -1,9 +1,9 @@
-"""Statistics: what a series of daily returns says of gain and risk. Pure; estimates, in binary floating point.
+"""Return and risk statistics of a series of daily returns. Pure; estimates, in binary floating point.
 
-Returns are simple and time-weighted, one a calendar day, for crypto trades every day: a year has 365. Rates are given a
-year and taken a day at the 365th root. Deviations are those of a sample (n - 1), but for the downside deviation, which
-is over all days. Losses are told above zero. Where days are too few for a figure it is None, and `reasons` says how
-many it takes.
+Returns are simple and time-weighted, one a calendar day; crypto trades every day, so a year has 365. Annual rates are
+converted to daily ones by the 365th root. Deviations are those of a sample (n - 1), but for the downside deviation,
+which is over all days. Losses are above zero. With too few days for a figure it is None, and `reasons` states the
+number it needs.
 
     total_return      product of (1 + r) - 1
     annual_return     (1 + total_return) ^ (365 / days) - 1
@@ -45,7 +45,7 @@ class Drawdown(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """What a day may lose at a level of confidence, as fractions of equity, above zero."""
+    """Value at risk and expected shortfall of a day at a level of confidence, as fractions of equity, above zero."""
 
     level: float
     historical_var: float | None
@@ -55,7 +55,7 @@ class Loss(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """Figures of a series; `reasons` says why one is None."""
+    """Figures of a series; `reasons` explains those that are None."""
 
     days: int
     total_return: float | None
@@ -74,45 +74,45 @@ class Statistics(NamedTuple):
 
 
 def daily_rate(annual: float) -> float:
-    """The rate a day that compounds to a rate a year."""
+    """Return the daily rate that compounds to an annual rate."""
     return float((1 + annual) ** (1 / DAYS_A_YEAR) - 1)
 
 
 def total_return(returns: Sequence[float]) -> float:
-    """All returns one after the other."""
+    """Return the compounded return."""
     return math.prod(1 + each for each in returns) - 1
 
 
 def volatility(returns: Sequence[float]) -> float:
-    """Sample deviation a year; takes two days."""
+    """Return the annualized sample deviation; needs two days."""
     return statistics.stdev(returns) * math.sqrt(DAYS_A_YEAR)
 
 
 def downside_deviation(returns: Sequence[float], target: float = 0.0) -> float:
-    """Root mean square of what fell short of the target, over all days."""
+    """Return the root mean square of the shortfalls below the target, over all days."""
     return math.sqrt(math.fsum(min(each - target, 0.0) ** 2 for each in returns) / len(returns))
 
 
 def sharpe(returns: Sequence[float], risk_free: float = 0.0) -> float | None:
-    """A year's; `risk_free` is a day's. None where returns do not differ."""
+    """Return the annualized Sharpe ratio; `risk_free` is a daily rate. None if all returns are equal."""
     deviation = statistics.stdev(returns)
     return (statistics.fmean(returns) - risk_free) / deviation * math.sqrt(DAYS_A_YEAR) if deviation else None
 
 
 def sortino(returns: Sequence[float], target: float = 0.0) -> float | None:
-    """A year's; `target` is a day's. None where nothing fell short."""
+    """Return the annualized Sortino ratio; `target` is a daily rate. None if no day fell short."""
     deviation = downside_deviation(returns, target)
     return (statistics.fmean(returns) - target) / deviation * math.sqrt(DAYS_A_YEAR) if deviation else None
 
 
 def hit_rate(returns: Sequence[float]) -> float | None:
-    """Days with a gain, of those with a gain or a loss; None if there was neither."""
+    """Return days with a gain / days with a gain or a loss; None if there was neither."""
     moved = [each for each in returns if each]
     return sum(1 for each in moved if each > 0) / len(moved) if moved else None
 
 
 def quantile(values: Sequence[float], part: float) -> float:
-    """The quantile, interpolated linearly between order statistics (R's type 7)."""
+    """Return the quantile, interpolated linearly between order statistics (R's type 7)."""
     ordered = sorted(values)
     place = part * (len(ordered) - 1)
     below = min(math.floor(place + _ROUND_OFF), len(ordered) - 1)
@@ -121,7 +121,7 @@ def quantile(values: Sequence[float], part: float) -> float:
 
 
 def loss(returns: Sequence[float], level: float) -> Loss:
-    """Value at risk and expected shortfall of a day, by both ways; None where there are too few days."""
+    """Return historical and parametric value at risk and expected shortfall; None where there are too few days."""
     historical_var = historical_es = parametric_var = parametric_es = None
     if len(returns) >= historical_days_min(level):
         cut = quantile(returns, 1 - level)
@@ -132,16 +132,22 @@ def loss(returns: Sequence[float], level: float) -> Loss:
         z = normal.inv_cdf(level)
         parametric_var = z * deviation - mean
         parametric_es = deviation * normal.pdf(z) / (1 - level) - mean
-    return Loss(level, historical_var, historical_es, parametric_var, parametric_es)
+    return Loss(
+        level=level,
+        historical_var=historical_var,
+        historical_es=historical_es,
+        parametric_var=parametric_var,
+        parametric_es=parametric_es,
+    )
 
 
 def historical_days_min(level: float) -> int:
-    """How many days it takes until one of them is expected beyond the level."""
+    """Return the number of days of which one is expected beyond the level."""
     return math.ceil(1 / (1 - level) - _ROUND_OFF)
 
 
 def drawdowns(points: Sequence[tuple[date, float]]) -> tuple[Drawdown, Drawdown]:
-    """The largest fall of an index and the present one; of equal falls the first. Nothing fell: a depth of zero."""
+    """Return the largest and the current drawdown of an index; of equal ones the first. Without one the depth is 0."""
     (high_on, high), low = points[0], points[0][1]
     low_on: date = high_on
     largest = current = Drawdown(0.0, 0)
@@ -171,16 +177,16 @@ def of_returns(
     turnover: float | None = None,
     levels: Sequence[float] = LEVELS,
 ) -> Statistics:
-    """All figures of daily returns, and of the index at each day in `points`; rates are a year's."""
+    """Return all figures of daily returns, and of the index at each day in `points`; rates are annual."""
     days, reasons = len(returns), {}
 
-    def told(name: str, least: int, figure: Callable[[], Any], otherwise: str) -> Any:
-        found = figure() if days >= least else None
+    def figure(name: str, least: int, formula: Callable[[], Any], otherwise: str) -> Any:
+        found = formula() if days >= least else None
         if found is None:
             reasons[name] = otherwise if days >= least else few(least, days)
         return found
 
-    whole = told("total_return", 1, lambda: total_return(returns), "")
+    whole = figure("total_return", 1, lambda: total_return(returns), "")
     reasons |= {} if turnover is not None else {"turnover": "takes an equity above zero and a rate for what was traded"}
     losses = tuple(loss(returns, level) for level in levels)
     for each in losses:
@@ -190,25 +196,27 @@ def of_returns(
     largest, current = drawdowns(points) if points else (None, None)
     free, short_of = daily_rate(risk_free), daily_rate(target)
     return Statistics(
-        days,
-        whole,
-        told("annual_return", 1, lambda: _annual(whole, days), "takes an index above zero"),
-        told("volatility", DEVIATION_DAYS_MIN, lambda: volatility(returns), ""),
-        told("sharpe", DEVIATION_DAYS_MIN, lambda: sharpe(returns, free), "returns do not differ"),
-        told("sortino", DEVIATION_DAYS_MIN, lambda: sortino(returns, short_of), "no day fell short of the target"),
-        told("hit_rate", 1, lambda: hit_rate(returns), "no day had a gain or a loss"),
-        turnover,
-        max(returns, default=None),
-        min(returns, default=None),
-        largest,
-        current,
-        losses,
-        reasons,
+        days=days,
+        total_return=whole,
+        annual_return=figure("annual_return", 1, lambda: _annual(whole, days), "takes an index above zero"),
+        volatility=figure("volatility", DEVIATION_DAYS_MIN, lambda: volatility(returns), ""),
+        sharpe=figure("sharpe", DEVIATION_DAYS_MIN, lambda: sharpe(returns, free), "returns do not differ"),
+        sortino=figure(
+            "sortino", DEVIATION_DAYS_MIN, lambda: sortino(returns, short_of), "no day fell short of the target"
+        ),
+        hit_rate=figure("hit_rate", 1, lambda: hit_rate(returns), "no day had a gain or a loss"),
+        turnover=turnover,
+        best_day=max(returns, default=None),
+        worst_day=min(returns, default=None),
+        max_drawdown=largest,
+        current_drawdown=current,
+        losses=losses,
+        reasons=reasons,
     )
 
 
 def few(least: int, days: int) -> str:
-    """What is said where days are too few."""
+    """Return the reason for a figure with too few days."""
     return f"takes at least {least} days with a return, there are {days}"
 
 

@@ -1,32 +1,45 @@
-"""Valuation: what rows of positions are worth at given marks, and sums of them. Pure, for live rows and replays alike.
+"""Valuation of rows of positions at given marks, and sums of them. Pure, for live rows and replays alike.
 
-A mark that is not there is not guessed: what depends on it is None, and so is every sum that it is part of. One that
-is old still values, and is told to be stale. Sums never mix currencies: each group is of one.
+A missing mark is not estimated: a value that depends on it is None, and so is every sum it is part of. A stale mark is
+used and flagged as stale. Sums never mix currencies: each group is of one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
+from typing import TypedDict
 
 from domain.instrument import Kind
 from domain.marks import MarkOnRecord
-from domain.values import EARLIEST, ZERO, Mark, exact, venue_of
-from projections.storage.tables import Row, contract_of
+from domain.values import EARLIEST, ZERO, Mark, exact
+from projections.storage.tables import AnyRow, Row, contract_of
 
 Marks = Mapping[str, Mark]
 
 
-def mark_of(row: Row, marks: Marks) -> Mark | None:
-    """The mark that can value the row's instrument: an inverse contract has no value at a price of zero."""
+class MarkColumns(TypedDict):
+    """The mark a row is valued at: `mark` in quote units, `mark_age_ms` in milliseconds; None without a mark."""
+
+    mark: Decimal | None
+    mark_source: str | None
+    mark_at: datetime | None
+    mark_quality: str | None
+    mark_age_ms: int | None
+    is_mark_stale: bool | None
+
+
+def mark_of(row: AnyRow, marks: Marks) -> Mark | None:
+    """Return the usable mark of the row's instrument: an inverse contract has no value at a price of zero."""
     mark = marks.get(row["instrument_id"])
     if mark is None or (mark.price <= 0 and row["kind"] == Kind.INVERSE):
         return None
     return mark
 
 
-def marked(mark: Mark | None) -> Row:
-    """A mark as columns: price and source; when it was seen, what kind it is, how old and whether too old.
+def marked(mark: Mark | None) -> MarkColumns:
+    """Return a mark as columns: price, source, time, quality, age and whether it is stale.
 
-    A price that somebody just supposes (as of EARLIEST) is of no time.
+    A supposed mark (as of EARLIEST) has no time.
     """
     kept = mark if isinstance(mark, MarkOnRecord) else None
     return {
@@ -39,8 +52,8 @@ def marked(mark: Mark | None) -> Row:
     }
 
 
-def value(row: Row, mark: Mark | None) -> Decimal | None:
-    """The position's value in settlement currency; zero when flat, None without a mark."""
+def value(row: AnyRow, mark: Mark | None) -> Decimal | None:
+    """Return the position's value in settlement currency; zero when flat, None without a mark."""
     if not row["quantity"]:
         return ZERO
     contract = contract_of(row)
@@ -49,8 +62,8 @@ def value(row: Row, mark: Mark | None) -> Decimal | None:
     return exact(contract.value(row["quantity"], mark.price))
 
 
-def notional(row: Row, mark: Mark | None) -> Decimal | None:
-    """The position's size in quote currency, below zero when short; zero when flat, None without a mark."""
+def notional(row: AnyRow, mark: Mark | None) -> Decimal | None:
+    """Return the position's size in quote currency, below zero when short; zero when flat, None without a mark."""
     if not row["quantity"]:
         return ZERO
     contract = contract_of(row)
@@ -60,18 +73,13 @@ def notional(row: Row, mark: Mark | None) -> Decimal | None:
     return exact(size if row["quantity"] > 0 else -size)
 
 
-def with_venue(row: Row) -> Row:
-    """The row and its instrument's venue."""
-    return row | {"venue": venue_of(row["instrument_id"])}
+def grouped(rows: Iterable[AnyRow], by: Sequence[str], sums: Sequence[str]) -> list[Row]:
+    """Return one row for each value of the `by` columns, sorted by them, with sums, `missing_marks` and `stale_marks`.
 
-
-def grouped(rows: Iterable[Row], by: Sequence[str], sums: Sequence[str]) -> list[Row]:
-    """One row for each value of the `by` columns, sorted by them, with sums, `missing_marks` and `stale_marks`.
-
-    A sum over an unknown is None; `missing_marks` names the instruments whose mark is missing, `stale_marks` those
-    whose mark is old.
+    A sum over an unknown is None; `missing_marks` are the instruments whose mark is missing, `stale_marks` those whose
+    mark is stale.
     """
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    groups: dict[tuple[str, ...], list[AnyRow]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] or "" for name in by), []).append(row)
     return [
@@ -85,15 +93,15 @@ def grouped(rows: Iterable[Row], by: Sequence[str], sums: Sequence[str]) -> list
     ]
 
 
-def _named(rows: Iterable[Row]) -> list[str]:
+def _named(rows: Iterable[AnyRow]) -> list[str]:
     return sorted({row["instrument_id"] for row in rows})
 
 
 def total(parts: Sequence[Decimal | None]) -> Decimal | None:
-    """The sum; None if a part is unknown."""
+    """Return the sum; None if a part is unknown."""
     if len(parts) == 1:
         return parts[0]
-    if parts.count(ZERO) == len(parts):  # as most are, which need not be added up
+    if parts.count(ZERO) == len(parts):  # the usual case, faster than adding them up
         return ZERO
     try:
         return exact(sum(parts, ZERO))  # type: ignore[type-var, arg-type]

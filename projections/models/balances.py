@@ -1,13 +1,15 @@
-"""Balances: what an account has of each asset at each venue, and how much of that is still its own to move.
+"""Balances of accounts by venue and asset: total, held and available.
 
-One row an account, venue and asset. `total` is what is booked: spot and options move money as they trade, a future when
-it is closed (its wallet: realized gains, fees and funding, by the account's own cost basis). `held` is what pending
-transfers are to take out, fees included; `available` = total - held. Orders hold exposure against limits, not
-money. `venue` is the instrument's for what trades move; for other money it is where the account is kept, "" if that is
-no one place. Unlike a venue's statement, total nets nothing between strategies: see `domain.balances.Wallets`.
+One row an account, venue and asset. `total` is the booked amount: spot and options move money as they trade, a future
+when it is closed (its wallet: realized gains, fees and funding, by the account's own cost basis). `held` is the amount
+of pending outgoing transfers, fees included; `available` = total - held. Orders hold exposure against limits, not
+money. `venue` is the instrument's for money moved by trades; for other money it is the account's venue, "" if it has no
+single one. Unlike a venue statement, total nets nothing between strategies: see `domain.balances.Wallets`.
 """
 
 from collections.abc import Iterable
+from decimal import Decimal
+from typing import TypedDict, cast
 
 from domain.account import (
     AccountOpened,
@@ -23,6 +25,7 @@ from domain.instrument import Contract
 from domain.ledger import Logged
 from domain.position import (
     FundingSettled,
+    PositionKey,
     PositionRestated,
     PositionTransferred,
     TradeBooked,
@@ -46,8 +49,30 @@ venues_table = table("balances", "venues", key("account_id"), fact("venue"))
 futures_table = table("balances", "futures", key("instrument_id"), fact("settle"))
 
 
-def _add(rows: Rows, logged: Logged, account_id: str, venue: str, total: Money, held: Money | None = None) -> None:
-    asset = total.currency
+class BalanceRow(TypedDict):
+    """A balance of one asset: amounts in units of the asset; `available` = total - held."""
+
+    account_id: str
+    venue: str
+    asset: str
+    total: Decimal
+    held: Decimal
+    seq: int
+    available: Decimal
+
+
+class PendingTransferRow(TypedDict):
+    """A pending outgoing transfer: `held` amounts by currency, fees included."""
+
+    account_id: str
+    transfer_id: str
+    held: dict[str, Decimal]
+    seq: int
+
+
+def _add(rows: Rows, logged: Logged, place: tuple[str, str], total: Money, *, held: Money | None = None) -> None:
+    """Add to the balance at a place: account and venue."""
+    (account_id, venue), asset = place, total.currency
     known = rows.get(balances_table, account_id, venue, asset)
     was = (known["total"], known["held"]) if known is not None else (ZERO, ZERO)
     row = {
@@ -61,33 +86,34 @@ def _add(rows: Rows, logged: Logged, account_id: str, venue: str, total: Money, 
     rows.put(balances_table, row)
 
 
-def _add_all(rows: Rows, logged: Logged, account_id: str, venue: str, moneys: Iterable[Money]) -> None:
+def _add_at_venue(rows: Rows, logged: Logged, position: PositionKey, moneys: Iterable[Money]) -> None:
+    place = (position.account_id, venue_of(position.instrument_id))
     for money in moneys:
         if money.amount:
-            _add(rows, logged, account_id, venue, money)
+            _add(rows, logged, place, money)
 
 
 def _booked(rows: Rows, logged: Logged, event: TradeBooked | TradeReversed | PositionTransferred) -> None:
     moneys = list(moved(event))
     if is_future(event.contract):
-        # a future's flow is its wallet less what is open, at cost: the cost is not paid
+        # a future's cost is not paid: only realized gains and fees change its wallet
         sign = -1 if isinstance(event, TradeReversed) else 1
         moneys.append(Money(sign * event.effect.cost, event.contract.settle))
-        _learn(rows, logged, event.key.instrument_id, event.contract)
+        _put_future(rows, logged, event.key.instrument_id, event.contract)
     sums: dict[str, Money] = {}
     for money in moneys:
         was = sums.get(money.currency, Money(ZERO, money.currency))
         sums[money.currency] = Money(was.amount + money.amount, money.currency)
-    _add_all(rows, logged, event.key.account_id, venue_of(event.key.instrument_id), sums.values())
+    _add_at_venue(rows, logged, event.key, sums.values())
 
 
-def _learn(rows: Rows, logged: Logged, instrument_id: str, contract: Contract) -> None:
+def _put_future(rows: Rows, logged: Logged, instrument_id: str, contract: Contract) -> None:
     if rows.get(futures_table, instrument_id) is None:
         rows.put(futures_table, {"instrument_id": instrument_id, "settle": contract.settle, "seq": logged.seq})
 
 
 def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
-    """Of spot and options what was paid does not change."""
+    """Add the change of a future's wallet; the cash paid for spot and options does not change."""
     future = rows.get(futures_table, event.key.instrument_id)
     if future is None:
         return
@@ -95,11 +121,11 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
         (item.now.realized + item.now.rounding - item.was.realized - item.was.rounding for item in event.items), ZERO
     )
     money = Money(exact(gained), future["settle"])
-    _add_all(rows, logged, event.key.account_id, venue_of(event.key.instrument_id), (money,))
+    _add_at_venue(rows, logged, event.key, (money,))
 
 
 def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
-    _add_all(rows, logged, event.key.account_id, venue_of(event.key.instrument_id), (event.amount,))
+    _add_at_venue(rows, logged, event.key, (event.amount,))
 
 
 def _opened(rows: Rows, logged: Logged, event: AccountOpened) -> None:
@@ -122,9 +148,9 @@ def _pending(rows: Rows, logged: Logged, event: TransferPending) -> None:
 
 
 def _hold(rows: Rows, logged: Logged, transfer: Row, sign: int) -> None:
+    place = (transfer["account_id"], _venue(rows, transfer["account_id"]))
     for asset, amount in transfer["held"].items():
-        venue = _venue(rows, transfer["account_id"])
-        _add(rows, logged, transfer["account_id"], venue, Money(ZERO, asset), Money(sign * amount, asset))
+        _add(rows, logged, place, Money(ZERO, asset), held=Money(sign * amount, asset))
 
 
 def _settled(rows: Rows, logged: Logged, event: TransferSettled | TransferReturned) -> None:
@@ -137,7 +163,10 @@ def _settled(rows: Rows, logged: Logged, event: TransferSettled | TransferReturn
 
 def _entered(rows: Rows, logged: Logged, event: TransferSettled | TransferReturned | FeeCharged | EntryBooked) -> None:
     signed = (Money(entry.indicator.sign * entry.amount.amount, entry.amount.currency) for entry in event.entries)
-    _add_all(rows, logged, event.account_id, _venue(rows, event.account_id), signed)
+    place = (event.account_id, _venue(rows, event.account_id))
+    for money in signed:
+        if money.amount:
+            _add(rows, logged, place, money)
 
 
 PROJECTION = Projection(
@@ -167,8 +196,13 @@ def balances(
     asset: str | None = None,
     limit: int | None = None,
     after: tuple[str, str, str] | None = None,
-) -> list[Row]:
-    """Balances by account, venue and asset, with `available`; the next page is `after` the last row's three."""
+) -> list[BalanceRow]:
+    """Return balances by account, venue and asset, with `available`; the next page is `after` the last row's three."""
     where = {"account_id": account_id, "asset": asset}
     found = fetch(source, balances_table, where=where, after=after, limit=limit)
-    return [row | {"available": exact(row["total"] - row["held"])} for row in found]
+    return cast(list[BalanceRow], [row | {"available": exact(row["total"] - row["held"])} for row in found])
+
+
+def pending_transfers(source: Source, account_id: str | None = None) -> list[PendingTransferRow]:
+    """Return the pending outgoing transfers of one account or of all, by account and transfer id."""
+    return cast(list[PendingTransferRow], fetch(source, pending_table, where={"account_id": account_id}))

@@ -1,7 +1,7 @@
-"""Bookkeeping: what one event does to ledger accounts, as lines that sum to zero in each asset. Pure arithmetic.
+"""Bookkeeping: ledger lines of one event, which sum to zero in each asset. Pure arithmetic.
 
 A line's amount is a debit above zero, a credit below. A venue that *credits* our account owes us more: our asset
-account is debited. What changes one asset into another runs through `Equity:Trading`, which so mirrors the position:
+account is debited. Exchanges of one asset for another run through `Equity:Trading`, which so mirrors the position:
 minus its quantity in the traded asset, its cost in settlement currency. For quantity q, cost c, realized r, rounding o,
 fee f and fee cost k of a trade:
 
@@ -18,11 +18,11 @@ fee f and fee cost k of a trade:
 | Expenses:FeesInKind    | settlement     | k             |            |                          |
 | Expenses:Fees, Assets:VENUE | the fee's | f, -f         | f, -f      | f, -f                    |
 
-A short position has all signs turned. A spot fee in the base currency is `FeesInKind`, at what it had cost; q is less
-by it. Quantity that comes without a trade has its stated cost in Equity:Transfers, Equity:Opening,
-Equity:Adjustments or an income account in place of cash; a future that is moved brings what is to be paid for it and
-nothing else. A restatement is two entries an item, the old one reversed and the new one booked; of spot and options,
-whose cash does not change, through Equity:Restated, which is zero again after every event.
+A short position has all signs turned. A spot fee in the base currency is `FeesInKind`, at its cost; q is reduced by
+it. Quantity transferred in without a trade has its stated cost in Equity:Transfers, Equity:Opening, Equity:Adjustments
+or an income account in place of cash; a transferred future has only its contract lines. A restatement is two entries
+an item, the old one reversed and the new one booked; of spot and options, whose cash does not change, through
+Equity:Restated, which is zero again after every event.
 """
 
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ from domain.position import Effect, PositionTransferred, Sums, TradeBooked, Trad
 from domain.values import exact, venue_of
 
 ASSETS = "Assets"
-UNASSIGNED = "Unassigned"  # cash of an account that is kept at no one venue
+UNASSIGNED = "Unassigned"  # cash of an account without a single venue
 CONTRACTS = "Liabilities:Contracts"
 TRADING = "Equity:Trading"
 TRANSFERS = "Equity:Transfers"
@@ -51,7 +51,7 @@ REBATES = "Income:Rebates"
 FEES = "Expenses:Fees"
 FEES_IN_KIND = "Expenses:FeesInKind"
 
-CAME_AS = {
+REASON_ACCOUNTS = {
     TransferReason.OPENING: OPENING,
     TransferReason.ADJUSTMENT: ADJUSTMENTS,
     TransferReason.AIRDROP: "Income:Airdrops",
@@ -59,7 +59,7 @@ CAME_AS = {
     TransferReason.INTEREST: INTEREST,
     TransferReason.REBATE: REBATES,
 }  # every other reason is a transfer
-BOOKED_AS = {
+ENTRY_ACCOUNTS = {
     EntryKind.OPENING: OPENING,
     EntryKind.ADJUSTMENT: ADJUSTMENTS,
     EntryKind.INTEREST: INTEREST,
@@ -68,7 +68,7 @@ BOOKED_AS = {
 
 
 class Line(NamedTuple):
-    """A debit (above zero) or credit (below) of one account in one asset, canonical."""
+    """A debit (above zero) or credit (below) of one account in one asset, in canonical form."""
 
     account: str
     asset: str
@@ -76,12 +76,12 @@ class Line(NamedTuple):
 
 
 def asset_account(venue: str) -> str:
-    """The account of what is held at a venue ("" if that is not known)."""
+    """Return the account of assets held at a venue ("" if that is not known)."""
     return f"{ASSETS}:{venue or UNASSIGNED}"
 
 
 def settled_lines(sums: Effect | Sums, contract: Contract, venue: str) -> list[Line]:
-    """What an effect does in settlement currency, balanced; see the table above."""
+    """Return an effect's balanced lines in settlement currency; see the table above."""
     settle = contract.settle
     gained = sums.realized + sums.rounding
     lines = [Line(TRADING, settle, sums.cost), Line(REALIZED, settle, -sums.realized)]
@@ -101,7 +101,7 @@ def _quantity_lines(effect: Effect, contract: Contract, instrument_id: str, venu
 
 
 def traded_lines(event: TradeBooked | TradeReversed, sign: int = 1) -> list[Line]:
-    """What a trade does to all accounts, balanced; with `sign` -1 what taking it back does."""
+    """Return a trade's balanced lines; with `sign` -1 those of its reversal."""
     effect, contract, paid_in = event.effect, event.contract, event.commission.currency
     venue = venue_of(event.key.instrument_id)
     lines = settled_lines(effect, contract, venue)
@@ -112,11 +112,11 @@ def traded_lines(event: TradeBooked | TradeReversed, sign: int = 1) -> list[Line
 
 
 def transferred_lines(event: PositionTransferred) -> list[Line]:
-    """What quantity that comes or goes without a trade does, balanced."""
+    """Return the balanced lines of quantity moved in or out without a trade."""
     contract, venue = event.contract, venue_of(event.key.instrument_id)
     lines = settled_lines(event.effect, contract, venue)
     if not is_future(contract):
-        stated = Line(CAME_AS.get(event.reason, TRANSFERS), contract.settle, -event.cost)
+        stated = Line(REASON_ACCOUNTS.get(event.reason, TRANSFERS), contract.settle, -event.cost)
         lines = [_plus(line, event.cost) if line.account.startswith(ASSETS) else line for line in lines] + [stated]
     return lines + _quantity_lines(event.effect, contract, event.key.instrument_id, venue)
 
@@ -130,7 +130,7 @@ def _negated(lines: Iterable[Line]) -> list[Line]:
 
 
 def restated_lines(sums: Effect | Sums, contract: Contract, venue: str, sign: int) -> list[Line]:
-    """What a restated entry had on record (`sign` -1) or has now: cash paid at the trade is not paid again."""
+    """Return a restated entry's lines as reversed (`sign` -1) or as now: cash paid at the trade is not paid again."""
     lines = settled_lines(sums, contract, venue)
     lines = lines if sign > 0 else _negated(lines)
     if is_future(contract):
@@ -139,7 +139,7 @@ def restated_lines(sums: Effect | Sums, contract: Contract, venue: str, sign: in
 
 
 def cash_lines(entries: Sequence[CashEntry], venue: str, against: str) -> list[Line]:
-    """What entries of a venue's account do, each against one account of ours."""
+    """Return the lines of cash entries at a venue, each against one ledger account."""
     assets = asset_account(venue)
     lines = []
     for entry in entries:

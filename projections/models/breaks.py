@@ -1,12 +1,13 @@
-"""Breaks: what the outside said that the book's rules call impossible, what could not be read, what does not agree.
+"""Breaks: venue reports that contradict the ledger, reports that could not be read, and reconciliation differences.
 
-An ORDER break keeps a venue's report on an order, an UNREADABLE one the raw text and where it was found. A POSITION
-break is a book that cannot be right, an ACCOUNT break money that cannot have moved so, or business of a closed account.
-Each of these is one event, so its `break_seq` names it, and `about` says what it is about. A RECONCILIATION break is a
-difference from a venue's statement (`source`), from the event that found it until it is RESOLVED; `about` is its id.
+An ORDER break keeps a venue report on an order, an UNREADABLE one the raw text and its source. A POSITION break is a
+book that cannot be right, an ACCOUNT break an impossible movement of money, or business of a closed account. Each of
+these is one event, so its `break_seq` identifies it, and `about` names its subject. A RECONCILIATION break is a
+difference from a venue statement (`source`), from the event that found it until it is RESOLVED; `about` is its id.
 """
 
-from typing import Any
+from datetime import datetime
+from typing import Any, TypedDict, cast
 
 from domain.account import (
     AccountBroken,
@@ -62,11 +63,33 @@ breaks_table = table(
     maybe("age_steps", WHOLE),
     fact("recorded_at", AT),
     indexes=(("account_id", "break_seq"), ("account_id", "about")),
-    born="break_seq",
+    created_by="break_seq",
 )
 
 
-def _put(rows: Rows, logged: Logged, account_id: str, kind: str, rule: str, **told: Any) -> None:
+class BreakRow(TypedDict):
+    """A break. `opened_at`, `status` and `age_steps` (the ageing thresholds passed) are of a RECONCILIATION break."""
+
+    break_seq: int
+    account_id: str
+    kind: str
+    rule: str
+    about: str | None
+    cl_ord_id: str | None
+    report_type: str | None
+    report: dict[str, Any] | None
+    venue: str | None
+    source: str | None
+    raw: str | None
+    status: str | None
+    reason: str | None
+    opened_at: datetime | None
+    age_steps: int | None
+    recorded_at: datetime
+    seq: int
+
+
+def _put(rows: Rows, logged: Logged, account_id: str, kind: str, *, rule: str, **more: Any) -> None:
     row = dict.fromkeys((column.name for column in breaks_table.columns), None) | {
         "break_seq": logged.seq,
         "account_id": account_id,
@@ -75,30 +98,30 @@ def _put(rows: Rows, logged: Logged, account_id: str, kind: str, rule: str, **to
         "recorded_at": logged.recorded.recorded_at,
         "seq": logged.seq,
     }
-    rows.put(breaks_table, row | told)
+    rows.put(breaks_table, row | more)
 
 
 def _order_broken(rows: Rows, logged: Logged, event: OrderBroken) -> None:
     report = event.report
-    told = {"cl_ord_id": event.key.cl_ord_id, "report_type": type(report).__name__, "report": json_of(report)}
-    _put(rows, logged, event.key.account_id, ORDER, event.rule, about=event.key.cl_ord_id, **told)
+    columns = {"cl_ord_id": event.key.cl_ord_id, "report_type": type(report).__name__, "report": json_of(report)}
+    _put(rows, logged, event.key.account_id, ORDER, rule=event.rule, about=event.key.cl_ord_id, **columns)
 
 
 def _raw_kept(rows: Rows, logged: Logged, event: RawReportKept) -> None:
-    told = {"venue": event.venue, "source": printable(event.source), "raw": printable(event.raw)}
-    _put(rows, logged, event.account_id, UNREADABLE, event.reason, **told)
+    columns = {"venue": event.venue, "source": printable(event.source), "raw": printable(event.raw)}
+    _put(rows, logged, event.account_id, UNREADABLE, rule=event.reason, **columns)
 
 
 def _position_broken(rows: Rows, logged: Logged, event: PositionBroken) -> None:
-    told = {"about": event.key.instrument_id, "report_type": type(event).__name__, "report": json_of(event)}
-    _put(rows, logged, event.key.account_id, POSITION, event.rule, **told)
+    columns = {"about": event.key.instrument_id, "report_type": type(event).__name__, "report": json_of(event)}
+    _put(rows, logged, event.key.account_id, POSITION, rule=event.rule, **columns)
 
 
 def _account_broken(rows: Rows, logged: Logged, event: AccountBroken) -> None:
-    told: Row = {"about": printable(event.about)}
+    columns: Row = {"about": printable(event.about)}
     if event.report is not None:
-        told |= {"report_type": type(event.report).__name__, "report": json_of(event.report)}
-    _put(rows, logged, event.account_id, ACCOUNT, event.rule, **told)
+        columns |= {"report_type": type(event.report).__name__, "report": json_of(event.report)}
+    _put(rows, logged, event.account_id, ACCOUNT, rule=event.rule, **columns)
 
 
 def _found(found: Break, statement_id: str) -> Row:
@@ -112,28 +135,28 @@ def _found(found: Break, statement_id: str) -> Row:
 
 
 def _opened(rows: Rows, logged: Logged, event: BreakOpened) -> None:
-    told = _found(event.found, event.statement_id)
-    rule = told.pop("rule")
-    state = {"status": OPEN, "opened_at": event.transact_time, "age_steps": 0}
-    _put(rows, logged, event.account_id, RECONCILIATION, rule, **told, **state)
+    columns = _found(event.found, event.statement_id)
+    state: Row = {"status": OPEN, "opened_at": event.transact_time, "age_steps": 0}
+    _put(rows, logged, event.account_id, RECONCILIATION, **columns, **state)
 
 
 def _changed(rows: Rows, logged: Logged, event: BreakChanged) -> None:
-    _move(rows, logged, event.account_id, event.found.break_id, _found(event.found, event.statement_id))
+    _change(rows, logged, (event.account_id, event.found.break_id), _found(event.found, event.statement_id))
 
 
 def _aged(rows: Rows, logged: Logged, event: BreakAged) -> None:
     steps = age_steps(event.transact_time - event.opened_at)
-    _move(rows, logged, event.account_id, event.break_id, {"age_steps": steps})
+    _change(rows, logged, (event.account_id, event.break_id), {"age_steps": steps})
 
 
 def _resolved(rows: Rows, logged: Logged, event: BreakResolved) -> None:
-    told = {"status": RESOLVED, "reason": printable(event.reason)}
-    _move(rows, logged, event.account_id, event.break_id, told)
+    columns = {"status": RESOLVED, "reason": printable(event.reason)}
+    _change(rows, logged, (event.account_id, event.break_id), columns)
 
 
-def _move(rows: Rows, logged: Logged, account_id: str, break_id: str, changes: Row) -> None:
-    """Change the break that is open under an id; it may have been found and resolved before."""
+def _change(rows: Rows, logged: Logged, place: tuple[str, str], changes: Row) -> None:
+    """Change the open break of an account and id; earlier breaks with that id may be resolved."""
+    account_id, break_id = place
     (row,) = rows.find(breaks_table, account_id=account_id, about=break_id, kind=RECONCILIATION, status=OPEN)
     rows.put(breaks_table, row | changes | {"seq": logged.seq})
 
@@ -163,8 +186,9 @@ def breaks(
     cl_ord_id: str | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: int | None = None,
-) -> list[Row]:
-    """Breaks, the newest first. The next page is `after` the last row's `break_seq`."""
+) -> list[BreakRow]:
+    """Return breaks, the newest first. The next page is `after` the last row's `break_seq`."""
     where = {"account_id": account_id, "kind": kind, "cl_ord_id": cl_ord_id}
     place = None if after is None else (after,)
-    return fetch(source, breaks_table, where=where, by=("break_seq",), after=place, limit=limit, is_descending=True)
+    found = fetch(source, breaks_table, where=where, by=("break_seq",), after=place, limit=limit, is_descending=True)
+    return cast(list[BreakRow], found)

@@ -1,13 +1,14 @@
-"""Capital: what came into accounts and went out of them other than by trading, by the half hour in which it did.
+"""Capital flows: money and quantity moved in and out of accounts other than by trading, by half hour of occurrence.
 
-`external` is what was brought in or taken out (deposits, withdrawals, transfers, opening balances, adjustments): no
-gain. `income` is interest and rebates, `fees` (above zero) what was charged apart from trades, transfer fees included.
-`moved` is quantity of an instrument that came or went at a stated cost, other than as income, from or to outside the
-account. Signed; in their own currency.
+`external` are flows that are not gains (deposits, withdrawals, transfers, opening balances, adjustments). `income` is
+interest and rebates, `fees` (above zero) are charges apart from trades, transfer fees included. `moved` is quantity of
+an instrument transferred from or to outside the account at a stated cost, other than as income. Signed; each in its own
+currency.
 """
 
 from datetime import datetime
 from decimal import Decimal
+from typing import NotRequired, TypedDict, cast
 
 import sqlalchemy as sa
 
@@ -20,6 +21,8 @@ from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     NUMBER,
     WHOLE,
+    ContractColumns,
+    PositionColumns,
     Projection,
     Row,
     Rows,
@@ -54,8 +57,30 @@ moved = table(
 )
 
 
-def _add(rows: Rows, logged: Logged, place: tuple[str, str, datetime], name: str, amount: Decimal) -> None:
-    account_id, currency, at = place
+class CashFlowRow(TypedDict):
+    """Cash flows of an account in one half hour (`slot`, counted from 1970), in `currency`; see `cash_of`."""
+
+    account_id: str
+    currency: str
+    slot: int
+    external: Decimal
+    income: Decimal
+    fees: Decimal
+    seq: NotRequired[int]  # not of sums over half hours
+
+
+class QuantityFlowRow(PositionColumns, ContractColumns):
+    """Quantity moved into a position in one half hour, signed, in base units or contracts; `cost` in `settle`."""
+
+    slot: int
+    quantity: Decimal
+    cost: Decimal
+    seq: int
+
+
+def _add(rows: Rows, logged: Logged, place: tuple[str, str, datetime], added: tuple[str, Decimal]) -> None:
+    """Add an amount to one of SUMS at a place: account, currency and time."""
+    (account_id, currency, at), (name, amount) = place, added
     slot = slot_of(at)
     known = rows.get(cash, account_id, currency, slot)
     row: Row = known or {"account_id": account_id, "currency": currency, "slot": slot, **dict.fromkeys(SUMS, ZERO)}
@@ -63,24 +88,24 @@ def _add(rows: Rows, logged: Logged, place: tuple[str, str, datetime], name: str
 
 
 def _transferred(rows: Rows, logged: Logged, event: TransferSettled | TransferReturned) -> None:
-    """The first entry is the amount, a second one its fee."""
+    """Add a transfer: its first entry is the amount, a second one the fee."""
     for number, entry in enumerate(event.entries):
         signed, currency = entry.indicator.sign * entry.amount.amount, entry.amount.currency
         place = (event.account_id, currency, event.transact_time)
-        _add(rows, logged, place, "fees" if number else "external", -signed if number else signed)
+        _add(rows, logged, place, ("fees", -signed) if number else ("external", signed))
 
 
 def _charged(rows: Rows, logged: Logged, event: FeeCharged) -> None:
     for entry in event.entries:
         place = (event.account_id, entry.amount.currency, event.transact_time)
-        _add(rows, logged, place, "fees", -entry.indicator.sign * entry.amount.amount)
+        _add(rows, logged, place, ("fees", -entry.indicator.sign * entry.amount.amount))
 
 
 def _booked(rows: Rows, logged: Logged, event: EntryBooked) -> None:
     for entry in event.entries:
         place = (event.account_id, entry.amount.currency, event.transact_time)
         name = "income" if event.kind in _EARNED else "external"
-        _add(rows, logged, place, name, entry.indicator.sign * entry.amount.amount)
+        _add(rows, logged, place, (name, entry.indicator.sign * entry.amount.amount))
 
 
 def _moved(rows: Rows, logged: Logged, event: PositionTransferred) -> None:
@@ -110,21 +135,21 @@ PROJECTION = Projection(
 )
 
 
-def cash_of(source: Source, account_id: str | None = None, first: int = 0) -> list[Row]:
-    """What moved the money of one account or of all, by account, currency and half hour (`slot`).
+def cash_of(source: Source, account_id: str | None = None, first: int = 0) -> list[CashFlowRow]:
+    """Return the cash flows of one account or of all, by account, currency and half hour (`slot`).
 
-    All that came before the half hour `first` is told as one row, of the half hour before it.
+    All flows before the half hour `first` are summed in one row, of the half hour before it.
     """
     if not isinstance(source, sa.Connection):
-        return fetch(source, cash, where={"account_id": account_id})
+        return cast(list[CashFlowRow], fetch(source, cash, where={"account_id": account_id}))
     owned = [] if account_id is None else [cash.c.account_id == account_id]
     slot = sa.func.greatest(cash.c.slot, first - 1).label("slot")
     place = (cash.c.account_id, cash.c.currency, slot)
     query = sa.select(*place, *(sa.func.sum(cash.c[name]).label(name) for name in SUMS)).where(*owned)
     grouped = query.group_by(*(sa.literal_column(str(number)) for number in range(1, len(place) + 1)))
-    return [dict(row) for row in source.execute(grouped).mappings()]
+    return cast(list[CashFlowRow], [dict(row) for row in source.execute(grouped).mappings()])
 
 
-def moved_of(source: Source, account_id: str | None = None) -> list[Row]:
-    """What was moved in and out of the positions of one account or of all, by position and half hour (`slot`)."""
-    return fetch(source, moved, where={"account_id": account_id})
+def moved_of(source: Source, account_id: str | None = None) -> list[QuantityFlowRow]:
+    """Return the quantity moved in and out of one account's or all positions, by position and half hour (`slot`)."""
+    return cast(list[QuantityFlowRow], fetch(source, moved, where={"account_id": account_id}))

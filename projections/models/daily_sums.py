@@ -1,16 +1,16 @@
-"""Daily: what every position gained, paid and traded, by the half hour and the day (UTC) in which it occurred.
+"""Daily sums: every position's gains, payments and trades, by the half hour and the day (UTC) of their occurrence.
 
 Sums are changes: `quantity` signed, `cost`, `realized`, `rounding`, `fee_cost`, `fees_settle` (commissions expensed in
 settlement currency), `funding`, `income` and `transferred` in `settle`, as in `projections.models.positions`;
 `other_fees` are expensed commissions in third currencies. `volume` is the unsigned quantity traded (base units or
 contracts), `turnover` its value in `quote` (of an option its premium), `fills` the number of trades that stand.
-`totals` are of all time, so that what was there before some days is found from what came since, however long the
+`totals` are of all time, so that the sums before some days are found as totals less the days since, however long the
 history.
 
-A late trade, a reversal or a restatement changes the half hour in which the trade occurred, whenever it is recorded;
-`restated` keeps what each such event changed, under its own `seq`: what was known of a past day before is what is known
-now less the restatements since. Sums over days are the position's own; sums by any days that begin and end at half
-hours are additions of these rows.
+A late trade, a reversal or a restatement changes the half hour in which the trade occurred, however late it is
+recorded; `restated` keeps the change of each such event, under its own `seq`: a past day as known before is the day as
+known now less the restatements since. Sums over days are the position's own; sums by any days that begin and end at
+half hours are additions of these rows.
 """
 
 from bisect import bisect_right
@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict, cast
 
 import sqlalchemy as sa
 
@@ -43,6 +43,8 @@ from projections.storage.tables import (
     TEXT,
     WHOLE,
     Amounts,
+    ContractColumns,
+    PositionColumns,
     Projection,
     Row,
     Rows,
@@ -54,7 +56,7 @@ from projections.storage.tables import (
     table,
 )
 
-POSITION = ("account_id", "strategy_id", "instrument_id")
+POSITION: Final = ("account_id", "strategy_id", "instrument_id")
 EFFECT = ("quantity", "cost", "realized", "rounding", "fee_cost")
 SUMS = (*EFFECT, "fees_settle", "funding", "income", "transferred", "volume", "turnover")
 CONTRACT = ("kind", "base", "quote", "settle", "contract_size")
@@ -80,12 +82,52 @@ restated = table(
     fact("recorded_at", AT),
     indexes=(("restated_seq",),),
 )
+
+
+class SumColumns(TypedDict):
+    """Sums of changes: `quantity` and `volume` in base units or contracts, `turnover` in `quote` (of an option in
+    `settle`), `other_fees` by currency, all others in `settle`; `fills` is a number of trades.
+    """
+
+    quantity: Decimal
+    cost: Decimal
+    realized: Decimal
+    rounding: Decimal
+    fee_cost: Decimal
+    fees_settle: Decimal
+    funding: Decimal
+    income: Decimal
+    transferred: Decimal
+    volume: Decimal
+    turnover: Decimal
+    other_fees: dict[str, Decimal]
+    fills: int
+
+
+class DailySumRow(PositionColumns, SumColumns, ContractColumns):
+    """The sums of a position and day: `day` counts from 1, 0 is all before."""
+
+    day: int
+    seq: int
+
+
+class RestatedRow(PositionColumns, SumColumns):
+    """The change of a past half hour (from `occurred_from`; `slot` counts from 1970) by a late event."""
+
+    slot: int
+    restated_seq: int
+    settle: str | None
+    recorded_at: datetime
+    seq: int
+    occurred_from: datetime
+
+
 _NOTHING: Row = dict.fromkeys(SUMS, ZERO) | {"other_fees": {}, "fills": 0}
 _NO_CONTRACT: Row = dict.fromkeys(CONTRACT)
 
 
 class _Change(NamedTuple):
-    """What an event adds to the half hour of `at`."""
+    """The amounts an event adds to the half hour of `at`."""
 
     at: datetime
     contract: Row
@@ -105,13 +147,13 @@ def _put(rows: Rows, logged: Logged, position: PositionKey, change: _Change) -> 
     rows.put(totals_table, total)
     if change.is_restatement:
         known = rows.get(restated, *place, slot, logged.seq)
-        what = {"slot": slot, "restated_seq": logged.seq, "settle": total["settle"]}
-        what["recorded_at"] = logged.recorded.recorded_at
-        rows.put(restated, _plus(known, place, logged, change, **what))
+        restatement = {"slot": slot, "restated_seq": logged.seq, "settle": total["settle"]}
+        restatement["recorded_at"] = logged.recorded.recorded_at
+        rows.put(restated, _plus(known, place, logged, change, **restatement))
 
 
 def _plus(known: Row | None, place: tuple[str, str, str], logged: Logged, change: _Change, **more: Any) -> Row:
-    """The row, or a new one, with a change added; sums are exact, and put into their one form when they are read."""
+    """Return the row, or a new one, with a change added; sums are exact, and made canonical when they are read."""
     row = dict(known) if known is not None else dict(zip(POSITION, place, strict=True)) | more | _NOTHING
     row["seq"] = logged.seq
     for name, part in change.sums.items():
@@ -132,23 +174,26 @@ def _traded(rows: Rows, logged: Logged, event: TradeBooked) -> None:
     sums["volume"] = event.last_qty
     sums["turnover"] = contract.notional(event.last_qty, event.last_px)
     other = _fee(sums, contract, Money(effect.fee, event.commission.currency))
-    change = _Change(event.transact_time, contract_row(contract), sums, other, 1, event.is_late)
+    at, columns = event.transact_time, contract_row(contract)
+    change = _Change(at, columns, sums, other_fees=other, fills=1, is_restatement=event.is_late)
     _put(rows, logged, event.key, change)
 
 
 def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
-    """Takes back what the trade had on record; its size follows from the effect (see `domain.balances`)."""
+    """Subtract the trade's recorded amounts; its size follows from the effect (see `domain.balances`)."""
     contract, effect, paid = event.contract, event.effect, event.commission
     sums = _effect(effect, -1)
     volume, turnover = traded(contract, effect, paid)
     sums["volume"], sums["turnover"] = -volume, -turnover
     other = _fee(sums, contract, Money(-effect.fee, paid.currency))
-    _put(rows, logged, event.key, _Change(event.transact_time, contract_row(contract), sums, other, -1, True))
+    at, columns = event.transact_time, contract_row(contract)
+    change = _Change(at, columns, sums, other_fees=other, fills=-1, is_restatement=True)
+    _put(rows, logged, event.key, change)
 
 
 def traded(contract: Contract, effect: Effect, commission: Money) -> tuple[Decimal, Decimal]:
-    """The volume and turnover of a trade, from its effect: a commission in base is part of the change of quantity, one
-    that is capitalised part of what was paid.
+    """Return the volume and turnover of a trade, from its effect: a commission in base is part of the change of
+    quantity, a capitalised one part of the cash paid.
     """
     signed, cash = effect.quantity, effect.realized + effect.rounding - effect.cost - effect.fee_cost
     if contract.kind is Kind.SPOT and commission.currency == contract.base:
@@ -160,7 +205,7 @@ def traded(contract: Contract, effect: Effect, commission: Money) -> tuple[Decim
 
 
 def _fee(sums: dict[str, Decimal], contract: Contract, fee: Money) -> Money | None:
-    """Adds a commission to `fees_settle` if it was paid in that; else gives back what was paid in a third currency."""
+    """Add a commission paid in settlement currency to `fees_settle`; return one paid in a third currency."""
     if not fee.amount:
         return None
     if fee.currency == contract.settle:
@@ -215,8 +260,8 @@ def sums(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
-) -> list[Row]:
-    """The sums of every position and day; the days begin and end at `bounds`, one moment more than there are days.
+) -> list[DailySumRow]:
+    """Return the sums of every position and day; the days begin and end at `bounds`, one moment more than days.
 
     `day` counts from 1; 0 stands for all that occurred before the first day. Days without a change have no row.
     """
@@ -231,17 +276,17 @@ def sums(
     by_position: dict[tuple[Any, ...], list[Row]] = {}
     for row in _since(source, chosen, parts):
         by_position.setdefault(tuple(row[name] for name in POSITION), []).append(row)
-    told: list[Row] = []
+    rows: list[Row] = []
     for total in fetch(source, totals_table, where=chosen):
         since = by_position.get(tuple(total[name] for name in POSITION), [])
         contract = {name: total[name] for name in CONTRACT}
-        told += [row | contract for row in (_opening(total, since), *since) if row["day"] < len(slots)]
-    kept = [row for row in told if row["fills"] or row["other_fees"] or any(row[name] for name in SUMS)]
-    return sorted(kept, key=lambda row: (*(row[name] for name in POSITION), row["day"]))
+        rows += [row | contract for row in (_opening(total, since), *since) if row["day"] < len(slots)]
+    kept = [row for row in rows if row["fills"] or row["other_fees"] or any(row[name] for name in SUMS)]
+    return cast(list[DailySumRow], sorted(kept, key=lambda row: (*(row[name] for name in POSITION), row["day"])))
 
 
 def _opening(total: Row, since: Sequence[Row]) -> Row:
-    """What a position had before: its total less what came since."""
+    """Return a position's sums before the first day: its total less the days since."""
     row = {name: total[name] for name in (*POSITION, "seq")} | {"day": 0}
     row |= {name: exact(total[name] - sum([each[name] for each in since], ZERO)) for name in SUMS}
     gone = ({currency: -paid for currency, paid in each["other_fees"].items()} for each in since)
@@ -259,7 +304,7 @@ class _Part(NamedTuple):
 
 
 def _since(source: Source, chosen: Row, parts: Sequence[_Part]) -> list[Row]:
-    """The sums of each position and day from the first slot on; what is not before the last is of a day beyond."""
+    """Return the sums of each position and day from the first slot on; one more day holds all after the last slot."""
     if isinstance(source, sa.Connection):
         return _in_sql(source, chosen, parts)
     groups: dict[tuple[Any, ...], list[Row]] = {}
@@ -279,7 +324,7 @@ def _summed(place: tuple[Any, ...], members: list[Row]) -> Row:
 
 
 def added(parts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
-    """Amounts by currency, added up, zeros left out."""
+    """Return the sum of amounts by currency, without zeros."""
     total: dict[str, Decimal] = {}
     for part in parts:
         for currency, amount in part.items():
@@ -288,13 +333,13 @@ def added(parts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
 
 
 def _in_sql(source: sa.Connection, chosen: Row, parts: Sequence[_Part]) -> list[Row]:
-    asked = {f"is_{name}": value for name, value in chosen.items()}
+    values = {f"is_{name}": value for name, value in chosen.items()}
     for number, part in enumerate(parts):
-        told = {"slots": list(part.slots), "since": part.slots[0], "before": part.before, "shift": part.shift}
-        asked |= {f"{name}_{number}": value for name, value in told.items() if value is not None}
+        bounds = {"slots": list(part.slots), "since": part.slots[0], "before": part.before, "shift": part.shift}
+        values |= {f"{name}_{number}": value for name, value in bounds.items() if value is not None}
     query = _summing(tuple(chosen), tuple((part.table, part.before is not None) for part in parts))
     rows = []
-    for found in source.execute(query, asked).mappings():
+    for found in source.execute(query, values).mappings():
         row = dict(found)
         for name in SUMS:
             row[name] = exact(row[name])
@@ -307,8 +352,8 @@ def _in_sql(source: sa.Connection, chosen: Row, parts: Sequence[_Part]) -> list[
 
 @cache
 def _summing(chosen: tuple[str, ...], parts: tuple[tuple[sa.Table, bool], ...]) -> sa.CompoundSelect[Any]:
-    """The statement of `_in_sql`, over tables and whether each ends before a slot. It takes longer to build than to
-    run.
+    """Return the query of `_in_sql`, over tables and whether each ends before a slot. Cached, as it takes longer to
+    build than to run.
     """
     return sa.union_all(*(_sums_of(number, chosen, *part) for number, part in enumerate(parts)))
 
@@ -345,13 +390,14 @@ def restatements(
     instrument_id: str | None = None,
     after: tuple[Any, ...] | None = None,
     limit: int = RESTATED_ROWS_MAX,
-) -> list[Row]:
-    """What late trades, reversals and restatements changed of past half hours (`occurred_from`), the newest first.
+) -> list[RestatedRow]:
+    """Return the changes of past half hours (`occurred_from`) by late trades, reversals and restatements, newest first.
 
     The next page is `after` the last row's RESTATED columns.
     """
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     found = fetch(source, restated, where=where, by=RESTATED, after=after, limit=limit, is_descending=True)
-    return [
+    rows = [
         row | {name: exact(row[name]) for name in SUMS} | {"occurred_from": slot_start(row["slot"])} for row in found
     ]
+    return cast(list[RestatedRow], rows)

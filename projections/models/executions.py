@@ -1,15 +1,17 @@
-"""Executions: every trade and transfer booked, with what was known of it and what it did to its position.
+"""Executions: every trade and transfer booked, and its effect on its position.
 
-`effect_*`, `realized`, `rounding`, `fee` and `fee_cost` are what the entry does in its place of occurrence as we know
-now: a restatement replaces them and counts in `restatements`. `is_late` says that it arrived after a later entry. A
-trade that the venue has taken back stays, with no effect and the `reversal`'s reason; one that was corrected is as it
-stands. `reason` is why it came about: a trade's TradeKind, a transfer's TransferReason. A transfer has a stated `cost`
-and no price, order or commission; `lots` are those it brought along. `lot_ids` are those a disposal was assigned. Each
-row carries the contract and the conventions it was booked by, so that the same trades can be costed by others
+`effect_*`, `realized`, `rounding`, `fee` and `fee_cost` are the entry's effect in order of occurrence as known now: a
+restatement replaces them and counts in `restatements`. `is_late` marks an entry that arrived after a later one. A trade
+canceled by the venue stays, with no effect and the `reversal`'s reason; a corrected one is shown as corrected.
+`reason` is a trade's TradeKind, a transfer's TransferReason. A transfer has a stated `cost` and no price, order or
+commission; `lots` are those transferred with it. `lot_ids` are those a disposal was assigned. Each row has the contract
+and the conventions it was booked by, so that the same trades can be costed by others
 (`projections.models.lots.recosted`).
 """
 
 from datetime import datetime
+from decimal import Decimal
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -33,6 +35,8 @@ from projections.storage.tables import (
     ITEMS,
     NUMBER,
     WHOLE,
+    ContractColumns,
+    PositionColumns,
     Projection,
     Row,
     Rows,
@@ -94,9 +98,48 @@ executions = table(
         (*POSITION, "transact_time"),
         ("account_id", "cl_ord_id"),
     ),
-    born="booked_seq",
+    created_by="booked_seq",
 )
 COPIED = CopyOut(executions, "booked_seq DESC")
+
+
+class TradeRow(PositionColumns, ContractColumns):
+    """A trade or transfer: `last_qty` (unsigned) and `effect_quantity` (signed) in base units or contracts, `last_px`
+    in quote units, `commission` in `commission_currency` as `fee` is, all other amounts in `settle`.
+    """
+
+    exec_id: str
+    cl_ord_id: str
+    entry: str
+    reason: str
+    trade_seq: int
+    side: str
+    last_qty: Decimal
+    last_px: Decimal | None
+    cost: Decimal | None
+    commission: Decimal | None
+    commission_currency: str | None
+    liquidity: str | None
+    counterparty_account_id: str | None
+    counterparty_strategy_id: str | None
+    lots: list[Any] | None
+    lot_ids: list[Any] | None
+    transact_time: datetime
+    recorded_at: datetime
+    cost_basis: str
+    fee_policy: str
+    money_places: int
+    effect_quantity: Decimal
+    effect_cost: Decimal
+    realized: Decimal
+    rounding: Decimal
+    fee: Decimal
+    fee_cost: Decimal
+    is_late: bool
+    restatements: int
+    reversal: str | None
+    booked_seq: int
+    seq: int
 
 
 def _effect(effect: Effect) -> Row:
@@ -181,7 +224,7 @@ def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None
 
 
 def _of(rows: Rows, position: PositionKey, *exec_ids: str) -> list[Row]:
-    """The executions of a position that still have an effect, by their ids."""
+    """Return the executions of a position with these ids that are not reversed."""
     found = rows.find(
         executions,
         account_id=position.account_id,
@@ -196,8 +239,8 @@ def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
     place = (event.transact_time, event.trade_seq, TRADE)
     for row in _of(rows, event.key, event.exec_id):
         if (row["transact_time"], row["trade_seq"], row["entry"]) == place:
-            taken_back = {"reversal": printable(event.reason), "seq": logged.seq}
-            rows.put(executions, row | _effect(Effect(ZERO, ZERO)) | taken_back)
+            reversal = {"reversal": printable(event.reason), "seq": logged.seq}
+            rows.put(executions, row | _effect(Effect(ZERO, ZERO)) | reversal)
 
 
 def _assigned(rows: Rows, logged: Logged, event: LotsAssigned) -> None:
@@ -237,8 +280,8 @@ def trades(
     occurred_by: datetime | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: int | None = None,
-) -> list[Row]:
-    """Trades and transfers, all or those that had `occurred_by` a moment, the newest booking first.
+) -> list[TradeRow]:
+    """Return trades and transfers, all or those that had `occurred_by` a moment, the newest booking first.
 
     The next page is `after` the last row's `booked_seq`.
     """
@@ -248,17 +291,18 @@ def trades(
         "instrument_id": instrument_id,
         "cl_ord_id": cl_ord_id,
     }
-    return fetch(
+    found = fetch(
         source, executions, where=where, at_most={"transact_time": occurred_by}, by=("booked_seq",),
         after=None if after is None else (after,), limit=limit, is_descending=True,
     )  # fmt: skip
+    return cast(list[TradeRow], found)
 
 
 def history(
     source: Source, *, account_id: str, strategy_id: str, instrument_id: str, occurred_by: datetime | None = None
-) -> list[Row]:
-    """The trades and transfers of one position that stand, all or those that had `occurred_by` then, in that order."""
+) -> list[TradeRow]:
+    """Return the standing trades and transfers of one position, all or those that had `occurred_by` then, by time."""
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     by = ("transact_time", "trade_seq", "exec_id", "cl_ord_id", "entry")
     found = fetch(source, executions, where=where, at_most={"transact_time": occurred_by}, by=by)
-    return [row for row in found if row["reversal"] is None]
+    return cast(list[TradeRow], [row for row in found if row["reversal"] is None])

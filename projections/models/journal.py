@@ -1,19 +1,19 @@
-"""Journal: every event that moves money or an asset as balanced entries, and the ledger accounts they add up to.
+"""Journal: balanced entries of every event that moves money or an asset, and the ledger accounts they add up to.
 
-Words are those of ISO 20022: an entry has lines; `value_date` is the UTC day on which something happened (of cash, as
-it was told), `booking_date` the day on which it came into the book (of cash, as it was told). A late fill, a bust and
-what they restate are booked on the day they came in, for the day they belong to. Which accounts an event debits and
+Words are those of ISO 20022: an entry has lines; `value_date` is the UTC day of the occurrence (of cash, as stated),
+`booking_date` the day of the recording (of cash, as stated). A late fill, a bust and the restatements they cause are
+booked on the day they were recorded, with the value date of the day they belong to. Which accounts an event debits and
 credits is in `projections.models.bookkeeping`.
 
 Entries keep their lines. Two tables add them up, debit and credit of each ledger account in one row: `ledger` by
-position and asset, for the trial balance; `turnover` by value date and asset, for what an account had on any day. What
-is asked as of a past moment is asked of the rows of that moment.
+position and asset, for the trial balance; `turnover` by value date and asset, for an account's balances on any day.
+Queries as of a past moment read the rows of that moment.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypedDict, cast
 
 import sqlalchemy as sa
 
@@ -31,7 +31,7 @@ from domain.position import (
 from domain.values import ZERO, exact, venue_of
 from projections.models.bookkeeping import (
     ASSETS,
-    BOOKED_AS,
+    ENTRY_ACCOUNTS,
     FEES,
     FUNDING,
     TRANSFERS,
@@ -44,7 +44,20 @@ from projections.models.bookkeeping import (
 )
 from projections.storage.copy_out import CopyOut
 from projections.storage.rows import Source, fetch
-from projections.storage.tables import AT, ITEMS, WHOLE, Projection, Row, Rows, fact, key, maybe, printable, table
+from projections.storage.tables import (
+    AT,
+    ITEMS,
+    WHOLE,
+    AnyRow,
+    Projection,
+    Row,
+    Rows,
+    fact,
+    key,
+    maybe,
+    printable,
+    table,
+)
 
 PAGE_ROWS_MAX = 1000
 
@@ -52,7 +65,7 @@ Sums = dict[str, tuple[Decimal, Decimal]]  # debit and credit by ledger account
 
 
 class Turnovers(sa.types.TypeDecorator[Sums]):
-    """Debit and credit by ledger account, kept as a JSON object of pairs of decimal texts."""
+    """Debit and credit by ledger account, stored as a JSON object of pairs of decimal texts."""
 
     impl = ITEMS
     cache_ok = True
@@ -81,7 +94,7 @@ entries_table = table(
     fact("recorded_at", AT),
     fact("lines", ITEMS),
     indexes=(("account_id", "entry_seq", "part"), ("value_date", "entry_seq", "part")),
-    born="entry_seq",
+    created_by="entry_seq",
     is_only_added=True,
 )
 ledger_table = table(
@@ -106,7 +119,94 @@ turnover_table = table(
 instruments_table = table("journal", "instruments", key("instrument_id"), fact("settle"), fact("kind"))
 venues_table = table("journal", "venues", key("account_id"), fact("venue"))
 
+
+class EntryColumns(TypedDict):
+    """A journal entry without its lines: dates are UTC days in ISO 8601; position columns are None of cash."""
+
+    entry_seq: int
+    part: int
+    account_id: str
+    kind: str
+    booking_date: str
+    value_date: str
+    strategy_id: str | None
+    instrument_id: str | None
+    reference: str
+    narrative: str
+    transact_time: datetime
+    recorded_at: datetime
+    seq: int
+
+
+class JournalLine(TypedDict):
+    """A debit (above zero) or credit (below) of a ledger account, in units of the asset."""
+
+    account: str
+    asset: str
+    amount: Decimal
+
+
+class StoredEntryRow(EntryColumns):
+    """A journal entry as stored: a line is account, asset and the amount's text, signed as in `JournalLine`."""
+
+    lines: list[list[str]]
+
+
+class JournalEntryRow(EntryColumns):
+    """A journal entry: its lines sum to zero in each asset."""
+
+    lines: list[JournalLine]
+
+
+class JournalLineRow(EntryColumns):
+    """One line of an entry, numbered from 1: `amount` signed, `debit` or `credit` above zero, the other None."""
+
+    line: int
+    account: str
+    asset: str
+    amount: Decimal
+    debit: Decimal | None
+    credit: Decimal | None
+
+
+class TurnoverRow(TypedDict):
+    """Debit and credit of a ledger account in one asset for one value date, in units of the asset."""
+
+    account_id: str
+    asset: str
+    value_date: str
+    seq: int
+    account: str
+    debit: Decimal
+    credit: Decimal
+
+
+class AssetTotalRow(TypedDict):
+    """Debit, credit and balance (debit less credit) of all ledger accounts in one asset, in units of it."""
+
+    asset: str
+    debit: Decimal
+    credit: Decimal
+    balance: Decimal
+    seq: int
+
+
+class TrialBalanceRow(AssetTotalRow):
+    """Debit, credit and balance of one ledger account in one asset."""
+
+    account_id: str
+    account: str
+
+
+class LedgerRow(TrialBalanceRow):
+    """Debit, credit and balance of one ledger account and position in one asset; "" where there is no position."""
+
+    strategy_id: str
+    instrument_id: str
+
+
 CURSOR = ("entry_seq", "part")
+BY_OCCURRENCE: Final = ("value_date", "transact_time", "entry_seq", "part")
 LINES = (
     "SELECT e.*, l.ordinality AS line, l.value->>0 AS account, l.value->>1 AS asset,"
     " CASE WHEN l.value->>2 NOT LIKE '-%%' THEN l.value->>2 END AS debit,"
@@ -123,7 +223,7 @@ NOTHING = (ZERO, ZERO)
 
 
 class Entry(NamedTuple):
-    """What one entry is about; its lines are beside it. `position` is None of cash."""
+    """One entry without its lines. `position` is None of cash."""
 
     account_id: str
     kind: str
@@ -136,32 +236,33 @@ class Entry(NamedTuple):
 
 
 def day_of(moment: datetime) -> str:
-    """The UTC day of a moment."""
+    """Return the UTC day of a moment."""
     return moment.astimezone(UTC).date().isoformat()
 
 
 def _booked(rows: Rows, logged: Logged, event: TradeBooked) -> None:
-    _learn(rows, logged, event.key.instrument_id, event.contract)
+    _put_instrument(rows, logged, event.key.instrument_id, event.contract)
     narrative = f"{event.side.value} {event.last_qty:f} at {event.last_px:f}"
     late = ", late" if event.is_late else ""
-    entry = _of_position(logged, event.key, event.kind.value, event.exec_id, event.transact_time, narrative + late)
-    _put(rows, logged, 0, entry, traded_lines(event))
+    about = (event.kind.value, event.exec_id)
+    entry = _of_position(logged, event.key, about, event.transact_time, narrative=narrative + late)
+    _put(rows, logged, entry, traded_lines(event))
 
 
 def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
-    entry = _of_position(
-        logged, event.key, "REVERSAL", event.exec_id, event.transact_time, f"taken back: {event.reason}"
-    )
-    _put(rows, logged, 0, entry, traded_lines(event, -1))
+    about, narrative = ("REVERSAL", event.exec_id), f"taken back: {event.reason}"
+    entry = _of_position(logged, event.key, about, event.transact_time, narrative=narrative)
+    _put(rows, logged, entry, traded_lines(event, -1))
 
 
 def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None:
-    _learn(rows, logged, event.key.instrument_id, event.contract)
+    _put_instrument(rows, logged, event.key.instrument_id, event.contract)
     narrative = f"{event.side.value} {event.quantity:f} without a trade: {event.reason.value}"
     if event.counterparty is not None:
         narrative += f", {event.counterparty.account_id} {event.counterparty.strategy_id}"
-    entry = _of_position(logged, event.key, "TRANSFER", event.transfer_id, event.transact_time, narrative)
-    _put(rows, logged, 0, entry, transferred_lines(event))
+    about = ("TRANSFER", event.transfer_id)
+    entry = _of_position(logged, event.key, about, event.transact_time, narrative=narrative)
+    _put(rows, logged, entry, transferred_lines(event))
 
 
 def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
@@ -171,15 +272,15 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
         before = restated_lines(item.was, contract, venue, -1)
         after = restated_lines(item.now, contract, venue, 1)
         for place, (kind, lines) in enumerate((("REVERSAL", before), ("RESTATEMENT", after))):
-            entry = _of_position(logged, event.key, kind, item.exec_id, item.transact_time, because)
-            _put(rows, logged, 2 * number + place, entry, lines)
+            entry = _of_position(logged, event.key, (kind, item.exec_id), item.transact_time, narrative=because)
+            _put(rows, logged, entry, lines, part=2 * number + place)
 
 
 def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
     money, assets = event.amount, asset_account(venue_of(event.key.instrument_id))
-    entry = _of_position(logged, event.key, "FUNDING", event.funding_id, event.transact_time)
+    entry = _of_position(logged, event.key, ("FUNDING", event.funding_id), event.transact_time)
     lines = [Line(assets, money.currency, money.amount), Line(FUNDING, money.currency, -money.amount)]
-    _put(rows, logged, 0, entry, lines)
+    _put(rows, logged, entry, lines)
 
 
 def _settled(rows: Rows, logged: Logged, event: TransferSettled | TransferReturned) -> None:
@@ -187,17 +288,17 @@ def _settled(rows: Rows, logged: Logged, event: TransferSettled | TransferReturn
     kind, narrative = ("TRANSFER", "settled") if isinstance(event, TransferSettled) else ("RETURN", event.reason)
     entry = _of_cash(event, kind, leg.transfer_id, narrative + (f", {other}" if other else ""))
     lines = cash_lines(event.entries[:1], _venue(rows, event.account_id), TRANSFERS)
-    _put(rows, logged, 0, entry, lines + cash_lines(event.entries[1:], _venue(rows, event.account_id), FEES))
+    _put(rows, logged, entry, lines + cash_lines(event.entries[1:], _venue(rows, event.account_id), FEES))
 
 
 def _charged(rows: Rows, logged: Logged, event: FeeCharged) -> None:
     entry = _of_cash(event, "FEE", event.fee_id, event.reason)
-    _put(rows, logged, 0, entry, cash_lines(event.entries, _venue(rows, event.account_id), FEES))
+    _put(rows, logged, entry, cash_lines(event.entries, _venue(rows, event.account_id), FEES))
 
 
 def _entered(rows: Rows, logged: Logged, event: EntryBooked) -> None:
     entry = _of_cash(event, event.kind.value, event.entry_id, event.reason)
-    _put(rows, logged, 0, entry, cash_lines(event.entries, _venue(rows, event.account_id), BOOKED_AS[event.kind]))
+    _put(rows, logged, entry, cash_lines(event.entries, _venue(rows, event.account_id), ENTRY_ACCOUNTS[event.kind]))
 
 
 def _opened(rows: Rows, logged: Logged, event: AccountOpened) -> None:
@@ -209,35 +310,51 @@ def _venue(rows: Rows, account_id: str) -> str:
     return known["venue"] if known is not None else ""
 
 
-def _learn(rows: Rows, logged: Logged, instrument_id: str, contract: Contract) -> None:
-    """Kind and currencies, which no amendment changes: a restatement does not tell them."""
+def _put_instrument(rows: Rows, logged: Logged, instrument_id: str, contract: Contract) -> None:
+    """Keep kind and settlement currency, which no amendment changes, for restatements: those do not have them."""
     if rows.get(instruments_table, instrument_id) is None:
-        told = {"settle": contract.settle, "kind": contract.kind.value, "seq": logged.seq}
-        rows.put(instruments_table, {"instrument_id": instrument_id, **told})
+        columns = {"settle": contract.settle, "kind": contract.kind.value, "seq": logged.seq}
+        rows.put(instruments_table, {"instrument_id": instrument_id, **columns})
 
 
 def _contract(rows: Rows, instrument_id: str) -> Contract:
     known = rows.get(instruments_table, instrument_id)
-    assert known is not None, "what is restated has been booked before"
+    assert known is not None, "a restated entry has been booked before"
     return Contract(Kind(known["kind"]), "", "", known["settle"])
 
 
 def _of_position(
-    logged: Logged, position: PositionKey, kind: str, reference: str, at: datetime, narrative: str = ""
+    logged: Logged, position: PositionKey, about: tuple[str, str], at: datetime, *, narrative: str = ""
 ) -> Entry:
-    booked = day_of(logged.recorded.recorded_at)
-    return Entry(position.account_id, kind, booked, day_of(at), reference, at, position, narrative)
+    """Return an entry of a position; `about` is its kind and reference."""
+    return Entry(
+        account_id=position.account_id,
+        kind=about[0],
+        booking_date=day_of(logged.recorded.recorded_at),
+        value_date=day_of(at),
+        reference=about[1],
+        transact_time=at,
+        position=position,
+        narrative=narrative,
+    )
 
 
 def _of_cash(
     event: TransferSettled | TransferReturned | FeeCharged | EntryBooked, kind: str, reference: str, narrative: str
 ) -> Entry:
-    booked, value = event.booking_date.isoformat(), event.value_date.isoformat()
-    return Entry(event.account_id, kind, booked, value, reference, event.transact_time, None, narrative)
+    return Entry(
+        account_id=event.account_id,
+        kind=kind,
+        booking_date=event.booking_date.isoformat(),
+        value_date=event.value_date.isoformat(),
+        reference=reference,
+        transact_time=event.transact_time,
+        narrative=narrative,
+    )
 
 
-def _put(rows: Rows, logged: Logged, part: int, entry: Entry, lines: Sequence[Line]) -> None:
-    """One entry with its lines, those of nothing left out, added to the ledger accounts."""
+def _put(rows: Rows, logged: Logged, entry: Entry, lines: Sequence[Line], *, part: int = 0) -> None:
+    """Put one entry with its lines, without those of zero, and add them to the ledger accounts."""
     kept = [line for line in lines if line.amount]
     if not kept:
         return
@@ -298,7 +415,7 @@ def _add(rows: Rows, entry: Entry, lines: Iterable[Line], seq: int) -> None:
 
 
 def _added(known: Row | None, moved: Iterable[Line]) -> Sums:
-    """Sums are exact, and put into their one form when they are read."""
+    """Return sums with lines added; they are exact, and made canonical when they are read."""
     sums: Sums = known["sums"].copy() if known is not None else {}
     for account, _, amount in moved:
         debit, credit = sums.get(account, NOTHING)
@@ -336,10 +453,10 @@ def entries(
     limit: int | None = PAGE_ROWS_MAX,
     after: tuple[int, int] | None = None,
     is_descending: bool = False,
-) -> list[Row]:
-    """Entries in the order of the log (or the newest first), of one account, in one asset, for one value date.
+) -> list[JournalEntryRow]:
+    """Return entries in log order (or the newest first), of one account, in one asset, for one value date.
 
-    The next page is `after` the last row's (entry_seq, part). An asset is looked for only in days that moved it.
+    The next page is `after` the last row's (entry_seq, part). An asset is searched only in days that moved it.
     """
     where: Row = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     where["value_date"] = day
@@ -363,56 +480,75 @@ def entries(
     return [_with_amounts(row) for row in shown[:limit]]
 
 
-def _with_amounts(row: Row) -> Row:
+def _with_amounts(row: Row) -> JournalEntryRow:
     lines = [{"account": account, "asset": asset, "amount": Decimal(text)} for account, asset, text in row["lines"]]
-    return row | {"lines": lines}
+    return cast(JournalEntryRow, row | {"lines": lines})
 
 
-def lines_of(rows: Iterable[Row]) -> Iterator[Row]:
-    """Entries as one row a line, for tables and files: `line` numbers them, amounts are debit or credit."""
+def stored_entries(
+    source: Source, account_id: str, value_date: str, *, after: Sequence[Any] | None = None, limit: int | None = None
+) -> list[StoredEntryRow]:
+    """Return an account's entries for one value date by time of occurrence, their lines as stored.
+
+    The next page is `after` the last row's `BY_OCCURRENCE` columns.
+    """
+    where = {"account_id": account_id, "value_date": value_date}
+    found = fetch(source, entries_table, where=where, by=BY_OCCURRENCE, after=after, limit=limit)
+    return cast(list[StoredEntryRow], found)
+
+
+def lines_of(rows: Iterable[JournalEntryRow]) -> Iterator[JournalLineRow]:
+    """Yield entries as one row a line, for tables and files: `line` numbers them, amounts are debit or credit."""
     for row in rows:
-        about = {name: value for name, value in row.items() if name != "lines"}
+        about: Row = {name: value for name, value in row.items() if name != "lines"}
         for number, line in enumerate(row["lines"], 1):
             debit, credit = split(line["amount"])
-            yield about | {"line": number, **line, "debit": debit, "credit": credit}
+            yield cast(JournalLineRow, about | {"line": number, **line, "debit": debit, "credit": credit})
 
 
 def split(amount: Decimal) -> tuple[Decimal | None, Decimal | None]:
-    """A signed amount as debit and credit, of which one is None."""
+    """Return a signed amount as debit and credit, of which one is None."""
     return (amount, None) if amount > 0 else (None, exact(-amount))
 
 
-def ledger(source: Source, *, account_id: str | None = None, instrument_id: str | None = None) -> list[Row]:
-    """Ledger accounts by position, with their `balance`: debit less credit. Assets are of no position.
+def ledger(source: Source, *, account_id: str | None = None, instrument_id: str | None = None) -> list[LedgerRow]:
+    """Return ledger accounts by position, with their `balance`: debit less credit. Asset accounts have no position.
 
-    Of one instrument there are those that carry a position's name.
+    With an `instrument_id` only accounts that have a position.
     """
     found: list[Row] = []
-    for row in accounts(fetch(source, ledger_table, where={"account_id": account_id, "instrument_id": instrument_id})):
+    for row in _accounts(fetch(source, ledger_table, where={"account_id": account_id, "instrument_id": instrument_id})):
         if not row["account"].startswith(ASSETS):
             found.append(row)
         elif instrument_id is None:
             found.append(row | {"strategy_id": "", "instrument_id": ""})
-    return summed(found, (*ACCOUNT, "strategy_id", "instrument_id"))
+    return cast(list[LedgerRow], _summed(found, (*ACCOUNT, "strategy_id", "instrument_id")))
 
 
 def trial_balance(
     source: Source, *, account_id: str | None = None, asset: str | None = None, upto: str | None = None
-) -> list[Row]:
-    """Debit, credit and balance of every ledger account and asset, as of now or of the end of a value date `upto`."""
+) -> list[TrialBalanceRow]:
+    """Return debit, credit and balance of every ledger account and asset, now or at the end of a value date `upto`."""
     where = {"account_id": account_id, "asset": asset}
     if upto is None:
-        return summed(accounts(fetch(source, ledger_table, where=where)), ACCOUNT)
-    return summed(accounts(fetch(source, turnover_table, where=where, at_most={"value_date": upto})), ACCOUNT)
+        found = fetch(source, ledger_table, where=where)
+    else:
+        found = fetch(source, turnover_table, where=where, at_most={"value_date": upto})
+    return cast(list[TrialBalanceRow], _summed(_accounts(found), ACCOUNT))
 
 
-def turnover(source: Source, account_id: str) -> list[Row]:
-    """What each ledger account of an account moved in each asset, by value date: debit and credit."""
-    return accounts(fetch(source, turnover_table, where={"account_id": account_id}))
+def totals(rows: Iterable[TrialBalanceRow]) -> list[AssetTotalRow]:
+    """Sum a trial balance by asset: each balance is zero."""
+    return cast(list[AssetTotalRow], _summed(rows, ("asset",)))
 
 
-def accounts(rows: Iterable[Row]) -> list[Row]:
-    """Rows of sums as one row a ledger account."""
+def turnover(source: Source, account_id: str) -> list[TurnoverRow]:
+    """Return debit and credit of each ledger account of an account in each asset, by value date."""
+    return cast(list[TurnoverRow], _accounts(fetch(source, turnover_table, where={"account_id": account_id})))
+
+
+def _accounts(rows: Iterable[Row]) -> list[Row]:
+    """Return rows of sums as one row a ledger account."""
     return [
         {name: value for name, value in row.items() if name != "sums"}
         | {"account": account, "debit": exact(debit), "credit": exact(credit)}
@@ -424,8 +560,8 @@ def accounts(rows: Iterable[Row]) -> list[Row]:
 ACCOUNT = ("account_id", "account", "asset")
 
 
-def summed(rows: Iterable[Row], by: Sequence[str]) -> list[Row]:
-    """Debit, credit and balance for each value of the `by` columns, sorted by them; `seq` is the last that touched."""
+def _summed(rows: Iterable[AnyRow], by: Sequence[str]) -> list[Row]:
+    """Return debit, credit and balance for each value of the `by` columns, sorted by them; `seq` is the latest."""
     sums: dict[tuple[str, ...], Row] = {}
     for row in rows:
         place = tuple(row[name] for name in by)

@@ -1,13 +1,14 @@
-"""Limits: what is set, and how much of it is used: positions and what working orders hold; breaches; kill switches.
+"""Limits and their usage by positions and working orders; breaches; kill switches.
 
 Follows `domain.risk`: a limit's scope is a strategy or all, an instrument, venue or asset or any; "" stands for all in
-the tables, None in what queries return. Quantities are signed as positions are; what is held is unsigned, by side. The
-firm's limits (account `firm`) are over all accounts together. What only marks can tell is not computed here: of such a
-limit there is what the last assessment said, while it is breached or cannot be assessed.
+the tables, None in query results. Quantities are signed as positions are; held quantities are unsigned, by side. The
+firm's limits (account `firm`) are over all accounts together. Usage that depends on marks is not computed here: such a
+limit shows the result of the last monitoring while it is breached or cannot be assessed.
 """
 
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from domain.instrument import Contract
 from domain.ledger import Logged
@@ -95,6 +96,60 @@ holds = table(
 )
 
 
+class ScopeColumns(TypedDict):
+    """The account and scope of a limit or kill switch; None stands for all."""
+
+    account_id: str
+    strategy_id: str | None
+    instrument_id: str | None
+    venue: str | None
+    asset: str | None
+
+
+class LimitRow(ScopeColumns):
+    """A limit and its usage: `limit` and `used` in `currency`, or without one in base units, contracts or orders;
+    `position` signed and held quantities unsigned, in base units or contracts; `utilisation` is a fraction.
+    """
+
+    measure: str
+    limit: Decimal
+    currency: str | None
+    version: int
+    unassessed: str | None
+    transact_time: datetime
+    position: Decimal | None
+    held_buy: Decimal | None
+    held_sell: Decimal | None
+    used: Decimal | None
+    utilisation: Decimal | None
+    breached_at: datetime | None
+    seq: int
+
+
+class BreachRow(ScopeColumns):
+    """A limit exceeded other than by an order: `limit` and `used` as in `LimitRow`, of `subject` ("" of the scope)."""
+
+    measure: str
+    subject: str
+    version: int
+    limit: Decimal
+    currency: str | None
+    used: Decimal
+    transact_time: datetime
+    seq: int
+
+
+class SwitchRow(ScopeColumns):
+    """An engaged kill switch."""
+
+    mode: str
+    reason: str
+    actor: str
+    version: int
+    transact_time: datetime
+    seq: int
+
+
 def _scope(account_id: str, scope: Scope) -> Row:
     return {"account_id": account_id} | {name: getattr(scope, name) or "" for name in SCOPE}
 
@@ -139,7 +194,7 @@ def _cleared(rows: Rows, logged: Logged, event: BreachCleared) -> None:
 def _assessable(rows: Rows, logged: Logged, event: AssessmentMissed | AssessmentResumed) -> None:
     place = _scope(event.account_id, event.scope)
     limit = rows.get(limits, *place.values(), event.measure.value)
-    assert limit is not None, "what is assessed is a limit"
+    assert limit is not None, "an assessed limit has been set"
     rule = event.rule if isinstance(event, AssessmentMissed) else None
     rows.put(limits, limit | {"unassessed": rule, "seq": logged.seq})
 
@@ -162,13 +217,14 @@ def _released(rows: Rows, logged: Logged, event: SwitchReleased) -> None:
 
 def _held(rows: Rows, logged: Logged, event: HoldPlaced | HoldAdjusted) -> None:
     place = {"account_id": event.key.account_id, "strategy_id": event.strategy_id, "instrument_id": event.instrument_id}
-    _hold(rows, logged, event.key, place | {"side": event.side.value}, event.quantity, event.contract)
+    place |= {"side": event.side.value}
+    _hold(rows, logged, event.key, place, quantity=event.quantity, contract=event.contract)
 
 
 def _hold(
-    rows: Rows, logged: Logged, order: OrderKey, place: Row, quantity: Decimal, contract: Contract | None = None
+    rows: Rows, logged: Logged, order: OrderKey, place: Row, *, quantity: Decimal, contract: Contract | None = None
 ) -> None:
-    """Let an order hold a quantity, instead of what it held; nothing is held of a quantity of zero."""
+    """Set an order's hold to a quantity, in place of its former hold; zero removes it."""
     known = rows.get(holds, order.account_id, order.cl_ord_id)
     was, is_held = known["quantity"] if known is not None else ZERO, quantity > 0
     if known is None and not is_held:
@@ -186,25 +242,26 @@ def _hold(
         rows.put(holds, row)
     else:
         rows.delete(holds, order.account_id, order.cl_ord_id)
-    sum_ = "held_buy" if place["side"] == Side.BUY else "held_sell"
-    _use(rows, logged, place, {sum_: quantity - was, "orders": is_held - (known is not None)}, contract)
+    held = "held_buy" if place["side"] == Side.BUY else "held_sell"
+    changes = {held: quantity - was, "orders": is_held - (known is not None)}
+    _use(rows, logged, place, changes, contract=contract)
 
 
 def _posted(rows: Rows, logged: Logged, event: HoldPosted) -> None:
     place = {"account_id": event.key.account_id, "strategy_id": event.strategy_id, "instrument_id": event.instrument_id}
-    _use(rows, logged, place, {"position": event.quantity}, event.contract)
+    _use(rows, logged, place, {"position": event.quantity}, contract=event.contract)
     _release(rows, logged, event)
 
 
 def _release(rows: Rows, logged: Logged, event: HoldPosted | HoldVoided | HoldExpired) -> None:
-    """The order's hold without what the event releases. A fill may be booked elsewhere than its order was held for."""
+    """Reduce the order's hold by the released quantity. A fill's position may differ from that of its order's hold."""
     known = rows.get(holds, event.key.account_id, event.key.cl_ord_id) if event.released else None
     if known is not None:
-        _hold(rows, logged, event.key, known, max(exact(known["quantity"] - event.released), ZERO))
+        _hold(rows, logged, event.key, known, quantity=max(exact(known["quantity"] - event.released), ZERO))
 
 
-def _use(rows: Rows, logged: Logged, place: Row, changes: dict[str, Any], contract: Contract | None) -> None:
-    """Add to sums of the usage row at the account, strategy and instrument of `place`."""
+def _use(rows: Rows, logged: Logged, place: Row, changes: dict[str, Any], *, contract: Contract | None) -> None:
+    """Add to sums of the usage row of the account, strategy and instrument in `place`."""
     row = rows.get(usage, *(place[name] for name in USAGE))
     if row is None:
         row = {name: place[name] for name in USAGE} | {"base": None, "orders": 0}
@@ -240,13 +297,13 @@ PROJECTION = Projection(
 )
 
 
-def utilisation(source: Source, account_id: str | None = None) -> list[Row]:
-    """Every limit in force and what is used of it; a limit on each instrument has a row for each one in use.
+def utilisation(source: Source, account_id: str | None = None) -> list[LimitRow]:
+    """Return every limit in force and its usage; a limit on each instrument has a row for each one in use.
 
     Of MAX_POSITION, `used` is the larger of the position with all working buys filled and with all working sells
-    filled, unsigned; of MAX_OPEN_ORDERS the number of working orders; of others what it was when the limit was
-    `breached_at`, else None. `utilisation` is used / limit to 18 places (None of a limit of zero). `unassessed` says
-    what is lacked to tell whether the limit is kept.
+    filled, unsigned; of MAX_OPEN_ORDERS the number of working orders; of others the usage when the limit was
+    `breached_at`, else None. `utilisation` is used / limit to 18 places (None of a limit of zero). `unassessed` is the
+    reason why monitoring cannot check the limit.
     """
     used = fetch(source, usage, where={"account_id": None if account_id == FIRM else account_id})
     broken = breaches(source, account_id)
@@ -268,23 +325,25 @@ def utilisation(source: Source, account_id: str | None = None) -> list[Row]:
     return rows
 
 
-def breaches(source: Source, account_id: str | None = None) -> list[Row]:
-    """The limits that are exceeded though no order did it, as the last event of each says."""
-    return [_shown(row) for row in fetch(source, breaches_table, where={"account_id": account_id})]
+def breaches(source: Source, account_id: str | None = None) -> list[BreachRow]:
+    """Return the limits exceeded other than by an order, as of the last event of each."""
+    found = fetch(source, breaches_table, where={"account_id": account_id})
+    return cast(list[BreachRow], [_shown(row) for row in found])
 
 
-def switches(source: Source, account_id: str | None = None) -> list[Row]:
-    """The kill switches that are engaged: who, why, when."""
-    return [_shown(row) for row in fetch(source, switches_table, where={"account_id": account_id})]
+def switches(source: Source, account_id: str | None = None) -> list[SwitchRow]:
+    """Return the engaged kill switches, with actor, reason and time."""
+    found = fetch(source, switches_table, where={"account_id": account_id})
+    return cast(list[SwitchRow], [_shown(row) for row in found])
 
 
 def _shown(row: Row) -> Row:
     return row | {name: row[name] or None for name in SCOPE}
 
 
-def _is_of(limit: Row, breach: Row) -> bool:
-    names = ("account_id", "measure", *SCOPE)
-    return all((limit[name] or None) == breach[name] for name in names)
+def _is_of(limit: Row, breach: BreachRow) -> bool:
+    names, row = ("account_id", "measure", *SCOPE), cast(Row, breach)
+    return all((limit[name] or None) == row[name] for name in names)
 
 
 def _covers(limit: Row, row: Row) -> bool:
@@ -298,22 +357,25 @@ def _covers(limit: Row, row: Row) -> bool:
     )
 
 
-def _position(limit: Row, instrument_id: str, covered: list[Row], found: list[Row]) -> Row:
+def _position(limit: Row, instrument_id: str, covered: list[Row], found: list[BreachRow]) -> LimitRow:
     position, buys, sells = (
         exact(sum((row[name] for row in covered), ZERO)) for name in ("position", "held_buy", "held_sell")
     )
     at_most = exact(max(abs(position + buys), abs(position - sells)))
-    sums = {"position": position, "held_buy": buys, "held_sell": sells}
-    return _used(limit, at_most, covered, found) | sums | {"instrument_id": instrument_id or None}
+    row = _used(limit, at_most, covered, found)
+    row["position"], row["held_buy"], row["held_sell"] = position, buys, sells
+    row["instrument_id"] = instrument_id or None
+    return row
 
 
-def _used(limit: Row, used: Decimal | None, covered: list[Row], found: list[Row]) -> Row:
-    return _shown(limit) | {
+def _used(limit: Row, used: Decimal | None, covered: list[Row], found: list[BreachRow]) -> LimitRow:
+    row = _shown(limit) | {
         "position": None,
         "held_buy": None,
         "held_sell": None,
         "used": used,
         "utilisation": divide(used, limit["limit"]) if used is not None and limit["limit"] else None,
-        "breached_at": min((row["transact_time"] for row in found), default=None),
-        "seq": max(row["seq"] for row in (limit, *covered, *found)),
+        "breached_at": min((breach["transact_time"] for breach in found), default=None),
+        "seq": max([limit["seq"], *(row["seq"] for row in covered), *(breach["seq"] for breach in found)]),
     }
+    return cast(LimitRow, row)

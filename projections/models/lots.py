@@ -1,13 +1,15 @@
-"""Lots: the acquisitions still open, and which disposal used up how much of which (none under AVERAGE).
+"""Open lots, and the matches of disposals with lots (none under AVERAGE).
 
-Signed as `domain.position.costing` has them: a short lot's quantity is below zero. A match belongs to a disposal and
-has a `line`, in the order in which the cost basis used the lots up. Both tables are the book that the order of
-occurrence gives: the restatement of a late trade, or of one taken back, replaces the matches of every disposal it moved
-and settles the open lots. A lot that was brought along by a transfer keeps the age it had.
+Signed as in `domain.position.costing`: a short lot's quantity is below zero. A match belongs to a disposal and has a
+`line`, in the order in which the cost basis consumed the lots. Both tables are the book by time of occurrence: the
+restatement of a late or reversed trade replaces the matches of every disposal it changed and corrects the open lots. A
+lot moved by a transfer keeps its age.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
+from typing import Final, cast
 
 import msgspec
 
@@ -26,12 +28,25 @@ from domain.position import (
     costing,
 )
 from domain.values import Money, Occurrence, Side, exact
+from projections.models.executions import TradeRow
 from projections.storage.copy_out import CopyOut
 from projections.storage.rows import Source, fetch
-from projections.storage.tables import AT, NUMBER, WHOLE, Projection, Row, Rows, contract_of, fact, key, table
+from projections.storage.tables import (
+    AT,
+    NUMBER,
+    WHOLE,
+    PositionColumns,
+    Projection,
+    Row,
+    Rows,
+    contract_of,
+    fact,
+    key,
+    table,
+)
 
 PAGE_ROWS_MAX = 1000
-POSITION = ("account_id", "strategy_id", "instrument_id")
+POSITION: Final = ("account_id", "strategy_id", "instrument_id")
 OPENED = (*POSITION, "opened_at", "opened_trade_seq", "lot_id")
 DISPOSED = (*POSITION, "disposed_at", "disposed_trade_seq", "exec_id", "line")
 
@@ -64,6 +79,45 @@ matches_table = table(
 )
 COPIED_LOTS = CopyOut(lots_table, ", ".join(OPENED))
 COPIED_MATCHES = CopyOut(matches_table, ", ".join(DISPOSED))
+
+
+class RecostedLotRow(PositionColumns):
+    """An open lot: quantities signed, in base units or contracts, costs in settlement currency."""
+
+    lot_id: str
+    opened_at: datetime
+    opened_trade_seq: int
+    opened_quantity: Decimal
+    opened_cost: Decimal
+    quantity: Decimal
+    cost: Decimal
+
+
+class LotRow(RecostedLotRow):
+    """An open lot by the account's own conventions."""
+
+    seq: int
+
+
+class RecostedMatchRow(PositionColumns):
+    """A match of a disposal with a lot: `quantity` in base units or contracts, `cost` and `gain` in settlement
+    currency.
+    """
+
+    exec_id: str
+    line: int
+    disposed_at: datetime
+    disposed_trade_seq: int
+    lot_id: str
+    quantity: Decimal
+    cost: Decimal
+    gain: Decimal
+
+
+class MatchRow(RecostedMatchRow):
+    """A match by the account's own conventions."""
+
+    seq: int
 
 
 def _position(position: PositionKey) -> Row:
@@ -113,7 +167,7 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred
         exec_id, trade_seq = event.transfer_id, 0
     for row in _match_rows(exec_id, event.transact_time, trade_seq, effect.closed):
         rows.put(matches_table, place | row | seq)
-    if not event.is_late:  # what a late disposal used up is settled by the restatement that follows it
+    if not event.is_late:  # the restatement that follows a late disposal corrects the lots it consumed
         for match in effect.closed:
             lot = rows.get(lots_table, *place.values(), match.lot_id)
             assert lot is not None, f"lot {match.lot_id} is open"
@@ -124,7 +178,7 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred
 
 
 def _put_lot(rows: Rows, lot: Row) -> None:
-    """An open lot as it is now; one left with nothing is gone."""
+    """Put an open lot, or delete it if nothing of it is left."""
     lot["quantity"], lot["cost"] = exact(lot["quantity"]), exact(lot["cost"])
     if lot["quantity"] or lot["cost"]:
         rows.put(lots_table, lot)
@@ -138,7 +192,7 @@ def _unmatch(rows: Rows, place: Row, exec_ids: Iterable[str]) -> None:
 
 
 def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
-    """Its own matches go; its lots, and those it used up, are settled by the restatement that follows it."""
+    """Delete its matches; the restatement that follows corrects its lots and those it consumed."""
     if event.effect.closed:
         _unmatch(rows, _position(event.key), (event.exec_id,))
 
@@ -179,10 +233,10 @@ def open_lots(
     instrument_id: str | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: tuple[str, str, str, datetime, int, str] | None = None,
-) -> list[Row]:
-    """Open lots by position, the oldest first. The next page is `after` the last row's `OPENED` columns."""
+) -> list[LotRow]:
+    """Return open lots by position, the oldest first. The next page is `after` the last row's `OPENED` columns."""
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
-    return fetch(source, lots_table, where=where, by=OPENED, after=after, limit=limit)
+    return cast(list[LotRow], fetch(source, lots_table, where=where, by=OPENED, after=after, limit=limit))
 
 
 def matches(
@@ -195,18 +249,21 @@ def matches(
     occurred_by: datetime | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: tuple[str, str, str, datetime, int, str, int] | None = None,
-) -> list[Row]:
-    """Matches by position in order of disposal, all or those of disposals that had `occurred_by` a moment.
+) -> list[MatchRow]:
+    """Return matches by position and time of disposal, all or those of disposals that had `occurred_by` a moment.
 
     The next page is `after` the last row's `DISPOSED` columns.
     """
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id, "exec_id": exec_id}
     at_most = {"disposed_at": occurred_by}
-    return fetch(source, matches_table, where=where, at_most=at_most, by=DISPOSED, after=after, limit=limit)
+    found = fetch(source, matches_table, where=where, at_most=at_most, by=DISPOSED, after=after, limit=limit)
+    return cast(list[MatchRow], found)
 
 
-def recosted(trades: Sequence[Row], conventions: Costing) -> tuple[list[Row], list[Row], Book]:
-    """Matches, open lots and book of one position's trades (`executions.history`) under other conventions.
+def recosted(
+    trades: Sequence[TradeRow], conventions: Costing
+) -> tuple[list[RecostedMatchRow], list[RecostedLotRow], Book]:
+    """Return matches, open lots and book of one position's trades (`executions.history`) under other conventions.
 
     The rows have the columns of `matches` and `open_lots` but for `seq`.
     """
@@ -214,7 +271,7 @@ def recosted(trades: Sequence[Row], conventions: Costing) -> tuple[list[Row], li
     book = costing.empty(conventions.cost_basis)
     if not trades:
         return [], [], book
-    place = {name: trades[0][name] for name in POSITION}
+    place: Row = {name: trades[0][name] for name in POSITION}
     entries = sorted(map(entry_of, trades), key=lambda entry: entry.occurrence)
     effects, book = costing.replay(entries, conventions, book)
     matched = [
@@ -225,15 +282,23 @@ def recosted(trades: Sequence[Row], conventions: Costing) -> tuple[list[Row], li
         )
     ]
     opened = sorted(book.lots, key=lambda lot: (lot.opened_at.transact_time, lot.opened_at.trade_seq, lot.lot_id))
-    return matched, [place | _lot_row(lot) for lot in opened], book
+    lots = cast(list[RecostedLotRow], [place | _lot_row(lot) for lot in opened])
+    return cast(list[RecostedMatchRow], matched), lots, book
 
 
-def entry_of(trade: Row) -> Entry:
-    """What costing needs to know of an `executions` row."""
+def entry_of(trade: TradeRow) -> Entry:
+    """Return the costing entry of an `executions` row."""
     at, contract = Occurrence(trade["transact_time"], trade["trade_seq"], trade["exec_id"]), contract_of(trade)
     assert contract is not None, "a booked trade has a contract"
-    fee = None if trade["commission"] is None else Money(trade["commission"], trade["commission_currency"])
+    amount, currency = trade["commission"], trade["commission_currency"]
     return Entry(
-        at, contract, Side(trade["side"]), trade["last_qty"], trade["last_px"], fee, trade["cost"],
-        msgspec.convert(trade["lots"] or (), tuple[Lot, ...]), tuple(trade["lot_ids"] or ()),
-    )  # fmt: skip
+        occurrence=at,
+        contract=contract,
+        side=Side(trade["side"]),
+        quantity=trade["last_qty"],
+        price=trade["last_px"],
+        commission=None if amount is None or currency is None else Money(amount, currency),
+        cost=trade["cost"],
+        lots=msgspec.convert(trade["lots"] or (), tuple[Lot, ...]),
+        lot_ids=tuple(trade["lot_ids"] or ()),
+    )

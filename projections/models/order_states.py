@@ -1,8 +1,8 @@
-"""Order states: what `domain.order.state` must know of an order to fold its next event, kept beside the blotter.
+"""Order states for the next event of `domain.order.state`, kept beside the blotter.
 
-The rules are the domain's own, so that a late, repeated or contradictory report leaves the blotter as it leaves the
-order. What grows with an order's history is not kept in its state: the event of an amendment tells the fill as it was
-and as it is, and each request about an order is a row of its own, read when something answers it.
+The rules are the domain's own, so that a late, repeated or contradictory report changes the blotter as it changes the
+order. State that grows with an order's history is not kept: an amendment's event has the fill as it was and as it is,
+and each request about an order is a row of its own, read when an event answers it.
 """
 
 from operator import attrgetter
@@ -33,7 +33,7 @@ from domain.order import (
 from projections.storage.tables import AT, FACTS, TEXT, WHOLE, Row, Rows, fact, json_of, key, maybe, table
 
 UNKEPT = frozenset({"fills", "reports", "breaks", "amendments", "requests", "answers", "order_ids"})
-PAIRED = frozenset({"unanswered", "pending"})  # mappings whose keys JSON does not have: kept as pairs
+PAIRED = frozenset({"unanswered", "pending"})  # mappings with keys that JSON lacks: stored as pairs
 
 _KEPT = [field for field in msgspec.structs.fields(Order) if field.name not in UNKEPT]
 _GET = attrgetter(*(field.name for field in _KEPT))
@@ -58,7 +58,7 @@ _BARE: dict[str, Any] = {
     "answers": AppendMap(),
     "order_ids": frozenset(),
 }
-assert _BARE.keys() == UNKEPT, "what is not kept is emptied"
+assert _BARE.keys() == UNKEPT, "fields that are not kept are emptied"
 
 
 class OrderState(sa.types.TypeDecorator[Order]):
@@ -70,17 +70,17 @@ class OrderState(sa.types.TypeDecorator[Order]):
     def process_bind_param(self, value: Order | None, dialect: sa.Dialect) -> Any:  # noqa: ARG002 (SQLAlchemy's)
         if value is None:
             return None
-        told = list(_GET(value))
+        values = list(_GET(value))
         for place in _PAIRED_PLACES:
-            told[place] = tuple(told[place].items())
-        return _ENCODER.encode(told).decode()
+            values[place] = tuple(values[place].items())
+        return _ENCODER.encode(values).decode()
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ARG002
         if value is None:
             return None
         stored = _ORDERS.decode(value)
-        told = {field.name: getattr(stored, field.name) for field in _KEPT}
-        return Order(**told | {name: dict(told[name]) for name in PAIRED})
+        values = {field.name: getattr(stored, field.name) for field in _KEPT}
+        return Order(**values | {name: dict(values[name]) for name in PAIRED})
 
 
 states = table("orders", "states", key("account_id"), key("cl_ord_id"), fact("state", OrderState()), has_history=False)
@@ -100,7 +100,7 @@ _REQUEST: Any = OrderCancelRequested | OrderReplaceRequested
 
 
 def folded(rows: Rows, logged: Logged, event: OrderEvent) -> tuple[Order | None, Order]:
-    """The order before an event and after it, which is put down for the next one."""
+    """Return the order before and after an event, and store the state after it."""
     order = event.key
     known = rows.get(states, order.account_id, order.cl_ord_id)
     before: Order | None = known["state"] if known is not None else None
@@ -124,7 +124,7 @@ def folded(rows: Rows, logged: Logged, event: OrderEvent) -> tuple[Order | None,
 
 
 def _amending(order: Order | None, event: Amendment) -> tuple[Order | None, Amendment]:
-    """The order with the fill that an amendment is about, and the amendment as the first and only one of it."""
+    """Return the order with the amended fill only, and the amendment as the first of that fill."""
     was = event.was
     if order is None or was is None:
         return order, event
@@ -139,35 +139,38 @@ def _amending(order: Order | None, event: Amendment) -> tuple[Order | None, Amen
 
 
 def _with_requests(rows: Rows, order: OrderKey, known: Order, event: Any) -> Order:
-    """The order with the request that an event answers."""
-    asked: AppendMap[str, NumberedRequest] = AppendMap()
+    """Return the order with the request that an event answers."""
+    requested: AppendMap[str, NumberedRequest] = AppendMap()
     answers = known.answers
     name = event.requested_as or answers_to(known, event)[1]
     for kind in (CANCEL, REPLACE):
         row = rows.get(requests, order.account_id, order.cl_ord_id, kind, name)
         if row is not None and row["request"] is not None:
-            asked = asked.added(name, NumberedRequest(row["number"], msgspec.convert(row["request"], _REQUEST)))
+            request = NumberedRequest(row["number"], msgspec.convert(row["request"], _REQUEST))
+            requested = requested.added(name, request)
         if row is not None and row["answered_at"] is not None:
             answers = answers.added((kind, name), row["answered_at"])
-    return replace(known, requests=asked, answers=answers)
+    return replace(known, requests=requested, answers=answers)
 
 
 def _keep_request(
     rows: Rows, logged: Logged, order: Order, event: OrderCancelRequested | OrderReplaceRequested
 ) -> None:
     kind = CANCEL if isinstance(event, OrderCancelRequested) else REPLACE
-    row = _request_row(rows, logged, order.key, kind, event.requested_as)
+    row = _request_row(rows, logged, order.key, (kind, event.requested_as))
     rows.put(requests, row | {"number": order.request_count, "request": json_of(event)})
 
 
 def _keep_answers(rows: Rows, logged: Logged, order: Order) -> None:
-    for (kind, name), at in order.answers.items():
-        row = _request_row(rows, logged, order.key, kind, name)
+    for request, at in order.answers.items():
+        row = _request_row(rows, logged, order.key, request)
         if row["answered_at"] != at:
             rows.put(requests, row | {"answered_at": at})
 
 
-def _request_row(rows: Rows, logged: Logged, order: OrderKey, kind: str, name: str) -> Row:
+def _request_row(rows: Rows, logged: Logged, order: OrderKey, request: tuple[str, str]) -> Row:
+    """Return the row of a request, given by its kind and name, or a new one."""
+    kind, name = request
     known = rows.get(requests, order.account_id, order.cl_ord_id, kind, name)
     if known is not None:
         return known | {"seq": logged.seq}

@@ -1,16 +1,16 @@
-"""Orders: the blotter. One row an order, from submission (or adoption, or refusal) to its last report.
+"""The blotter: one row an order, from submission (or adoption, or refusal) to its last report.
 
-Everything follows `domain.order.state`, whose state is kept beside the rows (`projections.models.order_states`).
-Statuses are FIX OrdStatus(39). Terms are those that hold now, under `terms_cl_ord_id`, the order's own ClOrdID or that
-of its last replacement. Quantities are in base units or contracts, `cum_cost` is the sum of quantity x price in quote
-units over the fills that stand. An adopted order's `order_qty` may be unknown (None). An order that pre-trade risk
-refused is REJECTED and says by which `rule` and `facts`. `reason` is the venue's last, by its own time; `opened_at` and
-`changed_at` are venue's or client's.
+Rows follow `domain.order.state`, whose state is kept beside them (`projections.models.order_states`). Statuses are FIX
+OrdStatus(39). Terms are the current ones, under `terms_cl_ord_id`, the order's own ClOrdID or that of its last
+replacement. Quantities are in base units or contracts, `cum_cost` is the sum of quantity x price in quote units over
+the fills that stand. An adopted order's `order_qty` may be unknown (None). An order refused by the pre-trade check is
+REJECTED and shows the `rule` and its `facts`. `reason` is the venue's latest, by its own time; `opened_at` and
+`changed_at` are times of the venue or the client.
 """
 
 from datetime import datetime
 from decimal import Decimal
-from typing import get_args
+from typing import Any, TypedDict, cast, get_args
 
 from domain.ledger import Logged
 from domain.order import (
@@ -32,6 +32,7 @@ from projections.storage.tables import (
     FACTS,
     NUMBER,
     WHOLE,
+    AnyRow,
     Projection,
     Row,
     Rows,
@@ -80,8 +81,54 @@ orders = table(
     fact("changed_at", AT),
     fact("opened_seq", WHOLE),
     indexes=(("opened_seq",), ("account_id", "opened_seq"), ("opened_at",)),
-    born="opened_seq",
+    created_by="opened_seq",
 )
+
+
+class StoredOrderRow(TypedDict):
+    """An order as stored: quantities in base units or contracts, prices in quote units, `cum_cost` the sum of
+    quantity x price.
+    """
+
+    account_id: str
+    cl_ord_id: str
+    order_id: str
+    strategy_id: str
+    instrument_id: str
+    side: str | None
+    ord_type: str | None
+    time_in_force: str | None
+    order_qty: Decimal | None
+    price: Decimal | None
+    stop_px: Decimal | None
+    trigger_price: str | None
+    peg_offset_value: Decimal | None
+    peg_offset: str | None
+    display_qty: Decimal | None
+    expire_time: datetime | None
+    exec_inst: str
+    parent: str
+    terms_cl_ord_id: str
+    status: str
+    cum_qty: Decimal
+    leaves_qty: Decimal
+    cum_cost: Decimal
+    rule: str | None
+    facts: dict[str, Any] | None
+    reason: str
+    breaks: int
+    opened_at: datetime
+    changed_at: datetime
+    opened_seq: int
+    seq: int
+
+
+class OrderRow(StoredOrderRow):
+    """An order of the blotter; `avg_px` in quote units, None before the first fill."""
+
+    avg_px: Decimal | None
+
+
 _NO_TERMS: Row = {
     "ord_type": None,
     "time_in_force": None,
@@ -127,7 +174,7 @@ def _terms(terms: OrderTerms) -> Row:
 
 
 def _show(row: Row, order: Order) -> None:
-    """Put into the row what the blotter tells of an order's state, but for its terms."""
+    """Set the row's columns from an order's state, without its terms."""
     refusal = order.refusal
     row["order_id"] = order.order_id
     row["strategy_id"] = order.strategy_id
@@ -143,9 +190,9 @@ def _show(row: Row, order: Order) -> None:
 
 
 def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:
-    """The order's row after an event; a new one for an order nobody knows."""
-    told = event.report if isinstance(event, OrderBroken) else event
-    at, order = told.transact_time, event.key
+    """Put the order's row after an event; a new one for an unknown order."""
+    at = (event.report if isinstance(event, OrderBroken) else event).transact_time
+    order = event.key
     known = rows.get(orders, order.account_id, order.cl_ord_id)
     row = known.copy() if known is not None else _new(logged, order, at)
     before, after = order_states.folded(rows, logged, event)
@@ -178,23 +225,23 @@ def blotter(
     status: str | tuple[str, ...] | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: int | None = None,
-) -> list[Row]:
-    """Orders, the newest first, with `avg_px`. The next page is `after` the last row's `opened_seq`.
+) -> list[OrderRow]:
+    """Return orders, the newest first, with `avg_px`. The next page is `after` the last row's `opened_seq`.
 
     `status` is one OrdStatus or several (`OPEN`: those in which an order can be filled).
     """
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id, "status": status}
     place = None if after is None else (after,)
     found = fetch(source, orders, where=where, by=("opened_seq",), after=place, limit=limit, is_descending=True)
-    return [row | {"avg_px": average_price(row)} for row in found]
+    return cast(list[OrderRow], [row | {"avg_px": average_price(row)} for row in found])
 
 
-def order(source: Source, account_id: str, cl_ord_id: str) -> Row | None:
-    """One order as the blotter shows it; None if there is none."""
+def order(source: Source, account_id: str, cl_ord_id: str) -> OrderRow | None:
+    """Return one order as in the blotter; None if there is none."""
     found = fetch(source, orders, where={"account_id": account_id, "cl_ord_id": cl_ord_id})
-    return found[0] | {"avg_px": average_price(found[0])} if found else None
+    return cast(OrderRow, found[0] | {"avg_px": average_price(found[0])}) if found else None
 
 
-def average_price(row: Row) -> Decimal | None:
-    """FIX AvgPx(6): cum_cost / cum_qty to 18 places; None before the first fill."""
+def average_price(row: AnyRow) -> Decimal | None:
+    """Return FIX AvgPx(6): cum_cost / cum_qty to 18 places; None before the first fill."""
     return divide(row["cum_cost"], row["cum_qty"]) if row["cum_qty"] else None

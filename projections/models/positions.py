@@ -1,19 +1,20 @@
-"""Positions: what is held, what it cost, what it has realized, paid and received. One row a position.
+"""Positions: quantity, cost, realized PnL, fees and funding. One row a position.
 
-Everything a position is, is in one row, so that quantity, cost and PnL in an answer are of one moment; `pnl` and
-`exposure` value these rows at given marks. Quantities are signed; sums are in `settle`; `fees` are by currency. A
-restatement moves the sums by what it changed, as `domain.position.evolve` does; a trade that is taken back takes its
-effect along. `income` and `transferred` are what came in without a trade, at its cost: earned, or brought. `last_*` is
-the latest occurrence that was ever booked. `fundings` are the payments that `funding` sums.
+All of a position is in one row, so that quantity, cost and PnL in a response are of one moment; `pnl` and `exposure`
+value these rows at given marks. Quantities are signed; sums are in `settle`; `fees` are by currency. A restatement
+changes the sums as `domain.position.evolve` does; a reversed trade's effect is subtracted. `income` and `transferred`
+are quantity received without a trade, at its cost: earned, or moved in. `last_*` is the latest occurrence ever booked.
+`fundings` are the payments that `funding` sums.
 
-`reached` is the latest moment of anything that was booked: no version of a row says anything of what occurred behind
-it. What is booked of moments before it, a late trade, a reversal, a restatement, is kept in `late` as well, with what
-it added: by these two a position as it occurred at any moment is looked up (`projections.models.positions_occurred`).
-`entries` counts the trades and transfers that stand, `payments` those of funding.
+`reached` is the latest moment of any booking: no version of a row includes later occurrences. Bookings of earlier
+moments (a late trade, a reversal, a restatement) are kept in `late` as well, with the amounts they added: both are
+needed to look up a position as of any moment of occurrence (`projections.models.positions_occurred`). `entries` counts
+the trades and transfers that stand, `payments` those of funding.
 """
 
 from datetime import datetime
 from decimal import Decimal
+from typing import cast
 
 from domain.ledger import Logged
 from domain.position import (
@@ -34,6 +35,9 @@ from projections.storage.tables import (
     NUMBER,
     WHOLE,
     Amounts,
+    AnyRow,
+    ContractColumns,
+    PositionColumns,
     Projection,
     Row,
     Rows,
@@ -47,11 +51,11 @@ from projections.storage.tables import (
 )
 
 POSITION = ("account_id", "strategy_id", "instrument_id")
-SUMS = ("quantity", "cost", "realized", "rounding", "fee_cost")  # what an effect adds to
-RESTATED = ("cost", "realized", "rounding", "fee_cost")  # what a restatement moves
+SUMS = ("quantity", "cost", "realized", "rounding", "fee_cost")  # columns that an effect changes
+RESTATED = ("cost", "realized", "rounding", "fee_cost")  # columns that a restatement changes
 EVERY_SUM = (*SUMS, "income", "transferred", "funding")
 COUNTS = ("entries", "payments")
-BOOKKEEPING = ("reached", *COUNTS)  # what versions are looked up and counted by
+BOOKKEEPING = ("reached", *COUNTS)  # columns for looking up versions, not returned
 
 positions_table = table(
     "positions",
@@ -79,7 +83,7 @@ positions_table = table(
     *(fact(name, WHOLE) for name in COUNTS),
     versions_by=(*POSITION, "reached"),
 )
-late = table(  # what was added, from the moment `since` up to `until`, both in microseconds since 1970
+late = table(  # amounts added to the position from the moment `since` up to `until`, in microseconds since 1970
     "positions",
     "late",
     *map(key, POSITION),
@@ -106,8 +110,32 @@ fundings = table(
     fact("recorded_at", AT),
     fact("booked_seq", WHOLE),
     indexes=(("booked_seq",),),
-    born="booked_seq",
+    created_by="booked_seq",
 )
+
+
+class PositionRow(PositionColumns, ContractColumns):
+    """A position: `quantity` signed, in base units or contracts, `avg_px` in quote units, `fees` by currency, all other
+    sums in `settle`.
+    """
+
+    cost_basis: str | None
+    fee_policy: str | None
+    money_places: int | None
+    quantity: Decimal
+    cost: Decimal
+    realized: Decimal
+    rounding: Decimal
+    fees: dict[str, Decimal]
+    fee_cost: Decimal
+    funding: Decimal
+    income: Decimal
+    transferred: Decimal
+    last_transact_time: datetime | None
+    last_trade_seq: int | None
+    last_exec_id: str | None
+    seq: int
+    avg_px: Decimal | None
 
 
 def _new(position: PositionKey, at: datetime) -> Row:
@@ -142,7 +170,7 @@ def _new(position: PositionKey, at: datetime) -> Row:
 
 
 def _row(rows: Rows, logged: Logged, position: PositionKey, at: datetime) -> Row:
-    """The row, to be changed by what occurred at a moment."""
+    """Return a copy of the position's row, or a new one, to be changed by an occurrence at a moment."""
     known = rows.get(positions_table, position.account_id, position.strategy_id, position.instrument_id)
     if known is None:
         return _new(position, at) | {"seq": logged.seq}
@@ -165,19 +193,19 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred
             row["fees"] = _with_fee(row["fees"], Money(effect.fee, event.commission.currency))
     else:
         place = (at, 0, event.transfer_id)
-        came_as = _came_as(event)
-        row[came_as] = exact(row[came_as] + event.cost)
+        summed_as = _summed_as(event)
+        row[summed_as] = exact(row[summed_as] + event.cost)
     last = (row["last_transact_time"], row["last_trade_seq"], row["last_exec_id"])
     if last[0] is None or place > last:
         row["last_transact_time"], row["last_trade_seq"], row["last_exec_id"] = place
     rows.put(positions_table, row)
     if at < row["reached"]:
-        more = _fee_of(event, 1) if isinstance(event, TradeBooked) else {_came_as(event): event.cost}
+        more = _fee_of(event, 1) if isinstance(event, TradeBooked) else {_summed_as(event): event.cost}
         _put_late(rows, row, at, _change(effect, 1) | more)
 
 
 def _add(row: Row, effect: Effect, sign: int) -> None:
-    """Add an entry's effect, or take it back."""
+    """Add an entry's effect to the row, or subtract it."""
     for name in SUMS:
         if part := getattr(effect, name):
             row[name] = exact(row[name] + part if sign > 0 else row[name] - part)
@@ -185,7 +213,7 @@ def _add(row: Row, effect: Effect, sign: int) -> None:
 
 
 def _change(effect: Effect, sign: int) -> Row:
-    """The same by itself."""
+    """Return the same change as a row."""
     return {name: exact(sign * getattr(effect, name)) for name in SUMS} | {"entries": sign}
 
 
@@ -195,7 +223,7 @@ def _fee_of(event: TradeBooked | TradeReversed, sign: int) -> Row:
     }
 
 
-def _came_as(event: PositionTransferred) -> str:
+def _summed_as(event: PositionTransferred) -> str:
     return "income" if event.reason.is_income else "transferred"
 
 
@@ -203,7 +231,7 @@ _NOTHING: Row = dict.fromkeys(EVERY_SUM, ZERO) | {"fees": {}} | dict.fromkeys(CO
 
 
 def _put_late(rows: Rows, row: Row, at: datetime, change: Row) -> None:
-    """What an event added at a moment before the latest that its position has reached."""
+    """Put the amounts an event added at a moment before the position's latest."""
     since, until = ((moment - EPOCH) // MICROSECOND for moment in (at, row["reached"]))
     made = {name: row[name] for name in POSITION} | {"late_seq": row["seq"], "since": since, "until": until}
     rows.put(late, made | _NOTHING | change | {"node": node_of(since, until), "seq": row["seq"]})
@@ -285,8 +313,8 @@ def positions(
     instrument_id: str | None = None,
     limit: int | None = None,
     after: tuple[str, str, str] | None = None,
-) -> list[Row]:
-    """Positions by account, strategy and instrument, with `avg_px`: the price at which the quantity is worth its cost.
+) -> list[PositionRow]:
+    """Return positions by account, strategy and instrument, with `avg_px`: the price at which value equals cost.
 
     The next page is `after` the last row's (account_id, strategy_id, instrument_id).
     """
@@ -296,10 +324,10 @@ def positions(
         for name in BOOKKEEPING:
             del row[name]
         row["avg_px"] = average_price(row)
-    return found
+    return cast(list[PositionRow], found)
 
 
-def average_price(row: Row) -> Decimal | None:
-    """The price at which the position is worth its cost, to 18 places; None when flat."""
+def average_price(row: AnyRow) -> Decimal | None:
+    """Return the price at which the position is worth its cost, to 18 places; None when flat."""
     contract = contract_of(row)
     return contract.average_price(row["quantity"], row["cost"]) if contract else None

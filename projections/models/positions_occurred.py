@@ -1,16 +1,16 @@
-"""Positions as occurred: what was held at a moment of occurrence, of what is known now or was at a past place.
+"""Positions as of a moment of occurrence, as known now or at a past place in the log.
 
-What an entry does depends on the entries that occurred before it and on nothing else, and every version of a position
-sums all that was booked by then. So the last version that had reached no further than the moment, and what was added
-since of moments up to it (`projections.models.positions.late`), is the position at that moment
-(`tests.domain.as_of.as_occurred` folds the same anew). Each is a look-up: its cost does not follow what was traded,
-only what came late around the moment. Trades that were taken back never were.
+An entry's effect depends only on the entries that occurred before it, and every version of a position sums all that was
+booked by then. So the position at a moment is the last version that had reached no further, plus the amounts added
+since for moments up to it (`projections.models.positions.late`); `tests.domain.as_of.as_occurred` folds the same from
+the events. Each is a look-up: its cost depends on the late entries around the moment, not on the number of trades.
+Reversed trades do not count.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -19,7 +19,16 @@ from domain.position import MICROSECOND
 from domain.values import EPOCH, ZERO, exact
 from projections.models.daily_sums import added
 from projections.models.executions import executions
-from projections.models.positions import COUNTS, EVERY_SUM, POSITION, average_price, fundings, late, positions_table
+from projections.models.positions import (
+    COUNTS,
+    EVERY_SUM,
+    POSITION,
+    PositionRow,
+    average_price,
+    fundings,
+    late,
+    positions_table,
+)
 from projections.storage.history import AsOf, history_of, path
 from projections.storage.rows import Source, fetch
 from projections.storage.tables import AT, TEXT, WHOLE, Row
@@ -27,7 +36,7 @@ from projections.storage.tables import AT, TEXT, WHOLE, Row
 KEPT = ("kind", "base", "quote", "settle", "contract_size", "cost_basis", "fee_policy", "money_places")
 PLACE = ("transact_time", "trade_seq", "exec_id")
 LAST = tuple(f"last_{name}" for name in PLACE)
-NEVER = 2**62  # behind every place in the log
+NEVER = 2**62  # beyond every place in the log
 MOMENT_LEVELS = 60  # of the tree over microseconds, in which `late` is filed
 Key = tuple[str, str, str]
 
@@ -41,8 +50,8 @@ def positions(
     instrument_id: str | None = None,
     limit: int | None = None,
     after: tuple[str, str, str] | None = None,
-) -> list[Row]:
-    """Rows as `projections.models.positions.positions` has them. `last_*` is the latest occurrence that stands."""
+) -> list[PositionRow]:
+    """Return rows like `projections.models.positions.positions`. `last_*` is the latest occurrence that stands."""
     assert isinstance(source, sa.Connection | AsOf), "a replay is not read as occurred"
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     known = {_key(row): row for row in fetch(source, positions_table, where=where, after=after)}
@@ -55,7 +64,7 @@ def positions(
     standing = [row for row in held.values() if row["entries"] or row["payments"]][:limit]
     traded = [_key(row) for row in standing if row["entries"]]
     latest = _latest(source, {key: min(known[key]["reached"], occurred_by) for key in traded})
-    return [_told(row, latest.get(_key(row))) for row in standing]
+    return [_shown(row, latest.get(_key(row))) for row in standing]
 
 
 def changes(
@@ -68,7 +77,7 @@ def changes(
     strategy_id: str | None = None,
     instrument_id: str | None = None,
 ) -> dict[tuple[str, str, str], list[int]]:
-    """By position, the places in the log, behind `after` and up to `upto`, that changed what had `occurred_by` then."""
+    """Return by position the seqs, beyond `after` and up to `upto`, that changed what had `occurred_by` then."""
     where = dict(zip(POSITION, (account_id, strategy_id, instrument_id), strict=True))
     ended = history_of(executions)
     queries = [
@@ -99,54 +108,54 @@ _NOTHING: Row = {
 
 
 def _nothing(row: Row) -> Row:
-    """A position before anything had occurred."""
+    """Return a position before its first occurrence."""
     return row | _NOTHING
 
 
 def _with(row: Row, more: Row) -> Row:
-    """A position and what came late."""
+    """Return a position with the amounts of late entries added."""
     sums = {name: exact(row[name] + more[name]) for name in EVERY_SUM}
     counts = {name: row[name] + int(more[name]) for name in COUNTS}
     paid = ({currency: Decimal(amount) for currency, amount in fees.items()} for fees in more["fees"] or ())
     return row | sums | counts | {"fees": added((row["fees"], *paid)), "seq": max(row["seq"], more["seq"])}
 
 
-def _told(row: Row, last: Row | None) -> Row:
-    """The position by the contract and conventions of its latest entry; of funding alone none are known."""
+def _shown(row: Row, last: Row | None) -> PositionRow:
+    """Return the position with the contract and conventions of its latest entry; with funding alone none are known."""
     if not row["entries"]:
         row = row | dict.fromkeys((*KEPT, *LAST)) | {"settle": row["settle"]}
     elif last is not None:
         row = row | last
-    told = {name: row[name] for name in (*POSITION, *KEPT, *LAST, *EVERY_SUM, "seq")}
+    shown = {name: row[name] for name in (*POSITION, *KEPT, *LAST, *EVERY_SUM, "seq")}
     fees = {currency: amount for currency, amount in row["fees"].items() if amount}
-    return told | {"fees": fees, "avg_px": average_price(row)}
+    return cast(PositionRow, shown | {"fees": fees, "avg_px": average_price(row)})
 
 
 def _run(source: sa.Connection | AsOf, query: sa.Select[Any], keys: Sequence[Key], **more: Any) -> list[Row]:
-    """A statement's rows, over these positions."""
+    """Return a query's rows for these positions."""
     connection, seq = source if isinstance(source, AsOf) else (source, NEVER)
-    asked = dict(zip(POSITION, map(list, zip(*keys, strict=True)), strict=True)) | {"seq": seq} | more
-    return [dict(row) for row in connection.execute(query, asked).mappings()]
+    values = dict(zip(POSITION, map(list, zip(*keys, strict=True)), strict=True)) | {"seq": seq} | more
+    return [dict(row) for row in connection.execute(query, values).mappings()]
 
 
 def _reached(source: sa.Connection | AsOf, keys: Sequence[Key], moment: datetime) -> list[Row]:
-    """The last version of each position that had not reached beyond the moment, if there was one."""
+    """Return the last version of each position that had not reached beyond the moment, if there was one."""
     return _run(source, _REACHED, keys, moment=moment)
 
 
 def _since(source: sa.Connection | AsOf, keys: Sequence[Key], moment: datetime) -> list[Row]:
-    """By position, what was booked after it had reached beyond the moment, of what had occurred by then."""
+    """Return by position the amounts booked after it had reached beyond the moment, of what had occurred by then."""
     at = (moment - EPOCH) // MICROSECOND
     return _run(source, _LATE, keys, at=at, nodes=path(at, MOMENT_LEVELS))
 
 
 def _latest(source: sa.Connection | AsOf, upto: Mapping[Key, datetime]) -> dict[Key, Row]:
-    """The contract and conventions of each position's latest entry that stands, up to a moment of its own."""
+    """Return the contract and conventions of each position's latest standing entry, up to a moment of its own."""
     found: dict[Key, Row] = {}
     if not upto:
         return found
     rows = _run(source, _LATEST, list(upto), moments=list(upto.values()))
-    if isinstance(source, AsOf):  # what was booked anew since has its old booking in the history only
+    if isinstance(source, AsOf):  # entries changed since have their former version in the history only
         rows += _run(source, _LATEST_ENDED, list(upto), moments=list(upto.values()), nodes=path(source.seq))
     for row in rows:
         known = found.get(_key(row))
@@ -155,11 +164,11 @@ def _latest(source: sa.Connection | AsOf, upto: Mapping[Key, datetime]) -> dict[
     return found
 
 
-def _asked(*more: sa.ColumnElement[Any]) -> sa.TableValuedAlias:
-    """The positions asked for, as a table."""
+def _wanted(*more: sa.ColumnElement[Any]) -> sa.TableValuedAlias:
+    """Return the wanted positions as a table."""
     keys = [sa.bindparam(name, type_=sa.ARRAY(TEXT)) for name in POSITION]
     names = (*POSITION, *(column.name for column in more))
-    return sa.func.unnest(*keys, *more).table_valued(*names, name="asked").render_derived()
+    return sa.func.unnest(*keys, *more).table_valued(*names, name="wanted").render_derived()
 
 
 def _same(one: Any, other: Any) -> list[sa.ColumnElement[bool]]:
@@ -171,21 +180,21 @@ _NODES = sa.any_(sa.bindparam("nodes", type_=sa.ARRAY(WHOLE)))
 
 
 def _reached_query() -> sa.Select[Any]:
-    ended, asked = history_of(positions_table), _asked()
+    ended, wanted = history_of(positions_table), _wanted()
     versions = sa.select(*(ended.c[column.name] for column in positions_table.columns))
-    fits = versions.where(*_same(ended, asked), ended.c.reached <= sa.bindparam("moment", type_=AT))
+    fits = versions.where(*_same(ended, wanted), ended.c.reached <= sa.bindparam("moment", type_=AT))
     last = fits.order_by(ended.c.reached.desc(), ended.c.seq.desc()).limit(1).lateral("last")
-    return sa.select(last).select_from(asked.join(last, sa.true()))
+    return sa.select(last).select_from(wanted.join(last, sa.true()))
 
 
 def _late_query() -> sa.Select[Any]:
-    c, asked, at = late.c, _asked(), sa.bindparam("at", type_=WHOLE)
+    c, wanted, at = late.c, _wanted(), sa.bindparam("at", type_=WHOLE)
     key = [c[name] for name in POSITION]
     sums = [sa.func.sum(c[name]).label(name) for name in (*EVERY_SUM, *COUNTS)]
     fees = sa.func.jsonb_agg(c.fees).filter(sa.cast(c.fees, sa.Text) != "{}").label("fees")
     query = sa.select(*key, *sums, fees, sa.func.max(c.seq).label("seq"))
     fits = (c.node == _NODES, c.since <= at, c.until > at, c.seq <= _SEQ)
-    return query.join_from(late, asked, sa.and_(*_same(late, asked))).where(*fits).group_by(*key)
+    return query.join_from(late, wanted, sa.and_(*_same(late, wanted))).where(*fits).group_by(*key)
 
 
 def _entries(of: sa.Table | sa.Subquery) -> list[sa.ColumnElement[Any]]:
@@ -193,25 +202,25 @@ def _entries(of: sa.Table | sa.Subquery) -> list[sa.ColumnElement[Any]]:
 
 
 def _upto() -> sa.TableValuedAlias:
-    return _asked(sa.bindparam("moments", type_=sa.ARRAY(AT)).label("moment"))
+    return _wanted(sa.bindparam("moments", type_=sa.ARRAY(AT)).label("moment"))
 
 
 def _latest_query() -> sa.Select[Any]:
-    """Of the bookings that are on record still: a later restatement leaves their place as it was."""
-    c, asked = executions.c, _upto()
+    """Return the query over live executions: a later restatement does not change their place."""
+    c, wanted = executions.c, _upto()
     stood = sa.or_(c.reversal.is_(None), c.seq > _SEQ)
-    entries = sa.select(*_entries(executions)).where(*_same(executions, asked), c.booked_seq <= _SEQ, stood)
-    upto = entries.where(c.transact_time <= asked.c.moment)
+    entries = sa.select(*_entries(executions)).where(*_same(executions, wanted), c.booked_seq <= _SEQ, stood)
+    upto = entries.where(c.transact_time <= wanted.c.moment)
     last = upto.order_by(*(c[name].desc() for name in PLACE)).limit(1).lateral("last")
-    return sa.select(last).select_from(asked.join(last, sa.true()))
+    return sa.select(last).select_from(wanted.join(last, sa.true()))
 
 
 def _latest_ended_query() -> sa.Select[Any]:
-    """Of versions of bookings that have ended since."""
-    ended, asked = history_of(executions), _upto()
+    """Return the query over versions of executions that have ended since."""
+    ended, wanted = history_of(executions), _upto()
     c = ended.c
-    held = (c.node == _NODES, c.until > _SEQ, c.seq <= _SEQ, c.reversal.is_(None), c.transact_time <= asked.c.moment)
-    query = sa.select(*_entries(ended)).join_from(ended, asked, sa.and_(*_same(ended, asked))).where(*held)
+    held = (c.node == _NODES, c.until > _SEQ, c.seq <= _SEQ, c.reversal.is_(None), c.transact_time <= wanted.c.moment)
+    query = sa.select(*_entries(ended)).join_from(ended, wanted, sa.and_(*_same(ended, wanted))).where(*held)
     key = [c[name] for name in POSITION]
     return query.ext(distinct_on(*key)).order_by(*key, *(c[name].desc() for name in PLACE))
 

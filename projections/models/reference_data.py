@@ -1,7 +1,7 @@
-"""References: what valuing and converting needs to know of accounts and instruments.
+"""Reference data of accounts and instruments for valuation and conversion.
 
 An account's base currency, and the instruments it converts by; every instrument's contract as last listed or amended.
-What somebody just spells is no pair: only listed instruments are.
+Only listed instruments are pairs.
 """
 
 from collections.abc import Iterable
@@ -69,12 +69,12 @@ PROJECTION = Projection(
 
 
 def base_currencies(source: Source) -> dict[str, str]:
-    """Every account's base currency."""
+    """Return every account's base currency."""
     return {row["account_id"]: row["base_currency"] for row in fetch(source, accounts_table)}
 
 
 def pairs(source: Source, account_ids: Iterable[str] = ()) -> dict[str, Contract]:
-    """What currencies are converted by: every spot instrument, and those the accounts have named for it."""
+    """Return the pairs to convert by: every spot instrument, and those the accounts have set for conversion."""
     found = fetch(source, instruments_table, where={"kind": Kind.SPOT.value})
     if account_ids:
         found += fetch(source, conversions_table, where={"account_id": tuple(sorted(account_ids))})

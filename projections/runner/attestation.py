@@ -1,9 +1,9 @@
-"""Attestation: are a projection's rows what the log says, and if not, since when.
+"""Attestation: verifies a projection's rows against the log, and traces since when they differ.
 
-Every transaction that writes rows moves a digest of them along (`projections.storage.copy_lines`). To verify, the log
-is folded once more, beside; then the rows in use are compared with those, and the digests that were kept along the way
-with what the fold had there. A row that somebody changed is named, with the event that had made it. A digest that
-parted from the log's tells between which two places that happened: rows were wrong when they were next folded, and may
+Every transaction that writes rows updates a digest of them (`projections.storage.copy_lines`). To verify, the log is
+folded again into other schemas; the rows in use are compared with the result, and the digests kept along the way with
+those of the fold at the same places. A row that was altered is named, with the event that had written it. The first
+digest that differs shows between which two places that happened: rows were wrong when they were next folded, and may
 be right again.
 """
 
@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from domain.ledger import EventLog
 from projections.runner.build import READ_EVENTS, Build, Goal
 from projections.runner.diff import TableDifference
-from projections.runner.rebuild import Compared, OnProgress, alone, compared
-from projections.runner.workers import Opener, crew
+from projections.runner.rebuild import Compared, OnProgress, compared, rebuild_lock
+from projections.runner.workers import Opener, open_builders
 from projections.storage import progress
 from projections.storage.progress import Attested
 from projections.storage.rows import Key, SqlRows, key_of
@@ -24,11 +24,11 @@ from projections.storage.tables import Projection, Row
 
 
 class Verified(NamedTuple):
-    """What was found of a projection that stands at `seq`.
+    """The findings on a projection at `seq`.
 
-    `parted` are two places in the log, the last digest kept that agrees and the first that does not, if there is one.
-    `first_seq` is the first event whose rows are not there as it left them: of rows that were altered at rest the event
-    that had made them; behind the last digest that agrees, the first event to touch a row that differs.
+    `parted` are two places in the log, of the last kept digest that agrees and the first that does not, if one does
+    not. `first_seq` is the first event whose rows are not as it left them: of rows altered at rest the event that had
+    written them; after the last digest that agrees, the first event to change a row that differs.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Verified(NamedTuple):
 
     @property
     def is_right(self) -> bool:
-        """Whether rows and digests are what the log says."""
+        """Whether rows and digests agree with the log."""
         return not self.differences and self.parted is None
 
 
@@ -55,23 +55,23 @@ def verify(
     *,
     opener: Opener | None = None,
 ) -> list[Verified]:
-    """Fold the log again and compare. What it builds beside is removed at the end; nothing else is written.
+    """Fold the log again and compare. The rows it builds are dropped at the end; nothing else is written.
 
     Raises ProjectionStopped, RequestRefused while a rebuild is under way or where rows are of another version.
     """
-    with engine.connect() as connection, alone(connection, projections):
+    with engine.connect() as connection, rebuild_lock(connection, projections):
         with connection.begin():
             places = progress.places_of_version(connection, projections)
             kept = {one.name: progress.attested(connection, one) for one in projections}
         stops = {name: tuple(one.seq for one in attested) for name, attested in kept.items()}
         last = max((place.seq for place in places.values()), default=0)
-        with crew(log, engine, projections, opener) as builders:
+        with open_builders(log, engine, projections, opener) as builders:
             goals = {name: Goal(place.seq, stops[name]) for name, place in places.items()}
             builders.build(goals, None if on_progress is None else lambda seq: on_progress(seq, last))
             builders.finish()
             found = compared(engine, connection, projections, builders)
-        told = [_verified(one, found[one.name], kept[one.name]) for one in projections]
-        return [_traced(log, connection, one, each) for one, each in zip(projections, told, strict=True)]
+        verified = [_verified(one, found[one.name], kept[one.name]) for one in projections]
+        return [_traced(log, connection, one, each) for one, each in zip(projections, verified, strict=True)]
 
 
 def _verified(projection: Projection, found: Compared, kept: Sequence[Attested]) -> Verified:
@@ -86,23 +86,30 @@ def _verified(projection: Projection, found: Compared, kept: Sequence[Attested])
         agreed = one.seq
     seqs = [one.first_seq for one in differences if one.first_seq is not None]
     return Verified(
-        projection.name, place.seq, built.sum.rows, built.sum.digest.hex(), place.sum.digest.hex(), len(attested),
-        differences, parted, min(seqs, default=None),
-    )  # fmt: skip
+        name=projection.name,
+        seq=place.seq,
+        rows=built.sum.rows,
+        digest=built.sum.digest.hex(),
+        digest_kept=place.sum.digest.hex(),
+        attestations=len(attested),
+        differences=differences,
+        parted=parted,
+        first_seq=min(seqs, default=None),
+    )
 
 
 def _traced(log: EventLog, connection: sa.Connection, projection: Projection, found: Verified) -> Verified:
-    """The same, with the first event behind the last digest that agrees to touch one of the rows that differ."""
+    """Add the first event after the last digest that agrees that changed one of the rows that differ."""
     if found.parted is None or not found.differences:
         return found
     suspects = {(row.table, tuple(row.key.values())) for table in found.differences for row in table.sample}
     agreed, parted = found.parted
     with connection.begin() as transaction:
-        build = Build(connection, projection, kind=_Watched)
+        build = Build(connection, projection, kind=_WatchedRows)
         rows = build.rows
-        assert isinstance(rows, _Watched)
+        assert isinstance(rows, _WatchedRows)
         seq = 0
-        while seq < parted and rows.touched_at is None:
+        while seq < parted and rows.changed_at is None:
             upto = min(seq + READ_EVENTS, agreed if seq < agreed else parted)
             rows.suspects = suspects if seq >= agreed else set()
             for logged in log.select(after=seq, upto=upto, limit=READ_EVENTS):
@@ -110,23 +117,23 @@ def _traced(log: EventLog, connection: sa.Connection, projection: Projection, fo
             build.flush(upto)
             seq = upto
         transaction.rollback()
-    return found._replace(first_seq=rows.touched_at)
+    return found._replace(first_seq=rows.changed_at)
 
 
-class _Watched(SqlRows):
-    """Rows that tell which event was the first to touch a suspect."""
+class _WatchedRows(SqlRows):
+    """Rows that record the first event to change a suspect."""
 
     suspects: set[tuple[str, Key]]
-    touched_at: int | None = None
+    changed_at: int | None = None
 
     def put(self, table: sa.Table, row: Row) -> None:
-        self._touch(table, key_of(table)(row))
+        self._watch(table, key_of(table)(row))
         super().put(table, row)
 
     def delete(self, table: sa.Table, *key: Any) -> None:
-        self._touch(table, key)
+        self._watch(table, key)
         super().delete(table, *key)
 
-    def _touch(self, table: sa.Table, key: Key) -> None:
-        if self.touched_at is None and (table.name, key) in self.suspects:
-            self.touched_at = self.seq
+    def _watch(self, table: sa.Table, key: Key) -> None:
+        if self.changed_at is None and (table.name, key) in self.suspects:
+            self.changed_at = self.seq

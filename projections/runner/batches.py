@@ -1,8 +1,8 @@
-"""Following: projections on their way through the log, batch by batch, on one connection.
+"""Batches: a group of projections folds the log batch by batch, on one connection.
 
 A batch's rows and the projections' places in the log are written in one transaction, which first locks those places:
-two runners cannot write a batch twice, and one whose cache is not of the place it finds forgets it. These transactions
-need not be durable (`synchronous_commit` off): rows and place are lost together, and folded again.
+two runners cannot write a batch twice, and a runner whose cache is not of the place it finds empties it. These
+transactions need not be durable (`synchronous_commit` off): rows and place are lost together, and folded again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,13 +16,13 @@ from projections.storage.progress import Batches, Move, Place
 from projections.storage.rows import SqlRows
 from projections.storage.tables import Projection
 
-LEARNING_EVENTS_MIN = 500
+LOAD_KEYS_EVENTS_MIN = 500
 _NOT_DURABLE = sa.text("SET LOCAL synchronous_commit = off")
 _ONE_SNAPSHOT = sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
-class Following:
-    """Projections on their way through the log, on one connection."""
+class GroupFollower:
+    """Folds the log into a group of projections, on one connection."""
 
     def __init__(
         self,
@@ -35,13 +35,14 @@ class Following:
         self._batches = Batches(log, batch_events_max)
         with connection.begin():
             places = progress.places(connection)
-        self._followers = [_Follower(projection, places[projection.name][0]) for projection in projections]
+        self._followers = [_ProjectionFollower(projection, places[projection.name][0]) for projection in projections]
         self.seq = min((follower.place.seq for follower in self._followers), default=0)
 
-    def settle_in(self) -> None:
-        """Read which rows there are, as it goes on for long: now, so that no event waits for it.
+    def load_keys(self) -> None:
+        """Read the keys of all rows before a long run, so that no event waits for it.
 
-        If that fails for another reason than the database, the first batch tries again, where it stops one alone.
+        If that fails for another reason than the loss of the database, the first batch tries again, and stops only the
+        projection that fails.
         """
         for follower in self._followers:
             follower.is_long = True
@@ -50,27 +51,27 @@ class Following:
                 self._connection.execute(_ONE_SNAPSHOT)
                 places = progress.places(self._connection)
                 for follower in self._followers:
-                    follower.learn(self._connection, places[follower.projection.name][0])
+                    follower.load_keys(self._connection, places[follower.projection.name][0])
         except Exception as error:
             if progress.is_unreachable(error):
                 raise
 
     @property
     def has_stopped(self) -> bool:
-        """Whether some projection does not go on."""
+        """Whether an error has stopped some projection."""
         return any(follower.error is not None for follower in self._followers)
 
     def resume(self) -> None:
-        """Go on with those whose error has been taken back."""
+        """Restart the projections whose error has been cleared."""
         with self._connection.begin():
             places = progress.places(self._connection)
         for follower in self._followers:
             place, error = places[follower.projection.name]
             if follower.error is not None and error is None and place.version == follower.projection.version:
-                follower.go_on_from(place)
+                follower.restart_from(place)
 
     def advance(self) -> bool:
-        """One batch, for every projection that no event has stopped; whether there was anything."""
+        """Fold one batch for every projection that is not stopped; returns whether there was one."""
         running = [follower for follower in self._followers if follower.error is None]
         if not running:
             return False
@@ -82,7 +83,7 @@ class Following:
             self._apply(running, batch)
         except Exception as error:
             for follower in running:
-                follower.forget()
+                follower.roll_back()
             if progress.is_unreachable(error):
                 raise
             for follower in running:
@@ -90,8 +91,8 @@ class Following:
         self.seq = batch[-1].seq
         return True
 
-    def _apply(self, running: Sequence["_Follower"], batch: Sequence[Logged]) -> None:
-        """One transaction for all of them: they move together. If one cannot, they do it one by one."""
+    def _apply(self, running: Sequence["_ProjectionFollower"], batch: Sequence[Logged]) -> None:
+        """Fold in one transaction for all projections. If one fails, `advance` folds them one by one."""
         by_name = {follower.projection.name: follower for follower in running}
         with self._connection.begin():
             self._connection.execute(_NOT_DURABLE)
@@ -104,36 +105,36 @@ class Following:
             by_name[name].place = place
 
 
-class _Follower:
+class _ProjectionFollower:
     """One projection's live rows and their place."""
 
     def __init__(self, projection: Projection, place: Place) -> None:
         self.projection = projection
         self.is_long = False
         self.error: str | None = None
-        self.go_on_from(place)
+        self.restart_from(place)
 
-    def go_on_from(self, place: Place) -> None:
-        """Forget what was known of the rows: they are others, or somebody else has written them."""
+    def restart_from(self, place: Place) -> None:
+        """Empty the cache: the rows were replaced, or another process has written them."""
         self.place, self.error = place, None
         self._rows = SqlRows(self.projection.tables, place.schema, is_empty=place.seq == 0)
-        self._has_learned = place.seq == 0
-        if place.version != self.projection.version:  # a newer Daybook has taken over: not a word to the database
+        self._has_keys = place.seq == 0
+        if place.version != self.projection.version:  # a newer Daybook has taken over: this one must not write
             self.error = f"its tables are of version {place.version}, this Daybook's of {self.projection.version}"
 
-    def learn(self, connection: sa.Connection, found: Place) -> None:
-        """Read which rows there are at the place found, which is of the same snapshot."""
+    def load_keys(self, connection: sa.Connection, found: Place) -> None:
+        """Read the keys of all rows at the place found, which is of the same snapshot."""
         if found != self.place:
-            self.go_on_from(found)
+            self.restart_from(found)
         if self.error is None:
-            self._learn(connection)
+            self._load_keys(connection)
 
     def apply(self, connection: sa.Connection, batch: Sequence[Logged]) -> None:
-        """Fold what is new of a batch. An event that cannot be folded stops the projection right before it."""
+        """Fold the new events of a batch. An event that cannot be folded stops the projection right before it."""
         try:
             self._apply(connection, batch)
         except Exception as error:
-            self.forget()
+            self.roll_back()
             if progress.is_unreachable(error):
                 raise
             self._stop_before_poison(connection, batch)
@@ -143,7 +144,7 @@ class _Follower:
             try:
                 self._apply(connection, [logged])
             except Exception as error:
-                self.forget()
+                self.roll_back()
                 if progress.is_unreachable(error):
                     raise
                 self.error = str(progress.stopped(self.projection, logged, error))
@@ -163,28 +164,28 @@ class _Follower:
         self.place = places[name]
 
     def fresh(self, found: Place, batch: Sequence[Logged]) -> Sequence[Logged]:
-        """What is to be folded of a batch from the locked place: nothing if it does not follow."""
+        """Return the events of a batch after the locked place: none if the batch does not follow it."""
         if found != self.place:
-            self.go_on_from(found)
+            self.restart_from(found)
         if self.error is not None or batch[0].seq > found.seq + 1:
             return ()
         return batch[found.seq + 1 - batch[0].seq :]
 
     def fold(self, connection: sa.Connection, fresh: Sequence[Logged]) -> Sum:
-        """Fold, write, and tell the digest of the rows there are now."""
+        """Fold and write; returns the digest of the rows."""
         self._rows.begin(connection)
         self._rows.sum = self.place.sum
-        if not self._has_learned and (self.is_long or len(fresh) >= LEARNING_EVENTS_MIN):
-            self._learn(connection)
+        if not self._has_keys and (self.is_long or len(fresh) >= LOAD_KEYS_EVENTS_MIN):
+            self._load_keys(connection)
         self.projection.fold(self._rows, fresh)
         self._rows.flush()
         return self._rows.sum
 
-    def _learn(self, connection: sa.Connection) -> None:
+    def _load_keys(self, connection: sa.Connection) -> None:
         self._rows.begin(connection)
-        self._rows.learn()
-        self._has_learned = True
+        self._rows.load_keys()
+        self._has_keys = True
 
-    def forget(self) -> None:
-        """What was put since the last transaction that ended well was not written."""
+    def roll_back(self) -> None:
+        """Discard the changes since the last committed transaction."""
         self._rows.roll_back()

@@ -1,8 +1,7 @@
-"""Building: the rows of projections from the log's first event, into schemas that nobody reads yet.
+"""Build: the rows of projections from the log's first event, in schemas not read yet.
 
-A table is loaded without its indexes; they are made when rows are first looked up in the database, or at the end. What
-is written reaches the database every WINDOW_EVENTS events, in one transaction. `Build.sum` is the digest of the rows
-at `Build.seq`.
+A table is loaded without its indexes; they are created when rows are first looked up in the database, or at the end.
+Rows are written every WINDOW_EVENTS events, in one transaction.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from domain.ledger import EventLog, Logged
-from domain.ledger import schema as events
+from domain.ledger import schema as event_schema
 from projections.storage import schemas
 from projections.storage.copy_lines import Sum
 from projections.storage.progress import Attested, Kept, is_unreachable, stopped
@@ -30,7 +29,7 @@ LEFT JOIN pg_constraint AS constraints ON conindid = indexrelid AND contype = 'p
 WHERE tables.relnamespace = CAST(:schema AS regnamespace) ORDER BY constraints.conname NULLS LAST, indexes.relname
 """)
 LOADING = sa.text("SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = 0")  # what is lost is built again
-SAMPLING = sa.text("SET LOCAL default_statistics_target = 10")  # what is in use is looked at closely in due time
+SAMPLING = sa.text("SET LOCAL default_statistics_target = 10")  # autovacuum analyzes tables in use in full
 SORTING = sa.text("SET LOCAL maintenance_work_mem = '128MB'; SET LOCAL statement_timeout = 0")
 
 OnSeq = Callable[[int], None]
@@ -38,7 +37,7 @@ _QUOTE = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyp
 
 
 class Built(NamedTuple):
-    """How far the rows of a projection are built, and their digests where it was asked for."""
+    """The seq up to which a projection's rows are built, and their digests there and on the way."""
 
     seq: int
     sum: Sum
@@ -46,14 +45,14 @@ class Built(NamedTuple):
 
 
 class Goal(NamedTuple):
-    """Where to build to, and the places on the way there at which a digest is wanted besides those that come along."""
+    """The seq to build up to, and the places on the way that need a digest."""
 
     seq: int
     stops: tuple[int, ...] = ()
 
 
 class _Indexes:
-    """The indexes of a schema that is being loaded: taken away, and made when needed."""
+    """The indexes of a schema that is being loaded: dropped, and created when needed."""
 
     def __init__(self, connection: sa.Connection, schema: str, tables: Iterable[sa.Table]) -> None:
         self._schema = _QUOTE(schema)
@@ -64,7 +63,7 @@ class _Indexes:
                 connection.execute(sa.text(self._dropped(row)))
 
     def make(self, connection: sa.Connection, *names: str) -> None:
-        """Make the indexes of the tables of these names, or of all."""
+        """Create the indexes of the tables of these names, or of all."""
         for name in names or tuple(self._missing):
             if rows := self._missing.pop(name, []):
                 connection.execute(SORTING)
@@ -84,7 +83,7 @@ class _Indexes:
 
 
 class Build:
-    """The rows of one projection on their way: from nothing, or from rows that were `kept`."""
+    """The rows of one projection being built: from the log's first event, or from rows that were `kept`."""
 
     def __init__(
         self,
@@ -112,11 +111,11 @@ class Build:
 
     @property
     def built(self) -> Built:
-        """How far it is."""
+        """The seq reached, and the digests."""
         return Built(self.seq, self.rows.sum, tuple(self._attested))
 
     def fold(self, batch: Iterable[Logged]) -> None:
-        """Fold what is of concern of events that follow those that were folded. Raises ProjectionStopped."""
+        """Fold the next events. Raises ProjectionStopped."""
         self.rows.begin(self._connection)
         try:
             self.projection.fold(self.rows, self._watched(batch))
@@ -130,13 +129,13 @@ class Build:
             yield self._at
 
     def flush(self, seq: int) -> None:
-        """Write what has changed up to `seq`."""
+        """Write the changes up to `seq`."""
         self.rows.flush()
         self.seq = seq
         self._attested.append(Attested(seq, self.rows.sum))
 
     def finish(self) -> None:
-        """Make the indexes there are not yet, and tell the planner what is in the tables."""
+        """Create the missing indexes, and analyze the tables for the query planner."""
         self._indexes.make(self._connection)
         self._connection.execute(SAMPLING)
         for name in schemas.relations(self._connection, self.schema):
@@ -144,22 +143,22 @@ class Build:
 
 
 class Builder:
-    """Builds projections together, in one pass over the log, on the connection that their builds write to."""
+    """Builds projections together, in one pass over the log, on the connection of their builds."""
 
     def __init__(self, log: EventLog, connection: sa.Connection, builds: Sequence[Build]) -> None:
         self._log = log
         self._connection = connection
         self.builds = {build.projection.name: build for build in builds}
         folded = {event_class for build in builds for event_class in build.projection.folds}
-        self._topics = events.topics_read_as(folded)
+        self._topics = event_schema.topics_read_as(folded)
 
     @property
     def schemas(self) -> dict[str, str]:
-        """Where the rows are, by projection."""
+        """The schemas of the rows, by projection."""
         return {name: build.schema for name, build in self.builds.items()}
 
     def build(self, goals: Mapping[str, Goal], on_seq: OnSeq | None = None) -> dict[str, Built]:
-        """Fold each projection up to its goal, if it is not there yet. Raises what a fold raises."""
+        """Fold each projection up to its goal. Raises ProjectionStopped."""
         while behind := [self.builds[name] for name, goal in goals.items() if self.builds[name].seq < goal.seq]:
             after = min(build.seq for build in behind)
             ends = [_next_stop(goals[build.projection.name], build.seq) for build in behind if build.seq == after]
@@ -170,15 +169,15 @@ class Builder:
         return {name: build.built for name, build in self.builds.items()}
 
     def _advance(self, builds: Sequence[Build], end: int) -> None:
-        """One transaction of events for projections that are at one place."""
+        """Fold events in one transaction for projections at the same place."""
         seq = builds[0].seq
         with self._connection.begin():
             self._connection.execute(LOADING)
             while seq < end:
                 upto = min(seq + READ_EVENTS, end)
                 batch = self._log.select(after=seq, upto=upto, limit=READ_EVENTS, topics=self._topics)
-                for build, told in zip(builds, _parted(batch, builds), strict=True):
-                    build.fold(told)
+                for build, events in zip(builds, _parted(batch, builds), strict=True):
+                    build.fold(events)
                 seq = upto
             for build in builds:
                 build.flush(end)
@@ -191,21 +190,21 @@ class Builder:
 
 
 def begun(log: EventLog, connection: sa.Connection, projections: Iterable[Projection]) -> Builder:
-    """A builder of projections from the log's first event."""
+    """Return a builder of projections from the log's first event."""
     with connection.begin():
         return Builder(log, connection, [Build(connection, projection) for projection in projections])
 
 
 def _parted(batch: Iterable[Logged], builds: Sequence[Build]) -> list[list[Logged]]:
-    """For each build the events that are of concern to it."""
+    """Return for each build the events that its projection folds."""
     parts: list[list[Logged]] = [[] for _ in builds]
-    concerned: dict[type, list[list[Logged]]] = {}
+    by_class: dict[type, list[list[Logged]]] = {}
     for logged in batch:
-        kind = type(logged.recorded.event)
-        if (told := concerned.get(kind)) is None:
-            told = [part for part, build in zip(parts, builds, strict=True) if kind in build.projection.folds]
-            concerned[kind] = told
-        for part in told:
+        event_class = type(logged.recorded.event)
+        if (folding := by_class.get(event_class)) is None:
+            folding = [part for part, build in zip(parts, builds, strict=True) if event_class in build.projection.folds]
+            by_class[event_class] = folding
+        for part in folding:
             part.append(logged)
     return parts
 

@@ -1,7 +1,7 @@
-"""Comparing: how the rows of two schemas of one projection differ, row by row and column by column.
+"""Diff of the rows of two schemas of one projection, row by row and column by column.
 
-Rows with one primary key are the same if every column that both have is the same to the bit, `seq` included. Whatever
-the tables' sizes, the database compares; what comes back is counts, and a sample of differences.
+Rows with one primary key are the same if every column that both have is the same to the bit, `seq` included. The
+database compares tables of any size, and returns counts and a sample of differences.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ _QUOTE = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyp
 class RowDifference(NamedTuple):
     """One row that differs: its key, and of each column that differs the old value and the new one, as text.
 
-    `seq` is the event that made the new row; of a row that is not there any more the one that had made the old row.
+    `seq` is the event that wrote the new row; of a removed row the one that wrote the old row.
     """
 
     table: str
@@ -44,7 +44,7 @@ class RowDifference(NamedTuple):
 
 
 class TableDifference(NamedTuple):
-    """How many rows differ, and in which columns how many. `first_seq` is the least `seq` of those that differ."""
+    """The number of rows that differ, in all and by column. `first_seq` is the least `seq` of those that differ."""
 
     table: str
     added: int
@@ -65,19 +65,19 @@ class TableDifference(NamedTuple):
 def compare(
     connection: sa.Connection, old: str, new: str, *, sample_rows_max: int = SAMPLE_ROWS_MAX
 ) -> list[TableDifference]:
-    """The tables whose rows differ between two schemas, by name. A table that only one has counts as empty there."""
+    """Return the tables whose rows differ between two schemas, by name. A table missing in one counts as empty."""
     connection.execute(WORK)
     before, after = schemas.relations(connection, old), schemas.relations(connection, new)
     found = []
     for name in sorted({*before, *after}):
         if name in before and name in after:
-            found.append(_compared(connection, name, old, new, sample_rows_max))
+            found.append(_compared(connection, name, old, new, sample_rows_max=sample_rows_max))
         else:
             found.append(_one_sided(connection, name, new if name in after else old, is_new=name in after))
     return [difference for difference in found if not difference.is_none]
 
 
-def _compared(connection: sa.Connection, table: str, old: str, new: str, sample_rows_max: int) -> TableDifference:
+def _compared(connection: sa.Connection, table: str, old: str, new: str, *, sample_rows_max: int) -> TableDifference:
     names = {"old": _name(old, table), "new": _name(new, table)}
     columns = {side: list(connection.scalars(COLUMNS, {"name": name})) for side, name in names.items()}
     common = [column for column in columns["new"] if column in columns["old"]]
@@ -102,28 +102,36 @@ def _compared(connection: sa.Connection, table: str, old: str, new: str, sample_
         )
     ).one()
     added, removed, changed, first_seq, *by_column = counts
-    sample = _sample(connection, table, joined, keys, common, sample_rows_max) if added or removed or changed else ()
+    sample: tuple[RowDifference, ...] = ()
+    if added or removed or changed:
+        sample = _sample(connection, table, joined, keys=keys, columns=common, rows_max=sample_rows_max)
     return TableDifference(
-        table, added, removed, changed, {c: n for c, n in zip(common, by_column, strict=True) if n},
-        tuple(c for c in columns["new"] if c not in common), tuple(c for c in columns["old"] if c not in common),
-        first_seq, sample,
-    )  # fmt: skip
+        table=table,
+        added=added,
+        removed=removed,
+        changed=changed,
+        columns={c: n for c, n in zip(common, by_column, strict=True) if n},
+        columns_added=tuple(c for c in columns["new"] if c not in common),
+        columns_removed=tuple(c for c in columns["old"] if c not in common),
+        first_seq=first_seq,
+        sample=sample,
+    )
 
 
 def _of_versions(connection: sa.Connection, schema: str, history: str) -> list[str]:
-    """What names a version in a history: the row's key, and the place in the log where it began."""
+    """Return the columns that identify a version in a history: the row's key, and the seq where it began."""
     live = _name(schema, history.removesuffix("_history"))
     return [*connection.scalars(KEYS, {"name": live}), "seq"]
 
 
 def _sample(
-    connection: sa.Connection, table: str, joined: str, keys: Sequence[str], columns: Sequence[str], rows_max: int
+    connection: sa.Connection, table: str, joined: str, *, keys: Sequence[str], columns: Sequence[str], rows_max: int
 ) -> tuple[RowDifference, ...]:
-    """The first differences by seq."""
+    """Return the first differences by seq."""
     shown = [f"{side}.{_QUOTE(c)}::text AS {side}_{n}" for side in ("old", "new") for n, c in enumerate(columns)]
     chosen = [f"coalesce(new.{_QUOTE(key)}, old.{_QUOTE(key)}) AS key_{n}" for n, key in enumerate(keys)]
-    ordered = f"ORDER BY row_seq, {', '.join(f'key_{n}' for n in range(len(keys)))} LIMIT {rows_max}"
-    query = f"SELECT {_seq(columns)} AS row_seq, {', '.join((*chosen, *shown))} {joined} {ordered}"
+    first_rows = f"ORDER BY row_seq, {', '.join(f'key_{n}' for n in range(len(keys)))} LIMIT {rows_max}"
+    query = f"SELECT {_seq(columns)} AS row_seq, {', '.join((*chosen, *shown))} {joined} {first_rows}"
     return tuple(_difference(table, row, keys, columns) for row in connection.execute(_text(query)).mappings())
 
 
@@ -134,7 +142,7 @@ def _difference(table: str, row: Mapping[Any, Any], keys: Sequence[str], columns
     pairs = zip(columns, sides["old"], sides["new"], strict=True)
     key = {name: row[f"key_{n}"] for n, name in enumerate(keys)}
     differing = {c: (was, now) for c, was, now in pairs if was != now and c not in keys}
-    return RowDifference(table, kind, key, row["row_seq"], differing)
+    return RowDifference(table=table, kind=kind, key=key, seq=row["row_seq"], columns=differing)
 
 
 def _one_sided(connection: sa.Connection, table: str, schema: str, *, is_new: bool) -> TableDifference:
@@ -144,8 +152,16 @@ def _one_sided(connection: sa.Connection, table: str, schema: str, *, is_new: bo
     rows, first_seq = connection.execute(query).one()
     added, removed = (columns, ()) if is_new else ((), columns)
     return TableDifference(
-        table, rows if is_new else 0, 0 if is_new else rows, 0, {}, added, removed, first_seq, ()
-    )  # fmt: skip
+        table=table,
+        added=rows if is_new else 0,
+        removed=0 if is_new else rows,
+        changed=0,
+        columns={},
+        columns_added=added,
+        columns_removed=removed,
+        first_seq=first_seq,
+        sample=(),
+    )
 
 
 def _name(schema: str, table: str) -> str:

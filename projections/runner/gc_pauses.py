@@ -1,10 +1,10 @@
-"""Garbage: the pauses of Python's collector, kept short and rare while a process follows or serves.
+"""Short and rare pauses of Python's garbage collector while a process follows or serves.
 
-A full collection goes through everything a process holds, hundreds of thousands of rows and states without a cycle
-above all, and meanwhile nothing else in it moves, for up to a third of a second. As long as somebody asks for short
-pauses, full collections are therefore rare, made when there is nothing to do if they can be, and what was there or has
-outlived a long one is laid aside (`gc.freeze`) and not looked at again. Nothing is kept alive by that but cycles that
-become garbage later; once an hour at most everything is gone through. Young objects are collected as ever.
+A full collection scans every object of a process, mostly hundreds of thousands of rows and states without a cycle, and
+stops all threads for up to a third of a second. Inside `short_pauses` full collections are therefore rare, made when
+the process is idle if possible, and objects that survive a long one are frozen (`gc.freeze`), so that they are not
+scanned again. This keeps nothing alive but cycles that become garbage later; at most once an hour everything is
+scanned. Young objects are collected as usual.
 """
 
 import gc
@@ -16,36 +16,36 @@ from typing import Any
 
 FULL = 2  # the generation of a full collection
 FULL_EVERY = 1000  # collections of the middle generation, each after some 8,000 new objects: in a million events or two
-IDLE_EVERY = 100  # after so many of them a full one is made as soon as there is nothing to do
+IDLE_EVERY = 100  # after so many of them a full one is made as soon as the process is idle
 LONG_SECONDS = 0.005
 EVERYTHING_SECONDS = 3600.0
 
 
 class _Pauses:
-    """What is done before and after full collections, as long as somebody asks for it."""
+    """Callback before and after full collections, installed while `short_pauses` is in use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._asking = 0
+        self._users = 0
         self._usual = gc.get_threshold()
         self._began = 0.0
         self._thawed = 0.0
 
     def begin(self) -> None:
-        """One more asks."""
+        """Add a user; the first one installs the callback."""
         with self._lock:
-            self._asking += 1
-            if self._asking == 1:
+            self._users += 1
+            if self._users == 1:
                 self._thawed = time.monotonic()
                 young, middle, _ = self._usual = gc.get_threshold()
                 gc.set_threshold(young, middle, FULL_EVERY)
                 gc.callbacks.append(self)
 
     def end(self) -> None:
-        """One less."""
+        """Remove a user; the last one restores the usual thresholds."""
         with self._lock:
-            self._asking -= 1
-            if not self._asking:
+            self._users -= 1
+            if not self._users:
                 gc.callbacks.remove(self)
                 gc.set_threshold(*self._usual)
                 gc.unfreeze()
@@ -60,7 +60,7 @@ class _Pauses:
         elif now - self._began > LONG_SECONDS:
             if now - self._thawed > EVERYTHING_SECONDS:
                 self._thawed = now
-                gc.unfreeze()  # the next full collection goes through everything, and what it leaves is laid aside
+                gc.unfreeze()  # the next full collection scans everything, and what survives it is frozen
             else:
                 gc.freeze()
 
@@ -70,7 +70,7 @@ _PAUSES = _Pauses()
 
 @contextmanager
 def short_pauses() -> Iterator[None]:
-    """Keeps full collections rare and short as long as it lasts, in the whole process."""
+    """Keep full collections rare and short inside the context, in the whole process."""
     _PAUSES.begin()
     try:
         yield
@@ -78,12 +78,12 @@ def short_pauses() -> Iterator[None]:
         _PAUSES.end()
 
 
-def lay_aside() -> None:
-    """Do not look at what there is now again. For whoever has just read much, and asks for short pauses."""
+def freeze_objects() -> None:
+    """Exclude all current objects from later collections. For callers inside `short_pauses` that have loaded much."""
     gc.freeze()
 
 
 def collect_if_due() -> None:
-    """Make a full collection if there was none for long. For whoever has nothing to do."""
+    """Make a full collection if there was none for long. For idle callers."""
     if gc.get_count()[FULL] >= IDLE_EVERY:
         gc.collect()

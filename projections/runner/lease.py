@@ -1,9 +1,9 @@
-"""Lease: of all processes that would follow the log with the same projections, one does.
+"""Lease: of all processes that could follow the log with the same projections, one does.
 
-The lease is a session advisory lock on the very connection that the follower writes with: a connection that is lost has
-lost it. While it holds the lease a follower beats, from a thread of its own, in `read.followers`; others stand by, and
-ask for the lock. If a follower has not beaten for `MISSED_BEATS_MAX` of a standby's looks (it was stopped, or is cut
-off), the standby ends its session; whatever it was about to write is rolled back. No clock is compared with another.
+The lease is a session advisory lock on the same connection that the follower writes with: losing the connection loses
+the lease. While it holds the lease a follower writes heartbeats, from a thread of its own, to `read.followers`; others
+stand by and try the lock. If a standby sees no new heartbeat in `MISSED_BEATS_MAX` tries (the follower was stopped, or
+is cut off), it ends the follower's session; uncommitted writes are rolled back. No clock is compared with another.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from projections.storage.progress import reaching
 
 FOLLOW_LOCK = 0x0DA7_B00F
 EVERYTHING = "all"
-ASK_SECONDS = 0.25
+TRY_SECONDS = 0.25
 BEAT_SECONDS = 1.0
-MISSED_BEATS_MAX = 20  # of looks every ASK_SECONDS: 5 s
+MISSED_BEATS_MAX = 20  # tries, one every TRY_SECONDS: 5 s
 END_MS_MAX = 2000
 
-TAKE = sa.text("SELECT pg_try_advisory_lock(:lock)")
+ACQUIRE = sa.text("SELECT pg_try_advisory_lock(:lock)")
 LOOK = sa.text("SELECT backend_pid, beat FROM read.followers WHERE follower = :follower")
 ENTER = sa.text("""
 INSERT INTO read.followers (follower, name, backend_pid) VALUES (:follower, :name, pg_backend_pid())
@@ -51,7 +51,7 @@ HOLDERS = sa.text("SELECT follower, name, since, beat_at, events_s FROM read.fol
 
 
 class Holder(NamedTuple):
-    """Who follows: with which projections, since when, when last heard of, and how many events a second of late."""
+    """A follower: its group of projections, process, start, last heartbeat, and recent events a second."""
 
     follower: str
     name: str
@@ -61,17 +61,17 @@ class Holder(NamedTuple):
 
 
 def here() -> str:
-    """This process, in words."""
+    """Return the name of this process and host."""
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def holders(connection: sa.Connection) -> list[Holder]:
-    """Who follows, as they last said."""
+    """Return the followers, as of their last heartbeats."""
     return [Holder(*row) for row in connection.execute(HOLDERS)]
 
 
 def is_held(connection: sa.Connection, group: str) -> bool:
-    """Whether some process follows with this group of projections."""
+    """Whether a process follows with this group of projections."""
     return bool(connection.scalar(IS_HELD, _place(_lock(group))))
 
 
@@ -80,12 +80,12 @@ def _lock(group: str) -> int:
 
 
 def _place(lock: int) -> dict[str, int]:
-    """Where `pg_locks` shows it."""
+    """Return the lock's columns in `pg_locks`."""
     return {"high": lock >> 32, "low": lock & 0xFFFF_FFFF}
 
 
 class Lease:
-    """The lease of one group of projections. `rate` tells how many events a second are folded."""
+    """The lease of one group of projections. `rate` returns the events folded a second."""
 
     def __init__(self, engine: sa.Engine, group: str, rate: Callable[[], int]) -> None:
         self._engine = engine
@@ -95,7 +95,7 @@ class Lease:
 
     @contextlib.contextmanager
     def held(self, connection: sa.Connection, stop: threading.Event) -> Iterator[bool]:
-        """Waits for the lease, and holds it on the connection as long as it lasts; False if told to stop before."""
+        """Wait for the lease and hold it on the connection inside the context; yields False if stopped before."""
         if not self._campaign(connection, stop):
             yield False
             return
@@ -116,7 +116,7 @@ class Lease:
         seen, missed = None, 0
         while not stop.is_set():
             with connection.begin():
-                if connection.scalar(TAKE, {"lock": self._lock}):
+                if connection.scalar(ACQUIRE, {"lock": self._lock}):
                     return True
                 look = connection.execute(LOOK, {"follower": self._group}).one_or_none()
             missed = missed + 1 if look == seen and look is not None else 0
@@ -124,11 +124,11 @@ class Lease:
             if look is not None and missed >= MISSED_BEATS_MAX:
                 self._end(look.backend_pid)
                 missed = 0
-            stop.wait(ASK_SECONDS)
+            stop.wait(TRY_SECONDS)
         return False
 
     def _end(self, backend_pid: int) -> None:
-        """End the session that holds the lease. Acts as the account that logs in, which may end its own sessions."""
+        """End the session that holds the lease, as the login role, which may end its own sessions."""
         with self._engine.connect() as connection:
             connection.detach()
             with connection.begin():
@@ -141,7 +141,7 @@ class Lease:
                 with reaching(), self._engine.connect() as connection:
                     while not ending.wait(BEAT_SECONDS):
                         with connection.begin():
-                            told = {"follower": self._group, "backend_pid": backend_pid, "events_s": self._rate()}
-                            connection.execute(BEAT, told)
+                            beat = {"follower": self._group, "backend_pid": backend_pid, "events_s": self._rate()}
+                            connection.execute(BEAT, beat)
             except Unavailable:
                 ending.wait(BEAT_SECONDS)

@@ -1,12 +1,12 @@
-"""Rebuild: a projection's rows again from the log's first event, beside the rows in use, then swapped in at once.
+"""Rebuild: a projection's rows built again from the log's first event, beside the rows in use, then swapped in.
 
-The new rows are folded into a schema of their own up to the live projection's place. There, in one snapshot, the rows
-of both are compared; then the last events are folded while the live place is held, and one transaction lets the place
-name the new schema (`projections.storage.schemas`). Readers wait for nothing and see the old rows or the new, never
-half. The rows that were in use are kept until the next rebuild: `roll_back` brings them up to the log's end beside the
-rows in use, and swaps them in again.
+The new rows are folded into a schema of their own up to the live projection's place. There, in one snapshot, both sets
+of rows are compared; then the last events are folded while the live place is locked, and one transaction makes the
+place name the new schema (`projections.storage.schemas`). Readers never wait, and see all old rows or all new ones. The
+old rows are kept until the next rebuild: `roll_back` brings them up to the log's end beside the rows in use, and swaps
+them in again.
 
-Whatever is killed and whenever, the rows in use are what they were, or the new ones; the next rebuild removes the rest.
+If any process is killed at any time, the rows in use are the old ones or the new; the next rebuild drops the rest.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ from domain.errors import RequestRefused
 from domain.ledger import EventLog
 from projections.runner.build import Build, Builder, Built, Goal
 from projections.runner.diff import TableDifference, compare
-from projections.runner.workers import Crew, Opener, crew
+from projections.runner.workers import Builders, Opener, open_builders
 from projections.storage import progress, schemas
 from projections.storage.progress import ATTESTED_EVENTS, Attested, Place
 from projections.storage.tables import Projection
 
 REBUILD_LOCK = 0x0DA7_B0BD  # one rebuild at a time
-ENDING_SECONDS_MAX = 3.0  # how long the server may take to notice that the last rebuild's connection was closed
-LOOKING_MAX = 4  # connections that compare at once
-NEAR_EVENTS = 2_000  # what is left to fold while the live places are held
-TOGETHER = sa.text("SET LOCAL max_parallel_workers_per_gather = 0; SELECT 1")  # the cores are busy with each other
+ENDING_SECONDS_MAX = 3.0  # the server may take so long to notice that the last rebuild's connection was closed
+COMPARERS_MAX = 4  # connections that compare at once
+NEAR_EVENTS = 2_000  # at most so many events are folded while the live places are locked
+NOT_PARALLEL = sa.text("SET LOCAL max_parallel_workers_per_gather = 0; SELECT 1")  # other comparers use the cores
 NOT_DURABLE = sa.text("SET LOCAL synchronous_commit = off; SET LOCAL statement_timeout = 0")
 
 OnProgress = Callable[[int, int], None]
@@ -41,7 +41,7 @@ OnProgress = Callable[[int, int], None]
 class RebuildResult(NamedTuple):
     """A projection rebuilt at `seq`. `is_identical` is None where the old rows were of another version.
 
-    `differences` are those of the rows, whatever their versions; `is_swapped` is False of a dry run.
+    `differences` are those of the rows, of any versions; `is_swapped` is False of a dry run.
     """
 
     name: str
@@ -76,28 +76,28 @@ def rebuild(
 ) -> list[RebuildResult]:
     """Rebuild projections in one pass over the log, compare, and swap them in together (not if it is a dry run).
 
-    `on_progress` is told the seq it is at and the seq it goes to. An event that a fold fails at stops the rebuild with
-    ProjectionStopped; the rows in use stay as they are. A log that `opener` opens is read by several processes at once.
+    `on_progress` is called with the seq reached and the last seq. An event that a fold fails at stops the rebuild with
+    ProjectionStopped; the rows in use stay as they are. With an `opener` several processes read the log at once.
     """
     with (
         engine.connect() as connection,
-        alone(connection, projections),
-        crew(log, engine, projections, opener) as builders,
+        rebuild_lock(connection, projections),
+        open_builders(log, engine, projections, opener) as builders,
     ):
-        _approach(log, connection, projections, builders, on_progress)
+        _approach(log, connection, projections, builders, on_progress=on_progress)
         builders.finish()
-        return _finish(log, engine, connection, projections, builders, is_dry_run=is_dry_run)
+        return _finish(log, engine, connection, projections, builders=builders, is_dry_run=is_dry_run)
 
 
 def roll_back(
     log: EventLog, engine: sa.Engine, projections: Sequence[Projection], on_progress: OnProgress | None = None
 ) -> list[RebuildResult]:
-    """Swap the rows that the last rebuild has replaced in again, once they are where the rows in use are.
+    """Swap in again the rows that the last rebuild has replaced, after folding the events since.
 
-    Raises RequestRefused if there are none, or if another version of Daybook has folded them: only that one can fold
-    what has happened since.
+    Raises RequestRefused if there are none, or if another version of Daybook has folded them: only that version can
+    fold the events since.
     """
-    with engine.connect() as connection, alone(connection, projections), engine.connect() as building:
+    with engine.connect() as connection, rebuild_lock(connection, projections), engine.connect() as building:
         builds = []
         for projection in projections:
             with connection.begin():
@@ -110,8 +110,8 @@ def roll_back(
             builds.append(Build(building, projection, kept=kept))
         building.rollback()
         builders = Builder(log, building, builds)
-        _approach(log, connection, projections, builders, on_progress)
-        return _finish(log, engine, connection, projections, builders, is_dry_run=False)
+        _approach(log, connection, projections, builders, on_progress=on_progress)
+        return _finish(log, engine, connection, projections, builders=builders, is_dry_run=False)
 
 
 def _finish(
@@ -119,11 +119,11 @@ def _finish(
     engine: sa.Engine,
     connection: sa.Connection,
     projections: Sequence[Projection],
-    builders: Crew,
     *,
+    builders: Builders,
     is_dry_run: bool,
 ) -> list[RebuildResult]:
-    """Compare, and swap unless it is a dry run."""
+    """Compare, and swap in unless it is a dry run."""
     _approach(log, connection, projections, builders)
     found = compared(engine, connection, projections, builders)
     if not is_dry_run:
@@ -133,9 +133,9 @@ def _finish(
 
 
 @contextlib.contextmanager
-def alone(connection: sa.Connection, projections: Sequence[Projection]) -> Iterator[None]:
-    """One rebuild at a time; what the last one has left behind is removed before, and what this one has after."""
-    connection.detach()  # closing it is what gives the lock back, whatever happened on it
+def rebuild_lock(connection: sa.Connection, projections: Sequence[Projection]) -> Iterator[None]:
+    """Allow one rebuild at a time, and drop unused schemas before and after it."""
+    connection.detach()  # closing it always releases the lock
     deadline = time.monotonic() + ENDING_SECONDS_MAX
     while not _is_locked(connection):
         if time.monotonic() > deadline:
@@ -152,7 +152,7 @@ def _is_locked(connection: sa.Connection) -> bool:
 
 
 def sweep(connection: sa.Connection, projections: Sequence[Projection]) -> None:
-    """Remove the schemas that nobody uses."""
+    """Drop the schemas that are neither in use nor kept."""
     with connection.begin():
         used = [place.schema for place, _ in progress.places(connection).values()]
         used += connection.scalars(sa.select(progress.kept.c.schema))
@@ -162,13 +162,13 @@ def sweep(connection: sa.Connection, projections: Sequence[Projection]) -> None:
 def _goals(
     connection: sa.Connection, projections: Sequence[Projection], head: int, *, is_live: bool = False
 ) -> dict[str, Goal]:
-    """Where each goes: to where the live one is; on to the log's end (unless `is_live`) if nobody moves that one."""
+    """Return each goal: the live place, or (unless `is_live`) the log's end if the live projection is stopped."""
     live = progress.places(connection)
     goals = {}
     for projection in projections:
         place, error = live[projection.name]
-        is_standing = error is not None or place.version != projection.version
-        goals[projection.name] = Goal(max(head, place.seq) if is_standing and not is_live else place.seq)
+        is_stopped = error is not None or place.version != projection.version
+        goals[projection.name] = Goal(max(head, place.seq) if is_stopped and not is_live else place.seq)
     return goals
 
 
@@ -176,12 +176,12 @@ def _approach(
     log: EventLog,
     connection: sa.Connection,
     projections: Sequence[Projection],
-    builders: Crew,
-    on_progress: OnProgress | None = None,
+    builders: Builders,
     *,
+    on_progress: OnProgress | None = None,
     is_live: bool = True,
 ) -> None:
-    """Nearly all the way to where each goes, from where the live projections may move on."""
+    """Build up to NEAR_EVENTS before each goal, while the live projections go on."""
     built: dict[str, Built] = {}
     while True:
         with connection.begin():
@@ -193,21 +193,21 @@ def _approach(
 
 
 def compared(
-    engine: sa.Engine, connection: sa.Connection, projections: Sequence[Projection], builders: Crew
+    engine: sa.Engine, connection: sa.Connection, projections: Sequence[Projection], builders: Builders
 ) -> dict[str, Compared]:
-    """The rows in use and those that are built, of one place, compared while the former move on."""
+    """Compare the rows in use with those that are built, at one place, while the live projections go on."""
     with contextlib.ExitStack() as stack:
-        several = min(os.cpu_count() or 1, LOOKING_MAX, len(projections))
-        looking = [stack.enter_context(engine.connect()) for _ in range(several)]
-        for one in looking:
+        count = min(os.cpu_count() or 1, COMPARERS_MAX, len(projections))
+        comparers = [stack.enter_context(engine.connect()) for _ in range(count)]
+        for one in comparers:
             one.execution_options(isolation_level="REPEATABLE READ")
         with connection.begin():
-            places = {projection.name: progress.lock(connection, projection) for projection in _ordered(projections)}
+            places = {projection.name: progress.lock(connection, projection) for projection in _by_name(projections)}
             built = builders.build({name: Goal(place.seq) for name, place in places.items()})
-            for one in looking:
-                one.execute(TOGETHER if several > 1 else sa.text("SELECT 1"))
+            for one in comparers:
+                one.execute(NOT_PARALLEL if count > 1 else sa.text("SELECT 1"))
         free = SimpleQueue[sa.Connection]()
-        for one in looking:
+        for one in comparers:
             free.put(one)
 
         def differences(name: str) -> tuple[TableDifference, ...]:
@@ -218,25 +218,25 @@ def compared(
                 free.put(one)
 
         names = sorted(places, key=lambda name: -built[name].sum.rows)
-        with ThreadPoolExecutor(several) as pool:
+        with ThreadPoolExecutor(count) as pool:
             found = pool.map(differences, names)
-            return {name: Compared(places[name], built[name], told) for name, told in zip(names, found, strict=True)}
+            return {name: Compared(places[name], built[name], each) for name, each in zip(names, found, strict=True)}
 
 
-def _swap(log: EventLog, connection: sa.Connection, projections: Sequence[Projection], builders: Crew) -> None:
-    """The last events, and the places that name the new rows, in one transaction."""
+def _swap(log: EventLog, connection: sa.Connection, projections: Sequence[Projection], builders: Builders) -> None:
+    """Fold the last events and make the places name the new rows, in one transaction."""
     head = log.head().seq
     with connection.begin():
         connection.execute(NOT_DURABLE)
-        places = {projection.name: progress.lock(connection, projection) for projection in _ordered(projections)}
+        places = {projection.name: progress.lock(connection, projection) for projection in _by_name(projections)}
         built = builders.build(_goals(connection, projections, head))
         for projection in projections:
-            swap(connection, projection, places[projection.name], builders.schemas[projection.name], built)
+            name = projection.name
+            swap(connection, projection, place=places[name], schema=builders.schemas[name], now=built[name])
 
 
-def swap(connection: sa.Connection, projection: Projection, place: Place, schema: str, built: dict[str, Built]) -> None:
-    """Let the locked place name other rows, and keep those that it named."""
-    now = built[projection.name]
+def swap(connection: sa.Connection, projection: Projection, *, place: Place, schema: str, now: Built) -> None:
+    """Make the locked place name the new rows, and keep the old ones."""
     progress.keep(connection, projection, place)
     progress.forget_attested(connection, projection)
     progress.attest(connection, projection, _thinned(now.attested))
@@ -245,8 +245,8 @@ def swap(connection: sa.Connection, projection: Projection, place: Place, schema
     progress.move(connection, projection, **moved)
 
 
-def _ordered(projections: Sequence[Projection]) -> list[Projection]:
-    """In the order in which everybody locks places."""
+def _by_name(projections: Sequence[Projection]) -> list[Projection]:
+    """Return projections by name, as all transactions lock places."""
     return sorted(projections, key=lambda projection: projection.name)
 
 
@@ -263,7 +263,15 @@ def _result(projection: Projection, found: Compared, *, is_swapped: bool) -> Reb
     is_same_version = place.version == projection.version
     is_identical = place.sum == built.sum and not differences
     return RebuildResult(
-        projection.name, built.sum.rows, place.sum.digest.hex(), built.sum.digest.hex(),
-        is_identical if is_same_version else None, place.seq, place.sum.rows, place.version, projection.version,
-        differences, is_swapped,
-    )  # fmt: skip
+        name=projection.name,
+        rows=built.sum.rows,
+        digest_before=place.sum.digest.hex(),
+        digest_after=built.sum.digest.hex(),
+        is_identical=is_identical if is_same_version else None,
+        seq=place.seq,
+        rows_before=place.sum.rows,
+        version_before=place.version,
+        version=projection.version,
+        differences=differences,
+        is_swapped=is_swapped,
+    )

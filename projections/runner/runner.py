@@ -1,10 +1,10 @@
-"""The runner: keeps read models behind the log, exactly once.
+"""The runner: keeps read models up to date with the log, folding each event exactly once.
 
 One process at a time follows with a group of projections (`projections.runner.lease`); others stand by. How a batch is
 folded and written is in `projections.runner.batches`.
 
-An event that a projection cannot fold stops that projection, with an error that names it, and no other. It goes on when
-it is resumed, rebuilt, or followed by a process that starts anew.
+An event that a projection cannot fold stops that projection, with an error that names the event, and no other. It goes
+on when it is resumed, rebuilt, or followed by a newly started process.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from domain.values import EPOCH
 from projections.catalog import PROJECTIONS
 from projections.runner import gc_pauses, lease
 from projections.runner.attestation import Verified, verify
-from projections.runner.batches import Following
+from projections.runner.batches import GroupFollower
 from projections.runner.lease import EVERYTHING, Holder, Lease
 from projections.runner.rebuild import OnProgress, RebuildResult, rebuild, roll_back
 from projections.runner.workers import Opener
@@ -34,9 +34,9 @@ from projections.storage.rows import MemoryRows
 from projections.storage.tables import Projection
 
 BATCH_EVENTS_MAX = 2000
-WAIT_S = 1.0  # without a notice the log is looked at this often, and whether what was stopped may go on
+WAIT_S = 1.0  # without a notice the log is polled this often, and so are cleared errors
 STANDBY_S = 0.5
-PATIENCE_S = 10.0  # with a process that follows and does not move
+PATIENCE_S = 10.0  # with a follower that makes no progress
 POLL_S = 0.02
 RATE_S = 10.0
 
@@ -45,13 +45,13 @@ class FollowableLog(EventLog, Protocol):
     """A log that can be waited for."""
 
     def wait(self, after: int, timeout_s: float) -> int:
-        """The head's seq, as soon as it is beyond `after`, or when the time is up."""
+        """Return the head's seq as soon as it is beyond `after`, or when the time is up."""
 
 
 class Progress(NamedTuple):
-    """How far a projection is: `lag` events behind the log, and the error that stopped it.
+    """A projection's progress: `lag` events behind the log, and the error that stopped it.
 
-    `lag_ms` is how long ago the first event that it lacks was recorded, in milliseconds.
+    `lag_ms` is the age of the first event not folded yet, in milliseconds.
     """
 
     projection: str
@@ -66,8 +66,8 @@ class Progress(NamedTuple):
 class Runner:
     """Follows one log with some projections. `engine` connects as the owner of the read models.
 
-    `group` names the projections, if they are not all, so that one process at a time follows with them. `opener` opens
-    log and database once more, in processes that a rebuild may start.
+    `group` names the projections, unless they are all, so that one process at a time follows with them. `opener` opens
+    log and database in processes that a rebuild may start.
     """
 
     def __init__(
@@ -90,23 +90,23 @@ class Runner:
         self._moved = threading.Condition()
 
     def catch_up(self) -> int:
-        """Fold all there is now, or wait for the process that follows to do so; the seq reached. Raises Unavailable.
+        """Fold up to the log's end, or wait for the follower to do so; returns the seq reached. Raises Unavailable.
 
-        Two that fold by turns would each time forget what they know of the rows, and both be slow.
+        Two processes that fold in turn would empty their caches each time, and both be slow.
         """
         with reaching():
             if (reached := self._followed()) is not None:
                 return reached
         with reaching(), self._engine.connect() as connection:
-            following = self._start(connection)
-            while self._advance(following):
+            follower = self._start(connection)
+            while self._advance(follower):
                 pass
-        return following.seq
+        return follower.seq
 
     def _followed(self) -> int | None:
-        """The seq that the process which follows has reached, when it has folded all there is now; what an event has
-        stopped it leaves stopped. None if nobody follows with these versions, or whoever does has not moved for
-        PATIENCE_S.
+        """Wait until the follower has reached the log's end, and return its seq; stopped projections do not count.
+
+        None if no process follows with these versions, or the follower made no progress for PATIENCE_S.
         """
         head, before, moved_at = self._log.head().seq, None, time.monotonic()
         while time.monotonic() - moved_at < PATIENCE_S:
@@ -127,50 +127,50 @@ class Runner:
         return None
 
     def follow(self, stop: threading.Event) -> None:
-        """Fold whatever comes until told to stop: from now, or from when the process that follows now is gone.
+        """Fold new events until `stop` is set: from now, or after the current follower is gone.
 
-        Outlives the loss of the database.
+        Goes on after a loss of the database.
         """
         leased = Lease(self._engine, self._group, self.rate)
         while not stop.is_set():
             with contextlib.suppress(Unavailable), reaching(), self._engine.connect() as connection:
-                connection.detach()  # closing it is what gives the lease back
+                connection.detach()  # closing it releases the lease
                 with leased.held(connection, stop) as is_ours, gc_pauses.short_pauses():
                     if is_ours:
                         self._follow(self._start(connection, stop), stop)
             stop.wait(STANDBY_S)
 
-    def _follow(self, following: Following, stop: threading.Event) -> None:
-        heard, looked_at = 0, time.monotonic()
+    def _follow(self, follower: GroupFollower, stop: threading.Event) -> None:
+        head, polled_at = 0, time.monotonic()
         while not stop.is_set():
-            if following.has_stopped and time.monotonic() - looked_at >= WAIT_S:
-                looked_at = time.monotonic()
-                following.resume()
-            if not self._advance(following):
-                after = max(heard, following.seq)
-                heard = self._log.wait(after, WAIT_S)
-                if heard <= after:
+            if follower.has_stopped and time.monotonic() - polled_at >= WAIT_S:
+                polled_at = time.monotonic()
+                follower.resume()
+            if not self._advance(follower):
+                after = max(head, follower.seq)
+                head = self._log.wait(after, WAIT_S)
+                if head <= after:
                     gc_pauses.collect_if_due()
 
-    def _start(self, connection: sa.Connection, stop: threading.Event | None = None) -> Following:
-        """Tables for new projections, a rebuild for changed ones, then all of them where they are."""
+    def _start(self, connection: sa.Connection, stop: threading.Event | None = None) -> GroupFollower:
+        """Create tables of new projections, rebuild changed ones, and return a follower of all."""
         with connection.begin():
             progress.create_missing(connection, self._projections)
             places = progress.places(connection)
         if older := [one for one in self._projections if places[one.name][0].version < one.version]:
             rebuild(self._log, self._engine, older, lambda *_: _go_on(stop), opener=self._opener)
-        following = Following(self._log, connection, self._projections, self._batch_events_max)
+        follower = GroupFollower(self._log, connection, self._projections, self._batch_events_max)
         if stop is not None:
-            following.settle_in()
-            gc_pauses.lay_aside()
-        return following
+            follower.load_keys()
+            gc_pauses.freeze_objects()
+        return follower
 
-    def _advance(self, following: Following) -> bool:
-        before = following.seq
-        if not following.advance():
+    def _advance(self, follower: GroupFollower) -> bool:
+        before = follower.seq
+        if not follower.advance():
             return False
         now = time.monotonic()
-        self._folded.append((now, max(following.seq - before, 0)))
+        self._folded.append((now, max(follower.seq - before, 0)))
         while self._folded and self._folded[0][0] < now - RATE_S:
             self._folded.popleft()
         with self._moved:
@@ -178,12 +178,12 @@ class Runner:
         return True
 
     def rate(self) -> int:
-        """Events a second that were folded here, over the last RATE_S."""
+        """Return the events a second folded by this process over the last RATE_S."""
         since = time.monotonic() - RATE_S
         return round(sum(events for at, events in tuple(self._folded) if at >= since) / RATE_S)
 
     def status(self) -> list[Progress]:
-        """Every projection's place, also when another process follows. Raises Unavailable."""
+        """Return every projection's progress, also when another process follows. Raises Unavailable."""
         places = self._places()
         head, lacking = self._log.head().seq, dict[int, datetime]()
         found = []
@@ -192,25 +192,33 @@ class Runner:
             if place.seq < head and place.seq not in lacking:
                 first = self._log.select(after=place.seq, limit=1)
                 lacking[place.seq] = first[0].recorded.recorded_at if first else datetime.now(UTC)
-            late = datetime.now(UTC) - lacking[place.seq] if place.seq < head else timedelta()
-            lag, lag_ms = max(head - place.seq, 0), max(late // timedelta(milliseconds=1), 0)
-            found.append(Progress(projection.name, place.version, place.seq, lag, lag_ms, place.sum.rows, error))
+            age = datetime.now(UTC) - lacking[place.seq] if place.seq < head else timedelta()
+            state = Progress(
+                projection=projection.name,
+                version=place.version,
+                seq=place.seq,
+                lag=max(head - place.seq, 0),
+                lag_ms=max(age // timedelta(milliseconds=1), 0),
+                rows=place.sum.rows,
+                error=error,
+            )
+            found.append(state)
         return found
 
     def is_current(self) -> bool:
-        """Whether all rows there are were folded by this version: nothing waits to be rebuilt. Raises Unavailable."""
+        """Whether all rows were folded by this version, so that none waits for a rebuild. Raises Unavailable."""
         places = self._places()
         return all(places[one.name][0].version == one.version for one in self._projections)
 
     def followers(self) -> list[Holder]:
-        """Who follows, with which projections and how fast. Raises Unavailable."""
+        """Return the followers, their groups of projections and rates. Raises Unavailable."""
         with reaching(), self._engine.connect() as connection:
             return lease.holders(connection)
 
     def resume(self, names: Iterable[str] | None = None) -> list[str]:
-        """Let projections (all, or those named) that an event has stopped try it again; the names of those.
+        """Let stopped projections (all, or those named) retry the event; returns the names of those.
 
-        Whoever follows goes on with them within a second. Raises Unavailable, KeyError for an unknown name.
+        The follower goes on with them within a second. Raises Unavailable, KeyError for an unknown name.
         """
         with reaching(), self._engine.connect() as connection, connection.begin():
             return progress.resume(connection, [one.name for one in self._chosen(names)])
@@ -219,7 +227,8 @@ class Runner:
         with reaching(), self._engine.connect() as connection:
             places = progress.places(connection)
         for projection in self._projections:
-            places.setdefault(projection.name, (Place(projection.version, 0, EPOCH, "", Sum()), None))
+            empty = Place(version=projection.version, seq=0, updated_at=EPOCH, schema="", sum=Sum())
+            places.setdefault(projection.name, (empty, None))
         return places
 
     def _chosen(self, names: Iterable[str] | None) -> list[Projection]:
@@ -227,7 +236,7 @@ class Runner:
         return [known[name] for name in (known if names is None else dict.fromkeys(names))]
 
     def wait_for(self, seq: int, timeout_s: float, names: Iterable[str] | None = None) -> bool:
-        """Whether the projections (all, or those named) have reached `seq` in time; False at once if one is stopped."""
+        """Wait until the projections (all, or those named) reach `seq`; False if out of time or one is stopped."""
         deadline = time.monotonic() + timeout_s
         wanted = set(names if names is not None else (projection.name for projection in self._projections))
         while True:
@@ -247,8 +256,7 @@ class Runner:
         *,
         is_dry_run: bool = False,
     ) -> list[RebuildResult]:
-        """Rebuild the projections (all, or those named) beside the live ones, compare, swap; see
-        `projections.runner.rebuild`.
+        """Rebuild projections (all, or those named), compare and swap in; see `projections.runner.rebuild`.
 
         Raises Unavailable, ProjectionStopped, RequestRefused while another rebuild runs, KeyError for an unknown name.
         """
@@ -261,7 +269,7 @@ class Runner:
     def roll_back(
         self, names: Iterable[str] | None = None, on_progress: OnProgress | None = None
     ) -> list[RebuildResult]:
-        """Swap the rows that the last rebuild has replaced in again; see `projections.runner.rebuild`.
+        """Swap in again the rows that the last rebuild has replaced; see `projections.runner.rebuild`.
 
         Raises Unavailable, RequestRefused, KeyError for an unknown name.
         """
@@ -269,7 +277,7 @@ class Runner:
             return roll_back(self._log, self._engine, self._chosen(names), on_progress)
 
     def verify(self, names: Iterable[str] | None = None, on_progress: OnProgress | None = None) -> list[Verified]:
-        """Compare rows and digests with what the log says; see `projections.runner.attestation`.
+        """Verify rows and digests against the log; see `projections.runner.attestation`.
 
         Raises Unavailable, ProjectionStopped, RequestRefused, KeyError for an unknown name.
         """
@@ -289,7 +297,7 @@ def as_of(
     at: datetime | None = None,
     projections: Sequence[Projection] = PROJECTIONS,
 ) -> MemoryRows:
-    """The rows as they were when the log ended at `seq`, or as recorded `at` a moment: the same folds, in memory."""
+    """Return the rows as of `seq`, or as recorded `at` a moment: the same folds, in memory."""
     ends = [end for end in (seq, None if at is None else log.seq_at(at)) if end is not None]
     rows = MemoryRows()
     for logged in scan(log, upto=min(ends) if ends else None):

@@ -1,7 +1,7 @@
 """Workers: projections built in several processes at once, each with some of the projections and a connection.
 
-A worker is told what to do over a pipe and ends when nobody holds the other end: it outlives who started it by no more
-than the transaction it is in, and writes only into schemas that a killed rebuild leaves for the next one to remove.
+A worker receives its work over a pipe and ends when the other end is closed: it outlives its parent process by no more
+than the transaction it is in, and writes only into schemas that a killed rebuild leaves for the next one to drop.
 """
 
 import gc
@@ -25,17 +25,17 @@ from projections.storage.rows import SqlRows
 from projections.storage.tables import Projection, Row
 
 WORKERS_MAX = 4
-EVENTS_MIN = 60_000  # a shorter log is built before processes have started
+EVENTS_MIN = 60_000  # a shorter log is built faster than processes start
 SAMPLED_EVENTS = 4_000
-READ_SECONDS = 5e-6  # what an event costs to read
-LINE_SECONDS = 3e-6  # what a row costs to be written, beside being made
+READ_SECONDS = 5e-6  # to read an event
+LINE_SECONDS = 3e-6  # to write a row, apart from folding it
 END_SECONDS_MAX = 10.0
 
 Opener = Callable[[], AbstractContextManager[tuple[EventLog, sa.Engine]]]  # of the log and the database; can be pickled
 
 
-class Crew(Protocol):
-    """Whoever builds the projections of a rebuild."""
+class Builders(Protocol):
+    """The builder or builders of a rebuild's projections."""
 
     @property
     def schemas(self) -> Mapping[str, str]:
@@ -49,8 +49,10 @@ class Crew(Protocol):
 
 
 @contextmanager
-def crew(log: EventLog, engine: sa.Engine, projections: Sequence[Projection], opener: Opener | None) -> Iterator[Crew]:
-    """One builder here; or, for a long log that can be opened, as many processes as there are cores to use."""
+def open_builders(
+    log: EventLog, engine: sa.Engine, projections: Sequence[Projection], opener: Opener | None
+) -> Iterator[Builders]:
+    """Yield one builder in this process; for a long log with an `opener`, as many processes as there are cores."""
     count = min(os.cpu_count() or 1, WORKERS_MAX, len(projections))
     is_known = all(projection in PROJECTIONS for projection in projections)
     if opener is None or count < 2 or not is_known or not log.select(after=EVENTS_MIN - 1, limit=1):
@@ -63,9 +65,9 @@ def crew(log: EventLog, engine: sa.Engine, projections: Sequence[Projection], op
 
 
 def shared(log: EventLog, projections: Sequence[Projection], count: int) -> list[list[Projection]]:
-    """The projections in so many shares of about the same work, by what the first events of the log take.
+    """Divide projections into `count` shares of about the same work, measured on the log's first events.
 
-    Whoever has a share reads the events that are of concern to it, once.
+    Each share reads the events of its projections once.
     """
     batch = log.select(limit=SAMPLED_EVENTS)
     read = {
@@ -85,16 +87,16 @@ def shared(log: EventLog, projections: Sequence[Projection], count: int) -> list
 
 
 def _work(projection: Projection, batch: Sequence[Logged]) -> float:
-    """Seconds to fold events and to have their rows written."""
+    """Return the seconds to fold events and write their rows."""
     rows, began = _Unwritten(projection.tables, "", is_empty=True), time.perf_counter()
-    with suppress(Exception):  # whoever builds it says what is wrong
+    with suppress(Exception):  # the builder raises it
         projection.fold(rows, batch)
         rows.flush()
     return time.perf_counter() - began + rows.lines * LINE_SECONDS
 
 
 class _Unwritten(SqlRows):
-    """Rows that are made ready to be written, and counted."""
+    """Rows that are formatted and counted, but not written."""
 
     lines = 0
 
@@ -127,19 +129,19 @@ class _Processes:
         self._answers()
 
     def _answers(self, on_seq: OnSeq | None = None) -> list[Any]:
-        """What each answers, when all have; on the way the seq that all have reached."""
+        """Wait for the answer of every worker; `on_seq` is called with the seq that all have reached."""
         answers: dict[Pipe, Any] = {}
         reached = dict.fromkeys(self._pipes, 0)
         while waiting := [pipe for pipe in self._pipes if pipe not in answers]:
             for pipe in wait(waiting):
                 assert isinstance(pipe, Pipe)
-                kind, told = _received(pipe)
+                kind, message = _received(pipe)
                 if kind == "failed":
-                    raise told
+                    raise message
                 if kind == "seq":
-                    reached[pipe] = told
+                    reached[pipe] = message
                 else:
-                    answers[pipe] = told
+                    answers[pipe] = message
             if on_seq is not None and (running := [pipe for pipe in self._pipes if pipe not in answers]):
                 on_seq(min(reached[pipe] for pipe in running))
         return [answers[pipe] for pipe in self._pipes]
@@ -147,10 +149,10 @@ class _Processes:
 
 def _received(pipe: Pipe) -> tuple[str, Any]:
     try:
-        told: tuple[str, Any] = pipe.recv()
+        message: tuple[str, Any] = pipe.recv()
     except (EOFError, OSError) as error:
         raise Unavailable("a process that built read models has died; start again, nothing is broken") from error
-    return told
+    return message
 
 
 @contextmanager
@@ -158,7 +160,7 @@ def _process(opener: Opener, projections: Sequence[Projection]) -> Iterator[Pipe
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     names = [projection.name for projection in projections]
-    process = context.Process(target=_live, args=(opener, names, theirs), daemon=True, name="daybook builder")
+    process = context.Process(target=_run_worker, args=(opener, names, theirs), daemon=True, name="daybook builder")
     process.start()
     theirs.close()
     try:
@@ -171,8 +173,8 @@ def _process(opener: Opener, projections: Sequence[Projection]) -> Iterator[Pipe
             process.join()
 
 
-def _live(opener: Opener, names: Sequence[str], pipe: Pipe) -> None:
-    """A worker's life and end: its rows are not taken apart one by one, which takes as long as making some of them."""
+def _run_worker(opener: Opener, names: Sequence[str], pipe: Pipe) -> None:
+    """Run a worker, then exit at once: freeing its rows one by one would take seconds."""
     try:
         work(opener, names, pipe)
     finally:
@@ -180,8 +182,8 @@ def _live(opener: Opener, names: Sequence[str], pipe: Pipe) -> None:
 
 
 def work(opener: Opener, names: Sequence[str], pipe: Pipe) -> None:
-    """What a worker does until nobody holds the other end."""
-    gc.disable()  # rows hold no cycles: it would look through a full cache again and again, and find nothing
+    """Serve build requests until the other end of the pipe is closed."""
+    gc.disable()  # rows hold no cycles: collections would scan a full cache again and again, and find nothing
     chosen = [projection for projection in PROJECTIONS if projection.name in names]
     try:
         with reaching(), opener() as (log, engine), engine.connect() as connection:

@@ -1,7 +1,7 @@
-"""A set of keys that says "perhaps" or "no", in memory that does not grow: a Bloom filter.
+"""Bloom filter: a set of keys in constant memory whose answer is "perhaps" or "no".
 
-8 MiB tell three million keys from those that were never added with about one mistake in a thousand, ten million with
-four in a hundred. A mistake costs a look into the database.
+With 8 MiB the rate of false positives is about 0.1 % for three million keys, 4 % for ten million. A false positive
+costs a look into the database.
 """
 
 from collections.abc import Hashable
@@ -11,7 +11,7 @@ PROBES = 4
 
 
 class Bloom:
-    """Keys that were added."""
+    """Set of keys that were added, with false positives."""
 
     __slots__ = ("_bits",)
 
@@ -19,7 +19,7 @@ class Bloom:
         self._bits = bytearray(BITS // 8)
 
     def add(self, key: Hashable) -> None:
-        """Take a key in."""
+        """Add a key."""
         at = hash(key) & 0xFFFF_FFFF_FFFF_FFFF
         step = (at >> 31) | 1
         for _ in range(PROBES):

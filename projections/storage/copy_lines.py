@@ -1,9 +1,9 @@
-"""Lines: a row as the line of CSV that is copied into its table, and a digest of any number of rows.
+"""Rows as the CSV lines that COPY reads, and a digest of a set of rows.
 
-A line is the row's values, as they are stored, in a JSON array without its brackets: what COPY reads as CSV whose
-escape is the backslash and whose NULL is `null`. A row stored and read again gives the same line. The digest of a set
-of rows is the sum, modulo 2**256, of the SHA-256 of each table's name and line: rows are added and taken away one by
-one, in any order, and the sum is that of the rows that are there.
+A line is the row's values, as they are stored, in a JSON array without its brackets: COPY reads it as CSV whose escape
+is the backslash and whose NULL is `null`. A row stored and read again gives the same line. The digest of a set of rows
+is the sum, modulo 2**256, of the SHA-256 of each table's name and line: rows are added and removed one by one, in any
+order, and the sum is that of the rows in the set.
 """
 
 import hashlib
@@ -32,24 +32,24 @@ Write = Callable[[Any], Any]
 
 
 class Sum(NamedTuple):
-    """The digest of a set of rows, as a number, and how many they are."""
+    """The digest of a set of rows, as a number, and the number of rows."""
 
     total: int = 0
     rows: int = 0
 
     @property
     def digest(self) -> bytes:
-        """The sum as it is kept."""
+        """The sum as it is stored."""
         return self.total.to_bytes(DIGEST_BYTES)
 
 
 def sum_of(digest: bytes, rows: int) -> Sum:
-    """The sum that was kept."""
+    """Return the sum of a stored digest."""
     return Sum(int.from_bytes(digest), rows)
 
 
 class Lines:
-    """Writes the rows of one table."""
+    """Formats the rows of one table."""
 
     def __init__(self, table: sa.Table) -> None:
         names = [column.name for column in table.columns]
@@ -71,24 +71,24 @@ class Lines:
         ]
 
     def values(self, row: Mapping[str, Any]) -> Sequence[Any]:
-        """What a line is written of: the row as folds have it, by column."""
+        """Return the values of a line, by column, of a row as folds have it."""
         values = self._values(row)
         return _written(values, self._bound) if self._bound else values
 
     def stored(self, values: Sequence[Any]) -> Sequence[Any]:
-        """The same of a row's values, by column, as the driver reads them."""
+        """Return the values of a line, by column, of a row's values as the driver reads them."""
         return _written(values, self._stored) if self._stored else values
 
     def of(self, row: Mapping[str, Any]) -> bytes:
-        """The line of a row as folds have it."""
+        """Return the line of a row as folds have it."""
         return text_of([self.values(row)])
 
     def of_stored(self, values: Sequence[Any]) -> bytes:
-        """The line of a row's values, by column, as the driver reads them."""
+        """Return the line of a row's values, by column, as the driver reads them."""
         return text_of([self.stored(values)])
 
     def hash(self, line: bytes) -> int:
-        """What the row of this line adds to a digest."""
+        """Return the number that the row of this line adds to a digest."""
         return int.from_bytes(hashlib.sha256(self._name + line).digest())
 
 
@@ -100,7 +100,7 @@ def _written(values: Sequence[Any], writes: Sequence[tuple[int, Write]]) -> list
 
 
 def text_of(rows: Sequence[Sequence[Any]]) -> bytes:
-    """The lines of rows, given as what they are written of, with a line feed between them: none has one in it."""
+    """Return the lines of rows, given by their values, separated by line feeds: no line contains one."""
     text = _ENCODE_LINES(rows)
     if b"E+" in text or (b'"-0' in text and _NEGATIVE_ZERO.search(text)):
         plain = [[_plain(value) if isinstance(value, Decimal) else value for value in values] for values in rows]
@@ -109,7 +109,7 @@ def text_of(rows: Sequence[Sequence[Any]]) -> bytes:
 
 
 def copied(text: bytes) -> bytes:
-    """Lines as COPY takes them: CSV escapes quotes and backslashes only, everything else stands for itself."""
+    """Return lines as COPY reads them: CSV escapes quotes and backslashes only, all else stands for itself."""
     if b"\\" in text and _ESCAPED.search(text):
         return b"\n".join(map(_fields, text.split(b"\n"))) + b"\n"
     return text + b"\n"
@@ -126,7 +126,7 @@ def _field(value: Any) -> bytes:
 
 
 def _plain(number: Decimal) -> Decimal:
-    """The number as PostgreSQL gives it back: without exponent above zero, without negative zero."""
+    """Return the number as PostgreSQL returns it: without exponent above zero, without negative zero."""
     whole = Decimal(format(number, "f"))
     return whole or whole.copy_abs()
 
@@ -136,7 +136,7 @@ def _json(value: Any) -> str | None:
 
 
 def _bound(type_: sa.types.TypeEngine[Any]) -> Write:
-    """What turns a value of a row into what is stored of it."""
+    """Return the conversion of a row's value to its stored form."""
     if not isinstance(type_, sa.types.TypeDecorator):
         return _json
     bind = type_.process_bind_param

@@ -14,10 +14,10 @@ COLUMN_OF = {"day": "value_date"}
 
 
 class CopyOut(NamedTuple):
-    """What is copied: a table or what `relation` makes of it, how it is sorted, and what it can be filtered by."""
+    """A copy of a table, or of the `relation` selected from it: its sorting, and the columns it can be filtered by."""
 
     table: sa.Table
-    order: str
+    sorted_by: str
     filters: tuple[str, ...] = ("account_id", "strategy_id", "instrument_id")
     relation: str = "SELECT * FROM {entries}"
 
@@ -56,7 +56,7 @@ class CopiedText(io.RawIOBase):
 def copied_text(
     source: sa.Connection, copy: CopyOut, columns: Sequence[str], wanted: Mapping[str, Any]
 ) -> Iterator[CopiedText]:
-    """The columns of the rows that have the wanted values, as CSV without a header; times are in UTC."""
+    """Yield the columns of the rows with the wanted values, as CSV without a header; times are in UTC."""
     source.execute(sa.text("SET LOCAL TimeZone = 'UTC'"))  # Arrow reads 2026-01-02 03:04:05.678+00
     source.execute(sa.text("SET LOCAL DateStyle = 'ISO'"))
     driver: Any = source.connection.driver_connection
@@ -71,6 +71,6 @@ def _statement(source: sa.Connection, copy: CopyOut, columns: Sequence[str], wan
     relation = copy.relation.format(entries=f'"{schema}".{copy.table.name}')
     where = " AND ".join(f"{COLUMN_OF.get(name, name)} = %({name})s" for name in wanted) or "true"
     return (
-        f"COPY (SELECT {selected} FROM ({relation}) AS copied WHERE {where} ORDER BY {copy.order})"  # noqa: S608 (our own names)
+        f"COPY (SELECT {selected} FROM ({relation}) AS copied WHERE {where} ORDER BY {copy.sorted_by})"  # noqa: S608 (our own names)
         " TO STDOUT (FORMAT CSV)"
     )

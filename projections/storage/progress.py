@@ -1,7 +1,7 @@
-"""Progress: how far each projection is in the log, kept beside its rows and moved in the same transaction.
+"""Progress: each projection's place in the log, stored beside its rows and moved in the same transaction.
 
-With its place goes the digest of its rows (`projections.storage.copy_lines.Sum`). One in about ATTESTED_EVENTS of these
-is kept, so that a drift can be traced to a stretch of the log (`projections.runner.attestation`).
+The digest of the rows (`projections.storage.copy_lines.Sum`) moves with the place. About every ATTESTED_EVENTS events
+one of these digests is kept, so that a drift can be traced to a range of the log (`projections.runner.attestation`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -78,8 +78,8 @@ kept = sa.Table(
 
 
 class Place(NamedTuple):
-    """Where a projection stands: the version of its folds, its place in the log, the schema its tables are in, the
-    digest of its rows. `updated_at` differs after every write by anybody: what a cache was good for.
+    """A projection's place: the version of its folds, its seq in the log, the schema of its tables, the digest of its
+    rows. `updated_at` changes with every write by any process, which shows whether a cache is still valid.
     """
 
     version: int
@@ -90,7 +90,7 @@ class Place(NamedTuple):
 
 
 class Move(NamedTuple):
-    """A projection that goes on from `before` to `seq`, where the digest of its rows is `sum`."""
+    """A projection's step from `before` to `seq`, where the digest of its rows is `sum`."""
 
     name: str
     before: Place
@@ -99,7 +99,7 @@ class Move(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Rows that a rebuild has replaced: of which version of the folds, and as of which place in the log."""
+    """Rows that a rebuild has replaced: the version of their folds, their seq, schema and digest."""
 
     version: int
     seq: int
@@ -108,43 +108,43 @@ class Kept(NamedTuple):
 
 
 class Attested(NamedTuple):
-    """The digest of a projection's rows as they were when it stood at `seq`."""
+    """The digest of a projection's rows as of `seq`."""
 
     seq: int
     sum: Sum
 
 
 def places(connection: sa.Connection) -> dict[str, tuple[Place, str | None]]:
-    """Every projection's place, and the error that stopped it."""
+    """Return every projection's place, and the error that stopped it."""
     found = connection.execute(sa.select(progress))
     return {row.projection: (_place(row), row.error) for row in found}
 
 
 def places_of_version(connection: sa.Connection, projections: Sequence[Projection]) -> dict[str, Place]:
-    """The places of these projections. Raises RequestRefused if rows are of another version of the folds."""
+    """Return the places of these projections. Raises RequestRefused if rows are of another version of the folds."""
     found = places(connection)
     for projection in projections:
-        there = found[projection.name][0].version
-        if there != projection.version:
+        stored = found[projection.name][0].version
+        if stored != projection.version:
             rule = f"the rows of {projection.name} are of the version that this Daybook folds"
-            raise RequestRefused(rule, version=projection.version, version_of_rows=there)
+            raise RequestRefused(rule, version=projection.version, version_of_rows=stored)
     return {projection.name: found[projection.name][0] for projection in projections}
 
 
 def lock(connection: sa.Connection, projection: Projection) -> Place:
-    """The projection's place, which nobody else moves until the transaction ends."""
+    """Lock and return the projection's place: no other transaction moves it until this one ends."""
     return locked(connection, projection)[0]
 
 
 def locked(connection: sa.Connection, projection: Projection) -> tuple[Place, str | None]:
-    """Like `lock`, and the error that stopped it."""
+    """Like `lock`, with the error that stopped the projection."""
     query = sa.select(progress).where(progress.c.projection == projection.name).with_for_update()
     row = connection.execute(query).one()
     return _place(row), row.error
 
 
 def lock_all(connection: sa.Connection, names: Sequence[str]) -> dict[str, Place]:
-    """Several places, which nobody else moves until the transaction ends. Everybody locks them in this order."""
+    """Lock and return several places. All transactions lock places in this order."""
     return {row.projection: _place(row) for row in connection.exec_driver_sql(LOCK, (list(names),))}
 
 
@@ -160,7 +160,7 @@ def move(connection: sa.Connection, projection: Projection, **values: Any) -> Pl
 
 
 def move_all(connection: sa.Connection, moves: Sequence[Move]) -> dict[str, Place]:
-    """Move locked places on, with the digests of the rows there; where they are now, by projection."""
+    """Advance locked places, with the digests of their rows; returns the new places by projection."""
     if not moves:
         return {}
     due = [move for move in moves if move.seq // ATTESTED_EVENTS > move.before.seq // ATTESTED_EVENTS]
@@ -171,58 +171,64 @@ def move_all(connection: sa.Connection, moves: Sequence[Move]) -> dict[str, Plac
 
 
 def resume(connection: sa.Connection, names: Sequence[str]) -> list[str]:
-    """Take back the errors of those projections that have one; their names."""
-    stopped_ones = progress.c.projection.in_(names) & progress.c.error.is_not(None)
-    cleared = sa.update(progress).where(stopped_ones).values(error=None, updated_at=sa.func.clock_timestamp())
+    """Clear the errors of stopped projections; returns the names of those that had one."""
+    is_stopped = progress.c.projection.in_(names) & progress.c.error.is_not(None)
+    cleared = sa.update(progress).where(is_stopped).values(error=None, updated_at=sa.func.clock_timestamp())
     return sorted(connection.scalars(cleared.returning(progress.c.projection)))
 
 
 def kept_rows(connection: sa.Connection, projection: Projection) -> Kept | None:
-    """The rows that the last rebuild has replaced; None if there was none."""
+    """Return the rows that the last rebuild has replaced; None if there was none."""
     row = connection.execute(sa.select(kept).where(kept.c.projection == projection.name)).one_or_none()
     return None if row is None else Kept(row.version, row.seq, row.schema, sum_of(row.digest, row.rows))
 
 
 def keep(connection: sa.Connection, projection: Projection, place: Place) -> None:
-    """Keep the rows of a place that is about to name others, instead of those that were kept."""
+    """Keep the rows of a place that is about to be replaced, instead of the rows kept before."""
     connection.execute(sa.delete(kept).where(kept.c.projection == projection.name))
-    told = {"version": place.version, "seq": place.seq, "schema": place.schema}
-    told |= {"digest": place.sum.digest, "rows": place.sum.rows}
-    connection.execute(sa.insert(kept).values(projection=projection.name, **told))
+    values = {"version": place.version, "seq": place.seq, "schema": place.schema}
+    values |= {"digest": place.sum.digest, "rows": place.sum.rows}
+    connection.execute(sa.insert(kept).values(projection=projection.name, **values))
 
 
 def attest(connection: sa.Connection, projection: Projection, attested: Iterable[Attested]) -> None:
-    """Keep digests."""
+    """Store digests of the projection's rows."""
     _insert_attested(connection, [(projection.name, projection.version, one) for one in attested])
 
 
-def _insert_attested(connection: sa.Connection, told: Iterable[tuple[str, int, Attested]]) -> None:
+def _insert_attested(connection: sa.Connection, digests: Iterable[tuple[str, int, Attested]]) -> None:
     rows = [
         {"projection": name, "seq": one.seq, "version": version, "digest": one.sum.digest, "rows": one.sum.rows}
-        for name, version, one in told
+        for name, version, one in digests
     ]
     if rows:
         connection.execute(sa.insert(attestations), rows)
 
 
 def attested(connection: sa.Connection, projection: Projection) -> list[Attested]:
-    """The digests that were kept of the rows in use, by seq."""
+    """Return the digests kept of the rows in use, by seq."""
     mine = (attestations.c.projection == projection.name) & (attestations.c.version == projection.version)
     found = connection.execute(sa.select(attestations).where(mine).order_by(attestations.c.seq))
     return [Attested(row.seq, sum_of(row.digest, row.rows)) for row in found]
 
 
 def forget_attested(connection: sa.Connection, projection: Projection) -> None:
-    """Forget the digests of rows that are replaced."""
+    """Delete the digests of rows that are replaced."""
     connection.execute(sa.delete(attestations).where(attestations.c.projection == projection.name))
 
 
 def _place(row: Any) -> Place:
-    return Place(row.version, row.seq, row.updated_at, row.schema, sum_of(row.digest, row.rows))
+    return Place(
+        version=row.version,
+        seq=row.seq,
+        updated_at=row.updated_at,
+        schema=row.schema,
+        sum=sum_of(row.digest, row.rows),
+    )
 
 
 def create_missing(connection: sa.Connection, projections: Iterable[Projection]) -> None:
-    """Give every projection a place and empty tables, unless it has them. Several processes may do so at once."""
+    """Create a place and empty tables for each projection without. Several processes may do so at once."""
     known = connection.scalars(sa.select(progress.c.projection)).all()
     for projection in projections:
         if projection.name in known:
@@ -242,15 +248,21 @@ def create_missing(connection: sa.Connection, projections: Iterable[Projection])
 
 
 def stopped(projection: Projection, logged: Logged, error: Exception) -> ProjectionStopped:
-    """What is said of an event that a fold failed at."""
+    """Return the error that names the event a fold failed at."""
     topic = schema.topic_of(logged.recorded.event)
     why = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return ProjectionStopped(projection.name, logged.seq, topic, logged.recorded.stream, why[:REASON_CHARS_MAX])
+    return ProjectionStopped(
+        projection=projection.name,
+        seq=logged.seq,
+        topic=topic,
+        stream=logged.recorded.stream,
+        reason=why[:REASON_CHARS_MAX],
+    )
 
 
 @contextmanager
 def reaching() -> Iterator[None]:
-    """Turns the loss or absence of the database into Unavailable."""
+    """Raise Unavailable for the loss or absence of the database."""
     try:
         yield
     except _UNREACHABLE as error:
@@ -258,23 +270,23 @@ def reaching() -> Iterator[None]:
 
 
 def is_unreachable(error: Exception) -> bool:
-    """Whether the database is at fault, and not what was done with it."""
+    """Whether the error is the loss of the database, not a failed statement."""
     return isinstance(error, _UNREACHABLE)
 
 
 class Batches:
     """The log in batches of about `events_max` that end where an append ends: a read model shows all of it or nothing.
 
-    Appends that follow each other in one request at one moment count as one.
+    Consecutive appends of one request at one moment count as one.
     """
 
     def __init__(self, log: EventLog, events_max: int) -> None:
         self._log = log
         self._events_max = events_max
-        self._ahead: list[Logged] = []  # read already, of the batch after the last one
+        self._ahead: list[Logged] = []  # already read events of the next batch
 
     def next(self, after: int, upto: int | None = None) -> list[Logged]:
-        """The batch behind seq `after`; empty at the end of the log, or at `upto`, which is where an append ends."""
+        """Return the batch after seq `after`; empty at the end of the log, or at `upto`, where an append ends."""
         batch = self._ahead if self._ahead and self._ahead[0].seq == after + 1 else []
         self._ahead = []
         while True:

@@ -1,9 +1,9 @@
-"""Rows of read models: what folds read and write, in memory or in PostgreSQL, and one way to query both.
+"""Rows of read models that folds read and write, in memory or in PostgreSQL, and one way to query both.
 
-A row is a dict by column name and is never changed in place: whoever changes one puts a new dict. `MemoryRows` serves
-replays; `SqlRows` writes behind: a batch folds in memory and reaches the database as a few bulk statements. A query is
-written once on `fetch`, so a live table, the same table as of a past place in the log (`projections.storage.history`)
-and a replay give the same answer.
+A row is a dict by column name and is never changed in place: a fold that changes one puts a new dict. `MemoryRows`
+serves replays; `SqlRows` writes behind: a batch folds in memory and is written to the database by a few bulk
+statements. A query is written once on `fetch`, so a live table, the same table as of a past place in the log
+(`projections.storage.history`) and a replay give the same answer.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,19 +23,19 @@ from projections.storage.history import place as history_place
 from projections.storage.tables import Row
 
 CACHED_ROWS_MAX = 40_000  # of a projection
-DROPPED_PART = 40  # of the cache, beyond what is too much: a batch does not wait for thousands of rows to be dropped
-COPIED_LINES_MAX = 500  # handed to the driver at once
+DROPPED_PART = 40  # 1 / this part of the cache is dropped beyond the excess, so that few batches wait for it
+COPIED_LINES_MAX = 500  # passed to the driver at once
 STATEMENTS_MAX = 500
-KEYS_MAX = 3_000_000  # of a table, that are worth reading when following starts
+KEYS_MAX = 3_000_000  # larger tables' keys are not read when a follower starts
 KEYS_READ = 20_000  # at a time
 
 Key = tuple[Any, ...]
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
-_ARRAYS: dict[type, str] = {sa.Text: "text[]", sa.BigInteger: "bigint[]"}  # of what primary keys are made of
+_ARRAYS: dict[type, str] = {sa.Text: "text[]", sa.BigInteger: "bigint[]"}  # by the types of primary keys
 
 
 def key_of(table: sa.Table) -> Callable[[Row], Key]:
-    """What takes the primary key out of a row."""
+    """Return the function that extracts the primary key of a row."""
     names = [column.name for column in table.primary_key.columns]
     if len(names) == 1:
         return lambda row: (row[names[0]],)
@@ -43,7 +43,7 @@ def key_of(table: sa.Table) -> Callable[[Row], Key]:
 
 
 class MemoryRows:
-    """Tables as dicts. `find` keeps an index for each set of columns it has been asked by."""
+    """Tables as dicts. `find` keeps an index for each set of columns it has been called with."""
 
     def __init__(self) -> None:
         self.seq = 0
@@ -52,7 +52,7 @@ class MemoryRows:
         self._indexes: dict[sa.Table, dict[Key, dict[Key, dict[Key, Row]]]] = {}
 
     def rows(self, table: sa.Table) -> list[Row]:
-        """Every row, by primary key."""
+        """Return every row, sorted by primary key."""
         return [row for _, row in sorted(self._tables.get(table, {}).items())]
 
     def get(self, table: sa.Table, *key: Any) -> Row | None:
@@ -96,15 +96,15 @@ class MemoryRows:
 class SqlRows:
     """Tables in PostgreSQL behind a cache that outlives a batch.
 
-    `begin` says on which connection, `flush` writes what has changed; the caller owns the transaction, and calls
-    `forget` when it was rolled back or somebody else may have written. While the cache holds a whole table
-    (`is_complete`, from an empty start until it grows too large) a row that is not in it is known not to be; afterwards
-    it is known of most rows that were never dropped from the cache. Versions that end go into the history, also those
-    that began and ended within one batch.
+    `begin` sets the connection, `flush` writes the changes; the caller owns the transaction, and calls `roll_back` when
+    it was rolled back, `forget` when another process may have written. While the cache holds a whole table
+    (`is_complete`, from an empty start until it grows too large) a row that is not in it does not exist; afterwards
+    this is known of most keys that were never dropped from the cache. Versions that end are added to the history, also
+    those that began and ended within one batch.
 
-    `sum` is the digest of all rows as of the last flush, kept up by what each flush adds and takes away; whoever goes
-    on from stored rows says what it was. `on_lookup` is called before the first look for rows of a table by their
-    values in the database: what loads a table may leave out its indexes until then.
+    `sum` is the digest of all rows as of the last flush, updated by each flush; a caller that starts with stored rows
+    sets it. `on_lookup` is called before the first look-up of a table's rows in the database: a bulk load leaves out
+    the indexes until then.
     """
 
     def __init__(
@@ -126,17 +126,17 @@ class SqlRows:
         self.forget(is_empty=is_empty)
 
     def forget(self, *, is_empty: bool = False) -> None:
-        """Know nothing; or, if the tables `is_empty`, know that."""
+        """Empty the cache; `is_empty` states that the tables are empty too."""
         for cached in self._cached.values():
             cached.forget(is_empty=is_empty)
 
     def roll_back(self) -> None:
-        """Forget rows, as what was put was not written; which ones there are not is still known."""
+        """Empty the cache of rows, as changes were not written; which keys do not exist is still known."""
         for cached in self._cached.values():
             cached.roll_back()
 
-    def learn(self) -> None:
-        """Read which rows there are, so as not to ask for others one by one. Not of tables that are very large."""
+    def load_keys(self) -> None:
+        """Read the keys of all rows, so that absent ones need no look-up. Skips tables above KEYS_MAX."""
         for cached in self._cached.values():
             if cached.is_complete or cached.dropped is not None or cached.is_only_added:
                 continue
@@ -153,7 +153,7 @@ class SqlRows:
                 cached.dropped = keys
 
     def begin(self, connection: sa.Connection) -> None:
-        """Read and write through this connection from now on."""
+        """Use this connection from now on."""
         self._connection = connection
 
     def get(self, table: sa.Table, *key: Any) -> Row | None:
@@ -183,7 +183,7 @@ class SqlRows:
         return found
 
     def flush(self) -> None:
-        """Write every change to the database, and drop the oldest rows of a cache grown too large."""
+        """Write every change to the database, and drop the least recently used rows of a cache that is too large."""
         for cached in self._cached.values():
             self._flush(cached)
         excess = sum(len(cached.known) for cached in self._cached.values()) - self._cached_rows_max
@@ -193,7 +193,7 @@ class SqlRows:
             excess -= cached.drop(excess + self._cached_rows_max // DROPPED_PART)
 
     def _flush(self, cached: "_Cached") -> None:
-        """Rows that may exist are removed, then changed ones and ended versions are copied in, in bulk."""
+        """Delete rows that may exist, then copy changed rows and ended versions, in bulk."""
         changed, known, shape = cached.changed, cached.known, cached.shape
         if not changed:
             return
@@ -221,7 +221,7 @@ class SqlRows:
         cached.settle()
 
     def _remove_unseen(self, shape: "_Shape", keys: list[Key]) -> list[Sequence[Any]]:
-        """Remove rows that may be there and that the cache does not have; those that were, by column."""
+        """Delete rows that may exist and are not in the cache; returns the values of those that did, by column."""
         if not keys:
             return []
         self._look_up(shape)
@@ -253,13 +253,13 @@ class SqlRows:
 
 
 class _Cached:
-    """What is known of a table, and what is not written yet.
+    """The cached rows of a table, and its changes not written yet.
 
-    Of a key that was `changed`: ABSENT if the database has no such row, IN_CACHE if what it has was known, else the
-    place in the log where it first changed. `ended` are versions that are no more, to be written as the history has
-    them; `texts` has those of them that are written. `hashes`
-    are those of rows in the database, as far as known; `dropped` has the keys of rows that only the database has, if
-    they are known at all. Of a table to which rows are only added nothing is kept once it is written.
+    `changed` has for each changed key ABSENT if the database has no such row, IN_CACHE if its row was cached, else the
+    place in the log of the first change. `ended` are versions that have ended, with the columns of the history; `texts`
+    has those already formatted as lines. `hashes` are those of rows in the database, as far as known; `dropped` has
+    the keys of rows that only the database has, if they are known at all. Of a table to which rows are only added
+    nothing is kept after it is written.
     """
 
     def __init__(self, shape: "_Shape") -> None:
@@ -279,7 +279,7 @@ class _Cached:
         self.texts: list[bytes] = []
 
     def is_absent(self, key: Key) -> bool:
-        """Whether there is no row with a key that is not in the cache. False if that is not known."""
+        """Whether no row has this key, which is not in the cache. False if that is not known."""
         return self.is_complete or (self.dropped is not None and not self.dropped.may_have(key))
 
     def set(self, key: Key, row: Row | None, seq: int) -> None:
@@ -292,7 +292,7 @@ class _Cached:
                 if key not in self.hashes:
                     self.hashes[key] = self.shape.lines.hash(self.shape.lines.of(old))
             was = old["seq"]
-            if was < seq and self._values is not None:  # one of the same place in the log never was
+            if was < seq and self._values is not None:  # a version replaced at its own seq never held
                 self.ended.append((*self._values(old), seq, node_of(was, seq)))
                 if len(self.ended) >= COPIED_LINES_MAX:
                     self.all_ended()
@@ -301,7 +301,7 @@ class _Cached:
             changed[key] = ABSENT if is_new else max(seq, 1)
 
     def all_ended(self) -> list[bytes]:
-        """The lines of all that have ended."""
+        """Return the lines of all versions that have ended."""
         if self.ended:
             self.texts.append(copy_lines.text_of(self.ended))
             self.ended = []
@@ -318,7 +318,7 @@ class _Cached:
         self.dropped = dropped
 
     def settle(self) -> None:
-        """What has changed is written."""
+        """Mark all changes as written."""
         for key in [key for key in self.changed if self.known[key] is None]:
             del self.known[key]
             if not self.is_complete:
@@ -328,15 +328,15 @@ class _Cached:
             self.known, self.hashes, self.is_complete = {}, {}, False
 
     def drop(self, count: int) -> int:
-        """Forget the rows that were used least recently, at most so many; how many they were."""
-        gone = list(islice(self.known, count))
+        """Drop the least recently used rows, at most `count`; returns their number."""
+        oldest = list(islice(self.known, count))
         if self.is_complete:
             self.is_complete, self.dropped = False, Bloom()
-        for key in gone:
+        for key in oldest:
             if self.known.pop(key) is not None and self.dropped is not None:
                 self.dropped.add(key)
             self.hashes.pop(key, None)
-        return len(gone)
+        return len(oldest)
 
 
 ABSENT, IN_CACHE = 0, -1
@@ -344,7 +344,7 @@ _UNKNOWN: Row | None = {}
 
 
 class _Shape:
-    """A table as bulk statements see it."""
+    """A table's columns, and its bulk statements in one schema."""
 
     def __init__(self, table: sa.Table, schema: str) -> None:
         self.table = table
@@ -369,11 +369,11 @@ class _Shape:
         self._seq_place = names.index("seq")
 
     def key_of(self, values: Sequence[Any]) -> Key:
-        """The key among a row's values by column."""
+        """Return the key of a row given by its values."""
         return tuple(values[place] for place in self._key_places)
 
     def seq_of(self, values: Sequence[Any]) -> int:
-        """The place in the log among them."""
+        """Return the seq of a row given by its values."""
         seq: int = values[self._seq_place]
         return seq
 
@@ -392,11 +392,11 @@ def fetch(
     limit: int | None = None,
     is_descending: bool = False,
 ) -> list[Row]:
-    """Rows of a live table, now or as of a past place, or of a replay, sorted `by` columns, from behind `after`.
+    """Return rows of a live table, now or as of a past place, or of a replay, sorted `by` columns, those after `after`.
 
-    They are sorted by the primary key unless told. `where` compares columns with values, a tuple standing for any of
-    its members, `at_most` with upper bounds; None is no condition. Raises LookupError for the past of a table without
-    a history.
+    They are sorted by the primary key unless `by` is given. `where` compares columns with values, a tuple standing for
+    any of its members, `at_most` with upper bounds; None is no condition. Raises LookupError for the past of a table
+    without a history.
     """
     equals = {name: value for name, value in (where or {}).items() if value is not None}
     bounds = {name: value for name, value in (at_most or {}).items() if value is not None}
@@ -411,21 +411,26 @@ def fetch(
             ]
         return [dict(row) for row in found[:limit]]
 
-    asked = _Asked(
-        table, tuple((name, isinstance(value, tuple)) for name, value in equals.items()), tuple(bounds), tuple(names),
-        after is not None, limit is not None, is_descending,
-    )  # fmt: skip
-    told = {f"is_{name}": value for name, value in equals.items()} | {f"to_{name}": to for name, to in bounds.items()}
-    told |= {f"after_{number}": value for number, value in enumerate(after or ())}
+    query = _Query(
+        table=table,
+        equals=tuple((name, isinstance(value, tuple)) for name, value in equals.items()),
+        bounds=tuple(bounds),
+        names=tuple(names),
+        has_after=after is not None,
+        has_limit=limit is not None,
+        is_descending=is_descending,
+    )
+    values = {f"is_{name}": value for name, value in equals.items()} | {f"to_{name}": to for name, to in bounds.items()}
+    values |= {f"after_{number}": value for number, value in enumerate(after or ())}
     if limit is not None:
-        told["limit"] = limit
+        values["limit"] = limit
     if isinstance(source, sa.Connection):
-        return _rows(source.execute(_live(asked), told))
-    return _rows(source.connection.execute(_past(asked), told | history_place(source.seq)))
+        return _rows(source.execute(_live(query), values))
+    return _rows(source.connection.execute(_past(query), values | history_place(source.seq)))
 
 
-class _Asked(NamedTuple):
-    """What a query looks like, whatever its values. A statement takes far longer to build than to run."""
+class _Query(NamedTuple):
+    """The form of a query without its values: statements are cached, as they take far longer to build than to run."""
 
     table: sa.Table
     equals: tuple[tuple[str, bool], ...]  # column, whether it is any of several values
@@ -436,7 +441,7 @@ class _Asked(NamedTuple):
     is_descending: bool
 
     def page(self, query: sa.Select[Any]) -> sa.Select[Any]:
-        """The page of a query's rows."""
+        """Return the query limited to one page of its rows."""
         columns = query.selected_columns
         for name, is_several in self.equals:
             value = sa.bindparam(f"is_{name}", type_=columns[name].type, expanding=is_several)
@@ -447,24 +452,24 @@ class _Asked(NamedTuple):
             here = sa.tuple_(*(columns[name] for name in self.names))
             there = sa.tuple_(*(sa.bindparam(f"after_{n}", type_=type_) for n, type_ in enumerate(types)))
             query = query.where(here < there if self.is_descending else here > there)
-        return self.ordered(query, columns)
+        return self.sorted(query, columns)
 
-    def ordered(self, query: sa.Select[Any], columns: Any) -> sa.Select[Any]:
-        """The query's rows in their order, and no more than asked for."""
+    def sorted(self, query: sa.Select[Any], columns: Any) -> sa.Select[Any]:
+        """Return the query sorted, and limited if it has a limit."""
         query = query.order_by(*(columns[name].desc() if self.is_descending else columns[name] for name in self.names))
         return query.limit(sa.bindparam("limit", type_=sa.Integer)) if self.has_limit else query
 
 
 @lru_cache(STATEMENTS_MAX)
-def _live(asked: _Asked) -> sa.Select[Any]:
-    return asked.page(sa.select(asked.table))
+def _live(query: _Query) -> sa.Select[Any]:
+    return query.page(sa.select(query.table))
 
 
 @lru_cache(STATEMENTS_MAX)
-def _past(asked: _Asked) -> sa.Select[Any]:
-    pages = (asked.page(query).subquery() for query in held_at(asked.table, asked.names[0]))
+def _past(query: _Query) -> sa.Select[Any]:
+    pages = (query.page(part).subquery() for part in held_at(query.table, query.names[0]))
     both = sa.union_all(*(sa.select(rows) for rows in pages)).subquery()
-    return asked.ordered(sa.select(both), both.c)
+    return query.sorted(sa.select(both), both.c)
 
 
 def _conditions(columns: Any, equals: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:

@@ -1,9 +1,9 @@
-"""Placing: which schema of the database a projection's tables are in, and how readers find them.
+"""Database schemas of projections: where their tables are, and how readers find them.
 
 The tables of every rebuild are in a schema of their own, `read_<name>_<number>`, whose name is never used again; the
-projection's place says which one is in use (`projections.storage.progress`). A reader who takes a snapshot, reads that
-name in it and then asks for tables of that schema only (`as_placed`) sees the rows of one moment, whatever is swapped
-then. `read_<name>` has views of the tables in use, for everybody else: every statement sees the old rows or the new.
+projection's place names the one in use (`projections.storage.progress`). A reader that reads that name in a snapshot,
+and then only tables of that schema (`as_placed`), sees the rows of one moment, also while a rebuild is swapped in.
+`read_<name>` has views of the tables in use, for all other readers: every statement sees the old rows or the new.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 
 from projections.storage.tables import Projection, schema_of
 
-DROP_LOCK_MS_MAX = 50  # readers never wait longer behind the end of rows that were in use
+DROP_LOCK_MS_MAX = 50  # readers never wait longer for schemas to be dropped
 NUMBERS = sa.text("SELECT nextval('read.schema_numbers')")
 RELATIONS = sa.text("SELECT tablename FROM pg_tables WHERE schemaname = :schema ORDER BY tablename")
 SCHEMAS = sa.text("SELECT nspname FROM pg_namespace WHERE nspname ~ :pattern ORDER BY nspname")
@@ -25,23 +25,23 @@ _QUOTE = postgresql.dialect().identifier_preparer.quote  # type: ignore[no-untyp
 
 
 def named(connection: sa.Connection, projection: Projection, kind: str = "") -> str:
-    """A name for a schema that nobody has used."""
+    """Return a schema name that was never used."""
     return f"{projection.schema}_{kind}{connection.scalar(NUMBERS)}"
 
 
 def relations(connection: sa.Connection, schema: str) -> list[str]:
-    """The tables in a schema."""
+    """Return the names of the tables in a schema."""
     return list(connection.scalars(RELATIONS, {"schema": schema}))
 
 
 def others(connection: sa.Connection, projection: Projection, *, keep: Sequence[str]) -> list[str]:
-    """The schemas that were made for a projection, but for those to keep and the views in use."""
+    """Return the schemas made for a projection, without those to keep and the views in use."""
     found = connection.scalars(SCHEMAS, {"pattern": f"^{projection.schema}_(views_)?[0-9]+$"})
     return [schema for schema in found if schema not in keep]
 
 
 def show(connection: sa.Connection, projection: Projection, schema: str) -> None:
-    """Let `read_<name>` be views of the tables of `schema`. Waits for nobody: only schemas change their names."""
+    """Make `read_<name>` the views of the tables of `schema`. Waits for no reader: only schemas are renamed."""
     views, before = named(connection, projection, "views_"), named(connection, projection, "views_")
     connection.execute(sa.text(f"CREATE SCHEMA {_QUOTE(views)}"))
     for name in relations(connection, schema):
@@ -53,7 +53,7 @@ def show(connection: sa.Connection, projection: Projection, schema: str) -> None
 
 
 class Placed(NamedTuple):
-    """Where a projection's tables are, the place in the log they stand at, and the error that stopped it, if any."""
+    """The schema of a projection's tables, their seq, and the error that stopped the projection, if any."""
 
     projection: str
     schema: str
@@ -62,18 +62,18 @@ class Placed(NamedTuple):
 
 
 def placed(connection: sa.Connection) -> list[Placed]:
-    """Every projection's, at the connection's snapshot."""
+    """Return the schema and seq of every projection, at the connection's snapshot."""
     return [Placed(*row) for row in connection.execute(PLACED)]
 
 
 def as_placed(connection: sa.Connection, found: Iterable[Placed] | None = None) -> sa.Connection:
-    """The connection, on which read models' tables are those in use at its snapshot until its transaction ends."""
+    """Return the connection with read models' tables mapped to those in use at its snapshot, for one transaction."""
     places = placed(connection) if found is None else found
     return connection.execution_options(schema_translate_map={schema_of(one.projection): one.schema for one in places})
 
 
 def sweep(connection: sa.Connection, projections: Iterable[Projection], keep: Sequence[str]) -> None:
-    """Remove what no place names and nobody reads; what is still being read goes another time."""
+    """Drop the schemas that no place names; one that is still being read is left for the next sweep."""
     for projection in projections:
         with connection.begin():
             unused = others(connection, projection, keep=keep)

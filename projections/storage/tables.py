@@ -1,14 +1,14 @@
-"""The words that read models' tables are written in: column types, the columns of a contract, a projection.
+"""Building blocks of read models' tables: column types, the columns of a contract, a projection.
 
-Every table lives in the schema of its projection, `read_<name>`; all have a primary key and `seq`, the place in the log
-of the last event that touched the row. Text sorts by code point, in the database as in Python. Numbers are
-unconstrained and exact; times are UTC.
+Every table is in the schema of its projection, `read_<name>`; all have a primary key and `seq`, the place in the log of
+the last event that changed the row. Text sorts by code point, in the database as in Python. Numbers are unconstrained
+and exact; times are UTC.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import msgspec
 import sqlalchemy as sa
@@ -20,7 +20,8 @@ from domain.instrument import Contract, Kind
 from domain.ledger import Logged
 from projections.storage.history import history_table
 
-Row = dict[str, Any]
+Row = dict[str, Any]  # as folds and storage have it; queries return a TypedDict for each read model
+AnyRow = Mapping[str, Any]  # any row, read only: also a TypedDict
 
 TEXT = sa.Text(collation="C")
 NUMBER = sa.Numeric()
@@ -34,12 +35,12 @@ IDENTIFIER_CHARACTERS_MAX = 63  # PostgreSQL's
 
 
 class Rows(Protocol):
-    """What a fold sees of its tables. `seq` is the place in the log of the event that it folds."""
+    """The tables as a fold sees them. `seq` is the place in the log of the event being folded."""
 
     seq: int
 
     def get(self, table: sa.Table, *key: Any) -> Row | None:
-        """The row with this primary key, if there is one."""
+        """Return the row with this primary key, if there is one."""
 
     def put(self, table: sa.Table, row: Row) -> None:
         """Add a row, or replace the one with its primary key."""
@@ -48,14 +49,14 @@ class Rows(Protocol):
         """Remove the row with this primary key, if there is one."""
 
     def find(self, table: sa.Table, **equals: Any) -> list[Row]:
-        """The rows whose columns have these values, in no order; a tuple stands for any of its members."""
+        """Return the rows whose columns have these values, unsorted; a tuple stands for any of its members."""
 
 
 Fold = Callable[[Rows, Logged, Any], None]
 
 
 class Amounts(sa.types.TypeDecorator[dict[str, Decimal]]):
-    """Exact amounts by currency, kept as a JSON object of decimal texts."""
+    """Exact amounts by currency, stored as a JSON object of decimal texts."""
 
     impl = JSONB
     cache_ok = True
@@ -68,17 +69,17 @@ class Amounts(sa.types.TypeDecorator[dict[str, Decimal]]):
 
 
 def key(name: str, type_: sa.types.TypeEngine[Any] = TEXT) -> sa.Column[Any]:
-    """A column of the primary key."""
+    """Return a column of the primary key."""
     return sa.Column(name, type_, primary_key=True, autoincrement=False)
 
 
 def fact(name: str, type_: sa.types.TypeEngine[Any] = TEXT) -> sa.Column[Any]:
-    """A column that always has a value."""
+    """Return a column that always has a value."""
     return sa.Column(name, type_, nullable=False)
 
 
 def maybe(name: str, type_: sa.types.TypeEngine[Any] = TEXT) -> sa.Column[Any]:
-    """A column that may be unknown."""
+    """Return a column that may be null."""
     return sa.Column(name, type_, nullable=True)
 
 
@@ -87,40 +88,58 @@ def table(
     name: str,
     *columns: sa.Column[Any],
     indexes: tuple[tuple[str, ...], ...] = (),
-    born: str | None = None,
+    created_by: str | None = None,
     has_history: bool = True,
     is_only_added: bool = False,
     versions_by: tuple[str, ...] = (),
 ) -> sa.Table:
-    """A table of a projection, with `seq`, and an index for each tuple of column names.
+    """Return a table of a projection, with `seq`, and an index for each tuple of column names.
 
-    Unless it says otherwise it has a history, so that it can be read as of any place (`projections.storage.history`).
-    `born` is the column, if there is one, with the place in the log at which a row came to be. `versions_by` are those
-    that past versions are looked up by. Rows that folds put once, under a key that never was, `is_only_added`.
+    By default it has a history, so that it can be read as of any place (`projections.storage.history`). `created_by` is
+    the column, if there is one, with the seq that created a row. `versions_by` are the columns to look up past versions
+    by. `is_only_added` is for tables whose rows are put once, under a new key, and never change.
     """
     made = sa.Table(name, sa.MetaData(), *columns, fact("seq", WHOLE), schema=schema_of(projection))
     for number, names in enumerate(indexes):
-        told = f"{name}_by_{'_'.join(names)}"
-        told = told if len(told) <= IDENTIFIER_CHARACTERS_MAX else f"{told[:55]}_{number}"
-        sa.Index(told, *(made.c[column] for column in names))
-    made.info["born"], made.info["is_only_added"] = born, is_only_added
+        index = f"{name}_by_{'_'.join(names)}"
+        index = index if len(index) <= IDENTIFIER_CHARACTERS_MAX else f"{index[:55]}_{number}"
+        sa.Index(index, *(made.c[column] for column in names))
+    made.info["created_by"], made.info["is_only_added"] = created_by, is_only_added
     if has_history:
         made.info["history"] = history_table(made, versions_by)
     return made
 
 
 def schema_of(projection: str) -> str:
-    """The database schema a projection's tables live in."""
+    """Return the database schema of a projection's tables."""
     return f"read_{projection}"
 
 
 def contract_columns() -> tuple[sa.Column[Any], ...]:
-    """The facts of the instrument's contract; unknown while only funding was settled."""
+    """Return columns for the instrument's contract; null while only funding was settled."""
     return maybe("kind"), maybe("base"), maybe("quote"), maybe("settle"), maybe("contract_size", NUMBER)
 
 
+class PositionColumns(TypedDict):
+    """The key of a position."""
+
+    account_id: str
+    strategy_id: str
+    instrument_id: str
+
+
+class ContractColumns(TypedDict):
+    """The instrument's contract, as in `contract_columns`; `contract_size` is in base units (inverse: quote units)."""
+
+    kind: str | None
+    base: str | None
+    quote: str | None
+    settle: str | None
+    contract_size: Decimal | None
+
+
 def contract_row(contract: Contract) -> Row:
-    """A contract as columns."""
+    """Return a contract as columns."""
     return {
         "kind": contract.kind.value,
         "base": contract.base,
@@ -130,20 +149,21 @@ def contract_row(contract: Contract) -> Row:
     }
 
 
-def contract_of(row: Row) -> Contract | None:
-    """The contract in a row's columns; None while unknown."""
+def contract_of(row: AnyRow) -> Contract | None:
+    """Return the contract in a row's columns; None while unknown."""
     if row["kind"] is None:
         return None
-    return Contract(Kind(row["kind"]), row["base"], row["quote"], row["settle"], row["contract_size"])
+    kind, base, quote, settle = Kind(row["kind"]), row["base"], row["quote"], row["settle"]
+    return Contract(kind, base, quote, settle, contract_size=row["contract_size"])
 
 
 def printable(text: str) -> str:
-    """The text with NUL as its symbol: PostgreSQL keeps every other character."""
+    """Replace NUL by its symbol: PostgreSQL stores every other character."""
     return text.replace("\0", "\u2400")
 
 
 def json_of(value: Any) -> Any:
-    """A value in what JSON has: decimals and times as text, tuples as lists, every text printable."""
+    """Return a value in JSON types: decimals and times as text, tuples as lists, every text printable."""
     return _printable(msgspec.json.decode(_ENCODER.encode(value)))
 
 
@@ -164,7 +184,7 @@ _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 @dataclass(frozen=True)
 class Projection:
-    """Tables, and what each class of event does to them. A change of either is a new `version`."""
+    """Tables, and a fold for each class of event. A change of either is a new `version`."""
 
     name: str
     version: int
@@ -173,7 +193,7 @@ class Projection:
 
     @property
     def schema(self) -> str:
-        """Where its tables live when they are in use."""
+        """The schema of its tables in use."""
         return schema_of(self.name)
 
     @property
@@ -182,7 +202,7 @@ class Projection:
         return (*self.tables, *(made.info["history"] for made in self.tables if "history" in made.info))
 
     def fold(self, rows: Rows, batch: Iterable[Logged]) -> None:
-        """What events do to the rows, one after the other; most are of no concern to most projections."""
+        """Apply events to the rows, in order; events of other classes are skipped."""
         folds = self.folds
         for logged in batch:
             event = logged.recorded.event
@@ -191,7 +211,7 @@ class Projection:
                 folds[type(event)](rows, logged, event)
 
     def create(self, connection: sa.Connection, schema: str) -> None:
-        """Make its tables and their histories, empty, in a new schema."""
+        """Create its tables and their histories, empty, in a new schema."""
         connection.execute(CreateSchema(schema))
         for made in self.all_tables:
             placed = made.to_metadata(sa.MetaData(), schema=schema)
@@ -201,5 +221,5 @@ class Projection:
 
     @staticmethod
     def drop(connection: sa.Connection, schema: str) -> None:
-        """Remove a schema and all in it, if it is there."""
+        """Drop a schema with its tables, if it exists."""
         connection.execute(DropSchema(schema, cascade=True, if_exists=True))

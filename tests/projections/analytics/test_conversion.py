@@ -96,11 +96,11 @@ def test_a_stablecoin_is_no_dollar_unless_set_equal() -> None:
     assert converter(*only).rate("USDT", "USD").factor is None
     equal = converter(*only, equals=(("USDT", "USD"),)).rate("BTC", "USD")
     assert equal.factor == 60000
-    assert [step["source"] for step in equal.told()["path"]] == ["SIM", "parity"]
+    assert [step["source"] for step in equal.as_row()["path"]] == ["SIM", "parity"]
 
 
 def test_a_rate_names_its_path_with_price_source_and_time() -> None:
-    shown = converter().rate("USDT", "EUR").told()
+    shown = converter().rate("USDT", "EUR").as_row()
     assert shown["rate"] == D("0.8")
     assert shown["path"] == [
         {"instrument_id": "BTCUSDT.A", "is_inverse": True, "price": D(60000), "source": "SIM", "mark_at": AT},

@@ -21,7 +21,7 @@ from projections import calendar
 from projections.analytics import daily_pnl, equity
 from projections.analytics.closing import Closing, closing
 from projections.analytics.conversion import Converter
-from projections.analytics.equity import Book
+from projections.analytics.equity import EquityInputs
 from projections.calendar import MIDNIGHT, Close, Days, parsed
 from projections.models import capital_flows, daily_sums
 from projections.runner.runner import Runner, as_of
@@ -41,9 +41,9 @@ def marks(btc: str = "100") -> dict[str, Mark]:
     return {name: Mark(name, D(price), "SIM", T0) for name, price in prices.items()}
 
 
-def book_of(rows: MemoryRows, chosen: Days, account_id: str | None = "main") -> Book:
+def book_of(rows: MemoryRows, chosen: Days, account_id: str | None = "main") -> EquityInputs:
     sums = daily_sums.sums(rows, chosen.close, chosen.bounds, account_id=account_id)
-    return Book(sums, capital_flows.cash_of(rows, account_id), capital_flows.moved_of(rows, account_id))
+    return EquityInputs(sums, capital_flows.cash_of(rows, account_id), capital_flows.moved_of(rows, account_id))
 
 
 def closings(chosen: Days, at_closes: Sequence[Mapping[str, Mark]]) -> list[Closing]:
@@ -233,7 +233,7 @@ def test_the_database_has_the_same_curve(log: PostgresLog, projector: sa.Engine,
     with projector.connect() as connection:
         first = chosen.slots[0]
         sums = daily_sums.sums(connection, close, chosen.bounds, account_id="main")
-        stored = Book(
+        stored = EquityInputs(
             sums, capital_flows.cash_of(connection, "main", first), capital_flows.moved_of(connection, "main")
         )
         shown = equity.curve(stored, chosen, at_marks, "USDT")

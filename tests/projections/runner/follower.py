@@ -15,5 +15,5 @@ from projections.runner.runner import Runner
 if __name__ == "__main__":
     url = sys.argv[1]
     if "quick" in sys.argv:
-        lease.BEAT_SECONDS, lease.ASK_SECONDS, lease.MISSED_BEATS_MAX = 0.1, 0.1, 20
+        lease.BEAT_SECONDS, lease.TRY_SECONDS, lease.MISSED_BEATS_MAX = 0.1, 0.1, 20
     Runner(PostgresLog(url, Role.PROJECTOR), engine(url, Role.PROJECTOR), batch_events_max=1).follow(threading.Event())

@@ -23,7 +23,7 @@ from domain.ledger import Logged
 from projections.catalog import PROJECTIONS
 from projections.models import positions
 from projections.runner import lease
-from projections.runner.batches import Following
+from projections.runner.batches import GroupFollower
 from projections.runner.runner import Runner, as_of
 from projections.storage.progress import Batches
 from projections.storage.rows import SqlRows
@@ -179,19 +179,19 @@ def test_which_rows_there_are_is_read_before_there_is_an_event(
     """Or the first event would wait for it."""
     trade(desk, range(3))
     Runner(log, projector).catch_up()
-    learned: list[SqlRows] = []
-    learn = SqlRows.learn
+    loaded: list[SqlRows] = []
+    load_keys = SqlRows.load_keys
 
-    def learning(rows: SqlRows) -> None:
-        learn(rows)
-        learned.append(rows)
+    def loading(rows: SqlRows) -> None:
+        load_keys(rows)
+        loaded.append(rows)
 
-    monkeypatch.setattr(SqlRows, "learn", learning)
+    monkeypatch.setattr(SqlRows, "load_keys", loading)
     runner = Runner(log, projector)
     with following(runner):
-        until(lambda: len(learned) == len(PROJECTIONS))
+        until(lambda: len(loaded) == len(PROJECTIONS))
         assert runner.wait_for(trade(desk, range(3, 6)), TIMEOUT_S)
-    assert len(learned) == len(PROJECTIONS), "and not again"
+    assert len(loaded) == len(PROJECTIONS), "and not again"
     with projector.connect() as connection:
         assert all_rows(connection) == all_rows(as_of(log))
 
@@ -201,13 +201,13 @@ def test_catching_up_is_left_to_the_process_that_follows(
 ) -> None:
     """Unless that one does not move."""
     advancing: set[int] = set()
-    advance = Following.advance
+    advance = GroupFollower.advance
 
-    def noted(self: Following) -> bool:
+    def noted(self: GroupFollower) -> bool:
         advancing.add(threading.get_ident())
         return advance(self)
 
-    monkeypatch.setattr(Following, "advance", noted)
+    monkeypatch.setattr(GroupFollower, "advance", noted)
     follower, other = Runner(log, projector), Runner(log, projector)
     with following(follower):
         assert follower.wait_for(log.head().seq, TIMEOUT_S)
@@ -219,7 +219,7 @@ def test_catching_up_is_left_to_the_process_that_follows(
     monkeypatch.setattr("projections.runner.runner.PATIENCE_S", 0.1)
     head = trade(desk, range(6, 9))
     with projector.connect() as connection, connection.begin():
-        assert connection.scalar(lease.TAKE, {"lock": lease.FOLLOW_LOCK})
+        assert connection.scalar(lease.ACQUIRE, {"lock": lease.FOLLOW_LOCK})
         assert other.catch_up() == head
         assert {one.seq for one in other.status()} == {head}
     assert threading.get_ident() in advancing

@@ -86,7 +86,7 @@ def test_a_full_collection_comes_in_the_end_without_a_pause(
 ) -> None:
     monkeypatch.setattr(gc_pauses, "FULL_EVERY", 20)
     with gc_pauses.short_pauses():
-        gc_pauses.lay_aside()
+        gc_pauses.freeze_objects()
         gc.collect()  # of which next to nothing is left, see above
         collections.clear()
         kept = [[] for _ in range(YOUNG * (MIDDLE + 1) * 100)]  # type: ignore[var-annotated]
