@@ -24,7 +24,7 @@ def seen(desk: httpx.Client, price: str, clock: str, **more: str) -> None:
 
 
 def sent(desk: httpx.Client, *fills: dict[str, Any]) -> str:
-    answer = desk.post("/v1/reports", json={"reports": list(fills)})
+    answer = desk.post("/v1/venue-reports", json={"reports": list(fills)})
     assert answer.status_code == 200, answer.text
     seq = answer.headers["Daybook-Seq"]
     assert desk.get("/v1/executions", params={"min_seq": seq}).status_code == 200
