@@ -165,8 +165,8 @@ def daily(*, which: Which, days: Days, by: By = None, valued: Valued, as_of: AsO
     from projections.analytics import daily_pnl
 
     groups = _groups(by, daily_pnl.GROUPS, ("account_id", "strategy_id", "instrument_id"))
-    with opened() as book, read(book, *service.DAILY_MODELS, moment=as_of) as at:
-        found = service.daily_pnl(book, at, which.where, days.span, groups, valued.valuing)
+    with opened() as daybook, read(daybook, *service.DAILY_MODELS, moment=as_of) as at:
+        found = service.daily_pnl(daybook, at, which.where, days.span, groups, valued.valuing)
     rows = [row | {"net_base": row["in_base"]["net"]} for row in found.items]
     if written.format is Format.JSON:
         _write_json("daily", at, items=found.items, totals=found.totals, rates=found.rates)
@@ -242,9 +242,9 @@ def quality(
     from projections.analytics import execution_quality
 
     groups = _groups(by, execution_quality.GROUPS, ())
-    with opened() as book, read(book, *service.QUALITY_MODELS, moment=as_of) as at:
+    with opened() as daybook, read(daybook, *service.QUALITY_MODELS, moment=as_of) as at:
         age_max = timedelta(seconds=mark_age_max)
-        found = service.execution_quality(book, at, which.where, days.span, groups, age_max)
+        found = service.execution_quality(daybook, at, which.where, days.span, groups, age_max)
     if written.format is Format.JSON:
         _write_json("quality", at, items=found.items, totals=found.totals)
         return
@@ -271,8 +271,8 @@ def leverage(
     groups = _groups(by, exposure.CUTS, ("asset",))
     given = {each.instrument_id: each for each in mark or ()}
     valuing = valued.valuing._replace(given=given)
-    with opened() as book, read(book, *service.RISK_MODELS, moment=as_of) as at:
-        found = service.risk_report(book, at, which.where, groups, valuing, worth.currency, worth.capital or ZERO)
+    with opened() as daybook, read(daybook, *service.RISK_MODELS, moment=as_of) as at:
+        found = service.risk_report(daybook, at, which.where, groups, valuing, worth.currency, worth.capital or ZERO)
     if json:
         _write_json("leverage", at, **found)
         return
@@ -298,9 +298,9 @@ def _curve(
 ) -> "tuple[Reading, str, list[Row]]":
     from api.analytics import service
 
-    with opened() as book, read(book, *service.EQUITY_MODELS, moment=as_of) as at:
+    with opened() as daybook, read(daybook, *service.EQUITY_MODELS, moment=as_of) as at:
         found = service.equity_curve(
-            book, at, account, days.span, valued.valuing, worth.currency, worth.capital or ZERO
+            daybook, at, account, days.span, valued.valuing, worth.currency, worth.capital or ZERO
         )
     return at, found.currency, found.rows
 

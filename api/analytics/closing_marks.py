@@ -52,7 +52,7 @@ def days_of(at: Reading, close: Close, first: date | None, last: date | None) ->
 
 
 def closings_of(
-    book: Daybook, at: Reading, days: Days, sums: Iterable[DailySumRow], currencies: Iterable[str], valuing: Valuing
+    daybook: Daybook, at: Reading, days: Days, sums: Iterable[DailySumRow], currencies: Iterable[str], valuing: Valuing
 ) -> list[Closing]:
     """The moment before the days, and the close of each; of a day that is not over, the present moment."""
     present = moment_of(at)
@@ -60,7 +60,7 @@ def closings_of(
     rows = list(sums)
     instruments = {row["instrument_id"] for row in rows}
     wanted = {currency for row in rows for currency in (row["settle"], row["quote"], *row["other_fees"]) if currency}
-    newest = marks_at(book, at, valuing.given)
+    newest = marks_at(daybook, at, valuing.given)
     accounts = sorted({row["account_id"] for row in rows})
     pairs = relevant(reference_data.pairs(at.source, accounts), wanted | set(currencies))
     named = sorted((instruments | pairs.keys()) & newest.keys())
@@ -68,18 +68,18 @@ def closings_of(
         raise InvalidInput("from", days.dates[0].isoformat(), "fewer days, or name an account or an instrument")
     ahead = present + FUTURE_MAX  # a venue's clock may run ahead of ours: what it says of now is of now
     seen_by = [ahead if moment == present else moment for moment in moments]
-    found = book.marks.latest_at(named, seen_by, at.recorded_at)
+    found = daybook.marks.latest_at(named, seen_by, at.recorded_at)
     return [
         closing(moment, marks | valuing.given, pairs, valuing.mark_age_max, valuing.equals)
         for moment, marks in zip(moments, found, strict=True)
     ]
 
 
-def present_closing(book: Daybook, at: Reading, rows: Sequence[PositionRow], valuing: Valuing) -> Closing:
+def present_closing(daybook: Daybook, at: Reading, rows: Sequence[PositionRow], valuing: Valuing) -> Closing:
     """The present moment of a reading, for rows of positions."""
     moment = moment_of(at)
     accounts = sorted({row["account_id"] for row in rows})
-    marks = marks_at(book, at, valuing.given)
+    marks = marks_at(daybook, at, valuing.given)
     return closing(moment, marks, reference_data.pairs(at.source, accounts), valuing.mark_age_max, valuing.equals)
 
 

@@ -57,13 +57,13 @@ class DailyPnl(NamedTuple):
 
 
 def daily_pnl(
-    book: Daybook, at: Reading, where: Where, span: Span, by: Sequence[str], valuing: Valuing
+    daybook: Daybook, at: Reading, where: Where, span: Span, by: Sequence[str], valuing: Valuing
 ) -> DailyPnl:  # fmt: skip
     """What positions gained by the day, in settlement currency and in the accounts' base currencies."""
     days = days_of(at, span.close, span.first, span.last)
     sums = sums_of(at, days, where)
     bases = reference_data.base_currencies(at.source)
-    closings = closings_of(book, at, days, sums, bases.values(), valuing)
+    closings = closings_of(daybook, at, days, sums, bases.values(), valuing)
     rows = daily.daily_pnl(sums, days, closings, bases)
     items = daily.breakdown(rows, by)
     if len(items) > ROWS_MAX:
@@ -81,7 +81,7 @@ class Equity(NamedTuple):
 
 
 def equity_curve(
-    book: Daybook, at: Reading, account_id: str | None, span: Span, valuing: Valuing, currency: str | None,
+    daybook: Daybook, at: Reading, account_id: str | None, span: Span, valuing: Valuing, currency: str | None,
     capital: Decimal,
 ) -> Equity:  # fmt: skip
     """What one account, or all together, were worth at each close. Raises InvalidInput."""
@@ -89,7 +89,7 @@ def equity_curve(
     days = days_of(at, span.close, span.first, span.last)
     made_of = book_of(at, days, account_id)
     others = {row["currency"] for row in made_of.cash} | {row["settle"] for row in made_of.moved if row["settle"]}
-    closings = closings_of(book, at, days, made_of.sums, {told_in, *others}, valuing)
+    closings = closings_of(daybook, at, days, made_of.sums, {told_in, *others}, valuing)
     present = moment_of(at)
     rows = equity.curve(made_of, days, closings, told_in, capital)
     bounds = days.bounds[1:]
@@ -166,7 +166,7 @@ class Quality(NamedTuple):
 
 
 def execution_quality(
-    book: Daybook, at: Reading, where: Where, span: Span, by: Sequence[str], age_max: timedelta
+    daybook: Daybook, at: Reading, where: Where, span: Span, by: Sequence[str], age_max: timedelta
 ) -> Quality:
     """What the orders submitted on the days cost against the mark at their arrival. Raises InvalidInput."""
     days = days_of(at, span.close, span.first, span.last)
@@ -176,7 +176,7 @@ def execution_quality(
         raise InvalidInput("from", days.dates[0].isoformat(), rule)
     fills = quality.fills_of(at.source, asked)
     wanted = [(order["instrument_id"] or "", order["opened_at"]) for order in asked]
-    marks = quality.arrivals(asked, book.marks.latest_each(wanted, at.recorded_at), age_max)
+    marks = quality.arrivals(asked, daybook.marks.latest_each(wanted, at.recorded_at), age_max)
     rows = [
         quality.measured(order, fills.get((order["account_id"], order["cl_ord_id"])), marks.get(place), span.close)
         for place, order in enumerate(asked)
@@ -185,13 +185,13 @@ def execution_quality(
 
 
 def risk_report(
-    book: Daybook, at: Reading, where: Where, by: Sequence[str], valuing: Valuing, currency: str | None,
+    daybook: Daybook, at: Reading, where: Where, by: Sequence[str], valuing: Valuing, currency: str | None,
     capital: Decimal,
 ) -> Row:  # fmt: skip
     """Exposure by the cuts asked for, leverage, concentration, and every limit with its headroom."""
     told_in = currency_of(at, where.account_id, currency)
     held = [row for row in positions.positions(at.source, **where._asdict()) if row["quantity"]]
-    close = present_closing(book, at, held, valuing)
+    close = present_closing(daybook, at, held, valuing)
     sized = [exposure.sized_in(row, close, told_in) for row in held]
     (valued,) = equity.valued_at_closes(book_of(at, up_to_now(at), where.account_id), up_to_now(at), [close], told_in)
     worth = None if valued.equity is None else valued.equity + capital
@@ -209,16 +209,16 @@ def risk_report(
         "lacking": [*valued.lacking],
         "positions": sized,
         "exposure": exposure.cut(sized, by),
-        "limits": [exposure.with_headroom(row) for row in _with_usage(book, at, own)],
+        "limits": [exposure.with_headroom(row) for row in _with_usage(daybook, at, own)],
     }
 
 
-def _with_usage(book: Daybook, at: Reading, rows: Sequence[limits.LimitRow]) -> list[AnyRow]:
+def _with_usage(daybook: Daybook, at: Reading, rows: Sequence[limits.LimitRow]) -> list[AnyRow]:
     """Limits that only marks can tell the use of, as `domain.risk.usage` tells it now; of a past moment as on
     record."""
     if at.recorded_at is not None:
         return list(rows)
-    marks = marks_at(book, at, {})
+    marks = marks_at(daybook, at, {})
     told: list[AnyRow] = []
     for row in rows:
         measure = Measure(row["measure"])
@@ -226,7 +226,7 @@ def _with_usage(book: Daybook, at: Reading, rows: Sequence[limits.LimitRow]) -> 
         if is_told or not measure.is_held:
             told.append(row)
             continue
-        known: Risk = book.writer.state(risk.stream(row["account_id"])) or Risk()
+        known: Risk = daybook.writer.state(risk.stream(row["account_id"])) or Risk()
         told += _measured(known, row, list(marks.values()), at)
     return told
 

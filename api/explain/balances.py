@@ -39,7 +39,7 @@ class EntryPage(NamedTuple):
     after: tuple[int, int] | None = None
 
 
-def explained(book: Daybook, at: Reading, of: Of, cell: str, page: EntryPage) -> Row:
+def explained(daybook: Daybook, at: Reading, of: Of, cell: str, page: EntryPage) -> Row:
     """The cell of the balances selected, and what makes it. Raises InvalidInput, HistoryBroken, Problem."""
     if cell not in CELLS:
         raise InvalidInput("cell", cell, f"a cell of balances: {', '.join(CELLS)}")
@@ -57,9 +57,9 @@ def explained(book: Daybook, at: Reading, of: Of, cell: str, page: EntryPage) ->
     told |= {name: row[name] for name in KEY} | {"unit": row["asset"], "value": row[cell], "balances": []}
     match cell:
         case "total":
-            told |= _entries(book, at, row, page)
+            told |= _entries(daybook, at, row, page)
         case "held":
-            told["events"] = _pending(book, at, row)
+            told["events"] = _pending(daybook, at, row)
         case _:
             told["terms"] = [{"cell": name, "sign": sign, "value": row[name]} for sign, name in AVAILABLE]
     return told
@@ -79,7 +79,7 @@ def _of_many(rows: list[AnyRow], cell: str) -> Row:
     }
 
 
-def _entries(book: Daybook, at: Reading, row: AnyRow, page: EntryPage) -> Row:
+def _entries(daybook: Daybook, at: Reading, row: AnyRow, page: EntryPage) -> Row:
     account, asset = asset_account(row["venue"]), row["asset"]
     found = journal.entries(
         at.source, account_id=row["account_id"], asset=asset, limit=page.limit + 1, after=page.after, is_descending=True
@@ -99,7 +99,7 @@ def _entries(book: Daybook, at: Reading, row: AnyRow, page: EntryPage) -> Row:
             f" {shown[0]['entry_seq'] if shown else before}, and its journal entries add up to something else: a read"
             " model has drifted; run `daybook rebuild balances journal`"
         )
-    stored = queries.at_seqs(book.log, {entry["entry_seq"] for entry in shown})
+    stored = queries.at_seqs(daybook.log, {entry["entry_seq"] for entry in shown})
     return {
         "opening": {"seq": before, "value": opening},
         "events": [
@@ -122,14 +122,14 @@ def _at(at: Reading, row: AnyRow, seq: int) -> Decimal:
     return next((one["total"] for one in found if one["venue"] == row["venue"]), ZERO)
 
 
-def _pending(book: Daybook, at: Reading, row: AnyRow) -> list[Row]:
+def _pending(daybook: Daybook, at: Reading, row: AnyRow) -> list[Row]:
     """The transfers that hold some of it, the newest first."""
     found = [
         transfer
         for transfer in balances.pending_transfers(at.source, row["account_id"])
         if row["asset"] in transfer["held"]
     ]
-    stored = queries.at_seqs(book.log, {transfer["seq"] for transfer in found})
+    stored = queries.at_seqs(daybook.log, {transfer["seq"] for transfer in found})
     parts = [
         _part(stored[transfer["seq"]], transfer["held"][row["asset"]], {"transfer_id": transfer["transfer_id"]})
         for transfer in sorted(found, key=lambda transfer: -transfer["seq"])

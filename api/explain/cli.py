@@ -67,9 +67,9 @@ def explain(
     from api.explain.positions import READ, Cell, Page, explained
 
     given = {each.instrument_id: each for each in mark or []}
-    with opened() as book, read(book, *READ, moment=as_of) as at:
+    with opened() as daybook, read(daybook, *READ, moment=as_of) as at:
         where = Where(account, strategy, instrument)
-        told = explained(book, at, where, Cell(model.value, cell, currency), given, Page(limit))
+        told = explained(daybook, at, where, Cell(model.value, cell, currency), given, Page(limit))
         seq = at.seq
     if json:
         write_json({"seq": seq, **told})
@@ -84,8 +84,8 @@ def _explain_balance(
 ) -> None:
     from api.explain.balances import EntryPage, Of, explained
 
-    with opened() as book, read(book, "balances", "journal", moment=as_of) as at:
-        told = explained(book, at, Of(account, asset, None), cell, EntryPage(limit))
+    with opened() as daybook, read(daybook, "balances", "journal", moment=as_of) as at:
+        told = explained(daybook, at, Of(account, asset, None), cell, EntryPage(limit))
         seq = at.seq
     if json:
         write_json({"seq": seq, **told})

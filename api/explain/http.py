@@ -18,14 +18,14 @@ from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.fields import CurrencyCode
 from api.http.problem_responses import responses
 from api.parameters import given_marks
-from api.read_models.query_params import AssetId, Paged
+from api.read_models.query_params import AssetId, PageQuery
 from api.read_models.schemas import Answer, DecimalText, TimeText
 from api.read_models.snapshot import reading
 
 router = APIRouter(prefix="/v1", tags=["queries"], dependencies=[needs()], responses=responses(401, 404, 422, 503))
 
 
-class ExplainAsked(Paged):
+class ExplainQuery(PageQuery):
     """A cell, by its name in the read model."""
 
     cell: str = Field(max_length=30, description="`realized`, `quantity`, `net`, `notional` …", examples=["net"])
@@ -155,7 +155,7 @@ class BalanceExplained(Answer):
     next: str | None = Field(description="cursor of the entries before these; null when all are shown")
 
 
-class BalanceAsked(Paged):
+class BalanceQuery(PageQuery):
     """A cell of balances."""
 
     cell: Literal["total", "held", "available"]
@@ -166,27 +166,27 @@ class BalanceAsked(Paged):
 @router.get(
     "/explain/balances", response_model=BalanceExplained, responses=documented(200, "the cell and what makes it")
 )
-def explain_balance(asked: Annotated[BalanceAsked, Query()], book: OpenDaybook) -> Response:
+def explain_balance(query: Annotated[BalanceQuery, Query()], daybook: OpenDaybook) -> Response:
     """What makes a balance: journal entries, or the pending transfers that hold it."""
-    after = cursor_after(asked.cursor, int, int)
-    page = balances.EntryPage(asked.limit, None if after is None else (after[0], after[1]))
-    of = balances.Of(asked.account_id, asked.asset, asked.venue)
-    with reading(book, "balances", "journal", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
-        told = balances.explained(book, at, of, asked.cell, page)
+    after = cursor_after(query.cursor, int, int)
+    page = balances.EntryPage(query.limit, None if after is None else (after[0], after[1]))
+    of = balances.Of(query.account_id, query.asset, query.venue)
+    with reading(daybook, "balances", "journal", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
+        told = balances.explained(daybook, at, of, query.cell, page)
     return answer({"seq": at.seq, "recorded_at": at.recorded_at, **told}, seq=at.seq)
 
 
 @router.get("/explain/{model}", response_model=ExplainAnswer, responses=documented(200, "the cell and what makes it"))
 def explain(
     model: Annotated[Literal["positions", "pnl", "exposure"], Path()],
-    asked: Annotated[ExplainAsked, Query()],
-    book: OpenDaybook,
+    query: Annotated[ExplainQuery, Query()],
+    daybook: OpenDaybook,
 ) -> Response:
     """What makes a number: the events, lots, marks and rounding that add up to it."""
-    upto = cursor_after(asked.cursor, int)
-    with reading(book, "positions", "lots", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
-        page = Page(asked.limit, upto[0] if upto else None)
+    upto = cursor_after(query.cursor, int)
+    with reading(daybook, "positions", "lots", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
+        page = Page(query.limit, upto[0] if upto else None)
         told = explained(
-            book, at, asked.where(), Cell(model, asked.cell, asked.currency), given_marks(asked.mark), page
+            daybook, at, query.where(), Cell(model, query.cell, query.currency), given_marks(query.mark), page
         )
     return answer({"seq": at.seq, "recorded_at": at.recorded_at, **told}, seq=at.seq)

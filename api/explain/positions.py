@@ -55,10 +55,10 @@ class Page(NamedTuple):
     upto: int | None = None
 
 
-def explained(book: Daybook, at: Reading, where: Where, cell: Cell, marks: dict[str, Mark], page: Page) -> Row:
+def explained(daybook: Daybook, at: Reading, where: Where, cell: Cell, marks: dict[str, Mark], page: Page) -> Row:
     """The cell of the positions selected, and what makes it. Raises InvalidInput, HistoryBroken, Problem."""
     cell.check()
-    known = marks_at(book, at, marks)
+    known = marks_at(daybook, at, marks)
     found = [
         pnl.valued(row, mark_of(row, known)) | {"notional": exposure.sized(row, mark_of(row, known))["notional"]}
         for row in positions.positions(at.source, **where._asdict())
@@ -69,7 +69,7 @@ def explained(book: Daybook, at: Reading, where: Where, cell: Cell, marks: dict[
     if len(found) != 1:
         return told | _of_many(found, cell)
     (row,) = found
-    return told | _key(row) | _of_one(book, at, row, cell, page, mark_of(row, known))
+    return told | _key(row) | _of_one(daybook, at, row, cell, page, mark_of(row, known))
 
 
 _NOTHING: Row = {
@@ -90,7 +90,7 @@ def _of_many(rows: Sequence[Row], cell: Cell) -> Row:
     }
 
 
-def _of_one(book: Daybook, at: Reading, row: Row, cell: Cell, page: Page, mark: Mark | None) -> Row:
+def _of_one(daybook: Daybook, at: Reading, row: Row, cell: Cell, page: Page, mark: Mark | None) -> Row:
     told = _NOTHING | {"unit": _unit(row, cell), "value": _value(row, cell)}
     if cell.name in explanation.COMPOSED:
         terms = explanation.COMPOSED[cell.name]
@@ -98,7 +98,7 @@ def _of_one(book: Daybook, at: Reading, row: Row, cell: Cell, page: Page, mark: 
     elif cell.name in ("value", "notional"):
         told["valuation"] = _valuation(at, row, mark, is_value=cell.name == "value")
     else:
-        told |= _events(book, at, row, cell, page)
+        told |= _events(daybook, at, row, cell, page)
     return told
 
 
@@ -112,11 +112,11 @@ def _valuation(at: Reading, row: Row, mark: Mark | None, *, is_value: bool) -> R
     return told
 
 
-def _events(book: Daybook, at: Reading, row: Row, cell: Cell, page: Page) -> Row:
+def _events(daybook: Daybook, at: Reading, row: Row, cell: Cell, page: Page) -> Row:
     stream = position.stream(PositionKey(**_key(row)))
-    newest = queries.version_at(book.log, stream, at.seq)
+    newest = queries.version_at(daybook.log, stream, at.seq)
     upto = newest if page.upto is None else min(page.upto, newest)
-    stored = queries.backwards(book.log, stream, upto, page.limit)
+    stored = queries.backwards(daybook.log, stream, upto, page.limit)
     records = [(each.seq, schema.decode(each.topic, each.state)) for each in stored]
     name, currency = ("fees", row["settle"]) if cell.name == "fees_settle" else (cell.name, cell.currency)
     shares = [explanation.share(record.event, name, currency) for _, record in records]
@@ -128,7 +128,7 @@ def _events(book: Daybook, at: Reading, row: Row, cell: Cell, page: Page) -> Row
             f"{cell.name} of {stream} is {closing} in the read model after seq {stored[0].seq}, and its events add up"
             " to something else: the read model has drifted; run `daybook rebuild`"
         )
-    reports = queries.fills(book.log, _execution_keys(records))
+    reports = queries.fills(daybook.log, _execution_keys(records))
     parts = [_part(seq, record, share, reports) for (seq, record), share in zip(records, shares, strict=True) if share]
     older = upto - len(records)
     return {

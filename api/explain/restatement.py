@@ -82,12 +82,12 @@ class Restatement:
     positions: list[Restated]
 
 
-def restatement(book: Daybook, day: Day, where: Where, **waiting: Any) -> Restatement:
+def restatement(daybook: Daybook, day: Day, where: Where, **waiting: Any) -> Restatement:
     """Restate a day. Raises InvalidInput when it is said to be restated before it was reported."""
-    with reading(book, *MODELS, moment=day.reported, **waiting) as then:
-        was = _Boundaries(book, then, day, where)
-    with reading(book, *MODELS, moment=day.restated, **waiting) as at:
-        is_ = _Boundaries(book, at, day, where)
+    with reading(daybook, *MODELS, moment=day.reported, **waiting) as then:
+        was = _Boundaries(daybook, then, day, where)
+    with reading(daybook, *MODELS, moment=day.restated, **waiting) as at:
+        is_ = _Boundaries(daybook, at, day, where)
         if at.seq < then.seq:
             raise InvalidInput("restated_at", at.seq, f"a moment after the report, which stood at seq {then.seq}")
         connection = at.source.connection if isinstance(at.source, AsOf) else at.source
@@ -97,7 +97,7 @@ def restatement(book: Daybook, day: Day, where: Where, **waiting: Any) -> Restat
     for key in sorted(was.keys | is_.keys):
         settle = is_.settle(key) or was.settle(key)
         known_then, known_now = was.known(key, settle), is_.known(key, settle)
-        events = _events(book, key, changed.get(key, []))
+        events = _events(daybook, key, changed.get(key, []))
         items = restate(known_then, known_now, events, settle, bounds)
         positions.append(Restated(key, settle, known_then, known_now, items))
     return Restatement(day, then.seq, at.seq, positions)
@@ -106,7 +106,7 @@ def restatement(book: Daybook, day: Day, where: Where, **waiting: Any) -> Restat
 class _Boundaries:
     """Positions and marks at a day's start and end, as they are known in a reading."""
 
-    def __init__(self, book: Daybook, at: Reading, day: Day, where: Where) -> None:
+    def __init__(self, daybook: Daybook, at: Reading, day: Day, where: Where) -> None:
         moments = (day.start, day.end)
         self._rows = [
             {
@@ -115,7 +115,7 @@ class _Boundaries:
             }
             for moment in moments
         ]
-        self._marks = [_marks(book, at, moment) for moment in moments]
+        self._marks = [_marks(daybook, at, moment) for moment in moments]
 
     @property
     def keys(self) -> set[Key]:
@@ -134,10 +134,10 @@ class _Boundaries:
         return Known(before, after, opening, closing)
 
 
-def _marks(book: Daybook, at: Reading, moment: datetime) -> dict[str, Mark]:
+def _marks(daybook: Daybook, at: Reading, moment: datetime) -> dict[str, Mark]:
     if at.recorded_at is None and isinstance(at.source, AsOf):
         return {}
-    found = book.marks.latest_all(moment, at.recorded_at)
+    found = daybook.marks.latest_all(moment, at.recorded_at)
     return {
         name: Mark(mark.instrument_id, mark.price, mark.source, mark.mark_at) for name, mark in found.items()
     }  # fmt: skip
@@ -150,7 +150,7 @@ def _sums(row: PositionRow | None, settle: str) -> Sums:
     return Sums(row["quantity"], row["cost"], gained - row["fee_cost"] - row["fees"].get(settle, ZERO))
 
 
-def _events(book: Daybook, key: Key, seqs: Sequence[int]) -> Iterator[Logged]:
+def _events(daybook: Daybook, key: Key, seqs: Sequence[int]) -> Iterator[Logged]:
     """The events at these places, and of this position."""
     wanted, stream = set(seqs), "position:" + ":".join(key)
     at = 0
@@ -158,7 +158,7 @@ def _events(book: Daybook, key: Key, seqs: Sequence[int]) -> Iterator[Logged]:
         first = seqs[at]
         while at < len(seqs) and seqs[at] < first + TOGETHER_MAX:
             at += 1
-        for logged in book.log.select(after=first - 1, upto=seqs[at - 1], limit=TOGETHER_MAX):
+        for logged in daybook.log.select(after=first - 1, upto=seqs[at - 1], limit=TOGETHER_MAX):
             if logged.seq in wanted and logged.recorded.stream == stream:
                 yield logged
 

@@ -51,9 +51,9 @@ def restatement(
     from api.explain import restatement as service
 
     asked = service.day_of(day, close, known_at, restated_at)
-    with opened() as book:
-        book.runner.catch_up()
-        found = service.restatement(book, asked, which.where, wait_seconds_max=WAIT_SECONDS_MAX)
+    with opened() as daybook:
+        daybook.runner.catch_up()
+        found = service.restatement(daybook, asked, which.where, wait_seconds_max=WAIT_SECONDS_MAX)
     told: dict[str, Any] = service.told(found)
     if json or format_ is Format.JSON:
         write_json({"report": "restatement", **told})

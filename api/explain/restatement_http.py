@@ -26,7 +26,7 @@ AnyCloseText = Annotated[
 ]
 
 
-class RestatementAsked(RequestBody):
+class RestatementQuery(RequestBody):
     """Which day, of which positions, as known when."""
 
     day: str = Field(pattern=DATE, description="the date of the day's close", examples=["2026-01-02"])
@@ -45,12 +45,12 @@ class RestatementAsked(RequestBody):
     response_model=schemas.RestatementAnswer,
     responses=documented(200, "the difference, item by item, and the seq it is known at"),
 )
-def read_restatement(asked: Annotated[RestatementAsked, Query()], book: OpenDaybook) -> Response:
+def read_restatement(query: Annotated[RestatementQuery, Query()], daybook: OpenDaybook) -> Response:
     """What was reported of a day, what is known now, and which late fills, busts or prices make the difference.
 
     The items of a position sum to its difference exactly. What needs a mark that is not known is null.
     """
-    day = restatement.day_of(asked.day, asked.close, asked.known_at, asked.restated_at)
-    where = Where(asked.account_id, asked.strategy_id, asked.instrument_id)
-    found = restatement.restatement(book, day, where)
+    day = restatement.day_of(query.day, query.close, query.known_at, query.restated_at)
+    where = Where(query.account_id, query.strategy_id, query.instrument_id)
+    found = restatement.restatement(daybook, day, where)
     return answer(restatement.told(found), seq=found.now_seq)
