@@ -66,7 +66,7 @@ class _LogMeasures(Collector):
         up.add_metric([], 1)
         yield up
         yield GaugeMetricFamily("daybook_log_seq", "events in the log: its last seq", value=head)
-        seq = GaugeMetricFamily("daybook_projection_seq", "the seq a read model stands at", labels=["projection"])
+        seq = GaugeMetricFamily("daybook_projection_seq", "the seq a read model has reached", labels=["projection"])
         lag = GaugeMetricFamily("daybook_projection_lag_events", "events it is behind", labels=["projection"])
         lag_s = GaugeMetricFamily(
             "daybook_projection_lag_seconds", "age of the first event it lacks", labels=["projection"]
@@ -77,7 +77,9 @@ class _LogMeasures(Collector):
             lag.add_metric([each.projection], each.lag)
             lag_s.add_metric([each.projection], each.lag_ms / 1000)
             stopped.add_metric([each.projection], each.error is not None)
-        rate = GaugeMetricFamily("daybook_follower_events_per_second", "events folded of late", labels=["follower"])
+        rate = GaugeMetricFamily(
+            "daybook_follower_events_per_second", "events folded a second", labels=["follower"]
+        )
         for holder in followers:
             rate.add_metric([holder.follower], holder.events_s or 0)
         yield from (seq, lag, lag_s, stopped, rate)

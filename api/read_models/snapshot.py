@@ -96,7 +96,7 @@ def _behind(names: Sequence[str], seq: int, min_seq: int, error: str | None) -> 
     what = "the read model " + " and ".join(names)
     why = f" and was stopped by an error: {error}" if error else "; try again"
     return Problem(
-        503, "behind", "Read model behind", f"{what} stands at seq {seq}, not yet at {min_seq}{why}",
+        503, "behind", "Read model behind", f"{what} has reached seq {seq}, not yet {min_seq}{why}",
         headers={"Retry-After": "1"}, seq=seq, min_seq=min_seq, projections=list(names),
     )  # fmt: skip
 

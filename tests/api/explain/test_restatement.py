@@ -131,7 +131,7 @@ def test_the_command_line_restates_and_imports_marks(
     assert (code, answer["positions"][0]["difference"]) == (0, "30")
     assert [(item["cause"], item["mark_is"], item["amount"]) for item in answer["items"]] == [("PRICE", "160", "30")]
     code, out, _ = run("report", "restatement", "--day", DAY, "--known-at", reported)
-    assert (code, "What makes the difference" in out, "PRICE" in out) == (0, True, True)
+    assert (code, "Causes of the difference" in out, "PRICE" in out) == (0, True, True)
     code, out, _ = run("report", "pnl", "--as-of", at("11:00"), "--known-at", "now", "--json")
     assert (code, json.loads(out)["items"][0]["quantity"], json.loads(out)["occurred_by"]) == (0, "2", at("11:00"))
     assert run("report", "restatement", "--day", "2100-01-01")[0] == 1
