@@ -109,7 +109,7 @@ class CancelRejected(_Reasoned):
 
 
 class Filled(OrderReportFields):
-    """A fill. `trade_seq` is the venue's own trade sequence: it ranks fills of one moment."""
+    """A fill. `trade_seq` is the venue's own trade sequence: it decides between fills of one moment."""
 
     type: Literal["filled"]
     strategy_id: Name = "main"
