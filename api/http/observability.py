@@ -77,9 +77,7 @@ class _LogMeasures(Collector):
             lag.add_metric([each.projection], each.lag)
             lag_s.add_metric([each.projection], each.lag_ms / 1000)
             stopped.add_metric([each.projection], each.error is not None)
-        rate = GaugeMetricFamily(
-            "daybook_follower_events_per_second", "events folded a second", labels=["follower"]
-        )
+        rate = GaugeMetricFamily("daybook_follower_events_per_second", "events folded a second", labels=["follower"])
         for holder in followers:
             rate.add_metric([holder.follower], holder.events_s or 0)
         yield from (seq, lag, lag_s, stopped, rate)

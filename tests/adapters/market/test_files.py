@@ -1,4 +1,4 @@
-"""Market data from files: what was seen, when it was known, told by line where it cannot be read."""
+"""Market data from files: what was seen, when it was known; unreadable lines are named."""
 
 import csv
 import json

@@ -28,7 +28,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 class Listening(http.server.BaseHTTPRequestHandler):
-    """Keeps what is posted; refuses while it is told to."""
+    """Keeps what is posted; refuses while `refusing` is set."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()

@@ -1,4 +1,4 @@
-"""Verification finds whatever was done to a log, and names the first seq that is wrong and what is wrong with it.
+"""Verification finds any change of a log, and names the first seq that is wrong and what is wrong with it.
 
 DAYBOOK_MUTATIONS sets how many mutations are tried (10,000 in a long run), DAYBOOK_MUTATIONS_SEED where they begin.
 """
@@ -136,7 +136,7 @@ def test_what_was_committed_is_found_from_outside(sealed: Log, database_url: str
             755,
         ),
         (
-            (  # a copy of the event that was here: only its columns and what is behind it tell
+            (  # a copy of the event that was here: only its columns and what is behind it show it
                 "UPDATE ledger.events SET notification_id = notification_id + 1 WHERE notification_id >= 268;"
                 "INSERT INTO ledger.events SELECT 'copy', originator_version, topic, state, 268, recorded_at, NULL"
                 " FROM ledger.events WHERE notification_id = 269"
@@ -231,7 +231,7 @@ def test_a_stored_hash_outside_the_range_must_still_lead_to_the_checkpoint(seale
 
 
 def resealed(sealed: Log, database_url: str, home: Path, statement: str) -> None:
-    """What somebody with the database and the keys can do: change history and sign it all again."""
+    """What an attacker with the database and the keys can do: change history and sign it all again."""
     unguard(sealed)
     sealed.run(statement)
     sealed.run("DELETE FROM ledger.tiles")

@@ -149,7 +149,7 @@ def sent_until_taken(group: GroupCommit) -> IdempotentAnswer:
             group._stopping.wait(0.05)
         else:
             return shown
-    raise AssertionError("nobody takes it")
+    raise AssertionError("no leader accepts it")
 
 
 def check_taken_once(group: GroupCommit, log: PostgresLog, *, is_first: bool) -> None:

@@ -1,4 +1,4 @@
-"""Promise 1: no acknowledged command is lost and none is applied twice, whatever is killed and whenever.
+"""Promise 1: no acknowledged command is lost and none is applied twice, after any kill at any time.
 
 Real processes over a real, durable server. DAYBOOK_TORTURE_KILLS says how many kills, DAYBOOK_TORTURE_SEED from which
 seed; a failure names its seed.
