@@ -7,5 +7,5 @@ from domain.values import EPOCH
 
 
 def now() -> datetime:
-    """UTC now, to the microsecond; a plain datetime also where a test has frozen the clock."""
+    """Return the present time in UTC, to the microsecond; a plain datetime also where a test has frozen the clock."""
     return EPOCH + timedelta(microseconds=time.time_ns() // 1000)

@@ -1,8 +1,8 @@
-"""Wiring: the parts of Daybook put together over one database, for the service, the command line and the demo alike.
+"""The parts of Daybook wired together over one database, for the service, the command line and the demo alike.
 
-`with Daybook.open(settings) as daybook:` finds (or starts) the database, brings it to the newest revision, and gives
-back every connection at the end. `daybook.following()` keeps the read models up to date while it lasts. What only the
-read models need, SQLAlchemy above all, is loaded when they are first asked for: a command that writes starts sooner.
+`with Daybook.open(settings) as daybook:` finds (or starts) the database, migrates it to the newest revision, and closes
+every connection at the end. `daybook.following()` keeps the read models up to date while it lasts. What only the read
+models need, SQLAlchemy above all, is loaded when they are first used: a command that writes starts sooner.
 """
 
 import os
@@ -44,7 +44,7 @@ SEAL_STOP_SECONDS_MAX = 15.0
 
 @contextmanager
 def projecting(url: str) -> Iterator[tuple[PostgresLog, "Engine"]]:
-    """The log and the read models of a database, for a process that builds them."""
+    """Open the log and the read models of a database, for a process that builds them."""
     from adapters.postgres.engine import engine  # noqa: PLC0415 (only read models need it)
 
     with PostgresLog(url, Role.PROJECTOR) as log:
@@ -57,7 +57,7 @@ def projecting(url: str) -> Iterator[tuple[PostgresLog, "Engine"]]:
 
 @dataclass(frozen=True)
 class Daybook:
-    """Everything a running Daybook is made of."""
+    """The parts of a running Daybook."""
 
     settings: Settings
     url: str
@@ -70,7 +70,7 @@ class Daybook:
     @classmethod
     @contextmanager
     def open(cls, settings: Settings | None = None) -> Iterator["Daybook"]:
-        """A Daybook on the database that `settings` name. Raises Unavailable."""
+        """Open a Daybook on the database that `settings` name. Raises Unavailable."""
         settings = settings or Settings()
         url = connections.locate(settings.home, settings.url)
         migrate(url)
@@ -92,17 +92,17 @@ class Daybook:
 
     @cached_property
     def engine(self) -> "Engine":
-        """Reads the read models."""
+        """The engine that reads the read models."""
         return self._engine(Role.AUDITOR)
 
     @cached_property
     def runner(self) -> "Runner":
-        """Writes the read models; nothing else does."""
+        """The runner that writes the read models; nothing else does."""
         return self._runner(None)
 
     @cached_property
     def subjects(self) -> "Subjects":
-        """Seals and opens what is personal."""
+        """The keys that seal and open personal data."""
         from adapters.subject_keys import Subjects  # noqa: PLC0415 (see above)
 
         made = Subjects(self.url)
@@ -111,7 +111,7 @@ class Daybook:
 
     @cached_property
     def proofs(self) -> "Proofs":
-        """Reads checkpoints and proofs of the log."""
+        """The checkpoints and proofs of the log."""
         from adapters.proof.proofs import Proofs  # noqa: PLC0415 (see above)
 
         return Proofs(self.log.recorder.datastore.connections)
@@ -125,7 +125,7 @@ class Daybook:
 
     @contextmanager
     def leading(self) -> Iterator[None]:
-        """Requests of all threads share appends while it lasts, in this process or, if it is first, in another."""
+        """Let requests of all threads share appends while it lasts, in this process or, if it leads, in another."""
         where = f"{self.settings.host}:{self.settings.port} (process {os.getpid()} on {socket.gethostname()})"
         with short_pauses(), self.writer.leading(self.url, name=where):
             yield
@@ -142,8 +142,8 @@ class Daybook:
 
     @contextmanager
     def following(self, names: Sequence[str] | None = None) -> Iterator[None]:
-        """Keeps the read models (all, or those named) up to date in a thread of its own, through losses of the
-        database.
+        """Keep the read models (all, or those named) up to date in a thread of its own; losses of the database are
+        retried.
         """
         import structlog  # noqa: PLC0415 (see above)
 
@@ -169,7 +169,9 @@ class Daybook:
 
     @contextmanager
     def sealing(self) -> Iterator[None]:
-        """Seals the log in a thread of its own, through losses of the database, and hands checkpoints to witnesses."""
+        """Seal the log in a thread of its own and deliver checkpoints to witnesses; losses of the database are
+        retried.
+        """
         import structlog  # noqa: PLC0415 (see above)
 
         from adapters.proof.sealer import Sealer  # noqa: PLC0415 (see above)
@@ -196,7 +198,10 @@ class Daybook:
             witnesses.close()
 
     def seal(self) -> "Note | None":
-        """Seal what there is, unless another process does already; the checkpoint. Raises what `Sealer.seal` raises."""
+        """Seal the log as it is, unless another process seals it, and return the checkpoint.
+
+        Raises what `Sealer.seal` raises.
+        """
         from adapters.proof.sealer import Sealer  # noqa: PLC0415 (see above)
 
         witnesses = self._witnesses()

@@ -1,4 +1,4 @@
-"""Wire: our values as JSON and CSV. Decimals are text in plain notation, times ISO 8601 in UTC; nothing is rounded."""
+"""Values as JSON and CSV. Decimals are text in plain notation, times ISO 8601 in UTC; nothing is rounded."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def decimal_text(value: Decimal) -> str:
-    """The exact number in plain notation: no exponent, no trailing zeros."""
+    """Return the exact number in plain notation: no exponent, no trailing zeros."""
     return format(exact(value), "f")
 
 
@@ -26,12 +26,12 @@ def grouped(value: Decimal) -> str:
 
 
 def time_text(value: datetime) -> str:
-    """ISO 8601 in UTC, to the microsecond where there are any."""
+    """Return the time as ISO 8601 in UTC, to the microsecond where there are any."""
     return value.isoformat().replace("+00:00", "Z")
 
 
 def plain(value: Any) -> Any:
-    """The value in what JSON has: text, integers, booleans, null, lists, objects."""
+    """Return the value in the types of JSON: text, integers, booleans, null, lists, objects."""
     match value:
         case None | bool() | int():
             return value
@@ -58,12 +58,12 @@ def plain(value: Any) -> Any:
 
 
 def encoded(value: Any) -> bytes:
-    """JSON bytes."""
+    """Return the value as JSON bytes."""
     return _ENCODER.encode(plain(value))
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """RFC 4180, a header first; absent values are empty, lists and objects JSON."""
+    """Return rows as RFC 4180, a header first; absent values are empty, lists and objects JSON."""
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(columns)
@@ -73,7 +73,7 @@ def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    told = plain(value)
-    if told is None:
+    shown = plain(value)
+    if shown is None:
         return ""
-    return told if isinstance(told, str) else encoded(told).decode()
+    return shown if isinstance(shown, str) else encoded(shown).decode()

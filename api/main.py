@@ -34,14 +34,14 @@ DESCRIPTION = """
 The book of record for a crypto trading desk.
 
 Send decimals as text (`"0.25"`); answers carry them as text. Every answer has `Daybook-Seq`, a place in the log that
-covers it; a query with `min_seq` waits until it stands there. Errors are RFC 9457 problem details.
+covers it; a query with `min_seq` waits until it has reached that place. Errors are RFC 9457 problem details.
 """
 
 
 def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) -> FastAPI:
-    """The HTTP service over an open Daybook; the read models follow the log while it runs, if it `follows`.
+    """Return the HTTP service over an open Daybook; while it runs, the read models follow the log if it `follows`.
 
-    In a `demo` whoever brings no key may read, and trade as the actor `demo`.
+    In a `demo` a caller without a key may read, and trade as the actor `demo`.
     """
 
     @asynccontextmanager
@@ -55,7 +55,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
         description=DESCRIPTION,
         version=release(),
         lifespan=lifespan,
-        docs_url=None,  # ours is in api.web: FastAPI's asks a third party for its parts
+        docs_url=None,  # ours is in api.web: FastAPI's loads its parts from a third party
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
@@ -63,7 +63,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
     app.state.is_demo = demo
     app.state.measures = Measures(daybook)
     problem_responses.install(app)
-    asking = (
+    queries = (
         read_models_http,
         explain_http,
         restatement_http,
@@ -74,7 +74,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
         events_http,
         proofs_http,
     )
-    for part in (requests_http, venue_reports_http, *asking, operations_http):
+    for part in (requests_http, venue_reports_http, *queries, operations_http):
         app.include_router(part.router)
     web.mount(app)
     app.add_middleware(Bounded)
@@ -84,14 +84,14 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The schema FastAPI derives, and what it cannot see: problems, and reports that are read one by one."""
+    """Return the schema FastAPI derives, with what it cannot see: problems, and venue reports parsed one by one."""
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )  # fmt: skip
         schemas = schema["components"]["schemas"]
-        batch = venue_reports.ReportBatch.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= batch.pop("$defs") | {"ReportBatch": batch}
+        batch = venue_reports.VenueReportSubmission.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= batch.pop("$defs") | {"VenueReportSubmission": batch}
         schemas["Problem"] = problem_responses.ProblemDetails.model_json_schema()
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)

@@ -1,4 +1,4 @@
-"""Parameters of queries and reports, over HTTP and on the command line: which positions, as of when, in which form."""
+"""Parameters of queries and reports over HTTP and on the command line: which positions, as of when, in which form."""
 
 import contextlib
 import re
@@ -12,12 +12,12 @@ from domain.errors import InvalidInput
 from domain.values import Mark
 
 GIVEN_SOURCE = "given"
-DAY_SECONDS = 86_400  # a mark that values a close is at most so old, unless another age is given
-ARRIVAL_SECONDS = 60  # the same of a mark at an order's arrival
+DAY_SECONDS = 86_400  # default maximum age of a mark that values a close
+ARRIVAL_SECONDS = 60  # default maximum age of a mark at an order's arrival
 
 
 class Format(StrEnum):
-    """A form in which a report is written; which of them there are is a matter of the report."""
+    """A form in which a report is written; each report has some of them."""
 
     TABLE = "table"
     JSON = "json"
@@ -42,7 +42,7 @@ class Moment:
     """A past moment to read as of.
 
     `seq` or `at` is when it was known: up to which place in the log, or up to which time as we recorded it; neither
-    stands for now. `occurred_by`, if given, is when it was true: of what was known only what had happened by then.
+    means now. `occurred_by`, if given, is when it was true: of what was known only what had happened by then.
     """
 
     seq: int | None = None
@@ -55,7 +55,7 @@ NOW_WORD = "now"
 
 
 def place_of(text: object, field: str, now: datetime) -> Moment:
-    """The moment that a place in the log, a time in UTC or the word `now` names. Raises InvalidInput."""
+    """Return the moment that a place in the log, a time in UTC or the word `now` names. Raises InvalidInput."""
     if isinstance(text, str) and text == NOW_WORD:
         return NOW
     if isinstance(text, str) and re.fullmatch(r"[0-9]{1,18}", text):
@@ -67,22 +67,22 @@ def place_of(text: object, field: str, now: datetime) -> Moment:
 
 
 def moment_of(as_of: Moment | None, known_at: Moment | None) -> Moment | None:
-    """The moment that the two of them ask for; None for the book as it is. Raises InvalidInput.
+    """Return the moment that the two of them select; None for the present. Raises InvalidInput.
 
-    `as_of` alone, or `known_at` alone, is the book as it was recorded then. Together they are what had happened by
+    `as_of` alone, or `known_at` alone, selects what was on record then. Together they select what had happened by
     `as_of`, as far as it was known at `known_at`.
     """
     if known_at is None or as_of is None:
         one = as_of or known_at
         return None if one == NOW else one
     if as_of.at is None:
-        told = NOW_WORD if as_of.seq is None else as_of.seq
-        raise InvalidInput("as_of", told, "a time, which it is beside known_at: what had happened by then")
+        given = NOW_WORD if as_of.seq is None else as_of.seq
+        raise InvalidInput("as_of", given, "a time, as it must be beside known_at: what had happened by then")
     return replace(known_at, occurred_by=as_of.at)
 
 
 def given_mark(text: str) -> Mark:
-    """The mark in `INSTRUMENT=PRICE`, as of any time. Raises InvalidInput."""
+    """Return the mark in `INSTRUMENT=PRICE`, as of any time. Raises InvalidInput."""
     instrument_id, equals, price = text.rpartition("=")
     if not equals:
         raise InvalidInput("mark", text, "an instrument and its price, such as BTCUSDT.BINANCE=97500.5")
@@ -91,7 +91,7 @@ def given_mark(text: str) -> Mark:
 
 
 def given_marks(texts: list[str]) -> dict[str, Mark]:
-    """The marks by instrument. Raises InvalidInput."""
+    """Return the marks by instrument. Raises InvalidInput."""
     return {mark.instrument_id: mark for mark in map(given_mark, texts)}
 
 
@@ -120,6 +120,6 @@ def parsed_asset(text: object, field: str = "asset") -> str:
 
 
 def parsed_equals(text: str) -> tuple[str, str]:
-    """The two currencies in `USDT=USD`. Raises InvalidInput."""
+    """Return the two currencies in `USDT=USD`. Raises InvalidInput."""
     one, _, other = text.partition("=")
     return values.currency(one, "equal"), values.currency(other, "equal")

@@ -1,14 +1,14 @@
-"""Problems: every error as RFC 9457 problem details, with a `type` that stays the same and the facts as members.
+"""Every error as RFC 9457 problem details, with a `type` that stays the same and the facts as members.
 
 type                              | status | when
 urn:daybook:problem:unreadable    | 422    | a field does not parse; `errors` names field, value and rule
-urn:daybook:problem:refused       | 409    | a rule of the book or of risk said no; `rule` and its numbers
+urn:daybook:problem:refused       | 409    | a rule of accounts, orders or risk refused it; `rule` and its numbers
 urn:daybook:problem:conflict      | 503    | other writers were first, again and again; send it again
 urn:daybook:problem:unavailable   | 503    | the database cannot be reached; nothing was recorded
 urn:daybook:problem:not-leading   | 503    | another process writes, the answer names it; nothing was recorded
 urn:daybook:problem:busy          | 429    | too many requests wait already; nothing was recorded, send it again
-urn:daybook:problem:key-reused    | 422    | the Idempotency-Key came before with another body
-urn:daybook:problem:behind        | 503    | the read model has not come to `min_seq` in time; ask again
+urn:daybook:problem:key-reused    | 422    | the Idempotency-Key was used before with another body
+urn:daybook:problem:behind        | 503    | the read model did not reach `min_seq` in time; try again
 urn:daybook:problem:history-broken| 500    | stored history cannot be what was written
 urn:daybook:problem:unauthenticated | 401  | no key, or none that is valid
 urn:daybook:problem:forbidden     | 403    | the key lacks the scope
@@ -40,7 +40,7 @@ VALUE_CHARACTERS_MAX = 200
 
 
 class Problem(Exception):
-    """An error of the API itself, told as problem details."""
+    """An error of the API itself, shown as problem details."""
 
     def __init__(
         self, status: int, kind: str, title: str, detail: str, *, headers: dict[str, str] | None = None, **facts: Any
@@ -54,7 +54,7 @@ class Problem(Exception):
         self.facts = facts
 
     def body(self, instance: str | None = None) -> dict[str, Any]:
-        """The problem's members; a fact never displaces a standard one."""
+        """Return the problem's members; a fact never displaces a standard one."""
         body: dict[str, Any] = {
             "type": f"urn:daybook:problem:{self.kind}",
             "title": self.title,
@@ -66,24 +66,24 @@ class Problem(Exception):
 
 
 def not_found(what: str, **facts: Any) -> Problem:
-    """What was asked for is not on record."""
+    """Return the problem that the resource named is not on record."""
     return Problem(404, "not-found", "Not found", f"{what} is not on record", **facts)
 
 
 def unreadable(*errors: InvalidInput) -> Problem:
-    """Fields that do not parse."""
+    """Return the problem of fields that do not parse."""
     return _unreadable([{"field": e.field, "value": _shown(e.value), "rule": e.rule} for e in errors])
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem that tells of an error of ours."""
+    """Return the problem that describes an error."""
     match error:
         case Problem():
             return error
         case RequestRefused():
             facts: dict[str, Any] = {name: _fact(value) for name, value in error.facts.items() if value is not None}
-            told = "; ".join(f"{name} {value}" for name, value in facts.items())
-            detail = f"refused, because the rule is: {error.rule}" + (f" ({told})" if told else "")
+            shown = "; ".join(f"{name} {value}" for name, value in facts.items())
+            detail = f"refused, because the rule is: {error.rule}" + (f" ({shown})" if shown else "")
             if "status" in facts:
                 facts["ord_status"] = facts.pop("status")
             return Problem(409, "refused", "Refused by a rule", detail, **{**facts, "rule": error.rule})
@@ -109,7 +109,7 @@ def problem_of(error: Exception) -> Problem:
 
 
 def _fact(value: Any) -> str:
-    """A fact of a refusal as text, the same whether it was refused now or is on record."""
+    """Return a fact of a refusal as text, the same whether it was refused now or is on record."""
     return decimal_text(value) if isinstance(value, Decimal) else str(value)
 
 
@@ -118,7 +118,7 @@ def _retry() -> dict[str, str]:
 
 
 def _shown(value: Any) -> Any:
-    """A refused value as it may be shown: no long ones, nothing that JSON cannot say."""
+    """Return a rejected value as it may be shown: no long ones, nothing that JSON cannot hold."""
     if value is None or (isinstance(value, bool | int) and abs(value) < 2**53):
         return value
     if isinstance(value, float):
@@ -129,30 +129,30 @@ def _shown(value: Any) -> Any:
 
 
 def field_errors(errors: Sequence[Any]) -> list[dict[str, Any]]:
-    """pydantic's errors as field, value and rule."""
-    told = []
+    """Return pydantic's errors as field, value and rule."""
+    found = []
     for error in errors:
         place = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
         rule = (error.get("ctx") or {}).get("rule") or error["msg"]
         is_absent = error["type"] == "missing" or not place
-        told.append(
+        found.append(
             {
                 "field": ".".join(place) or "body",
                 "value": None if is_absent else _shown(error["input"]),
                 "rule": str(rule),
             }
         )
-    return told
+    return found
 
 
 def _unreadable(errors: list[dict[str, Any]]) -> Problem:
     first = errors[0]
-    said = first["rule"] if first["value"] is None else f"{first['value']!r} is not {first['rule']}"
+    reason = first["rule"] if first["value"] is None else f"{first['value']!r} is not {first['rule']}"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    detail = f"{first['field']}: {said}{more}"
+    detail = f"{first['field']}: {reason}{more}"
     return Problem(422, "unreadable", "Not readable", detail, errors=errors)
 
 
 def unreadable_fields(errors: Sequence[Any]) -> Problem:
-    """The problem that tells of pydantic's errors."""
+    """Return the problem that lists pydantic's errors."""
     return _unreadable(field_errors(errors))

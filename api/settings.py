@@ -1,7 +1,7 @@
-"""Settings: what a deployment chooses, read from `DAYBOOK_*` in the environment.
+"""Settings of a deployment, read from `DAYBOOK_*` in the environment.
 
 `DAYBOOK_DATABASE_URL` absent or empty means Daybook's own PostgreSQL under `DAYBOOK_HOME`. The URL may carry a
-password, so it is kept as a secret: it shows as stars wherever settings are printed or logged.
+password, so it is kept as a secret: it shows as stars where settings are printed or logged.
 """
 
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """One deployment's choices; every field can be set as `DAYBOOK_<FIELD>`."""
+    """The settings of one deployment; every field can be set as `DAYBOOK_<FIELD>`."""
 
     model_config = SettingsConfigDict(env_prefix="DAYBOOK_", env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -24,15 +24,15 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least severity logged")
     log_format: Literal["auto", "json", "text"] = Field(default="auto", description="auto: text at a terminal")
     wait_seconds_max: float = Field(default=5.0, ge=0, le=60, description="how long a query waits for its `min_seq`")
-    mark_age_seconds_max: float = Field(default=3600, gt=0, description="a mark older than that is told as stale")
+    mark_age_seconds_max: float = Field(default=3600, gt=0, description="a mark older than that is shown as stale")
     witnesses: SecretStr = Field(
-        default=SecretStr(""), description="who is handed checkpoints: file:PATH, https://…, postgresql://…, …"
+        default=SecretStr(""), description="where checkpoints are delivered: file:PATH, https://…, postgresql://…, …"
     )
-    key_cache_seconds: float = Field(default=2.0, ge=0, le=60, description="how long an API key is believed")
+    key_cache_seconds: float = Field(default=2.0, ge=0, le=60, description="how long a verified API key is cached")
 
     @property
     def url(self) -> str | None:
-        """The database's URL in clear, for connecting only."""
+        """The database's URL in clear text, for connecting only."""
         return self.database_url.get_secret_value() if self.database_url else None
 
 

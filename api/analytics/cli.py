@@ -69,7 +69,7 @@ CUTS = (
 LIMITS = (
     Column("account_id", "Account"), Column("measure", "Limit of"), Column("subject", "On", rank=1),
     Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER),
-    Column("headroom", "Headroom", Kind.PNL), Column("currency", "In"), Column("unassessed", "Not told for", rank=9),
+    Column("headroom", "Headroom", Kind.PNL), Column("currency", "In"), Column("unassessed", "Unknown for", rank=9),
 )  # fmt: skip
 
 
@@ -82,20 +82,30 @@ def _close(text: str) -> Any:
 Age = Annotated[int, typer.Option("--mark-age-max", min=1, help="Seconds; an older mark is not used.")]
 By = Annotated[
     list[str] | None,
-    typer.Option("--by", metavar="COLUMN", help="What to sum for, such as venue or account_id; may be repeated."),
+    typer.Option("--by", metavar="COLUMN", help="What to sum by, such as venue or account_id; may be repeated."),
 ]
-Rate = Annotated[Any, typer.Option("--risk-free", parser=number_option, metavar="RATE", help="A year, such as 0.04.")]
-Target = Annotated[Any, typer.Option("--target", parser=number_option, metavar="RATE", help="Least return a year.")]
+Rate = Annotated[
+    Any, typer.Option("--risk-free", parser=number_option, metavar="RATE", help="An annual rate, such as 0.04.")
+]
+Target = Annotated[
+    Any,
+    typer.Option(
+        "--target", parser=number_option, metavar="RATE", help="The annual return below which there is a shortfall."
+    ),
+]
 
 
 class Days(NamedTuple):
-    """Which days, and where they end."""
+    """Which days, and when they end."""
 
     first: Annotated[
-        Any, typer.Option("--from", parser=by(parsed_day), metavar="DATE", help="29 days before the last.")
+        Any,
+        typer.Option(
+            "--from", parser=by(parsed_day), metavar="DATE", help="The first day; default: 29 before the last."
+        ),
     ] = None
     last: Annotated[
-        Any, typer.Option("--to", parser=by(parsed_day), metavar="DATE", help="The present day unless given.")
+        Any, typer.Option("--to", parser=by(parsed_day), metavar="DATE", help="Default: the present day.")
     ] = None
     close: Annotated[
         Any,
@@ -106,7 +116,7 @@ class Days(NamedTuple):
 
     @property
     def span(self) -> "Span":
-        """The same, as it is asked for."""
+        """The days as a parameter of the analyses."""
         from api.analytics.service import Span
         from projections.calendar import MIDNIGHT
 
@@ -114,13 +124,13 @@ class Days(NamedTuple):
 
 
 class Worth(NamedTuple):
-    """In which currency worth is told, and what there is beside the record."""
+    """The currency of equity, and capital that is not on record."""
 
     currency: Annotated[
         str | None, typer.Option(parser=currency_option, metavar="CODE", help="Instead of the base currency.")
     ] = None
     capital: Annotated[
-        Any, typer.Option(parser=number_option, metavar="AMOUNT", help="What was there beside the record.")
+        Any, typer.Option(parser=number_option, metavar="AMOUNT", help="Capital that is not on record.")
     ] = None
 
 
@@ -129,13 +139,13 @@ class Valued(NamedTuple):
 
     equal: Annotated[
         list[Any] | None,
-        typer.Option(parser=by(parsed_equals), metavar="USDT=USD", help="Held to be equal; repeatable."),
+        typer.Option(parser=by(parsed_equals), metavar="USDT=USD", help="Currencies taken as equal; may be repeated."),
     ] = None
     mark_age_max: Age = DAY_SECONDS
 
     @property
     def valuing(self) -> "Valuing":
-        """The same, as it is asked for."""
+        """The valuation as a parameter of the analyses."""
         from api.analytics.closing_marks import Valuing
 
         return Valuing(timedelta(seconds=self.mark_age_max), tuple(self.equal or ()))
@@ -149,30 +159,30 @@ class Written(NamedTuple):
 
     @property
     def format(self) -> Format:
-        """The one the two ask for."""
+        """The form that the two options select."""
         return Format.JSON if self.json else self.format_
 
 
 def add_to(report: typer.Typer) -> None:
-    """Adds the commands to `daybook report`."""
+    """Add the commands to `daybook report`."""
     for command in (daily, equity, statistics, quality, leverage):
         report.command()(spread(command))
 
 
 def daily(*, which: Which, days: Days, by: By = None, valued: Valued, as_of: AsOf = None, written: Written) -> None:
-    """What positions gained by the day, in settlement currency and in the account's base currency."""
+    """Show PnL by day, in settlement currency and in the account's base currency."""
     from api.analytics import service
     from projections.analytics import daily_pnl
 
     groups = _groups(by, daily_pnl.GROUPS, ("account_id", "strategy_id", "instrument_id"))
-    with opened() as book, read(book, *service.DAILY_MODELS, moment=as_of) as at:
-        found = service.daily_pnl(book, at, which.where, days.span, groups, valued.valuing)
+    with opened() as daybook, read(daybook, *service.DAILY_MODELS, moment=as_of) as at:
+        found = service.daily_pnl(daybook, at, which.where, days.span, by=groups, valuing=valued.valuing)
     rows = [row | {"net_base": row["in_base"]["net"]} for row in found.items]
     if written.format is Format.JSON:
         _write_json("daily", at, items=found.items, totals=found.totals, rates=found.rates)
         return
     totals = [row | {"day": "in all", "net_base": row["in_base"]["net"]} for row in found.totals]
-    _write(written.format, f"Daily PnL at seq {at.seq:,}", rows, DAILY, totals)
+    _write(written.format, f"Daily PnL at seq {at.seq:,}", rows, DAILY, totals=totals)
     if missing := sorted({name for row in rows for name in row["missing_marks"]}):
         note(f"No fresh mark is known at some closes for {', '.join(missing)}")
     for rate in (rate for rate in found.rates if rate["reason"]):
@@ -182,10 +192,10 @@ def daily(*, which: Which, days: Days, by: By = None, valued: Valued, as_of: AsO
 def equity(
     *, account: AnyAccount = None, days: Days, worth: Worth, valued: Valued, as_of: AsOf = None, written: Written
 ) -> None:
-    """What an account, or all together, were worth at each close, and what each day returned."""
-    at, told_in, rows = _curve(as_of, account, days, worth, valued)
+    """Show the equity of an account, or of all together, at each close, and the return of each day."""
+    at, currency, rows = _curve(as_of, account, days=days, worth=worth, valued=valued)
     if written.format is Format.JSON:
-        _write_json("equity", at, currency=told_in, items=rows)
+        _write_json("equity", at, currency=currency, items=rows)
     else:
         _write(written.format, f"Equity at seq {at.seq:,}", rows, EQUITY)
 
@@ -201,31 +211,32 @@ def statistics(
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
-    """Return, volatility, Sharpe, Sortino, drawdown, value at risk: of the daily returns, 365 a year."""
+    """Show return, volatility, Sharpe, Sortino, drawdown and value at risk of the daily returns, 365 a year."""
     from api.analytics.service import equity_statistics
 
-    at, told_in, rows = _curve(as_of, account, days, worth, valued)
-    told = equity_statistics(rows, risk_free or ZERO, target or ZERO)
+    at, currency, curve = _curve(as_of, account, days=days, worth=worth, valued=valued)
+    figures = equity_statistics(curve, risk_free or ZERO, target or ZERO)
     if json:
-        _write_json("statistics", at, account_id=account, currency=told_in, **told)
+        _write_json("statistics", at, account_id=account, currency=currency, **figures)
         return
-    say(f"{told['days']:,} days with a return, {told['days_unknown']:,} without, in {told_in}")
+    say(f"{figures['days']:,} days with a return, {figures['days_unknown']:,} without, in {currency}")
     drawdowns = ("max_drawdown", "current_drawdown")
-    figures = [
-        {"figure": name.replace("_", " "), "value": value, "why": told["reasons"].get(name, "")}
-        for name, value in told.items()
+    shown = [
+        {"figure": name.replace("_", " "), "value": value, "why": figures["reasons"].get(name, "")}
+        for name, value in figures.items()
         if name not in ("days", "days_unknown", "reasons", "losses", *drawdowns)
     ]
-    figures += [
-        {"figure": name.replace("_", " "), "value": told[name] and told[name]["depth"], "why": ""} for name in drawdowns
+    shown += [
+        {"figure": name.replace("_", " "), "value": figures[name] and figures[name]["depth"], "why": ""}
+        for name in drawdowns
     ]
-    for loss in told["losses"]:
+    for loss in figures["losses"]:
         level = decimal_text(loss["level"])
         for name in ("historical_var", "historical_es", "parametric_var", "parametric_es"):
-            why = "" if loss[name] is not None else told["reasons"].get(f"var_{level}", "")
-            figures.append({"figure": f"{name.replace('_', ' ')} {level}", "value": loss[name], "why": why})
+            why = "" if loss[name] is not None else figures["reasons"].get(f"var_{level}", "")
+            shown.append({"figure": f"{name.replace('_', ' ')} {level}", "value": loss[name], "why": why})
     columns = (Column("figure", "Figure"), Column("value", "Value", Kind.NUMBER), Column("why", "Unknown for", rank=9))
-    write_table(f"Statistics at seq {at.seq:,}", figures, columns, empty="")
+    write_table(f"Statistics at seq {at.seq:,}", shown, columns, empty="")
 
 
 def quality(
@@ -237,14 +248,14 @@ def quality(
     as_of: AsOf = None,
     written: Written,
 ) -> None:
-    """What orders cost against the mark at their arrival, how far and how fast they were filled."""
+    """Show what orders cost against the mark at their arrival, how far and how fast they were filled."""
     from api.analytics import service
     from projections.analytics import execution_quality
 
     groups = _groups(by, execution_quality.GROUPS, ())
-    with opened() as book, read(book, *service.QUALITY_MODELS, moment=as_of) as at:
+    with opened() as daybook, read(daybook, *service.QUALITY_MODELS, moment=as_of) as at:
         age_max = timedelta(seconds=mark_age_max)
-        found = service.execution_quality(book, at, which.where, days.span, groups, age_max)
+        found = service.execution_quality(daybook, at, which.where, days.span, by=groups, age_max=age_max)
     if written.format is Format.JSON:
         _write_json("quality", at, items=found.items, totals=found.totals)
         return
@@ -264,15 +275,17 @@ def leverage(
     as_of: AsOf = None,
     json: Json = False,
 ) -> None:
-    """Exposure by asset in one currency, leverage, concentration, and every limit with its headroom."""
+    """Show exposure by asset in one currency, leverage, concentration, and every limit with its headroom."""
     from api.analytics import service
     from projections.analytics import exposure
 
     groups = _groups(by, exposure.CUTS, ("asset",))
     given = {each.instrument_id: each for each in mark or ()}
     valuing = valued.valuing._replace(given=given)
-    with opened() as book, read(book, *service.RISK_MODELS, moment=as_of) as at:
-        found = service.risk_report(book, at, which.where, groups, valuing, worth.currency, worth.capital or ZERO)
+    with opened() as daybook, read(daybook, *service.RISK_MODELS, moment=as_of) as at:
+        found = service.risk_report(
+            daybook, at, which.where, groups, valuing=valuing, currency=worth.currency, capital=worth.capital or ZERO
+        )  # fmt: skip
     if json:
         _write_json("leverage", at, **found)
         return
@@ -286,22 +299,23 @@ def leverage(
         note(lacking)
 
 
-def _groups(asked: list[str] | None, known: tuple[str, ...], otherwise: tuple[str, ...]) -> tuple[str, ...]:
-    for name in asked or ():
+def _groups(requested: list[str] | None, known: tuple[str, ...], otherwise: tuple[str, ...]) -> tuple[str, ...]:
+    for name in requested or ():
         if name not in known:
             raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint="--by")
-    return tuple(asked or otherwise)
+    return tuple(requested or otherwise)
 
 
 def _curve(
-    as_of: Any, account: str | None, days: Days, worth: Worth, valued: Valued
+    as_of: Any, account: str | None, *, days: Days, worth: Worth, valued: Valued
 ) -> "tuple[Reading, str, list[Row]]":
     from api.analytics import service
 
-    with opened() as book, read(book, *service.EQUITY_MODELS, moment=as_of) as at:
+    with opened() as daybook, read(daybook, *service.EQUITY_MODELS, moment=as_of) as at:
         found = service.equity_curve(
-            book, at, account, days.span, valued.valuing, worth.currency, worth.capital or ZERO
-        )
+            daybook, at, account, days.span, valuing=valued.valuing, currency=worth.currency,
+            capital=worth.capital or ZERO,
+        )  # fmt: skip
     return at, found.currency, found.rows
 
 
@@ -310,6 +324,7 @@ def _write(
     title: str,
     rows: "Sequence[AnyRow]",
     columns: tuple[Column, ...],
+    *,
     totals: "Sequence[AnyRow] | None" = None,
 ) -> None:
     if format_ is Format.CSV:

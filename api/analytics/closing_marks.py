@@ -1,6 +1,6 @@
-"""Closings: the marks and rates of closes, as they are known at a reading.
+"""The marks and conversion rates of closes, as they are known at a reading.
 
-Only pairs that can be part of a path between the currencies at hand are looked up, and only what has a mark at all.
+Only pairs that can be part of a path between the currencies in use are looked up, and only those that have a mark.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ DAY_FIRST = date(2009, 1, 3)
 
 
 class Valuing(NamedTuple):
-    """How to value: how old a mark may be, which currencies are held to be equal, which prices are given."""
+    """How to value: how old a mark may be, which currencies are taken as equal, which prices are given."""
 
     mark_age_max: timedelta
     equals: tuple[tuple[str, str], ...] = ()
@@ -36,12 +36,12 @@ class Valuing(NamedTuple):
 
 
 def moment_of(at: Reading) -> datetime:
-    """The moment a reading is of: now, or when what it shows was recorded."""
+    """Return the moment a reading is of: now, or when its seq was recorded."""
     return at.recorded_at or now()
 
 
 def days_of(at: Reading, close: Close, first: date | None, last: date | None) -> Days:
-    """The days asked for: the last ones up to the present, unless told. Raises InvalidInput."""
+    """Return the days requested; by default the last 30 up to the present. Raises InvalidInput."""
     today = close.day_of(moment_of(at))
     until = min(last or today, today)
     since = first or until - timedelta(days=DAYS_SHOWN - 1)
@@ -52,39 +52,46 @@ def days_of(at: Reading, close: Close, first: date | None, last: date | None) ->
 
 
 def closings_of(
-    book: Daybook, at: Reading, days: Days, sums: Iterable[DailySumRow], currencies: Iterable[str], valuing: Valuing
+    daybook: Daybook,
+    at: Reading,
+    days: Days,
+    sums: Iterable[DailySumRow],
+    *,
+    currencies: Iterable[str],
+    valuing: Valuing,
 ) -> list[Closing]:
-    """The moment before the days, and the close of each; of a day that is not over, the present moment."""
+    """Return the closing before the days, and that of each; for a day that is not over, as of the present moment."""
     present = moment_of(at)
     moments = [min(bound, present) for bound in days.bounds]
     rows = list(sums)
     instruments = {row["instrument_id"] for row in rows}
     wanted = {currency for row in rows for currency in (row["settle"], row["quote"], *row["other_fees"]) if currency}
-    newest = marks_at(book, at, valuing.given)
+    newest = marks_at(daybook, at, valuing.given)
     accounts = sorted({row["account_id"] for row in rows})
     pairs = relevant(reference_data.pairs(at.source, accounts), wanted | set(currencies))
     named = sorted((instruments | pairs.keys()) & newest.keys())
     if len(named) * len(moments) > LOOKUPS_MAX:
         raise InvalidInput("from", days.dates[0].isoformat(), "fewer days, or name an account or an instrument")
-    ahead = present + FUTURE_MAX  # a venue's clock may run ahead of ours: what it says of now is of now
-    seen_by = [ahead if moment == present else moment for moment in moments]
-    found = book.marks.latest_at(named, seen_by, at.recorded_at)
+    ahead = present + FUTURE_MAX  # a venue's clock may run ahead of ours: its present marks count as of now
+    observed_by = [ahead if moment == present else moment for moment in moments]
+    found = daybook.marks.latest_at(named, observed_by, at.recorded_at)
     return [
-        closing(moment, marks | valuing.given, pairs, valuing.mark_age_max, valuing.equals)
+        closing(moment, marks | valuing.given, pairs, valuing.mark_age_max, equals=valuing.equals)
         for moment, marks in zip(moments, found, strict=True)
     ]
 
 
-def present_closing(book: Daybook, at: Reading, rows: Sequence[PositionRow], valuing: Valuing) -> Closing:
-    """The present moment of a reading, for rows of positions."""
+def present_closing(daybook: Daybook, at: Reading, rows: Sequence[PositionRow], valuing: Valuing) -> Closing:
+    """Return the closing at the present moment of a reading, for rows of positions."""
     moment = moment_of(at)
     accounts = sorted({row["account_id"] for row in rows})
-    marks = marks_at(book, at, valuing.given)
-    return closing(moment, marks, reference_data.pairs(at.source, accounts), valuing.mark_age_max, valuing.equals)
+    marks = marks_at(daybook, at, valuing.given)
+    pairs = reference_data.pairs(at.source, accounts)
+    return closing(moment, marks, pairs, valuing.mark_age_max, equals=valuing.equals)
 
 
-def book_of(at: Reading, days: Days, account_id: str | None) -> EquityInputs:
-    """What the equity of one account or of all is made of."""
+def equity_inputs(at: Reading, days: Days, account_id: str | None) -> EquityInputs:
+    """Return the inputs of the equity of one account or of all."""
     sums = daily_sums.sums(at.source, days.close, days.bounds, account_id=account_id)
     return EquityInputs(
         sums, capital_flows.cash_of(at.source, account_id, days.slots[0]), capital_flows.moved_of(at.source, account_id)
@@ -92,17 +99,17 @@ def book_of(at: Reading, days: Days, account_id: str | None) -> EquityInputs:
 
 
 def sums_of(at: Reading, days: Days, where: Where) -> list[DailySumRow]:
-    """The sums of the positions and days selected."""
+    """Return the sums of the positions and days selected."""
     return daily_sums.sums(at.source, days.close, days.bounds, **where._asdict())
 
 
 def up_to_now(at: Reading) -> Days:
-    """No days: all that has occurred by the moment of the reading lies before them."""
+    """Return an empty range of days: all that has occurred by the moment of the reading lies before it."""
     return Days(MIDNIGHT, (), (MIDNIGHT.at(MIDNIGHT.day_of(moment_of(at)) + timedelta(days=1)),))
 
 
-def currency_of(at: Reading, account_id: str | None, asked: str | None) -> str:
-    """The currency to tell equity in: as asked, else the base currency that the accounts share.
+def currency_of(at: Reading, account_id: str | None, requested: str | None) -> str:
+    """Return the currency of equity: the one requested, else the base currency that the accounts share.
 
     Raises InvalidInput if they share none.
     """
@@ -110,8 +117,8 @@ def currency_of(at: Reading, account_id: str | None, asked: str | None) -> str:
     if account_id is not None and account_id not in bases:
         raise InvalidInput("account_id", account_id, "an account on record")
     chosen = set(bases.values()) if account_id is None else {bases[account_id]}
-    if asked:
-        return asked
+    if requested:
+        return requested
     if len(chosen) != 1:
-        raise InvalidInput("currency", asked, "named: the accounts do not share one base currency")
+        raise InvalidInput("currency", requested, "named: the accounts do not share one base currency")
     return chosen.pop()

@@ -1,7 +1,7 @@
-"""Analytics: PnL by the day, the equity curve and its statistics, execution quality, risk.
+"""Analytics over HTTP: daily PnL, the equity curve and its statistics, execution quality, risk.
 
-Days end at a close of one's own choosing. Amounts are converted at the marks of each close, through pairs of listed
-instruments; what needs a mark or a rate that is missing or too old is null, and the answer says which.
+Days end at a close that the client chooses. Amounts are converted at the marks of each close, through pairs of listed
+instruments; a figure that needs a missing or stale mark or rate is null, and the answer names which.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from api.http.dependencies import SEQ_HEADER, answer, documented
 from api.http.fields import CurrencyCode, Number, text_by
 from api.http.problem_responses import responses
 from api.parameters import ARRIVAL_SECONDS, DAY_SECONDS, given_marks, parsed_day, parsed_equals
-from api.read_models.query_params import CSV, Ask, Asking, Paged, Selected, listed
+from api.read_models.query_params import CSV, Context, PageQuery, QueryContext, SelectionQuery, listed
 from api.read_models.schemas import Answer
 from api.read_models.snapshot import Reading, reading
 from domain.errors import InvalidInput
@@ -59,57 +59,57 @@ Equal = Annotated[
 ]
 
 
-class SpanAsked(Selected):
-    """Days that end at a close."""
+class SpanQuery(SelectionQuery):
+    """Which days, and the close at which they end."""
 
-    from_: Day | None = Field(None, alias="from", description="the first day; 29 before the last unless told")
-    to: Day | None = Field(None, description="the last day; the present one unless told")
+    from_: Day | None = Field(None, alias="from", description="the first day; default: 29 before the last")
+    to: Day | None = Field(None, description="the last day; default: the present one")
     close: CloseText = Field("00:00", description="when a day ends: a time, in UTC unless a zone follows it")
 
     def span(self) -> Span:
-        """The days."""
+        """Return the days."""
         first, last = (None if day is None else parsed_day(day) for day in (self.from_, self.to))
         return Span(calendar.parsed(self.close), first, last)
 
 
-class ValuedAsked(SpanAsked):
-    """The same, valued at the marks of the closes."""
+class ValuedQuery(SpanQuery):
+    """Which days, and how they are valued at the marks of their closes."""
 
     mark_age_max: int = Field(
         DAY_SECONDS, ge=1, le=MARK_AGE_SECONDS_MAX, description="seconds; an older mark is not used"
     )
-    equal: list[Equal] = Field([], max_length=8, description="currencies held to be equal; none are unless told")
+    equal: list[Equal] = Field([], max_length=8, description="currencies taken as equal; default: none")
 
     def valuing(self, given: dict[str, Any] | None = None) -> Valuing:
-        """How to value."""
+        """Return how to value."""
         return Valuing(timedelta(seconds=self.mark_age_max), tuple(map(parsed_equals, self.equal)), given or {})
 
 
 DailyGroup = Literal["account_id", "strategy_id", "instrument_id", "venue", "base"]
 
 
-class DailyAsked(ValuedAsked):
-    """PnL by the day."""
+class DailyQuery(ValuedQuery):
+    """The parameters of daily PnL."""
 
     by: list[DailyGroup] = Field(["account_id", "strategy_id", "instrument_id"], max_length=5)
 
 
-class EquityAsked(ValuedAsked):
-    """The equity of one account, or of all together."""
+class EquityQuery(ValuedQuery):
+    """The parameters of equity, of one account or of all together."""
 
     currency: CurrencyCode | None = Field(None, description="instead of the base currency that the accounts share")
-    capital: Number = Field(ZERO, description="what was there beside what is on record, in that currency")
+    capital: Number = Field(ZERO, description="capital that is not on record, in that currency")
 
 
-class StatisticsAsked(EquityAsked):
-    """The same, and what it is measured against."""
+class StatisticsQuery(EquityQuery):
+    """The parameters of equity, and the rates that returns are measured against."""
 
-    risk_free: Number = Field(ZERO, description="a rate a year, such as 0.04")
-    target: Number = Field(ZERO, description="the least return a year that is no shortfall")
+    risk_free: Number = Field(ZERO, description="an annual rate, such as 0.04")
+    target: Number = Field(ZERO, description="the annual return below which there is a shortfall")
 
 
-class QualityAsked(SpanAsked):
-    """Orders by the day of their submission."""
+class QualityQuery(SpanQuery):
+    """Which orders, by the day of their submission."""
 
     by: list[Literal["account_id", "strategy_id", "instrument_id", "venue", "day"]] = Field([], max_length=5)
     mark_age_max: int = Field(
@@ -117,127 +117,135 @@ class QualityAsked(SpanAsked):
     )
 
 
-class RiskAsked(Selected):
-    """Exposure at the newest marks, or given ones."""
+class RiskQuery(SelectionQuery):
+    """The parameters of risk, at the newest marks or given ones."""
 
     mark: list[str] = Field([], description="INSTRUMENT=PRICE, instead of the newest known mark")
     by: list[Literal["account_id", "strategy_id", "venue", "asset", "instrument_id"]] = Field(["asset"], max_length=5)
     mark_age_max: int = Field(DAY_SECONDS, ge=1, le=MARK_AGE_SECONDS_MAX, description="seconds")
     equal: list[Equal] = Field([], max_length=8)
     currency: CurrencyCode | None = None
-    capital: Number = Field(ZERO, description="what is there beside what is on record")
+    capital: Number = Field(ZERO, description="capital that is not on record")
 
 
 def _listed(shape: type[Answer]) -> dict[str, Any]:
-    told = documented(200, "the analysis, and the seq it stands at")
-    told[200]["content"] = {CSV: {"schema": {"type": "string"}}}
-    return {"response_model": shape, "responses": told}
+    described = documented(200, "the analysis, and the seq it is of")
+    described[200]["content"] = {CSV: {"schema": {"type": "string"}}}
+    return {"response_model": shape, "responses": described}
 
 
-def _read(ask: Asking, asked: Selected, names: tuple[str, ...]) -> AbstractContextManager[Reading]:
-    """Read models at the moment asked for, as recorded."""
-    return reading(ask.book, *names, min_seq=asked.min_seq, moment=asked.moment_recorded())
+def _read(context: QueryContext, query: SelectionQuery, names: tuple[str, ...]) -> AbstractContextManager[Reading]:
+    """Read the models at the moment requested, as recorded."""
+    return reading(context.daybook, *names, min_seq=query.min_seq, moment=query.moment_recorded())
 
 
-def _told(ask: Asking, asked: Selected, at: Reading, rows: Sequence[AnyRow], shape: type[Any], **more: Any) -> Response:
-    """Rows as CSV where that is asked for; else all there is, as JSON."""
+def _answer(
+    context: QueryContext, query: SelectionQuery, at: Reading, *, rows: Sequence[AnyRow], shape: type[Any], **more: Any
+) -> Response:
+    """Return rows as CSV where that is requested; else rows and all else as JSON."""
     columns = [field.alias or name for name, field in shape.model_fields.items()]
     items = [{name: row.get(name) for name in columns} for row in rows]
-    accepted = ask.request.headers.get("accept", "")
-    if asked.format == "csv" or (asked.format is None and CSV in accepted):
+    accepted = context.request.headers.get("accept", "")
+    if query.format == "csv" or (query.format is None and CSV in accepted):
         headers = {SEQ_HEADER: str(at.seq)}
         return Response(csv_text(items, columns), media_type=f"{CSV}; charset=utf-8", headers=headers)
     return answer({"seq": at.seq, "recorded_at": at.recorded_at, "items": items, **more}, seq=at.seq)
 
 
 @router.get("/pnl/daily", **_listed(schemas.DailyPnlAnswer))
-def read_daily_pnl(asked: Annotated[DailyAsked, Query()], ask: Ask) -> Response:
+def read_daily_pnl(query: Annotated[DailyQuery, Query()], context: Context) -> Response:
     """PnL by the day in which it occurred, in settlement currency and in the accounts' base currencies.
 
-    `totals` are of all days; `rates` are what was converted by, with each path. Late fills change the days in which
-    they occurred: /v1/pnl/daily/restatements says what, and `as_of_seq` what was known before.
+    `totals` are of all days; `rates` are the conversion rates, with each path. Late fills change the days in which they
+    occurred: /v1/pnl/daily/restatements lists the changes, and `as_of_seq` shows what was known before.
     """
-    with _read(ask, asked, DAILY_MODELS) as at:
-        found = service.daily_pnl(ask.book, at, asked.where(), asked.span(), asked.by, asked.valuing())
-    return _told(ask, asked, at, found.items, schemas.DailyPnlRow, totals=found.totals, rates=found.rates)
+    with _read(context, query, DAILY_MODELS) as at:
+        found = service.daily_pnl(
+            context.daybook, at, query.where(), query.span(), by=query.by, valuing=query.valuing()
+        )
+    return _answer(
+        context, query, at, rows=found.items, shape=schemas.DailyPnlRow, totals=found.totals, rates=found.rates
+    )
 
 
 @router.get("/pnl/daily/restatements", **listed(schemas.RestatedRow))
-def list_restatements(asked: Annotated[Paged, Query()], ask: Ask) -> Response:
-    """What late fills, busts, corrections and restatements changed of past half hours, the newest first.
+def list_restatements(query: Annotated[PageQuery, Query()], context: Context) -> Response:
+    """Changes to past half hours by late fills, busts, corrections and restatements, the newest first.
 
-    What was known of a day as of a seq is what is known now less the rows since.
+    A day as it was known at a seq equals the day as it is known now less the rows since.
     """
-    after = cursor_after(asked.cursor, int, str, str, str, int)
-    with _read(ask, asked, DAILY_MODELS) as at:
-        rows = daily_sums.restatements(at.source, **asked.where()._asdict(), limit=asked.limit + 1, after=after)
-    return ask.page(asked, at, rows, daily_sums.RESTATED, schemas.RestatedRow)
+    after = cursor_after(query.cursor, int, str, str, str, int)
+    with _read(context, query, DAILY_MODELS) as at:
+        rows = daily_sums.restatements(at.source, **query.where()._asdict(), limit=query.limit + 1, after=after)
+    return context.page(query, at, rows, by=daily_sums.RESTATED, shape=schemas.RestatedRow)
 
 
 @router.get("/equity", **_listed(schemas.EquityAnswer))
-def read_equity(asked: Annotated[EquityAsked, Query()], ask: Ask) -> Response:
-    """What an account, or all together, were worth at each close, and what each day returned.
+def read_equity(query: Annotated[EquityQuery, Query()], context: Context) -> Response:
+    """Equity of an account, or of all together, at each close, and the return of each day.
 
-    What was brought in or taken out is no gain; returns are modified Dietz of the day, `index` their product.
+    Capital flows are no gain; returns are modified Dietz of the day, `index` their product.
     """
-    with _read(ask, asked, EQUITY_MODELS) as at:
-        found = _equity(ask, at, asked)
-    return _told(ask, asked, at, found.rows, schemas.EquityRow, currency=found.currency)
+    with _read(context, query, EQUITY_MODELS) as at:
+        found = _equity(context, at, query)
+    return _answer(context, query, at, rows=found.rows, shape=schemas.EquityRow, currency=found.currency)
 
 
-def _equity(ask: Asking, at: Reading, asked: EquityAsked) -> service.Equity:
+def _equity(context: QueryContext, at: Reading, query: EquityQuery) -> service.Equity:
     for name in ("strategy_id", "instrument_id"):
-        if (value := getattr(asked, name)) is not None:
-            raise InvalidInput(name, value, "asked for here: equity is of whole accounts; leave it out")
+        if (value := getattr(query, name)) is not None:
+            raise InvalidInput(name, value, "a parameter here: equity is of whole accounts; leave it out")
     return service.equity_curve(
-        ask.book, at, asked.account_id, asked.span(), asked.valuing(), asked.currency, asked.capital
-    )
+        context.daybook, at, query.account_id, query.span(), valuing=query.valuing(), currency=query.currency,
+        capital=query.capital,
+    )  # fmt: skip
 
 
 @router.get(
     "/statistics",
     response_model=schemas.StatisticsAnswer,
-    responses=documented(200, "the figures, and the seq they stand at"),
+    responses=documented(200, "the figures, and the seq they are of"),
 )
-def read_statistics(asked: Annotated[StatisticsAsked, Query()], ask: Ask) -> Response:
+def read_statistics(query: Annotated[StatisticsQuery, Query()], context: Context) -> Response:
     """Return, volatility, Sharpe, Sortino, hit rate, drawdown, turnover, value at risk and expected shortfall.
 
-    Of the daily returns of closed days, 365 a year. Estimates, of 12 places. `reasons` says why a figure is null.
+    Of the daily returns of closed days, 365 a year. Estimates, to 12 places. `reasons` explains why a figure is null.
     """
-    with _read(ask, asked, EQUITY_MODELS) as at:
-        found = _equity(ask, at, asked)
-    told = service.equity_statistics(found.rows, asked.risk_free, asked.target)
-    place = {"seq": at.seq, "recorded_at": at.recorded_at, "account_id": asked.account_id, "currency": found.currency}
-    return answer(place | told, seq=at.seq)
+    with _read(context, query, EQUITY_MODELS) as at:
+        found = _equity(context, at, query)
+    figures = service.equity_statistics(found.rows, query.risk_free, query.target)
+    place = {"seq": at.seq, "recorded_at": at.recorded_at, "account_id": query.account_id, "currency": found.currency}
+    return answer(place | figures, seq=at.seq)
 
 
 @router.get("/execution-quality", **_listed(schemas.QualityAnswer))
-def read_execution_quality(asked: Annotated[QualityAsked, Query()], ask: Ask) -> Response:
+def read_execution_quality(query: Annotated[QualityQuery, Query()], context: Context) -> Response:
     """Slippage against the mark at arrival, fill ratio and times to fill, order by order and summed for each of `by`.
 
-    Above zero is a cost. An order whose arrival price is not known is in no slippage, and counted `without_mark`.
+    Above zero is a cost. An order without a known arrival price is in no slippage, and counted `without_mark`.
     """
-    with _read(ask, asked, QUALITY_MODELS) as at:
-        age_max = timedelta(seconds=asked.mark_age_max)
-        found = service.execution_quality(ask.book, at, asked.where(), asked.span(), asked.by, age_max)
+    with _read(context, query, QUALITY_MODELS) as at:
+        age_max = timedelta(seconds=query.mark_age_max)
+        found = service.execution_quality(
+            context.daybook, at, query.where(), query.span(), by=query.by, age_max=age_max
+        )
     totals = [dict.fromkeys(execution_quality.GROUPS) | row for row in found.totals]
-    return _told(ask, asked, at, found.items, schemas.QualityRow, totals=totals)
+    return _answer(context, query, at, rows=found.items, shape=schemas.QualityRow, totals=totals)
 
 
-@router.get(
-    "/risk", response_model=schemas.RiskAnswer, responses=documented(200, "the analysis, and the seq it stands at")
-)
-def read_risk(asked: Annotated[RiskAsked, Query()], ask: Ask) -> Response:
+@router.get("/risk", response_model=schemas.RiskAnswer, responses=documented(200, "the analysis, and the seq it is of"))
+def read_risk(query: Annotated[RiskQuery, Query()], context: Context) -> Response:
     """Exposure for each of `by` in one currency, leverage, concentration, and every limit with its headroom.
 
-    Equity and leverage are those of whole accounts, whatever strategy or instrument is asked for.
+    Equity and leverage are always those of whole accounts, also where a strategy or instrument is selected.
     """
     valuing = Valuing(
-        timedelta(seconds=asked.mark_age_max), tuple(map(parsed_equals, asked.equal)), given_marks(asked.mark)
+        timedelta(seconds=query.mark_age_max), tuple(map(parsed_equals, query.equal)), given_marks(query.mark)
     )
-    with _read(ask, asked, RISK_MODELS) as at:
+    with _read(context, query, RISK_MODELS) as at:
         found = service.risk_report(
-            ask.book, at, asked.where(), asked.by, valuing, asked.currency, asked.capital
+            context.daybook, at, query.where(), query.by, valuing=valuing, currency=query.currency,
+            capital=query.capital,
         )  # fmt: skip
     parts: dict[str, type[Any]] = {
         "positions": schemas.SizedRow, "exposure": schemas.CutRow, "limits": schemas.HeadroomRow,

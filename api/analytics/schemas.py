@@ -1,4 +1,4 @@
-"""Schemas of analyses: what days, equity, statistics, execution quality and risk look like, for OpenAPI."""
+"""Schemas of analyses, for OpenAPI: daily PnL, equity, statistics, execution quality and risk."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ Maybe = DecimalText | None
 
 
 class RateStep(Answer):
-    """One pair of a path: its base is sold at `price`, or its quote at one over it."""
+    """One pair of a path: its base is sold at `price`, or its quote at 1 / `price`."""
 
     instrument_id: str
     is_inverse: bool
@@ -22,7 +22,7 @@ class RateStep(Answer):
 
 
 class RateAnswer(Answer):
-    """A rate and the path it comes from; without a path it is null, and `reason` says what is lacking."""
+    """A rate and its path; without a path it is null, and `reason` names what is missing."""
 
     day: DayText
     from_currency: str
@@ -69,17 +69,17 @@ class DailyPnlAnswer(Answer):
 
 
 class EquityRow(Answer):
-    """What was there at a close, and what the day made of it."""
+    """Equity at a close, and the result of the day."""
 
     account_id: str | None
     day: DayText
     close_at: TimeText
-    is_closed: bool = Field(description="false of the present day, which is told as of now")
+    is_closed: bool = Field(description="false for the present day, which is as of now")
     currency: str
     equity: Maybe
     cash: Maybe
     positions: Maybe
-    external: Maybe = Field(description="brought in less taken out; no gain")
+    external: Maybe = Field(description="capital brought in less taken out; no gain")
     pnl: Maybe
     return_: Maybe = Field(alias="return")
     days_spanned: int
@@ -108,7 +108,7 @@ class DrawdownAnswer(Answer):
 
 
 class LossAnswer(Answer):
-    """What a day may lose, above zero: fractions of equity, and money."""
+    """The possible loss of a day, above zero: as fractions of equity, and as money."""
 
     level: DecimalText
     historical_var: Maybe
@@ -120,7 +120,7 @@ class LossAnswer(Answer):
 
 
 class StatisticsAnswer(Answer):
-    """Figures of daily time-weighted returns; a year has 365 days. Null where days are too few: `reasons` says so."""
+    """Figures of daily time-weighted returns; a year has 365 days. Null where days are too few, as `reasons` states."""
 
     seq: int
     recorded_at: TimeText | None
@@ -240,7 +240,7 @@ class CutRow(Answer):
 
 
 class HeadroomRow(Answer):
-    """A limit, what is used of it and what is left; `subject` is what it is measured of."""
+    """A limit, its usage and headroom; `subject` is the instrument or asset it is measured on."""
 
     account_id: str
     measure: str
@@ -280,7 +280,7 @@ class RiskAnswer(Answer):
 
 
 class RestatedRow(Answer):
-    """What one event changed of a past half hour of a position."""
+    """The change by one event to a past half hour of a position."""
 
     account_id: str
     strategy_id: str

@@ -1,4 +1,4 @@
-"""Analyses: what a reading says of days, equity, risk and execution, alike for the API and the command line."""
+"""Analyses of a reading: daily PnL, equity, risk and execution, alike for the API and the command line."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from api.analytics.closing_marks import (
     Valuing,
-    book_of,
     closings_of,
     currency_of,
     days_of,
+    equity_inputs,
     moment_of,
     present_closing,
     sums_of,
@@ -41,7 +41,7 @@ ROWS_MAX = 10_000
 
 
 class Span(NamedTuple):
-    """Which days: where they end, and the first and last of them (the last 30 up to today unless told)."""
+    """Which days: their close, and the first and last of them (by default the last 30 up to today)."""
 
     close: Close
     first: date | None = None
@@ -49,7 +49,7 @@ class Span(NamedTuple):
 
 
 class DailyPnl(NamedTuple):
-    """Rows by day and what was asked for, sums over the days, and the rates they were converted by."""
+    """Rows by day and by the groups requested, sums over the days, and the conversion rates used."""
 
     items: list[Row]
     totals: list[daily.DailyPnlTotal]
@@ -57,17 +57,17 @@ class DailyPnl(NamedTuple):
 
 
 def daily_pnl(
-    book: Daybook, at: Reading, where: Where, span: Span, by: Sequence[str], valuing: Valuing
+    daybook: Daybook, at: Reading, where: Where, span: Span, *, by: Sequence[str], valuing: Valuing
 ) -> DailyPnl:  # fmt: skip
-    """What positions gained by the day, in settlement currency and in the accounts' base currencies."""
+    """Return PnL by day, in settlement currency and in the accounts' base currencies. Raises InvalidInput."""
     days = days_of(at, span.close, span.first, span.last)
     sums = sums_of(at, days, where)
     bases = reference_data.base_currencies(at.source)
-    closings = closings_of(book, at, days, sums, bases.values(), valuing)
+    closings = closings_of(daybook, at, days, sums, currencies=bases.values(), valuing=valuing)
     rows = daily.daily_pnl(sums, days, closings, bases)
     items = daily.breakdown(rows, by)
     if len(items) > ROWS_MAX:
-        rule = f"an answer of at most {ROWS_MAX} rows: ask for fewer days, or name an account or an instrument"
+        rule = f"an answer of at most {ROWS_MAX} rows: request fewer days, or name an account or an instrument"
         raise InvalidInput("from", days.dates[0].isoformat(), rule)
     dated = [row | {"close_at": closings[(row["day"] - days.dates[0]).days + 1].at} for row in items]
     return DailyPnl(dated, daily.breakdown(rows, (), is_by_day=False), daily.rates(rows, closings))
@@ -81,20 +81,20 @@ class Equity(NamedTuple):
 
 
 def equity_curve(
-    book: Daybook, at: Reading, account_id: str | None, span: Span, valuing: Valuing, currency: str | None,
+    daybook: Daybook, at: Reading, account_id: str | None, span: Span, *, valuing: Valuing, currency: str | None,
     capital: Decimal,
 ) -> Equity:  # fmt: skip
-    """What one account, or all together, were worth at each close. Raises InvalidInput."""
-    told_in = currency_of(at, account_id, currency)
+    """Return the worth of one account, or of all together, at each close. Raises InvalidInput."""
+    currency = currency_of(at, account_id, currency)
     days = days_of(at, span.close, span.first, span.last)
-    made_of = book_of(at, days, account_id)
-    others = {row["currency"] for row in made_of.cash} | {row["settle"] for row in made_of.moved if row["settle"]}
-    closings = closings_of(book, at, days, made_of.sums, {told_in, *others}, valuing)
+    inputs = equity_inputs(at, days, account_id)
+    others = {row["currency"] for row in inputs.cash} | {row["settle"] for row in inputs.moved if row["settle"]}
+    closings = closings_of(daybook, at, days, inputs.sums, currencies={currency, *others}, valuing=valuing)
     present = moment_of(at)
-    rows = equity.curve(made_of, days, closings, told_in, capital)
+    rows = equity.curve(inputs, days, closings, currency, capital=capital)
     bounds = days.bounds[1:]
     return Equity(
-        told_in,
+        currency,
         [
             row | {"account_id": account_id, "is_closed": bound <= present}
             for row, bound in zip(rows, bounds, strict=True)
@@ -103,7 +103,7 @@ def equity_curve(
 
 
 def equity_statistics(rows: Sequence[Row], risk_free: Decimal, target: Decimal) -> Row:
-    """What the closed days of a curve say of gain and risk; days without a return of their own are `days_unknown`."""
+    """Return the statistics of a curve's closed days; days without a return of their own are `days_unknown`."""
     closed = [row for row in rows if row["is_closed"]]
     daily = [row for row in closed if row["return"] is not None and row["days_spanned"] == 1]
     known = [row["equity"] for row in closed if row["equity"] is not None]
@@ -121,8 +121,8 @@ def equity_statistics(rows: Sequence[Row], risk_free: Decimal, target: Decimal) 
         turnover=float(traded) / mean if traded is not None and mean > 0 else None,
     )
     last = known[-1] if known else None
-    told: Row = {name: _told(getattr(found, name)) for name in _FIGURES}
-    return told | {
+    figures: Row = {name: _estimate(getattr(found, name)) for name in _FIGURES}
+    return figures | {
         "days": found.days,
         "days_unknown": len(closed) - len(daily),
         "first_day": closed[0]["day"] if closed else None,
@@ -140,66 +140,70 @@ _FIGURES = (
 )  # fmt: skip
 
 
-def _told(value: float | None) -> Decimal | None:
-    """An estimate as a decimal of 12 places: no more of it means anything."""
+def _estimate(value: float | None) -> Decimal | None:
+    """Return an estimate as a decimal of 12 places: more would not be significant."""
     return None if value is None else Decimal(f"{value:.{STATISTIC_PLACES}f}")
 
 
 def _drawdown(found: statistics.Drawdown | None) -> Row | None:
-    return None if found is None else found._asdict() | {"depth": _told(found.depth)}
+    return None if found is None else found._asdict() | {"depth": _estimate(found.depth)}
 
 
 def _loss(found: statistics.Loss, equity_: Decimal | None) -> Row:
-    """Fractions of equity, and the historical ones as money."""
-    told: Row = {name: _told(value) for name, value in found._asdict().items()}
+    """Return the loss as fractions of equity, and the value at risk as money too."""
+    loss: Row = {name: _estimate(value) for name, value in found._asdict().items()}
     for name in ("historical_var", "parametric_var"):
-        part = told[name]
-        told[f"{name}_amount"] = None if part is None or equity_ is None else divide(part * equity_, Decimal(1), 8)
-    return told
+        part = loss[name]
+        loss[f"{name}_amount"] = None if part is None or equity_ is None else divide(part * equity_, Decimal(1), 8)
+    return loss
 
 
 class Quality(NamedTuple):
-    """Orders one by one, and sums by what was asked for."""
+    """Orders one by one, and sums by the groups requested."""
 
     items: list[quality.QualityRow]
     totals: list[quality.QualityTotal]
 
 
 def execution_quality(
-    book: Daybook, at: Reading, where: Where, span: Span, by: Sequence[str], age_max: timedelta
+    daybook: Daybook, at: Reading, where: Where, span: Span, *, by: Sequence[str], age_max: timedelta
 ) -> Quality:
-    """What the orders submitted on the days cost against the mark at their arrival. Raises InvalidInput."""
+    """Return the cost of the orders submitted on the days against the mark at their arrival. Raises InvalidInput."""
     days = days_of(at, span.close, span.first, span.last)
-    asked = quality.orders_between(at.source, days.bounds[0], days.bounds[-1], **where._asdict(), limit=ROWS_MAX + 1)
-    if len(asked) > ROWS_MAX:
-        rule = f"a time in which at most {ROWS_MAX} orders were sent: ask for fewer days, or name an account"
+    submitted = quality.orders_between(
+        at.source, days.bounds[0], days.bounds[-1], **where._asdict(), limit=ROWS_MAX + 1
+    )
+    if len(submitted) > ROWS_MAX:
+        rule = f"a time in which at most {ROWS_MAX} orders were sent: request fewer days, or name an account"
         raise InvalidInput("from", days.dates[0].isoformat(), rule)
-    fills = quality.fills_of(at.source, asked)
-    wanted = [(order["instrument_id"] or "", order["opened_at"]) for order in asked]
-    marks = quality.arrivals(asked, book.marks.latest_each(wanted, at.recorded_at), age_max)
+    fills = quality.fills_of(at.source, submitted)
+    wanted = [(order["instrument_id"] or "", order["opened_at"]) for order in submitted]
+    marks = quality.arrivals(submitted, daybook.marks.latest_each(wanted, at.recorded_at), age_max)
     rows = [
         quality.measured(order, fills.get((order["account_id"], order["cl_ord_id"])), marks.get(place), span.close)
-        for place, order in enumerate(asked)
+        for place, order in enumerate(submitted)
     ]
     return Quality(rows, quality.grouped(rows, by))
 
 
 def risk_report(
-    book: Daybook, at: Reading, where: Where, by: Sequence[str], valuing: Valuing, currency: str | None,
+    daybook: Daybook, at: Reading, where: Where, by: Sequence[str], *, valuing: Valuing, currency: str | None,
     capital: Decimal,
 ) -> Row:  # fmt: skip
-    """Exposure by the cuts asked for, leverage, concentration, and every limit with its headroom."""
-    told_in = currency_of(at, where.account_id, currency)
+    """Return exposure by the cuts requested, leverage, concentration, and every limit with its headroom."""
+    currency = currency_of(at, where.account_id, currency)
     held = [row for row in positions.positions(at.source, **where._asdict()) if row["quantity"]]
-    close = present_closing(book, at, held, valuing)
-    sized = [exposure.sized_in(row, close, told_in) for row in held]
-    (valued,) = equity.valued_at_closes(book_of(at, up_to_now(at), where.account_id), up_to_now(at), [close], told_in)
+    close = present_closing(daybook, at, held, valuing)
+    sized = [exposure.sized_in(row, close, currency) for row in held]
+    (valued,) = equity.valued_at_closes(
+        equity_inputs(at, up_to_now(at), where.account_id), up_to_now(at), [close], currency
+    )
     worth = None if valued.equity is None else valued.equity + capital
     cuts: Sequence[AnyRow] = exposure.cut(sized, ())
     (whole,) = cuts or [dict.fromkeys(("gross", "net", "delta_value"), Decimal(0))]
     own = limits.utilisation(at.source, where.account_id)
     return {
-        "currency": told_in,
+        "currency": currency,
         "equity": worth,
         "gross": whole["gross"],
         "net": whole["net"],
@@ -209,36 +213,37 @@ def risk_report(
         "lacking": [*valued.lacking],
         "positions": sized,
         "exposure": exposure.cut(sized, by),
-        "limits": [exposure.with_headroom(row) for row in _with_usage(book, at, own)],
+        "limits": [exposure.with_headroom(row) for row in _with_usage(daybook, at, own)],
     }
 
 
-def _with_usage(book: Daybook, at: Reading, rows: Sequence[limits.LimitRow]) -> list[AnyRow]:
-    """Limits that only marks can tell the use of, as `domain.risk.usage` tells it now; of a past moment as on
-    record."""
+def _with_usage(daybook: Daybook, at: Reading, rows: Sequence[limits.LimitRow]) -> list[AnyRow]:
+    """Return limits with their usage: where it depends on marks, by the present ones; of a past moment as on record."""
     if at.recorded_at is not None:
         return list(rows)
-    marks = marks_at(book, at, {})
-    told: list[AnyRow] = []
+    marks = marks_at(daybook, at, {})
+    found: list[AnyRow] = []
     for row in rows:
         measure = Measure(row["measure"])
-        is_told = row["used"] is not None and row["breached_at"] is None
-        if is_told or not measure.is_held:
-            told.append(row)
+        is_known = row["used"] is not None and row["breached_at"] is None
+        if is_known or not measure.is_held:
+            found.append(row)
             continue
-        known: Risk = book.writer.state(risk.stream(row["account_id"])) or Risk()
-        told += _measured(known, row, list(marks.values()), at)
-    return told
+        known: Risk = daybook.writer.state(risk.stream(row["account_id"])) or Risk()
+        found += _measured(known, row, list(marks.values()), at)
+    return found
 
 
 def _measured(known: Risk, row: AnyRow, marks: Sequence[Any], at: Reading) -> list[AnyRow]:
-    """One row for each subject that the limit is measured of: an instrument, an asset, or all of its scope."""
+    """Return one row for each subject that the limit is measured on: an instrument, an asset, or all of its scope."""
     scope = Scope(*(row[name] for name in limits.SCOPE))
     moment = moment_of(at)
     age_max = age_allowed(limit for limit in known.active if limit.scope == ANYWHERE)
     prices = Prices(marks, moment, age_max, known.conversions)
     day_from = day_of(moment, known.starts_at_hour)
-    meter = Meter(known.exposure, prices, known.equity, day_from, known.opening_marks, moment)
+    meter = Meter(
+        known.exposure, prices, known.equity, day_from=day_from, opening_marks=known.opening_marks, at=moment
+    )  # fmt: skip
     try:
         held = meter.held(Measure(row["measure"]), scope, row["currency"])
     except RequestRefused as missing:

@@ -15,7 +15,7 @@ from adapters.postgres.scopes import Scope
 from adapters.proof import checkpoints
 from api.audit.proofs import sealed
 from api.http.auth import needs
-from api.http.dependencies import Book, answer, documented
+from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.problem_responses import responses
 from api.problems import not_found
 from api.read_models import schemas
@@ -33,7 +33,7 @@ router = APIRouter(
     "/checkpoints/latest", response_model=schemas.CheckpointAnswer,
     responses=documented(200, "the newest checkpoint") | responses(404),
 )  # fmt: skip
-def latest_checkpoint(book: Book) -> Response:
+def latest_checkpoint(book: OpenDaybook) -> Response:
     """The newest signed checkpoint."""
     with reaching(book.url):
         found = book.proofs.latest()
@@ -46,7 +46,7 @@ def latest_checkpoint(book: Book) -> Response:
 @router.get(
     "/checkpoints/latest/note", response_class=PlainTextResponse, responses=documented(200, "a note") | responses(404)
 )
-def latest_note(book: Book) -> Response:
+def latest_note(book: OpenDaybook) -> Response:
     """The newest checkpoint as the note that is signed, to be kept as it is."""
     with reaching(book.url):
         found = book.proofs.latest()
@@ -59,7 +59,7 @@ def latest_note(book: Book) -> Response:
     "/checkpoints", response_model=schemas.CheckpointsAnswer, responses=documented(200, "a page of checkpoints")
 )
 def list_checkpoints(
-    book: Book,
+    book: OpenDaybook,
     after: Annotated[int, Query(ge=0, le=SEQ_MAX, description="the size of the last one already seen")] = 0,
     limit: Annotated[int, Query(ge=1, le=CHECKPOINTS_PAGE_MAX)] = 100,
 ) -> Response:
@@ -74,7 +74,7 @@ def list_checkpoints(
 @router.get(
     "/proofs/inclusion", response_model=schemas.InclusionAnswer, responses=documented(200, "the proof") | responses(409)
 )
-def prove_inclusion(book: Book, seq: Annotated[int, Query(ge=1, le=SEQ_MAX)], size: Size = None) -> Response:
+def prove_inclusion(book: OpenDaybook, seq: Annotated[int, Query(ge=1, le=SEQ_MAX)], size: Size = None) -> Response:
     """That the event of `seq` is in the log that was signed."""
     found = sealed(book, "seq", lambda proofs: proofs.inclusion(seq, size))
     body = {
@@ -89,7 +89,7 @@ def prove_inclusion(book: Book, seq: Annotated[int, Query(ge=1, le=SEQ_MAX)], si
     responses=documented(200, "the proof") | responses(409),
 )  # fmt: skip
 def prove_consistency(
-    book: Book,
+    book: OpenDaybook,
     from_: Annotated[int, Query(alias="from", ge=0, le=SEQ_MAX, description="events in the older tree")],
     to: Size = None,
 ) -> Response:
@@ -103,7 +103,7 @@ def prove_consistency(
 
 
 @router.get("/proofs/keys", response_model=schemas.SealKeysAnswer, responses=documented(200, "the public keys"))
-def list_seal_keys(book: Book) -> Response:
+def list_seal_keys(book: OpenDaybook) -> Response:
     """The public keys that checkpoints are signed by, oldest first; each was vouched for by the one before."""
     with reaching(book.url):
         chain = book.proofs.keys()

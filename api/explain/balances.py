@@ -1,7 +1,7 @@
-"""Explaining balances: a balance with the journal entries that make it, or the pending transfers that hold it.
+"""Explanations of balances: the journal entries that add up to one, or the pending transfers that hold it.
 
-The balance is folded by itself, the journal by itself: what is shown is the balance before the oldest entry, and what
-each entry moved in the asset's account. If the two do not meet, a read model has drifted.
+Balance and journal are folded independently: an explanation has the balance before the oldest entry, and what each
+entry moved in the asset's account. If they do not add up, a read model has drifted.
 """
 
 from decimal import Decimal
@@ -33,14 +33,14 @@ class Of(NamedTuple):
 
 
 class EntryPage(NamedTuple):
-    """At most about `limit` entries behind (entry_seq, part): whole events, the newest first."""
+    """At most about `limit` entries after (entry_seq, part): whole events, the newest first."""
 
     limit: int
     after: tuple[int, int] | None = None
 
 
-def explained(book: Daybook, at: Reading, of: Of, cell: str, page: EntryPage) -> Row:
-    """The cell of the balances selected, and what makes it. Raises InvalidInput, HistoryBroken, Problem."""
+def explained(daybook: Daybook, at: Reading, of: Of, cell: str, page: EntryPage) -> Row:
+    """Return the cell of the balances selected, and its components. Raises InvalidInput, HistoryBroken, Problem."""
     if cell not in CELLS:
         raise InvalidInput("cell", cell, f"a cell of balances: {', '.join(CELLS)}")
     found: list[AnyRow] = [
@@ -50,19 +50,19 @@ def explained(book: Daybook, at: Reading, of: Of, cell: str, page: EntryPage) ->
     ]
     if not found:
         raise not_found(f"a balance of {' '.join(filter(None, of)) or 'any account'} at seq {at.seq}")
-    told: Row = {"model": "balances", "cell": cell, "terms": [], "opening": None, "events": [], "next": None}
+    explanation: Row = {"model": "balances", "cell": cell, "terms": [], "opening": None, "events": [], "next": None}
     if len(found) > 1:
-        return told | of._asdict() | _of_many(found, cell)
+        return explanation | of._asdict() | _of_many(found, cell)
     (row,) = found
-    told |= {name: row[name] for name in KEY} | {"unit": row["asset"], "value": row[cell], "balances": []}
+    explanation |= {name: row[name] for name in KEY} | {"unit": row["asset"], "value": row[cell], "balances": []}
     match cell:
         case "total":
-            told |= _entries(book, at, row, page)
+            explanation |= _entries(daybook, at, row, page)
         case "held":
-            told["events"] = _pending(book, at, row)
+            explanation["events"] = _pending(daybook, at, row)
         case _:
-            told["terms"] = [{"cell": name, "sign": sign, "value": row[name]} for sign, name in AVAILABLE]
-    return told
+            explanation["terms"] = [{"cell": name, "sign": sign, "value": row[name]} for sign, name in AVAILABLE]
+    return explanation
 
 
 AVAILABLE = ((1, "total"), (-1, "held"))
@@ -79,7 +79,7 @@ def _of_many(rows: list[AnyRow], cell: str) -> Row:
     }
 
 
-def _entries(book: Daybook, at: Reading, row: AnyRow, page: EntryPage) -> Row:
+def _entries(daybook: Daybook, at: Reading, row: AnyRow, page: EntryPage) -> Row:
     account, asset = asset_account(row["venue"]), row["asset"]
     found = journal.entries(
         at.source, account_id=row["account_id"], asset=asset, limit=page.limit + 1, after=page.after, is_descending=True
@@ -99,7 +99,7 @@ def _entries(book: Daybook, at: Reading, row: AnyRow, page: EntryPage) -> Row:
             f" {shown[0]['entry_seq'] if shown else before}, and its journal entries add up to something else: a read"
             " model has drifted; run `daybook rebuild balances journal`"
         )
-    stored = queries.at_seqs(book.log, {entry["entry_seq"] for entry in shown})
+    stored = queries.at_seqs(daybook.log, {entry["entry_seq"] for entry in shown})
     return {
         "opening": {"seq": before, "value": opening},
         "events": [
@@ -117,19 +117,19 @@ def _share(entry: journal.JournalEntryRow, account: str, asset: str) -> Decimal:
 
 
 def _at(at: Reading, row: AnyRow, seq: int) -> Decimal:
-    """The total when the log ended at `seq`; 0 before there was such a balance."""
+    """Return the total when the log ended at `seq`; 0 before there was such a balance."""
     found = balances.balances(at.back_to(seq), account_id=row["account_id"], asset=row["asset"])
     return next((one["total"] for one in found if one["venue"] == row["venue"]), ZERO)
 
 
-def _pending(book: Daybook, at: Reading, row: AnyRow) -> list[Row]:
-    """The transfers that hold some of it, the newest first."""
+def _pending(daybook: Daybook, at: Reading, row: AnyRow) -> list[Row]:
+    """Return the transfers that hold a part of it, the newest first."""
     found = [
         transfer
         for transfer in balances.pending_transfers(at.source, row["account_id"])
         if row["asset"] in transfer["held"]
     ]
-    stored = queries.at_seqs(book.log, {transfer["seq"] for transfer in found})
+    stored = queries.at_seqs(daybook.log, {transfer["seq"] for transfer in found})
     parts = [
         _part(stored[transfer["seq"]], transfer["held"][row["asset"]], {"transfer_id": transfer["transfer_id"]})
         for transfer in sorted(found, key=lambda transfer: -transfer["seq"])

@@ -1,4 +1,4 @@
-"""`daybook explain`: a number of the book, and what makes it."""
+"""`daybook explain`: a figure of a read model, and its components."""
 
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -44,8 +44,8 @@ POSITIONS = (
 
 
 def explain(
-    model: Annotated[Model, typer.Argument(help="The read model the number is in.")],
-    cell: Annotated[str, typer.Argument(help="The number: realized, quantity, fees, net, unrealized, notional …")],
+    model: Annotated[Model, typer.Argument(help="The read model the figure is in.")],
+    cell: Annotated[str, typer.Argument(help="The figure: realized, quantity, fees, net, unrealized, notional …")],
     account: AnyAccount = None,
     strategy: AnyStrategy = None,
     instrument: AnyInstrument = None,
@@ -60,23 +60,25 @@ def explain(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many events, the newest.")] = 20,
     json: Json = False,
 ) -> None:
-    """What makes a number: the events, lots, marks and rounding that add up to it, exactly."""
+    """Show the components of a figure: the events, lots, marks and rounding that add up to it, exactly."""
     if model is Model.BALANCES:
-        _explain_balance(cell, account, asset, as_of, limit, json=json)
+        _explain_balance(cell, account, asset, as_of, limit=limit, json=json)
         return
     from api.explain.positions import READ, Cell, Page, explained
 
     given = {each.instrument_id: each for each in mark or []}
-    with opened() as book, read(book, *READ, moment=as_of) as at:
+    with opened() as daybook, read(daybook, *READ, moment=as_of) as at:
         where = Where(account, strategy, instrument)
-        told = explained(book, at, where, Cell(model.value, cell, currency), given, Page(limit))
+        found = explained(daybook, at, where, Cell(model.value, cell, currency), marks=given, page=Page(limit))
         seq = at.seq
     if json:
-        write_json({"seq": seq, **told})
+        write_json({"seq": seq, **found})
         return
-    whose = " ".join(filter(None, (told["account_id"], told["strategy_id"], told["instrument_id"]))) or "all positions"
-    say(f"{cell} of {whose} at seq {seq:,}: {_number(told)}")
-    _write(told)
+    whose = (
+        " ".join(filter(None, (found["account_id"], found["strategy_id"], found["instrument_id"]))) or "all positions"
+    )
+    say(f"{cell} of {whose} at seq {seq:,}: {_number(found)}")
+    _write(found)
 
 
 def _explain_balance(
@@ -84,45 +86,45 @@ def _explain_balance(
 ) -> None:
     from api.explain.balances import EntryPage, Of, explained
 
-    with opened() as book, read(book, "balances", "journal", moment=as_of) as at:
-        told = explained(book, at, Of(account, asset, None), cell, EntryPage(limit))
+    with opened() as daybook, read(daybook, "balances", "journal", moment=as_of) as at:
+        found = explained(daybook, at, Of(account, asset, None), cell, page=EntryPage(limit))
         seq = at.seq
     if json:
-        write_json({"seq": seq, **told})
+        write_json({"seq": seq, **found})
         return
-    whose = " ".join(filter(None, (told["account_id"], told["venue"], told["asset"]))) or "all accounts"
-    say(f"{cell} of {whose} at seq {seq:,}: {_number(told)}")
-    if told["balances"]:
-        write_table("The same of each balance", told["balances"], BALANCES, empty="")
-    _write(told | {"positions": [], "valuation": None})
+    whose = " ".join(filter(None, (found["account_id"], found["venue"], found["asset"]))) or "all accounts"
+    say(f"{cell} of {whose} at seq {seq:,}: {_number(found)}")
+    if found["balances"]:
+        write_table("The same of each balance", found["balances"], BALANCES, empty="")
+    _write(found | {"positions": [], "valuation": None})
 
 
-def _number(told: "Row") -> str:
-    if told["value"] is None:
-        return "not one number: a mark is missing, or there are several units"
-    return f"{grouped(told['value'])} {told['unit'] or ''}".rstrip()
+def _number(found: "Row") -> str:
+    if found["value"] is None:
+        return "not one figure: a mark is missing, or there are several units"
+    return f"{grouped(found['value'])} {found['unit'] or ''}".rstrip()
 
 
-def _write(told: "Row") -> None:
-    if told["positions"]:
-        write_table("The same of each position", told["positions"], POSITIONS, empty="")
-    if told["terms"]:
-        terms = [term | {"sign": "+" if term["sign"] > 0 else "-"} for term in told["terms"]]
+def _write(found: "Row") -> None:
+    if found["positions"]:
+        write_table("The same of each position", found["positions"], POSITIONS, empty="")
+    if found["terms"]:
+        terms = [term | {"sign": "+" if term["sign"] > 0 else "-"} for term in found["terms"]]
         write_table("The sum of", terms, TERMS, empty="")
-    if told["events"] and not told["opening"]:
-        write_table("Held by", [_event(event) for event in told["events"]], EVENTS, empty="")
-    if told["opening"]:
+    if found["events"] and not found["opening"]:
+        write_table("Held by", [_event(event) for event in found["events"]], EVENTS, empty="")
+    if found["opening"]:
         write_table(
             "Events, the newest first",
-            [_event(event) for event in told["events"]],
+            [_event(event) for event in found["events"]],
             EVENTS,
             empty="No event adds to it.",
         )
-        say(f"and {grouped(told['opening']['value'])} as of seq {told['opening']['seq']:,}, before them")
-        if told["next"]:
+        say(f"and {grouped(found['opening']['value'])} as of seq {found['opening']['seq']:,}, before them")
+        if found["next"]:
             note("older events: --limit N, or the API's cursor")
-    if told["valuation"]:
-        _write_valuation(told["valuation"])
+    if found["valuation"]:
+        _write_valuation(found["valuation"])
 
 
 def _event(event: "Row") -> "Row":

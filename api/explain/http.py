@@ -1,7 +1,7 @@
-"""Explain: any cell of positions, PnL, exposure or balances, with the events, lots and marks that make it.
+"""Explanations over HTTP: any cell of positions, PnL, exposure or balances, with the events, lots and marks behind it.
 
 `value` = `opening.value` + the `amount` of every event of this page and those newer; or the signed sum of `terms`; or
-of `valuation` the lots' values, what is pooled, and `rounding`; or the sum over `positions`. Exactly, each time.
+of `valuation` the lots' values, the pooled part, and `rounding`; or the sum over `positions`. Exactly, each time.
 """
 
 from typing import Annotated, Any, Literal
@@ -14,19 +14,19 @@ from api.explain import balances
 from api.explain.positions import Cell, Page, explained
 from api.http.auth import needs
 from api.http.cursors import cursor_after
-from api.http.dependencies import Book, answer, documented
+from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.fields import CurrencyCode
 from api.http.problem_responses import responses
 from api.parameters import given_marks
-from api.read_models.query_params import AssetId, Paged
+from api.read_models.query_params import AssetId, PageQuery
 from api.read_models.schemas import Answer, DecimalText, TimeText
 from api.read_models.snapshot import reading
 
 router = APIRouter(prefix="/v1", tags=["queries"], dependencies=[needs()], responses=responses(401, 404, 422, 503))
 
 
-class ExplainAsked(Paged):
-    """A cell, by its name in the read model."""
+class ExplainQuery(PageQuery):
+    """Which cell, by its name in the read model."""
 
     cell: str = Field(max_length=30, description="`realized`, `quantity`, `net`, `notional` …", examples=["net"])
     currency: CurrencyCode | None = Field(None, description="of `fees`: those in this currency")
@@ -34,7 +34,7 @@ class ExplainAsked(Paged):
 
 
 class Term(Answer):
-    """A cell that counts with this sign; ask for its own explanation."""
+    """A cell that counts with this sign; it has an explanation of its own."""
 
     cell: str
     sign: int
@@ -42,14 +42,14 @@ class Term(Answer):
 
 
 class Opening(Answer):
-    """What the cell was as of the seq before the oldest event shown."""
+    """The value of the cell as of the seq before the oldest event shown."""
 
     seq: int
     value: DecimalText
 
 
-class Report(Answer):
-    """The venue's report of a trade, as it is on record."""
+class RecordedVenueReport(Answer):
+    """The venue report of a trade, as it is on record."""
 
     seq: int
     stream: str
@@ -58,7 +58,7 @@ class Report(Answer):
 
 
 class EventShare(Answer):
-    """What one event added."""
+    """The amount that one event added."""
 
     seq: int
     topic: str
@@ -68,11 +68,11 @@ class EventShare(Answer):
     actor: str
     request_id: str
     facts: dict[str, Any]
-    report: Report | None
+    report: RecordedVenueReport | None
 
 
 class HeldPart(Answer):
-    """An open lot, or what is held in none, at the mark."""
+    """An open lot, or a quantity held in no lot, at the mark."""
 
     lot_id: str | None = None
     opened_at: TimeText | None = None
@@ -83,7 +83,7 @@ class HeldPart(Answer):
 
 
 class Valuation(Answer):
-    """What is held, and the mark it is valued at; null where no mark is known."""
+    """The quantity held, and the mark it is valued at; null where no mark is known."""
 
     kind: str | None
     quantity: DecimalText
@@ -107,7 +107,7 @@ class PositionPart(Answer):
 
 
 class ExplainAnswer(Answer):
-    """A cell and what makes it."""
+    """A cell and its components."""
 
     seq: int
     recorded_at: TimeText | None
@@ -137,7 +137,7 @@ class BalancePart(Answer):
 
 
 class BalanceExplained(Answer):
-    """A cell of balances and what makes it: journal entries, pending transfers, or other cells."""
+    """A cell of balances and its components: journal entries, pending transfers, or other cells."""
 
     seq: int
     recorded_at: TimeText | None
@@ -155,8 +155,8 @@ class BalanceExplained(Answer):
     next: str | None = Field(description="cursor of the entries before these; null when all are shown")
 
 
-class BalanceAsked(Paged):
-    """A cell of balances."""
+class BalanceQuery(PageQuery):
+    """Which cell of which balances."""
 
     cell: Literal["total", "held", "available"]
     asset: AssetId | None = None
@@ -164,29 +164,28 @@ class BalanceAsked(Paged):
 
 
 @router.get(
-    "/explain/balances", response_model=BalanceExplained, responses=documented(200, "the cell and what makes it")
+    "/explain/balances", response_model=BalanceExplained, responses=documented(200, "the cell and its components")
 )
-def explain_balance(asked: Annotated[BalanceAsked, Query()], book: Book) -> Response:
-    """What makes a balance: journal entries, or the pending transfers that hold it."""
-    after = cursor_after(asked.cursor, int, int)
-    page = balances.EntryPage(asked.limit, None if after is None else (after[0], after[1]))
-    of = balances.Of(asked.account_id, asked.asset, asked.venue)
-    with reading(book, "balances", "journal", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
-        told = balances.explained(book, at, of, asked.cell, page)
-    return answer({"seq": at.seq, "recorded_at": at.recorded_at, **told}, seq=at.seq)
+def explain_balance(query: Annotated[BalanceQuery, Query()], daybook: OpenDaybook) -> Response:
+    """The components of a balance: journal entries, or the pending transfers that hold it."""
+    after = cursor_after(query.cursor, int, int)
+    page = balances.EntryPage(query.limit, None if after is None else (after[0], after[1]))
+    of = balances.Of(query.account_id, query.asset, query.venue)
+    with reading(daybook, "balances", "journal", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
+        explanation = balances.explained(daybook, at, of, query.cell, page=page)
+    return answer({"seq": at.seq, "recorded_at": at.recorded_at, **explanation}, seq=at.seq)
 
 
-@router.get("/explain/{model}", response_model=ExplainAnswer, responses=documented(200, "the cell and what makes it"))
+@router.get("/explain/{model}", response_model=ExplainAnswer, responses=documented(200, "the cell and its components"))
 def explain(
     model: Annotated[Literal["positions", "pnl", "exposure"], Path()],
-    asked: Annotated[ExplainAsked, Query()],
-    book: Book,
+    query: Annotated[ExplainQuery, Query()],
+    daybook: OpenDaybook,
 ) -> Response:
-    """What makes a number: the events, lots, marks and rounding that add up to it."""
-    upto = cursor_after(asked.cursor, int)
-    with reading(book, "positions", "lots", min_seq=asked.min_seq, moment=asked.moment_recorded()) as at:
-        page = Page(asked.limit, upto[0] if upto else None)
-        told = explained(
-            book, at, asked.where(), Cell(model, asked.cell, asked.currency), given_marks(asked.mark), page
-        )
-    return answer({"seq": at.seq, "recorded_at": at.recorded_at, **told}, seq=at.seq)
+    """The components of a figure: the events, lots, marks and rounding that add up to it."""
+    upto = cursor_after(query.cursor, int)
+    with reading(daybook, "positions", "lots", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
+        page = Page(query.limit, upto[0] if upto else None)
+        cell = Cell(model, query.cell, query.currency)
+        explanation = explained(daybook, at, query.where(), cell, marks=given_marks(query.mark), page=page)
+    return answer({"seq": at.seq, "recorded_at": at.recorded_at, **explanation}, seq=at.seq)

@@ -1,8 +1,8 @@
-"""Explaining: a cell of a read model with everything that makes it, which adds up to it, exactly.
+"""Explanations of positions, PnL and exposure: a cell of a read model and its components, which add up to it exactly.
 
-A summed cell is what it was before the oldest event shown, and what each event shown added; both ends are read from the
-read model, the steps from the log, and if they do not meet the read model has drifted. A composed cell is its terms. A
-valued cell is the mark, and the open lots at the mark. A cell of several positions is the same cell of each of them.
+A summed cell is its value before the oldest event shown, and what each event shown added; both ends are read from the
+read model, the steps from the log, and if they do not add up the read model has drifted. A composed cell is its terms.
+A valued cell is the mark, and the open lots at the mark. A cell of several positions is the same cell of each of them.
 """
 
 from collections.abc import Sequence
@@ -34,14 +34,14 @@ READ = ("positions", "lots")
 
 
 class Cell(NamedTuple):
-    """What is to be explained: of `fees`, those in `currency`."""
+    """The cell to explain: of `fees`, those in `currency`."""
 
     model: str
     name: str
     currency: str | None = None
 
     def check(self) -> None:
-        """Raises InvalidInput where there is no such cell."""
+        """Raise InvalidInput if there is no such cell."""
         if self.name not in MODELS.get(self.model, ()):
             raise InvalidInput("cell", self.name, f"a cell of {self.model}: {', '.join(MODELS[self.model])}")
         if self.name == "fees" and self.currency is None:
@@ -49,27 +49,27 @@ class Cell(NamedTuple):
 
 
 class Page(NamedTuple):
-    """At most `limit` events, from version `upto` of the position downwards (its newest, unless told)."""
+    """At most `limit` events, from version `upto` of the position downwards (by default its newest)."""
 
     limit: int
     upto: int | None = None
 
 
-def explained(book: Daybook, at: Reading, where: Where, cell: Cell, marks: dict[str, Mark], page: Page) -> Row:
-    """The cell of the positions selected, and what makes it. Raises InvalidInput, HistoryBroken, Problem."""
+def explained(daybook: Daybook, at: Reading, where: Where, cell: Cell, marks: dict[str, Mark], page: Page) -> Row:
+    """Return the cell of the positions selected, and its components. Raises InvalidInput, HistoryBroken, Problem."""
     cell.check()
-    known = marks_at(book, at, marks)
+    known = marks_at(daybook, at, marks)
     found = [
         pnl.valued(row, mark_of(row, known)) | {"notional": exposure.sized(row, mark_of(row, known))["notional"]}
         for row in positions.positions(at.source, **where._asdict())
     ]
     if not found:
         raise not_found(f"a position of {' '.join(filter(None, where)) or 'any account'} at seq {at.seq}")
-    told: Row = where._asdict() | {"model": cell.model, "cell": cell.name, "currency": cell.currency}
+    selected: Row = where._asdict() | {"model": cell.model, "cell": cell.name, "currency": cell.currency}
     if len(found) != 1:
-        return told | _of_many(found, cell)
+        return selected | _of_many(found, cell)
     (row,) = found
-    return told | _key(row) | _of_one(book, at, row, cell, page, mark_of(row, known))
+    return selected | _key(row) | _of_one(daybook, at, row, cell, page=page, mark=mark_of(row, known))
 
 
 _NOTHING: Row = {
@@ -78,7 +78,7 @@ _NOTHING: Row = {
 
 
 def _of_many(rows: Sequence[Row], cell: Cell) -> Row:
-    """The same cell of each position; a sum only where all are in one unit and all are known."""
+    """Return the same cell of each position; a sum only where all are in one unit and all are known."""
     parts = [_key(row) | {"unit": _unit(row, cell), "value": _value(row, cell)} for row in rows]
     units = {part["unit"] for part in parts}
     values = [part["value"] for part in parts]
@@ -90,33 +90,35 @@ def _of_many(rows: Sequence[Row], cell: Cell) -> Row:
     }
 
 
-def _of_one(book: Daybook, at: Reading, row: Row, cell: Cell, page: Page, mark: Mark | None) -> Row:
-    told = _NOTHING | {"unit": _unit(row, cell), "value": _value(row, cell)}
+def _of_one(daybook: Daybook, at: Reading, row: Row, cell: Cell, page: Page, mark: Mark | None) -> Row:
+    components = _NOTHING | {"unit": _unit(row, cell), "value": _value(row, cell)}
     if cell.name in explanation.COMPOSED:
         terms = explanation.COMPOSED[cell.name]
-        told["terms"] = [{"cell": name, "sign": sign, "value": row[name]} for sign, name in terms]
+        components["terms"] = [{"cell": name, "sign": sign, "value": row[name]} for sign, name in terms]
     elif cell.name in ("value", "notional"):
-        told["valuation"] = _valuation(at, row, mark, is_value=cell.name == "value")
+        components["valuation"] = _valuation(at, row, mark, is_value=cell.name == "value")
     else:
-        told |= _events(book, at, row, cell, page)
-    return told
+        components |= _events(daybook, at, row, cell, page=page)
+    return components
 
 
 def _valuation(at: Reading, row: Row, mark: Mark | None, *, is_value: bool) -> Row:
-    """The mark and what it is applied to; of a value also the lots, what is pooled, and the rounding."""
-    told: Row = {name: row[name] for name in ("kind", "quantity", "contract_size", "mark", "mark_source", "mark_at")}
-    told |= {"lots": [], "pooled": None, "rounding": None}
+    """Return the mark and the quantity it values; of a value also the lots, the pooled part, and the rounding."""
+    valuation: Row = {
+        name: row[name] for name in ("kind", "quantity", "contract_size", "mark", "mark_source", "mark_at")
+    }
+    valuation |= {"lots": [], "pooled": None, "rounding": None}
     if is_value and mark is not None and row["quantity"]:
         opened = lots.open_lots(at.source, **_key(row), limit=None)
-        told |= explanation.valued(row, opened, mark)._asdict()
-    return told
+        valuation |= explanation.valued(row, opened, mark)._asdict()
+    return valuation
 
 
-def _events(book: Daybook, at: Reading, row: Row, cell: Cell, page: Page) -> Row:
+def _events(daybook: Daybook, at: Reading, row: Row, cell: Cell, page: Page) -> Row:
     stream = position.stream(PositionKey(**_key(row)))
-    newest = queries.version_at(book.log, stream, at.seq)
+    newest = queries.version_at(daybook.log, stream, at.seq)
     upto = newest if page.upto is None else min(page.upto, newest)
-    stored = queries.backwards(book.log, stream, upto, page.limit)
+    stored = queries.backwards(daybook.log, stream, upto, page.limit)
     records = [(each.seq, schema.decode(each.topic, each.state)) for each in stored]
     name, currency = ("fees", row["settle"]) if cell.name == "fees_settle" else (cell.name, cell.currency)
     shares = [explanation.share(record.event, name, currency) for _, record in records]
@@ -128,7 +130,7 @@ def _events(book: Daybook, at: Reading, row: Row, cell: Cell, page: Page) -> Row
             f"{cell.name} of {stream} is {closing} in the read model after seq {stored[0].seq}, and its events add up"
             " to something else: the read model has drifted; run `daybook rebuild`"
         )
-    reports = queries.fills(book.log, _execution_keys(records))
+    reports = queries.fills(daybook.log, _execution_keys(records))
     parts = [_part(seq, record, share, reports) for (seq, record), share in zip(records, shares, strict=True) if share]
     older = upto - len(records)
     return {
@@ -138,13 +140,13 @@ def _events(book: Daybook, at: Reading, row: Row, cell: Cell, page: Page) -> Row
 
 
 def _at(at: Reading, row: Row, cell: Cell, seq: int) -> Decimal:
-    """A summed cell when the log ended at `seq`; 0 before there was such a position."""
+    """Return a summed cell when the log ended at `seq`; 0 before there was such a position."""
     found = positions.positions(at.back_to(seq), **_key(row))
     return _summed(found[0] | {"settle": row["settle"]}, cell) if found else ZERO
 
 
 def _part(seq: int, record: Recorded, share: Decimal, reports: dict[str, Any]) -> Row:
-    """One event's share, and the venue's report behind it where it is a trade."""
+    """Return one event's share, and the venue report behind it where it is a trade."""
     report = reports.get(_execution_key(record) or "")
     return {
         "seq": seq, "topic": schema.topic_of(record.event), "amount": share, "recorded_at": record.recorded_at,
@@ -183,7 +185,7 @@ def _summed(row: AnyRow, cell: Cell) -> Decimal:
 
 
 def _unit(row: Row, cell: Cell) -> str | None:
-    """What the cell is counted in: a currency, or for a quantity the asset (of a derivative, contracts)."""
+    """Return the unit of the cell: a currency, or for a quantity the asset (of a derivative, contracts)."""
     match cell.name:
         case "quantity":
             unit = row["base"] if row["kind"] == "SPOT" else "contracts"

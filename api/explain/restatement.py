@@ -1,7 +1,7 @@
-"""Restatement of a day's PnL: what was reported, what is known now, and what makes the difference, by position.
+"""Restatement of a day's PnL: as it was reported, as it is known now, and the causes of the difference, by position.
 
-A day ends at its close, a time in UTC or in a named zone (00:00: the end of the date). What occurred before its end and
-not before its start is its own, and it is valued at the newest marks of both moments. The arithmetic is in
+A day ends at its close, a time in UTC or in a named zone (00:00: the end of the date). It includes what occurred from
+its start up to its end, exclusive, and is valued at the newest marks of both moments. The arithmetic is in
 `projections.analytics.restatement`.
 """
 
@@ -26,7 +26,7 @@ from projections.storage.history import AsOf
 from projections.storage.tables import Row, contract_of
 
 MICROSECOND = timedelta(microseconds=1)
-TOGETHER_MAX = 64  # events so near each other are read together
+TOGETHER_MAX = 64  # events at most so far apart are read together
 MODELS = ("positions", "executions")
 
 Key = tuple[str, str, str]
@@ -43,8 +43,8 @@ class Day:
 
 
 def day_of(day: str, close: str, known_at: Moment | None, restated_at: Moment | None) -> Day:
-    """Return the day that ends at `close` of a date, 00:00 being the end of the date. It was reported as it ended
-    unless `known_at` is given.
+    """Return the day that ends at `close` of a date, 00:00 being the end of the date. By default it was reported as
+    it ended.
 
     Raises InvalidInput, also for a day that has not ended.
     """
@@ -57,7 +57,7 @@ def day_of(day: str, close: str, known_at: Moment | None, restated_at: Moment | 
 
 @dataclass(frozen=True)
 class Restated:
-    """One position's day: as it was reported, as it is known now, and what makes the difference."""
+    """One position's day: as it was reported, as it is known now, and the causes of the difference."""
 
     key: Key
     settle: str
@@ -82,14 +82,14 @@ class Restatement:
     positions: list[Restated]
 
 
-def restatement(book: Daybook, day: Day, where: Where, **waiting: Any) -> Restatement:
-    """Restate a day. Raises InvalidInput when it is said to be restated before it was reported."""
-    with reading(book, *MODELS, moment=day.reported, **waiting) as then:
-        was = _Boundaries(book, then, day, where)
-    with reading(book, *MODELS, moment=day.restated, **waiting) as at:
-        is_ = _Boundaries(book, at, day, where)
+def restatement(daybook: Daybook, day: Day, where: Where, **waiting: Any) -> Restatement:
+    """Return the restatement of a day. Raises InvalidInput if it would be restated before it was reported."""
+    with reading(daybook, *MODELS, moment=day.reported, **waiting) as then:
+        was = _Boundaries(daybook, then, day, where)
+    with reading(daybook, *MODELS, moment=day.restated, **waiting) as at:
+        is_ = _Boundaries(daybook, at, day, where)
         if at.seq < then.seq:
-            raise InvalidInput("restated_at", at.seq, f"a moment after the report, which stood at seq {then.seq}")
+            raise InvalidInput("restated_at", at.seq, f"a moment after the day was reported, at seq {then.seq}")
         connection = at.source.connection if isinstance(at.source, AsOf) else at.source
         changed = positions_occurred.changes(connection, day.end - MICROSECOND, then.seq, at.seq, **where._asdict())  # type: ignore[arg-type]
     bounds = Bounds(day.start - MICROSECOND, day.end - MICROSECOND)
@@ -97,16 +97,16 @@ def restatement(book: Daybook, day: Day, where: Where, **waiting: Any) -> Restat
     for key in sorted(was.keys | is_.keys):
         settle = is_.settle(key) or was.settle(key)
         known_then, known_now = was.known(key, settle), is_.known(key, settle)
-        events = _events(book, key, changed.get(key, []))
-        items = restate(known_then, known_now, events, settle, bounds)
-        positions.append(Restated(key, settle, known_then, known_now, items))
+        events = _events(daybook, key, changed.get(key, []))
+        items = restate(known_then, known_now, events, settle=settle, bounds=bounds)
+        positions.append(Restated(key, settle, then=known_then, now=known_now, items=items))
     return Restatement(day, then.seq, at.seq, positions)
 
 
 class _Boundaries:
     """Positions and marks at a day's start and end, as they are known in a reading."""
 
-    def __init__(self, book: Daybook, at: Reading, day: Day, where: Where) -> None:
+    def __init__(self, daybook: Daybook, at: Reading, day: Day, where: Where) -> None:
         moments = (day.start, day.end)
         self._rows = [
             {
@@ -115,7 +115,7 @@ class _Boundaries:
             }
             for moment in moments
         ]
-        self._marks = [_marks(book, at, moment) for moment in moments]
+        self._marks = [_marks(daybook, at, moment) for moment in moments]
 
     @property
     def keys(self) -> set[Key]:
@@ -134,10 +134,10 @@ class _Boundaries:
         return Known(before, after, opening, closing)
 
 
-def _marks(book: Daybook, at: Reading, moment: datetime) -> dict[str, Mark]:
+def _marks(daybook: Daybook, at: Reading, moment: datetime) -> dict[str, Mark]:
     if at.recorded_at is None and isinstance(at.source, AsOf):
         return {}
-    found = book.marks.latest_all(moment, at.recorded_at)
+    found = daybook.marks.latest_all(moment, at.recorded_at)
     return {
         name: Mark(mark.instrument_id, mark.price, mark.source, mark.mark_at) for name, mark in found.items()
     }  # fmt: skip
@@ -150,21 +150,21 @@ def _sums(row: PositionRow | None, settle: str) -> Sums:
     return Sums(row["quantity"], row["cost"], gained - row["fee_cost"] - row["fees"].get(settle, ZERO))
 
 
-def _events(book: Daybook, key: Key, seqs: Sequence[int]) -> Iterator[Logged]:
-    """The events at these places, and of this position."""
+def _events(daybook: Daybook, key: Key, seqs: Sequence[int]) -> Iterator[Logged]:
+    """Yield the events at these places that are of this position."""
     wanted, stream = set(seqs), "position:" + ":".join(key)
     at = 0
     while at < len(seqs):
         first = seqs[at]
         while at < len(seqs) and seqs[at] < first + TOGETHER_MAX:
             at += 1
-        for logged in book.log.select(after=first - 1, upto=seqs[at - 1], limit=TOGETHER_MAX):
+        for logged in daybook.log.select(after=first - 1, upto=seqs[at - 1], limit=TOGETHER_MAX):
             if logged.seq in wanted and logged.recorded.stream == stream:
                 yield logged
 
 
-def told(found: Restatement) -> dict[str, Any]:
-    """A restatement as it is shown: items, newest cause last, and sums by settlement currency."""
+def restatement_record(found: Restatement) -> dict[str, Any]:
+    """Return a restatement as a record: items, newest cause last, and sums by settlement currency."""
     items = [
         {
             **dict(zip(("account_id", "strategy_id", "instrument_id"), one.key, strict=True)),

@@ -1,4 +1,4 @@
-"""`daybook report restatement`: what a day's PnL was reported as, what it is known to be, and what makes it differ."""
+"""`daybook report restatement`: a day's PnL as it was reported and as it is known, and the causes of the difference."""
 
 from typing import Annotated, Any
 
@@ -38,32 +38,32 @@ def restatement(
     known_at: KnownAt = None,
     restated_at: Annotated[
         Moment | None,
-        typer.Option(parser=moment_option, metavar="SEQ|TIME", help="What is known when, instead of now."),
+        typer.Option(parser=moment_option, metavar="SEQ|TIME", help="When it is known as restated, instead of now."),
     ] = None,
     which: Which,
     format_: AnswerFormat = Format.TABLE,
     json: Json = False,
 ) -> None:
-    """What was reported of a day, what is known now, and which late fills, busts or prices make the difference.
+    """Show a day's PnL as it was reported, as it is known now, and which late fills, busts or prices differ.
 
-    The day was reported as it ended, or with what was known at --known-at. The items sum to the difference exactly.
+    It was reported as the day ended, or as known at --known-at. The items sum to the difference exactly.
     """
     from api.explain import restatement as service
 
-    asked = service.day_of(day, close, known_at, restated_at)
-    with opened() as book:
-        book.runner.catch_up()
-        found = service.restatement(book, asked, which.where, wait_seconds_max=WAIT_SECONDS_MAX)
-    told: dict[str, Any] = service.told(found)
+    requested = service.day_of(day, close, known_at, restated_at)
+    with opened() as daybook:
+        daybook.runner.catch_up()
+        found = service.restatement(daybook, requested, which.where, wait_seconds_max=WAIT_SECONDS_MAX)
+    record: dict[str, Any] = service.restatement_record(found)
     if json or format_ is Format.JSON:
-        write_json({"report": "restatement", **told})
+        write_json({"report": "restatement", **record})
         return
     if format_ is Format.CSV:
-        write_csv(told["items"], [column.name for column in ITEMS])
+        write_csv(record["items"], [column.name for column in ITEMS])
         return
-    title = f"PnL of {asked.start:%Y-%m-%d %H:%M} to {asked.end:%Y-%m-%d %H:%M}"
-    write_table(title, told["positions"], POSITIONS, empty=f"{title}: nothing was held.")
-    write_table("What makes the difference", told["items"], ITEMS, empty="Nothing has changed since.")
-    write_table("In all", told["totals"], TOTALS, empty="")
-    if unknown := sorted({row["instrument_id"] for row in told["positions"] if row["difference"] is None}):
+    title = f"PnL of {requested.start:%Y-%m-%d %H:%M} to {requested.end:%Y-%m-%d %H:%M}"
+    write_table(title, record["positions"], POSITIONS, empty=f"{title}: nothing was held.")
+    write_table("Causes of the difference", record["items"], ITEMS, empty="Nothing has changed since.")
+    write_table("In all", record["totals"], TOTALS, empty="")
+    if unknown := sorted({row["instrument_id"] for row in record["positions"] if row["difference"] is None}):
         note(f"No mark is known for {', '.join(unknown)} at the day's start or end")

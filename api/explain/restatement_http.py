@@ -1,4 +1,4 @@
-"""Restatements over HTTP: what a day's PnL was reported as, what it is known to be, and what makes the difference."""
+"""Restatements over HTTP: a day's PnL as it was reported and as it is known, and the causes of the difference."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from api.explain import restatement
 from api.http.auth import needs
-from api.http.dependencies import Book, answer, documented
+from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.fields import InstrumentId, Name, Place, RequestBody, text_by
 from api.http.problem_responses import responses
 from api.parameters import Where
@@ -26,15 +26,15 @@ AnyCloseText = Annotated[
 ]
 
 
-class RestatementAsked(RequestBody):
+class RestatementQuery(RequestBody):
     """Which day, of which positions, as known when."""
 
     day: str = Field(pattern=DATE, description="the date of the day's close", examples=["2026-01-02"])
     close: AnyCloseText = Field(
         "00:00", description="when a day ends: a time, in UTC unless a zone follows it; 00:00 ends the date"
     )
-    known_at: Place | None = Field(None, description="when the day was reported; its end, unless told")
-    restated_at: Place | None = Field(None, description="what is known when, instead of now")
+    known_at: Place | None = Field(None, description="when the day was reported; default: its end")
+    restated_at: Place | None = Field(None, description="when it is known as restated; default: now")
     account_id: Name | None = None
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
@@ -45,12 +45,12 @@ class RestatementAsked(RequestBody):
     response_model=schemas.RestatementAnswer,
     responses=documented(200, "the difference, item by item, and the seq it is known at"),
 )
-def read_restatement(asked: Annotated[RestatementAsked, Query()], book: Book) -> Response:
-    """What was reported of a day, what is known now, and which late fills, busts or prices make the difference.
+def read_restatement(query: Annotated[RestatementQuery, Query()], daybook: OpenDaybook) -> Response:
+    """A day's PnL as it was reported, as it is known now, and which late fills, busts or prices make the difference.
 
-    The items of a position sum to its difference exactly. What needs a mark that is not known is null.
+    The items of a position sum to its difference exactly. A figure that needs an unknown mark is null.
     """
-    day = restatement.day_of(asked.day, asked.close, asked.known_at, asked.restated_at)
-    where = Where(asked.account_id, asked.strategy_id, asked.instrument_id)
-    found = restatement.restatement(book, day, where)
-    return answer(restatement.told(found), seq=found.now_seq)
+    day = restatement.day_of(query.day, query.close, query.known_at, query.restated_at)
+    where = Where(query.account_id, query.strategy_id, query.instrument_id)
+    found = restatement.restatement(daybook, day, where)
+    return answer(restatement.restatement_record(found), seq=found.now_seq)

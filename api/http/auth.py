@@ -1,6 +1,6 @@
-"""Auth: who is calling, and whether they may. Without a key nobody may do anything, but in a demo.
+"""Authentication of callers by API key, and authorization by scope.
 
-In a demo, and only there, whoever brings no key may read, and trade as `demo`.
+Without a key no call is allowed, except in a demo: there a caller without one may read, and trade as `demo`.
 """
 
 from typing import Annotated, Any
@@ -52,7 +52,7 @@ def _unauthenticated(detail: str) -> Problem:
 
 
 def needs(scope: Scope | None = None) -> Any:
-    """The caller, who must have a valid key and, if given, this scope."""
+    """Return the dependency on a caller with a valid key and, if given, this scope."""
     return Security(_caller, scopes=[scope] if scope else [])
 
 

@@ -1,4 +1,4 @@
-"""Bounds: how large a request's body may be. Told as it arrives, so that no body is ever held that is larger."""
+"""The limit on the size of a request's body, checked as it arrives, so that no larger body is ever held."""
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -12,7 +12,7 @@ DETAIL = f"the body is larger than {BODY_BYTES_MAX} bytes; send less at once"
 
 
 class Bounded:
-    """Wraps the app: 413 for a body that says it is too large, or turns out to be."""
+    """Middleware that answers 413 to a body whose declared or actual size is too large."""
 
     def __init__(self, app: ASGIApp, body_bytes_max: int = BODY_BYTES_MAX) -> None:
         self._app = app
@@ -22,8 +22,8 @@ class Bounded:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        told = Headers(scope=scope).get("content-length", "")
-        if told.isascii() and told.isdigit() and int(told[:20]) > self._body_bytes_max:
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isascii() and length.isdigit() and int(length[:20]) > self._body_bytes_max:
             problem = Problem(413, "http-413", "Content Too Large", DETAIL)
             await response(problem, scope["path"])(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Paging: cursors that name the last row of a page by its place in the sorting, so that pages never overlap or skip."""
+"""Paging cursors, which name the last row of a page by its sort key, so that pages never overlap or skip."""
 
 import base64
 import binascii
@@ -13,12 +13,12 @@ from projections.storage.tables import AnyRow
 
 
 def cursor_of(row: AnyRow, by: tuple[str, ...]) -> str:
-    """The cursor of a row in the sorting by these columns."""
+    """Return the cursor of a row when sorted by these columns."""
     return base64.urlsafe_b64encode(encoded([row[name] for name in by])).decode().rstrip("=")
 
 
 def cursor_after(cursor: str | None, *types: Callable[[Any], Any]) -> tuple[Any, ...] | None:
-    """The columns' values a cursor names; None without a cursor. Raises InvalidInput."""
+    """Return the sort key that a cursor names; None without a cursor. Raises InvalidInput."""
     if cursor is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Context: what an operation needs besides its body: the Daybook, and an id for the request."""
+"""What an operation needs besides its body: the running Daybook, and an id for the request; and how it answers."""
 
 from typing import Annotated, Any
 from uuid import uuid4
@@ -17,7 +17,7 @@ SEQ_HEADERS = {SEQ_HEADER: {"description": "a place in the log that covers this 
 
 
 def request_id_of(given: str | None) -> str:
-    """The caller's own id of the request if it is a name, else a new one."""
+    """Return the caller's own id of the request if it is a name, else a new one."""
     try:
         return values.name(given, REQUEST_ID_HEADER)
     except InvalidInput:
@@ -34,16 +34,16 @@ def _request_id(request: Request) -> str:
     return request_id
 
 
-Book = Annotated[Daybook, Depends(_daybook)]
+OpenDaybook = Annotated[Daybook, Depends(_daybook)]
 RequestId = Annotated[str, Depends(_request_id)]
 
 
 def answer(body: Any, *, seq: int, status: int = 200) -> Response:
-    """A JSON answer that says which place in the log covers it."""
+    """Return a JSON answer that names a place in the log that covers it."""
     return Response(encoded(body), status_code=status, media_type="application/json", headers={SEQ_HEADER: str(seq)})
 
 
 def documented(status: int, description: str, model: Any = None) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of an answer."""
-    told: dict[str, Any] = {"description": description, "headers": SEQ_HEADERS}
-    return {status: told | ({"model": model} if model is not None else {})}
+    """Return the OpenAPI description of an answer."""
+    described: dict[str, Any] = {"description": description, "headers": SEQ_HEADERS}
+    return {status: described | ({"model": model} if model is not None else {})}

@@ -1,4 +1,4 @@
-"""Fields: the types of which requests are made, each parsed by the domain, with a schema that agrees with the parser.
+"""The types of request fields, each parsed by the domain, with a schema that agrees with the parser.
 
 A decimal is a JSON string in plain notation, or an integer; a JSON float has already lost what was written and is
 refused.
@@ -30,13 +30,13 @@ INTEGER_LIMIT = 10**values.MAGNITUDE_MAX
 
 
 class RequestBody(BaseModel):
-    """A JSON object whose every field is known."""
+    """A JSON object or a set of query parameters without unknown fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
 
 
 def unreadable(rule: str) -> PydanticCustomError:
-    """A validation error that names the rule."""
+    """Return a validation error that names the rule."""
     return PydanticCustomError("unreadable", "not {rule}", {"rule": rule})
 
 
@@ -51,7 +51,7 @@ def _by(parse: Callable[[object, str], T]) -> Callable[[Any, ValidationInfo], T]
 
 
 def text_by(parse: Callable[[str], object]) -> PlainValidator:
-    """Return a validator of text that can be parsed so; it stays text."""
+    """Return a validator of text that `parse` accepts; the value stays text."""
 
     def checked(value: Any) -> str:
         text = value if isinstance(value, str) else ""
@@ -129,7 +129,7 @@ _TIME_SCHEMA = WithJsonSchema(
     {"type": "string", "format": "date-time", "description": "UTC", "examples": ["2026-01-02T03:04:05.678Z"]}
 )
 Time = Annotated[datetime, PlainValidator(_by(_time)), _TIME_SCHEMA]
-AnyTime = Annotated[datetime, PlainValidator(_by(_any_time)), _TIME_SCHEMA]  # also one that has not come
+AnyTime = Annotated[datetime, PlainValidator(_by(_any_time)), _TIME_SCHEMA]  # also a future one
 Place = Annotated[
     Moment,
     PlainValidator(_by(lambda text, field: place_of(text, field, now()))),

@@ -1,8 +1,8 @@
-"""Idempotency: a POST with an `Idempotency-Key` is carried out once, and answered every time as it was the first.
+"""Idempotency: a POST with an `Idempotency-Key` is carried out once, and every repetition gets the first answer.
 
-The key is the caller's own. It is kept with the answer in the transaction of the events it led to; refusals are kept
-too. The same key with another body (or path) is 422 and nothing happens. What is wrong before anything is carried out
-(a body that does not parse, a missing right, a full queue, no database) is not kept: mend it and send it again.
+The key is the caller's own. It is stored with the answer in the transaction of the events it led to; refusals are
+stored too. The same key with another body (or path) is 422 and nothing happens. An error before anything is carried out
+(a body that does not parse, a missing right, a full queue, no database) is not stored: correct it and send it again.
 """
 
 import hashlib
@@ -25,11 +25,11 @@ from domain.ledger import Answer, Command
 
 KEY_CHARACTERS_MAX = 255
 
-Telling = Callable[[list[Answer], Look], Response]
+Respond = Callable[[list[Answer], Look], Response]
 
 
 class Kept(msgspec.Struct, array_like=True):
-    """An answer as it is kept."""
+    """An answer as it is stored."""
 
     status: int
     media_type: str
@@ -38,15 +38,15 @@ class Kept(msgspec.Struct, array_like=True):
 
 
 class Key(NamedTuple):
-    """What the caller sent to be recognised by: a digest of the whole request goes with the key."""
+    """The caller's key, with a digest of the whole request."""
 
     name: str
     sha256: bytes
     path: str
 
-    def of(self, *said: str) -> "Key":
-        """The same key with a digest of other words: where the body has what is personal, of that sealed."""
-        return self._replace(sha256=hashlib.sha256("\n".join((self.path, *said)).encode()).digest())
+    def of(self, *parts: str) -> "Key":
+        """Return the key with a digest of other text: of a body with personal data, what is left once it is sealed."""
+        return self._replace(sha256=hashlib.sha256("\n".join((self.path, *parts)).encode()).digest())
 
 
 async def _key(
@@ -55,41 +55,41 @@ async def _key(
         str | None,
         Header(
             min_length=1, max_length=KEY_CHARACTERS_MAX, pattern=r"^[!-~]+$",
-            description="yours, one for each request: sent again, it is answered again and nothing is done twice",
+            description="your own, one for each request: a repetition gets the first answer, and nothing is done twice",
         ),
     ] = None,
 ) -> Key | None:  # fmt: skip
     if idempotency_key is None:
         return None
     path = request.url.path
-    said = hashlib.sha256(f"{request.method} {path}\n".encode())
-    said.update(await request.body())
-    return Key(idempotency_key, said.digest(), path)
+    digest = hashlib.sha256(f"{request.method} {path}\n".encode())
+    digest.update(await request.body())
+    return Key(idempotency_key, digest.digest(), path)
 
 
 IdempotencyKey = Annotated[Key | None, Depends(_key)]
 
 
-def carried_out(book: Daybook, command: Command, key: Key | None, tell: Telling) -> Response:
-    """Carry out a command and tell of it; with a key once, however often it is sent.
+def carried_out(daybook: Daybook, command: Command, key: Key | None, respond: Respond) -> Response:
+    """Carry out a command and return the response; with a key once, however often it is sent.
 
-    `tell` is given the answers and the states as they are right after the command. Raises what it raises.
+    `respond` gets the answers and the states right after the command. Raises what it raises.
     """
     if key is None:
-        return tell(book.writer.carry_out(command), book.writer.state)
+        return respond(daybook.writer.carry_out(command), daybook.writer.state)
 
-    def told(answers: list[Answer], look: Look) -> bytes:
+    def packed_response(answers: list[Answer], look: Look) -> bytes:
         try:
-            return packed(tell(answers, look))
+            return packed(respond(answers, look))
         except (RequestRefused, InvalidInput, Problem) as error:
             return packed(response(problem_of(error), key.path))
 
-    kept = book.writer.carry_out_once(command, Keyed(key.name, key.sha256, told))
+    kept = daybook.writer.carry_out_once(command, Keyed(key.name, key.sha256, packed_response))
     return unpacked(kept.answer)
 
 
 def one(answers: Sequence[Answer]) -> Answer:
-    """The answer to a single request. Raises its error."""
+    """Return the answer to a single request. Raises its error."""
     (answer,) = answers
     if answer.error is not None:
         raise answer.error
@@ -97,20 +97,21 @@ def one(answers: Sequence[Answer]) -> Answer:
 
 
 def command(
-    asked: object, caller: Caller, request_id: str, evidence_of: Callable[[int, InvalidInput], object] | None = None
+    payload: object, caller: Caller, request_id: str, evidence_of: Callable[[int, InvalidInput], object] | None = None
 ) -> Command:
-    """A command in the caller's name."""
-    return Command(asked, caller.actor, request_id, "", evidence_of)  # type: ignore[arg-type]
+    """Return a command in the caller's name: one request, or a tuple of venue reports."""
+    return Command(payload, caller.actor, request_id, evidence_of=evidence_of)  # type: ignore[arg-type]
 
 
-def packed(told: Response) -> bytes:
-    """An answer as it is kept."""
-    kept = Kept(told.status_code, told.media_type or "", told.headers.get(SEQ_HEADER, ""), bytes(told.body))
+def packed(response: Response) -> bytes:
+    """Return a response as it is stored."""
+    seq = response.headers.get(SEQ_HEADER, "")
+    kept = Kept(response.status_code, response.media_type or "", seq, bytes(response.body))
     return msgspec.msgpack.encode(kept)
 
 
 def unpacked(answer: bytes) -> Response:
-    """The answer that was kept."""
+    """Return the response that was stored."""
     kept = msgspec.msgpack.decode(answer, type=Kept)
     headers = {SEQ_HEADER: kept.seq} if kept.seq else {}
     return Response(kept.body, status_code=kept.status, media_type=kept.media_type, headers=headers)

@@ -1,7 +1,7 @@
-"""Observing: an id for each request, a line in the log, the numbers Prometheus collects, the last catch of mistakes.
+"""An id for each request, a line in the log, metrics for Prometheus, and the last catch of unexpected errors.
 
-`X-Request-Id` is taken from the caller if it is a name, else made; it is in the answer, in the log and in the events
-that came of the request.
+`X-Request-Id` is the caller's if it is a name, else a new one; it is in the answer, in the log and in the events that
+the request led to.
 """
 
 import time
@@ -28,7 +28,7 @@ log = structlog.get_logger("daybook.api")
 
 
 class Measures:
-    """What Prometheus collects from one app."""
+    """The metrics of one app."""
 
     def __init__(self, daybook: Daybook) -> None:
         self.registry = CollectorRegistry()
@@ -43,16 +43,17 @@ class Measures:
 
 
 class _LogMeasures(Collector):
-    """The log's head and how far each read model is behind it, as they are when asked."""
+    """The log's head and how far each read model is behind it, at the time of collection."""
 
     def __init__(self, daybook: Daybook) -> None:
         self._daybook = daybook
 
     def describe(self) -> Iterator[Any]:
-        """Nothing: naming the measures must not need the database."""
+        """Yield nothing: naming the metrics must not need the database."""
         return iter(())
 
     def collect(self) -> Iterator[Any]:
+        """Yield the metrics; without a database only that it is down."""
         up = GaugeMetricFamily("daybook_database_up", "whether the database answers")
         try:
             head = self._daybook.log.head().seq
@@ -65,7 +66,7 @@ class _LogMeasures(Collector):
         up.add_metric([], 1)
         yield up
         yield GaugeMetricFamily("daybook_log_seq", "events in the log: its last seq", value=head)
-        seq = GaugeMetricFamily("daybook_projection_seq", "the seq a read model stands at", labels=["projection"])
+        seq = GaugeMetricFamily("daybook_projection_seq", "the seq a read model has reached", labels=["projection"])
         lag = GaugeMetricFamily("daybook_projection_lag_events", "events it is behind", labels=["projection"])
         lag_s = GaugeMetricFamily(
             "daybook_projection_lag_seconds", "age of the first event it lacks", labels=["projection"]
@@ -76,14 +77,14 @@ class _LogMeasures(Collector):
             lag.add_metric([each.projection], each.lag)
             lag_s.add_metric([each.projection], each.lag_ms / 1000)
             stopped.add_metric([each.projection], each.error is not None)
-        rate = GaugeMetricFamily("daybook_follower_events_per_second", "events folded of late", labels=["follower"])
+        rate = GaugeMetricFamily("daybook_follower_events_per_second", "events folded a second", labels=["follower"])
         for holder in followers:
             rate.add_metric([holder.follower], holder.events_s or 0)
         yield from (seq, lag, lag_s, stopped, rate)
 
 
 class Observed:
-    """Wraps the app; outermost of what handles a request."""
+    """The outermost middleware: observes each request and answers unexpected errors as problems."""
 
     def __init__(self, app: ASGIApp, measures: Measures) -> None:
         self._app = app

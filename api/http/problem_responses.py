@@ -1,4 +1,4 @@
-"""Problems over HTTP: as answers of a request, and as OpenAPI tells of them."""
+"""Problems over HTTP: as responses to a request, and as OpenAPI describes them."""
 
 from http import HTTPStatus
 from typing import Any
@@ -32,7 +32,7 @@ class ProblemDetails(BaseModel):
 
 
 def response(problem: Problem, instance: str | None = None) -> Response:
-    """The problem as an HTTP answer."""
+    """Return the problem as an HTTP response."""
     return Response(
         encoded(problem.body(instance)), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
     )
@@ -53,7 +53,7 @@ def install(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        if error.status_code == 400:  # FastAPI's word for a body that is no JSON text at all
+        if error.status_code == 400:  # what FastAPI answers to a body that is not JSON at all
             return response(unreadable(InvalidInput("body", None, "readable JSON")), request.url.path)
         status = HTTPStatus(error.status_code)
         kind = "not-found" if status == 404 else f"http-{status.value}"
@@ -68,7 +68,7 @@ def install(app: FastAPI) -> None:
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of the problems an operation may answer with."""
+    """Return the OpenAPI description of the problems an operation may answer with."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,

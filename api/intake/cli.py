@@ -1,4 +1,4 @@
-"""Commands that write to the book, and `daybook log`, which reads it as it is."""
+"""Commands that write to the log, and `daybook log`, which shows its events as they are stored."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +11,14 @@ from api.clock import now
 from api.encoding import grouped
 from api.intake.requests import listing, opening
 from api.problems import not_found
-from api.read_models.records import account_told, event_told, events_page, instrument_told, order_told, owner_told
+from api.read_models.records import (
+    account_record,
+    event_record,
+    events_page,
+    instrument_record,
+    order_record,
+    owner_record,
+)
 from api.terminal.options import (
     AccountId,
     InstrumentId,
@@ -64,7 +71,7 @@ def import_(
     strategy: Strategy = "main",
     json: Json = False,
 ) -> None:
-    """Take down a trade history. Importing a file again adds nothing that is on record.
+    """Record a trade history. Importing a file again adds nothing that is on record.
 
     The account is opened and instruments are listed if need be. Lines that cannot be read are kept as evidence.
     A bundle of a whole ledger is restored instead, into an empty database.
@@ -78,9 +85,9 @@ def import_(
         return
     from api.intake.ingest import import_file
 
-    with opened() as book, progress_bar(f"importing {file.name}", is_quiet=json) as on_progress:
+    with opened() as daybook, progress_bar(f"importing {file.name}", is_quiet=json) as on_progress:
         summary = import_file(
-            book.writer, file, account_id=account, strategy_id=strategy, now=now(), actor=actor(),
+            daybook.writer, file, account_id=account, strategy_id=strategy, now=now(), actor=actor(),
             on_progress=lambda progress: on_progress(progress.fraction, 1),
         )  # fmt: skip
     if json:
@@ -102,13 +109,14 @@ def import_(
 def open_account(
     account_id: Annotated[str, typer.Argument(parser=name_option, metavar="ID")],
     base_currency: Annotated[str, typer.Option("--base", parser=currency_option, metavar="CURRENCY")] = "USDT",
-    method: Annotated[CostBasis, typer.Option(help="Which acquisitions a disposal uses up.")] = CostBasis.AVERAGE,
-    fee_policy: Annotated[FeePolicy, typer.Option(help="Where commissions go.")] = FeePolicy.EXPENSED,
+    method: Annotated[CostBasis, typer.Option(help="Which acquisitions a disposal consumes.")] = CostBasis.AVERAGE,
+    fee_policy: Annotated[FeePolicy, typer.Option(help="How commissions are booked.")] = FeePolicy.EXPENSED,
     money_places: Annotated[int, typer.Option(min=0, max=18, help="Places at which realized PnL is booked.")] = 8,
     owner: Annotated[
-        str | None, typer.Option(parser=name_option, metavar="SUBJECT", help="Whose it is: an id that says nothing.")
+        str | None,
+        typer.Option(parser=name_option, metavar="SUBJECT", help="The owner: an id that reveals no person."),
     ] = None,
-    owner_name: Annotated[str, typer.Option(help="Their name, stored sealed; asked for if it is not given.")] = "",
+    owner_name: Annotated[str, typer.Option(help="The owner's name, stored sealed; prompted for if absent.")] = "",
     json: Json = False,
 ) -> None:
     """Open an account. Its conventions are set once."""
@@ -116,13 +124,13 @@ def open_account(
         raise typer.BadParameter("--owner-name needs --owner, the id under which it can be forgotten")
     if owner is not None and not owner_name:
         owner_name = typer.prompt("Owner's name", err=True)
-    with opened() as book:
+    with opened() as daybook:
         costing = Costing(method, fee_policy, money_places)
-        request = opening(book, account_id, base_currency, costing, owner=(owner, owner_name) if owner else None)
-        answer = book.writer.request(request, actor=actor())
-        told = account_told(book.writer.state(accounts.stream(account_id)))
+        request = opening(daybook, account_id, base_currency, costing, owner=(owner, owner_name) if owner else None)
+        answer = daybook.writer.request(request, actor=actor())
+        record = account_record(daybook.writer.state(accounts.stream(account_id)))
     if json:
-        write_json(told)
+        write_json(record)
     else:
         say(f"Account {account_id} is open." if answer.records else f"Account {account_id} was open already.")
 
@@ -132,8 +140,8 @@ def list_accounts(json: Json = False) -> None:
     """List accounts and their conventions."""
     from adapters.log.queries import streams
 
-    with opened() as book:
-        rows = [_with_owner(book, book.writer.state(stream)) for stream in streams(book.url, "account:")]
+    with opened() as daybook:
+        rows = [_with_owner(daybook, daybook.writer.state(stream)) for stream in streams(daybook.url, "account:")]
     if json:
         write_json({"accounts": rows})
         return
@@ -150,12 +158,12 @@ def list_accounts(json: Json = False) -> None:
     write_table("Accounts", rows, columns, empty="No accounts. Open one: daybook account open main")
 
 
-def _with_owner(book: "Daybook", known: accounts.Account) -> dict[str, Any]:
-    """An account as who runs its database may see it."""
-    told = account_told(known)
+def _with_owner(daybook: "Daybook", known: accounts.Account) -> dict[str, Any]:
+    """Return an account with its owner, as the operator of its database may see it."""
+    record = account_record(known)
     if known.owner is not None:
-        told["owner"] = owner_told(book.subjects.open(known.owner, accounts.owner_place(known.account_id)))
-    return told
+        record["owner"] = owner_record(daybook.subjects.open(known.owner, accounts.owner_place(known.account_id)))
+    return record
 
 
 def _owner_shown(owner: dict[str, Any]) -> str:
@@ -175,15 +183,15 @@ def add_instrument(
     contract_size: Annotated[Decimal, typer.Option(parser=positive_option, metavar="SIZE")] = ONE,
     json: Json = False,
 ) -> None:
-    """Make an instrument known."""
+    """List an instrument."""
     request = listing(
         instrument_id, kind, base=base, quote=quote, contract_size=contract_size, tick_size=tick_size, lot_size=lot_size
     )
-    with opened() as book:
-        answer = book.writer.request(request, actor=actor())
-        told = instrument_told(book.writer.state(instruments.stream(instrument_id)))
+    with opened() as daybook:
+        answer = daybook.writer.request(request, actor=actor())
+        record = instrument_record(daybook.writer.state(instruments.stream(instrument_id)))
     if json:
-        write_json(told)
+        write_json(record)
     else:
         say(f"{instrument_id} is listed." if answer.records else f"{instrument_id} was listed already.")
 
@@ -193,8 +201,8 @@ def list_instruments(json: Json = False) -> None:
     """List instruments and their facts."""
     from adapters.log.queries import streams
 
-    with opened() as book:
-        rows = [instrument_told(book.writer.state(stream)) for stream in streams(book.url, "instrument:")]
+    with opened() as daybook:
+        rows = [instrument_record(daybook.writer.state(stream)) for stream in streams(daybook.url, "instrument:")]
     if json:
         write_json({"instruments": rows})
         return
@@ -228,10 +236,12 @@ def set_limit(
     json: Json = False,
 ) -> None:
     """Set, change or lift a limit of an account."""
-    request = SetLimit(account, Scope(strategy, instrument), measure, value, currency, now())
-    with opened() as book:
-        answer = book.writer.request(request, actor=actor())
-    told: dict[str, Any] = {
+    request = SetLimit(
+        account, Scope(strategy, instrument), measure=measure, limit=value, currency=currency, transact_time=now()
+    )  # fmt: skip
+    with opened() as daybook:
+        answer = daybook.writer.request(request, actor=actor())
+    record: dict[str, Any] = {
         "account_id": account,
         "strategy_id": strategy,
         "instrument_id": instrument,
@@ -241,7 +251,7 @@ def set_limit(
         "is_changed": bool(answer.records),
     }
     if json:
-        write_json(told)
+        write_json(record)
     elif value is None:
         say(f"{measure} of {account} is lifted.")
     else:
@@ -262,15 +272,18 @@ def submit(
     time_in_force: Annotated[TimeInForce, typer.Option("--tif")] = TimeInForce.GTC,
     json: Json = False,
 ) -> None:
-    """Submit an order: judged by its account's limits, then on record."""
+    """Submit an order: checked against its account's limits, then recorded."""
     key = OrderKey(account, cl_ord_id)
     ord_type = OrdType.MARKET if price is None else OrdType.LIMIT
-    terms = OrderTerms(strategy, instrument, side, ord_type, qty, price, time_in_force)
-    with opened() as book:
-        answer = book.writer.request(SubmitOrder(key, terms, now()), actor=actor())
-        told = order_told(key, book.log.read(orders.stream(key), limit=1)[0])
+    terms = OrderTerms(
+        strategy_id=strategy, instrument_id=instrument, side=side, ord_type=ord_type, order_qty=qty, price=price,
+        time_in_force=time_in_force,
+    )  # fmt: skip
+    with opened() as daybook:
+        answer = daybook.writer.request(SubmitOrder(key, terms, now()), actor=actor())
+        record = order_record(key, daybook.log.read(orders.stream(key), limit=1)[0])
     if json:
-        write_json(told)
+        write_json(record)
     else:
         say(f"Order {cl_ord_id} is submitted." if answer.records else f"Order {cl_ord_id} was submitted already.")
 
@@ -282,11 +295,11 @@ def cancel(
     reason: Annotated[str, typer.Option(help="Why; kept with the request.")] = "",
     json: Json = False,
 ) -> None:
-    """Ask for an order to be taken back."""
+    """Request that an order be canceled."""
     key = OrderKey(account, cl_ord_id)
-    with opened() as book:
-        book.writer.request(CancelOrder(key, reason, now()), actor=actor())
-        state = book.writer.state(orders.stream(key))
+    with opened() as daybook:
+        daybook.writer.request(CancelOrder(key, reason, now()), actor=actor())
+        state = daybook.writer.state(orders.stream(key))
     if json:
         write_json({"account_id": account, "cl_ord_id": cl_ord_id, "status": state.status})
     else:
@@ -298,7 +311,7 @@ def show(cl_ord_id: Annotated[str, CL_ORD_ID], account: AccountId = "main", json
     """Show one order as it stands."""
     from projections.models import orders as blotter
 
-    with opened() as book, read(book, "orders") as at:
+    with opened() as daybook, read(daybook, "orders") as at:
         row = blotter.order(at.source, account, cl_ord_id)
     if row is None:
         raise not_found(f"order {cl_ord_id} of account {account}", account_id=account, cl_ord_id=cl_ord_id)
@@ -310,15 +323,15 @@ def show(cl_ord_id: Annotated[str, CL_ORD_ID], account: AccountId = "main", json
 
 
 def log(
-    after: Annotated[int, typer.Option(min=0, help="Only events behind this seq.")] = 0,
+    after: Annotated[int, typer.Option(min=0, help="Only events after this seq.")] = 0,
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 50,
     stream: Annotated[str, typer.Option(help="Only streams that begin so, such as order:main:")] = "",
     json: Json = False,
 ) -> None:
     """Show events of the log as they are stored."""
-    with opened() as book:
-        found, _ = events_page(book, after=after, limit=limit, stream=stream, scanned_max=None)
-        rows = [event_told(stored) for stored in found]
+    with opened() as daybook:
+        found, _ = events_page(daybook, after=after, limit=limit, stream=stream, scanned_max=None)
+        rows = [event_record(stored) for stored in found]
     if json:
         write_json({"events": rows})
         return

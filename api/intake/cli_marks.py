@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from api.daybook import Daybook
 
 MARKS_A_BATCH = 5000
-UNREAD_SHOWN_MAX = 20
+UNREADABLE_SHOWN_MAX = 20
 UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 def every_option(text: str) -> timedelta:
-    """The length of a candle."""
+    """Parse the length of a candle."""
     parts = re.fullmatch(r"([1-9][0-9]{0,4})([smhd])", text)
     if parts is None:
         raise typer.BadParameter(f"{text!r} is not a length such as 30s, 1m, 8h or 1d")
@@ -37,45 +37,46 @@ def import_marks(
     instrument: InstrumentId,
     source: Annotated[
         str | None,
-        typer.Option(parser=name_option, metavar="NAME", help="Where it is from; absent: the file"),
+        typer.Option(parser=name_option, metavar="NAME", help="The source of the prices; absent: the file"),
     ] = None,
     quality: Annotated[Quality | None, typer.Option(help="What kind of price it is.")] = None,
     every: Annotated[
         timedelta | None,
-        typer.Option(parser=every_option, metavar="1m", help="How long a candle is; found out, if absent."),
+        typer.Option(parser=every_option, metavar="1m", help="How long a candle is; detected if absent."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Take down market data. Importing a file again adds nothing that is on record.
+    """Record market data. Importing a file again adds nothing that is on record.
 
-    A candle's close is known at the candle's end, not earlier. Lines that cannot be read are told; the others count.
+    A candle's close is known at the candle's end, not earlier. Lines that cannot be read are listed; all others are
+    recorded.
     """
     from adapters.market.files import read_market
 
     named = source or re.sub(r"[^A-Za-z0-9._-]", "_", file.stem).lstrip("._-")[:64] or "file"
     found = read_market(file, instrument, named, now=now(), every=every, quality=quality)
-    with opened() as book, progress_bar(f"importing {file.name}", is_quiet=json) as on_progress:
-        added = _record(book, found, on_progress)
+    with opened() as daybook, progress_bar(f"importing {file.name}", is_quiet=json) as on_progress:
+        added = _record(daybook, found, on_progress)
     read = len(found.marks) + len(found.rates)
     if json:
-        unread = [{"line": one.line, "error": str(one.error)} for one in found.unreadable]
+        errors = [{"line": one.line, "error": str(one.error)} for one in found.unreadable]
         write_json({"source": named, "marks": len(found.marks), "rates": len(found.rates), "recorded": added,
-                    "already_known": read - added, "unreadable": len(unread), "errors": unread})  # fmt: skip
+                    "already_known": read - added, "unreadable": len(errors), "errors": errors})  # fmt: skip
     else:
         what = "funding rates" if found.rates else "marks"
         say(f"{named}: {read:,} {what}, {added:,} recorded, {read - added:,} already known,"
             f" {len(found.unreadable):,} lines unreadable")  # fmt: skip
-        for one in found.unreadable[:UNREAD_SHOWN_MAX]:
+        for one in found.unreadable[:UNREADABLE_SHOWN_MAX]:
             note(f"  line {one.line}: {one.error}")
     if found.unreadable:
         raise typer.Exit(EXIT_REFUSED)
 
 
-def _record(book: "Daybook", found: "MarketData", on_progress: "object") -> int:
-    added, done = book.marks.record_rates(found.rates), 0
+def _record(daybook: "Daybook", found: "MarketData", on_progress: "object") -> int:
+    added, done = daybook.marks.record_rates(found.rates), 0
     for at in range(0, len(found.marks), MARKS_A_BATCH):
         batch = found.marks[at : at + MARKS_A_BATCH]
-        added += book.marks.record(batch, is_new_only=True)
+        added += daybook.marks.record(batch, is_new_only=True)
         done += len(batch)
         on_progress(done, len(found.marks))  # type: ignore[operator]
     return added

@@ -1,8 +1,8 @@
-"""A file of trades into the book: read, put in order of occurrence, reported in batches, accounted for line by line.
+"""Import of a trade history: read, sorted by time of occurrence, recorded in batches, accounted for line by line.
 
-Every line ends as one of five: recorded now, completing what is on record, already known, conflicting (the book has another content under its exec
-id: kept as a break, not booked), or unreadable (kept raw as evidence). Each batch is one append, all or nothing, so an
-import that was stopped anywhere is continued by starting it again: what is on record is recognised.
+Every line ends as one of five: recorded now, completing what is on record, already known, conflicting (it contradicts
+what is on record: kept as a break, not booked), or unreadable (kept raw as evidence). Each batch is one append, all or
+nothing, so an import that was stopped anywhere is continued by starting it again: what is on record is recognised.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,16 +39,16 @@ FIELDS_OF_A_FILL = (
 
 
 class Finding(Struct, frozen=True):
-    """What is wrong with one line of the file (the header is line 1)."""
+    """An error in one line of the file (the header is line 1)."""
 
     line: int
     error: str
 
 
 class ImportSummary(Struct):
-    """What became of a file's lines: read = recorded + completed + already_known + conflicting + unreadable.
+    """The outcome of a file's lines: read = recorded + completed + already_known + conflicting + unreadable.
 
-    `conflicts` and `errors` tell of the first 100 of each. `seq` is the place in the log that covers all of it.
+    `conflicts` and `errors` list the first 100 of each. `seq` is the place in the log that covers all of it.
     """
 
     source: str
@@ -77,13 +77,13 @@ class ImportProgress(Struct, frozen=True):
 
     @property
     def fraction(self) -> float:
-        """From 0 to 1: the lines that are settled, of as many as the whole file seems to have."""
+        """From 0 to 1: the lines that are settled, of an estimate of all lines of the file."""
         settled = self.recorded + self.completed + self.already_known + self.conflicting + self.unreadable
         return settled * self.bytes_read / (self.read * self.bytes_total) if self.read and self.bytes_total else 1.0
 
 
 def ignore(_: ImportProgress) -> None:
-    """For those who do not watch."""
+    """Ignore progress."""
 
 
 def import_file(
@@ -96,14 +96,14 @@ def import_file(
     actor: str,
     on_progress: Callable[[ImportProgress], None] = ignore,
 ) -> ImportSummary:
-    """Take down a trade history; what became of it. The account is opened and the instruments are listed if need be.
+    """Record a trade history and return the summary. The account is opened and instruments are listed if need be.
 
     Raises InvalidInput if the file is of no known layout (nothing was recorded then), and Unavailable when the
-    database goes away, saying how far it came.
+    database goes away; its message states how much was recorded.
     """
-    whose = ImportContext(values.name(account_id, "account_id"), values.name(strategy_id, "strategy_id"), now)
-    with CsvHistory(path, whose) as history:
-        importing = _Import(writer, history, whose, actor, on_progress)
+    context = ImportContext(values.name(account_id, "account_id"), values.name(strategy_id, "strategy_id"), now)
+    with CsvHistory(path, context) as history:
+        importing = _Import(writer, history, context, actor=actor, on_progress=on_progress)
         try:
             importing.run()
         except Unavailable as error:
@@ -116,56 +116,56 @@ def import_file(
 
 
 class _Import:
-    """One file on its way into the book."""
+    """The import of one file."""
 
     def __init__(
         self,
         writer: Writer,
         history: CsvHistory,
-        whose: ImportContext,
+        context: ImportContext,
         actor: str,
         on_progress: Callable[[ImportProgress], None],
     ) -> None:
         self._writer = writer
         self._history = history
-        self._whose = whose
+        self._context = context
         self._actor = actor
         self._on_progress = on_progress
         self._listed: set[str] = set()
         self.summary = ImportSummary(history.path.name)
 
     def run(self) -> None:
-        """Everything, batch by batch."""
+        """Record the file batch by batch."""
         self._open_account()
         for batch in _batches(in_order(self._counted()), BATCH_REPORTS_MAX):
             self._report([self._with_instrument(item) for item in batch])
-            self._tell()
-        self._tell()
+            self._show_progress()
+        self._show_progress()
 
     def _counted(self) -> Iterator[Row | Unreadable]:
         for item in self._history.rows():
             self.summary.read += 1
             yield item
 
-    def _tell(self) -> None:
+    def _show_progress(self) -> None:
         known = asdict(self.summary)
         counts = {name: known[name] for name in ImportProgress.__struct_fields__ if name in known}
         history = self._history
         self._on_progress(ImportProgress(**counts, bytes_read=history.bytes_read, bytes_total=history.bytes_total))
 
     def _open_account(self) -> None:
-        stream = account.stream(self._whose.account_id)
+        stream = account.stream(self._context.account_id)
         if self._writer.state(stream) is None:
-            opening = OpenAccount(self._whose.account_id, BASE_CURRENCY, Costing(), self._whose.now)
+            opening = OpenAccount(self._context.account_id, BASE_CURRENCY, Costing(), self._context.now)
             try:
                 self.summary.seq = self._writer.request(opening, actor=self._actor).seq
             except RequestRefused:
                 if self._writer.state(stream) is None:
                     raise
-                # somebody opened it just now, with other conventions: they hold
+                # another process opened it just now, with other conventions: they hold
 
     def _with_instrument(self, item: Row | Unreadable) -> Row | Unreadable:
-        """The row, its instrument on record; unreadable if nobody knows the instrument."""
+        """Return the row once its instrument is on record; unreadable if the instrument is not known."""
         if isinstance(item, Unreadable) or item.fill.instrument_id in self._listed:
             return item
         instrument_id = item.fill.instrument_id
@@ -178,7 +178,7 @@ class _Import:
         return item
 
     def _report(self, batch: Sequence[Row | Unreadable]) -> None:
-        """One append; then what it made of each line."""
+        """Record a batch in one append and count the outcome of each line."""
         reports: list[Report] = [item.fill if isinstance(item, Row) else self._kept(item) for item in batch]
         for item, answer in zip(batch, self._writer.report(reports, actor=self._actor), strict=True):
             self.summary.seq = max(self.summary.seq, answer.seq)
@@ -191,7 +191,9 @@ class _Import:
 
     def _kept(self, item: Unreadable) -> RawReportKept:
         source = f"{self._history.path.name}:{item.line}"
-        return RawReportKept(self._whose.account_id, self._history.venue, source, item.raw, str(item.error))
+        return RawReportKept(
+            self._context.account_id, self._history.venue, source=source, raw=item.raw, reason=str(item.error)
+        )  # fmt: skip
 
     def _count_unreadable(self, line: int, error: LedgerError) -> None:
         self.summary.unreadable += 1
@@ -223,14 +225,14 @@ def _unlisted(instrument_id: str) -> InvalidInput:
     return ReportUnreadable("symbol", values.symbol_of(instrument_id), rule)
 
 
-def _difference(on_record: OrderFilled, told: OrderFilled) -> str:
-    """What a second telling of a fill says otherwise."""
+def _difference(on_record: OrderFilled, repeated: OrderFilled) -> str:
+    """Describe how a fill differs from the one on record under its exec id."""
     differing = [
-        f"{name} {_shown(getattr(on_record, name))} on record, {_shown(getattr(told, name))} in this line"
+        f"{name} {_shown(getattr(on_record, name))} on record, {_shown(getattr(repeated, name))} in this line"
         for name in FIELDS_OF_A_FILL
-        if getattr(on_record, name) != getattr(told, name)
+        if getattr(on_record, name) != getattr(repeated, name)
     ]
-    return f"exec_id {told.exec_id} is on record with another content: {'; '.join(differing)}"
+    return f"exec_id {repeated.exec_id} is on record with another content: {'; '.join(differing)}"
 
 
 def _shown(value: object) -> str:

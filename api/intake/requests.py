@@ -1,4 +1,4 @@
-"""Requests of clients as the domain has them, built alike for the API and the command line."""
+"""Requests of the domain, built alike for the API and the command line."""
 
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -31,7 +31,9 @@ def listing(
 ) -> ListInstrument:  # fmt: skip
     """Return the request that lists an instrument. Inverse contracts settle in base, all others in quote."""
     settle = base if kind is Kind.INVERSE else quote
-    return ListInstrument(instrument_id, Contract(kind, base, quote, settle, contract_size), tick_size, lot_size)
+    return ListInstrument(
+        instrument_id, Contract(kind, base, quote, settle, contract_size=contract_size), tick_size, lot_size
+    )
 
 
 def transfer_on_record(daybook: "Daybook", transfer: Transfer) -> Transfer | None:
@@ -40,7 +42,8 @@ def transfer_on_record(daybook: "Daybook", transfer: Transfer) -> Transfer | Non
     for event in (each.event for each in recorded):
         if isinstance(event, PositionTransferred) and event.transfer_id == transfer.transfer_id:
             return Transfer(
-                event.key, event.transfer_id, event.side, event.quantity, event.cost, event.transact_time,
-                event.reason, event.counterparty, event.lots,
+                event.key, transfer_id=event.transfer_id, side=event.side, quantity=event.quantity, cost=event.cost,
+                transact_time=event.transact_time, reason=event.reason, counterparty=event.counterparty,
+                lots=event.lots,
             )  # fmt: skip
     return None

@@ -1,8 +1,8 @@
-"""Requests: what a client asks the book to do. Each is taken once, by its natural key.
+"""Requests of clients over HTTP. Each is carried out once, by its natural key.
 
 201 the first time, 200 with the same answer for the same request again, 409 for the same key with other terms. A
 refusal names its rule and its numbers. Every answer carries `Daybook-Seq`, a place in the log that covers it: a query
-with `min_seq` set to it sees what was done.
+with `min_seq` set to it sees the effect.
 """
 
 from typing import Annotated, Any
@@ -15,14 +15,14 @@ from adapters.market.mark_store import KeyedAnswer
 from adapters.writer.batch import Look
 from api.clock import now
 from api.http.auth import Admin, Reporter, Trader
-from api.http.dependencies import SEQ_HEADER, Book, RequestId, answer, documented
+from api.http.dependencies import SEQ_HEADER, OpenDaybook, RequestId, answer, documented
 from api.http.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
 from api.http.idempotency import IdempotencyKey, carried_out, command, one, packed, unpacked
 from api.http.problem_responses import response, responses
 from api.intake.requests import listing, opening, transfer_on_record
 from api.problems import not_found, problem_of
 from api.read_models import schemas
-from api.read_models.records import account_told, instrument_told, order_told
+from api.read_models.records import account_record, instrument_record, order_record
 from domain import account, instrument, order, risk
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.errors import RequestRefused
@@ -53,12 +53,12 @@ router = APIRouter(prefix="/v1", tags=["requests"], responses=responses(401, 403
 class Owner(RequestBody):
     """The person an account is kept for. The name is stored sealed, and can be forgotten."""
 
-    subject_id: Name = Field(description="yours, and says nothing of the person: never a name or an address")
+    subject_id: Name = Field(description="your own, and reveals nothing of the person: never a name or an address")
     name: Annotated[str, Field(strict=True, min_length=1, max_length=256)]
 
 
-class AccountOpening(RequestBody):
-    """An account and the conventions its book is kept by; they are set once."""
+class OpenAccountRequest(RequestBody):
+    """An account and its accounting conventions, which are set once."""
 
     account_id: Name
     base_currency: CurrencyCode
@@ -68,7 +68,7 @@ class AccountOpening(RequestBody):
     owner: Owner | None = None
 
 
-class InstrumentListing(RequestBody):
+class ListInstrumentRequest(RequestBody):
     """An instrument and the facts that turn its quantities into money."""
 
     instrument_id: InstrumentId
@@ -80,7 +80,7 @@ class InstrumentListing(RequestBody):
     lot_size: Positive
 
 
-class LimitSetting(RequestBody):
+class SetLimitRequest(RequestBody):
     """A limit over one strategy or all (null), one instrument or each (null); `limit` null lifts it."""
 
     account_id: Name
@@ -92,7 +92,7 @@ class LimitSetting(RequestBody):
 
 
 class OrderSubmission(RequestBody):
-    """An order. `cl_ord_id` is yours and unique in the account."""
+    """An order. `cl_ord_id` is your own and unique in the account."""
 
     account_id: Name
     cl_ord_id: Name
@@ -104,22 +104,22 @@ class OrderSubmission(RequestBody):
     price: Positive | None = Field(None, description="of an order with a limit; null for a market order")
     time_in_force: TimeInForce = TimeInForce.GTC
     expire_time: AnyTime | None = Field(None, description="of a GTD order")
-    stop_px: Positive | None = Field(None, description="what a stop or take-profit order waits for")
-    trigger_price: TriggerPrice = Field(TriggerPrice.LAST, description="which price sets it off")
-    peg_offset_value: Positive | None = Field(None, description="how far a trailing stop stays behind")
+    stop_px: Positive | None = Field(None, description="the price that triggers a stop or take-profit order")
+    trigger_price: TriggerPrice = Field(TriggerPrice.LAST, description="the kind of price that triggers it")
+    peg_offset_value: Positive | None = Field(None, description="the distance of a trailing stop")
     peg_offset: PegOffset = Field(PegOffset.PRICE, description="in quote units or in basis points")
     exec_inst: list[ExecInst] = Field([], max_length=len(ExecInst))
-    display_qty: Positive | None = Field(None, description="what an iceberg shows")
+    display_qty: Positive | None = Field(None, description="the quantity an iceberg shows")
 
 
 class CancelRequest(RequestBody):
-    """Why the order is to be taken back."""
+    """Why the order is to be canceled."""
 
     reason: Text = ""
 
 
-class TransferReport(RequestBody):
-    """Quantity that came from elsewhere (SELL: left) at a cost, in settlement currency, signed as its value is."""
+class TransferSubmission(RequestBody):
+    """Quantity that was transferred in (SELL: out) at a cost, in settlement currency, signed as its value is."""
 
     account_id: Name
     strategy_id: Name = DEFAULT_STRATEGY
@@ -131,20 +131,20 @@ class TransferReport(RequestBody):
     transact_time: Time
 
 
-class MarkReport(RequestBody):
-    """A price an instrument was seen at."""
+class SubmittedMark(RequestBody):
+    """A price at which an instrument was observed."""
 
     instrument_id: InstrumentId
     price: Positive
     source: Name = "api"
-    mark_at: Time | None = Field(None, description="when it was seen; now, unless told")
+    mark_at: Time | None = Field(None, description="when it was observed; now if absent")
     quality: Quality = Field(Quality.UNSTATED, description="what kind of price it is")
 
 
-class MarkReports(RequestBody):
-    """Marks, taken down together."""
+class MarksSubmission(RequestBody):
+    """Marks, recorded together."""
 
-    marks: list[MarkReport] = Field(min_length=1, max_length=MARKS_MAX)
+    marks: list[SubmittedMark] = Field(min_length=1, max_length=MARKS_MAX)
 
 
 ORDER_EXAMPLE = {
@@ -155,89 +155,94 @@ ORDER_EXAMPLE = {
     "order_qty": "0.25",
     "price": "97500.10",
 }
-CREATED = documented(201, "done") | documented(200, "already done: the same answer")
+CREATED = documented(201, "done") | documented(200, "done before: the same answer")
 
 
 @router.post("/accounts", status_code=201, response_model=schemas.AccountAnswer, responses=CREATED)
 def open_account(
-    body: AccountOpening, book: Book, caller: Admin, request_id: RequestId, key: IdempotencyKey
+    body: OpenAccountRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
 ) -> Response:
     """Open an account."""
     costing = Costing(body.cost_basis, body.fee_policy, body.money_places)
     owner = (body.owner.subject_id, body.owner.name) if body.owner is not None else None
-    request = opening(book, body.account_id, body.base_currency, costing, owner=owner)
+    request = opening(daybook, body.account_id, body.base_currency, costing, owner=owner)
     if request.owner is not None:
         key = key and key.of(body.model_dump_json(exclude={"owner"}), request.owner.subject_id, request.owner.sealed)
 
-    def tell(answers: list[Answer], look: Look) -> Response:
+    def respond(answers: list[Answer], look: Look) -> Response:
         done = one(answers)
-        return _done(account_told(look(account.stream(body.account_id))), done)
+        return _done(account_record(look(account.stream(body.account_id))), done)
 
-    return carried_out(book, command(request, caller, request_id), key, tell)
+    return carried_out(daybook, command(request, caller, request_id), key, respond)
 
 
 @router.post("/instruments", status_code=201, response_model=schemas.InstrumentAnswer, responses=CREATED)
 def list_instrument(
-    body: InstrumentListing, book: Book, caller: Admin, request_id: RequestId, key: IdempotencyKey
+    body: ListInstrumentRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
 ) -> Response:
-    """Make an instrument known. Inverse contracts settle in base, all others in quote."""
+    """List an instrument. Inverse contracts settle in base, all others in quote."""
     request = listing(
         body.instrument_id, body.kind, base=body.base, quote=body.quote, contract_size=body.contract_size,
         tick_size=body.tick_size, lot_size=body.lot_size,
     )  # fmt: skip
 
-    def tell(answers: list[Answer], look: Look) -> Response:
+    def respond(answers: list[Answer], look: Look) -> Response:
         done = one(answers)
-        return _done(instrument_told(look(instrument.stream(body.instrument_id))), done)
+        return _done(instrument_record(look(instrument.stream(body.instrument_id))), done)
 
-    return carried_out(book, command(request, caller, request_id), key, tell)
+    return carried_out(daybook, command(request, caller, request_id), key, respond)
 
 
 @router.post("/limits", status_code=201, response_model=schemas.LimitAnswer, responses=CREATED)
-def set_limit(body: LimitSetting, book: Book, caller: Admin, request_id: RequestId, key: IdempotencyKey) -> Response:
+def set_limit(
+    body: SetLimitRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
+) -> Response:
     """Set, change or lift a limit of an account."""
     scope = Scope(body.strategy_id, body.instrument_id)
-    request = SetLimit(body.account_id, scope, body.measure, body.limit, body.currency, now())
+    request = SetLimit(
+        body.account_id, scope=scope, measure=body.measure, limit=body.limit, currency=body.currency,
+        transact_time=now(),
+    )  # fmt: skip
 
-    def tell(answers: list[Answer], look: Look) -> Response:
+    def respond(answers: list[Answer], look: Look) -> Response:
         done = one(answers)
         state = look(risk.stream(body.account_id))
         known = state.limits.get((scope, body.measure)) if state else None
         return _done(body.model_dump() | {"version": known.version if known else 0}, done)
 
-    return carried_out(book, command(request, caller, request_id), key, tell)
+    return carried_out(daybook, command(request, caller, request_id), key, respond)
 
 
 @router.post("/orders", status_code=201, response_model=schemas.OrderAnswer, responses=CREATED)
 def submit_order(
     body: Annotated[OrderSubmission, Body(openapi_examples={"limit": {"value": ORDER_EXAMPLE}})],
-    book: Book,
+    daybook: OpenDaybook,
     caller: Trader,
     request_id: RequestId,
     idempotency: IdempotencyKey,
 ) -> Response:
-    """Submit an order: judged by its account's limits together with everything held and working, then recorded.
+    """Submit an order: checked against its account's limits together with all held and working, then recorded.
 
-    A refused order is on record too; the same order again is refused in the same words. Another try is another
-    `cl_ord_id`.
+    A refused order is on record too; the same order again gets the same refusal. Use a new `cl_ord_id` to try again.
     """
     key = OrderKey(body.account_id, body.cl_ord_id)
     terms = OrderTerms(
-        body.strategy_id, body.instrument_id, body.side, body.ord_type, body.order_qty, body.price, body.time_in_force,
-        body.expire_time, body.stop_px, body.trigger_price, body.peg_offset_value, body.peg_offset,
-        frozenset(body.exec_inst), body.display_qty,
+        strategy_id=body.strategy_id, instrument_id=body.instrument_id, side=body.side, ord_type=body.ord_type,
+        order_qty=body.order_qty, price=body.price, time_in_force=body.time_in_force, expire_time=body.expire_time,
+        stop_px=body.stop_px, trigger_price=body.trigger_price, peg_offset_value=body.peg_offset_value,
+        peg_offset=body.peg_offset, exec_inst=frozenset(body.exec_inst), display_qty=body.display_qty,
     )  # fmt: skip
 
-    def tell(answers: list[Answer], _: Look) -> Response:
+    def respond(answers: list[Answer], _: Look) -> Response:
         (done,) = answers
         if isinstance(done.error, RequestRefused):
-            told = response(problem_of(done.error), f"/v1/orders/{body.account_id}/{body.cl_ord_id}")
-            told.headers[SEQ_HEADER] = str(done.seq)
-            return told
-        first = one(answers).records[:1] or book.log.read(order.stream(key), limit=1)
-        return _done(order_told(key, first[0]), done)
+            refusal = response(problem_of(done.error), f"/v1/orders/{body.account_id}/{body.cl_ord_id}")
+            refusal.headers[SEQ_HEADER] = str(done.seq)
+            return refusal
+        first = one(answers).records[:1] or daybook.log.read(order.stream(key), limit=1)
+        return _done(order_record(key, first[0]), done)
 
-    return carried_out(book, command(SubmitOrder(key, terms, now()), caller, request_id), idempotency, tell)
+    return carried_out(daybook, command(SubmitOrder(key, terms, now()), caller, request_id), idempotency, respond)
 
 
 @router.post(
@@ -249,62 +254,65 @@ def submit_order(
 def cancel_order(
     account_id: Annotated[Name, Path()],
     cl_ord_id: Annotated[Name, Path()],
-    book: Book,
+    daybook: OpenDaybook,
     caller: Trader,
     request_id: RequestId,
     idempotency: IdempotencyKey,
     body: CancelRequest = CancelRequest(),
 ) -> Response:
-    """Ask for an order to be taken back; what the venue says to that arrives as a report."""
+    """Request that an order be canceled; the venue's answer arrives as a venue report."""
     key = OrderKey(account_id, cl_ord_id)
-    if book.writer.state(order.stream(key)) is None:
+    if daybook.writer.state(order.stream(key)) is None:
         raise not_found(f"order {cl_ord_id} of account {account_id}", account_id=account_id, cl_ord_id=cl_ord_id)
 
-    def tell(answers: list[Answer], look: Look) -> Response:
+    def respond(answers: list[Answer], look: Look) -> Response:
         done = one(answers)
         status = look(order.stream(key)).status
         return _done({"account_id": account_id, "cl_ord_id": cl_ord_id, "status": status}, done)
 
-    return carried_out(book, command(CancelOrder(key, body.reason, now()), caller, request_id), idempotency, tell)
+    return carried_out(daybook, command(CancelOrder(key, body.reason, now()), caller, request_id), idempotency, respond)
 
 
 @router.post("/transfers", status_code=201, response_model=schemas.TransferAnswer, responses=CREATED)
-def report_transfer(
-    body: TransferReport, book: Book, caller: Reporter, request_id: RequestId, idempotency: IdempotencyKey
+def record_transfer(
+    body: TransferSubmission, daybook: OpenDaybook, caller: Reporter, request_id: RequestId, idempotency: IdempotencyKey
 ) -> Response:
-    """Book quantity that came from elsewhere: an opening balance, a deposit in kind."""
+    """Book a quantity transferred in or out: an opening balance, a deposit in kind."""
     key = PositionKey(body.account_id, body.strategy_id, body.instrument_id)
-    report = Transfer(key, body.transfer_id, body.side, body.quantity, body.cost, body.transact_time)
+    transfer = Transfer(
+        key, transfer_id=body.transfer_id, side=body.side, quantity=body.quantity, cost=body.cost,
+        transact_time=body.transact_time,
+    )  # fmt: skip
 
-    def tell(answers: list[Answer], _: Look) -> Response:
-        taken = one(answers)
-        if not taken.records and (known := transfer_on_record(book, report)) != report:
+    def respond(answers: list[Answer], _: Look) -> Response:
+        done = one(answers)
+        if not done.records and (known := transfer_on_record(daybook, transfer)) != transfer:
             raise RequestRefused(
                 "one transfer_id names one transfer", transfer_id=body.transfer_id,
                 quantity=known and known.quantity, cost=known and known.cost,
             )  # fmt: skip
-        return _done(body.model_dump(), taken)
+        return _done(body.model_dump(), done)
 
-    return carried_out(book, command((report,), caller, request_id), idempotency, tell)
+    return carried_out(daybook, command((transfer,), caller, request_id), idempotency, respond)
 
 
 @router.post(
-    "/marks", status_code=201, response_model=schemas.MarksAnswer, responses=documented(201, "taken down")
+    "/marks", status_code=201, response_model=schemas.MarksAnswer, responses=documented(201, "recorded")
 )  # fmt: skip
-def record_marks(body: MarkReports, book: Book, caller: Reporter, key: IdempotencyKey) -> Response:
-    """Take down prices; the newest one of an instrument values positions and market orders."""
+def record_marks(body: MarksSubmission, daybook: OpenDaybook, caller: Reporter, key: IdempotencyKey) -> Response:
+    """Record prices; the newest of an instrument values positions and market orders."""
     at = now()
     marks = [
-        QualifiedMark(mark.instrument_id, mark.price, mark.source, mark.mark_at or at, mark.quality)
+        QualifiedMark(mark.instrument_id, mark.price, mark.source, mark.mark_at or at, quality=mark.quality)
         for mark in body.marks
     ]
-    told = answer({"recorded": len(marks)}, seq=book.log.head().seq, status=201)
+    recorded = answer({"recorded": len(marks)}, seq=daybook.log.head().seq, status=201)
     if key is None:
-        book.marks.record(marks)
-        return told
-    return unpacked(book.marks.record_once(marks, KeyedAnswer(caller.actor, key.name, key.sha256, packed(told))))
+        daybook.marks.record(marks)
+        return recorded
+    return unpacked(daybook.marks.record_once(marks, KeyedAnswer(caller.actor, key.name, key.sha256, packed(recorded))))
 
 
 def _done(body: Any, done: Answer) -> Response:
-    """201 if it was done now, 200 if before."""
+    """Return the answer: 201 if it was done now, 200 if before."""
     return answer(body, seq=done.seq, status=201 if done.records else 200)

@@ -1,4 +1,4 @@
-"""Reports of venues as they are sent: parsed one by one, and kept raw as evidence where they cannot be read."""
+"""Venue reports as they are sent: parsed one by one, and kept raw as evidence where they cannot be read."""
 
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -36,12 +36,12 @@ class Amount(RequestBody):
     currency: CurrencyCode
 
     def money(self) -> Money:
-        """As the domain has it."""
+        """Return the amount as a value of the domain."""
         return Money(self.amount, self.currency)
 
 
-class OfOrder(RequestBody):
-    """What every report of an order says: which, and when at the venue."""
+class OrderReportFields(RequestBody):
+    """The fields of every report on an order: which order, and when at the venue."""
 
     account_id: Name
     cl_ord_id: Name
@@ -49,67 +49,67 @@ class OfOrder(RequestBody):
 
     @property
     def key(self) -> OrderKey:
-        """Which order."""
+        """The key of the order."""
         return OrderKey(self.account_id, self.cl_ord_id)
 
 
-class Accepted(OfOrder):
-    """The venue has taken the order."""
+class Accepted(OrderReportFields):
+    """The venue accepted the order."""
 
     type: Literal["accepted"]
     order_id: Name
 
     def report(self) -> OrderReport:
-        """As the domain has it."""
+        """Return the event of the domain."""
         return OrderAccepted(self.key, self.order_id, self.transact_time)
 
 
-class _Reasoned(OfOrder):
+class _Reasoned(OrderReportFields):
     reason: Text = ""
 
 
 class Rejected(_Reasoned):
-    """The venue has not taken the order."""
+    """The venue rejected the order."""
 
     type: Literal["rejected"]
 
     def report(self) -> OrderReport:
-        """As the domain has it."""
+        """Return the event of the domain."""
         return OrderRejected(self.key, self.reason, self.transact_time)
 
 
 class Canceled(_Reasoned):
-    """The order is taken back."""
+    """The order is canceled."""
 
     type: Literal["canceled"]
 
     def report(self) -> OrderReport:
-        """As the domain has it."""
+        """Return the event of the domain."""
         return OrderCanceled(self.key, self.reason, self.transact_time)
 
 
 class Expired(_Reasoned):
-    """The order has run out of time."""
+    """The order expired."""
 
     type: Literal["expired"]
 
     def report(self) -> OrderReport:
-        """As the domain has it."""
+        """Return the event of the domain."""
         return OrderExpired(self.key, self.reason, self.transact_time)
 
 
 class CancelRejected(_Reasoned):
-    """The venue does not take the order back."""
+    """The venue rejected the request to cancel the order."""
 
     type: Literal["cancel_rejected"]
 
     def report(self) -> OrderReport:
-        """As the domain has it."""
+        """Return the event of the domain."""
         return OrderCancelRejected(self.key, self.reason, self.transact_time)
 
 
-class FilledReport(OfOrder):
-    """A fill. `trade_seq` is the venue's own trade sequence: it puts fills of one moment in order."""
+class Filled(OrderReportFields):
+    """A fill. `trade_seq` is the venue's own trade sequence: it decides between fills of one moment."""
 
     type: Literal["filled"]
     strategy_id: Name = "main"
@@ -124,10 +124,12 @@ class FilledReport(OfOrder):
     liquidity: Liquidity = Liquidity.UNKNOWN
 
     def report(self) -> OrderReport:
-        """As the domain has it."""
+        """Return the event of the domain."""
         return OrderFilled(
-            self.key, self.strategy_id, self.instrument_id, self.order_id, self.side, self.exec_id, self.trade_seq,
-            self.last_qty, self.last_px, self.commission.money(), self.liquidity, self.transact_time,
+            self.key, strategy_id=self.strategy_id, instrument_id=self.instrument_id, order_id=self.order_id,
+            side=self.side, exec_id=self.exec_id, trade_seq=self.trade_seq, last_qty=self.last_qty,
+            last_px=self.last_px, commission=self.commission.money(), liquidity=self.liquidity,
+            transact_time=self.transact_time,
         )  # fmt: skip
 
 
@@ -143,32 +145,32 @@ class Funding(RequestBody):
     transact_time: Time
 
     def report(self) -> SettleFunding:
-        """As the domain has it."""
+        """Return the event of the domain."""
         key = PositionKey(self.account_id, self.strategy_id, self.instrument_id)
         return SettleFunding(key, self.funding_id, self.amount.money(), self.transact_time)
 
 
-Reported = Annotated[
-    Accepted | Rejected | FilledReport | Canceled | Expired | CancelRejected | Funding, Field(discriminator="type")
+VenueReport = Annotated[
+    Accepted | Rejected | Filled | Canceled | Expired | CancelRejected | Funding, Field(discriminator="type")
 ]
-TYPES = frozenset({"accepted", "rejected", "filled", "canceled", "expired", "cancel_rejected", "funding"})
-ONE_REPORT: TypeAdapter[Reported] = TypeAdapter(Reported)
+REPORT_TYPES = frozenset({"accepted", "rejected", "filled", "canceled", "expired", "cancel_rejected", "funding"})
+VENUE_REPORT: TypeAdapter[VenueReport] = TypeAdapter(VenueReport)
 
 
-class ReportBatch(RequestBody):
-    """Reports of one or many orders, in any order, seen before or not."""
+class VenueReportSubmission(RequestBody):
+    """Venue reports on one or many orders, in any sequence, sent before or not."""
 
-    reports: list[Reported] = Field(min_length=1, max_length=REPORTS_MAX)
+    reports: list[VenueReport] = Field(min_length=1, max_length=REPORTS_MAX)
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
-    """The batch with every report as it was written."""
+    """The submission with every report as it was written."""
 
     reports: list[msgspec.Raw]
 
 
 class Unreadable(NamedTuple):
-    """A report that does not parse: what is wrong, and what is kept of it."""
+    """A venue report that does not parse: its errors, and what is kept of it."""
 
     errors: list[dict[str, Any]]
     kept: RawReportKept
@@ -188,21 +190,21 @@ def split(body: bytes) -> list[str]:
 
 
 def parsed(raw: str, actor: str) -> OrderReport | SettleFunding | Unreadable:
-    """Return a report as the domain has it, or what is wrong with it and is kept in the actor's name."""
+    """Return a venue report as an event of the domain, or its errors and what is kept of it in the actor's name."""
     try:
-        return ONE_REPORT.validate_json(raw).report()
+        return VENUE_REPORT.validate_json(raw).report()
     except ValidationError as invalid:
         errors = [
-            error | {"loc": error["loc"][1:] if error["loc"] and error["loc"][0] in TYPES else error["loc"]}
+            error | {"loc": error["loc"][1:] if error["loc"] and error["loc"][0] in REPORT_TYPES else error["loc"]}
             for error in invalid.errors(include_url=False)
         ]
-        told = field_errors(errors)
-        reason = "; ".join(f"{each['field']}: {each['value']!r} is not {each['rule']}" for each in told)
-        return Unreadable(told, evidence(raw, reason, actor))
+        found = field_errors(errors)
+        reason = "; ".join(f"{each['field']}: {each['value']!r} is not {each['rule']}" for each in found)
+        return Unreadable(found, evidence(raw, reason, actor))
 
 
 def evidence(raw: str, reason: str, actor: str) -> RawReportKept:
-    """Return what is kept of a report that cannot be read, of the account and venue it names, if it does."""
+    """Return what is kept of a report that cannot be read, under the account and venue it names, if it does."""
     try:
         fields = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -216,12 +218,12 @@ def evidence(raw: str, reason: str, actor: str) -> RawReportKept:
         venue = values.venue_of(values.instrument_id(fields.get("instrument_id")))
     except InvalidInput:
         venue = UNKNOWN
-    return RawReportKept(account_id, venue, f"api:{actor}", raw, reason)
+    return RawReportKept(account_id, venue, source=f"api:{actor}", raw=raw, reason=reason)
 
 
-def outcome_of(taken: ledger.Answer) -> dict[str, Any]:
-    """Return what became of a report that was read: recorded, known, or broken by which rule."""
-    broken = next((record.event for record in taken.records if isinstance(record.event, OrderBroken)), None)
+def outcome_of(result: ledger.Answer) -> dict[str, Any]:
+    """Return the outcome of a report that was read: recorded, known, or broken by which rule."""
+    broken = next((record.event for record in result.records if isinstance(record.event, OrderBroken)), None)
     if broken is not None:
         return {"status": "broken", "rule": broken.rule}
-    return {"status": "recorded" if taken.records else "known", "rule": None}
+    return {"status": "recorded" if result.records else "known", "rule": None}

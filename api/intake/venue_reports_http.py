@@ -1,15 +1,16 @@
-"""Reports: what venues say has happened, in batches. A report is never refused; each gets an answer of its own.
+"""Venue reports over HTTP: what venues report, in batches. None is ever refused, and each has an outcome of its own.
 
-recorded: it changed the book. known: it was on record already. broken: it is kept, with the rule it broke beside it.
-unreadable: it could not be taken down; its raw text is kept as evidence, and the answer names field, value and rule.
-A batch is one append: all of it is on record when the answer comes, or none. Sending it again adds nothing.
+recorded: it is on record now. known: it was on record already. broken: it is on record, with the rule it broke beside
+it. unreadable: it could not be recorded; its raw text is kept as evidence, and the answer names field, value and rule.
+A batch is one append: all of it is on record when the answer is sent, or none. Sending it again adds nothing.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -17,7 +18,7 @@ from adapters.postgres.scopes import Caller
 from adapters.writer.batch import Look
 from api.daybook import Daybook
 from api.http.auth import Reporter
-from api.http.dependencies import Book, RequestId, answer, documented
+from api.http.dependencies import OpenDaybook, RequestId, answer, documented
 from api.http.idempotency import IdempotencyKey, Key, carried_out, command
 from api.http.problem_responses import MEDIA_TYPE, response, responses
 from api.intake.venue_reports import Unreadable, evidence, outcome_of, parsed, split
@@ -27,63 +28,98 @@ from domain import ledger
 from domain.account import RawReportKept
 from domain.errors import InvalidInput
 
-router = APIRouter(prefix="/v1", tags=["reports"], responses=responses(401, 403, 422, 429, 503))
+PATH = "/venue-reports"
+DEPRECATED_PATH = "/reports"
+DEPRECATED_HEADERS = {  # RFC 9745, RFC 8288
+    "Deprecation": "@1795996800",  # 2026-11-30
+    "Link": '</v1/venue-reports>; rel="successor-version"',
+}
+
+router = APIRouter(prefix="/v1", tags=["venue reports"], responses=responses(401, 403, 422, 429, 503))
 
 
-@router.post(
-    "/reports",
-    response_model=schemas.ReportsAnswer,
-    responses=documented(200, "all taken down") | documented(207, "some were unreadable", schemas.ReportsAnswer),
-    openapi_extra={
+class DeprecatedRoute(APIRoute):
+    """A route whose answers name the route that replaces it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler that adds the headers."""
+        handle = super().get_route_handler()
+
+        async def handle_deprecated(request: Request) -> Response:
+            answered = await handle(request)
+            answered.headers.update(DEPRECATED_HEADERS)
+            return answered
+
+        return handle_deprecated
+
+
+async def record_venue_reports(
+    request: Request, daybook: OpenDaybook, caller: Reporter, request_id: RequestId, key: IdempotencyKey
+) -> Response:
+    """Record venue reports. 207 when some are unreadable, 422 when all are; their raw text is kept as evidence."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise Problem(415, "http-415", "Unsupported Media Type", "venue reports are sent as application/json")
+    raws = split(await request.body())
+    return await run_in_threadpool(
+        _recorded, raws, daybook=daybook, caller=caller, request_id=request_id, key=key
+    )  # fmt: skip
+
+
+ROUTE: dict[str, Any] = {
+    "methods": ["POST"],
+    "response_model": schemas.VenueReportsAnswer,
+    "responses": documented(200, "all are on record")
+    | documented(207, "some were unreadable", schemas.VenueReportsAnswer),
+    "openapi_extra": {
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ReportBatch"}}},
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/VenueReportSubmission"}}},
         }
     },
-)
-async def take_reports(
-    request: Request, book: Book, caller: Reporter, request_id: RequestId, key: IdempotencyKey
-) -> Response:
-    """Take down what venues report. 207 when some are unreadable, 422 when all are: those are kept raw, as evidence."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Problem(415, "http-415", "Unsupported Media Type", "reports are sent as application/json")
-    raws = split(await request.body())
-    return await run_in_threadpool(_taken, raws, book, caller, request_id, key)
+}
+router.add_api_route(PATH, record_venue_reports, **ROUTE)
+router.add_api_route(
+    DEPRECATED_PATH, record_venue_reports, **ROUTE, name="take_reports", deprecated=True,
+    summary="Record Venue Reports (deprecated path)", description="Deprecated alias of POST /v1/venue-reports.",
+    route_class_override=DeprecatedRoute,
+)  # fmt: skip
 
 
-def _taken(raws: Sequence[str], book: Daybook, caller: Caller, request_id: str, key: Key | None) -> Response:
+def _recorded(raws: Sequence[str], daybook: Daybook, caller: Caller, request_id: str, key: Key | None) -> Response:
     read = [parsed(raw, caller.actor) for raw in raws]
     reports = tuple(item.kept if isinstance(item, Unreadable) else item for item in read)
 
     def evidence_of(index: int, error: InvalidInput) -> RawReportKept:
         return evidence(raws[index], str(error), caller.actor)
 
-    def tell(answers: list[ledger.Answer], _: Look) -> Response:
-        told = []
-        for index, (item, taken) in enumerate(zip(read, answers, strict=True)):
-            if isinstance(taken.error, InvalidInput):
-                errors = unreadable(taken.error).facts["errors"]
-                told.append({"index": index, "status": "unreadable", "rule": None, "errors": errors})
+    def respond(results: list[ledger.Answer], _: Look) -> Response:
+        answers = []
+        for index, (item, result) in enumerate(zip(read, results, strict=True)):
+            if isinstance(result.error, InvalidInput):
+                errors = unreadable(result.error).facts["errors"]
+                answers.append({"index": index, "status": "unreadable", "rule": None, "errors": errors})
             elif isinstance(item, Unreadable):
-                told.append({"index": index, "status": "unreadable", "rule": None, "errors": item.errors})
+                answers.append({"index": index, "status": "unreadable", "rule": None, "errors": item.errors})
             else:
-                told.append({"index": index, "errors": None, **outcome_of(taken)})
-        return _told(told, answers[0].seq)
+                answers.append({"index": index, "errors": None, **outcome_of(result)})
+        return _response(answers, results[0].seq)
 
-    return carried_out(book, command(reports, caller, request_id, evidence_of), key, tell)
+    return carried_out(daybook, command(reports, caller, request_id, evidence_of), key, respond)
 
 
-def _told(answers: list[dict[str, Any]], seq: int) -> Response:
+def _response(answers: list[dict[str, Any]], seq: int) -> Response:
     counts = Counter(each["status"] for each in answers)
     body = {status: counts[status] for status in ("recorded", "known", "broken", "unreadable")} | {"answers": answers}
     if counts["unreadable"] < len(answers):
         return answer(body, seq=seq, status=207 if counts["unreadable"] else 200)
     first = answers[0]["errors"][0]
-    detail = f"no report could be read; they are kept as evidence. reports.0.{first['field']}: not {first['rule']}"
+    detail = (
+        f"no venue report could be read; they are kept as evidence. reports.0.{first['field']}: not {first['rule']}"
+    )
     errors = [
         error | {"field": f"reports.{each['index']}.{error['field']}"} for each in answers for error in each["errors"]
     ]
-    told = response(Problem(422, "unreadable", "Not readable", detail, errors=errors, answers=answers))
-    told.headers["Daybook-Seq"] = str(seq)
-    assert told.media_type == MEDIA_TYPE
-    return told
+    problem = response(Problem(422, "unreadable", "Not readable", detail, errors=errors, answers=answers))
+    problem.headers["Daybook-Seq"] = str(seq)
+    assert problem.media_type == MEDIA_TYPE
+    return problem

@@ -7,7 +7,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from api.encoding import encoded
-from api.http.dependencies import Book
+from api.http.dependencies import OpenDaybook
 from api.http.problem_responses import responses
 from api.problems import Problem
 from api.read_models import schemas
@@ -22,7 +22,7 @@ def health() -> Response:
 
 
 @router.get("/ready", response_model=schemas.ReadyAnswer, responses=responses(503))
-def ready(book: Book) -> Response:
+def ready(book: OpenDaybook) -> Response:
     """The database answers and every read model runs; how far each is behind the log."""
     head = book.log.head()
     progress: list[dict[str, Any]] = [

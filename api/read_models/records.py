@@ -1,4 +1,4 @@
-"""Told: accounts, instruments, orders and events as the API and the command line alike tell of them."""
+"""Accounts, instruments, orders and events as records, alike for the API and the command line."""
 
 import hashlib
 from datetime import datetime
@@ -19,8 +19,8 @@ EVENTS_PAGE_MAX = 1000
 SCANNED_EVENTS_MAX = 50_000
 
 
-def account_told(known: account.Account) -> dict[str, Any]:
-    """An account as it is shown: of its owner the subject only, since answers are kept."""
+def account_record(known: account.Account) -> dict[str, Any]:
+    """Return an account: of its owner the subject only, since answers are stored."""
     return {
         "account_id": known.account_id,
         "base_currency": known.base_currency,
@@ -31,13 +31,13 @@ def account_told(known: account.Account) -> dict[str, Any]:
     }
 
 
-def owner_told(read: "Read") -> dict[str, Any]:
-    """An account's owner, to whoever may know."""
+def owner_record(read: "Read") -> dict[str, Any]:
+    """Return an account's owner, for callers with the scope to see it."""
     return {"subject_id": read.subject_id, "name": read.text, "is_forgotten": read.is_forgotten}
 
 
-def instrument_told(known: instrument.Instrument) -> dict[str, Any]:
-    """An instrument as it is shown."""
+def instrument_record(known: instrument.Instrument) -> dict[str, Any]:
+    """Return an instrument and its contract."""
     contract = known.contract
     return {
         "instrument_id": known.instrument_id,
@@ -51,8 +51,8 @@ def instrument_told(known: instrument.Instrument) -> dict[str, Any]:
     }
 
 
-def order_told(key: OrderKey, first: Recorded) -> dict[str, Any]:
-    """An order as it was taken, by its first record: its terms, and when. The same however often it is asked."""
+def order_record(key: OrderKey, first: Recorded) -> dict[str, Any]:
+    """Return an order as it was submitted, by its first record: its terms, and when. It never changes."""
     terms: OrderTerms = first.event.terms
     transact_time: datetime = first.event.transact_time
     return {
@@ -65,8 +65,8 @@ def order_told(key: OrderKey, first: Recorded) -> dict[str, Any]:
     }
 
 
-def event_told(stored: "Stored") -> dict[str, Any]:
-    """An event as it is shown."""
+def event_record(stored: "Stored") -> dict[str, Any]:
+    """Return an event: as it is stored, and decoded."""
     record = msgspec.json.decode(stored.state)
     return {
         "seq": stored.seq,
@@ -83,13 +83,13 @@ def event_told(stored: "Stored") -> dict[str, Any]:
 
 
 def events_page(
-    book: "Daybook", *, after: int, limit: int, stream: str, scanned_max: int | None = SCANNED_EVENTS_MAX
+    daybook: "Daybook", *, after: int, limit: int, stream: str, scanned_max: int | None = SCANNED_EVENTS_MAX
 ) -> tuple[list["Stored"], int]:
-    """At most `limit` events behind `after` whose stream begins with `stream`, and the last seq looked at."""
+    """Return at most `limit` events after `after` whose stream begins with `stream`, and the last seq scanned."""
     found: list[Stored] = []
     last = after
     while len(found) < limit and (scanned_max is None or last - after < scanned_max):
-        batch = book.log.stored(after=last, limit=limit if not stream else EVENTS_PAGE_MAX)
+        batch = daybook.log.stored(after=last, limit=limit if not stream else EVENTS_PAGE_MAX)
         if not batch:
             break
         for stored in batch:

@@ -1,6 +1,6 @@
-"""Recosting: positions as they would be had their account been kept by another cost basis or fee policy.
+"""Recosting: positions as they would be under another cost basis or fee policy than their account's.
 
-From the same executions, in order of occurrence; nothing is recorded. Funding is not a matter of costing and stays.
+Computed from the same executions, in order of occurrence; nothing is recorded. Funding does not depend on costing.
 """
 
 from collections import defaultdict
@@ -19,13 +19,13 @@ from projections.storage.tables import AnyRow
 
 
 class Conventions(NamedTuple):
-    """What is to be other than the account's own; None keeps it."""
+    """Conventions that replace the account's own; None keeps it."""
 
     cost_basis: CostBasis | None = None
     fee_policy: FeePolicy | None = None
 
     def over(self, row: AnyRow) -> Costing:
-        """The conventions for a position's row."""
+        """Return the conventions for a position's row."""
         return Costing(
             self.cost_basis or CostBasis(row["cost_basis"]),
             self.fee_policy or FeePolicy(row["fee_policy"]),
@@ -33,21 +33,21 @@ class Conventions(NamedTuple):
         )
 
     def changes(self, row: AnyRow) -> bool:
-        """Whether the row would be another."""
+        """Whether they differ from those of the row."""
         return row["cost_basis"] is not None and self.over(row) != Conventions().over(row)
 
 
 def recosted_positions(
     source: Source, rows: Sequence[PositionRow], conventions: Conventions, occurred_by: datetime | None = None
 ) -> list[PositionRow]:
-    """Rows of `positions` under other conventions."""
+    """Return rows of `positions` under other conventions."""
     return [_recosted(source, row, conventions, occurred_by) if conventions.changes(row) else row for row in rows]
 
 
 def recosted_lots(
     source: Source, rows: Sequence[PositionRow], conventions: Conventions, occurred_by: datetime | None = None
 ) -> tuple[list[lots.LotRow], list[lots.MatchRow]]:
-    """Open lots and matches of positions under other conventions; `seq` is that of the position."""
+    """Return open lots and matches of positions under other conventions; `seq` is that of the position."""
     opened: list[lots.LotRow] = []
     matched: list[lots.MatchRow] = []
     for row in rows:
@@ -70,14 +70,14 @@ def _recosted(source: Source, row: PositionRow, conventions: Conventions, occurr
         name: exact(sum((getattr(effect, name) for effect in effects), ZERO))
         for name in ("realized", "rounding", "fee_cost")
     }
-    told = row | sums | {
+    recosted = row | sums | {
         "cost_basis": chosen.cost_basis.value,
         "fee_policy": chosen.fee_policy.value,
         "quantity": book.quantity,
         "cost": book.cost,
         "fees": {currency: exact(amount) for currency, amount in sorted(fees.items())},
     }  # fmt: skip
-    return cast(PositionRow, told | {"avg_px": positions.average_price(told)})
+    return cast(PositionRow, recosted | {"avg_px": positions.average_price(recosted)})
 
 
 def _trades(source: Source, row: PositionRow, occurred_by: datetime | None) -> list[executions.TradeRow]:

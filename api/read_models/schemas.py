@@ -1,4 +1,4 @@
-"""Schemas: what answers look like, for OpenAPI. Decimals are text, so that no client reads them as floats."""
+"""Schemas of answers, for OpenAPI. Decimals are text, so that no client reads them as floats."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -18,7 +18,7 @@ TimeText = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time
 
 
 class Answer(BaseModel):
-    """Complete: no members but these."""
+    """An answer with no members but these."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -71,7 +71,7 @@ class LimitAnswer(Answer):
 
 
 class OrderAnswer(Answer):
-    """An order as it was taken. How it fares is asked with GET."""
+    """An order as it was submitted. GET shows its present state."""
 
     account_id: str
     cl_ord_id: str
@@ -116,8 +116,8 @@ class MarksAnswer(Answer):
     recorded: int
 
 
-class ReportAnswer(Answer):
-    """What became of one report of a batch."""
+class VenueReportAnswer(Answer):
+    """The outcome of one venue report of a submission."""
 
     index: int
     status: Literal["recorded", "known", "broken", "unreadable"]
@@ -125,12 +125,12 @@ class ReportAnswer(Answer):
     errors: list[dict[str, Any]] | None = Field(None, description="of an unreadable one: field, value, rule")
 
 
-class ReportsAnswer(Answer):
+class VenueReportsAnswer(Answer):
     recorded: int
     known: int
     broken: int
     unreadable: int
-    answers: list[ReportAnswer]
+    answers: list[VenueReportAnswer]
 
 
 class EventAnswer(Answer):
@@ -155,7 +155,7 @@ class EventsAnswer(Answer):
 
 
 class CheckpointAnswer(Answer):
-    """A signed tree head: `note` is what was signed, to be kept as it is."""
+    """A signed tree head: `note` is the signed text, to be kept as it is."""
 
     origin: str
     size: int
@@ -190,7 +190,7 @@ class ConsistencyAnswer(Answer):
 
 
 class SealKeyAnswer(Answer):
-    """A public key, as a vkey of C2SP signed-note and bare; `handover` is its predecessor's word for it."""
+    """A public key, as a C2SP signed-note vkey and bare; `handover` is its predecessor's signed statement for it."""
 
     vkey: str
     public_key: str
@@ -203,7 +203,7 @@ class SealKeysAnswer(Answer):
 
 
 class RestatementItem(Answer):
-    """One difference: what it makes of what is booked, and of the value of what is held."""
+    """One cause of a difference: its effect on what is booked, and on the value of what is held."""
 
     account_id: str
     strategy_id: str
@@ -222,7 +222,7 @@ class RestatementItem(Answer):
 
 
 class RestatementTotal(Answer):
-    """What a day was reported as and is known to be, in one settlement currency."""
+    """A day's PnL as it was reported and as it is known, in one settlement currency."""
 
     settle: str
     reported: DecimalText | None
@@ -242,7 +242,7 @@ class RestatementRow(RestatementTotal):
 class RestatementAnswer(Answer):
     day_start: TimeText
     day_end: TimeText
-    reported_seq: int = Field(description="where the log stood when the day was reported")
+    reported_seq: int = Field(description="the head of the log when the day was reported")
     seq: int
     positions: list[RestatementRow]
     items: list[RestatementItem]
@@ -270,7 +270,7 @@ class ReadyAnswer(Answer):
 
 
 def moment(text: str) -> datetime:
-    """A time in a cursor, as we wrote it."""
+    """Parse a time in a cursor, as we wrote it."""
     return datetime.fromisoformat(text)
 
 
@@ -293,20 +293,20 @@ def _type_of(column: sa.Column[Any]) -> Any:
     return type_ | None if column.nullable else type_
 
 
-def _row(name: str, told: str, columns: Iterable[sa.Column[Any]], **derived: Any) -> type[Answer]:
-    """The shape of a read model's rows: its table's columns, and what is derived from them; `seq` last."""
+def _row(name: str, doc: str, columns: Iterable[sa.Column[Any]], **derived: Any) -> type[Answer]:
+    """Return the schema of a read model's rows: its table's columns, and what is derived from them; `seq` last."""
     fields: dict[str, Any] = {column.name: (_type_of(column), ...) for column in columns}
     fields |= {column: (type_, ...) for column, type_ in derived.items()}
     fields["seq"] = (int, Field(..., description="the last event that touched the row"))
-    return create_model(name, __base__=Answer, __doc__=told, **fields)
+    return create_model(name, __base__=Answer, __doc__=doc, **fields)
 
 
 def listing(shape: type[Answer], **more: type[Answer]) -> type[Answer]:
-    """The shape of a list of rows."""
+    """Return the schema of a list of rows."""
     fields: dict[str, Any] = {
-        "seq": (int, Field(..., description="the place in the log the rows stand at")),
-        "recorded_at": (TimeText | None, Field(..., description="of a past reading: when that was recorded")),
-        "occurred_by": (TimeText | None, Field(..., description="of a reading as occurred: what had happened by then")),
+        "seq": (int, Field(..., description="the place in the log the rows are of")),
+        "recorded_at": (TimeText | None, Field(..., description="of a past moment: when that place was recorded")),
+        "occurred_by": (TimeText | None, Field(..., description="as occurred: only what had happened by then")),
         "items": (list[shape], ...),  # type: ignore[valid-type]
     }
     fields |= {name: (list[each], ...) for name, each in more.items()}  # type: ignore[valid-type]
@@ -321,7 +321,7 @@ _MARKED = {
 }  # fmt: skip
 _GROUPS = dict.fromkeys(exposure.GROUPS, str | None)
 _POSITION = positions.positions_table.c
-_TOLD = [column for column in _POSITION if column.name not in ("seq", *positions.BOOKKEEPING)]
+_SHOWN = [column for column in _POSITION if column.name not in ("seq", *positions.BOOKKEEPING)]
 _SIZED = [
     _POSITION[name] for name in ("account_id", "strategy_id", "instrument_id", "kind", "base", "quote", "quantity")
 ]
@@ -333,14 +333,14 @@ def _without_seq(table: sa.Table) -> list[sa.Column[Any]]:
 
 OrderRow = _row("OrderRow", "An order of the blotter.", _without_seq(orders.orders), avg_px=DecimalText | None)
 ExecutionRow = _row("ExecutionRow", "A trade or transfer booked.", _without_seq(executions.executions))
-PositionRow = _row("PositionRow", "A position.", _TOLD, avg_px=DecimalText | None)
+PositionRow = _row("PositionRow", "A position.", _SHOWN, avg_px=DecimalText | None)
 LotRow = _row("LotRow", "An open lot.", _without_seq(lots.lots_table))
-MatchRow = _row("MatchRow", "A part of a lot used up by a disposal.", _without_seq(lots.matches_table))
-BreakRow = _row("BreakRow", "A report that broke a rule, or could not be read.", _without_seq(breaks.breaks_table))
+MatchRow = _row("MatchRow", "A part of a lot consumed by a disposal.", _without_seq(lots.matches_table))
+BreakRow = _row("BreakRow", "A venue report that broke a rule or was unreadable.", _without_seq(breaks.breaks_table))
 PnlRow = _row(
     "PnlRow",
-    "A position and what it has gained.",
-    _TOLD,
+    "A position and its PnL.",
+    _SHOWN,
     avg_px=DecimalText | None,
     venue=str,
     **_MARKED,
@@ -362,11 +362,11 @@ LimitRow = _row(
 )
 
 
-def _total(name: str, told: str, currency: str, sums: Iterable[str]) -> type[Answer]:
+def _total(name: str, doc: str, currency: str, sums: Iterable[str]) -> type[Answer]:
     fields: dict[str, Any] = {each: (type_, ...) for each, type_ in _GROUPS.items()}
     fields |= {currency: (str, ...)} | dict.fromkeys(sums, (DecimalText | None, ...))
     fields |= dict.fromkeys(("missing_marks", "stale_marks"), (list[str], ...))
-    return create_model(name, __base__=Answer, __doc__=told, **fields)
+    return create_model(name, __base__=Answer, __doc__=doc, **fields)
 
 
 PnlTotal = _total("PnlTotal", "Sums in one settlement currency.", "settle", pnl.SUMS)
@@ -382,7 +382,7 @@ class JournalLine(Answer):
 
 
 BalanceRow = _row(
-    "BalanceRow", "What an account has of an asset.", _without_seq(balances.balances_table), available=DecimalText
+    "BalanceRow", "An account's balance of an asset.", _without_seq(balances.balances_table), available=DecimalText
 )
 EntryRow = _row(
     "EntryRow",

@@ -1,8 +1,7 @@
-"""Reading: read models at one moment, live or as they were recorded at a past one, and the marks to value them by.
+"""Readings: read models at one moment, live or as they were recorded at a past one, and the marks to value them by.
 
-A reading is one snapshot of the database: the seq it says it stands at is of the very rows it shows. Asked for a
-`min_seq`, or for a past moment, it waits until the read models are there. The past is looked up in the tables'
-histories.
+A reading is one snapshot of the database, so that its seq belongs to the very rows it shows. For a `min_seq`, or a
+past moment, it waits until the read models have reached that place. The past is looked up in the tables' histories.
 """
 
 import time
@@ -33,10 +32,10 @@ POLL_SECONDS = 0.01
 
 
 class Reading(NamedTuple):
-    """Where the rows come from, and the seq they stand at.
+    """The source of rows, and the seq they are of.
 
-    Of a past reading also when it was `recorded_at`. `occurred_by` is for whoever shows the rows to heed: of what they
-    tell only what had happened by then.
+    A reading of the past also has the time it was `recorded_at`. The caller applies `occurred_by`: of the rows only
+    what had happened by then is shown.
     """
 
     source: Source
@@ -45,22 +44,22 @@ class Reading(NamedTuple):
     occurred_by: datetime | None = None
 
     def back_to(self, seq: int) -> Source:
-        """The same rows as they were at an earlier place in the log, in the same snapshot."""
+        """Return the same rows as they were at an earlier place in the log, in the same snapshot."""
         assert not isinstance(self.source, MemoryRows), "a replay has no past"
         return AsOf(self.source.connection if isinstance(self.source, AsOf) else self.source, seq)
 
 
 @contextmanager
 def reading(
-    book: Daybook, *names: str, min_seq: int = 0, moment: Moment | None = None, wait_seconds_max: float | None = None
+    daybook: Daybook, *names: str, min_seq: int = 0, moment: Moment | None = None, wait_seconds_max: float | None = None
 ) -> Iterator[Reading]:
-    """The named projections' rows of one moment. Raises Problem when they are not there in time."""
-    past = _past(book, moment) if moment is not None else None
+    """Read the named projections' rows at one moment. Raises Problem when they do not reach it in time."""
+    past = _past(daybook, moment) if moment is not None else None
     wanted = max(min_seq, past.seq if past else 0)
-    wait = book.settings.wait_seconds_max if wait_seconds_max is None else wait_seconds_max
+    wait = daybook.settings.wait_seconds_max if wait_seconds_max is None else wait_seconds_max
     deadline = time.monotonic() + wait
     while True:
-        with reaching(book.url), _snapshot(book) as connection:
+        with reaching(daybook.url), _snapshot(daybook) as connection:
             places = schemas.placed(connection)
             standing = [one for one in places if one.projection in names]
             seq = min((one.seq for one in standing), default=0)
@@ -72,7 +71,7 @@ def reading(
                 else:
                     yield Reading(AsOf(source, past.seq), past.seq, past.recorded_at, occurred_by)
                 return
-        if min_seq > seq and min_seq > (head := book.log.head().seq):
+        if min_seq > seq and min_seq > (head := daybook.log.head().seq):
             raise InvalidInput("min_seq", min_seq, f"a place in the log, which ends at {head}")
         errors = [f"{one.projection}: {one.error}" for one in standing if one.error is not None]
         if errors or time.monotonic() >= deadline:
@@ -80,55 +79,55 @@ def reading(
         time.sleep(POLL_SECONDS)
 
 
-def replayed(book: Daybook, *names: str, moment: Moment) -> Reading:
-    """The named projections' rows of a past moment, by their folds over the log in memory: slow, and from no table."""
-    past = _past(book, moment) or book.log.head()
+def replayed(daybook: Daybook, *names: str, moment: Moment) -> Reading:
+    """Return the named projections' rows at a past moment, by folding the log in memory: slow, and from no table."""
+    past = _past(daybook, moment) or daybook.log.head()
     chosen = tuple(projection for projection in PROJECTIONS if projection.name in names)
-    return Reading(as_of(book.log, seq=past.seq, projections=chosen), past.seq, past.recorded_at)
+    return Reading(as_of(daybook.log, seq=past.seq, projections=chosen), past.seq, past.recorded_at)
 
 
 @contextmanager
-def _snapshot(book: Daybook) -> Iterator[sa.Connection]:
-    with book.engine.connect() as connection:
+def _snapshot(daybook: Daybook) -> Iterator[sa.Connection]:
+    with daybook.engine.connect() as connection:
         yield connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
 def _behind(names: Sequence[str], seq: int, min_seq: int, error: str | None) -> Problem:
     what = "the read model " + " and ".join(names)
-    why = f" and was stopped by an error: {error}" if error else "; ask again"
+    why = f" and was stopped by an error: {error}" if error else "; try again"
     return Problem(
-        503, "behind", "Read model behind", f"{what} stands at seq {seq}, not yet at {min_seq}{why}",
+        503, "behind", "Read model behind", f"{what} has reached seq {seq}, not yet {min_seq}{why}",
         headers={"Retry-After": "1"}, seq=seq, min_seq=min_seq, projections=list(names),
     )  # fmt: skip
 
 
-def _past(book: Daybook, moment: Moment) -> Head | None:
-    """Where the log ended at a past moment; None for one at which all is known that is known now."""
+def _past(daybook: Daybook, moment: Moment) -> Head | None:
+    """Return where the log ended at a past moment; None for one at which all that is known now was known."""
     if moment.seq is None and moment.at is None:
         return None
-    head = book.log.head().seq
-    seq = book.log.seq_at(moment.at) if moment.at is not None else moment.seq or 0
+    head = daybook.log.head().seq
+    seq = daybook.log.seq_at(moment.at) if moment.at is not None else moment.seq or 0
     if seq > head:
         raise InvalidInput("as_of", seq, f"a place in the log, which ends at {head}")
-    last = book.log.select(after=seq - 1, upto=seq, limit=1) if seq else []
+    last = daybook.log.select(after=seq - 1, upto=seq, limit=1) if seq else []
     return Head(seq, moment.at or (last[0].recorded.recorded_at if last else None))
 
 
-def marks_at(book: Daybook, at: Reading, given: dict[str, Mark]) -> dict[str, Mark]:
-    """The marks that value a reading, each with its age; `given` ones come first.
+def marks_at(daybook: Daybook, at: Reading, given: dict[str, Mark]) -> dict[str, Mark]:
+    """Return the marks that value a reading, each with its age; `given` ones take precedence.
 
-    The newest that was not seen after the moment that is asked of, of those on record when it was known.
+    Each is the newest observed by the reading's moment, of those that were on record when it was known.
     """
     if at.recorded_at is None and not isinstance(at.source, sa.Connection):
         return given  # nothing was on record, no mark either
     moment = at.occurred_by or at.recorded_at
-    known = book.marks.latest_all(moment, at.recorded_at)
-    return aged(book, known, moment or now()) | given
+    known = daybook.marks.latest_all(moment, at.recorded_at)
+    return aged(daybook, known, moment or now()) | given
 
 
-def aged(book: Daybook, marks: Mapping[str, MarkOnRecord], moment: datetime) -> dict[str, Mark]:
-    """Marks with their age at a moment."""
-    return {name: _aged(mark, moment, book.settings.mark_age_seconds_max) for name, mark in marks.items()}
+def aged(daybook: Daybook, marks: Mapping[str, MarkOnRecord], moment: datetime) -> dict[str, Mark]:
+    """Return marks with their age at a moment."""
+    return {name: _aged(mark, moment, daybook.settings.mark_age_seconds_max) for name, mark in marks.items()}
 
 
 def _aged(mark: MarkOnRecord, moment: datetime, age_seconds_max: float) -> MarkOnRecord:

@@ -1,6 +1,6 @@
-"""Views: what a reading shows of positions, PnL, exposure and lots, alike for the API and the command line.
+"""Views of positions, PnL, exposure and lots in a reading, alike for the API and the command line.
 
-Each is costed by the account's own conventions or, asked to, by others, and valued at the marks of the reading's
+Each is costed by the account's own conventions or by others on request, and valued at the marks of the reading's
 moment.
 """
 
@@ -23,14 +23,14 @@ OWN = Conventions()
 
 
 class Lots(NamedTuple):
-    """Open lots, and which disposal used up how much of which lot."""
+    """Open lots, and which disposal consumed how much of which lot."""
 
     opened: list[lots.LotRow]
     matched: list[lots.MatchRow]
 
 
 def models(moment: Moment | None, conventions: Conventions = OWN) -> tuple[str, ...]:
-    """The read models that positions, their PnL and exposure are read from."""
+    """Return the read models that positions, their PnL and exposure are read from."""
     is_summed = moment is not None and moment.occurred_by is not None
     return ("positions", "executions") if is_summed or conventions != OWN else ("positions",)
 
@@ -43,7 +43,7 @@ def positions_of(
     limit: int | None = None,
     after: tuple[str, str, str] | None = None,
 ) -> list[positions.PositionRow]:
-    """Every position, with `avg_px`, or a page of them."""
+    """Return every position, with `avg_px`, or a page of them."""
     by = reading.occurred_by
     page: dict[str, Any] = where._asdict() | {"limit": limit, "after": after}
     held = positions.positions if by is None else partial(positions_occurred.positions, occurred_by=by)
@@ -51,21 +51,21 @@ def positions_of(
 
 
 def pnl_of(
-    book: Daybook, reading: Reading, where: Where, given: dict[str, Mark], conventions: Conventions = OWN
+    daybook: Daybook, reading: Reading, where: Where, given: dict[str, Mark], conventions: Conventions = OWN
 ) -> list[pnl.PnlRow]:
-    """Every position's PnL at the marks."""
-    marks = marks_at(book, reading, given)
+    """Return every position's PnL at the marks."""
+    marks = marks_at(daybook, reading, given)
     return [pnl.valued(row, mark_of(row, marks)) for row in positions_of(reading, where, conventions)]
 
 
-def exposure_of(book: Daybook, reading: Reading, where: Where, given: dict[str, Mark]) -> list[exposure.ExposureRow]:
-    """Every open position's size at the marks."""
-    marks = marks_at(book, reading, given)
+def exposure_of(daybook: Daybook, reading: Reading, where: Where, given: dict[str, Mark]) -> list[exposure.ExposureRow]:
+    """Return every open position's size at the marks."""
+    marks = marks_at(daybook, reading, given)
     return [exposure.sized(row, mark_of(row, marks)) for row in positions_of(reading, where) if row["quantity"]]
 
 
 def lots_of(reading: Reading, where: Where, conventions: Conventions = OWN) -> Lots:
-    """All lots and matches, by position and in order of occurrence."""
+    """Return all lots and matches, by position and in order of occurrence."""
     rows = positions_of(reading, where)
     if reading.occurred_by is not None or any(conventions.changes(row) for row in rows):
         return Lots(*recosted_lots(reading.source, rows, conventions, reading.occurred_by))

@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api.encoding import decimal_text
 from api.http.auth import needs as needs_key
-from api.http.dependencies import SEQ_HEADER, Book, documented
+from api.http.dependencies import SEQ_HEADER, OpenDaybook, documented
 from api.http.fields import InstrumentId, Name, Place, RequestBody
 from api.http.problem_responses import responses
 from api.parameters import Format, Moment, Where, moment_of
@@ -125,7 +125,7 @@ def read_report(
     report: Annotated[str, Path(max_length=32, description=f"one of {', '.join(NAMES)}")],
     asked: Annotated[ReportAsked, Query()],
     request: Request,
-    book: Book,
+    book: OpenDaybook,
 ) -> Response:
     """A whole report of any length: rows as JSON, CSV or Parquet; a statement as HTML, PDF or JSON."""
     names = needs(report, parameters := asked.parameters(report))
@@ -138,7 +138,7 @@ def read_report(
 @router.get("/reports", response_class=Response, responses=_documented())
 def reproduce_report(
     digest: Annotated[str, Query(max_length=CHARACTERS_MAX, description=f"of a report, from {DIGEST_HEADER}")],
-    book: Book,
+    book: OpenDaybook,
 ) -> Response:
     """The report that a digest names, once more: the same bytes."""
     told = parse(digest)

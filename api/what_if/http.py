@@ -10,7 +10,7 @@ from starlette.responses import Response
 from adapters.postgres.scopes import Scope
 from api.analytics.schemas import Maybe
 from api.http.auth import needs
-from api.http.dependencies import Book, answer, documented
+from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.fields import CurrencyCode, InstrumentId, Name, Number, RequestBody
 from api.http.problem_responses import responses
 from api.parameters import Moment, given_mark
@@ -142,7 +142,7 @@ class WhatIfAnswer(Answer):
     response_model=WhatIfAnswer,
     responses=documented(200, "what would have come of it, beside what did"),
 )
-def ask_what_if(asked: Annotated[WhatIfAsked, Body(examples=[EXAMPLE])], book: Book) -> Response:
+def ask_what_if(asked: Annotated[WhatIfAsked, Body(examples=[EXAMPLE])], book: OpenDaybook) -> Response:
     """What would have come of the log under another cost basis, other fees, marks or limits. Nothing is recorded.
 
     Every request and report is carried out again, in order, by the same decisions. An order refused now fills nothing;

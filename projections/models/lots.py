@@ -281,6 +281,7 @@ def recosted(
             entry.occurrence.exec_id, entry.occurrence.transact_time, entry.occurrence.trade_seq, effect.closed
         )
     ]
+    matched.sort(key=lambda row: (row["disposed_at"], row["disposed_trade_seq"], row["exec_id"], row["line"]))
     opened = sorted(book.lots, key=lambda lot: (lot.opened_at.transact_time, lot.opened_at.trade_seq, lot.lot_id))
     lots = cast(list[RecostedLotRow], [place | _lot_row(lot) for lot in opened])
     return cast(list[RecostedMatchRow], matched), lots, book

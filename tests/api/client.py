@@ -102,7 +102,7 @@ def fill(exec_id: str = "E-1", **other: Any) -> dict[str, Any]:
 
 def trade(desk: httpx.Client, *fills: dict[str, object]) -> str:
     """Reports fills; the seq that covers them."""
-    answer = desk.post("/v1/reports", json={"reports": list(fills)})
+    answer = desk.post("/v1/venue-reports", json={"reports": list(fills)})
     assert answer.status_code == 200, answer.text
     return answer.headers["Daybook-Seq"]
 

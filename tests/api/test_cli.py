@@ -227,12 +227,12 @@ def test_tables_fit_a_narrow_terminal_and_colour_only_a_willing_one(book: Run, d
     from adapters.log.postgres import PostgresLog
     from adapters.writer.writer import Writer
     from api.clock import now
-    from api.intake.venue_reports import ONE_REPORT
+    from api.intake.venue_reports import VENUE_REPORT
     from tests.api.client import fill
 
     fills = [fill("E-1", cl_ord_id="O-1"), fill("E-2", cl_ord_id="O-2", side="SELL", last_px="1000090", trade_seq=2)]
     with PostgresLog(database_url) as log:
-        Writer(log, now).report([ONE_REPORT.validate_python(one).report() for one in fills], actor="test")
+        Writer(log, now).report([VENUE_REPORT.validate_python(one).report() for one in fills], actor="test")
     requested = ("report", "pnl")
     narrow = at_a_terminal(70, *requested, DAYBOOK_DATABASE_URL=database_url, NO_COLOR="1")
     lines = re.sub(r"\x1b\[[0-9;]*m", "", narrow).splitlines()

@@ -40,7 +40,7 @@ def test_decimals_are_described_as_text(client: httpx.Client):
 @pytest.mark.slow
 def test_answers_are_as_described_for_any_request(desk: httpx.Client, server: str):
     desk.post("/v1/orders", json=order())
-    desk.post("/v1/reports", json={"reports": [fill()]})
+    desk.post("/v1/venue-reports", json={"reports": [fill()]})
     schema = schemathesis.openapi.from_dict(desk.get("/openapi.json").json())
     checks = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
     count = 0

@@ -113,8 +113,8 @@ def accepted(name, at=0):
 
 def fill(name, exec_id, instrument_id=SPOT, side=Side.BUY, qty="1", price="100", at=1, fee=("0.1", "USDT"), **more):
     return OrderFilled(
-        OrderKey("main", name), more.get("strategy", "trend"), instrument_id, more.get("order_id", f"V-{name}"), side, exec_id, at,
-        D(qty), D(price), Money(D(fee[0]), fee[1]), Liquidity.TAKER, T0 + timedelta(seconds=at),
+        OrderKey("main", name), more.get("strategy", "trend"), instrument_id, more.get("order_id", f"V-{name}"), side,
+        exec_id, at, D(qty), D(price), Money(D(fee[0]), fee[1]), Liquidity.TAKER, T0 + timedelta(seconds=at),
     )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ TAKEN = {
     "OrderTriggered": "orders",
     "OrderFilled": "orders",  # its booking is TradeBooked
     "OrderFillBusted": "orders",  # likewise TradeReversed
+    "OrderFillCompleted": "orders",  # a booking follows where it changes one
     "OrderFillCorrected": "orders",  # likewise both
     "OrderCancelRequested": "orders",
     "OrderPendingCancel": "orders",

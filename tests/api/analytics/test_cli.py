@@ -32,7 +32,7 @@ def book(desk: httpx.Client, daybook: Daybook, inside: Run) -> Run:
     assert desk.post("/v1/orders", json=order("A-1", order_qty="2")).is_success
     assert desk.post("/v1/orders", json=order("A-2", order_qty="5")).status_code == 409
     filled = fill("E-1", last_qty="2", transact_time="2026-01-02T10:00:00Z")
-    assert desk.post("/v1/reports", json={"reports": [filled]}).is_success
+    assert desk.post("/v1/venue-reports", json={"reports": [filled]}).is_success
     return lambda *args: inside(*args, url=daybook.url)
 
 

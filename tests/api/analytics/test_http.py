@@ -26,7 +26,7 @@ SPAN = {"from": "2026-01-02", "to": "2026-01-03"}
 
 
 def reported(desk: httpx.Client, *reports: dict[str, Any]) -> str:
-    answer = desk.post("/v1/reports", json={"reports": list(reports)})
+    answer = desk.post("/v1/venue-reports", json={"reports": list(reports)})
     assert answer.status_code == 200, answer.text
     assert answer.json()["unreadable"] == 0, answer.text
     return answer.headers["Daybook-Seq"]

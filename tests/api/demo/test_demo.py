@@ -37,7 +37,7 @@ def test_report_adds_up_and_one_seed_is_one_day(
     first, again, other = (reported(home, capsys, seed=seed) for seed in (3, 3, 4))
     assert first["rebuilt"]["is_identical"]
     assert first["log_seq"] == sum(first["topics"].values())
-    assert first["counts"]["fills"] == first["topics"]["TradeBooked.v2"] > 0
+    assert first["counts"]["fills"] == first["topics"]["TradeBooked.v3"] > 0
     assert first["counts"]["refused"] > 0
     for row in first["pnl"]:
         gained = sum(Decimal(row[name]) for name in ("realized", "rounding", "unrealized", "funding"))

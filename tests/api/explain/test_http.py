@@ -49,7 +49,7 @@ def a_desk_that_traded(client: httpx.Client) -> httpx.Client:
         ],
     ]
     for batch in reports:
-        answer = client.post("/v1/reports", json={"reports": batch})
+        answer = client.post("/v1/venue-reports", json={"reports": batch})
         assert answer.status_code == 200 and not answer.json()["unreadable"], answer.text
     client.params = {"min_seq": answer.headers["Daybook-Seq"]}
     return client
@@ -113,7 +113,7 @@ def test_several_positions_are_explained_by_each_and_added_only_in_one_unit(trad
     assert (shown["value"], shown["unit"], len(shown["positions"])) == (None, None, 2)
     assert {part["unit"] for part in shown["positions"]} == {"USDT", "BTC"}
     one = traded.post(
-        "/v1/reports", json={"reports": [fill("T-1", cl_ord_id="T-1", order_id="V-T", strategy_id="trend")]}
+        "/v1/venue-reports", json={"reports": [fill("T-1", cl_ord_id="T-1", order_id="V-T", strategy_id="trend")]}
     )
     shown = explained(
         traded, "positions", "cost", account_id="main", instrument_id=BTC, min_seq=one.headers["Daybook-Seq"]

@@ -24,7 +24,7 @@ def seen(desk: httpx.Client, price: str, clock: str, **more: str) -> None:
 
 
 def sent(desk: httpx.Client, *fills: dict[str, Any]) -> str:
-    answer = desk.post("/v1/reports", json={"reports": list(fills)})
+    answer = desk.post("/v1/venue-reports", json={"reports": list(fills)})
     assert answer.status_code == 200, answer.text
     seq = answer.headers["Daybook-Seq"]
     assert desk.get("/v1/executions", params={"min_seq": seq}).status_code == 200
@@ -131,7 +131,7 @@ def test_the_command_line_restates_and_imports_marks(
     assert (code, answer["positions"][0]["difference"]) == (0, "30")
     assert [(item["cause"], item["mark_is"], item["amount"]) for item in answer["items"]] == [("PRICE", "160", "30")]
     code, out, _ = run("report", "restatement", "--day", DAY, "--known-at", reported)
-    assert (code, "What makes the difference" in out, "PRICE" in out) == (0, True, True)
+    assert (code, "Causes of the difference" in out, "PRICE" in out) == (0, True, True)
     code, out, _ = run("report", "pnl", "--as-of", at("11:00"), "--known-at", "now", "--json")
     assert (code, json.loads(out)["items"][0]["quantity"], json.loads(out)["occurred_by"]) == (0, "2", at("11:00"))
     assert run("report", "restatement", "--day", "2100-01-01")[0] == 1

@@ -10,8 +10,8 @@ from adapters.postgres.scopes import Scope
 from api.daybook import Daybook
 from tests.api.client import open_book, order, serving
 
-WRITES = ["/v1/accounts", "/v1/instruments", "/v1/limits", "/v1/orders", "/v1/orders/main/A-1/cancel", "/v1/reports",
-          "/v1/transfers", "/v1/marks"]  # fmt: skip
+WRITES = ["/v1/accounts", "/v1/instruments", "/v1/limits", "/v1/orders", "/v1/orders/main/A-1/cancel",
+          "/v1/venue-reports", "/v1/reports", "/v1/transfers", "/v1/marks"]  # fmt: skip
 READS = ["/v1/orders", "/v1/orders/main/A-1", "/v1/executions", "/v1/positions", "/v1/lots", "/v1/matches", "/v1/pnl",
          "/v1/exposure", "/v1/limits", "/v1/breaks", "/v1/events", "/v1/events/1", "/v1/accounts", "/v1/accounts/main",
          "/v1/instruments"]  # fmt: skip
@@ -39,8 +39,8 @@ def test_without_a_valid_key_nothing_is_written_or_read(client_for: ClientFor):
 
 
 NEEDED = {"/v1/accounts": "admin", "/v1/instruments": "admin", "/v1/limits": "admin", "/v1/orders": "trade",
-          "/v1/orders/main/A-1/cancel": "trade", "/v1/reports": "report", "/v1/transfers": "report",
-          "/v1/marks": "report"}  # fmt: skip
+          "/v1/orders/main/A-1/cancel": "trade", "/v1/venue-reports": "report", "/v1/reports": "report",
+          "/v1/transfers": "report", "/v1/marks": "report"}  # fmt: skip
 
 
 def test_every_write_needs_its_scope_and_no_other_will_do(client_for: ClientFor):

@@ -41,9 +41,9 @@ KEYED: list[tuple[str, Any, int]] = [
     ("/v1/limits", {"account_id": "main", "measure": "MAX_POSITION", "limit": "5"}, 201),
     ("/v1/orders", order(), 201),
     ("/v1/orders", order("A-2", instrument_id="NOPE.BINANCE"), 409),
-    ("/v1/reports", {"reports": [fill()]}, 200),
-    ("/v1/reports", {"reports": [fill("E-2"), fill("E-3", instrument_id="NOPE.BINANCE")]}, 207),
-    ("/v1/reports", {"reports": [{"type": "filled"}]}, 422),
+    ("/v1/venue-reports", {"reports": [fill()]}, 200),
+    ("/v1/venue-reports", {"reports": [fill("E-2"), fill("E-3", instrument_id="NOPE.BINANCE")]}, 207),
+    ("/v1/venue-reports", {"reports": [{"type": "filled"}]}, 422),
     (
         "/v1/transfers",
         {
@@ -78,7 +78,7 @@ def test_the_first_answer_is_given_even_when_things_have_changed_since(desk: htt
     set_first = desk.post("/v1/limits", json=limit, headers={"Idempotency-Key": "limit"})
     first = desk.post("/v1/orders/main/A-1/cancel", json={}, headers=keyed)
     assert (first.status_code, first.json()["status"]) == (201, "PENDING_CANCEL")
-    desk.post("/v1/reports", json={"reports": [fill()]})
+    desk.post("/v1/venue-reports", json={"reports": [fill()]})
     desk.post("/v1/limits", json=limit | {"limit": "9"})
     assert same(first, desk.post("/v1/orders/main/A-1/cancel", json={}, headers=keyed))
     assert same(set_first, desk.post("/v1/limits", json=limit, headers={"Idempotency-Key": "limit"}))
@@ -107,7 +107,9 @@ def test_the_same_key_at_once_is_carried_out_once(desk: httpx.Client) -> None:
     before = seq(desk)
 
     def send(n: int) -> httpx.Response:
-        return desk.post("/v1/reports", json={"reports": [fill(f"E-{n % 3}")]}, headers={"Idempotency-Key": f"{n % 3}"})
+        return desk.post(
+            "/v1/venue-reports", json={"reports": [fill(f"E-{n % 3}")]}, headers={"Idempotency-Key": f"{n % 3}"}
+        )
 
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(send, range(36)))

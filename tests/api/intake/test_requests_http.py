@@ -42,7 +42,7 @@ def test_an_order_sent_twice_is_one_order(desk: httpx.Client):
 
 def test_an_answered_order_stays_the_same_answer_after_a_fill(desk: httpx.Client):
     first = desk.post("/v1/orders", json=order())
-    desk.post("/v1/reports", json={"reports": [fill()]})
+    desk.post("/v1/venue-reports", json={"reports": [fill()]})
     assert desk.post("/v1/orders", json=order()).json() == first.json()
 
 
@@ -103,7 +103,7 @@ def test_an_order_is_taken_with_all_its_terms_and_shown_with_them(desk: httpx.Cl
         "expire_time": "2999-01-01T00:00:00Z", "exec_inst": ["REDUCE_ONLY", "POST_ONLY"], "display_qty": "0.5",
     }  # fmt: skip
     fills = [fill(cl_ord_id="THEIRS", side="SELL")]
-    desk.post("/v1/reports", json={"reports": fills})
+    desk.post("/v1/venue-reports", json={"reports": fills})
     first, again = (desk.post("/v1/orders", json=order(**terms)) for _ in range(2))
     assert (first.status_code, again.status_code) == (201, 200), first.text
     taken = terms | {"exec_inst": ["POST_ONLY", "REDUCE_ONLY"], "peg_offset_value": None, "parent": ""}
@@ -126,7 +126,7 @@ def test_a_cancel_is_requested_once_and_an_unknown_order_is_not_found(desk: http
 
 def test_a_filled_order_cannot_be_canceled(desk: httpx.Client):
     desk.post("/v1/orders", json=order())
-    desk.post("/v1/reports", json={"reports": [fill()]})
+    desk.post("/v1/venue-reports", json={"reports": [fill()]})
     refused = desk.post("/v1/orders/main/A-1/cancel")
     assert (refused.status_code, refused.json()["rule"], refused.json()["ord_status"]) == (
         409,
@@ -230,7 +230,7 @@ BODIES = [
 
 def test_bodies_that_are_no_request_are_unreadable(desk: httpx.Client):
     for body in BODIES:
-        for path in ("/v1/orders", "/v1/reports", "/v1/accounts"):
+        for path in ("/v1/orders", "/v1/venue-reports", "/v1/accounts"):
             answer = desk.post(path, content=body, headers={"Content-Type": "application/json"})
             found = (path, body[:20], answer.status_code, answer.headers["content-type"])
             assert found == (path, body[:20], 422, PROBLEM)
@@ -238,7 +238,7 @@ def test_bodies_that_are_no_request_are_unreadable(desk: httpx.Client):
 
 def test_a_body_too_large_is_refused_before_it_is_read(desk: httpx.Client):
     body = b" " * (9 * 2**20)
-    for path in ("/v1/orders", "/v1/reports"):
+    for path in ("/v1/orders", "/v1/venue-reports"):
         for content in (body, iter([body])):  # with a Content-Length, and in chunks without
             answer = desk.post(path, content=content, headers={"Content-Type": "application/json"})
             assert (path, answer.status_code, answer.headers["content-type"]) == (path, 413, PROBLEM)

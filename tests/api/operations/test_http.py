@@ -42,7 +42,7 @@ def test_unknown_pages_and_methods_are_problems(client: httpx.Client):
 
 def test_events_are_the_stored_bytes_and_their_hash(desk: httpx.Client, daybook: Daybook):
     desk.post("/v1/orders", json=order())
-    desk.post("/v1/reports", json={"reports": [fill()]})
+    desk.post("/v1/venue-reports", json={"reports": [fill()]})
     shown = desk.get("/v1/events").json()
     with psycopg.connect(daybook.url) as connection:
         stored = connection.execute("SELECT state FROM ledger.events ORDER BY notification_id").fetchall()

@@ -189,7 +189,7 @@ def test_pages_follow_each_other_without_gap_or_overlap(desk: httpx.Client):
         *(fill(f"X-{n}", cl_ord_id=f"X-{n}", trade_seq=50 + n, side="SELL", last_qty="0.7") for n in range(5)),
     )
     bad = [fill(f"B-{n}", last_qty=n + 0.5) for n in range(5)]
-    seq = desk.post("/v1/reports", json={"reports": bad}).headers["Daybook-Seq"] or seq
+    seq = desk.post("/v1/venue-reports", json={"reports": bad}).headers["Daybook-Seq"] or seq
     for path in ("orders", "executions", "positions", "lots", "matches", "breaks", "lots?method=LIFO"):
         requested = {"min_seq": seq} | ({"method": "LIFO"} if "?" in path else {})
         url = f"/v1/{path.partition('?')[0]}"

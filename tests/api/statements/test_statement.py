@@ -158,7 +158,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
     from adapters.log.postgres import PostgresLog
     from adapters.writer.writer import Writer
     from api.clock import now
-    from api.intake.venue_reports import ONE_REPORT
+    from api.intake.venue_reports import VENUE_REPORT
 
     monkeypatch.setenv("DAYBOOK_DATABASE_URL", database_url)
 
@@ -173,7 +173,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
     assert done("instrument", "add", BINANCE, *facts).returncode == 0
     fills = [told_fill(f"E-{n}", cl_ord_id=f"O-{n}", trade_seq=n, last_px=str(100 + n)) for n in range(5)]
     with PostgresLog(database_url) as log:
-        Writer(log, now).report([ONE_REPORT.validate_python(one).report() for one in fills], actor="test")
+        Writer(log, now).report([VENUE_REPORT.validate_python(one).report() for one in fills], actor="test")
     return done
 
 

@@ -42,7 +42,7 @@ def _shown(held: position.Position) -> dict[str, Any]:
     sums = {name: getattr(held, name) for name in SUMS}
     contract = held.contract and (held.contract.kind, held.contract.contract_size)
     fees = {currency: amount for currency, amount in held.fees.items() if amount}
-    last = tuple(held.last) if held.last is not None else None
+    last = tuple(held.last[:3]) if held.last is not None else None
     return sums | {"quantity": held.quantity, "cost": held.book.cost, "fees": fees, "contract": contract, "last": last}
 
 

@@ -138,7 +138,7 @@ def test_a_fold_that_fails_leaves_the_rows_in_use(
     trade(desk, range(4))
     runner.catch_up()
     broken = poisoned(positions.PROJECTION, lambda event: event.exec_id == "E2")
-    with pytest.raises(ProjectionStopped, match=r"positions stopped at seq \d+ \(TradeBooked.v2 of .*: cannot be"):
+    with pytest.raises(ProjectionStopped, match=r"positions stopped at seq \d+ \(TradeBooked.v3 of .*: cannot be"):
         Runner(log, projector, [broken]).rebuild()
     with projector.connect() as connection:
         assert all_rows(connection) == all_rows(as_of(log))

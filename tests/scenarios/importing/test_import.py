@@ -38,7 +38,7 @@ def test_a_file_opens_the_account_lists_the_instrument_and_is_recorded_once(tmp_
     assert counts(first) == (60, 60, 0, 0, 0)
     assert first.seq == log.head().seq
     assert topics(log) == {
-        "AccountOpened": 1, "InstrumentListed": 1, "OrderAdopted": 60, "OrderFilled": 60, "TradeBooked.v2": 60,
+        "AccountOpened": 1, "InstrumentListed": 1, "OrderAdopted": 60, "OrderFilled": 60, "TradeBooked.v3": 60,
         "HoldPosted": 60, "AccountRegistered": 1, "PositionOpened": 1, "PositionBroken": 1,
     }  # fmt: skip
     was = log.head()

@@ -76,7 +76,7 @@ class Client:
         while not self.stopping.is_set():
             name = f"C{self.number}-{n}"
             self.send("/v1/orders", order(name), f"order-{name}")
-            taken = self.send("/v1/reports", {"reports": [fill(f"E-{name}", cl_ord_id=name)]}, f"fill-{name}")
+            taken = self.send("/v1/venue-reports", {"reports": [fill(f"E-{name}", cl_ord_id=name)]}, f"fill-{name}")
             if taken is not None:
                 self.filled.append(f"E-{name}")
             n += 1
