@@ -92,7 +92,7 @@ def test_snapshots_are_verified_when_requested(
     code, out, _ = cli("verify", "--snapshots", "--json")
     checked = json.loads(out)["snapshots"]["checked"]
     assert (code, checked >= json.loads(out)["snapshots"]["foreign"]) == (0, True)
-    assert f"{checked} snapshots are what their streams fold to" in cli("verify", "--snapshots")[1]
+    assert f"{checked} snapshots equal what their streams fold to" in cli("verify", "--snapshots")[1]
     with psycopg.connect(database_url) as owner:
         owner.execute("UPDATE ledger.snapshots SET state = state || 'x'")
     assert cli("verify")[0] == 0
