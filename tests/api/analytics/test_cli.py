@@ -122,7 +122,7 @@ def test_what_if_shows_what_would_have_been_and_writes_nothing(book: Run, desk: 
     assert (position["then"]["fees_settle"], position["now"]["fees_settle"]) == ("0.1", "2")
     assert position["difference"]["net"] == "-1.9"
     shown = book("what-if", "--no-limits")
-    assert (shown.returncode, "1 accepted that were not" in shown.stdout) == (0, True), shown
+    assert (shown.returncode, "1 newly accepted" in shown.stdout) == (0, True), shown
     assert everything(daybook.url) == before
 
 
