@@ -75,7 +75,8 @@ def what_if(
 def _show(result: "WhatIfResult", as_of: Moment | None) -> None:
     upto = "" if as_of is None else f", up to seq {result.seq:,}"
     say(
-        f"{result.orders:,} orders checked again{upto}: {result.refused:,} newly refused, {result.accepted:,} newly accepted"
+        f"{result.orders:,} orders checked again{upto}:"
+        f" {result.refused:,} newly refused, {result.accepted:,} newly accepted"
     )
     rows = [row | {"why": _why(row)} for row in result.verdicts]
     write_table("Orders with another outcome", rows, CHANGED_ORDERS, empty="Every order has the same outcome.")
