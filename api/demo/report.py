@@ -31,6 +31,7 @@ NARROW_COLUMNS = 96
 BAR_CELLS = 20
 BAR_CELLS_NARROW = 6
 NEAR = Decimal("0.8")  # of a limit
+FACTS = {"limit": "limit", "used": "used", "asked": "requested"}  # of a refusal, as shown
 MEASURES = {"MAX_POSITION": "position", "MAX_ORDER_NOTIONAL": "order notional"}
 
 
@@ -155,9 +156,7 @@ def _happened(outcome: Outcome) -> RenderableType:
         )
     if late := counts["restatements"]:
         lines.append(
-            Text.assemble(
-                ("late     ", "yellow"), f"{late:,} fills arrived after a later one; their positions were restated"
-            )
+            Text.assemble(("late     ", "yellow"), f"positions restated because a fill arrived late: {late:,}")
         )
     return Group(*lines)
 
@@ -166,7 +165,7 @@ def _refusal(row: OrderRow) -> str:
     facts = row["facts"] or {}
     order = f"{row['strategy_id']} {row['side']} {_number(row['order_qty'])} {symbol_of(row['instrument_id'])}"
     if "limit" in facts:
-        numbers = ", ".join(f"{name} {_number(Decimal(facts[name]))}" for name in ("limit", "used", "asked"))
+        numbers = ", ".join(f"{label} {_number(Decimal(facts[name]))}" for name, label in FACTS.items())
         return f"{order}: {row['rule']} ({numbers})"
     return f"{order}: {row['rule']}"
 

@@ -13,6 +13,7 @@ from domain.account import CostBasis, FeePolicy
 if TYPE_CHECKING:
     from api.what_if.service import WhatIfResult
 
+FACTS = {"used": "used", "asked": "requested", "limit": "limit"}  # of a refusal, as shown
 CHANGED_ORDERS = (
     Column("account_id", "Account", rank=3), Column("cl_ord_id", "Order"), Column("seq", "Seq", rank=4),
     Column("instrument_id", "Instrument", rank=2), Column("side", "Side"), Column("order_qty", "Quantity", Kind.NUMBER),
@@ -101,7 +102,7 @@ def _show(result: "WhatIfResult", as_of: Moment | None) -> None:
 
 def _why(row: dict[str, Any]) -> str:
     facts = row["facts"]
-    numbers = ", ".join(f"{name} {facts[name]}" for name in ("used", "asked", "limit") if name in facts)
+    numbers = ", ".join(f"{label} {facts[name]}" for name, label in FACTS.items() if name in facts)
     return f"{row['rule']} ({numbers})" if numbers else str(row["rule"])
 
 
