@@ -7,6 +7,7 @@ long, so that an error can be answered as a problem.
 
 import tempfile
 from collections.abc import Iterator
+from os import SEEK_END
 from typing import IO, Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
@@ -162,7 +163,7 @@ def _answer(made: Made) -> Response:
     except BaseException:
         file.close()
         raise
-    size = file.tell()
+    size = file.seek(0, SEEK_END)
     file.seek(0)
     headers = {SEQ_HEADER: str(made.digest.seq), DIGEST_HEADER: made.digest.text()}
     if made.digest.form in (Format.PARQUET, Format.PDF):
