@@ -16,7 +16,7 @@ endif
 .DELETE_ON_ERROR:
 .PHONY: help setup test test-fast torture check lint types imports format demo bench clean
 
-help:  ## what can be made
+help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 19
 
 setup: $(READY)  ## create .venv with the locked dependencies
@@ -36,7 +36,7 @@ $(READY): pyproject.toml uv.lock
 test: check  ## check everything, then run every test
 	@$(BIN)/python -m pytest
 
-test-fast: $(READY)  ## run what takes no browser and no patience: three minutes
+test-fast: $(READY)  ## every test but the slow ones and those in a browser: three minutes
 	@$(BIN)/python -m pytest -m "not slow and not browser"
 
 KILLS ?= 200
@@ -59,7 +59,7 @@ lint: $(READY)  ## ruff: rules and format
 types: $(READY)  ## mypy --strict
 	@$(BIN)/python -m mypy
 
-format: $(READY)  ## bring the code into its format, and mend what ruff can mend
+format: $(READY)  ## format the code, and fix what ruff can fix
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 

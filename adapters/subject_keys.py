@@ -1,9 +1,9 @@
-"""The custodian of personal data: a key a subject, which seals and opens it, and which is deleted to forget it.
+"""Encryption of personal data with one key per subject; deleting the key erases the data (crypto-shredding).
 
-AES-SIV (RFC 5297) with a key of 512 bits: the same text of the same subject in the same place seals to the same bytes,
-so that a request that is sent twice is recognised, and nothing else can be told from them but a length in steps of 64.
-What is sealed is bound to its subject and its place: moved elsewhere it does not open. Only the role CUSTODIAN reads
-the keys; nothing keeps them in memory between two uses.
+AES-SIV (RFC 5297) with 512-bit keys: the same text of the same subject in the same place is sealed to the same bytes,
+so that a repeated request is recognised; the bytes reveal nothing else but the length in steps of 64. A sealed text is
+bound to its subject and its place: anywhere else it does not open. Only the role CUSTODIAN reads the keys, and they are
+not cached in memory.
 """
 
 import base64
@@ -30,12 +30,12 @@ FORGET = """
 INSERT INTO personal.subjects AS s (subject, key, forgotten_at) VALUES (%s, NULL, now())
 ON CONFLICT (subject) DO UPDATE SET key = NULL, forgotten_at = now() WHERE s.key IS NOT NULL
 """
-WIPE = "VACUUM (FULL) personal.subjects"  # the old key's bytes leave the table's file with the file
+WIPE = "VACUUM (FULL) personal.subjects"  # rewrites the table's file, so that the deleted key is not left in it
 
 
 class Read(NamedTuple):
-    """What is personal, as far as it can be read: `text` is None once forgotten, or if the key is not in this database
-    (a bundle does not bring it along)."""
+    """Decrypted personal data. `text` is None once the subject is forgotten, or if the key is not in this database
+    (bundles do not contain keys)."""
 
     subject_id: str
     text: str | None
@@ -43,23 +43,23 @@ class Read(NamedTuple):
 
 
 class Subjects:
-    """Seals, opens and forgets. Safe between threads; close it. Raises Unavailable."""
+    """Seals and opens personal data, and forgets subjects. Safe between threads; close it. Raises Unavailable."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._pool = Pool(lambda: connect(url, Role.CUSTODIAN), connections_max=2)
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._pool.close()
 
     def seal(self, subject_id: str, place: str, text: str) -> Personal:
-        """A text about a subject, to be kept in one place (`account main owner`); the key is made if it is the first.
+        """Encrypt a text about a subject, bound to a place (`account main owner`). Creates the subject's key if needed.
 
-        Raises RequestRefused if the subject was forgotten, or the text is none.
+        Raises RequestRefused if the subject was forgotten, or the text is invalid.
         """
         if not text.strip() or len(text) > TEXT_CHARACTERS_MAX or not text.isprintable():
-            raise RequestRefused(f"what is personal is a line of 1 to {TEXT_CHARACTERS_MAX} characters")
+            raise RequestRefused(f"a personal text is one line of 1 to {TEXT_CHARACTERS_MAX} characters")
         with reaching(self._url), self._pool.connection() as connection:
             connection.execute(MAKE, [subject_id, AESSIV.generate_key(KEY_BITS)])
             row = connection.execute(FIND, [subject_id]).fetchone()
@@ -73,7 +73,7 @@ class Subjects:
         return Personal(subject_id, base64.b64encode(sealed).decode())
 
     def open(self, personal: Personal, place: str) -> Read:
-        """What was sealed in that place. Raises HistoryBroken if it was not sealed there with the subject's key."""
+        """Decrypt a sealed text. Raises HistoryBroken if it was not sealed in that place with the subject's key."""
         with reaching(self._url), self._pool.connection() as connection:
             row = connection.execute(FIND, [personal.subject_id]).fetchone()
         if row is None or row[0] is None:
@@ -83,29 +83,29 @@ class Subjects:
             padded = AESSIV(bytes(row[0])).decrypt(sealed, _bound(personal.subject_id, place))
         except (InvalidTag, ValueError) as error:
             raise HistoryBroken(
-                f"what is personal of {personal.subject_id} was not sealed for {place} with the key that is kept here; "
+                f"the personal data of {personal.subject_id} was not sealed for {place} with the key in this database; "
                 "the key's backup may be of another ledger"
             ) from error
         return Read(personal.subject_id, padded.rstrip(b"\0").decode(), is_forgotten=False)
 
     def is_known(self, subject_id: str) -> bool:
-        """Whether there is, or was, a key of the subject."""
+        """Return whether the subject has, or had, a key."""
         with reaching(self._url), self._pool.connection() as connection:
             return connection.execute(FIND, [subject_id]).fetchone() is not None
 
-    def forget(self, *who: str) -> list[str]:
-        """Delete the keys of these subjects; which of them had one, or were unknown here.
+    def forget(self, *subject_ids: str) -> list[str]:
+        """Delete the keys of these subjects. Return those that had one, or were unknown here.
 
-        The table is written anew, whether there was one or not: a call that was cut off is made good by another.
+        The table is rewritten in any case, so that repeating an interrupted call completes it.
         """
         with reaching(self._url), self._pool.connection() as connection:
-            forgotten = [each for each in who if connection.execute(FORGET, [each]).rowcount]
+            forgotten = [each for each in subject_ids if connection.execute(FORGET, [each]).rowcount]
         with reaching(self._url), connect(self._url) as connection:
             connection.execute(WIPE)
         return forgotten
 
     def forgotten(self) -> list[str]:
-        """The subjects that the log says are forgotten, whatever keys are here."""
+        """Return the subjects that are forgotten according to the log, regardless of the keys here."""
         prefix = subjects.stream("")
         return [stream.removeprefix(prefix) for stream in streams(self._url, prefix)]
 

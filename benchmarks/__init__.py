@@ -1,1 +1,1 @@
-"""What Daybook does in how much time, beside its peers, in one run. One JSON object a line; see docs/performance.md."""
+"""Benchmarks of Daybook and its peers, measured in the same run. One JSON object per line; see docs/performance.md."""

@@ -1,10 +1,10 @@
 """Durable appends: `python -m benchmarks.append [SECONDS]` (of each slice; 2 unless given).
 
-Everything on one server of its own with fsync on, through the whole domain, by group commit. What is compared takes
-turns in `ROUNDS` slices, and medians are told, so that whatever else the machine does falls on all alike. Peers: the
-eventsourcing library's own application (in as many processes as the note says), UmaDB as a server on loopback (where
-the `umadb` wheel is at hand: in this environment, or in that of the Python named by DAYBOOK_BENCH_UMADB), and as the
-floor a bare INSERT a commit and a bare binary COPY of the same rows.
+Everything runs on one server of its own with fsync on, through the whole domain, by group commit. Contestants alternate
+in `ROUNDS` slices and medians are reported, so that other load on the machine affects all alike. Peers: the
+eventsourcing library's own application (the note shows the number of processes), UmaDB as a server on loopback (if the
+`umadb` wheel is installed: in this environment, or in that of the Python named by DAYBOOK_BENCH_UMADB), and as the
+floor a bare INSERT per commit and a bare binary COPY of the same rows.
 """
 
 import importlib.util
@@ -44,24 +44,23 @@ FLOOR_ROWS_MAX = 50_000
 
 
 def evidence(name: str) -> RawReportKept:
-    """One event."""
-    return RawReportKept(
-        "main", "SIM", name, f"{name}," + "a,b,c,d,1.25,97500.10" * 5, "price: 'b' is not a finite decimal number"
-    )
+    """Return an event."""
+    raw = f"{name}," + "a,b,c,d,1.25,97500.10" * 5
+    return RawReportKept("main", "SIM", name, raw, reason="price: 'b' is not a finite decimal number")
 
 
 def in_turns(*works: Callable[[], float | None]) -> list[float | None]:
-    """What each comes to, the median of `ROUNDS` rounds in which they take turns; None of one that cannot be had."""
-    told = [[work() for work in works] for _ in range(ROUNDS)]
+    """Return the median result of each over `ROUNDS` alternating rounds; None for one that is not available."""
+    results = [[work() for work in works] for _ in range(ROUNDS)]
     medians: list[float | None] = []
-    for column in zip(*told, strict=True):
+    for column in zip(*results, strict=True):
         known = [value for value in column if value is not None]
         medians.append(statistics.median(known) if known else None)
     return medians
 
 
 def commands(clients: int, seconds: float, send: Callable[[int, int], object]) -> tuple[float, float, float]:
-    """Commands a second of so many clients, each sending one after the other; p50 and p99 in ms."""
+    """Return commands per second of `clients` threads, each sending one at a time, and p50 and p99 in ms."""
     times: list[list[float]] = [[] for _ in range(clients)]
     start, end = threading.Barrier(clients), time.perf_counter() + seconds + 0.2
 
@@ -85,7 +84,7 @@ def commands(clients: int, seconds: float, send: Callable[[int, int], object]) -
 
 
 class Bulk(NamedTuple):
-    """What a slice of fills came to."""
+    """The rates and processor times of a slice of fills."""
 
     fills_s: float
     events_s: float
@@ -94,7 +93,7 @@ class Bulk(NamedTuple):
 
 
 class Desk:
-    """A desk that sends fills of orders the book knows, one client that keeps a few batches ahead."""
+    """A client that sends fills of known orders and keeps a few batches queued."""
 
     def __init__(self, url: str, log: PostgresLog, group: GroupCommit) -> None:
         self._log = log
@@ -107,7 +106,7 @@ class Desk:
         self._writer, self._server = f"self/task/{group._thread.native_id}", f"{row[0]}"
 
     def send(self, seconds: float, size: int) -> Bulk:
-        """Batches of `size` fills for about so many seconds; their orders are sent before, and are not timed."""
+        """Send batches of `size` fills for about `seconds`; their orders are sent before, and are not timed."""
         orders = int(seconds * 10_000) // desk.FILLS_AN_ORDER
         first, self._orders = self._orders, self._orders + orders
         for one in [self._group.submit(command) for command in desk.orders(first, orders)]:
@@ -127,14 +126,14 @@ class Desk:
         return Bulk(fills / taken, events / taken, writer / fills * 1e6, server / fills * 1e6)
 
 
-def cpu_s(who: str) -> float:
-    """The processor time that a process or thread has taken."""
-    fields = Path(f"/proc/{who}/stat").read_text().rpartition(")")[2].split()
+def cpu_s(task: str) -> float:
+    """Return the processor time of a process or thread, by its path in /proc."""
+    fields = Path(f"/proc/{task}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def copy_floor(url: str, log: PostgresLog, rows_max: int = FLOOR_ROWS_MAX) -> tuple[float, float]:
-    """Rows a second of a bare binary COPY of the log's own rows in one transaction: without and with its indexes."""
+    """Return rows per second of a bare binary COPY of the log's rows in one transaction: without and with indexes."""
     rows = log.recorder.rows(f"SELECT {COLUMNS}, execution_key FROM ledger.events LIMIT {rows_max}", [])
     found = []
     with psycopg.connect(url, autocommit=True) as connection:
@@ -152,7 +151,7 @@ def copy_floor(url: str, log: PostgresLog, rows_max: int = FLOOR_ROWS_MAX) -> tu
 
 
 def insert_floor(url: str, seconds: float, clients: int, payload: int) -> float:
-    """Commits a second of one bare INSERT each, over a connection each."""
+    """Return commits per second of one bare INSERT each, with a connection per client."""
     with psycopg.connect(url, autocommit=True) as owner:
         owner.execute("CREATE TABLE floor (n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, state bytea)")
     connections = [connect(url) for _ in range(clients)]
@@ -167,7 +166,7 @@ def insert_floor(url: str, seconds: float, clients: int, payload: int) -> float:
 
 
 def library_rate(url: str, processes: int, size: int, seconds: float) -> float:
-    """Saves a second of the library's own application."""
+    """Return saves per second of the library's own application."""
     library.application(url, create=True).close()  # type: ignore[attr-defined]
     with tempfile.TemporaryDirectory() as directory:
         go = Path(directory, "go")
@@ -180,18 +179,18 @@ def library_rate(url: str, processes: int, size: int, seconds: float) -> float:
 
 
 def umadb_rate(clients: int, size: int, payload: int, seconds: float) -> tuple[float | None, str]:
-    """Appends a second of UmaDB, and its version; None and why not where it is not at hand."""
+    """Return appends per second of UmaDB, and its version; None and the reason if it is not installed."""
     python = os.environ.get("DAYBOOK_BENCH_UMADB") or (sys.executable if importlib.util.find_spec("umadb") else None)
     if python is None:
         return None, "UmaDB not measured: no umadb wheel (pip install umadb; DAYBOOK_BENCH_UMADB=that python)"
     script = Path(__file__).parent / "peers" / "uma.py"
-    told = subprocess.run(
+    finished = subprocess.run(
         [python, str(script), str(clients), str(size), str(payload), str(seconds)],
         check=False, capture_output=True, text=True, cwd=script.parents[2],
     )  # fmt: skip
-    if told.returncode:
-        return None, f"UmaDB not measured: {told.stderr.strip().splitlines()[-1:]}"
-    answer = json.loads(told.stdout)
+    if finished.returncode:
+        return None, f"UmaDB not measured: {finished.stderr.strip().splitlines()[-1:]}"
+    answer = json.loads(finished.stdout)
     return answer["commits_s"], f"umadb {answer['version']}"
 
 
@@ -209,11 +208,11 @@ class Bench:
         self._versions = (
             f"PostgreSQL {server}, eventsourcing {version('eventsourcing')}, Python {sys.version.split()[0]}"
         )
-        self._kept(1, seconds=0.2)
+        self._rate(1, seconds=0.2)
         self._payload = len(log.stored(after=log.head().seq - 1)[0].state)
 
-    def _kept(self, clients: int, size: int = 1, seconds: float = 0) -> tuple[float, float, float]:
-        """Commands of `size` events each."""
+    def _rate(self, clients: int, size: int = 1, seconds: float = 0) -> tuple[float, float, float]:
+        """Measure commands of `size` events each."""
         self._slices += 1
         names = f"{self._slices}-{{}}-{{}}-{{}}"
 
@@ -222,25 +221,25 @@ class Bench:
 
         return commands(clients, seconds or self._seconds, send)
 
-    def _told(self, name: str, value: float | None, peers: dict[str, float | None], note: str, unit: str) -> None:
+    def _print(self, name: str, value: float | None, peers: dict[str, float | None], *, note: str) -> None:
         assert value is not None
         for peer, peer_value in peers.items():
-            line(name, value, unit, peer=peer, peer_value=peer_value, note=f"{note}; fsync on, {self._versions}")
+            line(name, value, "events/s", peer=peer, peer_value=peer_value, note=f"{note}; fsync on, {self._versions}")
 
     def single(self, clients: int, name: str, processes: int) -> None:
-        """One event a command, each client one after the other."""
+        """Measure one event per command, each client sending one at a time."""
         p50s: list[tuple[float, float]] = []
 
         def ours() -> float:
-            rate, p50, p99 = self._kept(clients)
+            rate, p50, p99 = self._rate(clients)
             p50s.append((p50, p99))
             return rate
 
         uma: list[str] = []
 
         def theirs() -> float | None:
-            rate, told = umadb_rate(clients, 1, self._payload, self._seconds)
-            uma.append(told)
+            rate, version_or_reason = umadb_rate(clients, 1, self._payload, self._seconds)
+            uma.append(version_or_reason)
             return rate
 
         value, peer, umadb, floor = in_turns(
@@ -254,10 +253,10 @@ class Bench:
             f"one event a command, {clients} client threads, the library in {processes} processes, {uma[-1]}; "
             f"p50 {p50:.2f} ms, p99 {p99:.2f} ms; {self._payload} bytes an event"
         )
-        self._told(name, value, {"eventsourcing": peer, "UmaDB": umadb, "bare INSERT": floor}, note, "events/s")
+        self._print(name, value, {"eventsourcing": peer, "UmaDB": umadb, "bare INSERT": floor}, note=note)
 
     def orders(self) -> None:
-        """Orders, each judged by a limit."""
+        """Measure orders, each with a pre-trade check of a limit."""
 
         def send(client: int, n: int) -> None:
             self._writer.request(desk.submitted(n, f"S{self._slices}-{client}-"), actor="bench")
@@ -268,7 +267,7 @@ class Bench:
         line("append.orders", rate, "commands/s", note=f"{note}; fsync on, {self._versions}")
 
     def hundreds(self) -> None:
-        """About a hundred events a commit: 33 fills through the whole domain, and 100 events of a stream each."""
+        """Measure commits of about 100 events: 33 fills through the whole domain, and 100 events in 100 streams."""
         sent: list[Bulk] = []
 
         def fills() -> float:
@@ -279,16 +278,16 @@ class Bench:
             fills,
             lambda: library_rate(self._url, 1, 100, self._seconds) * 100,
             lambda: _times(umadb_rate(1, 100, self._payload, self._seconds)[0], 100),
-            lambda: self._kept(1, 100)[0] * 100,
+            lambda: self._rate(1, 100)[0] * 100,
         )
         peers = {"eventsourcing": peer, "UmaDB": umadb}
         note = f"{FILLS_A_HUNDRED} fills of known orders a command, three events each, {AHEAD_MAX} ahead; {_cpu(sent)}"
-        self._told("append.hundreds", value, peers, note, "events/s")
+        self._print("append.hundreds", value, peers, note=note)
         note = f"100 events of a stream each a command, one client, one after the other; {self._payload} bytes each"
-        self._told("append.hundred_streams", alike, peers, note, "events/s")
+        self._print("append.hundred_streams", alike, peers, note=note)
 
     def bulk(self) -> None:
-        """Fills of known orders, as fast as they go."""
+        """Measure fills of known orders, as fast as possible."""
         sent: list[Bulk] = []
         floors: list[tuple[float, float]] = []
 
@@ -310,7 +309,7 @@ class Bench:
         )
         line("append.bulk", middle.fills_s, "fills/s", note=f"{note}; fsync on, {self._versions}")
         peers = {"bare COPY, same indexes": indexed, "bare COPY, no indexes": bare}
-        self._told("append.bulk", value, peers, note, "events/s")
+        self._print("append.bulk", value, peers, note=note)
 
 
 def _times(value: float | None, factor: float) -> float | None:
@@ -324,7 +323,7 @@ def _cpu(sent: list[Bulk]) -> str:
 
 
 def main(seconds: float) -> None:
-    """All of it."""
+    """Run all measurements."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     with desk.desk() as (url, log, writer):
         bench = Bench(url, log, writer, seconds)

@@ -1,10 +1,10 @@
 """Cold starts: `python -m benchmarks.coldstart [EVENTS]` (1,000,000 unless given), on a server of its own, fsync on.
 
-A desk trades until so many events are on record, through the whole domain by group commit: orders of eight fills, three
-positions of which one has more than half of all fills, an account with limits. Then, each time in a new process: from
-its start until it leads, until a first order is answered, and the first fill of the longest position; with the
-snapshots that the writer left behind, and with all of them deleted. Memory is the resident size of that process; of the
-writer that made the history at each tenth of it, of the verifier and of an export at the end.
+A desk trades until EVENTS events are recorded, through the whole domain by group commit: orders of eight fills, three
+positions of which one has more than half of all fills, an account with limits. Then, each time in a new process, the
+time is measured from its start until it leads, until a first order is answered, and the first fill of the longest
+position; with the snapshots that the writer has stored, and with all of them deleted. Memory is the resident size of
+that process, of the writer that made the history at each tenth of it, and of the verifier and an export at the end.
 """
 
 import json
@@ -43,7 +43,7 @@ BTC = "BTCUSDT.SIM"
 STRATEGIES = ("trend", "trend", "trend", "trend", "maker", "hedge")
 FILLS_AN_ORDER = 8
 ORDERS_A_TURN = 60
-ORDERS_KEPT = 100  # the first ones are all bought and leave lots open
+ORDERS_KEPT = 100  # the first ones all buy and leave lots open
 AHEAD_MAX = 6
 ANSWER_SECONDS_MAX = 3600
 STORED = "SELECT count(*) || ' snapshots, ' || sum(length(state)) || ' bytes' FROM ledger.snapshots"
@@ -55,53 +55,64 @@ def now() -> datetime:
 
 
 def side_of(n: int) -> Side:
-    """Buys and sells by turns, so that the position turns over."""
+    """Alternate between buys and sells, so that the position turns over."""
     return Side.SELL if n % 2 and n >= ORDERS_KEPT else Side.BUY
 
 
 def submitted(n: int) -> SubmitOrder:
-    """An order."""
-    terms = OrderTerms(STRATEGIES[n // 2 % 6], BTC, side_of(n), OrdType.LIMIT, D(2), D(97_500))
+    """Return the n-th order."""
+    terms = OrderTerms(STRATEGIES[n // 2 % 6], BTC, side_of(n), OrdType.LIMIT, order_qty=D(2), price=D(97_500))
     return SubmitOrder(OrderKey("main", f"O{n}"), terms, T0 + timedelta(milliseconds=n))
 
 
 def fills(n: int) -> list[OrderFilled]:
-    """All fills of an order."""
+    """Return all fills of an order."""
     return [
         OrderFilled(
-            OrderKey("main", f"O{n}"), STRATEGIES[n // 2 % 6], BTC, f"V{n}", side_of(n), f"E{n}-{k}", n * 10 + k,
-            D("0.25"), D(97_000 + (n * 7 + k) % 1000), Money(D("0.02"), "USDT"), Liquidity.TAKER,
-            T0 + timedelta(milliseconds=n * 10 + k),
+            key=OrderKey("main", f"O{n}"),
+            strategy_id=STRATEGIES[n // 2 % 6],
+            instrument_id=BTC,
+            order_id=f"V{n}",
+            side=side_of(n),
+            exec_id=f"E{n}-{k}",
+            trade_seq=n * 10 + k,
+            last_qty=D("0.25"),
+            last_px=D(97_000 + (n * 7 + k) % 1000),
+            commission=Money(D("0.02"), "USDT"),
+            liquidity=Liquidity.TAKER,
+            transact_time=T0 + timedelta(milliseconds=n * 10 + k),
         )
         for k in range(FILLS_AN_ORDER)
-    ]  # fmt: skip
+    ]
 
 
 def resident_mb() -> float:
-    """The resident size of this process now."""
+    """Return the current resident size of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
 def desk(writer: Writer) -> None:
-    """An account under limits, and an instrument."""
+    """Open an account with limits, and list an instrument."""
     costing = Costing(CostBasis.FIFO)
     writer.request(OpenAccount("main", "USDT", costing, T0), actor="bench")
     writer.request(ListInstrument(BTC, Contract(Kind.SPOT, "BTC", "USDT", "USDT"), D("0.01"), D("0.01")), actor="bench")
     for strategy in set(STRATEGIES):
-        limit = SetLimit("main", Scope(strategy, BTC), Measure.MAX_POSITION, D(10**6), None, T0)
+        limit = SetLimit(
+            "main", Scope(strategy, BTC), Measure.MAX_POSITION, limit=D(10**6), currency=None, transact_time=T0
+        )
         writer.request(limit, actor="bench")
 
 
 def trade(url: str, events: int) -> None:
-    """The writer that makes the history; a line of JSON at each tenth of it."""
+    """Run the writer that makes the history; print a line of JSON at each tenth of it."""
     with PostgresLog(url) as log:
         writer = Writer(log, now)
         with writer.leading(url) as group:
             desk(writer)
-            n, told, waiting = 0, 0, list[Future[Any]]()
+            n, printed, waiting = 0, 0, list[Future[Any]]()
             while (head := log.head().seq) < events:
-                if head * 10 // events > told:
-                    told = head * 10 // events
+                if head * 10 // events > printed:
+                    printed = head * 10 // events
                     print(json.dumps({"events": head, "mb": resident_mb()}), flush=True)
                 turn = range(n, n + ORDERS_A_TURN)
                 waiting += [group.submit(Command(submitted(k), "bench")) for k in turn]
@@ -116,7 +127,7 @@ def trade(url: str, events: int) -> None:
 
 
 def start(url: str, began: float, n: int) -> None:
-    """A new process: what it took since `began` until it leads, and answers."""
+    """Run a new process: print the seconds since `began` until it leads, and answers."""
     with PostgresLog(url) as log:
         writer = Writer(log, now)
         with writer.leading(url) as group:
@@ -127,12 +138,12 @@ def start(url: str, began: float, n: int) -> None:
             filled = group.submit(Command(tuple(fills(n)[:1]), "venue")).result(ANSWER_SECONDS_MAX)
             answered = time.time() - began
             assert filled[0].records
-            told = {"leads": leads, "order": ordered, "fill": answered, "before": before, "after": resident_mb()}
-            print(json.dumps(told), flush=True)
+            times = {"leads": leads, "order": ordered, "fill": answered, "before": before, "after": resident_mb()}
+            print(json.dumps(times), flush=True)
 
 
-def aside(*arguments: object) -> Iterator[dict[str, float]]:
-    """This module in another process, and what it tells."""
+def in_process(*arguments: object) -> Iterator[dict[str, float]]:
+    """Run this module in another process, and yield the objects that it prints."""
     command = [sys.executable, "-m", "benchmarks.coldstart", *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -146,8 +157,8 @@ def one(connection: psycopg.Connection[Any], query: str, *params: object) -> Any
 
 
 def cold(url: str, how: str, first: int) -> dict[str, float]:
-    """A start, told."""
-    (found,) = aside("start", url, time.time(), first)
+    """Measure and print a start."""
+    (found,) = in_process("start", url, time.time(), first)
     note = f"leads after {found['leads']:.2f} s, order answered {found['order']:.2f} s; {how}"
     line("coldstart.first_fill", found["fill"], "s", note=note)
     line("coldstart.memory", found["after"], "MB", note=f"resident, {found['before']:.0f} MB when it leads; {how}")
@@ -155,10 +166,10 @@ def cold(url: str, how: str, first: int) -> dict[str, float]:
 
 
 def audit(url: str, home: Path, events: int) -> None:
-    """What the verifier and an export take of memory, each in a process of its own."""
+    """Measure the memory of the sealer, the verifier and an export, each in a process of its own."""
     for name in ("seal", "verify", "export"):
         began = time.perf_counter()
-        (found,) = aside(name, url, home)
+        (found,) = in_process(name, url, home)
         taken = time.perf_counter() - began
         line(f"memory.{name}", found["mb"], "MB", note=f"largest resident size, {events:,} events in {taken:.0f} s")
 
@@ -176,27 +187,27 @@ def audited(name: str, url: str, home: Path) -> None:
 
 
 def main(events: int) -> None:
-    """All of it."""
+    """Run all measurements."""
     with server() as (url, home), psycopg.connect(url, autocommit=True) as connection:
         began = time.perf_counter()
-        sizes = [(int(told["events"]), told["mb"]) for told in aside("trade", url, events)]
+        sizes = [(int(found["events"]), found["mb"]) for found in in_process("trade", url, events)]
         taken = time.perf_counter() - began
         head = sizes[-1][0]
-        grown = ", ".join(f"{mb:.0f} at {at:,}" for at, mb in sizes)
+        by_size = ", ".join(f"{mb:.0f} at {at:,}" for at, mb in sizes)
         line("writer.memory", sizes[-1][1], "MB", peer="at a tenth", peer_value=sizes[0][1],
-             note=f"resident: {grown}; {head / taken:,.0f} events/s")  # fmt: skip
+             note=f"resident: {by_size}; {head / taken:,.0f} events/s")  # fmt: skip
         count = "SELECT max(originator_version) FROM ledger.events WHERE originator_id = %s"
         longest, limit = one(connection, count, LONGEST), one(connection, count, "limit:main")
         stored = one(
             connection, "SELECT count(*) || ' snapshots, ' || sum(length(state)) || ' bytes' FROM ledger.snapshots"
         )
         orders = one(connection, "SELECT count(*) FROM ledger.events WHERE topic = 'OrderSubmitted'")
-        told = f"{head:,} events, {longest:,} in the position, {limit:,} in the limits"
-        cold(url, f"{told}; {stored}", orders)
-        cold(url, f"{told}; once more", orders + 1)
+        history = f"{head:,} events, {longest:,} in the position, {limit:,} in the limits"
+        cold(url, f"{history}; {stored}", orders)
+        cold(url, f"{history}; once more", orders + 1)
         connection.execute("DELETE FROM ledger.snapshots")
-        cold(url, f"{told}; all snapshots deleted", orders + 2)
-        cold(url, f"{told}; the start after that", orders + 3)
+        cold(url, f"{history}; all snapshots deleted", orders + 2)
+        cold(url, f"{history}; the start after that", orders + 3)
         audit(url, home, head)
 
 

@@ -1,8 +1,8 @@
-"""What a desk sends, for benchmarks: orders, their acceptance, and a few fills to each, of a book that knows them.
+"""The commands of a trading desk, for benchmarks: orders, their acceptance, and a few fills for each.
 
-An order of `FILLS_AN_ORDER` fills is, before the first: submitted, held for, accepted, linked to the venue's id (four
-events). Each fill is three events: of the order, of the position, of the limits. Sides alternate and half of the fills
-close what others have opened, so that PnL is realized and fees are paid.
+Before its first fill an order of `FILLS_AN_ORDER` fills is submitted, reserved against limits, accepted, and linked to
+the venue's id (four events). Each fill is three events: of the order, of the position, of the limits. Sides alternate
+and half of the fills close what others have opened, so that PnL is realized and fees are paid.
 """
 
 from collections.abc import Iterator
@@ -28,17 +28,17 @@ ORDERS_A_REPORT = 500
 
 
 def now() -> datetime:
-    """The time of day."""
+    """Return the current time."""
     return datetime.now(UTC)
 
 
 def opening() -> list[Request]:
-    """An account with a position limit, and an instrument."""
+    """Return requests for an account with a position limit, and an instrument."""
     spot = Contract(Kind.SPOT, "BTC", "USDT", "USDT")
     return [
         OpenAccount(ACCOUNT, "USDT", Costing(), T0),
         ListInstrument(BTC, spot, D("0.01"), D("0.001")),
-        SetLimit(ACCOUNT, Scope(None, BTC), Measure.MAX_POSITION, D(1_000_000), None, T0),
+        SetLimit(ACCOUNT, Scope(None, BTC), Measure.MAX_POSITION, limit=D(1_000_000), currency=None, transact_time=T0),
     ]
 
 
@@ -47,27 +47,38 @@ def _side(order: int) -> Side:
 
 
 def submitted(order: int, name: str = "O") -> SubmitOrder:
-    """An order for all of its fills."""
-    terms = OrderTerms("trend", BTC, _side(order), OrdType.LIMIT, LAST_QTY * FILLS_AN_ORDER, D("97500.10"))
+    """Return an order for the quantity of all of its fills."""
+    quantity = LAST_QTY * FILLS_AN_ORDER
+    terms = OrderTerms("trend", BTC, _side(order), OrdType.LIMIT, order_qty=quantity, price=D("97500.10"))
     return SubmitOrder(OrderKey(ACCOUNT, f"{name}{order}"), terms, T0)
 
 
 def accepted(order: int) -> OrderAccepted:
-    """The venue has it."""
+    """Return the venue's acceptance of an order."""
     return OrderAccepted(key=OrderKey(ACCOUNT, f"O{order}"), order_id=f"V{order}", transact_time=T0)
 
 
 def filled(n: int) -> OrderFilled:
-    """The n-th fill of all."""
+    """Return the n-th fill of all."""
     order = n // FILLS_AN_ORDER
     return OrderFilled(
-        OrderKey(ACCOUNT, f"O{order}"), "trend", BTC, f"V{order}", _side(order), f"E{n}", n, LAST_QTY,
-        D("97500.10") + D(n % 100) / 100, Money(D("0.02"), "USDT"), Liquidity.TAKER, T0 + timedelta(milliseconds=n),
-    )  # fmt: skip
+        key=OrderKey(ACCOUNT, f"O{order}"),
+        strategy_id="trend",
+        instrument_id=BTC,
+        order_id=f"V{order}",
+        side=_side(order),
+        exec_id=f"E{n}",
+        trade_seq=n,
+        last_qty=LAST_QTY,
+        last_px=D("97500.10") + D(n % 100) / 100,
+        commission=Money(D("0.02"), "USDT"),
+        liquidity=Liquidity.TAKER,
+        transact_time=T0 + timedelta(milliseconds=n),
+    )
 
 
 def orders(first: int, count: int) -> Iterator[Command]:
-    """Commands that bring orders into the book, up to where they can be filled."""
+    """Yield commands that submit orders and accept them, so that they can be filled."""
     names = range(first, first + count)
     for order in names:
         yield Command(submitted(order), "bot")
@@ -77,14 +88,14 @@ def orders(first: int, count: int) -> Iterator[Command]:
 
 
 def fills(first_order: int, count: int, size: int) -> list[Command]:
-    """Reports, `size` fills in each, of `count` orders."""
+    """Return venue reports of `count` orders' fills, `size` fills per command."""
     first, end = first_order * FILLS_AN_ORDER, (first_order + count) * FILLS_AN_ORDER
     return [Command(tuple(map(filled, range(at, min(at + size, end)))), "venue") for at in range(first, end, size)]
 
 
 @contextmanager
 def desk() -> Iterator[tuple[str, PostgresLog, Writer]]:
-    """A durable server, an open account, a writer that leads."""
+    """Yield a durable server, its log with an open account, and a leading writer."""
     with server() as (url, _), PostgresLog(url) as log:
         writer = Writer(log, now)
         with writer.leading(url):

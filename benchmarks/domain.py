@@ -1,6 +1,6 @@
-"""The domain alone, in memory: deciding, encoding, decoding, folding, and fills to position and PnL.
+"""The domain alone, in memory: deciding, encoding, decoding, folding, and booking fills to position and PnL.
 
-Peers, where they can be imported: the eventsourcing library's own Aggregate with its JSONTranscoder on the same fill;
+Peers, if installed: the eventsourcing library's own Aggregate with its JSONTranscoder on the same fill;
 NautilusTrader's Position.apply; beancount's FIFO booking. Run as `python -m benchmarks.domain`.
 """
 
@@ -30,21 +30,31 @@ FILLS_CHUNK = 500
 
 
 def order_fills(count: int) -> list[OrderFilled]:
-    """Fills of one large order."""
+    """Return fills of one large order."""
     key = OrderKey("main", "A-1")
     return [
         OrderFilled(
-            key, "trend", BTC, "V-9", Side.BUY, f"E{n:07}", n, D("0.5"), D("97500.25"), Money(D("0.02"), "USDT"),
-            Liquidity.MAKER, T0 + timedelta(milliseconds=n),
+            key=key,
+            strategy_id="trend",
+            instrument_id=BTC,
+            order_id="V-9",
+            side=Side.BUY,
+            exec_id=f"E{n:07}",
+            trade_seq=n,
+            last_qty=D("0.5"),
+            last_px=D("97500.25"),
+            commission=Money(D("0.02"), "USDT"),
+            liquidity=Liquidity.MAKER,
+            transact_time=T0 + timedelta(milliseconds=n),
         )
         for n in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def position_fills(count: int, open_lots: int = 20) -> list[tuple[str, str, str]]:
-    """(side, quantity, price): the same random walk for every engine, of a position that turns over and stays open.
+    """Return (side, quantity, price): the same random walk for every engine, with a position that stays open.
 
-    It grows to about `open_lots` buys and then buys and sells about as much.
+    It grows to about `open_lots` buys and then buys and sells about equally.
     """
     draw = random.Random(7)
     held, rows = 0, []
@@ -57,9 +67,9 @@ def position_fills(count: int, open_lots: int = 20) -> list[tuple[str, str, str]
 
 
 def codec() -> None:
-    """One fill: decide and encode, decode and fold; ours and the library's."""
+    """Measure one fill: decide and encode, decode and fold; ours and the library's."""
     fills = order_fills(200)
-    terms = OrderTerms("trend", BTC, Side.BUY, OrdType.LIMIT, D(10_000), D(98_000))
+    terms = OrderTerms("trend", BTC, Side.BUY, OrdType.LIMIT, order_qty=D(10_000), price=D(98_000))
     first = reduce(order.evolve, order.decide(None, SubmitOrder(fills[0].key, terms, T0)), None)
     stream = order.stream(fills[0].key)
     stored: list[tuple[str, bytes]] = []
@@ -68,7 +78,8 @@ def codec() -> None:
         stored.clear()
         for n, fill in enumerate(fills):
             for event in order.admit(first, fill):
-                stored.append((schema.topic_of(event), schema.encode(Recorded(stream, n, T0, "venue", "r1", event))))
+                record = Recorded(stream, n, T0, "venue", request_id="r1", event=event)
+                stored.append((schema.topic_of(event), schema.encode(record)))
 
     def decode_and_evolve() -> None:
         state = first
@@ -97,15 +108,8 @@ def codec() -> None:
 
 
 def library_codec(fills: list[OrderFilled]) -> tuple[float, float]:
-    """The library's own way: an event-sourced Aggregate, its Mapper and JSONTranscoder with Decimal and datetime."""
+    """Measure the library's own Aggregate, Mapper and JSONTranscoder with Decimal and datetime."""
     from eventsourcing.domain import Aggregate, event
-    from eventsourcing.persistence import (
-        DatetimeAsISO,
-        DecimalAsStr,
-        JSONTranscoder,
-        Mapper,
-        UUIDAsHex,
-    )
 
     class Order(Aggregate):
         def __init__(self, order_qty: D) -> None:
@@ -123,10 +127,7 @@ def library_codec(fills: list[OrderFilled]) -> tuple[float, float]:
 
     globals()["Order"] = Order  # the library finds classes by their path
     Order.__qualname__ = "Order"
-    transcoder = JSONTranscoder()
-    for transcoding in (UUIDAsHex(), DecimalAsStr(), DatetimeAsISO()):
-        transcoder.register(transcoding)
-    mapper = Mapper(transcoder)
+    mapper = _library_mapper()
     stored = []
 
     def decide_and_encode() -> None:
@@ -134,9 +135,17 @@ def library_codec(fills: list[OrderFilled]) -> tuple[float, float]:
         aggregate = fresh()
         for fill in fills:
             aggregate.fill(
-                fill.key.account_id, fill.instrument_id, fill.side.value, fill.exec_id, fill.trade_seq, fill.last_qty,
-                fill.last_px, fill.commission.amount, fill.commission.currency, fill.transact_time,
-            )  # fmt: skip
+                account_id=fill.key.account_id,
+                instrument_id=fill.instrument_id,
+                side=fill.side.value,
+                exec_id=fill.exec_id,
+                trade_seq=fill.trade_seq,
+                last_qty=fill.last_qty,
+                last_px=fill.last_px,
+                commission=fill.commission.amount,
+                commission_currency=fill.commission.currency,
+                transact_time=fill.transact_time,
+            )
         stored.extend(mapper.to_stored_event(pending) for pending in aggregate.collect_events())
 
     created = Order(D(10_000)).collect_events()[0]
@@ -152,17 +161,35 @@ def library_codec(fills: list[OrderFilled]) -> tuple[float, float]:
     return seconds(decide_and_encode) / len(fills), seconds(decode_and_evolve) / len(fills)
 
 
+def _library_mapper() -> Any:
+    from eventsourcing.persistence import DatetimeAsISO, DecimalAsStr, JSONTranscoder, Mapper, UUIDAsHex
+
+    transcoder = JSONTranscoder()
+    for transcoding in (UUIDAsHex(), DecimalAsStr(), DatetimeAsISO()):
+        transcoder.register(transcoding)
+    return Mapper(transcoder)
+
+
 def booked_per_second(rows: list[tuple[str, str, str]], conventions: Costing) -> tuple[float, float]:
-    """Fills a second into position and PnL over all rows, and over their last tenth. Making the fills is not timed."""
+    """Return fills per second, booked into position and PnL, over all rows and over their last tenth."""
     state, spent, spent_before, tenth = None, 0.0, 0.0, len(rows) - len(rows) // 10
     for first in range(0, len(rows), FILLS_CHUNK):
         fills = [
             Filled(
-                KEY, SPOT, "A-1", f"E{n:08}", n, Side(side), D(qty), D(px), Money(D("0.02"), "USDT"), Liquidity.TAKER,
-                T0 + timedelta(milliseconds=n),
+                key=KEY,
+                contract=SPOT,
+                cl_ord_id="A-1",
+                exec_id=f"E{n:08}",
+                trade_seq=n,
+                side=Side(side),
+                last_qty=D(qty),
+                last_px=D(px),
+                commission=Money(D("0.02"), "USDT"),
+                liquidity=Liquidity.TAKER,
+                transact_time=T0 + timedelta(milliseconds=n),
             )
             for n, (side, qty, px) in enumerate(rows[first : first + FILLS_CHUNK], first)
-        ]  # fmt: skip
+        ]
         spent_before = spent if first < tenth else spent_before
         start = perf_counter()
         for fill in fills:
@@ -174,7 +201,7 @@ def booked_per_second(rows: list[tuple[str, str, str]], conventions: Costing) ->
 
 
 def positions() -> None:
-    """Fills to position and PnL: against NautilusTrader at 5,000, against beancount at 20,000, flat to 1,000,000."""
+    """Measure fills to position and PnL: against NautilusTrader at 5,000, beancount at 20,000, itself at 1,000,000."""
     rows = position_fills(5_000)
     ours = max(booked_per_second(rows, Costing())[1] for _ in range(3))
     theirs = nautilus_per_second(rows)
@@ -202,7 +229,7 @@ def positions() -> None:
 
 
 def nautilus_per_second(rows: list[tuple[str, str, str]]) -> tuple[str | None, float | None]:
-    """NautilusTrader's Position.apply over the same fills, its last tenth."""
+    """Measure NautilusTrader's Position.apply over the last tenth of the same fills."""
     if importlib.util.find_spec("nautilus_trader") is None:
         return "nautilus_trader: not installed (pip install nautilus_trader)", None
     from nautilus_trader import __version__
@@ -244,7 +271,7 @@ def nautilus_per_second(rows: list[tuple[str, str, str]]) -> tuple[str | None, f
 
 
 def beancount_per_second(rows: list[tuple[str, str, str]]) -> tuple[str | None, float | None]:
-    """beancount's own booking, FIFO, of the same trades already parsed."""
+    """Measure beancount's own FIFO booking of the same trades, already parsed."""
     if importlib.util.find_spec("beancount") is None:
         return "beancount: not installed (pip install beancount)", None
     import beancount
@@ -269,7 +296,7 @@ def beancount_per_second(rows: list[tuple[str, str, str]]) -> tuple[str | None, 
 
 
 def main() -> None:
-    """All of it."""
+    """Run all measurements."""
     codec()
     positions()
 

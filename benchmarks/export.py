@@ -1,9 +1,9 @@
-"""Exports: how fast the rows of a long report become a file, and that memory does not grow with them.
+"""Exports: how fast the rows of a long report are written to a file, and that memory does not grow with them.
 
-Run as `python -m benchmarks.export [ROWS]` (1,000,000 unless given), on a server of its own. A few hundred trades are
-booked as they always are; their rows are then repeated inside the read models until there are as many as asked for, so
-that what is measured is reading and writing alone. The peer is a bare COPY of the same table as CSV into a file, by
-PostgreSQL itself: what cannot be done faster. Memory is how much the largest resident size grew.
+Run as `python -m benchmarks.export [ROWS]` (1,000,000 by default), on a server of its own. A few hundred trades are
+booked as usual; their rows are then repeated inside the read models until there are ROWS, so that only reading and
+writing is measured. The peer is a bare COPY of the same table as CSV into a file, by PostgreSQL itself: the upper
+bound. Memory is the growth of the largest resident size.
 """
 
 import io
@@ -32,7 +32,7 @@ from projections.storage.schemas import as_placed
 from tests.desk import Desk, fill
 
 ROWS = 1_000_000
-CSV_ROWS = 100_000  # which go through Python one by one
+CSV_ROWS = 100_000  # these pass through Python one by one
 TRADES = 400
 REPEAT = """
 INSERT INTO {table} SELECT (jsonb_populate_record(one, jsonb_build_object({key}))).*
@@ -46,12 +46,12 @@ KEYS = {
 
 
 def filled(url: str, rows: int) -> None:
-    """Books trades, follows them, and repeats their rows."""
+    """Book trades, update the read models, and repeat their rows."""
     desk = Desk(PostgresLog(url))
     for first in range(0, TRADES, 50):
         desk.report(
             *(
-                fill(f"E{n}", Side.BUY if n % 3 else Side.SELL, D(1 + n % 7) / 10, D(97000 + n), n % 600,
+                fill(f"E{n}", Side.BUY if n % 3 else Side.SELL, D(1 + n % 7) / 10, D(97000 + n), minute=n % 600,
                      fee=Money(D(1 + n) / 1000, "USDT"))
                 for n in range(first, first + 50)
             )
@@ -67,7 +67,7 @@ def filled(url: str, rows: int) -> None:
 
 
 def in_use(connection: "psycopg.Connection[Any]", table: str) -> str:
-    """The table that a view shows."""
+    """Return the table behind a view."""
     schema, _, name = table.partition(".")
     found = connection.execute("SELECT schema FROM read.progress WHERE 'read_' || projection = %s", [schema]).fetchone()
     assert found is not None, "it was followed"
@@ -75,7 +75,7 @@ def in_use(connection: "psycopg.Connection[Any]", table: str) -> str:
 
 
 def copy_bare(url: str, table: str) -> float:
-    """Seconds of a bare COPY to CSV."""
+    """Return the seconds of a bare COPY to CSV."""
     began = perf_counter()
     statement = f"COPY (SELECT * FROM {table}) TO STDOUT (FORMAT CSV)"
     with (
@@ -90,7 +90,7 @@ def copy_bare(url: str, table: str) -> float:
 
 
 def main(rows: int) -> None:
-    """Measure."""
+    """Run all measurements."""
     import pyarrow.parquet  # noqa: F401 (half a second, once)
 
     with server() as (url, _):
@@ -117,7 +117,7 @@ def main(rows: int) -> None:
                 )
                 peer = "COPY of the table to CSV, stored rows/s"
                 line(f"export {name} {kind}", count / took, "rows/s", peer=peer, peer_value=entries / bare, note=note)
-                line(f"export {name} {kind}: memory grown", largest_mb() - before, "MiB", note=note)
+                line(f"export {name} {kind}: memory growth", largest_mb() - before, "MiB", note=note)
         reader.dispose()
 
 

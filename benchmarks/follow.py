@@ -1,9 +1,9 @@
-"""Read models: `python -m benchmarks.follow [EVENTS]` (200,000 unless given).
+"""Read models: `python -m benchmarks.follow [EVENTS]` (200,000 by default).
 
-On a server of its own with fsync on, a log of orders, fills and holds through the whole domain: following it, a rebuild
-of all read models (built beside, compared, swapped in), verification of the digests, how long after a commit its rows
-are visible while a writer goes on, and memory of a log five times as long. Peer in the same run: the eventsourcing
-library's ProjectionRunner over the same events, into a table like one of ours.
+On a server of its own with fsync on, with a log of orders, fills and holds through the whole domain, this measures:
+following the log, a rebuild of all read models (built beside, compared, swapped in), verification of the digests, the
+delay from a commit until its rows are visible while a writer goes on, and memory with a log five times as long. Peer in
+the same run: the eventsourcing library's ProjectionRunner over the same events, into a table like one of ours.
 """
 
 import gc
@@ -55,12 +55,12 @@ PEER_EVENTS_MAX = 20_000
 PEER_SECONDS = 15.0
 VISIBLE_EVENTS_S = 2_000
 VISIBLE_SECONDS = 15.0
-VISIBLE_ORDERS = 4  # sent at once
+VISIBLE_ORDERS = 4  # per commit
 AHEAD_MAX = 4
 
 
 def open_desk(writer: Writer) -> None:
-    """Four accounts, one of each cost basis, and six instruments."""
+    """Open four accounts, one of each cost basis, and list six instruments."""
     for account_id, basis in ACCOUNTS.items():
         writer.request(OpenAccount(account_id, "USDT", Costing(basis), T0), actor="bench")
     for coin in COINS:
@@ -69,7 +69,7 @@ def open_desk(writer: Writer) -> None:
 
 
 def order_events(n: int) -> tuple[SubmitOrder, list[object]]:
-    """The n-th order, and what the venue says of it: accepted, one or two fills, one in ten canceled instead."""
+    """Return the n-th order and the venue's reports of it: accepted, one or two fills."""
     accounts = list(ACCOUNTS)
     key = OrderKey(accounts[n % len(accounts)], f"O{n}")
     instrument_id = f"{COINS[n % len(COINS)]}USDT.SIM"
@@ -77,46 +77,47 @@ def order_events(n: int) -> tuple[SubmitOrder, list[object]]:
     side = Side.BUY if (n // 24) % 2 else Side.SELL
     price = D(10_000 + n * 37 % 997) / 100
     at = T0 + timedelta(milliseconds=10 * n)
-    submit = SubmitOrder(key, OrderTerms(strategy, instrument_id, side, OrdType.LIMIT, D("0.5"), price), at)
-    told: list[object] = [OrderAccepted(key, f"V{n}", at + timedelta(milliseconds=1))]
+    terms = OrderTerms(strategy, instrument_id, side, OrdType.LIMIT, order_qty=D("0.5"), price=price)
+    submit = SubmitOrder(key, terms, at)
+    reports: list[object] = [OrderAccepted(key, f"V{n}", at + timedelta(milliseconds=1))]
     fills = 1 + n % 2
     for k in range(fills):
-        told.append(
+        reports.append(
             OrderFilled(
-                key,
-                strategy,
-                instrument_id,
-                f"V{n}",
-                side,
-                f"E{n}-{k}",
-                2 * n + k,
-                D("0.5") / fills,
-                price,
-                Money(D("0.0125"), "USDT"),
-                Liquidity.TAKER,
-                at + timedelta(milliseconds=2 + k),
+                key=key,
+                strategy_id=strategy,
+                instrument_id=instrument_id,
+                order_id=f"V{n}",
+                side=side,
+                exec_id=f"E{n}-{k}",
+                trade_seq=2 * n + k,
+                last_qty=D("0.5") / fills,
+                last_px=price,
+                commission=Money(D("0.0125"), "USDT"),
+                liquidity=Liquidity.TAKER,
+                transact_time=at + timedelta(milliseconds=2 + k),
             )
         )
-    return submit, told
+    return submit, reports
 
 
 def trade(writer: Writer, log: PostgresLog, events: int) -> int:
-    """Orders and their fills until the log has so many events; its length."""
+    """Send orders and their fills until the log has `events` events. Return its length."""
     group = writer._group
     assert group is not None
     n = log.head().seq  # more than there are orders
     waiting: list[object] = []
     while log.head().seq < events:
         for _ in range(4):
-            told: list[object] = []
+            executed: list[object] = []
             submitted = []
             for k in range(n, n + ORDERS_A_COMMAND):
                 submit, reports = order_events(k)
                 submitted.append(group.submit(Command(submit, "bench")))
-                told += reports
+                executed += reports
             n += ORDERS_A_COMMAND
             waiting += submitted
-            waiting.append(group.submit(Command(tuple(told), "venue")))
+            waiting.append(group.submit(Command(tuple(executed), "venue")))
             if len(waiting) > AHEAD_MAX * ORDERS_A_COMMAND:
                 for one in waiting:
                     one.result()
@@ -128,7 +129,7 @@ def trade(writer: Writer, log: PostgresLog, events: int) -> int:
 
 @contextmanager
 def desk() -> Iterator[tuple[str, PostgresLog, Writer]]:
-    """A durable server, open accounts, a writer that leads."""
+    """Yield a durable server, its log with open accounts, and a leading writer."""
     with server() as (url, _), PostgresLog(url) as log:
         writer = Writer(log, lambda: datetime.now(UTC))
         with writer.leading(url):
@@ -137,16 +138,16 @@ def desk() -> Iterator[tuple[str, PostgresLog, Writer]]:
 
 
 def measured(what: str, url: str) -> dict[str, float]:
-    """What a process of its own measures: seconds, its memory and that of the processes it starts, in MB."""
-    told = subprocess.run(
+    """Measure in a process of its own: seconds, and the peak memory of it and its children, in MB."""
+    finished = subprocess.run(
         [sys.executable, "-m", "benchmarks.follow", "--measure", what, url], check=True, capture_output=True, text=True
     )
-    answer: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
+    answer: dict[str, float] = json.loads(finished.stdout.splitlines()[-1])
     return answer
 
 
 def measure(what: str, url: str) -> None:
-    """One measurement, in a process of its own."""
+    """Run one measurement and print it."""
     with projecting(url) as (log, engine):
         runner = Runner(log, engine, opener=partial(projecting, url))
         began, cpu = time.perf_counter(), time.process_time()
@@ -167,7 +168,7 @@ def measure(what: str, url: str) -> None:
 
 
 def rebuilding(url: str, log: PostgresLog) -> None:
-    """Following from the first event, rebuilding, verifying; the library's runner beside."""
+    """Measure following from the first event, rebuilding and verifying, and the library's runner."""
     head = log.head().seq
     with psycopg.connect(url) as connection:
         server = connection.info.server_version // 10_000
@@ -175,9 +176,9 @@ def rebuilding(url: str, log: PostgresLog) -> None:
     followed = measured("follow", url)
     rebuilt = measured("rebuild", url)
     arguments = [sys.executable, "-m", "benchmarks.peers.projecting", url, str(PEER_EVENTS_MAX), str(PEER_SECONDS)]
-    told = json.loads(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-    peer = {"peer": "eventsourcing ProjectionRunner", "peer_value": told["events_s"]}
-    beside = f"the peer folds {told['events']:,} of the same events into one of the tables; {versions}"
+    found = json.loads(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    peer = {"peer": "eventsourcing ProjectionRunner", "peer_value": found["events_s"]}
+    beside = f"the peer folds {found['events']:,} of the same events into one of the tables; {versions}"
     note = f"{head:,} events, {len(PROJECTIONS)} projections, one process, {followed['mb']} MB; {beside}"
     line("follow.catch_up", head / followed["seconds"], "events/s", **peer, note=note)
     note = f"{head:,} events, compared and swapped in; {rebuilt['cpu'] / head * 1e6:.1f} µs of our own cores an event, "
@@ -191,7 +192,7 @@ def rebuilding(url: str, log: PostgresLog) -> None:
 
 
 def attesting(url: str, head: int) -> None:
-    """What digests cost: the same rows built in one process with and without, by turns; the least CPU time of each."""
+    """Measure the cost of digests: the same rows built with and without, alternating; the least CPU time of each."""
     used: dict[bool, list[float]] = {True: [], False: []}
     hashing = Lines.hash
     goals = {projection.name: Goal(min(head, ATTESTED_EVENTS_MAX)) for projection in PROJECTIONS}
@@ -221,21 +222,21 @@ def attesting(url: str, head: int) -> None:
 
 
 def orders_sent(writer: Writer, n: int) -> tuple[int, float]:
-    """Some orders from the n-th on, and all that the venue says of them: the last seq, and when it was committed."""
+    """Send orders from the n-th on, and the venue's reports of them. Return the last seq, and when it was committed."""
     group = writer._group
     assert group is not None
-    asked = [order_events(k) for k in range(n, n + VISIBLE_ORDERS)]
-    for submitted in [group.submit(Command(submit, "bench")) for submit, _ in asked]:
+    orders = [order_events(k) for k in range(n, n + VISIBLE_ORDERS)]
+    for submitted in [group.submit(Command(submit, "bench")) for submit, _ in orders]:
         submitted.result()
-    told = tuple(report for _, reports in asked for report in reports)
-    answers = group.submit(Command(told, "venue")).result()
+    executed = tuple(report for _, reports in orders for report in reports)
+    answers = group.submit(Command(executed, "venue")).result()
     return answers[-1].seq, time.perf_counter()
 
 
 def visibility(url: str, log: PostgresLog, writer: Writer) -> None:
-    """From the return of a commit to the read models' place: a writer in this process, a follower in another.
+    """Measure from the return of a commit until the read models have it: a writer here, a follower in another process.
 
-    The first commit, which meets a follower that has just started, is told by itself.
+    The first commit, when the follower has just started, is reported separately.
     """
     environment = os.environ | {"DAYBOOK_DATABASE_URL": url}
     follower = subprocess.Popen(
@@ -245,7 +246,7 @@ def visibility(url: str, log: PostgresLog, writer: Writer) -> None:
         stderr=subprocess.DEVNULL,
     )
     commits: deque[tuple[int, float]] = deque()
-    late: list[float] = []
+    delays: list[float] = []
     is_done = threading.Event()
 
     def look() -> None:
@@ -254,7 +255,7 @@ def visibility(url: str, log: PostgresLog, writer: Writer) -> None:
                 row = connection.execute("SELECT min(seq) FROM read.progress", prepare=True).fetchone()
                 seen, now = row[0] if row else 0, time.perf_counter()
                 while commits and commits[0][0] <= seen:
-                    late.append((now - commits.popleft()[1]) * 1000)
+                    delays.append((now - commits.popleft()[1]) * 1000)
                 time.sleep(0.001)
 
     runner = Runner(log, engine(url, Role.AUDITOR))
@@ -265,9 +266,9 @@ def visibility(url: str, log: PostgresLog, writer: Writer) -> None:
     n = log.head().seq  # more than there are orders
     head, at = orders_sent(writer, n)
     commits.append((head, at))
-    while not late:
+    while not delays:
         time.sleep(0.01)
-    first = late.pop()
+    first = delays.pop()
     log_seq, began = head, time.perf_counter()
     while (elapsed := time.perf_counter() - began) < VISIBLE_SECONDS:
         n += VISIBLE_ORDERS
@@ -279,16 +280,17 @@ def visibility(url: str, log: PostgresLog, writer: Writer) -> None:
     looker.join()
     follower.terminate()
     follower.wait()
-    late.sort()
+    delays.sort()
     note = (
-        f"p50 {late[len(late) // 2]:.1f} ms, worst {late[-1]:.1f} ms of {len(late):,} commits at {rate:,.0f} events/s, "
-        f"all {len(PROJECTIONS)} projections there; {first:.1f} ms the first after the follower's start"
+        f"p50 {delays[len(delays) // 2]:.1f} ms, worst {delays[-1]:.1f} ms of {len(delays):,} commits "
+        f"at {rate:,.0f} events/s, all {len(PROJECTIONS)} projections there; "
+        f"{first:.1f} ms the first after the follower's start"
     )
-    line("visible.p99", late[int(len(late) * 0.99)], "ms", note=note)
+    line("visible.p99", delays[int(len(delays) * 0.99)], "ms", note=note)
 
 
 def memory(url: str, log: PostgresLog, writer: Writer, events: int) -> None:
-    """The largest process of a rebuild, of a log five times as long."""
+    """Measure the largest process of a rebuild, with a log five times as long."""
     before = measured("rebuild", url)["mb"]
     short = log.head().seq
     trade(writer, log, 5 * events)
@@ -300,7 +302,7 @@ def memory(url: str, log: PostgresLog, writer: Writer, events: int) -> None:
 
 
 def main(events: int) -> None:
-    """All of it."""
+    """Run all measurements."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     with desk() as (url, log, writer):
         trade(writer, log, events)

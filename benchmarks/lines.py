@@ -1,4 +1,4 @@
-"""How a benchmark says its result: one JSON object a line, with the peer measured in the same run."""
+"""Output of benchmark results: one JSON object per line, with the peer measured in the same run."""
 
 import json
 import resource
@@ -12,7 +12,7 @@ def line(
 ) -> None:
     """Print one result. `ratio` is value / peer_value."""
     ratio = round(value / peer_value, 3) if peer_value else None
-    told = {
+    result = {
         "name": name,
         "value": round(value, 3),
         "unit": unit,
@@ -21,11 +21,11 @@ def line(
         "ratio": ratio,
         "note": note,
     }
-    print(json.dumps(told), flush=True)
+    print(json.dumps(result), flush=True)
 
 
 def seconds(work: Callable[[], object], *, rounds: int = 5) -> float:
-    """The fastest of several rounds: what the work takes when nothing else gets in its way."""
+    """Return the seconds of the fastest of several rounds, the one least disturbed by other processes."""
     best = float("inf")
     for _ in range(rounds):
         start = perf_counter()
@@ -35,9 +35,9 @@ def seconds(work: Callable[[], object], *, rounds: int = 5) -> float:
 
 
 def largest_mb() -> float:
-    """The most memory that this process, or one that it has started and seen end, has held at once.
+    """Return the peak resident size in MB of this process, or of a child that has ended.
 
-    What `getrusage` says of a process itself counts whoever started it, too.
+    For the process itself `getrusage` would include its parent's size from before exec.
     """
     status = Path("/proc/self/status").read_text()
     own = int(status.partition("VmHWM:")[2].split()[0])

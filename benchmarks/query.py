@@ -1,11 +1,11 @@
-"""Queries over a growing log: `python -m benchmarks.query [FILLS ...]` (10000, 100000 and 1000000 unless given).
+"""Queries over a growing log: `python -m benchmarks.query [FILLS ...]` (10000, 100000 and 1000000 by default).
 
-The fills go through the whole domain onto a server of its own, the read models follow them, and at each size every
-query of the read models is timed as the API carries it out, less HTTP: now, as of places in the later half of the log,
-and, of positions and PnL, as occurred by moments anywhere in it, as known now and as known at such a place. Limits are
-set, orders work, one fill in fifty comes late. A line gives the p99 in ms, and in its note the p50, the p99 of our own
-processor time (far below the other where the machine had other things to do) and how many were asked; the peer is the
-same query at the first size.
+The fills pass through the whole domain onto a server of its own, and the read models follow them. At each size every
+query of the read models is timed as in the API, without HTTP: now, as of seqs in the later half of the log, and, for
+positions and PnL, as occurred by times anywhere in it, as known now and as known at such a seq. Limits are set, orders
+are working, one fill in fifty is late. A line gives the p99 in ms, and in its note the p50, the p99 of our own
+processor time (far lower if the machine was busy) and the number of queries; the peer is the same query at the first
+size.
 """
 
 import random
@@ -62,19 +62,28 @@ def now() -> datetime:
 
 
 def filled(n: int, start: datetime) -> OrderFilled:
-    """An order's only fill; every fiftieth occurred a second before those around it."""
+    """Return an order's only fill; every fiftieth occurred a second before those around it."""
     instrument_id = INSTRUMENTS[n % 5]
     price = D(100 + n % 97) + D(n % 7) / 10
     return OrderFilled(
-        OrderKey(ACCOUNTS[n // 5 % 4], f"O{n}"), STRATEGIES[n // 20 % 3], instrument_id, f"V{n}",
-        Side.BUY if n // 60 % 2 else Side.SELL, f"E{n}", n, D("0.25"), price, Money(D("0.01"), "USDT"),
-        Liquidity.TAKER, start + timedelta(milliseconds=n - (1000 if n % 50 == 0 else 0)),
-    )  # fmt: skip
+        key=OrderKey(ACCOUNTS[n // 5 % 4], f"O{n}"),
+        strategy_id=STRATEGIES[n // 20 % 3],
+        instrument_id=instrument_id,
+        order_id=f"V{n}",
+        side=Side.BUY if n // 60 % 2 else Side.SELL,
+        exec_id=f"E{n}",
+        trade_seq=n,
+        last_qty=D("0.25"),
+        last_px=price,
+        commission=Money(D("0.01"), "USDT"),
+        liquidity=Liquidity.TAKER,
+        transact_time=start + timedelta(milliseconds=n - (1000 if n % 50 == 0 else 0)),
+    )
 
 
 @contextmanager
 def desk() -> Iterator[Daybook]:
-    """A durable server of its own, and a book with accounts, instruments, limits and working orders."""
+    """Yield a ledger on a durable server of its own, with accounts, instruments and limits."""
     with server() as (url, _), Daybook.open(Settings(database_url=url)) as book, book.leading():
         writer = book.writer
         for instrument_id in INSTRUMENTS:
@@ -83,13 +92,13 @@ def desk() -> Iterator[Daybook]:
         for account_id in ACCOUNTS:
             writer.request(OpenAccount(account_id, "USDT", Costing(CostBasis.FIFO), T0), actor="bench")
             for measure, limit in ((Measure.MAX_POSITION, D(10**9)), (Measure.MAX_OPEN_ORDERS, D(10_000))):
-                request = SetLimit(account_id, Scope(), measure, limit, None, T0)
+                request = SetLimit(account_id, Scope(), measure, limit, currency=None, transact_time=T0)
                 writer.request(request, actor="bench")
         yield book
 
 
 def grow(book: Daybook, first: int, size: int) -> None:
-    """Fills up to `size` in all, in batches; new working orders; marks every now and then; then the read models."""
+    """Add fills up to `size`, in batches, with marks; then new working orders; then update the read models."""
     group = book.writer._group
     assert group is not None
     waiting, began = list[Future[Any]](), time.perf_counter()
@@ -104,7 +113,7 @@ def grow(book: Daybook, first: int, size: int) -> None:
         one.result()
     for n in range(WORKING):
         for account_id in ACCOUNTS:
-            terms = OrderTerms("trend", INSTRUMENTS[n % 5], Side.BUY, OrdType.LIMIT, D(1), D(50))
+            terms = OrderTerms("trend", INSTRUMENTS[n % 5], Side.BUY, OrdType.LIMIT, order_qty=D(1), price=D(50))
             request = SubmitOrder(OrderKey(account_id, f"W{size}-{n}"), terms, now())
             book.writer.request(request, actor="bench")
     appended = time.perf_counter()
@@ -117,7 +126,7 @@ Query = tuple[str, tuple[str, ...], Callable[[Reading], object]]
 
 
 def queries(book: Daybook) -> list[Query]:
-    """Each by its name, with the read models it reads."""
+    """Return the queries by name, with the read models they read."""
     one = Where("A1", "maker", INSTRUMENTS[2])
     account = {"account_id": "A1"}
     return [
@@ -141,14 +150,14 @@ def queries(book: Daybook) -> list[Query]:
         ("equity", EQUITY_MODELS, lambda at: equity_curve(book, at, "A1", SPAN, VALUING, "USDT", ZERO)),
         ("leverage", RISK_MODELS, lambda at: risk_report(book, at, Where("A1"), ("asset",), VALUING, "USDT", ZERO)),
         ("explain realized", ("positions", "lots"),
-         lambda at: explained(book, at, one, Cell("pnl", "realized"), {}, Page(PAGE))),
+         lambda at: explained(book, at, one, Cell("pnl", "realized"), marks={}, page=Page(PAGE))),
         ("explain a balance", ("balances", "journal"),
-         lambda at: explained_balance(book, at, Of("A1", "USDT", "SIM"), "total", EntryPage(PAGE))),
+         lambda at: explained_balance(book, at, Of("A1", "USDT", "SIM"), "total", page=EntryPage(PAGE))),
     ]  # fmt: skip
 
 
 def occurred(book: Daybook) -> list[Query]:
-    """Those that are answered as occurred, too."""
+    """Return the queries that can be answered as occurred."""
     one, names = Where("A1", "maker", INSTRUMENTS[2]), ("positions", "executions")
     return [
         ("position", names, lambda at: positions_of(at, one)),
@@ -156,17 +165,17 @@ def occurred(book: Daybook) -> list[Query]:
     ]
 
 
-class Took(NamedTuple):
-    """What a query took, in ms; `own_p99` is processor time of this process."""
+class Timing(NamedTuple):
+    """The times of a query, in ms; `own_p99` is processor time of this process."""
 
     p50: float
     p99: float
     own_p99: float
 
 
-def timed(book: Daybook, asked: Query, moments: list[Moment | None]) -> Took:
-    """A query asked of each moment."""
-    _, names, work = asked
+def timed(book: Daybook, query: Query, moments: list[Moment | None]) -> Timing:
+    """Time a query at each moment."""
+    _, names, work = query
     took, own = [], []
     for moment in moments:
         began, own_began = time.perf_counter(), time.process_time()
@@ -177,7 +186,7 @@ def timed(book: Daybook, asked: Query, moments: list[Moment | None]) -> Took:
     took.sort()
     own.sort()
     last = int(len(took) * 0.99)
-    return Took(statistics.median(took), took[last], own[last])
+    return Timing(statistics.median(took), took[last], own[last])
 
 
 def main() -> None:
@@ -200,13 +209,13 @@ def main() -> None:
                     [Moment(seq=seq, occurred_by=at) for seq, at in zip(places, then, strict=True)],
                 ),
             ]  # fmt: skip
-            for kind, asked, moments in kinds:
-                for one in asked:
+            for kind, kind_queries, moments in kinds:
+                for one in kind_queries:
                     took = timed(book, one, moments)
                     name = f"{one[0]} {kind}"
                     before = first.setdefault(name, took.p99)
                     own = f"own processor time p99 {took.own_p99:.2f} ms"
-                    note = f"{size:,} fills behind, p50 {took.p50:.2f} ms, {own}, {len(moments)} asked"
+                    note = f"{size:,} fills behind, p50 {took.p50:.2f} ms, {own}, {len(moments)} queries"
                     line(name, took.p99, "ms p99", peer=f"at {sizes[0]:,} fills", peer_value=before, note=note)
 
 

@@ -1,7 +1,7 @@
-"""Replay: `python -m benchmarks.replay [ORDERS]` (6,000 unless given; thirteen events each).
+"""Replay: `python -m benchmarks.replay [ORDERS]` (6,000 by default; thirteen events each).
 
-A desk's log is read back and folded into its aggregates: along the log, and stream by stream; and from bytes already in
-memory, which is what a core can do. Peers in the same run: the eventsourcing library's repository on the same server
+A desk's log is read back and folded into its aggregates: along the log, stream by stream, and from bytes already in
+memory, which shows what a core can do. Peers in the same run: the eventsourcing library's repository on the same server
 with its default mapper and transcoder, and as the floor a bare SELECT of the same rows.
 """
 
@@ -29,13 +29,13 @@ EVERY_ROW = f"SELECT {COLUMNS} FROM ledger.events ORDER BY notification_id"
 
 
 def evolve_of(stream: str) -> Callable[[Any, Any], Any]:
-    """How the aggregate of a stream folds."""
+    """Return the fold of a stream's aggregate."""
     evolve: Callable[[Any, Any], Any] = AGGREGATES[stream.partition(":")[0]].evolve
     return evolve
 
 
 def written(writer: Writer, orders: int) -> None:
-    """A log of so many orders with their fills."""
+    """Write a log of `orders` orders with their fills."""
     group = writer._group
     assert group is not None
     for commands in (desk.orders(0, orders), desk.fills(0, orders, desk.ORDERS_A_REPORT)):
@@ -45,7 +45,7 @@ def written(writer: Writer, orders: int) -> None:
 
 
 def along(log: PostgresLog) -> int:
-    """Every aggregate, folded along the log."""
+    """Fold every aggregate along the log."""
     states: dict[str, Any] = {}
     count = 0
     for _, recorded in scan(log, batch_max=BATCH_EVENTS):
@@ -56,7 +56,7 @@ def along(log: PostgresLog) -> int:
 
 
 def by_streams(log: PostgresLog, streams: list[str]) -> int:
-    """Every aggregate, each from its own stream."""
+    """Fold every aggregate from its own stream."""
     count = 0
     for at in range(0, len(streams), STREAMS_A_READ):
         for stream, records in log.read_all(streams[at : at + STREAMS_A_READ]).items():
@@ -66,7 +66,7 @@ def by_streams(log: PostgresLog, streams: list[str]) -> int:
 
 
 def in_memory(rows: list[tuple[str, bytes, str]]) -> int:
-    """Bytes to aggregates, along the log."""
+    """Decode bytes in memory, and fold along the log."""
     states: dict[str, Any] = {}
     for topic, state, stream in rows:
         states[stream] = evolve_of(stream)(states.get(stream), schema.decode(topic, state).event)
@@ -74,14 +74,14 @@ def in_memory(rows: list[tuple[str, bytes, str]]) -> int:
 
 
 class Rate(NamedTuple):
-    """Events a second by the clock, and a second of this process's processor time: what a core alone could do."""
+    """Events per second of wall-clock time, and of this process's processor time: what a core alone could do."""
 
     clock: float
     core: float
 
 
 def rates(*works: Callable[[], int]) -> list[Rate]:
-    """Those of each: the best of several rounds in which they take turns."""
+    """Return the rates of each: the best of several alternating rounds."""
     best = [Rate(0, 0)] * len(works)
     for _ in range(ROUNDS):
         for number, work in enumerate(works):
@@ -93,7 +93,7 @@ def rates(*works: Callable[[], int]) -> list[Rate]:
 
 
 def main(orders: int) -> None:
-    """All of it."""
+    """Run all measurements."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     with desk.desk() as (url, log, writer):
         written(writer, orders)
@@ -118,13 +118,13 @@ def main(orders: int) -> None:
         size = sum(len(state) for _, state, _ in rows) // len(rows)
         versions = f"eventsourcing {version('eventsourcing')}, Python {sys.version.split()[0]}"
         note = f"{len(rows)} events of {len(streams)} streams, {size} bytes each; {versions}"
-        told = f"{note}; theirs: {LIBRARY_AGGREGATES} aggregates of {LIBRARY_EVENTS} events"
+        peer_note = f"{note}; theirs: {LIBRARY_AGGREGATES} aggregates of {LIBRARY_EVENTS} events"
         names = ("replay.memory", "replay.log", "replay.streams")
         for name, how, ours in zip(names, ("decode + fold", "along the log", "by streams"), measured, strict=False):
-            told_how = f"{how}; by the clock {ours.clock:.0f} against {peer.clock:.0f}; {told}"
-            line(name, ours.core, "events/s of a core", peer="eventsourcing", peer_value=peer.core, note=told_how)
-            told_how = f"{how}; by the clock {ours.clock:.0f} against {floor.clock:.0f}; {note}"
-            line(name, ours.core, "events/s of a core", peer="bare SELECT", peer_value=floor.core, note=told_how)
+            full = f"{how}; by the clock {ours.clock:.0f} against {peer.clock:.0f}; {peer_note}"
+            line(name, ours.core, "events/s of a core", peer="eventsourcing", peer_value=peer.core, note=full)
+            full = f"{how}; by the clock {ours.clock:.0f} against {floor.clock:.0f}; {note}"
+            line(name, ours.core, "events/s of a core", peer="bare SELECT", peer_value=floor.core, note=full)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A server of a benchmark's own: PostgreSQL with fsync on, migrated, and gone afterwards."""
+"""A temporary PostgreSQL server for a benchmark: fsync on, migrated, removed afterwards."""
 
 import shutil
 import tempfile
@@ -12,9 +12,9 @@ from adapters.postgres.migrations import migrate
 
 @contextmanager
 def server() -> Iterator[tuple[str, Path]]:
-    """Its URL, and a home for keys and the server's own files."""
+    """Yield its URL, and a home directory for keys and the server's files."""
     home = Path(tempfile.mkdtemp(prefix="daybook-bench-"))
-    home.chmod(0o711)  # the account the server runs as passes through
+    home.chmod(0o711)  # the server's account must be able to pass through
     try:
         url = embedded.start(home)
         migrate(url)

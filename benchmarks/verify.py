@@ -1,8 +1,8 @@
 """Tamper evidence: how fast a log is sealed and verified, how long a proof takes, and what sealing costs the writer.
 
-Run as `python -m benchmarks.verify [EVENTS]` (1,000,000 unless given), on a server of its own with fsync on. The peer
-of verification is a bare binary COPY of the same rows out of the same table: what cannot be done faster. Memory is the
-largest resident size of any process that verified.
+Run as `python -m benchmarks.verify [EVENTS]` (1,000,000 by default), on a server of its own with fsync on. The peer of
+verification is a bare binary COPY of the same rows out of the same table: the upper bound. Memory is the largest
+resident size of any verifying process.
 """
 
 import os
@@ -36,24 +36,25 @@ T0 = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 def batch(template: OrderFilled, first: int) -> list[Recorded]:
-    """Fills of orders of four."""
+    """Return a batch of fills, four per order."""
     records = []
     for n in range(first, first + BATCH):
         key = OrderKey("main", f"A-{n // 4}")
         event = replace(template, key=key, exec_id=f"E{n:08}", trade_seq=n)
-        records.append(Recorded(stream(key), n % 4 + 1, T0 + timedelta(milliseconds=n // 20), "venue", "r1", event))
+        at = T0 + timedelta(milliseconds=n // 20)
+        records.append(Recorded(stream(key), n % 4 + 1, at, "venue", request_id="r1", event=event))
     return records
 
 
 def fill(log: PostgresLog, upto: int) -> None:
-    """Append until the log has so many events."""
+    """Append until the log has `upto` events."""
     template = order_fills(1)[0]
     for first in range(log.head().seq, upto, BATCH):
         log.append(batch(template, first))
 
 
 def cost_of_sealing(log: PostgresLog, url: str, home: Path) -> None:
-    """The same appends, with nobody sealing and with the sealer behind them, by turns."""
+    """Measure the same appends without and with a running sealer, alternating."""
     template = order_fills(1)[0]
     seconds = {False: 0.0, True: 0.0}
     late: list[float] = []
@@ -90,7 +91,7 @@ def _sealed_after(url: str, size: int) -> float:
 
 
 def sealing(url: str, home: Path, events: int) -> None:
-    """Catching up with a log that nobody sealed."""
+    """Measure sealing a log that was not sealed before."""
     began, cpu = perf_counter(), process_time()
     Sealer(url, home).seal()
     taken, used = perf_counter() - began, process_time() - cpu
@@ -98,7 +99,7 @@ def sealing(url: str, home: Path, events: int) -> None:
 
 
 def verifying(url: str, events: int) -> None:
-    """The whole log, and the floor below it."""
+    """Measure verifying the whole log, and the bare COPY."""
     with connections.connect(url, Role.AUDITOR, statement_seconds_max=3600) as connection:
         began = perf_counter()
         rows = sum(1 for _ in copied(connection, COPY.format(0, events)))
@@ -116,7 +117,7 @@ def verifying(url: str, events: int) -> None:
 
 
 def proving(log: PostgresLog) -> None:
-    """One proof at a time, of random events, nothing cached between them."""
+    """Measure one proof at a time, of random events, with nothing cached between them."""
     proofs, draw, size = Proofs(log.recorder.datastore.connections), Random(1), log.head().seq
     for name, prove in (
         ("inclusion proof", lambda: proofs.inclusion(draw.randint(1, size))),
@@ -132,7 +133,7 @@ def proving(log: PostgresLog) -> None:
 
 
 def main(events: int) -> None:
-    """All of it."""
+    """Run all measurements."""
     with server() as (url, home), PostgresLog(url) as log:
         cost_of_sealing(log, url, home)
         before = log.head().seq

@@ -31,7 +31,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "base": ("", "base currency: what is bought and sold"),
     "base_currency": ("", "the currency an account is reported in"),
     "booking_date": ("", "ISO 20022 BookgDt: the day it is entered"),
-    "break_id": ("", "a break's stable id: the same finding has the same id"),
+    "break_id": ("", "a break's stable id: the same difference has the same id"),
     "capital": ("", "net deposits of the account, in the currency beside it"),
     "cells": ("", "positions and gains by desk and instrument, at the moment the firm's watch begins"),
     "change": ("", "the change of one account's usage, word for word"),

@@ -1,4 +1,4 @@
-"""What tests share: a real PostgreSQL, a fresh database for each test that asks, and hypothesis without stopwatches.
+"""What tests share: a real PostgreSQL, a fresh database for a test that uses one, and hypothesis without stopwatches.
 
 DAYBOOK_TEST_DATABASE_URL names a server to use instead of our own; its account must be able to create databases.
 """
@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _out_of_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Whoever names no home of its own keeps keys in one that goes with the session, and not in the developer's."""
+    """A test without a home of its own keeps keys in one that goes with the session, not in the developer's."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("DAYBOOK_HOME", str(tmp_path_factory.mktemp("home")))
         yield

@@ -1,4 +1,4 @@
-"""The steps of random days: everything that can be asked of a desk or reported to it, chosen by small numbers.
+"""The steps of random days: everything that can be requested of a desk or reported to it, chosen by small numbers.
 
 Times are anywhere in the day, so that much is late; ids come back, so that much is repeated, answered or contradicted.
 """
@@ -220,7 +220,7 @@ def _venue_report(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> No
         lambda: OrderTriggered(key, at, **named),
         lambda: OrderPendingCancel(key, at, **named),
         lambda: OrderCancelRejected(key, "too late", at, **named),
-        lambda: OrderCanceled(key, "as asked", at, **named),
+        lambda: OrderCanceled(key, "as requested", at, **named),
         lambda: OrderExpired(key, "end of day", at, **named),
         lambda: OrderPendingReplace(key, at, **named),
         lambda: OrderReplaceRejected(key, "too late", at, **named),

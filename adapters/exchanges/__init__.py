@@ -1,8 +1,8 @@
-"""Where trades happen: what an exchange tells us, in the domain's own words.
+"""Exchange adapters: translate what venues report into the domain's reports.
 
-An adapter yields domain reports literally, together with the facts of the instruments they are about; what it cannot
-read it yields as `Unreadable`, raw, because it may be evidence. It never decides whether a report is new: a report may
-be yielded again, late or out of order, and the ledger takes it down once.
+An adapter yields domain reports and the specifications of their instruments; material that it cannot read it yields
+raw, as `Unreadable`, because it may be evidence. It does not decide whether a report is new: reports may be yielded
+more than once, late or out of sequence, and the ledger records each once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from domain.ledger import Report
 class Unreadable(NamedTuple):
     """Material that could not be read: its place in its source (a line of a file, from 1), the text itself, and why.
 
-    `raw` is the text as it came. Where that was no clean UTF-8, bytes are written `\\xNN` and backslashes doubled.
+    `raw` is the text as received. If that was not valid UTF-8, bytes are written `\\xNN` and backslashes doubled.
     """
 
     line: int
@@ -25,14 +25,14 @@ class Unreadable(NamedTuple):
 
 
 class Exchange(Protocol):
-    """A venue as seen through one of its interfaces: a file, REST, a socket, a simulation."""
+    """One interface of a venue: a file, REST, a socket, a simulation."""
 
     @property
     def venue(self) -> str:
-        """Our code of the venue, the last part of its instrument ids."""
+        """Our code of the venue: the last part of its instrument ids."""
 
     def instruments(self) -> Sequence[ListInstrument]:
-        """The facts of the instruments this adapter can vouch for."""
+        """Return the specifications of the instruments that this adapter knows."""
 
     def reports(self) -> Iterator[Report | Unreadable]:
-        """What has happened there, in order of arrival."""
+        """Yield reports in sequence of arrival."""

@@ -1,6 +1,6 @@
-"""Facts of Binance's main spot symbols: enough to open a book from a trade history alone.
+"""Specifications of Binance's main spot symbols: enough to import a trade history on its own.
 
-Tick and lot are the finest each symbol has had (PRICE_FILTER, LOT_SIZE), since a history is older than today's filters.
+Tick and lot size are the finest each symbol has had (PRICE_FILTER, LOT_SIZE), since a history may predate today's.
 """
 
 from decimal import Decimal
@@ -35,7 +35,7 @@ BINANCE_SPOT = {
 
 
 def binance_spot(symbol: str) -> ListInstrument | None:
-    """The request that lists a Binance spot symbol; None if it is not one of the well known."""
+    """Return the request that lists a Binance spot symbol; None if it is not one of the main symbols."""
     facts = BINANCE_SPOT.get(symbol)
     if facts is None:
         return None

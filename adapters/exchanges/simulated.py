@@ -1,12 +1,13 @@
-"""A venue of our own making, code SIM: seeded, deterministic, with no clock but the one it is given.
+"""A simulated venue, code SIM: seeded and deterministic, with no clock but the one it is given.
 
-One underlying drives three instruments: spot, a linear and an inverse perpetual. Prices walk in whole ticks by integer
-arithmetic alone, so one seed gives one day on every machine. Prices are quote units a base unit; quantities are base
-units (spot, linear) or contracts of 100 USD (inverse). Fees: spot buys pay in base, spot sells and the linear in quote,
-the inverse in its settlement currency, its makers earning a rebate. Funding is settled every eight hours of the day.
+One underlying drives three instruments: spot, a linear and an inverse perpetual. Prices are a random walk in whole
+ticks by integer arithmetic alone, so a seed gives the same day on every machine. Prices are in quote units per base
+unit; quantities are base units (spot, linear) or contracts of 100 USD (inverse). Fees: spot buys pay in base, spot
+sells and the linear in quote, the inverse in its settlement currency, with a rebate for makers. Funding is settled
+every eight hours.
 
-What happens depends on the seed and on the orders; `Faults` only change how it is reported, as real venues do it:
-twice, late and out of order, or a fill after the cancel it preceded. Either way the book must end the same.
+Trading depends on the seed and on the orders; `Faults` only change how it is reported, as by real venues: twice, late
+and out of sequence, or a fill after the cancel it preceded. In all cases the positions must end the same.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,20 +45,20 @@ SPOT = f"BTCUSDT.{VENUE}"
 LINEAR = f"BTCUSDT-PERP.{VENUE}"
 INVERSE = f"BTCUSD-PERP.{VENUE}"
 
-MOVES = 6  # of the price in a step
+MOVES = 6  # of the price per step
 MONEY_PLACES = 8
 FUNDING_INTERVAL = timedelta(hours=8)
 FUNDING_RATE_PPM = 100  # at no basis; one basis point
 FUNDING_RATE_PPM_MAX = 750
 REJECTED_PER_MILLE = 6
-RESTLESS = {0: 15, 1: 13, 7: 12, 8: 14, 9: 12, 13: 16, 14: 20, 15: 17, 16: 13}  # by hour of day; a mean of ten
-NOISE_PER_MILLE = 80  # resting orders hit at a move of the price that does not reach them, if it comes near
+VOLATILITY = {0: 15, 1: 13, 7: 12, 8: 14, 9: 12, 13: 16, 14: 20, 15: 17, 16: 13}  # by hour of day; ten on average
+NOISE_PER_MILLE = 80  # resting orders filled by a move of the price that comes near but does not reach them
 NOISE_REACH_PPM = 1_000
-RACED_PER_MILLE = 60  # cancels that a fill overtakes
+RACED_PER_MILLE = 60  # cancels overtaken by a fill
 
 
 class Market(NamedTuple):
-    """An instrument, and how it trades here: spread in ticks, fee rates in hundredths of a basis point."""
+    """An instrument and its trading terms: spread in ticks, fee rates in hundredths of a basis point."""
 
     listing: ListInstrument
     half_spread_ticks: int
@@ -83,7 +84,7 @@ MARKETS = (
     ),
     Market(
         ListInstrument(
-            INVERSE, Contract(Kind.INVERSE, "BTC", "USD", "BTC", Decimal(100)), Decimal("0.5"), Decimal(1)
+            INVERSE, Contract(Kind.INVERSE, "BTC", "USD", "BTC", contract_size=Decimal(100)), Decimal("0.5"), Decimal(1)
         ),
         half_spread_ticks=2,
         basis_ppm=250,
@@ -94,7 +95,7 @@ MARKETS = (
 
 
 class Faults(NamedTuple):
-    """How badly the venue reports, in thousandths of reports (of cancels that a fill overtook, for the last)."""
+    """Reporting faults, per mille of reports (the last: of cancels that a fill overtook)."""
 
     duplicate_per_mille: int = 0
     late_per_mille: int = 0
@@ -106,7 +107,7 @@ FAULTLESS = Faults()
 
 
 class Tick(NamedTuple):
-    """What the venue shows after a step: the time, a mark for each instrument, the reports in order of arrival."""
+    """The venue after a step: the time, a mark for each instrument, the reports in sequence of arrival."""
 
     now: datetime
     marks: tuple[Mark, ...]
@@ -114,7 +115,7 @@ class Tick(NamedTuple):
 
 
 class Walk:
-    """The price of the underlying, in hundred-millionths of a quote unit: geometric steps, restless by hour of day."""
+    """The price of the underlying, in 10^-8 quote units: geometric steps with volatility by hour of day."""
 
     def __init__(self, seed: int, price: Decimal) -> None:
         self._random = Random(f"{seed}:walk")  # noqa: S311 (a simulation has to be repeatable)
@@ -122,24 +123,24 @@ class Walk:
         self._drift_ppb = 0
 
     def move(self, at: datetime, seconds: int) -> None:
-        """One step of `seconds`. Volatility is about 30 % a year, higher at the opens of Asia, Europe, America."""
-        restless = RESTLESS.get(at.hour, 9)
-        deviation_ppb = 54_000 * restless * isqrt(seconds * 10_000) // 1_000
+        """Move the price by a step of `seconds`. Volatility is about 30 % a year, higher when big markets open."""
+        volatility = VOLATILITY.get(at.hour, 9)
+        deviation_ppb = 54_000 * volatility * isqrt(seconds * 10_000) // 1_000
         self._drift_ppb = self._drift_ppb * 98 // 100 + deviation_ppb * self._normal() // 20_000
         change_ppb = deviation_ppb * self._normal() // 1_000 + self._drift_ppb
         self._price += self._price * change_ppb // 10**9
 
     def price_in_ticks(self, tick_size: Decimal, basis_ppm: int) -> int:
-        """The price with a basis on top, in whole ticks."""
+        """Return the price plus a basis, in whole ticks."""
         return max(1, self._price * (10**6 + basis_ppm) // (10**6 * int(tick_size * 10**8)))
 
     def _normal(self) -> int:
-        """About normal, in thousandths of a standard deviation: twelve uniform draws."""
+        """Draw an about normal deviate, in thousandths of a standard deviation: the sum of twelve uniform draws."""
         return sum(self._random.randrange(-500, 501) for _ in range(12))
 
 
 class Working(Struct):
-    """An order at the venue."""
+    """An open order at the venue."""
 
     key: OrderKey
     terms: OrderTerms
@@ -148,7 +149,7 @@ class Working(Struct):
 
 
 class SimulatedVenue:
-    """Takes orders and cancels, and on `advance` says what became of them. An Exchange."""
+    """An Exchange that accepts orders and cancels, and reports on them in `advance`."""
 
     venue = VENUE
 
@@ -167,33 +168,33 @@ class SimulatedVenue:
         self._working: dict[OrderKey, Working] = {}
         self._positions: dict[PositionKey, Decimal] = {}
         self._outbox: list[tuple[int, int, Report]] = []
-        self._told = self._trades = self._steps = 0
+        self._reported = self._trades = self._steps = 0
         self._moment = start
         self._mid_ticks = self._mids()
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is left to happen or to be told."""
+        """Whether no request, open order or report is pending."""
         return not (self._requests or self._working or self._outbox)
 
     def instruments(self) -> Sequence[ListInstrument]:
-        """What trades here."""
+        """Return the instruments of the venue."""
         return [market.listing for market in MARKETS]
 
     def marks(self) -> tuple[Mark, ...]:
-        """The price of each instrument now."""
+        """Return the current price of each instrument."""
         return tuple(Mark(name, self._price(name, ticks), VENUE, self.now) for name, ticks in self._mid_ticks.items())
 
     def submit(self, request: SubmitOrder) -> None:
-        """An order on its way here; it arrives with the next step. A cl_ord_id seen before is the same order."""
+        """Send an order, which arrives with the next step. One with a known cl_ord_id is ignored."""
         self._requests.append(request)
 
     def cancel(self, request: CancelOrder) -> None:
-        """A cancel on its way here."""
+        """Send a cancel, which arrives with the next step."""
         self._requests.append(request)
 
     def advance(self, step: timedelta) -> Tick:
-        """Let time pass: requests arrive, the price moves, resting orders trade, funding falls due."""
+        """Advance the time: requests arrive, the price moves, resting orders trade, funding falls due."""
         self._steps += 1
         requests, self._requests = self._requests, []
         for request in requests:
@@ -212,7 +213,7 @@ class SimulatedVenue:
         return Tick(self.now, self.marks(), tuple(self._drain()))
 
     def reports(self) -> Iterator[Report | Unreadable]:
-        """What is due to be told and was not yet; `advance` tells it as well."""
+        """Yield the reports that are due; `advance` returns them as well."""
         return self._drain()
 
     def _drain(self) -> Iterator[Report]:
@@ -231,18 +232,18 @@ class SimulatedVenue:
     def _arrive_order(self, request: SubmitOrder) -> None:
         terms = request.terms
         if self._matching.randrange(1000) < REJECTED_PER_MILLE:
-            self._tell(OrderRejected(request.key, "the venue is overloaded", self._next_moment()))
+            self._report(OrderRejected(request.key, "the venue is overloaded", self._next_moment()))
             return
         working = Working(request.key, terms, f"S{len(self._known)}", terms.order_qty)
-        self._tell(OrderAccepted(request.key, working.order_id, self._next_moment()))
+        self._report(OrderAccepted(request.key, working.order_id, self._next_moment()))
         self._working[request.key] = working
-        self._take(working)
+        self._match(working)
         if working.leaves_qty and (terms.ord_type is OrdType.MARKET or terms.time_in_force is not TimeInForce.GTC):
             del self._working[request.key]
-            self._tell(OrderExpired(request.key, "nothing more to trade with at once", self._next_moment()))
+            self._report(OrderExpired(request.key, "nothing more to trade with at once", self._next_moment()))
 
-    def _take(self, working: Working) -> None:
-        """Trade with what rests on the other side: up to three levels, each worse than the last."""
+    def _match(self, working: Working) -> None:
+        """Trade against resting orders of the other side: up to three levels, each worse than the last."""
         terms, market = working.terms, self._markets[working.terms.instrument_id]
         levels = self._matching.randrange(1, 4)
         touch = self._mid_ticks[terms.instrument_id] + terms.side.sign * market.half_spread_ticks
@@ -256,37 +257,37 @@ class SimulatedVenue:
         for level, price in enumerate(reachable, 1):
             if working.leaves_qty:
                 quantity = working.leaves_qty if level == levels else self._part(working)
-                self._tell(self._filled(working, quantity, price, Liquidity.TAKER))
+                self._report(self._filled(working, quantity, price, Liquidity.TAKER))
 
     def _trade_through(self, working: Working) -> None:
-        """A resting order trades when the market comes to it, and now and then with someone who does not care."""
+        """Fill a resting order when the market reaches it, and now and then when it only comes near."""
         terms, market = working.terms, self._markets[working.terms.instrument_id]
         assert terms.price is not None, "only limit orders rest"
         touch = self._mid_ticks[terms.instrument_id] + terms.side.sign * market.half_spread_ticks
         distance = terms.side.sign * (self._price(terms.instrument_id, max(1, touch)) - terms.price)
         is_hit = self._matching.randrange(1000) < NOISE_PER_MILLE and distance * 10**6 < NOISE_REACH_PPM * terms.price
         if distance <= 0 or is_hit:
-            self._tell(self._filled(working, self._part(working), terms.price, Liquidity.MAKER))
+            self._report(self._filled(working, self._part(working), terms.price, Liquidity.MAKER))
 
     def _arrive_cancel(self, request: CancelOrder) -> None:
-        """A fill may overtake a cancel; a bad venue then tells of the cancel first."""
+        """Cancel an order; a fill may overtake the cancel, and with faults is then reported after it."""
         working = self._working.get(request.key)
         if working is None:
-            self._tell(OrderCancelRejected(request.key, "no such order is open", self._next_moment()))
+            self._report(OrderCancelRejected(request.key, "no such order is open", self._next_moment()))
             return
-        told: list[Report] = []
+        reports: list[Report] = []
         if self._matching.randrange(1000) < RACED_PER_MILLE:
             assert working.terms.price is not None, "only limit orders rest"
-            told.append(self._filled(working, self._part(working), working.terms.price, Liquidity.MAKER))
+            reports.append(self._filled(working, self._part(working), working.terms.price, Liquidity.MAKER))
         if working.leaves_qty:
             del self._working[request.key]
-            told.append(OrderCanceled(request.key, request.reason, self._next_moment()))
+            reports.append(OrderCanceled(request.key, request.reason, self._next_moment()))
         else:
-            told.append(OrderCancelRejected(request.key, "the order was filled", self._next_moment()))
+            reports.append(OrderCancelRejected(request.key, "the order was filled", self._next_moment()))
         if self._is_struck(self._faults.fill_after_cancel_per_mille):
-            told.reverse()
-        for report in told:
-            self._tell(report)
+            reports.reverse()
+        for report in reports:
+            self._report(report)
 
     def _filled(self, working: Working, quantity: Decimal, price: Decimal, liquidity: Liquidity) -> OrderFilled:
         terms = working.terms
@@ -297,10 +298,19 @@ class SimulatedVenue:
         held = PositionKey(working.key.account_id, terms.strategy_id, terms.instrument_id)
         self._positions[held] = self._positions.get(held, ZERO) + terms.side.sign * quantity
         return OrderFilled(
-            working.key, terms.strategy_id, terms.instrument_id, working.order_id, terms.side, f"T{self._trades}",
-            self._trades, quantity, price, self._commission(terms, quantity, price, liquidity), liquidity,
-            self._next_moment(),
-        )  # fmt: skip
+            key=working.key,
+            strategy_id=terms.strategy_id,
+            instrument_id=terms.instrument_id,
+            order_id=working.order_id,
+            side=terms.side,
+            exec_id=f"T{self._trades}",
+            trade_seq=self._trades,
+            last_qty=quantity,
+            last_px=price,
+            commission=self._commission(terms, quantity, price, liquidity),
+            liquidity=liquidity,
+            transact_time=self._next_moment(),
+        )
 
     def _commission(self, terms: OrderTerms, quantity: Decimal, price: Decimal, liquidity: Liquidity) -> Money:
         market = self._markets[terms.instrument_id]
@@ -311,7 +321,7 @@ class SimulatedVenue:
         return Money(rounded(abs(contract.value(quantity, price)) * rate, MONEY_PLACES), contract.settle)
 
     def _part(self, working: Working) -> Decimal:
-        """A part of what is left, in whole lots: a third of it or more."""
+        """Draw a part of the leaves quantity, in whole lots: a third of it or more."""
         lot_size = self._markets[working.terms.instrument_id].listing.lot_size
         lots = int(divide(working.leaves_qty, lot_size, 0))
         return exact(self._matching.randrange(max(1, lots // 3), lots + 1) * lot_size)
@@ -328,7 +338,7 @@ class SimulatedVenue:
         return exact(ticks * self._markets[instrument_id].listing.tick_size)
 
     def _settle_funding(self, due: datetime) -> None:
-        """Longs pay shorts the rate on their worth at the mark, in settlement currency; shorts when it is negative."""
+        """Settle funding: longs pay shorts the rate on their value at the mark; a negative rate reverses it."""
         for name, market in self._markets.items():
             contract = market.listing.contract
             if contract.kind is Kind.SPOT:
@@ -340,24 +350,24 @@ class SimulatedVenue:
                     worth = abs(contract.value(quantity, self._price(name, self._mid_ticks[name])))
                     paid = rounded(worth.copy_sign(quantity) * rate, MONEY_PLACES)
                     funding_id = f"{name}-{due:%Y%m%dT%H%MZ}"
-                    self._tell(SettleFunding(key, funding_id, Money(exact(-paid), contract.settle), due))
+                    self._report(SettleFunding(key, funding_id, Money(exact(-paid), contract.settle), due))
 
     # Reports
 
     def _next_moment(self) -> datetime:
-        """Now, and a microsecond after whatever happened before."""
+        """Return the current time, but at least a microsecond after the last report's."""
         self._moment = max(self._moment + timedelta(microseconds=1), self.now)
         return self._moment
 
     def _is_struck(self, per_mille: int) -> bool:
         return per_mille > 0 and self._reporting.randrange(1000) < per_mille
 
-    def _tell(self, report: Report) -> None:
+    def _report(self, report: Report) -> None:
         faults = self._faults
         late = self._reporting.randint(1, faults.late_steps_max) if self._is_struck(faults.late_per_mille) else 0
-        self._told += 1
-        heappush(self._outbox, (self._steps + late, self._told, report))
+        self._reported += 1
+        heappush(self._outbox, (self._steps + late, self._reported, report))
         if self._is_struck(faults.duplicate_per_mille):
-            self._told += 1
+            self._reported += 1
             again = self._reporting.randint(0, faults.late_steps_max)
-            heappush(self._outbox, (self._steps + late + again, self._told, report))
+            heappush(self._outbox, (self._steps + late + again, self._reported, report))

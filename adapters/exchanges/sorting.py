@@ -1,8 +1,8 @@
-"""Rows of a history in order of occurrence, in bounded memory.
+"""Sort the rows of a trade history by occurrence, in bounded memory (external merge sort).
 
-Exports come newest first, by symbol, or pasted together; the ledger books cheapest what comes in order. A file of one
-chunk is sorted in memory. A longer one is written aside as sorted runs, which are then merged; the file is unnamed, so
-it is gone with the process. What is unreadable has no place in the order and is passed on as it is found.
+Exports are sorted newest first, by symbol, or concatenated; the ledger books sorted fills fastest. A file of one chunk
+is sorted in memory. A longer one is written to a temporary file as sorted runs, which are then merged; the file is
+unnamed, so it is gone with the process. Unreadable lines are not sorted and are passed on as they are found.
 """
 
 import heapq
@@ -25,7 +25,7 @@ _DECODER = msgspec.json.Decoder(Row)
 
 
 def in_order(found: Iterable[Row | Unreadable], *, chunk_rows_max: int = CHUNK_ROWS_MAX) -> Iterator[Row | Unreadable]:
-    """The same rows by (transact time, trade sequence, exec id), of equals the earlier line first."""
+    """Yield the rows by (transact time, trade sequence, exec id); of equals the earlier line comes first."""
     source = iter(found)
     runs: list[tuple[int, int]] = []
     held: list[Row] = []
@@ -42,13 +42,13 @@ def in_order(found: Iterable[Row | Unreadable], *, chunk_rows_max: int = CHUNK_R
 
 
 def occurrence_of(row: Row) -> tuple[Occurrence, int]:
-    """A row's place in the order."""
+    """Return a row's sort key."""
     fill = row.fill
     return Occurrence(fill.transact_time, fill.trade_seq, fill.exec_id), row.line
 
 
 def _run(file: int, start: int, end: int) -> Iterator[Row]:
-    """The rows of one sorted run, read block by block."""
+    """Yield the rows of one sorted run, read block by block."""
     rest = b""
     while start < end:
         block = os.pread(file, min(BLOCK_BYTES, end - start), start)

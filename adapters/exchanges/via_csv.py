@@ -1,8 +1,8 @@
-"""Trade histories as exchanges hand them out: CSV files, one fill a line, told apart by their header.
+"""Trade histories exported by exchanges: CSV files, one fill per line, context layout is recognised by the header.
 
-A file is read as a stream of lines, so its size does not matter, and every line stands alone: a quote left open or a
-line of ten megabytes spoils that line and no other. Values pass `domain.values`; a line that breaks a rule is yielded
-as `Unreadable` with the field and the rule. A new layout is one more entry of `LAYOUTS`.
+A file is streamed line by line, so its size does not matter, and each line is parsed on its own: an unclosed quote or a
+line of ten megabytes affects only that line. Values are parsed by `domain.values`; a line that breaks a rule is yielded
+as `Unreadable` with the field and the rule. To support another layout, add an entry to `LAYOUTS`.
 """
 
 import codecs
@@ -27,15 +27,15 @@ from domain.values import Liquidity, Money, Side
 LINE_BYTES_MAX = 65_536
 CURRENCIES_MAX = 256
 VALUE_SHOWN_MAX = 120
-QUOTE_STEP = Decimal("0.00000001")  # Binance cuts quote_qty at the places of its assets
+QUOTE_STEP = Decimal("0.00000001")  # Binance truncates quote_qty to the places of its assets
 
 Known = TypeVar("Known")
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
 _SYMBOL = re.compile(r"[A-Z0-9]{2,32}")
 
 
-class Whose(NamedTuple):
-    """Whose trades a file holds, and what time it is: no trade is from the future."""
+class ImportContext(NamedTuple):
+    """The account and strategy of a file's trades, and the current time: later trades are refused."""
 
     account_id: str
     strategy_id: str
@@ -43,7 +43,7 @@ class Whose(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A line that was read: its number (the header is line 1) and the fill it tells of."""
+    """A parsed line: its number (the header is line 1), its text and its fill."""
 
     line: int
     raw: str
@@ -51,21 +51,21 @@ class Row(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What the columns of one kind of file are called, and how a line of it becomes a fill."""
+    """A file layout: its columns, and how a line is parsed to a fill."""
 
     name: str
     venue: str
     columns: tuple[str, ...]
-    parse: Callable[[dict[str, str], Whose], OrderFilled]
+    parse: Callable[[dict[str, str], ImportContext], OrderFilled]
     listing: Callable[[str], ListInstrument | None]
     symbols: Sequence[str]
 
 
-def _binance_trade(row: dict[str, str], whose: Whose) -> OrderFilled:
-    """One trade of a Binance account. Raises InvalidInput."""
+def _binance_trade(row: dict[str, str], context: ImportContext) -> OrderFilled:
+    """Parse a trade of a Binance account. Raises InvalidInput."""
     _whole(row["seq"], "seq")
     trade_id = _whole(row["trade_id"], "trade_id")
-    transact_time = values.time(row["ts"], "ts", now=whose.now)
+    transact_time = values.time(row["ts"], "ts", now=context.now)
     symbol = row["symbol"]
     if not _SYMBOL.fullmatch(symbol):
         raise ReportUnreadable("symbol", symbol, "a symbol of 2 to 32 capitals and digits")
@@ -79,9 +79,19 @@ def _binance_trade(row: dict[str, str], whose: Whose) -> OrderFilled:
     if quote_quantity not in (product, values.exact(product - product % QUOTE_STEP)):
         raise ReportUnreadable("quote_qty", row["quote_qty"], f"price x qty, which is {product:f}")
     return OrderFilled(
-        OrderKey(whose.account_id, f"{symbol}-{trade_id}"), whose.strategy_id, f"{symbol}.{BINANCE}", "", side,
-        trade_id, int(trade_id), quantity, price, fee, liquidity, transact_time,
-    )  # fmt: skip
+        key=OrderKey(context.account_id, f"{symbol}-{trade_id}"),
+        strategy_id=context.strategy_id,
+        instrument_id=f"{symbol}.{BINANCE}",
+        order_id="",
+        side=side,
+        exec_id=trade_id,
+        trade_seq=int(trade_id),
+        last_qty=quantity,
+        last_px=price,
+        commission=fee,
+        liquidity=liquidity,
+        transact_time=transact_time,
+    )
 
 
 def _whole(text: str, field: str) -> str:
@@ -98,25 +108,37 @@ def _one_of(text: str, field: str, known: dict[str, Known]) -> Known:
 
 LAYOUTS = (
     Layout(
-        "Binance trade history",
-        BINANCE,
-        ("seq", "trade_id", "ts", "symbol", "side", "price", "qty", "quote_qty", "liquidity", "fee", "fee_currency"),
-        _binance_trade,
-        binance_spot,
-        tuple(BINANCE_SPOT),
+        name="Binance trade history",
+        venue=BINANCE,
+        columns=(
+            "seq",
+            "trade_id",
+            "ts",
+            "symbol",
+            "side",
+            "price",
+            "qty",
+            "quote_qty",
+            "liquidity",
+            "fee",
+            "fee_currency",
+        ),
+        parse=_binance_trade,
+        listing=binance_spot,
+        symbols=tuple(BINANCE_SPOT),
     ),
 )
 
 
 class CsvHistory:
-    """A trade history in a file: an Exchange that has one thing to say. Read once; close it, or use it as a context.
+    """A trade history in a file, as an Exchange. It can be read once; close it, or use it as a context.
 
     Raises InvalidInput at once if the file cannot be opened or its header is of no known layout.
     """
 
-    def __init__(self, path: Path, whose: Whose) -> None:
+    def __init__(self, path: Path, context: ImportContext) -> None:
         self.path = path
-        self._whose = whose
+        self._whose = context
         self.bytes_read = 0
         try:
             self._file = path.open("rb")
@@ -137,24 +159,24 @@ class CsvHistory:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     @property
     def venue(self) -> str:
-        """Our code of the venue whose history this is."""
+        """Our code of the history's venue."""
         return self.layout.venue
 
     def instruments(self) -> Sequence[ListInstrument]:
-        """The well-known instruments of the venue."""
+        """Return the main instruments of the venue."""
         return [listed for symbol in self.layout.symbols if (listed := self.layout.listing(symbol)) is not None]
 
     def reports(self) -> Iterator[Report | Unreadable]:
-        """The fills, in the order of the file."""
+        """Yield the fills in the file's sequence."""
         return (found.fill if isinstance(found, Row) else found for found in self.rows())
 
     def rows(self) -> Iterator[Row | Unreadable]:
-        """Every line after the header that is not blank."""
+        """Yield every line after the header that is not blank."""
         currencies = {"BNB"}
         for number, line in enumerate(iter(self._line, b""), 2):
             if not line.strip():
@@ -172,7 +194,7 @@ class CsvHistory:
             yield Row(number, raw, fill)
 
     def _line(self) -> bytes:
-        """The next line with its end; of one that is too long the first bytes. Empty at the end of the file."""
+        """Read the next line with its line end; of an overlong line the first bytes. Empty at the end of the file."""
         line = self._file.readline(LINE_BYTES_MAX + 1)
         self.bytes_read += len(line)
         rest = line
@@ -188,7 +210,7 @@ class CsvHistory:
         return dict(zip(self._columns, fields, strict=True))
 
     def _read_header(self) -> tuple[Layout, tuple[str, ...]]:
-        """The layout whose columns these are, and the columns as this file has them, in any order."""
+        """Read the header. Return the layout with these columns, and the columns as in this file, in any sequence."""
         line = self._line().removeprefix(codecs.BOM_UTF8)
         known = "; ".join(f"{layout.name} ({','.join(layout.columns)})" for layout in LAYOUTS)
         if not line.strip():
@@ -214,7 +236,7 @@ class CsvHistory:
 
 
 def _split(line: bytes) -> list[str]:
-    """The fields of one line. Raises InvalidInput."""
+    """Split a line into fields. Raises InvalidInput."""
     if len(line) > LINE_BYTES_MAX:
         raise ReportUnreadable("line", f"{len(line)} bytes and more", f"at most {LINE_BYTES_MAX} bytes long")
     try:
@@ -232,13 +254,13 @@ def _split(line: bytes) -> list[str]:
 
 
 def _check_whole(last_field: str, currencies: set[str]) -> None:
-    """Refuses the last line of a file that was cut inside its last field: `BT` where others say `BTC`."""
+    """Refuse the last line of a file that was truncated in its last field: `BT` where other lines have `BTC`."""
     if last_field not in currencies and any(known.startswith(last_field) for known in currencies):
         raise ReportUnreadable("fee_currency", last_field, "whole: the file ends inside this line")
 
 
 def _text(line: bytes) -> str:
-    """The line as text, verbatim; what no text can hold is written out, see `Unreadable`."""
+    """Return the line as verbatim text; bytes that are no text are escaped, see `Unreadable`."""
     line = line[:LINE_BYTES_MAX].removesuffix(b"\n").removesuffix(b"\r")
     try:
         text = line.decode()
@@ -250,7 +272,7 @@ def _text(line: bytes) -> str:
 
 
 def _shortened(error: InvalidInput) -> InvalidInput:
-    """The error, quoting no more of a long value than one can read."""
+    """Return the error with a long value truncated."""
     if not isinstance(error.value, str) or len(error.value) <= VALUE_SHOWN_MAX:
         return error
     return ReportUnreadable(error.field, f"{error.value[:VALUE_SHOWN_MAX]}…", error.rule)

@@ -1,4 +1,4 @@
-"""What lets a batch of records continue the log: versions without gaps, and a `recorded_at` that never decreases."""
+"""Check that records continue the log: stream versions without gaps, and a `recorded_at` that never decreases."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,9 +7,9 @@ from domain.ledger import Head, Recorded
 
 
 def check_continues(records: Sequence[Recorded], head: Head, versions: Mapping[str, int]) -> None:
-    """Raises StreamConflict unless `records` continue a log that ends at `head`.
+    """Raise StreamConflict unless `records` continue a log that ends at `head`.
 
-    `versions` has the last version of each stream of the batch; absent is 0.
+    `versions` maps each stream of the batch to its last version; a missing stream is at 0.
     """
     last_at = head.recorded_at
     last_version = dict(versions)

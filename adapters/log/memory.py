@@ -1,4 +1,4 @@
-"""The log in memory: same contract, nothing kept. For tests, and for replaying what might have been."""
+"""The log in memory: the same contract, nothing persisted. For tests, and for what-if replays."""
 
 import threading
 from bisect import bisect_right
@@ -19,15 +19,15 @@ class MemoryLog:
         self._records: list[Recorded] = []
         self._streams: dict[str, list[Recorded]] = {}
         self._executed: dict[str, str] = {}
-        self._grown = threading.Condition()
+        self._appended = threading.Condition()
         self.append(records)
 
     def head(self) -> Head:
-        with self._grown:
+        with self._appended:
             return Head(len(self._records), self._records[-1].recorded_at if self._records else None)
 
     def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
-        with self._grown:
+        with self._appended:
             first = max(after, 0)
             return self._streams.get(stream, [])[first : None if limit is None else first + limit]
 
@@ -35,19 +35,19 @@ class MemoryLog:
         return {stream: self.read(stream, limit=limit) for stream in streams}
 
     def append(self, records: Sequence[Recorded]) -> int:
-        with self._grown:
+        with self._appended:
             versions = {record.stream: len(self._streams.get(record.stream, ())) for record in records}
             check_continues(records, self.head(), versions)
             self._executed |= self._executions(records)
             self._records.extend(records)
             for record in records:
                 self._streams.setdefault(record.stream, []).append(record)
-            self._grown.notify_all()
+            self._appended.notify_all()
             return len(self._records)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        with self._grown:
+        with self._appended:
             yield
 
     def _executions(self, records: Sequence[Recorded]) -> dict[str, str]:
@@ -61,24 +61,24 @@ class MemoryLog:
         return added
 
     def executed(self, keys: Sequence[str]) -> dict[str, str]:
-        with self._grown:
+        with self._appended:
             return {key: self._executed[key] for key in keys if key in self._executed}
 
     def select(
         self, *, after: int = 0, upto: int | None = None, limit: int = 1000, topics: Collection[str] | None = None
     ) -> list[Logged]:
-        with self._grown:
+        with self._appended:
             first = max(after, 0)
             last = first + limit if upto is None else min(upto, first + limit)
             found = [Logged(seq, record) for seq, record in enumerate(self._records[first : max(last, 0)], first + 1)]
-        return found if topics is None else [one for one in found if schema.topic_of(one.recorded.event) in topics]
+        return found if topics is None else [each for each in found if schema.topic_of(each.recorded.event) in topics]
 
     def seq_at(self, moment: datetime) -> int:
-        with self._grown:
+        with self._appended:
             return bisect_right(self._records, moment, key=lambda record: record.recorded_at)
 
     def wait(self, after: int, timeout_s: float) -> int:
-        """The head's seq, as soon as it is beyond `after`, or when the time is up."""
-        with self._grown:
-            self._grown.wait_for(lambda: len(self._records) > after, timeout_s)
+        """Return the head's seq as soon as it is beyond `after`, or when the time is up."""
+        with self._appended:
+            self._appended.wait_for(lambda: len(self._records) > after, timeout_s)
             return len(self._records)

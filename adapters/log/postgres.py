@@ -1,8 +1,8 @@
-"""The log on PostgreSQL: the eventsourcing library's mapper, recorder and factory underneath, our records on top.
+"""The log on PostgreSQL, built on the eventsourcing library's mapper, recorder and datastore.
 
 `seq` is the library's notification id, numbered by us: an append takes one lock, reads the end of the log, and numbers
-on from there, so there is no gap even after a transaction rolled back, and whoever sees seq n has everything before n.
-A record's bytes are encoded once, by `domain.ledger.schema`; they are what is stored, hashed and read.
+on from there. So there is no gap even after a rollback, and a reader that sees seq n can read everything before n.
+A record's bytes are encoded once, by `domain.ledger.schema`; these bytes are stored, hashed and read.
 """
 
 import threading
@@ -28,8 +28,8 @@ from adapters.postgres.pool import Pool
 from domain.errors import ExecutionKnown, HistoryBroken, StreamConflict, Unavailable
 from domain.ledger import Head, Logged, Recorded, schema
 
-APPEND_LOCK = 0x0DA7_B00C  # one append at a time, whoever appends
-PIPELINED_EVENTS_MAX = 16  # up to here one INSERT in a pipeline is faster than COPY, which cannot be pipelined
+APPEND_LOCK = 0x0DA7_B00C  # one append at a time, across all processes
+PIPELINED_EVENTS_MAX = 16  # up to here a pipelined INSERT is faster than COPY, which cannot be pipelined
 
 HEAD = "SELECT notification_id, recorded_at FROM ledger.events ORDER BY notification_id DESC LIMIT 1"
 VERSIONS = """
@@ -73,7 +73,7 @@ SEQ_OF = "SELECT notification_id FROM ledger.events WHERE originator_id = %s AND
 STREAMS_AFTER = "SELECT DISTINCT originator_id FROM ledger.events WHERE notification_id > %s AND notification_id <= %s"
 KEPT = """
 SELECT actor, request_key, body_sha256, first_seq, last_seq, recorded_at, answer
-FROM ledger.requests JOIN unnest(%s::text[], %s::text[]) AS asked (actor, request_key) USING (actor, request_key)
+FROM ledger.requests JOIN unnest(%s::text[], %s::text[]) AS wanted (actor, request_key) USING (actor, request_key)
 """
 SEQ_MAX = 2**63 - 1
 CONNECTION_LOST = (None, "08000", "08003", "08006", "57P01", "57P02", "57P05")  # the outcome of a commit may be unknown
@@ -82,20 +82,20 @@ OUTCOME_UNKNOWN = "the database {} was lost before it confirmed the records; sen
 
 
 class LogDatastore(PostgresDatastore):
-    """Where the library's recorders get their connections from."""
+    """Lends connections of our pool to the library's recorders."""
 
     def __init__(self, url: str, role: Role) -> None:
-        super().__init__("", "", "", "", "", schema="ledger", originator_id_type="text")
+        super().__init__(dbname="", host="", port="", user="", password="", schema="ledger", originator_id_type="text")
         self.url = url
         self.connections = Pool(lambda: connections.connect(url, role))
-        self.pool = cast(Any, self.connections)  # in place of the library's, which is not open yet
+        self.pool = cast(Any, self.connections)  # replaces the library's pool, which is not open yet
 
     def register_type_adapters(self) -> None:
-        """Nothing: rows go by COPY and arrays, without the library's composite types."""
+        """Do nothing: rows are sent by COPY and as arrays, without the library's composite types."""
 
 
 class Stored(NamedTuple):
-    """One row of `ledger.events`, its bytes as they are stored and hashed."""
+    """A row of `ledger.events`, with its bytes as stored and hashed."""
 
     stream: str
     version: int
@@ -106,8 +106,8 @@ class Stored(NamedTuple):
 
 
 class KeptAnswer(NamedTuple):
-    """A keyed request as `ledger.requests` has it: who sent it, a digest of what it said, the events it led to (none
-    if `last_seq` < `first_seq`), and its answer.
+    """A row of `ledger.requests`: a keyed request's actor, a digest of its body, the events it recorded (none if
+    `last_seq` < `first_seq`), and its answer.
     """
 
     actor: str
@@ -121,27 +121,32 @@ class KeptAnswer(NamedTuple):
 
 @dataclass(frozen=True)
 class StoredRecord(StoredEvent):
-    """The library's stored event, and with it the record it came from."""
+    """The library's stored event, together with its record."""
 
     record: Recorded
 
 
 class RecordMapper(Mapper[str]):
-    """Recorded <-> the library's StoredEvent. The state is the whole record, so sha256 over it is its Merkle leaf."""
+    """Maps Recorded to the library's StoredEvent and back. The state is the whole record; its sha256 is the leaf."""
 
     def to_stored_event(self, domain_event: Any) -> StoredRecord:
         record: Recorded = domain_event
-        topic = schema.topic_of(record.event)
-        return StoredRecord(record.stream, record.version, topic, schema.encode(record), record)
+        return StoredRecord(
+            originator_id=record.stream,
+            originator_version=record.version,
+            topic=schema.topic_of(record.event),
+            state=schema.encode(record),
+            record=record,
+        )
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
         return schema.decode(stored_event.topic, stored_event.state)
 
 
 class LogRecorder(PostgresApplicationRecorder):
-    """The library's recorder of `ledger.events`, numbering events itself and never retrying on its own.
+    """The library's recorder of `ledger.events`, except that it numbers events itself and never retries.
 
-    A retry of a lost insert could record it twice or report a conflict with itself; see `PostgresLog.append`.
+    A retry after a lost insert could conflict with that very insert; see `PostgresLog.append`.
     """
 
     datastore: LogDatastore
@@ -159,7 +164,7 @@ class LogRecorder(PostgresApplicationRecorder):
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the append lock for this thread, whose inserts go over the connection that holds it."""
+        """Hold the append lock for this thread; its inserts use the connection that holds the lock."""
         with self.datastore.connections.connection() as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", [APPEND_LOCK])
             self._of_thread.connection = connection
@@ -171,7 +176,7 @@ class LogRecorder(PostgresApplicationRecorder):
                     connection.execute("SELECT pg_advisory_unlock(%s)", [APPEND_LOCK])
 
     def insert_on(self, connection: Connection, stored_events: Sequence[StoredEvent]) -> range:
-        """One transaction on this connection: lock, check, insert, notify. The seqs of the events."""
+        """Lock, check, insert and notify in one transaction on this connection. Return the seqs of the events."""
         events = cast(Sequence[StoredRecord], stored_events)
         try:
             if len(events) > PIPELINED_EVENTS_MAX:
@@ -221,7 +226,7 @@ class LogRecorder(PostgresApplicationRecorder):
                 copy.write_row(row)
 
     def rows(self, query: str, params: Sequence[Any] | Mapping[str, Any]) -> list[TupleRow]:
-        """What a query over the log returns, fetched in binary."""
+        """Return the rows of a query over the log, fetched in binary."""
         with (
             self.datastore.connections.connection() as connection,
             connection.cursor(binary=True, row_factory=tuple_row) as cursor,
@@ -264,7 +269,7 @@ class PostgresLog:
     """Implements domain.ledger.log.EventLog. Safe between threads and between processes; close it, or use it as a
     context.
 
-    The database must have been migrated. `role` decides what it may do: only a WRITER can append.
+    The database must be migrated. `role` sets the permissions: only a WRITER can append.
     """
 
     def __init__(self, url: str, role: Role = Role.WRITER) -> None:
@@ -282,7 +287,7 @@ class PostgresLog:
         self.close()
 
     def close(self) -> None:
-        """Give back every connection."""
+        """Close all connections."""
         self.snapshots.close()
         self._listener.close()
         self.recorder.datastore.close()
@@ -301,7 +306,7 @@ class PostgresLog:
         return {stream: _whole(stream, 0, rows) for stream, rows in found.items()}
 
     def append(self, records: Sequence[Recorded]) -> int:
-        """See the port. When the connection is lost in the middle, asks a new one what became of the records."""
+        """See EventLog. If the connection is lost in a commit, looks the records up over a new connection."""
         if not records:
             return self.head().seq
         events = [self._mapper.to_stored_event(record) for record in records]
@@ -325,17 +330,17 @@ class PostgresLog:
             yield
 
     def append_on(self, connection: Connection, records: Sequence[Recorded]) -> int:
-        """Append on a connection of the caller's, as of a writer whose leadership is a lock held on it.
+        """Append on the caller's connection, such as the one whose advisory lock makes a writer the leader.
 
-        Raises StreamConflict, and psycopg.OperationalError when the connection is lost: then ask `settled`.
+        Raises StreamConflict, and psycopg.OperationalError when the connection is lost: then call `settled`.
         """
         assert records, "nothing to append"
         return self.recorder.insert_on(connection, [self._mapper.to_stored_event(record) for record in records])[-1]
 
     def settled(self, records: Sequence[Recorded]) -> int | None:
-        """Whether an append whose answer was lost took place: the seq of its last record; None if it did not.
+        """Return the seq of the last record of an append whose outcome was lost; None if it was not recorded.
 
-        Waits until no append is under way, so that the answer stays true. Raises Unavailable.
+        Waits until no append is under way, so that the result is final. Raises Unavailable.
         """
         with connections.reaching(self._url):
             return self._settled([self._mapper.to_stored_event(record) for record in records])
@@ -354,7 +359,7 @@ class PostgresLog:
         return [Logged(seq, decode(topic, state)) for seq, topic, state in rows if state is not None]
 
     def stored(self, *, after: int = 0, upto: int | None = None, limit: int = 1000) -> list[Stored]:
-        """Like `select`, undecoded: the rows as they are, to hash or to hand over."""
+        """Like `select`, undecoded: the rows as stored, to hash or to pass on."""
         after = max(after, 0)
         rows = [Stored(*row) for row in self._rows(SLICE, after, SEQ_MAX if upto is None else upto, limit)]
         _check_gapless(after, len(rows), rows[-1].seq if rows else 0)
@@ -364,11 +369,11 @@ class PostgresLog:
         return dict(self._rows(EXECUTED, list(keys))) if keys else {}
 
     def streams_between(self, after: int, upto: int) -> list[str]:
-        """The streams that have events with `after` < seq <= `upto`."""
+        """Return the streams that have events with `after` < seq <= `upto`."""
         return [stream for (stream,) in self._rows(STREAMS_AFTER, after, upto)]
 
     def kept(self, keys: Sequence[tuple[str, str]]) -> list[KeptAnswer]:
-        """The answers that were given to requests with these keys (actor, key)."""
+        """Return the stored answers of the requests with these keys (actor, key)."""
         if not keys:
             return []
         actors, names = zip(*keys, strict=True)
@@ -378,12 +383,12 @@ class PostgresLog:
         return next((seq for (seq,) in self._rows(SEQ_AT, moment)), 0)
 
     def wait(self, after: int, timeout_s: float) -> int:
-        """The head's seq, as soon as it is beyond `after`, or when the time is up. Raises Unavailable."""
+        """Return the head's seq as soon as it is beyond `after`, or when the time is up. Raises Unavailable."""
         seq = self._listener.wait(after, timeout_s)
         return seq if seq > after else self.head().seq
 
     def wake(self) -> None:
-        """Whoever waits for the log to grow waits no longer: to look whether to end."""
+        """Make all calls of `wait` under way return at once, for instance to end their threads."""
         self._listener.wake()
 
     def _rows(self, query: str, *params: Any) -> list[TupleRow]:
@@ -404,7 +409,7 @@ def _check_gapless(after: int, count: int, last: int) -> None:
 
 
 def _whole(stream: str, after: int, rows: Sequence[TupleRow]) -> list[Recorded]:
-    """The records of a stream's rows. Raises HistoryBroken unless there is one for each version."""
+    """Decode a stream's rows. Raises HistoryBroken unless there is one for each version."""
     if rows and rows[-1][1] != after + len(rows):
         raise HistoryBroken(f"{stream}: {len(rows)} events after version {after}, the last is version {rows[-1][1]}")
     return [schema.decode(topic, state) for _, _, topic, state, _, _ in rows]

@@ -32,7 +32,7 @@ AT_SEQS = f"SELECT {COLUMNS} FROM ledger.events WHERE notification_id = ANY(%s::
 
 
 def streams(url: str, prefix: str) -> list[str]:
-    """The streams whose id begins so, in order of their first events. Raises Unavailable."""
+    """Return the streams whose id starts with `prefix`, in the sequence of their first events. Raises Unavailable."""
     with reaching(url), connect(url, Role.AUDITOR) as connection:
         return [stream for (stream,) in connection.execute(STREAMS, [prefix])]
 
@@ -44,22 +44,22 @@ def topics(url: str) -> dict[str, tuple[int, int]]:
 
 
 def version_at(log: PostgresLog, stream: str, seq: int | None) -> int:
-    """The stream's version when the log ended at `seq`, 0 before its first event: a few index look-ups."""
+    """Return the stream's version as of `seq`, 0 before its first event. Binary search: a few index look-ups."""
     rows = log.recorder.rows(VERSION_AT, {"stream": stream, "seq": SEQ_MAX if seq is None else seq})
     return int(rows[0][0]) if rows else 0
 
 
 def backwards(log: PostgresLog, stream: str, version: int, limit: int) -> list[Stored]:
-    """At most `limit` events of a stream from `version` downwards, the newest first."""
+    """Return at most `limit` events of a stream from `version` downwards, newest first."""
     return [Stored(*row) for row in log.recorder.rows(BACKWARDS, [stream, version, limit])]
 
 
 def fills(log: PostgresLog, execution_keys: Iterable[str]) -> dict[str, Stored]:
-    """The venue's reports of executions as they are on record, by their key."""
+    """Return the recorded execution reports with these execution keys, by key."""
     rows = log.recorder.rows(EXECUTIONS, [list(execution_keys)])
     return {row[-1]: Stored(*row[:-1]) for row in rows}
 
 
 def at_seqs(log: PostgresLog, seqs: Iterable[int]) -> dict[int, Stored]:
-    """The events at these places in the log."""
+    """Return the events at these seqs, by seq."""
     return {row[4]: Stored(*row) for row in log.recorder.rows(AT_SEQS, [list(seqs)])}

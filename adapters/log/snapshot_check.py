@@ -1,7 +1,7 @@
-"""Long streams folded again from their first event: to check what is remembered of them, or to remember it.
+"""Check or create snapshots by folding long streams again from their first event.
 
-A snapshot that was stored wrong, or by somebody who should not have, looks like any other: its digest is right, and the
-log has the event it stands on. Only folding shows it, at the price of reading the whole stream.
+A snapshot stored by a bug or by an intruder looks like any other: its digest is right, and the log has the event it is
+based on. Only folding the whole stream reveals it.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ OnProgress = Callable[[int, int], None]  # events folded, of how many
 
 
 class Wrong(NamedTuple):
-    """A snapshot that is not what its stream folds to, and why."""
+    """A snapshot that differs from its folded stream, and why."""
 
     stream: str
     version: int
@@ -39,7 +39,7 @@ class Wrong(NamedTuple):
 
 
 class Refolded(NamedTuple):
-    """How many snapshots of this release were checked, how many others there are, and those that are wrong."""
+    """Number of snapshots of this release checked, number of other releases' snapshots, and the wrong ones."""
 
     checked: int
     foreign: int
@@ -47,7 +47,7 @@ class Refolded(NamedTuple):
 
 
 def check(url: str, on_progress: OnProgress = lambda *_: None) -> Refolded:
-    """Fold every stream that has snapshots, and compare. Reads only. Raises Unavailable, HistoryBroken."""
+    """Fold every stream that has snapshots and compare. Read-only. Raises Unavailable, HistoryBroken."""
     with (
         reaching(url),
         connect(url, Role.AUDITOR, statement_seconds_max=STATEMENT_SECONDS_MAX) as connection,
@@ -58,7 +58,7 @@ def check(url: str, on_progress: OnProgress = lambda *_: None) -> Refolded:
         total = sum(versions[-1] for _, _, versions in ours)
         done, wrong = 0, list[Wrong]()
         for stream, topic, versions in ours:
-            for at, found in _checked(connection, log, stream, topic, versions):
+            for at, found in _checked(connection, log, stream, topic=topic, versions=versions):
                 wrong += found
                 on_progress(done + at, total)
             done += versions[-1]
@@ -69,7 +69,7 @@ def check(url: str, on_progress: OnProgress = lambda *_: None) -> Refolded:
 def _checked(
     connection: Connection, log: PostgresLog, stream: str, topic: str, versions: list[int]
 ) -> Iterator[tuple[int, list[Wrong]]]:
-    """The snapshots of a stream that are not what it folds to at their versions, page by page."""
+    """Yield, page by page, the version reached and the snapshots of a stream that differ from its fold."""
     evolve: Any = AGGREGATES[stream.partition(":")[0]].evolve
     wanted, state = list(reversed(versions)), None
     for page in pages(log, stream):
@@ -77,7 +77,7 @@ def _checked(
         for recorded in page:
             state = evolve(state, recorded.event)
             if wanted and recorded.version == wanted[-1]:
-                found += _compared(connection, stream, topic, wanted.pop(), state)
+                found += _compared(connection, stream, topic, version=wanted.pop(), state=state)
         yield page[-1].version, found
         if not wanted:
             return
@@ -88,18 +88,18 @@ def _compared(connection: Connection, stream: str, topic: str, version: int, sta
     with connection.cursor(binary=True) as cursor:
         row = cursor.execute(ONE, [stream, topic, version]).fetchone()
     if row is None:
-        return []  # removed meanwhile, as any may be
+        return []  # deleted meanwhile, which is allowed at any time
     try:
-        is_same = snapshots.opened(stream, version, topic, *row) == state
+        is_same = snapshots.opened(stream, version, topic, stored=row[0], event=row[1]) == state
     except StateUnreadable as error:
         return [Wrong(stream, version, str(error))]
     return [] if is_same else [Wrong(stream, version, "it is not what its events fold to")]
 
 
 def remember(url: str, on_progress: OnProgress = lambda *_: None) -> int:
-    """Fold every long stream by this release's code, and store what it comes to; how many there are.
+    """Fold every long stream by this release's code and store the snapshots. Return the number of long streams.
 
-    Before a service of this release is started: the first commands then need not wait. Raises Unavailable.
+    Run before starting a service of this release, so that its first commands need not wait. Raises Unavailable.
     """
     with reaching(url), connect(url, Role.WRITER, statement_seconds_max=STATEMENT_SECONDS_MAX) as connection:
         streams = [stream for (stream,) in connection.execute(LONG, [snapshots.SNAPSHOT_EVENTS])]

@@ -1,10 +1,10 @@
-"""Snapshots: what long streams had come to, stored behind the appends, so that a start does not grow with history.
+"""Snapshots of long streams, stored in the background, so that start-up time does not grow with history.
 
-Whoever has folded a long stream offers its state; a thread of its own stores it, in nobody's way: no lock is taken, no
-fsync waited for, and what cannot be stored is dropped. A row has the columns of the eventsourcing library's snapshots.
-Its state is a digest, the Merkle leaf of the event it stands on, and the state's bytes (`adapters.log.state_codec`). A
-snapshot is used only if the log has that very event at that version, the digest is right, and this very code made it;
-one that is not is passed over, and removed. The newest few of a stream are kept, the others may go at any time.
+Code that has folded a long stream offers its state, and a background thread stores it: without locks, without waiting
+for an fsync, and what cannot be stored is dropped. A row has the columns of the eventsourcing library's snapshots. Its
+state is a digest, the Merkle leaf of the event it is based on, and the state's bytes (`adapters.log.state_codec`). A
+snapshot is used only if the log has that very event at that version, the digest is right, and the same code made it;
+any other is skipped and deleted. The newest few of a stream are kept; older ones may be deleted at any time.
 """
 
 import hashlib
@@ -24,11 +24,11 @@ from domain.errors import Unavailable
 from domain.merkle import HASH_BYTES, leaf_hash
 
 SNAPSHOT_EVENTS = 2_000  # of a stream, from one snapshot to the next
-BYTES_PER_EVENT = 128  # of snapshots, at most, for each event: a state that grows is stored the less often
+BYTES_PER_EVENT = 128  # at most, on average: the larger a state grows, the less often it is stored
 KEPT_MAX = 2  # of a stream, of one release
-FOREIGN_DAYS_MAX = 7  # what another release left behind is kept so long
-WAITING_MAX = 1_000  # streams whose state waits to be stored
-STREAMS_MAX = 20_000  # whose last snapshot is remembered
+FOREIGN_DAYS_MAX = 7  # how long snapshots of other releases are kept
+WAITING_MAX = 1_000  # states queued to be stored
+STREAMS_MAX = 20_000  # whose next due version is remembered
 RETRY_SECONDS = 1.0
 CLOSE_SECONDS_MAX = 5.0
 
@@ -59,7 +59,7 @@ log_line = structlog.get_logger("daybook.snapshots")
 
 
 class _Offer(NamedTuple):
-    """What a stream had come to; with no state, a stored version that is of no use."""
+    """A state to store; without a state, an unusable stored version to delete."""
 
     stream: str
     version: int
@@ -69,21 +69,21 @@ class _Offer(NamedTuple):
 class StoredSnapshots:
     """Implements domain.ledger.log.Snapshots over `ledger.snapshots`. Safe between threads; close it.
 
-    Where it is not `is_writing` it only recalls.
+    Without `is_writing` it only reads.
     """
 
     def __init__(self, url: str, connections: Pool, *, is_writing: bool = True) -> None:
         self._url = url
         self._connections = connections
         self._is_writing = is_writing
-        self._due: OrderedDict[str, int] = OrderedDict()  # by stream, the version from which on a snapshot is taken
+        self._due: OrderedDict[str, int] = OrderedDict()  # by stream, the version from which on a snapshot is due
         self._waiting: OrderedDict[tuple[str, bool], _Offer] = OrderedDict()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_busy = self._is_closing = False
 
     def recall(self, stream: str, *, after: int) -> tuple[int, Any] | None:
-        """See Snapshots: the newest that is fit for use. Raises Unavailable."""
+        """See Snapshots: return the newest usable one. Raises Unavailable."""
         topic, before = state_codec.topic_of(stream), VERSION_MAX
         with reaching(self._url), self._connections.connection() as connection:
             while True:
@@ -93,29 +93,29 @@ class StoredSnapshots:
                     return None
                 version, stored, event = row
                 try:
-                    state = opened(stream, version, topic, stored, event)
+                    state = opened(stream, version, topic, stored=stored, event=event)
                 except StateUnreadable as error:
                     log_line.warning("a snapshot is not used", stream=stream, version=version, reason=str(error))
-                    self._await(_Offer(stream, version, None))
+                    self._enqueue(_Offer(stream, version, None))
                     before = version
                     continue
                 self._set_due(stream, version, len(stored))
                 return version, state
 
     def offer(self, stream: str, version: int, state: Any) -> None:
-        """See Snapshots: noted, if it is time for one."""
+        """See Snapshots: queue the state if a snapshot is due."""
         if self._is_writing and version >= self._due.get(stream, SNAPSHOT_EVENTS):
             self._set_due(stream, version, 0)
-            self._await(_Offer(stream, version, state))
+            self._enqueue(_Offer(stream, version, state))
 
     def flush(self, seconds_max: float = CLOSE_SECONDS_MAX) -> bool:
-        """Wait until nothing waits to be stored; whether that came about in time."""
+        """Wait until the queue is stored. Return whether it was stored in time."""
         end = monotonic() + seconds_max
         with self._changed:
             return self._changed.wait_for(lambda: not (self._waiting or self._is_busy), max(end - monotonic(), 0))
 
     def close(self) -> None:
-        """Store what waits, if it can be done soon; nothing from now on."""
+        """Store what is queued if that is possible soon; accept nothing more."""
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
@@ -129,7 +129,7 @@ class StoredSnapshots:
             while len(self._due) > STREAMS_MAX:
                 self._due.popitem(last=False)
 
-    def _await(self, offer: _Offer) -> None:
+    def _enqueue(self, offer: _Offer) -> None:
         with self._changed:
             if not self._is_writing or self._is_closing or len(self._waiting) >= WAITING_MAX:
                 return
@@ -175,7 +175,8 @@ class StoredSnapshots:
                 event = cursor.execute(EVENT, [stream, version], prepare=True).fetchone()
             if event is None:
                 raise StateUnreadable("the log does not have this version")
-            stored = closed(stream, version, topic, state_codec.encode(stream, state), event[0])
+            state_bytes = state_codec.encode(stream, state)
+            stored = closed(stream, version, topic, state=state_bytes, event=event[0])
             self._set_due(stream, version, len(stored))
             with connection.transaction():
                 connection.execute("SET LOCAL synchronous_commit = off")
@@ -184,17 +185,17 @@ class StoredSnapshots:
 
 
 def closed(stream: str, version: int, topic: str, state: bytes, event: bytes) -> bytes:
-    """What is stored of a state: a digest over all there is to it, the leaf of the event it stands on, its bytes."""
+    """Return the stored form of a state: a digest over everything, the leaf of the event it is based on, the state."""
     leaf = leaf_hash(event)
-    return _digest(stream, version, topic, leaf, state) + leaf + state
+    return _digest(stream, version, topic, leaf=leaf, state=state) + leaf + state
 
 
 def opened(stream: str, version: int, topic: str, stored: bytes, event: bytes | None) -> Any:
-    """The state in what is stored. Raises StateUnreadable unless `event`, the log's at that version, bears it out."""
+    """Return the state of a stored snapshot. Raises StateUnreadable unless it is based on `event`, the log's own."""
     if event is None:
         raise StateUnreadable("it is ahead of the log")
     digest, leaf, state = stored[:HASH_BYTES], stored[HASH_BYTES : 2 * HASH_BYTES], stored[2 * HASH_BYTES :]
-    if digest != _digest(stream, version, topic, leaf, state):
+    if digest != _digest(stream, version, topic, leaf=leaf, state=state):
         raise StateUnreadable("its bytes are not those that were stored")
     if leaf != leaf_hash(event):
         raise StateUnreadable("the log has another event at this version")

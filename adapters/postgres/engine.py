@@ -1,6 +1,6 @@
-"""SQLAlchemy engines on connections like `database.connect` makes: of a role, with timeouts. Read models live there.
+"""SQLAlchemy engines for the read models, with the roles and timeouts of `connections.connect`.
 
-A module of its own, so that whoever only writes to the book need not load SQLAlchemy.
+A module of its own, so that processes that only write to the ledger need not load SQLAlchemy.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ CONNECTIONS_MAX = 8
 
 
 def engine(url: str, role: Role | None = None, *, connections_max: int = CONNECTIONS_MAX) -> sqlalchemy.Engine:
-    """An engine with SQLAlchemy's own transactions."""
+    """Create an engine with SQLAlchemy's own transactions."""
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
         creator=lambda: psycopg.connect(connections.conninfo(url, role)),
@@ -38,7 +38,7 @@ def present(connection: sqlalchemy.Connection) -> datetime:
 
 @contextlib.contextmanager
 def reaching(url: str) -> Iterator[None]:
-    """`database.reaching`, for what SQLAlchemy raises."""
+    """Like `connections.reaching`, for SQLAlchemy's exceptions."""
     with connections.reaching(url):
         try:
             yield

@@ -1,7 +1,7 @@
-"""Connections lent one at a time, made when needed and kept for the next borrower.
+"""A connection pool: connections are opened on demand and kept for reuse.
 
-A borrower gets a living connection or, at once, the reason why there is none: nothing reconnects in the background, so
-the first request after an outage succeeds, and the first one in it fails with the database's own words.
+A caller gets a working connection or, at once, the reason why there is none. Nothing reconnects in the background, so
+the first request after an outage succeeds, and the first one in it fails with the database's own message.
 """
 
 import select
@@ -31,45 +31,45 @@ class Pool:
         self._closed = False
 
     def open(self, *_: Any) -> None:
-        """Nothing; the eventsourcing library calls it before it borrows."""
+        """Do nothing; the eventsourcing library calls it before it borrows."""
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection in autocommit. Raises what connecting raises, and Unavailable when too many are in use."""
+        """Lend a connection in autocommit. Raises what connecting raises, and Unavailable when too many are in use."""
         if not self._free.acquire(timeout=WAIT_SECONDS_MAX):
             raise Unavailable(f"all {self._connections_max} database connections are busy; try again")
         try:
-            connection = self._living() or self._connect()
+            connection = self._reusable() or self._connect()
             try:
                 yield connection
             finally:
-                self._take_back(connection)
+                self._return(connection)
         finally:
             self._free.release()
 
     def close(self) -> None:
-        """Close what is idle now, and what is lent when it comes back."""
+        """Close idle connections now, and lent ones when they are returned."""
         self._closed = True
         while self._idle:
             self._idle.pop().close()
 
-    def _living(self) -> Connection | None:
-        """The connection used last, unless the server has closed it: an idle one has nothing to say but goodbye."""
+    def _reusable(self) -> Connection | None:
+        """Return the connection used last, unless the server closed it: input on an idle one means that it did."""
         while self._idle:
             connection = self._idle.pop()
-            if not connection.closed and not _has_something_to_say(connection):
+            if not connection.closed and not _has_input(connection):
                 return connection
             connection.close()
         return None
 
-    def _take_back(self, connection: Connection) -> None:
+    def _return(self, connection: Connection) -> None:
         if self._closed or connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
             connection.close()
         else:
             self._idle.append(connection)
 
 
-def _has_something_to_say(connection: Connection) -> bool:
+def _has_input(connection: Connection) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))

@@ -1,7 +1,8 @@
-"""Checkpoints: signed tree heads of the log, in the formats of C2SP tlog-checkpoint and signed-note, by Ed25519.
+"""Signed checkpoints (tree heads) in the C2SP tlog-checkpoint and signed-note formats, with Ed25519 signatures.
 
-A note is the checkpoint's text (origin, size, root in base64, further lines), a blank line, and a line a signature:
-`— <key name> <base64 of key id ‖ signature>`. A public key is told as a vkey: `<name>+<key id>+<base64 of type ‖ key>`.
+A signed note (C2SP) is the checkpoint's text (origin, size, root in base64, further lines), a blank line, and one line
+per signature: `— <key name> <base64 of key id ‖ signature>`. A public key is written as a vkey:
+`<name>+<key id>+<base64 of type ‖ key>`.
 """
 
 import base64
@@ -20,13 +21,13 @@ from domain.merkle import HASH_BYTES
 ED25519 = b"\x01"  # the signature type of signed-note
 SIGNATURE = "— "
 SIGNATURES_MAX = 16
-NEXT_KEY = "daybook-next-key "  # a line of an old key's last checkpoint: the vkey it hands over to
-PREVIOUS = "daybook-previous "  # a line of a checkpoint: the size of the one that was signed before it, 0 for none
+NEXT_KEY = "daybook-next-key "  # a line of an old key's last checkpoint: the vkey of its successor
+PREVIOUS = "daybook-previous "  # a line of a checkpoint: the size of the checkpoint signed before it, 0 for none
 SIZE_MAX = 2**63 - 1
 
 
 class Checkpoint(NamedTuple):
-    """What is signed: whose log, how many events, their root; `lines` are further lines, opaque to others."""
+    """A tree head to sign: the log's origin, its number of events, their root; `lines` are opaque to other parties."""
 
     origin: str
     size: int
@@ -34,12 +35,12 @@ class Checkpoint(NamedTuple):
     lines: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """The note's text, which is what a signature is over."""
+        """Return the signed text of the note."""
         return "\n".join([self.origin, str(self.size), base64.b64encode(self.root).decode(), *self.lines, ""])
 
 
 class Signature(NamedTuple):
-    """One line of a note."""
+    """A signature line of a signed note (C2SP)."""
 
     name: str
     key_id: bytes
@@ -47,36 +48,36 @@ class Signature(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A checkpoint as it is handed around."""
+    """A checkpoint as a signed note (C2SP)."""
 
     checkpoint: Checkpoint
     text: str
     signatures: tuple[Signature, ...]
 
     def is_signed_by(self, key: "PublicKey") -> bool:
-        """Whether the key signed it: at least one signature names the key, and none of those is wrong."""
+        """Return whether the key signed it: at least one signature names the key, and all of those are valid."""
         ours = [each for each in self.signatures if (each.name, each.key_id) == (key.name, key.key_id)]
         return bool(ours) and all(key.verifies(self.text, each.signature) for each in ours)
 
 
 class PublicKey(NamedTuple):
-    """What anyone checks signatures by."""
+    """A public key that verifies signatures."""
 
     name: str
     raw: bytes
 
     @property
     def key_id(self) -> bytes:
-        """Four bytes that name the key; no proof of anything."""
+        """Four bytes that identify the key; not a proof."""
         return hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.raw).digest()[:4]
 
     @property
     def vkey(self) -> str:
-        """The key as one word."""
+        """The key in the C2SP vkey format."""
         return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(ED25519 + self.raw).decode()}"
 
     def verifies(self, text: str, signature: bytes) -> bool:
-        """Whether the signature over the text is of this key."""
+        """Return whether the signature over the text is by this key."""
         try:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, text.encode())
         except InvalidSignature:
@@ -85,7 +86,7 @@ class PublicKey(NamedTuple):
 
 
 class PrivateKey:
-    """Signs. Its secret is shown by nothing that this class does; `adapters.proof.signing_keys` keeps it in a file."""
+    """A private key that signs checkpoints. Its repr hides the secret; `adapters.proof.signing_keys` stores it."""
 
     def __init__(self, name: str, secret: Ed25519PrivateKey) -> None:
         self.secret = secret
@@ -95,14 +96,14 @@ class PrivateKey:
         return f"PrivateKey({self.public.vkey})"
 
     def sign(self, checkpoint: Checkpoint) -> str:
-        """The checkpoint as a note with one signature."""
+        """Return the checkpoint as a signed note (C2SP) with one signature."""
         text = checkpoint.text()
         signature = base64.b64encode(self.public.key_id + self.secret.sign(text.encode())).decode()
         return f"{text}\n{SIGNATURE}{self.public.name} {signature}\n"
 
 
 def public_key(vkey: str) -> PublicKey:
-    """The key that a vkey tells. Raises InvalidInput."""
+    """Parse a vkey. Raises InvalidInput."""
     rule = "a public key: <name>+<8 hex digits>+<base64>"
     parts = vkey.strip().split("+", 2)
     if len(parts) != 3:
@@ -118,7 +119,7 @@ def public_key(vkey: str) -> PublicKey:
 
 
 def parse(note: str) -> Note:
-    """A note of a checkpoint. Raises InvalidInput if it is none; says nothing of its signatures' worth."""
+    """Parse a checkpoint's signed note (C2SP). Raises InvalidInput if it is none; does not verify its signatures."""
     text, blank, tail = note.rpartition("\n\n")
     lines = text.split("\n")
     signatures = [_signature(line) for line in tail.removesuffix("\n").split("\n")] if tail else []
@@ -141,7 +142,7 @@ def parse(note: str) -> Note:
 
 
 def parse_many(text: str) -> list[Note]:
-    """The notes of a file that a witness keeps: one after the other. Raises InvalidInput."""
+    """Parse a witness's file of checkpoints, one after the other. Raises InvalidInput."""
     found: list[Note] = []
     lines: list[str] = []
     for line in [*text.replace("\r\n", "\n").split("\n"), ""]:
@@ -156,20 +157,20 @@ def parse_many(text: str) -> list[Note]:
 
 
 def handed_over_to(note: Note) -> list[str]:
-    """The vkeys that a checkpoint hands over to."""
+    """Return the vkeys of the successors that a checkpoint names."""
     return [line.removeprefix(NEXT_KEY) for line in note.checkpoint.lines if line.startswith(NEXT_KEY)]
 
 
 def previous_of(note: Note) -> int | None:
-    """The size of the checkpoint that was signed before this one, by its own word; None if it does not say."""
-    told = [line.removeprefix(PREVIOUS) for line in note.checkpoint.lines if line.startswith(PREVIOUS)]
-    return int(told[0]) if len(told) == 1 and told[0].isascii() and told[0].isdecimal() else None
+    """Return the size of the checkpoint signed before this one, as this one names it; None if it does not."""
+    sizes = [line.removeprefix(PREVIOUS) for line in note.checkpoint.lines if line.startswith(PREVIOUS)]
+    return int(sizes[0]) if len(sizes) == 1 and sizes[0].isascii() and sizes[0].isdecimal() else None
 
 
 class Tenure(NamedTuple):
-    """A key and what it may sign: checkpoints of more than `since` events, until the next key's `since`.
+    """A key and its validity: checkpoints of more than `since` events, up to the next key's `since`.
 
-    `handover` is the last checkpoint of the key before, which names this one; None for the first.
+    `handover` is the previous key's last checkpoint, which names this key; None for the first.
     """
 
     key: PublicKey
@@ -178,9 +179,9 @@ class Tenure(NamedTuple):
 
 
 def check_succession(tenures: Iterable[Tenure], origin: str, trusted: PublicKey | None = None) -> list[Tenure]:
-    """The keys as a chain: each named by a checkpoint that the one before signed. Raises HistoryBroken.
+    """Check that each key is named by a checkpoint signed by the previous key; return the chain. Raises HistoryBroken.
 
-    With a `trusted` key the chain must contain it, and only what comes after needs to be vouched for.
+    With a `trusted` key the chain must contain it, and only the keys after it are checked.
     """
     chain = list(tenures)
     if not chain:
@@ -188,8 +189,8 @@ def check_succession(tenures: Iterable[Tenure], origin: str, trusted: PublicKey 
     keys = [tenure.key for tenure in chain]
     if trusted is not None and trusted not in keys:
         raise HistoryBroken(
-            f"wrong key: this ledger is signed by {keys[-1].vkey}, and never was by {trusted.vkey}; ask its owner "
-            "for the key, by another way than the one this came by"
+            f"wrong key: this ledger is signed by {keys[-1].vkey}, and never was by {trusted.vkey}; get "
+            "the key from its owner, by another way than the one this came by"
         )
     believed = 0 if trusted is None else keys.index(trusted)
     for number, (before, tenure) in enumerate(itertools.pairwise(chain)):
@@ -219,7 +220,7 @@ def _is_vouched(before: Tenure, tenure: Tenure, origin: str) -> bool:
 
 
 def signer_of(chain: list[Tenure], size: int) -> PublicKey:
-    """The key that signs checkpoints of so many events."""
+    """Return the key that signs checkpoints of `size` events."""
     return next((tenure.key for tenure in reversed(chain) if size > tenure.since), chain[0].key)
 
 

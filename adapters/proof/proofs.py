@@ -1,4 +1,4 @@
-"""Proofs out of the stored tiles: that an event is in the log that was signed, and that one state continues another."""
+"""Merkle proofs from the stored tiles: that an event is in the signed log, and that one tree continues another."""
 
 from typing import NamedTuple
 
@@ -18,15 +18,15 @@ READ_EVENTS_MAX = 4096
 
 
 class NotSealed(LedgerError):
-    """No checkpoint covers as many events as are asked for (`wanted`) yet."""
+    """No checkpoint covers the requested number of events (`wanted`) yet."""
 
     def __init__(self, sealed: int, wanted: int) -> None:
         self.wanted = wanted
-        super().__init__(f"the newest checkpoint is of {sealed} events, not yet of {wanted}; ask again")
+        super().__init__(f"the newest checkpoint is of {sealed} events, not yet of {wanted}; try again")
 
 
 class Inclusion(NamedTuple):
-    """The event of `seq` is leaf `seq - 1` of the tree of `size`: its hash and the way from there to the root."""
+    """An inclusion proof: the event of `seq` is leaf `seq - 1` of the tree of `size`; its hash and path to the root."""
 
     seq: int
     size: int
@@ -36,7 +36,7 @@ class Inclusion(NamedTuple):
 
 
 class Consistency(NamedTuple):
-    """The tree of `old` events begins that of `new`."""
+    """A consistency proof: the tree of `old` events is a prefix of that of `new`."""
 
     old: int
     new: int
@@ -46,29 +46,29 @@ class Consistency(NamedTuple):
 
 
 class Proofs:
-    """Reads over connections that are lent. Raises HistoryBroken where tiles are missing."""
+    """Reads proofs over the pool's connections. Raises HistoryBroken where tiles are missing."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     def latest(self) -> tuple[Note, str] | None:
-        """The newest checkpoint, and its text; None before there is one."""
+        """Return the newest checkpoint and its text; None before there is one."""
         with self._pool.connection() as connection:
             row = connection.execute(tiles.LATEST).fetchone()
         return (tiles.stored_note(*row), row[1]) if row else None
 
     def checkpoints(self, *, after: int, limit: int) -> list[tuple[int, str]]:
-        """Checkpoints of more than `after` events, by size: size and note."""
+        """Return checkpoints of more than `after` events, by size: size and signed note (C2SP)."""
         with self._pool.connection() as connection:
             return [(size, note) for size, note in connection.execute(CHECKPOINTS, [after, limit]).fetchall()]
 
     def keys(self) -> list[Tenure]:
-        """The public keys, oldest first."""
+        """Return the public keys, oldest first."""
         with self._pool.connection() as connection:
             return tiles.tenures(connection)
 
     def inclusion(self, seq: int, size: int | None = None) -> Inclusion:
-        """The proof of an event in the newest checkpoint, or in the tree of `size`. Raises NotSealed."""
+        """Prove an event's inclusion in the newest checkpoint, or in the tree of `size`. Raises NotSealed."""
         with self._pool.connection() as connection:
             size = self._size(tiles.latest(connection), size, at_least=seq)
             store = Tiles(connection)
@@ -77,20 +77,21 @@ class Proofs:
             leaf = node_at(0, seq - 1)
             root = merkle.root_of_inclusion(leaf, seq - 1, size, proof)
         assert root is not None, "a proof of ours has the right length"
-        return Inclusion(seq, size, leaf, proof, root)
+        return Inclusion(seq=seq, size=size, leaf=leaf, proof=proof, root=root)
 
     def consistency(self, old: int, new: int | None = None) -> Consistency:
-        """The proof that the tree of `old` events begins that of `new` (the newest checkpoint's). Raises NotSealed."""
+        """Prove that the tree of `old` events is a prefix of that of `new` (the newest one's). Raises NotSealed."""
         with self._pool.connection() as connection:
             new = self._size(tiles.latest(connection), new, at_least=old)
             node_at = Tiles(connection).node_at(new)
             old_root, new_root = (
                 merkle.range_root((0, size), node_at) if size else merkle.EMPTY_ROOT for size in (old, new)
             )
-            return Consistency(old, new, old_root, new_root, merkle.consistency_proof(old, new, node_at))
+            proof = merkle.consistency_proof(old, new, node_at)
+            return Consistency(old=old, new=new, old_root=old_root, new_root=new_root, proof=proof)
 
     def root_at(self, seq: int) -> bytes:
-        """The root of the tree of the first `seq` events, also of those that are not sealed yet. Writes nothing.
+        """Return the root of the tree of the first `seq` events, sealed or not. Read-only.
 
         Raises HistoryBroken where one of them is missing.
         """

@@ -1,8 +1,8 @@
-"""The sealer: follows the log right behind the writer, grows its Merkle tree, and signs a checkpoint of each state.
+"""The sealer: follows the log, extends its Merkle tree, and signs checkpoints of it.
 
-It reads what is committed, on a connection of its own as a role that cannot touch the log, and takes no lock that an
-append waits for. One sealer works at a time, elected by an advisory lock. What it writes (tiles and checkpoint, in one
-transaction) can be made again from the log, so its commits need not be durable: an event's durability never waits here.
+It reads committed events over a connection of its own, as a role that cannot write to the log, and takes no lock that
+an append waits for. One sealer works at a time, elected by an advisory lock. Its tiles and checkpoints, written in one
+transaction, can be recreated from the log, so its commits need not be durable and never delay an append.
 """
 
 import threading
@@ -22,13 +22,13 @@ from adapters.proof.tiles import Growth, Tiles
 from domain.errors import HistoryBroken, LedgerError, RequestRefused, Unavailable
 from domain.merkle import TILE_WIDTH
 
-SEAL_LOCK = 0x0DA7_B010  # held by the one sealer, on its connection
-KEYS_LOCK = 0x0DA7_B011  # held by whoever signs or changes the key, until it has
+SEAL_LOCK = 0x0DA7_B010  # held by the active sealer, on its connection
+KEYS_LOCK = 0x0DA7_B011  # held while signing with or changing the key
 INTERVAL_SECONDS = 0.4  # between checkpoints while the log grows; at once when it was idle
 STANDBY_SECONDS = 0.5
 NOTIFY_SECONDS_MAX = 0.5
-OTHER_SEALER_SECONDS_MAX = 3.0  # how long one waits for another's checkpoint
-CHECKPOINT_EVENTS_MAX = 65_536  # of one transaction, when there is much to catch up with
+OTHER_SEALER_SECONDS_MAX = 3.0  # how long `seal` waits for another sealer's checkpoint
+CHECKPOINT_EVENTS_MAX = 65_536  # per transaction while catching up
 
 HEAD = "SELECT coalesce(max(notification_id), 0) FROM ledger.events"
 NAME = "INSERT INTO ledger.identity (ledger_id) VALUES (%s) ON CONFLICT DO NOTHING"
@@ -39,14 +39,14 @@ SELECT coalesce(max(place), 0) + 1, %s, %s, %s FROM ledger.keys
 STORE_TILES = "COPY ledger.tiles (level, tile_index, hashes, root) FROM STDIN (FORMAT BINARY)"
 STORE_CHECKPOINT = "INSERT INTO ledger.checkpoints (size, note, leaves) VALUES (%s, %s, %s)"
 
-Handed = Callable[[str], None]  # what a checkpoint's note is handed to
+OnCheckpoint = Callable[[str], None]  # receives each signed note (C2SP)
 
 
 class Sealer:
-    """Seals one database's log with keys kept under `home`. `hand` gets every checkpoint that was stored."""
+    """Seals one database's log with keys kept under `home`. Calls `hand` with every stored checkpoint."""
 
     def __init__(
-        self, url: str, home: Path, hand: Handed = lambda _: None, *, interval_s: float = INTERVAL_SECONDS
+        self, url: str, home: Path, hand: OnCheckpoint = lambda _: None, *, interval_s: float = INTERVAL_SECONDS
     ) -> None:
         self._url = url
         self._home = home
@@ -54,9 +54,9 @@ class Sealer:
         self._interval_s = interval_s
 
     def seal(self) -> Note | None:
-        """Seal what is in the log now, or wait for the sealer that works; the newest checkpoint, None for an empty log.
+        """Seal the log as of now, or wait for the active sealer. Return the newest checkpoint, None for an empty log.
 
-        Raises Unavailable; KeyAbsent if there is no key to sign with; HistoryBroken if the log is not what was sealed.
+        Raises Unavailable; KeyAbsent without a key to sign with; HistoryBroken if the log differs from what was sealed.
         """
         with reaching(self._url), connect(self._url, Role.SEALER) as connection:
             row = connection.execute(HEAD).fetchone()
@@ -71,16 +71,16 @@ class Sealer:
             return tiles.latest(connection)
 
     def follow(self, stop: threading.Event, on_error: Callable[[LedgerError], None] = lambda _: None) -> None:
-        """Seal whatever comes until told to stop. Outlives errors, tells each once, and tries again."""
-        told = ""
+        """Seal new events until stopped. Survives errors, reports each once, and retries."""
+        reported = ""
         while not stop.is_set():
             try:
                 with reaching(self._url), connect(self._url, Role.SEALER) as connection:
                     if _is_elected(connection):
                         self._follow(connection, stop)
             except LedgerError as error:
-                if str(error) != told:
-                    told = str(error)
+                if str(error) != reported:
+                    reported = str(error)
                     on_error(error)
             except psycopg.Error as error:
                 raise Unavailable(f"the sealer's database: {' '.join(str(error).split())}") from error
@@ -97,9 +97,9 @@ class Sealer:
                 list(connection.notifies(timeout=NOTIFY_SECONDS_MAX, stop_after=1))
 
     def rotate(self, *, is_lost: bool = False) -> Tenure:
-        """Begin a new key, for which the old one vouches; without the old one if it `is_lost`. The new key's tenure.
+        """Rotate to a new key, certified by the old one unless that `is_lost`. Return the new key's tenure.
 
-        Raises what `seal` raises, and RequestRefused before there is a key to follow.
+        Raises what `seal` raises, and RequestRefused if there is no key yet.
         """
         with reaching(self._url), connect(self._url, Role.SEALER) as connection, connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [KEYS_LOCK])
@@ -123,9 +123,9 @@ class Sealer:
 
 
 class _Sealing:
-    """One sealer at work, on the connection that holds its lock."""
+    """An active sealer, on the connection that holds its lock."""
 
-    def __init__(self, connection: Connection, home: Path, hand: Handed) -> None:
+    def __init__(self, connection: Connection, home: Path, hand: OnCheckpoint) -> None:
         self._connection = connection
         self._home = home
         self._hand = hand
@@ -137,7 +137,7 @@ class _Sealing:
             self._check(note)
 
     def _check(self, note: Note) -> None:
-        """Go on only from what was signed: anything else would put a signature under a forgery."""
+        """Check that the tree is the signed one: continuing from any other would sign a forgery."""
         size, root = note.checkpoint.size, note.checkpoint.root
         signer = checkpoints.signer_of(tiles.tenures(self._connection), size)
         if not note.is_signed_by(signer):
@@ -146,7 +146,7 @@ class _Sealing:
             raise HistoryBroken(f"tile wrong: the tiles do not lead to the checkpoint of {size} events; run verify")
 
     def advance(self) -> bool:
-        """Seal all there is; whether there was anything."""
+        """Seal all new events. Return whether there were any."""
         begun = self._growth.size
         while self._seal():
             pass
@@ -168,8 +168,8 @@ class _Sealing:
         return True
 
     def _store(self, sealed: int) -> str:
-        """Tiles and checkpoint, signed, in one transaction. Nothing is changed in memory that an error takes back:
-        whoever fails starts again from the database."""
+        """Store tiles and the signed checkpoint in one transaction; return its signed note (C2SP). After an error this
+        object must be discarded: a new one starts again from the database."""
         growth, connection = self._growth, self._connection
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [KEYS_LOCK])
@@ -178,7 +178,7 @@ class _Sealing:
             note = key.sign(Checkpoint(key.public.name, growth.size, growth.root(), (previous,)))
             with connection.cursor() as cursor, cursor.copy(STORE_TILES) as copy:
                 copy.set_types(("int2", "int8", "bytea", "bytea"))
-                for tile in growth.taken():
+                for tile in growth.pop_full():
                     copy.write_row(tile)
             connection.execute(
                 STORE_CHECKPOINT,

@@ -1,7 +1,7 @@
-"""The keys that sign checkpoints: private ones in files under DAYBOOK_HOME/keys, readable by their owner only.
+"""The private keys that sign checkpoints, in files under DAYBOOK_HOME/keys that only their owner can read.
 
 A file is `keys/<ledger id>/<key id>.pem`: PKCS #8, Ed25519. The database has the public keys and never sees a private
-one. A key is made once and never written over.
+one. A key's file is never overwritten.
 """
 
 import os
@@ -25,18 +25,18 @@ PRIVATE_FILE = 0o600
 
 
 class KeyAbsent(RequestRefused):
-    """There is no private key here to sign with, or it cannot be used: where it should be, and what to do."""
+    """There is no usable private key here. The message names where it should be, and what to do."""
 
 
 class KeyRing:
-    """The private keys of one ledger that are kept under one home."""
+    """The private keys of one ledger under one home."""
 
     def __init__(self, home: Path, ledger_id: UUID, name: str) -> None:
         self.directory = home.expanduser() / "keys" / str(ledger_id)
         self._name = name
 
     def generate(self) -> PrivateKey:
-        """A new key, on disk before it is returned. Raises KeyAbsent if it cannot be kept."""
+        """Create a key, synced to disk before it is returned. Raises KeyAbsent if it cannot be stored."""
         key = PrivateKey(self._name, Ed25519PrivateKey.generate())
         path = self._path(key.public)
         try:
@@ -53,7 +53,7 @@ class KeyRing:
         return key
 
     def private(self, public: PublicKey) -> PrivateKey:
-        """The private half of a published key. Raises KeyAbsent, and HistoryBroken if the file is of another key."""
+        """Load the private half of a published key. Raises KeyAbsent, and HistoryBroken if the file has another key."""
         path = self._path(public)
         try:
             if stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -71,7 +71,7 @@ class KeyRing:
         return PrivateKey(self._name, secret)
 
     def has(self, public: PublicKey) -> bool:
-        """Whether the private half is here."""
+        """Return whether the private half is here."""
         return self._path(public).exists()
 
     def discard(self, key: PrivateKey) -> None:

@@ -1,6 +1,6 @@
-"""The Merkle tree as it is stored: reading its tiles and proofs, and growing it.
+"""Storage of the Merkle tree: read its tiles and keys, and extend it.
 
-Leaf hashes are found in the full tiles of level 0, those not in one yet in the checkpoints that first covered them.
+Leaf hashes are in the full tiles of level 0; those not in one yet are in the checkpoints that first covered them.
 """
 
 from typing import NamedTuple
@@ -24,30 +24,30 @@ LEAVES_OF_EVENTS = """
 SELECT count(*), min(notification_id), max(notification_id),
     string_agg(pg_catalog.sha256('\\x00'::bytea || state), ''::bytea ORDER BY notification_id)
 FROM ledger.events WHERE notification_id > %s AND notification_id <= %s
-"""  # the leaf hashes, where the bytes are: they need not come to us
+"""  # hashed by the server, so that the bytes need not be sent
 READ_EVENTS_MAX = 4096
 TILES_CACHED_MAX = 64
 
 
 def origin_of(ledger_id: UUID) -> str:
-    """The name of a ledger in its checkpoints, and of its keys."""
+    """Return the name of a ledger in its checkpoints and of its keys."""
     return f"daybook/{ledger_id}"
 
 
 def identity(connection: Connection) -> UUID | None:
-    """The ledger's id; None before it is first sealed."""
+    """Return the ledger's id; None before it is first sealed."""
     row = connection.execute(IDENTITY).fetchone()
     return row[0] if row else None
 
 
 def restored_size(connection: Connection) -> int:
-    """The size of the checkpoint that the ledger was restored by, before which there is none; 0 if it never was."""
+    """Return the size of the checkpoint that the ledger was restored from, its first one here; 0 if it never was."""
     row = connection.execute(RESTORED).fetchone()
     return row[0] if row else 0
 
 
 def tenures(connection: Connection) -> list[Tenure]:
-    """The published keys, in their order. Raises HistoryBroken if one is none, or gone."""
+    """Return the published keys, oldest first. Raises HistoryBroken if one is damaged or missing."""
     found = []
     for number, (place, vkey, since, handover) in enumerate(connection.execute(KEYS).fetchall(), 1):
         if place != number:
@@ -60,31 +60,31 @@ def tenures(connection: Connection) -> list[Tenure]:
 
 
 def latest(connection: Connection) -> Note | None:
-    """The newest checkpoint. Raises HistoryBroken if it is none."""
+    """Return the newest checkpoint. Raises HistoryBroken if it cannot be parsed."""
     row = connection.execute(LATEST).fetchone()
     return stored_note(*row) if row else None
 
 
 def stored_note(size: int, note: str) -> Note:
-    """A checkpoint out of its row. Raises HistoryBroken if it is none, or not of that size."""
+    """Parse a stored checkpoint. Raises HistoryBroken if it cannot be parsed, or is not of that size."""
     try:
         found = checkpoints.parse(note)
     except InvalidInput as error:
         raise HistoryBroken(f"checkpoint forged: that of {size} events is unreadable ({error.rule})") from error
     if found.checkpoint.size != size:
-        raise HistoryBroken(f"checkpoint forged: that of {size} events says {found.checkpoint.size}")
+        raise HistoryBroken(f"checkpoint forged: that of {size} events states {found.checkpoint.size}")
     return found
 
 
 class Tiles:
-    """Reads tiles over a connection; keeps those read last."""
+    """Reads tiles over a connection, and caches the ones read last."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._cached: dict[tuple[int, int], bytes] = {}
 
     def tile_at(self, level: int, index: int, width: int) -> bytes:
-        """The first `width` hashes of a tile. Raises HistoryBroken if they are not all there."""
+        """Return the first `width` hashes of a tile. Raises HistoryBroken if they are not all there."""
         hashes = self.full(level, index) or (self._edge(level, index, width) if width < TILE_WIDTH else b"")
         if len(hashes) < width * HASH_BYTES:
             first = (index << (TILE_HEIGHT * (level + 1))) + 1
@@ -95,7 +95,7 @@ class Tiles:
         return hashes[: width * HASH_BYTES]
 
     def full(self, level: int, index: int) -> bytes:
-        """The hashes of a full tile; none if it is not there."""
+        """Return the hashes of a full tile; empty if it is not there."""
         if (found := self._cached.pop((level, index), None)) is None:
             with self._connection.cursor(binary=True) as cursor:
                 row = cursor.execute(TILE, [level, index], prepare=True).fetchone()
@@ -108,7 +108,7 @@ class Tiles:
         return found
 
     def node_at(self, size: int) -> merkle.NodeAt:
-        """The subtrees of the tree of `size`."""
+        """Return the look-up of nodes in the tree of `size`."""
         return merkle.nodes_of(self.tile_at, size)
 
     def _edge(self, level: int, index: int, width: int) -> bytes:
@@ -120,7 +120,7 @@ class Tiles:
 
 
 class Tile(NamedTuple):
-    """A full tile, as its row."""
+    """A row of `ledger.tiles`: a full tile."""
 
     level: int
     place: int
@@ -129,7 +129,7 @@ class Tile(NamedTuple):
 
 
 class Growth:
-    """The tree at its right edge: the tiles that are not full yet, one a level, and those that just became full."""
+    """The right edge of the tree: the tile of each level that is not full yet, and those that just became full."""
 
     def __init__(self, size: int = 0, tiles: Tiles | None = None) -> None:
         self.size = size
@@ -147,7 +147,7 @@ class Growth:
                 self._whole.add(node, TILE_HEIGHT * level)
 
     def extend(self, leaves: bytes) -> None:
-        """Grow by leaves, whose hashes follow each other."""
+        """Add leaves, given as concatenated hashes."""
         if not self.edges:
             self.edges.append([])
         at = 0
@@ -161,23 +161,23 @@ class Growth:
                 self._close(0)
 
     def leaves(self, width: int) -> bytes:
-        """The last `width` leaves of the tile of level 0 that is not full."""
+        """Return the last `width` leaves of the level 0 tile that is not full."""
         return b"".join(self.edges[0][len(self.edges[0]) - width :]) if width else b""
 
     def root(self) -> bytes:
-        """The root of the tree."""
+        """Return the root of the tree."""
         tree = self._whole.copy()
         for leaf in self.edges[0] if self.edges else ():
             tree.add(leaf)
         return tree.root()
 
-    def taken(self) -> list[Tile]:
-        """The tiles that became full since last asked."""
-        taken, self.full = self.full, []
-        return taken
+    def pop_full(self) -> list[Tile]:
+        """Return the tiles that became full since the last call."""
+        full, self.full = self.full, []
+        return full
 
     def _close(self, level: int) -> None:
-        """A tile is full: it becomes a node of the one above."""
+        """Close a full tile, whose root becomes a node of the level above."""
         edge = self.edges[level]
         hashes = b"".join(edge)
         tile = Tile(level, (self.size >> (TILE_HEIGHT * (level + 1))) - 1, hashes, merkle.levels(hashes)[-1])

@@ -1,9 +1,9 @@
-"""Witnesses: places outside the database that are handed every checkpoint, so that no later forgery can deny it.
+"""Witnesses: places outside the database that receive every checkpoint, so that rewriting the log can be detected.
 
-A witness is a file (`file:PATH`, a note appended after the other), a URL (`https://…`, each note POSTed as text) or a
-second database (`postgresql://…`, a row a note in `public.daybook_checkpoints`). Each has a thread and a bounded queue:
-none waits for another, and the sealer for none. What fails is told once, and tried again; if a queue overflows the
-oldest notes are dropped, which later ones cover.
+A witness is a file (`file:PATH`, to which each checkpoint's signed note (C2SP) is appended), a URL (`https://…`, to
+which it is POSTed as text) or a second database (`postgresql://…`, with a row for it in `public.daybook_checkpoints`).
+Each has a thread and a bounded queue, so that witnesses delay neither one another nor the sealer. A failure is reported
+once and retried; if a queue overflows, the oldest checkpoints are dropped, which later ones cover.
 """
 
 import threading
@@ -18,7 +18,7 @@ from adapters.postgres.connections import connect
 from adapters.proof.checkpoints import parse
 from domain.errors import InvalidInput, LedgerError
 
-QUEUED_NOTES_MAX = 10_000
+QUEUED_MAX = 10_000
 RETRY_SECONDS_MIN = 0.5
 RETRY_SECONDS_MAX = 30.0
 POST_SECONDS_MAX = 10.0
@@ -36,11 +36,11 @@ CREATE TABLE IF NOT EXISTS public.daybook_checkpoints (
 INSERT = "INSERT INTO public.daybook_checkpoints (origin, size, note) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 
 Deliver = Callable[[str], None]
-OnTrouble = Callable[[str, str], None]  # witness, what is wrong; an empty reason when it works again
+OnTrouble = Callable[[str, str], None]  # witness, reason of the failure; an empty reason when it works again
 
 
 def places(text: str) -> list[str]:
-    """The witnesses of a setting, separated by spaces or commas. Raises InvalidInput for one that is none."""
+    """Parse the setting: witnesses separated by spaces or commas. Raises InvalidInput for an invalid one."""
     found = text.replace(",", " ").split()
     for place in found:
         _delivery(place)
@@ -48,18 +48,18 @@ def places(text: str) -> list[str]:
 
 
 class Witnesses:
-    """Hands notes to some witnesses while it is open."""
+    """Sends checkpoints to witnesses in the background. Close it when done."""
 
     def __init__(self, where: Iterable[str], on_trouble: OnTrouble = lambda *_: None) -> None:
         self._all = [_Witness(place, on_trouble) for place in where]
 
     def hand(self, note: str) -> None:
-        """Give a note to every witness. Returns at once."""
+        """Queue a signed note (C2SP) for every witness. Returns at once."""
         for witness in self._all:
             witness.hand(note)
 
     def close(self) -> None:
-        """End the threads; what can still be delivered at once, is."""
+        """End the threads, after delivering what can be delivered at once."""
         for witness in self._all:
             witness.close()
 
@@ -69,49 +69,49 @@ class _Witness:
         self._name = _without_password(place)
         self._deliver = _delivery(place)
         self._on_trouble = on_trouble
-        self._notes: deque[str] = deque(maxlen=QUEUED_NOTES_MAX)
-        self._given = threading.Condition()
+        self._queue: deque[str] = deque(maxlen=QUEUED_MAX)
+        self._queued = threading.Condition()
         self._is_closing = False
         self._thread = threading.Thread(target=self._work, name=f"daybook witness {self._name}", daemon=True)
         self._thread.start()
 
     def hand(self, note: str) -> None:
-        with self._given:
-            self._notes.append(note)
-            self._given.notify()
+        with self._queued:
+            self._queue.append(note)
+            self._queued.notify()
 
     def close(self) -> None:
-        with self._given:
+        with self._queued:
             self._is_closing = True
-            self._given.notify()
+            self._queued.notify()
         self._thread.join(STOP_SECONDS_MAX)
 
     def _work(self) -> None:
-        wait, told = RETRY_SECONDS_MIN, ""
+        wait, reported = RETRY_SECONDS_MIN, ""
         while True:
-            with self._given:
-                self._given.wait_for(lambda: self._notes or self._is_closing)
-                if not self._notes:
+            with self._queued:
+                self._queued.wait_for(lambda: self._queue or self._is_closing)
+                if not self._queue:
                     return
-                note = self._notes[0]
+                note = self._queue[0]
             try:
                 self._deliver(note)
             except (OSError, httpx.HTTPError, psycopg.Error, LedgerError) as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
-                if reason != told:
-                    told = reason
+                if reason != reported:
+                    reported = reason
                     self._on_trouble(self._name, reason)
-                with self._given:
-                    if self._is_closing or self._given.wait_for(lambda: self._is_closing, wait):
+                with self._queued:
+                    if self._is_closing or self._queued.wait_for(lambda: self._is_closing, wait):
                         return
                 wait = min(2 * wait, RETRY_SECONDS_MAX)
                 continue
-            if told:
+            if reported:
                 self._on_trouble(self._name, "")
-            wait, told = RETRY_SECONDS_MIN, ""
-            with self._given:
-                if self._notes and self._notes[0] is note:
-                    self._notes.popleft()
+            wait, reported = RETRY_SECONDS_MIN, ""
+            with self._queued:
+                if self._queue and self._queue[0] is note:
+                    self._queue.popleft()
 
 
 def _delivery(place: str) -> Deliver:

@@ -1,0 +1,1 @@
+"""Verification: checking a ledger or a bundle event by event, diagnosing differences, restoring."""

@@ -1,8 +1,8 @@
-"""Bundles: a ledger, or a part of it, in one file that proves itself with no database, no network and no trust in us.
+"""Bundles: a ledger, or a part of it, in one file that can be verified without a database, a network or trust in us.
 
-A bundle is a plain zip: `events.jsonl` (the stored bytes of each event, one a line), `checkpoint` (the signed tree head
-all of it is proved by), `keys.json` (public keys and how they handed over), `manifest.json`, `instruments.json` (the
-events of instruments in it, for reading), and the proof: for a whole ledger `leaves.bin` (the leaf hashes), for a part
+A bundle is a plain zip: `events.jsonl` (the stored bytes of each event, one per line), `checkpoint` (the signed tree
+head that everything is proved by), `keys.json` (public keys and their handovers), `manifest.json`, `instruments.json`
+(its instrument events, for reading), and the proof: for a whole ledger `leaves.bin` (the leaf hashes), for a part
 `proofs.jsonl` (each event's seq and its inclusion proof, in base64).
 """
 
@@ -33,7 +33,7 @@ from domain.merkle import HASH_BYTES, Frontier, leaf_hash
 
 FORMAT = "daybook-bundle/1"
 FETCH_ROWS = 2000
-# What `zipfile` raises for what is no zip of ours: cut, changed, encrypted, or packed in a way that we never pack.
+# What `zipfile` raises for a file that is no bundle: truncated, changed, encrypted, or compressed by another method.
 UNZIPPABLE = (
     zipfile.BadZipFile,
     lzma.LZMAError,
@@ -64,7 +64,7 @@ OnProgress = Callable[[int, int], None]
 
 
 class Selection(NamedTuple):
-    """What of a ledger: an account's streams and every instrument's, or all; the events `first` to `upto`."""
+    """The part of a ledger to export: an account's streams and every instrument's, or all; events `first` to `upto`."""
 
     account: str | None = None
     first: int = 1
@@ -75,7 +75,7 @@ WHOLE = Selection()
 
 
 class Manifest(Struct, frozen=True):
-    """What a bundle says it is. All of it is checked against the checkpoint, or is for reading only."""
+    """A bundle's description of itself. All fields are checked against the checkpoint, or are for reading only."""
 
     format: str
     made_at: str
@@ -91,7 +91,7 @@ class Manifest(Struct, frozen=True):
     vkey: str
 
 
-class KeyTold(Struct, frozen=True):
+class KeyRecord(Struct, frozen=True):
     """A key in `keys.json`."""
 
     vkey: str
@@ -100,7 +100,7 @@ class KeyTold(Struct, frozen=True):
 
 
 class Proved(NamedTuple):
-    """A bundle whose every event is proved."""
+    """A bundle all of whose events are proved."""
 
     manifest: Manifest
     note: Note
@@ -108,19 +108,19 @@ class Proved(NamedTuple):
 
 
 class Line(NamedTuple):
-    """An event in a bundle: its place in the log and its stored bytes."""
+    """An event in a bundle: its seq and its stored bytes."""
 
     seq: int
     state: bytes
 
 
-# Making one
+# Export
 
 
 def export(
     url: str, path: Path, selection: Selection = WHOLE, *, on_progress: OnProgress = lambda *_: None
 ) -> Manifest:
-    """Write a bundle of what is sealed. Raises Unavailable, RequestRefused for a part that has no events."""
+    """Write a bundle of the sealed log. Raises Unavailable, RequestRefused for a part that has no events."""
     unfinished = path.with_name(path.name + ".part")
     try:
         with (
@@ -171,19 +171,28 @@ class _Export:
         row = self._connection.execute(query, [size]).fetchone()
         assert row is not None, "checkpoints stay"
         manifest = Manifest(
-            FORMAT, datetime.now(UTC).isoformat(timespec="seconds"), str(self._ledger_id),
-            self._note.checkpoint.origin, self._is_whole, self._account, self._first, self._upto, events, size,
-            base64.b64encode(root).decode(), checkpoints.signer_of(chain, size).vkey,
-        )  # fmt: skip
+            format=FORMAT,
+            made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            ledger_id=str(self._ledger_id),
+            origin=self._note.checkpoint.origin,
+            is_whole=self._is_whole,
+            account=self._account,
+            first=self._first,
+            upto=self._upto,
+            events=events,
+            tree_size=size,
+            root=base64.b64encode(root).decode(),
+            vkey=checkpoints.signer_of(chain, size).vkey,
+        )
         self._bundle.writestr("checkpoint", row[0])
-        told = [KeyTold(tenure.key.vkey, tenure.since, tenure.handover) for tenure in chain]
-        self._bundle.writestr("keys.json", msgspec.json.format(msgspec.json.encode(told)))
+        keys = [KeyRecord(tenure.key.vkey, tenure.since, tenure.handover) for tenure in chain]
+        self._bundle.writestr("keys.json", msgspec.json.format(msgspec.json.encode(keys)))
         self._bundle.writestr("instruments.json", json.dumps(instruments, indent=1, ensure_ascii=False))
         self._bundle.writestr("manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
         return manifest
 
     def _events(self, proofs: IO[bytes], instruments: list[dict[str, Any]]) -> int:
-        """Write the events, and their proofs beside; how many."""
+        """Write the events to the bundle, their proofs to `proofs`. Return the number of events."""
         size = self._note.checkpoint.size
         node_at = Tiles(self._connection).node_at(size)
         events, first = 0, self._first
@@ -204,8 +213,8 @@ class _Export:
                     proofs.write(leaf_hash(state))
                 else:
                     proof = merkle.inclusion_proof(seq - 1, size, node_at)
-                    told = {"seq": seq, "proof": [base64.b64encode(each).decode() for each in proof]}
-                    proofs.write(msgspec.json.encode(told) + b"\n")
+                    line = {"seq": seq, "proof": [base64.b64encode(each).decode() for each in proof]}
+                    proofs.write(msgspec.json.encode(line) + b"\n")
                 if stream.startswith("instrument:"):
                     instruments.append({"seq": seq, "record": json.loads(state)})
                 if events % FETCH_ROWS == 0:
@@ -213,11 +222,11 @@ class _Export:
         return events
 
 
-# Reading one
+# Reading
 
 
 class Bundle:
-    """An open bundle; nothing in it is believed before `prove`."""
+    """An open bundle; nothing in it is trusted before `prove`."""
 
     def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
         self._path = path
@@ -233,14 +242,14 @@ class Bundle:
         against: Sequence[Note] = (),
         on_progress: OnProgress = lambda *_: None,
     ) -> Proved:
-        """Check everything: keys, signature, every event's proof; and that checkpoints kept elsewhere still hold.
+        """Check everything: keys, signature, every event's proof, and checkpoints kept elsewhere.
 
-        Raises HistoryBroken, naming the first wrong seq.
+        Raises HistoryBroken, which names the first wrong seq.
         """
         manifest, checkpoint = self.manifest, self.note.checkpoint
         try:
-            told = msgspec.json.decode(self._text("keys.json"), type=list[KeyTold])
-            tenures = [Tenure(checkpoints.public_key(each.vkey), each.since_size, each.handover) for each in told]
+            keys = msgspec.json.decode(self._text("keys.json"), type=list[KeyRecord])
+            tenures = [Tenure(checkpoints.public_key(each.vkey), each.since_size, each.handover) for each in keys]
         except (msgspec.MsgspecError, InvalidInput) as error:
             raise HistoryBroken(f"keys.json of {self._path} is damaged: {error}") from error
         if checkpoint.origin != manifest.origin or manifest.origin != f"daybook/{manifest.ledger_id}":
@@ -253,7 +262,7 @@ class Bundle:
             raise HistoryBroken(f"checkpoint forged: it is not signed by {signer.vkey}")
         claimed = (checkpoint.size, base64.b64encode(checkpoint.root).decode(), signer.vkey)
         if claimed != (manifest.tree_size, manifest.root, manifest.vkey):
-            raise HistoryBroken(f"the manifest of {self._path} does not say what its checkpoint says")
+            raise HistoryBroken(f"the manifest of {self._path} does not match its checkpoint")
         for kept in against:
             self._check_kept(kept, chain)
         if manifest.is_whole:
@@ -272,7 +281,7 @@ class Bundle:
         if not any(kept.is_signed_by(tenure.key) for tenure in chain):
             raise HistoryBroken(
                 f"wrong key: the checkpoint of {theirs.size} events is signed by none of the bundle's keys; one of the "
-                "two is forged, ask their owner for both again"
+                "two is forged, get both again from their owner"
             )
         if theirs.size > ours.size:
             raise HistoryBroken(
@@ -286,7 +295,7 @@ class Bundle:
             )
 
     def lines(self) -> Generator[Line, None, None]:
-        """The events, in the order of the log."""
+        """Yield the events by seq."""
         if self.manifest.is_whole:
             for seq, state in enumerate(self._lines("events.jsonl"), 1):
                 yield Line(seq, state)
@@ -296,17 +305,17 @@ class Bundle:
 
     def _prove_whole(self, kept: Mapping[int, bytes], on_progress: OnProgress) -> None:
         manifest, tree, wrong = self.manifest, Frontier(), 0
-        order = _Order(is_whole=True)
+        sequence = _SequenceCheck(is_whole=True)
         with self._opened("leaves.bin") as leaves, closing(self.lines()) as lines:
             for seq, state in lines:
                 leaf = leaf_hash(state)
                 if not wrong and leaves.read(HASH_BYTES) != leaf:
                     wrong = seq
                 if not wrong:
-                    order.check(seq, state)
+                    sequence.check(seq, state)
                 tree.add(leaf)
                 if seq in kept and tree.root() != kept[seq]:
-                    raise HistoryBroken(f"rewritten at or before seq {seq}: a checkpoint kept elsewhere says otherwise")
+                    raise HistoryBroken(f"rewritten at or before seq {seq}: a checkpoint kept elsewhere differs")
                 if seq % FETCH_ROWS == 0:
                     on_progress(seq, manifest.events)
         if tree.root() == self.note.checkpoint.root and tree.size == self.note.checkpoint.size:
@@ -327,13 +336,13 @@ class Bundle:
 
     def _prove_part(self, on_progress: OnProgress) -> None:
         size, root = self.note.checkpoint.size, self.note.checkpoint.root
-        order, count = _Order(is_whole=False), 0
+        sequence, count = _SequenceCheck(is_whole=False), 0
         for state, proof in self._with_proofs():
             seq = proof["seq"]
             hashes = [base64.b64decode(each) for each in proof["proof"]]
-            if not merkle.is_included(leaf_hash(state), seq - 1, size, hashes, root):
+            if not merkle.is_included(leaf_hash(state), seq - 1, size, hashes, root=root):
                 raise HistoryBroken(f"altered at seq {seq}: the event in {self._path} is not proved by its checkpoint")
-            order.check(seq, state)
+            sequence.check(seq, state)
             count += 1
             if count % FETCH_ROWS == 0:
                 on_progress(count, self.manifest.events)
@@ -342,7 +351,7 @@ class Bundle:
     def _check_count(self, count: int) -> None:
         if count != self.manifest.events:
             raise HistoryBroken(
-                f"truncated: {self._path} has {count} events, and its manifest says {self.manifest.events}; "
+                f"truncated: {self._path} has {count} events, and its manifest states {self.manifest.events}; "
                 "export it again"
             )
 
@@ -375,10 +384,12 @@ class Bundle:
 
     def _manifest(self) -> Manifest:
         try:
-            told = msgspec.json.decode(self._text("manifest.json"))
-            if isinstance(told, dict) and told.get("format") != FORMAT:
-                raise RequestRefused(f"a bundle is {FORMAT}; this one needs another Daybook", format=told.get("format"))
-            return msgspec.convert(told, Manifest)
+            found = msgspec.json.decode(self._text("manifest.json"))
+            if isinstance(found, dict) and found.get("format") != FORMAT:
+                raise RequestRefused(
+                    f"a bundle is {FORMAT}; this one needs another Daybook", format=found.get("format")
+                )
+            return msgspec.convert(found, Manifest)
         except msgspec.MsgspecError as error:
             raise HistoryBroken(f"the manifest of {self._path} is damaged: {error}") from error
 
@@ -395,7 +406,7 @@ class Bundle:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Bundle]:
-    """A bundle to read. Raises HistoryBroken if the file is none, or was cut short."""
+    """Open a bundle for reading. Raises HistoryBroken if the file is none, or was cut short."""
     try:
         file = zipfile.ZipFile(path)
     except UNZIPPABLE as error:
@@ -407,7 +418,7 @@ def opened(path: Path) -> Iterator[Bundle]:
 
 
 def is_bundle(path: Path) -> bool:
-    """Whether a file begins like a bundle, whole or not."""
+    """Return whether a file begins like a bundle, whole or not."""
     try:
         with path.open("rb") as file:
             return file.read(4) == b"PK\x03\x04"
@@ -415,8 +426,8 @@ def is_bundle(path: Path) -> bool:
         return False
 
 
-class _Order:
-    """What must hold along the events, beyond their proofs."""
+class _SequenceCheck:
+    """Checks seqs, times and stream versions from event to event, which proofs alone do not show."""
 
     def __init__(self, *, is_whole: bool) -> None:
         self._is_whole = is_whole
@@ -426,16 +437,18 @@ class _Order:
         self._decoder = msgspec.json.Decoder(Envelope)
 
     def check(self, seq: int, state: bytes) -> None:
-        """Raises HistoryBroken if this event cannot follow the ones before."""
+        """Raise HistoryBroken if this event cannot follow the ones before."""
         try:
-            told = self._decoder.decode(state)
+            envelope = self._decoder.decode(state)
         except (msgspec.MsgspecError, UnicodeError) as error:
             raise HistoryBroken(f"altered at seq {seq}: its bytes are no record") from error
         if seq <= self._last_seq:
             raise HistoryBroken(f"reordered at seq {seq}: it comes after seq {self._last_seq}")
-        if self._last_at is not None and told.recorded_at < self._last_at:
+        if self._last_at is not None and envelope.recorded_at < self._last_at:
             raise HistoryBroken(f"altered at seq {seq}: it was recorded before its predecessor")
-        before = self._versions.get(told.stream, 0 if self._is_whole else told.version - 1)
-        if told.version != before + 1:
-            raise HistoryBroken(f"missing before seq {seq}: {told.stream} goes from version {before} to {told.version}")
-        self._last_seq, self._last_at, self._versions[told.stream] = seq, told.recorded_at, told.version
+        before = self._versions.get(envelope.stream, 0 if self._is_whole else envelope.version - 1)
+        if envelope.version != before + 1:
+            raise HistoryBroken(
+                f"missing before seq {seq}: {envelope.stream} goes from version {before} to {envelope.version}"
+            )
+        self._last_seq, self._last_at, self._versions[envelope.stream] = seq, envelope.recorded_at, envelope.version

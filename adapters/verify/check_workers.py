@@ -1,7 +1,7 @@
-"""Processes that check stretches of the log side by side: each one interpreter, one connection, and a pipe to us.
+"""Worker processes that check ranges of the log in parallel: each has one interpreter, one connection, and a pipe.
 
-They are started by name and not forked or spawned by `multiprocessing`, which would load again whatever program we are
-part of, and are told the database's URL through the pipe, where no list of processes shows it.
+They are started by module name and not by `multiprocessing`, which would load the main program again. They get the
+database's URL through the pipe, so that no list of processes shows it.
 """
 
 import os
@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from adapters.postgres.connections import Role, connect
-from adapters.verify.range_check import Ask, Stretch, check
+from adapters.verify.range_check import CheckedRange, RangeQuery, check
 from domain.errors import Unavailable
 
-AHEAD_MAX = 2  # stretches asked of each before its first answer is read
+AHEAD_MAX = 2  # ranges sent to each before its first result is read
 STATEMENT_SECONDS_MAX = 3600
 STOP_SECONDS_MAX = 5
 
 
 @contextmanager
 def checkers(url: str, count: int) -> Iterator["Checkers"]:
-    """So many processes, ended when done with."""
+    """Start `count` processes, and end them on exit."""
     root = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", __name__]
@@ -45,22 +45,22 @@ def checkers(url: str, count: int) -> Iterator["Checkers"]:
 
 
 class Checkers:
-    """Hands out stretches in turn and takes the answers in the same order."""
+    """Distributes ranges over the processes, round-robin, and returns the results in the same sequence."""
 
     def __init__(self, processes: list["subprocess.Popen[bytes]"]) -> None:
         self._processes = processes
 
-    def check(self, asks: Iterable[Ask]) -> Iterator[Stretch]:
-        """What was found of each, in order. Raises Unavailable when a process or its database is gone."""
-        turn: deque[subprocess.Popen[bytes]] = deque()
-        for number, ask in enumerate(asks):
+    def check(self, queries: Iterable[RangeQuery]) -> Iterator[CheckedRange]:
+        """Yield the result of each, in sequence. Raises Unavailable when a process or its database is gone."""
+        sent: deque[subprocess.Popen[bytes]] = deque()
+        for number, query in enumerate(queries):
             process = self._processes[number % len(self._processes)]
-            if len(turn) == AHEAD_MAX * len(self._processes):
-                yield _receive(turn.popleft())
-            _send(process.stdin, ask)
-            turn.append(process)
-        while turn:
-            yield _receive(turn.popleft())
+            if len(sent) == AHEAD_MAX * len(self._processes):
+                yield _receive(sent.popleft())
+            _send(process.stdin, query)
+            sent.append(process)
+        while sent:
+            yield _receive(sent.popleft())
 
 
 def _send(pipe: IO[bytes] | None, message: Any) -> None:
@@ -72,7 +72,7 @@ def _send(pipe: IO[bytes] | None, message: Any) -> None:
         raise Unavailable("a process that verifies has ended; try again") from error
 
 
-def _receive(process: "subprocess.Popen[bytes]") -> Stretch:
+def _receive(process: "subprocess.Popen[bytes]") -> CheckedRange:
     assert process.stdout is not None, "it was made with a pipe"
     try:
         answer = pickle.load(process.stdout)  # noqa: S301 (our own process)
@@ -80,16 +80,16 @@ def _receive(process: "subprocess.Popen[bytes]") -> Stretch:
         raise Unavailable("a process that verifies has ended; try again") from error
     if isinstance(answer, Exception):
         raise answer
-    return cast(Stretch, answer)
+    return cast(CheckedRange, answer)
 
 
-def _work(asks: IO[bytes], answers: IO[bytes]) -> None:
-    """The process: a URL, then stretches until there are no more."""
-    url = pickle.load(asks)  # noqa: S301 (our own parent)
+def _work(queries: IO[bytes], answers: IO[bytes]) -> None:
+    """Run the process: read a URL, then check ranges until there are no more."""
+    url = pickle.load(queries)  # noqa: S301 (our own parent)
     try:
         with connect(url, Role.AUDITOR, statement_seconds_max=STATEMENT_SECONDS_MAX) as connection:
             while True:
-                pickle.dump(check(connection, pickle.load(asks)), answers)  # noqa: S301
+                pickle.dump(check(connection, pickle.load(queries)), answers)  # noqa: S301
                 answers.flush()
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return

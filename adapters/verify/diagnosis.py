@@ -1,8 +1,7 @@
-"""Finding out what is wrong with a log: the first seq that is not as it was signed, and what was done to it.
+"""Diagnose a log that fails verification: find the first seq that differs from what was signed, and what was done.
 
-Goes through the events one by one from a place that a signed checkpoint vouches for. What decides between an event and
-the hash that is stored of it is the next checkpoint: the tree over the events either leads to what was signed, and then
-the stored hash was changed, or it does not, and then the event was.
+Reads the events one by one from a size that a signed checkpoint proves. If an event and its stored hash differ, the
+next checkpoint decides: if the tree over the events has the signed root, the stored hash was changed, else the event.
 """
 
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import NamedTuple
 from adapters.postgres.connections import Connection
 from adapters.proof import checkpoints, tiles
 from adapters.proof.tiles import Tiles
-from adapters.verify.range_check import CHECKPOINTS, Ask, lost_before, mismatch
+from adapters.verify.range_check import CHECKPOINTS, RangeQuery, lost_before, mismatch
 from domain.errors import HistoryBroken
 from domain.merkle import HASH_BYTES, TILE_WIDTH, Frontier, leaf_hash, levels, tile_width
 
@@ -33,7 +32,7 @@ FETCH_ROWS = 2000
 
 
 class Fault(StrEnum):
-    """What was done."""
+    """A kind of fault in the log."""
 
     ALTERED = "altered"
     MISSING = "missing"
@@ -46,7 +45,7 @@ class Fault(StrEnum):
 
 
 class Finding(NamedTuple):
-    """The first thing wrong: at `seq`, or somewhere from `seq` to `upto` if more cannot be known."""
+    """The first fault: at `seq`, or somewhere from `seq` to `upto` if that is all that can be known."""
 
     fault: Fault
     seq: int
@@ -71,50 +70,50 @@ class Row(NamedTuple):
 
 
 class Good(NamedTuple):
-    """How far the log is vouched for: up to the checkpoint of `size`; `tree` is that of the full tiles before it."""
+    """The proved prefix of the log: up to the checkpoint of `size`; `tree` is over the full tiles before it."""
 
     size: int
     tree: Frontier
 
 
 class Pending(NamedTuple):
-    """An event that differs from its stored hash, until a checkpoint says which of them is right."""
+    """An event that differs from its stored hash, until a checkpoint decides which of them is right."""
 
     seq: int
     leaf: bytes
 
 
-def examine(connection: Connection, ask: Ask, good: Good, last_at: int) -> Finding | None:
-    """The first thing wrong after what is good; None if nothing is. `last_at` is when the event before was recorded."""
-    return _Examination(connection, ask, good, last_at).run()
+def diagnose(connection: Connection, query: RangeQuery, good: Good, last_at: int) -> Finding | None:
+    """Return the first fault after the proved prefix; None if there is none. `last_at` is its last recorded_at."""
+    return _Diagnosis(connection, query, good, last_at).run()
 
 
-class _Examination:
-    def __init__(self, connection: Connection, ask: Ask, good: Good, last_at: int) -> None:
+class _Diagnosis:
+    def __init__(self, connection: Connection, query: RangeQuery, good: Good, last_at: int) -> None:
         self._connection = connection
-        self._ask = ask
+        self._query = query
         self._tiles = Tiles(connection)
         self._tree = good.tree.copy()
         self._good = good.size
         self._last_at = last_at
         self._pending: Pending | None = None
-        self._stored: list[bytes] = []  # of the tile under way
-        self._leaves: list[bytes] = []  # of the same, as the events have them
+        self._stored: list[bytes] = []  # of the current tile
+        self._leaves: list[bytes] = []  # of the current tile, hashed from the events
         with connection.cursor(binary=True) as cursor:
-            rows = cursor.execute(CHECKPOINTS, [good.size, ask.sealed]).fetchall()
+            rows = cursor.execute(CHECKPOINTS, [good.size, query.sealed]).fetchall()
         self._checkpoints: Iterator[tuple[int, str, bytes]] = iter(rows)
         self._next = next(self._checkpoints, None)
 
     def run(self) -> Finding | None:
         expected = self._tree.size + 1
-        with self._connection.transaction(), self._connection.cursor("examined", binary=True) as cursor:
+        with self._connection.transaction(), self._connection.cursor("diagnosed", binary=True) as cursor:
             cursor.itersize = FETCH_ROWS
             for columns in cursor.execute(ROWS, [self._tree.size]):
                 if finding := self._row(Row(*columns), expected):
                     return finding
                 expected += 1
-        if expected <= self._ask.sealed:
-            sealed = self._ask.sealed
+        if expected <= self._query.sealed:
+            sealed = self._query.sealed
             return self._earlier() or Finding(
                 Fault.TRUNCATED, expected, sealed,
                 f"the log ends at seq {expected - 1}, and a checkpoint of {sealed} events was signed",
@@ -122,7 +121,7 @@ class _Examination:
         return self._earlier()
 
     def _row(self, row: Row, expected: int) -> Finding | None:
-        """What is wrong with a row, if it is the first that is."""
+        """Return the fault that a row reveals, if any."""
         if row.seq > expected:
             return self._earlier() or Finding(
                 Fault.MISSING, expected, row.seq - 1, f"the log goes on with seq {row.seq}"
@@ -130,13 +129,15 @@ class _Examination:
         if row.seq < expected:
             return self._earlier() or Finding(Fault.INSERTED, row.seq, row.seq, "there are two events of this seq")
         leaf = leaf_hash(row.state)
-        if row.seq <= self._ask.sealed and (finding := self._against_stored(row.seq, leaf)):
+        if row.seq <= self._query.sealed and (finding := self._against_stored(row.seq, leaf)):
             return finding
         if self._pending is None:
-            why = mismatch(row.stream, row.version, row.at, row.topic, row.key, row.state)
+            why = mismatch(
+                stream=row.stream, version=row.version, at=row.at, topic=row.topic, key=row.key, state=row.state
+            )
             if not why and row.at < self._last_at:
                 why = "it was recorded before its predecessor"
-            if why:  # or it is a copy of the event that was here, which its bytes alone do not tell
+            if why:  # or the event that was here has moved down, which its bytes alone do not show
                 return self._moved_down(row.seq) or Finding(Fault.ALTERED, row.seq, row.seq, why)
         self._last_at = max(self._last_at, row.at)
         self._tree.add(leaf)
@@ -144,10 +145,10 @@ class _Examination:
         return self._at_checkpoint(row.seq) or self._at_tile_end(row.seq)
 
     def _against_stored(self, seq: int, leaf: bytes) -> Finding | None:
-        """Note the first event that differs from its stored hash; a tile that is not there is wrong at once."""
+        """Remember the first event that differs from its stored hash. A missing tile is a fault at once."""
         index, place = divmod(seq - 1, TILE_WIDTH)
         if place == 0 or not self._stored:
-            width = tile_width(0, index, self._ask.sealed)
+            width = tile_width(0, index, self._query.sealed)
             try:
                 hashes = self._tiles.tile_at(0, index, width)
             except HistoryBroken as error:
@@ -159,7 +160,7 @@ class _Examination:
         return None
 
     def _at_checkpoint(self, size: int) -> Finding | None:
-        """What a checkpoint says of everything before it."""
+        """Compare everything before a checkpoint with it."""
         if self._next is None or self._next[0] != size:
             return None
         _, text, leaves = self._next
@@ -168,9 +169,9 @@ class _Examination:
             note = tiles.stored_note(size, text)
         except HistoryBroken as error:
             return self._earlier() or Finding(Fault.FORGED, size, size, str(error).removeprefix("checkpoint forged: "))
-        key = checkpoints.signer_of(list(self._ask.chain), size)
-        if note.checkpoint.origin != self._ask.origin:
-            detail = f"the checkpoint of {size} events is of {note.checkpoint.origin}, not of {self._ask.origin}"
+        key = checkpoints.signer_of(list(self._query.chain), size)
+        if note.checkpoint.origin != self._query.origin:
+            detail = f"the checkpoint of {size} events is of {note.checkpoint.origin}, not of {self._query.origin}"
             return self._earlier() or Finding(Fault.FORGED, size, size, detail)
         if not note.is_signed_by(key):
             detail = f"the checkpoint of {size} events is not signed by {key.vkey}"
@@ -186,7 +187,7 @@ class _Examination:
             return Finding(
                 Fault.TILE, seq, seq, f"the stored hash of seq {seq} is not that of the event, which is intact"
             )
-        if lost := lost_before(note, before, self._ask.restored):
+        if lost := lost_before(note, before, self._query.restored):
             detail = f"the checkpoint of {lost} events was removed: that of {size} was signed after it"
             return Finding(Fault.FORGED, lost, lost, detail)
         if bytes(leaves) != b"".join(self._leaves[since % TILE_WIDTH :] if size % TILE_WIDTH else []):
@@ -195,11 +196,11 @@ class _Examination:
         return None
 
     def _at_tile_end(self, seq: int) -> Finding | None:
-        """Whether the root that is stored of a full tile is that of its hashes."""
+        """Check that the stored root of a full tile is that of its hashes."""
         if seq % TILE_WIDTH:
             return None
         stored, self._stored, self._leaves = self._stored, [], []
-        if seq > self._ask.sealed or self._pending is not None:
+        if seq > self._query.sealed or self._pending is not None:
             return None
         index = seq // TILE_WIDTH - 1
         row = self._connection.execute(TILE_ROOT, [index]).fetchone()
@@ -209,11 +210,11 @@ class _Examination:
         return None
 
     def _earlier(self) -> Finding | None:
-        """What became of an event that differs from its stored hash, now that something else is wrong as well."""
+        """Return the fault of an earlier event that differs from its stored hash, now that another fault is met."""
         return None if self._pending is None else self._classified(self._pending)
 
     def _classified(self, pending: Pending) -> Finding:
-        """What was done to the first event that is not what was sealed: compare it and the next with what was."""
+        """Classify the first event that differs from what was sealed, by comparing it and the next with the hashes."""
         seq = pending.seq
         place = self._place_of(pending.leaf)
         if moved := self._moved_down(seq):
@@ -223,7 +224,7 @@ class _Examination:
         there = self._leaf(place)
         if there == self._sealed(seq):
             return Finding(Fault.REORDERED, seq, seq, f"it holds the event sealed at seq {place}, which holds its")
-        is_last = place == self._ask.sealed and there != pending.leaf  # of what moved up behind it, nothing is sealed
+        is_last = place == self._query.sealed and there != pending.leaf  # of what moved up behind it, nothing is sealed
         if place > seq and (is_last or self._leaf(seq + 1) == self._sealed(place + 1)):
             return Finding(Fault.MISSING, seq, place - 1, f"the event sealed at seq {place} has moved up to seq {seq}")
         if there == pending.leaf:
@@ -231,11 +232,11 @@ class _Examination:
         return Finding(Fault.REORDERED, seq, seq, f"it holds the event sealed at seq {place}")
 
     def _moved_down(self, seq: int) -> Finding | None:
-        """That an event was put in at this seq, if what was sealed here and after it is one further down."""
+        """Return INSERTED if the events sealed at this seq and after it are now one seq further down."""
         following = self._leaf(seq + 1)
         if following is None or following != self._sealed(seq):
             return None
-        is_edge = seq == self._ask.sealed  # of what was moved behind it, nothing is sealed
+        is_edge = seq == self._query.sealed  # of what was moved behind it, nothing is sealed
         if not is_edge and self._leaf(seq + 2) != self._sealed(seq + 1):
             return None
         return Finding(Fault.INSERTED, seq, seq, f"the event sealed at seq {seq} has moved down to seq {seq + 1}")
@@ -246,8 +247,8 @@ class _Examination:
         return leaf_hash(row[0]) if row else None
 
     def _sealed(self, seq: int) -> bytes | None:
-        """The leaf hash that is stored of a seq."""
-        if not 0 < seq <= self._ask.sealed:
+        """Return the stored leaf hash of a seq."""
+        if not 0 < seq <= self._query.sealed:
             return None
         index, place = divmod(seq - 1, TILE_WIDTH)
         try:
@@ -257,7 +258,7 @@ class _Examination:
         return hashes[-HASH_BYTES:]
 
     def _place_of(self, leaf: bytes) -> int | None:
-        """The seq that was sealed with this leaf hash."""
+        """Return the seq that was sealed with this leaf hash."""
         with self._connection.cursor(binary=True) as cursor:
             for index, hashes in cursor.execute(TILE_WITH, [leaf]):
                 if (at := _position(bytes(hashes), leaf)) is not None:

@@ -1,8 +1,8 @@
-"""A stretch of the log, checked at full speed: is everything as it was sealed, yes or no.
+"""Check a range of the log at full speed: is everything as it was sealed, yes or no.
 
 Reads rows as binary COPY and compares them undecoded: a record's JSON begins with its stream, version and recorded_at,
-so the columns are right if the bytes begin as the columns say. Whatever does not fit the fast comparison is decoded and
-compared again; what still does not fit makes the stretch unclean, and `adapters.verify.diagnosis` finds out what it is.
+so the columns are right if the bytes begin with their values. A row that fails this fast comparison is decoded and
+compared again; if it fails again the range is unclean, and `adapters.verify.diagnosis` finds the fault.
 """
 
 import hashlib
@@ -69,7 +69,7 @@ class Envelope(Struct, gc=False):
 
 
 class Topic(Struct, gc=False):
-    """What an event says it is."""
+    """An event's topic."""
 
     type: str
 
@@ -82,11 +82,11 @@ _length = struct.Struct(">i").unpack_from
 _STREAM_AT = 42
 
 
-class Ask(NamedTuple):
-    """A stretch to check: events with `after` < seq <= `upto`; `after` is a multiple of 256.
+class RangeQuery(NamedTuple):
+    """A range to check: events with `after` < seq <= `upto`; `after` is a multiple of 256.
 
     `sealed` is the size of the newest checkpoint; `sizes` are further sizes at which the root is wanted; `restored` is
-    the size of the checkpoint that the ledger was restored by, 0 if it was not.
+    the size of the checkpoint that the ledger was restored from, 0 if it was not.
     """
 
     after: int
@@ -99,15 +99,15 @@ class Ask(NamedTuple):
 
 
 class Stated(NamedTuple):
-    """A size inside the stretch: the root a checkpoint claims there (None: only wanted), and the last tile's nodes."""
+    """A size within the range: the root a checkpoint states there (None: only wanted), and the last tile's nodes."""
 
     size: int
     root: bytes | None
     nodes: tuple[bytes, ...]
 
 
-class Stretch(NamedTuple):
-    """What was found: roots of the full tiles, in order; what is stated at which size; the first and last time."""
+class CheckedRange(NamedTuple):
+    """The result: roots of the full tiles, in sequence; the roots stated at sizes; the first and last time."""
 
     after: int
     events: int
@@ -120,64 +120,88 @@ class Stretch(NamedTuple):
     is_clean: bool
 
 
-def check(connection: Connection, ask: Ask) -> Stretch:
-    """Check a stretch; see Stretch."""
+def check(connection: Connection, query: RangeQuery) -> CheckedRange:
+    """Check a range; see CheckedRange."""
     try:
-        return _Check(connection, ask).run()
+        return _Check(connection, query).run()
     except (_Unclean, HistoryBroken, msgspec.MsgspecError, UnicodeError):
-        return Stretch(ask.after, 0, (), (), (), 0, 0, 0, is_clean=False)
+        return unchecked_range(query.after, is_clean=False)
+
+
+def unchecked_range(
+    after: int, events: int = 0, roots: tuple[bytes, ...] = (), edge: tuple[bytes, ...] = (), *, is_clean: bool
+) -> CheckedRange:
+    """Return a range whose events were not checked: roots and edge are those stored, if any."""
+    return CheckedRange(
+        after=after,
+        events=events,
+        roots=roots,
+        stated=(),
+        edge=edge,
+        first_at=0,
+        last_at=0,
+        checkpoints=0,
+        is_clean=is_clean,
+    )
 
 
 class _Unclean(Exception):
-    """Something is not as it was sealed."""
+    """Something differs from what was sealed."""
 
 
 class _Check:
-    """One stretch being checked."""
+    """The check of one range."""
 
-    def __init__(self, connection: Connection, ask: Ask) -> None:
+    def __init__(self, connection: Connection, query: RangeQuery) -> None:
         self._connection = connection
-        self._ask = ask
+        self._query = query
         self._roots: list[bytes] = []
         self._stated: list[Stated] = []
         self._edge: tuple[bytes, ...] = ()
-        self._size = ask.after
-        claimed = dict.fromkeys(ask.sizes, None) | self._checkpoints()
+        self._size = query.after
+        claimed = dict.fromkeys(query.sizes, None) | self._checkpoints()
         self._sizes = sorted(claimed)
         self._claimed = claimed
         self._next = 0  # the place in `_sizes`
 
-    def run(self) -> Stretch:
-        ask, reading = self._ask, _Reading(self._connection, self._ask)
-        first = ask.after // TILE_WIDTH
-        stored = self._stored(first, min(ask.upto, ask.sealed) // TILE_WIDTH)
-        with closing(reading.tiles()) as found:
+    def run(self) -> CheckedRange:
+        query, rows = self._query, _Rows(self._connection, self._query)
+        first = query.after // TILE_WIDTH
+        stored = self._stored(first, min(query.upto, query.sealed) // TILE_WIDTH)
+        with closing(rows.tiles()) as found:
             for leaves in found:
                 if len(leaves) == TILE_WIDTH:
                     self._full(leaves, next(stored, None))
                 else:
-                    self._grown(leaves)
-        if self._size != ask.upto or self._next != len(self._sizes):
+                    self._last_tile(leaves)
+        if self._size != query.upto or self._next != len(self._sizes):
             raise _Unclean
-        return Stretch(
-            ask.after, self._size - ask.after, tuple(self._roots), tuple(self._stated), self._edge,
-            reading.first_at, reading.last_at, self._signed, is_clean=True,
-        )  # fmt: skip
+        return CheckedRange(
+            after=query.after,
+            events=self._size - query.after,
+            roots=tuple(self._roots),
+            stated=tuple(self._stated),
+            edge=self._edge,
+            first_at=rows.first_at,
+            last_at=rows.last_at,
+            checkpoints=self._signed,
+            is_clean=True,
+        )
 
     def _checkpoints(self) -> dict[int, bytes | None]:
-        """The roots that the stretch's checkpoints claim, their signatures checked."""
-        self._leaves: dict[int, tuple[int, bytes]] = {}  # size -> from which leaf on, the hashes stored with it
+        """Return the roots that the range's checkpoints state, after verifying their signatures."""
+        self._leaves: dict[int, tuple[int, bytes]] = {}  # size -> first leaf, and the hashes stored with it
         claimed: dict[int, bytes | None] = {}
-        before = self._connection.execute(BEFORE, [self._ask.after]).fetchone()
+        before = self._connection.execute(BEFORE, [self._query.after]).fetchone()
         assert before is not None, "an aggregate has a row"
         last = before[0]
         with self._connection.cursor(binary=True) as cursor:
-            for size, note, leaves in cursor.execute(CHECKPOINTS, [self._ask.after, self._ask.upto]):
+            for size, note, leaves in cursor.execute(CHECKPOINTS, [self._query.after, self._query.upto]):
                 found = tiles.stored_note(size, note)
-                key = checkpoints.signer_of(list(self._ask.chain), size)
-                if found.checkpoint.origin != self._ask.origin or not found.is_signed_by(key):
+                key = checkpoints.signer_of(list(self._query.chain), size)
+                if found.checkpoint.origin != self._query.origin or not found.is_signed_by(key):
                     raise _Unclean
-                if lost_before(found, last, self._ask.restored):
+                if lost_before(found, last, self._query.restored):
                     raise _Unclean
                 claimed[size] = found.checkpoint.root
                 self._leaves[size] = (max(last, size - size % TILE_WIDTH), bytes(leaves))
@@ -186,7 +210,7 @@ class _Check:
         return claimed
 
     def _stored(self, first: int, last: int) -> Iterator[tuple[bytes, bytes]]:
-        """The tiles that must be there, hashes and root; stops where one is not."""
+        """Return the tiles that must be there: hashes and root. Raises _Unclean if one is missing."""
         with self._connection.cursor(binary=True) as cursor:
             rows = cursor.execute(TILES, [first, last]).fetchall()
         if [row[0] for row in rows] != list(range(first, last)):
@@ -207,13 +231,13 @@ class _Check:
         if self._next < len(self._sizes) and self._sizes[self._next] == end:
             self._state(end, (), b"")
 
-    def _grown(self, leaves: list[bytes]) -> None:
-        """The last tile of the log, not full."""
+    def _last_tile(self, leaves: list[bytes]) -> None:
+        """Add the last tile of the log, which is not full."""
         self._edge = self._within(leaves)
         self._size += len(leaves)
 
     def _within(self, leaves: list[bytes]) -> tuple[bytes, ...]:
-        """The nodes of a tile, noted on the way at the sizes that are asked for."""
+        """Return the nodes of a tile, recording those at the requested sizes on the way."""
         tree = Frontier()
         for number, leaf in enumerate(leaves, 1):
             tree.add(leaf)
@@ -231,24 +255,24 @@ class _Check:
         self._next += 1
 
 
-class _Reading:
-    """The rows of a stretch, each compared with its bytes, hashed, and gone."""
+class _Rows:
+    """The rows of a range, each compared with its bytes, hashed, and dropped."""
 
-    def __init__(self, connection: Connection, ask: Ask) -> None:
+    def __init__(self, connection: Connection, query: RangeQuery) -> None:
         self._connection = connection
-        self._ask = ask
+        self._query = query
         self.first_at = self.last_at = 0
 
     def tiles(self) -> Generator[list[bytes], None, None]:
-        """Leaf hashes, a tile at a time. Raises _Unclean at the first row that is not as it should be."""
-        with closing(copied(self._connection, COPY.format(self._ask.after, self._ask.upto))) as rows:
+        """Yield leaf hashes, a tile at a time. Raises _Unclean at the first wrong row."""
+        with closing(copied(self._connection, COPY.format(self._query.after, self._query.upto))) as rows:
             yield from self._tiles(rows)
 
     def _tiles(self, rows: Iterator[bytes]) -> Iterator[list[bytes]]:
         sha256, fill_topic = hashlib.sha256, FILL_TOPIC.encode()
         needles: dict[bytes, bytes] = {}
         leaves: list[bytes] = []
-        expected, known_at, at_text = self._ask.after, None, b""
+        expected, known_at, at_text = self._query.after, None, b""
         for row in rows:
             _, _, seq, _, version, _, at, length = _lengths(row)
             expected += 1
@@ -274,8 +298,10 @@ class _Reading:
                 is_right = key == f"{fill.key.account_id}:{fill.instrument_id}:{fill.exec_id}".encode()
             elif key is not None:
                 is_right = False
-            if not is_right and (seq != expected or mismatch(stream, version, at, topic, key, state)):
-                raise _Unclean
+            if not is_right:
+                found = mismatch(stream=stream, version=version, at=at, topic=topic, key=key, state=state)
+                if seq != expected or found:
+                    raise _Unclean
             leaves.append(sha256(b"\x00" + state).digest())
             if len(leaves) == TILE_WIDTH:
                 yield leaves
@@ -286,11 +312,11 @@ class _Reading:
 
 
 def copied(connection: Connection, statement: str) -> Generator[bytes, None, None]:
-    """The rows of a binary COPY, each as its bytes. One row a message is what the server sends."""
+    """Yield the rows of a binary COPY as bytes. The server sends one row per message."""
     server = connection.pgconn
     result = server.exec_(statement.encode())
     if result.status != ExecStatus.COPY_OUT:
-        connection.execute("SELECT 1")  # raises what is wrong with the connection, if that is it
+        connection.execute("SELECT 1")  # raises if the connection is the problem
         raise HistoryBroken(f"the log cannot be read: {result.error_message.decode(errors='replace').strip()}")
     fetch = server.get_copy_data
     length, data = fetch(0)
@@ -303,7 +329,7 @@ def copied(connection: Connection, statement: str) -> Generator[bytes, None, Non
             length, data = fetch(0)
             row = bytes(data)
     finally:
-        while length > 0:  # whoever reads no further must still take the rest
+        while length > 0:  # the rest must be received even if it is not used
             length, _ = fetch(0)
         problem = server.get_result()
         while server.get_result() is not None:
@@ -313,10 +339,10 @@ def copied(connection: Connection, statement: str) -> Generator[bytes, None, Non
 
 
 def mismatch(stream: bytes, version: int, at: int, topic: bytes, key: bytes | None, state: bytes) -> str:
-    """Which column does not say what the stored bytes say, and how; empty if all do."""
+    """Describe the first column that differs from the stored bytes; empty if none does."""
     try:
-        told = _envelope.decode(state)
-        event_topic = _topic.decode(told.event).type
+        envelope = _envelope.decode(state)
+        event_topic = _topic.decode(envelope.event).type
     except (msgspec.MsgspecError, UnicodeError):
         return "its bytes are no record"
     expected_key = None
@@ -328,18 +354,18 @@ def mismatch(stream: bytes, version: int, at: int, topic: bytes, key: bytes | No
         expected_key = f"{fill.key.account_id}:{fill.instrument_id}:{fill.exec_id}"
     recorded_at = EPOCH + timedelta(microseconds=at)
     columns: Sequence[tuple[str, Any, Any]] = (
-        ("stream", stream.decode(errors="replace"), told.stream),
-        ("version", version, told.version),
-        ("recorded_at", recorded_at.isoformat(), told.recorded_at.isoformat()),
+        ("stream", stream.decode(errors="replace"), envelope.stream),
+        ("version", version, envelope.version),
+        ("recorded_at", recorded_at.isoformat(), envelope.recorded_at.isoformat()),
         ("topic", topic.decode(errors="replace"), event_topic),
         ("execution_key", None if key is None else key.decode(errors="replace"), expected_key),
     )
-    return next((f"its {name} is {is_!r}, its bytes say {says!r}" for name, is_, says in columns if is_ != says), "")
+    return next((f"its {name} is {is_!r}, its bytes have {has!r}" for name, is_, has in columns if is_ != has), "")
 
 
 def lost_before(note: Note, stored: int, restored: int) -> int:
-    """The size of a checkpoint that was signed before this one and is not there; 0 if none is missing. `stored` is the
-    size of the one before it that is.
+    """Return the size of a missing checkpoint that was signed before this one; 0 if none is missing. `stored` is the
+    size of the previous checkpoint that is there.
     """
     previous = checkpoints.previous_of(note)
     is_first_here = not stored and note.checkpoint.size == restored
@@ -347,7 +373,7 @@ def lost_before(note: Note, stored: int, restored: int) -> int:
 
 
 def topic_of(state: bytes) -> str:
-    """The topic that a record's bytes say."""
+    """Return the topic in a record's bytes."""
     return _topic.decode(_envelope.decode(state).event).type
 
 

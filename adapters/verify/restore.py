@@ -1,4 +1,4 @@
-"""Restoring a ledger from a whole bundle: the same events under the same seqs, the same tree, the same root."""
+"""Restore a ledger from a whole bundle: the same events under the same seqs, the same tree, the same root."""
 
 from collections.abc import Iterator
 
@@ -24,9 +24,9 @@ PUBLISH = "INSERT INTO ledger.keys (place, vkey, since_size, handover) VALUES (%
 def restore(
     url: str, bundle: Bundle, trusted: PublicKey | None = None, *, on_progress: OnProgress = lambda *_: None
 ) -> Proved:
-    """Fill an empty, migrated database with a whole ledger: all of it or nothing. The account of `url` owns it.
+    """Fill an empty, migrated database with a whole ledger, in one transaction. The account of `url` must own it.
 
-    Raises RequestRefused if the database is not empty or the bundle only a part, HistoryBroken if it is not proved.
+    Raises RequestRefused if the database is not empty or the bundle is only a part, HistoryBroken if it is not proved.
     """
     if not bundle.manifest.is_whole:
         raise RequestRefused(
@@ -63,10 +63,10 @@ def _fill(connection: Connection, bundle: Bundle, events: int, on_progress: OnPr
             for seq, state in batch:
                 copy.write_row(_row(seq, state))
                 growth.extend(leaf_hash(state))
-        if taken := growth.taken():
+        if full := growth.pop_full():
             with connection.cursor() as cursor, cursor.copy(STORE_TILES) as copy:
                 copy.set_types(("int2", "int8", "bytea", "bytea"))
-                for tile in taken:
+                for tile in full:
                     copy.write_row(tile)
         on_progress(growth.size, events)
     return growth

@@ -1,8 +1,8 @@
-"""Verification: recompute everything from the stored bytes, and say what is proved, or the first thing that is wrong.
+"""Verification: recompute every hash from the stored bytes, and return what is proved, or the first fault.
 
-The log is cut into stretches, which several processes check at full speed (`adapters.verify.range_check`); their hashes
-are put together to one tree here, and compared with every signed checkpoint. Only what is not clean is looked at event
-by event (`adapters.verify.diagnosis`). Memory does not grow with the log.
+The log is cut into ranges, which several processes check at full speed (`adapters.verify.range_check`); their hashes
+are combined into one tree here, and compared with every signed checkpoint. Only an unclean range is diagnosed event by
+event (`adapters.verify.diagnosis`). Memory does not grow with the log.
 """
 
 import os
@@ -18,14 +18,14 @@ from adapters.proof import checkpoints, tiles
 from adapters.proof.checkpoints import Note, PublicKey, Tenure
 from adapters.proof.tiles import Tiles
 from adapters.verify.check_workers import checkers
-from adapters.verify.diagnosis import Fault, Finding, Good, examine
-from adapters.verify.range_check import Ask, Stretch, check
+from adapters.verify.diagnosis import Fault, Finding, Good, diagnose
+from adapters.verify.range_check import CheckedRange, RangeQuery, check, unchecked_range
 from domain.errors import HistoryBroken
 from domain.merkle import EMPTY_ROOT, HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, levels
 
-STRETCH_EVENTS = 32_768  # a multiple of 256
+RANGE_EVENTS = 32_768  # a multiple of 256
 WORKERS_MAX = 4
-SHARE_STRETCHES = 2  # a process is worth starting for so many
+SHARE_RANGES = 2  # a worker process pays off from this number on
 STATEMENT_SECONDS_MAX = 6 * 3600
 
 HEAD = "SELECT coalesce(max(notification_id), 0) FROM ledger.events"
@@ -50,7 +50,7 @@ OnProgress = Callable[[int, int], None]  # events checked, of how many
 
 
 class Verified(NamedTuple):
-    """What was found. Without a `finding`, events `first` to `last` are what was signed, as far as `sealed` goes."""
+    """The result. Without a `finding`, events `first` to `last` are as signed, up to the size `sealed`."""
 
     ledger_id: UUID | None
     first: int
@@ -63,9 +63,9 @@ class Verified(NamedTuple):
     finding: Finding | None
 
 
-class Wish(NamedTuple):
-    """What to verify: the events `first` to `upto` (None: to the end), believing a key, against checkpoints kept
-    elsewhere."""
+class VerifyRequest(NamedTuple):
+    """The scope of a verification: the events `first` to `upto` (None: to the end), a trusted key, and checkpoints kept
+    elsewhere to compare with."""
 
     first: int = 1
     upto: int | None = None
@@ -73,62 +73,67 @@ class Wish(NamedTuple):
     against: Sequence[Note] = ()
 
 
-EVERYTHING = Wish()
+EVERYTHING = VerifyRequest()
 
 
 def verify(
     url: str,
-    wish: Wish = EVERYTHING,
+    request: VerifyRequest = EVERYTHING,
     *,
     on_progress: OnProgress = lambda *_: None,
     workers: int | None = None,
-    stretch_events: int = STRETCH_EVENTS,
+    range_events: int = RANGE_EVENTS,
 ) -> Verified:
-    """Verify a database, in several processes where it is worth it. Reads only.
+    """Verify a database, in several processes if the log is long. Read-only.
 
     Raises Unavailable; HistoryBroken for keys and checkpoints that cannot be of this ledger.
     """
     with reaching(url), ExitStack() as stack:
         connection = stack.enter_context(connect(url, Role.AUDITOR, statement_seconds_max=STATEMENT_SECONDS_MAX))
         head = _one(connection, HEAD)
-        count = min(workers or os.cpu_count() or 1, WORKERS_MAX, head // (SHARE_STRETCHES * stretch_events))
+        count = min(workers or os.cpu_count() or 1, WORKERS_MAX, head // (SHARE_RANGES * range_events))
         if count <= 1:
-            return verify_on(connection, wish, on_progress=on_progress, stretch_events=stretch_events)
+            return verify_on(connection, request, on_progress=on_progress, range_events=range_events)
         processes = stack.enter_context(checkers(url, count))
-        aside = stack.enter_context(ThreadPoolExecutor(1))
-        streams = aside.submit(_streams_of, url)
-        return _Verification(connection, wish, processes.check, on_progress, stretch_events).run(streams.result)
+        executor = stack.enter_context(ThreadPoolExecutor(1))
+        streams = executor.submit(_streams_of, url)
+        check_ranges = processes.check
+        return _Verification(connection, request, check_ranges, on_progress, range_events=range_events).run(
+            streams.result
+        )
 
 
 def verify_on(
     connection: Connection,
-    wish: Wish = EVERYTHING,
+    request: VerifyRequest = EVERYTHING,
     *,
     on_progress: OnProgress = lambda *_: None,
-    stretch_events: int = STRETCH_EVENTS,
+    range_events: int = RANGE_EVENTS,
 ) -> Verified:
-    """The same over one connection, in this process: sees what the connection's transaction sees."""
-    one_by_one: Checker = lambda asks: (check(connection, ask) for ask in asks)  # noqa: E731
-    return _Verification(connection, wish, one_by_one, on_progress, stretch_events).run(lambda: _streams(connection))
+    """Verify over one connection, in this process: sees what the connection's transaction sees."""
+    one_by_one: Checker = lambda queries: (check(connection, query) for query in queries)  # noqa: E731
+    verification = _Verification(connection, request, one_by_one, on_progress, range_events=range_events)
+    return verification.run(lambda: _streams(connection))
 
 
-Checker = Callable[[Iterable[Ask]], Iterator[Stretch]]
+Checker = Callable[[Iterable[RangeQuery]], Iterator[CheckedRange]]
 
 
 class _Verification:
     def __init__(
         self,
         connection: Connection,
-        wish: Wish,
+        request: VerifyRequest,
         checker: Checker,
         on_progress: OnProgress,
-        stretch_events: int,
+        *,
+        range_events: int,
     ) -> None:
         self._connection = connection
-        self._wish = wish
+        self._request = request
         self._checker = checker
         self._on_progress = on_progress
-        self._stretch_events = stretch_events
+        self._range_events = range_events
         self._head = _one(connection, HEAD)
         self._ledger_id = tiles.identity(connection)
         self._origin = tiles.origin_of(self._ledger_id) if self._ledger_id else ""
@@ -137,34 +142,41 @@ class _Verification:
         self._sealed: int = newest[0] if newest else 0
         self._newest = newest
         self._chain: tuple[Tenure, ...] = ()
-        if newest or wish.trusted or wish.against:
+        if newest or request.trusted or request.against:
             known = tiles.tenures(connection)
-            self._chain = tuple(checkpoints.check_succession(known, self._origin, wish.trusted))
-        for note in wish.against:
+            self._chain = tuple(checkpoints.check_succession(known, self._origin, request.trusted))
+        for note in request.against:
             self._check_kept(note)
-        upto = self._head if wish.upto is None else min(wish.upto, self._head)
-        self._is_whole = wish.first <= 1 and upto == self._head
-        self._after = min(max(wish.first - 1, 0), self._sealed) // TILE_WIDTH * TILE_WIDTH
+        upto = self._head if request.upto is None else min(request.upto, self._head)
+        self._is_whole = request.first <= 1 and upto == self._head
+        self._after = min(max(request.first - 1, 0), self._sealed) // TILE_WIDTH * TILE_WIDTH
         self._upto = upto if upto == self._head else min(-(-upto // TILE_WIDTH) * TILE_WIDTH, self._head)
         self._tree = Frontier()
         self._good = Good(0, self._tree.copy())
         self._last_at = self._good_at = 0
-        self._wanted = {self._sealed, *(note.checkpoint.size for note in wish.against)}
+        self._wanted = {self._sealed, *(note.checkpoint.size for note in request.against)}
         self._roots: dict[int, bytes] = {0: EMPTY_ROOT}
         self._checkpoints = 0
 
     def run(self, streams: Callable[[], Finding | None]) -> Verified:
-        """Everything; `streams` says what is wrong with the versions of streams."""
+        """Verify everything; `streams` checks the versions of streams."""
         finding = self._nothing_sealed() or self._events() or self._shortened() or self._kept() or self._upper_tiles()
         if finding is None and self._is_whole:
             finding = streams()
         return Verified(
-            self._ledger_id, self._after + 1, self._upto, self._sealed, self._roots.get(self._sealed, b""),
-            self._checkpoints, self._chain, tuple(note.checkpoint.size for note in self._wish.against), finding,
-        )  # fmt: skip
+            ledger_id=self._ledger_id,
+            first=self._after + 1,
+            last=self._upto,
+            sealed=self._sealed,
+            root=self._roots.get(self._sealed, b""),
+            checkpoints=self._checkpoints,
+            keys=self._chain,
+            against=tuple(note.checkpoint.size for note in self._request.against),
+            finding=finding,
+        )
 
     def _check_kept(self, note: Note) -> None:
-        """A checkpoint kept elsewhere must be one of this ledger. Raises HistoryBroken."""
+        """Check that a checkpoint kept elsewhere is of this ledger. Raises HistoryBroken."""
         origin, size = note.checkpoint.origin, note.checkpoint.size
         if origin != self._origin:
             raise HistoryBroken(
@@ -186,37 +198,37 @@ class _Verification:
         return Finding(Fault.FORGED, 1, self._head, detail)
 
     def _events(self) -> Finding | None:
-        """The events, their stored hashes and the checkpoints, in order; the first fault."""
-        for stretch in self._stretches():
-            is_before = bool(stretch.first_at) and stretch.first_at < self._last_at
-            if not stretch.is_clean or is_before or not self._grow(stretch):
-                return self._found(stretch)
-            if stretch.last_at:
-                self._last_at = stretch.last_at
+        """Check the events, their stored hashes and the checkpoints, in sequence; return the first fault."""
+        for checked in self._ranges():
+            is_before = bool(checked.first_at) and checked.first_at < self._last_at
+            if not checked.is_clean or is_before or not self._add(checked):
+                return self._diagnosed(checked)
+            if checked.last_at:
+                self._last_at = checked.last_at
             self._on_progress(
                 min(max(self._tree.size - self._after, 0), self._upto - self._after), self._upto - self._after
             )
         return None
 
-    def _stretches(self) -> Iterator[Stretch]:
-        """What is to be checked, checked; what is not, as it is stored."""
+    def _ranges(self) -> Iterator[CheckedRange]:
+        """Yield the ranges: checked if they are to be checked, else as their hashes are stored."""
         yield from self._as_stored(0, self._after)
-        yield from self._checker(self._asks())
+        yield from self._checker(self._queries())
         if self._upto < self._head:
             yield from self._as_stored(self._upto, self._sealed)
 
-    def _asks(self) -> Iterator[Ask]:
-        kept = sorted({note.checkpoint.size for note in self._wish.against})
-        for after in range(self._after, self._upto, self._stretch_events):
-            upto = min(after + self._stretch_events, self._upto)
+    def _queries(self) -> Iterator[RangeQuery]:
+        kept = sorted({note.checkpoint.size for note in self._request.against})
+        for after in range(self._after, self._upto, self._range_events):
+            upto = min(after + self._range_events, self._upto)
             sizes = tuple(size for size in kept if after < size <= upto)
-            yield Ask(after, upto, self._sealed, self._origin, self._chain, sizes, self._restored)
+            yield self._query(after, upto, sizes)
 
-    def _as_stored(self, after: int, upto: int) -> Iterator[Stretch]:
-        """Stretches that are believed for the hashes that are stored of them: the checkpoint shows if they fit."""
+    def _as_stored(self, after: int, upto: int) -> Iterator[CheckedRange]:
+        """Yield ranges with their stored hashes, unchecked: the next checkpoint shows whether they are right."""
         store = Tiles(self._connection)
-        for start in range(after, upto, self._stretch_events):
-            end = min(start + self._stretch_events, upto)
+        for start in range(after, upto, self._range_events):
+            end = min(start + self._range_events, upto)
             first, last = start // TILE_WIDTH, end // TILE_WIDTH
             roots = tuple(bytes(row[0]) for row in self._connection.execute(TILE_ROOTS, [first, last]).fetchall())
             edge = Frontier()
@@ -225,13 +237,13 @@ class _Verification:
                 for at in range(0, len(hashes), HASH_BYTES):
                     edge.add(hashes[at : at + HASH_BYTES])
             is_clean = len(roots) == last - first
-            yield Stretch(start, end - start, roots, (), tuple(edge.nodes), 0, 0, 0, is_clean=is_clean)
+            yield unchecked_range(start, end - start, roots, tuple(edge.nodes), is_clean=is_clean)
 
-    def _grow(self, stretch: Stretch) -> bool:
-        """Put a stretch to the tree; whether every checkpoint in it says what the tree says."""
-        stated = deque(stretch.stated)
-        self._checkpoints += stretch.checkpoints
-        for root in (*stretch.roots, None):
+    def _add(self, checked: CheckedRange) -> bool:
+        """Add a range to the tree; return whether every checkpoint in it states the tree's root."""
+        stated = deque(checked.stated)
+        self._checkpoints += checked.checkpoints
+        for root in (*checked.roots, None):
             end = self._tree.size + TILE_WIDTH
             while stated and stated[0].size < end:
                 size, claimed, nodes = stated.popleft()
@@ -242,9 +254,9 @@ class _Verification:
             self._tree.add(root, TILE_HEIGHT)
             if stated and stated[0].size == end and not self._is_stated(self._tree, stated.popleft().root):
                 return False
-        rest = stretch.events % TILE_WIDTH
-        if stretch.after + stretch.events == self._sealed:
-            tree = Frontier(self._sealed, [*self._tree.nodes, *stretch.edge]) if rest else self._tree
+        rest = checked.events % TILE_WIDTH
+        if checked.after + checked.events == self._sealed:
+            tree = Frontier(self._sealed, [*self._tree.nodes, *checked.edge]) if rest else self._tree
             return self._newest is not None and self._is_stated(tree, tiles.stored_note(*self._newest).checkpoint.root)
         return True
 
@@ -256,12 +268,22 @@ class _Verification:
             self._good, self._good_at = Good(tree.size, self._tree.copy()), self._last_at
         return claimed is None or claimed == root
 
-    def _found(self, stretch: Stretch) -> Finding:
-        """The first fault behind what is known to be good."""
-        ask = Ask(0, self._head, self._sealed, self._origin, self._chain, (), self._restored)
-        found = examine(self._connection, ask, self._good, self._good_at)
+    def _query(self, after: int, upto: int, sizes: tuple[int, ...] = ()) -> RangeQuery:
+        return RangeQuery(
+            after=after,
+            upto=upto,
+            sealed=self._sealed,
+            origin=self._origin,
+            chain=self._chain,
+            sizes=sizes,
+            restored=self._restored,
+        )
+
+    def _diagnosed(self, checked: CheckedRange) -> Finding:
+        """Return the first fault after the proved prefix."""
+        found = diagnose(self._connection, self._query(0, self._head), self._good, self._good_at)
         detail = "the stored hashes do not lead to what was signed, while the events do"
-        return found or Finding(Fault.TILE, self._good.size + 1, max(self._sealed, stretch.after + 1), detail)
+        return found or Finding(Fault.TILE, self._good.size + 1, max(self._sealed, checked.after + 1), detail)
 
     def _shortened(self) -> Finding | None:
         if self._head >= self._sealed or self._upto < self._head:
@@ -270,9 +292,9 @@ class _Verification:
         return Finding(Fault.TRUNCATED, self._head + 1, self._sealed, detail)
 
     def _kept(self) -> Finding | None:
-        """What checkpoints kept elsewhere say."""
+        """Compare with the checkpoints kept elsewhere."""
         good = 0
-        for note in sorted(self._wish.against, key=lambda each: each.checkpoint.size):
+        for note in sorted(self._request.against, key=lambda each: each.checkpoint.size):
             size, root = note.checkpoint.size, note.checkpoint.root
             if size > self._head:
                 detail = (
@@ -287,7 +309,7 @@ class _Verification:
         return None
 
     def _upper_tiles(self) -> Finding | None:
-        """Whether the tiles of tiles are those of the tiles below, and all there."""
+        """Check that the tiles of higher levels are complete, and match the tiles below them."""
         counts = {level: (count, last) for level, count, last in self._connection.execute(TILE_COUNTS).fetchall()}
         level = 0
         while (expected := self._sealed >> (TILE_HEIGHT * (level + 1))) or level in counts:
@@ -319,7 +341,7 @@ class _Verification:
 
 
 def _streams(connection: Connection) -> Finding | None:
-    """The first event whose version does not continue its stream."""
+    """Find the first event whose version does not continue its stream."""
     row = connection.execute(STREAMS).fetchone()
     if row is None:
         return None

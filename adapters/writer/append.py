@@ -1,8 +1,9 @@
-"""One append in flight: everything is handed to the server at once, and the answer is fetched when there is one.
+"""Asynchronous appends: a transaction is sent to the server at once, and its result is fetched later.
 
-The transaction is a single message of the simple protocol (check the log's end, keep the answers, COPY the events,
-notify), which the server runs, commits and syncs by itself once it has the rows: whoever handed it over is free to
-decide what comes next. There is no BEGIN: the message is one implicit transaction, rolled back as a whole by any error.
+The transaction is a single message of the simple query protocol (check the log's end, store the answers, COPY the
+events, notify), which the server runs, commits and syncs by itself once it has the rows; meanwhile the caller can
+decide the next commands. There is no BEGIN: the message is one implicit transaction, rolled back as a whole by any
+error.
 """
 
 import select
@@ -24,8 +25,8 @@ from domain.ledger import Recorded, schema
 
 ANSWER_SECONDS_MAX = 90  # above the server's own statement timeout
 KEYS_INDEX = "requests_pkey"
-RECENT_MAX = 1024  # topics, and moments that many rows share
-INSERTED_EVENTS_MAX = 16  # up to here an INSERT is faster than COPY, which waits for the server to be ready for it
+RECENT_MAX = 1024  # cached encodings of topics and timestamps
+INSERTED_EVENTS_MAX = 16  # up to here an INSERT is faster than COPY, which waits for the server's reply
 
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _TRAILER = b"\xff\xff"
@@ -40,7 +41,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class KeyTaken(StreamConflict):
-    """A key of the batch is on record."""
+    """An idempotency key of the batch is already recorded."""
 
 
 class Row(NamedTuple):
@@ -56,13 +57,21 @@ class Row(NamedTuple):
 
 
 def row_of(record: Recorded, seq: int) -> Row:
-    """How a record is stored."""
+    """Return the row that stores a record."""
     topic, state, key = schema.stored(record)
-    return Row(record.stream, record.version, topic, state, seq, record.recorded_at, key)
+    return Row(
+        stream=record.stream,
+        version=record.version,
+        topic=topic,
+        state=state,
+        seq=seq,
+        recorded_at=record.recorded_at,
+        execution_key=key,
+    )
 
 
 class Appending:
-    """Appends on the connection that the writer's leadership is held on, one at a time."""
+    """Appends over the connection that holds the writer's leadership, one at a time."""
 
     def __init__(self, connection: Connection) -> None:
         self._pgconn: PGconn = connection.pgconn
@@ -72,20 +81,20 @@ class Appending:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the connection is gone, and with it the lead."""
+        """Whether the connection is lost, and with it the leadership."""
         return self._pgconn.status != ConnStatus.OK
 
     def begin(self, after: int, rows: Sequence[Row], keyed: Sequence[KeptAnswer] = ()) -> None:
-        """Hand over rows that continue the log after seq `after`; `finish` says what became of them. All of them: what
-        takes long to decide next shall not hold up an append that others wait behind.
+        """Send rows that continue the log after seq `after`; `finish` waits for the outcome. All rows are sent before
+        this returns, so that deciding the next batch does not delay the append.
 
-        With neither rows nor keys, only that the log ends there is checked.
+        With neither rows nor keys, only checks that the log ends at `after`.
         """
         assert self._is_done, "one append at a time"
-        statements = [f"SELECT ledger.continue_after({after})", *self._keep(keyed)]
+        statements = [f"SELECT ledger.continue_after({after})", *self._insert_answers(keyed)]
         is_copied = len(rows) > INSERTED_EVENTS_MAX
         if rows:
-            statements += [COPY if is_copied else self._insert(rows), f"NOTIFY {CHANNEL}, '{after + len(rows)}'"]
+            statements += [COPY if is_copied else self._insert_events(rows), f"NOTIFY {CHANNEL}, '{after + len(rows)}'"]
         self._is_done, self._failure = False, None
         try:
             self._pgconn.send_query("; ".join(statements).encode())
@@ -96,7 +105,7 @@ class Appending:
             self._is_done, self._failure = True, error
 
     def is_done(self) -> bool:
-        """Whether `finish` would return at once."""
+        """Return whether `finish` would return at once."""
         if not self._is_done:
             try:
                 if _poll(self._pgconn, 0):
@@ -107,7 +116,7 @@ class Appending:
         return self._is_done
 
     def wait(self, other: int, seconds: float) -> None:
-        """Sleep until the server or the file descriptor `other` has something to say."""
+        """Sleep until the server's connection or the file descriptor `other` is readable, or the time is up."""
         poll = select.poll()
         poll.register(other, select.POLLIN)
         if not self.is_lost:
@@ -115,7 +124,7 @@ class Appending:
         poll.poll(seconds * 1000)
 
     def check(self) -> None:
-        """With nothing in flight: hear what the server says unasked. Raises psycopg.OperationalError if goodbye."""
+        """Read the server's messages while nothing is in flight. Raises psycopg.OperationalError if it disconnected."""
         if self.is_lost:
             raise psycopg.OperationalError("the connection was lost")
         if _poll(self._pgconn, 0):
@@ -124,8 +133,8 @@ class Appending:
     def finish(self) -> None:
         """Wait for the end of the append; it is durable on return.
 
-        Raises StreamConflict (ExecutionKnown, KeyTaken) when it was rolled back because the log says otherwise, and
-        psycopg.Error when it failed. If the connection `is_lost` then, nobody knows whether it was recorded.
+        Raises StreamConflict (ExecutionKnown, KeyTaken) when it was rolled back because it conflicts with the log, and
+        psycopg.Error when it failed. If the connection `is_lost` then, the outcome is unknown.
         """
         failure, self._failure = self._failure, None
         if failure is None:
@@ -146,7 +155,7 @@ class Appending:
                 self._failure = self._failure or _error(result)
         self._is_done = True
 
-    def _keep(self, keyed: Sequence[KeptAnswer]) -> list[str]:
+    def _insert_answers(self, keyed: Sequence[KeptAnswer]) -> list[str]:
         if not keyed:
             return []
         rows = ", ".join(
@@ -156,13 +165,13 @@ class Appending:
         )
         return [f"INSERT INTO ledger.requests VALUES {rows}"]  # noqa: S608 (escaped)
 
-    def _insert(self, rows: Sequence[Row]) -> str:
-        told = ", ".join(
+    def _insert_events(self, rows: Sequence[Row]) -> str:
+        values = ", ".join(
             f"({self._literal(row.stream)}, {row.version}, '{row.topic}', '\\x{row.state.hex()}', {row.seq}, "
             f"'{row.recorded_at.isoformat()}', {self._literal(row.execution_key)})"
             for row in rows
         )
-        return f"INSERT INTO ledger.events ({COLUMNS}, execution_key) VALUES {told}"  # noqa: S608 (escaped)
+        return f"INSERT INTO ledger.events ({COLUMNS}, execution_key) VALUES {values}"  # noqa: S608 (escaped)
 
     def _literal(self, text: str | None) -> str:
         if text is None:
@@ -170,14 +179,14 @@ class Appending:
         return bytes(self._escaping.escape_literal(text.encode())).decode()
 
     def _push(self) -> None:
-        """Send what is still on our side, while the server takes it in."""
+        """Flush the output buffer, reading input meanwhile so that the server is not blocked."""
         while self._pgconn.flush():
             if not _poll(self._pgconn, ANSWER_SECONDS_MAX, to_write=True):
                 raise psycopg.OperationalError(f"no answer within {ANSWER_SECONDS_MAX} s")
             self._pgconn.consume_input()
 
     def _result(self) -> PGresult | None:
-        """The next answer; None after the last one. Waits."""
+        """Wait for the next result; None after the last one."""
         self._push()
         while self._pgconn.is_busy():
             if not _poll(self._pgconn, ANSWER_SECONDS_MAX):
@@ -187,7 +196,7 @@ class Appending:
 
 
 def _packed(rows: Sequence[Row]) -> bytes:
-    """In COPY's binary format."""
+    """Encode rows in COPY's binary format."""
     parts = [_HEADER]
     for stream, version, topic, state, seq, recorded_at, execution_key in rows:
         of_stream = stream.encode()
@@ -218,17 +227,17 @@ def _poll(pgconn: PGconn, seconds: float, *, to_write: bool = False) -> bool:
 
 
 def _error(result: PGresult) -> Exception:
-    """What a failed statement means to a writer."""
+    """Return the exception for a failed statement."""
     state = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
-    said = " ".join(result.error_message.decode(errors="replace").split()) if result.error_message else "no answer"
+    message = " ".join(result.error_message.decode(errors="replace").split()) if result.error_message else "no answer"
     match state:
         case "40001":
-            return StreamConflict("the log", said)
+            return StreamConflict("the log", message)
         case "23505":
             constraint = (result.error_field(DiagnosticField.CONSTRAINT_NAME) or b"").decode()
             kind = {EXECUTION_INDEX: ExecutionKnown, KEYS_INDEX: KeyTaken}.get(constraint, StreamConflict)
-            return kind("the log", said)
+            return kind("the log", message)
         case "":
-            return psycopg.OperationalError(said)
+            return psycopg.OperationalError(message)
         case _:
-            return psycopg.errors.lookup(state)(said)
+            return psycopg.errors.lookup(state)(message)

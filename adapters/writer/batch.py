@@ -1,8 +1,8 @@
 """A batch: commands decided one after the other into one append, each with an answer of its own.
 
-A command stands on the batch, the batch on the one whose commit is under way, and that on what the log is known to say.
-A refused command leaves nothing behind; what its neighbours decided stands. Nothing is answered before the append is
-durable; if it fails, the batch is thrown away with everything that stands on it, and decided anew.
+A command is decided on the states after the batch so far, the batch on those after the one whose commit is under way,
+and that one on the states known from the log. A refused command adds nothing and does not affect the others. No answer
+is given before the append is durable; if it fails, the batch and the one based on it are discarded and decided again.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,30 +18,30 @@ from domain.ledger import Answer, BaseLayer, Command, Outcome, UnitOfWork, decid
 from domain.values import Mark
 
 Marks = Callable[[str], Mark | None]
-Look = Callable[[str], Any]  # the aggregate of a stream, with what the command has done
+Look = Callable[[str], Any]  # the aggregate of a stream, after the command
 KeyOf = tuple[str, str]  # actor, key
 
 
 class Keyed(NamedTuple):
-    """What makes a request one that is carried out once: its key, a digest of its body, and how its answer is told.
+    """The idempotency key of a request, a digest of its body, and how to encode its answer.
 
-    The answer is kept as `tell` puts it, and given again, byte for byte, to whoever sends the same request once more.
+    The encoded answer is stored, and returned byte for byte when the same request is sent again.
     """
 
     key: str
     body_sha256: bytes
-    tell: Callable[[list[Answer], Look], bytes]
+    encode: Callable[[list[Answer], Look], bytes]
 
 
-class Told(NamedTuple):
-    """The answer to a keyed request; `is_first` unless it was given before."""
+class IdempotentAnswer(NamedTuple):
+    """The answer to a keyed request; `is_first` unless it was stored before."""
 
     answer: bytes
     is_first: bool
 
 
 class Reply:
-    """Where one thread waits for one answer: a Future with less to set up, to lock and to wake."""
+    """A lightweight Future, with one lock, for one waiting thread."""
 
     __slots__ = ("_answer", "_given")
 
@@ -51,24 +51,24 @@ class Reply:
         self._given.acquire()
 
     def done(self) -> bool:
-        """Whether the answer is there."""
+        """Return whether the answer is there."""
         return not self._given.locked()
 
     def set_running_or_notify_cancel(self) -> bool:
-        """Whether it is still waited for."""
+        """Return True: it cannot be cancelled."""
         return True
 
     def set_result(self, answer: Any) -> None:
-        """Give the answer."""
+        """Set the answer."""
         self._answer = answer
         self._given.release()
 
     def set_exception(self, error: BaseException) -> None:
-        """Give an error, which `result` raises."""
+        """Set an error, which `result` raises."""
         self.set_result(error)
 
     def result(self, seconds_max: float) -> Any:
-        """Wait for the answer. Raises TimeoutError, and the error that was given."""
+        """Wait for the answer. Raises TimeoutError, and the error that was set."""
         if not self._given.acquire(timeout=seconds_max):
             raise TimeoutError
         if isinstance(self._answer, BaseException):
@@ -77,7 +77,7 @@ class Reply:
 
 
 class Task(NamedTuple):
-    """A command on its way, and where its answer is waited for."""
+    """A queued command, and the future of its answer."""
 
     command: Command
     keyed: Keyed | None
@@ -85,19 +85,19 @@ class Task(NamedTuple):
 
     @property
     def weight(self) -> int:
-        """How much of the queue it takes up."""
+        """Number of requests or reports, as counted against the queue's limit."""
         return len(self.command.payload) if isinstance(self.command.payload, tuple) else 1
 
     @property
     def key(self) -> KeyOf | None:
-        """What it is known by."""
+        """The actor and idempotency key; None without a key."""
         return (self.command.actor, self.keyed.key) if self.keyed else None
 
 
 class Batch:
     """Tasks decided together. `after` is the seq that their records continue.
 
-    Where it `assumes_new`, what a command begins is not read first: that it is new, the append finds out.
+    With `assumes_new`, streams that a command would begin are assumed to be empty and not read; the append checks it.
     """
 
     def __init__(self, base: BaseLayer, after: int, now: datetime, marks: Marks, *, assumes_new: bool = False) -> None:
@@ -116,51 +116,62 @@ class Batch:
         return self.after + len(self.rows)
 
     def add(self, task: Task, known: Mapping[KeyOf, KeptAnswer], now: datetime) -> None:
-        """Decide one more, at `now`. `known` are requests that came before under their keys."""
+        """Decide one more task, at `now`. `known` are the stored answers of earlier keyed requests."""
         self.tasks.append(task)
         try:
             self._answers.append((task, self._decided(task, known, now)))
         except LedgerError as error:
             self._answers.append((task, error))
-        except Exception as mistake:  # noqa: BLE001 (our own mistake in one command is not its neighbours')
+        except Exception as mistake:  # noqa: BLE001 (a bug met by one command must not fail the others)
             self._answers.append((task, mistake))
 
     def answer(self) -> None:
-        """The append is durable: tell everyone."""
+        """Give every task its answer, now that the append is durable."""
         for task, answer in self._answers:
-            tell(task, answer)
+            resolve(task, answer)
 
     def _decided(self, task: Task, known: Mapping[KeyOf, KeptAnswer], now: datetime) -> Any:
         command, keyed, key = task.command, task.keyed, task.key
         if keyed is not None and key is not None and (before := self.kept.get(key) or known.get(key)):
-            return Told(before.answer, False) if before.body_sha256 == keyed.body_sha256 else KeyReused(keyed.key)
+            return (
+                IdempotentAnswer(before.answer, False)
+                if before.body_sha256 == keyed.body_sha256
+                else KeyReused(keyed.key)
+            )
         work, outcomes = self._carried_out(command, now)
         first = self.head + 1
         rows = [row_of(record, seq) for seq, record in enumerate(work.records, first)]
         last = self.head + len(rows)
         answers = [Answer(last, *outcome) for outcome in outcomes]
-        told = keyed.tell(answers, work.state) if keyed is not None else None
+        encoded = keyed.encode(answers, work.state) if keyed is not None else None
         self.unit.absorb(work)
         self.rows += rows
-        if keyed is not None and key is not None and told is not None:
-            self.kept[key] = KeptAnswer(*key, keyed.body_sha256, first, last, work.now, told)
-            return Told(told, True)
+        if keyed is not None and key is not None and encoded is not None:
+            self.kept[key] = KeptAnswer(
+                *key,
+                body_sha256=keyed.body_sha256,
+                first_seq=first,
+                last_seq=last,
+                recorded_at=work.now,
+                answer=encoded,
+            )
+            return IdempotentAnswer(encoded, True)
         return answers
 
     def _carried_out(self, command: Command, now: datetime) -> tuple[UnitOfWork, list[Outcome]]:
-        in_whose_name = (command.actor, command.request_id, command.cause)
+        origin = (command.actor, command.request_id, command.cause)
         if self._assumes_new:
-            work = UnitOfWork(self.unit, now, *in_whose_name, assumes_new=True)
+            work = UnitOfWork(self.unit, now, *origin, assumes_new=True)
             supposed = work.assume_empty(streams_begun_by(command))
             outcomes = decided(work, command, self._marks)
             if work.has_added(supposed):
                 return work, outcomes
-        work = UnitOfWork(self.unit, now, *in_whose_name)
+        work = UnitOfWork(self.unit, now, *origin)
         return work, decided(work, command, self._marks)
 
 
-def tell(task: Task, answer: Any) -> None:
-    """Give one caller what it waits for."""
+def resolve(task: Task, answer: Any) -> None:
+    """Give a task its answer or error, unless it was cancelled."""
     if task.future.done() or not task.future.set_running_or_notify_cancel():
         return
     if isinstance(answer, BaseException):

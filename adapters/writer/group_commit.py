@@ -1,10 +1,10 @@
-"""Group commit: many callers, one writer thread, one append for all that waits.
+"""Group commit: many callers, one writer thread, one append for all queued commands.
 
-Callers put commands on a bounded queue. The thread decides what is there against aggregates in memory, hands the batch
-to the server (`appending`), and while that commits decides the next one, which stands on it; when the commit fails,
-both are decided anew on what the log says by then. It writes only while it leads (`leadership`); a process that does
-not says who does. Other processes may append past it, guarded by the log's versions: every batch names the seq it
-continues, so whoever was second decides again.
+Callers put commands on a bounded queue. The thread decides them against aggregates in memory, sends the batch to the
+server (`append`), and while that commits decides the next one, which is based on it; when the commit fails, both are
+decided again on the log as it is by then. It writes only while it leads (`leadership`); another process refuses
+commands and names the leader. Other processes may still append, guarded by the log's versions: every batch names the
+seq it continues, and the one that loses the race decides again.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from adapters.log.postgres import APPEND_LOCK, OUTCOME_UNKNOWN, KeptAnswer, Post
 from adapters.postgres import connections
 from adapters.writer import leadership
 from adapters.writer.append import Appending, KeyTaken
-from adapters.writer.batch import Batch, Keyed, KeyOf, Marks, Reply, Task, tell
+from adapters.writer.batch import Batch, Keyed, KeyOf, Marks, Reply, Task, resolve
 from adapters.writer.leadership import Candidate, Term
 from domain.errors import Busy, ExecutionKnown, LedgerError, NotLeading, StreamConflict, Unavailable
 from domain.ledger import (
@@ -40,21 +40,21 @@ from domain.ledger import (
     streams_of,
 )
 
-QUEUED_MAX = 20_000  # requests and single reports that wait
-WARY_MAX = 1_000
-READY_MAX = 64  # of them taken off the queue at a time
+QUEUED_MAX = 20_000  # requests and single reports on the queue
+WARY_MAX = 1_000  # tasks decided without suppositions after one was wrong
+READY_MAX = 64  # taken off the queue at a time
 BATCH_COMMANDS_MAX = 512
 BATCH_EVENTS_MAX = 5_000
 KEPT_ANSWERS_MAX = 10_000
 START_SECONDS_MAX = 5.0
-IDLE_SECONDS_MAX = 1.0  # how long the thread sleeps before it looks whether it still leads
+IDLE_SECONDS_MAX = 1.0  # how long the thread sleeps before it checks that it still leads
 RETRY_SECONDS = 0.25
 
 log_line = structlog.get_logger("daybook.writer")
 
 
 class GroupCommit:
-    """The writer of a process: once started it leads, or stands by and takes over. Safe between threads."""
+    """The writer of a process: once started it leads, or stands by to take over. Safe between threads."""
 
     def __init__(
         self,
@@ -81,17 +81,17 @@ class GroupCommit:
         self._queue: deque[Task] = deque()
         self._weight = 0
         self._is_asleep = False
-        self._bell, self._ear = socket.socketpair()
-        self._ear.setblocking(False)
+        self._wake_send, self._wake_receive = socket.socketpair()
+        self._wake_receive.setblocking(False)
         self._leading = threading.Event()
         self._stopping = threading.Event()
-        self._heard = threading.Event()
+        self._leader_known = threading.Event()
         self._thread: threading.Thread | None = None
         self._ready: deque[Task] = deque()
-        self._taken: list[Task] = []  # off the queue, and not told yet
+        self._unanswered: list[Task] = []  # off the queue, without an answer yet
         self._attempts = 0
         self._is_alone = False
-        self._wary = 0  # so many tasks to come are decided on nothing that was not read: a supposition was wrong
+        self._wary = 0  # number of tasks still to be decided only on streams that were read: a supposition was wrong
         self._seq = 0
         self._recorded_at: datetime | None = None
 
@@ -102,33 +102,33 @@ class GroupCommit:
 
     @property
     def leader(self) -> str:
-        """Who leads, in words."""
+        """Name the leader."""
         return "this process leads" if self.is_leading else self._candidate.leader
 
     def start(self) -> None:
         """Lead, or stand by. Returns as soon as one of them is known.
 
-        What the process has loaded so far stays for as long as it runs: the garbage collector need not go through it
-        again and again while commands are decided.
+        Objects loaded so far stay for as long as the process runs, so they are frozen: the garbage collector need not
+        scan them again and again.
         """
         gc.freeze()
         self._thread = threading.Thread(target=self._run, name="daybook writer", daemon=True)
         self._thread.start()
         deadline = time.monotonic() + START_SECONDS_MAX
-        while not self.is_leading and not self._heard.is_set() and time.monotonic() < deadline:
+        while not self.is_leading and not self._leader_known.is_set() and time.monotonic() < deadline:
             self._leading.wait(0.01)
 
     def close(self) -> None:
-        """Carry out what waits, then give up the lead."""
+        """Carry out the queued commands, then give up the lead."""
         self._stopping.set()
-        self._ring()
+        self._wake()
         if self._thread is not None:
             self._thread.join()
-        self._bell.close()
-        self._ear.close()
+        self._wake_send.close()
+        self._wake_receive.close()
 
     def submit(self, command: Command, keyed: Keyed | None = None) -> "Future[Any]":
-        """Put a command on the queue: its answers (a `Told` of a keyed one) when they are durable.
+        """Queue a command. The future's result is its answers (an `IdempotentAnswer` if keyed), once they are durable.
 
         Raises NotLeading, Busy.
         """
@@ -137,7 +137,7 @@ class GroupCommit:
         return future
 
     def carry_out(self, command: Command, keyed: Keyed | None = None, *, seconds_max: float) -> Any:
-        """Like `submit`, and wait. Raises TimeoutError, and what became of the command if that is an error."""
+        """Like `submit`, and wait. Raises TimeoutError, and the command's error."""
         reply = Reply()
         self._enqueue(Task(command, keyed, reply))
         return reply.result(seconds_max)
@@ -152,14 +152,14 @@ class GroupCommit:
             self._weight += task.weight
             is_asleep, self._is_asleep = self._is_asleep, False
         if is_asleep:
-            self._ring()
+            self._wake()
 
     # The thread
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                term = self._candidate.campaign(self._stopping, self._heard)
+                term = self._candidate.campaign(self._stopping, self._leader_known)
                 if term is not None:
                     self._serve(term)
             except (LedgerError, psycopg.Error) as error:
@@ -167,7 +167,7 @@ class GroupCommit:
                 self._stopping.wait(RETRY_SECONDS)
 
     def _serve(self, term: Term) -> None:
-        """Lead until told to stop, or until the lead is lost; then everyone who waits is told."""
+        """Lead until stopped, or until the lead is lost; then fail all unanswered tasks."""
         try:
             self._lead(term, Appending(term.connection))
         except (LedgerError, psycopg.Error) as error:
@@ -177,14 +177,14 @@ class GroupCommit:
         finally:
             with self._lock:
                 self._leading.clear()
-                waiting = [*self._taken, *self._ready, *self._queue]
-                self._taken = []
+                waiting = [*self._unanswered, *self._ready, *self._queue]
+                self._unanswered = []
                 self._ready.clear()
                 self._queue.clear()
                 self._weight = 0
             term.end()
             for task in waiting:
-                tell(task, NotLeading("the lead has just changed hands and nothing of this was recorded"))
+                resolve(task, NotLeading("the lead has just changed hands and nothing of this was recorded"))
 
     def _lead(self, term: Term, appending: Appending) -> None:
         self._known.clear()
@@ -193,7 +193,7 @@ class GroupCommit:
         self._attempts = 0
         self._is_alone = False
         log_line.info("leading", term=term.number, seq=self._seq)
-        self._heard.clear()
+        self._leader_known.clear()
         self._leading.set()
         flying: Batch | None = None
         while True:
@@ -201,23 +201,23 @@ class GroupCommit:
                 batch = self._next_batch(flying, appending)
             except Exception as error:
                 if flying is not None:
-                    self._settle(flying, term, error)
+                    self._resolve_lost(flying, term, error)
                 raise
             if flying is not None:
-                again = self._land(flying, appending, term)
+                again = self._finish(flying, appending, term)
                 if again is None:
                     batch.unit.base = self._known
                 else:
                     batch = self._redecided([*again, *batch.tasks])
             flying = batch if batch.tasks else None
-            self._taken = list(batch.tasks)
+            self._unanswered = list(batch.tasks)
             if flying is not None:
                 appending.begin(flying.after, flying.rows, list(flying.kept.values()))
             elif self._stopping.is_set():
                 return
 
     def _next_batch(self, flying: Batch | None, appending: Appending) -> Batch:
-        """What waits, decided: until the append in flight is done, or with none in flight until nothing waits."""
+        """Decide queued tasks until the append in flight is done, or without one until the queue is empty."""
         batch = self._batch(flying)
         known = ChainMap({} if flying is None else flying.kept, self._recent)
         while len(batch.tasks) < self._commands_max and len(batch.rows) < BATCH_EVENTS_MAX:
@@ -225,7 +225,7 @@ class GroupCommit:
                 break
             task = self._pop()
             if task is not None:
-                self._taken.append(task)
+                self._unanswered.append(task)
                 batch.add(task, known, self._moment())
             elif flying is None and (batch.tasks or self._stopping.is_set()):
                 break
@@ -242,7 +242,7 @@ class GroupCommit:
         return Batch(flying.unit, flying.head, self._moment(), self._marks, assumes_new=assumes_new)
 
     def _moment(self) -> datetime:
-        """When a command that is decided now is on record. If the clock steps back, `recorded_at` does not."""
+        """Return `recorded_at` for a command decided now. It never decreases, even if the clock steps back."""
         now = self._now()
         if self._recorded_at is None or now > self._recorded_at:
             self._recorded_at = now
@@ -255,27 +255,27 @@ class GroupCommit:
             batch.add(task, self._recent, self._moment())
         return batch
 
-    def _land(self, batch: Batch, appending: Appending, term: Term) -> list[Task] | None:
-        """Wait for the append in flight, and tell everyone; or which tasks are to be decided anew."""
+    def _finish(self, batch: Batch, appending: Appending, term: Term) -> list[Task] | None:
+        """Wait for the append in flight and answer its tasks; or return the tasks to decide again."""
         try:
             appending.finish()
         except StreamConflict as conflict:
             self._attempts += 1
             if self._attempts >= ATTEMPTS_MAX:
                 overtaken = StreamConflict("the log", f"{ATTEMPTS_MAX} attempts were overtaken by other writers")
-                self._let_on(term)
+                self._unlock(term)
                 return self._fail(batch, overtaken)
-            self._hold_off(term)
+            self._lock_out(term)
             self._catch_up(batch, conflict)
             return batch.tasks
         except psycopg.Error as error:
             if appending.is_lost:
-                self._settle(batch, term, error)
+                self._resolve_lost(batch, term, error)
                 raise
-            self._let_on(term)
+            self._unlock(term)
             return self._fail(batch, self._unavailable(error))
         batch.answer()
-        self._let_on(term)
+        self._unlock(term)
         self._attempts = 0
         self._seq = batch.head
         self._known.keep(batch.unit.states)
@@ -285,23 +285,23 @@ class GroupCommit:
 
     def _fail(self, batch: Batch, error: Exception) -> list[Task]:
         for task in batch.tasks:
-            tell(task, error)
+            resolve(task, error)
         self._attempts = 0
         return []
 
-    def _hold_off(self, term: Term) -> None:
-        """Let nobody else append until what is decided now has landed: the second attempt is not overtaken again."""
+    def _lock_out(self, term: Term) -> None:
+        """Lock out all other appends until the next attempt is committed, so that it is not overtaken again."""
         if not self._is_alone:
             term.connection.execute("SELECT pg_advisory_lock(%s)", [APPEND_LOCK])
             self._is_alone = True
 
-    def _let_on(self, term: Term) -> None:
+    def _unlock(self, term: Term) -> None:
         if self._is_alone:
             term.connection.execute("SELECT pg_advisory_unlock(%s)", [APPEND_LOCK])
             self._is_alone = False
 
     def _catch_up(self, batch: Batch, conflict: StreamConflict) -> None:
-        """Learn what the log says that the batch did not know."""
+        """Update what is known from the log after a conflict."""
         self._wary = WARY_MAX
         if isinstance(conflict, KeyTaken):
             self._remember(self._log.kept(list(batch.kept)))
@@ -319,12 +319,12 @@ class GroupCommit:
         while len(self._recent) > KEPT_ANSWERS_MAX:
             self._recent.popitem(last=False)
 
-    def _settle(self, batch: Batch, term: Term, lost: Exception) -> None:
-        """The connection, or the will to go on, was lost with an append in flight. Make sure that it is over, ask what
-        became of it, and tell everyone: their answers if it was recorded, else that nothing was.
+    def _resolve_lost(self, batch: Batch, term: Term, lost: Exception) -> None:
+        """Resolve the tasks of an append in flight when the connection was lost or the thread failed: make sure that it
+        has ended, look it up, and give the answers if it was recorded, else an error.
         """
-        told = {id(task) for task in batch.tasks}
-        self._taken = [task for task in self._taken if id(task) not in told]
+        settled = {id(task) for task in batch.tasks}
+        self._unanswered = [task for task in self._unanswered if id(task) not in settled]
         try:
             leadership.end(self._url, term.backend_pid)
             if leadership.is_held(self._url, term.backend_pid):
@@ -342,21 +342,21 @@ class GroupCommit:
             self._fail(batch, self._unavailable(lost))
 
     def _unavailable(self, error: Exception) -> LedgerError:
-        told = f"the database {connections.name(self._url)} did not take the records: {error}"
+        message = f"the database {connections.name(self._url)} did not accept the records: {error}"
         if not isinstance(error, psycopg.Error):
-            return Unavailable(told)
+            return Unavailable(message)
         try:
             with connections.reaching(self._url):
                 raise error
         except Unavailable as lost:
             return lost
         except psycopg.Error:
-            return Unavailable(told)
+            return Unavailable(message)
 
     # The queue
 
     def _pop(self) -> Task | None:
-        """The next task; what it is about has been read, together with that of its neighbours."""
+        """Return the next task. Its streams have been read, together with those of the tasks next to it."""
         if not self._ready:
             with self._lock:
                 weight = 0
@@ -373,23 +373,23 @@ class GroupCommit:
         return self._ready.popleft() if self._ready else None
 
     def _sleep(self, appending: Appending) -> None:
-        """Until a command comes, or the server says something."""
+        """Sleep until a command is queued or the server sends something."""
         with self._lock:
             if self._queue:
                 return
             self._is_asleep = True
-        appending.wait(self._ear.fileno(), IDLE_SECONDS_MAX)
+        appending.wait(self._wake_receive.fileno(), IDLE_SECONDS_MAX)
         with self._lock:
             self._is_asleep = False
         with contextlib.suppress(BlockingIOError):
-            self._ear.recv(4096)
+            self._wake_receive.recv(4096)
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         with contextlib.suppress(OSError):
-            self._bell.send(b"!")
+            self._wake_send.send(b"!")
 
 
 def _read_first(command: Command) -> list[str]:
-    """What a command is about, but for what it most likely begins."""
+    """Return a command's streams, without those it most likely begins."""
     streams, begun = streams_of(command), streams_begun_by(command)
     return [stream for stream in streams if stream not in begun] if begun else streams

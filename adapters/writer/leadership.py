@@ -1,11 +1,11 @@
-"""Leadership: of all processes over one database, one writes.
+"""Leader election: of all processes over one database, one writes.
 
-The lead is a session advisory lock on the very connection that appends: a connection that is lost has lost the lock,
-and there is no other through which a deposed leader could append. While it runs a leader beats: a counter in
-`ledger.leader`, raised twice a second over a second connection. A standby asks for the lock four times a second; when
-the leader has not beaten for `MISSED_BEATS_MAX` of its looks (stopped, or cut off from the database), the standby ends
-that leader's session: its open transaction is rolled back, its lock is free, and whatever it sends when it wakes up
-arrives nowhere. No clock is compared with another: the standby counts its own looks.
+The lead is a session advisory lock on the connection that appends: a lost connection has lost the lock, and a deposed
+leader has no other connection to append over. While it runs, a leader sends heartbeats: a counter in `ledger.leader`,
+incremented twice a second over a second connection. A standby tries the lock four times a second; when the counter has
+not changed for `MISSED_BEATS_MAX` of its polls (the leader hangs, or is cut off from the database), the standby
+terminates the leader's session: its open transaction is rolled back, its lock is free, and what it sends later fails.
+No clocks are compared: the standby counts its own polls.
 """
 
 import threading
@@ -19,12 +19,12 @@ from adapters.postgres.connections import Connection, Role
 from domain.errors import Unavailable
 
 LEADER_LOCK = 0x0DA7_B00D
-ASK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 BEAT_SECONDS = 0.5
-MISSED_BEATS_MAX = 12  # of looks every ASK_SECONDS: 3 s
+MISSED_BEATS_MAX = 12  # polls, one every POLL_SECONDS: 3 s
 END_SECONDS_MAX = 2.0
 
-# A peer that is gone is noticed on both sides: an idle connection by keepalives, a busy one by unacknowledged data.
+# Both sides detect a dead peer: on an idle connection by keepalives, on a busy one by unacknowledged data.
 CLIENT_TCP = {"keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3, "tcp_user_timeout": 5000}
 SERVER_TCP = (
     "-c tcp_keepalives_idle=2 -c tcp_keepalives_interval=1 -c tcp_keepalives_count=3 -c tcp_user_timeout=5000 "
@@ -49,7 +49,7 @@ WHERE locktype = 'advisory' AND classid = 0 AND objid = %(lock)s AND objsubid = 
 
 
 class Seen(NamedTuple):
-    """The leader as it was last seen: its term, its heartbeat, its name."""
+    """The leader when last polled: its term, its heartbeat counter, its name."""
 
     term: int
     beat: int
@@ -57,7 +57,7 @@ class Seen(NamedTuple):
 
 
 class Term:
-    """A lead that has begun: the connection that holds it, and the heart that tells of it."""
+    """A term of leadership: the connection that holds the lock, and the heartbeat thread."""
 
     def __init__(self, url: str, connection: Connection, name: str) -> None:
         self._url = url
@@ -71,7 +71,7 @@ class Term:
         self._heart.start()
 
     def end(self) -> None:
-        """Give up the lead, if it is not lost already."""
+        """Give up the lead if it is not lost already."""
         self._ending.set()
         self._heart.join()
         self.connection.close()
@@ -88,7 +88,7 @@ class Term:
 
 
 class Candidate:
-    """A process that leads when nobody does. `name` is what others are told: where to send requests to."""
+    """A process that stands by for the lead. `name` is shown to others: where to send requests to."""
 
     def __init__(self, url: str, name: str) -> None:
         self._url = url
@@ -97,11 +97,11 @@ class Candidate:
 
     @property
     def leader(self) -> str:
-        """Who leads, in words, as far as is known here."""
-        return f"{self._seen.name} leads" if self._seen else "nobody is known to lead"
+        """Name the leader, as far as is known here."""
+        return f"{self._seen.name} leads" if self._seen else "no leader is known"
 
-    def campaign(self, stop: threading.Event, heard: threading.Event) -> Term | None:
-        """Wait for the lead; None when stopped. Sets `heard` when it is known that another one has it.
+    def campaign(self, stop: threading.Event, leader_known: threading.Event) -> Term | None:
+        """Wait for the lead; None when stopped. Sets `leader_known` once another process is known to lead.
 
         Raises Unavailable, psycopg.OperationalError.
         """
@@ -115,11 +115,11 @@ class Candidate:
                 seen = Seen(*row) if row else None
                 missed = missed + 1 if seen == self._seen else 0
                 self._seen = seen
-                heard.set()
+                leader_known.set()
                 if missed >= MISSED_BEATS_MAX:
                     end(self._url)
                     missed = 0
-                stop.wait(ASK_SECONDS)
+                stop.wait(POLL_SECONDS)
         except BaseException:
             connection.close()
             raise
@@ -135,9 +135,9 @@ class Candidate:
 
 
 def end(url: str, backend_pid: int | None = None) -> None:
-    """End the session that holds the lead (if it is `backend_pid`); returns when it has gone.
+    """Terminate the session that holds the lead (if it is `backend_pid`); return when it has ended.
 
-    Acts as the account that logs in, which may end its own sessions. Raises Unavailable.
+    Acts as the account that logs in, which may terminate its own sessions. Raises Unavailable.
     """
     with connections.reaching(url), connections.connect(url) as connection:
         connection.execute(
@@ -147,7 +147,7 @@ def end(url: str, backend_pid: int | None = None) -> None:
 
 
 def is_held(url: str, backend_pid: int) -> bool:
-    """Whether this session still holds the lead. Raises Unavailable."""
+    """Return whether this session still holds the lead. Raises Unavailable."""
     with connections.reaching(url), connections.connect(url) as connection:
         query = HOLDERS.format("count(*)")
         row = connection.execute(query, {"lock": LEADER_LOCK, "pid": backend_pid}).fetchone()

@@ -1,8 +1,8 @@
-"""The writer: where every command of a process goes in.
+"""The writer: the entry point for all commands of a process.
 
-By itself it carries out one command after the other, and appends if no other writer was first: for a command line, an
-import, a test. While it leads (`with writer.leading(url):`) commands of all threads share appends; see `groupcommit`.
-Both may be at work over one database: the log's versions keep them honest, and whoever was second decides again.
+By itself it carries out one command at a time with optimistic concurrency: for a command line, an import, a test. While
+it leads (`with writer.leading(url):`) commands of all threads share appends; see `group_commit`. Both kinds may work on
+one database: the log's versions guard them, and the one that loses a race decides again.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any
 
 from adapters.log.postgres import PostgresLog
-from adapters.writer.batch import Keyed, Told
+from adapters.writer.batch import IdempotentAnswer, Keyed
 from adapters.writer.group_commit import GroupCommit
 from domain.errors import Unavailable
 from domain.ledger import Answer, Command, EventLog, EvidenceOf, Ledger, Report, Request, no_marks
@@ -25,7 +25,7 @@ TOO_SLOW = "the writer did not answer in time; send the request again, under the
 
 
 class Writer:
-    """A `Ledger` behind a lock, or while it leads, behind a queue. Safe between threads."""
+    """A `Ledger` behind a lock or, while it leads, behind a queue. Safe between threads."""
 
     def __init__(
         self, log: EventLog, now: Callable[[], datetime], marks: Callable[[str], Mark | None] = no_marks
@@ -39,9 +39,9 @@ class Writer:
 
     @contextmanager
     def leading(self, url: str, *, name: str = "") -> Iterator[GroupCommit]:
-        """Lead, or stand by and take over, over the database of `url`; `name` tells others where to send requests.
+        """Lead, or stand by to take over, in the database of `url`; `name` shows others where to send requests.
 
-        Whoever asks a writer that leads already shares its lead, which ends with the one who began it.
+        Nested calls share the lead, which ends with the outermost one.
         """
         assert isinstance(self._log, PostgresLog), "only a database has a lead"
         if self._group is not None:
@@ -69,27 +69,27 @@ class Writer:
         cause: str = "",
         evidence_of: EvidenceOf | None = None,
     ) -> list[Answer]:
-        """Take down what a venue says has happened; see `Ledger.report`. Raises NotLeading and Busy as well."""
-        return self.carry_out(Command(tuple(reports), actor, request_id, cause, evidence_of))
+        """Record venue reports; see `Ledger.report`. Raises NotLeading and Busy as well."""
+        return self.carry_out(Command(tuple(reports), actor, request_id, cause, evidence_of=evidence_of))
 
     def carry_out(self, command: Command) -> list[Answer]:
-        """Carry out a request or reports: an answer for each, a refusal as its error. Raises NotLeading and Busy."""
+        """Carry out a request or reports. Return an answer for each, refusals as errors. Raises NotLeading, Busy."""
         if self._group is not None:
             answers: list[Answer] = self._led(command)
             return answers
         with self._lock:
             return self._ledger.carry_out(command)
 
-    def carry_out_once(self, command: Command, keyed: Keyed) -> Told:
-        """Carry out a command once: the answer as it was first told, kept in the transaction of its events.
+    def carry_out_once(self, command: Command, keyed: Keyed) -> IdempotentAnswer:
+        """Carry out a command once. Return its first answer, which is stored in the transaction of its events.
 
         Raises KeyReused for the same key with another body, NotLeading and Busy.
         """
-        told: Told = self._led(command, keyed)
-        return told
+        answer: IdempotentAnswer = self._led(command, keyed)
+        return answer
 
     async def request_async(self, request: Request, *, actor: str, request_id: str = "", cause: str = "") -> Answer:
-        """Like `request`, without a thread that waits."""
+        """Like `request`, without blocking a thread."""
         return _one(await _awaited(self._leader().submit(Command(request, actor, request_id, cause))))
 
     async def report_async(
@@ -101,18 +101,18 @@ class Writer:
         cause: str = "",
         evidence_of: EvidenceOf | None = None,
     ) -> list[Answer]:
-        """Like `report`, without a thread that waits."""
-        command = Command(tuple(reports), actor, request_id, cause, evidence_of)
+        """Like `report`, without blocking a thread."""
+        command = Command(tuple(reports), actor, request_id, cause, evidence_of=evidence_of)
         answers: list[Answer] = await _awaited(self._leader().submit(command))
         return answers
 
-    async def carry_out_once_async(self, command: Command, keyed: Keyed) -> Told:
-        """Like `carry_out_once`, without a thread that waits."""
-        told: Told = await _awaited(self._leader().submit(command, keyed))
-        return told
+    async def carry_out_once_async(self, command: Command, keyed: Keyed) -> IdempotentAnswer:
+        """Like `carry_out_once`, without blocking a thread."""
+        answer: IdempotentAnswer = await _awaited(self._leader().submit(command, keyed))
+        return answer
 
     def state(self, stream: str) -> Any:
-        """The aggregate of a stream as the log has it now; None if the stream is empty."""
+        """Return the aggregate of a stream as of now; None if the stream is empty."""
         with self._lock:
             return self._ledger.state(stream)
 

@@ -1,0 +1,1 @@
+"""Days of PnL, equity, exposure, statistics and execution quality: the service, its routes and commands."""

@@ -28,7 +28,7 @@ from adapters.verify import bundles
 from adapters.verify.bundles import Manifest, Proved, Selection
 from adapters.verify.range_check import topic_of
 from adapters.verify.restore import restore
-from adapters.verify.verification import Verified, Wish, verify
+from adapters.verify.verification import Verified, VerifyRequest, verify
 from api.daybook import Daybook
 from api.parameters import Moment
 from api.problems import not_found
@@ -67,7 +67,7 @@ def verify_log(
     url = connections.locate(settings.home, settings.url)
     check_revision(url)
     with _bar("verifying", is_quiet=json) as advance:
-        found = verify(url, Wish(first, upto, key, kept), on_progress=advance)
+        found = verify(url, VerifyRequest(first, upto, key, kept), on_progress=advance)
     verified = _verified_json(found)
     refolded, wrong = None, str(found.finding) if found.finding else ""
     if snapshots and not wrong:

@@ -1,0 +1,1 @@
+"""The demo: a simulated trading day, its report on the screen, then the console."""

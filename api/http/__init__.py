@@ -1,0 +1,1 @@
+"""What all HTTP routes share: authentication, fields, idempotency, problem responses, paging, metrics."""

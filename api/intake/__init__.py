@@ -1,0 +1,1 @@
+"""What comes in: requests, venue reports, imported files and marks."""

@@ -58,16 +58,16 @@ def import_marks(
         added = _record(book, found, on_progress)
     read = len(found.marks) + len(found.rates)
     if json:
-        unread = [{"line": one.line, "error": str(one.error)} for one in found.unread]
+        unread = [{"line": one.line, "error": str(one.error)} for one in found.unreadable]
         write_json({"source": named, "marks": len(found.marks), "rates": len(found.rates), "recorded": added,
                     "already_known": read - added, "unreadable": len(unread), "errors": unread})  # fmt: skip
     else:
         what = "funding rates" if found.rates else "marks"
         say(f"{named}: {read:,} {what}, {added:,} recorded, {read - added:,} already known,"
-            f" {len(found.unread):,} lines unreadable")  # fmt: skip
-        for one in found.unread[:UNREAD_SHOWN_MAX]:
+            f" {len(found.unreadable):,} lines unreadable")  # fmt: skip
+        for one in found.unreadable[:UNREAD_SHOWN_MAX]:
             note(f"  line {one.line}: {one.error}")
-    if found.unread:
+    if found.unreadable:
         raise typer.Exit(EXIT_REFUSED)
 
 

@@ -15,7 +15,7 @@ from msgspec.structs import asdict
 
 from adapters.exchanges import Unreadable
 from adapters.exchanges.sorting import in_order
-from adapters.exchanges.via_csv import CsvHistory, Row, Whose
+from adapters.exchanges.via_csv import CsvHistory, ImportContext, Row
 from adapters.writer.writer import Writer
 from domain import account, instrument, order, values
 from domain.account import Costing, OpenAccount, RawReportKept
@@ -99,7 +99,7 @@ def import_file(
     Raises InvalidInput if the file is of no known layout (nothing was recorded then), and Unavailable when the
     database goes away, saying how far it came.
     """
-    whose = Whose(values.name(account_id, "account_id"), values.name(strategy_id, "strategy_id"), now)
+    whose = ImportContext(values.name(account_id, "account_id"), values.name(strategy_id, "strategy_id"), now)
     with CsvHistory(path, whose) as history:
         importing = _Import(writer, history, whose, actor, on_progress)
         try:
@@ -120,7 +120,7 @@ class _Import:
         self,
         writer: Writer,
         history: CsvHistory,
-        whose: Whose,
+        whose: ImportContext,
         actor: str,
         on_progress: Callable[[ImportProgress], None],
     ) -> None:

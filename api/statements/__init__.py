@@ -1,0 +1,1 @@
+"""Account statements: the figures of a period, rendered as HTML and PDF."""

@@ -1,4 +1,4 @@
-"""The console: one page over the same `/v1` API as every other client's; and the page that shows the API itself.
+"""The console, one page over the same `/v1` API as any other client, and the page that shows the API itself.
 
 The console holds no figures itself: its script reads the API, in the demo without a key, elsewhere with the API key
 that the reader types in, which stays in the browser's tab. A strict Content-Security-Policy allows this origin only: no

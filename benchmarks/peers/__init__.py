@@ -1,1 +1,1 @@
-"""Others doing what Daybook does, each in a process of its own, measured beside it."""
+"""Peers that do the same work as Daybook, each measured in a process of its own."""

@@ -1,6 +1,6 @@
 """The eventsourcing library's own application on PostgreSQL: `python -m benchmarks.peers.library URL SIZE SECONDS GO`.
 
-Saves an aggregate of SIZE events at a time, as fast as it goes, from when the file GO is there. Prints {"commits_s"}.
+Saves an aggregate of SIZE events at a time, as fast as possible, once the file GO exists. Prints {"commits_s"}.
 """
 
 import json
@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 
 def application(url: str, *, create: bool) -> object:
-    """An application over its own tables in the database."""
+    """Create an application over its own tables in the database."""
     from eventsourcing.application import Application
     from eventsourcing.domain import Aggregate, event
 
@@ -44,13 +44,13 @@ def application(url: str, *, create: bool) -> object:
 
 
 def written(url: str, aggregates: int, events: int) -> tuple[Any, list[Any]]:
-    """An application that has saved so many aggregates of so many events; their ids."""
+    """Save `aggregates` of `events` each. Return the application and their ids."""
     app: Any = application(url, create=True)
     ids = []
     for _ in range(aggregates):
-        one = app.order("BTCUSDT.SIM", "BUY", "1.25", "97500.10", "n" * 120)
+        one = app.order("BTCUSDT.SIM", "BUY", quantity="1.25", price="97500.10", note="n" * 120)
         for n in range(events - 1):
-            one.fill(f"E{n}", "BUY", "0.25", "97500.10", "n" * 120)
+            one.fill(f"E{n}", "BUY", quantity="0.25", price="97500.10", note="n" * 120)
         app.save(one)
         ids.append(one.id)
     return app, ids
@@ -64,9 +64,9 @@ def main(url: str, size: int, seconds: float, go: str) -> None:
         time.sleep(0.005)
     began, commits = time.perf_counter(), 0
     while (elapsed := time.perf_counter() - began) < seconds:
-        one = order("BTCUSDT.SIM", "BUY", "1.25", "97500.10", "n" * 120)
+        one = order("BTCUSDT.SIM", "BUY", quantity="1.25", price="97500.10", note="n" * 120)
         for n in range(size - 1):
-            one.fill(f"E{n}", "BUY", "0.25", "97500.10", "n" * 120)
+            one.fill(f"E{n}", "BUY", quantity="0.25", price="97500.10", note="n" * 120)
         app.save(one)  # type: ignore[attr-defined]
         commits += 1
     print(json.dumps({"commits_s": commits / elapsed}), flush=True)

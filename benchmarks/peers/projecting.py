@@ -1,7 +1,7 @@
 """The eventsourcing library's ProjectionRunner: `python -m benchmarks.peers.projecting URL EVENTS SECONDS`.
 
-It follows the first EVENTS of our log, copied into the library's own table, byte for byte; decodes them by our codec,
-folds them by our fold, and writes our `executions` table: what is measured is how it follows. Prints {"events_s"}.
+It follows the first EVENTS of our log, copied into the library's own table byte for byte, decodes them with our codec,
+folds them with our fold, and writes our `executions` table, so that only the following differs. Prints {"events_s"}.
 """
 
 import json
@@ -44,7 +44,7 @@ class Ledger(Application[str]):
 
 
 class View(PostgresTrackingRecorder):
-    """Our table, and the place that goes with it."""
+    """Our table, and the tracking position."""
 
     def write(self, rows: list[Row], tracking: Tracking) -> None:
         with self.datastore.transaction(commit=True) as cursor:
@@ -54,15 +54,15 @@ class View(PostgresTrackingRecorder):
                 cursor.execute(UPSERT, values, prepare=True)
 
 
-class Kept(MemoryRows):
-    """Rows in memory that tell what was put."""
+class RecordingRows(MemoryRows):
+    """Rows in memory that record what was put."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[Row] = []
+        self.changed: list[Row] = []
 
     def put(self, table: Any, row: Row) -> None:
-        self.told.append(row)
+        self.changed.append(row)
         super().put(table, row)
 
 
@@ -73,12 +73,12 @@ class Executions(Projection[View]):
 
     def __init__(self, view: View) -> None:
         super().__init__(view)
-        self.rows = Kept()
+        self.rows = RecordingRows()
 
     def process_event(self, domain_event: Any, tracking: Tracking) -> None:  # type: ignore[override]
         executions.PROJECTION.fold(self.rows, [Logged(tracking.notification_id, domain_event)])
-        self.view.write(self.rows.told, tracking)
-        self.rows.told = []
+        self.view.write(self.rows.changed, tracking)
+        self.rows.changed = []
 
 
 def main(url: str, events: int, seconds: float) -> None:

@@ -57,11 +57,11 @@ def main(clients: int, size: int, payload: int, seconds: float) -> None:
         start.wait()
         began, before = time.perf_counter(), sum(counts)
         time.sleep(seconds)
-        told = {"commits_s": (sum(counts) - before) / (time.perf_counter() - began), "version": version("umadb")}
+        result = {"commits_s": (sum(counts) - before) / (time.perf_counter() - began), "version": version("umadb")}
         stop.set()
         for thread in threads:
             thread.join()
-        print(json.dumps(told), flush=True)
+        print(json.dumps(result), flush=True)
     finally:
         server.terminate()
         server.wait()

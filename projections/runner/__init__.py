@@ -1,0 +1,1 @@
+"""The processes that keep read models current: following the log, leases, rebuilding, comparing."""

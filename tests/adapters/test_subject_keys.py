@@ -57,7 +57,7 @@ def test_what_is_moved_or_changed_does_not_open(custodian: Subjects) -> None:
 
 @pytest.mark.parametrize("text", ["", " ", "two\nlines", "nul\0", "x" * 257])
 def test_what_is_no_line_of_text_is_refused(custodian: Subjects, text: str) -> None:
-    with pytest.raises(RequestRefused, match="a line of 1 to 256"):
+    with pytest.raises(RequestRefused, match="one line of 1 to 256"):
         custodian.seal("c-1", PLACE, text)
 
 

@@ -16,10 +16,10 @@ BTC = "BTCUSDT.BINANCE"
 
 
 class ThreadedServer(uvicorn.Server):
-    """uvicorn in a thread, which tells the port it got."""
+    """uvicorn in a thread; its port is known once it has started."""
 
     def install_signal_handlers(self) -> None:
-        """None: the thread is told to stop."""
+        """None: the thread is stopped by a flag."""
 
     @contextmanager
     def running(self) -> Iterator[str]:

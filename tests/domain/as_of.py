@@ -75,7 +75,7 @@ def _standing(
 
 
 def _rebooked(event: Booking, held: Position | None, assigned: dict[str, tuple[str, ...]]) -> Booking:
-    """A booking with the effect it has after all that occurred before it, as if it had come in its turn."""
+    """A booking with the effect it has after all that occurred before it, as if it had come in order."""
     book = held.book if held is not None else costing.empty(event.costing.cost_basis)
     entry = position.entry_of(event)
     entry = replace(entry, lot_ids=assigned.get(entry.occurrence.exec_id, ()))

@@ -42,7 +42,7 @@ def hashes_of(data: list[bytes]) -> list[bytes]:
 
 
 def nodes_over(hashes: list[bytes]) -> merkle.NodeAt:
-    """The subtrees of a tree of these leaves, through tiles that are made when asked for."""
+    """The subtrees of a tree of these leaves, through tiles that are made on demand."""
 
     def tile_at(level: int, index: int, width: int) -> bytes:
         span = 1 << (merkle.TILE_HEIGHT * level)

@@ -41,7 +41,7 @@ CONTRACTS = {
 
 
 class Desk:
-    """A ledger and the policies that follow its log; `follow` sends what they ask for until they ask no more."""
+    """A ledger and the policies that follow its log; `follow` sends what they request until they request no more."""
 
     def __init__(self, settings_=None, accounts=("main",)):
         self.log = MemoryLog()
@@ -78,7 +78,7 @@ class Desk:
         return new
 
     def send(self, reaction):
-        """What a policy asks for may be refused like anything else: the order has ended by now, a limit is reached."""
+        """What a policy requests may be refused like anything else: the order has ended by now, a limit is reached."""
         try:
             self.ledger.request(reaction.request, actor=reaction.actor, request_id=reaction.request_id)
         except RequestRefused as refusal:

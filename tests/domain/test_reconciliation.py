@@ -154,7 +154,7 @@ def test_our_own_book_stated_as_a_venue_would_has_no_breaks():
         ),
         ((*ORDERED, fill("A", "X2", at=2)), [("FillLine", "DUPLICATE", ())]),
         ((*ORDERED[:-1], fill("A", "X2", at=2)), [("FillLine", "DUPLICATE", ("exec_id",))]),
-        ((*ORDERED, fill("BTCUSDT-E2", "E2", at=2)), []),  # one execution is booked once, whatever order it names
+        ((*ORDERED, fill("BTCUSDT-E2", "E2", at=2)), []),  # one execution is booked once, under any order
         (ORDERED[1:], [("BalanceLine", "AMOUNT_DIFFERS", ("amount",))]),
         ((*ORDERED, deposit(5, "ETH", "D-2")), [("BalanceLine", "MISSING_AT_VENUE", ("amount",))]),
     ],

@@ -1,6 +1,6 @@
-"""The shape of the database, one revision after the other, and `migrate`, which brings a database to the newest.
+"""The schema of the database as a series of revisions, and `migrate`, which upgrades a database to the newest.
 
-A released revision is never edited: what it made is in somebody's database. Several processes may migrate at once.
+The SQL of a released revision is never edited: databases in use were made by it. Several processes may migrate at once.
 """
 
 from pathlib import Path
@@ -15,10 +15,10 @@ NEWEST = max(file.name[1:5] for file in (Path(__file__).parent / "versions").glo
 
 
 def migrate(url: str) -> None:
-    """Bring the database to the newest revision; nothing if it is there. All of it happens, or none.
+    """Upgrade the database to the newest revision, in one transaction; do nothing if it is there.
 
-    The account of `url` owns the database, and may create roles if they do not exist yet.
-    Raises Unavailable, and HistoryBroken if it is of a newer Daybook.
+    The account of `url` must own the database, and must be allowed to create roles if they do not exist yet.
+    Raises Unavailable, and HistoryBroken if the database is of a newer Daybook.
     """
     with reaching(url), connect(url) as connection:
         found = _revision(connection)
@@ -35,13 +35,13 @@ def migrate(url: str) -> None:
 
 
 def grant_database(url: str) -> None:
-    """Let projections create their schemas. A right on the database itself, which neither a dump nor a copy carries."""
+    """Let projections create their schemas: a privilege on the database itself, which dumps and copies lack."""
     with reaching(url), connect(url) as connection:
         _grant(connection)
 
 
 def check_revision(url: str) -> None:
-    """Raises HistoryBroken unless the database is at this Daybook's newest revision: whose it is, and what to do."""
+    """Raise HistoryBroken, with advice, unless the database is at this Daybook's newest revision."""
     with reaching(url), connect(url) as connection:
         found = _revision(connection)
     if found is None:
@@ -57,13 +57,13 @@ def check_revision(url: str) -> None:
 
 
 def is_current(url: str) -> bool:
-    """Whether the database is at this Daybook's newest revision."""
+    """Return whether the database is at this Daybook's newest revision."""
     with reaching(url), connect(url) as connection:
         return _revision(connection) == NEWEST
 
 
 def _revision(connection: Connection) -> str | None:
-    """The database's revision; None if it has none yet."""
+    """Return the database's revision; None if it has none yet."""
     try:
         row = connection.execute(f"SELECT version_num FROM {REVISION_TABLE}").fetchone()  # noqa: S608 (our own name)
     except psycopg.errors.UndefinedTable:

@@ -1,4 +1,4 @@
-"""Run by alembic: the revisions, in the transaction and under the lock that `migrate` holds."""
+"""Alembic's environment: run the revisions in the transaction and under the lock that `migrate` holds."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Upgrading: alembic runs the revisions that a database lacks. Loaded only when there are any."""
+"""Run the revisions that a database lacks, with alembic. Loaded only when there are any."""
 
 import threading
 import time
@@ -16,11 +16,11 @@ ADVISORY_LOCK = 0x0DA7_B001  # held for the whole migration
 ATTEMPTS_MAX = 10
 MIGRATION_SECONDS_MAX = 3600
 
-_one_in_this_process = threading.Lock()  # alembic keeps the migration under way in module globals
+_one_in_this_process = threading.Lock()  # alembic keeps the current migration in module globals
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the database to a revision, the newest unless told; nothing if it is there. All of it happens, or none."""
+    """Upgrade the database to a revision, in one transaction; do nothing if it is there."""
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://",
         creator=lambda: psycopg.connect(conninfo(url, statement_seconds_max=MIGRATION_SECONDS_MAX)),
@@ -34,7 +34,7 @@ def upgrade(url: str, revision: str = "head") -> None:
                 command.upgrade(_config(connection), revision)
             break
         except (sqlalchemy.exc.InternalError, sqlalchemy.exc.IntegrityError):
-            # Roles belong to the whole cluster, the lock to one database: another's migration touched them just now.
+            # Roles belong to the whole cluster, the lock to one database: a migration of another database changed them.
             if attempt == ATTEMPTS_MAX:
                 raise
             time.sleep(0.05 * attempt)

@@ -41,7 +41,7 @@ from domain.values import Liquidity, Mark, Side
 START = datetime(2026, 3, 2, tzinfo=UTC)
 STEP = timedelta(minutes=5)
 STEPS = 200
-QUIET_STEPS = 45  # beyond the latest report, late and told again as late as may be
+QUIET_STEPS = 45  # beyond the latest report, late and repeated as late as may be
 STRATEGIES = ("a", "b")
 SIZES = {SPOT: Decimal("0.35"), LINEAR: Decimal("0.5"), INVERSE: Decimal(80)}
 BAD = Faults(duplicate_per_mille=150, late_per_mille=200, late_steps_max=9, fill_after_cancel_per_mille=700)

@@ -11,14 +11,14 @@ import pytest
 from adapters.exchanges import Exchange, Unreadable
 from adapters.exchanges.binance import BINANCE_SPOT, binance_spot
 from adapters.exchanges.sorting import in_order, occurrence_of
-from adapters.exchanges.via_csv import LINE_BYTES_MAX, CsvHistory, Row, Whose
+from adapters.exchanges.via_csv import LINE_BYTES_MAX, CsvHistory, ImportContext, Row
 from domain import instrument
 from domain.errors import InvalidInput
 from domain.order import OrderFilled, OrderKey
 from domain.values import Liquidity, Money, Side
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-WHOSE = Whose("main", "momentum", NOW)
+WHOSE = ImportContext("main", "momentum", NOW)
 HEADER = b"seq,trade_id,ts,symbol,side,price,qty,quote_qty,liquidity,fee,fee_currency\n"
 GOOD = b"1,199025959,2019-10-31T15:48:51.803Z,BTCUSDT,BUY,9200,0.060187,553.7204,maker,0.00006019,BTC"
 FILL = OrderFilled(

@@ -1,4 +1,4 @@
-"""An append whose connection is lost: recorded once or not at all, and the caller is told which."""
+"""An append whose connection is lost: recorded once or not at all, and the caller knows which."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Snapshots: a long stream is read from its newest one, whatever is in the table, and nothing depends on it."""
+"""Snapshots: a long stream is read from its newest one, never from a wrong one, and nothing depends on it."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Market data from files: what was seen, when it was known, told by line where it cannot be read."""
+"""Market data from files: what was seen, when it was known; unreadable lines are named."""
 
 import csv
 import json
@@ -35,7 +35,7 @@ def test_a_candle_is_known_at_its_end(tmp_path: Path) -> None:
     ]  # fmt: skip
     found = read(tmp_path / "a.csv", "ts,close\n2026-01-01,5\n2026-01-01T00:00:00Z,5\n", every=timedelta(days=1))
     assert [mark.mark_at - T0 for mark in found.marks] == [timedelta(days=1)]
-    assert [one.line for one in found.unread] == [2]
+    assert [one.line for one in found.unreadable] == [2]
 
 
 def test_trades_candles_as_lists_and_rates(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_unreadable_lines_are_named_and_the_others_count(tmp_path: Path) -> None
              "2026-01-01T00:03:00Z,NaN", "2030-01-01T00:00:00Z,7", "2026-01-01T00:04:00Z,5"]  # fmt: skip
     found = read(tmp_path / "x.csv", "\n".join(["ts,price", *lines]))
     assert [str(mark.price) for mark in found.marks] == ["1", "5"]
-    assert [(one.line, one.error.field) for one in found.unread] == [
+    assert [(one.line, one.error.field) for one in found.unreadable] == [
         (3, "ts"), (4, "price"), (5, "price"), (6, "price"), (7, "ts"),
     ]  # fmt: skip
     assert read(tmp_path / "empty.csv", "") == MarketData([], [], [])
@@ -80,7 +80,7 @@ def test_recorded_market_data_loads_and_loads_once(path: Path, database_url: str
     """Every price is on record at the end of its candle, found as of any moment, and known from when it was loaded."""
     found = read_market(path, BTC, path.stem, now=datetime.now(UTC))
     lines = list(csv.DictReader(path.read_text().splitlines()))
-    assert found.unread == []
+    assert found.unreadable == []
     store = MarkStore(database_url)
     try:
         if "funding_rate" in lines[0]:

@@ -25,7 +25,7 @@ def mark(price: str, at_s: float = 0, instrument_id: str = "BTCUSDT.SIM") -> Mar
 
 @dataclass
 class Stopwatch:
-    """A monotonic clock that stands still until told."""
+    """A monotonic clock that stands still until it is moved."""
 
     seconds: float = 0
 
@@ -41,7 +41,7 @@ def marks(database_url: str) -> Iterator[MarkStore]:
 
 
 def known(marks: MarkStore, at: datetime | None = None, known_at: datetime | None = None) -> dict[str, Mark]:
-    """The latest of every instrument, as they were told."""
+    """The latest of every instrument, as they were recorded."""
     found = marks.latest_all(at, known_at)
     return {name: Mark(one.instrument_id, one.price, one.source, one.mark_at) for name, one in found.items()}
 

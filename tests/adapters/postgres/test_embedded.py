@@ -31,9 +31,21 @@ def fetched(url: str, query: str) -> object:
         return row[0]
 
 
+def runs_in_place(home: Path) -> bool:
+    """Whether the server's account can execute the programs where they are installed."""
+    cluster = embedded._settle(home)
+    return embedded._major(next(embedded._installed()), cluster.account) is not None
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["plain", "with space, comma & é'\"", "x" * 120], ids=["plain", "odd", "long"])
+@pytest.mark.parametrize(
+    "name",
+    ["plain", "with space, comma & é'", 'with a "quote"', "x" * 120],
+    ids=["plain", "odd", "quote", "long"],
+)
 def test_a_server_starts_anywhere_and_keeps_its_data(home: Path, name: str) -> None:
+    if '"' in name and not runs_in_place(home):
+        pytest.skip("the programs must be copied beside the data: such a home is refused")
     place = home / name
     try:
         url = embedded.start(place)
@@ -185,7 +197,7 @@ def test_a_home_made_again_begins_with_an_empty_database(home: Path) -> None:
                 connection.execute("CREATE TABLE desk ()")
             embedded.stop(home)
             (home / "postgres").unlink()
-        assert (moved[0] / "data").is_dir()  # what was there is nobody's to remove
+        assert (moved[0] / "data").is_dir()  # what was there is left for its owner to remove
     finally:
         embedded.stop(home)
         for each in moved:

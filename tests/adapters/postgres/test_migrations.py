@@ -74,7 +74,7 @@ def test_the_log_is_written_and_read_while_the_database_is_brought_forward(serve
                     is_done.set()
                 writing.result()
                 assert is_current(url) and len(stored) > before
-                assert slowest < 30, "nobody waits for a migration"
+                assert slowest < 30, "no writer waits for a migration"
                 assert [recorded for _, recorded in scan(log)] == stored
         finally:
             owner.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What each role may do to the database, and what nobody may: change the log."""
+"""What each role may do to the database, and what none may: change the log."""
 
 from collections.abc import Callable, Iterator
 

@@ -263,7 +263,7 @@ def test_a_key_file_of_another_key_is_refused(
 
 
 def superuser(database_url: str, *statements: str) -> None:
-    """Do what nobody may."""
+    """Do what no role may."""
     with psycopg.connect(database_url) as connection:
         for table in ("events", "tiles", "checkpoints", "keys"):
             connection.execute(f"ALTER TABLE ledger.{table} DISABLE TRIGGER ALL")  # type: ignore[arg-type]

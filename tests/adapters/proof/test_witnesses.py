@@ -13,7 +13,7 @@ from adapters.log.postgres import PostgresLog
 from adapters.proof import checkpoints
 from adapters.proof.sealer import Sealer
 from adapters.proof.witnesses import Witnesses, places
-from adapters.verify.verification import Wish, verify
+from adapters.verify.verification import VerifyRequest, verify
 from domain.errors import InvalidInput
 from tests.records import record
 
@@ -28,7 +28,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 class Listening(http.server.BaseHTTPRequestHandler):
-    """Keeps what is posted; refuses while it is told to."""
+    """Keeps what is posted; refuses while `refusing` is set."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -75,7 +75,7 @@ def test_a_file_gets_every_note_and_verifies_against_them(log: PostgresLog, data
     witnesses.close()
     found = checkpoints.parse_many(file.read_text())
     assert found == [checkpoints.parse(note) for note in made]
-    assert verify(database_url, Wish(against=found)).finding is None
+    assert verify(database_url, VerifyRequest(against=found)).finding is None
 
 
 def test_a_url_gets_every_note_in_order(

@@ -1,7 +1,7 @@
 """Ways to tamper with a log as its database's superuser, each with what `verify` must say of it.
 
 A mutation is drawn from a seed, done inside a transaction of the connection given (which verification then looks
-through, and which is rolled back), and tells the faults that would be right and the seqs that the first wrong one may
+through, and which is rolled back), and names the faults that would be right and the seqs that the first wrong one may
 lie in.
 """
 
@@ -252,7 +252,7 @@ def forge_checkpoint(log: Log, draw: random.Random) -> Expected:
 
 
 def remove_checkpoint(log: Log, draw: random.Random) -> Expected:
-    """One checkpoint, or a few, of which the next one tells."""
+    """One checkpoint, or a few, which the next one proves wrong."""
     first = draw.randrange(len(log.sizes) - 1)
     last = draw.randint(first, len(log.sizes) - 2) if draw.random() < 0.3 else first
     size = log.sizes[last]

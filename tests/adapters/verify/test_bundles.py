@@ -190,7 +190,7 @@ def test_a_changed_bundle_is_not_proved(whole: Path, name: str, change: Callable
     ("name", "change", "said"),
     [
         ("events.jsonl", line_changed(9, lambda line: line.replace(b'"actor":"', b'"actor":"x')), "altered at seq"),
-        ("events.jsonl", lambda c: c[: c.rindex(b"\n", 0, -1) + 1], "events, and its manifest says"),
+        ("events.jsonl", lambda c: c[: c.rindex(b"\n", 0, -1) + 1], "events, and its manifest states"),
         ("proofs.jsonl", lambda c: c[: c.rindex(b"\n", 0, -1) + 1], "too short"),
         ("proofs.jsonl", line_changed(3, lambda line: line.replace(b'"seq":', b'"seq":1')), "altered at seq 1"),
         ("proofs.jsonl", line_changed(3, lambda line: b"{}"), "damaged"),

@@ -1,4 +1,4 @@
-"""Verification finds whatever was done to a log, and names the first seq that is wrong and what is wrong with it.
+"""Verification finds any change of a log, and names the first seq that is wrong and what is wrong with it.
 
 DAYBOOK_MUTATIONS sets how many mutations are tried (10,000 in a long run), DAYBOOK_MUTATIONS_SEED where they begin.
 """
@@ -16,7 +16,7 @@ from adapters.postgres.connections import Role, connect
 from adapters.proof import checkpoints, tiles
 from adapters.proof.sealer import Sealer
 from adapters.verify.diagnosis import Fault
-from adapters.verify.verification import Wish, verify, verify_on
+from adapters.verify.verification import VerifyRequest, verify, verify_on
 from domain.errors import HistoryBroken
 from domain.ledger import Recorded
 from tests import rfc6962
@@ -29,7 +29,7 @@ SEED = int(os.environ.get("DAYBOOK_MUTATIONS_SEED", "1"))
 GROUP = 18
 STEPS = (1, 3, 250, 1, 1, 44, 212, 90, 5, 1, 130, 17)  # events between checkpoints
 UNSEALED = 6
-STRETCH = 256
+RANGE_EVENTS = 256
 
 
 def history(log: PostgresLog, count: int) -> None:
@@ -71,9 +71,9 @@ def test_an_untouched_log_is_proved(sealed: Log, log: PostgresLog, database_url:
     assert len(found.keys) == 2
 
 
-@pytest.mark.parametrize("stretch", [256, 512, 1024])
-def test_every_cut_of_the_log_leads_to_the_same_root(sealed: Log, database_url: str, stretch: int) -> None:
-    assert verify_on(sealed.connection, stretch_events=stretch) == verify(database_url)
+@pytest.mark.parametrize("range_events", [256, 512, 1024])
+def test_every_cut_of_the_log_leads_to_the_same_root(sealed: Log, database_url: str, range_events: int) -> None:
+    assert verify_on(sealed.connection, range_events=range_events) == verify(database_url)
 
 
 def test_an_empty_log_has_nothing_wrong(log: PostgresLog, database_url: str) -> None:
@@ -89,12 +89,12 @@ def test_every_mutation_is_found_and_named(sealed: Log, number: int) -> None:
         with sealed.connection.transaction(force_rollback=True):
             unguard(sealed)
             expected = mutate(sealed, draw)
-            found = verify_on(sealed.connection, stretch_events=STRETCH).finding
+            found = verify_on(sealed.connection, range_events=RANGE_EVENTS).finding
         said = f"seed {seed}: {mutate.__name__} ({expected.done}): {found}"
         assert found is not None, said
         assert found.fault in expected.faults, said
         assert expected.since <= found.seq <= expected.seq <= found.upto, said
-    assert verify_on(sealed.connection, stretch_events=STRETCH).finding is None
+    assert verify_on(sealed.connection, range_events=RANGE_EVENTS).finding is None
 
 
 def test_what_was_committed_is_found_from_outside(sealed: Log, database_url: str) -> None:
@@ -136,7 +136,7 @@ def test_what_was_committed_is_found_from_outside(sealed: Log, database_url: str
             755,
         ),
         (
-            (  # a copy of the event that was here: only its columns and what is behind it tell
+            (  # a copy of the event that was here: only its columns and what is behind it show it
                 "UPDATE ledger.events SET notification_id = notification_id + 1 WHERE notification_id >= 268;"
                 "INSERT INTO ledger.events SELECT 'copy', originator_version, topic, state, 268, recorded_at, NULL"
                 " FROM ledger.events WHERE notification_id = 269"
@@ -159,7 +159,7 @@ def test_more_ways_to_cheat(sealed: Log, statement: str, fault: Fault, seq: int)
     with sealed.connection.transaction(force_rollback=True):
         unguard(sealed)
         sealed.run(statement)
-        found = verify_on(sealed.connection, stretch_events=STRETCH).finding
+        found = verify_on(sealed.connection, range_events=RANGE_EVENTS).finding
     assert found is not None
     assert found.fault is fault and found.seq <= seq <= found.upto, found
 
@@ -183,7 +183,7 @@ def test_keys_and_identity_are_not_taken_away_unseen(sealed: Log, statement: str
         unguard(sealed)
         sealed.run(statement)
         try:
-            found = str(verify_on(sealed.connection, stretch_events=STRETCH).finding or "")
+            found = str(verify_on(sealed.connection, range_events=RANGE_EVENTS).finding or "")
         except HistoryBroken as error:
             found = str(error)
     assert said in found, found
@@ -210,14 +210,14 @@ def test_a_version_that_was_never_there_is_found_though_it_was_sealed(
     ("first", "upto"), [(1, 100), (300, 400), (257, 512), (600, None), (700, 754), (756, 761), (1, 10**9)]
 )
 def test_a_range_is_proved_by_the_newest_checkpoint(sealed: Log, first: int, upto: int | None) -> None:
-    wish = Wish(first=first, upto=upto)
-    found = verify_on(sealed.connection, wish, stretch_events=STRETCH)
+    wish = VerifyRequest(first=first, upto=upto)
+    found = verify_on(sealed.connection, wish, range_events=RANGE_EVENTS)
     assert found.finding is None and found.first <= first and found.last >= min(upto or sealed.events, sealed.events)
     for seq in {max(first, 1), min(upto or sealed.sealed, sealed.sealed)}:
         with sealed.connection.transaction(force_rollback=True):
             unguard(sealed)
             sealed.run("UPDATE ledger.events SET state = state || ' ' WHERE notification_id = %s", seq)
-            broken = verify_on(sealed.connection, wish, stretch_events=STRETCH).finding
+            broken = verify_on(sealed.connection, wish, range_events=RANGE_EVENTS).finding
         if seq <= sealed.sealed:
             assert broken is not None and (broken.fault, broken.seq) == (Fault.ALTERED, seq)
 
@@ -226,12 +226,12 @@ def test_a_stored_hash_outside_the_range_must_still_lead_to_the_checkpoint(seale
     with sealed.connection.transaction(force_rollback=True):
         unguard(sealed)
         sealed.run("UPDATE ledger.tiles SET root = sha256(root) WHERE level = 0 AND tile_index = 0")
-        found = verify_on(sealed.connection, Wish(first=600), stretch_events=STRETCH).finding
+        found = verify_on(sealed.connection, VerifyRequest(first=600), range_events=RANGE_EVENTS).finding
     assert found is not None and found.fault is Fault.TILE
 
 
 def resealed(sealed: Log, database_url: str, home: Path, statement: str) -> None:
-    """What somebody with the database and the keys can do: change history and sign it all again."""
+    """What an attacker with the database and the keys can do: change history and sign it all again."""
     unguard(sealed)
     sealed.run(statement)
     sealed.run("DELETE FROM ledger.tiles")
@@ -248,12 +248,12 @@ def test_a_checkpoint_kept_elsewhere_shows_what_even_the_owner_of_the_keys_has_r
         checkpoints.parse(str(sealed.one("SELECT note FROM ledger.checkpoints WHERE size = %s", size)))
         for size in sealed.sizes[:4]
     ]
-    assert verify(database_url, Wish(against=kept)).finding is None
+    assert verify(database_url, VerifyRequest(against=kept)).finding is None
     resealed(
         sealed, database_url, tmp_path, "UPDATE ledger.events SET state = state || ' ' WHERE notification_id = 255"
     )
     assert verify(database_url).finding is None
-    found = verify(database_url, Wish(against=kept)).finding
+    found = verify(database_url, VerifyRequest(against=kept)).finding
     assert found is not None and found.fault is Fault.REWRITTEN
     assert (found.seq, found.upto) == (255, 255)
 
@@ -261,7 +261,7 @@ def test_a_checkpoint_kept_elsewhere_shows_what_even_the_owner_of_the_keys_has_r
 def test_a_checkpoint_from_the_future_shows_what_was_cut_off(sealed: Log, database_url: str, tmp_path: Path) -> None:
     kept = checkpoints.parse(str(sealed.one("SELECT note FROM ledger.checkpoints WHERE size = %s", sealed.sizes[5])))
     resealed(sealed, database_url, tmp_path, "DELETE FROM ledger.events WHERE notification_id > 290")
-    found = verify(database_url, Wish(against=[kept])).finding
+    found = verify(database_url, VerifyRequest(against=[kept])).finding
     assert found is not None
     assert (found.fault, found.seq, found.upto) == (Fault.TRUNCATED, 291, 300)
 
@@ -272,7 +272,7 @@ def test_a_checkpoint_of_another_ledger_is_refused(sealed: Log, log: PostgresLog
     assert note is not None
     other = note._replace(checkpoint=note.checkpoint._replace(origin="daybook/other"))
     with pytest.raises(HistoryBroken, match="another ledger"):
-        verify(database_url, Wish(against=[other]))
+        verify(database_url, VerifyRequest(against=[other]))
 
 
 def test_a_checkpoint_signed_with_another_key_is_refused(sealed: Log, database_url: str, tmp_path: Path) -> None:
@@ -284,9 +284,9 @@ def test_a_checkpoint_signed_with_another_key_is_refused(sealed: Log, database_u
     stranger = KeyRing(tmp_path / "elsewhere", ledger_id, note.checkpoint.origin).generate()
     forged = checkpoints.parse(stranger.sign(note.checkpoint))
     with pytest.raises(HistoryBroken, match="wrong key"):
-        verify(database_url, Wish(against=[forged]))
+        verify(database_url, VerifyRequest(against=[forged]))
     with pytest.raises(HistoryBroken, match="wrong key"):
-        verify(database_url, Wish(trusted=stranger.public))
+        verify(database_url, VerifyRequest(trusted=stranger.public))
 
 
 def test_a_log_of_many_stretches_is_checked_by_several_processes(
@@ -295,14 +295,14 @@ def test_a_log_of_many_stretches_is_checked_by_several_processes(
     history(log, 9000)
     Sealer(database_url, tmp_path).seal()
     done: list[int] = []
-    found = verify(database_url, on_progress=lambda at, _: done.append(at), workers=2, stretch_events=1024)
+    found = verify(database_url, on_progress=lambda at, _: done.append(at), workers=2, range_events=1024)
     assert found.finding is None and found.last == 9000
     assert done == sorted(done) and len(done) >= 4
     with psycopg.connect(database_url) as connection:
         tampered = Log(connection, 9000, [9000])
         unguard(tampered)
         tampered.run("UPDATE ledger.events SET state = state || ' ' WHERE notification_id = 7001")
-    broken = verify(database_url, workers=2, stretch_events=1024).finding
+    broken = verify(database_url, workers=2, range_events=1024).finding
     assert broken is not None and (broken.fault, broken.seq) == (Fault.ALTERED, 7001)
 
 

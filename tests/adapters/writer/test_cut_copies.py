@@ -1,4 +1,4 @@
-"""A connection cut in the middle of COPY leaves nothing behind; one cut after it, everything. Both are told truthfully.
+"""A connection cut in the middle of COPY leaves nothing behind; one cut after it, everything. Both are reported truly.
 
 A proxy stands between the writer and the server and cuts at a known point: after the first of the rows, or when the
 server has committed and says so. The server itself may end the session as well, at a known row.
@@ -17,7 +17,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from adapters.log.postgres import PostgresLog
-from adapters.writer.batch import Keyed, Told
+from adapters.writer.batch import IdempotentAnswer, Keyed
 from adapters.writer.group_commit import GroupCommit
 from domain.errors import NotLeading, Unavailable
 from domain.ledger import Answer, Command
@@ -140,21 +140,21 @@ def once() -> Keyed:
     return Keyed("K1", sha256(b"fills").digest(), reported)
 
 
-def sent_until_taken(group: GroupCommit) -> Told:
+def sent_until_taken(group: GroupCommit) -> IdempotentAnswer:
     """The same command under the same key, as a client would send it again."""
     for _ in range(ATTEMPTS):
         try:
-            shown: Told = group.submit(fills(), once()).result(60)
+            shown: IdempotentAnswer = group.submit(fills(), once()).result(60)
         except (Unavailable, NotLeading):
             group._stopping.wait(0.05)
         else:
             return shown
-    raise AssertionError("nobody takes it")
+    raise AssertionError("no leader accepts it")
 
 
 def check_taken_once(group: GroupCommit, log: PostgresLog, *, is_first: bool) -> None:
     shown = sent_until_taken(group)
-    assert shown == Told(str(FILLS).encode(), is_first)
+    assert shown == IdempotentAnswer(str(FILLS).encode(), is_first)
     assert sum(len(log.read(f"order:main:A{n}")) for n in range(3)) == 3 + FILLS
     assert [kept.answer for kept in log.kept([("venue", "K1")])] == [shown.answer]
     check_log(log)
@@ -194,6 +194,6 @@ def test_a_connection_cut_after_the_commit_leaves_everything_and_is_reported(
     proxy.cut = "answer"
     shown = group.submit(fills(), once()).result(60)
     assert proxy.cut == "", "it was cut"
-    assert shown == Told(str(FILLS).encode(), True)
+    assert shown == IdempotentAnswer(str(FILLS).encode(), True)
     assert len(log.kept([("venue", "K1")])) == 1
     check_taken_once(group, log, is_first=False)

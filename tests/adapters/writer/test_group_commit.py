@@ -1,4 +1,4 @@
-"""Group commit: everyone's own answer out of shared appends, whoever else writes, whatever is lost."""
+"""Group commit: each command's own answer out of shared appends, beside any writers, through any loss."""
 
 import asyncio
 import time
@@ -241,10 +241,10 @@ def test_who_cannot_wait_in_a_thread_awaits_its_answer(database_url: str, log: P
 
     async def all_at_once() -> list[Any]:
         keyed = Keyed("once", b"x" * 32, lambda answers, _: str(answers[0].seq).encode())
-        nobodys = SubmitOrder(OrderKey("nobody", "X"), new_order("X").terms, T0)
+        unopened = SubmitOrder(OrderKey("nobody", "X"), new_order("X").terms, T0)
         return await asyncio.gather(
             *(writer.request_async(new_order(f"A{n}"), actor="bot") for n in range(40)),
-            writer.request_async(nobodys, actor="bot"),
+            writer.request_async(unopened, actor="bot"),
             writer.report_async([fill_of("A1", "E1"), fill_of("A2", "E2")], actor="venue"),
             *(writer.carry_out_once_async(Command(new_order("K"), "bot"), keyed) for _ in range(2)),
             return_exceptions=True,
@@ -376,7 +376,7 @@ def test_deciding_overlaps_committing_and_is_thrown_away_when_the_commit_fails(
         finish(self)  # an append of nothing: see below
         if not failed:
             failed.append(True)
-            raise StreamConflict("the log", "somebody was first")
+            raise StreamConflict("the log", "another writer was first")
 
     begin = Appending.begin
 
@@ -420,7 +420,7 @@ def test_a_conflict_that_never_ends_is_an_error(group: GroupCommit, monkeypatch:
 
     def overtaken(self: Appending) -> None:
         finish(self)
-        raise StreamConflict("the log", "somebody was first")
+        raise StreamConflict("the log", "another writer was first")
 
     begin = Appending.begin
     monkeypatch.setattr(Appending, "begin", lambda self, after, rows, keyed=(): begin(self, after, (), ()))

@@ -20,7 +20,7 @@ from tests.group_commit import check_log, in_threads, leading, request
 
 @pytest.fixture(name="group")
 def group_that_has_forgotten_its_orders(database_url: str, log: PostgresLog) -> Iterator[GroupCommit]:
-    """Orders A0 to A4 are on record, and in nobody's memory."""
+    """Orders A0 to A4 are on record, and in no process's memory."""
     open_desk(log)
     outside = Ledger(log, lambda: T0)
     for n in range(5):

@@ -1,4 +1,4 @@
-"""The analyses from the command line, and what-if over both: read-only, whatever is asked."""
+"""The analyses from the command line, and what-if over both: always read-only."""
 
 import csv
 import io

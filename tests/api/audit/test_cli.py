@@ -162,9 +162,9 @@ def one_sentence(said: Said, *words: str) -> None:
 
 def test_bad_input_is_refused_in_a_sentence(cli: Cli, book: Path, database_url: str, tmp_path: Path) -> None:
     stranger = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
-    one_sentence(cli("verify", "--key", stranger), "wrong key", "ask its owner")
+    one_sentence(cli("verify", "--key", stranger), "wrong key", "from its owner")
     assert cli("export", str(book))[0] == 0
-    one_sentence(cli("verify", str(book), "--key", stranger), "wrong key", "ask its owner")
+    one_sentence(cli("verify", str(book), "--key", stranger), "wrong key", "from its owner")
     one_sentence(cli("verify", "--key", "no key"), "a public key: <name>+<8 hex digits>+<base64>")
 
     cut = tmp_path / "cut"
@@ -187,7 +187,7 @@ def test_bad_input_is_refused_in_a_sentence(cli: Cli, book: Path, database_url: 
     forged = note.replace(note.split(" ")[-1][:12], note.split(" ")[-1][:10] + "AA")
     kept.write_text(forged)
     one_sentence(cli("verify", "--against", str(kept)), "wrong key", "forged")
-    one_sentence(cli("verify", str(book), "--against", str(kept)), "wrong key", "ask their owner")
+    one_sentence(cli("verify", str(book), "--against", str(kept)), "wrong key", "from their owner")
     kept.write_text("nothing of the kind\n")
     one_sentence(cli("verify", "--against", str(kept)), "checkpoint")
     kept.write_text("")

@@ -33,7 +33,7 @@ def reported(home: Path, capsys: pytest.CaptureFixture[str], *, seed: int = 3) -
 def test_report_adds_up_and_one_seed_is_one_day(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("DAYBOOK_DATABASE_URL", "postgresql://nowhere.invalid/book")  # somebody's book: not for a demo
+    monkeypatch.setenv("DAYBOOK_DATABASE_URL", "postgresql://nowhere.invalid/book")  # not for a demo
     first, again, other = (reported(home, capsys, seed=seed) for seed in (3, 3, 4))
     assert first["rebuilt"]["is_identical"]
     assert first["log_seq"] == sum(first["topics"].values())

@@ -1,4 +1,4 @@
-"""The simulated day: one seed is one log, whatever the clock says, and however often it was interrupted."""
+"""The simulated day: one seed is one log, under any clock, and however often it was interrupted."""
 
 from collections import Counter
 from datetime import timedelta

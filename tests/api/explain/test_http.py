@@ -1,4 +1,4 @@
-"""Explain: whatever a cell says, what is shown beside it adds up to it, from the venue's report to the mark."""
+"""Explain: what is shown beside a cell adds up to it, from the venue's report to the mark."""
 
 from decimal import Decimal as D
 from typing import Any

@@ -58,7 +58,7 @@ def test_a_day_is_restated_item_by_item(desk: httpx.Client, reported: str) -> No
     assert (answer["day_start"], answer["day_end"]) == ("2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z")
     for known_at, net in ((reported, "49.8"), ("now", "119.7")):
         query = {"as_of": "2026-01-02T23:59:59.999999Z", "known_at": known_at}
-        assert desk.get("/v1/pnl", params=query).json()["items"][0]["net"] == net, "it is what is asked for directly"
+        assert desk.get("/v1/pnl", params=query).json()["items"][0]["net"] == net, "it is what the report has"
     closed = desk.get("/v1/pnl/restatement", params={"day": DAY, "close": "11:00", "known_at": reported}).json()
     assert (closed["day_end"], closed["positions"][0]["reported"]) == ("2026-01-02T11:00:00Z", "-20.1")
     zoned = {"day": DAY, "close": "06:00 America/New_York", "known_at": reported}
@@ -68,7 +68,7 @@ def test_a_day_is_restated_item_by_item(desk: httpx.Client, reported: str) -> No
 
 
 def test_what_was_not_known_at_the_days_end_is_news(desk: httpx.Client, reported: str) -> None:
-    """All of it was recorded long after the day: unless told otherwise nothing was reported of it."""
+    """All of it was recorded long after the day: by default nothing was reported of it."""
     answer = desk.get("/v1/pnl/restatement", params={"day": DAY}).json()
     assert (answer["reported_seq"], answer["totals"][0]["reported"], answer["totals"][0]["known"]) == (0, "0", "49.8")
     assert [item["cause"] for item in answer["items"]] == ["LATE_FILL"]

@@ -1,4 +1,4 @@
-"""Promise 4: orders racing for one limit never pass together if their sum does not fit, whoever judges them."""
+"""Promise 4: orders racing for one limit never pass together if their sum does not fit, in any process."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What a client asks the book to do: taken once, answered alike, refused with reasons."""
+"""A client's requests: carried out once, answered alike, refused with reasons."""
 
 import httpx
 

@@ -1,4 +1,4 @@
-"""What venues report: taken whatever it is, each with its own answer, known when seen again."""
+"""Venue reports: recorded in any case, each with its own answer, known when seen again."""
 
 import json
 
@@ -25,7 +25,7 @@ def test_an_order_lives_through_its_reports_and_a_repeated_report_adds_nothing(d
         fill("E-1"),
         of("cancel_rejected", reason="too late"),
         fill("E-2", trade_seq=2),
-        of("canceled", reason="asked for"),
+        of("canceled", reason="requested"),
     ]
     first = desk.post("/v1/reports", json={"reports": reports})
     assert (first.status_code, statuses(first)) == (200, ["recorded"] * 5)

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, how is it doing; the log over HTTP; errors nobody planned."""
+"""Is it alive, is it ready, how is it doing; the log over HTTP; unexpected errors."""
 
 import hashlib
 import json

@@ -148,7 +148,7 @@ def test_a_past_moment_is_valued_at_the_marks_on_record_by_then(desk: httpx.Clie
 
 
 def test_what_was_true_is_shown_as_it_was_known(desk: httpx.Client):
-    """A fill of the past is reported late: what had happened by then depends on when it is asked of."""
+    """A fill of the past is reported late: what had happened by then depends on when it is known."""
     day = "2026-01-02T{}:00:00Z"
     first = trade(desk, fill("E-1", cl_ord_id="O-1", transact_time=day.format("10")))
     late = trade(desk, fill("E-2", cl_ord_id="O-2", last_px="200", trade_seq=2, transact_time=day.format("09")))

@@ -71,7 +71,7 @@ def check(report: str, answers: dict[str, httpx.Response]) -> None:
     table = pq.read_table(io.BytesIO(answers["parquet"].content))
     assert table.schema.metadata[b"daybook.digest"].decode() == answers["parquet"].headers[DIGEST]
     shapes = shapes_of(REPORTS[report])
-    shapes.pop("mark_age_ms", None)  # these were asked for one after the other
+    shapes.pop("mark_age_ms", None)  # these were read one after the other
 
     def read(row: dict[str, Any], **form: bool) -> dict[str, Any]:
         return {name: _read(shape, row[name], **form) for name, shape in shapes.items()}
@@ -120,8 +120,8 @@ def test_the_form_is_the_accepted_one_and_bad_parameters_are_named(book: httpx.C
         assert (path, query, answer.status_code) == (path, query, 422), answer.text
         assert answer.json()["errors"][0]["field"] == field
     assert book.get("/v1/reports/nonsense").status_code == 404
-    nobody = book.get("/v1/reports/statement", params={"account_id": "nobody", "day": "2026-01"})
-    assert (nobody.status_code, nobody.json()["account_id"]) == (404, "nobody")
+    missing = book.get("/v1/reports/statement", params={"account_id": "nobody", "day": "2026-01"})
+    assert (missing.status_code, missing.json()["account_id"]) == (404, "nobody")
 
 
 def test_a_report_of_nothing_is_a_file_without_rows(book: httpx.Client) -> None:

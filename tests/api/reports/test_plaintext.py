@@ -1,4 +1,4 @@
-"""The journal in the hands of hledger and beancount themselves: they take it, and come to our balances."""
+"""The journal read by hledger and beancount themselves: they accept it, and have our balances."""
 
 import csv
 import io
@@ -52,8 +52,8 @@ for entry in entries:
         for posting in entry.postings:
             place = names[posting.account] + " " + names[posting.units.currency]
             sums[place] = sums.get(place, 0) + posting.units.number
-told = {place: format(amount, "f") for place, amount in sums.items()}
-print(json.dumps({"errors": [str(error) for error in errors], "sums": told}))
+shown = {place: format(amount, "f") for place, amount in sums.items()}
+print(json.dumps({"errors": [str(error) for error in errors], "sums": shown}))
 """
 
 
@@ -121,7 +121,7 @@ def test_hledger_reads_the_journal_and_has_the_same_balances(rows: MemoryRows, t
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_both_tools_take_any_day(seed: int, tmp_path: Path) -> None:
-    """Everything that can be asked of a desk or reported to it, late, busted, corrected and restated."""
+    """Everything that can be requested of a desk or reported to it, late, busted, corrected and restated."""
     chance, desk = Random(seed), Desk(costing=Costing(CostBasis.HIFO, FeePolicy.EXPENSED, 2))
     chosen = [chance.choice((0, 1, 2, 3, 4, 5, 20)) for _ in range(150)]
     desk.live([(kind, *(chance.randrange(12) for _ in range(3)), chance.randrange(31)) for kind in chosen])

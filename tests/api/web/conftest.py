@@ -70,7 +70,7 @@ def watched(browser: Browser) -> Iterator[Callable[..., Watched]]:
 
             def on_request(request: Request) -> None:
                 if not request.url.startswith("http://127.0.0.1:"):
-                    new.complaints.append(f"asked elsewhere: {request.url}")
+                    new.complaints.append(f"requested elsewhere: {request.url}")
 
             page.on("console", on_message)
             page.on("pageerror", lambda error: new.complaints.append(f"error: {error}"))

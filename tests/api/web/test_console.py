@@ -1,4 +1,4 @@
-"""The console shows what the API says, digit for digit, asks nobody else, and says so when it cannot."""
+"""The console shows what the API says, digit for digit, requests nothing from elsewhere, and shows when it cannot."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -32,7 +32,7 @@ def serving(daybook: Daybook, *, demo: bool) -> Iterator[Console]:
 
 
 class Watched(NamedTuple):
-    """A page, and everything it complained about or asked another server for."""
+    """A page, and everything it complained about or requested from another server."""
 
     page: Page
     complaints: list[str]

@@ -1,4 +1,4 @@
-"""What if: history told again is history; with changes it says which orders fare otherwise, and what that makes."""
+"""What if: history replayed is history; with changes it shows which orders fare otherwise, and the difference."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -90,7 +90,7 @@ def limit(size: str | None) -> dict[Any, Any]:
 
 
 def desk_with_limit(size: str) -> Desk:
-    """A limit of `size`; 2 and 2 are bought, 3 asked for and refused, 4 sold."""
+    """A limit of `size`; 2 and 2 are bought, 3 requested and refused, 4 sold."""
     desk = Desk(costing=Costing(CostBasis.FIFO))
     desk.request(SetLimit("main", ANYWHERE, Measure.MAX_POSITION, D(size), None, T0))
     for number, (side, quantity, price) in enumerate(

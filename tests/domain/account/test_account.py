@@ -199,14 +199,14 @@ def test_fees_and_entries_of_the_same_id_are_two_things():
 
 def test_a_cash_account_is_not_overdrawn_by_our_own_requests():
     rule = "a cash account is not overdrawn"
-    ask = RequestTransfer("main", replace(OUT, amount=usdt(100)), T0)
-    after(OPENED, FUNDED).when(ask).refused(rule, amount=D(101), available=D(100), currency="USDT")
-    after(OPENED, FUNDED).when(ask, Held({"USDT": D("0.5")})).refused(rule, available=D("100.5"))
-    after(OPENED, FUNDED).when(ask, Held({"USDT": D(1)})).then_some(TransferPending)
+    wanted = RequestTransfer("main", replace(OUT, amount=usdt(100)), T0)
+    after(OPENED, FUNDED).when(wanted).refused(rule, amount=D(101), available=D(100), currency="USDT")
+    after(OPENED, FUNDED).when(wanted, Held({"USDT": D("0.5")})).refused(rule, available=D("100.5"))
+    after(OPENED, FUNDED).when(wanted, Held({"USDT": D(1)})).then_some(TransferPending)
     after(OPENED, FUNDED, PENDING).when(RequestTransfer("main", Leg("T-3", Indicator.DEBIT, usdt(40)), T0)).refused(
         rule, available=D(39)
     )
-    after(MARGIN).when(ask).then_some(TransferPending)
+    after(MARGIN).when(wanted).then_some(TransferPending)
     after(OPENED).when(RequestTransfer("main", IN, T0)).then_some(TransferPending)
 
 
@@ -223,8 +223,8 @@ def test_an_overdraft_that_the_venue_reports_is_booked_with_a_break_each_time_it
 
 def test_one_transfer_id_names_one_transfer():
     rule = "one transfer_id names one transfer"
-    ask = RequestTransfer("main", replace(OUT, amount=usdt(2)), T0)
-    after(OPENED, FUNDED, PENDING).when(ask).refused(rule, transfer_id="T-2", account_id="main")
+    wanted = RequestTransfer("main", replace(OUT, amount=usdt(2)), T0)
+    after(OPENED, FUNDED, PENDING).when(wanted).refused(rule, transfer_id="T-2", account_id="main")
 
 
 @pytest.mark.parametrize(
@@ -434,7 +434,7 @@ def test_reports_of_an_unopened_account_are_unreadable():
     assert log.head() == before
 
 
-# Balances are what a naive cash book says, whatever the conventions, the order of arrival and the restatements.
+# Balances are those of a naive cash book, under any conventions, order of arrival and restatements.
 
 trades = st.lists(
     st.tuples(
@@ -508,7 +508,7 @@ def _moved_by(ledger):
 
 @given(trades, conventions)
 def test_a_positions_state_shows_what_it_moved_once_its_futures_are_flat(drawn, costing):
-    """Flat futures leave no cost behind, so state and events, of whatever cost basis and fee policy, say the same."""
+    """Flat futures leave no cost behind, so state and events agree under any cost basis and fee policy."""
     fills = fills_of(drawn)
     for instrument_id in ("BTCUSDT-PERP.SIM", "BTCUSD.SIM"):
         net = sum((f.side.sign * f.last_qty for f in fills if f.instrument_id == instrument_id), D(0))

@@ -1,4 +1,4 @@
-"""A subject: forgotten once, by somebody, for a reason."""
+"""A subject: forgotten once, by a person, for a reason."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""The command side: what one command adds to which streams, all or nothing, whoever else is writing."""
+"""The command side: what one command adds to which streams, all or nothing, beside any other writers."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D

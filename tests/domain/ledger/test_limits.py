@@ -219,7 +219,7 @@ def test_a_busted_fill_is_held_again():
 
 def test_the_actor_of_a_switch_is_the_caller():
     ledger, _ = desk()
-    engage = EngageSwitch("main", Scope(), Mode.HALT, "fat finger", T0, actor="somebody else")
+    engage = EngageSwitch("main", Scope(), Mode.HALT, "fat finger", T0, actor="another")
     ledger.request(engage, actor="alice")
     with pytest.raises(RequestRefused, match="another actor") as refused:
         ledger.request(ReleaseSwitch("main", Scope(), "fine", T0, actor="bob"), actor="alice")

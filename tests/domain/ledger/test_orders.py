@@ -81,7 +81,7 @@ def request(ledger, request):
     return ledger.request(request, actor="bot")
 
 
-def report(ledger, *reports):
+def reported(ledger, *reports):
     return ledger.report(reports, actor="venue")
 
 
@@ -104,7 +104,7 @@ def position_of(ledger, instrument_id=BTC):
 def test_a_later_cl_ord_id_leads_to_the_order(ledger):
     request(ledger, submit("A"))
     request(ledger, ReplaceOrder(A, "B", Changes(order_qty=D(12)), at(1)))
-    report(ledger, OrderReplaced(OrderKey("main", "B"), at(2)), fill("B", "E1", "12"))
+    reported(ledger, OrderReplaced(OrderKey("main", "B"), at(2)), fill("B", "E1", "12"))
     assert (state_of(ledger, "A").cl_ord_id, state_of(ledger, "A").status) == ("B", OrdStatus.FILLED)
     assert state_of(ledger, "B").alias_of == "A"
     with pytest.raises(RequestRefused, match="one cl_ord_id names one order"):
@@ -118,7 +118,7 @@ def test_a_request_may_name_the_replacement_it_follows(ledger):
     requested = state_of(ledger, "A").requests["C"].request
     assert (requested.key, requested.orig_cl_ord_id, requested.terms.price) == (A, "B", D(99))
     request(ledger, CancelOrder(OrderKey("main", "C"), "", at(3), "D"))
-    report(ledger, OrderCancelRejected(OrderKey("main", "D"), "too late", at(4)))
+    reported(ledger, OrderCancelRejected(OrderKey("main", "D"), "too late", at(4)))
     assert not state_of(ledger, "A").is_cancel_requested
 
 
@@ -133,8 +133,8 @@ def test_a_request_needs_a_cl_ord_id_that_is_free(ledger):
 
 def test_a_report_that_knows_only_the_venues_id_finds_its_order(ledger):
     request(ledger, submit("A"))
-    report(ledger, OrderAccepted(A, "V1", at(1), venue="SIM"))
-    report(ledger, fill("", "E1"), OrderCanceled(OrderKey("main", ""), "", at(9), order_id="V1", venue="SIM"))
+    reported(ledger, OrderAccepted(A, "V1", at(1), venue="SIM"))
+    reported(ledger, fill("", "E1"), OrderCanceled(OrderKey("main", ""), "", at(9), order_id="V1", venue="SIM"))
     state = state_of(ledger, "A")
     assert (state.cum_qty, state.status) == (1, OrdStatus.CANCELED)
     assert state.breaks == ()
@@ -142,14 +142,14 @@ def test_a_report_that_knows_only_the_venues_id_finds_its_order(ledger):
 
 def test_a_name_of_the_adapters_own_making_gives_way_to_the_one_that_is_known(ledger):
     request(ledger, submit("A"))
-    report(ledger, OrderAccepted(A, "V1", at(1)))
-    report(ledger, fill("V1", "E1"))
+    reported(ledger, OrderAccepted(A, "V1", at(1)))
+    reported(ledger, fill("V1", "E1"))
     assert state_of(ledger, "A").cum_qty == 1
     assert state_of(ledger, "V1") is None
 
 
 def test_an_order_only_the_venue_knows_is_called_by_its_id(ledger):
-    report(ledger, fill("", "E1", order_id="V7"), fill("", "E2", order_id="V7"))
+    reported(ledger, fill("", "E1", order_id="V7"), fill("", "E2", order_id="V7"))
     assert state_of(ledger, "SIM-V7").cum_qty == 2
 
 
@@ -159,20 +159,20 @@ def test_an_order_id_may_be_used_again_for_another_instrument(ledger):
     other = "ETHUSDT.SIM"
     ledger.request(ListInstrument(other, replace(SPOT, base="ETH"), D("0.01"), D("0.001")), actor="alice")
     request(ledger, submit("C", instrument_id=other))
-    report(ledger, fill("A", "E1"), fill("C", "E1", instrument_id=other))
-    report(ledger, fill("", "E2"), fill("", "E2", instrument_id=other))
+    reported(ledger, fill("A", "E1"), fill("C", "E1", instrument_id=other))
+    reported(ledger, fill("", "E2"), fill("", "E2", instrument_id=other))
     assert [state_of(ledger, name).cum_qty for name in "AC"] == [2, 2]
 
 
 def test_two_orders_under_one_order_id_are_a_break(ledger):
     request(ledger, submit("A"))
     request(ledger, submit("B"))
-    (first, second) = report(ledger, fill("A", "E1"), fill("B", "E2"))
+    (first, second) = reported(ledger, fill("A", "E1"), fill("B", "E2"))
     assert first.records[-1].event == fill("A", "E1")
     assert second.records[-1].event == OrderBroken(
         OrderKey("main", "B"), "one order_id names one order", fill("B", "E2")
     )
-    assert report(ledger, fill("B", "E2"))[0].records == ()
+    assert reported(ledger, fill("B", "E2"))[0].records == ()
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_two_orders_under_one_order_id_are_a_break(ledger):
     ],
 )
 def test_a_report_of_no_order_is_unreadable_and_adds_nothing(ledger, report, field):
-    (answer,) = report(ledger, report)
+    (answer,) = reported(ledger, report)
     assert isinstance(answer.error, InvalidInput)
     assert (answer.error.field, answer.records) == (field, ())
 
@@ -208,19 +208,19 @@ def test_the_index_keeps_its_first_link():
 
 def test_a_bust_takes_its_fill_out_of_the_position_and_is_held_again(ledger):
     request(ledger, submit("A"))
-    report(ledger, fill("A", "E1", "4"), fill("A", "E2", "6", "110", 6))
+    reported(ledger, fill("A", "E1", "4"), fill("A", "E2", "6", "110", 6))
     assert (position_of(ledger).quantity, held_of(ledger, "A")) == (10, 0)
     bust = OrderFillBusted(A, "E1", "off market", at(9), exec_id="X1")
-    report(ledger, bust)
+    reported(ledger, bust)
     assert (position_of(ledger).quantity, position_of(ledger).book.cost) == (6, 660)
     assert (state_of(ledger, "A").leaves_qty, held_of(ledger, "A")) == (4, 4)
-    assert report(ledger, bust)[0].records == ()
+    assert reported(ledger, bust)[0].records == ()
 
 
 def test_a_correction_books_its_fill_again_in_its_place(ledger):
     request(ledger, submit("A"))
-    report(ledger, fill("A", "E1", "4"), fill("A", "E2", "4", "110", 6))
-    report(ledger, OrderFillCorrected(A, "E1", D(3), D(90), at(9), exec_id="X1"))
+    reported(ledger, fill("A", "E1", "4"), fill("A", "E2", "4", "110", 6))
+    reported(ledger, OrderFillCorrected(A, "E1", D(3), D(90), at(9), exec_id="X1"))
     held = position_of(ledger)
     assert (held.quantity, held.book.cost) == (7, 3 * 90 + 4 * 110)
     assert held_of(ledger, "A") == 3
@@ -241,7 +241,7 @@ def test_amendments_in_any_order_of_arrival_end_in_the_same_position():
             book.request(ListInstrument(BTC, SPOT, D("0.01"), D("0.001")), actor="alice")
             request(book, submit("A"))
             for first in range(0, len(arrival), batch):
-                report(book, *arrival[first : first + batch])
+                reported(book, *arrival[first : first + batch])
             held = position_of(book)
             assert (held.quantity, held.book.cost, state_of(book, "A").cum_qty) == (5, 475, 5)
             assert held_of(book, "A") == 5
@@ -255,11 +255,11 @@ def test_a_replacement_holds_the_larger_until_it_is_answered(ledger):
     assert (held_of(ledger, "A"), state_of(ledger, "A").unanswered) == (10, {})
     request(ledger, ReplaceOrder(A, "C", Changes(order_qty=D(15)), at(2)))
     assert held_of(ledger, "A") == 15
-    report(ledger, OrderReplaced(A, at(3), requested_as="C", order_qty=D(12)))
+    reported(ledger, OrderReplaced(A, at(3), requested_as="C", order_qty=D(12)))
     assert held_of(ledger, "A") == 12
     request(ledger, ReplaceOrder(A, "D", Changes(order_qty=D(5)), at(4)))
     assert held_of(ledger, "A") == 12
-    report(ledger, OrderReplaced(A, at(5), requested_as="D"))
+    reported(ledger, OrderReplaced(A, at(5), requested_as="D"))
     assert held_of(ledger, "A") == 5
 
 
@@ -286,13 +286,13 @@ def test_a_parent_is_the_sum_of_its_children_at_every_seq(ledger):
     request(ledger, submit("A", "6", parent="P"))
     request(ledger, submit("B", "4", instrument_id=THERE, parent="P"))
     assert (parent_of(ledger).working_qty, parent_of(ledger).status) == (10, OrdStatus.NEW)
-    report(ledger, fill("A", "E1", "2"), fill("B", "E1", "4", "99", 6, "W1", THERE))
+    reported(ledger, fill("A", "E1", "2"), fill("B", "E1", "4", "99", 6, "W1", THERE))
     parent = parent_of(ledger)
     assert (parent.cum_qty, parent.cum_cost, parent.leaves_qty) == (6, 596, 4)
     assert parent.status is OrdStatus.PARTIALLY_FILLED
-    report(ledger, OrderFillBusted(A, "E1", "", at(8), exec_id="X1"))
+    reported(ledger, OrderFillBusted(A, "E1", "", at(8), exec_id="X1"))
     assert (parent_of(ledger).cum_qty, parent_of(ledger).working_qty) == (4, 6)
-    report(ledger, fill("A", "E2", "6", second=9))
+    reported(ledger, fill("A", "E2", "6", second=9))
     assert (parent_of(ledger).status, parent_of(ledger).leaves_qty) == (OrdStatus.FILLED, 0)
     assert position_of(ledger).quantity == 6
     assert position_of(ledger, THERE).quantity == 4
@@ -312,13 +312,13 @@ def test_a_child_is_part_of_its_parents_intent(ledger):
     request(ledger, ReplaceOrder(A, "A3", Changes(order_qty=D(9)), at(1)))
     with pytest.raises(RequestRefused, match="children do not exceed their parent"):
         request(ledger, submit("B", "2", parent="P"))
-    report(ledger, OrderCanceled(A, "", at(2)))
+    reported(ledger, OrderCanceled(A, "", at(2)))
     request(ledger, submit("B", "10", parent="P"))
     request(ledger, CloseParent(PARENT, "", at(3)))
     with pytest.raises(RequestRefused, match="a child's parent is open"):
         request(ledger, submit("C", parent="P"))
     assert parent_of(ledger).status is OrdStatus.PENDING_CANCEL
-    report(ledger, OrderCanceled(OrderKey("main", "B"), "", at(4)))
+    reported(ledger, OrderCanceled(OrderKey("main", "B"), "", at(4)))
     assert (parent_of(ledger).status, parent_of(ledger).leaves_qty) == (OrdStatus.CANCELED, 0)
 
 

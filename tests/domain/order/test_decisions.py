@@ -1,4 +1,4 @@
-"""Orders: what a request may ask, what a report adds, and what follows from any of them in any order."""
+"""Orders: what a request may change, what a report adds, and what follows from any of them in any order."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

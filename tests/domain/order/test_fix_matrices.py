@@ -102,7 +102,7 @@ def command(event: dict[str, Any], step: int, cancels: set[str]) -> Any:
     if name == "NewOrderSingle":
         return SubmitOrder(KEY, terms(event["order_qty"]), at(step))
     if name == "OrderCancelRequest":
-        return CancelOrder(KEY, "asked", at(step), requested_as)
+        return CancelOrder(KEY, "requested", at(step), requested_as)
     if name == "OrderCancelReplaceRequest":
         changes = Changes(order_qty=D(event["order_qty"]))
         return ReplaceOrder(KEY, requested_as, changes, at(step), event["orig_cl_ord_id"])
@@ -246,7 +246,7 @@ OTHERWISE = {
     "PENDING_CANCEL outranks PENDING_REPLACE (FIX precedence)": (
         lambda row: row.status == "E" and row.message + row.exec_type == "8F" and row.says == "6"
     ),
-    "an end is an end, also where something else than a cancel was pending, or it is none that was asked for": (
+    "an end is an end, also where something else than a cancel was pending, or it is none that was requested": (
         lambda row: (
             row.message + row.exec_type == "8F"
             and ((row.status == "6" and row.says in "8C") or (row.status == "E" and row.says in ENDED))
@@ -276,12 +276,12 @@ def readings() -> list[Any]:
 
 
 def history(row: Reading) -> list[Any]:
-    """How an order comes to be in the row's status, with the fills that a reject in answer to it speaks of."""
+    """How an order got into the row's status, with the fills that a reject in answer to it names."""
     submitted, accepted = SubmitOrder(KEY, terms("10"), at(1)), OrderAccepted(KEY, "V1", at(2))
     working: list[Any] = [submitted, accepted]
     if (row.message == "9" or row.exec_type == "5") and row.says == "1":
         working.append(fill("F1", D(4), D(100), 3))
-    cancel = [CancelOrder(KEY, "asked", at(4), "Y"), OrderPendingCancel(KEY, at(5), requested_as="Y")]
+    cancel = [CancelOrder(KEY, "requested", at(4), "Y"), OrderPendingCancel(KEY, at(5), requested_as="Y")]
     smaller = ReplaceOrder(KEY, "Y", Changes(order_qty=D(8)), at(4))
     pending_replace = [smaller, OrderPendingReplace(KEY, at(5), requested_as="Y")]
     full: list[Any] = []
@@ -333,14 +333,14 @@ def notice(says: str, state: Order | None) -> list[Any]:
 
 
 def message(row: Reading, state: Order | None) -> list[Any]:
-    """The message of a row as our reports: what it answers, and the status it tells."""
-    tells = notice(row.says, state)
+    """The message of a row as our reports: what it answers, and the status it states."""
+    stated_ = notice(row.says, state)
     if row.message == "8" and row.exec_type == "F":
-        return tells
+        return stated_
     answered: Any = OrderReplaced(KEY, at(9), requested_as="Y")
     if row.message == "9":
         answered = reject_of("Y", row.status == "6", 9)
-    return [answered] if row.says in "12" else [answered, *tells]
+    return [answered] if row.says in "12" else [answered, *stated_]
 
 
 @pytest.mark.oracle

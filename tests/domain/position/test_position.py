@@ -1,4 +1,4 @@
-"""The position: right by hand, exact by identity, and the same whatever the order of arrival."""
+"""The position: right by hand, exact by identity, and the same in any order of arrival."""
 
 from decimal import Decimal as D
 from functools import reduce

@@ -98,7 +98,7 @@ def test_states_seen_while_nautilus_unit_tests_passed(case):
 
 
 def realized_by_cycle(states):
-    """Net realized PnL since the position last opened from flat: the count starts anew with every opening."""
+    """Net realized PnL since the position last opened from flat: the count starts again with every opening."""
     cycles, opened_with, was_flat, before = [], ZERO, True, ZERO
     was = ZERO
     for state in states:

@@ -1,4 +1,4 @@
-"""A position with its whole history as tail: the same however much is laid aside on the way."""
+"""A position with its whole history as tail: the same however much is frozen on the way."""
 
 from functools import reduce
 from typing import Any

@@ -1,4 +1,4 @@
-"""Limits: what is let through, what is held, and what every decision says it was judged by."""
+"""Limits: what is let through, what is held, and which limits every decision records."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D

@@ -157,8 +157,8 @@ def test_orders_are_measured_against_their_arrival() -> None:
         None,
         0,
     )
-    nobody, traded = execution_quality.grouped([buy, sell, idle], ("account_id", "venue", "day"))
-    assert (nobody["quote"], nobody["orders"], traded["quote"], traded["orders"]) == ("", 1, "USDT", 2)
+    untraded, traded = execution_quality.grouped([buy, sell, idle], ("account_id", "venue", "day"))
+    assert (untraded["quote"], untraded["orders"], traded["quote"], traded["orders"]) == ("", 1, "USDT", 2)
     assert (traded["shortfall"], traded["notional"], traded["slippage_bps"]) == (11, 500, 220)
     assert (traded["fill_ratio"], traded["seconds_to_last_fill"]) == (D("0.75"), 150)
     better = measured(as_of(desk.log), "110")[0]
@@ -186,7 +186,7 @@ def test_an_inverse_fill_costs_in_quote_currency() -> None:
     fills = execution_quality.fills_of(as_of(desk.log), requested)
     row = execution_quality.measured(requested[0], fills["main", "A"], mark(PERP, "100"), MIDNIGHT)
     assert (row["notional"], row["quote"], row["slippage_bps"], row["shortfall"]) == (500, "USD", 200, 10)
-    assert row["fill_ratio"] is None  # nobody knows what was asked for
+    assert row["fill_ratio"] is None  # the requested quantity is unknown
 
 
 def test_a_busted_fill_counts_no_more(log: PostgresLog, projector: sa.Engine) -> None:

@@ -65,7 +65,7 @@ def test_the_items_of_any_day_sum_to_the_difference(
     tenths: int,
     prices: tuple[D | None, ...],
 ) -> None:
-    """Whatever came late, was busted, corrected, moved or funded, and whatever the prices were and are."""
+    """Anything late, busted, corrected, moved or funded, at any prices then and now."""
     empty(projector)
     desk = Desk(costing=costing)
     desk.live(day)

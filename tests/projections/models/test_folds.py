@@ -89,7 +89,7 @@ def _lot(row: Row) -> tuple[D, D, D, D]:
 
 @given(fill_days, costings)
 def test_executions_and_matches_are_those_of_a_history_in_order(day: list[tuple[int, ...]], costing: Costing) -> None:
-    """Whatever arrived late: every entry has the effect, and every disposal the matches, of its place of occurrence."""
+    """However late it arrives, every entry has the effect, and every disposal the matches, of its place in time."""
     desk = Desk(costing=costing)
     desk.live(day)
     rows = as_of(desk.log)
@@ -289,11 +289,11 @@ def test_a_late_end_leaves_a_filled_order_filled_and_its_reason_to_the_latest() 
     desk.request(SubmitOrder(key, terms, T0))
     desk.request(CancelOrder(key, "enough", T0))
     desk.report(fill("E1", Side.BUY, "1", "100", 5, cl_ord_id="A"))
-    desk.report(OrderCanceled(key, "as asked", T0 + timedelta(minutes=6)))
+    desk.report(OrderCanceled(key, "as requested", T0 + timedelta(minutes=6)))
     desk.report(OrderCancelRejected(key, "too late", T0 + timedelta(minutes=4)))
     row = orders.order(as_of(desk.log), "main", "A")
     assert row is not None
-    assert (row["status"], row["cum_qty"], row["leaves_qty"], row["reason"]) == ("FILLED", D(1), ZERO, "as asked")
+    assert (row["status"], row["cum_qty"], row["leaves_qty"], row["reason"]) == ("FILLED", D(1), ZERO, "as requested")
 
 
 def test_a_replaced_order_keeps_its_row_and_shows_the_terms_that_hold() -> None:

@@ -1,4 +1,4 @@
-"""What was true at a moment, as we know it now or knew it then: looked up, it is what the domain folds anew."""
+"""What was true at a moment, as we know it now or knew it then: looked up, it is what the domain folds."""
 
 from datetime import timedelta
 from decimal import Decimal as D

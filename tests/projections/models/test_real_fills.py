@@ -1,5 +1,5 @@
-"""Real fills of a real account, through the read models: lots as other programs compute them, whatever the account's
-own conventions are and in whatever order the fills arrived."""
+"""Real fills of a real account, through the read models: lots as other programs compute them, under any
+conventions of the account and in any order of arrival."""
 
 import csv
 import json
@@ -118,7 +118,7 @@ def test_fills_in_any_order_end_in_the_same_rows(
 
 
 def _timeless(source: Source) -> list[list[Row]]:
-    untold = {"seq", "booked_seq", "opened_seq", "is_late", "restatements", "recorded_at"}
+    uncompared = {"seq", "booked_seq", "opened_seq", "is_late", "restatements", "recorded_at"}
     found = (
         sorted(orders.blotter(source, limit=None), key=lambda row: row["cl_ord_id"]),
         executions.history(source, **HISTORY),
@@ -126,4 +126,4 @@ def _timeless(source: Source) -> list[list[Row]]:
         lots.open_lots(source, limit=None),
         lots.matches(source, limit=None),
     )
-    return [[{name: value for name, value in row.items() if name not in untold} for row in rows] for rows in found]
+    return [[{name: value for name, value in row.items() if name not in uncompared} for row in rows] for rows in found]

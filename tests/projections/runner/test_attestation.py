@@ -1,4 +1,4 @@
-"""Attestation: digests are those of the rows, whatever the batches; what was altered is named, and since when."""
+"""Attestation: digests are those of the rows in any batches; what was altered is named, and since when."""
 
 import pytest
 import sqlalchemy as sa

@@ -96,7 +96,7 @@ def test_a_full_collection_comes_in_the_end_without_a_pause(
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Knot]]:
-    """Something that outlives collections, each of which counts as long; nothing is laid aside, nobody asks yet."""
+    """Something that outlives collections, each of which counts as long; nothing is frozen yet, nor in use."""
     monkeypatch.setattr(gc_pauses, "LONG_SECONDS", -1.0)
     monkeypatch.setattr(gc_pauses, "_PAUSES", gc_pauses._Pauses())
     others = gc.callbacks[:]
@@ -126,7 +126,7 @@ def test_what_outlives_a_long_collection_is_frozen_until_all_is_gone_through(
         assert _collected()
         aside = weakref.ref(kept.pop())
         assert _collected()
-        assert aside() is not None  # laid aside with all there was
+        assert aside() is not None  # frozen with all there was
         monkeypatch.setattr(gc_pauses, "EVERYTHING_SECONDS", -1.0)
         gc.collect()
         gc.collect()
@@ -143,4 +143,4 @@ def test_short_collections_change_nothing(kept: list[Knot], monkeypatch: pytest.
     assert kept
     monkeypatch.setattr(gc_pauses, "LONG_SECONDS", -1.0)
     gc.collect()
-    assert gc.get_freeze_count() == 0  # nobody asks any more
+    assert gc.get_freeze_count() == 0  # no process uses it any more

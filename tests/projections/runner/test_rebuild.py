@@ -1,4 +1,4 @@
-"""Rebuild: what changed is told row by row; readers wait for nothing and see one moment; kills break nothing."""
+"""Rebuild: changes are shown row by row; readers wait for nothing and see one moment; kills break nothing."""
 
 import random
 import signal
@@ -162,7 +162,7 @@ def test_a_stopped_projection_is_rebuilt_to_the_end_of_the_log(
 def test_a_reader_with_a_snapshot_sees_its_moment_across_swaps(
     desk: Desk, log: PostgresLog, runner: Runner, projector: sa.Engine
 ) -> None:
-    """It looks at tables for the first time after they were swapped; nobody waits for it, nor it for anybody."""
+    """It looks at tables for the first time after they were swapped; no process waits for it, nor it for any."""
     then = trade(desk, range(3))
     runner.catch_up()
     with projector.connect() as report:
@@ -286,7 +286,7 @@ def test_rows_followed_through_a_tiny_cache_are_those_of_a_rebuild(
     sa.event.listen(projector, "before_cursor_execute", lambda *args: statements.append(args[2]))
 
     def looked_up(most: int) -> int:
-        """How many rows were asked for one by one, when a follower of its own took in the whole log."""
+        """How many rows were read one by one, when a follower of its own folded the whole log."""
         monkeypatch.setitem(SqlRows.__init__.__kwdefaults__, "cached_rows_max", most)
         empty(projector)
         statements.clear()
@@ -295,7 +295,7 @@ def test_rows_followed_through_a_tiny_cache_are_those_of_a_rebuild(
 
     desk.live([(*(draw.randrange(12) for _ in range(4)), draw.randrange(30)) for _ in range(80)])
     plenty = looked_up(most=100_000)
-    assert looked_up(most=cached_rows_max) > 2 * plenty, "rows were dropped, and asked for again"
+    assert looked_up(most=cached_rows_max) > 2 * plenty, "rows were dropped, and read again"
     monkeypatch.undo()
     assert {one.is_identical for one in Runner(desk.log, projector).rebuild()} == {True}
     with projector.connect() as connection:
@@ -304,7 +304,7 @@ def test_rows_followed_through_a_tiny_cache_are_those_of_a_rebuild(
 
 @pytest.mark.slow
 def test_read_models_of_a_database_from_before_numbered_schemas_are_folded_again(server_url: str) -> None:
-    """Their tables were `read_<name>` itself, and could not be told from those of today by their versions."""
+    """Their tables were `read_<name>` itself, and their versions did not distinguish them from those of today."""
     name = f"daybook_old_{uuid4().hex[:8]}"
     url = url_of_database(server_url, name)
     with psycopg.connect(server_url, autocommit=True) as owner:

@@ -1,4 +1,4 @@
-"""Read models follow the log exactly once, whatever stops them; rebuilt or replayed, they are the same rows."""
+"""Read models follow the log exactly once, through any interruption; rebuilt or replayed, they are the same rows."""
 
 import signal
 import subprocess
@@ -180,7 +180,7 @@ def test_following_wakes_when_the_log_grows(
 def test_an_append_without_a_notice_is_found_by_polling(
     desk: Desk, runner: Runner, projector: sa.Engine, log: PostgresLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Notices may be lost: those of these appends go where nobody listens."""
+    """Notices may be lost: those of these appends go to another channel."""
     with following(runner):
         assert runner.wait_for(desk.log.head().seq, TIMEOUT_S)
         monkeypatch.setattr("adapters.log.postgres.CHANNEL", "nobody_listens")

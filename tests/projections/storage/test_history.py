@@ -60,7 +60,7 @@ def test_as_of_every_place_the_rows_are_those_of_a_replay_that_stops_there(
     batch_events_max: int,
     cached_rows_max: int,
 ) -> None:
-    """Whatever the batches and restarts were, and after a rebuild too."""
+    """With any batches and restarts, and after a rebuild too."""
     empty(projector)
     desk, last = Desk(costing=costing), 0
     with pytest.MonkeyPatch.context() as patched:

@@ -1,4 +1,4 @@
-"""Rows in PostgreSQL behave like rows in memory, whatever the batches, the cache's size and the characters."""
+"""Rows in PostgreSQL behave like rows in memory, with any batches, cache size and characters."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -58,7 +58,7 @@ changes = st.one_of(
 
 @pytest.fixture
 def place(projector: sa.Engine) -> Iterator[Callable[[], str]]:
-    """Makes the tables, empty, in a schema that nobody has used."""
+    """Makes the tables, empty, in a new schema."""
     names = count(1)
 
     def made() -> str:

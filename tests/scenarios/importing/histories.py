@@ -69,7 +69,7 @@ def imported(writer: Writer, path: Path, **more: Any) -> ImportSummary:
 
 
 def book(writer: Writer) -> tuple[Any, ...]:
-    """Everything a position comes to, however it came about, and what the limits know of it."""
+    """All that is known of a position, however it came about, and what the limits know of it."""
     held: Position = writer.state(position.stream(KEY))
     limits = writer.state(risk.stream("main"))
     known = (

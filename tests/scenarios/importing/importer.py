@@ -11,7 +11,7 @@ from tests.scenarios.importing.histories import NOW, imported
 
 
 def say(progress: ImportProgress) -> None:
-    """To whoever waits for the right moment."""
+    """To the test, which waits for the right moment."""
     sys.stdout.write(f"{progress.recorded + progress.already_known}\n")
     sys.stdout.flush()
 

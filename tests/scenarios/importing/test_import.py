@@ -1,4 +1,4 @@
-"""An import: every line accounted for, nothing doubled, and one book whatever way the lines come in."""
+"""An import: every line accounted for, nothing doubled, and one book in any order of the lines."""
 
 from collections import Counter
 from pathlib import Path

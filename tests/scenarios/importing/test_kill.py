@@ -1,4 +1,4 @@
-"""Promise 1, for imports: whatever is killed and whenever, nothing recorded is lost and nothing is doubled."""
+"""Promise 1, for imports: after any kill at any time nothing recorded is lost and nothing is doubled."""
 
 import subprocess
 import sys

@@ -78,13 +78,13 @@ class Ground:
         assert embedded.start(self.home) == self.url
 
     def cut_connections(self, count: int) -> None:
-        """End sessions in the middle of whatever they do."""
+        """End sessions in the middle of their work."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             for (pid,) in connection.execute(SESSIONS).fetchmany(count):
                 connection.execute("SELECT pg_terminate_backend(%s)", [pid])
 
     def leader(self) -> tuple[int, str]:
-        """The term and the name of who leads; term 0 when nobody ever did."""
+        """The term and the name of who leads; term 0 when there never was one."""
         with suppress(psycopg.Error), psycopg.connect(self.url, autocommit=True) as connection:
             row = connection.execute(LEADER).fetchone()
             return (row[0], row[1]) if row else (0, "")
@@ -98,7 +98,7 @@ class Ground:
             if term > after:
                 return name, waited
             time.sleep(0.02)
-        raise AssertionError(f"nobody took over within {seconds_max} s (seed {self.seed})")
+        raise AssertionError(f"no worker took over within {seconds_max} s (seed {self.seed})")
 
     def wait_for_standby(self, seconds_max: float = 60) -> None:
         """Until a worker looks whether the leader is still there."""
@@ -123,7 +123,7 @@ class Ground:
             self.strike(name)
 
     def check(self) -> int:
-        """Everything that must be true, now that nobody writes. The number of acknowledged commands."""
+        """Everything that must be true, now that no worker writes. The number of acknowledged commands."""
         with PostgresLog(self.url) as log:
             self._check_bytes(log)
             logged = list(scan(log))
@@ -170,7 +170,7 @@ class Ground:
 
     def _check_log(self, log: PostgresLog, fills: list[OrderFilled]) -> None:
         refolded = snapshot_check.check(self.url)
-        assert not refolded.wrong, f"a snapshot is not what its events come to: {refolded.wrong[:1]} (seed {self.seed})"
+        assert not refolded.wrong, f"a snapshot is not what its events fold to: {refolded.wrong[:1]} (seed {self.seed})"
         position = Ledger(log, lambda: T0).state(POSITION)
         held = sum((fill.side.sign * fill.last_qty for fill in fills), Decimal(0))
         assert (position.quantity if position else 0) == held, f"the position is not the sum (seed {self.seed})"

@@ -45,14 +45,14 @@ class Acked(NamedTuple):
 
 
 def acked(path: Path) -> list[Acked]:
-    """What a worker was told is on record. A line cut off by a kill was not yet read by anybody."""
+    """What was acknowledged to a worker. A line cut off by a kill was not yet read by any process."""
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     whole = [line.split() for line in lines if line.endswith("\n")]
     return [Acked(int(client), int(n), int(seq), answer) for client, n, seq, answer in whole]
 
 
 def command(name: str, client: int, n: int, seed: int) -> tuple[Command, bool]:
-    """The n-th command of a client, the same whenever it is asked for; and whether it has a key."""
+    """The n-th command of a client, the same each time it is made; and whether it has a key."""
     random = Random(f"{seed} {name} {client} {n}")
     order_id = f"{name}-{client}-{n}"
     match n % 4:
@@ -65,8 +65,8 @@ def command(name: str, client: int, n: int, seed: int) -> tuple[Command, bool]:
                 (fill_of(first, order_id, "0.25", at=random.randint(0, 9), side=side),), name, order_id
             ), True
         case 2:
-            nobody = SubmitOrder(OrderKey("nobody", order_id), new_order("x").terms, new_order("x").transact_time)
-            return Command(nobody, name, order_id), True
+            unopened = SubmitOrder(OrderKey("nobody", order_id), new_order("x").terms, new_order("x").transact_time)
+            return Command(unopened, name, order_id), True
         case _:
             fills = tuple(
                 fill_of(

@@ -1,1 +1,1 @@
-"""The revisions, in order of their numbers."""
+"""Alembic revisions, in order of their numbers."""

@@ -1,7 +1,7 @@
-"""The log, the marks, the keys, the read models' progress; who may do what with them.
+"""The log, the marks, the API keys, the read models' progress, and the roles' privileges on them.
 
 `ledger.events` has the layout that the eventsourcing library's PostgreSQL recorder reads (text originator ids), and
-beside it `recorded_at` and, for a fill, its `execution_key`: one execution of a venue is on record once. Its
+beside it `recorded_at` and, for a fill, its `execution_key`: a venue's execution is recorded once. Its
 `notification_id` has no sequence: the log numbers events itself, because a sequence leaves a gap wherever a transaction
 rolls back.
 """

@@ -1,8 +1,8 @@
-"""What a writer that leads needs: keyed requests with their answers, who leads, and a check of the log's end.
+"""Tables of the leading writer: keyed requests with their answers, the leader, and a check of the log's end.
 
-`ledger.requests` has one row for every request that came with a key, written in the transaction of its events: seqs
-`first_seq` to `last_seq` (none if last < first), and the answer as it was given. `ledger.leader` has one row at most,
-unlogged: after a crash of the server nobody leads. `beat` grows while the leader runs.
+`ledger.requests` has one row for every request with a key, written in the transaction of its events: seqs `first_seq`
+to `last_seq` (none if last < first), and the answer as it was sent. `ledger.leader` has one row at most, unlogged:
+after a crash of the server there is no leader. `beat` is a counter that increases while the leader runs.
 """
 
 from alembic import op

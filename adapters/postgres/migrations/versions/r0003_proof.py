@@ -1,8 +1,8 @@
-"""What proves the log: the ledger's identity, the Merkle tree's tiles, signed checkpoints, the keys that signed them.
+"""The log's proof: the ledger's identity, the Merkle tree's tiles, signed checkpoints, the keys that signed them.
 
-All of it only grows. `ledger.tiles` has the tiles that are full, 256 hashes of 32 bytes, and the root over each; a
-checkpoint's `leaves` are the leaf hashes since the checkpoint before that are not in a full tile yet, so that every
-leaf's hash is stored, once or twice. The sealer writes here and nowhere else, and nobody else does.
+All tables are append-only. `ledger.tiles` has the full tiles, 256 hashes of 32 bytes, and the root over each; a
+checkpoint's `leaves` are the leaf hashes since the previous checkpoint that are not in a full tile yet, so that every
+leaf's hash is stored, once or twice. The sealer writes only to these tables, and is the only writer of them.
 """
 
 from alembic import op

@@ -1,8 +1,8 @@
-"""Snapshots of long streams: what an aggregate was after so many events, so that a start need not read them all.
+"""Snapshots of long streams: an aggregate's state at a version, so that a start need not read the whole stream.
 
-A cache: every row may be deleted at any time, and nothing is lost but the time to fold its stream again. The columns
-are those of the eventsourcing library's snapshots; `topic` names the kind of aggregate and the code that folded it, and
-stands in the key so that two releases can work side by side. The writer adds and removes rows, nobody changes one.
+A cache: every row may be deleted at any time, at the cost of folding its stream again. The columns are those of the
+eventsourcing library's snapshots; `topic` names the kind of aggregate and the code that folded it, and is part of the
+key so that two releases can work side by side. The writer adds and deletes rows; rows are never updated.
 """
 
 from alembic import op

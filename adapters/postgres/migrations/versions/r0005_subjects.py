@@ -1,7 +1,7 @@
-"""The keys of personal data, one a subject; and from where on a ledger that was restored has checkpoints.
+"""The keys of personal data, one per subject; and the size from which a restored ledger has checkpoints.
 
-The keys are in a schema of their own that only the custodian may read. A key is made once, and ends once: a row whose
-key is gone stays, so that a forgotten subject is never given a new one.
+The keys are in a schema of their own that only the custodian may read. A key is created once and deleted once: a row
+whose key is deleted stays, so that a forgotten subject is never given a new one.
 """
 
 from alembic import op

@@ -1,6 +1,6 @@
-"""How good a mark is, the indexes that find it as of any two times, and funding rates beside the marks.
+"""The quality of marks, the index for bitemporal look-ups, and funding rates.
 
-`quality` says what kind of price a mark is; those on record before did not say. `market.funding_rates` is what venues
+`quality` is the kind of price a mark is, UNSTATED for older marks. `market.funding_rates` has the rates that venues
 announced for perpetuals: a fraction of notional for one interval, settled at `rate_at`.
 """
 

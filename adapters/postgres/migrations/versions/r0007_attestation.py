@@ -1,9 +1,9 @@
-"""Where read models' rows are, and what they attest of themselves.
+"""The schemas of read models' tables, and digests that attest their rows.
 
-`read.progress` gains the schema that a projection's tables are in, and the digest and number of its rows, moved in the
-transaction that writes them. `read.attestations` keeps some of the digests of the past, `read.kept` tells of the rows
-that a rebuild has replaced, `read.followers` who keeps read models up to date. Read models are derived: those there
-were are forgotten, and folded again into tables of the new kind.
+`read.progress` gains the schema that a projection's tables are in, and the digest and number of its rows, updated in
+the transaction that writes them. `read.attestations` keeps some past digests, `read.kept` names the rows that a rebuild
+has replaced, `read.followers` the processes that keep read models up to date. Read models are derived: existing ones
+are dropped, and folded again into tables of the new kind.
 """
 
 from alembic import op
