@@ -227,7 +227,7 @@ def test_words_are_those_of_the_trade():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("order_record = TOLD", ["told", "told"]),
+        ("order_told = TOLD", ["told", "told"]),
         ("class PnlAsked:", ["asked"]),
         ("row.asked, limit(asked=asked_for), `asked`", ["asked"]),
         ("best bid/ask, bid_ask, BidAsk", []),
