@@ -1,12 +1,12 @@
-"""The command line: `daybook`.
+"""Daybook on the command line: record, report and audit the trading of a crypto desk.
 
-Exit codes: 0 done; 1 refused, or something in the answer needs a look (unreadable rows, a read model that differs);
-2 a mistake in how the command was called; 3 the database cannot be reached. What goes wrong is one sentence on stderr,
-with `--json` problem details.
-
-The modules of the command line load what it takes to understand a command. What it takes to carry one out, the command
-itself imports: help and mistakes are answered at once.
+Exit codes: 0 success; 1 the request was refused, or the result needs attention (lines that could not be read, a read
+model that differs from the log); 2 the command was used wrongly; 3 the database cannot be reached; 130 interrupted by
+Ctrl-C. An error is one sentence on stderr, with --json problem details (RFC 9457).
 """
+
+# The modules of the command line import only what parsing needs; each command imports what it runs on, so that help and
+# usage errors are answered at once.
 
 import os
 import signal
@@ -69,15 +69,15 @@ app.add_typer(keys_cli.keys)
 
 @app.command()
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; DAYBOOK_HOST unless given.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; DAYBOOK_PORT unless given.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; by default DAYBOOK_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; by default DAYBOOK_PORT.")] = None,
     follows: Annotated[
         bool,
         typer.Option("--follow/--no-follow", help="Keep the read models up to date, as `daybook follow` does."),
     ] = True,
     json: Json = False,
 ) -> None:
-    """Serve the API and the console until Ctrl-C. What happens meanwhile is logged on stderr."""
+    """Serve the API and the console until Ctrl-C. Logs go to stderr."""
     import uvicorn
 
     from adapters.postgres import connections
@@ -87,23 +87,23 @@ def serve(
     settings = environment()
     log_to_stderr(settings)
     listening = _listening(host or settings.host, settings.port if port is None else port)
-    with listening, opened(settings) as book:
+    with listening, opened(settings) as daybook:
         address, number = listening.getsockname()[:2]
         url = f"http://{f'[{address}]' if ':' in address else address}:{number}"
-        has_keys = any(key.revoked_at is None for key in book.keys.all())
+        has_keys = any(key.revoked_at is None for key in daybook.keys.all())
         if json:
-            write_json({"url": url, "database": connections.name(book.url), "has_keys": has_keys})
+            write_json({"url": url, "database": connections.name(daybook.url), "has_keys": has_keys})
             sys.stdout.flush()
         else:
-            note(f"Daybook on {url} (Ctrl-C ends it)")
+            note(f"Daybook on {url} (Ctrl-C to stop)")
         if not (json or has_keys):
             note("There is no API key yet: daybook keys create NAME --scope trade --scope report --scope audit")
         config = uvicorn.Config(
-            create_app(book, follows=follows), log_config=None, access_log=False, ws="none",
+            create_app(daybook, follows=follows), log_config=None, access_log=False, ws="none",
             timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
         )  # fmt: skip
-        for asked_to_end in (signal.SIGTERM, signal.SIGINT):  # what uvicorn hands back once it has ended in order
-            signal.signal(asked_to_end, _end)
+        for ending in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises the signal again after its shutdown
+            signal.signal(ending, _end)
         uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -124,33 +124,35 @@ def _listening(host: str, port: int) -> socket.socket:
 
 @app.command()
 def stop(json: Json = False) -> None:
-    """Stop Daybook's own PostgreSQL. The next command starts it again; nothing is lost."""
+    """Stop Daybook's own PostgreSQL. No data is lost; the next command starts it again."""
     from adapters.postgres import connections, embedded
 
     settings = environment()
     if settings.url:
         name = connections.name(settings.url)
-        raise Problem(409, "refused", "Not ours", f"DAYBOOK_DATABASE_URL names {name}, which is not Daybook's to stop")
+        raise Problem(
+            409, "refused", "Not Daybook's own", f"DAYBOOK_DATABASE_URL names {name}, which is not Daybook's to stop"
+        )
     embedded.stop(settings.home)
-    write_json({"stopped": str(settings.home)}) if json else say(f"The PostgreSQL of {settings.home} is stopped.")
+    write_json({"stopped": str(settings.home)}) if json else say(f"PostgreSQL in {settings.home} is stopped.")
 
 
 @app.command()
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="End after the report, without the console.")] = False,
-    seed: Annotated[int, typer.Option(help="Which day.")] = 1,
+    once: Annotated[bool, typer.Option("--once", help="Exit after the report, without serving the console.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated day; the same seed gives the same day.")] = 1,
     port: Annotated[int, typer.Option(help="Port of the console.")] = 8000,
-    home: Annotated[Path | None, typer.Option(help="Where its files are; DAYBOOK_HOME unless given.")] = None,
+    home: Annotated[Path | None, typer.Option(help="Directory of its files; by default DAYBOOK_HOME.")] = None,
     json: Json = False,
 ) -> None:
-    """A simulated trading day, its report, and the console over it until Ctrl-C."""
+    """Simulate a trading day, show its report, and serve the console until Ctrl-C."""
     from api.demo.demo import run as run_demo
 
     raise typer.Exit(run_demo(once=once, seed=seed, port=port, home=home or environment().home, as_json=json))
 
 
 def run(args: Sequence[str]) -> int:
-    """Carry out a command line; its exit code."""
+    """Run a command line; return its exit code."""
     is_json = "--json" in args or ("--format" in args and "json" in args) or "--format=json" in args
     try:
         returned: Any = get_command(app).main(args=list(args), prog_name="daybook", standalone_mode=False)
@@ -159,7 +161,7 @@ def run(args: Sequence[str]) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.stderr.write(error.format_message() + "\n")
         else:
-            _say_usage(
+            _fail_usage(
                 error.format_message().rstrip("."), context.command_path if context else "daybook", is_json=is_json
             )
         return EXIT_USAGE
@@ -173,13 +175,13 @@ def run(args: Sequence[str]) -> int:
     return returned if isinstance(returned, int) else 0
 
 
-def _say_usage(message: str, where: str, *, is_json: bool) -> None:
+def _fail_usage(message: str, where: str, *, is_json: bool) -> None:
     detail = message if is_json else f"{message} (see {where} --help)"
     fail(Problem(400, "usage", "Usage", detail), is_json=is_json)
 
 
 def main() -> None:
-    """The command."""
+    """Run the command line of this process, and exit."""
     sys.exit(run(sys.argv[1:]))
 
 

@@ -1,4 +1,4 @@
-"""`daybook verify`, `export`, `checkpoint` and `keys seal`: what auditors check the book by, and what they take along.
+"""`daybook verify`, `snapshots`, `export`, `checkpoint` and `keys seal`: commands for auditors.
 
 Verifying changes nothing in the database, not even its revision.
 """
@@ -12,35 +12,42 @@ from api.parameters import Moment
 from api.terminal.options import MOMENT, AnyAccount
 from api.terminal.output import Json
 
-seal_keys = typer.Typer(name="seal", help="The keys that sign checkpoints.", no_args_is_help=True)
+seal_keys = typer.Typer(name="seal", help="Show and rotate the key that signs checkpoints.", no_args_is_help=True)
 
-Trusted = Annotated[str | None, typer.Option("--key", metavar="VKEY", help="The public key you were given.")]
+Trusted = Annotated[
+    str | None, typer.Option("--key", metavar="VKEY", help="The public key you trust, as it was given to you.")
+]
 Against = Annotated[
     Path | None,
-    typer.Option("--against", exists=True, dir_okay=False, readable=True, help="Checkpoints kept from before."),
+    typer.Option(
+        "--against", exists=True, dir_okay=False, readable=True, help="A file of checkpoints kept from earlier."
+    ),
 ]
 
 
 def verify_(
     bundle: Annotated[
-        Path | None, typer.Argument(exists=True, dir_okay=False, readable=True, metavar="[BUNDLE]")
+        Path | None,
+        typer.Argument(
+            exists=True, dir_okay=False, readable=True, metavar="[BUNDLE]", help="A bundle; by default the database."
+        ),
     ] = None,
     first: Annotated[int, typer.Option("--from", min=1, metavar="SEQ", help="The first event to verify.")] = 1,
-    upto: Annotated[int | None, typer.Option("--to", min=1, metavar="SEQ", help="The last one.")] = None,
+    upto: Annotated[int | None, typer.Option("--to", min=1, metavar="SEQ", help="The last event to verify.")] = None,
     against: Against = None,
     key: Trusted = None,
     snapshots: Annotated[
         bool,
-        typer.Option("--snapshots", help="Fold long streams again as well, and compare what is remembered of them."),
+        typer.Option("--snapshots", help="Also fold long streams again, and compare their snapshots."),
     ] = False,
     projections: Annotated[
-        bool, typer.Option("--projections", help="The read models instead: fold the log again, and compare.")
+        bool, typer.Option("--projections", help="Verify the read models instead: fold the log again, and compare.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Recompute every hash and signature, and name the first event that is not what was signed.
+    """Recompute every hash and signature, and name the first event that differs from what was signed.
 
-    Of a BUNDLE no database and no network is needed; its positions and PnL are refolded from the proved bytes.
+    A BUNDLE is verified without a database or network; its positions and PnL are computed from the proved bytes.
     """
     from api.audit.verify import verify_log
     from api.operations.read_models_cli import verify_read_models
@@ -48,11 +55,13 @@ def verify_(
     if projections:
         verify_read_models(json=json)
         return
-    verify_log(bundle, first, upto, against, key, snapshots=snapshots, json=json)
+    verify_log(
+        bundle=bundle, first=first, upto=upto, against=against, vkey=key, snapshots=snapshots, json=json
+    )  # fmt: skip
 
 
 def snapshots(json: Json = False) -> None:
-    """Fold every long stream by this release and remember it, so that the service starts at once after an upgrade."""
+    """Write the snapshots of long streams for this release, so that the service starts at once after an upgrade."""
     from api.audit import verify
 
     verify.remember_snapshots(json=json)
@@ -62,21 +71,23 @@ def export(
     file: Annotated[Path, typer.Argument(dir_okay=False, help="The bundle to write.")],
     account: AnyAccount = None,
     first: Annotated[
-        Moment | None, typer.Option("--from", parser=MOMENT, metavar="SEQ|TIME", help="The first event, or when.")
+        Moment | None,
+        typer.Option("--from", parser=MOMENT, metavar="SEQ|TIME", help="The first event: its seq, or a time."),
     ] = None,
     upto: Annotated[
-        Moment | None, typer.Option("--to", parser=MOMENT, metavar="SEQ|TIME", help="The last event, or when.")
+        Moment | None,
+        typer.Option("--to", parser=MOMENT, metavar="SEQ|TIME", help="The last event: its seq, or a time."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a bundle that proves itself: the whole ledger, or an account, or a period of it."""
+    """Export a bundle with its proofs: the whole ledger, one account, or a period."""
     from api.audit import verify
 
     verify.export(file, account, first, upto, json=json)
 
 
 def checkpoint(json: Json = False) -> None:
-    """Show the newest checkpoint: keep it elsewhere, and `daybook verify --against` it later."""
+    """Show the newest checkpoint. Keep it elsewhere, and later run `daybook verify --against` it."""
     from api.audit import verify
 
     verify.checkpoint(json=json)
@@ -84,7 +95,7 @@ def checkpoint(json: Json = False) -> None:
 
 @seal_keys.command()
 def show(json: Json = False) -> None:
-    """Show the public keys that checkpoints are signed by, and whether the newest can be used here."""
+    """Show the public keys of checkpoints, and whether their private keys are here."""
     from api.audit.verify import show_keys
 
     show_keys(json=json)
@@ -92,10 +103,12 @@ def show(json: Json = False) -> None:
 
 @seal_keys.command()
 def rotate(
-    lost: Annotated[bool, typer.Option("--lost", help="Without the old key's word; auditors must be told.")] = False,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="The old key is lost: it cannot vouch for the new one. Inform your auditors.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Begin a new key. The old one signs its last checkpoint, which names the new one."""
+    """Replace the signing key. The old key signs a last checkpoint, which names the new one."""
     from api.audit.verify import rotate_key
 
     rotate_key(is_lost=lost, json=json)

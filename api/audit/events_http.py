@@ -1,7 +1,7 @@
-"""Audit: the log itself, event by event, as it is stored.
+"""The log over HTTP, event by event, as it is stored.
 
-`state` is the very text that was written and is hashed; `sha256` is over its bytes; `record` is the same, decoded for
-reading. The log only grows, so a page once read never changes.
+`state` is the stored text that is hashed; `sha256` is the hash of its bytes; `record` is the same text, decoded. The
+log only grows, so a page once read never changes.
 """
 
 from typing import Annotated
@@ -25,14 +25,16 @@ router = APIRouter(
 
 @router.get("/events", response_model=schemas.EventsAnswer, responses=documented(200, "a page of the log"))
 def list_events(
-    book: OpenDaybook,
-    after: Annotated[int, Query(ge=0, le=SEQ_MAX, description="the last seq already seen")] = 0,
+    daybook: OpenDaybook,
+    after: Annotated[int, Query(ge=0, le=SEQ_MAX, description="the last seq already received")] = 0,
     limit: Annotated[int, Query(ge=1, le=EVENTS_PAGE_MAX)] = 100,
-    stream: Annotated[str, Query(max_length=300, description="only streams that begin so: `order:main:`")] = "",
+    stream: Annotated[
+        str, Query(max_length=300, description="only streams whose name begins so, such as `order:main:`")
+    ] = "",
 ) -> Response:
-    """Events in their order. A filtered page may come up short and still name a next one."""
-    head = book.log.head().seq
-    found, last = events_page(book, after=after, limit=limit, stream=stream)
+    """List events in the order of the log. A filtered page may have fewer events than `limit` and still a `next`."""
+    head = daybook.log.head().seq
+    found, last = events_page(daybook, after=after, limit=limit, stream=stream)
     body = {"seq": head, "items": [event_record(stored) for stored in found], "next": last if last < head else None}
     return answer(body, seq=head)
 
@@ -40,9 +42,9 @@ def list_events(
 @router.get(
     "/events/{seq}", response_model=schemas.EventAnswer, responses=documented(200, "the event") | responses(404)
 )
-def read_event(seq: Annotated[int, Path(ge=1, le=SEQ_MAX)], book: OpenDaybook) -> Response:
-    """One event."""
-    found = book.log.stored(after=seq - 1, upto=seq, limit=1)
+def read_event(seq: Annotated[int, Path(ge=1, le=SEQ_MAX)], daybook: OpenDaybook) -> Response:
+    """Return one event."""
+    found = daybook.log.stored(after=seq - 1, upto=seq, limit=1)
     if not found:
         raise not_found(f"event {seq}", seq=seq)
     return answer(event_record(found[0]), seq=seq)

@@ -1,4 +1,4 @@
-"""Proofs of events that may not be sealed yet: waited for, as long as a query may wait."""
+"""Proofs of events that may not be sealed yet: waits for the checkpoint, as long as a query may wait."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def sealed(daybook: Daybook, field: str, prove: Callable[[Proofs], T]) -> T:
-    """Return a proof, once a checkpoint covers its events. Raises Problem when none does in time, InvalidInput."""
+    """Return a proof once a checkpoint covers its events. Raises Problem if none does in time, InvalidInput."""
     deadline = time.monotonic() + daybook.settings.wait_seconds_max
     while True:
         try:

@@ -1,7 +1,7 @@
-"""Proofs: signed checkpoints of the log, and what proves an event in them, or one of them to continue another.
+"""Signed checkpoints of the log, and proofs of inclusion and consistency, over HTTP.
 
 Hashes and proofs are those of RFC 6962, in base64; leaf index = seq - 1; checkpoints are C2SP tlog-checkpoint notes.
-Nothing here has to be believed: every answer can be checked by the public key alone.
+Every answer can be checked with the public key alone.
 """
 
 import base64
@@ -22,7 +22,9 @@ from api.read_models import schemas
 from api.read_models.query_params import SEQ_MAX
 
 CHECKPOINTS_PAGE_MAX = 1000
-Size = Annotated[int | None, Query(ge=1, le=SEQ_MAX, description="events in the tree; those of the newest checkpoint")]
+Size = Annotated[
+    int | None, Query(ge=1, le=SEQ_MAX, description="events in the tree; by default those of the newest checkpoint")
+]
 
 router = APIRouter(
     prefix="/v1", tags=["proof"], dependencies=[needs(Scope.AUDIT)], responses=responses(401, 403, 422, 503)
@@ -33,23 +35,25 @@ router = APIRouter(
     "/checkpoints/latest", response_model=schemas.CheckpointAnswer,
     responses=documented(200, "the newest checkpoint") | responses(404),
 )  # fmt: skip
-def latest_checkpoint(book: OpenDaybook) -> Response:
-    """The newest signed checkpoint."""
-    with reaching(book.url):
-        found = book.proofs.latest()
+def latest_checkpoint(daybook: OpenDaybook) -> Response:
+    """Return the newest signed checkpoint."""
+    with reaching(daybook.url):
+        found = daybook.proofs.latest()
     if found is None:
         raise not_found("a checkpoint")
     note, text = found
-    return answer(_told(note.checkpoint.size, text), seq=note.checkpoint.size)
+    return answer(_checkpoint_json(note.checkpoint.size, text), seq=note.checkpoint.size)
 
 
 @router.get(
-    "/checkpoints/latest/note", response_class=PlainTextResponse, responses=documented(200, "a note") | responses(404)
+    "/checkpoints/latest/note",
+    response_class=PlainTextResponse,
+    responses=documented(200, "the signed text of the checkpoint") | responses(404),
 )
-def latest_note(book: OpenDaybook) -> Response:
-    """The newest checkpoint as the note that is signed, to be kept as it is."""
-    with reaching(book.url):
-        found = book.proofs.latest()
+def latest_note(daybook: OpenDaybook) -> Response:
+    """Return the newest checkpoint as its signed text, to be stored unchanged."""
+    with reaching(daybook.url):
+        found = daybook.proofs.latest()
     if found is None:
         raise not_found("a checkpoint")
     return PlainTextResponse(found[1])
@@ -59,24 +63,24 @@ def latest_note(book: OpenDaybook) -> Response:
     "/checkpoints", response_model=schemas.CheckpointsAnswer, responses=documented(200, "a page of checkpoints")
 )
 def list_checkpoints(
-    book: OpenDaybook,
-    after: Annotated[int, Query(ge=0, le=SEQ_MAX, description="the size of the last one already seen")] = 0,
+    daybook: OpenDaybook,
+    after: Annotated[int, Query(ge=0, le=SEQ_MAX, description="the size of the last checkpoint already received")] = 0,
     limit: Annotated[int, Query(ge=1, le=CHECKPOINTS_PAGE_MAX)] = 100,
 ) -> Response:
-    """Checkpoints, oldest first."""
-    with reaching(book.url):
-        found = book.proofs.checkpoints(after=after, limit=limit)
+    """List checkpoints, oldest first."""
+    with reaching(daybook.url):
+        found = daybook.proofs.checkpoints(after=after, limit=limit)
     last = found[-1][0] if found else after
-    body = {"items": [_told(*one) for one in found], "next": last if len(found) == limit else None}
+    body = {"items": [_checkpoint_json(*one) for one in found], "next": last if len(found) == limit else None}
     return answer(body, seq=last)
 
 
 @router.get(
     "/proofs/inclusion", response_model=schemas.InclusionAnswer, responses=documented(200, "the proof") | responses(409)
 )
-def prove_inclusion(book: OpenDaybook, seq: Annotated[int, Query(ge=1, le=SEQ_MAX)], size: Size = None) -> Response:
-    """That the event of `seq` is in the log that was signed."""
-    found = sealed(book, "seq", lambda proofs: proofs.inclusion(seq, size))
+def prove_inclusion(daybook: OpenDaybook, seq: Annotated[int, Query(ge=1, le=SEQ_MAX)], size: Size = None) -> Response:
+    """Prove that the event of `seq` is in the log that was signed."""
+    found = sealed(daybook, "seq", lambda proofs: proofs.inclusion(seq, size))
     body = {
         "seq": found.seq, "leaf_index": found.seq - 1, "size": found.size, "leaf": _text(found.leaf),
         "proof": [_text(each) for each in found.proof], "root": _text(found.root),
@@ -89,12 +93,12 @@ def prove_inclusion(book: OpenDaybook, seq: Annotated[int, Query(ge=1, le=SEQ_MA
     responses=documented(200, "the proof") | responses(409),
 )  # fmt: skip
 def prove_consistency(
-    book: OpenDaybook,
+    daybook: OpenDaybook,
     from_: Annotated[int, Query(alias="from", ge=0, le=SEQ_MAX, description="events in the older tree")],
     to: Size = None,
 ) -> Response:
-    """That the log of `from` events is the beginning of the log of `to` events."""
-    found = sealed(book, "to", lambda proofs: proofs.consistency(from_, to))
+    """Prove that the log of `from` events is the beginning of the log of `to` events."""
+    found = sealed(daybook, "to", lambda proofs: proofs.consistency(from_, to))
     body = {
         "from": found.old, "to": found.new, "from_root": _text(found.old_root), "to_root": _text(found.new_root),
         "proof": [_text(each) for each in found.proof],
@@ -103,10 +107,10 @@ def prove_consistency(
 
 
 @router.get("/proofs/keys", response_model=schemas.SealKeysAnswer, responses=documented(200, "the public keys"))
-def list_seal_keys(book: OpenDaybook) -> Response:
-    """The public keys that checkpoints are signed by, oldest first; each was vouched for by the one before."""
-    with reaching(book.url):
-        chain = book.proofs.keys()
+def list_seal_keys(daybook: OpenDaybook) -> Response:
+    """List the public keys of checkpoints, oldest first; each is vouched for by the one before."""
+    with reaching(daybook.url):
+        chain = daybook.proofs.keys()
     items = [
         {"vkey": each.key.vkey, "public_key": _text(each.key.raw), "since_size": each.since, "handover": each.handover}
         for each in chain
@@ -114,7 +118,7 @@ def list_seal_keys(book: OpenDaybook) -> Response:
     return answer({"items": items}, seq=chain[-1].since if chain else 0)
 
 
-def _told(size: int, text: str) -> dict[str, Any]:
+def _checkpoint_json(size: int, text: str) -> dict[str, Any]:
     checkpoint = checkpoints.parse(text).checkpoint
     return {"origin": checkpoint.origin, "size": size, "root": _text(checkpoint.root), "note": text}
 

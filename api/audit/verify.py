@@ -1,4 +1,4 @@
-"""What `daybook verify`, `export`, `checkpoint` and `keys seal` do; the commands themselves are in `cli_proof`.
+"""The work of `daybook verify`, `export`, `checkpoint` and `keys seal`; the commands are in `api.audit.cli`.
 
 Verifying changes nothing in the database, not even its revision.
 """
@@ -42,24 +42,24 @@ from projections.models.positions import PROJECTION, positions
 from projections.storage.rows import MemoryRows
 
 JUST_BEFORE = timedelta(microseconds=1)
-NOTES_FILE_CHARACTERS_MAX = 64 * 1024 * 1024
+CHECKPOINTS_FILE_CHARACTERS_MAX = 64 * 1024 * 1024
 
 
 def verify_log(
+    *,
     bundle: Path | None,
     first: int,
     upto: int | None,
     against: Path | None,
     vkey: str | None,
-    *,
     snapshots: bool = False,
     json: bool,
 ) -> None:
-    """Recompute every hash and signature, and name the first event that is not what was signed.
+    """Recompute every hash and signature, and name the first event that differs from what was signed.
 
-    Of a BUNDLE no database and no network is needed; its positions and PnL are refolded from the proved bytes.
+    A bundle is verified without a database or network; its positions and PnL are computed from the proved bytes.
     """
-    kept, key = _kept(against), checkpoints.public_key(vkey) if vkey is not None else None
+    kept, key = _checkpoints_in(against), checkpoints.public_key(vkey) if vkey is not None else None
     if bundle is not None:
         _verify_bundle(bundle, kept, key, json=json)
         return
@@ -68,44 +68,44 @@ def verify_log(
     check_revision(url)
     with _bar("verifying", is_quiet=json) as advance:
         found = verify(url, VerifyRequest(first, upto, key, kept), on_progress=advance)
-    told = _verified_told(found)
+    verified = _verified_json(found)
     refolded, wrong = None, str(found.finding) if found.finding else ""
     if snapshots and not wrong:
         with _bar("folding", is_quiet=json) as advance:
             refolded = snapshot_check.check(url, advance)
-        told["snapshots"] = refolded._asdict() | {"wrong": [each._asdict() for each in refolded.wrong]}
+        verified["snapshots"] = refolded._asdict() | {"wrong": [each._asdict() for each in refolded.wrong]}
         wrong = _what_is_wrong(refolded)
     if json:
-        write_json(told)
+        write_json(verified)
     elif found.finding is None:
-        _say_verified(found)
+        _show_verified(found)
     if refolded is not None and not wrong and not json:
-        say(f"{refolded.checked:,} snapshots are what their streams fold to.")
+        say(f"{refolded.checked:,} snapshots equal what their streams fold to.")
         if refolded.foreign:
-            note(f"{refolded.foreign:,} others are not of this release, and not used by it.")
+            note(f"{refolded.foreign:,} snapshots of other releases were not checked; this release does not use them.")
     if wrong:
         raise HistoryBroken(wrong) if not json else typer.Exit(EXIT_REFUSED)
 
 
 def remember_snapshots(*, json: bool) -> None:
-    """Fold every long stream by this release, and remember it."""
-    with opened() as book, _bar("folding", is_quiet=json) as advance:
-        streams = snapshot_check.remember(book.url, advance)
+    """Write the snapshots of long streams for this release."""
+    with opened() as daybook, _bar("folding", is_quiet=json) as advance:
+        streams = snapshot_check.remember(daybook.url, advance)
     if json:
         write_json({"streams": streams})
     else:
-        say(f"{streams:,} long streams are remembered.")
+        say(f"Snapshots of {streams:,} long streams are written.")
 
 
 def export(file: Path, account: str | None, first: Moment | None, upto: Moment | None, *, json: bool) -> None:
-    """Write a bundle that proves itself: the whole ledger, or an account, or a period of it."""
-    with opened() as book:
-        book.seal()
-        selection = Selection(account, _first_of(book, first), _last_of(book, upto))
+    """Export a bundle with its proofs: the whole ledger, one account, or a period."""
+    with opened() as daybook:
+        daybook.seal()
+        selection = Selection(account, _first_seq(daybook, first), _last_seq(daybook, upto))
         with _bar("exporting", is_quiet=json) as advance:
-            manifest = bundles.export(book.url, file, selection, on_progress=advance)
+            manifest = bundles.export(daybook.url, file, selection, on_progress=advance)
     if json:
-        write_json(_manifest_told(manifest) | {"file": str(file)})
+        write_json(_manifest_json(manifest) | {"file": str(file)})
     else:
         what = "the whole ledger" if manifest.is_whole else f"seq {manifest.first} to {manifest.upto}"
         say(f"{file}: {manifest.events:,} events of {what}, proved by the checkpoint of {manifest.tree_size:,} events.")
@@ -113,26 +113,26 @@ def export(file: Path, account: str | None, first: Moment | None, upto: Moment |
 
 
 def import_bundle(file: Path, *, json: bool) -> None:
-    """Restore a ledger from a whole bundle into an empty database."""
+    """Restore a ledger from a bundle of all of it into an empty database."""
     settings = environment()
-    with bundles.opened(file) as bundle, Daybook.open(settings) as book, _bar("restoring", is_quiet=json) as advance:
-        proved = restore(book.url, bundle, on_progress=advance)
+    with bundles.opened(file) as bundle, Daybook.open(settings) as daybook, _bar("restoring", is_quiet=json) as advance:
+        proved = restore(daybook.url, bundle, on_progress=advance)
     if json:
-        write_json(_manifest_told(proved.manifest))
+        write_json(_manifest_json(proved.manifest))
     else:
         say(f"{file}: {proved.manifest.events:,} events are restored, with the same seqs and the same root.")
         if not KeyRing(settings.home, _uuid(proved), proved.manifest.origin).has(proved.keys[-1].key):
             note(
-                "The key that signed them is not here: copy it, or begin a new one with daybook keys seal rotate --lost"
+                "The key that signed them is not here: copy it, or start a new one with daybook keys seal rotate --lost"
             )
 
 
 def checkpoint(*, json: bool) -> None:
-    """Show the newest checkpoint: keep it elsewhere, and `daybook verify --against` it later."""
-    with opened() as book:
-        book.seal()
-        with reaching(book.url):
-            found = book.proofs.latest()
+    """Show the newest checkpoint."""
+    with opened() as daybook:
+        daybook.seal()
+        with reaching(daybook.url):
+            found = daybook.proofs.latest()
     if found is None:
         raise not_found("a checkpoint")
     size, text = found[0].checkpoint.size, found[1]
@@ -143,9 +143,9 @@ def checkpoint(*, json: bool) -> None:
 
 
 def show_keys(*, json: bool) -> None:
-    """Show the public keys that checkpoints are signed by, and whether the newest can be used here."""
+    """Show the public keys of checkpoints, and whether their private keys are here."""
     settings = environment()
-    with opened(settings) as book, reaching(book.url), connect(book.url, Role.AUDITOR) as connection:
+    with opened(settings) as daybook, reaching(daybook.url), connect(daybook.url, Role.AUDITOR) as connection:
         ledger_id, chain = identity(connection), tenures(connection)
     ring = KeyRing(settings.home, ledger_id, origin_of(ledger_id)) if ledger_id else None
     rows = [
@@ -156,25 +156,27 @@ def show_keys(*, json: bool) -> None:
         write_json({"keys": rows})
         return
     columns = [
-        Column("vkey", "Key"),
-        Column("since_size", "Since", Kind.NUMBER),
-        Column("is_here", "Private half here"),
+        Column("vkey", "Public key"),
+        Column("since_size", "Since seq", Kind.NUMBER),
+        Column("is_here", "Private key here"),
     ]
-    write_table("Keys that seal", rows, columns, empty="No key yet: the first is made with the first checkpoint.")
+    write_table(
+        "Keys that sign checkpoints", rows, columns, empty="No key yet: the first is created with the first checkpoint."
+    )
 
 
 def rotate_key(*, is_lost: bool, json: bool) -> None:
-    """Begin a new key. The old one signs its last checkpoint, which names the new one."""
+    """Replace the signing key. The old key signs a last checkpoint, which names the new one."""
     settings = environment()
-    with opened(settings) as book:
+    with opened(settings) as daybook:
         if not is_lost:
-            book.seal()
-        tenure = Sealer(book.url, settings.home).rotate(is_lost=is_lost)
+            daybook.seal()
+        tenure = Sealer(daybook.url, settings.home).rotate(is_lost=is_lost)
     if json:
         write_json({"vkey": tenure.key.vkey, "since_size": tenure.since, "is_vouched_for": tenure.handover is not None})
     else:
         say(tenure.key.vkey)
-        note("Publish it where auditors look. The old private key is not needed any more; its file is kept.")
+        note("Publish it where auditors find it. The old private key is no longer needed; its file is kept.")
 
 
 # Bundles
@@ -189,16 +191,18 @@ def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, json:
     is_partial = manifest.first > 1
     held, gained = positions(rows), pnl(rows, marks={})
     if json:
-        write_json(_manifest_told(manifest) | {"is_proved": True, "positions": held, "pnl": gained})
+        write_json(_manifest_json(manifest) | {"is_proved": True, "positions": held, "pnl": gained})
         return
     what = "the whole ledger" if manifest.is_whole else f"seq {manifest.first} to {manifest.upto} of the ledger"
     say(f"{path}: {manifest.events:,} events, {what} {manifest.ledger_id}: every one is proved.")
     say(f"Root {manifest.root} of {manifest.tree_size:,} events, signed by {manifest.vkey}")
     if key is None:
-        note("Compare that key with the one you were given, or name it with --key: a bundle cannot vouch for its own.")
+        note(
+            "Compare that key with the one you were given, or pass that one with --key: no bundle vouches for its key."
+        )
     if is_partial:
-        note(f"The bundle begins at seq {manifest.first}: what was held before is not in these figures.")
-    write_table("Positions, from the proved bytes", held, POSITIONS, empty="It holds no positions.")
+        note(f"The bundle begins at seq {manifest.first}: these figures leave out what was held before.")
+    write_table("Positions, from the proved bytes", held, POSITIONS, empty="No positions.")
     if gained:
         write_table("PnL, from the proved bytes", gained, PNL, empty="")
 
@@ -210,7 +214,7 @@ def _refolded(bundle: bundles.Bundle) -> MemoryRows:
     return rows
 
 
-def _manifest_told(manifest: Manifest) -> dict[str, Any]:
+def _manifest_json(manifest: Manifest) -> dict[str, Any]:
     return {
         "ledger_id": manifest.ledger_id, "is_whole": manifest.is_whole, "account": manifest.account,
         "first": manifest.first, "upto": manifest.upto, "events": manifest.events, "tree_size": manifest.tree_size,
@@ -221,7 +225,7 @@ def _manifest_told(manifest: Manifest) -> dict[str, Any]:
 # Databases
 
 
-def _verified_told(found: Verified) -> dict[str, Any]:
+def _verified_json(found: Verified) -> dict[str, Any]:
     finding = found.finding
     return {
         "is_proved": finding is None,
@@ -244,12 +248,12 @@ def _what_is_wrong(refolded: Refolded) -> str:
     first = refolded.wrong[0]
     return (
         f"snapshots wrong: {len(refolded.wrong)} of {refolded.checked}, the first that of {first.stream} at version "
-        f"{first.version}: {first.reason}. The log is not touched by it. Stop the service, empty ledger.snapshots "
-        "(it is a cache), start again, and look into what was decided since"
+        f"{first.version}: {first.reason}. The log itself is not affected. Stop the service, empty ledger.snapshots "
+        "(it is a cache), start again, and review what was decided since"
     )
 
 
-def _say_verified(found: Verified) -> None:
+def _show_verified(found: Verified) -> None:
     if not found.last:
         say("The log is empty.")
         return
@@ -257,7 +261,7 @@ def _say_verified(found: Verified) -> None:
     say(f"Root {_base64(found.root)} of {found.sealed:,} events, {found.checkpoints:,} checkpoints checked.")
     say(f"Signed by {found.keys[-1].key.vkey}")
     for size in found.against:
-        say(f"Nothing up to seq {size:,} was rewritten since the checkpoint given was signed.")
+        say(f"Nothing up to seq {size:,} was rewritten since the given checkpoint was signed.")
     if found.last > found.sealed:
         note(f"Events {found.sealed + 1:,} to {found.last:,} are not sealed yet.")
 
@@ -266,11 +270,11 @@ def _base64(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
-def _kept(path: Path | None) -> list[Note]:
+def _checkpoints_in(path: Path | None) -> list[Note]:
     if path is None:
         return []
     try:
-        found = checkpoints.parse_many(path.read_text("utf-8")[:NOTES_FILE_CHARACTERS_MAX])
+        found = checkpoints.parse_many(path.read_text("utf-8")[:CHECKPOINTS_FILE_CHARACTERS_MAX])
     except UnicodeDecodeError as error:
         raise InvalidInput("against", str(path), "a file of checkpoints") from error
     if not found:
@@ -278,18 +282,18 @@ def _kept(path: Path | None) -> list[Note]:
     return found
 
 
-def _first_of(book: Daybook, moment: Moment | None) -> int:
+def _first_seq(daybook: Daybook, moment: Moment | None) -> int:
     if moment is None:
         return 1
     if moment.at is None:
         return max(moment.seq or 1, 1)
-    return book.log.seq_at(moment.at - JUST_BEFORE) + 1
+    return daybook.log.seq_at(moment.at - JUST_BEFORE) + 1
 
 
-def _last_of(book: Daybook, moment: Moment | None) -> int | None:
+def _last_seq(daybook: Daybook, moment: Moment | None) -> int | None:
     if moment is None:
         return None
-    return moment.seq if moment.at is None else book.log.seq_at(moment.at)
+    return moment.seq if moment.at is None else daybook.log.seq_at(moment.at)
 
 
 def _uuid(proved: Proved) -> UUID:

@@ -1,8 +1,8 @@
-"""The demo: one simulated trading day through the whole of Daybook, then the console on it.
+"""The demo: one simulated trading day through all of Daybook, then the console.
 
-It keeps a home of its own, `demo` inside DAYBOOK_HOME, with its own PostgreSQL and a fresh database each time, and
-never touches another book, whatever DAYBOOK_DATABASE_URL says. The last day stays there until the next one.
-One seed gives one day. Ctrl-C or SIGTERM ends it at any moment with everything stopped and exit code 0.
+It has a home of its own, `demo` inside DAYBOOK_HOME, with its own PostgreSQL and a fresh database each time; it never
+touches another database, not even the one of DAYBOOK_DATABASE_URL. The last day stays there until the next one. The
+same seed gives the same day. Ctrl-C or SIGTERM ends it at any moment, with everything stopped and exit code 0.
 """
 
 import contextlib
@@ -51,47 +51,47 @@ FAULTS = Faults(duplicate_per_mille=30, late_per_mille=15, late_steps_max=3, fil
 
 
 class Stopped(BaseException):
-    """Ctrl-C, SIGTERM, or the terminal is gone: unwind, stop everything, and leave with 0."""
+    """Ctrl-C, SIGTERM, or the terminal was closed: unwind, stop everything, and exit with 0."""
 
 
 def run(
     *, once: bool = False, seed: int = 1, port: int = 8000, home: Path | None = None, as_json: bool = False,
     steps: int = STEPS,
 ) -> int:  # fmt: skip
-    """A day, its report, then the console on `port` until Ctrl-C unless `once`; the exit code.
+    """Run a day, show its report, then serve the console on `port` until Ctrl-C unless `once`; return the exit code.
 
-    `home` is DAYBOOK_HOME unless given; `as_json` writes the report as one JSON document instead. `steps` makes the day
-    a shorter one. Raises Unavailable if no PostgreSQL can be started.
+    `home` is by default DAYBOOK_HOME; `as_json` writes the report as one JSON document instead. Fewer `steps` make a
+    shorter day. Raises Unavailable if no PostgreSQL can be started.
     """
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # a terminal without our characters
-    # where the report is JSON, only a person at the terminal is told what is going on
+    # if the report is JSON, progress is shown only at a terminal
     screen = Screen(Console(highlight=False, stderr=as_json, quiet=as_json and not sys.stderr.isatty()))
     log_to_stderr(Settings(log_level="warning"))
     with _stoppable():
         try:
-            present(home or Settings().home, screen, seed, port, steps, once=once, as_json=as_json)
+            present(home or Settings().home, screen, seed=seed, port=port, steps=steps, once=once, as_json=as_json)
         except Stopped:
             screen.say("Stopped.")
     return 0
 
 
 def present(
-    home: Path, screen: Screen, seed: int, port: int, steps: int, *, once: bool, as_json: bool
+    home: Path, screen: Screen, *, seed: int, port: int, steps: int, once: bool, as_json: bool
 ) -> None:  # fmt: skip
-    """The demo on a given screen; see `run`."""
+    """Run the demo on a given screen; see `run`."""
     screen.say(f"Daybook demo: a simulated trading day, seed {seed}", style="bold")
     with contextlib.ExitStack() as stack:
-        settings = stack.enter_context(_fresh_book(home, screen))
+        settings = stack.enter_context(_fresh_database(home, screen))
         daybook = stack.enter_context(Daybook.open(settings))
         url = stack.enter_context(_followed(daybook) if once else _served(daybook, port, screen))
         if url is not None:
-            screen.say(f"Console  {url}  (open it now and watch the day)")
+            screen.say(f"Console  {url}  (open it now to watch the day)")
         with screen.progress() as on_step:
             summary = TradingDay(seed, steps=steps, faults=FAULTS).run(daybook.writer, daybook.marks, on_step)
         screen.doing("bringing the read models up to date")
         if not daybook.runner.wait_for(daybook.log.head().seq, READ_MODELS_SECONDS_MAX):
             raise Unavailable(f"the read models did not catch up within {READ_MODELS_SECONDS_MAX} s")
-        screen.doing("rebuilding every read model from the first event, to compare")
+        screen.doing("rebuilding every read model from the first event and comparing")
         outcome = _outcome(daybook, seed, summary)
         screen.clear()
         if as_json:
@@ -105,7 +105,7 @@ def present(
 
 @contextlib.contextmanager
 def _followed(daybook: Daybook) -> Iterator[None]:
-    """The read models follow the log, as they do while the API is served."""
+    """Keep the read models up to date, as while the API is served."""
     with daybook.following():
         yield None
 
@@ -114,8 +114,8 @@ def _followed(daybook: Daybook) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _fresh_book(home: Path, screen: Screen) -> Iterator[Settings]:
-    """An empty book on a server of the demo's own, which is stopped in the end."""
+def _fresh_database(home: Path, screen: Screen) -> Iterator[Settings]:
+    """Start the demo's own PostgreSQL with an empty database; it is stopped at the end."""
     with _own_home(home) as own:
         screen.doing("starting PostgreSQL")
         began = time.perf_counter()
@@ -126,7 +126,7 @@ def _fresh_book(home: Path, screen: Screen) -> Iterator[Settings]:
             url = embedded.start(own)
             with psycopg.connect(url) as connection:
                 version = connection.info.parameter_status("server_version")
-            screen.say(f"PostgreSQL {version} under {own}, every commit on disk ({time.perf_counter() - began:.1f} s)")
+            screen.say(f"PostgreSQL {version} in {own}, every commit on disk ({time.perf_counter() - began:.1f} s)")
             yield Settings(home=own, database_url=SecretStr(url))
         finally:
             screen.doing("stopping PostgreSQL")
@@ -136,7 +136,7 @@ def _fresh_book(home: Path, screen: Screen) -> Iterator[Settings]:
 
 @contextlib.contextmanager
 def _own_home(home: Path) -> Iterator[Path]:
-    """A directory no other demo uses now: `demo`, or `demo-2` and so on beside one that is running."""
+    """Lock a directory that no other demo uses: `demo`, or `demo-2` and so on beside one that is running."""
     for number in range(1, HOMES_MAX + 1):
         own = home.expanduser() / ("demo" if number == 1 else f"demo-{number}")
         try:
@@ -151,10 +151,10 @@ def _own_home(home: Path) -> Iterator[Path]:
                 continue
             yield own
             return
-    raise Unavailable(f"{HOMES_MAX} demos are running under {home}")
+    raise Unavailable(f"{HOMES_MAX} demos are running in {home}")
 
 
-# What came of it
+# The outcome
 
 
 def _outcome(daybook: Daybook, seed: int, summary: DaySummary) -> Outcome:
@@ -200,7 +200,7 @@ def _rebuilt(daybook: Daybook) -> Rebuilt:
 
 
 def _examples(rejected: list[orders.OrderRow]) -> list[orders.OrderRow]:
-    """The latest refusal under each rule in each instrument, a few of them."""
+    """Return a few examples: the latest refusal of each rule and instrument."""
     examples: dict[tuple[str, str], orders.OrderRow] = {}
     for row in rejected:
         if row["rule"] is not None:
@@ -213,7 +213,7 @@ def _examples(rejected: list[orders.OrderRow]) -> list[orders.OrderRow]:
 
 @contextlib.contextmanager
 def _served(daybook: Daybook, port: int, screen: Screen) -> Iterator[str]:
-    """The API and the console, in a thread of their own; where they are."""
+    """Serve the API and the console in a thread of their own; yield their URL."""
     listening = _listen(port)
     found = listening.getsockname()[1]
     if port not in (0, found):
@@ -239,7 +239,7 @@ def _served(daybook: Daybook, port: int, screen: Screen) -> Iterator[str]:
 
 
 def _listen(port: int) -> socket.socket:
-    """A listening socket on `port`, or on a free one if that is taken."""
+    """Return a listening socket on `port`, or on a free one if that is taken."""
     for wanted in (port, 0):
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -250,7 +250,7 @@ def _listen(port: int) -> socket.socket:
             listening.close()
         else:
             return listening
-    raise Unavailable(f"no port of {HOST} can be listened on")
+    raise Unavailable(f"no port of {HOST} is free")
 
 
 # Signals
@@ -258,7 +258,7 @@ def _listen(port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """What ends the demo raises Stopped, once: what is being stopped already is not interrupted again."""
+    """Turn the signals that end the demo into Stopped, once: a shutdown is not interrupted again."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,6 +1,6 @@
-"""The demo's report: what happened in the simulated day, in tables for a terminal or as one JSON document.
+"""The demo's report on the simulated day, as tables for a terminal or as one JSON document.
 
-Everything is read from the read models and the log, nothing is remembered from the simulation. Sums are in the
+Everything is read from the read models and the log, nothing comes from the simulation. Sums are in the
 settlement currency of the instrument and never added across currencies. Net = realized + unrealized - fees + funding.
 """
 
@@ -31,12 +31,13 @@ NARROW_COLUMNS = 96
 BAR_CELLS = 20
 BAR_CELLS_NARROW = 6
 NEAR = Decimal("0.8")  # of a limit
+FACTS = {"limit": "limit", "used": "used", "asked": "requested"}  # of a refusal, as shown
 MEASURES = {"MAX_POSITION": "position", "MAX_ORDER_NOTIONAL": "order notional"}
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """How fast the day went into the book, domain and durable commits included."""
+    """How fast the day was recorded, including the domain's decisions and durable commits."""
 
     seconds: Decimal
     events_per_second: int
@@ -45,7 +46,7 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """Whether all read models, thrown away and folded again from the first event, came out as they were."""
+    """Whether all read models, rebuilt from the first event, have the rows they had."""
 
     seconds: Decimal
     events: int
@@ -56,7 +57,7 @@ class Rebuilt:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The book after the day, as its read models tell it."""
+    """The state after the day, from the read models."""
 
     seed: int
     day: str
@@ -73,7 +74,7 @@ class Outcome:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What was asked, done and refused."""
+        """The number of orders, fills, refusals and so on, from the topics of the log."""
         names = {
             "orders": ("OrderSubmitted", "OrderRefused", "OrderAdopted"),
             "fills": ("OrderFilled",),
@@ -86,14 +87,14 @@ class Outcome:
         return {name: sum(self.topics.get(topic, 0) for topic in topics) for name, topics in names.items()}
 
     def document(self, url: str | None) -> dict[str, Any]:
-        """Everything, as JSON has it; `url` is where the console is served, if it is."""
-        told = asdict(self) | {"counts": self.counts, "breaks": len(self.breaks), "url": url}
-        document: dict[str, Any] = plain(told)
+        """Return everything as JSON; `url` is that of the console, if it is served."""
+        fields = asdict(self) | {"counts": self.counts, "breaks": len(self.breaks), "url": url}
+        document: dict[str, Any] = plain(fields)
         return document
 
 
 class Bar:
-    """Runs of cells, each of a colour or, with none, empty; in the characters the terminal has."""
+    """Runs of cells, each in a colour or empty, in the characters the terminal has."""
 
     def __init__(self, *runs: tuple[int, str], words: str = "") -> None:
         self.runs = runs
@@ -110,7 +111,7 @@ class Bar:
 
 
 def report(outcome: Outcome, width: int) -> RenderableType:
-    """The tables, for a terminal of `width` columns."""
+    """Return the tables, for a terminal of `width` columns."""
     is_narrow = width < NARROW_COLUMNS
     section = partial(_section, indent=0 if is_narrow else 2)
     parts = [
@@ -118,7 +119,7 @@ def report(outcome: Outcome, width: int) -> RenderableType:
         section("Profit and loss", *_pnl(outcome.pnl, is_narrow=is_narrow)),
         section("Exposure at the last marks", _exposure(outcome.exposure)),
         section("Limits, with all working orders filled", _limits(outcome.limits, is_narrow=is_narrow)),
-        section("The book itself", _book(outcome)),
+        section("Log and proof", _log(outcome)),
     ]
     return Group(*parts)
 
@@ -128,7 +129,7 @@ def _section(title: str, *bodies: RenderableType, indent: int) -> RenderableType
 
 
 def _table(*columns: str, left: int = 1) -> Table:
-    """A light table; the first `left` columns are text, the others numbers."""
+    """Return an empty table; the first `left` columns are text, the others numbers."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim", show_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number < left else "right", no_wrap=True)
@@ -141,7 +142,7 @@ def _table(*columns: str, left: int = 1) -> Table:
 def _happened(outcome: Outcome) -> RenderableType:
     counts = outcome.counts
     line = (
-        f"{counts['orders']:,} orders made {counts['fills']:,} fills; {counts['refused']:,} were refused by a limit, "
+        f"{counts['orders']:,} orders with {counts['fills']:,} fills; {counts['refused']:,} refused by a limit, "
         f"{counts['rejected']:,} rejected by the venue, {counts['canceled']:,} canceled."
     )
     lines: list[RenderableType] = [Text(line)]
@@ -150,33 +151,31 @@ def _happened(outcome: Outcome) -> RenderableType:
         lines.append(
             Text.assemble(
                 ("broken   ", "yellow"),
-                f"{len(outcome.breaks):,} reports of the venue that cannot be; kept, and listed as breaks",
+                f"{len(outcome.breaks):,} impossible venue reports, recorded and listed as breaks",
             )
         )
     if late := counts["restatements"]:
         lines.append(
-            Text.assemble(
-                ("late     ", "yellow"), f"{late:,} times a fill arrived after a later one; the book was restated"
-            )
+            Text.assemble(("late     ", "yellow"), f"positions restated because a fill arrived late: {late:,}")
         )
     return Group(*lines)
 
 
 def _refusal(row: OrderRow) -> str:
     facts = row["facts"] or {}
-    asked = f"{row['strategy_id']} {row['side']} {_number(row['order_qty'])} {symbol_of(row['instrument_id'])}"
+    order = f"{row['strategy_id']} {row['side']} {_number(row['order_qty'])} {symbol_of(row['instrument_id'])}"
     if "limit" in facts:
-        numbers = ", ".join(f"{name} {_number(Decimal(facts[name]))}" for name in ("limit", "used", "asked"))
-        return f"{asked}: {row['rule']} ({numbers})"
-    return f"{asked}: {row['rule']}"
+        numbers = ", ".join(f"{label} {_number(Decimal(facts[name]))}" for name, label in FACTS.items())
+        return f"{order}: {row['rule']} ({numbers})"
+    return f"{order}: {row['rule']}"
 
 
 # Profit and loss
 
 
 def _pnl(rows: list[PnlRow], *, is_narrow: bool) -> Iterator[Table]:
-    for together in totals(rows, ()):
-        currency = together["settle"]
+    for total in totals(rows, ()):
+        currency = total["settle"]
         held = [row for row in rows if (row["settle"] or "") == currency]
         sums = ("Realized", "Unrealized", "Fees", "Funding", "Net")
         if is_narrow:
@@ -191,7 +190,7 @@ def _pnl(rows: list[PnlRow], *, is_narrow: bool) -> Iterator[Table]:
                 table.add_row(strategy, symbol, _number(row["quantity"]), *_sums(row, currency))
         if len(held) > 1:
             table.add_section()
-            table.add_row("together", *(() if is_narrow else ("", "")), *_sums(together, currency), style="bold")
+            table.add_row("total", *(() if is_narrow else ("", "")), *_sums(total, currency), style="bold")
         yield table
 
 
@@ -240,7 +239,7 @@ def _two_sided(net: Decimal, gross: Decimal, widest: Decimal) -> Bar:
 
 
 def _cells(part: Decimal, whole: Decimal, cells: int) -> int:
-    """How many of `cells` are filled; something is never nothing."""
+    """Return how many of `cells` are filled; a part above zero fills at least one."""
     if not part or not whole:
         return 0
     return min(cells, max(1, int(divide(part * cells, whole))))
@@ -265,24 +264,24 @@ def _limits(rows: Sequence[AnyRow], *, is_narrow: bool) -> RenderableType:
     return table
 
 
-# The book itself
+# Log and proof
 
 
-def _book(outcome: Outcome) -> RenderableType:
+def _log(outcome: Outcome) -> RenderableType:
     speed, rebuilt = outcome.throughput, outcome.rebuilt
     table = Table.grid(padding=(0, 2))
-    table.add_row("log", f"{outcome.log_seq:,} events, no gap, {_bytes(outcome.log_bytes)} of JSON")
+    table.add_row("log", f"{outcome.log_seq:,} events without gaps, {_bytes(outcome.log_bytes)} of JSON")
     table.add_row(
         "speed",
         f"{speed.events_per_second:,} events/s, {speed.fills_per_second:,} fills/s, every commit on disk "
         f"({speed.seconds} s)",
     )
-    verdict = ("every row identical", "green") if rebuilt.is_identical else ("ROWS DIFFER", "bold red")
+    comparison = ("every row identical", "green") if rebuilt.is_identical else ("ROWS DIFFER", "bold red")
     table.add_row(
         "proof",
         Text.assemble(
             f"{rebuilt.read_models} read models rebuilt from event 1 in {rebuilt.seconds} s, {rebuilt.rows:,} rows: ",
-            verdict,
+            comparison,
         ),
     )
     return table

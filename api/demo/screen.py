@@ -1,4 +1,4 @@
-"""The demo's screen: what is going on right now, live on a terminal, in plain lines where there is none."""
+"""The demo's screen: progress, live on a terminal, else in plain lines."""
 
 import contextlib
 import threading
@@ -19,7 +19,7 @@ WIDTH_MAX = 110
 
 
 class Screen:
-    """Writes to one console. A line of the moment is drawn over by the next and leaves nothing behind."""
+    """Writes to one console. A status line is replaced by the next and leaves nothing behind."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -28,25 +28,25 @@ class Screen:
 
     @property
     def width(self) -> int:
-        """Columns to draw in."""
+        """The number of columns to draw in."""
         return min(self.console.width, WIDTH_MAX)
 
     def say(self, sentence: str, style: str = "") -> None:
-        """A line that stays."""
+        """Write a line that stays."""
         self.console.print(Text(sentence, style), soft_wrap=True)
 
     def show(self, drawing: RenderableType) -> None:
-        """Something that stays."""
+        """Draw something that stays."""
         self.console.print()
         self.console.print(drawing, width=self.width)
 
     def stay(self, url: str) -> None:
-        """Nothing more happens until a signal comes; the console is at `url`."""
-        self.say(f"Console  {url}\nAPI      {url}/v1/pnl\nCtrl-C ends the demo.")
+        """Show where the console is, and wait for a signal."""
+        self.say(f"Console  {url}\nAPI      {url}/v1/pnl\nCtrl-C stops the demo.")
         threading.Event().wait()
 
     def doing(self, what: str) -> None:
-        """What is going on now; only a terminal is told."""
+        """Show a status line, on a terminal only."""
         if not self.console.is_terminal:
             return
         if self._live is None:
@@ -55,14 +55,14 @@ class Screen:
         self._live.update(Text(f"... {what}", style="dim"), refresh=True)
 
     def clear(self) -> None:
-        """Nothing is going on."""
+        """Remove the status line."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Callable[[DayStep], None]]:
-        """What to call after each step of the day."""
+        """Show progress; yields a function to call after each step of the day."""
         self.clear()
         began = time.perf_counter()
         if not self.console.is_terminal:
@@ -81,7 +81,7 @@ class Screen:
 
 
 class _Progress:
-    """The simulated clock, how much of the day is over, the counters, and how fast the book keeps up."""
+    """The simulated clock, the part of the day that is over, the counters, and events recorded a second."""
 
     def __init__(self, began: float) -> None:
         self._began = began
@@ -93,7 +93,7 @@ class _Progress:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         step = self._step
         if step is None:
-            yield Text("... opening the day", style="dim")
+            yield Text("... starting the day", style="dim")
             return
         seconds = time.perf_counter() - self._began
         yield Columns([

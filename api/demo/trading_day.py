@@ -1,11 +1,11 @@
-"""A trading day from one seed: two strategies, one account, a simulated venue, and a book that keeps up with them.
+"""A trading day from one seed: two strategies on one account at a simulated venue, recorded by the writer.
 
-The market maker quotes the spot pair and the inverse perpetual around the mark, leaning against what it holds. The
-momentum taker follows the trend in the linear perpetual and hedges there what the desk holds of the coin. Limits are
-tight enough to bite. Every order passes the writer before it goes to the venue, and every report comes back through it.
+The market maker quotes the spot pair and the inverse perpetual around the mark, skewed against its holding. The
+momentum taker follows the trend in the linear perpetual and hedges there the coins that the desk holds. Limits are
+tight enough to refuse orders. The writer checks every order before it goes to the venue, and records every report.
 
-The same seed is the same day. What is on record already is recognised, so a day that was interrupted goes on when it
-is run again from its beginning.
+The same seed gives the same day. What is recorded already is recognised, so an interrupted day continues when it is run
+again from its beginning.
 """
 
 import time
@@ -47,7 +47,7 @@ ACTOR = "trading-day"
 START = datetime(2026, 3, 2, tzinfo=UTC)
 STEP = timedelta(minutes=2)
 STEPS = 720
-QUIET_STEPS_MAX = 20  # to wait for what the venue still has to say when the day is over
+QUIET_STEPS_MAX = 20  # to wait for the venue's last reports when the day is over
 REPORTS_MAX = 500
 OPENING_COINS = Decimal(2)
 
@@ -63,14 +63,14 @@ LIMITS = (
 
 
 class MarkRecorder(Protocol):
-    """Where marks go; `adapters.market.mark_store.MarkStore` is one."""
+    """Records marks; `adapters.market.mark_store.MarkStore` is one."""
 
     def record(self, marks: Sequence[Mark]) -> int:
-        """Add marks; how many."""
+        """Record marks; return how many were added."""
 
 
 class DayStep(Struct, frozen=True):
-    """The day so far, after one of its steps."""
+    """The state of the day after one of its steps."""
 
     number: int
     steps: int
@@ -84,7 +84,7 @@ class DayStep(Struct, frozen=True):
 
 
 class DaySummary(Struct, frozen=True):
-    """What a day came to. `orders` were accepted by the book, `refusals` were not; `events` is what the log grew by."""
+    """The totals of a day: `orders` were accepted, `refusals` were not; `events` were added to the log."""
 
     orders: int
     fills: int
@@ -96,7 +96,7 @@ class DaySummary(Struct, frozen=True):
 
 
 class Desk:
-    """What the strategies know of their own orders and holdings, from what they sent and what the venue reported."""
+    """The strategies' own view of their orders and holdings, from what they sent and what the venue reported."""
 
     def __init__(self) -> None:
         self.working: dict[OrderKey, OrderTerms] = {}
@@ -105,12 +105,12 @@ class Desk:
         self._executions: set[tuple[OrderKey, str]] = set()
 
     def sent(self, order: SubmitOrder) -> None:
-        """An order is on its way to the venue."""
+        """Note an order that is sent to the venue."""
         self.working[order.key] = order.terms
         self.leaves[order.key] = order.terms.order_qty
 
-    def hear(self, report: Report) -> bool:
-        """Take note; whether it is a fill not heard of before."""
+    def receive(self, report: Report) -> bool:
+        """Note a venue report; return whether it is a new fill."""
         match report:
             case OrderFilled(key=key, exec_id=exec_id) if (key, exec_id) not in self._executions:
                 self._executions.add((key, exec_id))
@@ -126,11 +126,11 @@ class Desk:
         return False
 
     def holding(self, strategy_id: str, instrument_id: str) -> Decimal:
-        """Signed quantity held."""
+        """Return the signed quantity held."""
         return self.held.get((strategy_id, instrument_id), ZERO)
 
     def quotes(self, strategy_id: str, instrument_id: str) -> list[tuple[OrderKey, OrderTerms]]:
-        """The strategy's working orders in an instrument."""
+        """Return the strategy's working orders in an instrument."""
         return [
             (key, terms)
             for key, terms in self.working.items()
@@ -138,7 +138,7 @@ class Desk:
         ]
 
     def coins_free(self) -> Decimal:
-        """Coins that are held and not on offer: no more than that can be sold."""
+        """Return the coins that are held and not offered: no more can be sold."""
         offered = [self.leaves[key] for key, terms in self.quotes(MARKET_MAKER, SPOT) if terms.side is Side.SELL]
         return exact(self.holding(MARKET_MAKER, SPOT) - sum(offered, ZERO))
 
@@ -157,23 +157,41 @@ class Quoting(Struct, frozen=True):
     distance_ppm: int
     requote_ppm: int
     lean_ppm: int  # how far the quotes move for a holding of ten sizes
-    neutral: Decimal  # the holding it likes best
+    neutral: Decimal  # the preferred holding
 
 
 QUOTING = (
-    Quoting(SPOT, Decimal("0.01"), Decimal("0.0001"), 2_000, 450, 250, 220, OPENING_COINS),
-    Quoting(INVERSE, Decimal("0.5"), ONE, 60, 400, 220, 200, ZERO),
+    Quoting(
+        instrument_id=SPOT,
+        tick_size=Decimal("0.01"),
+        lot_size=Decimal("0.0001"),
+        size_lots=2_000,
+        distance_ppm=450,
+        requote_ppm=250,
+        lean_ppm=220,
+        neutral=OPENING_COINS,
+    ),
+    Quoting(
+        instrument_id=INVERSE,
+        tick_size=Decimal("0.5"),
+        lot_size=ONE,
+        size_lots=60,
+        distance_ppm=400,
+        requote_ppm=220,
+        lean_ppm=200,
+        neutral=ZERO,
+    ),
 )
 
 
 class MarketMaker:
-    """Quotes both sides; moves a quote when the market has moved away from it."""
+    """Quotes both sides; replaces a quote when the market has moved away from it."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(f"{seed}:market-maker")  # noqa: S311
 
     def requests(self, desk: Desk, marks: dict[str, Decimal]) -> Iterator[OrderTerms | OrderKey]:
-        """Orders to send, and keys of orders to cancel."""
+        """Yield orders to send, and keys of orders to cancel."""
         for quoting in QUOTING:
             mark = marks[quoting.instrument_id]
             working = desk.quotes(MARKET_MAKER, quoting.instrument_id)
@@ -188,18 +206,20 @@ class MarketMaker:
                             yield key
                 size = ZERO if kept else self._size(quoting)
                 if size and (quoting.instrument_id != SPOT or side is Side.BUY or size <= desk.coins_free()):
-                    yield OrderTerms(MARKET_MAKER, quoting.instrument_id, side, OrdType.LIMIT, size, quote)
+                    yield OrderTerms(
+                        MARKET_MAKER, quoting.instrument_id, side, OrdType.LIMIT, order_qty=size, price=quote
+                    )  # fmt: skip
 
     @staticmethod
     def _price(quoting: Quoting, mark: Decimal, side: Side, held: Decimal) -> Decimal:
-        """Away from the mark by the distance, and both quotes towards getting rid of what is held."""
+        """Return the price: the distance from the mark, with both quotes skewed to reduce the holding."""
         excess = divide((held - quoting.neutral) * quoting.lean_ppm, 10 * quoting.size_lots * quoting.lot_size, 0)
         shift_ppm = -side.sign * quoting.distance_ppm - excess
         ticks = divide(mark * (10**6 + shift_ppm), 10**6 * quoting.tick_size, 0)
         return exact(max(ONE, ticks) * quoting.tick_size)
 
     def _size(self, quoting: Quoting) -> Decimal:
-        """About the usual size; one in eighty is a block, too large for the limits."""
+        """Return about the usual size; one in eighty is a block, too large for the limits."""
         lots = self._random.randrange(quoting.size_lots // 2, quoting.size_lots * 3 // 2)
         if self._random.randrange(80) == 0:
             lots = quoting.size_lots * 5
@@ -207,7 +227,7 @@ class MarketMaker:
 
 
 class Momentum:
-    """Holds a size in the direction of the trend, less the coins the desk holds beyond its liking."""
+    """Holds a size in the direction of the trend, less the coins the desk holds beyond its preference."""
 
     LOOK_BACK = 45
     SIZE = Decimal("1.2")
@@ -220,7 +240,7 @@ class Momentum:
         self._steps = 0
 
     def requests(self, desk: Desk, marks: dict[str, Decimal]) -> Iterator[OrderTerms | OrderKey]:
-        """At most one market order, towards the target."""
+        """Yield at most one market order, towards the target."""
         price = marks[LINEAR]
         self._prices.append(price)
         self._steps += 1
@@ -235,11 +255,14 @@ class Momentum:
         lots = int(divide(wanted - desk.holding(MOMENTUM, LINEAR), self.LOT, 0))
         if abs(lots) * self.LOT >= Decimal("0.25"):
             side = Side.BUY if lots > 0 else Side.SELL
-            yield OrderTerms(MOMENTUM, LINEAR, side, OrdType.MARKET, exact(abs(lots) * self.LOT), None, TimeInForce.IOC)
+            yield OrderTerms(
+                MOMENTUM, LINEAR, side, OrdType.MARKET, order_qty=exact(abs(lots) * self.LOT), price=None,
+                time_in_force=TimeInForce.IOC,
+            )  # fmt: skip
 
 
 class TradingDay:
-    """One seeded day. `faults` make the venue a bad reporter, `steps` the day a shorter one."""
+    """One seeded day. `faults` make the venue's reports unreliable; fewer `steps` make a shorter day."""
 
     def __init__(
         self, seed: int = 1, *, start: datetime = START, steps: int = STEPS, faults: Faults = FAULTLESS
@@ -257,7 +280,7 @@ class TradingDay:
     def run(
         self, writer: Writer, mark_store: MarkRecorder, on_step: Callable[[DayStep], None] = lambda _: None
     ) -> DaySummary:
-        """The whole day, as fast as the book takes it down. Runs once."""
+        """Run the whole day, as fast as it can be recorded. Runs once."""
         began = time.perf_counter()
         self._open(writer)
         marks = self._venue.marks()
@@ -267,29 +290,32 @@ class TradingDay:
             tick = self._venue.advance(STEP)
             marks = tick.marks
             mark_store.record(marks)
-            self._take_down(writer, tick)
+            self._report(writer, tick)
             on_step(self._so_far(number, tick))
         self._close(writer)
         return DaySummary(
-            self._orders, self._fills, self._refusals, self._cancels, self._funding, self._seq - self._first_seq,
-            time.perf_counter() - began,
+            orders=self._orders, fills=self._fills, refusals=self._refusals, cancels=self._cancels,
+            funding=self._funding, events=self._seq - self._first_seq, seconds=time.perf_counter() - began,
         )  # fmt: skip
 
     def _open(self, writer: Writer) -> None:
-        """The account, the instruments, the limits, and the coins the market maker begins with."""
+        """Set up the account, the instruments, the limits, and the coins the market maker starts with."""
         opened = writer.request(OpenAccount(ACCOUNT, "USDT", Costing(), self._start), actor=ACTOR)
         self._first_seq = opened.seq - len(opened.records)
         for listing in self._venue.instruments():
             writer.request(listing, actor=ACTOR)
         for strategy_id, instrument_id, measure, limit, currency in LIMITS:
             scope = Scope(strategy_id, instrument_id)
-            request = SetLimit(ACCOUNT, scope, measure, Decimal(limit), currency, self._start)
+            request = SetLimit(
+                ACCOUNT, scope, measure, Decimal(limit), currency=currency, transact_time=self._start
+            )  # fmt: skip
             writer.request(request, actor=ACTOR)
         (spot,) = (mark for mark in self._venue.marks() if mark.instrument_id == SPOT)
         key = PositionKey(ACCOUNT, MARKET_MAKER, SPOT)
         opening = Transfer(
-            key, f"opening-{self._name}", Side.BUY, OPENING_COINS, exact(OPENING_COINS * spot.price), self._start
-        )
+            key, f"opening-{self._name}", Side.BUY, OPENING_COINS, cost=exact(OPENING_COINS * spot.price),
+            transact_time=self._start,
+        )  # fmt: skip
         (answer,) = writer.report([opening], actor=ACTOR)
         self._seq = answer.seq
 
@@ -319,40 +345,33 @@ class TradingDay:
         self._venue.submit(order)
 
     def _cancel(self, writer: Writer, key: OrderKey) -> None:
-        """The venue decides what becomes of a cancel, also when the book knows the order as closed already."""
+        """Send a cancel. The venue decides its outcome, even if the order is closed in Daybook already."""
         cancel = CancelOrder(key, "the market moved", self._venue.now)
         with suppress(RequestRefused):
             writer.request(cancel, actor=MARKET_MAKER)
         self._cancels += 1
         self._venue.cancel(cancel)
 
-    def _take_down(self, writer: Writer, tick: Tick) -> None:
-        """The step's reports, in one append."""
+    def _report(self, writer: Writer, tick: Tick) -> None:
+        """Record the reports of a step, in batches."""
         for at in range(0, len(tick.reports), REPORTS_MAX):
             answers = writer.report(tick.reports[at : at + REPORTS_MAX], actor="venue-SIM")
             self._seq = max(self._seq, *(answer.seq for answer in answers))
         for report in tick.reports:
-            self._fills += self._desk.hear(report)
+            self._fills += self._desk.receive(report)
             self._funding += isinstance(report, SettleFunding)
 
     def _close(self, writer: Writer) -> None:
-        """Take back what still works, and hear the venue out."""
+        """Cancel working orders, and record the venue's last reports."""
         for key in list(self._desk.working):
             self._cancel(writer, key)
         for _ in range(QUIET_STEPS_MAX):
             if self._venue.is_quiet:
                 return
-            self._take_down(writer, self._venue.advance(STEP))
+            self._report(writer, self._venue.advance(STEP))
 
     def _so_far(self, number: int, tick: Tick) -> DayStep:
         return DayStep(
-            number,
-            self.steps,
-            tick.now,
-            tick.marks,
-            self._orders,
-            self._fills,
-            self._refusals,
-            self._cancels,
-            self._seq,
-        )
+            number=number, steps=self.steps, now=tick.now, marks=tick.marks, orders=self._orders, fills=self._fills,
+            refusals=self._refusals, cancels=self._cancels, seq=self._seq,
+        )  # fmt: skip

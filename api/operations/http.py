@@ -1,4 +1,4 @@
-"""Operations: is it alive, is it ready, how is it doing. No key needed; nothing here tells what is in the book."""
+"""Health, readiness and metrics. They need no key, and show nothing of what is recorded."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ router = APIRouter(tags=["operations"])
 
 @router.get("/health", response_model=schemas.HealthAnswer)
 def health() -> Response:
-    """The process is alive."""
+    """Report that the process is alive."""
     return Response(encoded({"status": "ok"}), media_type="application/json")
 
 
 @router.get("/ready", response_model=schemas.ReadyAnswer, responses=responses(503))
-def ready(book: OpenDaybook) -> Response:
-    """The database answers and every read model runs; how far each is behind the log."""
-    head = book.log.head()
+def ready(daybook: OpenDaybook) -> Response:
+    """Report whether the database answers and every read model runs, and how far each is behind the log."""
+    head = daybook.log.head()
     progress: list[dict[str, Any]] = [
         {
             "projection": p.projection,
@@ -34,12 +34,14 @@ def ready(book: OpenDaybook) -> Response:
             "lag_ms": p.lag_ms,
             "error": p.error,
         }
-        for p in book.runner.status()
+        for p in daybook.runner.status()
     ]
     stopped = [p for p in progress if p["error"]]
     if stopped:
         names = ", ".join(p["projection"] for p in stopped)
-        detail = f"read models stopped by an error: {names}. {stopped[0]['error']} (daybook resume, when it is mended)"
+        detail = (
+            f"read models stopped by an error: {names}. {stopped[0]['error']} (fix the cause, then run daybook resume)"
+        )
         raise Problem(503, "unavailable", "Not ready", detail, projections=progress)
     body = {"status": "ready", "seq": head.seq, "recorded_at": head.recorded_at, "projections": progress}
     return Response(encoded(body), media_type="application/json")
@@ -47,5 +49,5 @@ def ready(book: OpenDaybook) -> Response:
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 def metrics(request: Request) -> Response:
-    """For Prometheus."""
+    """Return metrics in the text format of Prometheus."""
     return Response(generate_latest(request.app.state.measures.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""`daybook redact`: forget a person. Nothing in the log changes, and every hash stays valid."""
+"""`daybook redact`: erase a person's data. Nothing in the log changes, and every hash stays valid."""
 
 from typing import Annotated
 
@@ -12,33 +12,38 @@ from domain.errors import RequestRefused
 
 
 def redact(
-    subject: Annotated[str | None, typer.Argument(parser=name_option, metavar="[SUBJECT]")] = None,
-    reason: Annotated[str, typer.Option(help="Why; kept in the log, so nothing personal.")] = "asked to be forgotten",
+    subject: Annotated[
+        str | None, typer.Argument(parser=name_option, metavar="[SUBJECT]", help="The id of the person.")
+    ] = None,
+    reason: Annotated[
+        str, typer.Option(help="Why; stored in the log, so write nothing personal.")
+    ] = "requested to be forgotten",
     again: Annotated[
-        bool, typer.Option("--again", help="After a restore: everybody who the log says is forgotten.")
+        bool,
+        typer.Option("--again", help="Delete again the keys of all subjects forgotten by the log, after a restore."),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Forget SUBJECT for good: record that it is, then delete the key of all that is personal of it.
+    """Forget a person for good: record the request, then delete the key of the person's sealed data.
 
-    Backups, until they are gone, still have the key: see docs/redaction.md.
+    Backups made before still hold the key until they expire: see docs/redaction.md.
     """
     if (subject is None) is not again:
-        raise typer.BadParameter("name a SUBJECT, or say --again")
-    with opened() as book:
+        raise typer.BadParameter("name a SUBJECT, or use --again")
+    with opened() as daybook:
         if subject is not None:
-            if not book.subjects.is_known(subject):
+            if not daybook.subjects.is_known(subject):
                 raise RequestRefused("the subject is known; `daybook account list` shows owners", subject_id=subject)
-            book.writer.request(ForgetSubject(subject, reason, now()), actor=actor())
-        who = book.subjects.forgotten() if subject is None else [subject]
-        gone = book.subjects.forget(*who)
-        seq = book.log.head().seq
+            daybook.writer.request(ForgetSubject(subject, reason, now()), actor=actor())
+        who = daybook.subjects.forgotten() if subject is None else [subject]
+        gone = daybook.subjects.forget(*who)
+        seq = daybook.log.head().seq
     if json:
         write_json({"seq": seq, "forgotten": who, "forgotten_now": gone})
         return
     for each in who:
         say(f"{each} is forgotten." if each in gone else f"{each} was forgotten already.")
     if not who:
-        say("The log says of nobody that they are forgotten.")
+        say("The log has no forgotten subjects.")
     if gone:
-        note("Backups made before still have the key, until they are gone: docs/redaction.md.")
+        note("Backups made before still hold the key until they expire: see docs/redaction.md.")

@@ -1,4 +1,4 @@
-"""Commands about read models: how far they are, who keeps them up to date, rebuild, resume, verify."""
+"""Commands for read models: status, follow, rebuild, resume, verify."""
 
 import signal
 from collections.abc import Sequence
@@ -15,59 +15,59 @@ if TYPE_CHECKING:
     from projections.runner.lease import Holder
     from projections.runner.rebuild import RebuildResult
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Read models; all unless named.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Read models; by default all.")]
 SHOWN_ROWS_MAX = 5
 
 
 def status(json: Json = False) -> None:
-    """Where the book is, how long it is, how far each read model is behind it, and who keeps them up to date."""
+    """Show the database, the length of the log, how far each read model is behind it, and what keeps them current."""
     from adapters.postgres import connections
 
-    with opened() as book:
-        head = book.log.head()
-        progress = book.runner.status()
-        followers = book.runner.followers()
-        told: dict[str, Any] = {
-            "database": connections.name(book.url),
+    with opened() as daybook:
+        head = daybook.log.head()
+        progress = daybook.runner.status()
+        followers = daybook.runner.followers()
+        status_json: dict[str, Any] = {
+            "database": connections.name(daybook.url),
             "seq": head.seq,
             "recorded_at": head.recorded_at,
             "projections": [one._asdict() for one in progress],
             "followers": [one._asdict() for one in followers],
         }
     if json:
-        write_json(told)
+        write_json(status_json)
     else:
-        say(f"Database  {told['database']}")
+        say(f"Database  {status_json['database']}")
         say(f"Log       {head.seq:,} events" + (f", the last recorded {head.recorded_at}" if head.recorded_at else ""))
-        _say_followers(followers)
+        _show_followers(followers)
         columns = [
             Column("projection", "Read model"),
             Column("version", "Version", Kind.NUMBER),
             Column("seq", "Seq", Kind.NUMBER),
-            Column("lag", "Behind", Kind.NUMBER),
-            Column("lag_ms", "Late, ms", Kind.NUMBER),
+            Column("lag", "Lag, events", Kind.NUMBER),
+            Column("lag_ms", "Lag, ms", Kind.NUMBER),
             Column("rows", "Rows", Kind.NUMBER, rank=2),
             Column("error", "Stopped by"),
         ]
-        write_table("Read models", told["projections"], columns, empty="No read models.")
+        write_table("Read models", status_json["projections"], columns, empty="No read models.")
     if stopped := [one.projection for one in progress if one.error]:
         if not json:
-            note(f"When the cause is mended: daybook resume {' '.join(stopped)}")
+            note(f"Fix the cause, then run: daybook resume {' '.join(stopped)}")
         raise typer.Exit(EXIT_REFUSED)
 
 
-def _say_followers(followers: Sequence["Holder"]) -> None:
+def _show_followers(followers: Sequence["Holder"]) -> None:
     for one in followers:
-        rate = "" if one.events_s is None else f", {one.events_s:,} events/s of late"
-        say(f"Followed  by {one.name} since {one.since:%Y-%m-%d %H:%M:%S}, last heard of {one.beat_at:%H:%M:%S}{rate}")
+        rate = "" if one.events_s is None else f", {one.events_s:,} events/s lately"
+        say(f"Followed  by {one.name} since {one.since:%Y-%m-%d %H:%M:%S}, last active {one.beat_at:%H:%M:%S}{rate}")
     if not followers:
-        say("Followed  by nobody: daybook serve and daybook follow do; a report first catches up by itself")
+        say("Followed  by no process (daybook serve and daybook follow do); reports first catch up by themselves")
 
 
 def follow(names: Names = None, json: Json = False) -> None:
     """Keep read models up to date until Ctrl-C, without serving. Stands by while another process does.
 
-    With names, only these; one process at a time follows with the same ones.
+    With names, only these read models; one process at a time follows the same ones.
     """
     import threading
 
@@ -76,14 +76,14 @@ def follow(names: Names = None, json: Json = False) -> None:
     _check(names)
     settings, stop = environment(), threading.Event()
     log_to_stderr(settings)
-    with opened(settings) as book:
-        for asked_to_end in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(asked_to_end, lambda *_: stop.set())
-        with book.following(names or None):
+    with opened(settings) as daybook:
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(ending, lambda *_: stop.set())
+        with daybook.following(names or None):
             if json:
                 write_json({"follows": names or known()})
             else:
-                note(f"Following with {', '.join(names or known())} (Ctrl-C ends it)")
+                note(f"Following: {', '.join(names or known())} (Ctrl-C to stop)")
             while not stop.wait(1):
                 pass
 
@@ -94,38 +94,38 @@ def rebuild(
         bool, typer.Option("--dry-run", "--compare", help="Show what would change, and change nothing.")
     ] = False,
     rollback: Annotated[
-        bool, typer.Option("--rollback", help="Go back to the rows that the last rebuild has replaced.")
+        bool, typer.Option("--rollback", help="Restore the rows that the last rebuild replaced.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Rebuild read models from the log beside the live ones, compare them, and swap them in.
 
-    Exit code 1 says that rows of the same version differed: they were altered, or a fold has changed. The rows that
-    were replaced are kept until the next rebuild.
+    Exit code 1: rows of the same version differed, because they were altered or a fold has changed. The replaced rows
+    are kept until the next rebuild.
     """
     _check(names)
     if dry_run and rollback:
         raise typer.BadParameter("--dry-run and --rollback exclude each other")
-    with opened() as book, progress_bar("rolling back" if rollback else "rebuilding", is_quiet=json) as on_progress:
+    with opened() as daybook, progress_bar("rolling back" if rollback else "rebuilding", is_quiet=json) as on_progress:
         if rollback:
-            results = book.runner.roll_back(names or None, on_progress)
+            results = daybook.runner.roll_back(names or None, on_progress)
         else:
-            if not dry_run and book.runner.is_current():
-                book.runner.catch_up()
-            results = book.runner.rebuild(names or None, on_progress, is_dry_run=dry_run)
+            if not dry_run and daybook.runner.is_current():
+                daybook.runner.catch_up()
+            results = daybook.runner.rebuild(names or None, on_progress, is_dry_run=dry_run)
     differing = [result.name for result in results if result.is_identical is False]
     if json:
-        told = [result._asdict() | {"differences": _told(result.differences)} for result in results]
-        write_json({"rebuilt": told, "is_identical": not differing, "is_swapped": not dry_run})
+        rebuilt = [result._asdict() | {"differences": _differences_json(result.differences)} for result in results]
+        write_json({"rebuilt": rebuilt, "is_identical": not differing, "is_swapped": not dry_run})
     else:
-        _say_rebuilt(results, is_dry_run=dry_run)
+        _show_rebuilt(results, is_dry_run=dry_run)
     if differing:
-        right = "Nothing was changed." if dry_run else "It is right now."
-        note(f"What was there before differed from what the log says: {', '.join(differing)}. {right}")
+        outcome = "Nothing was changed." if dry_run else "It is correct now."
+        note(f"Differed from the log: {', '.join(differing)}. {outcome}")
         raise typer.Exit(EXIT_REFUSED)
 
 
-def _say_rebuilt(results: Sequence["RebuildResult"], *, is_dry_run: bool) -> None:
+def _show_rebuilt(results: Sequence["RebuildResult"], *, is_dry_run: bool) -> None:
     columns = [
         Column("name", "Read model"),
         Column("version", "Version", Kind.NUMBER, rank=1),
@@ -139,20 +139,20 @@ def _say_rebuilt(results: Sequence["RebuildResult"], *, is_dry_run: bool) -> Non
     title = "Would be rebuilt" if is_dry_run else "Rebuilt"
     write_table(title, [result._asdict() for result in results], columns, empty="Nothing to rebuild.")
     for result in results:
-        _say_differences(result.name, result.differences)
+        _show_differences(result.name, result.differences)
 
 
 def resume(names: Names = None, json: Json = False) -> None:
-    """Let read models that an event has stopped try it again, when the cause is mended.
+    """Resume read models that stopped at an event, once the cause is fixed.
 
-    Whoever follows goes on with them within a second; if nobody does, this command does now.
+    A process that follows continues them within a second; without one, this command catches them up itself.
     """
     _check(names)
-    with opened() as book:
-        resumed = book.runner.resume(names or None)
-        if not book.runner.followers():
-            book.runner.catch_up()
-        stopped = [one for one in book.runner.status() if one.error]
+    with opened() as daybook:
+        resumed = daybook.runner.resume(names or None)
+        if not daybook.runner.followers():
+            daybook.runner.catch_up()
+        stopped = [one for one in daybook.runner.status() if one.error]
     if json:
         write_json({"resumed": resumed, "stopped": [one._asdict() for one in stopped]})
     else:
@@ -164,44 +164,47 @@ def resume(names: Names = None, json: Json = False) -> None:
 
 
 def verify_read_models(*, json: bool) -> None:
-    """Fold the log again, and compare every read model's rows and digests with it."""
-    with opened() as book:
-        book.runner.catch_up()
+    """Fold the log again and compare the rows and digests of every read model with it."""
+    with opened() as daybook:
+        daybook.runner.catch_up()
         with progress_bar("folding", is_quiet=json) as on_progress:
-            found = book.runner.verify(None, on_progress)
+            found = daybook.runner.verify(None, on_progress)
     wrong = [one.name for one in found if not one.is_right]
     if json:
-        told = [one._asdict() | {"is_right": one.is_right, "differences": _told(one.differences)} for one in found]
-        write_json({"projections": told, "is_right": not wrong})
+        shown = [
+            one._asdict() | {"is_right": one.is_right, "differences": _differences_json(one.differences)}
+            for one in found
+        ]
+        write_json({"projections": shown, "is_right": not wrong})
     else:
         columns = [
             Column("name", "Read model"),
             Column("seq", "Seq", Kind.NUMBER),
             Column("rows", "Rows", Kind.NUMBER),
             Column("attestations", "Digests", Kind.NUMBER, rank=1),
-            Column("is_right", "Right"),
+            Column("is_right", "Correct"),
             Column("digest", "Digest", rank=2),
         ]
         write_table(
             "Read models", [one._asdict() | {"is_right": one.is_right} for one in found], columns, empty="None."
         )
         for one in found:
-            _say_differences(one.name, one.differences)
-            _say_parted(one)
+            _show_differences(one.name, one.differences)
+            _show_parted(one)
     if wrong:
-        note(f"Not what the log says: {', '.join(wrong)}. daybook rebuild {' '.join(wrong)} mends it.")
+        note(f"Differ from the log: {', '.join(wrong)}. To correct: daybook rebuild {' '.join(wrong)}")
         raise typer.Exit(EXIT_REFUSED)
 
 
-def _say_parted(found: "Verified") -> None:
+def _show_parted(found: "Verified") -> None:
     if found.parted is not None:
         agreed, parted = found.parted
         say(f"{found.name}: its digest agrees up to seq {agreed:,} and not at seq {parted:,}.")
     if found.first_seq is not None:
-        say(f"{found.name}: the first event whose rows are not there as it left them is seq {found.first_seq:,}.")
+        say(f"{found.name}: the first event whose rows were changed or removed since is seq {found.first_seq:,}.")
 
 
-def _say_differences(name: str, differences: Sequence["TableDifference"]) -> None:
+def _show_differences(name: str, differences: Sequence["TableDifference"]) -> None:
     for one in differences:
         columns = ", ".join(f"{column} {count:,}" for column, count in one.columns.items())
         new = "".join(f"; column {column} is new" for column in one.columns_added)
@@ -214,12 +217,12 @@ def _say_differences(name: str, differences: Sequence["TableDifference"]) -> Non
             say(f"  {row.kind} {key} (seq {row.seq})" + (f": {changes}" if row.kind == "changed" else ""))
 
 
-def _told(differences: Sequence["TableDifference"]) -> list[dict[str, Any]]:
+def _differences_json(differences: Sequence["TableDifference"]) -> list[dict[str, Any]]:
     return [one._asdict() | {"sample": [row._asdict() for row in one.sample]} for one in differences]
 
 
 def known() -> list[str]:
-    """The names of all read models."""
+    """Return the names of all read models."""
     from projections.catalog import PROJECTIONS
 
     return [projection.name for projection in PROJECTIONS]
@@ -228,4 +231,4 @@ def known() -> list[str]:
 def _check(names: Sequence[str] | None) -> None:
     for name in names or []:
         if name not in known():
-            raise typer.BadParameter(f"{name!r} is no read model; there are {', '.join(known())}")
+            raise typer.BadParameter(f"{name!r} is not a read model; the read models are {', '.join(known())}")

@@ -1,6 +1,6 @@
-"""Arrow batches of a long report straight out of PostgreSQL, without a Python object for each value.
+"""Arrow batches of a long report straight from PostgreSQL, without a Python object for each value.
 
-COPY writes text, Arrow's reader makes decimals, times and texts of it: the same values, to the last digit, as
+COPY writes text, which Arrow's reader turns into decimals, times and texts: the same values, to the last digit, as
 `Report.rows` gives, and in the same order. Only live tables can be copied; a past moment is read row by row.
 """
 
@@ -39,13 +39,13 @@ def copied(name: str, report: Report, source: Source, parameters: Parameters) ->
     wanted = {field: value for field in (*what.filters, "asset") if (value := getattr(parameters, field)) is not None}
     if not wanted.keys() <= set(what.filters):
         return None
-    return _batches(report, source, what, wanted, parameters.decimals)
+    return _batches(report, source, what, wanted, decimals=parameters.decimals)
 
 
 def _batches(
-    report: Report, source: sa.Connection, what: CopyOut, wanted: Mapping[str, Any], decimals: int
+    report: Report, source: sa.Connection, what: CopyOut, wanted: Mapping[str, Any], *, decimals: int
 ) -> Iterator["pa.RecordBatch"]:
-    from pyarrow import csv  # noqa: PLC0415 (for those who want it)
+    from pyarrow import csv  # noqa: PLC0415 (0.3 s, only where needed)
 
     types = {name: type_ for name, (type_, _) in columns_of(report, decimals).items()}
     with copied_text(source, what, report.columns, wanted) as text:

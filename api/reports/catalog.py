@@ -1,8 +1,8 @@
-"""Exports: every report there is, as rows of one moment, whatever they are written as.
+"""The catalog of reports: rows of one moment, independent of the format they are written in.
 
-A report is asked for by name and parameters; both, with the place in the log they stand at, are its `Digest`
-(`api.reports.digest`), from which it can be made again. Rows come in a stream: a report of any length is read page by
-page from one snapshot of the database, so memory stays flat.
+A report is selected by name and parameters; together with its place in the log they are its `Digest`
+(`api.reports.digest`), from which it can be reproduced. Rows are streamed: a report of any length is read page by page
+from one snapshot of the database, so memory stays flat.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,9 +28,9 @@ DECIMALS = 18
 
 
 class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a report may be asked with. `mark` are INSTRUMENT=PRICE; `day` a date, of a statement also a month.
+    """The parameters of a report. `mark` are INSTRUMENT=PRICE; `day` is a date, of a statement also a month.
 
-    `occurred_by`: of positions, lots, PnL and exposure, only what had happened by then.
+    `occurred_by`: positions, lots, PnL and exposure of only what had happened by that time.
     """
 
     account_id: str | None = None
@@ -52,7 +52,7 @@ class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
 
     @property
     def conventions(self) -> Conventions:
-        """What is to be other than the account's own."""
+        """The conventions that replace the account's own."""
         return Conventions(self.method, self.fee_policy)
 
 
@@ -62,7 +62,7 @@ OneRow = TypeVar("OneRow", bound=AnyRow)
 
 
 class Report(NamedTuple):
-    """One kind of report: its rows' shape, the read models it needs, and how the rows are had from them."""
+    """One kind of report: the shape of its rows, the read models it needs, and how its rows are read from them."""
 
     title: str
     shape: type[schemas.Answer]
@@ -77,20 +77,20 @@ class Report(NamedTuple):
         return tuple("".join(name) for name in self.shape.model_fields)  # SQLAlchemy's are a kind of str
 
     def needs(self, parameters: Parameters) -> tuple[str, ...]:
-        """The read models it is read from; recosting, and what had occurred by a moment, need the trades as well."""
+        """Return the read models it is read from; recosting and as-occurred reports need the trades as well."""
         is_own = parameters.conventions == views.OWN and parameters.occurred_by is None
         return self.names if is_own or "executions" in self.names else (*self.names, "executions")
 
 
 def _pages(
-    source: Source, select: Callable[..., list[OneRow]], by: str | tuple[str, ...], **asked: Any
+    source: Source, select: Callable[..., list[OneRow]], by: str | tuple[str, ...], **where: Any
 ) -> Iterator[OneRow]:
-    """Every row of a paged query; of a replay, which is in memory already, at once."""
+    """Yield every row of a paged query; a replay is in memory already and is read at once."""
     if isinstance(source, MemoryRows):
-        yield from select(source, **asked, limit=None)
+        yield from select(source, **where, limit=None)
         return
     after = None
-    while page := select(source, **asked, limit=PAGE_ROWS, after=after):
+    while page := select(source, **where, limit=PAGE_ROWS, after=after):
         yield from page
         if len(page) < PAGE_ROWS:
             return
@@ -98,68 +98,68 @@ def _pages(
         after = last[by] if isinstance(by, str) else tuple(last[name] for name in by)
 
 
-def _reading(source: Source, asked: Parameters) -> Reading:
-    return Reading(source, 0, occurred_by=asked.occurred_by)
+def _reading(source: Source, parameters: Parameters) -> Reading:
+    return Reading(source, 0, occurred_by=parameters.occurred_by)
 
 
-def _positions(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    return views.positions_of(_reading(source, asked), asked.where, asked.conventions)
+def _positions(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
+    return views.positions_of(_reading(source, parameters), parameters.where, parameters.conventions)
 
 
-def _pnl(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    held = views.positions_of(_reading(source, asked), asked.where, asked.conventions)
+def _pnl(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
+    held = views.positions_of(_reading(source, parameters), parameters.where, parameters.conventions)
     return [pnl.valued(row, mark_of(row, marks)) for row in held]
 
 
-def _exposure(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    held = views.positions_of(_reading(source, asked), asked.where)
+def _exposure(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
+    held = views.positions_of(_reading(source, parameters), parameters.where)
     return [exposure.sized(row, mark_of(row, marks)) for row in held if row["quantity"]]
 
 
-def _balances(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    return balances.balances(source, account_id=asked.account_id, asset=asked.asset)
+def _balances(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
+    return balances.balances(source, account_id=parameters.account_id, asset=parameters.asset)
 
 
-def _journal(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    wanted = {**asked.where._asdict(), "asset": asked.asset, "day": asked.day}
+def _journal(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
+    wanted = {**parameters.where._asdict(), "asset": parameters.asset, "day": parameters.day}
     return journal.lines_of(_pages(source, journal.entries, journal.CURSOR, **wanted))
 
 
 def paged_entries(source: Source, account_id: str | None) -> Iterator[journal.JournalEntryRow]:
-    """Every journal entry, in the order of the log."""
+    """Yield every journal entry, in the order of the log."""
     return _pages(source, journal.entries, journal.CURSOR, account_id=account_id)
 
 
-def _trial_balance(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    return journal.trial_balance(source, account_id=asked.account_id, asset=asked.asset, upto=asked.day)
+def _trial_balance(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
+    return journal.trial_balance(source, account_id=parameters.account_id, asset=parameters.asset, upto=parameters.day)
 
 
-def _blotter(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    if asked.limit is not None:
-        return orders.blotter(source, **asked.where._asdict(), limit=asked.limit)
-    return _pages(source, orders.blotter, "opened_seq", **asked.where._asdict())
+def _blotter(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
+    if parameters.limit is not None:
+        return orders.blotter(source, **parameters.where._asdict(), limit=parameters.limit)
+    return _pages(source, orders.blotter, "opened_seq", **parameters.where._asdict())
 
 
-def _executions(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    return _pages(source, executions.trades, "booked_seq", **asked.where._asdict())
+def _executions(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
+    return _pages(source, executions.trades, "booked_seq", **parameters.where._asdict())
 
 
-def _risk(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    wanted = {"strategy_id": asked.strategy_id, "instrument_id": asked.instrument_id}
-    found: list[AnyRow] = [*limits.utilisation(source, asked.account_id)]
+def _risk(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
+    wanted = {"strategy_id": parameters.strategy_id, "instrument_id": parameters.instrument_id}
+    found: list[AnyRow] = [*limits.utilisation(source, parameters.account_id)]
     return [row for row in found if all(v is None or row[name] in (None, v) for name, v in wanted.items())]
 
 
-def _lots(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    if asked.conventions != views.OWN or asked.occurred_by is not None:
-        return views.lots_of(_reading(source, asked), asked.where, asked.conventions).opened
-    return _pages(source, lots.open_lots, lots.OPENED, **asked.where._asdict())
+def _lots(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
+    if parameters.conventions != views.OWN or parameters.occurred_by is not None:
+        return views.lots_of(_reading(source, parameters), parameters.where, parameters.conventions).opened
+    return _pages(source, lots.open_lots, lots.OPENED, **parameters.where._asdict())
 
 
-def _matches(source: Source, asked: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    if asked.conventions != views.OWN or asked.occurred_by is not None:
-        return views.lots_of(_reading(source, asked), asked.where, asked.conventions).matched
-    return _pages(source, lots.matches, lots.DISPOSED, **asked.where._asdict())
+def _matches(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
+    if parameters.conventions != views.OWN or parameters.occurred_by is not None:
+        return views.lots_of(_reading(source, parameters), parameters.where, parameters.conventions).matched
+    return _pages(source, lots.matches, lots.DISPOSED, **parameters.where._asdict())
 
 
 def _trial_balance_totals(rows: list[AnyRow]) -> Sequence[AnyRow]:
@@ -175,13 +175,15 @@ def _exposure_totals(rows: list[AnyRow]) -> Sequence[AnyRow]:
 
 
 REPORTS = {
-    "pnl": Report("PnL", schemas.PnlRow, ("positions",), _pnl, _pnl_totals, is_valued=True),
-    "exposure": Report("Exposure", schemas.ExposureRow, ("positions",), _exposure, _exposure_totals, is_valued=True),
+    "pnl": Report("PnL", schemas.PnlRow, ("positions",), _pnl, totals=_pnl_totals, is_valued=True),
+    "exposure": Report(
+        "Exposure", schemas.ExposureRow, ("positions",), _exposure, totals=_exposure_totals, is_valued=True
+    ),
     "positions": Report("Positions", schemas.PositionRow, ("positions",), _positions),
     "balances": Report("Balances", schemas.BalanceRow, ("balances",), _balances),
     "journal": Report("Journal", schemas.JournalLineRow, ("journal",), _journal),
     "trial-balance": Report(
-        "Trial balance", schemas.TrialBalanceRow, ("journal",), _trial_balance, _trial_balance_totals
+        "Trial balance", schemas.TrialBalanceRow, ("journal",), _trial_balance, totals=_trial_balance_totals
     ),
     "blotter": Report("Blotter", schemas.OrderRow, ("orders",), _blotter),
     "executions": Report("Executions", schemas.ExecutionRow, ("executions",), _executions),
@@ -192,7 +194,7 @@ REPORTS = {
 
 
 def report_of(name: str) -> Report:
-    """The report of that name. Raises Problem."""
+    """Return the report of a name. Raises Problem."""
     known = REPORTS.get(name)
     if known is None:
         raise not_found(f"a report {name!r} (there are {', '.join(REPORTS)})", report=name)

@@ -1,4 +1,4 @@
-"""`daybook report` and `daybook replay`: what the book says, now or as it was recorded at a past moment."""
+"""`daybook report` and `daybook replay`: reports as of now or a past moment."""
 
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -25,7 +25,7 @@ from domain.values import Mark
 if TYPE_CHECKING:
     from api.reports.catalog import Parameters
 
-report = typer.Typer(name="report", help="What the book says, now or at a past moment.")
+report = typer.Typer(name="report", help="Print a report, as of now or a past moment.")
 
 
 def _day(text: str) -> str:
@@ -44,22 +44,25 @@ AnyAsset = Annotated[
     typer.Option("--asset", parser=by(parsed_asset), metavar="ASSET", help="Only this currency or contract."),
 ]
 Day = Annotated[str | None, typer.Option("--day", parser=by(_day), metavar="DATE", help="Only this value date.")]
-UptoDay = Annotated[str | None, typer.Option("--day", parser=by(_day), metavar="DATE", help="Until this value date.")]
+UptoDay = Annotated[
+    str | None, typer.Option("--day", parser=by(_day), metavar="DATE", help="Up to and including this value date.")
+]
 
 
 @report.callback(invoke_without_command=True)
 def chosen(
     context: typer.Context,
     digest: Annotated[
-        str | None, typer.Option("--reproduce", metavar="DIGEST", help="Make the report again that this digest names.")
+        str | None,
+        typer.Option("--reproduce", metavar="DIGEST", help="Reproduce the report of this digest: the same bytes."),
     ] = None,
     output: Output = None,
     json: Annotated[bool, typer.Option("--json", help="Write errors as JSON.", hidden=True)] = False,  # noqa: ARG001
 ) -> None:
-    """What the book says, now or at a past moment."""
+    """Print a report, as of now or a past moment."""
     if context.invoked_subcommand is not None:
         if digest is not None:
-            raise typer.BadParameter("--reproduce names a whole report, and goes with no other", ctx=context)
+            raise typer.BadParameter("--reproduce names a report itself; leave the report's name out", ctx=context)
         return
     if digest is None:
         typer.echo(context.get_help(), err=True)
@@ -67,15 +70,15 @@ def chosen(
     reproduce(digest, output)
 
 
-class Kept(NamedTuple):
-    """How cost is kept, instead of as the account has it."""
+class CostOptions(NamedTuple):
+    """The options that replace the account's conventions of cost."""
 
     method: Annotated[CostBasis | None, typer.Option(help="Cost basis instead of the account's own.")] = None
-    fee_policy: Annotated[FeePolicy | None, typer.Option(help="Instead of the account's own.")] = None
+    fee_policy: Annotated[FeePolicy | None, typer.Option(help="Fee policy instead of the account's own.")] = None
 
 
-class Written(NamedTuple):
-    """How the report is written, and where."""
+class OutputOptions(NamedTuple):
+    """The options of format and destination."""
 
     format_: ReportFormat = Format.TABLE
     output: Output = None
@@ -83,9 +86,9 @@ class Written(NamedTuple):
     json: Json = False
 
 
-def _asked(
+def _parameters(
     which: Which,
-    kept: Kept = Kept(),
+    cost: CostOptions = CostOptions(),
     mark: list[Mark] | None = None,
     *,
     asset: str | None = None,
@@ -95,28 +98,28 @@ def _asked(
     from api.reports.catalog import Parameters
 
     marks = tuple(f"{one.instrument_id}={decimal_text(one.price)}" for one in mark or [])
-    return Parameters(*which, asset, day, *kept, marks, limit)
+    return Parameters(*which, asset=asset, day=day, **cost._asdict(), mark=marks, limit=limit)
 
 
 @report.command()
 @spread
-def pnl(*, which: Which, kept: Kept, mark: Marks = None, when: When, written: Written) -> None:
-    """What positions have gained: realized, and at the newest or given marks."""
-    show("pnl", _asked(which, kept, mark), when.moment, *written)
+def pnl(*, which: Which, cost: CostOptions, mark: Marks = None, when: When, written: OutputOptions) -> None:
+    """Show the PnL of positions: realized, and unrealized at the newest or given marks."""
+    show("pnl", _parameters(which, cost, mark), when.moment, *written)
 
 
 @report.command()
 @spread
-def positions(*, which: Which, kept: Kept, when: When, written: Written) -> None:
-    """What is held, what it cost and what it has realized."""
-    show("positions", _asked(which, kept), when.moment, *written)
+def positions(*, which: Which, cost: CostOptions, when: When, written: OutputOptions) -> None:
+    """Show positions: quantity, average price, cost, and realized PnL."""
+    show("positions", _parameters(which, cost), when.moment, *written)
 
 
 @report.command()
 @spread
-def exposure(*, which: Which, mark: Marks = None, when: When, written: Written) -> None:
-    """How large open positions are at the newest or given marks."""
-    show("exposure", _asked(which, mark=mark), when.moment, *written)
+def exposure(*, which: Which, mark: Marks = None, when: When, written: OutputOptions) -> None:
+    """Show the exposure of open positions, at the newest or given marks."""
+    show("exposure", _parameters(which, mark=mark), when.moment, *written)
 
 
 @report.command()
@@ -124,13 +127,15 @@ def exposure(*, which: Which, mark: Marks = None, when: When, written: Written) 
 def lots(
     *,
     which: Which,
-    kept: Kept,
-    matches: Annotated[bool, typer.Option("--matches", help="Disposals and the lots they used up, instead.")] = False,
+    cost: CostOptions,
+    matches: Annotated[
+        bool, typer.Option("--matches", help="Show disposals and the lots they consumed instead.")
+    ] = False,
     when: When,
-    written: Written,
+    written: OutputOptions,
 ) -> None:
-    """Open lots, or which disposal used up how much of which lot. An account under AVERAGE has none of its own."""
-    show("matches" if matches else "lots", _asked(which, kept), when.moment, *written)
+    """Show open lots, or the lots that each disposal consumed. Accounts with AVERAGE cost have none unless recosted."""
+    show("matches" if matches else "lots", _parameters(which, cost), when.moment, *written)
 
 
 @report.command()
@@ -139,33 +144,33 @@ def lots(
 def blotter(
     *,
     which: Which,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many, the newest.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many orders, the newest.")] = None,
     as_of: AsOf = None,
-    written: Written,
+    written: OutputOptions,
 ) -> None:
-    """Orders and how they fare, the newest first."""
-    show("blotter", _asked(which, limit=limit), as_of, *written)
+    """Show orders with their status and fills, newest first."""
+    show("blotter", _parameters(which, limit=limit), as_of, *written)
 
 
 @report.command()
 @spread
-def executions(*, which: Which, as_of: AsOf = None, written: Written) -> None:
-    """Trades and transfers, the newest booking first."""
-    show("executions", _asked(which), as_of, *written)
+def executions(*, which: Which, as_of: AsOf = None, written: OutputOptions) -> None:
+    """Show executions: trades and transfers, the newest booking first."""
+    show("executions", _parameters(which), as_of, *written)
 
 
 @report.command()
 @spread
-def risk(*, which: Which, as_of: AsOf = None, written: Written) -> None:
-    """Every limit in force, and what is used of it."""
-    show("risk", _asked(which), as_of, *written)
+def risk(*, which: Which, as_of: AsOf = None, written: OutputOptions) -> None:
+    """Show every limit in force and its utilisation."""
+    show("risk", _parameters(which), as_of, *written)
 
 
 @report.command()
 @spread
-def balances(*, account: AnyAccount = None, asset: AnyAsset = None, as_of: AsOf = None, written: Written) -> None:
-    """What accounts have of each asset at each venue: in all, held by pending transfers, and available."""
-    show("balances", _asked(Which(account), asset=asset), as_of, *written)
+def balances(*, account: AnyAccount = None, asset: AnyAsset = None, as_of: AsOf = None, written: OutputOptions) -> None:
+    """Show balances by account, venue and asset: total, held by pending transfers, and available."""
+    show("balances", _parameters(Which(account), asset=asset), as_of, *written)
 
 
 @report.command()
@@ -181,13 +186,21 @@ def journal(
     decimals: Decimals = 18,
     json: Json = False,
 ) -> None:
-    """The double-entry journal, a row a line, in the order of the log."""
+    """Show the double-entry journal, one row a line, in the order of the log."""
     if format_ in (Format.HLEDGER, Format.BEANCOUNT) and not json:
         if which.strategy or which.instrument or asset or day:
-            raise typer.BadParameter(f"{format_} takes whole accounts: choose by --account alone")
+            raise typer.BadParameter(f"{format_} takes whole accounts: select by --account alone")
         _export_journal(which.account, as_of, format_, output)
         return
-    show("journal", _asked(which, asset=asset, day=day), as_of, format_, output, decimals, json=json)
+    show(
+        "journal",
+        _parameters(which, asset=asset, day=day),
+        as_of,
+        form=format_,
+        output=output,
+        decimals=decimals,
+        json=json,
+    )
 
 
 def _export_journal(account: str | None, moment: Moment | None, format_: Format, output: "Output") -> None:
@@ -195,7 +208,7 @@ def _export_journal(account: str | None, moment: Moment | None, format_: Format,
     from api.reports.plaintext import export
     from projections.models.journal import ledger as ledger_rows
 
-    with opened() as book, read(book, "journal", moment=moment) as at:
+    with opened() as daybook, read(daybook, "journal", moment=moment) as at:
         about = f"Daybook, {account or 'all accounts'}, as on record at seq {at.seq}"
         ledger = ledger_rows(at.source, account_id=account)
         parts = export(format_, paged_entries(at.source, account), ledger, about)
@@ -205,10 +218,15 @@ def _export_journal(account: str | None, moment: Moment | None, format_: Format,
 @report.command("trial-balance")
 @spread
 def trial_balance(
-    *, account: AnyAccount = None, asset: AnyAsset = None, day: UptoDay = None, as_of: AsOf = None, written: Written
+    *,
+    account: AnyAccount = None,
+    asset: AnyAsset = None,
+    day: UptoDay = None,
+    as_of: AsOf = None,
+    written: OutputOptions,
 ) -> None:
-    """Every ledger account: debit, credit and balance; in all, zero in each asset."""
-    show("trial-balance", _asked(Which(account), asset=asset, day=day), as_of, *written)
+    """Show debit, credit and balance of every ledger account. The balances of each asset sum to zero."""
+    show("trial-balance", _parameters(Which(account), asset=asset, day=day), as_of, *written)
 
 
 @report.command()
@@ -223,24 +241,24 @@ def statement(
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """What became of an account in a day or month: balances, result, positions, entries; HTML and PDF with charts."""
-    show("statement", _asked(Which(account), mark=mark, day=period), as_of, format_, output, json=json)
+    """Write the statement of an account for a day or month: balances, result, positions, entries, charts."""
+    show("statement", _parameters(Which(account), mark=mark, day=period), as_of, form=format_, output=output, json=json)
 
 
 def replay(account: AccountId, as_of: AsOf = None, mark: Marks = None, json: Json = False) -> None:
-    """What the book knew of an account at a moment: its positions, PnL and orders, and the log then.
+    """Replay the log up to a moment, and show an account as recorded then: positions, PnL and orders.
 
-    Replays the log through the very folds that the read models use. As recorded: what arrived later is not in it.
+    Uses the same folds as the read models. What was recorded later is not included.
     """
     from api.read_models.snapshot import replayed
     from api.read_models.views import pnl_of
     from projections.analytics.pnl import totals
     from projections.models.orders import blotter as blotter_rows
 
-    with opened() as book:
-        head = book.log.head()
-        at = replayed(book, "positions", "orders", moment=as_of or Moment(seq=head.seq))
-        rows = pnl_of(book, at, Where(account), {one.instrument_id: one for one in mark or []})
+    with opened() as daybook:
+        head = daybook.log.head()
+        at = replayed(daybook, "positions", "orders", moment=as_of or Moment(seq=head.seq))
+        rows = pnl_of(daybook, at, Where(account), {one.instrument_id: one for one in mark or []})
         found = blotter_rows(at.source, account_id=account, limit=None)
     log = {"seq": at.seq, "recorded_at": at.recorded_at, "head_seq": head.seq}
     if json:
@@ -249,8 +267,8 @@ def replay(account: AccountId, as_of: AsOf = None, mark: Marks = None, json: Jso
         return
     when = f" at {time_text(at.recorded_at)}" if at.recorded_at else ""
     say(f"Account {account} as recorded{when}: {at.seq:,} of the log's {head.seq:,} events")
-    write_table("Positions", rows, POSITIONS, empty="It held nothing.")
+    write_table("Positions", rows, POSITIONS, empty="No positions.")
     if rows:
         write_table("PnL", rows, PNL, empty="")
-        write_table("PnL in all", totals(rows, ()), PNL_TOTALS, empty="")
-    write_table("Orders", found, ORDERS, empty="It had no orders.")
+        write_table("PnL in total", totals(rows, ()), PNL_TOTALS, empty="")
+    write_table("Orders", found, ORDERS, empty="No orders.")

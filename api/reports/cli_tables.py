@@ -1,7 +1,7 @@
-"""Shown: a report written to the terminal or a file, with its digest, and made again from one.
+"""Write a report to the terminal or a file, with its digest, or reproduce it from one.
 
-What is written to a file is complete or not there. The digest is in the report itself where its form has a place for it
-(JSON, Parquet, HTML, PDF), and on stderr unless it is a table for somebody at a terminal.
+A file is written completely or not at all. The digest is in the report itself where its format has a place for it
+(JSON, Parquet, HTML, PDF), and on stderr unless the report is a table at a terminal.
 """
 
 import shutil
@@ -27,22 +27,21 @@ if TYPE_CHECKING:
 
 
 ROWS = (Format.TABLE, Format.JSON, Format.CSV, Format.PARQUET)
-ReportFormat = Annotated[Format, format_option("How to write the report.", *ROWS)]
+ReportFormat = Annotated[Format, format_option("Output format.", *ROWS)]
 JournalFormat = Annotated[
     Format,
-    format_option(
-        "How to write it; hledger and beancount take whole accounts.", *ROWS, Format.HLEDGER, Format.BEANCOUNT
-    ),
+    format_option("Output format; hledger and beancount take whole accounts.", *ROWS, Format.HLEDGER, Format.BEANCOUNT),
 ]
 StatementFormat = Annotated[
     Format,
-    format_option("How to write the statement.", Format.TABLE, Format.JSON, Format.HTML, Format.PDF),
+    format_option("Output format.", Format.TABLE, Format.JSON, Format.HTML, Format.PDF),
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", dir_okay=False, metavar="FILE", help="Write it here, not on stdout.")
+    Path | None,
+    typer.Option("--output", "-o", dir_okay=False, metavar="FILE", help="Write to this file instead of stdout."),
 ]
 Decimals = Annotated[
-    int, typer.Option(min=0, max=38, help="Decimal places of Parquet's numbers, which have 38 digits in all.")
+    int, typer.Option(min=0, max=38, help="Decimal places of numbers in Parquet, out of 38 digits in total.")
 ]
 
 BINARY = (Format.PARQUET, Format.PDF)
@@ -57,44 +56,44 @@ def show(
     decimals: int = 18,
     json: bool = False,
 ) -> None:
-    """Make a report and write it."""
+    """Compute a report and write it."""
     from api.reports.make import make, needs
 
     form = Format.JSON if json else form
     parameters = replace(parameters, decimals=decimals, occurred_by=moment.occurred_by if moment else None)
-    with opened() as book, read(book, *needs(name, parameters), moment=moment) as at:
-        _write(make(book, name, parameters, form, at, is_past=moment is not None), output)
+    with opened() as daybook, read(daybook, *needs(name, parameters), moment=moment) as at:
+        _write(make(daybook, name, parameters, form=form, at=at, is_past=moment is not None), output)
 
 
 def reproduce(text: str, output: Path | None) -> None:
-    """Make the report again that a digest names: the same bytes."""
+    """Reproduce the report of a digest: the same bytes."""
     from api.reports.digest import parse
     from api.reports.make import again
     from api.settings import release
 
     digest = parse(text)
-    with opened() as book:
-        book.runner.catch_up()
-        with again(book, digest) as made:
-            _write(made, output, is_told=False)
+    with opened() as daybook:
+        daybook.runner.catch_up()
+        with again(daybook, digest) as made:
+            _write(made, output, shows_digest=False)
     if digest.code != release():
-        note(f"It was made by Daybook {digest.code}, and now by {release()}: where they differ, so may the bytes.")
+        note(f"It was first made by Daybook {digest.code}; made by {release()}, its bytes may differ.")
 
 
-def _write(made: "Made", output: Path | None, *, is_told: bool = True) -> None:
+def _write(made: "Made", output: Path | None, *, shows_digest: bool = True) -> None:
     if made.digest.form is Format.TABLE:
         _write_tables(made)
     else:
         to_file(lambda out: made.write(out, newline="\n"), output, made.digest.form)
-    is_looked_at = made.digest.form is Format.TABLE and sys.stderr.isatty()  # three lines of it are nothing to look at
-    if is_told and not is_looked_at:
+    is_for_people = made.digest.form is Format.TABLE and sys.stderr.isatty()  # a digest is three lines long
+    if shows_digest and not is_for_people:
         note(f"digest {made.digest.text()}")
 
 
 def to_file(write: Callable[[BinaryIO], Any], output: Path | None, form: Format) -> None:
-    """What is written, whole, to a file or else to stdout; never bytes that are no text to a terminal."""
+    """Write complete output to a file or else to stdout, but no binary format to a terminal."""
     if output is None and form in BINARY and sys.stdout.isatty():
-        raise typer.BadParameter(f"{form} is not for a terminal; name a file with --output")
+        raise typer.BadParameter(f"{form} cannot be shown on a terminal; name a file with --output")
     if output is not None and not output.parent.is_dir():
         raise typer.BadParameter(f"there is no directory {output.parent}")
     with tempfile.TemporaryFile(dir=output.parent if output else None) as out:
@@ -124,11 +123,11 @@ def _write_tables(made: "Made") -> None:
     rows = list(made.rows())
     write_table(title, rows, columns, empty=f"{title}: none.")
     if report.totals is not None and rows:
-        write_table("In all", report.totals(rows), totals_columns, empty="")
-    _tell_missing(rows if report.is_valued else [])
+        write_table("Total", report.totals(rows), totals_columns, empty="")
+    _note_missing(rows if report.is_valued else [])
 
 
-def _tell_missing(rows: "list[AnyRow]") -> None:
+def _note_missing(rows: "list[AnyRow]") -> None:
     held = [row for row in rows if row["quantity"]]
     if missing := sorted({row["instrument_id"] for row in held if row["mark"] is None}):
         note(f"No mark is known for {', '.join(missing)}: give one with --mark {missing[0]}=PRICE")
@@ -137,15 +136,17 @@ def _tell_missing(rows: "list[AnyRow]") -> None:
 
 
 def _write_statement(made: "Made") -> None:
-    told = made.statement()
-    say(f"Statement of account {told.account_id}, {told.period.name}, as on record at seq {told.seq:,}")
+    statement = made.statement()
+    say(
+        f"Statement of account {statement.account_id}, {statement.period.name}, as recorded up to seq {statement.seq:,}"
+    )
     amount = {name: Column(name, name.capitalize(), Kind.NUMBER) for name in ("opening", "in", "out", "closing")}
     balances = [Column("asset", "Asset"), Column("venue", "Venue"), *amount.values()]
-    write_table("Balances", told.balances, balances, empty="It had nothing.")
+    write_table("Balances", statement.balances, balances, empty="No balances.")
     names = ("realized", "rounding", "funding", "other income", "fees", "fees in kind", "net")
-    result = [Column("asset", "In"), *(Column(name, name.capitalize(), Kind.PNL) for name in names)]
-    write_table("Result", told.result, result, empty="It gained and lost nothing.")
+    result = [Column("asset", "Asset"), *(Column(name, name.capitalize(), Kind.PNL) for name in names)]
+    write_table("Result", statement.result, result, empty="No income and no expenses.")
     held = [column for column in PNL if column.name in ("quantity", "mark", "unrealized")]
-    positions = [INSTRUMENT, WHOSE[1], *held, Column("settle", "In")]
-    write_table("Positions at the end", told.positions, positions, empty="No position was open.")
-    say(f"{told.entries_count:,} entries: daybook report journal --account {told.account_id} --day DAY")
+    positions = [INSTRUMENT, WHOSE[1], *held, Column("settle", "Ccy")]
+    write_table("Positions at the end", statement.positions, positions, empty="No open positions.")
+    say(f"{statement.entries_count:,} entries: daybook report journal --account {statement.account_id} --day DAY")

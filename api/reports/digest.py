@@ -1,8 +1,8 @@
-"""Report digests: a text that says exactly which report this is, and is enough to make the same bytes again.
+"""Report digests: a text that identifies a report exactly, and from which the same bytes can be reproduced.
 
-It holds the report's name and form, the place in the log, the Merkle root of the log there, the code that made it, the
-hash of the marks it was valued at and the moment they were known, and the parameters. Nothing is stored for it: whoever
-has the digest and the log (the live one, a restored one, a bundle's) can make the report again, and a log that was
+It holds the report's name and format, the place in the log, the Merkle root of the log there, the release that made it,
+the hash of the marks it was valued at and the moment they were known, and the parameters. Nothing is stored for it: the
+report can be reproduced from the digest and the log (the live one, a restored one, a bundle's), and a log that was
 altered has another root. `dbr1.` + base64url of deflated JSON + `.` + the first 8 hexadecimal digits of its SHA-256.
 """
 
@@ -27,7 +27,7 @@ JSON_BYTES_MAX = 64 * 1024
 
 
 class Digest(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which report, of what. `recorded_at` is told of a past reading alone, as it was asked for."""
+    """A report, its parameters and its sources. `recorded_at` is set for a past reading only."""
 
     report: str
     form: Format
@@ -41,21 +41,21 @@ class Digest(Struct, frozen=True, forbid_unknown_fields=True):
     marks_at: datetime | None = None
 
     def text(self) -> str:
-        """The digest as it is handed on."""
-        told = _ENCODER.encode(self)
-        packed = base64.urlsafe_b64encode(zlib.compress(told, 9)).decode().rstrip("=")
-        return f"{VERSION}.{packed}.{_check(told)}"
+        """Return the digest as text."""
+        content = _ENCODER.encode(self)
+        packed = base64.urlsafe_b64encode(zlib.compress(content, 9)).decode().rstrip("=")
+        return f"{VERSION}.{packed}.{_check(content)}"
 
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
-def _check(told: bytes) -> str:
-    return hashlib.sha256(told).hexdigest()[:8]
+def _check(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:8]
 
 
 def parse(text: str) -> Digest:
-    """The digest in a text. Raises InvalidInput."""
+    """Parse a digest. Raises InvalidInput."""
     version, _, rest = text.strip().partition(".")
     packed, _, check = rest.partition(".")
     if version != VERSION or len(text) > CHARACTERS_MAX:
@@ -63,17 +63,17 @@ def parse(text: str) -> Digest:
     try:
         unpacking = zlib.decompressobj()
         packed_bytes = base64.b64decode(packed + "=" * (-len(packed) % 4), altchars=b"-_", validate=True)
-        told = unpacking.decompress(packed_bytes, JSON_BYTES_MAX)
-        if _check(told) == check and unpacking.eof:
-            return msgspec.json.decode(told, type=Digest)
+        content = unpacking.decompress(packed_bytes, JSON_BYTES_MAX)
+        if _check(content) == check and unpacking.eof:
+            return msgspec.json.decode(content, type=Digest)
     except (binascii.Error, zlib.error, msgspec.DecodeError, ValueError) as error:
         raise InvalidInput("digest", text, "a whole digest; a part of it is missing or altered") from error
     raise InvalidInput("digest", text, "a whole digest; a part of it is missing or altered")
 
 
 def hash_of(marks: Marks) -> str:
-    """SHA-256 of a set of marks, each told by instrument, price, source and time."""
-    told = [
+    """Return the SHA-256 of a set of marks: instrument, price, source and time of each."""
+    listed = [
         [name, decimal_text(mark.price), mark.source, time_text(mark.mark_at)] for name, mark in sorted(marks.items())
     ]
-    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(listed)).hexdigest()

@@ -1,8 +1,8 @@
-"""Files: a report's rows as CSV, JSON or Parquet, written as they come.
+"""Write the rows of a report as CSV, JSON or Parquet, as a stream.
 
 CSV is RFC 4180 with a header, decimals in plain notation, times ISO 8601, lists and objects as JSON. JSON is one object
 whose `items` are one a line. Parquet has decimal128(38, 18), which holds every amount below 1e20 with 18 places; other
-places are asked for with `decimals`, and a value that does not fit stops the export and is named: nothing is rounded.
+places are set with `decimals`, and a value that does not fit stops the export and is named: nothing is rounded.
 Amounts by currency are maps, times are UTC to the microsecond, lists and objects JSON. Rows are written in groups, so
 memory stays flat; the same rows give the same bytes.
 """
@@ -41,13 +41,13 @@ class Shape(StrEnum):
 
 
 def shapes_of(report: Report) -> dict[str, Shape]:
-    """What each column holds, by the description that the API has of it."""
-    told = report.shape.model_json_schema()["properties"]
-    return {name: _shape(told[name]) for name in report.columns}
+    """Return what each column holds, from its JSON schema in the API."""
+    properties = report.shape.model_json_schema()["properties"]
+    return {name: _shape(properties[name]) for name in report.columns}
 
 
-def _shape(told: Mapping[str, Any]) -> Shape:
-    of = next(part for part in told.get("anyOf", [told]) if part.get("type") != "null")
+def _shape(schema: Mapping[str, Any]) -> Shape:
+    of = next(part for part in schema.get("anyOf", [schema]) if part.get("type") != "null")
     match of.get("type"):
         case "string":
             is_number = "pattern" in of
@@ -63,25 +63,25 @@ def _shape(told: Mapping[str, Any]) -> Shape:
 
 
 def write_csv(report: Report, rows: Iterable[AnyRow], out: BinaryIO, *, newline: str = "\r\n") -> int:
-    """Rows with a header; how many there were."""
+    """Write rows with a header; return how many there were."""
     columns, count = report.columns, 0
     text = io.TextIOWrapper(out, encoding="utf-8", newline="")
     writer = csv.writer(text, lineterminator=newline)
     writer.writerow(columns)
-    for count, row in enumerate(rows, 1):  # noqa: B007 (it is what comes back)
+    for count, row in enumerate(rows, 1):  # noqa: B007 (it is returned)
         writer.writerow([_cell(row.get(column)) for column in columns])
-    text.detach()  # which writes what waits, and leaves the file open
+    text.detach()  # flushes, and leaves the file open
     return count
 
 
 def write_json(report: Report, rows: Iterable[AnyRow], out: BinaryIO, about: Mapping[str, Any]) -> int:
-    """`about`, the items one a line, and the totals if the report has any; how many items there were."""
+    """Write `about`, the items one a line, and the totals, if any; return how many items there were."""
     columns, kept, count = report.columns, [], 0
     head = ", ".join(f'"{name}": {json_text(value)}' for name, value in about.items())
     out.write(f'{{{head}, "items": ['.encode())
     for count, row in enumerate(rows, 1):
-        told = ", ".join(f'"{name}": {json_text(row[name])}' for name in columns)
-        out.write(f"{',' if count > 1 else ''}\n{{{told}}}".encode())
+        item = ", ".join(f'"{name}": {json_text(row[name])}' for name in columns)
+        out.write(f"{',' if count > 1 else ''}\n{{{item}}}".encode())
         if report.totals is not None:
             kept.append(row)
     out.write(b"\n]")
@@ -92,7 +92,7 @@ def write_json(report: Report, rows: Iterable[AnyRow], out: BinaryIO, about: Map
 
 
 def json_text(value: Any) -> str:
-    """JSON as PostgreSQL writes jsonb, members by length and then by code: the same wherever the value came from."""
+    """Return JSON as PostgreSQL writes jsonb: members by length, then by code; equal values have equal text."""
     return json.dumps(_ordered(plain(value)), ensure_ascii=False)
 
 
@@ -107,19 +107,21 @@ def _ordered(value: Any) -> Any:
 
 
 def _cell(value: Any) -> str:
-    told = plain(value)
-    if told is None:
+    shown = plain(value)
+    if shown is None:
         return ""
-    return told if isinstance(told, str) else json_text(told)
+    return shown if isinstance(shown, str) else json_text(shown)
 
 
 def write_parquet(
     report: Report, batches: Iterable["pa.RecordBatch"], out: BinaryIO, *, decimals: int, about: Mapping[str, str]
 ) -> int:
-    """Batches of any size as row groups of GROUP_ROWS, `about` as the file's metadata; how many rows there were."""
-    import pyarrow.parquet as pq  # noqa: PLC0415 (0.3 s, for those who want it)
+    """Write batches of any size as row groups of GROUP_ROWS, `about` as metadata; return how many rows there were."""
+    import pyarrow.parquet as pq  # noqa: PLC0415 (0.3 s, only where needed)
 
-    schema = _schema(columns_of(report, decimals)).with_metadata({f"daybook.{n}": told for n, told in about.items()})
+    schema = _schema(columns_of(report, decimals)).with_metadata(
+        {f"daybook.{name}": value for name, value in about.items()}
+    )
     count = 0
     with pq.ParquetWriter(out, schema, compression="zstd", version="2.6") as writer:
         for group in _regrouped(batches, schema):
@@ -129,7 +131,7 @@ def write_parquet(
 
 
 def batches_of(report: Report, rows: Iterable[AnyRow], decimals: int) -> Iterator["pa.RecordBatch"]:
-    """Rows as Arrow batches. Raises Problem for a value that does not fit its column."""
+    """Yield rows as Arrow batches. Raises Problem for a value that does not fit its column."""
     columns, before = columns_of(report, decimals), 0
     schema = _schema(columns)
     for group in _groups(rows):
@@ -155,8 +157,8 @@ def _regrouped(batches: Iterable["pa.RecordBatch"], schema: "pa.Schema") -> Iter
 
 
 def _groups(rows: Iterable[AnyRow]) -> Iterator[list[AnyRow]]:
-    taken = iter(rows)
-    while group := list(islice(taken, GROUP_ROWS)):
+    remaining = iter(rows)
+    while group := list(islice(remaining, GROUP_ROWS)):
         yield group
 
 
@@ -164,7 +166,7 @@ Convert = Callable[[Any], Any]
 
 
 def columns_of(report: Report, decimals: int) -> dict[str, tuple["pa.DataType", Convert | None]]:
-    """Each column's Arrow type, and what makes a value fit for it."""
+    """Return each column's Arrow type, and the conversion of a value to it, if it needs one."""
     import pyarrow as pa  # noqa: PLC0415
 
     number = pa.decimal128(PRECISION, decimals)
@@ -204,7 +206,7 @@ def _batch(
 
 
 def _too_long(name: str, type_: "pa.DataType", values: list[Any], before: int) -> Problem:
-    """Which value it was."""
+    """Return a problem that names the value."""
     import pyarrow as pa  # noqa: PLC0415
 
     number, bad = before, None
@@ -216,6 +218,6 @@ def _too_long(name: str, type_: "pa.DataType", values: list[Any], before: int) -
     shown = f"{bad:f}" if isinstance(bad, Decimal) else str(bad)
     return Problem(
         409, "does-not-fit", "Value does not fit",
-        f"row {number}: {name} {shown} does not fit {type_}; ask for other decimals, or for CSV, which has every digit",
+        f"row {number}: {name} {shown} does not fit {type_}; choose other decimals, or CSV, which has every digit",
         column=name, row=number, value=shown,
     )  # fmt: skip

@@ -1,12 +1,13 @@
-"""Reports over HTTP: any report whole, in the form asked for, with its digest; and again from a digest.
+"""Reports over HTTP: any report, complete, in the requested format, with its digest; or reproduced from a digest.
 
-The form is `format`, or else what `Accept` names. `Daybook-Report-Digest` is the report's digest: give it back as
-`digest` for the same bytes, whatever has been recorded since. A report is made before the answer begins, on disk if it
-is long, so that what cannot be written is told as a problem.
+The format is `format`, or else what `Accept` names. `Daybook-Report-Digest` is the report's digest: send it as `digest`
+for the same bytes, no matter what was recorded since. A report is computed before the answer begins, on disk if it is
+long, so that an error can be answered as a problem.
 """
 
 import tempfile
 from collections.abc import Iterator
+from os import SEEK_END
 from typing import IO, Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
@@ -35,16 +36,16 @@ NAMES = (*REPORTS, STATEMENT)
 router = APIRouter(prefix="/v1", tags=["reports"], dependencies=[needs_key()], responses=responses(401, 409, 422, 503))
 
 
-class ReportAsked(RequestBody):
-    """Which rows, as of when, in which form. What a report has no use for it does not heed."""
+class ReportQuery(RequestBody):
+    """Which rows, as of when, in which format. A report ignores the parameters it has no use for."""
 
     account_id: Name | None = None
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
-    asset: AssetId | None = Field(None, description="of balances, journal and trial balance")
+    asset: AssetId | None = Field(None, description="for balances, journal and trial balance")
     day: str | None = Field(
         None, pattern="^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$",
-        description="value date of the journal; until when, of the trial balance; of a statement a day or a month",
+        description="value date of the journal; last value date of the trial balance; day or month of a statement",
     )  # fmt: skip
     method: CostBasis | None = Field(None, description="cost basis")
     fee_policy: FeePolicy | None = None
@@ -53,35 +54,40 @@ class ReportAsked(RequestBody):
     min_seq: int = Field(0, ge=0, le=SEQ_MAX, description="wait until the report covers this place in the log")
     as_of: Place | None = Field(None, description="as recorded up to this time, or this place in the log")
     known_at: Place | None = Field(
-        None, description="beside `as_of`: what had happened by then, as far as it was on record now (`now`) or then"
+        None,
+        description="with `as_of`: what had happened by that time, as known now (`now`), at this time or at this place",
     )
     as_of_seq: int | None = Field(
-        None, ge=0, le=SEQ_MAX, description="older word for `as_of`, a place", json_schema_extra={"deprecated": True}
+        None,
+        ge=0,
+        le=SEQ_MAX,
+        description="deprecated alias of `as_of`: a place in the log",
+        json_schema_extra={"deprecated": True},
     )
     format: Literal["json", "csv", "parquet", "html", "pdf"] | None = None
 
     def moment(self) -> Moment | None:
-        """The past moment asked for, if any. Raises InvalidInput."""
+        """Return the requested past moment, if any. Raises InvalidInput."""
         if self.as_of is not None and self.as_of_seq is not None:
-            raise InvalidInput("as_of", self.as_of_seq, "asked for once: leave as_of_seq out")
+            raise InvalidInput("as_of", self.as_of_seq, "given once: leave as_of_seq out")
         as_of = self.as_of if self.as_of_seq is None else Moment(seq=self.as_of_seq)
         return moment_of(as_of, self.known_at)
 
     def parameters(self, name: str) -> Parameters:
-        """What the report is asked with. Raises InvalidInput."""
+        """Return the parameters of the report. Raises InvalidInput."""
         from api.parameters import given_mark  # noqa: PLC0415
 
         if name == STATEMENT and (self.account_id is None or self.day is None):
             lacking = "account_id" if self.account_id is None else "day"
-            raise InvalidInput(lacking, None, "told: a statement is of an account, for a day or a month")
+            raise InvalidInput(lacking, None, "given: a statement is of an account, for a day or a month")
         if self.day is not None:
             _check_day(name, self.day)
         marks = tuple(f"{one.instrument_id}={decimal_text(one.price)}" for one in map(given_mark, self.mark))
         where = Where(self.account_id, self.strategy_id, self.instrument_id)
         moment = self.moment()
         return Parameters(
-            *where, self.asset, self.day, self.method, self.fee_policy, marks, None, self.decimals,
-            moment.occurred_by if moment is not None else None,
+            *where, asset=self.asset, day=self.day, method=self.method, fee_policy=self.fee_policy, mark=marks,
+            decimals=self.decimals, occurred_by=moment.occurred_by if moment is not None else None,
         )  # fmt: skip
 
 
@@ -93,13 +99,13 @@ def _check_day(name: str, day: str) -> None:
         raise InvalidInput("day", day, "a day such as 2026-01-02; only a statement is of a month")
 
 
-def _form(request: Request, asked: str | None, name: str) -> Format:
-    """What was asked for, or the first of what is accepted that there is. Raises InvalidInput."""
+def _form(request: Request, requested: str | None, name: str) -> Format:
+    """Return the requested format, or the first one accepted that the report has. Raises InvalidInput."""
     forms = STATEMENT_FORMS if name == STATEMENT else FORMS
-    if asked is not None:
-        if Format(asked) not in forms:
-            raise InvalidInput("format", asked, f"a form of this report: {', '.join(forms)}")
-        return Format(asked)
+    if requested is not None:
+        if Format(requested) not in forms:
+            raise InvalidInput("format", requested, f"a format of this report: {', '.join(forms)}")
+        return Format(requested)
     accepted = request.headers.get("accept", "")
     by_type = {MEDIA_TYPES[form].partition(";")[0]: form for form in forms}
     ranges = [part.partition(";")[0].strip() for part in accepted.split(",")]
@@ -107,44 +113,46 @@ def _form(request: Request, asked: str | None, name: str) -> Format:
 
 
 def _documented() -> dict[int | str, dict[str, Any]]:
-    told = documented(200, "the report")
-    told[200]["headers"] = told[200]["headers"] | {
-        DIGEST_HEADER: {"description": "what makes the same report again", "schema": {"type": "string"}}
+    answers = documented(200, "the report")
+    answers[200]["headers"] = answers[200]["headers"] | {
+        DIGEST_HEADER: {"description": "the digest that reproduces this report", "schema": {"type": "string"}}
     }
     binary = {"schema": {"type": "string", "format": "binary"}}
     text = {"schema": {"type": "string"}}
-    told[200]["content"] = {
+    answers[200]["content"] = {
         "application/json": {"schema": {"type": "object"}}, "text/csv": text, "text/html": text,
         "application/pdf": binary, "application/vnd.apache.parquet": binary,
     }  # fmt: skip
-    return told
+    return answers
 
 
 @router.get("/reports/{report}", response_class=Response, responses=_documented() | responses(404))
 def read_report(
     report: Annotated[str, Path(max_length=32, description=f"one of {', '.join(NAMES)}")],
-    asked: Annotated[ReportAsked, Query()],
+    query: Annotated[ReportQuery, Query()],
     request: Request,
-    book: OpenDaybook,
+    daybook: OpenDaybook,
 ) -> Response:
-    """A whole report of any length: rows as JSON, CSV or Parquet; a statement as HTML, PDF or JSON."""
-    names = needs(report, parameters := asked.parameters(report))
-    form = _form(request, asked.format, report)
-    moment = asked.moment()
-    with reading(book, *names, min_seq=asked.min_seq, moment=moment) as at:
-        return _answer(make(book, report, parameters, form, at, is_past=moment is not None))
+    """Return a complete report of any length: rows as JSON, CSV or Parquet; a statement as HTML, PDF or JSON."""
+    names = needs(report, parameters := query.parameters(report))
+    form = _form(request, query.format, report)
+    moment = query.moment()
+    with reading(daybook, *names, min_seq=query.min_seq, moment=moment) as at:
+        return _answer(make(daybook, report, parameters, form=form, at=at, is_past=moment is not None))
 
 
 @router.get("/reports", response_class=Response, responses=_documented())
 def reproduce_report(
-    digest: Annotated[str, Query(max_length=CHARACTERS_MAX, description=f"of a report, from {DIGEST_HEADER}")],
-    book: OpenDaybook,
+    digest: Annotated[
+        str, Query(max_length=CHARACTERS_MAX, description=f"the digest of a report, from {DIGEST_HEADER}")
+    ],
+    daybook: OpenDaybook,
 ) -> Response:
-    """The report that a digest names, once more: the same bytes."""
-    told = parse(digest)
-    if told.form not in MEDIA_TYPES:
-        raise InvalidInput("digest", told.form, f"of a report in one of the forms {', '.join(MEDIA_TYPES)}")
-    with again(book, told) as made:
+    """Reproduce the report of a digest: the same bytes."""
+    parsed = parse(digest)
+    if parsed.form not in MEDIA_TYPES:
+        raise InvalidInput("digest", parsed.form, f"of a report in one of the formats {', '.join(MEDIA_TYPES)}")
+    with again(daybook, parsed) as made:
         return _answer(made)
 
 
@@ -155,7 +163,7 @@ def _answer(made: Made) -> Response:
     except BaseException:
         file.close()
         raise
-    size = file.tell()
+    size = file.seek(0, SEEK_END)
     file.seek(0)
     headers = {SEQ_HEADER: str(made.digest.seq), DIGEST_HEADER: made.digest.text()}
     if made.digest.form in (Format.PARQUET, Format.PDF):

@@ -1,4 +1,4 @@
-"""Making: a report at a moment with its digest, or again from a digest, written in any form."""
+"""Compute a report with its digest, or reproduce it from a digest, and write it in any format."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -44,11 +44,11 @@ MEDIA_TYPES = {
 
 
 def needs(name: str, parameters: Parameters) -> tuple[str, ...]:
-    """The read models that a report is read from. Raises Problem for a report that is none, InvalidInput."""
+    """Return the read models that a report is read from. Raises Problem for an unknown report, InvalidInput."""
     if parameters.occurred_by is not None and name not in AS_OCCURRED:
         raise InvalidInput(
-            "known_at", parameters.occurred_by, f"asked for beside as_of only of {', '.join(AS_OCCURRED)}: a report of"
-            " another kind is told as recorded, by as_of alone",
+            "known_at", parameters.occurred_by, f"given with as_of only for {', '.join(AS_OCCURRED)}: other"
+            " reports are as recorded, by as_of alone",
         )  # fmt: skip
     return STATEMENT_NAMES if name == STATEMENT else report_of(name).needs(parameters)
 
@@ -62,15 +62,15 @@ class Made(NamedTuple):
 
     @property
     def report(self) -> Report:
-        """Which it is. Not for statements."""
+        """Its entry in the catalog; statements have none."""
         return report_of(self.digest.report)
 
     def rows(self) -> Iterable[AnyRow]:
-        """Its rows."""
+        """Return its rows."""
         return self.report.rows(self.at.source, self.digest.parameters, self.marks)
 
     def write(self, out: BinaryIO, *, newline: str = "\r\n") -> None:
-        """Write it in its form. Raises Problem where a value does not fit."""
+        """Write it in its format. Raises Problem if a value does not fit."""
         form, parameters = self.digest.form, self.digest.parameters
         if self.digest.report == STATEMENT:
             out.write(statement_bytes(self.at.source, self.digest, self.marks))
@@ -81,24 +81,24 @@ class Made(NamedTuple):
             case Format.CSV:
                 write_csv(self.report, self.rows(), out, newline=newline)
             case Format.PARQUET:
-                told = {"report": self.digest.report, "seq": str(self.digest.seq), "digest": self.digest.text()}
-                write_parquet(self.report, self._batches(), out, decimals=parameters.decimals, about=told)
+                about = {"report": self.digest.report, "seq": str(self.digest.seq), "digest": self.digest.text()}
+                write_parquet(self.report, self._batches(), out, decimals=parameters.decimals, about=about)
             case _:
                 raise InvalidInput("format", form, f"one of {', '.join(FORMS)}")
 
     def statement(self) -> Statement:
-        """The statement it is. Raises InvalidInput unless it is of one account and a day or a month."""
+        """Return it as a statement. Raises InvalidInput unless it is of one account and a day or a month."""
         return _statement(self.at.source, self.digest, self.marks)
 
     def about(self) -> dict[str, Any]:
-        """What a report in JSON says of itself before its items."""
+        """Return what a report in JSON has before its items."""
         digest = self.digest
-        told = {"report": digest.report, "seq": digest.seq, "recorded_at": digest.recorded_at}
-        told["occurred_by"] = digest.parameters.occurred_by
-        return told | {"digest": digest.text()}
+        about = {"report": digest.report, "seq": digest.seq, "recorded_at": digest.recorded_at}
+        about["occurred_by"] = digest.parameters.occurred_by
+        return about | {"digest": digest.text()}
 
     def _batches(self) -> Iterator[Any]:
-        import pyarrow as pa  # noqa: PLC0415 (0.3 s, for those who want it)
+        import pyarrow as pa  # noqa: PLC0415 (0.3 s, only where needed)
 
         report, parameters = self.report, self.digest.parameters
         fast = copied(self.digest.report, report, self.at.source, parameters)
@@ -109,12 +109,12 @@ class Made(NamedTuple):
             yield from fast
         except pa.ArrowInvalid:
             for _ in batches_of(report, self.rows(), parameters.decimals):
-                pass  # which finds the value and names it
+                pass  # raises a problem that names the value
             raise
 
 
 def statement_bytes(source: Source, digest: Digest, marks: Marks) -> bytes:
-    """Return the statement that a digest names, in its form. Raises InvalidInput."""
+    """Return the statement of a digest, in its format. Raises InvalidInput."""
     made = _statement(source, digest, marks)
     match digest.form:
         case Format.HTML:
@@ -136,13 +136,13 @@ def _statement(source: Source, digest: Digest, marks: Marks) -> Statement:
     if requested.account_id is None or requested.day is None:
         rule = "an account; a statement is of one, for a day or a month"
         raise InvalidInput("account_id", requested.account_id, rule)
-    return gathered(source, requested.account_id, period_of(requested.day), digest.seq, marks)
+    return gathered(source, requested.account_id, period_of(requested.day), seq=digest.seq, marks=marks)
 
 
-def make(book: Daybook, name: str, parameters: Parameters, form: Format, at: Reading, *, is_past: bool) -> Made:
-    """A report at a reading, valued at the newest marks (of a past reading, those known then). Raises Problem."""
+def make(daybook: Daybook, name: str, parameters: Parameters, *, form: Format, at: Reading, is_past: bool) -> Made:
+    """Compute a report from a reading, at the newest marks (of a past reading, those known then). Raises Problem."""
     account_id = parameters.account_id
-    if name == STATEMENT and account_id is not None and book.writer.state(account.stream(account_id)) is None:
+    if name == STATEMENT and account_id is not None and daybook.writer.state(account.stream(account_id)) is None:
         raise not_found(f"account {account_id}", account_id=account_id)
     marks_at = None
     if _is_valued(name):
@@ -151,9 +151,9 @@ def make(book: Daybook, name: str, parameters: Parameters, form: Format, at: Rea
         else:
             assert isinstance(at.source, sa.Connection), "a live reading is of a connection"
             marks_at = present(at.source)  # by the clock that dates marks
-    marks = _marks(book, at, parameters, marks_at) if _is_valued(name) else {}
+    marks = _marks(daybook, at, parameters, marks_at) if _is_valued(name) else {}
     digest = Digest(
-        report=name, form=form, seq=at.seq, root=_root(book, at.seq), code=release(), parameters=parameters,
+        report=name, form=form, seq=at.seq, root=_root(daybook, at.seq), code=release(), parameters=parameters,
         is_past=is_past, recorded_at=at.recorded_at if is_past else None,
         marks=hash_of(marks) if marks_at else "", marks_at=marks_at,
     )  # fmt: skip
@@ -161,17 +161,17 @@ def make(book: Daybook, name: str, parameters: Parameters, form: Format, at: Rea
 
 
 @contextmanager
-def again(book: Daybook, digest: Digest) -> Iterator[Made]:
-    """The report that a digest names. Raises Problem where log or marks are not what it was made of."""
+def again(daybook: Daybook, digest: Digest) -> Iterator[Made]:
+    """Compute the report of a digest. Raises Problem if log or marks are not those it was made from."""
     names = needs(digest.report, digest.parameters)
-    with reading(book, *names, moment=Moment(seq=digest.seq)) as at:
-        if _root(book, digest.seq) != digest.root:
+    with reading(daybook, *names, moment=Moment(seq=digest.seq)) as at:
+        if _root(daybook, digest.seq) != digest.root:
             raise Problem(
                 409, "other-log", "Another log",
-                f"the log up to seq {digest.seq} has another Merkle root than the report was made of: it is another"
-                " ledger, or history was altered (daybook verify tells)", seq=digest.seq, root=digest.root,
+                f"the log up to seq {digest.seq} has another Merkle root than the one the report was made from: it is"
+                " another ledger, or history was altered (run daybook verify)", seq=digest.seq, root=digest.root,
             )  # fmt: skip
-        marks = _marks(book, at, digest.parameters, digest.marks_at) if _is_valued(digest.report) else {}
+        marks = _marks(daybook, at, digest.parameters, digest.marks_at) if _is_valued(digest.report) else {}
         if digest.marks and hash_of(marks) != digest.marks:
             raise Problem(
                 409, "other-marks", "Other marks",
@@ -185,19 +185,19 @@ def _is_valued(name: str) -> bool:
     return name == STATEMENT or report_of(name).is_valued
 
 
-def _marks(book: Daybook, at: Reading, parameters: Parameters, known_at: datetime | None) -> Marks:
-    """The marks of the positions a report is about: given ones, else the newest that were known."""
+def _marks(daybook: Daybook, at: Reading, parameters: Parameters, known_at: datetime | None) -> Marks:
+    """Return the marks of a report's positions: given ones, else the newest that were known."""
     known: dict[str, Mark] = {}
     if known_at is not None:
         seen_by = parameters.occurred_by or known_at
         if parameters.day is not None:
             seen_by = min(seen_by, period_of(parameters.day).end)
-        known |= aged(book, book.marks.latest_all(seen_by, known_at), seen_by)
+        known |= aged(daybook, daybook.marks.latest_all(seen_by, known_at), seen_by)
     known |= given_marks(list(parameters.mark))
     held = {row["instrument_id"] for row in positions(at.source, **parameters.where._asdict())}
     return {name: mark for name, mark in known.items() if name in held}
 
 
-def _root(book: Daybook, seq: int) -> str:
-    with reaching(book.url):
-        return book.proofs.root_at(seq).hex()
+def _root(daybook: Daybook, seq: int) -> str:
+    with reaching(daybook.url):
+        return daybook.proofs.root_at(seq).hex()

@@ -1,6 +1,6 @@
-"""Plain-text accounting: the journal as hledger and beancount read it, with every balance asserted at the end.
+"""Plain-text accounting: the journal in the formats of hledger and beancount, with every balance asserted at the end.
 
-Both tools check by themselves that entries balance and that accounts end where our ledger does. A transaction is dated
+Both tools check that entries balance and that accounts end with the balances of our ledger. A transaction is dated
 by its value date; amounts are written with every digit. Accounts are ROOT:account_id:…, those of a position end in
 strategy and instrument, those of other money in `Account:Cash`; none has another below it.
 
@@ -27,12 +27,12 @@ OPENED = "1970-01-01"  # before any value date there can be
 
 
 def export(form: Format, entries: Iterable[JournalEntryRow], ledger: list[LedgerRow], about: str) -> Iterator[str]:
-    """The journal as text, in parts: `entries` in order, then the balances of `ledger` asserted. Raises Problem."""
+    """Yield the journal as text: `entries` in order, then the balances of `ledger` asserted. Raises Problem."""
     return hledger(entries, ledger, about) if form is Format.HLEDGER else beancount(entries, ledger, about)
 
 
 def account_name(account_id: str, account: str, strategy_id: str | None, instrument_id: str | None) -> str:
-    """A ledger account with whose it is: `Assets:main:BINANCE`, `Equity:main:Trading:trend:BTCUSDT.BINANCE`."""
+    """Return a ledger account's full name: `Assets:main:BINANCE`, `Equity:main:Trading:trend:BTCUSDT.BINANCE`."""
     root, _, rest = account.partition(":")
     if root == ASSETS:
         return f"{root}:{account_id}:{rest}"
@@ -48,7 +48,7 @@ def _balances(ledger: list[LedgerRow]) -> list[tuple[str, str, Decimal]]:
 
 
 def hledger(entries: Iterable[JournalEntryRow], ledger: list[LedgerRow], about: str) -> Iterator[str]:
-    """For hledger 1.25 and later; `check --strict` passes."""
+    """Yield text for hledger 1.25 and later; `check --strict` passes."""
     balances = _balances(ledger)
     yield f"; {_one_line(about)}\n\ndecimal-mark .\n"
     yield "".join(f"commodity {_quoted(asset)}\n" for asset in sorted({asset for _, asset, _ in balances}))
@@ -57,9 +57,9 @@ def hledger(entries: Iterable[JournalEntryRow], ledger: list[LedgerRow], about: 
     for row in entries:
         last = max(last, row["value_date"])
         booked = "" if row["booking_date"] == row["value_date"] else f"={row['booking_date']}"
-        told = _one_line(f"{row['kind']} {row['narrative']}").strip()
+        description = _one_line(f"{row['kind']} {row['narrative']}").strip()
         lines = "".join(f"    {_name_of(row, line)}  {_amount(line, _quoted)}\n" for line in row["lines"])
-        yield f"\n{row['value_date']}{booked} * ({row['reference']}) {told}  ; seq:{row['entry_seq']}\n{lines}"
+        yield f"\n{row['value_date']}{booked} * ({row['reference']}) {description}  ; seq:{row['entry_seq']}\n{lines}"
     if balances:
         yield f"\n{last} * balances as the book has them\n"
     for name, asset, balance in balances:
@@ -67,7 +67,7 @@ def hledger(entries: Iterable[JournalEntryRow], ledger: list[LedgerRow], about: 
 
 
 def beancount(entries: Iterable[JournalEntryRow], ledger: list[LedgerRow], about: str) -> Iterator[str]:
-    """For beancount 3. Raises Problem where 28 digits do not do."""
+    """Yield text for beancount 3. Raises Problem where 28 digits are too few."""
     balances = _balances(ledger)
     accounts = _distinct((name for name, _, _ in balances), _legal_account)
     assets = _distinct((asset for _, asset, _ in balances), _legal_commodity)
@@ -101,8 +101,8 @@ def _check_digits(name: str, asset: str, *amounts: Decimal) -> None:
         if (digits := len(amount.as_tuple().digits)) > BEANCOUNT_DIGITS_MAX:
             raise Problem(
                 409, "too-precise", "More digits than beancount adds",
-                f"{name} comes to {amount:f} {asset}, which has {digits} digits; beancount adds with "
-                f"{BEANCOUNT_DIGITS_MAX} and would round it. Export for hledger, which is exact",
+                f"{name} totals {amount:f} {asset}, which has {digits} digits; beancount adds with "
+                f"{BEANCOUNT_DIGITS_MAX} and would round it. Export to hledger, which is exact",
                 account=name, asset=asset,
             )  # fmt: skip
 
@@ -116,7 +116,7 @@ def _quoted(asset: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """What an hledger description may hold: no comment, no payee, no line break."""
+    """Return text allowed in an hledger description: no comment, no payee, no line break."""
     return re.sub(r"[\x00-\x1f\x7f;|]+", " ", text)
 
 
@@ -137,14 +137,14 @@ def _legal_commodity(asset: str) -> str:
 
 
 def _distinct(names: Iterable[str], legal: Callable[[str], str]) -> dict[str, str]:
-    """A legal name for each, told apart by a number where two would be the same."""
-    taken: set[str] = set()
+    """Return a legal name for each, with a number where two would be the same."""
+    used: set[str] = set()
     found = {}
     for name in sorted(set(names)):
-        told, number = legal(name), 1
-        while told in taken:
+        unique, number = legal(name), 1
+        while unique in used:
             number += 1
-            told = f"{legal(name)}-{number}"
-        taken.add(told)
-        found[name] = told
+            unique = f"{legal(name)}-{number}"
+        used.add(unique)
+        found[name] = unique
     return found

@@ -1,6 +1,6 @@
-"""Charts of a statement, as geometry: where lines, bars, ticks and labels are in a box, whatever draws them.
+"""The geometry of a statement's charts: lines, bars, ticks and labels in a unit box, for any renderer.
 
-Floats are for pixels alone; the figures beside a chart are exact.
+Floats are for pixels only; the figures beside a chart are exact.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Bar(NamedTuple):
 
 
 def curve(steps: Sequence[tuple[datetime, Decimal]], first: datetime, end: datetime) -> Curve:
-    """What was gained so far, from nothing at `first` on."""
+    """Return the curve of a cumulative result, zero at `first`."""
     values = [0.0, *(float(value) for _, value in steps)]
     low, high, levels = _levels(min(values), max(values))
     span, whole = high - low, (end - first).total_seconds()
@@ -53,13 +53,13 @@ def curve(steps: Sequence[tuple[datetime, Decimal]], first: datetime, end: datet
 
 
 def _thinned(steps: Sequence[tuple[datetime, Decimal]]) -> Sequence[tuple[datetime, Decimal]]:
-    """At most POINTS_MAX of them, the last always."""
+    """Return at most POINTS_MAX of the steps, always with the last."""
     every = -(-len(steps) // POINTS_MAX)
     return [step for number, step in enumerate(steps) if (len(steps) - 1 - number) % every == 0] if steps else []
 
 
 def _levels(low: float, high: float) -> tuple[float, float, list[tuple[float, str]]]:
-    """Round numbers around a range, three to six of them."""
+    """Return the bounds and the levels of an axis: three to six round numbers around a range."""
     span = (high - low) or max(abs(high), 1.0)
     power = 10.0 ** floor(log10(span / 4))
     step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= 5)
@@ -78,7 +78,7 @@ def _times(first: datetime, end: datetime) -> list[Tick]:
 
 
 def bars(values: Sequence[tuple[str, Decimal]], shown_max: int = 8) -> tuple[list[Bar], float]:
-    """The largest of some values as bars, and where zero is."""
+    """Return the largest values as bars, and the place of zero."""
     largest = sorted(values, key=lambda pair: (-abs(pair[1]), pair[0]))[:shown_max]
     numbers = [float(value) for _, value in largest]
     low, high = min([0.0, *numbers]), max([0.0, *numbers])

@@ -1,4 +1,4 @@
-"""A statement as one HTML page that needs nothing else: its style and charts are in it, and it prints well."""
+"""A statement as one HTML page, with style and charts inside; it prints well."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -27,27 +27,27 @@ def _templates() -> Environment:
 
 
 def number(value: Decimal | None) -> str:
-    """An exact number with grouped thousands and a true minus; a dash for none."""
+    """Return an exact number with grouped thousands and a true minus; a dash for None."""
     return NONE if value is None else grouped(value).replace("-", MINUS)
 
 
 def signed(value: Decimal | None) -> str:
-    """The same, with its sign."""
+    """Return the same with a plus sign above zero."""
     return number(value) if value is None or value <= 0 else f"+{number(value)}"
 
 
 def tone(value: Decimal | None) -> str:
-    """A class for a gain or loss."""
+    """Return the CSS class of a gain or loss."""
     return "" if not value else "gain" if value > 0 else "loss"
 
 
 def moment(value: datetime | None) -> str:
-    """A time to the second."""
+    """Return a time to the second; a dash for None."""
     return NONE if value is None else time_text(value.replace(microsecond=0)).replace("T", " ").removesuffix("Z")
 
 
 def amounts(value: dict[str, Decimal]) -> str:
-    """Signed amounts by asset."""
+    """Return signed amounts by asset; a dash for none."""
     return ", ".join(f"{signed(amount)} {asset}" for asset, amount in sorted(value.items())) or NONE
 
 
@@ -68,7 +68,7 @@ def page(statement: Statement, *, digest: str, root: str, code: str) -> bytes:
 
 
 def _curve(drawn: Curve) -> Markup:
-    """A step line with its axes, as SVG."""
+    """Draw a step line with its axes, as SVG."""
     right, top = WIDTH - 20, 8
     bottom = HEIGHT - BOTTOM
 
@@ -88,11 +88,11 @@ def _curve(drawn: Curve) -> Markup:
     points = " ".join(f"{x(px)},{y(py)}" for px, py in drawn.points)
     area = f"{x(0)},{y(drawn.zero)} {points} {x(1)},{y(drawn.zero)}"
     parts.append(f'<polygon class="area" points="{area}"/><polyline class="line" points="{points}"/></svg>')
-    return Markup("".join(parts))  # noqa: S704 (numbers of ours, and no text of others)
+    return Markup("".join(parts))  # noqa: S704 (only our own numbers, no text of others)
 
 
 def _bars(drawn: list[Bar], zero: float) -> Markup:
-    """Horizontal bars with their values, as SVG."""
+    """Draw horizontal bars with their values, as SVG."""
     left, right, row = 170, WIDTH - 180, 20
 
     def x(place: float) -> float:
@@ -108,8 +108,8 @@ def _bars(drawn: list[Bar], zero: float) -> Markup:
                 kind, x(bar.start), y + 3, max(round(x(bar.end) - x(bar.start), 1), 1), row - 7
             )
         )
-        told = signed(bar.value)
-        parts.append(Markup('<text class="value" x="{}" y="{}">{}</text>').format(WIDTH - 4, y + 13, told))
+        value = signed(bar.value)
+        parts.append(Markup('<text class="value" x="{}" y="{}">{}</text>').format(WIDTH - 4, y + 13, value))
     parts.append(
         Markup('<line class="zero" x1="{0}" x2="{0}" y1="0" y2="{1}"/></svg>').format(x(zero), row * len(drawn) + 4)
     )

@@ -1,7 +1,7 @@
-"""A statement as PDF, A4 across: the same content and charts as the page, drawn without a browser.
+"""A statement as PDF, A4 landscape: the same content and charts as the HTML page, drawn without a browser.
 
-The same statement gives the same bytes: the file's date is the end of the period, and nothing else in it changes. The
-PDF's own fonts know Latin letters; others in a narrative are shown as `?` (the HTML page has them).
+The same statement gives the same bytes: the file's date is the end of the period, and nothing else in it varies. The
+PDF's own fonts have Latin letters; others in a narrative are shown as `?` (the HTML page has them).
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Cell(NamedTuple):
 
 
 class Head(NamedTuple):
-    """A column: its title, whether it holds numbers, whether its text may be broken into lines."""
+    """A column: its title, whether it holds numbers, whether its text may wrap."""
 
     title: str
     is_number: bool = False
@@ -63,7 +63,7 @@ class _Paper(FPDF):
 
     def __init__(self, statement: Statement) -> None:
         super().__init__(orientation="landscape", format="A4")
-        self._told = statement
+        self._statement = statement
         self.set_creation_date(statement.period.end)
         self.set_title(_latin(f"Statement {statement.account_id}, {statement.period.name}"))
         self.set_producer("Daybook")
@@ -73,104 +73,107 @@ class _Paper(FPDF):
         self.add_page()
 
     def footer(self) -> None:
-        """On every page: whose, of when, which."""
+        """Write the footer of a page: account, period, seq."""
         self.set_y(-9)
         self._font(7, SOFT)
-        told = self._told
-        left = _latin(f"Account {told.account_id}, {told.period.name}, as on record at seq {told.seq:,}")
+        shown = self._statement
+        left = _latin(f"Account {shown.account_id}, {shown.period.name}, as recorded up to seq {shown.seq:,}")
         self.cell(INNER / 2, 4, left)
         self.cell(INNER / 2, 4, f"Page {self.page_no()} of {{nb}}", align="R")
 
     def head(self) -> None:
-        """Title and what it is of."""
-        told = self._told
+        """Draw the title, the period and the counts."""
+        shown = self._statement
         self._font(18, INK, is_strong=True)
-        self.cell(INNER * 0.62, 8, _latin(f"Statement of account {told.account_id}"))
+        self.cell(INNER * 0.62, 8, _latin(f"Statement of account {shown.account_id}"))
         self._font(8.5, SOFT)
-        self.cell(INNER * 0.38, 8, f"As on record at seq {told.seq:,}", align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-        self.cell(INNER * 0.62, 5, f"{told.period.name}, value dates, UTC")
-        counts = f"{told.trades_count:,} trades and transfers of positions, {told.entries_count:,} entries"
+        self.cell(
+            INNER * 0.38, 8, f"As recorded up to seq {shown.seq:,}", align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT
+        )
+        self.cell(INNER * 0.62, 5, f"{shown.period.name}, by value date, UTC")
+        counts = f"{shown.trades_count:,} trades and position transfers, {shown.entries_count:,} entries"
         self.cell(INNER * 0.38, 5, counts, align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         self._rule(INK, 0.5, self.get_y() + 1.5)
         self.set_y(self.get_y() + 3)
 
     def balances(self) -> None:
-        """Opening, movements and closing."""
+        """Draw the balances: opening, movements and closing."""
         heads = [Head("Asset"), Head("Venue"), *(Head(name, True) for name in ("Opening", "In", "Out", "Closing"))]
         rows = [
             [Cell(row["asset"]), Cell(row["venue"]), *(Cell(number(row[name])) for name in ("opening", "in", "out")),
              Cell(number(row["closing"]), is_strong=True)]
-            for row in self._told.balances
+            for row in self._statement.balances
         ]  # fmt: skip
-        self._table("Balances", heads, rows, "The account had nothing, and nothing moved.")
+        self._table("Balances", heads, rows, "No balances and no movements.")
 
     def result(self) -> None:
-        """What the period gained, by asset."""
+        """Draw the result of the period, by asset."""
         names = ("realized", "rounding", "funding", "other income", "fees", "fees in kind")
-        heads = [Head("In"), *(Head(name.capitalize(), True) for name in (*names, "net"))]
+        heads = [Head("Asset"), *(Head(name.capitalize(), True) for name in (*names, "net"))]
         rows = [
             [Cell(row["asset"]), *(Cell(number(row[name])) for name in names),
              Cell(signed(row["net"]), _tone(row["net"]), is_strong=True)]
-            for row in self._told.result
+            for row in self._statement.result
         ]  # fmt: skip
-        self._table("Result of the period", heads, rows, "Nothing was gained, lost or paid.")
+        self._table("Result of the period", heads, rows, "No income and no expenses.")
 
     def charts(self) -> None:
-        """The result so far and by instrument, side by side for each asset."""
-        period = self._told.period
+        """Draw the cumulative result and the result by instrument, side by side for each asset."""
+        period = self._statement.period
         first = datetime.fromisoformat(period.first).replace(tzinfo=period.end.tzinfo)
-        for asset, steps in self._told.curves.items():
+        for asset, steps in self._statement.curves.items():
             values = [
                 (row["instrument_id"] or "account", row["net"])
-                for row in self._told.by_instrument
+                for row in self._statement.by_instrument
                 if row["asset"] == asset
             ]
             self._room(46)
             top, half = self.get_y() + 2, (INNER - 10) / 2
-            self._caption(MARGIN + 1, top, f"Result so far, {asset}")
-            self._caption(MARGIN + half + 10, top, f"Net by instrument, {asset}")
-            self._curve(curve(steps, first, period.end), MARGIN, top + 5, half, 34)
-            self._bars(*bars(values), MARGIN + half + 10, top + 5, half)
+            self._caption(MARGIN + 1, top, f"Cumulative result, {asset}")
+            self._caption(MARGIN + half + 10, top, f"Net result by instrument, {asset}")
+            self._curve(curve(steps, first, period.end), x=MARGIN, y=top + 5, width=half, height=34)
+            self._bars(*bars(values), x=MARGIN + half + 10, y=top + 5, width=half)
             self.set_y(top + 43)
 
     def positions(self) -> None:
-        """What was open at the end."""
+        """Draw the positions open at the end of the period."""
         titles = ("Quantity", "Average price", "Cost", "Mark", "Value", "Unrealized")
-        heads = [Head("Instrument"), Head("Strategy"), *(Head(title, True) for title in titles), Head("In")]
+        heads = [Head("Instrument"), Head("Strategy"), *(Head(title, True) for title in titles), Head("Ccy")]
         rows = [
             [Cell(row["instrument_id"]), Cell(row["strategy_id"]),
              *(Cell(number(row[name])) for name in ("quantity", "avg_px", "cost", "mark", "value")),
              Cell(signed(row["unrealized"]), _tone(row["unrealized"]), is_strong=True), Cell(row["settle"])]
-            for row in self._told.positions
+            for row in self._statement.positions
         ]  # fmt: skip
-        self._table("Positions at the end", heads, rows, "No position was open.")
-        if any(row["mark"] is None for row in self._told.positions):
-            self._line("- : no mark was seen by the end of the period; nothing is guessed.")
+        self._table("Positions at the end", heads, rows, "No open positions.")
+        if any(row["mark"] is None for row in self._statement.positions):
+            self._line("- : no mark was known by the end of the period; the position is not valued.")
 
     def entries(self) -> None:
-        """The journal of the period, as far as a statement shows it."""
-        told = self._told
+        """Draw the journal entries that a statement shows."""
+        shown = self._statement
         heads = [
-            Head("Time"), Head("Kind"), Head("Reference", is_wrapped=True), Head("What", is_wrapped=True),
-            Head("Moved", True), Head("Gained", True), Head("Seq", True),
+            Head("Time"), Head("Kind"), Head("Reference", is_wrapped=True), Head("Description", is_wrapped=True),
+            Head("Movement", True), Head("Result", True), Head("Seq", True),
         ]  # fmt: skip
         rows = [
-            [Cell(moment(row["transact_time"])), Cell(row["kind"]), Cell(row["reference"]), Cell(_what(row)),
+            [Cell(moment(row["transact_time"])), Cell(row["kind"]), Cell(row["reference"]), Cell(_description(row)),
              Cell(amounts(row["moved"])), Cell(amounts(row["gained"])), Cell(str(row["entry_seq"]), SOFT)]
-            for row in told.entries
+            for row in shown.entries
         ]  # fmt: skip
         self._table("Entries", heads, rows, "No entry has a value date in this period.", size=7.2)
-        if told.entries_count > len(told.entries):
-            self._line(f"The first {len(told.entries)} of {told.entries_count:,}; daybook report journal has all.")
+        if shown.entries_count > len(shown.entries):
+            self._line(f"The first {len(shown.entries)} of {shown.entries_count:,}; daybook report journal lists all.")
 
     def foot(self, digest: str, root: str, code: str) -> None:
-        """What proves it, and how to make it again."""
+        """Draw the proof, and the command that reproduces the statement."""
         self._room(26)
         self._rule(LINE, 0.2, self.get_y() + 3)
         self.set_y(self.get_y() + 5)
         self._font(7, SOFT)
-        proof = f"Every figure is a sum of journal lines at seq {self._told.seq}, whose log has the Merkle root {root}"
-        again = f"{proof}. Made by Daybook {code}. The same bytes again:"
+        seq = self._statement.seq
+        proof = f"Every figure is a sum of journal lines up to seq {seq}, where the Merkle root of the log is {root}"
+        again = f"{proof}. Made by Daybook {code}. To reproduce the same bytes:"
         for text in (again, f"daybook report --reproduce {digest}"):
             self.multi_cell(INNER, 3.3, text, wrapmode=WrapMode.CHAR if text is not again else WrapMode.WORD, align="L",
                             new_x=XPos.LMARGIN, new_y=YPos.NEXT)  # fmt: skip
@@ -213,7 +216,7 @@ class _Paper(FPDF):
             self._row(heads, row, widths, size)
 
     def _widths(self, heads: Sequence[Head], rows: Sequence[Sequence[Cell]], size: float) -> tuple[list[float], float]:
-        """As wide as the text, smaller where all of it does not fit; what may be broken gets the rest."""
+        """Return widths and font size: as wide as the text, smaller if it does not fit; wrapped text gets the rest."""
         while True:
             self._font(size, INK, is_strong=True)
             natural = [
@@ -270,7 +273,7 @@ class _Paper(FPDF):
         assert isinstance(lines, list)
         return lines
 
-    def _curve(self, drawn: Curve, x: float, y: float, width: float, height: float) -> None:
+    def _curve(self, drawn: Curve, *, x: float, y: float, width: float, height: float) -> None:
         left, bottom = x + 20, y + height - 5
         across, up = width - 22, height - 7
 
@@ -297,7 +300,7 @@ class _Paper(FPDF):
         self.set_line_width(0.4)
         self.polyline(points)
 
-    def _bars(self, drawn: Sequence[Bar], zero: float, x: float, y: float, width: float) -> None:
+    def _bars(self, drawn: Sequence[Bar], zero: float, *, x: float, y: float, width: float) -> None:
         left, across, row = x + 42, width - 78, 4.2
         for place, bar in enumerate(drawn):
             top = y + place * row
@@ -305,7 +308,8 @@ class _Paper(FPDF):
             self.set_xy(x, top)
             self.cell(40, row, _latin(bar.label[:26]), align="R")
             self.set_fill_color(*(GAIN if bar.value > 0 else LOSS))
-            self.rect(left + bar.start * across, top + 0.8, max((bar.end - bar.start) * across, 0.3), row - 1.6, "F")
+            length = max((bar.end - bar.start) * across, 0.3)
+            self.rect(left + bar.start * across, top + 0.8, length, row - 1.6, style="F")
             self.set_xy(x + width - 36, top)
             self.cell(36, row, _latin(signed(bar.value)), align="R")
         self.set_draw_color(*SOFT)
@@ -317,5 +321,5 @@ def _tone(value: Any) -> Tone:
     return INK if not value else GAIN if value > 0 else LOSS
 
 
-def _what(row: dict[str, Any]) -> str:
+def _description(row: dict[str, Any]) -> str:
     return ", ".join(text for text in (row["instrument_id"], row["narrative"]) if text)

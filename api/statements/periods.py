@@ -1,4 +1,4 @@
-"""Periods a statement may be of: a day or a month, by value dates."""
+"""Periods of a statement: a day or a month, by value date."""
 
 from datetime import MAXYEAR, UTC, datetime, timedelta
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from domain.errors import InvalidInput
 
 
 class Period(NamedTuple):
-    """A day or a month: its value dates, first and last, and its name."""
+    """A day or a month: its first and last value date, and its name."""
 
     first: str
     last: str
@@ -16,11 +16,11 @@ class Period(NamedTuple):
 
     @property
     def end(self) -> datetime:
-        """The first moment after it, in UTC."""
+        """The first moment after the period, in UTC."""
         return datetime.fromisoformat(self.last).replace(tzinfo=UTC) + timedelta(days=1)
 
     def holds(self, day: str) -> bool:
-        """Whether a value date is in it."""
+        """Whether a value date is in the period."""
         return self.first <= day <= self.last
 
 

@@ -1,9 +1,9 @@
-"""Statements: what became of one account in a day or a month, from its journal.
+"""Statements of one account for a day or a month, computed from its journal.
 
-By value date: all that happened in the period, whenever it came in, as far as it was on record at the seq at which the
-statement stands. Opening + in - out = closing, for every asset; the result of the period is what its income and expense
-accounts moved; positions are those at its end, at the newest mark seen by then. Each figure is a sum of journal lines.
-Of many entries the first ENTRIES_SHOWN_MAX are shown, and said how many there are: `daybook report journal` has all.
+By value date: all that happened in the period, however late it was recorded, up to the seq of the statement. Opening +
+in - out = closing, for every asset; the result of the period is the turnover of the income and expense accounts;
+positions are those at the end of the period, at the newest mark known by then. Each figure is a sum of journal lines.
+The first ENTRIES_SHOWN_MAX entries are shown, with their total number: `daybook report journal` lists all.
 """
 
 from collections import defaultdict
@@ -36,7 +36,7 @@ RESULT = {
 
 
 class Statement(NamedTuple):
-    """What a statement shows; amounts are exact and signed as in the journal's words, gains above zero."""
+    """The figures of a statement; amounts are exact, gains are above zero."""
 
     account_id: str
     period: Period
@@ -51,8 +51,8 @@ class Statement(NamedTuple):
     curves: dict[str, list[tuple[datetime, Decimal]]]
 
 
-def gathered(source: Source, account_id: str, period: Period, seq: int, marks: Marks) -> Statement:
-    """The statement of an account, out of its journal and positions."""
+def gathered(source: Source, account_id: str, period: Period, *, seq: int, marks: Marks) -> Statement:
+    """Return the statement of an account, from its journal and positions."""
     kept: list[journal.StoredEntryRow] = []
     tally = _Tally(period)
     for entry in _since(source, account_id, period.first):
@@ -63,14 +63,16 @@ def gathered(source: Source, account_id: str, period: Period, seq: int, marks: M
         if len(kept) < ENTRIES_SHOWN_MAX:
             kept.append(entry)
     return Statement(
-        account_id, period, seq, _balances(source, account_id, period), tally.result(), tally.by_instrument(),
-        tally.positions(positions(source, account_id=account_id), marks), [_shown(entry) for entry in kept],
-        tally.entries, tally.trades, tally.curves(),
+        account_id=account_id, period=period, seq=seq, balances=_balances(source, account_id, period),
+        result=tally.result(), by_instrument=tally.by_instrument(),
+        positions=tally.positions(positions(source, account_id=account_id), marks),
+        entries=[_shown(entry) for entry in kept], entries_count=tally.entries, trades_count=tally.trades,
+        curves=tally.curves(),
     )  # fmt: skip
 
 
 def _since(source: Source, account_id: str, first: str) -> Iterator[journal.StoredEntryRow]:
-    """The account's entries for a value date and all after it, in order of occurrence within a date."""
+    """Yield the account's entries of a value date and all later ones, in order of occurrence within a date."""
     days = sorted({row["value_date"] for row in journal.turnover(source, account_id) if row["value_date"] >= first})
     for day in days:
         after = None
@@ -83,29 +85,29 @@ def _since(source: Source, account_id: str, first: str) -> Iterator[journal.Stor
 
 
 def _balances(source: Source, account_id: str, period: Period) -> list[Row]:
-    """Opening, in, out and closing of every asset at every venue."""
+    """Return opening, in, out and closing of every asset at every venue."""
     found: dict[tuple[str, str], Row] = {}
     for row in journal.turnover(source, account_id):
         root, _, venue = row["account"].partition(":")
         if root != chart.ASSETS or row["value_date"] > period.last:
             continue
         place = (venue, row["asset"])
-        told = found.setdefault(
+        balance = found.setdefault(
             place, {"venue": venue, "asset": row["asset"], "opening": ZERO, "in": ZERO, "out": ZERO}
         )
         if row["value_date"] < period.first:
-            told["opening"] += row["debit"] - row["credit"]
+            balance["opening"] += row["debit"] - row["credit"]
         else:
-            told["in"] += row["debit"]
-            told["out"] += row["credit"]
-    for told in found.values():
-        told |= {name: exact(told[name]) for name in ("opening", "in", "out")}
-        told["closing"] = exact(told["opening"] + told["in"] - told["out"])
-    return [told for _, told in sorted(found.items()) if told["opening"] or told["in"] or told["out"]]
+            balance["in"] += row["debit"]
+            balance["out"] += row["credit"]
+    for balance in found.values():
+        balance |= {name: exact(balance[name]) for name in ("opening", "in", "out")}
+        balance["closing"] = exact(balance["opening"] + balance["in"] - balance["out"])
+    return [balance for _, balance in sorted(found.items()) if balance["opening"] or balance["in"] or balance["out"]]
 
 
 class _Tally:
-    """What the entries of a period add up to, and what those after it are to be taken back from."""
+    """Sums of the entries of a period, and of the later ones that its positions do not include."""
 
     def __init__(self, period: Period) -> None:
         self.entries = 0
@@ -117,7 +119,7 @@ class _Tally:
         self._later: dict[tuple[str, str, str | None], Decimal] = defaultdict(Decimal)
 
     def within(self, entry: AnyRow) -> None:
-        """Take an entry of the period."""
+        """Add an entry of the period."""
         self.entries += 1
         self.trades += 1 if entry["kind"] not in ("REVERSAL", "RESTATEMENT") and entry["instrument_id"] else 0
         gained: dict[str, Decimal] = defaultdict(Decimal)
@@ -132,13 +134,13 @@ class _Tally:
             self._instruments[entry["instrument_id"] or "", asset] += gain
 
     def after(self, entry: AnyRow) -> None:
-        """Take an entry after the period: what it did to positions is not yet so."""
+        """Add an entry after the period, whose effect on positions is subtracted."""
         for account, asset, amount in entry["lines"]:
             if account == chart.TRADING:
                 self._later[entry["strategy_id"], entry["instrument_id"], asset] += Decimal(amount)
 
     def result(self) -> list[Row]:
-        """The period's result by asset; `net` adds it up."""
+        """Return the result of the period by asset; `net` is its sum."""
         names = (*RESULT.values(), "other income")
         return [
             {"asset": asset, **{name: exact(sums[name]) for name in names}, "net": exact(sum(sums.values(), ZERO))}
@@ -146,7 +148,7 @@ class _Tally:
         ]
 
     def by_instrument(self) -> list[Row]:
-        """Net result by instrument and asset, "" for what is of no position."""
+        """Return the net result by instrument ("" for entries of no position) and asset."""
         return [
             {"instrument_id": name, "asset": asset, "net": exact(net)}
             for (name, asset), net in sorted(self._instruments.items())
@@ -154,7 +156,7 @@ class _Tally:
         ]
 
     def positions(self, now: Iterable[PositionRow], marks: Marks) -> list[Row]:
-        """The positions at the period's end: those now, less what came after; valued at the marks."""
+        """Return the positions at the end of the period: those now, less later entries; valued at the marks."""
         found = []
         for row in now:
             if row["settle"] is None or row["kind"] is None:
@@ -170,16 +172,16 @@ class _Tally:
         return found
 
     def curves(self) -> dict[str, list[tuple[datetime, Decimal]]]:
-        """The result so far, step by step, of the assets with most steps."""
+        """Return the cumulative result, step by step, of the assets with most steps."""
         busiest = sorted(self._steps, key=lambda asset: (-len(self._steps[asset]), asset))[:CURVES_MAX]
-        told = {}
+        curves = {}
         for asset in busiest:
             so_far, points = ZERO, []
             for at, gain in sorted(self._steps[asset], key=lambda step: step[0]):
                 so_far = exact(so_far + gain)
                 points.append((at, so_far))
-            told[asset] = points
-        return told
+            curves[asset] = points
+        return curves
 
 
 POSITION_COLUMNS = (
@@ -188,7 +190,7 @@ POSITION_COLUMNS = (
 
 
 def _shown(entry: AnyRow) -> Row:
-    """An entry as a statement tells it: what it moved of assets, and what it gained."""
+    """Return an entry as a statement shows it: its movements of assets, and its result."""
     moved: dict[str, Decimal] = defaultdict(Decimal)
     gained: dict[str, Decimal] = defaultdict(Decimal)
     for account, asset, amount in entry["lines"]:
@@ -204,5 +206,5 @@ def _shown(entry: AnyRow) -> Row:
 
 
 def statement_json(statement: Statement) -> dict[str, Any]:
-    """Return a statement as it is in JSON."""
+    """Return a statement as JSON."""
     return {**statement._asdict(), "period": statement.period._asdict(), "report": "statement"}

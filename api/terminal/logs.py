@@ -1,4 +1,4 @@
-"""Structured log lines on stderr: JSON, or text for a person at a terminal."""
+"""Structured log lines on stderr: JSON, or text at a terminal."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ from api.settings import Settings
 
 
 def log_to_stderr(settings: Settings) -> None:
-    """Structured lines on stderr: JSON, or text for a person at a terminal."""
+    """Write structured log lines to stderr: JSON, or text at a terminal, as the settings choose."""
     is_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
     structlog.configure(
         processors=[

@@ -1,4 +1,4 @@
-"""Parts that commands share: an open book, who acts, and options that are parsed by the domain."""
+"""What commands share: the open Daybook, the acting user, and options parsed by the rules of the domain."""
 
 import functools
 import getpass
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def environment() -> "Settings":
-    """The settings in the environment. One that cannot be is a mistake in how the command was called."""
+    """Return the settings in the environment. An invalid one is a usage error."""
     from pydantic import ValidationError
 
     from api.settings import Settings
@@ -45,33 +45,33 @@ def environment() -> "Settings":
 
 @contextmanager
 def opened(settings: "Settings | None" = None) -> Iterator["Daybook"]:
-    """The book that the environment names. What was recorded meanwhile is sealed at the end, if no service does it."""
+    """Open the Daybook of the environment. At the end, events recorded meanwhile are sealed, unless a service does."""
     from api.daybook import Daybook
 
-    with Daybook.open(settings or environment()) as book:
-        head = book.log.head().seq
-        yield book
-        if book.log.head().seq > head:
+    with Daybook.open(settings or environment()) as daybook:
+        head = daybook.log.head().seq
+        yield daybook
+        if daybook.log.head().seq > head:
             try:
-                book.seal()
+                daybook.seal()
             except LedgerError as error:
-                note(f"Recorded, and not sealed yet: {error}")
+                note(f"Recorded, but not sealed yet: {error}")
 
 
 @contextmanager
-def read(book: "Daybook", *names: str, moment: Moment | None = None) -> Iterator["Reading"]:
-    """Read models at a moment, or with everything that is in the log now."""
+def read(daybook: "Daybook", *names: str, moment: Moment | None = None) -> Iterator["Reading"]:
+    """Read models as of a moment, or caught up with the whole log."""
     from api.read_models.snapshot import reading
 
     if moment is None:
-        book.runner.catch_up()
-    head = book.log.head().seq
-    with reading(book, *names, min_seq=head, moment=moment, wait_seconds_max=WAIT_SECONDS_MAX) as at:
+        daybook.runner.catch_up()
+    head = daybook.log.head().seq
+    with reading(daybook, *names, min_seq=head, moment=moment, wait_seconds_max=WAIT_SECONDS_MAX) as at:
         yield at
 
 
 def actor() -> str:
-    """Who acts: the account of the operating system that runs the command."""
+    """Return the acting user: the operating system's account that runs the command."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):
@@ -80,7 +80,7 @@ def actor() -> str:
 
 
 def by(parse: Callable[[str], T]) -> Callable[[str], T]:
-    """An option's parser out of one of the domain's."""
+    """Turn a parser of the domain into that of an option."""
 
     def parsed(text: str) -> T:
         try:
@@ -94,7 +94,7 @@ def by(parse: Callable[[str], T]) -> Callable[[str], T]:
 def _as_of(text: str) -> Moment:
     moment = place_of(text, "as-of", now())
     if moment == NOW:
-        raise InvalidInput("as-of", text, "a past moment; leave it out for what is known now")
+        raise InvalidInput("as-of", text, "a past moment; leave it out for the present")
     return moment
 
 
@@ -112,7 +112,9 @@ AnyAccount = Annotated[
 Strategy = Annotated[str, typer.Option("--strategy", parser=by(lambda t: values.name(t, "strategy")), metavar="ID")]
 AnyStrategy = Annotated[
     str | None,
-    typer.Option("--strategy", parser=by(lambda t: values.name(t, "strategy")), metavar="ID", help="Only this one."),
+    typer.Option(
+        "--strategy", parser=by(lambda t: values.name(t, "strategy")), metavar="ID", help="Only this strategy."
+    ),
 ]
 InstrumentId = Annotated[
     str,
@@ -131,28 +133,28 @@ AsOf = Annotated[
     Moment | None,
     typer.Option(
         "--as-of", parser=by(_as_of), metavar="SEQ|TIME",
-        help="What the book knew then: a time in UTC, or exactly a place in the log. What one append recorded, such as"
-        " the events that a fill is, has one recorded_at: it is there whole as of the last of them.",
+        help="As recorded at a past moment: a time in UTC, or a seq of the log. The events of one append, such as those"
+        " of a fill, share one recorded_at; by seq, name the last of them to include them all.",
     ),
 ]  # fmt: skip
 KnownAt = Annotated[
     Moment | None,
     typer.Option(
         "--known-at", parser=by(_known_at), metavar="SEQ|TIME|now",
-        help="With --as-of TIME: what had happened by then, as far as it was on record at this moment, or is now.",
+        help="With --as-of TIME: what had happened by that time, as known at this moment, or now.",
     ),
 ]  # fmt: skip
 Marks = Annotated[
     list[Mark] | None,
     typer.Option(
         "--mark", parser=by(given_mark), metavar="INSTRUMENT=PRICE",
-        help="Value at this price instead of the newest known; may be repeated.",
+        help="Value at this price instead of the newest known mark; may be repeated.",
     ),
 ]  # fmt: skip
 
 
 def format_option(help_: str, *known: Format) -> Any:
-    """Return the option `--format` of a report that is written in these forms."""
+    """Return the option `--format` of a report with these formats."""
 
     def parsed(text: str) -> Format:
         if text not in known:
@@ -163,40 +165,40 @@ def format_option(help_: str, *known: Format) -> Any:
 
 
 def number_option(text: str) -> Decimal:
-    """A decimal."""
+    """Parse a decimal."""
     return by(lambda t: values.number(t, "number"))(text)
 
 
 def positive_option(text: str) -> Decimal:
-    """A decimal above zero."""
+    """Parse a decimal above zero."""
     return by(lambda t: values.positive(t, "number"))(text)
 
 
 def currency_option(text: str) -> str:
-    """A currency or asset code."""
+    """Parse a currency or asset code."""
     return by(lambda t: values.currency(t, "currency"))(text)
 
 
 def moment_option(text: str) -> Moment:
-    """A past moment."""
+    """Parse a past moment."""
     return MOMENT(text)
 
 
 def name_option(text: str) -> str:
-    """An id."""
+    """Parse an id."""
     return by(lambda t: values.name(t, "id"))(text)
 
 
 def instrument_option(text: str) -> str:
-    """An instrument id."""
+    """Parse an instrument id."""
     return by(lambda t: values.instrument_id(t, "instrument"))(text)
 
 
-AnswerFormat = Annotated[Format, format_option("How to write the answer.", Format.TABLE, Format.JSON, Format.CSV)]
+AnswerFormat = Annotated[Format, format_option("Output format.", Format.TABLE, Format.JSON, Format.CSV)]
 
 
 class Which(NamedTuple):
-    """Which positions."""
+    """The options that select positions."""
 
     account: AnyAccount = None
     strategy: AnyStrategy = None
@@ -204,24 +206,24 @@ class Which(NamedTuple):
 
     @property
     def where(self) -> Where:
-        """The same, as it is asked for."""
+        """The positions selected."""
         return Where(*self)
 
 
 class When(NamedTuple):
-    """Which moment the book is read as of."""
+    """The options that select a past moment."""
 
     as_of: AsOf = None
     known_at: KnownAt = None
 
     @property
     def moment(self) -> Moment | None:
-        """The moment the two name; None for now. Raises InvalidInput."""
+        """The moment that both options select; None for now. Raises InvalidInput."""
         return moment_of(*self)
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose parameters that are groups (named tuples of options) have become the options, in their place."""
+    """Replace a command's parameters that are groups (named tuples of options) by the options, in their place."""
     groups: dict[str, Any] = {}
     options: list[Parameter] = []
     for parameter in signature(command).parameters.values():

@@ -1,7 +1,7 @@
-"""Output: tables for people, JSON and CSV for programs, and one sentence for whatever goes wrong.
+"""Output: tables for people, JSON and CSV for programs, one sentence for an error.
 
-Numbers are exact in every form; only tables group thousands. A table too wide for the terminal leaves out its least
-important columns and says so. Colour appears on a terminal only, and never under NO_COLOR.
+Numbers are exact in every format; only tables group thousands. A table too wide for the terminal leaves out its least
+important columns and names them. Colour appears on a terminal only, and never under NO_COLOR.
 """
 
 import json as jsonlib
@@ -31,7 +31,7 @@ NONE = "-"
 
 
 class Kind(StrEnum):
-    """What a column holds, and so how it is shown."""
+    """What a column holds, which decides how it is shown."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -48,11 +48,11 @@ class Column(NamedTuple):
     rank: int = 0
 
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON, errors included.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON, including errors.")]
 
 
 def console(*, is_error: bool = False) -> "Console":
-    """The terminal; what is piped is not wrapped."""
+    """Return the terminal's console; piped output is not wrapped."""
     from rich.console import Console
 
     stream = sys.stderr if is_error else sys.stdout
@@ -60,27 +60,27 @@ def console(*, is_error: bool = False) -> "Console":
 
 
 def say(sentence: str) -> None:
-    """A line for a person."""
+    """Write a line for people to stdout."""
     console().print(sentence, markup=False, soft_wrap=True)
 
 
 def note(sentence: str) -> None:
-    """A line beside the answer: on stderr, so that a program reading the answer never sees it."""
+    """Write a remark to stderr, so that a program reading stdout never gets it."""
     console(is_error=True).print(sentence, markup=False, soft_wrap=True, style="dim")
 
 
 def write_json(value: Any) -> None:
-    """JSON for programs, readable by people."""
+    """Write indented JSON to stdout."""
     sys.stdout.write(jsonlib.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """CSV with a header."""
+    """Write CSV with a header to stdout."""
     sys.stdout.write(csv_text(rows, columns).replace("\r\n", "\n"))
 
 
 def write_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, empty: str) -> None:
-    """Rows for people; `empty` is said when there are none."""
+    """Write rows as a table, or the sentence `empty` if there are none."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -100,12 +100,12 @@ def write_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence
     out.print(table)
     out.print()
     if hidden:
-        note(f"not shown on this narrow terminal: {', '.join(column.title for column in hidden)} (--json has them)")
+        note(f"not shown on this narrow terminal: {', '.join(column.title for column in hidden)} (use --json)")
 
 
 @contextmanager
 def progress_bar(task: str, *, is_quiet: bool) -> Iterator[Callable[[float, float], None]]:
-    """A bar on stderr, on a terminal only. What it gives is told how much is done, and of how much."""
+    """Show a progress bar on stderr, if it is a terminal. Yields a function of how much is done, and of how much."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     err = console(is_error=True)
@@ -158,7 +158,7 @@ def _styled(value: Any, kind: Kind) -> "Text":
 
 
 def fail(error: Exception, *, is_json: bool) -> int:
-    """Say what went wrong, on stderr; the exit code."""
+    """Write an error to stderr; return the exit code."""
     problem = problem_of(error)
     if is_json:
         sys.stderr.write(encoded(problem.body()).decode() + "\n")

@@ -1,9 +1,9 @@
 """The console, one page over the same `/v1` API as any other client, and the page that shows the API itself.
 
-The console holds no figures itself: its script asks the API, in the demo without a key, elsewhere with the API key the
-reader types in, which stays in the browser's tab. A strict Content-Security-Policy lets nothing in or out but this
-origin: no inline script or style, no third party. `/` is the console, `/docs` the API, shown by Swagger UI, whose files
-a package brings along: both work where there is no other network.
+The console holds no figures itself: its script reads the API, in the demo without a key, elsewhere with the API key
+that the reader types in, which stays in the browser's tab. A strict Content-Security-Policy allows this origin only: no
+inline script or style, no third party. `/` is the console, `/docs` the API, shown by Swagger UI, whose files come with
+a package: both work without any other network.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Cache-Control": "no-cache",  # kept by the browser, asked after each time
+    "Cache-Control": "no-cache",  # cached by the browser, revalidated each time
 }
 DOCS_HEADERS = HEADERS | {"Content-Security-Policy": POLICY.replace("img-src 'self'", "img-src 'self' data:")}
 
@@ -50,7 +50,7 @@ class _Files(StaticFiles):
 
 
 def mount(app: FastAPI) -> None:
-    """Give `app` its pages and their files. `app.state.is_demo` says whether a key is needed."""
+    """Add the pages and their files to `app`. No key is needed if `app.state.is_demo`."""
 
     @app.get("/", include_in_schema=False)
     def console(request: Request) -> HTMLResponse:
@@ -67,7 +67,7 @@ def mount(app: FastAPI) -> None:
 
 @cache
 def page(name: str, **facts: bool) -> str:
-    """A page's HTML."""
+    """Return the HTML of a page."""
     templates = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -76,7 +76,7 @@ def page(name: str, **facts: bool) -> str:
 
 @cache
 def _fingerprint() -> str:
-    """Changes when a file of a page changes."""
+    """Return a version that changes when a file of a page changes."""
     digest = hashlib.sha256(version(SWAGGER_UI).encode())
     for file in sorted(file for folder in ("docs", "static") for file in (HERE / folder).rglob("*") if file.is_file()):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())

@@ -1,8 +1,8 @@
-"""What was asked and reported, told again: the commands that a history of events came from, with some things changed.
+"""The requests and reports that a history of events came from, with the changes of a what-if request.
 
-A report is its own event; a request is recovered from the event that it led to. What follows from commands (bookings,
-holds, restatements, breaks, progress of parents) is left out, for it follows again. Cash and reconciliation are left
-out too: they decide nothing here.
+A report is its own event; a request is recovered from the event that it led to. Events that follow from commands
+(bookings, holds, restatements, breaks, progress of parents) are left out: the replay produces them again. Cash and
+reconciliation are left out too, as no decision here depends on them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,11 +85,11 @@ LimitKey = tuple[str, Scope, Measure]
 
 
 class Changed(NamedTuple):
-    """What is to be other than it was; what is None or empty stays.
+    """What a replay changes; what is None or empty stays as recorded.
 
-    `fees` are by instrument, venue or "" for all, the first of these that is named. `limits` replace those of the same
+    `fees` are by instrument, venue or "" for all, in this order of precedence. `limits` replace those of the same
     account, scope and measure for the whole of history, None lifts one; `is_without_limits` lifts all others. `marks`
-    go before those on record, at any moment.
+    take precedence over those on record, at any moment.
     """
 
     cost_basis: CostBasis | None = None
@@ -100,17 +100,17 @@ class Changed(NamedTuple):
     marks: Mapping[str, Mark] = {}
 
     def keeps_limit(self, event: LimitSet) -> bool:
-        """Whether a limit of history is set as it was."""
+        """Whether a recorded limit is set as it was."""
         return not self.is_without_limits and (event.account_id, event.scope, event.measure) not in self.limits
 
     def fee_rate(self, instrument_id: str) -> FeeRate | None:
-        """The rate for an instrument, if one is named."""
+        """Return the rate for an instrument, if one is named."""
         named = (instrument_id, venue_of(instrument_id), "")
         return next((self.fees[name] for name in named if name in self.fees), None)
 
 
 def setting(event: Any, changed: Changed) -> Any:
-    """The request that made or changed an account, instrument or setting; None if the event is no such thing."""
+    """Return the request that created or changed an account, instrument or setting; None for another event."""
     match event:
         case AccountOpened(costing=costing):
             chosen = replace(
@@ -119,28 +119,35 @@ def setting(event: Any, changed: Changed) -> Any:
                 fee_policy=changed.fee_policy or costing.fee_policy,
             )
             return OpenAccount(
-                event.account_id, event.base_currency, chosen, event.transact_time, event.venue, event.is_margin
-            )
+                account_id=event.account_id, base_currency=event.base_currency, costing=chosen,
+                transact_time=event.transact_time, venue=event.venue, is_margin=event.is_margin,
+            )  # fmt: skip
         case InstrumentListed():
             return ListInstrument(event.instrument_id, event.contract, event.tick_size, event.lot_size)
         case InstrumentAmended():
             return AmendInstrument(
-                event.instrument_id, event.contract, event.tick_size, event.lot_size, event.effective_at
-            )
+                instrument_id=event.instrument_id, contract=event.contract, tick_size=event.tick_size,
+                lot_size=event.lot_size, effective_at=event.effective_at,
+            )  # fmt: skip
         case InstrumentDelisted():
             return DelistInstrument(event.instrument_id, event.effective_at)
         case LimitSet():
             if not changed.keeps_limit(event):
                 return None
             return SetLimit(
-                event.account_id, event.scope, event.measure, event.limit, event.currency, event.transact_time
-            )
+                account_id=event.account_id, scope=event.scope, measure=event.measure, limit=event.limit,
+                currency=event.currency, transact_time=event.transact_time,
+            )  # fmt: skip
         case SwitchEngaged():
             return EngageSwitch(
-                event.account_id, event.scope, event.mode, event.reason, event.transact_time, event.actor
-            )
+                account_id=event.account_id, scope=event.scope, mode=event.mode, reason=event.reason,
+                transact_time=event.transact_time, actor=event.actor,
+            )  # fmt: skip
         case SwitchReleased():
-            return ReleaseSwitch(event.account_id, event.scope, event.reason, event.transact_time, event.actor)
+            return ReleaseSwitch(
+                account_id=event.account_id, scope=event.scope, reason=event.reason,
+                transact_time=event.transact_time, actor=event.actor,
+            )  # fmt: skip
         case TradingDaySet():
             return SetTradingDay(event.account_id, event.starts_at_hour, event.transact_time)
         case ConversionSet():
@@ -153,8 +160,8 @@ def setting(event: Any, changed: Changed) -> Any:
             return None
 
 
-def asked(event: Any) -> Any:
-    """The request about an order, parent or expired contract that an event came from; None if from none."""
+def requested(event: Any) -> Any:
+    """Return the request about an order, parent or expired contract that led to an event; None for another event."""
     match event:
         case OrderSubmitted() | OrderRefused():
             return SubmitOrder(event.key, event.terms, event.transact_time)
@@ -162,12 +169,13 @@ def asked(event: Any) -> Any:
             return CancelOrder(event.key, event.reason, event.transact_time, event.requested_as)
         case OrderReplaceRequested():
             return ReplaceOrder(
-                event.key, event.requested_as, event.changes, event.transact_time, event.orig_cl_ord_id
+                key=event.key, requested_as=event.requested_as, changes=event.changes,
+                transact_time=event.transact_time, orig_cl_ord_id=event.orig_cl_ord_id,
             )  # fmt: skip
         case ParentOpened():
             return OpenParent(
-                event.key, event.strategy_id, event.contract, event.side, event.order_qty, event.price,
-                event.transact_time,
+                key=event.key, strategy_id=event.strategy_id, contract=event.contract, side=event.side,
+                order_qty=event.order_qty, price=event.price, transact_time=event.transact_time,
             )  # fmt: skip
         case ParentClosed():
             return CloseParent(event.key, event.reason, event.transact_time)
@@ -179,7 +187,7 @@ def asked(event: Any) -> Any:
 
 
 def _underlying(contract: Contract, price: Decimal) -> Decimal:
-    """A price of the underlying at which a contract settles at `price`; of a worthless option its strike."""
+    """Return a price of the underlying at which a contract settles at `price`; of a worthless option its strike."""
     if contract.kind is not Kind.OPTION or contract.strike is None:
         return price
     sign = 1 if contract.put_or_call is PutOrCall.CALL else -1
@@ -189,9 +197,9 @@ def _underlying(contract: Contract, price: Decimal) -> Decimal:
 
 
 def reported(event: Any, changed: Changed, contract: Contract | None) -> Any:
-    """The report that an event is, without what was added when it was admitted; None if it is none.
+    """Return an event's report without the fields added when it was recorded; None for another event.
 
-    `contract` is the instrument's, for the commission of a fill under other fees.
+    `contract` is the instrument's, for the commission of a fill under changed fees.
     """
     match event:
         case OrderFilled():
@@ -208,8 +216,9 @@ def reported(event: Any, changed: Changed, contract: Contract | None) -> Any:
             return event
         case PositionTransferred() if not is_move(event):
             return Transfer(
-                event.key, event.transfer_id, event.side, event.quantity, event.cost, event.transact_time, event.reason,
-                event.counterparty, event.lots,
+                key=event.key, transfer_id=event.transfer_id, side=event.side, quantity=event.quantity,
+                cost=event.cost, transact_time=event.transact_time, reason=event.reason,
+                counterparty=event.counterparty, lots=event.lots,
             )  # fmt: skip
         case FundingSettled():
             return SettleFunding(event.key, event.funding_id, event.amount, event.transact_time)
@@ -227,14 +236,17 @@ def _with_fee(fill: OrderFilled, changed: Changed, contract: Contract | None) ->
 
 
 def is_move(event: PositionTransferred) -> bool:
-    """Whether it is one of the two sides of a move between holders of ours."""
+    """Whether the event is one of the two sides of an internal move."""
     return event.reason is TransferReason.INTERNAL and event.counterparty is not None
 
 
 def moved(event: PositionTransferred) -> MovePosition:
-    """The move that an event is the leaving side of."""
+    """Return the move of which an event is the outgoing side."""
     assert event.counterparty is not None, "a move has two sides"
-    return MovePosition(event.key, event.counterparty, event.transfer_id, event.quantity, event.transact_time)
+    return MovePosition(
+        key=event.key, to=event.counterparty, transfer_id=event.transfer_id, quantity=event.quantity,
+        transact_time=event.transact_time,
+    )  # fmt: skip
 
 
 _SCOPES = {"strategy": "strategy_id", "instrument": "instrument_id", "venue": "venue", "asset": "asset"}
@@ -243,7 +255,7 @@ _FEES = "[INSTRUMENT or VENUE=]MAKER:TAKER, fractions of the value traded, such 
 
 
 def parsed_fee_rate(text: str) -> tuple[str, FeeRate]:
-    """Whose fees, and the rates, in `[INSTRUMENT|VENUE=]MAKER:TAKER`. Raises InvalidInput."""
+    """Parse the instrument or venue ("" for all) and rates of `[INSTRUMENT|VENUE=]MAKER:TAKER`. Raises InvalidInput."""
     whose, _, rates = text.rpartition("=")
     maker, colon, taker = rates.partition(":")
     if not colon:
@@ -256,9 +268,9 @@ def parsed_fee_rate(text: str) -> tuple[str, FeeRate]:
 
 
 def parsed_limit(text: str) -> tuple[LimitKey, tuple[Decimal | None, str | None]]:
-    """A limit in `ACCOUNT,MEASURE=VALUE[,currency=…][,strategy=…]…`; VALUE `none` lifts it. Raises InvalidInput."""
+    """Parse `ACCOUNT,MEASURE=VALUE[,currency=…][,strategy=…]…`; VALUE `none` lifts the limit. Raises InvalidInput."""
     account_id, *parts = text.split(",")
-    told: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     measure: Measure | None = None
     size: Decimal | None = None
     for part in parts:
@@ -266,12 +278,12 @@ def parsed_limit(text: str) -> tuple[LimitKey, tuple[Decimal | None, str | None]
         if name in Measure.__members__ and measure is None:
             measure, size = Measure(name), None if value == "none" else values.number(value, "limit")
         elif name in _SCOPES or name == "currency":
-            told[_SCOPES.get(name, name)] = value
+            fields[_SCOPES.get(name, name)] = value
         else:
             raise InvalidInput("limit", text, _LIMIT)
     if measure is None:
         raise InvalidInput("limit", text, _LIMIT)
-    return limit_of(account_id, measure, size, **told)
+    return limit_of(account_id, measure, size, **fields)
 
 
 def limit_of(
@@ -282,12 +294,12 @@ def limit_of(
     currency: str | None = None,
     **scope: str | None,
 ) -> tuple[LimitKey, tuple[Decimal | None, str | None]]:
-    """A limit of the question. Raises InvalidInput where currency and measure do not fit."""
+    """Return a changed limit. Raises InvalidInput if currency and measure do not fit."""
     values.name(account_id, "limit.account_id")
     if size is not None and size < 0:
         raise InvalidInput("limit", size, "zero or more")
     if size is not None and measure.is_money != (currency is not None):
-        rule = "with a currency: it is an amount" if measure.is_money else "without a currency: it is no amount"
+        rule = "with a currency: it is an amount" if measure.is_money else "without a currency: it is not an amount"
         raise InvalidInput("limit.currency", currency, f"{measure} {rule}")
     if currency is not None:
         values.currency(currency, "limit.currency")
@@ -303,10 +315,11 @@ def changed_of(
     is_without_limits: bool = False,
     marks: Sequence[Mark] = (),
 ) -> Changed:
-    """The question. Raises InvalidInput where nothing is to be other than it was."""
+    """Return the changes of a request. Raises InvalidInput if there are none."""
     changed = Changed(
-        method, fee_policy, dict(fees), dict(limits), is_without_limits, {mark.instrument_id: mark for mark in marks}
-    )
+        cost_basis=method, fee_policy=fee_policy, fees=dict(fees), limits=dict(limits),
+        is_without_limits=is_without_limits, marks={mark.instrument_id: mark for mark in marks},
+    )  # fmt: skip
     if changed == Changed():
-        raise InvalidInput("changes", None, "empty: name a method, fees, limits or marks that are to be others")
+        raise InvalidInput("changes", None, "empty: name a method, fees, limits or marks to change")
     return changed

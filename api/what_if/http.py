@@ -1,4 +1,4 @@
-"""What-if over HTTP: asked with POST, for the question has a body; nothing is recorded by it."""
+"""What-if over HTTP: a POST, because the request has a body; nothing is recorded."""
 
 from decimal import Decimal
 from typing import Annotated, Any
@@ -29,7 +29,7 @@ router = APIRouter(
 )
 
 
-class FeesAsked(RequestBody):
+class WhatIfFees(RequestBody):
     """Commissions as fractions of the traded value, of one instrument, one venue, or all."""
 
     instrument_id: InstrumentId | None = None
@@ -38,8 +38,8 @@ class FeesAsked(RequestBody):
     taker: Number
 
 
-class LimitAsked(RequestBody):
-    """A limit that holds from the beginning, instead of those of the same account, scope and measure; null lifts it."""
+class WhatIfLimit(RequestBody):
+    """A limit in force from the beginning, instead of those of the same account, scope and measure; null lifts it."""
 
     account_id: Name
     measure: Measure
@@ -51,16 +51,16 @@ class LimitAsked(RequestBody):
     asset: CurrencyCode | None = None
 
 
-class WhatIfAsked(RequestBody):
-    """What is to be other than it was; what is not named stays."""
+class WhatIfRequest(RequestBody):
+    """What the replay changes; what is not named stays as recorded."""
 
     method: CostBasis | None = Field(None, description="cost basis")
     fee_policy: FeePolicy | None = None
-    fees: list[FeesAsked] = Field([], max_length=100)
-    limits: list[LimitAsked] = Field([], max_length=100)
+    fees: list[WhatIfFees] = Field([], max_length=100)
+    limits: list[WhatIfLimit] = Field([], max_length=100)
     is_without_limits: bool = Field(False, description="every limit on record is lifted")
-    marks: list[str] = Field([], max_length=100, description="INSTRUMENT=PRICE, at every moment")
-    as_of_seq: int | None = Field(None, ge=0, le=SEQ_MAX, description="told up to this place in the log")
+    marks: list[str] = Field([], max_length=100, description="INSTRUMENT=PRICE, used at every moment")
+    as_of_seq: int | None = Field(None, ge=0, le=SEQ_MAX, description="replay up to this place in the log")
 
 
 EXAMPLE = {
@@ -70,8 +70,8 @@ EXAMPLE = {
 }
 
 
-class VerdictAnswer(Answer):
-    """An order or replacement that fares otherwise. `rule` and `facts` are those that refuse it, then or now."""
+class ChangedOrderAnswer(Answer):
+    """An order or replacement with another outcome. `rule` and `facts` are of its refusal, then or now."""
 
     account_id: str
     cl_ord_id: str
@@ -90,6 +90,8 @@ class VerdictAnswer(Answer):
 
 
 class SideAnswer(Answer):
+    """The figures of one side: `then` as recorded, `now` as replayed."""
+
     quantity: Maybe = None
     realized: Maybe
     rounding: Maybe
@@ -103,7 +105,7 @@ class SideAnswer(Answer):
 
 
 class ComparedAnswer(Answer):
-    """A position then and now; unknown where there is no mark."""
+    """A position as recorded (`then`) and as replayed (`now`); null where a mark is missing."""
 
     account_id: str
     strategy_id: str
@@ -116,7 +118,7 @@ class ComparedAnswer(Answer):
 
 
 class DifferenceAnswer(Answer):
-    """The same of all positions of one settlement currency."""
+    """The totals of all positions in one settlement currency."""
 
     settle: str
     then: SideAnswer
@@ -125,51 +127,53 @@ class DifferenceAnswer(Answer):
 
 
 class WhatIfAnswer(Answer):
-    seq: int
-    orders: int = Field(description="orders judged")
-    refused: int = Field(description="accepted then, refused now")
-    accepted: int = Field(description="refused then, accepted now")
-    lost_fills: int
-    lost_qty: dict[str, DecimalText]
-    verdicts: list[VerdictAnswer]
+    """The outcome of a replay beside what is recorded."""
+
+    seq: int = Field(description="the place in the log that the replay reached")
+    orders: int = Field(description="orders checked")
+    refused: int = Field(description="orders accepted as recorded, refused in the replay")
+    accepted: int = Field(description="orders refused as recorded, accepted in the replay")
+    lost_fills: int = Field(description="recorded fills of orders refused in the replay")
+    lost_qty: dict[str, DecimalText] = Field(description="their quantities by instrument")
+    verdicts: list[ChangedOrderAnswer] = Field(description="orders and replacements with another outcome")
     positions: list[ComparedAnswer]
     totals: list[DifferenceAnswer]
-    untold: dict[str, int] = Field(description="what could not be told again, by rule")
+    untold: dict[str, int] = Field(description="how many requests and reports could not be replayed, by rule")
 
 
 @router.post(
     "/what-if",
     response_model=WhatIfAnswer,
-    responses=documented(200, "what would have come of it, beside what did"),
+    responses=documented(200, "the outcome of the replay beside what is recorded"),
 )
-def ask_what_if(asked: Annotated[WhatIfAsked, Body(examples=[EXAMPLE])], book: OpenDaybook) -> Response:
-    """What would have come of the log under another cost basis, other fees, marks or limits. Nothing is recorded.
+def run_what_if(request: Annotated[WhatIfRequest, Body(examples=[EXAMPLE])], daybook: OpenDaybook) -> Response:
+    """Replay the log with another cost basis, other fees, marks or limits, and compare. Nothing is recorded.
 
-    Every request and report is carried out again, in order, by the same decisions. An order refused now fills nothing;
-    one that was refused then is told as accepted, and fills nothing either: nobody knows how it would have fared.
+    Every recorded request and venue report is decided again, in order. An order that the replay refuses has no fills;
+    one that was refused as recorded and is accepted in the replay has none either, as its fills cannot be known.
     """
     changed = changed_of(
-        method=asked.method,
-        fee_policy=asked.fee_policy,
-        fees=[(_whose(fees), FeeRate(fees.maker, fees.taker)) for fees in asked.fees],
-        limits=[_limit(limit) for limit in asked.limits],
-        is_without_limits=asked.is_without_limits,
-        marks=[given_mark(text) for text in asked.marks],
+        method=request.method,
+        fee_policy=request.fee_policy,
+        fees=[(_fees_of(fees), FeeRate(fees.maker, fees.taker)) for fees in request.fees],
+        limits=[_limit(limit) for limit in request.limits],
+        is_without_limits=request.is_without_limits,
+        marks=[given_mark(text) for text in request.marks],
     )
-    moment = None if asked.as_of_seq is None else Moment(seq=asked.as_of_seq)
-    told = what_if(book, changed, moment=moment, events_max=EVENTS_MAX)
-    return answer(told._asdict(), seq=told.seq)
+    moment = None if request.as_of_seq is None else Moment(seq=request.as_of_seq)
+    result = what_if(daybook, changed, moment=moment, events_max=EVENTS_MAX)
+    return answer(result._asdict(), seq=result.seq)
 
 
-def _whose(fees: FeesAsked) -> str:
+def _fees_of(fees: WhatIfFees) -> str:
     if fees.instrument_id is not None and fees.venue is not None:
         raise InvalidInput("fees.venue", fees.venue, "named together with an instrument_id: give one of them")
     return fees.instrument_id or fees.venue or ""
 
 
-def _limit(asked: LimitAsked) -> Any:
-    size: Decimal | None = asked.limit
+def _limit(limit: WhatIfLimit) -> Any:
+    size: Decimal | None = limit.limit
     return limit_of(
-        asked.account_id, asked.measure, size, currency=asked.currency, strategy_id=asked.strategy_id,
-        instrument_id=asked.instrument_id, venue=asked.venue, asset=asked.asset,
+        limit.account_id, limit.measure, size, currency=limit.currency, strategy_id=limit.strategy_id,
+        instrument_id=limit.instrument_id, venue=limit.venue, asset=limit.asset,
     )  # fmt: skip

@@ -1,14 +1,14 @@
-"""What if: history told again to a ledger in memory, with other conventions, fees, marks or limits.
+"""What-if replay: the log applied again to a ledger in memory, with other conventions, fees, marks or limits.
 
-Every request and report on record is carried out in the order of `seq` by the domain's own decisions, and what comes of
-it is compared with what came of it. Nothing is written: the log is only read, the other book is never kept. The same
-history and the same changes give the same answer.
+Every recorded request and report is carried out in the order of `seq` by the domain's own decisions, and the outcome is
+compared with the recorded one. Nothing is written: the log is only read, the replayed ledger is discarded. The same
+history and the same changes give the same result.
 
-Three rules where history cannot say what would have been. An order that is refused now was never at the venue: its
-reports are left out, its fills are told as lost. An order that was refused then is told as accepted, but nobody knows
-how it would have fared: it fills nothing, and holds nothing from then on. Funding follows the position: it is paid in
-proportion where another quantity is held. Kill switches stay as they were engaged and released. A refused replacement
-is on record without its changes, and is not asked again.
+Three rules where the log cannot show what would have happened. An order that is refused in the replay never reached the
+venue: its reports are left out, its fills are listed as lost. An order that was refused as recorded is listed as
+accepted, but its fills cannot be known: it has none, and holds nothing from then on. Funding follows the position: it
+is paid in proportion where another quantity is held. Kill switches stay as they were engaged and released. A refused
+replacement is recorded without its changes, and is not replayed.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -55,7 +55,7 @@ from projections.storage.rows import MemoryRows
 from projections.storage.tables import AnyRow, Row
 
 ACTOR = "what-if"
-STREAMS_MAX = 10_000_000  # nothing is forgotten while history is told
+STREAMS_MAX = 10_000_000  # nothing is evicted while history is replayed
 PROGRESS_EVENTS = 1000
 ACCEPTED, REFUSED = "ACCEPTED", "REFUSED"
 SUMS = ("realized", "rounding", "funding", "income", "fee_cost", "fees_settle", "unrealized", "net")
@@ -63,8 +63,8 @@ SUMS = ("realized", "rounding", "funding", "income", "fee_cost", "fees_settle", 
 Lookup = Callable[[str, datetime], Mark | None]
 
 
-class Verdict(NamedTuple):
-    """An order or a replacement that fares otherwise: what was said then and is said now, and why."""
+class ChangedOrder(NamedTuple):
+    """An order or a replacement with another outcome: as recorded (`then`), as replayed (`now`), and the rule."""
 
     account_id: str
     cl_ord_id: str
@@ -82,16 +82,16 @@ class Verdict(NamedTuple):
     facts: dict[str, str]
 
 
-class Found(NamedTuple):
-    """What came of it: how many orders were judged, which fare otherwise, and every position then and now.
+class ReplayResult(NamedTuple):
+    """How many orders were checked, those with another outcome, and every position as recorded and as replayed.
 
-    `lost_fills` are those of orders that are refused now, `lost_qty` their quantities by instrument; `untold` says what
-    could not be told again, by rule.
+    `lost_fills` are those of orders that the replay refuses, `lost_qty` their quantities by instrument; `untold` counts
+    what could not be replayed, by rule.
     """
 
     seq: int
     orders: int
-    verdicts: list[Verdict]
+    verdicts: list[ChangedOrder]
     lost_fills: int
     lost_qty: dict[str, Decimal]
     untold: dict[str, int]
@@ -99,15 +99,15 @@ class Found(NamedTuple):
     now: MemoryRows
 
 
-class _Unit(NamedTuple):
+class _Append(NamedTuple):
     """Events that one request or batch of reports appended."""
 
     recorded_at: datetime
     logged: list[Logged]
 
 
-class Retelling:
-    """One history told again."""
+class Replay:
+    """One replay of a history."""
 
     def __init__(self, changed: Changed, lookup: Lookup) -> None:
         self._changed = changed
@@ -117,41 +117,41 @@ class Retelling:
         self._ledger = Ledger(self._log, lambda: self._now, self._mark, cached_streams_max=STREAMS_MAX)
         self._seen: dict[str, Mark] = {}
         self._gone: set[OrderKey] = set()
-        self._unasked: set[tuple[str, str]] = set()
+        self._refused_replacements: set[tuple[str, str]] = set()
         self._moves: set[tuple[str, frozenset[PositionKey]]] = set()
         self._contracts: dict[str, Contract] = {}
         self._held: dict[PositionKey, Decimal] = {}
         self._then = MemoryRows()
         self._orders = 0
-        self._verdicts: list[Verdict] = []
+        self._changed_orders: list[ChangedOrder] = []
         self._lost: dict[str, Decimal] = {}
         self._lost_fills = 0
-        self._untold: dict[str, int] = {}
+        self._not_replayed: dict[str, int] = {}
 
-    def tell(self, history: Iterable[Logged], on_progress: Callable[[int], None] | None = None) -> Found:
-        """Carry it all out again; what came of it."""
+    def run(self, history: Iterable[Logged], on_progress: Callable[[int], None] | None = None) -> ReplayResult:
+        """Carry out every request and report again; return the result. Runs once."""
         seq = 0
         self._set_limits(FIRM, EARLIEST)
-        for unit in _units(history):
-            self._now = unit.recorded_at
-            self._seen = _marks_seen(unit.logged)
-            self._tell(unit.logged)
-            for logged in unit.logged:
+        for append in _appends(history):
+            self._now = append.recorded_at
+            self._seen = _marks_seen(append.logged)
+            self._replay(append.logged)
+            for logged in append.logged:
                 positions.PROJECTION.fold(self._then, [logged])
                 self._hold(logged.recorded.event)
-            seq = unit.logged[-1].seq
-            if on_progress is not None and seq % PROGRESS_EVENTS < len(unit.logged):
+            seq = append.logged[-1].seq
+            if on_progress is not None and seq % PROGRESS_EVENTS < len(append.logged):
                 on_progress(seq)
         self._check_limits()
         now = MemoryRows()
         positions.PROJECTION.fold(now, scan(self._log))
-        return Found(
-            seq, self._orders, self._verdicts, self._lost_fills, dict(sorted(self._lost.items())), self._untold,
-            self._then, now,
+        return ReplayResult(
+            seq=seq, orders=self._orders, verdicts=self._changed_orders, lost_fills=self._lost_fills,
+            lost_qty=dict(sorted(self._lost.items())), untold=self._not_replayed, then=self._then, now=now,
         )  # fmt: skip
 
     def _mark(self, instrument_id: str) -> Mark | None:
-        """As given, else as the decision saw it then, else as it was known at that moment."""
+        """Return the changed mark, else the one the recorded decision used, else the one known at that moment."""
         if (given := self._changed.marks.get(instrument_id)) is not None:
             return replace(given, mark_at=self._now)
         if (seen := self._seen.get(instrument_id)) is not None:
@@ -161,21 +161,24 @@ class Retelling:
     def _set_limits(self, account_id: str, at: datetime) -> None:
         for (owner, scope, measure), (limit, currency) in self._changed.limits.items():
             if owner == account_id and limit is not None:
-                self._ledger.request(SetLimit(owner, scope, measure, limit, currency, at), actor=ACTOR)
+                request = SetLimit(
+                    account_id=owner, scope=scope, measure=measure, limit=limit, currency=currency, transact_time=at
+                )
+                self._ledger.request(request, actor=ACTOR)
 
     def _check_limits(self) -> None:
         for account_id, _, _ in self._changed.limits:
             if account_id != FIRM and self._ledger.state(account_stream(account_id)) is None:
                 raise InvalidInput("limits.account_id", account_id, f"an account on record, nor {FIRM}")
 
-    def _tell(self, unit: Sequence[Logged]) -> None:
-        """Reports of one append are told together, as they came; requests one by one."""
+    def _replay(self, append: Sequence[Logged]) -> None:
+        """Carry out the reports of one append together, as they were recorded; requests one by one."""
         reports: list[Any] = []
-        for logged in unit:
+        for logged in append:
             event = logged.recorded.event
             if isinstance(event, OrderReport) and self._is_left_out(event):
                 continue
-            request = commands.setting(event, self._changed) or commands.asked(event) or self._other(event)
+            request = commands.setting(event, self._changed) or commands.requested(event) or self._other(event)
             if request is not None:
                 self._report(reports)
                 reports = []
@@ -187,17 +190,17 @@ class Retelling:
         self._report(reports)
 
     def _is_left_out(self, event: Any) -> bool:
-        """Whether a report is of an order that never left, or answers a replacement that was never asked."""
+        """Whether a report is of an order or a replacement that the replay refused."""
         if event.key in self._gone:
             if isinstance(event, OrderFilled):
                 self._lost_fills += 1
                 known = self._lost.get(event.instrument_id, ZERO)
                 self._lost[event.instrument_id] = exact(known + event.last_qty)
             return True
-        return (event.key.account_id, getattr(event, "requested_as", "")) in self._unasked
+        return (event.key.account_id, getattr(event, "requested_as", "")) in self._refused_replacements
 
     def _other(self, event: Any) -> Any:
-        """Requests that take more than their event to tell."""
+        """Return a request that is recovered from more than its event: a move, or lots assigned."""
         match event:
             case PositionTransferred() if commands.is_move(event):
                 assert event.counterparty is not None, "a move has two sides"
@@ -214,7 +217,8 @@ class Retelling:
                 ]
                 if found:
                     return AssignLots(
-                        event.key, event.exec_id, found[-1].trade_seq, event.lot_ids, event.transact_time
+                        key=event.key, exec_id=event.exec_id, trade_seq=found[-1].trade_seq, lot_ids=event.lot_ids,
+                        transact_time=event.transact_time,
                     )  # fmt: skip
         return None
 
@@ -229,26 +233,26 @@ class Retelling:
         except RequestRefused as refusal:
             refused = refusal
         if isinstance(event, OrderSubmitted | OrderRefused):
-            self._judged(logged, event, refused)
+            self._compare(logged, event, refused)
         elif isinstance(event, OrderReplaceRequested) and refused is not None:
-            self._unasked.add((event.key.account_id, event.requested_as))
-            self._verdicts.append(_verdict(logged, event, refused))
+            self._refused_replacements.add((event.key.account_id, event.requested_as))
+            self._changed_orders.append(_changed_order(logged, event, refused))
         elif refused is not None:
-            self._untold[refused.rule] = self._untold.get(refused.rule, 0) + 1
+            self._count_not_replayed(refused.rule)
         if hasattr(event, "contract") and hasattr(event, "instrument_id") and event.contract is not None:
             self._contracts[event.instrument_id] = event.contract
         if type(request).__name__ == "OpenAccount":
             self._set_limits(request.account_id, request.transact_time)
 
-    def _judged(self, logged: Logged, event: OrderSubmitted | OrderRefused, refused: RequestRefused | None) -> None:
+    def _compare(self, logged: Logged, event: OrderSubmitted | OrderRefused, refused: RequestRefused | None) -> None:
         self._orders += 1
         was_refused = isinstance(event, OrderRefused)
         if was_refused != (refused is not None):
-            self._verdicts.append(_verdict(logged, event, refused))
-        if refused is not None and not was_refused:  # what a venue told of an order refused then is a fact
+            self._changed_orders.append(_changed_order(logged, event, refused))
+        if refused is not None and not was_refused:  # venue reports of an order refused as recorded are facts
             self._gone.add(event.key)
         if was_refused and refused is None:
-            self._report([OrderCanceled(event.key, "nobody knows how it would have fared", event.transact_time)])
+            self._report([OrderCanceled(event.key, "its fills cannot be known", event.transact_time)])
 
     def _report(self, reports: Sequence[Any]) -> None:
         if not reports:
@@ -256,14 +260,17 @@ class Retelling:
         try:
             answers = self._ledger.report(reports, actor=ACTOR)
         except LedgerError as error:
-            self._untold[str(error)] = self._untold.get(str(error), 0) + len(reports)
+            self._count_not_replayed(str(error), len(reports))
             return
         for answer in answers:
             if answer.error is not None:
-                self._untold[str(answer.error)] = self._untold.get(str(answer.error), 0) + 1
+                self._count_not_replayed(str(answer.error))
+
+    def _count_not_replayed(self, rule: str, times: int = 1) -> None:
+        self._not_replayed[rule] = self._not_replayed.get(rule, 0) + times
 
     def _in_proportion(self, report: Any) -> Any:
-        """Funding for what is held now, where it is not what was held then."""
+        """Return funding for the replayed quantity, where it differs from the recorded one."""
         then, state = self._held.get(report.key, ZERO), self._ledger.state(position_stream(report.key))
         now = state.quantity if state is not None else ZERO
         if not then or now == then:
@@ -277,29 +284,29 @@ class Retelling:
             self._held[event.key] = exact(self._held.get(event.key, ZERO) - event.effect.quantity)
 
 
-def _units(history: Iterable[Logged]) -> Iterator[_Unit]:
+def _appends(history: Iterable[Logged]) -> Iterator[_Append]:
     def envelope(logged: Logged) -> tuple[Any, ...]:
         recorded = logged.recorded
         return recorded.recorded_at, recorded.actor, recorded.request_id, recorded.cause
 
     for (recorded_at, *_), members in groupby(history, envelope):
-        yield _Unit(recorded_at, list(members))
+        yield _Append(recorded_at, list(members))
 
 
-def _marks_seen(unit: Sequence[Logged]) -> dict[str, Mark]:
-    """The marks that decisions of an append are on record to have used."""
+def _marks_seen(append: Sequence[Logged]) -> dict[str, Mark]:
+    """Return the marks that the recorded decisions of an append used."""
     seen: dict[str, Mark] = {}
-    for logged in unit:
+    for logged in append:
         event = logged.recorded.event
-        told = event.change if isinstance(event, FirmUsageChanged) else event
-        if isinstance(told, HoldPlaced | HoldRefused | HoldAdjusted):
-            seen |= {each.mark.instrument_id: each.mark for each in told.marks}
-            if told.mark is not None:
-                seen[told.mark.instrument_id] = told.mark
+        decided = event.change if isinstance(event, FirmUsageChanged) else event
+        if isinstance(decided, HoldPlaced | HoldRefused | HoldAdjusted):
+            seen |= {each.mark.instrument_id: each.mark for each in decided.marks}
+            if decided.mark is not None:
+                seen[decided.mark.instrument_id] = decided.mark
     return seen
 
 
-def _verdict(logged: Logged, event: Struct, refused: RequestRefused | None) -> Verdict:
+def _changed_order(logged: Logged, event: Struct, refused: RequestRefused | None) -> ChangedOrder:
     assert isinstance(event, OrderSubmitted | OrderRefused | OrderReplaceRequested), "an order or a replacement"
     terms, key = event.terms, event.key
     then = REFUSED if isinstance(event, OrderRefused) else ACCEPTED
@@ -307,15 +314,17 @@ def _verdict(logged: Logged, event: Struct, refused: RequestRefused | None) -> V
         rule, facts = refused.rule, {name: str(fact) for name, fact in refused.facts.items() if fact is not None}
     else:
         rule, facts = (event.rule, event.facts) if isinstance(event, OrderRefused) else ("", {})
-    return Verdict(
-        key.account_id, key.cl_ord_id, logged.seq, "REPLACE" if isinstance(event, OrderReplaceRequested) else "NEW",
-        terms.strategy_id, terms.instrument_id, terms.side.value, terms.order_qty, terms.price, event.transact_time,
-        then, ACCEPTED if refused is None else REFUSED, rule, facts,
+    return ChangedOrder(
+        account_id=key.account_id, cl_ord_id=key.cl_ord_id, seq=logged.seq,
+        kind="REPLACE" if isinstance(event, OrderReplaceRequested) else "NEW", strategy_id=terms.strategy_id,
+        instrument_id=terms.instrument_id, side=terms.side.value, order_qty=terms.order_qty, price=terms.price,
+        transact_time=event.transact_time, then=then, now=ACCEPTED if refused is None else REFUSED, rule=rule,
+        facts=facts,
     )  # fmt: skip
 
 
-def compared(found: Found, then: Marks, now: Marks) -> list[Row]:
-    """Every position's PnL then and now, at the marks on record and at those with the changed ones."""
+def compared(found: ReplayResult, then: Marks, now: Marks) -> list[Row]:
+    """Return every position's PnL as recorded and as replayed, at the recorded and at the changed marks."""
     rows: dict[tuple[str, ...], dict[str, pnl.PnlRow]] = {}
     for name, source, marks in (("then", found.then, then), ("now", found.now, now)):
         for row in pnl.pnl(source, marks=marks):
@@ -345,7 +354,7 @@ def _side(row: AnyRow | None) -> Row:
 
 
 def differences(rows: Sequence[Row]) -> list[Row]:
-    """The sums of `compared` rows in each settlement currency; None where one is not known."""
+    """Return the sums of `compared` rows in each settlement currency; None where one is not known."""
     totals = []
     for settle in sorted({row["settle"] or "" for row in rows}):
         members = [row for row in rows if (row["settle"] or "") == settle]

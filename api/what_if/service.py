@@ -1,6 +1,6 @@
-"""What-if questions, and their answers: put to a book alike over HTTP and from the command line.
+"""Run a what-if request, from HTTP or the command line.
 
-Reads the log and the marks as the auditor, who can write nothing.
+Reads the log and the marks in the role of the auditor, which can write nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,18 +17,18 @@ from api.daybook import Daybook
 from api.parameters import Moment
 from api.problems import Problem
 from api.what_if.commands import Changed
-from api.what_if.replay import ACCEPTED, REFUSED, Found, Retelling, compared, differences
+from api.what_if.replay import ACCEPTED, REFUSED, Replay, ReplayResult, compared, differences
 from domain.errors import InvalidInput
 from domain.ledger import scan
 from domain.values import EARLIEST, FUTURE_MAX, Mark
 from projections.storage.tables import Row
 
-RETELLINGS_MAX = 1
-_retellings = BoundedSemaphore(RETELLINGS_MAX)
+REPLAYS_MAX = 1
+_replays = BoundedSemaphore(REPLAYS_MAX)
 
 
-class Told(NamedTuple):
-    """What came of it, in rows."""
+class WhatIfResult(NamedTuple):
+    """The outcome of a replay beside what is recorded, as rows."""
 
     seq: int
     orders: int
@@ -43,33 +43,33 @@ class Told(NamedTuple):
 
 
 def what_if(
-    book: Daybook,
+    daybook: Daybook,
     changed: Changed,
     *,
     moment: Moment | None = None,
     events_max: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Told:
-    """What would have come of the log, up to a moment of it. Raises Problem, InvalidInput, Unavailable."""
-    if not _retellings.acquire(timeout=book.settings.wait_seconds_max):
-        raise Problem(503, "busy", "Busy", "another what-if is told; ask again", headers={"Retry-After": "5"})
+) -> WhatIfResult:
+    """Replay the log with changes, up to a moment, and compare. Raises Problem, InvalidInput, Unavailable."""
+    if not _replays.acquire(timeout=daybook.settings.wait_seconds_max):
+        raise Problem(503, "busy", "Busy", "another what-if is running; try again", headers={"Retry-After": "5"})
     with ExitStack() as stack:
-        stack.callback(_retellings.release)
-        log = stack.enter_context(PostgresLog(book.url, Role.AUDITOR))
-        marks = MarkStore(book.url, Role.AUDITOR)
+        stack.callback(_replays.release)
+        log = stack.enter_context(PostgresLog(daybook.url, Role.AUDITOR))
+        marks = MarkStore(daybook.url, Role.AUDITOR)
         stack.callback(marks.close)
         upto = _upto(log, moment)
         if events_max is not None and upto > events_max:
             raise InvalidInput(
                 "as_of_seq",
                 upto,
-                f"at most {events_max} over HTTP: ask about an earlier moment, or use daybook what-if",
+                f"at most {events_max} over HTTP: name an earlier moment, or use daybook what-if",
             )
-        told = Retelling(changed, lambda name, at: _mark(marks, name, at)).tell(
+        found = Replay(changed, lambda name, at: _mark(marks, name, at)).run(
             scan(log, upto=upto), None if on_progress is None else lambda seq: on_progress(seq, upto)
         )
         newest: dict[str, Mark] = {**marks.latest_all(known_at=_recorded_at(log, upto) if moment is not None else None)}
-    return _answered(told, newest, changed)
+    return _result(found, newest, changed)
 
 
 def _upto(log: PostgresLog, moment: Moment | None) -> int:
@@ -88,21 +88,21 @@ def _recorded_at(log: PostgresLog, seq: int) -> datetime:
 
 
 def _mark(marks: MarkStore, instrument_id: str, at: datetime) -> Mark | None:
-    """The mark that a decision at that moment could have used."""
+    """Return the mark that a decision at that moment could have used."""
     return marks.latest_each([(instrument_id, at + FUTURE_MAX)], at)[0]
 
 
-def _answered(found: Found, marks: Mapping[str, Mark], changed: Changed) -> Told:
+def _result(found: ReplayResult, marks: Mapping[str, Mark], changed: Changed) -> WhatIfResult:
     rows = compared(found, marks, {**marks, **changed.marks})
-    return Told(
-        found.seq,
-        found.orders,
-        sum(1 for verdict in found.verdicts if verdict.now == REFUSED),
-        sum(1 for verdict in found.verdicts if verdict.now == ACCEPTED),
-        found.lost_fills,
-        found.lost_qty,
-        [verdict._asdict() for verdict in found.verdicts],
-        rows,
-        differences(rows),
-        found.untold,
+    return WhatIfResult(
+        seq=found.seq,
+        orders=found.orders,
+        refused=sum(1 for order in found.verdicts if order.now == REFUSED),
+        accepted=sum(1 for order in found.verdicts if order.now == ACCEPTED),
+        lost_fills=found.lost_fills,
+        lost_qty=found.lost_qty,
+        verdicts=[order._asdict() for order in found.verdicts],
+        positions=rows,
+        totals=differences(rows),
+        untold=found.untold,
     )

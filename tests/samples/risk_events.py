@@ -49,19 +49,19 @@ SPOT = Contract(Kind.SPOT, "BTC", "USDT", "USDT", D(1))
 SCOPE = Scope("trend", BTC, "SIM", "BTC")
 MARK = Mark(BTC, D("97400.5"), "SIM", AT - timedelta(seconds=2))
 SEEN = (MarkSeen(MARK, 2000),)
-JUDGED = LimitCheck(Measure.MAX_GROSS_EXPOSURE, SCOPE, 2, D(500000), D("1.5"), D(2), "USDT", "main")
+LIMIT_CHECK = LimitCheck(Measure.MAX_GROSS_EXPOSURE, SCOPE, 2, D(500000), D("1.5"), D(2), "USDT", "main")
 GAINS = (Money(D("1.5"), "USDT"), Money(D("-0.001"), "BNB"))
 POSTED = HoldPosted(ORDER, "trend", BTC, "E7", D("0.5"), D("0.5"), AT, D("48750.125"), GAINS, SPOT)
 
 EVENTS = (
     LimitSet("main", SCOPE, Measure.MAX_GROSS_EXPOSURE, D(500000), "USDT", 2, AT),
-    HoldPlaced(ORDER, "trend", BTC, Side.BUY, D("0.5"), D("48750.125"), MARK, (JUDGED,), AT, SPOT, SEEN),
+    HoldPlaced(ORDER, "trend", BTC, Side.BUY, D("0.5"), D("48750.125"), MARK, (LIMIT_CHECK,), AT, SPOT, SEEN),
     HoldRefused(
-        ORDER, "trend", BTC, Side.BUY, D("9.5"), D("48750.125"), MARK, "a fresh mark", JUDGED, AT, {"age_ms": "61000"},
-        (JUDGED,), SEEN, "A-2",
+        ORDER, "trend", BTC, Side.BUY, D("9.5"), D("48750.125"), MARK, "a fresh mark", LIMIT_CHECK, AT,
+        {"age_ms": "61000"}, (LIMIT_CHECK,), SEEN, "A-2",
     ),
     HoldAdjusted(
-        ORDER, "trend", BTC, Side.BUY, D("0.5"), D("0.7"), SPOT, AT, "A-2", D("68180.35"), MARK, (JUDGED,), SEEN
+        ORDER, "trend", BTC, Side.BUY, D("0.5"), D("0.7"), SPOT, AT, "A-2", D("68180.35"), MARK, (LIMIT_CHECK,), SEEN
     ),
     POSTED,
     GainsPosted("main", "trend", BTC, "F1", (Change(AT, D(0), D("0.25"), GAINS),)),

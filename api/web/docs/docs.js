@@ -1,4 +1,4 @@
-// Shows the API's own description, and lets it be tried out. Nothing is asked of any other server.
+// Shows the API's own description, with forms to try it out. Nothing is requested from any other server.
 "use strict";
 
 SwaggerUIBundle({

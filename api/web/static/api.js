@@ -1,9 +1,9 @@
-/* The one way to the book: the same /v1 as every client's, the key in this tab only. */
+/* Requests to the API: the same /v1 as any client's, with the key in this tab only. */
 
 const KEY = "daybook.key";
 const PATIENCE_MS = 15000;
 
-/** The API said no: `status` and its problem details. */
+/** The API refused: `status` and its problem details. */
 export class Refused extends Error {
   constructor(status, problem) {
     super(problem.detail || problem.title || `HTTP ${status}`);
@@ -12,7 +12,7 @@ export class Refused extends Error {
   }
 }
 
-/** Nobody answered. */
+/** The API did not answer. */
 export class Down extends Error {}
 
 export const key = {
@@ -21,7 +21,7 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
-/** The JSON answer of `path`. Throws Refused or Down. */
+/** Return the JSON answer of `path`. Throws Refused or Down. */
 export async function read(path) {
   const headers = { Accept: "application/json" };
   if (key.get()) headers.Authorization = `Bearer ${key.get()}`;

@@ -1,4 +1,4 @@
-/* The console: asks for the head of the log every second, and for the read models when the log or the marks moved. */
+/* The console: reads the head of the log every second, and the read models when the log or the marks changed. */
 
 import { Down, Refused, key, read } from "./api.js";
 import { shown } from "./decimal.js";
@@ -14,7 +14,7 @@ const EVENTS_MAX = 60;
 
 const state = { folded: "", asOf: null, drawnAt: 0, orders: [], isPaused: false, timer: 0, turn: 0 };
 
-/* ---- what the page says about itself ---- */
+/* ---- status line and notices ---- */
 
 function vital(id, words, title) {
   byId(id).textContent = words;
@@ -32,9 +32,9 @@ function notice(words, kind = "error") {
   if (byId("notice").textContent !== words) byId("notice").textContent = words;
 }
 
-/* ---- the book ---- */
+/* ---- log and read models ---- */
 
-/** The head of the log and how far the read models are behind it. A stopped one is told, and the rest goes on. */
+/** Draws the head of the log and how far the read models are behind it. A stopped one is shown, the others go on. */
 async function drawReady() {
   const answer = await read("/ready").catch((error) => {
     if (error instanceof Refused && error.problem.projections) return error.problem;
@@ -59,7 +59,7 @@ async function drawEvents(seq) {
   }
 }
 
-/** The queries of one drawing. Of now they go out together; a past moment is replayed, so they wait for each other. */
+/** Runs the queries of one drawing: together for the present; one by one for a past moment, which is replayed. */
 async function readAll(paths, at) {
   if (at === null) return Promise.all(paths.map(read));
   const answers = [];
@@ -67,12 +67,12 @@ async function readAll(paths, at) {
   return answers;
 }
 
-async function drawBook(head) {
+async function drawPanels(head) {
   const at = state.asOf;
   const by = byId("exposure-by").value;
   const paths = ["/v1/pnl", `/v1/exposure?by=${by}`, "/v1/limits", `/v1/orders?limit=${ROWS_MAX}`, `/v1/breaks?limit=${ROWS_MAX}`];
   const [[pnl, exposure, limits, orders, breaks]] = await Promise.all([readAll(paths, at), drawEvents(at ?? head)]);
-  if (at !== state.asOf) return; // the reader has moved on
+  if (at !== state.asOf) return; // the reader has moved the slider
   drawPnl(pnl, at !== null);
   drawExposure(exposure.totals, by);
   drawLimits(limits.items);
@@ -89,7 +89,7 @@ function drawTime(head, at, recordedAt) {
   if (at === null) byId("time-slider").value = head;
   byId("time-now").hidden = at === null;
   byId("time").classList.toggle("past", at !== null);
-  byId("time-words").textContent = at === null ? "now" : `seq ${shown(String(at))}, as we knew it ${recordedAt ? `at ${clock(recordedAt)} UTC` : ""}`;
+  byId("time-words").textContent = at === null ? "now" : `seq ${shown(String(at))}, as recorded ${recordedAt ? `at ${clock(recordedAt)} UTC` : ""}`;
   byId("time-words").title = recordedAt ?? "";
 }
 
@@ -102,7 +102,7 @@ async function beat(isForced = false) {
   try {
     const { seq, folded } = await drawReady();
     const isMoved = state.asOf === null && (folded !== state.folded || Date.now() - state.drawnAt > MARKS_MS);
-    if (isForced || isMoved) await drawBook(seq);
+    if (isForced || isMoved) await drawPanels(seq);
     state.folded = folded;
     byId("book").classList.remove("stale");
   } catch (error) {
@@ -112,23 +112,23 @@ async function beat(isForced = false) {
   if (turn === state.turn && !state.isPaused) state.timer = setTimeout(beat, pause);
 }
 
-/** Shows what went wrong; whether it is worth asking again. */
+/** Shows an error; returns whether to try again. */
 function failed(error) {
   byId("book").classList.add("stale");
   if (error instanceof Refused && error.status === 401) {
     health("wait", "locked");
     byId("book").hidden = true;
-    askKey(key.get() ? error.message : "");
+    showKeyDialog(key.get() ? error.message : "");
     return false;
   }
   if (error instanceof Refused) {
     health("warn", `HTTP ${error.status}`);
-    notice(`The API answered: ${error.message}. Figures below may be old; asking again.`);
+    notice(`The API answered: ${error.message}. Figures below may be old; trying again.`);
     return true;
   }
   if (error instanceof Down) {
     health("down", "down");
-    notice(`The API cannot be reached (${error.message}). Figures below are the last ones received; asking again.`);
+    notice(`The API cannot be reached (${error.message}). Figures below are the last ones received; trying again.`);
     return true;
   }
   health("down", "error");
@@ -137,9 +137,9 @@ function failed(error) {
   return true;
 }
 
-/* ---- the reader ---- */
+/* ---- keys, buttons and the slider ---- */
 
-function askKey(words) {
+function showKeyDialog(words) {
   byId("key-error").textContent = words;
   byId("key-forget").hidden = !key.get();
   if (!byId("key-dialog").open) byId("key-dialog").showModal();
@@ -157,7 +157,7 @@ byId("key-forget").addEventListener("click", () => {
   key.forget();
   location.reload();
 });
-byId("tool-key").addEventListener("click", () => askKey(""));
+byId("tool-key").addEventListener("click", () => showKeyDialog(""));
 byId("time-slider").addEventListener("input", () => {
   const at = Number(byId("time-slider").value);
   state.asOf = at >= Number(byId("time-slider").max) ? null : at;
@@ -197,7 +197,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
   if (event.key === "p") pause();
   if (event.key === "t") nextScheme();
-  if (event.key === "k" && !byId("tool-key").hidden) askKey("");
+  if (event.key === "k" && !byId("tool-key").hidden) showKeyDialog("");
 });
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden && !state.isPaused) beat();

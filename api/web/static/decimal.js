@@ -1,6 +1,6 @@
-/* Exact decimals for display: text in, text out, whole arithmetic on BigInt. No number is ever a float here. */
+/* Exact decimals for display: text in, text out, integer arithmetic on BigInt. No number is a float here. */
 
-/** The number in `text` as { units, places }: value = units / 10^places. Throws on what is not a finite decimal. */
+/** Parse `text` into { units, places }: value = units / 10^places. Throws unless it is a finite decimal. */
 export function parse(text) {
   const parts = /^([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?$/.exec(String(text).trim());
   if (!parts || !(parts[2] || parts[3])) throw new TypeError(`not a decimal: ${text}`);
@@ -18,7 +18,7 @@ function scaled(value, places) {
   return value.units * 10n ** BigInt(places - value.places);
 }
 
-/** The sum of two parsed numbers. */
+/** Add two parsed numbers. */
 export function add(a, b) {
   const places = Math.max(a.places, b.places);
   return { units: scaled(a, places) + scaled(b, places), places };
@@ -28,18 +28,18 @@ export function negate(a) {
   return { units: -a.units, places: a.places };
 }
 
-/** The exact sum of decimals given as text. */
+/** Add decimals given as text, exactly. */
 export function sum(texts) {
   return text(texts.map(parse).reduce(add, { units: 0n, places: 0 }));
 }
 
-/** -1, 0 or 1. */
+/** Return the sign: -1, 0 or 1. */
 export function sign(value) {
   const { units } = parse(value);
   return units > 0n ? 1 : units < 0n ? -1 : 0;
 }
 
-/** The canonical text: no exponent, no trailing zeros, no negative zero. */
+/** Return the canonical text: no exponent, no trailing zeros, no negative zero. */
 export function text({ units, places }) {
   const digits = (units < 0n ? -units : units).toString().padStart(places + 1, "0");
   const whole = digits.slice(0, digits.length - places);
@@ -47,7 +47,7 @@ export function text({ units, places }) {
   return (units < 0n ? "-" : "") + whole + (fraction ? `.${fraction}` : "");
 }
 
-/** `value` rounded half to even at `places`, thousands grouped, with a true minus; `signed` writes a plus as well. */
+/** Round `value` half to even at `places`; thousands grouped, true minus; `signed` adds a plus above zero. */
 export function shown(value, places = null, signed = false) {
   const exact = parse(value);
   const rounded = places === null ? parse(text(exact)) : round(exact, places);
@@ -69,7 +69,7 @@ function round(value, places) {
   return { units, places };
 }
 
-/** How long `part` is of `whole`, both unsigned, as a share from 0 to 1: for the geometry of bars, not for figures. */
+/** Return `part` of `whole`, both unsigned, as a share from 0 to 1: for the geometry of bars, not for figures. */
 export function share(part, whole) {
   const a = parse(part);
   const b = parse(whole);

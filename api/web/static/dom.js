@@ -7,7 +7,7 @@ const CENTS = new Set(["USD", "EUR", "GBP", "CHF", "USDT", "USDC", "BUSD", "FDUS
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element with attributes and children; a child that is null is left out. */
+/** Create an element with attributes and children; null children are left out. */
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -17,10 +17,10 @@ export function el(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** The decimals at which sums of a currency are shown; every digit is in the title. */
+/** Return the decimal places at which sums of a currency are shown; every digit is in the title. */
 export const placesOf = (currency) => (CENTS.has(currency) ? 2 : 8);
 
-/** A table cell with money: rounded for the eye, exact in its title and `data-exact`. A null value is a dash. */
+/** Create a table cell with money: rounded, with every digit in its title and `data-exact`. Null is a dash. */
 export function money(value, currency, { coloured = false, tag = "td", className = "" } = {}) {
   if (value === null || value === undefined) {
     return el(tag, { class: `num quiet ${className}`, title: "unknown: no mark" }, "–");
@@ -30,7 +30,7 @@ export function money(value, currency, { coloured = false, tag = "td", className
   return el(tag, attributes, shown(value, placesOf(currency), coloured));
 }
 
-/** A table cell with a quantity or price: every digit, thousands grouped; `places` shortens, with all digits in the title. */
+/** Create a table cell with a quantity or price: every digit, or rounded at `places` with every digit in the title. */
 export function figure(value, { className = "", places = null } = {}) {
   if (value === null || value === undefined) return el("td", { class: `num quiet ${className}` }, "–");
   return el("td", { class: `num ${className}`.trim(), "data-exact": value, title: places === null ? null : value }, shown(value, places));
@@ -38,7 +38,7 @@ export function figure(value, { className = "", places = null } = {}) {
 
 export const cell = (className, ...children) => el("td", { class: className || null }, ...children);
 
-/** Replaces the rows of a table's body, only when something changed, so that selection and scrolling survive. */
+/** Replace the rows of a table, only if something changed, so that selection and scrolling survive. */
 export function fill(tableId, rows, empty) {
   const table = byId(tableId);
   const body = table.tBodies[0];
@@ -64,7 +64,7 @@ function plot(label, ...shapes) {
   return svg;
 }
 
-/** What is short to the left of the middle, what is long to its right, a tick at net; half the plot is `widest`. */
+/** Draw short exposure to the left of the middle, long to the right, a tick at net; half the plot is `widest`. */
 export function exposureBar(net, gross, widest, label) {
   const half = 496;
   const scale = sum([widest, widest]);
@@ -81,7 +81,7 @@ export function exposureBar(net, gross, widest, label) {
   );
 }
 
-/** How much of a limit is used: calm, from four fifths on near, at the limit full. */
+/** Draw the utilisation of a limit: fine, near from 80 % on, full at the limit. */
 export function limitBar(used, limit, label) {
   const part = share(used, limit);
   const tone = part >= 1 ? "full" : part >= 0.8 ? "near" : "fine";

@@ -1,4 +1,4 @@
-/* The panels: rows of the API in, tables out. Each draws one section and knows nothing of the others. */
+/* The panels: each draws the rows of one API answer as a table, independent of the others. */
 
 import { add, negate, parse, share, shown, sign, sum, text } from "./decimal.js";
 import { byId, cell, el, exposureBar, figure, fill, limitBar, money } from "./dom.js";
@@ -15,7 +15,7 @@ const clock = (time) => (time ? time.slice(11, 19) : "–");
 
 const PARTS = [["realized", "Realized"], ["unrealized", "Unrealized"], ["paid", "Fees"], ["funding", "Funding"]];
 
-/** What was paid in fees that count in settlement currency, as the loss it is. */
+/** Add `paid`: fees in settlement currency, as a negative amount. */
 const withPaid = (row) => ({ ...row, paid: text(negate(parse(sum([row.fee_cost, row.fees_settle])))) });
 
 export function drawPnl({ items, totals }, isPast) {
@@ -27,7 +27,7 @@ export function drawPnl({ items, totals }, isPast) {
     const held = rows.filter((row) => (row.settle ?? "") === all.settle);
     return [...held.map((row) => pnlRow(row, named)), ...(held.length > 1 ? [pnlSum(all.settle, all)] : [])];
   });
-  fill("pnl-table", lines, "No position yet");
+  fill("pnl-table", lines, "No positions yet");
   const missing = sums.flatMap((all) => all.missing_marks);
   byId("pnl-aside").textContent = missing.length ? `no mark for ${missing.join(", ")}`
     : isPast ? "unrealized at the marks of that moment" : "unrealized at the newest marks";
@@ -53,7 +53,7 @@ function pnlRow(row, named) {
 }
 
 function pnlSum(currency, all) {
-  return el("tr", { class: "sum" }, el("th", { scope: "row", colspan: 2 }, `Together, ${currency}`),
+  return el("tr", { class: "sum" }, el("th", { scope: "row", colspan: 2 }, `Total, ${currency}`),
     cell("num roomy"), cell("num roomy"), cell("num roomy"),
     money(all.realized, currency, { coloured: true, className: "roomy" }), money(all.unrealized, currency, { coloured: true, className: "roomy" }),
     money(all.paid, currency, { className: "roomy" }), money(all.funding, currency, { className: "roomy" }),
@@ -73,7 +73,7 @@ export function drawExposure(rows, by) {
     return el("tr", { "data-row": row[by] },
       el("th", { scope: "row", class: "id" }, row[by] || "–"), cell("graph", bar),
       money(row.net, row.quote), money(row.gross, row.quote, { className: "roomy" }), cell("quiet", row.quote));
-  }), "Nothing held");
+  }), "No positions");
 }
 
 /* ---- limits ---- */
@@ -89,7 +89,7 @@ export function drawLimits(rows) {
       el("th", { scope: "row" }, el("div", { class: "id" }, row.instrument_id ?? "each instrument"), el("div", { class: "quiet small" }, what)),
       cell("graph", isUsed ? limitBar(row.used, row.limit, `${percent} of the limit used`) : el("span", { class: "quiet" }, "per order")),
       figure(isUsed ? row.used : null, { className: "roomy" }), figure(row.limit, { className: "roomy" }), figure(isUsed ? less(row.limit, row.used) : null));
-  }), "No limit set");
+  }), "No limits set");
 }
 
 /* ---- orders ---- */
@@ -99,8 +99,10 @@ function status(row) {
   return el("span", { class: `status ${kind}` }, row.rule ? "REFUSED" : (SHORT[row.status] ?? row.status));
 }
 
+const FACTS = { "asked": "requested" };  // names that are shown otherwise
+
 function reason(row) {
-  const facts = Object.entries(row.facts ?? {}).filter(([, value]) => value !== "None").map(([name, value]) => `${name} ${value}`).join(", ");
+  const facts = Object.entries(row.facts ?? {}).filter(([, value]) => value !== "None").map(([name, value]) => `${FACTS[name] ?? name} ${value}`).join(", ");
   return facts ? `${row.rule} (${facts})` : row.rule;
 }
 
@@ -112,7 +114,7 @@ export function drawOrders(rows, show) {
     figure(row.order_qty), row.price === null ? cell("num quiet roomy", "market") : figure(row.price, { className: "roomy" }),
     figure(row.cum_qty, { className: "roomy" }), figure(row.avg_px, { className: "roomy", places: 2 }),
     cell("cut", status(row), row.rule ? el("span", { class: "why" }, row.rule) : null), cell("num quiet roomy", shown(String(row.seq))),
-  )), show ? "No such order among the newest" : "No order yet");
+  )), show ? "No such order among the newest" : "No orders yet");
 }
 
 /* ---- log and breaks ---- */
@@ -126,7 +128,7 @@ export function drawBreaks(rows) {
   fill("breaks-table", rows.map((row) => el("tr", {},
     cell("num", shown(String(row.break_seq))), cell("warn", row.kind.toLowerCase()),
     cell("id cut", row.cl_ord_id ? `${row.report_type} of ${row.account_id} ${row.cl_ord_id}` : `${row.source}: ${row.raw}`),
-    cell(null, row.rule))), "None");
+    cell(null, row.rule))), "No breaks");
 }
 
 export { clock };

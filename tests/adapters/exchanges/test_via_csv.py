@@ -222,7 +222,7 @@ def test_the_well_known_can_be_listed_as_they_are(symbol: str) -> None:
     assert len(instrument.decide(None, listing)) == 1
 
 
-def test_nobody_knows_every_symbol() -> None:
+def test_a_symbol_of_unknown_currencies_is_not_listed() -> None:
     assert binance_spot("NOSUCHUSDT") is None
 
 

@@ -29,7 +29,7 @@ LIMIT = "limit:main"
 
 
 @pytest.fixture(name="shown")
-def log_lines_whatever_is_configured() -> Iterator[list[Any]]:
+def captured_log_lines() -> Iterator[list[Any]]:
     """What is logged, though others have set up logging for the whole process."""
     configured = structlog.get_config()
     structlog.reset_defaults()
@@ -132,7 +132,7 @@ def test_a_leading_writer_takes_them_behind_its_appends(
     assert state == folded(log, POSITION)
 
 
-def test_whoever_folds_a_long_tail_leaves_a_snapshot_but_an_auditor_does_not(
+def test_folding_a_long_tail_leaves_a_snapshot_except_for_an_auditor(
     database_url: str, log: PostgresLog, owner: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     traded(log, 3 * EVERY)

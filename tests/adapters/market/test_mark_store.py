@@ -190,7 +190,7 @@ def test_a_reader_cannot_record(database_url: str) -> None:
 
 
 def test_an_unreachable_database_is_reported() -> None:
-    store = MarkStore("postgresql://nobody@127.0.0.1:1/none")
+    store = MarkStore("postgresql://unknown@127.0.0.1:1/none")
     with pytest.raises(Unavailable, match=r"none at 127\.0\.0\.1:1"):
         store.latest("BTCUSDT.SIM")
     store.close()

@@ -121,7 +121,7 @@ def test_a_role_may_do_its_task_and_nothing_else(act_as: As, role: Role) -> None
     "change",
     ["UPDATE {} SET ctid = ctid WHERE false", "DELETE FROM {}", "DELETE FROM {} WHERE false", "TRUNCATE {}"],
 )
-def test_nobody_takes_back_a_proof(act_as: As, change: str, table: str) -> None:
+def test_no_role_removes_a_proof(act_as: As, change: str, table: str) -> None:
     for role in (None, *Role):
         statement = change.format(table).replace("ctid = ctid", f"{COLUMN_OF[table]} = NULL")
         with pytest.raises(RestrictViolation if role is None else InsufficientPrivilege):
@@ -141,7 +141,7 @@ def test_nobody_takes_back_a_proof(act_as: As, change: str, table: str) -> None:
     ],
 )
 @pytest.mark.parametrize("role", [None, *Role], ids=lambda role: role or "owner")
-def test_nobody_changes_what_was_recorded(act_as: As, role: Role | None, change: str, table: str) -> None:
+def test_no_role_changes_what_was_recorded(act_as: As, role: Role | None, change: str, table: str) -> None:
     owner, connection = act_as(None), act_as(role)
     query = f"SELECT array_agg(t) FROM {table} AS t"
     before = owner.execute(query).fetchone()  # type: ignore[arg-type]

@@ -251,7 +251,7 @@ def test_nothing_sealed_is_nothing_to_export(log: PostgresLog, database_url: str
 
 def test_a_part_of_nothing_is_refused(sealed: Sealer, database_url: str, tmp_path: Path) -> None:
     with pytest.raises(RequestRefused, match="has events"):
-        bundles.export(database_url, tmp_path / "x", Selection(account="nobody", first=5))
+        bundles.export(database_url, tmp_path / "x", Selection(account="unknown", first=5))
     assert not (tmp_path / "x").exists() and not list(tmp_path.glob("*.part"))
 
 

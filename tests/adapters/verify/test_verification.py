@@ -289,7 +289,7 @@ def test_a_checkpoint_signed_with_another_key_is_refused(sealed: Log, database_u
         verify(database_url, VerifyRequest(trusted=stranger.public))
 
 
-def test_a_log_of_many_stretches_is_checked_by_several_processes(
+def test_a_log_of_many_ranges_is_checked_by_several_processes(
     log: PostgresLog, database_url: str, tmp_path: Path
 ) -> None:
     history(log, 9000)

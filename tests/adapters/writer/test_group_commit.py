@@ -70,7 +70,7 @@ def test_what_waits_together_is_appended_together_and_a_refusal_harms_no_neighbo
     with group._lock:  # nothing is taken off the queue until all are on it
         monkeypatch.setattr(group_commit, "QUEUED_MAX", 1)
     head, waiting = log.head().seq, []
-    bad = SubmitOrder(OrderKey("nobody", "X"), new_order("X").terms, T0)
+    bad = SubmitOrder(OrderKey("unknown", "X"), new_order("X").terms, T0)
     stray = fill_of("Y", "E2")
     from msgspec.structs import replace
 
@@ -241,7 +241,7 @@ def test_who_cannot_wait_in_a_thread_awaits_its_answer(database_url: str, log: P
 
     async def all_at_once() -> list[Any]:
         keyed = Keyed("once", b"x" * 32, lambda answers, _: str(answers[0].seq).encode())
-        unopened = SubmitOrder(OrderKey("nobody", "X"), new_order("X").terms, T0)
+        unopened = SubmitOrder(OrderKey("unknown", "X"), new_order("X").terms, T0)
         return await asyncio.gather(
             *(writer.request_async(new_order(f"A{n}"), actor="bot") for n in range(40)),
             writer.request_async(unopened, actor="bot"),

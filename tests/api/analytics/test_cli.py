@@ -107,9 +107,9 @@ def test_what_if_shows_what_would_have_been_and_writes_nothing(book: Run, desk: 
     assert any(re.fullmatch(r"read_positions_[0-9]+\.positions", name) for name in before)
     tight = ("--limit", "main,MAX_ORDER_QTY=1", "--fee", "BINANCE=0:0.01", "--method", "LIFO", "--mark", f"{BTC}=120")
     requested = parsed(book, "what-if", *tight)
-    (verdict,) = requested["verdicts"]
-    assert (verdict["cl_ord_id"], verdict["then"], verdict["now"]) == ("A-1", "ACCEPTED", "REFUSED")
-    assert (verdict["facts"]["limit"], requested["refused"], requested["lost_fills"]) == ("1", 1, 1)
+    (changed,) = requested["verdicts"]
+    assert (changed["cl_ord_id"], changed["then"], changed["now"]) == ("A-1", "ACCEPTED", "REFUSED")
+    assert (changed["facts"]["limit"], requested["refused"], requested["lost_fills"]) == ("1", 1, 1)
     (total,) = requested["totals"]
     assert (total["then"]["net"], total["now"]["net"], total["difference"]["net"]) == ("39.9", "0", "-39.9")
     lifted = {"account_id": "main", "measure": "MAX_ORDER_QTY", "limit": None}
@@ -122,7 +122,7 @@ def test_what_if_shows_what_would_have_been_and_writes_nothing(book: Run, desk: 
     assert (position["then"]["fees_settle"], position["now"]["fees_settle"]) == ("0.1", "2")
     assert position["difference"]["net"] == "-1.9"
     shown = book("what-if", "--no-limits")
-    assert (shown.returncode, "1 accepted that were not" in shown.stdout) == (0, True), shown
+    assert (shown.returncode, "1 newly accepted" in shown.stdout) == (0, True), shown
     assert everything(daybook.url) == before
 
 

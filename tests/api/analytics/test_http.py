@@ -137,7 +137,7 @@ def test_equity_is_cash_and_positions_and_statistics_name_what_they_lack(desk: h
     assert figures["max_drawdown"]["depth"] == "0"
     answer = desk.get("/v1/equity", params={"strategy_id": "maker"})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "strategy_id")
-    unknown = desk.get("/v1/statistics", params={"account_id": "nobody"})
+    unknown = desk.get("/v1/statistics", params={"account_id": "unknown"})
     assert (unknown.status_code, unknown.json()["errors"][0]["rule"]) == (422, "an account on record")
 
 

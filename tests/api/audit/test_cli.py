@@ -92,7 +92,7 @@ def test_snapshots_are_verified_when_requested(
     code, out, _ = cli("verify", "--snapshots", "--json")
     checked = json.loads(out)["snapshots"]["checked"]
     assert (code, checked >= json.loads(out)["snapshots"]["foreign"]) == (0, True)
-    assert f"{checked} snapshots are what their streams fold to" in cli("verify", "--snapshots")[1]
+    assert f"{checked} snapshots equal what their streams fold to" in cli("verify", "--snapshots")[1]
     with psycopg.connect(database_url) as owner:
         owner.execute("UPDATE ledger.snapshots SET state = state || 'x'")
     assert cli("verify")[0] == 0
@@ -112,7 +112,7 @@ def test_a_kept_checkpoint_proves_that_nothing_was_rewritten(cli: Cli, book: Pat
 
 def test_a_bundle_is_verified_without_a_database(cli: Cli, book: Path) -> None:
     assert cli("export", str(book))[0] == 0
-    code, out, _ = cli("verify", str(book), url="postgresql://nobody@127.0.0.1:1/none")
+    code, out, _ = cli("verify", str(book), url="postgresql://unknown@127.0.0.1:1/none")
     assert code == 0 and "every one is proved" in out and "0.1995" in out
     key = out.split("signed by ")[1].split()[0]
     assert cli("verify", str(book), "--key", key)[0] == 0

@@ -164,7 +164,7 @@ def test_a_past_balance_is_explained_by_what_was_on_record(traded: httpx.Client)
 def test_what_cannot_be_explained_is_named(traded: httpx.Client) -> None:
     for path, params, status in (
         ("pnl", {"cell": "luck"}, 422), ("exposure", {"cell": "realized"}, 422), ("positions", {"cell": "fees"}, 422),
-        ("positions", {"cell": "cost", "account_id": "nobody"}, 404), ("weather", {"cell": "cost"}, 422),
+        ("positions", {"cell": "cost", "account_id": "unknown"}, 404), ("weather", {"cell": "cost"}, 422),
     ):  # fmt: skip
         assert traded.get(f"/v1/explain/{path}", params=params).status_code == status, path
     fees = explained(traded, "positions", "fees", **ONE, currency="USDT")

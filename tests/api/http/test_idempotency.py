@@ -171,7 +171,7 @@ def test_a_full_queue_is_429_with_a_time_to_come_back(
     with monkeypatch.context() as patched:
         patched.setattr(group, "_pop", lambda: None)  # the writer takes nothing off its queue
         patched.setattr(group, "_queued_max", 1)
-        waiting = group.submit(Command(CancelOrder(OrderKey("main", "nobody"), "", T0), "bot"))
+        waiting = group.submit(Command(CancelOrder(OrderKey("main", "unknown"), "", T0), "bot"))
         answer = desk.post("/v1/orders", json=order())
     assert isinstance(waiting.result(60)[0].error, RequestRefused)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")

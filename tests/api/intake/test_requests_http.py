@@ -73,7 +73,7 @@ def test_a_refused_order_names_rule_and_numbers_and_is_refused_alike_again(desk:
 
 BROKEN_RULES = [
     ({"instrument_id": "ETHUSDT.BINANCE"}, "the instrument is listed; list it first"),
-    ({"account_id": "nobody"}, "the account is open; open it first"),
+    ({"account_id": "unknown"}, "the account is open; open it first"),
     ({"order_qty": "0.0001"}, "order_qty in steps of the lot size"),
     ({"price": "100.001"}, "price in steps of the tick size"),
     ({"price": None}, "a limit order has a price above zero"),
@@ -94,7 +94,7 @@ def test_limits_are_set_lifted_and_versioned(desk: httpx.Client):
     lifted = desk.post("/v1/limits", json=limit | {"limit": None})
     assert (lifted.status_code, lifted.json()["version"]) == (201, 2)
     assert desk.post("/v1/limits", json=limit | {"currency": None}).status_code == 409
-    assert desk.post("/v1/limits", json=limit | {"account_id": "nobody"}).status_code == 409
+    assert desk.post("/v1/limits", json=limit | {"account_id": "unknown"}).status_code == 409
 
 
 def test_an_order_is_taken_with_all_its_terms_and_shown_with_them(desk: httpx.Client):

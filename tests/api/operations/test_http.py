@@ -30,7 +30,7 @@ def test_unknown_pages_and_methods_are_problems(client: httpx.Client):
     for method, path, status in [
         ("GET", "/nope", 404), ("GET", "/v1/nope", 404), ("DELETE", "/v1/orders", 405), ("GET", "/v1/events/9", 404),
         ("GET", "/v1/events/x", 422), ("GET", "/v1/events/0", 422), ("GET", "/v1/orders/main/A-1", 404),
-        ("GET", "/v1/accounts/nobody", 404), ("GET", "/v1/instruments/X.Y", 404), ("POST", "/v1/events", 405),
+        ("GET", "/v1/accounts/unknown", 404), ("GET", "/v1/instruments/X.Y", 404), ("POST", "/v1/events", 405),
     ]:  # fmt: skip
         answer = client.request(method, path)
         assert (path, answer.status_code) == (path, status)

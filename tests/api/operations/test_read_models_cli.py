@@ -36,7 +36,7 @@ def test_an_altered_row_is_named_shown_and_mended(book: Run, database_url: str):
     assert "orders.orders: 0 added, 0 removed, 1 changed (cum_qty 1)" in wrong.stdout
     assert "changed main A-1" in wrong.stdout
     assert "cum_qty 7 -> 0" in wrong.stdout
-    assert "daybook rebuild orders mends it" in wrong.stderr
+    assert "To correct: daybook rebuild orders" in wrong.stderr
     compared = book("rebuild", "orders", "--dry-run", "--json")
     (result,) = json.loads(compared.stdout)["rebuilt"]
     assert (compared.returncode, result["is_swapped"]) == (1, False)

@@ -215,7 +215,7 @@ def test_rows_are_filtered(desk: httpx.Client):
     assert [r["cl_ord_id"] for r in desk.get("/v1/executions", params={"cl_ord_id": "O-2"}).json()["items"]] == ["O-2"]
     assert desk.get("/v1/orders", params={"status": "FILLED"}).json()["items"] == []
     assert len(desk.get("/v1/orders", params={"status": ["FILLED", "PARTIALLY_FILLED"]}).json()["items"]) == 2
-    assert desk.get("/v1/positions", params={"account_id": "nobody"}).json()["items"] == []
+    assert desk.get("/v1/positions", params={"account_id": "unknown"}).json()["items"] == []
 
 
 def test_totals_are_by_any_group(desk: httpx.Client):

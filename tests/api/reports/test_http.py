@@ -120,13 +120,13 @@ def test_the_form_is_the_accepted_one_and_bad_parameters_are_named(book: httpx.C
         assert (path, query, answer.status_code) == (path, query, 422), answer.text
         assert answer.json()["errors"][0]["field"] == field
     assert book.get("/v1/reports/nonsense").status_code == 404
-    missing = book.get("/v1/reports/statement", params={"account_id": "nobody", "day": "2026-01"})
-    assert (missing.status_code, missing.json()["account_id"]) == (404, "nobody")
+    missing = book.get("/v1/reports/statement", params={"account_id": "unknown", "day": "2026-01"})
+    assert (missing.status_code, missing.json()["account_id"]) == (404, "unknown")
 
 
 def test_a_report_of_nothing_is_a_file_without_rows(book: httpx.Client) -> None:
     for report in ("lots", "journal", "positions"):
-        answers = [had(book, report, format=form, account_id="nobody") for form in FORMS]
+        answers = [had(book, report, format=form, account_id="unknown") for form in FORMS]
         assert answers[0].json()["items"] == []
         assert answers[1].text.count("\n") == 1
         table = pq.read_table(io.BytesIO(answers[2].content))

@@ -29,7 +29,7 @@ from domain.values import ZERO, Mark, Money, Side
 from projections.models import journal, positions
 from projections.runner.runner import as_of
 from tests.api.client import BTC as BINANCE
-from tests.api.client import fill as told_fill
+from tests.api.client import fill as fill_report
 from tests.desk import BTC, PERP, T0, Desk, costings, days, fill, fill_days
 
 DAY = timedelta(days=1)
@@ -55,7 +55,7 @@ def desk() -> Desk:
 
 
 def test_a_month_opens_moves_and_closes_and_values_what_was_open_then(desk: Desk) -> None:
-    shown = gathered(as_of(desk.log), "main", period_of("2026-03"), 9, MARKS)
+    shown = gathered(as_of(desk.log), "main", period_of("2026-03"), seq=9, marks=MARKS)
     usdt = next(row for row in shown.balances if row["asset"] == "USDT" and row["venue"] == "SIM")
     assert (usdt["opening"], usdt["in"], usdt["out"], usdt["closing"]) == (ZERO, D(130), D("300.5"), D("-170.5"))
     other = next(row for row in shown.balances if row["venue"] == "Unassigned")
@@ -67,7 +67,7 @@ def test_a_month_opens_moves_and_closes_and_values_what_was_open_then(desk: Desk
     assert (perp["quantity"], perp["mark"], perp["unrealized"]) == (D(-2), None, None)
     assert shown.entries_count == len(shown.entries) == 4
     assert shown.curves["USDT"][-1][1] == D("27.5")
-    day = gathered(as_of(desk.log), "main", period_of("2026-03-01"), 9, MARKS)
+    day = gathered(as_of(desk.log), "main", period_of("2026-03-01"), seq=9, marks=MARKS)
     assert [row["quantity"] for row in day.positions] == [D(3)]
     assert [row["net"] for row in day.result] == [D("-0.5")]
 
@@ -79,7 +79,7 @@ def test_every_statement_adds_up_to_the_journal(day: list[tuple[int, ...]], cost
     desk.live(day)
     rows = as_of(desk.log)
     period = period_of(of)
-    shown = gathered(rows, "main", period, 1, {})
+    shown = gathered(rows, "main", period, seq=1, marks={})
     closing = {
         (row["account"].partition(":")[2], row["asset"]): row["balance"]
         for row in journal.trial_balance(rows, account_id="main", upto=period.last)
@@ -171,7 +171,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
     assert done("account", "open", "main").returncode == 0
     facts = ("--base", "BTC", "--quote", "USDT", "--tick-size", "0.01", "--lot-size", "0.001")
     assert done("instrument", "add", BINANCE, *facts).returncode == 0
-    fills = [told_fill(f"E-{n}", cl_ord_id=f"O-{n}", trade_seq=n, last_px=str(100 + n)) for n in range(5)]
+    fills = [fill_report(f"E-{n}", cl_ord_id=f"O-{n}", trade_seq=n, last_px=str(100 + n)) for n in range(5)]
     with PostgresLog(database_url) as log:
         Writer(log, now).report([VENUE_REPORT.validate_python(one).report() for one in fills], actor="test")
     return done

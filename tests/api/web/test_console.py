@@ -65,7 +65,7 @@ def test_every_panel_has_what_the_read_model_has(demo: Console, watched: Watch):
 def test_past_moment_is_shown_as_it_was_recorded(demo: Console, watched: Watch):
     page = watched().open(demo.url)
     page.fill("#time-slider", "900")
-    page.wait_for_selector("#time-words:text('seq 900, as we knew it')")
+    page.wait_for_selector("#time-words:text('seq 900, as recorded')")
     for row in demo.get("/v1/pnl?as_of=900")["items"]:
         line = f'#pnl-table tr[data-row="{row["account_id"]}/{row["strategy_id"]}/{row["instrument_id"]}"] [data-exact]'
         assert exact_of(page, line)[0] == row["quantity"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.log.memory import MemoryLog
 from api.what_if.commands import Changed, FeeRate
-from api.what_if.replay import ACCEPTED, REFUSED, Found, Retelling, compared, differences
+from api.what_if.replay import ACCEPTED, REFUSED, Replay, ReplayResult, compared, differences
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.errors import InvalidInput
 from domain.ledger import scan
@@ -29,9 +29,9 @@ from tests.desk import ACCOUNTS, BTC, PERP, T0, Desk, costings, days, fill, mark
 MARKS = {name: mark(name, "100") for name in (BTC, PERP)}
 
 
-def replayed(desk: Desk, changed: Changed = Changed(), marks: Mapping[str, str] | None = None) -> Found:  # noqa: B008
+def replayed(desk: Desk, changed: Changed = Changed(), marks: Mapping[str, str] | None = None) -> ReplayResult:  # noqa: B008
     seen = {name: mark(name, price) for name, price in (marks or {BTC: "100", PERP: "100"}).items()}
-    return Retelling(changed, lambda instrument_id, _: seen.get(instrument_id)).tell(scan(desk.log))
+    return Replay(changed, lambda instrument_id, _: seen.get(instrument_id)).run(scan(desk.log))
 
 
 def without_seq(rows: Any) -> list[dict[str, Any]]:
@@ -71,11 +71,11 @@ def test_a_simulated_day_replayed_is_that_day() -> None:
     """With its refusals, faults, replacements, kill switches and funding; by the marks that are on record."""
     log = MemoryLog()
     _, summary = trading_day(log, steps=160)
-    found = Retelling(Changed(), lambda *_: None).tell(scan(log))
+    found = Replay(Changed(), lambda *_: None).run(scan(log))
     assert (found.orders, found.verdicts, found.untold) == (summary.orders + summary.refusals, [], {})
     assert summary.refusals > 0
     assert without_seq(found.now) == without_seq(found.then)
-    open_to_all = Retelling(Changed(is_without_limits=True), lambda *_: None).tell(scan(log))
+    open_to_all = Replay(Changed(is_without_limits=True), lambda *_: None).run(scan(log))
     assert {(each.then, each.now) for each in open_to_all.verdicts} == {(REFUSED, ACCEPTED)}
     assert len(open_to_all.verdicts) == summary.refusals
 
@@ -107,10 +107,10 @@ def desk_with_limit(size: str) -> Desk:
 
 def test_a_tighter_limit_refuses_orders_and_their_fills_are_lost() -> None:
     found = replayed(desk_with_limit("5"), Changed(limits=limit("3")))
-    (verdict,) = found.verdicts
-    assert (verdict.cl_ord_id, verdict.then, verdict.now) == ("A-1", ACCEPTED, REFUSED)
-    assert verdict.rule == "MAX_POSITION is not exceeded"
-    assert (verdict.facts["limit"], verdict.facts["used"], verdict.facts["asked"]) == ("3", "2", "4")
+    (order,) = found.verdicts
+    assert (order.cl_ord_id, order.then, order.now) == ("A-1", ACCEPTED, REFUSED)
+    assert order.rule == "MAX_POSITION is not exceeded"
+    assert (order.facts["limit"], order.facts["used"], order.facts["asked"]) == ("3", "2", "4")
     assert (found.orders, found.lost_fills, found.lost_qty) == (4, 1, {BTC: D(2)})
     (row,) = compared(found, MARKS, MARKS)
     assert (row["then"]["quantity"], row["then"]["realized"]) == (0, 60)
@@ -120,9 +120,9 @@ def test_a_tighter_limit_refuses_orders_and_their_fills_are_lost() -> None:
 
 def test_a_wider_limit_accepts_what_was_refused_and_fills_nothing() -> None:
     found = replayed(desk_with_limit("5"), Changed(limits=limit("7")))
-    (verdict,) = found.verdicts
-    assert (verdict.cl_ord_id, verdict.then, verdict.now) == ("A-9", REFUSED, ACCEPTED)
-    assert verdict.rule == "MAX_POSITION is not exceeded"  # what refused it then
+    (order,) = found.verdicts
+    assert (order.cl_ord_id, order.then, order.now) == ("A-9", REFUSED, ACCEPTED)
+    assert order.rule == "MAX_POSITION is not exceeded"  # what refused it then
     assert without_seq(found.now) == without_seq(found.then)
     for changed in (Changed(limits=limit(None)), Changed(is_without_limits=True)):
         assert [each.cl_ord_id for each in replayed(desk_with_limit("5"), changed).verdicts] == ["A-9"]
@@ -132,14 +132,14 @@ def test_limits_of_a_strategy_and_the_firm_are_checked_too() -> None:
     desk = desk_with_limit("5")
     for account_id, scope in (("main", Scope(strategy_id="trend")), ("firm", Scope(asset="BTC"))):
         found = replayed(desk, Changed(limits={(account_id, scope, Measure.MAX_ORDER_QTY): (D(3), None)}))
-        refused = [verdict for verdict in found.verdicts if verdict.now == REFUSED]
-        assert [verdict.cl_ord_id for verdict in refused] == ["A-2"]
+        refused = [order for order in found.verdicts if order.now == REFUSED]
+        assert [order.cl_ord_id for order in refused] == ["A-2"]
         assert refused[0].facts["whose"] == account_id
 
 
 def test_a_limit_of_an_unknown_account_is_a_mistake() -> None:
     with pytest.raises(InvalidInput, match="an account on record"):
-        replayed(Desk(), Changed(limits={("nobody", ANYWHERE, Measure.MAX_ORDER_QTY): (D(3), None)}))
+        replayed(Desk(), Changed(limits={("unknown", ANYWHERE, Measure.MAX_ORDER_QTY): (D(3), None)}))
 
 
 def test_other_fees_are_of_the_value_traded() -> None:
@@ -196,5 +196,5 @@ def test_the_same_question_has_the_same_answer() -> None:
     changed = Changed(limits=tight, cost_basis=CostBasis.HIFO)
     one, other = replayed(desk, changed), replayed(desk, changed)
     assert one.verdicts == other.verdicts
-    assert any(verdict.now == REFUSED for verdict in one.verdicts)
+    assert any(order.now == REFUSED for order in one.verdicts)
     assert compared(one, MARKS, MARKS) == compared(other, MARKS, MARKS)

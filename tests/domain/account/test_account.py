@@ -341,14 +341,14 @@ def test_a_transfer_between_two_of_our_accounts_is_one_append_over_both():
 
 
 @pytest.mark.parametrize("is_settled", [False, True])
-@pytest.mark.parametrize("told_by", ["main", "other"])
-def test_a_return_restores_both_accounts(is_settled, told_by):
+@pytest.mark.parametrize("reported_by", ["main", "other"])
+def test_a_return_restores_both_accounts(is_settled, reported_by):
     ledger, _ = two_accounts()
     ledger.request(RequestTransfer("main", ACROSS, T0), actor="alice")
     if is_settled:
         ledger.report([SettleTransfer("main", ACROSS, T0)], actor="venue")
-    leg = ACROSS if told_by == "main" else mirrored("main", ACROSS)
-    ledger.report([ReturnTransfer(told_by, leg, "bounced", T0 + HOUR)], actor="venue")
+    leg = ACROSS if reported_by == "main" else mirrored("main", ACROSS)
+    ledger.report([ReturnTransfer(reported_by, leg, "bounced", T0 + HOUR)], actor="venue")
     assert cash_of(ledger, "main").balances == {"USDT": D(100)}
     assert cash_of(ledger, "main").available("USDT", {}) == 100
     assert cash_of(ledger, "other").balances == {}
@@ -359,7 +359,7 @@ def test_a_return_restores_both_accounts(is_settled, told_by):
     ("leg", "rule"),
     [
         (replace(ACROSS, amount=usdt(100)), "a cash account is not overdrawn"),
-        (replace(ACROSS, counter_account_id="nobody"), "the account is open; open it first"),
+        (replace(ACROSS, counter_account_id="unknown"), "the account is open; open it first"),
         (replace(ACROSS, indicator=Indicator.CREDIT), "a transfer of two accounts is requested for the debited one"),
     ],
 )
@@ -429,7 +429,7 @@ def test_an_account_knows_each_of_its_positions_from_the_first_booking_on():
 def test_reports_of_an_unopened_account_are_unreadable():
     ledger, log = two_accounts()
     before = log.head()
-    (answer,) = ledger.report([SettleTransfer("nobody", IN, T0)], actor="venue")
+    (answer,) = ledger.report([SettleTransfer("unknown", IN, T0)], actor="venue")
     assert isinstance(answer.error, InvalidInput)
     assert log.head() == before
 

@@ -148,8 +148,8 @@ def test_a_notional_limit_values_a_market_order_at_the_mark_and_refuses_without_
         (submit("A", qty="1.0001"), "lot size"),
         (submit("A", price="100.001"), "tick size"),
         (submit("A", price="-1"), "price above zero"),
-        (CancelOrder(OrderKey("main", "nobody"), "user", T0), "an order on record"),
-        (SubmitOrder(OrderKey("nobody", "A"), submit("A").terms, T0), "the account is open"),
+        (CancelOrder(OrderKey("main", "unknown"), "user", T0), "an order on record"),
+        (SubmitOrder(OrderKey("unknown", "A"), submit("A").terms, T0), "the account is open"),
         (max_position("NaN"), "a limit of zero or more"),
     ],
 )

@@ -180,7 +180,7 @@ def test_two_orders_under_one_order_id_are_a_break(ledger):
     [
         (fill("", "E1", order_id=""), "cl_ord_id"),
         (OrderCanceled(OrderKey("main", ""), "", at(1), order_id="V1"), "venue"),
-        (OrderCanceled(OrderKey("nobody", "A"), "", at(1)), "account_id"),
+        (OrderCanceled(OrderKey("unknown", "A"), "", at(1)), "account_id"),
         (fill("A", "E1", instrument_id="ETHUSDT.SIM"), "instrument_id"),
         (fill("A", "E1", "-1"), "last_qty"),
     ],

@@ -650,7 +650,7 @@ def test_what_cannot_be_measured_is_on_record_until_it_can():
     scene.when(assess(mark())).then_some(AssessmentResumed).repeated().then()
 
 
-def test_a_fill_beyond_the_limit_is_taken_down_with_its_breach():
+def test_a_fill_beyond_the_limit_is_recorded_with_its_breach():
     scene = after(*story(limit(5), order(5))).reported(post(6, "A", last_qty=6)).then_some(HoldPosted, LimitBreached)
     assert (scene.events[-1].subject, scene.events[-1].used) == (BTC, D(6))
     scene = scene.reported(post(-2)).then_some(HoldPosted, BreachCleared)

@@ -260,7 +260,7 @@ def test_an_order_of_another_account_is_another_order() -> None:
     desk.report(fill("E1", Side.BUY, "2", "100", cl_ord_id="A", account_id="hedge"))
     rows = as_of(desk.log)
     assert [row["cum_qty"] for row in orders.blotter(rows, account_id="hedge")] == [D(2)]
-    assert orders.order(rows, "nobody", OrderKey("main", "A").cl_ord_id) is None
+    assert orders.order(rows, "unknown", OrderKey("main", "A").cl_ord_id) is None
 
 
 def test_a_busted_trade_stays_with_no_effect_and_a_corrected_one_is_as_it_stands() -> None:

@@ -183,7 +183,7 @@ def test_an_append_without_a_notice_is_found_by_polling(
     """Notices may be lost: those of these appends go to another channel."""
     with following(runner):
         assert runner.wait_for(desk.log.head().seq, TIMEOUT_S)
-        monkeypatch.setattr("adapters.log.postgres.CHANNEL", "nobody_listens")
+        monkeypatch.setattr("adapters.log.postgres.CHANNEL", "without_listeners")
         assert runner.wait_for(trade(desk, range(3)), TIMEOUT_S)
     with projector.connect() as connection:
         assert all_rows(connection) == all_rows(as_of(log))

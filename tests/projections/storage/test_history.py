@@ -84,7 +84,7 @@ def desk(log: PostgresLog) -> Desk:
 
 @pytest.fixture
 def traded(desk: Desk, projector: sa.Engine) -> Desk:
-    """Buys and sells that use up each other's lots."""
+    """Buys and sells that use up one another's lots."""
     for number in range(24):
         desk.report(fill(f"E{number}", (Side.SELL, Side.BUY)[number % 4 != 3], "1", 100 + number, number))
     Runner(desk.log, projector, batch_events_max=7).catch_up()

@@ -202,5 +202,5 @@ def test_a_database_lost_half_way_is_reported_and_the_import_goes_on_later(tmp_p
 
 
 def test_without_a_database_nothing_is_recorded(tmp_path: Path) -> None:
-    with PostgresLog("postgresql://nobody@127.0.0.1:1/none") as log, pytest.raises(Unavailable, match="0 fills"):
+    with PostgresLog("postgresql://unknown@127.0.0.1:1/none") as log, pytest.raises(Unavailable, match="0 fills"):
         imported(Writer(log, lambda: NOW), written(tmp_path / "fills.csv", ROWS))

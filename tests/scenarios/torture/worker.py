@@ -65,7 +65,7 @@ def command(name: str, client: int, n: int, seed: int) -> tuple[Command, bool]:
                 (fill_of(first, order_id, "0.25", at=random.randint(0, 9), side=side),), name, order_id
             ), True
         case 2:
-            unopened = SubmitOrder(OrderKey("nobody", order_id), new_order("x").terms, new_order("x").transact_time)
+            unopened = SubmitOrder(OrderKey("unknown", order_id), new_order("x").terms, new_order("x").transact_time)
             return Command(unopened, name, order_id), True
         case _:
             fills = tuple(
