@@ -90,10 +90,14 @@ def _decimal_schema(pattern: str, least: int, example: str) -> WithJsonSchema:
     )
 
 
-def _any_time(value: object, field: str) -> datetime:
+def _text_of_time(value: object, field: str) -> str:
     if not isinstance(value, str):
         raise InvalidInput(field, value, "an ISO 8601 time such as 2026-01-02T03:04:05.678Z")
-    return values.time(value, field)
+    return value
+
+
+def _any_time(value: object, field: str) -> datetime:
+    return values.time(_text_of_time(value, field), field)
 
 
 def _time(value: object, field: str) -> datetime:
@@ -129,6 +133,11 @@ _TIME_SCHEMA = WithJsonSchema(
     {"type": "string", "format": "date-time", "description": "UTC", "examples": ["2026-01-02T03:04:05.678Z"]}
 )
 Time = Annotated[datetime, PlainValidator(_by(_time)), _TIME_SCHEMA]
+VenueTime = Annotated[
+    values.Instant,
+    PlainValidator(_by(lambda text, field: values.instant(_text_of_time(text, field), field, now=now()))),
+    _TIME_SCHEMA,
+]  # of a venue: to the nanosecond, leap seconds included
 AnyTime = Annotated[datetime, PlainValidator(_by(_any_time)), _TIME_SCHEMA]  # also a future one
 Place = Annotated[
     Moment,

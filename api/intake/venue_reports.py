@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from pydantic import Field, StrictInt, TypeAdapter, ValidationError
 
-from api.http.fields import CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
+from api.http.fields import CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, VenueTime
 from api.problems import field_errors
 from domain import ledger, values
-from domain.account import RawReportKept
+from domain.account import AccountBroken, RawReportKept
 from domain.errors import InvalidInput
 from domain.order import (
     OrderAccepted,
@@ -21,7 +21,7 @@ from domain.order import (
     OrderRejected,
     OrderReport,
 )
-from domain.position import PositionKey, SettleFunding
+from domain.position import PositionBroken, PositionKey, SettleFunding
 from domain.values import Liquidity, Money, Side
 
 REPORTS_MAX = 1000
@@ -45,7 +45,7 @@ class OrderReportFields(RequestBody):
 
     account_id: Name
     cl_ord_id: Name
-    transact_time: Time
+    transact_time: VenueTime
 
     @property
     def key(self) -> OrderKey:
@@ -61,7 +61,7 @@ class Accepted(OrderReportFields):
 
     def report(self) -> OrderReport:
         """Return the event of the domain."""
-        return OrderAccepted(self.key, self.order_id, self.transact_time)
+        return OrderAccepted(self.key, self.order_id, self.transact_time.at, nanos=self.transact_time.nanos)
 
 
 class _Reasoned(OrderReportFields):
@@ -75,7 +75,7 @@ class Rejected(_Reasoned):
 
     def report(self) -> OrderReport:
         """Return the event of the domain."""
-        return OrderRejected(self.key, self.reason, self.transact_time)
+        return OrderRejected(self.key, self.reason, self.transact_time.at, nanos=self.transact_time.nanos)
 
 
 class Canceled(_Reasoned):
@@ -85,7 +85,7 @@ class Canceled(_Reasoned):
 
     def report(self) -> OrderReport:
         """Return the event of the domain."""
-        return OrderCanceled(self.key, self.reason, self.transact_time)
+        return OrderCanceled(self.key, self.reason, self.transact_time.at, nanos=self.transact_time.nanos)
 
 
 class Expired(_Reasoned):
@@ -95,7 +95,7 @@ class Expired(_Reasoned):
 
     def report(self) -> OrderReport:
         """Return the event of the domain."""
-        return OrderExpired(self.key, self.reason, self.transact_time)
+        return OrderExpired(self.key, self.reason, self.transact_time.at, nanos=self.transact_time.nanos)
 
 
 class CancelRejected(_Reasoned):
@@ -105,7 +105,7 @@ class CancelRejected(_Reasoned):
 
     def report(self) -> OrderReport:
         """Return the event of the domain."""
-        return OrderCancelRejected(self.key, self.reason, self.transact_time)
+        return OrderCancelRejected(self.key, self.reason, self.transact_time.at, nanos=self.transact_time.nanos)
 
 
 class Filled(OrderReportFields):
@@ -129,7 +129,7 @@ class Filled(OrderReportFields):
             self.key, strategy_id=self.strategy_id, instrument_id=self.instrument_id, order_id=self.order_id,
             side=self.side, exec_id=self.exec_id, trade_seq=self.trade_seq, last_qty=self.last_qty,
             last_px=self.last_px, commission=self.commission.money(), liquidity=self.liquidity,
-            transact_time=self.transact_time,
+            transact_time=self.transact_time.at, nanos=self.transact_time.nanos,
         )  # fmt: skip
 
 
@@ -142,12 +142,13 @@ class Funding(RequestBody):
     instrument_id: InstrumentId
     funding_id: Name
     amount: Amount
-    transact_time: Time
+    transact_time: VenueTime
 
     def report(self) -> SettleFunding:
         """Return the event of the domain."""
         key = PositionKey(self.account_id, self.strategy_id, self.instrument_id)
-        return SettleFunding(key, self.funding_id, self.amount.money(), self.transact_time)
+        at, nanos = self.transact_time
+        return SettleFunding(key, self.funding_id, self.amount.money(), at, nanos=nanos)
 
 
 VenueReport = Annotated[
@@ -223,7 +224,10 @@ def evidence(raw: str, reason: str, actor: str) -> RawReportKept:
 
 def outcome_of(result: ledger.Answer) -> dict[str, Any]:
     """Return the outcome of a report that was read: recorded, known, or broken by which rule."""
-    broken = next((record.event for record in result.records if isinstance(record.event, OrderBroken)), None)
-    if broken is not None:
-        return {"status": "broken", "rule": broken.rule}
+    for record in result.records:
+        match record.event:
+            case OrderBroken(rule=rule) | PositionBroken(rule=rule, report=SettleFunding()):
+                return {"status": "broken", "rule": rule}
+            case AccountBroken(rule=rule) if len(result.records) == 1:  # nothing is booked beside it
+                return {"status": "broken", "rule": rule}
     return {"status": "recorded" if result.records else "known", "rule": None}

@@ -55,6 +55,7 @@ class EntryKind(StrEnum):
     ADJUSTMENT = "ADJUSTMENT"
     INTEREST = "INTEREST"
     REBATE = "REBATE"
+    FUNDING = "FUNDING"  # of a perpetual, in another currency than the position settles in
 
 
 class TransferStatus(StrEnum):

@@ -26,7 +26,9 @@ from domain.account import (
     BreakResolved,
     ChargeFee,
     CloseAccount,
+    EntryKind,
     ForgetSubject,
+    Indicator,
     OpenAccount,
     RawReportKept,
     RequestTransfer,
@@ -62,6 +64,7 @@ from domain.position import (
     FundingSettled,
     MovePosition,
     Position,
+    PositionBroken,
     PositionEvent,
     PositionKey,
     PositionReport,
@@ -80,7 +83,7 @@ from domain.risk import (
     SetLimit,
     SetTradingDay,
 )
-from domain.values import Mark, exact
+from domain.values import Mark, Money, exact
 
 ATTEMPTS_MAX = 64
 UNLOCKED_ATTEMPTS_MAX = 3  # after that, an attempt locks the log
@@ -414,6 +417,7 @@ _OF_NO_ACCOUNT = (RawReportKept, Statement)
 
 def _admit(work: UnitOfWork, reports: Sequence[Report]) -> list[Outcome]:
     """Route reports: those of orders first, one by one; then the bookings of all of them, by position, and limits."""
+    reports = [_paid_otherwise(work, report) if isinstance(report, SettleFunding) else report for report in reports]
     outcomes: list[Outcome] = []
     due = Due()
     facts = partial(_facts, work)
@@ -427,9 +431,7 @@ def _admit(work: UnitOfWork, reports: Sequence[Report]) -> list[Outcome]:
                 case RawReportKept():
                     outcome = Outcome(_keep(work, report))
                 case Transfer() | SettleFunding():
-                    listed = _check_known(work, report.key.account_id, report.key.instrument_id)
-                    if isinstance(report, SettleFunding):
-                        _check_settled_in(report, listed.contract.settle)
+                    _check_known(work, report.key.account_id, report.key.instrument_id)
                     due.bookings.setdefault(report.key, []).append(report)
                 case Statement():
                     accounts.check(work, report.account_id)
@@ -498,11 +500,18 @@ def _check_known(work: UnitOfWork, account_id: str, instrument_id: str) -> Instr
     return listed
 
 
-def _check_settled_in(report: SettleFunding, settle: str) -> None:
-    """Check that funding is in the settlement currency: a position's funding is one sum. Raises ReportUnreadable."""
-    if report.amount.currency != settle:
-        rule = f"{settle}, the settlement currency of {report.key.instrument_id}"
-        raise ReportUnreadable("amount.currency", report.amount.currency, rule)
+def _paid_otherwise(work: UnitOfWork, report: SettleFunding) -> SettleFunding | BookEntry:
+    """Funding that is paid in another currency than its position settles in, as an entry of the account."""
+    listed: Instrument | None = work.state(instrument.stream(report.key.instrument_id))
+    if listed is None or report.amount.currency == listed.contract.settle or not report.amount.amount:
+        return report
+    amount = report.amount
+    return BookEntry(
+        report.key.account_id, f"funding-{report.key.instrument_id}-{report.funding_id}", EntryKind.FUNDING,
+        indicator=Indicator.CREDIT if amount.amount > 0 else Indicator.DEBIT,
+        amount=Money(abs(amount.amount), amount.currency), reason=f"funding of {report.key.instrument_id}",
+        transact_time=report.transact_time,
+    )  # fmt: skip
 
 
 def _report_id(item: PositionEvent | Transfer | SettleFunding) -> str:
@@ -512,6 +521,8 @@ def _report_id(item: PositionEvent | Transfer | SettleFunding) -> str:
             return f"transfer {transfer_id}"
         case SettleFunding(funding_id=funding_id) | FundingSettled(funding_id=funding_id):
             return f"funding {funding_id}"
+        case PositionBroken(report=(Transfer() | SettleFunding()) as contradicted):
+            return _report_id(contradicted)
         case _:
             return ""
 

@@ -109,6 +109,7 @@ class VenueReport(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=Tru
     ord_status: OrdStatus | None = None  # 39, as the venue has it
     order_qty: Decimal | None = None  # 38, as the venue has it from here on
     venue: str = ""  # needed to find the order of a report that has only an order_id
+    nanos: int = 0  # of transact_time, beyond its microsecond
 
 
 class VenueOrderReport(VenueReport, frozen=True, kw_only=True):

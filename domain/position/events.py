@@ -109,13 +109,14 @@ class PositionTransferred(Struct, frozen=True, gc=False, tag="PositionTransferre
     lots: tuple[Lot, ...] = ()
 
 
-class FundingSettled(Struct, frozen=True, gc=False, tag="FundingSettled"):
+class FundingSettled(Struct, frozen=True, gc=False, tag="FundingSettled", omit_defaults=True):
     """A funding payment of a perpetual: positive received, negative paid, in settlement currency."""
 
     key: PositionKey
     funding_id: str
     amount: Money
     transact_time: datetime
+    nanos: int = 0  # of transact_time, beyond its microsecond
 
 
 class LotsAssigned(Struct, frozen=True, tag="LotsAssigned"):
@@ -216,6 +217,7 @@ class SettleFunding(Struct, frozen=True, tag="SettleFunding"):
     funding_id: str
     amount: Money
     transact_time: datetime
+    nanos: int = 0
 
 
 class AssignLots(Struct, frozen=True):

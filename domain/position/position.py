@@ -292,7 +292,9 @@ def admit(position: Position | None, reports: Sequence[PositionReport], costing_
     for report in reports:
         match report:
             case SettleFunding(funding_id=funding_id):
-                settled_ = FundingSettled(report.key, funding_id, report.amount, report.transact_time)
+                settled_ = FundingSettled(
+                    report.key, funding_id, report.amount, report.transact_time, nanos=report.nanos
+                )
                 known = fundings.get(funding_id) or (position.fundings.get(funding_id) if position else None)
                 if known is None:
                     fundings[funding_id] = settled_

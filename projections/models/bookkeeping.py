@@ -64,6 +64,7 @@ ENTRY_ACCOUNTS = {
     EntryKind.ADJUSTMENT: ADJUSTMENTS,
     EntryKind.INTEREST: INTEREST,
     EntryKind.REBATE: REBATES,
+    EntryKind.FUNDING: FUNDING,
 }
 
 

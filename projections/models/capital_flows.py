@@ -34,7 +34,7 @@ from projections.storage.tables import (
 )
 
 SUMS = ("external", "income", "fees")
-_EARNED = (EntryKind.INTEREST, EntryKind.REBATE)
+_EARNED = (EntryKind.INTEREST, EntryKind.REBATE, EntryKind.FUNDING)
 
 cash = table(
     "capital",
