@@ -306,7 +306,7 @@ class GroupCommit:
         if isinstance(conflict, KeyTaken):
             self._remember(self._log.kept(list(batch.kept)))
         if isinstance(conflict, ExecutionKnown):
-            self._known.executed = self._log.executed(executions(batch.unit.records))
+            self._known.executed = {**self._known.executed, **self._log.executed(executions(batch.unit.records))}
         head = self._log.head()
         self._known.forget(self._log.streams_between(self._seq, head.seq))
         self._seq = head.seq

@@ -234,7 +234,7 @@ class Ledger:
         try:
             seq = self._log.append(work.records)
         except ExecutionKnown:
-            self._known.executed = self._log.executed(executions(work.records))
+            self._known.executed = {**self._known.executed, **self._log.executed(executions(work.records))}
             return None
         except StreamConflict:
             self._known.forget(work.streams)
@@ -252,7 +252,7 @@ def decided(work: UnitOfWork, command: Command, marks: Callable[[str], Mark | No
     A refused request has its refusal as the outcome's error; the refusal itself may be recorded too.
     """
     if isinstance(command.payload, tuple):
-        outcomes = _admit(work, command.payload)
+        outcomes = _admitted(work, command.payload)
         for index, outcome in enumerate(outcomes):
             if command.evidence_of is not None and isinstance(outcome.error, InvalidInput):
                 _keep(work, command.evidence_of(index, outcome.error))
@@ -263,6 +263,21 @@ def decided(work: UnitOfWork, command: Command, marks: Callable[[str], Mark | No
         work.drop()
         refusal = refused
     return [Outcome(tuple(work.records), refusal)]
+
+
+def _admitted(work: UnitOfWork, reports: Sequence[Report]) -> list[Outcome]:
+    """The outcomes of reports.
+
+    A fill is taken for a new execution until the append finds its id on record. What is decided on until then may not
+    fit together and fail; then it is looked up at once.
+    """
+    try:
+        return _admit(work, reports)
+    except Exception:
+        if not work.look_up(executions(work.records)):
+            raise
+    work.drop()
+    return _admitted(work, reports)
 
 
 def streams_of(command: Command) -> list[str]:

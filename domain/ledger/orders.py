@@ -209,7 +209,12 @@ def _reverse(due: Due, state: Order, was: OrderFilled, reason: str) -> None:
     """Add the reversal of a fill; a fill of the same unit of work is removed from those to be booked."""
     key = PositionKey(was.key.account_id, state.strategy_id, was.instrument_id)
     unbooked = due.bookings.get(key, [])
-    kept = [other for other in unbooked if not (isinstance(other, Filled) and other.exec_id == was.id_on_record)]
+    entry = (was.id_on_record, was.side, was.key.cl_ord_id)
+    kept = [
+        other
+        for other in unbooked
+        if not (isinstance(other, Filled) and (other.exec_id, other.side, other.cl_ord_id) == entry)
+    ]
     if len(kept) < len(unbooked):
         due.bookings[key] = kept
         return

@@ -6,7 +6,7 @@ command is dropped with its unit of work and leaves no trace; one that is carrie
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import reduce
 from types import ModuleType
@@ -51,6 +51,9 @@ class BaseLayer(Protocol):
     def stream_of_execution(self, execution_key: str) -> str | None:
         """The stream in which an execution is known to be on record; None if it is not known."""
 
+    def look_up(self, execution_keys: Sequence[str]) -> bool:
+        """Read from the log where these executions are on record; whether any was not known to be."""
+
 
 class Aggregates:
     """A cache of aggregates, folded from the log: at most `streams_max` of them, those used last.
@@ -86,6 +89,12 @@ class Aggregates:
     def stream_of_execution(self, execution_key: str) -> str | None:
         """See BaseLayer."""
         return self.executed.get(execution_key)
+
+    def look_up(self, execution_keys: Sequence[str]) -> bool:
+        """See BaseLayer."""
+        found = self._log.executed([key for key in execution_keys if key not in self.executed])
+        self.executed = {**self.executed, **found}
+        return bool(found)
 
     def fetch(self, streams: Iterable[str]) -> None:
         """Cache these streams, with one read of the log for all that are not cached."""
@@ -208,6 +217,10 @@ class UnitOfWork:
     def stream_of_execution(self, execution_key: str) -> str | None:
         """See BaseLayer; with this unit's own records."""
         return self._executed.get(execution_key) or self.base.stream_of_execution(execution_key)
+
+    def look_up(self, execution_keys: Sequence[str]) -> bool:
+        """See BaseLayer."""
+        return self.base.look_up(execution_keys)
 
     def state(self, stream: str) -> Any:
         """The aggregate of a stream; None if the stream is empty."""

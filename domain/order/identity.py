@@ -29,7 +29,7 @@ from domain.values import SHARED_ID, Liquidity, Money, nanoseconds, symbol_of, v
 PRICE_DIGITS_MIN = 4  # a price of fewer significant digits is not taken for a rounded one
 FEE_DIGITS_MIN = 2
 SHARED_MAX = 10_000  # executions of one account, instrument and day under one exec id
-_WIDE = Context(prec=200)
+_WIDE = Context(prec=200, traps=[])
 _GRAINS = (60 * 10**9, 10**9, 10**6, 10**3, 1)  # a minute, a second, a millisecond, a microsecond, a nanosecond
 
 

@@ -135,7 +135,7 @@ def reported_of(state: Callable[[str], Any], report: OrderReport) -> OrderReport
     venue, instrument_id = _venue_of(report)
     if report.order_id and venue:
         index: VenueOrder | None = state(stream(venue, account_id, report.order_id))
-        is_of_day = bool(cl_ord_id)
+        is_of_day = bool(cl_ord_id) and cl_ord_id != identity.adopted_id(f".{venue}", report.order_id)
         linked = index.cl_ord_id(instrument_id, report.transact_time, is_of_day=is_of_day) if index is not None else ""
         if linked and not (is_reused and linked == cl_ord_id):
             return replace(report, key=OrderKey(account_id, linked))
