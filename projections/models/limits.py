@@ -203,7 +203,7 @@ def _engaged(rows: Rows, logged: Logged, event: SwitchEngaged) -> None:
     row = _scope(event.account_id, event.scope) | {
         "mode": event.mode.value,
         "reason": printable(event.reason),
-        "actor": event.actor,
+        "actor": printable(event.actor),
         "version": event.version,
         "transact_time": event.transact_time,
         "seq": logged.seq,

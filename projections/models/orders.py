@@ -37,6 +37,7 @@ from projections.storage.tables import (
     Row,
     Rows,
     fact,
+    json_of,
     key,
     maybe,
     printable,
@@ -186,7 +187,7 @@ def _show(row: Row, order: Order) -> None:
     row["cum_qty"] = order.cum_qty
     row["leaves_qty"] = order.leaves_qty
     row["cum_cost"] = order.cum_cost
-    row["rule"], row["facts"] = (refusal.rule, refusal.facts) if refusal is not None else (None, None)
+    row["rule"], row["facts"] = (refusal.rule, json_of(refusal.facts)) if refusal is not None else (None, None)
 
 
 def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:

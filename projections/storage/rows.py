@@ -153,8 +153,10 @@ class SqlRows:
                 cached.dropped = keys
 
     def begin(self, connection: sa.Connection) -> None:
-        """Use this connection from now on."""
+        """Use this connection from now on, for a new transaction: `roll_back` undoes what follows."""
         self._connection = connection
+        for cached in self._cached.values():
+            cached.removed.clear()
 
     def get(self, table: sa.Table, *key: Any) -> Row | None:
         cached = self._cached[table]
@@ -258,8 +260,9 @@ class _Cached:
     `changed` has for each changed key ABSENT if the database has no such row, IN_CACHE if its row was cached, else the
     place in the log of the first change. `ended` are versions that have ended, with the columns of the history; `texts`
     has those already formatted as lines. `hashes` are those of rows in the database, as far as known; `dropped` has
-    the keys of rows that only the database has, if they are known at all. Of a table to which rows are only added
-    nothing is kept after it is written.
+    the keys of rows that only the database has, if they are known at all. `removed` are the keys of rows that this
+    transaction has deleted from the database: they are there again if it is rolled back. Of a table to which rows are
+    only added nothing is kept after it is written.
     """
 
     def __init__(self, shape: "_Shape") -> None:
@@ -267,6 +270,7 @@ class _Cached:
         self.key_in = shape.key_in
         self.is_only_added: bool = shape.table.info["is_only_added"]
         self._values = shape.lines.values if shape.history is not None else None
+        self.removed: set[Key] = set()
         self.forget(is_empty=False)
 
     def forget(self, *, is_empty: bool) -> None:
@@ -314,12 +318,16 @@ class _Cached:
             for key, row in self.known.items():
                 if row is not None or key in self.changed:
                     dropped.add(key)
+            for key in self.removed:
+                dropped.add(key)
         self.forget(is_empty=False)
         self.dropped = dropped
 
     def settle(self) -> None:
         """Mark all changes as written."""
         for key in [key for key in self.changed if self.known[key] is None]:
+            if self.changed[key] != ABSENT:
+                self.removed.add(key)
             del self.known[key]
             if not self.is_complete:
                 self.known[key] = None

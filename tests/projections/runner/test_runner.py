@@ -18,15 +18,17 @@ from adapters.log.postgres import PostgresLog
 from domain.account import Costing
 from domain.ledger import Logged, schema
 from domain.position import TradeBooked
+from domain.risk import ANYWHERE, EngageSwitch, Mode, ReleaseSwitch
 from domain.values import Side
 from projections.catalog import PROJECTIONS
 from projections.models import executions, lots, orders, positions
+from projections.runner.batches import GroupFollower
 from projections.runner.runner import Runner, as_of
-from projections.storage.progress import Batches
-from projections.storage.rows import MemoryRows, fetch
+from projections.storage.progress import Batches, create_missing
+from projections.storage.rows import MemoryRows, SqlRows, fetch
 from projections.storage.tables import Rows
 from tests import CHECKOUT
-from tests.desk import T0, Desk, costings, days, fill, order_days
+from tests.desk import T0, Desk, costings, days, fill, new_order, order_days
 from tests.projections.running import FIFO, TIMEOUT_S, all_rows, empty, following, poisoned, trade, until
 
 
@@ -47,7 +49,9 @@ def test_followed_rebuilt_and_replayed_rows_are_the_same(
     for stop in [*sorted(stops), len(day)]:
         desk.live(day[last:stop])
         last = max(last, stop)
-        Runner(desk.log, projector, batch_events_max=batch_events_max).catch_up()
+        runner = Runner(desk.log, projector, batch_events_max=batch_events_max)
+        runner.catch_up()
+        assert {one.error for one in runner.status()} == {None}
     replayed = all_rows(as_of(desk.log))
     with projector.connect() as connection:
         assert all_rows(connection) == replayed
@@ -106,6 +110,50 @@ def test_a_poisonous_event_stops_its_projection_alone_and_a_fix_goes_on(
     assert {(one.seq, one.error) for one in fixed.status()} == {(head, None)}
     with projector.connect() as connection:
         assert all_rows(connection) == all_rows(as_of(log))
+
+
+@pytest.mark.parametrize("cached_rows_max", [0, 1, 40_000])
+def test_rows_deleted_in_a_batch_that_is_rolled_back_are_deleted_when_it_is_folded_again(
+    desk: Desk, log: PostgresLog, projector: sa.Engine, monkeypatch: pytest.MonkeyPatch, cached_rows_max: int
+) -> None:
+    """A closed lot, which is looked up first, and a released kill switch, which is not."""
+    monkeypatch.setitem(SqlRows.__init__.__kwdefaults__, "cached_rows_max", cached_rows_max)
+    broken = poisoned(positions.PROJECTION, lambda event: event.exec_id == "E1")
+    others = [projection for projection in PROJECTIONS if projection is not positions.PROJECTION]
+    with projector.connect() as connection:
+        with connection.begin():
+            create_missing(connection, [*others, broken])
+        follower = GroupFollower(log, connection, [*others, broken], 100)
+        desk.report(fill("E0", Side.BUY, "1", "100"))
+        desk.request(EngageSwitch("main", ANYWHERE, Mode.HALT, "daily loss", T0))
+        assert follower.advance()
+        desk.report(fill("E1", Side.SELL, "1", "110", 1))
+        desk.request(ReleaseSwitch("main", ANYWHERE, "looked into", T0), actor="another")
+        assert follower.advance()
+    status = {one.projection: one.error for one in Runner(log, projector).status()}
+    assert "cannot be" in (status.pop("positions") or "")
+    assert set(status.values()) == {None}
+    with projector.connect() as connection:
+        replayed = as_of(log)
+        for projection in others:
+            for table in projection.tables:
+                assert fetch(connection, table) == fetch(replayed, table)
+
+
+def test_a_refusal_with_a_text_that_postgresql_cannot_store_is_shown(
+    desk: Desk, log: PostgresLog, projector: sa.Engine
+) -> None:
+    """NUL is shown as its symbol."""
+    desk.request(EngageSwitch("main", ANYWHERE, Mode.HALT, "a\0loss", T0), actor="al\0ice")
+    desk.request(new_order("A"))
+    runner = Runner(log, projector)
+    runner.catch_up()
+    assert {one.error for one in runner.status()} == {None}
+    with projector.connect() as connection:
+        (shown,) = orders.blotter(connection)
+        assert (shown["status"], shown["facts"]["reason"]) == ("REJECTED", "a\u2400loss")
+        assert all_rows(connection) == all_rows(as_of(log))
+    assert all(one.is_right for one in runner.verify())
 
 
 def test_a_connection_lost_inside_a_batch_leaves_no_trace_of_it(

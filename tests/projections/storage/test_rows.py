@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal as D
-from itertools import count
+from itertools import count, product
 from typing import Any
 
 import pytest
@@ -31,6 +31,8 @@ things = table(
 singles = table("things", "singles", key("name"))
 PROJECTION = Projection("things", 1, (things, singles), {})
 
+OWNERS, NUMBERS = ("\\N", "Ω\t\n"), (0, 1)
+
 numbers = st.decimals(allow_nan=False, allow_infinity=False, places=18, min_value=-(10**30), max_value=10**30)
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 rows = st.builds(
@@ -38,8 +40,8 @@ rows = st.builds(
         "owner": owner, "number": number, "amount": amount, "note": note, "at": at, "is_odd": number % 2 == 1,
         "facts": {"note": note, "rows": [1, None]} if amount else None, "amounts": amounts, "seq": number,
     },
-    st.sampled_from(["a", "b", "\\N", "Ω\t\n"]),
-    st.integers(0, 4),
+    st.sampled_from(OWNERS),
+    st.sampled_from(NUMBERS),
     st.none() | numbers,
     texts,
     st.datetimes(datetime(2009, 1, 3), datetime(2200, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 (hypothesis')
@@ -47,13 +49,14 @@ rows = st.builds(
 )  # fmt: skip
 changes = st.one_of(
     st.tuples(st.just("put"), rows),
-    st.tuples(st.just("delete"), rows),
+    st.tuples(st.sampled_from(["put", "delete"]), rows),
     st.tuples(st.just("get"), rows),
     st.tuples(st.just("find"), rows),
     st.tuples(st.just("flush"), st.none()),
-    st.tuples(st.just("commit"), st.none()),
     st.tuples(st.just("forget"), st.none()),
+    st.tuples(st.just("load_keys"), st.none()),
 )
+transactions = st.tuples(st.lists(changes, min_size=2, max_size=6), st.booleans())
 
 
 @pytest.fixture
@@ -86,6 +89,14 @@ def query(rows: Rows, what: str, row: Row) -> Any:
             raise AssertionError(what)
 
 
+def holding(rows: list[Row]) -> MemoryRows:
+    """Rows in memory: these."""
+    memory = MemoryRows()
+    for row in rows:
+        memory.put(things, row)
+    return memory
+
+
 def summed(connection: sa.Connection, table: sa.Table, schema: str) -> Sum:
     """The digest of the rows that are stored."""
     columns = ", ".join(column.name for column in table.columns)
@@ -95,25 +106,40 @@ def summed(connection: sa.Connection, table: sa.Table, schema: str) -> Sum:
     return Sum(sum(hashes) % MODULUS, len(hashes))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
-@given(st.lists(changes, max_size=30), st.sampled_from([0, 2, 1000]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@given(st.lists(transactions, min_size=3, max_size=8), st.integers(0, 20) | st.just(1000))
 def test_any_changes_give_the_same_rows(
-    projector: sa.Engine, place: Callable[[], str], steps: list[tuple[str, Row]], cached_rows_max: int
+    projector: sa.Engine,
+    place: Callable[[], str],
+    batches: list[tuple[list[tuple[str, Row]], bool]],
+    cached_rows_max: int,
 ) -> None:
+    """Also after transactions that were rolled back."""
     schema = place()
     memory, stored = MemoryRows(), SqlRows(PROJECTION.tables, schema, is_empty=True, cached_rows_max=cached_rows_max)
     with projector.connect() as connection:
-        stored.begin(connection)
-        for what, row in steps:
-            if what in ("flush", "commit", "forget"):
-                stored.flush()
-                if what == "commit":
-                    connection.commit()
-                if what == "forget":
-                    stored.forget()
+        for steps, is_committed in batches:
+            before = memory.rows(things), stored.sum
+            transaction = connection.begin()
+            stored.begin(connection)
+            for what, row in steps:
+                if what in ("flush", "forget", "load_keys"):
+                    stored.flush()
+                    if what != "flush":
+                        getattr(stored, what)()
+                else:
+                    assert query(stored, what, row) == query(memory, what, row)
+            stored.flush()
+            if is_committed:
+                transaction.commit()
             else:
-                assert query(stored, what, row) == query(memory, what, row)
-        stored.flush()
+                transaction.rollback()
+                stored.roll_back()
+                memory, stored.sum = holding(before[0]), before[1]
+        connection.begin()
+        stored.begin(connection)
+        for key in product(OWNERS, NUMBERS):
+            assert stored.get(things, *key) == memory.get(things, *key)
         placed = connection.execution_options(schema_translate_map={"read_things": schema})
         assert fetch(placed, things) == fetch(memory, things)
         assert stored.sum == summed(connection, things, schema)
@@ -150,6 +176,26 @@ def test_rows_forgotten_before_they_are_flushed_never_were(projector: sa.Engine,
         stored.forget()
         stored.flush()
         assert stored.get(singles, "x") is None
+
+
+def test_a_row_whose_deletion_was_rolled_back_is_found_again(projector: sa.Engine, place: Callable[[], str]) -> None:
+    """While the cache holds the whole table, and after it has dropped rows."""
+    for cached_rows_max in (1000, 0):
+        stored, row = SqlRows(PROJECTION.tables, place(), is_empty=True, cached_rows_max=cached_rows_max), {"name": "x"}
+        with projector.connect() as connection:
+            with connection.begin():
+                stored.begin(connection)
+                stored.put(singles, row | {"seq": 1})
+                stored.flush()
+            with connection.begin() as transaction:
+                stored.begin(connection)
+                stored.delete(singles, "x")
+                stored.flush()
+                transaction.rollback()
+            stored.roll_back()
+            with connection.begin():
+                stored.begin(connection)
+                assert stored.get(singles, "x") == row | {"seq": 1}
 
 
 def test_amounts_keep_every_digit(projector: sa.Engine, place: Callable[[], str]) -> None:
