@@ -38,6 +38,7 @@ from domain.order import (
     OrderKey,
     OrderRejected,
     OrderReport,
+    as_reported,
 )
 from domain.position import PositionKey, SettleFunding
 from domain.values import Liquidity, Money, Side
@@ -251,9 +252,16 @@ def _taken(raws: Sequence[str], book: Daybook, caller: Caller, request_id: str, 
 
 
 def _outcome(taken: ledger.Answer) -> dict[str, Any]:
-    broken = next((record.event for record in taken.records if isinstance(record.event, OrderBroken)), None)
-    if broken is not None:
-        return {"status": "broken", "rule": broken.rule}
+    events = [record.event for record in taken.records]
+    booked = [
+        event if isinstance(event, OrderFilled) else as_reported(event)
+        for event in events
+        if isinstance(event, OrderReport)
+    ]
+    for event in events:
+        # a late report may break earlier ones too
+        if isinstance(event, OrderBroken) and (not booked or event.report in booked):
+            return {"status": "broken", "rule": event.rule}
     return {"status": "recorded" if taken.records else "known", "rule": None}
 
 

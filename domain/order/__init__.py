@@ -19,6 +19,7 @@ from domain.order.events import (
     OrderAccepted,
     OrderAdopted,
     OrderAliased,
+    OrderBreakWithdrawn,
     OrderBroken,
     OrderCalculated,
     OrderCanceled,
@@ -55,7 +56,7 @@ from domain.order.parent import (
     ParentOrder,
     Progress,
 )
-from domain.order.state import CANCEL, REPLACE, NumberedRequest, Order, answers_to, evolve
+from domain.order.state import CANCEL, REPLACE, NumberedRequest, Order, answers_to, as_reported, evolve
 from domain.order.terms import (
     Changes,
     ExecInst,
@@ -91,6 +92,7 @@ __all__ = [
     "OrderAccepted",
     "OrderAdopted",
     "OrderAliased",
+    "OrderBreakWithdrawn",
     "OrderBroken",
     "OrderCalculated",
     "OrderCancelRejected",
@@ -132,6 +134,7 @@ __all__ = [
     "VenueOrderLinked",
     "admit",
     "answers_to",
+    "as_reported",
     "check",
     "check_amount",
     "check_id",

@@ -13,6 +13,7 @@ from domain.order import (
     OrderAccepted,
     OrderAdopted,
     OrderAliased,
+    OrderBreakWithdrawn,
     OrderBroken,
     OrderCalculated,
     OrderCanceled,
@@ -99,6 +100,7 @@ EVENTS = (
     OrderSuspended(ORDER, "halted", AT, **NAMED),
     OrderCalculated(ORDER, AT, **NAMED),
     OrderBroken(ORDER, "a fill is of an open order", FILLED),
+    OrderBreakWithdrawn(ORDER, "a fill is of an open order", FILLED),
     VenueOrderLinked("SIM", "main", "V-9", BTC, "A-1", AT),
     ParentOpened(OrderKey("main", "P-1"), "trend", SPOT, Side.BUY, D(2), D(97600), AT),
     ChildProgressed(
