@@ -46,6 +46,7 @@ from domain.order.events import (
     OrderTriggered,
     OrdStatus,
 )
+from domain.order.fix_codes import ord_status_of, report_type_of
 from domain.order.parent import (
     ChildProgressed,
     CloseParent,
@@ -143,7 +144,9 @@ __all__ = [
     "decide",
     "evolve",
     "misfiled",
+    "ord_status_of",
     "refused",
+    "report_type_of",
     "same_fill",
     "stream",
 ]

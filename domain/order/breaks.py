@@ -95,9 +95,11 @@ def added(order: Order, report: OrderReport, after: Order) -> tuple[Break, ...]:
         or order.instrument_id != after.instrument_id
     ):
         return changed(after)
-    return tuple(
-        OrderBroken(order.key, rule, told) for told, rule in _Replay(order, as_at_venue(order)).moment([report])
-    )
+    before = as_at_venue(order)
+    if isinstance(report, OrderFilled):
+        return tuple(OrderBroken(order.key, rule, report) for _, rule in _Replay(order, before).moment([report]))
+    rule = _rule_of_state(report, before) or _rule_of_status(report, after)
+    return (OrderBroken(order.key, rule, report),) if rule is not None else ()
 
 
 def changed(order: Order) -> tuple[Break, ...]:
@@ -233,7 +235,10 @@ class _Replay:
 
     def moment(self, reports: list[OrderReport]) -> list[Found]:
         """Replay the reports of one moment; those that break a rule, with the rule."""
-        began = self.state
+        began, first = self.state, reports[0]
+        if len(reports) == 1 and isinstance(first, OrderFilled) and not self.busted and surely_fits(began, first):
+            self.state = evolve(began, first)
+            return []
         states = [began]
         for report in reports:
             states.append(evolve(states[-1], report))
@@ -346,7 +351,8 @@ def _rule_of_state(report: StateReport, order: Order) -> str | None:
 
 
 def _rule_of_status(report: StateReport, after: Order) -> str | None:
-    return _OTHER_STATUS.format(report.ord_status) if report.ord_status is not after.status else None
+    is_so = report.ord_status in (None, after.status)
+    return None if is_so else _OTHER_STATUS.format(report.ord_status)
 
 
 _REJECTABLE = {OrdStatus.PENDING_NEW, OrdStatus.NEW, OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE}

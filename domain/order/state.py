@@ -119,6 +119,7 @@ class Order(Struct, frozen=True, gc=False):
     late: int = 0
     reported_at: datetime | None = None
     resumed_at: datetime | None = None
+    last_requested: dict[str, str] = {}
 
     @property
     def leaves_qty(self) -> Decimal:
@@ -260,6 +261,7 @@ def unreported(order: Order) -> Order:
         status=OrdStatus.PENDING_NEW if order.refusal is None else OrdStatus.REJECTED, refusal=order.refusal,
         submitted=order.submitted, requests=order.requests, request_count=order.request_count,
         unanswered={(_kind(request), request.requested_as): request for _, request in requests},
+        last_requested=order.last_requested,
     )  # fmt: skip
 
 
@@ -346,6 +348,7 @@ def _with_request(
             requested=shown if order.requested is not OrdStatus.PENDING_CANCEL else order.requested,
             requests=order.requests.added(event.requested_as, NumberedRequest(order.request_count + 1, event)),
             request_count=order.request_count + 1,
+            last_requested=order.last_requested | {kind: event.requested_as},
             unanswered=order.unanswered | {(kind, event.requested_as): event},
         )
     )
@@ -460,14 +463,17 @@ def _with_stated(order: Order, at: datetime, *, number: int, order_qty: Decimal 
 
 
 def answers_to(order: Order, report: StateReport) -> tuple[str, str]:
-    """The request a report answers; where the venue names none, the oldest of its kind without an answer."""
+    """The request a report answers. Where the venue names none, the oldest of its kind without an answer; if all have
+    one, the last, so that the answers to a single request end alike in any order.
+    """
     kind = CANCEL if isinstance(report, OrderPendingCancel | OrderCancelRejected) else REPLACE
     known = order.requests.get(report.requested_as) if report.requested_as else None
     if known is not None:
         return _kind(known.request), report.requested_as
     if report.requested_as:
         return kind, report.requested_as
-    return next((request for request in order.unanswered if request[0] == kind), (kind, ""))
+    last = kind, order.last_requested.get(kind, "")
+    return next((request for request in order.unanswered if request[0] == kind), last)
 
 
 def _pending(order: Order, event: OrderPendingCancel | OrderPendingReplace) -> Order:

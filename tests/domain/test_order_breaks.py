@@ -37,6 +37,7 @@ from domain.order import (
     OrderRejected,
     OrderReplaced,
     OrderReplaceRejected,
+    OrderReplaceRequested,
     OrderRestated,
     OrderSubmitted,
     OrderSuspended,
@@ -337,6 +338,14 @@ def test_a_correction_that_overfills_is_booked_and_broken():
     assert (scene.state.cum_qty, scene.state.status) == (12, OrdStatus.FILLED)
 
 
+def test_answers_that_name_no_request_end_alike_in_any_order():
+    pending, rejected = OrderPendingCancel(KEY, at(4)), OrderCancelRejected(KEY, "", at(5))
+    history = (SUBMITTED, ACCEPTED, *order.decide(after(SUBMITTED, ACCEPTED), CancelOrder(KEY, "", at(3), "X")))
+    for arrived in ([pending, rejected], [rejected, pending]):
+        state = admitted(arrived, *history)
+        assert (state.status, state.is_cancel_requested, state.breaks) == (OrdStatus.NEW, False, ())
+
+
 # Statuses that pauses and busts lead to
 
 
@@ -415,33 +424,36 @@ class Arrivals:
 
 
 KINDS = [
-    lambda when, told: OrderPendingNew(KEY, when, **told),
-    lambda when, told: OrderAccepted(KEY, "V1", when, **told),
-    lambda when, told: OrderAccepted(KEY, "V1", when, TERMS, **told),
-    lambda when, told: OrderTriggered(KEY, when, **told),
-    lambda when, told: OrderRestated(KEY, "", when, **told),
-    lambda when, told: OrderRestated(KEY, "", when, order_qty=D(6), **told),
-    lambda when, told: OrderRestated(KEY, "", when, order_qty=D(14), **told),
-    lambda when, told: OrderSuspended(KEY, "", when, **told),
-    lambda when, told: OrderDoneForDay(KEY, when, **told),
-    lambda when, told: OrderCalculated(KEY, when, **told),
-    lambda when, told: OrderRejected(KEY, "", when, **told),
-    lambda when, told: OrderCanceled(KEY, "", when, **told),
-    lambda when, told: OrderExpired(KEY, "", when, **told),
+    lambda when, named: OrderPendingNew(KEY, when, **named),
+    lambda when, named: OrderAccepted(KEY, "V1", when, **named),
+    lambda when, named: OrderAccepted(KEY, "V1", when, TERMS, **named),
+    lambda when, named: OrderTriggered(KEY, when, **named),
+    lambda when, named: OrderRestated(KEY, "", when, **named),
+    lambda when, named: OrderRestated(KEY, "", when, order_qty=D(6), **named),
+    lambda when, named: OrderRestated(KEY, "", when, order_qty=D(14), **named),
+    lambda when, named: OrderSuspended(KEY, "", when, **named),
+    lambda when, named: OrderDoneForDay(KEY, when, **named),
+    lambda when, named: OrderCalculated(KEY, when, **named),
+    lambda when, named: OrderRejected(KEY, "", when, **named),
+    lambda when, named: OrderCanceled(KEY, "", when, **named),
+    lambda when, named: OrderExpired(KEY, "", when, **named),
 ]
 ANSWERS = [
-    lambda when, told: OrderPendingCancel(KEY, when, requested_as="X", **told),
-    lambda when, told: OrderCancelRejected(KEY, "", when, requested_as="X", **told),
-    lambda when, told: OrderPendingReplace(KEY, when, requested_as="B", **told),
-    lambda when, told: OrderReplaceRejected(KEY, "", when, requested_as="B", **told),
-    lambda when, told: OrderReplaced(KEY, when, requested_as="B", **told),
-    lambda when, told: OrderReplaced(KEY, when, requested_as="C", **told),
+    lambda when, named: OrderPendingCancel(KEY, when, requested_as="X", **named),
+    lambda when, named: OrderCancelRejected(KEY, "", when, requested_as="X", **named),
+    lambda when, named: OrderPendingReplace(KEY, when, requested_as="B", **named),
+    lambda when, named: OrderReplaceRejected(KEY, "", when, requested_as="B", **named),
+    lambda when, named: OrderReplaced(KEY, when, requested_as="B", **named),
+    lambda when, named: OrderReplaced(KEY, when, requested_as="C", **named),
 ]
 REQUESTS = [
     ReplaceOrder(KEY, "B", Changes(order_qty=D(8)), at(0)),
     ReplaceOrder(KEY, "C", Changes(order_qty=D(12)), at(0)),
     CancelOrder(KEY, "", at(0), "X"),
 ]
+
+
+REQUESTED = OrderCancelRequested | OrderReplaceRequested
 
 
 @st.composite
@@ -473,8 +485,12 @@ def arrivals(draw):
         else:
             status = draw(st.sampled_from([None, None, None, *OrdStatus]))
             kinds = ANSWERS if kind == "a" and history else KINDS
-            told = {"exec_id": exec_id, "ord_status": status}
-            reports.append(draw(st.sampled_from(kinds))(when, told))
+            named = {"exec_id": exec_id, "ord_status": status}
+            report = draw(st.sampled_from(kinds))(when, named)
+            names = [each.requested_as for each in history if isinstance(each, REQUESTED)]
+            if kinds is ANSWERS and len([name for name in names if name in "BC"]) < 2 and draw(st.booleans()):
+                report = replace(report, requested_as="")
+            reports.append(report)
     return Arrivals(history, reports)
 
 
