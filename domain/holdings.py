@@ -29,6 +29,7 @@ from domain.position import Entry, PositionKey, PositionTransferred, TradeBooked
 from domain.values import ZERO, Money, Occurrence, exact
 
 AS_OF_TRADE = OrderFillBusted | OrderFillCorrected
+BREAKS = order.OrderBroken | order.OrderBreakWithdrawn
 
 
 class Holdings:
@@ -63,7 +64,7 @@ class Holdings:
                         self.wallets.pay(Money(entry.indicator.sign * entry.amount.amount, entry.amount.currency))
             case _ if isinstance(event, ORDER_EVENTS) and event.key.account_id == self.account_id:
                 # an amendment is of the day of its fill; so is a break
-                at = self.at if isinstance(event, AS_OF_TRADE | order.OrderBroken) else event.transact_time
+                at = self.at if isinstance(event, AS_OF_TRADE | BREAKS) else event.transact_time
                 if at <= self.at:
                     self._evolve(event)
             case _:
@@ -87,7 +88,7 @@ class Holdings:
     def _evolve(self, event: order.OrderEvent) -> None:
         cl_ord_id = event.key.cl_ord_id
         state = self.orders[cl_ord_id] = order.evolve(self.orders.get(cl_ord_id), event)
-        if not isinstance(event, order.OrderBroken):
+        if not isinstance(event, BREAKS):
             self.touched[cl_ord_id] = max(self.touched.get(cl_ord_id, event.transact_time), event.transact_time)
         for order_id in state.order_ids:
             self._names[order_id] = cl_ord_id

@@ -40,7 +40,7 @@ from domain.order import (
     TimeInForce,
     TriggerPrice,
 )
-from domain.position import PositionKey, Transfer
+from domain.position import PositionKey, PositionTransferred, Transfer
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ONE, Side
 
@@ -286,7 +286,8 @@ def record_transfer(
 
     def respond(answers: list[Answer], _: Look) -> Response:
         done = one(answers)
-        if not done.records and (known := transfer_on_record(daybook, transfer)) != transfer:
+        is_booked = any(isinstance(record.event, PositionTransferred) for record in done.records)
+        if not is_booked and (known := transfer_on_record(daybook, transfer)) != transfer:
             raise RequestRefused(
                 "one transfer_id names one transfer", transfer_id=body.transfer_id,
                 quantity=known and known.quantity, cost=known and known.cost,

@@ -20,6 +20,7 @@ from domain.order import (
     OrderKey,
     OrderRejected,
     OrderReport,
+    as_reported,
 )
 from domain.position import PositionBroken, PositionKey, SettleFunding
 from domain.values import Liquidity, Money, Side
@@ -224,10 +225,18 @@ def evidence(raw: str, reason: str, actor: str) -> RawReportKept:
 
 def outcome_of(result: ledger.Answer) -> dict[str, Any]:
     """Return the outcome of a report that was read: recorded, known, or broken by which rule."""
-    for record in result.records:
-        match record.event:
-            case OrderBroken(rule=rule) | PositionBroken(rule=rule, report=SettleFunding()):
+    events = [record.event for record in result.records]
+    booked = [
+        event if isinstance(event, OrderFilled) else as_reported(event)
+        for event in events
+        if isinstance(event, OrderReport)
+    ]
+    for event in events:
+        match event:
+            case OrderBroken(rule=rule) if not booked or event.report in booked:  # a late report may break others too
                 return {"status": "broken", "rule": rule}
-            case AccountBroken(rule=rule) if len(result.records) == 1:  # nothing is booked beside it
+            case PositionBroken(rule=rule, report=SettleFunding()):
+                return {"status": "broken", "rule": rule}
+            case AccountBroken(rule=rule) if len(events) == 1:  # nothing is booked beside it
                 return {"status": "broken", "rule": rule}
     return {"status": "recorded" if result.records else "known", "rule": None}

@@ -21,6 +21,7 @@ from domain.order.events import (
     OrderAccepted,
     OrderAdopted,
     OrderAliased,
+    OrderBreakWithdrawn,
     OrderBroken,
     OrderCalculated,
     OrderCanceled,
@@ -48,6 +49,7 @@ from domain.order.events import (
     OrderTriggered,
     OrdStatus,
 )
+from domain.order.fix_codes import ord_status_of, report_type_of
 from domain.order.identity import Identified, Names, OnRecord, Relation, adopted_id, completed, identify, is_adopted_id
 from domain.order.parent import (
     ChildProgressed,
@@ -59,7 +61,7 @@ from domain.order.parent import (
     ParentOrder,
     Progress,
 )
-from domain.order.state import CANCEL, REPLACE, NumberedRequest, Order, answers_to, evolve
+from domain.order.state import CANCEL, REPLACE, NumberedRequest, Order, answers_to, as_reported, evolve
 from domain.order.terms import (
     Changes,
     ExecInst,
@@ -98,6 +100,7 @@ __all__ = [
     "OrderAccepted",
     "OrderAdopted",
     "OrderAliased",
+    "OrderBreakWithdrawn",
     "OrderBroken",
     "OrderCalculated",
     "OrderCancelRejected",
@@ -143,6 +146,7 @@ __all__ = [
     "admit_fill",
     "adopted_id",
     "answers_to",
+    "as_reported",
     "check",
     "check_amount",
     "check_id",
@@ -156,6 +160,8 @@ __all__ = [
     "misfiled",
     "names_of",
     "on_record",
+    "ord_status_of",
     "refused",
+    "report_type_of",
     "stream",
 ]

@@ -80,6 +80,8 @@ def _reported(amendments: Amendments, fills: AppendMap[str, OrderFilled], exec_i
 def kept_waiting(amendments: Amendments, report: Amendment) -> Amendments:
     """The amendments with one more that waits for a fill not on record yet."""
     waiting = amendments.waiting.get(report.exec_ref_id, ())
+    if report in waiting:
+        return amendments
     return replace(amendments, waiting=amendments.waiting | {report.exec_ref_id: (*waiting, report)})
 
 

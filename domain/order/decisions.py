@@ -10,19 +10,20 @@ adopted when a venue reports on it: `OrderAdopted`, of unknown quantity if the v
 
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
+from functools import partial, reduce
 from typing import assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.errors import ReportUnreadable, RequestRefused
-from domain.order import amendments
+from domain.order import amendments, breaks
 from domain.order.events import (
     Amendment,
     OrderAccepted,
     OrderAdopted,
     OrderAliased,
+    OrderBreakWithdrawn,
     OrderBroken,
     OrderCalculated,
     OrderCanceled,
@@ -49,10 +50,9 @@ from domain.order.events import (
     OrderSuspended,
     OrderTriggered,
     OrdStatus,
-    StateReport,
 )
 from domain.order.identity import Identified, Names, OnRecord, Relation, identify, is_adopted_id
-from domain.order.state import CANCEL, Order, answers_to, as_reported, evolve
+from domain.order.state import Order, as_reported, evolve
 from domain.order.terms import (
     Changes,
     ExecInst,
@@ -77,6 +77,7 @@ __all__ = [
     "OrderAccepted",
     "OrderAdopted",
     "OrderAliased",
+    "OrderBreakWithdrawn",
     "OrderBroken",
     "OrderCalculated",
     "OrderCancelRejected",
@@ -177,11 +178,18 @@ def decide(order: Order | None, request: OrderRequest) -> tuple[OrderEvent, ...]
         case _, SubmitOrder():
             raise RequestRefused("one cl_ord_id names one order", cl_ord_id=key.cl_ord_id, account_id=key.account_id)
         case Order(), CancelOrder():
-            return _decide_cancel(order, request)
+            return _answered(order, _decide_cancel(order, request))
         case Order(), ReplaceOrder():
-            return _decide_replace(order, request)
+            return _answered(order, _decide_replace(order, request))
         case _:
             assert_never((order, request))
+
+
+def _answered(order: Order, events: tuple[OrderEvent, ...]) -> tuple[OrderEvent, ...]:
+    """The events of a request; an answer that is on record before it is none to an unknown request any more."""
+    if not events or all(broken.rule != breaks.NO_REQUEST for broken in order.breaks):
+        return events
+    return events + breaks.changed(reduce(evolve, events, order))
 
 
 def _decide_cancel(order: Order, request: CancelOrder) -> tuple[OrderEvent, ...]:
@@ -285,9 +293,10 @@ def check_report(report: OrderReport) -> None:
 def admit(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
     """The events a venue report adds; () if known. Never refuses: the venue has already done it.
 
-    A report that breaks a rule is recorded all the same, with a break beside it. Only two are not booked, but kept
-    whole in the break: a report that contradicts one on record under the same exec id, and an amendment of a fill that
-    is not on record; the latter is booked when its fill arrives.
+    A report that breaks a rule is recorded all the same, with a break beside it; where a late report changes what
+    others break, `domain.order.breaks` says how. Only two are not booked, but kept whole in the break: a report that
+    contradicts one on record under the same exec id, and an amendment of a fill that is not on record; the latter is
+    booked when its fill arrives.
     """
     if order is None:
         return _adopted(report)
@@ -298,16 +307,23 @@ def admit(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
     if known is not None:
         return () if known == report else _unbooked(order, "one exec_id has one content", report)
     if isinstance(report, OrderFillBusted | OrderFillCorrected):
-        if amendments.origin_of(order.amendments, order.fills, report.exec_ref_id, report.transact_time) is None:
-            return _unbooked(order, "an amended fill is on record", report)
-        return _with_waiting(order, _completed(order, report))
-    rule = _broken_rule(order, report)
+        return _admit_amendment(order, report)
     after = evolve(order, report)
-    if rule is None and report.ord_status not in (None, after.status):
-        rule = f"an order that the venue has as {report.ord_status} is so here"
     if isinstance(report, OrderReplaced | OrderRestated):
-        report = replace(report, terms=after.terms)
-    return (report,) if rule is None else (report, OrderBroken(order.key, rule, as_reported(report)))
+        return (replace(report, terms=after.terms), *breaks.added(order, report, after))
+    return (report, *breaks.added(order, report, after))
+
+
+def _admit_amendment(order: Order, report: Amendment) -> tuple[OrderEvent, ...]:
+    if amendments.origin_of(order.amendments, order.fills, report.exec_ref_id, report.transact_time) is not None:
+        return _with_breaks(order, report, _with_waiting(order, _completed(order, report)))
+    waiting = amendments.kept_waiting(order.amendments, report)
+    return breaks.changed(replace(order, amendments=waiting)) if waiting is not order.amendments else ()
+
+
+def _with_breaks(order: Order, report: OrderReport, events: tuple[OrderEvent, ...]) -> tuple[OrderEvent, ...]:
+    """The events of a report, and the breaks that they add and withdraw."""
+    return events + breaks.added(order, report, reduce(evolve, events, order))
 
 
 def _adopted(report: OrderReport) -> tuple[OrderEvent, ...]:
@@ -327,9 +343,11 @@ def _adopted(report: OrderReport) -> tuple[OrderEvent, ...]:
                 transact_time=report.transact_time, terms=terms,
             )  # fmt: skip
         case _:
-            broken = OrderBroken(report.key, "a report of an order on record", report)
+            broken = OrderBroken(report.key, breaks.UNKNOWN_ORDER, as_reported(report))
             return (broken,) if isinstance(report, OrderFillBusted | OrderFillCorrected) else (broken, report)
-    return (adopted, report)
+    if isinstance(report, OrderFilled) or report.ord_status is None:
+        return (adopted, report)
+    return _with_breaks(evolve(None, adopted), report, (adopted, report))
 
 
 def names_of(key: OrderKey, order: Order | None, fill: OrderFilled) -> Names:
@@ -364,7 +382,8 @@ def admit_fill(order: Order | None, report: OrderFilled, what: Identified) -> tu
         case Identified(Relation.COMPLETES, OnRecord(), OrderFilled() as known):
             was, amended = order.fills.get(known.id_on_record), order.amendments.fills.get(known.id_on_record)
             now = known if amended is None else replace(amended, reported=known).standing
-            return (OrderFillCompleted(order.key, report, known, known.transact_time, was=was, now=now),)
+            event = OrderFillCompleted(order.key, report, known, known.transact_time, was=was, now=now)
+            return (event, *breaks.changed(evolve(order, event)))
         case Identified(Relation.CONTRADICTS, OnRecord(known)):
             return _unbooked(order, "one exec_id has one content", replace(report, key=order.key), known)
         case _:
@@ -372,15 +391,9 @@ def admit_fill(order: Order | None, report: OrderFilled, what: Identified) -> tu
 
 
 def _with_new_fill(order: Order, report: OrderFilled) -> tuple[OrderEvent, ...]:
-    rule = None
-    if (report.instrument_id, report.side) != (order.instrument_id, order.side) and order.instrument_id:
-        rule = "a fill has its order's instrument and side"
-    elif not order.is_open:
-        rule = "a fill is of an open order"
-    elif order.order_qty is not None and report.last_qty > order.leaves_qty:
-        rule = "a fill is within leaves_qty"
-    events = (report,) if rule is None else (report, OrderBroken(order.key, rule, report))
-    return _with_waiting(order, events[0]) + events[1:] if order.amendments.waiting else events
+    if breaks.surely_fits(order, report):
+        return (report,)
+    return _with_breaks(order, report, _with_waiting(order, report))
 
 
 def _with_waiting(order: Order, event: OrderFilled | Amendment) -> tuple[OrderEvent, ...]:
@@ -405,49 +418,6 @@ def _completed(order: Order, report: Amendment) -> Amendment:
 def _unbooked(order: Order, rule: str, report: OrderReport, known: OrderFilled | None = None) -> tuple[OrderEvent, ...]:
     is_on_record = any((broken.rule, broken.report) == (rule, report) for broken in order.breaks)
     return () if is_on_record else (OrderBroken(order.key, rule, report, known),)
-
-
-def _broken_rule(order: Order, report: StateReport) -> str | None:
-    """The rule that a report breaks in the order's present status; None if it fits."""
-    status, is_closed = order.status, order.ended is not None or order.refusal is not None
-    match report:
-        case OrderAccepted(terms=OrderTerms() as terms) if order.terms is not None and (
-            terms.instrument_id,
-            terms.side,
-        ) != (order.terms.instrument_id, order.terms.side):
-            return "an order is accepted with its instrument and side"
-        case OrderPendingNew() | OrderAccepted():
-            fits = status is not OrdStatus.REJECTED
-        case OrderRejected():
-            fits = not is_closed and not order.cum_qty and status in _REJECTABLE
-        case OrderCanceled() | OrderExpired():
-            fits = not is_closed and (order.is_open or status in (OrdStatus.DONE_FOR_DAY, OrdStatus.CALCULATED))
-        case OrderCalculated():
-            fits = status in (OrdStatus.FILLED, OrdStatus.DONE_FOR_DAY)
-        case OrderDoneForDay() | OrderSuspended() | OrderTriggered() | OrderRestated():
-            fits = not is_closed
-        case OrderPendingCancel() | OrderPendingReplace() | OrderReplaced():
-            fits = not is_closed
-            if not _is_answer(order, report):
-                return "an answer is to a request on record"
-        case OrderCancelRejected() | OrderReplaceRejected():
-            return None if _is_answer(order, report) else "an answer is to a request on record"
-        case OrderFillBusted() | OrderFillCorrected():
-            return None
-        case _:
-            assert_never(report)
-    return None if fits else f"{type(report).__name__} fits an order that is {status}"
-
-
-_REJECTABLE = {OrdStatus.PENDING_NEW, OrdStatus.NEW, OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE}
-
-
-def _is_answer(order: Order, report: StateReport) -> bool:
-    kind, requested_as = answers_to(order, report)
-    if requested_as:
-        return requested_as in order.requests
-    kinds = OrderCancelRequested if kind == CANCEL else OrderReplaceRequested
-    return any(isinstance(known.request, kinds) for known in order.requests.values())
 
 
 def misfiled(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:

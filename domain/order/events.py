@@ -280,7 +280,7 @@ class OrderDoneForDay(VenueOrderReport, frozen=True, tag="OrderDoneForDay"):
 
 
 class OrderSuspended(VenueOrderReport, frozen=True, tag="OrderSuspended"):
-    """ExecType(150) 9: the order rests outside the market until it is restated or trades."""
+    """ExecType(150) 9: the order rests outside the market until a later report shows that it works again."""
 
     key: OrderKey
     reason: str  # 58
@@ -294,8 +294,16 @@ class OrderCalculated(VenueOrderReport, frozen=True, tag="OrderCalculated"):
     transact_time: datetime
 
 
+class OrderBreakWithdrawn(Struct, frozen=True, tag="OrderBreakWithdrawn"):
+    """A break on record that does not hold: by reports that arrived after it, its report fits its own moment."""
+
+    key: OrderKey
+    rule: str
+    report: "OrderReport"
+
+
 class OrderBroken(Struct, frozen=True, tag="OrderBroken", omit_defaults=True):
-    """A venue report that breaks a rule, word for word. What happens next is up to reconciliation."""
+    """A venue report that breaks a rule, word for word. It holds until `OrderBreakWithdrawn` names it."""
 
     key: OrderKey
     rule: str
@@ -313,5 +321,5 @@ StateReport = (
 OrderReport = OrderFilled | StateReport
 OrderEvent = (
     OrderSubmitted | OrderRefused | OrderAdopted | OrderAliased | OrderCancelRequested | OrderReplaceRequested
-    | OrderBroken | OrderFillCompleted | OrderReport
+    | OrderBroken | OrderBreakWithdrawn | OrderFillCompleted | OrderReport
 )  # fmt: skip

@@ -4,6 +4,10 @@ The state follows from the set of facts the venue has reported, by their own tim
 arrived: the same reports end in the same status, quantities and fills in any order. Of several values for one fact (an
 end, a quantity, a price) the one that holds is chosen by time. The status is the first that applies in FIX's
 precedence; our own request shows as pending until the venue's next report on the order, then the venue's status counts.
+
+A suspended order works again once a later report shows it: New, Triggered, Restated, a fill, or an OrdStatus of NEW or
+PARTIALLY_FILLED. So does an order that is done for the day, if it outlives the day; one that does not is over, and only
+a restatement reopens it: a fill after its end, such as one booked again after a bust, does not.
 """
 
 from datetime import datetime
@@ -21,6 +25,7 @@ from domain.order.events import (
     OrderAccepted,
     OrderAdopted,
     OrderAliased,
+    OrderBreakWithdrawn,
     OrderBroken,
     OrderCalculated,
     OrderCanceled,
@@ -72,7 +77,8 @@ class Stated(NamedTuple):
 class Order(Struct, frozen=True, gc=False):
     """The state of an order. `order_qty` is None for an adopted order of unknown quantity.
 
-    `fills` are those that stand, by their id on record. `late` counts the reports that arrived behind later ones.
+    `fills` are those that stand, by their id on record. `late` counts the reports that arrived behind later ones;
+    `last_at` is the time of the last report, `reported_at` that of the last one other than a fill.
     """
 
     key: OrderKey
@@ -112,6 +118,9 @@ class Order(Struct, frozen=True, gc=False):
     request_count: int = 0
     last_at: datetime | None = None
     late: int = 0
+    reported_at: datetime | None = None
+    resumed_at: datetime | None = None
+    last_requested: dict[str, str] = {}
 
     @property
     def leaves_qty(self) -> Decimal:
@@ -150,19 +159,25 @@ class Order(Struct, frozen=True, gc=False):
     def _is_over(self) -> bool:
         if self.ended is not None or self.refusal is not None or self.calculated_at is not None:
             return True
-        if self.done_for_day_at is None:
-            return False
-        return self._is_done_for_day and not (self.terms is None or self.terms.time_in_force.outlives_day)
+        return self.done_for_day_at is not None and self._ends_with_day and self._is_done_for_day
+
+    @property
+    def _ends_with_day(self) -> bool:
+        return self.terms is not None and not self.terms.time_in_force.outlives_day
 
     @property
     def _is_done_for_day(self) -> bool:
-        return self._holds(self.done_for_day_at)
+        done_at = self.done_for_day_at
+        if done_at is None or not self._ends_with_day:
+            return self._holds(done_at)
+        return self.restated_at is None or done_at > self.restated_at
 
     def _holds(self, paused_at: datetime | None) -> bool:
-        """Whether no later report shows that the order works again."""
+        """Whether no later report shows that the order works again. At the same moment only a restatement does."""
         return (
             paused_at is not None
             and (self.traded_at is None or paused_at >= self.traded_at)
+            and (self.resumed_at is None or paused_at >= self.resumed_at)
             and (self.restated_at is None or paused_at > self.restated_at)
         )
 
@@ -184,11 +199,17 @@ def evolve(order: Order | None, event: OrderEvent) -> Order:
             waiting = order.amendments
             if amendments.origin_of(waiting, order.fills, report.exec_ref_id, report.transact_time) is None:
                 waiting = amendments.kept_waiting(waiting, report)
-            return replace(order, breaks=(*order.breaks, event), amendments=waiting)
+            is_accepted = order.is_accepted or order.submitted is None
+            return _settled(replace(order, breaks=(*order.breaks, event), amendments=waiting, is_accepted=is_accepted))
         case OrderBroken():
             return replace(order, breaks=(*order.breaks, event))
         case OrderFillCompleted():
             return _with_completed(order, event)
+        case OrderBreakWithdrawn(key, rule, report):
+            kept = tuple(
+                other for other in order.breaks if (other.key, other.rule, other.report) != (key, rule, report)
+            )
+            return replace(order, breaks=kept)
         case _:
             return _settled(_with_report(order, event))
 
@@ -225,8 +246,7 @@ def _first(event: OrderEvent) -> Order:
                 side=Side.BUY,
                 order_qty=None,
                 terms=None,
-                status=OrdStatus.NEW,
-                is_accepted=True,
+                status=OrdStatus.PENDING_NEW,
             )
 
 
@@ -235,6 +255,28 @@ def _sent(key: OrderKey, terms: OrderTerms, status: OrdStatus, refusal: OrderRef
         key, terms.strategy_id, terms.instrument_id, terms.side, order_qty=terms.order_qty, terms=terms, status=status,
         refusal=refusal, submitted=terms,
     )  # fmt: skip
+
+
+def unreported(order: Order) -> Order:
+    """The order as it was before the first venue report, with all our requests about it on record."""
+    requests = sorted(order.requests.values(), key=lambda known: known.number)
+    return Order(
+        order.key, order.strategy_id, order.instrument_id, order.side, terms=order.submitted,
+        order_qty=order.submitted.order_qty if order.submitted is not None else None,
+        status=OrdStatus.PENDING_NEW if order.refusal is None else OrdStatus.REJECTED, refusal=order.refusal,
+        submitted=order.submitted, requests=order.requests, request_count=order.request_count,
+        unanswered={(_kind(request), request.requested_as): request for _, request in requests},
+        last_requested=order.last_requested,
+    )  # fmt: skip
+
+
+def as_at_venue(order: Order) -> Order:
+    """The order without the status of our own request that no report has answered yet."""
+    return order if order.requested is None else _settled(replace(order, requested=None))
+
+
+def _kind(request: OrderCancelRequested | OrderReplaceRequested) -> str:
+    return CANCEL if isinstance(request, OrderCancelRequested) else REPLACE
 
 
 def _ids(order_id: str) -> frozenset[str]:
@@ -288,6 +330,7 @@ def _with_fill(order: Order, fill: OrderFilled) -> Order:
         strategy_id=order.strategy_id or fill.strategy_id,
         instrument_id=order.instrument_id or fill.instrument_id,
         side=order.side if order.instrument_id else fill.side,
+        is_accepted=order.is_accepted or order.submitted is None,
         order_id=order.order_id or fill.order_id,
         order_ids=order.order_ids if fill.order_id in order.order_ids else order.order_ids | _ids(fill.order_id),
         cum_qty=cum_qty,
@@ -329,9 +372,14 @@ def _with_request(
             requested=shown if order.requested is not OrdStatus.PENDING_CANCEL else order.requested,
             requests=order.requests.added(event.requested_as, NumberedRequest(order.request_count + 1, event)),
             request_count=order.request_count + 1,
+            last_requested=order.last_requested | {kind: event.requested_as},
             unanswered=order.unanswered | {(kind, event.requested_as): event},
         )
     )
+
+
+_WORKING = (OrderAccepted, OrderTriggered, OrderRestated)
+_WORKING_STATUSES = {OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED}
 
 
 def _with_report(order: Order, event: StateReport) -> Order:
@@ -343,18 +391,19 @@ def _with_report(order: Order, event: StateReport) -> Order:
         "requested": None,
         "last_at": order.last_at if is_late else at,
         "late": order.late + is_late,
+        "reported_at": _later(order.reported_at, at),
     }
     if event.order_id:
         changes["order_ids"] = order.order_ids | {event.order_id}
         is_new = isinstance(event, OrderAccepted | OrderReplaced) or not order.order_id
         changes["order_id"] = event.order_id if is_new else order.order_id
-    order = replace(order, **changes)
+    order = _working(replace(order, **changes), event)
     if not isinstance(event, OrderReplaced):
         price = event.price if isinstance(event, OrderRestated) else None
         order = _with_stated(order, at, number=0, order_qty=event.order_qty, price=price)
     match event:
         case OrderAccepted(terms=terms):
-            return _described(replace(order, is_accepted=True), at, terms)
+            return _described(order, at, terms)
         case OrderRejected():
             return _ended(order, at, OrdStatus.REJECTED)
         case OrderCanceled():
@@ -381,6 +430,15 @@ def _with_report(order: Order, event: StateReport) -> Order:
             return order
         case _:
             assert_never(event)
+
+
+def _working(order: Order, event: StateReport) -> Order:
+    """The order with what a report shows of its working: that the venue has accepted it, that it works again."""
+    if isinstance(event, _WORKING) or event.ord_status in _WORKING_STATUSES:
+        return replace(order, is_accepted=True, resumed_at=_later(order.resumed_at, event.transact_time))
+    if order.is_accepted or order.submitted is not None or isinstance(event, OrderPendingNew):
+        return order
+    return replace(order, is_accepted=True)  # it is none of ours: the venue reports on what it has
 
 
 def _later(known: datetime | None, at: datetime) -> datetime:
@@ -429,14 +487,17 @@ def _with_stated(order: Order, at: datetime, *, number: int, order_qty: Decimal 
 
 
 def answers_to(order: Order, report: StateReport) -> tuple[str, str]:
-    """The request a report answers; where the venue names none, the oldest of its kind without an answer."""
+    """The request a report answers. Where the venue names none, the oldest of its kind without an answer; if all have
+    one, the last, so that the answers to a single request end alike in any order.
+    """
     kind = CANCEL if isinstance(report, OrderPendingCancel | OrderCancelRejected) else REPLACE
     known = order.requests.get(report.requested_as) if report.requested_as else None
     if known is not None:
-        return CANCEL if isinstance(known.request, OrderCancelRequested) else REPLACE, report.requested_as
+        return _kind(known.request), report.requested_as
     if report.requested_as:
         return kind, report.requested_as
-    return next((request for request in order.unanswered if request[0] == kind), (kind, ""))
+    last = kind, order.last_requested.get(kind, "")
+    return next((request for request in order.unanswered if request[0] == kind), last)
 
 
 def _pending(order: Order, event: OrderPendingCancel | OrderPendingReplace) -> Order:

@@ -2,8 +2,9 @@
 
 An ORDER break keeps a venue report on an order, an UNREADABLE one the raw text and its source. A POSITION break is a
 book that cannot be right, an ACCOUNT break an impossible movement of money, or business of a closed account. Each of
-these is one event, so its `break_seq` identifies it, and `about` names its subject. A RECONCILIATION break is a
-difference from a venue statement (`source`), from the event that found it until it is RESOLVED; `about` is its id.
+these is one event, so its `break_seq` identifies it, and `about` names its subject; the row of an ORDER break that is
+withdrawn is removed. A RECONCILIATION break is a difference from a venue statement (`source`), from the event that
+found it until it is RESOLVED; `about` is its id.
 """
 
 from datetime import datetime
@@ -20,7 +21,7 @@ from domain.account import (
     age_steps,
 )
 from domain.ledger import Logged
-from domain.order import OrderBroken
+from domain.order import OrderBreakWithdrawn, OrderBroken
 from domain.position import PositionBroken
 from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
@@ -102,9 +103,24 @@ def _put(rows: Rows, logged: Logged, account_id: str, kind: str, *, rule: str, *
 
 
 def _order_broken(rows: Rows, logged: Logged, event: OrderBroken) -> None:
-    report = event.report
-    columns = {"cl_ord_id": event.key.cl_ord_id, "report_type": type(report).__name__, "report": json_of(report)}
-    _put(rows, logged, event.key.account_id, ORDER, rule=event.rule, about=event.key.cl_ord_id, **columns)
+    _put(rows, logged, event.key.account_id, ORDER, rule=event.rule, **_reported(event))
+
+
+def _order_break_withdrawn(rows: Rows, logged: Logged, event: OrderBreakWithdrawn) -> None:
+    """Remove the row of a break that does not hold: as of earlier places in the log it stays."""
+    about = {"account_id": event.key.account_id, "about": event.key.cl_ord_id, "kind": ORDER}
+    withdrawn = {"rule": printable(event.rule), **_reported(event)}
+    for row in rows.find(breaks_table, **about):
+        if all(row[name] == value for name, value in withdrawn.items()):
+            rows.delete(breaks_table, row["break_seq"])
+            return
+
+
+def _reported(event: OrderBroken | OrderBreakWithdrawn) -> Row:
+    report, cl_ord_id = event.report, event.key.cl_ord_id
+    return {
+        "about": cl_ord_id, "cl_ord_id": cl_ord_id, "report_type": type(report).__name__, "report": json_of(report),
+    }  # fmt: skip
 
 
 def _raw_kept(rows: Rows, logged: Logged, event: RawReportKept) -> None:
@@ -163,10 +179,11 @@ def _change(rows: Rows, logged: Logged, place: tuple[str, str], changes: Row) ->
 
 PROJECTION = Projection(
     "breaks",
-    3,
+    4,
     (breaks_table,),
     {
         OrderBroken: _order_broken,
+        OrderBreakWithdrawn: _order_break_withdrawn,
         RawReportKept: _raw_kept,
         PositionBroken: _position_broken,
         AccountBroken: _account_broken,

@@ -16,6 +16,7 @@ from domain.ledger import Logged
 from domain.order import (
     Order,
     OrderAliased,
+    OrderBreakWithdrawn,
     OrderBroken,
     OrderCancelRequested,
     OrderEvent,
@@ -192,8 +193,8 @@ def _show(row: Row, order: Order) -> None:
 
 def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:
     """Put the order's row after an event; a new one for an unknown order."""
-    at = (event.report if isinstance(event, OrderBroken) else event).transact_time
-    order = event.key
+    dated = event.report if isinstance(event, OrderBroken | OrderBreakWithdrawn) else event
+    at, order = dated.transact_time, event.key
     known = rows.get(orders, order.account_id, order.cl_ord_id)
     row = known.copy() if known is not None else _new(logged, order, at)
     before, after = order_states.folded(rows, logged, event)
@@ -203,6 +204,8 @@ def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:
     row["seq"] = logged.seq
     if isinstance(event, OrderBroken):
         row["breaks"] += 1
+    elif isinstance(event, OrderBreakWithdrawn):
+        row["breaks"] -= 1
     elif at == after.last_at and not isinstance(event, OrderCancelRequested):
         row["reason"] = printable(str(getattr(event, "reason", row["reason"])))
     row["changed_at"] = max(at, row["changed_at"])
@@ -211,7 +214,7 @@ def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:
 
 PROJECTION = Projection(
     "orders",
-    3,
+    4,
     (orders, order_states.states, order_states.requests),
     {event_class: _changed for event_class in get_args(OrderEvent) if event_class is not OrderAliased},
 )

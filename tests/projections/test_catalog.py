@@ -54,6 +54,7 @@ TAKEN = {
     "OrderSuspended": "orders",
     "OrderCalculated": "orders",
     "OrderBroken": "orders breaks",
+    "OrderBreakWithdrawn": "orders breaks",
     "ParentOpened": "",  # a child's row names its parent
     "ChildProgressed": "",
     "ParentClosed": "",

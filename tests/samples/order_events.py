@@ -13,6 +13,7 @@ from domain.order import (
     OrderAccepted,
     OrderAdopted,
     OrderAliased,
+    OrderBreakWithdrawn,
     OrderBroken,
     OrderCalculated,
     OrderCanceled,
@@ -102,6 +103,7 @@ EVENTS = (
     OrderCalculated(ORDER, AT, **NAMED),
     OrderBroken(ORDER, "a fill is of an open order", FILLED),
     OrderFillCompleted(ORDER, KNOWN_BETTER, KNOWN_BETTER, AT, FILLED, KNOWN_BETTER),
+    OrderBreakWithdrawn(ORDER, "a fill is of an open order", FILLED),
     VenueOrderLinked("SIM", "main", "V-9", BTC, "A-1", AT),
     ParentOpened(OrderKey("main", "P-1"), "trend", SPOT, Side.BUY, D(2), D(97600), AT),
     ChildProgressed(

@@ -12,9 +12,9 @@ from adapters.log.postgres import PostgresLog
 from adapters.market.mark_store import MarkStore
 from adapters.writer.writer import Writer
 from api.demo.trading_day import ACCOUNT, LIMITS, MARKET_MAKER, MOMENTUM, DayStep, TradingDay
-from domain import position, risk
+from domain import order, position, risk
 from domain.ledger import EventLog
-from domain.order import OrderBroken, OrderFilled, OrderRefused
+from domain.order import OrderBroken, OrderFilled, OrderRefused, OrderSubmitted
 from domain.position import FundingSettled, PositionBroken, PositionKey
 from domain.risk import HoldRefused, Measure
 from tests.api.demo.days import NOW, day, desk
@@ -97,7 +97,9 @@ def test_a_day_at_a_bad_venue_loses_and_doubles_nothing() -> None:
     assert len({fill.exec_id for fill in fills}) == len(fills) == summary.fills
     held = writer.state(position.stream(PositionKey(ACCOUNT, MOMENTUM, LINEAR)))
     assert held.quantity == sum(fill.side.sign * fill.last_qty for fill in fills if fill.instrument_id == LINEAR)
-    assert any(isinstance(one.event, OrderBroken) for _, one in log.select(limit=1_000_000))
+    orders = {one.event.key for _, one in log.select(limit=1_000_000) if isinstance(one.event, OrderSubmitted)}
+    breaks = [broken for key in orders for broken in writer.state(order.stream(key)).breaks]
+    assert breaks == [], "what is only reported late and out of order breaks nothing"
 
 
 def test_steps_show_the_day_as_it_goes() -> None:

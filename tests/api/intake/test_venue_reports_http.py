@@ -47,6 +47,16 @@ def test_a_fill_after_the_cancel_is_booked_and_broken(desk: httpx.Client):
     assert [row["kind"] for row in desk.get("/v1/breaks", params={"min_seq": seq}).json()["items"]] == ["ORDER"]
 
 
+def test_a_late_cancel_is_recorded_and_breaks_the_fill_behind_it_and_not_the_one_before(desk: httpx.Client):
+    desk.post("/v1/orders", json=order(order_qty="3"))
+    at = ["2026-01-02T03:04:04Z", AT, "2026-01-02T03:04:06Z"]
+    reports = [fill("E-1", transact_time=at[0]), fill("E-3", transact_time=at[2], trade_seq=2), of("canceled")]
+    answer = desk.post("/v1/venue-reports", json={"reports": reports})
+    assert statuses(answer) == ["recorded", "recorded", "recorded"]
+    (row,) = desk.get("/v1/breaks", params={"min_seq": answer.headers["Daybook-Seq"]}).json()["items"]
+    assert (row["rule"], row["report"]["exec_id"]) == ("a fill is of an open order", "E-3")
+
+
 def test_reports_of_an_unknown_order_adopt_it(desk: httpx.Client):
     answer = desk.post("/v1/venue-reports", json={"reports": [fill(cl_ord_id="THEIRS")]})
     shown = desk.get("/v1/orders/main/THEIRS", params={"min_seq": answer.headers["Daybook-Seq"]}).json()

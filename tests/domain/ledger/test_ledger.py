@@ -224,15 +224,17 @@ def test_a_report_that_cannot_be_placed_is_answered_for_itself_and_spoils_no_nei
     assert second.records
 
 
-def test_funding_in_another_currency_than_the_settlement_currency_is_unreadable():
-    """It would be added to what is in that currency."""
-    ledger, log = opened()
-    before = log.head()
+def test_funding_in_another_currency_than_the_settlement_currency_is_an_entry_of_the_account():
+    """Some venues settle in credits; the position's funding is one sum in its own currency."""
+    ledger, _ = opened()
     key = PositionKey("main", "trend", BTC)
-    (answer,) = ledger.report([SettleFunding(key, "F-1", Money(D(1), "BTC"), T0)], actor="venue")
-    assert isinstance(answer.error, InvalidInput)
-    assert (answer.error.field, answer.error.rule) == ("amount.currency", f"USDT, the settlement currency of {BTC}")
-    assert log.head() == before
+    paid = SettleFunding(key, "F-1", Money(D(-1), "BNFCR"), T0)
+    (answer,) = ledger.report([paid], actor="venue")
+    assert ("account", "EntryBooked") in topics(answer.records)
+    assert ledger.state("account:main").cash.balances == {"BNFCR": D(-1)}
+    assert ledger.report([paid], actor="venue")[0].records == ()
+    other = SettleFunding(key, "F-1", Money(D(-2), "BNFCR"), T0)
+    assert topics(ledger.report([other], actor="venue")[0].records) == [("account", "AccountBroken")]
 
 
 def test_raw_evidence_is_kept_once():

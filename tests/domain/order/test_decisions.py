@@ -21,6 +21,7 @@ from domain.order import (
     ExecInst,
     OrderAccepted,
     OrderAdopted,
+    OrderBreakWithdrawn,
     OrderBroken,
     OrderCalculated,
     OrderCanceled,
@@ -363,7 +364,9 @@ def test_a_bust_that_arrives_before_its_fill_waits_for_it():
     broken = OrderBroken(KEY, "an amended fill is on record", bust)
     scene = after(SUBMITTED).reported(bust).then(broken)
     scene.repeated().then()
-    scene = scene.reported(fill("E1", 4)).then(fill("E1", 4), replace(bust, was=fill("E1", 4)))
+    withdrawn = OrderBreakWithdrawn(KEY, "an amended fill is on record", bust)
+    scene = scene.reported(fill("E1", 4)).then(fill("E1", 4), replace(bust, was=fill("E1", 4)), withdrawn)
+    assert scene.state.breaks == ()
     assert (scene.state.cum_qty, dict(scene.state.fills)) == (0, {})
     scene.repeated().then()
 

@@ -1,22 +1,26 @@
 """Orders against the FIX specification's order state matrices, and against another library's reading of them.
 
-Messages are mapped to our requests and reports by what they say: ExecType what has happened, OrdStatus, where the
-library's table gives no more than that, what the order is now. Prices and exec ids that a table leaves out are made up.
+Messages are mapped to our requests and reports by what they say: ExecType what has happened, OrdStatus what the order
+is then; where the library's table gives no more than that, it is what has happened too. Every code is read by
+`domain.order.fix_codes`, and every OrdStatus goes on to the order. Prices and exec ids that a table leaves out are made
+up.
 """
 
 import csv
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain import order
-from domain.errors import InvalidInput
+from domain.errors import ReportUnreadable
 from domain.order import (
     CancelOrder,
     Changes,
@@ -33,6 +37,7 @@ from domain.order import (
     OrderFilled,
     OrderKey,
     OrderPendingCancel,
+    OrderPendingNew,
     OrderPendingReplace,
     OrderRejected,
     OrderReplaced,
@@ -44,27 +49,16 @@ from domain.order import (
     OrdType,
     ReplaceOrder,
     SubmitOrder,
+    TimeInForce,
 )
 from domain.values import Liquidity, Money, Side, divide
 from tests import oracles
 
 ORACLES = oracles.ROOT / "fix"
+ENDED = "48C"
+ORDER_STATUS = "I"  # ExecType(150) the status of an order, on request
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 KEY = OrderKey("main", "X")
-STATUS = {
-    "0": OrdStatus.NEW,
-    "1": OrdStatus.PARTIALLY_FILLED,
-    "2": OrdStatus.FILLED,
-    "3": OrdStatus.DONE_FOR_DAY,
-    "4": OrdStatus.CANCELED,
-    "6": OrdStatus.PENDING_CANCEL,
-    "8": OrdStatus.REJECTED,
-    "9": OrdStatus.SUSPENDED,
-    "A": OrdStatus.PENDING_NEW,
-    "B": OrdStatus.CALCULATED,
-    "C": OrdStatus.EXPIRED,
-    "E": OrdStatus.PENDING_REPLACE,
-}
 
 
 def at(step: int) -> datetime:
@@ -72,8 +66,15 @@ def at(step: int) -> datetime:
     return START + timedelta(seconds=step)
 
 
-def terms(order_qty: str) -> OrderTerms:
-    return OrderTerms("trend", "BTCUSDT.SIM", Side.BUY, OrdType.LIMIT, D(order_qty), D(100))
+def terms(order_qty: str, time_in_force: TimeInForce = TimeInForce.GTC) -> OrderTerms:
+    return OrderTerms("trend", "BTCUSDT.SIM", Side.BUY, OrdType.LIMIT, D(order_qty), D(100), time_in_force)
+
+
+def time_in_force_of(case: dict[str, Any]) -> TimeInForce:
+    """DAY if the order has nothing left once it is done for the day; a table does not say more."""
+    events = case["events"]
+    is_of_day = any(event.get("exec_type") == "3" and D(event.get("leaves_qty", "1")) == 0 for event in events)
+    return TimeInForce.DAY if is_of_day else TimeInForce.GTC
 
 
 def fill(exec_id: str, last_qty: D, last_px: D, step: int) -> OrderFilled:
@@ -94,50 +95,73 @@ def reject_of(
 def commands(case: dict[str, Any]) -> list[Any]:
     """A matrix as our requests and reports, one a message."""
     cancels = {event["cl_ord_id"] for event in case["events"] if event["msg"] == "OrderCancelRequest"}
-    return [command(event, step, cancels) for step, event in enumerate(case["events"], 1)]
+    is_ours = any(event["msg"] == "NewOrderSingle" for event in case["events"])
+    tif = time_in_force_of(case)
+    found = []
+    for step, event in enumerate(case["events"], 1):
+        try:
+            sent = request(event, step, tif) if event["dir"] == "in" else command(event, step, cancels)
+        except ReportUnreadable:
+            sent = None
+        if isinstance(sent, OrderAccepted) and not is_ours:
+            sent = replace(sent, terms=terms(event["order_qty"], tif))
+        found.append(sent)
+    return found
 
 
-def command(event: dict[str, Any], step: int, cancels: set[str]) -> Any:
+def request(event: dict[str, Any], step: int, tif: TimeInForce) -> Any:
+    """A message of ours; None for one that asks the order for nothing."""
     name, requested_as = event["msg"], event["cl_ord_id"]
     if name == "NewOrderSingle":
-        return SubmitOrder(KEY, terms(event["order_qty"]), at(step))
+        return SubmitOrder(KEY, terms(event["order_qty"], tif), at(step))
     if name == "OrderCancelRequest":
         return CancelOrder(KEY, "requested", at(step), requested_as)
     if name == "OrderCancelReplaceRequest":
         changes = Changes(order_qty=D(event["order_qty"]))
         return ReplaceOrder(KEY, requested_as, changes, at(step), event["orig_cl_ord_id"])
-    exec_id = event.get("exec_id", f"#{step}")
-    if name == "OrderCancelReject":
-        return reject_of(requested_as, requested_as in cancels, step, exec_id=exec_id)
-    if event["exec_type"] == "F":
+    return None
+
+
+def reported_status(code: str) -> type[Any] | None:
+    """The report that states a status and nothing else; None for one of an end, which it would repeat."""
+    if code in ENDED:
+        return None
+    return OrderRestated if code in "12" else order.report_type_of(code)
+
+
+def command(event: dict[str, Any], step: int, cancels: set[str]) -> Any:
+    """A message of the venue. Raises ReportUnreadable for a code without a meaning of ours."""
+    requested_as, exec_id = event["cl_ord_id"], event.get("exec_id", f"#{step}")
+    stated: dict[str, Any] = {"exec_id": exec_id, "ord_status": order.ord_status_of(event["ord_status"])}
+    if event["msg"] == "OrderCancelReject":
+        return reject_of(requested_as, requested_as in cancels, step, **stated)
+    kind = (
+        reported_status(event["ord_status"])
+        if event["exec_type"] == ORDER_STATUS
+        else (order.report_type_of(event["exec_type"]))
+    )
+    if kind is None:
+        return None
+    if kind is OrderFilled:
         return fill(exec_id, D(event["last_qty"]), D(event.get("last_px", "100")), step)
-    stated: dict[str, Any] = {"exec_id": exec_id, "order_qty": D(event["order_qty"])}
-    match event["exec_type"]:
-        case "0":
-            return OrderAccepted(KEY, "V1", at(step), **stated)
-        case "3":
-            return OrderDoneForDay(KEY, at(step), **stated)
-        case "4":
-            return OrderCanceled(KEY, "", at(step), requested_as=requested_as, **stated)
-        case "5":
-            return OrderReplaced(KEY, at(step), requested_as=requested_as, **stated)
-        case "6":
-            return OrderPendingCancel(KEY, at(step), requested_as=requested_as, **stated)
-        case "8":
-            return OrderRejected(KEY, "", at(step), **stated)
-        case "D":
-            return OrderRestated(KEY, "", at(step), **stated)
-        case "E":
-            return OrderPendingReplace(KEY, at(step), requested_as=requested_as, **stated)
-        case "G":
-            px = D(event.get("last_px", "100"))
-            return OrderFillCorrected(KEY, event["exec_ref_id"], D(event["last_qty"]), px, at(step), **stated)
-        case "H":
-            return OrderFillBusted(KEY, event["exec_ref_id"], "", at(step), **stated)
-    raise AssertionError(f"unknown exec_type in {event}")
+    stated["order_qty"] = D(event["order_qty"]) if D(event.get("order_qty", "0")) else None
+    if kind is OrderFillCorrected:
+        px = D(event.get("last_px", "100"))
+        return OrderFillCorrected(KEY, event["exec_ref_id"], D(event["last_qty"]), px, at(step), **stated)
+    if kind is OrderFillBusted:
+        return OrderFillBusted(KEY, event["exec_ref_id"], "", at(step), **stated)
+    if kind is OrderAccepted:
+        return OrderAccepted(KEY, "V1", at(step), **stated)
+    if kind in (OrderCanceled, OrderReplaced, OrderPendingCancel, OrderPendingReplace):
+        stated["requested_as"] = requested_as
+    if "reason" in kind.__struct_fields__:
+        stated["reason"] = ""
+    return kind(KEY, transact_time=at(step), **stated)
 
 
 def carried_out(state: Order | None, given_command: Any) -> Order | None:
+    if given_command is None:
+        return state
     rule = order.decide if isinstance(given_command, SubmitOrder | CancelOrder | ReplaceOrder) else order.admit
     for event in rule(state, given_command):
         state = order.evolve(state, event)
@@ -148,7 +172,7 @@ def stated(state: Order) -> tuple[Any, ...]:
     """What must not depend on the order of arrival."""
     return (
         state.status, state.order_qty, state.cum_qty, state.leaves_qty, state.cum_cost, state.terms, state.cl_ord_id,
-        dict(state.fills), state.ended,
+        dict(state.fills), state.ended, {(broken.rule, repr(broken.report)) for broken in state.breaks},
     )  # fmt: skip
 
 
@@ -165,9 +189,7 @@ def cases() -> list[Any]:
 
 def check_stated(event: dict[str, Any], state: Order) -> None:
     """The state is what the message says it is."""
-    if event["dir"] == "in":
-        return
-    assert state.status is STATUS[event["ord_status"]], event
+    assert state.status is order.ord_status_of(event["ord_status"]), event
     if "cum_qty" in event:
         assert state.order_qty == D(event["order_qty"]), event
         assert state.cum_qty == D(event["cum_qty"]), event
@@ -185,7 +207,8 @@ def test_a_matrix_gives_its_states(case, times):
         state = carried_out(state, given_command)
         for _ in range(times - 1):
             assert carried_out(state, given_command) == state, "a repeated message changes nothing"
-        check_stated(event, state)
+        if event["dir"] == "out" and given_command is not None:
+            check_stated(event, state)
     assert not state.breaks
     assert not state.late
 
@@ -198,7 +221,9 @@ def test_a_matrix_ends_alike_however_its_reports_are_delayed(case, seed):
     expected: Any = None
     for given_command in in_order:
         expected = carried_out(expected, given_command)
-    is_report = [event["dir"] == "out" for event in case["events"]]
+    is_report = [
+        event["dir"] == "out" and sent is not None for event, sent in zip(case["events"], in_order, strict=True)
+    ]
     delayed = [
         (step + (seed.choice([0, 0, 1.5, 3.5, 20.5]) if is_report[step] else 0)) for step in range(len(in_order))
     ]
@@ -231,7 +256,6 @@ class Reading:
         return f"{self.status}-{self.message}{self.exec_type}-{self.says}"
 
 
-ENDED = "48C"
 # Where we read the standard otherwise, and why. A rule covers rows by what they have in common.
 OTHERWISE = {
     "a fill of an order we never sent is adopted, with the order, and never refused": (
@@ -243,6 +267,13 @@ OTHERWISE = {
     "PENDING_CANCEL and PENDING_REPLACE outrank FILLED, CALCULATED too (FIX precedence; matrices B.1.c and C.1.c)": (
         lambda row: row.status == "2" and row.says in "6EB"
     ),
+    "DONE_FOR_DAY outranks FILLED (FIX precedence)": lambda row: row.status == "2" and row.says == "3",
+    "STOPPED belongs to trading floors: it is unreadable here": lambda row: row.result == "7",
+    "an order may be done for the day whenever it works, acknowledged or not": (
+        lambda row: row.status in "A19" and row.says == "3"
+    ),
+    "a venue may say of an order that is pending that it is": lambda row: row.status == "A" and row.says == "A",
+    "an order that was acknowledged is not pending again": (lambda row: row.message == "9" and row.says == "A"),
     "PENDING_CANCEL outranks PENDING_REPLACE (FIX precedence)": (
         lambda row: row.status == "E" and row.message + row.exec_type == "8F" and row.says == "6"
     ),
@@ -259,7 +290,7 @@ OTHERWISE = {
         lambda row: row.status == "9" and row.says == "2"
     ),
     "what a venue says of an order that was just replaced is as good as at any other time": (
-        lambda row: row.message + row.exec_type == "85" and row.says in "89C"
+        lambda row: row.message + row.exec_type == "85" and row.says in "389C"
     ),
 }
 
@@ -300,47 +331,55 @@ def history(row: Reading) -> list[Any]:
         "8": [submitted, OrderRejected(KEY, "", at(2))],
         "9": [*working, OrderSuspended(KEY, "", at(3))],
         "C": [*working, OrderExpired(KEY, "", at(3))],
+        "3": [*working, OrderDoneForDay(KEY, at(3))],
+        "B": [*working, fill("F1", D(10), D(100), 3), OrderCalculated(KEY, at(3))],
         "E": [*working, *pending_replace, *full],
     }[row.status]
 
 
-def notice(says: str, state: Order | None) -> list[Any]:
+def notice(status: OrdStatus, state: Order | None) -> list[Any]:
     """The report of a status, for a message that carries no more; a fill where the status is one of fills."""
-    if says not in STATUS:
-        raise InvalidInput("ord_status", says, "an OrdStatus(39)")
     step = 10
     leaves = state.order_qty - state.cum_qty if state is not None and state.order_qty is not None else D(10)
-    match says:
-        case "1":
+    stated: dict[str, Any] = {"ord_status": status}
+    match status:
+        case OrdStatus.PENDING_NEW:
+            return [OrderPendingNew(KEY, at(step), **stated)]
+        case OrdStatus.NEW:
+            return [OrderAccepted(KEY, "V1", at(step), **stated)]
+        case OrdStatus.PARTIALLY_FILLED:
             return [fill("F9", min(D(1), leaves) or D(1), D(100), step)]
-        case "2":
+        case OrdStatus.FILLED:
             return [fill("F9", leaves or D(1), D(100), step)]
-        case "4":
-            return [OrderCanceled(KEY, "", at(step))]
-        case "6":
-            return [OrderPendingCancel(KEY, at(step), requested_as="YY")]
-        case "8":
-            return [OrderRejected(KEY, "", at(step))]
-        case "9":
-            return [OrderSuspended(KEY, "", at(step))]
-        case "B":
-            return [OrderCalculated(KEY, at(step))]
-        case "C":
-            return [OrderExpired(KEY, "", at(step))]
-        case "E":
-            return [OrderPendingReplace(KEY, at(step), requested_as="YY")]
-    raise AssertionError(says)
+        case OrdStatus.DONE_FOR_DAY:
+            return [OrderDoneForDay(KEY, at(step), **stated)]
+        case OrdStatus.CANCELED:
+            return [OrderCanceled(KEY, "", at(step), **stated)]
+        case OrdStatus.PENDING_CANCEL:
+            return [OrderPendingCancel(KEY, at(step), requested_as="YY", **stated)]
+        case OrdStatus.REJECTED:
+            return [OrderRejected(KEY, "", at(step), **stated)]
+        case OrdStatus.SUSPENDED:
+            return [OrderSuspended(KEY, "", at(step), **stated)]
+        case OrdStatus.CALCULATED:
+            return [OrderCalculated(KEY, at(step), **stated)]
+        case OrdStatus.EXPIRED:
+            return [OrderExpired(KEY, "", at(step), **stated)]
+        case OrdStatus.PENDING_REPLACE:
+            return [OrderPendingReplace(KEY, at(step), requested_as="YY", **stated)]
 
 
 def message(row: Reading, state: Order | None) -> list[Any]:
-    """The message of a row as our reports: what it answers, and the status it states."""
-    stated_ = notice(row.says, state)
-    if row.message == "8" and row.exec_type == "F":
-        return stated_
-    answered: Any = OrderReplaced(KEY, at(9), requested_as="Y")
+    """The message of a row as our reports: what it answers, and the status it tells. Raises ReportUnreadable."""
+    status = order.ord_status_of(row.says)
+    shown = notice(status, state)
+    if row.message == "8" and row.exec_type != "5":
+        order.report_type_of(row.exec_type)
+        return shown
+    answered: Any = OrderReplaced(KEY, at(10), requested_as="Y", ord_status=status)
     if row.message == "9":
-        answered = reject_of("Y", row.status == "6", 9)
-    return [answered] if row.says in "12" else [answered, *stated_]
+        answered = reject_of("Y", row.status == "6", 10, ord_status=status)
+    return [answered] if row.says in "012" else [answered, *shown]
 
 
 @pytest.mark.oracle
@@ -349,13 +388,13 @@ def test_a_transition_is_read_as_elsewhere_or_otherwise_for_a_reason(row):
     before: Any = None
     for given_command in history(row):
         before = carried_out(before, given_command)
-    assert before is None or before.status is STATUS[row.status] or row.message + row.exec_type != "8F"
+    assert before is None or before.status is order.ord_status_of(row.status) or row.message + row.exec_type != "8F"
     state = before
     try:
         for report in message(row, before):
             state = carried_out(state, report)
         is_readable = True
-    except InvalidInput:
+    except ReportUnreadable:
         is_readable = False
     breaks = state.breaks if state is not None else ()
     if row.result == "error":
@@ -363,6 +402,35 @@ def test_a_transition_is_read_as_elsewhere_or_otherwise_for_a_reason(row):
     elif row.result == "none":
         agrees = not is_readable or (state is not None and before is not None and state.status is before.status)
     else:
-        agrees = state is not None and state.status is STATUS[row.result]
+        agrees = is_readable and state is not None and state.status is order.ord_status_of(row.result)
     reasons = [reason for reason, covers in OTHERWISE.items() if covers(row)]
     assert agrees != bool(reasons), f"{before and before.status} -> {state and state.status}, expected {row.result}"
+
+
+# Codes
+
+
+@pytest.mark.parametrize("code", ["5", "7", "D", "Z", "a", "", "00", "NEW", " 0"])
+def test_a_status_without_a_meaning_of_ours_is_unreadable(code):
+    with pytest.raises(ReportUnreadable) as caught:
+        order.ord_status_of(code)
+    assert (caught.value.field, caught.value.value) == ("ord_status", code)
+
+
+@pytest.mark.parametrize("code", ["7", "I", "J", "K", "Z", ""])
+def test_an_exec_type_without_a_meaning_of_ours_is_unreadable(code):
+    with pytest.raises(ReportUnreadable) as caught:
+        order.report_type_of(code)
+    assert (caught.value.field, caught.value.value) == ("exec_type", code)
+
+
+def test_every_status_and_every_report_has_a_code():
+    codes = "0123456789ABCDEFGHIL"
+    read: dict[str, set[Any]] = {"status": set(), "report": set()}
+    for code in codes:
+        for name, reader in (("status", order.ord_status_of), ("report", order.report_type_of)):
+            with suppress(ReportUnreadable):
+                read[name].add(reader(code))
+    assert read["status"] == set(OrdStatus)
+    rejects = {OrderCancelRejected, OrderReplaceRejected}  # a message of their own
+    assert read["report"] == set(get_args(order.OrderReport)) - rejects

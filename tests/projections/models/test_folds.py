@@ -229,6 +229,18 @@ def test_every_break_and_every_unreadable_report_has_a_row(day: list[tuple[int, 
     assert [row["break_seq"] for row in found] == sorted((row["break_seq"] for row in found), reverse=True)
 
 
+def test_a_break_that_does_not_hold_is_gone_and_stays_as_of_the_past() -> None:
+    desk = Desk()
+    filled = fill("E1", Side.BUY, "1", "100", 3, cl_ord_id="A")
+    desk.report(OrderCanceled(filled.key, "", T0 + timedelta(minutes=2)), filled)
+    broken = desk.log.head().seq
+    desk.report(OrderFillBusted(filled.key, "E1", "", T0 + timedelta(minutes=4), exec_id="X1"))
+    found = {seq: [row["rule"] for row in breaks.breaks(as_of(desk.log, seq=seq))] for seq in (broken, None)}
+    assert found == {broken: ["a fill is of an open order"], None: []}
+    counts = {seq: orders.blotter(as_of(desk.log, seq=seq))[0]["breaks"] for seq in (broken, None)}
+    assert counts == {broken: 1, None: 0}
+
+
 def row_of_break(found: Break) -> dict[str, object]:
     return {"fields": list(found.fields), "ours": json_of(found.ours), "theirs": json_of(found.theirs)}
 
