@@ -156,7 +156,7 @@ def _after_time(at: tuple[Any, ...]) -> tuple[Any, ...]:
     return nanos, trade_seq, natural(base), tie, natural(suffix)
 
 
-SHARED_ID = "#"  # sets an exec id apart from what tells executions apart that share it
+SHARED_ID = "#"  # separates a shared exec id from what distinguishes its executions
 
 
 @lru_cache(maxsize=1 << 16)

@@ -1,7 +1,7 @@
-"""Execution identity: which facts tell one execution of a venue from another, and which only describe it.
+"""Execution identity: the facts that distinguish the executions of a venue, and those that only describe them.
 
 A venue's exec id alone does not identify an execution. Both sides of a self-trade share one id, several of our orders
-may be filled under one trade id, and FIX asks for ExecID(17) to be unique within one day only.
+may be filled under one trade id, and FIX wants ExecID(17) to be unique within one day only.
 
 These facts identify: account, instrument (with its venue), exec id, side, order, and the trading day where the venue's
 ids restart. Orders are compared by what both reports know of them, the venue's order id or the ClOrdID. These facts

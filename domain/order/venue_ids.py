@@ -154,7 +154,7 @@ def reported_of(state: Callable[[str], Any], report: OrderReport) -> OrderReport
 def _is_of_another_order(known: Order, report: OrderReport) -> bool:
     """Whether a report names the ClOrdID of an order on record, and is of another order of the venue.
 
-    Venues ask for unique ClOrdIDs among open orders only. The venue's own order id tells two uses apart, unless the
+    Venues want unique ClOrdIDs among open orders only. The venue's own order id distinguishes two uses, unless the
     order was replaced, which may give it another one.
     """
     if not isinstance(report, OrderFilled | OrderAccepted):

@@ -110,7 +110,7 @@ def commands(case: dict[str, Any]) -> list[Any]:
 
 
 def request(event: dict[str, Any], step: int, tif: TimeInForce) -> Any:
-    """A message of ours; None for one that asks the order for nothing."""
+    """A message of ours; None for one that requests nothing of the order."""
     name, requested_as = event["msg"], event["cl_ord_id"]
     if name == "NewOrderSingle":
         return SubmitOrder(KEY, terms(event["order_qty"], tif), at(step))
@@ -370,7 +370,7 @@ def notice(status: OrdStatus, state: Order | None) -> list[Any]:
 
 
 def message(row: Reading, state: Order | None) -> list[Any]:
-    """The message of a row as our reports: what it answers, and the status it tells. Raises ReportUnreadable."""
+    """The message of a row as our reports: what it answers, and the status it states. Raises ReportUnreadable."""
     status = order.ord_status_of(row.says)
     shown = notice(status, state)
     if row.message == "8" and row.exec_type != "5":

@@ -1,4 +1,4 @@
-"""Execution identity: what tells executions apart, what completes one, and what contradicts it."""
+"""Execution identity: what distinguishes executions, what completes one, and what contradicts it."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
