@@ -270,7 +270,7 @@ def _type(kind: Any, parts: list[type[Struct]]) -> str:
         if kind not in schema.NEWEST:
             _collect(kind, parts)
             return f"[{kind.__name__}](#{kind.__name__.lower()})"
-        return f"[{schema.topic_of_class(kind)}](#{schema.topic_of_class(kind).lower()})"
+        return f"[{schema.topic_of_class(kind)}](#{schema.topic_of_class(kind).lower().replace('.', '')})"
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return ", ".join(str(member.value) for member in kind)
     return {"Decimal": "decimal", "datetime": "time", "str": "text", "int": "integer", "bool": "true or false"}.get(

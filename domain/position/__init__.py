@@ -1,5 +1,6 @@
 """Position: quantity, cost, lots and realized PnL of one strategy in one instrument, by time of occurrence."""
 
+from domain.position.closing import moved, settled
 from domain.position.costing import MICROSECOND, Book, Effect, Entry, Lot, LotChange, LotMatch, Lots
 from domain.position.events import (
     AssignLots,
@@ -30,10 +31,8 @@ from domain.position.position import (
     decide,
     entry_of,
     evolve,
-    moved,
     needs_history,
     occurrence_of,
-    settled,
     stream,
     unfold,
 )
