@@ -129,6 +129,8 @@ class Occurrence(NamedTuple):
 def _is_before(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     if one[0] != other[0]:
         return bool(one[0] < other[0])
+    if (one[1], one[3]) != (other[1], other[3]):
+        return bool((one[3], one[1]) < (other[3], other[1]))
     return _after_time(one) < _after_time(other)
 
 
@@ -159,7 +161,7 @@ def _after_time(at: tuple[Any, ...]) -> tuple[Any, ...]:
 SHARED_ID = "#"  # separates a shared exec id from what distinguishes its executions
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 12)
 def natural(text: str) -> tuple[str | int, ...]:
     """The key by which ids are put in order: runs of digits as numbers, everything else as text."""
     parts: list[str | int] = list(_DIGITS.split(text))
