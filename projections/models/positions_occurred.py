@@ -85,7 +85,8 @@ def changes(
         .where(columns["transact_time"] <= occurred_by, changed > after, changed <= upto)
         .where(*(columns[name] == value for name, value in where.items() if value is not None))
         for columns, changed in (
-            (executions.c, executions.c.booked_seq), (ended.c, ended.c.until), (fundings.c, fundings.c.booked_seq)
+            (executions.c, executions.c.booked_seq), (ended.c, ended.c.booked_seq), (ended.c, ended.c.until),
+            (fundings.c, fundings.c.booked_seq),
         )
     ]  # fmt: skip
     found: dict[tuple[str, str, str], list[int]] = {}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters.log.postgres import PostgresLog
 from domain import position
 from domain.ledger import Logged, scan
-from domain.order import OrderFillBusted, OrderKey
+from domain.order import OrderFillBusted, OrderFillCorrected, OrderKey
 from domain.position import PositionKey
 from domain.values import ZERO, Side
 from projections.models import executions, lots, positions, positions_occurred
@@ -111,3 +111,18 @@ def test_a_late_fill_and_a_bust_are_true_of_the_moment_they_occurred(log: Postgr
         ]  # fmt: skip
         assert len(positions.positions(AsOf(connection, first))) == 1
         assert lots.matches(connection, occurred_by=early) == []
+
+
+def test_the_changes_of_a_day_name_the_first_booking_of_a_trade_corrected_since(
+    log: PostgresLog, projector: sa.Engine
+) -> None:
+    desk = Desk(log)
+    desk.report(fill("E1", Side.BUY, "2", "100", 1))
+    desk.report(
+        OrderFillCorrected(OrderKey("main", "O-E1"), "E1", D(1), D(99), T0 + timedelta(minutes=9), exec_id="X1")
+    )
+    Runner(log, projector).catch_up()
+    history = [one for one in scan(log) if one.recorded.stream == f"position:main:trend:{BTC}"]
+    with projector.connect() as connection:
+        changed = positions_occurred.changes(connection, T0 + timedelta(minutes=2), 0, log.head().seq)
+    assert changed["main", "trend", BTC] == [one.seq for one in history]
