@@ -50,10 +50,11 @@ class KeptEntry(Struct, frozen=True, array_like=True):
     after: tuple[Decimal, Decimal] | None
 
 
+CACHE = "history"  # follows from the events; a position is kept without it
 _KEPT_AS: dict[str, Any] = {"book": KeptBook, "anchor": KeptBook, "tail": tuple[KeptEntry, ...]}
 KeptPosition: Any = defstruct(
     "KeptPosition",
-    [(field.name, _KEPT_AS.get(field.name, field.type)) for field in structs.fields(Position)],
+    [(field.name, _KEPT_AS.get(field.name, field.type)) for field in structs.fields(Position) if field.name != CACHE],
     frozen=True,
     array_like=True,
 )
@@ -160,6 +161,7 @@ _ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
 
 def _packed(position: Position) -> Any:
     own: dict[str, Any] = structs.asdict(position)
+    del own[CACHE]
     tail = tuple(
         KeptEntry(item.entry, item.effect, (item.after.quantity, item.after.cost) if item.after else None)
         for item in position.tail

@@ -82,7 +82,7 @@ class Outcome:
             "rejected": ("OrderRejected",),
             "canceled": ("OrderCanceled",),
             "funding_payments": ("FundingSettled",),
-            "restatements": ("PositionRestated.v2",),
+            "restatements": ("PositionRestated.v2", "PositionRestated.v3"),
         }
         return {name: sum(self.topics.get(topic, 0) for topic in topics) for name, topics in names.items()}
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from api.clock import now
@@ -98,9 +99,20 @@ def restatement(daybook: Daybook, day: Day, where: Where, **waiting: Any) -> Res
         settle = is_.settle(key) or was.settle(key)
         known_then, known_now = was.known(key, settle), is_.known(key, settle)
         events = _events(daybook, key, changed.get(key, []))
-        items = restate(known_then, known_now, events, settle=settle, bounds=bounds)
+        summed = partial(_summed, daybook, key, settle)
+        items = restate(known_then, known_now, events, settle=settle, bounds=bounds, summed=summed)
         positions.append(Restated(key, settle, then=known_then, now=known_now, items=items))
     return Restatement(day, then.seq, at.seq, positions)
+
+
+def _summed(daybook: Daybook, key: Key, settle: str, seq: int, by: datetime) -> Sums:
+    """Return a position's sums of all that had occurred by a moment, as known at a seq."""
+    with reading(daybook, *MODELS, moment=Moment(seq=seq)) as at:
+        account_id, strategy_id, instrument_id = key
+        found = positions_occurred.positions(
+            at.source, by, account_id=account_id, strategy_id=strategy_id, instrument_id=instrument_id
+        )
+    return _sums(found[0] if found else None, settle)
 
 
 class _Boundaries:

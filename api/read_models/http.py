@@ -152,7 +152,7 @@ def _lots(query: CostedQuery, context: QueryContext, by: tuple[str, ...], shape:
     types |= {"opened_trade_seq": int, "disposed_trade_seq": int}
     after = cursor_after(query.cursor, *(types.get(name, str) for name in by))
     moment = query.moment()
-    names = ("lots", *views.models(moment, query.conventions()))
+    names = dict.fromkeys(("lots", "executions", *views.models(moment, query.conventions())))
     with reading(context.daybook, *names, min_seq=query.min_seq, moment=moment) as at:
         if query.conventions() != views.OWN or (is_open and at.occurred_by is not None):
             found = views.lots_of(at, query.where(), query.conventions())

@@ -60,7 +60,9 @@ def recosted_lots(
 
 def _recosted(source: Source, row: PositionRow, conventions: Conventions, occurred_by: datetime | None) -> PositionRow:
     chosen = conventions.over(row)
-    entries = sorted(map(lots.entry_of, _trades(source, row, occurred_by)), key=lambda entry: entry.occurrence)
+    entries = sorted(
+        map(executions.costing_entry_of, _trades(source, row, occurred_by)), key=lambda entry: entry.occurrence
+    )
     effects, book = costing.replay(entries, chosen)
     fees: dict[str, Decimal] = defaultdict(lambda: ZERO)
     for entry, effect in zip(entries, effects, strict=True):

@@ -36,6 +36,9 @@ def copied(name: str, report: Report, source: Source, parameters: Parameters) ->
     is_recosted = parameters.method or parameters.fee_policy or parameters.occurred_by
     if what is None or type(source) is not sa.Connection or is_recosted or parameters.limit is not None:
         return None
+    where = parameters.where._asdict()
+    if what.table in (executions.executions, lots.matches_table) and executions.restatements(source, **where):
+        return None  # effects are costed again when they are read
     wanted = {field: value for field in (*what.filters, "asset") if (value := getattr(parameters, field)) is not None}
     if not wanted.keys() <= set(what.filters):
         return None

@@ -189,7 +189,7 @@ REPORTS = {
     "executions": Report("Executions", schemas.ExecutionRow, ("executions",), _executions),
     "risk": Report("Limits", schemas.LimitRow, ("limits",), _risk),
     "lots": Report("Open lots", schemas.LotRow, ("lots", "positions"), _lots),
-    "matches": Report("Matches", schemas.MatchRow, ("lots", "positions"), _matches),
+    "matches": Report("Matches", schemas.MatchRow, ("lots", "positions", "executions"), _matches),
 }
 
 

@@ -566,11 +566,12 @@ def _book(work: UnitOfWork, key: PositionKey, reported: Sequence[PositionReport]
 
 
 def _held(work: UnitOfWork, key: PositionKey, about: Sequence[PositionReport | AssignLots]) -> Position | None:
-    """The position, with its whole history as tail where a report or request is about an entry older than its tail."""
+    """The position, with its history where a report or request is about an entry older than its tail."""
     stream = position.stream(key)
     held: Position | None = work.state(stream)
     if position.needs_history(held, about):
-        return position.unfold(work.events(stream))
+        held = position.unfold(work.events(stream))
+        work.put_state(stream, held)
     return held
 
 

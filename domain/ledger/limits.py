@@ -27,6 +27,7 @@ from domain.position import (
     PositionTransferred,
     TradeBooked,
     TradeReversed,
+    half_hour_start,
 )
 from domain.risk import (
     FIRM,
@@ -286,12 +287,18 @@ def _restated(event: PositionRestated, contract: Contract | None) -> tuple[Chang
     """The changes of a restatement, summed by the hour they belong to: trading days start at full hours."""
     settle = contract.settle if contract else ""
     sums: dict[datetime, tuple[Decimal, Decimal]] = {}
+
+    def add(at: datetime, cost: Decimal, gained: Decimal) -> None:
+        hour = at.replace(minute=0, second=0, microsecond=0)
+        known = sums.get(hour, (ZERO, ZERO))
+        sums[hour] = (known[0] + cost, known[1] + gained)
+
     for item in event.items:
-        hour = item.transact_time.replace(minute=0, second=0, microsecond=0)
-        cost, gain = sums.get(hour, (ZERO, ZERO))
         was, now = item.was, item.now
         gained = (now.realized + now.rounding - now.fee_cost) - (was.realized + was.rounding - was.fee_cost)
-        sums[hour] = (cost + now.cost - was.cost, gain + gained)
+        add(item.transact_time, now.cost - was.cost, gained)
+    for moved in event.moved:
+        add(half_hour_start(moved.half_hour), moved.cost, moved.realized + moved.rounding - moved.fee_cost)
     return tuple(
         Change(hour, ZERO, exact(cost), (Money(exact(gain), settle),) if gain else ())
         for hour, (cost, gain) in sorted(sums.items())

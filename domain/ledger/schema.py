@@ -16,7 +16,13 @@ from domain.errors import HistoryBroken
 from domain.instrument import InstrumentEvent
 from domain.ledger import upcasts
 from domain.ledger.log import Recorded
-from domain.ledger.upcasts import PositionRestatedV1, PositionTransferredV1, TradeBookedV1, TradeBookedV2
+from domain.ledger.upcasts import (
+    PositionRestatedV1,
+    PositionRestatedV2,
+    PositionTransferredV1,
+    TradeBookedV1,
+    TradeBookedV2,
+)
 from domain.order import OrderEvent, OrderFilled, ParentEvent, VenueOrderEvent
 from domain.position import PositionEvent
 from domain.risk import RiskEvent
@@ -43,6 +49,7 @@ UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
     TradeBookedV2: upcasts.trade_booked_v2,
     PositionTransferredV1: upcasts.position_transferred,
     PositionRestatedV1: upcasts.position_restated,
+    PositionRestatedV2: upcasts.position_restated_v2,
 }
 OLDER: tuple[type[Struct], ...] = tuple(UPCASTS)
 

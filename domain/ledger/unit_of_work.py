@@ -17,6 +17,7 @@ from domain.account import evidence, subject, venue_statement
 from domain.ledger import schema
 from domain.ledger.log import PAGE_EVENTS, EventLog, Recorded, pages
 from domain.order import OrderFilled, parent, venue_ids
+from domain.position import Position
 
 AGGREGATES: dict[str, ModuleType] = {
     "account": account,
@@ -31,6 +32,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "venueorder": venue_ids,
 }
 CACHED_STREAMS_MAX = 20_000
+CACHED_ENTRIES_MAX = 250_000  # of the histories of positions, together
 OFFERED_PAGES = 50  # pages of a long stream after which its state is offered as a snapshot
 
 Known = tuple[int, Any]  # the version of a stream, and its state; (0, None) when it is empty
@@ -66,6 +68,8 @@ class Aggregates:
         self._log = log
         self._streams_max = streams_max
         self._kept: OrderedDict[str, Known] = OrderedDict()
+        self._histories: OrderedDict[str, int] = OrderedDict()  # the positions cached with their history: its length
+        self._entries = 0
         self.executed: Mapping[str, str] = {}
 
     def known(self, stream: str) -> Known:
@@ -109,19 +113,38 @@ class Aggregates:
         for stream, known in states.items():
             self._kept[stream] = known
             self._kept.move_to_end(stream)
+            if type(known[1]) is Position:
+                self._count(stream, known[1])
             if known[0] > PAGE_EVENTS:
                 self._log.snapshots.offer(stream, *known)
         while len(self._kept) > self._streams_max:
-            self._kept.popitem(last=False)
+            stream, _ = self._kept.popitem(last=False)
+            self._entries -= self._histories.pop(stream, 0)
+
+    def _count(self, stream: str, state: Position) -> None:
+        """Count the entries of a position's history, and forget the histories unused for longest of too many."""
+        self._entries -= self._histories.pop(stream, 0)
+        if state.history is None:
+            return
+        self._histories[stream] = len(state.history)
+        self._entries += len(state.history)
+        while self._entries > CACHED_ENTRIES_MAX and len(self._histories) > 1:
+            forgotten, count = self._histories.popitem(last=False)
+            self._entries -= count
+            version, state = self._kept[forgotten]
+            self._kept[forgotten] = (version, position.without_history(state))
 
     def forget(self, streams: Iterable[str]) -> None:
         """Evict these streams, so that they are read again when they are needed."""
         for stream in streams:
             self._kept.pop(stream, None)
+            self._entries -= self._histories.pop(stream, 0)
 
     def clear(self) -> None:
         """Empty the cache."""
         self._kept.clear()
+        self._histories.clear()
+        self._entries = 0
         self.executed = {}
 
     def refresh(self, streams: Iterable[str]) -> bool:
@@ -232,6 +255,10 @@ class UnitOfWork:
         if self._assumes_new and not self.is_cached(stream):
             self._read[stream] = (0, None)
         return self.state(stream)
+
+    def put_state(self, stream: str, state: Any) -> None:
+        """Use a state that is equal to the present one of a stream, and knows more of its past."""
+        self._read[stream] = (self.known(stream)[0], state)
 
     def events(self, stream: str) -> Iterator[Any]:
         """All events of a stream."""

@@ -129,6 +129,17 @@ class PositionRestatedV1(Struct, frozen=True, tag="PositionRestated"):
     parts: int = 1
 
 
+class PositionRestatedV2(Struct, frozen=True, tag="PositionRestated.v2"):
+    """A restatement of every entry that was changed, in parts of at most 500."""
+
+    key: PositionKey
+    late_exec_ids: tuple[str, ...]
+    items: tuple[Restated, ...]
+    lots: tuple[LotChange, ...]
+    part: int = 1
+    parts: int = 1
+
+
 def trade_booked(event: TradeBookedV1) -> TradeBooked:
     """Convert version 1 to version 3: an ordinary trade."""
     return TradeBooked(
@@ -157,10 +168,15 @@ def position_transferred(event: PositionTransferredV1) -> PositionTransferred:
     )  # fmt: skip
 
 
-def position_restated(event: PositionRestatedV1) -> PositionRestated:
+def position_restated(event: PositionRestatedV1) -> PositionRestatedV2:
     """Convert version 1 to version 2."""
     items = tuple(
         Restated(item.exec_id, item.trade_seq, item.transact_time, item.was, now=item.now.newer())
         for item in event.items
     )
-    return PositionRestated(event.key, event.late_exec_ids, items, event.lots, part=event.part, parts=event.parts)
+    return PositionRestatedV2(event.key, event.late_exec_ids, items, event.lots, part=event.part, parts=event.parts)
+
+
+def position_restated_v2(event: PositionRestatedV2) -> PositionRestated:
+    """Convert version 2 to version 3: every entry was named."""
+    return PositionRestated(event.key, event.late_exec_ids, event.items, event.lots, part=event.part, parts=event.parts)

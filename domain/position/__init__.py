@@ -24,6 +24,7 @@ from domain.position.events import (
     Transfer,
     TransferReason,
 )
+from domain.position.history import History
 from domain.position.position import (
     TAIL_MAX,
     Position,
@@ -35,8 +36,10 @@ from domain.position.position import (
     occurrence_of,
     stream,
     unfold,
+    without_history,
 )
-from domain.position.rebooking import Booked, Restated, Sums
+from domain.position.rebooking import Booked, Moved, Restated, Sums
+from domain.position.whole_numbers import half_hour_start
 
 __all__ = [
     "MICROSECOND",
@@ -49,12 +52,14 @@ __all__ = [
     "Entry",
     "Filled",
     "FundingSettled",
+    "History",
     "Lot",
     "LotChange",
     "LotMatch",
     "Lots",
     "LotsAssigned",
     "MovePosition",
+    "Moved",
     "Position",
     "PositionBroken",
     "PositionEvent",
@@ -76,10 +81,12 @@ __all__ = [
     "decide",
     "entry_of",
     "evolve",
+    "half_hour_start",
     "moved",
     "needs_history",
     "occurrence_of",
     "settled",
     "stream",
     "unfold",
+    "without_history",
 ]

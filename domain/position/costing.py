@@ -119,9 +119,16 @@ class Lots(Struct, frozen=True, gc=False, eq=False):
     def __hash__(self) -> int:
         return hash((self.basis, tuple(self)))
 
+    @classmethod
+    def of(cls, basis: CostBasis, lots: Iterable[Lot]) -> "Lots":
+        """These lots, each in its place."""
+        entries = sorted(((precedence(basis, lot), lot) for lot in lots), key=lambda entry: entry[0])
+        half = LOTS_CHUNK_MAX // 2
+        return cls(basis, tuple(tuple(entries[at : at + half]) for at in range(0, len(entries), half)))
+
     def add(self, lot: Lot) -> "Lots":
         """The lots with one more, in its place."""
-        entry = (_precedence(self.basis, lot), lot)
+        entry = (precedence(self.basis, lot), lot)
         if not self.chunks:
             return Lots(self.basis, ((entry,),))
         at = min(bisect_left(self.chunks, entry[0], key=lambda chunk: chunk[-1][0]), len(self.chunks) - 1)
@@ -135,19 +142,20 @@ class Lots(Struct, frozen=True, gc=False, eq=False):
     def change(self, lot_id: str, quantity: Decimal, cost: Decimal) -> "Lots":
         """The lots with `quantity` and `cost` added to one of them; a lot left with neither is removed."""
         for at, chunk in enumerate(self.chunks):
-            for place, (precedence, lot) in enumerate(chunk):
+            for place, (rank, lot) in enumerate(chunk):
                 if lot.lot_id == lot_id:
                     left = Lot(
                         lot.lot_id, lot.opened_at, lot.opened_quantity, lot.opened_cost,
                         quantity=lot.quantity + quantity, cost=lot.cost + cost, opened_nanos=lot.opened_nanos,
                     )  # fmt: skip
-                    kept = ((precedence, left),) if left.quantity or left.cost else ()
+                    kept = ((rank, left),) if left.quantity or left.cost else ()
                     shrunk = chunk[:place] + kept + chunk[place + 1 :]
                     return Lots(self.basis, self.chunks[:at] + ((shrunk,) if shrunk else ()) + self.chunks[at + 1 :])
         raise AssertionError(f"lot {lot_id} is not open")
 
 
-def _precedence(basis: CostBasis, lot: Lot) -> tuple[Any, ...]:
+def precedence(basis: CostBasis, lot: Lot) -> tuple[Any, ...]:
+    """The sort key of a lot: a cost basis uses up lots from the lowest on."""
     at, seq, lot_id = nanoseconds(lot.opened_at.transact_time, lot.opened_nanos), lot.opened_at.trade_seq, lot.lot_id
     match basis:
         case CostBasis.FIFO | CostBasis.AVERAGE | CostBasis.SPECIFIC:

@@ -9,8 +9,8 @@ from msgspec import Struct
 from domain.account import Costing
 from domain.instrument import Contract
 from domain.position.costing import Effect, Lot, LotChange
-from domain.position.rebooking import Restated
-from domain.values import Liquidity, Money, Side
+from domain.position.rebooking import Moved, Restated
+from domain.values import Liquidity, Money, Occurrence, Side
 
 
 class PositionKey(Struct, frozen=True, gc=False):
@@ -128,15 +128,22 @@ class LotsAssigned(Struct, frozen=True, tag="LotsAssigned"):
     transact_time: datetime
 
 
-class PositionRestated(Struct, frozen=True, gc=False, tag="PositionRestated.v2"):
-    """Late entries, reversals or assignments changed effects of entries on record; in parts of at most 500 items."""
+class PositionRestated(Struct, frozen=True, gc=False, omit_defaults=True, tag="PositionRestated.v3"):
+    """Late entries, reversals or assignments changed effects of entries on record.
+
+    A few entries are restated one by one (`items`); of many the sums are, by the half hour of their occurrence
+    (`moved`): each effect from `since` on is then the one that a replay of the entries gives. `lots` are the changes of
+    open lots. `part` of `parts` are of restatements of before, which named every entry.
+    """
 
     key: PositionKey
     late_exec_ids: tuple[str, ...]
-    items: tuple[Restated, ...]
-    lots: tuple[LotChange, ...]
+    items: tuple[Restated, ...] = ()
+    lots: tuple[LotChange, ...] = ()
     part: int = 1
     parts: int = 1
+    since: Occurrence | None = None
+    moved: tuple[Moved, ...] = ()
 
 
 class PositionBroken(Struct, frozen=True, gc=False, tag="PositionBroken", omit_defaults=True):

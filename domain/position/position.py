@@ -2,17 +2,19 @@
 
 Quantities are signed. Sums are in settlement currency; cost and PnL follow `domain.position.costing`. The book is
 always the one that the order of occurrence gives. An entry that arrives in order is booked with its effect and changes
-nothing else; a late one is booked with the effect it has in its place, together with a restatement of every later entry
-it changed. A busted trade is reversed, a corrected one reversed and booked again, in the same way.
+nothing else; a late one is booked with the effect it has in its place, together with a restatement of what it changed
+in later entries. A busted trade is reversed, a corrected one reversed and booked again, in the same way.
 
-To book a late report the position remembers its last entries (the tail) and the book before them (the anchor). A report
-older than the tail needs the stream's whole history: `needs_history` tests that, `unfold` returns the position with it.
+To book a late report the position remembers its last entries (the tail), the book before them (the anchor), and, if it
+was folded from its first event, the entries before that (`history`). A position that was not, or has forgotten, is
+folded from its first event when a report is older than the tail: `needs_history` tests that, `unfold` does it.
 
 Invariant, exact, in settlement currency: realized + rounding + unrealized - fees - fee_cost + funding + income
 + transferred = the change of equity, where unrealized = value(quantity, mark) - cost.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from decimal import Decimal
 from functools import reduce
 from itertools import takewhile
@@ -47,17 +49,19 @@ from domain.position.events import (
     TradeReversed,
     Transfer,
 )
-from domain.position.rebooking import Booked
+from domain.position.history import History
+from domain.position.rebooking import Booked, Changes
+from domain.position.whole_numbers import TooFine
 from domain.values import ZERO, Money, Occurrence, exact
 
 _AT_EXPIRY = {TradeKind.SETTLEMENT, TradeKind.EXERCISE}
 TAIL_MAX = 128
-RESTATED_ITEMS_MAX = 500
+ENTRIES_MAX = 250_000  # of the history of a position that is not being restated
 
 
 class Position(Struct, frozen=True, gc=False):
     """The state of a position. `book` = `anchor` + the effects of `tail`; `anchored_at` is the last occurrence in the
-    anchor.
+    anchor. `history` has the entries up to there, if they are known.
 
     Before the first booking `contract` is not known: `funded_in` is the currency of funding.
     """
@@ -81,6 +85,7 @@ class Position(Struct, frozen=True, gc=False):
     transfers: AppendMap[str, PositionTransferred] = AppendMap()
     broken: tuple[PositionBroken, ...] = ()
     settlement_ids: frozenset[str] = frozenset()
+    history: History | None = None
 
     @property
     def quantity(self) -> Decimal:
@@ -115,48 +120,30 @@ def _trade_at(trade: Filled | TradeBooked) -> Occurrence:
 
 def needs_history(position: Position | None, reports: Iterable[PositionReport | PositionRequest]) -> bool:
     """Whether a report is about an entry before the tail, so that the position must be `unfold`ed from its stream."""
-    if position is None or position.anchored_at is None:
+    if position is None or position.history is not None:
         return False
-    anchored_at = position.anchored_at
-    return any(
-        r.transact_time <= anchored_at.transact_time and occurrence_of(r) <= anchored_at
-        for r in reports
-        if not isinstance(r, SettleFunding)
-    )
+    return any(_is_before_tail(position, occurrence_of(r)) for r in reports if not isinstance(r, SettleFunding))
 
 
 def unfold(events: Iterable[PositionEvent]) -> Position | None:
-    """The position with its whole history as tail.
-
-    Old entries are kept apart until an event concerns them: a tail is copied with every event.
-    """
+    """The position with its history, however long, from all its events."""
     position: Position | None = None
-    old: list[Booked] = []
     for event in events:
-        if position is not None and old and (not position.tail or _reaches(event, old[-1].entry.occurrence)):
-            position, old = replace(position, tail=(*old, *position.tail)), []
-        position = evolve(position, event, tail_max=None)
-        if len(position.tail) > 2 * TAIL_MAX:
-            old += position.tail[:-TAIL_MAX]
-            position = replace(position, tail=position.tail[-TAIL_MAX:])
-    return position and replace(position, tail=(*old, *position.tail))
+        position = evolve(position, event, entries_max=None)
+    return position
 
 
-def _reaches(event: PositionEvent, place: Occurrence) -> bool:
-    """Whether an event concerns an entry at or before an occurrence."""
-    match event:
-        case TradeBooked() | PositionTransferred():
-            return entry_of(event).occurrence <= place
-        case TradeReversed():
-            return Occurrence(event.transact_time, event.trade_seq, event.exec_id) <= place
-        case PositionRestated():
-            return any(Occurrence(item.transact_time, item.trade_seq, item.exec_id) <= place for item in event.items)
-        case LotsAssigned():
-            return event.transact_time <= place.transact_time
-        case FundingSettled() | PositionBroken():
-            return False
-        case _:
-            assert_never(event)
+def without_history(position: Position) -> Position:
+    """The position with its tail only."""
+    return replace(position, history=None)
+
+
+def _with_history(position: Position) -> Position:
+    """The position with its tail added to its history: a new, empty tail starts after the last entry."""
+    if position.history is None:
+        return replace(position, anchor=position.book, anchored_at=position.last, tail=())
+    history = position.history.followed_by([item.entry for item in position.tail])
+    return replace(position, anchor=position.book, anchored_at=position.last, tail=(), history=history)
 
 
 def decide(position: Position | None, request: PositionRequest) -> tuple[PositionEvent, ...]:
@@ -166,27 +153,60 @@ def decide(position: Position | None, request: PositionRequest) -> tuple[Positio
             "lots are assigned where cost is kept by SPECIFIC identification",
             cost_basis=position.costing.cost_basis if position and position.costing else None,
         )
-    named = (request.transact_time, request.trade_seq, request.exec_id)
-    booked = next((item for item in position.tail if item.entry.occurrence[:3] == named), None)
+    booked, book = _on_record(position, _place(position, request.transact_time, request.exec_id))
     if booked is None or not booked.effect.closed:
         raise RequestRefused("lots are assigned to a disposal on record", exec_id=request.exec_id)
     if booked.entry.lot_ids == request.lot_ids:
         return ()
     if len(set(request.lot_ids)) < len(request.lot_ids):
         raise RequestRefused("each assigned lot is named once", exec_id=request.exec_id)
-    book = reduce(costing.book_with, (item.effect for item in _before(position, booked)), position.anchor)
     held = {lot.lot_id for lot in book.lots}
     if unknown := [lot_id for lot_id in request.lot_ids if lot_id not in held]:
         raise RequestRefused("an assigned lot was open at the disposal", lot_id=unknown[0], exec_id=request.exec_id)
-    rebooked = rebooking.rebook(
-        position.anchor, position.tail, position.costing, assigned={request.exec_id: request.lot_ids}
-    )
+    changes = Changes(assigned={booked.entry.occurrence: request.lot_ids})
+    rebooked = _rebooked_with(position, changes, position.costing)
     assigned = LotsAssigned(position.key, request.exec_id, request.lot_ids, request.transact_time)
-    return (assigned, *_restatements(position.key, (request.exec_id,), rebooked, position.book))
+    restated = _restatement(position.key, (request.exec_id,), rebooked, position.book, since=changes.first)
+    return (assigned, *restated)
 
 
-def _before(position: Position, booked: Booked) -> Iterable[Booked]:
-    return (item for item in position.tail if item.entry.occurrence < booked.entry.occurrence)
+def _place(position: Position, at: datetime, exec_id: str) -> Occurrence:
+    """The occurrence of the entry with an id at a time; one that is before it, if the entry is not on record."""
+    for item in reversed(position.tail):
+        if item.entry.occurrence.exec_id == exec_id and item.entry.occurrence.transact_time == at:
+            return item.entry.occurrence
+    found = position.history.place_of(exec_id, at) if position.history is not None else None
+    return found if found is not None else Occurrence(at, 0, exec_id)
+
+
+def _on_record(position: Position, place: Occurrence) -> tuple[Booked | None, Book]:
+    """The entry of an occurrence, if it is on record, and the book right before it."""
+    if not _is_before_tail(position, place):
+        before = (item.effect for item in position.tail if item.entry.occurrence < place)
+        found = next((item for item in position.tail if item.entry.occurrence == place), None)
+        return found, reduce(costing.book_with, before, position.anchor)
+    assert position.history is not None, "a request about an entry before the tail needs the history"
+    assert position.costing is not None, "what has a history was booked"
+    book = _book_before(position.history, place, position.costing)
+    entry = position.history.entry(place)
+    return (Booked(entry, costing.effect_of(book, entry, position.costing)) if entry else None), book
+
+
+def _book_before(history: History, place: Occurrence, costing_: Costing) -> Book:
+    try:
+        return history.book_before(place, costing_)
+    except TooFine:
+        return _book_before(history.in_finer_units(), place, costing_)
+
+
+def _rebooked_with(position: Position, changes: Changes, costing_: Costing) -> rebooking.Rebooked:
+    """The position's book with changes, from the first of them on."""
+    if not _is_before_tail(position, changes.first):
+        return rebooking.summarized(rebooking.rebook(position.anchor, position.tail, costing_, changes))
+    assert position.history is not None, "a report older than the tail needs the history"
+    return rebooking.rebook_deep(
+        position.history, position.anchor, position.tail, book=position.book, costing_=costing_, changes=changes
+    )
 
 
 def admit(position: Position | None, reports: Sequence[PositionReport], costing_: Costing) -> tuple[PositionEvent, ...]:
@@ -264,16 +284,15 @@ def _rebooked(
     position: Position, late: Sequence[Filled | Transfer], reversals: Sequence[Reverse], costing_: Costing
 ) -> tuple[list[PositionEvent], Book]:
     """Late bookings in their place, reversals, and the restatement of the entries they changed; the resulting book."""
-    assert not needs_history(position, [*late, *reversals]), "a report older than the tail needs the unfolded position"
-    trades = {item.entry.occurrence.exec_id: item for item in position.tail if item.entry.is_trade} if reversals else {}
-    reversed_ = [(r, trades[r.exec_id]) for r in reversals if r.exec_id in trades]
-    rebooked = rebooking.rebook(
-        position.anchor, position.tail, costing_,
-        added=[_entry(report) for report in late], removed=[report.exec_id for report, _ in reversed_],
-    )  # fmt: skip
+    places = {report: _place(position, report.transact_time, report.exec_id) for report in reversals}
+    changes = Changes(tuple(_entry(report) for report in late), frozenset(places.values()))
+    rebooked = _rebooked_with(position, changes, costing_)
     events: list[PositionEvent] = []
     booked = position.book
-    for report, item in reversed_:
+    for report in reversals:
+        item = rebooked.removed.get(places[report])
+        if item is None:
+            continue
         commission = item.entry.commission or Money(ZERO, item.entry.contract.settle)
         events.append(
             TradeReversed(
@@ -287,27 +306,20 @@ def _rebooked(
         events.append(_booking(late_report, costing_, effect, is_late=True))
         booked = rebooking.plus_unmatched(booked, effect)
     moved_by = tuple(occurrence_of(report).exec_id for report in (*reversals, *late))
-    return [*events, *_restatements(position.key, moved_by, rebooked, booked)], rebooked.book
+    events += _restatement(position.key, moved_by, rebooked, booked, since=changes.first)
+    return events, rebooked.book
 
 
-def _restatements(
-    key: PositionKey, moved_by: tuple[str, ...], rebooked: rebooking.Rebooked, booked: Book
-) -> list[PositionEvent]:
-    items, lots = rebooked.restated, rebooking.lot_changes(booked, rebooked.book)
-    if not items and not lots:
-        return []
-    parts = [items[at : at + RESTATED_ITEMS_MAX] for at in range(0, len(items), RESTATED_ITEMS_MAX)] or [()]
-    return [
-        PositionRestated(
-            key,
-            late_exec_ids=moved_by,
-            items=part,
-            lots=lots if number == len(parts) else (),
-            part=number,
-            parts=len(parts),
-        )
-        for number, part in enumerate(parts, 1)
-    ]
+def _restatement(
+    key: PositionKey, moved_by: tuple[str, ...], rebooked: rebooking.Rebooked, booked: Book, since: Occurrence
+) -> tuple[PositionRestated, ...]:
+    """The restatement of what changed, if anything did, of a position whose book was `booked` without it."""
+    lots = rebooking.lot_changes(booked, rebooked.book)
+    if rebooked.is_summary:
+        return (PositionRestated(key, moved_by, lots=lots, since=since, moved=rebooked.moved),)
+    if rebooked.restated or lots:
+        return (PositionRestated(key, moved_by, rebooked.restated, lots),)
+    return ()
 
 
 def _oversold(
@@ -397,20 +409,32 @@ def _booking(report: Filled | Transfer, costing_: Costing, effect: Effect, *, is
     )  # fmt: skip
 
 
-def evolve(position: Position | None, event: PositionEvent, *, tail_max: int | None = TAIL_MAX) -> Position:
-    """The position after an event. Total and unconditional: only additions and the order of occurrence."""
+def evolve(
+    position: Position | None,
+    event: PositionEvent,
+    *,
+    tail_max: int = TAIL_MAX,
+    entries_max: int | None = ENTRIES_MAX,
+) -> Position:
+    """The position after an event. Total and unconditional: only additions and the order of occurrence.
+
+    A position with more than `entries_max` entries forgets its history.
+    """
     if position is None:
         empty = costing.empty(event.costing.cost_basis if isinstance(event, Booking) else Costing().cost_basis)
-        position = Position(event.key, empty, empty)
+        position = Position(event.key, empty, empty, history=History())
     match event:
         case TradeBooked() | PositionTransferred():
-            return _with_booking(position, event, tail_max)
+            booked = _with_booking(position, event, tail_max)
+            if entries_max is not None and booked.history is not None and len(booked.history) > entries_max:
+                return booked if event.is_late else without_history(booked)
+            return booked
         case TradeReversed():
             return _with_reversal(position, event)
         case PositionRestated():
             return _with_restatement(position, event)
         case LotsAssigned():
-            return replace(position, tail=_tail_assigned(position, event))
+            return _with_assignment(position, event)
         case FundingSettled():
             return replace(
                 position,
@@ -424,7 +448,7 @@ def evolve(position: Position | None, event: PositionEvent, *, tail_max: int | N
             assert_never(event)
 
 
-def _with_booking(position: Position, event: Booking, tail_max: int | None) -> Position:
+def _with_booking(position: Position, event: Booking, tail_max: int) -> Position:
     effect, fees = event.effect, position.fees
     income, transferred, transfers = position.income, position.transferred, position.transfers
     conventions, book, anchor = position.costing, position.book, position.anchor
@@ -444,16 +468,17 @@ def _with_booking(position: Position, event: Booking, tail_max: int | None) -> P
         settlement_ids = settlement_ids | {event.exec_id}
     if event.is_late:
         book = rebooking.plus_unmatched(book, effect)
-        anchor, anchored_at, tail = _tail_with_late(position, Booked(entry_of(event), effect), book)
+        anchor, anchored_at, tail, history = _tail_with_late(position, Booked(entry_of(event), effect), anchor, book)
     else:
         book = costing.book_with(book, effect)
-        anchor, anchored_at, tail = _tail_with(position, anchor, Booked(entry_of(event), effect, book), tail_max)
+        booked = Booked(entry_of(event), effect, book)
+        anchor, anchored_at, tail, history = _tail_with(position, anchor, booked, tail_max)
     return Position(
         position.key, book, anchor, event.contract, costing=conventions, anchored_at=anchored_at, tail=tail,
         realized=position.realized + effect.realized, rounding=position.rounding + effect.rounding,
         fee_cost=position.fee_cost + effect.fee_cost, fees=fees, funding=position.funding, funded_in=position.funded_in,
         income=income, transferred=transferred, fundings=position.fundings, transfers=transfers, broken=position.broken,
-        settlement_ids=settlement_ids,
+        settlement_ids=settlement_ids, history=history,
     )  # fmt: skip
 
 
@@ -461,25 +486,32 @@ def _plus_fee(fees: dict[str, Decimal], paid_in: str, fee: Decimal) -> dict[str,
     return fees | {paid_in: fees.get(paid_in, ZERO) + fee}
 
 
-def _tail_with(
-    position: Position, anchor: Book, booked: Booked, tail_max: int | None
-) -> tuple[Book, Occurrence | None, tuple[Booked, ...]]:
+_Tail = tuple[Book, Occurrence | None, tuple[Booked, ...], History | None]  # the anchor, its place, tail and history
+
+
+def _tail_with(position: Position, anchor: Book, booked: Booked, tail_max: int) -> _Tail:
     tail = position.tail + (booked,)  # noqa: RUF005 (a long tail is copied once this way, not twice)
-    if tail_max is None or len(tail) < 2 * tail_max:
-        return anchor, position.anchored_at, tail
+    if len(tail) < 2 * tail_max:
+        return anchor, position.anchored_at, tail, position.history
     old, kept = tail[:tail_max], tail[tail_max:]
     after = old[-1].after or reduce(costing.book_with, (item.effect for item in old), anchor)
-    return after, old[-1].entry.occurrence, kept
+    history = position.history
+    if history is not None:
+        is_average = position.costing is not None and position.costing.cost_basis is CostBasis.AVERAGE
+        history = history.followed_by([item.entry for item in old], position.costing if is_average else None)
+    return after, old[-1].entry.occurrence, kept, history
 
 
-def _tail_with_late(
-    position: Position, booked: Booked, book: Book
-) -> tuple[Book, Occurrence | None, tuple[Booked, ...]]:
+def _tail_with_late(position: Position, booked: Booked, anchor: Book, book: Book) -> _Tail:
     if _is_before_tail(position, booked.entry.occurrence):
-        return book, position.last, ()  # older than the tail: a new, empty tail starts after the last entry
+        position = _with_history(position)
+        history = position.history
+        if history is not None:
+            history = history.including(booked.entry)
+        return book, position.anchored_at, (), history
     at = sum(1 for item in position.tail if item.entry.occurrence < booked.entry.occurrence)
     moved = (Booked(item.entry, item.effect) for item in position.tail[at:])
-    return position.anchor, position.anchored_at, (*position.tail[:at], booked, *moved)
+    return anchor, position.anchored_at, (*position.tail[:at], booked, *moved), position.history
 
 
 def _is_before_tail(position: Position, place: Occurrence) -> bool:
@@ -489,9 +521,11 @@ def _is_before_tail(position: Position, place: Occurrence) -> bool:
 def _with_reversal(position: Position, event: TradeReversed) -> Position:
     effect = event.effect
     book = rebooking.minus_unmatched(position.book, effect)
-    place = Occurrence(event.transact_time, event.trade_seq, event.exec_id)
+    place = _place(position, event.transact_time, event.exec_id)
     if _is_before_tail(position, place):
-        position = replace(position, anchor=book, anchored_at=position.last, tail=())
+        position = _with_history(position)
+        history = position.history.without(place) if position.history is not None else None
+        position = replace(position, anchor=book, history=history)
     tail = tuple(
         item if item.entry.occurrence < place else Booked(item.entry, item.effect)
         for item in position.tail
@@ -505,13 +539,19 @@ def _with_reversal(position: Position, event: TradeReversed) -> Position:
     )  # fmt: skip
 
 
-def _tail_assigned(position: Position, event: LotsAssigned) -> tuple[Booked, ...]:
-    return tuple(
-        Booked(replace(item.entry, lot_ids=event.lot_ids), item.effect)
-        if item.entry.occurrence.exec_id == event.exec_id
-        else item
-        for item in position.tail
-    )
+def _with_assignment(position: Position, event: LotsAssigned) -> Position:
+    def is_meant(entry: Entry) -> bool:
+        return entry.occurrence.exec_id == event.exec_id and entry.occurrence.transact_time == event.transact_time
+
+    if any(is_meant(item.entry) for item in position.tail):
+        tail = tuple(
+            Booked(replace(item.entry, lot_ids=event.lot_ids), item.effect) if is_meant(item.entry) else item
+            for item in position.tail
+        )
+        return replace(position, tail=tail)
+    if position.history is None:
+        return position
+    return replace(position, history=position.history.assigned(event.exec_id, event.transact_time, event.lot_ids))
 
 
 def _with_restatement(position: Position, event: PositionRestated) -> Position:
@@ -521,13 +561,13 @@ def _with_restatement(position: Position, event: PositionRestated) -> Position:
         realized += item.now.realized - item.was.realized
         rounding += item.now.rounding - item.was.rounding
         fee_cost += item.now.fee_cost - item.was.fee_cost
+    for moved in event.moved:
+        cost += moved.cost
+        realized += moved.realized
+        rounding += moved.rounding
+        fee_cost += moved.fee_cost
     book = rebooking.with_lot_changes(Book(position.book.lots, position.book.quantity, cost), event.lots)
-    now = {item.exec_id: item.now for item in event.items}
-    tail = tuple(Booked(item.entry, now.pop(item.entry.occurrence.exec_id, item.effect)) for item in position.tail)
-    anchor, anchored_at = position.anchor, position.anchored_at
-    if now or not tail:  # an entry before the tail has changed: a new, empty tail starts after the last entry
-        anchor, anchored_at, tail = book, position.last, ()
-    return replace(
-        position, book=book, anchor=anchor, anchored_at=anchored_at, tail=tail,
-        realized=realized, rounding=rounding, fee_cost=fee_cost,
-    )  # fmt: skip
+    now = {(item.transact_time, item.trade_seq, item.exec_id): item.now for item in event.items}
+    tail = tuple(Booked(item.entry, now.pop(item.entry.occurrence[:3], item.effect)) for item in position.tail)
+    position = replace(position, book=book, tail=tail, realized=realized, rounding=rounding, fee_cost=fee_cost)
+    return _with_history(position) if now or event.since is not None or not tail else position

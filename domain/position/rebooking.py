@@ -1,11 +1,14 @@
 """Rebooking: the book in order of occurrence after late, removed or recosted entries, and the restatements.
 
-A position remembers its last entries with the effects they have on record (the tail) and the book before them (the
-anchor). When an entry is inserted, removed or changed, the book is replayed from the anchor, and every entry whose
-effect differs from the one on record is restated. Entries in order are booked without it.
+A position remembers its last entries with the effects they have on record (the tail), the book before them (the
+anchor), and the entries before that (its history). When an entry is inserted, removed or changed, the book is replayed
+from there on. While few effects differ from those on record, each is restated by itself (`Restated`); where many do,
+for a late entry may move all that occurred after it, the restatement states their sums by the half hour of occurrence
+(`Moved`): its size follows from the time that it reaches over, not from what was traded. Entries in order are booked
+without any of this.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -13,9 +16,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.account import Costing
-from domain.position import costing
-from domain.position.costing import Book, Effect, Entry, LotChange
-from domain.values import Occurrence, exact
+from domain.position import costing, history, whole_numbers
+from domain.position.costing import Book, Effect, Entry, LotChange, Lots
+from domain.position.history import History
+from domain.position.whole_numbers import MONEY_PLACES, TooFine, Totals, decimal_of, slot_of
+from domain.values import ZERO, Occurrence, exact
+
+ITEMS_MAX = 20  # entries that a restatement names one by one
+ALONE_MAX = 40  # lots that are changed one by one
+WINDOW_MAX = 64  # entries behind the first that are looked through for the end of a change
 
 
 class Booked(Struct, frozen=True, gc=False):
@@ -45,12 +54,69 @@ class Restated(Struct, frozen=True, gc=False):
     now: Effect
 
 
+class Moved(Struct, frozen=True, gc=False, array_like=True):
+    """The change of sums of all entries of one half hour, counted from 1970, by a restatement. Written as a list.
+
+    What was paid for an entry never changes, so that realized + rounding = cost + fee_cost in every change.
+    """
+
+    half_hour: int
+    cost: Decimal
+    realized: Decimal
+    fee_cost: Decimal = ZERO
+
+    @property
+    def rounding(self) -> Decimal:
+        """The change of rounding."""
+        return exact(self.cost + self.fee_cost - self.realized)
+
+
+class Changes(Struct, frozen=True):
+    """Entries to be added, removed and assigned other lots (lot ids by occurrence)."""
+
+    added: tuple[Entry, ...] = ()
+    removed: frozenset[Occurrence] = frozenset()
+    assigned: Mapping[Occurrence, tuple[str, ...]] = {}
+
+    @property
+    def first(self) -> Occurrence:
+        """The first occurrence that is concerned."""
+        return min(self.places)
+
+    @property
+    def places(self) -> set[Occurrence]:
+        """All occurrences that are concerned."""
+        return {entry.occurrence for entry in self.added} | self.removed | self.assigned.keys()
+
+    def upto(self, last: Occurrence) -> tuple["Changes", "Changes"]:
+        """The changes up to an occurrence, and those behind it."""
+        return self._where(last, is_before=True), self._where(last, is_before=False)
+
+    def _where(self, last: Occurrence, *, is_before: bool) -> "Changes":
+        return Changes(
+            tuple(entry for entry in self.added if (entry.occurrence <= last) is is_before),
+            frozenset(place for place in self.removed if (place <= last) is is_before),
+            {place: lots for place, lots in self.assigned.items() if (place <= last) is is_before},
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.assigned)
+
+
 class Rebooked(Struct, frozen=True):
-    """The effects of added entries, by their occurrence; the restatement of the others; the resulting book."""
+    """The effects of added entries, by their occurrence; the entries removed; the restatement of the others; the
+    resulting book.
+
+    The others are restated one by one, or if they may be many (`is_summary`) by half hour: `moved` is empty if they
+    changed in what they used up and in no sum.
+    """
 
     effects: dict[Occurrence, Effect]
+    removed: dict[Occurrence, Booked]
     restated: tuple[Restated, ...]
     book: Book
+    moved: tuple[Moved, ...] = ()
+    is_summary: bool = False
 
 
 def sums_of(effect: Effect) -> Sums:
@@ -59,20 +125,19 @@ def sums_of(effect: Effect) -> Sums:
 
 
 def rebook(
-    anchor: Book,
-    tail: Iterable[Booked],
-    costing_: Costing,
-    *,
-    added: Iterable[Entry] = (),
-    removed: Iterable[str] = (),
-    assigned: Mapping[str, tuple[str, ...]] | None = None,
+    anchor: Book, tail: Iterable[Booked], costing_: Costing, changes: Changes, *, before: Book | None = None
 ) -> Rebooked:
-    """The book with entries added, removed (by exec id), or assigned other lots (lot ids by exec id)."""
-    arriving = {entry.occurrence: entry for entry in added}
+    """The tail's book with changes, every entry restated that has another effect.
+
+    `before` is the book before the tail as it is on record, if that is not `anchor`.
+    """
+    arriving = {entry.occurrence: entry for entry in changes.added}
     on_record = {booked.entry.occurrence: booked for booked in tail}
-    gone, choices = frozenset(removed), assigned or {}
-    book = before = anchor
+    choices = changes.assigned
+    book = anchor
+    before = anchor if before is None else before
     effects: dict[Occurrence, Effect] = {}
+    removed: dict[Occurrence, Booked] = {}
     restated = []
     for place in sorted([*arriving, *on_record]):
         known = on_record.get(place)
@@ -80,11 +145,12 @@ def rebook(
             effect = effects[place] = costing.effect_of(book, arriving[place], costing_)
         else:
             was, before = before, costing.book_with(before, known.effect)
-            if place.exec_id in gone and known.entry.is_trade:
+            if place in changes.removed:
+                removed[place] = known
                 continue
             entry = known.entry
-            if place.exec_id in choices:
-                entry = replace(entry, lot_ids=choices[place.exec_id])
+            if place in choices:
+                entry = replace(entry, lot_ids=choices[place])
             effect = known.effect
             if entry is not known.entry or not _is_same(book, was):
                 effect = costing.effect_of(book, entry, costing_)
@@ -92,7 +158,120 @@ def rebook(
                 was_sums = sums_of(known.effect)
                 restated.append(Restated(place.exec_id, place.trade_seq, place.transact_time, was=was_sums, now=effect))
         book = costing.book_with(book, effect)
-    return Rebooked(effects, tuple(restated), book)
+    return Rebooked(effects, removed, tuple(restated), book)
+
+
+def summarized(rebooked: Rebooked) -> Rebooked:
+    """The same, its restatement by half hour if it is long."""
+    if len(rebooked.restated) <= ITEMS_MAX:
+        return rebooked
+    moved: dict[int, Totals] = {}
+    _add_items(moved, rebooked.restated)
+    return Rebooked(rebooked.effects, rebooked.removed, (), rebooked.book, moved=_moved(moved), is_summary=True)
+
+
+def rebook_deep(
+    known: History, anchor: Book, tail: Sequence[Booked], book: Book, costing_: Costing, changes: Changes
+) -> Rebooked:
+    """The position's `book` with changes that begin in its history."""
+    try:
+        return _rebook_window(known, tail, book, costing_, changes) or _rebook_runs(
+            known, anchor, tail, book=book, costing_=costing_, changes=changes
+        )
+    except TooFine:
+        finer = known.in_finer_units()
+    return rebook_deep(finer, anchor, tail, book=book, costing_=costing_, changes=changes)
+
+
+def _rebook_window(
+    known: History, tail: Sequence[Booked], book: Book, costing_: Costing, changes: Changes
+) -> Rebooked | None:
+    """The changes, if they change a few entries only; else None."""
+    first = changes.first
+    entries = known.after(first, WINDOW_MAX + 1)
+    entries += [item.entry for item in tail[: WINDOW_MAX + 1 - len(entries)]]
+    is_end = len(entries) <= WINDOW_MAX
+    entries = entries[:WINDOW_MAX]
+    if not is_end and changes.upto(entries[-1].occurrence)[1]:
+        return None
+    before = known.book_before(first, costing_)
+    found, after = history.effects(before, entries, costing_)
+    booked = [Booked(entry, effect) for entry, effect in zip(entries, found, strict=True)]
+    rebooked = rebook(before, booked, costing_, changes)
+    if len(rebooked.restated) > ITEMS_MAX:
+        return None
+    if is_end:
+        return rebooked
+    return replace(rebooked, book=book) if _is_same(after, rebooked.book) else None
+
+
+def _rebook_runs(
+    known: History, anchor: Book, tail: Sequence[Booked], book: Book, costing_: Costing, changes: Changes
+) -> Rebooked:
+    """The changes, with their restatement by half hour: runs without changes of their own are replayed for sums."""
+    at = known.find(changes.first)
+    was = now = known.start(at, costing_)
+    effects: dict[Occurrence, Effect] = {}
+    removed: dict[Occurrence, Booked] = {}
+    moved: dict[int, Totals] = {}
+    units = known.units
+    for run in known.runs[at:]:
+        here, changes = changes.upto(run.last)
+        if not here and was == now:
+            if not changes:
+                return Rebooked(effects, removed, (), book, moved=_moved(moved), is_summary=True)
+            was = now = run.replayed(was, costing_, units).after
+            continue
+        before = run.replayed(was, costing_, units)
+        if here:
+            old = whole_numbers.book_of(was, costing_.cost_basis, units)
+            found, _ = history.effects(old, run.entries, costing_)
+            booked = [Booked(entry, effect) for entry, effect in zip(run.entries, found, strict=True)]
+            new = old if was is now else whole_numbers.book_of(now, costing_.cost_basis, units)
+            part = rebook(new, booked, costing_, here, before=old)
+            effects |= part.effects
+            removed |= part.removed
+            _add_items(moved, part.restated)
+            now = whole_numbers.state_of(part.book, units)
+        else:
+            after = run.replayed(now, costing_, units)
+            for (slot, sums), (_, old_sums) in zip(after.sums, before.sums, strict=True):
+                moved[slot] = moved.get(slot, Totals()).plus(sums).plus(old_sums, -1)
+            now = after.after
+        was = before.after
+    if was == now and not changes:
+        return Rebooked(effects, removed, (), book, moved=_moved(moved), is_summary=True)
+    part = rebook(whole_numbers.book_of(now, costing_.cost_basis, units), tail, costing_, changes, before=anchor)
+    _add_items(moved, part.restated)
+    return Rebooked(
+        effects | part.effects, removed | part.removed, (), part.book, moved=_moved(moved), is_summary=True
+    )  # fmt: skip
+
+
+def _add_items(moved: dict[int, Totals], items: Iterable[Restated]) -> None:
+    for item in items:
+        slot = slot_of(Occurrence(item.transact_time, item.trade_seq, item.exec_id))
+        was, now = item.was, item.now
+        changes = (
+            now.cost - was.cost, now.realized - was.realized,
+            now.realized + now.rounding - was.realized - was.rounding, now.fee_cost - was.fee_cost,
+        )  # fmt: skip
+        totals = Totals(*(whole_numbers.whole(change, MONEY_PLACES) for change in changes))
+        moved[slot] = moved.get(slot, Totals()).plus(totals)
+
+
+def _moved(sums: Mapping[int, Totals]) -> tuple[Moved, ...]:
+    """The changes that are not zero, by half hour."""
+    return tuple(
+        Moved(
+            slot,
+            decimal_of(total.cost, MONEY_PLACES),
+            decimal_of(total.realized, MONEY_PLACES),
+            decimal_of(total.fee_cost, MONEY_PLACES),
+        )
+        for slot, total in sorted(sums.items())
+        if any(total)
+    )
 
 
 def _is_same(a: Book, b: Book) -> bool:
@@ -122,14 +301,26 @@ def _is_one_lot(a: costing.Lot, b: costing.Lot) -> bool:
     return (a.opened_at, a.opened_quantity, a.opened_cost) == (b.opened_at, b.opened_quantity, b.opened_cost)
 
 
-def with_lot_changes(book: Book, changes: Iterable[LotChange]) -> Book:
+def with_lot_changes(book: Book, changes: Sequence[LotChange]) -> Book:
     """The book with its open lots changed."""
+    if not changes:
+        return book
+    held = {lot.lot_id: lot for lot in book.lots}
     lots = book.lots
     for change in changes:
-        if any(lot.lot_id == change.lot.lot_id for lot in lots):
-            lots = lots.change(change.lot.lot_id, change.quantity, change.cost)
+        lot = held.get(change.lot.lot_id)
+        if lot is None:
+            left = change.lot
         else:
-            lots = lots.add(change.lot)
+            left = replace(lot, quantity=lot.quantity + change.quantity, cost=lot.cost + change.cost)
+        if len(changes) <= ALONE_MAX:
+            lots = lots.add(left) if lot is None else lots.change(left.lot_id, change.quantity, change.cost)
+        if left.quantity or left.cost:
+            held[left.lot_id] = left
+        else:
+            del held[left.lot_id]
+    if len(changes) > ALONE_MAX:
+        lots = Lots.of(lots.basis, held.values())
     return Book(lots, book.quantity, book.cost)
 
 

@@ -15,6 +15,7 @@ requests and reports in `domain.risk.requests`, the state in `domain.risk.state`
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
+from functools import reduce
 from typing import assert_never
 
 from domain import values
@@ -42,7 +43,7 @@ from domain.risk.events import (
     TradingDaySet,
     UsageCarried,
 )
-from domain.risk.exposure import Desk, Hold
+from domain.risk.exposure import Change, Desk, Hold, Holding
 from domain.risk.measures import ANYWHERE, Measure, Scope
 from domain.risk.monitoring import assessed, positions_assessed, stays_within
 from domain.risk.pre_trade import checked
@@ -64,7 +65,7 @@ from domain.risk.requests import (
     VoidHold,
 )
 from domain.risk.state import Risk, evolve
-from domain.values import ZERO, Mark, exact
+from domain.values import ZERO, Mark, Money, exact
 
 __all__ = [
     "FIRM",
@@ -354,7 +355,7 @@ def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
             )  # fmt: skip
             return _with_breaches(risk, posted, abs(report.quantity), report.transact_time)
         case PostGains():
-            changes = tuple(change for change in report.changes if change.cost or change.gains)
+            changes = _by_day(risk, report)
             if not changes:
                 return ()
             return (
@@ -373,6 +374,20 @@ def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
             return (event(report.key, known.strategy_id, known.instrument_id, released=released, transact_time=at),)
         case _:
             assert_never(report)
+
+
+def _by_day(risk: Risk, report: PostGains) -> tuple[Change, ...]:
+    """The changes that are not zero, those before the trading day of the holding together as one."""
+    changes = [change for change in report.changes if change.cost or change.gains]
+    day_from = risk.exposure.cell(Desk(report.account_id, report.strategy_id), report.instrument_id).day_from
+    before = [change for change in changes if change.at < day_from]
+    if len(before) < 2:
+        return tuple(changes)
+    total = reduce(Holding.plus, before, Holding())
+    gains = tuple(Money(amount, currency) for currency, amount in sorted(total.gains.items()))
+    earlier = (Change(before[-1].at, total.quantity, total.cost, gains),)
+    since = tuple(change for change in changes if change.at >= day_from)
+    return (*(change for change in earlier if change.cost or change.gains), *since)
 
 
 def _restated(risk: Risk, report: RestateHold) -> tuple[RiskEvent, ...]:

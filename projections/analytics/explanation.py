@@ -26,7 +26,7 @@ from domain.position import (
     TradeReversed,
     TransferReason,
 )
-from domain.values import ZERO, Mark, Money, Side, exact
+from domain.values import ZERO, Mark, Money, Occurrence, Side, exact
 from projections.models.lots import LotRow
 from projections.storage.tables import AnyRow, contract_of
 
@@ -57,7 +57,8 @@ def share(event: PositionEvent, cell: str, currency: str | None = None) -> Decim
         case PositionRestated():
             if cell not in RESTATED:
                 return ZERO
-            return exact(sum((getattr(item.now, cell) - getattr(item.was, cell) for item in event.items), ZERO))
+            named = sum((getattr(item.now, cell) - getattr(item.was, cell) for item in event.items), ZERO)
+            return exact(named + sum((getattr(moved, cell) for moved in event.moved), ZERO))
         case FundingSettled():
             return event.amount.amount if cell == "funding" else ZERO
         case LotsAssigned() | PositionBroken():
@@ -102,6 +103,8 @@ class EventFacts(TypedDict, total=False):
     part: int
     parts: int
     moved: list[Moved]
+    since: Occurrence | None
+    half_hours: int
     amount: Money
     lot_ids: tuple[str, ...]
     rule: str
@@ -127,6 +130,7 @@ def facts(event: PositionEvent) -> EventFacts:
             return {
                 "late_exec_ids": event.late_exec_ids, "part": event.part, "parts": event.parts,
                 "moved": [{"exec_id": item.exec_id, "was": item.was, "now": item.now} for item in event.items],
+                "since": event.since, "half_hours": len(event.moved),
             }  # fmt: skip
         case FundingSettled():
             return {"funding_id": event.funding_id, "amount": event.amount}

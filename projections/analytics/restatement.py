@@ -10,10 +10,11 @@ A missing mark is not estimated: the value is None, and so is the difference. Co
 can be valued are reported as one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import reduce
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from msgspec import Struct
 from domain.instrument import Contract, Kind
 from domain.ledger import Logged
 from domain.position import (
+    MICROSECOND,
     Effect,
     FundingSettled,
     LotsAssigned,
@@ -31,6 +33,7 @@ from domain.position import (
     TradeReversed,
 )
 from domain.values import ZERO, Mark, Money, exact
+from projections.calendar import slot_of, slot_start
 
 
 class Cause(StrEnum):
@@ -128,10 +131,23 @@ class Bounds(NamedTuple):
     end: datetime
 
 
-def restate(then: Known, now: Known, changes: Iterable[Logged], settle: str, bounds: Bounds) -> tuple[Item, ...]:
+Summed = Callable[[int, datetime], Sums]
+
+
+def restate(
+    then: Known,
+    now: Known,
+    changes: Iterable[Logged],
+    *,
+    settle: str,
+    bounds: Bounds,
+    summed: Summed | None = None,
+) -> tuple[Item, ...]:
     """Return the items that lead from a position's day as known `then` to the day as known `now`.
 
-    `changes` are the position's events recorded in between, by seq, of what had occurred by the day's end.
+    `changes` are the position's events recorded in between, by seq, of what had occurred by the day's end. `summed`
+    looks up the position's sums of all that had occurred by a moment, as known at a seq: a restatement by half hour
+    does not divide them, so the sums are looked up where a day begins or ends within one.
     """
     opening, closing = _usable(then.opening, now.opening), _usable(then.closing, now.closing)
     items: list[Item] = []
@@ -140,7 +156,7 @@ def restate(then: Known, now: Known, changes: Iterable[Logged], settle: str, bou
     relevant = (logged for logged in changes if _concerns(logged.recorded.event, bounds.end))
     for _, group in groupby(relevant, key=lambda logged: (logged.recorded.recorded_at, logged.recorded.request_id)):
         append = list(group)
-        state = _with(state, append, settle, bounds)
+        state = _with(state, append, settle, bounds, summed=summed)
         pending += append
         if state.unrealized is not None:
             item = _item(reported, state, pending)
@@ -170,16 +186,28 @@ def _is_same(state: Known, now: Known) -> bool:
 def _concerns(event: Any, end: datetime) -> bool:
     """Whether an event changes what had occurred by the day's end."""
     if isinstance(event, PositionRestated):
-        return any(item.transact_time <= end for item in event.items)
+        is_reached = event.since is not None and event.since.transact_time <= end
+        return is_reached or any(item.transact_time <= end for item in event.items)
     return bool(event.transact_time <= end)
 
 
-def _with(state: Known, events: Iterable[Logged], settle: str, bounds: Bounds) -> Known:
-    before, after = state.before, state.after
-    for logged in events:
-        before = before.plus(_effects(logged.recorded.event, settle, bounds.start))
-        after = after.plus(_effects(logged.recorded.event, settle, bounds.end))
-    return Known(before, after, state.opening, state.closing)
+def _with(state: Known, events: Sequence[Logged], settle: str, bounds: Bounds, *, summed: Summed | None) -> Known:
+    sums: list[Sums] = []
+    for known, by in ((state.before, bounds.start), (state.after, bounds.end)):
+        if any(_is_within(logged.recorded.event, by) for logged in events):
+            assert summed is not None, "a day begins and ends at half hours, or its sums can be looked up"
+            sums.append(summed(events[-1].seq, by))
+        else:
+            sums.append(reduce(Sums.plus, (_effects(logged.recorded.event, settle, by) for logged in events), known))
+    return Known(sums[0], sums[1], state.opening, state.closing)
+
+
+def _is_within(event: Any, by: datetime) -> bool:
+    """Whether a restatement has the sums of a half hour that begins before a moment and ends after it."""
+    if not isinstance(event, PositionRestated) or not event.moved:
+        return False
+    slot = slot_of(by)
+    return by < slot_start(slot + 1) - MICROSECOND and any(moved.half_hour == slot for moved in event.moved)
 
 
 def _effects(event: Any, settle: str, by: datetime) -> Sums:
@@ -192,6 +220,10 @@ def _effects(event: Any, settle: str, by: datetime) -> Sums:
                     was, now = item.was, item.now
                     gained = now.realized - was.realized + now.rounding - was.rounding - now.fee_cost + was.fee_cost
                     total = total.plus(Sums(ZERO, now.cost - was.cost, gained))
+            for moved in event.moved:
+                if slot_start(moved.half_hour) <= by:
+                    gained = moved.realized + moved.rounding - moved.fee_cost
+                    total = total.plus(Sums(ZERO, moved.cost, gained))
             return total
         case _ if event.transact_time > by:
             return Sums()

@@ -120,6 +120,7 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
     gained = sum(
         (item.now.realized + item.now.rounding - item.was.realized - item.was.rounding for item in event.items), ZERO
     )
+    gained += sum((moved.realized + moved.rounding for moved in event.moved), ZERO)
     money = Money(exact(gained), future["settle"])
     _add_at_venue(rows, logged, event.key, (money,))
 

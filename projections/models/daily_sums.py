@@ -9,8 +9,11 @@ history.
 
 A late trade, a reversal or a restatement changes the half hour in which the trade occurred, however late it is
 recorded; `restated` keeps the change of each such event, under its own `seq`: a past day as known before is the day as
-known now less the restatements since. Sums over days are the position's own; sums by any days that begin and end at
-half hours are additions of these rows.
+known now less the restatements since. A restatement by half hour may be of years: its changes are in one row of
+`moved`, apart from the other tables. A row has the changes of the position's last few restatements up to its own (a
+Fenwick tree: the sum of the first n is in as many rows as n has ones in binary).
+
+Sums over days are the position's own; sums by any days that begin and end at half hours are additions of these rows.
 """
 
 from bisect import bisect_right
@@ -59,9 +62,11 @@ from projections.storage.tables import (
 POSITION: Final = ("account_id", "strategy_id", "instrument_id")
 EFFECT = ("quantity", "cost", "realized", "rounding", "fee_cost")
 SUMS = (*EFFECT, "fees_settle", "funding", "income", "transferred", "volume", "turnover")
+RESTATED_SUMS = ("cost", "realized", "rounding", "fee_cost")
 CONTRACT = ("kind", "base", "quote", "settle", "contract_size")
 RESTATED = ("restated_seq", *POSITION, "slot")
 RESTATED_ROWS_MAX = 1000
+MOVED_ROWS = 16  # restatements read at a time
 
 
 def _sums() -> tuple[sa.Column[Any], ...]:
@@ -70,7 +75,7 @@ def _sums() -> tuple[sa.Column[Any], ...]:
 
 halves = table("daily", "halves", *map(key, POSITION), key("slot", WHOLE), *_sums(), indexes=(("slot",),))
 days_table = table("daily", "days", *map(key, POSITION), key("slot", WHOLE), *_sums(), indexes=(("slot",),))
-totals_table = table("daily", "totals", *map(key, POSITION), *contract_columns(), *_sums())
+totals_table = table("daily", "totals", *map(key, POSITION), *contract_columns(), *_sums(), fact("moved", WHOLE))
 restated = table(
     "daily",
     "restated",
@@ -81,6 +86,18 @@ restated = table(
     *_sums(),
     fact("recorded_at", AT),
     indexes=(("restated_seq",),),
+)
+moved_table = table(
+    "daily",
+    "moved",
+    *map(key, POSITION),
+    key("number", WHOLE),
+    fact("moved_seq", WHOLE),
+    maybe("settle"),
+    fact("recorded_at", AT),
+    fact("changes"),
+    created_by="moved_seq",
+    is_only_added=True,
 )
 
 
@@ -143,7 +160,7 @@ def _put(rows: Rows, logged: Logged, position: PositionKey, change: _Change) -> 
     place = (position.account_id, position.strategy_id, position.instrument_id)
     rows.put(halves, _plus(rows.get(halves, *place, slot), place, logged, change, slot=slot))
     rows.put(days_table, _plus(rows.get(days_table, *place, day), place, logged, change, slot=day))
-    total = _plus(rows.get(totals_table, *place), place, logged, change, **_NO_CONTRACT) | change.contract
+    total = _plus(rows.get(totals_table, *place), place, logged, change, **_NO_CONTRACT, moved=0) | change.contract
     rows.put(totals_table, total)
     if change.is_restatement:
         known = rows.get(restated, *place, slot, logged.seq)
@@ -231,17 +248,83 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
         sums = _moved(item.was, item.now)
         if sums:
             _put(rows, logged, event.key, _Change(item.transact_time, {}, sums, is_restatement=True))
+    if event.moved:
+        _put_moved(rows, logged, event)
+
+
+def _put_moved(rows: Rows, logged: Logged, event: PositionRestated) -> None:
+    """Put the changes of a restatement by half hour."""
+    place = (event.key.account_id, event.key.strategy_id, event.key.instrument_id)
+    total = rows.get(totals_table, *place)
+    assert total is not None, "a restatement follows bookings"
+    number = total["moved"] + 1
+    row = dict(total) | {"seq": logged.seq, "moved": number}
+    for name in RESTATED_SUMS:
+        row[name] += sum((getattr(moved, name) for moved in event.moved), ZERO)
+    rows.put(totals_table, row)
+    block = {moved.half_hour: (moved.cost, moved.realized, moved.fee_cost) for moved in event.moved}
+    for child in _children(number):
+        known = rows.get(moved_table, *place, child)
+        assert known is not None, "restatements are numbered without gaps"
+        _add(block, known)
+    facts = {"number": number, "moved_seq": logged.seq, "settle": total["settle"], "changes": _written(block)}
+    facts |= {"recorded_at": logged.recorded.recorded_at, "seq": logged.seq}
+    rows.put(moved_table, dict(zip(POSITION, place, strict=True)) | facts)
+
+
+Moves = dict[int, tuple[Decimal, Decimal, Decimal]]  # by half hour: cost, realized, cost of fees
+
+
+def _children(number: int) -> list[int]:
+    """Return the numbers of the rows that a row has added to its own restatement."""
+    found, one = [], 1
+    while not number & one:
+        found.append(number - one)
+        one <<= 1
+    return found
+
+
+def _path(number: int) -> tuple[int, ...]:
+    """Return the numbers of the rows that add up to the first `number` restatements."""
+    found = []
+    while number:
+        found.append(number)
+        number &= number - 1
+    return tuple(found)
+
+
+def _written(moves: Moves) -> str:
+    """Return changes as text: half hour, cost, realized, and the cost of fees if it is not zero. Zeros are left out."""
+    return ";".join(
+        " ".join((str(slot), *(f"{exact(part):f}" for part in (parts if parts[2] else parts[:2]))))
+        for slot, parts in sorted(moves.items())
+        if any(parts)
+    )
+
+
+def _add(moves: Moves, row: Row, sign: int = 1) -> None:
+    """Add the changes of a row."""
+    for written in row["changes"].split(";") if row["changes"] else ():
+        slot, cost, realized, *rest = written.split(" ")
+        known = moves.get(int(slot), (ZERO, ZERO, ZERO))
+        parts = (Decimal(cost), Decimal(realized), Decimal(rest[0]) if rest else ZERO)
+        moves[int(slot)] = (known[0] + sign * parts[0], known[1] + sign * parts[1], known[2] + sign * parts[2])
+
+
+def _sums_of_moves(parts: Iterable[tuple[Decimal, Decimal, Decimal]]) -> dict[str, Decimal]:
+    """Return the sums of changes; the amount paid for an entry does not change."""
+    cost, realized, fee_cost = (exact(sum(several, ZERO)) for several in zip(*parts, strict=True))
+    return {"cost": cost, "realized": realized, "rounding": exact(cost + fee_cost - realized), "fee_cost": fee_cost}
 
 
 def _moved(was: Sums, now: Effect) -> dict[str, Decimal]:
-    names = ("cost", "realized", "rounding", "fee_cost")
-    return {name: moved for name in names if (moved := getattr(now, name) - getattr(was, name))}
+    return {name: moved for name in RESTATED_SUMS if (moved := getattr(now, name) - getattr(was, name))}
 
 
 PROJECTION = Projection(
     "daily",
-    1,
-    (halves, days_table, totals_table, restated),
+    2,
+    (halves, days_table, totals_table, restated, moved_table),
     {
         TradeBooked: _traded,
         TradeReversed: _reversed,
@@ -279,10 +362,34 @@ def sums(
     rows: list[Row] = []
     for total in fetch(source, totals_table, where=chosen):
         since = by_position.get(tuple(total[name] for name in POSITION), [])
+        if total["moved"]:
+            since = _with_moves(source, total, since, parts)
         contract = {name: total[name] for name in CONTRACT}
         rows += [row | contract for row in (_opening(total, since), *since) if row["day"] < len(slots)]
     kept = [row for row in rows if row["fills"] or row["other_fees"] or any(row[name] for name in SUMS)]
     return cast(list[DailySumRow], sorted(kept, key=lambda row: (*(row[name] for name in POSITION), row["day"])))
+
+
+def _with_moves(source: Source, total: Row, since: Sequence[Row], parts: Sequence["_Part"]) -> list[Row]:
+    """Return a position's sums by day, with the changes of restatements by half hour."""
+    moves: Moves = {}
+    seq = 0
+    place = {name: total[name] for name in POSITION}
+    for row in fetch(source, moved_table, where=place | {"number": _path(total["moved"])}):
+        _add(moves, row)
+        seq = max(seq, row["seq"])
+    by_day: dict[int, list[tuple[Decimal, Decimal, Decimal]]] = {}
+    for half, change in moves.items():
+        for part in parts:
+            slot = half // SLOTS_A_DAY if part.table is days_table else half
+            if slot >= part.slots[0] and (part.before is None or slot < part.before):
+                by_day.setdefault(bisect_right(part.slots, slot) + part.shift, []).append(change)
+    days = {row["day"]: row for row in since}
+    for day, changes in by_day.items():
+        known = days.get(day) or place | {"day": day, "seq": seq} | _NOTHING
+        added_ = {name: exact(known[name] + change) for name, change in _sums_of_moves(changes).items()}
+        days[day] = known | added_ | {"seq": max(known["seq"], seq)}
+    return [row for _, row in sorted(days.items())]
 
 
 def _opening(total: Row, since: Sequence[Row]) -> Row:
@@ -397,7 +504,43 @@ def restatements(
     """
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     found = fetch(source, restated, where=where, by=RESTATED, after=after, limit=limit, is_descending=True)
+    found += _moved_rows(source, where, after=after, limit=limit)
+    found.sort(key=_restated_place, reverse=True)
     rows = [
-        row | {name: exact(row[name]) for name in SUMS} | {"occurred_from": slot_start(row["slot"])} for row in found
+        row | {name: exact(row[name]) for name in SUMS} | {"occurred_from": slot_start(row["slot"])}
+        for row in found[:limit]
     ]
     return cast(list[RestatedRow], rows)
+
+
+def _restated_place(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in RESTATED)
+
+
+def _moved_rows(source: Source, where: Row, *, after: tuple[Any, ...] | None, limit: int) -> list[Row]:
+    """Return the changes of restatements by half hour, a row a half hour, the newest first: at least `limit`."""
+    found: list[Row] = []
+    by = ("moved_seq", *POSITION)
+    behind = None if after is None else (after[0] + 1, *after[1:4])
+    while len(found) < limit:
+        page = fetch(source, moved_table, where=where, by=by, after=behind, limit=MOVED_ROWS, is_descending=True)
+        for row in page:
+            rows = _own(source, row)
+            found += [one for one in rows if after is None or _restated_place(one) < tuple(after)]
+        if len(page) < MOVED_ROWS:
+            break
+        behind = tuple(page[-1][name] for name in by)
+    return found
+
+
+def _own(source: Source, row: Row) -> list[Row]:
+    """Return the changes of one restatement: its row less the rows that are added in it."""
+    moves: Moves = {}
+    _add(moves, row)
+    place = {name: row[name] for name in POSITION}
+    if children := tuple(_children(row["number"])):
+        for child in fetch(source, moved_table, where=place | {"number": children}):
+            _add(moves, child, -1)
+    about = place | _NOTHING | {"restated_seq": row["moved_seq"]}
+    about |= {name: row[name] for name in ("settle", "recorded_at", "seq")}
+    return [about | {"slot": slot} | _sums_of_moves([parts]) for slot, parts in moves.items() if any(parts)]

@@ -1,34 +1,41 @@
 """Executions: every trade and transfer booked, and its effect on its position.
 
 `effect_*`, `realized`, `rounding`, `fee` and `fee_cost` are the entry's effect in order of occurrence as known now: a
-restatement replaces them and counts in `restatements`. `is_late` marks an entry that arrived after a later one. A trade
-canceled by the venue stays, with no effect and the `reversal`'s reason; a corrected one is shown as corrected.
-`reason` is a trade's TradeKind, a transfer's TransferReason. A transfer has a stated `cost` and no price, order or
-commission; `lots` are those transferred with it. `lot_ids` are those a disposal was assigned. Each row has the contract
-and the conventions it was booked by, so that the same trades can be costed by others
+restatement replaces them and counts in `restatements`. One by half hour leaves the table as it is, and
+`restatements_table` has the place it begins at: the rows from there on are costed from the position's entries when they
+are read. `is_late` marks an entry that arrived after a later one. A trade canceled by the venue stays, with no effect
+and the `reversal`'s reason; a corrected one is shown as corrected. `reason` is a trade's TradeKind, a transfer's
+TransferReason. A transfer has a stated `cost` and no price, order or commission; `lots` are those transferred with it.
+`lot_ids` are those a disposal was assigned. Each row has the contract and the conventions it was booked by, so that the
+same trades can be costed by others
 (`projections.models.lots.recosted`).
 """
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+import msgspec
 import sqlalchemy as sa
 
-from domain.account import Costing
+from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Contract
 from domain.ledger import Logged
 from domain.position import (
     Effect,
+    Entry,
+    Lot,
     LotsAssigned,
     PositionKey,
     PositionRestated,
     PositionTransferred,
     TradeBooked,
     TradeReversed,
+    costing,
     entry_of,
 )
-from domain.values import ZERO, sort_key
+from domain.values import ZERO, Money, Occurrence, Side, sort_key
 from projections.storage.copy_out import CopyOut
 from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
@@ -42,6 +49,7 @@ from projections.storage.tables import (
     Row,
     Rows,
     contract_columns,
+    contract_of,
     contract_row,
     fact,
     json_of,
@@ -54,6 +62,9 @@ from projections.storage.tables import (
 PAGE_ROWS_MAX = 1000
 TRADE, TRANSFER = "TRADE", "TRANSFER"
 POSITION = ("account_id", "strategy_id", "instrument_id")
+
+Position = tuple[str, str, str]
+Place = tuple[datetime, str]
 
 executions = table(
     "executions",
@@ -103,6 +114,16 @@ executions = table(
     ),
     created_by="booked_seq",
 )
+restatements_table = table(
+    "executions",
+    "restatements",
+    *map(key, POSITION),
+    key("restated_seq", WHOLE),
+    fact("since_at", AT),
+    fact("since_place"),
+    created_by="restated_seq",
+    is_only_added=True,
+)
 COPIED = CopyOut(executions, "booked_seq DESC")
 
 
@@ -144,6 +165,15 @@ class TradeRow(PositionColumns, ContractColumns):
     restatements: int
     reversal: str | None
     booked_seq: int
+    seq: int
+
+
+class RestatementRow(PositionColumns):
+    """A restatement by half hour: it changed effects of entries from a place on (their `transact_time` and `place`)."""
+
+    restated_seq: int
+    since_at: datetime
+    since_place: str
     seq: int
 
 
@@ -256,6 +286,11 @@ def _assigned(rows: Rows, logged: Logged, event: LotsAssigned) -> None:
 
 
 def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
+    if event.since is not None:
+        since = {"since_at": event.since.transact_time, "since_place": sort_key(event.since)}
+        place = {name: getattr(event.key, name) for name in POSITION}
+        rows.put(restatements_table, place | since | {"restated_seq": logged.seq, "seq": logged.seq})
+        return
     now = {(item.exec_id, item.transact_time): item.now for item in event.items}
     for row in _of(rows, event.key, *(item.exec_id for item in event.items)):
         if (effect := now.get((row["exec_id"], row["transact_time"]))) is not None:
@@ -265,8 +300,8 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 PROJECTION = Projection(
     "executions",
-    4,
-    (executions,),
+    5,
+    (executions, restatements_table),
     {
         TradeBooked: _traded,
         TradeReversed: _reversed,
@@ -302,14 +337,117 @@ def trades(
         source, executions, where=where, at_most={"transact_time": occurred_by}, by=("booked_seq",),
         after=None if after is None else (after,), limit=limit, is_descending=True,
     )  # fmt: skip
-    return cast(list[TradeRow], found)
+    return _as_restated(source, cast(list[TradeRow], found))
 
 
 def history(
     source: Source, *, account_id: str, strategy_id: str, instrument_id: str, occurred_by: datetime | None = None
 ) -> list[TradeRow]:
     """Return the standing trades and transfers of one position, all or those that had `occurred_by` then, by time."""
-    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    return _as_restated(source, _standing(source, (account_id, strategy_id, instrument_id), occurred_by))
+
+
+def _standing(source: Source, position: Position, occurred_by: datetime | None = None) -> list[TradeRow]:
+    """Return the rows of a position's standing entries, in order of occurrence, as the table has them."""
     by = ("transact_time", "place", "entry")
+    where = dict(zip(POSITION, position, strict=True))
     found = fetch(source, executions, where=where, at_most={"transact_time": occurred_by}, by=by)
     return cast(list[TradeRow], [row for row in found if row["reversal"] is None])
+
+
+class Reach(NamedTuple):
+    """The seq of a restatement by half hour, and the place in order of occurrence from which on it changed effects."""
+
+    seq: int
+    since: Place
+
+
+def restatements(
+    source: Source, *, account_id: str | None = None, strategy_id: str | None = None, instrument_id: str | None = None
+) -> dict[Position, list[Reach]]:
+    """Return the restatements by half hour, by position and in log order."""
+    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    found: dict[Position, list[Reach]] = {}
+    for row in cast(list[RestatementRow], fetch(source, restatements_table, where=where, by=("restated_seq",))):
+        found.setdefault(position_of(row), []).append(Reach(row["restated_seq"], (row["since_at"], row["since_place"])))
+    return found
+
+
+def position_of(row: PositionColumns) -> Position:
+    """Return the position a row is of."""
+    return row["account_id"], row["strategy_id"], row["instrument_id"]
+
+
+def place_of(row: TradeRow) -> Place:
+    """Return an entry's place in order of occurrence."""
+    return row["transact_time"], row["place"]
+
+
+def costing_entry_of(trade: TradeRow) -> Entry:
+    """Return the costing entry of a row."""
+    contract = contract_of(trade)
+    assert contract is not None, "a booked trade has a contract"
+    tie = f"{trade['side']} {trade['cl_ord_id']}" if trade["last_px"] is not None else ""
+    at = Occurrence(trade["transact_time"], trade["trade_seq"], trade["exec_id"], nanos=trade["nanos"], tie=tie)
+    amount, currency = trade["commission"], trade["commission_currency"]
+    return Entry(
+        occurrence=at,
+        contract=contract,
+        side=Side(trade["side"]),
+        quantity=trade["last_qty"],
+        price=trade["last_px"],
+        commission=None if amount is None or currency is None else Money(amount, currency),
+        cost=trade["cost"],
+        lots=msgspec.convert(trade["lots"] or (), tuple[Lot, ...]),
+        lot_ids=tuple(trade["lot_ids"] or ()),
+    )
+
+
+def conventions_of(row: TradeRow) -> Costing:
+    """Return the conventions a row was booked by."""
+    return Costing(CostBasis(row["cost_basis"]), FeePolicy(row["fee_policy"]), row["money_places"])
+
+
+def effects(source: Source, position: Position, occurred_by: datetime | None = None) -> list[tuple[TradeRow, Effect]]:
+    """Return a position's standing entries in order of occurrence, with their effects in that order."""
+    rows = _standing(source, position, occurred_by)
+    if not rows:
+        return []
+    in_order = sorted(((costing_entry_of(row), row) for row in rows), key=lambda pair: pair[0].occurrence)
+    found, _ = costing.replay([entry for entry, _ in in_order], conventions_of(rows[0]))
+    return [(row, effect) for (_, row), effect in zip(in_order, found, strict=True)]
+
+
+def _as_restated(source: Source, rows: Sequence[TradeRow]) -> list[TradeRow]:
+    """Return rows with the effects that restatements by half hour gave them."""
+    if not rows:
+        return []
+    several = zip(POSITION, zip(*map(position_of, rows), strict=True), strict=True)
+    reaches = restatements(source, **{name: values[0] for name, values in several if len(set(values)) == 1})
+    if not reaches:
+        return list(rows)
+    latest: dict[Position, datetime] = {}
+    for row in rows:
+        position = position_of(row)
+        if row["reversal"] is None and _reached(row, reaches.get(position, ())):
+            latest[position] = max(latest.get(position, row["transact_time"]), row["transact_time"])
+    now = {
+        (position, place_of(row)): effect
+        for position, at in latest.items()
+        for row, effect in effects(source, position, at)
+    }
+    shown = []
+    for row in rows:
+        effect = now.get((position_of(row), place_of(row))) if row["reversal"] is None else None
+        by = [reach.seq for reach in _reached(row, reaches.get(position_of(row), ()))] if effect else []
+        if effect is None or not by:
+            shown.append(row)
+            continue
+        changed = {"restatements": row["restatements"] + len(by), "seq": max(row["seq"], *by)}
+        shown.append(cast(TradeRow, row | _effect(effect) | changed))
+    return shown
+
+
+def _reached(row: TradeRow, reaches: Iterable[Reach]) -> list[Reach]:
+    """Return the restatements recorded after a row's booking that reach it."""
+    return [reach for reach in reaches if reach.seq > row["booked_seq"] and reach.since <= place_of(row)]

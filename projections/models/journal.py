@@ -13,15 +13,18 @@ Queries as of a past moment read the rows of that moment.
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import groupby
 from typing import Any, Final, NamedTuple, TypedDict, cast
 
 import sqlalchemy as sa
 
+from domain import position
 from domain.account import AccountOpened, EntryBooked, FeeCharged, TransferReturned, TransferSettled
 from domain.instrument import Contract, Kind
 from domain.ledger import Logged
 from domain.position import (
     FundingSettled,
+    Moved,
     PositionKey,
     PositionRestated,
     PositionTransferred,
@@ -29,6 +32,7 @@ from domain.position import (
     TradeReversed,
 )
 from domain.values import ZERO, exact, venue_of
+from projections.calendar import SLOTS_A_DAY, slot_start
 from projections.models.bookkeeping import (
     ASSETS,
     ENTRY_ACCOUNTS,
@@ -274,6 +278,21 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
         for place, (kind, lines) in enumerate((("REVERSAL", before), ("RESTATEMENT", after))):
             entry = _of_position(logged, event.key, (kind, item.exec_id), item.transact_time, narrative=because)
             _put(rows, logged, entry, lines, part=2 * number + place)
+    if event.since is None:
+        return
+    about, narrative = ("RESTATEMENT", event.since.exec_id), f"{because}: all of the day since {event.since.exec_id}"
+    days = groupby(event.moved, key=lambda moved: moved.half_hour // SLOTS_A_DAY)
+    for number, (day, moves) in enumerate(days, 2 * len(event.items)):
+        at = max(slot_start(day * SLOTS_A_DAY), event.since.transact_time)
+        entry = _of_position(logged, event.key, about, at, narrative=narrative)
+        _put(rows, logged, entry, restated_lines(_total(moves), contract, venue, 1), part=number)
+
+
+def _total(moves: Iterable[Moved]) -> position.Sums:
+    """Return the change of sums of several half hours."""
+    known = list(moves)
+    names = position.Sums.__struct_fields__
+    return position.Sums(*(exact(sum((getattr(move, name) for move in known), ZERO)) for name in names))
 
 
 def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:

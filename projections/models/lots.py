@@ -2,22 +2,20 @@
 
 Signed as in `domain.position.costing`: a short lot's quantity is below zero. A match belongs to a disposal and has a
 `line`, in the order in which the cost basis consumed the lots. Both tables are the book by time of occurrence: the
-restatement of a late or reversed trade replaces the matches of every disposal it changed and corrects the open lots. A
-lot moved by a transfer keeps its age.
+restatement of a late or reversed trade replaces the matches of every disposal it changed and corrects the open lots.
+Where a restatement is by half hour, the matches after it are costed from the position's executions when they are read.
+A lot moved by a transfer keeps its age.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, cast
-
-import msgspec
+from typing import Any, Final, cast
 
 from domain.account import Costing
 from domain.ledger import Logged
 from domain.position import (
     Book,
-    Entry,
     Lot,
     LotMatch,
     PositionKey,
@@ -27,23 +25,12 @@ from domain.position import (
     TradeReversed,
     costing,
 )
-from domain.values import Money, Occurrence, Side, exact
-from projections.models.executions import TradeRow
+from domain.values import exact
+from projections.models import executions
+from projections.models.executions import TradeRow, costing_entry_of
 from projections.storage.copy_out import CopyOut
 from projections.storage.rows import Source, fetch
-from projections.storage.tables import (
-    AT,
-    NUMBER,
-    WHOLE,
-    PositionColumns,
-    Projection,
-    Row,
-    Rows,
-    contract_of,
-    fact,
-    key,
-    table,
-)
+from projections.storage.tables import AT, NUMBER, WHOLE, PositionColumns, Projection, Row, Rows, fact, key, table
 
 PAGE_ROWS_MAX = 1000
 POSITION: Final = ("account_id", "strategy_id", "instrument_id")
@@ -254,10 +241,73 @@ def matches(
 
     The next page is `after` the last row's `DISPOSED` columns.
     """
-    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id, "exec_id": exec_id}
+    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    reaches = executions.restatements(source, **where)
+    since = {position: min(reach.since for reach in found) for position, found in reaches.items()}
+    chosen = where | {"exec_id": exec_id}
+    kept = _kept(source, chosen, since, occurred_by=occurred_by, after=after, limit=limit)
+    for position, place in since.items():
+        if after is None or position >= after[:3]:
+            derived = _derived(source, position, place, occurred_by=occurred_by, exec_id=exec_id)
+            kept += [row for row in derived if after is None or _disposed(row) > tuple(after)]
+    if since:
+        kept.sort(key=_disposed)
+    return cast(list[MatchRow], kept[:limit])
+
+
+def _disposed(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in DISPOSED)
+
+
+def _kept(
+    source: Source,
+    where: Row,
+    since: Mapping[executions.Position, executions.Place],
+    *,
+    occurred_by: datetime | None,
+    after: tuple[Any, ...] | None,
+    limit: int | None,
+) -> list[Row]:
+    """Return the first matches of the table, without those that a restatement by half hour replaced."""
+    before = {position: _before(source, position, place) for position, place in since.items()}
     at_most = {"disposed_at": occurred_by}
-    found = fetch(source, matches_table, where=where, at_most=at_most, by=DISPOSED, after=after, limit=limit)
-    return cast(list[MatchRow], found)
+    kept: list[Row] = []
+    while True:
+        page = fetch(source, matches_table, where=where, at_most=at_most, by=DISPOSED, after=after, limit=limit)
+        for row in page:
+            position = (row["account_id"], row["strategy_id"], row["instrument_id"])
+            at = since[position][0] if position in since else None
+            is_at = row["disposed_at"] == at and (row["disposed_trade_seq"], row["exec_id"]) in before[position]
+            if at is None or row["disposed_at"] < at or is_at:
+                kept.append(row)
+        if limit is None or len(page) < limit or len(kept) >= limit:
+            return kept
+        after = _disposed(page[-1])
+
+
+def _before(source: Source, position: executions.Position, place: executions.Place) -> set[tuple[int, str]]:
+    """Return the entries at a place's moment that come before it, by trade sequence and exec id."""
+    where = dict(zip(POSITION, position, strict=True)) | {"transact_time": place[0]}
+    found = fetch(source, executions.executions, where=where)
+    return {(row["trade_seq"], row["exec_id"]) for row in found if row["place"] < place[1]}
+
+
+def _derived(
+    source: Source,
+    position: executions.Position,
+    since: executions.Place,
+    *,
+    occurred_by: datetime | None,
+    exec_id: str | None,
+) -> list[Row]:
+    """Return the matches of a position's disposals from a place on, costed in order of occurrence."""
+    place: Row = dict(zip(POSITION, position, strict=True))
+    found = []
+    for row, effect in executions.effects(source, position, occurred_by):
+        if effect.closed and executions.place_of(row) >= since and exec_id in (None, row["exec_id"]):
+            matched = _match_rows(row["exec_id"], row["transact_time"], row["trade_seq"], effect.closed)
+            found += [place | match | {"seq": row["seq"]} for match in matched]
+    return found
 
 
 def recosted(
@@ -272,7 +322,7 @@ def recosted(
     if not trades:
         return [], [], book
     place: Row = {name: trades[0][name] for name in POSITION}
-    entries = sorted(map(entry_of, trades), key=lambda entry: entry.occurrence)
+    entries = sorted(map(costing_entry_of, trades), key=lambda entry: entry.occurrence)
     effects, book = costing.replay(entries, conventions, book)
     matched = [
         place | row
@@ -285,23 +335,3 @@ def recosted(
     opened = sorted(book.lots, key=lambda lot: (lot.opened_at.transact_time, lot.opened_at.trade_seq, lot.lot_id))
     lots = cast(list[RecostedLotRow], [place | _lot_row(lot) for lot in opened])
     return cast(list[RecostedMatchRow], matched), lots, book
-
-
-def entry_of(trade: TradeRow) -> Entry:
-    """Return the costing entry of an `executions` row."""
-    contract = contract_of(trade)
-    assert contract is not None, "a booked trade has a contract"
-    tie = f"{trade['side']} {trade['cl_ord_id']}" if trade["last_px"] is not None else ""
-    at = Occurrence(trade["transact_time"], trade["trade_seq"], trade["exec_id"], nanos=trade["nanos"], tie=tie)
-    amount, currency = trade["commission"], trade["commission_currency"]
-    return Entry(
-        occurrence=at,
-        contract=contract,
-        side=Side(trade["side"]),
-        quantity=trade["last_qty"],
-        price=trade["last_px"],
-        commission=None if amount is None or currency is None else Money(amount, currency),
-        cost=trade["cost"],
-        lots=msgspec.convert(trade["lots"] or (), tuple[Lot, ...]),
-        lot_ids=tuple(trade["lot_ids"] or ()),
-    )

@@ -8,8 +8,9 @@ are quantity received without a trade, at its cost: earned, or moved in. `last_*
 
 `reached` is the latest moment of any booking: no version of a row includes later occurrences. Bookings of earlier
 moments (a late trade, a reversal, a restatement) are kept in `late` as well, with the amounts they added: both are
-needed to look up a position as of any moment of occurrence (`projections.models.positions_occurred`). `entries` counts
-the trades and transfers that stand, `payments` those of funding.
+needed to look up a position as of any moment of occurrence (`projections.models.positions_occurred`). Of a restatement
+by half hour only the sums are here: its changes up to a moment follow from the executions. `entries` counts the trades
+and transfers that stand, `payments` those of funding.
 """
 
 from datetime import datetime
@@ -263,7 +264,8 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
             change[name] = exact(change[name] + getattr(item.now, name) - getattr(item.was, name))
     row = _row(rows, logged, event.key, max(moved, default=EARLIEST))
     for name in RESTATED:
-        row[name] = exact(row[name] + sum((change[name] for change in moved.values()), ZERO))
+        changes = [*(change[name] for change in moved.values()), *(getattr(each, name) for each in event.moved)]
+        row[name] = exact(row[name] + sum(changes, ZERO))
     rows.put(positions_table, row)
     for at, change in moved.items():
         if at < row["reached"]:

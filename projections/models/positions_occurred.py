@@ -18,11 +18,12 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from domain.position import MICROSECOND
 from domain.values import EPOCH, ZERO, exact
 from projections.models.daily_sums import added
-from projections.models.executions import executions
+from projections.models.executions import effects, executions, restatements, restatements_table
 from projections.models.positions import (
     COUNTS,
     EVERY_SUM,
     POSITION,
+    RESTATED,
     PositionRow,
     average_price,
     fundings,
@@ -61,6 +62,8 @@ def positions(
         held |= {_key(row): row for row in _reached(source, further, occurred_by)}
         for row in _since(source, further, occurred_by):
             held[_key(row)] = _with(held[_key(row)], row)
+        for key in _restated(source, further, occurred_by):
+            held[key] = held[key] | _costed(source, key, occurred_by)
     standing = [row for row in held.values() if row["entries"] or row["payments"]][:limit]
     traded = [_key(row) for row in standing if row["entries"]]
     latest = _latest(source, {key: min(known[key]["reached"], occurred_by) for key in traded})
@@ -79,7 +82,7 @@ def changes(
 ) -> dict[tuple[str, str, str], list[int]]:
     """Return by position the seqs, beyond `after` and up to `upto`, that changed what had `occurred_by` then."""
     where = dict(zip(POSITION, (account_id, strategy_id, instrument_id), strict=True))
-    ended = history_of(executions)
+    ended, reaches = history_of(executions), restatements_table
     queries = [
         sa.select(*(columns[name] for name in POSITION), changed.label("changed"))
         .where(columns["transact_time"] <= occurred_by, changed > after, changed <= upto)
@@ -89,10 +92,28 @@ def changes(
             (fundings.c, fundings.c.booked_seq),
         )
     ]  # fmt: skip
+    reached = sa.select(*(reaches.c[name] for name in POSITION), reaches.c.restated_seq.label("changed"))
+    queries.append(
+        reached.where(reaches.c.since_at <= occurred_by, reaches.c.restated_seq > after, reaches.c.restated_seq <= upto)
+        .where(*(reaches.c[name] == value for name, value in where.items() if value is not None))
+    )  # fmt: skip
     found: dict[tuple[str, str, str], list[int]] = {}
     for *key, seq in connection.execute(sa.union(*queries)):
         found.setdefault((key[0], key[1], key[2]), []).append(seq)
     return {key: sorted(seqs) for key, seqs in found.items()}
+
+
+def _restated(source: sa.Connection | AsOf, keys: Sequence[Key], moment: datetime) -> list[Key]:
+    """Return the positions with a restatement by half hour that begins by the moment."""
+    wanted = {name: values.pop() for name, *each in zip(POSITION, *keys, strict=True) if len(values := set(each)) == 1}
+    found = restatements(source, **wanted)
+    return [key for key in keys if any(reach.since[0] <= moment for reach in found.get(key, ()))]
+
+
+def _costed(source: sa.Connection | AsOf, key: Key, moment: datetime) -> Row:
+    """Return a position's sums at a moment, costed from its entries up to then."""
+    found = [effect for _, effect in effects(source, key, moment)]
+    return {name: exact(sum((getattr(effect, name) for effect in found), ZERO)) for name in RESTATED}
 
 
 def _key(row: Row) -> Key:

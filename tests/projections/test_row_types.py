@@ -73,7 +73,7 @@ SHAPES = (
     Shape(breaks.BreakRow, breaks.breaks_table),
     Shape(capital_flows.CashFlowRow, capital_flows.cash),
     Shape(capital_flows.QuantityFlowRow, capital_flows.moved),
-    Shape(daily_sums.DailySumRow, daily_sums.totals_table, computed=("day",)),
+    Shape(daily_sums.DailySumRow, daily_sums.totals_table, hidden=("moved",), computed=("day",)),
     Shape(daily_sums.RestatedRow, daily_sums.restated, computed=("occurred_from",)),
     Shape(executions.TradeRow, executions.executions),
     Shape(journal.EntryColumns, journal.entries_table, hidden=("lines",)),

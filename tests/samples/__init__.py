@@ -13,6 +13,7 @@ from domain.position import (
     LotChange,
     LotMatch,
     LotsAssigned,
+    Moved,
     PositionBroken,
     PositionKey,
     PositionRestated,
@@ -24,7 +25,7 @@ from domain.position import (
     TradeReversed,
     TransferReason,
 )
-from domain.values import Liquidity, Money, OpenedAt, Side
+from domain.values import Liquidity, Money, Occurrence, OpenedAt, Side
 from tests.samples import account_events, order_events, risk_events
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -66,7 +67,8 @@ EVENTS = (
     FundingSettled(POSITION, "F1", Money(D("-1.25"), "USDT"), AT),
     PositionRestated(
         POSITION, ("E6",), (Restated("E7", 7, AT, Sums(D(1), D(2), D("0.5"), D(0)), EFFECT),),
-        (LotChange(LOT, D("-0.1"), D("-9750.025")),), 1, 2,
+        (LotChange(LOT, D("-0.1"), D("-9750.025")),), 1, 2, Occurrence(AT, 7, "E7", 250, "BUY A1"),
+        (Moved(983_045, D("-1.5"), D("-1.25"), D("0.5")),),
     ),
     RawReportKept("main", "BINANCE", "trades.csv:7", "7,x,y", "price: 'x' is not a finite decimal number"),
     *account_events.EVENTS,

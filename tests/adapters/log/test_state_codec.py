@@ -77,7 +77,8 @@ def exactly(state: Any) -> Any:
         case Lots() | tuple():
             return [type(state).__name__, *map(exactly, state)]
         case Struct():
-            return [type(state).__name__, *(exactly(getattr(state, name)) for name in state.__struct_fields__)]
+            names = (name for name in state.__struct_fields__ if name != state_codec.CACHE)
+            return [type(state).__name__, *(exactly(getattr(state, name)) for name in names)]
         case _:
             return (type(state).__name__, repr(state))
 

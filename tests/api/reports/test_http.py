@@ -198,8 +198,9 @@ def test_what_is_copied_is_where_the_snapshot_has_it(book: httpx.Client, daybook
     with psycopg.connect(daybook.url, autocommit=True) as connection:
         connection.execute("CREATE SCHEMA elsewhere")
         connection.execute("CREATE TABLE elsewhere.executions AS SELECT * FROM read_executions.executions LIMIT 1")
+        connection.execute("CREATE TABLE elsewhere.restatements AS SELECT * FROM read_executions.restatements")
         connection.execute("GRANT USAGE ON SCHEMA elsewhere TO PUBLIC")
-        connection.execute("GRANT SELECT ON elsewhere.executions TO PUBLIC")
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA elsewhere TO PUBLIC")
     with daybook.engine.connect() as made:
         for placed, rows in (({}, 4), ({"read_executions": "elsewhere"}, 1)):
             source = made.execution_options(schema_translate_map=placed)

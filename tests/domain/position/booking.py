@@ -37,7 +37,8 @@ def booked(reports, contract=SPOT, conventions=AVERAGE, batches=None, tail_max=p
     sizes = iter(batches or [1] * len(reports))
     while reports:
         batch, reports = reports[: (size := next(sizes, len(reports)))], reports[size:]
-        known = position.unfold(history) if position.needs_history(state, batch) else state
+        state = position.unfold(history) if position.needs_history(state, batch) else state
+        known = state
         events = position.admit(
             known, [replace(r, contract=contract) if hasattr(r, "contract") else r for r in batch], conventions
         )

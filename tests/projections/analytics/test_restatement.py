@@ -1,14 +1,14 @@
 """What was reported of a day, what is known now, and what makes the difference: the items sum to it, exactly."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal as D
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from domain.ledger import Logged, scan
@@ -53,7 +53,7 @@ marks = st.none() | st.sampled_from([D(80), D(100), D("123.457")])
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, phases=[Phase.generate])
 @given(
     fill_days, costings, st.tuples(st.integers(0, 20), st.integers(1, 40)), st.integers(0, 10), st.tuples(*[marks] * 4)
 )
@@ -88,7 +88,12 @@ def test_the_items_of_any_day_sum_to_the_difference(
         settle = mine[0].recorded.event.contract.settle if hasattr(mine[0].recorded.event, "contract") else "USDT"
         everything = [one for one in mine if one.seq > then_seq]
         for events in (everything, [one for one in mine if one.seq in seqs]):
-            check(then, now, restate(then, now, events, settle, bounds))
+            check(then, now, restate(then, now, events, settle=settle, bounds=bounds, summed=partial(_summed, mine)))
+
+
+def _summed(history: Sequence[Logged], seq: int, by: datetime) -> Sums:
+    """What had occurred by a moment, as known at a seq, by the domain's own fold."""
+    return _sums(as_of.as_occurred([one.recorded for one in history if one.seq <= seq], by))
 
 
 def _append(logged: Logged) -> tuple[Any, ...]:
@@ -101,7 +106,7 @@ def restated(desk: Desk, then_seq: int, then_mark: str, now_mark: str) -> tuple[
     opening = mark(BTC, "100")
     now = known(mine, bounds, opening, mark(BTC, now_mark))
     then = known([one for one in mine if one.seq <= then_seq], bounds, opening, mark(BTC, then_mark))
-    return then, now, restate(then, now, [one for one in mine if one.seq > then_seq], "USDT", bounds)
+    return then, now, restate(then, now, [one for one in mine if one.seq > then_seq], settle="USDT", bounds=bounds)
 
 
 def test_each_cause_is_reported_by_itself() -> None:
@@ -144,8 +149,8 @@ def test_what_is_valued_only_together_is_one_item() -> None:
         desk.report(fill(f"E{number}", side, "1", str(100 + number), number + 1, instrument_id=PERP))
     mine = [one for one in scan(desk.log) if one.recorded.stream.startswith("position:")]
     now = known(mine, bounds, None, None)
-    (item,) = restate(empty_day, now, mine, "BTC", bounds)
+    (item,) = restate(empty_day, now, mine, settle="BTC", bounds=bounds)
     assert (item.cause, item.exec_ids, item.amount) == (Cause.LATE_FILL, ("E0", "E1"), now.pnl)
-    (item,) = restate(empty_day, known(mine[:1], bounds, None, None), mine[:1], "BTC", bounds)
+    (item,) = restate(empty_day, known(mine[:1], bounds, None, None), mine[:1], settle="BTC", bounds=bounds)
     assert (item.booked, item.unrealized, item.amount) == (ZERO, None, None)
     assert reduce(lambda total, one: total + (one.amount or ZERO), (item,), ZERO) == ZERO

@@ -165,7 +165,7 @@ def test_a_long_history_newest_first_is_booked_in_order(
     log, writer = desk(costing)
     assert counts(imported(writer, written(tmp_path / "newest.csv", rows[::-1]))) == (1300, 1300, 0, 0, 0)
     assert book(writer) == book(straight)
-    assert "PositionRestated.v2" not in topics(log), "nothing was late"
+    assert not any(topic.startswith("PositionRestated") for topic in topics(log)), "nothing was late"
 
 
 def test_the_same_in_postgres(log: PostgresLog, tmp_path: Path) -> None:
