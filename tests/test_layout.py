@@ -31,6 +31,7 @@ ENTRIES_MAX = 16
 API_ENTRIES_MAX = 22
 MODULE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
+POSITIONAL_MAX = 4
 FOLDERS_DEEP_MAX = 2  # below a room: api/web/static
 DOCSTRING_LINE_MAX = 120
 
@@ -65,6 +66,36 @@ def test_a_function_is_short():
                 if lines > FUNCTION_LINES_MAX:
                     long[f"{_path(module)}:{node.lineno} {node.name}"] = lines
     assert not long, f"at most {FUNCTION_LINES_MAX} lines a function, from `def` to its end: name its steps"
+
+
+def test_a_call_names_the_arguments_beyond_four():
+    trees = {module: ast.parse(module.read_text()) for module in _modules()}
+    ours = set.difference(*({name for tree in trees.values() for name in found(tree)} for found in (_fixed, _variadic)))
+    crowded = [
+        f"{_path(module)}:{node.lineno} {name}"
+        for module, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and len(node.args) > POSITIONAL_MAX
+        and not isinstance(getattr(node.func, "value", None), ast.Call)  # a text's own format()
+        and (name := ast.unparse(node.func).rpartition(".")[2]) in ours
+        and not any(isinstance(arg, ast.Starred) for arg in node.args)
+    ]
+    assert not crowded, f"at most {POSITIONAL_MAX} arguments by position: name the others"
+
+
+def _fixed(tree: ast.Module) -> Iterator[str]:
+    """Functions with a fixed number of arguments, and classes whose instances are made from their fields."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name, args=ast.arguments(vararg=None)) | ast.ClassDef(name=name):
+                yield name
+
+
+def _variadic(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.args.vararg is not None:
+            yield node.name
 
 
 def test_folders_are_two_levels_deep_at_most():

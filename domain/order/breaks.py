@@ -187,7 +187,14 @@ def _timeline(order: Order) -> list[tuple[_Place, OrderReport]]:
     by_ref = {fill.exec_id: fill for fill in fills.values()} | fills
     placed: list[tuple[_Place, OrderReport]] = [
         (
-            _Place(fill.transact_time, _RANKS[OrderFilled], 0, fill.trade_seq, _by_number(fill.exec_id), fill.entry_id),
+            _Place(
+                fill.transact_time,
+                _RANKS[OrderFilled],
+                0,
+                fill.trade_seq,
+                exec_id=_by_number(fill.exec_id),
+                content=fill.entry_id,
+            ),
             fill,
         )
         for fill in fills.values()
@@ -196,7 +203,7 @@ def _timeline(order: Order) -> list[tuple[_Place, OrderReport]]:
         at, depth = report.transact_time, 0
         if isinstance(report, Amendment):
             at, depth = _after_its_fill(order, by_ref, report)
-        place = _Place(at, _RANKS[type(report)], depth, 0, _by_number(report.exec_id), repr(report))
+        place = _Place(at, _RANKS[type(report)], depth, 0, exec_id=_by_number(report.exec_id), content=repr(report))
         placed.append((place, report))
     placed.sort(key=itemgetter(0))
     return placed

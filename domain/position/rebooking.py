@@ -175,7 +175,7 @@ def rebook_deep(
 ) -> Rebooked:
     """The position's `book` with changes that begin in its history."""
     try:
-        return _rebook_window(known, tail, book, costing_, changes) or _rebook_runs(
+        return _rebook_window(known, tail, book, costing_=costing_, changes=changes) or _rebook_runs(
             known, anchor, tail, book=book, costing_=costing_, changes=changes
         )
     except TooFine:

@@ -58,7 +58,13 @@ class Units(NamedTuple):
 
 
 UNITS = tuple(
-    Units(places, price_places, 10 ** (places - 18), 10 ** (18 + price_places - places), 10 ** (MONEY_PLACES - places))
+    Units(
+        places,
+        price_places,
+        per_place=10 ** (places - 18),
+        per_price=10 ** (18 + price_places - places),
+        in_total=10 ** (MONEY_PLACES - places),
+    )
     for places, price_places in ((18, 18), (36, 18), (54, 36))
 )
 
@@ -162,9 +168,9 @@ def row_of(entry: Entry, conventions: Costing, units: Units) -> Row:
         part = min(fee, signed) if signed > 0 else fee
         if signed - part:
             worth = _times(part, each, units) if part else 0
-            lot = _lot(conventions.cost_basis, entry, signed - part, value - worth, units)
+            lot = _lot(conventions.cost_basis, entry, signed - part, value - worth, units=units)
     is_plain = bool(signed) and not fee and not entry.lots and not entry.lot_ids
-    return Row(signed, value, each, fee, entry, lot, is_plain)
+    return Row(signed, value, each, fee, entry=entry, lot=lot, is_plain=is_plain)
 
 
 def _is_in_cost(contract: Contract, paid: Money) -> bool:
@@ -196,8 +202,8 @@ def state_of(book: Book, units: Units) -> State:
 def _held(basis: CostBasis, lot: Lot, units: Units) -> HeldLot:
     return HeldLot(
         costing.precedence(basis, lot), lot.lot_id, whole(lot.quantity, QUANTITY_PLACES), whole(lot.cost, units.places),
-        (lot.opened_at, lot.opened_nanos), whole(lot.opened_quantity, QUANTITY_PLACES),
-        whole(lot.opened_cost, units.places),
+        opened_at=(lot.opened_at, lot.opened_nanos), opened_quantity=whole(lot.opened_quantity, QUANTITY_PLACES),
+        opened_cost=whole(lot.opened_cost, units.places),
     )  # fmt: skip
 
 
@@ -231,7 +237,7 @@ def replayed(state: State, rows: Sequence[Row], conventions: Costing, units: Uni
         basis = conventions.cost_basis
         is_first_in = basis in (CostBasis.FIFO, CostBasis.SPECIFIC) and all(row.is_plain for row in rows)
         replay = _first_in if is_first_in else _with_lots
-        after, totals = replay(state, rows, basis, unit, units)
+        after, totals = replay(state, rows, basis, unit=unit, units=units)
     factor = units.in_total
     return after, Totals(*(total * factor for total in totals))
 
@@ -291,7 +297,7 @@ def _at_average(state: State, rows: Sequence[Row], unit: int, units: Units) -> t
                 gain = -value - cost
                 cost = 0
             else:
-                closed = _closing_value(row, signed, value, -quantity, units)
+                closed = _closing_value(row, signed, value, -quantity, units=units)
                 gain = -closed - cost
                 cost = value - closed
             quantity = left
@@ -360,10 +366,10 @@ def _first_in(  # noqa: PLR0915 (calls would take half of the time)
             gain = -value - released
             cost -= released
         else:
-            closed = _closing_value(row, signed, value, -quantity, units) if after else value
+            closed = _closing_value(row, signed, value, -quantity, units=units) if after else value
             gain = -closed - cost
             cost = value - closed
-            held, first = [_lot(basis, entry, after, cost, units)] if after else [], 0
+            held, first = [_lot(basis, entry, after, cost, units=units)] if after else [], 0
             left, left_cost = (after, cost) if after else (0, 0)
         quantity = after
         gains += gain
@@ -404,7 +410,7 @@ def _with_lots(  # noqa: PLR0912, PLR0915 (calls would take half of the time)
         else:
             closing = -quantity if abs(signed) > abs(quantity) else signed
             opening = signed - closing
-            closed = _closing_value(row, signed, value, closing, units) if opening else value
+            closed = _closing_value(row, signed, value, closing, units=units) if opening else value
             released = 0
             if closing:
                 wanted = -closing if closing < 0 else closing
@@ -422,7 +428,7 @@ def _with_lots(  # noqa: PLR0912, PLR0915 (calls would take half of the time)
                     part = min(fee, opening) if opening > 0 else fee
                 if opening - part:
                     own_value = opened_value - (_times(part, row.each, units) if part else 0)
-                    insort(held, _lot(basis, entry, opening - part, own_value, units))
+                    insort(held, _lot(basis, entry, opening - part, own_value, units=units))
             else:
                 opened_value = 0
         quantity += signed - part
@@ -450,7 +456,7 @@ def _paid_from(
     """
     paid = _times(fee, row.each, units)
     if quantity <= 0:
-        insort(held, _lot(basis, row.entry, -fee, -paid, units))
+        insort(held, _lot(basis, row.entry, -fee, -paid, units=units))
         return -paid, 0
     closing = min(fee, quantity)
     released = _used(held, closing, row.entry.lot_ids, units)
@@ -458,7 +464,7 @@ def _paid_from(
     if fee == closing:
         return -released, gain
     opened = _times(closing - fee, row.each, units)
-    insort(held, _lot(basis, row.entry, closing - fee, opened, units))
+    insort(held, _lot(basis, row.entry, closing - fee, opened, units=units))
     return opened - released, gain
 
 
