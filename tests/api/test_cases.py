@@ -40,8 +40,8 @@ def environment(daybook: Daybook, server: str) -> dict[str, str]:
     return os.environ | {
         "DAYBOOK_URL": server,
         "KEY": key,
-        "DAYBOOK": f"{sys.executable} -m api.cli",
-        "DAYBOOK_PYTHON": sys.executable,
+        "DAYBOOK": "python -m api.cli",  # the first of PATH: a case splits it at spaces
+        "DAYBOOK_PYTHON": "python",
         "DAYBOOK_DATABASE_URL": daybook.settings.database_url.get_secret_value(),
         "PYTHONPATH": str(CHECKOUT),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
