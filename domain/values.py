@@ -134,16 +134,6 @@ def _is_before(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     return _after_time(one) < _after_time(other)
 
 
-def sort_key(at: Occurrence) -> str:
-    """The key, as text in code point order, that puts occurrences of one time into their order."""
-    nanos, seq, base, tie, suffix = _after_time(at)
-    return "\x1f".join((f"{nanos:010d}", _sortable((seq,)), _sortable(base), tie, _sortable(suffix)))
-
-
-def _sortable(parts: tuple[Any, ...]) -> str:
-    return "\x1f".join(f"{len(str(part)):04d}{part}" if isinstance(part, int) else part for part in parts)
-
-
 class OpenedAt(NamedTuple):
     """When a lot was opened: the part of its entry's Occurrence that is stored with it."""
 

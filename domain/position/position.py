@@ -103,12 +103,12 @@ def stream(key: PositionKey) -> str:
     return f"position:{key.account_id}:{key.strategy_id}:{key.instrument_id}"
 
 
-def occurrence_of(report: Filled | Reverse | Transfer | AssignLots) -> Occurrence:
-    """The occurrence of the entry that a report is about."""
-    if isinstance(report, Transfer):
-        return Occurrence(report.transact_time, 0, report.transfer_id)
-    if isinstance(report, Filled):
+def occurrence_of(report: Filled | Reverse | Transfer | AssignLots | Booking) -> Occurrence:
+    """The occurrence of the entry that a report or booking is about."""
+    if isinstance(report, Filled | TradeBooked):
         return _trade_at(report)
+    if isinstance(report, Transfer | PositionTransferred):
+        return Occurrence(report.transact_time, 0, report.transfer_id)
     nanos = report.nanos if isinstance(report, Reverse) else 0
     return Occurrence(report.transact_time, report.trade_seq, report.exec_id, nanos)
 
@@ -373,9 +373,8 @@ def _entry(report: Filled | Transfer) -> Entry:
 def entry_of(event: Booking) -> Entry:
     """A booking as costing sees it."""
     if isinstance(event, PositionTransferred):
-        place = Occurrence(event.transact_time, 0, event.transfer_id)
         return Entry(
-            occurrence=place,
+            occurrence=occurrence_of(event),
             contract=event.contract,
             side=event.side,
             quantity=event.quantity,
@@ -385,7 +384,7 @@ def entry_of(event: Booking) -> Entry:
             lots=event.lots,
         )
     return Entry(
-        occurrence=_trade_at(event),
+        occurrence=occurrence_of(event),
         contract=event.contract,
         side=event.side,
         quantity=event.last_qty,

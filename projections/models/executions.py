@@ -33,9 +33,8 @@ from domain.position import (
     TradeBooked,
     TradeReversed,
     costing,
-    entry_of,
 )
-from domain.values import ZERO, Money, Occurrence, Side, sort_key
+from domain.values import ZERO, Money, Occurrence, Side
 from projections.storage.copy_out import CopyOut
 from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
@@ -62,9 +61,9 @@ from projections.storage.tables import (
 PAGE_ROWS_MAX = 1000
 TRADE, TRANSFER = "TRADE", "TRANSFER"
 POSITION = ("account_id", "strategy_id", "instrument_id")
+SINCE = ("since_at", "since_trade_seq", "since_exec_id", "since_nanos", "since_tie")  # an Occurrence
 
 Position = tuple[str, str, str]
-Place = tuple[datetime, str]
 
 executions = table(
     "executions",
@@ -78,7 +77,6 @@ executions = table(
     fact("reason"),
     fact("trade_seq", WHOLE),
     fact("nanos", WHOLE),
-    fact("place"),
     fact("side"),
     fact("last_qty", NUMBER),
     maybe("last_px", NUMBER),
@@ -120,7 +118,10 @@ restatements_table = table(
     *map(key, POSITION),
     key("restated_seq", WHOLE),
     fact("since_at", AT),
-    fact("since_place"),
+    fact("since_trade_seq", WHOLE),
+    fact("since_exec_id"),
+    fact("since_nanos", WHOLE),
+    fact("since_tie"),
     created_by="restated_seq",
     is_only_added=True,
 )
@@ -138,7 +139,6 @@ class TradeRow(PositionColumns, ContractColumns):
     reason: str
     trade_seq: int
     nanos: int
-    place: str
     side: str
     last_qty: Decimal
     last_px: Decimal | None
@@ -169,11 +169,14 @@ class TradeRow(PositionColumns, ContractColumns):
 
 
 class RestatementRow(PositionColumns):
-    """A restatement by half hour: it changed effects of entries from a place on (their `transact_time` and `place`)."""
+    """A restatement by half hour: it changed effects of entries from a place in order of occurrence on."""
 
     restated_seq: int
     since_at: datetime
-    since_place: str
+    since_trade_seq: int
+    since_exec_id: str
+    since_nanos: int
+    since_tie: str
     seq: int
 
 
@@ -206,7 +209,6 @@ def _booking(logged: Logged, event: TradeBooked | PositionTransferred) -> Row:
         **_effect(event.effect),
         "side": event.side.value,
         "nanos": event.nanos if isinstance(event, TradeBooked) else 0,
-        "place": sort_key(entry_of(event).occurrence),
         "transact_time": event.transact_time,
         "recorded_at": logged.recorded.recorded_at,
         "is_late": event.is_late,
@@ -287,7 +289,7 @@ def _assigned(rows: Rows, logged: Logged, event: LotsAssigned) -> None:
 
 def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
     if event.since is not None:
-        since = {"since_at": event.since.transact_time, "since_place": sort_key(event.since)}
+        since = dict(zip(SINCE, event.since, strict=True))
         place = {name: getattr(event.key, name) for name in POSITION}
         rows.put(restatements_table, place | since | {"restated_seq": logged.seq, "seq": logged.seq})
         return
@@ -300,7 +302,7 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 PROJECTION = Projection(
     "executions",
-    5,
+    6,
     (executions, restatements_table),
     {
         TradeBooked: _traded,
@@ -349,17 +351,19 @@ def history(
 
 def _standing(source: Source, position: Position, occurred_by: datetime | None = None) -> list[TradeRow]:
     """Return the rows of a position's standing entries, in order of occurrence, as the table has them."""
-    by = ("transact_time", "place", "entry")
     where = dict(zip(POSITION, position, strict=True))
-    found = fetch(source, executions, where=where, at_most={"transact_time": occurred_by}, by=by)
-    return cast(list[TradeRow], [row for row in found if row["reversal"] is None])
+    found = fetch(
+        source, executions, where=where, at_most={"transact_time": occurred_by}, by=("transact_time", "exec_id")
+    )
+    standing = [row for row in cast(list[TradeRow], found) if row["reversal"] is None]
+    return sorted(standing, key=lambda row: (occurrence_of(row), row["entry"]))
 
 
 class Reach(NamedTuple):
     """The seq of a restatement by half hour, and the place in order of occurrence from which on it changed effects."""
 
     seq: int
-    since: Place
+    since: Occurrence
 
 
 def restatements(
@@ -369,7 +373,8 @@ def restatements(
     where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
     found: dict[Position, list[Reach]] = {}
     for row in cast(list[RestatementRow], fetch(source, restatements_table, where=where, by=("restated_seq",))):
-        found.setdefault(position_of(row), []).append(Reach(row["restated_seq"], (row["since_at"], row["since_place"])))
+        since = Occurrence(*(row[name] for name in SINCE))  # type: ignore[literal-required]
+        found.setdefault(position_of(row), []).append(Reach(row["restated_seq"], since))
     return found
 
 
@@ -378,20 +383,19 @@ def position_of(row: PositionColumns) -> Position:
     return row["account_id"], row["strategy_id"], row["instrument_id"]
 
 
-def place_of(row: TradeRow) -> Place:
-    """Return an entry's place in order of occurrence."""
-    return row["transact_time"], row["place"]
+def occurrence_of(row: TradeRow) -> Occurrence:
+    """Return an entry's occurrence."""
+    tie = f"{row['side']} {row['cl_ord_id']}" if row["last_px"] is not None else ""
+    return Occurrence(row["transact_time"], row["trade_seq"], row["exec_id"], nanos=row["nanos"], tie=tie)
 
 
 def costing_entry_of(trade: TradeRow) -> Entry:
     """Return the costing entry of a row."""
     contract = contract_of(trade)
     assert contract is not None, "a booked trade has a contract"
-    tie = f"{trade['side']} {trade['cl_ord_id']}" if trade["last_px"] is not None else ""
-    at = Occurrence(trade["transact_time"], trade["trade_seq"], trade["exec_id"], nanos=trade["nanos"], tie=tie)
     amount, currency = trade["commission"], trade["commission_currency"]
     return Entry(
-        occurrence=at,
+        occurrence=occurrence_of(trade),
         contract=contract,
         side=Side(trade["side"]),
         quantity=trade["last_qty"],
@@ -432,13 +436,13 @@ def _as_restated(source: Source, rows: Sequence[TradeRow]) -> list[TradeRow]:
         if row["reversal"] is None and _reached(row, reaches.get(position, ())):
             latest[position] = max(latest.get(position, row["transact_time"]), row["transact_time"])
     now = {
-        (position, place_of(row)): effect
+        (position, occurrence_of(row)): effect
         for position, at in latest.items()
         for row, effect in effects(source, position, at)
     }
     shown = []
     for row in rows:
-        effect = now.get((position_of(row), place_of(row))) if row["reversal"] is None else None
+        effect = now.get((position_of(row), occurrence_of(row))) if row["reversal"] is None else None
         by = [reach.seq for reach in _reached(row, reaches.get(position_of(row), ()))] if effect else []
         if effect is None or not by:
             shown.append(row)
@@ -450,4 +454,4 @@ def _as_restated(source: Source, rows: Sequence[TradeRow]) -> list[TradeRow]:
 
 def _reached(row: TradeRow, reaches: Iterable[Reach]) -> list[Reach]:
     """Return the restatements recorded after a row's booking that reach it."""
-    return [reach for reach in reaches if reach.seq > row["booked_seq"] and reach.since <= place_of(row)]
+    return [reach for reach in reaches if reach.seq > row["booked_seq"] and reach.since <= occurrence_of(row)]

@@ -25,7 +25,7 @@ from domain.position import (
     TradeReversed,
     costing,
 )
-from domain.values import exact
+from domain.values import Occurrence, exact
 from projections.models import executions
 from projections.models.executions import TradeRow, costing_entry_of
 from projections.storage.copy_out import CopyOut
@@ -262,7 +262,7 @@ def _disposed(row: Row) -> tuple[Any, ...]:
 def _kept(
     source: Source,
     where: Row,
-    since: Mapping[executions.Position, executions.Place],
+    since: Mapping[executions.Position, Occurrence],
     *,
     occurred_by: datetime | None,
     after: tuple[Any, ...] | None,
@@ -285,17 +285,17 @@ def _kept(
         after = _disposed(page[-1])
 
 
-def _before(source: Source, position: executions.Position, place: executions.Place) -> set[tuple[int, str]]:
+def _before(source: Source, position: executions.Position, place: Occurrence) -> set[tuple[int, str]]:
     """Return the entries at a place's moment that come before it, by trade sequence and exec id."""
-    where = dict(zip(POSITION, position, strict=True)) | {"transact_time": place[0]}
-    found = fetch(source, executions.executions, where=where)
-    return {(row["trade_seq"], row["exec_id"]) for row in found if row["place"] < place[1]}
+    where = dict(zip(POSITION, position, strict=True)) | {"transact_time": place.transact_time}
+    found = cast(list[TradeRow], fetch(source, executions.executions, where=where))
+    return {(row["trade_seq"], row["exec_id"]) for row in found if executions.occurrence_of(row) < place}
 
 
 def _derived(
     source: Source,
     position: executions.Position,
-    since: executions.Place,
+    since: Occurrence,
     *,
     occurred_by: datetime | None,
     exec_id: str | None,
@@ -304,7 +304,7 @@ def _derived(
     place: Row = dict(zip(POSITION, position, strict=True))
     found = []
     for row, effect in executions.effects(source, position, occurred_by):
-        if effect.closed and executions.place_of(row) >= since and exec_id in (None, row["exec_id"]):
+        if effect.closed and executions.occurrence_of(row) >= since and exec_id in (None, row["exec_id"]):
             matched = _match_rows(row["exec_id"], row["transact_time"], row["trade_seq"], effect.closed)
             found += [place | match | {"seq": row["seq"]} for match in matched]
     return found

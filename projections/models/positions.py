@@ -27,9 +27,9 @@ from domain.position import (
     PositionTransferred,
     TradeBooked,
     TradeReversed,
-    entry_of,
+    occurrence_of,
 )
-from domain.values import EARLIEST, EPOCH, ZERO, Money, exact, sort_key
+from domain.values import EARLIEST, EPOCH, ZERO, Money, Occurrence, exact
 from projections.storage.history import node_of
 from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
@@ -57,7 +57,8 @@ SUMS = ("quantity", "cost", "realized", "rounding", "fee_cost")  # columns that 
 RESTATED = ("cost", "realized", "rounding", "fee_cost")  # columns that a restatement changes
 EVERY_SUM = (*SUMS, "income", "transferred", "funding")
 COUNTS = ("entries", "payments")
-BOOKKEEPING = ("reached", "last_place", *COUNTS)  # columns for looking up versions, not returned
+LAST = ("last_transact_time", "last_trade_seq", "last_exec_id", "last_nanos", "last_tie")  # an Occurrence
+BOOKKEEPING = ("reached", *LAST[3:], *COUNTS)  # columns for looking up versions, not returned
 
 positions_table = table(
     "positions",
@@ -81,7 +82,8 @@ positions_table = table(
     maybe("last_transact_time", AT),
     maybe("last_trade_seq", WHOLE),
     maybe("last_exec_id"),
-    maybe("last_place"),
+    maybe("last_nanos", WHOLE),
+    maybe("last_tie"),
     fact("reached", AT),
     *(fact(name, WHOLE) for name in COUNTS),
     versions_by=(*POSITION, "reached"),
@@ -166,7 +168,8 @@ def _new(position: PositionKey, at: datetime) -> Row:
         "last_transact_time": None,
         "last_trade_seq": None,
         "last_exec_id": None,
-        "last_place": None,
+        "last_nanos": None,
+        "last_tie": None,
         "reached": at,
         "entries": 0,
         "payments": 0,
@@ -197,11 +200,9 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred
     else:
         summed_as = _summed_as(event)
         row[summed_as] = exact(row[summed_as] + event.cost)
-    place = entry_of(event).occurrence
-    last = (row["last_transact_time"], row["last_place"])
-    if last[0] is None or (at, sort_key(place)) > last:
-        row["last_transact_time"], row["last_trade_seq"], row["last_exec_id"] = place[:3]
-        row["last_place"] = sort_key(place)
+    place, last_at = occurrence_of(event), row["last_transact_time"]
+    if last_at is None or at > last_at or (at == last_at and place > Occurrence(*(row[name] for name in LAST))):
+        row |= zip(LAST, place, strict=True)
     rows.put(positions_table, row)
     if at < row["reached"]:
         more = _fee_of(event, 1) if isinstance(event, TradeBooked) else {_summed_as(event): event.cost}
@@ -298,7 +299,7 @@ def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
 
 PROJECTION = Projection(
     "positions",
-    5,
+    6,
     (positions_table, late, fundings),
     {
         TradeBooked: _booked,

@@ -13,12 +13,11 @@ from decimal import Decimal
 from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import distinct_on
 
 from domain.position import MICROSECOND
-from domain.values import EPOCH, ZERO, exact
+from domain.values import EPOCH, ZERO, Occurrence, exact
 from projections.models.daily_sums import added
-from projections.models.executions import effects, executions, restatements, restatements_table
+from projections.models.executions import TRADE, effects, executions, restatements, restatements_table
 from projections.models.positions import (
     COUNTS,
     EVERY_SUM,
@@ -35,8 +34,8 @@ from projections.storage.rows import Source, fetch
 from projections.storage.tables import AT, TEXT, WHOLE, Row
 
 KEPT = ("kind", "base", "quote", "settle", "contract_size", "cost_basis", "fee_policy", "money_places")
-PLACE = ("transact_time", "place")  # in order of occurrence
 LAST = tuple(f"last_{name}" for name in ("transact_time", "trade_seq", "exec_id"))
+OCCURRED = ("nanos", "side", "cl_ord_id", "entry")  # of an execution: what orders those of one time
 NEVER = 2**62  # beyond every place in the log
 MOMENT_LEVELS = 60  # of the tree over microseconds, in which `late` is filed
 Key = tuple[str, str, str]
@@ -120,8 +119,10 @@ def _key(row: Row) -> Key:
     return row["account_id"], row["strategy_id"], row["instrument_id"]
 
 
-def _place(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in LAST)
+def _occurrence(row: Row) -> Occurrence:
+    tie = f"{row['side']} {row['cl_ord_id']}" if row["entry"] == TRADE else ""
+    at, trade_seq, exec_id = (row[name] for name in LAST)
+    return Occurrence(at, trade_seq, exec_id, nanos=row["nanos"], tie=tie)
 
 
 _NOTHING: Row = {
@@ -147,7 +148,7 @@ def _shown(row: Row, last: Row | None) -> PositionRow:
     if not row["entries"]:
         row = row | dict.fromkeys((*KEPT, *LAST)) | {"settle": row["settle"]}
     elif last is not None:
-        row = row | last
+        row = row | {name: last[name] for name in (*KEPT, *LAST)}
     shown = {name: row[name] for name in (*POSITION, *KEPT, *LAST, *EVERY_SUM, "seq")}
     fees = {currency: amount for currency, amount in row["fees"].items() if amount}
     return cast(PositionRow, shown | {"fees": fees, "avg_px": average_price(row)})
@@ -181,7 +182,7 @@ def _latest(source: sa.Connection | AsOf, upto: Mapping[Key, datetime]) -> dict[
         rows += _run(source, _LATEST_ENDED, list(upto), moments=list(upto.values()), nodes=path(source.seq))
     for row in rows:
         known = found.get(_key(row))
-        if known is None or _place(row) > _place(known):
+        if known is None or _occurrence(row) > _occurrence(known):
             found[_key(row)] = row
     return found
 
@@ -221,7 +222,7 @@ def _late_query() -> sa.Select[Any]:
 
 def _entries(of: sa.Table | sa.Subquery) -> list[sa.ColumnElement[Any]]:
     return [
-        *(of.c[name] for name in (*POSITION, *KEPT)),
+        *(of.c[name] for name in (*POSITION, *KEPT, *OCCURRED)),
         *(of.c[name.removeprefix("last_")].label(name) for name in LAST),
     ]
 
@@ -231,23 +232,24 @@ def _upto() -> sa.TableValuedAlias:
 
 
 def _latest_query() -> sa.Select[Any]:
-    """Return the query over live executions: a later restatement does not change their place."""
+    """Return the query over live executions, all of the latest time: a later restatement does not change it."""
     c, wanted = executions.c, _upto()
     stood = sa.or_(c.reversal.is_(None), c.seq > _SEQ)
     entries = sa.select(*_entries(executions)).where(*_same(executions, wanted), c.booked_seq <= _SEQ, stood)
     upto = entries.where(c.transact_time <= wanted.c.moment)
-    last = upto.order_by(*(c[name].desc() for name in PLACE)).limit(1).lateral("last")
+    last = upto.order_by(c.transact_time.desc()).fetch(1, with_ties=True).lateral("last")
     return sa.select(last).select_from(wanted.join(last, sa.true()))
 
 
 def _latest_ended_query() -> sa.Select[Any]:
-    """Return the query over versions of executions that have ended since."""
+    """Return the query over versions of executions that have ended since, those of the latest time."""
     ended, wanted = history_of(executions), _upto()
     c = ended.c
     held = (c.node == _NODES, c.until > _SEQ, c.seq <= _SEQ, c.reversal.is_(None), c.transact_time <= wanted.c.moment)
-    query = sa.select(*_entries(ended)).join_from(ended, wanted, sa.and_(*_same(ended, wanted))).where(*held)
-    key = [c[name] for name in POSITION]
-    return query.ext(distinct_on(*key)).order_by(*key, *(c[name].desc() for name in PLACE))
+    rank = sa.func.rank().over(partition_by=[c[name] for name in POSITION], order_by=c.transact_time.desc())
+    entries = sa.select(*_entries(ended), rank.label("rank"))
+    ranked = entries.join_from(ended, wanted, sa.and_(*_same(ended, wanted))).where(*held).subquery()
+    return sa.select(ranked).where(ranked.c.rank == 1)
 
 
 _REACHED = _reached_query()
