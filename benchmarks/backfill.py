@@ -29,6 +29,7 @@ from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Command
 from domain.order import OrderFilled, OrderKey
 from domain.values import Liquidity, Money, Side
+from projections.runner.gc_pauses import short_pauses
 from projections.runner.runner import Runner
 
 FILLS = 40_000
@@ -123,7 +124,7 @@ def opened() -> Iterator[tuple[str, Desk]]:
     """A durable server, and a desk."""
     with server() as (url, _), PostgresLog(url) as log:
         writer = Writer(log, desk.now)
-        with writer.leading(url):
+        with short_pauses(), writer.leading(url):  # as `daybook serve` leads
             yield url, Desk(url, log, writer)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from decimal import Decimal
 from itertools import chain
-from typing import Any, assert_never
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -156,18 +156,22 @@ class Lots(Struct, frozen=True, gc=False, eq=False):
 
 def precedence(basis: CostBasis, lot: Lot) -> tuple[Any, ...]:
     """The sort key of a lot: a cost basis uses up lots from the lowest on."""
-    at, seq, lot_id = nanoseconds(lot.opened_at.transact_time, lot.opened_nanos), lot.opened_at.trade_seq, lot.lot_id
+    age = by_age(basis, lot.opened_at, lot.opened_nanos, lot_id=lot.lot_id)
     match basis:
-        case CostBasis.FIFO | CostBasis.AVERAGE | CostBasis.SPECIFIC:
-            return (at, seq, natural(lot_id))
-        case CostBasis.LIFO:
-            return (-at, -seq, _descending(natural(lot_id)))
         case CostBasis.HIFO:
-            return (-lot.unit_cost, at, seq, natural(lot_id))
+            return (-lot.unit_cost, *age)
         case CostBasis.LOFO:
-            return (lot.unit_cost, at, seq, natural(lot_id))
+            return (lot.unit_cost, *age)
         case _:
-            assert_never(basis)
+            return age
+
+
+def by_age(basis: CostBasis, opened_at: OpenedAt, nanos: int, *, lot_id: str) -> tuple[Any, ...]:
+    """The sort key of a lot among those of one cost: the oldest is used up first, under LIFO the newest."""
+    at, parts = nanoseconds(opened_at.transact_time, nanos), natural(lot_id)
+    if basis is CostBasis.LIFO:
+        return (-at, -opened_at.trade_seq, _descending(parts))
+    return (at, opened_at.trade_seq, parts)
 
 
 def _descending(parts: tuple[str | int, ...]) -> tuple[Any, ...]:
@@ -216,6 +220,13 @@ def effect_of(book: Book, entry: Entry, costing: Costing) -> Effect:
         return _moved(book, entry, signed, value=value + fee, price=None, costing=costing)
     moved = _moved(book, entry, signed, value, price=entry.price, costing=costing, fee=fee)
     return _pay_in_base(book, moved, entry, fee, price=entry.price, costing=costing) if fee and is_base_fee else moved
+
+
+def change_of_quantity(entry: Entry) -> Decimal:
+    """The change of the quantity held by an entry: the same on every book."""
+    signed, paid, contract = entry.side.sign * entry.quantity, entry.commission, entry.contract
+    is_base_fee = paid is not None and contract.kind is Kind.SPOT and paid.currency == contract.base
+    return signed - paid.amount if paid is not None and is_base_fee else signed
 
 
 def _moved(

@@ -6,9 +6,8 @@ changed one shares its other runs with the original. It follows from the positio
 without one (`None`) is the same position, and is unfolded from its stream when an entry before its tail changes.
 """
 
-import contextlib
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from msgspec.structs import replace
 from domain.account import Costing
 from domain.position import costing, whole_numbers
 from domain.position.costing import Book, Effect, Entry
-from domain.position.whole_numbers import Row, State, TooFine, Totals, Units, row_of, slot_of
+from domain.position.whole_numbers import Rows, State, TooFine, Totals, Units, rows_of, slot_of
 from domain.values import Occurrence
 
 RUN_MAX = 256
@@ -41,10 +40,12 @@ class Run:
 
     __slots__ = ("_results", "_rows", "_units", "entries")
 
-    def __init__(self, entries: tuple[Entry, ...]) -> None:
+    def __init__(
+        self, entries: tuple[Entry, ...], rows: list[tuple[int, Rows]] | None = None, units: Units | None = None
+    ) -> None:
         self.entries = entries
-        self._rows: list[tuple[int, list[Row]]] | None = None
-        self._units: Units | None = None
+        self._rows = rows
+        self._units = units
         self._results: list[Replayed] = []
 
     @property
@@ -59,28 +60,68 @@ class Run:
         for known in self._results:
             if known.before == before:
                 return known
-        state, sums = before, []
-        for slot, rows in groups:
-            state, totals = whole_numbers.replayed(state, rows, conventions, units)
-            sums.append((slot, totals))
-        found = Replayed(before, state, tuple(sums))
+        found = replayed(before, groups, conventions, units)
         if len(before.lots) <= LOTS_KEPT_MAX:
             self._results = [*self._results[1 - RESULTS_MAX :], found]
         return found
 
-    def rows(self, conventions: Costing, units: Units) -> list[tuple[int, list[Row]]]:
+    def rows(self, conventions: Costing, units: Units) -> list[tuple[int, Rows]]:
         """The entries in whole numbers, by half hour. Raises TooFine."""
         if self._rows is None or self._units is not units:
             slots = groupby(self.entries, key=lambda entry: slot_of(entry.occurrence))
-            rows = [(slot, [row_of(entry, conventions, units) for entry in entries]) for slot, entries in slots]
+            rows = [(slot, rows_of(entries, conventions, units)) for slot, entries in slots]
             self._rows, self._results, self._units = rows, [], units
         return self._rows
 
+    def part(self, first: int, end: int, conventions: Costing, units: Units) -> list[tuple[int, Rows]]:
+        """The entries from one up to another in whole numbers, by half hour. Raises TooFine."""
+        found, at = [], 0
+        for slot, rows in self.rows(conventions, units):
+            chosen = rows.part(max(first - at, 0), max(end - at, 0))
+            if chosen.rows:
+                found.append((slot, chosen))
+            at += len(rows.rows)
+        return found
+
+    def followed_by(self, entries: tuple[Entry, ...], conventions: Costing, units: Units) -> "Run":
+        """The run with entries that occurred after it, prepared to be replayed if the run is."""
+        longer = self.entries + entries
+        if self._rows is None or (self.entries and self._units is not units):
+            return Run(longer)
+        try:
+            added = Run(entries).rows(conventions, units)
+        except TooFine:
+            return Run(longer)
+        rows, (slot, first) = self._rows, added[0]
+        if rows and rows[-1][0] == slot:
+            added = [(slot, rows[-1][1].followed_by(first)), *added[1:]]
+            rows = rows[:-1]
+        return Run(longer, rows + added, units)
+
+    def find(self, place: Occurrence) -> int:
+        """The number of the first entry at or behind an occurrence; the number of all entries if there is none."""
+        return bisect_left(self.entries, place, key=_occurrence)
+
+
+_EMPTY = Run((), [])
+
+
+def replayed(before: State, groups: Iterable[tuple[int, Rows]], conventions: Costing, units: Units) -> Replayed:
+    """Entries in whole numbers, by half hour, replayed on a book. Raises TooFine."""
+    state, sums = before, []
+    for slot, rows in groups:
+        state, totals = whole_numbers.replayed(state, rows, conventions, units)
+        sums.append((slot, totals))
+    return Replayed(before, state, tuple(sums))
+
 
 class History:
-    """The entries of a position up to some occurrence. Equal to any other, and to none: it is a cache."""
+    """The entries of a position up to some occurrence. Equal to any other, and to none: it is a cache.
 
-    __slots__ = ("_starts", "count", "runs", "units")
+    Late entries are put into their runs together, when the history is next read.
+    """
+
+    __slots__ = ("_kept", "_starts", "count", "units")
 
     def __init__(
         self,
@@ -88,11 +129,36 @@ class History:
         starts: Sequence[State] = (),
         count: int = 0,
         units: Units = whole_numbers.UNITS[0],
+        late: tuple[Entry, ...] = (),
     ) -> None:
-        self.runs = runs
+        self._kept = runs, late
         self.count = count
         self.units = units
         self._starts = list(starts) or [State(0, 0)]  # the books before the first runs, as far as they are known
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The entries, run by run."""
+        runs, late = self._kept
+        return self._with(runs, late) if late else runs
+
+    def _with(self, runs: tuple[Run, ...], late: Iterable[Entry]) -> tuple[Run, ...]:
+        """Put late entries into their runs."""
+        added: dict[int, list[Entry]] = {}
+        for entry in late:
+            at = bisect_left(runs, entry.occurrence, key=_last)
+            added.setdefault(max(min(at, len(runs) - 1), 0), []).append(entry)
+        found: list[Run] = []
+        for at, run in enumerate(runs or (_EMPTY,)):
+            if at not in added:
+                found.append(run)
+                continue
+            entries = sorted((*run.entries, *added[at]), key=_occurrence)
+            size = -(-len(entries) // -(-len(entries) // RUN_MAX))
+            found += (Run(tuple(entries[first : first + size])) for first in range(0, len(entries), size))
+        self._starts = self._starts[: min(added) + 1]
+        self._kept = tuple(found), ()
+        return self._kept[0]
 
     def __eq__(self, other: object) -> bool:
         return other is None or isinstance(other, History)
@@ -113,41 +179,36 @@ class History:
 
     def find(self, place: Occurrence) -> int:
         """The number of the run that an occurrence falls into; the number of all runs if it is behind them."""
-        return bisect_left(self.runs, place, key=lambda run: run.last)
+        return bisect_left(self.runs, place, key=_last)
 
     def start(self, at: int, conventions: Costing) -> State:
         """The book before a run; of the number of all runs, the book after them."""
-        starts = self._starts
+        runs, starts = self.runs, self._starts
         if at < len(starts):
             return starts[at]
         state = starts[-1]
         for number in range(len(starts) - 1, at):
-            state = self.runs[number].replayed(state, conventions, self.units).after
+            state = runs[number].replayed(state, conventions, self.units).after
             if len(starts) == number + 1 and len(state.lots) <= LOTS_KEPT_MAX:
                 starts.append(state)
         return state
 
-    def followed_by(self, entries: Sequence[Entry], conventions: Costing | None = None) -> "History":
-        """The history with entries that occurred after it, prepared to be replayed if their `conventions` are given."""
+    def followed_by(self, entries: Sequence[Entry], conventions: Costing) -> "History":
+        """The history with entries that occurred after it, prepared to be replayed."""
         if not entries:
             return self
-        at, last = len(self.runs), tuple(entries)
-        if at and len(self.runs[-1].entries) + len(last) <= RUN_MAX:
-            at, last = at - 1, self.runs[-1].entries + last
-        longer = self._changed(at, last, len(entries))
-        if conventions is not None:
-            with contextlib.suppress(TooFine):
-                longer.runs[-1].rows(conventions, longer.units)
-        return longer
+        runs, added = self.runs, tuple(entries)
+        kept, parts = runs, [added[at : at + RUN_MAX] for at in range(0, len(added), RUN_MAX)]
+        last = _EMPTY
+        if runs and len(runs[-1].entries) + len(added) <= RUN_MAX:
+            kept, last = runs[:-1], runs[-1]
+        longer = (last.followed_by(part, conventions, self.units) for part in parts)
+        return History((*kept, *longer), self._starts[: len(kept) + 1], self.count + len(added), self.units)
 
     def including(self, entry: Entry) -> "History":
         """The history with an entry in its place."""
-        at = self.find(entry.occurrence)
-        if at == len(self.runs):
-            return self.followed_by([entry])
-        entries = self.runs[at].entries
-        place = bisect_left(entries, entry.occurrence, key=_occurrence)
-        return self._changed(at, (*entries[:place], entry, *entries[place:]), 1)
+        runs, late = (self.runs, ()) if len(self._kept[1]) >= RUN_MAX else self._kept
+        return History(runs, self._starts, self.count + 1, self.units, late=(*late, entry))
 
     def without(self, place: Occurrence) -> "History":
         """The history without the entry of an occurrence, if it has one."""
@@ -183,12 +244,9 @@ class History:
         at = self.find(place)
         state = self.start(at, conventions)
         if at < len(self.runs):
-            before = bisect_left(self.runs[at].entries, place, key=_occurrence)
-            for _, rows in self.runs[at].rows(conventions, self.units):
-                state, _ = whole_numbers.replayed(state, rows[:before], conventions, self.units)
-                before -= min(before, len(rows))
-                if not before:
-                    break
+            run = self.runs[at]
+            rows = run.part(0, run.find(place), conventions, self.units)
+            state = replayed(state, rows, conventions, self.units).after
         return whole_numbers.book_of(state, conventions.cost_basis, self.units)
 
     def after(self, place: Occurrence, count: int) -> list[Entry]:
@@ -196,7 +254,7 @@ class History:
         found: list[Entry] = []
         for number in range(self.find(place), len(self.runs)):
             entries = self.runs[number].entries
-            first = 0 if found else bisect_left(entries, place, key=_occurrence)
+            first = 0 if found else self.runs[number].find(place)
             found += entries[first : first + count - len(found)]
             if len(found) == count:
                 break
@@ -217,6 +275,10 @@ class History:
         """The entry of an occurrence, if there is one."""
         found = self.after(place, 1)
         return found[0] if found and found[0].occurrence == place else None
+
+
+def _last(run: Run) -> Occurrence:
+    return run.last
 
 
 def _occurrence(entry: Entry) -> Occurrence:

@@ -140,9 +140,9 @@ def without_history(position: Position) -> Position:
 
 def _with_history(position: Position) -> Position:
     """The position with its tail added to its history: a new, empty tail starts after the last entry."""
-    if position.history is None:
-        return replace(position, anchor=position.book, anchored_at=position.last, tail=())
-    history = position.history.followed_by([item.entry for item in position.tail])
+    history = position.history
+    if history is not None and position.costing is not None:
+        history = history.followed_by([item.entry for item in position.tail], position.costing)
     return replace(position, anchor=position.book, anchored_at=position.last, tail=(), history=history)
 
 
@@ -495,9 +495,8 @@ def _tail_with(position: Position, anchor: Book, booked: Booked, tail_max: int) 
     old, kept = tail[:tail_max], tail[tail_max:]
     after = old[-1].after or reduce(costing.book_with, (item.effect for item in old), anchor)
     history = position.history
-    if history is not None:
-        is_average = position.costing is not None and position.costing.cost_basis is CostBasis.AVERAGE
-        history = history.followed_by([item.entry for item in old], position.costing if is_average else None)
+    if history is not None and position.costing is not None:
+        history = history.followed_by([item.entry for item in old], position.costing)
     return after, old[-1].entry.occurrence, kept, history
 
 

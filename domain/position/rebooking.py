@@ -8,9 +8,10 @@ for a late entry may move all that occurred after it, the restatement states the
 without any of this.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,8 +19,8 @@ from msgspec.structs import replace
 from domain.account import Costing
 from domain.position import costing, history, whole_numbers
 from domain.position.costing import Book, Effect, Entry, LotChange, Lots
-from domain.position.history import History
-from domain.position.whole_numbers import MONEY_PLACES, TooFine, Totals, decimal_of, slot_of
+from domain.position.history import History, Replayed, Run
+from domain.position.whole_numbers import MONEY_PLACES, State, TooFine, Totals, Units, decimal_of, slot_of
 from domain.values import ZERO, Occurrence, exact
 
 ITEMS_MAX = 20  # entries that a restatement names one by one
@@ -192,7 +193,7 @@ def _rebook_window(
     entries += [item.entry for item in tail[: WINDOW_MAX + 1 - len(entries)]]
     is_end = len(entries) <= WINDOW_MAX
     entries = entries[:WINDOW_MAX]
-    if not is_end and changes.upto(entries[-1].occurrence)[1]:
+    if not is_end and (changes.upto(entries[-1].occurrence)[1] or _held_more(entries, changes)):
         return None
     before = known.book_before(first, costing_)
     found, after = history.effects(before, entries, costing_)
@@ -205,47 +206,92 @@ def _rebook_window(
     return replace(rebooked, book=book) if _is_same(after, rebooked.book) else None
 
 
+def _held_more(entries: Iterable[Entry], changes: Changes) -> Decimal:
+    """The quantity that is held more after changes of these entries."""
+    removed = (entry for entry in entries if entry.occurrence in changes.removed) if changes.removed else ()
+    added = sum(map(costing.change_of_quantity, changes.added), ZERO)
+    return added - sum(map(costing.change_of_quantity, removed), ZERO)
+
+
+class _Books:
+    """The book on record and the one with changes, side by side; the effects and sums that were found to differ."""
+
+    def __init__(self, before: State, conventions: Costing, units: Units) -> None:
+        self._was = self._now = before
+        self._conventions = conventions
+        self._units = units
+        self._effects: dict[Occurrence, Effect] = {}
+        self._removed: dict[Occurrence, Booked] = {}
+        self._moved: dict[int, Totals] = {}
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both are the same here."""
+        return self._was is self._now or self._was == self._now
+
+    def replay(self, replay: Callable[[State], Replayed]) -> None:
+        """Go on by entries without changes of their own."""
+        before = replay(self._was)
+        if self.is_same:
+            self._was = self._now = before.after
+            return
+        after = replay(self._now)
+        for (slot, sums), (_, old_sums) in zip(after.sums, before.sums, strict=True):
+            self._moved[slot] = self._moved.get(slot, Totals()).plus(sums).plus(old_sums, -1)
+        self._was, self._now = before.after, after.after
+
+    def rebook(self, run: Run, changes: Changes) -> None:
+        """Go on by a run with changes: entry by entry from the first to the last of them."""
+        conventions, units = self._conventions, self._units
+        places = changes.places
+        first, end = run.find(min(places)), run.find(last := max(places))
+        end += end < len(run.entries) and run.entries[end].occurrence == last
+
+        def part(begin: int, end: int) -> Callable[[State], Replayed]:
+            rows = run.part(begin, end, conventions, units)
+            return lambda state: history.replayed(state, rows, conventions, units)
+
+        self.replay(part(0, first))
+        entries, old = run.entries[first:end], whole_numbers.book_of(self._was, conventions.cost_basis, units)
+        found, after = history.effects(old, entries, conventions)
+        booked = [Booked(entry, effect) for entry, effect in zip(entries, found, strict=True)]
+        rebooked = self.rebook_exact(booked, changes, before=old)
+        self._was = whole_numbers.state_of(after, units)
+        self._now = whole_numbers.state_of(rebooked.book, units)
+        self.replay(part(end, len(run.entries)))
+
+    def rebook_exact(self, booked: Sequence[Booked], changes: Changes, *, before: Book) -> Rebooked:
+        """What changes do to entries with their effects on record; `before` is the book on record before them."""
+        now = whole_numbers.book_of(self._now, self._conventions.cost_basis, self._units)
+        rebooked = rebook(now, booked, self._conventions, changes, before=before)
+        self._effects |= rebooked.effects
+        self._removed |= rebooked.removed
+        _add_items(self._moved, rebooked.restated)
+        return rebooked
+
+    def result(self, book: Book) -> Rebooked:
+        """All that was found, with the resulting book."""
+        return Rebooked(self._effects, self._removed, (), book, moved=_moved(self._moved), is_summary=True)
+
+
 def _rebook_runs(
     known: History, anchor: Book, tail: Sequence[Booked], book: Book, costing_: Costing, changes: Changes
 ) -> Rebooked:
     """The changes, with their restatement by half hour: runs without changes of their own are replayed for sums."""
     at = known.find(changes.first)
-    was = now = known.start(at, costing_)
-    effects: dict[Occurrence, Effect] = {}
-    removed: dict[Occurrence, Booked] = {}
-    moved: dict[int, Totals] = {}
     units = known.units
+    books = _Books(known.start(at, costing_), costing_, units)
     for run in known.runs[at:]:
         here, changes = changes.upto(run.last)
-        if not here and was == now:
-            if not changes:
-                return Rebooked(effects, removed, (), book, moved=_moved(moved), is_summary=True)
-            was = now = run.replayed(was, costing_, units).after
-            continue
-        before = run.replayed(was, costing_, units)
         if here:
-            old = whole_numbers.book_of(was, costing_.cost_basis, units)
-            found, _ = history.effects(old, run.entries, costing_)
-            booked = [Booked(entry, effect) for entry, effect in zip(run.entries, found, strict=True)]
-            new = old if was is now else whole_numbers.book_of(now, costing_.cost_basis, units)
-            part = rebook(new, booked, costing_, here, before=old)
-            effects |= part.effects
-            removed |= part.removed
-            _add_items(moved, part.restated)
-            now = whole_numbers.state_of(part.book, units)
+            books.rebook(run, here)
+        elif books.is_same and not changes:
+            break
         else:
-            after = run.replayed(now, costing_, units)
-            for (slot, sums), (_, old_sums) in zip(after.sums, before.sums, strict=True):
-                moved[slot] = moved.get(slot, Totals()).plus(sums).plus(old_sums, -1)
-            now = after.after
-        was = before.after
-    if was == now and not changes:
-        return Rebooked(effects, removed, (), book, moved=_moved(moved), is_summary=True)
-    part = rebook(whole_numbers.book_of(now, costing_.cost_basis, units), tail, costing_, changes, before=anchor)
-    _add_items(moved, part.restated)
-    return Rebooked(
-        effects | part.effects, removed | part.removed, (), part.book, moved=_moved(moved), is_summary=True
-    )  # fmt: skip
+            books.replay(partial(run.replayed, conventions=costing_, units=units))
+    if not changes and books.is_same:
+        return books.result(book)
+    return books.result(books.rebook_exact(tail, changes, before=anchor).book)
 
 
 def _add_items(moved: dict[int, Totals], items: Iterable[Restated]) -> None:

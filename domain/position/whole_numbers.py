@@ -11,6 +11,7 @@ from bisect import insort
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from domain.account import CostBasis, Costing, FeePolicy
@@ -135,6 +136,41 @@ def half_hour_start(slot: int) -> datetime:
     return EPOCH + slot * HALF_HOUR
 
 
+class Rows(NamedTuple):
+    """Consecutive entries in whole numbers.
+
+    `first_in` are the same as the replay of lots in the order of their opening needs them: signed quantity, value, the
+    lot that the entry opens if all of it opens, and the row. None if another replay is needed.
+    """
+
+    rows: Sequence[Row]
+    first_in: Sequence[tuple[int, int, HeldLot, Row]] | None = None
+
+    def part(self, first: int, end: int) -> "Rows":
+        """The entries from one up to another."""
+        return Rows(self.rows[first:end], None if self.first_in is None else self.first_in[first:end])
+
+    def followed_by(self, others: "Rows") -> "Rows":
+        """These entries and others, which occurred after them."""
+        first_in = None
+        if self.first_in and others.first_in and self.first_in[-1][2][0] < others.first_in[0][2][0]:
+            first_in = [*self.first_in, *others.first_in]
+        return Rows([*self.rows, *others.rows], first_in)
+
+
+_FIRST_IN = (CostBasis.FIFO, CostBasis.SPECIFIC)
+
+
+def rows_of(entries: Iterable[Entry], conventions: Costing, units: Units) -> Rows:
+    """Entries in order of occurrence in whole numbers. Raises TooFine."""
+    rows = [row_of(entry, conventions, units) for entry in entries]
+    if conventions.cost_basis not in _FIRST_IN:
+        return Rows(rows)
+    first_in = [(row.signed, row.value, row.lot, row) for row in rows if row.is_plain and row.lot is not None]
+    is_ascending = all(one[2][0] < other[2][0] for one, other in pairwise(first_in))
+    return Rows(rows, first_in if len(first_in) == len(rows) and is_ascending else None)
+
+
 def row_of(entry: Entry, conventions: Costing, units: Units) -> Row:
     """An entry in whole numbers. Raises TooFine."""
     places = units.places
@@ -168,7 +204,8 @@ def row_of(entry: Entry, conventions: Costing, units: Units) -> Row:
         part = min(fee, signed) if signed > 0 else fee
         if signed - part:
             worth = _times(part, each, units) if part else 0
-            lot = _lot(conventions.cost_basis, entry, signed - part, value - worth, units=units)
+            left, cost = (signed - part, value - worth) if part else (signed, value)  # one number is kept once
+            lot = _lot(conventions.cost_basis, entry, left, cost, units=units)
     is_plain = bool(signed) and not fee and not entry.lots and not entry.lot_ids
     return Row(signed, value, each, fee, entry=entry, lot=lot, is_plain=is_plain)
 
@@ -179,18 +216,18 @@ def _is_in_cost(contract: Contract, paid: Money) -> bool:
 
 def _lot(basis: CostBasis, entry: Entry, quantity: int, cost: int, units: Units) -> HeldLot:
     at = entry.occurrence
-    signed = paid = ZERO
-    if basis in (CostBasis.HIFO, CostBasis.LOFO):  # by the cost of a unit
-        signed, paid = decimal_of(quantity, QUANTITY_PLACES), decimal_of(cost, units.places)
     opened_at = OpenedAt(at.transact_time, at.trade_seq, at.exec_id)
-    lot = Lot(
-        at.exec_id, opened_at, opened_quantity=signed, opened_cost=paid, quantity=signed, cost=paid,
-        opened_nanos=at.nanos,
-    )  # fmt: skip
-    return HeldLot(
-        costing.precedence(basis, lot), at.exec_id, quantity, cost,
-        opened_at=(opened_at, at.nanos), opened_quantity=quantity, opened_cost=cost,
-    )  # fmt: skip
+    if basis not in (CostBasis.HIFO, CostBasis.LOFO):
+        precedence = costing.by_age(basis, opened_at, at.nanos, lot_id=at.exec_id)
+    else:
+        signed, paid = decimal_of(quantity, QUANTITY_PLACES), decimal_of(cost, units.places)
+        lot = Lot(
+            at.exec_id, opened_at, opened_quantity=signed, opened_cost=paid, quantity=signed, cost=paid,
+            opened_nanos=at.nanos,
+        )  # fmt: skip
+        precedence = costing.precedence(basis, lot)
+    made = (precedence, at.exec_id, quantity, cost, (opened_at, at.nanos), quantity, cost)
+    return _new_lot(HeldLot, made)
 
 
 def state_of(book: Book, units: Units) -> State:
@@ -228,16 +265,15 @@ def _open(held: HeldLot, places: int) -> Lot:
     )  # fmt: skip
 
 
-def replayed(state: State, rows: Sequence[Row], conventions: Costing, units: Units) -> tuple[State, Totals]:
+def replayed(state: State, rows: Rows, conventions: Costing, units: Units) -> tuple[State, Totals]:
     """The book after entries in their order, and what they changed together. Raises TooFine."""
     unit = 10 ** (units.places - conventions.money_places)
     if conventions.cost_basis is CostBasis.AVERAGE:
-        after, totals = _at_average(state, rows, unit, units)
+        after, totals = _at_average(state, rows.rows, unit, units)
+    elif rows.first_in and (not state.lots or state.lots[-1][0] < rows.first_in[0][2][0]):
+        after, totals = _first_in(state, rows.first_in, conventions.cost_basis, unit=unit, units=units)
     else:
-        basis = conventions.cost_basis
-        is_first_in = basis in (CostBasis.FIFO, CostBasis.SPECIFIC) and all(row.is_plain for row in rows)
-        replay = _first_in if is_first_in else _with_lots
-        after, totals = replay(state, rows, basis, unit=unit, units=units)
+        after, totals = _with_lots(state, rows.rows, conventions.cost_basis, unit=unit, units=units)
     factor = units.in_total
     return after, Totals(*(total * factor for total in totals))
 
@@ -322,27 +358,19 @@ def _at_average(state: State, rows: Sequence[Row], unit: int, units: Units) -> t
     return State(quantity, cost), Totals(cost - state.cost, realized * unit, gains, fee_cost)
 
 
-def _first_in(  # noqa: PLR0915 (calls would take half of the time)
-    state: State, rows: Sequence[Row], basis: CostBasis, unit: int, units: Units
+def _first_in(
+    state: State, rows: Sequence[tuple[int, int, HeldLot, Row]], basis: CostBasis, unit: int, units: Units
 ) -> tuple[State, Totals]:
     """As `_with_lots`, of plain rows and lots in the order of their opening; the first lot's amounts are kept apart."""
     quantity, cost, held = state.quantity, state.cost, list(state.lots)
     per_place, half = units.per_place, unit // 2
     realized = gains = first = 0
     left, left_cost = held[0][2:4] if held else (0, 0)
-    for row in rows:
-        signed, value, _, _, entry, lot, _ = row
+    for signed, value, lot, row in rows:
         if signed > 0 if quantity > 0 else signed < 0 if quantity else True:
-            assert lot is not None, "a plain entry that opens has a lot"
-            if first == len(held):
-                left, left_cost = lot[2], lot[3]
-                held.append(lot)
-            elif lot[0] > held[-1][0]:
-                held.append(lot)
-            else:
-                held[first] = _changed(held[first], left, left_cost)
-                insort(held, lot, lo=first)
-                left, left_cost = held[first][2:4]
+            if not quantity:
+                left, left_cost = signed, value
+            held.append(lot)
             quantity += signed
             cost += value
             continue
@@ -369,7 +397,7 @@ def _first_in(  # noqa: PLR0915 (calls would take half of the time)
             closed = _closing_value(row, signed, value, -quantity, units=units) if after else value
             gain = -closed - cost
             cost = value - closed
-            held, first = [_lot(basis, entry, after, cost, units=units)] if after else [], 0
+            held, first = [_lot(basis, row.entry, after, cost, units=units)] if after else [], 0
             left, left_cost = (after, cost) if after else (0, 0)
         quantity = after
         gains += gain

@@ -19,7 +19,7 @@ from domain.position.whole_numbers import (
     book_of,
     decimal_of,
     replayed,
-    row_of,
+    rows_of,
     state_of,
 )
 from domain.values import ZERO, Occurrence, Side
@@ -66,7 +66,7 @@ def test_sums_and_books_are_those_of_the_costing(drawn, contract, kept_by, size)
 def replay(ordered, kept_by, size, units):
     state, total = State(0, 0), Totals()
     for at in range(0, len(ordered), size):
-        rows = [row_of(one, kept_by, units) for one in ordered[at : at + size]]
+        rows = rows_of(ordered[at : at + size], kept_by, units)
         state, more = replayed(state, rows, kept_by, units)
         total = total.plus(more)
         effects, book = costing.replay(ordered[: at + size], kept_by)
