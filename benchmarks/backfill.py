@@ -2,8 +2,9 @@
 
 A desk's fills of one position, a second apart, through the whole domain into a server of its own with fsync on, by
 batches as an import sends them: in order; the older half after the newer one; back to front. Then ten late fills, one
-after the other, of a position of `DEEP` fills: how long they take, and by how much the log and the database grow while
-read models follow; ten fills in order beside them. Peer of the rates: the same fills in order, in the same run.
+after the other, of a position of `DEEP` fills, and a hundred more: how long ten take, and by how much the log and the
+database grow while read models follow; ten fills in order beside them. Peer of the rates: the same fills in order, in
+the same run.
 """
 
 import random
@@ -35,6 +36,7 @@ from projections.runner.runner import Runner
 FILLS = 40_000
 DEEP = 100_000
 LATE = 10
+MORE = 100
 SIZE = 500
 AHEAD_MAX = 4
 SECONDS_APART = 1
@@ -150,6 +152,7 @@ def deep(url: str, trader: Desk, count: int, basis: CostBasis) -> None:
         runner.catch_up()
 
         def measured(name: str, fills: Sequence[OrderFilled], note: str) -> None:
+            tens = len(fills) / LATE
             before = trader.sizes()
             cpu = time.process_time()
             seconds = trader.one_by_one(fills)
@@ -158,19 +161,20 @@ def deep(url: str, trader: Desk, count: int, basis: CostBasis) -> None:
             runner.catch_up()
             following = time.perf_counter() - began
             after = trader.sizes()
-            note = f"{LATE} fills, one a report, {note} of a position of {count}"
-            note += f"; processor {cpu:.2f} s; read models {following:.2f} s"
-            line(f"backfill.{name}.{basis.value}.seconds", seconds, "s", note=note)
-            line(f"backfill.{name}.{basis.value}.log", (after[0] - before[0]) / 1000, "kB", note="bytes of events")
-            line(f"backfill.{name}.{basis.value}.disk", (after[1] - before[1]) / 1000, "kB", note="of the database")
+            note = f"ten of {len(fills)} fills, one a report, {note} of a position of {count}"
+            note += f"; processor {cpu / tens:.2f} s; read models {following / tens:.2f} s"
+            log_kb, disk_kb = ((now - then) / 1000 / tens for then, now in zip(before, after, strict=True))
+            line(f"backfill.{name}.{basis.value}.seconds", seconds / tens, "s", note=note)
+            line(f"backfill.{name}.{basis.value}.log", log_kb, "kB", note="bytes of events")
+            line(f"backfill.{name}.{basis.value}.disk", disk_kb, "kB", note="growth of the database")
 
         last = desk.T0 + timedelta(seconds=count * SECONDS_APART)
         in_order = [fill(account_id, n, count, last + timedelta(seconds=n), "N") for n in range(LATE)]
         late = [fill(account_id, n, count, desk.T0 + timedelta(seconds=n + 0.5), "L") for n in range(LATE)]
         measured("ten_in_order", in_order, "behind the last")
-        more = [fill(account_id, n, count, desk.T0 + timedelta(seconds=n + 0.5), "M") for n in range(LATE, 2 * LATE)]
+        more = [fill(account_id, n, count, desk.T0 + timedelta(seconds=n + 0.5), "M") for n in range(LATE, MORE + LATE)]
         measured("ten_late", late, "before nearly all")
-        measured("next_ten_late", more, "before nearly all, tables and indexes not empty,")
+        measured("more_late", more, "before nearly all, after the first ten,")
 
 
 def main(fills: int, count: int) -> None:
