@@ -1,11 +1,14 @@
 """Locate the database, and connect to it with the least privileges a task needs.
 
 The role is set by libpq's `-c role=…` as the connection opens, so a connection never acts with the rights of the
-account that logs in. Everything has a timeout: connecting, statements, locks, idle transactions, dead peers.
+account that logs in. A database has roles of its own (`adapters.postgres.roles`), whose names are looked up once. What
+a session needs beyond them is pinned and checked (`adapters.postgres.session`). Everything has a timeout: connecting,
+statements, locks, idle transactions, dead peers.
 """
 
 import contextlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
-from adapters.postgres import embedded
+from adapters.postgres import embedded, session
 from domain.errors import Unavailable
 
 CONNECT_SECONDS_MAX = 5
@@ -26,14 +29,14 @@ Connection = psycopg.Connection[TupleRow]
 
 
 class Role(StrEnum):
-    """The database role of a connection; created and granted by the migrations."""
+    """What a connection may do; the role of the database is named after it, such as `daybook_writer`."""
 
-    WRITER = "daybook_writer"  # add to the log and to the marks; read them, and the API keys; keep snapshots
-    PROJECTOR = "daybook_projector"  # read the log and the marks; own the read models
-    SEALER = "daybook_sealer"  # read the log; add tiles, checkpoints and public keys
-    AUDITOR = "daybook_auditor"  # read the log, its proof, the marks and the read models
-    ADMIN = "daybook_admin"  # issue and revoke API keys
-    CUSTODIAN = "daybook_custodian"  # make, use and delete the keys of personal data
+    WRITER = "writer"  # add to the log and to the marks; read them, and the API keys; keep snapshots
+    PROJECTOR = "projector"  # read the log and the marks; own the read models
+    SEALER = "sealer"  # read the log; add tiles, checkpoints and public keys
+    AUDITOR = "auditor"  # read the log, its proof, the marks and the read models
+    ADMIN = "admin"  # issue and revoke API keys
+    CUSTODIAN = "custodian"  # make, use and delete the keys of personal data
 
 
 def locate(home: Path, url: str | None) -> str:
@@ -41,25 +44,104 @@ def locate(home: Path, url: str | None) -> str:
     return url or embedded.start(home)
 
 
-def conninfo(url: str, role: Role | None = None, *, statement_seconds_max: float = STATEMENT_SECONDS_MAX) -> str:
-    """Return libpq's connection string: URL, role, timeouts. Raises Unavailable if it is no PostgreSQL URL."""
+_prefixes: dict[str, str] = {}  # of the names of roles, by URL
+_looking = threading.Lock()
+
+
+def connect(
+    url: str,
+    role: Role | None = None,
+    *,
+    statement_seconds_max: float = STATEMENT_SECONDS_MAX,
+    autocommit: bool = True,
+    more: Mapping[str, Any] | None = None,
+    more_options: str = "",
+) -> Connection:
+    """Open a connection, acting as `role` or as the account that logs in; `more` are parameters of libpq.
+
+    Raises Unavailable, also if the database or the server would weaken what Daybook promises.
+    """
+
+    def opened() -> Connection:
+        role_name = _role_name(url, role) if role else None
+        info = _conninfo(url, role, role_name, statement_seconds_max, more=more or {}, more_options=more_options)
+        connection = psycopg.connect(info, autocommit=autocommit)
+        try:
+            is_writing = role not in (None, Role.AUDITOR)
+            session.check(connection, where=name(url), role=role_name, is_writing=is_writing)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    with reaching(url):
+        try:
+            return opened()
+        except psycopg.OperationalError as error:
+            if role is None or 'parameter "role"' not in str(error):
+                raise
+        _prefixes.pop(url, None)  # the database was replaced by another, with other roles
+        return opened()
+
+
+def remember_prefix(url: str, prefix: str) -> None:
+    """Note the prefix of the database's roles, so that it need not be looked up."""
+    _prefixes[url] = prefix
+
+
+def prefix_on_record(connection: psycopg.Connection[Any]) -> str | None:
+    """Return the prefix of the names of the database's roles: the projector owns the schema `read`."""
+    owner = connection.execute("SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'read'").fetchone()
+    prefix, _, role = str(owner[0]).rpartition("_") if owner else ("", "", "")
+    return prefix if role == Role.PROJECTOR else None
+
+
+def _role_name(url: str, role: Role) -> str:
+    with _looking:
+        if (prefix := _prefixes.get(url)) is None:
+            with connect(url) as connection:
+                prefix = prefix_on_record(connection)
+            if prefix is None:
+                raise Unavailable(
+                    f"the database {name(url)} has no roles of Daybook: does DAYBOOK_DATABASE_URL name the right one? "
+                    "`daybook status` makes a ledger in an empty database, and the roles of one restored without them"
+                )
+            _prefixes[url] = prefix
+    return f"{prefix}_{role}"
+
+
+def _conninfo(
+    url: str,
+    role: Role | None,
+    role_name: str | None,
+    seconds_max: float,
+    *,
+    more: Mapping[str, Any],
+    more_options: str,
+) -> str:
+    """Return libpq's connection string: URL, role, timeouts, pinned settings. Raises Unavailable if it is no URL."""
     settings = {
-        "role": role,
-        "timezone": "UTC",
-        "statement_timeout": f"{statement_seconds_max * 1000:.0f}",
+        "role": role_name or "none",  # none: the account that logs in, whatever role it is given by default
+        "statement_timeout": f"{seconds_max * 1000:.0f}",
         "lock_timeout": f"{LOCK_SECONDS_MAX * 1000}",
         "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS_MAX * 1000}",
-    }
+    } | session.options()
     given = _parse(url)
-    options = [str(given.get("options") or ""), *(f"-c {name}={value}" for name, value in settings.items() if value)]
-    defaults = {"connect_timeout": CONNECT_SECONDS_MAX, "application_name": role or "daybook", "keepalives_idle": 10}
-    return make_conninfo("", **defaults | given | {"options": " ".join(filter(None, options))})
+    options = [str(given.get("options") or "")]
+    options += [f"-c {setting}={_escaped(value)}" for setting, value in settings.items() if value]
+    fixed = {"options": " ".join(filter(None, (*options, more_options))), "client_encoding": "UTF8"}
+    called = f"daybook_{role}" if role else "daybook"
+    defaults: dict[str, Any] = {
+        "connect_timeout": CONNECT_SECONDS_MAX,
+        "application_name": called,
+        "keepalives_idle": 10,
+    }
+    return make_conninfo("", **defaults | given | dict(more) | fixed)
 
 
-def connect(url: str, role: Role | None = None, *, statement_seconds_max: float = STATEMENT_SECONDS_MAX) -> Connection:
-    """Open a connection in autocommit, acting as `role`. Raises Unavailable."""
-    with reaching(url):
-        return psycopg.connect(conninfo(url, role, statement_seconds_max=statement_seconds_max), autocommit=True)
+def _escaped(value: str) -> str:
+    """Return a value for libpq's options, which are divided at spaces."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 @contextlib.contextmanager
@@ -85,6 +167,8 @@ def _sentence(url: str, cause: psycopg.OperationalError) -> str:
             return f"the database {name(url)} is busy: a lock was not free within {LOCK_SECONDS_MAX} s; try again"
         case psycopg.errors.QueryCanceled():
             return f"the database {name(url)} took too long and was stopped; try again, or request less at once"
+        case psycopg.errors.ObjectNotInPrerequisiteState():
+            return f"the database {name(url)} takes no records: {' '.join(str(cause).split(' CONTEXT: ')[0].split())}"
         case psycopg.errors.DiskFull():
             return f"the disk of the database {name(url)} is full; make room, then try again"
     reason = " ".join(str(cause).split()) or "the connection was lost"

@@ -68,7 +68,7 @@ SETTINGS = {
     "max_wal_size": "2GB",
     "timezone": "UTC",
 }
-NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "daybook.durability": "off"}
 
 
 class Account(NamedTuple):

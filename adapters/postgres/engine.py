@@ -21,7 +21,7 @@ def engine(url: str, role: Role | None = None, *, connections_max: int = CONNECT
     """Create an engine with SQLAlchemy's own transactions."""
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(connections.conninfo(url, role)),
+        creator=lambda: connections.connect(url, role, autocommit=False),
         pool_size=connections_max,
         max_overflow=0,
         pool_timeout=CONNECT_SECONDS_MAX,

@@ -12,7 +12,6 @@ import threading
 from typing import NamedTuple
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 from adapters.postgres import connections
 from adapters.postgres.connections import Connection, Role
@@ -127,11 +126,7 @@ class Candidate:
         return None
 
     def _connect(self) -> Connection:
-        info = connections.conninfo(self._url, Role.WRITER)
-        given = psycopg.conninfo.conninfo_to_dict(info)
-        info = make_conninfo(info, **CLIENT_TCP, options=f"{given['options']} {SERVER_TCP}")
-        with connections.reaching(self._url):
-            return psycopg.connect(info, autocommit=True)
+        return connections.connect(self._url, Role.WRITER, more=CLIENT_TCP, more_options=SERVER_TCP)
 
 
 def end(url: str, backend_pid: int | None = None) -> None:

@@ -1,15 +1,26 @@
-"""`daybook database`: the connection settings for PostgreSQL's own tools, never a password."""
+"""`daybook database`: the connection settings for PostgreSQL's own tools, never a password; and what an administrator
+runs to prepare a database for an owner who may not create roles.
+"""
 
 import shlex
+from typing import Annotated
 
 import typer
 
 from api.terminal.options import environment
-from api.terminal.output import Json, note, write_json
+from api.terminal.output import Json, note, say, write_json
+
+database = typer.Typer(
+    name="database",
+    help="Show the connection settings for psql, pg_dump and the like; prepare a database on a shared server.",
+)
 
 
-def database_(json: Json = False) -> None:
+@database.callback(invoke_without_command=True)
+def settings_(context: typer.Context, json: Json = False) -> None:
     """Show the connection settings for psql, pg_dump and the like: eval "$(daybook database)"."""
+    if context.invoked_subcommand is not None:
+        return
     settings = environment()
     variables: dict[str, str] = {}
     programs = ""
@@ -35,3 +46,35 @@ def database_(json: Json = False) -> None:
         typer.echo(f"export {variable}={shlex.quote(value)}")
     if programs:
         typer.echo(f'export PATH={shlex.quote(programs)}:"$PATH"')
+
+
+@database.command()
+def prepare(
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="The account that Daybook logs in as; it must exist.")],
+    name: Annotated[str, typer.Option("--database", metavar="NAME", help="The database.")],
+    create: Annotated[bool, typer.Option("--create", help="Create the database too.")] = False,
+    run: Annotated[
+        bool, typer.Option("--run", help="Run the statements as the account of DAYBOOK_DATABASE_URL, an administrator.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Print the SQL by which an administrator of a PostgreSQL server prepares a database for Daybook.
+
+    For an owner who may not create roles. The database gets roles of its own, and nobody but the owner may connect.
+    """
+    from adapters.postgres import preparing
+
+    settings = environment()
+    if run:
+        statements = preparing.run(settings.url or "", name, owner, creates=create)
+    else:
+        statements = preparing.statements(name, owner, creates=create)
+    if json:
+        write_json({"database": name, "owner": owner, "is_run": run, "statements": statements})
+        return
+    for statement in statements:
+        say(f"{statement};")
+    if run:
+        note(f"Done: {owner} may open the database {name} with Daybook now.")
+    else:
+        note("Nothing was run. Give this to psql as an administrator of the server, or repeat the command with --run.")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import psycopg
 
-from adapters.postgres.connections import Connection, connect, name, reaching
-from domain.errors import HistoryBroken
+from adapters.postgres.connections import Connection, connect, name, prefix_on_record, reaching, remember_prefix
+from adapters.postgres.roles import close
+from domain.errors import HistoryBroken, Unavailable
 
 REVISION_TABLE = "daybook_revision"
 NEWEST = max(file.name[1:5] for file in (Path(__file__).parent / "versions").glob("r[0-9]*.py"))
@@ -17,8 +18,8 @@ NEWEST = max(file.name[1:5] for file in (Path(__file__).parent / "versions").glo
 def migrate(url: str) -> None:
     """Upgrade the database to the newest revision, in one transaction; do nothing if it is there.
 
-    The account of `url` must own the database, and must be allowed to create roles if they do not exist yet.
-    Raises Unavailable, and HistoryBroken if the database is of a newer Daybook.
+    The account of `url` must own the database, and must be allowed to create roles unless they were prepared for it
+    (`adapters.postgres.roles`). Raises Unavailable, and HistoryBroken if the database is of a newer Daybook.
     """
     with reaching(url), connect(url) as connection:
         found = _revision(connection)
@@ -27,17 +28,17 @@ def migrate(url: str) -> None:
                 f"the database {name(url)} is of a newer Daybook (its revision is {found}, this one knows {NEWEST}); "
                 "use that Daybook, or another database"
             )
-        if found != NEWEST:
+        if found != NEWEST or prefix_on_record(connection) is None:
             from adapters.postgres.migrations.upgrading import upgrade  # noqa: PLC0415 (alembic is slow to load)
 
             upgrade(url)
-        _grant(connection)
+        _close(connection, url)
 
 
 def grant_database(url: str) -> None:
-    """Let projections create their schemas: a privilege on the database itself, which dumps and copies lack."""
+    """Give and take the rights on the database itself, which dumps and copies lack."""
     with reaching(url), connect(url) as connection:
-        _grant(connection)
+        _close(connection, url)
 
 
 def check_revision(url: str) -> None:
@@ -71,10 +72,9 @@ def _revision(connection: Connection) -> str | None:
     return row[0] if row else None
 
 
-def _grant(connection: Connection) -> None:
-    connection.execute(
-        "DO $$ BEGIN"
-        " IF NOT has_database_privilege('daybook_projector', current_database(), 'CREATE') THEN"
-        " EXECUTE format('GRANT CREATE ON DATABASE %I TO daybook_projector', current_database());"
-        " END IF; END $$"
-    )
+def _close(connection: Connection, url: str) -> None:
+    prefix = prefix_on_record(connection)
+    if prefix is None:
+        raise Unavailable(f"the database {name(url)} has no roles of Daybook; open it as its owner")
+    close(connection, prefix)
+    remember_prefix(url, prefix)

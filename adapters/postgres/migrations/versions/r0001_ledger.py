@@ -8,27 +8,12 @@ rolls back.
 
 from alembic import op
 
+from adapters.postgres.migrations.naming import named
+
 revision = "0001"
 down_revision = None
 
-ROLES = ("daybook_writer", "daybook_projector", "daybook_auditor", "daybook_admin")
 APPEND_ONLY = ("ledger.events", "market.marks")
-
-ROLE = """
-DO $$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN
-        BEGIN
-            CREATE ROLE {role} NOLOGIN;
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;  -- the migration of another database was first
-        END;
-    END IF;
-    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
-        GRANT {role} TO CURRENT_USER;
-    END IF;
-END $$
-"""
 
 TABLES = """
 CREATE SCHEMA ledger;
@@ -115,12 +100,10 @@ ALTER DEFAULT PRIVILEGES FOR ROLE daybook_projector GRANT SELECT ON TABLES TO da
 
 
 def upgrade() -> None:
-    for role in ROLES:
-        op.execute(ROLE.format(role=role))
-    op.execute(TABLES)
+    op.execute(named(TABLES))
     for table in APPEND_ONLY:
         op.execute(REFUSALS.format(table=table))
-    op.execute(RIGHTS)
+    op.execute(named(RIGHTS))
 
 
 def downgrade() -> None:

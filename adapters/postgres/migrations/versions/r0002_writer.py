@@ -7,6 +7,8 @@ after a crash of the server there is no leader. `beat` is a counter that increas
 
 from alembic import op
 
+from adapters.postgres.migrations.naming import named
+
 revision = "0002"
 down_revision = "0001"
 
@@ -61,7 +63,7 @@ GRANT SELECT ON ledger.requests, ledger.leader TO daybook_auditor;
 
 def upgrade() -> None:
     op.execute(TABLES)
-    op.execute(RIGHTS)
+    op.execute(named(RIGHTS))
 
 
 def downgrade() -> None:

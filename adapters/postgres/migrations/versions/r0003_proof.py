@@ -7,26 +7,12 @@ leaf's hash is stored, once or twice. The sealer writes only to these tables, an
 
 from alembic import op
 
+from adapters.postgres.migrations.naming import named
+
 revision = "0003"
 down_revision = "0002"
 
 APPEND_ONLY = ("ledger.identity", "ledger.keys", "ledger.tiles", "ledger.checkpoints")
-
-ROLE = """
-DO $$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'daybook_sealer') THEN
-        BEGIN
-            CREATE ROLE daybook_sealer NOLOGIN;
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;  -- the migration of another database was first
-        END;
-    END IF;
-    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
-        GRANT daybook_sealer TO CURRENT_USER;
-    END IF;
-END $$
-"""
 
 TABLES = """
 CREATE TABLE ledger.identity (
@@ -79,11 +65,10 @@ GRANT SELECT ON ledger.identity, ledger.keys, ledger.tiles, ledger.checkpoints T
 
 
 def upgrade() -> None:
-    op.execute(ROLE)
     op.execute(TABLES)
     for table in APPEND_ONLY:
         op.execute(REFUSALS.format(table=table))
-    op.execute(RIGHTS)
+    op.execute(named(RIGHTS))
 
 
 def downgrade() -> None:

@@ -7,6 +7,8 @@ key so that two releases can work side by side. The writer adds and deletes rows
 
 from alembic import op
 
+from adapters.postgres.migrations.naming import named
+
 revision = "0004"
 down_revision = "0003"
 
@@ -30,7 +32,7 @@ GRANT SELECT ON ledger.snapshots TO daybook_auditor;
 
 def upgrade() -> None:
     op.execute(TABLE)
-    op.execute(RIGHTS)
+    op.execute(named(RIGHTS))
 
 
 def downgrade() -> None:

@@ -6,24 +6,10 @@ whose key is deleted stays, so that a forgotten subject is never given a new one
 
 from alembic import op
 
+from adapters.postgres.migrations.naming import named
+
 revision = "0005"
 down_revision = "0004"
-
-ROLE = """
-DO $$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'daybook_custodian') THEN
-        BEGIN
-            CREATE ROLE daybook_custodian NOLOGIN;
-        EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;  -- the migration of another database was first
-        END;
-    END IF;
-    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
-        GRANT daybook_custodian TO CURRENT_USER;
-    END IF;
-END $$
-"""
 
 TABLES = """
 CREATE SCHEMA personal;
@@ -66,10 +52,9 @@ GRANT SELECT (subject, made_at, forgotten_at) ON personal.subjects TO daybook_au
 
 
 def upgrade() -> None:
-    op.execute(ROLE)
     op.execute(TABLES)
     op.execute(IDENTITY)
-    op.execute(RIGHTS)
+    op.execute(named(RIGHTS))
 
 
 def downgrade() -> None:

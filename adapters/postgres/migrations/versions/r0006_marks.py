@@ -6,6 +6,8 @@ announced for perpetuals: a fraction of notional for one interval, settled at `r
 
 from alembic import op
 
+from adapters.postgres.migrations.naming import named
+
 revision = "0006"
 down_revision = "0005"
 
@@ -40,7 +42,7 @@ GRANT INSERT ON market.funding_rates TO daybook_writer;
 
 def upgrade() -> None:
     op.execute(TABLES)
-    op.execute(RIGHTS)
+    op.execute(named(RIGHTS))
 
 
 def downgrade() -> None:

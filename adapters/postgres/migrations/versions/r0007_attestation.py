@@ -8,6 +8,8 @@ are dropped, and folded again into tables of the new kind.
 
 from alembic import op
 
+from adapters.postgres.migrations.naming import named
+
 revision = "0007"
 down_revision = "0006"
 
@@ -50,15 +52,19 @@ CREATE TABLE read.followers (
     beat_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 """
-OWNED = ("read.attestations", "read.kept", "read.followers")
+
+RIGHTS = """
+ALTER SEQUENCE read.schema_numbers OWNER TO daybook_projector;
+ALTER TABLE read.attestations OWNER TO daybook_projector;
+ALTER TABLE read.kept OWNER TO daybook_projector;
+ALTER TABLE read.followers OWNER TO daybook_projector;
+GRANT SELECT ON read.attestations, read.kept, read.followers TO daybook_writer, daybook_auditor;
+"""
 
 
 def upgrade() -> None:
     op.execute(TABLES)
-    op.execute("ALTER SEQUENCE read.schema_numbers OWNER TO daybook_projector")
-    for table in OWNED:
-        op.execute(f"ALTER TABLE {table} OWNER TO daybook_projector")
-        op.execute(f"GRANT SELECT ON {table} TO daybook_writer, daybook_auditor")
+    op.execute(named(RIGHTS))
 
 
 def downgrade() -> None:

@@ -1,0 +1,11 @@
+"""The names of roles in the SQL of revisions, which is written for the prefix `daybook`."""
+
+from alembic import context
+
+WRITTEN_FOR = "daybook_"
+
+
+def named(statements: str, prefix: str | None = None) -> str:
+    """Return statements for the roles of a prefix: that of the database which is brought forward, or a given one."""
+    chosen: str = prefix if prefix is not None else context.config.attributes["prefix"]
+    return statements.replace(WRITTEN_FOR, f"{chosen}_")

@@ -1,0 +1,69 @@
+"""The rights of a database's roles, as the revisions grant them: given again after a restore, or to other roles."""
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from adapters.postgres.connections import Role
+from adapters.postgres.migrations.naming import named
+from adapters.postgres.migrations.versions import (
+    r0001_ledger,
+    r0002_writer,
+    r0003_proof,
+    r0004_snapshots,
+    r0005_subjects,
+    r0006_marks,
+    r0007_attestation,
+)
+from adapters.postgres.roles import names
+
+_REVISIONS = (r0001_ledger, r0002_writer, r0003_proof, r0004_snapshots, r0005_subjects, r0006_marks, r0007_attestation)
+RIGHTS = "\n".join(revision.RIGHTS for revision in _REVISIONS)
+SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname IN ('ledger', 'market', 'access', 'personal', 'read')"
+READ_MODELS = r"SELECT nspname FROM pg_namespace WHERE nspname LIKE 'read\_%'"
+OWNED = r"""
+SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, nspname, relname
+FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
+WHERE (nspname = 'read' OR nspname LIKE 'read\_%%') AND relkind IN ('r', 'p', 'S') AND pg_get_userbyid(relowner) <> %s
+    AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = pg_class.oid AND d.deptype IN ('a', 'i'))
+"""
+
+
+def give(connection: psycopg.Connection[Any], prefix: str) -> None:
+    """Give the roles of a prefix all that they own and may do in this database."""
+    projector, auditor = (f"{prefix}_{role}" for role in (Role.PROJECTOR, Role.AUDITOR))
+    models = [row[0] for row in connection.execute(READ_MODELS)]
+    for name in ("read", *models):
+        change = sql.SQL("ALTER SCHEMA {} OWNER TO {}")
+        connection.execute(change.format(sql.Identifier(name), sql.Identifier(projector)))
+    for kind, schema, name in connection.execute(OWNED, [projector]).fetchall():
+        change = sql.SQL("ALTER {} {} OWNER TO {}")
+        connection.execute(change.format(sql.SQL(kind), sql.Identifier(schema, name), sql.Identifier(projector)))
+    connection.execute(named(RIGHTS, prefix).encode())
+    for name in models:
+        at = sql.Identifier(name), sql.Identifier(auditor)
+        connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(*at))
+        connection.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}").format(*at))
+
+
+def take(connection: psycopg.Connection[Any], prefix: str) -> None:
+    """Take from the roles of a prefix all that they may do in this database, and from this account to act as them."""
+    former = sql.SQL(", ").join(map(sql.Identifier, names(prefix)))
+    schemas = [row[0] for query in (SCHEMAS, READ_MODELS) for row in connection.execute(query)]
+    for name in schemas:
+        for kind in ("ALL TABLES IN", "ALL SEQUENCES IN", ""):
+            revoke = sql.SQL("REVOKE ALL ON {} SCHEMA {} FROM {}")
+            connection.execute(revoke.format(sql.SQL(kind), sql.Identifier(name), former))
+    for kind in ("SCHEMAS", "TABLES"):
+        projector, auditor = (sql.Identifier(f"{prefix}_{role}") for role in (Role.PROJECTOR, Role.AUDITOR))
+        defaults = sql.SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} REVOKE ALL ON {} FROM {}")
+        connection.execute(defaults.format(projector, sql.SQL(kind), auditor))
+    database = sql.Identifier(connection.info.dbname)
+    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(database, former))
+    for name in names(prefix):
+        try:
+            with connection.transaction():
+                connection.execute(sql.SQL("REVOKE {} FROM CURRENT_USER").format(sql.Identifier(name)))
+        except psycopg.Error:  # granted by somebody else: it gives no right here any more
+            continue
