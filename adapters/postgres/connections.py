@@ -121,7 +121,7 @@ def _conninfo(
 ) -> str:
     """Return libpq's connection string: URL, role, timeouts, pinned settings. Raises Unavailable if it is no URL."""
     settings = {
-        "role": role_name or "none",  # none: the account that logs in, whatever role it is given by default
+        "role": role_name or "none",  # none: the account that logs in, even if it is set to act as another role
         "statement_timeout": f"{seconds_max * 1000:.0f}",
         "lock_timeout": f"{LOCK_SECONDS_MAX * 1000}",
         "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS_MAX * 1000}",

@@ -1,9 +1,9 @@
 """The roles of a database: their names, who may act as them, and how they are made.
 
-Roles belong to a whole PostgreSQL server, and whoever may act as one may do so in every database that grants it
+Roles belong to a whole PostgreSQL server, and an account that may act as one may do so in every database that grants it
 something. So each database has roles of its own, `<prefix>_writer` and so on, whose only member is the account that
-owns it, and nobody else may connect (`close`). The prefix follows from the database's name where that is free, and is
-on record as the owner of the schema `read`; it stays when the database is renamed, copied or restored.
+owns it, and no other account may connect (`close`). The prefix follows from the database's name where that is free, and
+is on record as the owner of the schema `read`; it stays when the database is renamed, copied or restored.
 
 Where the account may not create roles, an administrator prepares them (`adapters.postgres.preparing`).
 """
@@ -63,8 +63,8 @@ def prefixes(database: str) -> Iterator[str]:
 def standing(connection: psycopg.Connection[Any], prefix: str) -> Standing:
     """Return what is known of the roles of a prefix.
 
-    They are ours if all exist, this account may act as them, and nobody else may. Who could let themselves act as them
-    (having made them) is an administrator if it also gave them a right on this database, and a stranger if not.
+    They are ours if all exist, this account may act as them, and no other account may. One that made them, and so could
+    let itself act as them, is an administrator if it also gave them a right on this database, and a stranger if not.
     """
     rows = connection.execute(ABOUT, [names(prefix)]).fetchall()
     is_prepared = any(may_create for *_, may_create in rows)
@@ -112,7 +112,7 @@ def _make(connection: psycopg.Connection[Any], prefix: str) -> None:
 
 
 def close(connection: psycopg.Connection[Any], prefix: str) -> None:
-    """Let nobody connect but the owner and who was named, and let projections make schemas.
+    """Let no account connect but the owner and those named, and let projections make schemas.
 
     These are rights on the database itself, which dumps and copies lack. Does nothing if it is so already.
     """

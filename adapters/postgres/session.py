@@ -1,8 +1,8 @@
-"""What every session with the database needs, whatever the server, the database or an account has set.
+"""What every session with the database needs, however the server, the database or an account is set.
 
 A session *pins* what it can as it opens (start-up options outrank the settings of databases, accounts and servers, and
 a reload of them) and *checks* what it got: that the role is the wanted one, that the pinned settings hold, that the
-server keeps what it acknowledges, and that nobody stands between it and a server process of its own. What does not
+server keeps what it acknowledges, and that nothing stands between it and a server process of its own. What does not
 hold is refused with a sentence and a way to mend it. `ledger.continue_after` tests at each append what may change
 later.
 """
@@ -106,16 +106,16 @@ def _wrong(values: list[str]) -> dict[str, str]:
 
 
 _DIRECTLY = (
-    "something between Daybook and PostgreSQL, such as a pooler, drops what a session asks for; "
+    "something between Daybook and PostgreSQL, such as a pooler, drops what a session requests; "
     "let DAYBOOK_DATABASE_URL name the server itself"
 )
 
 
-def _refuse_intermediary(where: str, told: int, pid: int) -> None:
-    if told != pid:
+def _refuse_intermediary(where: str, announced: int, pid: int) -> None:
+    if announced != pid:
         raise Unavailable(
-            f"the server process of the database {where} is {pid}, and {told} was announced: a pooler shares it with "
-            "others, so that locks and settings would not be ours; let DAYBOOK_DATABASE_URL name the server itself"
+            f"the server process of the database {where} is {pid}, and {announced} was announced: a pooler shares it "
+            "with others, so that locks and settings would not be ours; let DAYBOOK_DATABASE_URL name the server itself"
         )
 
 

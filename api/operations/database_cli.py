@@ -60,7 +60,7 @@ def prepare(
 ) -> None:
     """Print the SQL by which an administrator of a PostgreSQL server prepares a database for Daybook.
 
-    For an owner who may not create roles. The database gets roles of its own, and nobody but the owner may connect.
+    For an owner who may not create roles. The database gets roles of its own, and only the owner may connect.
     """
     from adapters.postgres import preparing
 

@@ -124,13 +124,13 @@ def test_each_has_roles_of_its_own(neighbours: list[Neighbour]) -> None:
                 assert connection.execute("SELECT pg_has_role(%s, 'MEMBER')", [name]).fetchone() == (False,)
 
 
-def test_nobody_connects_to_another_s_database(server: Server, neighbours: list[Neighbour]) -> None:
+def test_no_owner_connects_to_another_s_database(server: Server, neighbours: list[Neighbour]) -> None:
     for one, other in pairs(neighbours):
         with pytest.raises(Unavailable, match="permission denied for database"):
             connect(server.as_account(one.name, other.name))
 
 
-def test_who_is_let_in_reads_nothing_and_acts_as_nobody(server: Server, neighbours: list[Neighbour]) -> None:
+def test_who_is_let_in_reads_nothing_and_acts_as_no_role(server: Server, neighbours: list[Neighbour]) -> None:
     for one, other in pairs(neighbours):
         server.run(f"GRANT CONNECT ON DATABASE {other.name} TO {one.name}")
         url = server.as_account(one.name, other.name)
@@ -188,14 +188,14 @@ def test_roles_made_in_advance_by_a_stranger_are_not_taken(server: Server) -> No
         assert prefix_on_record(connection) == f"{victim}_2"
 
 
-def test_an_owner_without_prepared_roles_is_told_what_to_do(server: Server) -> None:
+def test_an_owner_without_prepared_roles_is_advised(server: Server) -> None:
     name = f"plain_{uuid4().hex[:6]}"
     server.run(f"CREATE ROLE {name} LOGIN", f"CREATE DATABASE {name} OWNER {name} TEMPLATE template0")
     with pytest.raises(Unavailable, match=r"may not create roles.*daybook database prepare"):
         migrate(server.as_account(name, name))
 
 
-def test_who_does_not_own_the_database_is_told_so(server: Server) -> None:
+def test_who_does_not_own_the_database_is_refused_with_the_reason(server: Server) -> None:
     name = f"guest_{uuid4().hex[:6]}"
     server.run(f"CREATE ROLE {name} LOGIN CREATEROLE", f"CREATE DATABASE {name} TEMPLATE template0")
     with pytest.raises(Unavailable, match="has to own the database"):

@@ -1,6 +1,8 @@
 """What a session pins and checks, against everything that a careless administrator may have set, and where."""
 
+import os
 import re
+import signal
 import socket
 import struct
 import threading
@@ -203,6 +205,40 @@ def test_an_append_is_refused_once_the_server_would_not_keep_it(durable: str, ca
             assert log.head().seq > head
 
 
+def test_what_was_acknowledged_outlives_a_kill_where_commits_need_not_wait_for_the_disk() -> None:
+    """`synchronous_commit` is off for the database, the account and the server, whose own writer waits 10 s."""
+    with directory_of_server() as home:
+        url = embedded.start(home)
+        migrate(url)
+        with psycopg.connect(url, autocommit=True) as administrator:
+            for at in ("DATABASE daybook", "ROLE daybook", "ROLE daybook_writer", "SYSTEM"):
+                administrator.execute(f"ALTER {at} SET synchronous_commit = off")  # type: ignore[arg-type]
+            administrator.execute("ALTER SYSTEM SET wal_writer_delay = '10s'")
+            administrator.execute("SELECT pg_reload_conf()")
+        now = record("any", 1).recorded_at
+        with PostgresLog(url) as log:
+            writer = Writer(log, lambda: now)
+            with writer.leading(url):
+                for n in range(50):
+                    writer.request(OpenAccount(f"a{n}", "USDT", Costing(CostBasis.FIFO), now), actor="test")
+                acknowledged = log.head().seq
+                kill_server(home)
+        with PostgresLog(embedded.start(home)) as log:
+            assert log.head().seq >= acknowledged >= 50
+
+
+def kill_server(home: Path) -> None:
+    """End the server as a power cut does: none of its processes writes anything more."""
+    place = embedded.place(home)
+    parent = int((place.data / "postmaster.pid").read_text().split()[0])
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    for pid in (parent, *map(int, children)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    while any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children):
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_a_database_that_cannot_keep_every_text_is_refused(server_url: str, encoding: str) -> None:
     name = f"encoded_{encoding.lower()}"
@@ -299,7 +335,7 @@ def through(pooler_of: str, **how: bool) -> Iterator[str]:
             pooler.close()
 
 
-def test_a_pooler_that_drops_what_a_session_asks_for_is_refused(careless: str) -> None:
+def test_a_pooler_that_drops_what_a_session_requests_is_refused(careless: str) -> None:
     with through(careless, keeps_options=True, names_backend=True) as url:
         assert_sound(url)
     with through(careless, keeps_options=False, names_backend=True) as url:
