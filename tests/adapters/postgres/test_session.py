@@ -1,10 +1,13 @@
 """What a session pins and checks, against everything that a careless administrator may have set, and where."""
 
 import os
+import pwd
 import re
+import shutil
 import signal
 import socket
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -351,6 +354,39 @@ def test_a_pooler_that_shares_a_server_process_is_refused(careless: str) -> None
         for role in (None, *Role):
             with pytest.raises(Unavailable, match=r"a pooler shares it.*name the server itself"):
                 connect(url, role)
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction", "statement"])
+@pytest.mark.parametrize("ignored", ["", "options"])
+def test_pgbouncer_is_refused_in_every_mode(careless: str, mode: str, ignored: str) -> None:
+    """With its usual settings it refuses a session's options itself; told to ignore them, it drops them."""
+    if (program := shutil.which("pgbouncer")) is None:
+        pytest.skip("pgbouncer is not installed")
+    given = conninfo_to_dict(careless)
+    account = pwd.getpwuid(Path(str(given["host"])).stat().st_uid)
+    with directory_of_server() as directory:
+        settings = {
+            "listen_addr": "", "listen_port": "6543", "unix_socket_dir": directory, "auth_type": "any",
+            "pool_mode": mode, "ignore_startup_parameters": f"extra_float_digits,{ignored}",
+        }  # fmt: skip
+        databases = f"[databases]\ncareless = host={given['host']} port={given['port']} dbname=careless user=careless\n"
+        lines = "\n".join(f"{name} = {value}" for name, value in settings.items())
+        file = directory / "pgbouncer.ini"
+        file.write_text(f"{databases}[pgbouncer]\n{lines}\n")
+        directory.chmod(0o777)
+        as_account = {"user": account.pw_uid, "group": account.pw_gid} if os.geteuid() == 0 else {}
+        pooler = subprocess.Popen([program, "-q", file], stderr=subprocess.DEVNULL, **as_account)  # type: ignore[call-overload]
+        try:
+            while not (directory / ".s.PGSQL.6543").exists():
+                assert pooler.poll() is None, "pgbouncer has ended"
+                time.sleep(0.02)
+            url = make_conninfo(careless, host=str(directory), port=6543)
+            for role in (None, *Role):
+                with pytest.raises(Unavailable, match="a pooler shares it" if ignored else "options"):
+                    connect(url, role)
+        finally:
+            pooler.terminate()
+            pooler.wait()
 
 
 def test_a_server_for_tests_says_so_itself(server_url: str) -> None:
