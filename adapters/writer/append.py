@@ -20,6 +20,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from adapters.log.listener import CHANNEL
 from adapters.log.postgres import COLUMNS, COPY, EXECUTION_INDEX, KeptAnswer
 from adapters.postgres.connections import Connection
+from adapters.postgres.migrations import NEWEST
 from domain.errors import ExecutionKnown, StreamConflict
 from domain.ledger import Recorded, schema
 
@@ -88,10 +89,10 @@ class Appending:
         """Send rows that continue the log after seq `after`; `finish` waits for the outcome. All rows are sent before
         this returns, so that deciding the next batch does not delay the append.
 
-        With neither rows nor keys, only checks that the log ends at `after`.
+        With neither rows nor keys, only checks that the log ends at `after` and the schema is of our revision.
         """
         assert self._is_done, "one append at a time"
-        statements = [f"SELECT ledger.continue_after({after})", *self._insert_answers(keyed)]
+        statements = [f"SELECT ledger.continue_after({after}, '{NEWEST}')", *self._insert_answers(keyed)]
         is_copied = len(rows) > INSERTED_EVENTS_MAX
         if rows:
             statements += [COPY if is_copied else self._insert_events(rows), f"NOTIFY {CHANNEL}, '{after + len(rows)}'"]

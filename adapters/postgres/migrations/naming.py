@@ -2,10 +2,12 @@
 
 from alembic import context
 
-WRITTEN_FOR = "daybook_"
+from adapters.postgres.connections import Role
 
 
 def named(statements: str, prefix: str | None = None) -> str:
     """Return statements for the roles of a prefix: that of the database which is brought forward, or a given one."""
     chosen: str = prefix if prefix is not None else context.config.attributes["prefix"]
-    return statements.replace(WRITTEN_FOR, f"{chosen}_")
+    for role in Role:
+        statements = statements.replace(f"daybook_{role}", f"{chosen}_{role}")
+    return statements

@@ -23,7 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from adapters.log.postgres import PostgresLog
 from adapters.postgres import embedded, session
 from adapters.postgres.connections import Role, connect
-from adapters.postgres.migrations import migrate
+from adapters.postgres.migrations import NEWEST, migrate
 from adapters.writer.writer import Writer
 from domain.account import CostBasis, Costing, OpenAccount
 from domain.errors import Unavailable
@@ -206,6 +206,26 @@ def test_an_append_is_refused_once_the_server_would_not_keep_it(durable: str, ca
             time.sleep(0.1)
             open_account()
             assert log.head().seq > head
+
+
+def test_a_process_whose_schema_was_brought_forward_under_it_stops_writing(server_url: str) -> None:
+    now = record("any", 1).recorded_at
+    with new_database(server_url, "forward") as url:
+        migrate(url)
+        with PostgresLog(url) as log:
+            writer = Writer(log, lambda: now)
+            with writer.leading(url), psycopg.connect(url, autocommit=True) as newer:
+                writer.request(OpenAccount("a1", "USDT", Costing(CostBasis.FIFO), now), actor="test")
+                head = log.head().seq
+                newer.execute("UPDATE public.daybook_revision SET version_num = '9999'")
+                with pytest.raises(Unavailable, match=r"brought forward to revision 9999.*newer Daybook"):
+                    writer.request(OpenAccount("a2", "USDT", Costing(CostBasis.FIFO), now), actor="test")
+                assert log.head().seq == head
+                with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="knows an older revision"):
+                    newer.execute("SELECT ledger.continue_after(%s)", [head])  # as releases of before do
+                newer.execute("UPDATE public.daybook_revision SET version_num = %s", [NEWEST])
+                writer.request(OpenAccount("a2", "USDT", Costing(CostBasis.FIFO), now), actor="test")
+                assert log.head().seq > head
 
 
 def test_what_was_acknowledged_outlives_a_kill_where_commits_need_not_wait_for_the_disk() -> None:

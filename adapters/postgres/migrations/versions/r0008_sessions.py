@@ -1,19 +1,28 @@
-"""An append tests what its session and its server must hold, because both may change while a session lasts.
+"""An append tests what may change while its session lasts: the server's settings, and the schema itself.
 
-`ledger.continue_after` also refuses when the commit would not be on the disk before it is acknowledged. A server for
-tests says so by `daybook.durability = off` in its own settings.
+`ledger.continue_after` also refuses when the commit would not be on the disk before it is acknowledged, and when the
+database was brought forward to another revision than the caller's. A server for tests says so by
+`daybook.durability = off` in its own settings. Callers of before, which name no revision, are refused.
 """
 
 from alembic import op
 
+from adapters.postgres.migrations.naming import named
+
 revision = "0008"
 down_revision = "0007"
 
-FUNCTION = """
-CREATE OR REPLACE FUNCTION ledger.continue_after(expected bigint) RETURNS void LANGUAGE plpgsql AS $$
+FUNCTIONS = """
+CREATE OR REPLACE FUNCTION ledger.continue_after(expected bigint, revision text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     found bigint;
+    present text;
 BEGIN
+    SELECT version_num INTO present FROM public.daybook_revision;
+    IF present <> revision THEN
+        RAISE EXCEPTION 'the database was brought forward to revision %, and this process knows %', present, revision
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Start it again with the newer Daybook.';
+    END IF;
     IF current_setting('synchronous_commit') IN ('off', 'local')
         OR ('off' IN (current_setting('fsync'), current_setting('full_page_writes'))
             AND coalesce(current_setting('daybook.durability', true), '') <> 'off') THEN
@@ -29,11 +38,23 @@ BEGIN
             USING ERRCODE = 'serialization_failure';
     END IF;
 END $$;
+
+CREATE OR REPLACE FUNCTION ledger.continue_after(expected bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the database was brought forward, and this process knows an older revision'
+        USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Start it again with the newer Daybook.';
+END $$;
+"""
+
+RIGHTS = """
+GRANT USAGE ON SCHEMA public TO daybook_writer;
+GRANT SELECT ON public.daybook_revision TO daybook_writer;
 """
 
 
 def upgrade() -> None:
-    op.execute(FUNCTION)
+    op.execute(FUNCTIONS)
+    op.execute(named(RIGHTS))
 
 
 def downgrade() -> None:
