@@ -59,6 +59,8 @@ def take(connection: psycopg.Connection[Any], prefix: str) -> None:
         for kind in ("ALL TABLES IN", "ALL SEQUENCES IN", ""):
             revoke = sql.SQL("REVOKE ALL ON {} SCHEMA {} FROM {}")
             connection.execute(revoke.format(sql.SQL(kind), sql.Identifier(name), former))
+    connection.execute(sql.SQL("REVOKE ALL ON SCHEMA public FROM {}").format(former))
+    connection.execute(sql.SQL("REVOKE ALL ON public.daybook_revision FROM {}").format(former))
     for kind in ("SCHEMAS", "TABLES"):
         projector, auditor = (sql.Identifier(f"{prefix}_{role}") for role in (Role.PROJECTOR, Role.AUDITOR))
         defaults = sql.SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} REVOKE ALL ON {} FROM {}")
