@@ -31,7 +31,7 @@ def test_every_command_of_the_readme_works(tmp_path):
             capture_output=True,
             check=False,
             text=True,
-            timeout=240,
+            timeout=900,
         )
     finally:
         embedded.stop(tmp_path / ".daybook")
