@@ -379,7 +379,7 @@ def test_a_pooler_that_shares_a_server_process_is_refused(careless: str) -> None
 @pytest.mark.parametrize("mode", ["session", "transaction", "statement"])
 @pytest.mark.parametrize("ignored", ["", "options"])
 def test_pgbouncer_is_refused_in_every_mode(careless: str, mode: str, ignored: str) -> None:
-    """With its usual settings it refuses a session's options itself; told to ignore them, it drops them."""
+    """With its usual settings it refuses the options of a session itself; set to ignore them, it drops them."""
     if (program := shutil.which("pgbouncer")) is None:
         pytest.skip("pgbouncer is not installed")
     given = conninfo_to_dict(careless)
