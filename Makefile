@@ -65,6 +65,7 @@ format: $(READY)  ## format the code, and fix what ruff can fix
 
 imports: $(READY)  ## the contracts between the packages
 	@$(BIN)/lint-imports
+	@$(BIN)/deptry .
 
 demo: $(READY)  ## a trading day on your screen; Ctrl-C ends it
 	@$(BIN)/daybook demo

@@ -1,7 +1,7 @@
 """Build the wheel: the four rooms become subpackages of `daybook`, and their imports name them there.
 
 In the repository a module is `domain.order`, in the wheel `daybook.domain.order`, because any other distribution may
-bring a top-level `domain` and would overwrite ours or be imported in its place (docs/adr/0025-one-package-in-the-wheel.md).
+bring a top-level `domain` and would overwrite ours or be imported in its place: docs/adr/0025-one-package.md.
 Only the words that name a module in an import are changed; lines, and so tracebacks, stay as they are. An editable
 install leaves the rooms where they are, and gets the entry point alone.
 """
@@ -11,35 +11,47 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PACKAGE = "daybook"
 ROOMS = frozenset({"domain", "projections", "adapters", "api"})
 
-INIT = '"""Daybook, the book of record for a crypto trading desk: its packages, and its command line in `__main__`."""\n'
+INIT = (
+    '"""Daybook, the book of record for a crypto trading desk: its packages, and its command line in `__main__`."""\n'
+)
 MAIN = '''"""The command line: `python -m daybook`, and the command `daybook`."""
 
-from {entry} import main
+from {within}api.terminal.installation import refuse_changed_files
+
+
+def main() -> None:
+    """Check the installed files, then run the command line of this process, and exit."""
+    refuse_changed_files()
+
+    from {within}api.cli import main as run  # nothing else of Daybook is imported before the check
+
+    run()
+
 
 if __name__ == "__main__":
     main()
 '''
-ENTRY = "api.terminal.entry"
 
 
 class Unmovable(Exception):
     """A module names one of ours in a way that cannot be rewritten."""
 
 
-class WheelHook(BuildHookInterface):
+class WheelHook(BuildHookInterface[BuilderConfig]):
     """Adds `daybook/__init__.py` and `__main__.py`, and replaces each module by its rewritten form."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Write the files into a temporary folder and have the builder take them from there."""
         self._written = tempfile.TemporaryDirectory(prefix="daybook-wheel-")
         is_editable = version == "editable"
-        entry = ENTRY if is_editable else f"{PACKAGE}.{ENTRY}"
-        placed = {f"{PACKAGE}/__init__.py": INIT, f"{PACKAGE}/__main__.py": MAIN.format(entry=entry)}
+        main = MAIN.format(within="" if is_editable else f"{PACKAGE}.")
+        placed = {f"{PACKAGE}/__init__.py": INIT, f"{PACKAGE}/__main__.py": main}
         if not is_editable:
             placed[f"{PACKAGE}/py.typed"] = ""
             for file in self.build_config.builder.recurse_selected_project_files():
@@ -50,7 +62,7 @@ class WheelHook(BuildHookInterface):
             source.write_text(text, encoding="utf-8", newline="")
             build_data["force_include_editable" if is_editable else "force_include"][str(source)] = target
 
-    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Remove the temporary folder."""
         self._written.cleanup()
 
@@ -59,23 +71,24 @@ def moved(source: bytes, name: str) -> bytes:
     """Return a module's source whose imports of the rooms name them below `daybook`. Raises Unmovable."""
     lines = source.splitlines(keepends=True)
     tree = ast.parse(source, name)
-    edits: list[tuple[int, int, bytes, bytes]] = []
+    edits: list[tuple[int, int, str, str]] = []
     for node in ast.walk(tree):
         match node:
             case ast.ImportFrom(module=str(module), level=0) if _is_ours(module):
-                edits.append((node.lineno, node.col_offset, b"from ", f"from {PACKAGE}.".encode()))
+                edits.append((node.lineno, node.col_offset, f"from {module}", f"from {PACKAGE}.{module}"))
             case ast.Import(names=aliases) if any(_is_ours(alias.name) for alias in aliases):
                 if len(aliases) > 1 or (aliases[0].asname is None and "." in aliases[0].name):
                     raise Unmovable(f"{name}:{node.lineno}: write `from {aliases[0].name} import …`")
-                before, after = (b"import ", f"import {PACKAGE}.") if aliases[0].asname else (b"", f"from {PACKAGE} ")
-                edits.append((node.lineno, node.col_offset, before, after.encode()))
+                ours = aliases[0].name
+                after = f"import {PACKAGE}.{ours}" if aliases[0].asname else f"from {PACKAGE} import {ours}"
+                edits.append((node.lineno, node.col_offset, f"import {ours}", after))
             case ast.Constant(value=str(text)) if _is_module_name(text):
                 raise Unmovable(f"{name}:{node.lineno}: {text!r} is a module's name only in the repository")
-    for line, column, before, after in edits:
-        text = lines[line - 1]
-        if text[column : column + len(before)] != before:
-            raise Unmovable(f"{name}:{line}: write this import with one space")
-        lines[line - 1] = text[:column] + after + text[column + len(before) :]
+    for line, column, before, after in sorted(edits, reverse=True):  # from the last: columns before it stay
+        written, end = lines[line - 1], column + len(before)
+        if written[column:end] != before.encode():
+            raise Unmovable(f"{name}:{line}: write this import on one line, with single spaces")
+        lines[line - 1] = written[:column] + after.encode() + written[end:]
     return b"".join(lines)
 
 

@@ -25,7 +25,7 @@ STOP_SECONDS_MAX = 5
 @contextmanager
 def checkers(url: str, count: int) -> Iterator["Checkers"]:
     """Start `count` processes, and end them on exit."""
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)  # ours, in their sequence: the same code
+    paths = os.pathsep.join(path or os.curdir for path in sys.path)  # ours, in their sequence: the same code
     command = [sys.executable, "-m", __name__]
     started = []
     try:

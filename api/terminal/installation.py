@@ -1,4 +1,4 @@
-"""The entry of the installed process: the command line, once the installed files are found to be Daybook's own.
+"""Whether the installed files are Daybook's own, checked before any other module is imported.
 
 A wheel's RECORD has the digest of every file in it. Another distribution that brings a file of the same name replaces
 ours without a word from pip: it shows as a digest that differs. Code that *means* harm is not stopped by this, since
@@ -18,23 +18,20 @@ EXIT_CHANGED = 1
 NAMED_MAX = 3
 
 
-def main() -> None:
-    """Refuse to run if an installed file was replaced, removed or added; else run the command line, and exit."""
-    if __name__.startswith(f"{PACKAGE}."):  # in a checkout it is not, and nothing was installed
-        top = Path(__file__).parents[__name__.count(".")]
-        if found := sorted(changed(top)):
-            sys.stderr.write(_refusal(found, top, is_json="--json" in sys.argv) + "\n")
-            sys.exit(EXIT_CHANGED)
-
-    from api.cli import main as run  # nothing of ours is imported before the check
-
-    run()
+def refuse_changed_files() -> None:
+    """Exit with a sentence on stderr if an installed file was replaced, removed or added."""
+    if not __name__.startswith(f"{PACKAGE}."):
+        return  # a checkout: there is nothing installed
+    top = Path(__file__).parents[__name__.count(".")]
+    if found := sorted(changed(top)):
+        sys.stderr.write(_refusal(found, top, is_json="--json" in sys.argv) + "\n")
+        sys.exit(EXIT_CHANGED)
 
 
 def changed(top: Path) -> Iterator[str]:
     """Yield the files of the package in `top` that are not as installed, and modules that no installed wheel named.
 
-    Nothing where the installer kept no record of `daybook` in `top`.
+    Nothing where the installer kept no record of `daybook` in `top`. A compiled file is not recorded: Python makes it.
     """
     try:
         installed = distribution(PACKAGE)
