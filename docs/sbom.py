@@ -115,7 +115,7 @@ def page(made: dict[str, Any]) -> str:
             "|---|---|---|",
             *(f"| {name} | {licence} | {by} |" for name, licence, by in rows),
             "",
-            "| allowed | asks of those who pass Daybook on |",
+            "| allowed | duty of those who pass Daybook on |",
             "|---|---|",
             *(f"| {licence} | {duty} |" for licence, duty in ALLOWED.items()),
             "",

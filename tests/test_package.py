@@ -253,6 +253,37 @@ def tracked(*folders: str) -> list[str]:
     return [name for name in done.stdout.split("\0") if name and (CHECKOUT / name).exists()]
 
 
+# ---- What it depends on
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
+    done = deptry(CHECKOUT / "pyproject.toml")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "refused"),
+    [
+        ('"alembic>=1.18",', '"alembic>=1.18", "pyjwt>=2.10",', "'pyjwt' defined as a dependency but not used"),
+        ('"starlette>=1.0",', "", "'starlette' imported but it is a transitive dependency"),
+    ],
+)
+def test_a_dependency_that_nothing_imports_or_nothing_declares_is_refused(
+    tmp_path: Path, old: str, new: str, refused: str
+):
+    settings = (CHECKOUT / "pyproject.toml").read_text()
+    assert settings.count(old) == 1
+    (tmp_path / "pyproject.toml").write_text(settings.replace(old, new))
+    done = deptry(tmp_path / "pyproject.toml")
+    assert (done.returncode, refused in done.stderr) == (1, True), done.stderr
+
+
+def deptry(settings: Path) -> "subprocess.CompletedProcess[str]":
+    """As `make check` runs it, with these settings."""
+    command = [sys.executable, "-m", "deptry", ".", "--no-ansi", "--config", str(settings)]
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+
+
 # ---- Beside a stranger
 
 

@@ -1,8 +1,8 @@
 """Whether the installed files are Daybook's own, checked before any other module is imported.
 
 A wheel's RECORD has the digest of every file in it. Another distribution that brings a file of the same name replaces
-ours without a word from pip: it shows as a digest that differs. Code that *means* harm is not stopped by this, since
-any package that is imported can change whatever it likes; see docs/security.md.
+ours without a word from pip: it shows as a digest that differs. Code that *means* harm is not stopped by this, since a
+package that is imported can do all that we can; see docs/security.md.
 """
 
 import json
