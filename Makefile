@@ -76,8 +76,10 @@ bench: $(READY)  ## measure beside the peers; one JSON object a line
 	  .venv-bench/bin/python -m "benchmarks.$$(basename "$$bench" .py)" || exit 1; \
 	done
 
-wheel: $(READY)  ## build dist/daybook-*.whl, all of it below one package
+wheel: $(READY)  ## dist/daybook-*.whl, and dist/requirements.txt: what it runs on, with digests
 	@$(BIN)/python -m hatchling build -t wheel
+	@$(BIN)/python -m uv export --quiet --frozen --no-default-groups --no-emit-project --no-header \
+	  --output-file dist/requirements.txt
 
 sbom: $(READY)  ## dist/daybook-*.cdx.json, what it runs on (CycloneDX), and docs/licences.md
 	@$(BIN)/python docs/sbom.py
