@@ -72,6 +72,7 @@ def moved(source: bytes, name: str) -> bytes:
     lines = source.splitlines(keepends=True)
     tree = ast.parse(source, name)
     edits: list[tuple[int, int, str, str]] = []
+    composed = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
         match node:
             case ast.ImportFrom(module=str(module), level=0) if _is_ours(module):
@@ -82,8 +83,11 @@ def moved(source: bytes, name: str) -> bytes:
                 ours = aliases[0].name
                 after = f"import {PACKAGE}.{ours}" if aliases[0].asname else f"from {PACKAGE} import {ours}"
                 edits.append((node.lineno, node.col_offset, f"import {ours}", after))
-            case ast.Constant(value=str(text)) if _is_module_name(text):
-                raise Unmovable(f"{name}:{node.lineno}: {text!r} is a module's name only in the repository")
+            case ast.Constant(value=str(text)) if _is_module_name(text) and id(node) not in composed:
+                raise Unmovable(
+                    f"{name}:{node.lineno}: {text!r} is a module's name only in the repository; take the name from a "
+                    f"module's __name__, or write f'{{top}}{text}' with top = __name__.rpartition('ROOM.')[0]"
+                )
     for line, column, before, after in sorted(edits, reverse=True):  # from the last: columns before it stay
         written, end = lines[line - 1], column + len(before)
         if written[column:end] != before.encode():

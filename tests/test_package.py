@@ -224,6 +224,7 @@ def test_the_files_in_the_wheel_are_those_of_the_repository_but_for_the_names_in
         ("from apiece import x", "from apiece import x"),
         ('"""from domain.order import Order"""', '"""from domain.order import Order"""'),
         ('x = "domain.orders"', 'x = "domain.orders"'),  # an event's topic may look like that
+        ('x = f"{top}domain.order"', 'x = f"{top}domain.order"'),
     ],
 )
 def test_an_import_of_a_room_is_moved_and_nothing_else(source: str, moved: str):

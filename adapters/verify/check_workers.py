@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any, cast
 
 from adapters.postgres.connections import Role, connect
@@ -25,7 +26,8 @@ STOP_SECONDS_MAX = 5
 @contextmanager
 def checkers(url: str, count: int) -> Iterator["Checkers"]:
     """Start `count` processes, and end them on exit."""
-    paths = os.pathsep.join(path or os.curdir for path in sys.path)  # ours, in their sequence: the same code
+    root = str(Path(__file__).parents[__name__.count(".")])
+    paths = os.pathsep.join([*filter(None, sys.path), root])  # ours in their sequence: the same code in each process
     command = [sys.executable, "-m", __name__]
     started = []
     try:
