@@ -333,6 +333,8 @@ def served_from_the_wheel(place: Place) -> None:
         assert url in served.stderr.readline()
         with httpx.Client(base_url=url, timeout=30, headers={"Authorization": f"Bearer {key}"}) as client:
             assert client.get("/v1/positions").json()["items"][0]["quantity"] == "0.3"
+            lots = client.get("/v1/lots", params={"method": "FIFO"}).json()["items"]  # costed again for this answer
+            assert [(lot["quantity"], lot["cost"]) for lot in lots] == [("0.3", "29100")]
             for page in ("/", "/docs", "/console/console.js", "/docs/swagger-ui/swagger-ui.css", "/openapi.json"):
                 assert client.get(page).status_code == 200, page
     finally:
