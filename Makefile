@@ -14,7 +14,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test test-fast torture check lint types imports format demo bench clean
+.PHONY: help setup test test-fast torture check lint types imports format demo bench wheel sbom clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 19
@@ -65,6 +65,7 @@ format: $(READY)  ## format the code, and fix what ruff can fix
 
 imports: $(READY)  ## the contracts between the packages
 	@$(BIN)/lint-imports
+	@$(BIN)/deptry .
 
 demo: $(READY)  ## a trading day on your screen; Ctrl-C ends it
 	@$(BIN)/daybook demo
@@ -74,6 +75,14 @@ bench: $(READY)  ## measure beside the peers; one JSON object a line
 	@for bench in $$(ls benchmarks/[a-z]*.py | grep -v -e lines.py -e desk.py -e servers.py); do \
 	  .venv-bench/bin/python -m "benchmarks.$$(basename "$$bench" .py)" || exit 1; \
 	done
+
+wheel: $(READY)  ## dist/daybook-*.whl, and dist/requirements.txt: what it runs on, with digests
+	@$(BIN)/python -m hatchling build -t wheel
+	@$(BIN)/python -m uv export --quiet --frozen --no-default-groups --no-emit-project --no-header \
+	  --output-file dist/requirements.txt
+
+sbom: $(READY)  ## dist/daybook-*.cdx.json, what it runs on (CycloneDX), and docs/licences.md
+	@$(BIN)/python docs/sbom.py
 
 clean:  ## remove what make made (not the data in .daybook)
 	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

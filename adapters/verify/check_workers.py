@@ -26,8 +26,8 @@ STOP_SECONDS_MAX = 5
 @contextmanager
 def checkers(url: str, count: int) -> Iterator["Checkers"]:
     """Start `count` processes, and end them on exit."""
-    root = str(Path(__file__).parents[2])
-    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    root = str(Path(__file__).parents[__name__.count(".")])
+    paths = os.pathsep.join([*filter(None, sys.path), root])  # ours in their sequence: the same code in each process
     command = [sys.executable, "-m", __name__]
     started = []
     try:

@@ -3,15 +3,17 @@
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from api.encoding import grouped, time_text
 from api.statements.charts import Bar, Curve, bars, curve
 from api.statements.statement import Statement
 
+TEMPLATES = Path(__file__).parents[1] / "web" / "templates"
 MINUS, NONE = "\N{MINUS SIGN}", "\N{EN DASH}"
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 150, 74, 18
 
@@ -19,7 +21,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 640, 150, 74, 18
 @cache
 def _templates() -> Environment:
     made = Environment(
-        loader=PackageLoader("api.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     made.filters |= {"number": number, "signed": signed, "moment": moment, "amounts": amounts, "tone": tone}
