@@ -128,15 +128,25 @@ def export(
         with (
             reaching(url),
             connect(url, Role.AUDITOR, statement_seconds_max=STATEMENT_SECONDS_MAX) as connection,
-            zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bundle,
         ):
-            manifest = _Export(connection, bundle, selection, on_progress).run()
+            manifest, content = _write(connection, unfinished, zipfile.ZIP_DEFLATED, selection, on_progress)
+            if content > archive.content_bytes_max(unfinished.stat().st_size):
+                # Its events repeat themselves so much that, compressed, the bundle would be refused as a bomb.
+                manifest, _ = _write(connection, unfinished, zipfile.ZIP_STORED, selection, on_progress)
         unfinished.replace(path)
     except OSError as error:
         raise RequestRefused(f"{path} can be written ({error.strerror})") from error
     finally:
         unfinished.unlink(missing_ok=True)
     return manifest
+
+
+def _write(
+    connection: Connection, path: Path, method: int, selection: Selection, on_progress: OnProgress
+) -> tuple[Manifest, int]:
+    with zipfile.ZipFile(path, "w", method, compresslevel=1) as bundle:
+        manifest = _Export(connection, bundle, selection, on_progress).run()
+        return manifest, sum(part.file_size for part in bundle.infolist())
 
 
 class _Export:
@@ -269,7 +279,8 @@ class Bundle:
             self._check_kept(kept, chain)
         if manifest.events > (most := archive.events_max(self._archive.size)):
             raise HistoryBroken(
-                f"{self._path} claims {manifest.events} events, and a file of its size can prove {most}; export it again"
+                f"{self._path} claims {manifest.events} events, and a file of its size proves at most {most}; "
+                "export it again"
             )
         if manifest.is_whole:
             self._prove_whole({kept.checkpoint.size: kept.checkpoint.root for kept in against}, on_progress)
