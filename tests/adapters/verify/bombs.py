@@ -77,9 +77,9 @@ def one_long_line() -> Parts:
 
 def long_padded_line() -> Parts:
     """The same in a larger file, which may unpack to more."""
-    lots = TRADE.effect.opened * 250_000
+    lots = TRADE.effect.opened * 100_000
     return signed([recorded(replace(TRADE, effect=replace(TRADE.effect, opened=lots)))]) | {
-        "padding": random_bytes(2 * MEGABYTE)
+        "padding": random_bytes(MEGABYTE)
     }
 
 
@@ -90,14 +90,14 @@ def many_positions() -> Parts:
             replace(TRADE, key=replace(TRADE.key, strategy_id=f"s{n}"), commission=Money(D(1), f"C{n % 4000}")),
             f"position:main:s{n}:X.SIM",
         )
-        for n in range(12_000)
+        for n in range(6000)
     ])  # fmt: skip
 
 
 def many_currencies() -> Parts:
     """One position whose every trade pays its fee in another currency."""
     return signed([
-        recorded(replace(TRADE, commission=Money(D(1), f"C{n}")), version=n + 1) for n in range(12_000)
+        recorded(replace(TRADE, commission=Money(D(1), f"C{n}")), version=n + 1) for n in range(6000)
     ])  # fmt: skip
 
 
@@ -135,7 +135,7 @@ PARTS: dict[str, Callable[[], Parts]] = {
     "many positions": many_positions,
     "many currencies": many_currencies,
     "many keys": lambda: honest() | {"keys.json": many_keys(5500), "padding": random_bytes(MEGABYTE)},
-    "too many keys": lambda: honest() | {"keys.json": many_keys(8000), "padding": random_bytes(MEGABYTE)},
+    "too many keys": lambda: honest() | {"keys.json": many_keys(10_000), "padding": random_bytes(MEGABYTE)},
     "long proofs": long_proofs,
     "repeated events": repeated_events,
     "deep event": deep_event,

@@ -40,7 +40,8 @@ def signed(states: Sequence[bytes], *, seqs: Sequence[int] | None = None, size: 
     chosen = range(1, len(states) + 1) if seqs is None else seqs
     manifest = {
         "format": "daybook-bundle/1", "made_at": "2026-03-01T09:00:00+00:00", "ledger_id": LEDGER, "origin": ORIGIN,
-        "is_whole": seqs is None, "account": None, "first": 1, "upto": claimed, "events": claimed if seqs is None else len(seqs),
+        "is_whole": seqs is None, "account": None, "first": 1, "upto": claimed,
+        "events": claimed if seqs is None else len(seqs),
         "tree_size": claimed, "root": base64.b64encode(root).decode(), "vkey": key.public.vkey,
     }  # fmt: skip
     parts = {
@@ -63,11 +64,10 @@ def _proof(seq: int, leaves: Sequence[bytes]) -> bytes:
 
 def many_keys(count: int) -> bytes:
     """A keys.json of a chain of keys, each vouched for by the one before."""
-    found, size = [{"vkey": key_of().public.vkey, "since_size": 0, "handover": None}], 1
-    for _ in range(count):
-        handover = key_of().sign(Checkpoint(ORIGIN, size, bytes(32), (NEXT_KEY + key_of().public.vkey,)))
-        found.append({"vkey": key_of().public.vkey, "since_size": size, "handover": handover})
-    return json.dumps(found).encode()
+    vkey = key_of().public.vkey
+    handover = key_of().sign(Checkpoint(ORIGIN, 1, bytes(32), (NEXT_KEY + vkey,)))
+    later = {"vkey": vkey, "since_size": 1, "handover": handover}
+    return json.dumps([{"vkey": vkey, "since_size": 0, "handover": None}, *[later] * count]).encode()
 
 
 def zipped(path: Path, parts: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
