@@ -142,7 +142,7 @@ def _lines(path: Path) -> list[Line]:
         text = path.read_text(encoding="utf-8-sig")
         rows = _json(text) if text.lstrip()[:1] in ("[", "{") else csv.DictReader(io.StringIO(text, newline=""))
         return [(number, row) for number, row in enumerate(rows, 2 if isinstance(rows, csv.DictReader) else 1)]
-    except (UnicodeDecodeError, ValueError, csv.Error) as error:
+    except (UnicodeDecodeError, ValueError, RecursionError, csv.Error) as error:
         raise ReportUnreadable("file", path.name, f"market data as CSV or JSON ({error})") from error
 
 

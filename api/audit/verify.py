@@ -39,7 +39,7 @@ from domain.errors import HistoryBroken, InvalidInput
 
 JUST_BEFORE = timedelta(microseconds=1)
 ROWS_SHOWN_MAX = 500  # of a table for people; a terminal's layout of a row costs more than its proof
-CHECKPOINTS_FILE_CHARACTERS_MAX = 64 * 1024 * 1024
+CHECKPOINTS_FILE_BYTES_MAX = 64 * 1024 * 1024
 
 
 def verify_log(
@@ -56,7 +56,7 @@ def verify_log(
 
     A bundle is verified without a database or network; its positions and PnL are computed from the proved bytes.
     """
-    kept, key = _checkpoints_in(against), checkpoints.public_key(vkey) if vkey is not None else None
+    kept, key = checkpoints_in(against), checkpoints.public_key(vkey) if vkey is not None else None
     if bundle is not None:
         _verify_bundle(bundle, kept, key, json=json)
         return
@@ -265,11 +265,20 @@ def _base64(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
-def _checkpoints_in(path: Path | None) -> list[Note]:
+def checkpoints_in(path: Path | None) -> list[Note]:
+    """Return the checkpoints of a file. Raises InvalidInput for any other file."""
     if path is None:
         return []
     try:
-        found = checkpoints.parse_many(path.read_text("utf-8")[:CHECKPOINTS_FILE_CHARACTERS_MAX])
+        with path.open("rb") as file:
+            content = file.read(CHECKPOINTS_FILE_BYTES_MAX + 1)
+        if len(content) > CHECKPOINTS_FILE_BYTES_MAX:
+            raise InvalidInput(
+                "against", str(path), f"a file of checkpoints: it has over {CHECKPOINTS_FILE_BYTES_MAX} bytes"
+            )
+        found = checkpoints.parse_many(content.decode())
+    except OSError as error:
+        raise InvalidInput("against", str(path), f"a file that can be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise InvalidInput("against", str(path), "a file of checkpoints") from error
     if not found:
