@@ -273,9 +273,7 @@ def checkpoints_in(path: Path | None) -> list[Note]:
         with path.open("rb") as file:
             content = file.read(CHECKPOINTS_FILE_BYTES_MAX + 1)
         if len(content) > CHECKPOINTS_FILE_BYTES_MAX:
-            raise InvalidInput(
-                "against", str(path), f"a file of checkpoints: it has over {CHECKPOINTS_FILE_BYTES_MAX} bytes"
-            )
+            raise InvalidInput("against", str(path), f"a file of at most {CHECKPOINTS_FILE_BYTES_MAX} bytes")
         found = checkpoints.parse_many(content.decode())
     except OSError as error:
         raise InvalidInput("against", str(path), f"a file that can be read ({error.strerror})") from error
