@@ -181,7 +181,8 @@ def _fail_usage(message: str, where: str, *, is_json: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line of this process, and exit."""
+    """Run the command line of this process, and exit. No process it starts takes code from the current directory."""
+    os.environ["PYTHONSAFEPATH"] = "1"
     sys.exit(run(sys.argv[1:]))
 
 

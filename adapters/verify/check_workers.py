@@ -1,7 +1,8 @@
 """Worker processes that check ranges of the log in parallel: each has one interpreter, one connection, and a pipe.
 
-They are started by module name and not by `multiprocessing`, which would load the main program again. They get the
-database's URL through the pipe, so that no list of processes shows it.
+They are started by module name and not by `multiprocessing`, which would load the main program again, and with a safe
+path (`python -P`), so that no module is taken from the current directory. They get the database's URL through the pipe,
+so that no list of processes shows it.
 """
 
 import os
@@ -28,7 +29,7 @@ def checkers(url: str, count: int) -> Iterator["Checkers"]:
     """Start `count` processes, and end them on exit."""
     root = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", __name__]
+    command = [sys.executable, "-P", "-m", __name__]
     started = []
     try:
         for _ in range(count):
