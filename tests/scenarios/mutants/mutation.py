@@ -4,6 +4,7 @@ import json
 import random
 import struct
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 CHANGES_MAX = 4
@@ -99,11 +100,11 @@ def mutated_json(text: bytes, draw: random.Random) -> bytes:
         holder, place = draw.choice(holders)
         match draw.randrange(6):
             case 0 | 1 | 2:
-                holder[place] = draw.choice(VALUES)
+                holder[place] = deepcopy(draw.choice(VALUES))
             case 3:
                 del holder[place]
             case 4:
-                holder[place] = [holder[place]] * draw.choice((1, 2, 100))
+                holder[place] = [holder[place]] * draw.choice((1, 2, 20))
             case _ if isinstance(holder, dict):
                 holder[draw.choice(("", "seq", "type", "x" * 50, "version"))] = holder.pop(place)
             case _:
