@@ -61,7 +61,7 @@ def verify_log(
         _verify_bundle(bundle, kept, key, json=json)
         return
     settings = environment()
-    url = connections.locate(settings.home, settings.url)
+    url = settings.url or connections.locate(settings.server_home(), None)
     check_revision(url)
     with _bar("verifying", is_quiet=json) as advance:
         found = verify(url, VerifyRequest(first, upto, key, kept), on_progress=advance)

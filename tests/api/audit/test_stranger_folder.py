@@ -147,3 +147,18 @@ def test_processes_that_verify_take_no_code_from_the_current_directory(
 def test_processes_that_build_read_models_take_no_code_from_the_current_directory(folder: Path) -> None:
     run(folder, BUILDS)
     assert imported(folder) == []
+
+
+def test_no_server_of_a_stranger_is_started(folder: Path) -> None:
+    data = folder / ".daybook" / "postgres" / "data"
+    data.mkdir(parents=True, mode=0o700)
+    (data / "PG_VERSION").write_text("18\n")
+    (data / "postgresql.conf").write_text(f"archive_mode = on\narchive_command = 'touch {folder.parent}/imported/x'\n")
+    (data / "postmaster.pid").write_text(f"{os.getpid()}\n{data}\n0\n5432\n{folder}\n")
+    for args in (("status",), ("verify",), ("stop",)):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAYBOOK_", "PYTHON"))}
+        done = subprocess.run([DAYBOOK, *args], cwd=folder, env=kept, text=True, capture_output=True, check=False)
+        assert done.returncode == 3, (args, done.stderr)
+        assert "was not made here by this account" in done.stderr and done.stderr.count("\n") == 1
+    assert imported(folder) == []
+    assert not (folder / ".daybook" / "postgres" / "server.log").exists()
