@@ -153,7 +153,7 @@ def _file(path: Path) -> Iterator[tuple[IO[bytes], int]]:
 
 
 class _Pieces(io.BufferedReader):
-    """A file that is never read whole, whatever a zip's directory states as its own length."""
+    """A file that is never read whole, even if a zip's directory claims to be that long."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         wanted = READ_BYTES_MAX + 1 if size is None or size < 0 else size

@@ -129,10 +129,10 @@ def export(
             reaching(url),
             connect(url, Role.AUDITOR, statement_seconds_max=STATEMENT_SECONDS_MAX) as connection,
         ):
-            manifest, content = _write(connection, unfinished, zipfile.ZIP_DEFLATED, selection, on_progress)
+            manifest, content = _write(connection, unfinished, zipfile.ZIP_DEFLATED, selection, on_progress=on_progress)
             if content > archive.content_bytes_max(unfinished.stat().st_size):
                 # Its events repeat themselves so much that, compressed, the bundle would be refused as a bomb.
-                manifest, _ = _write(connection, unfinished, zipfile.ZIP_STORED, selection, on_progress)
+                manifest, _ = _write(connection, unfinished, zipfile.ZIP_STORED, selection, on_progress=on_progress)
         unfinished.replace(path)
     except OSError as error:
         raise RequestRefused(f"{path} can be written ({error.strerror})") from error
@@ -142,7 +142,7 @@ def export(
 
 
 def _write(
-    connection: Connection, path: Path, method: int, selection: Selection, on_progress: OnProgress
+    connection: Connection, path: Path, method: int, selection: Selection, *, on_progress: OnProgress
 ) -> tuple[Manifest, int]:
     with zipfile.ZipFile(path, "w", method, compresslevel=1) as bundle:
         manifest = _Export(connection, bundle, selection, on_progress).run()

@@ -1,4 +1,4 @@
-"""Zips made to cost whoever verifies them time or memory, each signed where a signature gets it further."""
+"""Zips made to cost the person who verifies them time or memory, each signed where a signature gets it further."""
 
 import json
 import struct

@@ -1,4 +1,4 @@
-"""A stranger's file costs time and memory in proportion to its size, whatever is in it."""
+"""A stranger's file costs time and memory in proportion to its size."""
 
 import json
 import subprocess

@@ -79,7 +79,7 @@ def drawn_bundle(draw: random.Random) -> bytes:
 
 
 def read_bundle(path: Path, data: bytes) -> None:
-    """Whatever is proved are the events that were signed."""
+    """All that is proved are the events that were signed."""
     with bundles.opened(_written(path, data)) as opened:
         opened.prove(key_of().public)
         lines = list(opened.lines())
@@ -125,7 +125,7 @@ def drawn_signed(draw: random.Random, *, is_whole: bool | None = None) -> bytes:
 
 
 def read_signed(path: Path, data: bytes) -> None:
-    """Figures that can be written out, whatever was signed."""
+    """Figures that can be written out, for all that was signed."""
     with bundles.opened(_written(path, data)) as opened:
         opened.prove()
         json.dumps(plain(figures_of(opened)))

@@ -1,4 +1,4 @@
-"""Whatever Daybook reads from outside, changed at random: read as it was meant, or refused with a sentence."""
+"""All that Daybook reads from outside, changed at random: read as it was meant, or refused with a sentence."""
 
 import os
 import random
