@@ -14,7 +14,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test test-fast torture check lint types imports format demo bench wheel sbom clean
+.PHONY: help setup test test-fast torture mutants check lint types imports format demo bench wheel sbom clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 19
@@ -49,6 +49,12 @@ torture: $(READY)  ## kill 200 times under load, tamper 10,000 times (KILLS=, MU
 	@DAYBOOK_TORTURE_KILLS=$(KILLS) DAYBOOK_TORTURE_SEED=$(SEED) $(BIN)/python -m pytest -n 0 tests/scenarios/torture -s
 	@DAYBOOK_MUTATIONS=$(MUTATIONS) DAYBOOK_MUTATIONS_SEED=$(SEED) \
 	  $(BIN)/python -m pytest -n 0 tests/adapters/verify/test_verification.py -k every_mutation
+
+MUTANTS ?= 1000000
+mutants: $(READY)  ## read a million mutated bundles, checkpoints, keys, cursors and files (MUTANTS=, SEED=)
+	@$(BIN)/python -m tests.scenarios.mutants $(MUTANTS) $(SEED)
+	@DAYBOOK_MUTANTS_RESTORED=1000 DAYBOOK_MUTATIONS_SEED=$(SEED) \
+	  $(BIN)/python -m pytest -n 0 tests/scenarios/mutants -k restored
 
 check: lint types imports  ## lint, types and the direction of imports
 

@@ -133,7 +133,8 @@ def stop(json: Json = False) -> None:
         raise Problem(
             409, "refused", "Not Daybook's own", f"DAYBOOK_DATABASE_URL names {name}, which is not Daybook's to stop"
         )
-    embedded.stop(settings.home)
+    if settings.home.exists():
+        embedded.stop(settings.server_home())
     write_json({"stopped": str(settings.home)}) if json else say(f"PostgreSQL in {settings.home} is stopped.")
 
 
@@ -148,7 +149,7 @@ def demo(
     """Simulate a trading day, show its report, and serve the console until Ctrl-C."""
     from api.demo.demo import run as run_demo
 
-    raise typer.Exit(run_demo(once=once, seed=seed, port=port, home=home or environment().home, as_json=json))
+    raise typer.Exit(run_demo(once=once, seed=seed, port=port, home=home or environment().server_home(), as_json=json))
 
 
 def run(args: Sequence[str]) -> int:
@@ -181,7 +182,8 @@ def _fail_usage(message: str, where: str, *, is_json: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line of this process, and exit."""
+    """Run the command line of this process, and exit. No process it starts takes code from the current directory."""
+    os.environ["PYTHONSAFEPATH"] = "1"
     sys.exit(run(sys.argv[1:]))
 
 

@@ -72,7 +72,7 @@ class Daybook:
     def open(cls, settings: Settings | None = None) -> Iterator["Daybook"]:
         """Open a Daybook on the database that `settings` name. Raises Unavailable."""
         settings = settings or Settings()
-        url = connections.locate(settings.home, settings.url)
+        url = settings.url or connections.locate(settings.server_home(), None)
         migrate(url)
         with ExitStack() as stack:
             log = stack.enter_context(PostgresLog(url))

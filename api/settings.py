@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from adapters.postgres import own_home
+
 
 class Settings(BaseSettings):
     """The settings of one deployment; every field can be set as `DAYBOOK_<FIELD>`."""
@@ -34,6 +36,12 @@ class Settings(BaseSettings):
     def url(self) -> str | None:
         """The database's URL in clear text, for connecting only."""
         return self.database_url.get_secret_value() if self.database_url else None
+
+    def server_home(self) -> Path:
+        """Return the home to start a PostgreSQL in. Raises Unavailable if it is the default, and not made by us."""
+        if "home" not in self.model_fields_set:
+            own_home.check(self.home)
+        return self.home
 
 
 def release() -> str:

@@ -47,6 +47,7 @@ def _out_of_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     """A test without a home of its own keeps keys in one that goes with the session, not in the developer's."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("DAYBOOK_HOME", str(tmp_path_factory.mktemp("home")))
+        patched.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
 
 

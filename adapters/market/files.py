@@ -12,7 +12,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +28,7 @@ TIMES = ("ts", "ts_ms", "timestamp", "time", "datetime", "date", "open_time")
 OHLCV = ("ts", "open", "high", "low", "close", "volume")
 MILLISECONDS_SINCE = 100_000_000_000  # as seconds that is the year 5138
 LONG = re.compile(r"[+-]?[0-9]{1,18}\.[0-9]{19,40}", re.ASCII)
+LAST = datetime.max.replace(tzinfo=UTC)
 UNREADABLE_MAX = 1000  # above this it is another kind of file
 
 Line = tuple[int, dict[Any, Any]]
@@ -81,7 +82,7 @@ def read_market(
     length = timedelta()
     if value == "close":
         length = every or _shortest(sorted(at for at, _, _ in read))
-        read = [(at + length, price, line) for at, price, line in read]
+        read = [(_end(at, length), price, line) for at, price, line in read]
     kind = quality or (Quality.CLOSE if value == "close" else Quality.TRADE)
     last: dict[datetime, QualifiedMark] = {}
     for at, price, line in read:
@@ -124,6 +125,11 @@ def _shortest(times: Sequence[datetime]) -> timedelta:
     return min(steps)
 
 
+def _end(at: datetime, length: timedelta) -> datetime:
+    """Return the end of a candle; the last time there is, which is never known yet, if it would be beyond."""
+    return at + length if length <= LAST - at else LAST
+
+
 def _time(value: object, field: str) -> datetime:
     written = str(value).strip()
     if not re.fullmatch(r"[0-9]{9,16}", written):
@@ -142,7 +148,7 @@ def _lines(path: Path) -> list[Line]:
         text = path.read_text(encoding="utf-8-sig")
         rows = _json(text) if text.lstrip()[:1] in ("[", "{") else csv.DictReader(io.StringIO(text, newline=""))
         return [(number, row) for number, row in enumerate(rows, 2 if isinstance(rows, csv.DictReader) else 1)]
-    except (UnicodeDecodeError, ValueError, csv.Error) as error:
+    except (UnicodeDecodeError, ValueError, RecursionError, csv.Error) as error:
         raise ReportUnreadable("file", path.name, f"market data as CSV or JSON ({error})") from error
 
 

@@ -292,7 +292,8 @@ def _installed() -> Iterator[Path]:
     if wheel and wheel.origin:
         yield Path(wheel.origin).parent / "pginstall" / "bin"
     yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version_of_directory, reverse=True)
-    if on_path := shutil.which("postgres"):
+    path = os.pathsep.join(filter(os.path.isabs, os.get_exec_path()))  # nothing from the current directory
+    if on_path := shutil.which("postgres", path=path):
         yield Path(on_path).resolve().parent
 
 

@@ -24,6 +24,7 @@ SIGNATURES_MAX = 16
 NEXT_KEY = "daybook-next-key "  # a line of an old key's last checkpoint: the vkey of its successor
 PREVIOUS = "daybook-previous "  # a line of a checkpoint: the size of the checkpoint signed before it, 0 for none
 SIZE_MAX = 2**63 - 1
+SIZE_DIGITS_MAX = 19
 
 
 class Checkpoint(NamedTuple):
@@ -125,7 +126,7 @@ def parse(note: str) -> Note:
     signatures = [_signature(line) for line in tail.removesuffix("\n").split("\n")] if tail else []
     if not blank or not tail.endswith("\n") or not 1 <= len(signatures) <= SIGNATURES_MAX:
         raise _unreadable(note, "a signed note: text, a blank line, signatures, each line ended")
-    if any(ord(each) < 32 and each != "\n" for each in note):
+    if any(ord(each) < 32 and each != "\n" for each in note) or not _is_text(note):
         raise _unreadable(note, "text without control characters")
     if len(lines) < 3 or not all(lines):
         raise _unreadable(note, "a checkpoint: origin, size, root")
@@ -164,7 +165,8 @@ def handed_over_to(note: Note) -> list[str]:
 def previous_of(note: Note) -> int | None:
     """Return the size of the checkpoint signed before this one, as this one names it; None if it does not."""
     sizes = [line.removeprefix(PREVIOUS) for line in note.checkpoint.lines if line.startswith(PREVIOUS)]
-    return int(sizes[0]) if len(sizes) == 1 and sizes[0].isascii() and sizes[0].isdecimal() else None
+    is_size = len(sizes) == 1 and sizes[0].isascii() and sizes[0].isdecimal() and len(sizes[0]) <= SIZE_DIGITS_MAX
+    return int(sizes[0]) if is_size else None
 
 
 class Tenure(NamedTuple):
@@ -233,7 +235,16 @@ def _signature(line: str) -> Signature | None:
 
 
 def _is_name(name: str) -> bool:
-    return bool(name) and "+" not in name and not any(each.isspace() for each in name)
+    return bool(name) and "+" not in name and name.isprintable() and not any(each.isspace() for each in name)
+
+
+def _is_text(note: str) -> bool:
+    """Return whether it can be encoded: half characters, as of an argument that is no UTF-8, cannot."""
+    try:
+        note.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _decoded(text: str) -> bytes | None:

@@ -8,16 +8,14 @@ head that everything is proved by), `keys.json` (public keys and their handovers
 
 import base64
 import json
-import lzma
-import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Annotated, Any, NamedTuple
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
@@ -26,26 +24,19 @@ from adapters.postgres.connections import Connection, Role, connect, reaching
 from adapters.proof import checkpoints, tiles
 from adapters.proof.checkpoints import Note, PublicKey, Tenure
 from adapters.proof.tiles import Tiles
-from adapters.verify.range_check import Envelope
+from adapters.verify import archive
+from adapters.verify.archive import Archive
+from adapters.verify.range_check import UNDECODABLE, Envelope
 from domain import merkle
 from domain.errors import HistoryBroken, InvalidInput, RequestRefused
 from domain.merkle import HASH_BYTES, Frontier, leaf_hash
 
 FORMAT = "daybook-bundle/1"
 FETCH_ROWS = 2000
-# What `zipfile` raises for a file that is no bundle: truncated, changed, encrypted, or compressed by another method.
-UNZIPPABLE = (
-    zipfile.BadZipFile,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    OSError,
-    ValueError,
-    NotImplementedError,
-    RuntimeError,
-)
-LINE_BYTES_MAX = 64 * 1024 * 1024
-SMALL_FILE_BYTES_MAX = 256 * 1024 * 1024
+MANIFEST_BYTES_MAX = 64 * 1024
+CHECKPOINT_BYTES_MAX = 64 * 1024
+KEYS_BYTES_MAX = 4 * 1024 * 1024
+PROOF_HASHES_MAX = 64  # one a bit of the largest seq
 
 ROWS = """
 SELECT notification_id, originator_id, state FROM ledger.events
@@ -74,29 +65,40 @@ class Selection(NamedTuple):
 WHOLE = Selection()
 
 
+Size = Annotated[int, msgspec.Meta(ge=0, le=checkpoints.SIZE_MAX)]
+Text = Annotated[str, msgspec.Meta(max_length=1000)]
+
+
 class Manifest(Struct, frozen=True):
     """A bundle's description of itself. All fields are checked against the checkpoint, or are for reading only."""
 
-    format: str
-    made_at: str
-    ledger_id: str
-    origin: str
+    format: Text
+    made_at: Text
+    ledger_id: Text
+    origin: Text
     is_whole: bool
-    account: str | None
-    first: int
-    upto: int
-    events: int
-    tree_size: int
-    root: str
-    vkey: str
+    account: Text | None
+    first: Size
+    upto: Size
+    events: Size
+    tree_size: Size
+    root: Text
+    vkey: Text
 
 
 class KeyRecord(Struct, frozen=True):
     """A key in `keys.json`."""
 
     vkey: str
-    since_size: int
+    since_size: Size
     handover: str | None
+
+
+class Proof(Struct, frozen=True):
+    """An event's line in `proofs.jsonl`: its seq, and its inclusion proof from the leaf upwards."""
+
+    seq: Size
+    proof: Annotated[list[bytes], msgspec.Meta(max_length=PROOF_HASHES_MAX)]
 
 
 class Proved(NamedTuple):
@@ -126,15 +128,25 @@ def export(
         with (
             reaching(url),
             connect(url, Role.AUDITOR, statement_seconds_max=STATEMENT_SECONDS_MAX) as connection,
-            zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bundle,
         ):
-            manifest = _Export(connection, bundle, selection, on_progress).run()
+            manifest, content = _write(connection, unfinished, zipfile.ZIP_DEFLATED, selection, on_progress=on_progress)
+            if content > archive.content_bytes_max(unfinished.stat().st_size):
+                # Its events repeat themselves so much that, compressed, the bundle would be refused as a bomb.
+                manifest, _ = _write(connection, unfinished, zipfile.ZIP_STORED, selection, on_progress=on_progress)
         unfinished.replace(path)
     except OSError as error:
         raise RequestRefused(f"{path} can be written ({error.strerror})") from error
     finally:
         unfinished.unlink(missing_ok=True)
     return manifest
+
+
+def _write(
+    connection: Connection, path: Path, method: int, selection: Selection, *, on_progress: OnProgress
+) -> tuple[Manifest, int]:
+    with zipfile.ZipFile(path, "w", method, compresslevel=1) as bundle:
+        manifest = _Export(connection, bundle, selection, on_progress).run()
+        return manifest, sum(part.file_size for part in bundle.infolist())
 
 
 class _Export:
@@ -228,11 +240,11 @@ class _Export:
 class Bundle:
     """An open bundle; nothing in it is trusted before `prove`."""
 
-    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
-        self._path = path
-        self._file = file
+    def __init__(self, archive: Archive) -> None:
+        self._path = archive.path
+        self._archive = archive
         self.manifest = self._manifest()
-        self.note_text = self._text("checkpoint")
+        self.note_text = archive.text("checkpoint", CHECKPOINT_BYTES_MAX)
         self.note = checkpoints.parse(self.note_text)
 
     def prove(
@@ -248,9 +260,9 @@ class Bundle:
         """
         manifest, checkpoint = self.manifest, self.note.checkpoint
         try:
-            keys = msgspec.json.decode(self._text("keys.json"), type=list[KeyRecord])
+            keys = msgspec.json.decode(self._archive.text("keys.json", KEYS_BYTES_MAX), type=list[KeyRecord])
             tenures = [Tenure(checkpoints.public_key(each.vkey), each.since_size, each.handover) for each in keys]
-        except (msgspec.MsgspecError, InvalidInput) as error:
+        except (*UNDECODABLE, InvalidInput) as error:
             raise HistoryBroken(f"keys.json of {self._path} is damaged: {error}") from error
         if checkpoint.origin != manifest.origin or manifest.origin != f"daybook/{manifest.ledger_id}":
             raise HistoryBroken(
@@ -265,6 +277,11 @@ class Bundle:
             raise HistoryBroken(f"the manifest of {self._path} does not match its checkpoint")
         for kept in against:
             self._check_kept(kept, chain)
+        if manifest.events > (most := archive.events_max(self._archive.size)):
+            raise HistoryBroken(
+                f"{self._path} claims {manifest.events} events, and a file of its size proves at most {most}; "
+                "export it again"
+            )
         if manifest.is_whole:
             self._prove_whole({kept.checkpoint.size: kept.checkpoint.root for kept in against}, on_progress)
         else:
@@ -297,17 +314,19 @@ class Bundle:
     def lines(self) -> Generator[Line, None, None]:
         """Yield the events by seq."""
         if self.manifest.is_whole:
-            for seq, state in enumerate(self._lines("events.jsonl"), 1):
+            for seq, state in enumerate(self._archive.lines("events.jsonl"), 1):
                 yield Line(seq, state)
             return
         for state, proof in self._with_proofs():
-            yield Line(proof["seq"], state)
+            yield Line(proof.seq, state)
 
     def _prove_whole(self, kept: Mapping[int, bytes], on_progress: OnProgress) -> None:
-        manifest, tree, wrong = self.manifest, Frontier(), 0
+        manifest, tree, wrong, is_longer = self.manifest, Frontier(), 0, False
         sequence = _SequenceCheck(is_whole=True)
-        with self._opened("leaves.bin") as leaves, closing(self.lines()) as lines:
+        with self._archive.opened("leaves.bin") as leaves, closing(self.lines()) as lines:
             for seq, state in lines:
+                if is_longer := seq > manifest.events:
+                    break
                 leaf = leaf_hash(state)
                 if not wrong and leaves.read(HASH_BYTES) != leaf:
                     wrong = seq
@@ -319,6 +338,8 @@ class Bundle:
                 if seq % FETCH_ROWS == 0:
                     on_progress(seq, manifest.events)
         if tree.root() == self.note.checkpoint.root and tree.size == self.note.checkpoint.size:
+            if is_longer:
+                raise self._longer()
             if wrong:
                 raise HistoryBroken(
                     f"tile wrong: leaves.bin of {self._path} is wrong at seq {wrong}; its events are not"
@@ -338,15 +359,22 @@ class Bundle:
         size, root = self.note.checkpoint.size, self.note.checkpoint.root
         sequence, count = _SequenceCheck(is_whole=False), 0
         for state, proof in self._with_proofs():
-            seq = proof["seq"]
-            hashes = [base64.b64decode(each) for each in proof["proof"]]
-            if not merkle.is_included(leaf_hash(state), seq - 1, size, hashes, root=root):
+            seq = proof.seq
+            if count == self.manifest.events:
+                raise self._longer()
+            if not merkle.is_included(leaf_hash(state), seq - 1, size, proof.proof, root=root):
                 raise HistoryBroken(f"altered at seq {seq}: the event in {self._path} is not proved by its checkpoint")
             sequence.check(seq, state)
             count += 1
             if count % FETCH_ROWS == 0:
                 on_progress(count, self.manifest.events)
         self._check_count(count)
+
+    def _longer(self) -> HistoryBroken:
+        return HistoryBroken(
+            f"inserted: {self._path} has more events than the {self.manifest.events} that its manifest states; "
+            "export it again"
+        )
 
     def _check_count(self, count: int) -> None:
         if count != self.manifest.events:
@@ -355,66 +383,41 @@ class Bundle:
                 "export it again"
             )
 
-    def _with_proofs(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
-        with closing(self._lines("events.jsonl")) as events, closing(self._lines("proofs.jsonl")) as proofs:
+    def _with_proofs(self) -> Iterator[tuple[bytes, Proof]]:
+        decoder = msgspec.json.Decoder(Proof)
+        with (
+            closing(self._archive.lines("events.jsonl")) as events,
+            closing(self._archive.lines("proofs.jsonl")) as proofs,
+        ):
             for state in events:
                 try:
-                    proof = json.loads(next(proofs, b"null"))
-                    assert isinstance(proof["seq"], int)
-                    assert all(isinstance(each, str) for each in proof["proof"])
-                    [base64.b64decode(each, validate=True) for each in proof["proof"]]
-                except (ValueError, TypeError, KeyError, AssertionError) as error:
+                    proof = decoder.decode(next(proofs, b"null"))
+                except UNDECODABLE as error:
                     raise HistoryBroken(f"proofs.jsonl of {self._path} is damaged or too short") from error
                 yield state, proof
 
-    def _lines(self, name: str) -> Generator[bytes, None, None]:
-        with self._opened(name) as lines:
-            while line := lines.readline(LINE_BYTES_MAX):
-                if not line.endswith(b"\n"):
-                    raise HistoryBroken(f"{name} of {self._path} was cut short")
-                yield line[:-1]
-
-    def _text(self, name: str) -> str:
-        with self._opened(name) as file:
-            content = file.read(SMALL_FILE_BYTES_MAX)
-        try:
-            return content.decode()
-        except UnicodeDecodeError as error:
-            raise HistoryBroken(f"{name} of {self._path} is damaged: it is no text") from error
-
     def _manifest(self) -> Manifest:
+        text = self._archive.text("manifest.json", MANIFEST_BYTES_MAX)
         try:
-            found = msgspec.json.decode(self._text("manifest.json"))
+            found = msgspec.json.decode(text)
             if isinstance(found, dict) and found.get("format") != FORMAT:
                 raise RequestRefused(
-                    f"a bundle is {FORMAT}; this one needs another Daybook", format=found.get("format")
+                    f"a bundle is {FORMAT}; this one needs another Daybook", format=str(found.get("format"))[:80]
                 )
-            return msgspec.convert(found, Manifest)
-        except msgspec.MsgspecError as error:
+            manifest = msgspec.convert(found, Manifest)
+            is_named = str(UUID(manifest.ledger_id)) == manifest.ledger_id
+        except UNDECODABLE as error:
             raise HistoryBroken(f"the manifest of {self._path} is damaged: {error}") from error
-
-    @contextmanager
-    def _opened(self, name: str) -> Iterator[IO[bytes]]:
-        try:
-            with self._file.open(name) as file:
-                yield file
-        except KeyError as error:
-            raise HistoryBroken(f"{self._path} is no whole bundle: it has no {name}") from error
-        except (*UNZIPPABLE, zlib.error) as error:
-            raise HistoryBroken(f"{name} of {self._path} is damaged: get the bundle again ({error})") from error
+        if not is_named:
+            raise HistoryBroken(f"the manifest of {self._path} is damaged: its ledger_id is no UUID")
+        return manifest
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Bundle]:
     """Open a bundle for reading. Raises HistoryBroken if the file is none, or was cut short."""
-    try:
-        file = zipfile.ZipFile(path)
-    except UNZIPPABLE as error:
-        raise HistoryBroken(
-            f"{path} is no whole bundle: it was cut short, or is something else; export it again"
-        ) from error
-    with file:
-        yield Bundle(path, file)
+    with archive.opened(path) as found:
+        yield Bundle(found)
 
 
 def is_bundle(path: Path) -> bool:
@@ -440,7 +443,7 @@ class _SequenceCheck:
         """Raise HistoryBroken if this event cannot follow the ones before."""
         try:
             envelope = self._decoder.decode(state)
-        except (msgspec.MsgspecError, UnicodeError) as error:
+        except UNDECODABLE as error:
             raise HistoryBroken(f"altered at seq {seq}: its bytes are no record") from error
         if seq <= self._last_seq:
             raise HistoryBroken(f"reordered at seq {seq}: it comes after seq {self._last_seq}")

@@ -1,7 +1,8 @@
 """Worker processes that check ranges of the log in parallel: each has one interpreter, one connection, and a pipe.
 
-They are started by module name and not by `multiprocessing`, which would load the main program again. They get the
-database's URL through the pipe, so that no list of processes shows it.
+They are started by module name and not by `multiprocessing`, which would load the main program again, and with a safe
+path (`python -P`), so that no module is taken from the current directory. They get the database's URL through the pipe,
+so that no list of processes shows it.
 """
 
 import os
@@ -27,8 +28,8 @@ STOP_SECONDS_MAX = 5
 def checkers(url: str, count: int) -> Iterator["Checkers"]:
     """Start `count` processes, and end them on exit."""
     root = str(Path(__file__).parents[__name__.count(".")])
-    paths = os.pathsep.join([*filter(None, sys.path), root])  # ours in their sequence: the same code in each process
-    command = [sys.executable, "-m", __name__]
+    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-P", "-m", __name__]
     started = []
     try:
         for _ in range(count):

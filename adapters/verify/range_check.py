@@ -10,7 +10,7 @@ import struct
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -30,6 +30,8 @@ COPY_HEADER = b"PGCOPY\n\xff\r\n\x00"
 COPY_HEADER_BYTES = 19
 COPY_TRAILER_BYTES = 2
 FILL_TOPIC = schema.topic_of_class(OrderFilled)
+# What decoding raises: not JSON, not of its type, no UTF-8, nested too deep.
+UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 COPY = """
 COPY (
@@ -63,8 +65,8 @@ class Envelope(Struct, gc=False):
     """A record without its event."""
 
     stream: str
-    version: int
-    recorded_at: datetime
+    version: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    recorded_at: Annotated[datetime, msgspec.Meta(tz=True)]
     event: msgspec.Raw
 
 
@@ -124,7 +126,7 @@ def check(connection: Connection, query: RangeQuery) -> CheckedRange:
     """Check a range; see CheckedRange."""
     try:
         return _Check(connection, query).run()
-    except (_Unclean, HistoryBroken, msgspec.MsgspecError, UnicodeError):
+    except (_Unclean, HistoryBroken, *UNDECODABLE):
         return unchecked_range(query.after, is_clean=False)
 
 
@@ -343,13 +345,13 @@ def mismatch(stream: bytes, version: int, at: int, topic: bytes, key: bytes | No
     try:
         envelope = _envelope.decode(state)
         event_topic = _topic.decode(envelope.event).type
-    except (msgspec.MsgspecError, UnicodeError):
+    except UNDECODABLE:
         return "its bytes are no record"
     expected_key = None
     if event_topic == FILL_TOPIC:
         try:
             fill = _fill.decode(state).event
-        except (msgspec.MsgspecError, UnicodeError):
+        except UNDECODABLE:
             return "its bytes are no fill"
         expected_key = f"{fill.key.account_id}:{fill.instrument_id}:{fill.exec_id}"
     recorded_at = EPOCH + timedelta(microseconds=at)

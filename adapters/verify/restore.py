@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import psycopg
 from psycopg.rows import TupleRow
 
 from adapters.log.postgres import APPEND_LOCK, COPY, COPY_TYPES
@@ -11,6 +12,7 @@ from adapters.proof.sealer import KEYS_LOCK, SEAL_LOCK, STORE_CHECKPOINT, STORE_
 from adapters.proof.tiles import Growth
 from adapters.verify.bundles import Bundle, Line, OnProgress, Proved
 from adapters.verify.range_check import topic_of
+from adapters.verify.record_check import record_of
 from domain.errors import HistoryBroken, RequestRefused
 from domain.ledger import schema
 from domain.merkle import TILE_WIDTH, leaf_hash
@@ -47,12 +49,22 @@ def restore(
         connection.execute(NAME, [proved.manifest.ledger_id, proved.note.checkpoint.size])
         for place, tenure in enumerate(proved.keys, 1):
             connection.execute(PUBLISH, [place, tenure.key.vkey, tenure.since, tenure.handover])
-        growth = _fill(connection, bundle, proved.manifest.events, on_progress)
+        growth = _filled(connection, bundle, proved.manifest.events, on_progress)
         if growth.root() != proved.note.checkpoint.root:
             raise HistoryBroken("the bundle changed while it was read")
         leaves = growth.leaves(growth.size % TILE_WIDTH)
         connection.execute(STORE_CHECKPOINT, [growth.size, bundle.note_text, leaves])
     return proved
+
+
+def _filled(connection: Connection, bundle: Bundle, events: int, on_progress: OnProgress) -> Growth:
+    try:
+        return _fill(connection, bundle, events, on_progress)
+    except (psycopg.DataError, psycopg.IntegrityError, psycopg.InternalError) as error:
+        reason = " ".join(str(error).split())
+        raise HistoryBroken(
+            f"no Daybook wrote these events: the database does not accept them ({reason}); nothing was restored"
+        ) from error
 
 
 def _fill(connection: Connection, bundle: Bundle, events: int, on_progress: OnProgress) -> Growth:
@@ -73,8 +85,8 @@ def _fill(connection: Connection, bundle: Bundle, events: int, on_progress: OnPr
 
 
 def _row(seq: int, state: bytes) -> TupleRow:
+    record = record_of(seq, state)
     topic = topic_of(state)
-    record = schema.decode(topic, state)
     return record.stream, record.version, topic, state, seq, record.recorded_at, schema.execution_key(record.event)
 
 

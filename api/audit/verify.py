@@ -4,7 +4,7 @@ Verifying changes nothing in the database, not even its revision.
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -26,9 +26,9 @@ from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import identity, origin_of, tenures
 from adapters.verify import bundles
 from adapters.verify.bundles import Manifest, Proved, Selection
-from adapters.verify.range_check import topic_of
 from adapters.verify.restore import restore
 from adapters.verify.verification import Verified, VerifyRequest, verify
+from api.audit.figures import figures_of
 from api.daybook import Daybook
 from api.parameters import Moment
 from api.problems import not_found
@@ -36,13 +36,10 @@ from api.terminal.columns import PNL, POSITIONS
 from api.terminal.options import environment, opened
 from api.terminal.output import EXIT_REFUSED, Column, Kind, console, note, say, write_json, write_table
 from domain.errors import HistoryBroken, InvalidInput
-from domain.ledger import Logged, schema
-from projections.analytics.pnl import pnl
-from projections.models.positions import PROJECTION, positions
-from projections.storage.rows import MemoryRows
 
 JUST_BEFORE = timedelta(microseconds=1)
-CHECKPOINTS_FILE_CHARACTERS_MAX = 64 * 1024 * 1024
+ROWS_SHOWN_MAX = 500  # of a table for people; a terminal's layout of a row costs more than its proof
+CHECKPOINTS_FILE_BYTES_MAX = 64 * 1024 * 1024
 
 
 def verify_log(
@@ -59,12 +56,12 @@ def verify_log(
 
     A bundle is verified without a database or network; its positions and PnL are computed from the proved bytes.
     """
-    kept, key = _checkpoints_in(against), checkpoints.public_key(vkey) if vkey is not None else None
+    kept, key = checkpoints_in(against), checkpoints.public_key(vkey) if vkey is not None else None
     if bundle is not None:
         _verify_bundle(bundle, kept, key, json=json)
         return
     settings = environment()
-    url = connections.locate(settings.home, settings.url)
+    url = settings.url or connections.locate(settings.server_home(), None)
     check_revision(url)
     with _bar("verifying", is_quiet=json) as advance:
         found = verify(url, VerifyRequest(first, upto, key, kept), on_progress=advance)
@@ -186,10 +183,9 @@ def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, json:
     with bundles.opened(path) as bundle:
         with _bar("verifying", is_quiet=json) as advance:
             proved = bundle.prove(key, against=kept, on_progress=advance)
-        rows = _refolded(bundle)
+        held, gained = figures_of(bundle)
     manifest = proved.manifest
     is_partial = manifest.first > 1
-    held, gained = positions(rows), pnl(rows, marks={})
     if json:
         write_json(_manifest_json(manifest) | {"is_proved": True, "positions": held, "pnl": gained})
         return
@@ -202,16 +198,15 @@ def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, json:
         )
     if is_partial:
         note(f"The bundle begins at seq {manifest.first}: these figures leave out what was held before.")
-    write_table("Positions, from the proved bytes", held, POSITIONS, empty="No positions.")
+    _show_figures("Positions, from the proved bytes", held, POSITIONS, empty="No positions.")
     if gained:
-        write_table("PnL, from the proved bytes", gained, PNL, empty="")
+        _show_figures("PnL, from the proved bytes", gained, PNL, empty="")
 
 
-def _refolded(bundle: bundles.Bundle) -> MemoryRows:
-    rows = MemoryRows()
-    for seq, state in bundle.lines():
-        PROJECTION.fold(rows, [Logged(seq, schema.decode(topic_of(state), state))])
-    return rows
+def _show_figures(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, empty: str) -> None:
+    write_table(title, rows[:ROWS_SHOWN_MAX], columns, empty=empty)
+    if len(rows) > ROWS_SHOWN_MAX:
+        note(f"{len(rows) - ROWS_SHOWN_MAX:,} more are not shown (use --json)")
 
 
 def _manifest_json(manifest: Manifest) -> dict[str, Any]:
@@ -270,11 +265,18 @@ def _base64(raw: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
-def _checkpoints_in(path: Path | None) -> list[Note]:
+def checkpoints_in(path: Path | None) -> list[Note]:
+    """Return the checkpoints of a file. Raises InvalidInput for any other file."""
     if path is None:
         return []
     try:
-        found = checkpoints.parse_many(path.read_text("utf-8")[:CHECKPOINTS_FILE_CHARACTERS_MAX])
+        with path.open("rb") as file:
+            content = file.read(CHECKPOINTS_FILE_BYTES_MAX + 1)
+        if len(content) > CHECKPOINTS_FILE_BYTES_MAX:
+            raise InvalidInput("against", str(path), f"a file of at most {CHECKPOINTS_FILE_BYTES_MAX} bytes")
+        found = checkpoints.parse_many(content.decode())
+    except OSError as error:
+        raise InvalidInput("against", str(path), f"a file that can be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise InvalidInput("against", str(path), "a file of checkpoints") from error
     if not found:

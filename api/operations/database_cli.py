@@ -35,7 +35,7 @@ def settings_(context: typer.Context, json: Json = False) -> None:
     else:
         from adapters.postgres import embedded
 
-        place = embedded.place(settings.home)
+        place = embedded.place(settings.server_home())
         variables |= {"PGHOST": str(place.socket), "PGPORT": str(embedded.PORT), "PGUSER": embedded.SUPERUSER}
         variables |= {"PGDATABASE": embedded.DATABASE, "PGDATA": str(place.data), "PGACCOUNT": place.account}
         programs = str(place.programs)

@@ -5,6 +5,7 @@ important columns and names them. Colour appears on a terminal only, and never u
 """
 
 import json as jsonlib
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from api.encoding import csv_text, encoded, grouped, plain, time_text
+from api.encoding import csv_text, grouped, plain, time_text
 from api.problems import problem_of
 from domain.errors import Unavailable
 
@@ -27,6 +28,8 @@ EXIT_REFUSED = 1
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 3
 PIPE_WIDTH = 500
+# What moves a terminal's cursor, sets its title or reverses its text, and half characters, which no stream encodes.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 NONE = "-"
 
 
@@ -59,19 +62,30 @@ def console(*, is_error: bool = False) -> "Console":
     return Console(stderr=is_error, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
 
 
+def printable(text: str) -> str:
+    """Return text with its control characters written out, so that none that a stranger wrote reaches a terminal."""
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def say(sentence: str) -> None:
     """Write a line for people to stdout."""
-    console().print(sentence, markup=False, soft_wrap=True)
+    console().print(printable(sentence), markup=False, soft_wrap=True)
 
 
 def note(sentence: str) -> None:
     """Write a remark to stderr, so that a program reading stdout never gets it."""
-    console(is_error=True).print(sentence, markup=False, soft_wrap=True, style="dim")
+    console(is_error=True).print(printable(sentence), markup=False, soft_wrap=True, style="dim")
 
 
 def write_json(value: Any) -> None:
     """Write indented JSON to stdout."""
-    sys.stdout.write(jsonlib.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(_json(value, indent=2) + "\n")
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    separators = (",", ":") if indent is None else None
+    text = jsonlib.dumps(plain(value), indent=indent, separators=separators, ensure_ascii=False)
+    return text.encode(errors="backslashreplace").decode()  # half characters, of a file's name, become escapes
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -139,13 +153,13 @@ def _shown(value: Any) -> str:
         case datetime():
             return time_text(value).replace("T", " ").removesuffix("Z")
         case Mapping():
-            return ", ".join(f"{_shown(amount)} {name}" for name, amount in value.items()) or NONE
+            return ", ".join(f"{_shown(amount)} {_shown(name)}" for name, amount in value.items()) or NONE
         case bool():
             return "yes" if value else "no"
         case list() | tuple():
             return ", ".join(map(_shown, value))
         case _:
-            return str(value)
+            return printable(str(value))
 
 
 def _styled(value: Any, kind: Kind) -> "Text":
@@ -160,12 +174,13 @@ def _styled(value: Any, kind: Kind) -> "Text":
 def fail(error: Exception, *, is_json: bool) -> int:
     """Write an error to stderr; return the exit code."""
     problem = problem_of(error)
+    detail = printable(problem.detail)
     if is_json:
-        sys.stderr.write(encoded(problem.body()).decode() + "\n")
+        sys.stderr.write(_json(problem.body()) + "\n")
     elif not sys.stderr.isatty():
-        sys.stderr.write(f"error: {problem.detail}\n")
+        sys.stderr.write(f"error: {detail}\n")
     else:
         from rich.text import Text
 
-        console(is_error=True).print(Text.assemble(("error: ", "bold red"), problem.detail), soft_wrap=True)
+        console(is_error=True).print(Text.assemble(("error: ", "bold red"), detail), soft_wrap=True)
     return EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_REFUSED

@@ -122,7 +122,7 @@ def decode(topic: str, state: bytes) -> Recorded:
     """Decode a record, its event in the newest shape. Raises HistoryBroken if it is not one of ours."""
     try:
         stored: Recorded = _DECODER.decode(state)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         _check_topic(topic)
         raise HistoryBroken(f"a stored {topic} does not decode: {error}") from error
     stored_class = type(stored.event)

@@ -157,6 +157,7 @@ def _received(pipe: Pipe) -> tuple[str, Any]:
 
 @contextmanager
 def _process(opener: Opener, projections: Sequence[Projection]) -> Iterator[Pipe]:
+    os.environ["PYTHONSAFEPATH"] = "1"  # the new interpreter takes no module from the current directory
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     names = [projection.name for projection in projections]

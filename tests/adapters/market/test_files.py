@@ -38,6 +38,11 @@ def test_a_candle_is_known_at_its_end(tmp_path: Path) -> None:
     assert [one.line for one in found.unreadable] == [2]
 
 
+def test_a_candle_that_ends_after_the_last_time_there_is_is_unreadable(tmp_path: Path) -> None:
+    found = read(tmp_path / "a.csv", "ts,close\n2026-01-01T00:00:00Z,5\n9999-12-31T00:00:00Z,6\n")
+    assert not found.marks and [one.line for one in found.unreadable] == [2, 3]
+
+
 def test_trades_candles_as_lists_and_rates(tmp_path: Path) -> None:
     found = read(tmp_path / "t.csv", "ts_ms,price\n1767225600000,2\n1767225600000,0.1\n1767225601000,3\n")
     assert [(str(mark.price), mark.mark_at - T0) for mark in found.marks] == [

@@ -271,3 +271,15 @@ def fresh_database(server_url: str, database_names: Iterator[str], request: pyte
         return url_of_database(server_url, name)
 
     return made
+
+
+def test_events_that_repeat_themselves_are_exported_so_that_the_bundle_is_no_bomb(
+    log: PostgresLog, database_url: str, home: Path, tmp_path: Path
+) -> None:
+    log.append([record("account:main", 1, note="x" * 6_000_000)])
+    Sealer(database_url, home).seal()
+    path = tmp_path / "whole.daybook"
+    bundles.export(database_url, path)
+    assert proved(path).manifest.events == 1
+    with zipfile.ZipFile(path) as file:
+        assert {part.compress_type for part in file.infolist()} == {zipfile.ZIP_STORED}

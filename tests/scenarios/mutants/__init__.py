@@ -1,0 +1,1 @@
+"""Mutants: everything that Daybook reads from outside, changed at random. Each is read, or refused with a sentence."""
