@@ -22,7 +22,11 @@ STATEMENT_SECONDS_MAX = 60
 LOCK_SECONDS_MAX = 10
 IDLE_IN_TRANSACTION_SECONDS_MAX = 60
 
+GONE_CHECK_MS = 1000  # how often the server looks, in the middle of a statement, if the client is still there
+
 Connection = psycopg.Connection[TupleRow]
+
+_of_process: dict[str, str] = {}
 
 
 class Role(StrEnum):
@@ -41,6 +45,15 @@ def locate(home: Path, url: str | None) -> str:
     return url or embedded.start(home)
 
 
+def bound_process(statement_seconds_max: float) -> None:
+    """Bound the statements of every connection that this process opens from now on.
+
+    None takes longer, and none goes on for more than a second after the process was killed.
+    """
+    _of_process["statement_timeout"] = f"{statement_seconds_max * 1000:.0f}"
+    _of_process["client_connection_check_interval"] = str(GONE_CHECK_MS)
+
+
 def conninfo(url: str, role: Role | None = None, *, statement_seconds_max: float = STATEMENT_SECONDS_MAX) -> str:
     """Return libpq's connection string: URL, role, timeouts. Raises Unavailable if it is no PostgreSQL URL."""
     settings = {
@@ -49,6 +62,7 @@ def conninfo(url: str, role: Role | None = None, *, statement_seconds_max: float
         "statement_timeout": f"{statement_seconds_max * 1000:.0f}",
         "lock_timeout": f"{LOCK_SECONDS_MAX * 1000}",
         "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS_MAX * 1000}",
+        **_of_process,
     }
     given = _parse(url)
     options = [str(given.get("options") or ""), *(f"-c {name}={value}" for name, value in settings.items() if value)]
