@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from projections.runner.runner import Runner
 
 PROJECTING_CONNECTIONS_MAX = 8
+READING_CONNECTIONS_MAX = 16
 FOLLOW_RETRY_SECONDS = 1.0
 FOLLOW_STOP_SECONDS_MAX = 15.0
 SEAL_RETRY_SECONDS = 1.0
@@ -132,7 +133,7 @@ class Daybook:
     @cached_property
     def engine(self) -> "Engine":
         """The engine that reads the read models."""
-        return self._engine(Role.AUDITOR)
+        return self._engine(Role.AUDITOR, READING_CONNECTIONS_MAX)
 
     @cached_property
     def runner(self) -> "Runner":

@@ -1,9 +1,9 @@
 """Orders and cheap reads beside expensive ones: `python -m benchmarks.starve [FILLS] [ROUNDS]` (100,000 and 8).
 
 `daybook serve` runs over a log of so many fills, on a server of its own. One client sends orders and one reads
-positions, each at a steady rate. In turns of some seconds they are alone, and beside 8 clients with a key each that send
-expensive reads all the time: what-if, recosting, explanations, restatements, reports in Parquet, analytics. At the end
-of a turn those hang up. A line gives the p99 beside them in ms; the peer is the p99 of the same requests alone.
+positions, each at a steady rate. In turns of some seconds they are alone, and beside 8 clients with a key each that
+send expensive reads all the time: what-if, recosting, explanations, restatements, reports in Parquet, analytics. At the
+end of a turn those hang up. A line gives the p99 beside them in ms; the peer is the p99 of the same requests alone.
 """
 
 import http.client
@@ -109,12 +109,13 @@ class Steady(threading.Thread):
         self._seconds = 1 / a_second
         self._requests = requests
         self.took: list[float] | None = None
+        self.is_over = False
         self.failed = 0
 
     def run(self) -> None:
-        """Send until the process ends."""
+        """Send until it is over."""
         due = time.perf_counter()
-        while True:
+        while not self.is_over:
             due = max(due + self._seconds, time.perf_counter() - self._seconds)
             time.sleep(max(0.0, due - time.perf_counter()))
             began, took = time.perf_counter(), self.took
@@ -176,6 +177,9 @@ def measured(url: str, keys: list[str], rounds: int) -> tuple[dict[str, list[lis
             for one in steady.values():
                 one.took = None
         counts, _ = crowd.communicate()
+        for one in steady.values():
+            one.is_over = True
+            one.join()
     return took, json.loads(counts), sum(one.failed for one in steady.values())
 
 

@@ -1,1 +1,1 @@
-"""Processes of our own that compute answers beside the service, at the lowest priority, and can be canceled."""
+"""Processes of our own that compute answers beside the service, at a low priority, and can be canceled."""

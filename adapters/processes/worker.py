@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-NICENESS = 19  # the lowest priority: writer and event loop run first
+NICENESS = 10  # writer and event loop run first; beside a busy machine an expensive read still gets on
 END_SECONDS_MAX = 3.0
 _CANCEL = signal.SIGUSR1
 
@@ -83,7 +83,7 @@ def serve(opener: Opener, pipe: Pipe) -> None:
 
 
 def _step_back() -> None:
-    """Give this process the lowest priority, and let the kernel end it first when memory runs out."""
+    """Give this process a low priority, and let the kernel end it first when memory runs out."""
     with suppress(OSError):
         os.nice(NICENESS)
     with suppress(OSError):  # Linux only

@@ -1,7 +1,7 @@
 """Where reads run: apart from the writer, and expensive ones apart from all others.
 
 Cheap reads, which look up a page or a few rows, run in threads of their own. Expensive ones, which cost again, replay,
-sum or export, run in processes of the lowest priority: pure Python in a thread of this process would hold the
+sum or export, run in processes of low priority: pure Python in a thread of this process would hold the
 interpreter lock that the writer and the event loop need. An expensive read has a time budget. When it is used up, or
 the client hangs up, the read is canceled, in the process and in the database.
 """
@@ -23,16 +23,19 @@ from starlette.responses import Response
 
 from adapters.processes.pool import WorkCanceled, Worker, WorkerEnded, Workers
 from adapters.processes.worker import Computed
-from api.daybook import Daybook
-from api.http.admission import Admission, hung_up
+from api.daybook import READING_CONNECTIONS_MAX, Daybook
+from api.http.admission import Admission, Most, hung_up
 from api.http.dependencies import FileResponse
 from api.http.problem_responses import responses
 from api.http.read_worker import MODULES, Answered, Refused, Work, computing
 from api.problems import Problem
 
-CHEAP_THREADS_MAX = 16
-CHEAP_WAITING_MAX = 256
-CHEAP_WAIT_SECONDS_MAX = 5.0
+CHEAP = Most(
+    slots=READING_CONNECTIONS_MAX, per_key=READING_CONNECTIONS_MAX * 3 // 4, waiting=512, waiting_per_key=128,
+    wait_seconds=5.0,
+)  # fmt: skip
+EXPENSIVE_WAITING_MAX = 64
+EXPENSIVE_WAITING_PER_KEY_MAX = 8
 CANCEL_SECONDS_MAX = 2.0  # a worker that takes longer to stop is killed
 RETRY_AFTER_SECONDS = 5
 OUTCOMES = {
@@ -98,10 +101,12 @@ class Reads:
         self._seconds_max = settings.read_seconds_max
         self._processes_max = settings.read_processes_max
         self._workers = Workers(partial(computing, settings, daybook.url), modules=MODULES, name="daybook reader")
-        slots, per_key_max = settings.read_processes_max, settings.reads_per_key_max
-        self._admission = Admission(slots, per_key_max, settings.wait_seconds_max)
-        self._cheap = asyncio.Semaphore(CHEAP_THREADS_MAX)
-        self._cheap_waiting = 0
+        most = Most(
+            slots=settings.read_processes_max, per_key=settings.reads_per_key_max, waiting=EXPENSIVE_WAITING_MAX,
+            waiting_per_key=EXPENSIVE_WAITING_PER_KEY_MAX, wait_seconds=settings.wait_seconds_max,
+        )  # fmt: skip
+        self._admission = Admission("expensive reads", most)
+        self._cheap = Admission("reads", CHEAP)
         self._threads: CapacityLimiter | None = None
         running = Gauge("daybook_expensive_reads_running", "expensive reads that run", registry=registry)
         running.set_function(lambda: self._admission.running)
@@ -115,7 +120,7 @@ class Reads:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Compute reads while it lasts; at its end no process is left."""
-        self._threads = CapacityLimiter(CHEAP_THREADS_MAX + self._processes_max * 2 + 1)
+        self._threads = CapacityLimiter(CHEAP.slots + self._processes_max * 2 + 1)
         warming = asyncio.get_running_loop().run_in_executor(None, self._workers.warm)
         warming.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
@@ -128,33 +133,21 @@ class Reads:
         is_expensive: IsExpensive | None = getattr(function, "is_expensive", None)
         if is_expensive is not None and is_expensive(given):
             return await self._expensive(function, given, request)
-        return await self._in_a_thread(function, given)
+        async with self._cheap.admitted(_key_of(request)):
+            return await self._in_a_thread(function, given)
 
     async def _in_a_thread(self, function: Callable[..., Any], given: dict[str, Any]) -> Response:
-        if self._cheap_waiting >= CHEAP_WAITING_MAX:
-            raise _busy()
-        self._cheap_waiting += 1
-        try:
-            await asyncio.wait_for(self._cheap.acquire(), CHEAP_WAIT_SECONDS_MAX)
-        except TimeoutError:
-            raise _busy() from None
-        finally:
-            self._cheap_waiting -= 1
-        try:
-            response: Response = await to_thread.run_sync(partial(function, **given), limiter=self._threads)
-        finally:
-            self._cheap.release()
+        response: Response = await to_thread.run_sync(partial(function, **given), limiter=self._threads)
         return response
 
     async def _expensive(self, function: Callable[..., Any], given: dict[str, Any], request: Request) -> Response:
         """Run it in a process. Raises Problem when it is not admitted, takes too long or its process ends."""
         arguments = {name: value for name, value in given.items() if not isinstance(value, Daybook)}
         work = Work(function.__module__, function.__name__, arguments)
-        key: str = request.state.key_id or request.state.actor
         gone = asyncio.ensure_future(_hung_up(request))
         outcome = "failed"
         try:
-            response = await self._admitted(work, key, gone)
+            response = await self._admitted(work, _key_of(request), gone)
             outcome = "answered"
         except Problem as problem:
             outcome = OUTCOMES.get(problem.kind, "answered")
@@ -198,6 +191,12 @@ class Reads:
             raise _unavailable(str(error)) from None
 
 
+def _key_of(request: Request) -> str:
+    """Return the id of the caller's API key; in a demo, where there may be none, the actor."""
+    key: str = request.state.key_id or request.state.actor
+    return key
+
+
 async def _hung_up(request: Request) -> None:
     """Return when the client has closed its connection."""
     while (await request.receive())["type"] != "http.disconnect":
@@ -236,17 +235,12 @@ def _over_budget(seconds: float) -> Problem:
         503, "read-over-budget", "Read took too long",
         f"this read took longer than {seconds:g} s and was stopped; request less at once (one account or instrument,"
         " fewer days, an earlier place in the log), use the command line, or raise DAYBOOK_READ_SECONDS_MAX",
-        headers=_retry(), seconds_max=seconds,
+        headers=_retry(), seconds_max=f"{seconds:g}",
     )  # fmt: skip
 
 
 def _unavailable(detail: str) -> Problem:
     return Problem(503, "read-ended", "Read ended unexpectedly", detail, headers=_retry())
-
-
-def _busy() -> Problem:
-    detail = f"{CHEAP_THREADS_MAX} reads run and others wait, and none ended in time; send it again"
-    return Problem(503, "reads-busy", "Too many reads wait", detail, headers=_retry())
 
 
 def _retry() -> dict[str, str]:

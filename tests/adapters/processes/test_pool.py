@@ -1,4 +1,4 @@
-"""Worker processes: they answer, are canceled in Python and in the database, are killed, and never outlive their parent."""
+"""Worker processes answer, are canceled in Python and in the database, are killed, and do not outlive their parent."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ import pytest
 from adapters.postgres import connections
 from adapters.processes import pool
 from adapters.processes.pool import WorkCanceled, Worker, WorkerEnded, WorkerFailed, Workers
-from adapters.processes.worker import Compute, Computed
+from adapters.processes.worker import NICENESS, Compute, Computed
 from tests.waiting import until
 
 SLEEP = "SELECT pg_sleep(600) /* of a worker */"
@@ -98,11 +98,11 @@ def is_sleeping(url: str) -> bool:
         return connection.execute(SLEEPING, [SLEEP]).fetchone() != (0,)
 
 
-def test_a_worker_answers_at_the_lowest_priority_and_is_used_again(workers: Workers):
+def test_a_worker_answers_at_a_low_priority_and_is_used_again(workers: Workers):
     first = workers.take()
     pid = first.compute("pid").value
     assert pid == first.pid != os.getpid()
-    assert first.compute("priority").value == 19
+    assert first.compute("priority").value == NICENESS
     workers.give_back(first)
     again = workers.take()
     assert again.compute("pid").value == pid
