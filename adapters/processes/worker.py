@@ -27,7 +27,7 @@ _CANCEL = signal.SIGUSR1
 
 
 class Canceled(KeyboardInterrupt):
-    """Raised in the main thread of a worker, in whatever it computes."""
+    """Raised in the main thread of a worker, in the middle of its computation."""
 
 
 class Call(NamedTuple):
@@ -152,7 +152,8 @@ class _Work:
 
     def _reply(self, number: int, outcome: Outcome, computed: Computed) -> None:
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        self._pipe.send(Reply(number, outcome, computed.value, computed.file is not None, used))
+        has_file = computed.file is not None
+        self._pipe.send(Reply(number, outcome, computed.value, has_file=has_file, memory_bytes=used))
         if computed.file is not None:
             with socket.socket(fileno=os.dup(self._pipe.fileno())) as sending:
                 socket.send_fds(sending, [b"f"], [computed.file])

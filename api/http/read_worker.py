@@ -47,6 +47,11 @@ class Refused(NamedTuple):
     headers: dict[str, str]
     facts: dict[str, Any]
 
+    @classmethod
+    def of(cls, problem: Problem) -> "Refused":
+        """Return the parts of a problem."""
+        return cls(**{name: getattr(problem, name) for name in cls._fields})
+
     def problem(self) -> Problem:
         """Return the problem."""
         return Problem(self.status, self.kind, self.title, self.detail, headers=self.headers, **self.facts)
@@ -72,10 +77,7 @@ def _computed(daybook: Daybook, work: Work) -> Computed:
     try:
         response = function(**arguments)
     except (LedgerError, Problem) as error:
-        problem = problem_of(error)
-        return Computed(
-            Refused(problem.status, problem.kind, problem.title, problem.detail, problem.headers, problem.facts)
-        )
+        return Computed(Refused.of(problem_of(error)))
     if isinstance(response, FileResponse):
         return Computed(Answered(response.status_code, response.raw_headers, b""), response.detach())
     return Computed(Answered(response.status_code, response.raw_headers, bytes(response.body)))

@@ -66,8 +66,7 @@ class ReadRoute(APIRoute):
     """A route whose function runs where reads run."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        if hasattr(endpoint, "is_expensive"):
-            options["responses"] = responses(429, 503) | (options.get("responses") or {})
+        options["responses"] = responses(429, 503) | (options.get("responses") or {})
         super().__init__(path, _apart(endpoint), **options)
 
 
@@ -87,8 +86,6 @@ def _apart(function: Callable[..., Any]) -> Callable[..., Any]:
     for name in ("__module__", "__name__", "__qualname__", "__doc__"):
         setattr(shown, name, getattr(function, name))
     shown.runs_apart = True
-    if hasattr(function, "is_expensive"):
-        shown.is_expensive = cast(Any, function).is_expensive
     return run
 
 

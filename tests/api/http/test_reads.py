@@ -78,7 +78,7 @@ def workers_of(pid: int) -> dict[int, float]:
 
 
 class Sent:
-    """A request over a connection of its own, whose answer nobody waits for yet."""
+    """A request over a connection of its own, whose answer is not read."""
 
     def __init__(self, client: httpx.Client, verb: str, path: str, **parameters: Any) -> None:
         place, body = urlsplit(str(client.base_url)), b""
@@ -151,7 +151,7 @@ def test_a_read_whose_client_hangs_up_ends_in_the_process_and_in_the_database(pr
 def test_a_replay_whose_client_hangs_up_uses_no_more_processor_time(process: Process, daybook: Daybook):
     for request in bench.opening():
         daybook.writer.request(request, actor="bench")
-    for command in [*bench.orders(0, FILLS // 3), *bench.fills(0, FILLS // 3, 500)]:
+    for command in bench.fills(0, FILLS // 3, 500):
         daybook.writer.carry_out(command)
     with process.client("auditor") as auditor:
         before = sum(workers_of(process.pid).values())
