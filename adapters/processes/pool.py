@@ -26,10 +26,10 @@ KILL_SECONDS_MAX = 5.0
 
 
 class WorkerEnded(LedgerError):
-    """The process ended in the middle of a computation: killed, or out of memory."""
+    """The process ended in the middle of a computation (killed, or out of memory), or none could be started."""
 
-    def __init__(self) -> None:
-        super().__init__("the process that computed this was ended; send it again, or request less at once")
+    def __init__(self, reason: str = "the process that computed this was ended") -> None:
+        super().__init__(f"{reason}; send it again, or request less at once")
 
 
 class WorkerFailed(Exception):
@@ -124,7 +124,7 @@ class Workers:
         self._context.set_forkserver_preload(list(modules))
 
     def take(self) -> Worker:
-        """Return an idle worker, or a new one."""
+        """Return an idle worker, or a new one. Raises WorkerEnded if none can be started."""
         with self._lock:
             while self._idle:
                 worker = self._idle.pop()
@@ -132,7 +132,10 @@ class Workers:
                     self._lent.add(worker)
                     return worker
                 worker.close()
-        worker = self._started()
+        try:
+            worker = self._started()
+        except (OSError, EOFError) as error:
+            raise WorkerEnded(f"no process could be started ({error})") from error
         with self._lock:
             self._lent.add(worker)
         return worker

@@ -1,6 +1,7 @@
 """What a worker process computes: the work of a route, over a Daybook that can only read."""
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -60,7 +61,7 @@ class Refused(NamedTuple):
 @contextmanager
 def computing(settings: Settings, url: str) -> Iterator[Compute]:
     """Yield a function that carries out a `Work`; it returns an Answered, or a Refused."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(open("/dev/stderr", "w")))  # noqa: SIM115, PTH123
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     bound_process(settings.read_seconds_max)
     with Daybook.reading(settings, url) as daybook:
         yield partial(_computed, daybook)

@@ -156,7 +156,10 @@ class Reads:
 
     async def _admitted(self, work: Work, key: str, gone: "asyncio.Future[None]") -> Response:
         async with self._admission.admitted(key, gone):
-            worker = await to_thread.run_sync(self._workers.take, limiter=self._threads)
+            try:
+                worker = await to_thread.run_sync(self._workers.take, limiter=self._threads)
+            except WorkerEnded as error:
+                raise _unavailable(str(error)) from error
             try:
                 return _response(await self._computed(worker, work, gone))
             finally:
