@@ -46,11 +46,12 @@ def locate(home: Path, url: str | None) -> str:
 
 
 def bound_process(statement_seconds_max: float) -> None:
-    """Bound the statements of every connection that this process opens from now on.
+    """Bound the statements, and the pauses between them, of every connection that this process opens from now on.
 
     None takes longer, and none goes on for more than a second after the process was killed.
     """
-    _of_process["statement_timeout"] = f"{statement_seconds_max * 1000:.0f}"
+    for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        _of_process[name] = f"{statement_seconds_max * 1000:.0f}"
     _of_process["client_connection_check_interval"] = str(GONE_CHECK_MS)
 
 

@@ -2,12 +2,13 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,10 @@ def workers_of(pid: int) -> dict[int, float]:
     return {child: parents[child][2] for child in below if child in parents and parents[child][1] > 0}
 
 
+def are_alive(pids: Iterable[int]) -> bool:
+    return any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
 class Sent:
     """A request over a connection of its own, whose answer is not read."""
 
@@ -127,9 +132,10 @@ def process(daybook: Daybook) -> Iterator[Process]:
             shown = json.loads("".join(iter(serving_.stdout.readline, "}\n")) + "}")
             yield Process(shown["url"], serving_.pid, daybook)
         finally:
+            workers = workers_of(serving_.pid)
             serving_.terminate()
             serving_.wait(30)
-    assert not workers_of(serving_.pid)
+    until(lambda: not are_alive(workers))
 
 
 def test_a_read_whose_client_hangs_up_ends_in_the_process_and_in_the_database(process: Process, daybook: Daybook):
@@ -163,6 +169,21 @@ def test_a_replay_whose_client_hangs_up_uses_no_more_processor_time(process: Pro
         used = sum(workers_of(process.pid).values())
         time.sleep(0.3)
         assert sum(workers_of(process.pid).values()) - used < 0.1
+
+
+def test_a_service_that_is_killed_leaves_no_process_and_no_statement_behind(process: Process, daybook: Daybook):
+    with process.client("desk") as desk:
+        open_book(desk)
+        assert desk.get("/v1/positions", params={"min_seq": bought_and_sold(desk)}).status_code == 200
+        with locked(daybook.url, ("executions", "executions")):
+            sent = Sent(desk, "GET", "/v1/reports/executions")
+            until(lambda: waiting(daybook.url) == 1)
+            workers = workers_of(process.pid)
+            assert workers
+            os.kill(process.pid, signal.SIGKILL)
+            until(lambda: waiting(daybook.url) == 0)
+        until(lambda: not are_alive(workers))
+        sent.hang_up()
 
 
 def test_a_key_that_saturates_delays_neither_another_keys_reads_nor_an_order(process: Process, daybook: Daybook):
@@ -239,7 +260,7 @@ class TestWithLittleTime:
             reading.start()
             until(lambda: waiting(daybook.url) == 1)
             for pid in workers_of(os.getpid()):
-                os.kill(pid, 9)
+                os.kill(pid, signal.SIGKILL)
             reading.join()
         assert (answers[0].status_code, answers[0].json()["type"]) == (503, "urn:daybook:problem:read-ended")
         assert desk.get("/v1/reports/executions").status_code == 200
