@@ -1,4 +1,4 @@
-"""Orders and cheap reads beside expensive ones: `python -m benchmarks.starve [FILLS] [ROUNDS]` (100,000 and 8).
+"""Orders and cheap reads beside expensive ones: `python -m benchmarks.starve [FILLS] [ROUNDS]` (30,000 and 8).
 
 `daybook serve` runs over a log of so many fills, on a server of its own. One client sends orders and one reads
 positions, each at a steady rate. In turns of some seconds they are alone, and beside 8 clients with a key each that
@@ -26,7 +26,7 @@ from benchmarks.lines import line
 from benchmarks.query import ACCOUNTS, INSTRUMENTS, grow, opened
 from benchmarks.servers import server
 
-FILLS, ROUNDS = 100_000, 8
+FILLS, ROUNDS = 30_000, 8
 GREEDY = 8
 TURN_SECONDS = 6.0
 SETTLE_SECONDS = 1.0  # between turns, not measured

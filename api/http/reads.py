@@ -9,8 +9,9 @@ the client hangs up, the read is canceled, in the process and in the database.
 import asyncio
 import inspect
 import os
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -36,6 +37,7 @@ CHEAP = Most(
 )  # fmt: skip
 EXPENSIVE_WAITING_MAX = 64
 EXPENSIVE_WAITING_PER_KEY_MAX = 8
+WARM_AFTER_SECONDS = 3.0  # the start itself is not slowed by loading the code a second time
 CANCEL_SECONDS_MAX = 2.0  # a worker that takes longer to stop is killed
 RETRY_AFTER_SECONDS = 5
 OUTCOMES = {
@@ -118,12 +120,18 @@ class Reads:
     def running(self) -> Iterator[None]:
         """Compute reads while it lasts; at its end no process is left."""
         self._threads = CapacityLimiter(CHEAP.slots + self._processes_max * 2 + 1)
-        warming = asyncio.get_running_loop().run_in_executor(None, self._workers.warm)
-        warming.add_done_callback(lambda done: done.cancelled() or done.exception())
+        warming = threading.Timer(WARM_AFTER_SECONDS, self._warm)
+        warming.daemon = True
+        warming.start()
         try:
             yield
         finally:
+            warming.cancel()
             self._workers.close()
+
+    def _warm(self) -> None:
+        with suppress(WorkerEnded):  # then the first read says so
+            self._workers.warm()
 
     async def run(self, function: Callable[..., Any], given: dict[str, Any], request: Request) -> Response:
         """Run the function of a route with its arguments. Raises what it raises, and Problem."""

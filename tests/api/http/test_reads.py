@@ -187,7 +187,7 @@ def test_a_service_that_is_killed_leaves_no_process_and_no_statement_behind(proc
 
 
 def test_a_key_that_saturates_delays_neither_another_keys_reads_nor_an_order(process: Process, daybook: Daybook):
-    with process.client("greedy") as greedy, process.client("desk") as desk:
+    with process.client("desk") as greedy, process.client("desk") as desk:  # one actor, two keys
         open_book(desk)
         seq = bought_and_sold(desk)
         assert desk.get("/v1/positions", params={"min_seq": seq}).status_code == 200
