@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapters.log.postgres import PostgresLog
 from adapters.market.mark_store import MarkStore
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from projections.runner.runner import Runner
 
 PROJECTING_CONNECTIONS_MAX = 8
+READING_CONNECTIONS_MAX = 16
 FOLLOW_RETRY_SECONDS = 1.0
 FOLLOW_STOP_SECONDS_MAX = 15.0
 SEAL_RETRY_SECONDS = 1.0
@@ -90,10 +91,49 @@ class Daybook:
                 closing=stack,
             )
 
+    @classmethod
+    @contextmanager
+    def reading(cls, settings: Settings, url: str) -> Iterator["Daybook"]:
+        """Open a Daybook for a process that only reads: in the auditor's role, on a database that is migrated."""
+        with ExitStack() as stack:
+            log = stack.enter_context(PostgresLog(url, Role.AUDITOR))
+            marks = MarkStore(url, Role.AUDITOR)
+            stack.callback(marks.close)
+            keys = ApiKeys(url, cache_seconds=0)
+            stack.callback(keys.close)
+            made = cls(
+                settings=settings, url=url, log=log, marks=marks, writer=Writer(log, now, marks.latest), keys=keys,
+                closing=stack,
+            )  # fmt: skip
+            vars(made).update(history=log, market=marks)
+            yield made
+
+    @cached_property
+    def history(self) -> PostgresLog:
+        """The log for readers, as auditor: however many of its connections are busy, those of the writer are free."""
+        made = PostgresLog(self.url, Role.AUDITOR)
+        self.closing.callback(made.close)
+        return made
+
+    @cached_property
+    def market(self) -> MarkStore:
+        """The marks for readers, over connections of their own like `history`."""
+        made = MarkStore(self.url, Role.AUDITOR)
+        self.closing.callback(made.close)
+        return made
+
+    @cached_property
+    def _aggregates(self) -> Writer:
+        return Writer(self.history, now)
+
+    def state(self, stream: str) -> Any:
+        """Return the aggregate of a stream as of now, read apart from the writer; None if the stream is empty."""
+        return self._aggregates.state(stream)
+
     @cached_property
     def engine(self) -> "Engine":
         """The engine that reads the read models."""
-        return self._engine(Role.AUDITOR)
+        return self._engine(Role.AUDITOR, READING_CONNECTIONS_MAX)
 
     @cached_property
     def runner(self) -> "Runner":
@@ -114,7 +154,7 @@ class Daybook:
         """The checkpoints and proofs of the log."""
         from adapters.proof.proofs import Proofs  # noqa: PLC0415 (see above)
 
-        return Proofs(self.log.recorder.datastore.connections)
+        return Proofs(self.history.recorder.datastore.connections)
 
     def _engine(self, role: Role, connections_max: int | None = None) -> "Engine":
         from adapters.postgres.engine import CONNECTIONS_MAX, engine  # noqa: PLC0415 (see above)

@@ -18,6 +18,7 @@ from api.explain import restatement_http
 from api.http import problem_responses
 from api.http.body_limit import Bounded
 from api.http.observability import Measures, Observed
+from api.http.reads import Reads
 from api.intake import requests_http, venue_reports, venue_reports_http
 from api.operations import http as operations_http
 from api.read_models import http as read_models_http
@@ -47,7 +48,8 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
-        with daybook.leading(), daybook.following() if follows else nullcontext(), daybook.sealing():
+        following = daybook.following() if follows else nullcontext()
+        with daybook.leading(), following, daybook.sealing(), app.state.reads.running():
             yield
 
     app = FastAPI(
@@ -62,6 +64,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
     app.state.daybook = daybook
     app.state.is_demo = demo
     app.state.measures = Measures(daybook)
+    app.state.reads = Reads(daybook, app.state.measures.registry)
     problem_responses.install(app)
     queries = (
         read_models_http,

@@ -7,6 +7,10 @@ urn:daybook:problem:conflict      | 503    | other writers were first, again and
 urn:daybook:problem:unavailable   | 503    | the database cannot be reached; nothing was recorded
 urn:daybook:problem:not-leading   | 503    | another process writes, the answer names it; nothing was recorded
 urn:daybook:problem:busy          | 429    | too many requests wait already; nothing was recorded, send it again
+urn:daybook:problem:too-many-reads| 429    | expensive reads of this API key run and wait already; send it again
+urn:daybook:problem:reads-busy    | 503    | expensive reads run and wait already, none ended in time; send it again
+urn:daybook:problem:read-over-budget | 503 | an expensive read used up its time budget and was stopped; request less
+urn:daybook:problem:read-ended    | 503    | the process of an expensive read ended unexpectedly; send it again
 urn:daybook:problem:key-reused    | 422    | the Idempotency-Key was used before with another body
 urn:daybook:problem:behind        | 503    | the read model did not reach `min_seq` in time; try again
 urn:daybook:problem:history-broken| 500    | stored history cannot be what was written

@@ -84,7 +84,14 @@ def filled(n: int, start: datetime) -> OrderFilled:
 @contextmanager
 def desk() -> Iterator[Daybook]:
     """Yield a ledger on a durable server of its own, with accounts, instruments and limits."""
-    with server() as (url, _), Daybook.open(Settings(database_url=url)) as book, book.leading():
+    with server() as (url, _), Daybook.open(Settings(database_url=url)) as book, opened(book):
+        yield book
+
+
+@contextmanager
+def opened(book: Daybook) -> Iterator[None]:
+    """Open accounts, list instruments, set limits, and lead while it lasts."""
+    with book.leading():
         writer = book.writer
         for instrument_id in INSTRUMENTS:
             contract = Contract(Kind.SPOT, instrument_id[:3], "USDT", "USDT")
@@ -94,7 +101,7 @@ def desk() -> Iterator[Daybook]:
             for measure, limit in ((Measure.MAX_POSITION, D(10**9)), (Measure.MAX_OPEN_ORDERS, D(10_000))):
                 request = SetLimit(account_id, Scope(), measure, limit, currency=None, transact_time=T0)
                 writer.request(request, actor="bench")
-        yield book
+        yield
 
 
 def grow(book: Daybook, first: int, size: int) -> None:

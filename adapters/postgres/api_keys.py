@@ -95,7 +95,7 @@ class ApiKeys:
         stored, actor, scopes = row or (_NO_DIGEST, "", [])
         if not hmac.compare_digest(bytes(stored), digest):
             return None
-        caller = Caller(actor, frozenset(scopes))
+        caller = Caller(actor, frozenset(scopes), key_id)
         with self._lock:
             self._cache[digest] = (time.monotonic() + self._cache_seconds, caller)
             self._cache.move_to_end(digest)

@@ -25,7 +25,11 @@ STATEMENT_SECONDS_MAX = 60
 LOCK_SECONDS_MAX = 10
 IDLE_IN_TRANSACTION_SECONDS_MAX = 60
 
+GONE_CHECK_MS = 1000  # how often the server looks, in the middle of a statement, if the client is still there
+
 Connection = psycopg.Connection[TupleRow]
+
+_of_process: dict[str, str] = {}
 
 
 class Role(StrEnum):
@@ -42,6 +46,16 @@ class Role(StrEnum):
 def locate(home: Path, url: str | None) -> str:
     """Return the database's URL: `url` (DAYBOOK_DATABASE_URL) if given, else that of our own server under `home`."""
     return url or embedded.start(home)
+
+
+def bound_process(statement_seconds_max: float) -> None:
+    """Bound the statements, and the pauses between them, of every connection that this process opens from now on.
+
+    None takes longer, and none goes on for more than a second after the process was killed.
+    """
+    for name in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        _of_process[name] = f"{statement_seconds_max * 1000:.0f}"
+    _of_process["client_connection_check_interval"] = str(GONE_CHECK_MS)
 
 
 _prefixes: dict[str, str] = {}  # of the names of roles, by URL
@@ -125,6 +139,7 @@ def _conninfo(
         "statement_timeout": f"{seconds_max * 1000:.0f}",
         "lock_timeout": f"{LOCK_SECONDS_MAX * 1000}",
         "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS_MAX * 1000}",
+        **_of_process,
     } | session.options()
     given = _parse(url)
     options = [str(given.get("options") or "")]

@@ -10,11 +10,23 @@ from datetime import UTC, datetime
 import msgspec
 import psycopg
 import sqlalchemy
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from adapters.postgres import connections
 from adapters.postgres.connections import CONNECT_SECONDS_MAX, Role
+from domain.errors import Unavailable
 
 CONNECTIONS_MAX = 8
+
+
+class _Pool(QueuePool):
+    """SQLAlchemy's pool; when every connection is lent for too long it raises Unavailable, as `Pool` does."""
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        try:
+            return super()._do_get()
+        except sqlalchemy.exc.TimeoutError as error:
+            raise Unavailable(f"all {self.size()} database connections are busy; try again") from error
 
 
 def engine(url: str, role: Role | None = None, *, connections_max: int = CONNECTIONS_MAX) -> sqlalchemy.Engine:
@@ -22,6 +34,7 @@ def engine(url: str, role: Role | None = None, *, connections_max: int = CONNECT
     return sqlalchemy.create_engine(
         "postgresql+psycopg://",
         creator=lambda: connections.connect(url, role, autocommit=False),
+        poolclass=_Pool,
         pool_size=connections_max,
         max_overflow=0,
         pool_timeout=CONNECT_SECONDS_MAX,

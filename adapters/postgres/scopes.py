@@ -15,7 +15,8 @@ class Scope(StrEnum):
 
 
 class Caller(NamedTuple):
-    """The holder of a key: the actor named in events, and the scopes of the key."""
+    """The holder of a key: the actor named in events, the scopes of the key, and its public id."""
 
     actor: str
     scopes: frozenset[str]
+    key_id: str = ""

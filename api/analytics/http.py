@@ -28,6 +28,7 @@ from api.http.cursors import cursor_after
 from api.http.dependencies import SEQ_HEADER, answer, documented
 from api.http.fields import CurrencyCode, Number, text_by
 from api.http.problem_responses import responses
+from api.http.reads import ReadRoute, expensive
 from api.parameters import ARRIVAL_SECONDS, DAY_SECONDS, given_marks, parsed_day, parsed_equals
 from api.read_models.query_params import CSV, Context, PageQuery, QueryContext, SelectionQuery, listed
 from api.read_models.schemas import Answer
@@ -41,7 +42,9 @@ from projections.storage.tables import AnyRow
 
 MARK_AGE_SECONDS_MAX = 10 * 365 * 86_400
 
-router = APIRouter(prefix="/v1", tags=["analytics"], dependencies=[needs()], responses=responses(401, 422, 503))
+router = APIRouter(
+    prefix="/v1", route_class=ReadRoute, tags=["analytics"], dependencies=[needs()], responses=responses(401, 422, 503)
+)
 
 
 Day = Annotated[
@@ -145,14 +148,14 @@ def _answer(
     """Return rows as CSV where that is requested; else rows and all else as JSON."""
     columns = [field.alias or name for name, field in shape.model_fields.items()]
     items = [{name: row.get(name) for name in columns} for row in rows]
-    accepted = context.request.headers.get("accept", "")
-    if query.format == "csv" or (query.format is None and CSV in accepted):
+    if context.is_csv(query):
         headers = {SEQ_HEADER: str(at.seq)}
         return Response(csv_text(items, columns), media_type=f"{CSV}; charset=utf-8", headers=headers)
     return answer({"seq": at.seq, "recorded_at": at.recorded_at, "items": items, **more}, seq=at.seq)
 
 
 @router.get("/pnl/daily", **_listed(schemas.DailyPnlAnswer))
+@expensive()
 def read_daily_pnl(query: Annotated[DailyQuery, Query()], context: Context) -> Response:
     """PnL by the day in which it occurred, in settlement currency and in the accounts' base currencies.
 
@@ -181,6 +184,7 @@ def list_restatements(query: Annotated[PageQuery, Query()], context: Context) ->
 
 
 @router.get("/equity", **_listed(schemas.EquityAnswer))
+@expensive()
 def read_equity(query: Annotated[EquityQuery, Query()], context: Context) -> Response:
     """Equity of an account, or of all together, at each close, and the return of each day.
 
@@ -206,6 +210,7 @@ def _equity(context: QueryContext, at: Reading, query: EquityQuery) -> service.E
     response_model=schemas.StatisticsAnswer,
     responses=documented(200, "the figures, and the seq they are of"),
 )
+@expensive()
 def read_statistics(query: Annotated[StatisticsQuery, Query()], context: Context) -> Response:
     """Return, volatility, Sharpe, Sortino, hit rate, drawdown, turnover, value at risk and expected shortfall.
 
@@ -219,6 +224,7 @@ def read_statistics(query: Annotated[StatisticsQuery, Query()], context: Context
 
 
 @router.get("/execution-quality", **_listed(schemas.QualityAnswer))
+@expensive()
 def read_execution_quality(query: Annotated[QualityQuery, Query()], context: Context) -> Response:
     """Slippage against the mark at arrival, fill ratio and times to fill, order by order and summed for each of `by`.
 
@@ -234,6 +240,7 @@ def read_execution_quality(query: Annotated[QualityQuery, Query()], context: Con
 
 
 @router.get("/risk", response_model=schemas.RiskAnswer, responses=documented(200, "the analysis, and the seq it is of"))
+@expensive()
 def read_risk(query: Annotated[RiskQuery, Query()], context: Context) -> Response:
     """Exposure for each of `by` in one currency, leverage, concentration, and every limit with its headroom.
 

@@ -178,7 +178,7 @@ def execution_quality(
         raise InvalidInput("from", days.dates[0].isoformat(), rule)
     fills = quality.fills_of(at.source, submitted)
     wanted = [(order["instrument_id"] or "", order["opened_at"]) for order in submitted]
-    marks = quality.arrivals(submitted, daybook.marks.latest_each(wanted, at.recorded_at), age_max)
+    marks = quality.arrivals(submitted, daybook.market.latest_each(wanted, at.recorded_at), age_max)
     rows = [
         quality.measured(order, fills.get((order["account_id"], order["cl_ord_id"])), marks.get(place), span.close)
         for place, order in enumerate(submitted)
@@ -229,7 +229,7 @@ def _with_usage(daybook: Daybook, at: Reading, rows: Sequence[limits.LimitRow]) 
         if is_known or not measure.is_held:
             found.append(row)
             continue
-        known: Risk = daybook.writer.state(risk.stream(row["account_id"])) or Risk()
+        known: Risk = daybook.state(risk.stream(row["account_id"])) or Risk()
         found += _measured(known, row, list(marks.values()), at)
     return found
 

@@ -23,7 +23,7 @@ def sealed(daybook: Daybook, field: str, prove: Callable[[Proofs], T]) -> T:
             with reaching(daybook.url):
                 return prove(daybook.proofs)
         except NotSealed as error:
-            if error.wanted > (head := daybook.log.head().seq):
+            if error.wanted > (head := daybook.history.head().seq):
                 raise InvalidInput(field, error.wanted, f"a place in the log, which ends at {head}") from error
             if time.monotonic() >= deadline:
                 raise Problem(503, "behind", "Not sealed yet", str(error), headers={"Retry-After": "1"}) from error

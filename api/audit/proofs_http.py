@@ -17,6 +17,7 @@ from api.audit.proofs import sealed
 from api.http.auth import needs
 from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.problem_responses import responses
+from api.http.reads import ReadRoute
 from api.problems import not_found
 from api.read_models import schemas
 from api.read_models.query_params import SEQ_MAX
@@ -27,7 +28,11 @@ Size = Annotated[
 ]
 
 router = APIRouter(
-    prefix="/v1", tags=["proof"], dependencies=[needs(Scope.AUDIT)], responses=responses(401, 403, 422, 503)
+    prefix="/v1",
+    route_class=ReadRoute,
+    tags=["proof"],
+    dependencies=[needs(Scope.AUDIT)],
+    responses=responses(401, 403, 422, 503),
 )
 
 

@@ -99,7 +99,7 @@ def _entries(daybook: Daybook, at: Reading, row: AnyRow, page: EntryPage) -> Row
             f" {shown[0]['entry_seq'] if shown else before}, and its journal entries add up to something else: a read"
             " model has drifted; run `daybook rebuild balances journal`"
         )
-    stored = queries.at_seqs(daybook.log, {entry["entry_seq"] for entry in shown})
+    stored = queries.at_seqs(daybook.history, {entry["entry_seq"] for entry in shown})
     return {
         "opening": {"seq": before, "value": opening},
         "events": [
@@ -129,7 +129,7 @@ def _pending(daybook: Daybook, at: Reading, row: AnyRow) -> list[Row]:
         for transfer in balances.pending_transfers(at.source, row["account_id"])
         if row["asset"] in transfer["held"]
     ]
-    stored = queries.at_seqs(daybook.log, {transfer["seq"] for transfer in found})
+    stored = queries.at_seqs(daybook.history, {transfer["seq"] for transfer in found})
     parts = [
         _part(stored[transfer["seq"]], transfer["held"][row["asset"]], {"transfer_id": transfer["transfer_id"]})
         for transfer in sorted(found, key=lambda transfer: -transfer["seq"])

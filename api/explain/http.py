@@ -17,12 +17,19 @@ from api.http.cursors import cursor_after
 from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.fields import CurrencyCode
 from api.http.problem_responses import responses
+from api.http.reads import ReadRoute, expensive
 from api.parameters import given_marks
 from api.read_models.query_params import AssetId, PageQuery
 from api.read_models.schemas import Answer, DecimalText, TimeText
 from api.read_models.snapshot import reading
 
-router = APIRouter(prefix="/v1", tags=["queries"], dependencies=[needs()], responses=responses(401, 404, 422, 503))
+router = APIRouter(
+    prefix="/v1",
+    route_class=ReadRoute,
+    tags=["queries"],
+    dependencies=[needs()],
+    responses=responses(401, 404, 422, 503),
+)
 
 
 class ExplainQuery(PageQuery):
@@ -166,6 +173,7 @@ class BalanceQuery(PageQuery):
 @router.get(
     "/explain/balances", response_model=BalanceExplained, responses=documented(200, "the cell and its components")
 )
+@expensive()
 def explain_balance(query: Annotated[BalanceQuery, Query()], daybook: OpenDaybook) -> Response:
     """The components of a balance: journal entries, or the pending transfers that hold it."""
     after = cursor_after(query.cursor, int, int)
@@ -177,6 +185,7 @@ def explain_balance(query: Annotated[BalanceQuery, Query()], daybook: OpenDayboo
 
 
 @router.get("/explain/{model}", response_model=ExplainAnswer, responses=documented(200, "the cell and its components"))
+@expensive()
 def explain(
     model: Annotated[Literal["positions", "pnl", "exposure"], Path()],
     query: Annotated[ExplainQuery, Query()],

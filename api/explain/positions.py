@@ -116,9 +116,9 @@ def _valuation(at: Reading, row: Row, mark: Mark | None, *, is_value: bool) -> R
 
 def _events(daybook: Daybook, at: Reading, row: Row, cell: Cell, page: Page) -> Row:
     stream = position.stream(PositionKey(**_key(row)))
-    newest = queries.version_at(daybook.log, stream, at.seq)
+    newest = queries.version_at(daybook.history, stream, at.seq)
     upto = newest if page.upto is None else min(page.upto, newest)
-    stored = queries.backwards(daybook.log, stream, upto, page.limit)
+    stored = queries.backwards(daybook.history, stream, upto, page.limit)
     records = [(each.seq, schema.decode(each.topic, each.state)) for each in stored]
     name, currency = ("fees", row["settle"]) if cell.name == "fees_settle" else (cell.name, cell.currency)
     shares = [explanation.share(record.event, name, currency) for _, record in records]
@@ -130,7 +130,7 @@ def _events(daybook: Daybook, at: Reading, row: Row, cell: Cell, page: Page) -> 
             f"{cell.name} of {stream} is {closing} in the read model after seq {stored[0].seq}, and its events add up"
             " to something else: the read model has drifted; run `daybook rebuild`"
         )
-    reports = queries.fills(daybook.log, _execution_keys(records))
+    reports = queries.fills(daybook.history, _execution_keys(records))
     parts = [_part(seq, record, share, reports) for (seq, record), share in zip(records, shares, strict=True) if share]
     older = upto - len(records)
     return {

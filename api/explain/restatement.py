@@ -149,7 +149,7 @@ class _Boundaries:
 def _marks(daybook: Daybook, at: Reading, moment: datetime) -> dict[str, Mark]:
     if at.recorded_at is None and isinstance(at.source, AsOf):
         return {}
-    found = daybook.marks.latest_all(moment, at.recorded_at)
+    found = daybook.market.latest_all(moment, at.recorded_at)
     return {
         name: Mark(mark.instrument_id, mark.price, mark.source, mark.mark_at) for name, mark in found.items()
     }  # fmt: skip
@@ -170,7 +170,7 @@ def _events(daybook: Daybook, key: Key, seqs: Sequence[int]) -> Iterator[Logged]
         first = seqs[at]
         while at < len(seqs) and seqs[at] < first + TOGETHER_MAX:
             at += 1
-        for logged in daybook.log.select(after=first - 1, upto=seqs[at - 1], limit=TOGETHER_MAX):
+        for logged in daybook.history.select(after=first - 1, upto=seqs[at - 1], limit=TOGETHER_MAX):
             if logged.seq in wanted and logged.recorded.stream == stream:
                 yield logged
 

@@ -11,12 +11,15 @@ from api.http.auth import needs
 from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.fields import InstrumentId, Name, Place, RequestBody, text_by
 from api.http.problem_responses import responses
+from api.http.reads import ReadRoute, expensive
 from api.parameters import Where
 from api.read_models import schemas
 from api.read_models.query_params import DATE
 from projections.calendar import parsed_close
 
-router = APIRouter(prefix="/v1", tags=["queries"], dependencies=[needs()], responses=responses(401, 422, 503))
+router = APIRouter(
+    prefix="/v1", route_class=ReadRoute, tags=["queries"], dependencies=[needs()], responses=responses(401, 422, 503)
+)
 
 
 AnyCloseText = Annotated[
@@ -45,6 +48,7 @@ class RestatementQuery(RequestBody):
     response_model=schemas.RestatementAnswer,
     responses=documented(200, "the difference, item by item, and the seq it is known at"),
 )
+@expensive()
 def read_restatement(query: Annotated[RestatementQuery, Query()], daybook: OpenDaybook) -> Response:
     """A day's PnL as it was reported, as it is known now, and which late fills, busts or prices make the difference.
 

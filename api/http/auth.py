@@ -37,6 +37,7 @@ async def _caller(
     if caller is None:
         raise _unauthenticated("this API key is not valid, or was revoked")
     request.state.actor = caller.actor
+    request.state.key_id = caller.key_id
     missing = [scope for scope in needed.scopes if scope not in caller.scopes]
     if missing:
         held = ", ".join(sorted(caller.scopes)) or "none"

@@ -1,10 +1,12 @@
 """What an operation needs besides its body: the running Daybook, and an id for the request; and how it answers."""
 
-from typing import Annotated, Any
+import os
+from collections.abc import Iterator
+from typing import IO, Annotated, Any
 from uuid import uuid4
 
 from fastapi import Depends, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from api.daybook import Daybook
 from api.encoding import encoded
@@ -13,6 +15,7 @@ from domain.errors import InvalidInput
 
 SEQ_HEADER = "Daybook-Seq"
 REQUEST_ID_HEADER = "X-Request-Id"
+CHUNK_BYTES = 2**18
 SEQ_HEADERS = {SEQ_HEADER: {"description": "a place in the log that covers this answer", "schema": {"type": "integer"}}}
 
 
@@ -24,18 +27,46 @@ def request_id_of(given: str | None) -> str:
         return uuid4().hex
 
 
-def _daybook(request: Request) -> Daybook:
+async def _daybook(request: Request) -> Daybook:
     daybook: Daybook = request.app.state.daybook
     return daybook
 
 
-def _request_id(request: Request) -> str:
+async def _request_id(request: Request) -> str:
     request_id: str = request.state.request_id
     return request_id
 
 
 OpenDaybook = Annotated[Daybook, Depends(_daybook)]
 RequestId = Annotated[str, Depends(_request_id)]
+
+
+class OfDaybook:
+    """An argument that holds the Daybook, and leaves it behind when it is sent to another process."""
+
+    daybook: Daybook
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "daybook"}
+
+
+class FileResponse(StreamingResponse):
+    """The content of an open file, which is closed behind it."""
+
+    def __init__(self, file: IO[bytes], status: int = 200, **options: Any) -> None:
+        super().__init__(_chunks(file), status, **options)
+        self._file = file
+
+    def detach(self) -> int:
+        """Return a descriptor of the file for the process that sends it, and close the file here."""
+        with self._file as file:
+            return os.dup(file.fileno())
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
 
 
 def answer(body: Any, *, seq: int, status: int = 200) -> Response:

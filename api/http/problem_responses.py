@@ -16,6 +16,10 @@ from domain.errors import InvalidInput, LedgerError
 
 MEDIA_TYPE = "application/problem+json"
 
+RETRY_AFTER = {
+    "Retry-After": {"description": "seconds after which to send it again", "schema": {"type": "integer"}}
+}  # fmt: skip
+
 log = structlog.get_logger("daybook.api")
 
 
@@ -73,6 +77,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: {
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            **({"headers": RETRY_AFTER} if status in (429, 503) else {}),
         }
         for status in statuses
     }

@@ -21,6 +21,7 @@ from api.http.cursors import cursor_after
 from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.fields import InstrumentId, Name
 from api.http.problem_responses import responses
+from api.http.reads import ReadRoute, expensive
 from api.parameters import given_marks
 from api.problems import not_found
 from api.read_models import schemas, views
@@ -46,7 +47,9 @@ from projections.storage.tables import AnyRow, Row
 
 POSITION_KEY = ("account_id", "strategy_id", "instrument_id")
 
-router = APIRouter(prefix="/v1", tags=["queries"], dependencies=[needs()], responses=responses(401, 422, 503))
+router = APIRouter(
+    prefix="/v1", route_class=ReadRoute, tags=["queries"], dependencies=[needs()], responses=responses(401, 422, 503)
+)
 
 
 class OrdersQuery(PageQuery):
@@ -70,6 +73,14 @@ class CostedQuery(PageQuery):
     def conventions(self) -> Conventions:
         """Return the conventions that replace the account's own."""
         return Conventions(self.method, self.fee_policy)
+
+
+def _is_replayed(given: dict[str, Any]) -> bool:
+    """Whether rows are costed again, from a position's trades: as occurred, or by other conventions."""
+    query: DatedQuery = given["query"]
+    moment = query.moment()
+    is_own = getattr(query, "method", None) is None and getattr(query, "fee_policy", None) is None
+    return not is_own or (moment is not None and moment.occurred_by is not None)
 
 
 class PnlQuery(ExposureQuery):
@@ -111,6 +122,7 @@ def read_order(
 
 
 @router.get("/executions", **listed(schemas.ExecutionRow))
+@expensive(_is_replayed)
 def list_executions(query: Annotated[ExecutionsQuery, Query()], context: Context) -> Response:
     """Trades and transfers, the newest booking first."""
     after = cursor_after(query.cursor, int)
@@ -123,6 +135,7 @@ def list_executions(query: Annotated[ExecutionsQuery, Query()], context: Context
 
 
 @router.get("/positions", **listed(schemas.PositionRow))
+@expensive(_is_replayed)
 def list_positions(query: Annotated[CostedQuery, Query()], context: Context) -> Response:
     """Quantity and cost of every position, by account, strategy and instrument."""
     after = cursor_after(query.cursor, str, str, str)
@@ -135,12 +148,14 @@ def list_positions(query: Annotated[CostedQuery, Query()], context: Context) -> 
 
 
 @router.get("/lots", **listed(schemas.LotRow))
+@expensive(_is_replayed)
 def list_lots(query: Annotated[CostedQuery, Query()], context: Context) -> Response:
     """Open lots, the oldest first (none under AVERAGE, unless `method` selects another)."""
     return _lots(query, context, lots.OPENED, schemas.LotRow)
 
 
 @router.get("/matches", **listed(schemas.MatchRow))
+@expensive(_is_replayed)
 def list_matches(query: Annotated[CostedQuery, Query()], context: Context) -> Response:
     """Which disposal consumed how much of which lot, in order of disposal."""
     return _lots(query, context, lots.DISPOSED, schemas.MatchRow)
@@ -167,6 +182,7 @@ def _lots(query: CostedQuery, context: QueryContext, by: tuple[str, ...], shape:
 
 
 @router.get("/pnl", **listed(schemas.PnlRow, totals=schemas.PnlTotal))
+@expensive(_is_replayed)
 def read_pnl(query: Annotated[PnlQuery, Query()], context: Context) -> Response:
     """Realized and unrealized PnL, fees and funding of every position; `totals` sum them for each of `by` and currency.
 
@@ -180,6 +196,7 @@ def read_pnl(query: Annotated[PnlQuery, Query()], context: Context) -> Response:
 
 
 @router.get("/exposure", **listed(schemas.ExposureRow, totals=schemas.ExposureTotal))
+@expensive(_is_replayed)
 def read_exposure(query: Annotated[ExposureQuery, Query()], context: Context) -> Response:
     """Size of open positions at the marks; `totals` are gross and net for each of `by` and quote currency."""
     given = given_marks(query.mark)
@@ -216,16 +233,16 @@ def list_breaks(query: Annotated[PageQuery, Query()], context: Context) -> Respo
 @router.get("/accounts", response_model=schemas.Accounts, responses=documented(200, "every account"))
 def list_accounts(query: Annotated[CurrentQuery, Query()], daybook: OpenDaybook) -> Response:  # noqa: ARG001 (refuses parameters)
     """Accounts and their conventions, the oldest first."""
-    seq = daybook.log.head().seq
-    items = [account_record(daybook.writer.state(stream)) for stream in streams(daybook.url, "account:")]
+    seq = daybook.history.head().seq
+    items = [account_record(daybook.state(stream)) for stream in streams(daybook.url, "account:")]
     return answer({"seq": seq, "items": items}, seq=seq)
 
 
 @router.get("/instruments", response_model=schemas.Instruments, responses=documented(200, "every instrument"))
 def list_instruments(query: Annotated[CurrentQuery, Query()], daybook: OpenDaybook) -> Response:  # noqa: ARG001 (refuses parameters)
     """Instruments and their terms, the oldest first."""
-    seq = daybook.log.head().seq
-    items = [instrument_record(daybook.writer.state(stream)) for stream in streams(daybook.url, "instrument:")]
+    seq = daybook.history.head().seq
+    items = [instrument_record(daybook.state(stream)) for stream in streams(daybook.url, "instrument:")]
     return answer({"seq": seq, "items": items}, seq=seq)
 
 
@@ -240,10 +257,10 @@ def read_account(
     daybook: OpenDaybook,
 ) -> Response:
     """An account and its conventions."""
-    known = daybook.writer.state(account.stream(account_id))
+    known = daybook.state(account.stream(account_id))
     if known is None:
         raise not_found(f"account {account_id}", account_id=account_id)
-    return answer(account_record(known), seq=daybook.log.head().seq)
+    return answer(account_record(known), seq=daybook.history.head().seq)
 
 
 @router.get(
@@ -258,11 +275,11 @@ def read_owner(
     daybook: OpenDaybook,
 ) -> Response:
     """The person an account is kept for, as far as the name can still be read."""
-    known = daybook.writer.state(account.stream(account_id))
+    known = daybook.state(account.stream(account_id))
     if known is None or known.owner is None:
         raise not_found(f"an owner of account {account_id}", account_id=account_id)
     owner = owner_record(daybook.subjects.open(known.owner, account.owner_place(account_id)))
-    return answer({"account_id": account_id, **owner}, seq=daybook.log.head().seq)
+    return answer({"account_id": account_id, **owner}, seq=daybook.history.head().seq)
 
 
 @router.get(
@@ -276,7 +293,7 @@ def read_instrument(
     daybook: OpenDaybook,
 ) -> Response:
     """An instrument and its terms."""
-    known = daybook.writer.state(instrument.stream(instrument_id))
+    known = daybook.state(instrument.stream(instrument_id))
     if known is None:
         raise not_found(f"instrument {instrument_id}", instrument_id=instrument_id)
-    return answer(instrument_record(known), seq=daybook.log.head().seq)
+    return answer(instrument_record(known), seq=daybook.history.head().seq)

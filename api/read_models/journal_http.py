@@ -15,15 +15,18 @@ from api.http.cursors import cursor_after
 from api.http.dependencies import answer
 from api.http.fields import RequestBody
 from api.http.problem_responses import responses
+from api.http.reads import ReadRoute, expensive
 from api.read_models import schemas, views
-from api.read_models.query_params import CSV, AssetId, Context, PageQuery, SelectionQuery, ValueDate, listed
+from api.read_models.query_params import AssetId, Context, PageQuery, SelectionQuery, ValueDate, listed
 from api.read_models.snapshot import reading
 from domain.errors import InvalidInput
 from projections.models import balances, journal
 
 BALANCE_KEY = ("account_id", "venue", "asset")
 
-router = APIRouter(prefix="/v1", tags=["accounting"], dependencies=[needs()], responses=responses(401, 422, 503))
+router = APIRouter(
+    prefix="/v1", route_class=ReadRoute, tags=["accounting"], dependencies=[needs()], responses=responses(401, 422, 503)
+)
 
 
 class _OfAsset(RequestBody):
@@ -77,12 +80,13 @@ def list_entries(query: Annotated[JournalQuery, Query()], context: Context) -> R
 
 
 @router.get("/trial-balance", **listed(schemas.TrialBalanceRow, totals=schemas.TrialBalanceTotal))
+@expensive(lambda given: given["query"].day is not None)
 def read_trial_balance(query: Annotated[TrialBalanceQuery, Query()], context: Context) -> Response:
     """Every ledger account: debit, credit and balance. `totals` are by asset; their balance is zero."""
     _whole(query)
     with reading(context.daybook, "journal", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
         rows = journal.trial_balance(at.source, account_id=query.account_id, asset=query.asset, upto=query.day)
-    if query.format == "csv" or (query.format is None and CSV in context.request.headers.get("accept", "")):
+    if context.is_csv(query):
         return context.rows(query, at, rows, schemas.TrialBalanceRow)
     about = {"seq": at.seq, "recorded_at": at.recorded_at, "occurred_by": None}
     return answer(about | {"items": rows, "totals": views.trial_balance_totals(rows)}, seq=at.seq)

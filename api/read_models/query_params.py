@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from api.encoding import csv_text
 from api.http.cursors import cursor_of
-from api.http.dependencies import SEQ_HEADER, OpenDaybook, answer, documented
+from api.http.dependencies import SEQ_HEADER, OfDaybook, OpenDaybook, answer, documented
 from api.http.fields import CURRENCY, INSTRUMENT, InstrumentId, Name, Place, RequestBody, text_by
 from api.parameters import NOW_WORD, Moment, Where, moment_of, parsed_asset, parsed_day
 from api.read_models import schemas
@@ -105,12 +105,16 @@ class ExposureQuery(SelectionQuery):
     by: list[Literal["account_id", "strategy_id", "instrument_id", "venue", "base"]] = Field([], max_length=5)
 
 
-class QueryContext:
-    """The request and the running Daybook, which every query needs beside its own parameters."""
+class QueryContext(OfDaybook):
+    """What every query needs beside its own parameters: the media types accepted, and the running Daybook."""
 
     def __init__(self, request: Request, daybook: OpenDaybook) -> None:
-        self.request = request
+        self.accepted = request.headers.get("accept", "")
         self.daybook = daybook
+
+    def is_csv(self, query: SelectionQuery) -> bool:
+        """Whether CSV is requested."""
+        return query.format == "csv" or (query.format is None and CSV in self.accepted)
 
     def rows(
         self,
@@ -124,8 +128,7 @@ class QueryContext:
     ) -> Response:
         """Return rows as JSON or CSV."""
         columns = tuple(shape.model_fields)
-        accepted = self.request.headers.get("accept", "")
-        if query.format == "csv" or (query.format is None and CSV in accepted):
+        if self.is_csv(query):
             headers = {SEQ_HEADER: str(at.seq)} | ({NEXT_HEADER: next_} if next_ else {})
             return Response(csv_text(rows, columns), media_type=f"{CSV}; charset=utf-8", headers=headers)
         items = [{name: row[name] for name in columns} for row in rows]

@@ -89,7 +89,7 @@ def events_page(
     found: list[Stored] = []
     last = after
     while len(found) < limit and (scanned_max is None or last - after < scanned_max):
-        batch = daybook.log.stored(after=last, limit=limit if not stream else EVENTS_PAGE_MAX)
+        batch = daybook.history.stored(after=last, limit=limit if not stream else EVENTS_PAGE_MAX)
         if not batch:
             break
         for stored in batch:

@@ -71,7 +71,7 @@ def reading(
                 else:
                     yield Reading(AsOf(source, past.seq), past.seq, past.recorded_at, occurred_by)
                 return
-        if min_seq > seq and min_seq > (head := daybook.log.head().seq):
+        if min_seq > seq and min_seq > (head := daybook.history.head().seq):
             raise InvalidInput("min_seq", min_seq, f"a place in the log, which ends at {head}")
         errors = [f"{one.projection}: {one.error}" for one in standing if one.error is not None]
         if errors or time.monotonic() >= deadline:
@@ -81,9 +81,9 @@ def reading(
 
 def replayed(daybook: Daybook, *names: str, moment: Moment) -> Reading:
     """Return the named projections' rows at a past moment, by folding the log in memory: slow, and from no table."""
-    past = _past(daybook, moment) or daybook.log.head()
+    past = _past(daybook, moment) or daybook.history.head()
     chosen = tuple(projection for projection in PROJECTIONS if projection.name in names)
-    return Reading(as_of(daybook.log, seq=past.seq, projections=chosen), past.seq, past.recorded_at)
+    return Reading(as_of(daybook.history, seq=past.seq, projections=chosen), past.seq, past.recorded_at)
 
 
 @contextmanager
@@ -105,11 +105,11 @@ def _past(daybook: Daybook, moment: Moment) -> Head | None:
     """Return where the log ended at a past moment; None for one at which all that is known now was known."""
     if moment.seq is None and moment.at is None:
         return None
-    head = daybook.log.head().seq
-    seq = daybook.log.seq_at(moment.at) if moment.at is not None else moment.seq or 0
+    head = daybook.history.head().seq
+    seq = daybook.history.seq_at(moment.at) if moment.at is not None else moment.seq or 0
     if seq > head:
         raise InvalidInput("as_of", seq, f"a place in the log, which ends at {head}")
-    last = daybook.log.select(after=seq - 1, upto=seq, limit=1) if seq else []
+    last = daybook.history.select(after=seq - 1, upto=seq, limit=1) if seq else []
     return Head(seq, moment.at or (last[0].recorded.recorded_at if last else None))
 
 
@@ -121,7 +121,7 @@ def marks_at(daybook: Daybook, at: Reading, given: dict[str, Mark]) -> dict[str,
     if at.recorded_at is None and not isinstance(at.source, sa.Connection):
         return given  # nothing was on record, no mark either
     moment = at.occurred_by or at.recorded_at
-    known = daybook.marks.latest_all(moment, at.recorded_at)
+    known = daybook.market.latest_all(moment, at.recorded_at)
     return aged(daybook, known, moment or now()) | given
 
 

@@ -6,19 +6,19 @@ long, so that an error can be answered as a problem.
 """
 
 import tempfile
-from collections.abc import Iterator
 from os import SEEK_END
-from typing import IO, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import Field
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from api.encoding import decimal_text
 from api.http.auth import needs as needs_key
-from api.http.dependencies import SEQ_HEADER, OpenDaybook, documented
+from api.http.dependencies import SEQ_HEADER, FileResponse, OpenDaybook, documented
 from api.http.fields import InstrumentId, Name, Place, RequestBody
 from api.http.problem_responses import responses
+from api.http.reads import ReadRoute, expensive
 from api.parameters import Format, Moment, Where, moment_of
 from api.read_models.query_params import SEQ_MAX, AssetId
 from api.read_models.snapshot import reading
@@ -30,10 +30,15 @@ from domain.errors import InvalidInput
 
 DIGEST_HEADER = "Daybook-Report-Digest"
 IN_MEMORY_BYTES_MAX = 2**20
-CHUNK_BYTES = 2**18
 NAMES = (*REPORTS, STATEMENT)
 
-router = APIRouter(prefix="/v1", tags=["reports"], dependencies=[needs_key()], responses=responses(401, 409, 422, 503))
+router = APIRouter(
+    prefix="/v1",
+    route_class=ReadRoute,
+    tags=["reports"],
+    dependencies=[needs_key()],
+    responses=responses(401, 409, 422, 503),
+)
 
 
 class ReportQuery(RequestBody):
@@ -99,14 +104,17 @@ def _check_day(name: str, day: str) -> None:
         raise InvalidInput("day", day, "a day such as 2026-01-02; only a statement is of a month")
 
 
-def _form(request: Request, requested: str | None, name: str) -> Format:
+def _accepts(request: Request) -> str:
+    return request.headers.get("accept", "")
+
+
+def _form(accepted: str, requested: str | None, name: str) -> Format:
     """Return the requested format, or the first one accepted that the report has. Raises InvalidInput."""
     forms = STATEMENT_FORMS if name == STATEMENT else FORMS
     if requested is not None:
         if Format(requested) not in forms:
             raise InvalidInput("format", requested, f"a format of this report: {', '.join(forms)}")
         return Format(requested)
-    accepted = request.headers.get("accept", "")
     by_type = {MEDIA_TYPES[form].partition(";")[0]: form for form in forms}
     ranges = [part.partition(";")[0].strip() for part in accepted.split(",")]
     return next((by_type[one] for one in ranges if one in by_type), forms[0])
@@ -127,21 +135,23 @@ def _documented() -> dict[int | str, dict[str, Any]]:
 
 
 @router.get("/reports/{report}", response_class=Response, responses=_documented() | responses(404))
+@expensive()
 def read_report(
     report: Annotated[str, Path(max_length=32, description=f"one of {', '.join(NAMES)}")],
     query: Annotated[ReportQuery, Query()],
-    request: Request,
+    accepted: Annotated[str, Depends(_accepts)],
     daybook: OpenDaybook,
 ) -> Response:
     """Return a complete report of any length: rows as JSON, CSV or Parquet; a statement as HTML, PDF or JSON."""
     names = needs(report, parameters := query.parameters(report))
-    form = _form(request, query.format, report)
+    form = _form(accepted, query.format, report)
     moment = query.moment()
     with reading(daybook, *names, min_seq=query.min_seq, moment=moment) as at:
         return _answer(make(daybook, report, parameters, form=form, at=at, is_past=moment is not None))
 
 
 @router.get("/reports", response_class=Response, responses=_documented())
+@expensive()
 def reproduce_report(
     digest: Annotated[
         str, Query(max_length=CHARACTERS_MAX, description=f"the digest of a report, from {DIGEST_HEADER}")
@@ -171,12 +181,6 @@ def _answer(made: Made) -> Response:
         headers["Content-Disposition"] = f'attachment; filename="{name}"'
     media_type = MEDIA_TYPES[made.digest.form]
     if size > IN_MEMORY_BYTES_MAX:
-        return StreamingResponse(_chunks(file), media_type=media_type, headers=headers | {"Content-Length": str(size)})
+        return FileResponse(file, media_type=media_type, headers=headers | {"Content-Length": str(size)})
     with file:
         return Response(file.read(), media_type=media_type, headers=headers)
-
-
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(CHUNK_BYTES):
-            yield chunk

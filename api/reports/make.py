@@ -142,7 +142,7 @@ def _statement(source: Source, digest: Digest, marks: Marks) -> Statement:
 def make(daybook: Daybook, name: str, parameters: Parameters, *, form: Format, at: Reading, is_past: bool) -> Made:
     """Compute a report from a reading, at the newest marks (of a past reading, those known then). Raises Problem."""
     account_id = parameters.account_id
-    if name == STATEMENT and account_id is not None and daybook.writer.state(account.stream(account_id)) is None:
+    if name == STATEMENT and account_id is not None and daybook.state(account.stream(account_id)) is None:
         raise not_found(f"account {account_id}", account_id=account_id)
     marks_at = None
     if _is_valued(name):
@@ -192,7 +192,7 @@ def _marks(daybook: Daybook, at: Reading, parameters: Parameters, known_at: date
         seen_by = parameters.occurred_by or known_at
         if parameters.day is not None:
             seen_by = min(seen_by, period_of(parameters.day).end)
-        known |= aged(daybook, daybook.marks.latest_all(seen_by, known_at), seen_by)
+        known |= aged(daybook, daybook.market.latest_all(seen_by, known_at), seen_by)
     known |= given_marks(list(parameters.mark))
     held = {row["instrument_id"] for row in positions(at.source, **parameters.where._asdict())}
     return {name: mark for name, mark in known.items() if name in held}

@@ -13,6 +13,7 @@ from api.http.auth import needs
 from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.fields import CurrencyCode, InstrumentId, Name, Number, RequestBody
 from api.http.problem_responses import responses
+from api.http.reads import ReadRoute, expensive
 from api.parameters import Moment, given_mark
 from api.read_models.query_params import SEQ_MAX
 from api.read_models.schemas import Answer, DecimalText, TimeText
@@ -25,7 +26,11 @@ from domain.risk import Measure
 EVENTS_MAX = 200_000
 
 router = APIRouter(
-    prefix="/v1", tags=["analytics"], dependencies=[needs(Scope.AUDIT)], responses=responses(401, 403, 422, 503)
+    prefix="/v1",
+    route_class=ReadRoute,
+    tags=["analytics"],
+    dependencies=[needs(Scope.AUDIT)],
+    responses=responses(401, 403, 422, 503),
 )
 
 
@@ -146,6 +151,7 @@ class WhatIfAnswer(Answer):
     response_model=WhatIfAnswer,
     responses=documented(200, "the outcome of the replay beside what is recorded"),
 )
+@expensive()
 def run_what_if(request: Annotated[WhatIfRequest, Body(examples=[EXAMPLE])], daybook: OpenDaybook) -> Response:
     """Replay the log with another cost basis, other fees, marks or limits, and compare. Nothing is recorded.
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from decimal import Decimal
-from threading import BoundedSemaphore
 from typing import NamedTuple
 
 from adapters.log.postgres import PostgresLog
@@ -15,16 +14,12 @@ from adapters.market.mark_store import MarkStore
 from adapters.postgres.connections import Role
 from api.daybook import Daybook
 from api.parameters import Moment
-from api.problems import Problem
 from api.what_if.commands import Changed
 from api.what_if.replay import ACCEPTED, REFUSED, Replay, ReplayResult, compared, differences
 from domain.errors import InvalidInput
 from domain.ledger import scan
 from domain.values import EARLIEST, FUTURE_MAX, Mark
 from projections.storage.tables import Row
-
-REPLAYS_MAX = 1
-_replays = BoundedSemaphore(REPLAYS_MAX)
 
 
 class WhatIfResult(NamedTuple):
@@ -50,11 +45,8 @@ def what_if(
     events_max: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> WhatIfResult:
-    """Replay the log with changes, up to a moment, and compare. Raises Problem, InvalidInput, Unavailable."""
-    if not _replays.acquire(timeout=daybook.settings.wait_seconds_max):
-        raise Problem(503, "busy", "Busy", "another what-if is running; try again", headers={"Retry-After": "5"})
+    """Replay the log with changes, up to a moment, and compare. Raises InvalidInput, Unavailable."""
     with ExitStack() as stack:
-        stack.callback(_replays.release)
         log = stack.enter_context(PostgresLog(daybook.url, Role.AUDITOR))
         marks = MarkStore(daybook.url, Role.AUDITOR)
         stack.callback(marks.close)

@@ -9,17 +9,20 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from typer.main import get_command
 
 from api import cli
 from tests import CHECKOUT, oracles
 from tests.api.command_line import BTC, Run, command, environment, parsed
+from tests.waiting import until
 
 
 def test_help_and_mistakes_are_answered_without_loading_what_a_command_needs():
@@ -244,3 +247,35 @@ def test_tables_fit_a_narrow_terminal_and_colour_only_a_willing_one(book: Run, d
     wide = at_a_terminal(200, *requested, DAYBOOK_DATABASE_URL=database_url)
     assert "\x1b[32m" in wide, "gains are green"
     assert "not shown" not in wide
+
+
+@pytest.mark.parametrize(
+    "words", [("report", "executions", "--json"), ("what-if", "--method", "AVERAGE", "--json")], ids=" ".join
+)
+def test_ctrl_c_ends_a_read_quietly_and_its_statement_in_the_database(
+    words: tuple[str, ...], book: Run, database_url: str
+):
+    parsed(book("report", "executions", "--json"))
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute("SELECT schema FROM read.progress WHERE projection = 'executions'").fetchone()
+        assert found is not None
+        locked = f'"{found[0]}".executions' if words[0] == "report" else "ledger.events"
+        connection.execute(f"LOCK TABLE {locked} IN ACCESS EXCLUSIVE MODE")  # type: ignore[arg-type]
+        reading = subprocess.Popen(
+            [sys.executable, "-m", "api.cli", *words], cwd=CHECKOUT,
+            env=environment(DAYBOOK_DATABASE_URL=database_url), text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+        until(lambda: _waiting(database_url))
+        reading.send_signal(signal.SIGINT)
+        out, err = reading.communicate(timeout=30)
+        assert (reading.returncode, out, err) == (130, "", "")
+        until(lambda: not _waiting(database_url))
+
+
+def _waiting(url: str) -> int:
+    """How many sessions wait for a lock."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        found = connection.execute(waits).fetchone()
+    return int(found[0]) if found else 0
