@@ -47,7 +47,8 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
-        with daybook.leading(), daybook.following() if follows else nullcontext(), daybook.sealing():
+        follower = daybook.following() if follows else nullcontext()
+        with daybook.leading(), follower, daybook.sealing(), daybook.watching():
             yield
 
     app = FastAPI(
