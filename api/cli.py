@@ -26,13 +26,13 @@ from api.explain import cli as explain_cli
 from api.explain import restatement_cli
 from api.intake import cli as intake_cli
 from api.intake import cli_marks
-from api.operations import database_cli, keys_cli, privacy_cli, read_models_cli
+from api.operations import clock_cli, database_cli, keys_cli, privacy_cli, read_models_cli
 from api.problems import Problem
 from api.reports import cli as reports_cli
 from api.terminal.options import environment, opened
 from api.terminal.output import EXIT_USAGE, Json, fail, note, say, write_json
 from api.what_if import cli as what_if_cli
-from domain.errors import LedgerError
+from domain.errors import ClockInDoubt, LedgerError
 
 SHUTDOWN_SECONDS_MAX = 15
 INTERRUPTED = 130
@@ -59,6 +59,7 @@ app.command()(audit_cli.checkpoint)
 app.command()(intake_cli.log)
 app.command()(privacy_cli.redact)
 app.add_typer(database_cli.database)
+app.add_typer(clock_cli.clock)
 app.add_typer(intake_cli.account)
 app.add_typer(intake_cli.instrument)
 app.add_typer(intake_cli.limit)
@@ -98,6 +99,8 @@ def serve(
             note(f"Daybook on {url} (Ctrl-C to stop)")
         if not (json or has_keys):
             note("There is no API key yet: daybook keys create NAME --scope trade --scope report --scope audit")
+        if doubt := daybook.clock_doubt():
+            note(f"Nothing is recorded: {ClockInDoubt(doubt)}")
         config = uvicorn.Config(
             create_app(daybook, follows=follows), log_config=None, access_log=False, ws="none",
             timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,

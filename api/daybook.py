@@ -7,7 +7,6 @@ models need, SQLAlchemy above all, is loaded when they are first used: a command
 
 import os
 import socket
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,10 +19,14 @@ from adapters.postgres import connections
 from adapters.postgres.api_keys import ApiKeys
 from adapters.postgres.connections import Role
 from adapters.postgres.migrations import migrate
+from adapters.upkeep.clock import ClockCheck
+from adapters.upkeep.supervisor import State, Supervisor, Task
+from adapters.upkeep.watch import Watch, reported
+from adapters.writer.confirmation import confirm_clock
 from adapters.writer.writer import Writer
 from api.clock import now
 from api.settings import Settings
-from domain.errors import LedgerError
+from domain.ledger import ClockConfirmed, Recorded
 from projections.runner.gc_pauses import short_pauses
 
 if TYPE_CHECKING:
@@ -37,10 +40,11 @@ if TYPE_CHECKING:
 
 PROJECTING_CONNECTIONS_MAX = 8
 READING_CONNECTIONS_MAX = 16
-FOLLOW_RETRY_SECONDS = 1.0
 FOLLOW_STOP_SECONDS_MAX = 15.0
-SEAL_RETRY_SECONDS = 1.0
+PAUSE_SECONDS_MAX = 2.0  # before a follower or sealer is restarted
+REBUILD_SECONDS_MAX = 600.0  # how long a follower may report nothing: it swaps in what it has rebuilt
 SEAL_STOP_SECONDS_MAX = 15.0
+WATCH_STOP_SECONDS_MAX = 5.0
 
 
 @contextmanager
@@ -56,6 +60,14 @@ def projecting(url: str) -> Iterator[tuple[PostgresLog, "Engine"]]:
             made.dispose()
 
 
+def _process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _here(settings: Settings) -> str:
+    return f"{settings.host}:{settings.port} ({_process()})"
+
+
 @dataclass(frozen=True)
 class Daybook:
     """The parts of a running Daybook."""
@@ -66,6 +78,9 @@ class Daybook:
     marks: MarkStore
     writer: Writer
     keys: ApiKeys
+    upkeep: Supervisor
+    clock: ClockCheck
+    watch: Watch
     closing: ExitStack
 
     @classmethod
@@ -76,7 +91,9 @@ class Daybook:
         url = settings.url or connections.locate(settings.server_home(), None)
         migrate(url)
         with ExitStack() as stack:
-            log = stack.enter_context(PostgresLog(url))
+            upkeep = Supervisor()
+            clock = ClockCheck(now, difference_seconds_max=settings.clock_seconds_max)
+            log = stack.enter_context(PostgresLog(url, upkeep=upkeep))
             marks = MarkStore(url)
             stack.callback(marks.close)
             keys = ApiKeys(url, cache_seconds=settings.key_cache_seconds)
@@ -86,8 +103,11 @@ class Daybook:
                 url=url,
                 log=log,
                 marks=marks,
-                writer=Writer(log, now, marks.latest),
+                writer=Writer(log, now, marks.latest, clock),
                 keys=keys,
+                upkeep=upkeep,
+                clock=clock,
+                watch=Watch(url, _process(), upkeep, lambda: [clock.health()]),
                 closing=stack,
             )
 
@@ -166,9 +186,36 @@ class Daybook:
     @contextmanager
     def leading(self) -> Iterator[None]:
         """Let requests of all threads share appends while it lasts, in this process or, if it leads, in another."""
-        where = f"{self.settings.host}:{self.settings.port} (process {os.getpid()} on {socket.gethostname()})"
-        with short_pauses(), self.writer.leading(self.url, name=where):
+        with short_pauses(), self.writer.leading(self.url, name=_here(self.settings), upkeep=self.upkeep):
             yield
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Notice stalled sealing, and report the health of all tasks, in a supervised thread."""
+        task = self.upkeep.start("watch", self.watch.run, is_needed=True, pause_seconds_max=PAUSE_SECONDS_MAX)
+        try:
+            yield
+        finally:
+            task.end(WATCH_STOP_SECONDS_MAX)
+
+    def clock_doubt(self) -> str | None:
+        """Compare the clocks. Return why ours is in doubt, None if it is not. Raises Unavailable."""
+        with self.log.connection() as connection:
+            self.clock.look(connection)
+        return self.clock.doubt
+
+    def confirm_clock(
+        self, *, actor: str, reason: str, is_difference_accepted: bool = False
+    ) -> Recorded[ClockConfirmed] | None:
+        """Record that our clock is right; None if no clock is in doubt, here or in a process that reports.
+
+        Raises RequestRefused if the database's clock differs, unless that is accepted; Unavailable.
+        """
+        in_doubt = [one for one in reported(self.url) if one.is_fresh and one.health.state == State.IN_DOUBT]
+        return confirm_clock(
+            self.log, now, actor=actor, reason=reason, difference_seconds_max=self.settings.clock_seconds_max,
+            is_difference_accepted=is_difference_accepted, is_needed=bool(in_doubt),
+        )  # fmt: skip
 
     def _runner(self, names: Sequence[str] | None) -> "Runner":
         from projections.catalog import PROJECTIONS  # noqa: PLC0415 (see above)
@@ -182,59 +229,38 @@ class Daybook:
 
     @contextmanager
     def following(self, names: Sequence[str] | None = None) -> Iterator[None]:
-        """Keep the read models (all, or those named) up to date in a thread of its own; losses of the database are
-        retried.
-        """
-        import structlog  # noqa: PLC0415 (see above)
-
-        stop, log_line = threading.Event(), structlog.get_logger("daybook")
+        """Keep the read models (all, or those named) up to date in a supervised thread."""
         runner = self.runner if names is None else self._runner(names)
 
-        def follow() -> None:
-            while not stop.is_set():
-                try:
-                    runner.follow(stop)
-                except LedgerError as error:
-                    log_line.warning("read models wait", reason=str(error))
-                    stop.wait(FOLLOW_RETRY_SECONDS)
+        def follow(task: Task) -> None:
+            runner.follow(task.stopping, on_pass=task.succeeded, on_loss=task.failed, beside=self.upkeep.beside)
 
-        thread = threading.Thread(target=follow, name="daybook projections", daemon=True)
-        thread.start()
+        task = self.upkeep.start(
+            "follower", follow, is_needed=True, pause_seconds_max=PAUSE_SECONDS_MAX,
+            silent_seconds_max=REBUILD_SECONDS_MAX,
+        )  # fmt: skip
         try:
             yield
         finally:
-            stop.set()
+            task.stopping.set()
             self.log.wake()
-            thread.join(FOLLOW_STOP_SECONDS_MAX)
+            task.end(FOLLOW_STOP_SECONDS_MAX)
 
     @contextmanager
     def sealing(self) -> Iterator[None]:
-        """Seal the log in a thread of its own and deliver checkpoints to witnesses; losses of the database are
-        retried.
-        """
-        import structlog  # noqa: PLC0415 (see above)
-
+        """Seal the log in a supervised thread and deliver checkpoints to witnesses."""
         from adapters.proof.sealer import Sealer  # noqa: PLC0415 (see above)
 
-        stop, log = threading.Event(), structlog.get_logger("daybook.sealer")
         witnesses = self._witnesses()
         sealer = Sealer(self.url, self.settings.home, witnesses.hand)
-
-        def follow() -> None:
-            while not stop.is_set():
-                try:
-                    sealer.follow(stop, lambda error: log.warning("not sealing", reason=str(error)))
-                except LedgerError as error:
-                    log.warning("not sealing", reason=str(error))
-                    stop.wait(SEAL_RETRY_SECONDS)
-
-        thread = threading.Thread(target=follow, name="daybook sealer", daemon=True)
-        thread.start()
+        task = self.upkeep.start(
+            "sealer", lambda own: sealer.follow(own.stopping, own.succeeded), is_needed=True,
+            pause_seconds_max=PAUSE_SECONDS_MAX,
+        )  # fmt: skip
         try:
             yield
         finally:
-            stop.set()
-            thread.join(SEAL_STOP_SECONDS_MAX)
+            task.end(SEAL_STOP_SECONDS_MAX)
             witnesses.close()
 
     def seal(self) -> "Note | None":
@@ -253,14 +279,4 @@ class Daybook:
     def _witnesses(self) -> "Witnesses":
         from adapters.proof.witnesses import Witnesses, places  # noqa: PLC0415 (see above)
 
-        return Witnesses(places(self.settings.witnesses.get_secret_value()), _witness_trouble)
-
-
-def _witness_trouble(witness: str, reason: str) -> None:
-    import structlog  # noqa: PLC0415 (see above)
-
-    log = structlog.get_logger("daybook.sealer")
-    if reason:
-        log.warning("witness not reached", witness=witness, reason=reason)
-    else:
-        log.info("witness reached again", witness=witness)
+        return Witnesses(places(self.settings.witnesses.get_secret_value()), upkeep=self.upkeep)

@@ -49,7 +49,8 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
         following = daybook.following() if follows else nullcontext()
-        with daybook.leading(), following, daybook.sealing(), app.state.reads.running():
+        reads = app.state.reads.running()
+        with daybook.leading(), following, daybook.sealing(), daybook.watching(), reads:
             yield
 
     app = FastAPI(

@@ -2,9 +2,11 @@
 
 type                              | status | when
 urn:daybook:problem:unreadable    | 422    | a field does not parse; `errors` names field, value and rule
+urn:daybook:problem:moment-unknown | 422   | the clock was wrong at that moment: what was on record then is not known
 urn:daybook:problem:refused       | 409    | a rule of accounts, orders or risk refused it; `rule` and its numbers
 urn:daybook:problem:conflict      | 503    | other writers were first, again and again; send it again
 urn:daybook:problem:unavailable   | 503    | the database cannot be reached; nothing was recorded
+urn:daybook:problem:clock         | 503    | our clock cannot be right; nothing was recorded, see `daybook clock`
 urn:daybook:problem:not-leading   | 503    | another process writes, the answer names it; nothing was recorded
 urn:daybook:problem:busy          | 429    | too many requests wait already; nothing was recorded, send it again
 urn:daybook:problem:too-many-reads| 429    | expensive reads of this API key run and wait already; send it again
@@ -29,9 +31,11 @@ from typing import Any
 from api.encoding import decimal_text, plain
 from domain.errors import (
     Busy,
+    ClockInDoubt,
     HistoryBroken,
     InvalidInput,
     KeyReused,
+    MomentUnknown,
     NotLeading,
     ProjectionStopped,
     RequestRefused,
@@ -99,6 +103,13 @@ def problem_of(error: Exception) -> Problem:
             return Problem(503, "not-leading", "Another process writes", str(error), headers=_retry())
         case Unavailable():
             return Problem(503, "unavailable", "Database unavailable", str(error), headers=_retry())
+        case ClockInDoubt():
+            return Problem(503, "clock", "Clock in doubt", str(error), headers=_retry())
+        case MomentUnknown():
+            return Problem(
+                422, "moment-unknown", "Moment not known", str(error),
+                first_seq=error.first_seq, last_seq=error.last_seq, since=error.since, until=error.until,
+            )  # fmt: skip
         case Busy():
             return Problem(429, "busy", "Too many requests wait", str(error), headers=_retry())
         case KeyReused():

@@ -99,11 +99,11 @@ class Desk:
         self._log = log
         self._group = group
         self._orders = 0
-        assert group._thread is not None
+        assert group._task is not None
         with psycopg.connect(url) as connection:
             row = connection.execute("SELECT backend_pid FROM ledger.leader").fetchone()
         assert row is not None
-        self._writer, self._server = f"self/task/{group._thread.native_id}", f"{row[0]}"
+        self._writer, self._server = f"self/task/{group._task.native_id}", f"{row[0]}"
 
     def send(self, seconds: float, size: int) -> Bulk:
         """Send batches of `size` fills for about `seconds`; their orders are sent before, and are not timed."""

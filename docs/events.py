@@ -54,6 +54,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "cum_cost": ("", "sum of last_qty x last_px, quote units"),
     "cum_qty": ("CumQty(14)", "quantity filled, base units or contracts"),
     "currency": ("Currency(15)", "currency or asset code"),
+    "database_at": ("", "the database's clock when ours was confirmed, UTC"),
     "day_from": ("", "start of the trading day, UTC"),
     "display_qty": ("DisplayQty(1138)", "the part of an iceberg order that is shown"),
     "effect": ("", "the effect of a booking on the book, at its time of occurrence"),
@@ -75,6 +76,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "fills_count": ("", "the number of fills a statement lists"),
     "fills_digest": ("", "SHA-256 over the fills a statement lists"),
     "fills_from": ("", "the time since which a statement lists fills, UTC"),
+    "from_seq": ("", "the first event recorded by a clock that was ahead; absent: none was"),
     "found": ("", "the break: both sides, and what differs"),
     "funding_id": ("", "the funding payment's id"),
     "gain": ("", "gain of a lot match before money rounding, settlement currency; of equity: since deposits"),
@@ -169,6 +171,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "trade_seq": ("", "the venue's own sequence of trades; 0 if it has none"),
     "transact_time": ("TransactTime(60)", "when it happened at the venue, UTC"),
     "transfer_id": ("", "the transfer's id"),
+    "trusted_at": ("", "when the event before `from_seq` was recorded, UTC; absent: there is none"),
     "trigger_price": ("TriggerPriceType(1107)", "the price that triggers a stop"),
     "used": ("", "usage of the limit before, in its unit"),
     "value_date": ("", "ISO 20022 ValDt: the day from which it counts"),
@@ -189,6 +192,7 @@ MODULES = {  # a chapter for each module that holds events
     "risk": "domain.risk.events",
     "subject": "domain.account.subject",
     "evidence": "domain.account.evidence",
+    "clock": "domain.ledger.clock",
 }
 STREAMS = {
     "instrument": "`instrument:{venue}:{symbol}`",
@@ -202,6 +206,7 @@ STREAMS = {
     "risk": "`limit:{account}`, `limit:firm`",
     "subject": "`subject:{subject_id}`",
     "evidence": "`evidence:{account}:{digest}`",
+    "clock": "`clock`",
 }
 
 

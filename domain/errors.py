@@ -9,6 +9,8 @@
   - HistoryBroken     a stored event that is not valid: unknown topic, gap, bad hash (stop)
   - Unavailable       the database cannot be reached; send the command again          (HTTP 503)
     - NotLeading      another process writes; the message names it                   (HTTP 503)
+  - ClockInDoubt      our clock jumped, or differs from the database's or the log's  (HTTP 503)
+  - MomentUnknown     what was on record at a moment cannot be known                (HTTP 422)
   - Busy              more commands wait than may wait; send it again in a moment    (HTTP 429)
   - ProjectionStopped a read model cannot fold an event; the others go on            (stop)
   - KeyReused         the idempotency key was used before, with another body         (HTTP 422)
@@ -16,6 +18,7 @@
 Errors carry facts as fields; messages name the rule. `str(error)` is a sentence to show to a person.
 """
 
+from datetime import datetime
 from typing import Any
 
 
@@ -82,6 +85,41 @@ class NotLeading(Unavailable):
     def __init__(self, leader: str) -> None:
         super().__init__(f"this process stands by, {leader}; send the request again, or send it there")
         self.leader = leader
+
+
+class ClockInDoubt(LedgerError):
+    """Our clock cannot be right. Nothing was recorded, and nothing will be until it is right or confirmed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"{reason}; nothing is recorded until the clock is right again, or an operator has made sure that it is "
+            "right and confirms it: daybook clock confirm --reason TEXT"
+        )
+
+
+class MomentUnknown(LedgerError):
+    """A moment at which the clock was wrong: which events were on record then is not known."""
+
+    def __init__(
+        self, moment: datetime, first_seq: int, last_seq: int, *, since: datetime | None, until: datetime | None
+    ) -> None:
+        super().__init__(moment, first_seq, last_seq, since, until)
+        self.moment = moment
+        self.first_seq = first_seq
+        self.last_seq = last_seq
+        self.since = since
+        self.until = until
+
+    def __str__(self) -> str:
+        events = f"the events {self.first_seq} to {self.last_seq} of the log were recorded by a wrong clock"
+        if self.first_seq == self.last_seq:
+            events = f"the event {self.first_seq} of the log was recorded by a wrong clock"
+        since = "" if self.since is None else f" after {self.since.isoformat()}"
+        until = "and the clock is not confirmed yet" if self.until is None else f"before {self.until.isoformat()}"
+        return (
+            f"what was on record at {self.moment.isoformat()} is not known: {events},{since} {until}; "
+            f"name a place in the log instead, a seq from {self.first_seq - 1} to {self.last_seq}"
+        )
 
 
 class Busy(LedgerError):

@@ -1,9 +1,11 @@
-"""Check that records continue the log: stream versions without gaps, and a `recorded_at` that never decreases."""
+"""Check that records continue the log: stream versions without gaps, and a `recorded_at` that decreases only where
+the clock is confirmed.
+"""
 
 from collections.abc import Mapping, Sequence
 
 from domain.errors import StreamConflict
-from domain.ledger import Head, Recorded
+from domain.ledger import ClockConfirmed, Head, Recorded
 
 
 def check_continues(records: Sequence[Recorded], head: Head, versions: Mapping[str, int]) -> None:
@@ -19,7 +21,7 @@ def check_continues(records: Sequence[Recorded], head: Head, versions: Mapping[s
             raise StreamConflict(record.stream, f"version {record.version} exists: another writer appended first")
         if record.version > expected:
             raise StreamConflict(record.stream, f"version {record.version} would leave a gap after {expected - 1}")
-        if last_at is not None and record.recorded_at < last_at:
+        if last_at is not None and record.recorded_at < last_at and not isinstance(record.event, ClockConfirmed):
             detail = (
                 f"recorded at {record.recorded_at.isoformat()}, before the log's last record at {last_at.isoformat()}"
             )

@@ -4,25 +4,25 @@ import os
 import selectors
 import threading
 
-import psycopg
-
 from adapters.postgres.connections import Role, connect
-from domain.errors import Unavailable
+from adapters.upkeep.supervisor import Supervisor, Task
 
 CHANNEL = "daybook_log"  # an append notifies it with its last seq
-RECONNECT_SECONDS = 0.5
+PAUSE_SECONDS_MAX = 2.0
+LOOK_SECONDS = 10.0  # without a notice the end of the log is read this often: a connection can die unseen
 HEAD_SEQ = "SELECT coalesce(max(notification_id), 0) FROM ledger.events"
 
 
 class Listener:
     """Keeps the last seq notified. Connects at the first `wait`, and reconnects when the connection is lost."""
 
-    def __init__(self, url: str, role: Role) -> None:
+    def __init__(self, url: str, role: Role, upkeep: Supervisor) -> None:
         self._url = url
         self._role = role
+        self._upkeep = upkeep
         self._seq = 0
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._task: Task | None = None
         self._wakes = 0
         self._closing = threading.Event()
         self._wake_read, self._wake_write = -1, -1  # a pipe: closing the write end ends the thread's select
@@ -30,10 +30,11 @@ class Listener:
     def wait(self, after: int, timeout_s: float) -> int:
         """Return the last seq notified, once it is beyond `after`, the time is up, or `wake` or `close` is called."""
         with self._changed:
-            if self._thread is None and not self._closing.is_set():
+            if self._task is None and not self._closing.is_set():
                 self._wake_read, self._wake_write = os.pipe()
-                self._thread = threading.Thread(target=self._listen, name="daybook listener", daemon=True)
-                self._thread.start()
+                self._task = self._upkeep.start(
+                    "listener", self._listen, is_needed=True, pause_seconds_max=PAUSE_SECONDS_MAX
+                )
             wakes = self._wakes
             self._changed.wait_for(
                 lambda: self._seq > after or self._wakes > wakes or self._closing.is_set(), timeout_s
@@ -53,25 +54,26 @@ class Listener:
                 return
             self._closing.set()
             self._changed.notify_all()
-        if self._thread is not None:
+        if self._task is not None:
+            self._task.stopping.set()
             os.close(self._wake_write)
-            self._thread.join()
+            self._task.end()
             os.close(self._wake_read)
 
-    def _listen(self) -> None:
-        while not self._closing.is_set():
-            try:
-                with connect(self._url, self._role) as connection, selectors.DefaultSelector() as selector:
-                    selector.register(connection, selectors.EVENT_READ)
-                    selector.register(self._wake_read, selectors.EVENT_READ)
-                    connection.execute(f"LISTEN {CHANNEL}")
+    def _listen(self, task: Task) -> None:
+        """Listen until stopped. Meanwhile callers of `wait` read the head themselves, and get the error there."""
+        with connect(self._url, self._role) as connection, selectors.DefaultSelector() as selector:
+            selector.register(connection, selectors.EVENT_READ)
+            selector.register(self._wake_read, selectors.EVENT_READ)
+            connection.execute(f"LISTEN {CHANNEL}")
+            is_due = True
+            while not task.stopping.is_set():
+                for notification in connection.notifies(timeout=0):
+                    self._receive((int(notification.payload),) if notification.payload.isdecimal() else None)
+                if is_due:
                     self._receive(connection.execute(HEAD_SEQ).fetchone())
-                    while not self._closing.is_set():
-                        for notification in connection.notifies(timeout=0):
-                            self._receive((int(notification.payload),) if notification.payload.isdecimal() else None)
-                        selector.select()
-            except (Unavailable, psycopg.OperationalError):
-                self._closing.wait(RECONNECT_SECONDS)  # callers read the head afterwards, and get the error there
+                task.succeeded()
+                is_due = not selector.select(LOOK_SECONDS)
 
     def _receive(self, row: tuple[int, ...] | None) -> None:
         with self._changed:

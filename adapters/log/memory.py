@@ -8,7 +8,7 @@ from datetime import datetime
 
 from adapters.log.continuity import check_continues
 from domain.errors import ExecutionKnown
-from domain.ledger import NO_SNAPSHOTS, Head, Logged, Recorded, Snapshots, schema
+from domain.ledger import NO_SNAPSHOTS, ClockConfirmed, Head, Logged, Recorded, Snapshots, confirmation, part_at, schema
 
 
 class MemoryLog:
@@ -75,7 +75,14 @@ class MemoryLog:
 
     def seq_at(self, moment: datetime) -> int:
         with self._appended:
-            return bisect_right(self._records, moment, key=lambda record: record.recorded_at)
+            confirmations = [
+                confirmation(Logged(seq, record))
+                for seq, record in enumerate(self._records, 1)
+                if isinstance(record.event, ClockConfirmed)
+            ]
+            first, end = part_at(confirmations, moment)
+            stop = len(self._records) if end is None else end - 1
+            return bisect_right(self._records, moment, first - 1, stop, key=lambda record: record.recorded_at)
 
     def wait(self, after: int, timeout_s: float) -> int:
         """Return the head's seq as soon as it is beyond `after`, or when the time is up."""

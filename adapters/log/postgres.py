@@ -9,7 +9,7 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, NamedTuple, Self, cast
 from uuid import UUID
@@ -25,8 +25,9 @@ from adapters.log.snapshots import StoredSnapshots
 from adapters.postgres import connections
 from adapters.postgres.connections import Connection, Role
 from adapters.postgres.pool import Pool
-from domain.errors import ExecutionKnown, HistoryBroken, StreamConflict, Unavailable
-from domain.ledger import Head, Logged, Recorded, schema
+from adapters.upkeep.supervisor import Supervisor
+from domain.errors import ExecutionKnown, HistoryBroken, MomentUnknown, StreamConflict, Unavailable
+from domain.ledger import CLOCK_STREAM, Confirmation, Head, Logged, Recorded, confirmation, latest_at, part_at, schema
 
 APPEND_LOCK = 0x0DA7_B00C  # one append at a time, across all processes
 PIPELINED_EVENTS_MAX = 16  # up to here a pipelined INSERT is faster than COPY, which cannot be pipelined
@@ -66,9 +67,16 @@ SELECT notification_id, topic, CASE WHEN topic = ANY(%s::text[]) THEN state END 
 WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id LIMIT %s
 """
 SEQ_AT = """
-SELECT notification_id FROM ledger.events WHERE recorded_at <= %s
+SELECT notification_id FROM ledger.events WHERE recorded_at <= %s AND notification_id >= %s AND notification_id < %s
 ORDER BY recorded_at DESC, notification_id DESC LIMIT 1
 """
+CLOCK = "SELECT notification_id, topic, state FROM ledger.events WHERE originator_id = %s ORDER BY originator_version"
+AHEAD = """
+SELECT first, (SELECT recorded_at FROM ledger.events WHERE notification_id = first - 1)
+FROM (SELECT min(notification_id) AS first FROM ledger.events WHERE recorded_at > %s AND notification_id >= %s) AS ahead
+WHERE first IS NOT NULL
+"""
+HEAD_AND_CLOCK = f"SELECT * FROM ({HEAD}) AS head WHERE recorded_at > clock_timestamp() + make_interval(secs => %s)"  # noqa: S608
 SEQ_OF = "SELECT notification_id FROM ledger.events WHERE originator_id = %s AND originator_version = %s AND state = %s"
 STREAMS_AFTER = "SELECT DISTINCT originator_id FROM ledger.events WHERE notification_id > %s AND notification_id <= %s"
 KEPT = """
@@ -76,6 +84,7 @@ SELECT actor, request_key, body_sha256, first_seq, last_seq, recorded_at, answer
 FROM ledger.requests JOIN unnest(%s::text[], %s::text[]) AS wanted (actor, request_key) USING (actor, request_key)
 """
 SEQ_MAX = 2**63 - 1
+AHEAD_SECONDS_MAX = 5.0  # how far two clocks may differ before a time on record counts as wrong
 CONNECTION_LOST = (None, "08000", "08003", "08006", "57P01", "57P02", "57P05")  # the outcome of a commit may be unknown
 
 OUTCOME_UNKNOWN = "the database {} was lost before it confirmed the records; send the request again, under the same id"
@@ -269,16 +278,17 @@ class PostgresLog:
     """Implements domain.ledger.log.EventLog. Safe between threads and between processes; close it, or use it as a
     context.
 
-    The database must be migrated. `role` sets the permissions: only a WRITER can append.
+    The database must be migrated. `role` sets the permissions: only a WRITER can append. `upkeep` runs its threads.
     """
 
-    def __init__(self, url: str, role: Role = Role.WRITER) -> None:
+    def __init__(self, url: str, role: Role = Role.WRITER, upkeep: Supervisor | None = None) -> None:
         self._url = url
+        upkeep = upkeep or Supervisor()
         self._mapper = RecordMapper(transcoder=cast(Any, None))
-        self._listener = Listener(url, role)
+        self._listener = Listener(url, role, upkeep)
         datastore = LogDatastore(url, role)
         self.recorder = LogRecorder(datastore)
-        self.snapshots = StoredSnapshots(url, datastore.connections, is_writing=role is Role.WRITER)
+        self.snapshots = StoredSnapshots(url, datastore.connections, upkeep, is_writing=role is Role.WRITER)
 
     def __enter__(self) -> Self:
         return self
@@ -380,7 +390,48 @@ class PostgresLog:
         return [KeptAnswer(*row) for row in self._rows(KEPT, list(actors), list(names))]
 
     def seq_at(self, moment: datetime) -> int:
-        return next((seq for (seq,) in self._rows(SEQ_AT, moment)), 0)
+        confirmations = self.confirmations()
+        first, end = part_at(confirmations, moment)
+        behind = max((-one.database_ahead for one in confirmations[-1:]), default=timedelta())
+        behind = max(behind, timedelta())  # how far the database's clock is behind ours, as was confirmed
+        if end is None and self._rows(HEAD_AND_CLOCK, AHEAD_SECONDS_MAX + behind.total_seconds()):
+            ahead = self.recorded_after(self.clock() + behind, confirmations)
+            if ahead is not None and (ahead[1] is None or moment > ahead[1]):
+                raise MomentUnknown(moment, ahead[0], self.head().seq, since=ahead[1], until=None)
+        return next((seq for (seq,) in self._rows(SEQ_AT, moment, first, end or SEQ_MAX)), first - 1)
+
+    def confirmations(self) -> list[Confirmation]:
+        """Return the confirmations of the clock on record, by seq."""
+        rows = self._rows(CLOCK, CLOCK_STREAM)
+        return [confirmation(Logged(seq, schema.decode(topic, state))) for seq, topic, state in rows]
+
+    def recorded_by(self, seq: int) -> datetime | None:
+        """Return when an event was recorded; where that was by a wrong clock, the latest time that it can have been.
+        None if there is no such event.
+        """
+        last = self.select(after=seq - 1, upto=seq, limit=1) if seq else []
+        return latest_at(self.confirmations(), seq, last[0].recorded.recorded_at) if last else None
+
+    def recorded_after(
+        self, moment: datetime, confirmations: Sequence[Confirmation]
+    ) -> tuple[int, datetime | None] | None:
+        """Return the first event recorded later than `moment` that no confirmation before `moment` covers, and the time
+        of the event before it; None if there is none.
+        """
+        first = max((one.seq for one in confirmations if one.at <= moment), default=1)
+        return next(((seq, trusted_at) for seq, trusted_at in self._rows(AHEAD, moment, first)), None)
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Lend a connection, for look-ups beside the log. Raises Unavailable."""
+        with connections.reaching(self._url), self.recorder.datastore.connections.connection() as connection:
+            yield connection
+
+    def clock(self) -> datetime:
+        """Return the present moment by the database's clock."""
+        ((moment,),) = self._rows("SELECT clock_timestamp()")
+        now: datetime = moment
+        return now
 
     def wait(self, after: int, timeout_s: float) -> int:
         """Return the head's seq as soon as it is beyond `after`, or when the time is up. Raises Unavailable."""

@@ -13,14 +13,13 @@ from collections import OrderedDict
 from time import monotonic
 from typing import Any, NamedTuple
 
-import psycopg
 import structlog
 
 from adapters.log import state_codec
 from adapters.log.state_codec import StateUnreadable
 from adapters.postgres.connections import reaching
 from adapters.postgres.pool import Pool
-from domain.errors import Unavailable
+from adapters.upkeep.supervisor import Supervisor, Task
 from domain.merkle import HASH_BYTES, leaf_hash
 
 SNAPSHOT_EVENTS = 2_000  # of a stream, from one snapshot to the next
@@ -29,7 +28,7 @@ KEPT_MAX = 2  # of a stream, of one release
 FOREIGN_DAYS_MAX = 7  # how long snapshots of other releases are kept
 WAITING_MAX = 1_000  # states queued to be stored
 STREAMS_MAX = 20_000  # whose next due version is remembered
-RETRY_SECONDS = 1.0
+IDLE_SECONDS = 10.0
 CLOSE_SECONDS_MAX = 5.0
 
 NEWEST = """
@@ -72,14 +71,15 @@ class StoredSnapshots:
     Without `is_writing` it only reads.
     """
 
-    def __init__(self, url: str, connections: Pool, *, is_writing: bool = True) -> None:
+    def __init__(self, url: str, connections: Pool, upkeep: Supervisor, *, is_writing: bool = True) -> None:
         self._url = url
+        self._upkeep = upkeep
         self._connections = connections
         self._is_writing = is_writing
         self._due: OrderedDict[str, int] = OrderedDict()  # by stream, the version from which on a snapshot is due
         self._waiting: OrderedDict[tuple[str, bool], _Offer] = OrderedDict()
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._task: Task | None = None
         self._is_busy = self._is_closing = False
 
     def recall(self, stream: str, *, after: int) -> tuple[int, Any] | None:
@@ -118,9 +118,11 @@ class StoredSnapshots:
         """Store what is queued if that is possible soon; accept nothing more."""
         with self._changed:
             self._is_closing = True
+            if self._task is not None:
+                self._task.stopping.set()
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join(CLOSE_SECONDS_MAX)
+        if self._task is not None:
+            self._task.end(CLOSE_SECONDS_MAX)
 
     def _set_due(self, stream: str, version: int, size: int) -> None:
         with self._changed:
@@ -134,30 +136,31 @@ class StoredSnapshots:
             if not self._is_writing or self._is_closing or len(self._waiting) >= WAITING_MAX:
                 return
             self._waiting[offer.stream, offer.state is None] = offer
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="daybook snapshots", daemon=True)
-                self._thread.start()
+            if self._task is None:
+                self._task = self._upkeep.start("snapshots", self._run)
             self._changed.notify_all()
 
     # The thread
 
-    def _run(self) -> None:
-        while (offer := self._next()) is not None:
+    def _run(self, task: Task) -> None:
+        """Store what is queued until closed. What cannot be stored is dropped."""
+        while (offer := self._next(task)) is not None:
             try:
                 with reaching(self._url):
                     self._store(offer)
-            except (Unavailable, psycopg.Error, StateUnreadable) as error:
+                task.succeeded()
+            except StateUnreadable as error:
                 log_line.warning("no snapshot", stream=offer.stream, version=offer.version, reason=str(error))
-                if not isinstance(error, StateUnreadable):
-                    threading.Event().wait(0 if self._is_closing else RETRY_SECONDS)
-            except Exception:
-                log_line.exception("no snapshot", stream=offer.stream, version=offer.version)
+            except Exception as error:  # noqa: BLE001 (of one state: the others are stored)
+                task.failed(error)
+                task.pause()
 
-    def _next(self) -> _Offer | None:
+    def _next(self, task: Task) -> _Offer | None:
         with self._changed:
             self._is_busy = False
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._waiting or self._is_closing)
+            while not self._changed.wait_for(lambda: self._waiting or self._is_closing, IDLE_SECONDS):
+                task.idle()
             if not self._waiting:
                 return None
             _, offer = self._waiting.popitem(last=False)

@@ -11,15 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import psycopg
-
 from adapters.log.listener import CHANNEL
 from adapters.postgres.connections import Connection, Role, connect, reaching
 from adapters.proof import checkpoints, tiles
 from adapters.proof.checkpoints import Checkpoint, Note, PrivateKey, Tenure
 from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import Growth, Tiles
-from domain.errors import HistoryBroken, LedgerError, RequestRefused, Unavailable
+from domain.errors import HistoryBroken, RequestRefused
 from domain.merkle import TILE_WIDTH
 
 SEAL_LOCK = 0x0DA7_B010  # held by the active sealer, on its connection
@@ -70,28 +68,25 @@ class Sealer:
             _Sealing(connection, self._home, self._hand).advance()
             return tiles.latest(connection)
 
-    def follow(self, stop: threading.Event, on_error: Callable[[LedgerError], None] = lambda _: None) -> None:
-        """Seal new events until stopped. Survives errors, reports each once, and retries."""
-        reported = ""
+    def follow(self, stop: threading.Event, on_pass: Callable[[], None] = lambda: None) -> None:
+        """Seal new events until stopped, or stand by while another process does. `on_pass` is called now and then.
+
+        Raises what `seal` raises, and psycopg.Error; to be called again then.
+        """
         while not stop.is_set():
-            try:
-                with reaching(self._url), connect(self._url, Role.SEALER) as connection:
-                    if _is_elected(connection):
-                        self._follow(connection, stop)
-            except LedgerError as error:
-                if str(error) != reported:
-                    reported = str(error)
-                    on_error(error)
-            except psycopg.Error as error:
-                raise Unavailable(f"the sealer's database: {' '.join(str(error).split())}") from error
+            with reaching(self._url), connect(self._url, Role.SEALER) as connection:
+                if _is_elected(connection):
+                    self._follow(connection, stop, on_pass)
+            on_pass()
             stop.wait(STANDBY_SECONDS)
 
-    def _follow(self, connection: Connection, stop: threading.Event) -> None:
+    def _follow(self, connection: Connection, stop: threading.Event, on_pass: Callable[[], None]) -> None:
         connection.execute(f"LISTEN {CHANNEL}")
         sealing = _Sealing(connection, self._home, self._hand)
         while not stop.is_set():
             began = time.monotonic()
-            if sealing.advance():
+            on_pass()
+            if sealing.advance(on_pass):
                 stop.wait(max(0.0, self._interval_s - (time.monotonic() - began)))
             else:
                 list(connection.notifies(timeout=NOTIFY_SECONDS_MAX, stop_after=1))
@@ -145,11 +140,11 @@ class _Sealing:
         if self._growth.root() != root:
             raise HistoryBroken(f"tile wrong: the tiles do not lead to the checkpoint of {size} events; run verify")
 
-    def advance(self) -> bool:
-        """Seal all new events. Return whether there were any."""
+    def advance(self, on_pass: Callable[[], None] = lambda: None) -> bool:
+        """Seal all new events, calling `on_pass` after each checkpoint. Return whether there were any."""
         begun = self._growth.size
         while self._seal():
-            pass
+            on_pass()
         return self._growth.size > begun
 
     def _seal(self) -> bool:

@@ -16,11 +16,12 @@ import psycopg
 
 from adapters.postgres.connections import connect
 from adapters.proof.checkpoints import parse
-from domain.errors import InvalidInput, LedgerError
+from adapters.upkeep.supervisor import Supervisor, Task
+from domain.errors import InvalidInput, LedgerError, Unavailable
 
 QUEUED_MAX = 10_000
-RETRY_SECONDS_MIN = 0.5
-RETRY_SECONDS_MAX = 30.0
+PAUSE_SECONDS_MAX = 30.0
+IDLE_SECONDS = 10.0
 POST_SECONDS_MAX = 10.0
 STOP_SECONDS_MAX = 5.0
 
@@ -50,8 +51,11 @@ def places(text: str) -> list[str]:
 class Witnesses:
     """Sends checkpoints to witnesses in the background. Close it when done."""
 
-    def __init__(self, where: Iterable[str], on_trouble: OnTrouble = lambda *_: None) -> None:
-        self._all = [_Witness(place, on_trouble) for place in where]
+    def __init__(
+        self, where: Iterable[str], on_trouble: OnTrouble = lambda *_: None, upkeep: Supervisor | None = None
+    ) -> None:
+        upkeep = upkeep or Supervisor()
+        self._all = [_Witness(f"witness {n}", place, on_trouble, upkeep) for n, place in enumerate(where, 1)]
 
     def hand(self, note: str) -> None:
         """Queue a signed note (C2SP) for every witness. Returns at once."""
@@ -65,15 +69,14 @@ class Witnesses:
 
 
 class _Witness:
-    def __init__(self, place: str, on_trouble: OnTrouble) -> None:
+    def __init__(self, task: str, place: str, on_trouble: OnTrouble, upkeep: Supervisor) -> None:
         self._name = _without_password(place)
         self._deliver = _delivery(place)
         self._on_trouble = on_trouble
         self._queue: deque[str] = deque(maxlen=QUEUED_MAX)
         self._queued = threading.Condition()
-        self._is_closing = False
-        self._thread = threading.Thread(target=self._work, name=f"daybook witness {self._name}", daemon=True)
-        self._thread.start()
+        self._reported = ""
+        self._task = upkeep.start(f"{task} ({self._name})", self._work, pause_seconds_max=PAUSE_SECONDS_MAX)
 
     def hand(self, note: str) -> None:
         with self._queued:
@@ -82,36 +85,39 @@ class _Witness:
 
     def close(self) -> None:
         with self._queued:
-            self._is_closing = True
+            self._task.stopping.set()
             self._queued.notify()
-        self._thread.join(STOP_SECONDS_MAX)
+        self._task.end(STOP_SECONDS_MAX)
 
-    def _work(self) -> None:
-        wait, reported = RETRY_SECONDS_MIN, ""
-        while True:
-            with self._queued:
-                self._queued.wait_for(lambda: self._queue or self._is_closing)
-                if not self._queue:
-                    return
-                note = self._queue[0]
+    def _work(self, task: Task) -> None:
+        """Deliver what is queued, in order, until closed; then only what can be delivered at once."""
+        while (note := self._next(task)) is not None:
             try:
                 self._deliver(note)
             except (OSError, httpx.HTTPError, psycopg.Error, LedgerError) as error:
-                reason = " ".join(str(error).split()) or type(error).__name__
-                if reason != reported:
-                    reported = reason
-                    self._on_trouble(self._name, reason)
-                with self._queued:
-                    if self._is_closing or self._queued.wait_for(lambda: self._is_closing, wait):
-                        return
-                wait = min(2 * wait, RETRY_SECONDS_MAX)
+                self._report(" ".join(str(error).split()) or type(error).__name__)
+                task.failed(Unavailable(self._reported))
+                if task.stopping.is_set():
+                    return
+                task.pause()
                 continue
-            if reported:
-                self._on_trouble(self._name, "")
-            wait, reported = RETRY_SECONDS_MIN, ""
+            self._report("")
+            task.succeeded()
             with self._queued:
                 if self._queue and self._queue[0] is note:
                     self._queue.popleft()
+
+    def _next(self, task: Task) -> str | None:
+        """Wait for the next note; None once closed and nothing is queued."""
+        with self._queued:
+            while not self._queued.wait_for(lambda: self._queue or task.stopping.is_set(), IDLE_SECONDS):
+                task.idle()
+            return self._queue[0] if self._queue else None
+
+    def _report(self, reason: str) -> None:
+        if reason != self._reported:
+            self._reported = reason
+            self._on_trouble(self._name, reason)
 
 
 def _delivery(place: str) -> Deliver:

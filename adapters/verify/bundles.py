@@ -26,7 +26,7 @@ from adapters.proof.checkpoints import Note, PublicKey, Tenure
 from adapters.proof.tiles import Tiles
 from adapters.verify import archive
 from adapters.verify.archive import Archive
-from adapters.verify.range_check import UNDECODABLE, Envelope
+from adapters.verify.range_check import CLOCK_TOPIC, UNDECODABLE, Envelope, topic_of
 from domain import merkle
 from domain.errors import HistoryBroken, InvalidInput, RequestRefused
 from domain.merkle import HASH_BYTES, Frontier, leaf_hash
@@ -447,7 +447,8 @@ class _SequenceCheck:
             raise HistoryBroken(f"altered at seq {seq}: its bytes are no record") from error
         if seq <= self._last_seq:
             raise HistoryBroken(f"reordered at seq {seq}: it comes after seq {self._last_seq}")
-        if self._last_at is not None and envelope.recorded_at < self._last_at:
+        is_before = self._is_whole and self._last_at is not None and envelope.recorded_at < self._last_at
+        if is_before and topic_of(state).encode() != CLOCK_TOPIC:
             raise HistoryBroken(f"altered at seq {seq}: it was recorded before its predecessor")
         before = self._versions.get(envelope.stream, 0 if self._is_whole else envelope.version - 1)
         if envelope.version != before + 1:

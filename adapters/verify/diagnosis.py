@@ -11,7 +11,7 @@ from typing import NamedTuple
 from adapters.postgres.connections import Connection
 from adapters.proof import checkpoints, tiles
 from adapters.proof.tiles import Tiles
-from adapters.verify.range_check import CHECKPOINTS, RangeQuery, lost_before, mismatch
+from adapters.verify.range_check import CHECKPOINTS, CLOCK_TOPIC, RangeQuery, lost_before, mismatch
 from domain.errors import HistoryBroken
 from domain.merkle import HASH_BYTES, TILE_WIDTH, Frontier, leaf_hash, levels, tile_width
 
@@ -135,11 +135,11 @@ class _Diagnosis:
             why = mismatch(
                 stream=row.stream, version=row.version, at=row.at, topic=row.topic, key=row.key, state=row.state
             )
-            if not why and row.at < self._last_at:
+            if not why and row.at < self._last_at and row.topic != CLOCK_TOPIC:
                 why = "it was recorded before its predecessor"
             if why:  # or the event that was here has moved down, which its bytes alone do not show
                 return self._moved_down(row.seq) or Finding(Fault.ALTERED, row.seq, row.seq, why)
-        self._last_at = max(self._last_at, row.at)
+        self._last_at = row.at if row.topic == CLOCK_TOPIC else max(self._last_at, row.at)
         self._tree.add(leaf)
         self._leaves.append(leaf)
         return self._at_checkpoint(row.seq) or self._at_tile_end(row.seq)

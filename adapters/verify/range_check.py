@@ -21,7 +21,7 @@ from adapters.proof import checkpoints, tiles
 from adapters.proof.checkpoints import Note, Tenure
 from domain import merkle
 from domain.errors import HistoryBroken
-from domain.ledger import schema
+from domain.ledger import ClockConfirmed, schema
 from domain.merkle import HASH_BYTES, TILE_WIDTH, Frontier
 from domain.order import OrderFilled
 
@@ -30,6 +30,7 @@ COPY_HEADER = b"PGCOPY\n\xff\r\n\x00"
 COPY_HEADER_BYTES = 19
 COPY_TRAILER_BYTES = 2
 FILL_TOPIC = schema.topic_of_class(OrderFilled)
+CLOCK_TOPIC = schema.topic_of_class(ClockConfirmed).encode()  # the one event that may be recorded before another
 # What decoding raises: not JSON, not of its type, no UTF-8, nested too deep.
 UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 
@@ -287,9 +288,11 @@ class _Rows:
             key = row[place + 4 : place + 4 + length] if length >= 0 else None
             state = row[place + 8 + max(length, 0) :]
             if at != known_at:
-                if seq != expected or (known_at is not None and at < known_at):
+                is_confirmed = topic == CLOCK_TOPIC
+                if seq != expected or (known_at is not None and at < known_at and not is_confirmed):
                     raise _Unclean
-                self.first_at = self.first_at if known_at is not None else at
+                if known_at is None and not is_confirmed:
+                    self.first_at = at
                 known_at, at_text = at, _time_text(at)
             begin = b'{"stream":"%b","version":%d,"recorded_at":"%b","actor":"' % (stream, version, at_text)
             needle = needles.get(topic) or needles.setdefault(topic, b',"event":{"type":"%b"' % topic)

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections import ChainMap, OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any
@@ -24,11 +24,14 @@ import structlog
 
 from adapters.log.postgres import APPEND_LOCK, OUTCOME_UNKNOWN, KeptAnswer, PostgresLog
 from adapters.postgres import connections
+from adapters.upkeep.clock import ClockCheck
+from adapters.upkeep.supervisor import Supervisor
+from adapters.upkeep.supervisor import Task as Upkept
 from adapters.writer import leadership
 from adapters.writer.append import Appending, KeyTaken
 from adapters.writer.batch import Batch, Keyed, KeyOf, Marks, Reply, Task, resolve
 from adapters.writer.leadership import Candidate, Term
-from domain.errors import Busy, ExecutionKnown, LedgerError, NotLeading, StreamConflict, Unavailable
+from domain.errors import Busy, ClockInDoubt, ExecutionKnown, LedgerError, NotLeading, StreamConflict, Unavailable
 from domain.ledger import (
     ATTEMPTS_MAX,
     CACHED_STREAMS_MAX,
@@ -39,6 +42,7 @@ from domain.ledger import (
     streams_begun_by,
     streams_of,
 )
+from domain.values import EPOCH
 
 QUEUED_MAX = 20_000  # requests and single reports on the queue
 WARY_MAX = 1_000  # tasks decided without suppositions after one was wrong
@@ -48,7 +52,7 @@ BATCH_EVENTS_MAX = 5_000
 KEPT_ANSWERS_MAX = 10_000
 START_SECONDS_MAX = 5.0
 IDLE_SECONDS_MAX = 1.0  # how long the thread sleeps before it checks that it still leads
-RETRY_SECONDS = 0.25
+PAUSE_SECONDS_MAX = 1.0  # before another try to lead
 
 log_line = structlog.get_logger("daybook.writer")
 
@@ -64,17 +68,22 @@ class GroupCommit:
         marks: Marks = no_marks,
         *,
         name: str = "",
+        upkeep: Supervisor | None = None,
+        clock: ClockCheck | None = None,
         queued_max: int = QUEUED_MAX,
         commands_max: int = BATCH_COMMANDS_MAX,
         cached_streams_max: int = CACHED_STREAMS_MAX,
     ) -> None:
         self._url = url
         self._log = log
-        self._now = now
+        self._now = now if clock is None else clock.read
         self._marks = marks
         self._queued_max = queued_max
         self._commands_max = commands_max
-        self._candidate = Candidate(url, name or f"process {os.getpid()} on {socket.gethostname()}")
+        self._upkeep = upkeep or Supervisor()
+        here = f"process {os.getpid()} on {socket.gethostname()}"
+        self._clock = clock
+        self._candidate = Candidate(url, name or here, self._upkeep, clock)
         self._known = Aggregates(log, cached_streams_max)
         self._recent: OrderedDict[KeyOf, KeptAnswer] = OrderedDict()
         self._lock = threading.Lock()
@@ -86,7 +95,7 @@ class GroupCommit:
         self._leading = threading.Event()
         self._stopping = threading.Event()
         self._leader_known = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._task: Upkept | None = None
         self._ready: deque[Task] = deque()
         self._unanswered: list[Task] = []  # off the queue, without an answer yet
         self._attempts = 0
@@ -112,8 +121,7 @@ class GroupCommit:
         scan them again and again.
         """
         gc.freeze()
-        self._thread = threading.Thread(target=self._run, name="daybook writer", daemon=True)
-        self._thread.start()
+        self._task = self._upkeep.start("writer", self._run, is_needed=True, pause_seconds_max=PAUSE_SECONDS_MAX)
         deadline = time.monotonic() + START_SECONDS_MAX
         while not self.is_leading and not self._leader_known.is_set() and time.monotonic() < deadline:
             self._leading.wait(0.01)
@@ -121,16 +129,17 @@ class GroupCommit:
     def close(self) -> None:
         """Carry out the queued commands, then give up the lead."""
         self._stopping.set()
-        self._wake()
-        if self._thread is not None:
-            self._thread.join()
+        if self._task is not None:
+            self._task.stopping.set()
+            self._wake()
+            self._task.end()
         self._wake_send.close()
         self._wake_receive.close()
 
     def submit(self, command: Command, keyed: Keyed | None = None) -> "Future[Any]":
         """Queue a command. The future's result is its answers (an `IdempotentAnswer` if keyed), once they are durable.
 
-        Raises NotLeading, Busy.
+        Raises NotLeading, Busy, ClockInDoubt.
         """
         future: Future[Any] = Future()
         self._enqueue(Task(command, keyed, future))
@@ -143,6 +152,8 @@ class GroupCommit:
         return reply.result(seconds_max)
 
     def _enqueue(self, task: Task) -> None:
+        if self.is_leading:
+            self._now()  # refused at once if the clock is in doubt
         with self._lock:
             if not self.is_leading or self._stopping.is_set():
                 raise NotLeading(self._candidate.leader)
@@ -156,24 +167,16 @@ class GroupCommit:
 
     # The thread
 
-    def _run(self) -> None:
+    def _run(self, own: Upkept) -> None:
         while not self._stopping.is_set():
-            try:
-                term = self._candidate.campaign(self._stopping, self._leader_known)
-                if term is not None:
-                    self._serve(term)
-            except (LedgerError, psycopg.Error) as error:
-                log_line.warning("the writer waits", reason=str(error))
-                self._stopping.wait(RETRY_SECONDS)
+            term = self._candidate.campaign(self._stopping, self._leader_known, own.succeeded)
+            if term is not None:
+                self._serve(term, own)
 
-    def _serve(self, term: Term) -> None:
-        """Lead until stopped, or until the lead is lost; then fail all unanswered tasks."""
+    def _serve(self, term: Term, own: Upkept) -> None:
+        """Lead until stopped, or until the lead is lost, which raises; then fail all unanswered tasks."""
         try:
-            self._lead(term, Appending(term.connection))
-        except (LedgerError, psycopg.Error) as error:
-            log_line.warning("the lead is lost", term=term.number, reason=str(error))
-        except Exception:
-            log_line.exception("the writer failed", term=term.number)
+            self._lead(term, Appending(term.connection), own)
         finally:
             with self._lock:
                 self._leading.clear()
@@ -186,9 +189,13 @@ class GroupCommit:
             for task in waiting:
                 resolve(task, NotLeading("the lead has just changed hands and nothing of this was recorded"))
 
-    def _lead(self, term: Term, appending: Appending) -> None:
+    def _lead(self, term: Term, appending: Appending, own: Upkept) -> None:
         self._known.clear()
         self._recent.clear()
+        if self._clock is not None:
+            self._clock.look(term.connection)
+            if self._clock.doubt is not None:
+                log_line.error("nothing is recorded", reason=self._clock.doubt)
         self._seq, self._recorded_at = self._log.head()
         self._attempts = 0
         self._is_alone = False
@@ -197,6 +204,7 @@ class GroupCommit:
         self._leading.set()
         flying: Batch | None = None
         while True:
+            own.succeeded()
             try:
                 batch = self._next_batch(flying, appending)
             except Exception as error:
@@ -226,7 +234,7 @@ class GroupCommit:
             task = self._pop()
             if task is not None:
                 self._unanswered.append(task)
-                batch.add(task, known, self._moment())
+                self._decide(batch, task, known)
             elif flying is None and (batch.tasks or self._stopping.is_set()):
                 break
             else:
@@ -236,13 +244,25 @@ class GroupCommit:
         return batch
 
     def _batch(self, flying: Batch | None) -> Batch:
-        assumes_new = not self._wary
+        assumes_new, began = not self._wary, self._recorded_at or EPOCH
         if flying is None:
-            return Batch(self._known, self._seq, self._moment(), self._marks, assumes_new=assumes_new)
-        return Batch(flying.unit, flying.head, self._moment(), self._marks, assumes_new=assumes_new)
+            return Batch(self._known, self._seq, began, self._marks, assumes_new=assumes_new)
+        return Batch(flying.unit, flying.head, began, self._marks, assumes_new=assumes_new)
+
+    def _decide(self, batch: Batch, task: Task, known: Mapping[KeyOf, KeptAnswer]) -> None:
+        """Add a task to the batch, or refuse it while the clock is in doubt."""
+        try:
+            moment = self._moment()
+        except ClockInDoubt as error:
+            resolve(task, error)
+        else:
+            batch.add(task, known, moment)
 
     def _moment(self) -> datetime:
-        """Return `recorded_at` for a command decided now. It never decreases, even if the clock steps back."""
+        """Return `recorded_at` for a command decided now. It does not decrease when the clock steps back a little.
+
+        Raises ClockInDoubt.
+        """
         now = self._now()
         if self._recorded_at is None or now > self._recorded_at:
             self._recorded_at = now
@@ -252,7 +272,7 @@ class GroupCommit:
         batch = self._batch(None)
         self._known.fetch(stream for task in tasks for stream in streams_of(task.command))
         for task in tasks:
-            batch.add(task, self._recent, self._moment())
+            self._decide(batch, task, self._recent)
         return batch
 
     def _finish(self, batch: Batch, appending: Appending, term: Term) -> list[Task] | None:
@@ -310,8 +330,7 @@ class GroupCommit:
         head = self._log.head()
         self._known.forget(self._log.streams_between(self._seq, head.seq))
         self._seq = head.seq
-        if head.recorded_at is not None:
-            self._recorded_at = max(head.recorded_at, self._recorded_at or head.recorded_at)
+        self._recorded_at = head.recorded_at  # earlier than before where the clock has been confirmed
 
     def _remember(self, kept: Iterable[KeptAnswer]) -> None:
         for each in kept:
@@ -378,6 +397,8 @@ class GroupCommit:
             if self._queue:
                 return
             self._is_asleep = True
+        if self._task is not None:
+            self._task.idle()
         appending.wait(self._wake_receive.fileno(), IDLE_SECONDS_MAX)
         with self._lock:
             self._is_asleep = False

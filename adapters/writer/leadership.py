@@ -9,17 +9,20 @@ No clocks are compared: the standby counts its own polls.
 """
 
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 import psycopg
 
 from adapters.postgres import connections
 from adapters.postgres.connections import Connection, Role
-from domain.errors import Unavailable
+from adapters.upkeep.clock import ClockCheck
+from adapters.upkeep.supervisor import Supervisor, Task
 
 LEADER_LOCK = 0x0DA7_B00D
 POLL_SECONDS = 0.25
 BEAT_SECONDS = 0.5
+BEAT_PAUSE_SECONDS_MAX = 1.0  # before the heart is restarted; shorter than a standby's patience
 MISSED_BEATS_MAX = 12  # polls, one every POLL_SECONDS: 3 s
 END_SECONDS_MAX = 2.0
 
@@ -58,40 +61,43 @@ class Seen(NamedTuple):
 class Term:
     """A term of leadership: the connection that holds the lock, and the heartbeat thread."""
 
-    def __init__(self, url: str, connection: Connection, name: str) -> None:
+    def __init__(
+        self, url: str, connection: Connection, name: str, upkeep: Supervisor, clock: ClockCheck | None
+    ) -> None:
         self._url = url
+        self._clock = clock
         self.connection = connection
         row = connection.execute(ENTER, [name]).fetchone()
         assert row is not None, "an upsert returns its row"
         self.number: int = row[0]
         self.backend_pid = connection.info.backend_pid
-        self._ending = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name="daybook heart", daemon=True)
-        self._heart.start()
+        self._heart = upkeep.start(
+            "leader's heart", self._beat, is_needed=True, pause_seconds_max=BEAT_PAUSE_SECONDS_MAX
+        )
 
     def end(self) -> None:
         """Give up the lead if it is not lost already."""
-        self._ending.set()
-        self._heart.join()
+        self._heart.end()
         self.connection.close()
 
-    def _beat(self) -> None:
-        while not self._ending.is_set():
-            try:
-                with connections.connect(self._url, Role.WRITER) as connection:
-                    while not self._ending.is_set():
-                        connection.execute(BEAT, [self.number])
-                        self._ending.wait(BEAT_SECONDS)
-            except (Unavailable, psycopg.OperationalError):
-                self._ending.wait(BEAT_SECONDS)
+    def _beat(self, task: Task) -> None:
+        with connections.connect(self._url, Role.WRITER) as connection:
+            while not task.stopping.is_set():
+                connection.execute(BEAT, [self.number])
+                if self._clock is not None:
+                    self._clock.look(connection, is_due=self._clock.doubt is not None)
+                task.succeeded()
+                task.stopping.wait(BEAT_SECONDS)
 
 
 class Candidate:
     """A process that stands by for the lead. `name` is shown to others: where to send requests to."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, upkeep: Supervisor, clock: ClockCheck | None = None) -> None:
         self._url = url
+        self._clock = clock
         self._name = name
+        self._upkeep = upkeep
         self._seen: Seen | None = None
 
     @property
@@ -99,8 +105,11 @@ class Candidate:
         """Name the leader, as far as is known here."""
         return f"{self._seen.name} leads" if self._seen else "no leader is known"
 
-    def campaign(self, stop: threading.Event, leader_known: threading.Event) -> Term | None:
-        """Wait for the lead; None when stopped. Sets `leader_known` once another process is known to lead.
+    def campaign(
+        self, stop: threading.Event, leader_known: threading.Event, on_look: Callable[[], None]
+    ) -> Term | None:
+        """Wait for the lead; None when stopped. Sets `leader_known` once another process is known to lead, and calls
+        `on_look` at each poll.
 
         Raises Unavailable, psycopg.OperationalError.
         """
@@ -109,12 +118,13 @@ class Candidate:
         try:
             while not stop.is_set():
                 if connection.execute(TAKE, [LEADER_LOCK]).fetchone() == (True,):
-                    return Term(self._url, connection, self._name)
+                    return Term(self._url, connection, self._name, upkeep=self._upkeep, clock=self._clock)
                 row = connection.execute(LOOK).fetchone()
                 seen = Seen(*row) if row else None
                 missed = missed + 1 if seen == self._seen else 0
                 self._seen = seen
                 leader_known.set()
+                on_look()
                 if missed >= MISSED_BEATS_MAX:
                     end(self._url)
                     missed = 0

@@ -14,6 +14,8 @@ from threading import Lock
 from typing import Any
 
 from adapters.log.postgres import PostgresLog
+from adapters.upkeep.clock import ClockCheck
+from adapters.upkeep.supervisor import Supervisor
 from adapters.writer.batch import IdempotentAnswer, Keyed
 from adapters.writer.group_commit import GroupCommit
 from domain.errors import Unavailable
@@ -28,18 +30,25 @@ class Writer:
     """A `Ledger` behind a lock or, while it leads, behind a queue. Safe between threads."""
 
     def __init__(
-        self, log: EventLog, now: Callable[[], datetime], marks: Callable[[str], Mark | None] = no_marks
+        self,
+        log: EventLog,
+        now: Callable[[], datetime],
+        marks: Callable[[str], Mark | None] = no_marks,
+        clock: ClockCheck | None = None,
     ) -> None:
+        """Write to `log` by the clock `now`; with a `clock` that checks it, only while it is not in doubt."""
         self._log = log
         self._now = now
         self._marks = marks
-        self._ledger = Ledger(log, now, marks)
+        self._clock = clock
+        self._ledger = Ledger(log, now if clock is None else clock.read, marks)
         self._lock = Lock()
         self._group: GroupCommit | None = None
 
     @contextmanager
-    def leading(self, url: str, *, name: str = "") -> Iterator[GroupCommit]:
+    def leading(self, url: str, *, name: str = "", upkeep: Supervisor | None = None) -> Iterator[GroupCommit]:
         """Lead, or stand by to take over, in the database of `url`; `name` shows others where to send requests.
+        `upkeep` runs the threads.
 
         Nested calls share the lead, which ends with the outermost one.
         """
@@ -47,7 +56,7 @@ class Writer:
         if self._group is not None:
             yield self._group
             return
-        group = GroupCommit(url, self._log, self._now, self._marks, name=name)
+        group = GroupCommit(url, self._log, self._now, self._marks, name=name, upkeep=upkeep, clock=self._clock)
         group.start()
         self._group = group
         try:
@@ -73,11 +82,15 @@ class Writer:
         return self.carry_out(Command(tuple(reports), actor, request_id, cause, evidence_of=evidence_of))
 
     def carry_out(self, command: Command) -> list[Answer]:
-        """Carry out a request or reports. Return an answer for each, refusals as errors. Raises NotLeading, Busy."""
+        """Carry out a request or reports. Return an answer for each, refusals as errors.
+
+        Raises NotLeading, Busy, ClockInDoubt.
+        """
         if self._group is not None:
             answers: list[Answer] = self._led(command)
             return answers
         with self._lock:
+            self._look_at_clock()
             return self._ledger.carry_out(command)
 
     def carry_out_once(self, command: Command, keyed: Keyed) -> IdempotentAnswer:
@@ -115,6 +128,12 @@ class Writer:
         """Return the aggregate of a stream as of now; None if the stream is empty."""
         with self._lock:
             return self._ledger.state(stream)
+
+    def _look_at_clock(self) -> None:
+        if self._clock is not None and isinstance(self._log, PostgresLog):
+            with self._log.connection() as connection:
+                self._clock.look(connection, is_due=self._clock.doubt is not None)
+            self._clock.read()
 
     def _led(self, command: Command, keyed: Keyed | None = None) -> Any:
         try:

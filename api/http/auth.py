@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from adapters.postgres.api_keys import ApiKeys
 from adapters.postgres.scopes import Caller, Scope
 from api.problems import Problem
+from domain.errors import LedgerError
 
 KEY_CHARACTERS_MAX = 200
 DEMO_CALLER = Caller("demo", frozenset({Scope.TRADE, Scope.AUDIT}))
@@ -48,6 +49,24 @@ async def _caller(
     return caller
 
 
+def _is_known(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
+    header: Annotated[str | None, Security(_header)] = None,
+) -> bool:
+    """Return whether the caller has a valid key, or needs none; also while the database cannot be reached, if the key
+    was verified a moment ago.
+    """
+    key = bearer.credentials if bearer else header
+    if not key or len(key) > KEY_CHARACTERS_MAX:
+        return bool(request.app.state.is_demo)
+    keys: ApiKeys = request.app.state.daybook.keys
+    try:
+        return (keys.remembered(key) or keys.verify(key)) is not None
+    except LedgerError:
+        return False
+
+
 def _unauthenticated(detail: str) -> Problem:
     return Problem(401, "unauthenticated", "Not authenticated", detail, headers={"WWW-Authenticate": "Bearer"})
 
@@ -57,6 +76,7 @@ def needs(scope: Scope | None = None) -> Any:
     return Security(_caller, scopes=[scope] if scope else [])
 
 
+IsKnown = Annotated[bool, Security(_is_known)]
 Trader = Annotated[Caller, needs(Scope.TRADE)]
 Reporter = Annotated[Caller, needs(Scope.REPORT)]
 Admin = Annotated[Caller, needs(Scope.ADMIN)]

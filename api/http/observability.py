@@ -6,15 +6,17 @@ the request led to.
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from adapters.upkeep.supervisor import State
 from api.daybook import Daybook
 from api.http.dependencies import REQUEST_ID_HEADER, request_id_of
 from api.http.problem_responses import response
@@ -54,6 +56,7 @@ class _LogMeasures(Collector):
 
     def collect(self) -> Iterator[Any]:
         """Yield the metrics; without a database only that it is down."""
+        yield from self._upkeep()
         up = GaugeMetricFamily("daybook_database_up", "whether the database answers")
         try:
             head = self._daybook.log.head().seq
@@ -81,6 +84,22 @@ class _LogMeasures(Collector):
         for holder in followers:
             rate.add_metric([holder.follower], holder.events_s or 0)
         yield from (seq, lag, lag_s, stopped, rate)
+
+    def _upkeep(self) -> Iterator[Any]:
+        """Yield the health of the background tasks, and how far sealing is."""
+        watch, now = self._daybook.watch, datetime.now(UTC)
+        up = GaugeMetricFamily("daybook_task_up", "1 if a background task runs", labels=["task"])
+        failures = CounterMetricFamily("daybook_task_failures", "errors and restarts of a task", labels=["task"])
+        age = GaugeMetricFamily("daybook_task_success_age_seconds", "time since it last succeeded", labels=["task"])
+        for one in watch.health():
+            up.add_metric([one.public_name], one.state == State.RUNNING)
+            failures.add_metric([one.public_name], one.failures)
+            if one.last_success_at is not None:
+                age.add_metric([one.public_name], max((now - one.last_success_at).total_seconds(), 0))
+        yield from (up, failures, age)
+        if (sealing := watch.sealing) is not None:
+            yield GaugeMetricFamily("daybook_sealed_seq", "events in the newest checkpoint", value=sealing.sealed)
+            yield GaugeMetricFamily("daybook_sealing_stalled", "1 if sealing is stalled", value=sealing.is_stalled)
 
 
 class Observed:

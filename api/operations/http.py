@@ -1,16 +1,24 @@
 """Health, readiness and metrics. They need no key, and show nothing of what is recorded."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
-from api.encoding import encoded
+from adapters.upkeep.supervisor import Health
+from api.daybook import Daybook
+from api.encoding import encoded, time_text
+from api.http.auth import IsKnown
 from api.http.dependencies import OpenDaybook
 from api.http.problem_responses import responses
 from api.problems import Problem
 from api.read_models import schemas
+from domain.errors import Unavailable
+from projections.runner.runner import Progress
+
+STOPPED = "stopped by an error, which is shown to callers with an API key"
 
 router = APIRouter(tags=["operations"])
 
@@ -22,29 +30,69 @@ def health() -> Response:
 
 
 @router.get("/ready", response_model=schemas.ReadyAnswer, responses=responses(503))
-def ready(daybook: OpenDaybook) -> Response:
-    """Report whether the database answers and every read model runs, and how far each is behind the log."""
-    head = daybook.log.head()
-    progress: list[dict[str, Any]] = [
-        {
-            "projection": p.projection,
-            "version": p.version,
-            "seq": p.seq,
-            "lag": p.lag,
-            "lag_ms": p.lag_ms,
-            "error": p.error,
-        }
-        for p in daybook.runner.status()
-    ]
-    stopped = [p for p in progress if p["error"]]
-    if stopped:
-        names = ", ".join(p["projection"] for p in stopped)
-        detail = (
-            f"read models stopped by an error: {names}. {stopped[0]['error']} (fix the cause, then run daybook resume)"
-        )
-        raise Problem(503, "unavailable", "Not ready", detail, projections=progress)
-    body = {"status": "ready", "seq": head.seq, "recorded_at": head.recorded_at, "projections": progress}
+def ready(daybook: OpenDaybook, is_known: IsKnown) -> Response:
+    """Report whether the database answers, every read model and background task runs, sealing follows and the clock is
+    right. Why something does not is shown to callers with an API key.
+    """
+    tasks = [_task_json(one, is_known=is_known) for one in daybook.watch.health()]
+    try:
+        head = daybook.log.head()
+        progress = daybook.runner.status()
+    except Unavailable as error:
+        detail = str(error) if is_known else "the database cannot be reached"
+        raise Problem(503, "unavailable", "Not ready", detail, tasks=tasks) from error
+    found: dict[str, Any] = {
+        "projections": [_progress_json(one, is_known=is_known) for one in progress],
+        "tasks": tasks,
+        "sealing": _sealing_json(daybook),
+    }
+    if reasons := _reasons(daybook, progress, is_known=is_known):
+        raise Problem(503, "unavailable", "Not ready", "; ".join(reasons), **found)
+    body = {"status": "ready", "seq": head.seq, "recorded_at": head.recorded_at, **found}
     return Response(encoded(body), media_type="application/json")
+
+
+def _reasons(daybook: Daybook, progress: Sequence[Progress], *, is_known: bool) -> list[str]:
+    """Return why the service is not ready, in sentences."""
+    reasons = []
+    if stopped := [one for one in progress if one.error]:
+        reasons.append(f"read models stopped by an error: {', '.join(one.projection for one in stopped)}")
+        if is_known:
+            reasons[-1] += f". {stopped[0].error} (fix the cause, then run daybook resume)"
+    for one in daybook.watch.health():
+        if one.is_needed and one.is_trouble:
+            why = f": {one.last_error}" if is_known and one.last_error else ""
+            reasons.append(
+                f"{one.task if is_known else one.public_name} is {one.state} since {time_text(one.since)}{why}"
+            )
+    sealing = daybook.watch.sealing
+    if sealing is not None and sealing.is_stalled and sealing.behind_since is not None:
+        reasons.append(
+            f"sealing is stalled since {time_text(sealing.behind_since)}: the log has {sealing.seq} events, and the "
+            f"newest checkpoint is of {sealing.sealed}"
+        )
+    return reasons
+
+
+def _task_json(one: Health, *, is_known: bool) -> dict[str, Any]:
+    shown = one._asdict() | {"task": one.task if is_known else one.public_name}
+    return shown if is_known else {name: value for name, value in shown.items() if name != "last_error"}
+
+
+def _progress_json(one: Progress, *, is_known: bool) -> dict[str, Any]:
+    return {
+        "projection": one.projection,
+        "version": one.version,
+        "seq": one.seq,
+        "lag": one.lag,
+        "lag_ms": one.lag_ms,
+        "error": one.error if is_known or one.error is None else STOPPED,
+    }
+
+
+def _sealing_json(daybook: Daybook) -> dict[str, Any] | None:
+    sealing = daybook.watch.sealing
+    return None if sealing is None else sealing._asdict()
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

@@ -10,6 +10,7 @@ from api.terminal.options import environment, opened
 from api.terminal.output import EXIT_REFUSED, Column, Json, Kind, note, progress_bar, say, write_json, write_table
 
 if TYPE_CHECKING:
+    from adapters.upkeep.watch import Reported
     from projections.runner.attestation import Verified
     from projections.runner.diff import TableDifference
     from projections.runner.lease import Holder
@@ -17,11 +18,21 @@ if TYPE_CHECKING:
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Read models; by default all.")]
 SHOWN_ROWS_MAX = 5
+TASK_COLUMNS = [
+    Column("process", "Process", rank=3),
+    Column("task", "Task"),
+    Column("state", "State"),
+    Column("since", "Since", Kind.TIME, rank=2),
+    Column("failures", "Failures", Kind.NUMBER, rank=1),
+    Column("last_success_at", "Last success", Kind.TIME, rank=4),
+    Column("last_error", "Last error"),
+]
 
 
 def status(json: Json = False) -> None:
-    """Show the database, the length of the log, how far each read model is behind it, and what keeps them current."""
+    """Show the database, the log and how far it is sealed, each read model, and the background tasks of processes."""
     from adapters.postgres import connections
+    from adapters.upkeep.watch import reported, sealed
 
     with opened() as daybook:
         head = daybook.log.head()
@@ -31,6 +42,8 @@ def status(json: Json = False) -> None:
             "database": connections.name(daybook.url),
             "seq": head.seq,
             "recorded_at": head.recorded_at,
+            "sealed": sealed(daybook.url)[1],
+            "tasks": [_task_json(one) for one in reported(daybook.url)],
             "projections": [one._asdict() for one in progress],
             "followers": [one._asdict() for one in followers],
         }
@@ -39,7 +52,11 @@ def status(json: Json = False) -> None:
     else:
         say(f"Database  {status_json['database']}")
         say(f"Log       {head.seq:,} events" + (f", the last recorded {head.recorded_at}" if head.recorded_at else ""))
+        say(f"Sealed    {status_json['sealed']:,} events")
         _show_followers(followers)
+        write_table(
+            "Background tasks", status_json["tasks"], TASK_COLUMNS, empty="No process reports background tasks."
+        )
         columns = [
             Column("projection", "Read model"),
             Column("version", "Version", Kind.NUMBER),
@@ -50,10 +67,20 @@ def status(json: Json = False) -> None:
             Column("error", "Stopped by"),
         ]
         write_table("Read models", status_json["projections"], columns, empty="No read models.")
-    if stopped := [one.projection for one in progress if one.error]:
-        if not json:
-            note(f"Fix the cause, then run: daybook resume {' '.join(stopped)}")
+    stopped = [one.projection for one in progress if one.error]
+    troubled = [one["task"] for one in status_json["tasks"] if one["is_needed"] and one["is_trouble"]]
+    if stopped and not json:
+        note(f"Fix the cause, then run: daybook resume {' '.join(stopped)}")
+    if troubled and not json:
+        note(f"Not running: {', '.join(troubled)} (retried by itself; the error is shown above)")
+    if stopped or troubled:
         raise typer.Exit(EXIT_REFUSED)
+
+
+def _task_json(one: "Reported") -> dict[str, Any]:
+    """Return a task's health. Of a process that no longer reports, only that."""
+    known = {"process": one.process, **one.health._asdict(), "age_ms": round(one.age_s * 1000)}
+    return known if one.is_fresh else known | {"state": "unknown", "is_trouble": False}
 
 
 def _show_followers(followers: Sequence["Holder"]) -> None:
@@ -79,7 +106,7 @@ def follow(names: Names = None, json: Json = False) -> None:
     with opened(settings) as daybook:
         for ending in (signal.SIGTERM, signal.SIGINT):
             signal.signal(ending, lambda *_: stop.set())
-        with daybook.following(names or None):
+        with daybook.following(names or None), daybook.watching():
             if json:
                 write_json({"follows": names or known()})
             else:

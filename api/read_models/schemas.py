@@ -262,11 +262,36 @@ class ProgressAnswer(Answer):
     error: str | None
 
 
+class TaskAnswer(Answer):
+    """The health of one background task."""
+
+    task: str
+    state: str = Field(description="running, restarting, silent, dead; of the clock: running, in doubt")
+    since: TimeText
+    failures: int
+    last_success_at: TimeText | None
+    last_error_at: TimeText | None
+    last_error: str | None = Field(default=None, description="only for callers with an API key")
+    is_needed: bool = Field(description="whether the service is not ready without it")
+    is_trouble: bool
+
+
+class SealingAnswer(Answer):
+    """How far the log is sealed."""
+
+    seq: int
+    sealed: int = Field(description="the size of the newest checkpoint")
+    behind_since: TimeText | None
+    is_stalled: bool
+
+
 class ReadyAnswer(Answer):
     status: Literal["ready"]
     seq: int
     recorded_at: TimeText | None
     projections: list[ProgressAnswer]
+    tasks: list[TaskAnswer]
+    sealing: SealingAnswer | None
 
 
 def moment(text: str) -> datetime:

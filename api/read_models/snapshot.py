@@ -109,8 +109,7 @@ def _past(daybook: Daybook, moment: Moment) -> Head | None:
     seq = daybook.history.seq_at(moment.at) if moment.at is not None else moment.seq or 0
     if seq > head:
         raise InvalidInput("as_of", seq, f"a place in the log, which ends at {head}")
-    last = daybook.history.select(after=seq - 1, upto=seq, limit=1) if seq else []
-    return Head(seq, moment.at or (last[0].recorded.recorded_at if last else None))
+    return Head(seq, moment.at or daybook.history.recorded_by(seq))
 
 
 def marks_at(daybook: Daybook, at: Reading, given: dict[str, Mark]) -> dict[str, Mark]:

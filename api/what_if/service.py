@@ -75,8 +75,7 @@ def _upto(log: PostgresLog, moment: Moment | None) -> int:
 
 
 def _recorded_at(log: PostgresLog, seq: int) -> datetime:
-    last = log.select(after=seq - 1, upto=seq, limit=1) if seq else []
-    return last[0].recorded.recorded_at if last else EARLIEST
+    return log.recorded_by(seq) or EARLIEST
 
 
 def _mark(marks: MarkStore, instrument_id: str, at: datetime) -> Mark | None:

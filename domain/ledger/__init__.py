@@ -1,5 +1,7 @@
 """Ledger: the log and its stored format, and the routing of a request or venue report to its aggregates."""
 
+from domain.ledger.clock import STREAM as CLOCK_STREAM
+from domain.ledger.clock import ClockConfirmed, Confirmation, confirmation, latest_at, part_at
 from domain.ledger.ledger import (
     ATTEMPTS_MAX,
     Answer,
@@ -22,12 +24,15 @@ __all__ = [
     "AGGREGATES",
     "ATTEMPTS_MAX",
     "CACHED_STREAMS_MAX",
+    "CLOCK_STREAM",
     "NO_SNAPSHOTS",
     "PAGE_EVENTS",
     "Aggregates",
     "Answer",
     "BaseLayer",
+    "ClockConfirmed",
     "Command",
+    "Confirmation",
     "EventLog",
     "EvidenceOf",
     "Head",
@@ -39,10 +44,13 @@ __all__ = [
     "Request",
     "Snapshots",
     "UnitOfWork",
+    "confirmation",
     "decided",
     "executions",
+    "latest_at",
     "no_marks",
     "pages",
+    "part_at",
     "scan",
     "streams_begun_by",
     "streams_of",

@@ -1,7 +1,8 @@
 """The event log: the envelope of an event, and the port that a store implements.
 
 A stream is a text id (`order:main:A-17`); versions in a stream start at 1 and have no gaps. `seq` is the place in the
-whole log: gapless, from 1, the only total order. `recorded_at` is our own time and never decreases along `seq`.
+whole log: gapless, from 1, the only total order. `recorded_at` is our own time; it never decreases along `seq`, except
+at a confirmation of the clock (`domain.ledger.clock`).
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -101,7 +102,8 @@ class EventLog(Protocol):
         """Append records, all or none, across streams, durable on return; the `seq` of the last record.
 
         Raises StreamConflict if a (stream, version) exists or would leave a gap, or if `recorded_at` lies before the
-        head's; ExecutionKnown if a fill has the `schema.execution_key` of one on record.
+        head's and the event does not confirm the clock; ExecutionKnown if a fill has the `schema.execution_key` of one
+        on record.
         """
 
     def alone(self) -> AbstractContextManager[None]:
@@ -116,7 +118,7 @@ class EventLog(Protocol):
         """The stream of each `schema.execution_key` that is on record."""
 
     def seq_at(self, moment: datetime) -> int:
-        """The last seq recorded at or before `moment`; 0 if none."""
+        """The last seq on record at `moment`; 0 if none. Raises MomentUnknown where a wrong clock has left it open."""
 
 
 def scan(log: EventLog, *, after: int = 0, upto: int | None = None, batch_max: int = 1000) -> Iterator[Logged]:

@@ -15,6 +15,7 @@ from domain.account import AccountEvent, EvidenceEvent, StatementEvent, SubjectE
 from domain.errors import HistoryBroken
 from domain.instrument import InstrumentEvent
 from domain.ledger import upcasts
+from domain.ledger.clock import ClockEvent
 from domain.ledger.log import Recorded
 from domain.ledger.upcasts import (
     PositionRestatedV1,
@@ -43,6 +44,7 @@ NEWEST: tuple[type[Struct], ...] = _members(
     ParentEvent,
     VenueOrderEvent,
     SubjectEvent,
+    ClockEvent,
 )
 UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
     TradeBookedV1: upcasts.trade_booked,

@@ -62,12 +62,13 @@ class GroupFollower:
         return any(follower.error is not None for follower in self._followers)
 
     def resume(self) -> None:
-        """Restart the projections whose error has been cleared."""
+        """Restart the projections whose error has been cleared, or was not the event's fault."""
         with self._connection.begin():
             places = progress.places(self._connection)
         for follower in self._followers:
             place, error = places[follower.projection.name]
-            if follower.error is not None and error is None and place.version == follower.projection.version:
+            is_due = follower.error is not None and (error is None or follower.is_retried)
+            if is_due and place.version == follower.projection.version:
                 follower.restart_from(place)
 
     def advance(self) -> bool:
@@ -116,7 +117,7 @@ class _ProjectionFollower:
 
     def restart_from(self, place: Place) -> None:
         """Empty the cache: the rows were replaced, or another process has written them."""
-        self.place, self.error = place, None
+        self.place, self.error, self.is_retried = place, None, False
         self._rows = SqlRows(self.projection.tables, place.schema, is_empty=place.seq == 0)
         self._has_keys = place.seq == 0
         if place.version != self.projection.version:  # a newer Daybook has taken over: this one must not write
@@ -148,6 +149,7 @@ class _ProjectionFollower:
                 if progress.is_unreachable(error):
                     raise
                 self.error = str(progress.stopped(self.projection, logged, error))
+                self.is_retried = progress.is_mendable(error)
                 with connection.begin():
                     progress.move(connection, self.projection, error=self.error)
                 return

@@ -13,11 +13,11 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from domain.errors import Unavailable
 from projections.storage.progress import reaching
 
 FOLLOW_LOCK = 0x0DA7_B00F
@@ -48,6 +48,10 @@ WHERE locktype = 'advisory' AND classid = :high AND objid = :low AND objsubid = 
 IS_HELD = sa.text(f"SELECT EXISTS (SELECT {HELD})")
 END = sa.text(f"SELECT pg_terminate_backend(pid, :ms) {HELD} AND pid = :backend_pid")
 HOLDERS = sa.text("SELECT follower, name, since, beat_at, events_s FROM read.followers ORDER BY follower")
+
+
+Work = Callable[[threading.Event, Callable[[], None]], None]  # until the event is set; calls back at each success
+Beside = Callable[[str, Work], contextlib.AbstractContextManager[None]]  # runs named work in a thread meanwhile
 
 
 class Holder(NamedTuple):
@@ -87,32 +91,32 @@ def _place(lock: int) -> dict[str, int]:
 class Lease:
     """The lease of one group of projections. `rate` returns the events folded a second."""
 
-    def __init__(self, engine: sa.Engine, group: str, rate: Callable[[], int]) -> None:
+    def __init__(self, engine: sa.Engine, group: str, rate: Callable[[], int], beside: Beside) -> None:
         self._engine = engine
         self._group = group
         self._rate = rate
+        self._beside = beside
         self._lock = _lock(group)
 
     @contextlib.contextmanager
-    def held(self, connection: sa.Connection, stop: threading.Event) -> Iterator[bool]:
-        """Wait for the lease and hold it on the connection inside the context; yields False if stopped before."""
-        if not self._campaign(connection, stop):
+    def held(self, connection: sa.Connection, stop: threading.Event, on_pass: Callable[[], None]) -> Iterator[bool]:
+        """Wait for the lease and hold it on the connection inside the context; yields False if stopped before.
+
+        `on_pass` is called at each try.
+        """
+        if not self._campaign(connection, stop, on_pass):
             yield False
             return
         with connection.begin():
             backend_pid = connection.scalar(ENTER, {"follower": self._group, "name": here()})
-        ending = threading.Event()
-        heart = threading.Thread(target=self._beat, args=(backend_pid, ending), name="daybook heart", daemon=True)
-        heart.start()
         try:
-            yield True
+            with self._beside("follower's heart", partial(self._beat, backend_pid)):
+                yield True
         finally:
-            ending.set()
-            heart.join()
             with contextlib.suppress(sa.exc.SQLAlchemyError), connection.begin():
                 connection.execute(LEAVE, {"follower": self._group})
 
-    def _campaign(self, connection: sa.Connection, stop: threading.Event) -> bool:
+    def _campaign(self, connection: sa.Connection, stop: threading.Event, on_pass: Callable[[], None]) -> bool:
         seen, missed = None, 0
         while not stop.is_set():
             with connection.begin():
@@ -121,6 +125,7 @@ class Lease:
                 look = connection.execute(LOOK, {"follower": self._group}).one_or_none()
             missed = missed + 1 if look == seen and look is not None else 0
             seen = look
+            on_pass()
             if look is not None and missed >= MISSED_BEATS_MAX:
                 self._end(look.backend_pid)
                 missed = 0
@@ -135,13 +140,31 @@ class Lease:
                 connection.execute(sa.text("SET ROLE NONE"))
                 connection.execute(END, _place(self._lock) | {"backend_pid": backend_pid, "ms": END_MS_MAX})
 
-    def _beat(self, backend_pid: int, ending: threading.Event) -> None:
+    def _beat(self, backend_pid: int, ending: threading.Event, on_beat: Callable[[], None]) -> None:
+        with reaching(), self._engine.connect() as connection:
+            while not ending.wait(BEAT_SECONDS):
+                with connection.begin():
+                    beat = {"follower": self._group, "backend_pid": backend_pid, "events_s": self._rate()}
+                    connection.execute(BEAT, beat)
+                on_beat()
+
+
+@contextlib.contextmanager
+def in_a_thread(name: str, work: Work) -> Iterator[None]:
+    """Run `work` in a thread while the context lasts; after an error again, a second later. Keeps no record of it."""
+    ending = threading.Event()
+
+    def run() -> None:
         while not ending.is_set():
             try:
-                with reaching(), self._engine.connect() as connection:
-                    while not ending.wait(BEAT_SECONDS):
-                        with connection.begin():
-                            beat = {"follower": self._group, "backend_pid": backend_pid, "events_s": self._rate()}
-                            connection.execute(BEAT, beat)
-            except Unavailable:
+                work(ending, lambda: None)
+            except Exception:  # noqa: BLE001 (the edge of a thread; what the work is for shows whether it works)
                 ending.wait(BEAT_SECONDS)
+
+    thread = threading.Thread(target=run, name=f"daybook {name}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()

@@ -7,11 +7,10 @@ An event that a projection cannot fold stops that projection, with an error that
 on when it is resumed, rebuilt, or followed by a newly started process.
 """
 
-import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, Protocol
 
@@ -24,7 +23,7 @@ from projections.catalog import PROJECTIONS
 from projections.runner import gc_pauses, lease
 from projections.runner.attestation import Verified, verify
 from projections.runner.batches import GroupFollower
-from projections.runner.lease import EVERYTHING, Holder, Lease
+from projections.runner.lease import EVERYTHING, Beside, Holder, Lease
 from projections.runner.rebuild import OnProgress, RebuildResult, rebuild, roll_back
 from projections.runner.workers import Opener
 from projections.storage import progress
@@ -126,23 +125,35 @@ class Runner:
                 self._moved.wait(POLL_S)
         return None
 
-    def follow(self, stop: threading.Event) -> None:
+    def follow(
+        self,
+        stop: threading.Event,
+        *,
+        on_pass: Callable[[], None] = lambda: None,
+        on_loss: Callable[[Unavailable], None] = lambda _: None,
+        beside: Beside = lease.in_a_thread,
+    ) -> None:
         """Fold new events until `stop` is set: from now, or after the current follower is gone.
 
-        Goes on after a loss of the database.
+        Goes on after a loss of the database, which `on_loss` is called with; `on_pass` is called now and then while all
+        is well. `beside` runs the heart. Raises any other error of the database; to be called again then.
         """
-        leased = Lease(self._engine, self._group, self.rate)
+        leased = Lease(self._engine, self._group, self.rate, beside)
         while not stop.is_set():
-            with contextlib.suppress(Unavailable), reaching(), self._engine.connect() as connection:
-                connection.detach()  # closing it releases the lease
-                with leased.held(connection, stop) as is_ours, gc_pauses.short_pauses():
-                    if is_ours:
-                        self._follow(self._start(connection, stop), stop)
+            try:
+                with reaching(), self._engine.connect() as connection:
+                    connection.detach()  # closing it releases the lease
+                    with leased.held(connection, stop, on_pass) as is_ours, gc_pauses.short_pauses():
+                        if is_ours:
+                            self._follow(self._start(connection, stop, on_pass), stop, on_pass)
+            except Unavailable as error:
+                on_loss(error)
             stop.wait(STANDBY_S)
 
-    def _follow(self, follower: GroupFollower, stop: threading.Event) -> None:
+    def _follow(self, follower: GroupFollower, stop: threading.Event, on_pass: Callable[[], None]) -> None:
         head, polled_at = 0, time.monotonic()
         while not stop.is_set():
+            on_pass()
             if follower.has_stopped and time.monotonic() - polled_at >= WAIT_S:
                 polled_at = time.monotonic()
                 follower.resume()
@@ -152,13 +163,18 @@ class Runner:
                 if head <= after:
                     gc_pauses.collect_if_due()
 
-    def _start(self, connection: sa.Connection, stop: threading.Event | None = None) -> GroupFollower:
+    def _start(
+        self,
+        connection: sa.Connection,
+        stop: threading.Event | None = None,
+        on_pass: Callable[[], None] = lambda: None,
+    ) -> GroupFollower:
         """Create tables of new projections, rebuild changed ones, and return a follower of all."""
         with connection.begin():
             progress.create_missing(connection, self._projections)
             places = progress.places(connection)
         if older := [one for one in self._projections if places[one.name][0].version < one.version]:
-            rebuild(self._log, self._engine, older, lambda *_: _go_on(stop), opener=self._opener)
+            rebuild(self._log, self._engine, older, lambda *_: _go_on(stop, on_pass), opener=self._opener)
         follower = GroupFollower(self._log, connection, self._projections, self._batch_events_max)
         if stop is not None:
             follower.load_keys()
@@ -285,7 +301,8 @@ class Runner:
             return verify(self._log, self._engine, self._chosen(names), on_progress, opener=self._opener)
 
 
-def _go_on(stop: threading.Event | None) -> None:
+def _go_on(stop: threading.Event | None, on_pass: Callable[[], None]) -> None:
+    on_pass()
     if stop is not None and stop.is_set():
         raise Unavailable("stopped; what was being rebuilt is rebuilt at the next start")
 

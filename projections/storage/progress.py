@@ -31,6 +31,9 @@ FROM unnest(%s::text[], %s::bigint[], %s::bytea[], %s::bigint[]) AS moved (name,
 WHERE projection = moved.name RETURNING progress.*
 """.strip()
 
+DATABASE_STATES = ("08", "25", "40", "53", "55", "57", "58", "XX")  # classes of SQLSTATE that no event causes
+MENDABLE_STATES = ("42501", "42P01", "3F000")  # no privilege, no table, no schema
+
 _UNREACHABLE = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -270,8 +273,18 @@ def reaching() -> Iterator[None]:
 
 
 def is_unreachable(error: Exception) -> bool:
-    """Whether the error is the loss of the database, not a failed statement."""
-    return isinstance(error, _UNREACHABLE)
+    """Whether the error is the loss or state of the whole database, such as read-only, and not a failed statement."""
+    return isinstance(error, _UNREACHABLE) or _sqlstate(error).startswith(DATABASE_STATES)
+
+
+def is_mendable(error: Exception) -> bool:
+    """Whether the error is a table or a right that is missing: of the database, and no fault of the event folded."""
+    return _sqlstate(error) in MENDABLE_STATES
+
+
+def _sqlstate(error: Exception) -> str:
+    cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    return (cause.sqlstate or "") if isinstance(cause, psycopg.Error) else ""
 
 
 class Batches:

@@ -92,6 +92,7 @@ TAKEN = {
     "FirmUsageChanged": "",  # likewise
     # evidence
     "RawReportKept": "breaks",
+    "ClockConfirmed": "",  # which part of the log a moment leads to is looked up in the log
     "SubjectForgotten": "",  # no read model has what is personal
 }
 

@@ -5,7 +5,7 @@ from decimal import Decimal as D
 
 from domain.account import AccountOpened, CostBasis, Costing, FeePolicy, RawReportKept, SubjectForgotten
 from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed, Kind, PutOrCall
-from domain.ledger import Recorded, schema
+from domain.ledger import ClockConfirmed, Recorded, schema
 from domain.position import (
     Effect,
     FundingSettled,
@@ -74,6 +74,7 @@ EVENTS = (
     *account_events.EVENTS,
     SubjectForgotten("client-17", "asked to be forgotten", AT),
     *risk_events.EVENTS,
+    ClockConfirmed("the time server was wrong; corrected", AT, 4, AT),
 )  # fmt: skip
 
 RECORDS = tuple(Recorded(f"sample:{schema.topic_of(event)}", 7, AT, "alice", "req-1", event) for event in EVENTS)

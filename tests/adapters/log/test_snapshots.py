@@ -355,7 +355,6 @@ def test_killed_while_snapshots_are_stored_nothing_is_harmed(database_url: str, 
 def test_the_connection_lost_while_one_is_stored_is_no_matter(
     database_url: str, log: PostgresLog, owner: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "RETRY_SECONDS", 0.0)
     open_desk(log)
     with psycopg.connect(database_url) as other:
         other.execute("LOCK TABLE ledger.snapshots IN ACCESS EXCLUSIVE MODE")

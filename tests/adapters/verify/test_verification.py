@@ -18,11 +18,11 @@ from adapters.proof.sealer import Sealer
 from adapters.verify.diagnosis import Fault
 from adapters.verify.verification import VerifyRequest, verify, verify_on
 from domain.errors import HistoryBroken
-from domain.ledger import Recorded
+from domain.ledger import ClockConfirmed, Recorded
 from tests import rfc6962
 from tests.adapters.verify.tampering import MUTATIONS, Log, unguard
 from tests.desk import T0, fill_of
-from tests.records import record
+from tests.records import record, records
 
 MUTATIONS_COUNT = int(os.environ.get("DAYBOOK_MUTATIONS", "252"))
 SEED = int(os.environ.get("DAYBOOK_MUTATIONS_SEED", "1"))
@@ -74,6 +74,25 @@ def test_an_untouched_log_is_proved(sealed: Log, log: PostgresLog, database_url:
 @pytest.mark.parametrize("range_events", [256, 512, 1024])
 def test_every_cut_of_the_log_leads_to_the_same_root(sealed: Log, database_url: str, range_events: int) -> None:
     assert verify_on(sealed.connection, range_events=range_events) == verify(database_url)
+
+
+@pytest.mark.parametrize("place", [2, RANGE_EVENTS + 1, RANGE_EVENTS + 40])
+def test_a_time_that_steps_back_is_right_at_a_confirmation_of_the_clock_only(
+    log: PostgresLog, database_url: str, tmp_path: Path, place: int
+) -> None:
+    """Also where a range of the log begins with it."""
+    ahead = 1e9
+    log.append([*records("a", range(1, place - 1)), record("b", 1, ahead)])
+    log.append([Recorded("clock", 1, T0, "operator", "", ClockConfirmed("test", T0, place - 1, T0))])
+    log.append(records("c", range(1, 60), 1))
+    assert Sealer(database_url, tmp_path).seal() is not None
+    with psycopg.connect(database_url) as connection:
+        assert verify_on(connection, range_events=RANGE_EVENTS).finding is None
+        with connection.transaction(force_rollback=True):
+            connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER ALL")
+            connection.execute("UPDATE ledger.events SET recorded_at = %s WHERE notification_id = %s", [T0, place + 9])
+            found = verify_on(connection, range_events=RANGE_EVENTS).finding
+        assert found is not None and (found.fault, found.seq) == (Fault.ALTERED, place + 9)
 
 
 def test_an_empty_log_has_nothing_wrong(log: PostgresLog, database_url: str) -> None:

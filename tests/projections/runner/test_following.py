@@ -131,6 +131,25 @@ def test_a_standby_takes_over_from_one_that_is_killed_and_from_one_that_hangs(
         assert all_rows(connection) == all_rows(as_of(log))
 
 
+def test_a_table_that_is_away_for_a_while_stops_its_read_model_only_until_it_is_back(
+    desk: Desk, log: PostgresLog, projector: sa.Engine
+) -> None:
+    runner = Runner(log, projector)
+    with following(runner):
+        assert runner.wait_for(trade(desk, range(3)), TIMEOUT_S)
+        with projector.begin() as connection:
+            schema = connection.scalar(sa.text("SELECT schema FROM read.progress WHERE projection = 'lots'"))
+            connection.execute(sa.text(f'ALTER TABLE "{schema}".lots RENAME TO elsewhere'))
+        head = trade(desk, range(3, 6))
+        until(lambda: "does not exist" in str({one.projection: one.error for one in runner.status()}["lots"]))
+        assert runner.wait_for(head, TIMEOUT_S, ["positions", "orders"])
+        with projector.begin() as connection:
+            connection.execute(sa.text(f'ALTER TABLE "{schema}".elsewhere RENAME TO lots'))
+        until(lambda: all(one.error is None and one.lag == 0 for one in runner.status()))
+    with projector.connect() as connection:
+        assert all_rows(connection) == all_rows(as_of(log))
+
+
 @pytest.mark.slow
 def test_what_was_stopped_is_resumed_without_a_restart(desk: Desk, log: PostgresLog, projector: sa.Engine) -> None:
     is_broken = threading.Event()
