@@ -121,9 +121,10 @@ class Daybook:
             stack.callback(marks.close)
             keys = ApiKeys(url, cache_seconds=0)
             stack.callback(keys.close)
+            upkeep, clock = Supervisor(), ClockCheck(now, difference_seconds_max=settings.clock_seconds_max)
             made = cls(
                 settings=settings, url=url, log=log, marks=marks, writer=Writer(log, now, marks.latest), keys=keys,
-                closing=stack,
+                upkeep=upkeep, clock=clock, watch=Watch(url, _process(), upkeep, list), closing=stack,
             )  # fmt: skip
             vars(made).update(history=log, market=marks)
             yield made

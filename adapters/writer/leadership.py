@@ -12,8 +12,6 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-import psycopg
-
 from adapters.postgres import connections
 from adapters.postgres.connections import Connection, Role
 from adapters.upkeep.clock import ClockCheck

@@ -19,7 +19,8 @@ from api.problems import Problem, problem_of
 from api.settings import Settings
 from domain.errors import LedgerError
 
-MODULES = ("api.main", "adapters.postgres.engine", "projections.catalog")  # loaded before workers are forked
+TOP = __name__.rpartition("api.")[0]  # "daybook." in a wheel
+MODULES = (f"{TOP}api.main", f"{TOP}adapters.postgres.engine", f"{TOP}projections.catalog")  # loaded before the fork
 
 
 class Work(NamedTuple):

@@ -5,8 +5,10 @@ Unlogged: it is reported again every few seconds, and after a crash of the serve
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+from adapters.postgres.migrations.naming import named
+
+revision = "0009"
+down_revision = "0008"
 
 TABLES = """
 CREATE UNLOGGED TABLE ledger.tasks (
@@ -33,7 +35,7 @@ GRANT SELECT ON ledger.tasks TO daybook_auditor;
 
 def upgrade() -> None:
     op.execute(TABLES)
-    op.execute(RIGHTS)
+    op.execute(named(RIGHTS))
 
 
 def downgrade() -> None:
