@@ -124,9 +124,13 @@ class Daybook:
         return made
 
     @contextmanager
-    def leading(self) -> Iterator[None]:
-        """Let requests of all threads share appends while it lasts, in this process or, if it leads, in another."""
-        where = f"{self.settings.host}:{self.settings.port} (process {os.getpid()} on {socket.gethostname()})"
+    def leading(self, url: str = "") -> Iterator[None]:
+        """Let requests of all threads share appends while it lasts, in this process or, if it leads, in another.
+
+        `url` is where this process can be reached, which standbys show to their clients.
+        """
+        process = f"process {os.getpid()} on {socket.gethostname()}"
+        where = f"{url} ({process})" if url else process
         with short_pauses(), self.writer.leading(self.url, name=where):
             yield
 

@@ -16,19 +16,23 @@ from api.daybook import Daybook
 from api.explain import http as explain_http
 from api.explain import restatement_http
 from api.http import problem_responses
-from api.http.body_limit import Bounded
+from api.http.auth import Keyring
+from api.http.bodies import Bodies
+from api.http.gate import Gate, Needs
 from api.http.observability import Measures, Observed
+from api.http.origins import Origins, names_of
 from api.intake import requests_http, venue_reports, venue_reports_http
 from api.operations import http as operations_http
 from api.read_models import http as read_models_http
 from api.read_models import journal_http
 from api.reports import http as reports_http
-from api.settings import Settings, release
+from api.settings import Settings
 from api.what_if import http as what_if_http
 
 __all__ = ["Daybook", "Settings", "create_app", "now"]
 
 THREADS_MAX = 64
+API_VERSION = "1"  # strangers are not told which release runs
 
 DESCRIPTION = """
 The book of record for a crypto trading desk.
@@ -38,22 +42,22 @@ covers it; a query with `min_seq` waits until it has reached that place. Errors 
 """
 
 
-def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) -> FastAPI:
+def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, url: str = "") -> FastAPI:
     """Return the HTTP service over an open Daybook; while it runs, the read models follow the log if it `follows`.
 
-    In a `demo` a caller without a key may read, and trade as the actor `demo`.
+    In a `demo` a caller without a key may read, and trade as the actor `demo`. `url` is where it can be reached.
     """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
-        with daybook.leading(), daybook.following() if follows else nullcontext(), daybook.sealing():
+        with daybook.leading(url), daybook.following() if follows else nullcontext(), daybook.sealing():
             yield
 
     app = FastAPI(
         title="Daybook",
         description=DESCRIPTION,
-        version=release(),
+        version=API_VERSION,
         lifespan=lifespan,
         docs_url=None,  # ours is in api.web: FastAPI's loads its parts from a third party
         redoc_url=None,
@@ -74,10 +78,14 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
         events_http,
         proofs_http,
     )
-    for part in (requests_http, venue_reports_http, *queries, operations_http):
-        app.include_router(part.router)
+    routers = [part.router for part in (requests_http, venue_reports_http, *queries, operations_http)]
+    for router in routers:
+        app.include_router(router)
     web.mount(app)
-    app.add_middleware(Bounded)
+    app.add_middleware(Bodies)  # the last one added is the first that a request meets
+    needs = Needs(route for router in routers for route in router.routes)
+    app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=needs)
+    app.add_middleware(Origins, names=names_of(daybook.settings.allowed_hosts, daybook.settings.host))
     app.add_middleware(Observed, measures=app.state.measures)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
