@@ -66,6 +66,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     app.state.daybook = daybook
     app.state.is_demo = demo
     app.state.measures = Measures(daybook)
+    operations_http.share(app, daybook, app.state.measures.registry)
     problem_responses.install(app)
     queries = (
         read_models_http,

@@ -6,6 +6,7 @@ urn:daybook:problem:refused       | 409    | a rule of accounts, orders or risk 
 urn:daybook:problem:conflict      | 503    | other writers were first, again and again; send it again
 urn:daybook:problem:unavailable   | 503    | the database cannot be reached; nothing was recorded
 urn:daybook:problem:not-leading   | 503    | another process writes, the answer names it; nothing was recorded
+urn:daybook:problem:out-of-range  | 422    | an exact figure would have more digits than are computed with
 urn:daybook:problem:busy          | 429    | too many requests wait already; nothing was recorded, send it again
 urn:daybook:problem:key-reused    | 422    | the Idempotency-Key was used before with another body
 urn:daybook:problem:behind        | 503    | the read model did not reach `min_seq` in time; try again
@@ -19,7 +20,7 @@ Other HTTP errors (405, 413, 415) are `urn:daybook:problem:http-<status>`.
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 from typing import Any
 
 from api.encoding import decimal_text, plain
@@ -34,6 +35,7 @@ from domain.errors import (
     StreamConflict,
     Unavailable,
 )
+from domain.values import PRECISION
 
 RETRY_AFTER_SECONDS = 1
 VALUE_CHARACTERS_MAX = 200
@@ -103,6 +105,9 @@ def problem_of(error: Exception) -> Problem:
             return Problem(500, "projection-stopped", "Read model stopped", str(error))
         case HistoryBroken():
             return Problem(500, "history-broken", "History broken", str(error))
+        case DecimalException():
+            detail = f"a figure of this would have more than {PRECISION} digits, and is never rounded: select less"
+            return Problem(422, "out-of-range", "Numbers too long", detail)
         case _:
             detail = "Something went wrong here; it is logged, with this request's id"
             return Problem(500, "internal", "Internal error", detail)

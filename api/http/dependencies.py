@@ -24,12 +24,12 @@ def request_id_of(given: str | None) -> str:
         return uuid4().hex
 
 
-def _daybook(request: Request) -> Daybook:
+async def _daybook(request: Request) -> Daybook:
     daybook: Daybook = request.app.state.daybook
     return daybook
 
 
-def _request_id(request: Request) -> str:
+async def _request_id(request: Request) -> str:
     request_id: str = request.state.request_id
     return request_id
 

@@ -15,11 +15,12 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters.postgres.scopes import Caller
-from api.http.auth import Keyring, check_scopes, needed_by
+from api.http.auth import DEMO_CALLER, Keyring, check_scopes, needed_by
 from api.http.origins import is_under_api
 from api.http.pace import Pace
 from api.http.problem_responses import response
-from api.problems import Problem
+from api.problems import Problem, unreadable
+from domain.errors import InvalidInput
 
 
 class _Guarded(NamedTuple):
@@ -36,10 +37,10 @@ class Needs:
         self._plain = {
             (method, route.path): needed_by(route.dependant)
             for route in operations if "{" not in route.path
-            for method in route.methods
+            for method in route.methods or ()
         }  # fmt: skip
         self._others = [
-            _Guarded(route.path_regex, frozenset(route.methods), needed_by(route.dependant))
+            _Guarded(route.path_regex, frozenset(route.methods or ()), needed_by(route.dependant))
             for route in operations
             if "{" in route.path
         ]
@@ -50,6 +51,11 @@ class Needs:
         if plain is not None:
             return plain
         return next((one.scopes for one in self._others if method in one.methods and one.path.match(path)), ())
+
+
+def _check_text(scope: Scope) -> None:
+    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        raise unreadable(InvalidInput("url", None, "text without NUL characters"))
 
 
 class Gate:
@@ -66,17 +72,17 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if not is_under_api(scope["path"]):
-            await self._pace.turn(scope)
-            await self._app(scope, receive, send)
-            return
         try:
-            caller = self._keyring.known(headers) or await self._first_seen(scope, headers)
+            caller = self._keyring.known(headers)
+            if caller is None or (caller is DEMO_CALLER and not is_under_api(scope["path"])):
+                caller = await self._first_seen(scope, headers)
             scope["state"] |= {"actor": caller.actor, "caller": caller}
+            _check_text(scope)
             check_scopes(caller, self._needs.of(scope["method"], scope["path"]))
         except Problem as problem:
-            await response(problem, scope["path"])(scope, receive, send)
-            return
+            if is_under_api(scope["path"]):
+                await response(problem, scope["path"])(scope, receive, send)
+                return
         await self._app(scope, receive, send)
 
     async def _first_seen(self, scope: Scope, headers: Headers) -> Caller:

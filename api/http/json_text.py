@@ -58,7 +58,8 @@ def elements(body: bytes, name: str, *, count_max: int) -> list[bytes]:
     opening = re.compile(rb'\s*\{\s*"' + name.encode() + rb'"\s*:\s*\[').match(body)
     if opening is None:
         raise _no_array(name)
-    found, depth, begin, place = [], 1, opening.end(), opening.end()
+    found: list[bytes] = []
+    depth, begin, place = 1, opening.end(), opening.end()
     while depth and len(found) <= count_max:
         mark = (_NEXT_MARK if depth == 1 else _NEXT_BRACKET).match(body, place)
         if mark is None:

@@ -10,8 +10,8 @@ from collections import OrderedDict
 
 from starlette.types import Scope
 
-A_SECOND = 100
-BURST = 200
+A_SECOND = 50
+BURST = 50
 WAIT_SECONDS_MAX = 1.0
 ADDRESSES_MAX = 4096
 

@@ -8,12 +8,11 @@ import asyncio
 import ipaddress
 import socket
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.problems import Problem
 from api.settings import Settings
@@ -28,7 +27,7 @@ LARGE_HEAD = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0
 
 def configured(app: ASGIApp, settings: Settings, **more: Any) -> uvicorn.Config:
     """Return how to serve an app. Raises Problem if a TLS file cannot be used."""
-    tls: dict[str, Path] = {}
+    tls: dict[str, Any] = {}
     if settings.tls_cert is not None:
         tls = {"ssl_certfile": settings.tls_cert, "ssl_keyfile": settings.tls_key or settings.tls_cert}
     elif settings.tls_key is not None:
@@ -112,7 +111,7 @@ class _Patient(HttpToolsProtocol):
         if self._is_in_body:
             if self.cycle.response_complete:
                 self._drain(len(data))
-        elif self.cycle is None or self.cycle.response_complete:  # between requests, or in the head of one
+        elif self._is_between_requests():  # between requests, or in the head of one
             self._head_bytes += 0 if was_in_body else len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
                 self.transport.write(LARGE_HEAD)
@@ -135,6 +134,10 @@ class _Patient(HttpToolsProtocol):
         super().on_response_complete()
         if self._is_in_body and not self.transport.is_closing():
             self._set_timer(LINGER_SECONDS)
+
+    def _is_between_requests(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
 
     def _drain(self, size: int) -> None:
         self._drained_bytes += size

@@ -187,8 +187,7 @@ def split(body: bytes) -> list[bytes]:
 def parsed(raw: bytes, actor: str) -> OrderReport | SettleFunding | Unreadable:
     """Return a venue report as an event of the domain, or its errors and what is kept of it in the actor's name."""
     try:
-        if len(raw) > RAW_BYTES_MAX:
-            raise InvalidInput("report", f"{len(raw)} bytes", f"a report of at most {RAW_BYTES_MAX} bytes")
+        _check_length(raw)
         report = VENUE_REPORT.validate_json(raw)
         if keys_at_most(raw) != _keys(report):
             checked(raw, "report")  # parsers differ in which of two equal keys they use
@@ -205,6 +204,11 @@ def parsed(raw: bytes, actor: str) -> OrderReport | SettleFunding | Unreadable:
             found = [{"field": "report", "value": None, "rule": f"{READABLE}: {found[0]['rule']}"}]
     reason = "; ".join(f"{each['field']}: {each['value']!r} is not {each['rule']}" for each in found)
     return Unreadable(found, evidence(raw, reason, actor))
+
+
+def _check_length(raw: bytes) -> None:
+    if len(raw) > RAW_BYTES_MAX:
+        raise InvalidInput("report", f"{len(raw)} bytes", f"a report of at most {RAW_BYTES_MAX} bytes")
 
 
 def _keys(report: BaseModel) -> int:
