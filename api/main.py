@@ -32,7 +32,7 @@ from api.what_if import http as what_if_http
 __all__ = ["Daybook", "Settings", "create_app", "now"]
 
 THREADS_MAX = 64
-API_VERSION = "1"  # strangers are not told which release runs
+API_VERSION = "1"  # strangers do not learn which release runs
 
 DESCRIPTION = """
 The book of record for a crypto trading desk.

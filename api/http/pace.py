@@ -1,7 +1,7 @@
 """The pace at which callers without a key are answered.
 
 Each address has `BURST` answers at once and `A_SECOND` a second after that. One more is not refused: it waits, for
-`WAIT_SECONDS_MAX` at most, so that whoever asks in a loop slows down and no probe fails.
+`WAIT_SECONDS_MAX` at most, so that a caller in a loop slows down and no probe fails.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The HTTP server: uvicorn with limits on connections, on the time and size of a request's head, and TLS.
 
-A connection that sends nothing useful is closed: a head has to be complete within seconds, and of a body that nobody
-reads only a little is drained. One address has a share of the connections, so that it cannot use up all of them.
+A connection that sends nothing useful is closed: a head has to be complete within seconds, and of a body that no
+operation reads only a little is drained. One address has a share of the connections, so that it cannot use them all up.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from api.settings import Settings
 
 HEAD_SECONDS_MAX = 10.0
 HEAD_BYTES_MAX = 2**16
-DRAINED_BYTES_MAX = 2**16  # of a body that nobody reads
+DRAINED_BYTES_MAX = 2**16  # of a body that no operation reads
 LINGER_SECONDS = 0.5  # time to read the answer before a connection is closed on what is still being sent
 FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 LARGE_HEAD = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"

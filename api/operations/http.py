@@ -50,7 +50,7 @@ def readiness(daybook: Daybook) -> dict[str, Any]:
 async def ready(request: Request) -> Response:
     """Report whether the database answers and every read model runs, and how far each is behind the log.
 
-    It is at most a second old. Only a caller with a key is told the cause if it is not ready.
+    It is at most a second old. Only a caller with a key gets the cause if it is not ready.
     """
     is_stranger = not hasattr(request.state, "caller")
     try:
@@ -74,6 +74,6 @@ async def metrics(request: Request) -> Response:
 
 
 def share(app: FastAPI, daybook: Daybook, registry: CollectorRegistry) -> None:
-    """Compute what these operations answer at most once a second, however many ask."""
+    """Compute what these operations answer at most once a second, however many callers there are."""
     app.state.readiness = Shared(lambda: readiness(daybook))
     app.state.exposition = Shared(lambda: generate_latest(registry))
