@@ -31,8 +31,7 @@ API_HEADERS = {
 def names_of(allowed: str, host: str) -> frozenset[str]:
     """Return the names that a server listening on `host` answers to, with those in a list with commas."""
     given = {name.strip().lower().rstrip(".") for name in allowed.split(",") if name.strip()}
-    own = {host, socket.gethostname(), socket.getfqdn()}
-    return frozenset(given | {name.lower() for name in own if name})
+    return frozenset(given | {host.lower(), socket.gethostname().lower()})
 
 
 def is_allowed(host: str, names: Collection[str]) -> bool:
@@ -85,13 +84,13 @@ class Origins:
         if method in SAFE_METHODS:
             return None
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-        is_ours = origin is None or urlsplit_host(origin) == host.lower()
+        is_ours = origin is None or _place_of(origin) == host.lower()
         if is_ours and (site is None or site in FROM_HERE):
             return None
         return Problem(403, "cross-site", "From another site", "a page of another site cannot send this from a browser")
 
 
-def urlsplit_host(origin: str) -> str | None:
+def _place_of(origin: str) -> str | None:
     """Return host and port of an `Origin`, as `Host` has them; None for an opaque one."""
     scheme, _, place = origin.lower().partition("://")
     return place if scheme in ("http", "https") else None

@@ -15,7 +15,7 @@ from tests.api.command_line import Run
 
 FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-BAD = '=HYPERLINK("http://x.example","1")'
+BAD = '=HYPERLINK("http://x.example")'
 
 
 def cells(text: str) -> list[list[str]]:
@@ -61,7 +61,7 @@ def test_no_formula_leaves_by_the_command_line(desk: httpx.Client, run: Run):
     rejected = {"type": "rejected", "account_id": "main", "cl_ord_id": "A-1", "reason": BAD}
     answer = desk.post("/v1/venue-reports", json={"reports": [rejected | {"transact_time": "2026-01-02T03:04:05Z"}]})
     desk.get("/v1/orders", params={"min_seq": answer.headers["Daybook-Seq"]})
-    shown = run("report", "blotter", "--csv")
+    shown = run("report", "blotter", "--format", "csv")
     assert shown.returncode == 0, shown.stderr
     columns, row = cells(shown.stdout)
     assert row[columns.index("reason")] == f"'{BAD}"
