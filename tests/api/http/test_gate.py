@@ -3,6 +3,8 @@
 import json
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +28,9 @@ from api.http.server import configured
 from api.main import create_app
 from api.problems import Problem
 from api.settings import Settings, release
+from tests import CHECKOUT
 from tests.api.client import ThreadedServer, fill, listing, order, serving
+from tests.api.command_line import environment
 
 ClientFor = Callable[..., httpx.Client]
 JSON = {"Content-Type": "application/json"}
@@ -375,3 +379,27 @@ def test_an_address_is_one_that_can_be_reached(settings: Settings, host: str):
         name = socket.gethostname() if host == "0.0.0.0" else host
         assert url == f"http://{name}:{port}"
         assert http_server.is_public(host) is (host == "0.0.0.0")
+
+
+@pytest.mark.parametrize("is_secure", [True, False])
+def test_serve_speaks_tls_or_warns_on_a_public_address(
+    database_url: str, certificate: tuple[Path, Path], is_secure: bool
+):
+    tls = ["--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1])] if is_secure else []
+    command = [sys.executable, "-m", "api.cli", "serve", "--host", "0.0.0.0", "--port", "0", *tls]
+    variables = environment(DAYBOOK_DATABASE_URL=database_url, DAYBOOK_LOG_LEVEL="error")
+    with subprocess.Popen(command, cwd=CHECKOUT, text=True, stderr=subprocess.PIPE, env=variables) as served:
+        try:
+            assert served.stderr is not None
+            url = served.stderr.readline().split()[2]
+            assert "no API key" in served.stderr.readline()
+            assert url.startswith(f"{'https' if is_secure else 'http'}://{socket.gethostname()}:")
+            if not is_secure:
+                assert "Warning: plain HTTP" in served.stderr.readline()
+            else:
+                trusted = ssl.create_default_context(cafile=str(certificate[0]))
+                transport = httpx.HTTPTransport(verify=trusted, retries=10)
+                with httpx.Client(transport=transport, timeout=30) as client:
+                    assert client.get(f"https://localhost:{urlsplit(url).port}/health").status_code == 200
+        finally:
+            served.terminate()
