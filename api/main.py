@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from math import inf
 from typing import Any
 
 from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.responses import JSONResponse, Response
 
 from api import web
 from api.analytics import http as analytics_http
@@ -23,6 +25,7 @@ from api.http.observability import Measures, Observed
 from api.http.origins import Origins, names_of
 from api.intake import requests_http, venue_reports, venue_reports_http
 from api.operations import http as operations_http
+from api.operations.shared import Shared
 from api.read_models import http as read_models_http
 from api.read_models import journal_http
 from api.reports import http as reports_http
@@ -38,7 +41,9 @@ DESCRIPTION = """
 The book of record for a crypto trading desk.
 
 Send decimals as text (`"0.25"`); answers carry them as text. Every answer has `Daybook-Seq`, a place in the log that
-covers it; a query with `min_seq` waits until it has reached that place. Errors are RFC 9457 problem details.
+covers it; a query with `min_seq` waits until it has reached that place. Errors are RFC 9457 problem details. In
+CSV, text that a spreadsheet would compute, or that begins with an apostrophe, has an apostrophe before it: remove one
+from every cell that begins with one.
 """
 
 
@@ -59,6 +64,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
         description=DESCRIPTION,
         version=API_VERSION,
         lifespan=lifespan,
+        openapi_url=None,  # served below, encoded once
         docs_url=None,  # ours is in api.web: FastAPI's loads its parts from a third party
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
@@ -88,6 +94,12 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=needs)
     app.add_middleware(Origins, names=names_of(daybook.settings.allowed_hosts, daybook.settings.host))
     app.add_middleware(Observed, measures=app.state.measures)
+    description = Shared(lambda: JSONResponse(app.openapi()).body, seconds=inf)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi_json() -> Response:
+        return Response(await description.get(), media_type="application/json")
+
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -20,6 +20,7 @@ from api.settings import Settings
 HEAD_SECONDS_MAX = 10.0
 HEAD_BYTES_MAX = 2**16
 DRAINED_BYTES_MAX = 2**16  # of a body that no operation reads
+STALLED_SECONDS_MAX = 60.0  # of a client that does not read its answer
 LINGER_SECONDS = 0.5  # time to read the answer before a connection is closed on what is still being sent
 FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 LARGE_HEAD = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -89,6 +90,7 @@ class _Patient(HttpToolsProtocol):
 
     _address = ""
     _timer: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
     _is_in_body = False
     _head_bytes = 0
     _drained_bytes = 0
@@ -99,7 +101,16 @@ class _Patient(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timer()
+        self._not_stalled()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self.loop.call_later(STALLED_SECONDS_MAX, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._not_stalled()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -143,6 +154,11 @@ class _Patient(HttpToolsProtocol):
         self._drained_bytes += size
         if self._drained_bytes > DRAINED_BYTES_MAX:
             self.flow.pause_reading()  # the timer closes the connection
+
+    def _not_stalled(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _set_timer(self, seconds: float) -> None:
         self._cancel_timer()

@@ -113,8 +113,9 @@ def test_a_head_that_does_not_arrive_closes_the_connection(server: str, monkeypa
         assert answered(connection).startswith(b"HTTP/1.1 431 ")
 
 
-def test_one_address_has_a_share_of_the_connections(daybook: Daybook, settings: Settings):
-    few = settings.model_copy(update={"connections_per_address_max": 3})
+@pytest.mark.parametrize("limit", ["connections_per_address_max", "connections_max"])
+def test_connections_are_bounded_by_address_and_altogether(daybook: Daybook, settings: Settings, limit: str):
+    few = settings.model_copy(update={limit: 3})
     app = create_app(daybook)
     with ThreadedServer(configured(app, few, host="127.0.0.1", port=0)).running() as url:
         held = [socket.create_connection((urlsplit(url).hostname, urlsplit(url).port), timeout=20) for _ in range(3)]
@@ -124,6 +125,22 @@ def test_one_address_has_a_share_of_the_connections(daybook: Daybook, settings: 
             connection.close()
         with httpx.Client(base_url=url, timeout=20, transport=httpx.HTTPTransport(retries=3)) as client:
             assert client.get("/health").status_code in (200, 503)
+
+
+def test_a_client_that_does_not_read_its_answer_is_dropped(
+    daybook: Daybook, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(http_server, "STALLED_SECONDS_MAX", 0.3)
+    requests = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 100  # more than the system buffers
+    serving_it = ThreadedServer(configured(create_app(daybook), settings, host="127.0.0.1", port=0))
+    with serving_it.running() as url, connected(url) as connection:
+        connection.sendall(requests)
+        deadline = time.monotonic() + 60
+        while not serving_it.server_state.connections:
+            assert time.monotonic() < deadline
+        while serving_it.server_state.connections:
+            assert time.monotonic() < deadline, "it is still connected"
+            time.sleep(0.05)
 
 
 def test_bodies_together_are_bounded(desk: httpx.Client, monkeypatch: pytest.MonkeyPatch):
