@@ -7,7 +7,7 @@ adds nothing is checked against the log as well before it is given.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from datetime import datetime
 from decimal import DecimalException
 from functools import partial
@@ -44,6 +44,7 @@ from domain.account import (
 from domain.errors import ExecutionKnown, InvalidInput, LedgerError, ReportUnreadable, RequestRefused, StreamConflict
 from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instrument, ListInstrument
 from domain.ledger import accounts, limits, orders, schema
+from domain.ledger.exactness import TOO_LONG, each_exact, too_long
 from domain.ledger.log import EventLog, Recorded
 from domain.ledger.orders import Due, Facts
 from domain.ledger.unit_of_work import CACHED_STREAMS_MAX, Aggregates, UnitOfWork
@@ -84,7 +85,7 @@ from domain.risk import (
     SetLimit,
     SetTradingDay,
 )
-from domain.values import PRECISION, Mark, Money, exact
+from domain.values import Mark, Money, exact
 
 ATTEMPTS_MAX = 64
 UNLOCKED_ATTEMPTS_MAX = 3  # after that, an attempt locks the log
@@ -138,7 +139,6 @@ class Outcome(NamedTuple):
     on_record: OrderFilled | None = None
 
 
-TOO_LONG = f"with numbers whose products have at most {PRECISION} digits"
 EvidenceOf = Callable[[int, InvalidInput], RawReportKept]
 
 
@@ -254,7 +254,7 @@ def decided(work: UnitOfWork, command: Command, marks: Callable[[str], Mark | No
     A refused request has its refusal as the outcome's error; the refusal itself may be recorded too.
     """
     if isinstance(command.payload, tuple):
-        outcomes = _admitted_apart(work, command.payload)
+        outcomes = each_exact(work, command.payload, _admitted, lambda report: Outcome(error=too_long(report)))
         for index, outcome in enumerate(outcomes):
             if command.evidence_of is not None and isinstance(outcome.error, InvalidInput):
                 _keep(work, command.evidence_of(index, outcome.error))
@@ -268,31 +268,6 @@ def decided(work: UnitOfWork, command: Command, marks: Callable[[str], Mark | No
         work.drop()
         raise InvalidInput("request", None, TOO_LONG) from error
     return [Outcome(tuple(work.records), refusal)]
-
-
-def _admitted_apart(work: UnitOfWork, reports: Sequence[Report]) -> list[Outcome]:
-    """The outcomes of reports, of which those whose numbers are too long to be exact are unreadable, and no other."""
-    try:
-        return _admitted(work, reports)
-    except DecimalException:
-        work.drop()
-    outcomes = {index: Outcome(error=_too_long(report)) for index, report in enumerate(reports)}
-    for index, report in enumerate(reports):
-        with suppress(DecimalException):
-            _admitted(work, [report])
-            del outcomes[index]
-        work.drop()
-    exact = [index for index in range(len(reports)) if index not in outcomes]
-    try:
-        outcomes |= dict(zip(exact, _admitted(work, [reports[index] for index in exact]), strict=True))
-    except DecimalException:  # only together
-        work.drop()
-        outcomes |= {index: Outcome(error=_too_long(reports[index])) for index in exact}
-    return [outcomes[index] for index in range(len(reports))]
-
-
-def _too_long(report: Report) -> ReportUnreadable:
-    return ReportUnreadable("report", type(report).__name__, TOO_LONG)
 
 
 def _admitted(work: UnitOfWork, reports: Sequence[Report]) -> list[Outcome]:

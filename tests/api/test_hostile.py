@@ -40,7 +40,7 @@ BODIES: dict[str, Any] = {
     "/v1/accounts": {"account_id": "other", "base_currency": "USDT", "owner": {"subject_id": "s-1", "name": "N"}},
     "/v1/instruments": listing(instrument_id="X.Y", kind="LINEAR", contract_size="0.001"),
     "/v1/limits": {
-        "account_id": "main", "measure": "MAX_NOTIONAL", "limit": "5", "currency": "USDT", "strategy_id": "s",
+        "account_id": "main", "measure": "MAX_POSITION_NOTIONAL", "limit": "5", "currency": "USDT", "strategy_id": "s",
         "instrument_id": BTC,
     },
     "/v1/orders": order(expire_time="2199-01-01T00:00:00Z", time_in_force="GTD", stop_px="5", display_qty="1"),
@@ -151,25 +151,44 @@ def changed(body: Any, place: tuple[str | int, ...], value: Any, name: str) -> A
     return made
 
 
-@pytest.mark.parametrize("size", [LARGEST, "999999999999999999", "999999999.999999999", "0.000000001"])
-def test_contracts_of_extreme_size_are_refused_or_computed(desk: httpx.Client, size: str):
-    largest = LARGEST
-    name = "HUGE-PERP.SIM"
-    listed = desk.post("/v1/instruments", json=listing(instrument_id=name, kind="LINEAR", contract_size=size,
-                                                       tick_size="0.000000000000000001",
-                                                       lot_size="0.000000000000000001"))  # fmt: skip
-    assert listed.status_code in (201, 409, 422)
-    for side in ("BUY", "SELL", "BUY"):
-        reports = [
-            fill("E-huge-" + side, instrument_id=name, last_qty=largest, last_px=largest, side=side, cl_ord_id="H"),
-            fill("E-plain-" + side, cl_ord_id="P"),
-        ]
-        answer = desk.post("/v1/venue-reports", json={"reports": reports})
-        assert answer.status_code in (200, 207), answer.text
-        assert answer.json()["answers"][1]["status"] in ("recorded", "known", "broken")
+READS = ("positions", "pnl", "exposure", "risk", "pnl/daily", "equity", "statistics", "balances", "breaks", "lots",
+         "matches", "limits", "execution-quality", "journal", "trial-balance", "reports/pnl")  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["LINEAR", "INVERSE"])
+@pytest.mark.parametrize("size", [LARGEST, "999999999.999999999", "0.000000000000000001"])
+def test_contracts_of_extreme_size_are_refused_or_computed(desk: httpx.Client, size: str, kind: str):
+    name, least = "HUGE-PERP.SIM", "0.000000000000000001"
+    made = listing(instrument_id=name, kind=kind, contract_size=size, tick_size=least, lot_size=least, base="ETH")
+    answers = [desk.post("/v1/instruments", json=made)]
+    for measure in ("MAX_POSITION_NOTIONAL", "MAX_GROSS_EXPOSURE", "MAX_LEVERAGE", "MAX_CONCENTRATION", "MAX_POSITION"):
+        currency = "USDT" if measure in ("MAX_POSITION_NOTIONAL", "MAX_GROSS_EXPOSURE") else None
+        limit = {"account_id": "main", "measure": measure, "limit": LARGEST, "currency": currency}
+        answers.append(desk.post("/v1/limits", json=limit))
+    for number, price in enumerate((LARGEST, least, "3")):
+        terms = {"instrument_id": name, "order_qty": LARGEST, "price": price}
+        answers.append(desk.post("/v1/orders", json=order(f"H-{number}", **terms)))
+        for side in ("BUY", "SELL"):
+            reports = [
+                fill(f"H-{number}-{side}", instrument_id=name, last_qty=LARGEST, last_px=price, side=side,
+                     cl_ord_id=f"H-{number}"),
+                fill(f"P-{number}-{side}", cl_ord_id=f"P-{number}"),
+                {"type": "funding", "account_id": "main", "instrument_id": name, "funding_id": f"F-{number}-{side}",
+                 "amount": {"amount": LARGEST, "currency": "USDT"}, "transact_time": "2026-01-02T03:04:05Z"},
+            ]  # fmt: skip
+            answer = desk.post("/v1/venue-reports", json={"reports": reports})
+            assert answer.status_code in (200, 207), answer.text
+            assert answer.json()["answers"][1]["status"] != "unreadable"
+            answers.append(answer)
+        moved = BODIES["/v1/transfers"] | {"instrument_id": name, "transfer_id": f"T-{number}", "quantity": LARGEST}
+        answers.append(desk.post("/v1/transfers", json=moved | {"cost": price}))
     seq = answer.headers["Daybook-Seq"]
-    for path in ("positions", "pnl", "exposure", "risk", "pnl/daily", "equity", "statistics", "balances", "breaks",
-                 "execution-quality"):  # fmt: skip
-        for more in ({}, {"mark": f"{name}={largest}", "equal": "USDT=USD"}):
-            answer = desk.get(f"/v1/{path}", params={"min_seq": seq, **more})
-            assert answer.status_code in (200, 404, 422), (path, more, answer.text)
+    marks = {"mark": [f"{name}={LARGEST}", f"{BTC}={least}"]}
+    answers += [desk.get(f"/v1/{path}", params={"min_seq": seq}) for path in READS]
+    answers += [desk.get(f"/v1/{path}", params=marks) for path in ("pnl", "exposure", "risk")]
+    what_if = {"method": "LIFO", "marks": [f"{name}={LARGEST}"], "fees": [{"maker": LARGEST, "taker": LARGEST}]}
+    answers.append(desk.post("/v1/what-if", json=what_if))
+    failed = [(each.url.path, each.text[:300]) for each in answers if each.status_code >= 500]
+    assert not failed, failed
+    if (size, kind) == (LARGEST, "LINEAR"):
+        assert answers[-1].json()["type"] == "urn:daybook:problem:out-of-range"
