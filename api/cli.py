@@ -36,6 +36,10 @@ from domain.errors import ClockInDoubt, LedgerError
 
 SHUTDOWN_SECONDS_MAX = 15
 INTERRUPTED = 130
+PLAIN_HTTP = (
+    "plain HTTP on an address that other machines reach: API keys can be read on the way. Give --tls-cert and"
+    " --tls-key, or listen on 127.0.0.1 behind a proxy that speaks TLS."
+)
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -72,6 +76,12 @@ app.add_typer(keys_cli.keys)
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; by default DAYBOOK_HOST.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; by default DAYBOOK_PORT.")] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM file of a certificate, to serve HTTPS; by default DAYBOOK_TLS_CERT.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="PEM file of its key; by default DAYBOOK_TLS_KEY, or the certificate's file.")
+    ] = None,
     follows: Annotated[
         bool,
         typer.Option("--follow/--no-follow", help="Keep the read models up to date, as `daybook follow` does."),
@@ -82,15 +92,15 @@ def serve(
     import uvicorn
 
     from adapters.postgres import connections
+    from api.http.server import configured, is_public, url_of
     from api.main import create_app
     from api.terminal.logs import log_to_stderr
 
-    settings = environment()
+    given = {"host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key}
+    settings = environment().model_copy(update={name: value for name, value in given.items() if value is not None})
     log_to_stderr(settings)
-    listening = _listening(host or settings.host, settings.port if port is None else port)
-    with listening, opened(settings) as daybook:
-        address, number = listening.getsockname()[:2]
-        url = f"http://{f'[{address}]' if ':' in address else address}:{number}"
+    with _listening(settings.host, settings.port) as listening, opened(settings) as daybook:
+        url = url_of(settings, listening)
         has_keys = any(key.revoked_at is None for key in daybook.keys.all())
         if json:
             write_json({"url": url, "database": connections.name(daybook.url), "has_keys": has_keys})
@@ -101,10 +111,10 @@ def serve(
             note("There is no API key yet: daybook keys create NAME --scope trade --scope report --scope audit")
         if doubt := daybook.clock_doubt():
             note(f"Nothing is recorded: {ClockInDoubt(doubt)}")
-        config = uvicorn.Config(
-            create_app(daybook, follows=follows), log_config=None, access_log=False, ws="none",
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX,
-        )  # fmt: skip
+        if settings.tls_cert is None and is_public(settings.host):
+            note(f"Warning: {PLAIN_HTTP}")
+        app = create_app(daybook, follows=follows, url=settings.advertised_url or url)
+        config = configured(app, settings, timeout_graceful_shutdown=SHUTDOWN_SECONDS_MAX)
         for ending in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises the signal again after its shutdown
             signal.signal(ending, _end)
         uvicorn.Server(config).run(sockets=[listening])

@@ -64,10 +64,6 @@ def _process() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
-def _here(settings: Settings) -> str:
-    return f"{settings.host}:{settings.port} ({_process()})"
-
-
 @dataclass(frozen=True)
 class Daybook:
     """The parts of a running Daybook."""
@@ -185,9 +181,13 @@ class Daybook:
         return made
 
     @contextmanager
-    def leading(self) -> Iterator[None]:
-        """Let requests of all threads share appends while it lasts, in this process or, if it leads, in another."""
-        with short_pauses(), self.writer.leading(self.url, name=_here(self.settings), upkeep=self.upkeep):
+    def leading(self, url: str = "") -> Iterator[None]:
+        """Let requests of all threads share appends while it lasts, in this process or, if it leads, in another.
+
+        `url` is where this process can be reached, which standbys show to their clients.
+        """
+        where = f"{url} ({_process()})" if url else _process()
+        with short_pauses(), self.writer.leading(self.url, name=where, upkeep=self.upkeep):
             yield
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -12,6 +13,8 @@ import msgspec
 
 from domain.values import exact
 
+_FORMULA = re.compile(r"['\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+_PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -62,10 +65,10 @@ def encoded(value: Any) -> bytes:
     return _ENCODER.encode(plain(value))
 
 
-def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, newline: str = "\r\n") -> str:
     """Return rows as RFC 4180, a header first; absent values are empty, lists and objects JSON."""
     out = io.StringIO(newline="")
-    writer = csv.writer(out)
+    writer = csv.writer(out, lineterminator=newline)
     writer.writerow(columns)
     for row in rows:
         writer.writerow([_cell(row.get(column)) for column in columns])
@@ -76,4 +79,14 @@ def _cell(value: Any) -> str:
     shown = plain(value)
     if shown is None:
         return ""
-    return shown if isinstance(shown, str) else encoded(shown).decode()
+    return csv_cell(shown if isinstance(shown, str) else encoded(shown).decode())
+
+
+def csv_cell(text: str) -> str:
+    """Return text as a cell of CSV that no spreadsheet computes.
+
+    Text that begins as a formula does (`=`, `+`, `-`, `@`, also after spaces or in full width, a tab or a line break),
+    or with an apostrophe, has an apostrophe put before it. Plain numbers such as `-0.5` stay as they are. Remove one
+    apostrophe from the beginning of every cell that has one, and all text is as it was.
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _PLAIN_NUMBER.fullmatch(text) else text

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from math import inf
 from typing import Any
 
 from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.responses import JSONResponse, Response
 
 from api import web
 from api.analytics import http as analytics_http
@@ -16,33 +18,40 @@ from api.daybook import Daybook
 from api.explain import http as explain_http
 from api.explain import restatement_http
 from api.http import problem_responses
-from api.http.body_limit import Bounded
+from api.http.auth import Keyring
+from api.http.bodies import Bodies
+from api.http.gate import Gate, Needs
 from api.http.observability import Measures, Observed
+from api.http.origins import Origins, names_of
 from api.http.reads import Reads
 from api.intake import requests_http, venue_reports, venue_reports_http
 from api.operations import http as operations_http
+from api.operations.shared import Shared
 from api.read_models import http as read_models_http
 from api.read_models import journal_http
 from api.reports import http as reports_http
-from api.settings import Settings, release
+from api.settings import Settings
 from api.what_if import http as what_if_http
 
 __all__ = ["Daybook", "Settings", "create_app", "now"]
 
 THREADS_MAX = 64
+API_VERSION = "1"  # strangers do not learn which release runs
 
 DESCRIPTION = """
 The book of record for a crypto trading desk.
 
 Send decimals as text (`"0.25"`); answers carry them as text. Every answer has `Daybook-Seq`, a place in the log that
-covers it; a query with `min_seq` waits until it has reached that place. Errors are RFC 9457 problem details.
+covers it; a query with `min_seq` waits until it has reached that place. Errors are RFC 9457 problem details. In
+CSV, text that a spreadsheet would compute, or that begins with an apostrophe, has an apostrophe before it: remove one
+from every cell that begins with one.
 """
 
 
-def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) -> FastAPI:
+def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, url: str = "") -> FastAPI:
     """Return the HTTP service over an open Daybook; while it runs, the read models follow the log if it `follows`.
 
-    In a `demo` a caller without a key may read, and trade as the actor `demo`.
+    In a `demo` a caller without a key may read, and trade as the actor `demo`. `url` is where it can be reached.
     """
 
     @asynccontextmanager
@@ -50,14 +59,15 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
         following = daybook.following() if follows else nullcontext()
         reads = app.state.reads.running()
-        with daybook.leading(), following, daybook.sealing(), daybook.watching(), reads:
+        with daybook.leading(url), following, daybook.sealing(), daybook.watching(), reads:
             yield
 
     app = FastAPI(
         title="Daybook",
         description=DESCRIPTION,
-        version=release(),
+        version=API_VERSION,
         lifespan=lifespan,
+        openapi_url=None,  # served below, encoded once
         docs_url=None,  # ours is in api.web: FastAPI's loads its parts from a third party
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
@@ -66,6 +76,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
     app.state.is_demo = demo
     app.state.measures = Measures(daybook)
     app.state.reads = Reads(daybook, app.state.measures.registry)
+    operations_http.share(app, daybook, app.state.measures.registry)
     problem_responses.install(app)
     queries = (
         read_models_http,
@@ -78,11 +89,21 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True) ->
         events_http,
         proofs_http,
     )
-    for part in (requests_http, venue_reports_http, *queries, operations_http):
-        app.include_router(part.router)
+    routers = [part.router for part in (requests_http, venue_reports_http, *queries, operations_http)]
+    for router in routers:
+        app.include_router(router)
     web.mount(app)
-    app.add_middleware(Bounded)
+    app.add_middleware(Bodies)  # the last one added is the first that a request meets
+    needs = Needs(route for router in routers for route in router.routes)
+    app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=needs)
+    app.add_middleware(Origins, names=names_of(daybook.settings.allowed_hosts, daybook.settings.host))
     app.add_middleware(Observed, measures=app.state.measures)
+    description = Shared(lambda: JSONResponse(app.openapi()).body, seconds=inf)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi_json() -> Response:
+        return Response(await description.get(), media_type="application/json")
+
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

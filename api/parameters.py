@@ -3,7 +3,7 @@
 import contextlib
 import re
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import MAXYEAR, date, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -99,7 +99,9 @@ def parsed_date(text: object, field: str, rule: str = "a date such as 2026-01-02
     """Return the date in `YYYY-MM-DD`. Raises InvalidInput."""
     if isinstance(text, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         with contextlib.suppress(ValueError):
-            return date.fromisoformat(text)
+            day = date.fromisoformat(text)
+            if day.year < MAXYEAR:  # so that the days after it are dates too
+                return day
     raise InvalidInput(field, text, rule)
 
 

@@ -8,6 +8,7 @@ urn:daybook:problem:conflict      | 503    | other writers were first, again and
 urn:daybook:problem:unavailable   | 503    | the database cannot be reached; nothing was recorded
 urn:daybook:problem:clock         | 503    | our clock cannot be right; nothing was recorded, see `daybook clock`
 urn:daybook:problem:not-leading   | 503    | another process writes, the answer names it; nothing was recorded
+urn:daybook:problem:out-of-range  | 422    | an exact figure would have more digits than are computed with
 urn:daybook:problem:busy          | 429    | too many requests wait already; nothing was recorded, send it again
 urn:daybook:problem:too-many-reads| 429    | expensive reads of this API key run and wait already; send it again
 urn:daybook:problem:reads-busy    | 503    | expensive reads run and wait already, none ended in time; send it again
@@ -25,7 +26,7 @@ Other HTTP errors (405, 413, 415) are `urn:daybook:problem:http-<status>`.
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 from typing import Any
 
 from api.encoding import decimal_text, plain
@@ -42,6 +43,7 @@ from domain.errors import (
     StreamConflict,
     Unavailable,
 )
+from domain.values import PRECISION
 
 RETRY_AFTER_SECONDS = 1
 VALUE_CHARACTERS_MAX = 200
@@ -118,6 +120,9 @@ def problem_of(error: Exception) -> Problem:
             return Problem(500, "projection-stopped", "Read model stopped", str(error))
         case HistoryBroken():
             return Problem(500, "history-broken", "History broken", str(error))
+        case DecimalException():
+            detail = f"a figure of this would have more than {PRECISION} digits, and is never rounded: select less"
+            return Problem(422, "out-of-range", "Numbers too long", detail)
         case _:
             detail = "Something went wrong here; it is logged, with this request's id"
             return Problem(500, "internal", "Internal error", detail)

@@ -23,6 +23,16 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path(".daybook"), description="where Daybook's own server keeps its files")
     host: str = Field(default="127.0.0.1", description="address the API listens on")
     port: int = Field(default=8000, ge=0, le=65535, description="port the API listens on; 0 for any free one")
+    allowed_hosts: str = Field(
+        default="", description="names in URLs of this server, with commas; addresses and loopback names are allowed"
+    )
+    advertised_url: str = Field(default="", description="where other machines reach this process; default: its address")
+    tls_cert: Path | None = Field(default=None, description="PEM file of the certificate (chain); absent: plain HTTP")
+    tls_key: Path | None = Field(default=None, description="PEM file of its key, if it is not with the certificate")
+    connections_max: int = Field(default=768, ge=0, description="open connections; 0 for no limit")
+    connections_per_address_max: int = Field(
+        default=256, ge=0, description="open connections of one address; 0 for no limit, as behind a proxy"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least severity logged")
     log_format: Literal["auto", "json", "text"] = Field(default="auto", description="auto: text at a terminal")
     wait_seconds_max: float = Field(default=5.0, ge=0, le=60, description="how long a query waits for its `min_seq`")

@@ -82,6 +82,11 @@ class ApiKeys:
             until, caller = self._cache.get(_digest(key), (0.0, None))
         return caller if time.monotonic() < until else None
 
+    def is_familiar(self, key: str) -> bool:
+        """Return whether a key was valid when it was last verified, however long ago."""
+        with self._lock:
+            return _digest(key) in self._cache
+
     def verify(self, key: str) -> Caller | None:
         """Return the caller of a key; None if the key is unknown or revoked."""
         digest = _digest(key)
@@ -94,6 +99,8 @@ class ApiKeys:
             ).fetchone()
         stored, actor, scopes = row or (_NO_DIGEST, "", [])
         if not hmac.compare_digest(bytes(stored), digest):
+            with self._lock:
+                self._cache.pop(digest, None)
             return None
         caller = Caller(actor, frozenset(scopes), key_id)
         with self._lock:

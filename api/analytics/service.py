@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from math import isfinite
 from typing import Any, NamedTuple
 
 from api.analytics.closing_marks import (
@@ -38,6 +39,7 @@ RISK_MODELS = ("positions", "limits", *EQUITY_MODELS)
 QUALITY_MODELS = ("orders", "executions")
 STATISTIC_PLACES = 12
 ROWS_MAX = 10_000
+RATE_MAX = 1_000_000
 
 
 class Span(NamedTuple):
@@ -103,7 +105,13 @@ def equity_curve(
 
 
 def equity_statistics(rows: Sequence[Row], risk_free: Decimal, target: Decimal) -> Row:
-    """Return the statistics of a curve's closed days; days without a return of their own are `days_unknown`."""
+    """Return the statistics of a curve's closed days; days without a return of their own are `days_unknown`.
+
+    Raises InvalidInput for a rate that no return can be held against.
+    """
+    for name, rate in (("risk_free", risk_free), ("target", target)):
+        if not -1 <= rate <= RATE_MAX:
+            raise InvalidInput(name, rate, f"an annual rate from -1 to {RATE_MAX}, such as 0.04")
     closed = [row for row in rows if row["is_closed"]]
     daily = [row for row in closed if row["return"] is not None and row["days_spanned"] == 1]
     known = [row["equity"] for row in closed if row["equity"] is not None]
@@ -142,7 +150,7 @@ _FIGURES = (
 
 def _estimate(value: float | None) -> Decimal | None:
     """Return an estimate as a decimal of 12 places: more would not be significant."""
-    return None if value is None else Decimal(f"{value:.{STATISTIC_PLACES}f}")
+    return None if value is None or not isfinite(value) else Decimal(f"{value:.{STATISTIC_PLACES}f}")
 
 
 def _drawdown(found: statistics.Drawdown | None) -> Row | None:

@@ -30,6 +30,7 @@ from api.demo.report import Outcome, Rebuilt, Throughput, report
 from api.demo.screen import Screen
 from api.demo.trading_day import START, STEPS, DaySummary, TradingDay
 from api.encoding import encoded
+from api.http.server import configured
 from api.main import create_app
 from api.settings import Settings
 from api.terminal.logs import log_to_stderr
@@ -218,10 +219,8 @@ def _served(daybook: Daybook, port: int, screen: Screen) -> Iterator[str]:
     found = listening.getsockname()[1]
     if port not in (0, found):
         screen.say(f"Port {port} is taken; using {found} instead.")
-    config = uvicorn.Config(
-        create_app(daybook, demo=True), log_level="warning", access_log=False, ws="none",
-        timeout_graceful_shutdown=SERVER_STOPS_SECONDS_MAX,
-    )  # fmt: skip
+    app = create_app(daybook, demo=True, url=f"http://{HOST}:{found}")
+    config = configured(app, daybook.settings, log_level="warning", timeout_graceful_shutdown=SERVER_STOPS_SECONDS_MAX)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],), name="daybook demo server", daemon=True)
     thread.start()

@@ -1,5 +1,6 @@
 """Problems over HTTP: as responses to a request, and as OpenAPI describes them."""
 
+from decimal import DecimalException
 from http import HTTPStatus
 from typing import Any
 
@@ -67,6 +68,7 @@ def install(app: FastAPI) -> None:
 
     app.add_exception_handler(LedgerError, on_ours)
     app.add_exception_handler(Problem, on_ours)
+    app.add_exception_handler(DecimalException, on_ours)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
 

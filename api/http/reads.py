@@ -201,7 +201,7 @@ class Reads:
 
 def _key_of(request: Request) -> str:
     """Return the id of the caller's API key; in a demo, where there may be none, the actor."""
-    key: str = request.state.key_id or request.state.actor
+    key: str = request.state.caller.key_id or request.state.actor
     return key
 
 

@@ -1,11 +1,14 @@
 """Venue reports as they are sent: parsed one by one, and kept raw as evidence where they cannot be read."""
 
+import hashlib
+from contextlib import suppress
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from pydantic import Field, StrictInt, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, StrictInt, TypeAdapter, ValidationError
 
 from api.http.fields import CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, VenueTime
+from api.http.json_text import READABLE, checked, elements, keys_at_most
 from api.problems import field_errors
 from domain import ledger, values
 from domain.account import AccountBroken, RawReportKept
@@ -26,7 +29,7 @@ from domain.position import PositionBroken, PositionKey, SettleFunding
 from domain.values import Liquidity, Money, Side
 
 REPORTS_MAX = 1000
-RAW_CHARACTERS_MAX = 65_536
+RAW_BYTES_MAX = 65_536
 UNKNOWN = "unknown"
 
 
@@ -165,12 +168,6 @@ class VenueReportSubmission(RequestBody):
     reports: list[VenueReport] = Field(min_length=1, max_length=REPORTS_MAX)
 
 
-class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
-    """The submission with every report as it was written."""
-
-    reports: list[msgspec.Raw]
-
-
 class Unreadable(NamedTuple):
     """A venue report that does not parse: its errors, and what is kept of it."""
 
@@ -178,49 +175,67 @@ class Unreadable(NamedTuple):
     kept: RawReportKept
 
 
-def split(body: bytes) -> list[str]:
-    """Return each report's own text. Raises InvalidInput."""
-    try:
-        raws = [bytes(raw).decode() for raw in msgspec.json.decode(body, type=_Envelope).reports]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput("body", None, f'an object {{"reports": […]}} in JSON: {error}') from error
+def split(body: bytes) -> list[bytes]:
+    """Return each report as it was written, whether it can be read or not. Raises InvalidInput."""
+    raws = elements(body, "reports", count_max=REPORTS_MAX)
     if not 1 <= len(raws) <= REPORTS_MAX:
-        raise InvalidInput("reports", len(raws), f"a count of 1 to {REPORTS_MAX} reports")
-    if any(len(raw) > RAW_CHARACTERS_MAX for raw in raws):
-        raise InvalidInput("reports", None, f"of at most {RAW_CHARACTERS_MAX} characters each")
+        count = "none" if not raws else f"more than {REPORTS_MAX}"
+        raise InvalidInput("reports", count, f"a count of 1 to {REPORTS_MAX} reports")
     return raws
 
 
-def parsed(raw: str, actor: str) -> OrderReport | SettleFunding | Unreadable:
+def parsed(raw: bytes, actor: str) -> OrderReport | SettleFunding | Unreadable:
     """Return a venue report as an event of the domain, or its errors and what is kept of it in the actor's name."""
     try:
-        return VENUE_REPORT.validate_json(raw).report()
+        _check_length(raw)
+        report = VENUE_REPORT.validate_json(raw)
+        if keys_at_most(raw) != _keys(report):
+            checked(raw, "report")  # parsers differ in which of two equal keys they use
+        return report.report()
+    except InvalidInput as error:
+        found = [{"field": error.field, "value": error.value, "rule": error.rule}]
     except ValidationError as invalid:
         errors = [
             error | {"loc": error["loc"][1:] if error["loc"] and error["loc"][0] in REPORT_TYPES else error["loc"]}
             for error in invalid.errors(include_url=False)
         ]
         found = field_errors(errors)
-        reason = "; ".join(f"{each['field']}: {each['value']!r} is not {each['rule']}" for each in found)
-        return Unreadable(found, evidence(raw, reason, actor))
+        if errors[0]["type"] == "json_invalid":
+            found = [{"field": "report", "value": None, "rule": f"{READABLE}: {found[0]['rule']}"}]
+    reason = "; ".join(f"{each['field']}: {each['value']!r} is not {each['rule']}" for each in found)
+    return Unreadable(found, evidence(raw, reason, actor))
 
 
-def evidence(raw: str, reason: str, actor: str) -> RawReportKept:
-    """Return what is kept of a report that cannot be read, under the account and venue it names, if it does."""
-    try:
-        fields = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        fields = None
+def _check_length(raw: bytes) -> None:
+    if len(raw) > RAW_BYTES_MAX:
+        raise InvalidInput("report", f"{len(raw)} bytes", f"a report of at most {RAW_BYTES_MAX} bytes")
+
+
+def _keys(report: BaseModel) -> int:
+    """Return how many keys the JSON of a report had."""
+    given = report.model_fields_set
+    nested = (getattr(report, name) for name in given)
+    return len(given) + sum(_keys(value) for value in nested if isinstance(value, BaseModel))
+
+
+def evidence(raw: bytes, reason: str, actor: str) -> RawReportKept:
+    """Return what is kept of a report that cannot be read, under the account and venue it names, if it does.
+
+    Bytes that are not UTF-8 are kept as `\\xNN`. Of a report that is too long its beginning is kept, with its hash.
+    """
+    text = raw[:RAW_BYTES_MAX].decode("utf-8", "backslashreplace")
+    if len(raw) > RAW_BYTES_MAX:
+        reason += f" (kept are the first {RAW_BYTES_MAX}; SHA-256 of all {hashlib.sha256(raw).hexdigest()})"
+    fields: object = None
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        fields = msgspec.json.decode(raw) if len(raw) <= RAW_BYTES_MAX else None
     fields = fields if isinstance(fields, dict) else {}
-    try:
+    account_id, venue = UNKNOWN, UNKNOWN
+    with suppress(InvalidInput):
         account_id = values.name(fields.get("account_id"), "account_id")
-    except InvalidInput:
-        account_id = UNKNOWN
-    try:
+    with suppress(InvalidInput):
         venue = values.venue_of(values.instrument_id(fields.get("instrument_id")))
-    except InvalidInput:
-        venue = UNKNOWN
-    return RawReportKept(account_id, venue, source=f"api:{actor}", raw=raw, reason=reason)
+    return RawReportKept(account_id, venue, source=f"api:{actor}", raw=text, reason=reason)
 
 
 def outcome_of(result: ledger.Answer) -> dict[str, Any]:

@@ -6,7 +6,7 @@ A batch is one append: all of it is on record when the answer is sent, or none. 
 """
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -57,11 +57,8 @@ async def record_venue_reports(
     request: Request, daybook: OpenDaybook, caller: Reporter, request_id: RequestId, key: IdempotencyKey
 ) -> Response:
     """Record venue reports. 207 when some are unreadable, 422 when all are; their raw text is kept as evidence."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Problem(415, "http-415", "Unsupported Media Type", "venue reports are sent as application/json")
-    raws = split(await request.body())
     return await run_in_threadpool(
-        _recorded, raws, daybook=daybook, caller=caller, request_id=request_id, key=key
+        _recorded, await request.body(), daybook=daybook, caller=caller, request_id=request_id, key=key
     )  # fmt: skip
 
 
@@ -85,7 +82,8 @@ router.add_api_route(
 )  # fmt: skip
 
 
-def _recorded(raws: Sequence[str], daybook: Daybook, caller: Caller, request_id: str, key: Key | None) -> Response:
+def _recorded(body: bytes, daybook: Daybook, caller: Caller, request_id: str, key: Key | None) -> Response:
+    raws = split(body)
     read = [parsed(raw, caller.actor) for raw in raws]
     reports = tuple(item.kept if isinstance(item, Unreadable) else item for item in read)
 

@@ -1,45 +1,66 @@
-"""Health, readiness and metrics. They need no key, and show nothing of what is recorded."""
+"""Health, readiness and metrics. They need no key, and show nothing of what is recorded.
+
+None of them costs more when it is requested more often: what they show is computed at most once a second.
+"""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from adapters.upkeep.supervisor import Health
 from api.daybook import Daybook
 from api.encoding import encoded, time_text
-from api.http.auth import IsKnown
-from api.http.dependencies import OpenDaybook
 from api.http.problem_responses import responses
+from api.operations.shared import Shared
 from api.problems import Problem
 from api.read_models import schemas
-from domain.errors import Unavailable
+from domain.errors import LedgerError
+from domain.ledger import Head
 from projections.runner.runner import Progress
 
 STOPPED = "stopped by an error, which is shown to callers with an API key"
+UNREACHED = "the database cannot be reached"
+
+
+class Standing(NamedTuple):
+    """How the service stands: the head of the log and the read models, or why they cannot be read."""
+
+    head: Head | None
+    progress: Sequence[Progress]
+    error: LedgerError | None = None
+
 
 router = APIRouter(tags=["operations"])
 
 
 @router.get("/health", response_model=schemas.HealthAnswer)
-def health() -> Response:
+async def health() -> Response:
     """Report that the process is alive."""
     return Response(encoded({"status": "ok"}), media_type="application/json")
 
 
-@router.get("/ready", response_model=schemas.ReadyAnswer, responses=responses(503))
-def ready(daybook: OpenDaybook, is_known: IsKnown) -> Response:
-    """Report whether the database answers, every read model and background task runs, sealing follows and the clock is
-    right. Why something does not is shown to callers with an API key.
-    """
-    tasks = [_task_json(one, is_known=is_known) for one in daybook.watch.health()]
+def standing(daybook: Daybook) -> Standing:
+    """Return how the service stands now."""
     try:
-        head = daybook.log.head()
-        progress = daybook.runner.status()
-    except Unavailable as error:
-        detail = str(error) if is_known else "the database cannot be reached"
+        return Standing(daybook.log.head(), daybook.runner.status())
+    except LedgerError as error:
+        return Standing(None, (), error)
+
+
+@router.get("/ready", response_model=schemas.ReadyAnswer, responses=responses(503))
+async def ready(request: Request) -> Response:
+    """Report whether the database answers, every read model and background task runs, sealing follows and the clock is
+    right. It is at most a second old. Why something does not is shown to callers with an API key.
+    """
+    daybook, is_known = request.app.state.daybook, hasattr(request.state, "caller") or request.app.state.is_demo
+    head, progress, error = await request.app.state.readiness.get()
+    tasks = [_task_json(one, is_known=is_known) for one in daybook.watch.health()]
+    if error is not None:
+        detail = str(error) if is_known else UNREACHED
         raise Problem(503, "unavailable", "Not ready", detail, tasks=tasks) from error
     found: dict[str, Any] = {
         "projections": [_progress_json(one, is_known=is_known) for one in progress],
@@ -96,6 +117,12 @@ def _sealing_json(daybook: Daybook) -> dict[str, Any] | None:
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def metrics(request: Request) -> Response:
-    """Return metrics in the text format of Prometheus."""
-    return Response(generate_latest(request.app.state.measures.registry), media_type=CONTENT_TYPE_LATEST)
+async def metrics(request: Request) -> Response:
+    """Return metrics in the text format of Prometheus, at most a second old."""
+    return Response(await request.app.state.exposition.get(), media_type=CONTENT_TYPE_LATEST)
+
+
+def share(app: FastAPI, daybook: Daybook, registry: CollectorRegistry) -> None:
+    """Compute what these operations answer at most once a second, however many callers there are."""
+    app.state.readiness = Shared(lambda: standing(daybook))
+    app.state.exposition = Shared(lambda: generate_latest(registry))

@@ -1,10 +1,11 @@
 """Write the rows of a report as CSV, JSON or Parquet, as a stream.
 
-CSV is RFC 4180 with a header, decimals in plain notation, times ISO 8601, lists and objects as JSON. JSON is one object
-whose `items` are one a line. Parquet has decimal128(38, 18), which holds every amount below 1e20 with 18 places; other
-places are set with `decimals`, and a value that does not fit stops the export and is named: nothing is rounded.
-Amounts by currency are maps, times are UTC to the microsecond, lists and objects JSON. Rows are written in groups, so
-memory stays flat; the same rows give the same bytes.
+CSV is RFC 4180 with a header, decimals in plain notation, times ISO 8601, lists and objects as JSON, formulas made text
+by an apostrophe (`csv_cell` of `api/encoding.py`). JSON is one object whose `items` are one a line. Parquet has
+decimal128(38, 18), which holds every amount below 1e20 with 18 places; other places are set with `decimals`, and a
+value that does not fit stops the export and is named: nothing is rounded. Amounts by currency are maps, times are UTC
+to the microsecond, lists and objects JSON. Rows are written in groups, so memory stays flat; the same rows give the
+same bytes.
 """
 
 import csv
@@ -16,7 +17,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from api.encoding import plain
+from api.encoding import csv_cell, plain
 from api.problems import Problem
 from api.reports.catalog import Report
 from projections.storage.tables import AnyRow
@@ -110,7 +111,7 @@ def _cell(value: Any) -> str:
     shown = plain(value)
     if shown is None:
         return ""
-    return shown if isinstance(shown, str) else json_text(shown)
+    return csv_cell(shown if isinstance(shown, str) else json_text(shown))
 
 
 def write_parquet(

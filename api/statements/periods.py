@@ -1,10 +1,9 @@
 """Periods of a statement: a day or a month, by value date."""
 
-from datetime import MAXYEAR, UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from api.parameters import parsed_date
-from domain.errors import InvalidInput
 
 
 class Period(NamedTuple):
@@ -31,7 +30,5 @@ def period_of(text: str, field: str = "period") -> Period:
     first = parsed_date(f"{text}-01" if is_month else text, field, rule)
     if not is_month:
         return Period(text, text, f"{first.day} {first:%B %Y}")
-    if first.year == MAXYEAR:
-        raise InvalidInput(field, text, rule)
     last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
     return Period(first.isoformat(), last.isoformat(), f"{first:%B %Y}")

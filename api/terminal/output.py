@@ -90,7 +90,7 @@ def _json(value: Any, indent: int | None = None) -> str:
 
 def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Write CSV with a header to stdout."""
-    sys.stdout.write(csv_text(rows, columns).replace("\r\n", "\n"))
+    sys.stdout.write(csv_text(rows, columns, newline="\n"))
 
 
 def write_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, empty: str) -> None:

@@ -18,8 +18,6 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from api.settings import release
-
 HERE = Path(__file__).parent
 SWAGGER_UI = "fastapi-offline"  # the package with Swagger UI's files
 
@@ -71,7 +69,7 @@ def page(name: str, **facts: bool) -> str:
     templates = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return templates.get_template(f"{name}.html").render(version=_fingerprint(), release=release(), **facts)
+    return templates.get_template(f"{name}.html").render(version=_fingerprint(), **facts)
 
 
 @cache

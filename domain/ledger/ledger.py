@@ -9,6 +9,7 @@ adds nothing is checked against the log as well before it is given.
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import datetime
+from decimal import DecimalException
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, assert_never, get_args
 
@@ -43,6 +44,7 @@ from domain.account import (
 from domain.errors import ExecutionKnown, InvalidInput, LedgerError, ReportUnreadable, RequestRefused, StreamConflict
 from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instrument, ListInstrument
 from domain.ledger import accounts, limits, orders, schema
+from domain.ledger.exactness import TOO_LONG, each_exact, too_long
 from domain.ledger.log import EventLog, Recorded
 from domain.ledger.orders import Due, Facts
 from domain.ledger.unit_of_work import CACHED_STREAMS_MAX, Aggregates, UnitOfWork
@@ -252,7 +254,7 @@ def decided(work: UnitOfWork, command: Command, marks: Callable[[str], Mark | No
     A refused request has its refusal as the outcome's error; the refusal itself may be recorded too.
     """
     if isinstance(command.payload, tuple):
-        outcomes = _admitted(work, command.payload)
+        outcomes = each_exact(work, command.payload, _admitted, lambda report: Outcome(error=too_long(report)))
         for index, outcome in enumerate(outcomes):
             if command.evidence_of is not None and isinstance(outcome.error, InvalidInput):
                 _keep(work, command.evidence_of(index, outcome.error))
@@ -262,6 +264,9 @@ def decided(work: UnitOfWork, command: Command, marks: Callable[[str], Mark | No
     except RequestRefused as refused:
         work.drop()
         refusal = refused
+    except DecimalException as error:
+        work.drop()
+        raise InvalidInput("request", None, TOO_LONG) from error
     return [Outcome(tuple(work.records), refusal)]
 
 

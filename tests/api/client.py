@@ -9,6 +9,7 @@ import httpx
 import uvicorn
 
 from api.daybook import Daybook
+from api.http.server import configured
 from api.main import create_app
 
 START_SECONDS_MAX = 60
@@ -42,9 +43,7 @@ class ThreadedServer(uvicorn.Server):
 def serving(daybook: Daybook, *, demo: bool = False) -> Iterator[str]:
     """The URL of a server over `daybook`."""
     app = create_app(daybook, demo=demo)
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=3
-    )
+    config = configured(app, daybook.settings, host="127.0.0.1", port=0, timeout_graceful_shutdown=3)
     with ThreadedServer(config).running() as url:
         yield url
 

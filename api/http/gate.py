@@ -1,0 +1,91 @@
+"""The gate in front of the API: a request under `/v1` has a valid key before anything else of it is looked at.
+
+Neither its path is looked up nor its body read before: without a key every path is answered alike. Then the scopes of
+its route are checked, which are those that its operation declares; the operation checks them again. Pages without a key
+(`/health`, `/metrics`, the console) are answered at the pace of strangers.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from adapters.postgres.scopes import Caller
+from api.http.auth import DEMO_CALLER, Keyring, check_scopes, needed_by
+from api.http.origins import is_under_api
+from api.http.pace import Pace
+from api.http.problem_responses import response
+from api.problems import Problem, unreadable
+from domain.errors import InvalidInput
+
+
+class _Guarded(NamedTuple):
+    path: re.Pattern[str]
+    methods: frozenset[str]
+    scopes: tuple[str, ...]
+
+
+class Needs:
+    """The scopes that each operation needs, by method and path."""
+
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        operations = [route for route in routes if isinstance(route, APIRoute)]
+        self._plain = {
+            (method, route.path): needed_by(route.dependant)
+            for route in operations if "{" not in route.path
+            for method in route.methods or ()
+        }  # fmt: skip
+        self._others = [
+            _Guarded(route.path_regex, frozenset(route.methods or ()), needed_by(route.dependant))
+            for route in operations
+            if "{" in route.path
+        ]
+
+    def of(self, method: str, path: str) -> Sequence[str]:
+        """Return the scopes that a request needs; none for a path that there is not."""
+        plain = self._plain.get((method, path))
+        if plain is not None:
+            return plain
+        return next((one.scopes for one in self._others if method in one.methods and one.path.match(path)), ())
+
+
+def _check_text(scope: Scope) -> None:
+    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        raise unreadable(InvalidInput("url", None, "text without NUL characters"))
+
+
+class Gate:
+    """Middleware that answers 401 or 403 before anything is spent on a request."""
+
+    def __init__(self, app: ASGIApp, keyring: Keyring, needs: Needs) -> None:
+        self._app = app
+        self._keyring = keyring
+        self._needs = needs
+        self._pace = Pace()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            caller = self._keyring.known(headers)
+            if caller is None or (caller is DEMO_CALLER and not is_under_api(scope["path"])):
+                caller = await self._first_seen(scope, headers)
+            scope["state"] |= {"actor": caller.actor, "caller": caller}
+            _check_text(scope)
+            check_scopes(caller, self._needs.of(scope["method"], scope["path"]))
+        except Problem as problem:
+            if is_under_api(scope["path"]):
+                await response(problem, scope["path"])(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    async def _first_seen(self, scope: Scope, headers: Headers) -> Caller:
+        if not self._keyring.is_familiar(headers):
+            await self._pace.turn(scope)
+        return await self._keyring.verified(headers)
