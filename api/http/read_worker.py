@@ -4,6 +4,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import DecimalException
 from functools import cache, partial
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -78,7 +79,7 @@ def _computed(daybook: Daybook, work: Work) -> Computed:
         arguments[daybook_name] = daybook
     try:
         response = function(**arguments)
-    except (LedgerError, Problem) as error:
+    except (LedgerError, Problem, DecimalException) as error:
         return Computed(Refused.of(problem_of(error)))
     if isinstance(response, FileResponse):
         return Computed(Answered(response.status_code, response.raw_headers, b""), response.detach())

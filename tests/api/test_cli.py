@@ -264,13 +264,18 @@ def test_ctrl_c_ends_a_read_quietly_and_its_statement_in_the_database(
         reading = subprocess.Popen(
             [sys.executable, "-m", "api.cli", *words], cwd=CHECKOUT,
             env=environment(DAYBOOK_DATABASE_URL=database_url), text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.PIPE, preexec_fn=_take_ctrl_c,  # noqa: PLW1509 (no other thread forks here)
         )  # fmt: skip
         until(lambda: _waiting(database_url))
         reading.send_signal(signal.SIGINT)
         out, err = reading.communicate(timeout=30)
         assert (reading.returncode, out, err) == (130, "", "")
         until(lambda: not _waiting(database_url))
+
+
+def _take_ctrl_c() -> None:
+    """As at a terminal: a test that runs in the background of a shell ignores it, and so would what it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _waiting(url: str) -> int:

@@ -91,7 +91,7 @@ class Sent:
             path += f"?{urlencode(parameters)}"
         else:
             body = json.dumps(parameters).encode()
-        head = f"{verb} {path} HTTP/1.1\r\nHost: daybook\r\nAuthorization: {client.headers['authorization']}\r\n"
+        head = f"{verb} {path} HTTP/1.1\r\nHost: {place.netloc}\r\nAuthorization: {client.headers['authorization']}\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         self.connection = socket.create_connection((place.hostname or "", place.port or 0))
         self.connection.sendall(head.encode() + body)

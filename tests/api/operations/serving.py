@@ -59,13 +59,13 @@ class Service:
             time.sleep(0.1)
         return answer
 
-    def until_ready(self) -> dict[str, Any]:
-        """Ready, with everything sealed and folded."""
+    def until_ready(self, seq: int = 0) -> dict[str, Any]:
+        """Ready, with everything sealed and folded, up to a place in the log at least."""
 
         def is_current(answer: httpx.Response) -> bool:
             body = answer.json()
             return answer.status_code == 200 and all(one["lag"] == 0 for one in body["projections"]) and (
-                body["sealing"] is not None and body["sealing"]["sealed"] == body["seq"]
+                body["sealing"] is not None and body["sealing"]["sealed"] == body["seq"] >= seq
             )  # fmt: skip
 
         body: dict[str, Any] = self.until("/ready", is_current).json()
