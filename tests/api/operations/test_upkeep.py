@@ -80,7 +80,7 @@ def test_a_service_outlives_all_that_happens_to_its_database(home: Path, inside:
 
         # the server is stopped, and started again
         embedded.stop(home)
-        assert service.client.get("/ready").status_code == 503
+        service.until("/ready", lambda answer: answer.status_code == 503)
         assert service.client.post("/v1/orders", json=order("A-6")).status_code == 503
         embedded.start(home, durable=False)
         trade(service, "A-6")
