@@ -42,6 +42,8 @@ import multiprocessing.process, os, runpy, subprocess, sys
 from daybook.adapters.verify import verification
 from daybook.projections.runner import workers
 
+pytestmark = pytest.mark.slow
+
 def shown(what, start):
     def started(*args, **named):
         print(what, *args[1:2], file=sys.stderr)

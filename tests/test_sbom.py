@@ -14,6 +14,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from tests import CHECKOUT
 
+pytestmark = pytest.mark.slow
+
 _spec = importlib.util.spec_from_file_location("docs_sbom", CHECKOUT / "docs" / "sbom.py")
 assert _spec is not None
 assert _spec.loader is not None

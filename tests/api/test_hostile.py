@@ -17,6 +17,8 @@ import pytest
 
 from tests.api.client import BTC, fill, listing, order
 
+pytestmark = pytest.mark.slow
+
 JSON = {"Content-Type": "application/json"}
 
 

@@ -22,6 +22,8 @@ from domain.errors import Unavailable
 from tests.databases import directory_of_server, url_of_database
 from tests.records import record
 
+pytestmark = pytest.mark.slow
+
 OLDER = Path("/usr/lib/postgresql/15/bin")
 TABLES = (
     "ledger.events", "ledger.requests", "ledger.snapshots", "ledger.keys", "ledger.checkpoints", "ledger.tiles",

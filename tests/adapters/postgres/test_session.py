@@ -30,6 +30,8 @@ from domain.errors import Unavailable
 from tests.databases import directory_of_server, new_database, url_of_database
 from tests.records import record
 
+pytestmark = pytest.mark.slow
+
 # What would weaken Daybook, or make it read or store something else, and can be pinned.
 CARELESS = {
     "synchronous_commit": "off",

@@ -18,6 +18,8 @@ from adapters.processes.pool import WorkCanceled, Worker, WorkerEnded, WorkerFai
 from adapters.processes.worker import NICENESS, Compute, Computed
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 SLEEP = "SELECT pg_sleep(600) /* of a worker */"
 SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE query = %s AND state = 'active'"
 

@@ -16,6 +16,8 @@ from tests import CHECKOUT
 from tests.adapters.verify.bombs import bombs, honest
 from tests.adapters.verify.stranger import desk_states, signed, zipped
 
+pytestmark = pytest.mark.slow
+
 # The bound of docs/verify.md: processor time and memory.
 SECONDS, SECONDS_A_MEGABYTE = 3, 8
 MEGABYTES, MEGABYTES_A_MEGABYTE = 150, 150

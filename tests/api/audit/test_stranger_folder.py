@@ -12,6 +12,8 @@ from adapters.proof.sealer import Sealer
 from tests.adapters.verify.stranger import desk_states, signed, zipped
 from tests.records import records
 
+pytestmark = pytest.mark.slow
+
 DAYBOOK = Path(sys.executable).with_name("daybook")
 MODULES = (
     "_json", "abc", "adapters", "alembic", "api", "argparse", "base64", "codecs", "collections", "conftest",

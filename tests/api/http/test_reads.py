@@ -27,6 +27,8 @@ from tests.api.client import bought_and_sold, open_book, order, serving
 from tests.api.command_line import environment
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 AS_OCCURRED = {"as_of": "2026-01-03T00:00:00Z", "known_at": "now"}
 WAITING = """
 SELECT count(*) FROM pg_stat_activity

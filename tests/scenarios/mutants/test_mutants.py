@@ -15,6 +15,8 @@ from domain.errors import LedgerError
 from tests.databases import new_database
 from tests.scenarios.mutants.kinds import KINDS, Kind, drawn_signed, is_sentence, outcome
 
+pytestmark = pytest.mark.slow
+
 MUTANTS = 3000  # of all kinds; `make mutants` reads a million
 RESTORED = int(os.environ.get("DAYBOOK_MUTANTS_RESTORED", "40"))
 SEED = os.environ.get("DAYBOOK_MUTATIONS_SEED", "1")
