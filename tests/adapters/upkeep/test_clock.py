@@ -19,6 +19,8 @@ from domain.ledger import ClockConfirmed, Recorded
 from tests.desk import fill_of, new_order, open_desk
 from tests.group_commit import leading, request
 
+pytestmark = pytest.mark.slow
+
 TEN_YEARS = timedelta(days=3652)
 SECOND = timedelta(seconds=1)
 

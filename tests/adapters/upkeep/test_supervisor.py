@@ -11,6 +11,8 @@ from adapters.upkeep import supervisor
 from adapters.upkeep.supervisor import Health, State, Supervisor, Task
 from adapters.upkeep.watch import SealingWatch
 
+pytestmark = pytest.mark.slow
+
 SECONDS_MAX = 60
 
 

@@ -32,6 +32,8 @@ from tests import CHECKOUT
 from tests.api.client import ThreadedServer, fill, listing, order, serving
 from tests.api.command_line import environment
 
+pytestmark = pytest.mark.slow
+
 ClientFor = Callable[..., httpx.Client]
 JSON = {"Content-Type": "application/json"}
 
