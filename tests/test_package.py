@@ -29,6 +29,8 @@ if importlib.util.find_spec("uv") is None:
 
 import hatch_build
 
+pytestmark = pytest.mark.slow
+
 ROOMS = ("domain", "projections", "adapters", "api")
 BTC = "BTCUSDT.BINANCE"
 TRADES = """seq,trade_id,ts,symbol,side,price,qty,quote_qty,liquidity,fee,fee_currency
@@ -41,8 +43,6 @@ AS_IF_LONG = """
 import multiprocessing.process, os, runpy, subprocess, sys
 from daybook.adapters.verify import verification
 from daybook.projections.runner import workers
-
-pytestmark = pytest.mark.slow
 
 def shown(what, start):
     def started(*args, **named):
@@ -289,7 +289,6 @@ def deptry(settings: Path) -> "subprocess.CompletedProcess[str]":
 # ---- Beside a stranger
 
 
-@pytest.mark.slow
 def test_beside_a_stranger_with_our_rooms_names_everything_works(place: Place, wheel: Path, stranger: Path):
     """Installed before and after it, in a folder with such packages too; either leaves without harm to the other."""
     place.install(stranger)
@@ -345,7 +344,6 @@ def served_from_the_wheel(place: Place) -> None:
     assert (served.returncode, "Traceback" in errors) == (0, False), errors
 
 
-@pytest.mark.slow
 def test_a_file_that_another_package_replaced_or_added_is_named_before_anything_runs(
     place: Place, wheel: Path, tmp_path: Path
 ):
@@ -367,7 +365,6 @@ def test_a_file_that_another_package_replaced_or_added_is_named_before_anything_
     place.uninstall("daybook")
 
 
-@pytest.mark.slow
 def test_the_types_of_the_wheel_are_seen_by_those_who_import_it(place: Place, wheel: Path, tmp_path: Path):
     place.install(wheel)
     (tmp_path / "user.py").write_text("from daybook.domain.values import divide\nreveal_type(divide)\n")
