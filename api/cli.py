@@ -29,7 +29,7 @@ from api.intake import cli_marks
 from api.operations import clock_cli, database_cli, keys_cli, privacy_cli, read_models_cli
 from api.problems import Problem
 from api.reports import cli as reports_cli
-from api.terminal.options import environment, opened
+from api.terminal.options import claim_name, environment, opened
 from api.terminal.output import EXIT_USAGE, Json, fail, note, say, write_json
 from api.what_if import cli as what_if_cli
 from domain.errors import ClockInDoubt, LedgerError
@@ -44,6 +44,18 @@ PLAIN_HTTP = (
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
+
+
+@app.callback()
+def _common(
+    actor: Annotated[
+        str,
+        typer.Option(help="A name to record as claimed; who runs the command is the account of the system."),
+    ] = "",
+) -> None:
+    claim_name(actor)
+
+
 reports_cli.report.command()(restatement_cli.restatement)
 analytics_cli.add_to(reports_cli.report)
 app.add_typer(reports_cli.report)

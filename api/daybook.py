@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.log.postgres import PostgresLog
 from adapters.market.mark_store import MarkStore
+from adapters.os_account import os_account
 from adapters.postgres import connections
 from adapters.postgres.api_keys import ApiKeys
 from adapters.postgres.connections import Role
@@ -26,6 +27,7 @@ from adapters.writer.confirmation import confirm_clock
 from adapters.writer.writer import Writer
 from api.clock import now
 from api.settings import Settings
+from domain.access import Actor
 from domain.ledger import ClockConfirmed, Recorded
 from projections.runner.gc_pauses import short_pauses
 
@@ -92,14 +94,15 @@ class Daybook:
             log = stack.enter_context(PostgresLog(url, upkeep=upkeep))
             marks = MarkStore(url)
             stack.callback(marks.close)
-            keys = ApiKeys(url, cache_seconds=settings.key_cache_seconds)
+            writer = Writer(log, now, marks.latest, clock)
+            keys = ApiKeys(url, cache_seconds=settings.key_cache_seconds, carry=writer.request, actor=os_account())
             stack.callback(keys.close)
             yield cls(
                 settings=settings,
                 url=url,
                 log=log,
                 marks=marks,
-                writer=Writer(log, now, marks.latest, clock),
+                writer=writer,
                 keys=keys,
                 upkeep=upkeep,
                 clock=clock,
@@ -115,11 +118,12 @@ class Daybook:
             log = stack.enter_context(PostgresLog(url, Role.AUDITOR))
             marks = MarkStore(url, Role.AUDITOR)
             stack.callback(marks.close)
-            keys = ApiKeys(url, cache_seconds=0)
+            writer = Writer(log, now, marks.latest)
+            keys = ApiKeys(url, cache_seconds=0, carry=writer.request, actor=os_account())
             stack.callback(keys.close)
             upkeep, clock = Supervisor(), ClockCheck(now, difference_seconds_max=settings.clock_seconds_max)
             made = cls(
-                settings=settings, url=url, log=log, marks=marks, writer=Writer(log, now, marks.latest), keys=keys,
+                settings=settings, url=url, log=log, marks=marks, writer=writer, keys=keys,
                 upkeep=upkeep, clock=clock, watch=Watch(url, _process(), upkeep, list), closing=stack,
             )  # fmt: skip
             vars(made).update(history=log, market=marks)
@@ -206,7 +210,7 @@ class Daybook:
         return self.clock.doubt
 
     def confirm_clock(
-        self, *, actor: str, reason: str, is_difference_accepted: bool = False
+        self, *, actor: Actor, reason: str, is_difference_accepted: bool = False
     ) -> Recorded[ClockConfirmed] | None:
         """Record that our clock is right; None if no clock is in doubt, here or in a process that reports.
 

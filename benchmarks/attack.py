@@ -23,8 +23,11 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from adapters.postgres.api_keys import ApiKeys
+from pydantic import SecretStr
+
 from adapters.postgres.scopes import Scope
+from api.daybook import Daybook
+from api.settings import Settings
 from benchmarks.lines import line
 from benchmarks.servers import server
 
@@ -153,7 +156,8 @@ def slice_of_orders(target: Target, numbers: Iterator[int]) -> list[float]:
 @contextmanager
 def serving(url: str) -> Iterator[Target]:
     """Run `daybook serve` in a process of its own, with an account and an instrument."""
-    key = ApiKeys(url, cache_seconds=0).issue("desk", list(Scope))
+    with Daybook.open(Settings(database_url=SecretStr(url))) as daybook:
+        key = daybook.keys.issue("desk", list(Scope))
     environment = os.environ | {"DAYBOOK_DATABASE_URL": url, "DAYBOOK_LOG_LEVEL": "warning"}
     command = [sys.executable, "-m", "api.cli", "serve", "--port", "0", "--json"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:

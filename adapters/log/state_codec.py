@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct, defstruct, structs
 
 import domain
+from domain.access import Approvals, Key
 from domain.account import Account, CostBasis, RawReportKept, StatementTaken, Subject
 from domain.immutable import AppendMap, PersistentMap
 from domain.instrument import Instrument
@@ -60,7 +61,9 @@ KeptPosition: Any = defstruct(
 )
 
 SHAPES: dict[str, Any] = {
+    "access": Key,
     "account": Account,
+    "approval": Approvals,
     "evidence": RawReportKept,
     "instrument": Instrument,
     "limit": Risk,

@@ -1,44 +1,91 @@
-"""API keys: issued, verified and revoked. Only a hash of the secret is stored."""
+"""API keys: issued, verified and revoked. The log decides what a key may do; the table has the hash of its secret.
+
+A key opens the door only if its row and its events agree: the name, the scopes, the hash (by its fingerprint), and that
+neither has it revoked. So a row that is inserted or altered by SQL opens nothing. A change is recorded first and then
+written to the table: a process that dies between leaves a key that is refused, until the same command is sent again.
+"""
 
 import hashlib
 import hmac
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import structlog
 
 from adapters.postgres import connections
-from adapters.postgres.connections import Role
+from adapters.postgres.connections import Connection, Role
 from adapters.postgres.pool import Pool
 from adapters.postgres.scopes import Caller, Scope
 from domain import values
+from domain.access import Actor, IssueKey, Key, RescopeKey, RevokeKey, fingerprint, keys, present
+from domain.errors import HistoryBroken, RequestRefused
+from domain.ledger import Answer, Request, schema
+from domain.values import EPOCH
+
+__all__ = ["ApiKeys", "Issued", "KeyRow", "Scope", "all_recorded", "difference", "listed", "recorded"]
 
 PREFIX = "dbk"
 SECRET_BYTES = 32
 CACHED_KEYS_MAX = 1024
 _NO_DIGEST = bytes(32)
+log_line = structlog.get_logger("daybook.keys")
+
+ROW = """
+SELECT key_sha256, actor, scopes, revoked_at,
+    ARRAY(SELECT topic FROM ledger.events WHERE originator_id = 'access:' || key_id ORDER BY originator_version),
+    ARRAY(SELECT state FROM ledger.events WHERE originator_id = 'access:' || key_id ORDER BY originator_version)
+FROM access.api_keys WHERE key_id = %s
+"""
+ROWS = (
+    "SELECT key_id, key_sha256, actor, scopes, created_at, revoked_at FROM access.api_keys ORDER BY created_at, key_id"
+)
+EVENTS = """
+SELECT topic, state FROM ledger.events WHERE originator_id = ANY(%s::text[]) ORDER BY originator_id, originator_version
+"""
+STREAMS = "SELECT DISTINCT originator_id FROM ledger.events WHERE originator_id LIKE 'access:%'"
+INSERT = "INSERT INTO access.api_keys (key_id, key_sha256, actor, scopes) VALUES (%s, %s, %s, %s)"
+REVOKE = "UPDATE access.api_keys SET revoked_at = %s WHERE key_id = %s AND revoked_at IS NULL"
+RESCOPE = "UPDATE access.api_keys SET scopes = %s WHERE key_id = %s AND scopes <> %s"
+
+Carry = Callable[..., Answer]  # carries out a request of the domain, in the name of an `actor`
 
 
 class KeyRow(NamedTuple):
-    """An API key as listed, without its secret."""
+    """An API key as listed, without its secret. `difference` says how its row differs from the log, if it does."""
 
     key_id: str
     actor: str
     scopes: list[str]
     created_at: datetime
     revoked_at: datetime | None
+    difference: str = ""
+
+
+class Issued(NamedTuple):
+    """A new key, shown once. It opens nothing until a proposal is approved, if there is one."""
+
+    key: str
+    key_id: str
+    answer: Answer
 
 
 class ApiKeys:
-    """The keys in `access.api_keys`. Verifying needs the writer's role; issuing and revoking need the admin's."""
+    """The keys of a database. Verifying needs the writer's role; issuing, altering and revoking the admin's too.
 
-    def __init__(self, url: str, *, cache_seconds: float) -> None:
+    `carry` records a request, `actor` is in whose name where a caller names no other.
+    """
+
+    def __init__(self, url: str, *, cache_seconds: float, carry: Carry, actor: Actor) -> None:
         self._url = url
         self._pool = Pool(lambda: connections.connect(url, Role.WRITER))
         self._cache_seconds = cache_seconds
+        self._carry = carry
+        self._actor = actor
         self._cache: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
         self._lock = Lock()
 
@@ -46,35 +93,62 @@ class ApiKeys:
         """Close the connections."""
         self._pool.close()
 
-    def issue(self, actor: str, scopes: Sequence[Scope]) -> str:
-        """Create a key and return it; it is not shown again. Raises InvalidInput if `actor` is not a valid name."""
+    def issue(self, name: str, scopes: Sequence[str]) -> str:
+        """Issue a key in the name of this process and return it; it is not shown again. Raises RequestRefused."""
+        return self.issued(name, scopes, now=_now()).key
+
+    def issued(self, name: str, scopes: Sequence[str], *, now: datetime, **of: Any) -> Issued:
+        """Issue or propose a key; `of` is whose request it is (`actor`, `request_id`). Raises RequestRefused."""
+        values.name(name, "actor")
         key_id = secrets.token_hex(6)
         key = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
+        digest = _digest(key)
+        request = IssueKey(key_id, name, tuple(map(str, scopes)), fingerprint(key_id, digest), transact_time=now)
+        answer = self._carried(request, of)
         with connections.reaching(self._url), connections.connect(self._url, Role.ADMIN) as connection:
-            connection.execute(
-                "INSERT INTO access.api_keys (key_id, key_sha256, actor, scopes) VALUES (%s, %s, %s, %s)",
-                [key_id, _digest(key), values.name(actor, "actor"), sorted({str(scope) for scope in scopes})],
-            )
-        return key
+            connection.execute(INSERT, [key_id, digest, name, list(present(scopes))])
+        return Issued(key, key_id, answer)
 
-    def revoke(self, key_id: str) -> bool | None:
+    def revoke(self, key_id: str, *, reason: str = "", now: datetime | None = None, **of: Any) -> bool | None:
         """Revoke a key. Return whether it was valid until now; None if there is no such key."""
+        try:
+            answer = self._carried(RevokeKey(key_id, reason, now or _now()), of)
+        except RequestRefused:
+            if self.on_record(key_id) is None:
+                return None
+            raise
+        self.settle(key_id)
+        return bool(answer.records)
+
+    def rescope(self, key_id: str, scopes: Sequence[str], *, now: datetime, **of: Any) -> Answer:
+        """Give a key other scopes, or propose it. Raises RequestRefused."""
+        answer = self._carried(RescopeKey(key_id, tuple(map(str, scopes)), now), of)
+        self.settle(key_id)
+        return answer
+
+    def settle(self, key_id: str) -> None:
+        """Bring the row of a key to what the log has of it; does nothing for a row that the log does not know."""
+        key = self.on_record(key_id)
+        if key is None:
+            return
+        scopes = list(key.scopes)
         with connections.reaching(self._url), connections.connect(self._url, Role.ADMIN) as connection:
-            revoked = connection.execute(
-                "UPDATE access.api_keys SET revoked_at = now() WHERE key_id = %s AND revoked_at IS NULL", [key_id]
-            )
-            if revoked.rowcount:
-                return True
-            is_known = connection.execute("SELECT 1 FROM access.api_keys WHERE key_id = %s", [key_id]).fetchone()
-        return False if is_known else None
+            connection.execute(RESCOPE, [scopes, key_id, scopes])
+            if key.revoked_at is not None:
+                connection.execute(REVOKE, [key.revoked_at, key_id])
+
+    def _carried(self, request: Request, of: Mapping[str, Any]) -> Answer:
+        return self._carry(request, **{"actor": self._actor, **of})
+
+    def on_record(self, key_id: str) -> Key | None:
+        """Return a key as the log has it; None if the log does not know it."""
+        with connections.reaching(self._url), self._pool.connection() as connection:
+            return recorded(connection, [keys.stream(key_id)]).get(key_id)
 
     def all(self) -> list[KeyRow]:
-        """Return every key ever issued, oldest first."""
-        with connections.reaching(self._url), connections.connect(self._url, Role.ADMIN) as connection:
-            rows = connection.execute(
-                "SELECT key_id, actor, scopes, created_at, revoked_at FROM access.api_keys ORDER BY created_at, key_id"
-            ).fetchall()
-        return [KeyRow(*row) for row in rows]
+        """Return every key in the table, oldest first, as the log has it; one that the log does not know as its row."""
+        with connections.reaching(self._url), self._pool.connection() as connection:
+            return listed(connection)
 
     def remembered(self, key: str) -> Caller | None:
         """Return the caller of a key that was verified a moment ago; None if it is not cached."""
@@ -88,17 +162,15 @@ class ApiKeys:
             return _digest(key) in self._cache
 
     def verify(self, key: str) -> Caller | None:
-        """Return the caller of a key; None if the key is unknown or revoked."""
+        """Return the caller of a key; None if the key is unknown or revoked, or its row and its events differ."""
         digest = _digest(key)
         parts = key.split("_", 2)
         key_id = parts[1] if len(parts) == 3 and parts[0] == PREFIX and parts[1].isalnum() else ""
         with connections.reaching(self._url), self._pool.connection() as connection:
-            row = connection.execute(
-                "SELECT key_sha256, actor, scopes FROM access.api_keys WHERE key_id = %s AND revoked_at IS NULL",
-                [key_id],
-            ).fetchone()
-        stored, actor, scopes = row or (_NO_DIGEST, "", [])
-        if not hmac.compare_digest(bytes(stored), digest):
+            row = connection.execute(ROW, [key_id]).fetchone()
+        stored, actor, scopes, revoked_at, topics, states = row or (_NO_DIGEST, "", [], None, [], [])
+        is_it = hmac.compare_digest(bytes(stored), digest)
+        if not is_it or revoked_at is not None or not _agrees(key_id, digest, actor, scopes, topics, states):
             with self._lock:
                 self._cache.pop(digest, None)
             return None
@@ -109,6 +181,65 @@ class ApiKeys:
             while len(self._cache) > CACHED_KEYS_MAX:
                 self._cache.popitem(last=False)
         return caller
+
+
+def _agrees(key_id: str, digest: bytes, actor: str, scopes: list[str], topics: list[str], states: list[bytes]) -> bool:
+    """Return whether the log has a key as its row has it; if not, say so in the server's log."""
+    known: Key | None = None
+    try:
+        for topic, state in zip(topics, states, strict=True):
+            known = keys.evolve(known, schema.decode(topic, bytes(state)).event)
+    except HistoryBroken:
+        known = None
+    found = difference(known, fingerprint(key_id, digest), actor, scopes)
+    if found and not (known is not None and known.revoked_at is not None):
+        log_line.warning("api_key_refused", key_id=key_id, reason=found, advice="run `daybook verify`")
+    return not found and known is not None and known.is_valid
+
+
+def difference(known: Key | None, of_row: str, name: str, scopes: Sequence[str], *, is_revoked: bool = False) -> str:
+    """Return how a row (its fingerprint, name, scopes) differs from what the log has of its key; "" if it does not."""
+    if known is None:
+        return "its row is not on record in the log"
+    if known.fingerprint != of_row:
+        return "its row has the hash of another secret than the log"
+    if known.name != name:
+        return f"its row has the name {name!r}, the log {known.name!r}"
+    if sorted(known.scopes) != sorted(scopes):
+        return f"its row has the scopes {', '.join(scopes) or 'none'}, the log {', '.join(known.scopes) or 'none'}"
+    if known.is_valid is is_revoked:
+        return "it is revoked in the " + ("table only" if is_revoked else "log only")
+    return ""
+
+
+def recorded(connection: Connection, streams: Sequence[str]) -> dict[str, Key]:
+    """Return the keys of streams as the log has them, by id. Raises HistoryBroken."""
+    found: dict[str, Key] = {}
+    for topic, state in connection.execute(EVENTS, [list(streams)]):
+        event = schema.decode(topic, bytes(state)).event
+        found[event.key_id] = keys.evolve(found.get(event.key_id), event)
+    return found
+
+
+def all_recorded(connection: Connection) -> dict[str, Key]:
+    """Return all keys that the log has, by id; reads the log's index as a whole. Raises HistoryBroken."""
+    return recorded(connection, [stream for (stream,) in connection.execute(STREAMS)])
+
+
+def listed(connection: Connection) -> list[KeyRow]:
+    """Return the keys of the table, each with how it differs from the log."""
+    stored = connection.execute(ROWS).fetchall()
+    known = recorded(connection, [keys.stream(row[0]) for row in stored])
+    rows = []
+    for key_id, digest, actor, scopes, created_at, revoked_at in stored:
+        print_, is_revoked = fingerprint(key_id, bytes(digest)), revoked_at is not None
+        found = difference(known.get(key_id), print_, actor, scopes, is_revoked=is_revoked)
+        rows.append(KeyRow(key_id, actor, scopes, created_at, revoked_at, found))
+    return rows
+
+
+def _now() -> datetime:
+    return EPOCH + timedelta(microseconds=time.time_ns() // 1000)
 
 
 def _digest(key: str) -> bytes:

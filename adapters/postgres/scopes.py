@@ -1,17 +1,10 @@
-"""Scopes of API keys, and the caller who has them. Every key may read the read models; the log itself needs `audit`."""
+"""The caller of a request: the holder of a verified API key, and what it may do."""
 
-from enum import StrEnum
 from typing import NamedTuple
 
+from domain.access import DEMO, ApiKey, Identity, Scope, rights
 
-class Scope(StrEnum):
-    """What a key may do."""
-
-    TRADE = "trade"  # submit and cancel orders
-    REPORT = "report"  # report what venues did, transfers and marks
-    AUDIT = "audit"  # read the log
-    ADMIN = "admin"  # open accounts, list instruments, set limits
-    PERSONAL = "personal"  # read what is personal: the names of owners
+__all__ = ["Caller", "Scope"]
 
 
 class Caller(NamedTuple):
@@ -20,3 +13,13 @@ class Caller(NamedTuple):
     actor: str
     scopes: frozenset[str]
     key_id: str = ""
+
+    @property
+    def rights(self) -> frozenset[str]:
+        """All that its scopes allow."""
+        return rights(self.scopes)
+
+    @property
+    def identity(self) -> Identity:
+        """The identity that its events are recorded under: its key, or the demo where none is needed."""
+        return ApiKey(self.key_id, self.actor) if self.key_id else DEMO

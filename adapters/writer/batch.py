@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from adapters.log.postgres import KeptAnswer
 from adapters.writer.append import Row, row_of
+from domain.access import label
 from domain.errors import KeyReused, LedgerError
 from domain.ledger import Answer, BaseLayer, Command, Outcome, UnitOfWork, decided, streams_begun_by
 from domain.values import Mark
@@ -91,7 +92,7 @@ class Task(NamedTuple):
     @property
     def key(self) -> KeyOf | None:
         """The actor and idempotency key; None without a key."""
-        return (self.command.actor, self.keyed.key) if self.keyed else None
+        return (label(self.command.actor), self.keyed.key) if self.keyed else None
 
 
 class Batch:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from adapters.log.postgres import PostgresLog
+from domain.access import Actor, identity, label
 from domain.errors import RequestRefused
 from domain.ledger import CLOCK_STREAM, ClockConfirmed, Recorded
 
@@ -12,7 +13,7 @@ def confirm_clock(
     log: PostgresLog,
     now: Callable[[], datetime],
     *,
-    actor: str,
+    actor: Actor,
     reason: str,
     difference_seconds_max: float,
     is_difference_accepted: bool = False,
@@ -40,8 +41,8 @@ def confirm_clock(
         confirmations = log.confirmations()
         from_seq, trusted_at = (is_ahead and log.recorded_after(moment, confirmations)) or (None, None)
         record = Recorded(
-            CLOCK_STREAM, len(confirmations) + 1, recorded_at=moment, actor=actor, request_id="",
-            event=ClockConfirmed(reason, database_at, from_seq, trusted_at),
+            CLOCK_STREAM, len(confirmations) + 1, recorded_at=moment, actor=label(actor), request_id="",
+            event=ClockConfirmed(reason, database_at, from_seq, trusted_at), by=identity(actor),
         )  # fmt: skip
         log.append([record])
     return record

@@ -18,6 +18,7 @@ from adapters.upkeep.clock import ClockCheck
 from adapters.upkeep.supervisor import Supervisor
 from adapters.writer.batch import IdempotentAnswer, Keyed
 from adapters.writer.group_commit import GroupCommit
+from domain.access import Actor
 from domain.errors import Unavailable
 from domain.ledger import Answer, Command, EventLog, EvidenceOf, Ledger, Report, Request, no_marks
 from domain.values import Mark
@@ -65,7 +66,7 @@ class Writer:
             self._group = None
             group.close()
 
-    def request(self, request: Request, *, actor: str, request_id: str = "", cause: str = "") -> Answer:
+    def request(self, request: Request, *, actor: Actor, request_id: str = "", cause: str = "") -> Answer:
         """Carry out a client's request; see `Ledger.request`. Raises NotLeading and Busy as well."""
         return _one(self.carry_out(Command(request, actor, request_id, cause)))
 
@@ -73,7 +74,7 @@ class Writer:
         self,
         reports: Sequence[Report],
         *,
-        actor: str,
+        actor: Actor,
         request_id: str = "",
         cause: str = "",
         evidence_of: EvidenceOf | None = None,
@@ -101,7 +102,7 @@ class Writer:
         answer: IdempotentAnswer = self._led(command, keyed)
         return answer
 
-    async def request_async(self, request: Request, *, actor: str, request_id: str = "", cause: str = "") -> Answer:
+    async def request_async(self, request: Request, *, actor: Actor, request_id: str = "", cause: str = "") -> Answer:
         """Like `request`, without blocking a thread."""
         return _one(await _awaited(self._leader().submit(Command(request, actor, request_id, cause))))
 
@@ -109,7 +110,7 @@ class Writer:
         self,
         reports: Sequence[Report],
         *,
-        actor: str,
+        actor: Actor,
         request_id: str = "",
         cause: str = "",
         evidence_of: EvidenceOf | None = None,

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field, WithJsonSchema
 from starlette.responses import Response
 
+from adapters.postgres.scopes import Scope
 from api.analytics import schemas, service
 from api.analytics.closing_marks import Valuing
 from api.analytics.service import (
@@ -43,7 +44,11 @@ from projections.storage.tables import AnyRow
 MARK_AGE_SECONDS_MAX = 10 * 365 * 86_400
 
 router = APIRouter(
-    prefix="/v1", route_class=ReadRoute, tags=["analytics"], dependencies=[needs()], responses=responses(401, 422, 503)
+    prefix="/v1",
+    route_class=ReadRoute,
+    tags=["analytics"],
+    dependencies=[needs(Scope.READ)],
+    responses=responses(401, 422, 503),
 )
 
 

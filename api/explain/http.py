@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 from starlette.responses import Response
 
+from adapters.postgres.scopes import Scope
 from api.explain import balances
 from api.explain.positions import Cell, Page, explained
 from api.http.auth import needs
@@ -27,7 +28,7 @@ router = APIRouter(
     prefix="/v1",
     route_class=ReadRoute,
     tags=["queries"],
-    dependencies=[needs()],
+    dependencies=[needs(Scope.READ)],
     responses=responses(401, 404, 422, 503),
 )
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field, WithJsonSchema
 from starlette.responses import Response
 
+from adapters.postgres.scopes import Scope
 from api.explain import restatement
 from api.http.auth import needs
 from api.http.dependencies import OpenDaybook, answer, documented
@@ -18,7 +19,11 @@ from api.read_models.query_params import DATE
 from projections.calendar import parsed_close
 
 router = APIRouter(
-    prefix="/v1", route_class=ReadRoute, tags=["queries"], dependencies=[needs()], responses=responses(401, 422, 503)
+    prefix="/v1",
+    route_class=ReadRoute,
+    tags=["queries"],
+    dependencies=[needs(Scope.READ)],
+    responses=responses(401, 422, 503),
 )
 
 

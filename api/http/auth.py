@@ -75,7 +75,7 @@ def _key_in(headers: Headers) -> str | None:
 
 def check_scopes(caller: Caller, needed: Sequence[str]) -> None:
     """Raise Problem unless the caller has the scopes."""
-    missing = [scope for scope in needed if scope not in caller.scopes]
+    missing = [scope for scope in needed if scope not in caller.rights]
     if missing:
         held = ", ".join(sorted(caller.scopes)) or "none"
         raise Problem(
@@ -105,11 +105,12 @@ def needed_by(dependant: Dependant) -> tuple[str, ...]:
     return (*own, *(scope for one in dependant.dependencies for scope in needed_by(one)))
 
 
-def needs(scope: Scope | None = None) -> Any:
-    """Return the dependency on a caller with a valid key and, if given, this scope."""
-    return Security(_caller, scopes=[scope] if scope else [])
+def needs(scope: Scope) -> Any:
+    """Return the dependency on a caller with a valid key that has this scope."""
+    return Security(_caller, scopes=[scope])
 
 
+Reader = Annotated[Caller, needs(Scope.READ)]
 Trader = Annotated[Caller, needs(Scope.TRADE)]
-Reporter = Annotated[Caller, needs(Scope.REPORT)]
+Recorder = Annotated[Caller, needs(Scope.RECORD)]
 Admin = Annotated[Caller, needs(Scope.ADMIN)]

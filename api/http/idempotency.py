@@ -100,7 +100,7 @@ def command(
     payload: object, caller: Caller, request_id: str, evidence_of: Callable[[int, InvalidInput], object] | None = None
 ) -> Command:
     """Return a command in the caller's name: one request, or a tuple of venue reports."""
-    return Command(payload, caller.actor, request_id, evidence_of=evidence_of)  # type: ignore[arg-type]
+    return Command(payload, caller.identity, request_id, evidence_of=evidence_of)  # type: ignore[arg-type]
 
 
 def packed(response: Response) -> bytes:

@@ -18,6 +18,7 @@ from adapters.exchanges.sorting import in_order
 from adapters.exchanges.via_csv import CsvHistory, ImportContext, Row
 from adapters.writer.writer import Writer
 from domain import account, instrument, order, values
+from domain.access import Actor
 from domain.account import Costing, OpenAccount, RawReportKept
 from domain.errors import InvalidInput, LedgerError, ReportUnreadable, RequestRefused, Unavailable
 from domain.ledger import Answer, Report
@@ -93,7 +94,7 @@ def import_file(
     account_id: str = "main",
     strategy_id: str = "main",
     now: datetime,
-    actor: str,
+    actor: Actor,
     on_progress: Callable[[ImportProgress], None] = ignore,
 ) -> ImportSummary:
     """Record a trade history and return the summary. The account is opened and instruments are listed if need be.
@@ -123,7 +124,7 @@ class _Import:
         writer: Writer,
         history: CsvHistory,
         context: ImportContext,
-        actor: str,
+        actor: Actor,
         on_progress: Callable[[ImportProgress], None],
     ) -> None:
         self._writer = writer

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from adapters.market.mark_store import KeyedAnswer
 from adapters.writer.batch import Look
 from api.clock import now
-from api.http.auth import Admin, Reporter, Trader
+from api.http.auth import Admin, Recorder, Trader
 from api.http.dependencies import SEQ_HEADER, OpenDaybook, RequestId, answer, documented
 from api.http.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
 from api.http.idempotency import IdempotencyKey, carried_out, command, one, packed, unpacked
@@ -275,7 +275,7 @@ def cancel_order(
 
 @router.post("/transfers", status_code=201, response_model=schemas.TransferAnswer, responses=CREATED)
 def record_transfer(
-    body: TransferSubmission, daybook: OpenDaybook, caller: Reporter, request_id: RequestId, idempotency: IdempotencyKey
+    body: TransferSubmission, daybook: OpenDaybook, caller: Recorder, request_id: RequestId, idempotency: IdempotencyKey
 ) -> Response:
     """Book a quantity transferred in or out: an opening balance, a deposit in kind."""
     key = PositionKey(body.account_id, body.strategy_id, body.instrument_id)
@@ -300,7 +300,7 @@ def record_transfer(
 @router.post(
     "/marks", status_code=201, response_model=schemas.MarksAnswer, responses=documented(201, "recorded")
 )  # fmt: skip
-def record_marks(body: MarksSubmission, daybook: OpenDaybook, caller: Reporter, key: IdempotencyKey) -> Response:
+def record_marks(body: MarksSubmission, daybook: OpenDaybook, caller: Recorder, key: IdempotencyKey) -> Response:
     """Record prices; the newest of an instrument values positions and market orders."""
     at = now()
     marks = [

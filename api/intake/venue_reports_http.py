@@ -17,7 +17,7 @@ from starlette.responses import Response
 from adapters.postgres.scopes import Caller
 from adapters.writer.batch import Look
 from api.daybook import Daybook
-from api.http.auth import Reporter
+from api.http.auth import Recorder
 from api.http.dependencies import OpenDaybook, RequestId, answer, documented
 from api.http.idempotency import IdempotencyKey, Key, carried_out, command
 from api.http.problem_responses import MEDIA_TYPE, response, responses
@@ -54,7 +54,7 @@ class DeprecatedRoute(APIRoute):
 
 
 async def record_venue_reports(
-    request: Request, daybook: OpenDaybook, caller: Reporter, request_id: RequestId, key: IdempotencyKey
+    request: Request, daybook: OpenDaybook, caller: Recorder, request_id: RequestId, key: IdempotencyKey
 ) -> Response:
     """Record venue reports. 207 when some are unreadable, 422 when all are; their raw text is kept as evidence."""
     return await run_in_threadpool(

@@ -48,7 +48,11 @@ from projections.storage.tables import AnyRow, Row
 POSITION_KEY = ("account_id", "strategy_id", "instrument_id")
 
 router = APIRouter(
-    prefix="/v1", route_class=ReadRoute, tags=["queries"], dependencies=[needs()], responses=responses(401, 422, 503)
+    prefix="/v1",
+    route_class=ReadRoute,
+    tags=["queries"],
+    dependencies=[needs(Scope.READ)],
+    responses=responses(401, 422, 503),
 )
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
 
+from adapters.postgres.scopes import Scope
 from api.http.auth import needs
 from api.http.cursors import cursor_after
 from api.http.dependencies import answer
@@ -25,7 +26,11 @@ from projections.models import balances, journal
 BALANCE_KEY = ("account_id", "venue", "asset")
 
 router = APIRouter(
-    prefix="/v1", route_class=ReadRoute, tags=["accounting"], dependencies=[needs()], responses=responses(401, 422, 503)
+    prefix="/v1",
+    route_class=ReadRoute,
+    tags=["accounting"],
+    dependencies=[needs(Scope.READ)],
+    responses=responses(401, 422, 503),
 )
 
 

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
+from adapters.postgres.scopes import Scope
 from api.encoding import decimal_text
 from api.http.auth import needs as needs_key
 from api.http.dependencies import SEQ_HEADER, FileResponse, OpenDaybook, documented
@@ -36,7 +37,7 @@ router = APIRouter(
     prefix="/v1",
     route_class=ReadRoute,
     tags=["reports"],
-    dependencies=[needs_key()],
+    dependencies=[needs_key(Scope.READ)],
     responses=responses(401, 409, 422, 503),
 )
 

@@ -1,8 +1,7 @@
 """What commands share: the open Daybook, the acting user, and options parsed by the rules of the domain."""
 
 import functools
-import getpass
-import re
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -12,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 import typer
 from typer.exceptions import TyperException
 
+from adapters.os_account import os_account
 from api.clock import now
 from api.parameters import NOW, Format, Moment, Where, given_mark, moment_of, place_of
 from api.problems import field_errors
 from api.terminal.output import note
 from domain import values
+from domain.access import OsAccount
 from domain.errors import InvalidInput, LedgerError
 from domain.values import Mark
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from api.settings import Settings
 
 WAIT_SECONDS_MAX = 30.0
+_claimed = ""
 
 T = TypeVar("T")
 
@@ -70,13 +72,15 @@ def read(daybook: "Daybook", *names: str, moment: Moment | None = None) -> Itera
         yield at
 
 
-def actor() -> str:
-    """Return the acting user: the operating system's account that runs the command."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = "unknown"
-    return "cli." + re.sub(r"[^A-Za-z0-9._-]", "_", user)[:56]
+def actor() -> OsAccount:
+    """Return who runs the command: the account of the operating system, and the names claimed beside it."""
+    return os_account(os.environ, claimed=_claimed)
+
+
+def claim_name(name: str) -> None:
+    """Set the name that `--actor` claims for this command."""
+    global _claimed  # noqa: PLW0603 (one command line a process)
+    _claimed = name
 
 
 def by(parse: Callable[[str], T]) -> Callable[[str], T]:

@@ -178,8 +178,11 @@ class RequestTransfer(Struct, frozen=True):
     transact_time: datetime
 
 
-class ResolveBreak(Struct, frozen=True):
-    """Resolve a break by hand. If it is still there at the next statement it opens again."""
+class ResolveBreak(Struct, frozen=True, tag="ResolveBreak"):
+    """Resolve a break by hand. If it is still there at the next statement it opens again.
+
+    A stored format too, in a proposal: add fields with defaults only.
+    """
 
     account_id: str
     break_id: str

@@ -34,8 +34,8 @@ class SubjectForgotten(Struct, frozen=True, tag="SubjectForgotten"):
 SubjectEvent = SubjectForgotten
 
 
-class ForgetSubject(Struct, frozen=True):
-    """Forget a subject for good, with a reason."""
+class ForgetSubject(Struct, frozen=True, tag="ForgetSubject"):
+    """Forget a subject for good, with a reason. A stored format too, in a proposal: add fields with defaults only."""
 
     subject_id: str
     reason: str

@@ -2,21 +2,17 @@
 
 from domain.ledger.clock import STREAM as CLOCK_STREAM
 from domain.ledger.clock import ClockConfirmed, Confirmation, confirmation, latest_at, part_at
-from domain.ledger.ledger import (
-    ATTEMPTS_MAX,
+from domain.ledger.commands import (
     Answer,
     Command,
     EvidenceOf,
-    Ledger,
     Outcome,
     Report,
     Request,
-    decided,
-    executions,
-    no_marks,
     streams_begun_by,
     streams_of,
 )
+from domain.ledger.ledger import ATTEMPTS_MAX, Ledger, decided, executions, no_marks
 from domain.ledger.log import NO_SNAPSHOTS, PAGE_EVENTS, EventLog, Head, Logged, Recorded, Snapshots, pages, scan
 from domain.ledger.unit_of_work import AGGREGATES, CACHED_STREAMS_MAX, Aggregates, BaseLayer, UnitOfWork
 

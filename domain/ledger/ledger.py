@@ -11,12 +11,22 @@ from contextlib import nullcontext
 from datetime import datetime
 from decimal import DecimalException
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, assert_never, get_args
+from typing import Any, TypeVar, assert_never, get_args
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import account, instrument, order, position, risk
+from domain.access import (
+    Actor,
+    ApproveProposal,
+    IssueKey,
+    RejectProposal,
+    RescopeKey,
+    RevokeKey,
+    SetApprovalPolicy,
+    approvals,
+    label,
+)
 from domain.account import (
     Account,
     AccountReport,
@@ -43,7 +53,8 @@ from domain.account import (
 )
 from domain.errors import ExecutionKnown, InvalidInput, LedgerError, ReportUnreadable, RequestRefused, StreamConflict
 from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instrument, ListInstrument
-from domain.ledger import accounts, limits, orders, schema
+from domain.ledger import accounts, approval, limits, orders, schema
+from domain.ledger.commands import Answer, Command, EvidenceOf, Outcome, Report, Request, streams_of
 from domain.ledger.exactness import TOO_LONG, each_exact, too_long
 from domain.ledger.log import EventLog, Recorded
 from domain.ledger.orders import Due, Facts
@@ -90,69 +101,7 @@ from domain.values import Mark, Money, exact
 ATTEMPTS_MAX = 64
 UNLOCKED_ATTEMPTS_MAX = 3  # after that, an attempt locks the log
 
-Request = (
-    SubmitOrder
-    | CancelOrder
-    | ReplaceOrder
-    | OpenParent
-    | CloseParent
-    | OpenAccount
-    | ListInstrument
-    | AmendInstrument
-    | DelistInstrument
-    | SetLimit
-    | EngageSwitch
-    | ReleaseSwitch
-    | SetTradingDay
-    | SetConversion
-    | AssessMarks
-    | AssignLots
-    | MovePosition
-    | SettleContract
-    | RequestTransfer
-    | ResolveBreak
-    | CloseAccount
-    | ForgetSubject
-)
-Report = OrderReport | SettleFunding | Transfer | RawReportKept | AccountReport | Statement
 State = TypeVar("State")
-
-
-class Answer(Struct, frozen=True):
-    """The answer to one request or report: the records it added to its own streams, and a `seq` that covers it.
-
-    `records` is empty when it was already in effect. `error` is set where a report of a batch could not be recorded.
-    For a fill `on_record` is the fill on record under its exec id, which differs if the report contradicts it.
-    """
-
-    seq: int
-    records: tuple[Recorded, ...] = ()
-    error: LedgerError | None = None
-    on_record: OrderFilled | None = None
-
-
-class Outcome(NamedTuple):
-    """The outcome of one request or report: an Answer whose seq is not known yet."""
-
-    records: tuple[Recorded, ...] = ()
-    error: LedgerError | None = None
-    on_record: OrderFilled | None = None
-
-
-EvidenceOf = Callable[[int, InvalidInput], RawReportKept]
-
-
-class Command(NamedTuple):
-    """A request or reports to carry out as one unit of work, and in whose name.
-
-    `evidence_of` makes the evidence of a report (its index, its error) that could not be recorded.
-    """
-
-    payload: Request | tuple[Report, ...]
-    actor: str
-    request_id: str = ""
-    cause: str = ""
-    evidence_of: EvidenceOf | None = None
 
 
 def no_marks(instrument_id: str) -> Mark | None:
@@ -180,7 +129,7 @@ class Ledger:
         self._marks = marks
         self._known = Aggregates(log, cached_streams_max)
 
-    def request(self, request: Request, *, actor: str, request_id: str = "", cause: str = "") -> Answer:
+    def request(self, request: Request, *, actor: Actor, request_id: str = "", cause: str = "") -> Answer:
         """Carry out a client's request. Raises RequestRefused; a refusal by risk is on record when it is raised."""
         (answer,) = self.carry_out(Command(request, actor, request_id, cause))
         if answer.error is not None:
@@ -191,7 +140,7 @@ class Ledger:
         self,
         reports: Sequence[Report],
         *,
-        actor: str,
+        actor: Actor,
         request_id: str = "",
         cause: str = "",
         evidence_of: EvidenceOf | None = None,
@@ -214,7 +163,8 @@ class Ledger:
         """Carry out a request or reports: an answer for each. A refused request has its refusal as error."""
         self._known.executed = {}
         for attempt in range(ATTEMPTS_MAX):
-            with self._log.alone() if attempt >= UNLOCKED_ATTEMPTS_MAX else nullcontext():
+            is_alone = attempt >= UNLOCKED_ATTEMPTS_MAX or approval.is_guardable(command.payload)
+            with self._log.alone() if is_alone else nullcontext():
                 done = self._try(command)
             if done is not None:
                 return done
@@ -224,6 +174,8 @@ class Ledger:
         """Decide, and append; None if the streams it was decided on have changed."""
         head = self._log.head()
         now = self._now() if head.recorded_at is None else max(self._now(), head.recorded_at)
+        if approval.is_guardable(command.payload):
+            self._known.refresh([approvals.STREAM])  # a policy set meanwhile by another process is in force
         self._known.fetch(streams_of(command))
         work = UnitOfWork(
             base=self._known, now=now, actor=command.actor, request_id=command.request_id, cause=command.cause
@@ -260,14 +212,42 @@ def decided(work: UnitOfWork, command: Command, marks: Callable[[str], Mark | No
                 _keep(work, command.evidence_of(index, outcome.error))
         return outcomes
     try:
-        refusal = _decide(work, command.payload, marks, command.actor)
+        return [_requested(work, command.payload, marks, command.actor)]
     except RequestRefused as refused:
         work.drop()
-        refusal = refused
+        return [Outcome(error=refused)]
     except DecimalException as error:
         work.drop()
         raise InvalidInput("request", None, TOO_LONG) from error
-    return [Outcome(tuple(work.records), refusal)]
+
+
+def _requested(work: UnitOfWork, request: Request, marks: Callable[[str], Mark | None], actor: Actor) -> Outcome:
+    """Carry out a request, propose it if it needs a second person, or approve one that was proposed.
+
+    Raises RequestRefused.
+    """
+    if isinstance(request, ApproveProposal):
+        return _approved(work, request, marks, actor)
+    wanted = approval.proposing(work, request, actor)
+    refusal = _decide(work, request, marks, actor)
+    if wanted is None or not work.records:
+        return Outcome(tuple(work.records), refusal)
+    work.drop()  # it would not be refused, and needs a second person
+    proposal_id = approval.propose(work, wanted)
+    return Outcome(tuple(work.records), proposal_id=proposal_id)
+
+
+def _approved(work: UnitOfWork, request: ApproveProposal, marks: Callable[[str], Mark | None], actor: Actor) -> Outcome:
+    """Decide a proposed request again by the state of now, and record it in the name of who proposed it."""
+    proposal = approval.to_approve(work, request, actor)
+    if proposal is None:
+        return Outcome()
+    assert not isinstance(actor, str), "checked by to_approve"
+    proposed = replace(proposal.request, transact_time=request.transact_time)
+    with work.approved(proposal.proposed_by, actor, f"approval:{proposal.proposal_id}"):
+        _decide(work, proposed, marks, proposal.proposed_by)
+    approval.record_approval(work, proposal, actor)
+    return Outcome(tuple(work.records))
 
 
 def _admitted(work: UnitOfWork, reports: Sequence[Report]) -> list[Outcome]:
@@ -285,38 +265,13 @@ def _admitted(work: UnitOfWork, reports: Sequence[Report]) -> list[Outcome]:
     return _admitted(work, reports)
 
 
-def streams_of(command: Command) -> list[str]:
-    """The short streams that a command is about, mostly orders, to be read in advance, all at once."""
-    match command.payload:
-        case tuple(reports):
-            streams = [evidence.stream(report) for report in reports if isinstance(report, RawReportKept)]
-            of_orders = [report for report in reports if type(report) is OrderFilled or isinstance(report, OrderReport)]
-            streams += [order.stream(report.key) for report in of_orders]
-            return streams + [stream for report in of_orders if (stream := venue_ids.stream_of(report)) is not None]
-        case SubmitOrder(key=key) | CancelOrder(key=key) | ReplaceOrder(key=key):
-            return [order.stream(key)]
-        case _:
-            return []
-
-
-def streams_begun_by(command: Command) -> list[str]:
-    """The streams that a command most likely begins, so that their first record is among those it adds."""
-    match command.payload:
-        case tuple(reports):
-            return [evidence.stream(report) for report in reports if isinstance(report, RawReportKept)]
-        case SubmitOrder(key=key):
-            return [order.stream(key)]
-        case _:
-            return []
-
-
 def executions(records: Sequence[Recorded]) -> list[str]:
     """The execution keys of the fills among records."""
     return [key for key in (schema.execution_key(recorded.event) for recorded in records) if key is not None]
 
 
 def _decide(
-    work: UnitOfWork, request: Request, marks: Callable[[str], Mark | None], actor: str
+    work: UnitOfWork, request: Request, marks: Callable[[str], Mark | None], actor: Actor
 ) -> RequestRefused | None:
     """Route a request. Returns a refusal that is to be recorded, raises RequestRefused for one that is not."""
     match request:
@@ -333,7 +288,7 @@ def _decide(
         case SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | AssessMarks():
             if request.account_id != risk.FIRM:
                 _account_of(work, request.account_id)
-            limits.carry_out(work, request, marks, actor)
+            limits.carry_out(work, request, marks, label(actor))
         case CancelOrder():
             named = venue_ids.requested_of(work.state, request)
             requested = order.decide(work.state(order.stream(named.key)), named)
@@ -351,6 +306,12 @@ def _decide(
         case ForgetSubject():
             stream = subject.stream(request.subject_id)
             work.record(stream, subject.decide(work.state(stream), request))
+        case IssueKey() | RescopeKey() | RevokeKey() | SetApprovalPolicy():
+            approval.carry_out(work, request, actor)
+        case RejectProposal():
+            approval.reject(work, request, actor)
+        case ApproveProposal():
+            raise RequestRefused("a proposal is not approved by a proposal", proposal_id=request.proposal_id)
         case _:
             assert_never(request)
     return None

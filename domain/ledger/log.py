@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol
 
 from msgspec import Struct
 
+from domain.access import Identity
+
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
@@ -28,7 +30,8 @@ class Recorded(Struct, Generic[E], frozen=True, gc=False, omit_defaults=True):
     """One event with its envelope: its place in its stream, when it was recorded, by whom, in which request, and why.
 
     `event` is a struct registered in `domain.ledger.schema`. `cause` names what the request follows from, such as the
-    event that a policy reacts to; it is empty, and not written, where the request follows from nothing.
+    event that a policy reacts to; it is empty, and not written, where the request follows from nothing. `by` is the
+    identity behind `actor`, where it is known; `approved_by` that of the second person, of an action that needed one.
     """
 
     stream: str
@@ -38,6 +41,8 @@ class Recorded(Struct, Generic[E], frozen=True, gc=False, omit_defaults=True):
     request_id: str
     event: E
     cause: str = ""
+    by: Identity | None = None
+    approved_by: Identity | None = None
 
 
 class Logged(NamedTuple):

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain.access import ApprovalEvent, KeyEvent
 from domain.account import AccountEvent, EvidenceEvent, StatementEvent, SubjectEvent
 from domain.errors import HistoryBroken
 from domain.instrument import InstrumentEvent
@@ -45,6 +46,8 @@ NEWEST: tuple[type[Struct], ...] = _members(
     VenueOrderEvent,
     SubjectEvent,
     ClockEvent,
+    KeyEvent,
+    ApprovalEvent,
 )
 UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
     TradeBookedV1: upcasts.trade_booked,

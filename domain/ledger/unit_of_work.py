@@ -7,12 +7,14 @@ command is dropped with its unit of work and leaves no trace; one that is carrie
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import reduce
 from types import ModuleType
 from typing import Any, Protocol
 
 from domain import account, instrument, order, position, risk
+from domain.access import Actor, Identity, approvals, identity, keys, label
 from domain.account import evidence, subject, venue_statement
 from domain.ledger import schema
 from domain.ledger.log import PAGE_EVENTS, EventLog, Recorded, pages
@@ -20,7 +22,9 @@ from domain.order import OrderFilled, parent, venue_ids
 from domain.position import Position
 
 AGGREGATES: dict[str, ModuleType] = {
+    "access": keys,
     "account": account,
+    "approval": approvals,
     "evidence": evidence,
     "instrument": instrument,
     "limit": risk,
@@ -180,7 +184,7 @@ class UnitOfWork:
         self,
         base: BaseLayer,
         now: datetime,
-        actor: str = "",
+        actor: Actor = "",
         request_id: str = "",
         cause: str = "",
         *,
@@ -189,7 +193,10 @@ class UnitOfWork:
         self._assumes_new = assumes_new
         self.base = base
         self.now = now
-        self._envelope = (actor, request_id, cause)
+        self.actor = actor
+        self._request_id = request_id
+        self._cause = cause
+        self._approved_by: Identity | None = None
         self._read: dict[str, Known] = {}  # the streams it has read, with its own records
         self._added: dict[str, None] = {}  # the streams it has added to
         self.records: list[Recorded] = []
@@ -274,14 +281,22 @@ class UnitOfWork:
             return ()
         version, state = self.known(stream)
         evolve = _evolve(stream)
-        actor, request_id, cause = self._envelope
+        actor, by = label(self.actor), identity(self.actor)
         added = []
         for event in events:
             version += 1
             state = evolve(state, event)
             added.append(
                 Recorded(
-                    stream, version, recorded_at=self.now, actor=actor, request_id=request_id, event=event, cause=cause
+                    stream,
+                    version,
+                    recorded_at=self.now,
+                    actor=actor,
+                    request_id=self._request_id,
+                    event=event,
+                    cause=self._cause,
+                    by=by,
+                    approved_by=self._approved_by,
                 )
             )
             if type(event) is OrderFilled:
@@ -291,6 +306,16 @@ class UnitOfWork:
             self._added[stream] = None
             self.records += added
         return tuple(added)
+
+    @contextmanager
+    def approved(self, actor: Actor, approved_by: Identity, cause: str) -> Iterator[None]:
+        """While it lasts, record in the name of who proposed it, with the second person and the cause named."""
+        before = (self.actor, self._approved_by, self._cause)
+        self.actor, self._approved_by, self._cause = actor, approved_by, cause
+        try:
+            yield
+        finally:
+            self.actor, self._approved_by, self._cause = before
 
     def drop(self) -> None:
         """Drop all records of this unit."""

@@ -13,7 +13,8 @@ from domain.risk.measures import Measure, Scope
 from domain.values import ZERO, Mark, Money, Side
 
 
-class SetLimit(Struct, frozen=True):
+# A request that has a tag may be stored in a proposal (`domain.access`): add fields to it with defaults only.
+class SetLimit(Struct, frozen=True, tag="SetLimit"):
     """Set, change or (with None) lift a limit of an account, or of the `firm`."""
 
     account_id: str
@@ -24,7 +25,7 @@ class SetLimit(Struct, frozen=True):
     transact_time: datetime
 
 
-class EngageSwitch(Struct, frozen=True):
+class EngageSwitch(Struct, frozen=True, tag="EngageSwitch"):
     """Engage the kill switch of a scope, or change its mode. The ledger fills in `actor`, who requests it."""
 
     account_id: str
@@ -35,7 +36,7 @@ class EngageSwitch(Struct, frozen=True):
     actor: str = ""
 
 
-class ReleaseSwitch(Struct, frozen=True):
+class ReleaseSwitch(Struct, frozen=True, tag="ReleaseSwitch"):
     """Release the kill switch of a scope. Requires another actor than the one that engaged it."""
 
     account_id: str
@@ -45,7 +46,7 @@ class ReleaseSwitch(Struct, frozen=True):
     actor: str = ""
 
 
-class SetTradingDay(Struct, frozen=True):
+class SetTradingDay(Struct, frozen=True, tag="SetTradingDay"):
     """Set the full hour, UTC, at which trading days start; the current day ends when the next one starts."""
 
     account_id: str
@@ -53,7 +54,7 @@ class SetTradingDay(Struct, frozen=True):
     transact_time: datetime
 
 
-class SetConversion(Struct, frozen=True):
+class SetConversion(Struct, frozen=True, tag="SetConversion"):
     """Convert between an instrument's base and quote currency at its mark, or (`is_used` False) no longer.
 
     `contract` is the instrument's; the ledger fills it in.

@@ -13,13 +13,13 @@ from psycopg import sql
 
 from adapters.log.postgres import PostgresLog
 from adapters.postgres import embedded, preparing, roles
-from adapters.postgres.api_keys import ApiKeys
 from adapters.postgres.connections import Role, connect, prefix_on_record
 from adapters.postgres.migrations import migrate, rights
 from adapters.postgres.scopes import Scope
 from adapters.subject_keys import Subjects
 from domain.errors import Unavailable
 from tests.databases import directory_of_server, url_of_database
+from tests.keys import issue
 from tests.records import record
 
 pytestmark = pytest.mark.slow
@@ -100,9 +100,7 @@ def neighbours(server: Server) -> list[Neighbour]:
         migrate(url)
         with PostgresLog(url) as log:
             log.append([record("account:main", 1)])
-        keys = ApiKeys(url, cache_seconds=0)
-        keys.issue("bot", [Scope.TRADE])
-        keys.close()
+        issue(url, "bot", [Scope.TRADE])
         with connect(url, Role.CUSTODIAN) as custodian:
             custodian.execute(
                 "INSERT INTO personal.subjects (subject, key) VALUES ('s', decode(repeat('01', 64), 'hex'))"
@@ -151,7 +149,7 @@ def test_who_is_let_in_reads_nothing_and_acts_as_no_role(server: Server, neighbo
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     guest.execute(statement)  # type: ignore[arg-type]
         with pytest.raises((Unavailable, psycopg.errors.InsufficientPrivilege)):
-            ApiKeys(url, cache_seconds=0).issue("mallory", [Scope.ADMIN])
+            issue(url, "mallory", [Scope.ADMIN])
         with pytest.raises((Unavailable, psycopg.errors.InsufficientPrivilege)):
             Subjects(url).is_known("s")
         with pytest.raises((Unavailable, psycopg.errors.InsufficientPrivilege)):

@@ -14,12 +14,12 @@ from typing import Any
 import httpx
 import psycopg
 
-from adapters.postgres.api_keys import ApiKeys
 from adapters.postgres.migrations import migrate
 from adapters.postgres.scopes import Scope
 from tests import CHECKOUT
 from tests.api.client import order
 from tests.api.command_line import environment
+from tests.keys import issue
 
 SECONDS_MAX = 90
 AHEAD = "TEST_CLOCK_AHEAD_FILE"  # names a file with the seconds that the process's clock is ahead
@@ -85,9 +85,7 @@ class Service:
 def served(home: Path, database: str, *, ahead: Path | None = None) -> Iterator[Service]:
     """Serve until the end, on any free port."""
     migrate(database)
-    keys = ApiKeys(database, cache_seconds=0)
-    key = keys.issue("desk", [Scope.TRADE, Scope.REPORT, Scope.AUDIT, Scope.ADMIN])
-    keys.close()
+    key = issue(database, "desk", [Scope.TRADE, Scope.RECORD, Scope.AUDIT, Scope.ADMIN])
     with (home / "serve.log").open("a") as log, subprocess.Popen(
         SERVE, env=_environment(home, ahead), cwd=CHECKOUT, text=True,
         stdout=subprocess.PIPE, stderr=log,

@@ -18,7 +18,6 @@ import pytest
 
 from adapters.log.postgres import PostgresLog
 from adapters.postgres import embedded
-from adapters.postgres.api_keys import ApiKeys
 from adapters.postgres.connections import Role, connect
 from adapters.postgres.migrations import migrate
 from adapters.postgres.scopes import Scope
@@ -31,6 +30,7 @@ from domain.order import OrderFilled
 from tests import CHECKOUT
 from tests.api.client import BTC, fill, listing, order
 from tests.desk import T0
+from tests.keys import issue
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -110,9 +110,7 @@ def service_on_a_durable_server(home: Path) -> Iterator[Served]:
 def test_an_api_killed_under_load_loses_and_doubles_nothing(served: Served, home: Path) -> None:
     random, url = Random(SEED), embedded.start(home)
     sys.stdout.write(f"torture of the API: seed {SEED}, {KILLS} kills\n")
-    keys = ApiKeys(url, cache_seconds=0)
-    secret = keys.issue("bot", list(Scope))
-    keys.close()
+    secret = issue(url, "bot", list(Scope))
     admin = Client(served.url, secret, 0)
     account = {"account_id": "main", "base_currency": "USDT", "cost_basis": "FIFO"}
     assert admin.send("/v1/accounts", account, "account") and admin.send("/v1/instruments", listing(), "btc")

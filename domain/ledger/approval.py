@@ -1,0 +1,167 @@
+"""Routing to access: API keys, the policy that requires a second person, and the requests that wait for one.
+
+`action_of` decides by the state of the moment whether a request loosens something that the policy guards. A request
+that does is decided once to see that it is not refused, and recorded as a proposal only; approved, it is decided again
+and recorded in the name of who proposed it, with who approved it beside. What a key may do is that of the log.
+"""
+
+from decimal import Decimal
+
+from domain import risk
+from domain.access import (
+    Action,
+    Actor,
+    ApiKey,
+    Approvals,
+    ApproveProposal,
+    GuardedRequest,
+    Identity,
+    IssueKey,
+    Key,
+    KeyRequest,
+    Proposal,
+    RejectProposal,
+    RescopeKey,
+    Scope,
+    SetApprovalPolicy,
+    approvals,
+    identity,
+    keys,
+    rights,
+)
+from domain.access.approvals import Proposing
+from domain.account import ForgetSubject, ResolveBreak
+from domain.errors import RequestRefused
+from domain.ledger.unit_of_work import UnitOfWork
+from domain.marks import MARK_AGE_MAX
+from domain.risk import EngageSwitch, Measure, Mode, ReleaseSwitch, Risk, SetConversion, SetLimit, SetTradingDay
+
+AccessRequest = KeyRequest | SetApprovalPolicy
+
+
+def state(work: UnitOfWork) -> Approvals:
+    """The policy and the proposals."""
+    known: Approvals | None = work.state(approvals.STREAM)
+    return known or Approvals()
+
+
+def carry_out(work: UnitOfWork, request: AccessRequest, actor: Actor) -> None:
+    """Carry out a request about keys or the policy. Raises RequestRefused."""
+    if isinstance(request, SetApprovalPolicy):
+        work.record(approvals.STREAM, approvals.check_policy(state(work), request))
+        return
+    own = _own_rights(work, identity(actor))
+    stream = keys.stream(request.key_id)
+    work.record(stream, keys.decide(work.state(stream), request, own))
+
+
+def _own_rights(work: UnitOfWork, who: Identity | None) -> frozenset[str] | None:
+    """The rights of a key as on record, none of one that is not; None for an operator, who has all."""
+    if not isinstance(who, ApiKey):
+        return None
+    key: Key | None = work.state(keys.stream(who.key_id))
+    return rights(key.scopes) if key is not None and key.is_valid else frozenset()
+
+
+def is_guardable(request: object) -> bool:
+    """Whether a policy could require a second person for requests of this kind."""
+    return isinstance(request, GuardedRequest)
+
+
+def proposing(work: UnitOfWork, request: object, actor: Actor) -> Proposing | None:
+    """The request as one that needs a second person; None if it needs none by the policy and state of now."""
+    if not isinstance(request, GuardedRequest):
+        return None
+    required = state(work)
+    if isinstance(request, SetApprovalPolicy):
+        return Proposing(None, request, identity(actor)) if approvals.is_loosened(required, request) else None
+    if not required.actions:
+        return None
+    action = action_of(work, request)
+    return Proposing(action, request, identity(actor)) if action in required.actions else None
+
+
+def action_of(work: UnitOfWork, request: GuardedRequest) -> Action | None:
+    """What a request loosens; None if it loosens nothing."""
+    match request:
+        case SetLimit():
+            return Action.LIMIT if _is_limit_loosened(_risk(work, request.account_id), request) else None
+        case SetTradingDay():
+            is_changed = request.starts_at_hour != _risk(work, request.account_id).starts_at_hour
+            return Action.LIMIT if is_changed else None
+        case SetConversion():
+            is_changed = request.is_used != (request.instrument_id in _risk(work, request.account_id).conversions)
+            return Action.LIMIT if is_changed else None
+        case ReleaseSwitch():
+            return Action.SWITCH if request.scope in _risk(work, request.account_id).switches else None
+        case EngageSwitch():
+            known = _risk(work, request.account_id).switches.get(request.scope)
+            is_looser = known is not None and known.mode is Mode.HALT and request.mode is not Mode.HALT
+            return Action.SWITCH if is_looser else None
+        case ResolveBreak():
+            return Action.BREAK
+        case ForgetSubject():
+            return Action.FORGET
+        case IssueKey(scopes=scopes):
+            return Action.KEY if Scope.ADMIN in scopes else None
+        case RescopeKey(key_id=key_id, scopes=scopes):
+            key: Key | None = work.state(keys.stream(key_id))
+            was_admin = key is not None and Scope.ADMIN in key.scopes
+            return Action.KEY if Scope.ADMIN in scopes and not was_admin else None
+        case _:
+            return None
+
+
+def _risk(work: UnitOfWork, account_id: str) -> Risk:
+    known: Risk | None = work.state(risk.stream(account_id))
+    return known or Risk()
+
+
+def _is_limit_loosened(known: Risk, request: SetLimit) -> bool:
+    """Whether a limit in force is raised or lifted, or counts in another currency."""
+    limit = known.limits.get((request.scope, request.measure))
+    if limit is None or limit.limit is None:
+        allowed = (
+            Decimal(MARK_AGE_MAX.seconds) if request.measure is Measure.MAX_MARK_AGE else None
+        )  # unless one is set
+        return allowed is not None and request.limit is not None and request.limit > allowed
+    was: Decimal = limit.limit
+    return request.limit is None or request.limit > was or request.currency != limit.currency
+
+
+def propose(work: UnitOfWork, wanted: Proposing) -> str:
+    """Record a proposal, unless the same one waits already; its id. Raises RequestRefused."""
+    known = state(work)
+    waiting = approvals.same(known, wanted, work.now)
+    if waiting is not None:
+        return waiting.proposal_id
+    recorded = work.record(approvals.STREAM, approvals.propose(known, wanted, work.now))
+    proposal_id: str = recorded[-1].event.proposal_id
+    return proposal_id
+
+
+def to_approve(work: UnitOfWork, request: ApproveProposal, actor: Actor) -> Proposal | None:
+    """The proposal that is to be carried out; None if this identity has approved it before. Raises RequestRefused."""
+    who = identity(actor)
+    own = _own_rights(work, who)
+    if own is not None and Scope.ADMIN not in own:
+        raise RequestRefused("a proposal is approved by a key with the scope admin", proposal_id=request.proposal_id)
+    proposal = approvals.to_approve(state(work), request.proposal_id, who, work.now)
+    if proposal is None:
+        return None
+    proposer = _own_rights(work, proposal.proposed_by)
+    if proposer is not None and Scope.ADMIN not in proposer:
+        raise RequestRefused(
+            "the key that proposed it is valid and has the scope admin still", proposal_id=request.proposal_id
+        )
+    return proposal
+
+
+def record_approval(work: UnitOfWork, proposal: Proposal, who: Identity) -> None:
+    """Record that a proposal was approved."""
+    work.record(approvals.STREAM, approvals.approved(proposal, who, work.now))
+
+
+def reject(work: UnitOfWork, request: RejectProposal, actor: Actor) -> None:
+    """Record that a proposal is rejected. Raises RequestRefused."""
+    work.record(approvals.STREAM, approvals.reject(state(work), request, identity(actor), work.now))
