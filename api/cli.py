@@ -25,8 +25,8 @@ from api.audit import cli as audit_cli
 from api.explain import cli as explain_cli
 from api.explain import restatement_cli
 from api.intake import cli as intake_cli
-from api.intake import cli_marks
-from api.operations import clock_cli, database_cli, keys_cli, privacy_cli, read_models_cli
+from api.intake import cli_marks, controls_cli
+from api.operations import approvals_cli, clock_cli, database_cli, keys_cli, privacy_cli, read_models_cli
 from api.problems import Problem
 from api.reports import cli as reports_cli
 from api.terminal.options import claim_name, environment, opened
@@ -74,11 +74,16 @@ app.command()(audit_cli.export)
 app.command()(audit_cli.checkpoint)
 app.command()(intake_cli.log)
 app.command()(privacy_cli.redact)
+app.command()(approvals_cli.approve)
+app.command()(approvals_cli.reject)
+app.add_typer(approvals_cli.approval)
 app.add_typer(database_cli.database)
 app.add_typer(clock_cli.clock)
 app.add_typer(intake_cli.account)
 app.add_typer(intake_cli.instrument)
 app.add_typer(intake_cli.limit)
+app.add_typer(controls_cli.kill_switch)
+app.add_typer(controls_cli.breaks)
 app.add_typer(intake_cli.order)
 keys_cli.keys.add_typer(audit_cli.seal_keys)
 app.add_typer(keys_cli.keys)
@@ -120,7 +125,7 @@ def serve(
         else:
             note(f"Daybook on {url} (Ctrl-C to stop)")
         if not (json or has_keys):
-            note("There is no API key yet: daybook keys create NAME --scope trade --scope report --scope audit")
+            note("There is no API key yet: daybook keys create NAME --scope trade --scope record --scope audit")
         if doubt := daybook.clock_doubt():
             note(f"Nothing is recorded: {ClockInDoubt(doubt)}")
         if settings.tls_cert is None and is_public(settings.host):

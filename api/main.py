@@ -24,7 +24,8 @@ from api.http.gate import Gate, Needs
 from api.http.observability import Measures, Observed
 from api.http.origins import Origins, names_of
 from api.http.reads import Reads
-from api.intake import requests_http, venue_reports, venue_reports_http
+from api.intake import controls_http, requests_http, venue_reports, venue_reports_http
+from api.operations import access_http
 from api.operations import http as operations_http
 from api.operations.shared import Shared
 from api.read_models import http as read_models_http
@@ -89,7 +90,10 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
         events_http,
         proofs_http,
     )
-    routers = [part.router for part in (requests_http, venue_reports_http, *queries, operations_http)]
+    routers = [
+        part.router
+        for part in (requests_http, venue_reports_http, controls_http, access_http, *queries, operations_http)
+    ]
     for router in routers:
         app.include_router(router)
     web.mount(app)

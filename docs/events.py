@@ -20,6 +20,30 @@ PAGE = Path(__file__).parent / "events.md"
 FIELDS: dict[str, tuple[str, str]] = {
     "about": ("", "what it concerns, in words"),
     "account_id": ("Account(1)", "our account"),
+    "action": ("", "the kind of action that needs a second person; absent: the policy itself"),
+    "actions": ("", "the actions that need a second person"),
+    "approved_by": ("", "who approved it"),
+    "before": ("", "what it was until then"),
+    "claims": ("", "names that were claimed, and where; they prove nothing"),
+    "effective_uid": ("", "the effective user id, where it differs from the real one"),
+    "expires_at": ("", "until when it may be approved, UTC"),
+    "fingerprint": ("", "a hash of the key's id and of the hash of its secret"),
+    "host": ("", "the host's name, percent-encoded"),
+    "is_used": ("", "whether the instrument is used for conversion"),
+    "issued_at": ("", "when it was issued, UTC"),
+    "key_id": ("", "the id of an API key: the part after `dbk_`"),
+    "login_uid": ("", "the account that logged in, where the kernel knows another than the real one"),
+    "login_user": ("", "the name of that account, percent-encoded"),
+    "name": ("", "a name, as it was given"),
+    "proposal_id": ("", "the id of the proposal"),
+    "proposed_by": ("", "who proposed it"),
+    "rejected_by": ("", "who rejected it"),
+    "request": ("", "the request that waits, in full"),
+    "revoked_at": ("", "when it was revoked, UTC; absent: it is valid"),
+    "scopes": ("", "what the key may do"),
+    "uid": ("", "the real user id of the process"),
+    "user": ("", "the name of that user id in the database of accounts, percent-encoded"),
+    "valid_hours": ("", "hours within which a proposal may be approved"),
     "actor": ("", "who requested it"),
     "age_ms": ("", "how old the mark was when it was used, milliseconds"),
     "amount": ("", "an amount of money, in the currency beside it"),
@@ -193,6 +217,8 @@ MODULES = {  # a chapter for each module that holds events
     "subject": "domain.account.subject",
     "evidence": "domain.account.evidence",
     "clock": "domain.ledger.clock",
+    "keys": "domain.access.keys",
+    "approvals": "domain.access.approvals",
 }
 STREAMS = {
     "instrument": "`instrument:{venue}:{symbol}`",
@@ -207,6 +233,8 @@ STREAMS = {
     "subject": "`subject:{subject_id}`",
     "evidence": "`evidence:{account}:{digest}`",
     "clock": "`clock`",
+    "keys": "`access:{key_id}`",
+    "approvals": "`approval:all`",
 }
 
 
@@ -223,7 +251,9 @@ def page() -> str:
         "",
         "A record is one JSON object: `stream`, `version` (from 1 in its stream), `recorded_at` (ours, UTC), `actor`,",
         "`request_id`, and `event`, whose `type` is the topic. Decimals are text, times ISO 8601 in UTC, fields in the",
-        "order below. Fields with a default may be left out where the struct allows it.",
+        "order below. Fields with a default may be left out where the struct allows it. Behind `event` there may be",
+        "`cause` (what the request follows from), `by` (the identity behind `actor`) and `approved_by` (the second",
+        "person of an action that needs one): see [access.md](access.md).",
     ]
     for chapter in chapters:
         lines += ["", f"## {chapter}", "", f"Streams: {STREAMS[chapter]}"]

@@ -16,10 +16,13 @@ from starlette.responses import Response
 
 from adapters.postgres.scopes import Caller
 from adapters.writer.batch import Keyed, Look
+from api.clock import now
 from api.daybook import Daybook
-from api.http.dependencies import SEQ_HEADER
+from api.http.dependencies import SEQ_HEADER, answer
 from api.http.problem_responses import response
 from api.problems import Problem, problem_of
+from api.proposals import proposal_record
+from domain.access import approvals
 from domain.errors import InvalidInput, RequestRefused
 from domain.ledger import Answer, Command
 
@@ -76,16 +79,25 @@ def carried_out(daybook: Daybook, command: Command, key: Key | None, respond: Re
     `respond` gets the answers and the states right after the command. Raises what it raises.
     """
     if key is None:
-        return respond(daybook.writer.carry_out(command), daybook.writer.state)
+        return _responded(daybook.writer.carry_out(command), daybook.writer.state, respond)
 
     def packed_response(answers: list[Answer], look: Look) -> bytes:
         try:
-            return packed(respond(answers, look))
+            return packed(_responded(answers, look, respond))
         except (RequestRefused, InvalidInput, Problem) as error:
             return packed(response(problem_of(error), key.path))
 
     kept = daybook.writer.carry_out_once(command, Keyed(key.name, key.sha256, packed_response))
     return unpacked(kept.answer)
+
+
+def _responded(answers: list[Answer], look: Look, respond: Respond) -> Response:
+    """Return the response: 202 with the proposal for a request that waits for a second person."""
+    first = answers[0] if answers else None
+    if first is None or not first.proposal_id:
+        return respond(answers, look)
+    proposal = look(approvals.STREAM).proposals[first.proposal_id]
+    return answer(proposal_record(proposal, now()), seq=first.seq, status=202)
 
 
 def one(answers: Sequence[Answer]) -> Answer:
@@ -110,8 +122,8 @@ def packed(response: Response) -> bytes:
     return msgspec.msgpack.encode(kept)
 
 
-def unpacked(answer: bytes) -> Response:
+def unpacked(stored: bytes) -> Response:
     """Return the response that was stored."""
-    kept = msgspec.msgpack.decode(answer, type=Kept)
+    kept = msgspec.msgpack.decode(stored, type=Kept)
     headers = {SEQ_HEADER: kept.seq} if kept.seq else {}
     return Response(kept.body, status_code=kept.status, media_type=kept.media_type, headers=headers)

@@ -43,6 +43,7 @@ from api.terminal.output import (
     write_json,
     write_table,
 )
+from api.terminal.requests import requested
 from domain import account as accounts
 from domain import instrument as instruments
 from domain import order as orders
@@ -240,7 +241,7 @@ def set_limit(
         account, Scope(strategy, instrument), measure=measure, limit=value, currency=currency, transact_time=now()
     )  # fmt: skip
     with opened() as daybook:
-        answer = daybook.writer.request(request, actor=actor())
+        answer = requested(daybook, request, json=json)
     record: dict[str, Any] = {
         "account_id": account,
         "strategy_id": strategy,

@@ -20,6 +20,7 @@ from api.http.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, P
 from api.http.idempotency import IdempotencyKey, carried_out, command, one, packed, unpacked
 from api.http.problem_responses import response, responses
 from api.intake.requests import listing, opening, transfer_on_record
+from api.operations.access_schemas import ProposalAnswer
 from api.problems import not_found, problem_of
 from api.read_models import schemas
 from api.read_models.records import account_record, instrument_record, order_record
@@ -156,6 +157,7 @@ ORDER_EXAMPLE = {
     "price": "97500.10",
 }
 CREATED = documented(201, "done") | documented(200, "done before: the same answer")
+PROPOSED = documented(202, "proposed: it takes effect when another person approves it", ProposalAnswer)
 
 
 @router.post("/accounts", status_code=201, response_model=schemas.AccountAnswer, responses=CREATED)
@@ -193,7 +195,7 @@ def list_instrument(
     return carried_out(daybook, command(request, caller, request_id), key, respond)
 
 
-@router.post("/limits", status_code=201, response_model=schemas.LimitAnswer, responses=CREATED)
+@router.post("/limits", status_code=201, response_model=schemas.LimitAnswer, responses=CREATED | PROPOSED)
 def set_limit(
     body: SetLimitRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
 ) -> Response:

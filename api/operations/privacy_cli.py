@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from api.clock import now
-from api.terminal.options import actor, name_option, opened
+from api.terminal.options import name_option, opened
 from api.terminal.output import Json, note, say, write_json
+from api.terminal.requests import requested
 from domain.account import ForgetSubject
 from domain.errors import RequestRefused
 
@@ -34,7 +35,7 @@ def redact(
         if subject is not None:
             if not daybook.subjects.is_known(subject):
                 raise RequestRefused("the subject is known; `daybook account list` shows owners", subject_id=subject)
-            daybook.writer.request(ForgetSubject(subject, reason, now()), actor=actor())
+            requested(daybook, ForgetSubject(subject, reason, now()), json=json)
         who = daybook.subjects.forgotten() if subject is None else [subject]
         gone = daybook.subjects.forget(*who)
         seq = daybook.log.head().seq

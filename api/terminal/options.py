@@ -52,12 +52,18 @@ def opened(settings: "Settings | None" = None) -> Iterator["Daybook"]:
 
     with Daybook.open(settings or environment()) as daybook:
         head = daybook.log.head().seq
-        yield daybook
+        ended: typer.Exit | None = None
+        try:
+            yield daybook
+        except typer.Exit as exit_:  # the command has done what it could
+            ended = exit_
         if daybook.log.head().seq > head:
             try:
                 daybook.seal()
             except LedgerError as error:
                 note(f"Recorded, but not sealed yet: {error}")
+        if ended is not None:
+            raise ended
 
 
 @contextmanager

@@ -93,6 +93,16 @@ TAKEN = {
     # evidence
     "RawReportKept": "breaks",
     "ClockConfirmed": "",  # which part of the log a moment leads to is looked up in the log
+    # access: read from the log itself
+    "KeyIssued": "",
+    "KeyRegistered": "",
+    "KeyRescoped": "",
+    "KeyRevoked": "",
+    "ApprovalPolicySet": "",
+    "ActionProposed": "",
+    "ProposalApproved": "",
+    "ProposalRejected": "",
+    "ProposalExpired": "",
     "SubjectForgotten": "",  # no read model has what is personal
 }
 

@@ -26,7 +26,7 @@ from domain.position import (
     TransferReason,
 )
 from domain.values import Liquidity, Money, Occurrence, OpenedAt, Side
-from tests.samples import account_events, order_events, risk_events
+from tests.samples import access_events, account_events, order_events, risk_events
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 BTC = "BTCUSDT.SIM"
@@ -74,6 +74,7 @@ EVENTS = (
     *account_events.EVENTS,
     SubjectForgotten("client-17", "asked to be forgotten", AT),
     *risk_events.EVENTS,
+    *access_events.EVENTS,
     ClockConfirmed("the time server was wrong; corrected", AT, 4, AT),
 )  # fmt: skip
 

@@ -1,0 +1,121 @@
+"""Controls over HTTP: the kill switch, and breaks that are dismissed by hand."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from adapters.writer.batch import Look
+from api.clock import now
+from api.http.auth import Admin, Reader, Trader
+from api.http.dependencies import OpenDaybook, RequestId, answer
+from api.http.fields import CurrencyCode, InstrumentId, Name, RequestBody, Text
+from api.http.idempotency import IdempotencyKey, carried_out, command, one
+from api.http.problem_responses import responses
+from api.intake.requests_http import CREATED, PROPOSED
+from api.operations import access_schemas as schemas
+from domain import risk
+from domain.account import ResolveBreak
+from domain.ledger import Answer
+from domain.risk import EngageSwitch, Mode, ReleaseSwitch, Scope
+
+router = APIRouter(prefix="/v1", tags=["controls"], responses=responses(401, 403, 409, 422, 429, 503))
+
+
+class SwitchScope(RequestBody):
+    """The part of an account that the switch covers; null is any. The account `firm` covers all accounts."""
+
+    account_id: Name
+    strategy_id: Name | None = None
+    instrument_id: InstrumentId | None = None
+    venue: CurrencyCode | None = None
+    asset: CurrencyCode | None = None
+    reason: Text
+
+    @property
+    def scope(self) -> Scope:
+        """The scope of the switch."""
+        return Scope(self.strategy_id, self.instrument_id, self.venue, self.asset)
+
+
+class EngageRequest(SwitchScope):
+    """Stop orders. HALT: no orders. REDUCE_ONLY: only those that reduce a position."""
+
+    mode: Mode = Mode.HALT
+
+
+class ReleaseRequest(SwitchScope):
+    """Let orders through again."""
+
+
+class DismissRequest(RequestBody):
+    """A break of a reconciliation, and why it is none."""
+
+    account_id: Name
+    break_id: Name
+    reason: Text
+
+
+@router.post("/kill-switches", status_code=201, response_model=schemas.SwitchAnswer, responses=CREATED | PROPOSED)
+def engage_kill_switch(
+    body: EngageRequest, daybook: OpenDaybook, caller: Trader, request_id: RequestId, key: IdempotencyKey
+) -> Response:
+    """Engage the kill switch. Who may trade may stop; to let more through than before may need a second person."""
+    request = EngageSwitch(body.account_id, body.scope, body.mode, body.reason, transact_time=now())
+    return carried_out(daybook, command(request, caller, request_id), key, _switch(body))
+
+
+@router.post(
+    "/kill-switches/release", status_code=201, response_model=schemas.SwitchAnswer, responses=CREATED | PROPOSED
+)
+def release_kill_switch(
+    body: ReleaseRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
+) -> Response:
+    """Release the kill switch; another actor does than who engaged it."""
+    request = ReleaseSwitch(body.account_id, body.scope, body.reason, transact_time=now())
+    return carried_out(daybook, command(request, caller, request_id), key, _switch(body))
+
+
+@router.get("/kill-switches", response_model=schemas.SwitchesAnswer)
+def list_kill_switches(
+    daybook: OpenDaybook,
+    caller: Reader,  # noqa: ARG001 (its scope is checked)
+    account_id: Annotated[str, Query(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = risk.FIRM,
+) -> Response:
+    """List the kill switches that are engaged for an account, or for the firm."""
+    known = daybook.state(risk.stream(account_id))
+    engaged = [switch_record(account_id, each.scope, each) for each in known.switches.values()] if known else []
+    return answer({"switches": engaged}, seq=daybook.history.head().seq)
+
+
+@router.post("/breaks/dismiss", status_code=201, response_model=schemas.DismissedAnswer, responses=CREATED | PROPOSED)
+def dismiss_break(
+    body: DismissRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
+) -> Response:
+    """Dismiss a break by hand. If the next statement still shows it, it opens again."""
+    request = ResolveBreak(body.account_id, body.break_id, body.reason, now())
+
+    def respond(answers: list[Answer], _: Look) -> Response:
+        return answer(body.model_dump(), seq=one(answers).seq, status=201)
+
+    return carried_out(daybook, command(request, caller, request_id), key, respond)
+
+
+def _switch(body: SwitchScope) -> Any:
+    def respond(answers: list[Answer], look: Look) -> Response:
+        done = one(answers)
+        state = look(risk.stream(body.account_id))
+        known = state.switches.get(body.scope) if state else None
+        record = switch_record(body.account_id, body.scope, known)
+        return answer(record, seq=done.seq, status=201 if done.records else 200)
+
+    return respond
+
+
+def switch_record(account_id: str, scope: Scope, known: Any) -> dict[str, Any]:
+    """Return a kill switch as a record; `mode` is None where none is engaged."""
+    return {
+        "account_id": account_id, "strategy_id": scope.strategy_id, "instrument_id": scope.instrument_id,
+        "venue": scope.venue, "asset": scope.asset, "mode": known.mode if known else None,
+        "reason": known.reason if known else None, "engaged_by": known.actor if known else None,
+    }  # fmt: skip
