@@ -17,6 +17,7 @@ from domain.instrument import InstrumentEvent
 from domain.ledger import upcasts
 from domain.ledger.clock import ClockEvent
 from domain.ledger.log import Recorded
+from domain.ledger.signing import SigningEvent
 from domain.ledger.upcasts import (
     PositionRestatedV1,
     PositionRestatedV2,
@@ -45,6 +46,7 @@ NEWEST: tuple[type[Struct], ...] = _members(
     VenueOrderEvent,
     SubjectEvent,
     ClockEvent,
+    SigningEvent,
 )
 UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
     TradeBookedV1: upcasts.trade_booked,
