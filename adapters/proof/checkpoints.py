@@ -188,12 +188,18 @@ class Pin(NamedTuple):
 
 
 def check_succession(
-    tenures: Iterable[Tenure], origin: str, trusted: PublicKey | None = None, *, pins: Sequence[Pin] = ()
+    tenures: Iterable[Tenure],
+    origin: str,
+    trusted: PublicKey | None = None,
+    *,
+    pins: Sequence[Pin] = (),
+    size: int | None = None,
 ) -> list[Tenure]:
     """Check that each key is named by a checkpoint signed by the previous key; return the chain. Raises HistoryBroken.
 
     The `trusted` key and every pinned one must be in the chain. Only what follows the first of them is checked, and a
-    pinned key needs no statement of the one before.
+    pinned key needs no statement of the one before. The checkpoint of `size` events, if given, must be signed by the
+    first of them or a later one: what was signed before it is covered by that checkpoint.
     """
     chain = list(tenures)
     if not chain:
@@ -218,7 +224,23 @@ def check_succession(
                 "somebody else has signed a history of their own. If its owner gave you the new key, by another way "
                 "than this one, name it with --key, or pin it with `daybook keys seal pin`"
             )
+    if believed and size is not None and (signer := signer_of(chain, size)) not in keys[first:]:
+        raise HistoryBroken(
+            f"wrong key: {keys[first].vkey} ({believed.get(keys[first])}) has signed nothing yet; the newest "
+            f"checkpoint, of {size} events, is signed by {signer.vkey}. Seal the log with the new key, or trust the "
+            "old one as well"
+        )
     return chain
+
+
+def pins_of(kept: Iterable[Note], chain: Sequence[Tenure]) -> list[Pin]:
+    """Return the keys of the chain that signed checkpoints kept elsewhere: the keeper trusted them."""
+    return [
+        Pin(tenure.key, f"it signed the kept checkpoint of {note.checkpoint.size} events")
+        for note in kept
+        for tenure in chain
+        if note.is_signed_by(tenure.key)
+    ]
 
 
 def breaks(chain: Sequence[Tenure], origin: str) -> list[tuple[Tenure, Tenure]]:

@@ -1,8 +1,8 @@
 """Pinned keys: the public keys that a home trusts, and which ledger each database held when this home saw it last.
 
 They are in `DAYBOOK_HOME/keys/pinned`, one a line: `pin <vkey>`, `ledger <origin> <database>`. A key is pinned when it
-is made here, given by `daybook keys seal pin`, or met for the first time by `daybook verify`. The database cannot change
-this file: that is its point.
+is made here, given by `daybook keys seal pin`, or met for the first time by `daybook verify`. Who can write only to the
+database cannot change this file: that is its point.
 """
 
 import os
@@ -47,14 +47,18 @@ class Pins:
         """
         if found := self.of(origin):
             return found
-        here = self._private_here(origin)
-        ours = [tenure.key for tenure in chain if tenure.key in here]
+        here, ours = self._private_here(origin), self.made_here(origin, chain)
         if here and chain and not ours:
             raise HistoryBroken(
                 f"wrong key: this ledger is signed by {chain[-1].key.vkey}, and never was by {here[-1].vkey}, whose "
                 f"private half is in {self._keys / origin.rpartition('/')[2]}: somebody else has signed it"
             )
-        return [Pin(ours[-1], f"its private key is in {self._keys}")] if ours else []
+        return ours[-1:]
+
+    def made_here(self, origin: str, chain: Sequence[Tenure]) -> list[Pin]:
+        """Return the keys of the chain whose private halves are in this home."""
+        here = self._private_here(origin)
+        return [Pin(tenure.key, f"its private key is in {self._keys}") for tenure in chain if tenure.key in here]
 
     def check_place(self, place: str, origin: str) -> None:
         """Check that a database still has the ledger that was seen there. Raises HistoryBroken if it has another one,
@@ -119,7 +123,9 @@ class Pins:
         """Return the public halves of the ledger's private keys in this home, oldest file first."""
         found = []
         try:
-            files = sorted((self._keys / origin.rpartition("/")[2]).glob("*.pem"), key=lambda path: path.stat().st_mtime)
+            files = sorted(
+                (self._keys / origin.rpartition("/")[2]).glob("*.pem"), key=lambda path: path.stat().st_mtime
+            )
             for path in files:
                 secret = load_pem_private_key(path.read_bytes(), password=None)
                 if isinstance(secret, Ed25519PrivateKey):

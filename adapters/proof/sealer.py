@@ -195,8 +195,6 @@ class Sealer:
             except BaseException:
                 ring.discard(new)
                 raise
-        if is_lost:
-            self._pins.add(new.public)
         return Tenure(new.public, size, handover)
 
     def _record_newest(self, connection: Connection, chain: list[Tenure], origin: str) -> None:
@@ -302,11 +300,11 @@ class _Sealing:
 def trusted_chain(pins: Pins, chain: list[Tenure], place: str, origin: str) -> None:
     """Check that a home trusts the keys of a ledger, and pin the one whose private half is here, if none is pinned yet.
 
-    Raises HistoryBroken.
+    A key begun here with --lost is trusted for sealing; to verify with, it must be pinned. Raises HistoryBroken.
     """
     pins.check_place(place, origin)
     found = pins.of_chain(origin, chain)
-    checkpoints.check_succession(chain, origin, pins=found)
+    checkpoints.check_succession(chain, origin, pins=[*found, *pins.made_here(origin, chain)])
     for pin in found:
         pins.add(pin.key)
     if found:

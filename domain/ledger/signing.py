@@ -1,4 +1,4 @@
-"""The signing keys on record: each key that signs checkpoints, and the statement by which the key before vouched for it.
+"""The signing keys on record: each key that signs checkpoints, and the statement of the one before that vouches for it.
 
 The domain keeps the statements; `adapters.proof.checkpoints` verifies them. A `vkey` is a public key in the C2SP format
 `<name>+<key id>+<base64>`. A key signs the checkpoints of more than `since_size` events, until the next key does.
