@@ -181,10 +181,12 @@ class Tenure(NamedTuple):
 
 
 class Pin(NamedTuple):
-    """A key that is trusted, and why: a phrase such as "given with --key"."""
+    """A key that is trusted, and why: a phrase such as "given with --key". It signs checkpoints of more than `since`
+    events, if that is known."""
 
     key: PublicKey
     source: str
+    since: int | None = None
 
 
 def check_succession(
@@ -211,6 +213,12 @@ def check_succession(
             raise HistoryBroken(
                 f"wrong key: this ledger is signed by {keys[-1].vkey}, and never was by {key.vkey} ({source}); get "
                 "the key from its owner, by another way than the one this came by"
+            )
+    for pin in pins:
+        if pin.since not in (None, since := chain[keys.index(pin.key)].since):
+            raise HistoryBroken(
+                f"wrong key: {pin.key.vkey} ({pin.source}) signs from {pin.since} events on, and is published as if it "
+                f"did from {since} on, after {keys[max(keys.index(pin.key) - 1, 0)].vkey}: somebody else has signed"
             )
     first = min((keys.index(key) for key in believed), default=0)
     for number, (before, tenure) in enumerate(itertools.pairwise(chain)):

@@ -1,6 +1,6 @@
 """Pinned keys: the public keys that a home trusts, and which ledger each database held when this home saw it last.
 
-They are in `DAYBOOK_HOME/keys/pinned`, one a line: `pin <vkey>`, `ledger <origin> <database>`. A key is pinned when it
+They are in `DAYBOOK_HOME/keys/pinned`, one a line: `pin <vkey> <since size>`, `ledger <origin> <database>`. A key is pinned when it
 is made here, given by `daybook keys seal pin`, or met for the first time by `daybook verify`. Who can write only to the
 database cannot change this file: that is its point.
 """
@@ -25,7 +25,7 @@ HEADER = (
 
 
 class _Lines(NamedTuple):
-    keys: dict[str, list[PublicKey]]  # by origin
+    keys: dict[str, dict[PublicKey, int | None]]  # by origin, with the size that each signs from, if it is known
     ledgers: dict[str, str]  # the origin, by database
 
 
@@ -38,7 +38,8 @@ class Pins:
 
     def of(self, origin: str) -> list[Pin]:
         """Return the pins of a ledger, oldest first. Raises HistoryBroken if the file cannot be read."""
-        return [Pin(key, f"pinned in {self.path}") for key in self._lines().keys.get(origin, [])]
+        known = self._lines().keys.get(origin, {})
+        return [Pin(key, f"pinned in {self.path}", since) for key, since in known.items()]
 
     def of_chain(self, origin: str, chain: Sequence[Tenure]) -> list[Pin]:
         """Return the pins of a ledger; before the first, the newest key whose private half is here.
@@ -58,7 +59,8 @@ class Pins:
     def made_here(self, origin: str, chain: Sequence[Tenure]) -> list[Pin]:
         """Return the keys of the chain whose private halves are in this home."""
         here = self._private_here(origin)
-        return [Pin(tenure.key, f"its private key is in {self._keys}") for tenure in chain if tenure.key in here]
+        source = f"its private key is in {self._keys}"
+        return [Pin(tenure.key, source, tenure.since) for tenure in chain if tenure.key in here]
 
     def check_place(self, place: str, origin: str) -> None:
         """Check that a database still has the ledger that was seen there. Raises HistoryBroken if it has another one,
@@ -72,11 +74,14 @@ class Pins:
                 "`daybook keys seal pin` with the public key of the new one"
             )
 
-    def add(self, key: PublicKey) -> bool:
-        """Pin a key; return whether it was not pinned yet. Raises RequestRefused if it cannot be stored."""
-        if key in self._lines().keys.get(key.name, []):
+    def add(self, key: PublicKey, since: int | None = None) -> bool:
+        """Pin a key, which signs checkpoints of more than `since` events; return whether it was not pinned yet.
+
+        Raises RequestRefused if it cannot be stored.
+        """
+        if key in self._lines().keys.get(key.name, {}):
             return False
-        self._append(f"pin {key.vkey}\n")
+        self._append(f"pin {key.vkey}{'' if since is None else f' {since}'}\n")
         return True
 
     def remember(self, place: str, origin: str) -> None:
@@ -95,12 +100,13 @@ class Pins:
             raise HistoryBroken(f"{self.path} cannot be read ({error}): restore it from a backup") from error
         for number, line in enumerate(text.splitlines(), 1):
             match line.split(" ", 2):
-                case ["pin", vkey]:
+                case ["pin", vkey, *since]:
                     try:
                         key = checkpoints.public_key(vkey)
-                    except InvalidInput as error:
+                        size = int(since[0]) if since else None
+                    except (InvalidInput, ValueError) as error:
                         raise HistoryBroken(f"line {number} of {self.path} is damaged: {error}") from error
-                    found.keys.setdefault(key.name, []).append(key)
+                    found.keys.setdefault(key.name, {}).setdefault(key, size)
                 case ["ledger", origin, place]:
                     found.ledgers[place] = origin
                 case _ if line and not line.startswith("#"):

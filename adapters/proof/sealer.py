@@ -107,7 +107,7 @@ class Sealer:
             key = KeyRing(self._home, ledger_id, origin).generate()
             connection.execute(PUBLISH, [key.public.vkey, 0, None])
             chain = tiles.tenures(connection)
-            self._pins.add(key.public)
+            self._pins.add(key.public, 0)
             self._pins.remember(connections.name(self._url), origin)
         origin = chain[0].key.name
         known = len(key_record.on_record(connection))
@@ -306,7 +306,7 @@ def trusted_chain(pins: Pins, chain: list[Tenure], place: str, origin: str) -> N
     found = pins.of_chain(origin, chain)
     checkpoints.check_succession(chain, origin, pins=[*found, *pins.made_here(origin, chain)])
     for pin in found:
-        pins.add(pin.key)
+        pins.add(pin.key, pin.since)
     if found:
         pins.remember(place, origin)
 

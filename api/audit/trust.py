@@ -107,7 +107,7 @@ def pin_first_use(url: str, pins: Pins | None, chain: Sequence[Tenure]) -> Publi
     key, found = chain[-1].key, NO_HOME
     if pins is not None:
         try:
-            pins.add(key)
+            pins.add(key, chain[-1].since)
             pins.remember(connections.name(url), key.name)
         except (RequestRefused, HistoryBroken) as error:
             found = str(error)
