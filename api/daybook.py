@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from adapters.log.postgres import PostgresLog
 from adapters.market.mark_store import MarkStore
 from adapters.os_account import os_account
@@ -28,6 +30,7 @@ from adapters.writer.writer import Writer
 from api.clock import now
 from api.settings import Settings
 from domain.access import Actor
+from domain.errors import HistoryBroken, LedgerError
 from domain.ledger import ClockConfirmed, Recorded
 from projections.runner.gc_pauses import short_pauses
 
@@ -35,10 +38,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from adapters.proof.checkpoints import Note
+    from adapters.proof.key_record import KeyRecorder
     from adapters.proof.proofs import Proofs
+    from adapters.proof.sealer import Sealer
     from adapters.proof.witnesses import Witnesses
     from adapters.subject_keys import Subjects
     from projections.runner.runner import Runner
+
+log_line = structlog.get_logger("daybook")
 
 PROJECTING_CONNECTIONS_MAX = 8
 READING_CONNECTIONS_MAX = 16
@@ -257,7 +264,8 @@ class Daybook:
         from adapters.proof.sealer import Sealer  # noqa: PLC0415 (see above)
 
         witnesses = self._witnesses()
-        sealer = Sealer(self.url, self.settings.home, witnesses.hand)
+        sealer = Sealer(self.url, self.settings.home, witnesses.hand, recorder=self.key_recorder())
+        self._begin_keys(sealer)
         task = self.upkeep.start(
             "sealer", lambda own: sealer.follow(own.stopping, own.succeeded), is_needed=True,
             pause_seconds_max=PAUSE_SECONDS_MAX,
@@ -277,9 +285,30 @@ class Daybook:
 
         witnesses = self._witnesses()
         try:
-            return Sealer(self.url, self.settings.home, witnesses.hand).seal()
+            sealer = Sealer(self.url, self.settings.home, witnesses.hand, recorder=self.key_recorder())
+            if self.log.head().seq:
+                sealer.begin()
+            return sealer.seal()
         finally:
             witnesses.close()
+
+    def key_recorder(self, actor: str = "daybook") -> "KeyRecorder":
+        """Return what records signing keys in the log, as an actor."""
+        from adapters.proof.key_record import KeyRecorder  # noqa: PLC0415 (see above)
+
+        return KeyRecorder(self.log, self.clock.read, actor)
+
+    def _begin_keys(self, sealer: "Sealer") -> None:
+        """Make or check the signing keys before anything else. Raises HistoryBroken: then nothing may go on.
+
+        What else is in the way, such as a key's file that is absent, is for the sealer's task to report and retry.
+        """
+        try:
+            sealer.begin()
+        except HistoryBroken:
+            raise
+        except LedgerError as error:
+            log_line.warning("the signing keys are not on record yet", reason=str(error))
 
     def _witnesses(self) -> "Witnesses":
         from adapters.proof.witnesses import Witnesses, places  # noqa: PLC0415 (see above)

@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
@@ -20,7 +20,7 @@ from domain.merkle import HASH_BYTES
 
 ED25519 = b"\x01"  # the signature type of signed-note
 SIGNATURE = "— "
-SIGNATURES_MAX = 16
+SIGNATURES_MAX = 64  # of the log's keys and of its witnesses
 NEXT_KEY = "daybook-next-key "  # a line of an old key's last checkpoint: the vkey of its successor
 PREVIOUS = "daybook-previous "  # a line of a checkpoint: the size of the checkpoint signed before it, 0 for none
 SIZE_MAX = 2**63 - 1
@@ -180,33 +180,93 @@ class Tenure(NamedTuple):
     handover: str | None
 
 
-def check_succession(tenures: Iterable[Tenure], origin: str, trusted: PublicKey | None = None) -> list[Tenure]:
+class Pin(NamedTuple):
+    """A key that is trusted, and why: a phrase such as "given with --key". It signs checkpoints of more than `since`
+    events, if that is known."""
+
+    key: PublicKey
+    source: str
+    since: int | None = None
+
+
+def check_succession(
+    tenures: Iterable[Tenure],
+    origin: str,
+    trusted: PublicKey | None = None,
+    *,
+    pins: Sequence[Pin] = (),
+    size: int | None = None,
+) -> list[Tenure]:
     """Check that each key is named by a checkpoint signed by the previous key; return the chain. Raises HistoryBroken.
 
-    With a `trusted` key the chain must contain it, and only the keys after it are checked.
+    The `trusted` key and every pinned one must be in the chain. Only what follows the first of them is checked, and a
+    pinned key needs no statement of the one before. The checkpoint of `size` events, if given, must be signed by the
+    first of them or a later one: what was signed before it is covered by that checkpoint.
     """
     chain = list(tenures)
     if not chain:
         raise HistoryBroken("no public key is published: nothing of this ledger was ever sealed")
     keys = [tenure.key for tenure in chain]
-    if trusted is not None and trusted not in keys:
-        raise HistoryBroken(
-            f"wrong key: this ledger is signed by {keys[-1].vkey}, and never was by {trusted.vkey}; get "
-            "the key from its owner, by another way than the one this came by"
-        )
-    believed = 0 if trusted is None else keys.index(trusted)
+    believed = {pin.key: pin.source for pin in pins} | ({trusted: "given with --key"} if trusted else {})
+    for key, source in believed.items():
+        if key not in keys:
+            raise HistoryBroken(
+                f"wrong key: this ledger is signed by {keys[-1].vkey}, and never was by {key.vkey} ({source}); get "
+                "the key from its owner, by another way than the one this came by"
+            )
+    for pin in pins:
+        if pin.since not in (None, since := chain[keys.index(pin.key)].since):
+            raise HistoryBroken(
+                f"wrong key: {pin.key.vkey} ({pin.source}) signs from {pin.since} events on, and is published as if it "
+                f"did from {since} on, after {keys[max(keys.index(pin.key) - 1, 0)].vkey}: somebody else has signed"
+            )
+    first = min((keys.index(key) for key in believed), default=0)
     for number, (before, tenure) in enumerate(itertools.pairwise(chain)):
         if tenure.since < before.since:
             raise HistoryBroken(f"the key {tenure.key.vkey} begins before its predecessor")
-        if number >= believed and not _is_vouched(before, tenure, origin):
+        if number >= first and tenure.key not in believed and not is_vouched(before, tenure, origin):
+            source = believed.get(before.key)
             raise HistoryBroken(
-                f"the key {tenure.key.vkey} signs from {tenure.since} events on, and the key before does not vouch for "
-                "it; if its owner gave you that key, name it with --key"
+                f"the key {tenure.key.vkey} signs from {tenure.since} events on, and the key before, {before.key.vkey}"
+                f"{f' ({source})' if source else ''}, does not vouch for it: its owner has lost the old key, or "
+                "somebody else has signed a history of their own. If its owner gave you the new key, by another way "
+                "than this one, name it with --key, or pin it with `daybook keys seal pin`"
             )
+    if believed and size is not None and (signer := signer_of(chain, size)) not in keys[first:]:
+        raise HistoryBroken(
+            f"wrong key: {keys[first].vkey} ({believed.get(keys[first])}) has signed nothing yet; the newest "
+            f"checkpoint, of {size} events, is signed by {signer.vkey}. Seal the log with the new key, or trust the "
+            "old one as well"
+        )
     return chain
 
 
-def _is_vouched(before: Tenure, tenure: Tenure, origin: str) -> bool:
+def pins_of(kept: Iterable[Note], chain: Sequence[Tenure]) -> list[Pin]:
+    """Return the keys of the chain that signed checkpoints kept elsewhere: the keeper trusted them."""
+    return [
+        Pin(tenure.key, f"it signed the kept checkpoint of {note.checkpoint.size} events")
+        for note in kept
+        for tenure in chain
+        if note.is_signed_by(tenure.key)
+    ]
+
+
+def breaks(chain: Sequence[Tenure], origin: str) -> list[tuple[Tenure, Tenure]]:
+    """Return the pairs of keys where the earlier one did not vouch for the later."""
+    return [pair for pair in itertools.pairwise(chain) if not is_vouched(*pair, origin)]
+
+
+def handovers(chain: Sequence[Tenure], origin: str) -> list[Note]:
+    """Return the statements by which keys of the chain vouch for the next ones: checkpoints that stay binding."""
+    return [
+        parse(tenure.handover)
+        for before, tenure in itertools.pairwise(chain)
+        if tenure.handover is not None and is_vouched(before, tenure, origin)
+    ]
+
+
+def is_vouched(before: Tenure, tenure: Tenure, origin: str) -> bool:
+    """Return whether the key before has signed a checkpoint that names this key and where it begins."""
     if tenure.handover is None:
         return False
     try:

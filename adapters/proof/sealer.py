@@ -5,16 +5,23 @@ an append waits for. One sealer works at a time, elected by an advisory lock. It
 transaction, can be recreated from the log, so its commits need not be durable and never delay an append.
 """
 
+import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
 
+from psycopg import sql
+
 from adapters.log.listener import CHANNEL
+from adapters.postgres import connections
 from adapters.postgres.connections import Connection, Role, connect, reaching
-from adapters.proof import checkpoints, tiles
+from adapters.proof import checkpoints, key_record, tiles
 from adapters.proof.checkpoints import Checkpoint, Note, PrivateKey, Tenure
+from adapters.proof.key_record import KeyRecorder
+from adapters.proof.pins import Pins
 from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import Growth, Tiles
 from domain.errors import HistoryBroken, RequestRefused
@@ -41,15 +48,82 @@ OnCheckpoint = Callable[[str], None]  # receives each signed note (C2SP)
 
 
 class Sealer:
-    """Seals one database's log with keys kept under `home`. Calls `hand` with every stored checkpoint."""
+    """Seals one database's log with keys kept under `home`, while the home trusts the key that signs it.
+
+    Calls `hand` with every stored checkpoint. With a `recorder`, published keys are recorded in the log.
+    """
 
     def __init__(
-        self, url: str, home: Path, hand: OnCheckpoint = lambda _: None, *, interval_s: float = INTERVAL_SECONDS
+        self,
+        url: str,
+        home: Path,
+        hand: OnCheckpoint = lambda _: None,
+        *,
+        interval_s: float = INTERVAL_SECONDS,
+        recorder: KeyRecorder | None = None,
     ) -> None:
         self._url = url
         self._home = home
         self._hand = hand
         self._interval_s = interval_s
+        self._recorder = recorder
+        self._pins = Pins(home)
+
+    def begin(self) -> None:
+        """Make the first key if there is none, record in the log the keys that are not yet, and check that they agree.
+
+        Raises what `seal` raises, and ClockInDoubt. Does nothing without a recorder.
+        """
+        if self._recorder is None:
+            return
+        with reaching(self._url), connect(self._url, Role.SEALER) as connection:
+            chain, ledger_id = tiles.tenures(connection), tiles.identity(connection)
+            if chain and ledger_id is not None:
+                origin = tiles.origin_of(ledger_id)
+                trusted_chain(self._pins, chain, connections.name(self._url), origin)
+                if len(key_record.on_record(connection)) == len(chain):
+                    check_record(connection, chain, origin)
+                    return
+        with self._changing_keys() as connection:
+            self._record_missing(connection, tiles.tenures(connection))
+
+    @contextmanager
+    def _changing_keys(self) -> Iterator[Connection]:
+        """Open a transaction, as the account that logs in, in which no other process signs or changes keys."""
+        with reaching(self._url), connect(self._url) as connection, connection.transaction():
+            _act_as(connection, Role.SEALER)
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [KEYS_LOCK])
+            yield connection
+
+    def _record_missing(self, connection: Connection, chain: list[Tenure]) -> list[Tenure]:
+        """Record keys that are published and not in the log; before the first, make one. Return the chain.
+
+        Raises HistoryBroken for a key that was published by anybody but Daybook.
+        """
+        assert self._recorder is not None, "the caller has checked it"
+        if not chain:
+            ledger_id = _named(connection)
+            origin = tiles.origin_of(ledger_id)
+            key = KeyRing(self._home, ledger_id, origin).generate()
+            connection.execute(PUBLISH, [key.public.vkey, 0, None])
+            chain = tiles.tenures(connection)
+            self._pins.add(key.public, 0)
+            self._pins.remember(connections.name(self._url), origin)
+        origin = chain[0].key.name
+        known = len(key_record.on_record(connection))
+        for before, tenure in itertools.pairwise(chain[known - 1 :] if known else ()):
+            if not checkpoints.is_vouched(before, tenure, origin):
+                raise HistoryBroken(
+                    f"keys disagree: the key {tenure.key.vkey} is published, is not on record in the log, and the key "
+                    f"before, {before.key.vkey}, does not vouch for it: it was not begun by Daybook; do not trust it"
+                )
+        missing = [key_record.event_for(chain, place, origin) for place in range(known, len(chain))]
+        if missing:
+            _act_as(connection, Role.WRITER)
+            self._recorder.record(connection, missing)
+            _act_as(connection, Role.SEALER)
+        check_record(connection, chain, origin)
+        return chain
 
     def seal(self) -> Note | None:
         """Seal the log as of now, or wait for the active sealer. Return the newest checkpoint, None for an empty log.
@@ -65,7 +139,7 @@ class Sealer:
                 if (note and note.checkpoint.size >= head) or time.monotonic() > deadline:
                     return note
                 time.sleep(0.02)
-            _Sealing(connection, self._home, self._hand).advance()
+            _Sealing(connection, self._home, self._hand, connections.name(self._url)).advance()
             return tiles.latest(connection)
 
     def follow(self, stop: threading.Event, on_pass: Callable[[], None] = lambda: None) -> None:
@@ -76,13 +150,14 @@ class Sealer:
         while not stop.is_set():
             with reaching(self._url), connect(self._url, Role.SEALER) as connection:
                 if _is_elected(connection):
+                    self.begin()
                     self._follow(connection, stop, on_pass)
             on_pass()
             stop.wait(STANDBY_SECONDS)
 
     def _follow(self, connection: Connection, stop: threading.Event, on_pass: Callable[[], None]) -> None:
         connection.execute(f"LISTEN {CHANNEL}")
-        sealing = _Sealing(connection, self._home, self._hand)
+        sealing = _Sealing(connection, self._home, self._hand, connections.name(self._url))
         while not stop.is_set():
             began = time.monotonic()
             on_pass()
@@ -94,15 +169,19 @@ class Sealer:
     def rotate(self, *, is_lost: bool = False) -> Tenure:
         """Rotate to a new key, certified by the old one unless that `is_lost`. Return the new key's tenure.
 
-        Raises what `seal` raises, and RequestRefused if there is no key yet.
+        The new key is recorded in the log in the same transaction, if there is a recorder. Raises what `seal` raises,
+        and RequestRefused if there is no key yet.
         """
-        with reaching(self._url), connect(self._url, Role.SEALER) as connection, connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", [KEYS_LOCK])
+        with self._changing_keys() as connection:
             ledger_id, note = tiles.identity(connection), tiles.latest(connection)
             known = tiles.tenures(connection)
             if ledger_id is None or not known or note is None:
                 raise RequestRefused("there is a checkpoint to hand over by; the first key is made with the first one")
             origin = tiles.origin_of(ledger_id)
+            if not is_lost:
+                trusted_chain(self._pins, known, connections.name(self._url), origin)
+            if self._recorder is not None:
+                self._record_missing(connection, known)
             ring = KeyRing(self._home, ledger_id, origin)
             old = None if is_lost else ring.private(known[-1].key)
             new = ring.generate()
@@ -111,19 +190,31 @@ class Sealer:
                 last = Checkpoint(origin, size, root, (checkpoints.NEXT_KEY + new.public.vkey,))
                 handover = old.sign(last) if old is not None else None
                 connection.execute(PUBLISH, [new.public.vkey, size, handover])
+                if self._recorder is not None:
+                    self._record_newest(connection, tiles.tenures(connection), origin)
             except BaseException:
                 ring.discard(new)
                 raise
-            return Tenure(new.public, size, handover)
+        return Tenure(new.public, size, handover)
+
+    def _record_newest(self, connection: Connection, chain: list[Tenure], origin: str) -> None:
+        """Record the last key of the chain, which was published in this transaction."""
+        assert self._recorder is not None, "the caller has checked it"
+        _act_as(connection, Role.WRITER)
+        self._recorder.record(connection, [key_record.event_for(chain, len(chain) - 1, origin)])
+        _act_as(connection, Role.SEALER)
 
 
 class _Sealing:
     """An active sealer, on the connection that holds its lock."""
 
-    def __init__(self, connection: Connection, home: Path, hand: OnCheckpoint) -> None:
+    def __init__(self, connection: Connection, home: Path, hand: OnCheckpoint, place: str) -> None:
         self._connection = connection
         self._home = home
         self._hand = hand
+        self._place = place
+        self._pins = Pins(home)
+        self._trusted: list[Tenure] = []
         connection.execute("SET synchronous_commit = off")
         note = tiles.latest(connection)
         self._growth = Growth(note.checkpoint.size if note else 0, Tiles(connection))
@@ -134,11 +225,19 @@ class _Sealing:
     def _check(self, note: Note) -> None:
         """Check that the tree is the signed one: continuing from any other would sign a forgery."""
         size, root = note.checkpoint.size, note.checkpoint.root
-        signer = checkpoints.signer_of(tiles.tenures(self._connection), size)
+        signer = checkpoints.signer_of(self._chain(), size)
         if not note.is_signed_by(signer):
             raise HistoryBroken(f"checkpoint forged: that of {size} events is not signed by {signer.vkey}")
         if self._growth.root() != root:
             raise HistoryBroken(f"tile wrong: the tiles do not lead to the checkpoint of {size} events; run verify")
+
+    def _chain(self) -> list[Tenure]:
+        """Return the published keys, after checking that this home trusts them. Raises HistoryBroken."""
+        chain = tiles.tenures(self._connection)
+        if chain and chain != self._trusted:
+            trusted_chain(self._pins, chain, self._place, chain[-1].key.name)
+            self._trusted = chain
+        return chain
 
     def advance(self, on_pass: Callable[[], None] = lambda: None) -> bool:
         """Seal all new events, calling `on_pass` after each checkpoint. Return whether there were any."""
@@ -182,7 +281,7 @@ class _Sealing:
         return note
 
     def _signing_key(self, sealed: int) -> PrivateKey:
-        known = tiles.tenures(self._connection)
+        known = self._chain()
         if not known:
             return self._first_key(sealed)
         if self._key is None or self._key.public != known[-1].key:
@@ -192,13 +291,46 @@ class _Sealing:
         return self._key
 
     def _first_key(self, sealed: int) -> PrivateKey:
-        self._connection.execute(NAME, [uuid4()])
-        ledger_id: UUID | None = tiles.identity(self._connection)
-        assert ledger_id is not None, "it was named just now"
-        origin = tiles.origin_of(ledger_id)
-        self._key = KeyRing(self._home, ledger_id, origin).generate()
+        ledger_id = _named(self._connection)
+        self._key = KeyRing(self._home, ledger_id, tiles.origin_of(ledger_id)).generate()
         self._connection.execute(PUBLISH, [self._key.public.vkey, sealed, None])
         return self._key
+
+
+def trusted_chain(pins: Pins, chain: list[Tenure], place: str, origin: str) -> None:
+    """Check that a home trusts the keys of a ledger, and pin the one whose private half is here, if none is pinned yet.
+
+    A key begun here with --lost is trusted for sealing; to verify with, it must be pinned. Raises HistoryBroken.
+    """
+    pins.check_place(place, origin)
+    found = pins.of_chain(origin, chain)
+    checkpoints.check_succession(chain, origin, pins=[*found, *pins.made_here(origin, chain)])
+    for pin in found:
+        pins.add(pin.key, pin.since)
+    if found:
+        pins.remember(place, origin)
+
+
+def check_record(connection: Connection, chain: list[Tenure], origin: str) -> None:
+    """Check that the published keys and those on record in the log agree. Raises HistoryBroken."""
+    records = dict(enumerate(key_record.on_record(connection), 1))
+    if found := key_record.disagreement(chain, records, origin, is_complete=True):
+        seq, detail = found
+        raise HistoryBroken(f"keys disagree at seq {seq}: {detail}")
+
+
+def _named(connection: Connection) -> UUID:
+    """Return the ledger's id; give it one if it has none."""
+    connection.execute(NAME, [uuid4()])
+    ledger_id = tiles.identity(connection)
+    assert ledger_id is not None, "it was named just now"
+    return ledger_id
+
+
+def _act_as(connection: Connection, role: Role) -> None:
+    """Go on as a role of the database until the end of the transaction."""
+    prefix = connections.prefix_on_record(connection)
+    connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(f"{prefix}_{role}")))
 
 
 def _is_elected(connection: Connection) -> bool:

@@ -21,14 +21,17 @@ import msgspec
 from msgspec import Struct
 
 from adapters.postgres.connections import Connection, Role, connect, reaching
-from adapters.proof import checkpoints, tiles
-from adapters.proof.checkpoints import Note, PublicKey, Tenure
+from adapters.proof import checkpoints, key_record, tiles
+from adapters.proof.checkpoints import Note, Pin, PublicKey, Tenure
+from adapters.proof.key_record import KeyOnRecord
 from adapters.proof.tiles import Tiles
 from adapters.verify import archive
 from adapters.verify.archive import Archive
 from adapters.verify.range_check import CLOCK_TOPIC, UNDECODABLE, Envelope, topic_of
+from adapters.verify.record_check import record_of
 from domain import merkle
 from domain.errors import HistoryBroken, InvalidInput, RequestRefused
+from domain.ledger import SIGNING_STREAM
 from domain.merkle import HASH_BYTES, Frontier, leaf_hash
 
 FORMAT = "daybook-bundle/1"
@@ -43,6 +46,7 @@ SELECT notification_id, originator_id, state FROM ledger.events
 WHERE notification_id >= %(first)s AND notification_id <= %(upto)s AND (
     %(account)s::text IS NULL OR CASE split_part(originator_id, ':', 1)
         WHEN 'instrument' THEN true
+        WHEN 'signing' THEN true
         WHEN 'subject' THEN false
         WHEN 'venueorder' THEN split_part(originator_id, ':', 3) = %(account)s
         ELSE split_part(originator_id, ':', 2) = %(account)s
@@ -55,7 +59,8 @@ OnProgress = Callable[[int, int], None]
 
 
 class Selection(NamedTuple):
-    """The part of a ledger to export: an account's streams and every instrument's, or all; events `first` to `upto`."""
+    """The part of a ledger to export: events `first` to `upto`, of all streams, or of an account's, every instrument's
+    and the signing keys'."""
 
     account: str | None = None
     first: int = 1
@@ -246,29 +251,29 @@ class Bundle:
         self.manifest = self._manifest()
         self.note_text = archive.text("checkpoint", CHECKPOINT_BYTES_MAX)
         self.note = checkpoints.parse(self.note_text)
+        self._keys_on_record: dict[int, KeyOnRecord] = {}
+        self._keys_max = 0
 
     def prove(
         self,
         trusted: PublicKey | None = None,
         *,
         against: Sequence[Note] = (),
+        pins: Sequence[Pin] = (),
         on_progress: OnProgress = lambda *_: None,
     ) -> Proved:
-        """Check everything: keys, signature, every event's proof, and checkpoints kept elsewhere.
+        """Check everything: keys, signature, every event's proof, and checkpoints kept elsewhere. `pins` are keys
+        trusted besides.
 
         Raises HistoryBroken, which names the first wrong seq.
         """
-        manifest, checkpoint = self.manifest, self.note.checkpoint
-        try:
-            keys = msgspec.json.decode(self._archive.text("keys.json", KEYS_BYTES_MAX), type=list[KeyRecord])
-            tenures = [Tenure(checkpoints.public_key(each.vkey), each.since_size, each.handover) for each in keys]
-        except (*UNDECODABLE, InvalidInput) as error:
-            raise HistoryBroken(f"keys.json of {self._path} is damaged: {error}") from error
+        manifest, checkpoint, tenures = self.manifest, self.note.checkpoint, self.tenures()
         if checkpoint.origin != manifest.origin or manifest.origin != f"daybook/{manifest.ledger_id}":
             raise HistoryBroken(
                 f"{self._path} is of {manifest.origin} by its manifest, and of {checkpoint.origin} by its checkpoint"
             )
-        chain = checkpoints.check_succession(tenures, checkpoint.origin, trusted)
+        believed = [*pins, *checkpoints.pins_of(against, tenures)]
+        chain = checkpoints.check_succession(tenures, checkpoint.origin, trusted, pins=believed, size=checkpoint.size)
         signer = checkpoints.signer_of(chain, checkpoint.size)
         if not self.note.is_signed_by(signer):
             raise HistoryBroken(f"checkpoint forged: it is not signed by {signer.vkey}")
@@ -282,11 +287,42 @@ class Bundle:
                 f"{self._path} claims {manifest.events} events, and a file of its size proves at most {most}; "
                 "export it again"
             )
+        self._keys_max = len(chain) + 1  # one more is the fault
+        binding = [*against, *checkpoints.handovers(chain, checkpoint.origin)]
         if manifest.is_whole:
-            self._prove_whole({kept.checkpoint.size: kept.checkpoint.root for kept in against}, on_progress)
+            self._prove_whole({kept.checkpoint.size: kept.checkpoint.root for kept in binding}, on_progress)
         else:
             self._prove_part(on_progress)
+        self._check_keys(chain)
         return Proved(manifest, self.note, chain)
+
+    def tenures(self) -> list[Tenure]:
+        """Return the bundle's keys, unchecked. Raises HistoryBroken if they cannot be read."""
+        try:
+            keys = msgspec.json.decode(self._archive.text("keys.json", KEYS_BYTES_MAX), type=list[KeyRecord])
+            return [Tenure(checkpoints.public_key(each.vkey), each.since_size, each.handover) for each in keys]
+        except (*UNDECODABLE, InvalidInput) as error:
+            raise HistoryBroken(f"keys.json of {self._path} is damaged: {error}") from error
+
+    def _keep_key(self, seq: int, envelope: Envelope, state: bytes) -> None:
+        """Keep the event of a signing key, to compare it with the bundle's keys."""
+        if envelope.stream == SIGNING_STREAM and len(self._keys_on_record) < self._keys_max:
+            self._keys_on_record[envelope.version] = KeyOnRecord(seq, key_record.event_of(record_of(seq, state), seq))
+
+    def _check_keys(self, chain: list[Tenure]) -> None:
+        """Compare the bundle's keys with those on record in its events. Raises HistoryBroken."""
+        size, origin, records = self.note.checkpoint.size, self.note.checkpoint.origin, self._keys_on_record
+        signing = [place for place, tenure in enumerate(chain) if tenure.since < size]
+        # a key that was handed over to may sign a checkpoint a moment before its event is in one
+        is_newest_vouched = len(signing) > 1 and checkpoints.is_vouched(
+            chain[signing[-1] - 1], chain[signing[-1]], origin
+        )
+        is_short = len(records) < len(signing) - is_newest_vouched
+        found = key_record.disagreement(
+            chain, records, origin, is_complete=self.manifest.is_whole and is_short
+        )  # fmt: skip
+        if found:
+            raise HistoryBroken(f"keys disagree at seq {found[0]}: {found[1]}")
 
     def _check_kept(self, kept: Note, chain: list[Tenure]) -> None:
         ours, theirs = self.note.checkpoint, kept.checkpoint
@@ -321,7 +357,7 @@ class Bundle:
             yield Line(proof.seq, state)
 
     def _prove_whole(self, kept: Mapping[int, bytes], on_progress: OnProgress) -> None:
-        manifest, tree, wrong, is_longer = self.manifest, Frontier(), 0, False
+        manifest, tree, wrong, rewritten, is_longer = self.manifest, Frontier(), 0, 0, False
         sequence = _SequenceCheck(is_whole=True)
         with self._archive.opened("leaves.bin") as leaves, closing(self.lines()) as lines:
             for seq, state in lines:
@@ -331,15 +367,17 @@ class Bundle:
                 if not wrong and leaves.read(HASH_BYTES) != leaf:
                     wrong = seq
                 if not wrong:
-                    sequence.check(seq, state)
+                    self._keep_key(seq, sequence.check(seq, state), state)
                 tree.add(leaf)
-                if seq in kept and tree.root() != kept[seq]:
-                    raise HistoryBroken(f"rewritten at or before seq {seq}: a checkpoint kept elsewhere differs")
+                if seq in kept and tree.root() != kept[seq] and not rewritten:
+                    rewritten = seq
                 if seq % FETCH_ROWS == 0:
                     on_progress(seq, manifest.events)
         if tree.root() == self.note.checkpoint.root and tree.size == self.note.checkpoint.size:
             if is_longer:
                 raise self._longer()
+            if rewritten:
+                raise HistoryBroken(f"rewritten at or before seq {rewritten}: a checkpoint signed earlier differs")
             if wrong:
                 raise HistoryBroken(
                     f"tile wrong: leaves.bin of {self._path} is wrong at seq {wrong}; its events are not"
@@ -364,7 +402,7 @@ class Bundle:
                 raise self._longer()
             if not merkle.is_included(leaf_hash(state), seq - 1, size, proof.proof, root=root):
                 raise HistoryBroken(f"altered at seq {seq}: the event in {self._path} is not proved by its checkpoint")
-            sequence.check(seq, state)
+            self._keep_key(seq, sequence.check(seq, state), state)
             count += 1
             if count % FETCH_ROWS == 0:
                 on_progress(count, self.manifest.events)
@@ -439,8 +477,8 @@ class _SequenceCheck:
         self._versions: dict[str, int] = {}
         self._decoder = msgspec.json.Decoder(Envelope)
 
-    def check(self, seq: int, state: bytes) -> None:
-        """Raise HistoryBroken if this event cannot follow the ones before."""
+    def check(self, seq: int, state: bytes) -> Envelope:
+        """Return the record's envelope. Raises HistoryBroken if this event cannot follow the ones before."""
         try:
             envelope = self._decoder.decode(state)
         except UNDECODABLE as error:
@@ -456,3 +494,4 @@ class _SequenceCheck:
                 f"missing before seq {seq}: {envelope.stream} goes from version {before} to {envelope.version}"
             )
         self._last_seq, self._last_at, self._versions[envelope.stream] = seq, envelope.recorded_at, envelope.version
+        return envelope

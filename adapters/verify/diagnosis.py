@@ -42,6 +42,7 @@ class Fault(StrEnum):
     TILE = "tile wrong"
     FORGED = "checkpoint forged"
     REWRITTEN = "rewritten"
+    KEYS = "keys disagree"
 
 
 class Finding(NamedTuple):

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from adapters.postgres.connections import Connection, Role, connect, reaching
-from adapters.proof import checkpoints, tiles
-from adapters.proof.checkpoints import Note, PublicKey, Tenure
+from adapters.proof import checkpoints, key_record, tiles
+from adapters.proof.checkpoints import Note, Pin, PublicKey, Tenure
+from adapters.proof.key_record import KeyOnRecord
 from adapters.proof.tiles import Tiles
 from adapters.verify.check_workers import checkers
 from adapters.verify.diagnosis import Fault, Finding, Good, diagnose
@@ -61,16 +62,18 @@ class Verified(NamedTuple):
     keys: tuple[Tenure, ...]
     against: tuple[int, ...]
     finding: Finding | None
+    keys_on_record: tuple[int, ...] = ()  # the seq of each key's event; none in a ledger of an earlier Daybook
 
 
 class VerifyRequest(NamedTuple):
     """The scope of a verification: the events `first` to `upto` (None: to the end), a trusted key, and checkpoints kept
-    elsewhere to compare with."""
+    elsewhere to compare with. `pins` are keys trusted besides."""
 
     first: int = 1
     upto: int | None = None
     trusted: PublicKey | None = None
     against: Sequence[Note] = ()
+    pins: Sequence[Pin] = ()
 
 
 EVERYTHING = VerifyRequest()
@@ -142,11 +145,16 @@ class _Verification:
         self._sealed: int = newest[0] if newest else 0
         self._newest = newest
         self._chain: tuple[Tenure, ...] = ()
-        if newest or request.trusted or request.against:
+        if newest or request.trusted or request.against or request.pins:
             known = tiles.tenures(connection)
-            self._chain = tuple(checkpoints.check_succession(known, self._origin, request.trusted))
-        for note in request.against:
-            self._check_kept(note)
+            for note in request.against:
+                self._check_kept(note, known)
+            pins = [*request.pins, *checkpoints.pins_of(request.against, known)]
+            chain = checkpoints.check_succession(
+                known, self._origin, request.trusted, pins=pins, size=self._sealed or None
+            )
+            self._chain = tuple(chain)
+        self._kept_notes = [*request.against, *checkpoints.handovers(self._chain, self._origin)]
         upto = self._head if request.upto is None else min(request.upto, self._head)
         self._is_whole = request.first <= 1 and upto == self._head
         self._after = min(max(request.first - 1, 0), self._sealed) // TILE_WIDTH * TILE_WIDTH
@@ -154,7 +162,7 @@ class _Verification:
         self._tree = Frontier()
         self._good = Good(0, self._tree.copy())
         self._last_at = self._good_at = 0
-        self._wanted = {self._sealed, *(note.checkpoint.size for note in request.against)}
+        self._wanted = {self._sealed, *(note.checkpoint.size for note in self._kept_notes)}
         self._roots: dict[int, bytes] = {0: EMPTY_ROOT}
         self._checkpoints = 0
 
@@ -163,6 +171,8 @@ class _Verification:
         finding = self._nothing_sealed() or self._events() or self._shortened() or self._kept() or self._upper_tiles()
         if finding is None and self._is_whole:
             finding = streams()
+        recorded = key_record.on_record(self._connection) if finding is None else []
+        finding = finding or self._keys(recorded)
         return Verified(
             ledger_id=self._ledger_id,
             first=self._after + 1,
@@ -173,9 +183,17 @@ class _Verification:
             keys=self._chain,
             against=tuple(note.checkpoint.size for note in self._request.against),
             finding=finding,
+            keys_on_record=tuple(seq for seq, _ in recorded),
         )
 
-    def _check_kept(self, note: Note) -> None:
+    def _keys(self, recorded: Sequence[KeyOnRecord]) -> Finding | None:
+        """Compare the published keys with those on record in the log."""
+        found = key_record.disagreement(
+            self._chain, dict(enumerate(recorded, 1)), self._origin, is_complete=True
+        ) if self._chain else None  # fmt: skip
+        return found and Finding(Fault.KEYS, found[0], found[0], found[1])
+
+    def _check_kept(self, note: Note, known: Sequence[Tenure]) -> None:
         """Check that a checkpoint kept elsewhere is of this ledger. Raises HistoryBroken."""
         origin, size = note.checkpoint.origin, note.checkpoint.size
         if origin != self._origin:
@@ -183,10 +201,11 @@ class _Verification:
                 f"the checkpoint is of another ledger: {origin}, and this is {self._origin or 'unnamed'}; take one of "
                 "this ledger, or set DAYBOOK_DATABASE_URL to the other"
             )
-        if not any(note.is_signed_by(tenure.key) for tenure in self._chain):
+        if not any(note.is_signed_by(tenure.key) for tenure in known):
+            newest = f", of which the newest is {known[-1].key.vkey}" if known else ""
             raise HistoryBroken(
-                f"wrong key: the checkpoint of {size} events is signed by none of this ledger's keys, of which the "
-                f"newest is {self._chain[-1].key.vkey}; it is forged, or its key was begun with --lost in another copy"
+                f"wrong key: the checkpoint of {size} events is signed by none of this ledger's keys{newest}; it is "
+                "forged, or its key was begun with --lost in another copy"
             )
 
     def _nothing_sealed(self) -> Finding | None:
@@ -218,7 +237,7 @@ class _Verification:
             yield from self._as_stored(self._upto, self._sealed)
 
     def _queries(self) -> Iterator[RangeQuery]:
-        kept = sorted({note.checkpoint.size for note in self._request.against})
+        kept = sorted({note.checkpoint.size for note in self._kept_notes})
         for after in range(self._after, self._upto, self._range_events):
             upto = min(after + self._range_events, self._upto)
             sizes = tuple(size for size in kept if after < size <= upto)
@@ -294,7 +313,7 @@ class _Verification:
     def _kept(self) -> Finding | None:
         """Compare with the checkpoints kept elsewhere."""
         good = 0
-        for note in sorted(self._request.against, key=lambda each: each.checkpoint.size):
+        for note in sorted(self._kept_notes, key=lambda each: each.checkpoint.size):
             size, root = note.checkpoint.size, note.checkpoint.root
             if size > self._head:
                 detail = (

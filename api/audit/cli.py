@@ -15,7 +15,10 @@ from api.terminal.output import Json
 seal_keys = typer.Typer(name="seal", help="Show and rotate the key that signs checkpoints.", no_args_is_help=True)
 
 Trusted = Annotated[
-    str | None, typer.Option("--key", metavar="VKEY", help="The public key you trust, as it was given to you.")
+    list[str] | None,
+    typer.Option(
+        "--key", metavar="VKEY|FILE", help="A public key you trust, as it was given to you, or a file of them."
+    ),
 ]
 Against = Annotated[
     Path | None,
@@ -56,7 +59,7 @@ def verify_(
         verify_read_models(json=json)
         return
     verify_log(
-        bundle=bundle, first=first, upto=upto, against=against, vkey=key, snapshots=snapshots, json=json
+        bundle=bundle, first=first, upto=upto, against=against, keys=key or (), snapshots=snapshots, json=json
     )  # fmt: skip
 
 
@@ -108,7 +111,18 @@ def rotate(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Replace the signing key. The old key signs a last checkpoint, which names the new one."""
+    """Replace the signing key. The old key signs a last checkpoint, which names the new one; both go on record."""
     from api.audit.verify import rotate_key
 
     rotate_key(is_lost=lost, json=json)
+
+
+@seal_keys.command()
+def pin(
+    keys: Annotated[list[str], typer.Argument(metavar="VKEY|FILE...", help="Public keys, or files of them.")],
+    json: Json = False,
+) -> None:
+    """Pin public keys in this home, as the ledger's owner gave them to you: verify trusts these, and no others."""
+    from api.audit.verify import pin_keys
+
+    pin_keys(keys, json=json)

@@ -19,8 +19,9 @@ from adapters.log.snapshot_check import Refolded
 from adapters.postgres import connections
 from adapters.postgres.connections import Role, connect, reaching
 from adapters.postgres.migrations import check_revision
-from adapters.proof import checkpoints
-from adapters.proof.checkpoints import Note, PublicKey
+from adapters.proof import checkpoints, key_record
+from adapters.proof.checkpoints import Note, Pin, Tenure
+from adapters.proof.pins import Pins
 from adapters.proof.sealer import Sealer
 from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import identity, origin_of, tenures
@@ -28,14 +29,16 @@ from adapters.verify import bundles
 from adapters.verify.bundles import Manifest, Proved, Selection
 from adapters.verify.restore import restore
 from adapters.verify.verification import Verified, VerifyRequest, verify
+from api.audit import trust
 from api.audit.figures import figures_of
 from api.daybook import Daybook
 from api.parameters import Moment
 from api.problems import not_found
+from api.settings import Settings
 from api.terminal.columns import PNL, POSITIONS
-from api.terminal.options import environment, opened
-from api.terminal.output import EXIT_REFUSED, Column, Kind, console, note, say, write_json, write_table
-from domain.errors import HistoryBroken, InvalidInput
+from api.terminal.options import actor, environment, opened
+from api.terminal.output import EXIT_REFUSED, Column, Kind, console, note, say, warn, write_json, write_table
+from domain.errors import HistoryBroken, InvalidInput, RequestRefused
 
 JUST_BEFORE = timedelta(microseconds=1)
 ROWS_SHOWN_MAX = 500  # of a table for people; a terminal's layout of a row costs more than its proof
@@ -48,7 +51,7 @@ def verify_log(
     first: int,
     upto: int | None,
     against: Path | None,
-    vkey: str | None,
+    keys: Sequence[str] = (),
     snapshots: bool = False,
     json: bool,
 ) -> None:
@@ -56,16 +59,20 @@ def verify_log(
 
     A bundle is verified without a database or network; its positions and PnL are computed from the proved bytes.
     """
-    kept, key = checkpoints_in(against), checkpoints.public_key(vkey) if vkey is not None else None
+    kept, given, settings = checkpoints_in(against), trust.given_keys(keys), environment()
     if bundle is not None:
-        _verify_bundle(bundle, kept, key, json=json)
+        _verify_bundle(bundle, kept, given, settings, json=json)
         return
-    settings = environment()
     url = settings.url or connections.locate(settings.server_home(), None)
     check_revision(url)
+    home = trust.pins_of_home(settings, is_made=True)
+    pins = trust.of_database(url, home, given)
     with _bar("verifying", is_quiet=json) as advance:
-        found = verify(url, VerifyRequest(first, upto, key, kept), on_progress=advance)
-    verified = _verified_json(found)
+        found = verify(url, VerifyRequest(first, upto, against=kept, pins=pins), on_progress=advance)
+    believed = trust.Trust([*pins, *checkpoints.pins_of(kept, found.keys)])
+    if not believed.pins and found.keys and found.finding is None:
+        believed = trust.Trust((), trust.pin_first_use(url, home, found.keys))
+    verified = _verified_json(found, believed)
     refolded, wrong = None, str(found.finding) if found.finding else ""
     if snapshots and not wrong:
         with _bar("folding", is_quiet=json) as advance:
@@ -75,7 +82,7 @@ def verify_log(
     if json:
         write_json(verified)
     elif found.finding is None:
-        _show_verified(found)
+        _show_verified(found, believed)
     if refolded is not None and not wrong and not json:
         say(f"{refolded.checked:,} snapshots equal what their streams fold to.")
         if refolded.foreign:
@@ -144,10 +151,12 @@ def show_keys(*, json: bool) -> None:
     settings = environment()
     with opened(settings) as daybook, reaching(daybook.url), connect(daybook.url, Role.AUDITOR) as connection:
         ledger_id, chain = identity(connection), tenures(connection)
+        seqs = [seq for seq, _ in key_record.on_record(connection)]
     ring = KeyRing(settings.home, ledger_id, origin_of(ledger_id)) if ledger_id else None
+    pinned = {pin.key for pin in Pins(settings.home).of(origin_of(ledger_id))} if ledger_id else set()
     rows = [
-        {"vkey": each.key.vkey, "since_size": each.since, "is_here": ring is not None and ring.has(each.key)}
-        for each in chain
+        row | {"is_here": ring is not None and ring.has(each.key), "is_pinned": each.key in pinned}
+        for row, each in zip(_keys_json(chain, seqs), chain, strict=True)
     ]
     if json:
         write_json({"keys": rows})
@@ -155,7 +164,10 @@ def show_keys(*, json: bool) -> None:
     columns = [
         Column("vkey", "Public key"),
         Column("since_size", "Since seq", Kind.NUMBER),
+        Column("is_vouched_for", "By the key before"),
+        Column("recorded_seq", "On record at seq", Kind.NUMBER),
         Column("is_here", "Private key here"),
+        Column("is_pinned", "Pinned here"),
     ]
     write_table(
         "Keys that sign checkpoints", rows, columns, empty="No key yet: the first is created with the first checkpoint."
@@ -163,39 +175,65 @@ def show_keys(*, json: bool) -> None:
 
 
 def rotate_key(*, is_lost: bool, json: bool) -> None:
-    """Replace the signing key. The old key signs a last checkpoint, which names the new one."""
+    """Replace the signing key. The old key signs a last checkpoint, which names the new one; both go on record."""
     settings = environment()
     with opened(settings) as daybook:
         if not is_lost:
             daybook.seal()
-        tenure = Sealer(daybook.url, settings.home).rotate(is_lost=is_lost)
+        recorder = daybook.key_recorder(actor())
+        tenure = Sealer(daybook.url, settings.home, recorder=recorder).rotate(is_lost=is_lost)
+        daybook.seal()
     if json:
         write_json({"vkey": tenure.key.vkey, "since_size": tenure.since, "is_vouched_for": tenure.handover is not None})
     else:
         say(tenure.key.vkey)
         note("Publish it where auditors find it. The old private key is no longer needed; its file is kept.")
+        if is_lost:
+            warn(
+                "This is a break in the chain of keys, and on record as one: who has pinned an earlier key must be "
+                "given the new one, and pin it with daybook keys seal pin"
+            )
+
+
+def pin_keys(keys: Sequence[str], *, json: bool) -> None:
+    """Pin public keys in the home, as they were given by the ledger's owner."""
+    settings = environment()
+    home = trust.pins_of_home(settings, is_made=True)
+    if home is None:
+        raise RequestRefused(trust.NO_HOME)
+    found = trust.given_keys(keys)
+    added = [pin.key.vkey for pin in found if home.add(pin.key)]
+    if json:
+        write_json({"file": str(home.path), "pinned": added, "known": len(found) - len(added)})
+        return
+    for vkey in added:
+        say(f"Pinned {vkey}")
+    say(f"{home.path} has {'it' if len(found) == 1 else 'them'}.")
 
 
 # Bundles
 
 
-def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, json: bool) -> None:
+def _verify_bundle(path: Path, kept: list[Note], given: list[Pin], settings: Settings, *, json: bool) -> None:
     with bundles.opened(path) as bundle:
+        home = trust.pins_of_home(settings, is_made=False)
+        pins = trust.of_bundle(bundle.manifest.origin, bundle.tenures(), home, given)
         with _bar("verifying", is_quiet=json) as advance:
-            proved = bundle.prove(key, against=kept, on_progress=advance)
+            proved = bundle.prove(against=kept, pins=pins, on_progress=advance)
+        believed = trust.Trust([*pins, *checkpoints.pins_of(kept, proved.keys)])
         held, gained = figures_of(bundle)
     manifest = proved.manifest
     is_partial = manifest.first > 1
+    if not believed.pins:
+        trust.warn_of_bundle(manifest.vkey)
     if json:
-        write_json(_manifest_json(manifest) | {"is_proved": True, "positions": held, "pnl": gained})
+        extra = {"is_proved": True, "trust": believed.as_json(), "positions": held, "pnl": gained}
+        write_json(_manifest_json(manifest) | extra)
         return
     what = "the whole ledger" if manifest.is_whole else f"seq {manifest.first} to {manifest.upto} of the ledger"
     say(f"{path}: {manifest.events:,} events, {what} {manifest.ledger_id}: every one is proved.")
     say(f"Root {manifest.root} of {manifest.tree_size:,} events, signed by {manifest.vkey}")
-    if key is None:
-        note(
-            "Compare that key with the one you were given, or pass that one with --key: no bundle vouches for its key."
-        )
+    _show_trust(believed, proved.keys)
     if is_partial:
         note(f"The bundle begins at seq {manifest.first}: these figures leave out what was held before.")
     _show_figures("Positions, from the proved bytes", held, POSITIONS, empty="No positions.")
@@ -220,7 +258,7 @@ def _manifest_json(manifest: Manifest) -> dict[str, Any]:
 # Databases
 
 
-def _verified_json(found: Verified) -> dict[str, Any]:
+def _verified_json(found: Verified, believed: trust.Trust) -> dict[str, Any]:
     finding = found.finding
     return {
         "is_proved": finding is None,
@@ -232,6 +270,8 @@ def _verified_json(found: Verified) -> dict[str, Any]:
         "checkpoints": found.checkpoints,
         "vkey": found.keys[-1].key.vkey if found.keys else None,
         "against": list(found.against),
+        "trust": believed.as_json(),
+        "keys": _keys_json(found.keys, found.keys_on_record),
         "finding": finding
         and {"fault": str(finding.fault), "seq": finding.seq, "upto": finding.upto, "detail": finding.detail},
     }
@@ -248,13 +288,36 @@ def _what_is_wrong(refolded: Refolded) -> str:
     )
 
 
-def _show_verified(found: Verified) -> None:
+def _keys_json(chain: Sequence[Tenure], seqs: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the keys of a chain: since when each signs, whether the one before vouches for it, and its event's seq."""
+    broken = {after.key for _, after in checkpoints.breaks(chain, chain[0].key.name)} if chain else set()
+    return [
+        {
+            "vkey": tenure.key.vkey, "since_size": tenure.since,
+            "is_vouched_for": place > 0 and tenure.key not in broken,
+            "recorded_seq": seqs[place] if place < len(seqs) else None,
+        }
+        for place, tenure in enumerate(chain)
+    ]  # fmt: skip
+
+
+def _show_trust(believed: trust.Trust, chain: Sequence[Tenure]) -> None:
+    for source in dict.fromkeys(f"{pin.key.vkey}: {pin.source}" for pin in believed.pins):
+        say(f"Trusted key {source}")
+    for before, after in checkpoints.breaks(chain, chain[0].key.name):
+        warn(f"The chain of keys is broken: {after.key.vkey} was begun without a statement of {before.key.vkey}")
+
+
+def _show_verified(found: Verified, believed: trust.Trust) -> None:
     if not found.last:
         say("The log is empty.")
         return
     say(f"Events {found.first:,} to {found.last:,} of ledger {found.ledger_id} are what was signed.")
     say(f"Root {_base64(found.root)} of {found.sealed:,} events, {found.checkpoints:,} checkpoints checked.")
     say(f"Signed by {found.keys[-1].key.vkey}")
+    _show_trust(believed, found.keys)
+    if not found.keys_on_record:
+        note("The signing keys are not on record in the log yet: daybook serve records them when it starts.")
     for size in found.against:
         say(f"Nothing up to seq {size:,} was rewritten since the given checkpoint was signed.")
     if found.last > found.sealed:

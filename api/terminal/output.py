@@ -77,6 +77,11 @@ def note(sentence: str) -> None:
     console(is_error=True).print(printable(sentence), markup=False, soft_wrap=True, style="dim")
 
 
+def warn(sentence: str) -> None:
+    """Write a warning to stderr: the command goes on, and its result may not be what it seems."""
+    console(is_error=True).print(printable(f"warning: {sentence}"), markup=False, soft_wrap=True, style="bold yellow")
+
+
 def write_json(value: Any) -> None:
     """Write indented JSON to stdout."""
     sys.stdout.write(_json(value, indent=2) + "\n")

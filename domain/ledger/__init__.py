@@ -14,6 +14,8 @@ from domain.ledger.commands import (
 )
 from domain.ledger.ledger import ATTEMPTS_MAX, Ledger, decided, executions, no_marks
 from domain.ledger.log import NO_SNAPSHOTS, PAGE_EVENTS, EventLog, Head, Logged, Recorded, Snapshots, pages, scan
+from domain.ledger.signing import STREAM as SIGNING_STREAM
+from domain.ledger.signing import SigningEvent, SigningKeyHandedOver, SigningKeyLost, SigningKeyStarted
 from domain.ledger.unit_of_work import AGGREGATES, CACHED_STREAMS_MAX, Aggregates, BaseLayer, UnitOfWork
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "CLOCK_STREAM",
     "NO_SNAPSHOTS",
     "PAGE_EVENTS",
+    "SIGNING_STREAM",
     "Aggregates",
     "Answer",
     "BaseLayer",
@@ -38,6 +41,10 @@ __all__ = [
     "Recorded",
     "Report",
     "Request",
+    "SigningEvent",
+    "SigningKeyHandedOver",
+    "SigningKeyLost",
+    "SigningKeyStarted",
     "Snapshots",
     "UnitOfWork",
     "confirmation",

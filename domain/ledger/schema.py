@@ -18,6 +18,7 @@ from domain.instrument import InstrumentEvent
 from domain.ledger import upcasts
 from domain.ledger.clock import ClockEvent
 from domain.ledger.log import Recorded
+from domain.ledger.signing import SigningEvent
 from domain.ledger.upcasts import (
     PositionRestatedV1,
     PositionRestatedV2,
@@ -48,6 +49,7 @@ NEWEST: tuple[type[Struct], ...] = _members(
     ClockEvent,
     KeyEvent,
     ApprovalEvent,
+    SigningEvent,
 )
 UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
     TradeBookedV1: upcasts.trade_booked,

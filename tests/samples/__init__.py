@@ -5,7 +5,14 @@ from decimal import Decimal as D
 
 from domain.account import AccountOpened, CostBasis, Costing, FeePolicy, RawReportKept, SubjectForgotten
 from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed, Kind, PutOrCall
-from domain.ledger import ClockConfirmed, Recorded, schema
+from domain.ledger import (
+    ClockConfirmed,
+    Recorded,
+    SigningKeyHandedOver,
+    SigningKeyLost,
+    SigningKeyStarted,
+    schema,
+)
 from domain.position import (
     Effect,
     FundingSettled,
@@ -76,6 +83,9 @@ EVENTS = (
     *risk_events.EVENTS,
     *access_events.EVENTS,
     ClockConfirmed("the time server was wrong; corrected", AT, 4, AT),
+    SigningKeyStarted("daybook/1+0a1b2c3d+AQID", 0),
+    SigningKeyHandedOver("daybook/1+0a1b2c3e+AQIE", 1250, "daybook/1+0a1b2c3d+AQID", "daybook/1\n1250\nAQID\n"),
+    SigningKeyLost("daybook/1+0a1b2c3f+AQIF", 2500, "daybook/1+0a1b2c3e+AQIE"),
 )  # fmt: skip
 
 RECORDS = tuple(Recorded(f"sample:{schema.topic_of(event)}", 7, AT, "alice", "req-1", event) for event in EVENTS)

@@ -188,7 +188,7 @@ def test_more_ways_to_cheat(sealed: Log, statement: str, fault: Fault, seq: int)
     [
         ("DELETE FROM ledger.keys WHERE place = 1", "published key number 1 was removed"),
         ("UPDATE ledger.keys SET vkey = left(vkey, -1)", "a published key is damaged"),
-        ("UPDATE ledger.keys SET handover = NULL", "the key before does not vouch for it"),
+        ("UPDATE ledger.keys SET handover = NULL", "does not vouch for it"),
         ("UPDATE ledger.keys SET since_size = since_size - 1 WHERE place = 2", "does not vouch for it"),
         ("DELETE FROM ledger.keys", "no public key is published"),
         ("UPDATE ledger.identity SET ledger_id = gen_random_uuid()", "does not vouch for it"),
