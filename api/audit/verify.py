@@ -26,6 +26,7 @@ from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import identity, origin_of, tenures
 from adapters.verify import bundles
 from adapters.verify.bundles import Manifest, Proved, Selection
+from adapters.verify.completeness import Verdict
 from adapters.verify.restore import restore
 from adapters.verify.verification import Verified, VerifyRequest, verify
 from api.audit.figures import figures_of
@@ -34,7 +35,17 @@ from api.parameters import Moment
 from api.problems import not_found
 from api.terminal.columns import PNL, POSITIONS
 from api.terminal.options import environment, opened
-from api.terminal.output import EXIT_REFUSED, Column, Kind, console, note, say, write_json, write_table
+from api.terminal.output import (
+    EXIT_NOT_SHOWN,
+    EXIT_REFUSED,
+    Column,
+    Kind,
+    console,
+    note,
+    say,
+    write_json,
+    write_table,
+)
 from domain.errors import HistoryBroken, InvalidInput
 
 JUST_BEFORE = timedelta(microseconds=1)
@@ -94,11 +105,13 @@ def remember_snapshots(*, json: bool) -> None:
         say(f"Snapshots of {streams:,} long streams are written.")
 
 
-def export(file: Path, account: str | None, first: Moment | None, upto: Moment | None, *, json: bool) -> None:
-    """Export a bundle with its proofs: the whole ledger, one account, or a period."""
+def export(
+    file: Path, account: str | None, first: Moment | None, upto: Moment | None, *, size: int | None = None, json: bool
+) -> None:
+    """Export a bundle with its proofs: the whole ledger, one account, or a period; by the checkpoint of `size`."""
     with opened() as daybook:
         daybook.seal()
-        selection = Selection(account, _first_seq(daybook, first), _last_seq(daybook, upto))
+        selection = Selection(account, _first_seq(daybook, first), _last_seq(daybook, upto), size)
         with _bar("exporting", is_quiet=json) as advance:
             manifest = bundles.export(daybook.url, file, selection, on_progress=advance)
     if json:
@@ -184,23 +197,76 @@ def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, json:
         with _bar("verifying", is_quiet=json) as advance:
             proved = bundle.prove(key, against=kept, on_progress=advance)
         held, gained = figures_of(bundle)
-    manifest = proved.manifest
-    is_partial = manifest.first > 1
     if json:
-        write_json(_manifest_json(manifest) | {"is_proved": True, "positions": held, "pnl": gained})
-        return
-    what = "the whole ledger" if manifest.is_whole else f"seq {manifest.first} to {manifest.upto} of the ledger"
-    say(f"{path}: {manifest.events:,} events, {what} {manifest.ledger_id}: every one is proved.")
+        write_json(_proved_json(proved, held, gained))
+    else:
+        _show_proved(path, proved, held, gained, is_key_known=key is not None or bool(kept))
+    match proved.completeness.verdict:
+        case Verdict.COMPLETE:
+            return
+        case Verdict.NOT_SHOWN:
+            raise typer.Exit(EXIT_NOT_SHOWN)
+        case Verdict.INCOMPLETE:
+            if json:
+                raise typer.Exit(EXIT_REFUSED)
+            raise HistoryBroken(f"incomplete: {path} is not all of {_claim(proved)}: {proved.completeness.reason}")
+
+
+def _claim(proved: Proved) -> str:
+    """Return what a bundle claims to have, in words."""
+    manifest = proved.manifest
+    if manifest.is_whole:
+        return "the whole ledger"
+    whose = "the ledger" if manifest.account is None else f"account {manifest.account}"
+    return f"{whose}, seq {manifest.first} to {manifest.upto}"
+
+
+def _show_proved(
+    path: Path, proved: Proved, held: Sequence[Mapping[str, Any]], gained: Sequence[Mapping[str, Any]], *,
+    is_key_known: bool,
+) -> None:  # fmt: skip
+    manifest, shown = proved.manifest, proved.completeness
+    is_complete = shown.verdict is Verdict.COMPLETE
+    which = "every one is proved" if is_complete else "each of these is proved"
+    say(f"{path}: {manifest.events:,} events, {_claim(proved)} of {manifest.ledger_id}: {which}.")
     say(f"Root {manifest.root} of {manifest.tree_size:,} events, signed by {manifest.vkey}")
-    if key is None:
+    match shown.verdict:
+        case Verdict.COMPLETE:
+            say(f"Complete: nothing of {_claim(proved)} was left out{'' if is_key_known else ', if that key is theirs'}.")
+        case Verdict.NOT_SHOWN:
+            say(f"Completeness not shown: {shown.reason}. Events may have been left out.")
+        case Verdict.INCOMPLETE:
+            say(f"Incomplete: {shown.reason}.")
+    if not is_key_known:
         note(
             "Compare that key with the one you were given, or pass that one with --key: no bundle vouches for its key."
         )
-    if is_partial:
+    if manifest.first > 1:
         note(f"The bundle begins at seq {manifest.first}: these figures leave out what was held before.")
-    _show_figures("Positions, from the proved bytes", held, POSITIONS, empty="No positions.")
+    of_what = "from the proved bytes" if is_complete else "OF THESE EVENTS ONLY, which may not be all"
+    _show_figures(f"Positions, {of_what}", held, POSITIONS, empty="No positions.")
     if gained:
-        _show_figures("PnL, from the proved bytes", gained, PNL, empty="")
+        _show_figures(f"PnL, {of_what}", gained, PNL, empty="")
+
+
+def _proved_json(
+    proved: Proved, held: Sequence[Mapping[str, Any]], gained: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the result; figures of a bundle that is not complete are under `of_these_events_only`."""
+    shown = proved.completeness
+    is_complete = shown.verdict is Verdict.COMPLETE
+    figures = {"positions": held, "pnl": gained}
+    missing = [each._asdict() | {"group": each.group or None} for each in shown.missing]
+    return _manifest_json(proved.manifest) | {
+        "is_proved": is_complete,
+        "are_events_proved": True,
+        "completeness": {
+            "verdict": str(shown.verdict), "claim": _claim(proved), "reason": shown.reason or None,
+            "missing": missing, "gaps": [each._asdict() for each in shown.gaps],
+        },
+        **(figures if is_complete else {"positions": None, "pnl": None}),
+        "of_these_events_only": None if is_complete else figures,
+    }  # fmt: skip
 
 
 def _show_figures(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, empty: str) -> None:
