@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Annotated, Any, NamedTuple
 from uuid import UUID
@@ -216,7 +217,7 @@ class _Export:
     def _events(self, proofs: IO[bytes], instruments: list[dict[str, Any]]) -> int:
         """Write the events to the bundle, their proofs to `proofs`. Return the number of events."""
         size = self._note.checkpoint.size
-        node_at = Tiles(self._connection).node_at(size)
+        node_at = merkle.nodes_of(lru_cache(tiles.TILES_CACHED_MAX)(Tiles(self._connection).tile_at), size)
         events, first = 0, self._first
         chosen = None if self._account is None else completeness.groups_of(self._account)
         wanted = {"first": first, "upto": self._upto, "account": self._account}
