@@ -29,7 +29,7 @@ from adapters.writer.confirmation import confirm_clock
 from adapters.writer.writer import Writer
 from api.clock import now
 from api.settings import Settings
-from domain.access import Actor
+from domain.access import SEALER, Actor
 from domain.errors import HistoryBroken, LedgerError
 from domain.ledger import ClockConfirmed, Recorded
 from projections.runner.gc_pauses import short_pauses
@@ -292,7 +292,7 @@ class Daybook:
         finally:
             witnesses.close()
 
-    def key_recorder(self, actor: str = "daybook") -> "KeyRecorder":
+    def key_recorder(self, actor: Actor = SEALER) -> "KeyRecorder":
         """Return what records signing keys in the log, as an actor."""
         from adapters.proof.key_record import KeyRecorder  # noqa: PLC0415 (see above)
 

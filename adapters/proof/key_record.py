@@ -12,6 +12,7 @@ from adapters.log.postgres import APPEND_LOCK, HEAD, PostgresLog
 from adapters.postgres.connections import Connection
 from adapters.proof import checkpoints
 from adapters.proof.checkpoints import Tenure
+from domain.access import Actor, identity, label
 from domain.errors import ClockInDoubt, HistoryBroken
 from domain.ledger import (
     SIGNING_STREAM,
@@ -43,7 +44,7 @@ class KeyOnRecord(NamedTuple):
 class KeyRecorder:
     """Records signing keys in the log, by `actor`, within the transaction that publishes them."""
 
-    def __init__(self, log: PostgresLog, now: Callable[[], datetime], actor: str) -> None:
+    def __init__(self, log: PostgresLog, now: Callable[[], datetime], actor: Actor) -> None:
         self._log = log
         self._now = now
         self._actor = actor
@@ -61,7 +62,8 @@ class KeyRecorder:
             connection,
             [
                 Recorded(
-                    SIGNING_STREAM, number, recorded_at=at, actor=self._actor, request_id="", event=event,
+                    SIGNING_STREAM, number, recorded_at=at, actor=label(self._actor), request_id="", event=event,
+                    by=identity(self._actor),
                 )
                 for number, event in enumerate(events, version + 1)
             ],

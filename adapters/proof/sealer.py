@@ -18,14 +18,14 @@ from psycopg import sql
 from adapters.log.listener import CHANNEL
 from adapters.postgres import connections
 from adapters.postgres.connections import Connection, Role, connect, reaching
-from adapters.proof import checkpoints, key_record, tiles
+from adapters.proof import checkpoints, groups, key_record, tiles
 from adapters.proof.checkpoints import Checkpoint, Note, PrivateKey, Tenure
 from adapters.proof.key_record import KeyRecorder
 from adapters.proof.pins import Pins
 from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import Growth, Tiles
 from domain.errors import HistoryBroken, RequestRefused
-from domain.merkle import TILE_WIDTH
+from domain.merkle import HASH_BYTES, TILE_WIDTH
 
 SEAL_LOCK = 0x0DA7_B010  # held by the active sealer, on its connection
 KEYS_LOCK = 0x0DA7_B011  # held while signing with or changing the key
@@ -34,6 +34,7 @@ STANDBY_SECONDS = 0.5
 NOTIFY_SECONDS_MAX = 0.5
 OTHER_SEALER_SECONDS_MAX = 3.0  # how long `seal` waits for another sealer's checkpoint
 CHECKPOINT_EVENTS_MAX = 65_536  # per transaction while catching up
+READ_EVENTS_MAX = 4096
 
 HEAD = "SELECT coalesce(max(notification_id), 0) FROM ledger.events"
 NAME = "INSERT INTO ledger.identity (ledger_id) VALUES (%s) ON CONFLICT DO NOTHING"
@@ -218,7 +219,13 @@ class _Sealing:
         connection.execute("SET synchronous_commit = off")
         note = tiles.latest(connection)
         self._growth = Growth(note.checkpoint.size if note else 0, Tiles(connection))
+        self._groups = groups.load(connection)
         self._key: PrivateKey | None = None
+        if self._groups.size > self._growth.size:
+            raise HistoryBroken(
+                f"checkpoint forged: groups are stored up to seq {self._groups.size}, and the newest checkpoint is of "
+                f"{self._growth.size} events: newer ones were removed; run verify with a checkpoint that was kept"
+            )
         if note is not None:
             self._check(note)
 
@@ -230,6 +237,8 @@ class _Sealing:
             raise HistoryBroken(f"checkpoint forged: that of {size} events is not signed by {signer.vkey}")
         if self._growth.root() != root:
             raise HistoryBroken(f"tile wrong: the tiles do not lead to the checkpoint of {size} events; run verify")
+        if self._groups.size == size:
+            groups.check(self._groups, note)
 
     def _chain(self) -> list[Tenure]:
         """Return the published keys, after checking that this home trusts them. Raises HistoryBroken."""
@@ -248,6 +257,9 @@ class _Sealing:
 
     def _seal(self) -> bool:
         sealed = self._growth.size
+        if self._groups.size < sealed:  # a log from before, or restored: its groups are built once
+            self._catch_up(sealed)
+            return True
         row = self._connection.execute(HEAD, prepare=True).fetchone()
         head = row[0] if row else 0
         if head < sealed:
@@ -257,9 +269,22 @@ class _Sealing:
             )
         if head == sealed:
             return False
-        tiles.grow(self._connection, self._growth, min(head, sealed + CHECKPOINT_EVENTS_MAX))
+        self._read(min(head, sealed + CHECKPOINT_EVENTS_MAX))
         self._hand(self._store(sealed))
         return True
+
+    def _catch_up(self, sealed: int) -> None:
+        groups.catch_up(self._connection, self._groups, sealed)
+        note = tiles.latest(self._connection)
+        if self._groups.size == sealed and note is not None:
+            groups.check(self._groups, note)
+
+    def _read(self, upto: int) -> None:
+        """Add the log's events up to `upto` to the tree and to the groups."""
+        while (after := self._growth.size) < upto:
+            found = groups.read(self._connection, after, min(upto, after + READ_EVENTS_MAX))
+            self._growth.extend(found.leaves)
+            self._groups.extend(found.entries, len(found.leaves) // HASH_BYTES)
 
     def _store(self, sealed: int) -> str:
         """Store tiles and the signed checkpoint in one transaction; return its signed note (C2SP). After an error this
@@ -268,8 +293,9 @@ class _Sealing:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [KEYS_LOCK])
             key = self._signing_key(sealed)
-            previous = f"{checkpoints.PREVIOUS}{sealed}"
-            note = key.sign(Checkpoint(key.public.name, growth.size, growth.root(), (previous,)))
+            groups.store(connection, self._groups)
+            lines = f"{checkpoints.PREVIOUS}{sealed}", self._groups.stated().line()
+            note = key.sign(Checkpoint(key.public.name, growth.size, growth.root(), lines))
             with connection.cursor() as cursor, cursor.copy(STORE_TILES) as copy:
                 copy.set_types(("int2", "int8", "bytea", "bytea"))
                 for tile in growth.pop_full():

@@ -67,7 +67,7 @@ class Archive:
     def _checked(self) -> dict[str, zipfile.ZipInfo]:
         parts = self._zip.infolist()
         if len(parts) > MEMBERS_MAX:
-            raise self._refused(f"it has {len(parts)} parts, and a bundle has six")
+            raise self._refused(f"it has {len(parts)} parts, and a bundle has fewer")
         found: dict[str, zipfile.ZipInfo] = {}
         end = 0
         for part in sorted(parts, key=lambda part: part.header_offset):
@@ -89,6 +89,10 @@ class Archive:
                 "comes from a person you trust, have it exported again"
             )
         return found
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a part of this name."""
+        return name in self._parts
 
     def text(self, name: str, bytes_max: int) -> str:
         """Return a small part as text. Raises HistoryBroken if it is missing, damaged, too long or no text."""

@@ -3,7 +3,8 @@
 A bundle is a plain zip: `events.jsonl` (the stored bytes of each event, one per line), `checkpoint` (the signed tree
 head that everything is proved by), `keys.json` (public keys and their handovers), `manifest.json`, `instruments.json`
 (its instrument events, for reading), and the proof: for a whole ledger `leaves.bin` (the leaf hashes), for a part
-`proofs.jsonl` (each event's seq and its inclusion proof, in base64).
+`proofs.jsonl` (each event's seq and its inclusion proof, in base64), and for an account what shows that it is complete
+(`adapters.verify.completeness`).
 """
 
 import base64
@@ -13,6 +14,7 @@ import zipfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Annotated, Any, NamedTuple
 from uuid import UUID
@@ -23,18 +25,22 @@ from msgspec import Struct
 from adapters.postgres.connections import Connection, Role, connect, reaching
 from adapters.proof import checkpoints, key_record, tiles
 from adapters.proof.checkpoints import Note, Pin, PublicKey, Tenure
+from adapters.proof.groups import stated_by
 from adapters.proof.key_record import KeyOnRecord
 from adapters.proof.tiles import Tiles
-from adapters.verify import archive
+from adapters.verify import archive, completeness
 from adapters.verify.archive import Archive
+from adapters.verify.completeness import Claim, Completeness, CompletenessCheck, Gap, Verdict
 from adapters.verify.range_check import CLOCK_TOPIC, UNDECODABLE, Envelope, topic_of
 from adapters.verify.record_check import record_of
 from domain import merkle
 from domain.errors import HistoryBroken, InvalidInput, RequestRefused
 from domain.ledger import SIGNING_STREAM
 from domain.merkle import HASH_BYTES, Frontier, leaf_hash
+from domain.sealed.groups import group_of
 
-FORMAT = "daybook-bundle/1"
+FORMAT = "daybook-bundle/2"
+FORMATS = (FORMAT, "daybook-bundle/1")  # 1 had nothing that shows whether an account's bundle is complete
 FETCH_ROWS = 2000
 MANIFEST_BYTES_MAX = 64 * 1024
 CHECKPOINT_BYTES_MAX = 64 * 1024
@@ -44,15 +50,11 @@ PROOF_HASHES_MAX = 64  # one a bit of the largest seq
 ROWS = """
 SELECT notification_id, originator_id, state FROM ledger.events
 WHERE notification_id >= %(first)s AND notification_id <= %(upto)s AND (
-    %(account)s::text IS NULL OR CASE split_part(originator_id, ':', 1)
-        WHEN 'instrument' THEN true
-        WHEN 'signing' THEN true
-        WHEN 'subject' THEN false
-        WHEN 'venueorder' THEN split_part(originator_id, ':', 3) = %(account)s
-        ELSE split_part(originator_id, ':', 2) = %(account)s
-    END
+    %(account)s::text IS NULL OR strpos(originator_id, %(account)s) > 0 OR originator_id LIKE 'instrument:%%'
+    OR originator_id LIKE 'signing:%%'
 ) ORDER BY notification_id
-"""
+"""  # of an account's streams a few too many: `group_of` decides
+CHECKPOINT = "SELECT note FROM ledger.checkpoints WHERE size = %s"
 STATEMENT_SECONDS_MAX = 6 * 3600
 
 OnProgress = Callable[[int, int], None]
@@ -60,11 +62,12 @@ OnProgress = Callable[[int, int], None]
 
 class Selection(NamedTuple):
     """The part of a ledger to export: events `first` to `upto`, of all streams, or of an account's, every instrument's
-    and the signing keys'."""
+    and the signing keys'. `size` names the checkpoint to prove it by, the newest if it is None."""
 
     account: str | None = None
     first: int = 1
     upto: int | None = None
+    size: int | None = None
 
 
 WHOLE = Selection()
@@ -107,11 +110,12 @@ class Proof(Struct, frozen=True):
 
 
 class Proved(NamedTuple):
-    """A bundle all of whose events are proved."""
+    """A bundle all of whose events are proved, and what is shown about the events that it should have."""
 
     manifest: Manifest
     note: Note
     keys: list[Tenure]
+    completeness: Completeness
 
 
 class Line(NamedTuple):
@@ -158,14 +162,17 @@ class _Export:
     def __init__(
         self, connection: Connection, bundle: zipfile.ZipFile, selection: Selection, on_progress: OnProgress
     ) -> None:
-        ledger_id, note = tiles.identity(connection), tiles.latest(connection)
-        if note is None or ledger_id is None:
+        ledger_id, newest = tiles.identity(connection), tiles.latest(connection)
+        if newest is None or ledger_id is None:
             raise RequestRefused("something of the ledger is sealed: record an event first")
+        text = _note_text(connection, selection.size or newest.checkpoint.size)
+        note = tiles.stored_note(selection.size or newest.checkpoint.size, text)
         self._connection = connection
         self._bundle = bundle
         self._on_progress = on_progress
         self._ledger_id = ledger_id
         self._note = note
+        self._note_text = text
         size = note.checkpoint.size
         self._first = max(selection.first, 1)
         self._upto = min(selection.upto or size, size)
@@ -184,9 +191,7 @@ class _Export:
                     entry.write(block)
         if not events:
             raise RequestRefused("the selection has events", account=self._account, first=self._first, upto=self._upto)
-        query = "SELECT note FROM ledger.checkpoints WHERE size = %s"
-        row = self._connection.execute(query, [size]).fetchone()
-        assert row is not None, "checkpoints stay"
+        completeness.write(self._connection, self._bundle, self._note, self._claim())
         manifest = Manifest(
             format=FORMAT,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -201,18 +206,22 @@ class _Export:
             root=base64.b64encode(root).decode(),
             vkey=checkpoints.signer_of(chain, size).vkey,
         )
-        self._bundle.writestr("checkpoint", row[0])
+        self._bundle.writestr("checkpoint", self._note_text)
         keys = [KeyRecord(tenure.key.vkey, tenure.since, tenure.handover) for tenure in chain]
         self._bundle.writestr("keys.json", msgspec.json.format(msgspec.json.encode(keys)))
         self._bundle.writestr("instruments.json", json.dumps(instruments, indent=1, ensure_ascii=False))
         self._bundle.writestr("manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
         return manifest
 
+    def _claim(self) -> Claim:
+        return Claim(self._account, self._first, self._upto, self._note.checkpoint.size)
+
     def _events(self, proofs: IO[bytes], instruments: list[dict[str, Any]]) -> int:
         """Write the events to the bundle, their proofs to `proofs`. Return the number of events."""
         size = self._note.checkpoint.size
-        node_at = Tiles(self._connection).node_at(size)
+        node_at = merkle.nodes_of(lru_cache(tiles.TILES_CACHED_MAX)(Tiles(self._connection).tile_at), size)
         events, first = 0, self._first
+        chosen = None if self._account is None else completeness.groups_of(self._account)
         wanted = {"first": first, "upto": self._upto, "account": self._account}
         with (
             self._connection.transaction(),
@@ -221,6 +230,8 @@ class _Export:
         ):
             cursor.itersize = FETCH_ROWS
             for seq, stream, state in cursor.execute(ROWS, wanted):
+                if chosen is not None and group_of(stream) not in chosen:
+                    continue
                 assert b"\n" not in state, "a record is one line"
                 lines.write(state + b"\n")
                 events += 1
@@ -239,6 +250,13 @@ class _Export:
         return events
 
 
+def _note_text(connection: Connection, size: int) -> str:
+    row = connection.execute(CHECKPOINT, [size]).fetchone()
+    if row is None:
+        raise RequestRefused("a checkpoint of this size was signed: GET /v1/checkpoints lists all", size=size)
+    return str(row[0])
+
+
 # Reading
 
 
@@ -249,6 +267,7 @@ class Bundle:
         self._path = archive.path
         self._archive = archive
         self.manifest = self._manifest()
+        self._check_claim()
         self.note_text = archive.text("checkpoint", CHECKPOINT_BYTES_MAX)
         self.note = checkpoints.parse(self.note_text)
         self._keys_on_record: dict[int, KeyOnRecord] = {}
@@ -291,10 +310,11 @@ class Bundle:
         binding = [*against, *checkpoints.handovers(chain, checkpoint.origin)]
         if manifest.is_whole:
             self._prove_whole({kept.checkpoint.size: kept.checkpoint.root for kept in binding}, on_progress)
+            shown = Completeness(Verdict.COMPLETE)
         else:
-            self._prove_part(on_progress)
+            shown = self._prove_part(on_progress)
         self._check_keys(chain)
-        return Proved(manifest, self.note, chain)
+        return Proved(manifest, self.note, chain, shown)
 
     def tenures(self) -> list[Tenure]:
         """Return the bundle's keys, unchecked. Raises HistoryBroken if they cannot be read."""
@@ -342,9 +362,16 @@ class Bundle:
             )
         if theirs.size == ours.size and theirs.root != ours.root:
             raise HistoryBroken(f"rewritten: the checkpoint of {theirs.size} events is not the one of {self._path}")
+        if theirs.size == ours.size and stated_by(kept) != stated_by(self.note):
+            raise HistoryBroken(
+                f"rewritten: the checkpoint of {theirs.size} events states another map of accounts than that of "
+                f"{self._path}"
+            )
         if theirs.size < ours.size and not self.manifest.is_whole:
             raise RequestRefused(
-                "a part is compared with the checkpoint it is proved by, or a whole bundle with any", size=ours.size
+                "a part is compared with the checkpoint it is proved by, or a whole bundle with any: have it exported "
+                f"with --checkpoint {theirs.size}",
+                size=ours.size,
             )
 
     def lines(self) -> Generator[Line, None, None]:
@@ -358,7 +385,7 @@ class Bundle:
 
     def _prove_whole(self, kept: Mapping[int, bytes], on_progress: OnProgress) -> None:
         manifest, tree, wrong, rewritten, is_longer = self.manifest, Frontier(), 0, 0, False
-        sequence = _SequenceCheck(is_whole=True)
+        sequence = _SequenceCheck()
         with self._archive.opened("leaves.bin") as leaves, closing(self.lines()) as lines:
             for seq, state in lines:
                 if is_longer := seq > manifest.events:
@@ -393,20 +420,50 @@ class Bundle:
             raise HistoryBroken(f"altered: the events of {self._path} do not lead to its checkpoint")
         self._check_count(tree.size)
 
-    def _prove_part(self, on_progress: OnProgress) -> None:
+    def _prove_part(self, on_progress: OnProgress) -> Completeness:
         size, root = self.note.checkpoint.size, self.note.checkpoint.root
-        sequence, count = _SequenceCheck(is_whole=False), 0
-        for state, proof in self._with_proofs():
-            seq = proof.seq
-            if count == self.manifest.events:
-                raise self._longer()
-            if not merkle.is_included(leaf_hash(state), seq - 1, size, proof.proof, root=root):
-                raise HistoryBroken(f"altered at seq {seq}: the event in {self._path} is not proved by its checkpoint")
-            self._keep_key(seq, sequence.check(seq, state), state)
-            count += 1
-            if count % FETCH_ROWS == 0:
-                on_progress(count, self.manifest.events)
-        self._check_count(count)
+        manifest, count = self.manifest, 0
+        claim = Claim(manifest.account, manifest.first, manifest.upto, size)
+        chosen = None if claim.account is None else completeness.groups_of(claim.account)
+        with closing(CompletenessCheck(self._archive, claim, stated_by(self.note))) as complete:
+            sequence = _SequenceCheck(complete.gap, is_from_start=manifest.first == 1)
+            for state, proof in self._with_proofs():
+                seq, leaf = proof.seq, leaf_hash(state)
+                if count == manifest.events:
+                    raise self._longer()
+                if not merkle.is_included(leaf, seq - 1, size, proof.proof, root=root):
+                    raise HistoryBroken(
+                        f"altered at seq {seq}: the event in {self._path} is not proved by its checkpoint"
+                    )
+                envelope = sequence.check(seq, state)
+                self._keep_key(seq, envelope, state)
+                group = group_of(envelope.stream)
+                if not claim.first <= seq <= claim.upto or (chosen is not None and group not in chosen):
+                    raise self._foreign(seq, envelope.stream)
+                complete.add(seq, leaf, group)
+                count += 1
+                if count % FETCH_ROWS == 0:
+                    on_progress(count, manifest.events)
+            self._check_count(count)
+            return complete.result()
+
+    def _foreign(self, seq: int, stream: str) -> HistoryBroken:
+        manifest = self.manifest
+        whose = "" if manifest.account is None else f"account {manifest.account}, "
+        return HistoryBroken(
+            f"inserted at seq {seq}: an event of {stream} is not of what the manifest states: {whose}seq "
+            f"{manifest.first} to {manifest.upto}; export it again"
+        )
+
+    def _check_claim(self) -> None:
+        """Check that the manifest is one an export writes. Raises HistoryBroken."""
+        manifest = self.manifest
+        is_all = manifest.account is None and (manifest.first, manifest.upto) == (1, manifest.tree_size)
+        if not 1 <= manifest.first <= manifest.upto <= manifest.tree_size or (manifest.is_whole and not is_all):
+            raise HistoryBroken(
+                f"the manifest of {self._path} contradicts itself: it has seq {manifest.first} to {manifest.upto} of "
+                f"{manifest.tree_size}" + (", and is the whole ledger" if manifest.is_whole else "")
+            )
 
     def _longer(self) -> HistoryBroken:
         return HistoryBroken(
@@ -438,7 +495,7 @@ class Bundle:
         text = self._archive.text("manifest.json", MANIFEST_BYTES_MAX)
         try:
             found = msgspec.json.decode(text)
-            if isinstance(found, dict) and found.get("format") != FORMAT:
+            if isinstance(found, dict) and found.get("format") not in FORMATS:
                 raise RequestRefused(
                     f"a bundle is {FORMAT}; this one needs another Daybook", format=str(found.get("format"))[:80]
                 )
@@ -470,8 +527,9 @@ def is_bundle(path: Path) -> bool:
 class _SequenceCheck:
     """Checks seqs, times and stream versions from event to event, which proofs alone do not show."""
 
-    def __init__(self, *, is_whole: bool) -> None:
-        self._is_whole = is_whole
+    def __init__(self, on_gap: Callable[[Gap], None] | None = None, *, is_from_start: bool = True) -> None:
+        self._on_gap = on_gap  # None for a whole bundle, which has none
+        self._is_from_start = is_from_start
         self._last_seq = 0
         self._last_at: datetime | None = None
         self._versions: dict[str, int] = {}
@@ -485,13 +543,15 @@ class _SequenceCheck:
             raise HistoryBroken(f"altered at seq {seq}: its bytes are no record") from error
         if seq <= self._last_seq:
             raise HistoryBroken(f"reordered at seq {seq}: it comes after seq {self._last_seq}")
-        is_before = self._is_whole and self._last_at is not None and envelope.recorded_at < self._last_at
+        is_before = self._on_gap is None and self._last_at is not None and envelope.recorded_at < self._last_at
         if is_before and topic_of(state).encode() != CLOCK_TOPIC:
             raise HistoryBroken(f"altered at seq {seq}: it was recorded before its predecessor")
-        before = self._versions.get(envelope.stream, 0 if self._is_whole else envelope.version - 1)
+        before = self._versions.get(envelope.stream, 0 if self._is_from_start else envelope.version - 1)
         if envelope.version != before + 1:
-            raise HistoryBroken(
-                f"missing before seq {seq}: {envelope.stream} goes from version {before} to {envelope.version}"
-            )
+            if self._on_gap is None or envelope.version <= before:
+                raise HistoryBroken(
+                    f"missing before seq {seq}: {envelope.stream} goes from version {before} to {envelope.version}"
+                )
+            self._on_gap(Gap(envelope.stream, before, envelope.version, seq))
         self._last_seq, self._last_at, self._versions[envelope.stream] = seq, envelope.recorded_at, envelope.version
         return envelope

@@ -50,7 +50,8 @@ def verify_(
 ) -> None:
     """Recompute every hash and signature, and name the first event that differs from what was signed.
 
-    A BUNDLE is verified without a database or network; its positions and PnL are computed from the proved bytes.
+    A BUNDLE is verified without a database or network; its positions and PnL are computed from the proved bytes. It is
+    complete (exit code 0), incomplete (1), or completeness is not shown (4).
     """
     from api.audit.verify import verify_log
     from api.operations.read_models_cli import verify_read_models
@@ -81,12 +82,19 @@ def export(
         Moment | None,
         typer.Option("--to", parser=MOMENT, metavar="SEQ|TIME", help="The last event: its seq, or a time."),
     ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option("--checkpoint", min=1, metavar="SIZE", help="Prove it by the checkpoint of this many events."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Export a bundle with its proofs: the whole ledger, one account, or a period."""
+    """Export a bundle with its proofs: the whole ledger, one account, or a period.
+
+    It shows that it is complete. Whoever kept an older checkpoint can compare with that one: name it with --checkpoint.
+    """
     from api.audit import verify
 
-    verify.export(file, account, first, upto, json=json)
+    verify.export(file, account, first, upto, size=size, json=json)
 
 
 def checkpoint(json: Json = False) -> None:

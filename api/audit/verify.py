@@ -27,6 +27,7 @@ from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import identity, origin_of, tenures
 from adapters.verify import bundles
 from adapters.verify.bundles import Manifest, Proved, Selection
+from adapters.verify.completeness import Verdict
 from adapters.verify.restore import restore
 from adapters.verify.verification import Verified, VerifyRequest, verify
 from api.audit import trust
@@ -37,7 +38,18 @@ from api.problems import not_found
 from api.settings import Settings
 from api.terminal.columns import PNL, POSITIONS
 from api.terminal.options import actor, environment, opened
-from api.terminal.output import EXIT_REFUSED, Column, Kind, console, note, say, warn, write_json, write_table
+from api.terminal.output import (
+    EXIT_NOT_SHOWN,
+    EXIT_REFUSED,
+    Column,
+    Kind,
+    console,
+    note,
+    say,
+    warn,
+    write_json,
+    write_table,
+)
 from domain.errors import HistoryBroken, InvalidInput, RequestRefused
 
 JUST_BEFORE = timedelta(microseconds=1)
@@ -101,11 +113,13 @@ def remember_snapshots(*, json: bool) -> None:
         say(f"Snapshots of {streams:,} long streams are written.")
 
 
-def export(file: Path, account: str | None, first: Moment | None, upto: Moment | None, *, json: bool) -> None:
-    """Export a bundle with its proofs: the whole ledger, one account, or a period."""
+def export(
+    file: Path, account: str | None, first: Moment | None, upto: Moment | None, *, size: int | None = None, json: bool
+) -> None:
+    """Export a bundle with its proofs: the whole ledger, one account, or a period; by the checkpoint of `size`."""
     with opened() as daybook:
         daybook.seal()
-        selection = Selection(account, _first_seq(daybook, first), _last_seq(daybook, upto))
+        selection = Selection(account, _first_seq(daybook, first), _last_seq(daybook, upto), size)
         with _bar("exporting", is_quiet=json) as advance:
             manifest = bundles.export(daybook.url, file, selection, on_progress=advance)
     if json:
@@ -222,23 +236,80 @@ def _verify_bundle(path: Path, kept: list[Note], given: list[Pin], settings: Set
             proved = bundle.prove(against=kept, pins=pins, on_progress=advance)
         believed = trust.Trust([*pins, *checkpoints.pins_of(kept, proved.keys)])
         held, gained = figures_of(bundle)
-    manifest = proved.manifest
-    is_partial = manifest.first > 1
     if not believed.pins:
-        trust.warn_of_bundle(manifest.vkey)
+        trust.warn_of_bundle(proved.manifest.vkey)
     if json:
-        extra = {"is_proved": True, "trust": believed.as_json(), "positions": held, "pnl": gained}
-        write_json(_manifest_json(manifest) | extra)
-        return
-    what = "the whole ledger" if manifest.is_whole else f"seq {manifest.first} to {manifest.upto} of the ledger"
-    say(f"{path}: {manifest.events:,} events, {what} {manifest.ledger_id}: every one is proved.")
+        write_json(_proved_json(proved, held, gained) | {"trust": believed.as_json()})
+    else:
+        _show_proved(path, proved, believed)
+        _show_proved_figures(proved, held, gained)
+    match proved.completeness.verdict:
+        case Verdict.COMPLETE:
+            return
+        case Verdict.NOT_SHOWN:
+            raise typer.Exit(EXIT_NOT_SHOWN)
+        case Verdict.INCOMPLETE:
+            if json:
+                raise typer.Exit(EXIT_REFUSED)
+            raise HistoryBroken(f"incomplete: {path} is not all of {_claim(proved)}: {proved.completeness.reason}")
+
+
+def _claim(proved: Proved) -> str:
+    """Return what a bundle claims to have, in words."""
+    manifest = proved.manifest
+    if manifest.is_whole:
+        return "the whole ledger"
+    whose = "the ledger" if manifest.account is None else f"account {manifest.account}"
+    return f"{whose}, seq {manifest.first} to {manifest.upto}"
+
+
+def _show_proved(path: Path, proved: Proved, believed: trust.Trust) -> None:
+    manifest, shown = proved.manifest, proved.completeness
+    which = "every one is proved" if shown.verdict is Verdict.COMPLETE else "each of these is proved"
+    say(f"{path}: {manifest.events:,} events, {_claim(proved)} of {manifest.ledger_id}: {which}.")
     say(f"Root {manifest.root} of {manifest.tree_size:,} events, signed by {manifest.vkey}")
     _show_trust(believed, proved.keys)
-    if is_partial:
+    match shown.verdict:
+        case Verdict.COMPLETE:
+            say(
+                f"Complete: nothing of {_claim(proved)} was left out{'' if believed.pins else ', if that key is theirs'}."
+            )
+        case Verdict.NOT_SHOWN:
+            say(f"Completeness not shown: {shown.reason}. Events may have been left out.")
+        case Verdict.INCOMPLETE:
+            say(f"Incomplete: {shown.reason}.")
+
+
+def _show_proved_figures(
+    proved: Proved, held: Sequence[Mapping[str, Any]], gained: Sequence[Mapping[str, Any]]
+) -> None:
+    manifest, is_complete = proved.manifest, proved.completeness.verdict is Verdict.COMPLETE
+    if manifest.first > 1:
         note(f"The bundle begins at seq {manifest.first}: these figures leave out what was held before.")
-    _show_figures("Positions, from the proved bytes", held, POSITIONS, empty="No positions.")
+    of_what = "from the proved bytes" if is_complete else "OF THESE EVENTS ONLY, which may not be all"
+    _show_figures(f"Positions, {of_what}", held, POSITIONS, empty="No positions.")
     if gained:
-        _show_figures("PnL, from the proved bytes", gained, PNL, empty="")
+        _show_figures(f"PnL, {of_what}", gained, PNL, empty="")
+
+
+def _proved_json(
+    proved: Proved, held: Sequence[Mapping[str, Any]], gained: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the result; figures of a bundle that is not complete are under `of_these_events_only`."""
+    shown = proved.completeness
+    is_complete = shown.verdict is Verdict.COMPLETE
+    figures = {"positions": held, "pnl": gained}
+    missing = [each._asdict() | {"group": each.group or None} for each in shown.missing]
+    return _manifest_json(proved.manifest) | {
+        "is_proved": is_complete,
+        "are_events_proved": True,
+        "completeness": {
+            "verdict": str(shown.verdict), "claim": _claim(proved), "reason": shown.reason or None,
+            "missing": missing, "gaps": [each._asdict() for each in shown.gaps],
+        },
+        **(figures if is_complete else {"positions": None, "pnl": None}),
+        "of_these_events_only": None if is_complete else figures,
+    }  # fmt: skip
 
 
 def _show_figures(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, empty: str) -> None:

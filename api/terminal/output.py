@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 3
+EXIT_NOT_SHOWN = 4  # all that is there is proved, and whether something is missing is not shown
 PIPE_WIDTH = 500
 # What moves a terminal's cursor, sets its title or reverses its text, and half characters, which no stream encodes.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")

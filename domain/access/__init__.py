@@ -19,6 +19,7 @@ from domain.access.approvals import (
 )
 from domain.access.identity import (
     DEMO,
+    SEALER,
     UPGRADE,
     Actor,
     ApiKey,
@@ -50,6 +51,7 @@ from domain.access.scopes import Scope, present, rights
 
 __all__ = [
     "DEMO",
+    "SEALER",
     "UPGRADE",
     "Action",
     "ActionProposed",

@@ -65,6 +65,7 @@ class Likeness(StrEnum):
 
 UPGRADE = Part("system:upgrade")
 DEMO = Part("demo")
+SEALER = Part("system:sealer")
 
 
 def escaped(text: str) -> str:

@@ -177,7 +177,7 @@ def line_changed(number: int, change: Callable[[bytes], bytes]) -> Callable[[byt
         ("keys.json", lambda c: b"{", "damaged"),
         ("manifest.json", lambda c: c.replace(b'"tree_size": 700', b'"tree_size": 701'), "manifest"),
         ("manifest.json", lambda c: c.replace(b'"events": 700', b'"events": 701'), "has 700 events"),
-        ("manifest.json", lambda c: c.replace(b"bundle/1", b"bundle/2"), "another Daybook"),
+        ("manifest.json", lambda c: c.replace(b"bundle/2", b"bundle/3"), "another Daybook"),
         ("manifest.json", lambda c: c[:50], "damaged"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Sealed: what checkpoints and closings commit to beside the log: groups of streams, sorted trees, figures."""
