@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import account, instrument, order, position, risk
+from domain import marks as prices
 from domain.account import (
     Account,
     AccountReport,
@@ -48,6 +49,7 @@ from domain.ledger.exactness import TOO_LONG, each_exact, too_long
 from domain.ledger.log import EventLog, Recorded
 from domain.ledger.orders import Due, Facts
 from domain.ledger.unit_of_work import CACHED_STREAMS_MAX, Aggregates, UnitOfWork
+from domain.marks import RecordMarks
 from domain.order import (
     CancelOrder,
     CloseParent,
@@ -113,6 +115,7 @@ Request = (
     | ResolveBreak
     | CloseAccount
     | ForgetSubject
+    | RecordMarks
 )
 Report = OrderReport | SettleFunding | Transfer | RawReportKept | AccountReport | Statement
 State = TypeVar("State")
@@ -351,6 +354,10 @@ def _decide(
         case ForgetSubject():
             stream = subject.stream(request.subject_id)
             work.record(stream, subject.decide(work.state(stream), request))
+        case RecordMarks():
+            for batch in request.batches:
+                stream = prices.stream(batch)
+                work.record(stream, prices.decide(work.state(stream), batch))
         case _:
             assert_never(request)
     return None

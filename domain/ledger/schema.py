@@ -24,6 +24,7 @@ from domain.ledger.upcasts import (
     TradeBookedV1,
     TradeBookedV2,
 )
+from domain.marks import MarkEvent
 from domain.order import OrderEvent, OrderFilled, ParentEvent, VenueOrderEvent
 from domain.position import PositionEvent
 from domain.risk import RiskEvent
@@ -45,6 +46,7 @@ NEWEST: tuple[type[Struct], ...] = _members(
     VenueOrderEvent,
     SubjectEvent,
     ClockEvent,
+    MarkEvent,
 )
 UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
     TradeBookedV1: upcasts.trade_booked,
