@@ -17,6 +17,7 @@ import structlog
 
 from adapters.log.postgres import PostgresLog
 from adapters.market.mark_store import MarkStore
+from adapters.market.recording import MarkRecorder
 from adapters.os_account import os_account
 from adapters.postgres import connections
 from adapters.postgres.api_keys import ApiKeys
@@ -54,6 +55,8 @@ PAUSE_SECONDS_MAX = 2.0  # before a follower or sealer is restarted
 REBUILD_SECONDS_MAX = 600.0  # how long a follower may report nothing: it swaps in what it has rebuilt
 SEAL_STOP_SECONDS_MAX = 15.0
 WATCH_STOP_SECONDS_MAX = 5.0
+
+log_line = structlog.get_logger("daybook.marks")
 
 
 @contextmanager
@@ -144,6 +147,11 @@ class Daybook:
         return made
 
     @cached_property
+    def recorder(self) -> MarkRecorder:
+        """Records marks and funding rates, each batch of them with its event."""
+        return MarkRecorder(self.marks, self.writer.carry_out)
+
+    @cached_property
     def market(self) -> MarkStore:
         """The marks for readers, over connections of their own like `history`."""
         made = MarkStore(self.url, Role.AUDITOR)
@@ -199,7 +207,18 @@ class Daybook:
         """
         where = f"{url} ({_process()})" if url else _process()
         with short_pauses(), self.writer.leading(self.url, name=where, upkeep=self.upkeep):
+            self._commit_earlier_marks()
             yield
+
+    def _commit_earlier_marks(self) -> None:
+        """Commit marks of an older version to the log. Where that is not possible now, the next recording does it."""
+        try:
+            committed = self.recorder.commit_earlier()
+        except LedgerError as error:
+            log_line.warning("marks recorded before are not committed to the log yet", reason=str(error))
+        else:
+            if committed:
+                log_line.info("marks recorded before are committed to the log", marks=committed)
 
     @contextmanager
     def watching(self) -> Iterator[None]:

@@ -115,7 +115,8 @@ def grow(book: Daybook, first: int, size: int) -> None:
         if len(waiting) > AHEAD_MAX:
             waiting.pop(0).result()
         if at % (20 * FILLS_A_BATCH) == 0:
-            book.marks.record([Mark(name, D(100 + at % 97), "SIM", now()) for name in INSTRUMENTS])
+            marks = [Mark(name, D(100 + at % 97), "SIM", now()) for name in INSTRUMENTS]
+            book.recorder.record(marks, actor="benchmark")
     for one in waiting:
         one.result()
     for n in range(WORKING):

@@ -46,10 +46,15 @@ def levels(hashes: bytes) -> list[bytes]:
 
 def root(hashes: Sequence[bytes]) -> bytes:
     """The root over leaves of these hashes."""
-    frontier = Frontier()
-    for each in hashes:
-        frontier.add(each)
-    return frontier.root()
+    nodes = list(hashes)
+    if not nodes:
+        return EMPTY_ROOT
+    sha256 = hashlib.sha256
+    while len(nodes) > 1:
+        pairs = zip(nodes[::2], nodes[1::2], strict=False)
+        last = nodes[-1:] if len(nodes) & 1 else []
+        nodes = [sha256(b"\x01" + left + right).digest() for left, right in pairs] + last
+    return nodes[0]
 
 
 class Frontier:

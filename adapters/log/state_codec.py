@@ -20,6 +20,7 @@ from domain.access import Approvals, Key
 from domain.account import Account, CostBasis, RawReportKept, StatementTaken, Subject
 from domain.immutable import AppendMap, PersistentMap
 from domain.instrument import Instrument
+from domain.marks import MarkSource
 from domain.order import Order, ParentOrder, VenueOrder
 from domain.position import Book, Booked, Effect, Entry, Lot, Lots, Position, costing
 from domain.risk import Risk
@@ -67,9 +68,11 @@ SHAPES: dict[str, Any] = {
     "evidence": RawReportKept,
     "instrument": Instrument,
     "limit": Risk,
+    "marks": MarkSource,
     "order": Order,
     "parentorder": ParentOrder,
     "position": KeptPosition,
+    "rates": MarkSource,
     "statement": StatementTaken,
     "subject": Subject,
     "venueorder": VenueOrder,

@@ -1,9 +1,11 @@
-"""Mark prices of instruments, with source and time. Stored beside the log, in `market.marks`, append-only.
+"""Mark prices of instruments, with source and time: stored beside the log, and committed to it in batches.
 
-A mark is an observation, not a decision, so it is no event; where a decision used one (the value of a market order) the
-event contains it. Prices are in quote units per base unit, exact. The latest mark is the one with the latest `mark_at`,
-of equals the one recorded last. `mark_at` is when it was observed, `recorded_at` when it was stored, by the database's
-clock, `quality` what kind of price it is. Funding rates are stored in the same way; they value nothing.
+Prices are in quote units per base unit, exact. The latest mark is the one with the latest `mark_at`, of equals the one
+with the greatest id. `mark_at` is when it was observed, `recorded_at` when its batch was recorded in the log, `quality`
+what kind of price it is. Funding rates are stored in the same way; they value nothing.
+
+`stage` stores a batch that no query shows yet; the event that `domain.marks` decides for it makes it visible, in the
+transaction that appends it (`adapters.market.recording`). A batch whose event is never appended is never shown.
 """
 
 import time
@@ -13,61 +15,64 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
-from adapters.postgres import connections
+from adapters.postgres import connections, price_rows
 from adapters.postgres.connections import Role
 from adapters.postgres.pool import Pool
+from domain import marks as prices
 from domain import values
-from domain.errors import KeyReused
-from domain.marks import MarkOnRecord, QualifiedMark, Quality
+from domain.marks import (
+    ANY_SOURCE,
+    BATCH_MARKS_MAX,
+    Leaf,
+    MarkOnRecord,
+    MarksRecorded,
+    PriceKind,
+    QualifiedMark,
+    Quality,
+    RecordMarks,
+)
 from domain.values import Mark
 
 STALE_MS_MAX = 250
 CACHED_MARKS_MAX = 10_000
+SEQ_MAX = 2**63 - 1
+END_OF_TIME = "infinity"
 
-INSERT = """
-INSERT INTO market.marks (instrument_id, mark_at, price, source, quality)
-SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::numeric[], %s::text[], %s::text[])
-"""
-# Skips marks that are recorded already with equal values.
-INSERT_NEW = """
-INSERT INTO market.marks (instrument_id, mark_at, price, source, quality)
-SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::numeric[], %s::text[], %s::text[])
-    AS given (instrument_id, mark_at, price, source, quality)
-WHERE NOT EXISTS (
-    SELECT FROM market.marks AS known
-    WHERE (known.instrument_id, known.mark_at) = (given.instrument_id, given.mark_at)
-    AND (known.price, known.source, known.quality) = (given.price, given.source, given.quality)
-)
-"""
-INSERT_RATES = """
-INSERT INTO market.funding_rates (instrument_id, rate_at, rate, source)
-SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::numeric[], %s::text[])
-    AS given (instrument_id, rate_at, rate, source)
-WHERE NOT EXISTS (
-    SELECT FROM market.funding_rates AS known
-    WHERE (known.instrument_id, known.rate_at) = (given.instrument_id, given.rate_at)
-    AND (known.rate, known.source) = (given.rate, given.source)
-)
-"""
-# Stores the answer with the marks, as `ledger.requests` does for commands; it has no events.
-KEEP = """
-INSERT INTO ledger.requests (actor, request_key, body_sha256, first_seq, last_seq, recorded_at, answer)
-VALUES (%s, %s, %s, 1, 0, now(), %s) ON CONFLICT (actor, request_key) DO NOTHING
-"""
-KEPT = "SELECT body_sha256, answer FROM ledger.requests WHERE actor = %s AND request_key = %s"
-LATEST = """
-SELECT instrument_id, price, source, mark_at FROM market.marks
-WHERE instrument_id = %s AND mark_at <= %s
+# The rows are written in the transaction of a batch, before its event; the event's own commit makes both durable.
+STAGING = "SET LOCAL synchronous_commit = off"
+NEXT_ID = "SELECT nextval('market.price_ids')"
+COPY_MARKS = "COPY market.marks (mark_id, instrument_id, mark_at, price, source, quality) FROM STDIN"
+COPY_RATES = "COPY market.funding_rates (rate_id, instrument_id, rate_at, rate, source) FROM STDIN"
+STORE_HASHES = "INSERT INTO market.leaves (kind, first_id, hashes) VALUES (%s, %s, %s)"
+
+# The seq of the batch that a price belongs to, by its id; null if the batch is not complete.
+_SEQ = """(
+    SELECT CASE WHEN batch.last_id >= {id} THEN batch.seq END FROM market.batches AS batch
+    WHERE batch.kind = '{kind}' AND batch.first_id <= {id} ORDER BY batch.first_id DESC LIMIT 1
+)"""
+_MARK_SEQ = _SEQ.format(kind=PriceKind.MARK, id="mark.mark_id")
+# Whether a mark was on record at a place in the log; one recorded before batches were, by the time of its record.
+_KNOWN = f"""CASE WHEN mark.recorded_at IS NULL
+    THEN mark.mark_id <= (SELECT known_to FROM known) AND coalesce({_MARK_SEQ} <= %(seq)s, false)
+    ELSE mark.recorded_at <= %(known_at)s
+END"""  # noqa: S608 (our own words)
+_KNOWN_TO = f"""known AS MATERIALIZED (SELECT coalesce((
+    SELECT known_to FROM market.batches WHERE kind = '{PriceKind.MARK}' AND seq <= %(seq)s ORDER BY seq DESC LIMIT 1
+), 0) AS known_to)"""  # noqa: S608 (our own words)
+LATEST = f"""
+WITH {_KNOWN_TO}
+SELECT instrument_id, price, source, mark_at FROM market.marks AS mark
+WHERE instrument_id = %(instrument_id)s AND mark_at <= %(at)s AND {_KNOWN}
 ORDER BY mark_at DESC, mark_id DESC LIMIT 1
-"""
+"""  # noqa: S608
 # A skip scan: one index look-up per instrument, regardless of the number of marks.
-LATEST_ALL = """
-WITH RECURSIVE instruments AS (
+LATEST_ALL = f"""
+WITH RECURSIVE {_KNOWN_TO}, instruments AS (
     (SELECT instrument_id FROM market.marks ORDER BY instrument_id LIMIT 1)
     UNION ALL
     SELECT (
@@ -75,35 +80,76 @@ WITH RECURSIVE instruments AS (
         WHERE later.instrument_id > instruments.instrument_id ORDER BY later.instrument_id LIMIT 1
     ) FROM instruments WHERE instruments.instrument_id IS NOT NULL
 )
-SELECT latest.* FROM instruments CROSS JOIN LATERAL (
-    SELECT instrument_id, price, source, mark_at, quality, recorded_at FROM market.marks
-    WHERE instrument_id = instruments.instrument_id AND mark_at <= %(at)s AND recorded_at <= %(known_at)s
-    AND EXISTS (
+SELECT latest.instrument_id, price, source, mark_at, quality, coalesce(latest.recorded_at, batch.recorded_at), mark_id
+FROM instruments CROSS JOIN LATERAL (
+    SELECT * FROM market.marks AS mark
+    WHERE instrument_id = instruments.instrument_id AND mark_at <= %(at)s AND {_KNOWN}
+    AND (EXISTS (
         SELECT FROM market.marks AS first
         WHERE first.instrument_id = instruments.instrument_id AND first.recorded_at <= %(known_at)s
-    )
+    ) OR EXISTS (
+        SELECT FROM market.marks AS first
+        WHERE first.instrument_id = instruments.instrument_id AND first.recorded_at IS NULL
+        AND first.mark_id <= (SELECT known_to FROM known)
+    ))
     ORDER BY mark_at DESC, mark_id DESC LIMIT 1
-) AS latest
-"""
+) AS latest LEFT JOIN LATERAL (
+    SELECT recorded_at FROM market.batches
+    WHERE kind = '{PriceKind.MARK}' AND first_id <= latest.mark_id ORDER BY first_id DESC LIMIT 1
+) AS batch ON latest.recorded_at IS NULL
+"""  # noqa: S608
 # One index look-up for each instrument and moment.
-_LATEST = """
+_LATEST = f"""
 CROSS JOIN LATERAL (
-    SELECT price, source, mark_at FROM market.marks
-    WHERE instrument_id = wanted.instrument_id AND mark_at <= wanted.moment AND recorded_at <= %s
+    SELECT price, source, mark_at FROM market.marks AS mark
+    WHERE instrument_id = wanted.instrument_id AND mark_at <= wanted.moment AND {_KNOWN}
     ORDER BY mark_at DESC, mark_id DESC LIMIT 1
 ) AS latest
-"""
+"""  # noqa: S608
 LATEST_EACH = f"""
-SELECT wanted.place, latest.* FROM unnest(%s::text[], %s::timestamptz[]) WITH ORDINALITY
+WITH {_KNOWN_TO}
+SELECT wanted.place, latest.* FROM unnest(%(names)s::text[], %(moments)s::timestamptz[]) WITH ORDINALITY
     AS wanted (instrument_id, moment, place)
-{_LATEST}"""  # noqa: S608 (our own words)
+{_LATEST}"""  # noqa: S608
 LATEST_AT = f"""
+WITH {_KNOWN_TO}
 SELECT wanted.place, wanted.instrument_id, latest.* FROM (
-    SELECT instrument_id, moment, place FROM unnest(%s::text[]) AS named (instrument_id)
-    CROSS JOIN unnest(%s::timestamptz[]) WITH ORDINALITY AS moments (moment, place)
+    SELECT instrument_id, moment, place FROM unnest(%(names)s::text[]) AS named (instrument_id)
+    CROSS JOIN unnest(%(moments)s::timestamptz[]) WITH ORDINALITY AS moments (moment, place)
 ) AS wanted
-{_LATEST}"""  # noqa: S608 (our own words)
-END_OF_TIME = "infinity"
+{_LATEST}"""  # noqa: S608
+# Whether any price of these instruments and times is stored: if not, none is on record already.
+ANY_STORED = "SELECT EXISTS (SELECT FROM {table} WHERE instrument_id = ANY(%s) AND {at} >= %s AND {at} <= %s)"
+MARKS_KNOWN = f"""
+SELECT given.place FROM unnest(%s::text[], %s::timestamptz[], %s::numeric[], %s::text[], %s::text[])
+    WITH ORDINALITY AS given (instrument_id, mark_at, price, source, quality, place)
+WHERE EXISTS (
+    SELECT FROM market.marks AS mark
+    WHERE (mark.instrument_id, mark.mark_at) = (given.instrument_id, given.mark_at)
+    AND (mark.price, mark.source, mark.quality) = (given.price, given.source, given.quality)
+    AND (mark.recorded_at IS NOT NULL OR {_MARK_SEQ} IS NOT NULL)
+)
+"""  # noqa: S608
+RATES_KNOWN = f"""
+SELECT given.place FROM unnest(%s::text[], %s::timestamptz[], %s::numeric[], %s::text[])
+    WITH ORDINALITY AS given (instrument_id, rate_at, rate, source, place)
+WHERE EXISTS (
+    SELECT FROM market.funding_rates AS rate
+    WHERE (rate.instrument_id, rate.rate_at) = (given.instrument_id, given.rate_at)
+    AND (rate.rate, rate.source) = (given.rate, given.source)
+    AND (rate.recorded_at IS NOT NULL OR {_SEQ.format(kind=PriceKind.FUNDING_RATE, id="rate.rate_id")} IS NOT NULL)
+)
+"""  # noqa: S608
+HAS_BEGUN = "SELECT EXISTS (SELECT FROM market.batches WHERE NOT is_earlier)"
+KEEP_HASHES = f"{STORE_HASHES} ON CONFLICT (kind, first_id) DO NOTHING"
+NEWEST_SEQ = "SELECT coalesce(max(seq), 0) FROM market.batches"
+
+
+class KnownBy(NamedTuple):
+    """A past state of knowledge: what was on record at `seq`, and of marks recorded before batches were, by `at`."""
+
+    seq: int
+    at: datetime
 
 
 class FundingRate(NamedTuple):
@@ -113,15 +159,6 @@ class FundingRate(NamedTuple):
     rate_at: datetime
     rate: Decimal
     source: str
-
-
-class KeyedAnswer(NamedTuple):
-    """The idempotency key of a request to record marks, a digest of its body, and the answer to store with them."""
-
-    actor: str
-    key: str
-    body_sha256: bytes
-    answer: bytes
 
 
 class MarkStore:
@@ -151,44 +188,98 @@ class MarkStore:
         """Close the connections."""
         self._pool.close()
 
-    def record(self, marks: Sequence[Mark], *, is_new_only: bool = False) -> int:
-        """Add marks, all or none. Return how many. With `is_new_only`, skip marks recorded already with equal values.
+    def stage(self, marks: Sequence[Mark], *, is_new_only: bool = False) -> RecordMarks:
+        """Store marks in batches by source, which stay hidden until the request returned is carried out.
 
-        Raises InvalidInput for an invalid mark, and Unavailable.
+        With `is_new_only`, skip marks on record with equal values. Raises InvalidInput for an invalid mark, and
+        Unavailable.
         """
-        checked, columns = _columns(marks)
-        if not checked:
-            return 0
-        with self._cursor() as cursor:
-            added = cursor.execute(INSERT_NEW if is_new_only else INSERT, columns).rowcount
-        self._remember(checked)
-        return added
-
-    def record_once(self, marks: Sequence[Mark], keyed: KeyedAnswer) -> bytes:
-        """Add marks once per key. Return the answer of the first request under that key.
-
-        Raises KeyReused for the same key with another body, InvalidInput and Unavailable.
-        """
-        checked, columns = _columns(marks)
+        checked = [_checked(mark) for mark in marks]
+        by_source: dict[str, list[QualifiedMark]] = {}
+        for mark in checked:
+            by_source.setdefault(mark.source, []).append(mark)
         with self._cursor() as cursor, cursor.connection.transaction():
-            if not cursor.execute(KEEP, keyed).rowcount:
-                found = cursor.execute(KEPT, (keyed.actor, keyed.key)).fetchone()
-                if found is None or found[0] != keyed.body_sha256:
-                    raise KeyReused(keyed.key)
-                return bytes(found[1])
-            cursor.execute(INSERT, columns)
-        self._remember(checked)
-        return keyed.answer
+            cursor.execute(STAGING)
+            batches = []
+            for source in by_source.values():
+                new = _without(source, _marks_known(cursor, source)) if is_new_only else source
+                batches += [self._stage_marks(cursor, part) for part in _parts(new)]
+            return RecordMarks(tuple(batches))
 
-    def record_rates(self, rates: Sequence[FundingRate]) -> int:
-        """Add funding rates, skipping those recorded already with equal values. Return how many. Raises Unavailable."""
-        columns = [list(column) for column in zip(*rates, strict=True)]
-        if not columns:
-            return 0
+    def stage_rates(self, rates: Sequence[FundingRate]) -> RecordMarks:
+        """Store funding rates like `stage`, skipping those on record with equal values. Raises Unavailable."""
+        by_source: dict[str, list[FundingRate]] = {}
+        for rate in rates:
+            by_source.setdefault(rate.source, []).append(rate)
+        with self._cursor() as cursor, cursor.connection.transaction():
+            cursor.execute(STAGING)
+            batches = []
+            for source in by_source.values():
+                new = _without(source, _rates_known(cursor, source))
+                batches += [self._stage_rates(cursor, part) for part in _parts(new)]
+            return RecordMarks(tuple(batches))
+
+    def _stage_marks(self, cursor: Cursor[TupleRow], marks: Sequence[QualifiedMark]) -> MarksRecorded:
+        first_id = _one(cursor, NEXT_ID)
+        leaves = [
+            Leaf(
+                place, mark.instrument_id, prices.time_text(mark.mark_at), prices.number_text(mark.price), mark.source,
+                mark.quality.value, None,
+            )
+            for place, mark in enumerate(marks, first_id)
+        ]  # fmt: skip
+        lines = [f"{at}\t{name}\t{when}\t{value}\t{of}\t{kind}\n" for at, name, when, value, of, kind, _ in leaves]
+        times = [mark.mark_at for mark in marks]
+        return _store(
+            cursor, COPY_MARKS, lines, prices.batch_of(PriceKind.MARK, leaves, times, source=leaves[0].source)
+        )
+
+    def _stage_rates(self, cursor: Cursor[TupleRow], rates: Sequence[FundingRate]) -> MarksRecorded:
+        first_id = _one(cursor, NEXT_ID)
+        leaves = [
+            Leaf(
+                place, rate.instrument_id, prices.time_text(rate.rate_at), prices.number_text(rate.rate), rate.source,
+                None, None,
+            )
+            for place, rate in enumerate(rates, first_id)
+        ]  # fmt: skip
+        lines = [f"{at}\t{name}\t{when}\t{value}\t{of}\n" for at, name, when, value, of, _, _ in leaves]
+        times = [rate.rate_at for rate in rates]
+        batch = prices.batch_of(PriceKind.FUNDING_RATE, leaves, times, source=leaves[0].source)
+        return _store(cursor, COPY_RATES, lines, batch)
+
+    def stage_earlier(self) -> RecordMarks:
+        """Return the request for the next batch of prices that were recorded before batches were; empty without any.
+
+        They stay visible meanwhile, as they were. Raises Unavailable.
+        """
+        with self._cursor() as cursor, cursor.connection.transaction():
+            if _one(cursor, HAS_BEGUN):
+                return RecordMarks(())  # no other price is from before, whatever its row says
+            for kind in PriceKind:
+                rows = cursor.execute(price_rows.earlier_leaves(kind), [BATCH_MARKS_MAX]).fetchall()
+                leaves = [Leaf(*row) for row in rows]
+                if leaves:
+                    times = [datetime.fromisoformat(leaf.at) for leaf in leaves if leaf.at is not None]
+                    batch = prices.batch_of(kind, leaves, times, source=ANY_SOURCE, is_earlier=True)
+                    cursor.execute(KEEP_HASHES, [kind.value, batch.event.first_id, batch.hashes])
+                    return RecordMarks((batch.event,))
+        return RecordMarks(())
+
+    @contextmanager
+    def committing_earlier(self) -> Iterator[None]:
+        """Keep all other processes from committing earlier prices while it lasts."""
+        with self._cursor() as cursor, cursor.connection.transaction():
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [price_rows.EARLIER_LOCK])
+            yield
+
+    def newest_seq(self) -> int:
+        """Return the seq of the newest batch; 0 if there is none. Raises Unavailable."""
         with self._cursor() as cursor:
-            return cursor.execute(INSERT_RATES, columns).rowcount
+            return int(_one(cursor, NEWEST_SEQ))
 
-    def _remember(self, marks: Sequence[Mark]) -> None:
+    def remember(self, marks: Sequence[Mark]) -> None:
+        """Take note that marks were recorded by this process: none older than they is the latest from now on."""
         now = self._monotonic()
         with self._lock:
             self._recordings += 1
@@ -202,13 +293,13 @@ class MarkStore:
     def latest(self, instrument_id: str, at: datetime | None = None) -> Mark | None:
         """Return the latest mark, or the latest at or before `at`; None if there is none. Raises Unavailable."""
         if at is not None:
-            return self._select(LATEST, instrument_id, at).get(instrument_id)
+            return self._latest(instrument_id, at).get(instrument_id)
         started_at = self._monotonic()
         with self._lock:
             recordings, entry = self._recordings, self._cache.get(instrument_id)
             if entry is not None and started_at - entry[0] <= self._stale_s_max:
                 return entry[1]
-        mark = self._select(LATEST, instrument_id, END_OF_TIME).get(instrument_id)
+        mark = self._latest(instrument_id, END_OF_TIME).get(instrument_id)
         with self._lock:
             if self._recordings == recordings:  # else what was read may be older than what was recorded
                 self._cache[instrument_id] = (started_at, mark)
@@ -217,51 +308,50 @@ class MarkStore:
                     self._cache.popitem(last=False)
         return mark
 
-    def latest_all(self, at: datetime | None = None, known_at: datetime | None = None) -> dict[str, MarkOnRecord]:
-        """Return each instrument's latest mark, of those observed by `at` and recorded by `known_at`, where given.
+    def latest_all(self, at: datetime | None = None, known: KnownBy | None = None) -> dict[str, MarkOnRecord]:
+        """Return each instrument's latest mark, of those observed by `at` and on record at `known`, where given.
 
         Raises Unavailable.
         """
-        limits = {"at": at or END_OF_TIME, "known_at": known_at or END_OF_TIME}
+        limits = {"at": at or END_OF_TIME} | _limits(known)
         with self._cursor() as cursor:
             rows = cursor.execute(LATEST_ALL, limits, prepare=True).fetchall()
         return {
             instrument_id: MarkOnRecord(
                 instrument_id, values.exact(price), source, mark_at.astimezone(UTC), quality=_quality(quality),
-                recorded_at=recorded_at.astimezone(UTC),
+                recorded_at=recorded_at.astimezone(UTC), mark_id=mark_id,
             )
-            for instrument_id, price, source, mark_at, quality, recorded_at in rows
+            for instrument_id, price, source, mark_at, quality, recorded_at, mark_id in rows
         }  # fmt: skip
 
-    def latest_each(
-        self, wanted: Sequence[tuple[str, datetime]], known_at: datetime | None = None
-    ) -> list[Mark | None]:
-        """Return for each instrument and moment the latest mark at or before it, recorded by `known_at` if given.
+    def latest_each(self, wanted: Sequence[tuple[str, datetime]], known: KnownBy | None = None) -> list[Mark | None]:
+        """Return for each instrument and moment the latest mark at or before it, on record at `known` if given.
 
         Raises Unavailable.
         """
         found: list[Mark | None] = [None] * len(wanted)
         if not wanted:
             return found
-        columns = [list(column) for column in zip(*wanted, strict=True)]
+        names, moments = [list(column) for column in zip(*wanted, strict=True)]
+        parameters = {"names": names, "moments": moments} | _limits(known)
         with self._cursor() as cursor:
-            rows = cursor.execute(LATEST_EACH, [*columns, known_at or END_OF_TIME], prepare=True).fetchall()
+            rows = cursor.execute(LATEST_EACH, parameters, prepare=True).fetchall()
         for place, price, source, mark_at in rows:
             instrument_id = wanted[place - 1][0]
             found[place - 1] = Mark(instrument_id, values.exact(price), source, mark_at.astimezone(UTC))
         return found
 
     def latest_at(
-        self, instrument_ids: Sequence[str], moments: Sequence[datetime], known_at: datetime | None = None
+        self, instrument_ids: Sequence[str], moments: Sequence[datetime], known: KnownBy | None = None
     ) -> list[dict[str, Mark]]:
-        """Return for each moment the instruments' latest marks at or before it, recorded by `known_at` if given.
+        """Return for each moment the instruments' latest marks at or before it, on record at `known` if given.
 
         Raises Unavailable.
         """
         found: list[dict[str, Mark]] = [{} for _ in moments]
         if not instrument_ids or not moments:
             return found
-        parameters = [list(instrument_ids), list(moments), known_at or END_OF_TIME]
+        parameters = {"names": list(instrument_ids), "moments": list(moments)} | _limits(known)
         with self._cursor() as cursor:
             rows = cursor.execute(LATEST_AT, parameters, prepare=True).fetchall()
         for place, instrument_id, price, source, mark_at in rows:
@@ -269,9 +359,10 @@ class MarkStore:
             found[place - 1][instrument_id] = mark
         return found
 
-    def _select(self, query: str, *parameters: Any) -> dict[str, Mark]:
+    def _latest(self, instrument_id: str, at: datetime | str) -> dict[str, Mark]:
+        parameters = {"instrument_id": instrument_id, "at": at} | _limits(None)
         with self._cursor() as cursor:
-            rows = cursor.execute(query, parameters, prepare=True).fetchall()
+            rows = cursor.execute(LATEST, parameters, prepare=True).fetchall()
         return {
             instrument_id: Mark(instrument_id, values.exact(price), source, mark_at.astimezone(UTC))
             for instrument_id, price, source, mark_at in rows
@@ -283,15 +374,49 @@ class MarkStore:
             yield cursor
 
 
-def _columns(marks: Sequence[Mark]) -> tuple[list[Mark], list[list[Any]]]:
-    """Validate marks; return them, and their columns with `quality`."""
-    checked = [_checked(mark) for mark in marks]
-    qualities = [mark.quality if isinstance(mark, QualifiedMark) else Quality.UNSTATED for mark in marks]
-    rows = [
-        (mark.instrument_id, mark.mark_at, mark.price, mark.source, quality.value)
-        for mark, quality in zip(checked, qualities, strict=True)
-    ]
-    return checked, [list(column) for column in zip(*rows, strict=True)] or [[], [], [], [], []]
+P = TypeVar("P", QualifiedMark, FundingRate)
+
+
+def _limits(known: KnownBy | None) -> dict[str, Any]:
+    return {"seq": known.seq, "known_at": known.at} if known else {"seq": SEQ_MAX, "known_at": END_OF_TIME}
+
+
+def _parts(found: Sequence[P]) -> Iterator[Sequence[P]]:
+    return (found[at : at + BATCH_MARKS_MAX] for at in range(0, len(found), BATCH_MARKS_MAX))
+
+
+def _without(found: Sequence[P], places: set[int]) -> Sequence[P]:
+    return [one for place, one in enumerate(found, 1) if place not in places] if places else found
+
+
+def _marks_known(cursor: Cursor[TupleRow], marks: Sequence[QualifiedMark]) -> set[int]:
+    """Return the places, from 1, of the marks that are on record with equal values."""
+    times = [mark.mark_at for mark in marks]
+    names = [mark.instrument_id for mark in marks]
+    query = ANY_STORED.format(table="market.marks", at="mark_at")
+    if not _one(cursor, query, sorted(set(names)), min(times), max(times)):
+        return set()
+    sources, qualities = [mark.source for mark in marks], [mark.quality.value for mark in marks]
+    columns = [names, times, [mark.price for mark in marks], sources, qualities]
+    return {place for (place,) in cursor.execute(MARKS_KNOWN, columns).fetchall()}
+
+
+def _rates_known(cursor: Cursor[TupleRow], rates: Sequence[FundingRate]) -> set[int]:
+    """Return the places, from 1, of the funding rates that are on record with equal values."""
+    columns = [list(column) for column in zip(*rates, strict=True)]
+    return {place for (place,) in cursor.execute(RATES_KNOWN, columns).fetchall()}
+
+
+def _store(cursor: Cursor[TupleRow], copy: str, lines: Sequence[str], batch: prices.Batch) -> MarksRecorded:
+    with cursor.copy(copy) as copying:
+        copying.write("".join(lines))
+    cursor.execute(STORE_HASHES, [batch.event.kind.value, batch.event.first_id, batch.hashes])
+    return batch.event
+
+
+def _one(cursor: Cursor[TupleRow], query: str, *parameters: Any) -> Any:
+    row = cursor.execute(query, parameters).fetchone()
+    return row[0] if row else None
 
 
 def _quality(text: str) -> Quality:
@@ -299,10 +424,9 @@ def _quality(text: str) -> Quality:
     return Quality(text) if text in {quality.value for quality in Quality} else Quality.UNSTATED
 
 
-def _checked(mark: Mark) -> Mark:
-    return Mark(
-        values.instrument_id(mark.instrument_id),
-        values.positive(mark.price, "price"),
-        values.name(mark.source, "source"),
-        values.time(mark.mark_at, "mark_at"),
-    )
+def _checked(mark: Mark) -> QualifiedMark:
+    return QualifiedMark(
+        values.instrument_id(mark.instrument_id), values.positive(mark.price, "price"),
+        values.name(mark.source, "source"), values.time(mark.mark_at, "mark_at"),
+        quality=mark.quality if isinstance(mark, QualifiedMark) else Quality.UNSTATED,
+    )  # fmt: skip

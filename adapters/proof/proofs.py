@@ -104,6 +104,19 @@ class Proofs:
             tiles.grow(connection, growth, seq)
             return growth.root()
 
+    def is_event(self, seq: int, state: bytes) -> bool:
+        """Return whether these are the bytes of the event `seq` by the newest checkpoint; True if none covers it yet.
+
+        Raises HistoryBroken where tiles are missing.
+        """
+        with self._pool.connection() as connection:
+            newest = tiles.latest(connection)
+            if newest is None or seq > newest.checkpoint.size:
+                return True
+            size, root = newest.checkpoint.size, newest.checkpoint.root
+            proof = merkle.inclusion_proof(seq - 1, size, Tiles(connection).node_at(size))
+            return merkle.is_included(merkle.leaf_hash(state), seq - 1, size, proof, root)
+
     @staticmethod
     def _size(newest: Note | None, size: int | None, *, at_least: int) -> int:
         sealed = newest.checkpoint.size if newest else 0

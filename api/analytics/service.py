@@ -186,7 +186,7 @@ def execution_quality(
         raise InvalidInput("from", days.dates[0].isoformat(), rule)
     fills = quality.fills_of(at.source, submitted)
     wanted = [(order["instrument_id"] or "", order["opened_at"]) for order in submitted]
-    marks = quality.arrivals(submitted, daybook.market.latest_each(wanted, at.recorded_at), age_max)
+    marks = quality.arrivals(submitted, daybook.market.latest_each(wanted, at.known), age_max)
     rows = [
         quality.measured(order, fills.get((order["account_id"], order["cl_ord_id"])), marks.get(place), span.close)
         for place, order in enumerate(submitted)

@@ -64,6 +64,16 @@ def verify_(
     )  # fmt: skip
 
 
+def commit_marks(json: Json = False) -> None:
+    """Commit prices to the log that were recorded before Daybook did so, as they are now.
+
+    `daybook serve` and every recording of marks do this by themselves; afterwards `daybook verify` covers them.
+    """
+    from api.audit import marks
+
+    marks.commit_marks(json=json)
+
+
 def snapshots(json: Json = False) -> None:
     """Write the snapshots of long streams for this release, so that the service starts at once after an upgrade."""
     from api.audit import verify

@@ -28,10 +28,12 @@ from adapters.proof.tiles import identity, origin_of, tenures
 from adapters.verify import bundles
 from adapters.verify.bundles import Manifest, Proved, Selection
 from adapters.verify.completeness import Verdict
+from adapters.verify.mark_check import check_marks
 from adapters.verify.restore import restore
 from adapters.verify.verification import Verified, VerifyRequest, verify
 from api.audit import trust
 from api.audit.figures import figures_of
+from api.audit.marks import marks_json, marks_wrong, show_marks
 from api.daybook import Daybook
 from api.parameters import Moment
 from api.problems import not_found
@@ -91,10 +93,18 @@ def verify_log(
             refolded = snapshot_check.check(url, advance)
         verified["snapshots"] = refolded._asdict() | {"wrong": [each._asdict() for each in refolded.wrong]}
         wrong = _what_is_wrong(refolded)
+    checked = None
+    if not wrong and first <= 1 and upto is None:
+        with _bar("comparing marks", is_quiet=json) as advance:
+            checked = check_marks(url, on_progress=advance)
+        wrong = marks_wrong(checked)
+        verified |= {"marks": marks_json(checked), "is_proved": not wrong}
     if json:
         write_json(verified)
     elif found.finding is None:
         _show_verified(found, believed)
+    if checked is not None and not json:
+        show_marks(checked)
     if refolded is not None and not wrong and not json:
         say(f"{refolded.checked:,} snapshots equal what their streams fold to.")
         if refolded.foreign:

@@ -88,7 +88,7 @@ def present(
         if url is not None:
             screen.say(f"Console  {url}  (open it now to watch the day)")
         with screen.progress() as on_step:
-            summary = TradingDay(seed, steps=steps, faults=FAULTS).run(daybook.writer, daybook.marks, on_step)
+            summary = TradingDay(seed, steps=steps, faults=FAULTS).run(daybook.writer, daybook.recorder, on_step)
         screen.doing("bringing the read models up to date")
         if not daybook.runner.wait_for(daybook.log.head().seq, READ_MODELS_SECONDS_MAX):
             raise Unavailable(f"the read models did not catch up within {READ_MODELS_SECONDS_MAX} s")

@@ -63,10 +63,10 @@ LIMITS = (
 
 
 class MarkRecorder(Protocol):
-    """Records marks; `adapters.market.mark_store.MarkStore` is one."""
+    """Records marks; `adapters.market.recording.MarkRecorder` is one."""
 
-    def record(self, marks: Sequence[Mark]) -> int:
-        """Record marks; return how many were added."""
+    def record(self, marks: Sequence[Mark], *, actor: str) -> int:
+        """Record marks in the name of an actor; return how many were added."""
 
 
 class DayStep(Struct, frozen=True):
@@ -278,18 +278,18 @@ class TradingDay:
         self._first_seq = self._seq = 0
 
     def run(
-        self, writer: Writer, mark_store: MarkRecorder, on_step: Callable[[DayStep], None] = lambda _: None
+        self, writer: Writer, recorder: MarkRecorder, on_step: Callable[[DayStep], None] = lambda _: None
     ) -> DaySummary:
         """Run the whole day, as fast as it can be recorded. Runs once."""
         began = time.perf_counter()
         self._open(writer)
         marks = self._venue.marks()
-        mark_store.record(marks)
+        recorder.record(marks, actor=ACTOR)
         for number in range(1, self.steps + 1):
             self._trade(writer, {mark.instrument_id: mark.price for mark in marks})
             tick = self._venue.advance(STEP)
             marks = tick.marks
-            mark_store.record(marks)
+            recorder.record(marks, actor=ACTOR)
             self._report(writer, tick)
             on_step(self._so_far(number, tick))
         self._close(writer)

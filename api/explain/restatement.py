@@ -149,7 +149,7 @@ class _Boundaries:
 def _marks(daybook: Daybook, at: Reading, moment: datetime) -> dict[str, Mark]:
     if at.recorded_at is None and isinstance(at.source, AsOf):
         return {}
-    found = daybook.market.latest_all(moment, at.recorded_at)
+    found = daybook.market.latest_all(moment, at.known)
     return {
         name: Mark(mark.instrument_id, mark.price, mark.source, mark.mark_at) for name, mark in found.items()
     }  # fmt: skip

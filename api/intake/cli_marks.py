@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.clock import now
-from api.terminal.options import InstrumentId, name_option, opened
+from api.terminal.options import InstrumentId, actor, name_option, opened
 from api.terminal.output import EXIT_REFUSED, Json, note, progress_bar, say, write_json
-from domain.marks import Quality
+from domain.marks import BATCH_MARKS_MAX, Quality
 
 if TYPE_CHECKING:
     from adapters.market.files import MarketData
     from api.daybook import Daybook
 
-MARKS_A_BATCH = 5000
 UNREADABLE_SHOWN_MAX = 20
 UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
@@ -73,10 +72,11 @@ def import_marks(
 
 
 def _record(daybook: "Daybook", found: "MarketData", on_progress: "object") -> int:
-    added, done = daybook.marks.record_rates(found.rates), 0
-    for at in range(0, len(found.marks), MARKS_A_BATCH):
-        batch = found.marks[at : at + MARKS_A_BATCH]
-        added += daybook.marks.record(batch, is_new_only=True)
+    who = actor()
+    added, done = daybook.recorder.record_rates(found.rates, actor=who), 0
+    for at in range(0, len(found.marks), BATCH_MARKS_MAX):
+        batch = found.marks[at : at + BATCH_MARKS_MAX]
+        added += daybook.recorder.record(batch, actor=who, is_new_only=True)
         done += len(batch)
         on_progress(done, len(found.marks))  # type: ignore[operator]
     return added

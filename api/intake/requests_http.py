@@ -11,13 +11,12 @@ from fastapi import APIRouter, Body, Path
 from pydantic import Field, StrictInt
 from starlette.responses import Response
 
-from adapters.market.mark_store import KeyedAnswer
 from adapters.writer.batch import Look
 from api.clock import now
 from api.http.auth import Admin, Recorder, Trader
 from api.http.dependencies import SEQ_HEADER, OpenDaybook, RequestId, answer, documented
 from api.http.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
-from api.http.idempotency import IdempotencyKey, carried_out, command, one, packed, unpacked
+from api.http.idempotency import IdempotencyKey, carried_out, command, one
 from api.http.problem_responses import response, responses
 from api.intake.requests import listing, opening, transfer_on_record
 from api.operations.access_schemas import ProposalAnswer
@@ -29,7 +28,7 @@ from domain.account import CostBasis, Costing, FeePolicy
 from domain.errors import RequestRefused
 from domain.instrument import Kind
 from domain.ledger import Answer
-from domain.marks import QualifiedMark, Quality
+from domain.marks import QualifiedMark, Quality, RecordMarks
 from domain.order import (
     CancelOrder,
     ExecInst,
@@ -302,18 +301,24 @@ def record_transfer(
 @router.post(
     "/marks", status_code=201, response_model=schemas.MarksAnswer, responses=documented(201, "recorded")
 )  # fmt: skip
-def record_marks(body: MarksSubmission, daybook: OpenDaybook, caller: Recorder, key: IdempotencyKey) -> Response:
-    """Record prices; the newest of an instrument values positions and market orders."""
+def record_marks(
+    body: MarksSubmission, daybook: OpenDaybook, caller: Recorder, request_id: RequestId, key: IdempotencyKey
+) -> Response:
+    """Record prices, a batch for each source; the newest of an instrument values positions and market orders."""
     at = now()
     marks = [
         QualifiedMark(mark.instrument_id, mark.price, mark.source, mark.mark_at or at, quality=mark.quality)
         for mark in body.marks
     ]
-    recorded = answer({"recorded": len(marks)}, seq=daybook.log.head().seq, status=201)
-    if key is None:
-        daybook.marks.record(marks)
-        return recorded
-    return unpacked(daybook.marks.record_once(marks, KeyedAnswer(caller.actor, key.name, key.sha256, packed(recorded))))
+    is_repeated = key is not None and bool(daybook.log.kept([(caller.actor, key.name)]))
+    request = RecordMarks(()) if is_repeated else daybook.recorder.stage(marks)
+
+    def respond(answers: list[Answer], _: Look) -> Response:
+        return answer({"recorded": len(marks)}, seq=one(answers).seq, status=201)
+
+    response_made = carried_out(daybook, command(request, caller, request_id), key, respond)
+    daybook.marks.remember(marks)
+    return response_made
 
 
 def _done(body: Any, done: Answer) -> Response:

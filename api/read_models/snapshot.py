@@ -13,6 +13,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from msgspec.structs import replace
 
+from adapters.market.mark_store import KnownBy
 from adapters.postgres.engine import reaching
 from api.clock import now
 from api.daybook import Daybook
@@ -42,6 +43,11 @@ class Reading(NamedTuple):
     seq: int
     recorded_at: datetime | None = None
     occurred_by: datetime | None = None
+
+    @property
+    def known(self) -> KnownBy | None:
+        """What was on record then, for look-ups of marks; None for a reading of the present."""
+        return None if self.recorded_at is None else KnownBy(self.seq, self.recorded_at)
 
     def back_to(self, seq: int) -> Source:
         """Return the same rows as they were at an earlier place in the log, in the same snapshot."""
@@ -120,7 +126,7 @@ def marks_at(daybook: Daybook, at: Reading, given: dict[str, Mark]) -> dict[str,
     if at.recorded_at is None and not isinstance(at.source, sa.Connection):
         return given  # nothing was on record, no mark either
     moment = at.occurred_by or at.recorded_at
-    known = daybook.market.latest_all(moment, at.recorded_at)
+    known = daybook.market.latest_all(moment, at.known)
     return aged(daybook, known, moment or now()) | given
 
 

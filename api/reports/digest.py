@@ -1,7 +1,9 @@
 """Report digests: a text that identifies a report exactly, and from which the same bytes can be reproduced.
 
 It holds the report's name and format, the place in the log, the Merkle root of the log there, the release that made it,
-the hash of the marks it was valued at and the moment they were known, and the parameters. Nothing is stored for it: the
+the marks it was valued at, and the parameters. The marks are those known at `marks_seq`, of which the Merkle root of
+the log is here too (`root`, or `marks_root` where they were known later than the rows), so that each is covered by the
+batch it was recorded in; `marks` is their hash. Nothing is stored for it: the
 report can be reproduced from the digest and the log (the live one, a restored one, a bundle's), and a log that was
 altered has another root. `dbr1.` + base64url of deflated JSON + `.` + the first 8 hexadecimal digits of its SHA-256.
 """
@@ -27,7 +29,11 @@ JSON_BYTES_MAX = 64 * 1024
 
 
 class Digest(Struct, frozen=True, forbid_unknown_fields=True):
-    """A report, its parameters and its sources. `recorded_at` is set for a past reading only."""
+    """A report, its parameters and its sources. `recorded_at` is set for a past reading only.
+
+    `marks_at` is the moment by which marks were observed. A digest without `marks_seq` is of an older release: its
+    marks are those recorded by `marks_at`.
+    """
 
     report: str
     form: Format
@@ -39,6 +45,8 @@ class Digest(Struct, frozen=True, forbid_unknown_fields=True):
     recorded_at: datetime | None = None
     marks: str = ""
     marks_at: datetime | None = None
+    marks_seq: int | None = None
+    marks_root: str = ""
 
     def text(self) -> str:
         """Return the digest as text."""

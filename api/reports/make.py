@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple
 
-import sqlalchemy as sa
+from msgspec.structs import replace
 
+from adapters.market.mark_store import KnownBy
 from adapters.postgres.connections import reaching
-from adapters.postgres.engine import present
+from api.clock import now
 from api.daybook import Daybook
 from api.encoding import encoded
 from api.parameters import Format, Moment, given_marks
@@ -16,6 +16,7 @@ from api.problems import Problem, not_found
 from api.read_models.snapshot import Reading, aged, reading
 from api.reports.arrow_copy import copied
 from api.reports.catalog import Parameters, Report, report_of
+from api.reports.committed_marks import check_recorded
 from api.reports.digest import Digest, hash_of
 from api.reports.files import batches_of, write_csv, write_json, write_parquet
 from api.settings import release
@@ -144,18 +145,17 @@ def make(daybook: Daybook, name: str, parameters: Parameters, *, form: Format, a
     account_id = parameters.account_id
     if name == STATEMENT and account_id is not None and daybook.state(account.stream(account_id)) is None:
         raise not_found(f"account {account_id}", account_id=account_id)
-    marks_at = None
-    if _is_valued(name):
-        if is_past:
-            marks_at = at.recorded_at
-        else:
-            assert isinstance(at.source, sa.Connection), "a live reading is of a connection"
-            marks_at = present(at.source)  # by the clock that dates marks
-    marks = _marks(daybook, at, parameters, marks_at) if _is_valued(name) else {}
     digest = Digest(
         report=name, form=form, seq=at.seq, root=_root(daybook, at.seq), code=release(), parameters=parameters,
         is_past=is_past, recorded_at=at.recorded_at if is_past else None,
-        marks=hash_of(marks) if marks_at else "", marks_at=marks_at,
+    )  # fmt: skip
+    if not _is_valued(name):
+        return Made(digest, at, {})
+    known = at.known if is_past and at.known is not None else KnownBy(max(at.seq, daybook.market.newest_seq()), now())
+    marks = _marks(daybook, at, parameters, known)
+    digest = replace(
+        digest, marks=hash_of(marks), marks_at=known.at, marks_seq=known.seq,
+        marks_root=_root(daybook, known.seq) if known.seq > at.seq else "",
     )  # fmt: skip
     return Made(digest, at, marks)
 
@@ -165,13 +165,12 @@ def again(daybook: Daybook, digest: Digest) -> Iterator[Made]:
     """Compute the report of a digest. Raises Problem if log or marks are not those it was made from."""
     names = needs(digest.report, digest.parameters)
     with reading(daybook, *names, moment=Moment(seq=digest.seq)) as at:
-        if _root(daybook, digest.seq) != digest.root:
-            raise Problem(
-                409, "other-log", "Another log",
-                f"the log up to seq {digest.seq} has another Merkle root than the one the report was made from: it is"
-                " another ledger, or history was altered (run daybook verify)", seq=digest.seq, root=digest.root,
-            )  # fmt: skip
-        marks = _marks(daybook, at, digest.parameters, digest.marks_at) if _is_valued(digest.report) else {}
+        _check_root(daybook, digest.seq, digest.root)
+        if digest.marks_root and digest.marks_seq is not None:
+            _check_root(daybook, digest.marks_seq, digest.marks_root)
+        marks: Marks = {}
+        if _is_valued(digest.report):
+            marks = _marks(daybook, at, digest.parameters, _known_when_made(daybook, digest))
         if digest.marks and hash_of(marks) != digest.marks:
             raise Problem(
                 409, "other-marks", "Other marks",
@@ -181,21 +180,45 @@ def again(daybook: Daybook, digest: Digest) -> Iterator[Made]:
         yield Made(digest, at, marks)
 
 
+def _check_root(daybook: Daybook, seq: int, root: str) -> None:
+    if _root(daybook, seq) == root:
+        return
+    raise Problem(
+        409, "other-log", "Another log",
+        f"the log up to seq {seq} has another Merkle root than the one the report was made from: it is another ledger,"
+        " or history was altered (run daybook verify)", seq=seq, root=root,
+    )  # fmt: skip
+
+
+def _known_when_made(daybook: Daybook, digest: Digest) -> KnownBy | None:
+    """Return what was known when a report was made; an older release pinned only the time."""
+    if digest.marks_at is None:
+        return None
+    seq = daybook.history.seq_at(digest.marks_at) if digest.marks_seq is None else digest.marks_seq
+    return KnownBy(seq, digest.marks_at)
+
+
 def _is_valued(name: str) -> bool:
     return name == STATEMENT or report_of(name).is_valued
 
 
-def _marks(daybook: Daybook, at: Reading, parameters: Parameters, known_at: datetime | None) -> Marks:
-    """Return the marks of a report's positions: given ones, else the newest that were known."""
-    known: dict[str, Mark] = {}
-    if known_at is not None:
-        seen_by = parameters.occurred_by or known_at
-        if parameters.day is not None:
-            seen_by = min(seen_by, period_of(parameters.day).end)
-        known |= aged(daybook, daybook.market.latest_all(seen_by, known_at), seen_by)
-    known |= given_marks(list(parameters.mark))
+def _marks(daybook: Daybook, at: Reading, parameters: Parameters, known: KnownBy | None) -> Marks:
+    """Return the marks of a report's positions: given ones, else the newest that were known, as the log has them.
+
+    Raises Problem if one of them was altered since it was recorded.
+    """
+    given = given_marks(list(parameters.mark))
     held = {row["instrument_id"] for row in positions(at.source, **parameters.where._asdict())}
-    return {name: mark for name, mark in known.items() if name in held}
+    marks: dict[str, Mark] = {name: mark for name, mark in given.items() if name in held}
+    if known is None:
+        return marks
+    seen_by = parameters.occurred_by or known.at
+    if parameters.day is not None:
+        seen_by = min(seen_by, period_of(parameters.day).end)
+    recorded = daybook.market.latest_all(seen_by, known)
+    wanted = {name: mark for name, mark in recorded.items() if name in held and name not in given}
+    check_recorded(daybook, wanted.values())
+    return aged(daybook, wanted, seen_by) | marks
 
 
 def _root(daybook: Daybook, seq: int) -> str:

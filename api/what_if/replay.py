@@ -21,6 +21,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from adapters.log.memory import MemoryLog
+from adapters.market.mark_store import KnownBy
 from api.what_if import commands
 from api.what_if.commands import Changed
 from domain.account import stream as account_stream
@@ -60,7 +61,7 @@ PROGRESS_EVENTS = 1000
 ACCEPTED, REFUSED = "ACCEPTED", "REFUSED"
 SUMS = ("realized", "rounding", "funding", "income", "fee_cost", "fees_settle", "unrealized", "net")
 
-Lookup = Callable[[str, datetime], Mark | None]
+Lookup = Callable[[str, KnownBy], Mark | None]
 
 
 class ChangedOrder(NamedTuple):
@@ -113,6 +114,7 @@ class Replay:
         self._changed = changed
         self._lookup = lookup
         self._now = EPOCH
+        self._before = 0
         self._log = MemoryLog()
         self._ledger = Ledger(self._log, lambda: self._now, self._mark, cached_streams_max=STREAMS_MAX)
         self._seen: dict[str, Mark] = {}
@@ -134,6 +136,7 @@ class Replay:
         self._set_limits(FIRM, EARLIEST)
         for append in _appends(history):
             self._now = append.recorded_at
+            self._before = append.logged[0].seq - 1
             self._seen = _marks_seen(append.logged)
             self._replay(append.logged)
             for logged in append.logged:
@@ -156,7 +159,7 @@ class Replay:
             return replace(given, mark_at=self._now)
         if (seen := self._seen.get(instrument_id)) is not None:
             return seen
-        return self._lookup(instrument_id, self._now)
+        return self._lookup(instrument_id, KnownBy(self._before, self._now))
 
     def _set_limits(self, account_id: str, at: datetime) -> None:
         for (owner, scope, measure), (limit, currency) in self._changed.limits.items():

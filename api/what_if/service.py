@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from adapters.log.postgres import PostgresLog
-from adapters.market.mark_store import MarkStore
+from adapters.market.mark_store import KnownBy, MarkStore
 from adapters.postgres.connections import Role
 from api.daybook import Daybook
 from api.parameters import Moment
@@ -57,10 +57,11 @@ def what_if(
                 upto,
                 f"at most {events_max} over HTTP: name an earlier moment, or use daybook what-if",
             )
-        found = Replay(changed, lambda name, at: _mark(marks, name, at)).run(
+        found = Replay(changed, lambda name, known: _mark(marks, name, known)).run(
             scan(log, upto=upto), None if on_progress is None else lambda seq: on_progress(seq, upto)
         )
-        newest: dict[str, Mark] = {**marks.latest_all(known_at=_recorded_at(log, upto) if moment is not None else None)}
+        known = KnownBy(upto, _recorded_at(log, upto)) if moment is not None else None
+        newest: dict[str, Mark] = {**marks.latest_all(known=known)}
     return _result(found, newest, changed)
 
 
@@ -78,9 +79,9 @@ def _recorded_at(log: PostgresLog, seq: int) -> datetime:
     return log.recorded_by(seq) or EARLIEST
 
 
-def _mark(marks: MarkStore, instrument_id: str, at: datetime) -> Mark | None:
+def _mark(marks: MarkStore, instrument_id: str, known: KnownBy) -> Mark | None:
     """Return the mark that a decision at that moment could have used."""
-    return marks.latest_each([(instrument_id, at + FUTURE_MAX)], at)[0]
+    return marks.latest_each([(instrument_id, known.at + FUTURE_MAX)], known)[0]
 
 
 def _result(found: ReplayResult, marks: Mapping[str, Mark], changed: Changed) -> WhatIfResult:

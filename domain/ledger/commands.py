@@ -21,6 +21,7 @@ from domain.account import (
 from domain.errors import InvalidInput, LedgerError
 from domain.instrument import AmendInstrument, DelistInstrument, ListInstrument
 from domain.ledger.log import Recorded
+from domain.marks import RecordMarks
 from domain.order import (
     CancelOrder,
     CloseParent,
@@ -57,6 +58,7 @@ Request = (
     | ResolveBreak
     | CloseAccount
     | ForgetSubject
+    | RecordMarks
     | IssueKey
     | RescopeKey
     | RevokeKey

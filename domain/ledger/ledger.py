@@ -16,6 +16,7 @@ from typing import Any, TypeVar, assert_never, get_args
 from msgspec.structs import replace
 
 from domain import account, instrument, order, position, risk
+from domain import marks as prices
 from domain.access import (
     Actor,
     ApproveProposal,
@@ -59,6 +60,7 @@ from domain.ledger.exactness import TOO_LONG, each_exact, too_long
 from domain.ledger.log import EventLog, Recorded
 from domain.ledger.orders import Due, Facts
 from domain.ledger.unit_of_work import CACHED_STREAMS_MAX, Aggregates, UnitOfWork
+from domain.marks import RecordMarks
 from domain.order import (
     CancelOrder,
     CloseParent,
@@ -312,6 +314,10 @@ def _decide(
             approval.reject(work, request, actor)
         case ApproveProposal():
             raise RequestRefused("a proposal is not approved by a proposal", proposal_id=request.proposal_id)
+        case RecordMarks():
+            for batch in request.batches:
+                stream = prices.stream(batch)
+                work.record(stream, prices.decide(work.state(stream), batch))
         case _:
             assert_never(request)
     return None

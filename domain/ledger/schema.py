@@ -26,6 +26,7 @@ from domain.ledger.upcasts import (
     TradeBookedV1,
     TradeBookedV2,
 )
+from domain.marks import MarkEvent
 from domain.order import OrderEvent, OrderFilled, ParentEvent, VenueOrderEvent
 from domain.position import PositionEvent
 from domain.risk import RiskEvent
@@ -50,6 +51,7 @@ NEWEST: tuple[type[Struct], ...] = _members(
     KeyEvent,
     ApprovalEvent,
     SigningEvent,
+    MarkEvent,
 )
 UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
     TradeBookedV1: upcasts.trade_booked,

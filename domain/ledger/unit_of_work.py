@@ -13,7 +13,7 @@ from functools import reduce
 from types import ModuleType
 from typing import Any, Protocol
 
-from domain import account, instrument, order, position, risk
+from domain import account, instrument, marks, order, position, risk
 from domain.access import Actor, Identity, approvals, identity, keys, label
 from domain.account import evidence, subject, venue_statement
 from domain.ledger import schema
@@ -28,9 +28,11 @@ AGGREGATES: dict[str, ModuleType] = {
     "evidence": evidence,
     "instrument": instrument,
     "limit": risk,
+    "marks": marks,
     "order": order,
     "parentorder": parent,
     "position": position,
+    "rates": marks,
     "statement": venue_statement,
     "subject": subject,
     "venueorder": venue_ids,

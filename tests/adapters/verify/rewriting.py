@@ -45,7 +45,9 @@ def rewritten(url: str, way: str) -> PrivateKey:
             ledger_id = uuid4()
             connection.execute("UPDATE ledger.identity SET ledger_id = %s", [ledger_id])
         key = new_key(tiles.origin_of(ledger_id))
-        connection.execute("UPDATE ledger.events SET state = replace(convert_from(state, 'UTF8'), '97000', '9700')::bytea")
+        connection.execute(
+            "UPDATE ledger.events SET state = replace(convert_from(state, 'UTF8'), '97000', '9700')::bytea"
+        )
         sizes[-1] = _published(connection, way, key, old.key.vkey, sizes[-1])
         _signed_again(connection, ledger_id, key, sizes)
         for table in ("events", "tiles", "checkpoints", "keys", "identity"):
@@ -68,12 +70,16 @@ def _published(connection: Connection, way: str, key: PrivateKey, old: str, size
     for place, row in enumerate(rows, 1):
         query = "INSERT INTO ledger.keys (place, vkey, since_size, handover) VALUES (%s, %s, %s, %s)"
         connection.execute(query, [place, *row])
-    query = "SELECT topic, state, notification_id FROM ledger.events WHERE originator_id = %s ORDER BY originator_version"
+    query = (
+        "SELECT topic, state, notification_id FROM ledger.events WHERE originator_id = %s ORDER BY originator_version"
+    )
     topic, state, seq = connection.execute(query, [SIGNING_STREAM]).fetchall()[0]
     record = schema.decode(topic, bytes(state))
     if way in ("on record", "renamed", "before"):
         record = replace(record, event=SigningKeyStarted(key.public.vkey, 0))
-        connection.execute("UPDATE ledger.events SET state = %s WHERE notification_id = %s", [schema.encode(record), seq])
+        connection.execute(
+            "UPDATE ledger.events SET state = %s WHERE notification_id = %s", [schema.encode(record), seq]
+        )
     if way == "on record as lost":
         lost = replace(record, version=2, event=SigningKeyLost(key.public.vkey, 0, old))
         ends = connection.execute("SELECT max(notification_id), max(recorded_at) FROM ledger.events").fetchone()

@@ -177,7 +177,9 @@ def test_any_part_of_a_group_leads_to_its_root(ledger: Any, size: int) -> None:
         assert isinstance(heads, GroupMap)
         for place in range(len(heads)):
             head = heads.at(place)
-            every = [entry(row.seq, leaf_hash(row.state)) for row in stored[:size] if group_of(row.stream) == head.group]
+            every = [
+                entry(row.seq, leaf_hash(row.state)) for row in stored[:size] if group_of(row.stream) == head.group
+            ]
             for first, upto in ((1, size), (1, 1), (size, size), (size // 3, size // 2), (255, 600), (344, 345)):
                 joined = bytearray()
                 beside = groups.Cut(connection, head, size).write(joined.extend, first, upto)
@@ -346,4 +348,3 @@ def test_another_map_under_the_kept_root_is_named(ledger: Any, tmp_path: Path) -
 )  # fmt: skip
 def test_a_stream_is_of_an_account_only_if_its_kind_is(stream: str, group: str) -> None:
     assert group_of(stream) == group
-

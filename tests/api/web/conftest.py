@@ -31,7 +31,7 @@ def traded(server_url: str, template: str, database_names: Iterator[str]) -> Ite
         new_database(server_url, next(database_names), template) as url,
         Daybook.open(Settings(database_url=SecretStr(url))) as daybook,
     ):
-        TradingDay(11, steps=STEPS, faults=FAULTS).run(daybook.writer, daybook.marks)
+        TradingDay(11, steps=STEPS, faults=FAULTS).run(daybook.writer, daybook.recorder)
         daybook.runner.catch_up()
         yield daybook
 

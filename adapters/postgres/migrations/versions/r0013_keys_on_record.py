@@ -14,7 +14,7 @@ from alembic import op
 from adapters.postgres.migrations.naming import named
 
 revision = "0013"
-down_revision = "0010"
+down_revision = "0012"
 
 APPEND_LOCK = 0x0DA7_B00C
 KEYS = """

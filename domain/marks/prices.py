@@ -48,6 +48,7 @@ class MarkOnRecord(QualifiedMark, frozen=True):
     recorded_at: datetime = EPOCH
     age_ms: int = 0
     is_stale: bool = False
+    mark_id: int = 0
 
 
 class MarkSeen(Struct, frozen=True):

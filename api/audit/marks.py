@@ -1,0 +1,65 @@
+"""Marks against the log, as `daybook verify` shows it, and the commitment of those recorded before batches were."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from adapters.verify.mark_check import CheckedMarks, MarkFinding
+from api.terminal.options import actor, opened
+from api.terminal.output import note, say, write_json
+
+FINDINGS_SHOWN_MAX = 20
+NOT_COVERED = (
+    "{:,} prices were recorded before prices were committed to the log: they are not covered, and may have been"
+    " altered unnoticed. `daybook commit-marks` commits them as they are now"
+)
+
+
+def marks_json(checked: CheckedMarks) -> dict[str, Any]:
+    """Return the result as JSON."""
+    counts = {name: value for name, value in checked._asdict().items() if name != "findings"}
+    return counts | {"wrong": [_finding_json(one) for one in checked.findings]}
+
+
+def _finding_json(finding: MarkFinding) -> dict[str, Any]:
+    named = finding._asdict() | {"fault": finding.fault.value, "kind": finding.kind.value}
+    return named | {"detail": str(finding)}
+
+
+def marks_wrong(checked: CheckedMarks) -> str:
+    """Return what is wrong, "" if nothing is."""
+    return "" if not checked.findings else wrong_text(checked.findings)
+
+
+def wrong_text(findings: Sequence[MarkFinding]) -> str:
+    """Return the first fault, and how many more there are."""
+    more = f" ({len(findings) - 1} more are listed above)" if len(findings) > 1 else ""
+    return (
+        f"marks {findings[0]}{more}. The events are as signed, but figures valued at these marks cannot be relied on."
+        " Restore market.marks from a backup (docs/backup.md)"
+    )
+
+
+def show_marks(checked: CheckedMarks) -> None:
+    """Write the result for people."""
+    for finding in checked.findings[:FINDINGS_SHOWN_MAX] if len(checked.findings) > 1 else ():
+        note(str(finding))
+    if checked.findings:
+        return
+    if checked.batches:
+        say(f"{checked.covered:,} marks and funding rates in {checked.batches:,} batches are what was recorded.")
+    if checked.not_covered:
+        note(NOT_COVERED.format(checked.not_covered))
+    if checked.unfinished:
+        note(f"{checked.unfinished:,} prices are of recordings that were interrupted; no query shows them.")
+
+
+def commit_marks(*, json: bool) -> None:
+    """Commit the prices that were recorded before batches were."""
+    with opened() as daybook:
+        committed = daybook.recorder.commit_earlier(actor=actor())
+    if json:
+        write_json({"committed": committed})
+    elif committed:
+        say(f"{committed:,} prices that were recorded before are committed to the log, as they are now.")
+    else:
+        say("Every price on record is committed to the log already.")

@@ -1,0 +1,34 @@
+"""Whether the marks that a figure depends on are those of the log: each in its batch, and that in the signed tree."""
+
+from collections.abc import Iterable
+
+from adapters.postgres.connections import reaching
+from adapters.verify.mark_check import MarkFinding, check_used
+from api.daybook import Daybook
+from api.problems import Problem
+from domain.marks import MarkOnRecord
+
+
+def check_recorded(daybook: Daybook, marks: Iterable[MarkOnRecord]) -> None:
+    """Check marks against the log. Raises Problem for the first that was altered, moved in time or added there.
+
+    Marks recorded before batches were, and not committed yet, are covered by nothing and not checked.
+    """
+    mark_ids = sorted(mark.mark_id for mark in marks)
+    if not mark_ids:
+        return
+    checked: set[int] = set()
+    with reaching(daybook.url), daybook.history.connection() as connection:
+        for used in check_used(connection, mark_ids):
+            if isinstance(used, MarkFinding):
+                raise _altered(str(used), used.seq)
+            if used.seq is None or used.state is None or used.seq in checked:
+                continue
+            checked.add(used.seq)
+            if not daybook.proofs.is_event(used.seq, used.state):
+                raise _altered(f"the batch recorded as seq {used.seq} is not the one that was sealed", used.seq)
+
+
+def _altered(what: str, seq: int | None) -> Problem:
+    detail = f"a mark that the figures depend on is not what was recorded. {what}; run daybook verify"
+    return Problem(409, "altered-marks", "Altered marks", detail, seq=seq)
