@@ -2,6 +2,8 @@
 
 from domain.ledger.clock import STREAM as CLOCK_STREAM
 from domain.ledger.clock import ClockConfirmed, Confirmation, confirmation, latest_at, part_at
+from domain.ledger.derivation import Derivation, Derived, Item, PastLog, Undecided, merged
+from domain.ledger.derivation import Fault as DerivationFault
 from domain.ledger.ledger import (
     ATTEMPTS_MAX,
     Answer,
@@ -17,7 +19,8 @@ from domain.ledger.ledger import (
     streams_begun_by,
     streams_of,
 )
-from domain.ledger.log import NO_SNAPSHOTS, PAGE_EVENTS, EventLog, Head, Logged, Recorded, Snapshots, pages, scan
+from domain.ledger.log import NO_SNAPSHOTS, PAGE_EVENTS, EventLog, Head, Logged, Recorded, Snapshots, Streams, pages, scan
+from domain.ledger.origins import ORIGINS, Origin
 from domain.ledger.unit_of_work import AGGREGATES, CACHED_STREAMS_MAX, Aggregates, BaseLayer, UnitOfWork
 
 __all__ = [
@@ -26,6 +29,7 @@ __all__ = [
     "CACHED_STREAMS_MAX",
     "CLOCK_STREAM",
     "NO_SNAPSHOTS",
+    "ORIGINS",
     "PAGE_EVENTS",
     "Aggregates",
     "Answer",
@@ -33,21 +37,30 @@ __all__ = [
     "ClockConfirmed",
     "Command",
     "Confirmation",
+    "Derivation",
+    "DerivationFault",
+    "Derived",
     "EventLog",
     "EvidenceOf",
     "Head",
+    "Item",
     "Ledger",
     "Logged",
+    "Origin",
     "Outcome",
+    "PastLog",
     "Recorded",
     "Report",
     "Request",
     "Snapshots",
+    "Streams",
+    "Undecided",
     "UnitOfWork",
     "confirmation",
     "decided",
     "executions",
     "latest_at",
+    "merged",
     "no_marks",
     "pages",
     "part_at",
