@@ -40,6 +40,13 @@ def verify_(
         bool,
         typer.Option("--snapshots", help="Also fold long streams again, and compare their snapshots."),
     ] = False,
+    derivation: Annotated[
+        bool | None,
+        typer.Option(
+            "--derivation/--no-derivation",
+            help="Also decide every request and report again, and compare what follows. Of a bundle by default.",
+        ),
+    ] = None,
     projections: Annotated[
         bool, typer.Option("--projections", help="Verify the read models instead: fold the log again, and compare.")
     ] = False,
@@ -48,6 +55,7 @@ def verify_(
     """Recompute every hash and signature, and name the first event that differs from what was signed.
 
     A BUNDLE is verified without a database or network; its positions and PnL are computed from the proved bytes.
+    With --derivation a booking, hold or break that does not follow from its request or report is named too.
     """
     from api.audit.verify import verify_log
     from api.operations.read_models_cli import verify_read_models
@@ -56,7 +64,8 @@ def verify_(
         verify_read_models(json=json)
         return
     verify_log(
-        bundle=bundle, first=first, upto=upto, against=against, vkey=key, snapshots=snapshots, json=json
+        bundle=bundle, first=first, upto=upto, against=against, vkey=key, snapshots=snapshots, derivation=derivation,
+        json=json,
     )  # fmt: skip
 
 

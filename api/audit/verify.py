@@ -26,8 +26,16 @@ from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import identity, origin_of, tenures
 from adapters.verify import bundles
 from adapters.verify.bundles import Manifest, Proved, Selection
+from adapters.verify.derivation import OfBundle, derive, derive_bundle
 from adapters.verify.restore import restore
 from adapters.verify.verification import Verified, VerifyRequest, verify
+from api.audit.derivation import (
+    bundle_derived_json,
+    derived_json,
+    show_bundle_derived,
+    show_derived,
+    what_does_not_follow,
+)
 from api.audit.figures import figures_of
 from api.daybook import Daybook
 from api.parameters import Moment
@@ -50,15 +58,17 @@ def verify_log(
     against: Path | None,
     vkey: str | None,
     snapshots: bool = False,
+    derivation: bool | None = None,
     json: bool,
 ) -> None:
     """Recompute every hash and signature, and name the first event that differs from what was signed.
 
     A bundle is verified without a database or network; its positions and PnL are computed from the proved bytes.
+    With `derivation`, of a bundle unless it is False, every request and report is decided again as well.
     """
     kept, key = checkpoints_in(against), checkpoints.public_key(vkey) if vkey is not None else None
     if bundle is not None:
-        _verify_bundle(bundle, kept, key, json=json)
+        _verify_bundle(bundle, kept, key, is_derived=derivation is not False, json=json)
         return
     settings = environment()
     url = settings.url or connections.locate(settings.server_home(), None)
@@ -66,7 +76,12 @@ def verify_log(
     with _bar("verifying", is_quiet=json) as advance:
         found = verify(url, VerifyRequest(first, upto, key, kept), on_progress=advance)
     verified = _verified_json(found)
-    refolded, wrong = None, str(found.finding) if found.finding else ""
+    refolded, derived, wrong = None, None, str(found.finding) if found.finding else ""
+    if derivation and not wrong:
+        with _bar("deciding again", is_quiet=json) as advance:
+            derived = derive(url, on_progress=advance)
+        verified["derivation"] = derived_json(derived)
+        wrong = what_does_not_follow(derived)
     if snapshots and not wrong:
         with _bar("folding", is_quiet=json) as advance:
             refolded = snapshot_check.check(url, advance)
@@ -76,6 +91,8 @@ def verify_log(
         write_json(verified)
     elif found.finding is None:
         _show_verified(found)
+        if derived is not None:
+            show_derived(derived)
     if refolded is not None and not wrong and not json:
         say(f"{refolded.checked:,} snapshots equal what their streams fold to.")
         if refolded.foreign:
@@ -179,15 +196,23 @@ def rotate_key(*, is_lost: bool, json: bool) -> None:
 # Bundles
 
 
-def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, json: bool) -> None:
+def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, is_derived: bool, json: bool) -> None:
+    derived: OfBundle | None = None
     with bundles.opened(path) as bundle:
         with _bar("verifying", is_quiet=json) as advance:
             proved = bundle.prove(key, against=kept, on_progress=advance)
         held, gained = figures_of(bundle)
+        if is_derived:
+            with _bar("deciding again", is_quiet=json) as advance:
+                derived = derive_bundle(bundle, size=path.stat().st_size, on_progress=advance)
+    wrong = what_does_not_follow(derived.derived) if derived is not None else ""
     manifest = proved.manifest
     is_partial = manifest.first > 1
     if json:
-        write_json(_manifest_json(manifest) | {"is_proved": True, "positions": held, "pnl": gained})
+        decided = {"derivation": bundle_derived_json(derived)} if derived is not None else {}
+        write_json(_manifest_json(manifest) | {"is_proved": True, "positions": held, "pnl": gained} | decided)
+        if wrong:
+            raise typer.Exit(EXIT_REFUSED)
         return
     what = "the whole ledger" if manifest.is_whole else f"seq {manifest.first} to {manifest.upto} of the ledger"
     say(f"{path}: {manifest.events:,} events, {what} {manifest.ledger_id}: every one is proved.")
@@ -196,6 +221,10 @@ def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, json:
         note(
             "Compare that key with the one you were given, or pass that one with --key: no bundle vouches for its key."
         )
+    if derived is not None:
+        show_bundle_derived(derived)
+    if wrong:
+        raise HistoryBroken(wrong)
     if is_partial:
         note(f"The bundle begins at seq {manifest.first}: these figures leave out what was held before.")
     _show_figures("Positions, from the proved bytes", held, POSITIONS, empty="No positions.")

@@ -19,7 +19,18 @@ from domain.ledger.ledger import (
     streams_begun_by,
     streams_of,
 )
-from domain.ledger.log import NO_SNAPSHOTS, PAGE_EVENTS, EventLog, Head, Logged, Recorded, Snapshots, Streams, pages, scan
+from domain.ledger.log import (
+    NO_SNAPSHOTS,
+    PAGE_EVENTS,
+    EventLog,
+    Head,
+    Logged,
+    Recorded,
+    Snapshots,
+    Streams,
+    pages,
+    scan,
+)
 from domain.ledger.origins import ORIGINS, Origin
 from domain.ledger.unit_of_work import AGGREGATES, CACHED_STREAMS_MAX, Aggregates, BaseLayer, UnitOfWork
 

@@ -10,7 +10,7 @@ its decision has no more events. So any reading of the events as requests and re
 suffices: that is what it means that they follow.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import reduce
 from itertools import islice
@@ -92,10 +92,20 @@ class Derived(NamedTuple):
 
 
 class Derivation:
-    """A derivation under way. `add` takes the events of one append after the other, by seq."""
+    """A derivation under way. `add` takes the events of one append after the other, by seq.
 
-    def __init__(self, log: PastLog, *, cached_streams_max: int = CACHED_STREAMS_MAX) -> None:
+    Of a part of a log only streams that are in it are compared: `is_in`, None if all are.
+    """
+
+    def __init__(
+        self,
+        log: PastLog,
+        *,
+        cached_streams_max: int = CACHED_STREAMS_MAX,
+        is_in: Callable[[str], bool] | None = None,
+    ) -> None:
         self._log = log
+        self._is_in = is_in
         self.known = Aggregates(log, cached_streams_max)
         self._events = 0
         self._units = 0
@@ -135,6 +145,8 @@ class Derivation:
         for payload in self._payloads(events):
             work, failed = self._decided(first.recorded, payload, events)
             follows = _as_monitored(work.records, events) if isinstance(payload, risk.AssessMarks) else work.records
+            if self._is_in is not None:
+                follows = [record for record in follows if self._is_in(record.stream)]
             same = _same(follows, items, at)
             if same == len(follows) > 0:
                 self._units += 1
@@ -209,10 +221,11 @@ class Derivation:
         item = items[min(place, len(items) - 1)]
         expected = work.records[same] if work is not None and 0 <= same < len(work.records) else None
         found = item.recorded if place < len(items) else None
-        self._add(_fault(item, expected, found, failed))
+        self.add_fault(_fault(item, expected, found, failed))
         return self._go_on(items[at : max(end, min(place + 1, len(items)))])
 
-    def _add(self, fault: Fault) -> None:
+    def add_fault(self, fault: Fault) -> None:
+        """Add a fault to the result; the first ones are kept."""
         self._faults_count += 1
         if len(self._faults) < FAULTS_MAX:
             self._faults.append(fault)
@@ -349,7 +362,7 @@ def _as_monitored(records: Sequence[Recorded], events: Sequence[Any]) -> list[Re
     them. What was missing where one was missed is taken as it is on record.
     """
     missed = {(each.account_id, each.scope, each.measure): each for each in events if _is_missed(each)}
-    kept = []
+    kept: list[Recorded] = []
     for record in records:
         if _is_missed(record.event):
             on_record = missed.get((record.event.account_id, record.event.scope, record.event.measure))

@@ -277,9 +277,7 @@ def decided(
     return [Outcome(tuple(work.records), refusal)]
 
 
-def _admitted(
-    work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[PositionKey] = ()
-) -> list[Outcome]:
+def _admitted(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[PositionKey] = ()) -> list[Outcome]:
     """The outcomes of reports.
 
     A fill is taken for a new execution until the append finds its id on record. What is decided on until then may not

@@ -196,7 +196,7 @@ def report_of(event: Any) -> Any:
             return replace(event, entry_id="") if event.entry_id else event
         case order.OrderFillCompleted() | order.OrderBroken() | position.PositionBroken() | accounts.AccountBroken():
             return report_of(event.report) if isinstance(event.report, order.OrderReport) else event.report
-        case _ if isinstance(event, order.OrderReport):
+        case _ if isinstance(event, order.StateReport):
             return order.as_reported(event)
         case position.PositionTransferred():
             return position.Transfer(
