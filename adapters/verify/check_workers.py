@@ -26,21 +26,28 @@ STOP_SECONDS_MAX = 5
 
 @contextmanager
 def checkers(url: str, count: int) -> Iterator["Checkers"]:
-    """Start `count` processes, and end them on exit."""
+    """Start `count` processes that check ranges, and end them on exit."""
+    with started(url, count, __name__) as processes:
+        yield Checkers(processes)
+
+
+@contextmanager
+def started(url: str, count: int, module: str) -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """Start `count` processes that run a module, send each the URL, and end them on exit."""
     root = str(Path(__file__).parents[__name__.count(".")])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-P", "-m", __name__]
-    started = []
+    command = [sys.executable, "-P", "-m", module]
+    processes: list[subprocess.Popen[bytes]] = []
     try:
         for _ in range(count):
             process = subprocess.Popen(  # noqa: S603 (ourselves)
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}
             )
-            started.append(process)
-            _send(process.stdin, url)
-        yield Checkers(started)
+            processes.append(process)
+            send(process.stdin, url)
+        yield processes
     finally:
-        for process in started:
+        for process in processes:
             process.kill()
             process.communicate(timeout=STOP_SECONDS_MAX)
 
@@ -57,14 +64,15 @@ class Checkers:
         for number, query in enumerate(queries):
             process = self._processes[number % len(self._processes)]
             if len(sent) == AHEAD_MAX * len(self._processes):
-                yield _receive(sent.popleft())
-            _send(process.stdin, query)
+                yield cast(CheckedRange, receive(sent.popleft()))
+            send(process.stdin, query)
             sent.append(process)
         while sent:
-            yield _receive(sent.popleft())
+            yield cast(CheckedRange, receive(sent.popleft()))
 
 
-def _send(pipe: IO[bytes] | None, message: Any) -> None:
+def send(pipe: IO[bytes] | None, message: Any) -> None:
+    """Send a message to a process. Raises Unavailable when it is gone."""
     assert pipe is not None, "it was made with a pipe"
     try:
         pickle.dump(message, pipe)
@@ -73,7 +81,8 @@ def _send(pipe: IO[bytes] | None, message: Any) -> None:
         raise Unavailable("a process that verifies has ended; try again") from error
 
 
-def _receive(process: "subprocess.Popen[bytes]") -> CheckedRange:
+def receive(process: "subprocess.Popen[bytes]") -> Any:
+    """Return the next message of a process. Raises Unavailable when it is gone, and the error that it sends."""
     assert process.stdout is not None, "it was made with a pipe"
     try:
         answer = pickle.load(process.stdout)  # noqa: S301 (our own process)
@@ -81,7 +90,7 @@ def _receive(process: "subprocess.Popen[bytes]") -> CheckedRange:
         raise Unavailable("a process that verifies has ended; try again") from error
     if isinstance(answer, Exception):
         raise answer
-    return cast(CheckedRange, answer)
+    return answer
 
 
 def _work(queries: IO[bytes], answers: IO[bytes]) -> None:

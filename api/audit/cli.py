@@ -43,6 +43,13 @@ def verify_(
         bool,
         typer.Option("--snapshots", help="Also fold long streams again, and compare their snapshots."),
     ] = False,
+    derivation: Annotated[
+        bool | None,
+        typer.Option(
+            "--derivation/--no-derivation",
+            help="Also decide every request and report again, and compare what follows. Of a bundle by default.",
+        ),
+    ] = None,
     projections: Annotated[
         bool, typer.Option("--projections", help="Verify the read models instead: fold the log again, and compare.")
     ] = False,
@@ -51,7 +58,8 @@ def verify_(
     """Recompute every hash and signature, and name the first event that differs from what was signed.
 
     A BUNDLE is verified without a database or network; its positions and PnL are computed from the proved bytes. It is
-    complete (exit code 0), incomplete (1), or completeness is not shown (4).
+    complete (exit code 0), incomplete (1), or completeness is not shown (4). With --derivation a booking, hold or break
+    that does not follow from its request or report is named too.
     """
     from api.audit.verify import verify_log
     from api.operations.read_models_cli import verify_read_models
@@ -60,7 +68,8 @@ def verify_(
         verify_read_models(json=json)
         return
     verify_log(
-        bundle=bundle, first=first, upto=upto, against=against, keys=key or (), snapshots=snapshots, json=json
+        bundle=bundle, first=first, upto=upto, against=against, keys=key or (), snapshots=snapshots,
+        derivation=derivation, json=json,
     )  # fmt: skip
 
 

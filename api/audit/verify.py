@@ -28,10 +28,18 @@ from adapters.proof.tiles import identity, origin_of, tenures
 from adapters.verify import bundles
 from adapters.verify.bundles import Manifest, Proved, Selection
 from adapters.verify.completeness import Verdict
+from adapters.verify.derivation import OfBundle, derive, derive_bundle
 from adapters.verify.mark_check import check_marks
 from adapters.verify.restore import restore
 from adapters.verify.verification import Verified, VerifyRequest, verify
 from api.audit import trust
+from api.audit.derivation import (
+    bundle_derived_json,
+    derived_json,
+    show_bundle_derived,
+    show_derived,
+    what_does_not_follow,
+)
 from api.audit.figures import figures_of
 from api.audit.marks import marks_json, marks_wrong, show_marks
 from api.daybook import Daybook
@@ -67,15 +75,17 @@ def verify_log(
     against: Path | None,
     keys: Sequence[str] = (),
     snapshots: bool = False,
+    derivation: bool | None = None,
     json: bool,
 ) -> None:
     """Recompute every hash and signature, and name the first event that differs from what was signed.
 
     A bundle is verified without a database or network; its positions and PnL are computed from the proved bytes.
+    With `derivation`, of a bundle unless it is False, every request and report is decided again as well.
     """
     kept, given, settings = checkpoints_in(against), trust.given_keys(keys), environment()
     if bundle is not None:
-        _verify_bundle(bundle, kept, given, settings, json=json)
+        _verify_bundle(bundle, kept, given, settings, is_derived=derivation is not False, json=json)
         return
     url = settings.url or connections.locate(settings.server_home(), None)
     check_revision(url)
@@ -87,7 +97,12 @@ def verify_log(
     if not believed.pins and found.keys and found.finding is None:
         believed = trust.Trust((), trust.pin_first_use(url, home, found.keys))
     verified = _verified_json(found, believed)
-    refolded, wrong = None, str(found.finding) if found.finding else ""
+    refolded, derived, wrong = None, None, str(found.finding) if found.finding else ""
+    if derivation and not wrong:
+        with _bar("deciding again", is_quiet=json) as advance:
+            derived = derive(url, on_progress=advance)
+        verified["derivation"] = derived_json(derived)
+        wrong = what_does_not_follow(derived)
     if snapshots and not wrong:
         with _bar("folding", is_quiet=json) as advance:
             refolded = snapshot_check.check(url, advance)
@@ -103,6 +118,8 @@ def verify_log(
         write_json(verified)
     elif found.finding is None:
         _show_verified(found, believed)
+        if derived is not None:
+            show_derived(derived)
     if checked is not None and not json:
         show_marks(checked)
     if refolded is not None and not wrong and not json:
@@ -238,7 +255,10 @@ def pin_keys(keys: Sequence[str], *, json: bool) -> None:
 # Bundles
 
 
-def _verify_bundle(path: Path, kept: list[Note], given: list[Pin], settings: Settings, *, json: bool) -> None:
+def _verify_bundle(
+    path: Path, kept: list[Note], given: list[Pin], settings: Settings, *, is_derived: bool, json: bool
+) -> None:
+    derived: OfBundle | None = None
     with bundles.opened(path) as bundle:
         home = trust.pins_of_home(settings, is_made=False)
         pins = trust.of_bundle(bundle.manifest.origin, bundle.tenures(), home, given)
@@ -246,13 +266,25 @@ def _verify_bundle(path: Path, kept: list[Note], given: list[Pin], settings: Set
             proved = bundle.prove(against=kept, pins=pins, on_progress=advance)
         believed = trust.Trust([*pins, *checkpoints.pins_of(kept, proved.keys)])
         held, gained = figures_of(bundle)
+        if is_derived:
+            with _bar("deciding again", is_quiet=json) as advance:
+                derived = derive_bundle(bundle, size=path.stat().st_size, on_progress=advance)
+    wrong = what_does_not_follow(derived.derived) if derived is not None else ""
     if not believed.pins:
         trust.warn_of_bundle(proved.manifest.vkey)
     if json:
-        write_json(_proved_json(proved, held, gained) | {"trust": believed.as_json()})
+        decided = {"derivation": bundle_derived_json(derived)} if derived is not None else {}
+        write_json(_proved_json(proved, held, gained) | {"trust": believed.as_json()} | decided)
     else:
         _show_proved(path, proved, believed)
-        _show_proved_figures(proved, held, gained)
+        if derived is not None:
+            show_bundle_derived(derived)
+        if not wrong:
+            _show_proved_figures(proved, held, gained)
+    if wrong:
+        if json:
+            raise typer.Exit(EXIT_REFUSED)
+        raise HistoryBroken(wrong)
     match proved.completeness.verdict:
         case Verdict.COMPLETE:
             return

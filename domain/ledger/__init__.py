@@ -12,8 +12,22 @@ from domain.ledger.commands import (
     streams_begun_by,
     streams_of,
 )
+from domain.ledger.derivation import Derivation, Derived, Item, PastLog, Undecided, merged
+from domain.ledger.derivation import Fault as DerivationFault
 from domain.ledger.ledger import ATTEMPTS_MAX, Ledger, decided, executions, no_marks
-from domain.ledger.log import NO_SNAPSHOTS, PAGE_EVENTS, EventLog, Head, Logged, Recorded, Snapshots, pages, scan
+from domain.ledger.log import (
+    NO_SNAPSHOTS,
+    PAGE_EVENTS,
+    EventLog,
+    Head,
+    Logged,
+    Recorded,
+    Snapshots,
+    Streams,
+    pages,
+    scan,
+)
+from domain.ledger.origins import ORIGINS, Origin
 from domain.ledger.signing import STREAM as SIGNING_STREAM
 from domain.ledger.signing import SigningEvent, SigningKeyHandedOver, SigningKeyLost, SigningKeyStarted
 from domain.ledger.unit_of_work import AGGREGATES, CACHED_STREAMS_MAX, Aggregates, BaseLayer, UnitOfWork
@@ -24,6 +38,7 @@ __all__ = [
     "CACHED_STREAMS_MAX",
     "CLOCK_STREAM",
     "NO_SNAPSHOTS",
+    "ORIGINS",
     "PAGE_EVENTS",
     "SIGNING_STREAM",
     "Aggregates",
@@ -32,12 +47,18 @@ __all__ = [
     "ClockConfirmed",
     "Command",
     "Confirmation",
+    "Derivation",
+    "DerivationFault",
+    "Derived",
     "EventLog",
     "EvidenceOf",
     "Head",
+    "Item",
     "Ledger",
     "Logged",
+    "Origin",
     "Outcome",
+    "PastLog",
     "Recorded",
     "Report",
     "Request",
@@ -46,11 +67,14 @@ __all__ = [
     "SigningKeyLost",
     "SigningKeyStarted",
     "Snapshots",
+    "Streams",
+    "Undecided",
     "UnitOfWork",
     "confirmation",
     "decided",
     "executions",
     "latest_at",
+    "merged",
     "no_marks",
     "pages",
     "part_at",

@@ -202,13 +202,20 @@ class Ledger:
         return [Answer(seq, *outcome) for outcome in outcomes]
 
 
-def decided(work: UnitOfWork, command: Command, marks: Callable[[str], Mark | None]) -> list[Outcome]:
+def decided(
+    work: UnitOfWork,
+    command: Command,
+    marks: Callable[[str], Mark | None],
+    booked_first: Sequence[PositionKey] = (),
+) -> list[Outcome]:
     """The outcomes of a command: one of a request, one for each report. Adds to `work` what is to be recorded.
 
-    A refused request has its refusal as the outcome's error; the refusal itself may be recorded too.
+    A refused request has its refusal as the outcome's error; the refusal itself may be recorded too. `booked_first` is
+    the order of positions where it is known from the log: reports that were known left no other trace than that.
     """
     if isinstance(command.payload, tuple):
-        outcomes = each_exact(work, command.payload, _admitted, lambda report: Outcome(error=too_long(report)))
+        admit = partial(_admitted, booked_first=booked_first)
+        outcomes = each_exact(work, command.payload, admit, lambda report: Outcome(error=too_long(report)))
         for index, outcome in enumerate(outcomes):
             if command.evidence_of is not None and isinstance(outcome.error, InvalidInput):
                 _keep(work, command.evidence_of(index, outcome.error))
@@ -252,19 +259,19 @@ def _approved(work: UnitOfWork, request: ApproveProposal, marks: Callable[[str],
     return Outcome(tuple(work.records))
 
 
-def _admitted(work: UnitOfWork, reports: Sequence[Report]) -> list[Outcome]:
+def _admitted(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[PositionKey] = ()) -> list[Outcome]:
     """The outcomes of reports.
 
     A fill is taken for a new execution until the append finds its id on record. What is decided on until then may not
     fit together and fail; then it is looked up at once.
     """
     try:
-        return _admit(work, reports)
+        return _admit(work, reports, booked_first)
     except Exception:
         if not work.look_up(executions(work.records)):
             raise
     work.drop()
-    return _admitted(work, reports)
+    return _admitted(work, reports, booked_first)
 
 
 def executions(records: Sequence[Recorded]) -> list[str]:
@@ -402,11 +409,11 @@ _OF_ACCOUNTS = get_args(AccountReport)
 _OF_NO_ACCOUNT = (RawReportKept, Statement)
 
 
-def _admit(work: UnitOfWork, reports: Sequence[Report]) -> list[Outcome]:
+def _admit(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[PositionKey] = ()) -> list[Outcome]:
     """Route reports: those of orders first, one by one; then the bookings of all of them, by position, and limits."""
     reports = [_paid_otherwise(work, report) if isinstance(report, SettleFunding) else report for report in reports]
     outcomes: list[Outcome] = []
-    due = Due()
+    due = Due(booked_first)
     facts = partial(_facts, work)
     of_accounts: list[AccountReport] = []
     for report in reports:
@@ -454,7 +461,7 @@ def _book_due(work: UnitOfWork, reports: Sequence[Report], outcomes: list[Outcom
     for key, reported in due.reversals.items():
         _book(work, key, reported)
     for key, reported in due.bookings.items():
-        added = _book(work, key, reported)
+        added = _book(work, key, reported) if reported else ()
         if of_positions:
             booked |= {(key, _report_id(each.event)): (each,) for each in added}
     for index in of_positions:

@@ -85,15 +85,12 @@ class NoSnapshots:
 NO_SNAPSHOTS = NoSnapshots()
 
 
-class EventLog(Protocol):
-    """Append-only history. Implementations raise `Unavailable` when the store cannot be reached."""
+class Streams(Protocol):
+    """The streams of a log, as a ledger reads them."""
 
     @property
     def snapshots(self) -> Snapshots:
         """The snapshots of long streams."""
-
-    def head(self) -> Head:
-        """The end of the log now."""
 
     def read(self, stream: str, *, after: int = 0, limit: int | None = None) -> list[Recorded]:
         """The events of one stream with version > `after`, in order, at most `limit`."""
@@ -102,6 +99,16 @@ class EventLog(Protocol):
         """The first events of several streams, of each at most `limit`; every requested stream is in the result, if
         only with no events.
         """
+
+    def executed(self, keys: Sequence[str]) -> dict[str, str]:
+        """The stream of each `schema.execution_key` that is on record."""
+
+
+class EventLog(Streams, Protocol):
+    """Append-only history. Implementations raise `Unavailable` when the store cannot be reached."""
+
+    def head(self) -> Head:
+        """The end of the log now."""
 
     def append(self, records: Sequence[Recorded]) -> int:
         """Append records, all or none, across streams, durable on return; the `seq` of the last record.
@@ -119,9 +126,6 @@ class EventLog(Protocol):
     ) -> list[Logged]:
         """The first `limit` events with `after` < seq <= `upto`, by seq; of these, those of the `topics` if given."""
 
-    def executed(self, keys: Sequence[str]) -> dict[str, str]:
-        """The stream of each `schema.execution_key` that is on record."""
-
     def seq_at(self, moment: datetime) -> int:
         """The last seq on record at `moment`; 0 if none. Raises MomentUnknown where a wrong clock has left it open."""
 
@@ -133,7 +137,7 @@ def scan(log: EventLog, *, after: int = 0, upto: int | None = None, batch_max: i
         after = batch[-1].seq
 
 
-def pages(log: EventLog, stream: str, *, after: int = 0, page_max: int = PAGE_EVENTS) -> Iterator[list[Recorded]]:
+def pages(log: Streams, stream: str, *, after: int = 0, page_max: int = PAGE_EVENTS) -> Iterator[list[Recorded]]:
     """The events of a stream with version > `after`, a page at a time, in memory that does not grow with its length."""
     while page := log.read(stream, after=after, limit=page_max):
         yield page

@@ -43,12 +43,13 @@ Facts = Callable[[str, datetime], Contract]
 class Due:
     """The bookings and reversals of one unit of work that are due once all orders have recorded their reports.
 
-    `touched` are the orders whose hold may have to change by more than their fills, and since when.
+    `touched` are the orders whose hold may have to change by more than their fills, and since when. The positions
+    `booked_first` are booked in this order, before others; else in the order of their first report.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, booked_first: Sequence[PositionKey] = ()) -> None:
         self.reversals: dict[PositionKey, list[PositionReport]] = {}
-        self.bookings: dict[PositionKey, list[PositionReport]] = {}
+        self.bookings: dict[PositionKey, list[PositionReport]] = {key: [] for key in booked_first}
         self.touched: dict[OrderKey, datetime] = {}
 
 

@@ -76,11 +76,12 @@ def topic_of_class(event_class: type) -> str:
 def topics_read_as(event_classes: Iterable[type]) -> frozenset[str]:
     """The topics whose events come out of `decode` as one of these classes: their own, and those of older shapes."""
     wanted = set(event_classes)
-    older = {old for old in UPCASTS if _newest_class(old) in wanted}
+    older = {old for old in UPCASTS if newest_class(old) in wanted}
     return frozenset(_TOPICS[event_class] for event_class in (wanted & _TOPICS.keys()) | older)
 
 
-def _newest_class(event_class: type) -> type:
+def newest_class(event_class: type) -> type:
+    """The class that events of a class are read as."""
     while (upcast := UPCASTS.get(event_class)) is not None:
         event_class = get_type_hints(upcast)["return"]
     return event_class
@@ -125,6 +126,11 @@ def stored(recorded: Recorded) -> tuple[str, bytes, str | None]:
     """The topic, bytes and execution key a record is stored with."""
     event = recorded.event
     return _TOPICS[type(event)], _ENCODER.encode(recorded), execution_key(event)
+
+
+def shown(value: Any) -> str:
+    """A field of a record as it is stored, as text."""
+    return _ENCODER.encode(value).decode()
 
 
 def decode(topic: str, state: bytes) -> Recorded:

@@ -17,7 +17,7 @@ from domain import account, instrument, marks, order, position, risk
 from domain.access import Actor, Identity, approvals, identity, keys, label
 from domain.account import evidence, subject, venue_statement
 from domain.ledger import schema
-from domain.ledger.log import PAGE_EVENTS, EventLog, Recorded, pages
+from domain.ledger.log import PAGE_EVENTS, Recorded, Streams, pages
 from domain.order import OrderFilled, parent, venue_ids
 from domain.position import Position
 
@@ -70,7 +70,7 @@ class Aggregates:
     as snapshots. `executed` are executions that were looked up in the log, by key; see `EventLog.executed`.
     """
 
-    def __init__(self, log: EventLog, streams_max: int = CACHED_STREAMS_MAX) -> None:
+    def __init__(self, log: Streams, streams_max: int = CACHED_STREAMS_MAX) -> None:
         self._log = log
         self._streams_max = streams_max
         self._kept: OrderedDict[str, Known] = OrderedDict()

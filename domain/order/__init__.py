@@ -48,6 +48,7 @@ from domain.order.events import (
     OrderSuspended,
     OrderTriggered,
     OrdStatus,
+    StateReport,
 )
 from domain.order.fix_codes import ord_status_of, report_type_of
 from domain.order.identity import Identified, Names, OnRecord, Relation, adopted_id, completed, identify, is_adopted_id
@@ -136,6 +137,7 @@ __all__ = [
     "Progress",
     "Relation",
     "ReplaceOrder",
+    "StateReport",
     "SubmitOrder",
     "TimeInForce",
     "TriggerPrice",

@@ -1,0 +1,331 @@
+"""Origins: what each stored event is to a decision, and the request or report that is read back from it.
+
+A request or batch of reports is not stored; the events that it led to are. One of them states it: a venue report is
+its own event, a request is read back from the event that carries it out. All others follow from it by the domain's own
+decisions, so that they can be decided again. `ORIGINS` has every event; a new one is entered there, and where it states
+a request or report, in `request_of` or `report_of` too.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from domain import account as accounts
+from domain import instrument, order, position, risk
+from domain.account import cash
+from domain.instrument import Contract, Kind, PutOrCall
+from domain.ledger.clock import ClockConfirmed
+from domain.order import Order, OrderFilled, OrderKey
+from domain.position import TradeKind, TransferReason
+from domain.values import ONE, PLACES_MAX, Mark, Money, divide, exact, rounded
+
+
+class Origin(StrEnum):
+    """What an event is to the decision that recorded it.
+
+    REQUEST: it states the request that it carries out. REPORT: it states what a venue reported. FOLLOWS: it follows
+    from the request or reports of its unit of work. GIVEN: no decision of the ledger recorded it, or one whose request
+    cannot be read back; it is taken as it is.
+    """
+
+    REQUEST = "REQUEST"
+    REPORT = "REPORT"
+    FOLLOWS = "FOLLOWS"
+    GIVEN = "GIVEN"
+
+
+ORIGINS: dict[type[Struct], Origin] = {
+    event_class: origin
+    for origin, event_classes in {
+        Origin.REQUEST: (
+            accounts.AccountOpened, accounts.AccountClosed, accounts.TransferPending, accounts.SubjectForgotten,
+            instrument.InstrumentListed, instrument.InstrumentAmended, instrument.InstrumentDelisted,
+            order.OrderSubmitted, order.OrderRefused, order.OrderCancelRequested, order.OrderReplaceRequested,
+            order.ParentOpened, order.ParentClosed, position.LotsAssigned, risk.LimitSet, risk.SwitchEngaged,
+            risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet,
+        ),
+        Origin.REPORT: (
+            order.OrderPendingNew, order.OrderAccepted, order.OrderRejected, order.OrderTriggered, order.OrderFilled,
+            order.OrderFillCompleted, order.OrderFillBusted, order.OrderFillCorrected, order.OrderPendingCancel,
+            order.OrderCancelRejected, order.OrderCanceled, order.OrderExpired, order.OrderPendingReplace,
+            order.OrderReplaceRejected, order.OrderReplaced, order.OrderRestated, order.OrderDoneForDay,
+            order.OrderSuspended, order.OrderCalculated, order.OrderBroken, accounts.RawReportKept,
+            position.PositionTransferred, position.FundingSettled, position.PositionBroken, accounts.TransferSettled,
+            accounts.TransferReturned, accounts.FeeCharged, accounts.EntryBooked, accounts.BreakOpened, accounts.BreakChanged,
+            accounts.BreakAged, accounts.BreakResolved, accounts.AccountBroken,
+        ),
+        Origin.FOLLOWS: (
+            accounts.PositionOpened, order.OrderAdopted, order.OrderAliased, order.OrderBreakWithdrawn,
+            order.ChildProgressed, order.VenueOrderLinked, position.TradeBooked, position.TradeReversed,
+            position.PositionRestated, risk.HoldPlaced, risk.HoldRefused, risk.HoldAdjusted, risk.HoldPosted,
+            risk.GainsPosted, risk.HoldVoided, risk.HoldExpired, risk.LimitBreached, risk.BreachCleared,
+            risk.AssessmentMissed, risk.AssessmentResumed, risk.EquityAssessed, risk.DayOpened, risk.AccountRegistered,
+            risk.FirmWatchStarted, risk.FirmWatchEnded, risk.UsageCarried, risk.FirmUsageChanged,
+        ),
+        Origin.GIVEN: (ClockConfirmed, accounts.StatementTaken),
+    }.items()
+    for event_class in event_classes
+}  # fmt: skip
+
+
+State = Callable[[str], Any]  # the aggregate of a stream, before the events in question
+
+
+def request_of(event: Any) -> Any:
+    """Return the request that led to an event, if the event is the first of its unit of work; None if none did."""
+    return _request_of_order(event) or _request_of_position(event) or _request_of_risk(event) or _other_request(event)
+
+
+def _request_of_order(event: Any) -> Any:
+    match event:
+        case order.OrderSubmitted() | order.OrderRefused():
+            return order.SubmitOrder(event.key, event.terms, event.transact_time)
+        case order.OrderCancelRequested():
+            return order.CancelOrder(event.key, event.reason, event.transact_time, event.requested_as)
+        case order.OrderReplaceRequested():
+            return order.ReplaceOrder(
+                key=event.key, requested_as=event.requested_as, changes=event.changes,
+                transact_time=event.transact_time, orig_cl_ord_id=event.orig_cl_ord_id,
+            )  # fmt: skip
+        case order.ParentOpened():
+            return order.OpenParent(
+                key=event.key, strategy_id=event.strategy_id, contract=event.contract, side=event.side,
+                order_qty=event.order_qty, price=event.price, transact_time=event.transact_time,
+            )  # fmt: skip
+        case order.ParentClosed():
+            return order.CloseParent(event.key, event.reason, event.transact_time)
+        case _:
+            return None
+
+
+def _request_of_position(event: Any) -> Any:
+    match event:
+        case position.TradeBooked(kind=TradeKind.SETTLEMENT | TradeKind.EXERCISE, cl_ord_id=""):
+            underlying = _underlying(event.contract, event.last_px)
+            return position.SettleContract(event.key, event.exec_id, underlying, event.transact_time)
+        case position.PositionTransferred(reason=TransferReason.INTERNAL, counterparty=position.PositionKey() as to):
+            return position.MovePosition(
+                key=event.key, to=to, transfer_id=event.transfer_id, quantity=event.quantity,
+                transact_time=event.transact_time,
+            )  # fmt: skip
+        case position.LotsAssigned():
+            return position.AssignLots(
+                key=event.key, exec_id=event.exec_id, trade_seq=0, lot_ids=event.lot_ids,
+                transact_time=event.transact_time,
+            )  # fmt: skip
+        case _:
+            return None
+
+
+def _underlying(contract: Contract, price: Decimal) -> Decimal:
+    """Return a price of the underlying at which a contract settles at `price`; of a worthless option its strike."""
+    if contract.kind is not Kind.OPTION or contract.strike is None:
+        return price
+    sign = 1 if contract.put_or_call is PutOrCall.CALL else -1
+    if contract.settle != contract.base:
+        return exact(contract.strike + sign * price)
+    fine = divide(contract.strike, ONE - sign * price)
+    shorter = (rounded(fine, places) for places in range(PLACES_MAX))  # prices have few places, quotients many
+    return next((each for each in shorter if each > 0 and contract.settlement_price(each) == price), fine)
+
+
+def _request_of_risk(event: Any) -> Any:
+    match event:
+        case risk.LimitSet():
+            return risk.SetLimit(
+                account_id=event.account_id, scope=event.scope, measure=event.measure, limit=event.limit,
+                currency=event.currency, transact_time=event.transact_time,
+            )  # fmt: skip
+        case risk.SwitchEngaged():
+            return risk.EngageSwitch(
+                account_id=event.account_id, scope=event.scope, mode=event.mode, reason=event.reason,
+                transact_time=event.transact_time, actor=event.actor,
+            )  # fmt: skip
+        case risk.SwitchReleased():
+            return risk.ReleaseSwitch(
+                account_id=event.account_id, scope=event.scope, reason=event.reason,
+                transact_time=event.transact_time, actor=event.actor,
+            )  # fmt: skip
+        case risk.TradingDaySet():
+            return risk.SetTradingDay(event.account_id, event.starts_at_hour, event.transact_time)
+        case risk.ConversionSet():
+            is_used = event.contract is not None
+            return risk.SetConversion(event.account_id, event.instrument_id, event.transact_time, is_used)
+        case _:
+            return None
+
+
+def _other_request(event: Any) -> Any:
+    match event:
+        case accounts.AccountOpened():
+            return accounts.OpenAccount(
+                account_id=event.account_id, base_currency=event.base_currency, costing=event.costing,
+                transact_time=event.transact_time, venue=event.venue, is_margin=event.is_margin, owner=event.owner,
+            )  # fmt: skip
+        case accounts.AccountClosed():
+            return accounts.CloseAccount(event.account_id, event.reason, event.transact_time)
+        case accounts.TransferPending():
+            return accounts.RequestTransfer(event.account_id, event.leg, event.transact_time)
+        case accounts.BreakResolved(statement_id=""):
+            return accounts.ResolveBreak(event.account_id, event.break_id, event.reason, event.transact_time)
+        case accounts.SubjectForgotten():
+            return accounts.ForgetSubject(event.subject_id, event.reason, event.transact_time)
+        case instrument.InstrumentListed():
+            return instrument.ListInstrument(event.instrument_id, event.contract, event.tick_size, event.lot_size)
+        case instrument.InstrumentAmended():
+            return instrument.AmendInstrument(
+                instrument_id=event.instrument_id, contract=event.contract, tick_size=event.tick_size,
+                lot_size=event.lot_size, effective_at=event.effective_at,
+            )  # fmt: skip
+        case instrument.InstrumentDelisted():
+            return instrument.DelistInstrument(event.instrument_id, event.effective_at)
+        case _:
+            return None
+
+
+def report_of(event: Any) -> Any:
+    """Return an event's report, without the fields added when it was recorded; None for an event that states none."""
+    match event:
+        case OrderFilled():
+            return replace(event, entry_id="") if event.entry_id else event
+        case order.OrderFillCompleted() | order.OrderBroken() | position.PositionBroken() | accounts.AccountBroken():
+            return report_of(event.report) if isinstance(event.report, order.OrderReport) else event.report
+        case _ if isinstance(event, order.StateReport):
+            return order.as_reported(event)
+        case position.PositionTransferred():
+            return position.Transfer(
+                key=event.key, transfer_id=event.transfer_id, side=event.side, quantity=event.quantity,
+                cost=event.cost, transact_time=event.transact_time, reason=event.reason,
+                counterparty=event.counterparty, lots=event.lots,
+            )  # fmt: skip
+        case position.FundingSettled():
+            return position.SettleFunding(
+                event.key, event.funding_id, event.amount, event.transact_time, nanos=event.nanos
+            )
+        case accounts.RawReportKept():
+            return event
+        case _:
+            return _report_of_account(event)
+
+
+def _report_of_account(event: Any) -> Any:
+    match event:
+        case accounts.BreakOpened() | accounts.BreakChanged() | accounts.BreakAged() | accounts.BreakResolved():
+            return event
+        case accounts.TransferSettled():
+            return accounts.SettleTransfer(
+                event.account_id, event.leg, event.transact_time, event.booking_date, value_date=event.value_date
+            )
+        case accounts.TransferReturned():
+            return accounts.ReturnTransfer(
+                account_id=event.account_id, leg=event.leg, reason=event.reason, transact_time=event.transact_time,
+                booking_date=event.booking_date, value_date=event.value_date,
+            )  # fmt: skip
+        case accounts.FeeCharged(entries=(entry,)):
+            return accounts.ChargeFee(
+                account_id=event.account_id, fee_id=event.fee_id, amount=entry.amount, reason=event.reason,
+                transact_time=event.transact_time, booking_date=event.booking_date, value_date=event.value_date,
+            )  # fmt: skip
+        case accounts.EntryBooked(entries=(entry,)):
+            return accounts.BookEntry(
+                account_id=event.account_id, entry_id=event.entry_id, kind=event.kind, indicator=entry.indicator,
+                amount=entry.amount, reason=event.reason, transact_time=event.transact_time,
+                booking_date=event.booking_date, value_date=event.value_date,
+            )  # fmt: skip
+        case _:
+            return None
+
+
+def reports_of(events: Sequence[Any], state: State) -> list[Any]:
+    """Return the reports that the events of one unit of work state, in their order, each once.
+
+    A report that is stated twice, or was known before, adds nothing when it is admitted again.
+    """
+    broken = {
+        (each.account_id, cash.id_of(each.report)): each.report
+        for each in events
+        if isinstance(each, accounts.AccountBroken) and each.report is not None
+    }
+    reports: dict[Any, None] = {}
+    aliases: dict[OrderKey, OrderKey] = {}
+    for event in events:
+        if isinstance(event, order.OrderAliased):
+            aliases[OrderKey(event.key.account_id, event.cl_ord_id)] = event.key
+            continue
+        report = report_of(event)
+        if isinstance(report, accounts.CashReport):  # a break beside it has the report word for word
+            report = broken.get((report.account_id, cash.id_of(report)), report)
+        if isinstance(report, OrderFilled) and report.key in aliases:
+            report = replace(report, key=aliases.pop(report.key))
+        if report is not None:
+            reports[report] = None
+    for key, alias in aliases.items():
+        known: Order | None = state(order.stream(key))
+        again = next(iter(known.fills.values()), None) if known is not None else None
+        if again is not None:  # a fill that was reported again under the order's own id: nothing else was new of it
+            reports[replace(report_of(again), key=alias)] = None
+    return list(reports)
+
+
+def booked_first(events: Sequence[Any]) -> tuple[position.PositionKey, ...]:
+    """Return the positions that events book, in their order."""
+    booked = (position.TradeBooked, position.PositionTransferred, position.FundingSettled, position.PositionBroken)
+    return tuple(dict.fromkeys(event.key for event in events if isinstance(event, booked)))
+
+
+_CHECKED = (risk.HoldPlaced, risk.HoldRefused, risk.HoldAdjusted)
+_MONITORED = (
+    risk.DayOpened, risk.EquityAssessed, risk.LimitBreached, risk.BreachCleared, risk.AssessmentMissed,
+    risk.AssessmentResumed,
+)  # fmt: skip
+
+
+def is_monitored(event: Any) -> bool:
+    """Return whether an event may be the first of a monitoring at marks."""
+    return isinstance(event, _MONITORED)
+
+
+def marks_of(events: Sequence[Any]) -> dict[str, Mark]:
+    """Return the marks that the decisions of one unit of work used, by instrument."""
+    marks: dict[str, Mark] = {}
+    for event in events:
+        decided = event.change if isinstance(event, risk.FirmUsageChanged) else event
+        if isinstance(decided, _CHECKED):
+            if decided.mark is not None:
+                marks[decided.mark.instrument_id] = decided.mark
+            if isinstance(decided, risk.HoldRefused):
+                marks |= _stale(decided.facts)
+        if isinstance(decided, (*_CHECKED, *_MONITORED)):
+            marks |= {seen.mark.instrument_id: seen.mark for seen in getattr(decided, "marks", ())}
+    return marks
+
+
+def _stale(facts: dict[str, str]) -> dict[str, Mark]:
+    """Return the mark that was too old for an order, from the facts of its refusal."""
+    with suppress(KeyError, ValueError, ArithmeticError):
+        mark = Mark(facts["instrument_id"], Decimal(facts["price"]), "", datetime.fromisoformat(facts["mark_at"]))
+        return {mark.instrument_id: mark}
+    return {}
+
+
+def monitoring(events: Sequence[Any]) -> risk.AssessMarks:
+    """Return the monitoring that begins with the first of these events, at the marks that they state."""
+    first = events[0]
+    monitored = []
+    for event in events:
+        if not is_monitored(event) or event.account_id != first.account_id:
+            break
+        monitored.append(event)
+    capital = next((each for each in monitored if isinstance(each, risk.EquityAssessed)), None)
+    return risk.AssessMarks(
+        first.account_id,
+        marks=tuple(marks_of(monitored).values()),
+        transact_time=first.transact_time,
+        capital=Money(capital.capital, capital.currency) if capital is not None else None,
+    )
