@@ -140,8 +140,8 @@ def positions() -> Iterator[tuple[str, str, object]]:
 
 
 @contextmanager
-def served(settings: Settings) -> Iterator[str]:
-    """Yield the URL of `daybook serve` in a process of its own."""
+def served(settings: Settings) -> Iterator[tuple[str, int]]:
+    """Yield the URL and the process id of `daybook serve` in a process of its own."""
     environment = os.environ | {
         "DAYBOOK_DATABASE_URL": settings.url or "", "DAYBOOK_HOME": str(settings.home), "DAYBOOK_LOG_LEVEL": "error",
         "DAYBOOK_KEY_CACHE_SECONDS": "60",
@@ -150,7 +150,7 @@ def served(settings: Settings) -> Iterator[str]:
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as serving:
         assert serving.stdout is not None
         try:
-            yield json.loads("".join(iter(serving.stdout.readline, "}\n")) + "}")["url"]
+            yield json.loads("".join(iter(serving.stdout.readline, "}\n")) + "}")["url"], serving.pid
         finally:
             serving.terminate()
 
@@ -196,7 +196,7 @@ def main(fills: int, rounds: int) -> None:
             with opened(book):
                 grow(book, 0, fills)
             keys = [book.keys.issue(f"client{n}", [Scope.TRADE, Scope.AUDIT]) for n in range(GREEDY + 1)]
-        with served(settings) as service:
+        with served(settings) as (service, _):
             took, counts, failed = measured(service, keys, rounds)
     print(f"expensive reads by status: {counts}; failed orders and cheap reads: {failed}", file=sys.stderr)
     for name, (alone, beside) in took.items():

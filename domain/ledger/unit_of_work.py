@@ -19,7 +19,7 @@ from domain.account import evidence, subject, venue_statement
 from domain.ledger import schema
 from domain.ledger.log import PAGE_EVENTS, Recorded, Streams, pages
 from domain.order import OrderFilled, parent, venue_ids
-from domain.position import Position
+from domain.position import TAIL_MAX, Position
 
 AGGREGATES: dict[str, ModuleType] = {
     "access": keys,
@@ -37,8 +37,9 @@ AGGREGATES: dict[str, ModuleType] = {
     "subject": subject,
     "venueorder": venue_ids,
 }
-CACHED_STREAMS_MAX = 20_000
+CACHED_STREAMS_MAX = 8_000
 CACHED_ENTRIES_MAX = 250_000  # of the histories of positions, together
+IDLE_ENTRIES_MAX = 5_000  # of histories without a late entry, together; of one, after its last late entry
 OFFERED_PAGES = 50  # pages of a long stream after which its state is offered as a snapshot
 
 Known = tuple[int, Any]  # the version of a stream, and its state; (0, None) when it is empty
@@ -63,6 +64,28 @@ class BaseLayer(Protocol):
         """Read from the log where these executions are on record; whether any was not known to be."""
 
 
+class _Lengths:
+    """The lengths of histories by stream, those used last behind."""
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[str, int] = OrderedDict()
+        self._entries = 0
+
+    def put(self, stream: str, length: int, *, entries_max: int, kept: int = 0) -> list[str]:
+        """Put a length last. Return the streams removed to have at most so many entries, but `kept` histories."""
+        self._of[stream] = length
+        self._entries += length
+        removed = []
+        while self._entries > entries_max and len(self._of) > kept:
+            oldest, count = self._of.popitem(last=False)
+            self._entries -= count
+            removed.append(oldest)
+        return removed
+
+    def remove(self, stream: str) -> None:
+        self._entries -= self._of.pop(stream, 0)
+
+
 class Aggregates:
     """A cache of aggregates, folded from the log: at most `streams_max` of them, those used last.
 
@@ -74,8 +97,8 @@ class Aggregates:
         self._log = log
         self._streams_max = streams_max
         self._kept: OrderedDict[str, Known] = OrderedDict()
-        self._histories: OrderedDict[str, int] = OrderedDict()  # the positions cached with their history: its length
-        self._entries = 0
+        self._growing, self._late = _Lengths(), _Lengths()  # of histories without and with a late entry
+        self._late_at: dict[str, int] = {}  # its length at its last late entry
         self.executed: Mapping[str, str] = {}
 
     def known(self, stream: str) -> Known:
@@ -117,40 +140,56 @@ class Aggregates:
     def keep(self, states: Mapping[str, Known]) -> None:
         """Cache the states of streams, and evict those unused for longest."""
         for stream, known in states.items():
+            before = self._kept.get(stream)
             self._kept[stream] = known
             self._kept.move_to_end(stream)
             if type(known[1]) is Position:
-                self._count(stream, known[1])
+                self._count(stream, known[1], before[1] if before is not None else None)
             if known[0] > PAGE_EVENTS:
                 self._log.snapshots.offer(stream, *known)
         while len(self._kept) > self._streams_max:
             stream, _ = self._kept.popitem(last=False)
-            self._entries -= self._histories.pop(stream, 0)
+            self._uncount(stream)
 
-    def _count(self, stream: str, state: Position) -> None:
-        """Count the entries of a position's history, and forget the histories unused for longest of too many."""
-        self._entries -= self._histories.pop(stream, 0)
+    def _count(self, stream: str, state: Position, before: Position | None) -> None:
+        """Count the entries of a position's history; forget the histories that are too long, or unused for longest."""
+        late_at = self._late_at.get(stream)
+        self._uncount(stream)
         if state.history is None:
             return
-        self._histories[stream] = len(state.history)
-        self._entries += len(state.history)
-        while self._entries > CACHED_ENTRIES_MAX and len(self._histories) > 1:
-            forgotten, count = self._histories.popitem(last=False)
-            self._entries -= count
-            version, state = self._kept[forgotten]
-            self._kept[forgotten] = (version, position.without_history(state))
+        count = len(state.history)
+        if before is not None and before.history is not state.history and (
+            before.history is None or len(state.tail) < TAIL_MAX
+        ):  # fmt: skip
+            late_at = count  # a late entry has emptied the tail; growth by itself leaves TAIL_MAX of it
+        if late_at is None:
+            removed = self._growing.put(stream, count, entries_max=IDLE_ENTRIES_MAX)
+        elif count - late_at > IDLE_ENTRIES_MAX:
+            removed = [stream]
+        else:
+            self._late_at[stream] = late_at
+            removed = self._late.put(stream, count, entries_max=CACHED_ENTRIES_MAX, kept=1)
+        for each in removed:
+            self._late_at.pop(each, None)
+            version, state = self._kept[each]
+            self._kept[each] = (version, position.without_history(state))
+
+    def _uncount(self, stream: str) -> None:
+        self._growing.remove(stream)
+        self._late.remove(stream)
+        self._late_at.pop(stream, None)
 
     def forget(self, streams: Iterable[str]) -> None:
         """Evict these streams, so that they are read again when they are needed."""
         for stream in streams:
             self._kept.pop(stream, None)
-            self._entries -= self._histories.pop(stream, 0)
+            self._uncount(stream)
 
     def clear(self) -> None:
         """Empty the cache."""
         self._kept.clear()
-        self._histories.clear()
-        self._entries = 0
+        self._growing, self._late = _Lengths(), _Lengths()
+        self._late_at.clear()
         self.executed = {}
 
     def refresh(self, streams: Iterable[str]) -> bool:

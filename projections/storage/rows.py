@@ -22,7 +22,7 @@ from projections.storage.history import AsOf, held_at, node_of
 from projections.storage.history import place as history_place
 from projections.storage.tables import Row
 
-CACHED_ROWS_MAX = 40_000  # of a projection
+CACHED_ROWS_MAX = 4_000  # of a projection: beyond those of open orders and positions few are read again
 DROPPED_PART = 40  # 1 / this part of the cache is dropped beyond the excess, so that few batches wait for it
 COPIED_LINES_MAX = 500  # passed to the driver at once
 STATEMENTS_MAX = 500
