@@ -205,9 +205,11 @@ def _define(connection: sa.Connection, view: Shown, schemas: Sequence[str]) -> N
 
 def _comment(connection: sa.Connection, version: str, view: Shown | Composed) -> None:
     place = f"{version}.{_quote(view.name)}"
-    _run(connection, f"COMMENT ON VIEW {place} IS {_literal(view.comment)}")
-    for column in view.columns:
-        _run(connection, f"COMMENT ON COLUMN {place}.{_quote(column.name)} IS {_literal(column.comment)}")
+    comments = [f"COMMENT ON VIEW {place} IS {_literal(view.comment)}"]
+    comments += (
+        f"COMMENT ON COLUMN {place}.{_quote(column.name)} IS {_literal(column.comment)}" for column in view.columns
+    )
+    _run(connection, "; ".join(comments))
 
 
 def _absent(connection: sa.Connection) -> bool:
