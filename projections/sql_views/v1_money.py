@@ -179,8 +179,9 @@ COMPOSED = (
         AVERAGE).""",
         _MATCHES,
         """
-SELECT d.account_id, d.strategy_id, d.instrument_id, d.exec_id, d.line, d.lot_id, a.transact_time AS acquired_at,
-    d.disposed_at, floor(extract(epoch FROM d.disposed_at - a.transact_time) / 86400) AS holding_days,
+SELECT d.account_id, d.strategy_id, d.instrument_id, d.exec_id, d.line, d.lot_id,
+    coalesce(opened.transact_time, moved.opened_at) AS acquired_at,
+    d.disposed_at, floor(extract(epoch FROM d.disposed_at - coalesce(opened.transact_time, moved.opened_at)) / 86400) AS holding_days,
     d.quantity, d.cost + d.gain AS proceeds, d.cost, d.gain, p.settle,
     NOT EXISTS (SELECT FROM v1.long_restatements AS r WHERE r.account_id = d.account_id
         AND r.strategy_id = d.strategy_id AND r.instrument_id = d.instrument_id
@@ -192,7 +193,11 @@ LEFT JOIN LATERAL (
     SELECT min(e.transact_time) AS transact_time FROM v1.executions AS e
     WHERE e.account_id = d.account_id AND e.strategy_id = d.strategy_id AND e.instrument_id = d.instrument_id
         AND e.exec_id = d.lot_id
-) AS a ON true
+) AS opened ON true
+LEFT JOIN (
+    SELECT account_id, strategy_id, instrument_id, lot_id, min(opened_at) AS opened_at
+    FROM v1.transferred_lots GROUP BY account_id, strategy_id, instrument_id, lot_id
+) AS moved USING (account_id, strategy_id, instrument_id, lot_id)
 """,
     ),
     Composed(

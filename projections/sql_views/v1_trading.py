@@ -106,6 +106,18 @@ booked_seq bigint -- The place in the log at which it was booked.
 """,
     ),
     view(
+        "transferred_lots",
+        "executions.executions",
+        "Lots that were moved into a position by a transfer, with the age they keep.",
+        f"""{POSITION}transfer_id text = t.exec_id -- The transfer.
+lot_id text = l.value->>'lot_id' -- The lot: the execution that opened it.
+opened_at timestamptz = l.value->'opened_at'->>0 -- When it was acquired.
+{SEQ.strip()}
+""",
+        source="{table} AS t CROSS JOIN LATERAL jsonb_array_elements(t.lots) AS l",
+        has_history=False,
+    ),
+    view(
         "positions",
         "positions.positions",
         """Positions: quantity, cost, realized PnL and funding. One row a position, closed ones included. Quantities are
