@@ -4,7 +4,7 @@ import psycopg
 from psycopg import sql
 
 from adapters.postgres.connections import Role, connect, name, reaching
-from adapters.postgres.roles import names, prefixes, standing
+from adapters.postgres.roles import names, prefixes, reader, standing
 from domain.errors import RequestRefused, Unavailable
 
 IS_ACCOUNT = "SELECT rolcanlogin FROM pg_roles WHERE rolname = %s"
@@ -59,6 +59,7 @@ def _prepared(database: str, owner: str, prefix: str) -> list[sql.Composed]:
         found.append(sql.SQL("CREATE ROLE {} NOLOGIN").format(role))
         found.append(sql.SQL("GRANT {} TO {}").format(role, to))
     projector = sql.Identifier(f"{prefix}_{Role.PROJECTOR}")
+    found.append(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(reader(prefix))))
     found.append(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(at))
     found.append(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(at, projector))
     found.append(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(at, to))

@@ -5,6 +5,9 @@ something. So each database has roles of its own, `<prefix>_writer` and so on, w
 owns it, and no other account may connect (`close`). The prefix follows from the database's name where that is free, and
 is on record as the owner of the schema `read`; it stays when the database is renamed, copied or restored.
 
+One more, `<prefix>_reader`, is a group that may read the SQL views and nothing else. No account of Daybook acts as it;
+whoever is to read the views gets a login that is a member (`adapters.postgres.readers`).
+
 Where the account may not create roles, an administrator prepares them (`adapters.postgres.preparing`).
 """
 
@@ -20,6 +23,7 @@ from adapters.postgres.connections import Role, prefix_on_record
 from domain.errors import Unavailable
 
 PREFIX_MAX = 40
+READER = "reader"
 NUMBERED_MAX = 20
 _PREFIX = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -32,6 +36,11 @@ SELECT roles.rolname,
     pg_has_role(current_user, roles.oid, 'MEMBER'),
     has_database_privilege(roles.oid, current_database(), 'CREATE')
 FROM pg_roles AS roles WHERE roles.rolname = ANY(%s)
+"""
+MEMBERS = """
+SELECT who.rolname FROM pg_auth_members AS m JOIN pg_roles AS who ON who.oid = m.member
+    JOIN pg_roles AS groups ON groups.oid = m.roleid
+WHERE groups.rolname = %s AND NOT m.admin_option ORDER BY who.rolname
 """
 IS_PUBLIC = """
 SELECT EXISTS (SELECT FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
@@ -49,6 +58,11 @@ class Standing(NamedTuple):
 def names(prefix: str) -> list[str]:
     """Return the names of the roles of a prefix."""
     return [f"{prefix}_{role}" for role in Role]
+
+
+def reader(prefix: str) -> str:
+    """Return the name of the group that may read the SQL views of a prefix's database."""
+    return f"{prefix}_{READER}"
 
 
 def prefixes(database: str) -> Iterator[str]:
@@ -78,6 +92,32 @@ def settle(connection: psycopg.Connection[Any], where: str) -> str:
 
     Raises Unavailable, with advice, where the account may not make them.
     """
+    prefix = _settled(connection, where)
+    make_reader(connection, prefix)
+    return prefix
+
+
+def make_reader(connection: psycopg.Connection[Any], prefix: str) -> None:
+    """Create the group of readers unless it exists, or the account may create none.
+
+    Raises Unavailable if it has members before this database has views: those would be let in unseen.
+    """
+    name = reader(prefix)
+    members = [member for (member,) in connection.execute(MEMBERS, [name])]
+    has_views = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'v1'").fetchone() is not None
+    if members and not has_views:
+        raise Unavailable(
+            f"the role {name} has members already ({', '.join(members)}), who could read this database; revoke it from "
+            "them, or let the database have another name"
+        )
+    statement = sql.SQL(
+        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {}) AND EXISTS (SELECT FROM pg_roles"
+        " WHERE rolname = current_user AND (rolcreaterole OR rolsuper)) THEN CREATE ROLE {} NOLOGIN; END IF; END $$"
+    )
+    connection.execute(statement.format(sql.Literal(name), sql.Identifier(name)))
+
+
+def _settled(connection: psycopg.Connection[Any], where: str) -> str:
     on_record = prefix_on_record(connection)
     if on_record and standing(connection, on_record).is_ours:
         return on_record
@@ -126,3 +166,11 @@ def close(connection: psycopg.Connection[Any], prefix: str) -> None:
     ).fetchone() or (False,)
     if not may_create:
         connection.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(database, projector))
+    (may_connect,) = connection.execute(
+        "SELECT coalesce((SELECT has_database_privilege(oid, current_database(), 'CONNECT') FROM pg_roles"
+        " WHERE rolname = %s), true)",
+        [reader(prefix)],
+    ).fetchone() or (False,)
+    if not may_connect:
+        group = sql.Identifier(reader(prefix))
+        connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, group))

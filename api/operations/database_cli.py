@@ -1,8 +1,9 @@
-"""`daybook database`: the connection settings for PostgreSQL's own tools, never a password; and what an administrator
-runs to prepare a database for an owner who may not create roles.
+"""`daybook database`: the connection settings for PostgreSQL's own tools, never a password; what an administrator runs
+to prepare a database for an owner who may not create roles; and logins for tools that read the SQL views.
 """
 
 import shlex
+import sys
 from typing import Annotated
 
 import typer
@@ -78,3 +79,44 @@ def prepare(
         note(f"Done: {owner} may open the database {name} with Daybook now.")
     else:
         note("Nothing was run. Give this to psql as an administrator of the server, or repeat the command with --run.")
+
+
+@database.command()
+def reader(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The login: a name for one person or one tool.")],
+    run: Annotated[bool, typer.Option("--run", help="Make the login, and set its password.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the login and end its sessions.")] = False,
+    json: Json = False,
+) -> None:
+    """Print or run the SQL that lets a tool read the SQL views, and nothing else.
+
+    With --run the password is asked for, or read from standard input where that is no terminal; an empty one leaves the
+    login without. It is hashed before it is sent. See docs/sql.md for the views.
+    """
+    from adapters.postgres import readers
+    from adapters.postgres.connections import locate
+
+    settings = environment()
+    url = settings.url or locate(settings.server_home(), None)
+    if remove:
+        readers.remove(url, name)
+        note(f"Removed: {name} can log in no more.")
+        return
+    statements = readers.make(url, name, _new_password()) if run else readers.statements(url, name)
+    if json:
+        write_json({"login": name, "is_run": run, "statements": statements})
+        return
+    for statement in statements:
+        say(f"{statement};")
+    if run:
+        note(f"Done: {name} may read the views of docs/sql.md now.")
+    else:
+        note(rf"Nothing was run. Give this to psql, then set the password there by \password {name}; or use --run.")
+
+
+def _new_password() -> str | None:
+    if sys.stdin.isatty():
+        given: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, default="", show_default=False)
+    else:
+        given = sys.stdin.readline().rstrip("\n")
+    return given or None

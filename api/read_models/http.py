@@ -6,8 +6,9 @@ then. With `known_at` beside it the answer is as occurred: what had happened by 
 `known_at`. `Accept: text/csv` or `format=csv` selects CSV; the cursor of its next page is in the header `Daybook-Next`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -19,7 +20,7 @@ from adapters.postgres.scopes import Scope
 from api.http.auth import needs
 from api.http.cursors import cursor_after
 from api.http.dependencies import OpenDaybook, answer, documented
-from api.http.fields import InstrumentId, Name
+from api.http.fields import AnyTime, InstrumentId, Name
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute, expensive
 from api.parameters import given_marks
@@ -41,8 +42,9 @@ from api.read_models.snapshot import reading
 from domain import account, instrument
 from domain.account import CostBasis, FeePolicy
 from domain.order import OrdStatus
-from projections.analytics import exposure, pnl
+from projections.analytics import disposals, exposure, pnl
 from projections.models import breaks, executions, limits, lots, orders
+from projections.storage.rows import Source
 from projections.storage.tables import AnyRow, Row
 
 POSITION_KEY = ("account_id", "strategy_id", "instrument_id")
@@ -77,6 +79,14 @@ class CostedQuery(PageQuery):
     def conventions(self) -> Conventions:
         """Return the conventions that replace the account's own."""
         return Conventions(self.method, self.fee_policy)
+
+
+class MatchQuery(CostedQuery):
+    """Which disposals, by their time too, and how long a lot is held for long."""
+
+    since: AnyTime | None = Field(None, description="only disposals from this time on")
+    until: AnyTime | None = Field(None, description="only disposals before this time")
+    long_term_days: int = Field(disposals.LONG_TERM_DAYS, ge=0, le=100_000, description="whole days of 24 hours")
 
 
 def _is_replayed(given: dict[str, Any]) -> bool:
@@ -158,15 +168,25 @@ def list_lots(query: Annotated[CostedQuery, Query()], context: Context) -> Respo
     return _lots(query, context, lots.OPENED, schemas.LotRow)
 
 
+def _is_searched(given: dict[str, Any]) -> bool:
+    """Whether matches are costed again, or searched for by time."""
+    query: MatchQuery = given["query"]
+    return query.since is not None or query.until is not None or _is_replayed(given)
+
+
 @router.get("/matches", **listed(schemas.MatchRow))
-@expensive(_is_replayed)
-def list_matches(query: Annotated[CostedQuery, Query()], context: Context) -> Response:
-    """Which disposal consumed how much of which lot, in order of disposal."""
+@expensive(_is_searched)
+def list_matches(query: Annotated[MatchQuery, Query()], context: Context) -> Response:
+    """Which disposal consumed how much of which lot, in order of disposal; when it was acquired, and how long held.
+
+    `proceeds` is cost + gain. `is_long_term`: held for `long_term_days` or longer.
+    """
     return _lots(query, context, lots.DISPOSED, schemas.MatchRow)
 
 
 def _lots(query: CostedQuery, context: QueryContext, by: tuple[str, ...], shape: type[schemas.Answer]) -> Response:
     is_open = shape is schemas.LotRow
+    has = disposals.Filter(query.since, query.until).has if isinstance(query, MatchQuery) else lambda _: True
     types: dict[str, Callable[[Any], Any]] = {"opened_at": schemas.moment, "disposed_at": schemas.moment, "line": int}
     types |= {"opened_trade_seq": int, "disposed_trade_seq": int}
     after = cursor_after(query.cursor, *(types.get(name, str) for name in by))
@@ -177,12 +197,28 @@ def _lots(query: CostedQuery, context: QueryContext, by: tuple[str, ...], shape:
             found = views.lots_of(at, query.where(), query.conventions())
             chosen: Sequence[AnyRow] = found.opened if is_open else found.matched
             ordered = sorted(chosen, key=lambda row: tuple(row[c] for c in by))
-            rows = [row for row in ordered if after is None or tuple(row[name] for name in by) > after]
+            rows = [row for row in ordered if has(row) and (after is None or tuple(row[name] for name in by) > after)]
         else:
             matches = partial(lots.matches, occurred_by=at.occurred_by)
             select: Any = lots.open_lots if is_open else matches
-            rows = select(at.source, **query.where()._asdict(), limit=query.limit + 1, after=after)
+            chosen = _selected(select, at.source, query, by=by, after=after)
+            rows = list(islice((row for row in chosen if has(row)), query.limit + 1))
+        if isinstance(query, MatchQuery):
+            more = rows[query.limit : query.limit + 1]
+            acquisitions = disposals.Acquisitions(at.source)
+            rows = [*acquisitions.described(rows[: query.limit], query.long_term_days), *more]
     return context.page(query, at, rows, by=by, shape=shape)
+
+
+def _selected(
+    select: Any, source: Source, query: CostedQuery, *, by: tuple[str, ...], after: tuple[Any, ...] | None
+) -> Iterator[AnyRow]:
+    """Yield the rows after a place, read in pages."""
+    while page := select(source, **query.where()._asdict(), limit=query.limit + 1, after=after):
+        yield from page
+        if len(page) <= query.limit:
+            return
+        after = tuple(page[-1][name] for name in by)
 
 
 @router.get("/pnl", **listed(schemas.PnlRow, totals=schemas.PnlTotal))

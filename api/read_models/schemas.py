@@ -360,7 +360,16 @@ OrderRow = _row("OrderRow", "An order of the blotter.", _without_seq(orders.orde
 ExecutionRow = _row("ExecutionRow", "A trade or transfer booked.", _without_seq(executions.executions))
 PositionRow = _row("PositionRow", "A position.", _SHOWN, avg_px=DecimalText | None)
 LotRow = _row("LotRow", "An open lot.", _without_seq(lots.lots_table))
-MatchRow = _row("MatchRow", "A part of a lot consumed by a disposal.", _without_seq(lots.matches_table))
+MatchRow = _row(
+    "MatchRow",
+    "A part of a lot consumed by a disposal, with its acquisition; `proceeds` is cost + gain.",
+    _without_seq(lots.matches_table),
+    acquired_at=TimeText | None,
+    proceeds=DecimalText,
+    holding_days=int | None,
+    is_long_term=bool | None,
+    settle=str | None,
+)
 BreakRow = _row("BreakRow", "A venue report that broke a rule or was unreadable.", _without_seq(breaks.breaks_table))
 PnlRow = _row(
     "PnlRow",

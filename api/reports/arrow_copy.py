@@ -23,7 +23,6 @@ COPIED = {
     "executions": executions.COPIED,
     "journal": journal.COPIED_LINES,
     "lots": lots.COPIED_LOTS,
-    "matches": lots.COPIED_MATCHES,
 }
 
 
@@ -37,7 +36,7 @@ def copied(name: str, report: Report, source: Source, parameters: Parameters) ->
     if what is None or type(source) is not sa.Connection or is_recosted or parameters.limit is not None:
         return None
     where = parameters.where._asdict()
-    if what.table in (executions.executions, lots.matches_table) and executions.restatements(source, **where):
+    if what.table is executions.executions and executions.restatements(source, **where):
         return None  # effects are costed again when they are read
     wanted = {field: value for field in (*what.filters, "asset") if (value := getattr(parameters, field)) is not None}
     if not wanted.keys() <= set(what.filters):

@@ -7,6 +7,7 @@ from one snapshot of the database, so memory stays flat.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar, cast
 
 from msgspec import Struct
@@ -17,7 +18,8 @@ from api.read_models import schemas, views
 from api.read_models.recosting import Conventions
 from api.read_models.snapshot import Reading
 from domain.account import CostBasis, FeePolicy
-from projections.analytics import exposure, pnl
+from projections.analytics import disposals, exposure, pnl
+from projections.analytics.disposals import LONG_TERM_DAYS
 from projections.analytics.valuation import Marks, mark_of
 from projections.models import balances, executions, journal, limits, lots, orders
 from projections.storage.rows import MemoryRows, Source
@@ -30,7 +32,8 @@ DECIMALS = 18
 class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The parameters of a report. `mark` are INSTRUMENT=PRICE; `day` is a date, of a statement also a month.
 
-    `occurred_by`: positions, lots, PnL and exposure of only what had happened by that time.
+    `occurred_by`: positions, lots, PnL and exposure of only what had happened by that time. `since` and `until` bound
+    the time of disposals, and `long_term_days` is how long a lot is held for long.
     """
 
     account_id: str | None = None
@@ -44,6 +47,9 @@ class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
     limit: int | None = None
     decimals: int = DECIMALS
     occurred_by: datetime | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    long_term_days: int = LONG_TERM_DAYS
 
     @property
     def where(self) -> Where:
@@ -157,9 +163,16 @@ def _lots(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyR
 
 
 def _matches(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
+    found: Iterable[AnyRow]
     if parameters.conventions != views.OWN or parameters.occurred_by is not None:
-        return views.lots_of(_reading(source, parameters), parameters.where, parameters.conventions).matched
-    return _pages(source, lots.matches, lots.DISPOSED, **parameters.where._asdict())
+        found = views.lots_of(_reading(source, parameters), parameters.where, parameters.conventions).matched
+    else:
+        found = _pages(source, lots.matches, lots.DISPOSED, **parameters.where._asdict())
+    chosen = disposals.Filter(parameters.since, parameters.until)
+    kept = (row for row in found if chosen.has(row))
+    acquisitions = disposals.Acquisitions(source)
+    while page := list(islice(kept, PAGE_ROWS)):
+        yield from acquisitions.described(page, parameters.long_term_days)
 
 
 def _trial_balance_totals(rows: list[AnyRow]) -> Sequence[AnyRow]:

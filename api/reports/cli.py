@@ -1,7 +1,8 @@
 """`daybook report` and `daybook replay`: reports as of now or a past moment."""
 
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
+import msgspec
 import typer
 
 from api.encoding import decimal_text, time_text
@@ -17,7 +18,19 @@ from api.reports.cli_tables import (
     to_file,
 )
 from api.terminal.columns import ORDERS, PNL, PNL_TOTALS, POSITIONS
-from api.terminal.options import AccountId, AnyAccount, AsOf, Marks, When, Which, by, opened, read, spread
+from api.terminal.options import (
+    AccountId,
+    AnyAccount,
+    AsOf,
+    Marks,
+    When,
+    Which,
+    by,
+    opened,
+    read,
+    spread,
+    time_option,
+)
 from api.terminal.output import Json, say, write_json, write_table
 from domain.account import CostBasis, FeePolicy
 from domain.values import Mark
@@ -75,6 +88,23 @@ class CostOptions(NamedTuple):
 
     method: Annotated[CostBasis | None, typer.Option(help="Cost basis instead of the account's own.")] = None
     fee_policy: Annotated[FeePolicy | None, typer.Option(help="Fee policy instead of the account's own.")] = None
+
+
+class Held(NamedTuple):
+    """The options that select disposals by their time, and how long a lot is held for long."""
+
+    since: Annotated[
+        Any, typer.Option("--since", parser=time_option, metavar="TIME", help="Only disposals from this time on.")
+    ] = None
+    until: Annotated[
+        Any, typer.Option("--until", parser=time_option, metavar="TIME", help="Only disposals before this time.")
+    ] = None
+    long_term_days: Annotated[int, typer.Option(min=0, help="Held for so many days of 24 hours is held for long.")] = 365
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The options as parameters of the report."""
+        return self._asdict()
 
 
 class OutputOptions(NamedTuple):
@@ -136,6 +166,13 @@ def lots(
 ) -> None:
     """Show open lots, or the lots that each disposal consumed. Accounts with AVERAGE cost have none unless recosted."""
     show("matches" if matches else "lots", _parameters(which, cost), when.moment, *written)
+
+
+@report.command()
+@spread
+def matches(*, which: Which, cost: CostOptions, held: Held, when: When, written: OutputOptions) -> None:
+    """Show disposals and the lots they consumed: acquired when, held how long, proceeds, cost and gain."""
+    show("matches", msgspec.structs.replace(_parameters(which, cost), **held.parameters), when.moment, *written)
 
 
 @report.command()

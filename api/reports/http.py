@@ -17,7 +17,7 @@ from adapters.postgres.scopes import Scope
 from api.encoding import decimal_text
 from api.http.auth import needs as needs_key
 from api.http.dependencies import SEQ_HEADER, FileResponse, OpenDaybook, documented
-from api.http.fields import InstrumentId, Name, Place, RequestBody
+from api.http.fields import AnyTime, InstrumentId, Name, Place, RequestBody
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute, expensive
 from api.parameters import Format, Moment, Where, moment_of
@@ -28,6 +28,7 @@ from api.reports.digest import CHARACTERS_MAX, parse
 from api.reports.make import FORMS, MEDIA_TYPES, STATEMENT, STATEMENT_FORMS, Made, again, make, needs
 from domain.account import CostBasis, FeePolicy
 from domain.errors import InvalidInput
+from projections.analytics.disposals import LONG_TERM_DAYS
 
 DIGEST_HEADER = "Daybook-Report-Digest"
 IN_MEMORY_BYTES_MAX = 2**20
@@ -56,6 +57,9 @@ class ReportQuery(RequestBody):
     method: CostBasis | None = Field(None, description="cost basis")
     fee_policy: FeePolicy | None = None
     mark: list[str] = Field([], max_length=100, description="INSTRUMENT=PRICE, instead of the newest known mark")
+    since: AnyTime | None = Field(None, description="of matches: only disposals from this time on")
+    until: AnyTime | None = Field(None, description="of matches: only disposals before this time")
+    long_term_days: int = Field(LONG_TERM_DAYS, ge=0, le=100_000, description="of matches: how long is long")
     decimals: int = Field(18, ge=0, le=38, description="decimal places of Parquet's numbers")
     min_seq: int = Field(0, ge=0, le=SEQ_MAX, description="wait until the report covers this place in the log")
     as_of: Place | None = Field(None, description="as recorded up to this time, or this place in the log")
@@ -94,6 +98,7 @@ class ReportQuery(RequestBody):
         return Parameters(
             *where, asset=self.asset, day=self.day, method=self.method, fee_policy=self.fee_policy, mark=marks,
             decimals=self.decimals, occurred_by=moment.occurred_by if moment is not None else None,
+            since=self.since, until=self.until, long_term_days=self.long_term_days,
         )  # fmt: skip
 
 

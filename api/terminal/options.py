@@ -4,6 +4,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from decimal import Decimal
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
@@ -192,6 +193,11 @@ def currency_option(text: str) -> str:
 def moment_option(text: str) -> Moment:
     """Parse a past moment."""
     return MOMENT(text)
+
+
+def time_option(text: str) -> datetime:
+    """Parse a time in UTC, also a future one."""
+    return by(lambda t: values.time(t, "time"))(text)
 
 
 def name_option(text: str) -> str:

@@ -65,7 +65,6 @@ matches_table = table(
     indexes=(DISPOSED,),
 )
 COPIED_LOTS = CopyOut(lots_table, ", ".join(OPENED))
-COPIED_MATCHES = CopyOut(matches_table, ", ".join(DISPOSED))
 
 
 class RecostedLotRow(PositionColumns):

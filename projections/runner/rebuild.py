@@ -24,6 +24,7 @@ from domain.ledger import EventLog
 from projections.runner.build import Build, Builder, Built, Goal
 from projections.runner.diff import TableDifference, compare
 from projections.runner.workers import Builders, Opener, open_builders
+from projections.sql_views import following as sql_views
 from projections.storage import progress, schemas
 from projections.storage.progress import ATTESTED_EVENTS, Attested, Place
 from projections.storage.tables import Projection
@@ -127,6 +128,7 @@ def _finish(
     _approach(log, connection, projections, builders)
     found = compared(engine, connection, projections, builders)
     if not is_dry_run:
+        sql_views.attach(connection, projections, builders.schemas)
         _approach(log, connection, projections, builders, is_live=False)
         _swap(log, connection, projections, builders)
     return [_result(projection, found[projection.name], is_swapped=not is_dry_run) for projection in projections]
@@ -156,6 +158,7 @@ def sweep(connection: sa.Connection, projections: Sequence[Projection]) -> None:
     with connection.begin():
         used = [place.schema for place, _ in progress.places(connection).values()]
         used += connection.scalars(sa.select(progress.kept.c.schema))
+    used += sql_views.release(connection, projections)
     schemas.sweep(connection, projections, used)
 
 

@@ -26,6 +26,7 @@ from projections.runner.batches import GroupFollower
 from projections.runner.lease import EVERYTHING, Beside, Holder, Lease
 from projections.runner.rebuild import OnProgress, RebuildResult, rebuild, roll_back
 from projections.runner.workers import Opener
+from projections.sql_views import following as sql_views
 from projections.storage import progress
 from projections.storage.copy_lines import Sum
 from projections.storage.progress import Place, reaching
@@ -172,6 +173,7 @@ class Runner:
         """Create tables of new projections, rebuild changed ones, and return a follower of all."""
         with connection.begin():
             progress.create_missing(connection, self._projections)
+            sql_views.ensure(connection, self._projections)
             places = progress.places(connection)
         if older := [one for one in self._projections if places[one.name][0].version < one.version]:
             rebuild(self._log, self._engine, older, lambda *_: _go_on(stop, on_pass), opener=self._opener)
@@ -280,6 +282,7 @@ class Runner:
         with reaching():
             with self._engine.connect() as connection, connection.begin():
                 progress.create_missing(connection, chosen)
+                sql_views.ensure(connection, chosen)
             return rebuild(self._log, self._engine, chosen, on_progress, is_dry_run=is_dry_run, opener=self._opener)
 
     def roll_back(

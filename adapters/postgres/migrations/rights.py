@@ -20,21 +20,27 @@ from adapters.postgres.migrations.versions import (
     r0010_groups,
     r0012_mark_batches,
     r0013_keys_on_record,
+    r0016_views,
 )
-from adapters.postgres.roles import names
+from adapters.postgres.roles import names, reader
 
 _REVISIONS = (
     r0001_ledger, r0002_writer, r0003_proof, r0004_snapshots, r0005_subjects, r0006_marks, r0007_attestation,
-    r0008_sessions, r0009_tasks, r0010_groups, r0012_mark_batches, r0013_keys_on_record,
+    r0008_sessions, r0009_tasks, r0010_groups, r0012_mark_batches, r0013_keys_on_record, r0016_views,
 )  # fmt: skip
 RIGHTS = "\n".join(revision.RIGHTS for revision in _REVISIONS)
-SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname IN ('ledger', 'market', 'access', 'personal', 'read')"
+EXISTS = "SELECT 1 FROM pg_roles WHERE rolname = %s"
+SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname IN ('ledger', 'market', 'access', 'personal', 'read', 'v1')"
 READ_MODELS = r"SELECT nspname FROM pg_namespace WHERE nspname LIKE 'read\_%'"
 OWNED = r"""
-SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, nspname, relname
+SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, nspname, relname
 FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
-WHERE (nspname = 'read' OR nspname LIKE 'read\_%%') AND relkind IN ('r', 'p', 'S') AND pg_get_userbyid(relowner) <> %s
+WHERE (nspname IN ('read', 'v1') OR nspname LIKE 'read\_%%') AND relkind IN ('r', 'p', 'S', 'v') AND pg_get_userbyid(relowner) <> %s
     AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = pg_class.oid AND d.deptype IN ('a', 'i'))
+"""
+OWNED_FUNCTIONS = """
+SELECT proname, pg_get_function_identity_arguments(oid) FROM pg_proc
+WHERE pronamespace = to_regnamespace('v1') AND pg_get_userbyid(proowner) <> %s
 """
 
 
@@ -48,6 +54,9 @@ def give(connection: psycopg.Connection[Any], prefix: str) -> None:
     for kind, schema, name in connection.execute(OWNED, [projector]).fetchall():
         change = sql.SQL("ALTER {} {} OWNER TO {}")
         connection.execute(change.format(sql.SQL(kind), sql.Identifier(schema, name), sql.Identifier(projector)))
+    for name, arguments in connection.execute(OWNED_FUNCTIONS, [projector]).fetchall():
+        change = sql.SQL("ALTER FUNCTION v1.{}({}) OWNER TO {}")
+        connection.execute(change.format(sql.Identifier(name), sql.SQL(arguments), sql.Identifier(projector)))
     connection.execute(named(RIGHTS, prefix).encode())
     for name in models:
         at = sql.Identifier(name), sql.Identifier(auditor)
@@ -57,7 +66,8 @@ def give(connection: psycopg.Connection[Any], prefix: str) -> None:
 
 def take(connection: psycopg.Connection[Any], prefix: str) -> None:
     """Take from the roles of a prefix all that they may do in this database, and from this account to act as them."""
-    former = sql.SQL(", ").join(map(sql.Identifier, names(prefix)))
+    readers = [reader(prefix)] if connection.execute(EXISTS, [reader(prefix)]).fetchone() else []
+    former = sql.SQL(", ").join(map(sql.Identifier, [*names(prefix), *readers]))
     schemas = [row[0] for query in (SCHEMAS, READ_MODELS) for row in connection.execute(query)]
     for name in schemas:
         for kind in ("ALL TABLES IN", "ALL SEQUENCES IN", ""):
