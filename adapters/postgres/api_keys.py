@@ -66,6 +66,13 @@ class KeyRow(NamedTuple):
     difference: str = ""
 
 
+class KeyId(NamedTuple):
+    """The id of a key, and the hash of what was presented as that key."""
+
+    key_id: str
+    digest: bytes
+
+
 class Issued(NamedTuple):
     """A new key, shown once. It opens nothing until a proposal is approved, if there is one."""
 
@@ -170,7 +177,11 @@ class ApiKeys:
             row = connection.execute(ROW, [key_id]).fetchone()
         stored, actor, scopes, revoked_at, topics, states = row or (_NO_DIGEST, "", [], None, [], [])
         is_it = hmac.compare_digest(bytes(stored), digest)
-        if not is_it or revoked_at is not None or not _agrees(key_id, digest, actor, scopes, topics, states):
+        if (
+            not is_it
+            or revoked_at is not None
+            or not _agrees(KeyId(key_id, digest), actor, scopes, list(zip(topics, states, strict=True)))
+        ):
             with self._lock:
                 self._cache.pop(digest, None)
             return None
@@ -183,17 +194,17 @@ class ApiKeys:
         return caller
 
 
-def _agrees(key_id: str, digest: bytes, actor: str, scopes: list[str], topics: list[str], states: list[bytes]) -> bool:
+def _agrees(key: KeyId, actor: str, scopes: list[str], events: list[tuple[str, bytes]]) -> bool:
     """Return whether the log has a key as its row has it; if not, say so in the server's log."""
     known: Key | None = None
     try:
-        for topic, state in zip(topics, states, strict=True):
+        for topic, state in events:
             known = keys.evolve(known, schema.decode(topic, bytes(state)).event)
     except HistoryBroken:
         known = None
-    found = difference(known, fingerprint(key_id, digest), actor, scopes)
+    found = difference(known, fingerprint(*key), actor, scopes)
     if found and not (known is not None and known.revoked_at is not None):
-        log_line.warning("api_key_refused", key_id=key_id, reason=found, advice="run `daybook verify`")
+        log_line.warning("api_key_refused", key_id=key.key_id, reason=found, advice="run `daybook verify`")
     return not found and known is not None and known.is_valid
 
 
@@ -234,7 +245,7 @@ def listed(connection: Connection) -> list[KeyRow]:
     for key_id, digest, actor, scopes, created_at, revoked_at in stored:
         print_, is_revoked = fingerprint(key_id, bytes(digest)), revoked_at is not None
         found = difference(known.get(key_id), print_, actor, scopes, is_revoked=is_revoked)
-        rows.append(KeyRow(key_id, actor, scopes, created_at, revoked_at, found))
+        rows.append(KeyRow(key_id, actor, scopes, created_at, revoked_at=revoked_at, difference=found))
     return rows
 
 

@@ -126,12 +126,18 @@ def decide(key: Key | None, request: KeyRequest, own: frozenset[str] | None = No
 
     `own` are the rights of the key that requests it, which it cannot exceed; None for an operator of the machine.
     """
+    if own is not None and Scope.ADMIN not in own:
+        raise RequestRefused("keys are managed by a valid key with the scope admin", key_id=request.key_id)
     match key, request:
         case None, IssueKey():
             _check_name(request.name)
             scopes = _scopes(request.scopes)
             _check_own(scopes, (), own)
-            return (KeyIssued(request.key_id, request.name, scopes, request.fingerprint, request.transact_time),)
+            return (
+                KeyIssued(
+                    request.key_id, request.name, scopes, request.fingerprint, transact_time=request.transact_time
+                ),
+            )
         case Key(), IssueKey():
             raise RequestRefused("one key_id names one key", key_id=request.key_id)
         case None, RescopeKey() | RevokeKey():
@@ -143,7 +149,7 @@ def decide(key: Key | None, request: KeyRequest, own: frozenset[str] | None = No
             if scopes == key.scopes:
                 return ()
             _check_own(scopes, key.scopes, own)
-            return (KeyRescoped(key.key_id, key.name, scopes, key.scopes, request.transact_time),)
+            return (KeyRescoped(key.key_id, key.name, scopes, before=key.scopes, transact_time=request.transact_time),)
         case Key(), RevokeKey():
             if len(request.reason) > REASON_MAX:
                 raise RequestRefused(f"a reason of at most {REASON_MAX} characters", key_id=key.key_id)
