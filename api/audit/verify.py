@@ -24,8 +24,9 @@ from adapters.proof.checkpoints import Note, PublicKey
 from adapters.proof.sealer import Sealer
 from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import identity, origin_of, tenures
-from adapters.verify import bundles
+from adapters.verify import bundles, keys_check
 from adapters.verify.bundles import Manifest, Proved, Selection
+from adapters.verify.keys_check import KeysChecked
 from adapters.verify.restore import restore
 from adapters.verify.verification import Verified, VerifyRequest, verify
 from api.audit.figures import figures_of
@@ -72,10 +73,16 @@ def verify_log(
             refolded = snapshot_check.check(url, advance)
         verified["snapshots"] = refolded._asdict() | {"wrong": [each._asdict() for each in refolded.wrong]}
         wrong = _what_is_wrong(refolded)
+    checked = keys_check.check(url) if not wrong else None
+    if checked is not None:
+        verified["keys"] = checked._asdict() | {"wrong": [each._asdict() for each in checked.wrong]}
+        wrong = _wrong_keys(checked)
     if json:
         write_json(verified)
     elif found.finding is None:
         _show_verified(found)
+        if checked is not None:
+            _show_keys_checked(checked)
     if refolded is not None and not wrong and not json:
         say(f"{refolded.checked:,} snapshots equal what their streams fold to.")
         if refolded.foreign:
@@ -246,6 +253,26 @@ def _what_is_wrong(refolded: Refolded) -> str:
         f"{first.version}: {first.reason}. The log itself is not affected. Stop the service, empty ledger.snapshots "
         "(it is a cache), start again, and review what was decided since"
     )
+
+
+def _wrong_keys(checked: KeysChecked) -> str:
+    if not checked.wrong:
+        return ""
+    first = checked.wrong[0]
+    return (
+        f"API keys wrong: {len(checked.wrong)} of {checked.checked}, the first {first.key_id} of {first.name}: "
+        f"{first.reason}. It is refused. Find out who writes to access.api_keys, and end it on record with "
+        f"`daybook keys revoke {first.key_id}`"
+    )
+
+
+def _show_keys_checked(checked: KeysChecked) -> None:
+    if checked.checked and not checked.wrong:
+        say(f"{checked.checked:,} API keys are as the log has them.")
+    if checked.proposed:
+        note(f"{checked.proposed:,} of them wait for approval, or were never approved; they open nothing.")
+    if checked.without_row:
+        note(f"On record without a row, so that they open nothing: {', '.join(checked.without_row)}.")
 
 
 def _show_verified(found: Verified) -> None:

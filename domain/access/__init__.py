@@ -34,6 +34,7 @@ from domain.access.identity import (
     text,
 )
 from domain.access.keys import (
+    Found,
     IssueKey,
     Key,
     KeyEvent,
@@ -60,6 +61,7 @@ __all__ = [
     "Approvals",
     "ApproveProposal",
     "Claim",
+    "Found",
     "GuardedRequest",
     "Identity",
     "IssueKey",

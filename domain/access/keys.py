@@ -33,7 +33,7 @@ class KeyIssued(Struct, frozen=True, tag="KeyIssued"):
 
 
 class KeyRegistered(Struct, frozen=True, tag="KeyRegistered"):
-    """A key that was issued before keys were on record, as an upgrade found it in the table."""
+    """A key that was in the table only: found by an upgrade, from before keys were on record; or found and revoked."""
 
     key_id: str
     name: str
@@ -84,12 +84,22 @@ class RescopeKey(Struct, frozen=True, tag="RescopeKey"):
     transact_time: datetime
 
 
+class Found(Struct, frozen=True):
+    """What the table has of a key."""
+
+    name: str
+    scopes: tuple[str, ...]
+    fingerprint: str
+    issued_at: datetime
+
+
 class RevokeKey(Struct, frozen=True):
-    """Revoke a key."""
+    """Revoke a key. `found` is what the table has of it, so that one that is not on record comes there, revoked."""
 
     key_id: str
     reason: str
     transact_time: datetime
+    found: Found | None = None
 
 
 KeyRequest = IssueKey | RescopeKey | RevokeKey
@@ -140,6 +150,13 @@ def decide(key: Key | None, request: KeyRequest, own: frozenset[str] | None = No
             )
         case Key(), IssueKey():
             raise RequestRefused("one key_id names one key", key_id=request.key_id)
+        case None, RevokeKey(found=Found() as found):
+            return (
+                KeyRegistered(
+                    request.key_id, found.name, found.scopes, found.fingerprint, issued_at=found.issued_at,
+                    revoked_at=request.transact_time, transact_time=request.transact_time,
+                ),
+            )  # fmt: skip
         case None, RescopeKey() | RevokeKey():
             raise RequestRefused("the key is on record; list keys to see which are", key_id=request.key_id)
         case Key(), RescopeKey():
