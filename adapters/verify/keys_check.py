@@ -9,7 +9,7 @@ from typing import NamedTuple
 from adapters.postgres.api_keys import all_recorded, listed, proposed
 from adapters.postgres.connections import Connection, Role, connect, reaching
 
-CHANGING_SECONDS_MAX = 2.0  # between the event of a change and its row
+CHANGING_SECONDS_MAX = 1.0  # between the event of a change and its row
 
 
 class WrongKey(NamedTuple):

@@ -31,7 +31,7 @@ from domain.ledger import Answer
 
 SCOPES_MAX = len(Scope)
 
-router = APIRouter(prefix="/v1", tags=["access"], responses=responses(401, 403, 409, 422, 503))
+router = APIRouter(prefix="/v1", tags=["access"], responses=responses(401, 403, 409, 422, 429, 503))
 
 
 class IssueKeyRequest(RequestBody):
