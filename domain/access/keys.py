@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import values
+from domain.access.identity import Identity
 from domain.access.scopes import Scope, present, rights
 from domain.errors import InvalidInput, RequestRefused
 
@@ -23,12 +24,16 @@ OF_OLD_ACTORS = "cli."  # actors of the command line were once named so
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class KeyIssued(Struct, frozen=True, tag="KeyIssued"):
-    """An API key was issued; `name` says who uses it. `fingerprint` ties it to the hash of its secret."""
+    """An API key was issued; `name` says who uses it. `fingerprint` ties it to the hash of its secret.
+
+    `issued_by` requested it, and has seen the secret; absent where that is not known.
+    """
 
     key_id: str
     name: str
     scopes: tuple[str, ...]
     fingerprint: str
+    issued_by: Identity | None
     transact_time: datetime
 
 
@@ -114,6 +119,7 @@ class Key(Struct, frozen=True):
     fingerprint: str
     issued_at: datetime
     revoked_at: datetime | None = None
+    issued_by: Identity | None = None
 
     @property
     def is_valid(self) -> bool:
@@ -131,8 +137,10 @@ def fingerprint(key_id: str, secret_sha256: bytes) -> str:
     return hashlib.sha256(b"daybook key\n" + key_id.encode() + b"\n" + secret_sha256).hexdigest()
 
 
-def decide(key: Key | None, request: KeyRequest, own: frozenset[str] | None = None) -> tuple[KeyEvent, ...]:
-    """The events that carry out a request; () if already in effect. Raises RequestRefused.
+def decide(
+    key: Key | None, request: KeyRequest, own: frozenset[str] | None = None, who: Identity | None = None
+) -> tuple[KeyEvent, ...]:
+    """The events that carry out a request of `who`; () if already in effect. Raises RequestRefused.
 
     `own` are the rights of the key that requests it, which it cannot exceed; None for an operator of the machine.
     """
@@ -145,9 +153,10 @@ def decide(key: Key | None, request: KeyRequest, own: frozenset[str] | None = No
             _check_own(scopes, (), own)
             return (
                 KeyIssued(
-                    request.key_id, request.name, scopes, request.fingerprint, transact_time=request.transact_time
+                    request.key_id, request.name, scopes, request.fingerprint, issued_by=who,
+                    transact_time=request.transact_time,
                 ),
-            )
+            )  # fmt: skip
         case Key(), IssueKey():
             raise RequestRefused("one key_id names one key", key_id=request.key_id)
         case None, RevokeKey(found=Found() as found):
@@ -211,7 +220,14 @@ def evolve(key: Key | None, event: KeyEvent) -> Key:
     """The key after an event. Total and unconditional."""
     match event:
         case KeyIssued():
-            return Key(event.key_id, event.name, event.scopes, event.fingerprint, issued_at=event.transact_time)
+            return Key(
+                event.key_id,
+                event.name,
+                event.scopes,
+                event.fingerprint,
+                issued_at=event.transact_time,
+                issued_by=event.issued_by,
+            )
         case KeyRegistered():
             return Key(
                 event.key_id, event.name, event.scopes, event.fingerprint, issued_at=event.issued_at,

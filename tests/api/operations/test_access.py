@@ -196,7 +196,7 @@ def test_a_person_is_forgotten_by_two(desk: httpx.Client, client_for: ClientFor,
 
 def test_the_policy_is_turned_off_by_two_and_shown(client_for: ClientFor, run: Run):
     carol = client_for("admin", actor="carol")
-    assert parsed(run("approval", "show", "--json")) == {"actions": [], "valid_hours": 24}
+    assert parsed(run("approval", "show", "--json")) == {"actions": [], "valid_hours": 24, "counts_issuer": False}
     assert parsed(run("approval", "require", "limit", "key", "--json"))["actions"] == ["key", "limit"]
     off = parsed(run("approval", "off", "--json"))
     assert (off["status"], off["action"]) == ("PENDING", "policy")

@@ -25,7 +25,7 @@ from domain.access import (
     approvals,
     keys,
 )
-from domain.account import ForgetSubject, ResolveBreak
+from domain.account import Break, BreakKind, BreakOpened, ForgetSubject, ResolveBreak
 from domain.errors import RequestRefused
 from domain.ledger import Ledger, scan
 from domain.risk import (
@@ -110,7 +110,9 @@ def office_with_all() -> Office:
     office.request(EngageSwitch("main", ANYWHERE, Mode.HALT, "stop", T0), OsAccount(1, "eve", "h"))
     office.request(EngageSwitch("main", Scope("trend"), Mode.HALT, "stop", T0), BOB)
     office.request(IssueKey("k1", "bot", ("trade",), "f", T0))
-    office.request(SetApprovalPolicy(EVERY, 24, T0))
+    found = Break("b1", "main", BreakKind.AMOUNT_DIFFERS, ("amount",), None, None)
+    office.ledger.report([BreakOpened("main", found, "s1", T0)], actor="reconciliation")
+    office.request(SetApprovalPolicy(EVERY, 24, T0, True))
     return office
 
 
@@ -123,12 +125,14 @@ LOOSER = {
     "conversion": (Action.LIMIT, lambda office: SetConversion("main", BTC, T0)),
     "release": (Action.SWITCH, lambda office: ReleaseSwitch("main", ANYWHERE, "over", T0)),
     "reduce only": (Action.SWITCH, lambda office: EngageSwitch("main", Scope("trend"), Mode.REDUCE_ONLY, "softer", T0)),
+    "break": (Action.BREAK, lambda office: ResolveBreak("main", "b1", "known", T0)),
     "forget": (Action.FORGET, lambda office: ForgetSubject("client-1", "requested", T0)),
     "admin key": (Action.KEY, lambda office: IssueKey("k2", "boss", ("admin",), "f", T0)),
     "to admin": (Action.KEY, lambda office: RescopeKey("k1", ("admin",), T0)),
     "policy off": (None, lambda office: SetApprovalPolicy((), 24, T0)),
-    "policy less": (None, lambda office: SetApprovalPolicy(EVERY[1:], 24, T0)),
-    "policy longer": (None, lambda office: SetApprovalPolicy(EVERY, 25, T0)),
+    "policy less": (None, lambda office: SetApprovalPolicy(EVERY[1:], 24, T0, True)),
+    "policy by issuers": (None, lambda office: SetApprovalPolicy(EVERY, 24, T0)),
+    "policy longer": (None, lambda office: SetApprovalPolicy(EVERY, 25, T0, True)),
 }
 
 
@@ -148,7 +152,7 @@ def test_all_that_loosens_is_proposed_and_only_another_person_makes_it_so(name: 
     done = office.approve(proposed.proposal_id)
     effects = done.records[:-1]
     assert effects and all(each.by == ADA and each.approved_by == BOB for each in effects)
-    if name != "admin key":  # one key_id names one key
+    if name not in ("admin key", "break"):  # one key_id names one key, and a break is resolved once
         assert office.request(request).records == (), "it is in effect"
 
 
@@ -255,3 +259,28 @@ def test_a_key_cannot_issue_by_proposal_what_it_may_not_give():
     with pytest.raises(RequestRefused, match="managed by a valid key with the scope admin"):
         office.request(IssueKey("k9", "boss", ("admin",), "f", T0), ApiKey("nope", "ghost"))
     assert office.ledger.state(keys.stream("k9")) is None
+
+
+def test_where_issuers_count_no_one_approves_by_a_key_whose_secret_was_theirs_to_see():
+    office = Office()
+    office.request(SetApprovalPolicy((Action.LIMIT,), 24, T0, True))
+    for key_id, name, who in (("k1", "carol", ADA), ("k2", "dan", BOB), ("k3", "eve", BOB)):
+        office.request(IssueKey(key_id, name, ("admin",), "f", T0), who)
+    office.request(office.limit("10"))
+    office.request(office.limit("20"))
+    with pytest.raises(RequestRefused, match="has seen its secret"):
+        office.approve("P1", ApiKey("k1", "carol"))
+    office.request(office.limit("30"), ApiKey("k2", "dan"))
+    with pytest.raises(RequestRefused, match="has seen its secret"):
+        office.approve("P2", BOB)
+    assert office.approve("P2", ApiKey("k3", "eve")).records, "two keys of one issuer are two holders"
+    assert office.approve("P1", ApiKey("k2", "dan")).records
+
+
+def test_a_policy_set_by_another_process_is_in_force_for_the_next_request():
+    office = Office()
+    office.request(office.limit("10"))
+    other = Ledger(office.log, lambda: T0)
+    other.request(office.limit("11"), actor=ADA)
+    office.request(SetApprovalPolicy((Action.LIMIT,), 24, T0))
+    assert other.request(office.limit("12"), actor=ADA).proposal_id == "P1"

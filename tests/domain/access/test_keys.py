@@ -22,7 +22,7 @@ from tests.given import Given
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 after = Given(keys)
 ISSUE = IssueKey("k1", "bob", ("trade", "audit", "trade"), "f", AT)
-ISSUED = KeyIssued("k1", "bob", ("audit", "trade"), "f", AT)
+ISSUED = KeyIssued("k1", "bob", ("audit", "trade"), "f", None, AT)
 OLD = KeyRegistered("k1", "bot", ("report",), "f", AT, None, AT)
 
 
@@ -46,7 +46,7 @@ def test_a_revoked_key_stays_revoked():
 
 
 def test_the_deprecated_scope_is_recorded_by_its_present_name_and_keys_that_have_it_keep_what_it_allowed():
-    after().when(IssueKey("k1", "bob", ("report",), "f", AT)).then(KeyIssued("k1", "bob", ("record",), "f", AT))
+    after().when(IssueKey("k1", "bob", ("report",), "f", AT)).then(KeyIssued("k1", "bob", ("record",), "f", None, AT))
     assert rights(after(OLD).state.scopes) == {"read", "record", "report"}
     after(OLD).when(RescopeKey("k1", ("report",), AT)).then(KeyRescoped("k1", "bot", ("record",), ("report",), AT))
 
@@ -75,7 +75,7 @@ def test_a_key_gives_no_scope_that_it_has_not_itself(own, wanted):
     outcome = after().when(IssueKey("k1", "bob", (wanted,), "f", AT), own)
     given = {"report": "record"}.get(wanted, wanted)
     assert (outcome.refusal is None) is (given in own)
-    had = KeyIssued("k1", "bob", (given,), "f", AT)
+    had = KeyIssued("k1", "bob", (given,), "f", None, AT)
     lowered = after(had).when(RescopeKey("k1", ("read",), AT), own)
     assert (lowered.refusal is None) is ("admin" in own), "an admin may take any scope away"
     assert (after(had).when(RevokeKey("k1", "", AT), own).refusal is None) is ("admin" in own)
