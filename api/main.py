@@ -39,6 +39,18 @@ __all__ = ["Daybook", "Settings", "create_app", "now"]
 THREADS_MAX = 64
 API_VERSION = "1"  # strangers do not learn which release runs
 
+QUERIES = (
+    read_models_http,
+    explain_http,
+    restatement_http,
+    analytics_http,
+    what_if_http,
+    journal_http,
+    reports_http,
+    events_http,
+    proofs_http,
+)
+
 DESCRIPTION = """
 The book of record for a crypto trading desk.
 
@@ -79,21 +91,8 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     app.state.reads = Reads(daybook, app.state.measures.registry)
     operations_http.share(app, daybook, app.state.measures.registry)
     problem_responses.install(app)
-    queries = (
-        read_models_http,
-        explain_http,
-        restatement_http,
-        analytics_http,
-        what_if_http,
-        journal_http,
-        reports_http,
-        events_http,
-        proofs_http,
-    )
-    routers = [
-        part.router
-        for part in (requests_http, venue_reports_http, controls_http, access_http, *queries, operations_http)
-    ]
+    parts = (requests_http, venue_reports_http, controls_http, access_http, *QUERIES, operations_http)
+    routers = [part.router for part in parts]
     for router in routers:
         app.include_router(router)
     web.mount(app)

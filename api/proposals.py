@@ -39,7 +39,9 @@ def identity_record(one: Identity) -> dict[str, Any]:
 
 def policy_record(known: Approvals) -> dict[str, Any]:
     """Return the policy in force."""
-    return {"actions": list(known.actions), "valid_hours": known.valid_hours}
+    return {
+        "actions": list(known.actions), "valid_hours": known.valid_hours, "counts_issuer": known.counts_issuer,
+    }  # fmt: skip
 
 
 def known_approvals(daybook: "Daybook") -> Approvals:

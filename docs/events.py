@@ -24,6 +24,8 @@ FIELDS: dict[str, tuple[str, str]] = {
     "actions": ("", "the actions that need a second person"),
     "approved_by": ("", "who approved it"),
     "before": ("", "what it was until then"),
+    "counts_issuer": ("", "whether who issued a key counts as its holder"),
+    "issued_by": ("", "who requested it, and has seen its secret; absent: not known"),
     "claims": ("", "names that were claimed, and where; they prove nothing"),
     "effective_uid": ("", "the effective user id, where it differs from the real one"),
     "expires_at": ("", "until when it may be approved, UTC"),

@@ -20,6 +20,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain.access import Part
 from domain.immutable import PersistentMap
 from domain.instrument import Contract, InstrumentAmended, InstrumentListed, Kind
 from domain.ledger import Logged
@@ -98,6 +99,11 @@ class Reaction(Struct, frozen=True):
     def actor(self) -> str:
         """The actor of the request."""
         return f"policy:{self.policy}"
+
+    @property
+    def identity(self) -> Part:
+        """The identity that the request is recorded under."""
+        return Part(self.actor)
 
 
 class Working(Struct, frozen=True):

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import reduce
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -22,8 +23,20 @@ from adapters.postgres.connections import Connection, Role
 from adapters.postgres.pool import Pool
 from adapters.postgres.scopes import Caller, Scope
 from domain import values
-from domain.access import Actor, IssueKey, Key, RescopeKey, RevokeKey, fingerprint, keys, present
-from domain.errors import HistoryBroken, RequestRefused
+from domain.access import (
+    Actor,
+    Approvals,
+    Found,
+    IssueKey,
+    Key,
+    RescopeKey,
+    RevokeKey,
+    approvals,
+    fingerprint,
+    keys,
+    present,
+)
+from domain.errors import HistoryBroken
 from domain.ledger import Answer, Request, schema
 from domain.values import EPOCH
 
@@ -32,6 +45,7 @@ __all__ = ["ApiKeys", "Issued", "KeyRow", "Scope", "all_recorded", "difference",
 PREFIX = "dbk"
 SECRET_BYTES = 32
 CACHED_KEYS_MAX = 1024
+NOT_APPROVED = "it was proposed and is not approved"
 _NO_DIGEST = bytes(32)
 log_line = structlog.get_logger("daybook.keys")
 
@@ -41,9 +55,11 @@ SELECT key_sha256, actor, scopes, revoked_at,
     ARRAY(SELECT state FROM ledger.events WHERE originator_id = 'access:' || key_id ORDER BY originator_version)
 FROM access.api_keys WHERE key_id = %s
 """
+ROW_OF = "SELECT key_sha256, actor, scopes, created_at FROM access.api_keys WHERE key_id = %s"
 ROWS = (
     "SELECT key_id, key_sha256, actor, scopes, created_at, revoked_at FROM access.api_keys ORDER BY created_at, key_id"
 )
+PROPOSALS = approvals.STREAM
 EVENTS = """
 SELECT topic, state FROM ledger.events WHERE originator_id = ANY(%s::text[]) ORDER BY originator_id, originator_version
 """
@@ -64,6 +80,13 @@ class KeyRow(NamedTuple):
     created_at: datetime
     revoked_at: datetime | None
     difference: str = ""
+
+
+class KeyId(NamedTuple):
+    """The id of a key, and the hash of what was presented as that key."""
+
+    key_id: str
+    digest: bytes
 
 
 class Issued(NamedTuple):
@@ -111,12 +134,12 @@ class ApiKeys:
 
     def revoke(self, key_id: str, *, reason: str = "", now: datetime | None = None, **of: Any) -> bool | None:
         """Revoke a key. Return whether it was valid until now; None if there is no such key."""
-        try:
-            answer = self._carried(RevokeKey(key_id, reason, now or _now()), of)
-        except RequestRefused:
-            if self.on_record(key_id) is None:
-                return None
-            raise
+        with connections.reaching(self._url), self._pool.connection() as connection:
+            row = connection.execute(ROW_OF, [key_id]).fetchone()
+        found = Found(row[1], tuple(row[2]), fingerprint(key_id, bytes(row[0])), row[3]) if row else None
+        if found is None and self.on_record(key_id) is None:
+            return None
+        answer = self._carried(RevokeKey(key_id, reason, now or _now(), found), of)
         self.settle(key_id)
         return bool(answer.records)
 
@@ -170,7 +193,11 @@ class ApiKeys:
             row = connection.execute(ROW, [key_id]).fetchone()
         stored, actor, scopes, revoked_at, topics, states = row or (_NO_DIGEST, "", [], None, [], [])
         is_it = hmac.compare_digest(bytes(stored), digest)
-        if not is_it or revoked_at is not None or not _agrees(key_id, digest, actor, scopes, topics, states):
+        if (
+            not is_it
+            or revoked_at is not None
+            or not _agrees(KeyId(key_id, digest), actor, scopes, list(zip(topics, states, strict=True)))
+        ):
             with self._lock:
                 self._cache.pop(digest, None)
             return None
@@ -183,17 +210,17 @@ class ApiKeys:
         return caller
 
 
-def _agrees(key_id: str, digest: bytes, actor: str, scopes: list[str], topics: list[str], states: list[bytes]) -> bool:
+def _agrees(key: KeyId, actor: str, scopes: list[str], events: list[tuple[str, bytes]]) -> bool:
     """Return whether the log has a key as its row has it; if not, say so in the server's log."""
     known: Key | None = None
     try:
-        for topic, state in zip(topics, states, strict=True):
+        for topic, state in events:
             known = keys.evolve(known, schema.decode(topic, bytes(state)).event)
     except HistoryBroken:
         known = None
-    found = difference(known, fingerprint(key_id, digest), actor, scopes)
+    found = difference(known, fingerprint(*key), actor, scopes)
     if found and not (known is not None and known.revoked_at is not None):
-        log_line.warning("api_key_refused", key_id=key_id, reason=found, advice="run `daybook verify`")
+        log_line.warning("api_key_refused", key_id=key.key_id, reason=found, advice="run `daybook verify`")
     return not found and known is not None and known.is_valid
 
 
@@ -201,6 +228,8 @@ def difference(known: Key | None, of_row: str, name: str, scopes: Sequence[str],
     """Return how a row (its fingerprint, name, scopes) differs from what the log has of its key; "" if it does not."""
     if known is None:
         return "its row is not on record in the log"
+    if is_revoked and not known.is_valid:
+        return ""
     if known.fingerprint != of_row:
         return "its row has the hash of another secret than the log"
     if known.name != name:
@@ -230,12 +259,23 @@ def listed(connection: Connection) -> list[KeyRow]:
     """Return the keys of the table, each with how it differs from the log."""
     stored = connection.execute(ROWS).fetchall()
     known = recorded(connection, [keys.stream(row[0]) for row in stored])
+    waits = proposed(connection)
     rows = []
     for key_id, digest, actor, scopes, created_at, revoked_at in stored:
         print_, is_revoked = fingerprint(key_id, bytes(digest)), revoked_at is not None
         found = difference(known.get(key_id), print_, actor, scopes, is_revoked=is_revoked)
-        rows.append(KeyRow(key_id, actor, scopes, created_at, revoked_at, found))
+        if key_id not in known and key_id in waits:
+            found = NOT_APPROVED
+        rows.append(KeyRow(key_id, actor, scopes, created_at, revoked_at=revoked_at, difference=found))
     return rows
+
+
+def proposed(connection: Connection) -> frozenset[str]:
+    """Return the ids of all keys that were proposed, approved or not."""
+    events = [schema.decode(topic, bytes(state)).event for topic, state in connection.execute(EVENTS, [[PROPOSALS]])]
+    known: Approvals = reduce(approvals.evolve, events, Approvals())
+    requests: list[Any] = [proposal.request for proposal in known.proposals.values()]
+    return frozenset(request.key_id for request in requests if isinstance(request, IssueKey))
 
 
 def _now() -> datetime:

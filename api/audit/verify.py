@@ -25,11 +25,12 @@ from adapters.proof.pins import Pins
 from adapters.proof.sealer import Sealer
 from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import identity, origin_of, tenures
-from adapters.verify import bundles
+from adapters.verify import bundles, keys_check
 from adapters.verify.bundles import Manifest, Proved, Selection
 from adapters.verify.completeness import Verdict
 from adapters.verify.derivation import OfBundle, derive, derive_bundle
 from adapters.verify.mark_check import check_marks
+from adapters.verify.keys_check import KeysChecked
 from adapters.verify.restore import restore
 from adapters.verify.verification import Verified, VerifyRequest, verify
 from api.audit import trust
@@ -114,6 +115,10 @@ def verify_log(
             checked = check_marks(url, on_progress=advance)
         wrong = marks_wrong(checked)
         verified |= {"marks": marks_json(checked), "is_proved": not wrong}
+    access = keys_check.check(url) if not wrong else None
+    if access is not None:
+        verified["api_keys"] = access._asdict() | {"wrong": [each._asdict() for each in access.wrong]}
+        wrong = _wrong_keys(access)
     if json:
         write_json(verified)
     elif found.finding is None:
@@ -122,6 +127,8 @@ def verify_log(
             show_derived(derived)
     if checked is not None and not json:
         show_marks(checked)
+    if access is not None and not json:
+        _show_keys_checked(access)
     if refolded is not None and not wrong and not json:
         say(f"{refolded.checked:,} snapshots equal what their streams fold to.")
         if refolded.foreign:
@@ -419,6 +426,26 @@ def _show_trust(believed: trust.Trust, chain: Sequence[Tenure]) -> None:
         say(f"Trusted key {source}")
     for before, after in checkpoints.breaks(chain, chain[0].key.name):
         warn(f"The chain of keys is broken: {after.key.vkey} was begun without a statement of {before.key.vkey}")
+
+
+def _wrong_keys(checked: KeysChecked) -> str:
+    if not checked.wrong:
+        return ""
+    first = checked.wrong[0]
+    return (
+        f"API keys wrong: {len(checked.wrong)} of {checked.checked}, the first {first.key_id} of {first.name}: "
+        f"{first.reason}. It is refused. Find out who writes to access.api_keys, and end it on record with "
+        f"`daybook keys revoke {first.key_id}`"
+    )
+
+
+def _show_keys_checked(checked: KeysChecked) -> None:
+    if checked.checked and not checked.wrong:
+        say(f"{checked.checked:,} API keys are as the log has them.")
+    if checked.proposed:
+        note(f"{checked.proposed:,} of them wait for approval, or were never approved; they open nothing.")
+    if checked.without_row:
+        note(f"On record without a row, so that they open nothing: {', '.join(checked.without_row)}.")
 
 
 def _show_verified(found: Verified, believed: trust.Trust) -> None:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from pydantic import Field, StrictInt
+from pydantic import Field, StrictBool, StrictInt
 from starlette.responses import Response
 
 from adapters.postgres.api_keys import KeyRow
@@ -19,6 +19,7 @@ from api.problems import not_found
 from api.proposals import known_approvals, policy_record, proposal_record, settle
 from domain.access import (
     Action,
+    Approvals,
     ApproveProposal,
     RejectProposal,
     Scope,
@@ -31,7 +32,7 @@ from domain.ledger import Answer
 
 SCOPES_MAX = len(Scope)
 
-router = APIRouter(prefix="/v1", tags=["access"], responses=responses(401, 403, 409, 422, 503))
+router = APIRouter(prefix="/v1", tags=["access"], responses=responses(401, 403, 409, 422, 429, 503))
 
 
 class IssueKeyRequest(RequestBody):
@@ -59,6 +60,9 @@ class PolicyRequest(RequestBody):
     actions: list[Action] = Field(max_length=len(Action))
     valid_hours: StrictInt = Field(
         VALID_HOURS, ge=1, le=VALID_HOURS_MAX, description="how long a proposal may be approved"
+    )
+    counts_issuer: StrictBool = Field(
+        False, description="whether who issued a key counts as its holder, having seen its secret"
     )
 
 
@@ -146,13 +150,12 @@ def set_approval_policy(
     body: PolicyRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
 ) -> Response:
     """Require a second person for these actions and for no others. To require less needs a second person itself."""
-    request = SetApprovalPolicy(tuple(body.actions), body.valid_hours, now())
+    request = SetApprovalPolicy(tuple(body.actions), body.valid_hours, now(), body.counts_issuer)
 
     def respond(answers: list[Answer], look: Look) -> Response:
         done = one(answers)
         known = look(approvals.STREAM)
-        record = policy_record(known) if known else {"actions": [], "valid_hours": VALID_HOURS}
-        return answer(record, seq=done.seq, status=201 if done.records else 200)
+        return answer(policy_record(known or Approvals()), seq=done.seq, status=201 if done.records else 200)
 
     return carried_out(daybook, command(request, caller, request_id), key, respond)
 

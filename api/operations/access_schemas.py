@@ -30,6 +30,7 @@ class IssuedKeyAnswer(Answer):
 class PolicyAnswer(Answer):
     actions: list[str] = Field(description="the actions that need a second person")
     valid_hours: int = Field(description="how long a proposal may be approved")
+    counts_issuer: bool = Field(description="whether who issued a key counts as its holder")
 
 
 class IdentityAnswer(BaseModel):

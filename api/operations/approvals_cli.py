@@ -9,7 +9,7 @@ from api.problems import not_found
 from api.terminal.options import actor, name_option, opened
 from api.terminal.output import Column, Json, Kind, say, write_json, write_table
 from api.terminal.requests import requested
-from domain.access import Action, ApproveProposal, RejectProposal, SetApprovalPolicy, Status, approvals
+from domain.access import Action, Approvals, ApproveProposal, RejectProposal, SetApprovalPolicy, Status, approvals
 from domain.access.approvals import VALID_HOURS, VALID_HOURS_MAX
 
 approval = typer.Typer(
@@ -30,10 +30,13 @@ def require(
     valid_hours: Annotated[
         int, typer.Option(min=1, max=VALID_HOURS_MAX, help="How long a proposal may be approved.")
     ] = VALID_HOURS,
+    counts_issuer: Annotated[
+        bool, typer.Option("--issuer-counts", help="Who issued a key counts as its holder, having seen its secret.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Require a second person for these actions, and for no others. To require less than before needs one itself."""
-    _set(SetApprovalPolicy(tuple(actions), valid_hours, now()), json=json)
+    _set(SetApprovalPolicy(tuple(actions), valid_hours, now(), counts_issuer), json=json)
 
 
 @approval.command()
@@ -46,7 +49,7 @@ def _set(request: SetApprovalPolicy, *, json: bool) -> None:
     with opened() as daybook:
         requested(daybook, request, json=json)
         known = daybook.writer.state(approvals.STREAM)
-    _show(known.actions if known else (), known.valid_hours if known else VALID_HOURS, json=json)
+    _show(known or Approvals(), json=json)
 
 
 @approval.command()
@@ -54,14 +57,17 @@ def show(json: Json = False) -> None:
     """Show which actions need a second person."""
     with opened() as daybook:
         known = daybook.writer.state(approvals.STREAM)
-    _show(known.actions if known else (), known.valid_hours if known else VALID_HOURS, json=json)
+    _show(known or Approvals(), json=json)
 
 
-def _show(actions: tuple[Action, ...], valid_hours: int, *, json: bool) -> None:
+def _show(known: Approvals, *, json: bool) -> None:
+    from api.proposals import policy_record
+
     if json:
-        write_json({"actions": list(actions), "valid_hours": valid_hours})
-    elif actions:
-        say(f"A second person is needed for: {', '.join(actions)}; within {valid_hours} hours.")
+        write_json(policy_record(known))
+    elif known.actions:
+        issuer = "; who issued a key counts as its holder" if known.counts_issuer else ""
+        say(f"A second person is needed for: {', '.join(known.actions)}; within {known.valid_hours} hours{issuer}.")
     else:
         say("No action needs a second person.")
 

@@ -35,6 +35,7 @@ from domain.access.identity import (
     text,
 )
 from domain.access.keys import (
+    Found,
     IssueKey,
     Key,
     KeyEvent,
@@ -62,6 +63,7 @@ __all__ = [
     "Approvals",
     "ApproveProposal",
     "Claim",
+    "Found",
     "GuardedRequest",
     "Identity",
     "IssueKey",

@@ -42,6 +42,7 @@ class SetApprovalPolicy(Struct, frozen=True, tag="SetApprovalPolicy"):
     actions: tuple[Action, ...]
     valid_hours: int
     transact_time: datetime
+    counts_issuer: bool = False
 
 
 # What may be proposed: a stored format. The fields of these requests outlive this code; add new ones with defaults.
@@ -70,10 +71,14 @@ class Status(StrEnum):
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class ApprovalPolicySet(Struct, frozen=True, tag="ApprovalPolicySet"):
-    """From here on these actions, and no others, need a second person, within `valid_hours` of the proposal."""
+    """From here on these actions, and no others, need a second person, within `valid_hours` of the proposal.
+
+    With `counts_issuer` who issued a key counts as its holder, because of having seen its secret.
+    """
 
     actions: tuple[Action, ...]
     valid_hours: int
+    counts_issuer: bool
     transact_time: datetime
 
 
@@ -155,6 +160,7 @@ class Approvals(Struct, frozen=True):
 
     actions: tuple[Action, ...] = ()
     valid_hours: int = VALID_HOURS
+    counts_issuer: bool = False
     proposals: PersistentMap[str, Proposal] = PersistentMap()
     pending: tuple[str, ...] = ()
 
@@ -177,15 +183,16 @@ def check_policy(known: Approvals, request: SetApprovalPolicy) -> tuple[Approval
     if not 1 <= request.valid_hours <= VALID_HOURS_MAX:
         raise RequestRefused(f"a proposal is valid for 1 to {VALID_HOURS_MAX} hours", valid_hours=request.valid_hours)
     actions = tuple(sorted(set(request.actions)))
-    if (actions, request.valid_hours) == (known.actions, known.valid_hours):
+    wanted = (actions, request.valid_hours, request.counts_issuer)
+    if wanted == (known.actions, known.valid_hours, known.counts_issuer):
         return ()
-    return (ApprovalPolicySet(actions, request.valid_hours, request.transact_time),)
+    return (ApprovalPolicySet(*wanted, transact_time=request.transact_time),)
 
 
 def is_loosened(known: Approvals, request: SetApprovalPolicy) -> bool:
-    """Whether a policy would require less than the one in force: fewer actions, or more time for the second person."""
-    is_longer = bool(known.actions) and request.valid_hours > known.valid_hours
-    return is_longer or bool(set(known.actions) - set(request.actions))
+    """Whether a policy would require less than the one in force: fewer actions, more time, or not to count issuers."""
+    is_weaker = request.valid_hours > known.valid_hours or (known.counts_issuer and not request.counts_issuer)
+    return bool(known.actions) and (is_weaker or bool(set(known.actions) - set(request.actions)))
 
 
 def same(known: Approvals, proposing: Proposing, now: datetime) -> Proposal | None:
@@ -271,7 +278,9 @@ def evolve(known: Approvals | None, event: ApprovalEvent) -> Approvals:
     known = known or Approvals()
     match event:
         case ApprovalPolicySet():
-            return replace(known, actions=event.actions, valid_hours=event.valid_hours)
+            return replace(
+                known, actions=event.actions, valid_hours=event.valid_hours, counts_issuer=event.counts_issuer
+            )
         case ActionProposed():
             proposal = Proposal(
                 event.proposal_id, event.action, event.request, event.proposed_by, proposed_at=event.transact_time,

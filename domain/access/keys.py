@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import values
+from domain.access.identity import Identity
 from domain.access.scopes import Scope, present, rights
 from domain.errors import InvalidInput, RequestRefused
 
@@ -23,17 +24,21 @@ OF_OLD_ACTORS = "cli."  # actors of the command line were once named so
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
 class KeyIssued(Struct, frozen=True, tag="KeyIssued"):
-    """An API key was issued; `name` says who uses it. `fingerprint` ties it to the hash of its secret."""
+    """An API key was issued; `name` says who uses it. `fingerprint` ties it to the hash of its secret.
+
+    `issued_by` requested it, and has seen the secret; absent where that is not known.
+    """
 
     key_id: str
     name: str
     scopes: tuple[str, ...]
     fingerprint: str
+    issued_by: Identity | None
     transact_time: datetime
 
 
 class KeyRegistered(Struct, frozen=True, tag="KeyRegistered"):
-    """A key that was issued before keys were on record, as an upgrade found it in the table."""
+    """A key that was in the table only: found by an upgrade, from before keys were on record; or found and revoked."""
 
     key_id: str
     name: str
@@ -84,12 +89,22 @@ class RescopeKey(Struct, frozen=True, tag="RescopeKey"):
     transact_time: datetime
 
 
+class Found(Struct, frozen=True):
+    """What the table has of a key."""
+
+    name: str
+    scopes: tuple[str, ...]
+    fingerprint: str
+    issued_at: datetime
+
+
 class RevokeKey(Struct, frozen=True):
-    """Revoke a key."""
+    """Revoke a key. `found` is what the table has of it, so that one that is not on record comes there, revoked."""
 
     key_id: str
     reason: str
     transact_time: datetime
+    found: Found | None = None
 
 
 KeyRequest = IssueKey | RescopeKey | RevokeKey
@@ -104,6 +119,7 @@ class Key(Struct, frozen=True):
     fingerprint: str
     issued_at: datetime
     revoked_at: datetime | None = None
+    issued_by: Identity | None = None
 
     @property
     def is_valid(self) -> bool:
@@ -121,19 +137,35 @@ def fingerprint(key_id: str, secret_sha256: bytes) -> str:
     return hashlib.sha256(b"daybook key\n" + key_id.encode() + b"\n" + secret_sha256).hexdigest()
 
 
-def decide(key: Key | None, request: KeyRequest, own: frozenset[str] | None = None) -> tuple[KeyEvent, ...]:
-    """The events that carry out a request; () if already in effect. Raises RequestRefused.
+def decide(
+    key: Key | None, request: KeyRequest, own: frozenset[str] | None = None, who: Identity | None = None
+) -> tuple[KeyEvent, ...]:
+    """The events that carry out a request of `who`; () if already in effect. Raises RequestRefused.
 
     `own` are the rights of the key that requests it, which it cannot exceed; None for an operator of the machine.
     """
+    if own is not None and Scope.ADMIN not in own:
+        raise RequestRefused("keys are managed by a valid key with the scope admin", key_id=request.key_id)
     match key, request:
         case None, IssueKey():
             _check_name(request.name)
             scopes = _scopes(request.scopes)
             _check_own(scopes, (), own)
-            return (KeyIssued(request.key_id, request.name, scopes, request.fingerprint, request.transact_time),)
+            return (
+                KeyIssued(
+                    request.key_id, request.name, scopes, request.fingerprint, issued_by=who,
+                    transact_time=request.transact_time,
+                ),
+            )  # fmt: skip
         case Key(), IssueKey():
             raise RequestRefused("one key_id names one key", key_id=request.key_id)
+        case None, RevokeKey(found=Found() as found):
+            return (
+                KeyRegistered(
+                    request.key_id, found.name, found.scopes, found.fingerprint, issued_at=found.issued_at,
+                    revoked_at=request.transact_time, transact_time=request.transact_time,
+                ),
+            )  # fmt: skip
         case None, RescopeKey() | RevokeKey():
             raise RequestRefused("the key is on record; list keys to see which are", key_id=request.key_id)
         case Key(), RescopeKey():
@@ -143,7 +175,7 @@ def decide(key: Key | None, request: KeyRequest, own: frozenset[str] | None = No
             if scopes == key.scopes:
                 return ()
             _check_own(scopes, key.scopes, own)
-            return (KeyRescoped(key.key_id, key.name, scopes, key.scopes, request.transact_time),)
+            return (KeyRescoped(key.key_id, key.name, scopes, before=key.scopes, transact_time=request.transact_time),)
         case Key(), RevokeKey():
             if len(request.reason) > REASON_MAX:
                 raise RequestRefused(f"a reason of at most {REASON_MAX} characters", key_id=key.key_id)
@@ -188,7 +220,14 @@ def evolve(key: Key | None, event: KeyEvent) -> Key:
     """The key after an event. Total and unconditional."""
     match event:
         case KeyIssued():
-            return Key(event.key_id, event.name, event.scopes, event.fingerprint, issued_at=event.transact_time)
+            return Key(
+                event.key_id,
+                event.name,
+                event.scopes,
+                event.fingerprint,
+                issued_at=event.transact_time,
+                issued_by=event.issued_by,
+            )
         case KeyRegistered():
             return Key(
                 event.key_id, event.name, event.scopes, event.fingerprint, issued_at=event.issued_at,

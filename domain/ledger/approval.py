@@ -27,6 +27,7 @@ from domain.access import (
     approvals,
     identity,
     keys,
+    likeness,
     rights,
 )
 from domain.access.approvals import Proposing
@@ -50,9 +51,10 @@ def carry_out(work: UnitOfWork, request: AccessRequest, actor: Actor) -> None:
     if isinstance(request, SetApprovalPolicy):
         work.record(approvals.STREAM, approvals.check_policy(state(work), request))
         return
-    own = _own_rights(work, identity(actor))
+    who = identity(actor)
+    own = _own_rights(work, who)
     stream = keys.stream(request.key_id)
-    work.record(stream, keys.decide(work.state(stream), request, own))
+    work.record(stream, keys.decide(work.state(stream), request, own, who))
 
 
 def _own_rights(work: UnitOfWork, who: Identity | None) -> frozenset[str] | None:
@@ -149,12 +151,25 @@ def to_approve(work: UnitOfWork, request: ApproveProposal, actor: Actor) -> Prop
     proposal = approvals.to_approve(state(work), request.proposal_id, who, work.now)
     if proposal is None:
         return None
+    if state(work).counts_issuer and who is not None:
+        _check_issuers(work, proposal, who)
     proposer = _own_rights(work, proposal.proposed_by)
     if proposer is not None and Scope.ADMIN not in proposer:
         raise RequestRefused(
             "the key that proposed it is valid and has the scope admin still", proposal_id=request.proposal_id
         )
     return proposal
+
+
+def _check_issuers(work: UnitOfWork, proposal: Proposal, who: Identity) -> None:
+    """Check that neither person issued the other's key, and so has seen its secret. Raises RequestRefused."""
+    for holder, other in ((proposal.proposed_by, who), (who, proposal.proposed_by)):
+        key: Key | None = work.state(keys.stream(holder.key_id)) if isinstance(holder, ApiKey) else None
+        if key is not None and (key.issued_by is None or likeness(key.issued_by, other) is not None):
+            raise RequestRefused(
+                "a proposal is approved by another person than who issued the key, and has seen its secret",
+                proposal_id=proposal.proposal_id, key_id=key.key_id,
+            )  # fmt: skip
 
 
 def record_approval(work: UnitOfWork, proposal: Proposal, who: Identity) -> None:

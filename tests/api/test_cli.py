@@ -38,7 +38,7 @@ def test_orders_limits_and_the_log_from_the_command_line(book: Run):
     assert parsed(book("limit", "set", "--measure", "MAX_POSITION", "--limit", "0.6", "--json"))["limit"] == "0.6"
     first, again = book(*submit, "--json"), book(*submit, "--json")
     assert parsed(first) == parsed(again)
-    assert parsed(first)["actor"].startswith("cli.")
+    assert parsed(first)["actor"].startswith("os:")
     refused = book(*(arg if arg != "A-1" else "A-2" for arg in submit), "--json")
     problem = json.loads(refused.stderr)
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -120,7 +120,7 @@ def test_keys_are_made_listed_and_revoked(run: Run):
     assert key.startswith("dbk_")
     assert key not in made.stderr
     listed = run("keys", "list", "--json")
-    assert [(each["actor"], each["scopes"]) for each in parsed(listed)["keys"]] == [("bot", ["report", "trade"])]
+    assert [(each["actor"], each["scopes"]) for each in parsed(listed)["keys"]] == [("bot", ["record", "trade"])]
     assert key.split("_", 2)[2] not in listed.stdout
     key_id = key.split("_")[1]
     assert parsed(run("keys", "revoke", key_id, "--json"))["is_revoked_now"] is True

@@ -80,7 +80,7 @@ class Desk:
     def send(self, reaction):
         """What a policy requests may be refused like anything else: the order has ended by now, a limit is reached."""
         try:
-            self.ledger.request(reaction.request, actor=reaction.actor, request_id=reaction.request_id)
+            self.ledger.request(reaction.request, actor=reaction.identity, request_id=reaction.request_id)
         except RequestRefused as refusal:
             self.refusals.append(refusal.rule)
 

@@ -27,11 +27,11 @@ BOB = ApiKey("0123456789ab", "bob")
 RAISED = SetLimit("main", Scope("trend", "BTCUSDT.SIM"), Measure.MAX_POSITION, D("2.5"), None, AT)
 
 EVENTS = (
-    KeyIssued("0123456789ab", "bob", ("admin", "trade"), PRINT, AT),
+    KeyIssued("0123456789ab", "bob", ("admin", "trade"), PRINT, ADA, AT),
     KeyRegistered("ba9876543210", "bot", ("report",), PRINT, AT, AT, AT),
     KeyRescoped("0123456789ab", "bob", ("read",), ("admin", "trade"), AT),
     KeyRevoked("0123456789ab", "bob", "left", AT),
-    ApprovalPolicySet((Action.KEY, Action.LIMIT), 24, AT),
+    ApprovalPolicySet((Action.KEY, Action.LIMIT), 24, True, AT),
     ActionProposed("P1", Action.LIMIT, RAISED, ADA, AT, AT),
     ProposalApproved("P1", ADA, BOB, AT),
     ProposalRejected("P2", BOB, "too much", AT),

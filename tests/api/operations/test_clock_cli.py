@@ -88,8 +88,8 @@ def test_a_service_refuses_to_record_by_a_wrong_clock_until_it_is_right_or_confi
         of_wrong_clock = service.client.get("/v1/orders", params={"as_of": str(last)}).json()
         assert of_wrong_clock["recorded_at"] == at, "the latest that it can have been"
         events = service.client.get("/v1/events", params={"stream": "clock"}).json()["items"]
-        assert [(one["record"]["actor"][:4], one["record"]["event"]["reason"]) for one in events] == [
-            ("cli.", "NTP was off")
+        assert [(one["record"]["actor"][:3], one["record"]["event"]["reason"]) for one in events] == [
+            ("os:", "NTP was off")
         ]
         assert "No clock is in doubt" in run("clock", "confirm", "--reason", "again").stdout
         bundle = str(tmp_path / "all.zip")

@@ -1,0 +1,1 @@
+"""Tests of who acts, keys and approvals, without a database."""
