@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from adapters.postgres.connections import Connection, Role, connect, reaching
-from adapters.proof import checkpoints, key_record, tiles
+from adapters.proof import checkpoints, cosigned, key_record, tiles
 from adapters.proof.checkpoints import Note, Pin, PublicKey, Tenure
 from adapters.proof.key_record import KeyOnRecord
 from adapters.proof.tiles import Tiles
@@ -37,7 +37,7 @@ from domain.merkle import HASH_BYTES, Frontier, leaf_hash
 FORMAT = "daybook-bundle/1"
 FETCH_ROWS = 2000
 MANIFEST_BYTES_MAX = 64 * 1024
-CHECKPOINT_BYTES_MAX = 64 * 1024
+CHECKPOINT_BYTES_MAX = 256 * 1024  # with cosignatures
 KEYS_BYTES_MAX = 4 * 1024 * 1024
 PROOF_HASHES_MAX = 64  # one a bit of the largest seq
 
@@ -201,7 +201,7 @@ class _Export:
             root=base64.b64encode(root).decode(),
             vkey=checkpoints.signer_of(chain, size).vkey,
         )
-        self._bundle.writestr("checkpoint", row[0])
+        self._bundle.writestr("checkpoint", cosigned.with_cosignatures(self._connection, size, row[0]))
         keys = [KeyRecord(tenure.key.vkey, tenure.since, tenure.handover) for tenure in chain]
         self._bundle.writestr("keys.json", msgspec.json.format(msgspec.json.encode(keys)))
         self._bundle.writestr("instruments.json", json.dumps(instruments, indent=1, ensure_ascii=False))

@@ -79,27 +79,22 @@ def pins_of_home(settings: Settings, *, is_made: bool) -> Pins | None:
     return Pins(settings.home)
 
 
-def of_database(url: str, pins: Pins | None, given: Sequence[Pin]) -> list[Pin]:
-    """Return what a verification of a database trusts. Raises HistoryBroken if it is another ledger than before."""
+def published(url: str) -> tuple[str, list[Tenure]]:
+    """Return the origin of a database's ledger, empty before it has one, and its published keys."""
     with reaching(url), connect(url, Role.AUDITOR) as connection:
         ledger_id, chain = identity(connection), tenures(connection)
-    if ledger_id is None or pins is None:
-        return list(given)
-    origin = origin_of(ledger_id)
-    if not any(pin.key.name == origin for pin in given):
-        pins.check_place(connections.name(url), origin)
-    return [*given, *_of_home(pins, origin, chain)]
+    return origin_of(ledger_id) if ledger_id else "", chain
 
 
-def of_bundle(origin: str, chain: Sequence[Tenure], pins: Pins | None, given: Sequence[Pin]) -> list[Pin]:
-    """Return what a verification of a bundle trusts."""
-    return [*given, *_of_home(pins, origin, chain)] if pins is not None else list(given)
-
-
-def _of_home(pins: Pins, origin: str, chain: Sequence[Tenure]) -> list[Pin]:
-    if not chain:  # of a ledger whose keys are gone: what was pinned says so
-        return pins.of(origin)
-    return pins.of_chain(origin, chain)
+def of_home(pins: Pins | None, origin: str, chain: Sequence[Tenure], place: str = "") -> list[Pin]:
+    """Return what a home trusts of a ledger, whose database is `place`. Raises HistoryBroken if that had another ledger
+    before, of which a key is pinned, or if the home has other keys of this one.
+    """
+    if pins is None or not origin:
+        return []
+    if place:
+        pins.check_place(place, origin)
+    return pins.of_chain(origin, chain) if chain else pins.of(origin)
 
 
 def pin_first_use(url: str, pins: Pins | None, chain: Sequence[Tenure]) -> PublicKey | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import typer
@@ -17,11 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from adapters.log import snapshot_check
 from adapters.log.snapshot_check import Refolded
 from adapters.postgres import connections
-from adapters.postgres.connections import Role, connect, reaching
+from adapters.postgres.connections import Role, connect, name, reaching
 from adapters.postgres.migrations import check_revision
-from adapters.proof import checkpoints, key_record
+from adapters.proof import checkpoints, key_record, policies
 from adapters.proof.checkpoints import Note, Pin, Tenure
 from adapters.proof.pins import Pins
+from adapters.proof.policies import Policy
 from adapters.proof.sealer import Sealer
 from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import identity, origin_of, tenures
@@ -29,11 +30,11 @@ from adapters.verify import bundles
 from adapters.verify.bundles import Manifest, Proved, Selection
 from adapters.verify.restore import restore
 from adapters.verify.verification import Verified, VerifyRequest, verify
-from api.audit import trust
+from api.audit import trust, witnessed
 from api.audit.figures import figures_of
+from api.audit.proofs import newest_note
 from api.daybook import Daybook
 from api.parameters import Moment
-from api.problems import not_found
 from api.settings import Settings
 from api.terminal.columns import PNL, POSITIONS
 from api.terminal.options import actor, environment, opened
@@ -52,6 +53,7 @@ def verify_log(
     upto: int | None,
     against: Path | None,
     keys: Sequence[str] = (),
+    policy_file: Path | None = None,
     snapshots: bool = False,
     json: bool,
 ) -> None:
@@ -60,19 +62,26 @@ def verify_log(
     A bundle is verified without a database or network; its positions and PnL are computed from the proved bytes.
     """
     kept, given, settings = checkpoints_in(against), trust.given_keys(keys), environment()
+    policy = None if policy_file is None else policies.read(policy_file)
     if bundle is not None:
-        _verify_bundle(bundle, kept, given, settings, json=json)
+        if (proof := witnessed.proof_in(bundle)) is not None:
+            witnessed.verify_proof(proof, given, policy, settings, json=json)
+        else:
+            _verify_bundle(bundle, _Expected(kept, given, policy), settings, json=json)
         return
     url = settings.url or connections.locate(settings.server_home(), None)
     check_revision(url)
     home = trust.pins_of_home(settings, is_made=True)
-    pins = trust.of_database(url, home, given)
+    origin, chain = trust.published(url)
+    pins = [*given, *witnessed.policy_pins(policy, origin, chain)]
+    pins += trust.of_home(home, origin, chain, "" if any(pin.key.name == origin for pin in pins) else name(url))
     with _bar("verifying", is_quiet=json) as advance:
         found = verify(url, VerifyRequest(first, upto, against=kept, pins=pins), on_progress=advance)
     believed = trust.Trust([*pins, *checkpoints.pins_of(kept, found.keys)])
     if not believed.pins and found.keys and found.finding is None:
         believed = trust.Trust((), trust.pin_first_use(url, home, found.keys))
-    verified = _verified_json(found, believed)
+    seen = None if policy is None or found.finding else witnessed.of_database(url, policy, upto)
+    verified = _verified_json(found, believed) | {"witnessed": seen and seen.as_json()}
     refolded, wrong = None, str(found.finding) if found.finding else ""
     if snapshots and not wrong:
         with _bar("folding", is_quiet=json) as advance:
@@ -83,6 +92,9 @@ def verify_log(
         write_json(verified)
     elif found.finding is None:
         _show_verified(found, believed)
+        if seen is not None:
+            seen.show()
+            witnessed.show_missing(seen, found.sealed)
     if refolded is not None and not wrong and not json:
         say(f"{refolded.checked:,} snapshots equal what their streams fold to.")
         if refolded.foreign:
@@ -131,19 +143,35 @@ def import_bundle(file: Path, *, json: bool) -> None:
             )
 
 
-def checkpoint(*, json: bool) -> None:
-    """Show the newest checkpoint."""
+def checkpoint(*, is_cosigned: bool, json: bool) -> None:
+    """Show the newest checkpoint, with its cosignatures; or the newest that is cosigned."""
     with opened() as daybook:
         daybook.seal()
-        with reaching(daybook.url):
-            found = daybook.proofs.latest()
-    if found is None:
-        raise not_found("a checkpoint")
+        found = newest_note(daybook, is_cosigned=is_cosigned)
     size, text = found[0].checkpoint.size, found[1]
     if json:
         write_json({"size": size, "note": text})
     else:
         typer.echo(text, nl=False)
+
+
+def prove_event(seq: int, output: Path | None, *, json: bool) -> None:
+    """Write a proof of one event, as text (C2SP tlog-proof)."""
+    with opened() as daybook:
+        daybook.seal()
+        with reaching(daybook.url):
+            text = daybook.proofs.tlog_proof(seq, daybook.witness_policy).text()
+    if output is not None:
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise RequestRefused(f"{output} can be written ({error.strerror})") from error
+    if json:
+        write_json({"seq": seq, "file": str(output) if output else None, "proof": text})
+    elif output is None:
+        typer.echo(text, nl=False)
+    else:
+        say(f"{output}: a proof of event {seq:,}; verify it with daybook verify {output}")
 
 
 def show_keys(*, json: bool) -> None:
@@ -214,26 +242,41 @@ def pin_keys(keys: Sequence[str], *, json: bool) -> None:
 # Bundles
 
 
-def _verify_bundle(path: Path, kept: list[Note], given: list[Pin], settings: Settings, *, json: bool) -> None:
+class _Expected(NamedTuple):
+    """What a bundle is compared with: checkpoints kept elsewhere, keys given, a policy."""
+
+    kept: list[Note]
+    given: list[Pin]
+    policy: Policy | None
+
+
+def _verify_bundle(path: Path, expected: _Expected, settings: Settings, *, json: bool) -> None:
     with bundles.opened(path) as bundle:
-        home = trust.pins_of_home(settings, is_made=False)
-        pins = trust.of_bundle(bundle.manifest.origin, bundle.tenures(), home, given)
+        home, origin, chain = trust.pins_of_home(settings, is_made=False), bundle.manifest.origin, bundle.tenures()
+        pins = [*expected.given, *witnessed.policy_pins(expected.policy, origin, chain)]
+        pins += trust.of_home(home, origin, chain)
         with _bar("verifying", is_quiet=json) as advance:
-            proved = bundle.prove(against=kept, pins=pins, on_progress=advance)
-        believed = trust.Trust([*pins, *checkpoints.pins_of(kept, proved.keys)])
+            proved = bundle.prove(against=expected.kept, pins=pins, on_progress=advance)
+        believed = trust.Trust([*pins, *checkpoints.pins_of(expected.kept, proved.keys)])
+        seen = None if expected.policy is None else witnessed.of_note(expected.policy, proved.note)
         held, gained = figures_of(bundle)
     manifest = proved.manifest
     is_partial = manifest.first > 1
     if not believed.pins:
         trust.warn_of_bundle(manifest.vkey)
     if json:
-        extra = {"is_proved": True, "trust": believed.as_json(), "positions": held, "pnl": gained}
+        extra = {
+            "is_proved": True, "trust": believed.as_json(), "witnessed": seen and seen.as_json(),
+            "positions": held, "pnl": gained,
+        }  # fmt: skip
         write_json(_manifest_json(manifest) | extra)
         return
     what = "the whole ledger" if manifest.is_whole else f"seq {manifest.first} to {manifest.upto} of the ledger"
     say(f"{path}: {manifest.events:,} events, {what} {manifest.ledger_id}: every one is proved.")
     say(f"Root {manifest.root} of {manifest.tree_size:,} events, signed by {manifest.vkey}")
     _show_trust(believed, proved.keys)
+    if seen is not None:
+        seen.show()
     if is_partial:
         note(f"The bundle begins at seq {manifest.first}: these figures leave out what was held before.")
     _show_figures("Positions, from the proved bytes", held, POSITIONS, empty="No positions.")

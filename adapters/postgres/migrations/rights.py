@@ -17,12 +17,13 @@ from adapters.postgres.migrations.versions import (
     r0007_attestation,
     r0008_sessions,
     r0009_tasks,
+    r0011_cosignatures,
 )
 from adapters.postgres.roles import names
 
 _REVISIONS = (
     r0001_ledger, r0002_writer, r0003_proof, r0004_snapshots, r0005_subjects, r0006_marks, r0007_attestation,
-    r0008_sessions, r0009_tasks,
+    r0008_sessions, r0009_tasks, r0011_cosignatures,
 )  # fmt: skip
 RIGHTS = "\n".join(revision.RIGHTS for revision in _REVISIONS)
 SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname IN ('ledger', 'market', 'access', 'personal', 'read')"
