@@ -46,7 +46,7 @@ class TlogWitness:
     def __init__(self, place: str, url: str) -> None:
         self._prefix, self._key = parsed(place)
         self._url = url
-        self._client = httpx.Client(timeout=REQUEST_SECONDS_MAX)
+        self._client: httpx.Client | None = None
         self._connection: Connection | None = None
         self._known: int | None = None
 
@@ -63,7 +63,10 @@ class TlogWitness:
                 raise
 
     def close(self) -> None:
-        """Close the connection to the database."""
+        """Close the connections to the witness and to the database; the next call opens others."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -127,6 +130,8 @@ class TlogWitness:
 
     def _post(self, body: str) -> tuple[httpx.Response, str]:
         url = f"{self._prefix}/add-checkpoint"
+        if self._client is None:
+            self._client = httpx.Client(timeout=REQUEST_SECONDS_MAX)
         with self._client.stream("POST", url, content=body.encode()) as answer:
             found = b""
             for part in answer.iter_bytes():

@@ -20,7 +20,7 @@ from adapters.postgres.connections import connect
 from adapters.proof import tlog_witness
 from adapters.proof.checkpoints import parse
 from adapters.proof.policies import Policy
-from adapters.proof.tlog_witness import ViewsDiffer
+from adapters.proof.tlog_witness import TlogWitness, ViewsDiffer
 from adapters.upkeep.supervisor import Supervisor, Task
 from domain.errors import InvalidInput, LedgerError, Unavailable
 
@@ -115,6 +115,14 @@ class _Witness:
         self._task.end(STOP_SECONDS_MAX)
 
     def _work(self, task: Task) -> None:
+        """Deliver what is queued until closed, then close the connections."""
+        try:
+            self._deliver_all(task)
+        finally:
+            if isinstance(self._deliver, TlogWitness):
+                self._deliver.close()
+
+    def _deliver_all(self, task: Task) -> None:
         """Deliver what is queued, in order, until closed; then only what can be delivered at once."""
         while (note := self._next(task)) is not None:
             try:
@@ -147,7 +155,7 @@ class _Witness:
 
 def _delivery(place: str, url: str) -> Deliver:
     if tlog_witness.is_place(place):
-        return tlog_witness.TlogWitness(place, url)
+        return TlogWitness(place, url)
     match place.partition(":")[0]:
         case "file" if place.removeprefix("file:"):
             path = Path(place.removeprefix("file:").removeprefix("//"))

@@ -333,8 +333,8 @@ class Bundle:
             )
         if not any(kept.is_signed_by(tenure.key) for tenure in chain):
             raise HistoryBroken(
-                f"wrong key: the checkpoint of {theirs.size} events is signed by none of the bundle's keys; one of the "
-                "two is forged, get both again from their owner"
+                f"wrong key: the checkpoint of {theirs.size} events is signed by none of the bundle's keys, of which the "
+                f"newest is {chain[-1].key.vkey}; one of the two is forged, get both again from their owner"
             )
         if theirs.size > ours.size:
             raise HistoryBroken(
