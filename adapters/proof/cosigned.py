@@ -7,7 +7,7 @@ from typing import NamedTuple
 from adapters.postgres.connections import Connection
 from adapters.proof import checkpoints, tiles
 from adapters.proof.cosignatures import Cosignature, WitnessKey
-from adapters.proof.policies import Judgement, Policy
+from adapters.proof.policies import Policy, QuorumCheck
 from domain.errors import HistoryBroken
 
 STORE = """
@@ -39,7 +39,7 @@ class Cosigned(NamedTuple):
 
     size: int
     text: str
-    judgement: Judgement | None
+    check: QuorumCheck | None
 
 
 def store(connection: Connection, size: int, cosignatures: Iterable[Cosignature]) -> None:
@@ -78,25 +78,25 @@ def newest(connection: Connection, policy: Policy | None, *, at_least: int = 0) 
         cosigned = with_cosignatures(connection, size, text)
         if policy is None:
             return Cosigned(size, cosigned, None)
-        judgement = policy.judge(tiles.stored_note(size, cosigned))
-        if judgement.is_met:
-            return Cosigned(size, cosigned, judgement)
+        check = policy.check(tiles.stored_note(size, cosigned))
+        if check.is_met:
+            return Cosigned(size, cosigned, check)
     return None
 
 
-def judged(connection: Connection, policy: Policy) -> Cosigned | None:
+def newest_checked(connection: Connection, policy: Policy) -> Cosigned | None:
     """Return the newest checkpoint and what a policy finds of it; None before there is one. Raises HistoryBroken."""
     row = connection.execute(tiles.LATEST).fetchone()
     if row is None:
         return None
     text = with_cosignatures(connection, row[0], row[1])
-    return Cosigned(row[0], text, policy.judge(tiles.stored_note(row[0], text)))
+    return Cosigned(row[0], text, policy.check(tiles.stored_note(row[0], text)))
 
 
-def shortfall(found: Judgement, size: int) -> HistoryBroken:
+def shortfall(found: QuorumCheck, size: int) -> HistoryBroken:
     """Return the error for a checkpoint that does not meet its policy."""
     have = ", ".join(found.cosigned) or "none"
     return HistoryBroken(
         f"not witnessed: the checkpoint of {size} events falls short of the quorum {found.quorum} of the policy; "
-        f"cosigned by {have}; not by {', '.join(found.missing) or 'anybody else'}"
+        f"cosigned by {have}; not by {', '.join(found.missing) or 'others'}"
     )

@@ -34,7 +34,7 @@ class Group(NamedTuple):
     members: tuple[str, ...]
 
 
-class Judgement(NamedTuple):
+class QuorumCheck(NamedTuple):
     """What a policy finds of a checkpoint: the valid cosignatures, by the policy's names, and whether they suffice."""
 
     is_met: bool
@@ -51,12 +51,12 @@ class Policy(NamedTuple):
     groups: Mapping[str, Group]
     quorum: str
 
-    def judge(self, note: Note) -> Judgement:
+    def check(self, note: Note) -> QuorumCheck:
         """Verify a checkpoint's cosignatures against the quorum. Raises HistoryBroken for one that is not valid."""
         valid = {each.key: each for each in cosigned_by(note, (one.key for one in self.witnesses.values()))}
         cosigned = {name: valid[one.key] for name, one in self.witnesses.items() if one.key in valid}
         wanted = self._witnesses_of(self.quorum)
-        return Judgement(
+        return QuorumCheck(
             self._is_met(self.quorum, cosigned.keys()),
             cosigned,
             tuple(name for name in wanted if name not in cosigned),

@@ -125,19 +125,28 @@ class Line(NamedTuple):
 
 
 def export(
-    url: str, path: Path, selection: Selection = WHOLE, *, on_progress: OnProgress = lambda *_: None
+    url: str,
+    path: Path,
+    selection: Selection = WHOLE,
+    *,
+    size: int | None = None,
+    on_progress: OnProgress = lambda *_: None,
 ) -> Manifest:
-    """Write a bundle of the sealed log. Raises Unavailable, RequestRefused for a part that has no events."""
+    """Write a bundle of the sealed log, proved by the checkpoint of `size` events, by default by the newest.
+
+    Raises Unavailable, RequestRefused for a part that has no events.
+    """
     unfinished = path.with_name(path.name + ".part")
     try:
         with (
             reaching(url),
             connect(url, Role.AUDITOR, statement_seconds_max=STATEMENT_SECONDS_MAX) as connection,
         ):
-            manifest, content = _write(connection, unfinished, zipfile.ZIP_DEFLATED, selection, on_progress=on_progress)
+            what = _Exported(selection, size)
+            manifest, content = _write(connection, unfinished, zipfile.ZIP_DEFLATED, what, on_progress=on_progress)
             if content > archive.content_bytes_max(unfinished.stat().st_size):
                 # Its events repeat themselves so much that, compressed, the bundle would be refused as a bomb.
-                manifest, _ = _write(connection, unfinished, zipfile.ZIP_STORED, selection, on_progress=on_progress)
+                manifest, _ = _write(connection, unfinished, zipfile.ZIP_STORED, what, on_progress=on_progress)
         unfinished.replace(path)
     except OSError as error:
         raise RequestRefused(f"{path} can be written ({error.strerror})") from error
@@ -147,18 +156,26 @@ def export(
 
 
 def _write(
-    connection: Connection, path: Path, method: int, selection: Selection, *, on_progress: OnProgress
+    connection: Connection, path: Path, method: int, what: "_Exported", *, on_progress: OnProgress
 ) -> tuple[Manifest, int]:
     with zipfile.ZipFile(path, "w", method, compresslevel=1) as bundle:
-        manifest = _Export(connection, bundle, selection, on_progress).run()
+        manifest = _Export(connection, bundle, what, on_progress).run()
         return manifest, sum(part.file_size for part in bundle.infolist())
+
+
+class _Exported(NamedTuple):
+    """What to export, and the size of the checkpoint to prove it by; None for the newest."""
+
+    selection: Selection
+    size: int | None
 
 
 class _Export:
     def __init__(
-        self, connection: Connection, bundle: zipfile.ZipFile, selection: Selection, on_progress: OnProgress
+        self, connection: Connection, bundle: zipfile.ZipFile, what: _Exported, on_progress: OnProgress
     ) -> None:
-        ledger_id, note = tiles.identity(connection), tiles.latest(connection)
+        selection, ledger_id = what.selection, tiles.identity(connection)
+        note = tiles.latest(connection, what.size)
         if note is None or ledger_id is None:
             raise RequestRefused("something of the ledger is sealed: record an event first")
         self._connection = connection
@@ -333,8 +350,8 @@ class Bundle:
             )
         if not any(kept.is_signed_by(tenure.key) for tenure in chain):
             raise HistoryBroken(
-                f"wrong key: the checkpoint of {theirs.size} events is signed by none of the bundle's keys, of which the "
-                f"newest is {chain[-1].key.vkey}; one of the two is forged, get both again from their owner"
+                f"wrong key: the checkpoint of {theirs.size} events is signed by none of the bundle's keys, of which "
+                f"the newest is {chain[-1].key.vkey}; one of the two is forged, get both again from their owner"
             )
         if theirs.size > ours.size:
             raise HistoryBroken(

@@ -1,7 +1,7 @@
 """The keys that a verification trusts: those given to it, and those pinned in the home.
 
 A database is trusted on first use: its key is pinned once everything else is verified, and said so. A bundle pins
-nothing by itself, because anybody can make one; a key for it is given, or pinned with `daybook keys seal pin`.
+nothing by itself, because anyone can make one; a key for it is given, or pinned with `daybook keys seal pin`.
 """
 
 from collections.abc import Sequence
@@ -108,12 +108,12 @@ def pin_first_use(url: str, pins: Pins | None, chain: Sequence[Tenure]) -> Publi
             found = str(error)
         else:
             warn(
-                f"No key was pinned before, so anybody may have signed this history. {key.vkey} is trusted from now "
+                f"No key was pinned before, so anyone may have signed this history. {key.vkey} is trusted from now "
                 f"on, and pinned in {pins.path}: compare it with the key that the ledger's owner gave you"
             )
             return key
     warn(
-        f"No key is pinned, so anybody may have signed this history: {key.vkey}. Compare it with the key that the "
+        f"No key is pinned, so anyone may have signed this history: {key.vkey}. Compare it with the key that the "
         f"ledger's owner gave you, and pass that one with --key. It was not pinned: {found}"
     )
     return None
@@ -122,6 +122,6 @@ def pin_first_use(url: str, pins: Pins | None, chain: Sequence[Tenure]) -> Publi
 def warn_of_bundle(vkey: str) -> None:
     """Warn that nothing vouches for the key of a bundle."""
     warn(
-        f"No key is pinned, so anybody may have made this bundle: {vkey}. Compare that key with the one that the "
+        f"No key is pinned, so anyone may have made this bundle: {vkey}. Compare that key with the one that the "
         "ledger's owner gave you, and pass that one with --key, or pin it with daybook keys seal pin"
     )

@@ -21,7 +21,6 @@ from adapters.postgres.connections import Role, connect, name, reaching
 from adapters.postgres.migrations import check_revision
 from adapters.proof import checkpoints, key_record, policies
 from adapters.proof.checkpoints import Note, Pin, Tenure
-from adapters.proof.pins import Pins
 from adapters.proof.policies import Policy
 from adapters.proof.sealer import Sealer
 from adapters.proof.signing_keys import KeyRing
@@ -118,8 +117,11 @@ def export(file: Path, account: str | None, first: Moment | None, upto: Moment |
     with opened() as daybook:
         daybook.seal()
         selection = Selection(account, _first_seq(daybook, first), _last_seq(daybook, upto))
+        size = None
+        if daybook.witness_policy is not None:
+            size = witnessed.size_to_export(daybook.url, daybook.witness_policy)
         with _bar("exporting", is_quiet=json) as advance:
-            manifest = bundles.export(daybook.url, file, selection, on_progress=advance)
+            manifest = bundles.export(daybook.url, file, selection, size=size, on_progress=advance)
     if json:
         write_json(_manifest_json(manifest) | {"file": str(file)})
     else:
@@ -131,8 +133,13 @@ def export(file: Path, account: str | None, first: Moment | None, upto: Moment |
 def import_bundle(file: Path, *, json: bool) -> None:
     """Restore a ledger from a bundle of all of it into an empty database."""
     settings = environment()
-    with bundles.opened(file) as bundle, Daybook.open(settings) as daybook, _bar("restoring", is_quiet=json) as advance:
-        proved = restore(daybook.url, bundle, on_progress=advance)
+    with bundles.opened(file) as bundle, Daybook.open(settings) as daybook:
+        home, origin, chain = trust.pins_of_home(settings, is_made=False), bundle.manifest.origin, bundle.tenures()
+        pins = trust.of_home(home, origin, chain)
+        with _bar("restoring", is_quiet=json) as advance:
+            proved = restore(daybook.url, bundle, pins=pins, on_progress=advance)
+        if not pins:
+            trust.warn_of_bundle(proved.manifest.vkey)
     if json:
         write_json(_manifest_json(proved.manifest))
     else:
@@ -181,7 +188,8 @@ def show_keys(*, json: bool) -> None:
         ledger_id, chain = identity(connection), tenures(connection)
         seqs = [seq for seq, _ in key_record.on_record(connection)]
     ring = KeyRing(settings.home, ledger_id, origin_of(ledger_id)) if ledger_id else None
-    pinned = {pin.key for pin in Pins(settings.home).of(origin_of(ledger_id))} if ledger_id else set()
+    home = trust.pins_of_home(settings, is_made=False)
+    pinned = {pin.key for pin in home.of(origin_of(ledger_id))} if ledger_id and home else set()
     rows = [
         row | {"is_here": ring is not None and ring.has(each.key), "is_pinned": each.key in pinned}
         for row, each in zip(_keys_json(chain, seqs), chain, strict=True)

@@ -11,7 +11,7 @@ import msgspec
 from adapters.postgres.connections import Role, connect, reaching
 from adapters.proof import cosigned, tlog_proofs
 from adapters.proof.checkpoints import Note, Pin, Tenure
-from adapters.proof.policies import Judgement, Policy
+from adapters.proof.policies import Policy, QuorumCheck
 from adapters.proof.tlog_proofs import TlogProof
 from adapters.verify.record_check import record_of
 from api.audit import trust
@@ -27,22 +27,22 @@ class Witnessed(NamedTuple):
     """A checkpoint that meets a policy."""
 
     size: int
-    judgement: Judgement
+    check: QuorumCheck
 
     def as_json(self) -> dict[str, Any]:
         """Return who has cosigned the checkpoint, and when."""
         return {
             "size": self.size,
-            "quorum": self.judgement.quorum,
+            "quorum": self.check.quorum,
             "cosigned": [
                 {"witness": name, "at": datetime.fromtimestamp(each.time, UTC).isoformat().replace("+00:00", "Z")}
-                for name, each in self.judgement.cosigned.items()
+                for name, each in self.check.cosigned.items()
             ],
         }
 
     def show(self) -> None:
         """Write it for people."""
-        names = ", ".join(self.judgement.cosigned) or "nobody, and the policy wants nobody"
+        names = ", ".join(self.check.cosigned) or "nobody, and the policy wants nobody"
         say(f"The checkpoint of {self.size:,} events meets the policy's quorum: cosigned by {names}.")
 
 
@@ -65,32 +65,43 @@ def of_database(url: str, policy: Policy, upto: int | None) -> Witnessed:
     """
     deadline = time.monotonic() + WAIT_SECONDS_MAX
     with reaching(url), connect(url, Role.AUDITOR) as connection:
-        first = cosigned.judged(connection, policy)
-        if first is None or first.judgement is None:
+        first = cosigned.newest_checked(connection, policy)
+        if first is None or first.check is None:
             raise HistoryBroken("not witnessed: no checkpoint was ever signed; run `daybook serve`")
         wanted = first.size if upto is None else min(first.size, upto)
         while True:
             found = cosigned.newest(connection, policy, at_least=wanted)
-            if found is not None and found.judgement is not None:
-                return Witnessed(found.size, found.judgement)
-            if first.judgement.is_met:  # by a quorum of none
-                return Witnessed(first.size, first.judgement)
+            if found is not None and found.check is not None:
+                return Witnessed(found.size, found.check)
+            if first.check.is_met:  # by a quorum of none
+                return Witnessed(first.size, first.check)
             if time.monotonic() > deadline:
                 break
             time.sleep(POLL_SECONDS)
         last = cosigned.newest(connection, policy)
-        error = cosigned.shortfall(first.judgement, first.size)
+        error = cosigned.shortfall(first.check, first.size)
         if last is None:
             raise error
         raise HistoryBroken(f"{error}. The newest that meets it is of {last.size} events: verify with --to {last.size}")
 
 
+def size_to_export(url: str, policy: Policy) -> int | None:
+    """Return the size of the checkpoint that a bundle is to be proved by: the newest that meets the policy, if it comes
+    within a few seconds. None with a warning if it does not: the newest is taken then.
+    """
+    try:
+        return of_database(url, policy, None).size
+    except HistoryBroken as error:
+        warn(f"The bundle has no quorum of cosignatures: {error}")
+        return None
+
+
 def of_note(policy: Policy, found: Note) -> Witnessed:
     """Return what a policy finds of one checkpoint. Raises HistoryBroken if it is not met."""
-    judgement = policy.judge(found)
-    if not judgement.is_met:
-        raise cosigned.shortfall(judgement, found.checkpoint.size)
-    return Witnessed(found.checkpoint.size, judgement)
+    check = policy.check(found)
+    if not check.is_met:
+        raise cosigned.shortfall(check, found.checkpoint.size)
+    return Witnessed(found.checkpoint.size, check)
 
 
 def proof_in(path: Path) -> TlogProof | None:
@@ -147,7 +158,7 @@ def _check_unsigned(proof: TlogProof, pins: Sequence[Pin], witnessed: Witnessed 
             f"wrong key: the checkpoint of {size} events is signed by none of the trusted keys, of which one is "
             f"{pins[0].key.vkey} ({pins[0].source}); if the ledger has a newer key, name that with --key"
         )
-    if witnessed is None or not witnessed.judgement.cosigned:
+    if witnessed is None or not witnessed.check.cosigned:
         raise HistoryBroken(
             f"wrong key: no key of {origin} is pinned, so its signature cannot be verified: name the key that its "
             "owner gave you with --key, or a policy with --policy"

@@ -1,4 +1,4 @@
-"""Witnesses of the C2SP protocol cosign checkpoints; what they remember and our history does not continue is an alarm."""
+"""Witnesses of the C2SP protocol cosign checkpoints; a history that does not continue what they saw is an alarm."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -108,7 +108,7 @@ def test_a_witness_that_remembers_another_size_is_brought_up_to_date(ledger: Led
     second(ledger.seal())  # knows from the database what was cosigned
     old = ledger.seal()
     ledger.append(3)
-    first(ledger.seal())  # still thinks of 5 events, and is told of 305
+    first(ledger.seal())  # assumes 5 events, and gets the answer 305
     assert witness.answered == [200, 200, 409, 200]
     second(old)  # the witness has a newer one: the newest is sent instead
     assert witness.answered[4:] == [409, 200]
@@ -158,7 +158,7 @@ def test_a_rewritten_history_is_an_alarm_until_it_is_resolved(ledger: Ledger, st
     assert health.is_needed and health.is_trouble
     assert "does not continue" in str(health.last_error) and "witness.example/w1" in str(health.last_error)
     assert health.public_name == "witness 1"
-    witness.seen = {origin: (0, b"") for origin in witness.seen}  # it has given in: the alarm is over
+    witness.seen = dict.fromkeys(witness.seen, (0, b""))  # it has given in: the alarm is over
     until(lambda: upkeep.health()[0].state == State.RUNNING)
     assert not upkeep.health()[0].is_needed and kept != ledger.note(5).text
 

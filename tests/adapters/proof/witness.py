@@ -1,6 +1,6 @@
 """A witness of its own: speaks the C2SP tlog-witness protocol over HTTP, verifies with nothing of ours, and cosigns.
 
-Written from the texts of c2sp.org (tlog-witness, tlog-cosignature, signed-note) and RFC 6962, over `cryptography` alone.
+Written from the texts of c2sp.org (tlog-witness, tlog-cosignature, signed-note) and RFC 6962, over `cryptography`.
 """
 
 import base64
@@ -47,7 +47,7 @@ class TestWitness:
         return f"{self.name}+{key_id(self.name, self.kind, self.raw).hex()}+{typed}"
 
     def trust(self, vkey: str) -> None:
-        self.logs.setdefault(vkey.split("+")[0], []).append(vkey)
+        self.logs.setdefault(vkey.split("+", maxsplit=1)[0], []).append(vkey)
 
     def add_checkpoint(self, body: bytes) -> Answer:
         """Answer a request to `add-checkpoint`, one at a time."""

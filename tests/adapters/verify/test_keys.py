@@ -1,4 +1,4 @@
-"""Signing keys: recorded in the log with the table, pinned in a home, and never changed by who has only the database."""
+"""Signing keys: on record in the log, pinned in a home, and never changed by who has only the database."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -143,8 +143,8 @@ def test_keys_of_an_earlier_daybook_are_recorded_at_the_first_start(
     ("statement", "said", "said_to_seal"),
     [
         ("DELETE FROM ledger.keys WHERE place = 2", "published keys end before it", "published keys end before it"),
-        ("UPDATE ledger.keys SET since_size = 7 WHERE place = 2", "does not vouch", "different stories"),
-        ("UPDATE ledger.keys SET handover = NULL WHERE place = 2", "does not vouch", "different stories"),
+        ("UPDATE ledger.keys SET since_size = 7 WHERE place = 2", "does not vouch", "differ in how"),
+        ("UPDATE ledger.keys SET handover = NULL WHERE place = 2", "does not vouch", "differ in how"),
         ("UPDATE ledger.keys SET place = 3 WHERE place = 2", "was removed", "was removed"),
     ],
 )
@@ -169,7 +169,7 @@ def test_a_key_that_is_published_and_not_on_record_is_named(ledger: Ledger) -> N
     assert verify(ledger.url).finding is None
 
 
-def test_a_key_published_by_anybody_is_not_recorded_and_not_used(ledger: Ledger) -> None:
+def test_a_key_that_daybook_did_not_publish_is_not_recorded_and_not_used(ledger: Ledger) -> None:
     forged = new_key(ledger.chain()[0].key.name).public.vkey
     ledger.as_superuser(f"INSERT INTO ledger.keys (place, vkey, since_size) VALUES (2, '{forged}', 8)")
     ledger.append(1)
@@ -241,7 +241,7 @@ def test_a_database_that_names_itself_another_ledger_is_not_believed(ledger: Led
 
 def test_a_file_of_pins_that_is_damaged_is_not_skipped(ledger: Ledger) -> None:
     pins = Pins(ledger.home)
-    for line in ("pin nothing\n", "pin\n", "whatever\n", f"pin {ledger.chain()[0].key.vkey} many\n"):
+    for line in ("pin nothing\n", "pin\n", "other daybook\n", f"pin {ledger.chain()[0].key.vkey} many\n"):
         whole = pins.path.read_text()
         pins.path.write_text(whole + line)
         with pytest.raises(HistoryBroken, match="line"):
