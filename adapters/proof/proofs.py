@@ -100,7 +100,7 @@ class Proofs:
         if row is None:
             raise HistoryBroken(f"missing at seq {seq}: the event was sealed; run verify")
         note = tiles.stored_note(found.size, found.text)
-        return TlogProof(seq, bytes(row[0]), tuple(hashes), note, found.text)
+        return TlogProof(seq, bytes(row[0]), tuple(hashes), note=note, note_text=found.text)
 
     def keys(self) -> list[Tenure]:
         """Return the public keys, oldest first."""

@@ -70,7 +70,7 @@ def parse(text: str) -> TlogProof:
     hashes = tuple(_decoded(line) for line in lines)
     if any(len(each) != HASH_BYTES for each in hashes):
         raise InvalidInput("proof", text[:80], f"a proof: each of its hashes has {HASH_BYTES} bytes")
-    return TlogProof(int(index) + 1, state, hashes, checkpoints.parse(note), note)
+    return TlogProof(int(index) + 1, state, hashes, note=checkpoints.parse(note), note_text=note)
 
 
 def _decoded(text: str) -> bytes:
