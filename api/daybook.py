@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from adapters.proof.checkpoints import Note
     from adapters.proof.key_record import KeyRecorder
+    from adapters.proof.policies import Policy
     from adapters.proof.proofs import Proofs
     from adapters.proof.sealer import Sealer
     from adapters.proof.witnesses import Witnesses
@@ -285,6 +286,8 @@ class Daybook:
         witnesses = self._witnesses()
         sealer = Sealer(self.url, self.settings.home, witnesses.hand, recorder=self.key_recorder())
         self._begin_keys(sealer)
+        if (newest := self.proofs.latest()) is not None:
+            witnesses.catch_up(newest[1])
         task = self.upkeep.start(
             "sealer", lambda own: sealer.follow(own.stopping, own.succeeded), is_needed=True,
             pause_seconds_max=PAUSE_SECONDS_MAX,
@@ -330,6 +333,15 @@ class Daybook:
             log_line.warning("the signing keys are not on record yet", reason=str(error))
 
     def _witnesses(self) -> "Witnesses":
-        from adapters.proof.witnesses import Witnesses, places  # noqa: PLC0415 (see above)
+        from adapters.proof.witnesses import Witnesses, places, places_of  # noqa: PLC0415 (see above)
 
-        return Witnesses(places(self.settings.witnesses.get_secret_value()), upkeep=self.upkeep)
+        policy = self.witness_policy
+        where = [*places(self.settings.witnesses.get_secret_value()), *(places_of(policy) if policy else ())]
+        return Witnesses(where, upkeep=self.upkeep, url=self.url)
+
+    @cached_property
+    def witness_policy(self) -> "Policy | None":
+        """The policy that the settings name. Raises InvalidInput if it cannot be read."""
+        from adapters.proof.policies import read  # noqa: PLC0415 (see above)
+
+        return None if self.settings.witness_policy is None else read(self.settings.witness_policy)

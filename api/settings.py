@@ -38,7 +38,12 @@ class Settings(BaseSettings):
     wait_seconds_max: float = Field(default=5.0, ge=0, le=60, description="how long a query waits for its `min_seq`")
     mark_age_seconds_max: float = Field(default=3600, gt=0, description="a mark older than that is shown as stale")
     witnesses: SecretStr = Field(
-        default=SecretStr(""), description="where checkpoints are delivered: file:PATH, https://…, postgresql://…, …"
+        default=SecretStr(""),
+        description="where checkpoints are delivered: file:PATH, https://…, postgresql://…, witness+https://…#VKEY",
+    )
+    witness_policy: Path | None = Field(
+        default=None,
+        description="C2SP tlog-policy file: its witnesses with a URL cosign checkpoints, its quorum counts",
     )
     clock_seconds_max: float = Field(
         default=5.0, gt=0, le=3600, description="how far our clock may differ from the database's, or jump"

@@ -163,6 +163,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "peg_offset": ("PegOffsetType(836)", "whether a trailing offset is a price or basis points"),
     "peg_offset_value": ("PegOffsetValue(211)", "distance of a trailing stop"),
     "positions": ("", "positions as the statement has them; absent if it does not state them"),
+    "previous_vkey": ("", "the public key that signed before"),
     "price": ("Price(44)", "quote units a base unit"),
     "progress": ("", "the progress of a child order"),
     "put_or_call": ("PutOrCall(201)", "of an option"),
@@ -181,8 +182,10 @@ FIELDS: dict[str, tuple[str, str]] = {
     "settle": ("SettlCurrency(120)", "settlement currency: the currency of cost, PnL and funding"),
     "side": ("Side(54)", "BUY or SELL"),
     "since": ("", "the occurrence from which on entries are restated without being named"),
+    "since_size": ("", "the key signs checkpoints of more events than this"),
     "source": ("", "where it was observed or found"),
     "starts_at_hour": ("", "hour of the day, UTC, at which a trading day begins"),
+    "statement": ("", "a checkpoint that the previous key signed, and that names the new one"),
     "statement_id": ("", "the statement's id"),
     "status": ("OrdStatus(39)", "the order's status"),
     "stop_px": ("StopPx(99)", "trigger price, quote units a base unit"),
@@ -203,6 +206,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "value_date": ("", "ISO 20022 ValDt: the day from which it counts"),
     "venue": ("", "our code of the venue"),
     "version": ("", "the number of the limit's setting, from 1"),
+    "vkey": ("", "the public key, as a C2SP vkey"),
     "was": ("", "its value on record before"),
 }
 
@@ -221,6 +225,7 @@ MODULES = {  # a chapter for each module that holds events
     "clock": "domain.ledger.clock",
     "keys": "domain.access.keys",
     "approvals": "domain.access.approvals",
+    "signing": "domain.ledger.signing",
 }
 STREAMS = {
     "instrument": "`instrument:{venue}:{symbol}`",
@@ -237,6 +242,7 @@ STREAMS = {
     "clock": "`clock`",
     "keys": "`access:{key_id}`",
     "approvals": "`approval:all`",
+    "signing": "`signing:keys`",
 }
 
 

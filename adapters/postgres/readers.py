@@ -83,9 +83,7 @@ def _is_member(connection: psycopg.Connection[Any], login: str, group: str) -> b
     return bool(is_member and not is_strong)
 
 
-def _made(
-    connection: psycopg.Connection[Any], group: str, login: str, *, is_known: bool = False
-) -> list[sql.Composed]:
+def _made(connection: psycopg.Connection[Any], group: str, login: str, *, is_known: bool = False) -> list[sql.Composed]:
     who = sql.Identifier(login)
     settings = {
         "default_transaction_read_only": "on",

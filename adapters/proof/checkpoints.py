@@ -25,6 +25,7 @@ NEXT_KEY = "daybook-next-key "  # a line of an old key's last checkpoint: the vk
 PREVIOUS = "daybook-previous "  # a line of a checkpoint: the size of the checkpoint signed before it, 0 for none
 SIZE_MAX = 2**63 - 1
 SIZE_DIGITS_MAX = 19
+KEY_RULE = "a public key: <name>+<8 hex digits>+<base64>"
 
 
 class Checkpoint(NamedTuple):
@@ -105,25 +106,30 @@ class PrivateKey:
 
 def public_key(vkey: str) -> PublicKey:
     """Parse a vkey. Raises InvalidInput."""
-    rule = "a public key: <name>+<8 hex digits>+<base64>"
-    parts = vkey.strip().split("+", 2)
-    if len(parts) != 3:
-        raise InvalidInput("key", vkey, rule)
-    name, key_id, encoded = parts
-    raw = _decoded(encoded)
-    if not _is_name(name) or raw is None or len(raw) != 33 or raw[:1] != ED25519:
-        raise InvalidInput("key", vkey, rule)
+    name, key_id, raw = parts_of_key(vkey)
+    if len(raw) != 33 or raw[:1] != ED25519:
+        raise InvalidInput("key", vkey, KEY_RULE)
     key = PublicKey(name, raw[1:])
     if key.key_id.hex() != key_id:
         raise InvalidInput("key", vkey, f"whole: its id is {key.key_id.hex()}, not {key_id}")
     return key
 
 
+def parts_of_key(vkey: str) -> tuple[str, str, bytes]:
+    """Return the name, key id and typed bytes of a vkey of any kind. Raises InvalidInput."""
+    name, _, rest = vkey.strip().partition("+")
+    key_id, _, encoded = rest.partition("+")
+    raw = decoded(encoded)
+    if not _is_name(name) or not key_id or raw is None:
+        raise InvalidInput("key", vkey, KEY_RULE)
+    return name, key_id, raw
+
+
 def parse(note: str) -> Note:
     """Parse a checkpoint's signed note (C2SP). Raises InvalidInput if it is none; does not verify its signatures."""
     text, blank, tail = note.rpartition("\n\n")
     lines = text.split("\n")
-    signatures = [_signature(line) for line in tail.removesuffix("\n").split("\n")] if tail else []
+    signatures = [signature_of(line) for line in tail.removesuffix("\n").split("\n")] if tail else []
     if not blank or not tail.endswith("\n") or not 1 <= len(signatures) <= SIGNATURES_MAX:
         raise _unreadable(note, "a signed note: text, a blank line, signatures, each line ended")
     if any(ord(each) < 32 and each != "\n" for each in note) or not _is_text(note):
@@ -131,15 +137,15 @@ def parse(note: str) -> Note:
     if len(lines) < 3 or not all(lines):
         raise _unreadable(note, "a checkpoint: origin, size, root")
     origin, size, root, *more = lines
-    decoded = _decoded(root)
+    raw = decoded(root)
     if not (size.isascii() and size.isdecimal()) or str(int(size[:20])) != size or int(size) > SIZE_MAX:
         raise _unreadable(note, "a checkpoint: its second line is the number of events")
-    if decoded is None or len(decoded) != HASH_BYTES:
+    if raw is None or len(raw) != HASH_BYTES:
         raise _unreadable(note, "a checkpoint: its third line is the root in base64")
     found = tuple(each for each in signatures if each is not None)
     if len(found) != len(signatures):
         raise _unreadable(note, "a signed note: a line of its signatures is none")
-    return Note(Checkpoint(origin, int(size), decoded, tuple(more)), text + "\n", found)
+    return Note(Checkpoint(origin, int(size), raw, tuple(more)), text + "\n", found)
 
 
 def parse_many(text: str) -> list[Note]:
@@ -225,10 +231,10 @@ def check_succession(
         if tenure.since < before.since:
             raise HistoryBroken(f"the key {tenure.key.vkey} begins before its predecessor")
         if number >= first and tenure.key not in believed and not is_vouched(before, tenure, origin):
-            source = believed.get(before.key)
+            why = believed.get(before.key)
             raise HistoryBroken(
                 f"the key {tenure.key.vkey} signs from {tenure.since} events on, and the key before, {before.key.vkey}"
-                f"{f' ({source})' if source else ''}, does not vouch for it: its owner has lost the old key, or "
+                f"{f' ({why})' if why else ''}, does not vouch for it: its owner has lost the old key, or "
                 "somebody else has signed a history of their own. If its owner gave you the new key, by another way "
                 "than this one, name it with --key, or pin it with `daybook keys seal pin`"
             )
@@ -286,11 +292,12 @@ def signer_of(chain: list[Tenure], size: int) -> PublicKey:
     return next((tenure.key for tenure in reversed(chain) if size > tenure.since), chain[0].key)
 
 
-def _signature(line: str) -> Signature | None:
+def signature_of(line: str) -> Signature | None:
+    """Parse a signature line of a note; None if it is none."""
     if not line.startswith(SIGNATURE) or line.count(" ") != 2:
         return None
     name, encoded = line.removeprefix(SIGNATURE).split(" ")
-    raw = _decoded(encoded)
+    raw = decoded(encoded)
     return Signature(name, raw[:4], raw[4:]) if _is_name(name) and raw is not None and len(raw) > 4 else None
 
 
@@ -307,7 +314,13 @@ def _is_text(note: str) -> bool:
     return True
 
 
-def _decoded(text: str) -> bytes | None:
+def encoded(raw: bytes) -> str:
+    """Encode bytes in canonical base64."""
+    return base64.b64encode(raw).decode()
+
+
+def decoded(text: str) -> bytes | None:
+    """Decode canonical base64; None if it is not."""
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -110,7 +110,7 @@ def disagreement(
         if event.vkey != expected.vkey:
             return seq, f"the log has {event.vkey} on record as key number {version}, and {expected.vkey} is published"
         if event != expected:
-            return seq, f"the log and the published keys tell different stories of how {event.vkey} began"
+            return seq, f"the log and the published keys differ in how {event.vkey} began"
     if is_complete and records and len(records) < len(chain):
         return max(seq for seq, _ in records.values()), (
             f"the key {chain[len(records)].key.vkey} is published, and is not on record in the log: it was not begun "

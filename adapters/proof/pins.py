@@ -1,8 +1,8 @@
 """Pinned keys: the public keys that a home trusts, and which ledger each database held when this home saw it last.
 
-They are in `DAYBOOK_HOME/keys/pinned`, one a line: `pin <vkey> <since size>`, `ledger <origin> <database>`. A key is pinned when it
-is made here, given by `daybook keys seal pin`, or met for the first time by `daybook verify`. Who can write only to the
-database cannot change this file: that is its point.
+They are in `DAYBOOK_HOME/keys/pinned`, one a line: `pin <vkey> <since size>`, `ledger <origin> <database>`. A key is
+pinned when it is made here, given by `daybook keys seal pin`, or met for the first time by `daybook verify`. Who can
+write only to the database cannot change this file: that is its point.
 """
 
 import os

@@ -3,17 +3,20 @@
 from typing import NamedTuple
 
 from adapters.postgres.pool import Pool
-from adapters.proof import tiles
+from adapters.proof import cosigned, key_record, tiles
 from adapters.proof.checkpoints import Note, Tenure
+from adapters.proof.policies import Policy
 from adapters.proof.tiles import Growth, Tiles
+from adapters.proof.tlog_proofs import TlogProof
 from domain import merkle
-from domain.errors import LedgerError, RequestRefused
+from domain.errors import HistoryBroken, LedgerError, RequestRefused
 
 CHECKPOINTS = "SELECT size, note FROM ledger.checkpoints WHERE size > %s ORDER BY size LIMIT %s"
 EVENTS = """
 SELECT notification_id, state FROM ledger.events
 WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id
 """
+EVENT = "SELECT state FROM ledger.events WHERE notification_id = %s"
 READ_EVENTS_MAX = 4096
 
 
@@ -57,15 +60,57 @@ class Proofs:
             row = connection.execute(tiles.LATEST).fetchone()
         return (tiles.stored_note(*row), row[1]) if row else None
 
-    def checkpoints(self, *, after: int, limit: int) -> list[tuple[int, str]]:
-        """Return checkpoints of more than `after` events, by size: size and signed note (C2SP)."""
+    def latest_cosigned(self, policy: Policy | None = None, *, is_required: bool = False) -> tuple[Note, str] | None:
+        """Return the newest checkpoint with the cosignatures that there are of it, and its text.
+
+        If cosignatures are required, the newest that meets the policy, or has any without one. None if there is none.
+        """
         with self._pool.connection() as connection:
-            return [(size, note) for size, note in connection.execute(CHECKPOINTS, [after, limit]).fetchall()]
+            if is_required:
+                found = cosigned.newest(connection, policy)
+                return (tiles.stored_note(found.size, found.text), found.text) if found else None
+            row = connection.execute(tiles.LATEST).fetchone()
+            if row is None:
+                return None
+            text = cosigned.with_cosignatures(connection, *row)
+            return tiles.stored_note(row[0], text), text
+
+    def checkpoints(self, *, after: int, limit: int) -> list[tuple[int, str]]:
+        """Return checkpoints of more than `after` events, by size: size and signed note (C2SP), with cosignatures."""
+        with self._pool.connection() as connection:
+            found = connection.execute(CHECKPOINTS, [after, limit]).fetchall()
+            lines = cosigned.lines_between(connection, after, found[-1][0]) if found else {}
+        return [(size, note + "".join(lines.get(size, ()))) for size, note in found]
+
+    def tlog_proof(self, seq: int, policy: Policy | None = None) -> TlogProof:
+        """Prove an event's inclusion in one text file (C2SP tlog-proof), by the newest checkpoint that meets the policy
+        and covers it; else by the newest with any cosignature, else by the newest. Raises NotSealed.
+        """
+        with self._pool.connection() as connection:
+            self._size(tiles.latest(connection), None, at_least=seq)
+            found = (policy and cosigned.newest(connection, policy, at_least=seq)) or cosigned.newest(
+                connection, None, at_least=seq
+            )
+            if found is None:
+                row = connection.execute(tiles.LATEST).fetchone()
+                assert row is not None, "it was there just now, and checkpoints stay"
+                found = cosigned.Cosigned(row[0], cosigned.with_cosignatures(connection, *row), None)
+            hashes = merkle.inclusion_proof(seq - 1, found.size, Tiles(connection).node_at(found.size))
+            row = connection.execute(EVENT, [seq]).fetchone()
+        if row is None:
+            raise HistoryBroken(f"missing at seq {seq}: the event was sealed; run verify")
+        note = tiles.stored_note(found.size, found.text)
+        return TlogProof(seq, bytes(row[0]), tuple(hashes), note=note, note_text=found.text)
 
     def keys(self) -> list[Tenure]:
         """Return the public keys, oldest first."""
         with self._pool.connection() as connection:
             return tiles.tenures(connection)
+
+    def key_seqs(self) -> list[int]:
+        """Return the seqs of the events by which the keys are on record, oldest first."""
+        with self._pool.connection() as connection:
+            return [seq for seq, _ in key_record.on_record(connection)]
 
     def inclusion(self, seq: int, size: int | None = None) -> Inclusion:
         """Prove an event's inclusion in the newest checkpoint, or in the tree of `size`. Raises NotSealed."""

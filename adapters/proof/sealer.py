@@ -99,7 +99,7 @@ class Sealer:
     def _record_missing(self, connection: Connection, chain: list[Tenure]) -> list[Tenure]:
         """Record keys that are published and not in the log; before the first, make one. Return the chain.
 
-        Raises HistoryBroken for a key that was published by anybody but Daybook.
+        Raises HistoryBroken for a key that was published, and not by Daybook.
         """
         assert self._recorder is not None, "the caller has checked it"
         if not chain:

@@ -17,6 +17,7 @@ IDENTITY = "SELECT ledger_id FROM ledger.identity"
 RESTORED = "SELECT restored_size FROM ledger.identity"
 KEYS = "SELECT place, vkey, since_size, handover FROM ledger.keys ORDER BY place"
 LATEST = "SELECT size, note FROM ledger.checkpoints ORDER BY size DESC LIMIT 1"
+LATEST_UPTO = "SELECT size, note FROM ledger.checkpoints WHERE size <= %s ORDER BY size DESC LIMIT 1"
 TILE = "SELECT hashes FROM ledger.tiles WHERE level = %s AND tile_index = %s"
 ROOTS = "SELECT root FROM ledger.tiles WHERE level = %s AND tile_index >= %s AND tile_index < %s ORDER BY tile_index"
 LEAVES = "SELECT leaves FROM ledger.checkpoints WHERE size > %s AND size <= %s ORDER BY size"
@@ -59,9 +60,12 @@ def tenures(connection: Connection) -> list[Tenure]:
     return found
 
 
-def latest(connection: Connection) -> Note | None:
-    """Return the newest checkpoint. Raises HistoryBroken if it cannot be parsed."""
-    row = connection.execute(LATEST).fetchone()
+def latest(connection: Connection, size: int | None = None) -> Note | None:
+    """Return the newest checkpoint, of at most `size` events if that is given.
+
+    Raises HistoryBroken if it cannot be parsed.
+    """
+    row = connection.execute(LATEST if size is None else LATEST_UPTO, [] if size is None else [size]).fetchone()
     return stored_note(*row) if row else None
 
 

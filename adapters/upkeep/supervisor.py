@@ -40,6 +40,7 @@ class State(StrEnum):
     SILENT = "silent"  # it runs, and reports nothing: it hangs
     DEAD = "dead"  # its thread has ended by itself
     IN_DOUBT = "in doubt"  # of the clock: it cannot be right
+    ALARM = "alarm"  # of a witness: what it has seen is not what we have; somebody must look
 
 
 class Health(NamedTuple):
@@ -92,6 +93,7 @@ class Task:
         self._logged = ("", -LOG_SECONDS)
         self._failures = 0
         self._in_a_row = 0
+        self._is_alarm = False
         self._thread = self._new_thread()
 
     @property
@@ -103,6 +105,7 @@ class Task:
         """Report a step that went well: any failure before is over."""
         with self._lock:
             self._last_sign, self._last_success_at = time.monotonic(), datetime.now(UTC)
+            self._is_alarm = False
             if self._failing_since is None:
                 return
             down = time.monotonic() - self._failing_since
@@ -113,14 +116,17 @@ class Task:
         """Report that the work does not hang: it has nothing to do."""
         self._last_sign = time.monotonic()
 
-    def failed(self, error: BaseException) -> None:
-        """Report an error that the work survives: it is tried again."""
+    def failed(self, error: BaseException, *, is_alarm: bool = False) -> None:
+        """Report an error that the work survives: it is tried again. An alarm makes the service not ready, at once and
+        until the work succeeds.
+        """
         reason = f"{' '.join(str(error).split()) or type(error).__name__}"[:REASON_CHARACTERS_MAX]
         with self._lock:
             now = time.monotonic()
             self._last_error, self._last_error_at = reason, datetime.now(UTC)
             self._failures += 1
             self._in_a_row += 1
+            self._is_alarm |= is_alarm
             if self._failing_since is None:
                 self._failing_since, self._since = now, self._last_error_at
             logged, at = self._logged
@@ -128,6 +134,9 @@ class Task:
                 return
             self._logged = (reason, now)
         unexpected = None if isinstance(getattr(error, "orig", error), EXPECTED) else error
+        if is_alarm:
+            log_line.error("ALARM", task=self.name, reason=reason)
+            return
         log_line.warning("a task failed and is tried again", task=self.name, reason=reason, exc_info=unexpected)
 
     def pause(self) -> None:
@@ -154,6 +163,8 @@ class Task:
             state, bad = State.RUNNING, 0.0
             if is_dead:
                 state, bad = State.DEAD, GRACE_SECONDS
+            elif self._is_alarm:
+                state, bad = State.ALARM, GRACE_SECONDS
             elif self._failing_since is not None:
                 state, bad = State.RESTARTING, now - self._failing_since
             elif silent > 0:
@@ -166,7 +177,7 @@ class Task:
                 last_success_at=self._last_success_at,
                 last_error_at=self._last_error_at,
                 last_error=self._last_error,
-                is_needed=self._is_needed,
+                is_needed=self._is_needed or self._is_alarm,
                 is_trouble=state is not State.RUNNING and bad >= GRACE_SECONDS,
             )
         if is_dead:

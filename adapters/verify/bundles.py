@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from adapters.postgres.connections import Connection, Role, connect, reaching
-from adapters.proof import checkpoints, key_record, tiles
+from adapters.proof import checkpoints, cosigned, key_record, tiles
 from adapters.proof.checkpoints import Note, Pin, PublicKey, Tenure
 from adapters.proof.groups import stated_by
 from adapters.proof.key_record import KeyOnRecord
@@ -43,7 +43,7 @@ FORMAT = "daybook-bundle/2"
 FORMATS = (FORMAT, "daybook-bundle/1")  # 1 had nothing that shows whether an account's bundle is complete
 FETCH_ROWS = 2000
 MANIFEST_BYTES_MAX = 64 * 1024
-CHECKPOINT_BYTES_MAX = 64 * 1024
+CHECKPOINT_BYTES_MAX = 256 * 1024  # with cosignatures
 KEYS_BYTES_MAX = 4 * 1024 * 1024
 PROOF_HASHES_MAX = 64  # one a bit of the largest seq
 
@@ -129,9 +129,16 @@ class Line(NamedTuple):
 
 
 def export(
-    url: str, path: Path, selection: Selection = WHOLE, *, on_progress: OnProgress = lambda *_: None
+    url: str,
+    path: Path,
+    selection: Selection = WHOLE,
+    *,
+    on_progress: OnProgress = lambda *_: None,
 ) -> Manifest:
-    """Write a bundle of the sealed log. Raises Unavailable, RequestRefused for a part that has no events."""
+    """Write a bundle of the sealed log.
+
+    Raises Unavailable, RequestRefused for a part that has no events.
+    """
     unfinished = path.with_name(path.name + ".part")
     try:
         with (
@@ -162,7 +169,8 @@ class _Export:
     def __init__(
         self, connection: Connection, bundle: zipfile.ZipFile, selection: Selection, on_progress: OnProgress
     ) -> None:
-        ledger_id, newest = tiles.identity(connection), tiles.latest(connection)
+        ledger_id = tiles.identity(connection)
+        newest = tiles.latest(connection)
         if newest is None or ledger_id is None:
             raise RequestRefused("something of the ledger is sealed: record an event first")
         text = _note_text(connection, selection.size or newest.checkpoint.size)
@@ -206,7 +214,7 @@ class _Export:
             root=base64.b64encode(root).decode(),
             vkey=checkpoints.signer_of(chain, size).vkey,
         )
-        self._bundle.writestr("checkpoint", self._note_text)
+        self._bundle.writestr("checkpoint", cosigned.with_cosignatures(self._connection, size, self._note_text))
         keys = [KeyRecord(tenure.key.vkey, tenure.since, tenure.handover) for tenure in chain]
         self._bundle.writestr("keys.json", msgspec.json.format(msgspec.json.encode(keys)))
         self._bundle.writestr("instruments.json", json.dumps(instruments, indent=1, ensure_ascii=False))
@@ -353,8 +361,8 @@ class Bundle:
             )
         if not any(kept.is_signed_by(tenure.key) for tenure in chain):
             raise HistoryBroken(
-                f"wrong key: the checkpoint of {theirs.size} events is signed by none of the bundle's keys; one of the "
-                "two is forged, get both again from their owner"
+                f"wrong key: the checkpoint of {theirs.size} events is signed by none of the bundle's keys, of which "
+                f"the newest is {chain[-1].key.vkey}; one of the two is forged, get both again from their owner"
             )
         if theirs.size > ours.size:
             raise HistoryBroken(

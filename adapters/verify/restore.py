@@ -1,13 +1,13 @@
 """Restore a ledger from a whole bundle: the same events under the same seqs, the same tree, the same root."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psycopg
 from psycopg.rows import TupleRow
 
 from adapters.log.postgres import APPEND_LOCK, COPY, COPY_TYPES
 from adapters.postgres.connections import Connection, connect, reaching
-from adapters.proof.checkpoints import PublicKey
+from adapters.proof.checkpoints import Pin, PublicKey
 from adapters.proof.sealer import KEYS_LOCK, SEAL_LOCK, STORE_CHECKPOINT, STORE_TILES
 from adapters.proof.tiles import Growth
 from adapters.verify.bundles import Bundle, Line, OnProgress, Proved
@@ -24,9 +24,16 @@ PUBLISH = "INSERT INTO ledger.keys (place, vkey, since_size, handover) VALUES (%
 
 
 def restore(
-    url: str, bundle: Bundle, trusted: PublicKey | None = None, *, on_progress: OnProgress = lambda *_: None
+    url: str,
+    bundle: Bundle,
+    trusted: PublicKey | None = None,
+    *,
+    pins: Sequence[Pin] = (),
+    on_progress: OnProgress = lambda *_: None,
 ) -> Proved:
     """Fill an empty, migrated database with a whole ledger, in one transaction. The account of `url` must own it.
+
+    `pins` are keys trusted besides the `trusted` one.
 
     Raises RequestRefused if the database is not empty or the bundle is only a part, HistoryBroken if it is not proved.
     """
@@ -34,7 +41,7 @@ def restore(
         raise RequestRefused(
             "only a bundle of a whole ledger restores one: this is a part", events=bundle.manifest.events
         )
-    proved = bundle.prove(trusted)
+    proved = bundle.prove(trusted, pins=pins)
     with (
         reaching(url),
         connect(url, statement_seconds_max=STATEMENT_SECONDS_MAX) as connection,

@@ -32,13 +32,27 @@ def verify_(
     bundle: Annotated[
         Path | None,
         typer.Argument(
-            exists=True, dir_okay=False, readable=True, metavar="[BUNDLE]", help="A bundle; by default the database."
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            metavar="[BUNDLE]",
+            help="A bundle or a .tlog-proof; by default the database.",
         ),
     ] = None,
     first: Annotated[int, typer.Option("--from", min=1, metavar="SEQ", help="The first event to verify.")] = 1,
     upto: Annotated[int | None, typer.Option("--to", min=1, metavar="SEQ", help="The last event to verify.")] = None,
     against: Against = None,
     key: Trusted = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            "--policy",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="A C2SP tlog-policy file: its quorum must hold.",
+        ),
+    ] = None,
     snapshots: Annotated[
         bool,
         typer.Option("--snapshots", help="Also fold long streams again, and compare their snapshots."),
@@ -68,8 +82,8 @@ def verify_(
         verify_read_models(json=json)
         return
     verify_log(
-        bundle=bundle, first=first, upto=upto, against=against, keys=key or (), snapshots=snapshots,
-        derivation=derivation, json=json,
+        bundle=bundle, first=first, upto=upto, against=against, keys=key or (), policy_file=policy,
+        snapshots=snapshots, derivation=derivation, json=json,
     )  # fmt: skip
 
 
@@ -116,11 +130,30 @@ def export(
     verify.export(file, account, first, upto, size=size, json=json)
 
 
-def checkpoint(json: Json = False) -> None:
+def checkpoint(
+    cosigned: Annotated[
+        bool,
+        typer.Option("--cosigned", help="The newest that meets DAYBOOK_WITNESS_POLICY, or has any cosignature."),
+    ] = False,
+    json: Json = False,
+) -> None:
     """Show the newest checkpoint. Keep it elsewhere, and later run `daybook verify --against` it."""
     from api.audit import verify
 
-    verify.checkpoint(json=json)
+    verify.checkpoint(is_cosigned=cosigned, json=json)
+
+
+def proof(
+    seq: Annotated[int, typer.Argument(min=1, metavar="SEQ", help="The event.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", dir_okay=False, help="The file, such as 7.tlog-proof.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Prove that one event is in the log, in a C2SP tlog-proof file that `daybook verify` checks offline."""
+    from api.audit import verify
+
+    verify.prove_event(seq, output, json=json)
 
 
 @seal_keys.command()

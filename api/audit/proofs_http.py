@@ -13,18 +13,20 @@ from starlette.responses import PlainTextResponse, Response
 from adapters.postgres.connections import reaching
 from adapters.postgres.scopes import Scope
 from adapters.proof import checkpoints
-from api.audit.proofs import sealed
+from api.audit.proofs import newest_note, sealed
 from api.http.auth import needs
 from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute
-from api.problems import not_found
 from api.read_models import schemas
 from api.read_models.query_params import SEQ_MAX
 
 CHECKPOINTS_PAGE_MAX = 1000
 Size = Annotated[
     int | None, Query(ge=1, le=SEQ_MAX, description="events in the tree; by default those of the newest checkpoint")
+]
+IsCosigned = Annotated[
+    bool, Query(description="the newest that meets DAYBOOK_WITNESS_POLICY, or without one has any cosignature")
 ]
 
 router = APIRouter(
@@ -40,13 +42,9 @@ router = APIRouter(
     "/checkpoints/latest", response_model=schemas.CheckpointAnswer,
     responses=documented(200, "the newest checkpoint") | responses(404),
 )  # fmt: skip
-def latest_checkpoint(daybook: OpenDaybook) -> Response:
-    """Return the newest signed checkpoint."""
-    with reaching(daybook.url):
-        found = daybook.proofs.latest()
-    if found is None:
-        raise not_found("a checkpoint")
-    note, text = found
+def latest_checkpoint(daybook: OpenDaybook, cosigned: IsCosigned = False) -> Response:
+    """Return the newest signed checkpoint, with the cosignatures that there are of it."""
+    note, text = newest_note(daybook, is_cosigned=cosigned)
     return answer(_checkpoint_json(note.checkpoint.size, text), seq=note.checkpoint.size)
 
 
@@ -55,13 +53,9 @@ def latest_checkpoint(daybook: OpenDaybook) -> Response:
     response_class=PlainTextResponse,
     responses=documented(200, "the signed text of the checkpoint") | responses(404),
 )
-def latest_note(daybook: OpenDaybook) -> Response:
-    """Return the newest checkpoint as its signed text, to be stored unchanged."""
-    with reaching(daybook.url):
-        found = daybook.proofs.latest()
-    if found is None:
-        raise not_found("a checkpoint")
-    return PlainTextResponse(found[1])
+def latest_note(daybook: OpenDaybook, cosigned: IsCosigned = False) -> Response:
+    """Return the newest checkpoint as its signed text, with cosignatures, to be stored unchanged."""
+    return PlainTextResponse(newest_note(daybook, is_cosigned=cosigned)[1])
 
 
 @router.get(
@@ -94,6 +88,18 @@ def prove_inclusion(daybook: OpenDaybook, seq: Annotated[int, Query(ge=1, le=SEQ
 
 
 @router.get(
+    "/proofs/tlog", response_class=PlainTextResponse,
+    responses=documented(200, "the proof, a C2SP tlog-proof file with the event's bytes") | responses(409),
+)  # fmt: skip
+def prove_by_file(daybook: OpenDaybook, seq: Annotated[int, Query(ge=1, le=SEQ_MAX)]) -> Response:
+    """Prove that the event of `seq` is in the log, in one file (C2SP tlog-proof) that verifies offline: the event, its
+    inclusion proof and a cosigned checkpoint."""
+    found = sealed(daybook, "seq", lambda proofs: proofs.tlog_proof(seq, daybook.witness_policy))
+    headers = {"Content-Disposition": f'attachment; filename="{seq}.tlog-proof"'}
+    return PlainTextResponse(found.text(), headers=headers)
+
+
+@router.get(
     "/proofs/consistency", response_model=schemas.ConsistencyAnswer,
     responses=documented(200, "the proof") | responses(409),
 )  # fmt: skip
@@ -113,13 +119,17 @@ def prove_consistency(
 
 @router.get("/proofs/keys", response_model=schemas.SealKeysAnswer, responses=documented(200, "the public keys"))
 def list_seal_keys(daybook: OpenDaybook) -> Response:
-    """List the public keys of checkpoints, oldest first; each is vouched for by the one before."""
+    """List the public keys of checkpoints, oldest first, and the statement by which each was vouched for by the one
+    before; `recorded_seq` is the event that has the key on record."""
     with reaching(daybook.url):
-        chain = daybook.proofs.keys()
+        chain, seqs = daybook.proofs.keys(), daybook.proofs.key_seqs()
     items = [
-        {"vkey": each.key.vkey, "public_key": _text(each.key.raw), "since_size": each.since, "handover": each.handover}
-        for each in chain
-    ]
+        {
+            "vkey": each.key.vkey, "public_key": _text(each.key.raw), "since_size": each.since,
+            "handover": each.handover, "recorded_seq": seqs[place] if place < len(seqs) else None,
+        }
+        for place, each in enumerate(chain)
+    ]  # fmt: skip
     return answer({"items": items}, seq=chain[-1].since if chain else 0)
 
 

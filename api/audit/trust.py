@@ -1,7 +1,7 @@
 """The keys that a verification trusts: those given to it, and those pinned in the home.
 
 A database is trusted on first use: its key is pinned once everything else is verified, and said so. A bundle pins
-nothing by itself, because anybody can make one; a key for it is given, or pinned with `daybook keys seal pin`.
+nothing by itself, because anyone can make one; a key for it is given, or pinned with `daybook keys seal pin`.
 """
 
 from collections.abc import Sequence
@@ -79,27 +79,22 @@ def pins_of_home(settings: Settings, *, is_made: bool) -> Pins | None:
     return Pins(settings.home)
 
 
-def of_database(url: str, pins: Pins | None, given: Sequence[Pin]) -> list[Pin]:
-    """Return what a verification of a database trusts. Raises HistoryBroken if it is another ledger than before."""
+def published(url: str) -> tuple[str, list[Tenure]]:
+    """Return the origin of a database's ledger, empty before it has one, and its published keys."""
     with reaching(url), connect(url, Role.AUDITOR) as connection:
         ledger_id, chain = identity(connection), tenures(connection)
-    if ledger_id is None or pins is None:
-        return list(given)
-    origin = origin_of(ledger_id)
-    if not any(pin.key.name == origin for pin in given):
-        pins.check_place(connections.name(url), origin)
-    return [*given, *_of_home(pins, origin, chain)]
+    return origin_of(ledger_id) if ledger_id else "", chain
 
 
-def of_bundle(origin: str, chain: Sequence[Tenure], pins: Pins | None, given: Sequence[Pin]) -> list[Pin]:
-    """Return what a verification of a bundle trusts."""
-    return [*given, *_of_home(pins, origin, chain)] if pins is not None else list(given)
-
-
-def _of_home(pins: Pins, origin: str, chain: Sequence[Tenure]) -> list[Pin]:
-    if not chain:  # of a ledger whose keys are gone: what was pinned says so
-        return pins.of(origin)
-    return pins.of_chain(origin, chain)
+def of_home(pins: Pins | None, origin: str, chain: Sequence[Tenure], place: str = "") -> list[Pin]:
+    """Return what a home trusts of a ledger, whose database is `place`. Raises HistoryBroken if that had another ledger
+    before, of which a key is pinned, or if the home has other keys of this one.
+    """
+    if pins is None or not origin:
+        return []
+    if place:
+        pins.check_place(place, origin)
+    return pins.of_chain(origin, chain) if chain else pins.of(origin)
 
 
 def pin_first_use(url: str, pins: Pins | None, chain: Sequence[Tenure]) -> PublicKey | None:
@@ -113,12 +108,12 @@ def pin_first_use(url: str, pins: Pins | None, chain: Sequence[Tenure]) -> Publi
             found = str(error)
         else:
             warn(
-                f"No key was pinned before, so anybody may have signed this history. {key.vkey} is trusted from now "
+                f"No key was pinned before, so anyone may have signed this history. {key.vkey} is trusted from now "
                 f"on, and pinned in {pins.path}: compare it with the key that the ledger's owner gave you"
             )
             return key
     warn(
-        f"No key is pinned, so anybody may have signed this history: {key.vkey}. Compare it with the key that the "
+        f"No key is pinned, so anyone may have signed this history: {key.vkey}. Compare it with the key that the "
         f"ledger's owner gave you, and pass that one with --key. It was not pinned: {found}"
     )
     return None
@@ -127,6 +122,6 @@ def pin_first_use(url: str, pins: Pins | None, chain: Sequence[Tenure]) -> Publi
 def warn_of_bundle(vkey: str) -> None:
     """Warn that nothing vouches for the key of a bundle."""
     warn(
-        f"No key is pinned, so anybody may have made this bundle: {vkey}. Compare that key with the one that the "
+        f"No key is pinned, so anyone may have made this bundle: {vkey}. Compare that key with the one that the "
         "ledger's owner gave you, and pass that one with --key, or pin it with daybook keys seal pin"
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import typer
@@ -17,11 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from adapters.log import snapshot_check
 from adapters.log.snapshot_check import Refolded
 from adapters.postgres import connections
-from adapters.postgres.connections import Role, connect, reaching
+from adapters.postgres.connections import Role, connect, name, reaching
 from adapters.postgres.migrations import check_revision
-from adapters.proof import checkpoints, key_record
+from adapters.proof import checkpoints, key_record, policies
 from adapters.proof.checkpoints import Note, Pin, Tenure
-from adapters.proof.pins import Pins
+from adapters.proof.policies import Policy
 from adapters.proof.sealer import Sealer
 from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import identity, origin_of, tenures
@@ -29,11 +29,11 @@ from adapters.verify import bundles, keys_check
 from adapters.verify.bundles import Manifest, Proved, Selection
 from adapters.verify.completeness import Verdict
 from adapters.verify.derivation import OfBundle, derive, derive_bundle
-from adapters.verify.mark_check import check_marks
 from adapters.verify.keys_check import KeysChecked
+from adapters.verify.mark_check import check_marks
 from adapters.verify.restore import restore
 from adapters.verify.verification import Verified, VerifyRequest, verify
-from api.audit import trust
+from api.audit import trust, witnessed
 from api.audit.derivation import (
     bundle_derived_json,
     derived_json,
@@ -43,9 +43,9 @@ from api.audit.derivation import (
 )
 from api.audit.figures import figures_of
 from api.audit.marks import marks_json, marks_wrong, show_marks
+from api.audit.proofs import newest_note
 from api.daybook import Daybook
 from api.parameters import Moment
-from api.problems import not_found
 from api.settings import Settings
 from api.terminal.columns import PNL, POSITIONS
 from api.terminal.options import actor, environment, opened
@@ -75,6 +75,7 @@ def verify_log(
     upto: int | None,
     against: Path | None,
     keys: Sequence[str] = (),
+    policy_file: Path | None = None,
     snapshots: bool = False,
     derivation: bool | None = None,
     json: bool,
@@ -85,19 +86,28 @@ def verify_log(
     With `derivation`, of a bundle unless it is False, every request and report is decided again as well.
     """
     kept, given, settings = checkpoints_in(against), trust.given_keys(keys), environment()
+    policy = None if policy_file is None else policies.read(policy_file)
     if bundle is not None:
-        _verify_bundle(bundle, kept, given, settings, is_derived=derivation is not False, json=json)
+        if (proof := witnessed.proof_in(bundle)) is not None:
+            witnessed.verify_proof(proof, given, policy, settings, json=json)
+        else:
+            _verify_bundle(
+                bundle, _Expected(kept, given, policy), settings, is_derived=derivation is not False, json=json
+            )
         return
     url = settings.url or connections.locate(settings.server_home(), None)
     check_revision(url)
     home = trust.pins_of_home(settings, is_made=True)
-    pins = trust.of_database(url, home, given)
+    origin, chain = trust.published(url)
+    pins = [*given, *witnessed.policy_pins(policy, origin, chain)]
+    pins += trust.of_home(home, origin, chain, "" if any(pin.key.name == origin for pin in pins) else name(url))
     with _bar("verifying", is_quiet=json) as advance:
         found = verify(url, VerifyRequest(first, upto, against=kept, pins=pins), on_progress=advance)
     believed = trust.Trust([*pins, *checkpoints.pins_of(kept, found.keys)])
     if not believed.pins and found.keys and found.finding is None:
         believed = trust.Trust((), trust.pin_first_use(url, home, found.keys))
-    verified = _verified_json(found, believed)
+    seen = None if policy is None or found.finding else witnessed.of_database(url, policy, upto)
+    verified = _verified_json(found, believed) | {"witnessed": seen and seen.as_json()}
     refolded, derived, wrong = None, None, str(found.finding) if found.finding else ""
     if derivation and not wrong:
         with _bar("deciding again", is_quiet=json) as advance:
@@ -123,6 +133,9 @@ def verify_log(
         write_json(verified)
     elif found.finding is None:
         _show_verified(found, believed)
+        if seen is not None:
+            seen.show()
+            witnessed.show_missing(seen, found.sealed)
         if derived is not None:
             show_derived(derived)
     if checked is not None and not json:
@@ -153,6 +166,8 @@ def export(
     """Export a bundle with its proofs: the whole ledger, one account, or a period; by the checkpoint of `size`."""
     with opened() as daybook:
         daybook.seal()
+        if size is None and daybook.witness_policy is not None:
+            size = witnessed.size_to_export(daybook.url, daybook.witness_policy)
         selection = Selection(account, _first_seq(daybook, first), _last_seq(daybook, upto), size)
         with _bar("exporting", is_quiet=json) as advance:
             manifest = bundles.export(daybook.url, file, selection, on_progress=advance)
@@ -167,8 +182,13 @@ def export(
 def import_bundle(file: Path, *, json: bool) -> None:
     """Restore a ledger from a bundle of all of it into an empty database."""
     settings = environment()
-    with bundles.opened(file) as bundle, Daybook.open(settings) as daybook, _bar("restoring", is_quiet=json) as advance:
-        proved = restore(daybook.url, bundle, on_progress=advance)
+    with bundles.opened(file) as bundle, Daybook.open(settings) as daybook:
+        home, origin, chain = trust.pins_of_home(settings, is_made=False), bundle.manifest.origin, bundle.tenures()
+        pins = trust.of_home(home, origin, chain)
+        with _bar("restoring", is_quiet=json) as advance:
+            proved = restore(daybook.url, bundle, pins=pins, on_progress=advance)
+        if not pins:
+            trust.warn_of_bundle(proved.manifest.vkey)
     if json:
         write_json(_manifest_json(proved.manifest))
     else:
@@ -179,19 +199,35 @@ def import_bundle(file: Path, *, json: bool) -> None:
             )
 
 
-def checkpoint(*, json: bool) -> None:
-    """Show the newest checkpoint."""
+def checkpoint(*, is_cosigned: bool, json: bool) -> None:
+    """Show the newest checkpoint, with its cosignatures; or the newest that is cosigned."""
     with opened() as daybook:
         daybook.seal()
-        with reaching(daybook.url):
-            found = daybook.proofs.latest()
-    if found is None:
-        raise not_found("a checkpoint")
+        found = newest_note(daybook, is_cosigned=is_cosigned)
     size, text = found[0].checkpoint.size, found[1]
     if json:
         write_json({"size": size, "note": text})
     else:
         typer.echo(text, nl=False)
+
+
+def prove_event(seq: int, output: Path | None, *, json: bool) -> None:
+    """Write a proof of one event, as text (C2SP tlog-proof)."""
+    with opened() as daybook:
+        daybook.seal()
+        with reaching(daybook.url):
+            text = daybook.proofs.tlog_proof(seq, daybook.witness_policy).text()
+    if output is not None:
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise RequestRefused(f"{output} can be written ({error.strerror})") from error
+    if json:
+        write_json({"seq": seq, "file": str(output) if output else None, "proof": text})
+    elif output is None:
+        typer.echo(text, nl=False)
+    else:
+        say(f"{output}: a proof of event {seq:,}; verify it with daybook verify {output}")
 
 
 def show_keys(*, json: bool) -> None:
@@ -201,7 +237,8 @@ def show_keys(*, json: bool) -> None:
         ledger_id, chain = identity(connection), tenures(connection)
         seqs = [seq for seq, _ in key_record.on_record(connection)]
     ring = KeyRing(settings.home, ledger_id, origin_of(ledger_id)) if ledger_id else None
-    pinned = {pin.key for pin in Pins(settings.home).of(origin_of(ledger_id))} if ledger_id else set()
+    home = trust.pins_of_home(settings, is_made=False)
+    pinned = {pin.key for pin in home.of(origin_of(ledger_id))} if ledger_id and home else set()
     rows = [
         row | {"is_here": ring is not None and ring.has(each.key), "is_pinned": each.key in pinned}
         for row, each in zip(_keys_json(chain, seqs), chain, strict=True)
@@ -262,16 +299,24 @@ def pin_keys(keys: Sequence[str], *, json: bool) -> None:
 # Bundles
 
 
-def _verify_bundle(
-    path: Path, kept: list[Note], given: list[Pin], settings: Settings, *, is_derived: bool, json: bool
-) -> None:
+class _Expected(NamedTuple):
+    """What a bundle is compared with: checkpoints kept elsewhere, keys given, a policy."""
+
+    kept: list[Note]
+    given: list[Pin]
+    policy: Policy | None
+
+
+def _verify_bundle(path: Path, expected: _Expected, settings: Settings, *, is_derived: bool, json: bool) -> None:
     derived: OfBundle | None = None
     with bundles.opened(path) as bundle:
-        home = trust.pins_of_home(settings, is_made=False)
-        pins = trust.of_bundle(bundle.manifest.origin, bundle.tenures(), home, given)
+        home, origin, chain = trust.pins_of_home(settings, is_made=False), bundle.manifest.origin, bundle.tenures()
+        pins = [*expected.given, *witnessed.policy_pins(expected.policy, origin, chain)]
+        pins += trust.of_home(home, origin, chain)
         with _bar("verifying", is_quiet=json) as advance:
-            proved = bundle.prove(against=kept, pins=pins, on_progress=advance)
-        believed = trust.Trust([*pins, *checkpoints.pins_of(kept, proved.keys)])
+            proved = bundle.prove(against=expected.kept, pins=pins, on_progress=advance)
+        believed = trust.Trust([*pins, *checkpoints.pins_of(expected.kept, proved.keys)])
+        seen = None if expected.policy is None else witnessed.of_note(expected.policy, proved.note)
         held, gained = figures_of(bundle)
         if is_derived:
             with _bar("deciding again", is_quiet=json) as advance:
@@ -281,9 +326,15 @@ def _verify_bundle(
         trust.warn_of_bundle(proved.manifest.vkey)
     if json:
         decided = {"derivation": bundle_derived_json(derived)} if derived is not None else {}
-        write_json(_proved_json(proved, held, gained) | {"trust": believed.as_json()} | decided)
+        write_json(
+            _proved_json(proved, held, gained)
+            | {"trust": believed.as_json(), "witnessed": seen and seen.as_json()}
+            | decided
+        )
     else:
         _show_proved(path, proved, believed)
+        if seen is not None:
+            seen.show()
         if derived is not None:
             show_bundle_derived(derived)
         if not wrong:

@@ -196,6 +196,7 @@ class SealKeyAnswer(Answer):
     public_key: str
     since_size: int
     handover: str | None
+    recorded_seq: int | None = Field(description="the event by which the key is on record; null before it is")
 
 
 class SealKeysAnswer(Answer):

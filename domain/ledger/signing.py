@@ -32,7 +32,7 @@ class SigningKeyHandedOver(Struct, frozen=True, gc=False, tag="SigningKeyHandedO
 class SigningKeyLost(Struct, frozen=True, gc=False, tag="SigningKeyLost"):
     """A new key was begun without a statement of the previous one, which was lost: the chain of keys is broken here.
 
-    Nobody who trusts an earlier key can trust this one because of it: its owner must publish it another way.
+    Trust in an earlier key is no reason to trust this one: its owner must publish it another way.
     """
 
     vkey: str

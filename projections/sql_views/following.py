@@ -102,7 +102,9 @@ def _missing(connection: sa.Connection, projections: Sequence[Projection]) -> It
     versions = {one.name: one.version for one in projections}
     for view in shown(projections):
         place, _ = places[view.of.projection]
-        if place.version == versions[view.of.projection] and place.schema not in present[view.version].get(view.name, ()):
+        if place.version == versions[view.of.projection] and place.schema not in present[view.version].get(
+            view.name, ()
+        ):
             yield view, place.schema
 
 
@@ -130,7 +132,9 @@ def attach(connection: sa.Connection, projections: Sequence[Projection], schemas
 
 def release(connection: sa.Connection, projections: Sequence[Projection]) -> set[str]:
     """Let the views show only rows that are in use or kept; return the schemas that some still show, being read."""
-    left = {schema for view in shown(projections) if not _redefine(connection, view) for schema in _shows(connection, view)}
+    left = {
+        schema for view in shown(projections) if not _redefine(connection, view) for schema in _shows(connection, view)
+    }
     return left
 
 

@@ -306,7 +306,7 @@ def test_the_published_example_of_a_signed_note() -> None:
     key = checkpoints.public_key("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")
     text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
     encoded = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
-    line = checkpoints._signature(f"— PeterNeumann {encoded}")
+    line = checkpoints.signature_of(f"— PeterNeumann {encoded}")
     assert line is not None and (line.name, line.key_id) == (key.name, key.key_id)
     assert key.verifies(text, line.signature) and not key.verifies(text + " ", line.signature)
     assert checkpoints.public_key("example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k").name

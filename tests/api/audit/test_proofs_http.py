@@ -98,14 +98,16 @@ def test_what_is_not_in_the_log_has_no_proof(desk: httpx.Client, sealed: dict[st
 @pytest.mark.parametrize(
     "path",
     ["/v1/checkpoints/latest", "/v1/checkpoints", "/v1/proofs/inclusion?seq=1", "/v1/proofs/consistency?from=1",
-     "/v1/proofs/keys"],
+     "/v1/proofs/keys", "/v1/proofs/tlog?seq=1"],
 )  # fmt: skip
 def test_proofs_are_for_auditors(client_for: Callable[..., httpx.Client], path: str) -> None:
     assert client_for().get(path).status_code == 401
     assert client_for("trade", "report").get(path).status_code == 403
 
 
-def test_before_anything_is_recorded_there_is_no_checkpoint(client: httpx.Client) -> None:
-    assert client.get("/v1/checkpoints/latest").status_code == 404
-    assert get(client, "/v1/checkpoints")["items"] == []
-    assert client.get("/v1/proofs/inclusion", params={"seq": 1}).status_code == 422
+def test_the_first_event_of_a_ledger_is_its_signing_key(client: httpx.Client) -> None:
+    (key,) = get(client, "/v1/proofs/keys")["items"]
+    assert (key["since_size"], key["recorded_seq"]) == (0, 1)
+    (event,) = get(client, "/v1/events")["items"]
+    assert event["seq"] == 1 and key["vkey"] in event["state"] and "SigningKeyStarted" in event["state"]
+    assert client.get("/v1/proofs/inclusion", params={"seq": 2}).status_code == 422

@@ -14,7 +14,7 @@ from adapters.postgres.migrations.naming import named
 from adapters.postgres.migrations.versions.r0001_ledger import REFUSALS
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 
 IDS_A_BATCH = 5000
 
