@@ -52,6 +52,13 @@ SELECT groups.group_name, run.upto, run.nodes FROM groups, LATERAL (
     WHERE newest.group_name = groups.group_name AND newest.size <= %s ORDER BY newest.size DESC LIMIT 1
 ) AS run
 """
+STORED_ENTRIES = """
+SELECT group_name, entries FROM ledger.group_runs
+WHERE size > %s AND size <= (SELECT min(size) FROM ledger.group_runs WHERE size >= %s) ORDER BY group_name, size
+"""
+ALL_TILE_ROOTS = """
+SELECT group_name, tile_roots FROM ledger.group_runs WHERE tile_roots <> ''::bytea ORDER BY group_name, size
+"""
 STORE = "COPY ledger.group_runs (group_name, size, upto, entries, nodes, tile_roots) FROM STDIN (FORMAT BINARY)"
 BEFORE = """
 SELECT size, upto, nodes FROM ledger.group_runs WHERE group_name = %s AND size < %s ORDER BY size DESC LIMIT 2
@@ -149,8 +156,7 @@ class Groups:
 
 def load(connection: Connection) -> Groups:
     """Return the groups as they are stored. Raises HistoryBroken if they are damaged."""
-    row = connection.execute(STORED).fetchone()
-    size = row[0] if row else 0
+    size = stored_size(connection)
     return Groups(size, dict(_trees(connection, size)))
 
 
@@ -204,6 +210,51 @@ def damaged(which: str) -> HistoryBroken:
     )
 
 
+# The verifier's side
+
+
+def stored_size(connection: Connection) -> int:
+    """Return the place in the log up to which entries are stored."""
+    row = connection.execute(STORED).fetchone()
+    return int(row[0]) if row else 0
+
+
+def stored_entries(connection: Connection, after: int, upto: int) -> dict[str, bytes]:
+    """Return the stored entries with `after` < seq <= `upto` by group; `upto` is at most `stored_size`."""
+    found: dict[str, list[bytes]] = {}
+    with connection.cursor(binary=True) as cursor:
+        for group, entries in cursor.execute(STORED_ENTRIES, [after, upto]):
+            found.setdefault(group, []).append(within(entries, after, upto))
+    return {group: joined for group, parts in found.items() if (joined := b"".join(parts))}
+
+
+def within(entries: bytes, after: int, upto: int) -> bytes:
+    """Return those of a group's entries with `after` < seq <= `upto`."""
+    first, last = seq_of(entries), seq_of(entries[-ENTRY_BYTES:])
+    if not entries or (after < first and last <= upto):
+        return entries
+    return b"".join([each for each in entries_of(entries) if after < seq_of(each) <= upto])
+
+
+def wrong_edge(connection: Connection, trees: Mapping[str, GroupTree]) -> str:
+    """Return a group whose stored nodes or tile roots are not those of its tree at `stored_size`; "" if there is none.
+    """
+    tiles: dict[str, Frontier] = {}
+    with connection.cursor(binary=True) as cursor:
+        heads = {row[0]: row[1:] for row in cursor.execute(HEADS, [stored_size(connection)]).fetchall()}
+        for group, roots in cursor.execute(ALL_TILE_ROOTS):
+            for root in _hashes(roots):
+                tiles.setdefault(group, Frontier()).add(root)
+    for group in sorted(trees.keys() | heads.keys()):
+        tree = trees.get(group)
+        if tree is None or heads.get(group) != (tree.count, b"".join(tree.nodes)):
+            return group
+        full = tiles.get(group, Frontier())
+        if (full.size, full.nodes) != (tree.count >> TILE_HEIGHT, tree.nodes[: full.size.bit_count()]):
+            return group
+    return ""
+
+
 # The exporter's side
 
 
@@ -212,9 +263,8 @@ def heads_at(connection: Connection, note: Note) -> GroupMap | None:
     stated, size = stated_by(note), note.checkpoint.size
     if stated is None or stated.rule != RULE:
         return None
-    row = connection.execute(STORED).fetchone()
-    if row is None or row[0] < size:
-        raise Unavailable(f"the groups of this ledger are being built (at {row[0] if row else 0} of {size}); try again")
+    if (stored := stored_size(connection)) < size:
+        raise Unavailable(f"the groups of this ledger are being built (at {stored:,} of {size:,}); try again")
     found = GroupMap(Head(group, tree.count, tree.root()) for group, tree in _trees(connection, size))
     if (len(found), found.root()) != (stated.groups, stated.root):
         raise damaged(f"of the checkpoint of {size} events")
