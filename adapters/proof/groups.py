@@ -22,6 +22,7 @@ from domain.sealed.groups import (
     Head,
     by_group,
     entries_of,
+    group_of,
     leaves_of,
     seq_of,
     subtrees_between,
@@ -117,7 +118,7 @@ def read(connection: Connection, after: int, until: int) -> Read:
         row = cursor.execute(EVENTS, [after, until], prepare=True).fetchone()
     if row is None or row[:3] != (until - after, after + 1, until):
         raise HistoryBroken(f"missing: an event between seq {after} and {until}; run verify")
-    return Read(row[3], by_group(row[4], row[3], after + 1))
+    return Read(row[3], by_group(map(group_of, row[4]), row[3], after + 1))
 
 
 class Groups:

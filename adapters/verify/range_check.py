@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -25,7 +26,7 @@ from domain.errors import HistoryBroken
 from domain.ledger import ClockConfirmed, schema
 from domain.merkle import HASH_BYTES, TILE_WIDTH, Frontier
 from domain.order import OrderFilled
-from domain.sealed.groups import by_group, leaves_of
+from domain.sealed.groups import STREAMS_CACHED_MAX, by_group, group_of, leaves_of
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00"
@@ -281,6 +282,11 @@ class _Check:
         self._next += 1
 
 
+@lru_cache(maxsize=STREAMS_CACHED_MAX)
+def _group_named(stream: bytes) -> str:
+    return group_of(stream.decode())
+
+
 class _Grouping:
     """The entries of the events of a range, by group, cut at checkpoints."""
 
@@ -299,8 +305,8 @@ class _Grouping:
         ends = self._sizes[bisect_right(self._sizes, start) : bisect_right(self._sizes, end)]
         for upto in [*ends, end] if not ends or ends[-1] != end else ends:
             low, high = self._size - start, upto - start
-            names = [stream.decode() for stream in streams[low:high]]
-            for group, entries in by_group(names, b"".join(leaves[low:high]), self._size + 1).items():
+            named = map(_group_named, streams[low:high])
+            for group, entries in by_group(named, b"".join(leaves[low:high]), self._size + 1).items():
                 self._entries.setdefault(group, []).append(entries)
                 self._open.setdefault(group, []).append(leaves_of(entries))
             self._size = upto
