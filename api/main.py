@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from api import web
 from api.analytics import http as analytics_http
-from api.audit import events_http, proofs_http
+from api.audit import closing_http, events_http, proofs_http
 from api.clock import now
 from api.daybook import Daybook
 from api.explain import http as explain_http
@@ -88,6 +88,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
         reports_http,
         events_http,
         proofs_http,
+        closing_http,
     )
     routers = [part.router for part in (requests_http, venue_reports_http, *queries, operations_http)]
     for router in routers:

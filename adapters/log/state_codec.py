@@ -22,6 +22,7 @@ from domain.instrument import Instrument
 from domain.order import Order, ParentOrder, VenueOrder
 from domain.position import Book, Booked, Effect, Entry, Lot, Lots, Position, costing
 from domain.risk import Risk
+from domain.sealed.figures import Closed
 
 COMPRESSION = 1
 STATE_BYTES_MAX = 256 * 1024 * 1024
@@ -62,6 +63,7 @@ KeptPosition: Any = defstruct(
 SHAPES: dict[str, Any] = {
     "account": Account,
     "evidence": RawReportKept,
+    "figures": Closed,
     "instrument": Instrument,
     "limit": Risk,
     "order": Order,

@@ -238,8 +238,7 @@ def within(entries: bytes, after: int, upto: int) -> bytes:
 
 
 def wrong_edge(connection: Connection, trees: Mapping[str, GroupTree]) -> str:
-    """Return a group whose stored nodes or tile roots are not those of its tree at `stored_size`; "" if there is none.
-    """
+    """Return a group whose stored nodes or tile roots are not those of its tree ; "" if there is none."""
     tiles: dict[str, Frontier] = {}
     with connection.cursor(binary=True) as cursor:
         heads = {row[0]: row[1:] for row in cursor.execute(HEADS, [stored_size(connection)]).fetchall()}
@@ -297,11 +296,12 @@ class Cut:
         Raises HistoryBroken where stored entries are missing.
         """
         base, tree = _before(self._connection, self._head.group, first)
-        written, is_over, last_run = 0, False, base
+        written, is_over, read_to = 0, False, base
         neighbour = b""
         with self._connection.transaction(), self._connection.cursor("entries_of_group", binary=True) as cursor:
             cursor.itersize = RUNS_FETCHED
-            for last_run, _, joined in cursor.execute(RUNS, [self._head.group, base, self._size]):
+            for size, _, joined in cursor.execute(RUNS, [self._head.group, base, self._size]):
+                read_to = size
                 if not is_over and not neighbour and first <= seq_of(joined) and seq_of(joined[-ENTRY_BYTES:]) <= upto:
                     write(joined)
                     written += len(joined) // ENTRY_BYTES
@@ -323,12 +323,12 @@ class Cut:
         if neighbour:
             write(neighbour)
             written += 1
-        return Beside(tree.size, list(tree.nodes), self._right(tree.size + written, last_run))
+        return Beside(tree.size, list(tree.nodes), self._right(tree.size + written, read_to))
 
-    def _right(self, place: int, last_run: int) -> list[bytes]:
+    def _right(self, place: int, read_to: int) -> list[bytes]:
         """Return the roots of the perfect subtrees over the entries from `place` to the end."""
         head, edge = self._head, self._rest[: _tile_end(place) - place]
-        tiles = _tile_roots(self._connection, head.group, last_run, self._size)
+        tiles = _tile_roots(self._connection, head.group, read_to, self._size)
         tail_start = head.count - head.count % TILE_WIDTH
         tail = _tail(self._connection, head, self._size, tail_start) if tail_start >= place else []
         found = []
@@ -380,4 +380,3 @@ def _tail(connection: Connection, head: Head, size: int, start: int) -> list[byt
                 break
             found = entries_of(joined) + found
     return found[len(found) - (head.count - start) :] if head.count > start else []
-

@@ -177,7 +177,9 @@ class CompletenessCheck:
         if stated is None:
             return "its checkpoint states no map of accounts: it was signed by a Daybook of before, or is no checkpoint"
         if stated.rule != RULE:
-            return f"its checkpoint divides the log by rule {stated.rule}, and this Daybook knows {RULE}: use a newer one"
+            return (
+                f"its checkpoint divides the log by rule {stated.rule}, and this Daybook knows {RULE}: use a newer one"
+            )
         if not archive.has(PART):
             return f"it has no {PART}: it is of a Daybook of before, or it was removed; export it again"
         try:
@@ -370,8 +372,7 @@ def _described(missing: list[Missing], gaps: tuple[Gap, ...]) -> str:
         else:
             seqs = f" (seq {ranges_text(each.seqs)})" if each.seqs else ""
             parts.append(f"{each.events:,} events{of_what} are missing{seqs}")
-    for gap in gaps[:3]:
-        parts.append(f"{gap.stream} goes from version {gap.after} to {gap.before} at seq {gap.seq}")
+    parts += [f"{gap.stream} goes from version {gap.after} to {gap.before} at seq {gap.seq}" for gap in gaps[:3]]
     if len(gaps) > 3:
         parts.append(f"and {len(gaps) - 3} more streams have gaps")
     return "; ".join(parts)

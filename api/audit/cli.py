@@ -29,7 +29,11 @@ def verify_(
     bundle: Annotated[
         Path | None,
         typer.Argument(
-            exists=True, dir_okay=False, readable=True, metavar="[BUNDLE]", help="A bundle; by default the database."
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            metavar="[BUNDLE|PROOF]",
+            help="A bundle, or a proof of a figure; by default the database.",
         ),
     ] = None,
     first: Annotated[int, typer.Option("--from", min=1, metavar="SEQ", help="The first event to verify.")] = 1,
@@ -40,6 +44,9 @@ def verify_(
         bool,
         typer.Option("--snapshots", help="Also fold long streams again, and compare their snapshots."),
     ] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also fold the log again, and compare the figures of closings.")
+    ] = False,
     projections: Annotated[
         bool, typer.Option("--projections", help="Verify the read models instead: fold the log again, and compare.")
     ] = False,
@@ -48,7 +55,7 @@ def verify_(
     """Recompute every hash and signature, and name the first event that differs from what was signed.
 
     A BUNDLE is verified without a database or network; its positions and PnL are computed from the proved bytes. It is
-    complete (exit code 0), incomplete (1), or completeness is not shown (4).
+    complete (exit code 0), incomplete (1), or completeness is not shown (4). A PROOF is of one figure of a closing.
     """
     from api.audit.verify import verify_log
     from api.operations.read_models_cli import verify_read_models
@@ -57,7 +64,8 @@ def verify_(
         verify_read_models(json=json)
         return
     verify_log(
-        bundle=bundle, first=first, upto=upto, against=against, vkey=key, snapshots=snapshots, json=json
+        bundle=bundle, first=first, upto=upto, against=against, vkey=key, snapshots=snapshots, figures=figures,
+        json=json,
     )  # fmt: skip
 
 

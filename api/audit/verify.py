@@ -15,12 +15,14 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adapters.log import snapshot_check
+from adapters.log.postgres import PostgresLog
 from adapters.log.snapshot_check import Refolded
 from adapters.postgres import connections
 from adapters.postgres.connections import Role, connect, reaching
 from adapters.postgres.migrations import check_revision
-from adapters.proof import checkpoints
+from adapters.proof import checkpoints, closings, figure_proofs
 from adapters.proof.checkpoints import Note, PublicKey
+from adapters.proof.figure_proofs import Answer
 from adapters.proof.sealer import Sealer
 from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import identity, origin_of, tenures
@@ -29,7 +31,7 @@ from adapters.verify.bundles import Manifest, Proved, Selection
 from adapters.verify.completeness import Verdict
 from adapters.verify.restore import restore
 from adapters.verify.verification import Verified, VerifyRequest, verify
-from api.audit.figures import figures_of
+from api.audit.figures import Figures, WrongFigure, check_closings, figures_of
 from api.daybook import Daybook
 from api.parameters import Moment
 from api.problems import not_found
@@ -47,6 +49,7 @@ from api.terminal.output import (
     write_table,
 )
 from domain.errors import HistoryBroken, InvalidInput
+from domain.ledger import scan
 
 JUST_BEFORE = timedelta(microseconds=1)
 ROWS_SHOWN_MAX = 500  # of a table for people; a terminal's layout of a row costs more than its proof
@@ -61,6 +64,7 @@ def verify_log(
     against: Path | None,
     vkey: str | None,
     snapshots: bool = False,
+    figures: bool = False,
     json: bool,
 ) -> None:
     """Recompute every hash and signature, and name the first event that differs from what was signed.
@@ -69,7 +73,10 @@ def verify_log(
     """
     kept, key = checkpoints_in(against), checkpoints.public_key(vkey) if vkey is not None else None
     if bundle is not None:
-        _verify_bundle(bundle, kept, key, json=json)
+        if figure_proofs.is_proof(bundle):
+            _verify_proof(bundle, kept, key, json=json)
+        else:
+            _verify_bundle(bundle, kept, key, json=json)
         return
     settings = environment()
     url = settings.url or connections.locate(settings.server_home(), None)
@@ -83,10 +90,17 @@ def verify_log(
             refolded = snapshot_check.check(url, advance)
         verified["snapshots"] = refolded._asdict() | {"wrong": [each._asdict() for each in refolded.wrong]}
         wrong = _what_is_wrong(refolded)
+    closed = None
+    if figures and not wrong:
+        closed = _closed_figures(url)
+        verified["figures"] = _figures_json(closed)
+        wrong = _wrong_figures(closed.wrong)
     if json:
         write_json(verified)
     elif found.finding is None:
         _show_verified(found)
+    if closed is not None and not wrong and not json:
+        say(f"{closed.closings:,} closings state what follows from the events.")
     if refolded is not None and not wrong and not json:
         say(f"{refolded.checked:,} snapshots equal what their streams fold to.")
         if refolded.foreign:
@@ -196,11 +210,15 @@ def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, json:
     with bundles.opened(path) as bundle:
         with _bar("verifying", is_quiet=json) as advance:
             proved = bundle.prove(key, against=kept, on_progress=advance)
-        held, gained = figures_of(bundle)
+        found = figures_of(bundle)
     if json:
-        write_json(_proved_json(proved, held, gained))
+        write_json(_proved_json(proved, found.positions, found.pnl) | {"figures": _figures_json(found)})
     else:
-        _show_proved(path, proved, held, gained, is_key_known=key is not None or bool(kept))
+        _show_proved(path, proved, found.positions, found.pnl, is_key_known=key is not None or bool(kept))
+        if found.closings and not found.wrong:
+            say(f"{found.closings:,} closings state what follows from the events.")
+    if found.wrong:
+        raise HistoryBroken(_wrong_figures(found.wrong)) if not json else typer.Exit(EXIT_REFUSED)
     match proved.completeness.verdict:
         case Verdict.COMPLETE:
             return
@@ -232,7 +250,9 @@ def _show_proved(
     say(f"Root {manifest.root} of {manifest.tree_size:,} events, signed by {manifest.vkey}")
     match shown.verdict:
         case Verdict.COMPLETE:
-            say(f"Complete: nothing of {_claim(proved)} was left out{'' if is_key_known else ', if that key is theirs'}.")
+            say(
+                f"Complete: nothing of {_claim(proved)} was left out{'' if is_key_known else ', if that key is theirs'}."
+            )
         case Verdict.NOT_SHOWN:
             say(f"Completeness not shown: {shown.reason}. Events may have been left out.")
         case Verdict.INCOMPLETE:
@@ -281,6 +301,58 @@ def _manifest_json(manifest: Manifest) -> dict[str, Any]:
         "first": manifest.first, "upto": manifest.upto, "events": manifest.events, "tree_size": manifest.tree_size,
         "root": manifest.root, "vkey": manifest.vkey,
     }  # fmt: skip
+
+
+def _closed_figures(url: str) -> Figures:
+    """Compute the figures of all closings of a database again, from its events."""
+    with PostgresLog(url, Role.AUDITOR) as log, log.connection() as connection:
+        found = closings.all_closings(connection)
+        kept = {
+            one.event.as_of_seq: values
+            for one in found
+            if (values := closings.kept_values(connection, one.event.as_of_seq)) is not None
+        }
+        upto = max((one.event.as_of_seq for one in found), default=0)
+        wrong = check_closings(scan(log, upto=upto), found, kept) if found else ()
+        return Figures([], [], len(found), tuple(wrong))
+
+
+def _figures_json(found: Figures) -> dict[str, Any]:
+    return {"closings": found.closings, "wrong": [each._asdict() for each in found.wrong]}
+
+
+def _wrong_figures(wrong: Sequence[WrongFigure]) -> str:
+    return f"figures wrong: {len(wrong)} closings, the first {wrong[0]}" if wrong else ""
+
+
+# Proofs of figures
+
+
+def _verify_proof(path: Path, kept: list[Note], key: PublicKey | None, *, json: bool) -> None:
+    shown = figure_proofs.check(figure_proofs.load(path), key, kept)
+    closing, checkpoint = shown.closing, shown.note.checkpoint
+    if json:
+        write_json(
+            {
+                "is_proved": True, "answer": str(shown.answer), "key": shown.key, "value": shown.value,
+                "as_of_seq": closing.as_of_seq, "closed_before": closing.closed_before.isoformat(),
+                "closing_seq": shown.closing_seq, "versions": closing.versions, "tree_size": checkpoint.size,
+                "root": _base64(checkpoint.root), "vkey": shown.signer.vkey,
+            }
+        )  # fmt: skip
+        return
+    match shown.answer:
+        case Answer.NEVER:
+            say(f"{shown.key} never existed, as of seq {closing.as_of_seq:,}.")
+        case Answer.ZERO:
+            say(f"{shown.key} is zero, as of seq {closing.as_of_seq:,}.")
+        case Answer.STATED:
+            say(f"{shown.key}, as of seq {closing.as_of_seq:,}:")
+    for name, value in (shown.value or {}).items():
+        say(f"  {name}: {value}")
+    say(f"Closed at seq {shown.closing_seq:,}, in the log of {checkpoint.size:,} events, signed by {shown.signer.vkey}")
+    if key is None and not kept:
+        note("Compare that key with the one you were given, or pass that one with --key: no proof vouches for its key.")
 
 
 # Databases

@@ -85,6 +85,8 @@ from domain.risk import (
     SetLimit,
     SetTradingDay,
 )
+from domain.sealed import figures
+from domain.sealed.figures import CloseFigures
 from domain.values import Mark, Money, exact
 
 ATTEMPTS_MAX = 64
@@ -113,6 +115,7 @@ Request = (
     | ResolveBreak
     | CloseAccount
     | ForgetSubject
+    | CloseFigures
 )
 Report = OrderReport | SettleFunding | Transfer | RawReportKept | AccountReport | Statement
 State = TypeVar("State")
@@ -351,6 +354,8 @@ def _decide(
         case ForgetSubject():
             stream = subject.stream(request.subject_id)
             work.record(stream, subject.decide(work.state(stream), request))
+        case CloseFigures():
+            work.record(figures.STREAM, figures.decide(work.state(figures.STREAM), request))
         case _:
             assert_never(request)
     return None

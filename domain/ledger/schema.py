@@ -27,6 +27,7 @@ from domain.ledger.upcasts import (
 from domain.order import OrderEvent, OrderFilled, ParentEvent, VenueOrderEvent
 from domain.position import PositionEvent
 from domain.risk import RiskEvent
+from domain.sealed.figures import FiguresEvent
 
 
 def _members(*unions: Any) -> tuple[type[Struct], ...]:
@@ -45,6 +46,7 @@ NEWEST: tuple[type[Struct], ...] = _members(
     VenueOrderEvent,
     SubjectEvent,
     ClockEvent,
+    FiguresEvent,
 )
 UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
     TradeBookedV1: upcasts.trade_booked,

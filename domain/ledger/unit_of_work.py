@@ -18,10 +18,12 @@ from domain.ledger import schema
 from domain.ledger.log import PAGE_EVENTS, EventLog, Recorded, pages
 from domain.order import OrderFilled, parent, venue_ids
 from domain.position import Position
+from domain.sealed import figures
 
 AGGREGATES: dict[str, ModuleType] = {
     "account": account,
     "evidence": evidence,
+    "figures": figures,
     "instrument": instrument,
     "limit": risk,
     "order": order,

@@ -93,6 +93,7 @@ TAKEN = {
     # evidence
     "RawReportKept": "breaks",
     "ClockConfirmed": "",  # which part of the log a moment leads to is looked up in the log
+    "FiguresClosed": "",  # commits to figures of read models, and changes none
     "SubjectForgotten": "",  # no read model has what is personal
 }
 

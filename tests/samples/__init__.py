@@ -25,6 +25,7 @@ from domain.position import (
     TradeReversed,
     TransferReason,
 )
+from domain.sealed.figures import FiguresClosed
 from domain.values import Liquidity, Money, Occurrence, OpenedAt, Side
 from tests.samples import account_events, order_events, risk_events
 
@@ -75,6 +76,7 @@ EVENTS = (
     SubjectForgotten("client-17", "asked to be forgotten", AT),
     *risk_events.EVENTS,
     ClockConfirmed("the time server was wrong; corrected", AT, 4, AT),
+    FiguresClosed(1207, AT.date(), 41, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", 1, {"positions": 5}, AT),
 )  # fmt: skip
 
 RECORDS = tuple(Recorded(f"sample:{schema.topic_of(event)}", 7, AT, "alice", "req-1", event) for event in EVENTS)

@@ -90,10 +90,15 @@ def test_an_older_ledger_gets_the_map_of_its_whole_history_once(
     assert verdict(database_url, tmp_path / "before") is Verdict.NOT_SHOWN
     monkeypatch.setattr(groups, "CATCH_UP_EVENTS", 250)
     sealer.seal()
-    assert owner.execute("SELECT DISTINCT size FROM ledger.group_runs ORDER BY 1").fetchall() == [(250,), (500,), (602,)]
-    assert expected == owner.execute(
-        "SELECT group_name, nodes FROM ledger.group_runs WHERE size = 602 ORDER BY 1"
-    ).fetchall()
+    assert owner.execute("SELECT DISTINCT size FROM ledger.group_runs ORDER BY 1").fetchall() == [
+        (250,),
+        (500,),
+        (602,),
+    ]
+    assert (
+        expected
+        == owner.execute("SELECT group_name, nodes FROM ledger.group_runs WHERE size = 602 ORDER BY 1").fetchall()
+    )
     append(log, 602, 1)
     sealer.seal()
     assert verdict(database_url, tmp_path / "after") is Verdict.COMPLETE
@@ -108,9 +113,10 @@ def test_groups_that_are_gone_are_made_again_and_compared_with_what_was_signed(
     owner.execute("DELETE FROM ledger.group_runs")
     assert verify(database_url).finding is None
     sealer.seal()
-    assert before == owner.execute(
-        "SELECT group_name, nodes FROM ledger.group_runs WHERE size = 602 ORDER BY 1"
-    ).fetchall()
+    assert (
+        before
+        == owner.execute("SELECT group_name, nodes FROM ledger.group_runs WHERE size = 602 ORDER BY 1").fetchall()
+    )
     assert verdict(database_url, tmp_path / "x") is Verdict.COMPLETE
 
 

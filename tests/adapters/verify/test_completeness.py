@@ -19,7 +19,7 @@ from adapters.proof.sealer import Sealer
 from adapters.verify import bundles
 from adapters.verify.bundles import Proved, Selection
 from adapters.verify.completeness import Completeness, Verdict
-from domain.errors import HistoryBroken, LedgerError
+from domain.errors import HistoryBroken, LedgerError, RequestRefused
 from domain.ledger import Recorded
 from domain.merkle import Frontier, leaf_hash
 from domain.sealed.groups import GroupMap, entries_of, entry, group_of, seq_of, subtrees_between
@@ -141,9 +141,8 @@ def test_an_honest_bundle_is_complete_by_the_newest_checkpoint_and_by_an_older_o
 ) -> None:
     try:
         path = exported(ledger, selection._replace(size=size))
-    except LedgerError as refused:
-        assert "has events" in str(refused)
-        return
+    except RequestRefused:
+        return  # it has no events there
     assert shown(path) == Completeness(Verdict.COMPLETE)
 
 
@@ -177,7 +176,9 @@ def test_any_part_of_a_group_leads_to_its_root(ledger: Any, size: int) -> None:
         assert isinstance(heads, GroupMap)
         for place in range(len(heads)):
             head = heads.at(place)
-            every = [entry(row.seq, leaf_hash(row.state)) for row in stored[:size] if group_of(row.stream) == head.group]
+            every = [
+                entry(row.seq, leaf_hash(row.state)) for row in stored[:size] if group_of(row.stream) == head.group
+            ]
             for first, upto in ((1, size), (1, 1), (size, size), (size // 3, size // 2), (255, 600), (344, 345)):
                 joined = bytearray()
                 beside = groups.Cut(connection, head, size).write(joined.extend, first, upto)
@@ -308,7 +309,6 @@ def test_a_bundle_of_before_is_proved_and_completeness_not_shown(ledger: Any, tm
 
 def test_another_map_under_the_kept_root_is_named(ledger: Any, tmp_path: Path) -> None:
     """Somebody with a key of their own in the chain cannot put another map beside the root that was kept."""
-    url, _, _ = ledger
     parts = parts_of(exported(ledger, Selection("main")))
     note = checkpoints.parse(parts["checkpoint"].decode())
     stated = groups.stated_by(note)
@@ -346,4 +346,3 @@ def test_another_map_under_the_kept_root_is_named(ledger: Any, tmp_path: Path) -
 )  # fmt: skip
 def test_a_stream_is_of_an_account_only_if_its_kind_is(stream: str, group: str) -> None:
     assert group_of(stream) == group
-
