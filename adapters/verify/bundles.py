@@ -29,7 +29,7 @@ from adapters.proof.groups import stated_by
 from adapters.proof.tiles import Tiles
 from adapters.verify import archive, completeness
 from adapters.verify.archive import Archive
-from adapters.verify.completeness import Claim, Completeness, CompletenessCheck, Gap, Verdict
+from adapters.verify.completeness import Claim, Completeness, CompletenessCheck, Gap, Outcome
 from adapters.verify.range_check import CLOCK_TOPIC, UNDECODABLE, Envelope, topic_of
 from domain import merkle
 from domain.errors import HistoryBroken, InvalidInput, RequestRefused
@@ -326,7 +326,7 @@ class Bundle:
             )
         if manifest.is_whole:
             self._prove_whole({kept.checkpoint.size: kept.checkpoint.root for kept in against}, on_progress)
-            shown = Completeness(Verdict.COMPLETE)
+            shown = Completeness(Outcome.COMPLETE)
         else:
             shown = self._prove_part(on_progress)
         return Proved(manifest, self.note, chain, shown)

@@ -95,7 +95,7 @@ def export(
 ) -> None:
     """Export a bundle with its proofs: the whole ledger, one account, or a period.
 
-    It shows that it is complete. Whoever kept an older checkpoint can compare with that one: name it with --checkpoint.
+    It shows that it is complete. A recipient who kept an older checkpoint needs it by that one: name its size.
     """
     from api.audit import verify
 

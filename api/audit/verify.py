@@ -28,7 +28,7 @@ from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import identity, origin_of, tenures
 from adapters.verify import bundles
 from adapters.verify.bundles import Manifest, Proved, Selection
-from adapters.verify.completeness import Verdict
+from adapters.verify.completeness import Outcome
 from adapters.verify.restore import restore
 from adapters.verify.verification import Verified, VerifyRequest, verify
 from api.audit.figures import Figures, WrongFigure, check_closings, figures_of
@@ -219,12 +219,12 @@ def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, json:
             say(f"{found.closings:,} closings state what follows from the events.")
     if found.wrong:
         raise HistoryBroken(_wrong_figures(found.wrong)) if not json else typer.Exit(EXIT_REFUSED)
-    match proved.completeness.verdict:
-        case Verdict.COMPLETE:
+    match proved.completeness.outcome:
+        case Outcome.COMPLETE:
             return
-        case Verdict.NOT_SHOWN:
+        case Outcome.NOT_SHOWN:
             raise typer.Exit(EXIT_NOT_SHOWN)
-        case Verdict.INCOMPLETE:
+        case Outcome.INCOMPLETE:
             if json:
                 raise typer.Exit(EXIT_REFUSED)
             raise HistoryBroken(f"incomplete: {path} is not all of {_claim(proved)}: {proved.completeness.reason}")
@@ -244,18 +244,17 @@ def _show_proved(
     is_key_known: bool,
 ) -> None:  # fmt: skip
     manifest, shown = proved.manifest, proved.completeness
-    is_complete = shown.verdict is Verdict.COMPLETE
+    is_complete = shown.outcome is Outcome.COMPLETE
     which = "every one is proved" if is_complete else "each of these is proved"
     say(f"{path}: {manifest.events:,} events, {_claim(proved)} of {manifest.ledger_id}: {which}.")
     say(f"Root {manifest.root} of {manifest.tree_size:,} events, signed by {manifest.vkey}")
-    match shown.verdict:
-        case Verdict.COMPLETE:
-            say(
-                f"Complete: nothing of {_claim(proved)} was left out{'' if is_key_known else ', if that key is theirs'}."
-            )
-        case Verdict.NOT_SHOWN:
+    match shown.outcome:
+        case Outcome.COMPLETE:
+            on_condition = "" if is_key_known else ", if that key is the ledger's"
+            say(f"Complete: nothing of {_claim(proved)} was left out{on_condition}.")
+        case Outcome.NOT_SHOWN:
             say(f"Completeness not shown: {shown.reason}. Events may have been left out.")
-        case Verdict.INCOMPLETE:
+        case Outcome.INCOMPLETE:
             say(f"Incomplete: {shown.reason}.")
     if not is_key_known:
         note(
@@ -274,14 +273,14 @@ def _proved_json(
 ) -> dict[str, Any]:
     """Return the result; figures of a bundle that is not complete are under `of_these_events_only`."""
     shown = proved.completeness
-    is_complete = shown.verdict is Verdict.COMPLETE
+    is_complete = shown.outcome is Outcome.COMPLETE
     figures = {"positions": held, "pnl": gained}
     missing = [each._asdict() | {"group": each.group or None} for each in shown.missing]
     return _manifest_json(proved.manifest) | {
         "is_proved": is_complete,
         "are_events_proved": True,
         "completeness": {
-            "verdict": str(shown.verdict), "claim": _claim(proved), "reason": shown.reason or None,
+            "outcome": str(shown.outcome), "claim": _claim(proved), "reason": shown.reason or None,
             "missing": missing, "gaps": [each._asdict() for each in shown.gaps],
         },
         **(figures if is_complete else {"positions": None, "pnl": None}),

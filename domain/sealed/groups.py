@@ -12,7 +12,8 @@ import base64
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from domain import risk
 from domain.merkle import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, leaf_hash, levels
@@ -142,7 +143,7 @@ class GroupTree:
         return roots
 
 
-class Head(NamedTuple):
+class Head(Struct, frozen=True):
     """A group at one checkpoint: its number of entries, and the root over them."""
 
     group: str

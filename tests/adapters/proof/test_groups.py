@@ -15,7 +15,7 @@ from adapters.proof.sealer import Sealer
 from adapters.proof.signing_keys import KeyRing
 from adapters.verify import bundles
 from adapters.verify.bundles import Selection
-from adapters.verify.completeness import Verdict
+from adapters.verify.completeness import Outcome
 from adapters.verify.diagnosis import Fault
 from adapters.verify.verification import verify
 from domain.errors import HistoryBroken
@@ -74,10 +74,10 @@ def older(url: str, owner: Connection, home: Path) -> None:
         resign(url, owner, home, size, None)
 
 
-def verdict(url: str, path: Path, selection: Selection = Selection("main")) -> Verdict:
-    bundles.export(url, path, selection)
+def outcome_of(url: str, path: Path, selection: Selection | None = None) -> Outcome:
+    bundles.export(url, path, selection or Selection("main"))
     with bundles.opened(path) as bundle:
-        return bundle.prove().completeness.verdict
+        return bundle.prove().completeness.outcome
 
 
 def test_an_older_ledger_gets_the_map_of_its_whole_history_once(
@@ -87,7 +87,7 @@ def test_an_older_ledger_gets_the_map_of_its_whole_history_once(
     expected = owner.execute("SELECT group_name, nodes FROM ledger.group_runs WHERE size = 602 ORDER BY 1").fetchall()
     older(database_url, owner, tmp_path / "home")
     assert verify(database_url).finding is None
-    assert verdict(database_url, tmp_path / "before") is Verdict.NOT_SHOWN
+    assert outcome_of(database_url, tmp_path / "before") is Outcome.NOT_SHOWN
     monkeypatch.setattr(groups, "CATCH_UP_EVENTS", 250)
     sealer.seal()
     assert owner.execute("SELECT DISTINCT size FROM ledger.group_runs ORDER BY 1").fetchall() == [
@@ -101,8 +101,8 @@ def test_an_older_ledger_gets_the_map_of_its_whole_history_once(
     )
     append(log, 602, 1)
     sealer.seal()
-    assert verdict(database_url, tmp_path / "after") is Verdict.COMPLETE
-    assert verdict(database_url, tmp_path / "period", Selection("main", 260, 520)) is Verdict.COMPLETE
+    assert outcome_of(database_url, tmp_path / "after") is Outcome.COMPLETE
+    assert outcome_of(database_url, tmp_path / "period", Selection("main", 260, 520)) is Outcome.COMPLETE
     assert verify(database_url).finding is None
 
 
@@ -117,7 +117,7 @@ def test_groups_that_are_gone_are_made_again_and_compared_with_what_was_signed(
         before
         == owner.execute("SELECT group_name, nodes FROM ledger.group_runs WHERE size = 602 ORDER BY 1").fetchall()
     )
-    assert verdict(database_url, tmp_path / "x") is Verdict.COMPLETE
+    assert outcome_of(database_url, tmp_path / "x") is Outcome.COMPLETE
 
 
 @pytest.mark.parametrize("size", [2, 302, 602])
@@ -145,8 +145,10 @@ def test_a_wrong_map_in_a_signed_checkpoint_is_named(
         "UPDATE ledger.group_runs SET entries = set_byte(entries, 7, get_byte(entries, 7) # 1) WHERE size = 602",
         "UPDATE ledger.group_runs SET nodes = set_byte(nodes, 1, 255 - get_byte(nodes, 1)) WHERE size = 602",
         "UPDATE ledger.group_runs SET upto = upto - 1, nodes = nodes || nodes WHERE size = 602",
-        "UPDATE ledger.group_runs SET tile_roots = set_byte(tile_roots, 1, 255 - get_byte(tile_roots, 1))"
-        " WHERE tile_roots <> ''",
+        (
+            "UPDATE ledger.group_runs SET tile_roots = set_byte(tile_roots, 1, 255 - get_byte(tile_roots, 1))"
+            " WHERE tile_roots <> ''"
+        ),
         "UPDATE ledger.group_runs SET tile_roots = ''",
         "UPDATE ledger.group_runs SET group_name = 'account:third' WHERE group_name = 'account:other'",
         "DELETE FROM ledger.group_runs WHERE size = 302",
