@@ -22,6 +22,7 @@ from typer.main import get_command
 
 from api.analytics import cli as analytics_cli
 from api.audit import cli as audit_cli
+from api.audit import closing_cli
 from api.explain import cli as explain_cli
 from api.explain import restatement_cli
 from api.intake import cli as intake_cli
@@ -74,6 +75,8 @@ app.command()(audit_cli.snapshots)
 app.command()(audit_cli.export)
 app.command()(audit_cli.checkpoint)
 app.command()(audit_cli.proof)
+app.command()(closing_cli.close)
+app.add_typer(closing_cli.prove)
 app.command()(intake_cli.log)
 app.command()(privacy_cli.redact)
 app.command()(approvals_cli.approve)

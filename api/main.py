@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from api import web
 from api.analytics import http as analytics_http
-from api.audit import events_http, proofs_http
+from api.audit import closing_http, events_http, proofs_http
 from api.clock import now
 from api.daybook import Daybook
 from api.explain import http as explain_http
@@ -49,6 +49,7 @@ QUERIES = (
     reports_http,
     events_http,
     proofs_http,
+    closing_http,
 )
 
 DESCRIPTION = """

@@ -49,6 +49,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "actor": ("", "who requested it"),
     "age_ms": ("", "how old the mark was when it was used, milliseconds"),
     "amount": ("", "an amount of money, in the currency beside it"),
+    "as_of_seq": ("", "the place in the log up to which events are in the figures"),
     "asked": ("", "usage of the limit with the order, in its unit"),
     "asset": ("", "the base asset a scope covers; absent: every one"),
     "at": ("", "when it happened at the venue, UTC"),
@@ -64,6 +65,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "change_id": ("", "the replacement of an order it is about"),
     "changes": ("", "the fields to change; of gains: the change by the time it belongs to"),
     "child": ("", "the ClOrdID of a child order"),
+    "closed_before": ("", "the first day, UTC, that had not ended then: the days before it are closed"),
     "cl_ord_id": ("ClOrdID(11)", "our id of the order, unique in its account"),
     "closed": ("", "the lots a disposal used up, in order"),
     "commission": ("Commission(12)", "fee of the fill in its own currency; negative is a rebate"),
@@ -99,6 +101,8 @@ FIELDS: dict[str, tuple[str, str]] = {
     "fee_id": ("", "the fee's id"),
     "fee_policy": ("", "where commissions go"),
     "fields": ("", "the fields that differ"),
+    "figures": ("", "the number of figures"),
+    "figures_format": ("", "the format of keys, values and leaves: 1"),
     "fills_count": ("", "the number of fills a statement lists"),
     "fills_digest": ("", "SHA-256 over the fills a statement lists"),
     "fills_from": ("", "the time since which a statement lists fills, UTC"),
@@ -175,6 +179,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "released": ("", "the part of an order's hold that was released or became position"),
     "report": ("", "the venue's report, word for word"),
     "requested_as": ("", "the ClOrdID of our cancel or replace request"),
+    "root": ("", "the root of the sorted Merkle tree over all figures, in base64"),
     "rounding": ("", "the rest of realized PnL after money rounding, settlement currency"),
     "rule": ("", "the rule that had to hold"),
     "scope": ("", "the part of an account or firm a limit covers"),
@@ -207,6 +212,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "venue": ("", "our code of the venue"),
     "version": ("", "the number of the limit's setting, from 1"),
     "vkey": ("", "the public key, as a C2SP vkey"),
+    "versions": ("", "the versions of the read models that figures were computed by"),
     "was": ("", "its value on record before"),
 }
 
@@ -226,6 +232,7 @@ MODULES = {  # a chapter for each module that holds events
     "keys": "domain.access.keys",
     "approvals": "domain.access.approvals",
     "signing": "domain.ledger.signing",
+    "figures": "domain.sealed.figures",
 }
 STREAMS = {
     "instrument": "`instrument:{venue}:{symbol}`",
@@ -243,6 +250,7 @@ STREAMS = {
     "keys": "`access:{key_id}`",
     "approvals": "`approval:all`",
     "signing": "`signing:keys`",
+    "figures": "`figures:closings`",
 }
 
 

@@ -24,6 +24,7 @@ from domain.marks import MarkSource
 from domain.order import Order, ParentOrder, VenueOrder
 from domain.position import Book, Booked, Effect, Entry, Lot, Lots, Position, costing
 from domain.risk import Risk
+from domain.sealed.figures import Closed
 
 COMPRESSION = 1
 STATE_BYTES_MAX = 256 * 1024 * 1024
@@ -66,6 +67,7 @@ SHAPES: dict[str, Any] = {
     "account": Account,
     "approval": Approvals,
     "evidence": RawReportKept,
+    "figures": Closed,
     "instrument": Instrument,
     "limit": Risk,
     "marks": MarkSource,

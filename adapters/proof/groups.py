@@ -22,6 +22,7 @@ from domain.sealed.groups import (
     Head,
     by_group,
     entries_of,
+    group_of,
     leaves_of,
     seq_of,
     subtrees_between,
@@ -51,6 +52,13 @@ SELECT groups.group_name, run.upto, run.nodes FROM groups, LATERAL (
     SELECT upto, nodes FROM ledger.group_runs AS newest
     WHERE newest.group_name = groups.group_name AND newest.size <= %s ORDER BY newest.size DESC LIMIT 1
 ) AS run
+"""
+STORED_ENTRIES = """
+SELECT group_name, entries FROM ledger.group_runs
+WHERE size > %s AND size <= (SELECT min(size) FROM ledger.group_runs WHERE size >= %s) ORDER BY group_name, size
+"""
+ALL_TILE_ROOTS = """
+SELECT group_name, tile_roots FROM ledger.group_runs WHERE tile_roots <> ''::bytea ORDER BY group_name, size
 """
 STORE = "COPY ledger.group_runs (group_name, size, upto, entries, nodes, tile_roots) FROM STDIN (FORMAT BINARY)"
 BEFORE = """
@@ -110,7 +118,7 @@ def read(connection: Connection, after: int, until: int) -> Read:
         row = cursor.execute(EVENTS, [after, until], prepare=True).fetchone()
     if row is None or row[:3] != (until - after, after + 1, until):
         raise HistoryBroken(f"missing: an event between seq {after} and {until}; run verify")
-    return Read(row[3], by_group(row[4], row[3], after + 1))
+    return Read(row[3], by_group(map(group_of, row[4]), row[3], after + 1))
 
 
 class Groups:
@@ -149,8 +157,7 @@ class Groups:
 
 def load(connection: Connection) -> Groups:
     """Return the groups as they are stored. Raises HistoryBroken if they are damaged."""
-    row = connection.execute(STORED).fetchone()
-    size = row[0] if row else 0
+    size = stored_size(connection)
     return Groups(size, dict(_trees(connection, size)))
 
 
@@ -204,6 +211,50 @@ def damaged(which: str) -> HistoryBroken:
     )
 
 
+# The verifier's side
+
+
+def stored_size(connection: Connection) -> int:
+    """Return the place in the log up to which entries are stored."""
+    row = connection.execute(STORED).fetchone()
+    return int(row[0]) if row else 0
+
+
+def stored_entries(connection: Connection, after: int, upto: int) -> dict[str, bytes]:
+    """Return the stored entries with `after` < seq <= `upto` by group; `upto` is at most `stored_size`."""
+    found: dict[str, list[bytes]] = {}
+    with connection.cursor(binary=True) as cursor:
+        for group, entries in cursor.execute(STORED_ENTRIES, [after, upto]):
+            found.setdefault(group, []).append(within(entries, after, upto))
+    return {group: joined for group, parts in found.items() if (joined := b"".join(parts))}
+
+
+def within(entries: bytes, after: int, upto: int) -> bytes:
+    """Return those of a group's entries with `after` < seq <= `upto`."""
+    first, last = seq_of(entries), seq_of(entries[-ENTRY_BYTES:])
+    if not entries or (after < first and last <= upto):
+        return entries
+    return b"".join([each for each in entries_of(entries) if after < seq_of(each) <= upto])
+
+
+def wrong_edge(connection: Connection, trees: Mapping[str, GroupTree]) -> str:
+    """Return a group whose stored nodes or tile roots are not those of its tree ; "" if there is none."""
+    tiles: dict[str, Frontier] = {}
+    with connection.cursor(binary=True) as cursor:
+        heads = {row[0]: row[1:] for row in cursor.execute(HEADS, [stored_size(connection)]).fetchall()}
+        for group, roots in cursor.execute(ALL_TILE_ROOTS):
+            for root in _hashes(roots):
+                tiles.setdefault(group, Frontier()).add(root)
+    for group in sorted(trees.keys() | heads.keys()):
+        tree = trees.get(group)
+        if tree is None or heads.get(group) != (tree.count, b"".join(tree.nodes)):
+            return group
+        full = tiles.get(group, Frontier())
+        if (full.size, full.nodes) != (tree.count >> TILE_HEIGHT, tree.nodes[: full.size.bit_count()]):
+            return group
+    return ""
+
+
 # The exporter's side
 
 
@@ -212,9 +263,8 @@ def heads_at(connection: Connection, note: Note) -> GroupMap | None:
     stated, size = stated_by(note), note.checkpoint.size
     if stated is None or stated.rule != RULE:
         return None
-    row = connection.execute(STORED).fetchone()
-    if row is None or row[0] < size:
-        raise Unavailable(f"the groups of this ledger are being built (at {row[0] if row else 0} of {size}); try again")
+    if (stored := stored_size(connection)) < size:
+        raise Unavailable(f"the groups of this ledger are being built (at {stored:,} of {size:,}); try again")
     found = GroupMap(Head(group, tree.count, tree.root()) for group, tree in _trees(connection, size))
     if (len(found), found.root()) != (stated.groups, stated.root):
         raise damaged(f"of the checkpoint of {size} events")
@@ -246,11 +296,12 @@ class Cut:
         Raises HistoryBroken where stored entries are missing.
         """
         base, tree = _before(self._connection, self._head.group, first)
-        written, is_over, last_run = 0, False, base
+        written, is_over, read_to = 0, False, base
         neighbour = b""
         with self._connection.transaction(), self._connection.cursor("entries_of_group", binary=True) as cursor:
             cursor.itersize = RUNS_FETCHED
-            for last_run, _, joined in cursor.execute(RUNS, [self._head.group, base, self._size]):
+            for size, _, joined in cursor.execute(RUNS, [self._head.group, base, self._size]):
+                read_to = size
                 if not is_over and not neighbour and first <= seq_of(joined) and seq_of(joined[-ENTRY_BYTES:]) <= upto:
                     write(joined)
                     written += len(joined) // ENTRY_BYTES
@@ -272,12 +323,12 @@ class Cut:
         if neighbour:
             write(neighbour)
             written += 1
-        return Beside(tree.size, list(tree.nodes), self._right(tree.size + written, last_run))
+        return Beside(tree.size, list(tree.nodes), self._right(tree.size + written, read_to))
 
-    def _right(self, place: int, last_run: int) -> list[bytes]:
+    def _right(self, place: int, read_to: int) -> list[bytes]:
         """Return the roots of the perfect subtrees over the entries from `place` to the end."""
         head, edge = self._head, self._rest[: _tile_end(place) - place]
-        tiles = _tile_roots(self._connection, head.group, last_run, self._size)
+        tiles = _tile_roots(self._connection, head.group, read_to, self._size)
         tail_start = head.count - head.count % TILE_WIDTH
         tail = _tail(self._connection, head, self._size, tail_start) if tail_start >= place else []
         found = []

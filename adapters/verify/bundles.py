@@ -2,9 +2,9 @@
 
 A bundle is a plain zip: `events.jsonl` (the stored bytes of each event, one per line), `checkpoint` (the signed tree
 head that everything is proved by), `keys.json` (public keys and their handovers), `manifest.json`, `instruments.json`
-(its instrument events, for reading), and the proof: for a whole ledger `leaves.bin` (the leaf hashes), for a part
-`proofs.jsonl` (each event's seq and its inclusion proof, in base64), and for an account what shows that it is complete
-(`adapters.verify.completeness`).
+(its instrument events, for reading), and the proof: for a whole ledger `leaves.bin` (the leaf hashes) and, if figures
+were closed, `closings.jsonl` (those figures); for a part `proofs.jsonl` (each event's seq and its inclusion proof, in
+base64), and for an account what shows that it is complete (`adapters.verify.completeness`).
 """
 
 import base64
@@ -23,14 +23,14 @@ import msgspec
 from msgspec import Struct
 
 from adapters.postgres.connections import Connection, Role, connect, reaching
-from adapters.proof import checkpoints, cosigned, key_record, tiles
+from adapters.proof import checkpoints, closings, cosigned, key_record, tiles
 from adapters.proof.checkpoints import Note, Pin, PublicKey, Tenure
 from adapters.proof.groups import stated_by
 from adapters.proof.key_record import KeyOnRecord
 from adapters.proof.tiles import Tiles
 from adapters.verify import archive, completeness
 from adapters.verify.archive import Archive
-from adapters.verify.completeness import Claim, Completeness, CompletenessCheck, Gap, Verdict
+from adapters.verify.completeness import Claim, Completeness, CompletenessCheck, Gap, Outcome
 from adapters.verify.range_check import CLOCK_TOPIC, UNDECODABLE, Envelope, topic_of
 from adapters.verify.record_check import record_of
 from domain import merkle
@@ -42,6 +42,7 @@ from domain.sealed.groups import group_of
 FORMAT = "daybook-bundle/2"
 FORMATS = (FORMAT, "daybook-bundle/1")  # 1 had nothing that shows whether an account's bundle is complete
 FETCH_ROWS = 2000
+CLOSINGS = "closings.jsonl"
 MANIFEST_BYTES_MAX = 64 * 1024
 CHECKPOINT_BYTES_MAX = 256 * 1024  # with cosignatures
 KEYS_BYTES_MAX = 4 * 1024 * 1024
@@ -107,6 +108,13 @@ class Proof(Struct, frozen=True):
 
     seq: Size
     proof: Annotated[list[bytes], msgspec.Meta(max_length=PROOF_HASHES_MAX)]
+
+
+class ClosedFigures(Struct, frozen=True):
+    """A line of `closings.jsonl`: the figures of a closing, their values by key."""
+
+    as_of_seq: Size
+    figures: dict[str, str]
 
 
 class Proved(NamedTuple):
@@ -200,6 +208,8 @@ class _Export:
         if not events:
             raise RequestRefused("the selection has events", account=self._account, first=self._first, upto=self._upto)
         completeness.write(self._connection, self._bundle, self._note, self._claim())
+        if self._is_whole:
+            self._write_closings()
         manifest = Manifest(
             format=FORMAT,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -220,6 +230,16 @@ class _Export:
         self._bundle.writestr("instruments.json", json.dumps(instruments, indent=1, ensure_ascii=False))
         self._bundle.writestr("manifest.json", msgspec.json.format(msgspec.json.encode(manifest)))
         return manifest
+
+    def _write_closings(self) -> None:
+        """Add the kept figures of closings, so that one that does not follow from the events can be named."""
+        found = [one for one in closings.all_closings(self._connection) if one.seq <= self._note.checkpoint.size]
+        if not found:
+            return
+        with self._bundle.open(CLOSINGS, "w", force_zip64=True) as file:
+            for each in found:
+                if (values := closings.kept_values(self._connection, each.event.as_of_seq)) is not None:
+                    file.write(msgspec.json.encode(ClosedFigures(each.event.as_of_seq, dict(values))) + b"\n")
 
     def _claim(self) -> Claim:
         return Claim(self._account, self._first, self._upto, self._note.checkpoint.size)
@@ -318,7 +338,7 @@ class Bundle:
         binding = [*against, *checkpoints.handovers(chain, checkpoint.origin)]
         if manifest.is_whole:
             self._prove_whole({kept.checkpoint.size: kept.checkpoint.root for kept in binding}, on_progress)
-            shown = Completeness(Verdict.COMPLETE)
+            shown = Completeness(Outcome.COMPLETE)
         else:
             shown = self._prove_part(on_progress)
         self._check_keys(chain)
@@ -390,6 +410,21 @@ class Bundle:
             return
         for state, proof in self._with_proofs():
             yield Line(proof.seq, state)
+
+    def closings(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yield the figures of closings that the bundle brings, by the place in the log they are as of; none is proved.
+
+        Raises HistoryBroken.
+        """
+        if not self._archive.has(CLOSINGS):
+            return
+        decoder = msgspec.json.Decoder(ClosedFigures)
+        for line in self._archive.lines(CLOSINGS):
+            try:
+                found = decoder.decode(line)
+            except UNDECODABLE as error:
+                raise HistoryBroken(f"{CLOSINGS} of {self._path} is damaged: {error}") from error
+            yield found.as_of_seq, found.figures
 
     def _prove_whole(self, kept: Mapping[int, bytes], on_progress: OnProgress) -> None:
         manifest, tree, wrong, rewritten, is_longer = self.manifest, Frontier(), 0, 0, False

@@ -47,7 +47,7 @@ Hash = Annotated[bytes, msgspec.Meta(min_length=HASH_BYTES, max_length=HASH_BYTE
 Hashes = Annotated[list[Hash], msgspec.Meta(max_length=PROOF_HASHES_MAX)]
 
 
-class Verdict(StrEnum):
+class Outcome(StrEnum):
     """What is shown about the completeness of a bundle: exactly one of three."""
 
     COMPLETE = "complete"
@@ -75,9 +75,9 @@ class Missing(NamedTuple):
 
 
 class Completeness(NamedTuple):
-    """The verdict on a bundle, the reason if it is not complete, and what is missing."""
+    """The outcome for a bundle, the reason if it is not complete, and what is missing."""
 
-    verdict: Verdict
+    outcome: Outcome
     reason: str = ""
     missing: tuple[Missing, ...] = ()
     gaps: tuple[Gap, ...] = ()
@@ -209,7 +209,7 @@ class CompletenessCheck:
             self._gaps.append(gap)
 
     def result(self) -> Completeness:
-        """Return the verdict, once all events were added."""
+        """Return the outcome, once all events were added."""
         if self._all is not None:
             self._all.end(self._claim.upto + 1)
             missing = [self._all.missing()] if self._all.count else []
@@ -217,10 +217,10 @@ class CompletenessCheck:
             missing = [found for each in self._groups.values() if (found := each.end()) is not None]
         gaps = tuple(self._gaps)
         if missing or gaps:
-            return Completeness(Verdict.INCOMPLETE, _described(missing, gaps), tuple(missing), gaps)
+            return Completeness(Outcome.INCOMPLETE, _described(missing, gaps), tuple(missing), gaps)
         if self._why_not:
-            return Completeness(Verdict.NOT_SHOWN, self._why_not)
-        return Completeness(Verdict.COMPLETE)
+            return Completeness(Outcome.NOT_SHOWN, self._why_not)
+        return Completeness(Outcome.COMPLETE)
 
     def close(self) -> None:
         """Close the lists."""
@@ -373,8 +373,7 @@ def _described(missing: list[Missing], gaps: tuple[Gap, ...]) -> str:
         else:
             seqs = f" (seq {ranges_text(each.seqs)})" if each.seqs else ""
             parts.append(f"{each.events:,} events{of_what} are missing{seqs}")
-    for gap in gaps[:3]:
-        parts.append(f"{gap.stream} goes from version {gap.after} to {gap.before} at seq {gap.seq}")
+    parts += [f"{gap.stream} goes from version {gap.after} to {gap.before} at seq {gap.seq}" for gap in gaps[:3]]
     if len(gaps) > 3:
         parts.append(f"and {len(gaps) - 3} more streams have gaps")
     return "; ".join(parts)

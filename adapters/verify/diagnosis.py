@@ -41,6 +41,8 @@ class Fault(StrEnum):
     TRUNCATED = "truncated"
     TILE = "tile wrong"
     FORGED = "checkpoint forged"
+    MAP = "map wrong"
+    GROUPS = "groups wrong"
     REWRITTEN = "rewritten"
     KEYS = "keys disagree"
 

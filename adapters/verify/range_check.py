@@ -7,9 +7,11 @@ compared again; if it fails again the range is unclean, and `adapters.verify.dia
 
 import hashlib
 import struct
-from collections.abc import Generator, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -17,13 +19,14 @@ from msgspec import Struct
 from psycopg.pq import ExecStatus
 
 from adapters.postgres.connections import Connection
-from adapters.proof import checkpoints, tiles
+from adapters.proof import checkpoints, groups, tiles
 from adapters.proof.checkpoints import Note, Tenure
 from domain import merkle
 from domain.errors import HistoryBroken
 from domain.ledger import ClockConfirmed, schema
 from domain.merkle import HASH_BYTES, TILE_WIDTH, Frontier
 from domain.order import OrderFilled
+from domain.sealed.groups import STREAMS_CACHED_MAX, by_group, group_of, leaves_of
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00"
@@ -99,6 +102,18 @@ class RangeQuery(NamedTuple):
     chain: tuple[Tenure, ...]
     sizes: tuple[int, ...] = ()
     restored: int = 0
+    grouped: int = 0  # the place in the log up to which entries of groups are stored
+    needs_groups: bool = False
+
+
+class Segment(NamedTuple):
+    """The events since the segment before, up to `size`: the leaf hashes of their entries, by group; and the map that a
+    checkpoint states there.
+    """
+
+    size: int
+    leaves: dict[str, bytes]
+    stated: groups.Stated | None
 
 
 class Stated(NamedTuple):
@@ -121,6 +136,8 @@ class CheckedRange(NamedTuple):
     last_at: int
     checkpoints: int
     is_clean: bool
+    segments: tuple[Segment, ...] = ()
+    wrong_group: str = ""  # one whose stored entries are not those of the events
 
 
 def check(connection: Connection, query: RangeQuery) -> CheckedRange:
@@ -166,6 +183,7 @@ class _Check:
         self._sizes = sorted(claimed)
         self._claimed = claimed
         self._next = 0  # the place in `_sizes`
+        self._grouping = _Grouping(query, self._maps) if query.needs_groups else None
 
     def run(self) -> CheckedRange:
         query, rows = self._query, _Rows(self._connection, self._query)
@@ -173,6 +191,8 @@ class _Check:
         stored = self._stored(first, min(query.upto, query.sealed) // TILE_WIDTH)
         with closing(rows.tiles()) as found:
             for leaves in found:
+                if self._grouping is not None:
+                    self._grouping.add(rows.streams, leaves)
                 if len(leaves) == TILE_WIDTH:
                     self._full(leaves, next(stored, None))
                 else:
@@ -189,10 +209,13 @@ class _Check:
             last_at=rows.last_at,
             checkpoints=self._signed,
             is_clean=True,
+            segments=self._grouping.segments() if self._grouping is not None else (),
+            wrong_group=self._grouping.wrong_in(self._connection) if self._grouping is not None else "",
         )
 
     def _checkpoints(self) -> dict[int, bytes | None]:
         """Return the roots that the range's checkpoints state, after verifying their signatures."""
+        self._maps: dict[int, groups.Stated | None] = {}
         self._leaves: dict[int, tuple[int, bytes]] = {}  # size -> first leaf, and the hashes stored with it
         claimed: dict[int, bytes | None] = {}
         before = self._connection.execute(BEFORE, [self._query.after]).fetchone()
@@ -207,6 +230,7 @@ class _Check:
                 if lost_before(found, last, self._query.restored):
                     raise _Unclean
                 claimed[size] = found.checkpoint.root
+                self._maps[size] = groups.stated_by(found)
                 self._leaves[size] = (max(last, size - size % TILE_WIDTH), bytes(leaves))
                 last = size
         self._signed = len(claimed)
@@ -258,6 +282,61 @@ class _Check:
         self._next += 1
 
 
+@lru_cache(maxsize=STREAMS_CACHED_MAX)
+def _group_named(stream: bytes) -> str:
+    return group_of(stream.decode())
+
+
+class _Grouping:
+    """The entries of the events of a range, by group, cut at checkpoints."""
+
+    def __init__(self, query: RangeQuery, maps: Mapping[int, groups.Stated | None]) -> None:
+        self._query = query
+        self._maps = maps
+        self._sizes = sorted(maps)
+        self._size = query.after
+        self._entries: dict[str, list[bytes]] = {}  # of all the range
+        self._open: dict[str, list[bytes]] = {}  # since the last checkpoint
+        self._segments: list[Segment] = []
+
+    def add(self, streams: Sequence[bytes], leaves: Sequence[bytes]) -> None:
+        """Add a tile of events."""
+        start, end = self._size, self._size + len(leaves)
+        ends = self._sizes[bisect_right(self._sizes, start) : bisect_right(self._sizes, end)]
+        for upto in [*ends, end] if not ends or ends[-1] != end else ends:
+            low, high = self._size - start, upto - start
+            named = map(_group_named, streams[low:high])
+            for group, entries in by_group(named, b"".join(leaves[low:high]), self._size + 1).items():
+                self._entries.setdefault(group, []).append(entries)
+                self._open.setdefault(group, []).append(leaves_of(entries))
+            self._size = upto
+            if upto in self._maps:
+                self._close(self._maps[upto])
+
+    def _close(self, stated: groups.Stated | None) -> None:
+        found = {group: b"".join(leaves) for group, leaves in self._open.items()}
+        self._segments.append(Segment(self._size, found, stated))
+        self._open = {}
+
+    def segments(self) -> tuple[Segment, ...]:
+        """Return the segments of the range."""
+        if self._open:
+            self._close(None)
+        return tuple(self._segments)
+
+    def wrong_in(self, connection: Connection) -> str:
+        """Return a group whose stored entries are not these; "" if there is none."""
+        after, upto = self._query.after, min(self._query.grouped, self._size)
+        stored = groups.stored_entries(connection, after, upto) if upto > after else {}
+        for group in sorted(self._entries.keys() | stored.keys()):
+            expected = b"".join(self._entries.get(group, []))
+            if upto < self._size:
+                expected = groups.within(expected, after, upto)
+            if stored.get(group, b"") != expected:
+                return group
+        return ""
+
+
 class _Rows:
     """The rows of a range, each compared with its bytes, hashed, and dropped."""
 
@@ -265,6 +344,7 @@ class _Rows:
         self._connection = connection
         self._query = query
         self.first_at = self.last_at = 0
+        self.streams: list[bytes] = []  # of the events of the tile
 
     def tiles(self) -> Generator[list[bytes], None, None]:
         """Yield leaf hashes, a tile at a time. Raises _Unclean at the first wrong row."""
@@ -275,6 +355,7 @@ class _Rows:
         sha256, fill_topic = hashlib.sha256, FILL_TOPIC.encode()
         needles: dict[bytes, bytes] = {}
         leaves: list[bytes] = []
+        streams = self.streams
         expected, known_at, at_text = self._query.after, None, b""
         for row in rows:
             _, _, seq, _, version, _, at, length = _lengths(row)
@@ -308,9 +389,11 @@ class _Rows:
                 if seq != expected or found:
                     raise _Unclean
             leaves.append(sha256(b"\x00" + state).digest())
+            streams.append(stream)
             if len(leaves) == TILE_WIDTH:
                 yield leaves
                 leaves = []
+                streams.clear()
         self.last_at = known_at or 0
         if leaves:
             yield leaves

@@ -20,6 +20,7 @@ from adapters.proof.key_record import KeyOnRecord
 from adapters.proof.tiles import Tiles
 from adapters.verify.check_workers import checkers
 from adapters.verify.diagnosis import Fault, Finding, Good, diagnose
+from adapters.verify.map_check import MapCheck
 from adapters.verify.range_check import CheckedRange, RangeQuery, check, unchecked_range
 from domain.errors import HistoryBroken
 from domain.merkle import EMPTY_ROOT, HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, levels
@@ -165,6 +166,7 @@ class _Verification:
         self._wanted = {self._sealed, *(note.checkpoint.size for note in self._kept_notes)}
         self._roots: dict[int, bytes] = {0: EMPTY_ROOT}
         self._checkpoints = 0
+        self._groups = MapCheck(connection, self._sealed) if not self._after else None
 
     def run(self, streams: Callable[[], Finding | None]) -> Verified:
         """Verify everything; `streams` checks the versions of streams."""
@@ -222,6 +224,8 @@ class _Verification:
             is_before = bool(checked.first_at) and checked.first_at < self._last_at
             if not checked.is_clean or is_before or not self._add(checked):
                 return self._diagnosed(checked)
+            if self._groups is not None and (finding := self._groups.add(checked)):
+                return finding
             if checked.last_at:
                 self._last_at = checked.last_at
             self._on_progress(
@@ -296,6 +300,8 @@ class _Verification:
             chain=self._chain,
             sizes=sizes,
             restored=self._restored,
+            grouped=self._groups.stored if self._groups is not None else 0,
+            needs_groups=self._groups is not None,
         )
 
     def _diagnosed(self, checked: CheckedRange) -> Finding:

@@ -35,8 +35,8 @@ def verify_(
             exists=True,
             dir_okay=False,
             readable=True,
-            metavar="[BUNDLE]",
-            help="A bundle or a .tlog-proof; by default the database.",
+            metavar="[BUNDLE|PROOF]",
+            help="A bundle, a proof of a figure, or a .tlog-proof; by default the database.",
         ),
     ] = None,
     first: Annotated[int, typer.Option("--from", min=1, metavar="SEQ", help="The first event to verify.")] = 1,
@@ -64,6 +64,9 @@ def verify_(
             help="Also decide every request and report again, and compare what follows. Of a bundle by default.",
         ),
     ] = None,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Also fold the log again, and compare the figures of closings.")
+    ] = False,
     projections: Annotated[
         bool, typer.Option("--projections", help="Verify the read models instead: fold the log again, and compare.")
     ] = False,
@@ -72,8 +75,8 @@ def verify_(
     """Recompute every hash and signature, and name the first event that differs from what was signed.
 
     A BUNDLE is verified without a database or network; its positions and PnL are computed from the proved bytes. It is
-    complete (exit code 0), incomplete (1), or completeness is not shown (4). With --derivation a booking, hold or break
-    that does not follow from its request or report is named too.
+    complete (exit code 0), incomplete (1), or completeness is not shown (4). A PROOF is of one figure of a closing, or
+    of one event. With --derivation a booking, hold or break that does not follow from its request or report is named.
     """
     from api.audit.verify import verify_log
     from api.operations.read_models_cli import verify_read_models
@@ -83,7 +86,7 @@ def verify_(
         return
     verify_log(
         bundle=bundle, first=first, upto=upto, against=against, keys=key or (), policy_file=policy,
-        snapshots=snapshots, derivation=derivation, json=json,
+        snapshots=snapshots, derivation=derivation, figures=figures, json=json,
     )  # fmt: skip
 
 
@@ -123,7 +126,7 @@ def export(
 ) -> None:
     """Export a bundle with its proofs: the whole ledger, one account, or a period.
 
-    It shows that it is complete. Whoever kept an older checkpoint can compare with that one: name it with --checkpoint.
+    It shows that it is complete. A recipient who kept an older checkpoint needs it by that one: name its size.
     """
     from api.audit import verify
 

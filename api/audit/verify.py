@@ -15,19 +15,21 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adapters.log import snapshot_check
+from adapters.log.postgres import PostgresLog
 from adapters.log.snapshot_check import Refolded
 from adapters.postgres import connections
 from adapters.postgres.connections import Role, connect, name, reaching
 from adapters.postgres.migrations import check_revision
-from adapters.proof import checkpoints, key_record, policies
+from adapters.proof import checkpoints, closings, figure_proofs, key_record, policies
 from adapters.proof.checkpoints import Note, Pin, Tenure
+from adapters.proof.figure_proofs import Answer
 from adapters.proof.policies import Policy
 from adapters.proof.sealer import Sealer
 from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import identity, origin_of, tenures
 from adapters.verify import bundles, keys_check
 from adapters.verify.bundles import Manifest, Proved, Selection
-from adapters.verify.completeness import Verdict
+from adapters.verify.completeness import Outcome
 from adapters.verify.derivation import OfBundle, derive, derive_bundle
 from adapters.verify.keys_check import KeysChecked
 from adapters.verify.mark_check import check_marks
@@ -41,7 +43,7 @@ from api.audit.derivation import (
     show_derived,
     what_does_not_follow,
 )
-from api.audit.figures import figures_of
+from api.audit.figures import Figures, WrongFigure, check_closings, figures_of
 from api.audit.marks import marks_json, marks_wrong, show_marks
 from api.audit.proofs import newest_note
 from api.daybook import Daybook
@@ -62,6 +64,7 @@ from api.terminal.output import (
     write_table,
 )
 from domain.errors import HistoryBroken, InvalidInput, RequestRefused
+from domain.ledger import scan
 
 JUST_BEFORE = timedelta(microseconds=1)
 ROWS_SHOWN_MAX = 500  # of a table for people; a terminal's layout of a row costs more than its proof
@@ -78,6 +81,7 @@ def verify_log(
     policy_file: Path | None = None,
     snapshots: bool = False,
     derivation: bool | None = None,
+    figures: bool = False,
     json: bool,
 ) -> None:
     """Recompute every hash and signature, and name the first event that differs from what was signed.
@@ -90,6 +94,8 @@ def verify_log(
     if bundle is not None:
         if (proof := witnessed.proof_in(bundle)) is not None:
             witnessed.verify_proof(proof, given, policy, settings, json=json)
+        elif figure_proofs.is_proof(bundle):
+            _verify_proof(bundle, _Expected(kept, given, policy), settings, json=json)
         else:
             _verify_bundle(
                 bundle, _Expected(kept, given, policy), settings, is_derived=derivation is not False, json=json
@@ -119,6 +125,11 @@ def verify_log(
             refolded = snapshot_check.check(url, advance)
         verified["snapshots"] = refolded._asdict() | {"wrong": [each._asdict() for each in refolded.wrong]}
         wrong = _what_is_wrong(refolded)
+    closed = None
+    if figures and not wrong:
+        closed = _closed_figures(url)
+        verified["figures"] = _figures_json(closed)
+        wrong = _wrong_figures(closed.wrong)
     checked = None
     if not wrong and first <= 1 and upto is None:
         with _bar("comparing marks", is_quiet=json) as advance:
@@ -142,6 +153,8 @@ def verify_log(
         show_marks(checked)
     if access is not None and not json:
         _show_keys_checked(access)
+    if closed is not None and not wrong and not json:
+        say(f"{closed.closings:,} closings state what follows from the events.")
     if refolded is not None and not wrong and not json:
         say(f"{refolded.checked:,} snapshots equal what their streams fold to.")
         if refolded.foreign:
@@ -317,17 +330,20 @@ def _verify_bundle(path: Path, expected: _Expected, settings: Settings, *, is_de
             proved = bundle.prove(against=expected.kept, pins=pins, on_progress=advance)
         believed = trust.Trust([*pins, *checkpoints.pins_of(expected.kept, proved.keys)])
         seen = None if expected.policy is None else witnessed.of_note(expected.policy, proved.note)
-        held, gained = figures_of(bundle)
+        figures = figures_of(bundle)
         if is_derived:
             with _bar("deciding again", is_quiet=json) as advance:
                 derived = derive_bundle(bundle, size=path.stat().st_size, on_progress=advance)
-    wrong = what_does_not_follow(derived.derived) if derived is not None else ""
+    wrong = _wrong_figures(figures.wrong)
+    if not wrong and derived is not None:
+        wrong = what_does_not_follow(derived.derived)
     if not believed.pins:
         trust.warn_of_bundle(proved.manifest.vkey)
     if json:
         decided = {"derivation": bundle_derived_json(derived)} if derived is not None else {}
         write_json(
-            _proved_json(proved, held, gained)
+            _proved_json(proved, figures.positions, figures.pnl)
+            | {"figures": _figures_json(figures)}
             | {"trust": believed.as_json(), "witnessed": seen and seen.as_json()}
             | decided
         )
@@ -338,17 +354,19 @@ def _verify_bundle(path: Path, expected: _Expected, settings: Settings, *, is_de
         if derived is not None:
             show_bundle_derived(derived)
         if not wrong:
-            _show_proved_figures(proved, held, gained)
+            _show_proved_figures(proved, figures.positions, figures.pnl)
+            if figures.closings:
+                say(f"{figures.closings:,} closings state what follows from the events.")
     if wrong:
         if json:
             raise typer.Exit(EXIT_REFUSED)
         raise HistoryBroken(wrong)
-    match proved.completeness.verdict:
-        case Verdict.COMPLETE:
+    match proved.completeness.outcome:
+        case Outcome.COMPLETE:
             return
-        case Verdict.NOT_SHOWN:
+        case Outcome.NOT_SHOWN:
             raise typer.Exit(EXIT_NOT_SHOWN)
-        case Verdict.INCOMPLETE:
+        case Outcome.INCOMPLETE:
             if json:
                 raise typer.Exit(EXIT_REFUSED)
             raise HistoryBroken(f"incomplete: {path} is not all of {_claim(proved)}: {proved.completeness.reason}")
@@ -365,25 +383,24 @@ def _claim(proved: Proved) -> str:
 
 def _show_proved(path: Path, proved: Proved, believed: trust.Trust) -> None:
     manifest, shown = proved.manifest, proved.completeness
-    which = "every one is proved" if shown.verdict is Verdict.COMPLETE else "each of these is proved"
+    which = "every one is proved" if shown.outcome is Outcome.COMPLETE else "each of these is proved"
     say(f"{path}: {manifest.events:,} events, {_claim(proved)} of {manifest.ledger_id}: {which}.")
     say(f"Root {manifest.root} of {manifest.tree_size:,} events, signed by {manifest.vkey}")
     _show_trust(believed, proved.keys)
-    match shown.verdict:
-        case Verdict.COMPLETE:
-            say(
-                f"Complete: nothing of {_claim(proved)} was left out{'' if believed.pins else ', if that key is theirs'}."
-            )
-        case Verdict.NOT_SHOWN:
+    match shown.outcome:
+        case Outcome.COMPLETE:
+            on_condition = "" if believed.pins else ", if that key is the ledger's"
+            say(f"Complete: nothing of {_claim(proved)} was left out{on_condition}.")
+        case Outcome.NOT_SHOWN:
             say(f"Completeness not shown: {shown.reason}. Events may have been left out.")
-        case Verdict.INCOMPLETE:
+        case Outcome.INCOMPLETE:
             say(f"Incomplete: {shown.reason}.")
 
 
 def _show_proved_figures(
     proved: Proved, held: Sequence[Mapping[str, Any]], gained: Sequence[Mapping[str, Any]]
 ) -> None:
-    manifest, is_complete = proved.manifest, proved.completeness.verdict is Verdict.COMPLETE
+    manifest, is_complete = proved.manifest, proved.completeness.outcome is Outcome.COMPLETE
     if manifest.first > 1:
         note(f"The bundle begins at seq {manifest.first}: these figures leave out what was held before.")
     of_what = "from the proved bytes" if is_complete else "OF THESE EVENTS ONLY, which may not be all"
@@ -397,14 +414,14 @@ def _proved_json(
 ) -> dict[str, Any]:
     """Return the result; figures of a bundle that is not complete are under `of_these_events_only`."""
     shown = proved.completeness
-    is_complete = shown.verdict is Verdict.COMPLETE
+    is_complete = shown.outcome is Outcome.COMPLETE
     figures = {"positions": held, "pnl": gained}
     missing = [each._asdict() | {"group": each.group or None} for each in shown.missing]
     return _manifest_json(proved.manifest) | {
         "is_proved": is_complete,
         "are_events_proved": True,
         "completeness": {
-            "verdict": str(shown.verdict), "claim": _claim(proved), "reason": shown.reason or None,
+            "outcome": str(shown.outcome), "claim": _claim(proved), "reason": shown.reason or None,
             "missing": missing, "gaps": [each._asdict() for each in shown.gaps],
         },
         **(figures if is_complete else {"positions": None, "pnl": None}),
@@ -424,6 +441,61 @@ def _manifest_json(manifest: Manifest) -> dict[str, Any]:
         "first": manifest.first, "upto": manifest.upto, "events": manifest.events, "tree_size": manifest.tree_size,
         "root": manifest.root, "vkey": manifest.vkey,
     }  # fmt: skip
+
+
+def _closed_figures(url: str) -> Figures:
+    """Compute the figures of all closings of a database again, from its events."""
+    with PostgresLog(url, Role.AUDITOR) as log, log.connection() as connection:
+        found = closings.all_closings(connection)
+        kept = {
+            one.event.as_of_seq: values
+            for one in found
+            if (values := closings.kept_values(connection, one.event.as_of_seq)) is not None
+        }
+        upto = max((one.event.as_of_seq for one in found), default=0)
+        wrong = check_closings(scan(log, upto=upto), found, kept) if found else ()
+        return Figures([], [], len(found), tuple(wrong))
+
+
+def _figures_json(found: Figures) -> dict[str, Any]:
+    return {"closings": found.closings, "wrong": [each._asdict() for each in found.wrong]}
+
+
+def _wrong_figures(wrong: Sequence[WrongFigure]) -> str:
+    return f"figures wrong: {len(wrong)} closings, the first {wrong[0]}" if wrong else ""
+
+
+# Proofs of figures
+
+
+def _verify_proof(path: Path, expected: _Expected, settings: Settings, *, json: bool) -> None:
+    proof = figure_proofs.load(path)
+    home = trust.pins_of_home(settings, is_made=False)
+    pins = [*expected.given, *(home.of(proof.origin) if home else ())]
+    shown = figure_proofs.check(proof, pins, expected.kept)
+    closing, checkpoint = shown.closing, shown.note.checkpoint
+    if json:
+        write_json(
+            {
+                "is_proved": True, "answer": str(shown.answer), "key": shown.key, "value": shown.value,
+                "as_of_seq": closing.as_of_seq, "closed_before": closing.closed_before.isoformat(),
+                "closing_seq": shown.closing_seq, "versions": closing.versions, "tree_size": checkpoint.size,
+                "root": _base64(checkpoint.root), "vkey": shown.signer.vkey,
+            }
+        )  # fmt: skip
+        return
+    match shown.answer:
+        case Answer.NEVER:
+            say(f"{shown.key} never existed, as of seq {closing.as_of_seq:,}.")
+        case Answer.ZERO:
+            say(f"{shown.key} is zero, as of seq {closing.as_of_seq:,}.")
+        case Answer.STATED:
+            say(f"{shown.key}, as of seq {closing.as_of_seq:,}:")
+    for name, value in (shown.value or {}).items():
+        say(f"  {name}: {value}")
+    say(f"Closed at seq {shown.closing_seq:,}, in the log of {checkpoint.size:,} events, signed by {shown.signer.vkey}")
+    if not pins and not expected.kept:
+        note("Compare that key with the one you were given, or pass that one with --key: no proof vouches for its key.")
 
 
 # Databases

@@ -34,6 +34,7 @@ from domain.order import (
 )
 from domain.position import AssignLots, MovePosition, SettleContract, SettleFunding, Transfer
 from domain.risk import AssessMarks, EngageSwitch, ReleaseSwitch, SetConversion, SetLimit, SetTradingDay
+from domain.sealed.figures import CloseFigures
 
 Request = (
     SubmitOrder
@@ -59,6 +60,7 @@ Request = (
     | CloseAccount
     | ForgetSubject
     | RecordMarks
+    | CloseFigures
     | IssueKey
     | RescopeKey
     | RevokeKey

@@ -98,6 +98,8 @@ from domain.risk import (
     SetLimit,
     SetTradingDay,
 )
+from domain.sealed import figures
+from domain.sealed.figures import CloseFigures
 from domain.values import Mark, Money, exact
 
 ATTEMPTS_MAX = 64
@@ -325,6 +327,8 @@ def _decide(
             for batch in request.batches:
                 stream = prices.stream(batch)
                 work.record(stream, prices.decide(work.state(stream), batch))
+        case CloseFigures():
+            work.record(figures.STREAM, figures.decide(work.state(figures.STREAM), request))
         case _:
             assert_never(request)
     return None

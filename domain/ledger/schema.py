@@ -30,6 +30,7 @@ from domain.marks import MarkEvent
 from domain.order import OrderEvent, OrderFilled, ParentEvent, VenueOrderEvent
 from domain.position import PositionEvent
 from domain.risk import RiskEvent
+from domain.sealed.figures import FiguresEvent
 
 
 def _members(*unions: Any) -> tuple[type[Struct], ...]:
@@ -52,6 +53,7 @@ NEWEST: tuple[type[Struct], ...] = _members(
     ApprovalEvent,
     SigningEvent,
     MarkEvent,
+    FiguresEvent,
 )
 UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
     TradeBookedV1: upcasts.trade_booked,

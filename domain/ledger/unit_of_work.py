@@ -20,12 +20,14 @@ from domain.ledger import schema
 from domain.ledger.log import PAGE_EVENTS, Recorded, Streams, pages
 from domain.order import OrderFilled, parent, venue_ids
 from domain.position import TAIL_MAX, Position
+from domain.sealed import figures
 
 AGGREGATES: dict[str, ModuleType] = {
     "access": keys,
     "account": account,
     "approval": approvals,
     "evidence": evidence,
+    "figures": figures,
     "instrument": instrument,
     "limit": risk,
     "marks": marks,

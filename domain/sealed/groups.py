@@ -11,7 +11,9 @@ mean is never changed, a new division of the streams is another rule.
 import base64
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from functools import lru_cache
+
+from msgspec import Struct
 
 from domain import risk
 from domain.merkle import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, leaf_hash, levels
@@ -20,6 +22,7 @@ from domain.sealed.sorted_tree import SortedTree
 RULE = 1
 SEQ_BYTES = 8
 ENTRY_BYTES = SEQ_BYTES + HASH_BYTES
+STREAMS_CACHED_MAX = 8192
 INSTRUMENTS = "instruments"
 SIGNING = "signing"  # the signing keys
 OTHERS = "others"
@@ -40,6 +43,7 @@ _OWN_GROUPS = {"instrument": INSTRUMENTS, "signing": SIGNING}
 _FIRM_LIMITS = risk.stream(risk.FIRM)
 
 
+@lru_cache(maxsize=STREAMS_CACHED_MAX)
 def group_of(stream: str) -> str:
     """Return the group that a stream belongs to, by `RULE`: `account:<id>`, `instruments`, `signing` or `others`."""
     kind, _, rest = stream.partition(":")
@@ -77,19 +81,20 @@ def entries_of(joined: bytes) -> list[bytes]:
     return [joined[at : at + ENTRY_BYTES] for at in range(0, len(joined), ENTRY_BYTES)]
 
 
-def by_group(streams: Sequence[str], leaves: bytes, first: int) -> dict[str, bytes]:
+def by_group(groups: Iterable[str], leaves: bytes, first: int) -> dict[str, bytes]:
     """Return the entries of consecutive events by group; `leaves` has the events' leaf hashes, `first` their first seq.
 
-    All groups' entries together are as many as the events: none is in two groups, none in no group.
+    `groups` has the group of each event: all groups' entries together are as many as the events.
     """
     found: dict[str, list[bytes]] = {}
     at = 0
-    for seq, stream in enumerate(streams, first):
-        group = group_of(stream)
-        if group not in found:
-            found[group] = []
-        found[group].append(seq.to_bytes(SEQ_BYTES, "big") + leaves[at : at + HASH_BYTES])
+    for seq, group in enumerate(groups, first):
+        made = seq.to_bytes(SEQ_BYTES, "big") + leaves[at : at + HASH_BYTES]
         at += HASH_BYTES
+        if group in found:
+            found[group].append(made)
+        else:
+            found[group] = [made]
     return {group: b"".join(entries) for group, entries in found.items()}
 
 
@@ -139,7 +144,7 @@ class GroupTree:
         return roots
 
 
-class Head(NamedTuple):
+class Head(Struct, frozen=True):
     """A group at one checkpoint: its number of entries, and the root over them."""
 
     group: str

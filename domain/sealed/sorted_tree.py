@@ -5,7 +5,8 @@ to one another, and the key would be between them.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from domain import merkle
 from domain.merkle import EMPTY_ROOT, is_included, node_hash
@@ -46,7 +47,7 @@ class SortedTree:
         return found
 
 
-class Placed(NamedTuple):
+class Placed(Struct, frozen=True):
     """A leaf claimed to be at a place of a sorted tree, with its inclusion proof."""
 
     key: str

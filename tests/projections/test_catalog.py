@@ -103,6 +103,7 @@ TAKEN = {
     "ProposalApproved": "",
     "ProposalRejected": "",
     "ProposalExpired": "",
+    "FiguresClosed": "",  # commits to figures of read models, and changes none
     "SubjectForgotten": "",  # no read model has what is personal
 }
 

@@ -32,6 +32,7 @@ from domain.position import (
     TradeReversed,
     TransferReason,
 )
+from domain.sealed.figures import FiguresClosed
 from domain.values import Liquidity, Money, Occurrence, OpenedAt, Side
 from tests.samples import access_events, account_events, order_events, risk_events
 
@@ -86,6 +87,7 @@ EVENTS = (
     SigningKeyStarted("daybook/1+0a1b2c3d+AQID", 0),
     SigningKeyHandedOver("daybook/1+0a1b2c3e+AQIE", 1250, "daybook/1+0a1b2c3d+AQID", "daybook/1\n1250\nAQID\n"),
     SigningKeyLost("daybook/1+0a1b2c3f+AQIF", 2500, "daybook/1+0a1b2c3e+AQIE"),
+    FiguresClosed(1207, AT.date(), 41, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", 1, {"positions": 5}, AT),
 )  # fmt: skip
 
 RECORDS = tuple(Recorded(f"sample:{schema.topic_of(event)}", 7, AT, "alice", "req-1", event) for event in EVENTS)

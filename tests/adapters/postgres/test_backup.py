@@ -27,7 +27,8 @@ SECTIONS = {
 }
 START, ALIVE = SECTIONS["What there is to keep"]
 TABLES = (
-    "ledger.events", "ledger.identity", "ledger.keys", "ledger.tiles", "ledger.checkpoints", "ledger.requests",
+    "ledger.events", "ledger.identity", "ledger.keys", "ledger.tiles", "ledger.checkpoints", "ledger.group_runs",
+    "ledger.requests",
     "market.marks", "access.api_keys", "read.progress", "personal.subjects", "daybook_revision",
 )  # fmt: skip
 SHAPE = """

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow
 OLDER = Path("/usr/lib/postgresql/15/bin")
 TABLES = (
     "ledger.events", "ledger.requests", "ledger.snapshots", "ledger.keys", "ledger.checkpoints", "ledger.tiles",
+    "ledger.group_runs",
     "market.marks", "access.api_keys", "personal.subjects", "read.progress", "public.daybook_revision",
 )  # fmt: skip
 

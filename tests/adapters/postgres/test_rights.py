@@ -26,10 +26,12 @@ ALTER_SNAPSHOT = "UPDATE ledger.snapshots SET state = 't'"
 EMPTY_SNAPSHOTS = "TRUNCATE ledger.snapshots"
 SELECT_MARKS = "SELECT count(*) FROM market.marks"
 INSERT_MARK = "INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES ('BTC-USD', now(), 1.5, 'test')"
-SELECT_PROOF = "SELECT count(*) FROM ledger.identity, ledger.keys, ledger.tiles, ledger.checkpoints"
+SELECT_PROOF = "SELECT FROM ledger.identity, ledger.keys, ledger.tiles, ledger.checkpoints, ledger.group_runs"
 NAME_LEDGER = "INSERT INTO ledger.identity (ledger_id) VALUES (gen_random_uuid())"
 INSERT_TILE = "INSERT INTO ledger.tiles VALUES (0, 0, decode(repeat('00', 8192), 'hex'), sha256(''))"
 INSERT_CHECKPOINT = "INSERT INTO ledger.checkpoints (size, note, leaves) VALUES (1, '', '')"
+INSERT_GROUP = "INSERT INTO ledger.group_runs VALUES ('x', 1, 1, decode(repeat('00', 40), 'hex'), '', '')"
+DROP_GROUPS = "DELETE FROM ledger.group_runs"
 PUBLISH_KEY = "INSERT INTO ledger.keys (place, vkey, since_size) VALUES (1, 'k', 0)"
 SELECT_KEYS = "SELECT count(*) FROM access.api_keys"
 INSERT_KEY = "INSERT INTO access.api_keys VALUES ('k2', sha256('2'), 'somebody', '{trade}')"
@@ -60,7 +62,7 @@ MAY = {
         *(SELECT_EVENTS, SELECT_MARKS, SELECT_PROGRESS, NOTE_PROGRESS),
         *(CREATE_READ_MODEL, SELECT_READ_MODEL, WRITE_READ_MODEL),
     },
-    Role.SEALER: {SELECT_EVENTS, SELECT_PROOF, NAME_LEDGER, INSERT_TILE, INSERT_CHECKPOINT, PUBLISH_KEY},
+    Role.SEALER: {SELECT_EVENTS, SELECT_PROOF, NAME_LEDGER, INSERT_TILE, INSERT_CHECKPOINT, INSERT_GROUP, PUBLISH_KEY},
     Role.AUDITOR: {
         SELECT_ANSWERS,
         SELECT_LEADER,

@@ -255,6 +255,7 @@ def resealed(sealed: Log, database_url: str, home: Path, statement: str) -> None
     sealed.run(statement)
     sealed.run("DELETE FROM ledger.tiles")
     sealed.run("DELETE FROM ledger.checkpoints")
+    sealed.run("DELETE FROM ledger.group_runs")
     sealed.run("DELETE FROM ledger.keys WHERE place > 1")
     sealed.connection.commit()
     Sealer(database_url, home).seal()

@@ -16,7 +16,7 @@ from api.what_if.http import WhatIfAnswer
 from tests.api.client import BTC, fill, open_book, order
 from tests.api.command_line import Run
 
-ITS_OWN = {"ledger.leader", "ledger.checkpoints", "ledger.tiles", "read.followers"}
+ITS_OWN = {"ledger.leader", "ledger.checkpoints", "ledger.tiles", "ledger.group_runs", "read.followers"}
 SPAN = ("--from", "2026-01-02", "--to", "2026-01-03")
 MARKS = [
     {"instrument_id": BTC, "price": price, "mark_at": at}

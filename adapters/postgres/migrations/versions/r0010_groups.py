@@ -4,6 +4,9 @@ A row has the entries that one group gained since the row before, 40 bytes each;
 `nodes` the right edge of the group's tree then, `tile_roots` the roots of the tiles of 256 entries that became full.
 `size` is the place in the log up to which they are: a checkpoint's, or a step of catching up with a log from before.
 Derived: if all rows are deleted, the sealer makes them again from the log, and compares with its newest checkpoint.
+
+`ledger.closings` keeps the figures of closings (`domain.sealed.figures`) for proofs: their lines, compressed. Derived
+as well: what is not there is computed from the log, and is right if it leads to the root in the closing's event.
 """
 
 from alembic import op
@@ -25,11 +28,19 @@ CREATE TABLE ledger.group_runs (
 );
 ALTER TABLE ledger.group_runs ALTER COLUMN entries SET STORAGE EXTERNAL;
 CREATE INDEX group_runs_size_idx ON ledger.group_runs (size);
+
+CREATE TABLE ledger.closings (
+    as_of_seq bigint PRIMARY KEY CHECK (as_of_seq > 0),
+    figures bytea NOT NULL
+);
+ALTER TABLE ledger.closings ALTER COLUMN figures SET STORAGE EXTERNAL;
 """
 
 RIGHTS = """
 GRANT SELECT, INSERT ON ledger.group_runs TO daybook_sealer;
 GRANT SELECT ON ledger.group_runs TO daybook_writer, daybook_auditor;
+GRANT SELECT, INSERT ON ledger.closings TO daybook_writer;
+GRANT SELECT ON ledger.closings TO daybook_auditor;
 """
 
 
