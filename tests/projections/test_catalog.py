@@ -93,6 +93,7 @@ TAKEN = {
     # evidence
     "RawReportKept": "breaks",
     "ClockConfirmed": "",  # which part of the log a moment leads to is looked up in the log
+    "MarksRecorded": "",  # marks are looked up in the mark store, which the event makes them visible in
     "SubjectForgotten": "",  # no read model has what is personal
 }
 

@@ -6,6 +6,7 @@ from decimal import Decimal as D
 from domain.account import AccountOpened, CostBasis, Costing, FeePolicy, RawReportKept, SubjectForgotten
 from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed, Kind, PutOrCall
 from domain.ledger import ClockConfirmed, Recorded, schema
+from domain.marks import MarksRecorded, PriceKind
 from domain.position import (
     Effect,
     FundingSettled,
@@ -75,6 +76,10 @@ EVENTS = (
     SubjectForgotten("client-17", "asked to be forgotten", AT),
     *risk_events.EVENTS,
     ClockConfirmed("the time server was wrong; corrected", AT, 4, AT),
+    MarksRecorded(
+        PriceKind.MARK, "binance", first_id=5001, last_id=5002, count=2, first_at=AT, last_at=AT, instruments=(BTC,),
+        instrument_count=1, root="6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d", is_earlier=True,
+    ),
 )  # fmt: skip
 
 RECORDS = tuple(Recorded(f"sample:{schema.topic_of(event)}", 7, AT, "alice", "req-1", event) for event in EVENTS)
