@@ -67,7 +67,7 @@ class Archive:
     def _checked(self) -> dict[str, zipfile.ZipInfo]:
         parts = self._zip.infolist()
         if len(parts) > MEMBERS_MAX:
-            raise self._refused(f"it has {len(parts)} parts, and a bundle has six")
+            raise self._refused(f"it has {len(parts)} parts, and a bundle has eight")
         found: dict[str, zipfile.ZipInfo] = {}
         end = 0
         for part in sorted(parts, key=lambda part: part.header_offset):

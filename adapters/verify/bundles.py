@@ -3,7 +3,8 @@
 A bundle is a plain zip: `events.jsonl` (the stored bytes of each event, one per line), `checkpoint` (the signed tree
 head that everything is proved by), `keys.json` (public keys and their handovers), `manifest.json`, `instruments.json`
 (its instrument events, for reading), and the proof: for a whole ledger `leaves.bin` (the leaf hashes), for a part
-`proofs.jsonl` (each event's seq and its inclusion proof, in base64).
+`proofs.jsonl` (each event's seq and its inclusion proof, in base64). A whole one has the marks and funding rates too
+(`bundle_marks`).
 """
 
 import base64
@@ -24,8 +25,9 @@ from adapters.postgres.connections import Connection, Role, connect, reaching
 from adapters.proof import checkpoints, tiles
 from adapters.proof.checkpoints import Note, PublicKey, Tenure
 from adapters.proof.tiles import Tiles
-from adapters.verify import archive
+from adapters.verify import archive, bundle_marks
 from adapters.verify.archive import Archive
+from adapters.verify.bundle_marks import MarkProof
 from adapters.verify.range_check import CLOCK_TOPIC, UNDECODABLE, Envelope, topic_of
 from domain import merkle
 from domain.errors import HistoryBroken, InvalidInput, RequestRefused
@@ -44,6 +46,8 @@ WHERE notification_id >= %(first)s AND notification_id <= %(upto)s AND (
     %(account)s::text IS NULL OR CASE split_part(originator_id, ':', 1)
         WHEN 'instrument' THEN true
         WHEN 'subject' THEN false
+        WHEN 'marks' THEN false
+        WHEN 'rates' THEN false
         WHEN 'venueorder' THEN split_part(originator_id, ':', 3) = %(account)s
         ELSE split_part(originator_id, ':', 2) = %(account)s
     END
@@ -84,6 +88,7 @@ class Manifest(Struct, frozen=True):
     tree_size: Size
     root: Text
     vkey: Text
+    marks: Size | None = None  # how many marks and funding rates are in it; none of a part, or by an older release
 
 
 class KeyRecord(Struct, frozen=True):
@@ -182,6 +187,7 @@ class _Export:
         query = "SELECT note FROM ledger.checkpoints WHERE size = %s"
         row = self._connection.execute(query, [size]).fetchone()
         assert row is not None, "checkpoints stay"
+        marks = bundle_marks.write(self._connection, self._bundle, size) if self._is_whole else None
         manifest = Manifest(
             format=FORMAT,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -195,6 +201,7 @@ class _Export:
             tree_size=size,
             root=base64.b64encode(root).decode(),
             vkey=checkpoints.signer_of(chain, size).vkey,
+            marks=marks,
         )
         self._bundle.writestr("checkpoint", row[0])
         keys = [KeyRecord(tenure.key.vkey, tenure.since, tenure.handover) for tenure in chain]
@@ -322,7 +329,7 @@ class Bundle:
 
     def _prove_whole(self, kept: Mapping[int, bytes], on_progress: OnProgress) -> None:
         manifest, tree, wrong, is_longer = self.manifest, Frontier(), 0, False
-        sequence = _SequenceCheck(is_whole=True)
+        sequence, marks = _SequenceCheck(is_whole=True), MarkProof(self._archive)
         with self._archive.opened("leaves.bin") as leaves, closing(self.lines()) as lines:
             for seq, state in lines:
                 if is_longer := seq > manifest.events:
@@ -332,6 +339,7 @@ class Bundle:
                     wrong = seq
                 if not wrong:
                     sequence.check(seq, state)
+                    marks.see(seq, state)
                 tree.add(leaf)
                 if seq in kept and tree.root() != kept[seq]:
                     raise HistoryBroken(f"rewritten at or before seq {seq}: a checkpoint kept elsewhere differs")
@@ -354,6 +362,16 @@ class Bundle:
         else:
             raise HistoryBroken(f"altered: the events of {self._path} do not lead to its checkpoint")
         self._check_count(tree.size)
+        if manifest.marks is not None:
+            marks.check(manifest.marks)
+
+    def marks(self) -> MarkProof:
+        """Return the proof of its marks, for a bundle that was proved."""
+        proof = MarkProof(self._archive)
+        with closing(self.lines()) as lines:
+            for seq, state in lines:
+                proof.see(seq, state)
+        return proof
 
     def _prove_part(self, on_progress: OnProgress) -> None:
         size, root = self.note.checkpoint.size, self.note.checkpoint.root

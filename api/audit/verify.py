@@ -206,6 +206,8 @@ def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, json:
         note(
             "Compare that key with the one you were given, or pass that one with --key: no bundle vouches for its key."
         )
+    if manifest.marks is not None:
+        say(f"{manifest.marks:,} marks and funding rates in it are what was recorded.")
     if is_partial:
         note(f"The bundle begins at seq {manifest.first}: these figures leave out what was held before.")
     _show_figures("Positions, from the proved bytes", held, POSITIONS, empty="No positions.")
@@ -223,7 +225,7 @@ def _manifest_json(manifest: Manifest) -> dict[str, Any]:
     return {
         "ledger_id": manifest.ledger_id, "is_whole": manifest.is_whole, "account": manifest.account,
         "first": manifest.first, "upto": manifest.upto, "events": manifest.events, "tree_size": manifest.tree_size,
-        "root": manifest.root, "vkey": manifest.vkey,
+        "root": manifest.root, "vkey": manifest.vkey, "marks": manifest.marks,
     }  # fmt: skip
 
 

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.slow
 OLDER = Path("/usr/lib/postgresql/15/bin")
 TABLES = (
     "ledger.events", "ledger.requests", "ledger.snapshots", "ledger.keys", "ledger.checkpoints", "ledger.tiles",
-    "market.marks", "market.batches", "access.api_keys", "personal.subjects", "read.progress", "public.daybook_revision",
+    "market.marks", "market.batches", "access.api_keys", "personal.subjects", "read.progress",
+    "public.daybook_revision",
 )  # fmt: skip
 
 UNDO = """
