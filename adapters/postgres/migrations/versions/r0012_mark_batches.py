@@ -47,7 +47,6 @@ CREATE TABLE market.batches (
     PRIMARY KEY (kind, first_id)
 );
 CREATE UNIQUE INDEX batches_seq_idx ON market.batches (seq);
-CREATE INDEX batches_kind_idx ON market.batches (kind, seq);
 CREATE INDEX batches_earlier_idx ON market.batches (kind, last_id) WHERE is_earlier;
 
 CREATE TABLE market.leaves (
