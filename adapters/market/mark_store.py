@@ -70,7 +70,8 @@ SELECT instrument_id, price, source, mark_at FROM market.marks AS mark
 WHERE instrument_id = %(instrument_id)s AND mark_at <= %(at)s AND {_KNOWN}
 ORDER BY mark_at DESC, mark_id DESC LIMIT 1
 """  # noqa: S608
-# A skip scan: one index look-up per instrument, regardless of the number of marks.
+# A skip scan: one index look-up per instrument, regardless of the number of marks. Whether the instrument's first mark
+# was known is looked up before, so that those recorded later are not scanned in vain.
 LATEST_ALL = f"""
 WITH RECURSIVE {_KNOWN_TO}, instruments AS (
     (SELECT instrument_id FROM market.marks ORDER BY instrument_id LIMIT 1)
@@ -84,14 +85,17 @@ SELECT latest.instrument_id, price, source, mark_at, quality, coalesce(latest.re
 FROM instruments CROSS JOIN LATERAL (
     SELECT * FROM market.marks AS mark
     WHERE instrument_id = instruments.instrument_id AND mark_at <= %(at)s AND {_KNOWN}
-    AND (EXISTS (
-        SELECT FROM market.marks AS first
-        WHERE first.instrument_id = instruments.instrument_id AND first.recorded_at <= %(known_at)s
-    ) OR EXISTS (
-        SELECT FROM market.marks AS first
-        WHERE first.instrument_id = instruments.instrument_id AND first.recorded_at IS NULL
-        AND first.mark_id <= (SELECT known_to FROM known)
-    ))
+    AND (coalesce((
+        SELECT first.instrument_id = instruments.instrument_id AND first.mark_id <= (SELECT known_to FROM known)
+        FROM market.marks AS first
+        WHERE (first.instrument_id, first.mark_id) >= (instruments.instrument_id, 0) AND first.recorded_at IS NULL
+        ORDER BY first.instrument_id, first.mark_id LIMIT 1
+    ), false) OR coalesce((
+        SELECT first.instrument_id = instruments.instrument_id AND first.recorded_at <= %(known_at)s
+        FROM market.marks AS first
+        WHERE (first.instrument_id, first.recorded_at) >= (instruments.instrument_id, '-infinity'::timestamptz)
+        AND first.recorded_at IS NOT NULL ORDER BY first.instrument_id, first.recorded_at LIMIT 1
+    ), false))
     ORDER BY mark_at DESC, mark_id DESC LIMIT 1
 ) AS latest LEFT JOIN LATERAL (
     SELECT recorded_at FROM market.batches

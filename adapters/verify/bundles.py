@@ -4,7 +4,8 @@ A bundle is a plain zip: `events.jsonl` (the stored bytes of each event, one per
 head that everything is proved by), `keys.json` (public keys and their handovers), `manifest.json`, `instruments.json`
 (its instrument events, for reading), and the proof: for a whole ledger `leaves.bin` (the leaf hashes) and, if figures
 were closed, `closings.jsonl` (those figures); for a part `proofs.jsonl` (each event's seq and its inclusion proof, in
-base64), and for an account what shows that it is complete (`adapters.verify.completeness`).
+base64), and for an account what shows that it is complete (`adapters.verify.completeness`). A whole one
+has the marks and funding rates too (`bundle_marks`).
 """
 
 import base64
@@ -28,8 +29,9 @@ from adapters.proof.checkpoints import Note, Pin, PublicKey, Tenure
 from adapters.proof.groups import stated_by
 from adapters.proof.key_record import KeyOnRecord
 from adapters.proof.tiles import Tiles
-from adapters.verify import archive, completeness
+from adapters.verify import archive, bundle_marks, completeness
 from adapters.verify.archive import Archive
+from adapters.verify.bundle_marks import MarkProof
 from adapters.verify.completeness import Claim, Completeness, CompletenessCheck, Gap, Outcome
 from adapters.verify.range_check import CLOCK_TOPIC, UNDECODABLE, Envelope, topic_of
 from adapters.verify.record_check import record_of
@@ -93,6 +95,7 @@ class Manifest(Struct, frozen=True):
     tree_size: Size
     root: Text
     vkey: Text
+    marks: Size | None = None  # how many marks and funding rates are in it; none of a part, or by an older release
 
 
 class KeyRecord(Struct, frozen=True):
@@ -210,6 +213,7 @@ class _Export:
         completeness.write(self._connection, self._bundle, self._note, self._claim())
         if self._is_whole:
             self._write_closings()
+        marks = bundle_marks.write(self._connection, self._bundle, size) if self._is_whole else None
         manifest = Manifest(
             format=FORMAT,
             made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -223,6 +227,7 @@ class _Export:
             tree_size=size,
             root=base64.b64encode(root).decode(),
             vkey=checkpoints.signer_of(chain, size).vkey,
+            marks=marks,
         )
         self._bundle.writestr("checkpoint", cosigned.with_cosignatures(self._connection, size, self._note_text))
         keys = [KeyRecord(tenure.key.vkey, tenure.since, tenure.handover) for tenure in chain]
@@ -428,7 +433,7 @@ class Bundle:
 
     def _prove_whole(self, kept: Mapping[int, bytes], on_progress: OnProgress) -> None:
         manifest, tree, wrong, rewritten, is_longer = self.manifest, Frontier(), 0, 0, False
-        sequence = _SequenceCheck()
+        sequence, marks = _SequenceCheck(), MarkProof(self._archive)
         with self._archive.opened("leaves.bin") as leaves, closing(self.lines()) as lines:
             for seq, state in lines:
                 if is_longer := seq > manifest.events:
@@ -438,6 +443,7 @@ class Bundle:
                     wrong = seq
                 if not wrong:
                     self._keep_key(seq, sequence.check(seq, state), state)
+                    marks.see(seq, state)
                 tree.add(leaf)
                 if seq in kept and tree.root() != kept[seq] and not rewritten:
                     rewritten = seq
@@ -462,6 +468,16 @@ class Bundle:
         else:
             raise HistoryBroken(f"altered: the events of {self._path} do not lead to its checkpoint")
         self._check_count(tree.size)
+        if manifest.marks is not None:
+            marks.check(manifest.marks)
+
+    def marks(self) -> MarkProof:
+        """Return the proof of its marks, for a bundle that was proved."""
+        proof = MarkProof(self._archive)
+        with closing(self.lines()) as lines:
+            for seq, state in lines:
+                proof.see(seq, state)
+        return proof
 
     def _prove_part(self, on_progress: OnProgress) -> Completeness:
         size, root = self.note.checkpoint.size, self.note.checkpoint.root

@@ -10,6 +10,7 @@ from adapters.postgres.connections import Connection, connect, reaching
 from adapters.proof.checkpoints import Pin, PublicKey
 from adapters.proof.sealer import KEYS_LOCK, SEAL_LOCK, STORE_CHECKPOINT, STORE_TILES
 from adapters.proof.tiles import Growth
+from adapters.verify import bundle_marks
 from adapters.verify.bundles import Bundle, Line, OnProgress, Proved
 from adapters.verify.range_check import topic_of
 from adapters.verify.record_check import record_of
@@ -59,6 +60,8 @@ def restore(
         growth = _filled(connection, bundle, proved.manifest.events, on_progress)
         if growth.root() != proved.note.checkpoint.root:
             raise HistoryBroken("the bundle changed while it was read")
+        if proved.manifest.marks is not None:
+            bundle_marks.restore(connection, bundle.marks())
         leaves = growth.leaves(growth.size % TILE_WIDTH)
         connection.execute(STORE_CHECKPOINT, [growth.size, bundle.note_text, leaves])
     return proved

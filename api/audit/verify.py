@@ -401,6 +401,8 @@ def _show_proved_figures(
     proved: Proved, held: Sequence[Mapping[str, Any]], gained: Sequence[Mapping[str, Any]]
 ) -> None:
     manifest, is_complete = proved.manifest, proved.completeness.outcome is Outcome.COMPLETE
+    if manifest.marks is not None:
+        say(f"{manifest.marks:,} marks and funding rates in it are what was recorded.")
     if manifest.first > 1:
         note(f"The bundle begins at seq {manifest.first}: these figures leave out what was held before.")
     of_what = "from the proved bytes" if is_complete else "OF THESE EVENTS ONLY, which may not be all"
@@ -439,7 +441,7 @@ def _manifest_json(manifest: Manifest) -> dict[str, Any]:
     return {
         "ledger_id": manifest.ledger_id, "is_whole": manifest.is_whole, "account": manifest.account,
         "first": manifest.first, "upto": manifest.upto, "events": manifest.events, "tree_size": manifest.tree_size,
-        "root": manifest.root, "vkey": manifest.vkey,
+        "root": manifest.root, "vkey": manifest.vkey, "marks": manifest.marks,
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from domain.ledger import (
     SigningKeyStarted,
     schema,
 )
+from domain.marks import MarksRecorded, PriceKind
 from domain.position import (
     Effect,
     FundingSettled,
@@ -88,6 +89,10 @@ EVENTS = (
     SigningKeyHandedOver("daybook/1+0a1b2c3e+AQIE", 1250, "daybook/1+0a1b2c3d+AQID", "daybook/1\n1250\nAQID\n"),
     SigningKeyLost("daybook/1+0a1b2c3f+AQIF", 2500, "daybook/1+0a1b2c3e+AQIE"),
     FiguresClosed(1207, AT.date(), 41, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", 1, {"positions": 5}, AT),
+    MarksRecorded(
+        PriceKind.MARK, "binance", first_id=5001, last_id=5002, count=2, first_at=AT, last_at=AT, instruments=(BTC,),
+        instrument_count=1, root="6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d", is_earlier=True,
+    ),
 )  # fmt: skip
 
 RECORDS = tuple(Recorded(f"sample:{schema.topic_of(event)}", 7, AT, "alice", "req-1", event) for event in EVENTS)

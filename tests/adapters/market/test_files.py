@@ -10,11 +10,12 @@ import psycopg
 import pytest
 
 from adapters.market.files import MarketData, read_market
-from adapters.market.mark_store import FundingRate, MarkStore
+from adapters.market.mark_store import FundingRate, KnownBy
 from domain.errors import InvalidInput
 from domain.marks import Quality
 from domain.values import rounded
 from tests import oracles
+from tests.marks import recording
 
 BTC = "BTCUSD.SIM"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -86,8 +87,7 @@ def test_recorded_market_data_loads_and_loads_once(path: Path, database_url: str
     found = read_market(path, BTC, path.stem, now=datetime.now(UTC))
     lines = list(csv.DictReader(path.read_text().splitlines()))
     assert found.unreadable == []
-    store = MarkStore(database_url)
-    try:
+    with recording(database_url) as store:
         if "funding_rate" in lines[0]:
             assert [rate.rate for rate in found.rates] == [rounded(D(line["funding_rate"]), 18) for line in lines]
             assert (store.record_rates(found.rates), store.record_rates(found.rates)) == (len(lines), 0)
@@ -106,8 +106,6 @@ def test_recorded_market_data_loads_and_loads_once(path: Path, database_url: str
         if is_candles:
             assert found.marks[-1].price == D(lines[-1]["close"])
             assert found.marks[-1].mark_at > datetime.fromisoformat(lines[-1]["ts"])
-        assert store.latest_all(None, NOW - timedelta(days=9999)) == {}
+        assert store.latest_all(None, KnownBy(0, NOW - timedelta(days=9999))) == {}
         with psycopg.connect(database_url) as owner:
             assert owner.execute("SELECT count(*) FROM market.marks").fetchone() == (len(found.marks),)
-    finally:
-        store.close()

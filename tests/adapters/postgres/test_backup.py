@@ -28,8 +28,8 @@ SECTIONS = {
 START, ALIVE = SECTIONS["What there is to keep"]
 TABLES = (
     "ledger.events", "ledger.identity", "ledger.keys", "ledger.tiles", "ledger.checkpoints", "ledger.group_runs",
-    "ledger.requests",
-    "market.marks", "access.api_keys", "read.progress", "personal.subjects", "daybook_revision",
+    "ledger.requests", "market.marks", "market.batches", "access.api_keys", "read.progress", "personal.subjects",
+    "daybook_revision",
 )  # fmt: skip
 SHAPE = """
 SELECT n.nspname || '.' || c.relname AS name, c.relkind::text, c.relpersistence::text,
@@ -117,7 +117,7 @@ def majors() -> list[Path]:
 def test_a_dump_restores_every_row_every_right_and_every_refusal(desk: Desk) -> None:
     desk.fill(0, 30)
     desk.sh("daybook keys create bot --scope trade && daybook account open ada --owner c-1 --owner-name Ada")
-    mark = "INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES ('X', now(), 1, 't') RETURNING 1"
+    mark = "INSERT INTO market.marks VALUES (1, 'X', now(), 1, 't') RETURNING 1"
     desk.rows(mark)
     desk.sh(START, ALIVE, *SECTIONS["Every day"])
     before = desk.contents(desk.home)
@@ -126,7 +126,7 @@ def test_a_dump_restores_every_row_every_right_and_every_refusal(desk: Desk) -> 
     said = desk.sh(START, *SECTIONS["Restore a dump"], "daybook verify --against later || true")
     restored = desk.backups / "restored"
     assert desk.contents(restored) == before
-    assert len([row for row in before["shape"] if row[1] == "A"]) == 18  # triggers that no setting switches off
+    assert len([row for row in before["shape"] if row[1] == "A"]) == 22  # triggers that no setting switches off
     lost = (desk.head(restored) + 1, desk.head(desk.home))
     assert f"truncated at seq {lost[0]} to {lost[1]}" in said
     assert "Ada" in desk.sh("daybook account list", DAYBOOK_HOME=str(restored))

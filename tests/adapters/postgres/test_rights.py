@@ -25,8 +25,12 @@ DROP_SNAPSHOTS = "DELETE FROM ledger.snapshots"
 ALTER_SNAPSHOT = "UPDATE ledger.snapshots SET state = 't'"
 EMPTY_SNAPSHOTS = "TRUNCATE ledger.snapshots"
 SELECT_MARKS = "SELECT count(*) FROM market.marks"
-INSERT_MARK = "INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES ('BTC-USD', now(), 1.5, 'test')"
-SELECT_PROOF = "SELECT FROM ledger.identity, ledger.keys, ledger.tiles, ledger.checkpoints, ledger.group_runs"
+INSERT_MARK = "INSERT INTO market.marks VALUES (nextval('market.price_ids'), 'BTC', now(), 1.5, 't')"
+NEXT_MARK = "SELECT nextval('market.price_ids')"
+SELECT_BATCHES = "SELECT count(*) FROM market.batches, market.leaves"
+INSERT_BATCH = "INSERT INTO market.batches VALUES ('MARK', 1, 1, 1, now(), false, 1)"
+INSERT_LEAVES = "INSERT INTO market.leaves VALUES ('MARK', 1, '')"
+SELECT_PROOF = "SELECT count(*) FROM ledger.identity, ledger.keys, ledger.tiles, ledger.checkpoints, ledger.group_runs"
 NAME_LEDGER = "INSERT INTO ledger.identity (ledger_id) VALUES (gen_random_uuid())"
 INSERT_TILE = "INSERT INTO ledger.tiles VALUES (0, 0, decode(repeat('00', 8192), 'hex'), sha256(''))"
 INSERT_CHECKPOINT = "INSERT INTO ledger.checkpoints (size, note, leaves) VALUES (1, '', '')"
@@ -57,9 +61,10 @@ MAY = {
         *(SELECT_EVENTS, INSERT_EVENT, SELECT_MARKS, INSERT_MARK, SELECT_KEYS, SELECT_PROGRESS, SELECT_PROOF),
         *(SELECT_ANSWERS, INSERT_ANSWER, SELECT_LEADER, LEAD),
         *(SELECT_SNAPSHOTS, KEEP_SNAPSHOT, DROP_SNAPSHOTS),
+        *(NEXT_MARK, SELECT_BATCHES, INSERT_LEAVES),
     },
     Role.PROJECTOR: {
-        *(SELECT_EVENTS, SELECT_MARKS, SELECT_PROGRESS, NOTE_PROGRESS),
+        *(SELECT_EVENTS, SELECT_MARKS, SELECT_BATCHES, SELECT_PROGRESS, NOTE_PROGRESS),
         *(CREATE_READ_MODEL, SELECT_READ_MODEL, WRITE_READ_MODEL),
     },
     Role.SEALER: {SELECT_EVENTS, SELECT_PROOF, NAME_LEDGER, INSERT_TILE, INSERT_CHECKPOINT, INSERT_GROUP, PUBLISH_KEY},
@@ -69,6 +74,7 @@ MAY = {
         SELECT_SNAPSHOTS,
         SELECT_EVENTS,
         SELECT_MARKS,
+        SELECT_BATCHES,
         SELECT_PROGRESS,
         SELECT_READ_MODEL,
         SELECT_PROOF,
@@ -131,7 +137,7 @@ def test_no_role_removes_a_proof(act_as: As, change: str, table: str) -> None:
             act_as(role).execute(statement)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("table", ["ledger.events", "ledger.requests", "market.marks"])
+@pytest.mark.parametrize("table", ["ledger.events", "ledger.requests", "market.marks", "market.batches"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -179,7 +185,7 @@ def test_the_refusal_names_the_rule_and_the_reason(act_as: As) -> None:
     assert "recording another event" in (refused.value.diag.message_hint or "")
 
 
-@pytest.mark.parametrize("table", ["ledger.events", "ledger.requests", "market.marks"])
+@pytest.mark.parametrize("table", ["ledger.events", "ledger.requests", "market.marks", "market.batches"])
 def test_replication_mode_does_not_switch_the_refusal_off(act_as: As, table: str) -> None:
     owner = act_as(None)
     owner.execute("SET session_replication_role = replica")
@@ -212,5 +218,6 @@ def test_a_log_opened_to_read_cannot_append(database_url: str, role: Role) -> No
 def test_a_mark_is_a_finite_number(act_as: As, price: str) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         act_as(Role.WRITER).execute(
-            "INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES ('X', now(), %s, 'test')", [price]
+            "INSERT INTO market.marks (mark_id, instrument_id, mark_at, price, source) VALUES (1, 'X', now(), %s, 't')",
+            [price],
         )

@@ -18,7 +18,7 @@ class MarksInMemory:
     def __init__(self) -> None:
         self.newest: dict[str, Mark] = {}
 
-    def record(self, marks: Any) -> int:
+    def record(self, marks: Any, *, actor: str) -> int:
         self.newest |= {mark.instrument_id: mark for mark in marks}
         return len(marks)
 

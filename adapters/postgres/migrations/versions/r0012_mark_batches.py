@@ -25,9 +25,9 @@ SELECT setval('market.price_ids', (
     FROM (SELECT max(mark_id) FROM market.marks UNION ALL SELECT max(rate_id) FROM market.funding_rates) AS ids (id)
 ), false);
 
-ALTER TABLE market.marks ALTER COLUMN mark_id DROP IDENTITY;
+ALTER TABLE market.marks ALTER COLUMN mark_id DROP IDENTITY IF EXISTS;
 ALTER TABLE market.marks ALTER COLUMN recorded_at DROP DEFAULT, ALTER COLUMN recorded_at DROP NOT NULL;
-ALTER TABLE market.funding_rates ALTER COLUMN rate_id DROP IDENTITY;
+ALTER TABLE market.funding_rates ALTER COLUMN rate_id DROP IDENTITY IF EXISTS;
 ALTER TABLE market.funding_rates ALTER COLUMN recorded_at DROP DEFAULT, ALTER COLUMN recorded_at DROP NOT NULL;
 
 DROP INDEX market.marks_recorded_idx;
@@ -47,15 +47,15 @@ CREATE TABLE market.batches (
     PRIMARY KEY (kind, first_id)
 );
 CREATE UNIQUE INDEX batches_seq_idx ON market.batches (seq);
-CREATE INDEX batches_kind_idx ON market.batches (kind, seq);
 CREATE INDEX batches_earlier_idx ON market.batches (kind, last_id) WHERE is_earlier;
 
 CREATE TABLE market.leaves (
     kind text COLLATE "C" NOT NULL,
     first_id bigint NOT NULL,
-    hashes bytea STORAGE EXTERNAL NOT NULL,
+    hashes bytea NOT NULL,
     PRIMARY KEY (kind, first_id)
 );
+ALTER TABLE market.leaves ALTER COLUMN hashes SET STORAGE EXTERNAL;
 
 CREATE FUNCTION market.complete_batch() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -75,7 +75,6 @@ END $$;
 REVOKE ALL ON FUNCTION market.complete_batch() FROM PUBLIC;
 CREATE TRIGGER complete_batch AFTER INSERT ON ledger.events FOR EACH ROW WHEN (NEW.topic = 'MarksRecorded')
     EXECUTE FUNCTION market.complete_batch();
-CREATE INDEX events_marks_idx ON ledger.events (notification_id) WHERE topic = 'MarksRecorded';
 """  # noqa: S608 (our own number)
 
 RIGHTS = """
