@@ -144,13 +144,16 @@ class Derivation:
         closest: tuple[int, str, UnitOfWork | None] = (-1, "no request or report of its append leads to it", None)
         for payload in self._payloads(events):
             work, failed = self._decided(first.recorded, payload, events)
-            follows = _as_monitored(work.records, events) if isinstance(payload, risk.AssessMarks) else work.records
+            is_monitoring = isinstance(payload, risk.AssessMarks)
+            follows = self._as_monitored(work.records, items, at) if is_monitoring else work.records
             if self._is_in is not None:
                 follows = [record for record in follows if self._is_in(record.stream)]
             same = _same(follows, items, at)
             if same == len(follows) > 0:
                 self._units += 1
                 self._events += same
+                if is_monitoring or self._is_in is not None:
+                    return self._go_on(items[at : at + same])
                 self.known.keep(work.states)
                 self._log.go_on(items[at : at + same])
                 return same
@@ -205,6 +208,41 @@ class Derivation:
                 break
         self.known.executed = {}
         return work, failed
+
+    def _as_monitored(self, records: Sequence[Recorded], items: Sequence[Item], at: int) -> list[Recorded]:
+        """What follows from a monitoring at the marks on record, of which an event states those that it needed.
+
+        That a limit could not be measured, or can be again, is stated without the marks: such an event is taken as it
+        is on record, where the limit could or could not be measured before; one that only follows from the lack of
+        marks is left out.
+        """
+        stream = items[at].recorded.stream
+        known: risk.Risk = self._state(stream) or risk.Risk()
+        missed, active = set(known.missed), {(limit.scope, limit.measure) for limit in known.active}
+        left = [each.event for each in records if not isinstance(each.event, risk.AssessmentMissed)]
+        kept: list[Recorded] = []
+        for item in islice(items, at, None):
+            event = item.recorded.event
+            if item.recorded.stream != stream or not origins.is_monitored(event):
+                break
+            if isinstance(event, risk.AssessmentMissed | risk.AssessmentResumed):
+                limit = (event.scope, event.measure)
+                was_missed = isinstance(event, risk.AssessmentResumed)
+                if event.account_id != origins.account_of(stream) or limit not in active:
+                    break
+                if (limit in missed) is not was_missed or event.transact_time != items[at].recorded.event.transact_time:
+                    break
+                missed ^= {limit}
+                left = [each for each in left if each != event]
+            elif not left or isinstance(left[0], risk.AssessmentResumed):
+                break
+            else:
+                event = left.pop(0)
+            kept.append(replace(item.recorded, event=event))
+        version = kept[-1].version if kept else items[at].recorded.version - 1
+        shape = records[0] if records else items[at].recorded
+        rest = [replace(shape, stream=stream, version=version + n, event=event) for n, event in enumerate(left, 1)]
+        return [*kept, *rest]
 
     def _not_derived(
         self, items: Sequence[Item], at: int, end: int, *, closest: tuple[int, str, UnitOfWork | None]
@@ -353,29 +391,6 @@ def _same(records: Sequence[Recorded], items: Sequence[Item], at: int) -> int:
             break
         same += 1
     return same
-
-
-def _as_monitored(records: Sequence[Recorded], events: Sequence[Any]) -> list[Recorded]:
-    """The records of a monitoring, as far as its marks are on record.
-
-    Each event states the marks that it needed; a limit without an event may have needed others, and is missed without
-    them. What was missing where one was missed is taken as it is on record.
-    """
-    missed = {(each.account_id, each.scope, each.measure): each for each in events if _is_missed(each)}
-    kept: list[Recorded] = []
-    for record in records:
-        if _is_missed(record.event):
-            on_record = missed.get((record.event.account_id, record.event.scope, record.event.measure))
-            if on_record is None:
-                continue
-            event = replace(record.event, rule=on_record.rule, facts=on_record.facts)
-            record = replace(record, event=event)
-        kept.append(replace(record, version=kept[-1].version + 1 if kept else records[0].version))
-    return kept
-
-
-def _is_missed(event: Any) -> bool:
-    return isinstance(event, risk.AssessmentMissed)
 
 
 def _fault(item: Item, expected: Recorded | None, found: Recorded | None, failed: str) -> Fault:

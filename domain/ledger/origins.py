@@ -291,6 +291,11 @@ def is_monitored(event: Any) -> bool:
     return isinstance(event, _MONITORED)
 
 
+def account_of(stream: str) -> str:
+    """Return the account of a stream of limits."""
+    return stream.partition(":")[2]
+
+
 def marks_of(events: Sequence[Any]) -> dict[str, Mark]:
     """Return the marks that the decisions of one unit of work used, by instrument."""
     marks: dict[str, Mark] = {}
