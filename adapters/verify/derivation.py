@@ -281,10 +281,6 @@ class OfBundle(NamedTuple):
     ended: str = ""
 
 
-class _Ended(Exception):  # noqa: N818 (no error: the bundle has no more that can be decided)
-    """What the next event depends on is not in the bundle."""
-
-
 class _TimeUp(BaseException):
     """The time is used up; no decision may catch it."""
 
@@ -300,19 +296,19 @@ def derive_bundle(bundle: Bundle, *, size: int, on_progress: OnProgress = lambda
     is_in = _is_in_part(manifest.account) if not manifest.is_whole else None
     derivation = Derivation(log, cached_streams_max=BUNDLE_STREAMS_MAX, is_in=is_in)
     last, ended = 0, ""
+    begun = set[str]()
     with closing(bundle.lines()) as lines:
         items = (Item(seq, record_of(seq, state), topic_of(state), state) for seq, state in lines)
-        checked = items if manifest.is_whole else _as_far_as_known(items)
         try:
             with _processor_seconds(SECONDS_MIN + SECONDS_A_MEGABYTE * size / 1e6):
-                for append in appends(checked):
+                for append in appends(items):
+                    if not manifest.is_whole and (ended := _depends_on_more(append, begun)):
+                        break
                     for fault in log.repeated(append):
                         derivation.add_fault(fault)
                     derivation.add(append)
                     last = append[-1].seq
                     on_progress(last, manifest.upto)
-        except _Ended as reason:
-            ended = str(reason)
         except _TimeUp:
             ended = "a bundle of its size should take less time; derive the ledger itself, or have it exported again"
     return OfBundle(merged([derivation.result]), last, ended)
@@ -329,22 +325,21 @@ def _is_in_part(account_id: str | None) -> Callable[[str], bool]:
     return is_in
 
 
-def _as_far_as_known(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield the events of a part until one depends on what is not in it. Raises _Ended."""
-    begun = set[str]()
-    for item in items:
+def _depends_on_more(append: Iterable[Item], begun: set[str]) -> str:
+    """Return what an append depends on that is not in its part; "" if nothing. Adds the streams that begin in it."""
+    for item in append:
         stream, event = item.recorded.stream, item.recorded.event
         if item.recorded.version > 1 and stream not in begun:
-            raise _Ended(f"{stream} begins before this part")
+            return f"{stream} begins before this part"
         begun.add(stream)
         if isinstance(event, FirmWatchStarted):
-            raise _Ended("from there on the firm's limits are checked too, which are not in this part")
+            return "from there on the firm's limits are checked too, which are not in this part"
         if isinstance(event, TransferPending | TransferSettled | TransferReturned) and event.leg.counter_account_id:
-            raise _Ended("it is a transfer with another account, which is not in this part")
+            return "then comes a transfer with another account, which is not in this part"
         if isinstance(event, PositionTransferred) and event.counterparty is not None:
             if event.counterparty.account_id != event.key.account_id:
-                raise _Ended("it is a move to or from another account, which is not in this part")
-        yield item
+                return "then comes a move from or to another account, which is not in this part"
+    return ""
 
 
 @contextmanager

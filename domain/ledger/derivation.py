@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from domain import risk
 from domain.errors import LedgerError
 from domain.ledger import origins, schema
-from domain.ledger.ledger import Command, decided, executions
+from domain.ledger.ledger import Command, decided, executions, no_marks
 from domain.ledger.log import Recorded, Streams
 from domain.ledger.origins import ORIGINS, Origin
 from domain.ledger.unit_of_work import AGGREGATES, CACHED_STREAMS_MAX, Aggregates, UnitOfWork
@@ -137,7 +137,8 @@ class Derivation:
         """Decide the unit of work that begins at an event; return how many events it has."""
         first = items[at]
         if (count := _given(items, at)) > 0:
-            self._given[first.topic] = self._given.get(first.topic, 0) + 1
+            for item in items[at : at + count]:
+                self._given[item.topic] = self._given.get(item.topic, 0) + 1
             return self._go_on(items[at : at + count])
         end = _end(items, at)
         events = [item.recorded.event for item in items[at:end]]
@@ -176,10 +177,16 @@ class Derivation:
         if origins.is_monitored(first):
             yield origins.monitoring(events)
         reports = origins.reports_of(events, self._state)
-        if reports:
-            yield tuple(reports)
-        for count in range(1, min(len(reports), PREFIXES_MAX)):
-            yield tuple(reports[:count])
+        named = list(reports)
+        for as_named in range(2):
+            if as_named:
+                named = [origins.as_named(report, self._state) for report in reports]
+                if named == reports:
+                    return
+            if named:
+                yield tuple(named)
+            for count in range(1, min(len(named), PREFIXES_MAX)):
+                yield tuple(named[:count])
 
     def _state(self, stream: str) -> Any:
         return self.known.known(stream)[1]
@@ -189,7 +196,7 @@ class Derivation:
 
         A fill is known elsewhere only once its id has been looked up, as the append of the log makes a writer do.
         """
-        marks = origins.marks_of(events).get
+        marks = no_marks if isinstance(payload, risk.AssessMarks) else origins.marks_of(events).get
         first = origins.booked_first(events) if isinstance(payload, tuple) else ()
         command = Command(payload, record.actor, record.request_id, record.cause)
         failed = ""

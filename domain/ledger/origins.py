@@ -20,8 +20,9 @@ from domain import account as accounts
 from domain import instrument, order, position, risk
 from domain.account import cash
 from domain.instrument import Contract, Kind, PutOrCall
+from domain.errors import ReportUnreadable
 from domain.ledger.clock import ClockConfirmed
-from domain.order import Order, OrderFilled, OrderKey
+from domain.order import Order, OrderFilled, OrderKey, venue_ids
 from domain.position import TradeKind, TransferReason
 from domain.values import ONE, PLACES_MAX, Mark, Money, divide, exact, rounded
 
@@ -247,11 +248,10 @@ def reports_of(events: Sequence[Any], state: State) -> list[Any]:
 
     A report that is stated twice, or was known before, adds nothing when it is admitted again.
     """
-    broken = {
-        (each.account_id, cash.id_of(each.report)): each.report
-        for each in events
-        if isinstance(each, accounts.AccountBroken) and each.report is not None
-    }
+    broken: dict[tuple[str, str, datetime], Any] = {}  # the reports that breaks have word for word
+    for each in events:
+        if isinstance(each, accounts.AccountBroken) and each.report is not None:
+            broken.setdefault((each.account_id, cash.id_of(each.report), each.transact_time), each.report)
     reports: dict[Any, None] = {}
     aliases: dict[OrderKey, OrderKey] = {}
     for event in events:
@@ -259,8 +259,8 @@ def reports_of(events: Sequence[Any], state: State) -> list[Any]:
             aliases[OrderKey(event.key.account_id, event.cl_ord_id)] = event.key
             continue
         report = report_of(event)
-        if isinstance(report, accounts.CashReport):  # a break beside it has the report word for word
-            report = broken.get((report.account_id, cash.id_of(report)), report)
+        if isinstance(report, accounts.CashReport) and not isinstance(event, accounts.AccountBroken):
+            report = broken.get((report.account_id, cash.id_of(report), report.transact_time), report)
         if isinstance(report, OrderFilled) and report.key in aliases:
             report = replace(report, key=aliases.pop(report.key))
         if report is not None:
@@ -271,6 +271,27 @@ def reports_of(events: Sequence[Any], state: State) -> list[Any]:
         if again is not None:  # a fill that was reported again under the order's own id: nothing else was new of it
             reports[replace(report_of(again), key=alias)] = None
     return list(reports)
+
+
+def as_named(report: Any, state: State) -> Any:
+    """Return the report of an order as it may have named it, where under the order's own ClOrdID it is of another.
+
+    An event has the ClOrdID of the order that its report was found to be of. It may have been found by the ClOrdID of a
+    request about it, by the venue's id alone, or as a second use of a ClOrdID.
+    """
+    if not isinstance(report, order.OrderReport):
+        return report
+    key = report.key
+    known: Order | None = state(order.stream(key))
+    suffixes = (f"-{report.order_id}", f"-{report.side}" if isinstance(report, OrderFilled) else "")
+    names = [key.cl_ord_id.removesuffix(suffix) for suffix in suffixes if len(suffix) > 1]
+    names += [getattr(report, "requested_as", ""), *(known.requests if known is not None else ()), ""]
+    for name in (key.cl_ord_id, *names):
+        shown = replace(report, key=OrderKey(key.account_id, name))
+        with suppress(ReportUnreadable):
+            if venue_ids.reported_of(state, shown) == report:
+                return shown
+    return report
 
 
 def booked_first(events: Sequence[Any]) -> tuple[position.PositionKey, ...]:
@@ -297,40 +318,49 @@ def account_of(stream: str) -> str:
 
 
 def marks_of(events: Sequence[Any]) -> dict[str, Mark]:
-    """Return the marks that the decisions of one unit of work used, by instrument."""
+    """Return the marks that the decisions of one unit of work used, by instrument, as far as its events state them."""
     marks: dict[str, Mark] = {}
     for event in events:
-        decided = event.change if isinstance(event, risk.FirmUsageChanged) else event
-        if isinstance(decided, _CHECKED):
-            if decided.mark is not None:
-                marks[decided.mark.instrument_id] = decided.mark
-            if isinstance(decided, risk.HoldRefused):
-                marks |= _stale(decided.facts)
-        if isinstance(decided, (*_CHECKED, *_MONITORED)):
-            marks |= {seen.mark.instrument_id: seen.mark for seen in getattr(decided, "marks", ())}
+        for mark in _marks_in(event):
+            marks.setdefault(mark.instrument_id, mark)
     return marks
 
 
-def _stale(facts: dict[str, str]) -> dict[str, Mark]:
+def _marks_in(event: Any) -> list[Mark]:
+    decided = event.change if isinstance(event, risk.FirmUsageChanged) else event
+    if not isinstance(decided, (*_CHECKED, *_MONITORED)):
+        return []
+    found = [seen.mark for seen in getattr(decided, "marks", ())]
+    if isinstance(decided, _CHECKED) and decided.mark is not None:
+        found.append(decided.mark)
+    return [*found, *_stale(decided.facts)] if isinstance(decided, risk.HoldRefused) else found
+
+
+def _stale(facts: dict[str, str]) -> list[Mark]:
     """Return the mark that was too old for an order, from the facts of its refusal."""
     with suppress(KeyError, ValueError, ArithmeticError):
-        mark = Mark(facts["instrument_id"], Decimal(facts["price"]), "", datetime.fromisoformat(facts["mark_at"]))
-        return {mark.instrument_id: mark}
-    return {}
+        at = datetime.fromisoformat(facts["mark_at"])
+        return [Mark(facts["instrument_id"], Decimal(facts["price"]), "", at)]
+    return []
 
 
 def monitoring(events: Sequence[Any]) -> risk.AssessMarks:
     """Return the monitoring that begins with the first of these events, at the marks that they state."""
     first = events[0]
-    monitored = []
+    monitored: list[Any] = []
+    marks: dict[str, Mark] = {}
     for event in events:
-        if not is_monitored(event) or event.account_id != first.account_id:
+        if not is_monitored(event):
+            break
+        if (event.account_id, event.transact_time) != (first.account_id, first.transact_time):
+            break
+        if any(marks.setdefault(mark.instrument_id, mark) != mark for mark in _marks_in(event)):
             break
         monitored.append(event)
     capital = next((each for each in monitored if isinstance(each, risk.EquityAssessed)), None)
     return risk.AssessMarks(
         first.account_id,
-        marks=tuple(marks_of(monitored).values()),
+        marks=tuple(marks.values()),
         transact_time=first.transact_time,
         capital=Money(capital.capital, capital.currency) if capital is not None else None,
     )
