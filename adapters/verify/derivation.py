@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import groupby
-from types import FrameType
 from typing import IO, Any, NamedTuple
 
 from adapters.postgres.connections import Connection, Role, connect, reaching
-from adapters.verify.bundles import Bundle
+from adapters.verify.bundles import Bundle, Manifest
 from adapters.verify.check_workers import receive, send, started
 from adapters.verify.range_check import topic_of
 from adapters.verify.record_check import record_of
@@ -302,7 +301,7 @@ def derive_bundle(bundle: Bundle, *, size: int, on_progress: OnProgress = lambda
         try:
             with _processor_seconds(SECONDS_MIN + SECONDS_A_MEGABYTE * size / 1e6):
                 for append in appends(items):
-                    if not manifest.is_whole and (ended := _depends_on_more(append, begun)):
+                    if not manifest.is_whole and (ended := _depends_on_more(append, manifest, begun)):
                         break
                     for fault in log.repeated(append):
                         derivation.add_fault(fault)
@@ -325,8 +324,12 @@ def _is_in_part(account_id: str | None) -> Callable[[str], bool]:
     return is_in
 
 
-def _depends_on_more(append: Iterable[Item], begun: set[str]) -> str:
+def _depends_on_more(append: Sequence[Item], part: Manifest, begun: set[str]) -> str:
     """Return what an append depends on that is not in its part; "" if nothing. Adds the streams that begin in it."""
+    if part.first > 1:
+        return f"the part begins at seq {part.first}, and its events depend on those before"
+    if append[-1].seq == part.upto < part.tree_size:
+        return "the part ends there, in what may be the middle of an append"
     for item in append:
         stream, event = item.recorded.stream, item.recorded.event
         if item.recorded.version > 1 and stream not in begun:
@@ -336,9 +339,9 @@ def _depends_on_more(append: Iterable[Item], begun: set[str]) -> str:
             return "from there on the firm's limits are checked too, which are not in this part"
         if isinstance(event, TransferPending | TransferSettled | TransferReturned) and event.leg.counter_account_id:
             return "then comes a transfer with another account, which is not in this part"
-        if isinstance(event, PositionTransferred) and event.counterparty is not None:
-            if event.counterparty.account_id != event.key.account_id:
-                return "then comes a move from or to another account, which is not in this part"
+        other = event.counterparty if isinstance(event, PositionTransferred) else None
+        if other is not None and other.account_id != event.key.account_id:
+            return "then comes a move from or to another account, which is not in this part"
     return ""
 
 
@@ -346,7 +349,7 @@ def _depends_on_more(append: Iterable[Item], begun: set[str]) -> str:
 def _processor_seconds(most: float) -> Iterator[None]:
     """Raise _TimeUp in the main thread once that much processor time is used up; elsewhere there is no bound."""
 
-    def end(number: int, frame: FrameType | None) -> None:
+    def end(*_: Any) -> None:
         raise _TimeUp
 
     try:

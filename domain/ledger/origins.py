@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from operator import itemgetter
 from typing import Any
 
 from msgspec import Struct
@@ -19,8 +20,8 @@ from msgspec.structs import replace
 from domain import account as accounts
 from domain import instrument, order, position, risk
 from domain.account import cash
-from domain.instrument import Contract, Kind, PutOrCall
 from domain.errors import ReportUnreadable
+from domain.instrument import Contract, Kind, PutOrCall
 from domain.ledger.clock import ClockConfirmed
 from domain.order import Order, OrderFilled, OrderKey, venue_ids
 from domain.position import TradeKind, TransferReason
@@ -58,8 +59,8 @@ ORIGINS: dict[type[Struct], Origin] = {
             order.OrderReplaceRejected, order.OrderReplaced, order.OrderRestated, order.OrderDoneForDay,
             order.OrderSuspended, order.OrderCalculated, order.OrderBroken, accounts.RawReportKept,
             position.PositionTransferred, position.FundingSettled, position.PositionBroken, accounts.TransferSettled,
-            accounts.TransferReturned, accounts.FeeCharged, accounts.EntryBooked, accounts.BreakOpened, accounts.BreakChanged,
-            accounts.BreakAged, accounts.BreakResolved, accounts.AccountBroken,
+            accounts.TransferReturned, accounts.FeeCharged, accounts.EntryBooked, accounts.BreakOpened,
+            accounts.BreakChanged, accounts.BreakAged, accounts.BreakResolved, accounts.AccountBroken,
         ),
         Origin.FOLLOWS: (
             accounts.PositionOpened, order.OrderAdopted, order.OrderAliased, order.OrderBreakWithdrawn,
@@ -270,7 +271,25 @@ def reports_of(events: Sequence[Any], state: State) -> list[Any]:
         again = next(iter(known.fills.values()), None) if known is not None else None
         if again is not None:  # a fill that was reported again under the order's own id: nothing else was new of it
             reports[replace(report_of(again), key=alias)] = None
-    return list(reports)
+    return _in_sequence(list(reports), events)
+
+
+def _in_sequence(reports: list[Any], events: Sequence[Any]) -> list[Any]:
+    """Return the reports of a closed account in the sequence of the breaks beside them."""
+    after_closing = [each for each in events if isinstance(each, accounts.AccountBroken) and each.report is None]
+    if not after_closing:
+        return reports
+    places = {(each.about, each.transact_time): place for place, each in enumerate(after_closing)}
+    keyed, last = [], 0
+    for report in reports:
+        stream = ""
+        if isinstance(report, order.OrderReport):
+            stream = order.stream(report.key)
+        elif isinstance(report, position.Transfer | position.SettleFunding):
+            stream = position.stream(report.key)
+        last = places.get((stream, report.transact_time), last) if stream else last
+        keyed.append((last, report))
+    return [report for _, report in sorted(keyed, key=itemgetter(0))]
 
 
 def as_named(report: Any, state: State) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -71,7 +72,7 @@ def test_a_log_follows_alike_in_one_part_in_many_and_in_processes(desk: Desk, da
     assert derive(database_url, workers=2, part_events=20, on_progress=lambda *done: shown.append(done)) == whole
     with connect(database_url, Role.AUDITOR) as connection:
         for cuts in ([0, 1, 2, 3, head], [0, *range(7, head, 61), head], [0, head // 2, head]):
-            parts = [derive_part(connection, *cut, lambda _: None) for cut in zip(cuts, cuts[1:], strict=False)]
+            parts = [derive_part(connection, *cut, lambda _: None) for cut in pairwise(cuts)]
             assert merged(parts) == whole
 
 
@@ -142,7 +143,9 @@ def test_a_part_goes_as_far_as_it_has_what_decisions_depend_on(
     watched = exported(account="main")
     assert watched.upto == ours and "the firm's limits" in watched.ended
     later = exported(first=before)
-    assert later.derived == Derived() and "begins before this part" in later.ended
+    assert later.derived == Derived() and f"begins at seq {before}" in later.ended
+    earlier = exported(upto=before - 1)
+    assert earlier.upto < before - 1 and not earlier.derived.faults and "middle of an append" in earlier.ended
 
 
 def test_a_bundle_that_takes_too_long_is_left_off(

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import order, position, risk
-from domain.account import Costing, EntryKind, Indicator, OpenAccount, RawReportKept, StatementTaken, TransferPending
+from domain.account import StatementTaken
 from domain.instrument import Contract, Kind, ListInstrument, PutOrCall
 from domain.ledger import ORIGINS, Origin, Recorded, origins, scan, schema
 from domain.order import OrderAliased, OrderBreakWithdrawn, OrderBroken, OrderCanceled, OrderFilled, OrderKey
@@ -26,7 +26,6 @@ from domain.position import (
     SettleFunding,
     Sums,
     TradeBooked,
-    Transfer,
 )
 from domain.risk import AssessMarks, HoldVoided, Measure, Scope, SetLimit
 from domain.values import Mark, Money, Side
@@ -36,7 +35,6 @@ from tests.derived import derived, derived_items, items
 from tests.desk import (
     BTC,
     POSITION,
-    SPOT,
     T0,
     Desk,
     cash_days,
