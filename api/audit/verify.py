@@ -214,6 +214,8 @@ def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, is_de
         if wrong:
             raise typer.Exit(EXIT_REFUSED)
         return
+    if wrong:
+        raise HistoryBroken(wrong)
     what = "the whole ledger" if manifest.is_whole else f"seq {manifest.first} to {manifest.upto} of the ledger"
     say(f"{path}: {manifest.events:,} events, {what} {manifest.ledger_id}: every one is proved.")
     say(f"Root {manifest.root} of {manifest.tree_size:,} events, signed by {manifest.vkey}")
@@ -223,8 +225,6 @@ def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, is_de
         )
     if derived is not None:
         show_bundle_derived(derived)
-    if wrong:
-        raise HistoryBroken(wrong)
     if is_partial:
         note(f"The bundle begins at seq {manifest.first}: these figures leave out what was held before.")
     _show_figures("Positions, from the proved bytes", held, POSITIONS, empty="No positions.")
