@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import groupby
-from types import FrameType
 from typing import IO, Any, NamedTuple
 
 from adapters.postgres.connections import Connection, Role, connect, reaching
-from adapters.verify.bundles import Bundle
+from adapters.verify.bundles import Bundle, Manifest
 from adapters.verify.check_workers import receive, send, started
 from adapters.verify.range_check import topic_of
 from adapters.verify.record_check import record_of
@@ -281,10 +280,6 @@ class OfBundle(NamedTuple):
     ended: str = ""
 
 
-class _Ended(Exception):
-    """What the next event depends on is not in the bundle."""
-
-
 class _TimeUp(BaseException):
     """The time is used up; no decision may catch it."""
 
@@ -300,19 +295,19 @@ def derive_bundle(bundle: Bundle, *, size: int, on_progress: OnProgress = lambda
     is_in = _is_in_part(manifest.account) if not manifest.is_whole else None
     derivation = Derivation(log, cached_streams_max=BUNDLE_STREAMS_MAX, is_in=is_in)
     last, ended = 0, ""
+    begun = set[str]()
     with closing(bundle.lines()) as lines:
         items = (Item(seq, record_of(seq, state), topic_of(state), state) for seq, state in lines)
-        checked = items if manifest.is_whole else _as_far_as_known(items)
         try:
             with _processor_seconds(SECONDS_MIN + SECONDS_A_MEGABYTE * size / 1e6):
-                for append in appends(checked):
+                for append in appends(items):
+                    if not manifest.is_whole and (ended := _depends_on_more(append, manifest, begun)):
+                        break
                     for fault in log.repeated(append):
                         derivation.add_fault(fault)
                     derivation.add(append)
                     last = append[-1].seq
                     on_progress(last, manifest.upto)
-        except _Ended as reason:
-            ended = str(reason)
         except _TimeUp:
             ended = "a bundle of its size should take less time; derive the ledger itself, or have it exported again"
     return OfBundle(merged([derivation.result]), last, ended)
@@ -329,29 +324,32 @@ def _is_in_part(account_id: str | None) -> Callable[[str], bool]:
     return is_in
 
 
-def _as_far_as_known(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield the events of a part until one depends on what is not in it. Raises _Ended."""
-    begun = set[str]()
-    for item in items:
+def _depends_on_more(append: Sequence[Item], part: Manifest, begun: set[str]) -> str:
+    """Return what an append depends on that is not in its part; "" if nothing. Adds the streams that begin in it."""
+    if part.first > 1:
+        return f"the part begins at seq {part.first}, and its events depend on those before"
+    if append[-1].seq == part.upto < part.tree_size:
+        return "the part ends there, in what may be the middle of an append"
+    for item in append:
         stream, event = item.recorded.stream, item.recorded.event
         if item.recorded.version > 1 and stream not in begun:
-            raise _Ended(f"{stream} begins before this part")
+            return f"{stream} begins before this part"
         begun.add(stream)
         if isinstance(event, FirmWatchStarted):
-            raise _Ended("from there on the firm's limits are checked too, which are not in this part")
+            return "from there on the firm's limits are checked too, which are not in this part"
         if isinstance(event, TransferPending | TransferSettled | TransferReturned) and event.leg.counter_account_id:
-            raise _Ended("it is a transfer with another account, which is not in this part")
-        if isinstance(event, PositionTransferred) and event.counterparty is not None:
-            if event.counterparty.account_id != event.key.account_id:
-                raise _Ended("it is a move to or from another account, which is not in this part")
-        yield item
+            return "then comes a transfer with another account, which is not in this part"
+        other = event.counterparty if isinstance(event, PositionTransferred) else None
+        if other is not None and other.account_id != event.key.account_id:
+            return "then comes a move from or to another account, which is not in this part"
+    return ""
 
 
 @contextmanager
 def _processor_seconds(most: float) -> Iterator[None]:
     """Raise _TimeUp in the main thread once that much processor time is used up; elsewhere there is no bound."""
 
-    def end(number: int, frame: FrameType | None) -> None:
+    def end(*_: Any) -> None:
         raise _TimeUp
 
     try:

@@ -59,6 +59,12 @@ class _Fill(Struct, gc=False):
     key: _FillKey
     instrument_id: str
     exec_id: str
+    entry_id: str = ""
+
+    @property
+    def execution_key(self) -> str:
+        """See domain.ledger.schema.key_of_execution."""
+        return f"{self.key.account_id}:{self.instrument_id}:{self.entry_id or self.exec_id}"
 
 
 class _FillRecord(Struct, gc=False):
@@ -381,7 +387,7 @@ class _Rows:
             is_right = seq == expected and state.startswith(begin) and state.startswith(needle, event)
             if topic == fill_topic and is_right:
                 fill = _fill.decode(state).event
-                is_right = key == f"{fill.key.account_id}:{fill.instrument_id}:{fill.exec_id}".encode()
+                is_right = key == fill.execution_key.encode()
             elif key is not None:
                 is_right = False
             if not is_right:
@@ -439,7 +445,7 @@ def mismatch(stream: bytes, version: int, at: int, topic: bytes, key: bytes | No
             fill = _fill.decode(state).event
         except UNDECODABLE:
             return "its bytes are no fill"
-        expected_key = f"{fill.key.account_id}:{fill.instrument_id}:{fill.exec_id}"
+        expected_key = fill.execution_key
     recorded_at = EPOCH + timedelta(microseconds=at)
     columns: Sequence[tuple[str, Any, Any]] = (
         ("stream", stream.decode(errors="replace"), envelope.stream),

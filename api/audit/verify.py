@@ -347,16 +347,15 @@ def _verify_bundle(path: Path, expected: _Expected, settings: Settings, *, is_de
             | {"trust": believed.as_json(), "witnessed": seen and seen.as_json()}
             | decided
         )
-    else:
+    elif not wrong:
         _show_proved(path, proved, believed)
         if seen is not None:
             seen.show()
         if derived is not None:
             show_bundle_derived(derived)
-        if not wrong:
-            _show_proved_figures(proved, figures.positions, figures.pnl)
-            if figures.closings:
-                say(f"{figures.closings:,} closings state what follows from the events.")
+        _show_proved_figures(proved, figures.positions, figures.pnl)
+        if figures.closings:
+            say(f"{figures.closings:,} closings state what follows from the events.")
     if wrong:
         if json:
             raise typer.Exit(EXIT_REFUSED)

@@ -136,6 +136,8 @@ def _note_missing(rows: "list[AnyRow]") -> None:
 
 
 def _write_statement(made: "Made") -> None:
+    from api.statements.statement import bases
+
     statement = made.statement()
     say(
         f"Statement of account {statement.account_id}, {statement.period.name}, as recorded up to seq {statement.seq:,}"
@@ -150,3 +152,5 @@ def _write_statement(made: "Made") -> None:
     positions = [INSTRUMENT, WHOSE[1], *held, Column("settle", "Ccy")]
     write_table("Positions at the end", statement.positions, positions, empty="No open positions.")
     say(f"{statement.entries_count:,} entries: daybook report journal --account {statement.account_id} --day DAY")
+    for basis in bases(statement, made.digest.root):
+        note(f"{basis.figures}: {basis.rests_on}.")

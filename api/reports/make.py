@@ -127,7 +127,7 @@ def statement_bytes(source: Source, digest: Digest, marks: Marks) -> bytes:
 
             return pdf.document(made, digest=digest.text(), root=digest.root, code=digest.code)
         case Format.JSON:
-            return encoded(statement_json(made) | {"digest": digest.text()}) + b"\n"
+            return encoded(statement_json(made, digest.root) | {"digest": digest.text()}) + b"\n"
         case _:
             raise InvalidInput("format", digest.form, f"one of {', '.join(STATEMENT_FORMS)}")
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from api.encoding import grouped, time_text
 from api.statements.charts import Bar, Curve, bars, curve
-from api.statements.statement import Statement
+from api.statements.statement import Statement, bases
 
 TEMPLATES = Path(__file__).parents[1] / "web" / "templates"
 MINUS, NONE = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -64,7 +64,8 @@ def page(statement: Statement, *, digest: str, root: str, code: str) -> bytes:
                   if row["asset"] == asset]  # fmt: skip
         by_asset.append((asset, _bars(*bars(values))))
     shown: dict[str, Any] = {
-        "statement": statement, "digest": digest, "root": root, "code": code, "curves": curves, "bars": by_asset,
+        "statement": statement, "digest": digest, "bases": bases(statement, root), "code": code, "curves": curves,
+        "bars": by_asset,
     }  # fmt: skip
     return _templates().get_template("statement.html").render(shown).encode()
 

@@ -13,7 +13,7 @@ from fpdf.enums import WrapMode, XPos, YPos
 
 from api.statements.charts import Bar, Curve, bars, curve
 from api.statements.html import MINUS, NONE, amounts, moment, number, signed
-from api.statements.statement import Statement
+from api.statements.statement import Statement, bases
 
 MARGIN = 14.0
 WIDTH, HEIGHT = 297.0, 210.0
@@ -166,17 +166,17 @@ class _Paper(FPDF):
             self._line(f"The first {len(shown.entries)} of {shown.entries_count:,}; daybook report journal lists all.")
 
     def foot(self, digest: str, root: str, code: str) -> None:
-        """Draw the proof, and the command that reproduces the statement."""
-        self._room(26)
+        """Draw what the figures rest on, and the command that reproduces the statement."""
+        self._room(33)
         self._rule(LINE, 0.2, self.get_y() + 3)
         self.set_y(self.get_y() + 5)
         self._font(7, SOFT)
-        seq = self._statement.seq
-        proof = f"Every figure is a sum of journal lines up to seq {seq}, where the Merkle root of the log is {root}"
-        again = f"{proof}. Made by Daybook {code}. To reproduce the same bytes:"
-        for text in (again, f"daybook report --reproduce {digest}"):
-            self.multi_cell(INNER, 3.3, text, wrapmode=WrapMode.CHAR if text is not again else WrapMode.WORD, align="L",
-                            new_x=XPos.LMARGIN, new_y=YPos.NEXT)  # fmt: skip
+        lines = [f"{basis.figures}: {basis.rests_on}." for basis in bases(self._statement, root)]
+        lines.append(f"Made by Daybook {code}. To reproduce the same bytes:")
+        for text in lines:
+            self.multi_cell(INNER, 3.3, text, wrapmode=WrapMode.WORD, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        again = f"daybook report --reproduce {digest}"
+        self.multi_cell(INNER, 3.3, again, wrapmode=WrapMode.CHAR, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def _font(self, size: float, tone: Tone, *, is_strong: bool = False) -> None:
         self.set_font("Helvetica", "B" if is_strong else "", size)

@@ -2,7 +2,8 @@
 
 By value date: all that happened in the period, however late it was recorded, up to the seq of the statement. Opening +
 in - out = closing, for every asset; the result of the period is the turnover of the income and expense accounts;
-positions are those at the end of the period, at the newest mark known by then. Each figure is a sum of journal lines.
+positions are those at the end of the period, at the newest mark known by then. What each figure rests on is stated in
+`bases`: most are sums of journal lines, which follow from the log; values are at marks, which are recorded beside it.
 The first ENTRIES_SHOWN_MAX entries are shown, with their total number: `daybook report journal` lists all.
 """
 
@@ -205,6 +206,32 @@ def _shown(entry: AnyRow) -> Row:
     }
 
 
-def statement_json(statement: Statement) -> dict[str, Any]:
+class Basis(NamedTuple):
+    """Figures of a statement, and what they rest on."""
+
+    figures: str
+    rests_on: str
+
+
+def bases(statement: Statement, root: str) -> list[Basis]:
+    """Return what each kind of figure rests on: the log up to the statement's seq, of this Merkle root, or marks."""
+    log = f"the log up to seq {statement.seq}, whose Merkle root is {root}"
+    found = [Basis("Balances, result, charts and entries", f"sums of journal lines, which follow from {log}")]
+    if statement.positions:
+        found += [
+            Basis("Quantities and costs of positions", "sums of what was booked in the same log by then"),
+            Basis("Average prices", "cost by quantity, rounded at 18 places"),
+            Basis(
+                "Values and unrealized results",
+                "quantities at the marks shown: prices recorded beside the log, which its root does not cover",
+            ),
+        ]
+    return found
+
+
+def statement_json(statement: Statement, root: str) -> dict[str, Any]:
     """Return a statement as JSON."""
-    return {**statement._asdict(), "period": statement.period._asdict(), "report": "statement"}
+    rests_on = {figures: basis for figures, basis in bases(statement, root)}
+    return {
+        **statement._asdict(), "period": statement.period._asdict(), "report": "statement", "rests_on": rests_on,
+    }  # fmt: skip

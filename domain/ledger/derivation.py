@@ -23,7 +23,7 @@ from domain import risk
 from domain.errors import LedgerError
 from domain.ledger import origins, schema
 from domain.ledger.commands import Command
-from domain.ledger.ledger import decided, executions
+from domain.ledger.ledger import decided, executions, no_marks
 from domain.ledger.log import Recorded, Streams
 from domain.ledger.origins import ORIGINS, Origin
 from domain.ledger.unit_of_work import AGGREGATES, CACHED_STREAMS_MAX, Aggregates, UnitOfWork
@@ -138,20 +138,24 @@ class Derivation:
         """Decide the unit of work that begins at an event; return how many events it has."""
         first = items[at]
         if (count := _given(items, at)) > 0:
-            self._given[first.topic] = self._given.get(first.topic, 0) + 1
+            for item in items[at : at + count]:
+                self._given[item.topic] = self._given.get(item.topic, 0) + 1
             return self._go_on(items[at : at + count])
         end = _end(items, at)
         events = [item.recorded.event for item in items[at:end]]
         closest: tuple[int, str, UnitOfWork | None] = (-1, "no request or report of its append leads to it", None)
         for payload in self._payloads(events):
             work, failed = self._decided(first.recorded, payload, events)
-            follows = _as_monitored(work.records, events) if isinstance(payload, risk.AssessMarks) else work.records
+            is_monitoring = isinstance(payload, risk.AssessMarks)
+            follows = self._as_monitored(work.records, items, at) if is_monitoring else work.records
             if self._is_in is not None:
                 follows = [record for record in follows if self._is_in(record.stream)]
             same = _same(follows, items, at)
             if same == len(follows) > 0:
                 self._units += 1
                 self._events += same
+                if is_monitoring or self._is_in is not None:
+                    return self._go_on(items[at : at + same])
                 self.known.keep(work.states)
                 self._log.go_on(items[at : at + same])
                 return same
@@ -174,10 +178,16 @@ class Derivation:
         if origins.is_monitored(first):
             yield origins.monitoring(events)
         reports = origins.reports_of(events, self._state)
-        if reports:
-            yield tuple(reports)
-        for count in range(1, min(len(reports), PREFIXES_MAX)):
-            yield tuple(reports[:count])
+        named = list(reports)
+        for as_named in range(2):
+            if as_named:
+                named = [origins.as_named(report, self._state) for report in reports]
+                if named == reports:
+                    return
+            if named:
+                yield tuple(named)
+            for count in range(1, min(len(named), PREFIXES_MAX)):
+                yield tuple(named[:count])
 
     def _state(self, stream: str) -> Any:
         return self.known.known(stream)[1]
@@ -187,7 +197,7 @@ class Derivation:
 
         A fill is known elsewhere only once its id has been looked up, as the append of the log makes a writer do.
         """
-        marks = origins.marks_of(events).get
+        marks = no_marks if isinstance(payload, risk.AssessMarks) else origins.marks_of(events).get
         first = origins.booked_first(events) if isinstance(payload, tuple) else ()
         command = Command(payload, record.actor, record.request_id, record.cause)
         failed = ""
@@ -206,6 +216,41 @@ class Derivation:
                 break
         self.known.executed = {}
         return work, failed
+
+    def _as_monitored(self, records: Sequence[Recorded], items: Sequence[Item], at: int) -> list[Recorded]:
+        """What follows from a monitoring at the marks on record, of which an event states those that it needed.
+
+        That a limit could not be measured, or can be again, is stated without the marks: such an event is taken as it
+        is on record, where the limit could or could not be measured before; one that only follows from the lack of
+        marks is left out.
+        """
+        stream = items[at].recorded.stream
+        known: risk.Risk = self._state(stream) or risk.Risk()
+        missed, active = set(known.missed), {(limit.scope, limit.measure) for limit in known.active}
+        left = [each.event for each in records if not isinstance(each.event, risk.AssessmentMissed)]
+        kept: list[Recorded] = []
+        for item in islice(items, at, None):
+            event = item.recorded.event
+            if item.recorded.stream != stream or not origins.is_monitored(event):
+                break
+            if isinstance(event, risk.AssessmentMissed | risk.AssessmentResumed):
+                limit = (event.scope, event.measure)
+                was_missed = isinstance(event, risk.AssessmentResumed)
+                if event.account_id != origins.account_of(stream) or limit not in active:
+                    break
+                if (limit in missed) is not was_missed or event.transact_time != items[at].recorded.event.transact_time:
+                    break
+                missed ^= {limit}
+                left = [each for each in left if each != event]
+            elif not left or isinstance(left[0], risk.AssessmentResumed):
+                break
+            else:
+                event = left.pop(0)
+            kept.append(replace(item.recorded, event=event))
+        version = kept[-1].version if kept else items[at].recorded.version - 1
+        shape = records[0] if records else items[at].recorded
+        rest = [replace(shape, stream=stream, version=version + n, event=event) for n, event in enumerate(left, 1)]
+        return [*kept, *rest]
 
     def _not_derived(
         self, items: Sequence[Item], at: int, end: int, *, closest: tuple[int, str, UnitOfWork | None]
@@ -354,29 +399,6 @@ def _same(records: Sequence[Recorded], items: Sequence[Item], at: int) -> int:
             break
         same += 1
     return same
-
-
-def _as_monitored(records: Sequence[Recorded], events: Sequence[Any]) -> list[Recorded]:
-    """The records of a monitoring, as far as its marks are on record.
-
-    Each event states the marks that it needed; a limit without an event may have needed others, and is missed without
-    them. What was missing where one was missed is taken as it is on record.
-    """
-    missed = {(each.account_id, each.scope, each.measure): each for each in events if _is_missed(each)}
-    kept: list[Recorded] = []
-    for record in records:
-        if _is_missed(record.event):
-            on_record = missed.get((record.event.account_id, record.event.scope, record.event.measure))
-            if on_record is None:
-                continue
-            event = replace(record.event, rule=on_record.rule, facts=on_record.facts)
-            record = replace(record, event=event)
-        kept.append(replace(record, version=kept[-1].version + 1 if kept else records[0].version))
-    return kept
-
-
-def _is_missed(event: Any) -> bool:
-    return isinstance(event, risk.AssessmentMissed)
 
 
 def _fault(item: Item, expected: Recorded | None, found: Recorded | None, failed: str) -> Fault:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from operator import itemgetter
 from typing import Any
 
 from msgspec import Struct
@@ -19,9 +20,10 @@ from msgspec.structs import replace
 from domain import account as accounts
 from domain import instrument, order, position, risk
 from domain.account import cash
+from domain.errors import ReportUnreadable
 from domain.instrument import Contract, Kind, PutOrCall
 from domain.ledger.clock import ClockConfirmed
-from domain.order import Order, OrderFilled, OrderKey
+from domain.order import Order, OrderFilled, OrderKey, venue_ids
 from domain.position import TradeKind, TransferReason
 from domain.values import ONE, PLACES_MAX, Mark, Money, divide, exact, rounded
 
@@ -57,8 +59,8 @@ ORIGINS: dict[type[Struct], Origin] = {
             order.OrderReplaceRejected, order.OrderReplaced, order.OrderRestated, order.OrderDoneForDay,
             order.OrderSuspended, order.OrderCalculated, order.OrderBroken, accounts.RawReportKept,
             position.PositionTransferred, position.FundingSettled, position.PositionBroken, accounts.TransferSettled,
-            accounts.TransferReturned, accounts.FeeCharged, accounts.EntryBooked, accounts.BreakOpened, accounts.BreakChanged,
-            accounts.BreakAged, accounts.BreakResolved, accounts.AccountBroken,
+            accounts.TransferReturned, accounts.FeeCharged, accounts.EntryBooked, accounts.BreakOpened,
+            accounts.BreakChanged, accounts.BreakAged, accounts.BreakResolved, accounts.AccountBroken,
         ),
         Origin.FOLLOWS: (
             accounts.PositionOpened, order.OrderAdopted, order.OrderAliased, order.OrderBreakWithdrawn,
@@ -247,11 +249,10 @@ def reports_of(events: Sequence[Any], state: State) -> list[Any]:
 
     A report that is stated twice, or was known before, adds nothing when it is admitted again.
     """
-    broken = {
-        (each.account_id, cash.id_of(each.report)): each.report
-        for each in events
-        if isinstance(each, accounts.AccountBroken) and each.report is not None
-    }
+    broken: dict[tuple[str, str, datetime], Any] = {}  # the reports that breaks have word for word
+    for each in events:
+        if isinstance(each, accounts.AccountBroken) and each.report is not None:
+            broken.setdefault((each.account_id, cash.id_of(each.report), each.transact_time), each.report)
     reports: dict[Any, None] = {}
     aliases: dict[OrderKey, OrderKey] = {}
     for event in events:
@@ -259,8 +260,8 @@ def reports_of(events: Sequence[Any], state: State) -> list[Any]:
             aliases[OrderKey(event.key.account_id, event.cl_ord_id)] = event.key
             continue
         report = report_of(event)
-        if isinstance(report, accounts.CashReport):  # a break beside it has the report word for word
-            report = broken.get((report.account_id, cash.id_of(report)), report)
+        if isinstance(report, accounts.CashReport) and not isinstance(event, accounts.AccountBroken):
+            report = broken.get((report.account_id, cash.id_of(report), report.transact_time), report)
         if isinstance(report, OrderFilled) and report.key in aliases:
             report = replace(report, key=aliases.pop(report.key))
         if report is not None:
@@ -270,7 +271,46 @@ def reports_of(events: Sequence[Any], state: State) -> list[Any]:
         again = next(iter(known.fills.values()), None) if known is not None else None
         if again is not None:  # a fill that was reported again under the order's own id: nothing else was new of it
             reports[replace(report_of(again), key=alias)] = None
-    return list(reports)
+    return _in_sequence(list(reports), events)
+
+
+def _in_sequence(reports: list[Any], events: Sequence[Any]) -> list[Any]:
+    """Return the reports of a closed account in the sequence of the breaks beside them."""
+    after_closing = [each for each in events if isinstance(each, accounts.AccountBroken) and each.report is None]
+    if not after_closing:
+        return reports
+    places = {(each.about, each.transact_time): place for place, each in enumerate(after_closing)}
+    keyed, last = [], 0
+    for report in reports:
+        stream = ""
+        if isinstance(report, order.OrderReport):
+            stream = order.stream(report.key)
+        elif isinstance(report, position.Transfer | position.SettleFunding):
+            stream = position.stream(report.key)
+        last = places.get((stream, report.transact_time), last) if stream else last
+        keyed.append((last, report))
+    return [report for _, report in sorted(keyed, key=itemgetter(0))]
+
+
+def as_named(report: Any, state: State) -> Any:
+    """Return the report of an order as it may have named it, where under the order's own ClOrdID it is of another.
+
+    An event has the ClOrdID of the order that its report was found to be of. It may have been found by the ClOrdID of a
+    request about it, by the venue's id alone, or as a second use of a ClOrdID.
+    """
+    if not isinstance(report, order.OrderReport):
+        return report
+    key = report.key
+    known: Order | None = state(order.stream(key))
+    suffixes = (f"-{report.order_id}", f"-{report.side}" if isinstance(report, OrderFilled) else "")
+    names = [key.cl_ord_id.removesuffix(suffix) for suffix in suffixes if len(suffix) > 1]
+    names += [getattr(report, "requested_as", ""), *(known.requests if known is not None else ()), ""]
+    for name in (key.cl_ord_id, *names):
+        shown = replace(report, key=OrderKey(key.account_id, name))
+        with suppress(ReportUnreadable):
+            if venue_ids.reported_of(state, shown) == report:
+                return shown
+    return report
 
 
 def booked_first(events: Sequence[Any]) -> tuple[position.PositionKey, ...]:
@@ -291,41 +331,55 @@ def is_monitored(event: Any) -> bool:
     return isinstance(event, _MONITORED)
 
 
+def account_of(stream: str) -> str:
+    """Return the account of a stream of limits."""
+    return stream.partition(":")[2]
+
+
 def marks_of(events: Sequence[Any]) -> dict[str, Mark]:
-    """Return the marks that the decisions of one unit of work used, by instrument."""
+    """Return the marks that the decisions of one unit of work used, by instrument, as far as its events state them."""
     marks: dict[str, Mark] = {}
     for event in events:
-        decided = event.change if isinstance(event, risk.FirmUsageChanged) else event
-        if isinstance(decided, _CHECKED):
-            if decided.mark is not None:
-                marks[decided.mark.instrument_id] = decided.mark
-            if isinstance(decided, risk.HoldRefused):
-                marks |= _stale(decided.facts)
-        if isinstance(decided, (*_CHECKED, *_MONITORED)):
-            marks |= {seen.mark.instrument_id: seen.mark for seen in getattr(decided, "marks", ())}
+        for mark in _marks_in(event):
+            marks.setdefault(mark.instrument_id, mark)
     return marks
 
 
-def _stale(facts: dict[str, str]) -> dict[str, Mark]:
+def _marks_in(event: Any) -> list[Mark]:
+    decided = event.change if isinstance(event, risk.FirmUsageChanged) else event
+    if not isinstance(decided, (*_CHECKED, *_MONITORED)):
+        return []
+    found = [seen.mark for seen in getattr(decided, "marks", ())]
+    if isinstance(decided, _CHECKED) and decided.mark is not None:
+        found.append(decided.mark)
+    return [*found, *_stale(decided.facts)] if isinstance(decided, risk.HoldRefused) else found
+
+
+def _stale(facts: dict[str, str]) -> list[Mark]:
     """Return the mark that was too old for an order, from the facts of its refusal."""
     with suppress(KeyError, ValueError, ArithmeticError):
-        mark = Mark(facts["instrument_id"], Decimal(facts["price"]), "", datetime.fromisoformat(facts["mark_at"]))
-        return {mark.instrument_id: mark}
-    return {}
+        at = datetime.fromisoformat(facts["mark_at"])
+        return [Mark(facts["instrument_id"], Decimal(facts["price"]), "", at)]
+    return []
 
 
 def monitoring(events: Sequence[Any]) -> risk.AssessMarks:
     """Return the monitoring that begins with the first of these events, at the marks that they state."""
     first = events[0]
-    monitored = []
+    monitored: list[Any] = []
+    marks: dict[str, Mark] = {}
     for event in events:
-        if not is_monitored(event) or event.account_id != first.account_id:
+        if not is_monitored(event):
+            break
+        if (event.account_id, event.transact_time) != (first.account_id, first.transact_time):
+            break
+        if any(marks.setdefault(mark.instrument_id, mark) != mark for mark in _marks_in(event)):
             break
         monitored.append(event)
     capital = next((each for each in monitored if isinstance(each, risk.EquityAssessed)), None)
     return risk.AssessMarks(
         first.account_id,
-        marks=tuple(marks_of(monitored).values()),
+        marks=tuple(marks.values()),
         transact_time=first.transact_time,
         capital=Money(capital.capital, capital.currency) if capital is not None else None,
     )

@@ -4,6 +4,7 @@ import json
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from decimal import Decimal as D
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,9 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from domain.account import AccountOpened, Costing
 from domain.ledger import Recorded, schema
+from domain.order import OrderKey, OrderSuspended
 from domain.values import Money
 from tests import samples
 from tests.adapters.verify.stranger import Parts, desk_states, many_keys, signed, with_sizes, zipped
@@ -94,6 +97,19 @@ def many_positions() -> Parts:
     ])  # fmt: skip
 
 
+def slow_to_decide() -> Parts:
+    """Thousands of reports of one order, each earlier than the one before, so that each has all breaks found again."""
+    key, began = OrderKey("main", "A-1"), samples.AT
+    reports = [
+        OrderSuspended(key=key, reason="halted", transact_time=began - timedelta(seconds=n), exec_id=f"S{n}")
+        for n in range(4000)
+    ]
+    opened = AccountOpened("main", "USDT", Costing(), began)
+    return signed([
+        recorded(opened, "account:main"), *(recorded(each, "order:main:A-1", n) for n, each in enumerate(reports, 1))
+    ])  # fmt: skip
+
+
 def many_currencies() -> Parts:
     """One position whose every trade pays its fee in another currency."""
     return signed([
@@ -133,6 +149,7 @@ PARTS: dict[str, Callable[[], Parts]] = {
     "one long line": one_long_line,
     "one longer line": long_padded_line,
     "many positions": many_positions,
+    "slow to decide": slow_to_decide,
     "many currencies": many_currencies,
     "many keys": lambda: honest() | {"keys.json": many_keys(5500), "padding": random_bytes(MEGABYTE)},
     "too many keys": lambda: honest() | {"keys.json": many_keys(10_000), "padding": random_bytes(MEGABYTE)},

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.slow
 SECONDS, SECONDS_A_MEGABYTE = 3, 8
 MEGABYTES, MEGABYTES_A_MEGABYTE = 150, 150
 
-ACCEPTED = {"one long line", "one longer line", "many positions", "many keys", "smaller than declared"}
+ACCEPTED = {"many keys", "smaller than declared"}
+FORGED = {"one long line", "one longer line", "many positions", "slow to decide"}  # proved, and nothing leads to it
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,7 @@ def test_every_bomb_is_verified_or_refused_with_one_sentence(measured: list[dict
         if one["code"]:
             assert one["err"].startswith("error: ") and one["err"].count("\n") == 1, one
             assert "Traceback" not in one["err"] and len(one["err"]) < 1000, one
+        assert ("not derived" in one["err"]) is (one["name"] in FORGED), one
 
 
 def test_no_number_of_a_stranger_is_written_out(measured: list[dict[str, Any]]) -> None:
