@@ -102,7 +102,9 @@ def problem_of(error: Exception) -> Problem:
         case StreamConflict():
             return Problem(503, "conflict", "Overtaken by other writers", str(error), headers=_retry())
         case NotLeading():
-            return Problem(503, "not-leading", "Another process writes", str(error), headers=_retry())
+            return Problem(
+                503, "not-leading", "Another process writes", str(error), headers=_retry(), leader_url=error.url
+            )
         case Unavailable():
             return Problem(503, "unavailable", "Database unavailable", str(error), headers=_retry())
         case ClockInDoubt():

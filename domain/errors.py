@@ -80,11 +80,15 @@ class Unavailable(LedgerError):
 
 
 class NotLeading(Unavailable):
-    """Another process of this Daybook leads and writes. Nothing was recorded."""
+    """Another process of this Daybook leads and writes. Nothing was recorded. `url` is where it can be reached, as it
+    has put on record itself; None if no leader is known.
+    """
 
-    def __init__(self, leader: str) -> None:
-        super().__init__(f"this process stands by, {leader}; send the request again, or send it there")
+    def __init__(self, leader: str, *, url: str | None = None) -> None:
+        where = "send the request again, or send it there" if url else "send the request again"
+        super().__init__(f"this process stands by, {leader}; {where}")
         self.leader = leader
+        self.url = url
 
 
 class ClockInDoubt(LedgerError):

@@ -40,6 +40,7 @@ class State(StrEnum):
     SILENT = "silent"  # it runs, and reports nothing: it hangs
     DEAD = "dead"  # its thread has ended by itself
     IN_DOUBT = "in doubt"  # of the clock: it cannot be right
+    FULL = "full"  # of the disk: it has no room
 
 
 class Health(NamedTuple):

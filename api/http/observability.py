@@ -24,7 +24,7 @@ from api.problems import problem_of
 from domain.errors import LedgerError
 
 BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-QUIET_PATHS = ("/health", "/ready", "/metrics")
+QUIET_PATHS = ("/health", "/ready", "/ready/read", "/ready/write", "/metrics")
 
 log = structlog.get_logger("daybook.api")
 
@@ -57,6 +57,8 @@ class _LogMeasures(Collector):
     def collect(self) -> Iterator[Any]:
         """Yield the metrics; without a database only that it is down."""
         yield from self._upkeep()
+        leads = self._daybook.writer.is_leading
+        yield GaugeMetricFamily("daybook_leading", "1 if this process takes what is to be recorded", value=leads)
         up = GaugeMetricFamily("daybook_database_up", "whether the database answers")
         try:
             head = self._daybook.log.head().seq

@@ -285,6 +285,18 @@ class SealingAnswer(Answer):
     is_stalled: bool
 
 
+class LeaderAnswer(Answer):
+    url: str | None
+    term: int
+    since: TimeText
+    process: str | None = None
+
+
+class WritesAnswer(Answer):
+    is_leading: bool
+    leader: LeaderAnswer | None
+
+
 class ReadyAnswer(Answer):
     status: Literal["ready"]
     seq: int
@@ -292,6 +304,7 @@ class ReadyAnswer(Answer):
     projections: list[ProgressAnswer]
     tasks: list[TaskAnswer]
     sealing: SealingAnswer | None
+    writes: WritesAnswer
 
 
 def moment(text: str) -> datetime:

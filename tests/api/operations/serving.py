@@ -82,14 +82,14 @@ class Service:
 
 
 @contextmanager
-def served(home: Path, database: str, *, ahead: Path | None = None) -> Iterator[Service]:
-    """Serve until the end, on any free port."""
+def served(home: Path, database: str, *, ahead: Path | None = None, **settings: str) -> Iterator[Service]:
+    """Serve until the end, on any free port, with further settings in the environment."""
     migrate(database)
     keys = ApiKeys(database, cache_seconds=0)
     key = keys.issue("desk", [Scope.TRADE, Scope.REPORT, Scope.AUDIT, Scope.ADMIN])
     keys.close()
     with (home / "serve.log").open("a") as log, subprocess.Popen(
-        SERVE, env=_environment(home, ahead), cwd=CHECKOUT, text=True,
+        SERVE, env=_environment(home, ahead) | settings, cwd=CHECKOUT, text=True,
         stdout=subprocess.PIPE, stderr=log,
     ) as process:  # fmt: skip
         try:
