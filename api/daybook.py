@@ -1,8 +1,8 @@
 """The parts of Daybook wired together over one database, for the service, the command line and the demo alike.
 
-`with Daybook.open(settings) as daybook:` finds (or starts) the database, migrates it to the newest revision, and closes
-every connection at the end. `daybook.following()` keeps the read models up to date while it lasts. What only the read
-models need, SQLAlchemy above all, is loaded when they are first used: a command that writes starts sooner.
+`with Daybook.open(settings) as daybook:` finds (or starts) the database, makes the schema in one that is new, and
+closes every connection at the end. `daybook.following()` keeps the read models up to date while it lasts. What only
+the read models need, SQLAlchemy above all, is loaded when they are first used: a command that writes starts sooner.
 """
 
 import os
@@ -19,7 +19,7 @@ from adapters.market.mark_store import MarkStore
 from adapters.postgres import connections, embedded
 from adapters.postgres.api_keys import ApiKeys
 from adapters.postgres.connections import Role
-from adapters.postgres.migrations import migrate
+from adapters.postgres.migrations import prepare
 from adapters.upkeep.clock import ClockCheck
 from adapters.upkeep.disk import DiskCheck
 from adapters.upkeep.revival import Revival
@@ -88,11 +88,11 @@ class Daybook:
     @classmethod
     @contextmanager
     def open(cls, settings: Settings | None = None) -> Iterator["Daybook"]:
-        """Open a Daybook on the database that `settings` name. Raises Unavailable."""
+        """Open a Daybook on the database that `settings` name. Raises Unavailable, and UpgradeNeeded if it is older."""
         settings = settings or Settings()
         home = None if settings.url else settings.server_home()
         url = settings.url or connections.locate(settings.server_home(), None)
-        migrate(url)
+        prepare(url)
         with ExitStack() as stack:
             upkeep = Supervisor()
             clock = ClockCheck(now, difference_seconds_max=settings.clock_seconds_max)

@@ -7,6 +7,7 @@
   - StreamConflict    another writer appended first; read again and decide again    (HTTP 503 after retries)
     - ExecutionKnown  a fill of the batch is on record under another order
   - HistoryBroken     a stored event that is not valid: unknown topic, gap, bad hash (stop)
+  - UpgradeNeeded     the database is of an older Daybook: `daybook upgrade`         (exit code 4)
   - Unavailable       the database cannot be reached; send the command again          (HTTP 503)
     - NotLeading      another process writes; the message names it                   (HTTP 503)
   - ClockInDoubt      our clock jumped, or differs from the database's or the log's  (HTTP 503)
@@ -73,6 +74,18 @@ class ExecutionKnown(StreamConflict):
 
 class HistoryBroken(LedgerError):
     """The stored history is not what was written. Stop, and find out why."""
+
+
+class UpgradeNeeded(LedgerError):
+    """The database is of an older Daybook, and was left as it is."""
+
+    def __init__(self, database: str, found: str, newest: str) -> None:
+        super().__init__(
+            f"the database {database} is of an older Daybook (revision {found}, this one needs {newest}): run `daybook "
+            "upgrade`, after its services are stopped and a backup is made (`--dry-run` shows what it would do)"
+        )
+        self.found = found
+        self.newest = newest
 
 
 class Unavailable(LedgerError):

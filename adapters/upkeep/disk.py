@@ -1,7 +1,7 @@
 """The check of room on the database's disk: full once an append did not fit, or while little of our own disk is free.
 
-Of any server a full disk is found by PostgreSQL's own error (`disk_full`) for an append. While it lasts the leader tries
-once a second a row as large as a batch, and rolls it back; when it fits, or an append does, the disk is full no longer.
+Of any server a full disk is found by PostgreSQL's own error (`disk_full`) for an append. While it lasts the leader
+tries once a second a row as large as a batch, and rolls it back; when it fits, or an append does, there is room again.
 Of our own server, whose data is on this machine, the free space of its directory is looked at as well: below a bound it
 counts as full, before PostgreSQL stops over a log that it cannot write.
 """
@@ -121,4 +121,5 @@ class DiskCheck:
         free = found.f_bavail * found.f_frsize / 2**20
         self._little = None
         if free < self._free_mb_min:
-            self._little = f"{free:.0f} MB are free in {self._directory}, and {self._free_mb_min:g} are needed (DAYBOOK_FREE_MB_MIN)"
+            needed = f"{self._free_mb_min:g} are needed (DAYBOOK_FREE_MB_MIN)"
+            self._little = f"{free:.0f} MB are free in {self._directory}, and {needed}"

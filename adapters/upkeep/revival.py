@@ -49,10 +49,9 @@ class Revival:
 
     def _revive(self, task: Task) -> None:
         if (pause := self._started_at + self._pause_seconds - time.monotonic()) > 0:
-            reason = f"the PostgreSQL of {name(self._url)} has died {self._short_lives} times soon after it was started"
-            task.failed(
-                Unavailable(f"{reason}; it is started again in {pause:.0f} s: see {embedded.log_of(self._home)}")
-            )
+            reason = f"the PostgreSQL of {name(self._url)} died {self._short_lives} times soon after it was started"
+            again = f"it is started again in {pause:.0f} s: see {embedded.log_of(self._home)}"
+            task.failed(Unavailable(f"{reason}; {again}"))
             task.stopping.wait(min(pause, LOOK_SECONDS))
             return
         began = time.monotonic()

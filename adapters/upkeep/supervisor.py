@@ -18,13 +18,13 @@ from typing import NamedTuple
 import psycopg
 import structlog
 
+from adapters.upkeep.outages import Limited, Outage, is_outage
 from domain.errors import LedgerError
 
 PAUSE_SECONDS_MIN = 0.25
 PAUSE_SECONDS_MAX = 5.0
 SILENT_SECONDS_MAX = 60.0  # between two steps that went well; above the longest statement
 GRACE_SECONDS = 5.0  # how long a failing task does not count as trouble: a reconnection takes less
-LOG_SECONDS = 60.0  # the same error is logged again after so long
 REASON_CHARACTERS_MAX = 500
 
 EXPECTED = (LedgerError, psycopg.Error, OSError)  # logged without a traceback
@@ -73,6 +73,7 @@ class Task:
         name: str,
         work: Callable[["Task"], None],
         *,
+        outage: Outage | None = None,
         is_needed: bool = False,
         pause_seconds_max: float = PAUSE_SECONDS_MAX,
         silent_seconds_max: float = SILENT_SECONDS_MAX,
@@ -80,6 +81,7 @@ class Task:
         self.name = name
         self.stopping = threading.Event()
         self._work = work
+        self._outage = outage or Outage()
         self._is_needed = is_needed
         self._pause_seconds_max = pause_seconds_max
         self._silent_seconds_max = silent_seconds_max
@@ -90,7 +92,8 @@ class Task:
         self._last_success_at: datetime | None = None
         self._last_error: str | None = None
         self._last_error_at: datetime | None = None
-        self._logged = ("", -LOG_SECONDS)
+        self._limited = Limited()
+        self._is_logged = False  # whether the present failure is
         self._failures = 0
         self._in_a_row = 0
         self._thread = self._new_thread()
@@ -102,20 +105,25 @@ class Task:
 
     def succeeded(self) -> None:
         """Report a step that went well: any failure before is over."""
+        self._outage.well(self.name)
         with self._lock:
             self._last_sign, self._last_success_at = time.monotonic(), datetime.now(UTC)
             if self._failing_since is None:
                 return
             down = time.monotonic() - self._failing_since
             self._failing_since, self._in_a_row, self._since = None, 0, self._last_success_at
-        log_line.info("a task goes on", task=self.name, after_s=round(down, 1))
+            is_logged, self._is_logged = self._is_logged, False
+        if is_logged:
+            log_line.info("a task goes on", task=self.name, after_s=round(down, 1))
 
     def idle(self) -> None:
         """Report that the work does not hang: it has nothing to do."""
         self._last_sign = time.monotonic()
 
     def failed(self, error: BaseException) -> None:
-        """Report an error that the work survives: it is tried again."""
+        """Report an error that the work survives: it is tried again. It is logged at most once a minute, and as the
+        outage of the database if it is one.
+        """
         reason = f"{' '.join(str(error).split()) or type(error).__name__}"[:REASON_CHARACTERS_MAX]
         with self._lock:
             now = time.monotonic()
@@ -124,12 +132,16 @@ class Task:
             self._in_a_row += 1
             if self._failing_since is None:
                 self._failing_since, self._since = now, self._last_error_at
-            logged, at = self._logged
-            if logged == reason and now - at < LOG_SECONDS:
-                return
-            self._logged = (reason, now)
-        unexpected = None if isinstance(getattr(error, "orig", error), EXPECTED) else error
-        log_line.warning("a task failed and is tried again", task=self.name, reason=reason, exc_info=unexpected)
+            unexpected = None if isinstance(getattr(error, "orig", error), EXPECTED) else error
+            is_away = is_outage(error) or (self._outage.is_on and unexpected is None)
+            times = None if is_away else self._limited.due()
+            self._is_logged = self._is_logged or times is not None
+        if is_away:
+            self._outage.away(self.name, reason)
+        elif times is not None:
+            log_line.warning(
+                "a task failed and is tried again", task=self.name, reason=reason, times=times, exc_info=unexpected
+            )
 
     def pause(self) -> None:
         """Wait before the next try, longer after each failure in a row; not at all when stopping."""
@@ -143,6 +155,7 @@ class Task:
     def end(self, seconds_max: float | None = None) -> None:
         """Stop, and wait for the thread. The owner wakes work that waits for anything but `stopping`."""
         self.stopping.set()
+        self._outage.forget(self.name)
         if self._thread is not threading.current_thread():
             self._thread.join(seconds_max)
 
@@ -201,6 +214,7 @@ class Supervisor:
     """The tasks of a process. Safe between threads."""
 
     def __init__(self) -> None:
+        self.outage = Outage()
         self._lock = threading.Lock()
         self._tasks: list[Task] = []
 
@@ -215,8 +229,9 @@ class Supervisor:
     ) -> Task:
         """Run `work` in a thread until its task ends. `end` removes it here."""
         task = Task(
-            name, work, is_needed=is_needed, pause_seconds_max=pause_seconds_max, silent_seconds_max=silent_seconds_max
-        )
+            name, work, outage=self.outage, is_needed=is_needed, pause_seconds_max=pause_seconds_max,
+            silent_seconds_max=silent_seconds_max,
+        )  # fmt: skip
         with self._lock:
             self._tasks = [one for one in self._tasks if not one.stopping.is_set()]
             self._tasks.append(task)

@@ -21,6 +21,7 @@ from adapters.postgres.connections import Connection, Role
 from adapters.upkeep.clock import ClockCheck
 from adapters.upkeep.supervisor import Supervisor, Task
 
+SINCE_REVISION = "0002"  # of the database: from there on leaders are on record
 LEADER_LOCK = 0x0DA7_B00D
 POLL_SECONDS = 0.25
 BEAT_SECONDS = 0.5

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own that dies under services is started again by one of them, and nothing acknowledged is lost."""
+"""A PostgreSQL of our own that dies under services is started again by one of them, and nothing is lost."""
 
 import os
 import signal
@@ -77,7 +77,9 @@ def test_a_server_that_is_killed_is_started_again_once_and_has_all_that_was_ackn
         assert first.client.get("/v1/orders/main/A-3").status_code == 200
 
         embedded.stop(home)
-        first.until("/ready", lambda answer: any(one["task"] == "server" and one["is_trouble"] for one in tasks(answer)))
+        first.until(
+            "/ready", lambda answer: any(one["task"] == "server" and one["is_trouble"] for one in tasks(answer))
+        )
         assert postmaster(home) == 0, "whom an operator stopped stays stopped"
         embedded.start(home)
         first.until_ready()

@@ -39,7 +39,9 @@ def test_a_standby_is_ready_for_readers_only_and_names_the_leader_until_it_takes
         first.process.kill()
         is_ready_to_write(second)
         assert second.submit("A-1").status_code == 201
-        assert second.client.get("/ready/write").json()["writes"]["leader"]["url"] == str(second.client.base_url).rstrip("/")
+        assert second.client.get("/ready/write").json()["writes"]["leader"]["url"] == str(
+            second.client.base_url
+        ).rstrip("/")
         assert "daybook_leading 1.0" in second.client.get("/metrics").text
 
 
