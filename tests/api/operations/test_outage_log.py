@@ -34,4 +34,4 @@ def test_an_outage_is_one_line_with_counts_and_one_when_it_is_over(home: Path) -
         service.until_ready()
         after = [json.loads(line) for line in log.read_text().splitlines()[before + 1 :]]
         (back,) = [line for line in after if line["event"] == "the database is back"]
-        assert back["failed"]["requests"] > 20 and {"follower", "listener", "writer"} <= back["failed"].keys()
+        assert back["failed"]["requests"] > 20 and {"follower", "sealer", "writer"} <= back["failed"].keys()
