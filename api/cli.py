@@ -1,8 +1,9 @@
 """Daybook on the command line: record, report and audit the trading of a crypto desk.
 
 Exit codes: 0 success; 1 the request was refused, or the result needs attention (lines that could not be read, a read
-model that differs from the log); 2 the command was used wrongly; 3 the database cannot be reached; 130 interrupted by
-Ctrl-C. An error is one sentence on stderr, with --json problem details (RFC 9457).
+model that differs from the log); 2 the command was used wrongly; 3 the database cannot be reached; 4 it is of an older
+Daybook: run `daybook upgrade`; 130 interrupted by Ctrl-C. An error is one sentence on stderr, with --json problem
+details (RFC 9457).
 """
 
 # The modules of the command line import only what parsing needs; each command imports what it runs on, so that help and
@@ -27,7 +28,15 @@ from api.explain import cli as explain_cli
 from api.explain import restatement_cli
 from api.intake import cli as intake_cli
 from api.intake import cli_marks, controls_cli
-from api.operations import approvals_cli, clock_cli, database_cli, keys_cli, privacy_cli, read_models_cli
+from api.operations import (
+    approvals_cli,
+    clock_cli,
+    database_cli,
+    keys_cli,
+    privacy_cli,
+    read_models_cli,
+    upgrade_cli,
+)
 from api.problems import Problem
 from api.reports import cli as reports_cli
 from api.terminal.options import claim_name, environment, opened
@@ -82,6 +91,7 @@ app.command()(privacy_cli.redact)
 app.command()(approvals_cli.approve)
 app.command()(approvals_cli.reject)
 app.add_typer(approvals_cli.approval)
+app.command()(upgrade_cli.upgrade)
 app.add_typer(database_cli.database)
 app.add_typer(clock_cli.clock)
 app.add_typer(intake_cli.account)
@@ -108,6 +118,9 @@ def serve(
         bool,
         typer.Option("--follow/--no-follow", help="Keep the read models up to date, as `daybook follow` does."),
     ] = True,
+    upgrade: Annotated[
+        bool, typer.Option("--upgrade", help="First upgrade the database if it is of an older Daybook.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Serve the API and the console until Ctrl-C. Logs go to stderr."""
@@ -121,6 +134,8 @@ def serve(
     given = {"host": host, "port": port, "tls_cert": tls_cert, "tls_key": tls_key}
     settings = environment().model_copy(update={name: value for name, value in given.items() if value is not None})
     log_to_stderr(settings)
+    if upgrade and (done := upgrade_cli.upgraded())["is_upgraded"]:
+        note(f"Upgraded {done['database']} from revision {done['from'] or 'none'} to {done['to']}")
     with _listening(settings.host, settings.port) as listening, opened(settings) as daybook:
         url = url_of(settings, listening)
         has_keys = any(key.revoked_at is None for key in daybook.keys.all())

@@ -1,8 +1,8 @@
 """The parts of Daybook wired together over one database, for the service, the command line and the demo alike.
 
-`with Daybook.open(settings) as daybook:` finds (or starts) the database, migrates it to the newest revision, and closes
-every connection at the end. `daybook.following()` keeps the read models up to date while it lasts. What only the read
-models need, SQLAlchemy above all, is loaded when they are first used: a command that writes starts sooner.
+`with Daybook.open(settings) as daybook:` finds (or starts) the database, makes the schema in one that is new, and
+closes every connection at the end. `daybook.following()` keeps the read models up to date while it lasts. What only
+the read models need, SQLAlchemy above all, is loaded when they are first used: a command that writes starts sooner.
 """
 
 import os
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,14 +20,17 @@ from adapters.log.postgres import PostgresLog
 from adapters.market.mark_store import MarkStore
 from adapters.market.recording import MarkRecorder
 from adapters.os_account import os_account
-from adapters.postgres import connections
+from adapters.postgres import connections, embedded
 from adapters.postgres.api_keys import ApiKeys
 from adapters.postgres.connections import Role
-from adapters.postgres.migrations import migrate
+from adapters.postgres.migrations import prepare
 from adapters.upkeep.clock import ClockCheck
+from adapters.upkeep.disk import DiskCheck
+from adapters.upkeep.revival import Revival
 from adapters.upkeep.supervisor import State, Supervisor, Task
 from adapters.upkeep.watch import Watch, reported
 from adapters.writer.confirmation import confirm_clock
+from adapters.writer.leadership import named
 from adapters.writer.writer import Writer
 from api.clock import now
 from api.settings import Settings
@@ -91,21 +95,25 @@ class Daybook:
     clock: ClockCheck
     watch: Watch
     closing: ExitStack
+    home: Path | None = None
+    """Of the server, if it is Daybook's own."""
 
     @classmethod
     @contextmanager
     def open(cls, settings: Settings | None = None) -> Iterator["Daybook"]:
-        """Open a Daybook on the database that `settings` name. Raises Unavailable."""
+        """Open a Daybook on the database that `settings` name. Raises Unavailable, and UpgradeNeeded if it is older."""
         settings = settings or Settings()
+        home = None if settings.url else settings.server_home()
         url = settings.url or connections.locate(settings.server_home(), None)
-        migrate(url)
+        prepare(url)
         with ExitStack() as stack:
             upkeep = Supervisor()
             clock = ClockCheck(now, difference_seconds_max=settings.clock_seconds_max)
+            disk = DiskCheck(None if home is None else embedded.data_of(home), free_mb_min=settings.free_mb_min)
             log = stack.enter_context(PostgresLog(url, upkeep=upkeep))
             marks = MarkStore(url)
             stack.callback(marks.close)
-            writer = Writer(log, now, marks.latest, clock)
+            writer = Writer(log, now, marks.latest, clock, disk)
             keys = ApiKeys(url, cache_seconds=settings.key_cache_seconds, carry=writer.request, actor=os_account())
             stack.callback(keys.close)
             yield cls(
@@ -117,8 +125,9 @@ class Daybook:
                 keys=keys,
                 upkeep=upkeep,
                 clock=clock,
-                watch=Watch(url, _process(), upkeep, lambda: [clock.health()]),
+                watch=Watch(url, _process(), upkeep, lambda: [clock.health(), disk.health()]),
                 closing=stack,
+                home=home,
             )
 
     @classmethod
@@ -206,8 +215,7 @@ class Daybook:
 
         `url` is where this process can be reached, which standbys show to their clients.
         """
-        where = f"{url} ({_process()})" if url else _process()
-        with short_pauses(), self.writer.leading(self.url, name=where, upkeep=self.upkeep):
+        with short_pauses(), self.writer.leading(self.url, name=named(url, _process()), upkeep=self.upkeep):
             self._commit_earlier_marks()
             yield
 
@@ -223,12 +231,18 @@ class Daybook:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Notice stalled sealing, and report the health of all tasks, in a supervised thread."""
-        task = self.upkeep.start("watch", self.watch.run, is_needed=True, pause_seconds_max=PAUSE_SECONDS_MAX)
+        """Notice stalled sealing, report the health of all tasks, and start our own server again if it dies, in
+        supervised threads.
+        """
+        tasks = [self.upkeep.start("watch", self.watch.run, is_needed=True, pause_seconds_max=PAUSE_SECONDS_MAX)]
+        if self.home is not None:
+            revival = Revival(self.home, self.url)
+            tasks.append(self.upkeep.start("server", revival.run, is_needed=True, pause_seconds_max=PAUSE_SECONDS_MAX))
         try:
             yield
         finally:
-            task.end(WATCH_STOP_SECONDS_MAX)
+            for task in tasks:
+                task.end(WATCH_STOP_SECONDS_MAX)
 
     def clock_doubt(self) -> str | None:
         """Compare the clocks. Return why ours is in doubt, None if it is not. Raises Unavailable."""

@@ -17,6 +17,7 @@ urn:daybook:problem:read-ended    | 503    | the process of an expensive read en
 urn:daybook:problem:key-reused    | 422    | the Idempotency-Key was used before with another body
 urn:daybook:problem:behind        | 503    | the read model did not reach `min_seq` in time; try again
 urn:daybook:problem:history-broken| 500    | stored history cannot be what was written
+urn:daybook:problem:upgrade-needed| 503    | the database is of an older Daybook: run `daybook upgrade`
 urn:daybook:problem:unauthenticated | 401  | no key, or none that is valid
 urn:daybook:problem:forbidden     | 403    | the key lacks the scope
 urn:daybook:problem:not-found     | 404    | no such page, order, event
@@ -42,6 +43,7 @@ from domain.errors import (
     RequestRefused,
     StreamConflict,
     Unavailable,
+    UpgradeNeeded,
 )
 from domain.values import PRECISION
 
@@ -102,9 +104,15 @@ def problem_of(error: Exception) -> Problem:
         case StreamConflict():
             return Problem(503, "conflict", "Overtaken by other writers", str(error), headers=_retry())
         case NotLeading():
-            return Problem(503, "not-leading", "Another process writes", str(error), headers=_retry())
+            return Problem(
+                503, "not-leading", "Another process writes", str(error), headers=_retry(), leader_url=error.url
+            )
         case Unavailable():
             return Problem(503, "unavailable", "Database unavailable", str(error), headers=_retry())
+        case UpgradeNeeded():
+            return Problem(
+                503, "upgrade-needed", "Upgrade needed", str(error), revision=error.found, needed=error.newest
+            )
         case ClockInDoubt():
             return Problem(503, "clock", "Clock in doubt", str(error), headers=_retry())
         case MomentUnknown():

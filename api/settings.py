@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     clock_seconds_max: float = Field(
         default=5.0, gt=0, le=3600, description="how far our clock may differ from the database's, or jump"
     )
+    free_mb_min: float = Field(
+        default=64, ge=0, description="free space below which the disk of Daybook's own server counts as full; 0: none"
+    )
     key_cache_seconds: float = Field(default=2.0, ge=0, le=60, description="how long a verified API key is cached")
     read_seconds_max: float = Field(default=30.0, gt=0, le=3600, description="time budget of an expensive read")
     read_processes_max: int = Field(default=2, ge=1, le=64, description="expensive reads at a time, each in a process")

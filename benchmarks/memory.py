@@ -29,6 +29,7 @@ from benchmarks.starve import Client, served
 MINUTES, FILLS_A_SECOND = 30.0, 12.0
 SAMPLE_SECONDS = 10.0
 FLAT_MB = 0.2  # a minute
+TURN = len(ACCOUNTS) * len(INSTRUMENTS)  # fills of one side before as many of the other
 READS = (
     "/v1/positions", "/v1/orders?limit=100", "/v1/executions?limit=100", "/v1/pnl", "/v1/exposure", "/v1/balances",
     "/v1/events?limit=100", "/ready", "/metrics", "/v1/limits", "/v1/lots?limit=100", "/v1/breaks",
@@ -50,7 +51,7 @@ def fills(number: Iterator[int], client: Client) -> None:
     """Send an order, its acceptance and its fill."""
     n = next(number)
     account, instrument = ACCOUNTS[n % len(ACCOUNTS)], INSTRUMENTS[n % len(INSTRUMENTS)]
-    side, at = "SELL" if n % 7 > 2 else "BUY", datetime.now(UTC).isoformat()
+    side, at = "SELL" if n // TURN % 2 else "BUY", datetime.now(UTC).isoformat()  # so what was bought is sold again
     key = {"account_id": account, "cl_ord_id": f"M{n}"}
     order = key | {"strategy_id": "trend", "instrument_id": instrument, "side": side, "order_qty": "1", "price": "100"}
     client.send("POST", "/v1/orders", order)
@@ -66,7 +67,7 @@ def fills(number: Iterator[int], client: Client) -> None:
 
 
 def steadily(work: Iterator[None], a_second: float, stop: threading.Event) -> None:
-    """Do a step of the work so many times a second until stopped. Late steps are made up for, up to a second of them."""
+    """Do a step of the work so many times a second until stopped. Steps that are late are made up for."""
     due = time.monotonic()
     while not stop.is_set():
         due = max(due + 1 / a_second, time.monotonic() - 1)

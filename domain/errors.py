@@ -7,6 +7,7 @@
   - StreamConflict    another writer appended first; read again and decide again    (HTTP 503 after retries)
     - ExecutionKnown  a fill of the batch is on record under another order
   - HistoryBroken     a stored event that is not valid: unknown topic, gap, bad hash (stop)
+  - UpgradeNeeded     the database is of an older Daybook: `daybook upgrade`         (exit code 4)
   - Unavailable       the database cannot be reached; send the command again          (HTTP 503)
     - NotLeading      another process writes; the message names it                   (HTTP 503)
   - ClockInDoubt      our clock jumped, or differs from the database's or the log's  (HTTP 503)
@@ -75,16 +76,32 @@ class HistoryBroken(LedgerError):
     """The stored history is not what was written. Stop, and find out why."""
 
 
+class UpgradeNeeded(LedgerError):
+    """The database is of an older Daybook, and was left as it is."""
+
+    def __init__(self, database: str, found: str, newest: str) -> None:
+        super().__init__(
+            f"the database {database} is of an older Daybook (revision {found}, this one needs {newest}): run `daybook "
+            "upgrade`, after its services are stopped and a backup is made (`--dry-run` shows what it would do)"
+        )
+        self.found = found
+        self.newest = newest
+
+
 class Unavailable(LedgerError):
     """The database cannot be reached or went away. The message states if the command may have been recorded."""
 
 
 class NotLeading(Unavailable):
-    """Another process of this Daybook leads and writes. Nothing was recorded."""
+    """Another process of this Daybook leads and writes. Nothing was recorded. `url` is where it can be reached, as it
+    has put on record itself; None if no leader is known.
+    """
 
-    def __init__(self, leader: str) -> None:
-        super().__init__(f"this process stands by, {leader}; send the request again, or send it there")
+    def __init__(self, leader: str, *, url: str | None = None) -> None:
+        where = "send the request again, or send it there" if url else "send the request again"
+        super().__init__(f"this process stands by, {leader}; {where}")
         self.leader = leader
+        self.url = url
 
 
 class ClockInDoubt(LedgerError):

@@ -1,7 +1,8 @@
 """An embedded PostgreSQL server: the same engine as in production, with nothing to install.
 
 `start(home)` starts, or joins, one server per home directory; any number of processes may call it at once, as root or
-as an ordinary user. The server outlives the process that started it; `stop(home)` ends it.
+as an ordinary user. The server outlives the process that started it; `stop(home)` ends it. `revive(home)` starts one
+that has died, and not one that was stopped.
 
     home/postgres/data        the cluster: checksums on, fsync on
     home/postgres/run         the unix socket, and with it the access control: only its owner and root may enter
@@ -48,6 +49,7 @@ DATABASE = "daybook"
 
 PROGRAMS = ("initdb", "postgres", "pg_ctl", "pg_isready")
 SOCKET_DIRECTORY_CHARS_MAX = 85  # the kernel's limit for the whole path is 107
+STOPPED = "stopped"  # a file beside the data: `stop` has ended the server
 SERVER_LOG_BYTES_MAX = 1_000_000
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 60
@@ -136,16 +138,18 @@ def place(home: Path, *, durable: bool = True) -> Place:
         if socket is None:
             _initialise(cluster, programs, durable=durable)
             socket = _launch(cluster, programs, durable=durable)
+        (cluster.root / STOPPED).unlink(missing_ok=True)
         _create_database(socket)
     return Place(programs, socket, cluster.data, cluster.account.name)
 
 
 def stop(home: Path) -> None:
     """Stop the server of `home` if it runs. Clients lose their connections; nothing committed is lost."""
-    if not (home.expanduser() / "postgres" / "data").exists():
+    if not data_of(home).exists():
         return
     cluster = _settle(home)
     with _alone(cluster):
+        (cluster.root / STOPPED).touch()
         programs = _programs(cluster)
         if _running(cluster, programs) is None:
             return
@@ -153,6 +157,37 @@ def stop(home: Path) -> None:
         command += ["-t", str(STOP_SECONDS_MAX), "stop"]
         if (stopped := _run(command, cluster.account)).returncode:
             raise Unavailable(f"the PostgreSQL of {cluster.root} does not stop: {stopped.stdout.strip()}")
+
+
+def revive(home: Path) -> bool:
+    """Start the server of `home` if it has died. Return whether it was started here: it is not if it runs, or is being
+    recovered by its own processes. Raises Unavailable, also if `stop` has ended it.
+    """
+    if not data_of(home).exists():
+        raise Unavailable(f"the data of PostgreSQL in {home} is gone; restore it, see docs/backup.md")
+    cluster = _settle(home)
+    with _alone(cluster):
+        programs = _programs(cluster)
+        if (cluster.root / STOPPED).exists():
+            raise Unavailable(
+                f"the PostgreSQL in {home} was stopped by `daybook stop`; the next command starts it again"
+            )
+        _discard_stale_pid(cluster)
+        if (cluster.data / "postmaster.pid").exists():
+            _wait_until_running(cluster, programs)
+            return False
+        _launch(cluster, programs, durable=True)
+    return True
+
+
+def data_of(home: Path) -> Path:
+    """Return the directory of a home's data, which need not exist."""
+    return home.expanduser() / "postgres" / "data"
+
+
+def log_of(home: Path) -> Path:
+    """Return the log of a home's server."""
+    return home.expanduser() / "postgres" / "server.log"
 
 
 def url(socket: Path, database: str) -> str:
@@ -393,6 +428,15 @@ def _running(cluster: Cluster, programs: Path) -> Path | None:
             if not _run(probe, cluster.account).returncode:
                 return socket
     return None
+
+
+def _wait_until_running(cluster: Cluster, programs: Path) -> None:
+    """Wait until a server that starts or recovers answers."""
+    deadline = time.monotonic() + START_SECONDS_MAX
+    while not _running(cluster, programs) and (cluster.data / "postmaster.pid").exists():
+        if time.monotonic() > deadline:
+            raise Unavailable(f"PostgreSQL runs in {cluster.root} but does not answer; see {cluster.log}")
+        time.sleep(0.2)
 
 
 def _initialise(cluster: Cluster, programs: Path, *, durable: bool) -> None:

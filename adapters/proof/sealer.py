@@ -163,6 +163,9 @@ class Sealer:
             began = time.monotonic()
             on_pass()
             if sealing.advance(on_pass):
+                list(
+                    connection.notifies(timeout=0)
+                )  # they came meanwhile, and would be kept for as long as there is more
                 stop.wait(max(0.0, self._interval_s - (time.monotonic() - began)))
             else:
                 list(connection.notifies(timeout=NOTIFY_SECONDS_MAX, stop_after=1))

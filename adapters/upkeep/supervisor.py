@@ -18,13 +18,13 @@ from typing import NamedTuple
 import psycopg
 import structlog
 
+from adapters.upkeep.outages import Limited, Outage, is_outage
 from domain.errors import LedgerError
 
 PAUSE_SECONDS_MIN = 0.25
 PAUSE_SECONDS_MAX = 5.0
 SILENT_SECONDS_MAX = 60.0  # between two steps that went well; above the longest statement
 GRACE_SECONDS = 5.0  # how long a failing task does not count as trouble: a reconnection takes less
-LOG_SECONDS = 60.0  # the same error is logged again after so long
 REASON_CHARACTERS_MAX = 500
 
 EXPECTED = (LedgerError, psycopg.Error, OSError)  # logged without a traceback
@@ -41,6 +41,7 @@ class State(StrEnum):
     DEAD = "dead"  # its thread has ended by itself
     IN_DOUBT = "in doubt"  # of the clock: it cannot be right
     ALARM = "alarm"  # of a witness: what it has seen is not what we have; somebody must look
+    FULL = "full"  # of the disk: it has no room
 
 
 class Health(NamedTuple):
@@ -73,6 +74,7 @@ class Task:
         name: str,
         work: Callable[["Task"], None],
         *,
+        outage: Outage | None = None,
         is_needed: bool = False,
         pause_seconds_max: float = PAUSE_SECONDS_MAX,
         silent_seconds_max: float = SILENT_SECONDS_MAX,
@@ -80,6 +82,7 @@ class Task:
         self.name = name
         self.stopping = threading.Event()
         self._work = work
+        self._outage = outage or Outage()
         self._is_needed = is_needed
         self._pause_seconds_max = pause_seconds_max
         self._silent_seconds_max = silent_seconds_max
@@ -90,7 +93,8 @@ class Task:
         self._last_success_at: datetime | None = None
         self._last_error: str | None = None
         self._last_error_at: datetime | None = None
-        self._logged = ("", -LOG_SECONDS)
+        self._limited = Limited()
+        self._is_logged = False  # whether the present failure is
         self._failures = 0
         self._in_a_row = 0
         self._is_alarm = False
@@ -103,6 +107,7 @@ class Task:
 
     def succeeded(self) -> None:
         """Report a step that went well: any failure before is over."""
+        self._outage.well(self.name)
         with self._lock:
             self._last_sign, self._last_success_at = time.monotonic(), datetime.now(UTC)
             self._is_alarm = False
@@ -110,15 +115,17 @@ class Task:
                 return
             down = time.monotonic() - self._failing_since
             self._failing_since, self._in_a_row, self._since = None, 0, self._last_success_at
-        log_line.info("a task goes on", task=self.name, after_s=round(down, 1))
+            is_logged, self._is_logged = self._is_logged, False
+        if is_logged:
+            log_line.info("a task goes on", task=self.name, after_s=round(down, 1))
 
     def idle(self) -> None:
         """Report that the work does not hang: it has nothing to do."""
         self._last_sign = time.monotonic()
 
     def failed(self, error: BaseException, *, is_alarm: bool = False) -> None:
-        """Report an error that the work survives: it is tried again. An alarm makes the service not ready, at once and
-        until the work succeeds.
+        """Report an error that the work survives: it is tried again. It is logged at most once a minute, and as the
+        outage of the database if it is one. An alarm makes the service not ready, at once and until the work succeeds.
         """
         reason = f"{' '.join(str(error).split()) or type(error).__name__}"[:REASON_CHARACTERS_MAX]
         with self._lock:
@@ -129,15 +136,18 @@ class Task:
             self._is_alarm |= is_alarm
             if self._failing_since is None:
                 self._failing_since, self._since = now, self._last_error_at
-            logged, at = self._logged
-            if logged == reason and now - at < LOG_SECONDS:
-                return
-            self._logged = (reason, now)
-        unexpected = None if isinstance(getattr(error, "orig", error), EXPECTED) else error
-        if is_alarm:
-            log_line.error("ALARM", task=self.name, reason=reason)
-            return
-        log_line.warning("a task failed and is tried again", task=self.name, reason=reason, exc_info=unexpected)
+            unexpected = None if isinstance(getattr(error, "orig", error), EXPECTED) else error
+            is_away = is_outage(error) or (self._outage.is_on and unexpected is None)
+            times = None if is_away else self._limited.due()
+            self._is_logged = self._is_logged or times is not None
+        if is_away:
+            self._outage.away(self.name, reason)
+        elif times is not None and is_alarm:
+            log_line.error("ALARM", task=self.name, reason=reason, times=times)
+        elif times is not None:
+            log_line.warning(
+                "a task failed and is tried again", task=self.name, reason=reason, times=times, exc_info=unexpected
+            )
 
     def pause(self) -> None:
         """Wait before the next try, longer after each failure in a row; not at all when stopping."""
@@ -151,6 +161,7 @@ class Task:
     def end(self, seconds_max: float | None = None) -> None:
         """Stop, and wait for the thread. The owner wakes work that waits for anything but `stopping`."""
         self.stopping.set()
+        self._outage.forget(self.name)
         if self._thread is not threading.current_thread():
             self._thread.join(seconds_max)
 
@@ -211,6 +222,7 @@ class Supervisor:
     """The tasks of a process. Safe between threads."""
 
     def __init__(self) -> None:
+        self.outage = Outage()
         self._lock = threading.Lock()
         self._tasks: list[Task] = []
 
@@ -225,8 +237,9 @@ class Supervisor:
     ) -> Task:
         """Run `work` in a thread until its task ends. `end` removes it here."""
         task = Task(
-            name, work, is_needed=is_needed, pause_seconds_max=pause_seconds_max, silent_seconds_max=silent_seconds_max
-        )
+            name, work, outage=self.outage, is_needed=is_needed, pause_seconds_max=pause_seconds_max,
+            silent_seconds_max=silent_seconds_max,
+        )  # fmt: skip
         with self._lock:
             self._tasks = [one for one in self._tasks if not one.stopping.is_set()]
             self._tasks.append(task)

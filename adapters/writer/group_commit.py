@@ -25,12 +25,13 @@ import structlog
 from adapters.log.postgres import APPEND_LOCK, OUTCOME_UNKNOWN, KeptAnswer, PostgresLog
 from adapters.postgres import connections
 from adapters.upkeep.clock import ClockCheck
+from adapters.upkeep.disk import DiskCheck
 from adapters.upkeep.supervisor import Supervisor
 from adapters.upkeep.supervisor import Task as Upkept
 from adapters.writer import leadership
 from adapters.writer.append import Appending, KeyTaken
 from adapters.writer.batch import Batch, Keyed, KeyOf, Marks, Reply, Task, resolve
-from adapters.writer.leadership import Candidate, Term
+from adapters.writer.leadership import Candidate, Leader, Term
 from domain.errors import Busy, ClockInDoubt, ExecutionKnown, LedgerError, NotLeading, StreamConflict, Unavailable
 from domain.ledger import (
     ATTEMPTS_MAX,
@@ -70,6 +71,7 @@ class GroupCommit:
         name: str = "",
         upkeep: Supervisor | None = None,
         clock: ClockCheck | None = None,
+        disk: DiskCheck | None = None,
         queued_max: int = QUEUED_MAX,
         commands_max: int = BATCH_COMMANDS_MAX,
         cached_streams_max: int = CACHED_STREAMS_MAX,
@@ -83,6 +85,8 @@ class GroupCommit:
         self._upkeep = upkeep or Supervisor()
         here = f"process {os.getpid()} on {socket.gethostname()}"
         self._clock = clock
+        self._disk = disk or DiskCheck()
+        self._own: Leader | None = None
         self._candidate = Candidate(url, name or here, self._upkeep, clock)
         self._known = Aggregates(log, cached_streams_max)
         self._recent: OrderedDict[KeyOf, KeptAnswer] = OrderedDict()
@@ -110,9 +114,9 @@ class GroupCommit:
         return self._leading.is_set()
 
     @property
-    def leader(self) -> str:
-        """Name the leader."""
-        return "this process leads" if self.is_leading else self._candidate.leader
+    def leader(self) -> Leader | None:
+        """The leader, as it has put itself on record; None if none is known."""
+        return self._own if self.is_leading else self._candidate.leader
 
     def start(self) -> None:
         """Lead, or stand by. Returns as soon as one of them is known.
@@ -156,7 +160,10 @@ class GroupCommit:
             self._now()  # refused at once if the clock is in doubt
         with self._lock:
             if not self.is_leading or self._stopping.is_set():
-                raise NotLeading(self._candidate.leader)
+                leader = self._candidate.leader
+                raise NotLeading(
+                    f"{leader} leads" if leader else "no leader is known", url=leader.url or None if leader else None
+                )
             if self._weight + task.weight > self._queued_max and self._queue:
                 raise Busy(self._weight)
             self._queue.append(task)
@@ -201,12 +208,13 @@ class GroupCommit:
         self._is_alone = False
         log_line.info("leading", term=term.number, seq=self._seq)
         self._leader_known.clear()
+        self._own = term.leader
         self._leading.set()
         flying: Batch | None = None
         while True:
             own.succeeded()
             try:
-                batch = self._next_batch(flying, appending)
+                batch = self._next_batch(flying, appending, term)
             except Exception as error:
                 if flying is not None:
                     self._resolve_lost(flying, term, error)
@@ -224,7 +232,7 @@ class GroupCommit:
             elif self._stopping.is_set():
                 return
 
-    def _next_batch(self, flying: Batch | None, appending: Appending) -> Batch:
+    def _next_batch(self, flying: Batch | None, appending: Appending, term: Term) -> Batch:
         """Decide queued tasks until the append in flight is done, or without one until the queue is empty."""
         batch = self._batch(flying)
         known = ChainMap({} if flying is None else flying.kept, self._recent)
@@ -241,6 +249,7 @@ class GroupCommit:
                 self._sleep(appending)
                 if flying is None:
                     appending.check()
+                    self._disk.probe(term.connection)
         return batch
 
     def _batch(self, flying: Batch | None) -> Batch:
@@ -293,8 +302,10 @@ class GroupCommit:
                 self._resolve_lost(batch, term, error)
                 raise
             self._unlock(term)
+            self._disk.refused(error)
             return self._fail(batch, self._unavailable(error))
         batch.answer()
+        self._disk.fitted()
         self._unlock(term)
         self._attempts = 0
         self._seq = batch.head

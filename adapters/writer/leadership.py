@@ -6,10 +6,14 @@ incremented twice a second over a second connection. A standby tries the lock fo
 not changed for `MISSED_BEATS_MAX` of its polls (the leader hangs, or is cut off from the database), the standby
 terminates the leader's session: its open transaction is rolled back, its lock is free, and what it sends later fails.
 No clocks are compared: the standby counts its own polls.
+
+The leader puts on record where it can be reached. A standby names it only if the session that holds the lock is the
+one on record: a leader that has just ended, or one that is not on record yet, is not named.
 """
 
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import NamedTuple
 
 from adapters.postgres import connections
@@ -17,6 +21,7 @@ from adapters.postgres.connections import Connection, Role
 from adapters.upkeep.clock import ClockCheck
 from adapters.upkeep.supervisor import Supervisor, Task
 
+SINCE_REVISION = "0002"  # of the database: from there on leaders are on record
 LEADER_LOCK = 0x0DA7_B00D
 POLL_SECONDS = 0.25
 BEAT_SECONDS = 0.5
@@ -36,24 +41,55 @@ ENTER = """
 INSERT INTO ledger.leader AS l (term, name, backend_pid) VALUES (1, %s, pg_backend_pid())
 ON CONFLICT (is_only) DO UPDATE
     SET term = l.term + 1, beat = 0, name = excluded.name, backend_pid = excluded.backend_pid, since = clock_timestamp()
-RETURNING term
+RETURNING term, since
 """
 BEAT = "UPDATE ledger.leader SET beat = beat + 1 WHERE term = %s"
-LOOK = "SELECT term, beat, name FROM ledger.leader"
-HOLDERS = """
-SELECT {} FROM pg_locks
-WHERE locktype = 'advisory' AND classid = 0 AND objid = %(lock)s AND objsubid = 1 AND granted
+HELD = """
+locktype = 'advisory' AND classid = 0 AND objid = %(lock)s AND objsubid = 1 AND granted
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND pid <> pg_backend_pid() AND (%(pid)s::int IS NULL OR pid = %(pid)s)
 """
+LOOK = f"""
+SELECT term, beat, name, since, EXISTS (SELECT FROM pg_locks WHERE {HELD} AND pid = backend_pid) FROM ledger.leader
+"""  # noqa: S608 (our own words)
+HOLDERS = f"""
+SELECT {{}} FROM pg_locks
+WHERE {HELD} AND pid <> pg_backend_pid() AND (%(pid)s::int IS NULL OR pid = %(pid)s)
+"""  # noqa: S608 (our own words)
+
+
+class Leader(NamedTuple):
+    """A leader as it put itself on record: its term, where it can be reached ("" if nowhere), its process."""
+
+    term: int
+    url: str
+    process: str
+    since: datetime
+
+    def __str__(self) -> str:
+        return named(self.url, self.process)
 
 
 class Seen(NamedTuple):
-    """The leader when last polled: its term, its heartbeat counter, its name."""
+    """The record of the leader when last polled, with its heartbeat counter, and whether its session has the lock."""
 
     term: int
     beat: int
     name: str
+    since: datetime
+    is_holding: bool
+
+    @property
+    def leader(self) -> Leader | None:
+        """The leader; None if the one on record has lost the lock."""
+        if not self.is_holding:
+            return None
+        url, _, process = self.name.rpartition(" (")
+        return Leader(self.term, url, process.removesuffix(")") if url else self.name, self.since)
+
+
+def named(url: str, process: str) -> str:
+    """Return the name of a process that can be reached at `url`, if it can, as it is on record."""
+    return f"{url} ({process})" if url else process
 
 
 class Term:
@@ -68,6 +104,7 @@ class Term:
         row = connection.execute(ENTER, [name]).fetchone()
         assert row is not None, "an upsert returns its row"
         self.number: int = row[0]
+        self.leader = Seen(row[0], 0, name, row[1], is_holding=True).leader
         self.backend_pid = connection.info.backend_pid
         self._heart = upkeep.start(
             "leader's heart", self._beat, is_needed=True, pause_seconds_max=BEAT_PAUSE_SECONDS_MAX
@@ -99,9 +136,9 @@ class Candidate:
         self._seen: Seen | None = None
 
     @property
-    def leader(self) -> str:
-        """Name the leader, as far as is known here."""
-        return f"{self._seen.name} leads" if self._seen else "no leader is known"
+    def leader(self) -> Leader | None:
+        """The leader as last polled; None if none is known."""
+        return self._seen.leader if self._seen else None
 
     def campaign(
         self, stop: threading.Event, leader_known: threading.Event, on_look: Callable[[], None]
@@ -111,13 +148,14 @@ class Candidate:
 
         Raises Unavailable, psycopg.OperationalError.
         """
+        self._seen = None  # until it is polled, who led before is no answer
         connection = self._connect()
         missed = 0
         try:
             while not stop.is_set():
                 if connection.execute(TAKE, [LEADER_LOCK]).fetchone() == (True,):
                     return Term(self._url, connection, self._name, upkeep=self._upkeep, clock=self._clock)
-                row = connection.execute(LOOK).fetchone()
+                row = connection.execute(LOOK, {"lock": LEADER_LOCK}).fetchone()
                 seen = Seen(*row) if row else None
                 missed = missed + 1 if seen == self._seen else 0
                 self._seen = seen
@@ -128,6 +166,7 @@ class Candidate:
                     missed = 0
                 stop.wait(POLL_SECONDS)
         except BaseException:
+            self._seen = None
             connection.close()
             raise
         connection.close()
@@ -155,3 +194,10 @@ def is_held(url: str, backend_pid: int) -> bool:
         query = HOLDERS.format("count(*)")
         row = connection.execute(query, {"lock": LEADER_LOCK, "pid": backend_pid}).fetchone()
         return row is not None and row[0] > 0
+
+
+def present(url: str) -> Leader | None:
+    """Return the present leader of a database; None if there is none. Raises Unavailable."""
+    with connections.reaching(url), connections.connect(url, Role.AUDITOR) as connection:
+        row = connection.execute(LOOK, {"lock": LEADER_LOCK}).fetchone()
+        return Seen(*row).leader if row else None

@@ -15,9 +15,11 @@ from typing import Any
 
 from adapters.log.postgres import PostgresLog
 from adapters.upkeep.clock import ClockCheck
+from adapters.upkeep.disk import DiskCheck
 from adapters.upkeep.supervisor import Supervisor
 from adapters.writer.batch import IdempotentAnswer, Keyed
 from adapters.writer.group_commit import GroupCommit
+from adapters.writer.leadership import Leader
 from domain.access import Actor
 from domain.errors import Unavailable
 from domain.ledger import Answer, Command, EventLog, EvidenceOf, Ledger, Report, Request, no_marks
@@ -36,15 +38,29 @@ class Writer:
         now: Callable[[], datetime],
         marks: Callable[[str], Mark | None] = no_marks,
         clock: ClockCheck | None = None,
+        disk: DiskCheck | None = None,
     ) -> None:
-        """Write to `log` by the clock `now`; with a `clock` that checks it, only while it is not in doubt."""
+        """Write to `log` by the clock `now`; with a `clock` that checks it, only while it is not in doubt. `disk` gets
+        to know whether appends fit.
+        """
         self._log = log
         self._now = now
         self._marks = marks
         self._clock = clock
+        self._disk = disk
         self._ledger = Ledger(log, now if clock is None else clock.read, marks)
         self._lock = Lock()
         self._group: GroupCommit | None = None
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this process leads and takes commands of all threads."""
+        return self._group is not None and self._group.is_leading
+
+    @property
+    def leader(self) -> Leader | None:
+        """The leader, if this process leads or stands by and one is known."""
+        return None if self._group is None else self._group.leader
 
     @contextmanager
     def leading(self, url: str, *, name: str = "", upkeep: Supervisor | None = None) -> Iterator[GroupCommit]:
@@ -57,7 +73,9 @@ class Writer:
         if self._group is not None:
             yield self._group
             return
-        group = GroupCommit(url, self._log, self._now, self._marks, name=name, upkeep=upkeep, clock=self._clock)
+        group = GroupCommit(
+            url, self._log, self._now, self._marks, name=name, upkeep=upkeep, clock=self._clock, disk=self._disk
+        )
         group.start()
         self._group = group
         try:

@@ -7,6 +7,7 @@ the request led to.
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from prometheus_client.registry import Collector
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from adapters.upkeep.outages import is_outage
 from adapters.upkeep.supervisor import State
 from api.daybook import Daybook
 from api.http.dependencies import REQUEST_ID_HEADER, request_id_of
@@ -24,7 +26,7 @@ from api.problems import problem_of
 from domain.errors import LedgerError
 
 BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-QUIET_PATHS = ("/health", "/ready", "/metrics")
+QUIET_PATHS = ("/health", "/ready", "/ready/read", "/ready/write", "/metrics")
 
 log = structlog.get_logger("daybook.api")
 
@@ -34,6 +36,7 @@ class Measures:
 
     def __init__(self, daybook: Daybook) -> None:
         self.registry = CollectorRegistry()
+        self.outage = daybook.upkeep.outage
         self.requests = Counter(
             "daybook_http_requests", "HTTP requests", ["method", "route", "status"], registry=self.registry
         )
@@ -57,6 +60,8 @@ class _LogMeasures(Collector):
     def collect(self) -> Iterator[Any]:
         """Yield the metrics; without a database only that it is down."""
         yield from self._upkeep()
+        leads = self._daybook.writer.is_leading
+        yield GaugeMetricFamily("daybook_leading", "1 if this process takes what is to be recorded", value=leads)
         up = GaugeMetricFamily("daybook_database_up", "whether the database answers")
         try:
             head = self._daybook.log.head().seq
@@ -129,18 +134,26 @@ class Observed:
             try:
                 await self._app(scope, receive, send_with_id)
             except Exception as mistake:
-                log.exception("mistake", method=scope["method"], path=scope["path"])
+                self._log(mistake, scope)
                 if status:
                     raise
                 await response(problem_of(mistake), scope["path"])(scope, receive, send_with_id)
             self._observe(scope, status, time.perf_counter() - began)
+
+    def _log(self, mistake: Exception, scope: Scope) -> None:
+        """Log an error that no handler answered, unless it is that the database is away."""
+        if is_outage(mistake):
+            self._measures.outage.away("requests", str(mistake), is_task=False)
+        else:
+            log.error("mistake", method=scope["method"], path=scope["path"], exc_info=mistake)
 
     def _observe(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", None) or ("/console" if scope.get("root_path") else "none")
         method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
         self._measures.requests.labels(method, route, str(status)).inc()
         self._measures.seconds.labels(method, route).observe(seconds)
-        if scope["path"] not in QUIET_PATHS:
+        is_counted = status == HTTPStatus.SERVICE_UNAVAILABLE and self._measures.outage.is_on
+        if scope["path"] not in QUIET_PATHS and not is_counted:
             log.info(
                 "request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2),
                 actor=scope["state"].get("actor"),

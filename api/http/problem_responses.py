@@ -1,5 +1,6 @@
 """Problems over HTTP: as responses to a request, and as OpenAPI describes them."""
 
+from collections import defaultdict
 from decimal import DecimalException
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from adapters.upkeep.outages import Limited, is_outage
 from api.encoding import encoded
 from api.problems import Problem, problem_of, unreadable, unreadable_fields
 from domain.errors import InvalidInput, LedgerError
@@ -46,10 +48,16 @@ def response(problem: Problem, instance: str | None = None) -> Response:
 def install(app: FastAPI) -> None:
     """Answer every error of this app as a problem."""
 
+    limited: defaultdict[str, Limited] = defaultdict(Limited)  # by the kind of problem
+
     async def on_ours(request: Request, error: Exception) -> Response:
         problem = problem_of(error)
-        if problem.status >= 500:
-            log.warning("problem", kind=problem.kind, detail=problem.detail, path=request.url.path)
+        outage = request.app.state.daybook.upkeep.outage
+        is_busy = problem.status == HTTPStatus.SERVICE_UNAVAILABLE
+        if is_busy and (is_outage(error) or outage.is_on):
+            outage.away("requests", problem.detail, is_task=False)
+        elif problem.status >= 500 and (times := limited[problem.kind].due() if is_busy else 1) is not None:
+            log.warning("problem", kind=problem.kind, detail=problem.detail, path=request.url.path, times=times)
         return response(problem, request.url.path)
 
     async def on_validation(request: Request, error: Exception) -> Response:

@@ -3,7 +3,7 @@
 None of them costs more when it is requested more often: what they show is computed at most once a second.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from fastapi import APIRouter, FastAPI, Request
@@ -53,33 +53,78 @@ def standing(daybook: Daybook) -> Standing:
 
 @router.get("/ready", response_model=schemas.ReadyAnswer, responses=responses(503))
 async def ready(request: Request) -> Response:
-    """Report whether the database answers, every read model and background task runs, sealing follows and the clock is
-    right. It is at most a second old. Why something does not is shown to callers with an API key.
+    """Report whether the database answers, every read model and background task runs, sealing follows, the clock is
+    right and the disk has room. It is at most a second old. Why something does not is shown to callers with an API key.
+
+    A process that stands by is ready too: `writes` states who leads. See `/ready/read` and `/ready/write`.
     """
+    return await _ready(request, _reasons)
+
+
+@router.get("/ready/read", response_model=schemas.ReadyAnswer, responses=responses(503))
+async def ready_to_read(request: Request) -> Response:
+    """Report whether this process can answer queries: the database answers, and no read model is stopped."""
+    return await _ready(request, _stopped)
+
+
+@router.get("/ready/write", response_model=schemas.ReadyAnswer, responses=responses(503))
+async def ready_to_write(request: Request) -> Response:
+    """Report whether this process takes what is to be recorded: it is ready, and it leads. A process that stands by
+    answers 503 `not-leading` and names the leader, as that has put itself on record, in `writes.leader`.
+    """
+    return await _ready(request, _reasons, is_for_writers=True)
+
+
+Reasons = Callable[..., list[str]]
+
+
+async def _ready(request: Request, reasons_of: Reasons, *, is_for_writers: bool = False) -> Response:
     daybook, is_known = request.app.state.daybook, hasattr(request.state, "caller") or request.app.state.is_demo
     head, progress, error = await request.app.state.readiness.get()
     tasks = [_task_json(one, is_known=is_known) for one in daybook.watch.health()]
     if error is not None:
         detail = str(error) if is_known else UNREACHED
         raise Problem(503, "unavailable", "Not ready", detail, tasks=tasks) from error
+    writes = _writes_json(daybook, is_known=is_known)
     found: dict[str, Any] = {
         "projections": [_progress_json(one, is_known=is_known) for one in progress],
         "tasks": tasks,
         "sealing": _sealing_json(daybook),
+        "writes": writes,
     }
-    if reasons := _reasons(daybook, progress, is_known=is_known):
+    reasons = reasons_of(daybook, progress, is_known=is_known)
+    if is_for_writers and not writes["is_leading"]:
+        leader = writes["leader"]
+        who = f"{leader['url'] or 'another process'} leads" if leader else "no leader is known"
+        detail = "; ".join([f"this process stands by, {who}", *reasons])
+        raise Problem(503, "not-leading", "Not ready for writers", detail, **found)
+    if reasons:
         raise Problem(503, "unavailable", "Not ready", "; ".join(reasons), **found)
     body = {"status": "ready", "seq": head.seq, "recorded_at": head.recorded_at, **found}
     return Response(encoded(body), media_type="application/json")
 
 
+def _writes_json(daybook: Daybook, *, is_known: bool) -> dict[str, Any]:
+    """Return whether this process leads, and who does. Strangers get the address that the leader advertises only."""
+    leader = daybook.writer.leader
+    shown = None if leader is None else {"url": leader.url or None, "term": leader.term, "since": leader.since}
+    if leader is not None and shown is not None and is_known:
+        shown["process"] = leader.process
+    return {"is_leading": daybook.writer.is_leading, "leader": shown}
+
+
+def _stopped(daybook: Daybook, progress: Sequence[Progress], *, is_known: bool) -> list[str]:  # noqa: ARG001
+    """Return which read models are stopped, in a sentence."""
+    stopped = [one for one in progress if one.error]
+    if not stopped:
+        return []
+    more = f". {stopped[0].error} (fix the cause, then run daybook resume)" if is_known else ""
+    return [f"read models stopped by an error: {', '.join(one.projection for one in stopped)}{more}"]
+
+
 def _reasons(daybook: Daybook, progress: Sequence[Progress], *, is_known: bool) -> list[str]:
     """Return why the service is not ready, in sentences."""
-    reasons = []
-    if stopped := [one for one in progress if one.error]:
-        reasons.append(f"read models stopped by an error: {', '.join(one.projection for one in stopped)}")
-        if is_known:
-            reasons[-1] += f". {stopped[0].error} (fix the cause, then run daybook resume)"
+    reasons = _stopped(daybook, progress, is_known=is_known)
     for one in daybook.watch.health():
         if one.is_needed and one.is_trouble:
             why = f": {one.last_error}" if is_known and one.last_error else ""

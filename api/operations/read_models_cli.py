@@ -33,6 +33,7 @@ def status(json: Json = False) -> None:
     """Show the database, the log and how far it is sealed, each read model, and the background tasks of processes."""
     from adapters.postgres import connections
     from adapters.upkeep.watch import reported, sealed
+    from adapters.writer import leadership
 
     with opened() as daybook:
         head = daybook.log.head()
@@ -43,6 +44,7 @@ def status(json: Json = False) -> None:
             "seq": head.seq,
             "recorded_at": head.recorded_at,
             "sealed": sealed(daybook.url)[1],
+            "leader": leader._asdict() if (leader := leadership.present(daybook.url)) else None,
             "tasks": [_task_json(one) for one in reported(daybook.url)],
             "projections": [one._asdict() for one in progress],
             "followers": [one._asdict() for one in followers],
@@ -53,6 +55,7 @@ def status(json: Json = False) -> None:
         say(f"Database  {status_json['database']}")
         say(f"Log       {head.seq:,} events" + (f", the last recorded {head.recorded_at}" if head.recorded_at else ""))
         say(f"Sealed    {status_json['sealed']:,} events")
+        say(f"Written   by {leader}, since {leader.since:%Y-%m-%d %H:%M:%S}" if leader else "Written   by no service")
         _show_followers(followers)
         write_table(
             "Background tasks", status_json["tasks"], TASK_COLUMNS, empty="No process reports background tasks."

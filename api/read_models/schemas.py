@@ -286,6 +286,18 @@ class SealingAnswer(Answer):
     is_stalled: bool
 
 
+class LeaderAnswer(Answer):
+    url: str | None
+    term: int
+    since: TimeText
+    process: str | None = None
+
+
+class WritesAnswer(Answer):
+    is_leading: bool
+    leader: LeaderAnswer | None
+
+
 class ReadyAnswer(Answer):
     status: Literal["ready"]
     seq: int
@@ -293,6 +305,7 @@ class ReadyAnswer(Answer):
     projections: list[ProgressAnswer]
     tasks: list[TaskAnswer]
     sealing: SealingAnswer | None
+    writes: WritesAnswer
 
 
 def moment(text: str) -> datetime:

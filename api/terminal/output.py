@@ -18,7 +18,7 @@ import typer
 
 from api.encoding import csv_text, grouped, plain, time_text
 from api.problems import problem_of
-from domain.errors import Unavailable
+from domain.errors import Unavailable, UpgradeNeeded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 3
-EXIT_NOT_SHOWN = 4  # all that is there is proved, and whether something is missing is not shown
+EXIT_NOT_SHOWN = 5  # all that is there is proved, and whether something is missing is not shown
+EXIT_UPGRADE = 6
 PIPE_WIDTH = 500
 # What moves a terminal's cursor, sets its title or reverses its text, and half characters, which no stream encodes.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -189,4 +190,9 @@ def fail(error: Exception, *, is_json: bool) -> int:
         from rich.text import Text
 
         console(is_error=True).print(Text.assemble(("error: ", "bold red"), detail), soft_wrap=True)
-    return EXIT_UNAVAILABLE if isinstance(error, Unavailable) else EXIT_REFUSED
+    match error:
+        case UpgradeNeeded():
+            return EXIT_UPGRADE
+        case Unavailable():
+            return EXIT_UNAVAILABLE
+    return EXIT_REFUSED

@@ -82,12 +82,12 @@ class Service:
 
 
 @contextmanager
-def served(home: Path, database: str, *, ahead: Path | None = None) -> Iterator[Service]:
-    """Serve until the end, on any free port."""
+def served(home: Path, database: str, *, ahead: Path | None = None, **settings: str) -> Iterator[Service]:
+    """Serve until the end, on any free port, with further settings in the environment."""
     migrate(database)
     key = issue(database, "desk", [Scope.TRADE, Scope.RECORD, Scope.AUDIT, Scope.ADMIN])
     with (home / "serve.log").open("a") as log, subprocess.Popen(
-        SERVE, env=_environment(home, ahead), cwd=CHECKOUT, text=True,
+        SERVE, env=_environment(home, ahead) | settings, cwd=CHECKOUT, text=True,
         stdout=subprocess.PIPE, stderr=log,
     ) as process:  # fmt: skip
         try:
