@@ -60,6 +60,12 @@ BALANCES = (
     Column("account_id", "Account"), Column("venue", "Venue"), Column("asset", "Asset"),
     Column("total", "Total", Kind.PNL), Column("held", "Held", Kind.NUMBER), Column("available", "Available", Kind.PNL),
 )  # fmt: skip
+DAILY_BALANCES = (
+    Column("day", "Day"), Column("account_id", "Account", rank=1), Column("asset", "Asset"),
+    Column("opening", "Opening", Kind.PNL), Column("inflow", "In", Kind.NUMBER), Column("outflow", "Out", Kind.NUMBER),
+    Column("inflow_by_kind", "In by kind", rank=3), Column("outflow_by_kind", "Out by kind", rank=3),
+    Column("closing", "Closing", Kind.PNL),
+)  # fmt: skip
 JOURNAL = (
     Column("entry_seq", "Seq", rank=1), Column("value_date", "Value date"), Column("booking_date", "Booked", rank=5),
     Column("account_id", "Account", rank=3), Column("kind", "Kind"), Column("reference", "Reference", rank=4),
@@ -85,6 +91,7 @@ TABLES: dict[str, tuple[Sequence[Column], Sequence[Column]]] = {
     "exposure": (EXPOSURE, EXPOSURE_TOTALS),
     "positions": (POSITIONS, ()),
     "balances": (BALANCES, ()),
+    "daily-balances": (DAILY_BALANCES, ()),
     "journal": (JOURNAL, ()),
     "trial-balance": (TRIAL_BALANCE, TRIAL_BALANCE[2:]),
     "blotter": (ORDERS, ()),
