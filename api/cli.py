@@ -22,6 +22,7 @@ from typer.main import get_command
 
 from api.analytics import cli as analytics_cli
 from api.audit import cli as audit_cli
+from api.audit import log_cli
 from api.explain import cli as explain_cli
 from api.explain import restatement_cli
 from api.intake import cli as intake_cli
@@ -60,7 +61,7 @@ app.command(name="verify")(audit_cli.verify_)
 app.command()(audit_cli.snapshots)
 app.command()(audit_cli.export)
 app.command()(audit_cli.checkpoint)
-app.command()(intake_cli.log)
+app.command()(log_cli.log)
 app.command()(privacy_cli.redact)
 app.add_typer(database_cli.database)
 app.add_typer(clock_cli.clock)

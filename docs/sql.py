@@ -158,6 +158,8 @@ def _index() -> str:
     rows = ["| read model | views |", "|---|---|"]
     for projection in PROJECTIONS:
         names = [view.name for view in V1.views if view.projection == projection.name]
+        if not names:
+            continue
         rows.append(f"| {projection.name} | {_links(names)} |")
     rows.append(f"| several | {_links([one.name for one in V1.composed])} |\n")
     return "\n".join(rows)

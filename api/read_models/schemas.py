@@ -143,6 +143,7 @@ class EventAnswer(Answer):
     recorded_at: TimeText
     actor: str
     request_id: str
+    summary: str = Field(description="what happened, in one line for people")
     sha256: str
     state: str
     record: dict[str, Any]
