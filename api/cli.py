@@ -24,7 +24,7 @@ from api.analytics import cli as analytics_cli
 from api.audit import cli as audit_cli
 from api.audit import log_cli
 from api.explain import cli as explain_cli
-from api.explain import restatement_cli
+from api.explain import orders_cli, restatement_cli
 from api.intake import cli as intake_cli
 from api.intake import cli_marks
 from api.operations import clock_cli, database_cli, keys_cli, privacy_cli, read_models_cli
@@ -51,6 +51,7 @@ app.add_typer(reports_cli.report)
 app.command(name="what-if")(what_if_cli.what_if)
 app.command()(reports_cli.replay)
 app.command()(explain_cli.explain)
+app.command()(orders_cli.why)
 app.command()(read_models_cli.status)
 app.command()(read_models_cli.follow)
 app.command()(read_models_cli.rebuild)

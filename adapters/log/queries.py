@@ -36,6 +36,10 @@ SELECT found.* FROM unnest(%s::text[], %s::bigint[]) AS chosen (stream, after_ve
     ORDER BY originator_version LIMIT %s
 ) AS found ORDER BY notification_id LIMIT %s
 """  # noqa: S608
+LENGTH = """
+SELECT sum((SELECT max(originator_version) FROM ledger.events WHERE originator_id = stream))
+FROM unnest(%s::text[]) AS stream
+"""
 TOPICS = "SELECT topic, count(*), sum(octet_length(state)) FROM ledger.events GROUP BY topic ORDER BY topic"
 EXECUTIONS = f"SELECT {COLUMNS}, execution_key FROM ledger.events WHERE execution_key = ANY(%s::text[])"  # noqa: S608
 
@@ -66,6 +70,11 @@ def of_streams(log: PostgresLog, streams: Sequence[str], *, after: int, upto: in
     versions = [version_at(log, stream, after) if is_few and after else 0 for stream in streams]
     rows = log.recorder.rows(OF_STREAMS, [list(streams), versions, after, upto, limit, limit])
     return [Stored(*row) for row in rows]
+
+
+def length_of(log: PostgresLog, streams: Sequence[str]) -> int:
+    """Return how many events these streams have together."""
+    return int(log.recorder.rows(LENGTH, [list(streams)])[0][0] or 0)
 
 
 def topics(url: str) -> dict[str, tuple[int, int]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from adapters.log.queries import of_streams, streams_from
+from adapters.log.queries import length_of, of_streams, streams_from
 from adapters.postgres.engine import reaching
 from domain.errors import InvalidInput
 from domain.ledger import schema
@@ -133,8 +133,10 @@ def search(
     after, upto = _bounds(daybook, wanted, after)
     if after >= upto:
         return Page([], upto, is_last=True)
-    if wanted.stream and len(streams := streams_from(daybook.history, wanted.stream, STREAMS_MAX + 1)) <= STREAMS_MAX:
-        return _of_streams(daybook, wanted, streams, after=after, upto=upto, limit=limit)
+    if wanted.stream:
+        streams = streams_from(daybook.history, wanted.stream, STREAMS_MAX + 1)
+        if len(streams) <= STREAMS_MAX and _is_short(daybook, wanted, streams):
+            return _of_streams(daybook, wanted, streams, after=after, upto=upto, limit=limit)
     found: list[Stored] = []
     scanned, last = 0, after
     for span in _spans(daybook, wanted, after, upto):
@@ -166,6 +168,12 @@ def _bounds(daybook: "Daybook", wanted: LogFilter, after: int) -> tuple[int, int
     if wanted.recorded_until is not None:
         upto = min(upto, daybook.history.seq_at(wanted.recorded_until - MICROSECOND))
     return after, upto
+
+
+def _is_short(daybook: "Daybook", wanted: LogFilter, streams: list[str]) -> bool:
+    """Return whether to read these streams rather than blocks of the log: most of a long one is not wanted."""
+    has_more = wanted._replace(stream="", recorded_since=None, recorded_until=None) != LogFilter()
+    return not has_more or length_of(daybook.history, streams) <= SCANNED_EVENTS_MAX
 
 
 def _of_streams(
