@@ -113,8 +113,8 @@ class Nav(NamedTuple):
 
 
 def nav(
-    daybook: Daybook, at: Reading, account_id: str | None, span: Span, *, valuing: Valuing, flow_mark_age_max: timedelta,
-    currency: str | None, capital: Decimal,
+    daybook: Daybook, at: Reading, account_id: str | None, span: Span, *, valuing: Valuing, currency: str | None,
+    capital: Decimal, flow_mark_age_max: timedelta,
 ) -> Nav:  # fmt: skip
     """Return the NAV of one account, or of all together, at each close and now. Raises InvalidInput.
 

@@ -52,9 +52,16 @@ class EventsQuery(RequestBody):
         """Return the filter. Raises InvalidInput."""
         return checked(
             LogFilter(
-                self.actor, tuple(self.topic), self.stream, self.account_id, self.request_id, self.recorded_since,
-                self.recorded_until, self.occurred_since, self.occurred_until,
-            )  # fmt: skip
+                self.actor,
+                tuple(self.topic),
+                self.stream,
+                self.account_id,
+                self.request_id,
+                self.recorded_since,
+                self.recorded_until,
+                self.occurred_since,
+                self.occurred_until,
+            )
         )
 
 

@@ -1,15 +1,12 @@
 """`daybook log`: the events of the log in words, filtered by who, what, where and when."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from api.encoding import time_text
 from api.terminal.options import name_option, opened, time_option
 from api.terminal.output import Column, Json, Kind, note, say, write_json, write_table
-
-if TYPE_CHECKING:
-    from api.audit.log_search import LogFilter
 
 COLUMNS = (
     Column("seq", "Seq", Kind.NUMBER),

@@ -114,8 +114,8 @@ def _checks(daybook: "Daybook", key: OrderKey, decided: Placed) -> Checks | None
     firm: Hold | None = None
     for near in _same_append(daybook, decided):
         event = near.event
-        if isinstance(event, FirmUsageChanged) and _is_of(event.event, key):
-            firm = event.event
+        if isinstance(event, FirmUsageChanged) and isinstance(event.change, HoldPlaced | HoldRefused | HoldAdjusted):
+            firm = event.change if event.change.key == key else firm
         elif _is_of(event, key):
             own = near
     return None if own is None else Checks(own.seq, own.event, firm)
@@ -255,9 +255,7 @@ def _accepted(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _check(
-    check: LimitCheck, account_id: str, seq: int, limits: _Limits, *, is_failed: bool = False
-) -> dict[str, Any]:
+def _check(check: LimitCheck, account_id: str, seq: int, limits: _Limits, *, is_failed: bool = False) -> dict[str, Any]:
     whose = check.account_id or account_id
     source = limits.source_of(check, whose, seq)
     is_over = abs(check.asked) > check.limit
@@ -284,7 +282,9 @@ def _reason(check: LimitCheck, *, is_failed: bool, is_over: bool) -> str:
     unit = f" {check.currency}" if check.currency else ""
     asked, limit = abs(check.asked), check.limit
     if is_failed:
-        return f"{_text(asked)}{unit} with the order exceeds {_text(limit)}{unit} by {_text(exact(asked - limit))}{unit}"
+        return (
+            f"{_text(asked)}{unit} with the order exceeds {_text(limit)}{unit} by {_text(exact(asked - limit))}{unit}"
+        )
     if is_over:
         return f"over {_text(limit)}{unit}, but the order reduces what is used, or the position"
     return f"{_text(asked)}{unit} with the order is within {_text(limit)}{unit}"

@@ -22,7 +22,9 @@ MARKS = (
 SCOPE = ("strategy_id", "instrument_id", "venue", "asset")
 
 
-def why(cl_ord_id: Annotated[str, typer.Argument(metavar="CL_ORD_ID")], account: AccountId = "main", json: Json = False) -> None:
+def why(
+    cl_ord_id: Annotated[str, typer.Argument(metavar="CL_ORD_ID")], account: AccountId = "main", json: Json = False
+) -> None:
     """Show why an order was accepted or refused: limits, usage, headroom and marks, as recorded when it was decided."""
     from api.explain.orders import why as explained
 

@@ -14,7 +14,6 @@ from domain.order import OrderKey, OrderTerms
 if TYPE_CHECKING:
     from adapters.log.postgres import Stored
     from adapters.subject_keys import Read
-    from api.daybook import Daybook
 
 EVENTS_PAGE_MAX = 1000
 

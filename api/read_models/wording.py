@@ -23,7 +23,11 @@ def in_words(topic: str, event: Event) -> str:
 def lines(record: Any, indent: int = 0) -> Iterator[str]:
     """Yield a record in full as indented lines, a field each."""
     pad = "  " * indent
-    pairs = record.items() if isinstance(record, Mapping) else ((f"[{number}]", one) for number, one in enumerate(record, 1))
+    pairs = (
+        record.items()
+        if isinstance(record, Mapping)
+        else ((f"[{number}]", one) for number, one in enumerate(record, 1))
+    )
     for name, value in pairs:
         if isinstance(value, Mapping | list) and value:
             yield f"{pad}{name}:"
@@ -74,7 +78,9 @@ def _terms(event: Event) -> str:
     stop = f" stop {terms['stop_px']}" if terms.get("stop_px") else ""
     qty, what = terms.get("order_qty", "?"), terms.get("ord_type", "")
     rest = " ".join(filter(None, (what, terms.get("time_in_force", ""), *terms.get("exec_inst", ()))))
-    return f"{terms.get('side', '')} {qty} {terms.get('instrument_id', '')}{price}{stop}, {rest}, {terms['strategy_id']}"
+    return (
+        f"{terms.get('side', '')} {qty} {terms.get('instrument_id', '')}{price}{stop}, {rest}, {terms['strategy_id']}"
+    )
 
 
 def _facts(event: Event) -> str:
@@ -87,15 +93,18 @@ def _money(value: Any) -> str:
 
 def _filled(event: Event) -> str:
     fee = f", fee {_money(event['commission'])}" if event.get("commission") else ""
-    return f"{event['side']} {event['last_qty']} {event['instrument_id']} at {event['last_px']}{fee}, {event['exec_id']}"
+    return (
+        f"{event['side']} {event['last_qty']} {event['instrument_id']} at {event['last_px']}{fee}, {event['exec_id']}"
+    )
 
 
 def _booked(event: Event) -> str:
     effect = event["effect"]
     late = ", late" if event.get("is_late") else ""
     return (
-        f"{event['side']} {event['last_qty']} at {event['last_px']}: quantity {effect['quantity']}, cost {effect['cost']},"
-        f" realized {effect['realized']}, fee {_money(event.get('commission'))}{late}, {event['exec_id']}"
+        f"{event['side']} {event['last_qty']} at {event['last_px']}: quantity {effect['quantity']}, "
+        f"cost {effect['cost']}, realized {effect['realized']}, fee {_money(event.get('commission'))}{late}, "
+        f"{event['exec_id']}"
     )
 
 

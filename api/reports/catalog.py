@@ -172,7 +172,7 @@ def _lots(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyR
 
 
 def _matches(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    found: Iterable[AnyRow]
+    found: Iterable[Any]
     if parameters.conventions != views.OWN or parameters.occurred_by is not None:
         found = views.lots_of(_reading(source, parameters), parameters.where, parameters.conventions).matched
     else:

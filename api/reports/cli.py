@@ -99,7 +99,9 @@ class Held(NamedTuple):
     until: Annotated[
         Any, typer.Option("--until", parser=time_option, metavar="TIME", help="Only disposals before this time.")
     ] = None
-    long_term_days: Annotated[int, typer.Option(min=0, help="Held for so many days of 24 hours is held for long.")] = 365
+    long_term_days: Annotated[int, typer.Option(min=0, help="Held for so many days of 24 hours is held for long.")] = (
+        365
+    )
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -38,10 +38,12 @@ LOTS = (
     Column("cost", "Cost", Kind.NUMBER),
 )  # fmt: skip
 MATCHES = (
-    *WHOSE, INSTRUMENT, Column("acquired_at", "Acquired", Kind.TIME, 1), Column("disposed_at", "Disposed", Kind.TIME, 1),
-    Column("exec_id", "Execution", rank=5), Column("lot_id", "Lot", rank=3), Column("quantity", "Quantity", Kind.NUMBER),
-    Column("proceeds", "Proceeds", Kind.NUMBER, 2), Column("cost", "Cost", Kind.NUMBER), Column("gain", "Gain", Kind.PNL),
-    Column("holding_days", "Days", Kind.NUMBER, 2), Column("settle", "Ccy", rank=4),
+    *WHOSE, INSTRUMENT, Column("acquired_at", "Acquired", Kind.TIME, 1),
+    Column("disposed_at", "Disposed", Kind.TIME, 1), Column("exec_id", "Execution", rank=5),
+    Column("lot_id", "Lot", rank=3), Column("quantity", "Quantity", Kind.NUMBER),
+    Column("proceeds", "Proceeds", Kind.NUMBER, 2), Column("cost", "Cost", Kind.NUMBER),
+    Column("gain", "Gain", Kind.PNL), Column("holding_days", "Days", Kind.NUMBER, 2),
+    Column("settle", "Ccy", rank=4),
 )  # fmt: skip
 ORDERS = (
     *WHOSE, Column("cl_ord_id", "Order"), INSTRUMENT, Column("side", "Side"), Column("ord_type", "Type", rank=5),

@@ -9,8 +9,8 @@ linked geometrically:
     return of a day, or of all days = product of (1 + return of each sub-period) - 1
 
 So a flow changes no return, however large and whenever it is made. It counts as made at the start of its half hour, and
-is converted at the marks there. Where the portfolio cannot be valued at a flow, for want of a mark that is young enough,
-the sub-periods around it are one, and its return is modified Dietz: the flow is weighted by the fraction of the time
+is converted at the marks there. Where the portfolio cannot be valued at a flow, as a mark is missing or too old, the
+sub-periods around it are one, and its return is modified Dietz: the flow is weighted by the fraction of the time
 that is left. `method` states which of the two a day's return is, `flows_weighted` how many flows had no valuation. A
 close that cannot be valued has neither NAV nor return; the next one's return is `since` the last moment that had both.
 """
@@ -68,7 +68,13 @@ def sub_periods(days: Days, flows: Sequence[int]) -> Days:
 
 
 def nav(
-    inputs: EquityInputs, days: Days, parts: Days, closings: Sequence[Closing], currency: str, *, capital: Decimal = ZERO
+    inputs: EquityInputs,
+    days: Days,
+    parts: Days,
+    closings: Sequence[Closing],
+    currency: str,
+    *,
+    capital: Decimal = ZERO,
 ) -> list[NavPoint]:
     """Return a row for each day. `parts` are its sub-periods, `closings` and the sums of `inputs` those of them.
 
@@ -89,7 +95,7 @@ def nav(
             index = rounded(index * (ONE + row["return"]), INDEX_PLACES)
             high = max(high, index)
         drawdown = ZERO if not high else exact(ONE - divide(index, high))
-        rows.append(row | {"day": day, "index": index, "drawdown": drawdown})  # type: ignore[arg-type]
+        rows.append(row | {"day": day, "index": index, "drawdown": drawdown})
     return rows
 
 
@@ -127,4 +133,3 @@ def _day(points: Sequence[EquityPoint], parts: Days, first: int, end: int, flows
         "reason": None if is_known else last["reason"],
         "lacking": last["lacking"],
     }
-

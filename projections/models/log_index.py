@@ -1,4 +1,4 @@
-"""Log index: in which parts of the log an actor, an event, an account or a kind of stream occurs, and where a request is.
+"""Log index: in which parts of the log an actor, an event, an account or a kind of stream occurs, and each request.
 
 The log is divided into blocks of BLOCK_EVENTS by seq. `facets` has one row for each value that occurs in a block,
 `blocks` the span of occurrence times in it, `requests` the first and last seq of each request. So a search reads the
@@ -20,8 +20,12 @@ BLOCKS_PAGE = 500
 ACTOR, EVENT, ACCOUNT, KIND = "actor", "event", "account", "kind"
 
 facets = table("log", "facets", key("facet"), key("value"), key("block", WHOLE), has_history=False)
-blocks = table("log", "blocks", key("block", WHOLE), maybe("occurred_from", AT), maybe("occurred_to", AT), has_history=False)
-requests = table("log", "requests", key("request_id"), fact("first_seq", WHOLE), fact("last_seq", WHOLE), has_history=False)
+blocks = table(
+    "log", "blocks", key("block", WHOLE), maybe("occurred_from", AT), maybe("occurred_to", AT), has_history=False
+)
+requests = table(
+    "log", "requests", key("request_id"), fact("first_seq", WHOLE), fact("last_seq", WHOLE), has_history=False
+)
 
 
 class Span(NamedTuple):
@@ -120,7 +124,9 @@ def blocks_with(
     """
     start = block_of(after + 1)
     while True:
-        query = _candidates(values, since, until).where(sa.column("block") >= start, sa.column("block") <= block_of(upto))
+        query = _candidates(values, since, until).where(
+            sa.column("block") >= start, sa.column("block") <= block_of(upto)
+        )
         found = list(connection.scalars(query.order_by("block").limit(BLOCKS_PAGE)))
         yield from found
         if len(found) < BLOCKS_PAGE:
@@ -128,10 +134,8 @@ def blocks_with(
         start = found[-1] + 1
 
 
-def _candidates(
-    values: Mapping[str, Sequence[str]], since: datetime | None, until: datetime | None
-) -> sa.Select[tuple[int]]:
-    parts: list[sa.Select[tuple[int]]] = []
+def _candidates(values: Mapping[str, Sequence[str]], since: datetime | None, until: datetime | None) -> sa.Select[Any]:
+    parts: list[sa.Select[Any]] = []
     for facet, wanted in values.items():
         chosen = sa.select(facets.c.block).where(
             facets.c.facet == facet, facets.c.value.in_([printable(value) for value in wanted])

@@ -49,7 +49,10 @@ def filters(events: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Matching
         ({"actor": middle["actor"]}, lambda e: e["actor"] == middle["actor"]),
         ({"actor": "nobody"}, lambda e: False),
         ({"topic": "OrderFilled"}, lambda e: e["topic"] == "OrderFilled"),
-        ({"topic": ["OrderFilled", "TradeBooked"]}, lambda e: e["topic"].split(".")[0] in ("OrderFilled", "TradeBooked")),
+        (
+            {"topic": ["OrderFilled", "TradeBooked"]},
+            lambda e: e["topic"].split(".")[0] in ("OrderFilled", "TradeBooked"),
+        ),
         ({"stream": "order:main:"}, lambda e: e["stream"].startswith("order:main:")),
         ({"stream": "order"}, lambda e: e["stream"].startswith("order")),
         ({"stream": "nothing"}, lambda e: False),
@@ -58,7 +61,10 @@ def filters(events: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Matching
         ({"request_id": "none"}, lambda e: False),
         ({"recorded_since": at}, lambda e: e["recorded_at"] >= at),
         ({"recorded_until": at}, lambda e: e["recorded_at"] < at),
-        ({"occurred_until": "2026-01-03T00:00:00Z"}, lambda e: e["record"]["event"].get("transact_time", "3") == occurred),
+        (
+            {"occurred_until": "2026-01-03T00:00:00Z"},
+            lambda e: e["record"]["event"].get("transact_time", "3") == occurred,
+        ),
         ({"topic": "TradeBooked", "account_id": "other"}, lambda e: False),
         (
             {"stream": "order:main:A-1", "topic": "OrderFilled", "recorded_since": at},
@@ -136,7 +142,9 @@ def test_an_event_that_there_is_none_of_is_refused_with_the_nearest_names(desk: 
     assert "OrderFilled" in said.stderr
 
 
-def test_each_event_says_what_happened_in_one_line(desk: httpx.Client, recorded: list[dict[str, Any]], run: Run) -> None:
+def test_each_event_says_what_happened_in_one_line(
+    desk: httpx.Client, recorded: list[dict[str, Any]], run: Run
+) -> None:
     said = {event["topic"].split(".")[0]: event["summary"] for event in recorded}
     assert said["OrderSubmitted"] == f"BUY 1 {BTC} at 100, LIMIT GTC, main"
     assert said["OrderFilled"].startswith(f"SELL 1 {BTC} at 300, fee 0.1 USDT, E-3")

@@ -10,7 +10,7 @@ import httpx
 from api.daybook import Daybook
 from api.explain.orders import why
 from domain.order import Changes, ReplaceOrder
-from domain.risk import FIRM, Measure, Mode, Scope, EngageSwitch, SetLimit
+from domain.risk import FIRM, EngageSwitch, Measure, Mode, Scope, SetLimit
 from tests.api.client import BTC, fill, order, trade
 from tests.api.command_line import Run
 from tests.desk import BTC as SIM_BTC

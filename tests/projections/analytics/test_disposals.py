@@ -35,9 +35,7 @@ def test_a_lot_moved_by_a_transfer_keeps_the_day_of_its_acquisition() -> None:
     assert [(row["acquired_at"], row["holding_days"], row["proceeds"]) for row in sold] == [(T0, 10, 130)]
 
 
-def test_the_sql_view_of_matches_has_the_same_rows(
-    log: PostgresLog, projector: sa.Engine, database_url: str
-) -> None:
+def test_the_sql_view_of_matches_has_the_same_rows(log: PostgresLog, projector: sa.Engine, database_url: str) -> None:
     desk = Desk(log, costing=FIFO)
     moved(desk)
     desk.report(fill("R", Side.SELL, "2", "90", 20 * DAYS), fill("C", Side.BUY, "1", "80", 30 * DAYS))

@@ -82,7 +82,7 @@ def test_two_investors_with_other_flows_have_the_same_return() -> None:
         desk.report(fill("E-1", Side.BUY, "10000", "100", minutes(START - HALF)))
         desk.report(deposit("D-1", amount, START + timedelta(hours=12), is_out=is_out))
         traded = Side.SELL if is_out else Side.BUY
-        units = D("1600") if is_out else D("2000")  # in proportion, so that both hold the same mix
+        units = D(1600) if is_out else D(2000)  # in proportion, so that both hold the same mix
         desk.report(fill("E-2", traded, units, "150", minutes(START + timedelta(hours=12))))
         (row,) = nav(desk, prices.get)
         returns.append(row["return"])
@@ -154,7 +154,9 @@ def test_days_between_which_nothing_is_brought_in_have_the_returns_of_the_equity
     chosen = calendar.days(MIDNIGHT, FIRST, FIRST + timedelta(days=2))
     memory = as_of(desk.log, projections=PROJECTIONS)
     inputs = EquityInputs(
-        daily_sums.sums(memory, chosen.close, chosen.bounds), capital_flows.cash_of(memory), capital_flows.moved_of(memory)
+        daily_sums.sums(memory, chosen.close, chosen.bounds),
+        capital_flows.cash_of(memory),
+        capital_flows.moved_of(memory),
     )
     at_closes = [closing(at, _marks(by_day[at], at), PAIRS, EVER) for at in chosen.bounds]
     curve = equity.curve(inputs, chosen, at_closes, "USDT")

@@ -1,10 +1,10 @@
 """The contract of the SQL views: columns that never change, comments, and examples that other tools run."""
 
 import importlib.util
-import os
 import re
 import subprocess
 from collections.abc import Iterator
+from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,8 +23,6 @@ from projections.catalog import PROJECTIONS
 from projections.runner.runner import Runner
 from projections.sql_views import following
 from projections.sql_views.v1 import V1
-from decimal import Decimal as D
-
 from tests import CHECKOUT
 from tests.desk import BTC, Desk, fill
 from tests.projections.running import FIFO
@@ -56,7 +54,8 @@ def made(server_url: str, template: str, database_names: Iterator[str]) -> Itera
         desk.report(fill("S", Side.SELL, "1.5", "110", 60 * 24 * 20))
         with connect(url, Role.WRITER) as marks:
             marks.execute(
-                "INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES (%s, now(), 120, 'test')", [BTC]
+                "INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES (%s, now(), 120, 'test')",
+                [BTC],
             )
         projector = engine(url, Role.PROJECTOR)
         Runner(log, projector).catch_up()
@@ -119,7 +118,9 @@ def test_the_sql_of_the_page_runs_in_psql(login: str) -> None:
     program = Path(embedded.place(Path()).programs) / "psql"
     asked = ["--no-psqlrc", "--set=ON_ERROR_STOP=1", "--csv"]
     for block in SQL:
-        done = subprocess.run([program, *asked, login], input=block, text=True, capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            [program, *asked, login], input=block, text=True, capture_output=True, timeout=60, check=False
+        )
         assert done.returncode == 0, f"{block}\n{done.stderr}"
         assert len(done.stdout.splitlines()) > 1 or "30 days" in block, f"{block}\ngives no rows"
 

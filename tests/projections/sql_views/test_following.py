@@ -124,7 +124,9 @@ def test_a_snapshot_whose_rows_are_gone_is_refused_and_never_empty(
         old.execute("SELECT 1 FROM v1.progress")
         runner.rebuild(["positions"])
         runner.rebuild(["positions"])
-        with pytest.raises(psycopg.errors.SerializationFailure, match=r"positions .* have been replaced since it began"):
+        with pytest.raises(
+            psycopg.errors.SerializationFailure, match=r"positions .* have been replaced since it began"
+        ):
             old.execute(HELD.encode())
         old.rollback()
         assert value(old, HELD) == 3
@@ -138,7 +140,9 @@ def test_readers_see_all_rows_at_all_times_while_rebuilds_run_beside_them(
     runner = Runner(desk.log, projector)
     runner.catch_up()
     stop, faults, reads = threading.Event(), list[str](), list[int]()
-    sums = "SELECT (SELECT quantity FROM v1.positions WHERE strategy_id = 'trend'), (SELECT count(*) FROM v1.executions)"
+    sums = (
+        "SELECT (SELECT quantity FROM v1.positions WHERE strategy_id = 'trend'), (SELECT count(*) FROM v1.executions)"
+    )
 
     def read(isolation: psycopg.IsolationLevel) -> None:
         last = 20
@@ -206,9 +210,10 @@ def test_a_rebuild_that_was_killed_before_its_swap_leaves_the_views_as_they_were
     trade(desk, range(3))
     runner = Runner(desk.log, projector)
     runner.catch_up()
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(rebuilding, "_swap", _killed)
-        runner.rebuild(["positions"])
+        with pytest.raises(KeyboardInterrupt):
+            runner.rebuild(["positions"])
     assert value(reader, HELD) == 3
     runner.rebuild(["positions"])
     assert value(reader, HELD) == 3
