@@ -23,9 +23,9 @@ from typer.main import get_command
 
 from api.analytics import cli as analytics_cli
 from api.audit import cli as audit_cli
-from api.audit import closing_cli
+from api.audit import closing_cli, log_cli
 from api.explain import cli as explain_cli
-from api.explain import restatement_cli
+from api.explain import orders_cli, restatement_cli
 from api.intake import cli as intake_cli
 from api.intake import cli_marks, controls_cli
 from api.operations import (
@@ -72,6 +72,7 @@ app.add_typer(reports_cli.report)
 app.command(name="what-if")(what_if_cli.what_if)
 app.command()(reports_cli.replay)
 app.command()(explain_cli.explain)
+app.command()(orders_cli.why)
 app.command()(read_models_cli.status)
 app.command()(read_models_cli.follow)
 app.command()(read_models_cli.rebuild)
@@ -86,7 +87,7 @@ app.command()(audit_cli.checkpoint)
 app.command()(audit_cli.proof)
 app.command()(closing_cli.close)
 app.add_typer(closing_cli.prove)
-app.command()(intake_cli.log)
+app.command()(log_cli.log)
 app.command()(privacy_cli.redact)
 app.command()(approvals_cli.approve)
 app.command()(approvals_cli.reject)

@@ -13,6 +13,7 @@ from domain.values import Mark
 
 GIVEN_SOURCE = "given"
 DAY_SECONDS = 86_400  # default maximum age of a mark that values a close
+FLOW_MARK_SECONDS = 3600  # at a flow of capital an older mark is no valuation
 ARRIVAL_SECONDS = 60  # default maximum age of a mark at an order's arrival
 
 

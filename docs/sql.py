@@ -16,8 +16,8 @@ HEAD = """\
 # SQL: the views for other tools
 
 For psql, BI tools, Grafana, pandas, DuckDB and whatever else speaks SQL. This page is written by `python docs/sql.py`
-from the definitions of the views, which are also their comments in the database (`\\d+ v1.positions`); a test fails when
-it is not current, and runs every example on it.
+from the definitions of the views, which are also their comments in the database (`\\d+ v1.positions`); a test fails
+when it is not current, and runs every example on it.
 
 ## A login
 
@@ -66,21 +66,24 @@ The sums of a day, and what its balances opened and closed with:
 SELECT day, instrument_id, realized + rounding - fees_settle - fee_cost + funding AS gained, volume
 FROM v1.position_days WHERE account_id = 'main' ORDER BY day, instrument_id;
 
-SELECT day, asset, opening, inflow, outflow, closing FROM v1.daily_balances WHERE account_id = 'main' ORDER BY day, asset;
+SELECT day, asset, opening, inflow, outflow, closing
+FROM v1.daily_balances WHERE account_id = 'main' ORDER BY day, asset;
 ```
 
 Gains of a tax year by how long the lots were held (of accounts that keep lots):
 
 ```sql
 SELECT settle, holding_days >= 365 AS is_long_term, sum(proceeds) AS proceeds, sum(cost) AS cost, sum(gain) AS gain
-FROM v1.matches WHERE is_current AND disposed_at >= '2026-01-01Z' AND disposed_at < '2027-01-01Z' GROUP BY 1, 2 ORDER BY 1, 2;
+FROM v1.matches WHERE is_current AND disposed_at >= '2026-01-01Z' AND disposed_at < '2027-01-01Z'
+GROUP BY 1, 2 ORDER BY 1, 2;
 ```
 
 Turnover by the hour, as a Grafana panel queries it. Grafana writes `$__timeGroup(transact_time, '1h')` for the
 `date_bin`, and `$__timeFilter(transact_time)` for the condition:
 
 ```sql
-SELECT date_bin('1 hour', transact_time, '2000-01-01Z') AS time, instrument_id AS metric, sum(last_qty * last_px) AS value
+SELECT date_bin('1 hour', transact_time, '2000-01-01Z') AS time, instrument_id AS metric,
+    sum(last_qty * last_px) AS value
 FROM v1.executions
 WHERE transact_time BETWEEN now() - interval '30 days' AND now() AND entry = 'TRADE' AND reversal IS NULL
 GROUP BY 1, 2 ORDER BY 1, 2;
@@ -92,7 +95,8 @@ Unrealized PnL of spot at the newest marks:
 SELECT p.account_id, p.instrument_id, p.quantity * m.price - p.cost AS unrealized, m.mark_at
 FROM v1.positions AS p
 CROSS JOIN LATERAL (
-    SELECT price, mark_at FROM v1.marks WHERE instrument_id = p.instrument_id ORDER BY mark_at DESC, mark_id DESC LIMIT 1
+    SELECT price, mark_at FROM v1.marks WHERE instrument_id = p.instrument_id
+    ORDER BY mark_at DESC, mark_id DESC LIMIT 1
 ) AS m
 WHERE p.kind = 'SPOT' AND p.quantity <> 0;
 ```
@@ -146,8 +150,7 @@ operators), who did something, and what a venue sent that could not be read. For
 def page() -> str:
     """Return the page."""
     parts = [HEAD, "## Views\n", _index()]
-    for view in sorted((*V1.views, *V1.composed), key=lambda one: one.name):
-        parts.append(_section(view))
+    parts += map(_section, sorted((*V1.views, *V1.composed), key=lambda one: one.name))
     parts.append("## Functions\n")
     parts.append("| function | gives |\n|---|---|")
     parts += (f"| `v1.{one.name}({one.arguments})` | {_flat(one.comment)} |" for one in V1.functions)
@@ -158,6 +161,8 @@ def _index() -> str:
     rows = ["| read model | views |", "|---|---|"]
     for projection in PROJECTIONS:
         names = [view.name for view in V1.views if view.projection == projection.name]
+        if not names:
+            continue
         rows.append(f"| {projection.name} | {_links(names)} |")
     rows.append(f"| several | {_links([one.name for one in V1.composed])} |\n")
     return "\n".join(rows)

@@ -8,6 +8,7 @@ from projections.models import (
     executions,
     journal,
     limits,
+    log_index,
     lots,
     orders,
     positions,
@@ -26,4 +27,5 @@ PROJECTIONS = (
     reference_data.PROJECTION,
     daily_sums.PROJECTION,
     capital_flows.PROJECTION,
+    log_index.PROJECTION,
 )

@@ -1,6 +1,6 @@
 """Look-ups in the log beside reading it in order: its streams and topics, a stream backwards, events by place."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from adapters.log.postgres import COLUMNS, SEQ_MAX, PostgresLog, Stored
 from adapters.postgres.connections import Role, connect, reaching
@@ -25,8 +25,26 @@ BACKWARDS = f"""
 SELECT {COLUMNS} FROM ledger.events WHERE originator_id = %s AND originator_version <= %s
 ORDER BY originator_version DESC LIMIT %s
 """  # noqa: S608 (our own column names)
+STREAMS_FROM = """
+SELECT originator_id FROM ledger.events WHERE originator_version = 1 AND originator_id COLLATE "C" >= %s
+    AND originator_id COLLATE "C" < %s LIMIT %s
+"""
+OF_STREAMS = f"""
+SELECT found.* FROM unnest(%s::text[], %s::bigint[]) AS chosen (stream, after_version) CROSS JOIN LATERAL (
+    SELECT {COLUMNS} FROM ledger.events WHERE originator_id = chosen.stream AND originator_version > after_version
+        AND notification_id > %s AND notification_id <= %s
+    ORDER BY originator_version LIMIT %s
+) AS found ORDER BY notification_id LIMIT %s
+"""  # noqa: S608
+LENGTH = """
+SELECT sum((SELECT max(originator_version) FROM ledger.events WHERE originator_id = stream))
+FROM unnest(%s::text[]) AS stream
+"""
 TOPICS = "SELECT topic, count(*), sum(octet_length(state)) FROM ledger.events GROUP BY topic ORDER BY topic"
 EXECUTIONS = f"SELECT {COLUMNS}, execution_key FROM ledger.events WHERE execution_key = ANY(%s::text[])"  # noqa: S608
+
+CHARACTER_LAST = chr(0x10FFFF)
+SEARCHED_STREAMS_MAX = 20
 
 AT_SEQS = f"SELECT {COLUMNS} FROM ledger.events WHERE notification_id = ANY(%s::bigint[])"  # noqa: S608
 
@@ -35,6 +53,28 @@ def streams(url: str, prefix: str) -> list[str]:
     """Return the streams whose id starts with `prefix`, in the sequence of their first events. Raises Unavailable."""
     with reaching(url), connect(url, Role.AUDITOR) as connection:
         return [stream for (stream,) in connection.execute(STREAMS, [prefix])]
+
+
+def streams_from(log: PostgresLog, prefix: str, limit: int) -> list[str]:
+    """Return at most `limit` streams whose id starts with `prefix`, by the index of their names."""
+    rows = log.recorder.rows(STREAMS_FROM, [prefix, prefix + CHARACTER_LAST, limit])
+    return [stream for (stream,) in rows]
+
+
+def of_streams(log: PostgresLog, streams: Sequence[str], *, after: int, upto: int, limit: int) -> list[Stored]:
+    """Return the first `limit` events of these streams after a seq, up to another, in the order of the log.
+
+    Looked up by stream: of few streams only these events are read, of many also those before, so name short ones.
+    """
+    is_few = len(streams) <= SEARCHED_STREAMS_MAX
+    versions = [version_at(log, stream, after) if is_few and after else 0 for stream in streams]
+    rows = log.recorder.rows(OF_STREAMS, [list(streams), versions, after, upto, limit, limit])
+    return [Stored(*row) for row in rows]
+
+
+def length_of(log: PostgresLog, streams: Sequence[str]) -> int:
+    """Return how many events these streams have together."""
+    return int(log.recorder.rows(LENGTH, [list(streams)])[0][0] or 0)
 
 
 def topics(url: str) -> dict[str, tuple[int, int]]:

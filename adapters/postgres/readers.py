@@ -22,7 +22,7 @@ IS_MEMBER = "SELECT pg_has_role(%s, %s, 'MEMBER')"
 def statements(url: str, login: str) -> list[str]:
     """Return the statements that make a login, as text for psql; its password is set apart from them."""
     with reaching(url), connect(url) as connection:
-        return [statement.as_string() for statement in _made(connection, _group(connection, url), login)]
+        return [statement.as_string() for statement in _made(_group(connection, url), login)]
 
 
 def make(url: str, login: str, password: str | None = None) -> list[str]:
@@ -36,7 +36,7 @@ def make(url: str, login: str, password: str | None = None) -> list[str]:
         is_known = connection.execute(IS_ROLE, [login]).fetchone() is not None
         if is_known and not _is_member(connection, login, group):
             raise RequestRefused("the name of a login is free, or a reader's of this database", login=login)
-        done = _made(connection, group, login, is_known=is_known)
+        done = _made(group, login, is_known=is_known)
         try:
             with connection.transaction():
                 for statement in done:
@@ -83,7 +83,7 @@ def _is_member(connection: psycopg.Connection[Any], login: str, group: str) -> b
     return bool(is_member and not is_strong)
 
 
-def _made(connection: psycopg.Connection[Any], group: str, login: str, *, is_known: bool = False) -> list[sql.Composed]:
+def _made(group: str, login: str, *, is_known: bool = False) -> list[sql.Composed]:
     who = sql.Identifier(login)
     settings = {
         "default_transaction_read_only": "on",

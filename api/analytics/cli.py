@@ -1,4 +1,4 @@
-"""`daybook report daily|equity|statistics|quality|leverage`: days, equity, execution, risk; now or at a past moment."""
+"""`daybook report daily|equity|nav|statistics|quality|leverage`: days, equity, NAV, execution, risk."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from api.encoding import decimal_text
-from api.parameters import ARRIVAL_SECONDS, DAY_SECONDS, Format, parsed_day, parsed_equals
+from api.parameters import ARRIVAL_SECONDS, DAY_SECONDS, FLOW_MARK_SECONDS, Format, parsed_day, parsed_equals
 from api.terminal.options import (
     AnswerFormat,
     AnyAccount,
@@ -45,6 +45,12 @@ EQUITY = (
     Column("drawdown", "Drawdown", Kind.NUMBER, 4),
     Column("currency", "In"), Column("reason", "Unknown for", rank=9),
 )  # fmt: skip
+NAV = (
+    Column("day", "Day"), Column("nav", "NAV", Kind.NUMBER), Column("cash", "Cash", Kind.NUMBER, 5),
+    Column("positions", "Positions", Kind.NUMBER, 5), Column("external", "Brought in", Kind.NUMBER, 3),
+    Column("pnl", "PnL", Kind.PNL, 2), Column("return", "Return", Kind.PNL), Column("index", "Index", Kind.NUMBER, 1),
+    Column("method", "Method", rank=4), Column("currency", "In"), Column("reason", "Unknown for", rank=9),
+)  # fmt: skip
 QUALITY = (
     Column("account_id", "Account", rank=4), Column("strategy_id", "Strategy", rank=5), Column("cl_ord_id", "Order"),
     Column("instrument_id", "Instrument", rank=1), Column("side", "Side"),
@@ -80,6 +86,9 @@ def _close(text: str) -> Any:
 
 
 Age = Annotated[int, typer.Option("--mark-age-max", min=1, help="Seconds; an older mark is not used.")]
+FlowAge = Annotated[
+    int, typer.Option("--flow-mark-age-max", min=1, help="Seconds; at a flow of capital an older mark is not used.")
+]
 By = Annotated[
     list[str] | None,
     typer.Option("--by", metavar="COLUMN", help="What to sum by, such as venue or account_id; may be repeated."),
@@ -165,7 +174,7 @@ class Written(NamedTuple):
 
 def add_to(report: typer.Typer) -> None:
     """Add the commands to `daybook report`."""
-    for command in (daily, equity, statistics, quality, leverage):
+    for command in (daily, equity, nav, statistics, quality, leverage):
         report.command()(spread(command))
 
 
@@ -198,6 +207,39 @@ def equity(
         _write_json("equity", at, currency=currency, items=rows)
     else:
         _write(written.format, f"Equity at seq {at.seq:,}", rows, EQUITY)
+
+
+def nav(
+    *,
+    account: AnyAccount = None,
+    days: Days,
+    worth: Worth,
+    valued: Valued,
+    flow_mark_age_max: FlowAge = FLOW_MARK_SECONDS,
+    as_of: AsOf = None,
+    written: Written,
+) -> None:
+    """Show net asset value at each close and now, and the time-weighted return, valued at each flow of capital.
+
+    The returns between flows are linked. Where a mark is lacking at a flow, the return around it is modified Dietz.
+    """
+    from api.analytics import service
+
+    with opened() as daybook, read(daybook, *service.EQUITY_MODELS, moment=as_of) as at:
+        found = service.nav(
+            daybook, at, account, days.span, valuing=valued.valuing, currency=worth.currency,
+            flow_mark_age_max=timedelta(seconds=flow_mark_age_max), capital=worth.capital or ZERO,
+        )  # fmt: skip
+    if written.format is Format.JSON:
+        _write_json(
+            "nav", at, currency=found.currency, time_weighted_return=found.time_weighted_return, items=found.rows
+        )
+        return
+    _write(written.format, f"Net asset value at seq {at.seq:,}", found.rows, NAV)
+    if found.time_weighted_return is not None:
+        note(f"Time-weighted return of these days: {decimal_text(found.time_weighted_return)}")
+    for row in (row for row in found.rows if row["flows_weighted"]):
+        note(f"{row['day']}: {row['flows_weighted']} flows without fresh marks, so the return is modified Dietz")
 
 
 def statistics(

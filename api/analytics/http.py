@@ -30,7 +30,7 @@ from api.http.dependencies import SEQ_HEADER, answer, documented
 from api.http.fields import CurrencyCode, Number, text_by
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute, expensive
-from api.parameters import ARRIVAL_SECONDS, DAY_SECONDS, given_marks, parsed_day, parsed_equals
+from api.parameters import ARRIVAL_SECONDS, DAY_SECONDS, FLOW_MARK_SECONDS, given_marks, parsed_day, parsed_equals
 from api.read_models.query_params import CSV, Context, PageQuery, QueryContext, SelectionQuery, listed
 from api.read_models.schemas import Answer
 from api.read_models.snapshot import Reading, reading
@@ -107,6 +107,14 @@ class EquityQuery(ValuedQuery):
 
     currency: CurrencyCode | None = Field(None, description="instead of the base currency that the accounts share")
     capital: Number = Field(ZERO, description="capital that is not on record, in that currency")
+
+
+class NavQuery(EquityQuery):
+    """The parameters of net asset value, of one account or of all together."""
+
+    flow_mark_age_max: int = Field(
+        FLOW_MARK_SECONDS, ge=1, le=MARK_AGE_SECONDS_MAX, description="seconds; at a flow an older mark is not used"
+    )
 
 
 class StatisticsQuery(EquityQuery):
@@ -200,10 +208,32 @@ def read_equity(query: Annotated[EquityQuery, Query()], context: Context) -> Res
     return _answer(context, query, at, rows=found.rows, shape=schemas.EquityRow, currency=found.currency)
 
 
-def _equity(context: QueryContext, at: Reading, query: EquityQuery) -> service.Equity:
+@router.get("/nav", **_listed(schemas.NavAnswer))
+@expensive()
+def read_nav(query: Annotated[NavQuery, Query()], context: Context) -> Response:
+    """Net asset value of an account, or of all together, at each close and now, and its time-weighted return.
+
+    The account is valued at each external flow, and the returns between flows are linked; where a mark is lacking at a
+    flow, the return is modified Dietz around it, and `method` says so. /v1/equity has modified Dietz for each day.
+    """
+    _check_whole_accounts(query)
+    with _read(context, query, EQUITY_MODELS) as at:
+        found = service.nav(
+            context.daybook, at, query.account_id, query.span(), valuing=query.valuing(), currency=query.currency,
+            flow_mark_age_max=timedelta(seconds=query.flow_mark_age_max), capital=query.capital,
+        )  # fmt: skip
+    more = {"currency": found.currency, "time_weighted_return": found.time_weighted_return}
+    return _answer(context, query, at, rows=found.rows, shape=schemas.NavRow, **more)
+
+
+def _check_whole_accounts(query: EquityQuery) -> None:
     for name in ("strategy_id", "instrument_id"):
         if (value := getattr(query, name)) is not None:
             raise InvalidInput(name, value, "a parameter here: equity is of whole accounts; leave it out")
+
+
+def _equity(context: QueryContext, at: Reading, query: EquityQuery) -> service.Equity:
+    _check_whole_accounts(query)
     return service.equity_curve(
         context.daybook, at, query.account_id, query.span(), valuing=query.valuing(), currency=query.currency,
         capital=query.capital,

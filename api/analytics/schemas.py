@@ -97,6 +97,39 @@ class EquityAnswer(Answer):
     items: list[EquityRow]
 
 
+class NavRow(Answer):
+    """Net asset value at a close, and the time-weighted return of the day."""
+
+    account_id: str | None
+    day: DayText
+    close_at: TimeText
+    is_closed: bool = Field(description="false for the present day, which is as of now")
+    currency: str
+    nav: Maybe
+    cash: Maybe
+    positions: Maybe
+    external: Maybe = Field(description="capital brought in less taken out; no gain")
+    pnl: Maybe
+    return_: Maybe = Field(alias="return")
+    since: TimeText = Field(description="the moment the return begins at: the close before, or the first capital")
+    method: str | None = Field(description="TIME_WEIGHTED, or MODIFIED_DIETZ where a flow could not be valued at")
+    sub_periods: int
+    flows: int
+    flows_weighted: int = Field(description="flows at which the account could not be valued")
+    index: DecimalText
+    drawdown: DecimalText
+    reason: str | None
+    lacking: list[str]
+
+
+class NavAnswer(Answer):
+    seq: int
+    recorded_at: TimeText | None
+    currency: str
+    time_weighted_return: Maybe = Field(description="of all days: a fraction")
+    items: list[NavRow]
+
+
 class DrawdownAnswer(Answer):
     """A fall of the index; `days` from its high to its recovery, or to the last day."""
 

@@ -26,7 +26,7 @@ from domain.marks import Prices
 from domain.risk import ANYWHERE, Measure, Meter, Risk, Scope, age_allowed, day_of
 from domain.values import divide
 from projections.analytics import daily_pnl as daily
-from projections.analytics import equity, exposure, statistics
+from projections.analytics import equity, exposure, statistics, time_weighted
 from projections.analytics import execution_quality as quality
 from projections.analytics.valuation import total
 from projections.calendar import Close
@@ -102,6 +102,44 @@ def equity_curve(
             for row, bound in zip(rows, bounds, strict=True)
         ],
     )
+
+
+class Nav(NamedTuple):
+    """NAV by the day, the currency it is in, and the time-weighted return of all days; None if no day has one."""
+
+    currency: str
+    rows: list[Row]
+    time_weighted_return: Decimal | None
+
+
+def nav(
+    daybook: Daybook, at: Reading, account_id: str | None, span: Span, *, valuing: Valuing, currency: str | None,
+    capital: Decimal, flow_mark_age_max: timedelta,
+) -> Nav:  # fmt: skip
+    """Return the NAV of one account, or of all together, at each close and now. Raises InvalidInput.
+
+    At a flow it is valued only by marks of at most `flow_mark_age_max`.
+    """
+    currency = currency_of(at, account_id, currency)
+    days = days_of(at, span.close, span.first, span.last)
+    flows = time_weighted.flow_slots(equity_inputs(at, days, account_id), days)
+    parts = time_weighted.sub_periods(days, flows)
+    inputs = equity_inputs(at, parts, account_id)
+    others = {row["currency"] for row in inputs.cash} | {row["settle"] for row in inputs.moved if row["settle"]}
+    wanted = {currency, *others}
+    at_closes = closings_of(daybook, at, parts, inputs.sums, currencies=wanted, valuing=valuing)
+    young = valuing._replace(mark_age_max=min(flow_mark_age_max, valuing.mark_age_max))
+    at_flows = closings_of(daybook, at, parts, inputs.sums, currencies=wanted, valuing=young)
+    is_close = [bound in set(days.bounds) for bound in parts.bounds]
+    chosen = [close if closes else flow for closes, close, flow in zip(is_close, at_closes, at_flows, strict=True)]
+    points = time_weighted.nav(inputs, days, parts, chosen, currency, capital=capital)
+    present = moment_of(at)
+    rows = [
+        point | {"account_id": account_id, "is_closed": bound <= present}
+        for point, bound in zip(points, days.bounds[1:], strict=True)
+    ]
+    known = any(point["return"] is not None for point in points)
+    return Nav(currency, rows, points[-1]["index"] - 1 if known else None)
 
 
 def equity_statistics(rows: Sequence[Row], risk_free: Decimal, target: Decimal) -> Row:

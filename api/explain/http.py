@@ -11,12 +11,12 @@ from pydantic import Field
 from starlette.responses import Response
 
 from adapters.postgres.scopes import Scope
-from api.explain import balances
+from api.explain import balances, orders
 from api.explain.positions import Cell, Page, explained
 from api.http.auth import needs
 from api.http.cursors import cursor_after
 from api.http.dependencies import OpenDaybook, answer, documented
-from api.http.fields import CurrencyCode
+from api.http.fields import CurrencyCode, Name
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute, expensive
 from api.parameters import given_marks
@@ -199,3 +199,100 @@ def explain(
         cell = Cell(model, query.cell, query.currency)
         explanation = explained(daybook, at, query.where(), cell, marks=given_marks(query.mark), page=page)
     return answer({"seq": at.seq, "recorded_at": at.recorded_at, **explanation}, seq=at.seq)
+
+
+class CheckedLimit(Answer):
+    """The check of one limit: usage before and with the order, and what is left of it."""
+
+    account_id: str = Field(description="whose limit: the account's, or firm")
+    measure: str
+    strategy_id: str | None
+    instrument_id: str | None
+    venue: str | None
+    asset: str | None
+    version: int
+    set_seq: int | None = Field(description="the event that set this version")
+    set_at: TimeText | None
+    set_by: str | None
+    limit: DecimalText
+    currency: str | None
+    used: DecimalText
+    with_order: DecimalText
+    headroom_before: DecimalText
+    headroom: DecimalText = Field(description="below zero: by how much the limit is exceeded")
+    outcome: Literal["PASSED", "FAILED", "LET_THROUGH"]
+    reason: str
+
+
+class UncheckedLimit(Answer):
+    """A limit in force that covered the order, and of which the decision has no numbers."""
+
+    account_id: str
+    measure: str
+    strategy_id: str | None
+    instrument_id: str | None
+    venue: str | None
+    asset: str | None
+    version: int
+    set_seq: int
+    limit: DecimalText
+    currency: str | None
+    reason: str
+
+
+class UsedMark(Answer):
+    """A mark that the decision used, and its age then."""
+
+    instrument_id: str
+    price: DecimalText
+    source: str
+    mark_at: TimeText
+    age_ms: int
+
+
+class Decision(Answer):
+    """One decision about an order, as recorded: of its submission, a replacement or a cancel."""
+
+    seq: int
+    recorded_at: TimeText
+    actor: str
+    request_id: str
+    about: Literal["SUBMIT", "REPLACE", "CANCEL", "ADOPT"]
+    requested_as: str | None
+    transact_time: TimeText
+    outcome: Literal["ACCEPTED", "REFUSED", "NOT_CHECKED"]
+    rule: str
+    facts: dict[str, str]
+    side: str | None
+    quantity: DecimalText | None
+    was: DecimalText | None
+    notional: DecimalText | None
+    hold_seq: int | None = Field(description="the event that has the numbers")
+    checks: list[CheckedLimit]
+    marks: list[UsedMark]
+    without_numbers: list[UncheckedLimit]
+
+
+class WhyAnswer(Answer):
+    """Why an order passed its pre-trade check or was refused."""
+
+    seq: int
+    account_id: str
+    cl_ord_id: str
+    asked_as: str | None = Field(description="the ClOrdID of the request, where it is a replacement's or cancel's")
+    decisions: list[Decision]
+
+
+@router.get(
+    "/orders/{account_id}/{cl_ord_id}/why",
+    response_model=WhyAnswer,
+    responses=documented(200, "the decisions about the order"),
+)
+@expensive()
+def explain_order(account_id: Name, cl_ord_id: Name, daybook: OpenDaybook) -> Response:
+    """Why an order was accepted or refused: limits with their versions, usage and headroom, and the marks used.
+
+    As recorded when it was decided; of submissions, replacements and cancels alike.
+    """
+    seq = daybook.history.head().seq
+    return answer({"seq": seq, **orders.why(daybook, account_id, cl_ord_id)}, seq=seq)

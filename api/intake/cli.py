@@ -1,4 +1,4 @@
-"""Commands that write to the log, and `daybook log`, which shows its events as they are stored."""
+"""Commands that write to the log, and the one that shows an order."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -11,14 +11,7 @@ from api.clock import now
 from api.encoding import grouped
 from api.intake.requests import listing, opening
 from api.problems import not_found
-from api.read_models.records import (
-    account_record,
-    event_record,
-    events_page,
-    instrument_record,
-    order_record,
-    owner_record,
-)
+from api.read_models.records import account_record, instrument_record, order_record, owner_record
 from api.terminal.options import (
     AccountId,
     InstrumentId,
@@ -321,27 +314,3 @@ def show(cl_ord_id: Annotated[str, CL_ORD_ID], account: AccountId = "main", json
         return
     rows = [{"name": name, "value": value} for name, value in row.items() if value not in (None, "", {})]
     write_table(f"Order {cl_ord_id}", rows, [Column("name", "Field"), Column("value", "Value")], empty="")
-
-
-def log(
-    after: Annotated[int, typer.Option(min=0, help="Only events after this seq.")] = 0,
-    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 50,
-    stream: Annotated[str, typer.Option(help="Only streams that begin so, such as order:main:")] = "",
-    json: Json = False,
-) -> None:
-    """Show events of the log as they are stored."""
-    with opened() as daybook:
-        found, _ = events_page(daybook, after=after, limit=limit, stream=stream, scanned_max=None)
-        rows = [event_record(stored) for stored in found]
-    if json:
-        write_json({"events": rows})
-        return
-    columns = [
-        Column("seq", "Seq", Kind.NUMBER),
-        Column("recorded_at", "Recorded", Kind.TIME, rank=1),
-        Column("actor", "Actor", rank=2),
-        Column("stream", "Stream"),
-        Column("version", "Version", Kind.NUMBER, rank=3),
-        Column("topic", "Event"),
-    ]
-    write_table("Log", rows, columns, empty="No such events.")

@@ -195,7 +195,7 @@ def _lots(query: CostedQuery, context: QueryContext, by: tuple[str, ...], shape:
     with reading(context.daybook, *names, min_seq=query.min_seq, moment=moment) as at:
         if query.conventions() != views.OWN or (is_open and at.occurred_by is not None):
             found = views.lots_of(at, query.where(), query.conventions())
-            chosen: Sequence[AnyRow] = found.opened if is_open else found.matched
+            chosen: Iterable[AnyRow] = found.opened if is_open else found.matched
             ordered = sorted(chosen, key=lambda row: tuple(row[c] for c in by))
             rows = [row for row in ordered if has(row) and (after is None or tuple(row[name] for name in by) > after)]
         else:

@@ -4,6 +4,7 @@ They belong to an account as a whole. A journal entry of a trade names strategy 
 them; a balance cannot. Dates are value dates: the UTC day on which something happened, not when it was recorded.
 """
 
+from itertools import islice
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -17,12 +18,15 @@ from api.http.dependencies import answer
 from api.http.fields import RequestBody
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute, expensive
+from api.parameters import parsed_day
 from api.read_models import schemas, views
 from api.read_models.query_params import AssetId, Context, PageQuery, SelectionQuery, ValueDate, listed
 from api.read_models.snapshot import reading
 from domain.errors import InvalidInput
+from projections.analytics.daily_balances import daily_balances
 from projections.models import balances, journal
 
+ROWS_MAX = 10_000
 BALANCE_KEY = ("account_id", "venue", "asset")
 
 router = APIRouter(
@@ -40,6 +44,13 @@ class _OfAsset(RequestBody):
 
 class BalancesQuery(PageQuery, _OfAsset):
     """Which balances; `asset` selects one asset."""
+
+
+class DailyBalancesQuery(SelectionQuery, _OfAsset):
+    """Which balances, and the value dates: by default the last 30 up to the last one on record."""
+
+    from_: ValueDate | None = Field(None, alias="from", description="the first value date")
+    to: ValueDate | None = Field(None, description="the last value date")
 
 
 class JournalQuery(PageQuery, _OfAsset):
@@ -70,6 +81,24 @@ def list_balances(query: Annotated[BalancesQuery, Query()], context: Context) ->
             at.source, account_id=query.account_id, asset=query.asset, limit=query.limit + 1, after=after
         )
     return context.page(query, at, rows, by=BALANCE_KEY, shape=schemas.BalanceRow)
+
+
+@router.get("/balances/daily", **listed(schemas.DailyBalanceRow))
+@expensive()
+def list_daily_balances(query: Annotated[DailyBalancesQuery, Query()], context: Context) -> Response:
+    """What balances opened and closed each day with, and what came in and went out, by kind.
+
+    Exactly: opening + inflow - outflow = closing, and a day opens with what the one before closed with. A trade's fee
+    is COMMISSION.
+    """
+    _whole(query)
+    first, last = (None if day is None else parsed_day(day) for day in (query.from_, query.to))
+    with reading(context.daybook, "journal", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
+        found = daily_balances(at.source, account_id=query.account_id, asset=query.asset, first=first, last=last)
+        rows = list(islice(found, ROWS_MAX + 1))
+    if len(rows) > ROWS_MAX:
+        raise InvalidInput("from", query.from_, f"fewer days or one account: an answer has at most {ROWS_MAX} rows")
+    return context.rows(query, at, rows, schemas.DailyBalanceRow)
 
 
 @router.get("/journal", **listed(schemas.EntryRow))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from api.read_models.wording import in_words
 from domain import account, instrument
 from domain.ledger import Recorded
 from domain.order import OrderKey, OrderTerms
@@ -13,10 +14,8 @@ from domain.order import OrderKey, OrderTerms
 if TYPE_CHECKING:
     from adapters.log.postgres import Stored
     from adapters.subject_keys import Read
-    from api.daybook import Daybook
 
 EVENTS_PAGE_MAX = 1000
-SCANNED_EVENTS_MAX = 50_000
 
 
 def account_record(known: account.Account) -> dict[str, Any]:
@@ -76,26 +75,8 @@ def event_record(stored: "Stored") -> dict[str, Any]:
         "recorded_at": stored.recorded_at,
         "actor": record["actor"],
         "request_id": record["request_id"],
+        "summary": in_words(stored.topic, record["event"]),
         "sha256": hashlib.sha256(stored.state).hexdigest(),
         "state": stored.state.decode(),
         "record": record,
     }
-
-
-def events_page(
-    daybook: "Daybook", *, after: int, limit: int, stream: str, scanned_max: int | None = SCANNED_EVENTS_MAX
-) -> tuple[list["Stored"], int]:
-    """Return at most `limit` events after `after` whose stream begins with `stream`, and the last seq scanned."""
-    found: list[Stored] = []
-    last = after
-    while len(found) < limit and (scanned_max is None or last - after < scanned_max):
-        batch = daybook.history.stored(after=last, limit=limit if not stream else EVENTS_PAGE_MAX)
-        if not batch:
-            break
-        for stored in batch:
-            last = stored.seq
-            if stored.stream.startswith(stream):
-                found.append(stored)
-                if len(found) == limit:
-                    break
-    return found, last

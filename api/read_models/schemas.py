@@ -143,6 +143,7 @@ class EventAnswer(Answer):
     recorded_at: TimeText
     actor: str
     request_id: str
+    summary: str = Field(description="what happened, in one line for people")
     sha256: str
     state: str
     record: dict[str, Any]
@@ -431,6 +432,18 @@ class JournalLine(Answer):
 
 BalanceRow = _row(
     "BalanceRow", "An account's balance of an asset.", _without_seq(balances.balances_table), available=DecimalText
+)
+DailyBalanceRow = _row(
+    "DailyBalanceRow",
+    "A balance on one day: opening + inflow - outflow = closing.",
+    [balances.balances_table.c[name] for name in ("account_id", "asset")],
+    day=str,
+    opening=DecimalText,
+    inflow=DecimalText,
+    outflow=DecimalText,
+    inflow_by_kind=dict[str, DecimalText],
+    outflow_by_kind=dict[str, DecimalText],
+    closing=DecimalText,
 )
 EntryRow = _row(
     "EntryRow",

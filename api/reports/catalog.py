@@ -6,7 +6,7 @@ from one snapshot of the database, so memory stays flat.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -19,6 +19,7 @@ from api.read_models.recosting import Conventions
 from api.read_models.snapshot import Reading
 from domain.account import CostBasis, FeePolicy
 from projections.analytics import disposals, exposure, pnl
+from projections.analytics.daily_balances import daily_balances
 from projections.analytics.disposals import LONG_TERM_DAYS
 from projections.analytics.valuation import Marks, mark_of
 from projections.models import balances, executions, journal, limits, lots, orders
@@ -33,7 +34,7 @@ class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
     """The parameters of a report. `mark` are INSTRUMENT=PRICE; `day` is a date, of a statement also a month.
 
     `occurred_by`: positions, lots, PnL and exposure of only what had happened by that time. `since` and `until` bound
-    the time of disposals, and `long_term_days` is how long a lot is held for long.
+    the time of disposals, and `long_term_days` is how long a lot is held for long. `first` and `last` are value dates.
     """
 
     account_id: str | None = None
@@ -50,6 +51,8 @@ class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
     since: datetime | None = None
     until: datetime | None = None
     long_term_days: int = LONG_TERM_DAYS
+    first: date | None = None
+    last: date | None = None
 
     @property
     def where(self) -> Where:
@@ -126,6 +129,12 @@ def _balances(source: Source, parameters: Parameters, marks: Marks) -> Iterable[
     return balances.balances(source, account_id=parameters.account_id, asset=parameters.asset)
 
 
+def _daily_balances(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
+    return daily_balances(
+        source, account_id=parameters.account_id, asset=parameters.asset, first=parameters.first, last=parameters.last
+    )
+
+
 def _journal(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
     wanted = {**parameters.where._asdict(), "asset": parameters.asset, "day": parameters.day}
     return journal.lines_of(_pages(source, journal.entries, journal.CURSOR, **wanted))
@@ -163,7 +172,7 @@ def _lots(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyR
 
 
 def _matches(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    found: Iterable[AnyRow]
+    found: Iterable[Any]
     if parameters.conventions != views.OWN or parameters.occurred_by is not None:
         found = views.lots_of(_reading(source, parameters), parameters.where, parameters.conventions).matched
     else:
@@ -194,6 +203,7 @@ REPORTS = {
     ),
     "positions": Report("Positions", schemas.PositionRow, ("positions",), _positions),
     "balances": Report("Balances", schemas.BalanceRow, ("balances",), _balances),
+    "daily-balances": Report("Daily balances", schemas.DailyBalanceRow, ("journal",), _daily_balances),
     "journal": Report("Journal", schemas.JournalLineRow, ("journal",), _journal),
     "trial-balance": Report(
         "Trial balance", schemas.TrialBalanceRow, ("journal",), _trial_balance, totals=_trial_balance_totals

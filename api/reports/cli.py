@@ -212,6 +212,26 @@ def balances(*, account: AnyAccount = None, asset: AnyAsset = None, as_of: AsOf 
     show("balances", _parameters(Which(account), asset=asset), as_of, *written)
 
 
+@report.command("daily-balances")
+@spread
+def daily_balances(
+    *,
+    account: AnyAccount = None,
+    asset: AnyAsset = None,
+    first: Annotated[
+        Any, typer.Option("--from", parser=by(parsed_day), metavar="DATE", help="Default: 29 before the last.")
+    ] = None,
+    last: Annotated[
+        Any, typer.Option("--to", parser=by(parsed_day), metavar="DATE", help="Default: the last one on record.")
+    ] = None,
+    as_of: AsOf = None,
+    written: OutputOptions,
+) -> None:
+    """Show what balances opened and closed each day with, and what moved them, by kind. Days are value dates."""
+    chosen = msgspec.structs.replace(_parameters(Which(account), asset=asset), first=first, last=last)
+    show("daily-balances", chosen, as_of, *written)
+
+
 @report.command()
 @spread
 def journal(

@@ -6,6 +6,7 @@ long, so that an error can be answered as a problem.
 """
 
 import tempfile
+from datetime import date
 from os import SEEK_END
 from typing import Annotated, Any, Literal
 
@@ -20,8 +21,8 @@ from api.http.dependencies import SEQ_HEADER, FileResponse, OpenDaybook, documen
 from api.http.fields import AnyTime, InstrumentId, Name, Place, RequestBody
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute, expensive
-from api.parameters import Format, Moment, Where, moment_of
-from api.read_models.query_params import SEQ_MAX, AssetId
+from api.parameters import Format, Moment, Where, moment_of, parsed_day
+from api.read_models.query_params import SEQ_MAX, AssetId, ValueDate
 from api.read_models.snapshot import reading
 from api.reports.catalog import REPORTS, Parameters
 from api.reports.digest import CHARACTERS_MAX, parse
@@ -59,6 +60,8 @@ class ReportQuery(RequestBody):
     mark: list[str] = Field([], max_length=100, description="INSTRUMENT=PRICE, instead of the newest known mark")
     since: AnyTime | None = Field(None, description="of matches: only disposals from this time on")
     until: AnyTime | None = Field(None, description="of matches: only disposals before this time")
+    from_: ValueDate | None = Field(None, alias="from", description="of daily balances: the first value date")
+    to: ValueDate | None = Field(None, description="of daily balances: the last value date")
     long_term_days: int = Field(LONG_TERM_DAYS, ge=0, le=100_000, description="of matches: how long is long")
     decimals: int = Field(18, ge=0, le=38, description="decimal places of Parquet's numbers")
     min_seq: int = Field(0, ge=0, le=SEQ_MAX, description="wait until the report covers this place in the log")
@@ -99,7 +102,12 @@ class ReportQuery(RequestBody):
             *where, asset=self.asset, day=self.day, method=self.method, fee_policy=self.fee_policy, mark=marks,
             decimals=self.decimals, occurred_by=moment.occurred_by if moment is not None else None,
             since=self.since, until=self.until, long_term_days=self.long_term_days,
+            first=_date(self.from_), last=_date(self.to),
         )  # fmt: skip
+
+
+def _date(day: str | None) -> date | None:
+    return None if day is None else parsed_day(day)
 
 
 def _check_day(name: str, day: str) -> None:

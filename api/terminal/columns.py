@@ -38,10 +38,12 @@ LOTS = (
     Column("cost", "Cost", Kind.NUMBER),
 )  # fmt: skip
 MATCHES = (
-    *WHOSE, INSTRUMENT, Column("acquired_at", "Acquired", Kind.TIME, 1), Column("disposed_at", "Disposed", Kind.TIME, 1),
-    Column("exec_id", "Execution", rank=5), Column("lot_id", "Lot", rank=3), Column("quantity", "Quantity", Kind.NUMBER),
-    Column("proceeds", "Proceeds", Kind.NUMBER, 2), Column("cost", "Cost", Kind.NUMBER), Column("gain", "Gain", Kind.PNL),
-    Column("holding_days", "Days", Kind.NUMBER, 2), Column("settle", "Ccy", rank=4),
+    *WHOSE, INSTRUMENT, Column("acquired_at", "Acquired", Kind.TIME, 1),
+    Column("disposed_at", "Disposed", Kind.TIME, 1), Column("exec_id", "Execution", rank=5),
+    Column("lot_id", "Lot", rank=3), Column("quantity", "Quantity", Kind.NUMBER),
+    Column("proceeds", "Proceeds", Kind.NUMBER, 2), Column("cost", "Cost", Kind.NUMBER),
+    Column("gain", "Gain", Kind.PNL), Column("holding_days", "Days", Kind.NUMBER, 2),
+    Column("settle", "Ccy", rank=4),
 )  # fmt: skip
 ORDERS = (
     *WHOSE, Column("cl_ord_id", "Order"), INSTRUMENT, Column("side", "Side"), Column("ord_type", "Type", rank=5),
@@ -59,6 +61,12 @@ EXECUTIONS = (
 BALANCES = (
     Column("account_id", "Account"), Column("venue", "Venue"), Column("asset", "Asset"),
     Column("total", "Total", Kind.PNL), Column("held", "Held", Kind.NUMBER), Column("available", "Available", Kind.PNL),
+)  # fmt: skip
+DAILY_BALANCES = (
+    Column("day", "Day"), Column("account_id", "Account", rank=1), Column("asset", "Asset"),
+    Column("opening", "Opening", Kind.PNL), Column("inflow", "In", Kind.NUMBER), Column("outflow", "Out", Kind.NUMBER),
+    Column("inflow_by_kind", "In by kind", rank=3), Column("outflow_by_kind", "Out by kind", rank=3),
+    Column("closing", "Closing", Kind.PNL),
 )  # fmt: skip
 JOURNAL = (
     Column("entry_seq", "Seq", rank=1), Column("value_date", "Value date"), Column("booking_date", "Booked", rank=5),
@@ -85,6 +93,7 @@ TABLES: dict[str, tuple[Sequence[Column], Sequence[Column]]] = {
     "exposure": (EXPOSURE, EXPOSURE_TOTALS),
     "positions": (POSITIONS, ()),
     "balances": (BALANCES, ()),
+    "daily-balances": (DAILY_BALANCES, ()),
     "journal": (JOURNAL, ()),
     "trial-balance": (TRIAL_BALANCE, TRIAL_BALANCE[2:]),
     "blotter": (ORDERS, ()),

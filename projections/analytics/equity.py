@@ -82,14 +82,27 @@ class EquityPoint(TypedDict("_Return", {"return": Decimal | None})):  # no name 
 
 
 def curve(
-    inputs: EquityInputs, days: Days, closings: Sequence[Closing], currency: str, capital: Decimal = ZERO
+    inputs: EquityInputs,
+    days: Days,
+    closings: Sequence[Closing],
+    currency: str,
+    capital: Decimal = ZERO,
+    *,
+    flow_closings: Sequence[Closing] | None = None,
 ) -> list[EquityPoint]:
     """Return a row for each day. `closings` has one more than there are days: the first is the first day's opening.
 
-    `capital` is added to what is on record, in `currency`, from the beginning.
+    `capital` is added to what is on record, in `currency`, from the beginning. A day's flows are converted as of its
+    `flow_closings` where these have the marks and rates, else as of its close.
     """
     values = [_with(valued, capital) for valued in valued_at_closes(inputs, days, closings, currency)]
     flows = _flows(inputs, days, closings, currency)
+    if flow_closings is not None:
+        at_start = _flows(inputs, days, flow_closings, currency)
+        flows = [
+            [early if early.amount is not None else late for early, late in zip(*each, strict=True)]
+            for each in zip(at_start, flows, strict=True)
+        ]
     turnovers = _turnovers(inputs.sums, closings, currency)
     rows: list[EquityPoint] = []
     funded = bool(capital) or bool(flows[0])

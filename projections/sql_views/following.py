@@ -28,7 +28,8 @@ ATTEMPT_S = 0.2
 WAIT_SECONDS_MAX = 600
 
 PRESENT = sa.text("""
-SELECT views.relname AS name, coalesce(array_agg(DISTINCT n.nspname) FILTER (WHERE n.nspname <> s.nspname), '{}') AS made_of
+SELECT views.relname AS name,
+    coalesce(array_agg(DISTINCT n.nspname) FILTER (WHERE n.nspname <> s.nspname), '{}') AS made_of
 FROM pg_class AS views JOIN pg_namespace AS s ON s.oid = views.relnamespace
 LEFT JOIN pg_rewrite AS rules ON rules.ev_class = views.oid
 LEFT JOIN pg_depend AS d ON d.classid = 'pg_rewrite'\\:\\:regclass AND d.objid = rules.oid
@@ -132,10 +133,9 @@ def attach(connection: sa.Connection, projections: Sequence[Projection], schemas
 
 def release(connection: sa.Connection, projections: Sequence[Projection]) -> set[str]:
     """Let the views show only rows that are in use or kept; return the schemas that some still show, being read."""
-    left = {
+    return {
         schema for view in shown(projections) if not _redefine(connection, view) for schema in _shows(connection, view)
     }
-    return left
 
 
 def _shows(connection: sa.Connection, view: Shown) -> set[str]:
@@ -219,7 +219,8 @@ def _comment(connection: sa.Connection, version: str, view: Shown | Composed) ->
 def _absent(connection: sa.Connection) -> bool:
     """Whether something composed, or a function, is missing whose views exist."""
     return any(
-        not {one.name for one in (*version.composed, *version.functions)} <= _names(connection, version)
+        not _names(connection, version)
+        >= {one.name for one in version.composed} | {one.name for one in version.functions}
         for version in VERSIONS
     )
 

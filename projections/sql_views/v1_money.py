@@ -46,8 +46,8 @@ available numeric = t.total - t.held -- total less held.
     view(
         "journal_lines",
         "journal.entries",
-        """The journal in double entry, a row for each line; the lines of an entry sum to zero in each asset. Free text is
-        not shown.""",
+        """The journal in double entry, a row for each line; the lines of an entry sum to zero in each asset. Free text
+        is not shown.""",
         f"""entry_seq bigint -- The place in the log of the event it is of.
 part bigint -- The number of the entry among those of its event.
 line bigint = l.ordinality -- The number of the line in its entry.
@@ -100,8 +100,8 @@ credit numeric = pair.value->>1 -- Sum of credits, unsigned.
     view(
         "position_days",
         "daily.days",
-        """What every position gained, paid and traded by the UTC day in which it occurred, as known now. Sums are changes,
-        in settle.""",
+        """What every position gained, paid and traded by the UTC day in which it occurred, as known now. Sums are
+        changes, in settle.""",
         f"""{POSITION}day date = date '1970-01-01' + t.slot::int -- The UTC day.
 quantity numeric -- Change of quantity, signed.
 cost numeric -- Change of cost.
@@ -181,7 +181,8 @@ COMPOSED = (
         """
 SELECT d.account_id, d.strategy_id, d.instrument_id, d.exec_id, d.line, d.lot_id,
     coalesce(opened.transact_time, moved.opened_at) AS acquired_at,
-    d.disposed_at, floor(extract(epoch FROM d.disposed_at - coalesce(opened.transact_time, moved.opened_at)) / 86400) AS holding_days,
+    d.disposed_at,
+    floor(extract(epoch FROM d.disposed_at - coalesce(opened.transact_time, moved.opened_at)) / 86400) AS holding_days,
     d.quantity, d.cost + d.gain AS proceeds, d.cost, d.gain, p.settle,
     NOT EXISTS (SELECT FROM v1.long_restatements AS r WHERE r.account_id = d.account_id
         AND r.strategy_id = d.strategy_id AND r.instrument_id = d.instrument_id

@@ -36,7 +36,8 @@ READ_MODELS = r"SELECT nspname FROM pg_namespace WHERE nspname LIKE 'read\_%'"
 OWNED = r"""
 SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, nspname, relname
 FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
-WHERE (nspname IN ('read', 'v1') OR nspname LIKE 'read\_%%') AND relkind IN ('r', 'p', 'S', 'v') AND pg_get_userbyid(relowner) <> %s
+WHERE (nspname IN ('read', 'v1') OR nspname LIKE 'read\_%%') AND relkind IN ('r', 'p', 'S', 'v')
+    AND pg_get_userbyid(relowner) <> %s
     AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.objid = pg_class.oid AND d.deptype IN ('a', 'i'))
 """
 OWNED_FUNCTIONS = """

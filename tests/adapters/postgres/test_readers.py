@@ -155,7 +155,8 @@ def test_the_group_of_readers_has_no_members_until_somebody_is_let_in(ledger: st
     grant_database(ledger)
     with psycopg.connect(ledger) as owner:
         members = owner.execute(
-            "SELECT count(*) FROM pg_auth_members JOIN pg_roles ON pg_roles.oid = roleid WHERE rolname LIKE '%\\_reader'"
+            "SELECT count(*) FROM pg_auth_members JOIN pg_roles ON pg_roles.oid = roleid"
+            " WHERE rolname LIKE '%\\_reader'"
         )
         assert members.fetchone() == (0,)
         assert owner.execute(

@@ -210,9 +210,10 @@ def test_a_rebuild_that_was_killed_before_its_swap_leaves_the_views_as_they_were
     trade(desk, range(3))
     runner = Runner(desk.log, projector)
     runner.catch_up()
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(rebuilding, "_swap", _killed)
-        runner.rebuild(["positions"])
+        with pytest.raises(KeyboardInterrupt):
+            runner.rebuild(["positions"])
     assert value(reader, HELD) == 3
     runner.rebuild(["positions"])
     assert value(reader, HELD) == 3

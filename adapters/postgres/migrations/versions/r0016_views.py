@@ -3,6 +3,8 @@
 The views are made and kept by the projections, which own the schema. `read.in_use` lets a view name the rows of two
 builds of a read model and show those that the reader's snapshot has in use. The group `daybook_reader` may read the
 views and nothing else; it has no members until somebody is let in.
+
+The names of streams get an index by code point, so that those with a prefix are found.
 """
 
 from alembic import op
@@ -13,6 +15,8 @@ revision = "0016"
 down_revision = "0013"
 
 TABLES = """
+CREATE INDEX events_streams_idx ON ledger.events (originator_id COLLATE "C") WHERE originator_version = 1;
+
 CREATE SCHEMA v1;
 
 CREATE FUNCTION read.in_use(projection text, schema text, known text[]) RETURNS boolean
