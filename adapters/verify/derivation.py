@@ -31,6 +31,7 @@ from domain.ledger import (
     Derived,
     Item,
     Recorded,
+    envelope,
     merged,
     schema,
 )
@@ -152,8 +153,7 @@ def appends(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def _envelope(item: Item) -> tuple[Any, ...]:
-    recorded = item.recorded
-    return recorded.recorded_at, recorded.actor, recorded.request_id, recorded.cause
+    return envelope(item.recorded)
 
 
 # Databases

@@ -178,6 +178,11 @@ class Proposing(NamedTuple):
     proposed_by: Identity | None
 
 
+def cause(proposal_id: str) -> str:
+    """The cause in the envelope of what an approved proposal leads to."""
+    return f"approval:{proposal_id}"
+
+
 def check_policy(known: Approvals, request: SetApprovalPolicy) -> tuple[ApprovalEvent, ...]:
     """The events that set the policy; () if it is in force. Raises RequestRefused."""
     if not 1 <= request.valid_hours <= VALID_HOURS_MAX:

@@ -12,7 +12,7 @@ from domain.ledger.commands import (
     streams_begun_by,
     streams_of,
 )
-from domain.ledger.derivation import Derivation, Derived, Item, PastLog, Undecided, merged
+from domain.ledger.derivation import Derivation, Derived, Item, PastLog, Undecided, envelope, merged
 from domain.ledger.derivation import Fault as DerivationFault
 from domain.ledger.ledger import ATTEMPTS_MAX, Ledger, decided, executions, no_marks
 from domain.ledger.log import (
@@ -72,6 +72,7 @@ __all__ = [
     "UnitOfWork",
     "confirmation",
     "decided",
+    "envelope",
     "executions",
     "latest_at",
     "merged",

@@ -11,7 +11,7 @@ suffices: that is what it means that they follow.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import reduce
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import risk
+from domain.access import approvals
 from domain.errors import LedgerError
 from domain.ledger import origins, schema
 from domain.ledger.commands import Command
@@ -142,10 +143,12 @@ class Derivation:
                 self._given[item.topic] = self._given.get(item.topic, 0) + 1
             return self._go_on(items[at : at + count])
         end = _end(items, at)
-        events = [item.recorded.event for item in items[at:end]]
+        records = [item.recorded for item in items[at:end]]
+        events = [record.event for record in records]
+        approval = origins.approval_of(records)
         closest: tuple[int, str, UnitOfWork | None] = (-1, "no request or report of its append leads to it", None)
-        for payload in self._payloads(events):
-            work, failed = self._decided(first.recorded, payload, events)
+        for payload in self._payloads(events, approval):
+            work, failed = self._decided(approval or first.recorded, payload, events)
             is_monitoring = isinstance(payload, risk.AssessMarks)
             follows = self._as_monitored(work.records, items, at) if is_monitoring else work.records
             if self._is_in is not None:
@@ -164,9 +167,12 @@ class Derivation:
                 closest = (same, failed, work)
         return self._not_derived(items, at, end, closest=closest)
 
-    def _payloads(self, events: Sequence[Any]) -> Iterator[Any]:
+    def _payloads(self, events: Sequence[Any], approval: Recorded | None) -> Iterator[Any]:
         """Yield what the events may follow from: a request, or reports, of which the first few may be a unit."""
-        first = events[0]
+        if approval is not None:
+            yield origins.approving(events, approval.event)
+            return
+        first = next((each for each in events if not isinstance(each, approvals.ProposalExpired)), events[0])
         if isinstance(first, OrderAliased) and len(events) > 1 and _names(events[1], first):
             yield origins.request_of(events[1])
             return
@@ -199,12 +205,14 @@ class Derivation:
         """
         marks = no_marks if isinstance(payload, risk.AssessMarks) else origins.marks_of(events).get
         first = origins.booked_first(events) if isinstance(payload, tuple) else ()
-        command = Command(payload, record.actor, record.request_id, record.cause)
+        actor = record.by or record.actor
+        command = Command(payload, actor, record.request_id, record.cause)
         failed = ""
         while True:
-            work = UnitOfWork(self.known, record.recorded_at, record.actor, record.request_id, record.cause)
+            work = UnitOfWork(self.known, record.recorded_at, actor, record.request_id, record.cause)
             try:
-                outcomes = decided(work, command, marks, first)
+                with self._as_approved(work, record):
+                    outcomes = decided(work, command, marks, first)
                 failed = next((str(outcome.error) for outcome in outcomes if outcome.error is not None), "")
             except LedgerError as error:
                 failed = str(error)
@@ -216,6 +224,13 @@ class Derivation:
                 break
         self.known.executed = {}
         return work, failed
+
+    def _as_approved(self, work: UnitOfWork, record: Recorded) -> AbstractContextManager[None]:
+        """While it lasts, record as approved what was, where the approval is no part of what is derived."""
+        is_away = self._is_in is not None and not self._is_in(approvals.STREAM)
+        if record.approved_by is None or not is_away:
+            return nullcontext()
+        return work.approved(record.by or record.actor, record.approved_by, record.cause)
 
     def _as_monitored(self, records: Sequence[Recorded], items: Sequence[Item], at: int) -> list[Recorded]:
         """What follows from a monitoring at the marks on record, of which an event states those that it needed.
@@ -386,9 +401,25 @@ def _end(items: Sequence[Item], at: int) -> int:
             return end
         if origin is Origin.GIVEN or (is_first and not was_first):
             return end
-        if origin is Origin.REQUEST and not (end == at + 1 and isinstance(items[at].recorded.event, OrderAliased)):
+        if origin is Origin.REQUEST and not _goes_on(items, at, end):
             return end
     return len(items)
+
+
+def _goes_on(items: Sequence[Item], at: int, end: int) -> bool:
+    """Whether the event of a request may have these before it: an alias, or proposals that were found to be expired."""
+    before = [item.recorded.event for item in items[at:end]]
+    is_aliased = len(before) == 1 and isinstance(before[0], OrderAliased)
+    return is_aliased or all(isinstance(each, approvals.ProposalExpired) for each in before)
+
+
+def envelope(recorded: Recorded) -> tuple[Any, ...]:
+    """What the events of one append have in common. An approval is one append with what it approves."""
+    if isinstance(recorded.event, approvals.ProposalApproved):
+        return recorded.recorded_at, approvals.cause(recorded.event.proposal_id)
+    if recorded.approved_by is not None:
+        return recorded.recorded_at, recorded.cause
+    return recorded.recorded_at, recorded.actor, recorded.by, recorded.request_id, recorded.cause
 
 
 def _same(records: Sequence[Recorded], items: Sequence[Item], at: int) -> int:

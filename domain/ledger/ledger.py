@@ -255,7 +255,7 @@ def _approved(work: UnitOfWork, request: ApproveProposal, marks: Callable[[str],
         return Outcome()
     assert not isinstance(actor, str), "checked by to_approve"
     proposed = replace(proposal.request, transact_time=request.transact_time)
-    with work.approved(proposal.proposed_by, actor, f"approval:{proposal.proposal_id}"):
+    with work.approved(proposal.proposed_by, actor, approvals.cause(proposal.proposal_id)):
         _decide(work, proposed, marks, proposal.proposed_by)
     approval.record_approval(work, proposal, actor)
     return Outcome(tuple(work.records))

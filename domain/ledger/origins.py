@@ -19,12 +19,17 @@ from msgspec.structs import replace
 
 from domain import account as accounts
 from domain import instrument, order, position, risk
+from domain.access import approvals, keys
 from domain.account import cash
 from domain.errors import ReportUnreadable
 from domain.instrument import Contract, Kind, PutOrCall
 from domain.ledger.clock import ClockConfirmed
+from domain.ledger.log import Recorded
+from domain.ledger.signing import SigningKeyHandedOver, SigningKeyLost, SigningKeyStarted
+from domain.marks import MarksRecorded, RecordMarks
 from domain.order import Order, OrderFilled, OrderKey, venue_ids
 from domain.position import TradeKind, TransferReason
+from domain.sealed.figures import CloseFigures, FiguresClosed
 from domain.values import ONE, PLACES_MAX, Mark, Money, divide, exact, rounded
 
 
@@ -50,7 +55,9 @@ ORIGINS: dict[type[Struct], Origin] = {
             instrument.InstrumentListed, instrument.InstrumentAmended, instrument.InstrumentDelisted,
             order.OrderSubmitted, order.OrderRefused, order.OrderCancelRequested, order.OrderReplaceRequested,
             order.ParentOpened, order.ParentClosed, position.LotsAssigned, risk.LimitSet, risk.SwitchEngaged,
-            risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet,
+            risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet, keys.KeyIssued, keys.KeyRescoped,
+            keys.KeyRevoked, approvals.ApprovalPolicySet, approvals.ActionProposed, approvals.ProposalRejected,
+            MarksRecorded, FiguresClosed,
         ),
         Origin.REPORT: (
             order.OrderPendingNew, order.OrderAccepted, order.OrderRejected, order.OrderTriggered, order.OrderFilled,
@@ -69,8 +76,12 @@ ORIGINS: dict[type[Struct], Origin] = {
             risk.GainsPosted, risk.HoldVoided, risk.HoldExpired, risk.LimitBreached, risk.BreachCleared,
             risk.AssessmentMissed, risk.AssessmentResumed, risk.EquityAssessed, risk.DayOpened, risk.AccountRegistered,
             risk.FirmWatchStarted, risk.FirmWatchEnded, risk.UsageCarried, risk.FirmUsageChanged,
+            approvals.ProposalApproved, approvals.ProposalExpired,
         ),
-        Origin.GIVEN: (ClockConfirmed, accounts.StatementTaken),
+        Origin.GIVEN: (
+            ClockConfirmed, accounts.StatementTaken, keys.KeyRegistered, SigningKeyStarted, SigningKeyHandedOver,
+            SigningKeyLost,
+        ),
     }.items()
     for event_class in event_classes
 }  # fmt: skip
@@ -81,7 +92,8 @@ State = Callable[[str], Any]  # the aggregate of a stream, before the events in 
 
 def request_of(event: Any) -> Any:
     """Return the request that led to an event, if the event is the first of its unit of work; None if none did."""
-    return _request_of_order(event) or _request_of_position(event) or _request_of_risk(event) or _other_request(event)
+    found = _request_of_order(event) or _request_of_position(event) or _request_of_risk(event)
+    return found or _request_of_access(event) or _other_request(event)
 
 
 def _request_of_order(event: Any) -> Any:
@@ -163,6 +175,37 @@ def _request_of_risk(event: Any) -> Any:
             return None
 
 
+def _request_of_access(event: Any) -> Any:
+    match event:
+        case keys.KeyIssued():
+            return keys.IssueKey(event.key_id, event.name, event.scopes, event.fingerprint, event.transact_time)
+        case keys.KeyRescoped():
+            return keys.RescopeKey(event.key_id, event.scopes, event.transact_time)
+        case keys.KeyRevoked():
+            return keys.RevokeKey(event.key_id, event.reason, event.transact_time)
+        case approvals.ApprovalPolicySet():
+            return approvals.SetApprovalPolicy(
+                event.actions, event.valid_hours, event.transact_time, counts_issuer=event.counts_issuer
+            )
+        case approvals.ActionProposed():
+            return event.request
+        case approvals.ProposalRejected():
+            return approvals.RejectProposal(event.proposal_id, event.reason, event.transact_time)
+        case _:
+            return None
+
+
+def approval_of(records: Sequence[Recorded]) -> Recorded | None:
+    """Return the record of the approval among those of one unit of work; None if it has none."""
+    return next((each for each in records if isinstance(each.event, approvals.ProposalApproved)), None)
+
+
+def approving(events: Sequence[Any], approved: approvals.ProposalApproved) -> approvals.ApproveProposal:
+    """Return the request that approved a proposal, whose own events come first."""
+    transact_time = getattr(events[0], "transact_time", approved.transact_time)
+    return approvals.ApproveProposal(approved.proposal_id, transact_time)
+
+
 def _other_request(event: Any) -> Any:
     match event:
         case accounts.AccountOpened():
@@ -187,6 +230,13 @@ def _other_request(event: Any) -> Any:
             )  # fmt: skip
         case instrument.InstrumentDelisted():
             return instrument.DelistInstrument(event.instrument_id, event.effective_at)
+        case MarksRecorded():
+            return RecordMarks((event,))
+        case FiguresClosed():
+            return CloseFigures(
+                as_of_seq=event.as_of_seq, closed_before=event.closed_before, figures=event.figures, root=event.root,
+                figures_format=event.figures_format, versions=event.versions, transact_time=event.transact_time,
+            )  # fmt: skip
         case _:
             return None
 
@@ -218,8 +268,10 @@ def report_of(event: Any) -> Any:
 
 def _report_of_account(event: Any) -> Any:
     match event:
-        case accounts.BreakOpened() | accounts.BreakChanged() | accounts.BreakAged() | accounts.BreakResolved():
+        case accounts.BreakOpened() | accounts.BreakChanged() | accounts.BreakAged():
             return event
+        case accounts.BreakResolved():  # by a statement; without one a person has requested it
+            return event if event.statement_id else None
         case accounts.TransferSettled():
             return accounts.SettleTransfer(
                 event.account_id, event.leg, event.transact_time, event.booking_date, value_date=event.value_date

@@ -104,6 +104,9 @@ TAKEN = {
     "ProposalApproved": "",
     "ProposalRejected": "",
     "ProposalExpired": "",
+    "SigningKeyStarted": "",
+    "SigningKeyHandedOver": "",
+    "SigningKeyLost": "",
     "FiguresClosed": "",  # commits to figures of read models, and changes none
     "MarksRecorded": "",  # marks are looked up in the mark store, which the event makes them visible in
     "SubjectForgotten": "",  # no read model has what is personal

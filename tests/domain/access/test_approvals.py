@@ -5,6 +5,7 @@ from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.log.memory import MemoryLog
 from domain.access import (
@@ -40,6 +41,7 @@ from domain.risk import (
     SetTradingDay,
 )
 from domain.risk import stream as limits_of
+from tests.derived import derived
 from tests.desk import BTC, T0, open_desk
 
 ADA = OsAccount(1000, "ada", "desk-1")
@@ -284,3 +286,38 @@ def test_a_policy_set_by_another_process_is_in_force_for_the_next_request():
     other.request(office.limit("11"), actor=ADA)
     office.request(SetApprovalPolicy((Action.LIMIT,), 24, T0))
     assert other.request(office.limit("12"), actor=ADA).proposal_id == "P1"
+
+
+@pytest.mark.parametrize("name", LOOSER)
+def test_an_approval_follows_from_its_proposal_and_nothing_forged_does(name: str):
+    """Also when the proposal before it expired; without a second person, by another one, or with more than was asked."""
+    office = office_with_all()
+    _, make = LOOSER[name]
+    office.request(IssueKey("k9", "late", ("admin",), "f", office.at))
+    office.at += timedelta(hours=25)
+    proposal_id = office.request(make(office)).proposal_id
+    office.at += timedelta(hours=1)
+    office.approve(proposal_id)
+    records = [logged.recorded for logged in scan(office.log)]
+    found = derived(records)
+    assert not found.faults and found.events == len(records), "\n".join(map(str, found.faults))
+    *before, effect, approval = records
+    alone = [*before, replace(effect, approved_by=None, cause="")]
+    by_another = [*before, replace(effect, approved_by=OsAccount(1002, "eve", "desk-1")), approval]
+    by_itself = [*before, replace(effect, approved_by=ADA), replace(approval, by=ADA, actor=effect.actor)]
+    for forged in ([*before, effect], [*before, approval], alone, by_another, by_itself):
+        assert derived(forged).faults, forged[len(before) :]
+
+
+def test_a_key_that_nobody_could_have_issued_does_not_follow():
+    office = Office()
+    boss, bot = ApiKey("k1", "boss"), ApiKey("k2", "bot")
+    office.request(IssueKey("k1", "boss", ("admin", "trade"), "f", T0))
+    office.request(IssueKey("k2", "bot", ("trade",), "f", T0), boss)
+    office.request(RescopeKey("k2", ("read", "trade"), T0), boss)
+    office.request(RevokeKey("k2", "left", T0), boss)
+    records = [logged.recorded for logged in scan(office.log)]
+    assert not derived(records).faults
+    for place in range(len(records) - 3, len(records)):
+        forged = [replace(each, by=bot, actor="bot") if at == place else each for at, each in enumerate(records)]
+        assert derived(forged).faults
