@@ -101,6 +101,7 @@ def serve(
     settings = environment().model_copy(update={name: value for name, value in given.items() if value is not None})
     log_to_stderr(settings)
     with _listening(settings.host, settings.port) as listening, opened(settings) as daybook:
+        daybook.begin_keys()
         url = url_of(settings, listening)
         has_keys = any(key.revoked_at is None for key in daybook.keys.all())
         if json:

@@ -340,12 +340,14 @@ def _what_is_wrong(refolded: Refolded) -> str:
 
 
 def _keys_json(chain: Sequence[Tenure], seqs: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the keys of a chain: since when each signs, whether the one before vouches for it, and its event's seq."""
+    """Return the keys of a chain: since when each signs, whether the one before vouches for it (None for
+    the first), and its event's seq.
+    """
     broken = {after.key for _, after in checkpoints.breaks(chain, chain[0].key.name)} if chain else set()
     return [
         {
             "vkey": tenure.key.vkey, "since_size": tenure.since,
-            "is_vouched_for": place > 0 and tenure.key not in broken,
+            "is_vouched_for": tenure.key not in broken if place else None,
             "recorded_seq": seqs[place] if place < len(seqs) else None,
         }
         for place, tenure in enumerate(chain)
