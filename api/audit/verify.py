@@ -76,10 +76,10 @@ def verify_log(
     pins += trust.of_home(home, origin, chain, "" if any(pin.key.name == origin for pin in pins) else name(url))
     with _bar("verifying", is_quiet=json) as advance:
         found = verify(url, VerifyRequest(first, upto, against=kept, pins=pins), on_progress=advance)
+    seen = None if policy is None or found.finding else witnessed.of_database(url, policy, upto)
     believed = trust.Trust([*pins, *checkpoints.pins_of(kept, found.keys)])
     if not believed.pins and found.keys and found.finding is None:
         believed = trust.Trust((), trust.pin_first_use(url, home, found.keys))
-    seen = None if policy is None or found.finding else witnessed.of_database(url, policy, upto)
     verified = _verified_json(found, believed) | {"witnessed": seen and seen.as_json()}
     refolded, wrong = None, str(found.finding) if found.finding else ""
     if snapshots and not wrong:
