@@ -138,6 +138,7 @@ def serve(
     if upgrade and (done := upgrade_cli.upgraded())["is_upgraded"]:
         note(f"Upgraded {done['database']} from revision {done['from'] or 'none'} to {done['to']}")
     with _listening(settings.host, settings.port) as listening, opened(settings) as daybook:
+        daybook.begin_keys()
         url = url_of(settings, listening)
         has_keys = any(key.revoked_at is None for key in daybook.keys.all())
         if json:

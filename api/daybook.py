@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from adapters.proof.key_record import KeyRecorder
     from adapters.proof.policies import Policy
     from adapters.proof.proofs import Proofs
-    from adapters.proof.sealer import Sealer
     from adapters.proof.witnesses import Witnesses
     from adapters.subject_keys import Subjects
     from projections.runner.runner import Runner
@@ -299,7 +299,7 @@ class Daybook:
 
         witnesses = self._witnesses()
         sealer = Sealer(self.url, self.settings.home, witnesses.hand, recorder=self.key_recorder())
-        self._begin_keys(sealer)
+        self.begin_keys()
         if (newest := self.proofs.latest()) is not None:
             witnesses.catch_up(newest[1])
         task = self.upkeep.start(
@@ -332,15 +332,21 @@ class Daybook:
         """Return what records signing keys in the log, as an actor."""
         from adapters.proof.key_record import KeyRecorder  # noqa: PLC0415 (see above)
 
-        return KeyRecorder(self.log, self.clock.read, actor)
+        def moment() -> datetime:
+            self.clock_doubt()
+            return self.clock.read()
 
-    def _begin_keys(self, sealer: "Sealer") -> None:
+        return KeyRecorder(self.log, moment, actor)
+
+    def begin_keys(self) -> None:
         """Make or check the signing keys before anything else. Raises HistoryBroken: then nothing may go on.
 
         What else is in the way, such as a key's file that is absent, is for the sealer's task to report and retry.
         """
+        from adapters.proof.sealer import Sealer  # noqa: PLC0415 (see above)
+
         try:
-            sealer.begin()
+            Sealer(self.url, self.settings.home, recorder=self.key_recorder()).begin()
         except HistoryBroken:
             raise
         except LedgerError as error:

@@ -218,7 +218,8 @@ def check_succession(
         if key not in keys:
             raise HistoryBroken(
                 f"wrong key: this ledger is signed by {keys[-1].vkey}, and never was by {key.vkey} ({source}); get "
-                "the key from its owner, by another way than the one this came by"
+                "the key from its owner, by another way than the one this came by. If it is the one you have, somebody "
+                "else has signed a history of their own: keep this one as it is, and compare it with a backup"
             )
     for pin in pins:
         if pin.since not in (None, since := chain[keys.index(pin.key)].since):

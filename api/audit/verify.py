@@ -109,10 +109,10 @@ def verify_log(
     pins += trust.of_home(home, origin, chain, "" if any(pin.key.name == origin for pin in pins) else name(url))
     with _bar("verifying", is_quiet=json) as advance:
         found = verify(url, VerifyRequest(first, upto, against=kept, pins=pins), on_progress=advance)
+    seen = None if policy is None or found.finding else witnessed.of_database(url, policy, upto)
     believed = trust.Trust([*pins, *checkpoints.pins_of(kept, found.keys)])
     if not believed.pins and found.keys and found.finding is None:
         believed = trust.Trust((), trust.pin_first_use(url, home, found.keys))
-    seen = None if policy is None or found.finding else witnessed.of_database(url, policy, upto)
     verified = _verified_json(found, believed) | {"witnessed": seen and seen.as_json()}
     refolded, derived, wrong = None, None, str(found.finding) if found.finding else ""
     if derivation and not wrong:
@@ -533,12 +533,14 @@ def _what_is_wrong(refolded: Refolded) -> str:
 
 
 def _keys_json(chain: Sequence[Tenure], seqs: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the keys of a chain: since when each signs, whether the one before vouches for it, and its event's seq."""
+    """Return the keys of a chain: since when each signs, whether the one before vouches for it (None for
+    the first), and its event's seq.
+    """
     broken = {after.key for _, after in checkpoints.breaks(chain, chain[0].key.name)} if chain else set()
     return [
         {
             "vkey": tenure.key.vkey, "since_size": tenure.since,
-            "is_vouched_for": place > 0 and tenure.key not in broken,
+            "is_vouched_for": tenure.key not in broken if place else None,
             "recorded_seq": seqs[place] if place < len(seqs) else None,
         }
         for place, tenure in enumerate(chain)

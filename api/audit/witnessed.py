@@ -8,15 +8,17 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from adapters.postgres.connections import Role, connect, reaching
-from adapters.proof import cosigned, tlog_proofs
+from adapters.postgres.connections import Connection, Role, connect, reaching
+from adapters.proof import cosigned, tiles, tlog_proofs
 from adapters.proof.checkpoints import Note, Pin, Tenure
 from adapters.proof.policies import Policy, QuorumCheck
+from adapters.proof.tiles import Tiles
 from adapters.proof.tlog_proofs import TlogProof
 from adapters.verify.record_check import record_of
 from api.audit import trust
 from api.settings import Settings
 from api.terminal.output import note, say, warn, write_json
+from domain import merkle
 from domain.errors import HistoryBroken, InvalidInput
 
 WAIT_SECONDS_MAX = 5.0  # for cosignatures of the newest checkpoint to arrive
@@ -72,6 +74,7 @@ def of_database(url: str, policy: Policy, upto: int | None) -> Witnessed:
         while True:
             found = cosigned.newest(connection, policy, at_least=wanted)
             if found is not None and found.check is not None:
+                _check_in_tree(connection, found)
                 return Witnessed(found.size, found.check)
             if first.check.is_met:  # by a quorum of none
                 return Witnessed(first.size, first.check)
@@ -83,6 +86,17 @@ def of_database(url: str, policy: Policy, upto: int | None) -> Witnessed:
         if last is None:
             raise error
         raise HistoryBroken(f"{error}. The newest that meets it is of {last.size} events: verify with --to {last.size}")
+
+
+def _check_in_tree(connection: Connection, found: cosigned.Cosigned) -> None:
+    """Check that what was cosigned is the tree that the newest checkpoint was signed of. Raises HistoryBroken."""
+    newest = tiles.latest(connection)
+    sealed = newest.checkpoint.size if newest else 0
+    root = merkle.range_root((0, found.size), Tiles(connection).node_at(sealed))
+    if root != tiles.stored_note(found.size, found.text).checkpoint.root:
+        raise HistoryBroken(
+            f"rewritten: the checkpoint of {found.size} events that witnesses have cosigned is not of this history"
+        )
 
 
 def size_to_export(url: str, policy: Policy) -> int | None:

@@ -16,6 +16,7 @@ from adapters.proof.checkpoints import Note, Pin, PublicKey, Tenure
 from adapters.proof.key_record import KeyRecorder
 from adapters.proof.pins import Pins
 from adapters.proof.sealer import Sealer
+from adapters.proof.signing_keys import KeyAbsent
 from adapters.verify import bundles
 from adapters.verify.bundles import Selection
 from adapters.verify.diagnosis import Fault
@@ -202,6 +203,16 @@ def test_history_before_a_handover_is_bound_by_the_statement(ledger: Ledger) -> 
     signed_again(ledger.url, path.read_bytes())
     found = verify(ledger.url, VerifyRequest(pins=[Pin(new, "pinned")])).finding
     assert found is not None and found.fault is Fault.REWRITTEN and found.upto == 8
+
+
+def test_a_home_without_keys_stands_by_and_does_not_sign(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.sealer.rotate(is_lost=True)
+    standby = Ledger(ledger.log, ledger.url, tmp_path / "standby")
+    standby.sealer.begin()
+    ledger.append(1)
+    with pytest.raises(KeyAbsent):
+        standby.sealer.seal()
+    assert not Pins(standby.home).of(ledger.chain()[0].key.name)
 
 
 @pytest.mark.parametrize("way", WAYS)

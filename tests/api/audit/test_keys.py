@@ -137,7 +137,7 @@ def test_a_rotation_is_on_record_by_whom_and_a_break_needs_a_pin(
     assert code == 0 and "The chain of keys is broken" in err
     shown = json.loads(cli("keys", "seal", "show", "--json", home="auditor")[1])["keys"]
     assert [(row["is_vouched_for"], row["is_pinned"], row["is_here"]) for row in shown] == [
-        (False, True, False), (True, False, False), (False, True, False),
+        (None, True, False), (True, False, False), (False, True, False),
     ]  # fmt: skip
     assert all(row["recorded_seq"] for row in shown)
 

@@ -15,15 +15,20 @@ from typing import NamedTuple
 from adapters.exchanges import Unreadable
 from adapters.exchanges.via_csv import CsvHistory, ImportContext, Row
 from adapters.market.files import read_market
-from adapters.proof import checkpoints
+from adapters.proof import checkpoints, cosigned, policies
 from adapters.proof.checkpoints import NEXT_KEY, PREVIOUS, Checkpoint
+from adapters.proof.cosignatures import WitnessKey
+from adapters.proof.tlog_proofs import TlogProof
 from adapters.verify import bundles
+from adapters.verify.record_check import record_of
 from api.audit.figures import figures_of
 from api.audit.verify import checkpoints_in
+from api.audit.witnessed import proof_in
 from api.encoding import encoded, plain
 from api.http.cursors import cursor_after, cursor_of
 from api.terminal.output import printable
 from domain.errors import InvalidInput, LedgerError
+from domain.merkle import leaf_hash, node_hash
 from tests import GOLDEN
 from tests.adapters.verify.stranger import ORIGIN, desk_states, key_of, signed, zipped
 from tests.scenarios.mutants.mutation import mutated, mutated_json, mutated_zip
@@ -210,6 +215,51 @@ def read_cursor(_: Path, data: bytes) -> None:
         raise InvalidInput("cursor", text, "any")
 
 
+def drawn_policy(draw: random.Random) -> bytes:
+    key = witness_of()
+    lines = f"log {key_of().public.vkey} https://log.example/\nwitness W {key} https://w.example/\n"
+    return mutated(f"# mutants\n{lines}group G any W\nquorum G\n".encode(), draw)
+
+
+@cache
+def witness_of() -> str:
+    raw = key_of(3).public.raw
+    key = WitnessKey("witness.example/w", 4, raw)
+    return key.vkey
+
+
+def read_policy(path: Path, data: bytes) -> None:
+    """A policy that finds a checkpoint without cosignatures short, unless it wants none."""
+    policy = policies.read(_written(path, data))
+    found = policy.check(checkpoints.parse(note()))
+    assert found.is_met == (policy.quorum == policies.NONE)
+    str(cosigned.shortfall(found, 5))
+
+
+def drawn_proof(draw: random.Random) -> bytes:
+    return mutated(proof_file().encode(), draw)
+
+
+@cache
+def proof_file() -> str:
+    """A proof of the second event of three."""
+    leaves = [leaf_hash(state) for state in states()[:3]]
+    root = node_hash(node_hash(leaves[0], leaves[1]), leaves[2])
+    text = key_of().sign(Checkpoint(key_of().public.name, 3, root))
+    return TlogProof(2, states()[1], (leaves[0], leaves[2]), note=checkpoints.parse(text), note_text=text).text()
+
+
+def read_proof(path: Path, data: bytes) -> None:
+    """Only the event that was signed is proved."""
+    proof = proof_in(_written(path, data))
+    if proof is None:
+        raise InvalidInput("proof", str(path), "a proof")
+    state = proof.check()
+    if proof.note.is_signed_by(key_of().public):
+        assert (proof.seq, state) == (2, states()[1])
+    record_of(proof.seq, state)
+
+
 MARKETS = (
     b"ts,open,high,low,close,volume\n2026-01-02T10:00:00Z,1,2,0.5,1.5,10\n2026-01-02T10:01:00Z,1.5,2,1,1.25,3\n",
     b"timestamp,price\n1767348000000,97000.5\n1767348060,97001\n1767348120123,9.123456789012345678901\n",
@@ -257,9 +307,11 @@ KINDS = (
     Kind("bundles", drawn_bundle, read_bundle, 14),
     Kind("parts of bundles", drawn_parts, read_bundle, 8),
     Kind("signed bundles", drawn_signed, read_signed, 8),
-    Kind("checkpoints", drawn_note, read_note, 15),
+    Kind("checkpoints", drawn_note, read_note, 10),
+    Kind("policies", drawn_policy, read_policy, 5),
+    Kind("proofs of events", drawn_proof, read_proof, 5),
     Kind("files of checkpoints", drawn_notes, read_notes, 10),
-    Kind("keys", drawn_vkey, read_vkey, 15),
+    Kind("keys", drawn_vkey, read_vkey, 10),
     Kind("cursors", drawn_cursor, read_cursor, 10),
     Kind("marks files", drawn_market, read_marks, 10),
     Kind("trade histories", drawn_history, read_history, 10),

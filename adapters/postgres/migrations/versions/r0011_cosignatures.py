@@ -13,7 +13,7 @@ down_revision = "0010"
 
 TABLES = """
 CREATE TABLE ledger.cosignatures (
-    size bigint NOT NULL REFERENCES ledger.checkpoints,
+    size bigint NOT NULL CHECK (size > 0),
     name text COLLATE "C" NOT NULL,
     key_id bytea NOT NULL CHECK (length(key_id) = 4),
     signed_at timestamptz NOT NULL,
