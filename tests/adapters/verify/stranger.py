@@ -7,12 +7,17 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from adapters.proof.checkpoints import NEXT_KEY, PREVIOUS, Checkpoint, PrivateKey
+from adapters.proof.groups import Stated
+from adapters.verify import completeness
+from adapters.verify.completeness import Listed, PlacedHead, Shown
 from domain import merkle
 from domain.ledger import schema
-from domain.merkle import leaf_hash
+from domain.merkle import Frontier, leaf_hash
+from domain.sealed.groups import RULE, GroupMap, Head, entry, group_of, seq_of, subtrees_between
 from tests.desk import Desk
 
 LEDGER = "8a3c6a3e-0000-4000-8000-000000000001"
@@ -33,7 +38,13 @@ def desk_states(steps: int = 40) -> list[bytes]:
     return [schema.encode(logged.recorded) for logged in desk.log.select(limit=100_000)]
 
 
-def signed(states: Sequence[bytes], *, seqs: Sequence[int] | None = None, size: int | None = None) -> Parts:
+def signed(
+    states: Sequence[bytes],
+    *,
+    seqs: Sequence[int] | None = None,
+    size: int | None = None,
+    lines: tuple[str, ...] = (),
+) -> Parts:
     """The parts of a bundle of all these events, or of those of `seqs`; `size` is what its checkpoint claims."""
     key, leaves = key_of(), [leaf_hash(state) for state in states]
     root, claimed = merkle.root(leaves), len(states) if size is None else size
@@ -46,7 +57,7 @@ def signed(states: Sequence[bytes], *, seqs: Sequence[int] | None = None, size: 
     }  # fmt: skip
     parts = {
         "events.jsonl": b"".join(states[seq - 1] + b"\n" for seq in chosen),
-        "checkpoint": key.sign(Checkpoint(ORIGIN, claimed, root, (f"{PREVIOUS}0",))).encode(),
+        "checkpoint": key.sign(Checkpoint(ORIGIN, claimed, root, (f"{PREVIOUS}0", *lines))).encode(),
         "keys.json": json.dumps([{"vkey": key.public.vkey, "since_size": 0, "handover": None}]).encode(),
         "instruments.json": b"[]",
         "manifest.json": json.dumps(manifest).encode(),
@@ -54,6 +65,47 @@ def signed(states: Sequence[bytes], *, seqs: Sequence[int] | None = None, size: 
     if seqs is None:
         return parts | {"leaves.bin": b"".join(leaves)}
     return parts | {"proofs.jsonl": b"".join(_proof(seq, leaves) for seq in chosen)}
+
+
+def of_account(states: Sequence[bytes], account: str, first: int, upto: int) -> Parts:
+    """The parts of an honest bundle of an account's period, with what shows that it is complete."""
+    groups: dict[str, list[bytes]] = {}
+    for seq, state in enumerate(states, 1):
+        groups.setdefault(group_of(json.loads(state)["stream"]), []).append(entry(seq, leaf_hash(state)))
+    heads = GroupMap(Head(name, len(made), merkle.root(_leaves(made))) for name, made in groups.items())
+    chosen = completeness.groups_of(account)
+    seqs = sorted(seq_of(each) for name in chosen for each in groups.get(name, ()) if first <= seq_of(each) <= upto)
+    line = Stated(RULE, len(heads), heads.root()).line()
+    parts = signed(states, seqs=seqs, lines=(line,))
+    manifest = json.loads(parts["manifest.json"]) | {"account": account, "first": first, "upto": upto}
+    listed = []
+    for number, name in enumerate(chosen, 1):
+        place, is_there = heads.place(name)
+        if not is_there:
+            before = _placed(heads, place - 1) if place else None
+            listed.append(Listed(name, before=before, after=_placed(heads, place) if place < len(heads) else None))
+            continue
+        every, file = groups[name], f"entries-{number}.bin"
+        start = max(sum(seq_of(each) < first for each in every) - 1, 0)
+        end = min(sum(seq_of(each) <= upto for each in every) + 1, len(every))
+        left = Frontier()
+        for leaf in _leaves(every[:start]):
+            left.add(leaf)
+        spans = ((index << level, 1 << level) for level, index in subtrees_between(end, len(every)))
+        right = [merkle.root(_leaves(every[at : at + width])) for at, width in spans]
+        listed.append(Listed(name, _placed(heads, place), file, start, left=left.nodes, right=right))
+        parts[file] = b"".join(every[start:end])
+    parts["completeness.json"] = msgspec.json.encode(Shown(RULE, listed))
+    return parts | {"manifest.json": json.dumps(manifest | {"format": "daybook-bundle/2"}).encode()}
+
+
+def _leaves(entries: Sequence[bytes]) -> list[bytes]:
+    return [leaf_hash(each) for each in entries]
+
+
+def _placed(heads: GroupMap, index: int) -> PlacedHead:
+    head = heads.at(index)
+    return PlacedHead(group=head.group, count=head.count, root=head.root, index=index, proof=heads.proof(index))
 
 
 def _proof(seq: int, leaves: Sequence[bytes]) -> bytes:

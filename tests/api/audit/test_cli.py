@@ -130,6 +130,64 @@ def test_an_account_s_bundle_has_that_account_s_figures(cli: Cli, book: Path) ->
     assert not shown["is_whole"] and shown["events"] < shown["tree_size"]
 
 
+def fewer(path: Path, changed: Path, *, without: Callable[[bytes], bool] = lambda _: False, part: str = "") -> Path:
+    """An account's bundle without some events, and without a part, its manifest made to fit."""
+    with zipfile.ZipFile(path) as file:
+        parts = {name: file.read(name) for name in file.namelist() if name != part}
+    lines = parts["events.jsonl"].splitlines(keepends=True)
+    kept = [at for at, line in enumerate(lines) if not without(line)]
+    for name in ("events.jsonl", "proofs.jsonl"):
+        every = parts[name].splitlines(keepends=True)
+        parts[name] = b"".join(every[at] for at in kept)
+    parts["manifest.json"] = json.dumps(json.loads(parts["manifest.json"]) | {"events": len(kept)}).encode()
+    with zipfile.ZipFile(changed, "w") as made:
+        for name, content in parts.items():
+            made.writestr(name, content)
+    return changed
+
+
+def test_a_bundle_is_complete_incomplete_or_not_shown_to_be_either(cli: Cli, book: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.note"
+    kept.write_text(cli("checkpoint")[1])
+    assert cli("export", str(book), "--account", "main")[0] == 0
+    for trust in (["--against", str(kept)], []):
+        code, out, _ = cli("verify", str(book), *trust)
+        assert code == 0 and "Complete: nothing of account main, seq 1 to" in out and "every one is proved" in out
+
+    tampered_ = fewer(book, tmp_path / "tampered", without=lambda line: b'"exec_id":"5002"' in line)
+    code, out, err = cli("verify", str(tampered_), "--against", str(kept))
+    assert code == 1 and "every one is proved" not in out and "OF THESE EVENTS ONLY" in out
+    assert "incomplete" in err and "events of account:main are missing (seq " in err
+    code, out, _ = cli("verify", str(tampered_), "--json")
+    shown = json.loads(out)
+    assert (code, shown["is_proved"], shown["are_events_proved"], shown["positions"]) == (1, False, True, None)
+    assert shown["completeness"]["outcome"] == "incomplete" and shown["of_these_events_only"]["positions"]
+    assert shown["completeness"]["missing"][0]["group"] == "account:main"
+
+    bare = fewer(book, tmp_path / "bare", part="completeness.json")
+    code, out, err = cli("verify", str(bare), "--against", str(kept))
+    assert code == 4 and "Completeness not shown: it has no completeness.json" in out and "every one" not in out
+    code, out, _ = cli("verify", str(bare), "--json")
+    shown = json.loads(out)
+    assert (code, shown["is_proved"], shown["positions"]) == (4, False, None)
+    assert shown["completeness"]["outcome"] == "completeness not shown"
+
+
+def test_a_bundle_is_made_for_a_checkpoint_that_was_kept(cli: Cli, book: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.note"
+    kept.write_text(cli("checkpoint")[1])
+    size = kept.read_text().split("\n")[1]
+    assert cli("account", "open", "later")[0] == 0
+    assert cli("export", str(book), "--account", "main")[0] == 0
+    code, _, err = cli("verify", str(book), "--against", str(kept))
+    assert code == 1 and f"--checkpoint {size}" in err
+    assert cli("export", str(book), "--account", "main", "--checkpoint", size)[0] == 0
+    code, out, _ = cli("verify", str(book), "--against", str(kept))
+    assert code == 0 and f"Complete: nothing of account main, seq 1 to {size}" in out
+    code, _, err = cli("export", str(book), "--checkpoint", "1")
+    assert code == 1 and "a checkpoint of this size was signed" in err
+
+
 def test_a_whole_bundle_restores_an_empty_database(
     cli: Cli, book: Path, server_url: str, database_names: Iterator[str]
 ) -> None:

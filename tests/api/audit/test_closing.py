@@ -2,7 +2,12 @@
 
 import base64
 import json
+import os
 import random
+import re
+import shutil
+import subprocess
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +22,7 @@ from api.audit.closing import closing_request, keep
 from api.daybook import Daybook
 from domain.errors import LedgerError
 from domain.sealed.figures import FiguresTree
-from tests import rfc6962
+from tests import CHECKOUT, rfc6962
 from tests.api.client import BTC, fill
 from tests.api.command_line import Run, parsed
 from tests.scenarios.mutants.mutation import mutated, mutated_json
@@ -236,3 +241,18 @@ def test_figures_are_closed_and_proved_over_http(
         assert proof.status_code == 200, proof.text
         (tmp_path / "proof").write_bytes(proof.content)
         assert parsed(inside("verify", str(tmp_path / "proof"), "--key", vkey, "--json"))["answer"] == answer
+
+
+@pytest.mark.skipif(not all(map(shutil.which, ("openssl", "xxd", "jq"))), reason="needs openssl, xxd and jq")
+def test_a_figure_is_checked_by_hand_as_the_docs_show(traded: Run, tmp_path: Path) -> None:
+    proof_of(traded, tmp_path / "position.json", "position", "main", HELD)
+    page = (CHECKOUT / "docs" / "completeness.md").read_text()
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", page, re.MULTILINE | re.DOTALL)
+    script = "set -euo pipefail\n" + "\n".join(map(textwrap.dedent, blocks))
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=os.environ | {"KEY": key_of(traded)}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done
+    figure, closed, leads_to, root, signed = done.stdout.splitlines()
+    assert figure == closed and leads_to == root and "Verified Successfully" in signed

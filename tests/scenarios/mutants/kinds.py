@@ -20,6 +20,7 @@ from adapters.proof.checkpoints import NEXT_KEY, PREVIOUS, Checkpoint
 from adapters.proof.cosignatures import WitnessKey
 from adapters.proof.tlog_proofs import TlogProof
 from adapters.verify import bundles
+from adapters.verify.completeness import Outcome
 from adapters.verify.record_check import record_of
 from api.audit.figures import figures_of
 from api.audit.verify import checkpoints_in
@@ -27,10 +28,11 @@ from api.audit.witnessed import proof_in
 from api.encoding import encoded, plain
 from api.http.cursors import cursor_after, cursor_of
 from api.terminal.output import printable
-from domain.errors import InvalidInput, LedgerError
+from domain.errors import HistoryBroken, InvalidInput, LedgerError
 from domain.merkle import leaf_hash, node_hash
+from domain.sealed.groups import entries_of, group_of, seq_of
 from tests import GOLDEN
-from tests.adapters.verify.stranger import ORIGIN, desk_states, key_of, signed, zipped
+from tests.adapters.verify.stranger import ORIGIN, desk_states, key_of, of_account, signed, zipped
 from tests.scenarios.mutants.mutation import mutated, mutated_json, mutated_zip
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -108,6 +110,71 @@ def _zip(changed: dict[str, bytes], draw: random.Random) -> bytes:
         return zipped(path, changed, draw.choice((0, 8))).read_bytes()
     finally:
         path.unlink(missing_ok=True)
+
+
+# Bundles of an account
+
+
+PERIODS = ((1, None), (1, 30), (8, 35), (20, None))  # from the first or a later event, to the last or an earlier one
+
+
+@cache
+def account_parts(number: int) -> dict[str, bytes]:
+    first, upto = PERIODS[number]
+    return of_account(states(), "main", first, upto or len(states()))
+
+
+def drawn_account(draw: random.Random) -> bytes:
+    """Events of an account left out, or what shows that there are no more of them changed, or the claim itself."""
+    changed = dict(account_parts(draw.randrange(len(PERIODS))))
+    if draw.random() < 0.6:
+        _leave_out(changed, draw)
+    if draw.random() < 0.6:
+        name = draw.choice(tuple(changed))
+        is_json = name.endswith(".json") and draw.random() < 0.7
+        changed[name] = mutated_json(changed[name], draw) if is_json else mutated(changed[name], draw)
+    if draw.random() < 0.3:
+        claim = draw.choice(({"account": "other"}, {"account": None}, {"first": 1}, {"first": 21}, {"upto": 29}))
+        changed["manifest.json"] = json.dumps(_manifest(changed) | claim).encode()
+    return _zip(changed, draw)
+
+
+def _manifest(parts: dict[str, bytes]) -> dict[str, object]:
+    try:
+        found = json.loads(parts["manifest.json"])
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _leave_out(parts: dict[str, bytes], draw: random.Random) -> None:
+    """Leave out some events with their proofs, and half the time their entries too, wherever these are found."""
+    events, proofs = (parts[name].splitlines(keepends=True) for name in ("events.jsonl", "proofs.jsonl"))
+    gone = set(draw.sample(range(len(events)), draw.randint(1, min(5, len(events)))))
+    parts["events.jsonl"] = b"".join(line for at, line in enumerate(events) if at not in gone)
+    parts["proofs.jsonl"] = b"".join(line for at, line in enumerate(proofs) if at not in gone)
+    parts["manifest.json"] = json.dumps(_manifest(parts) | {"events": len(events) - len(gone)}).encode()
+    if draw.random() < 0.5:
+        seqs = {json.loads(proofs[at])["seq"] for at in gone}
+        for name in [name for name in parts if name.startswith("entries-")]:
+            parts[name] = b"".join(each for each in entries_of(parts[name]) if seq_of(each) not in seqs)
+
+
+def read_account(path: Path, data: bytes) -> None:
+    """What is called complete has every event of what it claims to have, and none but those that were signed."""
+    with bundles.opened(_written(path, data)) as opened:
+        proved = opened.prove(key_of().public)
+        lines = list(opened.lines())
+    assert [line.state for line in lines] == [states()[line.seq - 1] for line in lines]
+    if proved.completeness.outcome is not Outcome.COMPLETE:
+        raise HistoryBroken(str(proved.completeness.outcome))
+    claim = proved.manifest
+    of_claim = {"instruments", f"account:{claim.account}"}
+    assert [line.seq for line in lines] == [
+        seq
+        for seq in range(claim.first, claim.upto + 1)
+        if claim.account is None or group_of(json.loads(states()[seq - 1])["stream"]) in of_claim
+    ]
 
 
 @cache
@@ -305,7 +372,8 @@ def read_history(path: Path, data: bytes) -> None:
 
 KINDS = (
     Kind("bundles", drawn_bundle, read_bundle, 14),
-    Kind("parts of bundles", drawn_parts, read_bundle, 8),
+    Kind("parts of bundles", drawn_parts, read_bundle, 4),
+    Kind("bundles of an account", drawn_account, read_account, 4),
     Kind("signed bundles", drawn_signed, read_signed, 8),
     Kind("checkpoints", drawn_note, read_note, 10),
     Kind("policies", drawn_policy, read_policy, 5),
