@@ -74,7 +74,7 @@ class MarkProof:
         """Take note of an event of the bundle."""
         if TOPIC.encode() in state and topic_of(state) == TOPIC:
             event = event_of(seq, TOPIC, state)
-            batch = BundledBatch(event.first_id, event.last_id, seq, event.count, event.root)
+            batch = BundledBatch(event.first_id, event.last_id, seq, prices=event.count, root=event.root)
             self._batches[event.kind].append(batch)
 
     def check(self, stated: int) -> None:

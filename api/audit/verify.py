@@ -208,6 +208,8 @@ def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, json:
         )
     if manifest.marks is not None:
         say(f"{manifest.marks:,} marks and funding rates in it are what was recorded.")
+    else:
+        note("No marks are in it: values at marks cannot be checked with it.")
     if is_partial:
         note(f"The bundle begins at seq {manifest.first}: these figures leave out what was held before.")
     _show_figures("Positions, from the proved bytes", held, POSITIONS, empty="No positions.")
