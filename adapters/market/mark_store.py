@@ -25,6 +25,7 @@ from adapters.postgres.connections import Role
 from adapters.postgres.pool import Pool
 from domain import marks as prices
 from domain import values
+from domain.errors import Unavailable
 from domain.marks import (
     ANY_SOURCE,
     BATCH_MARKS_MAX,
@@ -40,6 +41,7 @@ from domain.values import Mark
 
 STALE_MS_MAX = 250
 CACHED_MARKS_MAX = 10_000
+EARLIER_SECONDS_MAX = 60.0  # to wait for a process that commits earlier prices
 SEQ_MAX = 2**63 - 1
 END_OF_TIME = "infinity"
 
@@ -225,25 +227,25 @@ class MarkStore:
 
     def _stage_marks(self, cursor: Cursor[TupleRow], marks: Sequence[QualifiedMark]) -> MarksRecorded:
         first_id = _one(cursor, NEXT_ID)
+        leaf, time_text, number_text = Leaf._make, prices.time_text, prices.number_text
         leaves = [
-            Leaf(
-                place, mark.instrument_id, prices.time_text(mark.mark_at), prices.number_text(mark.price), mark.source,
+            leaf((
+                place, mark.instrument_id, time_text(mark.mark_at), number_text(mark.price), mark.source,
                 mark.quality.value, None,
-            )
+            ))
             for place, mark in enumerate(marks, first_id)
         ]  # fmt: skip
         lines = [f"{at}\t{name}\t{when}\t{value}\t{of}\t{kind}\n" for at, name, when, value, of, kind, _ in leaves]
         times = [mark.mark_at for mark in marks]
-        return _store(
-            cursor, COPY_MARKS, lines, prices.batch_of(PriceKind.MARK, leaves, times, source=leaves[0].source)
-        )
+        batch = prices.batch_of(PriceKind.MARK, leaves, times, source=leaves[0].source)
+        return _store(cursor, COPY_MARKS, lines, batch)
 
     def _stage_rates(self, cursor: Cursor[TupleRow], rates: Sequence[FundingRate]) -> MarksRecorded:
         first_id = _one(cursor, NEXT_ID)
         leaves = [
             Leaf(
-                place, rate.instrument_id, prices.time_text(rate.rate_at), prices.number_text(rate.rate), rate.source,
-                None, None,
+                place, rate.instrument_id, prices.time_text(rate.rate_at), prices.number_text(rate.rate),
+                source=rate.source, quality=None, recorded_at=None,
             )
             for place, rate in enumerate(rates, first_id)
         ]  # fmt: skip
@@ -259,7 +261,7 @@ class MarkStore:
         """
         with self._cursor() as cursor, cursor.connection.transaction():
             if _one(cursor, HAS_BEGUN):
-                return RecordMarks(())  # no other price is from before, whatever its row says
+                return RecordMarks(())  # no other price is from before, even if its row says so
             for kind in PriceKind:
                 rows = cursor.execute(price_rows.earlier_leaves(kind), [BATCH_MARKS_MAX]).fetchall()
                 leaves = [Leaf(*row) for row in rows]
@@ -272,10 +274,18 @@ class MarkStore:
 
     @contextmanager
     def committing_earlier(self) -> Iterator[None]:
-        """Keep all other processes from committing earlier prices while it lasts."""
-        with self._cursor() as cursor, cursor.connection.transaction():
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [price_rows.EARLIER_LOCK])
-            yield
+        """Keep all other processes from committing earlier prices while it lasts. Raises Unavailable."""
+        deadline = time.monotonic() + EARLIER_SECONDS_MAX
+        with self._cursor() as cursor:
+            while not _one(cursor, "SELECT pg_try_advisory_lock(%s)", price_rows.EARLIER_LOCK):
+                if time.monotonic() > deadline:
+                    raise Unavailable("another process commits marks that were recorded before; try again later")
+                time.sleep(0.1)
+            try:
+                yield
+            finally:
+                if not cursor.connection.closed:
+                    cursor.execute("SELECT pg_advisory_unlock(%s)", [price_rows.EARLIER_LOCK])
 
     def newest_seq(self) -> int:
         """Return the seq of the newest batch; 0 if there is none. Raises Unavailable."""

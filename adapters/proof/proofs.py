@@ -160,7 +160,7 @@ class Proofs:
                 return True
             size, root = newest.checkpoint.size, newest.checkpoint.root
             proof = merkle.inclusion_proof(seq - 1, size, Tiles(connection).node_at(size))
-            return merkle.is_included(merkle.leaf_hash(state), seq - 1, size, proof, root)
+            return merkle.is_included(merkle.leaf_hash(state), seq - 1, size, proof, root=root)
 
     @staticmethod
     def _size(newest: Note | None, size: int | None, *, at_least: int) -> int:

@@ -15,7 +15,7 @@ from adapters.verify.archive import Archive
 from adapters.verify.mark_check import TOPIC, event_of
 from adapters.verify.range_check import topic_of
 from domain.errors import HistoryBroken, InvalidInput
-from domain.marks import Leaf, PriceKind, leaf_bytes, leaf_of, root_of
+from domain.marks import BATCH_MARKS_MAX, Leaf, PriceKind, leaf_bytes, leaf_of, root_of
 from domain.merkle import leaf_hash
 
 FETCH_ROWS = 5000
@@ -74,7 +74,7 @@ class MarkProof:
         """Take note of an event of the bundle."""
         if TOPIC.encode() in state and topic_of(state) == TOPIC:
             event = event_of(seq, TOPIC, state)
-            batch = BundledBatch(event.first_id, event.last_id, seq, event.count, event.root)
+            batch = BundledBatch(event.first_id, event.last_id, seq, prices=event.count, root=event.root)
             self._batches[event.kind].append(batch)
 
     def check(self, stated: int) -> None:
@@ -92,7 +92,7 @@ class MarkProof:
             for batch in sorted(self._batches[kind]):
                 leaves, hashes = list[Leaf](), list[bytes]()
                 while line is not None and (leaf := self._leaf(line)).mark_id <= batch.last_id:
-                    if leaf.mark_id < batch.first_id:
+                    if leaf.mark_id < batch.first_id or len(leaves) == min(batch.prices, BATCH_MARKS_MAX):
                         raise self._added(leaf)
                     leaves.append(leaf)
                     hashes.append(leaf_hash(line))
@@ -114,7 +114,7 @@ class MarkProof:
 
     def _added(self, leaf: Leaf) -> HistoryBroken:
         where = self._archive.path
-        return HistoryBroken(f"marks inserted: the price {leaf.mark_id} in {where} is of none of its events")
+        return HistoryBroken(f"marks inserted: the price {leaf.mark_id} in {where} is more than its events state")
 
 
 def restore(connection: Connection, proof: MarkProof) -> None:

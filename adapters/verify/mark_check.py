@@ -67,9 +67,9 @@ class MarkFinding(NamedTuple):
     fault: MarkFault
     kind: PriceKind
     seq: int | None
-    mark_id: int | None
-    instrument_id: str | None
     detail: str
+    mark_id: int | None = None
+    instrument_id: str | None = None
 
     def __str__(self) -> str:
         what = "funding rate" if self.kind is PriceKind.FUNDING_RATE else "mark"
@@ -131,10 +131,10 @@ class _Check:
         for seq, topic, state in self._connection.execute(UNSTORED).fetchall():
             event = event_of(seq, topic, state)
             detail = f"{_described(event)} {_are(event)} hidden: the batch is gone from market.batches"
-            self._add(MarkFault.REMOVED, event.kind, seq, None, None, detail)
+            self._add(MarkFinding(MarkFault.REMOVED, event.kind, seq, detail))
         if (row := self._connection.execute(KNOWN_TO).fetchone()) is not None:
             detail = "known_to in market.batches is not the greatest id on record by then"
-            self._add(MarkFault.RETIMED, PriceKind(row[0]), row[1], None, None, detail)
+            self._add(MarkFinding(MarkFault.RETIMED, PriceKind(row[0]), row[1], detail))
         return CheckedMarks(
             self._batches, self._covered, self._not_covered, unfinished=self._unfinished, findings=self._findings
         )
@@ -159,27 +159,27 @@ class _Check:
     def _batch(self, kind: PriceKind, batch: StoredBatch, rows: list[Leaf]) -> None:
         if batch.topic is None or batch.state is None:
             detail = f"market.batches has a batch of seq {batch.seq}, and the log has none there"
-            self._add(MarkFault.RETIMED, kind, batch.seq, None, None, detail)
+            self._add(MarkFinding(MarkFault.RETIMED, kind, batch.seq, detail))
             return
         event = event_of(batch.seq, batch.topic, batch.state)
         stated = (event.kind, event.first_id, event.last_id, event.is_earlier)
         if stated != (kind, batch.first_id, batch.last_id, batch.is_earlier) or not batch.is_time_right:
             detail = "market.batches has it with other ids or another time than the log"
-            self._add(MarkFault.RETIMED, kind, batch.seq, None, None, detail)
+            self._add(MarkFinding(MarkFault.RETIMED, kind, batch.seq, detail))
             return
         if event.is_earlier and self._begun is not None and batch.seq > self._begun:
             detail = "it claims to be of prices recorded before batches were, and batches had begun"
-            self._add(MarkFault.INSERTED, kind, batch.seq, None, None, detail)
+            self._add(MarkFinding(MarkFault.INSERTED, kind, batch.seq, detail))
         hashes = hashes_of(rows)
         if root_of(hashes) == event.root and len(rows) == event.count:
             self._batches += 1
             self._covered += len(rows)
             if batch.hashes != hashes:
                 detail = "market.leaves has other hashes than its prices, which are as recorded"
-                self._add(MarkFault.ALTERED, kind, batch.seq, None, None, detail)
+                self._add(MarkFinding(MarkFault.ALTERED, kind, batch.seq, detail))
             return
         for finding in compared(event, batch.seq, rows, batch.hashes):
-            self._add(*finding)
+            self._add(finding)
 
     def _outside(self, kind: PriceKind, row: Leaf) -> None:
         if row.recorded_at is None:
@@ -188,11 +188,15 @@ class _Check:
             self._not_covered += 1
         else:
             detail = f"{_named(row)} is in no batch of the log"
-            self._add(MarkFault.INSERTED, kind, None, row.mark_id, row.instrument_id, detail)
+            self._add(
+                MarkFinding(
+                    MarkFault.INSERTED, kind, None, detail, mark_id=row.mark_id, instrument_id=row.instrument_id
+                )
+            )
 
-    def _add(self, *finding: Any) -> None:
+    def _add(self, finding: MarkFinding) -> None:
         if len(self._findings) < FINDINGS_MAX:
-            self._findings.append(MarkFinding(*finding))
+            self._findings.append(finding)
 
     def _stored_batches(self, kind: PriceKind) -> Iterator[StoredBatch]:
         with self._connection.cursor(f"batches_{kind.value.lower()}", binary=True) as cursor:
@@ -216,7 +220,7 @@ def compared(event: MarksRecorded, seq: int, rows: Sequence[Leaf], hashes: bytes
     if hashes is None or root_of(hashes) != event.root:
         what = "one or more of them differ, and market.leaves was altered too, so which is not known"
         detail = f"{_described(event)}: {what}"
-        yield MarkFinding(MarkFault.ALTERED, event.kind, seq, None, None, detail)
+        yield MarkFinding(MarkFault.ALTERED, event.kind, seq, detail)
         return
     stated = [hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES)]
     if event.is_earlier:
@@ -227,7 +231,7 @@ def compared(event: MarksRecorded, seq: int, rows: Sequence[Leaf], hashes: bytes
         row = by_id.get(mark_id)
         if row is None:
             detail = f"it is one of {_described(event)}, and is gone"
-            yield MarkFinding(MarkFault.REMOVED, event.kind, seq, mark_id, None, detail)
+            yield MarkFinding(MarkFault.REMOVED, event.kind, seq, detail, mark_id=mark_id)
         elif hashes_of([row]) != leaf:
             yield _altered(event, seq, row)
 
@@ -244,15 +248,17 @@ def _compared_by_hash(
             yield _altered(event, seq, row)
         else:
             detail = f"{_named(row)} was not among {_described(event)}"
-            yield MarkFinding(MarkFault.INSERTED, event.kind, seq, row.mark_id, row.instrument_id, detail)
+            yield MarkFinding(
+                MarkFault.INSERTED, event.kind, seq, detail, mark_id=row.mark_id, instrument_id=row.instrument_id
+            )
     if missing > len(wrong):
         detail = f"{missing - len(wrong)} of {_described(event)} are gone"
-        yield MarkFinding(MarkFault.REMOVED, event.kind, seq, None, None, detail)
+        yield MarkFinding(MarkFault.REMOVED, event.kind, seq, detail)
 
 
 def _altered(event: MarksRecorded, seq: int, row: Leaf) -> MarkFinding:
     detail = f"{_named(row)} is not what was recorded: its price, time, source, quality or instrument was changed"
-    return MarkFinding(MarkFault.ALTERED, event.kind, seq, row.mark_id, row.instrument_id, detail)
+    return MarkFinding(MarkFault.ALTERED, event.kind, seq, detail, mark_id=row.mark_id, instrument_id=row.instrument_id)
 
 
 class UsedMark(NamedTuple):
@@ -277,23 +283,23 @@ def _used(connection: Connection, mark_id: int, *, has_begun: bool) -> UsedMark 
     kind = PriceKind.MARK
     found = connection.execute(price_rows.leaves_of(kind, "WHERE mark_id = %s"), [mark_id]).fetchone()
     if found is None:
-        return MarkFinding(MarkFault.REMOVED, kind, None, mark_id, None, "it is gone")
+        return MarkFinding(MarkFault.REMOVED, kind, None, "it is gone", mark_id=mark_id)
     row = Leaf(*found)
     batch = connection.execute(BATCH_OF, [kind.value, mark_id]).fetchone()
     if batch is None or batch[1] < mark_id:
         if not has_begun:
             return UsedMark(mark_id, None, None)
         detail = f"{_named(row)} is in no batch of the log"
-        return MarkFinding(MarkFault.INSERTED, kind, None, mark_id, row.instrument_id, detail)
+        return MarkFinding(MarkFault.INSERTED, kind, None, detail, mark_id=mark_id, instrument_id=row.instrument_id)
     first_id, last_id, seq = batch
     stored = connection.execute(EVENT, [seq]).fetchone()
     if stored is None or stored[0] != TOPIC:
         detail = f"market.batches has it in a batch of seq {seq}, and the log has none there"
-        return MarkFinding(MarkFault.RETIMED, kind, seq, mark_id, row.instrument_id, detail)
+        return MarkFinding(MarkFault.RETIMED, kind, seq, detail, mark_id=mark_id, instrument_id=row.instrument_id)
     event = event_of(seq, *stored)
     if (event.kind, event.first_id, event.last_id) != (kind, first_id, last_id):
         detail = "market.batches has its batch with other ids than the log"
-        return MarkFinding(MarkFault.RETIMED, kind, seq, mark_id, row.instrument_id, detail)
+        return MarkFinding(MarkFault.RETIMED, kind, seq, detail, mark_id=mark_id, instrument_id=row.instrument_id)
     hashes = connection.execute(HASHES, [kind.value, first_id]).fetchone()
     if _is_in(event, row, bytes(hashes[0]) if hashes else b""):
         return UsedMark(mark_id, seq, bytes(stored[1]))

@@ -60,8 +60,6 @@ def restore(
         growth = _filled(connection, bundle, proved.manifest.events, on_progress)
         if growth.root() != proved.note.checkpoint.root:
             raise HistoryBroken("the bundle changed while it was read")
-        if proved.manifest.marks is not None:
-            bundle_marks.restore(connection, bundle.marks())
         leaves = growth.leaves(growth.size % TILE_WIDTH)
         connection.execute(STORE_CHECKPOINT, [growth.size, bundle.note_text, leaves])
     return proved
@@ -91,6 +89,8 @@ def _fill(connection: Connection, bundle: Bundle, events: int, on_progress: OnPr
                 for tile in full:
                     copy.write_row(tile)
         on_progress(growth.size, events)
+    if bundle.manifest.marks is not None:
+        bundle_marks.restore(connection, bundle.marks())
     return growth
 
 

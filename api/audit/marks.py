@@ -9,8 +9,8 @@ from api.terminal.output import note, say, write_json
 
 FINDINGS_SHOWN_MAX = 20
 NOT_COVERED = (
-    "{:,} prices were recorded before prices were committed to the log: they are not covered, and may have been"
-    " altered unnoticed. `daybook commit-marks` commits them as they are now"
+    "recorded before prices were committed to the log: not covered, and alterations would go unnoticed. `daybook "
+    "commit-marks` commits them as they are now"
 )
 
 
@@ -46,11 +46,18 @@ def show_marks(checked: CheckedMarks) -> None:
     if checked.findings:
         return
     if checked.batches:
-        say(f"{checked.covered:,} marks and funding rates in {checked.batches:,} batches are what was recorded.")
+        one, many = "mark or funding rate", "marks and funding rates"
+        what, batches = _counted(checked.covered, one, many), _counted(checked.batches, "batch", "batches")
+        say(f"{what} in {batches} {'is' if checked.covered == 1 else 'are'} what was recorded.")
     if checked.not_covered:
-        note(NOT_COVERED.format(checked.not_covered))
+        were = "was" if checked.not_covered == 1 else "were"
+        note(f"{_counted(checked.not_covered, 'price', 'prices')} {were} {NOT_COVERED}.")
     if checked.unfinished:
-        note(f"{checked.unfinished:,} prices are of recordings that were interrupted; no query shows them.")
+        note(f"{_counted(checked.unfinished, 'price', 'prices')} of interrupted recordings: no query shows them.")
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def commit_marks(*, json: bool) -> None:
@@ -60,6 +67,7 @@ def commit_marks(*, json: bool) -> None:
     if json:
         write_json({"committed": committed})
     elif committed:
-        say(f"{committed:,} prices that were recorded before are committed to the log, as they are now.")
+        what = _counted(committed, "price that was recorded before is", "prices that were recorded before are")
+        say(f"{what} committed to the log now.")
     else:
         say("Every price on record is committed to the log already.")

@@ -402,6 +402,8 @@ def _show_proved_figures(
     manifest, is_complete = proved.manifest, proved.completeness.outcome is Outcome.COMPLETE
     if manifest.marks is not None:
         say(f"{manifest.marks:,} marks and funding rates in it are what was recorded.")
+    else:
+        note("No marks are in it: values at marks cannot be checked with it.")
     if manifest.first > 1:
         note(f"The bundle begins at seq {manifest.first}: these figures leave out what was held before.")
     of_what = "from the proved bytes" if is_complete else "OF THESE EVENTS ONLY, which may not be all"

@@ -82,7 +82,7 @@ def test_batches_are_of_one_source_and_bounded(store: RecordingStore) -> None:
     assert len(set.union(*ids)) == 12_000
 
 
-def test_what_was_known_follows_the_log_whatever_the_clock_said(store: RecordingStore) -> None:
+def test_what_was_known_follows_the_log_and_not_the_clock(store: RecordingStore) -> None:
     for price in ("1", "2", "3"):
         store.record([mark(price)])
     at = T0 + timedelta(days=1)
