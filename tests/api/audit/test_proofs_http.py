@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from adapters.proof import checkpoints
+from api.daybook import Daybook
 from domain import merkle
 from tests import rfc6962
-from tests.api.client import order
+from tests.api.client import order, serving
 
 WAIT_SECONDS_MAX = 60
 
@@ -105,7 +106,9 @@ def test_proofs_are_for_auditors(client_for: Callable[..., httpx.Client], path: 
     assert client_for("trade", "report").get(path).status_code == 403
 
 
-def test_before_anything_is_recorded_there_is_no_checkpoint(client: httpx.Client) -> None:
-    assert client.get("/v1/checkpoints/latest").status_code == 404
-    assert get(client, "/v1/checkpoints")["items"] == []
-    assert client.get("/v1/proofs/inclusion", params={"seq": 1}).status_code == 422
+def test_before_anything_is_recorded_there_is_no_checkpoint(daybook: Daybook) -> None:
+    """In a demo, which needs no key: issuing one is an event."""
+    with serving(daybook, demo=True) as url, httpx.Client(base_url=url, timeout=30) as stranger:
+        assert stranger.get("/v1/checkpoints/latest").status_code == 404
+        assert get(stranger, "/v1/checkpoints")["items"] == []
+        assert stranger.get("/v1/proofs/inclusion", params={"seq": 1}).status_code == 422
