@@ -10,9 +10,10 @@ import httpx
 import pytest
 
 from adapters.proof import checkpoints
+from api.daybook import Daybook
 from domain import merkle
 from tests import rfc6962
-from tests.api.client import order
+from tests.api.client import order, serving
 
 WAIT_SECONDS_MAX = 60
 
@@ -105,9 +106,11 @@ def test_proofs_are_for_auditors(client_for: Callable[..., httpx.Client], path: 
     assert client_for("trade", "report").get(path).status_code == 403
 
 
-def test_the_first_event_of_a_ledger_is_its_signing_key(client: httpx.Client) -> None:
-    (key,) = get(client, "/v1/proofs/keys")["items"]
-    assert (key["since_size"], key["recorded_seq"]) == (0, 1)
-    (event,) = get(client, "/v1/events")["items"]
-    assert event["seq"] == 1 and key["vkey"] in event["state"] and "SigningKeyStarted" in event["state"]
-    assert client.get("/v1/proofs/inclusion", params={"seq": 2}).status_code == 422
+def test_the_first_event_of_a_ledger_is_its_signing_key(daybook: Daybook) -> None:
+    """In a demo, which needs no key: issuing one is an event too."""
+    with serving(daybook, demo=True) as url, httpx.Client(base_url=url, timeout=30) as stranger:
+        (key,) = get(stranger, "/v1/proofs/keys")["items"]
+        assert (key["since_size"], key["recorded_seq"]) == (0, 1)
+        (event,) = get(stranger, "/v1/events")["items"]
+        assert event["seq"] == 1 and key["vkey"] in event["state"] and "SigningKeyStarted" in event["state"]
+        assert stranger.get("/v1/proofs/inclusion", params={"seq": 2}).status_code == 422
