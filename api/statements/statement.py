@@ -231,7 +231,7 @@ def bases(statement: Statement, root: str) -> list[Basis]:
 
 def statement_json(statement: Statement, root: str) -> dict[str, Any]:
     """Return a statement as JSON."""
-    rests_on = {figures: basis for figures, basis in bases(statement, root)}
+    rests_on = dict(bases(statement, root))
     return {
         **statement._asdict(), "period": statement.period._asdict(), "report": "statement", "rests_on": rests_on,
     }  # fmt: skip

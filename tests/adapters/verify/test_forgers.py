@@ -1,4 +1,4 @@
-"""Forgers with the database and a key: what a key or checkpoint kept elsewhere shows, and what nothing here can show."""
+"""Forgers with the database and a key: what a key or checkpoint kept elsewhere shows, and what nothing here can."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,9 +88,7 @@ def test_of_the_newest_checkpoints_only_what_was_done_beside_is_shown_by_a_later
     assert found is not None and (found.fault, found.seq) == (Fault.TRUNCATED, first + 1), found
 
 
-def test_a_key_that_was_begun_and_never_used_leaves_no_trace(
-    superuser: Log, database_url: str, tmp_path: Path
-) -> None:
+def test_a_key_that_was_begun_and_never_used_leaves_no_trace(superuser: Log, database_url: str, tmp_path: Path) -> None:
     Sealer(database_url, tmp_path / "home").rotate()
     unguard(superuser)
     superuser.run("DELETE FROM ledger.keys WHERE place = 2")
