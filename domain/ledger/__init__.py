@@ -31,7 +31,7 @@ from domain.ledger.log import (
     pages,
     scan,
 )
-from domain.ledger.origins import ORIGINS, Origin
+from domain.ledger.origins import ORIGINS, Origin, report_of, request_of
 from domain.ledger.unit_of_work import AGGREGATES, CACHED_STREAMS_MAX, Aggregates, BaseLayer, UnitOfWork
 
 __all__ = [
@@ -75,6 +75,8 @@ __all__ = [
     "no_marks",
     "pages",
     "part_at",
+    "report_of",
+    "request_of",
     "scan",
     "streams_begun_by",
     "streams_of",
