@@ -74,7 +74,7 @@ OnProgress = Callable[[int, int], None]  # events decided again, of how many
 class StoredStreams:
     """Implements domain.ledger.PastLog over a database."""
 
-    snapshots = NO_SNAPSHOTS  # a cache that anybody with the database may have changed
+    snapshots = NO_SNAPSHOTS  # a cache that any person with the database may have changed
 
     def __init__(self, connection: Connection, upto: int) -> None:
         self._connection = connection

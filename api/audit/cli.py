@@ -11,6 +11,7 @@ import typer
 from api.parameters import Moment
 from api.terminal.options import MOMENT, AnyAccount
 from api.terminal.output import Json
+from domain.errors import InvalidInput
 
 seal_keys = typer.Typer(name="seal", help="Show and rotate the key that signs checkpoints.", no_args_is_help=True)
 
@@ -61,7 +62,8 @@ def verify_(
         bool | None,
         typer.Option(
             "--derivation/--no-derivation",
-            help="Also decide every request and report again, and compare what follows. Of a bundle by default.",
+            help="Also decide every request and report of the log again, and compare what follows; of a bundle by "
+            "default.",
         ),
     ] = None,
     figures: Annotated[
@@ -82,6 +84,8 @@ def verify_(
     from api.operations.read_models_cli import verify_read_models
 
     if projections:
+        if bundle is not None or derivation or snapshots:
+            raise InvalidInput("projections", True, "by itself: it verifies the read models, and the log another run")
         verify_read_models(json=json)
         return
     verify_log(

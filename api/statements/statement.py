@@ -220,10 +220,10 @@ def bases(statement: Statement, root: str) -> list[Basis]:
     if statement.positions:
         found += [
             Basis("Quantities and costs of positions", "sums of what was booked in the same log by then"),
-            Basis("Average prices", "cost by quantity, rounded at 18 places"),
+            Basis("Average prices", "at which a quantity is worth its cost, rounded at 18 places"),
             Basis(
                 "Values and unrealized results",
-                "quantities at the marks shown: prices recorded beside the log, which its root does not cover",
+                "quantities at the marks shown: prices from beside the log or of the request, which its root does not cover",
             ),
         ]
     return found
@@ -231,7 +231,7 @@ def bases(statement: Statement, root: str) -> list[Basis]:
 
 def statement_json(statement: Statement, root: str) -> dict[str, Any]:
     """Return a statement as JSON."""
-    rests_on = {figures: basis for figures, basis in bases(statement, root)}
+    rests_on = dict(bases(statement, root))
     return {
         **statement._asdict(), "period": statement.period._asdict(), "report": "statement", "rests_on": rests_on,
     }  # fmt: skip

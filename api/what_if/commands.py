@@ -12,66 +12,34 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from domain import values
-from domain.account import AccountOpened, CostBasis, FeePolicy, OpenAccount
+from domain.account import AccountOpened, CostBasis, FeePolicy
 from domain.errors import InvalidInput
-from domain.instrument import (
-    AmendInstrument,
-    Contract,
-    DelistInstrument,
-    InstrumentAmended,
-    InstrumentDelisted,
-    InstrumentListed,
-    Kind,
-    ListInstrument,
-    PutOrCall,
-)
+from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed
+from domain.ledger import report_of, request_of
 from domain.order import (
-    CancelOrder,
-    CloseParent,
-    OpenParent,
     OrderCancelRequested,
-    OrderFillBusted,
     OrderFillCorrected,
     OrderFilled,
     OrderRefused,
-    OrderReplaced,
     OrderReplaceRequested,
     OrderReport,
-    OrderRestated,
     OrderSubmitted,
     ParentClosed,
     ParentOpened,
-    ReplaceOrder,
-    SubmitOrder,
 )
-from domain.position import (
-    FundingSettled,
-    MovePosition,
-    PositionTransferred,
-    SettleContract,
-    SettleFunding,
-    TradeBooked,
-    TradeKind,
-    Transfer,
-    TransferReason,
-)
+from domain.position import FundingSettled, MovePosition, PositionTransferred, TradeBooked, TransferReason
 from domain.risk import (
     AssessMarks,
     ConversionSet,
-    EngageSwitch,
     EquityAssessed,
     LimitSet,
     Measure,
-    ReleaseSwitch,
     Scope,
-    SetConversion,
-    SetLimit,
-    SetTradingDay,
     SwitchEngaged,
     SwitchReleased,
     TradingDaySet,
 )
-from domain.values import ONE, Liquidity, Mark, Money, divide, exact, venue_of
+from domain.values import ONE, Liquidity, Mark, Money, divide, venue_of
 
 
 class FeeRate(NamedTuple):
@@ -109,6 +77,15 @@ class Changed(NamedTuple):
         return next((self.fees[name] for name in named if name in self.fees), None)
 
 
+_SETTINGS = (
+    InstrumentListed, InstrumentAmended, InstrumentDelisted, LimitSet, SwitchEngaged, SwitchReleased, TradingDaySet,
+    ConversionSet,
+)  # fmt: skip
+_OF_ORDERS = (
+    OrderSubmitted, OrderRefused, OrderCancelRequested, OrderReplaceRequested, ParentOpened, ParentClosed,
+)  # fmt: skip
+
+
 def setting(event: Any, changed: Changed) -> Any:
     """Return the request that created or changed an account, instrument or setting; None for another event."""
     match event:
@@ -118,82 +95,20 @@ def setting(event: Any, changed: Changed) -> Any:
                 cost_basis=changed.cost_basis or costing.cost_basis,
                 fee_policy=changed.fee_policy or costing.fee_policy,
             )
-            return OpenAccount(
-                account_id=event.account_id, base_currency=event.base_currency, costing=chosen,
-                transact_time=event.transact_time, venue=event.venue, is_margin=event.is_margin,
-            )  # fmt: skip
-        case InstrumentListed():
-            return ListInstrument(event.instrument_id, event.contract, event.tick_size, event.lot_size)
-        case InstrumentAmended():
-            return AmendInstrument(
-                instrument_id=event.instrument_id, contract=event.contract, tick_size=event.tick_size,
-                lot_size=event.lot_size, effective_at=event.effective_at,
-            )  # fmt: skip
-        case InstrumentDelisted():
-            return DelistInstrument(event.instrument_id, event.effective_at)
-        case LimitSet():
-            if not changed.keeps_limit(event):
-                return None
-            return SetLimit(
-                account_id=event.account_id, scope=event.scope, measure=event.measure, limit=event.limit,
-                currency=event.currency, transact_time=event.transact_time,
-            )  # fmt: skip
-        case SwitchEngaged():
-            return EngageSwitch(
-                account_id=event.account_id, scope=event.scope, mode=event.mode, reason=event.reason,
-                transact_time=event.transact_time, actor=event.actor,
-            )  # fmt: skip
-        case SwitchReleased():
-            return ReleaseSwitch(
-                account_id=event.account_id, scope=event.scope, reason=event.reason,
-                transact_time=event.transact_time, actor=event.actor,
-            )  # fmt: skip
-        case TradingDaySet():
-            return SetTradingDay(event.account_id, event.starts_at_hour, event.transact_time)
-        case ConversionSet():
-            return SetConversion(event.account_id, event.instrument_id, event.transact_time, event.contract is not None)
+            return replace(request_of(event), costing=chosen)
+        case LimitSet() if not changed.keeps_limit(event):
+            return None
         case EquityAssessed():
             marks = tuple(changed.marks.get(seen.mark.instrument_id, seen.mark) for seen in event.marks)
             fresh = tuple(replace(mark, mark_at=event.transact_time) for mark in marks)
             return AssessMarks(event.account_id, fresh, event.transact_time, Money(event.capital, event.currency))
         case _:
-            return None
+            return request_of(event) if isinstance(event, _SETTINGS) else None
 
 
 def requested(event: Any) -> Any:
     """Return the request about an order, parent or expired contract that led to an event; None for another event."""
-    match event:
-        case OrderSubmitted() | OrderRefused():
-            return SubmitOrder(event.key, event.terms, event.transact_time)
-        case OrderCancelRequested():
-            return CancelOrder(event.key, event.reason, event.transact_time, event.requested_as)
-        case OrderReplaceRequested():
-            return ReplaceOrder(
-                key=event.key, requested_as=event.requested_as, changes=event.changes,
-                transact_time=event.transact_time, orig_cl_ord_id=event.orig_cl_ord_id,
-            )  # fmt: skip
-        case ParentOpened():
-            return OpenParent(
-                key=event.key, strategy_id=event.strategy_id, contract=event.contract, side=event.side,
-                order_qty=event.order_qty, price=event.price, transact_time=event.transact_time,
-            )  # fmt: skip
-        case ParentClosed():
-            return CloseParent(event.key, event.reason, event.transact_time)
-        case TradeBooked(kind=TradeKind.SETTLEMENT | TradeKind.EXERCISE, cl_ord_id=""):
-            underlying = _underlying(event.contract, event.last_px)
-            return SettleContract(event.key, event.exec_id, underlying, event.transact_time)
-        case _:
-            return None
-
-
-def _underlying(contract: Contract, price: Decimal) -> Decimal:
-    """Return a price of the underlying at which a contract settles at `price`; of a worthless option its strike."""
-    if contract.kind is not Kind.OPTION or contract.strike is None:
-        return price
-    sign = 1 if contract.put_or_call is PutOrCall.CALL else -1
-    if contract.settle == contract.base:
-        return divide(contract.strike, ONE - sign * price)
-    return exact(contract.strike + sign * price)
+    return request_of(event) if isinstance(event, (*_OF_ORDERS, TradeBooked)) else None
 
 
 def reported(event: Any, changed: Changed, contract: Contract | None) -> Any:
@@ -204,24 +119,12 @@ def reported(event: Any, changed: Changed, contract: Contract | None) -> Any:
     match event:
         case OrderFilled():
             return _with_fee(event, changed, contract)
-        case OrderFillBusted():
-            return replace(event, was=None)
-        case OrderFillCorrected(now=now, commission=commission):
-            if now is not None and changed.fee_rate(now.instrument_id) is not None:
-                commission = _with_fee(now, changed, contract).commission
-            return replace(event, was=None, now=None, commission=commission)
-        case OrderReplaced() | OrderRestated():
-            return replace(event, terms=None)
-        case _ if isinstance(event, OrderReport):
-            return event
-        case PositionTransferred() if not is_move(event):
-            return Transfer(
-                key=event.key, transfer_id=event.transfer_id, side=event.side, quantity=event.quantity,
-                cost=event.cost, transact_time=event.transact_time, reason=event.reason,
-                counterparty=event.counterparty, lots=event.lots,
-            )  # fmt: skip
-        case FundingSettled():
-            return SettleFunding(event.key, event.funding_id, event.amount, event.transact_time)
+        case OrderFillCorrected(now=OrderFilled() as now) if changed.fee_rate(now.instrument_id) is not None:
+            return replace(report_of(event), commission=_with_fee(now, changed, contract).commission)
+        case PositionTransferred() if is_move(event):
+            return None
+        case _ if isinstance(event, OrderReport | PositionTransferred | FundingSettled):
+            return report_of(event)
         case _:
             return None
 
@@ -242,11 +145,8 @@ def is_move(event: PositionTransferred) -> bool:
 
 def moved(event: PositionTransferred) -> MovePosition:
     """Return the move of which an event is the outgoing side."""
-    assert event.counterparty is not None, "a move has two sides"
-    return MovePosition(
-        key=event.key, to=event.counterparty, transfer_id=event.transfer_id, quantity=event.quantity,
-        transact_time=event.transact_time,
-    )  # fmt: skip
+    move: MovePosition = request_of(event)
+    return move
 
 
 _SCOPES = {"strategy": "strategy_id", "instrument": "instrument_id", "venue": "venue", "asset": "asset"}

@@ -27,7 +27,7 @@ from domain.ledger.log import (
     pages,
     scan,
 )
-from domain.ledger.origins import ORIGINS, Origin
+from domain.ledger.origins import ORIGINS, Origin, report_of, request_of
 from domain.ledger.signing import STREAM as SIGNING_STREAM
 from domain.ledger.signing import SigningEvent, SigningKeyHandedOver, SigningKeyLost, SigningKeyStarted
 from domain.ledger.unit_of_work import AGGREGATES, CACHED_STREAMS_MAX, Aggregates, BaseLayer, UnitOfWork
@@ -79,6 +79,8 @@ __all__ = [
     "no_marks",
     "pages",
     "part_at",
+    "report_of",
+    "request_of",
     "scan",
     "streams_begun_by",
     "streams_of",

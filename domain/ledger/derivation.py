@@ -209,7 +209,7 @@ class Derivation:
         command = Command(payload, actor, record.request_id, record.cause)
         failed = ""
         while True:
-            work = UnitOfWork(self.known, record.recorded_at, actor, record.request_id, record.cause)
+            work = UnitOfWork(self.known, record.recorded_at, actor, request_id=record.request_id, cause=record.cause)
             try:
                 with self._as_approved(work, record):
                     outcomes = decided(work, command, marks, first)
@@ -346,7 +346,7 @@ def _late_shapes(shapes: dict[str, tuple[int, int]]) -> list[Fault]:
         since, last = shapes.get(newest, (0, 0))[0], shapes.get(topic, (0, 0))[1]
         if since and last > since:
             reason = f"seq {since} is stored as {newest} already, and no release writes the older after the newer"
-            faults.append(Fault(last, topic, "", reason, None, None))
+            faults.append(Fault(last, topic, "", reason, expected=None, found=None))
     return faults
 
 
@@ -435,14 +435,15 @@ def _same(records: Sequence[Recorded], items: Sequence[Item], at: int) -> int:
 def _fault(item: Item, expected: Recorded | None, found: Recorded | None, failed: str) -> Fault:
     if found is None and expected is not None:
         topic, stream = schema.topic_of(expected.event), expected.stream
-        return Fault(item.seq + 1, topic, stream, "it follows from what is before it, and is missing", expected, None)
+        reason = "it follows from what is before it, and is missing"
+        return Fault(item.seq + 1, topic, stream, reason, expected=expected, found=None)
     if expected is None:
         reason = failed or "nothing more follows from the request or reports of its append"
     elif expected.stream != item.recorded.stream or type(expected.event) is not type(item.recorded.event):
         reason = f"a {schema.topic_of(expected.event)} of {expected.stream} follows instead"
     else:
         reason = _difference(expected, item.recorded)
-    return Fault(item.seq, item.topic, item.recorded.stream, reason, expected, found)
+    return Fault(item.seq, item.topic, item.recorded.stream, reason, expected=expected, found=found)
 
 
 def _difference(expected: Any, found: Any, path: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Forgers with the database and a key: what a key or checkpoint kept elsewhere shows, and what nothing here can show."""
+"""Forgers with the database and a key: what a key or checkpoint kept elsewhere shows, and what nothing here can."""
 
 from collections.abc import Iterator
 from pathlib import Path

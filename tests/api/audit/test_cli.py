@@ -101,6 +101,46 @@ def test_snapshots_are_verified_when_requested(
     assert (code, len(json.loads(out)["snapshots"]["wrong"])) == (1, checked)
 
 
+BOOKING = """
+WITH genuine AS (
+    SELECT * FROM ledger.events WHERE topic = 'TradeBooked.v3' ORDER BY notification_id DESC LIMIT 1
+), head AS (SELECT max(notification_id) AS seq, max(recorded_at) AS at FROM ledger.events)
+INSERT INTO ledger.events
+SELECT originator_id, originator_version + 1, topic, convert_to(regexp_replace(regexp_replace(
+    replace(convert_from(state, 'UTF8'), '"version":' || originator_version, '"version":' || originator_version + 1),
+    '"recorded_at":"[^"]*"',
+    '"recorded_at":"' || to_char(head.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '"'),
+    '"last_qty":"[^"]*"', '"last_qty":"1000"'), 'UTF8'),
+    head.seq + 1, head.at, NULL
+FROM genuine, head
+"""  # a booking of 1,000 that no fill leads to
+
+
+def test_a_booking_without_a_fill_is_named_when_requests_and_reports_are_decided_again(
+    cli: Cli, book: Path, database_url: str
+) -> None:
+    code, out, _ = cli("verify", "--derivation")
+    assert code == 0 and "follow from" in out and "decided again" in out
+    tampered(database_url, BOOKING)
+    assert cli("export", str(book))[0] == 0, "it is sealed like any other event"
+    for proves in (("verify",), ("verify", "--snapshots"), ("verify", str(book), "--no-derivation")):
+        assert cli(*proves)[0] == 0
+    code, out, _ = cli("verify", "--derivation", "--json")
+    found = json.loads(out)
+    (fault,) = found["derivation"]["faults"]
+    assert (code, found["is_proved"], found["derivation"]["is_derived"]) == (1, True, False)
+    assert (fault["seq"], fault["topic"], fault["expected"]) == (found["last"], "TradeBooked.v3", None)
+    named = f"not derived at seq {found['last']}: TradeBooked.v3 of position:other:main:BTCUSDT.BINANCE"
+    one_sentence((1, "", cli("verify", "--derivation")[2]), named, "no request or report")
+    one_sentence(cli("verify", str(book)), named)
+    code, out, _ = cli("verify", str(book), "--json")
+    assert code == 1 and json.loads(out)["derivation"]["faults"] == [fault]
+
+
+def test_read_models_are_verified_by_themselves(cli: Cli, book: Path) -> None:
+    one_sentence(cli("verify", "--projections", "--derivation"), "by itself")
+
+
 def test_a_kept_checkpoint_proves_that_nothing_was_rewritten(cli: Cli, book: Path) -> None:
     code, note, _ = cli("checkpoint")
     assert code == 0

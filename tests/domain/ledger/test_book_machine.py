@@ -33,6 +33,7 @@ from domain.order import (
 from domain.position import PositionKey, SettleFunding, Transfer
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ZERO, Liquidity, Money, Side
+from tests.derived import derived
 from tests.domain.position.booking import SPOT
 
 T0 = datetime(2026, 1, 2, tzinfo=UTC)
@@ -190,6 +191,10 @@ class BookMachine(RuleBasedStateMachine):
         for stream, events in streams.items():
             evolve = AGGREGATES[stream.partition(":")[0]].evolve
             assert reduce(evolve, events, None) == self.ledger.state(stream)
+
+    def teardown(self):
+        found = derived([logged.recorded for logged in scan(self.log)])
+        assert not found.faults, found.faults
 
 
 BookMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=30)

@@ -1,4 +1,4 @@
-"""Derivation: honest logs follow from their requests and reports; whatever is changed in what follows is named."""
+"""Derivation: honest logs follow from their requests and reports; any change of what follows is named."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -346,7 +346,7 @@ def test_an_execution_under_two_orders_is_named(traded):
 
 def test_one_fault_is_named_once_and_the_rest_is_decided_on_what_is_on_record(traded):
     records = forged(traded, POSITION, replace(last_of(traded, TradeBooked).event, exec_id="E9"))
-    desk = Desk(type(Desk().log)(records))  # a desk that goes on from there, whatever was forged
+    desk = Desk(type(Desk().log)(records))  # a desk that goes on from there, forged or not
     desk._seconds = len(records) + 99
     desk.report(fill("E5", Side.BUY, "1", "120", 9))
     found = derived(history(desk))

@@ -28,6 +28,7 @@ from domain.position import (
 )
 from domain.position.whole_numbers import SLOT_SECONDS
 from domain.values import ZERO, Occurrence, exact
+from tests.derived import derived
 from tests.desk import Desk, costings, fill_days
 from tests.domain.position.booking import INVERSE, LINEAR, SPOT, current, fill
 
@@ -208,6 +209,7 @@ def test_a_desk_with_a_long_memory_and_one_without_record_the_same(first, second
             assert state is not None
             if standing(events):
                 check(events, state, kept_by)
+        assert not derived([logged.recorded for logged in scan(desk.log)]).faults
 
 
 def test_lots_are_assigned_to_a_disposal_long_ago():

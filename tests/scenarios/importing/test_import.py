@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from adapters.log.postgres import PostgresLog
 from adapters.postgres import embedded
 from adapters.postgres.migrations import migrate
+from adapters.verify.derivation import derive
 from adapters.writer.writer import Writer
 from api.intake.ingest import ImportProgress
 from domain import account
@@ -178,6 +179,7 @@ def test_the_same_in_postgres(log: PostgresLog, tmp_path: Path) -> None:
     assert counts(imported(Writer(log, lambda: NOW), path)) == (700, 0, 700, 0, 0)
     assert book(writer) == book(straight)
     assert [one.recorded for one in log.select(limit=9999)] == [one.recorded for one in memory.select(limit=9999)]
+    assert not derive(log.recorder.datastore.url).faults
 
 
 @pytest.mark.slow

@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 
 from adapters.log.postgres import PostgresLog
+from adapters.verify.derivation import derive
 from adapters.writer.writer import Writer
 from domain import position, values
 from domain.account import CostBasis, Costing, FeePolicy
+from domain.ledger import scan
 from domain.position import LotMatch, Position, PositionKey, TradeBooked, Transfer
 from domain.values import Side, rounded
+from tests.derived import derived
 from tests.oracles import each
 from tests.scenarios.importing.histories import KEY, NOW, book, desk, imported, open_book
 
@@ -59,6 +62,7 @@ def test_every_line_of_the_file_is_recorded(path: Path, log: PostgresLog) -> Non
     summary = imported(writer, path)
     assert (summary.recorded, summary.read) == (len(rows(path)), len(rows(path)))
     assert (summary.errors, summary.conflicts) == ([], [])
+    assert not derive(log.recorder.datastore.url).faults
 
 
 @pytest.mark.parametrize("path", FILLS)
@@ -150,10 +154,11 @@ def test_a_full_history_shuffled_split_and_repeated_ends_in_the_same_book(
     header, *lines = path.read_text().splitlines()
     shuffled = [*lines, *lines[::7]]
     Random(3).shuffle(shuffled)
-    _, writer = desk(costing)
+    shuffled_log, writer = desk(costing)
     third = len(shuffled) // 3
     for number in range(4):
         part = tmp_path / f"{number}.csv"
         part.write_text("\n".join([header, *shuffled[number * third : (number + 1) * third], ""]))
         assert imported(writer, part).unreadable == 0
     assert book(writer) == book(straight)
+    assert not derived([logged.recorded for logged in scan(shuffled_log)]).faults

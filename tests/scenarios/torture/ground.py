@@ -18,6 +18,7 @@ from adapters.log import snapshot_check
 from adapters.log.postgres import PostgresLog
 from adapters.postgres import embedded
 from adapters.postgres.migrations import migrate
+from adapters.verify.derivation import derive
 from adapters.writer import leadership
 from domain.ledger import Ledger, scan
 from domain.order import OrderFilled, OrderSubmitted
@@ -169,6 +170,8 @@ class Ground:
         self._prefix = (after, shown)
 
     def _check_log(self, log: PostgresLog, fills: list[OrderFilled]) -> None:
+        derived = derive(self.url)
+        assert not derived.faults, f"{derived.faults[:1]} (seed {self.seed})"
         refolded = snapshot_check.check(self.url)
         assert not refolded.wrong, f"a snapshot is not what its events fold to: {refolded.wrong[:1]} (seed {self.seed})"
         position = Ledger(log, lambda: T0).state(POSITION)

@@ -24,6 +24,7 @@ from adapters.postgres.scopes import Scope
 from adapters.proof import tiles
 from adapters.proof.checkpoints import Note
 from adapters.proof.sealer import Sealer
+from adapters.verify.derivation import derive
 from adapters.verify.verification import VerifyRequest, verify
 from domain.ledger import Ledger, scan
 from domain.order import OrderFilled
@@ -149,6 +150,7 @@ def test_an_api_killed_under_load_loses_and_doubles_nothing(served: Served, home
     Sealer(url, home).seal()
     found = verify(url, VerifyRequest(against=kept))
     assert found.finding is None and kept, f"{found.finding} (seed {SEED})"
+    assert not derive(url).faults, f"(seed {SEED})"
     with PostgresLog(url) as log:
         fills = [recorded.event for _, recorded in scan(log) if isinstance(recorded.event, OrderFilled)]
         executed = Counter(each.exec_id for each in fills)
