@@ -199,9 +199,13 @@ def demo(
     json: Json = False,
 ) -> None:
     """Simulate a trading day, show its report, and serve the console until Ctrl-C."""
+    from adapters.postgres import advice
     from api.demo.demo import run as run_demo
 
-    raise typer.Exit(run_demo(once=once, seed=seed, port=port, home=home or environment().server_home(), as_json=json))
+    with advice.given(home_from="--home" if home else advice.HOME, takes_url=False):
+        chosen = home or environment().server_home()
+        code = run_demo(once=once, seed=seed, port=port, home=chosen, as_json=json)
+    raise typer.Exit(code)
 
 
 def run(args: Sequence[str]) -> int:

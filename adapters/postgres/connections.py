@@ -17,7 +17,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
-from adapters.postgres import embedded, session
+from adapters.postgres import advice, embedded, session
 from domain.errors import Unavailable
 
 CONNECT_SECONDS_MAX = 5
@@ -82,7 +82,9 @@ def connect(
         connection = psycopg.connect(info, autocommit=autocommit)
         try:
             is_writing = role not in (None, Role.AUDITOR)
-            session.check(connection, where=name(url), role=role_name, is_writing=is_writing)
+            session.check(
+                connection, where=name(url), role=role_name, is_writing=is_writing, directly=advice.directly(url)
+            )
         except BaseException:
             connection.close()
             raise
@@ -117,7 +119,7 @@ def _role_name(url: str, role: Role) -> str:
                 prefix = prefix_on_record(connection)
             if prefix is None:
                 raise Unavailable(
-                    f"the database {name(url)} has no roles of Daybook: does DAYBOOK_DATABASE_URL name the right one? "
+                    f"the database {name(url)} has no roles of Daybook: {advice.another(url)} "
                     "`daybook status` makes a ledger in an empty database, and the roles of one restored without them"
                 )
             _prefixes[url] = prefix
@@ -187,12 +189,12 @@ def _sentence(url: str, cause: psycopg.OperationalError) -> str:
         case psycopg.errors.DiskFull():
             return f"the disk of the database {name(url)} is full; make room, then try again"
     reason = " ".join(str(cause).split()) or "the connection was lost"
-    advice = "see that it runs and that DAYBOOK_DATABASE_URL names it"
-    return f"the database {name(url)} cannot be reached ({reason}); {advice}"
+    return f"the database {name(url)} cannot be reached ({reason}); {advice.unreached(url)}"
 
 
 def _parse(url: str) -> dict[str, Any]:
     try:
         return conninfo_to_dict(url)
     except psycopg.ProgrammingError:  # its message quotes the URL, password and all
-        raise Unavailable("DAYBOOK_DATABASE_URL is no PostgreSQL URL (postgresql://user@host/database)") from None
+        what = advice.URL if advice.is_from_environment(url) else "the database's URL"
+        raise Unavailable(f"{what} is no PostgreSQL URL (postgresql://user@host/database)") from None

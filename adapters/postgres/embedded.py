@@ -41,6 +41,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
+from adapters.postgres import advice
 from domain.errors import Unavailable
 
 PORT = 5432  # names the socket file; nothing listens on TCP
@@ -217,7 +218,7 @@ def _settle(home: Path) -> Cluster:
         root = link.resolve()
         _make_private(root, account)
     except OSError as error:
-        raise Unavailable(f"{link} cannot hold a database ({error.strerror}); set DAYBOOK_HOME elsewhere") from error
+        raise Unavailable(f"{link} cannot hold a database ({error.strerror}); {advice.elsewhere()}") from error
     return Cluster(root, account)
 
 
@@ -225,9 +226,7 @@ def _account(directory: Path) -> Account:
     """Return the owner of an existing cluster; for a new one our own account, or as root an unprivileged one."""
     if directory.exists() and (owner := directory.stat().st_uid) not in (0, os.geteuid()):
         if os.geteuid() != 0:
-            raise Unavailable(
-                f"{directory} belongs to {_name(owner)}; run as {_name(owner)}, or set DAYBOOK_HOME elsewhere"
-            )
+            raise Unavailable(f"{directory} belongs to {_name(owner)}; run as {_name(owner)}, or {advice.elsewhere()}")
         return _of(pwd.getpwuid(owner))
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid(), _name(os.geteuid()))
@@ -316,8 +315,8 @@ def _programs(cluster: Cluster) -> Path:
             return directory
         seen.append(f"{found} ({f'version {major}' if major else f'not executable by {cluster.account.name}'})")
     wanted = f"PostgreSQL {needed}, which wrote {cluster.data}," if needed else "PostgreSQL"
-    advice = "run `make setup`, install the system's postgresql, or set DAYBOOK_PG_BIN or DAYBOOK_DATABASE_URL"
-    raise Unavailable(f"{wanted} is not installed (looked at: {', '.join(seen) or 'nothing'}); {advice}")
+    looked_at = ", ".join(seen) or "nothing"
+    raise Unavailable(f"{wanted} is not installed (looked at: {looked_at}); {advice.programs(needed)}")
 
 
 def _installed() -> Iterator[Path]:
@@ -359,7 +358,7 @@ def _copied(programs: Path, cluster: Cluster) -> Path | None:
     if found := NOT_QUOTABLE.search(str(wheel)):
         raise Unavailable(
             f"PostgreSQL's programs cannot run in {wheel}, where {cluster.account.name} needs a copy of them: its path "
-            f"holds {found[0]!r}, which they hand to a shell; set DAYBOOK_HOME elsewhere"
+            f"holds {found[0]!r}, which they hand to a shell; {advice.elsewhere()}"
         )
     copy = wheel / package.name / "pginstall" / "bin"
     if not copy.exists() or _digest(copy / "postgres") != _digest(programs / "postgres"):

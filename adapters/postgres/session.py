@@ -44,6 +44,7 @@ OF_THE_SERVER = (
     ("ignore_checksum_failure", "off", "damaged pages would be read as if they were sound"),
     ("session_replication_role", "origin", "ordinary triggers and foreign keys would not be run"),
 )
+DIRECTLY = "let its URL name the server itself"
 _SETTINGS = tuple(dict.fromkeys((*PINNED, *(name for name, _, _ in OF_THE_SERVER), "client_encoding")))
 _CHECK = f"""
 SELECT pg_backend_pid(), current_user, pg_is_in_recovery(),
@@ -59,10 +60,17 @@ def options() -> dict[str, str]:
     return dict(PINNED)
 
 
-def check(connection: psycopg.Connection[Any], *, where: str, role: str | None, is_writing: bool = True) -> None:
+def check(
+    connection: psycopg.Connection[Any],
+    *,
+    where: str,
+    role: str | None,
+    is_writing: bool = True,
+    directly: str = DIRECTLY,
+) -> None:
     """Raise Unavailable, with advice, unless the session has all that it needs. `where` names the database.
 
-    A session that only reads may be one of a standby.
+    A session that only reads may be one of a standby. `directly` is the way around a pooler.
     """
     info = connection.info
     if info.server_version < VERSION_MIN:
@@ -82,11 +90,13 @@ def check(connection: psycopg.Connection[Any], *, where: str, role: str | None, 
         connection.commit()  # settings of a rolled back transaction would be lost
     pid, user, is_standby, _, durability, encoding, values = row
     found = dict(zip(_SETTINGS, values, strict=True))
-    _refuse_intermediary(where, info.backend_pid, pid)
+    _refuse_intermediary(where, info.backend_pid, pid, directly)
     if role is not None and user != role:
-        raise Unavailable(f"the database {where} let us act as {user}, not as {role}: {_DIRECTLY}")
+        raise Unavailable(f"the database {where} let us act as {user}, not as {role}: {_DROPPED}; {directly}")
     for name, wanted in _wrong(values).items():
-        raise Unavailable(f"{name} is {found[name]!r} in sessions of the database {where}, not {wanted!r}: {_DIRECTLY}")
+        raise Unavailable(
+            f"{name} is {found[name]!r} in sessions of the database {where}, not {wanted!r}: {_DROPPED}; {directly}"
+        )
     if encoding != "UTF8":
         raise Unavailable(
             f"the database {where} is encoded in {encoding}, which cannot keep every text; make one by "
@@ -105,17 +115,14 @@ def _wrong(values: list[str]) -> dict[str, str]:
     return {name: wanted[name] for name, value in found if name in wanted and value != wanted[name]}
 
 
-_DIRECTLY = (
-    "something between Daybook and PostgreSQL, such as a pooler, drops what a session requests; "
-    "let DAYBOOK_DATABASE_URL name the server itself"
-)
+_DROPPED = "something between Daybook and PostgreSQL, such as a pooler, drops what a session requests"
 
 
-def _refuse_intermediary(where: str, announced: int, pid: int) -> None:
+def _refuse_intermediary(where: str, announced: int, pid: int, directly: str) -> None:
     if announced != pid:
         raise Unavailable(
             f"the server process of the database {where} is {pid}, and {announced} was announced: a pooler shares it "
-            "with others, so that locks and settings would not be ours; let DAYBOOK_DATABASE_URL name the server itself"
+            f"with others, so that locks and settings would not be ours; {directly}"
         )
 
 

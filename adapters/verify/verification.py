@@ -201,7 +201,7 @@ class _Verification:
         if origin != self._origin:
             raise HistoryBroken(
                 f"the checkpoint is of another ledger: {origin}, and this is {self._origin or 'unnamed'}; take one of "
-                "this ledger, or set DAYBOOK_DATABASE_URL to the other"
+                "this ledger, or verify the other"
             )
         if not any(note.is_signed_by(tenure.key) for tenure in known):
             newest = f", of which the newest is {known[-1].key.vkey}" if known else ""

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from adapters.exchanges.simulated import Faults
 from adapters.log import queries
-from adapters.postgres import connections, embedded
+from adapters.postgres import advice, connections, embedded
 from api.daybook import Daybook
 from api.demo.report import Outcome, Rebuilt, Throughput, report
 from api.demo.screen import Screen
@@ -144,7 +144,7 @@ def _own_home(home: Path) -> Iterator[Path]:
             own.mkdir(parents=True, exist_ok=True)
             lock = (own / "lock").open("w")
         except OSError as error:
-            raise Unavailable(f"{own} cannot hold the demo ({error.strerror}); set DAYBOOK_HOME elsewhere") from error
+            raise Unavailable(f"{own} cannot hold the demo ({error.strerror}); {advice.elsewhere()}") from error
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import psycopg
 
+from adapters.postgres import advice
 from adapters.postgres.connections import Connection, connect, name, prefix_on_record, reaching, remember_prefix
 from adapters.postgres.roles import close
 from domain.errors import HistoryBroken, Unavailable, UpgradeNeeded
@@ -82,7 +83,7 @@ def check_revision(url: str) -> None:
     with reaching(url), connect(url) as connection:
         found = _revision(connection)
     if found is None:
-        raise HistoryBroken(f"the database {name(url)} has no ledger: does DAYBOOK_DATABASE_URL name the right one?")
+        raise HistoryBroken(f"the database {name(url)} has no ledger: {advice.another(url)}")
     _refuse_newer(url, found)
     if found != NEWEST:
         raise UpgradeNeeded(name(url), found, NEWEST)
