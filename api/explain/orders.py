@@ -78,7 +78,7 @@ def why(daybook: "Daybook", account_id: str, cl_ord_id: str) -> dict[str, Any]:
     return {
         "account_id": key.account_id,
         "cl_ord_id": key.cl_ord_id,
-        "asked_as": cl_ord_id if cl_ord_id != key.cl_ord_id else None,
+        "requested_as": cl_ord_id if cl_ord_id != key.cl_ord_id else None,
         "decisions": [_decision(one, checks, limits) for one, checks in decisions],
     }
 
@@ -280,14 +280,12 @@ def _check(check: LimitCheck, account_id: str, seq: int, limits: _Limits, *, is_
 
 def _reason(check: LimitCheck, *, is_failed: bool, is_over: bool) -> str:
     unit = f" {check.currency}" if check.currency else ""
-    asked, limit = abs(check.asked), check.limit
+    with_order, limit = abs(check.asked), check.limit
     if is_failed:
-        return (
-            f"{_text(asked)}{unit} with the order exceeds {_text(limit)}{unit} by {_text(exact(asked - limit))}{unit}"
-        )
+        return f"{_text(with_order)}{unit} with the order exceeds {_text(limit)}{unit} by {_text(exact(with_order - limit))}{unit}"
     if is_over:
         return f"over {_text(limit)}{unit}, but the order reduces what is used, or the position"
-    return f"{_text(asked)}{unit} with the order is within {_text(limit)}{unit}"
+    return f"{_text(with_order)}{unit} with the order is within {_text(limit)}{unit}"
 
 
 def _text(number: Decimal) -> str:
@@ -333,5 +331,5 @@ def _without_numbers(
 
 
 def _is_firms(hold: HoldRefused) -> bool:
-    judged = (*hold.judged, *(() if hold.failed is None else (hold.failed,)))
-    return any(check.account_id == FIRM for check in judged)
+    found = (*hold.judged, *(() if hold.failed is None else (hold.failed,)))
+    return any(check.account_id == FIRM for check in found)
