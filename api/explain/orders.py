@@ -105,7 +105,7 @@ def _events_of(daybook: "Daybook", of_stream: str) -> Iterator[Placed]:
 
 def _placed(stored: "Stored") -> Placed:
     record = schema.decode(stored.topic, stored.state)
-    return Placed(stored.seq, stored.recorded_at, record.actor, record.request_id, record.event)
+    return Placed(stored.seq, stored.recorded_at, record.actor, request_id=record.request_id, event=record.event)
 
 
 def _checks(daybook: "Daybook", key: OrderKey, decided: Placed) -> Checks | None:
