@@ -282,7 +282,8 @@ def _reason(check: LimitCheck, *, is_failed: bool, is_over: bool) -> str:
     unit = f" {check.currency}" if check.currency else ""
     with_order, limit = abs(check.asked), check.limit
     if is_failed:
-        return f"{_text(with_order)}{unit} with the order exceeds {_text(limit)}{unit} by {_text(exact(with_order - limit))}{unit}"
+        by = _text(exact(with_order - limit))
+        return f"{_text(with_order)}{unit} with the order exceeds {_text(limit)}{unit} by {by}{unit}"
     if is_over:
         return f"over {_text(limit)}{unit}, but the order reduces what is used, or the position"
     return f"{_text(with_order)}{unit} with the order is within {_text(limit)}{unit}"
