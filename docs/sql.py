@@ -8,14 +8,14 @@ from pathlib import Path
 
 from projections.catalog import PROJECTIONS
 from projections.sql_views.definitions import Column, Composed, View
-from projections.sql_views.v1 import V1
+from projections.sql_views.versions import V1
 
 PAGE = Path(__file__).parent / "sql.md"
 
 HEAD = """\
 # SQL: the views for other tools
 
-For psql, BI tools, Grafana, pandas, DuckDB and whatever else speaks SQL. This page is written by `python docs/sql.py`
+For psql, BI tools, Grafana, pandas, DuckDB and all else that speaks SQL. This page is written by `python docs/sql.py`
 from the definitions of the views, which are also their comments in the database (`\\d+ v1.positions`); a test fails
 when it is not current, and runs every example on it.
 
@@ -26,7 +26,7 @@ data, no tables. It has no members until you let somebody in:
 
 ```sh
 daybook database reader grafana          # prints the SQL; set the password in psql by \\password grafana
-daybook database reader grafana --run    # runs it, and asks for the password (or reads it from standard input)
+daybook database reader grafana --run    # runs it; type the password, or give it on standard input
 daybook database reader grafana --remove # ends its sessions and removes it
 ```
 

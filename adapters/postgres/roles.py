@@ -6,7 +6,7 @@ owns it, and no other account may connect (`close`). The prefix follows from the
 is on record as the owner of the schema `read`; it stays when the database is renamed, copied or restored.
 
 One more, `<prefix>_reader`, is a group that may read the SQL views and nothing else. No account of Daybook acts as it;
-whoever is to read the views gets a login that is a member (`adapters.postgres.readers`).
+people and tools that read the views get a login that is a member (`adapters.postgres.readers`).
 
 Where the account may not create roles, an administrator prepares them (`adapters.postgres.preparing`).
 """

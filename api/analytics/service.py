@@ -132,7 +132,7 @@ def nav(
     at_flows = closings_of(daybook, at, parts, inputs.sums, currencies=wanted, valuing=young)
     is_close = [bound in set(days.bounds) for bound in parts.bounds]
     chosen = [close if closes else flow for closes, close, flow in zip(is_close, at_closes, at_flows, strict=True)]
-    points = time_weighted.nav(inputs, days, parts, chosen, currency, capital=capital)
+    points = time_weighted.nav(inputs, days, parts, chosen, currency=currency, capital=capital)
     present = moment_of(at)
     rows = [
         point | {"account_id": account_id, "is_closed": bound <= present}

@@ -50,19 +50,8 @@ class EventsQuery(RequestBody):
 
     def wanted(self) -> LogFilter:
         """Return the filter. Raises InvalidInput."""
-        return checked(
-            LogFilter(
-                self.actor,
-                tuple(self.topic),
-                self.stream,
-                self.account_id,
-                self.request_id,
-                self.recorded_since,
-                self.recorded_until,
-                self.occurred_since,
-                self.occurred_until,
-            )
-        )
+        chosen = self.model_dump(exclude={"after", "limit", "topic"})
+        return checked(LogFilter(**chosen, event=tuple(self.topic)))
 
 
 @router.get("/events", response_model=schemas.EventsAnswer, responses=documented(200, "a page of the log"))

@@ -44,7 +44,17 @@ def log(
     from api.read_models.records import event_record
 
     wanted = checked(
-        LogFilter(actor, tuple(topic or ()), stream, account, request_id, since, until, occurred_since, occurred_until)
+        LogFilter(
+            actor=actor,
+            event=tuple(topic or ()),
+            stream=stream,
+            account_id=account,
+            request_id=request_id,
+            recorded_since=since,
+            recorded_until=until,
+            occurred_since=occurred_since,
+            occurred_until=occurred_until,
+        )
     )
     with opened() as daybook:
         page = search(daybook, wanted, after=after, limit=limit, scanned_max=None)

@@ -279,7 +279,7 @@ class WhyAnswer(Answer):
     seq: int
     account_id: str
     cl_ord_id: str
-    asked_as: str | None = Field(description="the ClOrdID of the request, where it is a replacement's or cancel's")
+    requested_as: str | None = Field(description="the ClOrdID of the request, where it is a replacement's or cancel's")
     decisions: list[Decision]
 
 

@@ -78,7 +78,7 @@ def why(daybook: "Daybook", account_id: str, cl_ord_id: str) -> dict[str, Any]:
     return {
         "account_id": key.account_id,
         "cl_ord_id": key.cl_ord_id,
-        "asked_as": cl_ord_id if cl_ord_id != key.cl_ord_id else None,
+        "requested_as": cl_ord_id if cl_ord_id != key.cl_ord_id else None,
         "decisions": [_decision(one, checks, limits) for one, checks in decisions],
     }
 
@@ -105,7 +105,7 @@ def _events_of(daybook: "Daybook", of_stream: str) -> Iterator[Placed]:
 
 def _placed(stored: "Stored") -> Placed:
     record = schema.decode(stored.topic, stored.state)
-    return Placed(stored.seq, stored.recorded_at, record.actor, record.request_id, record.event)
+    return Placed(stored.seq, stored.recorded_at, record.actor, request_id=record.request_id, event=record.event)
 
 
 def _checks(daybook: "Daybook", key: OrderKey, decided: Placed) -> Checks | None:
@@ -280,14 +280,13 @@ def _check(check: LimitCheck, account_id: str, seq: int, limits: _Limits, *, is_
 
 def _reason(check: LimitCheck, *, is_failed: bool, is_over: bool) -> str:
     unit = f" {check.currency}" if check.currency else ""
-    asked, limit = abs(check.asked), check.limit
+    with_order, limit = abs(check.asked), check.limit
     if is_failed:
-        return (
-            f"{_text(asked)}{unit} with the order exceeds {_text(limit)}{unit} by {_text(exact(asked - limit))}{unit}"
-        )
+        by = _text(exact(with_order - limit))
+        return f"{_text(with_order)}{unit} with the order exceeds {_text(limit)}{unit} by {by}{unit}"
     if is_over:
         return f"over {_text(limit)}{unit}, but the order reduces what is used, or the position"
-    return f"{_text(asked)}{unit} with the order is within {_text(limit)}{unit}"
+    return f"{_text(with_order)}{unit} with the order is within {_text(limit)}{unit}"
 
 
 def _text(number: Decimal) -> str:
@@ -333,5 +332,5 @@ def _without_numbers(
 
 
 def _is_firms(hold: HoldRefused) -> bool:
-    judged = (*hold.judged, *(() if hold.failed is None else (hold.failed,)))
-    return any(check.account_id == FIRM for check in judged)
+    found = (*hold.judged, *(() if hold.failed is None else (hold.failed,)))
+    return any(check.account_id == FIRM for check in found)

@@ -90,7 +90,7 @@ def reader(
 ) -> None:
     """Print or run the SQL that lets a tool read the SQL views, and nothing else.
 
-    With --run the password is asked for, or read from standard input where that is no terminal; an empty one leaves the
+    With --run the password is typed, or read from standard input where that is no terminal; an empty one leaves the
     login without. It is hashed before it is sent. See docs/sql.md for the views.
     """
     from adapters.postgres import readers

@@ -75,7 +75,8 @@ def daily_balances(
             _add(closing, seqs, row)
         moved = _moved(source, day, account_id, asset) if day in by_day else {}
         for place in sorted({*closing, *moved}):
-            row_ = _row(place, day, opening.get(place, ZERO), closing.get(place, ZERO), moved.get(place, ({}, {})))
+            ends = opening.get(place, ZERO), closing.get(place, ZERO)
+            row_ = _row(place, day, ends, moved.get(place, ({}, {})))
             if row_["opening"] or row_["inflow"] or row_["outflow"]:
                 yield {**row_, "seq": seqs.get(place, 0)}
         opening = closing
@@ -116,7 +117,8 @@ def _moved(source: Source, day: str, account_id: str | None, asset: str | None) 
     return found
 
 
-def _row(place: Place, day: str, opening: Decimal, closing: Decimal, moved: Moved) -> DailyBalanceRow:
+def _row(place: Place, day: str, ends: tuple[Decimal, Decimal], moved: Moved) -> DailyBalanceRow:
+    opening, closing = ends
     inflow, outflow = (exact(sum(side.values(), ZERO)) for side in moved)
     if opening + inflow - outflow != closing:
         about = f"{place[0]} in {place[1]} on {day}"

@@ -81,7 +81,7 @@ def nav(
     `closings` has one more than there are sub-periods. `capital` is added to what is on record, from the beginning.
     """
     at_flows = [closings[0], *closings[:-1]]  # a flow is at the start of its sub-period
-    points = curve(inputs, parts, closings, currency, capital, flow_closings=at_flows)
+    points = curve(inputs, parts, closings, currency, capital=capital, flow_closings=at_flows)
     flows = set(flow_slots(inputs, days))
     rows: list[NavPoint] = []
     index = high = ONE
@@ -90,7 +90,7 @@ def nav(
         first = number
         while number < len(points) and parts.bounds[number + 1] <= end:
             number += 1
-        row = _day(points, parts, first, number, flows)
+        row = _day(points, parts, range(first, number), flows)
         if row["return"] is not None:
             index = rounded(index * (ONE + row["return"]), INDEX_PLACES)
             high = max(high, index)
@@ -99,11 +99,12 @@ def nav(
     return rows
 
 
-def _day(points: Sequence[EquityPoint], parts: Days, first: int, end: int, flows: set[int]) -> NavPoint:
-    """Return the row of a day, which consists of the sub-periods from `first` up to `end`."""
+def _day(points: Sequence[EquityPoint], parts: Days, numbers: range, flows: set[int]) -> NavPoint:
+    """Return the row of a day, which consists of the sub-periods of these numbers."""
+    first, end = numbers.start, numbers.stop
     last = points[end - 1]
     linked, starts, weighted = ONE, [], 0
-    for number in range(first, end):
+    for number in numbers:
         point = points[number]
         if point["return"] is None:
             continue

@@ -1,7 +1,7 @@
 """The definition of a view: its columns with their types and comments, and the SQL it is made of.
 
 A version, such as `v1`, is a schema in the database. Its columns never change: views, columns at a view's end and
-functions may be added, and whatever else has to change is done in the next version, beside it.
+functions may be added, and all other changes are made in the next version, beside it.
 """
 
 import re
@@ -84,7 +84,7 @@ def view(
     """Return the view of a table, named `projection.table`; see `columns` for the text."""
     projection, _, table = of.partition(".")
     flat = " ".join(comment.split())
-    return View(name, flat, columns(text), projection, table, source, has_history)
+    return View(name, flat, columns(text), projection, table=table, source=source, has_history=has_history)
 
 
 def history_columns(of: View) -> tuple[Column, ...]:

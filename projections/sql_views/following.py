@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql
 
 from domain.errors import Unavailable
 from projections.sql_views.definitions import Column, Composed, Function, Version, View, history_columns, selected
-from projections.sql_views.v1 import VERSIONS
+from projections.sql_views.versions import VERSIONS
 from projections.storage import progress
 from projections.storage.tables import Projection
 
@@ -77,10 +77,10 @@ def shown(projections: Iterable[Projection], versions: Iterable[Version] = VERSI
         for view in version.views:
             if (view.projection, view.table) not in tables:
                 continue
-            found.append(Shown(version.name, view.name, view.columns, view.comment, view))
+            found.append(Shown(version.name, view.name, view.columns, view.comment, of=view))
             if view.has_history:
                 comment = f"Every version of every row of {view.name}, past and present."
-                found.append(Shown(version.name, f"{view.name}_history", history_columns(view), comment, view))
+                found.append(Shown(version.name, f"{view.name}_history", history_columns(view), comment, of=view))
     return found
 
 

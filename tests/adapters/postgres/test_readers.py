@@ -18,7 +18,7 @@ from domain.errors import RequestRefused
 from projections.catalog import PROJECTIONS
 from projections.runner.runner import Runner
 from projections.sql_views import following
-from projections.sql_views.v1 import V1
+from projections.sql_views.versions import V1
 from tests.desk import Desk
 from tests.projections.running import trade
 

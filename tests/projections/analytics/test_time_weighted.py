@@ -1,4 +1,4 @@
-"""Time-weighted returns: valued at each flow and linked, whatever is brought in or taken out, and whenever."""
+"""Time-weighted returns: valued at each flow and linked, however much is brought in or taken out, and whenever."""
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta

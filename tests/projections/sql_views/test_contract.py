@@ -22,7 +22,7 @@ from domain.values import Side
 from projections.catalog import PROJECTIONS
 from projections.runner.runner import Runner
 from projections.sql_views import following
-from projections.sql_views.v1 import V1
+from projections.sql_views.versions import V1
 from tests import CHECKOUT
 from tests.desk import BTC, Desk, fill
 from tests.projections.running import FIFO
@@ -116,10 +116,10 @@ def test_no_view_shows_free_text_raw_reports_or_who_did_it() -> None:
 def test_the_sql_of_the_page_runs_in_psql(login: str) -> None:
     """psql, which comes with the embedded server."""
     program = Path(embedded.place(Path()).programs) / "psql"
-    asked = ["--no-psqlrc", "--set=ON_ERROR_STOP=1", "--csv"]
+    options = ["--no-psqlrc", "--set=ON_ERROR_STOP=1", "--csv"]
     for block in SQL:
         done = subprocess.run(
-            [program, *asked, login], input=block, text=True, capture_output=True, timeout=60, check=False
+            [program, *options, login], input=block, text=True, capture_output=True, timeout=60, check=False
         )
         assert done.returncode == 0, f"{block}\n{done.stderr}"
         assert len(done.stdout.splitlines()) > 1 or "30 days" in block, f"{block}\ngives no rows"

@@ -17,7 +17,7 @@ from projections.models import orders, positions
 from projections.runner import rebuild as rebuilding
 from projections.runner.runner import Runner
 from projections.sql_views import following
-from projections.sql_views.v1 import V1
+from projections.sql_views.versions import V1
 from projections.storage.history import AsOf
 from projections.storage.progress import places
 from projections.storage.rows import fetch
@@ -185,7 +185,7 @@ def test_a_rebuild_waits_for_a_transaction_that_reads_a_view_and_names_it(
         with pytest.raises(Unavailable, match=rf"v1.positions was read without a pause.* {busy.info.backend_pid}$"):
             runner.rebuild(["positions"])
         with psycopg.connect(database_url, autocommit=True) as reader:
-            assert value(reader, HELD) == 3  # the rows in use are as they were, and nobody waits
+            assert value(reader, HELD) == 3  # the rows in use are as they were, and no reader waits
     runner.rebuild(["positions"])
 
 

@@ -1,7 +1,7 @@
 """The views of `v1` on accounts, instruments, balances, the journal, days, capital and marks."""
 
 from projections.sql_views.definitions import Composed, Function, columns, view
-from projections.sql_views.v1_trading import CONTRACT, POSITION, SEQ
+from projections.sql_views.trading_views import CONTRACT, POSITION, SEQ
 
 ACCOUNT_ASSET = """
 account_id text -- The account.
