@@ -1,8 +1,9 @@
 """Daybook on the command line: record, report and audit the trading of a crypto desk.
 
 Exit codes: 0 success; 1 the request was refused, or the result needs attention (lines that could not be read, a read
-model that differs from the log); 2 the command was used wrongly; 3 the database cannot be reached; 130 interrupted by
-Ctrl-C. An error is one sentence on stderr, with --json problem details (RFC 9457).
+model that differs from the log, an unknown account); 2 the command was used wrongly; 3 a report lacks marks or rates; 4
+the database cannot be reached; 130 interrupted by Ctrl-C. An error is one sentence on stderr, with --json problem
+details (RFC 9457).
 """
 
 # The modules of the command line import only what parsing needs; each command imports what it runs on, so that help and
@@ -20,10 +21,8 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from api.analytics import cli as analytics_cli
 from api.audit import cli as audit_cli
 from api.explain import cli as explain_cli
-from api.explain import restatement_cli
 from api.intake import cli as intake_cli
 from api.intake import cli_marks
 from api.operations import clock_cli, database_cli, keys_cli, privacy_cli, read_models_cli
@@ -44,8 +43,6 @@ PLAIN_HTTP = (
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-reports_cli.report.command()(restatement_cli.restatement)
-analytics_cli.add_to(reports_cli.report)
 app.add_typer(reports_cli.report)
 app.command(name="what-if")(what_if_cli.what_if)
 app.command()(reports_cli.replay)

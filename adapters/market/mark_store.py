@@ -103,6 +103,10 @@ SELECT wanted.place, wanted.instrument_id, latest.* FROM (
     CROSS JOIN unnest(%s::timestamptz[]) WITH ORDINALITY AS moments (moment, place)
 ) AS wanted
 {_LATEST}"""  # noqa: S608 (our own words)
+# Transactions that overlap do not record in the sequence of their marks' numbers.
+LAST_RECORDED = """
+SELECT max(recorded_at) FROM (SELECT recorded_at FROM market.marks ORDER BY mark_id DESC LIMIT 1000) AS last
+"""
 END_OF_TIME = "infinity"
 
 
@@ -232,6 +236,12 @@ class MarkStore:
             )
             for instrument_id, price, source, mark_at, quality, recorded_at in rows
         }  # fmt: skip
+
+    def last_recorded_at(self) -> datetime | None:
+        """Return when the last mark was recorded; None if there is none. Raises Unavailable."""
+        with self._cursor() as cursor:
+            found = cursor.execute(LAST_RECORDED, prepare=True).fetchone()
+        return found[0].astimezone(UTC) if found is not None and found[0] is not None else None
 
     def latest_each(
         self, wanted: Sequence[tuple[str, datetime]], known_at: datetime | None = None

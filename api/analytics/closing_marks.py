@@ -36,8 +36,8 @@ class Valuing(NamedTuple):
 
 
 def moment_of(at: Reading) -> datetime:
-    """Return the moment a reading is of: now, or when its seq was recorded."""
-    return at.recorded_at or now()
+    """Return the moment a reading is of: now, when its seq was recorded, or that of the report it is for."""
+    return at.known_at or now()
 
 
 def days_of(at: Reading, close: Close, first: date | None, last: date | None) -> Days:
@@ -74,7 +74,7 @@ def closings_of(
         raise InvalidInput("from", days.dates[0].isoformat(), "fewer days, or name an account or an instrument")
     ahead = present + FUTURE_MAX  # a venue's clock may run ahead of ours: its present marks count as of now
     observed_by = [ahead if moment == present else moment for moment in moments]
-    found = daybook.market.latest_at(named, observed_by, at.recorded_at)
+    found = daybook.market.latest_at(named, observed_by, at.known_at)
     return [
         closing(moment, marks | valuing.given, pairs, valuing.mark_age_max, equals=valuing.equals)
         for moment, marks in zip(moments, found, strict=True)

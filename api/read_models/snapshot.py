@@ -21,7 +21,7 @@ from api.problems import Problem
 from domain.errors import InvalidInput
 from domain.ledger import Head
 from domain.marks import MILLISECOND, MarkOnRecord
-from domain.values import Mark
+from domain.values import FUTURE_MAX, Mark
 from projections.catalog import PROJECTIONS
 from projections.runner.runner import as_of
 from projections.storage import schemas
@@ -35,13 +35,24 @@ class Reading(NamedTuple):
     """The source of rows, and the seq they are of.
 
     A reading of the past also has the time it was `recorded_at`. The caller applies `occurred_by`: of the rows only
-    what had happened by then is shown.
+    what had happened by then is shown. A reading for a report has the `moment` it is of, whenever it is read again.
     """
 
     source: Source
     seq: int
     recorded_at: datetime | None = None
     occurred_by: datetime | None = None
+    moment: datetime | None = None
+
+    @property
+    def known_at(self) -> datetime | None:
+        """The time up to which marks are known; None for all that are on record now."""
+        return self.moment or self.recorded_at
+
+    @property
+    def seen_by(self) -> datetime | None:
+        """The time up to which marks were seen. A venue's clock may run ahead of ours: its present marks count."""
+        return self.moment + FUTURE_MAX if self.moment and not self.recorded_at else self.known_at
 
     def back_to(self, seq: int) -> Source:
         """Return the same rows as they were at an earlier place in the log, in the same snapshot."""
@@ -117,10 +128,10 @@ def marks_at(daybook: Daybook, at: Reading, given: dict[str, Mark]) -> dict[str,
 
     Each is the newest observed by the reading's moment, of those that were on record when it was known.
     """
-    if at.recorded_at is None and not isinstance(at.source, sa.Connection):
+    if at.known_at is None and not isinstance(at.source, sa.Connection):
         return given  # nothing was on record, no mark either
-    moment = at.occurred_by or at.recorded_at
-    known = daybook.market.latest_all(moment, at.recorded_at)
+    moment = at.occurred_by or at.known_at
+    known = daybook.market.latest_all(at.occurred_by or at.seen_by, at.known_at)
     return aged(daybook, known, moment or now()) | given
 
 

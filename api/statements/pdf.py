@@ -108,8 +108,8 @@ class _Paper(FPDF):
 
     def result(self) -> None:
         """Draw the result of the period, by asset."""
-        names = ("realized", "rounding", "funding", "other income", "fees", "fees in kind")
-        heads = [Head("Asset"), *(Head(name.capitalize(), True) for name in (*names, "net"))]
+        names = ("realized", "rounding", "funding", "other_income", "fees", "fees_in_kind")
+        heads = [Head("Asset"), *(Head(name.replace("_", " ").capitalize(), True) for name in (*names, "net"))]
         rows = [
             [Cell(row["asset"]), *(Cell(number(row[name])) for name in names),
              Cell(signed(row["net"]), _tone(row["net"]), is_strong=True)]

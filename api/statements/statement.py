@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from api.statements.periods import Period
 from domain.instrument import Kind
@@ -31,8 +31,8 @@ RESULT = {
     chart.ROUNDING: "rounding",
     chart.FUNDING: "funding",
     chart.FEES: "fees",
-    chart.FEES_IN_KIND: "fees in kind",
-}  # every other income account is "other income"
+    chart.FEES_IN_KIND: "fees_in_kind",
+}  # every other income account is "other_income"
 
 
 class Statement(NamedTuple):
@@ -128,7 +128,7 @@ class _Tally:
                 continue
             gain = -Decimal(amount)
             gained[asset] += gain
-            self._result[asset][RESULT.get(account, "other income")] += gain
+            self._result[asset][RESULT.get(account, "other_income")] += gain
         for asset, gain in gained.items():
             self._steps[asset].append((entry["transact_time"], gain))
             self._instruments[entry["instrument_id"] or "", asset] += gain
@@ -141,7 +141,7 @@ class _Tally:
 
     def result(self) -> list[Row]:
         """Return the result of the period by asset; `net` is its sum."""
-        names = (*RESULT.values(), "other income")
+        names = (*RESULT.values(), "other_income")
         return [
             {"asset": asset, **{name: exact(sums[name]) for name in names}, "net": exact(sum(sums.values(), ZERO))}
             for asset, sums in sorted(self._result.items())
@@ -185,7 +185,8 @@ class _Tally:
 
 
 POSITION_COLUMNS = (
-    "strategy_id", "instrument_id", "quantity", "avg_px", "cost", "settle", "mark", "mark_at", "value", "unrealized",
+    "strategy_id", "instrument_id", "quantity", "avg_px", "cost", "settle", "mark", "mark_source", "mark_at",
+    "mark_age_ms", "is_mark_stale", "value", "unrealized",
 )  # fmt: skip
 
 
@@ -203,8 +204,3 @@ def _shown(entry: AnyRow) -> Row:
         "moved": {asset: exact(amount) for asset, amount in moved.items() if amount},
         "gained": {asset: exact(amount) for asset, amount in gained.items() if amount},
     }
-
-
-def statement_json(statement: Statement) -> dict[str, Any]:
-    """Return a statement as JSON."""
-    return {**statement._asdict(), "period": statement.period._asdict(), "report": "statement"}
