@@ -91,11 +91,15 @@ def _curve(basis: Basis) -> tuple[service.Equity, list[str]]:
     )  # fmt: skip
     missing = []
     for row in found.rows:
-        lacking = [f"no {one.removeprefix('a ')} at the close of {row['day']}" for one in row["lacking"]]
+        lacking = [f"{_lacks(one)} at the close of {row['day']}" for one in row["lacking"]]
         missing += lacking
         if not lacking and None in (row["equity"], row["external"], row["pnl"], row["turnover"]):
             missing.append(f"no mark or rate for {_unknown(row)} of {row['day']}")
     return found, missing
+
+
+def _lacks(reason: str) -> str:
+    return f"no {reason.removeprefix('a ').removesuffix(' is lacking')}"
 
 
 def _unknown(row: AnyRow) -> str:
@@ -144,7 +148,7 @@ def leverage(basis: Basis) -> Content:
         basis.daybook, basis.at, parameters.where, _groups(parameters, "leverage"), valuing=valuing_of(parameters),
         currency=parameters.currency, capital=parameters.capital or ZERO,
     )  # fmt: skip
-    missing = [f"no {one.removeprefix('a ')}" for one in found["lacking"]]
+    missing = [_lacks(one) for one in found["lacking"]]
     missing += [
         f"no {'mark of' if row['notional'] is None else 'rate from'} {row['lacking']}"
         for row in found["positions"]

@@ -60,13 +60,21 @@ def _before(report: Report, basis: Basis, recorded_at: datetime, marks_at: Any) 
         requested.append((then._replace(recorded_at=at.known_at), replace(parameters, first=first.isoformat())))
     found = []
     for reading, wanted in requested:
-        try:
-            marks = marks_at(reading, wanted)
-            content = content_of(report.name, basis._replace(at=reading, parameters=wanted, marks=marks))
+        content = _content_then(report, basis._replace(at=reading, parameters=wanted), marks_at)
+        if content is not None:
             found.append(content._replace(parts={name: list(rows) for name, rows in content.parts.items()}))
-        except InvalidInput:
-            continue  # there was nothing to report of: no account, no day
     return found
+
+
+def _content_then(report: Report, basis: Basis, marks_at: Any) -> Content | None:
+    """Return a report as it was; None if there was nothing to report of: no account, no day."""
+    try:
+        return content_of(report.name, basis._replace(marks=marks_at(basis.at, basis.parameters)))
+    except InvalidInput as error:
+        if error.field != "restated_at":
+            return None
+    reported = replace(basis.parameters, known_at=str(basis.at.seq))  # it was not known as well as now when reported
+    return content_of(report.name, basis._replace(parameters=reported))
 
 
 def _compared(

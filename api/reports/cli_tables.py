@@ -38,6 +38,7 @@ BY_PART_ONLY = {  # tables that a report shows at a terminal only where they are
     ("statistics", "losses"),
 }  # fmt: skip
 EMPTY = {
+    ("restatement", "items"): "Nothing has changed since.",
     ("leverage", "exposure"): "Nothing is held.",
     ("leverage", "limits"): "No limit is set.",
     ("statement", "result"): "No income and no expenses.",
@@ -81,11 +82,12 @@ def _write(made: "Made", output: Path | None, *, shows_digest: bool = True, allo
         with contextlib.redirect_stdout(text):
             _write_tables(made)
         to_file(lambda out: out.write(text.getvalue().encode()), output, Format.TABLE)
+    code = _note_missing(made, allow_missing=allow_missing)
     is_for_people = made.digest.form is Format.TABLE and sys.stderr.isatty()  # a digest is three lines long
     if shows_digest and not is_for_people:
-        note(f"digest {made.digest.text()}")
         note(f"seq {made.digest.seq}")
-    return _note_missing(made, allow_missing=allow_missing)
+        note(f"digest {made.digest.text()}")
+    return code
 
 
 def _note_missing(made: "Made", *, allow_missing: bool) -> int:
@@ -99,9 +101,9 @@ def _note_missing(made: "Made", *, allow_missing: bool) -> int:
     if allow_missing:
         return 0
     if "mark" in made.report.parameters:
-        note("What needs them is left open. Give a mark with --mark INSTRUMENT=PRICE, record it, or --allow-missing.")
+        note("Give a mark with --mark INSTRUMENT=PRICE, record it, or --allow-missing")
     else:
-        note("What needs them is left open. Record them with daybook import-marks, or --allow-missing.")
+        note("Record marks with daybook import-marks, or --allow-missing")
     return EXIT_MISSING
 
 
@@ -126,6 +128,7 @@ def to_file(write: Callable[[BinaryIO], Any], output: Path | None, form: Format)
 def _write_tables(made: "Made") -> None:
     report, parameters = made.report, made.digest.parameters
     shown = [part for part in made.parts if parameters.part or (report.name, part.name) not in BY_PART_ONLY]
+    shown.sort(key=lambda part: (report.name, part.name) != ("restatement", "positions"))  # what there is to explain
     for number, part in enumerate(shown):
         rows = _rows(made, part)
         columns = TABLES[report.name][part.name]

@@ -9,7 +9,7 @@ import typer
 from api.clock import now
 from api.encoding import decimal_text
 from api.parameters import Format, Moment, moment_of, parsed_asset, parsed_day, parsed_equals, place_of
-from api.reports.catalog import DECIMALS, STATEMENT, Parameters, Report
+from api.reports.catalog import DECIMALS, PLAIN_TEXT, STATEMENT, Parameters, Report
 from api.terminal.options import (
     AccountId,
     AnyAccount,
@@ -272,5 +272,7 @@ def destination_in(report: Report, given: dict[str, Any], before: dict[str, Any]
         if form is not None and form not in report.formats:
             known = ", ".join(report.formats)
             raise typer.BadParameter(f"{output} would be {form}, and this report has {known}", param_hint="--output")
+    if form in PLAIN_TEXT and any(given.get(name) for name in ("strategy", "instrument", "asset", "day")):
+        raise typer.BadParameter(f"{form} takes whole accounts: select by --account alone")
     allow_missing = given["allow_missing"] or bool(before.get("allow_missing"))
     return Destination(form or Format.TABLE, output, allow_missing)

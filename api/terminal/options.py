@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS_MAX = 30.0
 REBUILD_POLL_SECONDS = 0.5
+BAR_SECONDS = 1.0
 NOTE_SECONDS = 5.0
 
 T = TypeVar("T")
@@ -100,17 +101,21 @@ def _brought_forward(daybook: "Daybook", names: tuple[str, ...], moment: Moment 
 
 @contextmanager
 def _noting_progress() -> Iterator[Callable[[float, float], None]]:
-    """Show progress on stderr: a bar at a terminal, else a line now and then."""
-    noted_at = time.monotonic()
-
-    with progress_bar("bringing read models forward", is_quiet=False) as on_bar:
+    """Show progress on stderr once it takes a while: a bar at a terminal, else a line now and then."""
+    due_at = time.monotonic() + BAR_SECONDS
+    on_bar: Callable[[float, float], None] | None = None
+    with ExitStack() as stack:
 
         def on_progress(done: float, of: float) -> None:
-            nonlocal noted_at
-            on_bar(done, of)
-            if time.monotonic() - noted_at >= NOTE_SECONDS and not sys.stderr.isatty():
-                noted_at = time.monotonic()
-                note(f"Bringing read models forward: seq {done:,.0f} of {of:,.0f}")
+            nonlocal due_at, on_bar
+            if on_bar is not None:
+                on_bar(done, of)
+            elif time.monotonic() >= due_at:
+                if sys.stderr.isatty():
+                    on_bar = stack.enter_context(progress_bar("bringing read models forward", is_quiet=False))
+                else:
+                    due_at = time.monotonic() + NOTE_SECONDS
+                    note(f"Bringing read models forward: seq {done:,.0f} of {of:,.0f}")
 
         yield on_progress
 
