@@ -396,9 +396,9 @@ def _total(name: str, doc: str, currency: str, sums: dict[str, Any], groups: dic
 _PNL = dict.fromkeys(pnl.SUMS, DecimalText | None) | {"other_fees": dict[str, DecimalText]}
 _SIZES = dict.fromkeys(("gross", "net"), DecimalText | None)
 PnlTotal = _total("PnlTotal", "Sums in one settlement currency.", "settle", _PNL)
-PnlSum = _total("PnlSum", "Sums in one settlement currency.", "settle", _PNL, {})
+PnlSum = _total("PnlSum", "Sums in one settlement currency.", "settle", _PNL, groups={})
 ExposureTotal = _total("ExposureTotal", "Sums in one quote currency.", "quote", _SIZES)
-ExposureSum = _total("ExposureSum", "Sums in one quote currency.", "quote", _SIZES, {})
+ExposureSum = _total("ExposureSum", "Sums in one quote currency.", "quote", _SIZES, groups={})
 
 
 class JournalLine(Answer):

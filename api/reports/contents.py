@@ -35,7 +35,7 @@ class Stored(NamedTuple):
     """Rows read from one table: those of a page and after it, sorted `by` columns, and how they are shown.
 
     `filters` are the columns that parameters select by; an `asset` selects by `has_asset`. `read` and `shown` turn rows
-    of the table into those of `select`, and those into rows of the report. `is_derived` tells whether some rows are
+    of the table into those of `select`, and those into rows of the report. `is_derived` returns whether some rows are
     costed again when they are read, so that their `seq` does not show all changes.
     """
 

@@ -1,7 +1,7 @@
 """Changes of a table since a place in the log: the rows touched since, and the rows that are no more.
 
 Every row has the seq of the event that touched it last, and the history has the versions that held at a place and have
-ended since. So what changed is a look-up too, whatever the length of the log.
+ended since. So what changed is a look-up too, and does not take longer in a long log.
 """
 
 from collections.abc import Mapping

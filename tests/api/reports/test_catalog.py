@@ -1,5 +1,7 @@
-"""Every report of the catalog, on the command line and over HTTP: every form, the same bytes, the same columns, and what
-is unknown or missing said in all of them."""
+"""Every report of the catalog, on the command line and over HTTP: every form, the same bytes, the same columns.
+
+What is unknown or missing is said in all of them.
+"""
 
 import csv
 import io

@@ -22,11 +22,13 @@ from tests.desk import BTC, PERP, T0, Desk
 
 ROUNDS = 4
 PAIRS = (BTC, PERP, "ETHUSDT.SIM")
+DAYS = Parameters(first="2026-02-27", last="2026-03-03", mark_age_max=10**8)
+WORTH = Parameters(first="2026-02-27", last="2026-03-03", currency="USDT", equal=("USD=USDT",), mark_age_max=10**8)
 REQUESTED = {
-    "daily": Parameters(first="2026-02-27", last="2026-03-03", mark_age_max=10**8),
-    "equity": Parameters(first="2026-02-27", last="2026-03-03", currency="USDT", equal=("USD=USDT",), mark_age_max=10**8),
-    "statistics": Parameters(first="2026-02-27", last="2026-03-03", currency="USDT", equal=("USD=USDT",)),
-    "quality": Parameters(first="2026-02-27", last="2026-03-03", mark_age_max=10**8),
+    "daily": DAYS,
+    "equity": WORTH,
+    "statistics": WORTH,
+    "quality": DAYS,
     "leverage": Parameters(currency="USDT", equal=("USD=USDT",), mark_age_max=10**8),
     "restatement": Parameters(day="2026-03-01"),
     "statement": Parameters(account_id="main", day="2026-03"),
