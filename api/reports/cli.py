@@ -8,12 +8,14 @@ import typer
 
 from api.encoding import time_text
 from api.parameters import Moment, Where
+from api.problems import not_found
 from api.reports.catalog import REPORTS, Report
 from api.reports.cli_tables import reproduce, show
 from api.reports.options import AllowMissing, Output, destination_in, moment_in, parameters_in, signature_of
 from api.terminal.columns import ORDERS, PNL, PNL_TOTALS, POSITIONS
 from api.terminal.options import AccountId, AsOf, Marks, opened
 from api.terminal.output import Json, say, write_json, write_table
+from domain.account import stream
 
 Disposals = Annotated[bool, typer.Option("--matches", help="Show disposals and the lots they consumed instead.")]
 report = typer.Typer(
@@ -80,6 +82,8 @@ def replay(account: AccountId, as_of: AsOf = None, mark: Marks = None, json: Jso
     from projections.models.orders import blotter as blotter_rows
 
     with opened() as daybook:
+        if daybook.state(stream(account)) is None:
+            raise not_found(f"account {account}", account_id=account)
         head = daybook.log.head()
         at = replayed(daybook, "positions", "orders", moment=as_of or Moment(seq=head.seq))
         rows = pnl_of(daybook, at, Where(account), {one.instrument_id: one for one in mark or []})

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -179,8 +180,26 @@ def _rows(made: "Made", part: "Part") -> "list[AnyRow]":
         case "daily", "items" | "totals":
             whole: Row = {"day": "in all"} if part.name == "totals" else {}
             return [{**row, **whole, "net_base": (row.get("in_base") or {}).get("net")} for row in rows]
+        case ("statement", _):
+            return [_at_places(row) for row in rows]
         case _:
             return rows
+
+
+def _at_places(row: "AnyRow") -> "AnyRow":
+    """Return a row of a statement with its amounts at the places of their currency, as in HTML and PDF."""
+    from api.statements import html
+
+    shown = dict(row)
+    asset = row.get("asset") or row.get("settle") or ""
+    for name, value in row.items():
+        if isinstance(value, dict):
+            shown[name] = ", ".join(html.amounts(value))
+        elif isinstance(value, Decimal) and name == "quantity":
+            shown[name] = html.quantity(value)
+        elif isinstance(value, Decimal):
+            shown[name] = (html.price if name in ("avg_px", "mark") else html.amount)(value, asset)
+    return {name: value.replace(html.MINUS, "-") if isinstance(value, str) else value for name, value in shown.items()}
 
 
 def _figures(row: "AnyRow", names: tuple[str, ...]) -> "list[Row]":

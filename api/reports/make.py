@@ -17,6 +17,7 @@ from api.clock import now
 from api.daybook import Daybook
 from api.parameters import Format, Moment, given_marks
 from api.problems import Problem
+from api.read_models.selection import check_selection
 from api.read_models.snapshot import Reading, aged, reading
 from api.reports import analyses
 from api.reports.analyses import Basis, Content
@@ -27,7 +28,6 @@ from api.reports.contents import content_of, models_of, paged_entries
 from api.reports.digest import Digest, hash_of
 from api.reports.files import Shape, batches_of, shapes_of, write_csv, write_json, write_parquet
 from api.reports.plaintext import export
-from api.reports.selection import check_selection
 from api.settings import release
 from api.statements.periods import period_of
 from api.statements.statement import Statement, gathered

@@ -1,12 +1,12 @@
 """Whether what a report selects is on record: an unknown account, strategy, instrument or currency is an error.
 
-A name that is on record and has no rows gives a report without rows. What is known is what is on record now, also for a
-report of a past moment.
+A name that is on record and has no rows gives a report without rows. What is known is what is on record now, also for
+a past moment.
 """
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -14,7 +14,6 @@ from api.daybook import Daybook
 from api.parameters import given_mark, parsed_equals
 from api.problems import Problem
 from api.read_models.snapshot import Reading
-from api.reports.catalog import Parameters
 from domain import account, instrument
 from projections.models import balances, journal, limits, orders, positions, reference_data
 from projections.storage.history import AsOf
@@ -28,18 +27,34 @@ FIELDS = {
 }  # fmt: skip
 
 
-def check_selection(daybook: Daybook, at: Reading, parameters: Parameters) -> None:
+class Selection(Protocol):
+    """The parameters that select rows; None and () select all."""
+
+    @property
+    def account_id(self) -> str | None:
+        """One account."""
+
+    @property
+    def strategy_id(self) -> str | None:
+        """One strategy."""
+
+    @property
+    def instrument_id(self) -> str | None:
+        """One instrument."""
+
+
+def check_selection(daybook: Daybook, at: Reading, selected: Selection) -> None:
     """Raise Problem if what is selected is not on record; it names what is nearest to it."""
-    assert not isinstance(at.source, MemoryRows), "a report is read from the read models"
+    assert not isinstance(at.source, MemoryRows), "it is read from the read models"
     known = _Known(daybook, at.source.connection if isinstance(at.source, AsOf) else at.source)
     for field, kind in FIELDS.items():
-        if (name := getattr(parameters, field)) is not None and name not in known.all_of(kind, name):
+        if (name := getattr(selected, field, None)) is not None and name not in known.all_of(kind, name):
             raise _unknown(kind, field, name, known.all_of(kind, name))
-    for text in parameters.mark:
+    for text in getattr(selected, "mark", ()):
         name = given_mark(text).instrument_id
         if name not in known.all_of(INSTRUMENT, name):
             raise _unknown(INSTRUMENT, "mark", name, known.all_of(INSTRUMENT, name))
-    for text in parameters.equal:
+    for text in getattr(selected, "equal", ()):
         for name in parsed_equals(text):
             if name not in known.all_of(CURRENCY, name):
                 raise _unknown(CURRENCY, "equal", name, known.all_of(CURRENCY, name))
