@@ -1,8 +1,9 @@
 """Daybook on the command line: record, report and audit the trading of a crypto desk.
 
 Exit codes: 0 success; 1 the request was refused, or the result needs attention (lines that could not be read, a read
-model that differs from the log); 2 the command was used wrongly; 3 the database cannot be reached; 4 it is of an older
-Daybook: run `daybook upgrade`; 130 interrupted by Ctrl-C. An error is one sentence on stderr, with --json problem
+model that differs from the log, an unknown account); 2 the command was used wrongly; 3 a report lacks marks or rates; 4
+the database cannot be reached; 5 a bundle does not show that it is complete; 6 the database is of an older Daybook: run
+`daybook upgrade`; 130 interrupted by Ctrl-C. An error is one sentence on stderr, with --json problem
 details (RFC 9457).
 """
 
@@ -21,11 +22,10 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from api.analytics import cli as analytics_cli
 from api.audit import cli as audit_cli
 from api.audit import closing_cli, log_cli
 from api.explain import cli as explain_cli
-from api.explain import orders_cli, restatement_cli
+from api.explain import orders_cli
 from api.intake import cli as intake_cli
 from api.intake import cli_marks, controls_cli
 from api.operations import (
@@ -66,8 +66,6 @@ def _common(
     claim_name(actor)
 
 
-reports_cli.report.command()(restatement_cli.restatement)
-analytics_cli.add_to(reports_cli.report)
 app.add_typer(reports_cli.report)
 app.command(name="what-if")(what_if_cli.what_if)
 app.command()(reports_cli.replay)

@@ -15,6 +15,7 @@ from domain.values import exact
 
 _FORMULA = re.compile(r"['\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 _PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
+MINUTE_MS = 60_000
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -31,6 +32,17 @@ def grouped(value: Decimal) -> str:
 def time_text(value: datetime) -> str:
     """Return the time as ISO 8601 in UTC, to the microsecond where there are any."""
     return value.isoformat().replace("+00:00", "Z")
+
+
+def age_text(age_ms: int) -> str:
+    """Return an age in its largest unit, and the next below it: `3 d 4 h`, `12 min`, `0.8 s`."""
+    if age_ms < MINUTE_MS:
+        return f"{exact(Decimal(age_ms // 100).scaleb(-1)):f} s"
+    minutes = age_ms // MINUTE_MS
+    days, hours = divmod(minutes // 60, 24)
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
 
 
 def plain(value: Any) -> Any:

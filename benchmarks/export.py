@@ -23,7 +23,8 @@ from adapters.postgres.connections import Role
 from adapters.postgres.engine import engine
 from api.reports.arrow_copy import copied
 from api.reports.catalog import REPORTS, Parameters
-from api.reports.files import write_csv, write_parquet
+from api.reports.contents import STORED
+from api.reports.files import shapes_of, write_csv, write_parquet
 from benchmarks.lines import largest_mb, line
 from benchmarks.servers import server
 from domain.values import Money, Side
@@ -97,7 +98,7 @@ def main(rows: int) -> None:
         filled(url, rows)
         reader = engine(url, Role.AUDITOR)
         for name, (table, _) in KEYS.items():
-            report, bare = REPORTS[name], copy_bare(url, table)
+            shapes, bare = shapes_of(REPORTS[name], REPORTS[name].part(None)), copy_bare(url, table)
             for kind in ("parquet", "csv"):
                 before = largest_mb()
                 with reader.connect() as connection, tempfile.TemporaryFile() as file:
@@ -105,11 +106,11 @@ def main(rows: int) -> None:
                     began, worked = perf_counter(), process_time()
                     out: io.BufferedRandom = file  # type: ignore[assignment]
                     if kind == "parquet":
-                        batches = copied(name, report, as_placed(connection), Parameters())
+                        batches = copied(name, shapes, as_placed(connection), Parameters())
                         assert batches is not None
-                        count = write_parquet(report, batches, out, decimals=18, about={})
+                        count = write_parquet(shapes, batches, out, decimals=18, about={})
                     else:
-                        count = write_csv(report, islice(report.rows(connection, Parameters(), {}), CSV_ROWS), out)
+                        count = write_csv(shapes, islice(STORED[name].rows(connection, Parameters()), CSV_ROWS), out)
                     took, worked = perf_counter() - began, process_time() - worked
                     size = os.fstat(file.fileno()).st_size
                 note = (

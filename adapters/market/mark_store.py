@@ -107,7 +107,7 @@ FROM instruments CROSS JOIN LATERAL (
 # One index look-up for each instrument and moment.
 _LATEST = f"""
 CROSS JOIN LATERAL (
-    SELECT price, source, mark_at FROM market.marks AS mark
+    SELECT price, source, mark_at, mark_id FROM market.marks AS mark
     WHERE instrument_id = wanted.instrument_id AND mark_at <= wanted.moment AND {_KNOWN}
     ORDER BY mark_at DESC, mark_id DESC LIMIT 1
 ) AS latest
@@ -148,6 +148,10 @@ WHERE EXISTS (
 """  # noqa: S608
 HAS_BEGUN = "SELECT EXISTS (SELECT FROM market.batches WHERE NOT is_earlier)"
 KEEP_HASHES = f"{STORE_HASHES} ON CONFLICT (kind, first_id) DO NOTHING"
+# Of marks from before batches. Transactions that overlap do not record in the sequence of their marks' numbers.
+LAST_RECORDED = """
+SELECT max(recorded_at) FROM (SELECT recorded_at FROM market.marks ORDER BY mark_id DESC LIMIT 1000) AS last
+"""
 NEWEST_SEQ = "SELECT coalesce(max(seq), 0) FROM market.batches"
 
 
@@ -338,38 +342,48 @@ class MarkStore:
             for instrument_id, price, source, mark_at, quality, recorded_at, mark_id in rows
         }  # fmt: skip
 
-    def latest_each(self, wanted: Sequence[tuple[str, datetime]], known: KnownBy | None = None) -> list[Mark | None]:
+    def last_recorded_at(self) -> datetime | None:
+        """Return when the last mark was recorded from before batches; None if there is none. Raises Unavailable."""
+        with self._cursor() as cursor:
+            found = cursor.execute(LAST_RECORDED, prepare=True).fetchone()
+        return found[0].astimezone(UTC) if found is not None and found[0] is not None else None
+
+    def latest_each(
+        self, wanted: Sequence[tuple[str, datetime]], known: KnownBy | None = None
+    ) -> list[MarkOnRecord | None]:
         """Return for each instrument and moment the latest mark at or before it, on record at `known` if given.
 
         Raises Unavailable.
         """
-        found: list[Mark | None] = [None] * len(wanted)
+        found: list[MarkOnRecord | None] = [None] * len(wanted)
         if not wanted:
             return found
         names, moments = [list(column) for column in zip(*wanted, strict=True)]
         parameters = {"names": names, "moments": moments} | _limits(known)
         with self._cursor() as cursor:
             rows = cursor.execute(LATEST_EACH, parameters, prepare=True).fetchall()
-        for place, price, source, mark_at in rows:
+        for place, price, source, mark_at, mark_id in rows:
             instrument_id = wanted[place - 1][0]
-            found[place - 1] = Mark(instrument_id, values.exact(price), source, mark_at.astimezone(UTC))
+            found[place - 1] = MarkOnRecord(
+                instrument_id, values.exact(price), source, mark_at.astimezone(UTC), mark_id=mark_id
+            )
         return found
 
     def latest_at(
         self, instrument_ids: Sequence[str], moments: Sequence[datetime], known: KnownBy | None = None
-    ) -> list[dict[str, Mark]]:
+    ) -> list[dict[str, MarkOnRecord]]:
         """Return for each moment the instruments' latest marks at or before it, on record at `known` if given.
 
         Raises Unavailable.
         """
-        found: list[dict[str, Mark]] = [{} for _ in moments]
+        found: list[dict[str, MarkOnRecord]] = [{} for _ in moments]
         if not instrument_ids or not moments:
             return found
         parameters = {"names": list(instrument_ids), "moments": list(moments)} | _limits(known)
         with self._cursor() as cursor:
             rows = cursor.execute(LATEST_AT, parameters, prepare=True).fetchall()
-        for place, instrument_id, price, source, mark_at in rows:
-            mark = Mark(instrument_id, values.exact(price), source, mark_at.astimezone(UTC))
+        for place, instrument_id, price, source, mark_at, mark_id in rows:
+            mark = MarkOnRecord(instrument_id, values.exact(price), source, mark_at.astimezone(UTC), mark_id=mark_id)
             found[place - 1][instrument_id] = mark
         return found
 

@@ -36,8 +36,8 @@ class Valuing(NamedTuple):
 
 
 def moment_of(at: Reading) -> datetime:
-    """Return the moment a reading is of: now, or when its seq was recorded."""
-    return at.recorded_at or now()
+    """Return the moment a reading is of: now, when its seq was recorded, or that of the report it is for."""
+    return at.known_at or now()
 
 
 def days_of(at: Reading, close: Close, first: date | None, last: date | None) -> Days:

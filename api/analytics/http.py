@@ -33,6 +33,7 @@ from api.http.reads import ReadRoute, expensive
 from api.parameters import ARRIVAL_SECONDS, DAY_SECONDS, FLOW_MARK_SECONDS, given_marks, parsed_day, parsed_equals
 from api.read_models.query_params import CSV, Context, PageQuery, QueryContext, SelectionQuery, listed
 from api.read_models.schemas import Answer
+from api.read_models.selection import check_selection
 from api.read_models.snapshot import Reading, reading
 from domain.errors import InvalidInput
 from domain.values import ZERO
@@ -147,7 +148,7 @@ class RiskQuery(SelectionQuery):
 def _listed(shape: type[Answer]) -> dict[str, Any]:
     described = documented(200, "the analysis, and the seq it is of")
     described[200]["content"] = {CSV: {"schema": {"type": "string"}}}
-    return {"response_model": shape, "responses": described}
+    return {"response_model": shape, "responses": described | responses(404)}
 
 
 def _read(context: QueryContext, query: SelectionQuery, names: tuple[str, ...]) -> AbstractContextManager[Reading]:
@@ -176,6 +177,7 @@ def read_daily_pnl(query: Annotated[DailyQuery, Query()], context: Context) -> R
     occurred: /v1/pnl/daily/restatements lists the changes, and `as_of_seq` shows what was known before.
     """
     with _read(context, query, DAILY_MODELS) as at:
+        check_selection(context.daybook, at, query)
         found = service.daily_pnl(
             context.daybook, at, query.where(), query.span(), by=query.by, valuing=query.valuing()
         )
@@ -266,6 +268,7 @@ def read_execution_quality(query: Annotated[QualityQuery, Query()], context: Con
     Above zero is a cost. An order without a known arrival price is in no slippage, and counted `without_mark`.
     """
     with _read(context, query, QUALITY_MODELS) as at:
+        check_selection(context.daybook, at, query)
         age_max = timedelta(seconds=query.mark_age_max)
         found = service.execution_quality(
             context.daybook, at, query.where(), query.span(), by=query.by, age_max=age_max
@@ -274,7 +277,11 @@ def read_execution_quality(query: Annotated[QualityQuery, Query()], context: Con
     return _answer(context, query, at, rows=found.items, shape=schemas.QualityRow, totals=totals)
 
 
-@router.get("/risk", response_model=schemas.RiskAnswer, responses=documented(200, "the analysis, and the seq it is of"))
+@router.get(
+    "/risk",
+    response_model=schemas.RiskAnswer,
+    responses=documented(200, "the analysis, and the seq it is of") | responses(404),
+)
 @expensive()
 def read_risk(query: Annotated[RiskQuery, Query()], context: Context) -> Response:
     """Exposure for each of `by` in one currency, leverage, concentration, and every limit with its headroom.
@@ -285,6 +292,7 @@ def read_risk(query: Annotated[RiskQuery, Query()], context: Context) -> Respons
         timedelta(seconds=query.mark_age_max), tuple(map(parsed_equals, query.equal)), given_marks(query.mark)
     )
     with _read(context, query, RISK_MODELS) as at:
+        check_selection(context.daybook, at, query)
         found = service.risk_report(
             context.daybook, at, query.where(), query.by, valuing=valuing, currency=query.currency,
             capital=query.capital,

@@ -152,11 +152,9 @@ class LossAnswer(Answer):
     parametric_var_amount: Maybe
 
 
-class StatisticsAnswer(Answer):
+class StatisticsFigures(Answer):
     """Figures of daily time-weighted returns; a year has 365 days. Null where days are too few, as `reasons` states."""
 
-    seq: int
-    recorded_at: TimeText | None
     account_id: str | None
     currency: str
     first_day: DayText | None
@@ -175,8 +173,15 @@ class StatisticsAnswer(Answer):
     worst_day: Maybe
     max_drawdown: DrawdownAnswer | None
     current_drawdown: DrawdownAnswer | None
-    losses: list[LossAnswer]
     reasons: dict[str, str]
+
+
+class StatisticsAnswer(StatisticsFigures):
+    """The figures, the possible losses of a day, and the seq they are of."""
+
+    seq: int
+    recorded_at: TimeText | None
+    losses: list[LossAnswer]
 
 
 class QualityRow(Answer):
@@ -294,9 +299,9 @@ class HeadroomRow(Answer):
     seq: int
 
 
-class RiskAnswer(Answer):
-    seq: int
-    recorded_at: TimeText | None
+class RiskFigures(Answer):
+    """Exposure of all together in one currency, leverage and concentration."""
+
     currency: str
     equity: Maybe
     gross: Maybe
@@ -307,6 +312,13 @@ class RiskAnswer(Answer):
     largest_share: Maybe
     largest_asset: str | None
     lacking: list[str]
+
+
+class RiskAnswer(RiskFigures):
+    """The figures, positions, exposure for each of `by`, limits, and the seq they are of."""
+
+    seq: int
+    recorded_at: TimeText | None
     positions: list[SizedRow]
     exposure: list[CutRow]
     limits: list[HeadroomRow]

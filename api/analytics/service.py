@@ -6,6 +6,7 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any, NamedTuple
 
+from adapters.log.queries import version_at
 from api.analytics.closing_marks import (
     Valuing,
     closings_of,
@@ -22,6 +23,7 @@ from api.parameters import Where
 from api.read_models.snapshot import Reading, marks_at
 from domain import risk
 from domain.errors import InvalidInput, RequestRefused
+from domain.ledger import pages
 from domain.marks import Prices
 from domain.risk import ANYWHERE, Measure, Meter, Risk, Scope, age_allowed, day_of
 from domain.values import divide
@@ -275,9 +277,25 @@ def _with_usage(daybook: Daybook, at: Reading, rows: Sequence[limits.LimitRow]) 
         if is_known or not measure.is_held:
             found.append(row)
             continue
-        known: Risk = daybook.state(risk.stream(row["account_id"])) or Risk()
+        known = _risk_of(daybook, row["account_id"], at.seq)
         found += _measured(known, row, list(marks.values()), at)
     return found
+
+
+def _risk_of(daybook: Daybook, account_id: str, seq: int) -> Risk:
+    """Return an account's limits and exposure as of a place in the log."""
+    stream = risk.stream(account_id)
+    known: Risk | None = daybook.state(stream)
+    version = version_at(daybook.history, stream, seq)
+    if version == version_at(daybook.history, stream, None):
+        return known or Risk()
+    state: Risk | None = None
+    for page in pages(daybook.history, stream):
+        for recorded in page:
+            if recorded.version > version:
+                return state or Risk()
+            state = risk.evolve(state, recorded.event)
+    return state or Risk()
 
 
 def _measured(known: Risk, row: AnyRow, marks: Sequence[Any], at: Reading) -> list[AnyRow]:

@@ -85,14 +85,19 @@ class Restatement:
 
 def restatement(daybook: Daybook, day: Day, where: Where, **waiting: Any) -> Restatement:
     """Return the restatement of a day. Raises InvalidInput if it would be restated before it was reported."""
+    with reading(daybook, *MODELS, moment=day.restated, **waiting) as at:
+        return restated_at(daybook, at, day, where, **waiting)
+
+
+def restated_at(daybook: Daybook, at: Reading, day: Day, where: Where, **waiting: Any) -> Restatement:
+    """Return the restatement of a day as it is known in a reading. Raises InvalidInput if that was not reported yet."""
     with reading(daybook, *MODELS, moment=day.reported, **waiting) as then:
         was = _Boundaries(daybook, then, day, where)
-    with reading(daybook, *MODELS, moment=day.restated, **waiting) as at:
-        is_ = _Boundaries(daybook, at, day, where)
-        if at.seq < then.seq:
-            raise InvalidInput("restated_at", at.seq, f"a moment after the day was reported, at seq {then.seq}")
-        connection = at.source.connection if isinstance(at.source, AsOf) else at.source
-        changed = positions_occurred.changes(connection, day.end - MICROSECOND, then.seq, at.seq, **where._asdict())  # type: ignore[arg-type]
+    is_ = _Boundaries(daybook, at, day, where)
+    if at.seq < then.seq:
+        raise InvalidInput("restated_at", at.seq, f"a moment after the day was reported, at seq {then.seq}")
+    connection = at.source.connection if isinstance(at.source, AsOf) else at.source
+    changed = positions_occurred.changes(connection, day.end - MICROSECOND, then.seq, at.seq, **where._asdict())  # type: ignore[arg-type]
     bounds = Bounds(day.start - MICROSECOND, day.end - MICROSECOND)
     positions = []
     for key in sorted(was.keys | is_.keys):
@@ -147,7 +152,7 @@ class _Boundaries:
 
 
 def _marks(daybook: Daybook, at: Reading, moment: datetime) -> dict[str, Mark]:
-    if at.recorded_at is None and isinstance(at.source, AsOf):
+    if at.known_at is None and isinstance(at.source, AsOf):
         return {}
     found = daybook.market.latest_all(moment, at.known)
     return {

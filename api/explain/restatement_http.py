@@ -16,6 +16,8 @@ from api.http.reads import ReadRoute, expensive
 from api.parameters import Where
 from api.read_models import schemas
 from api.read_models.query_params import DATE
+from api.read_models.selection import check_selection
+from api.read_models.snapshot import reading
 from projections.calendar import parsed_close
 
 router = APIRouter(
@@ -51,7 +53,7 @@ class RestatementQuery(RequestBody):
 @router.get(
     "/pnl/restatement",
     response_model=schemas.RestatementAnswer,
-    responses=documented(200, "the difference, item by item, and the seq it is known at"),
+    responses=documented(200, "the difference, item by item, and the seq it is known at") | responses(404),
 )
 @expensive()
 def read_restatement(query: Annotated[RestatementQuery, Query()], daybook: OpenDaybook) -> Response:
@@ -61,5 +63,7 @@ def read_restatement(query: Annotated[RestatementQuery, Query()], daybook: OpenD
     """
     day = restatement.day_of(query.day, query.close, query.known_at, query.restated_at)
     where = Where(query.account_id, query.strategy_id, query.instrument_id)
+    with reading(daybook, *restatement.MODELS) as at:
+        check_selection(daybook, at, query)
     found = restatement.restatement(daybook, day, where)
     return answer(restatement.restatement_record(found), seq=found.now_seq)

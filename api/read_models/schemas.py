@@ -411,15 +411,18 @@ LimitRow = _row(
 )
 
 
-def _total(name: str, doc: str, currency: str, sums: Iterable[str]) -> type[Answer]:
-    fields: dict[str, Any] = {each: (type_, ...) for each, type_ in _GROUPS.items()}
-    fields |= {currency: (str, ...)} | dict.fromkeys(sums, (DecimalText | None, ...))
+def _total(name: str, doc: str, currency: str, sums: dict[str, Any], groups: dict[str, Any] = _GROUPS) -> type[Answer]:
+    fields: dict[str, Any] = {each: (type_, ...) for each, type_ in (groups | {currency: str} | sums).items()}
     fields |= dict.fromkeys(("missing_marks", "stale_marks"), (list[str], ...))
     return create_model(name, __base__=Answer, __doc__=doc, **fields)
 
 
-PnlTotal = _total("PnlTotal", "Sums in one settlement currency.", "settle", pnl.SUMS)
-ExposureTotal = _total("ExposureTotal", "Sums in one quote currency.", "quote", ("gross", "net"))
+_PNL = dict.fromkeys(pnl.SUMS, DecimalText | None) | {"other_fees": dict[str, DecimalText]}
+_SIZES = dict.fromkeys(("gross", "net"), DecimalText | None)
+PnlTotal = _total("PnlTotal", "Sums in one settlement currency.", "settle", _PNL)
+PnlSum = _total("PnlSum", "Sums in one settlement currency.", "settle", _PNL, groups={})
+ExposureTotal = _total("ExposureTotal", "Sums in one quote currency.", "quote", _SIZES)
+ExposureSum = _total("ExposureSum", "Sums in one quote currency.", "quote", _SIZES, groups={})
 
 
 class JournalLine(Answer):

@@ -22,7 +22,7 @@ from api.problems import Problem
 from domain.errors import InvalidInput
 from domain.ledger import Head
 from domain.marks import MILLISECOND, MarkOnRecord
-from domain.values import Mark
+from domain.values import FUTURE_MAX, Mark
 from projections.catalog import PROJECTIONS
 from projections.runner.runner import as_of
 from projections.storage import schemas
@@ -36,17 +36,36 @@ class Reading(NamedTuple):
     """The source of rows, and the seq they are of.
 
     A reading of the past also has the time it was `recorded_at`. The caller applies `occurred_by`: of the rows only
-    what had happened by then is shown.
+    what had happened by then is shown. A reading for a report has `pinned` which marks it is valued at, whenever it is
+    read again: those on record at a place in the log and seen by a moment, the one that the report is of.
     """
 
     source: Source
     seq: int
     recorded_at: datetime | None = None
     occurred_by: datetime | None = None
+    pinned: KnownBy | None = None
+
+    @property
+    def moment(self) -> datetime | None:
+        """The moment that a report is of; None for another reading."""
+        return None if self.pinned is None else self.pinned.at
+
+    @property
+    def known_at(self) -> datetime | None:
+        """The time up to which marks are known; None for all that are on record now."""
+        return self.moment or self.recorded_at
+
+    @property
+    def seen_by(self) -> datetime | None:
+        """The time up to which marks were seen. A venue's clock may run ahead of ours: its present marks count."""
+        return self.moment + FUTURE_MAX if self.moment and not self.recorded_at else self.known_at
 
     @property
     def known(self) -> KnownBy | None:
         """What was on record then, for look-ups of marks; None for a reading of the present."""
+        if self.pinned is not None:
+            return self.pinned
         return None if self.recorded_at is None else KnownBy(self.seq, self.recorded_at)
 
     def back_to(self, seq: int) -> Source:
@@ -123,10 +142,10 @@ def marks_at(daybook: Daybook, at: Reading, given: dict[str, Mark]) -> dict[str,
 
     Each is the newest observed by the reading's moment, of those that were on record when it was known.
     """
-    if at.recorded_at is None and not isinstance(at.source, sa.Connection):
+    if at.known_at is None and not isinstance(at.source, sa.Connection):
         return given  # nothing was on record, no mark either
-    moment = at.occurred_by or at.recorded_at
-    known = daybook.market.latest_all(moment, at.known)
+    moment = at.occurred_by or at.known_at
+    known = daybook.market.latest_all(at.occurred_by or at.seen_by, at.known)
     return aged(daybook, known, moment or now()) | given
 
 

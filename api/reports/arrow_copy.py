@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from api.reports.catalog import Parameters, Report
-from api.reports.files import columns_of
+from api.reports.catalog import Parameters
+from api.reports.files import Shapes, types_of
 from projections.models import executions, journal, lots
 from projections.storage.copy_out import CopyOut, copied_text
 from projections.storage.rows import Source
@@ -26,14 +26,15 @@ COPIED = {
 }
 
 
-def copied(name: str, report: Report, source: Source, parameters: Parameters) -> Iterator["pa.RecordBatch"] | None:
+def copied(name: str, shapes: Shapes, source: Source, parameters: Parameters) -> Iterator["pa.RecordBatch"] | None:
     """Return the report's rows in batches of any size; None where it has to be read row by row.
 
     A value that does not fit raises pyarrow.ArrowInvalid.
     """
     what = COPIED.get(name)
     is_recosted = parameters.method or parameters.fee_policy or parameters.occurred_by
-    if what is None or type(source) is not sa.Connection or is_recosted or parameters.limit is not None:
+    is_part = parameters.limit is not None or parameters.since_seq is not None
+    if what is None or type(source) is not sa.Connection or is_recosted or is_part:
         return None
     where = parameters.where._asdict()
     if what.table is executions.executions and executions.restatements(source, **where):
@@ -41,16 +42,16 @@ def copied(name: str, report: Report, source: Source, parameters: Parameters) ->
     wanted = {field: value for field in (*what.filters, "asset") if (value := getattr(parameters, field)) is not None}
     if not wanted.keys() <= set(what.filters):
         return None
-    return _batches(report, source, what, wanted, decimals=parameters.decimals)
+    return _batches(shapes, source, what, wanted, decimals=parameters.decimals)
 
 
 def _batches(
-    report: Report, source: sa.Connection, what: CopyOut, wanted: Mapping[str, Any], *, decimals: int
+    shapes: Shapes, source: sa.Connection, what: CopyOut, wanted: Mapping[str, Any], *, decimals: int
 ) -> Iterator["pa.RecordBatch"]:
     from pyarrow import csv  # noqa: PLC0415 (0.3 s, only where needed)
 
-    types = {name: type_ for name, (type_, _) in columns_of(report, decimals).items()}
-    with copied_text(source, what, report.columns, wanted) as text:
+    types = {name: type_ for name, (type_, _) in types_of(shapes, decimals).items()}
+    with copied_text(source, what, tuple(shapes), wanted) as text:
         if text.is_empty():
             return
         reader = csv.open_csv(

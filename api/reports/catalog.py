@@ -1,40 +1,48 @@
-"""The catalog of reports: rows of one moment, independent of the format they are written in.
+"""The catalog of reports: each report's parameters, parts and formats.
+
+Commands, routes, formats and docs/reports.md are made from it. How a report's rows are read is in
+`api.reports.contents`, what its columns mean in `api.reports.columns`.
 
 A report is selected by name and parameters; together with its place in the log they are its `Digest`
-(`api.reports.digest`), from which it can be reproduced. Rows are streamed: a report of any length is read page by page
-from one snapshot of the database, so memory stays flat.
+(`api.reports.digest`), from which it can be reproduced. It has one or more parts: tables, of which CSV and Parquet hold
+one, by default the first, and the other formats all.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import date, datetime
-from itertools import islice
-from typing import Any, NamedTuple, TypeVar, cast
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
 
 from msgspec import Struct
 
-from api.parameters import Where
+from api.parameters import Format, Where
 from api.problems import not_found
-from api.read_models import schemas, views
-from api.read_models.recosting import Conventions
-from api.read_models.snapshot import Reading
 from domain.account import CostBasis, FeePolicy
-from projections.analytics import disposals, exposure, pnl
-from projections.analytics.daily_balances import daily_balances
-from projections.analytics.disposals import LONG_TERM_DAYS
-from projections.analytics.valuation import Marks, mark_of
-from projections.models import balances, executions, journal, limits, lots, orders
-from projections.storage.rows import MemoryRows, Source
-from projections.storage.tables import AnyRow
 
-PAGE_ROWS = 5000
 DECIMALS = 18
+STATEMENT = "statement"
+ROWS = (Format.TABLE, Format.JSON, Format.CSV, Format.PARQUET)
+LAID_OUT = (Format.HTML, Format.PDF)
+PLAIN_TEXT = (Format.HLEDGER, Format.BEANCOUNT)
+MEDIA_TYPES = {
+    Format.JSON: "application/json",
+    Format.CSV: "text/csv; charset=utf-8",
+    Format.PARQUET: "application/vnd.apache.parquet",
+    Format.HTML: "text/html; charset=utf-8",
+    Format.PDF: "application/pdf",
+    Format.HLEDGER: "text/plain; charset=utf-8",
+    Format.BEANCOUNT: "text/plain; charset=utf-8",
+}
+CHANGE = "change"
+SET, REMOVED = "set", "removed"
 
 
 class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """The parameters of a report. `mark` are INSTRUMENT=PRICE; `day` is a date, of a statement also a month.
+    """The parameters of a report, as its digest has them.
 
-    `occurred_by`: positions, lots, PnL and exposure of only what had happened by that time. `since` and `until` bound
-    the time of disposals, and `long_term_days` is how long a lot is held for long. `first` and `last` are value dates.
+    `mark` are INSTRUMENT=PRICE; `day` is a date, of a statement also a month. `since` and `until` bound the time of
+    disposals, `long_term_days` is how long a lot is held for long. `occurred_by`: positions, lots, PnL and
+    exposure of only what had happened by that time. `first` and `last` are the days of an analysis. `known_at` is
+    when a restated day was reported, a time or a place in the log. `since_seq`: only what has changed since that place.
     """
 
     account_id: str | None = None
@@ -48,172 +56,302 @@ class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
     limit: int | None = None
     decimals: int = DECIMALS
     occurred_by: datetime | None = None
+    by: tuple[str, ...] = ()
+    first: str | None = None
+    last: str | None = None
+    close: str | None = None
+    currency: str | None = None
+    capital: Decimal | None = None
+    risk_free: Decimal | None = None
+    target: Decimal | None = None
+    equal: tuple[str, ...] = ()
+    mark_age_max: int | None = None
+    known_at: str | None = None
+    part: str | None = None
+    since_seq: int | None = None
     since: datetime | None = None
     until: datetime | None = None
-    long_term_days: int = LONG_TERM_DAYS
-    first: date | None = None
-    last: date | None = None
+    long_term_days: int | None = None
+    flow_mark_age_max: int | None = None
 
     @property
     def where(self) -> Where:
         """The positions selected."""
         return Where(self.account_id, self.strategy_id, self.instrument_id)
 
-    @property
-    def conventions(self) -> Conventions:
-        """The conventions that replace the account's own."""
-        return Conventions(self.method, self.fee_policy)
 
+class Part(NamedTuple):
+    """One table of a report. `key` are the columns that identify a row.
 
-Rows = Callable[[Source, Parameters, Marks], Iterable[AnyRow]]
-Totals = Callable[[list[AnyRow]], Sequence[AnyRow]]
-OneRow = TypeVar("OneRow", bound=AnyRow)
+    A part without a key is written whole also where only changes are requested: it replaces what was before. The rows
+    of a `is_marked` one depend on marks, which change without the log. An `is_single` part has one row, whose columns
+    are members of the JSON object itself.
+    """
+
+    name: str
+    title: str
+    key: tuple[str, ...] = ()
+    is_marked: bool = False
+    is_single: bool = False
 
 
 class Report(NamedTuple):
-    """One kind of report: the shape of its rows, the read models it needs, and how its rows are read from them."""
+    """One kind of report. `parameters` are those it takes besides format, destination and the moment it is of.
 
+    `is_recorded` ones can be read as of a past moment. `is_valued` ones depend on marks, or on conversion rates made of
+    them. `groups` are the columns that `by` may name, `grouped_by` those without it.
+    """
+
+    name: str
     title: str
-    shape: type[schemas.Answer]
-    names: tuple[str, ...]
-    rows: Rows
-    totals: Totals | None = None
+    summary: str
+    models: tuple[str, ...]
+    parameters: tuple[str, ...]
+    parts: tuple[Part, ...]
+    formats: tuple[Format, ...] = ROWS
     is_valued: bool = False
+    groups: tuple[str, ...] = ()
+    grouped_by: tuple[str, ...] = ()
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of its columns, in order."""
-        return tuple("".join(name) for name in self.shape.model_fields)  # SQLAlchemy's are a kind of str
+    def occurs(self) -> bool:
+        """Whether it can be of only what had happened by a moment."""
+        return {"as_of", "known_at"} <= set(self.parameters)
 
-    def needs(self, parameters: Parameters) -> tuple[str, ...]:
-        """Return the read models it is read from; recosting and as-occurred reports need the trades as well."""
-        is_own = parameters.conventions == views.OWN and parameters.occurred_by is None
-        return self.names if is_own or "executions" in self.names else (*self.names, "executions")
+    @property
+    def is_dated(self) -> bool:
+        """Whether it is of a range of days, by default up to the present one."""
+        return "last" in self.parameters
 
-
-def _pages(
-    source: Source, select: Callable[..., list[OneRow]], by: str | tuple[str, ...], **where: Any
-) -> Iterator[OneRow]:
-    """Yield every row of a paged query; a replay is in memory already and is read at once."""
-    if isinstance(source, MemoryRows):
-        yield from select(source, **where, limit=None)
-        return
-    after = None
-    while page := select(source, **where, limit=PAGE_ROWS, after=after):
-        yield from page
-        if len(page) < PAGE_ROWS:
-            return
-        last = page[-1]
-        after = last[by] if isinstance(by, str) else tuple(last[name] for name in by)
+    def part(self, name: str | None) -> Part:
+        """Return a part by name, the first without one. Raises Problem."""
+        found = next((one for one in self.parts if name in (None, one.name)), None)
+        if found is None:
+            known = ", ".join(one.name for one in self.parts)
+            raise not_found(f"a part {name!r} of the report {self.name} (there are {known})", part=name)
+        return found
 
 
-def _reading(source: Source, parameters: Parameters) -> Reading:
-    return Reading(source, 0, occurred_by=parameters.occurred_by)
+WHICH = ("account_id", "strategy_id", "instrument_id")
+COST = ("method", "fee_policy")
+DAYS = ("first", "last", "close")
+WORTH = ("currency", "capital")
+VALUED = ("equal", "mark_age_max")
+AS_OF, AS_OCCURRED = ("as_of",), ("as_of", "known_at")
+CUTS = ("account_id", "strategy_id", "venue", "asset", "instrument_id")
+DAILY_GROUPS = ("account_id", "strategy_id", "instrument_id", "venue", "base")
+QUALITY_GROUPS = ("account_id", "strategy_id", "instrument_id", "venue", "day")
+MATCH = ("exec_id", "line")
 
-
-def _positions(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    return views.positions_of(_reading(source, parameters), parameters.where, parameters.conventions)
-
-
-def _pnl(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    held = views.positions_of(_reading(source, parameters), parameters.where, parameters.conventions)
-    return [pnl.valued(row, mark_of(row, marks)) for row in held]
-
-
-def _exposure(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    held = views.positions_of(_reading(source, parameters), parameters.where)
-    return [exposure.sized(row, mark_of(row, marks)) for row in held if row["quantity"]]
-
-
-def _balances(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    return balances.balances(source, account_id=parameters.account_id, asset=parameters.asset)
-
-
-def _daily_balances(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    return daily_balances(
-        source, account_id=parameters.account_id, asset=parameters.asset, first=parameters.first, last=parameters.last
-    )
-
-
-def _journal(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    wanted = {**parameters.where._asdict(), "asset": parameters.asset, "day": parameters.day}
-    return journal.lines_of(_pages(source, journal.entries, journal.CURSOR, **wanted))
-
-
-def paged_entries(source: Source, account_id: str | None) -> Iterator[journal.JournalEntryRow]:
-    """Yield every journal entry, in the order of the log."""
-    return _pages(source, journal.entries, journal.CURSOR, account_id=account_id)
-
-
-def _trial_balance(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    return journal.trial_balance(source, account_id=parameters.account_id, asset=parameters.asset, upto=parameters.day)
-
-
-def _blotter(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    if parameters.limit is not None:
-        return orders.blotter(source, **parameters.where._asdict(), limit=parameters.limit)
-    return _pages(source, orders.blotter, "opened_seq", **parameters.where._asdict())
-
-
-def _executions(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    return _pages(source, executions.trades, "booked_seq", **parameters.where._asdict())
-
-
-def _risk(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    wanted = {"strategy_id": parameters.strategy_id, "instrument_id": parameters.instrument_id}
-    found: list[AnyRow] = [*limits.utilisation(source, parameters.account_id)]
-    return [row for row in found if all(v is None or row[name] in (None, v) for name, v in wanted.items())]
-
-
-def _lots(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    if parameters.conventions != views.OWN or parameters.occurred_by is not None:
-        return views.lots_of(_reading(source, parameters), parameters.where, parameters.conventions).opened
-    return _pages(source, lots.open_lots, lots.OPENED, **parameters.where._asdict())
-
-
-def _matches(source: Source, parameters: Parameters, marks: Marks) -> Iterable[AnyRow]:
-    found: Iterable[Any]
-    if parameters.conventions != views.OWN or parameters.occurred_by is not None:
-        found = views.lots_of(_reading(source, parameters), parameters.where, parameters.conventions).matched
-    else:
-        found = _pages(source, lots.matches, lots.DISPOSED, **parameters.where._asdict())
-    chosen = disposals.Filter(parameters.since, parameters.until)
-    kept = (row for row in found if chosen.has(row))
-    acquisitions = disposals.Acquisitions(source)
-    while page := list(islice(kept, PAGE_ROWS)):
-        yield from acquisitions.described(page, parameters.long_term_days)
-
-
-def _trial_balance_totals(rows: list[AnyRow]) -> Sequence[AnyRow]:
-    return views.trial_balance_totals(cast(list[journal.TrialBalanceRow], rows))
-
-
-def _pnl_totals(rows: list[AnyRow]) -> Sequence[AnyRow]:
-    return pnl.totals(cast(list[pnl.PnlRow], rows), ())
-
-
-def _exposure_totals(rows: list[AnyRow]) -> Sequence[AnyRow]:
-    return exposure.totals(cast(list[exposure.ExposureRow], rows), ())
-
-
-REPORTS = {
-    "pnl": Report("PnL", schemas.PnlRow, ("positions",), _pnl, totals=_pnl_totals, is_valued=True),
-    "exposure": Report(
-        "Exposure", schemas.ExposureRow, ("positions",), _exposure, totals=_exposure_totals, is_valued=True
+_REPORTS = (
+    Report(
+        "pnl",
+        "PnL",
+        "Show the PnL of positions: realized, and unrealized at the newest or given marks.",
+        models=("positions",),
+        parameters=(*WHICH, *COST, "mark", *AS_OCCURRED),
+        parts=(Part("items", "PnL", WHICH, True), Part("totals", "Total", ("settle",), True)),
+        is_valued=True,
     ),
-    "positions": Report("Positions", schemas.PositionRow, ("positions",), _positions),
-    "balances": Report("Balances", schemas.BalanceRow, ("balances",), _balances),
-    "daily-balances": Report("Daily balances", schemas.DailyBalanceRow, ("journal",), _daily_balances),
-    "journal": Report("Journal", schemas.JournalLineRow, ("journal",), _journal),
-    "trial-balance": Report(
-        "Trial balance", schemas.TrialBalanceRow, ("journal",), _trial_balance, totals=_trial_balance_totals
+    Report(
+        "exposure",
+        "Exposure",
+        "Show the exposure of open positions, at the newest or given marks.",
+        models=("positions",),
+        parameters=(*WHICH, "mark", *AS_OCCURRED),
+        parts=(Part("items", "Exposure", WHICH, True), Part("totals", "Total", ("quote",), True)),
+        is_valued=True,
     ),
-    "blotter": Report("Blotter", schemas.OrderRow, ("orders",), _blotter),
-    "executions": Report("Executions", schemas.ExecutionRow, ("executions",), _executions),
-    "risk": Report("Limits", schemas.LimitRow, ("limits",), _risk),
-    "lots": Report("Open lots", schemas.LotRow, ("lots", "positions"), _lots),
-    "matches": Report("Matches", schemas.MatchRow, ("lots", "positions", "executions"), _matches),
-}
+    Report(
+        "positions",
+        "Positions",
+        "Show positions: quantity, average price, cost, and realized PnL.",
+        models=("positions",),
+        parameters=(*WHICH, *COST, *AS_OCCURRED),
+        parts=(Part("items", "Positions", WHICH),),
+    ),
+    Report(
+        "balances",
+        "Balances",
+        "Show balances by account, venue and asset: total, held by pending transfers, and available.",
+        models=("balances",),
+        parameters=("account_id", "asset", *AS_OF),
+        parts=(Part("items", "Balances", ("account_id", "venue", "asset")),),
+    ),
+    Report(
+        "daily-balances",
+        "Daily balances",
+        "Show what balances opened and closed each day with, and what moved them, by kind. Days are value dates.",
+        models=("journal",),
+        parameters=("account_id", "asset", "first", "last", *AS_OF),
+        parts=(Part("items", "Daily balances", ("day", "account_id", "asset")),),
+    ),
+    Report(
+        "journal",
+        "Journal",
+        "Show the double-entry journal, one row a line, in the order of the log.",
+        models=("journal",),
+        parameters=(*WHICH, "asset", "day", *AS_OF),
+        parts=(Part("items", "Journal", ("entry_seq", "part", "line")),),
+        formats=(*ROWS, *PLAIN_TEXT),
+    ),
+    Report(
+        "trial-balance",
+        "Trial balance",
+        "Show debit, credit and balance of every ledger account. The balances of each asset sum to zero.",
+        models=("journal",),
+        parameters=("account_id", "asset", "day", *AS_OF),
+        parts=(Part("items", "Trial balance", ("account_id", "account", "asset")), Part("totals", "Total", ("asset",))),
+    ),
+    Report(
+        "blotter",
+        "Blotter",
+        "Show orders with their status and fills, newest first.",
+        models=("orders",),
+        parameters=(*WHICH, "limit", *AS_OF),
+        parts=(Part("items", "Blotter", ("account_id", "cl_ord_id")),),
+    ),
+    Report(
+        "executions",
+        "Executions",
+        "Show executions: trades and transfers, the newest booking first.",
+        models=("executions",),
+        parameters=(*WHICH, *AS_OF),
+        parts=(Part("items", "Executions", (*WHICH, "exec_id", "cl_ord_id", "entry")),),
+    ),
+    Report(
+        "risk",
+        "Limits",
+        "Show every limit in force and its utilisation.",
+        models=("limits",),
+        parameters=(*WHICH, *AS_OF),
+        parts=(Part("items", "Limits"),),
+    ),
+    Report(
+        "lots",
+        "Open lots",
+        "Show open lots. Accounts with AVERAGE cost have none unless recosted.",
+        models=("lots", "positions"),
+        parameters=(*WHICH, *COST, *AS_OCCURRED),
+        parts=(Part("items", "Open lots", (*WHICH, "lot_id")),),
+    ),
+    Report(
+        "matches",
+        "Matches",
+        "Show disposals and the lots they consumed: acquired when, held how long, proceeds, cost and gain."
+        " Accounts with AVERAGE cost have none unless recosted.",
+        models=("lots", "positions", "executions"),
+        parameters=(*WHICH, *COST, "since", "until", "long_term_days", *AS_OCCURRED),
+        parts=(Part("items", "Matches", (*WHICH, *MATCH)),),
+    ),
+    Report(
+        "daily",
+        "Daily PnL",
+        "Show PnL by day, in settlement currency and in the account's base currency.",
+        models=("daily", "references"),
+        parameters=(*WHICH, *DAYS, "by", *VALUED, *AS_OF),
+        parts=(
+            Part("items", "Daily PnL", ("day", *DAILY_GROUPS, "settle", "base_currency"), True),
+            Part("totals", "In all", ("settle", "base_currency"), True),
+            Part("rates", "Rates", ("day", "from_currency", "to_currency"), True),
+        ),
+        is_valued=True,
+        groups=DAILY_GROUPS,
+        grouped_by=WHICH,
+    ),
+    Report(
+        "equity",
+        "Equity",
+        "Show the equity of an account, or of all together, at each close, and the return of each day.",
+        models=("daily", "capital", "references"),
+        parameters=("account_id", *DAYS, *WORTH, *VALUED, *AS_OF),
+        parts=(Part("items", "Equity", ("day",), True),),
+        is_valued=True,
+    ),
+    Report(
+        "nav",
+        "Net asset value",
+        "Show net asset value at each close and now, and the time-weighted return, valued at each flow of capital."
+        " Where a mark is lacking at a flow, the return around it is modified Dietz.",
+        models=("daily", "capital", "references"),
+        parameters=("account_id", *DAYS, *WORTH, *VALUED, "flow_mark_age_max", *AS_OF),
+        parts=(Part("items", "Net asset value", ("day",), True),),
+        is_valued=True,
+    ),
+    Report(
+        "statistics",
+        "Statistics",
+        "Show return, volatility, Sharpe, Sortino, drawdown and value at risk of the daily returns, 365 a year.",
+        models=("daily", "capital", "references"),
+        parameters=("account_id", *DAYS, *WORTH, "risk_free", "target", *VALUED, *AS_OF),
+        parts=(
+            Part("figures", "Statistics", is_single=True),
+            Part("losses", "Possible loss of a day", ("level",), True),
+        ),
+        is_valued=True,
+    ),
+    Report(
+        "quality",
+        "Execution quality",
+        "Show what orders cost against the mark at their arrival, how far and how fast they were filled.",
+        models=("orders", "executions"),
+        parameters=(*WHICH, *DAYS, "by", "mark_age_max", *AS_OF),
+        parts=(
+            Part("items", "Execution quality", ("account_id", "cl_ord_id")),
+            Part("totals", "In all", (*QUALITY_GROUPS, "quote"), True),
+        ),
+        is_valued=True,
+        groups=QUALITY_GROUPS,
+    ),
+    Report(
+        "leverage",
+        "Risk",
+        "Show exposure by asset in one currency, leverage, concentration, and every limit with its headroom.",
+        models=("positions", "limits", "daily", "capital", "references"),
+        parameters=(*WHICH, *WORTH, "by", "mark", *VALUED, *AS_OF),
+        parts=(
+            Part("figures", "Risk", is_single=True),
+            Part("exposure", "Exposure", CUTS, True),
+            Part("limits", "Limits"),
+            Part("positions", "Positions", WHICH, True),
+        ),
+        is_valued=True,
+        groups=CUTS,
+        grouped_by=("asset",),
+    ),
+    Report(
+        "restatement",
+        "Restatement",
+        "Show a day's PnL as it was reported, as it is known now, and which late fills,"
+        " busts or prices differ. It was reported as the day ended, or as known at --known-at. The items sum to the"
+        " difference exactly.",
+        models=("positions", "executions"),
+        parameters=(*WHICH, "day", "close", "known_at", "restated_at"),
+        parts=(
+            Part("items", "Causes of the difference"),
+            Part("positions", "PnL of the day", (*WHICH, "settle"), True),
+            Part("totals", "In all", ("settle",), True),
+        ),
+        is_valued=True,
+    ),
+    Report(
+        STATEMENT,
+        "Statement",
+        "Write the statement of an account for a day or month: balances, result, positions, entries, charts.",
+        models=("journal", "positions", "balances", "executions"),
+        parameters=("account_id", "day", "mark", *AS_OF),
+        parts=(
+            Part("balances", "Balances", ("venue", "asset")),
+            Part("result", "Result", ("asset",)),
+            Part("by_instrument", "Result by instrument", ("instrument_id", "asset")),
+            Part("positions", "Positions at the end", ("strategy_id", "instrument_id", "settle"), True),
+            Part("entries", "Entries"),
+        ),
+        formats=(*ROWS, *LAID_OUT),
+        is_valued=True,
+    ),
+)
+REPORTS = {report.name: report for report in _REPORTS}
 
 
 def report_of(name: str) -> Report:
@@ -222,3 +360,9 @@ def report_of(name: str) -> Report:
     if known is None:
         raise not_found(f"a report {name!r} (there are {', '.join(REPORTS)})", report=name)
     return known
+
+
+def formats_over_http(report: Report) -> tuple[Format, ...]:
+    """Return the formats of a report that have a media type, the default first."""
+    formats = [form for form in report.formats if form is not Format.TABLE]
+    return tuple(sorted(formats, key=LAID_OUT.__contains__, reverse=True)) if report.name == STATEMENT else (*formats,)

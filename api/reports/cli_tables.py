@@ -1,93 +1,111 @@
 """Write a report to the terminal or a file, with its digest, or reproduce it from one.
 
 A file is written completely or not at all. The digest is in the report itself where its format has a place for it
-(JSON, Parquet, HTML, PDF), and on stderr unless the report is a table at a terminal.
+(JSON, Parquet, HTML, PDF, hledger, beancount), and on stderr unless the report is a table at a terminal. What marks and
+rates it lacks is said on stderr in every format.
 """
 
+import contextlib
+import io
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
-from msgspec.structs import replace
 
-from api.encoding import time_text
+from api.encoding import decimal_text, time_text
 from api.parameters import Format, Moment
-from api.terminal.columns import INSTRUMENT, PNL, TABLES, WHOSE
-from api.terminal.options import format_option, opened, read
-from api.terminal.output import Column, Kind, note, say, write_table
+from api.reports.catalog import STATEMENT
+from api.terminal.columns import TABLES
+from api.terminal.options import opened, read
+from api.terminal.output import EXIT_MISSING, Column, note, say, write_table
 
 if TYPE_CHECKING:
-    from api.reports.catalog import Parameters
+    from api.reports.catalog import Parameters, Part
     from api.reports.make import Made
-    from projections.storage.tables import AnyRow
+    from api.reports.options import Destination
+    from projections.storage.tables import AnyRow, Row
 
-
-ROWS = (Format.TABLE, Format.JSON, Format.CSV, Format.PARQUET)
-ReportFormat = Annotated[Format, format_option("Output format.", *ROWS)]
-JournalFormat = Annotated[
-    Format,
-    format_option("Output format; hledger and beancount take whole accounts.", *ROWS, Format.HLEDGER, Format.BEANCOUNT),
-]
-StatementFormat = Annotated[
-    Format,
-    format_option("Output format.", Format.TABLE, Format.JSON, Format.HTML, Format.PDF),
-]
-Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", dir_okay=False, metavar="FILE", help="Write to this file instead of stdout."),
-]
-Decimals = Annotated[
-    int, typer.Option(min=0, max=38, help="Decimal places of numbers in Parquet, out of 38 digits in total.")
-]
-
+CHANGED = Column("change", "Change")
 BINARY = (Format.PARQUET, Format.PDF)
+MISSING_NAMED_MAX = 10
+BY_PART_ONLY = {  # tables that a report shows at a terminal only where they are requested
+    ("daily", "rates"), ("statement", "entries"), ("statement", "by_instrument"), ("leverage", "positions"),
+    ("statistics", "losses"),
+}  # fmt: skip
+EMPTY = {
+    ("restatement", "items"): "Nothing has changed since.",
+    ("leverage", "exposure"): "Nothing is held.",
+    ("leverage", "limits"): "No limit is set.",
+    ("statement", "result"): "No income and no expenses.",
+    ("statement", "positions"): "No open positions.",
+}
 
 
-def show(
-    name: str,
-    parameters: "Parameters",
-    moment: Moment | None,
-    form: Format,
-    output: Path | None,
-    decimals: int = 18,
-    json: bool = False,
-) -> None:
-    """Compute a report and write it."""
+def show(name: str, parameters: "Parameters", moment: Moment | None, destination: "Destination") -> int:
+    """Compute a report and write it; return the exit code."""
     from api.reports.make import make, needs
 
-    form = Format.JSON if json else form
-    parameters = replace(parameters, decimals=decimals, occurred_by=moment.occurred_by if moment else None)
     with opened() as daybook, read(daybook, *needs(name, parameters), moment=moment) as at:
-        _write(make(daybook, name, parameters, form=form, at=at, is_past=moment is not None), output)
+        made = make(daybook, name, parameters, form=destination.form, at=at, is_past=moment is not None)
+        return _write(made, destination.output, allow_missing=destination.allow_missing)
 
 
-def reproduce(text: str, output: Path | None) -> None:
-    """Reproduce the report of a digest: the same bytes."""
+def reproduce(text: str, output: Path | None, *, allow_missing: bool) -> int:
+    """Reproduce the report of a digest: the same bytes. Return the exit code."""
     from api.reports.digest import parse
-    from api.reports.make import again
+    from api.reports.make import again, needs
     from api.settings import release
 
     digest = parse(text)
     with opened() as daybook:
-        daybook.runner.catch_up()
+        with read(daybook, *needs(digest.report, digest.parameters), moment=Moment(seq=digest.seq)):
+            pass  # brings the read models forward
         with again(daybook, digest) as made:
-            _write(made, output, shows_digest=False)
+            code = _write(made, output, shows_digest=False, allow_missing=allow_missing)
     if digest.code != release():
         note(f"It was first made by Daybook {digest.code}; made by {release()}, its bytes may differ.")
+    return code
 
 
-def _write(made: "Made", output: Path | None, *, shows_digest: bool = True) -> None:
-    if made.digest.form is Format.TABLE:
+def _write(made: "Made", output: Path | None, *, shows_digest: bool = True, allow_missing: bool = False) -> int:
+    if made.digest.form is not Format.TABLE:
+        to_file(made.write, output, made.digest.form)
+    elif output is None:
         _write_tables(made)
     else:
-        to_file(lambda out: made.write(out, newline="\n"), output, made.digest.form)
+        text = io.StringIO()
+        with contextlib.redirect_stdout(text):
+            _write_tables(made)
+        to_file(lambda out: out.write(text.getvalue().encode()), output, Format.TABLE)
+    code = _note_missing(made, allow_missing=allow_missing)
     is_for_people = made.digest.form is Format.TABLE and sys.stderr.isatty()  # a digest is three lines long
     if shows_digest and not is_for_people:
+        note(f"seq {made.digest.seq}")
         note(f"digest {made.digest.text()}")
+    return code
+
+
+def _note_missing(made: "Made", *, allow_missing: bool) -> int:
+    """Say what marks and rates are missing; return the exit code."""
+    if not made.missing:
+        return 0
+    for one in made.missing[:MISSING_NAMED_MAX]:
+        note(f"Missing: {one}")
+    if (more := len(made.missing) - MISSING_NAMED_MAX) > 0:
+        note(f"Missing: {more} more marks or rates; --format json names all")
+    if allow_missing:
+        return 0
+    if "mark" in made.report.parameters:
+        note("Give a mark with --mark INSTRUMENT=PRICE, record it, or --allow-missing")
+    else:
+        note("Record marks with daybook import-marks, or --allow-missing")
+    return EXIT_MISSING
 
 
 def to_file(write: Callable[[BinaryIO], Any], output: Path | None, form: Format) -> None:
@@ -109,48 +127,131 @@ def to_file(write: Callable[[BinaryIO], Any], output: Path | None, form: Format)
 
 
 def _write_tables(made: "Made") -> None:
-    from api.reports.make import STATEMENT
+    report, parameters = made.report, made.digest.parameters
+    shown = [part for part in made.parts if parameters.part or (report.name, part.name) not in BY_PART_ONLY]
+    shown.sort(key=lambda part: (report.name, part.name) != ("restatement", "positions"))  # what there is to explain
+    for number, part in enumerate(shown):
+        rows = _rows(made, part)
+        columns = TABLES[report.name][part.name]
+        if parameters.since_seq is not None:
+            columns = (CHANGED, *columns)
+        if number == 0:
+            title = _title(made)
+            write_table(title, rows, columns, empty=f"{title}: none.")
+        elif rows or (report.name, part.name) in EMPTY:
+            write_table(part.title, rows, columns, empty=EMPTY.get((report.name, part.name), ""))
+    if report.name == STATEMENT and parameters.part is None:
+        count, account_id = made.content.about["entries_count"], parameters.account_id
+        say(f"{count:,} entries: daybook report journal --account {account_id} --day DAY")
+        for kind, rests_on in made.bases.items():
+            note(f"{kind}: {rests_on}.")
+    if report.name == "statistics" and parameters.part is None:
+        (figures,) = made.content.parts["figures"]
+        days, unknown, currency = figures["days"], figures["days_unknown"], figures["currency"]
+        say(f"{days:,} days with a return, {unknown:,} without, in {currency}")
+    if report.name == "nav":
+        _note_returns(made)
+    _note_stale(made)
 
-    if made.digest.report == STATEMENT:
-        _write_statement(made)
-        return
+
+def _note_returns(made: "Made") -> None:
+    """Say the time-weighted return of all days, and which days have none of their own."""
+    if (whole := made.content.about["time_weighted_return"]) is not None:
+        note(f"Time-weighted return of these days: {decimal_text(whole)}")
+    for row in (row for row in made.content.parts["items"] if row["flows_weighted"]):
+        note(f"{row['day']}: {row['flows_weighted']} flows without fresh marks, so the return is modified Dietz")
+
+
+def _title(made: "Made") -> str:
     report, digest = made.report, made.digest
-    columns, totals_columns = TABLES[digest.report]
+    parameters, about = digest.parameters, made.content.about
+    if report.name == STATEMENT:
+        name = about["period"]["name"]
+        return f"Statement of account {parameters.account_id}, {name}, as recorded up to seq {digest.seq:,}"
     title = f"{report.title} as recorded up to" if digest.is_past else f"{report.title} at"
+    if "day_start" in about:
+        title = f"PnL of {about['day_start']:%Y-%m-%d %H:%M} to {about['day_end']:%Y-%m-%d %H:%M} restated at"
     title = f"{title} seq {digest.seq:,}"
-    if (by := digest.parameters.occurred_by) is not None:
-        title += f", as occurred by {time_text(by)}"
-    rows = list(made.rows())
-    write_table(title, rows, columns, empty=f"{title}: none.")
-    if report.totals is not None and rows:
-        write_table("Total", report.totals(rows), totals_columns, empty="")
-    _note_missing(rows if report.is_valued else [])
+    if parameters.since_seq is not None:
+        title += f", changed since seq {parameters.since_seq:,}"
+    if parameters.occurred_by is not None:
+        title += f", as occurred by {time_text(parameters.occurred_by)}"
+    return title
 
 
-def _note_missing(rows: "list[AnyRow]") -> None:
-    held = [row for row in rows if row["quantity"]]
-    if missing := sorted({row["instrument_id"] for row in held if row["mark"] is None}):
-        note(f"No mark is known for {', '.join(missing)}: give one with --mark {missing[0]}=PRICE")
-    if stale := sorted({row["instrument_id"] for row in held if row["is_mark_stale"]}):
-        note(f"The mark of {', '.join(stale)} is older than DAYBOOK_MARK_AGE_SECONDS_MAX")
+def _rows(made: "Made", part: "Part") -> "list[AnyRow]":
+    """Return the rows of a table as they are shown to people."""
+    rows: list[AnyRow] = list(made.content.parts.get(part.name, ()))
+    match made.report.name, part.name:
+        case "statistics", "figures":
+            return [row for figures in rows for row in _statistics(figures, made.content.parts["losses"])]
+        case "leverage", "figures":
+            names = ("equity", "gross", "net", "delta_value", "leverage", "herfindahl", "largest_share")
+            figures = [row for one in rows for row in _figures(one, names)]
+            return [*figures, *({"figure": "largest asset", "value": one["largest_asset"]} for one in rows)]
+        case "daily", "items" | "totals":
+            whole: Row = {"day": "in all"} if part.name == "totals" else {}
+            return [{**row, **whole, "net_base": (row.get("in_base") or {}).get("net")} for row in rows]
+        case ("statement", _):
+            return [_at_places(row) for row in rows]
+        case _:
+            return rows
 
 
-def _write_statement(made: "Made") -> None:
-    from api.statements.statement import bases
+def _at_places(row: "AnyRow") -> "AnyRow":
+    """Return a row of a statement with its amounts at the places of their currency, as in HTML and PDF."""
+    from api.statements import html
 
-    statement = made.statement()
-    say(
-        f"Statement of account {statement.account_id}, {statement.period.name}, as recorded up to seq {statement.seq:,}"
-    )
-    amount = {name: Column(name, name.capitalize(), Kind.NUMBER) for name in ("opening", "in", "out", "closing")}
-    balances = [Column("asset", "Asset"), Column("venue", "Venue"), *amount.values()]
-    write_table("Balances", statement.balances, balances, empty="No balances.")
-    names = ("realized", "rounding", "funding", "other income", "fees", "fees in kind", "net")
-    result = [Column("asset", "Asset"), *(Column(name, name.capitalize(), Kind.PNL) for name in names)]
-    write_table("Result", statement.result, result, empty="No income and no expenses.")
-    held = [column for column in PNL if column.name in ("quantity", "mark", "unrealized")]
-    positions = [INSTRUMENT, WHOSE[1], *held, Column("settle", "Ccy")]
-    write_table("Positions at the end", statement.positions, positions, empty="No open positions.")
-    say(f"{statement.entries_count:,} entries: daybook report journal --account {statement.account_id} --day DAY")
-    for basis in bases(statement, made.digest.root):
-        note(f"{basis.figures}: {basis.rests_on}.")
+    shown = dict(row)
+    asset = row.get("asset") or row.get("settle") or ""
+    for name, value in row.items():
+        if isinstance(value, dict):
+            shown[name] = ", ".join(html.amounts(value))
+        elif isinstance(value, Decimal) and name == "quantity":
+            shown[name] = html.quantity(value)
+        elif isinstance(value, Decimal):
+            shown[name] = (html.price if name in ("avg_px", "mark") else html.amount)(value, asset)
+    return {name: value.replace(html.MINUS, "-") if isinstance(value, str) else value for name, value in shown.items()}
+
+
+def _figures(row: "AnyRow", names: tuple[str, ...]) -> "list[Row]":
+    return [{"figure": name.replace("_", " "), "value": row[name]} for name in names]
+
+
+def _statistics(figures: "AnyRow", losses: "Iterable[AnyRow]") -> "list[Row]":
+    reasons = figures["reasons"]
+    drawdowns = ("max_drawdown", "current_drawdown")
+    apart = ("account_id", "currency", "days", "days_unknown", "reasons", *drawdowns)
+    shown: list[Row] = [
+        {"figure": name.replace("_", " "), "value": value, "why": reasons.get(name, "")}
+        for name, value in figures.items()
+        if name not in apart
+    ]
+    shown += [
+        {"figure": name.replace("_", " "), "value": figures[name] and figures[name]["depth"], "why": ""}
+        for name in drawdowns
+    ]
+    for loss in losses:
+        level = decimal_text(loss["level"])
+        for name in ("historical_var", "historical_es", "parametric_var", "parametric_es"):
+            why = "" if loss[name] is not None else reasons.get(f"var_{level}", "")
+            shown.append({"figure": f"{name.replace('_', ' ')} {level}", "value": loss[name], "why": why})
+    return shown
+
+
+def _note_stale(made: "Made") -> None:
+    """Say which marks are old: at the report's moment, and of the present book also at the present one."""
+    from api.clock import now
+    from api.settings import Settings
+
+    limit = timedelta(seconds=Settings().mark_age_seconds_max)
+    rows = made.content.parts.get("items", ()) if made.report.name in ("pnl", "exposure") else ()
+    stale = set()
+    for row in rows:
+        if not row.get("quantity") or row.get("mark_at") is None:
+            continue
+        is_old_now = not made.digest.is_past and now() - row["mark_at"] > limit
+        if row["is_mark_stale"] or is_old_now:
+            stale.add(row["instrument_id"])
+    if stale:
+        note(f"The mark of {', '.join(sorted(stale))} is older than DAYBOOK_MARK_AGE_SECONDS_MAX")

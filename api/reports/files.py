@@ -1,11 +1,11 @@
 """Write the rows of a report as CSV, JSON or Parquet, as a stream.
 
-CSV is RFC 4180 with a header, decimals in plain notation, times ISO 8601, lists and objects as JSON, formulas made text
-by an apostrophe (`csv_cell` of `api/encoding.py`). JSON is one object whose `items` are one a line. Parquet has
-decimal128(38, 18), which holds every amount below 1e20 with 18 places; other places are set with `decimals`, and a
-value that does not fit stops the export and is named: nothing is rounded. Amounts by currency are maps, times are UTC
-to the microsecond, lists and objects JSON. Rows are written in groups, so memory stays flat; the same rows give the
-same bytes.
+CSV is RFC 4180 with a header and lines ended by a line feed, decimals in plain notation, times ISO 8601, lists and
+objects as JSON, formulas made text by an apostrophe (`csv_cell` of `api/encoding.py`). JSON is one object whose rows
+are one a line. Parquet has decimal128(38, 18), which holds every amount below 1e20 with 18 places; other places are set
+with `decimals`, and a value that does not fit stops the export and is named: nothing is rounded. Amounts by currency
+are maps, times are UTC to the microsecond, lists and objects JSON. Rows are written in groups, so memory stays flat;
+the same rows give the same bytes.
 """
 
 import csv
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from api.encoding import csv_cell, plain
 from api.problems import Problem
-from api.reports.catalog import Report
+from api.reports.catalog import CHANGE, Part, Report
+from api.reports.contents import columns_of, shape_of
 from projections.storage.tables import AnyRow
 
 if TYPE_CHECKING:
@@ -30,44 +31,59 @@ PRECISION = 38  # of decimal128
 
 
 class Shape(StrEnum):
-    """What a column of an exported file holds."""
+    """What a column of a report holds."""
 
     NUMBER = "number"
     WHOLE = "whole"
     YES_NO = "yes_no"
     TIME = "time"
+    DAY = "day"
     AMOUNTS = "amounts"
     TEXT = "text"
     JSON = "json"
 
 
-def shapes_of(report: Report) -> dict[str, Shape]:
-    """Return what each column holds, from its JSON schema in the API."""
-    properties = report.shape.model_json_schema()["properties"]
-    return {name: _shape(properties[name]) for name in report.columns}
+Shapes = Mapping[str, Shape]
 
 
-def _shape(schema: Mapping[str, Any]) -> Shape:
+def shapes_of(report: Report, part: Part, *, has_change: bool = False) -> dict[str, Shape]:
+    """Return what each column of a part holds, from its JSON schema in the API; with a first column for changes."""
+    schema = shape_of(report, part).model_json_schema()
+    parts = schema.get("$defs", {})
+    shapes = {name: _shape(schema["properties"][name], parts) for name in columns_of(report, part)}
+    return ({CHANGE: Shape.TEXT} if has_change else {}) | shapes
+
+
+def _shape(schema: Mapping[str, Any], parts: Mapping[str, Any]) -> Shape:
     of = next(part for part in schema.get("anyOf", [schema]) if part.get("type") != "null")
+    if "$ref" in of:
+        of = parts[of["$ref"].rpartition("/")[2]]
+        are_amounts = all(_shape(each, parts) is Shape.NUMBER for each in of["properties"].values())
+        return Shape.AMOUNTS if are_amounts else Shape.JSON
     match of.get("type"):
+        case "string" if "pattern" in of:
+            return Shape.NUMBER
         case "string":
-            is_number = "pattern" in of
-            return Shape.NUMBER if is_number else Shape.TIME if of.get("format") == "date-time" else Shape.TEXT
+            return {"date-time": Shape.TIME, "date": Shape.DAY}.get(of.get("format", ""), Shape.TEXT)
         case "integer":
             return Shape.WHOLE
         case "boolean":
             return Shape.YES_NO
-        case "object" if isinstance(of.get("additionalProperties"), dict):
+        case "object" if "pattern" in _dict(of.get("additionalProperties")):
             return Shape.AMOUNTS
         case _:
             return Shape.JSON
 
 
-def write_csv(report: Report, rows: Iterable[AnyRow], out: BinaryIO, *, newline: str = "\r\n") -> int:
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def write_csv(shapes: Shapes, rows: Iterable[AnyRow], out: BinaryIO) -> int:
     """Write rows with a header; return how many there were."""
-    columns, count = report.columns, 0
+    columns, count = tuple(shapes), 0
     text = io.TextIOWrapper(out, encoding="utf-8", newline="")
-    writer = csv.writer(text, lineterminator=newline)
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for count, row in enumerate(rows, 1):  # noqa: B007 (it is returned)
         writer.writerow([_cell(row.get(column)) for column in columns])
@@ -75,21 +91,25 @@ def write_csv(report: Report, rows: Iterable[AnyRow], out: BinaryIO, *, newline:
     return count
 
 
-def write_json(report: Report, rows: Iterable[AnyRow], out: BinaryIO, about: Mapping[str, Any]) -> int:
-    """Write `about`, the items one a line, and the totals, if any; return how many items there were."""
-    columns, kept, count = report.columns, [], 0
-    head = ", ".join(f'"{name}": {json_text(value)}' for name, value in about.items())
-    out.write(f'{{{head}, "items": ['.encode())
-    for count, row in enumerate(rows, 1):
-        item = ", ".join(f'"{name}": {json_text(row[name])}' for name in columns)
-        out.write(f"{',' if count > 1 else ''}\n{{{item}}}".encode())
-        if report.totals is not None:
-            kept.append(row)
-    out.write(b"\n]")
-    if report.totals is not None:
-        out.write(f', "totals": {json_text(report.totals(kept))}'.encode())
+def write_json(about: Mapping[str, Any], parts: Iterable[tuple[Part, Shapes, Iterable[AnyRow]]], out: BinaryIO) -> None:
+    """Write `about`, and each part's rows one a line; the one row of a single part as members of the object."""
+    members = dict(about)
+    listed = []
+    for part, shapes, rows in parts:
+        if part.is_single:
+            for row in rows:
+                members |= {name: row.get(name) for name in shapes}
+        else:
+            listed.append((part, shapes, rows))
+    head = ", ".join(f'"{name}": {json_text(value)}' for name, value in members.items())
+    out.write(f"{{{head}".encode())
+    for part, shapes, rows in listed:
+        out.write(f', "{part.name}": ['.encode())
+        for number, row in enumerate(rows):
+            item = ", ".join(f'"{name}": {json_text(row.get(name))}' for name in shapes)
+            out.write(f"{',' if number else ''}\n{{{item}}}".encode())
+        out.write(b"\n]")
     out.write(b"}\n")
-    return count
 
 
 def json_text(value: Any) -> str:
@@ -115,12 +135,12 @@ def _cell(value: Any) -> str:
 
 
 def write_parquet(
-    report: Report, batches: Iterable["pa.RecordBatch"], out: BinaryIO, *, decimals: int, about: Mapping[str, str]
+    shapes: Shapes, batches: Iterable["pa.RecordBatch"], out: BinaryIO, *, decimals: int, about: Mapping[str, str]
 ) -> int:
     """Write batches of any size as row groups of GROUP_ROWS, `about` as metadata; return how many rows there were."""
     import pyarrow.parquet as pq  # noqa: PLC0415 (0.3 s, only where needed)
 
-    schema = _schema(columns_of(report, decimals)).with_metadata(
+    schema = _schema(types_of(shapes, decimals)).with_metadata(
         {f"daybook.{name}": value for name, value in about.items()}
     )
     count = 0
@@ -131,9 +151,9 @@ def write_parquet(
     return count
 
 
-def batches_of(report: Report, rows: Iterable[AnyRow], decimals: int) -> Iterator["pa.RecordBatch"]:
+def batches_of(shapes: Shapes, rows: Iterable[AnyRow], decimals: int) -> Iterator["pa.RecordBatch"]:
     """Yield rows as Arrow batches. Raises Problem for a value that does not fit its column."""
-    columns, before = columns_of(report, decimals), 0
+    columns, before = types_of(shapes, decimals), 0
     schema = _schema(columns)
     for group in _groups(rows):
         yield _batch(columns, schema, group, before)
@@ -166,7 +186,7 @@ def _groups(rows: Iterable[AnyRow]) -> Iterator[list[AnyRow]]:
 Convert = Callable[[Any], Any]
 
 
-def columns_of(report: Report, decimals: int) -> dict[str, tuple["pa.DataType", Convert | None]]:
+def types_of(shapes: Shapes, decimals: int) -> dict[str, tuple["pa.DataType", Convert | None]]:
     """Return each column's Arrow type, and the conversion of a value to it, if it needs one."""
     import pyarrow as pa  # noqa: PLC0415
 
@@ -176,11 +196,12 @@ def columns_of(report: Report, decimals: int) -> dict[str, tuple["pa.DataType", 
         Shape.WHOLE: (pa.int64(), None),
         Shape.YES_NO: (pa.bool_(), None),
         Shape.TIME: (pa.timestamp("us", tz="UTC"), None),
+        Shape.DAY: (pa.date32(), None),
         Shape.AMOUNTS: (pa.map_(pa.string(), number), lambda amounts: sorted(amounts.items())),
         Shape.TEXT: (pa.string(), str),
         Shape.JSON: (pa.string(), json_text),
     }
-    return {name: types[shape] for name, shape in shapes_of(report).items()}
+    return {name: types[shape] for name, shape in shapes.items()}
 
 
 def _schema(columns: Mapping[str, tuple["pa.DataType", Convert | None]]) -> "pa.Schema":
@@ -196,7 +217,7 @@ def _batch(
 
     arrays = []
     for name, (type_, convert) in columns.items():
-        values = [row[name] for row in group]
+        values = [row.get(name) for row in group]
         if convert is not None:
             values = [None if value is None else convert(value) for value in values]
         try:

@@ -1,12 +1,12 @@
 """Reports over HTTP: any report, complete, in the requested format, with its digest; or reproduced from a digest.
 
 The format is `format`, or else what `Accept` names. `Daybook-Report-Digest` is the report's digest: send it as `digest`
-for the same bytes, no matter what was recorded since. A report is computed before the answer begins, on disk if it is
-long, so that an error can be answered as a problem.
+for the same bytes, no matter what was recorded since. `Daybook-Missing` names the marks and rates that the report
+lacks, in every format. A report is computed before the answer begins, on disk if it is long, so that an error can be
+answered as a problem.
 """
 
 import tempfile
-from datetime import date
 from os import SEEK_END
 from typing import Annotated, Any, Literal
 
@@ -15,25 +15,30 @@ from pydantic import Field
 from starlette.responses import Response
 
 from adapters.postgres.scopes import Scope
-from api.encoding import decimal_text
+from api.analytics.http import CloseText, Day, Equal
+from api.encoding import decimal_text, time_text
 from api.http.auth import needs as needs_key
 from api.http.dependencies import SEQ_HEADER, FileResponse, OpenDaybook, documented
-from api.http.fields import AnyTime, InstrumentId, Name, Place, RequestBody
+from api.http.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Place, RequestBody
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute, expensive
-from api.parameters import Format, Moment, Where, moment_of, parsed_day
-from api.read_models.query_params import SEQ_MAX, AssetId, ValueDate
+from api.parameters import NOW_WORD, Format, Moment, given_mark, moment_of
+from api.read_models.query_params import SEQ_MAX, AssetId
 from api.read_models.snapshot import reading
-from api.reports.catalog import REPORTS, Parameters
+from api.reports.catalog import MEDIA_TYPES, REPORTS, STATEMENT, Parameters, Report, formats_over_http, report_of
 from api.reports.digest import CHARACTERS_MAX, parse
-from api.reports.make import FORMS, MEDIA_TYPES, STATEMENT, STATEMENT_FORMS, Made, again, make, needs
+from api.reports.make import Made, again, make, needs
 from domain.account import CostBasis, FeePolicy
 from domain.errors import InvalidInput
-from projections.analytics.disposals import LONG_TERM_DAYS
 
 DIGEST_HEADER = "Daybook-Report-Digest"
+MISSING_HEADER = "Daybook-Missing"
+MISSING_CHARACTERS_MAX = 1000
 IN_MEMORY_BYTES_MAX = 2**20
-NAMES = (*REPORTS, STATEMENT)
+AGE_SECONDS_MAX = 10 * 365 * 86_400
+FORMATS = tuple(dict.fromkeys(form for report in REPORTS.values() for form in formats_over_http(report)))
+EVERYWHERE = {"decimals", "min_seq", "format", "since_seq", "part"}  # parameters of every report
+FIELDS = {"from_": "first", "to": "last", "as_of_seq": "as_of"}  # parameters by another name in the catalog
 
 router = APIRouter(
     prefix="/v1",
@@ -45,7 +50,7 @@ router = APIRouter(
 
 
 class ReportQuery(RequestBody):
-    """Which rows, as of when, in which format. A report ignores the parameters it has no use for."""
+    """Which rows, as of when, in which format. A parameter that the report does not take is refused."""
 
     account_id: Name | None = None
     strategy_id: Name | None = None
@@ -53,23 +58,48 @@ class ReportQuery(RequestBody):
     asset: AssetId | None = Field(None, description="for balances, journal and trial balance")
     day: str | None = Field(
         None, pattern="^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$",
-        description="value date of the journal; last value date of the trial balance; day or month of a statement",
+        description="value date of the journal; last value date of the trial balance; day or month of a statement; date"
+        " of the close of a restated day",
     )  # fmt: skip
     method: CostBasis | None = Field(None, description="cost basis")
     fee_policy: FeePolicy | None = None
     mark: list[str] = Field([], max_length=100, description="INSTRUMENT=PRICE, instead of the newest known mark")
+    limit: int | None = Field(None, ge=1, le=SEQ_MAX, description="of the blotter: at most this many orders")
+    by: list[str] = Field([], max_length=5, description="columns to sum by, for daily, quality and leverage")
+    from_: Day | None = Field(None, alias="from", description="the first day; default: 29 before the last")
+    to: Day | None = Field(None, description="the last day; default: the present one")
+    close: CloseText | None = Field(None, description="when a day ends: a time, in UTC unless a zone follows it")
+    currency: CurrencyCode | None = Field(None, description="instead of the base currency that the accounts share")
+    capital: Number | None = Field(None, description="capital that is not on record, in that currency")
+    risk_free: Number | None = Field(None, description="an annual rate, such as 0.04")
+    target: Number | None = Field(None, description="the annual return below which there is a shortfall")
+    equal: list[Equal] = Field([], max_length=8, description="currencies taken as equal; default: none")
+    mark_age_max: int | None = Field(
+        None, ge=1, le=AGE_SECONDS_MAX,
+        description="seconds; an older mark is not used; default: a day, at an order's arrival a minute",
+    )  # fmt: skip
     since: AnyTime | None = Field(None, description="of matches: only disposals from this time on")
     until: AnyTime | None = Field(None, description="of matches: only disposals before this time")
-    from_: ValueDate | None = Field(None, alias="from", description="of daily balances: the first value date")
-    to: ValueDate | None = Field(None, description="of daily balances: the last value date")
-    long_term_days: int = Field(LONG_TERM_DAYS, ge=0, le=100_000, description="of matches: how long is long")
+    long_term_days: int | None = Field(
+        None, ge=0, le=100_000, description="of matches: days of 24 hours that are long; default: 365"
+    )
+    flow_mark_age_max: int | None = Field(
+        None, ge=1, le=AGE_SECONDS_MAX, description="of nav: seconds; at a flow an older mark is not used"
+    )
+    part: str | None = Field(None, max_length=32, description="the table of the report; CSV and Parquet have the first")
+    since_seq: int | None = Field(
+        None, ge=0, le=SEQ_MAX,
+        description="only what has changed since this place in the log, with a column `change`; `Daybook-Seq` of the"
+        " answer is the place to go on from",
+    )  # fmt: skip
     decimals: int = Field(18, ge=0, le=38, description="decimal places of Parquet's numbers")
     min_seq: int = Field(0, ge=0, le=SEQ_MAX, description="wait until the report covers this place in the log")
     as_of: Place | None = Field(None, description="as recorded up to this time, or this place in the log")
     known_at: Place | None = Field(
-        None,
-        description="with `as_of`: what had happened by that time, as known now (`now`), at this time or at this place",
-    )
+        None, description="beside `as_of`, for positions, lots, matches, PnL and exposure: what had happened by `as_of`"
+        " as far as it was known at this time or place, or is `now`; of a restatement: when the day was reported"
+    )  # fmt: skip
+    restated_at: Place | None = Field(None, description="of a restatement: when it is known as restated; default: now")
     as_of_seq: int | None = Field(
         None,
         ge=0,
@@ -77,37 +107,48 @@ class ReportQuery(RequestBody):
         description="deprecated alias of `as_of`: a place in the log",
         json_schema_extra={"deprecated": True},
     )
-    format: Literal["json", "csv", "parquet", "html", "pdf"] | None = None
+    format: Literal["json", "csv", "parquet", "html", "pdf", "hledger", "beancount"] | None = None
 
-    def moment(self) -> Moment | None:
+    def check(self, report: Report) -> None:
+        """Refuse parameters that the report does not take, and values that it does not know. Raises InvalidInput."""
+        for name in sorted(self.model_fields_set - EVERYWHERE):
+            if FIELDS.get(name, name) not in report.parameters:
+                given, shown = getattr(self, name), name.removesuffix("_")
+                raise InvalidInput(shown, str(given), f"a parameter of the report {report.name}; leave it out")
+        for group in self.by:
+            if group not in report.groups:
+                raise InvalidInput("by", group, f"one of {', '.join(report.groups)}")
+        if report.name == STATEMENT and (self.account_id is None or self.day is None):
+            lacking = "account_id" if self.account_id is None else "day"
+            raise InvalidInput(lacking, None, "given: a statement is of an account, for a day or a month")
+        if self.day is not None:
+            _check_day(report.name, self.day)
+
+    def moment(self, report: Report) -> Moment | None:
         """Return the requested past moment, if any. Raises InvalidInput."""
+        if "restated_at" in report.parameters:
+            return self.restated_at
         if self.as_of is not None and self.as_of_seq is not None:
             raise InvalidInput("as_of", self.as_of_seq, "given once: leave as_of_seq out")
         as_of = self.as_of if self.as_of_seq is None else Moment(seq=self.as_of_seq)
         return moment_of(as_of, self.known_at)
 
-    def parameters(self, name: str) -> Parameters:
+    def parameters(self, report: Report) -> Parameters:
         """Return the parameters of the report. Raises InvalidInput."""
-        from api.parameters import given_mark  # noqa: PLC0415
-
-        if name == STATEMENT and (self.account_id is None or self.day is None):
-            lacking = "account_id" if self.account_id is None else "day"
-            raise InvalidInput(lacking, None, "given: a statement is of an account, for a day or a month")
-        if self.day is not None:
-            _check_day(name, self.day)
         marks = tuple(f"{one.instrument_id}={decimal_text(one.price)}" for one in map(given_mark, self.mark))
-        where = Where(self.account_id, self.strategy_id, self.instrument_id)
-        moment = self.moment()
+        moment = self.moment(report)
+        known_at = None
+        if "restated_at" in report.parameters and self.known_at is not None:
+            known_at = _text_of(self.known_at)
         return Parameters(
-            *where, asset=self.asset, day=self.day, method=self.method, fee_policy=self.fee_policy, mark=marks,
-            decimals=self.decimals, occurred_by=moment.occurred_by if moment is not None else None,
+            account_id=self.account_id, strategy_id=self.strategy_id, instrument_id=self.instrument_id,
+            asset=self.asset, day=self.day, method=self.method, fee_policy=self.fee_policy, mark=marks,
+            limit=self.limit, decimals=self.decimals, by=tuple(self.by), first=self.from_, last=self.to,
+            close=self.close, currency=self.currency, capital=self.capital, risk_free=self.risk_free,
+            target=self.target, equal=tuple(self.equal), mark_age_max=self.mark_age_max, known_at=known_at,
             since=self.since, until=self.until, long_term_days=self.long_term_days,
-            first=_date(self.from_), last=_date(self.to),
+            flow_mark_age_max=self.flow_mark_age_max, part=self.part, since_seq=self.since_seq, occurred_by=moment.occurred_by if moment is not None else None,
         )  # fmt: skip
-
-
-def _date(day: str | None) -> date | None:
-    return None if day is None else parsed_day(day)
 
 
 def _check_day(name: str, day: str) -> None:
@@ -122,14 +163,20 @@ def _accepts(request: Request) -> str:
     return request.headers.get("accept", "")
 
 
-def _form(accepted: str, requested: str | None, name: str) -> Format:
+def _text_of(moment: Moment) -> str:
+    if moment.at is not None:
+        return time_text(moment.at)
+    return NOW_WORD if moment.seq is None else str(moment.seq)
+
+
+def _form(accepted: str, requested: str | None, report: Report) -> Format:
     """Return the requested format, or the first one accepted that the report has. Raises InvalidInput."""
-    forms = STATEMENT_FORMS if name == STATEMENT else FORMS
+    forms = formats_over_http(report)
     if requested is not None:
         if Format(requested) not in forms:
             raise InvalidInput("format", requested, f"a format of this report: {', '.join(forms)}")
         return Format(requested)
-    by_type = {MEDIA_TYPES[form].partition(";")[0]: form for form in forms}
+    by_type = {MEDIA_TYPES[form].partition(";")[0]: form for form in reversed(forms)}
     ranges = [part.partition(";")[0].strip() for part in accepted.split(",")]
     return next((by_type[one] for one in ranges if one in by_type), forms[0])
 
@@ -139,27 +186,35 @@ def _documented() -> dict[int | str, dict[str, Any]]:
     answers[200]["headers"] = answers[200]["headers"] | {
         DIGEST_HEADER: {"description": "the digest that reproduces this report", "schema": {"type": "string"}}
     }
-    binary = {"schema": {"type": "string", "format": "binary"}}
-    text = {"schema": {"type": "string"}}
+    answers[200]["headers"] |= {
+        MISSING_HEADER: {"description": "the marks and rates that it lacks", "schema": {"type": "string"}}
+    }
+    binary, text = {"type": "string", "format": "binary"}, {"type": "string"}
+    schemas = {Format.JSON: {"type": "object"}} | dict.fromkeys((Format.PDF, Format.PARQUET), binary)
     answers[200]["content"] = {
-        "application/json": {"schema": {"type": "object"}}, "text/csv": text, "text/html": text,
-        "application/pdf": binary, "application/vnd.apache.parquet": binary,
-    }  # fmt: skip
+        MEDIA_TYPES[form].partition(";")[0]: {"schema": schemas.get(form, text)} for form in FORMATS
+    }
     return answers
 
 
 @router.get("/reports/{report}", response_class=Response, responses=_documented() | responses(404))
 @expensive()
 def read_report(
-    report: Annotated[str, Path(max_length=32, description=f"one of {', '.join(NAMES)}")],
+    report: Annotated[str, Path(max_length=32, description=f"one of {', '.join(REPORTS)}")],
     query: Annotated[ReportQuery, Query()],
     accepted: Annotated[str, Depends(_accepts)],
     daybook: OpenDaybook,
 ) -> Response:
-    """Return a complete report of any length: rows as JSON, CSV or Parquet; a statement as HTML, PDF or JSON."""
-    names = needs(report, parameters := query.parameters(report))
-    form = _form(accepted, query.format, report)
-    moment = query.moment()
+    """Return a complete report of any length: its tables as JSON, one of them as CSV or Parquet; a statement as HTML
+    or PDF too, the journal as hledger or beancount.
+
+    docs/reports.md describes each column. What is selected and not on record is 404.
+    """
+    chosen = report_of(report)
+    query.check(chosen)
+    names = needs(report, parameters := query.parameters(chosen))
+    form = _form(accepted, query.format, chosen)
+    moment = query.moment(chosen)
     with reading(daybook, *names, min_seq=query.min_seq, moment=moment) as at:
         return _answer(make(daybook, report, parameters, form=form, at=at, is_past=moment is not None))
 
@@ -190,6 +245,8 @@ def _answer(made: Made) -> Response:
     size = file.seek(0, SEEK_END)
     file.seek(0)
     headers = {SEQ_HEADER: str(made.digest.seq), DIGEST_HEADER: made.digest.text()}
+    if made.missing:
+        headers[MISSING_HEADER] = _short("; ".join(made.missing))
     if made.digest.form in (Format.PARQUET, Format.PDF):
         name = f"{made.digest.report}-{made.digest.seq}.{made.digest.form}"
         headers["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -198,3 +255,8 @@ def _answer(made: Made) -> Response:
         return FileResponse(file, media_type=media_type, headers=headers | {"Content-Length": str(size)})
     with file:
         return Response(file.read(), media_type=media_type, headers=headers)
+
+
+def _short(text: str) -> str:
+    shown = text.encode("ascii", "backslashreplace").decode()
+    return shown if len(shown) <= MISSING_CHARACTERS_MAX else shown[:MISSING_CHARACTERS_MAX] + "..."

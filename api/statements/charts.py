@@ -10,6 +10,7 @@ from math import floor, log10
 from typing import NamedTuple
 
 POINTS_MAX = 600
+LABEL_MAX = 24  # characters
 
 
 class Tick(NamedTuple):
@@ -77,6 +78,10 @@ def _times(first: datetime, end: datetime) -> list[Tick]:
     return [Tick((day - 1) / days, str(day)) for day in range(1, days + 1, 5)]
 
 
+def _short(label: str) -> str:
+    return label if len(label) <= LABEL_MAX else label[: LABEL_MAX - 3] + "..."
+
+
 def bars(values: Sequence[tuple[str, Decimal]], shown_max: int = 8) -> tuple[list[Bar], float]:
     """Return the largest values as bars, and the place of zero."""
     largest = sorted(values, key=lambda pair: (-abs(pair[1]), pair[0]))[:shown_max]
@@ -86,6 +91,7 @@ def bars(values: Sequence[tuple[str, Decimal]], shown_max: int = 8) -> tuple[lis
     zero = -low / span
     ends = [(number - low) / span for number in numbers]
     made = [
-        Bar(label, min(zero, end), max(zero, end), value) for (label, value), end in zip(largest, ends, strict=True)
+        Bar(_short(label), min(zero, end), max(zero, end), value)
+        for (label, value), end in zip(largest, ends, strict=True)
     ]
     return made, zero

@@ -1,5 +1,6 @@
 """A statement as one HTML page, with style and charts inside; it prints well."""
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -7,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from api.encoding import grouped, time_text
+from api.encoding import age_text, time_text
+from api.statements import places
 from api.statements.charts import Bar, Curve, bars, curve
 from api.statements.statement import Statement, bases
 
@@ -24,18 +26,41 @@ def _templates() -> Environment:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    made.filters |= {"number": number, "signed": signed, "moment": moment, "amounts": amounts, "tone": tone}
+    made.filters |= {
+        "amount": amount, "signed": signed, "price": price, "quantity": quantity, "moment": moment, "age": age,
+        "amounts": amounts, "tone": tone, "breakable": breakable,
+    }  # fmt: skip
     return made
 
 
-def number(value: Decimal | None) -> str:
-    """Return an exact number with grouped thousands and a true minus; a dash for None."""
-    return NONE if value is None else grouped(value).replace("-", MINUS)
+def amount(value: Decimal | None, asset: str) -> str:
+    """Return an amount at its asset's places, with a true minus; a dash for None."""
+    return NONE if value is None else places.amount(value, asset).replace("-", MINUS)
 
 
-def signed(value: Decimal | None) -> str:
+def signed(value: Decimal | None, asset: str) -> str:
     """Return the same with a plus sign above zero."""
-    return number(value) if value is None or value <= 0 else f"+{number(value)}"
+    return amount(value, asset) if value is None or value <= 0 else f"+{amount(value, asset)}"
+
+
+def price(value: Decimal | None, currency: str) -> str:
+    """Return a price; a dash for None."""
+    return NONE if value is None else places.price(value, currency)
+
+
+def quantity(value: Decimal) -> str:
+    """Return a quantity, with a true minus."""
+    return places.quantity(value).replace("-", MINUS)
+
+
+def breakable(name: str) -> Markup:
+    """Return a name that a browser may break after its dots, dashes and underscores."""
+    return Markup(re.sub(r"([._-])", r"\1<wbr>", str(escape(name))))  # noqa: S704 (escaped)
+
+
+def age(age_ms: int | None) -> str:
+    """Return the age of a mark; a dash for None."""
+    return NONE if age_ms is None else age_text(age_ms)
 
 
 def tone(value: Decimal | None) -> str:
@@ -48,9 +73,9 @@ def moment(value: datetime | None) -> str:
     return NONE if value is None else time_text(value.replace(microsecond=0)).replace("T", " ").removesuffix("Z")
 
 
-def amounts(value: dict[str, Decimal]) -> str:
-    """Return signed amounts by asset; a dash for none."""
-    return ", ".join(f"{signed(amount)} {asset}" for asset, amount in sorted(value.items())) or NONE
+def amounts(value: dict[str, Decimal]) -> list[str]:
+    """Return signed amounts by asset, one a line; a dash for none."""
+    return [f"{signed(moved, asset)} {asset}" for asset, moved in sorted(value.items())] or [NONE]
 
 
 def page(statement: Statement, *, digest: str, root: str, code: str) -> bytes:
@@ -62,9 +87,9 @@ def page(statement: Statement, *, digest: str, root: str, code: str) -> bytes:
     for asset in statement.curves:
         values = [(row["instrument_id"] or "account", row["net"]) for row in statement.by_instrument
                   if row["asset"] == asset]  # fmt: skip
-        by_asset.append((asset, _bars(*bars(values))))
+        by_asset.append((asset, _bars(*bars(values), asset=asset)))
     shown: dict[str, Any] = {
-        "statement": statement, "digest": digest, "bases": bases(statement, root), "code": code, "curves": curves,
+        "statement": statement, "digest": digest, "bases": bases(statement.seq, root, has_positions=bool(statement.positions)), "code": code, "curves": curves,
         "bars": by_asset,
     }  # fmt: skip
     return _templates().get_template("statement.html").render(shown).encode()
@@ -94,7 +119,7 @@ def _curve(drawn: Curve) -> Markup:
     return Markup("".join(parts))  # noqa: S704 (only our own numbers, no text of others)
 
 
-def _bars(drawn: list[Bar], zero: float) -> Markup:
+def _bars(drawn: list[Bar], zero: float, asset: str) -> Markup:
     """Draw horizontal bars with their values, as SVG."""
     left, right, row = 170, WIDTH - 180, 20
 
@@ -111,7 +136,7 @@ def _bars(drawn: list[Bar], zero: float) -> Markup:
                 kind, x(bar.start), y + 3, max(round(x(bar.end) - x(bar.start), 1), 1), row - 7
             )
         )
-        value = signed(bar.value)
+        value = signed(bar.value, asset)
         parts.append(Markup('<text class="value" x="{}" y="{}">{}</text>').format(WIDTH - 4, y + 13, value))
     parts.append(
         Markup('<line class="zero" x1="{0}" x2="{0}" y1="0" y2="{1}"/></svg>').format(x(zero), row * len(drawn) + 4)

@@ -12,7 +12,7 @@ from fpdf import FPDF
 from fpdf.enums import WrapMode, XPos, YPos
 
 from api.statements.charts import Bar, Curve, bars, curve
-from api.statements.html import MINUS, NONE, amounts, moment, number, signed
+from api.statements.html import MINUS, NONE, age, amount, amounts, moment, price, quantity, signed
 from api.statements.statement import Statement, bases
 
 MARGIN = 14.0
@@ -22,6 +22,8 @@ ROW = 4.9
 GAP = 3.2
 INK, SOFT, LINE, BLUE = (27, 31, 36), (95, 107, 122), (216, 222, 230), (31, 95, 191)
 GAIN, LOSS, PALE = (23, 117, 58), (179, 38, 30), (228, 236, 247)
+AGES = "Marks are the newest that were seen by the end of the period; their age counts up to it."
+PLACES = "Amounts are shown at the places of their currency; JSON, CSV and Parquet have every digit."
 Tone = tuple[int, int, int]
 
 
@@ -100,19 +102,20 @@ class _Paper(FPDF):
         """Draw the balances: opening, movements and closing."""
         heads = [Head("Asset"), Head("Venue"), *(Head(name, True) for name in ("Opening", "In", "Out", "Closing"))]
         rows = [
-            [Cell(row["asset"]), Cell(row["venue"]), *(Cell(number(row[name])) for name in ("opening", "in", "out")),
-             Cell(number(row["closing"]), is_strong=True)]
+            [Cell(row["asset"]), Cell(row["venue"]),
+             *(Cell(amount(row[name], row["asset"])) for name in ("opening", "in", "out")),
+             Cell(amount(row["closing"], row["asset"]), is_strong=True)]
             for row in self._statement.balances
         ]  # fmt: skip
         self._table("Balances", heads, rows, "No balances and no movements.")
 
     def result(self) -> None:
         """Draw the result of the period, by asset."""
-        names = ("realized", "rounding", "funding", "other income", "fees", "fees in kind")
-        heads = [Head("Asset"), *(Head(name.capitalize(), True) for name in (*names, "net"))]
+        names = ("realized", "rounding", "funding", "other_income", "fees", "fees_in_kind")
+        heads = [Head("Asset"), *(Head(name.replace("_", " ").capitalize(), True) for name in (*names, "net"))]
         rows = [
-            [Cell(row["asset"]), *(Cell(number(row[name])) for name in names),
-             Cell(signed(row["net"]), _tone(row["net"]), is_strong=True)]
+            [Cell(row["asset"]), *(Cell(amount(row[name], row["asset"])) for name in names),
+             Cell(signed(row["net"], row["asset"]), _tone(row["net"]), is_strong=True)]
             for row in self._statement.result
         ]  # fmt: skip
         self._table("Result of the period", heads, rows, "No income and no expenses.")
@@ -132,22 +135,28 @@ class _Paper(FPDF):
             self._caption(MARGIN + 1, top, f"Cumulative result, {asset}")
             self._caption(MARGIN + half + 10, top, f"Net result by instrument, {asset}")
             self._curve(curve(steps, first, period.end), x=MARGIN, y=top + 5, width=half, height=34)
-            self._bars(*bars(values), x=MARGIN + half + 10, y=top + 5, width=half)
+            self._bars(*bars(values), asset=asset, x=MARGIN + half + 10, y=top + 5, width=half)
             self.set_y(top + 43)
 
     def positions(self) -> None:
         """Draw the positions open at the end of the period."""
-        titles = ("Quantity", "Average price", "Cost", "Mark", "Value", "Unrealized")
+        titles = ("Quantity", "Average price", "Cost", "Mark", "Mark age", "Value", "Unrealized")
         heads = [Head("Instrument"), Head("Strategy"), *(Head(title, True) for title in titles), Head("Ccy")]
         rows = [
             [Cell(row["instrument_id"]), Cell(row["strategy_id"]),
-             *(Cell(number(row[name])) for name in ("quantity", "avg_px", "cost", "mark", "value")),
-             Cell(signed(row["unrealized"]), _tone(row["unrealized"]), is_strong=True), Cell(row["settle"])]
+             Cell(quantity(row["quantity"])), Cell(price(row["avg_px"], row["settle"])),
+             Cell(amount(row["cost"], row["settle"])), Cell(price(row["mark"], row["settle"])),
+             Cell(age(row["mark_age_ms"]), LOSS if row["is_mark_stale"] else INK),
+             Cell(amount(row["value"], row["settle"])),
+             Cell(signed(row["unrealized"], row["settle"]), _tone(row["unrealized"]), is_strong=True),
+             Cell(row["settle"])]
             for row in self._statement.positions
         ]  # fmt: skip
         self._table("Positions at the end", heads, rows, "No open positions.")
         if any(row["mark"] is None for row in self._statement.positions):
             self._line("- : no mark was known by the end of the period; the position is not valued.")
+        if self._statement.positions:
+            self._line(f"{AGES} {PLACES}")
 
     def entries(self) -> None:
         """Draw the journal entries that a statement shows."""
@@ -158,7 +167,8 @@ class _Paper(FPDF):
         ]  # fmt: skip
         rows = [
             [Cell(moment(row["transact_time"])), Cell(row["kind"]), Cell(row["reference"]), Cell(_description(row)),
-             Cell(amounts(row["moved"])), Cell(amounts(row["gained"])), Cell(str(row["entry_seq"]), SOFT)]
+             Cell("\n".join(amounts(row["moved"]))), Cell("\n".join(amounts(row["gained"]))),
+             Cell(str(row["entry_seq"]), SOFT)]
             for row in shown.entries
         ]  # fmt: skip
         self._table("Entries", heads, rows, "No entry has a value date in this period.", size=7.2)
@@ -171,7 +181,8 @@ class _Paper(FPDF):
         self._rule(LINE, 0.2, self.get_y() + 3)
         self.set_y(self.get_y() + 5)
         self._font(7, SOFT)
-        lines = [f"{basis.figures}: {basis.rests_on}." for basis in bases(self._statement, root)]
+        shown = self._statement
+        lines = [f"{basis.figures}: {basis.rests_on}." for basis in bases(shown.seq, root, has_positions=bool(shown.positions))]
         lines.append(f"Made by Daybook {code}. To reproduce the same bytes:")
         for text in lines:
             self.multi_cell(INNER, 3.3, text, wrapmode=WrapMode.WORD, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
@@ -220,7 +231,11 @@ class _Paper(FPDF):
         while True:
             self._font(size, INK, is_strong=True)
             natural = [
-                max(self.get_string_width(_latin(text)) for text in (head.title, *(row[at].text for row in rows)))
+                max(
+                    self.get_string_width(_latin(line))
+                    for text in (head.title, *(row[at].text for row in rows))
+                    for line in text.split("\n")
+                )
                 for at, head in enumerate(heads)
             ]
             fixed = sum(width + GAP for width, head in zip(natural, heads, strict=True) if not head.is_wrapped)
@@ -251,7 +266,7 @@ class _Paper(FPDF):
         step = size * 0.47
         self._font(size, INK)
         texts = [
-            self._lines(_latin(cell.text), width) if head.is_wrapped else [_latin(cell.text)]
+            self._lines(_latin(cell.text), width) if head.is_wrapped else _latin(cell.text).split("\n")
             for head, cell, width in zip(heads, row, widths, strict=True)
         ]
         height = max(ROW, max(len(lines) for lines in texts) * step + 1.6)
@@ -300,18 +315,18 @@ class _Paper(FPDF):
         self.set_line_width(0.4)
         self.polyline(points)
 
-    def _bars(self, drawn: Sequence[Bar], zero: float, *, x: float, y: float, width: float) -> None:
+    def _bars(self, drawn: Sequence[Bar], zero: float, *, asset: str, x: float, y: float, width: float) -> None:
         left, across, row = x + 42, width - 78, 4.2
         for place, bar in enumerate(drawn):
             top = y + place * row
             self._font(6.8, INK)
             self.set_xy(x, top)
-            self.cell(40, row, _latin(bar.label[:26]), align="R")
+            self.cell(40, row, _latin(bar.label), align="R")
             self.set_fill_color(*(GAIN if bar.value > 0 else LOSS))
             length = max((bar.end - bar.start) * across, 0.3)
             self.rect(left + bar.start * across, top + 0.8, length, row - 1.6, style="F")
             self.set_xy(x + width - 36, top)
-            self.cell(36, row, _latin(signed(bar.value)), align="R")
+            self.cell(36, row, _latin(signed(bar.value, asset)), align="R")
         self.set_draw_color(*SOFT)
         self.set_line_width(0.15)
         self.line(left + zero * across, y, left + zero * across, y + len(drawn) * row)

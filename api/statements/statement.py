@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from api.statements.periods import Period
 from domain.instrument import Kind
@@ -32,8 +32,8 @@ RESULT = {
     chart.ROUNDING: "rounding",
     chart.FUNDING: "funding",
     chart.FEES: "fees",
-    chart.FEES_IN_KIND: "fees in kind",
-}  # every other income account is "other income"
+    chart.FEES_IN_KIND: "fees_in_kind",
+}  # every other income account is "other_income"
 
 
 class Statement(NamedTuple):
@@ -129,7 +129,7 @@ class _Tally:
                 continue
             gain = -Decimal(amount)
             gained[asset] += gain
-            self._result[asset][RESULT.get(account, "other income")] += gain
+            self._result[asset][RESULT.get(account, "other_income")] += gain
         for asset, gain in gained.items():
             self._steps[asset].append((entry["transact_time"], gain))
             self._instruments[entry["instrument_id"] or "", asset] += gain
@@ -142,7 +142,7 @@ class _Tally:
 
     def result(self) -> list[Row]:
         """Return the result of the period by asset; `net` is its sum."""
-        names = (*RESULT.values(), "other income")
+        names = (*RESULT.values(), "other_income")
         return [
             {"asset": asset, **{name: exact(sums[name]) for name in names}, "net": exact(sum(sums.values(), ZERO))}
             for asset, sums in sorted(self._result.items())
@@ -186,7 +186,8 @@ class _Tally:
 
 
 POSITION_COLUMNS = (
-    "strategy_id", "instrument_id", "quantity", "avg_px", "cost", "settle", "mark", "mark_at", "value", "unrealized",
+    "strategy_id", "instrument_id", "quantity", "avg_px", "cost", "settle", "mark", "mark_source", "mark_at",
+    "mark_age_ms", "is_mark_stale", "value", "unrealized",
 )  # fmt: skip
 
 
@@ -213,25 +214,17 @@ class Basis(NamedTuple):
     rests_on: str
 
 
-def bases(statement: Statement, root: str) -> list[Basis]:
+def bases(seq: int, root: str, *, has_positions: bool) -> list[Basis]:
     """Return what each kind of figure rests on: the log up to the statement's seq, of this Merkle root, or marks."""
-    log = f"the log up to seq {statement.seq}, whose Merkle root is {root}"
+    log = f"the log up to seq {seq}, whose Merkle root is {root}"
     found = [Basis("Balances, result, charts and entries", f"sums of journal lines, which follow from {log}")]
-    if statement.positions:
+    if has_positions:
         found += [
             Basis("Quantities and costs of positions", "sums of what was booked in the same log by then"),
             Basis("Average prices", "at which a quantity is worth its cost, rounded at 18 places"),
             Basis(
                 "Values and unrealized results",
-                "quantities at the marks shown: prices from beside the log or of the request, which its root does not cover",
+                "quantities at the marks shown: prices recorded in the log by batches, each compared with its batch, or prices given with the request",
             ),
         ]
     return found
-
-
-def statement_json(statement: Statement, root: str) -> dict[str, Any]:
-    """Return a statement as JSON."""
-    rests_on = dict(bases(statement, root))
-    return {
-        **statement._asdict(), "period": statement.period._asdict(), "report": "statement", "rests_on": rests_on,
-    }  # fmt: skip

@@ -23,6 +23,7 @@ PNL_TOTALS = (
     Column("settle", "Ccy"), Column("realized", "Realized", Kind.PNL), Column("unrealized", "Unrealized", Kind.PNL),
     Column("funding", "Funding", Kind.PNL, 9), Column("fees_settle", "Fees", Kind.NUMBER),
     Column("fee_cost", "Fee cost", Kind.NUMBER, 9), Column("net", "Net", Kind.PNL),
+    Column("other_fees", "Not in net: other fees", rank=9),
 )  # fmt: skip
 EXPOSURE = (
     *WHOSE, INSTRUMENT, Column("quantity", "Quantity", Kind.NUMBER), Column("mark", "Mark", Kind.NUMBER, 1),
@@ -88,17 +89,133 @@ LIMITS = (
     Column("utilisation", "Utilisation", Kind.NUMBER, 1), Column("currency", "Ccy", rank=2),
     Column("breached_at", "Breached", Kind.TIME, 9), Column("unassessed", "Not monitored", rank=9),
 )  # fmt: skip
-TABLES: dict[str, tuple[Sequence[Column], Sequence[Column]]] = {
-    "pnl": (PNL, PNL_TOTALS),
-    "exposure": (EXPOSURE, EXPOSURE_TOTALS),
-    "positions": (POSITIONS, ()),
-    "balances": (BALANCES, ()),
-    "daily-balances": (DAILY_BALANCES, ()),
-    "journal": (JOURNAL, ()),
-    "trial-balance": (TRIAL_BALANCE, TRIAL_BALANCE[2:]),
-    "blotter": (ORDERS, ()),
-    "executions": (EXECUTIONS, ()),
-    "risk": (LIMITS, ()),
-    "lots": (LOTS, ()),
-    "matches": (MATCHES, ()),
-}
+NAV = (
+    Column("day", "Day"), Column("nav", "NAV", Kind.NUMBER), Column("cash", "Cash", Kind.NUMBER, 5),
+    Column("positions", "Positions", Kind.NUMBER, 5), Column("external", "Brought in", Kind.NUMBER, 3),
+    Column("pnl", "PnL", Kind.PNL, 2), Column("return", "Return", Kind.PNL), Column("index", "Index", Kind.NUMBER, 1),
+    Column("method", "Method", rank=4), Column("currency", "In"), Column("reason", "Unknown for", rank=9),
+)  # fmt: skip
+DAILY = (
+    Column("day", "Day"), Column("account_id", "Account", rank=4), Column("strategy_id", "Strategy", rank=3),
+    Column("instrument_id", "Instrument", rank=1), Column("realized", "Realized", Kind.PNL, 2),
+    Column("funding", "Funding", Kind.PNL, 6), Column("fees_settle", "Fees", Kind.NUMBER, 5),
+    Column("unrealized_change", "Unrealized +/-", Kind.PNL, 2), Column("net", "Net", Kind.PNL),
+    Column("settle", "In"), Column("net_base", "Net in base", Kind.PNL), Column("base_currency", "Base", rank=1),
+    Column("fills", "Fills", Kind.NUMBER, 7),
+)  # fmt: skip
+EQUITY = (
+    Column("day", "Day"), Column("equity", "Equity", Kind.NUMBER), Column("cash", "Cash", Kind.NUMBER, 5),
+    Column("positions", "Positions", Kind.NUMBER, 5), Column("external", "Brought in", Kind.NUMBER, 3),
+    Column("pnl", "PnL", Kind.PNL), Column("return", "Return", Kind.PNL),
+    Column("drawdown", "Drawdown", Kind.NUMBER, 4),
+    Column("currency", "In"), Column("reason", "Unknown for", rank=9),
+)  # fmt: skip
+QUALITY = (
+    Column("account_id", "Account", rank=4), Column("strategy_id", "Strategy", rank=5), Column("cl_ord_id", "Order"),
+    Column("instrument_id", "Instrument", rank=1), Column("side", "Side"),
+    Column("avg_px", "Avg price", Kind.NUMBER, 3),
+    Column("arrival_px", "At arrival", Kind.NUMBER, 3), Column("slippage_bps", "Slippage bps", Kind.NUMBER),
+    Column("shortfall", "Cost", Kind.NUMBER), Column("quote", "In", rank=1),
+    Column("fill_ratio", "Filled", Kind.NUMBER, 2), Column("seconds_to_first_fill", "First s", Kind.NUMBER, 6),
+    Column("seconds_to_last_fill", "Last s", Kind.NUMBER, 6),
+)  # fmt: skip
+QUALITY_GROUPS = tuple(
+    Column(name, title, rank=9)
+    for name, title in (
+        ("account_id", "Account"), ("strategy_id", "Strategy"), ("instrument_id", "Instrument"), ("venue", "Venue"),
+        ("day", "Day"),
+    )
+)  # fmt: skip
+QUALITY_TOTALS = (
+    Column("quote", "In"), Column("orders", "Orders", Kind.NUMBER), Column("filled", "Filled", Kind.NUMBER),
+    Column("without_mark", "No mark", Kind.NUMBER, 4), Column("notional", "Size", Kind.NUMBER, 2),
+    Column("shortfall", "Cost", Kind.NUMBER), Column("slippage_bps", "Slippage bps", Kind.NUMBER),
+    Column("fill_ratio", "Fill ratio", Kind.NUMBER), Column("seconds_to_first_fill", "First s", Kind.NUMBER, 5),
+)  # fmt: skip
+CUTS = (
+    Column("account_id", "Account", rank=9), Column("strategy_id", "Strategy", rank=9),
+    Column("venue", "Venue", rank=9), Column("asset", "Asset", rank=9), Column("instrument_id", "Instrument", rank=9),
+    Column("gross", "Gross", Kind.NUMBER), Column("net", "Net", Kind.PNL), Column("delta", "Delta", Kind.PNL, 1),
+    Column("delta_value", "Delta value", Kind.PNL, 2), Column("share", "Share", Kind.NUMBER),
+)  # fmt: skip
+HEADROOM = (
+    Column("account_id", "Account"), Column("measure", "Limit of"), Column("subject", "On", rank=1),
+    Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER),
+    Column("headroom", "Headroom", Kind.PNL), Column("currency", "In"), Column("unassessed", "Unknown for", rank=9),
+)  # fmt: skip
+RESTATED = (
+    Column("account_id", "Account", rank=3), Column("strategy_id", "Strategy", rank=2),
+    Column("instrument_id", "Instrument"), Column("reported", "Reported", Kind.PNL), Column("known", "Known", Kind.PNL),
+    Column("difference", "Difference", Kind.PNL), Column("settle", "In"), Column("items", "Items", Kind.NUMBER, 4),
+)  # fmt: skip
+CAUSES = (
+    Column("cause", "Cause"), Column("recorded_at", "Recorded", Kind.TIME, 2), Column("instrument_id", "Instrument"),
+    Column("exec_ids", "Executions", rank=1), Column("mark_was", "Mark was", Kind.NUMBER, 3),
+    Column("mark_is", "Mark is", Kind.NUMBER, 3), Column("booked", "Booked", Kind.PNL),
+    Column("unrealized", "Unrealized", Kind.PNL), Column("amount", "Difference", Kind.PNL), Column("settle", "In"),
+)  # fmt: skip
+RESTATED_TOTALS = (
+    Column("settle", "In"), Column("reported", "Reported", Kind.PNL), Column("known", "Known", Kind.PNL),
+    Column("difference", "Difference", Kind.PNL),
+)  # fmt: skip
+RATES = (
+    Column("day", "Day"), Column("from_currency", "From"), Column("to_currency", "To"),
+    Column("rate", "Rate", Kind.NUMBER), Column("reason", "Unknown for", rank=9),
+)  # fmt: skip
+SIZED = (
+    *WHOSE, INSTRUMENT, Column("quantity", "Quantity", Kind.NUMBER), Column("notional", "Notional", Kind.PNL),
+    Column("quote", "Ccy"), Column("net", "Net", Kind.PNL), Column("currency", "In"),
+    Column("lacking", "Unknown for", rank=9),
+)  # fmt: skip
+FIGURES = (Column("figure", "Figure"), Column("value", "Value", Kind.NUMBER), Column("why", "Unknown for", rank=9))
+LOSSES = (
+    Column("level", "Level", Kind.NUMBER), Column("historical_var", "Historical VaR", Kind.NUMBER),
+    Column("historical_es", "Historical ES", Kind.NUMBER), Column("parametric_var", "Parametric VaR", Kind.NUMBER),
+    Column("parametric_es", "Parametric ES", Kind.NUMBER),
+)  # fmt: skip
+MOVEMENTS = (
+    Column("asset", "Asset"), Column("venue", "Venue"), Column("opening", "Opening", Kind.NUMBER),
+    Column("in", "In", Kind.NUMBER), Column("out", "Out", Kind.NUMBER), Column("closing", "Closing", Kind.NUMBER),
+)  # fmt: skip
+RESULT = (
+    Column("asset", "Asset"), Column("realized", "Realized", Kind.PNL), Column("rounding", "Rounding", Kind.PNL, 8),
+    Column("funding", "Funding", Kind.PNL, 4), Column("other_income", "Other income", Kind.PNL, 5),
+    Column("fees", "Fees", Kind.PNL), Column("fees_in_kind", "Fees in kind", Kind.PNL, 6),
+    Column("net", "Net", Kind.PNL),
+)  # fmt: skip
+HELD_AT_END = (
+    INSTRUMENT, Column("strategy_id", "Strategy", rank=2), Column("quantity", "Quantity", Kind.NUMBER),
+    Column("mark", "Mark", Kind.NUMBER), Column("mark_age_ms", "Mark age", Kind.AGE, 1),
+    Column("value", "Value", Kind.NUMBER, 3), Column("unrealized", "Unrealized", Kind.PNL), Column("settle", "Ccy"),
+)  # fmt: skip
+BY_INSTRUMENT = (Column("instrument_id", "Instrument"), Column("asset", "Asset"), Column("net", "Net", Kind.PNL))
+ENTRIES = (
+    Column("transact_time", "Time", Kind.TIME), Column("kind", "Kind"), Column("reference", "Reference", rank=4),
+    Column("instrument_id", "Instrument", rank=2), Column("narrative", "Narrative", rank=5),
+    Column("moved", "Movement"), Column("gained", "Result"), Column("entry_seq", "Seq", rank=6),
+)  # fmt: skip
+TABLES: dict[str, dict[str, Sequence[Column]]] = {
+    "pnl": {"items": PNL, "totals": PNL_TOTALS},
+    "exposure": {"items": EXPOSURE, "totals": EXPOSURE_TOTALS},
+    "positions": {"items": POSITIONS},
+    "balances": {"items": BALANCES},
+    "daily-balances": {"items": DAILY_BALANCES},
+    "journal": {"items": JOURNAL},
+    "trial-balance": {"items": TRIAL_BALANCE, "totals": TRIAL_BALANCE[2:]},
+    "blotter": {"items": ORDERS},
+    "executions": {"items": EXECUTIONS},
+    "risk": {"items": LIMITS},
+    "lots": {"items": LOTS},
+    "matches": {"items": MATCHES},
+    "daily": {"items": DAILY, "totals": DAILY, "rates": RATES},
+    "equity": {"items": EQUITY},
+    "nav": {"items": NAV},
+    "statistics": {"figures": FIGURES, "losses": LOSSES},
+    "quality": {"items": QUALITY, "totals": (*QUALITY_GROUPS, *QUALITY_TOTALS)},
+    "leverage": {"figures": FIGURES, "exposure": CUTS, "limits": HEADROOM, "positions": SIZED},
+    "restatement": {"items": CAUSES, "positions": RESTATED, "totals": RESTATED_TOTALS},
+    "statement": {
+        "balances": MOVEMENTS, "result": RESULT, "by_instrument": BY_INSTRUMENT, "positions": HELD_AT_END,
+        "entries": ENTRIES,
+    },
+}  # fmt: skip

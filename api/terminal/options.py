@@ -2,8 +2,10 @@
 
 import functools
 import os
+import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from decimal import Decimal
 from inspect import Parameter, signature
@@ -16,7 +18,7 @@ from adapters.os_account import os_account
 from api.clock import now
 from api.parameters import NOW, Format, Moment, Where, given_mark, moment_of, place_of
 from api.problems import field_errors
-from api.terminal.output import note
+from api.terminal.output import note, progress_bar
 from domain import values
 from domain.access import OsAccount
 from domain.errors import InvalidInput, LedgerError
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS_MAX = 30.0
 _claimed = ""
+REBUILD_POLL_SECONDS = 0.5
+BAR_SECONDS = 1.0
+NOTE_SECONDS = 5.0
 
 T = TypeVar("T")
 
@@ -72,11 +77,56 @@ def read(daybook: "Daybook", *names: str, moment: Moment | None = None) -> Itera
     """Read models as of a moment, or caught up with the whole log."""
     from api.read_models.snapshot import reading
 
-    if moment is None:
-        daybook.runner.catch_up()
-    head = daybook.log.head().seq
+    head = _brought_forward(daybook, names, moment)
     with reading(daybook, *names, min_seq=head, moment=moment, wait_seconds_max=WAIT_SECONDS_MAX) as at:
         yield at
+
+
+def _brought_forward(daybook: "Daybook", names: tuple[str, ...], moment: Moment | None) -> int:
+    """Bring read models forward to a past moment, or the log's end, however long it takes; return the seq reached.
+
+    A process that follows does it, else this one. One that an error has stopped is not waited for.
+    """
+    from projections.runner.rebuild import RebuildUnderWay
+
+    head = daybook.log.head().seq
+    wanted = head if moment is None or moment.seq is None else min(moment.seq, head)
+    before: list[int] | None = None
+    with _noting_progress() as on_progress:
+        while True:
+            standing = [one for one in daybook.runner.status() if one.projection in names]
+            seqs = [wanted if one.error else one.seq for one in standing]
+            if min(seqs, default=wanted) >= wanted and daybook.runner.is_current():
+                return wanted
+            if seqs == before:
+                return wanted  # nothing moves them: the reading says why
+            try:
+                daybook.runner.catch_up(on_progress)
+                before = seqs
+            except RebuildUnderWay:
+                on_progress(min(seqs, default=0), wanted)
+                time.sleep(REBUILD_POLL_SECONDS)
+
+
+@contextmanager
+def _noting_progress() -> Iterator[Callable[[float, float], None]]:
+    """Show progress on stderr once it takes a while: a bar at a terminal, else a line now and then."""
+    due_at = time.monotonic() + BAR_SECONDS
+    on_bar: Callable[[float, float], None] | None = None
+    with ExitStack() as stack:
+
+        def on_progress(done: float, of: float) -> None:
+            nonlocal due_at, on_bar
+            if on_bar is not None:
+                on_bar(done, of)
+            elif time.monotonic() >= due_at:
+                if sys.stderr.isatty():
+                    on_bar = stack.enter_context(progress_bar("bringing read models forward", is_quiet=False))
+                else:
+                    due_at = time.monotonic() + NOTE_SECONDS
+                    note(f"Bringing read models forward: seq {done:,.0f} of {of:,.0f}")
+
+        yield on_progress
 
 
 def actor() -> OsAccount:
@@ -208,9 +258,6 @@ def name_option(text: str) -> str:
 def instrument_option(text: str) -> str:
     """Parse an instrument id."""
     return by(lambda t: values.instrument_id(t, "instrument"))(text)
-
-
-AnswerFormat = Annotated[Format, format_option("Output format.", Format.TABLE, Format.JSON, Format.CSV)]
 
 
 class Which(NamedTuple):

@@ -7,7 +7,7 @@ important columns and names them. Colour appears on a terminal only, and never u
 import json as jsonlib
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from api.encoding import csv_text, grouped, plain, time_text
+from api.encoding import age_text, grouped, plain, time_text
 from api.problems import problem_of
 from domain.errors import Unavailable, UpgradeNeeded
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
-EXIT_UNAVAILABLE = 3
+EXIT_MISSING = 3
+EXIT_UNAVAILABLE = 4
 EXIT_NOT_SHOWN = 5  # all that is there is proved, and whether something is missing is not shown
 EXIT_UPGRADE = 6
 PIPE_WIDTH = 500
@@ -42,6 +43,7 @@ class Kind(StrEnum):
     NUMBER = "number"
     PNL = "pnl"  # a number that is good above zero and bad below
     TIME = "time"
+    AGE = "age"  # in milliseconds
 
 
 class Column(NamedTuple):
@@ -95,11 +97,6 @@ def _json(value: Any, indent: int | None = None) -> str:
     return text.encode(errors="backslashreplace").decode()  # half characters, of a file's name, become escapes
 
 
-def write_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write CSV with a header to stdout."""
-    sys.stdout.write(csv_text(rows, columns, newline="\n"))
-
-
 def write_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, empty: str) -> None:
     """Write rows as a table, or the sentence `empty` if there are none."""
     from rich.box import SIMPLE_HEAD
@@ -114,7 +111,7 @@ def write_table(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence
     out.print(Text(title, style="bold"))
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in shown:
-        is_number = column.kind in (Kind.NUMBER, Kind.PNL)
+        is_number = column.kind in (Kind.NUMBER, Kind.PNL, Kind.AGE)
         table.add_column(column.title, justify="right" if is_number else "left", no_wrap=is_number, overflow="fold")
     for row in rows:
         table.add_row(*(_styled(row.get(column.name), column.kind) for column in shown))
@@ -140,7 +137,8 @@ def _fitting(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], width: int
 ) -> tuple[list[Column], list[Column]]:
     widths = {
-        column.name: max(len(column.title), *(len(_shown(row.get(column.name))) for row in rows)) for column in columns
+        column.name: max(len(column.title), *(len(_shown(row.get(column.name), column.kind)) for row in rows))
+        for column in columns
     }
     shown = [column for column in columns if column.rank < 9 or any(row.get(column.name) for row in rows)]
     hidden: list[Column] = []
@@ -151,10 +149,12 @@ def _fitting(
     return shown, hidden
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, kind: Kind = Kind.TEXT) -> str:
     match value:
         case None:
             return NONE
+        case int() if kind is Kind.AGE:
+            return age_text(value)
         case Decimal():
             return grouped(value)
         case datetime():
@@ -175,7 +175,7 @@ def _styled(value: Any, kind: Kind) -> "Text":
     style = ""
     if kind is Kind.PNL and isinstance(value, Decimal) and value:
         style = "green" if value > 0 else "red"
-    return Text(_shown(value), style=style)
+    return Text(_shown(value, kind), style=style)
 
 
 def fail(error: Exception, *, is_json: bool) -> int:

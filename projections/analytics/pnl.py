@@ -14,8 +14,10 @@ from typing import NotRequired, TypedDict, cast
 from domain.instrument import Kind
 from domain.values import ZERO, Mark, exact, venue_of
 from projections.analytics.valuation import MarkColumns, Marks, grouped, mark_of, marked, value
+from projections.models.daily_sums import added
 from projections.models.positions import PositionRow, positions
 from projections.storage.rows import Source
+from projections.storage.tables import AnyRow
 
 SUMS = ("realized", "rounding", "funding", "income", "fee_cost", "fees_settle", "unrealized", "net")
 
@@ -48,6 +50,7 @@ class PnlTotal(TypedDict):
     fees_settle: Decimal
     unrealized: Decimal | None
     net: Decimal | None
+    other_fees: dict[str, Decimal]
     missing_marks: list[str]
     stale_marks: list[str]
 
@@ -66,8 +69,19 @@ def pnl(
 
 
 def totals(rows: Sequence[PnlRow], by: Sequence[str]) -> list[PnlTotal]:
-    """Sum `pnl` rows by account_id, strategy_id, instrument_id, venue, base (any of them) and currency `settle`."""
-    return cast(list[PnlTotal], grouped(rows, (*by, "settle"), SUMS))
+    """Sum `pnl` rows by account_id, strategy_id, instrument_id, venue, base (any of them) and currency `settle`.
+
+    Fees in currencies that `net` does not include are summed by currency, in `other_fees`.
+    """
+    names = (*by, "settle")
+    fees: dict[tuple[str, ...], list[dict[str, Decimal]]] = {}
+    found: Sequence[AnyRow] = rows
+    for row in found:
+        fees.setdefault(tuple(row[name] or "" for name in names), []).append(row["other_fees"])
+    sums = grouped(rows, names, SUMS)
+    for group in sums:
+        group["other_fees"] = added(fees[tuple(group[name] for name in names)])
+    return cast(list[PnlTotal], sums)
 
 
 def valued(row: PositionRow, mark: Mark | None) -> PnlRow:

@@ -483,7 +483,7 @@ def entries(
         found = fetch(
             source, entries_table, where=where, by=CURSOR, after=after, limit=limit, is_descending=is_descending
         )
-        return [_with_amounts(row) for row in found]
+        return [with_amounts(row) for row in found]
     days = fetch(source, turnover_table, where={"account_id": account_id, "value_date": day, "asset": asset})
     where["value_date"] = tuple(sorted({row["value_date"] for row in days}))
     shown: list[Row] = []
@@ -496,10 +496,11 @@ def entries(
         if len(page) < size:
             break
         after, size = (page[-1]["entry_seq"], page[-1]["part"]), min(PAGE_ROWS_MAX, 4 * size)
-    return [_with_amounts(row) for row in shown[:limit]]
+    return [with_amounts(row) for row in shown[:limit]]
 
 
-def _with_amounts(row: Row) -> JournalEntryRow:
+def with_amounts(row: Row) -> JournalEntryRow:
+    """Return a row of the table as a journal entry."""
     lines = [{"account": account, "asset": asset, "amount": Decimal(text)} for account, asset, text in row["lines"]]
     return cast(JournalEntryRow, row | {"lines": lines})
 

@@ -134,6 +134,10 @@ def _finish(
     return [_result(projection, found[projection.name], is_swapped=not is_dry_run) for projection in projections]
 
 
+class RebuildUnderWay(RequestRefused):
+    """Another process rebuilds read models; it ends by itself."""
+
+
 @contextlib.contextmanager
 def rebuild_lock(connection: sa.Connection, projections: Sequence[Projection]) -> Iterator[None]:
     """Allow one rebuild at a time, and drop unused schemas before and after it."""
@@ -141,7 +145,7 @@ def rebuild_lock(connection: sa.Connection, projections: Sequence[Projection]) -
     deadline = time.monotonic() + ENDING_SECONDS_MAX
     while not _is_locked(connection):
         if time.monotonic() > deadline:
-            raise RequestRefused("one rebuild at a time: another one is under way")
+            raise RebuildUnderWay("one rebuild at a time: another one is under way")
         time.sleep(0.05)
     sweep(connection, projections)
     yield

@@ -41,6 +41,10 @@ POLL_S = 0.02
 RATE_S = 10.0
 
 
+def _unnoted(done: int, of: int) -> None:
+    """Note no progress."""
+
+
 class FollowableLog(EventLog, Protocol):
     """A log that can be waited for."""
 
@@ -89,21 +93,23 @@ class Runner:
         self._batch_events_max = batch_events_max
         self._moved = threading.Condition()
 
-    def catch_up(self) -> int:
-        """Fold up to the log's end, or wait for the follower to do so; returns the seq reached. Raises Unavailable.
+    def catch_up(self, on_progress: OnProgress = _unnoted) -> int:
+        """Fold up to the log's end, or wait for the follower to do so; returns the seq reached.
 
-        Two processes that fold in turn would empty their caches each time, and both be slow.
+        Raises Unavailable, RebuildUnderWay. Two processes that fold in turn would empty their caches each time, and
+        both be slow. `on_progress` is called with the seq reached and that of the log's end.
         """
         with reaching():
-            if (reached := self._followed()) is not None:
+            if (reached := self._followed(on_progress)) is not None:
                 return reached
         with reaching(), self._engine.connect() as connection:
-            follower = self._start(connection)
+            head = self._log.head().seq
+            follower = self._start(connection, on_pass=lambda: on_progress(0, head))
             while self._advance(follower):
-                pass
+                on_progress(follower.seq, max(head, follower.seq))
         return follower.seq
 
-    def _followed(self) -> int | None:
+    def _followed(self, on_progress: OnProgress) -> int | None:
         """Wait until the follower has reached the log's end, and return its seq; stopped projections do not count.
 
         None if no process follows with these versions, or the follower made no progress for PATIENCE_S.
@@ -120,6 +126,7 @@ class Runner:
             seqs = [place.seq for place, error in found if error is None]
             if min(seqs, default=head) >= head:
                 return head
+            on_progress(min(seqs), head)
             if seqs != before:
                 before, moved_at = seqs, time.monotonic()
             with self._moved:

@@ -133,13 +133,13 @@ def test_a_database_that_is_down_is_reported_in_one_sentence_without_the_passwor
                  ["keys", "list"], ["log"], ["serve", "--port", "0"]):  # fmt: skip
         for as_json in ([], ["--json"]):
             done = inside(*args, *as_json)
-            assert (args, done.returncode, done.stdout) == (args, 3, "")
+            assert (args, done.returncode, done.stdout) == (args, 4, "")
             said = json.loads(done.stderr)["detail"] if as_json else done.stderr
             assert "book at 127.0.0.1:1" in said
             assert "s3cret" not in done.stderr
             assert done.stderr.count("\n") == 1
     done = command("status", DAYBOOK_DATABASE_URL="postgresql://desk:s3cret@127.0.0.1:1/book")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
     assert "s3cret" not in done.stderr
 
 
@@ -157,7 +157,7 @@ def test_mistakes_in_a_command_are_usage_errors_in_one_sentence(inside: Run, mon
             assert (args, done.stderr.count("\n")) == (args, 1)
             assert json.loads(inside(*args, "--json").stderr)["type"] == "urn:daybook:problem:usage"
     unreadable = inside("status", url="no url, and s3cret")
-    assert (unreadable.returncode, "s3cret" in unreadable.stderr) == (3, False)
+    assert (unreadable.returncode, "s3cret" in unreadable.stderr) == (4, False)
     monkeypatch.setenv("DAYBOOK_PORT", "x")
     assert inside("status").returncode == 2
     done = command("report", "pnl", "--as-of", "then")

@@ -160,7 +160,7 @@ def test_no_server_of_a_stranger_is_started(folder: Path) -> None:
     for args in (("status",), ("verify",), ("stop",)):
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAYBOOK_", "PYTHON"))}
         done = subprocess.run([DAYBOOK, *args], cwd=folder, env=kept, text=True, capture_output=True, check=False)
-        assert done.returncode == 3, (args, done.stderr)
+        assert done.returncode == 4, (args, done.stderr)
         assert "was not made here by this account" in done.stderr and done.stderr.count("\n") == 1
     assert imported(folder) == []
     assert not (folder / ".daybook" / "postgres" / "server.log").exists()
