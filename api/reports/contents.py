@@ -306,11 +306,7 @@ def all_columns() -> frozenset[str]:
 def changes_of(name: str, basis: Basis, since: int) -> tuple[list[AnyRow], list[AnyRow]] | None:
     """Return the rows set since a place in the log, and those removed; None where all rows have to be compared."""
     stored, parameters = STORED.get(name), basis.parameters
-    if (
-        stored is None
-        or name == "matches"
-        or is_recosted(parameters)
-        or stored.is_derived(basis.at.source, parameters.where)
-    ):
+    if stored is None or is_recosted(parameters) or stored.is_derived(basis.at.source, parameters.where):
         return None
-    return stored.changes(basis.at.source, parameters, since)
+    touched, removed = stored.changes(basis.at.source, parameters, since)
+    return ([*_described(touched, basis)], [*_described(removed, basis)]) if name == "matches" else (touched, removed)

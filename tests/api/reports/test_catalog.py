@@ -187,7 +187,7 @@ def test_a_missing_mark_or_rate_is_exit_code_3_in_every_form_unless_allowed(
     trade(desk, fill(account_id="euro"), fill("E-2", account_id="euro", cl_ord_id="A-2", side="SELL", last_qty="0.5"))
     daybook.runner.catch_up()
     valued = [report for report in REPORTS.values() if report.is_valued]
-    assert len(valued) == 9
+    assert len(valued) == 10
     for report in valued:
         given = {"restatement": {"day": DAY}, "statement": {"day": DAY}}.get(report.name, {}) | {"account_id": "euro"}
         if report.is_dated:

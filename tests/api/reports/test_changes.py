@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from adapters.market.recording import MarkRecorder
 from api.daybook import Daybook
 from api.parameters import Format
 from api.read_models.snapshot import reading
@@ -87,8 +88,9 @@ def test_the_changes_of_any_report_applied_to_the_old_one_make_the_new_one(
         chosen = [chance.choice((0, 1, 2, 3, 4, 5, 20)) for _ in range(30)]
         desk.live([(kind, *(chance.randrange(12) for _ in range(3)), chance.randrange(31)) for kind in chosen])
         if number % 2 == 0:
-            daybook.marks.record(
-                [Mark(name, D(chance.randrange(90, 120)), "SIM", T0 + timedelta(hours=number)) for name in PAIRS[:2]]
+            MarkRecorder(daybook.marks, desk.ledger.carry_out).record(
+                [Mark(name, D(chance.randrange(90, 120)), "SIM", T0 + timedelta(hours=number)) for name in PAIRS[:2]],
+                actor="test",
             )
         daybook.runner.catch_up()
         for name in REPORTS:
