@@ -27,7 +27,7 @@ TWO_PLACES = frozenset(
 )
 STABLECOINS = frozenset(("BUSD", "DAI", "EURC", "EURI", "EURT", "FDUSD", "GUSD", "PYUSD", "RLUSD", "TUSD", "USDC",
                          "USDE", "USDP", "USDS", "USDT", "USD1"))  # fmt: skip
-PLACES = (
+PLACES: dict[str, int] = (
     dict.fromkeys(NO_PLACES, 0)
     | dict.fromkeys(THREE_PLACES, 3)
     | dict.fromkeys(FOUR_PLACES, 4)
