@@ -73,7 +73,7 @@ class _Known:
             case "account":
                 return self._accounts() | self._logged(account.stream(name), name)
             case "strategy":
-                return self._strategies()
+                return self._strategies(name)
             case "instrument":
                 return self._instruments() | self._logged(instrument.stream(name), name)
             case "currency":
@@ -91,9 +91,10 @@ class _Known:
         named = set(reference_data.base_currencies(self._connection))
         return named.union(*map(self._distinct, (positions.positions_table.c.account_id, limits.limits.c.account_id)))
 
-    def _strategies(self) -> set[str]:
+    def _strategies(self, name: str) -> set[str]:
         columns = (positions.positions_table.c.strategy_id, limits.usage.c.strategy_id, limits.limits.c.strategy_id)
-        return set[str]().union(*(self._distinct(column) for column in (*columns, orders.orders.c.strategy_id)))
+        named = set[str]().union(*map(self._distinct, columns))
+        return named if name in named else named | self._distinct(orders.orders.c.strategy_id)  # of orders never filled
 
     def _instruments(self) -> set[str]:
         named = self._distinct(reference_data.instruments_table.c.instrument_id)

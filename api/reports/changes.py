@@ -57,7 +57,9 @@ def _before(report: Report, basis: Basis, recorded_at: datetime, marks_at: Any) 
     requested = [(then, parameters)]
     if report.is_dated and at.known_at is not None:
         first, _ = days_at(parameters, recorded_at)
-        requested.append((then._replace(recorded_at=at.known_at, pinned=at.known), replace(parameters, first=first.isoformat())))
+        requested.append(
+            (then._replace(recorded_at=at.known_at, pinned=at.known), replace(parameters, first=first.isoformat()))
+        )
     found = []
     for reading, wanted in requested:
         content = _content_then(report, basis._replace(at=reading, parameters=wanted), marks_at)

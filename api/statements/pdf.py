@@ -182,7 +182,10 @@ class _Paper(FPDF):
         self.set_y(self.get_y() + 5)
         self._font(7, SOFT)
         shown = self._statement
-        lines = [f"{basis.figures}: {basis.rests_on}." for basis in bases(shown.seq, root, has_positions=bool(shown.positions))]
+        lines = [
+            f"{basis.figures}: {basis.rests_on}."
+            for basis in bases(shown.seq, root, has_positions=bool(shown.positions))
+        ]
         lines.append(f"Made by Daybook {code}. To reproduce the same bytes:")
         for text in lines:
             self.multi_cell(INNER, 3.3, text, wrapmode=WrapMode.WORD, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)

@@ -101,7 +101,7 @@ DAILY = (
     Column("funding", "Funding", Kind.PNL, 6), Column("fees_settle", "Fees", Kind.NUMBER, 5),
     Column("unrealized_change", "Unrealized +/-", Kind.PNL, 2), Column("net", "Net", Kind.PNL),
     Column("settle", "In"), Column("net_base", "Net in base", Kind.PNL), Column("base_currency", "Base", rank=1),
-    Column("fills", "Fills", Kind.NUMBER, 7),
+    Column("fills", "Fills", Kind.NUMBER, 7), Column("other_fees", "Not in net: other fees", rank=9),
 )  # fmt: skip
 EQUITY = (
     Column("day", "Day"), Column("equity", "Equity", Kind.NUMBER), Column("cash", "Cash", Kind.NUMBER, 5),

@@ -147,6 +147,30 @@ def test_an_account_without_rows_gives_the_same_columns_and_exit_code_0(
         assert (answer.status_code, answer.content) == (200, shown)
 
 
+def test_changes_have_the_same_columns_and_one_more_and_the_place_to_go_on_from(
+    book: httpx.Client, run: Callable[..., tuple[int, bytes, str]]
+) -> None:
+    head = book.get("/v1/events", params={"limit": 1}).json()["seq"]
+    for report in REPORTS.values():
+        needed = NEEDED.get(report.name, {}) | {"since_seq": str(head)}
+        code, shown, said = run(report.name, *arguments(report.name, needed), "--format", "csv", "--allow-missing")
+        assert (report.name, code, f"seq {head}\n" in said) == (report.name, 0, True), said
+        header, *rows = csv.reader(io.StringIO(shown.decode()))
+        assert header == ["change", *columns_of(report, report.parts[0])]
+        assert {row[0] for row in rows} <= {"set"}
+        if not report.is_valued and report.parts[0].key:
+            assert rows == []
+        answer = book.get(f"/v1/reports/{report.name}", params=needed | {"format": "csv"})
+        assert (answer.content, answer.headers["Daybook-Seq"]) == (shown, str(head))
+    first = book.get("/v1/reports/lots", params={"since_seq": 0}).json()
+    assert [row["change"] for row in first["items"]] == ["set"] * len(first["items"]) != []
+    trade(book, fill("E-10", trade_seq=10, cl_ord_id="S-1", side="SELL", last_qty="2"))
+    later = book.get("/v1/reports/lots", params={"since_seq": first["seq"], "min_seq": first["seq"] + 1}).json()
+    gone = [row for row in later["items"] if row["change"] == "removed"]
+    assert {row["lot_id"] for row in gone} <= {row["lot_id"] for row in first["items"]}
+    assert (len(gone) > 0, {row["quantity"] for row in gone}, later["since_seq"]) == (True, {None}, first["seq"])
+
+
 UNKNOWN = {
     "account_id": ("mian", "main"), "strategy_id": ("mani", "main"), "instrument_id": ("BTCUSD.BINANCE", BTC),
     "asset": ("USDD", "USDT"), "currency": ("USTD", "USDT"), "mark": ("BTCUSDT.BINANCA=1", BTC),

@@ -28,6 +28,7 @@ WORTH = Parameters(first="2026-02-27", last="2026-03-03", currency="USDT", equal
 REQUESTED = {
     "daily": DAYS,
     "equity": WORTH,
+    "nav": WORTH,
     "statistics": WORTH,
     "quality": DAYS,
     "leverage": Parameters(currency="USDT", equal=("USD=USDT",), mark_age_max=10**8),
