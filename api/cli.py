@@ -22,6 +22,7 @@ from typer.main import get_command
 
 from api.analytics import cli as analytics_cli
 from api.audit import cli as audit_cli
+from api.audit import witness_cli
 from api.explain import cli as explain_cli
 from api.explain import restatement_cli
 from api.intake import cli as intake_cli
@@ -70,6 +71,7 @@ app.add_typer(intake_cli.instrument)
 app.add_typer(intake_cli.limit)
 app.add_typer(intake_cli.order)
 keys_cli.keys.add_typer(audit_cli.seal_keys)
+app.add_typer(witness_cli.witness)
 app.add_typer(keys_cli.keys)
 
 
