@@ -116,7 +116,7 @@ class Witnessing:
             return Reply(409, f"{size}\n", SIZE)
         is_first = size == 0 and not found.proof and (checkpoint.size > 0 or checkpoint.root == merkle.EMPTY_ROOT)
         if not is_first and not (
-            size and merkle.is_consistent(size, checkpoint.size, root, checkpoint.root, found.proof)
+            size and merkle.is_consistent(size, checkpoint.size, root, checkpoint.root, proof=found.proof)
         ):
             return Reply(422, "the checkpoint does not continue the last one that was cosigned\n")
         moment = int(self._now())
