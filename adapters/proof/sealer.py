@@ -102,6 +102,7 @@ class Sealer:
         """
         assert self._recorder is not None, "the caller has checked it"
         if not chain:
+            check_new(connection, self._pins, connections.name(self._url))
             ledger_id = _named(connection)
             origin = tiles.origin_of(ledger_id)
             key = KeyRing(self._home, ledger_id, origin).generate()
@@ -291,6 +292,7 @@ class _Sealing:
         return self._key
 
     def _first_key(self, sealed: int) -> PrivateKey:
+        check_new(self._connection, self._pins, self._place)
         ledger_id = _named(self._connection)
         self._key = KeyRing(self._home, ledger_id, tiles.origin_of(ledger_id)).generate()
         self._connection.execute(PUBLISH, [self._key.public.vkey, sealed, None])
@@ -310,6 +312,28 @@ def trusted_chain(pins: Pins, chain: list[Tenure], place: str, origin: str) -> N
         pins.add(pin.key, pin.since)
     if found:
         pins.remember(place, origin)
+
+
+def check_new(connection: Connection, pins: Pins, place: str) -> None:
+    """Check that a log without published keys never had any: a first key would sign it as if it were new.
+
+    Raises HistoryBroken if keys are on record in it, or if this home has seen another ledger in this database and there
+    are events in it.
+    """
+    if records := key_record.on_record(connection):
+        seq, event = records[-1]
+        raise HistoryBroken(
+            f"keys disagree at seq {seq}: the log has the key {event.vkey} on record, and no key is published: "
+            "ledger.keys was emptied; restore it from a backup"
+        )
+    row = connection.execute(HEAD).fetchone()
+    before = pins.ledger_at(place)
+    if row and row[0] and before is not None:
+        raise HistoryBroken(
+            f"the database {place} had the ledger {before} when this home saw it last, and now has events, but no "
+            "keys: they were removed, or another log was put in its place; compare it with a backup. If that was you, "
+            f"remove the line of the database from {pins.path}"
+        )
 
 
 def check_record(connection: Connection, chain: list[Tenure], origin: str) -> None:
