@@ -50,7 +50,7 @@ class Witnessed(NamedTuple):
 
 def policy_pins(policy: Policy | None, origin: str, chain: Sequence[Tenure]) -> list[Pin]:
     """Return the keys of the chain that a policy lists. Raises HistoryBroken if it lists logs, and none is this one."""
-    if policy is None or not policy.logs:
+    if policy is None or not policy.origins:
         return []
     source = "a log of the policy"
     listed = [Pin(key, source) for key in policy.keys_of(origin)]
