@@ -85,7 +85,12 @@ class Sealer:
                     check_record(connection, chain, origin)
                     return
         with self._changing_keys() as connection:
-            self._record_missing(connection, tiles.tenures(connection))
+            chain = tiles.tenures(connection)
+            if chain:
+                self._record_missing(connection, chain)
+            else:
+                chain = self._make_first(connection)
+        trusted_chain(self._pins, chain, connections.name(self._url), chain[0].key.name)
 
     @contextmanager
     def _changing_keys(self) -> Iterator[Connection]:
@@ -95,21 +100,27 @@ class Sealer:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [KEYS_LOCK])
             yield connection
 
-    def _record_missing(self, connection: Connection, chain: list[Tenure]) -> list[Tenure]:
-        """Record keys that are published and not in the log; before the first, make one. Return the chain.
+    def _make_first(self, connection: Connection) -> list[Tenure]:
+        """Publish and record the first key. Return the chain. Raises HistoryBroken if there were keys before."""
+        check_new(connection, self._pins, connections.name(self._url))
+        ledger_id = _named(connection)
+        ring = KeyRing(self._home, ledger_id, tiles.origin_of(ledger_id))
+        key = ring.generate()
+        try:
+            connection.execute(PUBLISH, [key.public.vkey, 0, None])
+            chain = tiles.tenures(connection)
+            self._record_missing(connection, chain)
+        except BaseException:
+            ring.discard(key)
+            raise
+        return chain
+
+    def _record_missing(self, connection: Connection, chain: list[Tenure]) -> None:
+        """Record keys that are published and not in the log.
 
         Raises HistoryBroken for a key that was published, and not by Daybook.
         """
         assert self._recorder is not None, "the caller has checked it"
-        if not chain:
-            check_new(connection, self._pins, connections.name(self._url))
-            ledger_id = _named(connection)
-            origin = tiles.origin_of(ledger_id)
-            key = KeyRing(self._home, ledger_id, origin).generate()
-            connection.execute(PUBLISH, [key.public.vkey, 0, None])
-            chain = tiles.tenures(connection)
-            self._pins.add(key.public, 0)
-            self._pins.remember(connections.name(self._url), origin)
         origin = chain[0].key.name
         known = len(key_record.on_record(connection))
         for before, tenure in itertools.pairwise(chain[known - 1 :] if known else ()):
@@ -124,7 +135,6 @@ class Sealer:
             self._recorder.record(connection, missing)
             _act_as(connection, Role.SEALER)
         check_record(connection, chain, origin)
-        return chain
 
     def seal(self) -> Note | None:
         """Seal the log as of now, or wait for the active sealer. Return the newest checkpoint, None for an empty log.

@@ -283,3 +283,8 @@ def test_a_key_is_not_recorded_while_the_clock_is_behind_the_log(
         assert not tiles.tenures(connection) and not key_record.on_record(connection)
     with pytest.raises(RequestRefused):
         sealer.rotate()
+    assert not list(tmp_path.rglob("*.pem")) and not Pins(tmp_path).path.exists()
+    ledger = Ledger(log, database_url, tmp_path)  # and when the clock is right, it goes on
+    ledger.sealer.begin()
+    ledger.seal()
+    assert verify(database_url, VerifyRequest(pins=Pins(tmp_path).of(ledger.chain()[0].key.name))).finding is None
