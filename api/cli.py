@@ -23,7 +23,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from api.audit import cli as audit_cli
-from api.audit import closing_cli, log_cli
+from api.audit import closing_cli, log_cli, witness_cli
 from api.explain import cli as explain_cli
 from api.explain import orders_cli
 from api.intake import cli as intake_cli
@@ -100,6 +100,7 @@ app.add_typer(controls_cli.kill_switch)
 app.add_typer(controls_cli.breaks)
 app.add_typer(intake_cli.order)
 keys_cli.keys.add_typer(audit_cli.seal_keys)
+app.add_typer(witness_cli.witness)
 app.add_typer(keys_cli.keys)
 
 

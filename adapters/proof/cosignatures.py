@@ -120,7 +120,7 @@ def cosigned_by(note: Note, keys: Iterable[WitnessKey]) -> list[Cosignature]:
                     f"{key.name} that is not valid"
                 )
             if key not in found or time > found[key].time:
-                found[key] = Cosignature(key, time, _line(each))
+                found[key] = Cosignature(key, time, text_of(each))
     return list(found.values())
 
 
@@ -135,7 +135,8 @@ def parse_lines(text: str) -> list[Signature]:
     return [each for each in found if each is not None]
 
 
-def _line(signature: Signature) -> str:
+def text_of(signature: Signature) -> str:
+    """Return the line of a signature, ended."""
     return f"{SIGNATURE}{signature.name} {base64.b64encode(signature.key_id + signature.signature).decode()}\n"
 
 

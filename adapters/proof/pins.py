@@ -74,6 +74,10 @@ class Pins:
                 "`daybook keys seal pin` with the public key of the new one"
             )
 
+    def ledger_at(self, place: str) -> str | None:
+        """Return the ledger that a database had when this home saw it last; None if it never did."""
+        return self._lines().ledgers.get(place)
+
     def add(self, key: PublicKey, since: int | None = None) -> bool:
         """Pin a key, which signs checkpoints of more than `since` events; return whether it was not pinned yet.
 

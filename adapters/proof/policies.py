@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from adapters.proof import checkpoints
 from adapters.proof.checkpoints import Note, PublicKey
-from adapters.proof.cosignatures import Cosignature, WitnessKey, cosigned_by, witness_key
+from adapters.proof.cosignatures import SUBTREE_V1, Cosignature, WitnessKey, cosigned_by, witness_key
 from domain.errors import InvalidInput
 
 FILE_BYTES_MAX = 1024 * 1024
@@ -44,8 +44,9 @@ class QuorumCheck(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """A trust policy."""
+    """A trust policy. `origins` are those of all its logs, `logs` the keys among them that a Daybook may have."""
 
+    origins: frozenset[str]
     logs: tuple[PublicKey, ...]
     witnesses: Mapping[str, Witness]
     groups: Mapping[str, Group]
@@ -118,7 +119,7 @@ def parse(content: bytes) -> Policy:
 
 class _Reading:
     def __init__(self) -> None:
-        self._logs: list[PublicKey] = []
+        self._logs: list[PublicKey | WitnessKey] = []
         self._witnesses: dict[str, Witness] = {}
         self._groups: dict[str, Group] = {}
         self._grouped: set[str] = set()
@@ -149,10 +150,13 @@ class _Reading:
         """Return the whole policy. Raises InvalidInput without a quorum."""
         if self._quorum is None:
             raise InvalidInput("policy", "", "whole: it needs a line quorum NAME, or quorum none")
-        return Policy(tuple(self._logs), self._witnesses, self._groups, self._quorum)
+        logs = tuple(key for key in self._logs if isinstance(key, PublicKey))
+        origins = frozenset(key.name for key in self._logs)
+        return Policy(origins, logs, witnesses=self._witnesses, groups=self._groups, quorum=self._quorum)
 
     def _log(self, vkey: str) -> None:
-        key = checkpoints.public_key(vkey)
+        is_ml_dsa = checkpoints.parts_of_key(vkey)[2][:1] == bytes([SUBTREE_V1])
+        key = witness_key(vkey) if is_ml_dsa else checkpoints.public_key(vkey)
         if any(key.raw == other.raw for other in self._logs):
             raise InvalidInput("policy", vkey, "a key of one log only")
         self._logs.append(key)

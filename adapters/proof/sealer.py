@@ -86,7 +86,12 @@ class Sealer:
                     check_record(connection, chain, origin)
                     return
         with self._changing_keys() as connection:
-            self._record_missing(connection, tiles.tenures(connection))
+            chain = tiles.tenures(connection)
+            if chain:
+                self._record_missing(connection, chain)
+            else:
+                chain = self._make_first(connection)
+        trusted_chain(self._pins, chain, connections.name(self._url), chain[0].key.name)
 
     @contextmanager
     def _changing_keys(self) -> Iterator[Connection]:
@@ -96,20 +101,27 @@ class Sealer:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [KEYS_LOCK])
             yield connection
 
-    def _record_missing(self, connection: Connection, chain: list[Tenure]) -> list[Tenure]:
-        """Record keys that are published and not in the log; before the first, make one. Return the chain.
+    def _make_first(self, connection: Connection) -> list[Tenure]:
+        """Publish and record the first key. Return the chain. Raises HistoryBroken if there were keys before."""
+        check_new(connection, self._pins, connections.name(self._url))
+        ledger_id = _named(connection)
+        ring = KeyRing(self._home, ledger_id, tiles.origin_of(ledger_id))
+        key = ring.generate()
+        try:
+            connection.execute(PUBLISH, [key.public.vkey, 0, None])
+            chain = tiles.tenures(connection)
+            self._record_missing(connection, chain)
+        except BaseException:
+            ring.discard(key)
+            raise
+        return chain
+
+    def _record_missing(self, connection: Connection, chain: list[Tenure]) -> None:
+        """Record keys that are published and not in the log.
 
         Raises HistoryBroken for a key that was published, and not by Daybook.
         """
         assert self._recorder is not None, "the caller has checked it"
-        if not chain:
-            ledger_id = _named(connection)
-            origin = tiles.origin_of(ledger_id)
-            key = KeyRing(self._home, ledger_id, origin).generate()
-            connection.execute(PUBLISH, [key.public.vkey, 0, None])
-            chain = tiles.tenures(connection)
-            self._pins.add(key.public, 0)
-            self._pins.remember(connections.name(self._url), origin)
         origin = chain[0].key.name
         known = len(key_record.on_record(connection))
         for before, tenure in itertools.pairwise(chain[known - 1 :] if known else ()):
@@ -124,7 +136,6 @@ class Sealer:
             self._recorder.record(connection, missing)
             _act_as(connection, Role.SEALER)
         check_record(connection, chain, origin)
-        return chain
 
     def seal(self) -> Note | None:
         """Seal the log as of now, or wait for the active sealer. Return the newest checkpoint, None for an empty log.
@@ -321,6 +332,7 @@ class _Sealing:
         return self._key
 
     def _first_key(self, sealed: int) -> PrivateKey:
+        check_new(self._connection, self._pins, self._place)
         ledger_id = _named(self._connection)
         self._key = KeyRing(self._home, ledger_id, tiles.origin_of(ledger_id)).generate()
         self._connection.execute(PUBLISH, [self._key.public.vkey, sealed, None])
@@ -340,6 +352,28 @@ def trusted_chain(pins: Pins, chain: list[Tenure], place: str, origin: str) -> N
         pins.add(pin.key, pin.since)
     if found:
         pins.remember(place, origin)
+
+
+def check_new(connection: Connection, pins: Pins, place: str) -> None:
+    """Check that a log without published keys never had any: a first key would sign it as if it were new.
+
+    Raises HistoryBroken if keys are on record in it, or if this home has seen another ledger in this database and there
+    are events in it.
+    """
+    if records := key_record.on_record(connection):
+        seq, event = records[-1]
+        raise HistoryBroken(
+            f"keys disagree at seq {seq}: the log has the key {event.vkey} on record, and no key is published: "
+            "ledger.keys was emptied; restore it from a backup"
+        )
+    row = connection.execute(HEAD).fetchone()
+    before = pins.ledger_at(place)
+    if row and row[0] and before is not None:
+        raise HistoryBroken(
+            f"the database {place} had the ledger {before} when this home saw it last, and now has events, but no "
+            "keys: they were removed, or another log was put in its place; compare it with a backup. If that was you, "
+            f"remove the line of the database from {pins.path}"
+        )
 
 
 def check_record(connection: Connection, chain: list[Tenure], origin: str) -> None:

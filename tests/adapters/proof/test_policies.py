@@ -130,6 +130,13 @@ def test_a_policy_that_is_none_is_refused_by_its_line(text: str, line: str) -> N
     assert line in str(refused.value)
 
 
+def test_a_log_may_have_a_key_of_another_type_than_a_ledger() -> None:
+    other = TestWitness("example.com/other", kind=6).vkey
+    found = parsed(f"log {other}\nlog {LOG.public.vkey}\nquorum none\n".encode())
+    assert found.origins == {"example.com/other", LOG.public.name}
+    assert found.keys_of(LOG.public.name) == [LOG.public] and not found.keys_of("example.com/other")
+
+
 def test_names_are_opaque_octets() -> None:
     vkey = WITNESSES["X1"].vkey.encode()
     found = parsed(b"witness \xffK " + vkey + b"\nquorum \xffK\n")

@@ -117,7 +117,8 @@ def _proof(seq: int, leaves: Sequence[bytes]) -> bytes:
 def many_keys(count: int) -> bytes:
     """A keys.json of a chain of keys, each vouched for by the one before."""
     vkey = key_of().public.vkey
-    handover = key_of().sign(Checkpoint(ORIGIN, 1, bytes(32), (NEXT_KEY + vkey,)))
+    root = leaf_hash(desk_states()[0])  # of the tree of one event
+    handover = key_of().sign(Checkpoint(ORIGIN, 1, root, (NEXT_KEY + vkey,)))
     later = {"vkey": vkey, "since_size": 1, "handover": handover}
     return json.dumps([{"vkey": vkey, "since_size": 0, "handover": None}, *[later] * count]).encode()
 

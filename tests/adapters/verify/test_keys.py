@@ -240,6 +240,18 @@ def test_a_history_signed_again_with_a_new_key_is_not_believed(ledger: Ledger, t
             go_on()
 
 
+@pytest.mark.parametrize("is_hidden", [False, True])
+def test_a_log_whose_keys_were_removed_is_not_signed_as_a_new_one(ledger: Ledger, *, is_hidden: bool) -> None:
+    """Not even if the event of the first key is overwritten as well: the home remembers the ledger."""
+    proof = [f"DELETE FROM ledger.{table}" for table in ("tiles", "checkpoints", "keys", "identity")]
+    hidden = ["UPDATE ledger.events SET originator_id = 'x' WHERE notification_id = 1"] if is_hidden else []
+    ledger.as_superuser(*proof, *hidden)
+    for go_on in (ledger.sealer.begin, ledger.sealer.seal, Sealer(ledger.url, ledger.home).seal):
+        with pytest.raises(HistoryBroken, match=r"ledger\.keys was emptied|remove the line"):
+            go_on()
+    assert not ledger.chain() and "no checkpoint was ever signed" in broken(lambda: verify(ledger.url))
+
+
 def test_a_database_that_names_itself_another_ledger_is_not_believed(ledger: Ledger) -> None:
     place, pins = connections.name(ledger.url), Pins(ledger.home)
     pins.check_place(place, ledger.chain()[0].key.name)
@@ -271,3 +283,8 @@ def test_a_key_is_not_recorded_while_the_clock_is_behind_the_log(
         assert not tiles.tenures(connection) and not key_record.on_record(connection)
     with pytest.raises(RequestRefused):
         sealer.rotate()
+    assert not list(tmp_path.rglob("*.pem")) and not Pins(tmp_path).path.exists()
+    ledger = Ledger(log, database_url, tmp_path)  # and when the clock is right, it goes on
+    ledger.sealer.begin()
+    ledger.seal()
+    assert verify(database_url, VerifyRequest(pins=Pins(tmp_path).of(ledger.chain()[0].key.name))).finding is None
