@@ -62,6 +62,7 @@ class Verified(NamedTuple):
     keys: tuple[Tenure, ...]
     against: tuple[int, ...]
     finding: Finding | None
+    maps: int = 0  # checkpoints whose map of groups was compared with the events
 
 
 class VerifyRequest(NamedTuple):
@@ -163,6 +164,8 @@ class _Verification:
     def run(self, streams: Callable[[], Finding | None]) -> Verified:
         """Verify everything; `streams` checks the versions of streams."""
         finding = self._nothing_sealed() or self._events() or self._shortened() or self._kept() or self._upper_tiles()
+        if finding is None and self._groups is not None:
+            finding = self._groups.outlived()
         if finding is None and self._is_whole:
             finding = streams()
         return Verified(
@@ -175,6 +178,7 @@ class _Verification:
             keys=self._chain,
             against=tuple(note.checkpoint.size for note in self._request.against),
             finding=finding,
+            maps=self._groups.maps if self._groups is not None else 0,
         )
 
     def _check_kept(self, note: Note) -> None:
