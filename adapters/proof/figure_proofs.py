@@ -186,7 +186,8 @@ def check(proof: FigureProof, pins: Sequence[Pin] = (), against: Sequence[Note] 
     signer = checkpoints.signer_of(chain, size)
     if not note.is_signed_by(signer):
         raise HistoryBroken(f"checkpoint forged: it is not signed by {signer.vkey}")
-    for kept in against:
+    same = [kept for kept in against if kept.checkpoint.size == size]
+    for kept in same or against:
         _check_kept(kept, note, chain)
     state, seq = proof.closing.state.encode(errors="surrogatepass"), proof.closing.seq
     if not is_included(leaf_hash(state), seq - 1, size, proof.closing.proof, root=root):

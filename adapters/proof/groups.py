@@ -7,6 +7,7 @@ missing: in a ledger from before, or in one that was restored.
 
 import base64
 import binascii
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -231,10 +232,10 @@ def stored_entries(connection: Connection, after: int, upto: int) -> dict[str, b
 
 def within(entries: bytes, after: int, upto: int) -> bytes:
     """Return those of a group's entries with `after` < seq <= `upto`."""
-    first, last = seq_of(entries), seq_of(entries[-ENTRY_BYTES:])
-    if not entries or (after < first and last <= upto):
-        return entries
-    return b"".join([each for each in entries_of(entries) if after < seq_of(each) <= upto])
+    places = range(len(entries) // ENTRY_BYTES)
+    seq_at = lambda place: seq_of(entries[place * ENTRY_BYTES : (place + 1) * ENTRY_BYTES])  # noqa: E731
+    first, end = bisect_right(places, after, key=seq_at), bisect_right(places, upto, key=seq_at)
+    return entries[first * ENTRY_BYTES : end * ENTRY_BYTES]
 
 
 def wrong_edge(connection: Connection, trees: Mapping[str, GroupTree]) -> str:

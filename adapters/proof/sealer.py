@@ -238,8 +238,8 @@ class _Sealing:
         if self._groups.size > self._growth.size:
             raise HistoryBroken(
                 f"checkpoint forged: groups are stored up to seq {self._groups.size}, and the newest checkpoint is of "
-                f"{self._growth.size} events: newer ones were removed. Run verify with a checkpoint that was kept; to go on "
-                "without them, delete all rows of ledger.group_runs"
+                f"{self._growth.size} events: newer ones were removed. Run verify with a checkpoint that was kept; to "
+                "go on without them, delete all rows of ledger.group_runs"
             )
         if note is not None:
             self._check(note)

@@ -306,6 +306,11 @@ class Bundle:
         self._keys_on_record: dict[int, KeyOnRecord] = {}
         self._keys_max = 0
 
+    @property
+    def size(self) -> int:
+        """The size of the file, in bytes."""
+        return self._archive.size
+
     def prove(
         self,
         trusted: PublicKey | None = None,
@@ -332,7 +337,8 @@ class Bundle:
         claimed = (checkpoint.size, base64.b64encode(checkpoint.root).decode(), signer.vkey)
         if claimed != (manifest.tree_size, manifest.root, manifest.vkey):
             raise HistoryBroken(f"the manifest of {self._path} does not match its checkpoint")
-        for kept in against:
+        same = [kept for kept in against if kept.checkpoint.size == checkpoint.size and not manifest.is_whole]
+        for kept in same or against:  # a part is compared with the checkpoint it is proved by, not with others
             self._check_kept(kept, chain)
         if manifest.events > (most := archive.events_max(self._archive.size)):
             raise HistoryBroken(

@@ -20,13 +20,18 @@ class MapCheck:
         self._size = 0
         self._trees: dict[str, GroupTree] = {}
         self._map = GroupMap()
+        self.maps = 0
         self.stored = groups.stored_size(connection)
+
+    def outlived(self) -> Finding | None:
+        """Return a fault if entries are stored of events that no checkpoint is of."""
+        if self.stored <= self._sealed:
+            return None
+        detail = f"groups are stored up to seq {self.stored}: newer checkpoints were removed"
+        return Finding(Fault.FORGED, self._sealed + 1, self.stored, detail)
 
     def add(self, checked: CheckedRange) -> Finding | None:
         """Add a range; return a fault in what was signed or stored about its groups."""
-        if self.stored > self._sealed:
-            detail = f"groups are stored up to seq {self.stored}: newer checkpoints were removed"
-            return Finding(Fault.FORGED, self._sealed + 1, self.stored, detail)
         if checked.wrong_group:
             detail = (
                 f"the stored entries of {checked.wrong_group} are not those of the events, which are intact; stop what "
@@ -41,6 +46,7 @@ class MapCheck:
             if stated is not None and stated.rule == RULE and stated != Stated(RULE, len(self._map), self._map.root()):
                 detail = f"the checkpoint of {size} events states a map of accounts that is not that of its events"
                 return Finding(Fault.MAP, min(before + 1, size), size, detail)
+            self.maps += stated is not None and stated.rule == RULE
             if size == self.stored and (wrong := groups.wrong_edge(self._connection, self._trees)):
                 detail = (
                     f"the stored tree of {wrong} is not that of its events, which are intact; stop what seals, delete "

@@ -64,6 +64,7 @@ class Verified(NamedTuple):
     against: tuple[int, ...]
     finding: Finding | None
     keys_on_record: tuple[int, ...] = ()  # the seq of each key's event; none in a ledger of an earlier Daybook
+    maps: int = 0  # checkpoints whose map of groups was compared with the events
 
 
 class VerifyRequest(NamedTuple):
@@ -171,6 +172,8 @@ class _Verification:
     def run(self, streams: Callable[[], Finding | None]) -> Verified:
         """Verify everything; `streams` checks the versions of streams."""
         finding = self._nothing_sealed() or self._events() or self._shortened() or self._kept() or self._upper_tiles()
+        if finding is None and self._groups is not None:
+            finding = self._groups.outlived()
         if finding is None and self._is_whole:
             finding = streams()
         recorded = key_record.on_record(self._connection) if finding is None else []
@@ -186,6 +189,7 @@ class _Verification:
             against=tuple(note.checkpoint.size for note in self._request.against),
             finding=finding,
             keys_on_record=tuple(seq for seq, _ in recorded),
+            maps=self._groups.maps if self._groups is not None else 0,
         )
 
     def _keys(self, recorded: Sequence[KeyOnRecord]) -> Finding | None:

@@ -22,6 +22,9 @@ from projections.models.positions import PROJECTION, PositionRow, positions
 from projections.storage.rows import MemoryRows
 from projections.storage.tables import Projection
 
+FIGURES_MIN = 100_000  # of closings of a bundle that are computed again, and one more for so many bytes of it
+BYTES_A_FIGURE = 32
+FIGURES_A_CLOSING_MIN = 1000
 FEE_CURRENCIES_MAX = 5000  # of all positions; each fill copies the fees of its position
 CLOSING = f'"type":"{schema.topic_of_class(FiguresClosed)}"'.encode()
 
@@ -47,21 +50,26 @@ class WrongFigure(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What follows from the proved bytes: positions, their PnL without marks, and closings checked and wrong."""
+    """What follows from the proved bytes: positions, their PnL without marks, and closings checked, wrong, and not
+    checked because the bundle has so many.
+    """
 
     positions: list[PositionRow]
     pnl: list[PnlRow]
     closings: int = 0
     wrong: tuple[WrongFigure, ...] = ()
+    unchecked: int = 0
 
 
 def figures_of(bundle: Bundle) -> Figures:
     """Return the figures of a bundle; closings are checked if it is whole. Raises HistoryBroken for events that make no
     sense.
     """
-    found = _closings_in(bundle) if bundle.manifest.is_whole else []
+    every = _closings_in(bundle) if bundle.manifest.is_whole else []
+    figures_max = FIGURES_MIN + bundle.size // BYTES_A_FIGURE
+    found = _newest(every, figures_max)
     rows, currencies, seq = MemoryRows(), set[str](), 0
-    folding = _Folding(rows, found, figures.PROJECTIONS if found else (PROJECTION,))
+    folding = _Folding(rows, found, figures.PROJECTIONS if found else (PROJECTION,), figures_max)
     for seq, state in bundle.lines():
         record = record_of(seq, state)
         if isinstance(record.event, TradeBooked):
@@ -71,8 +79,9 @@ def figures_of(bundle: Bundle) -> Figures:
         folding.fold(Logged(seq, record))
     held, gained = _valued(rows, seq)
     stated = dict(bundle.closings()) if found else {}
-    wrong = [each for one in found if (each := folding.wrong(one, stated.get(one.event.as_of_seq))) is not None]
-    return Figures(held, gained, len(found), tuple(wrong))
+    checked = [one for one in found if one not in folding.unchecked]
+    wrong = [each for one in checked if (each := folding.wrong(one, stated.get(one.event.as_of_seq))) is not None]
+    return Figures(held, gained, len(checked), tuple(wrong), unchecked=len(every) - len(checked))
 
 
 def check_closings(
@@ -92,7 +101,15 @@ def check_closings(
 class _Folding:
     """Folds events, and computes the figures of closings at the places in the log that they are as of."""
 
-    def __init__(self, rows: MemoryRows, found: Sequence[Closing], projections: Sequence[Projection]) -> None:
+    def __init__(
+        self,
+        rows: MemoryRows,
+        found: Sequence[Closing],
+        projections: Sequence[Projection],
+        figures_max: int | None = None,
+    ) -> None:
+        self.unchecked: list[Closing] = []
+        self._left = figures_max
         self._rows = rows
         self._projections = projections
         self._due = {each.event.as_of_seq: each for each in found}
@@ -104,9 +121,18 @@ class _Folding:
             for projection in self._projections:
                 projection.fold(self._rows, [logged])
             if (closing := self._due.get(logged.seq)) is not None:
-                self._computed[logged.seq] = figures.figures(self._rows, closing.event.closed_before)
+                self._compute(closing)
         except Exception as error:
             raise _senseless(logged.seq, error) from error
+
+    def _compute(self, closing: Closing) -> None:
+        if self._left is not None and self._left < 0:
+            self.unchecked.append(closing)
+            return
+        tree = figures.figures(self._rows, closing.event.closed_before)
+        self._computed[closing.event.as_of_seq] = tree
+        if self._left is not None:
+            self._left -= len(tree.figures)
 
     def wrong(self, closing: Closing, stated: Mapping[str, str] | None) -> WrongFigure | None:
         """Return how a closing does not follow; None if it does."""
@@ -125,6 +151,17 @@ class _Folding:
         return WrongFigure(
             closing.seq, event.as_of_seq, first.key, stated=stated.get(first.key), follows=by_key.get(first.key)
         )
+
+
+def _newest(every: Sequence[Closing], figures_max: int) -> list[Closing]:
+    """Return the newest closings that have so many figures by what they state, at least one."""
+    found: list[Closing] = []
+    for closing in reversed(every):
+        figures_max -= max(closing.event.figures, FIGURES_A_CLOSING_MIN)
+        if found and figures_max < 0:
+            break
+        found.insert(0, closing)
+    return found
 
 
 def _closings_in(bundle: Bundle) -> list[Closing]:

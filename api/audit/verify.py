@@ -356,6 +356,8 @@ def _verify_bundle(path: Path, expected: _Expected, settings: Settings, *, is_de
         _show_proved_figures(proved, figures.positions, figures.pnl)
         if figures.closings:
             say(f"{figures.closings:,} closings state what follows from the events.")
+        if figures.unchecked:
+            note(f"{figures.unchecked:,} more closings were not computed again: daybook verify --figures does.")
     if wrong:
         if json:
             raise typer.Exit(EXIT_REFUSED)
@@ -407,6 +409,8 @@ def _show_proved_figures(
     if manifest.first > 1:
         note(f"The bundle begins at seq {manifest.first}: these figures leave out what was held before.")
     of_what = "from the proved bytes" if is_complete else "OF THESE EVENTS ONLY, which may not be all"
+    if is_complete and manifest.first > 1:
+        of_what = f"OF SEQ {manifest.first} TO {manifest.upto} ONLY"
     _show_figures(f"Positions, {of_what}", held, POSITIONS, empty="No positions.")
     if gained:
         _show_figures(f"PnL, {of_what}", gained, PNL, empty="")
@@ -415,9 +419,10 @@ def _show_proved_figures(
 def _proved_json(
     proved: Proved, held: Sequence[Mapping[str, Any]], gained: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return the result; figures of a bundle that is not complete are under `of_these_events_only`."""
+    """Return the result; figures of a bundle that is not complete from the start are below `of_these_events_only`."""
     shown = proved.completeness
     is_complete = shown.outcome is Outcome.COMPLETE
+    are_all = is_complete and proved.manifest.first == 1
     figures = {"positions": held, "pnl": gained}
     missing = [each._asdict() | {"group": each.group or None} for each in shown.missing]
     return _manifest_json(proved.manifest) | {
@@ -427,8 +432,8 @@ def _proved_json(
             "outcome": str(shown.outcome), "claim": _claim(proved), "reason": shown.reason or None,
             "missing": missing, "gaps": [each._asdict() for each in shown.gaps],
         },
-        **(figures if is_complete else {"positions": None, "pnl": None}),
-        "of_these_events_only": None if is_complete else figures,
+        **(figures if are_all else {"positions": None, "pnl": None}),
+        "of_these_events_only": None if are_all else figures,
     }  # fmt: skip
 
 
@@ -461,7 +466,7 @@ def _closed_figures(url: str) -> Figures:
 
 
 def _figures_json(found: Figures) -> dict[str, Any]:
-    return {"closings": found.closings, "wrong": [each._asdict() for each in found.wrong]}
+    return {"closings": found.closings, "unchecked": found.unchecked, "wrong": [each._asdict() for each in found.wrong]}
 
 
 def _wrong_figures(wrong: Sequence[WrongFigure]) -> str:
@@ -514,6 +519,7 @@ def _verified_json(found: Verified, believed: trust.Trust) -> dict[str, Any]:
         "sealed": found.sealed,
         "root": _base64(found.root),
         "checkpoints": found.checkpoints,
+        "maps": found.maps,
         "vkey": found.keys[-1].key.vkey if found.keys else None,
         "against": list(found.against),
         "trust": believed.as_json(),
@@ -581,7 +587,8 @@ def _show_verified(found: Verified, believed: trust.Trust) -> None:
         say("The log is empty.")
         return
     say(f"Events {found.first:,} to {found.last:,} of ledger {found.ledger_id} are what was signed.")
-    say(f"Root {_base64(found.root)} of {found.sealed:,} events, {found.checkpoints:,} checkpoints checked.")
+    checked = f"{found.checkpoints:,} checkpoints checked, {found.maps:,} with a map of accounts"
+    say(f"Root {_base64(found.root)} of {found.sealed:,} events, {checked}.")
     say(f"Signed by {found.keys[-1].key.vkey}")
     _show_trust(believed, found.keys)
     if not found.keys_on_record:

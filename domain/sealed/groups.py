@@ -9,6 +9,7 @@ mean is never changed, a new division of the streams is another rule.
 """
 
 import base64
+import hashlib
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -100,7 +101,10 @@ def by_group(groups: Iterable[str], leaves: bytes, first: int) -> dict[str, byte
 
 def leaves_of(entries: bytes) -> bytes:
     """Return the leaf hashes of entries in their group's tree, one after the other."""
-    return b"".join([leaf_hash(entries[at : at + ENTRY_BYTES]) for at in range(0, len(entries), ENTRY_BYTES)])
+    sha256 = hashlib.sha256  # `leaf_hash`, several hundred thousand times a second
+    return b"".join(
+        [sha256(b"\x00" + entries[at : at + ENTRY_BYTES]).digest() for at in range(0, len(entries), ENTRY_BYTES)]
+    )
 
 
 class GroupTree:

@@ -7,7 +7,7 @@ not state. Days are calendar days in UTC. Zeros stay: what was never there has n
 
 import json
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -43,17 +43,17 @@ def figures(source: Source, closed_before: date) -> FiguresTree:
 
 
 def _days(source: Source, closed_before: date) -> dict[str, str]:
-    slots = [row["slot"] for row in fetch(source, daily_sums.days_table, where={})]
     last = (datetime.combine(closed_before, datetime.min.time(), EPOCH.tzinfo) - EPOCH) // DAY
-    if not slots or min(slots) >= last:
+    slots = {row["slot"] for row in fetch(source, daily_sums.days_table, where={})}
+    starts = {slot for slot in slots if slot < last}
+    if not starts:
         return {}
-    first = min(slots)
-    bounds = [EPOCH + DAY * number for number in range(first, last + 1)]
+    bounds = [EPOCH + DAY * slot for slot in sorted(starts | {slot + 1 for slot in starts})]  # no day in between
     found = {}
     for row in daily_sums.sums(source, MIDNIGHT, bounds):
-        if not 1 <= row["day"] <= last - first:
+        if not 1 <= row["day"] < len(bounds):
             continue
-        day = (EPOCH + timedelta(days=first + row["day"] - 1)).date()
+        day = bounds[row["day"] - 1].date()
         key = f"pnl:{day}:{row['account_id']}:{row['strategy_id']}:{row['instrument_id']}"
         gained = row["realized"] + row["rounding"] + row["funding"] + row["income"]
         net = exact(gained - row["fee_cost"] - row["fees_settle"])
