@@ -217,7 +217,7 @@ def _marks(daybook: Daybook, at: Reading, parameters: Parameters, known: KnownBy
         seen_by = min(seen_by, period_of(parameters.day).end)
     recorded = daybook.market.latest_all(seen_by, known)
     wanted = {name: mark for name, mark in recorded.items() if name in held and name not in given}
-    check_recorded(daybook, wanted.values())
+    check_recorded(daybook, wanted.values(), known)
     return aged(daybook, wanted, seen_by) | marks
 
 
