@@ -7,7 +7,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from adapters.verify.mark_check import CheckedMarks, check_marks
 from api.cli import run
+from api.daybook import Daybook
+from api.settings import Settings
 
 Cli = Callable[..., tuple[int, str, str]]
 CANDLES = "ts,open,high,low,close,volume\n" + "".join(f"2026-01-01T00:0{n}:00Z,1,1,1,{n + 2},9\n" for n in range(5))
@@ -52,6 +55,15 @@ def test_verify_covers_imported_marks_and_names_the_altered_one(cli: Cli, databa
         ("altered", 1, 5003), ("removed", 1, 5005),
     ]  # fmt: skip
     assert cli("verify", "--from", "2")[0] == 0, "marks are compared with the whole log only"
+
+
+def test_serving_commits_the_marks_of_before(database_url: str) -> None:
+    with psycopg.connect(database_url) as older:
+        older.execute("INSERT INTO market.marks VALUES (1, 'BTCUSDT.SIM', '2025-12-01Z', 1, 'old', '2025-12-01Z')")
+    with Daybook.open(Settings(database_url=database_url)) as daybook, daybook.leading():
+        (logged,) = daybook.log.select()
+    assert (logged.recorded.stream, logged.recorded.actor) == ("marks:*", "daybook-upgrade")
+    assert check_marks(database_url) == CheckedMarks(1, 1, 0, 0, [])
 
 
 def test_marks_of_before_are_said_to_be_uncovered_until_they_are_committed(cli: Cli, database_url: str) -> None:
