@@ -14,8 +14,8 @@ from adapters.postgres import price_rows
 from adapters.postgres.connections import Connection, Role, connect, reaching
 from domain.errors import HistoryBroken
 from domain.ledger import Recorded, schema
-from domain.marks import Leaf, MarksRecorded, PriceKind, hashes_of, root_of, stream
-from domain.merkle import HASH_BYTES
+from domain.marks import Leaf, MarksRecorded, PriceKind, hashes_of, leaf_bytes, root_of, stream
+from domain.merkle import HASH_BYTES, inclusion_proof, leaf_hash, levels
 
 FETCH_ROWS = 5000
 FINDINGS_MAX = 100
@@ -278,6 +278,40 @@ def check_used(connection: Connection, mark_ids: Iterable[int]) -> Iterator[Used
     known: dict[int, _Known] = {}
     for mark_id in mark_ids:
         yield _used(connection, mark_id, known, has_begun=has_begun)
+
+
+class ProvedMark(NamedTuple):
+    """A mark and the proof that it is in its batch: leaf `place` of the tree of `size`, whose root is in event `seq`."""
+
+    leaf: bytes
+    place: int
+    size: int
+    proof: list[bytes]
+    root: str
+    seq: int
+
+
+def prove_mark(connection: Connection, mark_id: int) -> ProvedMark | MarkFinding | None:
+    """Prove that a mark is in its batch; or return what is wrong with it, or None if no batch covers it."""
+    known: dict[int, _Known] = {}
+    used = _used(connection, mark_id, known, has_begun=_one(connection, BEGUN) is not None)
+    if isinstance(used, MarkFinding):
+        return used
+    if not known:
+        return None
+    (of,) = known.values()
+    assert of.event is not None, "what is covered has an event"
+    row = connection.execute(price_rows.leaves_of(of.event.kind, "WHERE mark_id = %s"), [mark_id]).fetchone()
+    assert row is not None, "marks stay"
+    leaf = leaf_bytes(Leaf(*row))
+    hashes, size = of.hashes, len(of.hashes) // HASH_BYTES
+    index = next(at for at in range(size) if hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES] == leaf_hash(leaf))
+
+    def node_at(level: int, place: int) -> bytes:
+        width = HASH_BYTES << level
+        return levels(hashes[place * width : (place + 1) * width])[-1]
+
+    return ProvedMark(leaf, index, size, proof=inclusion_proof(index, size, node_at), root=of.event.root, seq=of.seq)
 
 
 class _Known(NamedTuple):

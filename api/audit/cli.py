@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from api.parameters import Moment
-from api.terminal.options import MOMENT, AnyAccount
+from api.terminal.options import MOMENT, AnyAccount, AsOf, InstrumentId
 from api.terminal.output import Json
 
 seal_keys = typer.Typer(name="seal", help="Show and rotate the key that signs checkpoints.", no_args_is_help=True)
@@ -68,6 +68,16 @@ def commit_marks(json: Json = False) -> None:
     from api.audit import marks
 
     marks.commit_marks(json=json)
+
+
+def prove_mark(instrument: InstrumentId, as_of: AsOf = None) -> None:
+    """Prove that the newest mark of an instrument, as known at a moment, is in a batch of the log; as JSON."""
+    from api.audit.mark_proofs import mark_proof
+    from api.terminal.options import opened
+    from api.terminal.output import write_json
+
+    with opened() as daybook:
+        write_json(mark_proof(daybook, instrument, as_of))
 
 
 def snapshots(json: Json = False) -> None:

@@ -27,14 +27,15 @@ def check_recorded(daybook: Daybook, marks: Iterable[Mark], known: KnownBy | Non
     with reaching(daybook.url), daybook.history.connection() as connection:
         for used in check_used(connection, sorted(set(mark_ids))):
             if isinstance(used, MarkFinding):
-                raise _altered(str(used), used.seq)
+                raise altered(str(used), used.seq)
             if used.seq is None or used.state is None or used.seq in checked:
                 continue
             checked.add(used.seq)
             if not daybook.proofs.is_event(used.seq, used.state):
-                raise _altered(f"the batch recorded as seq {used.seq} is not the one that was sealed", used.seq)
+                raise altered(f"the batch recorded as seq {used.seq} is not the one that was sealed", used.seq)
 
 
-def _altered(what: str, seq: int | None) -> Problem:
+def altered(what: str, seq: int | None) -> Problem:
+    """Return the problem of a mark that is not as recorded."""
     detail = f"a mark that the figures depend on is not what was recorded. {what}; run daybook verify"
     return Problem(409, "altered-marks", "Altered marks", detail, seq=seq)

@@ -39,6 +39,11 @@ def test_verify_covers_imported_marks_and_names_the_altered_one(cli: Cli, databa
     event = json.loads(cli("log", "--json")[1])["events"][0]
     assert event["stream"] == "marks:candles" and event["actor"].startswith("cli.")
 
+    proof = json.loads(cli("prove-mark", "--instrument", "BTCUSDT.SIM", "--as-of", "1")[1])
+    assert (json.loads(proof["leaf"])[3], proof["leaf_index"], proof["size"], proof["seq"]) == ("6", 4, 5, 1)
+    code, _, err = cli("prove-mark", "--instrument", "X.SIM")
+    assert code == 1 and "a mark of X.SIM" in err
+
     with psycopg.connect(database_url) as owner:
         owner.execute("ALTER TABLE market.marks DISABLE TRIGGER ALL")
         owner.execute("UPDATE market.marks SET price = 77 WHERE price = 4")

@@ -1,5 +1,6 @@
 """Reports are valued at marks as the log has them: one that was altered is refused, never a different figure."""
 
+import json
 from decimal import Decimal as D
 from typing import Any
 
@@ -45,6 +46,9 @@ def test_a_digest_pins_the_place_in_the_log_that_its_marks_are_of(book: httpx.Cl
     event = book.get("/v1/events", params={"after": seq - 1}).json()["items"][0]
     assert (event["seq"], event["stream"], event["topic"]) == (seq, "marks:test", "MarksRecorded")
     assert event["actor"] == "desk" and event["request_id"]
+    proof = book.get("/v1/proofs/mark", params={"instrument_id": BTC}).json()
+    assert json.loads(proof["leaf"])[1:6] == [BTC, "2026-01-02T04:00:00.000000Z", "120", "test", "UNSTATED"]
+    assert (proof["seq"], proof["size"], proof["proof"]) == (seq, 1, [])
     first = pnl(book, min_seq=seq)
     digest = parse(first.headers[DIGEST])
     assert digest.marks_seq is not None and digest.marks_seq >= seq and not digest.marks_root
