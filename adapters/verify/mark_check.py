@@ -281,7 +281,7 @@ def check_used(connection: Connection, mark_ids: Iterable[int]) -> Iterator[Used
 
 
 class ProvedMark(NamedTuple):
-    """A mark and the proof that it is in its batch: leaf `place` of the tree of `size`, whose root is in event `seq`."""
+    """A mark and the proof that it is in its batch: leaf `place` of the tree of `size` with the root in event `seq`."""
 
     leaf: bytes
     place: int
