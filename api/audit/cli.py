@@ -70,14 +70,11 @@ def commit_marks(json: Json = False) -> None:
     marks.commit_marks(json=json)
 
 
-def prove_mark(instrument: InstrumentId, as_of: AsOf = None) -> None:
-    """Prove that the newest mark of an instrument, as known at a moment, is in a batch of the log; as JSON."""
-    from api.audit.mark_proofs import mark_proof
-    from api.terminal.options import opened
-    from api.terminal.output import write_json
+def prove_mark(instrument: InstrumentId, as_of: AsOf = None, json: Json = False) -> None:
+    """Prove that the newest mark of an instrument, as known at a moment, is in a batch of the log."""
+    from api.audit import marks
 
-    with opened() as daybook:
-        write_json(mark_proof(daybook, instrument, as_of))
+    marks.prove_mark(instrument, as_of, json=json)
 
 
 def snapshots(json: Json = False) -> None:

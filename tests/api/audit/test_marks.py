@@ -39,8 +39,11 @@ def test_verify_covers_imported_marks_and_names_the_altered_one(cli: Cli, databa
     event = json.loads(cli("log", "--json")[1])["events"][0]
     assert event["stream"] == "marks:candles" and event["actor"].startswith("cli.")
 
-    proof = json.loads(cli("prove-mark", "--instrument", "BTCUSDT.SIM", "--as-of", "1")[1])
+    proof = json.loads(cli("prove-mark", "--instrument", "BTCUSDT.SIM", "--as-of", "1", "--json")[1])
     assert (json.loads(proof["leaf"])[3], proof["leaf_index"], proof["size"], proof["seq"]) == ("6", 4, 5, 1)
+    assert (
+        "Leaf 4 of the 5 in the batch that is recorded as seq 1." in cli("prove-mark", "--instrument", "BTCUSDT.SIM")[1]
+    )
     code, _, err = cli("prove-mark", "--instrument", "X.SIM")
     assert code == 1 and "a mark of X.SIM" in err
 
