@@ -152,6 +152,18 @@ KEEP_HASHES = f"{STORE_HASHES} ON CONFLICT (kind, first_id) DO NOTHING"
 LAST_RECORDED = """
 SELECT max(recorded_at) FROM (SELECT recorded_at FROM market.marks ORDER BY mark_id DESC LIMIT 1000) AS last
 """
+MARK_IDS = f"""
+WITH {_KNOWN_TO}
+SELECT wanted.place, found.mark_id
+FROM unnest(%(names)s::text[], %(moments)s::timestamptz[], %(prices)s::numeric[], %(sources)s::text[]) WITH ORDINALITY
+    AS wanted (instrument_id, mark_at, price, source, place)
+CROSS JOIN LATERAL (
+    SELECT mark_id FROM market.marks AS mark
+    WHERE (mark.instrument_id, mark.mark_at) = (wanted.instrument_id, wanted.mark_at)
+    AND (mark.price, mark.source) = (wanted.price, wanted.source) AND {_KNOWN}
+    ORDER BY mark_id DESC LIMIT 1
+) AS found
+"""  # noqa: S608
 NEWEST_SEQ = "SELECT coalesce(max(seq), 0) FROM market.batches"
 
 
@@ -385,6 +397,18 @@ class MarkStore:
         for place, instrument_id, price, source, mark_at, mark_id in rows:
             mark = MarkOnRecord(instrument_id, values.exact(price), source, mark_at.astimezone(UTC), mark_id=mark_id)
             found[place - 1][instrument_id] = mark
+        return found
+
+    def ids_of(self, marks: Sequence[Mark], known: KnownBy | None = None) -> list[int]:
+        """Return the ids under which marks are on record, 0 for one that is not. Raises Unavailable."""
+        found = [0] * len(marks)
+        parameters = {
+            "names": [mark.instrument_id for mark in marks], "moments": [mark.mark_at for mark in marks],
+            "prices": [mark.price for mark in marks], "sources": [mark.source for mark in marks],
+        }  # fmt: skip
+        with self._cursor() as cursor:
+            for place, mark_id in cursor.execute(MARK_IDS, parameters | _limits(known), prepare=True).fetchall():
+                found[place - 1] = mark_id
         return found
 
     def _latest(self, instrument_id: str, at: datetime | str) -> dict[str, Mark]:

@@ -14,8 +14,8 @@ from adapters.postgres import price_rows
 from adapters.postgres.connections import Connection, Role, connect, reaching
 from domain.errors import HistoryBroken
 from domain.ledger import Recorded, schema
-from domain.marks import Leaf, MarksRecorded, PriceKind, hashes_of, root_of, stream
-from domain.merkle import HASH_BYTES
+from domain.marks import Leaf, MarksRecorded, PriceKind, hashes_of, leaf_bytes, root_of, stream
+from domain.merkle import HASH_BYTES, inclusion_proof, leaf_hash, levels
 
 FETCH_ROWS = 5000
 FINDINGS_MAX = 100
@@ -275,11 +275,56 @@ def check_used(connection: Connection, mark_ids: Iterable[int]) -> Iterator[Used
     Whether the events are those of the signed log is for the caller to check, by their bytes.
     """
     has_begun = _one(connection, BEGUN) is not None
+    known: dict[int, _Known] = {}
     for mark_id in mark_ids:
-        yield _used(connection, mark_id, has_begun=has_begun)
+        yield _used(connection, mark_id, known, has_begun=has_begun)
 
 
-def _used(connection: Connection, mark_id: int, *, has_begun: bool) -> UsedMark | MarkFinding:
+class ProvedMark(NamedTuple):
+    """A mark and the proof that it is in its batch: leaf `place` of the tree of `size` with the root in event `seq`."""
+
+    leaf: bytes
+    place: int
+    size: int
+    proof: list[bytes]
+    root: str
+    seq: int
+
+
+def prove_mark(connection: Connection, mark_id: int) -> ProvedMark | MarkFinding | None:
+    """Prove that a mark is in its batch; or return what is wrong with it, or None if no batch covers it."""
+    known: dict[int, _Known] = {}
+    used = _used(connection, mark_id, known, has_begun=_one(connection, BEGUN) is not None)
+    if isinstance(used, MarkFinding):
+        return used
+    if not known:
+        return None
+    (of,) = known.values()
+    assert of.event is not None, "what is covered has an event"
+    row = connection.execute(price_rows.leaves_of(of.event.kind, "WHERE mark_id = %s"), [mark_id]).fetchone()
+    assert row is not None, "marks stay"
+    leaf = leaf_bytes(Leaf(*row))
+    hashes, size = of.hashes, len(of.hashes) // HASH_BYTES
+    index = next(at for at in range(size) if hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES] == leaf_hash(leaf))
+
+    def node_at(level: int, place: int) -> bytes:
+        width = HASH_BYTES << level
+        return levels(hashes[place * width : (place + 1) * width])[-1]
+
+    return ProvedMark(leaf, index, size, proof=inclusion_proof(index, size, node_at), root=of.event.root, seq=of.seq)
+
+
+class _Known(NamedTuple):
+    """A batch that was looked up: its event and bytes, and the hashes that lead to its root; or what is wrong."""
+
+    seq: int
+    event: MarksRecorded | None
+    state: bytes
+    hashes: bytes
+    wrong: str = ""
+
+
+def _used(connection: Connection, mark_id: int, known: dict[int, _Known], *, has_begun: bool) -> UsedMark | MarkFinding:
     kind = PriceKind.MARK
     found = connection.execute(price_rows.leaves_of(kind, "WHERE mark_id = %s"), [mark_id]).fetchone()
     if found is None:
@@ -292,33 +337,41 @@ def _used(connection: Connection, mark_id: int, *, has_begun: bool) -> UsedMark 
         detail = f"{_named(row)} is in no batch of the log"
         return MarkFinding(MarkFault.INSERTED, kind, None, detail, mark_id=mark_id, instrument_id=row.instrument_id)
     first_id, last_id, seq = batch
+    if first_id not in known:
+        known[first_id] = _looked_up(connection, first_id, last_id, seq)
+    of = known[first_id]
+    if of.event is None:
+        name = row.instrument_id
+        return MarkFinding(MarkFault.RETIMED, kind, seq, of.wrong, mark_id=mark_id, instrument_id=name)
+    return UsedMark(mark_id, seq, of.state) if _is_in(of.event, row, of.hashes) else _altered(of.event, seq, row)
+
+
+def _looked_up(connection: Connection, first_id: int, last_id: int, seq: int) -> _Known:
+    """Look up a batch of marks. Its hashes are computed from the prices where the stored ones are wrong."""
+    kind = PriceKind.MARK
     stored = connection.execute(EVENT, [seq]).fetchone()
     if stored is None or stored[0] != TOPIC:
-        detail = f"market.batches has it in a batch of seq {seq}, and the log has none there"
-        return MarkFinding(MarkFault.RETIMED, kind, seq, detail, mark_id=mark_id, instrument_id=row.instrument_id)
+        wrong = f"market.batches has it in a batch of seq {seq}, and the log has none there"
+        return _Known(seq, None, b"", b"", wrong=wrong)
     event = event_of(seq, *stored)
     if (event.kind, event.first_id, event.last_id) != (kind, first_id, last_id):
-        detail = "market.batches has its batch with other ids than the log"
-        return MarkFinding(MarkFault.RETIMED, kind, seq, detail, mark_id=mark_id, instrument_id=row.instrument_id)
-    hashes = connection.execute(HASHES, [kind.value, first_id]).fetchone()
-    if _is_in(event, row, bytes(hashes[0]) if hashes else b""):
-        return UsedMark(mark_id, seq, bytes(stored[1]))
-    rest = "WHERE mark_id BETWEEN %s AND %s ORDER BY mark_id"
-    rows = connection.execute(price_rows.leaves_of(kind, rest), [first_id, last_id]).fetchall()
-    if root_of(hashes_of(Leaf(*each) for each in rows)) == event.root:
-        return UsedMark(mark_id, seq, bytes(stored[1]))
-    return _altered(event, seq, row)
+        return _Known(seq, None, b"", b"", wrong="market.batches has its batch with other ids than the log")
+    row = connection.execute(HASHES, [kind.value, first_id]).fetchone()
+    hashes = bytes(row[0]) if row else b""
+    if root_of(hashes) != event.root:
+        rest = "WHERE mark_id BETWEEN %s AND %s ORDER BY mark_id"
+        rows = connection.execute(price_rows.leaves_of(kind, rest), [first_id, last_id]).fetchall()
+        hashes = hashes_of(Leaf(*each) for each in rows)
+    return _Known(seq, event, bytes(stored[1]), hashes if root_of(hashes) == event.root else b"")
 
 
 def _is_in(event: MarksRecorded, row: Leaf, hashes: bytes) -> bool:
-    """Whether a price is in its batch, by the stored hashes, which have to lead to the root in the event."""
+    """Whether a price is in its batch, whose hashes are given."""
     leaf = hashes_of([row])
     if event.is_earlier:
-        is_there = any(hashes[at : at + HASH_BYTES] == leaf for at in range(0, len(hashes), HASH_BYTES))
-    else:
-        at = (row.mark_id - event.first_id) * HASH_BYTES
-        is_there = hashes[at : at + HASH_BYTES] == leaf
-    return is_there and root_of(hashes) == event.root
+        return any(hashes[at : at + HASH_BYTES] == leaf for at in range(0, len(hashes), HASH_BYTES))
+    at = (row.mark_id - event.first_id) * HASH_BYTES
+    return hashes[at : at + HASH_BYTES] == leaf
 
 
 def event_of(seq: int, topic: str, state: bytes) -> MarksRecorded:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from api.parameters import Moment
-from api.terminal.options import MOMENT, AnyAccount
+from api.terminal.options import MOMENT, AnyAccount, AsOf, InstrumentId
 from api.terminal.output import Json
 from domain.errors import InvalidInput
 
@@ -102,6 +102,13 @@ def commit_marks(json: Json = False) -> None:
     from api.audit import marks
 
     marks.commit_marks(json=json)
+
+
+def prove_mark(instrument: InstrumentId, as_of: AsOf = None, json: Json = False) -> None:
+    """Prove that the newest mark of an instrument, as known at a moment, is in a batch of the log."""
+    from api.audit import marks
+
+    marks.prove_mark(instrument, as_of, json=json)
 
 
 def snapshots(json: Json = False) -> None:

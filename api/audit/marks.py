@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.verify.mark_check import CheckedMarks, MarkFinding
+from api.audit.mark_proofs import mark_proof
+from api.parameters import Moment
 from api.terminal.options import actor, opened
 from api.terminal.output import note, say, write_json
 
@@ -54,6 +56,20 @@ def show_marks(checked: CheckedMarks) -> None:
         note(f"{_counted(checked.not_covered, 'price', 'prices')} {were} {NOT_COVERED}.")
     if checked.unfinished:
         note(f"{_counted(checked.unfinished, 'price', 'prices')} of interrupted recordings: no query shows them.")
+
+
+def prove_mark(instrument_id: str, as_of: Moment | None, *, json: bool) -> None:
+    """Write the proof of the newest mark of an instrument."""
+    with opened() as daybook:
+        found = mark_proof(daybook, instrument_id, as_of)
+    if json:
+        write_json(found)
+        return
+    say(found["leaf"])
+    say(f"Leaf {found['leaf_index']} of the {found['size']:,} in the batch that is recorded as seq {found['seq']}.")
+    say(f"Root {found['root']}")
+    for each in found["proof"]:
+        say(f"  {each}")
 
 
 def _counted(count: int, one: str, many: str) -> str:

@@ -13,11 +13,15 @@ from starlette.responses import PlainTextResponse, Response
 from adapters.postgres.connections import reaching
 from adapters.postgres.scopes import Scope
 from adapters.proof import checkpoints
+from api.audit.mark_proofs import mark_proof
 from api.audit.proofs import newest_note, sealed
 from api.http.auth import needs
 from api.http.dependencies import OpenDaybook, answer, documented
+from api.http.fields import InstrumentId
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute
+from api.parameters import Moment
+from api.problems import not_found
 from api.read_models import schemas
 from api.read_models.query_params import SEQ_MAX
 
@@ -97,6 +101,22 @@ def prove_by_file(daybook: OpenDaybook, seq: Annotated[int, Query(ge=1, le=SEQ_M
     found = sealed(daybook, "seq", lambda proofs: proofs.tlog_proof(seq, daybook.witness_policy))
     headers = {"Content-Disposition": f'attachment; filename="{seq}.tlog-proof"'}
     return PlainTextResponse(found.text(), headers=headers)
+
+
+@router.get(
+    "/proofs/mark", response_model=schemas.MarkProofAnswer,
+    responses=documented(200, "the mark and its proof") | responses(404, 409),
+)  # fmt: skip
+def prove_mark(
+    daybook: OpenDaybook,
+    instrument_id: Annotated[InstrumentId, Query()],
+    as_of_seq: Annotated[
+        int | None, Query(ge=0, le=SEQ_MAX, description="as known at this place in the log; by default now")
+    ] = None,
+) -> Response:
+    """Prove that the newest mark of an instrument is in a batch of the log."""
+    found = mark_proof(daybook, instrument_id, None if as_of_seq is None else Moment(seq=as_of_seq))
+    return answer(found, seq=found["seq"])
 
 
 @router.get(

@@ -180,6 +180,20 @@ class InclusionAnswer(Answer):
     root: str
 
 
+class MarkProofAnswer(Answer):
+    """Leaf `leaf_index` is in the batch of `size` marks with `root` (RFC 9162, 2.1.3.2). Its hash is that of `leaf`.
+
+    `root` is that of the MarksRecorded event of `seq`, which GET /v1/proofs/inclusion proves.
+    """
+
+    leaf: str = Field(description="a JSON array: id, instrument, time, price, source, quality, recorded_at")
+    leaf_index: int
+    size: int
+    proof: list[str]
+    root: str
+    seq: int
+
+
 class ConsistencyAnswer(Answer):
     """The tree with `from_root` is the beginning of the tree with `to_root` (RFC 9162, 2.1.4.2)."""
 

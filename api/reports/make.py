@@ -234,7 +234,9 @@ def _known_when_made(daybook: Daybook, digest: Digest) -> KnownBy | None:
 def _pinned(daybook: Daybook, basis: Basis, noted: "_Noted") -> Mapping[str, Mark]:
     """Return the marks that a report was computed from. Raises Problem if one of them is not that of the log."""
     marks = basis.marks if noted.report.name in AT_ONE_MOMENT else noted.marks
-    check_recorded(daybook, [mark for mark in marks.values() if isinstance(mark, MarkOnRecord)])
+    recorded = [mark for mark in marks.values() if isinstance(mark, MarkOnRecord)]
+    if basis.at.known is not None:
+        check_recorded(daybook, recorded, basis.at.known)
     return marks
 
 

@@ -93,6 +93,15 @@ def test_what_was_known_follows_the_log_and_not_the_clock(store: RecordingStore)
     assert len({each.recorded.recorded_at for each in store.log.select()}) == 1
 
 
+def test_the_ids_of_marks_are_found_by_their_values(store: RecordingStore) -> None:
+    store.record([mark("1", 1), mark("2", 2), mark("1", 1)])
+    known = store.known()
+    store.record([mark("2", 2)])
+    first = events(store.log)[0].first_id
+    assert store.ids_of([mark("2", 2), mark("1", 1), mark("3", 3)], known) == [first + 1, first + 2, 0]
+    assert store.ids_of([mark("2", 2)]) == [events(store.log)[1].first_id]
+
+
 def test_importing_again_adds_only_what_is_new_also_after_an_interruption(store: RecordingStore) -> None:
     found = [mark(str(n + 1), n) for n in range(10)]
     store.stage(found[:5])  # its event never came

@@ -1,5 +1,6 @@
 """Verification of marks finds any change of a price or a batch by SQL, and names the price or its batch."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,8 +10,9 @@ import pytest
 
 from adapters.market.mark_store import FundingRate
 from adapters.postgres.connections import Role, connect
-from adapters.verify.mark_check import CheckedMarks, MarkFinding, check_marks, check_used
+from adapters.verify.mark_check import CheckedMarks, MarkFinding, ProvedMark, check_marks, check_used, prove_mark
 from domain.values import Mark
+from tests import rfc6962
 from tests.marks import RecordingStore, recording
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -161,6 +163,21 @@ def test_a_change_of_marks_from_before_is_found_once_they_are_committed(
         tamper(database_url, statement)
         assert found(check_marks(database_url)) == [expected]
         assert store.recorder.commit_earlier() == 0, "what was inserted later is never taken for earlier"
+
+
+def test_each_mark_of_a_batch_is_proved_alone(store: RecordingStore, database_url: str) -> None:
+    store.record(marks(11, "MORE"))
+    events = {logged.seq: logged.recorded.event for logged in store.log.select()}
+    first = events[4].first_id
+    with connect(database_url, Role.AUDITOR) as connection:
+        for mark_id in (5001, 5005, 10002, *range(first, first + 11)):
+            proved = prove_mark(connection, mark_id)
+            assert isinstance(proved, ProvedMark) and json.loads(proved.leaf)[0] == mark_id
+            root = rfc6962.root_by_path(proved.leaf, proved.place, proved.size, proved.proof)
+            assert root.hex() == proved.root == events[proved.seq].root
+    tamper(database_url, "UPDATE market.marks SET price = 3 WHERE mark_id = 5001")
+    with connect(database_url, Role.AUDITOR) as connection:
+        assert isinstance(prove_mark(connection, 5001), MarkFinding)
 
 
 def test_the_marks_that_a_figure_used_are_checked_by_themselves(store: RecordingStore, database_url: str) -> None:

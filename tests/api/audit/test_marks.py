@@ -7,7 +7,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from adapters.verify.mark_check import CheckedMarks, check_marks
 from api.cli import run
+from api.daybook import Daybook
+from api.settings import Settings
 
 Cli = Callable[..., tuple[int, str, str]]
 CANDLES = "ts,open,high,low,close,volume\n" + "".join(f"2026-01-01T00:0{n}:00Z,1,1,1,{n + 2},9\n" for n in range(5))
@@ -36,6 +39,14 @@ def test_verify_covers_imported_marks_and_names_the_altered_one(cli: Cli, databa
     event = json.loads(cli("log", "--json")[1])["events"][0]
     assert event["stream"] == "marks:candles" and event["actor"].startswith("cli.")
 
+    proof = json.loads(cli("prove-mark", "--instrument", "BTCUSDT.SIM", "--as-of", "1", "--json")[1])
+    assert (json.loads(proof["leaf"])[3], proof["leaf_index"], proof["size"], proof["seq"]) == ("6", 4, 5, 1)
+    assert (
+        "Leaf 4 of the 5 in the batch that is recorded as seq 1." in cli("prove-mark", "--instrument", "BTCUSDT.SIM")[1]
+    )
+    code, _, err = cli("prove-mark", "--instrument", "X.SIM")
+    assert code == 1 and "a mark of X.SIM" in err
+
     with psycopg.connect(database_url) as owner:
         owner.execute("ALTER TABLE market.marks DISABLE TRIGGER ALL")
         owner.execute("UPDATE market.marks SET price = 77 WHERE price = 4")
@@ -52,6 +63,15 @@ def test_verify_covers_imported_marks_and_names_the_altered_one(cli: Cli, databa
         ("altered", 1, 5003), ("removed", 1, 5005),
     ]  # fmt: skip
     assert cli("verify", "--from", "2")[0] == 0, "marks are compared with the whole log only"
+
+
+def test_serving_commits_the_marks_of_before(database_url: str) -> None:
+    with psycopg.connect(database_url) as older:
+        older.execute("INSERT INTO market.marks VALUES (1, 'BTCUSDT.SIM', '2025-12-01Z', 1, 'old', '2025-12-01Z')")
+    with Daybook.open(Settings(database_url=database_url)) as daybook, daybook.leading():
+        (logged,) = daybook.log.select()
+    assert (logged.recorded.stream, logged.recorded.actor) == ("marks:*", "daybook-upgrade")
+    assert check_marks(database_url) == CheckedMarks(1, 1, 0, 0, [])
 
 
 def test_marks_of_before_are_said_to_be_uncovered_until_they_are_committed(cli: Cli, database_url: str) -> None:

@@ -1,8 +1,14 @@
 """A client's requests: carried out once, answered alike, refused with reasons."""
 
-import httpx
+from datetime import timedelta
 
+import httpx
+from msgspec.structs import replace
+
+from api.clock import now
+from api.daybook import Daybook
 from tests.api.client import BTC, fill, listing, order
+from tests.records import record
 
 PROBLEM = "application/problem+json"
 
@@ -160,6 +166,25 @@ def test_a_market_order_is_valued_at_the_newest_mark(desk: httpx.Client):
     assert desk.post("/v1/marks", json=marks).json() == {"recorded": 2}
     dear = desk.post("/v1/orders", json=market | {"cl_ord_id": "A-2"})
     assert (dear.status_code, dear.json()["asked"]) == (409, "200")
+
+
+def test_marks_are_events_of_the_caller_once_per_key_and_not_by_a_clock_in_doubt(desk: httpx.Client, daybook: Daybook):
+    marks = {"marks": [{"instrument_id": BTC, "price": "100"}, {"instrument_id": BTC, "price": "7", "source": "other"}]}
+    headers = {"X-Request-Id": "R-78", "Idempotency-Key": "k-1"}
+    first, again = (desk.post("/v1/marks", json=marks, headers=headers) for _ in range(2))
+    assert (first.content, first.headers["Daybook-Seq"]) == (again.content, again.headers["Daybook-Seq"])
+    events = desk.get("/v1/events", params={"stream": "marks:"}).json()["items"]
+    assert [(each["stream"], each["actor"], each["request_id"]) for each in events] == [
+        ("marks:api", "desk", "R-78"), ("marks:other", "desk", "R-78"),
+    ]  # fmt: skip
+    assert int(first.headers["Daybook-Seq"]) == events[-1]["seq"]
+    reused = desk.post("/v1/marks", json={"marks": marks["marks"][:1]}, headers=headers)
+    assert reused.status_code == 422
+
+    daybook.log.append([replace(record("account:x", 1), recorded_at=now() + timedelta(hours=1))])
+    assert daybook.clock_doubt() is not None
+    refused = desk.post("/v1/marks", json=marks)
+    assert (refused.status_code, refused.json()["type"]) == (503, "urn:daybook:problem:clock")
 
 
 def test_the_request_id_comes_back_and_lands_in_the_events(desk: httpx.Client):

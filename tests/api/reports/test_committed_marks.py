@@ -1,12 +1,17 @@
 """Reports are valued at marks as the log has them: one that was altered is refused, never a different figure."""
 
+import csv
+import io
+import json
 from decimal import Decimal as D
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from msgspec.structs import replace
 
+from api.parameters import Format
 from api.reports.digest import parse
 from tests.api.client import BTC, bought_and_sold
 
@@ -33,6 +38,12 @@ def pnl(book: httpx.Client, **requested: Any) -> httpx.Response:
     return book.get("/v1/reports/pnl", params=requested)
 
 
+def _made(book: httpx.Client, digest: str) -> httpx.Response:
+    answer = book.get("/v1/reports", params={"digest": digest})
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
 def tamper(database_url: str, statement: str) -> None:
     with psycopg.connect(database_url) as owner:
         for table in ("market.marks", "market.batches", "market.leaves"):
@@ -45,12 +56,19 @@ def test_a_digest_pins_the_place_in_the_log_that_its_marks_are_of(book: httpx.Cl
     event = book.get("/v1/events", params={"after": seq - 1}).json()["items"][0]
     assert (event["seq"], event["stream"], event["topic"]) == (seq, "marks:test", "MarksRecorded")
     assert event["actor"] == "desk" and event["request_id"]
+    proof = book.get("/v1/proofs/mark", params={"instrument_id": BTC}).json()
+    assert json.loads(proof["leaf"])[1:6] == [BTC, "2026-01-02T04:00:00.000000Z", "120", "test", "UNSTATED"]
+    assert (proof["seq"], proof["size"], proof["proof"]) == (seq, 1, [])
     first = pnl(book, min_seq=seq)
     digest = parse(first.headers[DIGEST])
     assert digest.marks_seq is not None and digest.marks_seq >= seq and not digest.marks_root
+    older = replace(digest, marks_seq=None, form=Format.CSV).text()  # as releases before this one wrote it
+    before = pnl(book, min_seq=seq, format="csv")
     record(book, "99")
     record(book, "98", "2026-01-02T05:00:00Z")
     assert book.get("/v1/reports", params={"digest": first.headers[DIGEST]}).content == first.content
+    shown, again = (list(csv.DictReader(io.StringIO(each.text))) for each in (before, _made(book, older)))
+    assert [row["mark"] for row in again] == [row["mark"] for row in shown] == ["120"]
     past = pnl(book, as_of_seq=seq)
     assert parse(past.headers[DIGEST]).marks_seq == seq
     assert past.json()["items"][0]["mark"] == "120"
