@@ -168,7 +168,11 @@ def test_what_parsers_read_differently_is_refused_on_every_path(desk: httpx.Clie
     before = desk.get("/v1/events").json()["seq"]
     for method, path in operations(desk):
         if method == "post":
-            answer = desk.post(path.format(account_id="main", cl_ord_id="A", key_id="none", proposal_id="P1"), content=body, headers=JSON)
+            answer = desk.post(
+                path.format(account_id="main", cl_ord_id="A", key_id="none", proposal_id="P1"),
+                content=body,
+                headers=JSON,
+            )
             assert (path, answer.status_code) == (path, 422), answer.text
             assert answer.json()["type"] == "urn:daybook:problem:unreadable"
     assert desk.get("/v1/events").json()["seq"] == before
