@@ -138,7 +138,7 @@ def propose(work: UnitOfWork, wanted: Proposing) -> str:
     if waiting is not None:
         return waiting.proposal_id
     recorded = work.record(approvals.STREAM, approvals.propose(known, wanted, work.now))
-    proposal_id: str = recorded[-1].event.proposal_id
+    proposal_id: str = recorded[0].event.proposal_id
     return proposal_id
 
 

@@ -83,10 +83,10 @@ def test_a_raised_limit_waits_for_another_person_and_names_both():
     (recorded,) = proposed.records
     assert isinstance(recorded.event, ActionProposed) and recorded.by == ADA and recorded.event.proposed_by == ADA
     done = office.approve("P1")
-    set_, approved = done.records
+    approved, set_ = done.records
     assert office.position_limit == 20
     assert (set_.by, set_.approved_by, set_.actor, set_.cause) == (ADA, BOB, "os:1000/ada@desk-1", "approval:P1")
-    assert approved.event == ProposalApproved("P1", ADA, BOB, T0) and approved.by == BOB
+    assert approved.event == ProposalApproved("P1", ADA, BOB, T0) and approved.approved_by == BOB
     assert office.proposal("P1").status is Status.APPROVED
     assert office.approve("P1").records == (), "approved before"
 
@@ -150,7 +150,7 @@ def test_all_that_loosens_is_proposed_and_only_another_person_makes_it_so(name: 
         office.approve(proposed.proposal_id, ADA)
     assert [logged.recorded for logged in scan(office.log)] == [*before, recorded], "no effect yet"
     done = office.approve(proposed.proposal_id)
-    effects = done.records[:-1]
+    effects = done.records[1:]
     assert effects and all(each.by == ADA and each.approved_by == BOB for each in effects)
     if name not in ("admin key", "break"):  # one key_id names one key, and a break is resolved once
         assert office.request(request).records == (), "it is in effect"
@@ -202,7 +202,7 @@ def test_a_proposal_expires_by_the_time_of_the_policy_and_that_is_recorded_with_
     with pytest.raises(RequestRefused, match="only a pending proposal"):
         office.approve("P1")
     done = office.request(office.limit("20"))
-    expired, proposed = done.records
+    proposed, expired = done.records
     assert isinstance(expired.event, ProposalExpired) and proposed.event.proposal_id == "P2"
     assert office.proposal("P1").status is Status.EXPIRED
     office.at += timedelta(hours=23, minutes=59)
