@@ -5,6 +5,7 @@ from decimal import Decimal as D
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.log.memory import MemoryLog
 from domain.access import (
@@ -27,7 +28,8 @@ from domain.access import (
 )
 from domain.account import Break, BreakKind, BreakOpened, ForgetSubject, ResolveBreak
 from domain.errors import RequestRefused
-from domain.ledger import Ledger, scan
+from domain.ledger import Ledger, Logged, scan
+from domain.ledger.oversight import EVENTS, Oversight
 from domain.risk import (
     ANYWHERE,
     EngageSwitch,
@@ -60,6 +62,14 @@ class Office:
 
     def request(self, request: Any, actor: Any = ADA) -> Any:
         return self.ledger.request(request, actor=actor)
+
+    def lapses(self, *forged: Any) -> list[str]:
+        """What oversight finds in the log with further records behind it."""
+        oversight = Oversight()
+        head = self.log.head().seq
+        logged = [*scan(self.log), *(Logged(head + n, record) for n, record in enumerate(forged, 1))]
+        found = (oversight.add(each) for each in logged if isinstance(each.recorded.event, EVENTS))
+        return [lapse.reason for lapse in found if lapse is not None]
 
     def approve(self, proposal_id: str, actor: Any = BOB) -> Any:
         return self.request(ApproveProposal(proposal_id, self.at), actor)
@@ -152,6 +162,7 @@ def test_all_that_loosens_is_proposed_and_only_another_person_makes_it_so(name: 
     done = office.approve(proposed.proposal_id)
     effects = done.records[1:]
     assert effects and all(each.by == ADA and each.approved_by == BOB for each in effects)
+    assert office.lapses() == []
     if name not in ("admin key", "break"):  # one key_id names one key, and a break is resolved once
         assert office.request(request).records == (), "it is in effect"
 
@@ -284,3 +295,46 @@ def test_a_policy_set_by_another_process_is_in_force_for_the_next_request():
     other.request(office.limit("11"), actor=ADA)
     office.request(SetApprovalPolicy((Action.LIMIT,), 24, T0))
     assert other.request(office.limit("12"), actor=ADA).proposal_id == "P1"
+
+
+@pytest.mark.parametrize("name", LOOSER)
+def test_oversight_names_an_action_that_was_recorded_without_the_second_person(name: str):
+    office, other = office_with_all(), office_with_all()
+    proposed = other.request(LOOSER[name][1](other))
+    approved, effect, *_ = other.approve(proposed.proposal_id).records
+    assert office.lapses() == []
+    for alone in (replace(effect, approved_by=None), replace(effect, approved_by=None, by=None, actor="alice")):
+        (reason,) = office.lapses(alone)
+        assert "needed a second person" in reason
+    assert office.lapses(effect) == ["no such proposal was approved right before it"]
+    first, second = office.lapses(approved, effect)
+    assert "on record" in first and second == "no such proposal was approved right before it"
+    (waiting,) = proposed.records
+    assert office.lapses(waiting, approved, effect) == []
+
+
+def test_oversight_names_an_approval_by_the_same_person_and_of_another_request():
+    office = Office(Action.LIMIT)
+    office.request(office.limit("10"))
+    office.request(office.limit("20"))
+    other = Office(Action.LIMIT)
+    other.request(other.limit("10"))
+    other.request(other.limit("20"))
+    approved, effect = other.approve("P1").records
+    assert office.lapses(approved, effect) == []
+    more = replace(effect, event=replace(effect.event, limit=D(2000)))
+    assert office.lapses(approved, more) == ["no such proposal was approved right before it"]
+    own = replace(approved, approved_by=ADA, event=replace(approved.event, approved_by=ADA))
+    assert "another person" in office.lapses(own)[0]
+
+
+def test_oversight_names_a_key_that_gives_what_it_has_not():
+    office = Office()
+    office.request(IssueKey("k1", "carol", ("admin", "read"), "f", T0))
+    done = office.request(IssueKey("k2", "dan", ("read",), "f", T0), ApiKey("k1", "carol"))
+    assert office.lapses() == []
+    (record,) = done.records
+    given = replace(record, stream="access:k3", event=replace(record.event, key_id="k3", scopes=("trade",)))
+    assert "gives no scope" in office.lapses(given)[0]
+    unknown = replace(given, by=ApiKey("ghost", "ghost"))
+    assert "valid key with the scope admin" in office.lapses(unknown)[0]
