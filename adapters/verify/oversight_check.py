@@ -3,8 +3,7 @@
 from typing import NamedTuple
 
 from adapters.postgres.connections import Role, connect, reaching
-from domain.ledger import Logged, schema
-from domain.ledger.oversight import EVENTS, Lapse, Oversight
+from domain.ledger import OVERSEEN, Lapse, Logged, Oversight, schema
 
 LAPSES_MAX = 20  # kept; all are counted
 FETCHED_ROWS = 1000
@@ -36,7 +35,7 @@ def check(url: str) -> Overseen:
         needed = connection.execute(IS_NEEDED).fetchone()
         if needed is None or not needed[0]:
             return Overseen(0, (), 0)
-        topics = sorted(schema.topics_read_as(EVENTS))
+        topics = sorted(schema.topics_read_as(OVERSEEN))
         with connection.transaction(), connection.cursor(name="oversight") as cursor:
             cursor.itersize = FETCHED_ROWS
             for seq, topic, state in cursor.execute(SELECT, [topics]):

@@ -14,6 +14,7 @@ from domain.ledger.commands import (
 )
 from domain.ledger.ledger import ATTEMPTS_MAX, Ledger, decided, executions, no_marks
 from domain.ledger.log import NO_SNAPSHOTS, PAGE_EVENTS, EventLog, Head, Logged, Recorded, Snapshots, pages, scan
+from domain.ledger.oversight import OVERSEEN, Lapse, Oversight
 from domain.ledger.unit_of_work import AGGREGATES, CACHED_STREAMS_MAX, Aggregates, BaseLayer, UnitOfWork
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "CACHED_STREAMS_MAX",
     "CLOCK_STREAM",
     "NO_SNAPSHOTS",
+    "OVERSEEN",
     "PAGE_EVENTS",
     "Aggregates",
     "Answer",
@@ -32,9 +34,11 @@ __all__ = [
     "EventLog",
     "EvidenceOf",
     "Head",
+    "Lapse",
     "Ledger",
     "Logged",
     "Outcome",
+    "Oversight",
     "Recorded",
     "Report",
     "Request",

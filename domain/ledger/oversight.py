@@ -47,7 +47,7 @@ from domain.risk import (
     TradingDaySet,
 )
 
-EVENTS = (
+OVERSEEN = (
     LimitSet, SwitchEngaged, SwitchReleased, TradingDaySet, ConversionSet, BreakResolved, SubjectForgotten,
     KeyIssued, KeyRegistered, KeyRescoped, KeyRevoked,
     ApprovalPolicySet, ActionProposed, ProposalApproved, ProposalRejected, ProposalExpired,
@@ -99,7 +99,9 @@ def _of_access(event: Any) -> Any:
         case SubjectForgotten():
             return ForgetSubject(event.subject_id, event.reason, event.transact_time)
         case KeyIssued():
-            return IssueKey(event.key_id, event.name, event.scopes, event.fingerprint, event.transact_time)  # fmt: skip
+            return IssueKey(
+                event.key_id, event.name, event.scopes, event.fingerprint, transact_time=event.transact_time
+            )
         case KeyRescoped():
             return RescopeKey(event.key_id, event.scopes, event.transact_time)
         case KeyRevoked():
@@ -118,7 +120,7 @@ def _of_access(event: Any) -> Any:
 
 
 class Oversight:
-    """A check under way. `add` takes the events of `EVENTS`, by seq; it keeps their streams' states."""
+    """A check under way. `add` takes the events of `OVERSEEN`, by seq; it keeps their streams' states."""
 
     def __init__(self) -> None:
         self._states: dict[str, Any] = {}

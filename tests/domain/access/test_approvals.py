@@ -28,8 +28,7 @@ from domain.access import (
 )
 from domain.account import Break, BreakKind, BreakOpened, ForgetSubject, ResolveBreak
 from domain.errors import RequestRefused
-from domain.ledger import Ledger, Logged, scan
-from domain.ledger.oversight import EVENTS, Oversight
+from domain.ledger import OVERSEEN, Ledger, Logged, Oversight, scan
 from domain.risk import (
     ANYWHERE,
     EngageSwitch,
@@ -68,7 +67,7 @@ class Office:
         oversight = Oversight()
         head = self.log.head().seq
         logged = [*scan(self.log), *(Logged(head + n, record) for n, record in enumerate(forged, 1))]
-        found = (oversight.add(each) for each in logged if isinstance(each.recorded.event, EVENTS))
+        found = (oversight.add(each) for each in logged if isinstance(each.recorded.event, OVERSEEN))
         return [lapse.reason for lapse in found if lapse is not None]
 
     def approve(self, proposal_id: str, actor: Any = BOB) -> Any:
