@@ -21,7 +21,6 @@ from api.http.fields import InstrumentId
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute
 from api.parameters import Moment
-from api.problems import not_found
 from api.read_models import schemas
 from api.read_models.query_params import SEQ_MAX
 

@@ -27,12 +27,13 @@ from adapters.proof.policies import Policy
 from adapters.proof.sealer import Sealer
 from adapters.proof.signing_keys import KeyRing
 from adapters.proof.tiles import identity, origin_of, tenures
-from adapters.verify import bundles, keys_check
+from adapters.verify import bundles, keys_check, oversight_check
 from adapters.verify.bundles import Manifest, Proved, Selection
 from adapters.verify.completeness import Outcome
 from adapters.verify.derivation import OfBundle, derive, derive_bundle
 from adapters.verify.keys_check import KeysChecked
 from adapters.verify.mark_check import check_marks
+from adapters.verify.oversight_check import Overseen
 from adapters.verify.restore import restore
 from adapters.verify.verification import Verified, VerifyRequest, verify
 from api.audit import trust, witnessed
@@ -139,7 +140,9 @@ def verify_log(
     access = keys_check.check(url) if not wrong else None
     if access is not None:
         verified["api_keys"] = access._asdict() | {"wrong": [each._asdict() for each in access.wrong]}
-        wrong = _wrong_keys(access)
+        overseen = oversight_check.check(url)
+        verified["oversight"] = overseen._asdict() | {"lapses": [each._asdict() for each in overseen.lapses]}
+        wrong = _wrong_keys(access) or _what_lapsed(overseen)
     if json:
         write_json(verified)
     elif found.finding is None:
@@ -570,6 +573,16 @@ def _wrong_keys(checked: KeysChecked) -> str:
         f"API keys wrong: {len(checked.wrong)} of {checked.checked}, the first {first.key_id} of {first.name}: "
         f"{first.reason}. It is refused. Find out who writes to access.api_keys, and end it on record with "
         f"`daybook keys revoke {first.key_id}`"
+    )
+
+
+def _what_lapsed(overseen: Overseen) -> str:
+    if not overseen.lapses:
+        return ""
+    first = overseen.lapses[0]
+    return (
+        f"controls on record: {overseen.lapses_count} of their events should not be there, the first at seq "
+        f"{first.seq}, {first.topic} of {first.stream}: {first.reason}. Find out who wrote it past Daybook"
     )
 
 

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from adapters.exchanges.simulated import FAULTLESS, INVERSE, LINEAR, SPOT, Faults, SimulatedVenue, Tick
 from adapters.writer.writer import Writer
+from domain.access import Part
 from domain.account import Costing, OpenAccount
 from domain.errors import RequestRefused
 from domain.ledger import Report
@@ -43,7 +44,7 @@ from domain.values import ONE, ZERO, Mark, Side, divide, exact
 ACCOUNT = "desk-1"
 MARKET_MAKER = "market-maker"
 MOMENTUM = "momentum"
-ACTOR = "trading-day"
+ACTOR = Part("trading-day")
 START = datetime(2026, 3, 2, tzinfo=UTC)
 STEP = timedelta(minutes=2)
 STEPS = 720
@@ -65,7 +66,7 @@ LIMITS = (
 class MarkRecorder(Protocol):
     """Records marks; `adapters.market.recording.MarkRecorder` is one."""
 
-    def record(self, marks: Sequence[Mark], *, actor: str) -> int:
+    def record(self, marks: Sequence[Mark], *, actor: Actor) -> int:
         """Record marks in the name of an actor; return how many were added."""
 
 
@@ -336,7 +337,7 @@ class TradingDay:
         key = OrderKey(ACCOUNT, f"{terms.strategy_id}-{self._name}-{self._numbers:05d}")
         order = SubmitOrder(key, terms, self._venue.now)
         try:
-            writer.request(order, actor=terms.strategy_id)
+            writer.request(order, actor=Part(terms.strategy_id))
         except RequestRefused:
             self._refusals += 1
             return
@@ -348,14 +349,14 @@ class TradingDay:
         """Send a cancel. The venue decides its outcome, even if the order is closed in Daybook already."""
         cancel = CancelOrder(key, "the market moved", self._venue.now)
         with suppress(RequestRefused):
-            writer.request(cancel, actor=MARKET_MAKER)
+            writer.request(cancel, actor=Part(MARKET_MAKER))
         self._cancels += 1
         self._venue.cancel(cancel)
 
     def _report(self, writer: Writer, tick: Tick) -> None:
         """Record the reports of a step, in batches."""
         for at in range(0, len(tick.reports), REPORTS_MAX):
-            answers = writer.report(tick.reports[at : at + REPORTS_MAX], actor="venue-SIM")
+            answers = writer.report(tick.reports[at : at + REPORTS_MAX], actor=Part("venue-SIM"))
             self._seq = max(self._seq, *(answer.seq for answer in answers))
         for report in tick.reports:
             self._fills += self._desk.receive(report)

@@ -1,6 +1,6 @@
 """`daybook approval`, `approve` and `reject`: which actions need a second person, and the requests that wait."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from domain.access.approvals import VALID_HOURS, VALID_HOURS_MAX
 approval = typer.Typer(
     name="approval", help="Actions that need a second person: require, off, show, list.", no_args_is_help=True
 )
+UNSHOWN = ("type", "transact_time", "scope")
 ProposalId = Annotated[str, typer.Argument(parser=name_option, metavar="PROPOSAL", help="Its id, as listed: P1.")]
 
 
@@ -101,9 +102,10 @@ def list_(
     write_table("Proposals", rows, columns, empty="No proposal waits.")
 
 
-def _what(request: dict[str, object]) -> str:
-    fields = {name: value for name, value in request.items() if name not in ("type", "transact_time") and value}
-    return f"{request['type']} " + ", ".join(f"{name} {value}" for name, value in fields.items())
+def _what(request: dict[str, Any]) -> str:
+    fields = {**request, **request.get("scope", {})}
+    shown = [f"{name} {value}" for name, value in fields.items() if name not in UNSHOWN and value not in (None, "", [])]
+    return f"{request['type']}: {', '.join(shown)}"
 
 
 def approve(proposal_id: ProposalId, json: Json = False) -> None:

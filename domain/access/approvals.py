@@ -94,7 +94,7 @@ class ActionProposed(Struct, frozen=True, tag="ActionProposed"):
 
 
 class ProposalApproved(Struct, frozen=True, tag="ProposalApproved"):
-    """A proposal was approved by another person; the events of its request are in the same append, before this one."""
+    """A proposal was approved by another person; the events of its request are in the same append, behind this one."""
 
     proposal_id: str
     proposed_by: Identity
@@ -210,7 +210,7 @@ def same(known: Approvals, proposing: Proposing, now: datetime) -> Proposal | No
 
 
 def propose(known: Approvals, proposing: Proposing, now: datetime) -> tuple[ApprovalEvent, ...]:
-    """The events that record a proposal, behind those of proposals that have expired. Raises RequestRefused."""
+    """The event that records a proposal, and those of proposals that have expired. Raises RequestRefused."""
     action, request, who = proposing
     if who is None or isinstance(who, Part):
         raise RequestRefused("what needs a second person is requested under an API key or an account", action=action)
@@ -219,7 +219,7 @@ def propose(known: Approvals, proposing: Proposing, now: datetime) -> tuple[Appr
         raise RequestRefused(f"at most {PENDING_MAX} proposals wait; approve or reject some", pending=PENDING_MAX)
     proposal_id = f"P{len(known.proposals) + 1}"
     expires_at = now + timedelta(hours=known.valid_hours)
-    return (*expired, ActionProposed(proposal_id, action, request, who, expires_at=expires_at, transact_time=now))
+    return (ActionProposed(proposal_id, action, request, who, expires_at=expires_at, transact_time=now), *expired)
 
 
 def to_approve(known: Approvals, proposal_id: str, who: Identity | None, now: datetime) -> Proposal | None:

@@ -28,6 +28,7 @@ from domain.ledger.log import (
     scan,
 )
 from domain.ledger.origins import ORIGINS, Origin, report_of, request_of
+from domain.ledger.oversight import OVERSEEN, Lapse, Oversight
 from domain.ledger.signing import STREAM as SIGNING_STREAM
 from domain.ledger.signing import SigningEvent, SigningKeyHandedOver, SigningKeyLost, SigningKeyStarted
 from domain.ledger.unit_of_work import AGGREGATES, CACHED_STREAMS_MAX, Aggregates, BaseLayer, UnitOfWork
@@ -39,6 +40,7 @@ __all__ = [
     "CLOCK_STREAM",
     "NO_SNAPSHOTS",
     "ORIGINS",
+    "OVERSEEN",
     "PAGE_EVENTS",
     "SIGNING_STREAM",
     "Aggregates",
@@ -54,10 +56,12 @@ __all__ = [
     "EvidenceOf",
     "Head",
     "Item",
+    "Lapse",
     "Ledger",
     "Logged",
     "Origin",
     "Outcome",
+    "Oversight",
     "PastLog",
     "Recorded",
     "Report",

@@ -5,7 +5,9 @@ that does is decided once to see that it is not refused, and recorded as a propo
 and recorded in the name of who proposed it, with who approved it beside. What a key may do is that of the log.
 """
 
+from datetime import datetime
 from decimal import Decimal
+from typing import Any, Protocol
 
 from domain import risk
 from domain.access import (
@@ -18,6 +20,7 @@ from domain.access import (
     Identity,
     IssueKey,
     Key,
+    KeyEvent,
     KeyRequest,
     Proposal,
     RejectProposal,
@@ -40,7 +43,16 @@ from domain.risk import EngageSwitch, Measure, Mode, ReleaseSwitch, Risk, SetCon
 AccessRequest = KeyRequest | SetApprovalPolicy
 
 
-def state(work: UnitOfWork) -> Approvals:
+class States(Protocol):
+    """What decisions about access read: the present state of a stream, and the time."""
+
+    now: datetime
+
+    def state(self, stream: str) -> Any:
+        """The state of a stream; None if it is empty."""
+
+
+def state(work: States) -> Approvals:
     """The policy and the proposals."""
     known: Approvals | None = work.state(approvals.STREAM)
     return known or Approvals()
@@ -51,13 +63,16 @@ def carry_out(work: UnitOfWork, request: AccessRequest, actor: Actor) -> None:
     if isinstance(request, SetApprovalPolicy):
         work.record(approvals.STREAM, approvals.check_policy(state(work), request))
         return
+    work.record(keys.stream(request.key_id), decided_keys(work, request, actor))
+
+
+def decided_keys(work: States, request: KeyRequest, actor: Actor) -> tuple[KeyEvent, ...]:
+    """The events of a request about a key, by the rights that its actor has on record. Raises RequestRefused."""
     who = identity(actor)
-    own = _own_rights(work, who)
-    stream = keys.stream(request.key_id)
-    work.record(stream, keys.decide(work.state(stream), request, own, who))
+    return keys.decide(work.state(keys.stream(request.key_id)), request, _own_rights(work, who), who)
 
 
-def _own_rights(work: UnitOfWork, who: Identity | None) -> frozenset[str] | None:
+def _own_rights(work: States, who: Identity | None) -> frozenset[str] | None:
     """The rights of a key as on record, none of one that is not; None for an operator, who has all."""
     if not isinstance(who, ApiKey):
         return None
@@ -70,7 +85,7 @@ def is_guardable(request: object) -> bool:
     return isinstance(request, GuardedRequest)
 
 
-def proposing(work: UnitOfWork, request: object, actor: Actor) -> Proposing | None:
+def proposing(work: States, request: object, actor: Actor) -> Proposing | None:
     """The request as one that needs a second person; None if it needs none by the policy and state of now."""
     if not isinstance(request, GuardedRequest):
         return None
@@ -83,7 +98,7 @@ def proposing(work: UnitOfWork, request: object, actor: Actor) -> Proposing | No
     return Proposing(action, request, identity(actor)) if action in required.actions else None
 
 
-def action_of(work: UnitOfWork, request: GuardedRequest) -> Action | None:
+def action_of(work: States, request: GuardedRequest) -> Action | None:
     """What a request loosens; None if it loosens nothing."""
     match request:
         case SetLimit():
@@ -114,7 +129,7 @@ def action_of(work: UnitOfWork, request: GuardedRequest) -> Action | None:
             return None
 
 
-def _risk(work: UnitOfWork, account_id: str) -> Risk:
+def _risk(work: States, account_id: str) -> Risk:
     known: Risk | None = work.state(risk.stream(account_id))
     return known or Risk()
 
@@ -138,11 +153,11 @@ def propose(work: UnitOfWork, wanted: Proposing) -> str:
     if waiting is not None:
         return waiting.proposal_id
     recorded = work.record(approvals.STREAM, approvals.propose(known, wanted, work.now))
-    proposal_id: str = recorded[-1].event.proposal_id
+    proposal_id: str = recorded[0].event.proposal_id
     return proposal_id
 
 
-def to_approve(work: UnitOfWork, request: ApproveProposal, actor: Actor) -> Proposal | None:
+def to_approve(work: States, request: ApproveProposal, actor: Actor) -> Proposal | None:
     """The proposal that is to be carried out; None if this identity has approved it before. Raises RequestRefused."""
     who = identity(actor)
     own = _own_rights(work, who)
@@ -161,7 +176,7 @@ def to_approve(work: UnitOfWork, request: ApproveProposal, actor: Actor) -> Prop
     return proposal
 
 
-def _check_issuers(work: UnitOfWork, proposal: Proposal, who: Identity) -> None:
+def _check_issuers(work: States, proposal: Proposal, who: Identity) -> None:
     """Check that neither person issued the other's key, and so has seen its secret. Raises RequestRefused."""
     for holder, other in ((proposal.proposed_by, who), (who, proposal.proposed_by)):
         key: Key | None = work.state(keys.stream(holder.key_id)) if isinstance(holder, ApiKey) else None

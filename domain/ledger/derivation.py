@@ -206,6 +206,8 @@ class Derivation:
         marks = no_marks if isinstance(payload, risk.AssessMarks) else origins.marks_of(events).get
         first = origins.booked_first(events) if isinstance(payload, tuple) else ()
         actor = record.by or record.actor
+        if isinstance(record.event, approvals.ProposalApproved) and record.approved_by is not None:
+            actor = record.approved_by
         command = Command(payload, actor, record.request_id, record.cause)
         failed = ""
         while True:
@@ -415,8 +417,6 @@ def _goes_on(items: Sequence[Item], at: int, end: int) -> bool:
 
 def envelope(recorded: Recorded) -> tuple[Any, ...]:
     """What the events of one append have in common. An approval is one append with what it approves."""
-    if isinstance(recorded.event, approvals.ProposalApproved):
-        return recorded.recorded_at, approvals.cause(recorded.event.proposal_id)
     if recorded.approved_by is not None:
         return recorded.recorded_at, recorded.cause
     return recorded.recorded_at, recorded.actor, recorded.by, recorded.request_id, recorded.cause

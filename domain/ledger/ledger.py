@@ -256,8 +256,8 @@ def _approved(work: UnitOfWork, request: ApproveProposal, marks: Callable[[str],
     assert not isinstance(actor, str), "checked by to_approve"
     proposed = replace(proposal.request, transact_time=request.transact_time)
     with work.approved(proposal.proposed_by, actor, approvals.cause(proposal.proposal_id)):
+        approval.record_approval(work, proposal, actor)
         _decide(work, proposed, marks, proposal.proposed_by)
-    approval.record_approval(work, proposal, actor)
     return Outcome(tuple(work.records))
 
 

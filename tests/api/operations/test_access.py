@@ -5,14 +5,17 @@ import os
 import pwd
 import re
 from collections.abc import Callable
+from decimal import Decimal as D
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from adapters.postgres.scopes import Scope
 from api.daybook import Daybook
+from domain.ledger import Recorded, schema
 from tests.api.client import order
 from tests.api.command_line import Run, parsed
 
@@ -201,7 +204,7 @@ def test_the_policy_is_turned_off_by_two_and_shown(client_for: ClientFor, run: R
     off = parsed(run("approval", "off", "--json"))
     assert (off["status"], off["action"]) == ("PENDING", "policy")
     assert run("approve", off["proposal_id"]).returncode == 1, "by who proposed it"
-    assert "P1" in run("approval", "list").stdout
+    assert "SetApprovalPolicy: valid_hours 24" in run("approval", "list").stdout
     assert carol.get("/v1/approval-policy").json()["actions"] == ["key", "limit"]
     assert carol.post("/v1/approvals/P1/reject", json={"reason": "we need it"}).status_code == 201
     assert run("approve", "P1").returncode == 1
@@ -241,3 +244,29 @@ def test_the_commands_of_keys_and_switches(book: Run, daybook: Daybook):
     assert "HALT" in book("kill-switch", "list", "--account", "main").stdout
     assert "another actor" in book("kill-switch", "release", "--reason", "over").stderr
     assert book("break", "dismiss", "b1", "--reason", "known").returncode == 1
+
+
+def test_an_action_that_is_written_past_the_policy_is_named_though_it_is_sealed(book: Run, daybook: Daybook):
+    assert book("limit", "set", "--measure", "MAX_POSITION", "--limit", "10").returncode == 0
+    assert book("approval", "require", "limit").returncode == 0
+    assert parsed(book("verify", "--json"))["oversight"]["lapses"] == []
+    first = daybook.log.read("limit:main")[-1]
+    raised = replace(first, version=first.version + 1, event=replace(first.event, limit=D(1000), version=2))
+    with psycopg.connect(daybook.url) as superuser:
+        superuser.execute(
+            "INSERT INTO ledger.events SELECT %s, %s, %s, %s, max(notification_id) + 1, max(recorded_at) "
+            "FROM ledger.events",
+            [raised.stream, raised.version, "LimitSet", schema.encode(at_end(daybook, raised))],
+        )
+    daybook.seal()
+    found = book("verify", "--json")
+    (lapse,) = json.loads(found.stdout)["oversight"]["lapses"]
+    assert (found.returncode, lapse["topic"], lapse["stream"]) == (1, "LimitSet", "limit:main")
+    assert "second person" in lapse["reason"] and "second person" in book("verify").stderr
+
+
+def at_end(daybook: Daybook, record: Recorded) -> Recorded:
+    """A record at the time of the last one."""
+    head = daybook.log.head().recorded_at
+    assert head is not None
+    return replace(record, recorded_at=head)

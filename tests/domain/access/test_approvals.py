@@ -28,7 +28,7 @@ from domain.access import (
 )
 from domain.account import Break, BreakKind, BreakOpened, ForgetSubject, ResolveBreak
 from domain.errors import RequestRefused
-from domain.ledger import Ledger, scan
+from domain.ledger import OVERSEEN, Ledger, Logged, Oversight, scan
 from domain.risk import (
     ANYWHERE,
     EngageSwitch,
@@ -63,6 +63,14 @@ class Office:
     def request(self, request: Any, actor: Any = ADA) -> Any:
         return self.ledger.request(request, actor=actor)
 
+    def lapses(self, *forged: Any) -> list[str]:
+        """What oversight finds in the log with further records behind it."""
+        oversight = Oversight()
+        head = self.log.head().seq
+        logged = [*scan(self.log), *(Logged(head + n, record) for n, record in enumerate(forged, 1))]
+        found = (oversight.add(each) for each in logged if isinstance(each.recorded.event, OVERSEEN))
+        return [lapse.reason for lapse in found if lapse is not None]
+
     def approve(self, proposal_id: str, actor: Any = BOB) -> Any:
         return self.request(ApproveProposal(proposal_id, self.at), actor)
 
@@ -85,10 +93,10 @@ def test_a_raised_limit_waits_for_another_person_and_names_both():
     (recorded,) = proposed.records
     assert isinstance(recorded.event, ActionProposed) and recorded.by == ADA and recorded.event.proposed_by == ADA
     done = office.approve("P1")
-    set_, approved = done.records
+    approved, set_ = done.records
     assert office.position_limit == 20
     assert (set_.by, set_.approved_by, set_.actor, set_.cause) == (ADA, BOB, "os:1000/ada@desk-1", "approval:P1")
-    assert approved.event == ProposalApproved("P1", ADA, BOB, T0) and approved.by == BOB
+    assert approved.event == ProposalApproved("P1", ADA, BOB, T0) and approved.approved_by == BOB
     assert office.proposal("P1").status is Status.APPROVED
     assert office.approve("P1").records == (), "approved before"
 
@@ -152,8 +160,9 @@ def test_all_that_loosens_is_proposed_and_only_another_person_makes_it_so(name: 
         office.approve(proposed.proposal_id, ADA)
     assert [logged.recorded for logged in scan(office.log)] == [*before, recorded], "no effect yet"
     done = office.approve(proposed.proposal_id)
-    effects = done.records[:-1]
+    effects = done.records[1:]
     assert effects and all(each.by == ADA and each.approved_by == BOB for each in effects)
+    assert office.lapses() == []
     if name not in ("admin key", "break"):  # one key_id names one key, and a break is resolved once
         assert office.request(request).records == (), "it is in effect"
 
@@ -204,7 +213,7 @@ def test_a_proposal_expires_by_the_time_of_the_policy_and_that_is_recorded_with_
     with pytest.raises(RequestRefused, match="only a pending proposal"):
         office.approve("P1")
     done = office.request(office.limit("20"))
-    expired, proposed = done.records
+    proposed, expired = done.records
     assert isinstance(expired.event, ProposalExpired) and proposed.event.proposal_id == "P2"
     assert office.proposal("P1").status is Status.EXPIRED
     office.at += timedelta(hours=23, minutes=59)
@@ -289,6 +298,49 @@ def test_a_policy_set_by_another_process_is_in_force_for_the_next_request():
 
 
 @pytest.mark.parametrize("name", LOOSER)
+def test_oversight_names_an_action_that_was_recorded_without_the_second_person(name: str):
+    office, other = office_with_all(), office_with_all()
+    proposed = other.request(LOOSER[name][1](other))
+    approved, effect, *_ = other.approve(proposed.proposal_id).records
+    assert office.lapses() == []
+    for alone in (replace(effect, approved_by=None), replace(effect, approved_by=None, by=None, actor="alice")):
+        (reason,) = office.lapses(alone)
+        assert "needed a second person" in reason
+    assert office.lapses(effect) == ["no such proposal was approved right before it"]
+    first, second = office.lapses(approved, effect)
+    assert "on record" in first and second == "no such proposal was approved right before it"
+    (waiting,) = proposed.records
+    assert office.lapses(waiting, approved, effect) == []
+
+
+def test_oversight_names_an_approval_by_the_same_person_and_of_another_request():
+    office = Office(Action.LIMIT)
+    office.request(office.limit("10"))
+    office.request(office.limit("20"))
+    other = Office(Action.LIMIT)
+    other.request(other.limit("10"))
+    other.request(other.limit("20"))
+    approved, effect = other.approve("P1").records
+    assert office.lapses(approved, effect) == []
+    more = replace(effect, event=replace(effect.event, limit=D(2000)))
+    assert office.lapses(approved, more) == ["no such proposal was approved right before it"]
+    own = replace(approved, approved_by=ADA, event=replace(approved.event, approved_by=ADA))
+    assert "another person" in office.lapses(own)[0]
+
+
+def test_oversight_names_a_key_that_gives_what_it_has_not():
+    office = Office()
+    office.request(IssueKey("k1", "carol", ("admin", "read"), "f", T0))
+    done = office.request(IssueKey("k2", "dan", ("read",), "f", T0), ApiKey("k1", "carol"))
+    assert office.lapses() == []
+    (record,) = done.records
+    given = replace(record, stream="access:k3", event=replace(record.event, key_id="k3", scopes=("trade",)))
+    assert "gives no scope" in office.lapses(given)[0]
+    unknown = replace(given, by=ApiKey("ghost", "ghost"))
+    assert "valid key with the scope admin" in office.lapses(unknown)[0]
+
+
+@pytest.mark.parametrize("name", LOOSER)
 def test_an_approval_follows_from_its_proposal_and_nothing_forged_does(name: str):
     """Also when the proposal before it expired; without a second person, by another one, or with more than was asked."""
     office = office_with_all()
@@ -301,10 +353,10 @@ def test_an_approval_follows_from_its_proposal_and_nothing_forged_does(name: str
     records = [logged.recorded for logged in scan(office.log)]
     found = derived(records)
     assert not found.faults and found.events == len(records), "\n".join(map(str, found.faults))
-    *before, effect, approval = records
+    *before, approval, effect = records
     alone = [*before, replace(effect, approved_by=None, cause="")]
-    by_another = [*before, replace(effect, approved_by=OsAccount(1002, "eve", "desk-1")), approval]
-    by_itself = [*before, replace(effect, approved_by=ADA), replace(approval, by=ADA, actor=effect.actor)]
+    by_another = [*before, approval, replace(effect, approved_by=OsAccount(1002, "eve", "desk-1"))]
+    by_itself = [*before, replace(approval, approved_by=ADA), replace(effect, approved_by=ADA)]
     for forged in ([*before, effect], [*before, approval], alone, by_another, by_itself):
         assert derived(forged).faults, forged[len(before) :]
 
