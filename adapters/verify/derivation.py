@@ -19,8 +19,7 @@ from typing import IO, Any, NamedTuple
 from adapters.postgres.connections import Connection, Role, connect, reaching
 from adapters.verify.bundles import Bundle, Manifest
 from adapters.verify.check_workers import receive, send, started
-from adapters.verify.range_check import topic_of
-from adapters.verify.record_check import record_of
+from adapters.verify.record_check import stored_record_of
 from domain.account import TransferPending, TransferReturned, TransferSettled
 from domain.errors import Unavailable
 from domain.ledger import (
@@ -297,7 +296,7 @@ def derive_bundle(bundle: Bundle, *, size: int, on_progress: OnProgress = lambda
     last, ended = 0, ""
     begun = set[str]()
     with closing(bundle.lines()) as lines:
-        items = (Item(seq, record_of(seq, state), topic_of(state), state) for seq, state in lines)
+        items = (_item(seq, state) for seq, state in lines)
         try:
             with _processor_seconds(SECONDS_MIN + SECONDS_A_MEGABYTE * size / 1e6):
                 for append in appends(items):
@@ -311,6 +310,11 @@ def derive_bundle(bundle: Bundle, *, size: int, on_progress: OnProgress = lambda
         except _TimeUp:
             ended = "a bundle of its size should take less time; derive the ledger itself, or have it exported again"
     return OfBundle(merged([derivation.result]), last, ended)
+
+
+def _item(seq: int, state: bytes) -> Item:
+    topic, record = stored_record_of(seq, state)
+    return Item(seq, record, topic, state)
 
 
 def _is_in_part(account_id: str | None) -> Callable[[str], bool]:

@@ -223,7 +223,8 @@ def bases(statement: Statement, root: str) -> list[Basis]:
             Basis("Average prices", "at which a quantity is worth its cost, rounded at 18 places"),
             Basis(
                 "Values and unrealized results",
-                "quantities at the marks shown: prices from beside the log or of the request, which its root does not cover",
+                "quantities at the marks shown: prices from beside the log or of the request, which its root does not "
+                "cover",
             ),
         ]
     return found
