@@ -10,6 +10,7 @@ import os
 import pickle
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -19,10 +20,9 @@ from typing import IO, Any, NamedTuple
 from adapters.postgres.connections import Connection, Role, connect, reaching
 from adapters.verify.bundles import Bundle, Manifest
 from adapters.verify.check_workers import receive, send, started
-from adapters.verify.range_check import topic_of
-from adapters.verify.record_check import record_of
+from adapters.verify.record_check import stored_record_of
 from domain.account import TransferPending, TransferReturned, TransferSettled
-from domain.errors import Unavailable
+from domain.errors import HistoryBroken, Unavailable
 from domain.ledger import (
     NO_SNAPSHOTS,
     PAGE_EVENTS,
@@ -79,6 +79,7 @@ class StoredStreams:
     def __init__(self, connection: Connection, upto: int) -> None:
         self._connection = connection
         self._upto = upto
+        self._repeated: deque[DerivationFault] = deque()
 
     def go_on(self, items: Sequence[Item]) -> None:
         self._upto = items[-1].seq
@@ -97,12 +98,17 @@ class StoredStreams:
     def executed(self, keys: Sequence[str]) -> dict[str, str]:
         return dict(self._connection.execute(EXECUTED, [list(keys), self._upto]).fetchall())
 
-    def repeated(self, items: Iterable[Item]) -> Iterator[DerivationFault]:
-        """Yield the fills among these whose execution is on record before."""
+    def look_for_repeated(self, items: Iterable[Item]) -> None:
+        """Look up the fills among these whose execution is on record before, for `repeated`."""
         fills = {key: item for item in items if (key := schema.execution_key(item.recorded.event)) is not None}
-        for key, seq in self._connection.execute(REPEATED, [list(fills)], prepare=True).fetchall():
-            if fills[key].seq > seq:
-                yield _repeated(fills[key])
+        rows = self._connection.execute(REPEATED, [list(fills)], prepare=True).fetchall()
+        found = [_repeated(fills[key]) for key, seq in rows if fills[key].seq > seq]
+        self._repeated.extend(sorted(found, key=lambda fault: fault.seq))
+
+    def repeated(self, items: Sequence[Item]) -> Iterator[DerivationFault]:
+        """Yield the fills among these whose execution is on record before."""
+        while self._repeated and self._repeated[0].seq <= items[-1].seq:
+            yield self._repeated.popleft()
 
 
 class HeldStreams:
@@ -186,6 +192,8 @@ def derive_part(connection: Connection, after: int, upto: int, on_progress: Call
     for append in appends(_stored(connection, derivation, log, begins - 1)):
         if append[0].seq > upto:
             break
+        for fault in log.repeated(append):
+            derivation.add_fault(fault)
         derivation.add(append)
         if append[-1].seq % PAGE < len(append):
             on_progress(append[-1].seq - after)
@@ -214,8 +222,7 @@ def _stored(connection: Connection, derivation: Derivation, log: StoredStreams, 
     """Yield the events from `after` on; the streams of each page are read together, before its first event."""
     while items := _page(connection, after):
         _prepare(derivation, items)
-        for fault in log.repeated(items):
-            derivation.add_fault(fault)
+        log.look_for_repeated(items)
         yield from items
         after = items[-1].seq
 
@@ -265,6 +272,8 @@ def _work(parts: IO[bytes], answers: IO[bytes]) -> None:
             answer(derive_part(connection, part.after, part.upto, answer))
     except (BrokenPipeError, KeyboardInterrupt):
         return
+    except HistoryBroken as error:
+        answer(error)
     except Exception as error:  # noqa: BLE001 (the process's edge: the parent raises it)
         answer(Unavailable(f"the derivation was cut off: {' '.join(str(error).split())}"))
 
@@ -297,7 +306,7 @@ def derive_bundle(bundle: Bundle, *, size: int, on_progress: OnProgress = lambda
     last, ended = 0, ""
     begun = set[str]()
     with closing(bundle.lines()) as lines:
-        items = (Item(seq, record_of(seq, state), topic_of(state), state) for seq, state in lines)
+        items = (_item(seq, state) for seq, state in lines)
         try:
             with _processor_seconds(SECONDS_MIN + SECONDS_A_MEGABYTE * size / 1e6):
                 for append in appends(items):
@@ -311,6 +320,11 @@ def derive_bundle(bundle: Bundle, *, size: int, on_progress: OnProgress = lambda
         except _TimeUp:
             ended = "a bundle of its size should take less time; derive the ledger itself, or have it exported again"
     return OfBundle(merged([derivation.result]), last, ended)
+
+
+def _item(seq: int, state: bytes) -> Item:
+    topic, record = stored_record_of(seq, state)
+    return Item(seq, record, topic, state)
 
 
 def _is_in_part(account_id: str | None) -> Callable[[str], bool]:

@@ -18,6 +18,11 @@ UNUSUAL = re.compile(rb'e[+-]?[0-9]{2,}[",}\]\s]|[0-9]{%d}|"[+-]?(?:s?nan|inf)' 
 
 def record_of(seq: int, state: bytes) -> Recorded:
     """Return the record of a line. Raises HistoryBroken if it is none, or has a number beyond `DIGITS_MAX`."""
+    return stored_record_of(seq, state)[1]
+
+
+def stored_record_of(seq: int, state: bytes) -> tuple[str, Recorded]:
+    """Return the topic and record of a line. Raises HistoryBroken like `record_of`."""
     try:
         topic = topic_of(state)
     except UNDECODABLE as error:
@@ -31,7 +36,7 @@ def record_of(seq: int, state: bytes) -> Recorded:
             f"seq {seq} is a {topic} that no Daybook wrote: {str(number)[:40]} is not a number of at most "
             f"{DIGITS_MAX} digits before and after the point"
         )
-    return record
+    return topic, record
 
 
 def _beyond(value: Any) -> Decimal | None:

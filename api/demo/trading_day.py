@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from adapters.exchanges.simulated import FAULTLESS, INVERSE, LINEAR, SPOT, Faults, SimulatedVenue, Tick
 from adapters.writer.writer import Writer
-from domain.access import Part
+from domain.access import Actor, Part
 from domain.account import Costing, OpenAccount
 from domain.errors import RequestRefused
 from domain.ledger import Report

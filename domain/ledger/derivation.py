@@ -93,6 +93,14 @@ class Derived(NamedTuple):
     shapes: dict[str, tuple[int, int]] = {}  # noqa: RUF012
 
 
+class _Attempt(NamedTuple):
+    """An attempt to derive a unit of work: how many records are those on record, why not more, and what follows."""
+
+    same: int
+    failed: str
+    follows: Sequence[Recorded]
+
+
 class Derivation:
     """A derivation under way. `add` takes the events of one append after the other, by seq.
 
@@ -146,7 +154,7 @@ class Derivation:
         records = [item.recorded for item in items[at:end]]
         events = [record.event for record in records]
         approval = origins.approval_of(records)
-        closest: tuple[int, str, UnitOfWork | None] = (-1, "no request or report of its append leads to it", None)
+        closest = _Attempt(-1, "no request or report of its append leads to it", [])
         for payload in self._payloads(events, approval):
             work, failed = self._decided(approval or first.recorded, payload, events)
             is_monitoring = isinstance(payload, risk.AssessMarks)
@@ -162,9 +170,8 @@ class Derivation:
                 self.known.keep(work.states)
                 self._log.go_on(items[at : at + same])
                 return same
-            if same > closest[0]:
-                work.records = list(follows)
-                closest = (same, failed, work)
+            if same > closest.same:
+                closest = _Attempt(same, failed, follows)
         return self._not_derived(items, at, end, closest=closest)
 
     def _payloads(self, events: Sequence[Any], approval: Recorded | None) -> Iterator[Any]:
@@ -269,11 +276,9 @@ class Derivation:
         rest = [replace(shape, stream=stream, version=version + n, event=event) for n, event in enumerate(left, 1)]
         return [*kept, *rest]
 
-    def _not_derived(
-        self, items: Sequence[Item], at: int, end: int, *, closest: tuple[int, str, UnitOfWork | None]
-    ) -> int:
+    def _not_derived(self, items: Sequence[Item], at: int, end: int, *, closest: _Attempt) -> int:
         """Record that a unit does not follow, or that other code decided it; go on with what is on record."""
-        same, failed, work = closest
+        same, failed, follows = closest
         older = sorted({item.topic for item in items[at:end] if _is_older(item)})
         if older:
             topics, first, last = ", ".join(older), items[at].seq, items[end - 1].seq
@@ -282,7 +287,7 @@ class Derivation:
             return self._go_on(items[at:end])
         place = at + max(same, 0)
         item = items[min(place, len(items) - 1)]
-        expected = work.records[same] if work is not None and 0 <= same < len(work.records) else None
+        expected = follows[same] if 0 <= same < len(follows) else None
         found = item.recorded if place < len(items) else None
         self.add_fault(_fault(item, expected, found, failed))
         return self._go_on(items[at : max(end, min(place + 1, len(items)))])

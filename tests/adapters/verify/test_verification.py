@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from adapters.log.postgres import PostgresLog
 from adapters.postgres.connections import Role, connect
@@ -93,6 +94,22 @@ def test_a_time_that_steps_back_is_right_at_a_confirmation_of_the_clock_only(
             connection.execute("UPDATE ledger.events SET recorded_at = %s WHERE notification_id = %s", [T0, place + 9])
             found = verify_on(connection, range_events=RANGE_EVENTS).finding
         assert found is not None and (found.fault, found.seq) == (Fault.ALTERED, place + 9)
+
+
+def test_a_fill_under_another_id_than_its_own_is_as_it_was_sealed(
+    log: PostgresLog, database_url: str, tmp_path: Path
+) -> None:
+    """Where several executions share an id, each is on record under one of its own."""
+    shared = replace(fill_of("A-1", "E1"), entry_id="E1#2")
+    log.append([Recorded("order:main:A-1", 1, T0, "venue", "r", fill_of("A-1", "E1"))])
+    log.append([Recorded("order:main:A-1", 2, T0, "venue", "r", shared)])
+    Sealer(database_url, tmp_path).seal()
+    assert verify(database_url).finding is None
+    with psycopg.connect(database_url) as connection:
+        connection.execute("ALTER TABLE ledger.events DISABLE TRIGGER ALL")
+        connection.execute("UPDATE ledger.events SET execution_key = 'main:BTCUSDT.SIM:E1#3' WHERE notification_id = 2")
+    found = verify(database_url).finding
+    assert found is not None and (found.fault, found.seq) == (Fault.ALTERED, 2)
 
 
 def test_an_empty_log_has_nothing_wrong(log: PostgresLog, database_url: str) -> None:
