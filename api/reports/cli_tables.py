@@ -69,15 +69,18 @@ def reproduce(text: str, output: Path | None) -> None:
     """Reproduce the report of a digest: the same bytes."""
     from api.reports.digest import parse
     from api.reports.make import again
-    from api.settings import release
+    from api.terminal import release
 
     digest = parse(text)
     with opened() as daybook:
         daybook.runner.catch_up()
         with again(daybook, digest) as made:
             _write(made, output, shows_digest=False)
-    if digest.code != release():
-        note(f"It was first made by Daybook {digest.code}; made by {release()}, its bytes may differ.")
+    first, ours = release.parse(digest.code), release.current()
+    if not first.is_same_code(ours):
+        made = first.sentence if first.code else first.version
+        note(f"It was first made by Daybook {made}; made by {ours.sentence}, its bytes may differ.")
+        note(f"To make it by the same code, {release.where_to_get(first)}.")
 
 
 def _write(made: "Made", output: Path | None, *, shows_digest: bool = True) -> None:
