@@ -59,9 +59,7 @@ def make(version: str) -> Path:
         _set(version)
         _git("commit", "--quiet", "--all", "--message", f"Release {version}")
         with _built() as first, _built() as second:
-            sums = _sums(first)
-            if (again := _sums(second)) != sums:
-                raise Refused(f"two builds of one commit differ:\n{sums}\n{again}")
+            sums = _compared(first, second)
             folder = ROOT / "dist" / version
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(first, folder)
@@ -115,11 +113,17 @@ def _built() -> Iterator[Path]:
         _run(sys.executable, "docs/sbom.py", at=clone, seconds=seconds)
         for made in (clone / "dist").glob("*.cdx.json"):
             shutil.copy2(made, files)
-        if changed := subprocess.run(
-            ["git", "status", "--porcelain", "docs"], cwd=clone, capture_output=True, text=True, check=True
-        ).stdout:
+        if changed := _run("git", "status", "--porcelain", "docs", at=clone):
             raise Refused(f"run `make sbom` and commit what it writes:\n{changed}")
         yield files
+
+
+def _compared(first: Path, second: Path) -> str:
+    """Return the hashes of two builds. Raises Refused if they differ."""
+    sums, again = _sums(first), _sums(second)
+    if sums != again:
+        raise Refused(f"two builds of one commit differ:\n{sums}\n{again}")
+    return sums
 
 
 def _sums(folder: Path) -> str:
