@@ -81,7 +81,7 @@ class WheelHook(BuildHookInterface[BuilderConfig]):
 
 def release_module() -> ModuleType:
     """Return the module that computes what is built, loaded by its place: the rooms may not be importable here."""
-    place = Path(__file__).parent / "api" / "terminal" / "release.py"
+    place = Path(__file__).parent / "adapters" / "release.py"
     spec = importlib.util.spec_from_file_location("daybook_release", place)
     assert spec is not None, "a file of ours"
     assert spec.loader is not None, "a file of ours"

@@ -82,7 +82,7 @@ def options(
 ) -> None:
     """Options of no command."""
     if version:
-        from api.terminal import release
+        from adapters import release
 
         found = release.current()
         write_json(found._asdict()) if json else say(f"daybook {found.sentence}")

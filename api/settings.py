@@ -66,6 +66,6 @@ class Settings(BaseSettings):
 
 def release() -> str:
     """Return the Daybook that runs as digests name it: version, commit and a hash of the code."""
-    from api.terminal.release import current  # noqa: PLC0415 (the hash is computed, and few need it)
+    from adapters.release import current  # noqa: PLC0415 (the hash is computed, and few need it)
 
     return current().text

@@ -143,7 +143,7 @@ def _git(*args: str) -> str:
 def _run(*command: str, at: Path = ROOT, seconds: str = "") -> str:
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     environment |= {"SOURCE_DATE_EPOCH": seconds} if seconds else {}
-    done = subprocess.run(command, cwd=at, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=at, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise Refused(f"`{' '.join(command[:4])} …` failed:\n{done.stdout}{done.stderr}")
     return done.stdout

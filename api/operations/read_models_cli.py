@@ -31,10 +31,10 @@ TASK_COLUMNS = [
 
 def status(json: Json = False) -> None:
     """Show the database, the log and how far it is sealed, each read model, and the background tasks of processes."""
+    from adapters import release
     from adapters.postgres import connections
     from adapters.upkeep.watch import reported, sealed
     from adapters.writer import leadership
-    from api.terminal import release
 
     with opened() as daybook:
         head = daybook.log.head()

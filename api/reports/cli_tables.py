@@ -67,9 +67,9 @@ def show(
 
 def reproduce(text: str, output: Path | None) -> None:
     """Reproduce the report of a digest: the same bytes."""
+    from adapters import release
     from api.reports.digest import parse
     from api.reports.make import again
-    from api.terminal import release
 
     digest = parse(text)
     with opened() as daybook:
@@ -78,8 +78,8 @@ def reproduce(text: str, output: Path | None) -> None:
             _write(made, output, shows_digest=False)
     first, ours = release.parse(digest.code), release.current()
     if not first.is_same_code(ours):
-        made = first.sentence if first.code else first.version
-        note(f"It was first made by Daybook {made}; made by {ours.sentence}, its bytes may differ.")
+        before = first.sentence if first.code else first.version
+        note(f"It was first made by Daybook {before}; made by {ours.sentence}, its bytes may differ.")
         note(f"To make it by the same code, {release.where_to_get(first)}.")
 
 

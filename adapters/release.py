@@ -68,7 +68,7 @@ def parse(text: str) -> Release:
 def current() -> Release:
     """Return the Daybook that runs; a checkout as it is when this is first called."""
     top = Path(__file__).parents[__name__.count(".")]
-    if not __name__.startswith("api."):
+    if not __name__.startswith("adapters."):
         return _read(top / __name__.partition(".")[0] / FILE)
     return of_sources(top)
 
@@ -80,7 +80,7 @@ def of_sources(top: Path) -> Release:
     if (top / FILE).exists():
         built = _read(top / FILE)
         return Release(version, built.commit, code, True if built.code != code else built.is_changed)
-    commit = _git(top, "rev-parse", "--show-toplevel", "HEAD").split()
+    commit = _git(top, "rev-parse", "--show-toplevel", "HEAD").splitlines()
     if len(commit) != 2 or Path(commit[0]).resolve() != top.resolve():
         return Release(version, "", code, None)
     return Release(version, commit[1], code, bool(_git(top, "status", "--porcelain", "--", *ROOMS).strip()))
