@@ -14,7 +14,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup test test-fast torture mutants check lint types imports format demo bench wheel sbom clean
+.PHONY: help setup test test-fast torture mutants check lint types imports format demo bench wheel sbom release clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 19
@@ -89,6 +89,11 @@ wheel: $(READY)  ## dist/daybook-*.whl, and dist/requirements.txt: what it runs 
 
 sbom: $(READY)  ## dist/daybook-*.cdx.json, what it runs on (CycloneDX), and docs/licences.md
 	@$(BIN)/python docs/sbom.py
+
+release: $(READY)  ## tag a release and build its files: VERSION=0.2.0 (runs all tests first; TESTED=yes: they were run)
+	@$(BIN)/python docs/release.py check "$(VERSION)"
+	@test "$(TESTED)" = yes || $(MAKE) test
+	@$(BIN)/python docs/release.py make "$(VERSION)"
 
 clean:  ## remove what make made (not the data in .daybook)
 	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

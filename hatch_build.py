@@ -7,8 +7,10 @@ install leaves the rooms where they are, and gets the entry point alone.
 """
 
 import ast
+import importlib.util
 import tempfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hatchling.builders.config import BuilderConfig
@@ -44,16 +46,26 @@ class Unmovable(Exception):
 
 
 class WheelHook(BuildHookInterface[BuilderConfig]):
-    """Adds `daybook/__init__.py` and `__main__.py`, and replaces each module by its rewritten form."""
+    """Adds `daybook/__init__.py` and `__main__.py`, and replaces each module by its rewritten form. Adds
+    `release.json`, which states what was built; to a source distribution only that.
+    """
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Write the files into a temporary folder and have the builder take them from there."""
         self._written = tempfile.TemporaryDirectory(prefix="daybook-wheel-")
         is_editable = version == "editable"
+        release = release_module()
+        stated = release.document(release.of_sources(Path(self.root)))
+        if self.target_name == "sdist":
+            file = Path(self._written.name, release.FILE)
+            file.write_text(stated, encoding="utf-8", newline="")
+            build_data["force_include"][str(file)] = release.FILE
+            return
         main = MAIN.format(within="" if is_editable else f"{PACKAGE}.")
         placed = {f"{PACKAGE}/__init__.py": INIT, f"{PACKAGE}/__main__.py": main}
         if not is_editable:
             placed[f"{PACKAGE}/py.typed"] = ""
+            placed[f"{PACKAGE}/{release.FILE}"] = stated
             for file in self.build_config.builder.recurse_selected_project_files():
                 if file.path.endswith(".py"):
                     placed[file.distribution_path] = moved(Path(file.path).read_bytes(), file.relative_path).decode()
@@ -65,6 +77,17 @@ class WheelHook(BuildHookInterface[BuilderConfig]):
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Remove the temporary folder."""
         self._written.cleanup()
+
+
+def release_module() -> ModuleType:
+    """Return the module that computes what is built, loaded by its place: the rooms may not be importable here."""
+    place = Path(__file__).parent / "adapters" / "release.py"
+    spec = importlib.util.spec_from_file_location("daybook_release", place)
+    assert spec is not None, "a file of ours"
+    assert spec.loader is not None, "a file of ours"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def moved(source: bytes, name: str) -> bytes:

@@ -105,6 +105,23 @@ app.add_typer(witness_cli.witness)
 app.add_typer(keys_cli.keys)
 
 
+@app.callback(invoke_without_command=True)
+def options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show version, commit and the hash of the code.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="With --version: write JSON.", hidden=True)] = False,
+) -> None:
+    """Options of no command."""
+    if version:
+        from adapters import release
+
+        found = release.current()
+        write_json(found._asdict()) if json else say(f"daybook {found.sentence}")
+        raise typer.Exit
+    if json or context.invoked_subcommand is None:
+        raise typer.BadParameter("--json follows a command" if json else "name a command")
+
+
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; by default DAYBOOK_HOST.")] = None,

@@ -4,7 +4,6 @@
 password, so it is kept as a secret: it shows as stars where settings are printed or logged.
 """
 
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
@@ -71,8 +70,7 @@ class Settings(BaseSettings):
 
 
 def release() -> str:
-    """Return the version of Daybook that runs; "0" from a checkout that was never installed."""
-    try:
-        return version("daybook")
-    except PackageNotFoundError:
-        return "0"
+    """Return the Daybook that runs as digests name it: version, commit and a hash of the code."""
+    from adapters.release import current  # noqa: PLC0415 (the hash is computed, and few need it)
+
+    return current().text

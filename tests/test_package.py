@@ -191,7 +191,7 @@ def test_the_wheel_has_one_package_with_all_modules_types_and_the_licence(wheel:
     assert about == f"daybook-{metadata['Version']}.dist-info"
     assert len(names) == len(set(names))
     ours = {f"daybook/{file}" for file in files_of(*ROOMS)}
-    made = {"daybook/__init__.py", "daybook/__main__.py", "daybook/py.typed"}
+    made = {"daybook/__init__.py", "daybook/__main__.py", "daybook/py.typed", "daybook/release.json"}
     assert {name for name in names if name.startswith("daybook/")} == ours | made
     assert (metadata["License-Expression"], metadata.get_all("License-File")) == ("MIT", ["LICENSE"])
     assert metadata["Requires-Python"] == ">=3.11"

@@ -4,6 +4,7 @@ None of them costs more when it is requested more often: what they show is compu
 """
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 from fastapi import APIRouter, FastAPI, Request
@@ -18,6 +19,7 @@ from api.http.problem_responses import responses
 from api.operations.shared import Shared
 from api.problems import Problem
 from api.read_models import schemas
+from api.settings import release
 from domain.errors import LedgerError
 from domain.ledger import Head
 from projections.runner.runner import Progress
@@ -101,6 +103,8 @@ async def _ready(request: Request, reasons_of: Reasons, *, is_for_writers: bool 
     if reasons:
         raise Problem(503, "unavailable", "Not ready", "; ".join(reasons), **found)
     body = {"status": "ready", "seq": head.seq, "recorded_at": head.recorded_at, **found}
+    if is_known:
+        body["release"] = await request.app.state.release.get()
     return Response(encoded(body), media_type="application/json")
 
 
@@ -170,4 +174,5 @@ async def metrics(request: Request) -> Response:
 def share(app: FastAPI, daybook: Daybook, registry: CollectorRegistry) -> None:
     """Compute what these operations answer at most once a second, however many callers there are."""
     app.state.readiness = Shared(lambda: standing(daybook))
+    app.state.release = Shared(release, seconds=inf)
     app.state.exposition = Shared(lambda: generate_latest(registry))

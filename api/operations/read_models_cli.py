@@ -31,6 +31,7 @@ TASK_COLUMNS = [
 
 def status(json: Json = False) -> None:
     """Show the database, the log and how far it is sealed, each read model, and the background tasks of processes."""
+    from adapters import release
     from adapters.postgres import connections
     from adapters.upkeep.watch import reported, sealed
     from adapters.writer import leadership
@@ -40,6 +41,7 @@ def status(json: Json = False) -> None:
         progress = daybook.runner.status()
         followers = daybook.runner.followers()
         status_json: dict[str, Any] = {
+            "release": release.current()._asdict(),
             "database": connections.name(daybook.url),
             "seq": head.seq,
             "recorded_at": head.recorded_at,
@@ -52,6 +54,7 @@ def status(json: Json = False) -> None:
     if json:
         write_json(status_json)
     else:
+        say(f"Daybook   {release.current().sentence}")
         say(f"Database  {status_json['database']}")
         say(f"Log       {head.seq:,} events" + (f", the last recorded {head.recorded_at}" if head.recorded_at else ""))
         say(f"Sealed    {status_json['sealed']:,} events")

@@ -321,6 +321,7 @@ class ReadyAnswer(Answer):
     tasks: list[TaskAnswer]
     sealing: SealingAnswer | None
     writes: WritesAnswer
+    release: str | None = None
 
 
 def moment(text: str) -> datetime:

@@ -58,9 +58,9 @@ def show(name: str, parameters: "Parameters", moment: Moment | None, destination
 
 def reproduce(text: str, output: Path | None, *, allow_missing: bool) -> int:
     """Reproduce the report of a digest: the same bytes. Return the exit code."""
+    from adapters import release
     from api.reports.digest import parse
     from api.reports.make import again, needs
-    from api.settings import release
 
     digest = parse(text)
     with opened() as daybook:
@@ -68,8 +68,11 @@ def reproduce(text: str, output: Path | None, *, allow_missing: bool) -> int:
             pass  # brings the read models forward
         with again(daybook, digest) as made:
             code = _write(made, output, shows_digest=False, allow_missing=allow_missing)
-    if digest.code != release():
-        note(f"It was first made by Daybook {digest.code}; made by {release()}, its bytes may differ.")
+    first, ours = release.parse(digest.code), release.current()
+    if not first.is_same_code(ours):
+        before = first.sentence if first.code else first.version
+        note(f"It was first made by Daybook {before}; made by {ours.sentence}, its bytes may differ.")
+        note(f"To make it by the same code, {release.where_to_get(first)}.")
     return code
 
 

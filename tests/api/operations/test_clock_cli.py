@@ -1,9 +1,10 @@
 """A wrong clock, from the outside: a service and commands that refuse, and what an operator does about it."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,12 @@ def orders_at(service: Service, moment: str) -> list[str]:
     answer = service.client.get("/v1/orders", params={"as_of": moment})
     assert answer.status_code == 200, answer.text
     return sorted(one["cl_ord_id"] for one in answer.json()["items"])
+
+
+def last_events(service: Service) -> list[dict[str, Any]]:
+    """The events of the two last orders."""
+    found: list[dict[str, Any]] = service.client.get("/v1/events", params={"limit": 1000}).json()["items"]
+    return found[-4:]
 
 
 @pytest.mark.slow
@@ -81,6 +88,9 @@ def test_a_service_refuses_to_record_by_a_wrong_clock_until_it_is_right_or_confi
         assert run(*submit("A-4")).returncode == 0
         service.until_ready()
 
+        recorded = [datetime.fromisoformat(one["recorded_at"]) for one in last_events(service)]
+        assert recorded == sorted(recorded) and recorded[0] < recorded[-1], "time goes on"
+        assert now() - recorded[-1] < timedelta(minutes=5), "and is right"
         assert orders_at(service, now().isoformat()) == ["A-1", "A-2", "A-3", "A-4", "B-1", "B-2"]
         assert orders_at(service, at) == ["A-1", "A-2", "B-1", "B-2"]
         first, last = unknown.json()["first_seq"], unknown.json()["last_seq"]

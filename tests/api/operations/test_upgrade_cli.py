@@ -44,7 +44,7 @@ def old(server_url: str) -> Iterator[str]:
             owner.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
 
 
-def test_no_command_upgrades_unless_it_is_told_to(
+def test_no_command_upgrades_unless_it_is_requested(
     old: str, inside: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -88,7 +88,7 @@ def test_a_new_database_is_prepared_by_the_first_command(server_url: str, inside
 
 
 @pytest.mark.slow
-def test_a_service_upgrades_when_it_is_told_to(old: str) -> None:
+def test_a_service_upgrades_when_that_is_requested(old: str) -> None:
     serve = [sys.executable, "-m", "api.cli", "serve", "--upgrade", "--port", "0", "--json"]
     with subprocess.Popen(
         serve, cwd=CHECKOUT, env=environment(DAYBOOK_DATABASE_URL=old), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
