@@ -270,8 +270,8 @@ END AS value) AS v
     ),
     Composed(
         "net_assets",
-        """What each account is worth, asset by asset and converted into no other, at the newest marks. In one currency and
-        by the day, with returns: `daybook report nav`.""",
+        """What each account is worth, asset by asset and converted into no other, at the newest marks. In one currency
+        and by the day, with returns: `daybook report nav`.""",
         _NET_ASSETS,
         """
 SELECT account_id, asset, sum(balance) AS balance, sum(open_value) AS open_value,

@@ -20,7 +20,7 @@ from tests.desk import BTC, CONTRACTS, PERP, T0, Desk, fill
 from tests.projections.analytics.test_equity import deposit
 
 INVERSE = "BTCUSD.SIM"
-PRICES = {BTC: D("123.45"), PERP: D("131"), INVERSE: D("70001")}
+PRICES = {BTC: D("123.45"), PERP: D(131), INVERSE: D(70001)}
 
 
 def test_positions_and_net_assets_are_those_of_the_read_models_at_the_marks(
@@ -28,7 +28,7 @@ def test_positions_and_net_assets_are_those_of_the_read_models_at_the_marks(
 ) -> None:
     desk = Desk(log)
     contract = Contract(Kind.INVERSE, "BTC", "USD", "BTC", contract_size=D(100))
-    desk.request(ListInstrument(INVERSE, contract, D("0.1"), D("1")))
+    desk.request(ListInstrument(INVERSE, contract, D("0.1"), D(1)))
     desk.report(deposit("D", "5000", T0 - timedelta(days=1)))
     desk.report(fill("E1", Side.BUY, "3", "100", 1, fee=Money(D("0.3"), "USDT")))
     desk.report(fill("E2", Side.SELL, "1", "110", 2))
