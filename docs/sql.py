@@ -89,16 +89,13 @@ WHERE transact_time BETWEEN now() - interval '30 days' AND now() AND entry = 'TR
 GROUP BY 1, 2 ORDER BY 1, 2;
 ```
 
-Unrealized PnL of spot at the newest marks:
+Unrealized PnL at the newest marks, and what an account is worth in each asset:
 
 ```sql
-SELECT p.account_id, p.instrument_id, p.quantity * m.price - p.cost AS unrealized, m.mark_at
-FROM v1.positions AS p
-CROSS JOIN LATERAL (
-    SELECT price, mark_at FROM v1.marks WHERE instrument_id = p.instrument_id
-    ORDER BY mark_at DESC, mark_id DESC LIMIT 1
-) AS m
-WHERE p.kind = 'SPOT' AND p.quantity <> 0;
+SELECT account_id, instrument_id, quantity, mark, unrealized, now() - mark_at AS age
+FROM v1.position_values WHERE quantity <> 0;
+
+SELECT asset, balance, open_value, net_assets FROM v1.net_assets WHERE account_id = 'main' ORDER BY asset;
 ```
 
 psql, with the password in `~/.pgpass`:

@@ -37,11 +37,16 @@ SELECT roles.rolname,
     has_database_privilege(roles.oid, current_database(), 'CREATE')
 FROM pg_roles AS roles WHERE roles.rolname = ANY(%s)
 """
+# Not the account itself, and not the administrator who made the other roles too.
 MEMBERS = """
 SELECT who.rolname FROM pg_auth_members AS m JOIN pg_roles AS who ON who.oid = m.member
     JOIN pg_roles AS groups ON groups.oid = m.roleid
-WHERE groups.rolname = %s AND NOT m.admin_option ORDER BY who.rolname
+WHERE groups.rolname = %s AND NOT who.rolsuper AND who.rolname <> current_user AND NOT EXISTS (
+    SELECT FROM pg_auth_members AS other JOIN pg_roles AS own ON own.oid = other.roleid
+    WHERE own.rolname = %s AND other.member = m.member AND other.admin_option)
+ORDER BY who.rolname
 """
+EXISTS = "SELECT 1 FROM pg_roles WHERE rolname = %s"
 IS_PUBLIC = """
 SELECT EXISTS (SELECT FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
     WHERE datname = current_database() AND grantee = 0)
@@ -103,7 +108,7 @@ def make_reader(connection: psycopg.Connection[Any], prefix: str) -> None:
     Raises Unavailable if it has members before this database has views: those would be let in unseen.
     """
     name = reader(prefix)
-    members = [member for (member,) in connection.execute(MEMBERS, [name])]
+    members = [member for (member,) in connection.execute(MEMBERS, [name, f"{prefix}_{Role.PROJECTOR}"])]
     has_views = connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = 'v1'").fetchone() is not None
     if members and not has_views:
         raise Unavailable(
@@ -130,7 +135,7 @@ def _settled(connection: psycopg.Connection[Any], where: str) -> str:
         found = standing(connection, prefix)
         if found.is_ours:
             return prefix
-        if may_create and not found.existing:
+        if may_create and not found.existing and not connection.execute(EXISTS, [reader(prefix)]).fetchone():
             _make(connection, prefix)
             return prefix
     raise Unavailable(

@@ -110,13 +110,21 @@ def _placed(stored: "Stored") -> Placed:
 
 def _checks(daybook: "Daybook", key: OrderKey, decided: Placed) -> Checks | None:
     """Return the checks recorded in the same append, if the decision had any."""
+    match decided.event:
+        case OrderSubmitted() | OrderRefused():
+            change_id = ""
+        case OrderReplaceRequested(requested_as=change_id):
+            pass
+        case _:
+            return None
     own: Placed | None = None
     firm: Hold | None = None
     for near in _same_append(daybook, decided):
-        event = near.event
-        if isinstance(event, FirmUsageChanged) and isinstance(event.change, HoldPlaced | HoldRefused | HoldAdjusted):
-            firm = event.change if event.change.key == key else firm
-        elif _is_of(event, key):
+        if (hold := _hold(near.event, key, change_id)) is None:
+            continue
+        if isinstance(near.event, FirmUsageChanged):
+            firm = hold
+        else:
             own = near
     return None if own is None else Checks(own.seq, own.event, firm)
 
@@ -131,8 +139,14 @@ def _same_append(daybook: "Daybook", decided: Placed) -> list[Placed]:
     return [one for one in places if one[2:4] == decided[2:4]]
 
 
-def _is_of(event: Any, key: OrderKey) -> bool:
-    return isinstance(event, HoldPlaced | HoldRefused | HoldAdjusted) and event.key == key
+def _hold(event: Any, key: OrderKey, change_id: str) -> Hold | None:
+    """Return the check of an order's submission, or of a change of it, that an event of the account or firm has."""
+    found = event.change if isinstance(event, FirmUsageChanged) else event
+    if not isinstance(found, HoldPlaced | HoldRefused | HoldAdjusted) or found.key != key:
+        return None
+    checked_id = "" if isinstance(found, HoldPlaced) else found.change_id
+    is_checked = bool(change_id) or not isinstance(found, HoldAdjusted)
+    return found if checked_id == change_id and is_checked else None
 
 
 def _refused_replacements(daybook: "Daybook", key: OrderKey, after: int) -> list[Placed]:

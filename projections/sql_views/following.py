@@ -39,7 +39,7 @@ LEFT JOIN pg_namespace AS n ON n.oid = leaves.relnamespace
 WHERE s.nspname = :version AND views.relkind = 'v' GROUP BY views.relname
 """)
 FUNCTIONS = sa.text("SELECT proname FROM pg_proc WHERE pronamespace = to_regnamespace(:version)")
-LEAVES = sa.text("SELECT schemaname FROM pg_views WHERE viewname = :leaf")
+LEAVES = sa.text("SELECT schemaname, viewname FROM pg_views WHERE viewname = ANY(:names)")
 READERS = sa.text("""
 SELECT DISTINCT pid FROM pg_locks JOIN pg_class ON pg_class.oid = relation
 WHERE relnamespace = to_regnamespace(:version) AND relname = ANY(:names) AND pid <> pg_backend_pid() AND granted
@@ -119,48 +119,58 @@ def attach(connection: sa.Connection, projections: Sequence[Projection], schemas
 
     Raises Unavailable if the views are read without a pause for WAIT_SECONDS_MAX.
     """
-    views = shown(projections)
     with connection.begin():
-        for view in views:
+        for view in shown(projections):
             _add_leaf(connection, view, schemas[view.of.projection])
     deadline = time.monotonic() + WAIT_SECONDS_MAX
-    for view in views:
-        while not _redefine(connection, view, more=schemas[view.of.projection]):
-            if time.monotonic() > deadline:
-                raise _never_free(connection, view)
-            time.sleep(ATTEMPT_S)
+    while busy := [
+        view for view, wanted in _outdated(connection, projections, schemas) if not _redefined(connection, view, wanted)
+    ]:
+        if time.monotonic() > deadline:
+            raise _never_free(connection, busy[0])
+        time.sleep(ATTEMPT_S)
 
 
 def release(connection: sa.Connection, projections: Sequence[Projection]) -> set[str]:
     """Let the views show only rows that are in use or kept; return the schemas that some still show, being read."""
-    return {
-        schema for view in shown(projections) if not _redefine(connection, view) for schema in _shows(connection, view)
-    }
-
-
-def _shows(connection: sa.Connection, view: Shown) -> set[str]:
+    busy = [view for view, wanted in _outdated(connection, projections) if not _redefined(connection, view, wanted)]
+    if not busy:
+        return set()
     with connection.begin():
-        return _present(connection, view.version).get(view.name, set())
+        present = {version.name: _present(connection, version.name) for version in VERSIONS}
+    return {schema for view in busy for schema in present[view.version].get(view.name, ())}
 
 
-def _redefine(connection: sa.Connection, view: Shown, more: str | None = None) -> bool:
-    """Let a view show the rows in use, those kept, and `more`. False if it is being read."""
+def _outdated(
+    connection: sa.Connection, projections: Sequence[Projection], more: Mapping[str, str] | None = None
+) -> list[tuple[Shown, list[str]]]:
+    """Return the views that do not show just the rows in use, those kept and `more`, with the schemas they should."""
+    views = shown(projections)
+    with connection.begin():
+        used = {name: place.schema for name, (place, _) in progress.places(connection).items()}
+        kept = {row.projection: row.schema for row in connection.execute(sa.select(progress.kept))}
+        leaves = {
+            (row.schemaname, row.viewname) for row in connection.execute(LEAVES, {"names": [v.leaf for v in views]})
+        }
+        present = {version.name: _present(connection, version.name) for version in VERSIONS}
+    found = []
+    for view in views:
+        name = view.of.projection
+        chosen = dict.fromkeys(schemas.get(name) for schemas in (used, more or {}, kept))
+        wanted = [schema for schema in chosen if schema is not None and (schema, view.leaf) in leaves]
+        if wanted and set(wanted) != present[view.version].get(view.name):
+            found.append((view, wanted))
+    return found
+
+
+def _redefined(connection: sa.Connection, view: Shown, schemas: Sequence[str]) -> bool:
+    """Let a view show the rows of these schemas. False if it is being read."""
     with contextlib.suppress(sa.exc.OperationalError), connection.begin():
         connection.execute(LOCK)
-        leaves = set(connection.scalars(LEAVES, {"leaf": view.leaf}))
-        used = connection.scalar(sa.select(progress.progress.c.schema).where(_is_of(progress.progress, view)))
-        kept = connection.scalar(sa.select(progress.kept.c.schema).where(_is_of(progress.kept, view)))
-        wanted = [schema for schema in dict.fromkeys((used, more, kept)) if schema in leaves]
-        if not wanted or set(wanted) == _present(connection, view.version).get(view.name):
-            return True
         connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_MS_MAX}ms'"))
-        _define(connection, view, [schema for schema in wanted if schema is not None])
+        _define(connection, view, schemas)
         return True
     return False
-
-
-def _is_of(table: sa.Table, view: Shown) -> sa.ColumnElement[bool]:
-    return table.c.projection == view.of.projection
 
 
 def _never_free(connection: sa.Connection, view: Shown) -> Unavailable:

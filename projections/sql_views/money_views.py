@@ -158,6 +158,21 @@ settle text -- The currency of proceeds, cost and gain.
 is_current boolean -- False: a long restatement came after; `daybook report lots --matches` has the matches.
 seq bigint -- The place in the log of the last event that changed the row.
 """)
+_VALUES = columns(f"""{POSITION}kind text -- SPOT, LINEAR, INVERSE or OPTION; null while only funding was settled.
+settle text -- The currency of cost, value and unrealized.
+quantity numeric -- What is held, in base units or contracts; below zero short.
+cost numeric -- Cost of what is held.
+mark numeric -- The newest mark, in quote units; null without one.
+mark_at timestamptz -- When that was seen: decide whether it is too old.
+value numeric -- Value at the mark, of INVERSE rounded at 18 places; null without a mark, zero when flat.
+unrealized numeric -- value less cost.
+seq bigint -- The place in the log of the last event that changed the position.
+""")
+_NET_ASSETS = columns(f"""{ACCOUNT_ASSET}balance numeric -- All of the asset, spot positions included.
+open_value numeric -- Unrealized gain of futures that settle in it, and value of options, at the newest marks.
+net_assets numeric -- balance + open_value; null where a mark is missing.
+without_mark bigint -- Number of positions without a mark.
+""")
 _MARKS = columns("""mark_id bigint -- The number of the mark.
 instrument_id text -- The instrument.
 mark_at timestamptz -- When the price was seen.
@@ -233,6 +248,42 @@ FROM v1.journal_lines WHERE ledger_account LIKE 'Assets:%' GROUP BY account_id, 
         "Prices that positions are valued at, as they were seen; the history is only added to.",
         _MARKS,
         "SELECT mark_id, instrument_id, mark_at, price, quality, source, recorded_at FROM market.marks",
+    ),
+    Composed(
+        "position_values",
+        "Positions at the newest marks.",
+        _VALUES,
+        """
+SELECT p.account_id, p.strategy_id, p.instrument_id, p.kind, p.settle, p.quantity, p.cost, m.price AS mark, m.mark_at,
+    v.value, v.value - p.cost AS unrealized, p.seq
+FROM v1.positions AS p
+LEFT JOIN LATERAL (
+    SELECT price, mark_at FROM v1.marks WHERE instrument_id = p.instrument_id AND mark_at <= now()
+    ORDER BY mark_at DESC, mark_id DESC LIMIT 1
+) AS m ON true
+CROSS JOIN LATERAL (SELECT CASE
+    WHEN p.quantity = 0 THEN 0
+    WHEN p.kind <> 'INVERSE' THEN p.quantity * p.contract_size * m.price
+    WHEN m.price > 0 THEN round((-p.quantity * p.contract_size)::numeric(200, 60) / m.price, 18)
+END AS value) AS v
+""",
+    ),
+    Composed(
+        "net_assets",
+        """What each account is worth, asset by asset and converted into no other, at the newest marks. In one currency
+        and by the day, with returns: `daybook report nav`.""",
+        _NET_ASSETS,
+        """
+SELECT account_id, asset, sum(balance) AS balance, sum(open_value) AS open_value,
+    CASE WHEN sum(without_mark) = 0 THEN sum(balance) + sum(open_value) END AS net_assets,
+    sum(without_mark) AS without_mark
+FROM (
+    SELECT account_id, asset, total AS balance, 0 AS open_value, 0 AS without_mark FROM v1.balances
+    UNION ALL
+    SELECT account_id, settle, 0, CASE kind WHEN 'OPTION' THEN value ELSE unrealized END, (value IS NULL)::int
+    FROM v1.position_values WHERE kind IN ('LINEAR', 'INVERSE', 'OPTION') AND (quantity <> 0 OR cost <> 0)
+) AS parts GROUP BY account_id, asset
+""",
     ),
     Composed(
         "progress",

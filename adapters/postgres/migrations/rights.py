@@ -23,14 +23,13 @@ from adapters.postgres.migrations.versions import (
     r0013_keys_on_record,
     r0016_views,
 )
-from adapters.postgres.roles import names, reader
+from adapters.postgres.roles import EXISTS, names, reader
 
 _REVISIONS = (
     r0001_ledger, r0002_writer, r0003_proof, r0004_snapshots, r0005_subjects, r0006_marks, r0007_attestation,
     r0008_sessions, r0009_tasks, r0010_groups, r0011_cosignatures, r0012_mark_batches, r0013_keys_on_record, r0016_views,
 )  # fmt: skip
 RIGHTS = "\n".join(revision.RIGHTS for revision in _REVISIONS)
-EXISTS = "SELECT 1 FROM pg_roles WHERE rolname = %s"
 SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname IN ('ledger', 'market', 'access', 'personal', 'read', 'v1')"
 READ_MODELS = r"SELECT nspname FROM pg_namespace WHERE nspname LIKE 'read\_%'"
 OWNED = r"""

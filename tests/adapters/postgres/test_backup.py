@@ -49,7 +49,7 @@ UNION ALL
 SELECT defaclobjtype::text, '', '', pg_get_userbyid(defaclrole)::text, defaclacl::text FROM pg_default_acl
 UNION ALL
 SELECT rolname::text, rolsuper::text, rolcanlogin::text, '', '' FROM pg_roles WHERE rolname ~ '^daybook'
-ORDER BY 1, 2
+ORDER BY 1, 2, 3, 4, 5
 """
 OURS = 18  # the major version of the wheel
 ARCHIVED = "SELECT last_archived_wal >= %s FROM pg_stat_archiver"

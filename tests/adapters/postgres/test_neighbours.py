@@ -196,6 +196,34 @@ def test_roles_made_in_advance_by_a_stranger_are_not_taken(server: Server) -> No
         assert prefix_on_record(connection) == f"{victim}_2"
 
 
+def test_a_group_of_readers_that_a_stranger_made_is_not_taken(server: Server) -> None:
+    """Its members would read a database that is made later."""
+    if server.major <= 15:
+        pytest.skip("up to PostgreSQL 15 who may create roles is an administrator of all of them")
+    mallory, victim = (f"{name}_{uuid4().hex[:6]}" for name in ("mallory", "victim"))
+    server.run(f"CREATE ROLE {mallory} LOGIN CREATEROLE")
+    url = self_made(server, victim)
+    with psycopg.connect(server.as_account(mallory, "postgres"), autocommit=True) as stranger:
+        stranger.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(roles.reader(victim))))
+    migrate(url)
+    with connect(url) as connection:
+        assert prefix_on_record(connection) == f"{victim}_2"
+
+
+def test_a_group_of_readers_with_members_is_not_let_into_a_database_that_is_brought_forward(server: Server) -> None:
+    name = f"older_{uuid4().hex[:6]}"
+    url = prepared(server, name)
+    migrate(url)
+    with psycopg.connect(url_of_database(server.url, name)) as former:
+        former.execute("DROP INDEX ledger.events_streams_idx; DROP SCHEMA v1 CASCADE; DROP FUNCTION read.in_use")
+        former.execute("UPDATE public.daybook_revision SET version_num = '0009'")
+    server.run(f"CREATE ROLE {name}_guest LOGIN", f"GRANT {name}_reader TO {name}_guest")
+    with pytest.raises(Unavailable, match=rf"{name}_reader has members already \({name}_guest\)"):
+        migrate(url)
+    server.run(f"REVOKE {name}_reader FROM {name}_guest")
+    migrate(url)
+
+
 def test_an_owner_without_prepared_roles_is_advised(server: Server) -> None:
     name = f"plain_{uuid4().hex[:6]}"
     server.run(f"CREATE ROLE {name} LOGIN", f"CREATE DATABASE {name} OWNER {name} TEMPLATE template0")
@@ -227,6 +255,7 @@ def test_roles_that_databases_shared_become_their_own(server: Server) -> None:
             rights.give(former, shared)
             rights.take(former, name)
             former.execute(UNDO)
+            former.execute("DROP INDEX ledger.events_streams_idx; DROP SCHEMA v1 CASCADE; DROP FUNCTION read.in_use")
             former.execute("DROP TABLE ledger.tasks; UPDATE public.daybook_revision SET version_num = '0007'")
         server.run(f"GRANT CREATE ON DATABASE {name} TO {name}_projector")
     for name, url in zip(owners, urls, strict=True):

@@ -57,6 +57,7 @@ def shown_by(projector: sa.Engine, view: str) -> set[str]:
         return following._present(connection, "v1")[view]
 
 
+@pytest.mark.slow
 def test_every_view_shows_the_rows_in_use_before_and_after_rebuilds_and_their_rollback(
     desk: Desk, projector: sa.Engine, reader: psycopg.Connection[Any]
 ) -> None:
@@ -73,6 +74,7 @@ def test_every_view_shows_the_rows_in_use_before_and_after_rebuilds_and_their_ro
     assert value(reader, HELD) == 5
 
 
+@pytest.mark.slow
 def test_a_view_made_on_top_of_ours_goes_on_through_rebuilds(
     desk: Desk, projector: sa.Engine, reader: psycopg.Connection[Any]
 ) -> None:
@@ -132,6 +134,7 @@ def test_a_snapshot_whose_rows_are_gone_is_refused_and_never_empty(
         assert value(old, HELD) == 3
 
 
+@pytest.mark.slow
 def test_readers_see_all_rows_at_all_times_while_rebuilds_run_beside_them(
     desk: Desk, projector: sa.Engine, database_url: str
 ) -> None:
