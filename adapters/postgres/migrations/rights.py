@@ -45,7 +45,7 @@ def give(connection: psycopg.Connection[Any], prefix: str) -> None:
     """Give the roles of a prefix all that they own and may do in this database."""
     projector, auditor = (f"{prefix}_{role}" for role in (Role.PROJECTOR, Role.AUDITOR))
     models = [row[0] for row in connection.execute(READ_MODELS)]
-    for name in ("read", *models):
+    for name in ("read", "v1", *models):
         change = sql.SQL("ALTER SCHEMA {} OWNER TO {}")
         connection.execute(change.format(sql.Identifier(name), sql.Identifier(projector)))
     for kind, schema, name in connection.execute(OWNED, [projector]).fetchall():
