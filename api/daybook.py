@@ -113,7 +113,7 @@ class Daybook:
             log = stack.enter_context(PostgresLog(url, upkeep=upkeep))
             marks = MarkStore(url)
             stack.callback(marks.close)
-            writer = Writer(log, now, marks.latest, clock, disk)
+            writer = Writer(log, now, marks.latest, clock, disk=disk)
             keys = ApiKeys(url, cache_seconds=settings.key_cache_seconds, carry=writer.request, actor=os_account())
             stack.callback(keys.close)
             yield cls(

@@ -11,11 +11,14 @@ from typing import Any
 
 import msgspec
 
+from domain.access import Approvals, Proposal
+from domain.access.identity import Identity, text
 from domain.values import exact
 
 _FORMULA = re.compile(r"['\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 _PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
 MINUTE_MS = 60_000
+SECRET = ("fingerprint",)  # of a proposed request: of no use to who approves
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -102,3 +105,34 @@ def csv_cell(text: str) -> str:
     apostrophe from the beginning of every cell that has one, and all text is as it was.
     """
     return f"'{text}" if _FORMULA.match(text) and not _PLAIN_NUMBER.fullmatch(text) else text
+
+
+# Proposals
+
+
+def proposal_record(proposal: Proposal, now: datetime) -> dict[str, Any]:
+    """Return a proposal as a record: the request with its kind, who made it and who decided it, both in full."""
+    fields = {name: value for name, value in plain(proposal.request).items() if name not in SECRET}
+    return {
+        "proposal_id": proposal.proposal_id,
+        "status": proposal.status_at(now),
+        "action": proposal.action or "policy",
+        "request": {"type": type(proposal.request).__name__, **fields},
+        "proposed_by": identity_record(proposal.proposed_by),
+        "proposed_at": proposal.proposed_at,
+        "expires_at": proposal.expires_at,
+        "decided_by": identity_record(proposal.decided_by) if proposal.decided_by is not None else None,
+        "reason": proposal.reason,
+    }
+
+
+def identity_record(one: Identity) -> dict[str, Any]:
+    """Return an identity as it is stored, with its text for people."""
+    return {"text": text(one), **msgspec.to_builtins(one)}
+
+
+def policy_record(known: Approvals) -> dict[str, Any]:
+    """Return the policy in force."""
+    return {
+        "actions": list(known.actions), "valid_hours": known.valid_hours, "counts_issuer": known.counts_issuer,
+    }  # fmt: skip

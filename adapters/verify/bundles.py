@@ -23,8 +23,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from adapters.figures import closings
 from adapters.postgres.connections import Connection, Role, connect, reaching
-from adapters.proof import checkpoints, closings, cosigned, key_record, tiles
+from adapters.proof import checkpoints, cosigned, key_record, tiles
 from adapters.proof.checkpoints import Note, Pin, PublicKey, Tenure
 from adapters.proof.groups import stated_by
 from adapters.proof.key_record import KeyOnRecord
@@ -32,8 +33,9 @@ from adapters.proof.tiles import Tiles
 from adapters.verify import archive, bundle_marks, completeness
 from adapters.verify.archive import Archive
 from adapters.verify.bundle_marks import MarkProof
-from adapters.verify.completeness import Claim, Completeness, CompletenessCheck, Gap, Outcome
-from adapters.verify.range_check import CLOCK_TOPIC, UNDECODABLE, Envelope, topic_of
+from adapters.verify.completeness import Claim, Completeness, CompletenessCheck, Outcome
+from adapters.verify.event_sequence import SequenceCheck
+from adapters.verify.range_check import UNDECODABLE, Envelope
 from adapters.verify.record_check import record_of
 from domain import merkle
 from domain.errors import HistoryBroken, InvalidInput, RequestRefused
@@ -439,7 +441,7 @@ class Bundle:
 
     def _prove_whole(self, kept: Mapping[int, bytes], on_progress: OnProgress) -> None:
         manifest, tree, wrong, rewritten, is_longer = self.manifest, Frontier(), 0, 0, False
-        sequence, marks = _SequenceCheck(), MarkProof(self._archive)
+        sequence, marks = SequenceCheck(), MarkProof(self._archive)
         with self._archive.opened("leaves.bin") as leaves, closing(self.lines()) as lines:
             for seq, state in lines:
                 if is_longer := seq > manifest.events:
@@ -491,7 +493,7 @@ class Bundle:
         claim = Claim(manifest.account, manifest.first, manifest.upto, size)
         chosen = None if claim.account is None else completeness.groups_of(claim.account)
         with closing(CompletenessCheck(self._archive, claim, stated_by(self.note))) as complete:
-            sequence = _SequenceCheck(complete.gap, is_from_start=manifest.first == 1)
+            sequence = SequenceCheck(complete.gap, is_from_start=manifest.first == 1)
             for state, proof in self._with_proofs():
                 seq, leaf = proof.seq, leaf_hash(state)
                 if count == manifest.events:
@@ -587,36 +589,3 @@ def is_bundle(path: Path) -> bool:
             return file.read(4) == b"PK\x03\x04"
     except OSError:
         return False
-
-
-class _SequenceCheck:
-    """Checks seqs, times and stream versions from event to event, which proofs alone do not show."""
-
-    def __init__(self, on_gap: Callable[[Gap], None] | None = None, *, is_from_start: bool = True) -> None:
-        self._on_gap = on_gap  # None for a whole bundle, which has none
-        self._is_from_start = is_from_start
-        self._last_seq = 0
-        self._last_at: datetime | None = None
-        self._versions: dict[str, int] = {}
-        self._decoder = msgspec.json.Decoder(Envelope)
-
-    def check(self, seq: int, state: bytes) -> Envelope:
-        """Return the record's envelope. Raises HistoryBroken if this event cannot follow the ones before."""
-        try:
-            envelope = self._decoder.decode(state)
-        except UNDECODABLE as error:
-            raise HistoryBroken(f"altered at seq {seq}: its bytes are no record") from error
-        if seq <= self._last_seq:
-            raise HistoryBroken(f"reordered at seq {seq}: it comes after seq {self._last_seq}")
-        is_before = self._on_gap is None and self._last_at is not None and envelope.recorded_at < self._last_at
-        if is_before and topic_of(state).encode() != CLOCK_TOPIC:
-            raise HistoryBroken(f"altered at seq {seq}: it was recorded before its predecessor")
-        before = self._versions.get(envelope.stream, 0 if self._is_from_start else envelope.version - 1)
-        if envelope.version != before + 1:
-            if self._on_gap is None or envelope.version <= before:
-                raise HistoryBroken(
-                    f"missing before seq {seq}: {envelope.stream} goes from version {before} to {envelope.version}"
-                )
-            self._on_gap(Gap(envelope.stream, before, envelope.version, seq))
-        self._last_seq, self._last_at, self._versions[envelope.stream] = seq, envelope.recorded_at, envelope.version
-        return envelope

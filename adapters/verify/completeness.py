@@ -1,10 +1,10 @@
 """Completeness of a bundle: whether it shows that no event of what it claims to be was left out.
 
 A period of the whole ledger is complete if its seqs have no gap. For an account the bundle brings `completeness.json`
-and a file of entries for each of its groups, the account's, the instruments' and the signing keys': the group's head with its proof in
-the map that the checkpoint states, the group's entries of the period with their neighbours on both sides, and the trees
-beside them. The entries lead to the group's root, so the list is the one that was signed; every event in it must be in
-the bundle. A group that never had an event is shown to be absent from the map.
+and a file of entries for each of its groups, the account's, the instruments' and the signing keys': the group's head
+with its proof in the map that the checkpoint states, the group's entries of the period with their neighbours on both
+sides, and the trees beside them. The entries lead to the group's root, so the list is the one that was signed; every
+event in it must be in the bundle. A group that never had an event is shown to be absent from the map.
 """
 
 import zipfile

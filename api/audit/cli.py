@@ -28,32 +28,35 @@ Against = Annotated[
     ),
 ]
 
+Proof = Annotated[
+    Path | None,
+    typer.Argument(
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        metavar="[BUNDLE|PROOF]",
+        help="A bundle, a proof of a figure, or a .tlog-proof; by default the database.",
+    ),
+]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="A C2SP tlog-policy file: its quorum must hold.",
+    ),
+]
+
 
 def verify_(
-    bundle: Annotated[
-        Path | None,
-        typer.Argument(
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            metavar="[BUNDLE|PROOF]",
-            help="A bundle, a proof of a figure, or a .tlog-proof; by default the database.",
-        ),
-    ] = None,
+    bundle: Proof = None,
     first: Annotated[int, typer.Option("--from", min=1, metavar="SEQ", help="The first event to verify.")] = 1,
     upto: Annotated[int | None, typer.Option("--to", min=1, metavar="SEQ", help="The last event to verify.")] = None,
     against: Against = None,
     key: Trusted = None,
-    policy: Annotated[
-        Path | None,
-        typer.Option(
-            "--policy",
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            help="A C2SP tlog-policy file: its quorum must hold.",
-        ),
-    ] = None,
+    policy: PolicyFile = None,
     snapshots: Annotated[
         bool,
         typer.Option("--snapshots", help="Also fold long streams again, and compare their snapshots."),
@@ -77,11 +80,11 @@ def verify_(
     """Recompute every hash and signature, and name the first event that differs from what was signed.
 
     A BUNDLE is verified without a database or network; its positions and PnL are computed from the proved bytes. It is
-    complete (exit code 0), incomplete (1), or completeness is not shown (4). A PROOF is of one figure of a closing, or
+    complete (exit code 0), incomplete (1), or completeness is not shown (5). A PROOF is of one figure of a closing, or
     of one event. With --derivation a booking, hold or break that does not follow from its request or report is named.
     """
-    from api.audit.verify import verify_log
     from api.operations.read_models_cli import verify_read_models
+    from api.verify.database import Wanted, verify_log
 
     if projections:
         if bundle is not None or derivation or snapshots:
@@ -90,7 +93,7 @@ def verify_(
         return
     verify_log(
         bundle=bundle, first=first, upto=upto, against=against, keys=key or (), policy_file=policy,
-        snapshots=snapshots, derivation=derivation, figures=figures, json=json,
+        wanted=Wanted(snapshots, derivation, figures), json=json,
     )  # fmt: skip
 
 
@@ -99,23 +102,23 @@ def commit_marks(json: Json = False) -> None:
 
     `daybook serve` and every recording of marks do this by themselves; afterwards `daybook verify` covers them.
     """
-    from api.audit import marks
+    from api.verify import marks
 
     marks.commit_marks(json=json)
 
 
 def prove_mark(instrument: InstrumentId, as_of: AsOf = None, json: Json = False) -> None:
     """Prove that the newest mark of an instrument, as known at a moment, is in a batch of the log."""
-    from api.audit import marks
+    from api.verify import marks
 
     marks.prove_mark(instrument, as_of, json=json)
 
 
 def snapshots(json: Json = False) -> None:
     """Write the snapshots of long streams for this release, so that the service starts at once after an upgrade."""
-    from api.audit import verify
+    from api.verify import database
 
-    verify.remember_snapshots(json=json)
+    database.remember_snapshots(json=json)
 
 
 def export(
@@ -139,9 +142,9 @@ def export(
 
     It shows that it is complete. A recipient who kept an older checkpoint needs it by that one: name its size.
     """
-    from api.audit import verify
+    from api.verify import bundle_files
 
-    verify.export(file, account, first, upto, size=size, json=json)
+    bundle_files.export(file, account, first, upto, size=size, json=json)
 
 
 def checkpoint(
@@ -152,9 +155,9 @@ def checkpoint(
     json: Json = False,
 ) -> None:
     """Show the newest checkpoint. Keep it elsewhere, and later run `daybook verify --against` it."""
-    from api.audit import verify
+    from api.audit import proofs
 
-    verify.checkpoint(is_cosigned=cosigned, json=json)
+    proofs.checkpoint(is_cosigned=cosigned, json=json)
 
 
 def proof(
@@ -165,15 +168,15 @@ def proof(
     json: Json = False,
 ) -> None:
     """Prove that one event is in the log, in a C2SP tlog-proof file that `daybook verify` checks offline."""
-    from api.audit import verify
+    from api.audit import proofs
 
-    verify.prove_event(seq, output, json=json)
+    proofs.prove_event(seq, output, json=json)
 
 
 @seal_keys.command()
 def show(json: Json = False) -> None:
     """Show the public keys of checkpoints, and whether their private keys are here."""
-    from api.audit.verify import show_keys
+    from api.verify.signing_keys import show_keys
 
     show_keys(json=json)
 
@@ -186,7 +189,7 @@ def rotate(
     json: Json = False,
 ) -> None:
     """Replace the signing key. The old key signs a last checkpoint, which names the new one; both go on record."""
-    from api.audit.verify import rotate_key
+    from api.verify.signing_keys import rotate_key
 
     rotate_key(is_lost=lost, json=json)
 
@@ -197,6 +200,6 @@ def pin(
     json: Json = False,
 ) -> None:
     """Pin public keys in this home, as the ledger's owner gave them to you: verify trusts these, and no others."""
-    from api.audit.verify import pin_keys
+    from api.verify.signing_keys import pin_keys
 
     pin_keys(keys, json=json)

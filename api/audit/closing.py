@@ -3,10 +3,10 @@
 from datetime import UTC
 from typing import Any
 
+from adapters.figures import closings, figure_proofs
+from adapters.figures.closings import Closing
+from adapters.figures.figure_proofs import FigureProof
 from adapters.postgres.connections import Role, connect, reaching
-from adapters.proof import closings, figure_proofs
-from adapters.proof.closings import Closing
-from adapters.proof.figure_proofs import FigureProof
 from api.audit.proofs import sealed
 from api.clock import now
 from api.daybook import Daybook

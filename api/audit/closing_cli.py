@@ -94,7 +94,7 @@ def pnl(
 
 
 def _write(key: str, as_of: int | None, size: int | None, output: Path | None) -> None:
-    from adapters.proof import figure_proofs
+    from adapters.figures import figure_proofs
     from api.audit.closing import prove as proved
 
     with opened() as daybook:

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query
 from pydantic import Field, StrictInt
 from starlette.responses import Response
 
+from adapters.figures import figure_proofs
 from adapters.postgres.scopes import Scope
-from adapters.proof import figure_proofs
 from adapters.writer.batch import Look
 from api.audit.closing import closing_json, closing_request, closings_json, keep, prove
 from api.http.auth import Admin, needs

@@ -11,7 +11,6 @@ from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
 from adapters.postgres.scopes import Scope
-from api.audit.log_search import LogFilter, checked, search
 from api.http.auth import needs
 from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.fields import AnyTime, Name, RequestBody
@@ -19,6 +18,7 @@ from api.http.problem_responses import responses
 from api.http.reads import ReadRoute, expensive
 from api.problems import not_found
 from api.read_models import schemas
+from api.read_models.log_search import LogFilter, checked, search
 from api.read_models.query_params import SEQ_MAX
 from api.read_models.records import EVENTS_PAGE_MAX, event_record
 

@@ -40,7 +40,7 @@ def log(
     json: Json = False,
 ) -> None:
     """Show events of the log, one a line; --full shows every field, --json the stored text too."""
-    from api.audit.log_search import LogFilter, checked, search
+    from api.read_models.log_search import LogFilter, checked, search
     from api.read_models.records import event_record
 
     wanted = checked(

@@ -2,14 +2,19 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
+
+import typer
 
 from adapters.postgres.connections import reaching
 from adapters.proof.checkpoints import Note
 from adapters.proof.proofs import NotSealed, Proofs
 from api.daybook import Daybook
 from api.problems import Problem, not_found
-from domain.errors import InvalidInput
+from api.terminal.options import opened
+from api.terminal.output import say, write_json
+from domain.errors import InvalidInput, RequestRefused
 
 POLL_SECONDS = 0.02
 
@@ -38,3 +43,34 @@ def sealed(daybook: Daybook, field: str, prove: Callable[[Proofs], T]) -> T:
             if time.monotonic() >= deadline:
                 raise Problem(503, "behind", "Not sealed yet", str(error), headers={"Retry-After": "1"}) from error
         time.sleep(POLL_SECONDS)
+
+
+def checkpoint(*, is_cosigned: bool, json: bool) -> None:
+    """Show the newest checkpoint, with its cosignatures; or the newest that is cosigned."""
+    with opened() as daybook:
+        daybook.seal()
+        found = newest_note(daybook, is_cosigned=is_cosigned)
+    size, text = found[0].checkpoint.size, found[1]
+    if json:
+        write_json({"size": size, "note": text})
+    else:
+        typer.echo(text, nl=False)
+
+
+def prove_event(seq: int, output: Path | None, *, json: bool) -> None:
+    """Write a proof of one event, as text (C2SP tlog-proof)."""
+    with opened() as daybook:
+        daybook.seal()
+        with reaching(daybook.url):
+            text = daybook.proofs.tlog_proof(seq, daybook.witness_policy).text()
+    if output is not None:
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise RequestRefused(f"{output} can be written ({error.strerror})") from error
+    if json:
+        write_json({"seq": seq, "file": str(output) if output else None, "proof": text})
+    elif output is None:
+        typer.echo(text, nl=False)
+    else:
+        say(f"{output}: a proof of event {seq:,}; verify it with daybook verify {output}")

@@ -13,7 +13,6 @@ from starlette.responses import PlainTextResponse, Response
 from adapters.postgres.connections import reaching
 from adapters.postgres.scopes import Scope
 from adapters.proof import checkpoints
-from api.audit.mark_proofs import mark_proof
 from api.audit.proofs import newest_note, sealed
 from api.http.auth import needs
 from api.http.dependencies import OpenDaybook, answer, documented
@@ -23,6 +22,7 @@ from api.http.reads import ReadRoute
 from api.parameters import Moment
 from api.read_models import schemas
 from api.read_models.query_params import SEQ_MAX
+from api.verify.mark_proofs import mark_proof
 
 CHECKPOINTS_PAGE_MAX = 1000
 Size = Annotated[

@@ -16,12 +16,12 @@ from starlette.routing import Route
 
 from adapters.postgres import own_home
 from adapters.proof.witnessing import BODY_BYTES_MAX, Reply, Witnessing
-from api.audit import trust
 from api.http.server import configured, url_of
 from api.problems import Problem
 from api.settings import Settings
 from api.terminal.options import environment
 from api.terminal.output import note, say, write_json
+from api.verify import trust
 
 
 def trust_logs(name: str, keys: list[str], directory: Path | None, *, json: bool) -> None:

@@ -12,8 +12,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adapters.log.queries import of_streams
-from api.audit.log_search import LogFilter, search
 from api.problems import not_found
+from api.read_models.log_search import LogFilter, search
 from domain import risk
 from domain.ledger import schema
 from domain.order import (

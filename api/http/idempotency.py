@@ -18,10 +18,10 @@ from adapters.postgres.scopes import Caller
 from adapters.writer.batch import Keyed, Look
 from api.clock import now
 from api.daybook import Daybook
+from api.encoding import proposal_record
 from api.http.dependencies import SEQ_HEADER, answer
 from api.http.problem_responses import response
 from api.problems import Problem, problem_of
-from api.proposals import proposal_record
 from domain.access import approvals
 from domain.errors import InvalidInput, RequestRefused
 from domain.ledger import Answer, Command

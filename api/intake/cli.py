@@ -73,7 +73,7 @@ def import_(
     from adapters.verify.bundles import is_bundle
 
     if is_bundle(file):
-        from api.audit.verify import import_bundle
+        from api.verify.bundle_files import import_bundle
 
         import_bundle(file, json=json)
         return

@@ -9,14 +9,15 @@ from starlette.responses import Response
 from adapters.postgres.api_keys import KeyRow
 from adapters.writer.batch import Look
 from api.clock import now
+from api.encoding import policy_record, proposal_record
 from api.http.auth import Admin
 from api.http.dependencies import OpenDaybook, RequestId, answer, documented
 from api.http.fields import Name, RequestBody, Text
 from api.http.idempotency import IdempotencyKey, carried_out, command, one
 from api.http.problem_responses import responses
 from api.operations import access_schemas as schemas
+from api.operations.proposals import known_approvals, settle
 from api.problems import not_found
-from api.proposals import known_approvals, policy_record, proposal_record, settle
 from domain.access import (
     Action,
     Approvals,

@@ -62,7 +62,7 @@ def show(json: Json = False) -> None:
 
 
 def _show(known: Approvals, *, json: bool) -> None:
-    from api.proposals import policy_record
+    from api.encoding import policy_record
 
     if json:
         write_json(policy_record(known))
@@ -78,7 +78,7 @@ def list_(
     every: Annotated[bool, typer.Option("--all", help="Decided and expired ones too.")] = False, json: Json = False
 ) -> None:
     """List the proposals that wait for a second person."""
-    from api.proposals import proposal_record
+    from api.encoding import proposal_record
 
     with opened() as daybook:
         known = daybook.writer.state(approvals.STREAM)
@@ -110,7 +110,7 @@ def _what(request: dict[str, Any]) -> str:
 
 def approve(proposal_id: ProposalId, json: Json = False) -> None:
     """Approve what another person has proposed: it is decided again by the state of now, and takes effect."""
-    from api.proposals import settle
+    from api.operations.proposals import settle
 
     with opened() as daybook:
         known = daybook.writer.state(approvals.STREAM)

@@ -147,7 +147,8 @@ class ReportQuery(RequestBody):
             close=self.close, currency=self.currency, capital=self.capital, risk_free=self.risk_free,
             target=self.target, equal=tuple(self.equal), mark_age_max=self.mark_age_max, known_at=known_at,
             since=self.since, until=self.until, long_term_days=self.long_term_days,
-            flow_mark_age_max=self.flow_mark_age_max, part=self.part, since_seq=self.since_seq, occurred_by=moment.occurred_by if moment is not None else None,
+            flow_mark_age_max=self.flow_mark_age_max, part=self.part, since_seq=self.since_seq,
+            occurred_by=moment.occurred_by if moment is not None else None,
         )  # fmt: skip
 
 

@@ -89,8 +89,8 @@ def page(statement: Statement, *, digest: str, root: str, code: str) -> bytes:
                   if row["asset"] == asset]  # fmt: skip
         by_asset.append((asset, _bars(*bars(values), asset=asset)))
     shown: dict[str, Any] = {
-        "statement": statement, "digest": digest, "bases": bases(statement.seq, root, has_positions=bool(statement.positions)), "code": code, "curves": curves,
-        "bars": by_asset,
+        "statement": statement, "digest": digest, "code": code, "curves": curves, "bars": by_asset,
+        "bases": bases(statement.seq, root, has_positions=bool(statement.positions)),
     }  # fmt: skip
     return _templates().get_template("statement.html").render(shown).encode()
 

@@ -224,8 +224,8 @@ def bases(seq: int, root: str, *, has_positions: bool) -> list[Basis]:
             Basis("Average prices", "at which a quantity is worth its cost, rounded at 18 places"),
             Basis(
                 "Values and unrealized results",
-                "quantities at the marks shown: prices recorded in the log by batches, each compared with its batch, or "
-                "prices given with the request",
+                "quantities at the marks shown: prices recorded in the log by batches, each compared with its batch, "
+                "or prices given with the request",
             ),
         ]
     return found

@@ -25,7 +25,7 @@ def requested(daybook: "Daybook", request: "Request", *, json: bool) -> "Answer"
 
 def show_proposal(daybook: "Daybook", proposal_id: str, *, json: bool) -> None:
     """Show a proposal that waits, and how it is approved."""
-    from api.proposals import proposal_record
+    from api.encoding import proposal_record
 
     proposal = daybook.writer.state(approvals.STREAM).proposals[proposal_id]
     if json:

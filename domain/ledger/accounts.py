@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from domain import account, balances, position, risk
+from domain import account, position, risk
 from domain.account import (
     NOTHING_HELD,
     Account,
@@ -29,6 +29,7 @@ from domain.account import (
     cash,
 )
 from domain.errors import InvalidInput, ReportUnreadable, RequestRefused
+from domain.holdings import balances
 from domain.ledger.log import Recorded
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.position import PositionKey

@@ -178,7 +178,9 @@ def _request_of_risk(event: Any) -> Any:
 def _request_of_access(event: Any) -> Any:
     match event:
         case keys.KeyIssued():
-            return keys.IssueKey(event.key_id, event.name, event.scopes, event.fingerprint, event.transact_time)
+            return keys.IssueKey(
+                event.key_id, event.name, event.scopes, event.fingerprint, transact_time=event.transact_time
+            )
         case keys.KeyRescoped():
             return keys.RescopeKey(event.key_id, event.scopes, event.transact_time)
         case keys.KeyRevoked():

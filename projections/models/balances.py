@@ -4,7 +4,7 @@ One row an account, venue and asset. `total` is the booked amount: spot and opti
 when it is closed (its wallet: realized gains, fees and funding, by the account's own cost basis). `held` is the amount
 of pending outgoing transfers, fees included; `available` = total - held. Orders hold exposure against limits, not
 money. `venue` is the instrument's for money moved by trades; for other money it is the account's venue, "" if it has no
-single one. Unlike a venue statement, total nets nothing between strategies: see `domain.balances.Wallets`.
+single one. Unlike a venue statement, total nets nothing between strategies: see `domain.holdings.balances.Wallets`.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ from domain.account import (
     TransferReturned,
     TransferSettled,
 )
-from domain.balances import is_future, moved
+from domain.holdings.balances import is_future, moved
 from domain.instrument import Contract
 from domain.ledger import Logged
 from domain.position import (

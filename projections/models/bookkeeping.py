@@ -30,7 +30,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from domain.account import CashEntry, EntryKind
-from domain.balances import is_future
+from domain.holdings.balances import is_future
 from domain.instrument import Contract, Kind
 from domain.position import Effect, PositionTransferred, Sums, TradeBooked, TradeReversed, TransferReason
 from domain.values import exact, venue_of

@@ -197,7 +197,7 @@ def _traded(rows: Rows, logged: Logged, event: TradeBooked) -> None:
 
 
 def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
-    """Subtract the trade's recorded amounts; its size follows from the effect (see `domain.balances`)."""
+    """Subtract the trade's recorded amounts; its size follows from the effect (see `domain.holdings.balances`)."""
     contract, effect, paid = event.contract, event.effect, event.commission
     sums = _effect(effect, -1)
     volume, turnover = traded(contract, effect, paid)

@@ -27,7 +27,8 @@ from adapters.postgres.roles import EXISTS, names, reader
 
 _REVISIONS = (
     r0001_ledger, r0002_writer, r0003_proof, r0004_snapshots, r0005_subjects, r0006_marks, r0007_attestation,
-    r0008_sessions, r0009_tasks, r0010_groups, r0011_cosignatures, r0012_mark_batches, r0013_keys_on_record, r0016_views,
+    r0008_sessions, r0009_tasks, r0010_groups, r0011_cosignatures, r0012_mark_batches, r0013_keys_on_record,
+    r0016_views,
 )  # fmt: skip
 RIGHTS = "\n".join(revision.RIGHTS for revision in _REVISIONS)
 SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname IN ('ledger', 'market', 'access', 'personal', 'read', 'v1')"
@@ -49,7 +50,7 @@ def give(connection: psycopg.Connection[Any], prefix: str) -> None:
     """Give the roles of a prefix all that they own and may do in this database."""
     projector, auditor = (f"{prefix}_{role}" for role in (Role.PROJECTOR, Role.AUDITOR))
     models = [row[0] for row in connection.execute(READ_MODELS)]
-    for name in ("read", *models):
+    for name in ("read", "v1", *models):
         change = sql.SQL("ALTER SCHEMA {} OWNER TO {}")
         connection.execute(change.format(sql.Identifier(name), sql.Identifier(projector)))
     for kind, schema, name in connection.execute(OWNED, [projector]).fetchall():

@@ -14,10 +14,12 @@ from psycopg import sql
 from adapters.log.postgres import PostgresLog
 from adapters.postgres import embedded, preparing, roles
 from adapters.postgres.connections import Role, connect, prefix_on_record
+from adapters.postgres.engine import engine
 from adapters.postgres.migrations import migrate, rights
 from adapters.postgres.scopes import Scope
 from adapters.subject_keys import Subjects
 from domain.errors import Unavailable
+from projections.runner.runner import Runner
 from tests.databases import directory_of_server, url_of_database
 from tests.keys import issue
 from tests.records import record
@@ -38,6 +40,7 @@ DROP TABLE market.batches, market.leaves;
 DROP SEQUENCE market.price_ids;
 DROP INDEX market.marks_id_idx, market.marks_earlier_idx, market.funding_rates_earlier_idx;
 """  # of the revisions after 0007, what they would make again
+VIEWS = "SELECT schemaname, viewname FROM pg_views WHERE schemaname = 'v1' OR viewname LIKE 'v1\\_%'"
 HELD = """
 SELECT count(*) FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace, aclexplode(relacl) AS rights
 WHERE rights.grantee = %s::regrole
@@ -222,6 +225,30 @@ def test_a_group_of_readers_with_members_is_not_let_into_a_database_that_is_brou
         migrate(url)
     server.run(f"REVOKE {name}_reader FROM {name}_guest")
     migrate(url)
+
+
+def test_views_restored_without_owners_follow_rebuilds_again(server: Server) -> None:
+    """A dump that is restored under another name gives all of them to the account that restores it."""
+    name = f"dumped_{uuid4().hex[:6]}"
+    url = prepared(server, name)
+    migrate(url)
+    with PostgresLog(url) as log:
+        projector = engine(url, Role.PROJECTOR)
+        runner = Runner(log, projector)
+        runner.catch_up()
+        with psycopg.connect(url_of_database(server.url, name), autocommit=True) as restored:
+            for schema, view in restored.execute(VIEWS).fetchall():
+                change = sql.SQL("ALTER VIEW {} OWNER TO {}")
+                restored.execute(change.format(sql.Identifier(schema, view), sql.Identifier(name)))
+            restored.execute(sql.SQL("ALTER SCHEMA v1 OWNER TO {}").format(sql.Identifier(name)))
+            restored.execute(sql.SQL("REVOKE ALL ON SCHEMA v1 FROM {}").format(sql.Identifier(roles.reader(name))))
+        with psycopg.connect(url) as owner:
+            rights.give(owner, name)
+        runner.rebuild(["references"])
+        projector.dispose()
+    with psycopg.connect(url_of_database(server.url, name)) as reader:
+        reader.execute(sql.SQL("SET SESSION AUTHORIZATION {}").format(sql.Identifier(roles.reader(name))))
+        assert reader.execute("SELECT count(*) FROM v1.accounts").fetchone() == (0,)
 
 
 def test_an_owner_without_prepared_roles_is_advised(server: Server) -> None:

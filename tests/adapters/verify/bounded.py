@@ -14,7 +14,7 @@ from pathlib import Path
 import rich.box
 import rich.table  # noqa: F401
 
-import api.audit.verify  # noqa: F401 (imported once, before the processes are forked)
+import api.verify.database  # noqa: F401 (imported once, before the processes are forked)
 from api.cli import run
 
 ADDRESS_BYTES_MAX = 4 * 2**30

@@ -158,8 +158,8 @@ def test_a_bundle_that_takes_too_long_is_left_off(
 
 
 def test_results_are_written_as_json(desk: Desk, log: PostgresLog, database_url: str) -> None:
-    from api.audit.derivation import derived_json, what_does_not_follow
     from api.encoding import plain
+    from api.verify.derivation import derived_json, what_does_not_follow
 
     assert what_does_not_follow(derive(database_url)) == ""
     seq = forge(database_url, booked_out_of_nothing(log))

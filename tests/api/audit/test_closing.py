@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from adapters.proof import figure_proofs
+from adapters.figures import figure_proofs
 from api.audit.closing import closing_request, keep
 from api.daybook import Daybook
 from domain.errors import LedgerError

@@ -9,8 +9,8 @@ import httpx
 import psycopg
 import pytest
 
-from api.audit.log_search import LogFilter, search
 from api.daybook import Daybook
+from api.read_models.log_search import LogFilter, search
 from projections.models import log_index
 from tests.api.client import BTC, bought_and_sold, order
 from tests.api.command_line import Run
@@ -98,7 +98,7 @@ def test_by_the_index_and_without_it_the_same_events_are_found(
         LogFilter(occurred_since=datetime.fromisoformat("2026-03-01T09:10:00Z"), actor="venue"),
         LogFilter(occurred_until=datetime.fromisoformat("2026-03-01T09:10:00Z")),
     ]
-    monkeypatch.setattr("api.audit.log_search.STREAMS_MAX", 3)
+    monkeypatch.setattr("api.read_models.log_search.STREAMS_MAX", 3)
     expected = [[event.seq for event in events if each.has(event) and _is_recorded(each, event)] for each in wanted]
     assert all(0 < len(seqs) < len(events) for seqs in expected), [len(seqs) for seqs in expected]
     for step in range(3):

@@ -342,7 +342,7 @@ def test_oversight_names_a_key_that_gives_what_it_has_not():
 
 @pytest.mark.parametrize("name", LOOSER)
 def test_an_approval_follows_from_its_proposal_and_nothing_forged_does(name: str):
-    """Also when the proposal before it expired; without a second person, by another one, or with more than was asked."""
+    """Also when the proposal before it expired; without a second person, by another one, or with more than was requested."""
     office = office_with_all()
     _, make = LOOSER[name]
     office.request(IssueKey("k9", "late", ("admin",), "f", office.at))
@@ -361,7 +361,7 @@ def test_an_approval_follows_from_its_proposal_and_nothing_forged_does(name: str
         assert derived(forged).faults, forged[len(before) :]
 
 
-def test_a_key_that_nobody_could_have_issued_does_not_follow():
+def test_a_key_that_no_one_could_have_issued_does_not_follow():
     office = Office()
     boss, bot = ApiKey("k1", "boss"), ApiKey("k2", "bot")
     office.request(IssueKey("k1", "boss", ("admin", "trade"), "f", T0))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from adapters.log.memory import MemoryLog
-from domain import account, balances, position
+from domain import account, position
 from domain.account import (
     CLOSED,
     NOTHING_HELD,
@@ -45,6 +45,7 @@ from domain.account import (
     mirrored,
 )
 from domain.errors import InvalidInput, RequestRefused
+from domain.holdings import balances
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Ledger, scan
 from domain.order import OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from msgspec.structs import replace
 
 from adapters.log.postgres import PostgresLog
-from domain import balances
 from domain.account import Account, BookEntry, Costing, EntryKind, Indicator, Leg, SettleTransfer
-from domain.balances import is_future
+from domain.holdings import balances
+from domain.holdings.balances import is_future
 from domain.instrument import Contract, Kind
 from domain.position import Position, PositionKey, SettleFunding, Transfer
 from domain.values import ZERO, Mark, Money, Side, divide

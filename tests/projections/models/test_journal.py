@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from domain import balances as domain_balances
 from domain.account import (
     Account,
     BookEntry,
@@ -21,6 +20,7 @@ from domain.account import (
     ReturnTransfer,
     SettleTransfer,
 )
+from domain.holdings import balances as domain_balances
 from domain.instrument import Contract, Kind, ListInstrument, PutOrCall
 from domain.ledger import scan
 from domain.order import OrderFillBusted

@@ -22,12 +22,12 @@ from adapters.proof.tlog_proofs import TlogProof
 from adapters.verify import bundles
 from adapters.verify.completeness import Outcome
 from adapters.verify.record_check import record_of
-from api.audit.figures import figures_of
-from api.audit.verify import checkpoints_in
-from api.audit.witnessed import proof_in
 from api.encoding import encoded, plain
 from api.http.cursors import cursor_after, cursor_of
 from api.terminal.output import printable
+from api.verify.figures import figures_of
+from api.verify.shared import checkpoints_in
+from api.verify.witnessed import proof_in
 from domain.errors import HistoryBroken, InvalidInput, LedgerError
 from domain.merkle import leaf_hash, node_hash
 from domain.sealed.groups import entries_of, group_of, seq_of

@@ -15,9 +15,9 @@ from adapters.proof.policies import Policy, QuorumCheck
 from adapters.proof.tiles import Tiles
 from adapters.proof.tlog_proofs import TlogProof
 from adapters.verify.record_check import record_of
-from api.audit import trust
 from api.settings import Settings
 from api.terminal.output import note, say, warn, write_json
+from api.verify import trust
 from domain import merkle
 from domain.errors import HistoryBroken, InvalidInput
 

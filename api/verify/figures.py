@@ -5,15 +5,17 @@ be folded is a finding about the bundle, and a closing whose figures do not foll
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from adapters.proof import closings
-from adapters.proof.closings import Closing
+from adapters.figures import closings
+from adapters.figures.closings import Closing
+from adapters.log.postgres import PostgresLog
+from adapters.postgres.connections import Role
 from adapters.verify.bundles import Bundle
 from adapters.verify.record_check import record_of
 from api.encoding import plain
 from domain.errors import HistoryBroken
-from domain.ledger import Logged, schema
+from domain.ledger import Logged, scan, schema
 from domain.position import TradeBooked
 from domain.sealed.figures import FORMAT, FiguresClosed, FiguresTree, differing
 from projections.analytics import figures
@@ -187,3 +189,27 @@ def _senseless(seq: int, error: Exception) -> HistoryBroken:
     return HistoryBroken(
         f"the events up to seq {seq} are proved, and no Daybook wrote them: no figures can be computed ({reason})"
     )
+
+
+def closed_figures(url: str) -> Figures:
+    """Compute the figures of all closings of a database again, from its events."""
+    with PostgresLog(url, Role.AUDITOR) as log, log.connection() as connection:
+        found = closings.all_closings(connection)
+        kept = {
+            one.event.as_of_seq: values
+            for one in found
+            if (values := closings.kept_values(connection, one.event.as_of_seq)) is not None
+        }
+        upto = max((one.event.as_of_seq for one in found), default=0)
+        wrong = check_closings(scan(log, upto=upto), found, kept) if found else ()
+        return Figures([], [], len(found), tuple(wrong))
+
+
+def figures_json(found: Figures) -> dict[str, Any]:
+    """Return the result for closings as JSON."""
+    return {"closings": found.closings, "unchecked": found.unchecked, "wrong": [each._asdict() for each in found.wrong]}
+
+
+def wrong_figures(wrong: Sequence[WrongFigure]) -> str:
+    """Return what is wrong with closings, empty if nothing is."""
+    return f"figures wrong: {len(wrong)} closings, the first {wrong[0]}" if wrong else ""

@@ -1,7 +1,7 @@
 """Holdings: balances, positions, orders and fills of one account from our log, as lines of a statement.
 
 The moment is one of occurrence: all that had happened by then, as far as it is known now. Positions are netted over
-strategies and balances kept as the venue does (`domain.balances.Wallets`). Grows with the account's orders and futures
+strategies and balances kept as the venue does (`domain.holdings.balances.Wallets`). Grows with the account's orders and futures
 trades, for the length of one reconciliation.
 """
 
@@ -22,7 +22,7 @@ from domain.account import (
     TransferReturned,
     TransferSettled,
 )
-from domain.balances import Wallets
+from domain.holdings.balances import Wallets
 from domain.instrument import Contract, Instrument, Kind
 from domain.order import Order, OrderFillBusted, OrderFillCompleted, OrderFillCorrected, OrderFilled, OrderReport
 from domain.position import Entry, PositionKey, PositionTransferred, TradeBooked, TradeReversed, Transfer

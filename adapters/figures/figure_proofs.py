@@ -13,9 +13,10 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from adapters.proof import checkpoints, closings
+from adapters.figures import closings
+from adapters.figures.closings import Closing
+from adapters.proof import checkpoints
 from adapters.proof.checkpoints import Note, Pin, PublicKey, Tenure
-from adapters.proof.closings import Closing
 from adapters.proof.proofs import Inclusion
 from domain.errors import HistoryBroken, InvalidInput, RequestRefused
 from domain.merkle import HASH_BYTES, is_included, leaf_hash

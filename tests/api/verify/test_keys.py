@@ -156,7 +156,7 @@ def witnessed(cli: Cli, stack: ExitStack, tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_policy_demands_its_quorum_of_a_database_a_bundle_and_a_proof(
     cli: Cli, kept: Path, stack: ExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.audit.witnessed.WAIT_SECONDS_MAX", 0.0)
+    monkeypatch.setattr("api.verify.witnessed.WAIT_SECONDS_MAX", 0.0)
     witness, policy = witnessed(cli, stack, tmp_path, monkeypatch)
     one_sentence(cli("verify", "--policy", str(policy), home="new"), "not witnessed", "quorum W1", "not by W1")
     assert cli("account", "open", "third")[0] == 0  # sealed and cosigned

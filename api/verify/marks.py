@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.verify.mark_check import CheckedMarks, MarkFinding
-from api.audit.mark_proofs import mark_proof
 from api.parameters import Moment
 from api.terminal.options import actor, opened
 from api.terminal.output import note, say, write_json
+from api.verify.mark_proofs import mark_proof
 
 FINDINGS_SHOWN_MAX = 20
 NOT_COVERED = (

@@ -34,12 +34,12 @@ from domain.account import (
     break_of,
 )
 from domain.errors import InvalidInput
-from domain.holdings import holdings_of
+from domain.holdings.holdings import holdings_of
+from domain.holdings.reconciliation import EXACT, Tolerances, compare, mend, react
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.ledger import Ledger, scan
 from domain.order import OrderAccepted, OrderCanceled, OrderFilled, OrderKey, OrderTerms, OrdType, SubmitOrder
 from domain.position import PositionKey, SettleFunding
-from domain.reconciliation import EXACT, Tolerances, compare, mend, react
 from domain.values import Liquidity, Money, Side
 
 AVERAGE = Costing()

@@ -51,7 +51,7 @@ from domain.account import (
     digest_of,
 )
 from domain.errors import ReportUnreadable
-from domain.holdings import Holdings, order_line
+from domain.holdings.holdings import Holdings, order_line
 from domain.instrument import Kind
 from domain.order import (
     OrderAccepted,
