@@ -79,7 +79,7 @@ def verify_log(
     policy = None if policy_file is None else policies.read(policy_file)
     expected = Expected(kept, given, policy)
     if bundle is None:
-        _verify_database(settings, expected, first, upto, wanted, json=json)
+        _verify_database(settings, expected, wanted, first=first, upto=upto, json=json)
     elif (proof := witnessed.proof_in(bundle)) is not None:
         witnessed.verify_proof(proof, given, policy, settings, json=json)
     elif figure_proofs.is_proof(bundle):
@@ -89,7 +89,7 @@ def verify_log(
 
 
 def _verify_database(
-    settings: Settings, expected: Expected, first: int, upto: int | None, wanted: Wanted, *, json: bool
+    settings: Settings, expected: Expected, wanted: Wanted, *, first: int, upto: int | None, json: bool
 ) -> None:
     policy = expected.policy
     url = settings.url or connections.locate(settings.server_home(), None)

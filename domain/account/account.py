@@ -7,11 +7,10 @@ which realized PnL is booked (the remainder is recorded beside it, never lost).
 Money that moved other than by trades (transfers, fees, adjustments) is `domain.account.cash`, and its sums are here.
 Trades move money too, and are not repeated here: one fill is one append to order, position and limit streams. The
 account has a list of its positions (PositionOpened, once each), and `domain.holdings.balances` adds what they moved to
-what is here, exactly. A request that may overdraw or close the account is checked with what positions and orders hold: `Held`,
-gathered by the ledger. A cash account is not overdrawn by our own requests; a venue report is always booked, with an
-AccountBroken beside it where it breaks a rule (an overdraft, a contradiction, anything after closing).
-
-Breaks that reconciliation finds open, change, age and are resolved here; see `domain.holdings.reconciliation`.
+what is here, exactly. A request that may overdraw or close the account is checked with what positions and orders hold:
+`Held`, gathered by the ledger. A cash account is not overdrawn by our own requests; a venue report is always booked,
+with an AccountBroken beside it where it breaks a rule (an overdraft, a contradiction, anything after closing). Breaks
+that reconciliation finds open, change, age and are resolved here; see `domain.holdings.reconciliation`.
 """
 
 from collections.abc import Callable, Mapping

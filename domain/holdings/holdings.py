@@ -1,8 +1,8 @@
 """Holdings: balances, positions, orders and fills of one account from our log, as lines of a statement.
 
 The moment is one of occurrence: all that had happened by then, as far as it is known now. Positions are netted over
-strategies and balances kept as the venue does (`domain.holdings.balances.Wallets`). Grows with the account's orders and futures
-trades, for the length of one reconciliation.
+strategies and balances kept as the venue does (`domain.holdings.balances.Wallets`). Grows with the account's orders and
+futures trades, for the length of one reconciliation.
 """
 
 from collections.abc import Iterable, Iterator

@@ -105,6 +105,7 @@ from domain.values import Mark, Money, exact
 ATTEMPTS_MAX = 64
 UNLOCKED_ATTEMPTS_MAX = 3  # after that, an attempt locks the log
 
+BesideTrading = ForgetSubject | RecordMarks | CloseFigures
 State = TypeVar("State")
 
 
@@ -314,6 +315,16 @@ def _decide(
             return _submit(work, request, marks)
         case AssignLots() | MovePosition() | SettleContract():
             _decide_position(work, request)
+        case _:
+            _decide_beside(work, request, actor)
+    return None
+
+
+def _decide_beside(
+    work: UnitOfWork, request: AccessRequest | RejectProposal | ApproveProposal | BesideTrading, actor: Actor
+) -> None:
+    """Route a request that is about no trading: persons, keys, proposals, marks, closings. Raises RequestRefused."""
+    match request:
         case ForgetSubject():
             stream = subject.stream(request.subject_id)
             work.record(stream, subject.decide(work.state(stream), request))
@@ -331,7 +342,6 @@ def _decide(
             work.record(figures.STREAM, figures.decide(work.state(figures.STREAM), request))
         case _:
             assert_never(request)
-    return None
 
 
 def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | SettleContract) -> None:
