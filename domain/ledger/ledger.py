@@ -321,7 +321,7 @@ def _decide(
 
 
 def _decide_beside(
-    work: UnitOfWork, request: AccessRequest | RejectProposal | ApproveProposal | BesideTrading, actor: Actor
+    work: UnitOfWork, request: approval.AccessRequest | RejectProposal | ApproveProposal | BesideTrading, actor: Actor
 ) -> None:
     """Route a request that is about no trading: persons, keys, proposals, marks, closings. Raises RequestRefused."""
     match request:

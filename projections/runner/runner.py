@@ -107,6 +107,7 @@ class Runner:
             follower = self._start(connection, on_pass=lambda: on_progress(0, head))
             while self._advance(follower):
                 on_progress(follower.seq, max(head, follower.seq))
+            self._show()
         return follower.seq
 
     def _followed(self, on_progress: OnProgress) -> int | None:
@@ -159,17 +160,26 @@ class Runner:
             stop.wait(STANDBY_S)
 
     def _follow(self, follower: GroupFollower, stop: threading.Event, on_pass: Callable[[], None]) -> None:
-        head, polled_at = 0, time.monotonic()
+        head, polled_at, is_shown = 0, time.monotonic(), False
         while not stop.is_set():
             on_pass()
             if follower.has_stopped and time.monotonic() - polled_at >= WAIT_S:
                 polled_at = time.monotonic()
                 follower.resume()
-            if not self._advance(follower):
+            has_moved = self._advance(follower)
+            if not is_shown:
+                self._show()
+                is_shown = True
+            if not has_moved:
                 after = max(head, follower.seq)
                 head = self._log.wait(after, WAIT_S)
                 if head <= after:
                     gc_pauses.collect_if_due()
+
+    def _show(self) -> None:
+        """Create the SQL views that are missing. No rows wait for that."""
+        with self._engine.connect() as connection, connection.begin():
+            sql_views.ensure(connection, self._projections)
 
     def _start(
         self,
@@ -180,7 +190,6 @@ class Runner:
         """Create tables of new projections, rebuild changed ones, and return a follower of all."""
         with connection.begin():
             progress.create_missing(connection, self._projections)
-            sql_views.ensure(connection, self._projections)
             places = progress.places(connection)
         if older := [one for one in self._projections if places[one.name][0].version < one.version]:
             rebuild(self._log, self._engine, older, lambda *_: _go_on(stop, on_pass), opener=self._opener)
