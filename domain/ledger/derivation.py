@@ -191,16 +191,10 @@ class Derivation:
         if origins.is_monitored(first):
             yield origins.monitoring(events)
         reports = origins.reports_of(events, self._state)
-        named = list(reports)
-        for as_named in range(2):
-            if as_named:
-                named = [origins.as_named(report, self._state) for report in reports]
-                if named == reports:
-                    return
-            if named:
-                yield tuple(named)
-            for count in range(1, min(len(named), PREFIXES_MAX)):
-                yield tuple(named[:count])
+        yield from _batches(reports)
+        named = [origins.as_named(report, self._state) for report in reports]
+        if named != reports:
+            yield from _batches(named)
 
     def _state(self, stream: str) -> Any:
         return self.known.known(stream)[1]
@@ -277,10 +271,13 @@ class Derivation:
         return [*kept, *rest]
 
     def _not_derived(self, items: Sequence[Item], at: int, end: int, *, closest: _Attempt) -> int:
-        """Record that a unit does not follow, or that other code decided it; go on with what is on record."""
+        """Record that a unit does not follow, or that other code decided it; go on with what is on record.
+
+        No code has ever recorded what no request or report leads to.
+        """
         same, failed, follows = closest
         older = sorted({item.topic for item in items[at:end] if _is_older(item)})
-        if older:
+        if older and same >= 0:
             topics, first, last = ", ".join(older), items[at].seq, items[end - 1].seq
             known = self._other_code.get(topics) or Undecided(topics, 0, first, last)
             self._other_code[topics] = Undecided(topics, known.events + end - at, known.first, last)
@@ -384,6 +381,14 @@ def _given(items: Sequence[Item], at: int) -> int:
 
 def _after_opening(items: Sequence[Item], at: int) -> int:
     return at + 1 if at < len(items) and isinstance(items[at].recorded.event, risk.DayOpened) else at
+
+
+def _batches(reports: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """Yield all reports as one batch, then the first ones, which may be a batch of their own."""
+    if reports:
+        yield tuple(reports)
+    for count in range(1, min(len(reports), PREFIXES_MAX)):
+        yield tuple(reports[:count])
 
 
 def _names(event: Any, alias: OrderAliased) -> bool:

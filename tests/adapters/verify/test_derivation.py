@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -17,7 +18,7 @@ from adapters.verify import bundles, derivation
 from adapters.verify.bundles import Selection
 from adapters.verify.derivation import derive, derive_bundle, derive_part
 from adapters.verify.verification import verify
-from domain.ledger import Derived, Recorded, merged, scan, schema
+from domain.ledger import Derivation, Derived, Recorded, merged, scan, schema, unit_of_work
 from domain.order import OrderFilled, OrderKey
 from domain.position import TradeBooked
 from domain.risk import ANYWHERE, Measure, SetLimit
@@ -74,6 +75,18 @@ def test_a_log_follows_alike_in_one_part_in_many_and_in_processes(desk: Desk, da
         for cuts in ([0, 1, 2, 3, head], [0, *range(7, head, 61), head], [0, head // 2, head]):
             parts = [derive_part(connection, *cut, lambda _: None) for cut in pairwise(cuts)]
             assert merged(parts) == whole
+
+
+def test_a_log_follows_alike_with_short_pages_and_small_caches(
+    desk: Desk, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams are read again as they were before the append in question, and not as they are."""
+    whole = derive(database_url, workers=1)
+    monkeypatch.setattr(derivation, "PAGE", 13)
+    monkeypatch.setattr(unit_of_work, "PAGE_EVENTS", 3)
+    monkeypatch.setattr(unit_of_work, "CACHED_ENTRIES_MAX", 0)
+    monkeypatch.setattr(derivation, "Derivation", partial(Derivation, cached_streams_max=4))
+    assert derive(database_url, workers=1) == whole
 
 
 def test_a_booking_without_a_fill_is_sealed_and_proved_and_named(

@@ -20,6 +20,7 @@ from domain.order import OrderBroken, OrderFilled, OrderRefused, OrderSubmitted
 from domain.position import FundingSettled, PositionBroken, PositionKey
 from domain.risk import HoldRefused, Measure
 from tests.api.demo.days import NOW, day, desk
+from tests.derived import derived
 
 
 class Interrupted(Exception):
@@ -33,6 +34,12 @@ def said(log: EventLog) -> list[tuple[Any, ...]]:
         for _, one in log.select(limit=1_000_000)
         if not isinstance(one.event, MarksRecorded)
     ]
+
+
+def assert_derived(log: EventLog) -> None:
+    """Everything in the log follows from its requests and reports."""
+    found = derived([one.recorded for one in log.select(limit=1_000_000)])
+    assert not found.faults and found.events == log.head().seq, found.faults
 
 
 def test_a_day_is_busy_and_its_limits_bite() -> None:
@@ -55,6 +62,7 @@ def test_a_day_is_busy_and_its_limits_bite() -> None:
         assert held.quantity == limits.positions[strategy_id, name]
         assert held.realized != 0
         assert held.fees
+    assert_derived(log)
 
 
 def test_one_seed_is_one_log_under_any_clock() -> None:
@@ -104,6 +112,7 @@ def test_a_day_at_a_bad_venue_loses_and_doubles_nothing() -> None:
     orders = {one.event.key for _, one in log.select(limit=1_000_000) if isinstance(one.event, OrderSubmitted)}
     breaks = [broken for key in orders for broken in writer.state(order.stream(key)).breaks]
     assert breaks == [], "what is only reported late and out of order breaks nothing"
+    assert_derived(log)
 
 
 def test_steps_show_the_day_as_it_goes() -> None:
@@ -130,3 +139,4 @@ def test_the_same_day_in_postgres_with_its_marks(log: PostgresLog, database_url:
         (mark.instrument_id, mark.price, mark.mark_at) for mark in steps[-1].marks
     }
     marks.close()
+    assert_derived(log)

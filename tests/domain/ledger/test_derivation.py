@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from domain import order, position, risk
 from domain.account import StatementTaken
 from domain.instrument import Contract, Kind, ListInstrument, PutOrCall
-from domain.ledger import ORIGINS, Origin, Recorded, origins, scan, schema
+from domain.ledger import ORIGINS, Item, Origin, Recorded, origins, scan, schema
 from domain.order import OrderAliased, OrderBreakWithdrawn, OrderBroken, OrderCanceled, OrderFilled, OrderKey
 from domain.position import (
     Effect,
@@ -362,32 +362,51 @@ def older(topic: str) -> Any:
     return schema.decode(topic, (GOLDEN / f"{topic}.json").read_bytes().strip())
 
 
+def in_an_older_shape(records: Sequence[Recorded], effect: Effect | None = None) -> list[Item]:
+    """The records with their bookings in an older shape and, if given, of another effect."""
+    return [
+        item._replace(
+            topic="TradeBooked.v2",
+            recorded=replace(
+                item.recorded, event=replace(item.recorded.event, effect=effect or item.recorded.event.effect)
+            ),
+        )
+        if isinstance(item.recorded.event, TradeBooked)
+        else item
+        for item in items(records)
+    ]
+
+
 def test_appends_in_an_older_shape_that_other_code_decided_are_listed_and_never_passed_in_silence():
     desk = Desk()
-    log = items(history(desk))
-    record = older("TradeBooked")
-    log.append(log[-1]._replace(seq=len(log) + 1, recorded=record, topic="TradeBooked"))
+    desk.report(fill("E1", Side.BUY, "1", "100"))
+    log = in_an_older_shape(history(desk), Effect(D(1), D(99)))
     found = derived_items(log)
     assert not found.faults
     (listed,) = found.other_code
-    assert listed == ("TradeBooked", 1, len(log), len(log))
+    of_the_fill = [item.seq for item in log if item.recorded.recorded_at == log[-1].recorded.recorded_at]
+    assert listed == ("TradeBooked.v2", len(of_the_fill), of_the_fill[0], of_the_fill[-1])
+
+
+def test_no_other_code_has_booked_what_no_report_leads_to():
+    log = items(history(Desk()))
+    log.append(log[-1]._replace(seq=len(log) + 1, recorded=older("TradeBooked"), topic="TradeBooked"))
+    (fault,) = derived_items(log).faults
+    assert (fault.seq, fault.reason) == (len(log), "no request or report of its append leads to it")
 
 
 def test_an_older_shape_after_the_newer_one_is_named(traded):
     log = items(traded)
     record = replace(older("TradeBooked.v2"), recorded_at=T0 + timedelta(days=1))
     log.append(log[-1]._replace(seq=len(log) + 1, recorded=record, topic="TradeBooked.v2"))
-    (fault,) = derived_items(log).faults
-    assert fault.seq == len(log) and "no release writes the older after the newer" in fault.reason
+    alone, late = derived_items(log).faults
+    assert alone.seq == late.seq == len(log) and "no release writes the older after the newer" in late.reason
 
 
 def test_an_older_shape_that_is_decided_alike_follows():
     desk = Desk()
     desk.report(fill("E1", Side.BUY, "1", "100"))
-    log = [
-        item._replace(topic="TradeBooked.v2") if isinstance(item.recorded.event, TradeBooked) else item
-        for item in items(history(desk))
-    ]
+    log = in_an_older_shape(history(desk))
     found = derived_items(log)
     assert not found.faults and not found.other_code and found.events == len(log)
 
