@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -100,7 +101,7 @@ def verify_log(
     elif found.finding is None:
         _show_verified(found)
     if closed is not None and not wrong and not json:
-        say(f"{closed.closings:,} closings state what follows from the events.")
+        say(f"Closings that state what follows from the events: {closed.closings:,}.")
     if refolded is not None and not wrong and not json:
         say(f"{refolded.checked:,} snapshots equal what their streams fold to.")
         if refolded.foreign:
@@ -216,7 +217,7 @@ def _verify_bundle(path: Path, kept: list[Note], key: PublicKey | None, *, json:
     else:
         _show_proved(path, proved, found.positions, found.pnl, is_key_known=key is not None or bool(kept))
         if found.closings and not found.wrong:
-            say(f"{found.closings:,} closings state what follows from the events.")
+            say(f"Closings that state what follows from the events: {found.closings:,}.")
         if found.unchecked:
             note(f"{found.unchecked:,} more closings were not computed again: daybook verify --figures does.")
     if found.wrong:
@@ -326,7 +327,7 @@ def _figures_json(found: Figures) -> dict[str, Any]:
 
 
 def _wrong_figures(wrong: Sequence[WrongFigure]) -> str:
-    return f"figures wrong: {len(wrong)} closings, the first {wrong[0]}" if wrong else ""
+    return f"figures wrong in {len(wrong):,} of the closings, the first in {wrong[0]}" if wrong else ""
 
 
 # Proofs of figures
@@ -353,7 +354,7 @@ def _verify_proof(path: Path, kept: list[Note], key: PublicKey | None, *, json: 
         case Answer.STATED:
             say(f"{shown.key}, as of seq {closing.as_of_seq:,}:")
     for name, value in (shown.value or {}).items():
-        say(f"  {name}: {value}")
+        say(f"  {name}: {value if isinstance(value, str) else msgspec.json.encode(value).decode()}")
     say(f"Closed at seq {shown.closing_seq:,}, in the log of {checkpoint.size:,} events, signed by {shown.signer.vkey}")
     if key is None and not kept:
         note("Compare that key with the one you were given, or pass that one with --key: no proof vouches for its key.")
