@@ -176,7 +176,10 @@ class CompletenessCheck:
     def _open(self, archive: Archive, account: str, stated: Stated | None) -> str:
         """Open the lists of the account's groups; return why nothing can be shown, "" if it can."""
         if stated is None:
-            return "its checkpoint states no map of accounts: it was signed by a Daybook of before, or is no checkpoint"
+            return (
+                "its checkpoint states no map of accounts, as those of a Daybook of before; have it exported again by "
+                "a newer one (`daybook close` makes one)"
+            )
         if stated.rule != RULE:
             return (
                 f"its checkpoint divides the log by rule {stated.rule}, and this Daybook knows {RULE}: use a newer one"

@@ -60,9 +60,10 @@ def balance(
     as_of: AsOf = None,
     checkpoint: Size = None,
     output: Output = None,
+    json: Json = False,
 ) -> None:
     """Prove a balance, or that there never was one."""
-    _write(f"balance:{account}:{venue}:{asset}", as_of, checkpoint, output)
+    _write(f"balance:{account}:{venue}:{asset}", as_of, checkpoint, output, json=json)
 
 
 @prove.command()
@@ -73,9 +74,10 @@ def position(
     as_of: AsOf = None,
     checkpoint: Size = None,
     output: Output = None,
+    json: Json = False,
 ) -> None:
     """Prove a position, or that there never was one."""
-    _write(f"position:{account}:{strategy}:{instrument}", as_of, checkpoint, output)
+    _write(f"position:{account}:{strategy}:{instrument}", as_of, checkpoint, output, json=json)
 
 
 @prove.command()
@@ -87,20 +89,22 @@ def pnl(
     as_of: AsOf = None,
     checkpoint: Size = None,
     output: Output = None,
+    json: Json = False,
 ) -> None:
     """Prove a position's PnL of a closed day, or that nothing was booked on that day."""
     of_day: date = day.date()
-    _write(f"pnl:{of_day}:{account}:{strategy}:{instrument}", as_of, checkpoint, output)
+    _write(f"pnl:{of_day}:{account}:{strategy}:{instrument}", as_of, checkpoint, output, json=json)
 
 
-def _write(key: str, as_of: int | None, size: int | None, output: Path | None) -> None:
+def _write(key: str, as_of: int | None, size: int | None, output: Path | None, *, json: bool) -> None:
     from adapters.figures import figure_proofs
     from api.audit.closing import prove as proved
 
     with opened() as daybook:
         daybook.seal()
         daybook.runner.catch_up()
-        content = figure_proofs.encoded(proved(daybook, key, as_of_seq=as_of, size=size))
+        proof = proved(daybook, key, as_of_seq=as_of, size=size)
+        content = figure_proofs.encoded(proof)
     if output is None:
         typer.echo(content, nl=False)
         return
@@ -108,4 +112,7 @@ def _write(key: str, as_of: int | None, size: int | None, output: Path | None) -
         output.write_bytes(content)
     except OSError as error:
         raise RequestRefused(f"{output} can be written ({error.strerror})") from error
+    if json:
+        write_json({"file": str(output), "key": key, "is_there": proof.figure is not None, "seq": proof.closing.seq})
+        return
     note(f"{output}: check it with daybook verify {output} --key …")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 import typer
 
 from adapters.figures import figure_proofs
@@ -133,7 +134,7 @@ def verify_bundle(path: Path, expected: Expected, settings: Settings, *, is_deri
             show_bundle_derived(derived)
         _show_proved_figures(proved, figures.positions, figures.pnl)
         if figures.closings:
-            say(f"{figures.closings:,} closings state what follows from the events.")
+            say(f"Closings that state what follows from the events: {figures.closings:,}.")
         if figures.unchecked:
             note(f"{figures.unchecked:,} more closings were not computed again: daybook verify --figures does.")
     if wrong:
@@ -254,7 +255,7 @@ def verify_proof(path: Path, expected: Expected, settings: Settings, *, json: bo
         case Answer.STATED:
             say(f"{shown.key}, as of seq {closing.as_of_seq:,}:")
     for name, value in (shown.value or {}).items():
-        say(f"  {name}: {value}")
+        say(f"  {name}: {value if isinstance(value, str) else msgspec.json.encode(value).decode()}")
     say(f"Closed at seq {shown.closing_seq:,}, in the log of {checkpoint.size:,} events, signed by {shown.signer.vkey}")
     if not pins and not expected.kept:
         note("Compare that key with the one you were given, or pass that one with --key: no proof vouches for its key.")

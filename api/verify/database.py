@@ -158,7 +158,7 @@ def _show_refolded(refolded: Refolded) -> None:
 def _closings(url: str, is_quiet: bool) -> _Check:  # noqa: ARG001 (it has no progress)
     closed = closed_figures(url)
     wrong = wrong_figures(closed.wrong)
-    said = "" if wrong else f"{closed.closings:,} closings state what follows from the events."
+    said = "" if wrong else f"Closings that state what follows from the events: {closed.closings:,}."
     return _Check({"figures": figures_json(closed)}, wrong, lambda: say(said) if said else None)
 
 

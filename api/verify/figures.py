@@ -212,4 +212,4 @@ def figures_json(found: Figures) -> dict[str, Any]:
 
 def wrong_figures(wrong: Sequence[WrongFigure]) -> str:
     """Return what is wrong with closings, empty if nothing is."""
-    return f"figures wrong: {len(wrong)} closings, the first {wrong[0]}" if wrong else ""
+    return f"figures wrong in {len(wrong):,} of the closings, the first in {wrong[0]}" if wrong else ""

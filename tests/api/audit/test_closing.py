@@ -176,10 +176,10 @@ def test_a_closing_is_as_of_its_place_and_not_of_what_comes_later(traded: Run, i
 def test_a_figure_that_does_not_follow_from_the_events_is_named(
     traded: Run, inside: Run, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "1 closings state what follows" in traded("verify", "--figures").stdout
+    assert "follows from the events: 1." in traded("verify", "--figures").stdout
     bundle = tmp_path / "bundle"
     assert traded("export", str(bundle)).returncode == 0
-    assert "1 closings state what follows" in inside("verify", str(bundle)).stdout
+    assert "follows from the events: 1." in inside("verify", str(bundle)).stdout
     with Daybook.open(settings) as daybook:
         daybook.runner.catch_up()
         request, tree = closing_request(daybook, None)
@@ -193,7 +193,7 @@ def test_a_figure_that_does_not_follow_from_the_events_is_named(
     for done in (traded("verify", "--figures"), (traded("export", str(bundle)), inside("verify", str(bundle)))[1]):
         assert done.returncode == 1
         assert (
-            "figures wrong: 1 closings" in done.stderr
+            "figures wrong in 1 of the closings" in done.stderr
             and "position:main:main:BTCUSDT.BINANCE is stated as" in done.stderr
         )
         assert '"quantity":"3"' in done.stderr and '"quantity":"0.3"' in done.stderr
