@@ -105,6 +105,7 @@ def test_no_report_lacks_a_form(report: Report) -> None:
     assert set(formats_over_http(report)) == set(report.formats) - {Format.TABLE} <= MEDIA_TYPES.keys()
 
 
+@pytest.mark.slow
 def test_a_report_is_the_same_bytes_on_the_command_line_over_http_and_hours_later(
     book: httpx.Client, run: Callable[..., tuple[int, bytes, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_report_is_the_same_bytes_on_the_command_line_over_http_and_hours_late
     assert passed == sum(len(report.formats) for report in REPORTS.values())
 
 
+@pytest.mark.slow
 def test_an_account_without_rows_gives_the_same_columns_and_exit_code_0(
     book: httpx.Client, run: Callable[..., tuple[int, bytes, str]]
 ) -> None:
@@ -147,6 +149,7 @@ def test_an_account_without_rows_gives_the_same_columns_and_exit_code_0(
         assert (answer.status_code, answer.content) == (200, shown)
 
 
+@pytest.mark.slow
 def test_changes_have_the_same_columns_and_one_more_and_the_place_to_go_on_from(
     book: httpx.Client, run: Callable[..., tuple[int, bytes, str]]
 ) -> None:
