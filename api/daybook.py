@@ -107,7 +107,7 @@ class Daybook:
                 url=url,
                 log=log,
                 marks=marks,
-                writer=Writer(log, now, marks.latest, clock, disk),
+                writer=Writer(log, now, marks.latest, clock=clock, disk=disk),
                 keys=keys,
                 upkeep=upkeep,
                 clock=clock,
