@@ -121,7 +121,11 @@ class Daybook:
                 url=url,
                 log=log,
                 marks=marks,
+<<<<<<< HEAD
                 writer=writer,
+=======
+                writer=Writer(log, now, marks.latest, clock=clock, disk=disk),
+>>>>>>> operate/operate
                 keys=keys,
                 upkeep=upkeep,
                 clock=clock,

@@ -118,7 +118,7 @@ class _ProjectionFollower:
     def restart_from(self, place: Place) -> None:
         """Empty the cache: the rows were replaced, or another process has written them."""
         self.place, self.error, self.is_retried = place, None, False
-        self._rows = SqlRows(self.projection.tables, place.schema, is_empty=place.seq == 0)
+        self._rows = SqlRows(self.projection.tables, place.schema, is_empty=place.seq == 0, is_followed=True)
         self._has_keys = place.seq == 0
         if place.version != self.projection.version:  # a newer Daybook has taken over: this one must not write
             self.error = f"its tables are of version {place.version}, this Daybook's of {self.projection.version}"

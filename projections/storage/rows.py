@@ -22,7 +22,8 @@ from projections.storage.history import AsOf, held_at, node_of
 from projections.storage.history import place as history_place
 from projections.storage.tables import Row
 
-CACHED_ROWS_MAX = 4_000  # of a projection: beyond those of open orders and positions few are read again
+CACHED_ROWS_MAX = 40_000  # of a projection that is built
+FOLLOWED_ROWS_MAX = 4_000  # of one that is followed: but for open orders and positions few are read again
 DROPPED_PART = 40  # 1 / this part of the cache is dropped beyond the excess, so that few batches wait for it
 COPIED_LINES_MAX = 500  # passed to the driver at once
 STATEMENTS_MAX = 500
@@ -103,8 +104,8 @@ class SqlRows:
     those that began and ended within one batch.
 
     `sum` is the digest of all rows as of the last flush, updated by each flush; a caller that starts with stored rows
-    sets it. `on_lookup` is called before the first look-up of a table's rows in the database: a bulk load leaves out
-    the indexes until then.
+    sets it. Fewer rows are cached if the log `is_followed`, for hours. `on_lookup` is called before the first look-up
+    of a table's rows in the database: a bulk load leaves out the indexes until then.
     """
 
     def __init__(
@@ -113,13 +114,14 @@ class SqlRows:
         schema: str,
         *,
         is_empty: bool = False,
+        is_followed: bool = False,
         cached_rows_max: int = CACHED_ROWS_MAX,
         on_lookup: Callable[[sa.Table], None] | None = None,
     ) -> None:
         self.seq = 0
         self.sum = Sum()
         self._cached = {table: _Cached(_Shape(table, schema)) for table in tables}
-        self._cached_rows_max = cached_rows_max
+        self._cached_rows_max = min(cached_rows_max, FOLLOWED_ROWS_MAX) if is_followed else cached_rows_max
         self._connection: sa.Connection | None = None
         self._on_lookup = on_lookup
         self._looked_up: set[sa.Table] = set()

@@ -14,7 +14,10 @@ from adapters.postgres import embedded
 from tests.api.client import open_book, order
 from tests.api.operations.serving import Service, served
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk"),
+]
 MB = 2**20
 
 

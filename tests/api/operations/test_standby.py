@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from adapters.postgres import embedded
 from adapters.writer import leadership
@@ -16,6 +17,7 @@ def is_ready_to_write(service: Service) -> None:
     service.until("/ready/write", lambda answer: answer.status_code == 200)
 
 
+@pytest.mark.slow
 def test_a_standby_is_ready_for_readers_only_and_names_the_leader_until_it_takes_over(home: Path) -> None:
     database = embedded.start(home, durable=False)
     with served(home, database, DAYBOOK_ADVERTISED_URL=ADVERTISED) as first, served(home, database) as second:
