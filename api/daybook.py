@@ -113,7 +113,7 @@ class Daybook:
             log = stack.enter_context(PostgresLog(url, upkeep=upkeep))
             marks = MarkStore(url)
             stack.callback(marks.close)
-            writer = Writer(log, now, marks.latest, clock, disk=disk)
+            writer = Writer(log, now, marks.latest, clock=clock, disk=disk)
             keys = ApiKeys(url, cache_seconds=settings.key_cache_seconds, carry=writer.request, actor=os_account())
             stack.callback(keys.close)
             yield cls(
@@ -121,11 +121,7 @@ class Daybook:
                 url=url,
                 log=log,
                 marks=marks,
-<<<<<<< HEAD
                 writer=writer,
-=======
-                writer=Writer(log, now, marks.latest, clock=clock, disk=disk),
->>>>>>> operate/operate
                 keys=keys,
                 upkeep=upkeep,
                 clock=clock,

@@ -1,8 +1,8 @@
 """Groups of streams: each event of the log is also an entry of one group's own log, so that none can be left out.
 
-A group is an account (all its streams), the instruments, the signing keys, or everything else. An entry is 40 bytes: the
-event's seq in 8, big-endian, and its leaf hash. A group's tree is that of RFC 6962 over its entries, by seq. The map is
-the sorted tree (`domain.sealed.sorted_tree`) of a leaf a group: its name, its number of entries and its root.
+A group is an account (all its streams), the instruments, the signing keys, or everything else. An entry is 40 bytes:
+the event's seq in 8, big-endian, and its leaf hash. A group's tree is that of RFC 6962 over its entries, by seq. The
+map is the sorted tree (`domain.sealed.sorted_tree`) of a leaf a group: its name, its number of entries and its root.
 
 `RULE` numbers the rule by which streams belong to groups. It is in every checkpoint with a map: what the kinds below
 mean is never changed, a new division of the streams is another rule.
