@@ -8,7 +8,8 @@ missing: in a ledger from before, or in one that was restored.
 import base64
 import binascii
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import NamedTuple
 
 from adapters.postgres.connections import Connection
@@ -21,7 +22,6 @@ from domain.sealed.groups import (
     GroupMap,
     GroupTree,
     Head,
-    by_group,
     entries_of,
     group_of,
     leaves_of,
@@ -36,10 +36,14 @@ RUNS_FETCHED = 64
 CATCH_UP_EVENTS = 65_536  # in one transaction, while the groups of a log from before are built
 
 EVENTS = """
-SELECT count(*), min(notification_id), max(notification_id),
-    string_agg(pg_catalog.sha256('\\x00'::bytea || state), ''::bytea ORDER BY notification_id),
-    array_agg(originator_id ORDER BY notification_id)
-FROM ledger.events WHERE notification_id > %s AND notification_id <= %s
+SELECT count(*), min(seq), max(seq), string_agg(leaf, ''::bytea ORDER BY seq),
+    string_agg(int8send(seq) || leaf, ''::bytea ORDER BY seq),
+    string_agg(pg_catalog.sha256('\\x00'::bytea || int8send(seq) || leaf), ''::bytea ORDER BY seq),
+    array_agg(stream ORDER BY seq)
+FROM (
+    SELECT notification_id AS seq, originator_id AS stream, pg_catalog.sha256('\\x00'::bytea || state) AS leaf
+    FROM ledger.events WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id
+) AS hashed
 """  # hashed by the server, so that the bytes need not be sent
 STORED = "SELECT coalesce(max(size), 0) FROM ledger.group_runs"
 HEADS = """
@@ -106,11 +110,19 @@ def stated_by(note: Note) -> Stated | None:
 # The sealer's side
 
 
+class Entries(NamedTuple):
+    """Entries of one group, one after the other, and the leaf hashes of these entries in the group's tree."""
+
+    group: str
+    joined: bytes
+    leaves: bytes
+
+
 class Read(NamedTuple):
-    """Consecutive events: their leaf hashes one after the other, and their entries by group."""
+    """Consecutive events: their leaf hashes one after the other, and their entries."""
 
     leaves: bytes
-    entries: dict[str, bytes]
+    entries: list[Entries]
 
 
 def read(connection: Connection, after: int, until: int) -> Read:
@@ -119,7 +131,14 @@ def read(connection: Connection, after: int, until: int) -> Read:
         row = cursor.execute(EVENTS, [after, until], prepare=True).fetchone()
     if row is None or row[:3] != (until - after, after + 1, until):
         raise HistoryBroken(f"missing: an event between seq {after} and {until}; run verify")
-    return Read(row[3], by_group(map(group_of, row[4]), row[3], after + 1))
+    _, _, _, leaves, joined, hashes, streams = row
+    found, at = [], 0
+    for group, run in groupby(map(group_of, streams)):
+        end = at + sum(1 for _ in run)
+        entries = joined[at * ENTRY_BYTES : end * ENTRY_BYTES]
+        found.append(Entries(group, entries, hashes[at * HASH_BYTES : end * HASH_BYTES]))
+        at = end
+    return Read(leaves, found)
 
 
 class Groups:
@@ -129,21 +148,21 @@ class Groups:
         self.size = size
         self._trees = trees or {}
         self._map = GroupMap(Head(group, tree.count, tree.root()) for group, tree in self._trees.items())
-        self._runs: dict[str, list[bytes]] = {}
+        self._runs: dict[str, list[Entries]] = {}
 
-    def extend(self, entries: Mapping[str, bytes], events: int) -> None:
+    def extend(self, entries: Iterable[Entries], events: int) -> None:
         """Add the entries of the next events, which are this many."""
-        for group, joined in entries.items():
-            self._runs.setdefault(group, []).append(joined)
+        for run in entries:
+            self._runs.setdefault(run.group, []).append(run)
         self.size += events
 
     def pop_runs(self) -> list[tuple[str, int, int, bytes, bytes, bytes]]:
         """Return the rows of what was added since the last call, and bring the map up to date."""
         rows, heads = [], []
-        for group, joined in self._runs.items():
+        for group, runs in self._runs.items():
             tree = self._trees.setdefault(group, GroupTree())
-            entries = b"".join(joined)
-            roots = tree.extend(leaves_of(entries))
+            entries = b"".join([run.joined for run in runs])
+            roots = tree.extend(b"".join([run.leaves for run in runs]))
             rows.append((group, self.size, tree.count, entries, b"".join(tree.nodes), b"".join(roots)))
             heads.append(Head(group, tree.count, tree.root()))
         self._runs = {}
