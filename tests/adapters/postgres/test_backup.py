@@ -27,15 +27,9 @@ SECTIONS = {
 }
 START, ALIVE = SECTIONS["What there is to keep"]
 TABLES = (
-<<<<<<< HEAD
     "ledger.events", "ledger.identity", "ledger.keys", "ledger.tiles", "ledger.checkpoints", "ledger.group_runs",
-    "ledger.requests", "market.marks", "market.batches", "access.api_keys", "read.progress", "personal.subjects",
-    "daybook_revision",
-=======
-    "ledger.events", "ledger.identity", "ledger.keys", "ledger.tiles", "ledger.checkpoints",
-    "ledger.cosignatures", "ledger.requests",
-    "market.marks", "access.api_keys", "read.progress", "personal.subjects", "daybook_revision",
->>>>>>> keys/keys
+    "ledger.cosignatures", "ledger.requests", "market.marks", "market.batches", "access.api_keys", "read.progress",
+    "personal.subjects", "daybook_revision",
 )  # fmt: skip
 SHAPE = """
 SELECT n.nspname || '.' || c.relname AS name, c.relkind::text, c.relpersistence::text,
@@ -132,11 +126,7 @@ def test_a_dump_restores_every_row_every_right_and_every_refusal(desk: Desk) -> 
     said = desk.sh(START, *SECTIONS["Restore a dump"], "daybook verify --against later || true")
     restored = desk.backups / "restored"
     assert desk.contents(restored) == before
-<<<<<<< HEAD
-    assert len([row for row in before["shape"] if row[1] == "A"]) == 22  # triggers that no setting switches off
-=======
-    assert len([row for row in before["shape"] if row[1] == "A"]) == 20  # triggers that no setting switches off
->>>>>>> keys/keys
+    assert len([row for row in before["shape"] if row[1] == "A"]) == 24  # triggers that no setting switches off
     lost = (desk.head(restored) + 1, desk.head(desk.home))
     assert f"truncated at seq {lost[0]} to {lost[1]}" in said
     assert "Ada" in desk.sh("daybook account list", DAYBOOK_HOME=str(restored))

@@ -342,7 +342,7 @@ def test_oversight_names_a_key_that_gives_what_it_has_not():
 
 @pytest.mark.parametrize("name", LOOSER)
 def test_an_approval_follows_from_its_proposal_and_nothing_forged_does(name: str):
-    """Also when the proposal before it expired; without a second person, by another one, or with more than was requested."""
+    """Also when the proposal before it expired; without a second person, by another one, or by who proposed it."""
     office = office_with_all()
     _, make = LOOSER[name]
     office.request(IssueKey("k9", "late", ("admin",), "f", office.at))
