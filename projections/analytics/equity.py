@@ -214,7 +214,7 @@ def is_future(position: AnyRow) -> bool:
 
 
 def settled(position: AnyRow) -> Decimal:
-    """Return the position's net cash flow in settlement currency, fees included (see `domain.holdings.balances.moved_by`)."""
+    """Return the position's net cash flow in settlement currency, fees included; see `holdings.balances.moved_by`."""
     moved = position["realized"] + position["rounding"] - position["fee_cost"] + position["funding"]
     moved -= position["fees_settle"]
     if not is_future(position):
