@@ -5,7 +5,6 @@ A module of its own, so that processes that only write to the ledger need not lo
 
 import contextlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import msgspec
 import psycopg
@@ -41,12 +40,6 @@ def engine(url: str, role: Role | None = None, *, connections_max: int = CONNECT
         pool_pre_ping=True,
         json_deserializer=msgspec.json.decode,
     )
-
-
-def present(connection: sqlalchemy.Connection) -> datetime:
-    """Return the present moment by the database's clock, in UTC."""
-    moment: datetime = connection.execute(sqlalchemy.select(sqlalchemy.func.clock_timestamp())).scalar_one()
-    return moment.astimezone(UTC)
 
 
 @contextlib.contextmanager
