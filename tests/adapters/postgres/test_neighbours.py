@@ -34,12 +34,16 @@ TABLES = (
 )  # fmt: skip
 
 UNDO = """
+DROP TABLE ledger.group_runs, ledger.closings, ledger.cosignatures;
 DROP TRIGGER complete_batch ON ledger.events;
 DROP FUNCTION market.complete_batch;
 DROP TABLE market.batches, market.leaves;
 DROP SEQUENCE market.price_ids;
 DROP INDEX market.marks_id_idx, market.marks_earlier_idx, market.funding_rates_earlier_idx;
-"""  # of the revisions after 0007, what they would make again
+DROP INDEX ledger.events_streams_idx;
+DROP SCHEMA v1 CASCADE;
+DROP FUNCTION read.in_use;
+"""  # of the revisions after 0009, what they would make again
 VIEWS = "SELECT schemaname, viewname FROM pg_views WHERE schemaname = 'v1' OR viewname LIKE 'v1\\_%'"
 HELD = """
 SELECT count(*) FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace, aclexplode(relacl) AS rights
@@ -218,7 +222,7 @@ def test_a_group_of_readers_with_members_is_not_let_into_a_database_that_is_brou
     url = prepared(server, name)
     migrate(url)
     with psycopg.connect(url_of_database(server.url, name)) as former:
-        former.execute("DROP INDEX ledger.events_streams_idx; DROP SCHEMA v1 CASCADE; DROP FUNCTION read.in_use")
+        former.execute(UNDO)
         former.execute("UPDATE public.daybook_revision SET version_num = '0009'")
     server.run(f"CREATE ROLE {name}_guest LOGIN", f"GRANT {name}_reader TO {name}_guest")
     with pytest.raises(Unavailable, match=rf"{name}_reader has members already \({name}_guest\)"):
@@ -282,7 +286,6 @@ def test_roles_that_databases_shared_become_their_own(server: Server) -> None:
             rights.give(former, shared)
             rights.take(former, name)
             former.execute(UNDO)
-            former.execute("DROP INDEX ledger.events_streams_idx; DROP SCHEMA v1 CASCADE; DROP FUNCTION read.in_use")
             former.execute("DROP TABLE ledger.tasks; UPDATE public.daybook_revision SET version_num = '0007'")
         server.run(f"GRANT CREATE ON DATABASE {name} TO {name}_projector")
     for name, url in zip(owners, urls, strict=True):
