@@ -13,6 +13,7 @@ import pytest
 from adapters.log.postgres import PostgresLog
 from adapters.postgres.migrations import NEWEST, pending, revision_of
 from adapters.postgres.migrations.upgrading import upgrade
+from api.terminal.output import EXIT_UPGRADE
 from domain.ledger import scan
 from tests import CHECKOUT
 from tests.api.command_line import Run, environment, parsed
@@ -51,7 +52,7 @@ def test_no_command_upgrades_unless_it_is_requested(
     Path("fills.csv").write_text("")
     for args in COMMANDS:
         done = inside(*args, url=old)
-        assert (args, done.returncode) == (args, 4), done.stderr
+        assert (args, done.returncode) == (args, EXIT_UPGRADE), done.stderr
         assert f"is of an older Daybook (revision {OLD}, this one needs {NEWEST}): run `daybook upgrade`" in done.stderr
         assert revision_of(old) == OLD, args
     problem = json.loads(inside("status", "--json", url=old).stderr)

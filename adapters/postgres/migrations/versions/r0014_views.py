@@ -11,7 +11,7 @@ from alembic import op
 
 from adapters.postgres.migrations.naming import named
 
-revision = "0016"
+revision = "0014"
 down_revision = "0013"
 
 TABLES = """
