@@ -14,7 +14,7 @@ witness = typer.Typer(
 Name = Annotated[str, typer.Option("--name", help="The name in its key and signatures, such as witness.example/w1.")]
 Directory = Annotated[
     Path | None,
-    typer.Option("--directory", file_okay=False, help="Its key and state; by default DAYBOOK_HOME/witness."),
+    typer.Option("--directory", file_okay=False, help="Its key and state; by default `witness` in the home."),
 ]
 
 

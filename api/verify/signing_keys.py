@@ -77,7 +77,7 @@ def pin_keys(keys: Sequence[str], *, json: bool) -> None:
     settings = environment()
     home = trust.pins_of_home(settings, is_made=True)
     if home is None:
-        raise RequestRefused(trust.NO_HOME)
+        raise RequestRefused(trust.no_home())
     found = trust.given_keys(keys)
     added = [pin.key.vkey for pin in found if home.add(pin.key)]
     if json:

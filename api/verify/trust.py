@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adapters.postgres import connections, own_home
+from adapters.postgres import advice, connections, own_home
 from adapters.postgres.connections import Role, connect, reaching
 from adapters.proof import checkpoints
 from adapters.proof.checkpoints import Pin, PublicKey, Tenure
@@ -19,7 +19,6 @@ from api.terminal.output import warn
 from domain.errors import HistoryBroken, InvalidInput, RequestRefused, Unavailable
 
 KEY_FILE_BYTES_MAX = 64 * 1024
-NO_HOME = "keys are pinned in a home that this account has made: set DAYBOOK_HOME to a directory of yours"
 
 
 class Trust(NamedTuple):
@@ -35,6 +34,11 @@ class Trust(NamedTuple):
             "is_pinned": bool(self.pins),
             "pinned_now": self.pinned_now.vkey if self.pinned_now else None,
         }
+
+
+def no_home() -> str:
+    """Return why keys cannot be pinned, and what to do."""
+    return f"keys are pinned in a home that this account has made: {advice.elsewhere()}"
 
 
 def given_keys(values: Sequence[str]) -> list[Pin]:
@@ -99,7 +103,7 @@ def of_home(pins: Pins | None, origin: str, chain: Sequence[Tenure], place: str 
 
 def pin_first_use(url: str, pins: Pins | None, chain: Sequence[Tenure]) -> PublicKey | None:
     """Pin the key that signs a database now; return it, or None if it cannot be stored. Warns either way."""
-    key, found = chain[-1].key, NO_HOME
+    key, found = chain[-1].key, no_home()
     if pins is not None:
         try:
             pins.add(key, chain[-1].since)

@@ -54,12 +54,26 @@ BODIES: dict[str, Any] = {
         "transact_time": "2026-01-02T03:04:05Z",
     },
     "/v1/marks": {"marks": [{"instrument_id": BTC, "price": "100", "mark_at": "2026-01-02T03:04:05Z"}]},
+    "/v1/approval-policy": {"actions": [], "valid_hours": 24, "counts_issuer": False},
+    "/v1/approvals/{proposal_id}": {},
+    "/v1/approvals/{proposal_id}/reject": {"reason": "x"},
+    "/v1/breaks/dismiss": {"account_id": "main", "break_id": "B-1", "reason": "x"},
+    "/v1/closings": {"as_of_seq": 1},
+    "/v1/keys": {"name": "bot", "scopes": ["read"]},
+    "/v1/keys/{key_id}/revoke": {"reason": "x"},
+    "/v1/keys/{key_id}/scopes": {"scopes": ["read"]},
+    "/v1/kill-switches": {
+        "account_id": "main", "strategy_id": "s", "instrument_id": BTC, "venue": "V", "asset": "BTC", "mode": "HALT",
+        "reason": "x",
+    },
+    "/v1/kill-switches/release": {"account_id": "main", "strategy_id": "s", "instrument_id": BTC, "reason": "x"},
     "/v1/what-if": {
         "method": "FIFO", "fees": [{"instrument_id": BTC, "maker": "0", "taker": "0"}], "marks": [f"{BTC}=5"],
         "limits": [{"account_id": "main", "measure": "MAX_POSITION", "limit": "2"}], "as_of_seq": 1,
     },
 }  # fmt: skip
-PATHS = {"account_id": "main", "cl_ord_id": "A-1", "instrument_id": BTC, "seq": "1", "asset": "USDT", "report": "pnl"}
+PATHS = {"account_id": "main", "cl_ord_id": "A-1", "instrument_id": BTC, "seq": "1", "asset": "USDT", "report": "pnl",
+         "proposal_id": "P1", "key_id": "none"}  # fmt: skip
 GIVEN = {"account_id": "main", "instrument_id": BTC, "from": "1", "seq": "1", "asset": "USDT", "strategy_id": "main",
          "exec_id": "E-1", "digest": "x", "transfer_id": "T-1", "cl_ord_id": "A-1", "day": "2026-01-02"}  # fmt: skip
 

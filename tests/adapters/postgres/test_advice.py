@@ -11,6 +11,7 @@ import pytest
 from adapters.postgres import advice, embedded
 from adapters.postgres.connections import Role, connect
 from adapters.postgres.migrations import check_revision
+from api.terminal.output import EXIT_UNAVAILABLE
 from domain.errors import LedgerError, Unavailable
 from tests import CHECKOUT
 from tests.api.command_line import command
@@ -89,7 +90,7 @@ def test_programs_that_are_not_found_name_what_helps(monkeypatch: pytest.MonkeyP
 def test_the_demo_names_its_option_when_its_home_was_given_by_one(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = command("demo", "--once", "--home", str(tmp_path / "file"))
-    assert done.returncode == 3 and "give --home elsewhere" in done.stderr and not variables(done.stderr)
+    assert done.returncode == EXIT_UNAVAILABLE and "give --home elsewhere" in done.stderr and not variables(done.stderr)
     assert advice.elsewhere() == "set DAYBOOK_HOME elsewhere"
 
 
