@@ -11,6 +11,7 @@ that stands, by the venue's clock. Orders refused by the pre-trade check were ne
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import sqlalchemy as sa
@@ -120,10 +121,10 @@ def orders_between(
 
 
 def fills_of(source: Source, sent: Sequence[StoredOrderRow]) -> dict[tuple[str, str], Fills]:
-    """Return the fills of orders, by account and ClOrdID."""
+    """Return the fills of orders, by account and ClOrdID; of several contracts that of the fill booked first."""
     keys = [(row["account_id"], row["cl_ord_id"]) for row in sent if row["cum_qty"]]
     found: dict[tuple[str, str], Fills] = {}
-    for row in _fills(source, keys):
+    for row in sorted(_fills(source, keys), key=itemgetter("booked_seq")):
         at, contract = row["transact_time"], {name: row[name] for name in _CONTRACT}
         key = (row["account_id"], row["cl_ord_id"])
         known = found.get(key, Fills(0, at, at, contract))
@@ -142,7 +143,9 @@ def _fills(source: Source, keys: Sequence[tuple[str, str]]) -> Iterable[Row]:
     wanted_keys = sa.func.unnest(*columns).table_valued("account_id", "cl_ord_id", name="wanted").render_derived()
     fill, key = executions.c, wanted_keys.c
     query = (
-        sa.select(fill.account_id, fill.cl_ord_id, fill.transact_time, *(fill[name] for name in _CONTRACT))
+        sa.select(
+            fill.account_id, fill.cl_ord_id, fill.booked_seq, fill.transact_time, *(fill[name] for name in _CONTRACT)
+        )
         .join(wanted_keys, sa.and_(fill.account_id == key.account_id, fill.cl_ord_id == key.cl_ord_id))
         .where(fill.reversal.is_(None), fill.entry == "TRADE")
     )
