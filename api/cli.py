@@ -56,16 +56,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _common(
-    actor: Annotated[
-        str,
-        typer.Option(help="A name to record as claimed; who runs the command is the account of the system."),
-    ] = "",
-) -> None:
-    claim_name(actor)
-
-
 app.add_typer(reports_cli.report)
 app.command(name="what-if")(what_if_cli.what_if)
 app.command()(reports_cli.replay)
@@ -108,10 +98,14 @@ app.add_typer(keys_cli.keys)
 @app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
+    actor: Annotated[
+        str, typer.Option(help="A name to record as claimed; who runs the command is the account of the system.")
+    ] = "",
     version: Annotated[bool, typer.Option("--version", help="Show version, commit and the hash of the code.")] = False,
     json: Annotated[bool, typer.Option("--json", help="With --version: write JSON.", hidden=True)] = False,
 ) -> None:
-    """Options of no command."""
+    """Options of every command, and of none."""
+    claim_name(actor)
     if version:
         from adapters import release
 

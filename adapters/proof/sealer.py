@@ -170,13 +170,15 @@ class Sealer:
     def _follow(self, connection: Connection, stop: threading.Event, on_pass: Callable[[], None]) -> None:
         connection.execute(f"LISTEN {CHANNEL}")
         sealing = _Sealing(connection, self._home, self._hand, connections.name(self._url))
+
+        def passed() -> None:
+            on_pass()
+            list(connection.notifies(timeout=0))  # they came meanwhile, and would be kept as long as there is more
+
         while not stop.is_set():
             began = time.monotonic()
             on_pass()
-            if sealing.advance(on_pass):
-                list(
-                    connection.notifies(timeout=0)
-                )  # they came meanwhile, and would be kept for as long as there is more
+            if sealing.advance(passed):
                 stop.wait(max(0.0, self._interval_s - (time.monotonic() - began)))
             else:
                 list(connection.notifies(timeout=NOTIFY_SECONDS_MAX, stop_after=1))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from fastapi import APIRouter, FastAPI, Request
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from adapters.upkeep.supervisor import Health
@@ -56,7 +57,8 @@ def standing(daybook: Daybook) -> Standing:
 @router.get("/ready", response_model=schemas.ReadyAnswer, responses=responses(503))
 async def ready(request: Request) -> Response:
     """Report whether the database answers, every read model and background task runs, sealing follows, the clock is
-    right and the disk has room. It is at most a second old. Why something does not is shown to callers with an API key.
+    right and the disk has room. With an API key the answer is as of now and says why something does not; without one it
+    is at most a second old.
 
     A process that stands by is ready too: `writes` states who leads. See `/ready/read` and `/ready/write`.
     """
@@ -82,9 +84,11 @@ Reasons = Callable[..., list[str]]
 
 async def _ready(request: Request, reasons_of: Reasons, *, is_for_writers: bool = False) -> Response:
     daybook, is_known = request.app.state.daybook, hasattr(request.state, "caller") or request.app.state.is_demo
-    head, progress, error = await request.app.state.readiness.get()
+    shared = request.app.state.readiness
+    found_: Standing = await (run_in_threadpool(standing, daybook) if is_known else shared.get())
+    head, progress, error = found_
     tasks = [_task_json(one, is_known=is_known) for one in daybook.watch.health()]
-    if error is not None:
+    if error is not None or head is None:
         detail = str(error) if is_known else UNREACHED
         raise Problem(503, "unavailable", "Not ready", detail, tasks=tasks) from error
     writes = _writes_json(daybook, is_known=is_known)

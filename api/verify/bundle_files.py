@@ -110,7 +110,7 @@ def verify_bundle(path: Path, expected: Expected, settings: Settings, *, is_deri
         believed = trust.Trust([*pins, *checkpoints.pins_of(expected.kept, proved.keys)])
         seen = None if expected.policy is None else witnessed.of_note(expected.policy, proved.note)
         figures = figures_of(bundle)
-        if is_derived:
+        if is_derived and proved.completeness.outcome is not Outcome.INCOMPLETE:
             with bar("deciding again", is_quiet=json) as advance:
                 derived = derive_bundle(bundle, size=path.stat().st_size, on_progress=advance)
     wrong = wrong_figures(figures.wrong)

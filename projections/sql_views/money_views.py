@@ -247,7 +247,15 @@ FROM v1.journal_lines WHERE ledger_account LIKE 'Assets:%' GROUP BY account_id, 
         "marks",
         "Prices that positions are valued at, as they were seen; the history is only added to.",
         _MARKS,
-        "SELECT mark_id, instrument_id, mark_at, price, quality, source, recorded_at FROM market.marks",
+        """
+SELECT mark.mark_id, mark.instrument_id, mark.mark_at, mark.price, mark.quality, mark.source,
+    coalesce(mark.recorded_at, batch.recorded_at) AS recorded_at
+FROM market.marks AS mark LEFT JOIN LATERAL (
+    SELECT recorded_at, last_id FROM market.batches
+    WHERE kind = 'MARK' AND first_id <= mark.mark_id ORDER BY first_id DESC LIMIT 1
+) AS batch ON mark.recorded_at IS NULL
+WHERE mark.recorded_at IS NOT NULL OR batch.last_id >= mark.mark_id
+""",
     ),
     Composed(
         "position_values",

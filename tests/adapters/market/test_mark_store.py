@@ -1,6 +1,6 @@
 """Marks: recorded exactly, found as of any moment, and from memory only as long as that is honest."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from msgspec.structs import astuple, replace
 from adapters.market.mark_store import KnownBy, MarkStore
 from adapters.postgres.connections import Role
 from domain.errors import InvalidInput, Unavailable
-from domain.marks import QualifiedMark, Quality
+from domain.marks import MarkOnRecord, QualifiedMark, Quality
 from domain.values import Mark
 from tests.marks import RecordingStore, recording
 
@@ -182,6 +182,16 @@ def test_an_unreachable_database_is_reported() -> None:
     store.close()
 
 
+def plain(found: Sequence[MarkOnRecord | None]) -> list[Mark | None]:
+    """The marks without what is on record of them."""
+    assert all(one is None or one.mark_id for one in found)
+    return [one and Mark(one.instrument_id, one.price, one.source, one.mark_at) for one in found]
+
+
+def by_name(found: Mapping[str, MarkOnRecord]) -> dict[str, Mark | None]:
+    return dict(zip(found, plain(list(found.values())), strict=True))
+
+
 def test_the_latest_of_each_moment_is_found_at_once(marks: RecordingStore) -> None:
     marks.record([mark("100"), mark("110", 10), mark("7", 5, "ETHUSDT.SIM")])
     known = marks.known()
@@ -190,8 +200,8 @@ def test_the_latest_of_each_moment_is_found_at_once(marks: RecordingStore) -> No
         (instrument_id, T0 + timedelta(seconds=at_s))
         for instrument_id, at_s in (("BTCUSDT.SIM", 9), ("ETHUSDT.SIM", 4), ("BTCUSDT.SIM", 99), ("BTCUSDT.SIM", -1))
     ]
-    assert marks.latest_each(wanted) == [mark("105", 8), None, mark("110", 10), None]
-    assert marks.latest_each(wanted, known) == [mark("100"), None, mark("110", 10), None]
+    assert plain(marks.latest_each(wanted)) == [mark("105", 8), None, mark("110", 10), None]
+    assert plain(marks.latest_each(wanted, known)) == [mark("100"), None, mark("110", 10), None]
     assert marks.latest_each([]) == []
 
 
@@ -204,9 +214,9 @@ def test_the_latest_of_instruments_at_several_moments(marks: RecordingStore) -> 
         [T0 + timedelta(seconds=at_s) for at_s in (99, 9, -1)],
     )
     eth = {"ETHUSDT.SIM": mark("7", 5, "ETHUSDT.SIM")}
-    assert marks.latest_at(requested, moments) == [
+    assert list(map(by_name, marks.latest_at(requested, moments))) == [
         eth | {"BTCUSDT.SIM": mark("110", 10)}, eth | {"BTCUSDT.SIM": mark("105", 8)}, {},
     ]  # fmt: skip
-    assert marks.latest_at(requested, moments, known)[1] == eth | {"BTCUSDT.SIM": mark("100")}
+    assert by_name(marks.latest_at(requested, moments, known)[1]) == eth | {"BTCUSDT.SIM": mark("100")}
     assert marks.latest_at([], moments) == [{}, {}, {}]
     assert marks.latest_at(requested, []) == []

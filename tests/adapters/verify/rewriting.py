@@ -36,7 +36,7 @@ def new_key(origin: str) -> PrivateKey:
 def rewritten(url: str, way: str) -> PrivateKey:
     """Alter an event, publish a new key in one of the WAYS, and sign everything again with it."""
     with psycopg.connect(url) as connection:
-        for table in ("events", "tiles", "checkpoints", "keys", "identity"):
+        for table in ("events", "tiles", "checkpoints", "group_runs", "keys", "identity"):
             connection.execute(f"ALTER TABLE ledger.{table} DISABLE TRIGGER ALL")  # type: ignore[arg-type]
         ledger_id = tiles.identity(connection)
         assert ledger_id is not None
@@ -53,7 +53,7 @@ def rewritten(url: str, way: str) -> PrivateKey:
         )
         sizes[-1] = _published(connection, way, key, old.key.vkey, sizes[-1])
         _signed_again(connection, ledger_id, key, sizes)
-        for table in ("events", "tiles", "checkpoints", "keys", "identity"):
+        for table in ("events", "tiles", "checkpoints", "group_runs", "keys", "identity"):
             connection.execute(f"ALTER TABLE ledger.{table} ENABLE TRIGGER ALL")  # type: ignore[arg-type]
     return key
 
@@ -63,7 +63,7 @@ def signed_again(url: str, pem: bytes) -> None:
     secret = load_pem_private_key(pem, password=None)
     assert isinstance(secret, Ed25519PrivateKey)
     with psycopg.connect(url) as connection:
-        for table in ("events", "tiles", "checkpoints", "cosignatures"):
+        for table in ("events", "tiles", "checkpoints", "group_runs", "cosignatures"):
             connection.execute(f"ALTER TABLE ledger.{table} DISABLE TRIGGER ALL")  # type: ignore[arg-type]
         ledger_id = tiles.identity(connection)
         assert ledger_id is not None
@@ -71,7 +71,7 @@ def signed_again(url: str, pem: bytes) -> None:
         connection.execute("UPDATE ledger.events SET state = state || ' ' WHERE notification_id = 2")
         connection.execute("DELETE FROM ledger.cosignatures")
         _signed_again(connection, ledger_id, PrivateKey(tiles.origin_of(ledger_id), secret), sizes)
-        for table in ("events", "tiles", "checkpoints", "cosignatures"):
+        for table in ("events", "tiles", "checkpoints", "group_runs", "cosignatures"):
             connection.execute(f"ALTER TABLE ledger.{table} ENABLE TRIGGER ALL")  # type: ignore[arg-type]
 
 
@@ -119,6 +119,7 @@ def _url(connection: Connection) -> str:
 def _signed_again(connection: Connection, ledger_id: UUID, key: PrivateKey, sizes: list[int]) -> None:
     connection.execute("DELETE FROM ledger.tiles")
     connection.execute("DELETE FROM ledger.checkpoints")
+    connection.execute("DELETE FROM ledger.group_runs")
     growth, before = Growth(), 0
     for size in sizes:
         tiles.grow(connection, growth, size)

@@ -57,8 +57,9 @@ def test_a_new_key_that_signs_a_rewritten_history_is_shown_by_the_old_one(
 ) -> None:
     note, key = kept
     unguard(superuser)
-    for statement in (REWRITE, "DELETE FROM ledger.tiles", "DELETE FROM ledger.checkpoints", "DELETE FROM ledger.keys"):
-        superuser.run(statement)
+    superuser.run(REWRITE)
+    for table in ("tiles", "checkpoints", "group_runs", "keys"):
+        superuser.run(f"DELETE FROM ledger.{table}")
     Sealer(database_url, tmp_path / "other").seal()
     with pytest.raises(HistoryBroken, match="key"):
         verify(database_url, VerifyRequest(trusted=key))
@@ -76,6 +77,9 @@ def test_of_the_newest_checkpoints_only_what_was_done_beside_is_shown_by_a_later
     first = superuser.sizes[0]
     unguard(superuser)
     superuser.run("DELETE FROM ledger.checkpoints WHERE size > %s", first)
+    found = verify(database_url).finding
+    assert found is not None and (found.fault, found.seq) == (Fault.FORGED, first + 1), "the rows of groups show it"
+    superuser.run("DELETE FROM ledger.group_runs WHERE size > %s", first)
     assert verify(database_url).finding is None
     assert verify(database_url, VerifyRequest(against=[last])).finding is None, "nothing is lost"
     superuser.run("UPDATE ledger.events SET state = state || ' ' WHERE notification_id = %s", first + 1)

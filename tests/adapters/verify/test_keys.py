@@ -243,7 +243,7 @@ def test_a_history_signed_again_with_a_new_key_is_not_believed(ledger: Ledger, t
 @pytest.mark.parametrize("is_hidden", [False, True])
 def test_a_log_whose_keys_were_removed_is_not_signed_as_a_new_one(ledger: Ledger, *, is_hidden: bool) -> None:
     """Not even if the event of the first key is overwritten as well: the home remembers the ledger."""
-    proof = [f"DELETE FROM ledger.{table}" for table in ("tiles", "checkpoints", "keys", "identity")]
+    proof = [f"DELETE FROM ledger.{table}" for table in ("tiles", "checkpoints", "group_runs", "keys", "identity")]
     hidden = ["UPDATE ledger.events SET originator_id = 'x' WHERE notification_id = 1"] if is_hidden else []
     ledger.as_superuser(*proof, *hidden)
     for go_on in (ledger.sealer.begin, ledger.sealer.seal, Sealer(ledger.url, ledger.home).seal):

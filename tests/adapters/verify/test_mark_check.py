@@ -135,7 +135,7 @@ def test_marks_from_before_are_not_covered_until_they_are_committed_as_they_are(
         assert store.latest(BTC) is not None
         store.record(marks(1))
         first, second = (logged.recorded for logged in store.log.select())
-    assert (first.stream, first.actor, first.cause) == ("marks:*", "daybook-upgrade", "recorded before")
+    assert (first.stream, first.actor, first.cause) == ("marks:*", "system:upgrade", "recorded before")
     assert (first.event.is_earlier, first.event.count, first.event.first_id, first.event.last_id) == (True, 3, 1, 7)
     assert (second.stream, second.event.is_earlier) == ("marks:SIM", False)
     assert check_marks(database_url) == CheckedMarks(2, 4, 0, 0, [])

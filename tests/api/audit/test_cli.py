@@ -206,10 +206,10 @@ def test_a_bundle_is_complete_incomplete_or_not_shown_to_be_either(cli: Cli, boo
 
     bare = fewer(book, tmp_path / "bare", part="completeness.json")
     code, out, err = cli("verify", str(bare), "--against", str(kept))
-    assert code == 4 and "Completeness not shown: it has no completeness.json" in out and "every one" not in out
+    assert code == 5 and "Completeness not shown: it has no completeness.json" in out and "every one" not in out
     code, out, _ = cli("verify", str(bare), "--json")
     shown = json.loads(out)
-    assert (code, shown["is_proved"], shown["positions"]) == (4, False, None)
+    assert (code, shown["is_proved"], shown["positions"]) == (5, False, None)
     assert shown["completeness"]["outcome"] == "completeness not shown"
 
 
@@ -317,7 +317,8 @@ def test_a_database_of_a_newer_daybook_is_refused(cli: Cli, book: Path, database
         one_sentence(cli(*args), "newer Daybook", "use that")
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE daybook_revision SET version_num = '0001'")
-    one_sentence(cli("verify"), "older Daybook", "brings it forward")
+    code, _, err = cli("verify")
+    assert code == 6 and "older Daybook" in err and "daybook upgrade" in err
 
 
 def test_a_missing_tile_is_named(cli: Cli, tmp_path: Path, database_url: str) -> None:

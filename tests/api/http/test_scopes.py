@@ -9,7 +9,13 @@ import httpx
 from adapters.postgres.scopes import Scope
 from domain.access import rights
 
-OPEN = {"/health", "/ready", "/metrics"}  # need no key, and show nothing of what is recorded
+OPEN = {
+    "/health",
+    "/ready",
+    "/ready/read",
+    "/ready/write",
+    "/metrics",
+}  # need no key, and show nothing of what is recorded
 COMPUTED = {"run_what_if"}  # a POST that records nothing
 PLACES = {"seq": "1", "model": "positions", "report": "positions", "instrument_id": "X.Y"}
 

@@ -87,13 +87,13 @@ def test_a_row_that_is_altered_by_sql_opens_nothing_and_is_named(daybook: Dayboo
     ids = {name: key.split("_")[1] for name, key in presented.items()}
     daybook.keys.revoke(ids["no longer revoked"])
     daybook.seal()
-    assert parsed(run("verify", "--json"))["keys"]["wrong"] == []
+    assert parsed(run("verify", "--json"))["api_keys"]["wrong"] == []
     with psycopg.connect(daybook.url) as superuser:
         for name, statement in FORGERIES.items():
             superuser.execute(statement.format(key_id=ids[name], forged=presented[name]))  # type: ignore[arg-type]
     assert [name for name, key in presented.items() if daybook.keys.verify(key) is not None] == []
     found = run("verify", "--json")
-    wrong = {each["key_id"]: each["reason"] for each in json.loads(found.stdout)["keys"]["wrong"]}
+    wrong = {each["key_id"]: each["reason"] for each in json.loads(found.stdout)["api_keys"]["wrong"]}
     assert (found.returncode, wrong.keys()) == (1, set(ids.values()))
     assert "not on record" in wrong[ids["inserted"]] and "admin" in wrong[ids["more scopes"]]
     refused = run("verify").stderr
@@ -110,7 +110,7 @@ def test_a_row_that_is_removed_is_named_and_opens_nothing(daybook: Daybook, run:
     with psycopg.connect(daybook.url) as superuser:
         superuser.execute("DELETE FROM access.api_keys")
     assert daybook.keys.verify(key) is None
-    assert parsed(run("verify", "--json"))["keys"]["without_row"] == [key.split("_")[1]]
+    assert parsed(run("verify", "--json"))["api_keys"]["without_row"] == [key.split("_")[1]]
 
 
 def test_the_command_line_records_the_account_and_keeps_a_claim_a_claim(book: Run, monkeypatch: pytest.MonkeyPatch):
@@ -169,7 +169,7 @@ def test_an_admin_key_is_shown_to_who_proposes_it_and_opens_nothing_before_appro
     assert proposed.status_code == 202
     key, proposal_id = proposed.json()["key"], proposed.json()["proposal_id"]
     assert not works(server, key)
-    checked = parsed(run("verify", "--json"))["keys"]
+    checked = parsed(run("verify", "--json"))["api_keys"]
     assert (checked["wrong"], checked["proposed"]) == ([], 1)
     assert dan.post(f"/v1/approvals/{proposal_id}").status_code == 201
     assert works(server, key)

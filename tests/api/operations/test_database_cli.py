@@ -10,6 +10,7 @@ import pytest
 from adapters.postgres.connections import Role, connect
 from adapters.postgres.migrations import migrate
 from api.cli import run
+from api.terminal.output import EXIT_UNAVAILABLE
 from tests.databases import url_of_database
 
 
@@ -85,5 +86,5 @@ def test_who_is_no_administrator_is_refused_with_the_reason(
     server_url: str, owner: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAYBOOK_DATABASE_URL", as_account(server_url, owner, "postgres"))
-    assert run(["database", "prepare", owner, "--database", f"{owner}_other", "--create", "--run"]) == 3
+    assert run(["database", "prepare", owner, "--database", f"{owner}_other", "--create", "--run"]) == EXIT_UNAVAILABLE
     assert "may not prepare a database" in capsys.readouterr().err

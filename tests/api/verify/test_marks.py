@@ -37,7 +37,7 @@ def test_verify_covers_imported_marks_and_names_the_altered_one(cli: Cli, databa
     code, out, _ = cli("verify")
     assert code == 0 and "5 marks and funding rates in 1 batch are what was recorded." in out
     event = json.loads(cli("log", "--json")[1])["events"][0]
-    assert event["stream"] == "marks:candles" and event["actor"].startswith("cli.")
+    assert event["stream"] == "marks:candles" and event["actor"].startswith("os:")
 
     proof = json.loads(cli("prove-mark", "--instrument", "BTCUSDT.SIM", "--as-of", "1", "--json")[1])
     assert (json.loads(proof["leaf"])[3], proof["leaf_index"], proof["size"], proof["seq"]) == ("6", 4, 5, 1)
@@ -70,7 +70,7 @@ def test_serving_commits_the_marks_of_before(database_url: str) -> None:
         older.execute("INSERT INTO market.marks VALUES (1, 'BTCUSDT.SIM', '2025-12-01Z', 1, 'old', '2025-12-01Z')")
     with Daybook.open(Settings(database_url=database_url)) as daybook, daybook.leading():
         (logged,) = daybook.log.select()
-    assert (logged.recorded.stream, logged.recorded.actor) == ("marks:*", "daybook-upgrade")
+    assert (logged.recorded.stream, logged.recorded.actor) == ("marks:*", "system:upgrade")
     assert check_marks(database_url) == CheckedMarks(1, 1, 0, 0, [])
 
 

@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,16 @@ import sqlalchemy as sa
 
 from adapters.log.postgres import PostgresLog
 from adapters.postgres import readers
-from adapters.postgres.connections import Role, connect
+from adapters.postgres.connections import Role
 from adapters.postgres.engine import engine
-from domain.values import Side
+from domain.values import Mark, Side
 from projections.catalog import PROJECTIONS
 from projections.runner.runner import Runner
 from projections.sql_views import following
 from projections.sql_views.versions import V1
 from tests import CHECKOUT
 from tests.desk import BTC, Desk, fill
+from tests.marks import recording
 from tests.projections.running import FIFO
 
 GOLDEN = Path(__file__).parent / "v1.txt"
@@ -52,11 +54,8 @@ def made(server_url: str, template: str, database_names: Iterator[str]) -> Itera
         for number in range(4):
             desk.report(fill(f"B{number}", Side.BUY, "1", str(100 + number), number))
         desk.report(fill("S", Side.SELL, "1.5", "110", 60 * 24 * 20))
-        with connect(url, Role.WRITER) as marks:
-            marks.execute(
-                "INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES (%s, now(), 120, 'test')",
-                [BTC],
-            )
+        with recording(url) as marks:
+            marks.record([Mark(BTC, D(120), "test", datetime.now(UTC))])
         projector = engine(url, Role.PROJECTOR)
         Runner(log, projector).catch_up()
         projector.dispose()

@@ -1,7 +1,7 @@
 """What SQL says positions and accounts are worth is what Daybook says."""
 
 from collections import defaultdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
 
@@ -9,7 +9,6 @@ import psycopg
 import sqlalchemy as sa
 
 from adapters.log.postgres import PostgresLog
-from adapters.postgres.connections import Role, connect
 from domain.instrument import Contract, Kind, ListInstrument
 from domain.values import Mark, Money, Side
 from projections.analytics import pnl
@@ -17,6 +16,7 @@ from projections.analytics.equity import is_future
 from projections.models import balances, positions
 from projections.runner.runner import Runner, as_of
 from tests.desk import BTC, CONTRACTS, PERP, T0, Desk, fill
+from tests.marks import recording
 from tests.projections.analytics.test_equity import deposit
 
 INVERSE = "BTCUSD.SIM"
@@ -38,14 +38,11 @@ def test_positions_and_net_assets_are_those_of_the_read_models_at_the_marks(
     columns = "account_id, strategy_id, instrument_id, mark, value, unrealized"
     query = f"SELECT {columns} FROM v1.position_values ORDER BY 1, 2, 3"
     net = "SELECT asset, balance, open_value, net_assets, without_mark FROM v1.net_assets WHERE account_id = 'main'"
-    with psycopg.connect(database_url, autocommit=True) as reader, connect(database_url, Role.WRITER) as writer:
+    with psycopg.connect(database_url, autocommit=True) as reader, recording(database_url) as store:
         unvalued = {row[0]: row[3:] for row in reader.execute(net)}
         assert (unvalued["USDT"][1], unvalued["BTC"]) == (0, (None, 2))
         for name, price in PRICES.items():
-            writer.execute(
-                "INSERT INTO market.marks (instrument_id, mark_at, price, source) VALUES (%s, now(), %s, 'test')",
-                [name, price],
-            )
+            store.record([Mark(name, price, "test", datetime.now(UTC))])
         shown: list[Any] = reader.execute(query.encode()).fetchall()
         assets = {row[0]: row[1:] for row in reader.execute(net)}
     memory = as_of(log)

@@ -105,7 +105,7 @@ class Ground:
         """Until a worker looks whether the leader is still there."""
         deadline = time.monotonic() + seconds_max
         with psycopg.connect(self.url, autocommit=True) as connection:
-            while connection.execute(STANDBYS, [leadership.LOOK]).fetchone() == (0,):
+            while connection.execute(STANDBYS, [leadership.LOOK.replace("%(lock)s", "$1")]).fetchone() == (0,):
                 assert time.monotonic() < deadline, f"no worker stands by (seed {self.seed})"
                 time.sleep(0.02)
 
