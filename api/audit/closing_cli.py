@@ -47,7 +47,7 @@ def close(
         return
     say(
         f"{request.figures:,} figures as of seq {request.as_of_seq:,} are "
-        f"{'closed' if answer.records else 'closed already'}; days before {request.closed_before} are."
+        f"{'closed' if answer.records else 'closed already'}, with the days before {request.closed_before}."
     )
     note("Prove one with daybook prove.")
 
