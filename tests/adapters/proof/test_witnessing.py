@@ -14,6 +14,8 @@ from adapters.proof.witnessing import SIZE, Witnessing
 from domain.errors import InvalidInput, RequestRefused
 from tests import rfc6962
 
+pytestmark = pytest.mark.slow
+
 LOG = PrivateKey("example.com/log", Ed25519PrivateKey.generate())
 OTHER = PrivateKey("example.com/log", Ed25519PrivateKey.generate())
 DATA = [bytes([n]) for n in range(40)]

@@ -28,6 +28,8 @@ from tests.adapters.verify.stranger import key_of
 from tests.databases import new_database
 from tests.records import record
 
+pytestmark = pytest.mark.slow
+
 SIZES = (3, 1, 40, 300, 260, 500, 77, 600)  # of the checkpoints: runs within a tile, over tiles, and of several
 EVENTS = sum(SIZES)
 

@@ -27,6 +27,8 @@ from tests.adapters.verify.rewriting import WAYS, new_key, rewritten, signed_aga
 from tests.desk import T0
 from tests.records import record
 
+pytestmark = pytest.mark.slow
+
 
 class Ledger:
     """A ledger whose keys are on record, in a home."""

@@ -15,6 +15,8 @@ from domain.values import Mark
 from tests import rfc6962
 from tests.marks import RecordingStore, recording
 
+pytestmark = pytest.mark.slow
+
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 BTC, ETH = "BTCUSDT.SIM", "ETHUSDT.SIM"
 TABLES = ("market.marks", "market.funding_rates", "market.batches", "market.leaves")

@@ -27,6 +27,8 @@ from tests.api.client import BTC, fill
 from tests.api.command_line import Run, parsed
 from tests.scenarios.mutants.mutation import mutated, mutated_json
 
+pytestmark = pytest.mark.slow
+
 TRADES = """seq,trade_id,ts,symbol,side,price,qty,quote_qty,liquidity,fee,fee_currency
 1,5001,2026-01-02T10:00:00.000Z,BTCUSDT,BUY,97000,0.5,48500,maker,0,BTC
 2,5002,2026-01-02T11:30:00.250Z,BTCUSDT,SELL,98500,0.2,19700,taker,19.7,USDT

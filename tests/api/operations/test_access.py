@@ -19,6 +19,8 @@ from domain.ledger import Recorded, schema
 from tests.api.client import order
 from tests.api.command_line import Run, parsed
 
+pytestmark = pytest.mark.slow
+
 ClientFor = Callable[..., httpx.Client]
 LIMIT = {"account_id": "main", "measure": "MAX_POSITION", "limit": "10"}
 

@@ -10,6 +10,8 @@ from adapters.writer import leadership
 from tests.api.client import open_book, order
 from tests.api.operations.serving import Service, served
 
+pytestmark = pytest.mark.slow
+
 ADVERTISED = "https://desk-1.example/daybook"
 
 

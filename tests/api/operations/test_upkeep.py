@@ -17,6 +17,8 @@ from tests.api.client import open_book, order
 from tests.api.command_line import Run
 from tests.api.operations.serving import SECONDS_MAX, Service, served
 
+pytestmark = pytest.mark.slow
+
 TASKS = {"clock", "disk", "follower", "follower's heart", "leader's heart", "listener", "sealer", "server", "watch"}
 TASKS |= {"writer"}
 END_ALL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"

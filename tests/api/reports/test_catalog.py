@@ -28,6 +28,8 @@ from projections.analytics import daily_pnl, execution_quality, exposure
 from tests.api.client import BTC, bought_and_sold, fill, trade
 from tests.api.command_line import Run
 
+pytestmark = pytest.mark.slow
+
 DAY, NEXT = "2026-01-02", "2026-01-03"
 HOUR_NS = 3_600_000_000_000
 SPAN = {"from": DAY, "to": NEXT}

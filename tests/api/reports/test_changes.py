@@ -21,6 +21,8 @@ from projections.models.executions import restatements
 from projections.storage.tables import AnyRow
 from tests.desk import BTC, PERP, T0, Desk
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 4
 PAIRS = (BTC, PERP, "ETHUSDT.SIM")
 DAYS = Parameters(first="2026-02-27", last="2026-03-03", mark_age_max=10**8)

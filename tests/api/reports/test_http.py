@@ -24,6 +24,8 @@ from domain.errors import InvalidInput
 from tests.api.client import BTC, bought_and_sold, fill, trade
 from tests.rfc6962 import mth
 
+pytestmark = pytest.mark.slow
+
 DIGEST = "Daybook-Report-Digest"
 FORMS = ("json", "csv", "parquet")
 DAY = "2026-01-02"

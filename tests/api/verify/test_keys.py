@@ -25,6 +25,8 @@ from tests.api import client as over_http
 from tests.api.audit.test_cli import Cli, Said, one_sentence
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cli(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:

@@ -12,6 +12,8 @@ from api.cli import run
 from api.daybook import Daybook
 from api.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 Cli = Callable[..., tuple[int, str, str]]
 CANDLES = "ts,open,high,low,close,volume\n" + "".join(f"2026-01-01T00:0{n}:00Z,1,1,1,{n + 2},9\n" for n in range(5))
 

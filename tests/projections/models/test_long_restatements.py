@@ -34,6 +34,8 @@ from tests.projections.storage.test_history import (
     test_as_of_every_place_the_rows_are_those_of_a_replay_that_stops_there,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def few() -> Iterator[None]:

@@ -29,6 +29,8 @@ from tests.desk import BTC, Desk, fill
 from tests.marks import recording
 from tests.projections.running import FIFO
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parent / "v1.txt"
 SHAPE = """
 SELECT c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)

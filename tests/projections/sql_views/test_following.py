@@ -25,6 +25,8 @@ from projections.storage.schemas import as_placed
 from tests.desk import Desk, fill
 from tests.projections.running import changed, trade
 
+pytestmark = pytest.mark.slow
+
 VIEWS = [view.name for view in following.shown(PROJECTIONS)] + [one.name for one in V1.composed]
 HELD = "SELECT quantity FROM v1.positions WHERE strategy_id = 'trend'"
 REPEATABLE = psycopg.IsolationLevel.REPEATABLE_READ
