@@ -5,8 +5,10 @@ and that one on the states known from the log. A refused command adds nothing an
 is given before the append is durable; if it fails, the batch and the one based on it are discarded and decided again.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import datetime
 from threading import Lock
 from typing import Any, NamedTuple
@@ -77,12 +79,53 @@ class Reply:
         return self._answer
 
 
+class LoopReply:
+    """A lightweight Future that is answered on another thread and awaited on the event loop it was made on."""
+
+    __slots__ = ("_future", "_is_given", "_loop")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[Any] = self._loop.create_future()
+        self._is_given = False
+
+    def done(self) -> bool:
+        """Return whether the answer was set."""
+        return self._is_given
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Return True: a command that is queued is carried out, also if no caller waits for its answer any more."""
+        return True
+
+    def set_result(self, answer: Any) -> None:
+        """Set the answer, from any thread."""
+        self._is_given = True
+        with suppress(RuntimeError):  # the loop was closed: no caller waits
+            self._loop.call_soon_threadsafe(self._give, answer)
+
+    def set_exception(self, error: BaseException) -> None:
+        """Set an error, which `result` raises."""
+        self.set_result(error)
+
+    async def result(self, seconds_max: float) -> Any:
+        """Wait for the answer. Raises TimeoutError, and the error that was set."""
+        async with asyncio.timeout(seconds_max):
+            answer = await self._future
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def _give(self, answer: Any) -> None:
+        if not self._future.done():
+            self._future.set_result(answer)
+
+
 class Task(NamedTuple):
     """A queued command, and the future of its answer."""
 
     command: Command
     keyed: Keyed | None
-    future: "Future[Any] | Reply"
+    future: "Future[Any] | Reply | LoopReply"
 
     @property
     def weight(self) -> int:

@@ -30,7 +30,7 @@ from adapters.upkeep.supervisor import Supervisor
 from adapters.upkeep.supervisor import Task as Upkept
 from adapters.writer import leadership
 from adapters.writer.append import Appending, KeyTaken
-from adapters.writer.batch import Batch, Keyed, KeyOf, Marks, Reply, Task, resolve
+from adapters.writer.batch import Batch, Keyed, KeyOf, LoopReply, Marks, Reply, Task, resolve
 from adapters.writer.leadership import Candidate, Leader, Term
 from domain.errors import Busy, ClockInDoubt, ExecutionKnown, LedgerError, NotLeading, StreamConflict, Unavailable
 from domain.ledger import (
@@ -154,6 +154,12 @@ class GroupCommit:
         reply = Reply()
         self._enqueue(Task(command, keyed, reply))
         return reply.result(seconds_max)
+
+    async def carry_out_async(self, command: Command, keyed: Keyed | None = None, *, seconds_max: float) -> Any:
+        """Like `carry_out`, without blocking the event loop or a thread."""
+        reply = LoopReply()
+        self._enqueue(Task(command, keyed, reply))
+        return await reply.result(seconds_max)
 
     def _enqueue(self, task: Task) -> None:
         if self.is_leading:

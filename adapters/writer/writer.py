@@ -5,9 +5,7 @@ it leads (`with writer.leading(url):`) commands of all threads share appends; se
 one database: the log's versions guard them, and the one that loses a race decides again.
 """
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
 from threading import Lock
@@ -120,27 +118,14 @@ class Writer:
         answer: IdempotentAnswer = self._led(command, keyed)
         return answer
 
-    async def request_async(self, request: Request, *, actor: Actor, request_id: str = "", cause: str = "") -> Answer:
-        """Like `request`, without blocking a thread."""
-        return _one(await _awaited(self._leader().submit(Command(request, actor, request_id, cause))))
-
-    async def report_async(
-        self,
-        reports: Sequence[Report],
-        *,
-        actor: Actor,
-        request_id: str = "",
-        cause: str = "",
-        evidence_of: EvidenceOf | None = None,
-    ) -> list[Answer]:
-        """Like `report`, without blocking a thread."""
-        command = Command(tuple(reports), actor, request_id, cause, evidence_of=evidence_of)
-        answers: list[Answer] = await _awaited(self._leader().submit(command))
+    async def carry_out_async(self, command: Command) -> list[Answer]:
+        """Like `carry_out`, without blocking a thread; only while the writer leads or stands by."""
+        answers: list[Answer] = await self._led_async(command)
         return answers
 
     async def carry_out_once_async(self, command: Command, keyed: Keyed) -> IdempotentAnswer:
         """Like `carry_out_once`, without blocking a thread."""
-        answer: IdempotentAnswer = await _awaited(self._leader().submit(command, keyed))
+        answer: IdempotentAnswer = await self._led_async(command, keyed)
         return answer
 
     def state(self, stream: str) -> Any:
@@ -160,6 +145,12 @@ class Writer:
         except TimeoutError:
             raise Unavailable(TOO_SLOW) from None
 
+    async def _led_async(self, command: Command, keyed: Keyed | None = None) -> Any:
+        try:
+            return await self._leader().carry_out_async(command, keyed, seconds_max=ANSWER_SECONDS_MAX)
+        except TimeoutError:
+            raise Unavailable(TOO_SLOW) from None
+
     def _leader(self) -> GroupCommit:
         if self._group is None:
             raise Unavailable("the writer of this process is not running; send the request again")
@@ -171,10 +162,3 @@ def _one(answers: list[Answer]) -> Answer:
     if answer.error is not None:
         raise answer.error
     return answer
-
-
-async def _awaited(future: "Future[Any]") -> Any:
-    try:
-        return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), ANSWER_SECONDS_MAX)
-    except TimeoutError:
-        raise Unavailable(TOO_SLOW) from None

@@ -6,8 +6,13 @@ one report at a time, where they are parsed; every other body is checked here (`
 """
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+from fastapi import Request
+from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.json_text import checked
@@ -45,7 +50,7 @@ class Bodies:
                 if not await self._receive(body, receive, bytes_max):
                     return
                 if body and path not in BATCHES:
-                    _check_form(bytes(body))
+                    scope["state"]["json"] = _parsed(bytes(body))
                 await self._app(scope, _replaying(bytes(body), receive), send)
             finally:
                 self._held -= len(body)
@@ -75,6 +80,27 @@ class Bodies:
         return False
 
 
+class ParsedRoute(APIRoute):
+    """A route that takes the body as it was parsed when it was checked, instead of parsing it again."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler."""
+        handle = super().get_route_handler()
+
+        async def handle_parsed(request: Request) -> Response:
+            return await handle(ParsedRequest(request.scope, request.receive))
+
+        return handle_parsed
+
+
+class ParsedRequest(Request):
+    """A request whose body has been parsed, unless it has none."""
+
+    async def json(self) -> Any:
+        state = self.scope["state"]
+        return state["json"] if "json" in state else await super().json()
+
+
 def _check_head(headers: Headers, bytes_max: int) -> None:
     length = headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length[:20]) > bytes_max:
@@ -85,9 +111,9 @@ def _check_head(headers: Headers, bytes_max: int) -> None:
             raise Problem(415, "http-415", "Unsupported Media Type", "a body is sent as application/json")
 
 
-def _check_form(body: bytes) -> None:
+def _parsed(body: bytes) -> Any:
     try:
-        checked(body)
+        return checked(body)
     except InvalidInput as error:
         raise unreadable(error) from error
 

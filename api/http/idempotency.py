@@ -6,13 +6,18 @@ stored too. The same key with another body (or path) is 422 and nothing happens.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, NamedTuple
+from contextlib import suppress
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from fastapi import Depends, Header
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import URL
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
+from starlette.types import Scope
 
 from adapters.postgres.scopes import Caller
 from adapters.writer.batch import Keyed, Look
@@ -27,6 +32,10 @@ from domain.errors import InvalidInput, RequestRefused
 from domain.ledger import Answer, Command
 
 KEY_CHARACTERS_MAX = 255
+KEY_PATTERN = r"^[!-~]+$"
+HEADER = "Idempotency-Key"
+
+_NAME = re.compile(r"[!-~]{1,255}")
 
 Respond = Callable[[list[Answer], Look], Response]
 
@@ -57,17 +66,22 @@ async def _key(
     idempotency_key: Annotated[
         str | None,
         Header(
-            min_length=1, max_length=KEY_CHARACTERS_MAX, pattern=r"^[!-~]+$",
+            min_length=1, max_length=KEY_CHARACTERS_MAX, pattern=KEY_PATTERN,
             description="your own, one for each request: a repetition gets the first answer, and nothing is done twice",
         ),
     ] = None,
 ) -> Key | None:  # fmt: skip
-    if idempotency_key is None:
+    return None if idempotency_key is None else key_of(request.scope, idempotency_key, await request.body())
+
+
+def key_of(scope: Scope, name: str, body: bytes) -> Key | None:
+    """Return the key of a request; None if `name` cannot be one."""
+    if not _NAME.fullmatch(name):
         return None
-    path = request.url.path
-    digest = hashlib.sha256(f"{request.method} {path}\n".encode())
-    digest.update(await request.body())
-    return Key(idempotency_key, digest.digest(), path)
+    path = URL(scope=scope).path
+    digest = hashlib.sha256(f"{scope['method']} {path}\n".encode())
+    digest.update(body)
+    return Key(name, digest.digest(), path)
 
 
 IdempotencyKey = Annotated[Key | None, Depends(_key)]
@@ -80,15 +94,40 @@ def carried_out(daybook: Daybook, command: Command, key: Key | None, respond: Re
     """
     if key is None:
         return _responded(daybook.writer.carry_out(command), daybook.writer.state, respond)
+    return unpacked(daybook.writer.carry_out_once(command, _keyed(key, respond)).answer)
 
+
+async def carried_out_async(daybook: Daybook, command: Command, key: Key | None, respond: Respond) -> Response:
+    """Like `carried_out`, awaiting the group commit on the event loop.
+
+    Without a key, an answer that adds nothing, or looks anything up, may wait for the database, so `respond` runs in a
+    thread then; with one, the writer has made it.
+    """
+    if key is not None:
+        return unpacked((await daybook.writer.carry_out_once_async(command, _keyed(key, respond))).answer)
+    answers = await daybook.writer.carry_out_async(command)
+    if all(each.records for each in answers):
+        with suppress(LooksUp):
+            return _responded(answers, _no_look, respond)
+    return await run_in_threadpool(_responded, answers, daybook.writer.state, respond)
+
+
+class LooksUp(Exception):
+    """An answer looks up an aggregate."""
+
+
+def _no_look(stream: str) -> Any:
+    raise LooksUp(stream)
+
+
+def _keyed(key: Key, respond: Respond) -> Keyed:
     def packed_response(answers: list[Answer], look: Look) -> bytes:
         try:
             return packed(_responded(answers, look, respond))
         except (RequestRefused, InvalidInput, Problem) as error:
             return packed(response(problem_of(error), key.path))
 
-    kept = daybook.writer.carry_out_once(command, Keyed(key.name, key.sha256, packed_response))
-    return unpacked(kept.answer)
+    return Keyed(key.name, key.sha256, packed_response)
 
 
 def _responded(answers: list[Answer], look: Look, respond: Respond) -> Response:

@@ -14,10 +14,12 @@ from starlette.responses import Response
 from adapters.writer.batch import Look
 from api.clock import now
 from api.http.auth import Admin, Recorder, Trader
+from api.http.bodies import ParsedRoute
 from api.http.dependencies import SEQ_HEADER, OpenDaybook, RequestId, answer, documented
 from api.http.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
-from api.http.idempotency import IdempotencyKey, carried_out, command, one
+from api.http.idempotency import IdempotencyKey, carried_out, carried_out_async, command, one
 from api.http.problem_responses import response, responses
+from api.intake.direct import DirectRoute
 from api.intake.requests import listing, opening, transfer_on_record
 from api.operations.access_schemas import ProposalAnswer
 from api.problems import not_found, problem_of
@@ -47,7 +49,9 @@ from domain.values import ONE, Side
 MARKS_MAX = 1000
 DEFAULT_STRATEGY = "main"
 
-router = APIRouter(prefix="/v1", tags=["requests"], responses=responses(401, 403, 409, 422, 429, 503))
+router = APIRouter(
+    prefix="/v1", tags=["requests"], responses=responses(401, 403, 409, 422, 429, 503), route_class=ParsedRoute
+)
 
 
 class Owner(RequestBody):
@@ -214,8 +218,7 @@ def set_limit(
     return carried_out(daybook, command(request, caller, request_id), key, respond)
 
 
-@router.post("/orders", status_code=201, response_model=schemas.OrderAnswer, responses=CREATED)
-def submit_order(
+async def submit_order(
     body: Annotated[OrderSubmission, Body(openapi_examples={"limit": {"value": ORDER_EXAMPLE}})],
     daybook: OpenDaybook,
     caller: Trader,
@@ -243,7 +246,14 @@ def submit_order(
         first = one(answers).records[:1] or daybook.log.read(order.stream(key), limit=1)
         return _done(order_record(key, first[0]), done)
 
-    return carried_out(daybook, command(SubmitOrder(key, terms, now()), caller, request_id), idempotency, respond)
+    request = command(SubmitOrder(key, terms, now()), caller, request_id)
+    return await carried_out_async(daybook, request, idempotency, respond)
+
+
+router.add_api_route(
+    "/orders", submit_order, methods=["POST"], status_code=201, response_model=schemas.OrderAnswer, responses=CREATED,
+    route_class_override=DirectRoute,
+)  # fmt: skip
 
 
 @router.post(

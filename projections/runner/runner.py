@@ -38,6 +38,7 @@ WAIT_S = 1.0  # without a notice the log is polled this often, and so are cleare
 STANDBY_S = 0.5
 PATIENCE_S = 10.0  # with a follower that makes no progress
 POLL_S = 0.02
+PASS_S_MIN = 0.02  # between the beginnings of two passes, unless a reader waits: a pass has a price of its own
 RATE_S = 10.0
 
 
@@ -92,6 +93,8 @@ class Runner:
         self._projections = tuple(projections)
         self._batch_events_max = batch_events_max
         self._moved = threading.Condition()
+        self._waiting = 0  # readers
+        self._awaited = threading.Event()  # while there are any
 
     def catch_up(self, on_progress: OnProgress = _unnoted) -> int:
         """Fold up to the log's end, or wait for the follower to do so; returns the seq reached.
@@ -162,6 +165,7 @@ class Runner:
     def _follow(self, follower: GroupFollower, stop: threading.Event, on_pass: Callable[[], None]) -> None:
         head, polled_at, is_shown, shown_at = 0, time.monotonic(), False, -WAIT_S
         while not stop.is_set():
+            began = time.monotonic()
             on_pass()
             if follower.has_stopped and time.monotonic() - polled_at >= WAIT_S:
                 polled_at = time.monotonic()
@@ -169,7 +173,9 @@ class Runner:
             has_moved = self._advance(follower)
             if not is_shown and time.monotonic() - shown_at >= WAIT_S:
                 is_shown, shown_at = self._show(), time.monotonic()
-            if not has_moved:
+            if has_moved:
+                self._awaited.wait(max(began + PASS_S_MIN - time.monotonic(), 0))
+            else:
                 after = max(head, follower.seq)
                 head = self._log.wait(after, WAIT_S)
                 if head <= after:
@@ -285,8 +291,18 @@ class Runner:
             left = deadline - time.monotonic()
             if left <= 0 or any(error is not None and place.seq < seq for place, error in waited):
                 return False
-            with self._moved:
-                self._moved.wait(min(left, POLL_S))
+            self._wait_for_pass(min(left, POLL_S))
+
+    def _wait_for_pass(self, seconds: float) -> None:
+        with self._moved:
+            self._waiting += 1
+            self._awaited.set()
+            try:
+                self._moved.wait(seconds)
+            finally:
+                self._waiting -= 1
+                if not self._waiting:
+                    self._awaited.clear()
 
     def rebuild(
         self,
