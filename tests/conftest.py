@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, settings
 from adapters.log.postgres import PostgresLog
 from adapters.postgres import embedded
 from adapters.postgres.migrations import migrate
+from api.daybook import Daybook
+from api.settings import Settings
 from tests.databases import directory_of_server, make_places, new_database, remove_places
 
 settings.register_profile(
@@ -82,6 +84,16 @@ def template(server_url: str) -> Iterator[str]:
     name = f"daybook_test_{uuid4().hex[:12]}"
     with new_database(server_url, name) as url:
         migrate(url)
+        yield name
+
+
+@pytest.fixture(scope="session")
+def built_template(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of a database with read models of its empty log, to copy: building them takes most of a start."""
+    name = f"{template}_built"
+    with new_database(server_url, name, template) as url:
+        with Daybook.open(Settings(database_url=url, home=tmp_path_factory.mktemp("built"))) as daybook:  # type: ignore[arg-type]
+            daybook.runner.catch_up()
         yield name
 
 

@@ -13,6 +13,14 @@ from api.settings import Settings
 from api.terminal.logs import log_to_stderr
 from tests.api.client import open_book, serving
 from tests.api.command_line import BTC, Run
+from tests.databases import new_database
+
+
+@pytest.fixture
+def database_url(server_url: str, built_template: str, database_names: Iterator[str]) -> Iterator[str]:
+    """The URL, as the owner, of a database of the test's own, with read models of its empty log."""
+    with new_database(server_url, next(database_names), built_template) as url:
+        yield url
 
 
 @pytest.fixture
