@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -16,7 +17,11 @@ import pytest
 
 from adapters.postgres.scopes import Scope
 from api.daybook import Daybook
+from api.settings import Settings
+from api.terminal.logs import log_to_stderr
 from tests import CHECKOUT, oracles
+from tests.api.client import serving
+from tests.databases import new_database
 
 CASES = oracles.ROOT / "cases"
 RIGHT = (  # the kinds that are mended, by the first part of a case's name
@@ -25,6 +30,7 @@ RIGHT = (  # the kinds that are mended, by the first part of a case's name
 TOOLS = ("bash", "curl", "jq")
 EXTRA = {"39-": ("bean-check", "hledger")}
 TIMEOUT_S = 240
+SCOPES = (Scope.ADMIN, Scope.TRADE, Scope.REPORT, Scope.AUDIT)
 
 
 def cases() -> list[Path]:
@@ -32,17 +38,25 @@ def cases() -> list[Path]:
     return [path.parent for path in found if path.parent.name.startswith(RIGHT)]
 
 
-@pytest.fixture
-def environment(daybook: Daybook, server: str) -> dict[str, str]:
-    """The environment of a case: where the service is, a key for it, and the command."""
-    key = daybook.keys.issue("cases", [Scope.ADMIN, Scope.TRADE, Scope.REPORT, Scope.AUDIT])
-    assert daybook.settings.database_url is not None
+@pytest.fixture(scope="module")
+def environment(
+    server_url: str, built_template: str, database_names: Iterator[str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """The environment of all cases, which have names of their own: a service, a key for it, and the command."""
+    with new_database(server_url, next(database_names), built_template) as url:
+        settings = Settings(database_url=url, home=tmp_path_factory.mktemp("cases"), log_level="error")  # type: ignore[arg-type]
+        log_to_stderr(settings)
+        with Daybook.open(settings) as daybook, serving(daybook) as service:
+            yield _environment(daybook.keys.issue("cases", SCOPES), service, url)
+
+
+def _environment(key: str, service: str, database_url: str) -> dict[str, str]:
     return os.environ | {
-        "DAYBOOK_URL": server,
+        "DAYBOOK_URL": service,
         "KEY": key,
         "DAYBOOK": "python -m api.cli",  # the first of PATH: a case splits it at spaces
         "DAYBOOK_PYTHON": "python",
-        "DAYBOOK_DATABASE_URL": daybook.settings.database_url.get_secret_value(),
+        "DAYBOOK_DATABASE_URL": database_url,
         "PYTHONPATH": str(CHECKOUT),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
