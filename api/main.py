@@ -20,7 +20,7 @@ from api.explain import restatement_http
 from api.http import problem_responses
 from api.http.auth import Keyring
 from api.http.bodies import Bodies
-from api.http.gate import Gate, Needs
+from api.http.gate import Gate, Needs, Segments
 from api.http.observability import Measures, Observed
 from api.http.origins import Origins, names_of
 from api.http.reads import Reads
@@ -103,6 +103,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=needs)
     app.add_middleware(Origins, names=names_of(daybook.settings.allowed_hosts, daybook.settings.host))
     app.add_middleware(Observed, measures=app.state.measures)
+    app.add_middleware(Segments)
     description = Shared(lambda: JSONResponse(app.openapi()).body, seconds=inf)
 
     @app.get("/openapi.json", include_in_schema=False)

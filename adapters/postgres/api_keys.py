@@ -122,7 +122,7 @@ class ApiKeys:
 
     def issued(self, name: str, scopes: Sequence[str], *, now: datetime, **of: Any) -> Issued:
         """Issue or propose a key; `of` is whose request it is (`actor`, `request_id`). Raises RequestRefused."""
-        values.name(name, "actor")
+        values.plain_name(name, "actor")
         key_id = secrets.token_hex(6)
         key = f"{PREFIX}_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
         digest = _digest(key)

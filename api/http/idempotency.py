@@ -64,7 +64,7 @@ async def _key(
 ) -> Key | None:  # fmt: skip
     if idempotency_key is None:
         return None
-    path = request.url.path
+    path: str = request.scope["path"]  # whole: that of its url ends at a `?` or `#` in a name
     digest = hashlib.sha256(f"{request.method} {path}\n".encode())
     digest.update(await request.body())
     return Key(idempotency_key, digest.digest(), path)

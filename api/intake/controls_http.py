@@ -9,7 +9,7 @@ from adapters.writer.batch import Look
 from api.clock import now
 from api.http.auth import Admin, Reader, Trader
 from api.http.dependencies import OpenDaybook, RequestId, answer
-from api.http.fields import CurrencyCode, InstrumentId, Name, RequestBody, Text
+from api.http.fields import CurrencyCode, InstrumentId, Name, RequestBody, Text, VenueCode
 from api.http.idempotency import IdempotencyKey, carried_out, command, one
 from api.http.problem_responses import responses
 from api.intake.requests_http import CREATED, PROPOSED
@@ -28,7 +28,7 @@ class SwitchScope(RequestBody):
     account_id: Name
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
-    venue: CurrencyCode | None = None
+    venue: VenueCode | None = None
     asset: CurrencyCode | None = None
     reason: Text
 

@@ -12,7 +12,7 @@ from api.clock import now
 from api.encoding import policy_record, proposal_record
 from api.http.auth import Admin
 from api.http.dependencies import OpenDaybook, RequestId, answer, documented
-from api.http.fields import Name, RequestBody, Text
+from api.http.fields import PlainName, RequestBody, Text
 from api.http.idempotency import IdempotencyKey, carried_out, command, one
 from api.http.problem_responses import responses
 from api.operations import access_schemas as schemas
@@ -39,7 +39,7 @@ router = APIRouter(prefix="/v1", tags=["access"], responses=responses(401, 403, 
 class IssueKeyRequest(RequestBody):
     """A key for somebody or something: `name` is the actor of all that is done with it."""
 
-    name: Name
+    name: PlainName
     scopes: list[Scope] = Field(min_length=1, max_length=SCOPES_MAX, description="at most what your own key has")
 
 
@@ -75,8 +75,8 @@ class RejectRequest(RequestBody):
 
 DONE = documented(201, "done") | documented(200, "done before: the same answer")
 PROPOSED = documented(202, "proposed: it takes effect when another person approves it", schemas.ProposalAnswer)
-KeyId = Annotated[Name, Path(description="the id of a key: the part after `dbk_`")]
-ProposalId = Annotated[Name, Path()]
+KeyId = Annotated[PlainName, Path(description="the id of a key: the part after `dbk_`")]
+ProposalId = Annotated[PlainName, Path()]
 
 
 @router.post(

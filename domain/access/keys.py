@@ -186,7 +186,7 @@ def decide(
 
 def _check_name(name: str) -> None:
     try:
-        values.name(name, "name")
+        values.plain_name(name, "name")
     except InvalidInput as error:
         raise RequestRefused(f"the name of a key is {error.rule}", name=name) from error
     if name.startswith(OF_OLD_ACTORS):

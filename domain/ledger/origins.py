@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import account as accounts
-from domain import instrument, order, position, risk
+from domain import instrument, names, order, position, risk
 from domain.access import approvals, keys
 from domain.account import cash
 from domain.errors import ReportUnreadable
@@ -389,7 +389,7 @@ def is_monitored(event: Any) -> bool:
 
 def account_of(stream: str) -> str:
     """Return the account of a stream of limits."""
-    return stream.partition(":")[2]
+    return names.whole(stream.partition(":")[2])
 
 
 def marks_of(events: Sequence[Any]) -> dict[str, Mark]:

@@ -131,12 +131,13 @@ def identify(report: OrderFilled, by: Names, find: Callable[[str], OnRecord | No
     ids = entry_ids(report.exec_id)
     entry_id = next(ids)
     first = find(entry_id)
-    if first is not None and _is_restarted(first.fill, report):
+    if first is not None and first.fill.exec_id == report.exec_id and _is_restarted(first.fill, report):
         ids = entry_ids(report.exec_id, day_of(report))
         entry_id = next(ids)
         first = find(entry_id)
     while first is not None:
-        findings.append((compare(first.fill, first.names, report, by), first))
+        if first.fill.exec_id == report.exec_id:  # else the id of another one with a number, `E1#2`, is taken
+            findings.append((compare(first.fill, first.names, report, by), first))
         entry_id = next(ids)
         first = find(entry_id)
     for relation, is_certain in _PRECEDENCE:
