@@ -27,6 +27,7 @@ from api.http.reads import Reads
 from api.intake import controls_http, requests_http, venue_reports, venue_reports_http
 from api.operations import access_http
 from api.operations import http as operations_http
+from api.operations.bounds import Bounded
 from api.operations.shared import Shared
 from api.read_models import http as read_models_http
 from api.read_models import journal_http
@@ -98,9 +99,10 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     for router in routers:
         app.include_router(router)
     web.mount(app)
+    listed = [route for router in routers for route in router.routes]
+    app.add_middleware(Bounded, daybook=daybook, routes=listed)
     app.add_middleware(Bodies)  # the last one added is the first that a request meets
-    needs = Needs(route for router in routers for route in router.routes)
-    app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=needs)
+    app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=Needs(listed))
     app.add_middleware(Origins, names=names_of(daybook.settings.allowed_hosts, daybook.settings.host))
     app.add_middleware(Observed, measures=app.state.measures)
     app.add_middleware(Segments)

@@ -37,7 +37,14 @@ class _Segment(Convertor[str]):
         return quote(value, safe="")
 
 
+class _Rest(_Segment):
+    """The rest of a path, whose slashes may be sent as they are."""
+
+    regex = ".*"
+
+
 register_url_convertor("str", _Segment())  # of every `{parameter}` in a route's path
+register_url_convertor("path", _Rest())
 
 
 class Segments:

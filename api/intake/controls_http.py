@@ -80,7 +80,7 @@ def release_kill_switch(
 def list_kill_switches(
     daybook: OpenDaybook,
     caller: Reader,  # noqa: ARG001 (its scope is checked)
-    account_id: Annotated[str, Query(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = risk.FIRM,
+    account_id: Annotated[Name, Query()] = risk.FIRM,
 ) -> Response:
     """List the kill switches that are engaged for an account, or for the firm."""
     known = daybook.state(risk.stream(account_id))

@@ -20,10 +20,12 @@ from domain import marks as prices
 from domain.access import (
     Actor,
     ApproveProposal,
+    BoundKey,
     IssueKey,
     RejectProposal,
     RescopeKey,
     RevokeKey,
+    RotateKey,
     SetApprovalPolicy,
     approvals,
     label,
@@ -328,7 +330,7 @@ def _decide_beside(
         case ForgetSubject():
             stream = subject.stream(request.subject_id)
             work.record(stream, subject.decide(work.state(stream), request))
-        case IssueKey() | RescopeKey() | RevokeKey() | SetApprovalPolicy():
+        case IssueKey() | RescopeKey() | BoundKey() | RotateKey() | RevokeKey() | SetApprovalPolicy():
             approval.carry_out(work, request, actor)
         case RejectProposal():
             approval.reject(work, request, actor)

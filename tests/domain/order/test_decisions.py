@@ -256,7 +256,7 @@ TRAILING = {"ord_type": OrdType.TRAILING_STOP, "price": None}
         ),
         (
             {"instrument_id": "BTCUSDT"},
-            "instrument_id is an instrument id such as BTCUSDT.BINANCE: the venue's symbol, a dot, the venue in capitals",
+            f"instrument_id is {AN_INSTRUMENT}",
             "instrument_id",
         ),
         ({"strategy_id": ""}, "strategy_id is an id of 1 to 200 characters", "strategy_id"),
