@@ -10,6 +10,7 @@ Streams are named `kind:part:part`. In a part `:` is written `%3A` and `%` is wr
 names never share a stream; names that have neither are written as they are.
 """
 
+import hashlib
 import re
 import unicodedata
 from functools import lru_cache
@@ -139,6 +140,16 @@ def _fault(character: str) -> str | None:
 
 
 # Names in names
+
+
+def joined(*names: str, by: str = "-") -> str:
+    """Return a name made of others; one that would be too long is cut, and ends in a hash of all of it."""
+    text = by.join(names)
+    if len(text) <= NAME_MAX and (text.isascii() or len(text.encode()) <= NAME_BYTES_MAX):
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARACTERS]
+    kept = text.encode()[: NAME_BYTES_MAX - DIGEST_CHARACTERS - 1].decode(errors="ignore")
+    return f"{kept[: NAME_MAX - DIGEST_CHARACTERS - 1]}-{digest}"
 
 
 def stream(kind: str, *names: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, assert_never, get_args
 
 from msgspec.structs import replace
 
-from domain import account, instrument, order, position, risk
+from domain import account, instrument, names, order, position, risk
 from domain import marks as prices
 from domain.access import (
     Actor,
@@ -517,7 +517,7 @@ def _paid_otherwise(work: UnitOfWork, report: SettleFunding) -> SettleFunding | 
         return report
     amount = report.amount
     return BookEntry(
-        report.key.account_id, f"funding-{report.key.instrument_id}-{report.funding_id}", EntryKind.FUNDING,
+        report.key.account_id, names.joined("funding", report.key.instrument_id, report.funding_id), EntryKind.FUNDING,
         indicator=Indicator.CREDIT if amount.amount > 0 else Indicator.DEBIT,
         amount=Money(abs(amount.amount), amount.currency), reason=f"funding of {report.key.instrument_id}",
         transact_time=report.transact_time,

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain.names import joined
 from domain.order.events import OrderFilled
 from domain.order.terms import OrderKey
 from domain.values import SHARED_ID, Liquidity, Money, nanoseconds, symbol_of, venue_of
@@ -68,7 +69,7 @@ class Names(NamedTuple):
 
 def adopted_id(instrument_id: str, order_id: str, exec_id: str = "") -> str:
     """The ClOrdID that an order gets of which we know none: made from the venue's order id, or from its only fill's."""
-    return f"{venue_of(instrument_id)}-{order_id}" if order_id else f"{symbol_of(instrument_id)}-{exec_id}"
+    return joined(venue_of(instrument_id), order_id) if order_id else joined(symbol_of(instrument_id), exec_id)
 
 
 def is_adopted_id(cl_ord_id: str, fill: OrderFilled) -> bool:
