@@ -93,9 +93,9 @@ class Bounded:
         await self._app({**scope, "query_string": query}, again, send)
 
     def _found(self, method: str, path: str) -> tuple[_Operation, dict[str, str]] | None:
-        asked = "GET" if method == "HEAD" else method
+        wanted = "GET" if method == "HEAD" else method
         for operation in self._operations:
-            match = operation.path.match(path) if asked in operation.methods else None
+            match = operation.path.match(path) if wanted in operation.methods else None
             if match:
                 return operation, {name: _normal(value) for name, value in match.groupdict().items()}
         return None
@@ -111,8 +111,8 @@ def _operation(route: APIRoute) -> _Operation:
             query.add(param.alias)
     body = frozenset[str]() if route.body_field is None else _required(route.body_field.field_info.annotation)
     return _Operation(
-        route.name, route.path_regex, frozenset(route.methods or ()), frozenset(query), body
-    )  # fmt: skip
+        route.name, route.path_regex, methods=frozenset(route.methods or ()), query=frozenset(query), body=body
+    )
 
 
 def _required(shape: Any) -> frozenset[str]:

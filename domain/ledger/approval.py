@@ -77,7 +77,7 @@ def decided_keys(work: States, request: KeyRequest, actor: Actor) -> tuple[KeyEv
 def _own_rights(work: States, who: Identity | None) -> frozenset[str] | None:
     """The rights of a key as on record, none of one that is not; None for an operator, who has all.
 
-    One that is bounded to accounts or strategies manages no keys and approves nothing, whatever its scopes.
+    One that is bounded to accounts or strategies manages no keys and approves nothing, with any scopes.
     """
     if not isinstance(who, ApiKey):
         return None
