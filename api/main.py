@@ -20,13 +20,14 @@ from api.explain import restatement_http
 from api.http import problem_responses
 from api.http.auth import Keyring
 from api.http.bodies import Bodies
-from api.http.gate import Gate, Needs
+from api.http.gate import Gate, Needs, Segments
 from api.http.observability import Measures, Observed
 from api.http.origins import Origins, names_of
 from api.http.reads import Reads
 from api.intake import controls_http, requests_http, venue_reports, venue_reports_http
 from api.operations import access_http
 from api.operations import http as operations_http
+from api.operations.bounds import Bounded
 from api.operations.shared import Shared
 from api.read_models import http as read_models_http
 from api.read_models import journal_http
@@ -98,11 +99,13 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     for router in routers:
         app.include_router(router)
     web.mount(app)
+    listed = [route for router in routers for route in router.routes]
+    app.add_middleware(Bounded, daybook=daybook, routes=listed)
     app.add_middleware(Bodies)  # the last one added is the first that a request meets
-    needs = Needs(route for router in routers for route in router.routes)
-    app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=needs)
+    app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=Needs(listed))
     app.add_middleware(Origins, names=names_of(daybook.settings.allowed_hosts, daybook.settings.host))
     app.add_middleware(Observed, measures=app.state.measures)
+    app.add_middleware(Segments)
     description = Shared(lambda: JSONResponse(app.openapi()).body, seconds=inf)
 
     @app.get("/openapi.json", include_in_schema=False)

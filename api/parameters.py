@@ -117,12 +117,12 @@ def parsed_day(text: object, field: str = "day") -> date:
 
 def parsed_asset(text: object, field: str = "asset") -> str:
     """Return a currency, or a derivative, whose contracts are an asset of their own. Raises InvalidInput."""
-    if isinstance(text, str) and "." in text:
-        return values.instrument_id(text, field)
     return values.currency(text, field)
 
 
 def parsed_equals(text: str) -> tuple[str, str]:
     """Return the two currencies in `USDT=USD`. Raises InvalidInput."""
     one, _, other = text.partition("=")
+    if "=" in other:
+        raise InvalidInput("equal", text, "two currencies whose codes have no '=', such as USDT=USD")
     return values.currency(one, "equal"), values.currency(other, "equal")

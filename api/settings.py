@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     key_cache_seconds: float = Field(default=2.0, ge=0, le=60, description="how long a verified API key is cached")
     read_seconds_max: float = Field(default=30.0, gt=0, le=3600, description="time budget of an expensive read")
     read_processes_max: int = Field(default=2, ge=1, le=64, description="expensive reads at a time, each in a process")
+    pdf_font: Path | None = Field(
+        default=None,
+        description="TrueType font for statements as PDF that have other letters than Latin ones",
+    )
     reads_per_key_max: int = Field(
         default=1, ge=1, le=64, description="expensive reads of one API key at a time; always leaves one to others"
     )

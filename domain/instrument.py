@@ -21,7 +21,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain import values
+from domain import names
 from domain.errors import RequestRefused
 from domain.values import EARLIEST, ONE, ZERO, divide, exact
 
@@ -205,7 +205,7 @@ class Instrument(Struct, frozen=True):
 @lru_cache(maxsize=STREAM_NAMES_MAX)
 def stream(instrument_id: str) -> str:
     """The stream of one instrument."""
-    return f"instrument:{values.venue_of(instrument_id)}:{values.symbol_of(instrument_id)}"
+    return names.stream("instrument", names.venue_of(instrument_id), names.symbol_of(instrument_id))
 
 
 def decide(instrument: Instrument | None, request: InstrumentRequest) -> tuple[InstrumentEvent, ...]:

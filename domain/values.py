@@ -16,7 +16,14 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from domain import names
 from domain.errors import InvalidInput
+
+# Names are parsed by `domain.names`; its parsers are here too, beside those of numbers and times.
+NAME_MAX, NAME_BYTES_MAX, VENUE_MAX = names.NAME_MAX, names.NAME_BYTES_MAX, names.VENUE_MAX
+name, execution_id, plain_name = names.name, names.execution_id, names.plain_name
+currency, venue, instrument_id = names.currency, names.venue, names.instrument_id
+venue_of, symbol_of = names.venue_of, names.symbol_of
 
 PLACES_MAX = 18
 MAGNITUDE_MAX = 18
@@ -167,9 +174,6 @@ EARLIEST = datetime(2009, 1, 3, tzinfo=UTC)  # the first Bitcoin block: nothing 
 FUTURE_MAX = timedelta(seconds=30)  # how far a venue's clock may run ahead of ours
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,63}", re.ASCII)
-_CURRENCY = re.compile(r"[A-Z0-9]{1,16}", re.ASCII)
-_INSTRUMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_/\-.]{0,47}\.[A-Z0-9]{1,16}", re.ASCII)
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 
 
@@ -195,27 +199,6 @@ def positive(text: object, field: str) -> Decimal:
     if value <= 0:
         raise InvalidInput(field, text, "above zero")
     return value
-
-
-def name(text: object, field: str) -> str:
-    """Parse an id: 1 to 64 of letters, digits, `.`, `_`, `-`. Raises InvalidInput naming `field`."""
-    if not isinstance(text, str) or not _NAME.fullmatch(text):
-        raise InvalidInput(field, text, "an id of 1 to 64 letters, digits, '.', '_' or '-'")
-    return text
-
-
-def currency(text: object, field: str) -> str:
-    """Parse a currency or asset code in capitals (ISO 4217 for fiat). Raises InvalidInput naming `field`."""
-    if not isinstance(text, str) or not _CURRENCY.fullmatch(text):
-        raise InvalidInput(field, text, "a currency code of 1 to 16 capitals and digits")
-    return text
-
-
-def instrument_id(text: object, field: str = "instrument_id") -> str:
-    """Parse `SYMBOL.VENUE`, the venue's own symbol and our code of the venue. Raises InvalidInput naming `field`."""
-    if not isinstance(text, str) or not _INSTRUMENT.fullmatch(text):
-        raise InvalidInput(field, text, "an instrument id such as BTCUSDT.BINANCE")
-    return text
 
 
 def time(text: object, field: str, *, now: datetime | None = None) -> datetime:
@@ -282,13 +265,3 @@ def zoned(moment: datetime, field: str) -> datetime:
     if getattr(moment, "tzinfo", None) is None:
         raise InvalidInput(field, moment, "a time with its offset from UTC")
     return time(moment, field)
-
-
-def venue_of(instrument: str) -> str:
-    """The venue's code in `SYMBOL.VENUE`."""
-    return instrument.rpartition(".")[2]
-
-
-def symbol_of(instrument: str) -> str:
-    """The venue's own symbol in `SYMBOL.VENUE`."""
-    return instrument.rpartition(".")[0]

@@ -479,6 +479,6 @@ def _quality(text: str) -> Quality:
 def _checked(mark: Mark) -> QualifiedMark:
     return QualifiedMark(
         values.instrument_id(mark.instrument_id), values.positive(mark.price, "price"),
-        values.name(mark.source, "source"), values.time(mark.mark_at, "mark_at"),
+        values.plain_name(mark.source, "source"), values.time(mark.mark_at, "mark_at"),
         quality=mark.quality if isinstance(mark, QualifiedMark) else Quality.UNSTATED,
     )  # fmt: skip

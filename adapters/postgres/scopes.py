@@ -2,17 +2,18 @@
 
 from typing import NamedTuple
 
-from domain.access import DEMO, ApiKey, Identity, Scope, rights
+from domain.access import DEMO, UNBOUNDED, ApiKey, Bounds, Identity, Scope, rights
 
 __all__ = ["Caller", "Scope"]
 
 
 class Caller(NamedTuple):
-    """The holder of a key: the actor named in events, the scopes of the key, and its public id."""
+    """The holder of a key: the actor named in events, the scopes, public id and bounds of the key."""
 
     actor: str
     scopes: frozenset[str]
     key_id: str = ""
+    bounds: Bounds = UNBOUNDED
 
     @property
     def rights(self) -> frozenset[str]:

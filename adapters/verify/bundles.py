@@ -37,7 +37,7 @@ from adapters.verify.completeness import Claim, Completeness, CompletenessCheck,
 from adapters.verify.event_sequence import SequenceCheck
 from adapters.verify.range_check import UNDECODABLE, Envelope
 from adapters.verify.record_check import record_of
-from domain import merkle
+from domain import merkle, names
 from domain.errors import HistoryBroken, InvalidInput, RequestRefused
 from domain.ledger import SIGNING_STREAM
 from domain.merkle import HASH_BYTES, Frontier, leaf_hash
@@ -257,7 +257,8 @@ class _Export:
         node_at = merkle.nodes_of(lru_cache(tiles.TILES_CACHED_MAX)(Tiles(self._connection).tile_at), size)
         events, first = 0, self._first
         chosen = None if self._account is None else completeness.groups_of(self._account)
-        wanted = {"first": first, "upto": self._upto, "account": self._account}
+        account = None if self._account is None else names.part(self._account)
+        wanted = {"first": first, "upto": self._upto, "account": account}
         with (
             self._connection.transaction(),
             self._connection.cursor("exported", binary=True) as cursor,

@@ -21,6 +21,7 @@ from adapters.postgres.connections import Connection, Role, connect, reaching
 from adapters.verify.bundles import Bundle, Manifest
 from adapters.verify.check_workers import receive, send, started
 from adapters.verify.record_check import stored_record_of
+from domain import names
 from domain.account import TransferPending, TransferReturned, TransferSettled
 from domain.errors import HistoryBroken, Unavailable
 from domain.ledger import (
@@ -331,7 +332,7 @@ def _is_in_part(account_id: str | None) -> Callable[[str], bool]:
     """Return whether a stream belongs to a part: of one account, or of all."""
 
     def is_in(stream: str) -> bool:
-        kind, *rest = stream.split(":")
+        kind, *rest = names.parts_of(stream)
         whose = rest[1] if kind == "venueorder" else rest[0]
         return account_id in (None, whose) or kind == "instrument"
 

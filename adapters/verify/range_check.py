@@ -64,7 +64,7 @@ class _Fill(Struct, gc=False):
     @property
     def execution_key(self) -> str:
         """See domain.ledger.schema.key_of_execution."""
-        return f"{self.key.account_id}:{self.instrument_id}:{self.entry_id or self.exec_id}"
+        return schema.execution_key_of(self.key.account_id, self.instrument_id, self.entry_id or self.exec_id)
 
 
 class _FillRecord(Struct, gc=False):

@@ -8,6 +8,7 @@ import typer
 
 from api.terminal.options import actor, currency_option, instrument_option, name_option, opened
 from api.terminal.output import Json, note, say, write_json
+from domain import names
 from domain.errors import RequestRefused
 
 prove = typer.Typer(name="prove", help="Prove one figure of a closing: balance, position, pnl.", no_args_is_help=True)
@@ -63,7 +64,7 @@ def balance(
     json: Json = False,
 ) -> None:
     """Prove a balance, or that there never was one."""
-    _write(f"balance:{account}:{venue}:{asset}", as_of, checkpoint, output, json=json)
+    _write(names.stream("balance", account, venue, asset), as_of, checkpoint, output, json=json)
 
 
 @prove.command()
@@ -77,7 +78,7 @@ def position(
     json: Json = False,
 ) -> None:
     """Prove a position, or that there never was one."""
-    _write(f"position:{account}:{strategy}:{instrument}", as_of, checkpoint, output, json=json)
+    _write(names.stream("position", account, strategy, instrument), as_of, checkpoint, output, json=json)
 
 
 @prove.command()
@@ -93,7 +94,7 @@ def pnl(
 ) -> None:
     """Prove a position's PnL of a closed day, or that nothing was booked on that day."""
     of_day: date = day.date()
-    _write(f"pnl:{of_day}:{account}:{strategy}:{instrument}", as_of, checkpoint, output, json=json)
+    _write(names.stream("pnl", str(of_day), account, strategy, instrument), as_of, checkpoint, output, json=json)
 
 
 def _write(key: str, as_of: int | None, size: int | None, output: Path | None, *, json: bool) -> None:

@@ -18,6 +18,7 @@ from api.http.idempotency import IdempotencyKey, carried_out, command, one
 from api.http.problem_responses import responses
 from api.read_models import schemas
 from api.read_models.query_params import SEQ_MAX
+from domain import names
 
 DEFAULT_STRATEGY = "main"
 
@@ -127,7 +128,7 @@ def prove_balance(
     checkpoint: Size = None,
 ) -> Response:
     """Prove a balance in a closing, or that there never was one."""
-    return _proved(daybook, f"balance:{account_id}:{venue}:{asset}", as_of_seq, checkpoint)
+    return _proved(daybook, names.stream("balance", account_id, venue, asset), as_of_seq, checkpoint)
 
 
 @router.get("/proofs/position", **PROVED)
@@ -140,7 +141,7 @@ def prove_position(
     checkpoint: Size = None,
 ) -> Response:
     """Prove a position in a closing, or that there never was one."""
-    return _proved(daybook, f"position:{account_id}:{strategy_id}:{instrument_id}", as_of_seq, checkpoint)
+    return _proved(daybook, names.stream("position", account_id, strategy_id, instrument_id), as_of_seq, checkpoint)
 
 
 @router.get("/proofs/pnl", **PROVED)
@@ -154,7 +155,9 @@ def prove_pnl(
     checkpoint: Size = None,
 ) -> Response:
     """Prove a position's PnL of a closed day in a closing, or that nothing was booked on that day."""
-    return _proved(daybook, f"pnl:{day}:{account_id}:{strategy_id}:{instrument_id}", as_of_seq, checkpoint)
+    return _proved(
+        daybook, names.stream("pnl", str(day), account_id, strategy_id, instrument_id), as_of_seq, checkpoint
+    )
 
 
 def _proved(daybook: OpenDaybook, key: str, as_of_seq: int | None, size: int | None) -> Response:

@@ -16,6 +16,7 @@ from api.clock import now
 from api.daybook import Daybook
 from api.parameters import Moment, Where, parsed_day
 from api.read_models.snapshot import Reading, reading
+from domain import names
 from domain.errors import InvalidInput
 from domain.ledger import Logged
 from domain.values import ZERO, Mark, exact
@@ -169,7 +170,7 @@ def _sums(row: PositionRow | None, settle: str) -> Sums:
 
 def _events(daybook: Daybook, key: Key, seqs: Sequence[int]) -> Iterator[Logged]:
     """Yield the events at these places that are of this position."""
-    wanted, stream = set(seqs), "position:" + ":".join(key)
+    wanted, stream = set(seqs), names.stream("position", *key)
     at = 0
     while at < len(seqs):
         first = seqs[at]

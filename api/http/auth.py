@@ -12,8 +12,9 @@ from fastapi.dependencies.models import Dependant
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 from starlette.datastructures import Headers
 
-from adapters.postgres.api_keys import ApiKeys
+from adapters.postgres.api_keys import ApiKeys, KeyExpired
 from adapters.postgres.scopes import Caller, Scope
+from api.encoding import time_text
 from api.problems import RETRY_AFTER_SECONDS, Problem
 from domain.errors import LedgerError
 
@@ -61,6 +62,8 @@ class Keyring:
                 "the database cannot be reached to check the key, and nothing was recorded; send it again in a moment",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             ) from error  # fmt: skip
+        except KeyExpired as expired:
+            raise _expired(expired) from expired
         if caller is None:
             raise _unauthenticated("this API key is not valid, or was revoked")
         return caller
@@ -82,6 +85,15 @@ def check_scopes(caller: Caller, needed: Sequence[str]) -> None:
             403, "forbidden", "Forbidden", f"this needs the scope {missing[0]}; the key of {caller.actor} has {held}",
             scope=missing[0], actor=caller.actor,
         )  # fmt: skip
+
+
+def _expired(error: KeyExpired) -> Problem:
+    what = "the secret of this API key was replaced; its overlap" if error.is_rotated else "this API key"
+    advice = "use the new one" if error.is_rotated else "have it extended, or another one issued"
+    return Problem(
+        401, "key-expired", "API key expired", f"{what} ended at {time_text(error.until)}: {advice}",
+        headers={"WWW-Authenticate": "Bearer"}, expired_at=error.until,
+    )  # fmt: skip
 
 
 def _unauthenticated(detail: str) -> Problem:

@@ -22,7 +22,7 @@ SEQ_HEADERS = {SEQ_HEADER: {"description": "a place in the log that covers this 
 def request_id_of(given: str | None) -> str:
     """Return the caller's own id of the request if it is a name, else a new one."""
     try:
-        return values.name(given, REQUEST_ID_HEADER)
+        return values.plain_name(given, REQUEST_ID_HEADER)
     except InvalidInput:
         return uuid4().hex
 

@@ -1,7 +1,7 @@
 """The types of request fields, each parsed by the domain, with a schema that agrees with the parser.
 
-A decimal is a JSON string in plain notation, or an integer; a JSON float has already lost what was written and is
-refused.
+A decimal is a JSON string, plain (`0.00000038`) or with an exponent (`3.8E-7`), or an integer; a JSON float has
+already lost what was written and is refused. Names are brought to the normal form NFC of Unicode here.
 """
 
 import re
@@ -20,13 +20,21 @@ from domain.errors import InvalidInput
 
 T = TypeVar("T")
 
-NUMBER = r"^-?[0-9]{1,18}(\.[0-9]{1,18})?$"
-POSITIVE = r"^(?!0+(\.0+)?$)[0-9]{1,18}(\.[0-9]{1,18})?$"
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._\-]{0,63}$"
-CURRENCY = r"^[A-Z0-9]{1,16}$"
-INSTRUMENT = r"^[A-Za-z0-9][A-Za-z0-9_/\-.]{0,47}\.[A-Z0-9]{1,16}$"
+NUMBER = r"^-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?$"
+POSITIVE = r"^(?![0.]+([eE]|$))[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?$"
+_UNSEEN = r"\u034f\u061c\u115f\u1160\u1680\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164"
+_VISIBLE = rf"""[^\x00-\x20\x7f-\xa0\xad{_UNSEEN}\ufe00-\ufe0f\ufeff\uffa0"'`;<>\\]"""  # the domain refuses a few more
+NAME = rf"^(?!\.{{1,2}}$){_VISIBLE}( *{_VISIBLE}){{0,{values.NAME_MAX - 1}}}$"
+PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._\-]{0,63}$"
+CURRENCY = NAME
+VENUE = rf"^[A-Z0-9][A-Z0-9_\-]{{0,{values.VENUE_MAX - 1}}}$"
+INSTRUMENT = rf"^{_VISIBLE}( *{_VISIBLE}){{0,{values.NAME_MAX - 1}}}\.[A-Z0-9][A-Z0-9_\-]{{0,{values.VENUE_MAX - 1}}}$"
 TEXT = r"^[^\x00-\x1f\x7f]*$"
 INTEGER_LIMIT = 10**values.MAGNITUDE_MAX
+NAMES_ARE = (
+    f"An id as it is written where it comes from, of 1 to {values.NAME_MAX} characters and {values.NAME_BYTES_MAX} "
+    "bytes of UTF-8; kept in NFC."
+)
 
 
 class RequestBody(BaseModel):
@@ -84,7 +92,8 @@ def _decimal_schema(pattern: str, least: int, example: str) -> WithJsonSchema:
                 {"type": "string", "pattern": pattern},
                 {"type": "integer", "minimum": least, "exclusiveMaximum": INTEGER_LIMIT},
             ],
-            "description": "A decimal as text in plain notation, or an integer. Never a float.",
+            "description": "A decimal as text, plain or with an exponent (3.8E-7), or an integer. Never a float. "
+            f"Below 1e{values.MAGNITUDE_MAX}, with at most {values.PLACES_MAX} decimal places.",
             "examples": [example],
         }
     )
@@ -106,28 +115,76 @@ def _time(value: object, field: str) -> datetime:
 
 Number = Annotated[
     Decimal,
-    PlainValidator(_by(_plain(NUMBER, values.number, 'a decimal as text in plain notation, such as "-0.015"'))),
+    PlainValidator(_by(_plain(NUMBER, values.number, 'a decimal as text, such as "-0.015" or "3.8E-7"'))),
     _decimal_schema(NUMBER, 1 - INTEGER_LIMIT, "-0.015"),
 ]
 Positive = Annotated[
     Decimal,
-    PlainValidator(_by(_plain(POSITIVE, values.positive, 'a decimal above zero as text, such as "0.015"'))),
+    PlainValidator(_by(_plain(POSITIVE, values.positive, 'a decimal above zero as text, such as "0.015" or "3.8E-7"'))),
     _decimal_schema(POSITIVE, 1, "0.015"),
 ]
 Name = Annotated[
     str,
     PlainValidator(_by(values.name)),
-    WithJsonSchema({"type": "string", "pattern": NAME, "minLength": 1, "maxLength": 64, "examples": ["main"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": NAME,
+            "minLength": 1,
+            "maxLength": values.NAME_MAX,
+            "examples": ["main"],
+            "description": NAMES_ARE,
+        }
+    ),
+]  # of an account, an order, a venue: as it is written there
+ExecutionId = Annotated[
+    str,
+    PlainValidator(_by(values.execution_id)),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": NAME,
+            "minLength": 1,
+            "maxLength": values.NAME_MAX,
+            "examples": ["1401"],
+            "description": f"{NAMES_ARE} Without `@`.",
+        }
+    ),
+]
+PlainName = Annotated[
+    str,
+    PlainValidator(_by(values.plain_name)),
+    WithJsonSchema({"type": "string", "pattern": PLAIN_NAME, "minLength": 1, "maxLength": 64, "examples": ["main"]}),
+]  # a name of our own
+VenueCode = Annotated[
+    str,
+    PlainValidator(_by(values.venue)),
+    WithJsonSchema({"type": "string", "pattern": VENUE, "examples": ["BINANCE"]}),
 ]
 CurrencyCode = Annotated[
     str,
     PlainValidator(_by(values.currency)),
-    WithJsonSchema({"type": "string", "pattern": CURRENCY, "examples": ["USDT"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": CURRENCY,
+            "maxLength": values.NAME_MAX,
+            "examples": ["USDT"],
+            "description": "A currency or asset code as its venue writes it; capitals and small letters are apart.",
+        }
+    ),
 ]
 InstrumentId = Annotated[
     str,
     PlainValidator(_by(values.instrument_id)),
-    WithJsonSchema({"type": "string", "pattern": INSTRUMENT, "examples": ["BTCUSDT.BINANCE"]}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": INSTRUMENT,
+            "examples": ["BTCUSDT.BINANCE"],
+            "description": "SYMBOL.VENUE: the symbol as the venue writes it; the venue is what follows the last dot.",
+        }
+    ),
 ]
 _TIME_SCHEMA = WithJsonSchema(
     {"type": "string", "format": "date-time", "description": "UTC", "examples": ["2026-01-02T03:04:05.678Z"]}

@@ -8,8 +8,10 @@ its route are checked, which are those that its operation declares; the operatio
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from fastapi.routing import APIRoute
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.datastructures import Headers
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,9 +20,45 @@ from adapters.postgres.scopes import Caller
 from api.http.auth import DEMO_CALLER, Keyring, check_scopes, needed_by
 from api.http.origins import is_under_api
 from api.http.pace import Pace
-from api.http.problem_responses import response
+from api.http.problem_responses import SLASH, response
 from api.problems import Problem, unreadable
 from domain.errors import InvalidInput
+
+
+class _Segment(Convertor[str]):
+    """A segment of a path: a slash in it was sent as `%2F`, and is part of a name."""
+
+    regex = "[^/]+"
+
+    def convert(self, value: str) -> str:
+        return value.replace(SLASH, "/")
+
+    def to_string(self, value: str) -> str:
+        return quote(value, safe="")
+
+
+class _Rest(_Segment):
+    """The rest of a path, whose slashes may be sent as they are."""
+
+    regex = ".*"
+
+
+register_url_convertor("str", _Segment())  # of every `{parameter}` in a route's path
+register_url_convertor("path", _Rest())
+
+
+class Segments:
+    """Middleware that keeps a path as it was divided into segments: `%2F` in a name does not divide it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw: bytes = scope.get("raw_path") or b""
+        if b"%2f" in raw.lower():
+            segments = raw.decode("ascii", "replace").split("/")
+            scope = {**scope, "path": "/".join(unquote(each).replace("/", SLASH) for each in segments)}
+        await self._app(scope, receive, send)
 
 
 class _Guarded(NamedTuple):

@@ -14,7 +14,6 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from fastapi import Depends, Header
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import URL
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Scope
@@ -78,7 +77,7 @@ def key_of(scope: Scope, name: str, body: bytes) -> Key | None:
     """Return the key of a request; None if `name` cannot be one."""
     if not _NAME.fullmatch(name):
         return None
-    path = URL(scope=scope).path
+    path: str = scope["path"]  # whole: that of its url ends at a `?` or `#` in a name
     digest = hashlib.sha256(f"{scope['method']} {path}\n".encode())
     digest.update(body)
     return Key(name, digest.digest(), path)

@@ -21,7 +21,7 @@ from adapters.upkeep.outages import is_outage
 from adapters.upkeep.supervisor import State
 from api.daybook import Daybook
 from api.http.dependencies import REQUEST_ID_HEADER, request_id_of
-from api.http.problem_responses import response
+from api.http.problem_responses import response, shown
 from api.problems import problem_of
 from domain.errors import LedgerError
 
@@ -145,7 +145,7 @@ class Observed:
         if is_outage(mistake):
             self._measures.outage.away("requests", str(mistake), is_task=False)
         else:
-            log.error("mistake", method=scope["method"], path=scope["path"], exc_info=mistake)
+            log.error("mistake", method=scope["method"], path=shown(scope["path"]), exc_info=mistake)
 
     def _observe(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", None) or ("/console" if scope.get("root_path") else "none")
@@ -155,6 +155,6 @@ class Observed:
         is_counted = status == HTTPStatus.SERVICE_UNAVAILABLE and self._measures.outage.is_on
         if scope["path"] not in QUIET_PATHS and not is_counted:
             log.info(
-                "request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1000, 2),
-                actor=scope["state"].get("actor"),
+                "request", method=scope["method"], path=shown(scope["path"]), status=status,
+                ms=round(seconds * 1000, 2), actor=scope["state"].get("actor"),
             )  # fmt: skip

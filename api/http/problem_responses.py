@@ -4,6 +4,7 @@ from collections import defaultdict
 from decimal import DecimalException
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from fastapi import FastAPI, Request
@@ -18,6 +19,7 @@ from api.problems import Problem, problem_of, unreadable, unreadable_fields
 from domain.errors import InvalidInput, LedgerError
 
 MEDIA_TYPE = "application/problem+json"
+SLASH = "\ufdd0"  # stands for a `/` within a segment of a path; no character, so that no name has it
 
 RETRY_AFTER = {
     "Retry-After": {"description": "seconds after which to send it again", "schema": {"type": "integer"}}
@@ -38,11 +40,20 @@ class ProblemDetails(BaseModel):
     instance: str | None = None
 
 
+def path_of(*segments: str) -> str:
+    """Return a path of these segments, as routes see it; `shown` writes it for clients."""
+    return "".join(f"/{segment.replace('/', SLASH)}" for segment in segments)
+
+
+def shown(path: str) -> str:
+    """Return the path of a request as its client has to write it, each segment percent-encoded."""
+    return "/".join(quote(segment.replace(SLASH, "/"), safe=":@!$&'()*+,;=~") for segment in path.split("/"))
+
+
 def response(problem: Problem, instance: str | None = None) -> Response:
     """Return the problem as an HTTP response."""
-    return Response(
-        encoded(problem.body(instance)), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
-    )
+    body = encoded(problem.body(shown(instance) if instance else None))
+    return Response(body, status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers)
 
 
 def install(app: FastAPI) -> None:
@@ -57,22 +68,24 @@ def install(app: FastAPI) -> None:
         if is_busy and (is_outage(error) or outage.is_on):
             outage.away("requests", problem.detail, is_task=False)
         elif problem.status >= 500 and (times := limited[problem.kind].due() if is_busy else 1) is not None:
-            log.warning("problem", kind=problem.kind, detail=problem.detail, path=request.url.path, times=times)
-        return response(problem, request.url.path)
+            log.warning(
+                "problem", kind=problem.kind, detail=problem.detail, path=shown(request.scope["path"]), times=times
+            )
+        return response(problem, request.scope["path"])
 
     async def on_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return response(unreadable_fields(error.errors()), request.url.path)
+        return response(unreadable_fields(error.errors()), request.scope["path"])
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if error.status_code == 400:  # what FastAPI answers to a body that is not JSON at all
-            return response(unreadable(InvalidInput("body", None, "readable JSON")), request.url.path)
+            return response(unreadable(InvalidInput("body", None, "readable JSON")), request.scope["path"])
         status = HTTPStatus(error.status_code)
         kind = "not-found" if status == 404 else f"http-{status.value}"
-        detail = f"{request.method} {request.url.path}: {error.detail}"
+        detail = f"{request.method} {shown(request.scope['path'])}: {error.detail}"
         problem = Problem(status.value, kind, status.phrase, detail, headers=dict(error.headers or {}))
-        return response(problem, request.url.path)
+        return response(problem, request.scope["path"])
 
     app.add_exception_handler(LedgerError, on_ours)
     app.add_exception_handler(Problem, on_ours)

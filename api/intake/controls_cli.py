@@ -6,7 +6,15 @@ import typer
 from msgspec.structs import asdict
 
 from api.clock import now
-from api.terminal.options import AccountId, currency_option, instrument_option, name_option, opened, spread
+from api.terminal.options import (
+    AccountId,
+    currency_option,
+    instrument_option,
+    name_option,
+    opened,
+    spread,
+    venue_option,
+)
 from api.terminal.output import Column, Json, say, write_json, write_table
 from api.terminal.requests import requested
 from domain import risk
@@ -27,7 +35,7 @@ class Covered(NamedTuple):
     instrument: Annotated[
         str | None, typer.Option(parser=instrument_option, metavar="SYMBOL.VENUE", help="Only this one.")
     ] = None
-    venue: Annotated[str | None, typer.Option(parser=currency_option, metavar="VENUE", help="Only this one.")] = None
+    venue: Annotated[str | None, typer.Option(parser=venue_option, metavar="VENUE", help="Only this one.")] = None
     asset: Annotated[str | None, typer.Option(parser=currency_option, metavar="ASSET", help="Only this one.")] = None
 
     @property

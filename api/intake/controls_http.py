@@ -9,7 +9,7 @@ from adapters.writer.batch import Look
 from api.clock import now
 from api.http.auth import Admin, Reader, Trader
 from api.http.dependencies import OpenDaybook, RequestId, answer
-from api.http.fields import CurrencyCode, InstrumentId, Name, RequestBody, Text
+from api.http.fields import CurrencyCode, InstrumentId, Name, RequestBody, Text, VenueCode
 from api.http.idempotency import IdempotencyKey, carried_out, command, one
 from api.http.problem_responses import responses
 from api.intake.requests_http import CREATED, PROPOSED
@@ -28,7 +28,7 @@ class SwitchScope(RequestBody):
     account_id: Name
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
-    venue: CurrencyCode | None = None
+    venue: VenueCode | None = None
     asset: CurrencyCode | None = None
     reason: Text
 
@@ -80,7 +80,7 @@ def release_kill_switch(
 def list_kill_switches(
     daybook: OpenDaybook,
     caller: Reader,  # noqa: ARG001 (its scope is checked)
-    account_id: Annotated[str, Query(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = risk.FIRM,
+    account_id: Annotated[Name, Query()] = risk.FIRM,
 ) -> Response:
     """List the kill switches that are engaged for an account, or for the firm."""
     known = daybook.state(risk.stream(account_id))

@@ -16,9 +16,21 @@ from api.clock import now
 from api.http.auth import Admin, Recorder, Trader
 from api.http.bodies import ParsedRoute
 from api.http.dependencies import SEQ_HEADER, OpenDaybook, RequestId, answer, documented
-from api.http.fields import AnyTime, CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, Time
+from api.http.fields import (
+    AnyTime,
+    CurrencyCode,
+    ExecutionId,
+    InstrumentId,
+    Name,
+    Number,
+    PlainName,
+    Positive,
+    RequestBody,
+    Text,
+    Time,
+)
 from api.http.idempotency import IdempotencyKey, carried_out, carried_out_async, command, one
-from api.http.problem_responses import response, responses
+from api.http.problem_responses import path_of, response, responses
 from api.intake.direct import DirectRoute
 from api.intake.requests import listing, opening, transfer_on_record
 from api.operations.access_schemas import ProposalAnswer
@@ -57,7 +69,7 @@ router = APIRouter(
 class Owner(RequestBody):
     """The person an account is kept for. The name is stored sealed, and can be forgotten."""
 
-    subject_id: Name = Field(description="your own, and reveals nothing of the person: never a name or an address")
+    subject_id: PlainName = Field(description="your own, and reveals nothing of the person: never a name or an address")
     name: Annotated[str, Field(strict=True, min_length=1, max_length=256)]
 
 
@@ -128,7 +140,7 @@ class TransferSubmission(RequestBody):
     account_id: Name
     strategy_id: Name = DEFAULT_STRATEGY
     instrument_id: InstrumentId
-    transfer_id: Name
+    transfer_id: ExecutionId
     side: Side = Side.BUY
     quantity: Positive
     cost: Number
@@ -140,7 +152,7 @@ class SubmittedMark(RequestBody):
 
     instrument_id: InstrumentId
     price: Positive
-    source: Name = "api"
+    source: PlainName = "api"
     mark_at: Time | None = Field(None, description="when it was observed; now if absent")
     quality: Quality = Field(Quality.UNSTATED, description="what kind of price it is")
 
@@ -240,7 +252,7 @@ async def submit_order(
     def respond(answers: list[Answer], _: Look) -> Response:
         (done,) = answers
         if isinstance(done.error, RequestRefused):
-            refusal = response(problem_of(done.error), f"/v1/orders/{body.account_id}/{body.cl_ord_id}")
+            refusal = response(problem_of(done.error), path_of("v1", "orders", body.account_id, body.cl_ord_id))
             refusal.headers[SEQ_HEADER] = str(done.seq)
             return refusal
         first = one(answers).records[:1] or daybook.log.read(order.stream(key), limit=1)

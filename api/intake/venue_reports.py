@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from pydantic import BaseModel, Field, StrictInt, TypeAdapter, ValidationError
 
-from api.http.fields import CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, VenueTime
+from api.http.fields import (
+    CurrencyCode,
+    ExecutionId,
+    InstrumentId,
+    Name,
+    Number,
+    Positive,
+    RequestBody,
+    Text,
+    VenueTime,
+)
 from api.http.json_text import READABLE, checked, elements, keys_at_most
 from api.problems import field_errors
 from domain import ledger, values
@@ -120,7 +130,7 @@ class Filled(OrderReportFields):
     instrument_id: InstrumentId
     order_id: Name | Literal[""] = ""
     side: Side
-    exec_id: Name
+    exec_id: ExecutionId
     trade_seq: StrictInt = Field(0, ge=0, lt=2**63)
     last_qty: Positive
     last_px: Positive

@@ -3,16 +3,16 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import ConfigDict, Field, StrictBool, StrictInt
 from starlette.responses import Response
 
-from adapters.postgres.api_keys import KeyRow
+from adapters.postgres.api_keys import Issued, KeyRow
 from adapters.writer.batch import Look
 from api.clock import now
 from api.encoding import policy_record, proposal_record
 from api.http.auth import Admin
 from api.http.dependencies import OpenDaybook, RequestId, answer, documented
-from api.http.fields import Name, RequestBody, Text
+from api.http.fields import AnyTime, Name, PlainName, RequestBody, Text
 from api.http.idempotency import IdempotencyKey, carried_out, command, one
 from api.http.problem_responses import responses
 from api.operations import access_schemas as schemas
@@ -22,6 +22,7 @@ from domain.access import (
     Action,
     Approvals,
     ApproveProposal,
+    Bounds,
     RejectProposal,
     Scope,
     SetApprovalPolicy,
@@ -29,18 +30,64 @@ from domain.access import (
     approvals,
 )
 from domain.access.approvals import VALID_HOURS, VALID_HOURS_MAX
+from domain.access.keys import OVERLAP_SECONDS, OVERLAP_SECONDS_MAX, PARTS_MAX
+from domain.errors import InvalidInput
 from domain.ledger import Answer
 
 SCOPES_MAX = len(Scope)
+READING = (Scope.READ, Scope.AUDIT, Scope.PERSONAL)  # scopes that change nothing
 
 router = APIRouter(prefix="/v1", tags=["access"], responses=responses(401, 403, 409, 422, 429, 503))
 
 
-class IssueKeyRequest(RequestBody):
+class BoundsRequest(RequestBody):
+    """All bounds that the key has from now on: one that is left out is lifted."""
+
+    accounts: list[Name] = Field(
+        [], max_length=PARTS_MAX, description="the only accounts that it shows and changes; none given: all"
+    )
+    strategies: list[Name] = Field(
+        [], max_length=PARTS_MAX,
+        description="the only strategies that it shows and changes; it is refused what is not by strategy",
+    )  # fmt: skip
+    expires_at: AnyTime | None = Field(None, description="the time up to which it is valid")
+
+    def bounds(self) -> Bounds:
+        """Return the bounds."""
+        return Bounds(tuple(self.accounts), tuple(self.strategies), self.expires_at)
+
+
+class IssueKeyRequest(BoundsRequest):
     """A key for somebody or something: `name` is the actor of all that is done with it."""
 
-    name: Name
-    scopes: list[Scope] = Field(min_length=1, max_length=SCOPES_MAX, description="at most what your own key has")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"name": "bot", "scopes": ["trade"], "accounts": ["main"], "expires_at": "2199-01-01T00:00:00Z"},
+                {"name": "auditor", "read_only": True},
+            ]
+        }
+    )
+
+    name: PlainName
+    scopes: list[Scope] = Field([], max_length=SCOPES_MAX, description="at most what your own key has")
+    read_only: StrictBool = Field(False, description="for scopes that change nothing: `read` if none are given")
+
+    def given(self) -> list[Scope]:
+        """Return the scopes. Raises InvalidInput."""
+        if self.read_only and (writing := [scope for scope in self.scopes if scope not in READING]):
+            raise InvalidInput("scopes", writing[0].value, f"of a read-only key: {', '.join(READING)}")
+        if not self.scopes and not self.read_only:
+            raise InvalidInput("scopes", [], "at least one scope, or read_only")
+        return self.scopes or [Scope.READ]
+
+
+class RotateRequest(RequestBody):
+    """How long the secret of now is valid beside the new one."""
+
+    overlap_seconds: StrictInt = Field(
+        OVERLAP_SECONDS, ge=0, le=OVERLAP_SECONDS_MAX, description="0 ends the secret of now at once"
+    )
 
 
 class RescopeRequest(RequestBody):
@@ -75,8 +122,8 @@ class RejectRequest(RequestBody):
 
 DONE = documented(201, "done") | documented(200, "done before: the same answer")
 PROPOSED = documented(202, "proposed: it takes effect when another person approves it", schemas.ProposalAnswer)
-KeyId = Annotated[Name, Path(description="the id of a key: the part after `dbk_`")]
-ProposalId = Annotated[Name, Path()]
+KeyId = Annotated[PlainName, Path(description="the id of a key: the part after `dbk_`")]
+ProposalId = Annotated[PlainName, Path()]
 
 
 @router.post(
@@ -89,20 +136,17 @@ def issue_key(body: IssueKeyRequest, daybook: OpenDaybook, caller: Admin, reques
     person approves.
     """
     issued = daybook.keys.issued(
-        body.name, body.scopes, now=now(), actor=caller.identity, request_id=request_id
+        body.name, body.given(), now=now(), bounds=body.bounds(), actor=caller.identity, request_id=request_id
     )  # fmt: skip
-    shown: dict[str, Any] = {"key": issued.key, "key_id": issued.key_id}
-    done = issued.answer
-    if done.proposal_id:
-        proposal = daybook.writer.state(approvals.STREAM).proposals[done.proposal_id]
-        return answer(proposal_record(proposal, now()) | shown, seq=done.seq, status=202)
-    event = done.records[0].event
-    return answer(shown | {"name": event.name, "scopes": list(event.scopes)}, seq=done.seq, status=201)
+    return _secret_shown(daybook, issued)
 
 
 @router.get("/keys", response_model=schemas.KeysAnswer, responses=documented(200, "every key"))
 def list_keys(daybook: OpenDaybook, caller: Admin) -> Response:  # noqa: ARG001 (its scope is checked)
-    """List API keys without their secrets. `difference` says how a row differs from the log, which refuses the key."""
+    """List API keys without their secrets, with their bounds and when each was used last.
+
+    `difference` says how a row differs from the log, which refuses the key.
+    """
     seq = daybook.history.head().seq
     return answer({"keys": [key_record(row) for row in daybook.keys.all()]}, seq=seq)
 
@@ -121,6 +165,53 @@ def rescope_key(
         proposal = daybook.writer.state(approvals.STREAM).proposals[done.proposal_id]
         return answer(proposal_record(proposal, now()), seq=done.seq, status=202)
     return answer(key_record(_row(daybook, key_id)), seq=done.seq, status=201 if done.records else 200)
+
+
+@router.post(
+    "/keys/{key_id}/bounds", status_code=201, response_model=schemas.KeyAnswer,
+    responses=DONE | PROPOSED | responses(404),
+)  # fmt: skip
+def bound_key(
+    key_id: KeyId, body: BoundsRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId
+) -> Response:
+    """Bound a key to accounts, to strategies, or to a time; or lift its bounds."""
+    _row(daybook, key_id)
+    done = daybook.keys.bound(key_id, body.bounds(), now=now(), actor=caller.identity, request_id=request_id)
+    if done.proposal_id:
+        proposal = daybook.writer.state(approvals.STREAM).proposals[done.proposal_id]
+        return answer(proposal_record(proposal, now()), seq=done.seq, status=202)
+    return answer(key_record(_row(daybook, key_id)), seq=done.seq, status=201 if done.records else 200)
+
+
+@router.post(
+    "/keys/{key_id}/rotate", status_code=201, response_model=schemas.IssuedKeyAnswer,
+    responses=documented(201, "rotated") | PROPOSED | responses(404),
+)  # fmt: skip
+def rotate_key(
+    key_id: KeyId,
+    daybook: OpenDaybook,
+    caller: Admin,
+    request_id: RequestId,
+    body: RotateRequest = RotateRequest(overlap_seconds=OVERLAP_SECONDS),
+) -> Response:
+    """Give a key another secret, which is shown once; the one of now stays valid for `overlap_seconds`."""
+    _row(daybook, key_id)
+    rotated = daybook.keys.rotated(
+        key_id, overlap_seconds=body.overlap_seconds, now=now(), actor=caller.identity, request_id=request_id
+    )
+    return _secret_shown(daybook, rotated)
+
+
+def _secret_shown(daybook: OpenDaybook, issued: Issued) -> Response:
+    """Return the answer with a new secret, which is shown once."""
+    shown: dict[str, Any] = {"key": issued.key, "key_id": issued.key_id}
+    done = issued.answer
+    if done.proposal_id:
+        proposal = daybook.writer.state(approvals.STREAM).proposals[done.proposal_id]
+        return answer(proposal_record(proposal, now()) | shown, seq=done.seq, status=202)
+    row = _row(daybook, issued.key_id)
+    record = {name: value for name, value in key_record(row).items() if name in schemas.IssuedKeyAnswer.model_fields}
+    return answer(shown | record, seq=done.seq, status=201)
 
 
 @router.post(

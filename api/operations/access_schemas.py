@@ -11,8 +11,13 @@ class KeyAnswer(Answer):
     key_id: str
     name: str
     scopes: list[str]
+    accounts: list[str] = Field(description="the only accounts that it shows and changes; empty: all")
+    strategies: list[str] = Field(description="the only strategies that it shows and changes; empty: all")
     created_at: TimeText
+    expires_at: TimeText | None = Field(description="the time up to which it is valid")
+    previous_until: TimeText | None = Field(description="up to when the secret before the last rotation is valid")
     revoked_at: TimeText | None
+    last_used_at: TimeText | None = Field(description="the minute in which it was used last")
     difference: str = Field(description="how its row differs from the log, which refuses it; else empty")
 
 
@@ -25,6 +30,10 @@ class IssuedKeyAnswer(Answer):
     key_id: str
     name: str
     scopes: list[str]
+    accounts: list[str]
+    strategies: list[str]
+    expires_at: TimeText | None
+    previous_until: TimeText | None = Field(None, description="up to when the secret before is valid")
 
 
 class PolicyAnswer(Answer):

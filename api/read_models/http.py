@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from adapters.log.queries import streams
 from adapters.postgres.scopes import Scope
-from api.http.auth import needs
+from api.http.auth import Reader, needs
 from api.http.cursors import cursor_after
 from api.http.dependencies import OpenDaybook, answer, documented
 from api.http.fields import AnyTime, InstrumentId, Name
@@ -40,7 +40,7 @@ from api.read_models.records import account_record, instrument_record, owner_rec
 from api.read_models.recosting import Conventions
 from api.read_models.snapshot import reading
 from domain import account, instrument
-from domain.account import CostBasis, FeePolicy
+from domain.account import Account, CostBasis, FeePolicy
 from domain.order import OrdStatus
 from projections.analytics import disposals, exposure, pnl
 from projections.models import breaks, executions, limits, lots, orders
@@ -271,10 +271,15 @@ def list_breaks(query: Annotated[PageQuery, Query()], context: Context) -> Respo
 
 
 @router.get("/accounts", response_model=schemas.Accounts, responses=documented(200, "every account"))
-def list_accounts(query: Annotated[CurrentQuery, Query()], daybook: OpenDaybook) -> Response:  # noqa: ARG001 (refuses parameters)
-    """Accounts and their conventions, the oldest first."""
+def list_accounts(
+    query: Annotated[CurrentQuery, Query()],  # noqa: ARG001 (refuses parameters)
+    daybook: OpenDaybook,
+    caller: Reader,
+) -> Response:
+    """Accounts and their conventions, the oldest first; with a key that is bounded to accounts those only."""
     seq = daybook.history.head().seq
-    items = [account_record(daybook.state(stream)) for stream in streams(daybook.url, "account:")]
+    known: list[Account] = [daybook.state(stream) for stream in streams(daybook.url, "account:")]
+    items = [account_record(each) for each in known if caller.bounds.has_account(each.account_id)]
     return answer({"seq": seq, "items": items}, seq=seq)
 
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from adapters.log.queries import length_of, of_streams, streams_from
 from adapters.postgres.engine import reaching
+from domain import names
 from domain.errors import InvalidInput
 from domain.ledger import schema
 from projections.models import log_index
@@ -50,6 +51,7 @@ class LogFilter(NamedTuple):
         """What the index can narrow it down by."""
         kind, has_more, rest = self.stream.partition(":")
         account_id, is_whole, _ = rest.partition(":")
+        account_id = names.whole(account_id)
         found = {ACTOR: self.actor, ACCOUNT: self.account_id, KIND: kind if has_more else None}
         if found[ACCOUNT] is None and is_whole and log_index.stream_parts(self.stream)[1] == account_id:
             found[ACCOUNT] = account_id

@@ -18,6 +18,7 @@ from domain.errors import InvalidInput
 from projections.storage.tables import AnyRow
 
 PAGE_ROWS_MAX = 1000
+CURSOR_MAX = 8000  # a cursor has up to five names
 SEQ_MAX = 2**63 - 1
 NEXT_HEADER = "Daybook-Next"
 CSV = "text/csv"
@@ -95,7 +96,7 @@ class PageQuery(SelectionQuery):
     """Which page of the rows."""
 
     limit: int = Field(100, ge=1, le=PAGE_ROWS_MAX)
-    cursor: str | None = Field(None, max_length=1000, description="`next` of the previous page")
+    cursor: str | None = Field(None, max_length=CURSOR_MAX, description="`next` of the previous page")
 
 
 class ExposureQuery(SelectionQuery):

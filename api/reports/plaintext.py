@@ -4,10 +4,11 @@ Both tools check that entries balance and that accounts end with the balances of
 by its value date; amounts are written with every digit. Accounts are ROOT:account_id:…, those of a position end in
 strategy and instrument, those of other money in `Account:Cash`; none has another below it.
 
-hledger takes our names as they are; commodities that are not plain letters are quoted. beancount wants accounts of
-letters, digits and dashes that begin with a capital or digit, and commodities that begin with a letter (or a slash,
-`/1INCH`): such names are changed, and the true name is metadata of the `open` or `commodity` directive. beancount adds
-with 28 digits: a sum that has more is refused, as it would come out rounded.
+hledger takes our names as they are, but for a colon in one, which would divide it: it is written `%3A`, as in the name
+of a stream, and one of two blanks in a row `%20`. Commodities that are not plain letters are quoted. beancount wants
+accounts of letters, digits and dashes that begin with a capital or digit, and commodities that begin with a letter (or
+a slash, `/1INCH`): such names are changed, and the true name is metadata of the `open` or `commodity` directive.
+beancount adds with 28 digits: a sum that has more is refused, as it would come out rounded.
 """
 
 import re
@@ -17,6 +18,7 @@ from decimal import Decimal
 
 from api.parameters import Format
 from api.problems import Problem
+from domain.names import part
 from domain.values import ZERO
 from projections.models.bookkeeping import ASSETS
 from projections.models.journal import JournalEntryRow, JournalLine, LedgerRow
@@ -34,9 +36,16 @@ def export(form: Format, entries: Iterable[JournalEntryRow], ledger: list[Ledger
 def account_name(account_id: str, account: str, strategy_id: str | None, instrument_id: str | None) -> str:
     """Return a ledger account's full name: `Assets:main:BINANCE`, `Equity:main:Trading:trend:BTCUSDT.BINANCE`."""
     root, _, rest = account.partition(":")
+    holder = _part(account_id)
     if root == ASSETS:
-        return f"{root}:{account_id}:{rest}"
-    return f"{root}:{account_id}:{rest}:{f'{strategy_id}:{instrument_id}' if instrument_id else CASH}"
+        return f"{root}:{holder}:{rest}"
+    of = f"{_part(strategy_id or '')}:{_part(instrument_id)}" if instrument_id else CASH
+    return f"{root}:{holder}:{rest}:{of}"
+
+
+def _part(name: str) -> str:
+    """Return a name as a part of an account's: two different names are two different parts."""
+    return part(name).replace("  ", " %20")
 
 
 def _name_of(row: JournalEntryRow | LedgerRow, line: JournalLine | LedgerRow) -> str:
@@ -59,7 +68,8 @@ def hledger(entries: Iterable[JournalEntryRow], ledger: list[LedgerRow], about: 
         booked = "" if row["booking_date"] == row["value_date"] else f"={row['booking_date']}"
         description = _one_line(f"{row['kind']} {row['narrative']}").strip()
         lines = "".join(f"    {_name_of(row, line)}  {_amount(line, _quoted)}\n" for line in row["lines"])
-        yield f"\n{row['value_date']}{booked} * ({row['reference']}) {description}  ; seq:{row['entry_seq']}\n{lines}"
+        about_it = f"({_code(row['reference'])}) {description}  ; seq:{row['entry_seq']}"
+        yield f"\n{row['value_date']}{booked} * {about_it}\n{lines}"
     if balances:
         yield f"\n{last} * balances as the book has them\n"
     for name, asset, balance in balances:
@@ -115,6 +125,11 @@ def _quoted(asset: str) -> str:
     return asset if re.fullmatch(r"[A-Za-z]+", asset) else f'"{asset}"'
 
 
+def _code(reference: str) -> str:
+    """Return a reference as hledger's code of a transaction, which ends at the first bracket."""
+    return reference.replace("%", "%25").replace("(", "%28").replace(")", "%29")
+
+
 def _one_line(text: str) -> str:
     """Return text allowed in an hledger description: no comment, no payee, no line break."""
     return re.sub(r"[\x00-\x1f\x7f;|]+", " ", text)
@@ -125,8 +140,8 @@ def _escaped(text: str) -> str:
 
 
 def _legal_account(name: str) -> str:
-    parts = (re.sub(r"[^A-Za-z0-9]", "-", part) for part in name.split(":"))
-    return ":".join(part[0].upper() + part[1:] for part in parts)
+    parts = [re.sub(r"[^A-Za-z0-9]", "-", each) for each in name.split(":")]
+    return ":".join(each[0].upper() + each[1:] if each[:1].isalnum() else f"X{each}" for each in parts)
 
 
 def _legal_commodity(asset: str) -> str:

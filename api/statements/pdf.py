@@ -1,20 +1,28 @@
 """A statement as PDF, A4 landscape: the same content and charts as the HTML page, drawn without a browser.
 
 The same statement gives the same bytes: the file's date is the end of the period, and nothing else in it varies. The
-PDF's own fonts have Latin letters; others in a narrative are shown as `?` (the HTML page has them).
+PDF's own fonts have Latin letters. A statement that has others is written in the font of DAYBOOK_PDF_FONT, embedded; a
+character that the font lacks is written as its code, `U+5E01` (the HTML page has all of them).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 from fpdf import FPDF
 from fpdf.enums import WrapMode, XPos, YPos
+from fpdf.errors import FPDFException
+from fpdf.fonts import TTFFont
 
+from api.problems import Problem
+from api.settings import Settings
 from api.statements.charts import Bar, Curve, bars, curve
 from api.statements.html import MINUS, NONE, age, amount, amounts, moment, price, quantity, signed
 from api.statements.statement import Statement, bases
 
+LATIN_END = 0x100  # the fonts of PDF have the characters before
+TRUE_TYPE = (b"\0\1\0\0", b"true", b"ttcf")  # how such a font begins
 MARGIN = 14.0
 WIDTH, HEIGHT = 297.0, 210.0
 INNER = WIDTH - 2 * MARGIN
@@ -56,8 +64,18 @@ def document(statement: Statement, *, digest: str, root: str, code: str) -> byte
     return bytes(paper.output())
 
 
-def _latin(text: str) -> str:
-    return text.replace(MINUS, "-").replace(NONE, "-").encode("latin-1", "replace").decode("latin-1")
+def _has_latin(text: str) -> bool:
+    return all(ord(character) < LATIN_END for character in text.replace(MINUS, "-").replace(NONE, "-"))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield all text in a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from (text for each in (*value, *value.values()) for text in _texts(each))
+    elif isinstance(value, list | tuple):
+        yield from (text for each in value for text in _texts(each))
 
 
 class _Paper(FPDF):
@@ -66,20 +84,47 @@ class _Paper(FPDF):
     def __init__(self, statement: Statement) -> None:
         super().__init__(orientation="landscape", format="A4")
         self._statement = statement
+        self._family, self._glyphs = "Helvetica", frozenset[int]()
+        path = None if all(map(_has_latin, _texts(statement))) else Settings().pdf_font
+        if path is not None:
+            self._embed(path)
         self.set_creation_date(statement.period.end)
-        self.set_title(_latin(f"Statement {statement.account_id}, {statement.period.name}"))
+        self.set_title(self._written(f"Statement {statement.account_id}, {statement.period.name}"))
         self.set_producer("Daybook")
         self.set_margins(MARGIN, MARGIN)
         self.set_auto_page_break(False)
         self.alias_nb_pages()
         self.add_page()
 
+    def _embed(self, path: Path) -> None:
+        """Use a font for all text. Raises Problem if it cannot be read."""
+        try:
+            with path.open("rb") as file:
+                if file.read(4) not in TRUE_TYPE:
+                    raise ValueError("it begins otherwise")  # noqa: TRY301 (refused like what is found later)
+            for style in ("", "B"):
+                self.add_font("Given", style, path)
+            self._glyphs = frozenset(cast(TTFFont, self.fonts["given"]).cmap)
+        except (OSError, ValueError, KeyError, FPDFException) as error:
+            raise Problem(
+                409, "font", "Font not readable",
+                f"DAYBOOK_PDF_FONT names {path}, which is no TrueType font that can be embedded: {error}",
+                path=str(path),
+            ) from error  # fmt: skip
+        self._family = "Given"
+
+    def _written(self, text: str) -> str:
+        """Return text in the characters that the font has; of others their code, such as U+5E01."""
+        has = self._glyphs.__contains__ if self._glyphs else LATIN_END.__gt__
+        shown = text.replace(MINUS, "-").replace(NONE, "-")
+        return "".join(each if has(ord(each)) or each == "\n" else f"U+{ord(each):04X}" for each in shown)
+
     def footer(self) -> None:
         """Write the footer of a page: account, period, seq."""
         self.set_y(-9)
         self._font(7, SOFT)
         shown = self._statement
-        left = _latin(f"Account {shown.account_id}, {shown.period.name}, as recorded up to seq {shown.seq:,}")
+        left = self._written(f"Account {shown.account_id}, {shown.period.name}, as recorded up to seq {shown.seq:,}")
         self.cell(INNER / 2, 4, left)
         self.cell(INNER / 2, 4, f"Page {self.page_no()} of {{nb}}", align="R")
 
@@ -87,7 +132,7 @@ class _Paper(FPDF):
         """Draw the title, the period and the counts."""
         shown = self._statement
         self._font(18, INK, is_strong=True)
-        self.cell(INNER * 0.62, 8, _latin(f"Statement of account {shown.account_id}"))
+        self.cell(INNER * 0.62, 8, self._written(f"Statement of account {shown.account_id}"))
         self._font(8.5, SOFT)
         self.cell(
             INNER * 0.38, 8, f"As recorded up to seq {shown.seq:,}", align="R", new_x=XPos.LMARGIN, new_y=YPos.NEXT
@@ -193,7 +238,7 @@ class _Paper(FPDF):
         self.multi_cell(INNER, 3.3, again, wrapmode=WrapMode.CHAR, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def _font(self, size: float, tone: Tone, *, is_strong: bool = False) -> None:
-        self.set_font("Helvetica", "B" if is_strong else "", size)
+        self.set_font(self._family, "B" if is_strong else "", size)
         self.set_text_color(*tone)
 
     def _room(self, height: float) -> None:
@@ -208,11 +253,11 @@ class _Paper(FPDF):
     def _line(self, text: str) -> None:
         self._room(5)
         self._font(7.5, SOFT)
-        self.cell(INNER, 5, _latin(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        self.cell(INNER, 5, self._written(text), new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
     def _caption(self, x: float, y: float, text: str) -> None:
         self._font(8, SOFT, is_strong=True)
-        self.text(x, y + 2.6, _latin(text))
+        self.text(x, y + 2.6, self._written(text))
 
     def _table(
         self, title: str, heads: Sequence[Head], rows: Sequence[Sequence[Cell]], empty: str, *, size: float = 8.0
@@ -235,7 +280,7 @@ class _Paper(FPDF):
             self._font(size, INK, is_strong=True)
             natural = [
                 max(
-                    self.get_string_width(_latin(line))
+                    self.get_string_width(self._written(line))
                     for text in (head.title, *(row[at].text for row in rows))
                     for line in text.split("\n")
                 )
@@ -269,7 +314,7 @@ class _Paper(FPDF):
         step = size * 0.47
         self._font(size, INK)
         texts = [
-            self._lines(_latin(cell.text), width) if head.is_wrapped else _latin(cell.text).split("\n")
+            self._lines(self._written(cell.text), width) if head.is_wrapped else self._written(cell.text).split("\n")
             for head, cell, width in zip(heads, row, widths, strict=True)
         ]
         height = max(ROW, max(len(lines) for lines in texts) * step + 1.6)
@@ -324,12 +369,12 @@ class _Paper(FPDF):
             top = y + place * row
             self._font(6.8, INK)
             self.set_xy(x, top)
-            self.cell(40, row, _latin(bar.label), align="R")
+            self.cell(40, row, self._written(bar.label), align="R")
             self.set_fill_color(*(GAIN if bar.value > 0 else LOSS))
             length = max((bar.end - bar.start) * across, 0.3)
             self.rect(left + bar.start * across, top + 0.8, length, row - 1.6, style="F")
             self.set_xy(x + width - 36, top)
-            self.cell(36, row, _latin(signed(bar.value, asset)), align="R")
+            self.cell(36, row, self._written(signed(bar.value, asset)), align="R")
         self.set_draw_color(*SOFT)
         self.set_line_width(0.15)
         self.line(left + zero * across, y, left + zero * across, y + len(drawn) * row)

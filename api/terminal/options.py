@@ -240,6 +240,11 @@ def currency_option(text: str) -> str:
     return by(lambda t: values.currency(t, "currency"))(text)
 
 
+def venue_option(text: str) -> str:
+    """Parse our code of a venue."""
+    return by(lambda t: values.venue(t, "venue"))(text)
+
+
 def moment_option(text: str) -> Moment:
     """Parse a past moment."""
     return MOMENT(text)

@@ -136,8 +136,10 @@ def progress_bar(task: str, *, is_quiet: bool) -> Iterator[Callable[[float, floa
 def _fitting(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], width: int
 ) -> tuple[list[Column], list[Column]]:
+    from rich.cells import cell_len  # of a Chinese character two
+
     widths = {
-        column.name: max(len(column.title), *(len(_shown(row.get(column.name), column.kind)) for row in rows))
+        column.name: max(len(column.title), *(cell_len(_shown(row.get(column.name), column.kind)) for row in rows))
         for column in columns
     }
     shown = [column for column in columns if column.rank < 9 or any(row.get(column.name) for row in rows)]

@@ -11,7 +11,7 @@ from adapters.postgres.scopes import Scope
 from api.analytics.schemas import Maybe
 from api.http.auth import needs
 from api.http.dependencies import OpenDaybook, answer, documented
-from api.http.fields import CurrencyCode, InstrumentId, Name, Number, RequestBody
+from api.http.fields import CurrencyCode, InstrumentId, Name, Number, RequestBody, VenueCode
 from api.http.problem_responses import responses
 from api.http.reads import ReadRoute, expensive
 from api.parameters import Moment, given_mark
@@ -38,7 +38,7 @@ class WhatIfFees(RequestBody):
     """Commissions as fractions of the traded value, of one instrument, one venue, or all."""
 
     instrument_id: InstrumentId | None = None
-    venue: CurrencyCode | None = None
+    venue: VenueCode | None = None
     maker: Number
     taker: Number
 
@@ -52,7 +52,7 @@ class WhatIfLimit(RequestBody):
     currency: CurrencyCode | None = None
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
-    venue: CurrencyCode | None = None
+    venue: VenueCode | None = None
     asset: CurrencyCode | None = None
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain.access.identity import Identity, Part, label, likeness
-from domain.access.keys import REASON_MAX, IssueKey, RescopeKey
+from domain.access.keys import REASON_MAX, BoundKey, IssueKey, RescopeKey, RotateKey
 from domain.account import ForgetSubject, ResolveBreak
 from domain.errors import RequestRefused
 from domain.immutable import PersistentMap
@@ -33,7 +33,7 @@ class Action(StrEnum):
     SWITCH = "switch"  # release a kill switch, or let it allow more
     BREAK = "break"  # dismiss a break by hand
     FORGET = "forget"  # forget a person
-    KEY = "key"  # issue an API key with the scope admin, or give one that scope
+    KEY = "key"  # issue an API key with the scope admin, give one that scope, wider bounds or another secret
 
 
 class SetApprovalPolicy(Struct, frozen=True, tag="SetApprovalPolicy"):
@@ -56,6 +56,8 @@ GuardedRequest = (
     | ForgetSubject
     | IssueKey
     | RescopeKey
+    | BoundKey
+    | RotateKey
     | SetApprovalPolicy
 )
 

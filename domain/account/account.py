@@ -22,7 +22,7 @@ from typing import Any, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain import values
+from domain import names, values
 from domain.account import cash
 from domain.account.breaks import Break, OpenBreak, age_steps
 from domain.account.cash import Cash, CashEvent, CashReport, Indicator, Leg, MoneyEvent, TransferPending
@@ -236,7 +236,7 @@ class Account(Struct, frozen=True):
 
 def stream(account_id: str) -> str:
     """The stream of one account."""
-    return f"account:{account_id}"
+    return names.stream("account", account_id)
 
 
 def owner_place(account_id: str) -> str:
@@ -286,7 +286,7 @@ def _open(account: Account | None, request: OpenAccount) -> tuple[AccountEvent, 
     if type(places) is not int or not 0 <= places <= PLACES_MAX:
         raise RequestRefused(f"money_places from 0 to {PLACES_MAX}", money_places=places)
     if request.venue:
-        _check_field(values.currency, request.venue, "venue")
+        _check_field(values.venue, request.venue, "venue")
     event = AccountOpened(
         request.account_id, request.base_currency, costing, request.transact_time, venue=request.venue,
         is_margin=request.is_margin, owner=request.owner,

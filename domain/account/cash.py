@@ -382,7 +382,7 @@ def check(report: CashReport) -> None:
 
 
 def check_leg(leg: Leg, field: str) -> None:
-    values.name(leg.transfer_id, f"{field}.transfer_id")
+    values.execution_id(leg.transfer_id, f"{field}.transfer_id")
     _check_money(leg.amount, f"{field}.amount")
     if leg.fee is not None:
         values.currency(leg.fee.currency, f"{field}.fee.currency")

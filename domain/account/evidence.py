@@ -10,6 +10,8 @@ from typing import assert_never
 
 from msgspec import Struct
 
+from domain import names
+
 STREAM_NAMES_MAX = 1024  # cached: a command needs a name several times
 
 
@@ -33,7 +35,7 @@ EvidenceReport = RawReportKept
 def stream(report: RawReportKept) -> str:
     """The stream of one piece of raw material."""
     digest = hashlib.sha256(f"{report.venue}\0{report.account_id}\0{report.raw}".encode()).hexdigest()
-    return f"evidence:{report.account_id}:{digest[:32]}"
+    return names.stream("evidence", report.account_id, digest[:32])
 
 
 def admit(kept: RawReportKept | None, report: EvidenceReport) -> tuple[EvidenceEvent, ...]:

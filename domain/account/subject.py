@@ -11,7 +11,7 @@ from typing import assert_never
 
 from msgspec import Struct
 
-from domain import values
+from domain import names, values
 from domain.errors import InvalidInput, RequestRefused
 
 
@@ -54,7 +54,7 @@ class Subject(Struct, frozen=True):
 
 def stream(subject_id: str) -> str:
     """The stream of one subject."""
-    return f"subject:{subject_id}"
+    return names.stream("subject", subject_id)
 
 
 def decide(known: Subject | None, request: SubjectRequest) -> tuple[SubjectEvent, ...]:
@@ -62,7 +62,7 @@ def decide(known: Subject | None, request: SubjectRequest) -> tuple[SubjectEvent
     match request:
         case ForgetSubject(subject_id, reason, at):
             try:
-                values.name(subject_id, "subject_id")
+                values.plain_name(subject_id, "subject_id")
             except InvalidInput as error:
                 raise RequestRefused(f"subject_id is {error.rule}", subject_id=subject_id) from error
             if not reason.strip():

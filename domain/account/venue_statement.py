@@ -18,7 +18,7 @@ from typing import assert_never
 import msgspec
 from msgspec import Struct
 
-from domain import values
+from domain import names, values
 from domain.errors import ReportUnreadable
 from domain.values import Liquidity, Money, Side
 
@@ -124,7 +124,7 @@ def digest_of(content: object) -> str:
 
 def stream(statement: Statement) -> str:
     """The stream of one statement."""
-    return f"statement:{statement.account_id}:{digest_of(statement)[:32]}"
+    return names.stream("statement", statement.account_id, digest_of(statement)[:32])
 
 
 def admit(known: StatementTaken | None, statement: StatementReport) -> tuple[StatementEvent, ...]:
@@ -195,7 +195,7 @@ def _check_fills(statement: Statement) -> None:
     values.zoned(statement.fills_from, "fills_from")
     for number, fill in enumerate(statement.fills):
         field = f"fills[{number}]"
-        values.name(fill.exec_id, f"{field}.exec_id")
+        values.execution_id(fill.exec_id, f"{field}.exec_id")
         for id_field, value in (("order_id", fill.order_id), ("cl_ord_id", fill.cl_ord_id)):
             if value:
                 values.name(value, f"{field}.{id_field}")

@@ -16,6 +16,7 @@ from domain.access import (
     ApiKey,
     Approvals,
     ApproveProposal,
+    BoundKey,
     GuardedRequest,
     Identity,
     IssueKey,
@@ -25,6 +26,7 @@ from domain.access import (
     Proposal,
     RejectProposal,
     RescopeKey,
+    RotateKey,
     Scope,
     SetApprovalPolicy,
     approvals,
@@ -73,11 +75,16 @@ def decided_keys(work: States, request: KeyRequest, actor: Actor) -> tuple[KeyEv
 
 
 def _own_rights(work: States, who: Identity | None) -> frozenset[str] | None:
-    """The rights of a key as on record, none of one that is not; None for an operator, who has all."""
+    """The rights of a key as on record, none of one that is not; None for an operator, who has all.
+
+    One that is bounded to accounts or strategies manages no keys and approves nothing, with any scopes.
+    """
     if not isinstance(who, ApiKey):
         return None
     key: Key | None = work.state(keys.stream(who.key_id))
-    return rights(key.scopes) if key is not None and key.is_valid else frozenset()
+    if key is None or not key.is_valid or key.is_expired(work.now):
+        return frozenset()
+    return rights(key.scopes) - {Scope.ADMIN} if key.bounds.is_partial else rights(key.scopes)
 
 
 def is_guardable(request: object) -> bool:
@@ -122,11 +129,20 @@ def action_of(work: States, request: GuardedRequest) -> Action | None:
         case IssueKey(scopes=scopes):
             return Action.KEY if Scope.ADMIN in scopes else None
         case RescopeKey(key_id=key_id, scopes=scopes):
-            key: Key | None = work.state(keys.stream(key_id))
-            was_admin = key is not None and Scope.ADMIN in key.scopes
-            return Action.KEY if Scope.ADMIN in scopes and not was_admin else None
+            return Action.KEY if Scope.ADMIN in scopes and not _is_admin(work, key_id) else None
+        case BoundKey(key_id=key_id, bounds=bounds):
+            bounded: Key | None = work.state(keys.stream(key_id))
+            is_wider = bounded is not None and bounds.is_looser_than(bounded.bounds)
+            return Action.KEY if is_wider and _is_admin(work, key_id) else None
+        case RotateKey(key_id=key_id):
+            return Action.KEY if _is_admin(work, key_id) else None
         case _:
             return None
+
+
+def _is_admin(work: States, key_id: str) -> bool:
+    key: Key | None = work.state(keys.stream(key_id))
+    return key is not None and Scope.ADMIN in key.scopes
 
 
 def _risk(work: States, account_id: str) -> Risk:

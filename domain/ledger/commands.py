@@ -6,7 +6,17 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from domain import order
-from domain.access import Actor, ApproveProposal, IssueKey, RejectProposal, RescopeKey, RevokeKey, SetApprovalPolicy
+from domain.access import (
+    Actor,
+    ApproveProposal,
+    BoundKey,
+    IssueKey,
+    RejectProposal,
+    RescopeKey,
+    RevokeKey,
+    RotateKey,
+    SetApprovalPolicy,
+)
 from domain.account import (
     AccountReport,
     CloseAccount,
@@ -63,6 +73,8 @@ Request = (
     | CloseFigures
     | IssueKey
     | RescopeKey
+    | BoundKey
+    | RotateKey
     | RevokeKey
     | SetApprovalPolicy
     | ApproveProposal

@@ -15,15 +15,17 @@ from typing import Any, TypeVar, assert_never, get_args
 
 from msgspec.structs import replace
 
-from domain import account, instrument, order, position, risk
+from domain import account, instrument, names, order, position, risk
 from domain import marks as prices
 from domain.access import (
     Actor,
     ApproveProposal,
+    BoundKey,
     IssueKey,
     RejectProposal,
     RescopeKey,
     RevokeKey,
+    RotateKey,
     SetApprovalPolicy,
     approvals,
     label,
@@ -328,7 +330,7 @@ def _decide_beside(
         case ForgetSubject():
             stream = subject.stream(request.subject_id)
             work.record(stream, subject.decide(work.state(stream), request))
-        case IssueKey() | RescopeKey() | RevokeKey() | SetApprovalPolicy():
+        case IssueKey() | RescopeKey() | BoundKey() | RotateKey() | RevokeKey() | SetApprovalPolicy():
             approval.carry_out(work, request, actor)
         case RejectProposal():
             approval.reject(work, request, actor)
@@ -515,7 +517,7 @@ def _paid_otherwise(work: UnitOfWork, report: SettleFunding) -> SettleFunding | 
         return report
     amount = report.amount
     return BookEntry(
-        report.key.account_id, f"funding-{report.key.instrument_id}-{report.funding_id}", EntryKind.FUNDING,
+        report.key.account_id, names.joined("funding", report.key.instrument_id, report.funding_id), EntryKind.FUNDING,
         indicator=Indicator.CREDIT if amount.amount > 0 else Indicator.DEBIT,
         amount=Money(abs(amount.amount), amount.currency), reason=f"funding of {report.key.instrument_id}",
         transact_time=report.transact_time,

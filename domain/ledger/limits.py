@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from domain import instrument, risk
+from domain import instrument, names, risk
 from domain.errors import RequestRefused
 from domain.instrument import Contract
 from domain.ledger.unit_of_work import UnitOfWork
@@ -197,7 +197,7 @@ def _contract_of(work: UnitOfWork, instrument_id: str) -> Contract:
 
 def restate(work: UnitOfWork, key: OrderKey, at: datetime) -> None:
     """Adjust or release an order's hold to what it may still fill, by its present state."""
-    order: Order | None = work.state(f"order:{key.account_id}:{key.cl_ord_id}")
+    order: Order | None = work.state(names.stream("order", key.account_id, key.cl_ord_id))
     if order is None or order.alias_of:
         return
     if not order.is_open and (order.ended is not None or not order.unanswered):

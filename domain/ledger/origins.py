@@ -8,7 +8,7 @@ a request or report, in `request_of` or `report_of` too.
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from operator import itemgetter
@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import account as accounts
-from domain import instrument, order, position, risk
+from domain import instrument, names, order, position, risk
 from domain.access import approvals, keys
 from domain.account import cash
 from domain.errors import ReportUnreadable
@@ -56,8 +56,8 @@ ORIGINS: dict[type[Struct], Origin] = {
             order.OrderSubmitted, order.OrderRefused, order.OrderCancelRequested, order.OrderReplaceRequested,
             order.ParentOpened, order.ParentClosed, position.LotsAssigned, risk.LimitSet, risk.SwitchEngaged,
             risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet, keys.KeyIssued, keys.KeyRescoped,
-            keys.KeyRevoked, approvals.ApprovalPolicySet, approvals.ActionProposed, approvals.ProposalRejected,
-            MarksRecorded, FiguresClosed,
+            keys.KeyBounded, keys.KeyRotated, keys.KeyRevoked, approvals.ApprovalPolicySet, approvals.ActionProposed,
+            approvals.ProposalRejected, MarksRecorded, FiguresClosed,
         ),
         Origin.REPORT: (
             order.OrderPendingNew, order.OrderAccepted, order.OrderRejected, order.OrderTriggered, order.OrderFilled,
@@ -179,8 +179,14 @@ def _request_of_access(event: Any) -> Any:
     match event:
         case keys.KeyIssued():
             return keys.IssueKey(
-                event.key_id, event.name, event.scopes, event.fingerprint, transact_time=event.transact_time
-            )
+                event.key_id, event.name, event.scopes, event.fingerprint, transact_time=event.transact_time,
+                bounds=event.bounds,
+            )  # fmt: skip
+        case keys.KeyBounded():
+            return keys.BoundKey(event.key_id, event.bounds, event.transact_time)
+        case keys.KeyRotated():
+            overlap = event.previous_until - event.transact_time
+            return keys.RotateKey(event.key_id, event.fingerprint, overlap // timedelta(seconds=1), event.transact_time)
         case keys.KeyRescoped():
             return keys.RescopeKey(event.key_id, event.scopes, event.transact_time)
         case keys.KeyRevoked():
@@ -389,7 +395,7 @@ def is_monitored(event: Any) -> bool:
 
 def account_of(stream: str) -> str:
     """Return the account of a stream of limits."""
-    return stream.partition(":")[2]
+    return names.whole(stream.partition(":")[2])
 
 
 def marks_of(events: Sequence[Any]) -> dict[str, Mark]:

@@ -4,7 +4,7 @@ Reads events about controls in the order of the log, and decides each again by `
 had until then. The request that an event carries out is read back from it.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -13,19 +13,24 @@ from domain.access import (
     ActionProposed,
     ApprovalPolicySet,
     ApproveProposal,
+    BoundKey,
     Found,
     GuardedRequest,
     IssueKey,
+    KeyBounded,
     KeyIssued,
     KeyRegistered,
+    KeyRequest,
     KeyRescoped,
     KeyRevoked,
+    KeyRotated,
     Proposal,
     ProposalApproved,
     ProposalExpired,
     ProposalRejected,
     RescopeKey,
     RevokeKey,
+    RotateKey,
     SetApprovalPolicy,
     present,
 )
@@ -49,7 +54,7 @@ from domain.risk import (
 
 OVERSEEN = (
     LimitSet, SwitchEngaged, SwitchReleased, TradingDaySet, ConversionSet, BreakResolved, SubjectForgotten,
-    KeyIssued, KeyRegistered, KeyRescoped, KeyRevoked,
+    KeyIssued, KeyRegistered, KeyRescoped, KeyBounded, KeyRotated, KeyRevoked,
     ApprovalPolicySet, ActionProposed, ProposalApproved, ProposalRejected, ProposalExpired,
 )  # fmt: skip
 
@@ -100,10 +105,16 @@ def _of_access(event: Any) -> Any:
             return ForgetSubject(event.subject_id, event.reason, event.transact_time)
         case KeyIssued():
             return IssueKey(
-                event.key_id, event.name, event.scopes, event.fingerprint, transact_time=event.transact_time
-            )
+                event.key_id, event.name, event.scopes, event.fingerprint, transact_time=event.transact_time,
+                bounds=event.bounds,
+            )  # fmt: skip
         case KeyRescoped():
             return RescopeKey(event.key_id, event.scopes, event.transact_time)
+        case KeyBounded():
+            return BoundKey(event.key_id, event.bounds, event.transact_time)
+        case KeyRotated():
+            overlap = (event.previous_until - event.transact_time) // timedelta(seconds=1)
+            return RotateKey(event.key_id, event.fingerprint, overlap, event.transact_time)
         case KeyRevoked():
             return RevokeKey(event.key_id, event.reason, event.transact_time)
         case KeyRegistered(revoked_at=at) if at == event.transact_time:
@@ -158,7 +169,7 @@ class Oversight:
             return ""
         if request is None or isinstance(event, ActionProposed):
             return ""
-        if isinstance(request, IssueKey | RescopeKey | RevokeKey):
+        if isinstance(request, KeyRequest):
             self.checked += 1
             approval.decided_keys(self, request, who)
         if record.approved_by is not None:

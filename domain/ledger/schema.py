@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain import names
 from domain.access import ApprovalEvent, KeyEvent
 from domain.account import AccountEvent, EvidenceEvent, StatementEvent, SubjectEvent
 from domain.errors import HistoryBroken
@@ -101,7 +102,7 @@ def key_of_execution(fill: OrderFilled) -> str:
 
 def execution_key_of(account_id: str, instrument_id: str, exec_id: str) -> str:
     """The execution key of an account, instrument and exec id."""
-    return f"{account_id}:{instrument_id}:{exec_id}"
+    return f"{names.part(account_id)}:{names.part(instrument_id)}:{names.part(exec_id)}"
 
 
 def _tag(event_class: type[Struct]) -> str:

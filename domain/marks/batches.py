@@ -108,7 +108,7 @@ def decide(known: MarkSource | None, batch: MarksRecorded) -> tuple[MarkEvent, .
     """The event of a batch; () if it is on record. Raises RequestRefused."""
     try:
         if not batch.is_earlier:
-            values.name(batch.source, "source")
+            values.plain_name(batch.source, "source")
     except InvalidInput as error:
         raise RequestRefused(f"source is {error.rule}", source=batch.source) from error
     if not 1 <= batch.count <= BATCH_MARKS_MAX:

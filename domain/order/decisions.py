@@ -16,6 +16,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain import names
 from domain.errors import ReportUnreadable, RequestRefused
 from domain.order import amendments, breaks
 from domain.order.events import (
@@ -154,7 +155,7 @@ OrderRequest = SubmitOrder | CancelOrder | ReplaceOrder
 
 def stream(key: OrderKey) -> str:
     """The stream of one order."""
-    return f"order:{key.account_id}:{key.cl_ord_id}"
+    return names.stream("order", key.account_id, key.cl_ord_id)
 
 
 def decide(order: Order | None, request: OrderRequest) -> tuple[OrderEvent, ...]:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain.names import joined
 from domain.order.events import OrderFilled
 from domain.order.terms import OrderKey
 from domain.values import SHARED_ID, Liquidity, Money, nanoseconds, symbol_of, venue_of
@@ -68,7 +69,7 @@ class Names(NamedTuple):
 
 def adopted_id(instrument_id: str, order_id: str, exec_id: str = "") -> str:
     """The ClOrdID that an order gets of which we know none: made from the venue's order id, or from its only fill's."""
-    return f"{venue_of(instrument_id)}-{order_id}" if order_id else f"{symbol_of(instrument_id)}-{exec_id}"
+    return joined(venue_of(instrument_id), order_id) if order_id else joined(symbol_of(instrument_id), exec_id)
 
 
 def is_adopted_id(cl_ord_id: str, fill: OrderFilled) -> bool:
@@ -131,12 +132,13 @@ def identify(report: OrderFilled, by: Names, find: Callable[[str], OnRecord | No
     ids = entry_ids(report.exec_id)
     entry_id = next(ids)
     first = find(entry_id)
-    if first is not None and _is_restarted(first.fill, report):
+    if first is not None and first.fill.exec_id == report.exec_id and _is_restarted(first.fill, report):
         ids = entry_ids(report.exec_id, day_of(report))
         entry_id = next(ids)
         first = find(entry_id)
     while first is not None:
-        findings.append((compare(first.fill, first.names, report, by), first))
+        if first.fill.exec_id == report.exec_id:  # else the id of another one with a number, `E1#2`, is taken
+            findings.append((compare(first.fill, first.names, report, by), first))
         entry_id = next(ids)
         first = find(entry_id)
     for relation, is_certain in _PRECEDENCE:

@@ -12,6 +12,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain import names
 from domain.errors import RequestRefused
 from domain.instrument import Contract
 from domain.order.events import OrdStatus
@@ -128,7 +129,7 @@ class ParentOrder(Struct, frozen=True):
 
 def stream(key: OrderKey) -> str:
     """The stream of one parent."""
-    return f"parentorder:{key.account_id}:{key.cl_ord_id}"
+    return names.stream("parentorder", key.account_id, key.cl_ord_id)
 
 
 def decide(parent: ParentOrder | None, request: ParentRequest) -> tuple[ParentEvent, ...]:

@@ -169,9 +169,11 @@ def check_amount(field: str, value: Decimal | None) -> None:
 def check_id(field: str, value: str) -> None:
     """Check that a value is an id. Raises RequestRefused."""
     try:
-        values.name(value, field)
+        is_normal = values.name(value, field) == value
     except InvalidInput as error:
         raise RequestRefused(f"{field} is {error.rule}", **{field: value}) from error
+    if not is_normal:
+        raise RequestRefused(f"{field} is an id in the normal form NFC of Unicode", **{field: value})
 
 
 def check_time(field: str, value: datetime) -> None:

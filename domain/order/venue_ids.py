@@ -14,7 +14,7 @@ from typing import Any, TypeVar, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain import values
+from domain import names, values
 from domain.errors import ReportUnreadable
 from domain.order import decisions, identity
 from domain.order.decisions import CancelOrder, ReplaceOrder
@@ -69,7 +69,7 @@ class VenueOrder(Struct, frozen=True, gc=False):
 
 def stream(venue: str, account_id: str, order_id: str) -> str:
     """The stream of one venue's order id."""
-    return f"venueorder:{venue}:{account_id}:{order_id}"
+    return names.stream("venueorder", venue, account_id, order_id)
 
 
 def stream_of(report: OrderReport) -> str | None:

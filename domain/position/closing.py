@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from domain.errors import RequestRefused
 from domain.instrument import Kind
+from domain.names import joined
 from domain.position import costing
 from domain.position.events import Filled, MovePosition, SettleContract, TradeKind, Transfer, TransferReason
 from domain.position.position import Position
@@ -28,7 +29,7 @@ def moved(position: Position | None, request: MovePosition) -> tuple[Transfer, T
             last=position.last.transact_time,
         )
     cost, lots = costing.release(position.book, request.quantity, position.costing)
-    carried = tuple(replace(lot, lot_id=f"{lot.lot_id}@{request.transfer_id}") for lot in lots)
+    carried = tuple(replace(lot, lot_id=joined(lot.lot_id, request.transfer_id, by="@")) for lot in lots)
     out_side, in_side = (Side.SELL, Side.BUY) if held > 0 else (Side.BUY, Side.SELL)
     leaving = Transfer(
         request.key, request.transfer_id, side=out_side, quantity=request.quantity, cost=exact(-cost),

@@ -23,6 +23,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from domain import names
 from domain.account import CostBasis, Costing
 from domain.errors import RequestRefused
 from domain.immutable import AppendMap
@@ -100,7 +101,7 @@ class Position(Struct, frozen=True, gc=False):
 
 def stream(key: PositionKey) -> str:
     """The stream of one position."""
-    return f"position:{key.account_id}:{key.strategy_id}:{key.instrument_id}"
+    return names.stream("position", key.account_id, key.strategy_id, key.instrument_id)
 
 
 def occurrence_of(report: Filled | Reverse | Transfer | AssignLots | Booking) -> Occurrence:

@@ -18,7 +18,7 @@ from decimal import Decimal
 from functools import reduce
 from typing import assert_never
 
-from domain import values
+from domain import names, values
 from domain.errors import InvalidInput, RequestRefused
 from domain.instrument import Kind
 from domain.order import check_amount, check_id, check_time
@@ -112,7 +112,7 @@ REASON_MAX = 500
 
 def stream(account_id: str) -> str:
     """The stream of one account's limits; of the firm's, for the account id `firm`."""
-    return f"limit:{account_id}"
+    return names.stream("limit", account_id)
 
 
 def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
@@ -287,7 +287,7 @@ def _check_scope(account_id: str, scope: Scope) -> None:
     if scope.asset is not None:
         _check_currency("asset", scope.asset)
     if scope.venue is not None:
-        _check_currency("venue", scope.venue)
+        _check_venue("venue", scope.venue)
     if scope.instrument_id is None:
         return
     try:
@@ -298,6 +298,13 @@ def _check_scope(account_id: str, scope: Scope) -> None:
         raise RequestRefused(
             "an instrument is of the scope's venue", venue=scope.venue, instrument_id=scope.instrument_id
         )
+
+
+def _check_venue(field: str, value: str) -> None:
+    try:
+        values.venue(value, field)
+    except InvalidInput as error:
+        raise RequestRefused(f"{field} is {error.rule}", **{field: value}) from error
 
 
 def _check_currency(field: str, value: str) -> None:

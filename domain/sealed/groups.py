@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from domain import risk
+from domain import names, risk
 from domain.merkle import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, Frontier, leaf_hash, levels
 from domain.sealed.sorted_tree import SortedTree
 
@@ -64,7 +64,7 @@ def group_of(stream: str) -> str:
 
 def group_of_account(account_id: str) -> str:
     """Return the group of an account's streams."""
-    return _ACCOUNT + account_id
+    return _ACCOUNT + names.part(account_id)
 
 
 def entry(seq: int, leaf: bytes) -> bytes:

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from domain import names
 from domain.sealed.figures import FiguresTree
 from domain.values import EPOCH, exact
 from projections.calendar import DAY, MIDNIGHT
@@ -33,10 +34,10 @@ def figures(source: Source, closed_before: date) -> FiguresTree:
     """Return all figures of a source's moment; PnL of the days before `closed_before`."""
     found: dict[str, str] = {}
     for row in balances.balances(source):
-        key = f"balance:{row['account_id']}:{row['venue']}:{row['asset']}"
+        key = names.stream("balance", row["account_id"], row["venue"], row["asset"])
         found[key] = canonical({"total": row["total"], "held": row["held"]})
     for held in positions.positions(source):
-        key = f"position:{held['account_id']}:{held['strategy_id']}:{held['instrument_id']}"
+        key = names.stream("position", held["account_id"], held["strategy_id"], held["instrument_id"])
         found[key] = canonical({name: held[name] for name in OF_POSITION})  # type: ignore[literal-required]
     found |= _days(source, closed_before)
     return FiguresTree(found)
@@ -54,7 +55,7 @@ def _days(source: Source, closed_before: date) -> dict[str, str]:
         if not 1 <= row["day"] < len(bounds):
             continue
         day = bounds[row["day"] - 1].date()
-        key = f"pnl:{day}:{row['account_id']}:{row['strategy_id']}:{row['instrument_id']}"
+        key = names.stream("pnl", str(day), row["account_id"], row["strategy_id"], row["instrument_id"])
         gained = row["realized"] + row["rounding"] + row["funding"] + row["income"]
         net = exact(gained - row["fee_cost"] - row["fees_settle"])
         found[key] = canonical({name: row[name] for name in OF_DAY} | {"net": net})  # type: ignore[literal-required]

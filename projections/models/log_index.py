@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from domain import names
 from domain.ledger import Logged, schema
 from projections.storage.tables import AT, WHOLE, Fold, Projection, Rows, fact, key, maybe, printable, table
 
@@ -56,9 +57,9 @@ def stream_parts(stream: str) -> tuple[str, str]:
     kind, _, rest = stream.partition(":")
     match kind:
         case "order" | "parentorder" | "position" | "limit" | "account" | "evidence" | "statement":
-            return kind, rest.partition(":")[0]
+            return kind, names.whole(rest.partition(":")[0])
         case "venueorder":
-            return kind, rest.partition(":")[2].partition(":")[0]
+            return kind, names.whole(rest.partition(":")[2].partition(":")[0])
         case _:
             return kind, ""
 

@@ -97,6 +97,6 @@ def test_a_time_that_has_not_come_is_unreadable_but_a_fast_clock_is_forgiven():
 
 
 @pytest.mark.parametrize("text", ["", "a:b", "a b", "-a", "a" * 65, "ä", None, "a\n"])
-def test_ids_are_plain_names(text):
+def test_our_own_names_are_plain(text):
     with pytest.raises(InvalidInput):
-        values.name(text, "account_id")
+        values.plain_name(text, "name")

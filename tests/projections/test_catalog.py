@@ -98,6 +98,8 @@ TAKEN = {
     "KeyIssued": "",
     "KeyRegistered": "",
     "KeyRescoped": "",
+    "KeyBounded": "",
+    "KeyRotated": "",
     "KeyRevoked": "",
     "ApprovalPolicySet": "",
     "ActionProposed": "",

@@ -5,6 +5,7 @@ import os
 import pwd
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 from typing import Any
 
@@ -18,6 +19,7 @@ from api.daybook import Daybook
 from domain.ledger import Recorded, schema
 from tests.api.client import order
 from tests.api.command_line import Run, parsed
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +62,43 @@ def test_a_key_s_life_is_on_record_with_who_did_it_and_without_its_secret(client
     assert key.split("_", 2)[2] not in everything
     listed = {one["key_id"]: one for one in admin.get("/v1/keys").json()["keys"]}
     assert listed[key_id]["revoked_at"] and listed[key_of(admin)]["scopes"] == ["admin", "audit", "trade"]
+
+
+def test_a_key_is_rotated_with_an_overlap_expires_and_shows_its_last_use(client_for: ClientFor, server: str, run: Run):
+    admin = client_for("admin", "audit", "trade", actor="ada")
+    issued = admin.post("/v1/keys", json={"name": "bot", "read_only": True, "accounts": ["main"]}).json()
+    key_id, old = issued["key_id"], issued["key"]
+    assert (issued["scopes"], issued["accounts"]) == (["read"], ["main"])
+    listed = {one["key_id"]: one for one in admin.get("/v1/keys").json()["keys"]}
+    assert listed[key_id]["last_used_at"] is None
+    assert works(server, old)
+    rotated = admin.post(f"/v1/keys/{key_id}/rotate", json={"overlap_seconds": 60})
+    assert rotated.status_code == 201, rotated.text
+    new = rotated.json()["key"]
+    assert works(server, old) and works(server, new), "for a while both are valid"
+    last = parsed(run("keys", "rotate", key_id, "--overlap", "0", "--json"))["key"]
+    for former in (new, old):  # the secrets before the last one are over at once, but for what is cached
+        until(lambda former=former: not works(server, former))
+    assert works(server, last)
+    row = next(one for one in admin.get("/v1/keys").json()["keys"] if one["key_id"] == key_id)
+    assert row["difference"] == "" and row["last_used_at"].endswith(":00Z"), "to the minute"
+    at = (datetime.now(UTC) + timedelta(seconds=1.5)).isoformat()
+    assert admin.post(f"/v1/keys/{key_id}/bounds", json={"accounts": ["main"], "expires_at": at}).status_code == 201
+    assert works(server, last)
+    until(lambda: not works(server, last))
+    expired = httpx.get(f"{server}/v1/positions", headers={"X-API-Key": last})
+    assert expired.json()["type"] == "urn:daybook:problem:key-expired", expired.text
+    assert expired.json()["expired_at"] == row_of(admin, key_id)["expires_at"]
+    assert parsed(run("keys", "bound", key_id, "--account", "main", "--json"))["is_changed"]
+    until(lambda: works(server, last))
+    kinds = [record["event"]["type"] for record in events(admin, f"access:{key_id}")]
+    assert kinds == ["KeyIssued", "KeyRotated", "KeyRotated", "KeyBounded", "KeyBounded"], "and no event of its use"
+    assert parsed(run("verify", "--json"))["api_keys"]["wrong"] == []
+
+
+def row_of(client: httpx.Client, key_id: str) -> dict[str, Any]:
+    """A key as it is listed."""
+    return next(one for one in client.get("/v1/keys").json()["keys"] if one["key_id"] == key_id)
 
 
 def test_a_key_cannot_give_what_it_has_not_and_only_an_admin_gives(client_for: ClientFor):

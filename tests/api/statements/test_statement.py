@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from api import cli
 from api.parameters import Format
+from api.problems import Problem
 from api.reports.catalog import REPORTS, Parameters
 from api.reports.digest import Digest
 from api.reports.make import statement_bytes
@@ -141,6 +142,30 @@ def test_the_pdf_has_the_figures_and_text_it_cannot_show_does_not_stop_it() -> N
     pdf = statement_bytes(as_of(desk.log), digest(Format.PDF), {})
     assert pdf.startswith(b"%PDF-")
     assert len(re.findall(rb"/Type /Page\b", pdf)) > 3
+
+
+def test_a_pdf_has_other_letters_in_a_font_of_the_desk_and_codes_of_what_that_lacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def pdf(narrative: str) -> bytes:
+        desk = Desk()
+        desk.report(ChargeFee("main", "F1", Money(D(1), "USDT"), narrative, T0))
+        return statement_bytes(as_of(desk.log), digest(Format.PDF), {})
+
+    plain = pdf("custody")
+    chinese = pdf("币")
+    assert len(chinese) > len(plain) - 100 and b"FontFile2" not in chinese, "written as its code"
+    font = next(iter(sorted(Path("/usr/share/fonts").rglob("DejaVuSans.ttf"))), None)
+    if font is None:
+        pytest.skip("no TrueType font on this machine")
+    monkeypatch.setenv("DAYBOOK_PDF_FONT", str(font))
+    greek = pdf("λόγος")
+    assert b"FontFile2" in greek and greek == pdf("λόγος"), "embedded, and the same bytes again"
+    assert pdf("custody") == plain, "Latin letters alone need no other font"
+    (tmp_path / "no.ttf").write_bytes(b"no font")
+    monkeypatch.setenv("DAYBOOK_PDF_FONT", str(tmp_path / "no.ttf"))
+    with pytest.raises(Problem, match="no TrueType font"):
+        pdf("λόγος")
 
 
 def test_a_period_is_a_day_or_a_month() -> None:

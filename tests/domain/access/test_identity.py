@@ -41,7 +41,7 @@ def test_a_claimed_name_changes_no_label_and_ends_no_text_early(name):
 @pytest.mark.parametrize("name", HOSTILE)
 def test_no_name_of_a_key_reads_as_an_account_or_a_part_of_daybook(name):
     try:
-        values.name(name, "name")
+        values.plain_name(name, "name")
     except InvalidInput:
         return
     assert not OS_LABEL.fullmatch(name) and ":" not in name

@@ -25,6 +25,11 @@ STORED = [
     },
     {"type": "RescopeKey", "key_id": "k1", "scopes": ["admin"], "transact_time": AT},
     {
+        "type": "BoundKey", "key_id": "k1", "bounds": {"accounts": ["main"], "strategies": ["trend"], "expires_at": AT},
+        "transact_time": AT,
+    },
+    {"type": "RotateKey", "key_id": "k1", "fingerprint": "f", "overlap_seconds": 60, "transact_time": AT},
+    {
         "type": "SetApprovalPolicy", "actions": ["limit"], "valid_hours": 24, "counts_issuer": True,
         "transact_time": AT,
     },

@@ -108,9 +108,9 @@ def test_an_account_s_owner_is_named_once_when_it_is_opened():
 @pytest.mark.parametrize(
     ("field", "change"),
     [
-        ("account_id", {"account_id": "a b"}),
+        ("account_id", {"account_id": "a;b"}),
         ("account_id", {"account_id": ""}),
-        ("base_currency", {"base_currency": "usd"}),
+        ("base_currency", {"base_currency": "us\u200bd"}),
         ("venue", {"venue": "the moon"}),
         ("money_places", {"costing": Costing(money_places=19)}),
         ("money_places", {"costing": Costing(money_places=-1)}),
@@ -237,10 +237,10 @@ def test_one_transfer_id_names_one_transfer():
         ("amount", {"amount": usdt("Infinity")}),
         ("amount", {"amount": usdt("1e18")}),
         ("amount", {"amount": usdt("1e-19")}),
-        ("currency", {"amount": Money(D(1), "Us$")}),
+        ("currency", {"amount": Money(D(1), "Us<")}),
         ("fee", {"fee": usdt(-1)}),
-        ("transfer_id", {"transfer_id": "a:b"}),
-        ("counter_account_id", {"counter_account_id": "a:b"}),
+        ("transfer_id", {"transfer_id": "a@b"}),
+        ("counter_account_id", {"counter_account_id": " a"}),
     ],
 )
 def test_an_impossible_leg_is_refused_when_requested_and_unreadable_when_reported(field, change):

@@ -497,7 +497,7 @@ def test_a_break_resolved_by_hand_has_a_reason_and_opens_again_if_it_is_still_th
         ("statement_id", {"statement_id": ""}),
         ("transact_time", {"transact_time": T0.replace(tzinfo=None)}),
         ("balances[0].amount", {"balances": (BalanceLine("USDT", D("NaN")),)}),
-        ("balances[0].currency", {"balances": (BalanceLine("usdt", D(1)),)}),
+        ("balances[0].currency", {"balances": (BalanceLine("usdt ", D(1)),)}),
         ("balances.currency", {"balances": (BalanceLine("USDT", D(1)), BalanceLine("USDT", D(2)))}),
         ("positions[0].instrument_id", {"positions": (PositionLine("BTC", D(1)),)}),
         ("positions[0].avg_px", {"positions": (PositionLine(PERP, D(1), D(0)),)}),
