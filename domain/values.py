@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from domain.errors import InvalidInput
 
@@ -70,6 +70,32 @@ class Side(StrEnum):
     def sign(self) -> int:
         """+1 for BUY, -1 for SELL."""
         return 1 if self is Side.BUY else -1
+
+
+class PositionSide(StrEnum):
+    """The leg of a position: BOTH of one-way mode; in hedge mode a venue holds a LONG and a SHORT one side by side.
+
+    Binance names it `positionSide`, OKX `posSide` (net, long, short).
+    """
+
+    BOTH = "BOTH"
+    LONG = "LONG"
+    SHORT = "SHORT"
+
+    @property
+    def opening(self) -> Side | None:
+        """The side whose fills add to the leg; None where both may."""
+        return {PositionSide.LONG: Side.BUY, PositionSide.SHORT: Side.SELL}.get(self)
+
+
+def stated_leg(position_side: PositionSide) -> PositionSide | UnsetType:
+    """A leg as events store it whose other defaults are stored: BOTH is left out."""
+    return UNSET if position_side is PositionSide.BOTH else position_side
+
+
+def leg_of(stated: PositionSide | UnsetType) -> PositionSide:
+    """The leg that an event states; BOTH where it states none."""
+    return PositionSide.BOTH if stated is UNSET else stated
 
 
 class Liquidity(StrEnum):

@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from pydantic import BaseModel, Field, StrictInt, TypeAdapter, ValidationError
 
-from api.http.fields import CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, VenueTime
+from api.http.fields import (
+    CurrencyCode,
+    InstrumentId,
+    Leg,
+    Name,
+    Number,
+    Positive,
+    RequestBody,
+    Text,
+    VenueTime,
+)
 from api.http.json_text import READABLE, checked, elements, keys_at_most
 from api.problems import field_errors
 from domain import ledger, values
@@ -26,7 +36,7 @@ from domain.order import (
     as_reported,
 )
 from domain.position import PositionBroken, PositionKey, SettleFunding
-from domain.values import Liquidity, Money, Side
+from domain.values import Liquidity, Money, PositionSide, Side
 
 REPORTS_MAX = 1000
 RAW_BYTES_MAX = 65_536
@@ -126,6 +136,7 @@ class Filled(OrderReportFields):
     last_px: Positive
     commission: Amount
     liquidity: Liquidity = Liquidity.UNKNOWN
+    position_side: Leg = PositionSide.BOTH
 
     def report(self) -> OrderReport:
         """Return the event of the domain."""
@@ -133,7 +144,7 @@ class Filled(OrderReportFields):
             self.key, strategy_id=self.strategy_id, instrument_id=self.instrument_id, order_id=self.order_id,
             side=self.side, exec_id=self.exec_id, trade_seq=self.trade_seq, last_qty=self.last_qty,
             last_px=self.last_px, commission=self.commission.money(), liquidity=self.liquidity,
-            transact_time=self.transact_time.at, nanos=self.transact_time.nanos,
+            transact_time=self.transact_time.at, nanos=self.transact_time.nanos, position_side=self.position_side,
         )  # fmt: skip
 
 
@@ -147,10 +158,11 @@ class Funding(RequestBody):
     funding_id: Name
     amount: Amount
     transact_time: VenueTime
+    position_side: Leg = PositionSide.BOTH
 
     def report(self) -> SettleFunding:
         """Return the event of the domain."""
-        key = PositionKey(self.account_id, self.strategy_id, self.instrument_id)
+        key = PositionKey(self.account_id, self.strategy_id, self.instrument_id, self.position_side)
         at, nanos = self.transact_time
         return SettleFunding(key, self.funding_id, self.amount.money(), at, nanos=nanos)
 

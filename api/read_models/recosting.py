@@ -88,5 +88,6 @@ def _trades(source: Source, row: PositionRow, occurred_by: datetime | None) -> l
         account_id=row["account_id"],
         strategy_id=row["strategy_id"],
         instrument_id=row["instrument_id"],
+        position_side=row["position_side"],
         occurred_by=occurred_by,
     )

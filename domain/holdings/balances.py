@@ -31,7 +31,7 @@ from domain.position import (
     costing,
     entry_of,
 )
-from domain.values import ZERO, Money, exact
+from domain.values import ZERO, Money, PositionSide, exact
 
 VENUE_COSTING = Costing(CostBasis.AVERAGE)
 
@@ -91,7 +91,7 @@ class Wallets:
 
     def __init__(self) -> None:
         self.flow: dict[str, Decimal] = {}
-        self._futures: dict[str, dict[tuple[str, str], Entry]] = {}
+        self._futures: dict[tuple[str, PositionSide], dict[tuple[str, str], Entry]] = {}
 
     def pay(self, money: Money) -> None:
         """Add money that moved, signed."""
@@ -132,21 +132,26 @@ class Wallets:
             self.pay(Money(-sign * entry.commission.amount, entry.commission.currency))
 
     def _open(self, key: PositionKey, entry: Entry) -> None:
-        self._futures.setdefault(key.instrument_id, {})[key.strategy_id, entry.occurrence.exec_id] = entry
+        leg = (key.instrument_id, key.position_side)
+        self._futures.setdefault(leg, {})[key.strategy_id, entry.occurrence.exec_id] = entry
 
     def _drop(self, key: PositionKey, exec_id: str) -> None:
-        self._futures.get(key.instrument_id, {}).pop((key.strategy_id, exec_id), None)
+        self._futures.get((key.instrument_id, key.position_side), {}).pop((key.strategy_id, exec_id), None)
 
     def open_cost(self, instrument_id: str) -> Decimal:
-        """The cost of what is open of one future, netted, at average cost."""
-        _, book = costing.replay(self._futures.get(instrument_id, {}).values(), VENUE_COSTING)
+        """The cost of what is open of one future at average cost, netted over strategies, not over legs."""
+        legs = ((instrument_id, position_side) for position_side in PositionSide)
+        return exact(sum((self._open_cost(leg) for leg in legs), ZERO))
+
+    def _open_cost(self, leg: tuple[str, PositionSide]) -> Decimal:
+        _, book = costing.replay(self._futures.get(leg, {}).values(), VENUE_COSTING)
         return book.cost
 
     def balances(self) -> dict[str, Decimal]:
         """The balances by currency, zeros left out."""
         open_costs = (
-            {next(iter(trades.values())).contract.settle: self.open_cost(instrument_id)}
-            for instrument_id, trades in self._futures.items()
+            {next(iter(trades.values())).contract.settle: self._open_cost(leg)}
+            for leg, trades in self._futures.items()
             if trades
         )
         return total(self.flow, *open_costs)

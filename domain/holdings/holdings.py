@@ -190,7 +190,7 @@ class Holdings:
         contract = self.contract(fill.instrument_id, fill.transact_time)
         if contract is None:
             return
-        key = PositionKey(self.account_id, state.strategy_id, fill.instrument_id)
+        key = PositionKey(self.account_id, state.strategy_id, fill.instrument_id, state.leg_of(fill))
         place = Occurrence(fill.transact_time, fill.trade_seq, fill.exec_id)
         entry = Entry(
             occurrence=place,

@@ -214,8 +214,9 @@ def restate(work: UnitOfWork, key: OrderKey, at: datetime) -> None:
     listed = work.state(instrument.stream(order.instrument_id))
     contract = listed.contract if listed is not None else None
     report = RestateHold(
-        key, order.strategy_id, order.instrument_id, order.side, quantity=wanted, contract=contract, transact_time=at
-    )
+        key, order.strategy_id, order.instrument_id, order.side, quantity=wanted, contract=contract, transact_time=at,
+        position_side=order.leg,
+    )  # fmt: skip
     admit(work, key.account_id, report)
 
 
@@ -228,14 +229,14 @@ def post(work: UnitOfWork, key: PositionKey, event: PositionEvent, contract: Con
 
 def posting(key: PositionKey, event: PositionEvent, contract: Contract | None) -> PostHold | PostGains | None:
     """The report of a booking to the limits; None if it moves neither quantity nor money. Only a fill has an order."""
-    strategy_id, instrument_id = key.strategy_id, key.instrument_id
+    strategy_id, instrument_id, leg = key.strategy_id, key.instrument_id, key.position_side
     match event:
         case TradeBooked():
             order_key, effect = OrderKey(key.account_id, event.cl_ord_id), event.effect
             return PostHold(
                 key=order_key, strategy_id=strategy_id, instrument_id=instrument_id, exec_id=event.exec_id,
                 quantity=effect.quantity, last_qty=event.last_qty, transact_time=event.transact_time, cost=effect.cost,
-                gains=_gains(event, 1), contract=event.contract,
+                gains=_gains(event, 1), contract=event.contract, position_side=leg,
             )  # fmt: skip
         case TradeReversed():
             effect = event.effect
@@ -243,6 +244,7 @@ def posting(key: PositionKey, event: PositionEvent, contract: Contract | None) -
                 key=_no_order(key), strategy_id=strategy_id, instrument_id=instrument_id, exec_id=event.exec_id,
                 quantity=exact(-effect.quantity), last_qty=ZERO, transact_time=event.transact_time,
                 cost=exact(-effect.cost), gains=_gains(event, -1), contract=event.contract,
+                position_side=leg,
             )  # fmt: skip
         case PositionTransferred():
             gain = exact(event.effect.realized + event.effect.rounding + (event.cost if event.reason.is_income else 0))
@@ -250,14 +252,20 @@ def posting(key: PositionKey, event: PositionEvent, contract: Contract | None) -
             return PostHold(
                 key=_no_order(key), strategy_id=strategy_id, instrument_id=instrument_id, exec_id=event.transfer_id,
                 quantity=event.effect.quantity, last_qty=ZERO, transact_time=event.transact_time,
-                cost=event.effect.cost, gains=gains, contract=event.contract,
+                cost=event.effect.cost, gains=gains, contract=event.contract, position_side=leg,
             )  # fmt: skip
         case FundingSettled():
             change = Change(event.transact_time, gains=(event.amount,))
-            return PostGains(key.account_id, strategy_id, instrument_id, source=event.funding_id, changes=(change,))
+            return PostGains(
+                key.account_id, strategy_id, instrument_id, source=event.funding_id, changes=(change,),
+                position_side=leg,
+            )  # fmt: skip
         case PositionRestated():
             source = event.late_exec_ids[0] if event.late_exec_ids else ""
-            return PostGains(key.account_id, strategy_id, instrument_id, source, changes=_restated(event, contract))
+            return PostGains(
+                key.account_id, strategy_id, instrument_id, source, changes=_restated(event, contract),
+                position_side=leg,
+            )  # fmt: skip
         case _:
             return None
 

@@ -193,9 +193,14 @@ def _link(work: UnitOfWork, report: OrderReport, state: Order) -> tuple[Recorded
     return ()
 
 
+def _position_of(state: Order, fill: OrderFilled) -> PositionKey:
+    """The position that a fill of an order is booked in: under the order's own strategy, in the fill's own leg."""
+    return PositionKey(fill.key.account_id, state.strategy_id, fill.instrument_id, state.leg_of(fill))
+
+
 def _book(due: Due, state: Order, fill: OrderFilled, facts: Facts) -> None:
-    """Add the booking of a fill, under the order's own strategy."""
-    key = PositionKey(fill.key.account_id, state.strategy_id, fill.instrument_id)
+    """Add the booking of a fill."""
+    key = _position_of(state, fill)
     due.bookings.setdefault(key, []).append(
         Filled(
             key, contract=facts(fill.instrument_id, fill.transact_time), cl_ord_id=fill.key.cl_ord_id,
@@ -208,7 +213,7 @@ def _book(due: Due, state: Order, fill: OrderFilled, facts: Facts) -> None:
 
 def _reverse(due: Due, state: Order, was: OrderFilled, reason: str) -> None:
     """Add the reversal of a fill; a fill of the same unit of work is removed from those to be booked."""
-    key = PositionKey(was.key.account_id, state.strategy_id, was.instrument_id)
+    key = _position_of(state, was)
     unbooked = due.bookings.get(key, [])
     entry = (was.id_on_record, was.side, was.key.cl_ord_id)
     kept = [

@@ -11,7 +11,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from domain.order.terms import Changes, OrderKey, OrderTerms
-from domain.values import Liquidity, Money, Side
+from domain.values import Liquidity, Money, PositionSide, Side
 
 
 class OrdStatus(StrEnum):
@@ -166,6 +166,7 @@ class OrderFilled(Struct, frozen=True, gc=False, tag="OrderFilled", omit_default
     transact_time: datetime  # 60
     nanos: int = 0  # of transact_time, beyond its microsecond
     entry_id: str = ""  # added: its id on record, where exec_id is that of another execution; see domain.order.identity
+    position_side: PositionSide = PositionSide.BOTH  # the leg of hedge mode; BOTH where the report states none
 
     @property
     def id_on_record(self) -> str:

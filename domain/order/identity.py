@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from domain.order.events import OrderFilled
 from domain.order.terms import OrderKey
-from domain.values import SHARED_ID, Liquidity, Money, nanoseconds, symbol_of, venue_of
+from domain.values import SHARED_ID, Liquidity, Money, PositionSide, nanoseconds, symbol_of, venue_of
 
 PRICE_DIGITS_MIN = 4  # a price of fewer significant digits is not taken for a rounded one
 FEE_DIGITS_MIN = 2
@@ -205,13 +205,14 @@ def completed(known: OrderFilled, report: OrderFilled) -> OrderFilled | None:
     is_of_one = known.last_qty == report.last_qty and known.side is report.side and _is_one_time(known, report)
     seqs = {known.trade_seq, report.trade_seq} - {0}
     liquidities = {known.liquidity, report.liquidity} - {Liquidity.UNKNOWN}
-    if price is None or commission is None or not is_of_one or len(seqs) > 1 or len(liquidities) > 1:
+    legs = {known.position_side, report.position_side} - {PositionSide.BOTH}
+    if price is None or commission is None or not is_of_one or max(len(seqs), len(liquidities), len(legs)) > 1:
         return None
     timed = report if _grain(_at(report)) < _grain(_at(known)) else known
     return replace(
         known, last_px=price, commission=commission, trade_seq=next(iter(seqs), 0),
         liquidity=next(iter(liquidities), Liquidity.UNKNOWN), transact_time=timed.transact_time, nanos=timed.nanos,
-        order_id=known.order_id or report.order_id,
+        order_id=known.order_id or report.order_id, position_side=next(iter(legs), PositionSide.BOTH),
     )  # fmt: skip
 
 

@@ -54,7 +54,7 @@ from domain.order.events import (
     StateReport,
 )
 from domain.order.terms import OrderKey, OrderTerms
-from domain.values import ZERO, Side, exact
+from domain.values import ZERO, PositionSide, Side, exact
 
 CANCEL, REPLACE = "CANCEL", "REPLACE"
 
@@ -139,6 +139,20 @@ class Order(Struct, frozen=True, gc=False):
     def is_open(self) -> bool:
         """Whether the order can still be filled by right."""
         return not self._is_over and (self.order_qty is None or self.cum_qty < self.order_qty)
+
+    @property
+    def leg(self) -> PositionSide:
+        """The leg of the position that the order trades, by its terms."""
+        return self.terms.leg if self.terms is not None else PositionSide.BOTH
+
+    @property
+    def shown_leg(self) -> PositionSide:
+        """The leg by its terms, or of an order known by its fills alone the one that they state."""
+        return self.leg_of(next(iter(self.fills.values()))) if self.terms is None and self.fills else self.leg
+
+    def leg_of(self, fill: OrderFilled) -> PositionSide:
+        """The leg that a fill is booked in: the one it states, else the order's."""
+        return fill.position_side if fill.position_side is not PositionSide.BOTH else self.leg
 
     @property
     def cl_ord_id(self) -> str:

@@ -10,15 +10,16 @@ from domain.account import Costing
 from domain.instrument import Contract
 from domain.position.costing import Effect, Lot, LotChange
 from domain.position.rebooking import Moved, Restated
-from domain.values import Liquidity, Money, Occurrence, Side
+from domain.values import Liquidity, Money, Occurrence, PositionSide, Side
 
 
-class PositionKey(Struct, frozen=True, gc=False):
-    """The holder and instrument of a position; carried by every event, so that each reads alone."""
+class PositionKey(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The holder, instrument and leg of a position; carried by every event, so that each reads alone."""
 
     account_id: str
     strategy_id: str
     instrument_id: str
+    position_side: PositionSide = PositionSide.BOTH
 
 
 class TradeKind(StrEnum):

@@ -52,7 +52,7 @@ from domain.position.events import (
 from domain.position.history import History
 from domain.position.rebooking import Booked, Changes
 from domain.position.whole_numbers import TooFine
-from domain.values import ZERO, Money, Occurrence, exact
+from domain.values import ZERO, Money, Occurrence, PositionSide, exact
 
 _AT_EXPIRY = {TradeKind.SETTLEMENT, TradeKind.EXERCISE}
 TAIL_MAX = 128
@@ -100,7 +100,8 @@ class Position(Struct, frozen=True, gc=False):
 
 def stream(key: PositionKey) -> str:
     """The stream of one position."""
-    return f"position:{key.account_id}:{key.strategy_id}:{key.instrument_id}"
+    leg = "" if key.position_side is PositionSide.BOTH else f":{key.position_side}"  # an instrument ends in its venue
+    return f"position:{key.account_id}:{key.strategy_id}:{key.instrument_id}{leg}"
 
 
 def occurrence_of(report: Filled | Reverse | Transfer | AssignLots | Booking) -> Occurrence:
@@ -325,16 +326,26 @@ def _restatement(
 def _oversold(
     position: Position | None, bookings: Sequence[Filled | Transfer], quantity: Decimal
 ) -> tuple[PositionBroken, ...]:
-    """The break of a spot position that has just fallen below zero: an acquisition was never reported."""
-    was_below = position is not None and position.quantity < 0
-    if quantity >= 0 or was_below or not bookings or _contract(bookings[-1]).kind is not Kind.SPOT:
+    """The break of a position that has just fallen to where it cannot be: a fill that opened it was never reported.
+
+    A spot position and a LONG leg are not below zero, a SHORT leg is not above it.
+    """
+    if not bookings:
         return ()
     last = bookings[-1]
+    leg = last.key.position_side
+    if leg is PositionSide.BOTH and _contract(last).kind is not Kind.SPOT:
+        return ()
+    sign = -1 if leg is PositionSide.SHORT else 1
+    was_below = position is not None and sign * position.quantity < 0
+    if sign * quantity >= 0 or was_below:
+        return ()
+    what = "a spot position" if leg is PositionSide.BOTH else f"a {leg} leg"
     exec_id = occurrence_of(last).exec_id
     return (
         PositionBroken(
             last.key,
-            rule="a spot position is not below zero",
+            rule=f"{what} is not {'below' if sign > 0 else 'above'} zero",
             exec_id=exec_id,
             quantity=exact(quantity),
             transact_time=last.transact_time,

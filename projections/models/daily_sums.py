@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any, Final, NamedTuple, TypedDict, cast
+from typing import Any, NamedTuple, TypedDict, cast
 
 import sqlalchemy as sa
 
@@ -43,11 +43,13 @@ from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
     NUMBER,
+    POSITION,
     TEXT,
     WHOLE,
     Amounts,
     ContractColumns,
     PositionColumns,
+    PositionId,
     Projection,
     Row,
     Rows,
@@ -56,10 +58,11 @@ from projections.storage.tables import (
     fact,
     key,
     maybe,
+    place_of,
+    position_filter,
     table,
 )
 
-POSITION: Final = ("account_id", "strategy_id", "instrument_id")
 EFFECT = ("quantity", "cost", "realized", "rounding", "fee_cost")
 SUMS = (*EFFECT, "fees_settle", "funding", "income", "transferred", "volume", "turnover")
 RESTATED_SUMS = ("cost", "realized", "rounding", "fee_cost")
@@ -157,7 +160,7 @@ class _Change(NamedTuple):
 def _put(rows: Rows, logged: Logged, position: PositionKey, change: _Change) -> None:
     slot = slot_of(change.at)
     day = slot // SLOTS_A_DAY
-    place = (position.account_id, position.strategy_id, position.instrument_id)
+    place = place_of(position)
     rows.put(halves, _plus(rows.get(halves, *place, slot), place, logged, change, slot=slot))
     rows.put(days_table, _plus(rows.get(days_table, *place, day), place, logged, change, slot=day))
     total = _plus(rows.get(totals_table, *place), place, logged, change, **_NO_CONTRACT, moved=0) | change.contract
@@ -169,7 +172,7 @@ def _put(rows: Rows, logged: Logged, position: PositionKey, change: _Change) -> 
         rows.put(restated, _plus(known, place, logged, change, **restatement))
 
 
-def _plus(known: Row | None, place: tuple[str, str, str], logged: Logged, change: _Change, **more: Any) -> Row:
+def _plus(known: Row | None, place: PositionId, logged: Logged, change: _Change, **more: Any) -> Row:
     """Return the row, or a new one, with a change added; sums are exact, and made canonical when they are read."""
     row = dict(known) if known is not None else dict(zip(POSITION, place, strict=True)) | more | _NOTHING
     row["seq"] = logged.seq
@@ -254,7 +257,7 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 def _put_moved(rows: Rows, logged: Logged, event: PositionRestated) -> None:
     """Put the changes of a restatement by half hour."""
-    place = (event.key.account_id, event.key.strategy_id, event.key.instrument_id)
+    place = place_of(event.key)
     total = rows.get(totals_table, *place)
     assert total is not None, "a restatement follows bookings"
     number = total["moved"] + 1
@@ -323,7 +326,7 @@ def _moved(was: Sums, now: Effect) -> dict[str, Decimal]:
 
 PROJECTION = Projection(
     "daily",
-    2,
+    3,
     (halves, days_table, totals_table, restated, moved_table),
     {
         TradeBooked: _traded,
@@ -343,12 +346,13 @@ def sums(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
 ) -> list[DailySumRow]:
     """Return the sums of every position and day; the days begin and end at `bounds`, one moment more than days.
 
     `day` counts from 1; 0 stands for all that occurred before the first day. Days without a change have no row.
     """
-    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    where = position_filter(account_id, strategy_id, instrument_id, position_side)
     chosen = {name: value for name, value in where.items() if value is not None}
     slots = [slot_of(bound) for bound in bounds]
     if close.is_utc_midnight:
@@ -495,6 +499,7 @@ def restatements(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
     after: tuple[Any, ...] | None = None,
     limit: int = RESTATED_ROWS_MAX,
 ) -> list[RestatedRow]:
@@ -502,7 +507,7 @@ def restatements(
 
     The next page is `after` the last row's RESTATED columns.
     """
-    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    where = position_filter(account_id, strategy_id, instrument_id, position_side)
     found = fetch(source, restated, where=where, by=RESTATED, after=after, limit=limit, is_descending=True)
     found += _moved_rows(source, where, after=after, limit=limit)
     found.sort(key=_restated_place, reverse=True)
@@ -521,7 +526,7 @@ def _moved_rows(source: Source, where: Row, *, after: tuple[Any, ...] | None, li
     """Return the changes of restatements by half hour, a row a half hour, the newest first: at least `limit`."""
     found: list[Row] = []
     by = ("moved_seq", *POSITION)
-    behind = None if after is None else (after[0] + 1, *after[1:4])
+    behind = None if after is None else (after[0] + 1, *after[1 : 1 + len(POSITION)])
     while len(found) < limit:
         page = fetch(source, moved_table, where=where, by=by, after=behind, limit=MOVED_ROWS, is_descending=True)
         for row in page:

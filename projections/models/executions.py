@@ -34,16 +34,18 @@ from domain.position import (
     TradeReversed,
     costing,
 )
-from domain.values import ZERO, Money, Occurrence, Side
+from domain.values import ZERO, Money, Occurrence, PositionSide, Side
 from projections.storage.copy_out import CopyOut
 from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
     ITEMS,
     NUMBER,
+    POSITION,
     WHOLE,
     ContractColumns,
     PositionColumns,
+    PositionId,
     Projection,
     Row,
     Rows,
@@ -54,23 +56,24 @@ from projections.storage.tables import (
     json_of,
     key,
     maybe,
+    position_filter,
+    position_of,
+    position_row,
     printable,
     table,
 )
 
 PAGE_ROWS_MAX = 1000
 TRADE, TRANSFER = "TRADE", "TRANSFER"
-POSITION = ("account_id", "strategy_id", "instrument_id")
+BOTH = PositionSide.BOTH.value
 SINCE = ("since_at", "since_trade_seq", "since_exec_id", "since_nanos", "since_tie")  # an Occurrence
 
-Position = tuple[str, str, str]
+Position = PositionId
 
 executions = table(
     "executions",
     "executions",
-    key("account_id"),
-    key("strategy_id"),
-    key("instrument_id"),
+    *map(key, POSITION),
     key("exec_id"),
     key("cl_ord_id"),
     key("entry"),
@@ -193,9 +196,7 @@ def _effect(effect: Effect) -> Row:
 
 def _conventions(position: PositionKey, contract: Contract, costing: Costing) -> Row:
     return {
-        "account_id": position.account_id,
-        "strategy_id": position.strategy_id,
-        "instrument_id": position.instrument_id,
+        **position_row(position),
         "cost_basis": costing.cost_basis.value,
         "fee_policy": costing.fee_policy.value,
         "money_places": costing.money_places,
@@ -266,9 +267,7 @@ def _of(rows: Rows, position: PositionKey, *exec_ids: str) -> list[Row]:
     """Return the executions of a position with these ids that are not reversed."""
     found = rows.find(
         executions,
-        account_id=position.account_id,
-        strategy_id=position.strategy_id,
-        instrument_id=position.instrument_id,
+        **position_row(position),
         exec_id=exec_ids,
     )
     return [row for row in found if row["reversal"] is None]
@@ -290,8 +289,7 @@ def _assigned(rows: Rows, logged: Logged, event: LotsAssigned) -> None:
 def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
     if event.since is not None:
         since = dict(zip(SINCE, event.since, strict=True))
-        place = {name: getattr(event.key, name) for name in POSITION}
-        rows.put(restatements_table, place | since | {"restated_seq": logged.seq, "seq": logged.seq})
+        rows.put(restatements_table, position_row(event.key) | since | {"restated_seq": logged.seq, "seq": logged.seq})
         return
     now = {(item.exec_id, item.transact_time): item.now for item in event.items}
     for row in _of(rows, event.key, *(item.exec_id for item in event.items)):
@@ -302,7 +300,7 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 PROJECTION = Projection(
     "executions",
-    6,
+    7,
     (executions, restatements_table),
     {
         TradeBooked: _traded,
@@ -320,6 +318,7 @@ def trades(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
     cl_ord_id: str | None = None,
     occurred_by: datetime | None = None,
     limit: int | None = PAGE_ROWS_MAX,
@@ -329,12 +328,7 @@ def trades(
 
     The next page is `after` the last row's `booked_seq`.
     """
-    where = {
-        "account_id": account_id,
-        "strategy_id": strategy_id,
-        "instrument_id": instrument_id,
-        "cl_ord_id": cl_ord_id,
-    }
+    where = position_filter(account_id, strategy_id, instrument_id, position_side) | {"cl_ord_id": cl_ord_id}
     found = fetch(
         source, executions, where=where, at_most={"transact_time": occurred_by}, by=("booked_seq",),
         after=None if after is None else (after,), limit=limit, is_descending=True,
@@ -343,10 +337,12 @@ def trades(
 
 
 def history(
-    source: Source, *, account_id: str, strategy_id: str, instrument_id: str, occurred_by: datetime | None = None
-) -> list[TradeRow]:
+    source: Source, *, account_id: str, strategy_id: str, instrument_id: str, position_side: str = BOTH,
+    occurred_by: datetime | None = None,
+) -> list[TradeRow]:  # fmt: skip
     """Return the standing trades and transfers of one position, all or those that had `occurred_by` then, by time."""
-    return _as_restated(source, _standing(source, (account_id, strategy_id, instrument_id), occurred_by))
+    place = (account_id, strategy_id, instrument_id, position_side)
+    return _as_restated(source, _standing(source, place, occurred_by))
 
 
 def _standing(source: Source, position: Position, occurred_by: datetime | None = None) -> list[TradeRow]:
@@ -367,20 +363,16 @@ class Reach(NamedTuple):
 
 
 def restatements(
-    source: Source, *, account_id: str | None = None, strategy_id: str | None = None, instrument_id: str | None = None
-) -> dict[Position, list[Reach]]:
+    source: Source, *, account_id: str | None = None, strategy_id: str | None = None, instrument_id: str | None = None,
+    position_side: str | None = None,
+) -> dict[Position, list[Reach]]:  # fmt: skip
     """Return the restatements by half hour, by position and in log order."""
-    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    where = position_filter(account_id, strategy_id, instrument_id, position_side)
     found: dict[Position, list[Reach]] = {}
     for row in cast(list[RestatementRow], fetch(source, restatements_table, where=where, by=("restated_seq",))):
         since = Occurrence(*(row[name] for name in SINCE))  # type: ignore[literal-required]
         found.setdefault(position_of(row), []).append(Reach(row["restated_seq"], since))
     return found
-
-
-def position_of(row: PositionColumns) -> Position:
-    """Return the position a row is of."""
-    return row["account_id"], row["strategy_id"], row["instrument_id"]
 
 
 def occurrence_of(row: TradeRow) -> Occurrence:
