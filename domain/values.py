@@ -8,6 +8,7 @@ Times are UTC with microseconds.
 
 import decimal
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_05UP, ROUND_HALF_EVEN, Context, Decimal
 from enum import StrEnum
@@ -111,6 +112,17 @@ class Money(Struct, frozen=True, gc=False):
 
     amount: Decimal
     currency: str
+
+
+def by_currency(amounts: Sequence[Money]) -> tuple[Money, ...]:
+    """The sums of amounts by currency, as the currencies first appear; zeros are left out, but for the last one."""
+    if len(amounts) == 1:
+        return (amounts[0],)
+    sums: dict[str, Decimal] = {}
+    for amount in amounts:
+        sums[amount.currency] = exact(sums.get(amount.currency, ZERO) + amount.amount)
+    kept = tuple(Money(amount, currency) for currency, amount in sums.items() if amount)
+    return kept or tuple(Money(ZERO, amount.currency) for amount in amounts[:1])
 
 
 class Mark(Struct, frozen=True):

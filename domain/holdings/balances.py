@@ -13,7 +13,7 @@ contract and keeps that at average cost. `Wallets` therefore replays an account'
 an account kept by FIFO, or with two strategies on two sides, still agrees with the venue's statement.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from domain.account import CostBasis, Costing
@@ -30,6 +30,8 @@ from domain.position import (
     TradeReversed,
     costing,
     entry_of,
+    expensed,
+    paid_in_base,
 )
 from domain.values import ZERO, Money, PositionSide, exact
 
@@ -63,13 +65,13 @@ def moved(event: PositionEvent) -> Iterator[Money]:
     """The balance changes of one event, signed; of a future its flow. The sum is the same in any order of arrival."""
     match event:
         case TradeBooked():
-            yield from _moved_by_effect(event.effect, event.contract, event.commission.currency)
+            yield from _moved_by_effect(event.effect, event.contract, expensed(event.effect, event.commission))
         case TradeReversed():
-            for money in _moved_by_effect(event.effect, event.contract, event.commission.currency):
+            for money in _moved_by_effect(event.effect, event.contract, expensed(event.effect, event.commission)):
                 yield Money(-money.amount, money.currency)
         case PositionTransferred():
             # at its own cost, which was not paid for: of a future only the cost is carried over
-            yield from _moved_by_effect(event.effect, event.contract, "")
+            yield from _moved_by_effect(event.effect, event.contract, ())
             if not is_future(event.contract):
                 yield Money(event.cost, event.contract.settle)
         case FundingSettled():
@@ -78,12 +80,12 @@ def moved(event: PositionEvent) -> Iterator[Money]:
             return
 
 
-def _moved_by_effect(effect: Effect, contract: Contract, paid_in: str) -> Iterator[Money]:
+def _moved_by_effect(effect: Effect, contract: Contract, fees: Sequence[Money]) -> Iterator[Money]:
     yield Money(effect.realized + effect.rounding - effect.cost - effect.fee_cost, contract.settle)
     if contract.kind is Kind.SPOT:
         yield Money(effect.quantity, contract.base)
-    if effect.fee and not (contract.kind is Kind.SPOT and paid_in == contract.base):
-        yield Money(-effect.fee, paid_in)
+    in_base = paid_in_base(contract, fees)
+    yield from (Money(-fee.amount, fee.currency) for fee in fees if fee is not in_base)
 
 
 class Wallets:
@@ -128,8 +130,8 @@ class Wallets:
             self.pay(Money(-sign * entry.cost, contract.settle))
         if contract.kind is Kind.SPOT:
             self.pay(Money(sign * signed, contract.base))
-        if entry.commission is not None:
-            self.pay(Money(-sign * entry.commission.amount, entry.commission.currency))
+        for fee in entry.commissions:
+            self.pay(Money(-sign * fee.amount, fee.currency))
 
     def _open(self, key: PositionKey, entry: Entry) -> None:
         leg = (key.instrument_id, key.position_side)

@@ -100,7 +100,7 @@ from domain.risk import (
 )
 from domain.sealed import figures
 from domain.sealed.figures import CloseFigures
-from domain.values import Mark, Money, PositionSide, exact
+from domain.values import ZERO, Mark, Money, PositionSide, exact
 
 ATTEMPTS_MAX = 64
 UNLOCKED_ATTEMPTS_MAX = 3  # after that, an attempt locks the log
@@ -495,7 +495,9 @@ def _keep(work: UnitOfWork, raw: RawReportKept) -> tuple[Recorded, ...]:
 def _admit_order(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> Outcome:
     order.check_report(report)
     if isinstance(report, OrderFilled):
-        _check_known(work, report.key.account_id, report.instrument_id)
+        listed = _check_known(work, report.key.account_id, report.instrument_id)
+        if not report.commission.currency:  # none was reported
+            report = replace(report, commission=Money(ZERO, listed.contract.settle))
     else:
         accounts.check(work, report.key.account_id)
     records = orders.admit(work, report, facts, due)

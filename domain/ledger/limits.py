@@ -27,7 +27,9 @@ from domain.position import (
     PositionTransferred,
     TradeBooked,
     TradeReversed,
+    expensed,
     half_hour_start,
+    paid_in_base,
 )
 from domain.risk import (
     FIRM,
@@ -277,18 +279,18 @@ def _no_order(key: PositionKey) -> OrderKey:
 def _gains(event: TradeBooked | TradeReversed, sign: int) -> tuple[Money, ...]:
     """The gains of a trade, by currency: realized to the last place, less fees; a base fee of spot at its cost."""
     effect, contract = event.effect, event.contract
-    if not (effect.fee or effect.realized or effect.rounding or effect.fee_cost):
+    fees = expensed(effect, event.commission)
+    if not (fees or effect.realized or effect.rounding or effect.fee_cost):
         return ()
     settled = exact(effect.realized + effect.rounding - effect.fee_cost)
-    fee, paid_in = effect.fee, event.commission.currency
-    if effect.fee_cost or (contract.kind is instrument.Kind.SPOT and paid_in == contract.base):
-        fee = ZERO
-    if fee and paid_in == contract.settle:
-        settled, fee = exact(settled - fee), ZERO
-    gains = [Money(exact(sign * settled), contract.settle)] if settled else []
-    if fee:
-        gains.append(Money(exact(-sign * fee), paid_in))
-    return tuple(gains)
+    in_base = paid_in_base(contract, fees)
+    others = []
+    for fee in fees:
+        if fee.currency == contract.settle:
+            settled = exact(settled - fee.amount)
+        elif fee is not in_base:
+            others.append(Money(exact(-sign * fee.amount), fee.currency))
+    return (*((Money(exact(sign * settled), contract.settle),) if settled else ()), *others)
 
 
 def _restated(event: PositionRestated, contract: Contract | None) -> tuple[Change, ...]:

@@ -77,9 +77,15 @@ class TradeBooked(Struct, frozen=True, gc=False, tag="TradeBooked.v3", omit_defa
     is_late: bool = False
     kind: TradeKind = TradeKind.TRADE
     nanos: int = 0  # of transact_time, beyond its microsecond
+    further_commissions: tuple[Money, ...] = ()  # beside `commission`, one a currency
+
+    @property
+    def commissions(self) -> tuple[Money, ...]:
+        """All fees of the trade, one a currency: positive paid, negative a rebate."""
+        return (self.commission, *self.further_commissions)
 
 
-class TradeReversed(Struct, frozen=True, gc=False, tag="TradeReversed"):
+class TradeReversed(Struct, frozen=True, gc=False, tag="TradeReversed", omit_defaults=True):
     """A booked fill was reversed: the venue busted it or corrected it. `effect` is what it had on record."""
 
     key: PositionKey
@@ -90,6 +96,12 @@ class TradeReversed(Struct, frozen=True, gc=False, tag="TradeReversed"):
     commission: Money
     effect: Effect
     reason: str
+    further_commissions: tuple[Money, ...] = ()  # beside `commission`, one a currency
+
+    @property
+    def commissions(self) -> tuple[Money, ...]:
+        """All fees of the trade, one a currency: positive paid, negative a rebate."""
+        return (self.commission, *self.further_commissions)
 
 
 class PositionTransferred(Struct, frozen=True, gc=False, tag="PositionTransferred.v2"):
@@ -187,6 +199,7 @@ class Filled(Struct, frozen=True, gc=False):
     transact_time: datetime
     kind: TradeKind = TradeKind.TRADE
     nanos: int = 0
+    further_commissions: tuple[Money, ...] = ()
 
 
 class Reverse(Struct, frozen=True):

@@ -295,10 +295,11 @@ def _rebooked(
         if item is None:
             continue
         commission = item.entry.commission or Money(ZERO, item.entry.contract.settle)
+        further = item.entry.further_commissions
         events.append(
             TradeReversed(
                 report.key, item.entry.contract, report.exec_id, report.trade_seq, transact_time=report.transact_time,
-                commission=commission, effect=item.effect, reason=report.reason,
+                commission=commission, effect=item.effect, reason=report.reason, further_commissions=further,
             )
         )  # fmt: skip
         booked = rebooking.minus_unmatched(booked, item.effect)
@@ -378,6 +379,7 @@ def _entry(report: Filled | Transfer) -> Entry:
         quantity=report.last_qty,
         price=report.last_px,
         commission=report.commission,
+        further_commissions=report.further_commissions,
     )
 
 
@@ -401,6 +403,7 @@ def entry_of(event: Booking) -> Entry:
         quantity=event.last_qty,
         price=event.last_px,
         commission=event.commission,
+        further_commissions=event.further_commissions,
     )
 
 
@@ -415,7 +418,7 @@ def _booking(report: Filled | Transfer, costing_: Costing, effect: Effect, *, is
         report.key, report.contract, costing_, report.cl_ord_id, exec_id=report.exec_id, trade_seq=report.trade_seq,
         side=report.side, last_qty=report.last_qty, last_px=report.last_px, commission=report.commission,
         liquidity=report.liquidity, transact_time=report.transact_time, effect=effect, is_late=is_late,
-        kind=report.kind, nanos=report.nanos,
+        kind=report.kind, nanos=report.nanos, further_commissions=report.further_commissions,
     )  # fmt: skip
 
 
@@ -471,8 +474,9 @@ def _with_booking(position: Position, event: Booking, tail_max: int) -> Position
             income = income + event.cost
         else:
             transferred = transferred + event.cost
-    elif effect.fee:
-        fees = _plus_fee(fees, event.commission.currency, effect.fee)
+    else:
+        for fee in costing.expensed(effect, event.commission):
+            fees = _plus_fee(fees, fee.currency, fee.amount)
     settlement_ids = position.settlement_ids
     if isinstance(event, TradeBooked) and event.kind in _AT_EXPIRY:
         settlement_ids = settlement_ids | {event.exec_id}
@@ -540,7 +544,9 @@ def _with_reversal(position: Position, event: TradeReversed) -> Position:
         for item in position.tail
         if item.entry.occurrence.exec_id != event.exec_id or not item.entry.is_trade
     )
-    fees = _plus_fee(position.fees, event.commission.currency, -effect.fee) if effect.fee else position.fees
+    fees = position.fees
+    for fee in costing.expensed(effect, event.commission):
+        fees = _plus_fee(fees, fee.currency, -fee.amount)
     return replace(
         position, book=book, tail=tail, fees=fees,
         realized=position.realized - effect.realized, rounding=position.rounding - effect.rounding,

@@ -36,6 +36,8 @@ from domain.position import (
     Sums,
     TradeBooked,
     TradeReversed,
+    expensed,
+    paid_in_base,
 )
 from domain.values import ZERO, Money, exact
 from projections.calendar import SLOTS_A_DAY, Close, slot_of, slot_start
@@ -152,7 +154,7 @@ class _Change(NamedTuple):
     at: datetime
     contract: Row
     sums: dict[str, Decimal]
-    other_fees: Money | None = None
+    other_fees: tuple[Money, ...] = ()
     fills: int = 0
     is_restatement: bool = False
 
@@ -178,7 +180,7 @@ def _plus(known: Row | None, place: PositionId, logged: Logged, change: _Change,
     row["seq"] = logged.seq
     for name, part in change.sums.items():
         row[name] += part
-    if (fee := change.other_fees) is not None:
+    for fee in change.other_fees:
         row["other_fees"] = added((row["other_fees"], {fee.currency: fee.amount}))
     row["fills"] += change.fills
     return row
@@ -193,7 +195,7 @@ def _traded(rows: Rows, logged: Logged, event: TradeBooked) -> None:
     sums = _effect(effect, 1)
     sums["volume"] = event.last_qty
     sums["turnover"] = contract.notional(event.last_qty, event.last_px)
-    other = _fee(sums, contract, Money(effect.fee, event.commission.currency))
+    other = _fees(sums, contract, expensed(effect, event.commission), 1)
     at, columns = event.transact_time, contract_row(contract)
     change = _Change(at, columns, sums, other_fees=other, fills=1, is_restatement=event.is_late)
     _put(rows, logged, event.key, change)
@@ -201,37 +203,44 @@ def _traded(rows: Rows, logged: Logged, event: TradeBooked) -> None:
 
 def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
     """Subtract the trade's recorded amounts; its size follows from the effect (see `domain.holdings.balances`)."""
-    contract, effect, paid = event.contract, event.effect, event.commission
+    contract, effect = event.contract, event.effect
     sums = _effect(effect, -1)
-    volume, turnover = traded(contract, effect, paid)
+    fees = expensed(effect, event.commission)
+    volume, turnover = traded(contract, effect, event.commissions, fees)
     sums["volume"], sums["turnover"] = -volume, -turnover
-    other = _fee(sums, contract, Money(-effect.fee, paid.currency))
+    other = _fees(sums, contract, fees, -1)
     at, columns = event.transact_time, contract_row(contract)
     change = _Change(at, columns, sums, other_fees=other, fills=-1, is_restatement=True)
     _put(rows, logged, event.key, change)
 
 
-def traded(contract: Contract, effect: Effect, commission: Money) -> tuple[Decimal, Decimal]:
+def traded(
+    contract: Contract, effect: Effect, commissions: Sequence[Money], fees: Sequence[Money]
+) -> tuple[Decimal, Decimal]:
     """Return the volume and turnover of a trade, from its effect: a commission in base is part of the change of
-    quantity, a capitalised one part of the cash paid.
+    quantity, a capitalised one, which is not among the `fees` expensed, part of the cash paid.
     """
     signed, cash = effect.quantity, effect.realized + effect.rounding - effect.cost - effect.fee_cost
-    if contract.kind is Kind.SPOT and commission.currency == contract.base:
-        signed += commission.amount
-    elif commission.currency == contract.settle and not effect.fee:
-        cash += commission.amount
+    in_base = paid_in_base(contract, commissions)
+    for paid in commissions:
+        if paid is in_base:
+            signed += paid.amount
+        elif paid.currency == contract.settle and all(fee.currency != paid.currency for fee in fees):
+            cash += paid.amount
     volume = exact(abs(signed))
     return volume, exact(volume * contract.contract_size) if contract.kind is Kind.INVERSE else exact(abs(cash))
 
 
-def _fee(sums: dict[str, Decimal], contract: Contract, fee: Money) -> Money | None:
-    """Add a commission paid in settlement currency to `fees_settle`; return one paid in a third currency."""
-    if not fee.amount:
-        return None
-    if fee.currency == contract.settle:
-        sums["fees_settle"] = fee.amount
-        return None
-    return None if contract.kind is Kind.SPOT and fee.currency == contract.base else fee
+def _fees(sums: dict[str, Decimal], contract: Contract, fees: Sequence[Money], sign: int) -> tuple[Money, ...]:
+    """Add a commission paid in settlement currency to `fees_settle`; return those paid in third currencies."""
+    others = []
+    in_base = paid_in_base(contract, fees)
+    for fee in fees:
+        if fee.currency == contract.settle:
+            sums["fees_settle"] = sign * fee.amount
+        elif fee is not in_base:
+            others.append(Money(sign * fee.amount, fee.currency))
+    return tuple(others)
 
 
 def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None:

@@ -33,6 +33,7 @@ from domain.position import (
     TradeBooked,
     TradeReversed,
     costing,
+    expensed,
 )
 from domain.values import ZERO, Money, Occurrence, PositionSide, Side
 from projections.storage.copy_out import CopyOut
@@ -43,6 +44,7 @@ from projections.storage.tables import (
     NUMBER,
     POSITION,
     WHOLE,
+    Amounts,
     ContractColumns,
     PositionColumns,
     PositionId,
@@ -86,6 +88,7 @@ executions = table(
     maybe("cost", NUMBER),
     maybe("commission", NUMBER),
     maybe("commission_currency"),
+    maybe("commissions", ITEMS),
     maybe("liquidity"),
     maybe("counterparty_account_id"),
     maybe("counterparty_strategy_id"),
@@ -102,6 +105,7 @@ executions = table(
     fact("realized", NUMBER),
     fact("rounding", NUMBER),
     fact("fee", NUMBER),
+    fact("fees", Amounts()),
     fact("fee_cost", NUMBER),
     fact("is_late", sa.Boolean()),
     fact("restatements", WHOLE),
@@ -133,7 +137,9 @@ COPIED = CopyOut(executions, "booked_seq DESC")
 
 class TradeRow(PositionColumns, ContractColumns):
     """A trade or transfer: `last_qty` (unsigned) and `effect_quantity` (signed) in base units or contracts, `last_px`
-    in quote units, `commission` in `commission_currency` as `fee` is, all other amounts in `settle`.
+    in quote units, all other amounts in `settle`. `commissions` are all fees as charged, positive paid and negative a
+    rebate, one a currency; `commission` is the first of them and `fee` what of it is expensed, both in
+    `commission_currency`; `fees` is what of all is expensed, by currency.
     """
 
     exec_id: str
@@ -148,6 +154,7 @@ class TradeRow(PositionColumns, ContractColumns):
     cost: Decimal | None
     commission: Decimal | None
     commission_currency: str | None
+    commissions: list[Any] | None
     liquidity: str | None
     counterparty_account_id: str | None
     counterparty_strategy_id: str | None
@@ -163,6 +170,7 @@ class TradeRow(PositionColumns, ContractColumns):
     realized: Decimal
     rounding: Decimal
     fee: Decimal
+    fees: dict[str, Decimal]
     fee_cost: Decimal
     is_late: bool
     restatements: int
@@ -183,13 +191,15 @@ class RestatementRow(PositionColumns):
     seq: int
 
 
-def _effect(effect: Effect) -> Row:
+def _effect(effect: Effect, commission_currency: str | None) -> Row:
+    fees = expensed(effect, Money(ZERO, commission_currency or ""))
     return {
         "effect_quantity": effect.quantity,
         "effect_cost": effect.cost,
         "realized": effect.realized,
         "rounding": effect.rounding,
         "fee": effect.fee,
+        "fees": {fee.currency: fee.amount for fee in fees},
         "fee_cost": effect.fee_cost,
     }
 
@@ -207,7 +217,7 @@ def _conventions(position: PositionKey, contract: Contract, costing: Costing) ->
 def _booking(logged: Logged, event: TradeBooked | PositionTransferred) -> Row:
     return {
         **_conventions(event.key, event.contract, event.costing),
-        **_effect(event.effect),
+        **_effect(event.effect, event.commission.currency if isinstance(event, TradeBooked) else None),
         "side": event.side.value,
         "nanos": event.nanos if isinstance(event, TradeBooked) else 0,
         "transact_time": event.transact_time,
@@ -234,6 +244,7 @@ def _traded(rows: Rows, logged: Logged, event: TradeBooked) -> None:
         "cost": None,
         "commission": event.commission.amount,
         "commission_currency": event.commission.currency,
+        "commissions": [{"amount": f"{paid.amount:f}", "currency": paid.currency} for paid in event.commissions],
         "liquidity": event.liquidity.value,
         "counterparty_account_id": None,
         "counterparty_strategy_id": None,
@@ -255,6 +266,7 @@ def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None
         "cost": event.cost,
         "commission": None,
         "commission_currency": None,
+        "commissions": None,
         "liquidity": None,
         "counterparty_account_id": event.counterparty.account_id if event.counterparty else None,
         "counterparty_strategy_id": event.counterparty.strategy_id if event.counterparty else None,
@@ -278,7 +290,7 @@ def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
     for row in _of(rows, event.key, event.exec_id):
         if (row["transact_time"], row["trade_seq"], row["entry"]) == place:
             reversal = {"reversal": printable(event.reason), "seq": logged.seq}
-            rows.put(executions, row | _effect(Effect(ZERO, ZERO)) | reversal)
+            rows.put(executions, row | _effect(Effect(ZERO, ZERO), None) | reversal)
 
 
 def _assigned(rows: Rows, logged: Logged, event: LotsAssigned) -> None:
@@ -295,7 +307,10 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
     for row in _of(rows, event.key, *(item.exec_id for item in event.items)):
         if (effect := now.get((row["exec_id"], row["transact_time"]))) is not None:
             restatements = row["restatements"] + 1
-            rows.put(executions, row | _effect(effect) | {"restatements": restatements, "seq": logged.seq})
+            rows.put(
+                executions,
+                row | _effect(effect, row["commission_currency"]) | {"restatements": restatements, "seq": logged.seq},
+            )
 
 
 PROJECTION = Projection(
@@ -396,6 +411,7 @@ def costing_entry_of(trade: TradeRow) -> Entry:
         cost=trade["cost"],
         lots=msgspec.convert(trade["lots"] or (), tuple[Lot, ...]),
         lot_ids=tuple(trade["lot_ids"] or ()),
+        further_commissions=msgspec.convert((trade["commissions"] or ())[1:], tuple[Money, ...]),
     )
 
 
@@ -440,7 +456,7 @@ def _as_restated(source: Source, rows: Sequence[TradeRow]) -> list[TradeRow]:
             shown.append(row)
             continue
         changed = {"restatements": row["restatements"] + len(by), "seq": max(row["seq"], *by)}
-        shown.append(cast(TradeRow, row | _effect(effect) | changed))
+        shown.append(cast(TradeRow, row | _effect(effect, row["commission_currency"]) | changed))
     return shown
 
 

@@ -27,6 +27,7 @@ from domain.position import (
     PositionTransferred,
     TradeBooked,
     TradeReversed,
+    expensed,
     occurrence_of,
 )
 from domain.values import EARLIEST, EPOCH, ZERO, Money, Occurrence, exact
@@ -193,8 +194,8 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred
     row |= contract_row(event.contract)
     _add(row, effect, 1)
     if isinstance(event, TradeBooked):
-        if effect.fee:
-            row["fees"] = _with_fee(row["fees"], Money(effect.fee, event.commission.currency))
+        for fee in expensed(effect, event.commission):
+            row["fees"] = _with_fee(row["fees"], fee)
     else:
         summed_as = _summed_as(event)
         row[summed_as] = exact(row[summed_as] + event.cost)
@@ -221,9 +222,10 @@ def _change(effect: Effect, sign: int) -> Row:
 
 
 def _fee_of(event: TradeBooked | TradeReversed, sign: int) -> Row:
-    return {
-        "fees": _with_fee({}, Money(sign * event.effect.fee, event.commission.currency)) if event.effect.fee else {}
-    }
+    fees: dict[str, Decimal] = {}
+    for fee in expensed(event.effect, event.commission):
+        fees = _with_fee(fees, Money(sign * fee.amount, fee.currency))
+    return {"fees": fees}
 
 
 def _summed_as(event: PositionTransferred) -> str:
@@ -248,8 +250,8 @@ def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
     at, effect = event.transact_time, event.effect
     row = _row(rows, logged, event.key, at)
     _add(row, effect, -1)
-    if effect.fee:
-        row["fees"] = _with_fee(row["fees"], Money(-effect.fee, event.commission.currency))
+    for fee in expensed(effect, event.commission):
+        row["fees"] = _with_fee(row["fees"], Money(-fee.amount, fee.currency))
     rows.put(positions_table, row)
     if at < row["reached"]:
         _put_late(rows, row, at, _change(effect, -1) | _fee_of(event, -1))
