@@ -47,8 +47,9 @@ def account_name(
 
 def _name_of(row: JournalEntryRow | LedgerRow, line: JournalLine | LedgerRow) -> str:
     return account_name(
-        row["account_id"], line["account"], row["strategy_id"], row["instrument_id"], row["position_side"]
-    )
+        row["account_id"], line["account"], row["strategy_id"], row["instrument_id"],
+        position_side=row["position_side"],
+    )  # fmt: skip
 
 
 def _balances(ledger: list[LedgerRow]) -> list[tuple[str, str, Decimal]]:

@@ -413,7 +413,7 @@ def with_position(account: Account, place: HeldIn, at: datetime) -> tuple[Accoun
     if place in account.positions:
         return ()
     strategy_id, instrument_id, position_side = place
-    return (PositionOpened(account.account_id, strategy_id, instrument_id, at, position_side),)
+    return (PositionOpened(account.account_id, strategy_id, instrument_id, at, position_side=position_side),)
 
 
 def after_closing(account: Account, about: str, at: datetime) -> tuple[AccountBroken, ...]:

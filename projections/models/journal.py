@@ -424,16 +424,8 @@ def _add(rows: Rows, entry: Entry, lines: Iterable[Line], seq: int) -> None:
             },
         )
         known = rows.get(turnover_table, account_id, asset, value_date)
-        rows.put(
-            turnover_table,
-            {
-                "account_id": account_id,
-                "asset": asset,
-                "value_date": value_date,
-                "sums": _added(known, moved),
-                "seq": seq,
-            },
-        )
+        of_day = {"account_id": account_id, "asset": asset, "value_date": value_date}
+        rows.put(turnover_table, of_day | {"sums": _added(known, moved), "seq": seq})
 
 
 def _added(known: Row | None, moved: Iterable[Line]) -> Sums:
@@ -481,8 +473,7 @@ def entries(
 
     The next page is `after` the last row's (entry_seq, part). An asset is searched only in days that moved it.
     """
-    where: Row = {**position_filter(account_id, strategy_id, instrument_id, position_side)}
-    where["value_date"] = day
+    where: Row = {**position_filter(account_id, strategy_id, instrument_id, position_side), "value_date": day}
     if asset is None:
         found = fetch(
             source, entries_table, where=where, by=CURSOR, after=after, limit=limit, is_descending=is_descending
