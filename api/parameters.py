@@ -36,6 +36,7 @@ class Where(NamedTuple):
     account_id: str | None = None
     strategy_id: str | None = None
     instrument_id: str | None = None
+    position_side: str | None = None
 
 
 @dataclass(frozen=True)

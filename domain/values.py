@@ -8,13 +8,14 @@ Times are UTC with microseconds.
 
 import decimal
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_05UP, ROUND_HALF_EVEN, Context, Decimal
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from domain import names
 from domain.errors import InvalidInput
@@ -79,6 +80,32 @@ class Side(StrEnum):
         return 1 if self is Side.BUY else -1
 
 
+class PositionSide(StrEnum):
+    """The leg of a position: BOTH of one-way mode; in hedge mode a venue holds a LONG and a SHORT one side by side.
+
+    Binance names it `positionSide`, OKX `posSide` (net, long, short).
+    """
+
+    BOTH = "BOTH"
+    LONG = "LONG"
+    SHORT = "SHORT"
+
+    @property
+    def opening(self) -> Side | None:
+        """The side whose fills add to the leg; None where both may."""
+        return {PositionSide.LONG: Side.BUY, PositionSide.SHORT: Side.SELL}.get(self)
+
+
+def stated_leg(position_side: PositionSide) -> PositionSide | UnsetType:
+    """A leg as events store it whose other defaults are stored: BOTH is left out."""
+    return UNSET if position_side is PositionSide.BOTH else position_side
+
+
+def leg_of(stated: PositionSide | UnsetType) -> PositionSide:
+    """The leg that an event states; BOTH where it states none."""
+    return PositionSide.BOTH if stated is UNSET else stated
+
+
 class Liquidity(StrEnum):
     """FIX LastLiquidityInd(851)."""
 
@@ -92,6 +119,17 @@ class Money(Struct, frozen=True, gc=False):
 
     amount: Decimal
     currency: str
+
+
+def by_currency(amounts: Sequence[Money]) -> tuple[Money, ...]:
+    """The sums of amounts by currency, as the currencies first appear; zeros are left out, but for the last one."""
+    if len(amounts) == 1:
+        return (amounts[0],)
+    sums: dict[str, Decimal] = {}
+    for amount in amounts:
+        sums[amount.currency] = exact(sums.get(amount.currency, ZERO) + amount.amount)
+    kept = tuple(Money(amount, currency) for currency, amount in sums.items() if amount)
+    return kept or tuple(Money(ZERO, amount.currency) for amount in amounts[:1])
 
 
 class Mark(Struct, frozen=True):

@@ -40,7 +40,7 @@ from domain.values import ZERO
 from projections import calendar
 from projections.analytics import execution_quality
 from projections.models import daily_sums
-from projections.storage.tables import AnyRow
+from projections.storage.tables import POSITION, AnyRow
 
 MARK_AGE_SECONDS_MAX = 10 * 365 * 86_400
 
@@ -94,13 +94,13 @@ class ValuedQuery(SpanQuery):
         return Valuing(timedelta(seconds=self.mark_age_max), tuple(map(parsed_equals, self.equal)), given or {})
 
 
-DailyGroup = Literal["account_id", "strategy_id", "instrument_id", "venue", "base"]
+DailyGroup = Literal["account_id", "strategy_id", "instrument_id", "position_side", "venue", "base"]
 
 
 class DailyQuery(ValuedQuery):
     """The parameters of daily PnL."""
 
-    by: list[DailyGroup] = Field(["account_id", "strategy_id", "instrument_id"], max_length=5)
+    by: list[DailyGroup] = Field(list(POSITION), max_length=6)
 
 
 class EquityQuery(ValuedQuery):
@@ -128,7 +128,9 @@ class StatisticsQuery(EquityQuery):
 class QualityQuery(SpanQuery):
     """Which orders, by the day of their submission."""
 
-    by: list[Literal["account_id", "strategy_id", "instrument_id", "venue", "day"]] = Field([], max_length=5)
+    by: list[Literal["account_id", "strategy_id", "instrument_id", "position_side", "venue", "day"]] = Field(
+        [], max_length=6
+    )
     mark_age_max: int = Field(
         ARRIVAL_SECONDS, ge=1, le=MARK_AGE_SECONDS_MAX, description="seconds; an older mark is no arrival price"
     )
@@ -138,7 +140,9 @@ class RiskQuery(SelectionQuery):
     """The parameters of risk, at the newest marks or given ones."""
 
     mark: list[str] = Field([], description="INSTRUMENT=PRICE, instead of the newest known mark")
-    by: list[Literal["account_id", "strategy_id", "venue", "asset", "instrument_id"]] = Field(["asset"], max_length=5)
+    by: list[Literal["account_id", "strategy_id", "venue", "asset", "instrument_id", "position_side"]] = Field(
+        ["asset"], max_length=6
+    )
     mark_age_max: int = Field(DAY_SECONDS, ge=1, le=MARK_AGE_SECONDS_MAX, description="seconds")
     equal: list[Equal] = Field([], max_length=8)
     currency: CurrencyCode | None = None
@@ -229,7 +233,7 @@ def read_nav(query: Annotated[NavQuery, Query()], context: Context) -> Response:
 
 
 def _check_whole_accounts(query: EquityQuery) -> None:
-    for name in ("strategy_id", "instrument_id"):
+    for name in ("strategy_id", "instrument_id", "position_side"):
         if (value := getattr(query, name)) is not None:
             raise InvalidInput(name, value, "a parameter here: equity is of whole accounts; leave it out")
 

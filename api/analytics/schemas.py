@@ -190,6 +190,7 @@ class QualityRow(Answer):
     account_id: str
     strategy_id: str
     instrument_id: str
+    position_side: str
     venue: str
     cl_ord_id: str
     day: DayText
@@ -219,6 +220,7 @@ class QualityTotal(Answer):
     account_id: str | None
     strategy_id: str | None
     instrument_id: str | None
+    position_side: str | None
     venue: str | None
     day: DayText | None
     quote: str
@@ -246,6 +248,7 @@ class SizedRow(Answer):
     account_id: str
     strategy_id: str
     instrument_id: str
+    position_side: str
     kind: str | None
     venue: str
     asset: str | None
@@ -269,6 +272,7 @@ class CutRow(Answer):
     venue: str | None
     asset: str | None
     instrument_id: str | None
+    position_side: str | None
     gross: Maybe
     net: Maybe
     delta_value: Maybe
@@ -330,6 +334,7 @@ class RestatedRow(Answer):
     account_id: str
     strategy_id: str
     instrument_id: str
+    position_side: str
     occurred_from: TimeText
     recorded_at: TimeText
     settle: str | None

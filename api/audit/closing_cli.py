@@ -10,6 +10,8 @@ from api.terminal.options import actor, currency_option, instrument_option, name
 from api.terminal.output import Json, note, say, write_json
 from domain import names
 from domain.errors import RequestRefused
+from domain.sealed.figures import day_figure, position_figure
+from domain.values import PositionSide
 
 prove = typer.Typer(name="prove", help="Prove one figure of a closing: balance, position, pnl.", no_args_is_help=True)
 
@@ -72,13 +74,14 @@ def position(
     account: Annotated[str, ACCOUNT],
     instrument: Annotated[str, INSTRUMENT],
     strategy: Strategy = "main",
+    position_side: Annotated[PositionSide, typer.Option(help="The leg of hedge mode.")] = PositionSide.BOTH,
     as_of: AsOf = None,
     checkpoint: Size = None,
     output: Output = None,
     json: Json = False,
 ) -> None:
     """Prove a position, or that there never was one."""
-    _write(names.stream("position", account, strategy, instrument), as_of, checkpoint, output, json=json)
+    _write(position_figure(account, strategy, instrument, position_side), as_of, checkpoint, output, json=json)
 
 
 @prove.command()
@@ -87,6 +90,7 @@ def pnl(
     account: Annotated[str, ACCOUNT],
     instrument: Annotated[str, INSTRUMENT],
     strategy: Strategy = "main",
+    position_side: Annotated[PositionSide, typer.Option(help="The leg of hedge mode.")] = PositionSide.BOTH,
     as_of: AsOf = None,
     checkpoint: Size = None,
     output: Output = None,
@@ -94,7 +98,7 @@ def pnl(
 ) -> None:
     """Prove a position's PnL of a closed day, or that nothing was booked on that day."""
     of_day: date = day.date()
-    _write(names.stream("pnl", str(of_day), account, strategy, instrument), as_of, checkpoint, output, json=json)
+    _write(day_figure(of_day, account, strategy, instrument, position_side), as_of, checkpoint, output, json=json)
 
 
 def _write(key: str, as_of: int | None, size: int | None, output: Path | None, *, json: bool) -> None:

@@ -19,6 +19,8 @@ from api.http.problem_responses import responses
 from api.read_models import schemas
 from api.read_models.query_params import SEQ_MAX
 from domain import names
+from domain.sealed.figures import day_figure, position_figure
+from domain.values import PositionSide
 
 DEFAULT_STRATEGY = "main"
 
@@ -137,11 +139,14 @@ def prove_position(
     account_id: Name,
     instrument_id: InstrumentId,
     strategy_id: Name = DEFAULT_STRATEGY,
+    position_side: PositionSide = PositionSide.BOTH,
     as_of_seq: AsOf = None,
     checkpoint: Size = None,
 ) -> Response:
     """Prove a position in a closing, or that there never was one."""
-    return _proved(daybook, names.stream("position", account_id, strategy_id, instrument_id), as_of_seq, checkpoint)
+    return _proved(
+        daybook, position_figure(account_id, strategy_id, instrument_id, position_side), as_of_seq, checkpoint
+    )
 
 
 @router.get("/proofs/pnl", **PROVED)
@@ -151,12 +156,13 @@ def prove_pnl(
     account_id: Name,
     instrument_id: InstrumentId,
     strategy_id: Name = DEFAULT_STRATEGY,
+    position_side: PositionSide = PositionSide.BOTH,
     as_of_seq: AsOf = None,
     checkpoint: Size = None,
 ) -> Response:
     """Prove a position's PnL of a closed day in a closing, or that nothing was booked on that day."""
     return _proved(
-        daybook, names.stream("pnl", str(day), account_id, strategy_id, instrument_id), as_of_seq, checkpoint
+        daybook, day_figure(day, account_id, strategy_id, instrument_id, position_side), as_of_seq, checkpoint
     )
 
 

@@ -7,7 +7,17 @@ import typer
 
 from api.encoding import grouped
 from api.parameters import Moment, Where
-from api.terminal.options import AnyAccount, AnyInstrument, AnyStrategy, AsOf, Marks, currency_option, opened, read
+from api.terminal.options import (
+    AnyAccount,
+    AnyInstrument,
+    AnyLeg,
+    AnyStrategy,
+    AsOf,
+    Marks,
+    currency_option,
+    opened,
+    read,
+)
 from api.terminal.output import NONE, Column, Json, Kind, note, say, write_json, write_table
 
 if TYPE_CHECKING:
@@ -39,7 +49,8 @@ BALANCES = (
 )  # fmt: skip
 POSITIONS = (
     Column("account_id", "Account", rank=3), Column("strategy_id", "Strategy", rank=2),
-    Column("instrument_id", "Instrument"), Column("value", "Value", Kind.PNL), Column("unit", "In"),
+    Column("instrument_id", "Instrument"), Column("position_side", "Leg", rank=4), Column("value", "Value", Kind.PNL),
+    Column("unit", "In"),
 )  # fmt: skip
 
 
@@ -49,6 +60,7 @@ def explain(
     account: AnyAccount = None,
     strategy: AnyStrategy = None,
     instrument: AnyInstrument = None,
+    position_side: AnyLeg = None,
     currency: Annotated[
         str | None, typer.Option(parser=currency_option, metavar="CODE", help="Of fees: those in this currency.")
     ] = None,
@@ -68,7 +80,7 @@ def explain(
 
     given = {each.instrument_id: each for each in mark or []}
     with opened() as daybook, read(daybook, *READ, moment=as_of) as at:
-        where = Where(account, strategy, instrument)
+        where = Where(account, strategy, instrument, position_side)
         found = explained(daybook, at, where, Cell(model.value, cell, currency), marks=given, page=Page(limit))
         seq = at.seq
     if json:

@@ -110,6 +110,7 @@ class PositionPart(Answer):
     account_id: str
     strategy_id: str
     instrument_id: str
+    position_side: str
     unit: str | None
     value: DecimalText | None
 
@@ -125,6 +126,7 @@ class ExplainAnswer(Answer):
     account_id: str | None
     strategy_id: str | None
     instrument_id: str | None
+    position_side: str | None
     unit: str | None = Field(description="a currency or an asset; null where positions are in several")
     value: DecimalText | None = Field(description="null where a mark is missing, or units differ")
     terms: list[Term]

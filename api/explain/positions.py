@@ -18,12 +18,12 @@ from api.read_models.snapshot import Reading, marks_at
 from domain import position
 from domain.errors import HistoryBroken, InvalidInput
 from domain.ledger import Recorded, schema
-from domain.position import PositionKey, TradeBooked
+from domain.position import TradeBooked
 from domain.values import ZERO, Mark, exact
 from projections.analytics import explanation, exposure, pnl
 from projections.analytics.valuation import mark_of
 from projections.models import lots, positions
-from projections.storage.tables import AnyRow, Row
+from projections.storage.tables import POSITION, AnyRow, Row, position_key, position_of
 
 MODELS: dict[str, tuple[str, ...]] = {
     "positions": explanation.SUMMED,
@@ -115,7 +115,7 @@ def _valuation(at: Reading, row: Row, mark: Mark | None, *, is_value: bool) -> R
 
 
 def _events(daybook: Daybook, at: Reading, row: Row, cell: Cell, page: Page) -> Row:
-    stream = position.stream(PositionKey(**_key(row)))
+    stream = position.stream(position_key(position_of(row)))
     newest = queries.version_at(daybook.history, stream, at.seq)
     upto = newest if page.upto is None else min(page.upto, newest)
     stored = queries.backwards(daybook.history, stream, upto, page.limit)
@@ -199,4 +199,4 @@ def _unit(row: Row, cell: Cell) -> str | None:
 
 
 def _key(row: Row) -> Row:
-    return {name: row[name] for name in lots.POSITION}
+    return {name: row[name] for name in POSITION}

@@ -16,7 +16,7 @@ from api.clock import now
 from api.daybook import Daybook
 from api.parameters import Moment, Where, parsed_day
 from api.read_models.snapshot import Reading, reading
-from domain import names
+from domain import position
 from domain.errors import InvalidInput
 from domain.ledger import Logged
 from domain.values import ZERO, Mark, exact
@@ -25,13 +25,13 @@ from projections.calendar import parsed_close
 from projections.models import positions_occurred
 from projections.models.positions import PositionRow
 from projections.storage.history import AsOf
-from projections.storage.tables import Row, contract_of
+from projections.storage.tables import POSITION, PositionId, Row, contract_of, position_key, position_of
 
 MICROSECOND = timedelta(microseconds=1)
 TOGETHER_MAX = 64  # events at most so far apart are read together
 MODELS = ("positions", "executions")
 
-Key = tuple[str, str, str]
+Key = PositionId
 
 
 @dataclass(frozen=True)
@@ -114,10 +114,7 @@ def restated_at(daybook: Daybook, at: Reading, day: Day, where: Where, **waiting
 def _summed(daybook: Daybook, key: Key, settle: str, seq: int, by: datetime) -> Sums:
     """Return a position's sums of all that had occurred by a moment, as known at a seq."""
     with reading(daybook, *MODELS, moment=Moment(seq=seq)) as at:
-        account_id, strategy_id, instrument_id = key
-        found = positions_occurred.positions(
-            at.source, by, account_id=account_id, strategy_id=strategy_id, instrument_id=instrument_id
-        )
+        found = positions_occurred.positions(at.source, by, **Where(*key)._asdict())
     return _sums(found[0] if found else None, settle)
 
 
@@ -128,7 +125,7 @@ class _Boundaries:
         moments = (day.start, day.end)
         self._rows = [
             {
-                (row["account_id"], row["strategy_id"], row["instrument_id"]): row
+                position_of(row): row
                 for row in positions_occurred.positions(at.source, moment - MICROSECOND, **where._asdict())
             }
             for moment in moments
@@ -170,7 +167,7 @@ def _sums(row: PositionRow | None, settle: str) -> Sums:
 
 def _events(daybook: Daybook, key: Key, seqs: Sequence[int]) -> Iterator[Logged]:
     """Yield the events at these places that are of this position."""
-    wanted, stream = set(seqs), names.stream("position", *key)
+    wanted, stream = set(seqs), position.stream(position_key(key))
     at = 0
     while at < len(seqs):
         first = seqs[at]
@@ -185,7 +182,7 @@ def restatement_record(found: Restatement) -> dict[str, Any]:
     """Return a restatement as a record: items, newest cause last, and sums by settlement currency."""
     items = [
         {
-            **dict(zip(("account_id", "strategy_id", "instrument_id"), one.key, strict=True)),
+            **dict(zip(POSITION, one.key, strict=True)),
             "settle": one.settle,
             "cause": item.cause.value,
             "recorded_at": item.recorded_at,
@@ -203,7 +200,7 @@ def restatement_record(found: Restatement) -> dict[str, Any]:
     ]
     rows: list[Row] = [
         {
-            **dict(zip(("account_id", "strategy_id", "instrument_id"), one.key, strict=True)),
+            **dict(zip(POSITION, one.key, strict=True)),
             "settle": one.settle,
             "reported": one.then.pnl,
             "known": one.now.pnl,

@@ -18,6 +18,7 @@ from api.read_models import schemas
 from api.read_models.query_params import DATE
 from api.read_models.selection import check_selection
 from api.read_models.snapshot import reading
+from domain.values import PositionSide
 from projections.calendar import parsed_close
 
 router = APIRouter(
@@ -48,6 +49,7 @@ class RestatementQuery(RequestBody):
     account_id: Name | None = None
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
+    position_side: PositionSide | None = None
 
 
 @router.get(
@@ -62,7 +64,7 @@ def read_restatement(query: Annotated[RestatementQuery, Query()], daybook: OpenD
     The items of a position sum to its difference exactly. A figure that needs an unknown mark is null.
     """
     day = restatement.day_of(query.day, query.close, query.known_at, query.restated_at)
-    where = Where(query.account_id, query.strategy_id, query.instrument_id)
+    where = Where(query.account_id, query.strategy_id, query.instrument_id, query.position_side)
     with reading(daybook, *restatement.MODELS) as at:
         check_selection(daybook, at, query)
     found = restatement.restatement(daybook, day, where)

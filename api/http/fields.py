@@ -10,13 +10,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, PlainValidator, StringConstraints, ValidationInfo, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, StringConstraints, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from api.clock import now
 from api.parameters import Moment, place_of
 from domain import values
 from domain.errors import InvalidInput
+from domain.values import PositionSide
 
 T = TypeVar("T")
 
@@ -190,6 +191,13 @@ _TIME_SCHEMA = WithJsonSchema(
     {"type": "string", "format": "date-time", "description": "UTC", "examples": ["2026-01-02T03:04:05.678Z"]}
 )
 Time = Annotated[datetime, PlainValidator(_by(_time)), _TIME_SCHEMA]
+Leg = Annotated[
+    PositionSide,
+    Field(
+        description="the leg of hedge mode (Binance positionSide, OKX posSide): LONG or SHORT; BOTH, the default, of"
+        " one-way mode"
+    ),
+]
 VenueTime = Annotated[
     values.Instant,
     PlainValidator(_by(lambda text, field: values.instant(_text_of_time(text, field), field, now=now()))),

@@ -44,7 +44,7 @@ from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Kind as ContractKind
 from domain.order import CancelOrder, OrderKey, OrderTerms, OrdType, SubmitOrder, TimeInForce
 from domain.risk import Measure, Scope, SetLimit
-from domain.values import ONE, Side
+from domain.values import ONE, PositionSide, Side, stated_leg
 
 if TYPE_CHECKING:
     from api.daybook import Daybook
@@ -264,6 +264,9 @@ def submit(
     account: AccountId = "main",
     strategy: Strategy = "main",
     time_in_force: Annotated[TimeInForce, typer.Option("--tif")] = TimeInForce.GTC,
+    position_side: Annotated[
+        PositionSide, typer.Option(help="The leg of hedge mode; BUY with SHORT closes a short leg.")
+    ] = PositionSide.BOTH,
     json: Json = False,
 ) -> None:
     """Submit an order: checked against its account's limits, then recorded."""
@@ -271,7 +274,7 @@ def submit(
     ord_type = OrdType.MARKET if price is None else OrdType.LIMIT
     terms = OrderTerms(
         strategy_id=strategy, instrument_id=instrument, side=side, ord_type=ord_type, order_qty=qty, price=price,
-        time_in_force=time_in_force,
+        time_in_force=time_in_force, position_side=stated_leg(position_side),
     )  # fmt: skip
     with opened() as daybook:
         answer = daybook.writer.request(SubmitOrder(key, terms, now()), actor=actor())

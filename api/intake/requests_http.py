@@ -21,6 +21,7 @@ from api.http.fields import (
     CurrencyCode,
     ExecutionId,
     InstrumentId,
+    Leg,
     Name,
     Number,
     PlainName,
@@ -56,7 +57,7 @@ from domain.order import (
 )
 from domain.position import PositionKey, PositionTransferred, Transfer
 from domain.risk import Measure, Scope, SetLimit
-from domain.values import ONE, Side
+from domain.values import ONE, PositionSide, Side, stated_leg
 
 MARKS_MAX = 1000
 DEFAULT_STRATEGY = "main"
@@ -126,6 +127,7 @@ class OrderSubmission(RequestBody):
     peg_offset: PegOffset = Field(PegOffset.PRICE, description="in quote units or in basis points")
     exec_inst: list[ExecInst] = Field([], max_length=len(ExecInst))
     display_qty: Positive | None = Field(None, description="the quantity an iceberg shows")
+    position_side: Leg = PositionSide.BOTH
 
 
 class CancelRequest(RequestBody):
@@ -145,6 +147,7 @@ class TransferSubmission(RequestBody):
     quantity: Positive
     cost: Number
     transact_time: Time
+    position_side: Leg = PositionSide.BOTH
 
 
 class SubmittedMark(RequestBody):
@@ -247,6 +250,7 @@ async def submit_order(
         order_qty=body.order_qty, price=body.price, time_in_force=body.time_in_force, expire_time=body.expire_time,
         stop_px=body.stop_px, trigger_price=body.trigger_price, peg_offset_value=body.peg_offset_value,
         peg_offset=body.peg_offset, exec_inst=frozenset(body.exec_inst), display_qty=body.display_qty,
+        position_side=stated_leg(body.position_side),
     )  # fmt: skip
 
     def respond(answers: list[Answer], _: Look) -> Response:
@@ -301,7 +305,7 @@ def record_transfer(
     body: TransferSubmission, daybook: OpenDaybook, caller: Recorder, request_id: RequestId, idempotency: IdempotencyKey
 ) -> Response:
     """Book a quantity transferred in or out: an opening balance, a deposit in kind."""
-    key = PositionKey(body.account_id, body.strategy_id, body.instrument_id)
+    key = PositionKey(body.account_id, body.strategy_id, body.instrument_id, body.position_side)
     transfer = Transfer(
         key, transfer_id=body.transfer_id, side=body.side, quantity=body.quantity, cost=body.cost,
         transact_time=body.transact_time,

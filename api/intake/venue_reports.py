@@ -2,15 +2,18 @@
 
 import hashlib
 from contextlib import suppress
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import msgspec
-from pydantic import BaseModel, Field, StrictInt, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, StrictInt, TypeAdapter, ValidationError, model_validator
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import PydanticCustomError
 
 from api.http.fields import (
     CurrencyCode,
     ExecutionId,
     InstrumentId,
+    Leg,
     Name,
     Number,
     Positive,
@@ -28,6 +31,7 @@ from domain.order import (
     OrderBroken,
     OrderCanceled,
     OrderCancelRejected,
+    OrderCommissionReported,
     OrderExpired,
     OrderFilled,
     OrderKey,
@@ -36,15 +40,18 @@ from domain.order import (
     as_reported,
 )
 from domain.position import PositionBroken, PositionKey, SettleFunding
-from domain.values import Liquidity, Money, Side
+from domain.values import ZERO, Liquidity, Money, PositionSide, Side, by_currency
 
 REPORTS_MAX = 1000
+COMMISSIONS_MAX = 20
 RAW_BYTES_MAX = 65_536
 UNKNOWN = "unknown"
 
 
 class Amount(RequestBody):
-    """An amount of one currency."""
+    """An amount of one currency. As a commission it is positive when paid and negative when a rebate was received; as
+    funding it is positive when received and negative when paid.
+    """
 
     amount: Number
     currency: CurrencyCode
@@ -122,7 +129,38 @@ class CancelRejected(_Reasoned):
         return OrderCancelRejected(self.key, self.reason, self.transact_time.at, nanos=self.transact_time.nanos)
 
 
-class Filled(OrderReportFields):
+class Commissioned(RequestBody):
+    """The fees of a fill: `commission`, or `commissions` where there are several; both if they agree."""
+
+    commission: Amount | SkipJsonSchema[None] = Field(
+        None,
+        description="the fee: positive is paid by you, negative is a rebate. Venues that write what you pay as a"
+        " negative number need their sign turned. Zero or absent: not known yet; a later report completes it",
+    )
+    commissions: list[Amount] | SkipJsonSchema[None] = Field(
+        None,
+        min_length=1,
+        max_length=COMMISSIONS_MAX,
+        description="all fees of the fill, in any currencies: a commission and a tax, or one fee taken from two coins."
+        " Signs as for `commission`; several in one currency are summed",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.commission is not None and self.commissions is not None:
+            one = self.commission.money()
+            if one.amount and one not in (*self.paid, *by_currency(self.paid)):
+                raise PydanticCustomError("commissions", "given with a commission that is among commissions")
+        return self
+
+    @property
+    def paid(self) -> tuple[Money, ...]:
+        """Return the fees, at least one: of zero in no currency where none is known."""
+        stated = self.commissions or ([self.commission] if self.commission is not None else [])
+        return tuple(amount.money() for amount in stated) or (Money(ZERO, ""),)
+
+
+class FilledReport(OrderReportFields, Commissioned):
     """A fill. `trade_seq` is the venue's own trade sequence: it decides between fills of one moment."""
 
     type: Literal["filled"]
@@ -134,16 +172,49 @@ class Filled(OrderReportFields):
     trade_seq: StrictInt = Field(0, ge=0, lt=2**63)
     last_qty: Positive
     last_px: Positive
-    commission: Amount
     liquidity: Liquidity = Liquidity.UNKNOWN
+    position_side: Leg = PositionSide.BOTH
 
     def report(self) -> OrderReport:
         """Return the event of the domain."""
+        commission, *further = self.paid
         return OrderFilled(
             self.key, strategy_id=self.strategy_id, instrument_id=self.instrument_id, order_id=self.order_id,
             side=self.side, exec_id=self.exec_id, trade_seq=self.trade_seq, last_qty=self.last_qty,
-            last_px=self.last_px, commission=self.commission.money(), liquidity=self.liquidity,
-            transact_time=self.transact_time.at, nanos=self.transact_time.nanos,
+            last_px=self.last_px, commission=commission, further_commissions=tuple(further), liquidity=self.liquidity,
+            transact_time=self.transact_time.at, nanos=self.transact_time.nanos, position_side=self.position_side,
+        )  # fmt: skip
+
+
+class CommissionReport(Commissioned):
+    """The fees of a fill, reported apart from it, before or after it. They are booked once.
+
+    The same fees again are known; other ones are a break that shows both, and change nothing.
+    """
+
+    type: Literal["commission"]
+    account_id: Name
+    cl_ord_id: Name | Literal[""] = Field("", description="may be left out once the fill is on record")
+    order_id: Name | Literal[""] = ""
+    instrument_id: InstrumentId | Literal[""] = Field(
+        "", description="finds the fill where `cl_ord_id` is left out, or is not that of its order"
+    )
+    exec_ref_id: Name = Field(description="FIX ExecRefID(19): the `exec_id` of the fill")
+    transact_time: VenueTime
+
+    @model_validator(mode="after")
+    def _has_fees(self) -> Self:
+        if self.commission is None and self.commissions is None:
+            raise PydanticCustomError("commissions", "given: commission, or commissions where there are several")
+        return self
+
+    def report(self) -> OrderReport:
+        """Return the event of the domain."""
+        commission, *further = self.paid
+        at, nanos = self.transact_time
+        return OrderCommissionReported(
+            OrderKey(self.account_id, self.cl_ord_id), self.exec_ref_id, commission, at, nanos=nanos,
+            instrument_id=self.instrument_id, order_id=self.order_id, further_commissions=tuple(further),
         )  # fmt: skip
 
 
@@ -157,18 +228,22 @@ class Funding(RequestBody):
     funding_id: Name
     amount: Amount
     transact_time: VenueTime
+    position_side: Leg = PositionSide.BOTH
 
     def report(self) -> SettleFunding:
         """Return the event of the domain."""
-        key = PositionKey(self.account_id, self.strategy_id, self.instrument_id)
+        key = PositionKey(self.account_id, self.strategy_id, self.instrument_id, self.position_side)
         at, nanos = self.transact_time
         return SettleFunding(key, self.funding_id, self.amount.money(), at, nanos=nanos)
 
 
 VenueReport = Annotated[
-    Accepted | Rejected | Filled | Canceled | Expired | CancelRejected | Funding, Field(discriminator="type")
+    Accepted | Rejected | FilledReport | CommissionReport | Canceled | Expired | CancelRejected | Funding,
+    Field(discriminator="type"),
 ]
-REPORT_TYPES = frozenset({"accepted", "rejected", "filled", "canceled", "expired", "cancel_rejected", "funding"})
+REPORT_TYPES = frozenset(
+    {"accepted", "rejected", "filled", "commission", "canceled", "expired", "cancel_rejected", "funding"}
+)
 VENUE_REPORT: TypeAdapter[VenueReport] = TypeAdapter(VenueReport)
 
 
@@ -224,7 +299,8 @@ def _check_length(raw: bytes) -> None:
 def _keys(report: BaseModel) -> int:
     """Return how many keys the JSON of a report had."""
     given = report.model_fields_set
-    nested = (getattr(report, name) for name in given)
+    values_ = (getattr(report, name) for name in given)
+    nested = (each for value in values_ for each in (value if isinstance(value, list) else (value,)))
     return len(given) + sum(_keys(value) for value in nested if isinstance(value, BaseModel))
 
 
@@ -252,12 +328,14 @@ def outcome_of(result: ledger.Answer) -> dict[str, Any]:
     """Return the outcome of a report that was read: recorded, known, or broken by which rule."""
     events = [record.event for record in result.records]
     booked = [
-        event if isinstance(event, OrderFilled) else as_reported(event)
+        event if isinstance(event, OrderFilled | OrderCommissionReported) else as_reported(event)
         for event in events
         if isinstance(event, OrderReport)
     ]
     for event in events:
         match event:
+            case OrderBroken(rule=rule, report=OrderCommissionReported()) if events[0] == event.report:
+                return {"status": "recorded", "rule": rule}  # nothing is wrong with it, but its fill is not here yet
             case OrderBroken(rule=rule) if not booked or event.report in booked:  # a late report may break others too
                 return {"status": "broken", "rule": rule}
             case PositionBroken(rule=rule, report=SettleFunding()):

@@ -45,9 +45,7 @@ from domain.order import OrdStatus
 from projections.analytics import disposals, exposure, pnl
 from projections.models import breaks, executions, limits, lots, orders
 from projections.storage.rows import Source
-from projections.storage.tables import AnyRow, Row
-
-POSITION_KEY = ("account_id", "strategy_id", "instrument_id")
+from projections.storage.tables import POSITION, AnyRow, Row
 
 router = APIRouter(
     prefix="/v1",
@@ -151,14 +149,14 @@ def list_executions(query: Annotated[ExecutionsQuery, Query()], context: Context
 @router.get("/positions", **listed(schemas.PositionRow))
 @expensive(_is_replayed)
 def list_positions(query: Annotated[CostedQuery, Query()], context: Context) -> Response:
-    """Quantity and cost of every position, by account, strategy and instrument."""
-    after = cursor_after(query.cursor, str, str, str)
+    """Quantity and cost of every position, by account, strategy, instrument and leg."""
+    after = cursor_after(query.cursor, str, str, str, str)
     moment = query.moment()
     with reading(
         context.daybook, *views.models(moment, query.conventions()), min_seq=query.min_seq, moment=moment
     ) as at:
         rows = views.positions_of(at, query.where(), query.conventions(), limit=query.limit + 1, after=after)
-    return context.page(query, at, rows, by=POSITION_KEY, shape=schemas.PositionRow)
+    return context.page(query, at, rows, by=POSITION, shape=schemas.PositionRow)
 
 
 @router.get("/lots", **listed(schemas.LotRow))

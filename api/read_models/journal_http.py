@@ -66,7 +66,7 @@ class TrialBalanceQuery(SelectionQuery, _OfAsset):
 
 
 def _whole(query: SelectionQuery) -> None:
-    for name in ("strategy_id", "instrument_id"):
+    for name in ("strategy_id", "instrument_id", "position_side"):
         if (value := getattr(query, name)) is not None:
             raise InvalidInput(name, value, "a parameter here: money belongs to the account as a whole")
 

@@ -15,6 +15,7 @@ from api.parameters import NOW_WORD, Moment, Where, moment_of, parsed_asset, par
 from api.read_models import schemas
 from api.read_models.snapshot import Reading
 from domain.errors import InvalidInput
+from domain.values import PositionSide
 from projections.storage.tables import AnyRow
 
 PAGE_ROWS_MAX = 1000
@@ -85,11 +86,12 @@ class SelectionQuery(DatedQuery):
     account_id: Name | None = None
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
+    position_side: PositionSide | None = Field(None, description="the leg of hedge mode: LONG, SHORT; else BOTH")
     format: Literal["json", "csv"] | None = None
 
     def where(self) -> Where:
         """Return the selection of positions."""
-        return Where(self.account_id, self.strategy_id, self.instrument_id)
+        return Where(self.account_id, self.strategy_id, self.instrument_id, self.position_side)
 
 
 class PageQuery(SelectionQuery):
@@ -103,7 +105,9 @@ class ExposureQuery(SelectionQuery):
     """How rows are valued at marks, and summed."""
 
     mark: list[str] = Field([], description="INSTRUMENT=PRICE, instead of the newest known mark")
-    by: list[Literal["account_id", "strategy_id", "instrument_id", "venue", "base"]] = Field([], max_length=5)
+    by: list[Literal["account_id", "strategy_id", "instrument_id", "position_side", "venue", "base"]] = Field(
+        [], max_length=6
+    )
 
 
 class QueryContext(OfDaybook):

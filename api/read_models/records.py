@@ -58,6 +58,7 @@ def order_record(key: OrderKey, first: Recorded) -> dict[str, Any]:
         "account_id": key.account_id,
         "cl_ord_id": key.cl_ord_id,
         **{field: getattr(terms, field) for field in terms.__struct_fields__},
+        "position_side": terms.leg,
         "transact_time": transact_time,
         "recorded_at": first.recorded_at,
         "actor": first.actor,

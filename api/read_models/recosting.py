@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple, cast
 
 from domain.account import CostBasis, Costing, FeePolicy
-from domain.position import costing
+from domain.position import costing, expensed
 from domain.values import ZERO, exact
 from projections.models import executions, lots, positions
 from projections.models.positions import PositionRow
@@ -66,8 +66,8 @@ def _recosted(source: Source, row: PositionRow, conventions: Conventions, occurr
     effects, book = costing.replay(entries, chosen)
     fees: dict[str, Decimal] = defaultdict(lambda: ZERO)
     for entry, effect in zip(entries, effects, strict=True):
-        if effect.fee and entry.commission is not None:
-            fees[entry.commission.currency] += effect.fee
+        for fee in expensed(effect, entry.commission) if entry.commission is not None else ():
+            fees[fee.currency] += fee.amount
     sums: dict[str, Any] = {
         name: exact(sum((getattr(effect, name) for effect in effects), ZERO))
         for name in ("realized", "rounding", "fee_cost")
@@ -88,5 +88,6 @@ def _trades(source: Source, row: PositionRow, occurred_by: datetime | None) -> l
         account_id=row["account_id"],
         strategy_id=row["strategy_id"],
         instrument_id=row["instrument_id"],
+        position_side=row["position_side"],
         occurred_by=occurred_by,
     )

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
 from projections.analytics import exposure, pnl
 from projections.models import balances, breaks, executions, journal, limits, lots, orders, positions
-from projections.storage.tables import ITEMS, Amounts
+from projections.storage.tables import ITEMS, POSITION, Amounts
 
 DecimalText = Annotated[
     str, WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "examples": ["0.5"]})
@@ -77,6 +77,7 @@ class OrderAnswer(Answer):
     cl_ord_id: str
     strategy_id: str
     instrument_id: str
+    position_side: str
     side: str
     ord_type: str
     order_qty: DecimalText
@@ -105,6 +106,7 @@ class TransferAnswer(Answer):
     account_id: str
     strategy_id: str
     instrument_id: str
+    position_side: str
     transfer_id: str
     side: str
     quantity: DecimalText
@@ -224,6 +226,7 @@ class RestatementItem(Answer):
     account_id: str
     strategy_id: str
     instrument_id: str
+    position_side: str
     settle: str
     cause: str
     recorded_at: TimeText | None
@@ -252,6 +255,7 @@ class RestatementRow(RestatementTotal):
     account_id: str
     strategy_id: str
     instrument_id: str
+    position_side: str
     items: int
 
 
@@ -377,9 +381,7 @@ _MARKED = {
 _GROUPS = dict.fromkeys(exposure.GROUPS, str | None)
 _POSITION = positions.positions_table.c
 _SHOWN = [column for column in _POSITION if column.name not in ("seq", *positions.BOOKKEEPING)]
-_SIZED = [
-    _POSITION[name] for name in ("account_id", "strategy_id", "instrument_id", "kind", "base", "quote", "quantity")
-]
+_SIZED = [_POSITION[name] for name in (*POSITION, "kind", "base", "quote", "quantity")]
 
 
 def _without_seq(table: sa.Table) -> list[sa.Column[Any]]:

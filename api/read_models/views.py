@@ -17,7 +17,7 @@ from domain.values import Mark
 from projections.analytics import exposure, pnl
 from projections.analytics.valuation import mark_of
 from projections.models import journal, lots, positions, positions_occurred
-from projections.storage.tables import Row
+from projections.storage.tables import PositionId, Row
 
 OWN = Conventions()
 
@@ -41,7 +41,7 @@ def positions_of(
     conventions: Conventions = OWN,
     *,
     limit: int | None = None,
-    after: tuple[str, str, str] | None = None,
+    after: PositionId | None = None,
 ) -> list[positions.PositionRow]:
     """Return every position, with `avg_px`, or a page of them."""
     by = reading.occurred_by

@@ -91,8 +91,12 @@ def _money(value: Any) -> str:
     return f"{value['amount']} {value['currency']}" if isinstance(value, Mapping) else _plain(value)
 
 
+def _fees(event: Event) -> str:
+    return " and ".join(map(_money, (event.get("commission"), *event.get("further_commissions", ()))))
+
+
 def _filled(event: Event) -> str:
-    fee = f", fee {_money(event['commission'])}" if event.get("commission") else ""
+    fee = f", fee {_fees(event)}" if event.get("commission") else ""
     return (
         f"{event['side']} {event['last_qty']} {event['instrument_id']} at {event['last_px']}{fee}, {event['exec_id']}"
     )
@@ -103,7 +107,7 @@ def _booked(event: Event) -> str:
     late = ", late" if event.get("is_late") else ""
     return (
         f"{event['side']} {event['last_qty']} at {event['last_px']}: quantity {effect['quantity']}, "
-        f"cost {effect['cost']}, realized {effect['realized']}, fee {_money(event.get('commission'))}{late}, "
+        f"cost {effect['cost']}, realized {effect['realized']}, fee {_fees(event)}{late}, "
         f"{event['exec_id']}"
     )
 

@@ -48,6 +48,7 @@ class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
     account_id: str | None = None
     strategy_id: str | None = None
     instrument_id: str | None = None
+    position_side: str | None = None
     asset: str | None = None
     day: str | None = None
     method: CostBasis | None = None
@@ -77,7 +78,7 @@ class Parameters(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=
     @property
     def where(self) -> Where:
         """The positions selected."""
-        return Where(self.account_id, self.strategy_id, self.instrument_id)
+        return Where(self.account_id, self.strategy_id, self.instrument_id, self.position_side)
 
 
 class Part(NamedTuple):
@@ -132,15 +133,15 @@ class Report(NamedTuple):
         return found
 
 
-WHICH = ("account_id", "strategy_id", "instrument_id")
+WHICH = ("account_id", "strategy_id", "instrument_id", "position_side")
 COST = ("method", "fee_policy")
 DAYS = ("first", "last", "close")
 WORTH = ("currency", "capital")
 VALUED = ("equal", "mark_age_max")
 AS_OF, AS_OCCURRED = ("as_of",), ("as_of", "known_at")
-CUTS = ("account_id", "strategy_id", "venue", "asset", "instrument_id")
-DAILY_GROUPS = ("account_id", "strategy_id", "instrument_id", "venue", "base")
-QUALITY_GROUPS = ("account_id", "strategy_id", "instrument_id", "venue", "day")
+CUTS = ("account_id", "strategy_id", "venue", "asset", "instrument_id", "position_side")
+DAILY_GROUPS = ("account_id", "strategy_id", "instrument_id", "position_side", "venue", "base")
+QUALITY_GROUPS = ("account_id", "strategy_id", "instrument_id", "position_side", "venue", "day")
 MATCH = ("exec_id", "line")
 
 _REPORTS = (
@@ -344,7 +345,9 @@ _REPORTS = (
             Part("balances", "Balances", ("venue", "asset")),
             Part("result", "Result", ("asset",)),
             Part("by_instrument", "Result by instrument", ("instrument_id", "asset")),
-            Part("positions", "Positions at the end", ("strategy_id", "instrument_id", "settle"), True),
+            Part(
+                "positions", "Positions at the end", ("strategy_id", "instrument_id", "position_side", "settle"), True
+            ),
             Part("entries", "Entries"),
         ),
         formats=(*ROWS, *LAID_OUT),

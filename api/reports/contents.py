@@ -25,10 +25,10 @@ from projections.analytics.valuation import mark_of
 from projections.models import balances, executions, journal, limits, lots, orders
 from projections.storage.changes import changes
 from projections.storage.rows import MemoryRows, Source
-from projections.storage.tables import AnyRow
+from projections.storage.tables import POSITION, AnyRow
 
 PAGE_ROWS = 5000
-WHICH = {name: name for name in ("account_id", "strategy_id", "instrument_id")}
+WHICH = {name: name for name in POSITION}
 OneRow = TypeVar("OneRow", bound=AnyRow)
 Rows = Callable[[Source, Parameters], Iterable[AnyRow]]
 

@@ -30,6 +30,7 @@ from api.reports.digest import CHARACTERS_MAX, parse
 from api.reports.make import Made, again, make, needs
 from domain.account import CostBasis, FeePolicy
 from domain.errors import InvalidInput
+from domain.values import PositionSide
 
 DIGEST_HEADER = "Daybook-Report-Digest"
 MISSING_HEADER = "Daybook-Missing"
@@ -55,6 +56,7 @@ class ReportQuery(RequestBody):
     account_id: Name | None = None
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
+    position_side: PositionSide | None = Field(None, description="the leg of hedge mode: LONG, SHORT; else BOTH")
     asset: AssetId | None = Field(None, description="for balances, journal and trial balance")
     day: str | None = Field(
         None, pattern="^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$",
@@ -65,7 +67,7 @@ class ReportQuery(RequestBody):
     fee_policy: FeePolicy | None = None
     mark: list[str] = Field([], max_length=100, description="INSTRUMENT=PRICE, instead of the newest known mark")
     limit: int | None = Field(None, ge=1, le=SEQ_MAX, description="of the blotter: at most this many orders")
-    by: list[str] = Field([], max_length=5, description="columns to sum by, for daily, quality and leverage")
+    by: list[str] = Field([], max_length=6, description="columns to sum by, for daily, quality and leverage")
     from_: Day | None = Field(None, alias="from", description="the first day; default: 29 before the last")
     to: Day | None = Field(None, description="the last day; default: the present one")
     close: CloseText | None = Field(None, description="when a day ends: a time, in UTC unless a zone follows it")
@@ -142,6 +144,7 @@ class ReportQuery(RequestBody):
             known_at = _text_of(self.known_at)
         return Parameters(
             account_id=self.account_id, strategy_id=self.strategy_id, instrument_id=self.instrument_id,
+            position_side=self.position_side,
             asset=self.asset, day=self.day, method=self.method, fee_policy=self.fee_policy, mark=marks,
             limit=self.limit, decimals=self.decimals, by=tuple(self.by), first=self.from_, last=self.to,
             close=self.close, currency=self.currency, capital=self.capital, risk_free=self.risk_free,

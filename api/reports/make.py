@@ -249,7 +249,7 @@ def _check_form(report: Report, parameters: Parameters, form: Format) -> None:
         return
     lacking = ["since_seq", "part"]
     if form in PLAIN_TEXT:
-        lacking += ["strategy_id", "instrument_id", "asset", "day"]
+        lacking += ["strategy_id", "instrument_id", "position_side", "asset", "day"]
     for name in lacking:
         if (value := getattr(parameters, name)) is not None:
             raise InvalidInput(name, value, f"left out: {form} has no rows of its own, and is of whole accounts")

@@ -14,6 +14,7 @@ from api.terminal.options import (
     AccountId,
     AnyAccount,
     AnyInstrument,
+    AnyLeg,
     AnyStrategy,
     AsOf,
     KnownAt,
@@ -77,6 +78,7 @@ class Options(NamedTuple):
     account_id: AnyAccount = None
     strategy_id: AnyStrategy = None
     instrument_id: AnyInstrument = None
+    position_side: AnyLeg = None
     asset: Annotated[
         str | None,
         typer.Option("--asset", parser=read_by(parsed_asset), metavar="ASSET", help="Only this currency or contract."),

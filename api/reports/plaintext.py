@@ -19,7 +19,7 @@ from decimal import Decimal
 from api.parameters import Format
 from api.problems import Problem
 from domain.names import part
-from domain.values import ZERO
+from domain.values import ZERO, PositionSide
 from projections.models.bookkeeping import ASSETS
 from projections.models.journal import JournalEntryRow, JournalLine, LedgerRow
 
@@ -33,13 +33,19 @@ def export(form: Format, entries: Iterable[JournalEntryRow], ledger: list[Ledger
     return hledger(entries, ledger, about) if form is Format.HLEDGER else beancount(entries, ledger, about)
 
 
-def account_name(account_id: str, account: str, strategy_id: str | None, instrument_id: str | None) -> str:
-    """Return a ledger account's full name: `Assets:main:BINANCE`, `Equity:main:Trading:trend:BTCUSDT.BINANCE`."""
+def account_name(
+    account_id: str, account: str, strategy_id: str | None, instrument_id: str | None, position_side: str | None = None
+) -> str:
+    """Return a ledger account's full name: `Assets:main:BINANCE`, `Equity:main:Trading:trend:BTCUSDT.BINANCE`.
+
+    Of a leg of hedge mode: `Equity:main:Trading:trend:BTCUSDT.BINANCE-LONG`, beside that of one-way trading.
+    """
     root, _, rest = account.partition(":")
     holder = _part(account_id)
     if root == ASSETS:
         return f"{root}:{holder}:{rest}"
-    of = f"{_part(strategy_id or '')}:{_part(instrument_id)}" if instrument_id else CASH
+    leg = f"-{position_side}" if position_side not in (None, "", PositionSide.BOTH) else ""
+    of = f"{_part(strategy_id or '')}:{_part(instrument_id)}{leg}" if instrument_id else CASH
     return f"{root}:{holder}:{rest}:{of}"
 
 
@@ -49,7 +55,10 @@ def _part(name: str) -> str:
 
 
 def _name_of(row: JournalEntryRow | LedgerRow, line: JournalLine | LedgerRow) -> str:
-    return account_name(row["account_id"], line["account"], row["strategy_id"], row["instrument_id"])
+    return account_name(
+        row["account_id"], line["account"], row["strategy_id"], row["instrument_id"],
+        position_side=row["position_side"],
+    )  # fmt: skip
 
 
 def _balances(ledger: list[LedgerRow]) -> list[tuple[str, str, Decimal]]:

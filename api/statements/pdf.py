@@ -19,6 +19,7 @@ from api.problems import Problem
 from api.settings import Settings
 from api.statements.charts import Bar, Curve, bars, curve
 from api.statements.html import MINUS, NONE, age, amount, amounts, moment, price, quantity, signed
+from api.statements.places import with_leg
 from api.statements.statement import Statement, bases
 
 LATIN_END = 0x100  # the fonts of PDF have the characters before
@@ -188,7 +189,7 @@ class _Paper(FPDF):
         titles = ("Quantity", "Average price", "Cost", "Mark", "Mark age", "Value", "Unrealized")
         heads = [Head("Instrument"), Head("Strategy"), *(Head(title, True) for title in titles), Head("Ccy")]
         rows = [
-            [Cell(row["instrument_id"]), Cell(row["strategy_id"]),
+            [Cell(with_leg(row["instrument_id"], row["position_side"])), Cell(row["strategy_id"]),
              Cell(quantity(row["quantity"])), Cell(price(row["avg_px"], row["settle"])),
              Cell(amount(row["cost"], row["settle"])), Cell(price(row["mark"], row["settle"])),
              Cell(age(row["mark_age_ms"]), LOSS if row["is_mark_stale"] else INK),

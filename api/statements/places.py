@@ -8,7 +8,7 @@ places. JSON, CSV and Parquet have every digit.
 import re
 from decimal import Decimal
 
-from domain.values import PLACES_MAX, rounded
+from domain.values import PLACES_MAX, PositionSide, rounded
 
 COIN_PLACES = 8
 PRICE_DIGITS = 8
@@ -38,6 +38,11 @@ PLACES: dict[str, int] = (
 def places_of(asset: str) -> int:
     """Return the decimal places at which amounts of an asset are shown."""
     return PLACES.get(asset, COIN_PLACES)
+
+
+def with_leg(instrument_id: str, position_side: str) -> str:
+    """Return an instrument with the leg of hedge mode, if it is one."""
+    return instrument_id if position_side == PositionSide.BOTH else f"{instrument_id} {position_side}"
 
 
 def amount(value: Decimal, asset: str) -> str:

@@ -42,6 +42,7 @@ class StatementPosition(Answer):
 
     strategy_id: str
     instrument_id: str
+    position_side: str
     quantity: DecimalText
     avg_px: DecimalText | None
     cost: DecimalText

@@ -117,7 +117,7 @@ class _Tally:
         self._result: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
         self._instruments: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
         self._steps: dict[str, list[tuple[datetime, Decimal]]] = defaultdict(list)
-        self._later: dict[tuple[str, str, str | None], Decimal] = defaultdict(Decimal)
+        self._later: dict[tuple[str, str, str, str | None], Decimal] = defaultdict(Decimal)
 
     def within(self, entry: AnyRow) -> None:
         """Add an entry of the period."""
@@ -138,7 +138,8 @@ class _Tally:
         """Add an entry after the period, whose effect on positions is subtracted."""
         for account, asset, amount in entry["lines"]:
             if account == chart.TRADING:
-                self._later[entry["strategy_id"], entry["instrument_id"], asset] += Decimal(amount)
+                place = entry["strategy_id"], entry["instrument_id"], entry["position_side"]
+                self._later[(*place, asset)] += Decimal(amount)
 
     def result(self) -> list[Row]:
         """Return the result of the period by asset; `net` is its sum."""
@@ -162,7 +163,7 @@ class _Tally:
         for row in now:
             if row["settle"] is None or row["kind"] is None:
                 continue
-            place = row["strategy_id"], row["instrument_id"]
+            place = row["strategy_id"], row["instrument_id"], row["position_side"]
             asset = row["base"] if row["kind"] == Kind.SPOT else row["instrument_id"]
             quantity = exact(row["quantity"] + self._later.get((*place, asset), ZERO))
             cost = exact(row["cost"] - self._later.get((*place, row["settle"]), ZERO))
@@ -186,8 +187,8 @@ class _Tally:
 
 
 POSITION_COLUMNS = (
-    "strategy_id", "instrument_id", "quantity", "avg_px", "cost", "settle", "mark", "mark_source", "mark_at",
-    "mark_age_ms", "is_mark_stale", "value", "unrealized",
+    "strategy_id", "instrument_id", "position_side", "quantity", "avg_px", "cost", "settle", "mark", "mark_source",
+    "mark_at", "mark_age_ms", "is_mark_stale", "value", "unrealized",
 )  # fmt: skip
 
 

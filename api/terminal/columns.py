@@ -6,14 +6,15 @@ from api.terminal.output import Column, Kind
 
 WHOSE = (Column("account_id", "Account", rank=3), Column("strategy_id", "Strategy", rank=2))
 INSTRUMENT = Column("instrument_id", "Instrument")
+LEG = Column("position_side", "Leg", rank=9)
 HELD = (Column("quantity", "Quantity", Kind.NUMBER), Column("avg_px", "Avg price", Kind.NUMBER, 4))
 POSITIONS = (
-    *WHOSE, INSTRUMENT, *HELD, Column("cost", "Cost", Kind.NUMBER), Column("realized", "Realized", Kind.PNL),
+    *WHOSE, INSTRUMENT, LEG, *HELD, Column("cost", "Cost", Kind.NUMBER), Column("realized", "Realized", Kind.PNL),
     Column("fees", "Fees", rank=1), Column("funding", "Funding", Kind.PNL, 9), Column("settle", "Ccy"),
     Column("cost_basis", "Basis", rank=5),
 )  # fmt: skip
 PNL = (
-    *WHOSE, INSTRUMENT, Column("quantity", "Quantity", Kind.NUMBER, 1), Column("mark", "Mark", Kind.NUMBER, 1),
+    *WHOSE, INSTRUMENT, LEG, Column("quantity", "Quantity", Kind.NUMBER, 1), Column("mark", "Mark", Kind.NUMBER, 1),
     Column("realized", "Realized", Kind.PNL), Column("unrealized", "Unrealized", Kind.PNL),
     Column("funding", "Funding", Kind.PNL, 9), Column("fees_settle", "Fees", Kind.NUMBER),
     Column("fee_cost", "Fee cost", Kind.NUMBER, 9), Column("other_fees", "Other fees", rank=9),
@@ -26,7 +27,7 @@ PNL_TOTALS = (
     Column("other_fees", "Not in net: other fees", rank=9),
 )  # fmt: skip
 EXPOSURE = (
-    *WHOSE, INSTRUMENT, Column("quantity", "Quantity", Kind.NUMBER), Column("mark", "Mark", Kind.NUMBER, 1),
+    *WHOSE, INSTRUMENT, LEG, Column("quantity", "Quantity", Kind.NUMBER), Column("mark", "Mark", Kind.NUMBER, 1),
     Column("notional", "Notional", Kind.PNL), Column("quote", "Ccy"),
 )  # fmt: skip
 EXPOSURE_TOTALS = (
@@ -34,12 +35,12 @@ EXPOSURE_TOTALS = (
     Column("missing_marks", "Missing marks", rank=9),
 )  # fmt: skip
 LOTS = (
-    *WHOSE, INSTRUMENT, Column("lot_id", "Lot", rank=1), Column("opened_at", "Opened", Kind.TIME),
+    *WHOSE, INSTRUMENT, LEG, Column("lot_id", "Lot", rank=1), Column("opened_at", "Opened", Kind.TIME),
     Column("opened_quantity", "Opened qty", Kind.NUMBER, 4), Column("quantity", "Open qty", Kind.NUMBER),
     Column("cost", "Cost", Kind.NUMBER),
 )  # fmt: skip
 MATCHES = (
-    *WHOSE, INSTRUMENT, Column("acquired_at", "Acquired", Kind.TIME, 1),
+    *WHOSE, INSTRUMENT, LEG, Column("acquired_at", "Acquired", Kind.TIME, 1),
     Column("disposed_at", "Disposed", Kind.TIME, 1), Column("exec_id", "Execution", rank=5),
     Column("lot_id", "Lot", rank=3), Column("quantity", "Quantity", Kind.NUMBER),
     Column("proceeds", "Proceeds", Kind.NUMBER, 2), Column("cost", "Cost", Kind.NUMBER),
@@ -47,13 +48,13 @@ MATCHES = (
     Column("settle", "Ccy", rank=4),
 )  # fmt: skip
 ORDERS = (
-    *WHOSE, Column("cl_ord_id", "Order"), INSTRUMENT, Column("side", "Side"), Column("ord_type", "Type", rank=5),
+    *WHOSE, Column("cl_ord_id", "Order"), INSTRUMENT, LEG, Column("side", "Side"), Column("ord_type", "Type", rank=5),
     Column("order_qty", "Quantity", Kind.NUMBER), Column("price", "Price", Kind.NUMBER, 1),
     Column("status", "Status"), Column("cum_qty", "Filled", Kind.NUMBER), Column("avg_px", "Avg price", Kind.NUMBER, 4),
     Column("rule", "Refused by", rank=9),
 )  # fmt: skip
 EXECUTIONS = (
-    *WHOSE, Column("transact_time", "Time", Kind.TIME), INSTRUMENT, Column("side", "Side"),
+    *WHOSE, Column("transact_time", "Time", Kind.TIME), INSTRUMENT, LEG, Column("side", "Side"),
     Column("last_qty", "Quantity", Kind.NUMBER), Column("last_px", "Price", Kind.NUMBER),
     Column("realized", "Realized", Kind.PNL), Column("fee", "Fee", Kind.NUMBER, 2),
     Column("commission_currency", "Fee ccy", rank=2), Column("exec_id", "Execution", rank=4),
@@ -97,7 +98,7 @@ NAV = (
 )  # fmt: skip
 DAILY = (
     Column("day", "Day"), Column("account_id", "Account", rank=4), Column("strategy_id", "Strategy", rank=3),
-    Column("instrument_id", "Instrument", rank=1), Column("realized", "Realized", Kind.PNL, 2),
+    Column("instrument_id", "Instrument", rank=1), LEG, Column("realized", "Realized", Kind.PNL, 2),
     Column("funding", "Funding", Kind.PNL, 6), Column("fees_settle", "Fees", Kind.NUMBER, 5),
     Column("unrealized_change", "Unrealized +/-", Kind.PNL, 2), Column("net", "Net", Kind.PNL),
     Column("settle", "In"), Column("net_base", "Net in base", Kind.PNL), Column("base_currency", "Base", rank=1),
@@ -112,7 +113,7 @@ EQUITY = (
 )  # fmt: skip
 QUALITY = (
     Column("account_id", "Account", rank=4), Column("strategy_id", "Strategy", rank=5), Column("cl_ord_id", "Order"),
-    Column("instrument_id", "Instrument", rank=1), Column("side", "Side"),
+    Column("instrument_id", "Instrument", rank=1), LEG, Column("side", "Side"),
     Column("avg_px", "Avg price", Kind.NUMBER, 3),
     Column("arrival_px", "At arrival", Kind.NUMBER, 3), Column("slippage_bps", "Slippage bps", Kind.NUMBER),
     Column("shortfall", "Cost", Kind.NUMBER), Column("quote", "In", rank=1),
@@ -122,7 +123,8 @@ QUALITY = (
 QUALITY_GROUPS = tuple(
     Column(name, title, rank=9)
     for name, title in (
-        ("account_id", "Account"), ("strategy_id", "Strategy"), ("instrument_id", "Instrument"), ("venue", "Venue"),
+        ("account_id", "Account"), ("strategy_id", "Strategy"), ("instrument_id", "Instrument"),
+        ("position_side", "Leg"), ("venue", "Venue"),
         ("day", "Day"),
     )
 )  # fmt: skip
@@ -135,6 +137,7 @@ QUALITY_TOTALS = (
 CUTS = (
     Column("account_id", "Account", rank=9), Column("strategy_id", "Strategy", rank=9),
     Column("venue", "Venue", rank=9), Column("asset", "Asset", rank=9), Column("instrument_id", "Instrument", rank=9),
+    LEG,
     Column("gross", "Gross", Kind.NUMBER), Column("net", "Net", Kind.PNL), Column("delta", "Delta", Kind.PNL, 1),
     Column("delta_value", "Delta value", Kind.PNL, 2), Column("share", "Share", Kind.NUMBER),
 )  # fmt: skip
@@ -145,7 +148,7 @@ HEADROOM = (
 )  # fmt: skip
 RESTATED = (
     Column("account_id", "Account", rank=3), Column("strategy_id", "Strategy", rank=2),
-    Column("instrument_id", "Instrument"), Column("reported", "Reported", Kind.PNL), Column("known", "Known", Kind.PNL),
+    INSTRUMENT, LEG, Column("reported", "Reported", Kind.PNL), Column("known", "Known", Kind.PNL),
     Column("difference", "Difference", Kind.PNL), Column("settle", "In"), Column("items", "Items", Kind.NUMBER, 4),
 )  # fmt: skip
 CAUSES = (
@@ -163,7 +166,7 @@ RATES = (
     Column("rate", "Rate", Kind.NUMBER), Column("reason", "Unknown for", rank=9),
 )  # fmt: skip
 SIZED = (
-    *WHOSE, INSTRUMENT, Column("quantity", "Quantity", Kind.NUMBER), Column("notional", "Notional", Kind.PNL),
+    *WHOSE, INSTRUMENT, LEG, Column("quantity", "Quantity", Kind.NUMBER), Column("notional", "Notional", Kind.PNL),
     Column("quote", "Ccy"), Column("net", "Net", Kind.PNL), Column("currency", "In"),
     Column("lacking", "Unknown for", rank=9),
 )  # fmt: skip
@@ -184,7 +187,7 @@ RESULT = (
     Column("net", "Net", Kind.PNL),
 )  # fmt: skip
 HELD_AT_END = (
-    INSTRUMENT, Column("strategy_id", "Strategy", rank=2), Column("quantity", "Quantity", Kind.NUMBER),
+    INSTRUMENT, LEG, Column("strategy_id", "Strategy", rank=2), Column("quantity", "Quantity", Kind.NUMBER),
     Column("mark", "Mark", Kind.NUMBER), Column("mark_age_ms", "Mark age", Kind.AGE, 1),
     Column("value", "Value", Kind.NUMBER, 3), Column("unrealized", "Unrealized", Kind.PNL), Column("settle", "Ccy"),
 )  # fmt: skip

@@ -22,7 +22,7 @@ from api.terminal.output import note, progress_bar
 from domain import values
 from domain.access import OsAccount
 from domain.errors import InvalidInput, LedgerError
-from domain.values import Mark
+from domain.values import Mark, PositionSide
 
 if TYPE_CHECKING:
     from api.daybook import Daybook
@@ -190,6 +190,10 @@ AnyInstrument = Annotated[
         help="Only this instrument.",
     ),
 ]  # fmt: skip
+AnyLeg = Annotated[
+    PositionSide | None,
+    typer.Option("--position-side", help="Only this leg of hedge mode: LONG or SHORT; BOTH of one-way positions."),
+]
 AsOf = Annotated[
     Moment | None,
     typer.Option(
@@ -271,6 +275,7 @@ class Which(NamedTuple):
     account: AnyAccount = None
     strategy: AnyStrategy = None
     instrument: AnyInstrument = None
+    position_side: AnyLeg = None
 
     @property
     def where(self) -> Where:

@@ -75,7 +75,7 @@ def figures_of(bundle: Bundle) -> Figures:
     for seq, state in bundle.lines():
         record = record_of(seq, state)
         if isinstance(record.event, TradeBooked):
-            currencies.add(record.event.commission.currency)
+            currencies.update(paid.currency for paid in record.event.commissions)
         if len(currencies) > FEE_CURRENCIES_MAX:
             raise HistoryBroken(f"the trades up to seq {seq} pay fees in over {FEE_CURRENCIES_MAX} currencies")
         folding.fold(Logged(seq, record))

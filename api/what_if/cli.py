@@ -107,7 +107,7 @@ def _why(row: dict[str, Any]) -> str:
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    names = ("account_id", "strategy_id", "instrument_id")
+    names = ("account_id", "strategy_id", "instrument_id", "position_side")
     flat = {name: row[name] for name in names if name in row}
     for name in ("quantity", "realized", "net"):
         for side in ("then", "now"):

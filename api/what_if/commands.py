@@ -120,7 +120,8 @@ def reported(event: Any, changed: Changed, contract: Contract | None) -> Any:
         case OrderFilled():
             return _with_fee(event, changed, contract)
         case OrderFillCorrected(now=OrderFilled() as now) if changed.fee_rate(now.instrument_id) is not None:
-            return replace(report_of(event), commission=_with_fee(now, changed, contract).commission)
+            with_fee = _with_fee(now, changed, contract)
+            return replace(report_of(event), commission=with_fee.commission, further_commissions=())
         case PositionTransferred() if is_move(event):
             return None
         case _ if isinstance(event, OrderReport | PositionTransferred | FundingSettled):
@@ -135,7 +136,7 @@ def _with_fee(fill: OrderFilled, changed: Changed, contract: Contract | None) ->
         return fill
     part = rate.maker if fill.liquidity is Liquidity.MAKER else rate.taker
     paid = divide(abs(contract.value(fill.last_qty, fill.last_px)) * part, ONE)
-    return replace(fill, commission=Money(paid, contract.settle))
+    return replace(fill, commission=Money(paid, contract.settle), further_commissions=())
 
 
 def is_move(event: PositionTransferred) -> bool:

@@ -84,6 +84,7 @@ class ChangedOrderAnswer(Answer):
     kind: str
     strategy_id: str
     instrument_id: str
+    position_side: str
     side: str
     order_qty: DecimalText
     price: Maybe
@@ -115,6 +116,7 @@ class ComparedAnswer(Answer):
     account_id: str
     strategy_id: str
     instrument_id: str
+    position_side: str
     settle: str | None
     then: SideAnswer
     now: SideAnswer

@@ -53,7 +53,7 @@ from projections.analytics import pnl
 from projections.analytics.valuation import Marks
 from projections.models import positions
 from projections.storage.rows import MemoryRows
-from projections.storage.tables import AnyRow, Row
+from projections.storage.tables import POSITION, AnyRow, Row, position_of
 
 ACTOR = "what-if"
 STREAMS_MAX = 10_000_000  # nothing is evicted while history is replayed
@@ -73,6 +73,7 @@ class ChangedOrder(NamedTuple):
     kind: str  # NEW or REPLACE
     strategy_id: str
     instrument_id: str
+    position_side: str
     side: str
     order_qty: Decimal
     price: Decimal | None
@@ -320,7 +321,8 @@ def _changed_order(logged: Logged, event: Struct, refused: RequestRefused | None
     return ChangedOrder(
         account_id=key.account_id, cl_ord_id=key.cl_ord_id, seq=logged.seq,
         kind="REPLACE" if isinstance(event, OrderReplaceRequested) else "NEW", strategy_id=terms.strategy_id,
-        instrument_id=terms.instrument_id, side=terms.side.value, order_qty=terms.order_qty, price=terms.price,
+        instrument_id=terms.instrument_id, position_side=terms.leg.value,
+        side=terms.side.value, order_qty=terms.order_qty, price=terms.price,
         transact_time=event.transact_time, then=then, now=ACCEPTED if refused is None else REFUSED, rule=rule,
         facts=facts,
     )  # fmt: skip
@@ -331,13 +333,13 @@ def compared(found: ReplayResult, then: Marks, now: Marks) -> list[Row]:
     rows: dict[tuple[str, ...], dict[str, pnl.PnlRow]] = {}
     for name, source, marks in (("then", found.then, then), ("now", found.now, now)):
         for row in pnl.pnl(source, marks=marks):
-            place = tuple(row[column] for column in ("account_id", "strategy_id", "instrument_id"))
+            place = position_of(row)
             rows.setdefault(place, {})[name] = row
     return [_compared(place, sides.get("then"), sides.get("now")) for place, sides in sorted(rows.items())]
 
 
 def _compared(place: tuple[str, ...], then: pnl.PnlRow | None, now: pnl.PnlRow | None) -> Row:
-    row: Row = dict(zip(("account_id", "strategy_id", "instrument_id"), place, strict=True))
+    row: Row = dict(zip(POSITION, place, strict=True))
     side = then or now
     assert side is not None, "a position is on one side at least"
     sides = {"then": _side(then), "now": _side(now)}

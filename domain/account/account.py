@@ -29,7 +29,7 @@ from domain.account.cash import Cash, CashEvent, CashReport, Indicator, Leg, Mon
 from domain.account.subject import Personal
 from domain.errors import InvalidInput, RequestRefused
 from domain.immutable import PersistentMap
-from domain.values import PLACES_MAX
+from domain.values import PLACES_MAX, PositionSide
 
 CLOSED = "a closed account takes no new business"
 
@@ -87,13 +87,14 @@ class AccountOpened(Struct, frozen=True, tag="AccountOpened", omit_defaults=True
     owner: Personal | None = None
 
 
-class PositionOpened(Struct, frozen=True, tag="PositionOpened"):
-    """The first booking of a strategy in an instrument: from here on the account has this position."""
+class PositionOpened(Struct, frozen=True, tag="PositionOpened", omit_defaults=True):
+    """The first booking of a strategy in an instrument: from here on the account has this position, or leg of one."""
 
     account_id: str
     strategy_id: str
     instrument_id: str
     transact_time: datetime
+    position_side: PositionSide = PositionSide.BOTH
 
 
 class BreakOpened(Struct, frozen=True, tag="BreakOpened"):
@@ -201,6 +202,9 @@ AccountRequest = OpenAccount | RequestTransfer | ResolveBreak | CloseAccount
 AccountReport = CashReport | BreakEvent
 
 
+HeldIn = tuple[str, str, PositionSide]  # strategy, instrument and leg
+
+
 class Held(Struct, frozen=True):
     """The account's holdings beyond its own entries: money moved by positions, open positions and working orders."""
 
@@ -213,7 +217,7 @@ NOTHING_HELD = Held()
 
 
 class Account(Struct, frozen=True):
-    """The state of an account. `positions` are (strategy, instrument); `breaks` the open ones, by id; `broken` the
+    """The state of an account. `positions` are (strategy, instrument, leg); `breaks` the open ones, by id; `broken` the
     broken rules on record."""
 
     account_id: str
@@ -222,7 +226,7 @@ class Account(Struct, frozen=True):
     venue: str = ""
     is_margin: bool = False
     cash: Cash = Cash()
-    positions: PersistentMap[tuple[str, str], None] = PersistentMap()
+    positions: PersistentMap[HeldIn, None] = PersistentMap()
     breaks: dict[str, OpenBreak] = {}
     broken: frozenset[AccountBroken] = frozenset()
     closed_at: datetime | None = None
@@ -404,11 +408,12 @@ def _overdrawn(account: Account, event: MoneyEvent, held: Held) -> bool:
     return not account.is_margin and any(now < 0 and now < was for now, was in totals)
 
 
-def with_position(account: Account, strategy_id: str, instrument_id: str, at: datetime) -> tuple[AccountEvent, ...]:
+def with_position(account: Account, place: HeldIn, at: datetime) -> tuple[AccountEvent, ...]:
     """The event that adds a new position to its account; () if it is known."""
-    if (strategy_id, instrument_id) in account.positions:
+    if place in account.positions:
         return ()
-    return (PositionOpened(account.account_id, strategy_id, instrument_id, at),)
+    strategy_id, instrument_id, position_side = place
+    return (PositionOpened(account.account_id, strategy_id, instrument_id, at, position_side=position_side),)
 
 
 def after_closing(account: Account, about: str, at: datetime) -> tuple[AccountBroken, ...]:
@@ -447,8 +452,9 @@ def evolve(account: Account | None, event: AccountEvent) -> Account:
             | cash.EntryBooked()
         ):
             return replace(account, cash=cash.evolve(account.cash, event))
-        case PositionOpened(strategy_id=strategy_id, instrument_id=instrument_id):
-            return replace(account, positions=account.positions.put((strategy_id, instrument_id), None))
+        case PositionOpened():
+            place = (event.strategy_id, event.instrument_id, event.position_side)
+            return replace(account, positions=account.positions.put(place, None))
         case BreakOpened(found=found, transact_time=at):
             return replace(account, breaks=account.breaks | {found.break_id: OpenBreak(found, at)})
         case BreakChanged(found=found):

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import assert_never
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from domain import names, values
 from domain.errors import ReportUnreadable
@@ -72,6 +72,12 @@ class FillLine(Struct, frozen=True, tag="FillLine"):
     transact_time: datetime
     liquidity: Liquidity = Liquidity.UNKNOWN
     strategy_id: str = ""
+    further_commissions: tuple[Money, ...] | UnsetType = UNSET  # fees beside `commission`
+
+    @property
+    def commissions(self) -> tuple[Money, ...]:
+        """All fees of the fill."""
+        return (self.commission, *(self.further_commissions or ()))
 
 
 Line = BalanceLine | PositionLine | OrderLine | FillLine
@@ -202,8 +208,9 @@ def _check_fills(statement: Statement) -> None:
         values.instrument_id(fill.instrument_id, f"{field}.instrument_id")
         values.positive(fill.last_qty, f"{field}.last_qty")
         values.positive(fill.last_px, f"{field}.last_px")
-        values.number(fill.commission.amount, f"{field}.commission.amount")
-        values.currency(fill.commission.currency, f"{field}.commission.currency")
+        for paid in fill.commissions:
+            values.number(paid.amount, f"{field}.commission.amount")
+            values.currency(paid.currency, f"{field}.commission.currency")
         values.zoned(fill.transact_time, f"{field}.transact_time")
         if not statement.fills_from <= fill.transact_time <= statement.transact_time:
             raise ReportUnreadable(f"{field}.transact_time", fill.transact_time, "from fills_from to transact_time")

@@ -13,7 +13,7 @@ contract and keeps that at average cost. `Wallets` therefore replays an account'
 an account kept by FIFO, or with two strategies on two sides, still agrees with the venue's statement.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from domain.account import CostBasis, Costing
@@ -30,8 +30,10 @@ from domain.position import (
     TradeReversed,
     costing,
     entry_of,
+    expensed,
+    paid_in_base,
 )
-from domain.values import ZERO, Money, exact
+from domain.values import ZERO, Money, PositionSide, exact
 
 VENUE_COSTING = Costing(CostBasis.AVERAGE)
 
@@ -63,13 +65,13 @@ def moved(event: PositionEvent) -> Iterator[Money]:
     """The balance changes of one event, signed; of a future its flow. The sum is the same in any order of arrival."""
     match event:
         case TradeBooked():
-            yield from _moved_by_effect(event.effect, event.contract, event.commission.currency)
+            yield from _moved_by_effect(event.effect, event.contract, expensed(event.effect, event.commission))
         case TradeReversed():
-            for money in _moved_by_effect(event.effect, event.contract, event.commission.currency):
+            for money in _moved_by_effect(event.effect, event.contract, expensed(event.effect, event.commission)):
                 yield Money(-money.amount, money.currency)
         case PositionTransferred():
             # at its own cost, which was not paid for: of a future only the cost is carried over
-            yield from _moved_by_effect(event.effect, event.contract, "")
+            yield from _moved_by_effect(event.effect, event.contract, ())
             if not is_future(event.contract):
                 yield Money(event.cost, event.contract.settle)
         case FundingSettled():
@@ -78,12 +80,12 @@ def moved(event: PositionEvent) -> Iterator[Money]:
             return
 
 
-def _moved_by_effect(effect: Effect, contract: Contract, paid_in: str) -> Iterator[Money]:
+def _moved_by_effect(effect: Effect, contract: Contract, fees: Sequence[Money]) -> Iterator[Money]:
     yield Money(effect.realized + effect.rounding - effect.cost - effect.fee_cost, contract.settle)
     if contract.kind is Kind.SPOT:
         yield Money(effect.quantity, contract.base)
-    if effect.fee and not (contract.kind is Kind.SPOT and paid_in == contract.base):
-        yield Money(-effect.fee, paid_in)
+    in_base = paid_in_base(contract, fees)
+    yield from (Money(-fee.amount, fee.currency) for fee in fees if fee is not in_base)
 
 
 class Wallets:
@@ -91,7 +93,7 @@ class Wallets:
 
     def __init__(self) -> None:
         self.flow: dict[str, Decimal] = {}
-        self._futures: dict[str, dict[tuple[str, str], Entry]] = {}
+        self._futures: dict[tuple[str, PositionSide], dict[tuple[str, str], Entry]] = {}
 
     def pay(self, money: Money) -> None:
         """Add money that moved, signed."""
@@ -128,25 +130,30 @@ class Wallets:
             self.pay(Money(-sign * entry.cost, contract.settle))
         if contract.kind is Kind.SPOT:
             self.pay(Money(sign * signed, contract.base))
-        if entry.commission is not None:
-            self.pay(Money(-sign * entry.commission.amount, entry.commission.currency))
+        for fee in entry.commissions:
+            self.pay(Money(-sign * fee.amount, fee.currency))
 
     def _open(self, key: PositionKey, entry: Entry) -> None:
-        self._futures.setdefault(key.instrument_id, {})[key.strategy_id, entry.occurrence.exec_id] = entry
+        leg = (key.instrument_id, key.position_side)
+        self._futures.setdefault(leg, {})[key.strategy_id, entry.occurrence.exec_id] = entry
 
     def _drop(self, key: PositionKey, exec_id: str) -> None:
-        self._futures.get(key.instrument_id, {}).pop((key.strategy_id, exec_id), None)
+        self._futures.get((key.instrument_id, key.position_side), {}).pop((key.strategy_id, exec_id), None)
 
     def open_cost(self, instrument_id: str) -> Decimal:
-        """The cost of what is open of one future, netted, at average cost."""
-        _, book = costing.replay(self._futures.get(instrument_id, {}).values(), VENUE_COSTING)
+        """The cost of what is open of one future at average cost, netted over strategies, not over legs."""
+        legs = ((instrument_id, position_side) for position_side in PositionSide)
+        return exact(sum((self._open_cost(leg) for leg in legs), ZERO))
+
+    def _open_cost(self, leg: tuple[str, PositionSide]) -> Decimal:
+        _, book = costing.replay(self._futures.get(leg, {}).values(), VENUE_COSTING)
         return book.cost
 
     def balances(self) -> dict[str, Decimal]:
         """The balances by currency, zeros left out."""
         open_costs = (
-            {next(iter(trades.values())).contract.settle: self.open_cost(instrument_id)}
-            for instrument_id, trades in self._futures.items()
+            {next(iter(trades.values())).contract.settle: self._open_cost(leg)}
+            for leg, trades in self._futures.items()
             if trades
         )
         return total(self.flow, *open_costs)

@@ -10,6 +10,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, get_args
 
+from msgspec import UNSET
+
 from domain import instrument, order, position, values
 from domain.account import (
     BalanceLine,
@@ -26,7 +28,7 @@ from domain.holdings.balances import Wallets
 from domain.instrument import Contract, Instrument, Kind
 from domain.order import Order, OrderFillBusted, OrderFillCompleted, OrderFillCorrected, OrderFilled, OrderReport
 from domain.position import Entry, PositionKey, PositionTransferred, TradeBooked, TradeReversed, Transfer
-from domain.values import ZERO, Money, Occurrence, exact
+from domain.values import ZERO, Money, Occurrence, by_currency, exact
 
 AS_OF_TRADE = OrderFillBusted | OrderFillCorrected
 BREAKS = order.OrderBroken | order.OrderBreakWithdrawn
@@ -190,15 +192,17 @@ class Holdings:
         contract = self.contract(fill.instrument_id, fill.transact_time)
         if contract is None:
             return
-        key = PositionKey(self.account_id, state.strategy_id, fill.instrument_id)
+        key = PositionKey(self.account_id, state.strategy_id, fill.instrument_id, state.leg_of(fill))
         place = Occurrence(fill.transact_time, fill.trade_seq, fill.exec_id)
+        commission, *further = by_currency(fill.commissions)
         entry = Entry(
             occurrence=place,
             contract=contract,
             side=fill.side,
             quantity=fill.last_qty,
             price=fill.last_px,
-            commission=fill.commission,
+            commission=commission,
+            further_commissions=tuple(further),
         )
         if sign > 0:
             self.wallets.book(key, entry)
@@ -233,4 +237,5 @@ def _fill_line(fill: OrderFilled, state: Order) -> FillLine:
         fill.exec_id, fill.trade_seq, fill.order_id, fill.key.cl_ord_id, instrument_id=fill.instrument_id,
         side=fill.side, last_qty=fill.last_qty, last_px=fill.last_px, commission=fill.commission,
         transact_time=fill.transact_time, liquidity=fill.liquidity, strategy_id=state.strategy_id,
+        further_commissions=fill.further_commissions or UNSET,
     )  # fmt: skip

@@ -67,7 +67,7 @@ from domain.order import (
     adopted_id,
 )
 from domain.position import PositionKey, Transfer, TransferReason
-from domain.values import ZERO, Liquidity, Money, Side, divide, exact
+from domain.values import ZERO, Liquidity, Money, Side, by_currency, divide, exact
 
 Mending = OrderReport | Transfer | BookEntry
 
@@ -184,8 +184,9 @@ def _content(line: FillLine) -> tuple[object, ...]:
 
 
 def _differing_fill(account_id: str, ours: FillLine, theirs: FillLine) -> Iterator[Break]:
-    amounts = ("side", "last_qty", "commission")
-    fields = tuple(field for field in (*amounts, "last_px") if getattr(ours, field) != getattr(theirs, field))
+    found = [field for field in ("side", "last_qty") if getattr(ours, field) != getattr(theirs, field)]
+    found += ["commission"] if set(by_currency(ours.commissions)) != set(by_currency(theirs.commissions)) else []
+    fields = (*found, *(("last_px",) if ours.last_px != theirs.last_px else ()))
     if fields:
         kind = BreakKind.PRICE_DIFFERS if fields == ("last_px",) else BreakKind.AMOUNT_DIFFERS
         yield break_of(account_id, kind, fields, ours, theirs=theirs)
@@ -324,6 +325,7 @@ def _mend_fill(
                 instrument_id=theirs.instrument_id, order_id=theirs.order_id, side=theirs.side, exec_id=theirs.exec_id,
                 trade_seq=theirs.trade_seq, last_qty=theirs.last_qty, last_px=theirs.last_px,
                 commission=theirs.commission, liquidity=theirs.liquidity, transact_time=theirs.transact_time,
+                further_commissions=theirs.commissions[1:],
             )
         )  # fmt: skip
     is_change = found.kind in (BreakKind.AMOUNT_DIFFERS, BreakKind.PRICE_DIFFERS) and "side" not in found.fields
@@ -332,6 +334,7 @@ def _mend_fill(
             OrderFillCorrected(
                 key=OrderKey(found.account_id, ours.cl_ord_id), exec_ref_id=ours.exec_id, last_qty=theirs.last_qty,
                 last_px=theirs.last_px, commission=theirs.commission, transact_time=statement.transact_time,
+                further_commissions=theirs.commissions[1:],
             )
         )  # fmt: skip
     return tuple(reports)

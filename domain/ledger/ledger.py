@@ -55,7 +55,7 @@ from domain.account import (
     venue_statement,
 )
 from domain.errors import ExecutionKnown, InvalidInput, LedgerError, ReportUnreadable, RequestRefused, StreamConflict
-from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instrument, ListInstrument
+from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instrument, Kind, ListInstrument
 from domain.ledger import accounts, approval, limits, orders, schema
 from domain.ledger.commands import Answer, Command, EvidenceOf, Outcome, Report, Request, streams_of
 from domain.ledger.exactness import TOO_LONG, each_exact, too_long
@@ -102,7 +102,7 @@ from domain.risk import (
 )
 from domain.sealed import figures
 from domain.sealed.figures import CloseFigures
-from domain.values import Mark, Money, exact
+from domain.values import ZERO, Mark, Money, PositionSide, exact
 
 ATTEMPTS_MAX = 64
 UNLOCKED_ATTEMPTS_MAX = 3  # after that, an attempt locks the log
@@ -373,6 +373,8 @@ def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark 
     _account_of(work, request.key.account_id)
     listed = _instrument_of(work, request.terms.instrument_id)
     instrument.check_terms(listed, request.terms.order_qty, request.terms.price, request.transact_time)
+    if request.terms.leg is not PositionSide.BOTH and listed.contract.kind is Kind.SPOT:
+        raise RequestRefused("position_side is of a contract; spot has no legs", position_side=request.terms.leg)
     orders.check_child(work, order.evolve(None, submitted[0]), listed.facts_at(request.transact_time).contract)
     hold = PlaceHold(request.key, request.terms, listed.contract, mark=None, transact_time=request.transact_time)
     checked = limits.check(work, hold, marks)
@@ -495,7 +497,9 @@ def _keep(work: UnitOfWork, raw: RawReportKept) -> tuple[Recorded, ...]:
 def _admit_order(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> Outcome:
     order.check_report(report)
     if isinstance(report, OrderFilled):
-        _check_known(work, report.key.account_id, report.instrument_id)
+        listed = _check_known(work, report.key.account_id, report.instrument_id)
+        if not report.commission.currency:  # none was reported
+            report = replace(report, commission=Money(ZERO, listed.contract.settle))
     else:
         accounts.check(work, report.key.account_id)
     records = orders.admit(work, report, facts, due)
@@ -551,7 +555,8 @@ def _book(work: UnitOfWork, key: PositionKey, reported: Sequence[PositionReport]
     records = work.record(stream, position.admit(held, with_contracts, conventions.costing))
     if records and held is None:
         owner = account.stream(key.account_id)
-        first = account.with_position(conventions, key.strategy_id, key.instrument_id, records[0].event.transact_time)
+        place = (key.strategy_id, key.instrument_id, key.position_side)
+        first = account.with_position(conventions, place, records[0].event.transact_time)
         work.record(owner, first)
     booked: Position | None = work.state(stream)
     contract = booked.contract if booked is not None else None

@@ -27,7 +27,9 @@ from domain.position import (
     PositionTransferred,
     TradeBooked,
     TradeReversed,
+    expensed,
     half_hour_start,
+    paid_in_base,
 )
 from domain.risk import (
     FIRM,
@@ -214,8 +216,9 @@ def restate(work: UnitOfWork, key: OrderKey, at: datetime) -> None:
     listed = work.state(instrument.stream(order.instrument_id))
     contract = listed.contract if listed is not None else None
     report = RestateHold(
-        key, order.strategy_id, order.instrument_id, order.side, quantity=wanted, contract=contract, transact_time=at
-    )
+        key, order.strategy_id, order.instrument_id, order.side, quantity=wanted, contract=contract, transact_time=at,
+        position_side=order.leg,
+    )  # fmt: skip
     admit(work, key.account_id, report)
 
 
@@ -228,14 +231,14 @@ def post(work: UnitOfWork, key: PositionKey, event: PositionEvent, contract: Con
 
 def posting(key: PositionKey, event: PositionEvent, contract: Contract | None) -> PostHold | PostGains | None:
     """The report of a booking to the limits; None if it moves neither quantity nor money. Only a fill has an order."""
-    strategy_id, instrument_id = key.strategy_id, key.instrument_id
+    strategy_id, instrument_id, leg = key.strategy_id, key.instrument_id, key.position_side
     match event:
         case TradeBooked():
             order_key, effect = OrderKey(key.account_id, event.cl_ord_id), event.effect
             return PostHold(
                 key=order_key, strategy_id=strategy_id, instrument_id=instrument_id, exec_id=event.exec_id,
                 quantity=effect.quantity, last_qty=event.last_qty, transact_time=event.transact_time, cost=effect.cost,
-                gains=_gains(event, 1), contract=event.contract,
+                gains=_gains(event, 1), contract=event.contract, position_side=leg,
             )  # fmt: skip
         case TradeReversed():
             effect = event.effect
@@ -243,6 +246,7 @@ def posting(key: PositionKey, event: PositionEvent, contract: Contract | None) -
                 key=_no_order(key), strategy_id=strategy_id, instrument_id=instrument_id, exec_id=event.exec_id,
                 quantity=exact(-effect.quantity), last_qty=ZERO, transact_time=event.transact_time,
                 cost=exact(-effect.cost), gains=_gains(event, -1), contract=event.contract,
+                position_side=leg,
             )  # fmt: skip
         case PositionTransferred():
             gain = exact(event.effect.realized + event.effect.rounding + (event.cost if event.reason.is_income else 0))
@@ -250,14 +254,20 @@ def posting(key: PositionKey, event: PositionEvent, contract: Contract | None) -
             return PostHold(
                 key=_no_order(key), strategy_id=strategy_id, instrument_id=instrument_id, exec_id=event.transfer_id,
                 quantity=event.effect.quantity, last_qty=ZERO, transact_time=event.transact_time,
-                cost=event.effect.cost, gains=gains, contract=event.contract,
+                cost=event.effect.cost, gains=gains, contract=event.contract, position_side=leg,
             )  # fmt: skip
         case FundingSettled():
             change = Change(event.transact_time, gains=(event.amount,))
-            return PostGains(key.account_id, strategy_id, instrument_id, source=event.funding_id, changes=(change,))
+            return PostGains(
+                key.account_id, strategy_id, instrument_id, source=event.funding_id, changes=(change,),
+                position_side=leg,
+            )  # fmt: skip
         case PositionRestated():
             source = event.late_exec_ids[0] if event.late_exec_ids else ""
-            return PostGains(key.account_id, strategy_id, instrument_id, source, changes=_restated(event, contract))
+            return PostGains(
+                key.account_id, strategy_id, instrument_id, source, changes=_restated(event, contract),
+                position_side=leg,
+            )  # fmt: skip
         case _:
             return None
 
@@ -269,18 +279,18 @@ def _no_order(key: PositionKey) -> OrderKey:
 def _gains(event: TradeBooked | TradeReversed, sign: int) -> tuple[Money, ...]:
     """The gains of a trade, by currency: realized to the last place, less fees; a base fee of spot at its cost."""
     effect, contract = event.effect, event.contract
-    if not (effect.fee or effect.realized or effect.rounding or effect.fee_cost):
+    fees = expensed(effect, event.commission)
+    if not (fees or effect.realized or effect.rounding or effect.fee_cost):
         return ()
     settled = exact(effect.realized + effect.rounding - effect.fee_cost)
-    fee, paid_in = effect.fee, event.commission.currency
-    if effect.fee_cost or (contract.kind is instrument.Kind.SPOT and paid_in == contract.base):
-        fee = ZERO
-    if fee and paid_in == contract.settle:
-        settled, fee = exact(settled - fee), ZERO
-    gains = [Money(exact(sign * settled), contract.settle)] if settled else []
-    if fee:
-        gains.append(Money(exact(-sign * fee), paid_in))
-    return tuple(gains)
+    in_base = paid_in_base(contract, fees)
+    others = []
+    for fee in fees:
+        if fee.currency == contract.settle:
+            settled = exact(settled - fee.amount)
+        elif fee is not in_base:
+            others.append(Money(exact(-sign * fee.amount), fee.currency))
+    return (*((Money(exact(sign * settled), contract.settle),) if settled else ()), *others)
 
 
 def _restated(event: PositionRestated, contract: Contract | None) -> tuple[Change, ...]:

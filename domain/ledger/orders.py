@@ -23,6 +23,7 @@ from domain.order import (
     OrderAliased,
     OrderBroken,
     OrderCancelRequested,
+    OrderCommissionReported,
     OrderEvent,
     OrderFillBusted,
     OrderFillCompleted,
@@ -36,6 +37,7 @@ from domain.order import (
 )
 from domain.order import parent as parents
 from domain.position import Filled, PositionKey, PositionReport, Reverse
+from domain.values import by_currency
 
 Facts = Callable[[str, datetime], Contract]
 
@@ -86,6 +88,8 @@ def report_to_parent(work: UnitOfWork, key: OrderKey, at: datetime) -> None:
 
 def admit(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> tuple[Recorded, ...]:
     """Record a venue report on an order, under any of its ids, and add to `due` what follows from it."""
+    if isinstance(report, OrderCommissionReported) and report.instrument_id:
+        report = _of_its_fill(work, report)
     report = venue_ids.reported_of(work.state, report)
     elsewhere: tuple[Recorded, ...] = ()
     if isinstance(report, OrderFilled):
@@ -128,6 +132,22 @@ def admit(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> tupl
     if not (is_filled_only and state.is_open):
         due.touched[report.key] = report.transact_time
     return records
+
+
+def _of_its_fill(work: UnitOfWork, report: OrderCommissionReported) -> OrderCommissionReported:
+    """The fees under the key of the order whose fill they are of, where it is on record in their instrument."""
+    account_id, exec_id = report.key.account_id, report.exec_ref_id
+    entry_ids = (exec_id, next(order.entry_ids(exec_id, report.transact_time.date())))
+    named: Order | None = work.state(order.stream(report.key)) if report.key.cl_ord_id else None
+    if named is not None and any(named.reported_fill(entry_id) is not None for entry_id in entry_ids):
+        return report
+    keys = [schema.execution_key_of(account_id, report.instrument_id, entry_id) for entry_id in entry_ids]
+    work.look_up(keys)
+    stream = next((found for found in map(work.stream_of_execution, keys) if found is not None), None)
+    if stream is None:
+        return report
+    known: Order = work.state(stream)
+    return replace(report, key=known.key)
 
 
 def _identified(work: UnitOfWork, report: OrderFilled) -> Identified:
@@ -193,22 +213,28 @@ def _link(work: UnitOfWork, report: OrderReport, state: Order) -> tuple[Recorded
     return ()
 
 
+def _position_of(state: Order, fill: OrderFilled) -> PositionKey:
+    """The position that a fill of an order is booked in: under the order's own strategy, in the fill's own leg."""
+    return PositionKey(fill.key.account_id, state.strategy_id, fill.instrument_id, state.leg_of(fill))
+
+
 def _book(due: Due, state: Order, fill: OrderFilled, facts: Facts) -> None:
-    """Add the booking of a fill, under the order's own strategy."""
-    key = PositionKey(fill.key.account_id, state.strategy_id, fill.instrument_id)
+    """Add the booking of a fill; its fees are summed by currency."""
+    commission, *further = by_currency(fill.commissions)
+    key = _position_of(state, fill)
     due.bookings.setdefault(key, []).append(
         Filled(
             key, contract=facts(fill.instrument_id, fill.transact_time), cl_ord_id=fill.key.cl_ord_id,
             exec_id=fill.id_on_record, trade_seq=fill.trade_seq, side=fill.side, last_qty=fill.last_qty,
-            last_px=fill.last_px, commission=fill.commission, liquidity=fill.liquidity,
-            transact_time=fill.transact_time, nanos=fill.nanos,
+            last_px=fill.last_px, commission=commission, liquidity=fill.liquidity,
+            transact_time=fill.transact_time, nanos=fill.nanos, further_commissions=tuple(further),
         )
     )  # fmt: skip
 
 
 def _reverse(due: Due, state: Order, was: OrderFilled, reason: str) -> None:
     """Add the reversal of a fill; a fill of the same unit of work is removed from those to be booked."""
-    key = PositionKey(was.key.account_id, state.strategy_id, was.instrument_id)
+    key = _position_of(state, was)
     unbooked = due.bookings.get(key, [])
     entry = (was.id_on_record, was.side, was.key.cl_ord_id)
     kept = [

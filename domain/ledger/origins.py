@@ -61,7 +61,8 @@ ORIGINS: dict[type[Struct], Origin] = {
         ),
         Origin.REPORT: (
             order.OrderPendingNew, order.OrderAccepted, order.OrderRejected, order.OrderTriggered, order.OrderFilled,
-            order.OrderFillCompleted, order.OrderFillBusted, order.OrderFillCorrected, order.OrderPendingCancel,
+            order.OrderCommissionReported, order.OrderFillCompleted, order.OrderFillBusted, order.OrderFillCorrected,
+            order.OrderPendingCancel,
             order.OrderCancelRejected, order.OrderCanceled, order.OrderExpired, order.OrderPendingReplace,
             order.OrderReplaceRejected, order.OrderReplaced, order.OrderRestated, order.OrderDoneForDay,
             order.OrderSuspended, order.OrderCalculated, order.OrderBroken, accounts.RawReportKept,
@@ -256,6 +257,8 @@ def report_of(event: Any) -> Any:
     match event:
         case OrderFilled():
             return replace(event, entry_id="") if event.entry_id else event
+        case order.OrderCommissionReported():
+            return event
         case order.OrderFillCompleted() | order.OrderBroken() | position.PositionBroken() | accounts.AccountBroken():
             return report_of(event.report) if isinstance(event.report, order.OrderReport) else event.report
         case _ if isinstance(event, order.StateReport):

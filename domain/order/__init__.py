@@ -6,6 +6,7 @@ from domain.order.decisions import (
     ReplaceOrder,
     SubmitOrder,
     admit,
+    admit_commission,
     admit_fill,
     check_report,
     decide,
@@ -27,6 +28,7 @@ from domain.order.events import (
     OrderCanceled,
     OrderCancelRejected,
     OrderCancelRequested,
+    OrderCommissionReported,
     OrderDoneForDay,
     OrderEvent,
     OrderExpired,
@@ -51,7 +53,17 @@ from domain.order.events import (
     StateReport,
 )
 from domain.order.fix_codes import ord_status_of, report_type_of
-from domain.order.identity import Identified, Names, OnRecord, Relation, adopted_id, completed, identify, is_adopted_id
+from domain.order.identity import (
+    Identified,
+    Names,
+    OnRecord,
+    Relation,
+    adopted_id,
+    completed,
+    entry_ids,
+    identify,
+    is_adopted_id,
+)
 from domain.order.parent import (
     ChildProgressed,
     CloseParent,
@@ -107,6 +119,7 @@ __all__ = [
     "OrderCancelRejected",
     "OrderCancelRequested",
     "OrderCanceled",
+    "OrderCommissionReported",
     "OrderDoneForDay",
     "OrderEvent",
     "OrderExpired",
@@ -145,6 +158,7 @@ __all__ = [
     "VenueOrderEvent",
     "VenueOrderLinked",
     "admit",
+    "admit_commission",
     "admit_fill",
     "adopted_id",
     "answers_to",
@@ -156,6 +170,7 @@ __all__ = [
     "check_time",
     "completed",
     "decide",
+    "entry_ids",
     "evolve",
     "identify",
     "is_adopted_id",

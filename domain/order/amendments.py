@@ -39,10 +39,10 @@ class Amended(Struct, frozen=True, gc=False):
             return None
         if (correction := self.correction) is None:
             return self.reported
-        return replace(
-            self.reported, last_qty=correction.last_qty, last_px=correction.last_px,
-            commission=correction.commission or self.reported.commission,
-        )  # fmt: skip
+        corrected = replace(self.reported, last_qty=correction.last_qty, last_px=correction.last_px)
+        if correction.commission is None:
+            return corrected
+        return replace(corrected, commission=correction.commission, further_commissions=correction.further_commissions)
 
 
 class Amendments(Struct, frozen=True, gc=False):

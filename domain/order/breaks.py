@@ -13,7 +13,7 @@ themselves. A correction is a break where it raises CumQty above the same bounds
 restates what had been executed by then, and is bounded by OrderQty alone.
 
 Breaks that depend on what was booked first (two contents of one exec id, an execution of two orders) are not found
-here.
+here, nor fees that wait for their fill, which change nothing until it arrives.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,6 @@ from domain.order.events import (
     OrderReplaced,
     OrderReplaceRejected,
     OrderReplaceRequested,
-    OrderReport,
     OrderRestated,
     OrderSuspended,
     OrderTriggered,
@@ -58,9 +57,12 @@ from domain.order.terms import OrderTerms
 from domain.values import ZERO, exact
 
 Break = OrderBroken | OrderBreakWithdrawn
+Replayed = OrderFilled | StateReport
 
 UNKNOWN_ORDER = "a report of an order on record"
 UNKNOWN_FILL = "an amended fill is on record"
+UNKNOWN_COMMISSION = "the fill of a commission is on record"
+ONE_CONTENT = "one exec_id has one content"
 NO_REQUEST = "an answer is to a request on record"
 _OTHER_INSTRUMENT = "a fill has its order's instrument and side"
 _OTHER_ORDER = "an order is accepted with its instrument and side"
@@ -82,10 +84,11 @@ def surely_fits(order: Order, fill: OrderFilled) -> bool:
         and (order.order_qty is None or fill.last_qty <= order.leaves_qty)
         and (fill.instrument_id, fill.side) == (order.instrument_id, order.side)
         and not order.amendments.waiting
+        and not order.commissions
     )
 
 
-def added(order: Order, report: OrderReport, after: Order) -> tuple[Break, ...]:
+def added(order: Order, report: Replayed, after: Order) -> tuple[Break, ...]:
     """The breaks that a report adds and withdraws. `after` is the order with the report and all that waited for it."""
     is_latest = order.last_at is None or report.transact_time > order.last_at
     if (
@@ -117,7 +120,7 @@ def _is_found_here(rule: str) -> bool:
     return rule in _RULES or _MISFIT.format("", "") in rule or rule.startswith(_OTHER_STATUS.partition("{}")[0])
 
 
-Found = tuple[OrderReport, str]
+Found = tuple[Replayed, str]
 
 
 def _found(order: Order) -> Iterator[Found]:
@@ -128,7 +131,7 @@ def _found(order: Order) -> Iterator[Found]:
         (report for reports in order.amendments.waiting.values() for report in reports),
         key=lambda report: (report.transact_time, report.exec_ref_id, repr(report)),
     )
-    first: OrderReport | None = None
+    first: Replayed | None = None
     if not order.instrument_id:  # no report states which order it is
         first = min(
             [*(report for _, report in timeline[:1]), *waiting[:1]],
@@ -179,13 +182,13 @@ _RANKS: dict[type, int] = {
 }
 
 
-def _timeline(order: Order) -> list[tuple[_Place, OrderReport]]:
+def _timeline(order: Order) -> list[tuple[_Place, Replayed]]:
     """All reports of an order that are booked, as first reported, by time."""
     known = order.amendments
     fills = {exec_id: fill for exec_id, fill in order.fills.items() if exec_id not in known.fills}
     fills |= {exec_id: amended.reported for exec_id, amended in known.fills.items()}
     by_ref = {fill.exec_id: fill for fill in fills.values()} | fills
-    placed: list[tuple[_Place, OrderReport]] = [
+    placed: list[tuple[_Place, Replayed]] = [
         (
             _Place(
                 fill.transact_time,
@@ -218,7 +221,7 @@ def _by_number(exec_id: str) -> tuple[int, int, str]:
 def _after_its_fill(order: Order, fills: dict[str, OrderFilled], report: Amendment) -> tuple[datetime, int]:
     """When an amendment holds from: its own time, but not before the fill or correction that it amends."""
     at, depth = report.transact_time, 1
-    amended: OrderReport | None = report
+    amended: Replayed | None = report
     seen = {report.exec_id}
     while isinstance(amended, Amendment) and (ref := amended.exec_ref_id) not in fills:
         amended = order.reports.get(ref)
@@ -244,7 +247,7 @@ class _Replay:
         self.ended_at: datetime | None = None
         self._close(state.cum_qty, None)
 
-    def moment(self, reports: list[OrderReport]) -> list[Found]:
+    def moment(self, reports: list[Replayed]) -> list[Found]:
         """Replay the reports of one moment; those that break a rule, with the rule."""
         began, first = self.state, reports[0]
         if len(reports) == 1 and isinstance(first, OrderFilled) and not self.busted and surely_fits(began, first):
@@ -274,7 +277,7 @@ class _Replay:
         elif self.executed is None:
             self.executed, self.ended_at = executed, at
 
-    def _rule(self, report: OrderReport, before: Order, after: Order, order_qty: Decimal | None) -> str | None:
+    def _rule(self, report: Replayed, before: Order, after: Order, order_qty: Decimal | None) -> str | None:
         match report:
             case OrderFilled():
                 return self._rule_of_fill(report, before, order_qty)

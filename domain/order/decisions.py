@@ -30,6 +30,7 @@ from domain.order.events import (
     OrderCanceled,
     OrderCancelRejected,
     OrderCancelRequested,
+    OrderCommissionReported,
     OrderDoneForDay,
     OrderEvent,
     OrderExpired,
@@ -51,8 +52,18 @@ from domain.order.events import (
     OrderSuspended,
     OrderTriggered,
     OrdStatus,
+    StateReport,
 )
-from domain.order.identity import Identified, Names, OnRecord, Relation, identify, is_adopted_id
+from domain.order.identity import (
+    Identified,
+    Names,
+    OnRecord,
+    Relation,
+    completed,
+    finer_commissions,
+    identify,
+    is_adopted_id,
+)
 from domain.order.state import Order, as_reported, evolve
 from domain.order.terms import (
     Changes,
@@ -67,6 +78,7 @@ from domain.order.terms import (
     check_id,
     check_time,
 )
+from domain.values import ZERO, Money
 
 __all__ = [
     "CancelOrder",
@@ -268,6 +280,7 @@ def refused(request: SubmitOrder, refusal: RequestRefused) -> OrderRefused:
 
 
 _EXECUTIONS = (OrderFilled, OrderFillCorrected)
+_PRICED = (OrderFilled, OrderFillCorrected, OrderCommissionReported)
 
 
 def check_report(report: OrderReport) -> None:
@@ -279,8 +292,12 @@ def check_report(report: OrderReport) -> None:
             raise ReportUnreadable("last_qty", str(report.last_qty), "above zero")
         if not (report.last_px.is_finite() and report.last_px > 0):
             raise ReportUnreadable("last_px", str(report.last_px), "above zero")
-        if report.commission is not None and not report.commission.amount.is_finite():
-            raise ReportUnreadable("commission", str(report.commission.amount), "a finite number")
+    if isinstance(report, _PRICED):
+        for paid in (report.commission, *report.further_commissions):
+            if paid is not None and not paid.amount.is_finite():
+                raise ReportUnreadable("commission", str(paid.amount), "a finite number")
+    if isinstance(report, OrderCommissionReported) and not report.exec_ref_id:
+        raise ReportUnreadable("exec_ref_id", report.exec_ref_id, "the id of the fill that the commission is of")
     if isinstance(report, OrderFilled):
         if not report.exec_id:
             raise ReportUnreadable("exec_id", report.exec_id, "the id of an execution")
@@ -299,6 +316,8 @@ def admit(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
     contradicts one on record under the same exec id, and an amendment of a fill that is not on record; the latter is
     booked when its fill arrives.
     """
+    if isinstance(report, OrderCommissionReported):
+        return admit_commission(order, report)
     if order is None:
         return _adopted(report)
     if isinstance(report, OrderFilled):
@@ -306,7 +325,7 @@ def admit(order: Order | None, report: OrderReport) -> tuple[OrderEvent, ...]:
     report = as_reported(report)
     known = order.reports.get(report.exec_id or report)
     if known is not None:
-        return () if known == report else _unbooked(order, "one exec_id has one content", report)
+        return () if known == report else _unbooked(order, breaks.ONE_CONTENT, report)
     if isinstance(report, OrderFillBusted | OrderFillCorrected):
         return _admit_amendment(order, report)
     after = evolve(order, report)
@@ -322,12 +341,52 @@ def _admit_amendment(order: Order, report: Amendment) -> tuple[OrderEvent, ...]:
     return breaks.changed(replace(order, amendments=waiting)) if waiting is not order.amendments else ()
 
 
-def _with_breaks(order: Order, report: OrderReport, events: tuple[OrderEvent, ...]) -> tuple[OrderEvent, ...]:
+def _with_breaks(
+    order: Order, report: OrderFilled | StateReport, events: tuple[OrderEvent, ...]
+) -> tuple[OrderEvent, ...]:
     """The events of a report, and the breaks that they add and withdraw."""
     return events + breaks.added(order, report, reduce(evolve, events, order))
 
 
-def _adopted(report: OrderReport) -> tuple[OrderEvent, ...]:
+def admit_commission(order: Order | None, report: OrderCommissionReported) -> tuple[OrderEvent, ...]:
+    """The events that add fees reported apart from their fill; () if known.
+
+    They complete a fill on record as a report of the same fill with its fees would. Before the fill they wait for it,
+    with a break beside them that is withdrawn when it arrives.
+    """
+    fill = _filled_as(order, report) if order is not None else None
+    if order is not None and fill is not None:
+        commission, *further = report.commissions
+        again = replace(fill, commission=commission, further_commissions=tuple(further))
+        return admit_fill(order, again, compared(order, fill, again))
+    waiting = order.commissions.get(report.exec_ref_id) if order is not None else None
+    if order is None or waiting is None:
+        return (report, OrderBroken(report.key, breaks.UNKNOWN_COMMISSION, report))
+    found = finer_commissions(waiting.commissions, report.commissions)
+    if found is None:
+        return _unbooked(order, breaks.ONE_CONTENT, report, waiting)
+    if found == waiting.commissions:
+        return ()
+    known = replace(waiting, commission=found[0], further_commissions=found[1:])
+    withdrawn = OrderBreakWithdrawn(order.key, breaks.UNKNOWN_COMMISSION, waiting)
+    return (withdrawn, known, OrderBroken(order.key, breaks.UNKNOWN_COMMISSION, known))
+
+
+def _filled_as(order: Order, report: OrderCommissionReported) -> OrderFilled | None:
+    """The fill on record, as it was reported, that fees are of."""
+    origin = amendments.origin_of(order.amendments, order.fills, report.exec_ref_id, report.transact_time)
+    return order.reported_fill(origin.exec_id) if origin is not None else None
+
+
+def compared(order: Order, fill: OrderFilled, again: OrderFilled) -> Identified:
+    """What a report of a fill on record is to it."""
+    now = completed(fill, again)
+    on_record_ = OnRecord(fill, names_of(order.key, order, fill))
+    relation = Relation.CONTRADICTS if now is None else Relation.SAME if now == fill else Relation.COMPLETES
+    return Identified(relation, on_record_, now, fill.id_on_record)
+
+
+def _adopted(report: OrderFilled | StateReport) -> tuple[OrderEvent, ...]:
     match report:
         case OrderFilled():
             adopted = OrderAdopted(
@@ -384,9 +443,11 @@ def admit_fill(order: Order | None, report: OrderFilled, what: Identified) -> tu
             was, amended = order.fills.get(known.id_on_record), order.amendments.fills.get(known.id_on_record)
             now = known if amended is None else replace(amended, reported=known).standing
             event = OrderFillCompleted(order.key, report, known, known.transact_time, was=was, now=now)
+            if was is not None and now is not None and _without_fees(was) == _without_fees(now):
+                return (event,)  # fees break no rule
             return (event, *breaks.changed(evolve(order, event)))
         case Identified(Relation.CONTRADICTS, OnRecord(known)):
-            return _unbooked(order, "one exec_id has one content", replace(report, key=order.key), known)
+            return _unbooked(order, breaks.ONE_CONTENT, replace(report, key=order.key), known)
         case _:
             raise AssertionError(f"{what} of {report}")
 
@@ -394,7 +455,19 @@ def admit_fill(order: Order | None, report: OrderFilled, what: Identified) -> tu
 def _with_new_fill(order: Order, report: OrderFilled) -> tuple[OrderEvent, ...]:
     if breaks.surely_fits(order, report):
         return (report,)
-    return _with_breaks(order, report, _with_waiting(order, report))
+    events = _with_breaks(order, report, _with_waiting(order, report))
+    waiting = order.commissions.get(report.exec_id)
+    if waiting is None:
+        return events
+    completing = admit_commission(reduce(evolve, events, order), waiting)
+    return (*events, *completing, OrderBreakWithdrawn(order.key, breaks.UNKNOWN_COMMISSION, waiting))
+
+
+def _without_fees(fill: OrderFilled) -> OrderFilled:
+    return replace(fill, commission=_NO_FEE, further_commissions=())
+
+
+_NO_FEE = Money(ZERO, "")
 
 
 def _with_waiting(order: Order, event: OrderFilled | Amendment) -> tuple[OrderEvent, ...]:
@@ -416,7 +489,9 @@ def _completed(order: Order, report: Amendment) -> Amendment:
     return replace(report, was=was) if isinstance(report, OrderFillBusted) else replace(report, was=was, now=now)
 
 
-def _unbooked(order: Order, rule: str, report: OrderReport, known: OrderFilled | None = None) -> tuple[OrderEvent, ...]:
+def _unbooked(
+    order: Order, rule: str, report: OrderReport, known: OrderFilled | OrderCommissionReported | None = None
+) -> tuple[OrderEvent, ...]:
     is_on_record = any((broken.rule, broken.report) == (rule, report) for broken in order.breaks)
     return () if is_on_record else (OrderBroken(order.key, rule, report, known),)
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from domain.order.terms import Changes, OrderKey, OrderTerms
-from domain.values import Liquidity, Money, Side
+from domain.values import Liquidity, Money, PositionSide, Side
 
 
 class OrdStatus(StrEnum):
@@ -166,11 +166,37 @@ class OrderFilled(Struct, frozen=True, gc=False, tag="OrderFilled", omit_default
     transact_time: datetime  # 60
     nanos: int = 0  # of transact_time, beyond its microsecond
     entry_id: str = ""  # added: its id on record, where exec_id is that of another execution; see domain.order.identity
+    position_side: PositionSide = PositionSide.BOTH  # the leg of hedge mode; BOTH where the report states none
+    further_commissions: tuple[Money, ...] = ()  # 136: fees beside `commission`, in its currency or in others
+
+    @property
+    def commissions(self) -> tuple[Money, ...]:
+        """All fees of the fill: positive paid, negative a rebate."""
+        return (self.commission, *self.further_commissions)
 
     @property
     def id_on_record(self) -> str:
         """What the execution is known by within its account and instrument."""
         return self.entry_id or self.exec_id
+
+
+class OrderCommissionReported(VenueOrderReport, frozen=True, tag="OrderCommissionReported"):
+    """The venue reported the fees of a fill apart from it, and the fill is not on record yet: they wait for it.
+
+    Of a fill on record nothing but `OrderFillCompleted` is stored: the fees complete it.
+    """
+
+    key: OrderKey
+    exec_ref_id: str  # 19: the fill
+    commission: Money  # 12, 479
+    transact_time: datetime
+    instrument_id: str = ""  # 48, to find the order of a fill on record where the report names none
+    further_commissions: tuple[Money, ...] = ()  # 136: fees beside `commission`
+
+    @property
+    def commissions(self) -> tuple[Money, ...]:
+        """All fees of the fill: positive paid, negative a rebate."""
+        return (self.commission, *self.further_commissions)
 
 
 class OrderFillCompleted(Struct, frozen=True, gc=False, tag="OrderFillCompleted"):
@@ -202,9 +228,10 @@ class OrderFillCorrected(VenueOrderReport, frozen=True, tag="OrderFillCorrected"
     last_qty: Decimal  # 32, as it should have been
     last_px: Decimal  # 31, as it should have been
     transact_time: datetime
-    commission: Money | None = None  # 12, 479; None leaves it
+    commission: Money | None = None  # 12, 479; None leaves all fees
     was: OrderFilled | None = None  # added: the fill as it stood, under its first exec_id; None if busted
     now: OrderFilled | None = None  # added: as it stands; equals `was` where a later correction is already on record
+    further_commissions: tuple[Money, ...] = ()  # 136: fees beside `commission`
 
 
 class OrderPendingCancel(VenueOrderReport, frozen=True, tag="OrderPendingCancel"):
@@ -308,7 +335,7 @@ class OrderBroken(Struct, frozen=True, tag="OrderBroken", omit_defaults=True):
     key: OrderKey
     rule: str
     report: "OrderReport"
-    on_record: OrderFilled | None = None  # the fill that the report contradicts
+    on_record: OrderFilled | OrderCommissionReported | None = None  # what the report contradicts
 
 
 Amendment = OrderFillBusted | OrderFillCorrected
@@ -318,7 +345,7 @@ StateReport = (
     OrderPendingNew | OrderAccepted | OrderTriggered | OrderRestated | OrderDoneForDay | OrderSuspended
     | OrderCalculated | Amendment | Answer | Ending
 )  # fmt: skip
-OrderReport = OrderFilled | StateReport
+OrderReport = OrderFilled | OrderCommissionReported | StateReport
 OrderEvent = (
     OrderSubmitted | OrderRefused | OrderAdopted | OrderAliased | OrderCancelRequested | OrderReplaceRequested
     | OrderBroken | OrderBreakWithdrawn | OrderFillCompleted | OrderReport

@@ -25,7 +25,16 @@ from msgspec.structs import replace
 from domain.names import joined
 from domain.order.events import OrderFilled
 from domain.order.terms import OrderKey
-from domain.values import SHARED_ID, Liquidity, Money, nanoseconds, symbol_of, venue_of
+from domain.values import (
+    SHARED_ID,
+    Liquidity,
+    Money,
+    PositionSide,
+    by_currency,
+    nanoseconds,
+    symbol_of,
+    venue_of,
+)
 
 PRICE_DIGITS_MIN = 4  # a price of fewer significant digits is not taken for a rounded one
 FEE_DIGITS_MIN = 2
@@ -203,28 +212,45 @@ def _is_one_trade(a: OrderFilled, b: OrderFilled) -> bool:
 def completed(known: OrderFilled, report: OrderFilled) -> OrderFilled | None:
     """The fill as both together describe it, under the key and ids of `known`; None if they contradict each other."""
     price = _finer_number(known.last_px, report.last_px, PRICE_DIGITS_MIN)
-    commission = _finer_commission(known.commission, report.commission)
+    commissions = finer_commissions(known.commissions, report.commissions)
     is_of_one = known.last_qty == report.last_qty and known.side is report.side and _is_one_time(known, report)
     seqs = {known.trade_seq, report.trade_seq} - {0}
     liquidities = {known.liquidity, report.liquidity} - {Liquidity.UNKNOWN}
-    if price is None or commission is None or not is_of_one or len(seqs) > 1 or len(liquidities) > 1:
+    legs = {known.position_side, report.position_side} - {PositionSide.BOTH}
+    if price is None or commissions is None or not is_of_one or max(len(seqs), len(liquidities), len(legs)) > 1:
         return None
     timed = report if _grain(_at(report)) < _grain(_at(known)) else known
     return replace(
-        known, last_px=price, commission=commission, trade_seq=next(iter(seqs), 0),
-        liquidity=next(iter(liquidities), Liquidity.UNKNOWN), transact_time=timed.transact_time, nanos=timed.nanos,
-        order_id=known.order_id or report.order_id,
+        known, last_px=price, commission=commissions[0], further_commissions=commissions[1:],
+        trade_seq=next(iter(seqs), 0), liquidity=next(iter(liquidities), Liquidity.UNKNOWN),
+        transact_time=timed.transact_time, nanos=timed.nanos,
+        order_id=known.order_id or report.order_id, position_side=next(iter(legs), PositionSide.BOTH),
     )  # fmt: skip
 
 
-def _finer_commission(known: Money, report: Money) -> Money | None:
-    """A commission of zero is one that is not known yet."""
-    if not report.amount:
+def finer_commissions(known: tuple[Money, ...], report: tuple[Money, ...]) -> tuple[Money, ...] | None:
+    """The fees as two reports together describe them; None if they contradict each other.
+
+    Fees are compared by currency. Those of zero are not known yet, and a report may know fewer currencies than another;
+    but where each knows a currency that the other does not, or one in two amounts, they contradict each other.
+    """
+    ours, theirs = _amounts(known), _amounts(report)
+    if not theirs:
         return known
-    if not known.amount:
+    if not ours:
         return report
-    amount = _finer_number(known.amount, report.amount, FEE_DIGITS_MIN)
-    return Money(amount, known.currency) if amount is not None and known.currency == report.currency else None
+    if not (ours.keys() <= theirs.keys() or theirs.keys() <= ours.keys()):
+        return None
+    shared = ours.keys() & theirs.keys()
+    finer = {currency: _finer_number(ours[currency], theirs[currency], FEE_DIGITS_MIN) for currency in shared}
+    found = {currency: amount for currency, amount in (ours | theirs | finer).items() if amount is not None}
+    if None in finer.values():
+        return None
+    return known if found == ours else tuple(Money(amount, currency) for currency, amount in found.items())
+
+
+def _amounts(commissions: tuple[Money, ...]) -> dict[str, Decimal]:
+    return {paid.currency: paid.amount for paid in by_currency(commissions) if paid.amount}
 
 
 def _finer_number(known: Decimal, report: Decimal, digits_min: int) -> Decimal | None:

@@ -31,6 +31,7 @@ from domain.order.events import (
     OrderCanceled,
     OrderCancelRejected,
     OrderCancelRequested,
+    OrderCommissionReported,
     OrderDoneForDay,
     OrderEvent,
     OrderExpired,
@@ -54,7 +55,7 @@ from domain.order.events import (
     StateReport,
 )
 from domain.order.terms import OrderKey, OrderTerms
-from domain.values import ZERO, Side, exact
+from domain.values import ZERO, PositionSide, Side, exact
 
 CANCEL, REPLACE = "CANCEL", "REPLACE"
 
@@ -78,7 +79,8 @@ class Order(Struct, frozen=True, gc=False):
     """The state of an order. `order_qty` is None for an adopted order of unknown quantity.
 
     `fills` are those that stand, by their id on record. `late` counts the reports that arrived behind later ones;
-    `last_at` is the time of the last report, `reported_at` that of the last one other than a fill.
+    `last_at` is the time of the last report, `reported_at` that of the last one other than a fill. `commissions` are
+    those that wait for their fill, by its exec id.
     """
 
     key: OrderKey
@@ -121,6 +123,8 @@ class Order(Struct, frozen=True, gc=False):
     reported_at: datetime | None = None
     resumed_at: datetime | None = None
     last_requested: dict[str, str] = {}
+    filled_leg: PositionSide = PositionSide.BOTH
+    commissions: dict[str, OrderCommissionReported] = {}
 
     @property
     def leaves_qty(self) -> Decimal:
@@ -139,6 +143,20 @@ class Order(Struct, frozen=True, gc=False):
     def is_open(self) -> bool:
         """Whether the order can still be filled by right."""
         return not self._is_over and (self.order_qty is None or self.cum_qty < self.order_qty)
+
+    @property
+    def leg(self) -> PositionSide:
+        """The leg of the position that the order trades, by its terms."""
+        return self.terms.leg if self.terms is not None else PositionSide.BOTH
+
+    @property
+    def shown_leg(self) -> PositionSide:
+        """The leg by its terms, or of an order known by its fills alone the one that they state."""
+        return self.filled_leg if self.terms is None else self.leg
+
+    def leg_of(self, fill: OrderFilled) -> PositionSide:
+        """The leg that a fill is booked in: the one it states, else the order's."""
+        return fill.position_side if fill.position_side is not PositionSide.BOTH else self.leg
 
     @property
     def cl_ord_id(self) -> str:
@@ -203,13 +221,20 @@ def evolve(order: Order | None, event: OrderEvent) -> Order:
             return _settled(replace(order, breaks=(*order.breaks, event), amendments=waiting, is_accepted=is_accepted))
         case OrderBroken():
             return replace(order, breaks=(*order.breaks, event))
+        case OrderCommissionReported():
+            is_accepted = order.is_accepted or order.submitted is None
+            commissions = order.commissions | {event.exec_ref_id: event}
+            return _settled(replace(order, commissions=commissions, is_accepted=is_accepted))
         case OrderFillCompleted():
             return _with_completed(order, event)
         case OrderBreakWithdrawn(key, rule, report):
             kept = tuple(
                 other for other in order.breaks if (other.key, other.rule, other.report) != (key, rule, report)
             )
-            return replace(order, breaks=kept)
+            fees = order.commissions
+            if isinstance(report, OrderCommissionReported):
+                fees = {exec_id: known for exec_id, known in fees.items() if exec_id != report.exec_ref_id}
+            return replace(order, breaks=kept, commissions=fees)
         case _:
             return _settled(_with_report(order, event))
 
@@ -340,6 +365,7 @@ def _with_fill(order: Order, fill: OrderFilled) -> Order:
         requested=None,
         last_at=last_at if is_late else at,
         late=order.late + is_late,
+        filled_leg=order.leg_of(fill),
     )
     return _settled(filled)
 
@@ -359,6 +385,7 @@ def _with_completed(order: Order, event: OrderFillCompleted) -> Order:
         replace(
             order, order_id=order.order_id or known.order_id, order_ids=order.order_ids | _ids(known.order_id),
             traded_at=at if order.traded_at is None else max(order.traded_at, at),
+            filled_leg=order.leg_of(known),
         )
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from msgspec.structs import asdict, replace
 
 from domain import values
 from domain.errors import InvalidInput, RequestRefused
-from domain.values import MAGNITUDE_MAX, PLACES_MAX, Side
+from domain.values import MAGNITUDE_MAX, PLACES_MAX, PositionSide, Side, leg_of
 
 BASIS_POINTS_MAX = 10_000
 
@@ -117,6 +117,12 @@ class OrderTerms(Struct, frozen=True, gc=False):
     exec_inst: frozenset[ExecInst] = frozenset()  # 18
     display_qty: Decimal | None = None  # 1138
     parent: str = ""  # ClOrdID of the parent order in the same account
+    position_side: PositionSide | UnsetType = UNSET  # of hedge mode; not set: BOTH
+
+    @property
+    def leg(self) -> PositionSide:
+        """The leg of the position that the order trades."""
+        return leg_of(self.position_side)
 
     @property
     def is_immediate(self) -> bool:

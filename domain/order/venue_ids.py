@@ -20,6 +20,7 @@ from domain.order import decisions, identity
 from domain.order.decisions import CancelOrder, ReplaceOrder
 from domain.order.events import (
     OrderAccepted,
+    OrderCommissionReported,
     OrderFilled,
     OrderReplaced,
     OrderReplaceRequested,
@@ -197,6 +198,8 @@ def _venue_of(report: OrderReport) -> tuple[str, str]:
     """The venue and instrument of a report; "" for one that it does not name."""
     if isinstance(report, OrderFilled):
         return values.venue_of(report.instrument_id), report.instrument_id
+    if isinstance(report, OrderCommissionReported):
+        return report.venue or values.venue_of(report.instrument_id), report.instrument_id
     instrument_id = report.terms.instrument_id if isinstance(report, OrderAccepted) and report.terms is not None else ""
     return report.venue or values.venue_of(instrument_id), instrument_id
 

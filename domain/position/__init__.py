@@ -1,7 +1,18 @@
 """Position: quantity, cost, lots and realized PnL of one strategy in one instrument, by time of occurrence."""
 
 from domain.position.closing import moved, settled
-from domain.position.costing import MICROSECOND, Book, Effect, Entry, Lot, LotChange, LotMatch, Lots
+from domain.position.costing import (
+    MICROSECOND,
+    Book,
+    Effect,
+    Entry,
+    Lot,
+    LotChange,
+    LotMatch,
+    Lots,
+    expensed,
+    paid_in_base,
+)
 from domain.position.events import (
     AssignLots,
     Booking,
@@ -81,10 +92,12 @@ __all__ = [
     "decide",
     "entry_of",
     "evolve",
+    "expensed",
     "half_hour_start",
     "moved",
     "needs_history",
     "occurrence_of",
+    "paid_in_base",
     "settled",
     "stream",
     "unfold",

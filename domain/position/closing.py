@@ -8,7 +8,7 @@ from domain.names import joined
 from domain.position import costing
 from domain.position.events import Filled, MovePosition, SettleContract, TradeKind, Transfer, TransferReason
 from domain.position.position import Position
-from domain.values import ZERO, Liquidity, Money, Side, exact
+from domain.values import ZERO, Liquidity, Money, PositionSide, Side, exact
 
 
 def moved(position: Position | None, request: MovePosition) -> tuple[Transfer, Transfer]:
@@ -20,6 +20,9 @@ def moved(position: Position | None, request: MovePosition) -> tuple[Transfer, T
         raise RequestRefused(
             "a move is to another holder of the same instrument", instrument_id=request.to.instrument_id
         )
+    legs = {request.key.position_side, request.to.position_side}
+    if legs == {PositionSide.LONG, PositionSide.SHORT}:
+        raise RequestRefused("a move is not from one leg to the other", position_side=request.to.position_side)
     if position is None or position.costing is None or request.quantity > abs(held):
         raise RequestRefused("no more is moved than is held", quantity=request.quantity, held=held)
     if position.last is not None and request.transact_time < position.last.transact_time:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from domain.account import CostBasis, Costing, FeePolicy
@@ -74,6 +74,12 @@ class Entry(Struct, frozen=True, gc=False):
     cost: Decimal | None = None
     lots: tuple[Lot, ...] = ()
     lot_ids: tuple[str, ...] = ()
+    further_commissions: tuple[Money, ...] = ()
+
+    @property
+    def commissions(self) -> tuple[Money, ...]:
+        """All fees of a trade, one a currency."""
+        return (self.commission, *self.further_commissions) if self.commission is not None else ()
 
     @property
     def is_trade(self) -> bool:
@@ -85,7 +91,8 @@ class Effect(Struct, frozen=True, gc=False):
     """The effect of an entry on the book. All sums are changes, in settlement currency but for `quantity` and `fee`.
 
     `realized` is booked at the account's money places, `rounding` is the rest. `fee` is the part of the commission (in
-    its own currency) that is an expense; `fee_cost` the cost that left the position to pay a base-currency fee.
+    its own currency) that is an expense, `further_fees` are those of further commissions; `fee_cost` is the cost that
+    left the position to pay a base-currency fee.
     """
 
     quantity: Decimal
@@ -96,6 +103,20 @@ class Effect(Struct, frozen=True, gc=False):
     fee_cost: Decimal = ZERO
     opened: tuple[Lot, ...] = ()
     closed: tuple[LotMatch, ...] = ()
+    further_fees: tuple[Money, ...] | UnsetType = UNSET
+
+
+def expensed(effect: Effect, commission: Money) -> tuple[Money, ...]:
+    """The fees of a trade that are an expense, one a currency, each in its own."""
+    first = (Money(effect.fee, commission.currency),) if effect.fee else ()
+    return first if effect.further_fees is UNSET else (*first, *effect.further_fees)
+
+
+def paid_in_base(contract: Contract, commissions: Iterable[Money]) -> Money | None:
+    """The fee of a spot trade that is paid out of what was traded; None if there is none."""
+    if contract.kind is not Kind.SPOT:
+        return None
+    return next((paid for paid in commissions if paid.currency == contract.base), None)
 
 
 class Lots(Struct, frozen=True, gc=False, eq=False):
@@ -211,22 +232,37 @@ def effect_of(book: Book, entry: Entry, costing: Costing) -> Effect:
         return _moved(book, entry, signed, value=entry.cost, price=None, costing=costing)
     contract = entry.contract
     value = contract.value(signed, entry.price)
+    paid = entry.commissions
+    in_base = paid_in_base(contract, paid)
+    if costing.fee_policy is FeePolicy.CAPITALISED:
+        in_settle = next((fee for fee in paid if fee.currency == contract.settle), None)
+        if in_base is not None or in_settle is not None:
+            bought = signed - in_base.amount if in_base is not None else signed
+            value = value + in_settle.amount if in_settle is not None else value
+            moved = _moved(book, entry, signed=bought, value=value, price=None, costing=costing)
+            return _with_fees(moved, [fee for fee in paid if fee not in (in_base, in_settle)], entry)
     fee = entry.commission.amount if entry.commission else ZERO
-    paid_in = entry.commission.currency if entry.commission else None
-    is_base_fee = contract.kind is Kind.SPOT and paid_in == contract.base
-    if costing.fee_policy is FeePolicy.CAPITALISED and (is_base_fee or paid_in == contract.settle):
-        if is_base_fee:
-            return _moved(book, entry, signed=signed - fee, value=value, price=None, costing=costing)
-        return _moved(book, entry, signed, value=value + fee, price=None, costing=costing)
     moved = _moved(book, entry, signed, value, price=entry.price, costing=costing, fee=fee)
-    return _pay_in_base(book, moved, entry, fee, price=entry.price, costing=costing) if fee and is_base_fee else moved
+    if in_base is not None and in_base.amount:
+        moved = _pay_in_base(book, moved, entry, in_base.amount, price=entry.price, costing=costing)
+    return _with_fees(moved, paid, entry)
+
+
+def _with_fees(effect: Effect, fees: Iterable[Money], entry: Entry) -> Effect:
+    """The effect of a trade with several commissions, of which `fees` are an expense."""
+    if not entry.further_commissions:
+        return effect
+    amounts = {fee.currency: exact(fee.amount) for fee in fees if fee.amount}
+    assert entry.commission is not None, "further commissions are beside a first one"
+    first = amounts.pop(entry.commission.currency, ZERO)
+    further = tuple(Money(amount, currency) for currency, amount in amounts.items())
+    return replace(effect, fee=first, further_fees=further or UNSET)
 
 
 def change_of_quantity(entry: Entry) -> Decimal:
     """The change of the quantity held by an entry: the same on every book."""
-    signed, paid, contract = entry.side.sign * entry.quantity, entry.commission, entry.contract
-    is_base_fee = paid is not None and contract.kind is Kind.SPOT and paid.currency == contract.base
-    return signed - paid.amount if paid is not None and is_base_fee else signed
+    signed, paid = entry.side.sign * entry.quantity, paid_in_base(entry.contract, entry.commissions)
+    return signed - paid.amount if paid is not None else signed
 
 
 def _moved(

@@ -10,15 +10,16 @@ from domain.account import Costing
 from domain.instrument import Contract
 from domain.position.costing import Effect, Lot, LotChange
 from domain.position.rebooking import Moved, Restated
-from domain.values import Liquidity, Money, Occurrence, Side
+from domain.values import Liquidity, Money, Occurrence, PositionSide, Side
 
 
-class PositionKey(Struct, frozen=True, gc=False):
-    """The holder and instrument of a position; carried by every event, so that each reads alone."""
+class PositionKey(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The holder, instrument and leg of a position; carried by every event, so that each reads alone."""
 
     account_id: str
     strategy_id: str
     instrument_id: str
+    position_side: PositionSide = PositionSide.BOTH
 
 
 class TradeKind(StrEnum):
@@ -76,9 +77,15 @@ class TradeBooked(Struct, frozen=True, gc=False, tag="TradeBooked.v3", omit_defa
     is_late: bool = False
     kind: TradeKind = TradeKind.TRADE
     nanos: int = 0  # of transact_time, beyond its microsecond
+    further_commissions: tuple[Money, ...] = ()  # beside `commission`, one a currency
+
+    @property
+    def commissions(self) -> tuple[Money, ...]:
+        """All fees of the trade, one a currency: positive paid, negative a rebate."""
+        return (self.commission, *self.further_commissions)
 
 
-class TradeReversed(Struct, frozen=True, gc=False, tag="TradeReversed"):
+class TradeReversed(Struct, frozen=True, gc=False, tag="TradeReversed", omit_defaults=True):
     """A booked fill was reversed: the venue busted it or corrected it. `effect` is what it had on record."""
 
     key: PositionKey
@@ -89,6 +96,12 @@ class TradeReversed(Struct, frozen=True, gc=False, tag="TradeReversed"):
     commission: Money
     effect: Effect
     reason: str
+    further_commissions: tuple[Money, ...] = ()  # beside `commission`, one a currency
+
+    @property
+    def commissions(self) -> tuple[Money, ...]:
+        """All fees of the trade, one a currency: positive paid, negative a rebate."""
+        return (self.commission, *self.further_commissions)
 
 
 class PositionTransferred(Struct, frozen=True, gc=False, tag="PositionTransferred.v2"):
@@ -186,6 +199,7 @@ class Filled(Struct, frozen=True, gc=False):
     transact_time: datetime
     kind: TradeKind = TradeKind.TRADE
     nanos: int = 0
+    further_commissions: tuple[Money, ...] = ()
 
 
 class Reverse(Struct, frozen=True):

@@ -53,7 +53,7 @@ from domain.position.events import (
 from domain.position.history import History
 from domain.position.rebooking import Booked, Changes
 from domain.position.whole_numbers import TooFine
-from domain.values import ZERO, Money, Occurrence, exact
+from domain.values import ZERO, Money, Occurrence, PositionSide, exact
 
 _AT_EXPIRY = {TradeKind.SETTLEMENT, TradeKind.EXERCISE}
 TAIL_MAX = 128
@@ -101,7 +101,8 @@ class Position(Struct, frozen=True, gc=False):
 
 def stream(key: PositionKey) -> str:
     """The stream of one position."""
-    return names.stream("position", key.account_id, key.strategy_id, key.instrument_id)
+    leg = () if key.position_side is PositionSide.BOTH else (key.position_side,)
+    return names.stream("position", key.account_id, key.strategy_id, key.instrument_id, *leg)
 
 
 def occurrence_of(report: Filled | Reverse | Transfer | AssignLots | Booking) -> Occurrence:
@@ -295,10 +296,11 @@ def _rebooked(
         if item is None:
             continue
         commission = item.entry.commission or Money(ZERO, item.entry.contract.settle)
+        further = item.entry.further_commissions
         events.append(
             TradeReversed(
                 report.key, item.entry.contract, report.exec_id, report.trade_seq, transact_time=report.transact_time,
-                commission=commission, effect=item.effect, reason=report.reason,
+                commission=commission, effect=item.effect, reason=report.reason, further_commissions=further,
             )
         )  # fmt: skip
         booked = rebooking.minus_unmatched(booked, item.effect)
@@ -326,16 +328,26 @@ def _restatement(
 def _oversold(
     position: Position | None, bookings: Sequence[Filled | Transfer], quantity: Decimal
 ) -> tuple[PositionBroken, ...]:
-    """The break of a spot position that has just fallen below zero: an acquisition was never reported."""
-    was_below = position is not None and position.quantity < 0
-    if quantity >= 0 or was_below or not bookings or _contract(bookings[-1]).kind is not Kind.SPOT:
+    """The break of a position that has just fallen to where it cannot be: a fill that opened it was never reported.
+
+    A spot position and a LONG leg are not below zero, a SHORT leg is not above it.
+    """
+    if not bookings:
         return ()
     last = bookings[-1]
+    leg = last.key.position_side
+    if leg is PositionSide.BOTH and _contract(last).kind is not Kind.SPOT:
+        return ()
+    sign = -1 if leg is PositionSide.SHORT else 1
+    was_below = position is not None and sign * position.quantity < 0
+    if sign * quantity >= 0 or was_below:
+        return ()
+    what = "a spot position" if leg is PositionSide.BOTH else f"a {leg} leg"
     exec_id = occurrence_of(last).exec_id
     return (
         PositionBroken(
             last.key,
-            rule="a spot position is not below zero",
+            rule=f"{what} is not {'below' if sign > 0 else 'above'} zero",
             exec_id=exec_id,
             quantity=exact(quantity),
             transact_time=last.transact_time,
@@ -368,6 +380,7 @@ def _entry(report: Filled | Transfer) -> Entry:
         quantity=report.last_qty,
         price=report.last_px,
         commission=report.commission,
+        further_commissions=report.further_commissions,
     )
 
 
@@ -391,6 +404,7 @@ def entry_of(event: Booking) -> Entry:
         quantity=event.last_qty,
         price=event.last_px,
         commission=event.commission,
+        further_commissions=event.further_commissions,
     )
 
 
@@ -405,7 +419,7 @@ def _booking(report: Filled | Transfer, costing_: Costing, effect: Effect, *, is
         report.key, report.contract, costing_, report.cl_ord_id, exec_id=report.exec_id, trade_seq=report.trade_seq,
         side=report.side, last_qty=report.last_qty, last_px=report.last_px, commission=report.commission,
         liquidity=report.liquidity, transact_time=report.transact_time, effect=effect, is_late=is_late,
-        kind=report.kind, nanos=report.nanos,
+        kind=report.kind, nanos=report.nanos, further_commissions=report.further_commissions,
     )  # fmt: skip
 
 
@@ -461,8 +475,9 @@ def _with_booking(position: Position, event: Booking, tail_max: int) -> Position
             income = income + event.cost
         else:
             transferred = transferred + event.cost
-    elif effect.fee:
-        fees = _plus_fee(fees, event.commission.currency, effect.fee)
+    else:
+        for fee in costing.expensed(effect, event.commission):
+            fees = _plus_fee(fees, fee.currency, fee.amount)
     settlement_ids = position.settlement_ids
     if isinstance(event, TradeBooked) and event.kind in _AT_EXPIRY:
         settlement_ids = settlement_ids | {event.exec_id}
@@ -530,7 +545,9 @@ def _with_reversal(position: Position, event: TradeReversed) -> Position:
         for item in position.tail
         if item.entry.occurrence.exec_id != event.exec_id or not item.entry.is_trade
     )
-    fees = _plus_fee(position.fees, event.commission.currency, -effect.fee) if effect.fee else position.fees
+    fees = position.fees
+    for fee in costing.expensed(effect, event.commission):
+        fees = _plus_fee(fees, fee.currency, -fee.amount)
     return replace(
         position, book=book, tail=tail, fees=fees,
         realized=position.realized - effect.realized, rounding=position.rounding - effect.rounding,

@@ -15,10 +15,10 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from domain.account import CostBasis, Costing, FeePolicy
-from domain.instrument import Contract, Kind
+from domain.instrument import Kind
 from domain.position import costing
 from domain.position.costing import Book, Entry, Lot, Lots
-from domain.values import EPOCH, EXACT, ZERO, Money, Occurrence, OpenedAt, exact
+from domain.values import EPOCH, EXACT, ZERO, Occurrence, OpenedAt, exact
 
 QUANTITY_PLACES = 18
 MONEY_PLACES = 54  # of totals
@@ -187,18 +187,15 @@ def row_of(entry: Entry, conventions: Costing, units: Units) -> Row:
         else:
             each = whole(entry.price * contract.contract_size, units.price_places)
             value = _times(signed, each, units)
-        paid = entry.commission
-        if paid is not None and paid.amount:
+        is_capitalised = conventions.fee_policy is FeePolicy.CAPITALISED
+        for paid in entry.commissions:
             is_base_fee = contract.kind is Kind.SPOT and paid.currency == contract.base
-            is_capitalised = conventions.fee_policy is FeePolicy.CAPITALISED
             if is_base_fee and is_capitalised:
                 signed, each = signed - whole(paid.amount, QUANTITY_PLACES), None
             elif is_base_fee:
                 fee = whole(paid.amount, QUANTITY_PLACES)
             elif is_capitalised and paid.currency == contract.settle:
                 value, each = value + whole(paid.amount, places), None
-        elif paid is not None and conventions.fee_policy is FeePolicy.CAPITALISED and _is_in_cost(contract, paid):
-            each = None
     lot = None
     if conventions.cost_basis is not CostBasis.AVERAGE and signed:
         part = min(fee, signed) if signed > 0 else fee
@@ -208,10 +205,6 @@ def row_of(entry: Entry, conventions: Costing, units: Units) -> Row:
             lot = _lot(conventions.cost_basis, entry, left, cost, units=units)
     is_plain = bool(signed) and not fee and not entry.lots and not entry.lot_ids
     return Row(signed, value, each, fee, entry=entry, lot=lot, is_plain=is_plain)
-
-
-def _is_in_cost(contract: Contract, paid: Money) -> bool:
-    return paid.currency == contract.settle or (contract.kind is Kind.SPOT and paid.currency == contract.base)
 
 
 def _lot(basis: CostBasis, entry: Entry, quantity: int, cost: int, units: Units) -> HeldLot:

@@ -65,7 +65,7 @@ from domain.risk.requests import (
     VoidHold,
 )
 from domain.risk.state import Risk, evolve
-from domain.values import ZERO, Mark, Money, exact
+from domain.values import ZERO, Mark, Money, exact, leg_of, stated_leg
 
 __all__ = [
     "FIRM",
@@ -158,7 +158,8 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
 
 def _same(hold: Hold, request: PlaceHold) -> tuple[RiskEvent, ...]:
     terms = request.terms
-    if (hold.strategy_id, hold.instrument_id, hold.side) != (terms.strategy_id, terms.instrument_id, terms.side):
+    known = (hold.strategy_id, hold.instrument_id, hold.side, hold.position_side)
+    if known != (terms.strategy_id, terms.instrument_id, terms.side, terms.leg):
         raise RequestRefused(
             "one cl_ord_id names one order", cl_ord_id=request.key.cl_ord_id, account_id=request.key.account_id
         )
@@ -358,7 +359,7 @@ def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
             posted = HoldPosted(
                 report.key, report.strategy_id, report.instrument_id, report.exec_id, quantity=report.quantity,
                 released=released, transact_time=report.transact_time, cost=report.cost, gains=report.gains,
-                contract=report.contract,
+                contract=report.contract, position_side=stated_leg(report.position_side),
             )  # fmt: skip
             return _with_breaches(risk, posted, abs(report.quantity), report.transact_time)
         case PostGains():
@@ -367,7 +368,12 @@ def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
                 return ()
             return (
                 GainsPosted(
-                    report.account_id, report.strategy_id, report.instrument_id, report.source, changes=changes
+                    report.account_id,
+                    report.strategy_id,
+                    report.instrument_id,
+                    report.source,
+                    changes=changes,
+                    position_side=stated_leg(report.position_side),
                 ),
             )
         case RestateHold():
@@ -386,7 +392,8 @@ def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
 def _by_day(risk: Risk, report: PostGains) -> tuple[Change, ...]:
     """The changes that are not zero, those before the trading day of the holding together as one."""
     changes = [change for change in report.changes if change.cost or change.gains]
-    day_from = risk.exposure.cell(Desk(report.account_id, report.strategy_id), report.instrument_id).day_from
+    desk = Desk(report.account_id, report.strategy_id, report.position_side)
+    day_from = risk.exposure.cell(desk, report.instrument_id).day_from
     before = [change for change in changes if change.at < day_from]
     if len(before) < 2:
         return tuple(changes)
@@ -404,7 +411,7 @@ def _restated(risk: Risk, report: RestateHold) -> tuple[RiskEvent, ...]:
         return ()
     adjusted = HoldAdjusted(
         report.key, report.strategy_id, report.instrument_id, report.side, was=was, quantity=exact(report.quantity),
-        contract=report.contract, transact_time=report.transact_time,
+        contract=report.contract, transact_time=report.transact_time, position_side=stated_leg(report.position_side),
     )  # fmt: skip
     return _with_breaches(risk, adjusted, abs(report.quantity - was), report.transact_time)
 
@@ -429,16 +436,18 @@ def carried(risk: Risk | None, account_id: str, at: datetime) -> tuple[UsageCarr
                 now=cell.now,
                 opening=cell.opening,
                 day_from=cell.day_from,
+                position_side=stated_leg(desk.position_side),
             )
             for name, desk, cell in exposure.all()
         ),
-        key=lambda cell: (cell.instrument_id, cell.strategy_id),
+        key=lambda cell: (cell.instrument_id, cell.strategy_id, leg_of(cell.position_side)),
     )
     holds = sorted(
         (
             CarriedHold(
                 key, hold.strategy_id, hold.instrument_id, hold.side, quantity=hold.quantity, change_id=hold.change_id,
-                contract=exposure.cell(Desk(key.account_id, hold.strategy_id), hold.instrument_id).contract,
+                contract=exposure.cell(hold.desk(key.account_id), hold.instrument_id).contract,
+                position_side=stated_leg(hold.position_side),
             )
             for key, hold in exposure.holds.items()
         ),

@@ -4,14 +4,14 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from domain.instrument import Contract
 from domain.marks import MarkSeen
 from domain.order import OrderKey
 from domain.risk.exposure import Change, Holding
 from domain.risk.measures import Measure, Scope
-from domain.values import ZERO, Mark, Money, Side
+from domain.values import ZERO, Mark, Money, PositionSide, Side
 
 FIRM = "firm"
 
@@ -51,6 +51,7 @@ class CarriedCell(Struct, frozen=True):
     now: Holding
     opening: Holding
     day_from: datetime
+    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
 
 
 class CarriedHold(Struct, frozen=True):
@@ -63,6 +64,7 @@ class CarriedHold(Struct, frozen=True):
     quantity: Decimal
     change_id: str
     contract: Contract | None
+    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
@@ -96,6 +98,7 @@ class HoldPlaced(Struct, frozen=True, gc=False, tag="HoldPlaced"):
     transact_time: datetime
     contract: Contract | None = None
     marks: tuple[MarkSeen, ...] = ()
+    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
 
 
 class HoldRefused(Struct, frozen=True, tag="HoldRefused"):
@@ -119,6 +122,7 @@ class HoldRefused(Struct, frozen=True, tag="HoldRefused"):
     judged: tuple[LimitCheck, ...] = ()
     marks: tuple[MarkSeen, ...] = ()
     change_id: str = ""
+    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
 
 
 class HoldAdjusted(Struct, frozen=True, gc=False, tag="HoldAdjusted"):
@@ -142,6 +146,7 @@ class HoldAdjusted(Struct, frozen=True, gc=False, tag="HoldAdjusted"):
     mark: Mark | None = None
     judged: tuple[LimitCheck, ...] = ()
     marks: tuple[MarkSeen, ...] = ()
+    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
 
 
 class HoldPosted(Struct, frozen=True, gc=False, tag="HoldPosted"):
@@ -161,6 +166,7 @@ class HoldPosted(Struct, frozen=True, gc=False, tag="HoldPosted"):
     cost: Decimal = ZERO
     gains: tuple[Money, ...] = ()
     contract: Contract | None = None
+    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
 
 
 class GainsPosted(Struct, frozen=True, gc=False, tag="GainsPosted"):
@@ -174,6 +180,7 @@ class GainsPosted(Struct, frozen=True, gc=False, tag="GainsPosted"):
     instrument_id: str
     source: str
     changes: tuple[Change, ...]
+    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
 
 
 class HoldVoided(Struct, frozen=True, gc=False, tag="HoldVoided"):

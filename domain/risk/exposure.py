@@ -17,17 +17,18 @@ from msgspec import Struct
 from domain.immutable import PersistentMap
 from domain.instrument import Contract
 from domain.order import OrderKey
-from domain.values import ZERO, Money, Side, exact
+from domain.values import ZERO, Money, PositionSide, Side, exact
 
 HOUR = timedelta(hours=1)
 HOURS_MAX = 256  # cached
 
 
 class Desk(NamedTuple):
-    """A holder of positions: one strategy of one account."""
+    """A holder of positions: one strategy of one account; in hedge mode one for each leg."""
 
     account_id: str
     strategy_id: str
+    position_side: PositionSide = PositionSide.BOTH
 
 
 class Hold(Struct, frozen=True, gc=False):
@@ -38,11 +39,19 @@ class Hold(Struct, frozen=True, gc=False):
     side: Side
     quantity: Decimal
     change_id: str = ""
+    position_side: PositionSide = PositionSide.BOTH
+
+    def desk(self, account_id: str) -> Desk:
+        """The desk of the order."""
+        return Desk(account_id, self.strategy_id, self.position_side)
 
     def less(self, released: Decimal) -> "Hold":
         """The hold with `released` less."""
         left = exact(self.quantity - released)
-        return Hold(self.strategy_id, self.instrument_id, self.side, quantity=left, change_id=self.change_id)
+        return Hold(
+            self.strategy_id, self.instrument_id, self.side, quantity=left, change_id=self.change_id,
+            position_side=self.position_side,
+        )  # fmt: skip
 
 
 class Change(Struct, frozen=True, gc=False):
@@ -179,13 +188,17 @@ class Exposure(Struct, frozen=True, gc=False):
                 yield instrument_id, desk, cell
 
     def widest(self, strategy_id: str | None, instrument_id: str) -> tuple[Decimal, Contract | None]:
-        """The largest position, unsigned, that working orders can lead to, of one strategy or of all of them net."""
+        """The largest position, unsigned, that working orders can lead to, of one strategy or of all of them net.
+
+        A leg of hedge mode is not netted with the other one: a SHORT leg gives no room to a LONG one.
+        """
         longest = shortest = ZERO
         contract = None
         for desk, cell in self.of(instrument_id):
             if strategy_id in (None, desk.strategy_id):
-                longest += cell.longest
-                shortest += cell.shortest
+                is_leg = desk.position_side is not PositionSide.BOTH
+                longest += max(cell.longest, ZERO) if is_leg else cell.longest
+                shortest += min(cell.shortest, ZERO) if is_leg else cell.shortest
                 contract = cell.contract or contract
         return exact(max(abs(longest), abs(shortest))), contract
 
@@ -195,7 +208,7 @@ class Exposure(Struct, frozen=True, gc=False):
         is_held = hold.quantity > 0
         if known is None and not is_held:
             return self
-        desk = Desk(key.account_id, hold.strategy_id)
+        desk = hold.desk(key.account_id)
         cell = self.cell(desk, hold.instrument_id)
         added = hold.quantity - (known.quantity if known else ZERO)
         cell = cell.with_held(hold.side, added, is_held - (known is not None), contract)
@@ -222,7 +235,7 @@ class Exposure(Struct, frozen=True, gc=False):
         hold: Hold | None = self.holds.get(key) if released else None
         if hold is None:
             return self.with_change(desk, instrument_id, contract, change, starts_at_hour=starts_at_hour)
-        if hold.strategy_id != desk.strategy_id or hold.instrument_id != instrument_id:  # filled in something else
+        if hold.desk(desk.account_id) != desk or hold.instrument_id != instrument_id:  # filled in something else
             left = self.with_hold(key, hold.less(released))
             return left.with_change(desk, instrument_id, contract, change, starts_at_hour=starts_at_hour)
         hold = hold.less(released)

@@ -12,7 +12,7 @@ from domain.risk.monitoring import after, age_allowed, day_opened
 from domain.risk.requests import AdjustHold, PlaceHold
 from domain.risk.state import Risk
 from domain.risk.usage import Intent, Meter
-from domain.values import ZERO, exact
+from domain.values import ZERO, exact, stated_leg
 
 
 class _Result(NamedTuple):
@@ -54,7 +54,7 @@ def _intent(request: PlaceHold | AdjustHold, hold: Hold | None) -> Intent:
     return Intent(
         request.key, terms.strategy_id, terms.instrument_id, terms.side, order_qty=terms.order_qty, price=terms.price,
         stop_px=terms.stop_px, contract=request.contract, quantity=quantity, holding=hold.quantity if hold else ZERO,
-        is_new=isinstance(request, PlaceHold),
+        is_new=isinstance(request, PlaceHold), position_side=terms.leg,
     )  # fmt: skip
 
 
@@ -69,11 +69,15 @@ def _check(
 ) -> _Result:
     is_reducing = order.is_reducing(risk.exposure)
     refusal = _switched_off(risk, order, is_reducing=is_reducing)
-    if refusal is None and ExecInst.REDUCE_ONLY in request.terms.exec_inst and not is_reducing:
+    is_reduce_only = ExecInst.REDUCE_ONLY in request.terms.exec_inst
+    if refusal is None and (is_reduce_only or order.is_closing) and not is_reducing:
         cell = risk.exposure.cell(order.desk, order.instrument_id)
+        rule = "a reduce-only order reduces its strategy's position"
+        if order.is_closing:
+            rule = f"a {order.side} of a {order.position_side} leg closes no more than it holds"
         refusal = RequestRefused(
-            "a reduce-only order reduces its strategy's position", instrument_id=order.instrument_id,
-            position=cell.now.quantity, held=cell.held(order.side), order_qty=order.quantity,
+            rule, instrument_id=order.instrument_id, position=cell.now.quantity, held=cell.held(order.side),
+            order_qty=order.quantity,
         )  # fmt: skip
     if refusal is not None:
         return _Result((), refusal)
@@ -118,6 +122,7 @@ def _decision(
     order: Intent, request: PlaceHold | AdjustHold, prices: Prices, *, result: _Result, hold: Hold | None
 ) -> HoldPlaced | HoldRefused | HoldAdjusted:
     change_id = request.change_id if isinstance(request, AdjustHold) else ""
+    leg = stated_leg(order.position_side)
     mark = prices.mark(order.instrument_id) if order.is_at_market and prices.has_fresh(order.instrument_id) else None
     price = order.price if order.price is not None else order.stop_px
     if price is None and mark is not None:
@@ -128,16 +133,17 @@ def _decision(
         return HoldRefused(
             order.key, order.strategy_id, order.instrument_id, order.side, quantity=order.quantity, notional=notional,
             mark=mark, rule=result.refusal.rule, failed=result.failed, transact_time=request.transact_time, facts=facts,
-            judged=result.passed, marks=prices.seen, change_id=change_id,
+            judged=result.passed, marks=prices.seen, change_id=change_id, position_side=leg,
         )  # fmt: skip
     if isinstance(request, PlaceHold):
         return HoldPlaced(
             order.key, order.strategy_id, order.instrument_id, order.side, quantity=order.quantity, notional=notional,
             mark=mark, judged=result.passed, transact_time=request.transact_time, contract=order.contract,
-            marks=prices.seen,
+            marks=prices.seen, position_side=leg,
         )  # fmt: skip
     return HoldAdjusted(
         order.key, order.strategy_id, order.instrument_id, order.side, was=hold.quantity if hold else ZERO,
         quantity=order.quantity, contract=order.contract, transact_time=request.transact_time,
         change_id=request.change_id, notional=notional, mark=mark, judged=result.passed, marks=prices.seen,
+        position_side=leg,
     )  # fmt: skip

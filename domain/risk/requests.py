@@ -10,7 +10,7 @@ from domain.order import OrderKey, OrderTerms
 from domain.risk.events import Mode
 from domain.risk.exposure import Change
 from domain.risk.measures import Measure, Scope
-from domain.values import ZERO, Mark, Money, Side
+from domain.values import ZERO, Mark, Money, PositionSide, Side
 
 
 # A request that has a tag may be stored in a proposal (`domain.access`): add fields to it with defaults only.
@@ -112,6 +112,7 @@ class PostHold(Struct, frozen=True, gc=False):
     cost: Decimal = ZERO
     gains: tuple[Money, ...] = ()
     contract: Contract | None = None
+    position_side: PositionSide = PositionSide.BOTH
 
 
 class PostGains(Struct, frozen=True):
@@ -122,6 +123,7 @@ class PostGains(Struct, frozen=True):
     instrument_id: str
     source: str
     changes: tuple[Change, ...]
+    position_side: PositionSide = PositionSide.BOTH
 
 
 class RestateHold(Struct, frozen=True):
@@ -134,6 +136,7 @@ class RestateHold(Struct, frozen=True):
     quantity: Decimal
     contract: Contract | None
     transact_time: datetime
+    position_side: PositionSide = PositionSide.BOTH
 
 
 class VoidHold(Struct, frozen=True):

@@ -43,7 +43,7 @@ from domain.risk.events import (
 from domain.risk.exposure import Cell, Change, Desk, Exposure, Hold
 from domain.risk.measures import WINDOWS, Measure, Scope
 from domain.risk.usage import Equity
-from domain.values import ZERO, Side, exact
+from domain.values import ZERO, Side, exact, leg_of
 
 Limited = tuple[Scope, Measure]
 
@@ -138,7 +138,10 @@ def evolve(risk: Risk | None, event: RiskEvent) -> Risk:
         case HoldPosted():
             return _with_posting(risk, event)
         case HoldPlaced():
-            hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity)
+            hold = Hold(
+                event.strategy_id, event.instrument_id, event.side, event.quantity,
+                position_side=leg_of(event.position_side),
+            )  # fmt: skip
             placed = replace(risk, exposure=risk.exposure.with_hold(event.key, hold, event.contract))
             return _with_sent(
                 risk=placed,
@@ -231,7 +234,7 @@ def _with_watch(risk: Risk, event: AccountRegistered | FirmWatchStarted | FirmWa
 
 
 def _with_gains(risk: Risk, event: GainsPosted) -> Risk:
-    desk = Desk(event.account_id, event.strategy_id)
+    desk = Desk(event.account_id, event.strategy_id, leg_of(event.position_side))
     exposure = risk.exposure
     for change in event.changes:
         exposure = exposure.with_change(
@@ -241,7 +244,7 @@ def _with_gains(risk: Risk, event: GainsPosted) -> Risk:
 
 
 def _with_posting(risk: Risk, event: HoldPosted) -> Risk:
-    desk = Desk(event.key.account_id, event.strategy_id)
+    desk = Desk(event.key.account_id, event.strategy_id, leg_of(event.position_side))
     change = Change(event.transact_time, event.quantity, event.cost, event.gains)
     exposure = risk.exposure.with_posting(
         event.key,
@@ -261,7 +264,10 @@ def _with_posting(risk: Risk, event: HoldPosted) -> Risk:
 def _with_adjustment(risk: Risk, event: HoldAdjusted) -> Risk:
     known: Hold | None = risk.exposure.holds.get(event.key)
     change_id = event.change_id or (known.change_id if known else "")
-    hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity, change_id=change_id)
+    hold = Hold(
+        event.strategy_id, event.instrument_id, event.side, event.quantity, change_id=change_id,
+        position_side=leg_of(event.position_side),
+    )  # fmt: skip
     adjusted = replace(risk, exposure=risk.exposure.with_hold(event.key, hold, event.contract))
     if not event.change_id:
         return adjusted
@@ -315,10 +321,13 @@ def _with_switch(risk: Risk, event: SwitchEngaged | SwitchReleased) -> Risk:
 
 def _with_carried(exposure: Exposure, event: UsageCarried) -> Exposure:
     for carried in event.cells:
-        desk = Desk(event.account_id, carried.strategy_id)
+        desk = Desk(event.account_id, carried.strategy_id, leg_of(carried.position_side))
         cell = Cell(carried.contract, carried.now, carried.opening, carried.day_from)
         exposure = exposure.with_cell(desk, carried.instrument_id, cell)
     for order in event.holds:
-        hold = Hold(order.strategy_id, order.instrument_id, order.side, order.quantity, change_id=order.change_id)
+        hold = Hold(
+            order.strategy_id, order.instrument_id, order.side, order.quantity, change_id=order.change_id,
+            position_side=leg_of(order.position_side),
+        )  # fmt: skip
         exposure = exposure.with_hold(order.key, hold, order.contract)
     return exposure

@@ -17,7 +17,7 @@ from domain.marks import Prices
 from domain.order import OrderKey
 from domain.risk.exposure import Cell, Desk, Exposure
 from domain.risk.measures import ANYWHERE, WINDOWS, Measure, Scope
-from domain.values import ONE, ZERO, Side, divide, exact
+from domain.values import ONE, ZERO, PositionSide, Side, divide, exact
 
 MARKET_ORDER_RULE = "a market order has a mark to value it by"
 
@@ -36,11 +36,24 @@ class Intent(NamedTuple):
     quantity: Decimal
     holding: Decimal
     is_new: bool
+    position_side: PositionSide = PositionSide.BOTH
 
     @property
     def desk(self) -> Desk:
         """The desk of the order."""
-        return Desk(self.key.account_id, self.strategy_id)
+        return Desk(self.key.account_id, self.strategy_id, self.position_side)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether by its side it can only close a leg of hedge mode."""
+        return self.position_side.opening not in (None, self.side)
+
+    def counts(self, desk: Desk) -> bool:
+        """Whether what a desk holds counts in the direction that the order trades: the other leg does not."""
+        ours = self.position_side
+        if ours is PositionSide.BOTH:
+            ours = PositionSide.LONG if self.side is Side.BUY else PositionSide.SHORT
+        return desk.position_side in (PositionSide.BOTH, ours)
 
     @property
     def is_at_market(self) -> bool:
@@ -262,7 +275,7 @@ class Meter(NamedTuple):
         sign = order.side.sign
         used = ZERO
         for desk, cell in self.exposure.of(order.instrument_id):
-            if scope.strategy_id in (None, desk.strategy_id):
+            if scope.strategy_id in (None, desk.strategy_id) and order.counts(desk):
                 used += cell.now.quantity + sign * cell.held(order.side)
         return Usage(exact(used), exact(used + sign * order.added), is_signed=True)
 

@@ -1,10 +1,10 @@
 """Sealed figures: all balances, positions and days' PnL as of a place in the log, committed to by one event.
 
 A figure is a key and a value, each one line of text: `balance:{account}:{venue}:{asset}`,
-`position:{account}:{strategy}:{instrument}` or `pnl:{day}:{account}:{strategy}:{instrument}`, and a JSON object with
-its members sorted, no spaces, and decimals as text. Its leaf is both lines, each ended, in a sorted tree
-(`domain.sealed.sorted_tree`). A figure that became zero stays; what never existed has no leaf, and two neighbours show
-that.
+`position:{account}:{strategy}:{instrument}` or `pnl:{day}:{account}:{strategy}:{instrument}` (of a leg of hedge mode
+with `:LONG` or `:SHORT` behind it), and a JSON object with its members sorted, no spaces, and decimals as text. Its
+leaf is both lines, each ended, in a sorted tree (`domain.sealed.sorted_tree`). A figure that became zero stays; what
+never existed has no leaf, and two neighbours show that.
 """
 
 import base64
@@ -14,12 +14,25 @@ from typing import NamedTuple, assert_never
 
 from msgspec import Struct
 
+from domain import names
 from domain.errors import RequestRefused
 from domain.merkle import leaf_hash
 from domain.sealed.sorted_tree import SortedTree
+from domain.values import PositionSide
 
 STREAM = "figures:closings"
 FORMAT = 1  # of keys, values and leaves; another one is another number
+
+
+def position_figure(account_id: str, strategy_id: str, instrument_id: str, position_side: str) -> str:
+    """The key of the figures of a position, or of one leg of it."""
+    leg = () if position_side == PositionSide.BOTH else (position_side,)
+    return names.stream("position", account_id, strategy_id, instrument_id, *leg)
+
+
+def day_figure(day: date, *position: str) -> str:
+    """The key of the figures of a position's day: `position` as for `position_figure`."""
+    return f"pnl:{day}:{position_figure(*position).removeprefix('position:')}"
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.

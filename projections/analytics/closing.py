@@ -12,8 +12,8 @@ from domain.instrument import Contract
 from domain.values import Mark, exact
 from projections.analytics.conversion import Converter, is_fresh
 from projections.analytics.valuation import mark_of, value
-from projections.models.daily_sums import CONTRACT, POSITION
-from projections.storage.tables import AnyRow, Row
+from projections.models.daily_sums import CONTRACT
+from projections.storage.tables import POSITION, AnyRow, Row
 
 HELD = ("quantity", "cost")
 

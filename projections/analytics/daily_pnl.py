@@ -17,10 +17,10 @@ from projections.analytics.closing import Closing, converted, held_at_closes, un
 from projections.analytics.conversion import RateRow
 from projections.analytics.valuation import total
 from projections.calendar import Days
-from projections.models.daily_sums import POSITION, SUMS, DailySumRow, added
-from projections.storage.tables import AnyRow, PositionColumns, Row
+from projections.models.daily_sums import SUMS, DailySumRow, added
+from projections.storage.tables import POSITION, AnyRow, PositionColumns, Row
 
-GROUPS = ("account_id", "strategy_id", "instrument_id", "venue", "base")
+GROUPS = (*POSITION, "venue", "base")
 FLOWS = ("realized", "rounding", "funding", "income", "fee_cost", "fees_settle", "transferred", "volume", "turnover")
 OWN = (*FLOWS, "unrealized", "unrealized_change", "net")
 IN_BASE = ("realized", "rounding", "funding", "income", "fee_cost", "fees", "unrealized_change", "net", "turnover")
@@ -86,6 +86,7 @@ class DailyPnlTotal(FlowColumns):
     account_id: NotRequired[str]
     strategy_id: NotRequired[str]
     instrument_id: NotRequired[str]
+    position_side: NotRequired[str]
     venue: NotRequired[str]
     base: NotRequired[str]
     settle: str

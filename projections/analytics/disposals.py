@@ -14,9 +14,9 @@ from typing import NamedTuple
 from domain.values import exact, time
 from projections.models import executions
 from projections.models.executions import TRANSFER, Position
-from projections.models.lots import POSITION, RecostedMatchRow
+from projections.models.lots import RecostedMatchRow
 from projections.storage.rows import Source, fetch
-from projections.storage.tables import AnyRow, Row
+from projections.storage.tables import POSITION, AnyRow, Row, position_of
 
 LONG_TERM_DAYS = 365
 LOTS_MAX = 1000  # looked up at a time
@@ -58,11 +58,11 @@ class Acquisitions:
         rows = list(matches)
         wanted: dict[Position, dict[str, None]] = {}
         for row in rows:
-            if (_position(row), row["lot_id"]) not in self._known:
-                wanted.setdefault(_position(row), {})[row["lot_id"]] = None
+            if (position_of(row), row["lot_id"]) not in self._known:
+                wanted.setdefault(position_of(row), {})[row["lot_id"]] = None
         for position, lot_ids in wanted.items():
             self._look_up(position, tuple(lot_ids))
-        return [_described(row, self._known.get((_position(row), row["lot_id"])), long_term_days) for row in rows]
+        return [_described(row, self._known.get((position_of(row), row["lot_id"])), long_term_days) for row in rows]
 
     def _look_up(self, position: Position, lot_ids: Sequence[str]) -> None:
         """Note when lots of a position were acquired: by the execution of their id, else as moved by a transfer."""
@@ -92,10 +92,6 @@ class Acquisitions:
 class _Acquired(NamedTuple):
     at: datetime
     settle: str | None
-
-
-def _position(row: AnyRow) -> Position:
-    return row["account_id"], row["strategy_id"], row["instrument_id"]
 
 
 def _described(row: AnyRow, acquired: _Acquired | None, long_term_days: int) -> Row:

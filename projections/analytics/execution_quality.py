@@ -24,11 +24,11 @@ from projections.calendar import Close
 from projections.models.executions import executions
 from projections.models.orders import StoredOrderRow, average_price, orders
 from projections.storage.rows import Source, fetch
-from projections.storage.tables import TEXT, AnyRow, Row, contract_of
+from projections.storage.tables import POSITION, TEXT, AnyRow, Row, contract_of, position_filter
 
 BPS = Decimal(10_000)
 ORDERS_MAX = 20_000
-GROUPS = ("account_id", "strategy_id", "instrument_id", "venue", "day")
+GROUPS = (*POSITION, "venue", "day")
 _MICROSECOND = timedelta(microseconds=1)
 _CONTRACT = ("kind", "base", "quote", "settle", "contract_size")
 
@@ -50,6 +50,7 @@ class QualityRow(TypedDict):
     account_id: str
     strategy_id: str
     instrument_id: str
+    position_side: str
     cl_ord_id: str
     side: str | None
     order_qty: Decimal | None
@@ -81,6 +82,7 @@ class QualityTotal(TypedDict):
     account_id: NotRequired[str]
     strategy_id: NotRequired[str]
     instrument_id: NotRequired[str]
+    position_side: NotRequired[str]
     venue: NotRequired[str]
     day: NotRequired[date]
     quote: str
@@ -103,10 +105,11 @@ def orders_between(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
     limit: int = ORDERS_MAX,
 ) -> list[StoredOrderRow]:
     """Return orders sent from `first` up to, not including, `end`, sorted by seq; at most `limit`."""
-    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    where = position_filter(account_id, strategy_id, instrument_id, position_side)
     chosen = {name: value for name, value in where.items() if value is not None}
     if not isinstance(source, sa.Connection):
         found = fetch(source, orders, where=chosen, by=("opened_seq",))
@@ -171,6 +174,7 @@ def measured(order: StoredOrderRow, fills: Fills | None, arrival: Mark | None, c
         "account_id": order["account_id"],
         "strategy_id": order["strategy_id"],
         "instrument_id": order["instrument_id"],
+        "position_side": order["position_side"],
         "cl_ord_id": order["cl_ord_id"],
         "side": order["side"],
         "order_qty": order["order_qty"],

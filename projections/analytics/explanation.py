@@ -25,6 +25,7 @@ from domain.position import (
     TradeKind,
     TradeReversed,
     TransferReason,
+    expensed,
 )
 from domain.values import ZERO, Mark, Money, Occurrence, Side, exact
 from projections.models.lots import LotRow
@@ -69,7 +70,8 @@ def share(event: PositionEvent, cell: str, currency: str | None = None) -> Decim
 
 def _effect_share(event: TradeBooked | TradeReversed, cell: str, currency: str | None, sign: int) -> Decimal:
     if cell == "fees":
-        return sign * event.effect.fee if event.commission.currency == currency else ZERO
+        fees = expensed(event.effect, event.commission)
+        return next((sign * fee.amount for fee in fees if fee.currency == currency), ZERO)
     return Decimal(sign * getattr(event.effect, cell)) if cell in EFFECTS else ZERO
 
 
@@ -92,6 +94,7 @@ class EventFacts(TypedDict, total=False):
     last_qty: Decimal
     last_px: Decimal
     commission: Money
+    commissions: tuple[Money, ...]
     is_late: bool
     kind: TradeKind
     quantity: Decimal
@@ -116,7 +119,8 @@ def facts(event: PositionEvent) -> EventFacts:
         case TradeBooked():
             return {
                 "exec_id": event.exec_id, "cl_ord_id": event.cl_ord_id, "side": event.side, "last_qty": event.last_qty,
-                "last_px": event.last_px, "commission": event.commission, "is_late": event.is_late, "kind": event.kind,
+                "last_px": event.last_px, "commission": event.commission, "commissions": event.commissions,
+                "is_late": event.is_late, "kind": event.kind,
                 "closed": event.effect.closed, "opened": event.effect.opened,
             }  # fmt: skip
         case TradeReversed():

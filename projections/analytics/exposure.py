@@ -16,9 +16,9 @@ from projections.analytics.valuation import MarkColumns, Marks, grouped, mark_of
 from projections.models.limits import LimitRow
 from projections.models.positions import PositionRow, positions
 from projections.storage.rows import Source
-from projections.storage.tables import AnyRow, PositionColumns, Row, contract_of
+from projections.storage.tables import POSITION, AnyRow, PositionColumns, Row, contract_of
 
-GROUPS = ("account_id", "strategy_id", "instrument_id", "venue", "base")
+GROUPS = (*POSITION, "venue", "base")
 
 
 class ExposureRow(PositionColumns, MarkColumns):
@@ -39,6 +39,7 @@ class ExposureTotal(TypedDict):
     account_id: NotRequired[str]
     strategy_id: NotRequired[str]
     instrument_id: NotRequired[str]
+    position_side: NotRequired[str]
     venue: NotRequired[str]
     base: NotRequired[str]
     quote: str
@@ -79,6 +80,7 @@ class ExposureCut(TypedDict):
     venue: NotRequired[str]
     asset: NotRequired[str]
     instrument_id: NotRequired[str]
+    position_side: NotRequired[str]
     gross: Decimal | None
     net: Decimal | None
     delta_value: Decimal | None
@@ -109,10 +111,14 @@ def exposure(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
     marks: Marks,
 ) -> list[ExposureRow]:
     """Return every open position's size at the marks, by account, strategy and instrument."""
-    rows = positions(source, account_id=account_id, strategy_id=strategy_id, instrument_id=instrument_id)
+    rows = positions(
+        source, account_id=account_id, strategy_id=strategy_id, instrument_id=instrument_id,
+        position_side=position_side,
+    )  # fmt: skip
     return [sized(row, mark_of(row, marks)) for row in rows if row["quantity"]]
 
 
@@ -122,6 +128,7 @@ def sized(row: PositionRow, mark: Mark | None) -> ExposureRow:
         "account_id": row["account_id"],
         "strategy_id": row["strategy_id"],
         "instrument_id": row["instrument_id"],
+        "position_side": row["position_side"],
         "kind": row["kind"],
         "base": row["base"],
         "quote": row["settle"] if row["kind"] == Kind.OPTION else row["quote"],
@@ -142,7 +149,7 @@ def totals(rows: Sequence[ExposureRow], by: Sequence[str]) -> list[ExposureTotal
     return cast(list[ExposureTotal], grouped(sizes, (*by, "quote"), ("gross", "net")))
 
 
-CUTS = ("account_id", "strategy_id", "venue", "asset", "instrument_id")
+CUTS = ("account_id", "strategy_id", "venue", "asset", "instrument_id", "position_side")
 SUMS = ("gross", "net", "delta_value")
 
 
@@ -157,6 +164,7 @@ def sized_in(row: PositionRow, close: Closing, currency: str) -> SizedRow:
         "account_id": row["account_id"],
         "strategy_id": row["strategy_id"],
         "instrument_id": row["instrument_id"],
+        "position_side": row["position_side"],
         "kind": row["kind"],
         "quantity": row["quantity"],
         "venue": venue_of(row["instrument_id"]),

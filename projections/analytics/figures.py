@@ -12,11 +12,12 @@ from decimal import Decimal
 from typing import Any
 
 from domain import names
-from domain.sealed.figures import FiguresTree
+from domain.sealed.figures import FiguresTree, day_figure, position_figure
 from domain.values import EPOCH, exact
 from projections.calendar import DAY, MIDNIGHT
 from projections.models import balances, daily_sums, positions
 from projections.storage.rows import Source, fetch
+from projections.storage.tables import position_of
 
 PROJECTIONS = (positions.PROJECTION, balances.PROJECTION, daily_sums.PROJECTION)
 NAMES = tuple(projection.name for projection in PROJECTIONS)
@@ -37,7 +38,7 @@ def figures(source: Source, closed_before: date) -> FiguresTree:
         key = names.stream("balance", row["account_id"], row["venue"], row["asset"])
         found[key] = canonical({"total": row["total"], "held": row["held"]})
     for held in positions.positions(source):
-        key = names.stream("position", held["account_id"], held["strategy_id"], held["instrument_id"])
+        key = position_figure(*position_of(held))
         found[key] = canonical({name: held[name] for name in OF_POSITION})  # type: ignore[literal-required]
     found |= _days(source, closed_before)
     return FiguresTree(found)
@@ -55,7 +56,7 @@ def _days(source: Source, closed_before: date) -> dict[str, str]:
         if not 1 <= row["day"] < len(bounds):
             continue
         day = bounds[row["day"] - 1].date()
-        key = names.stream("pnl", str(day), row["account_id"], row["strategy_id"], row["instrument_id"])
+        key = day_figure(day, *position_of(row))
         gained = row["realized"] + row["rounding"] + row["funding"] + row["income"]
         net = exact(gained - row["fee_cost"] - row["fees_settle"])
         found[key] = canonical({name: row[name] for name in OF_DAY} | {"net": net})  # type: ignore[literal-required]

@@ -39,6 +39,7 @@ class PnlTotal(TypedDict):
     account_id: NotRequired[str]
     strategy_id: NotRequired[str]
     instrument_id: NotRequired[str]
+    position_side: NotRequired[str]
     venue: NotRequired[str]
     base: NotRequired[str]
     settle: str
@@ -61,15 +62,19 @@ def pnl(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
     marks: Marks,
 ) -> list[PnlRow]:
     """Return every position's PnL, realized and at the marks, by account, strategy and instrument."""
-    rows = positions(source, account_id=account_id, strategy_id=strategy_id, instrument_id=instrument_id)
+    rows = positions(
+        source, account_id=account_id, strategy_id=strategy_id, instrument_id=instrument_id,
+        position_side=position_side,
+    )  # fmt: skip
     return [valued(row, mark_of(row, marks)) for row in rows]
 
 
 def totals(rows: Sequence[PnlRow], by: Sequence[str]) -> list[PnlTotal]:
-    """Sum `pnl` rows by account_id, strategy_id, instrument_id, venue, base (any of them) and currency `settle`.
+    """Sum `pnl` rows by the key of a position, venue and base (any of these columns) and by currency `settle`.
 
     Fees in currencies that `net` does not include are summed by currency, in `other_fees`.
     """

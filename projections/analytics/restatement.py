@@ -31,6 +31,7 @@ from domain.position import (
     PositionTransferred,
     TradeBooked,
     TradeReversed,
+    expensed,
 )
 from domain.values import ZERO, Mark, Money, exact
 from projections.calendar import slot_of, slot_start
@@ -242,7 +243,8 @@ def _effects(event: Any, settle: str, by: datetime) -> Sums:
 
 
 def _of_effect(effect: Effect, commission: Money | None, settle: str) -> Sums:
-    fee = effect.fee if commission is not None and commission.currency == settle else ZERO
+    fees = expensed(effect, commission) if commission is not None else ()
+    fee = sum((fee.amount for fee in fees if fee.currency == settle), ZERO)
     return Sums(effect.quantity, effect.cost, effect.realized + effect.rounding - effect.fee_cost - fee)
 
 

@@ -32,7 +32,16 @@ from typing import NamedTuple
 from domain.account import CashEntry, EntryKind
 from domain.holdings.balances import is_future
 from domain.instrument import Contract, Kind
-from domain.position import Effect, PositionTransferred, Sums, TradeBooked, TradeReversed, TransferReason
+from domain.position import (
+    Effect,
+    PositionTransferred,
+    Sums,
+    TradeBooked,
+    TradeReversed,
+    TransferReason,
+    expensed,
+    paid_in_base,
+)
 from domain.values import exact, venue_of
 
 ASSETS = "Assets"
@@ -103,12 +112,14 @@ def _quantity_lines(effect: Effect, contract: Contract, instrument_id: str, venu
 
 def traded_lines(event: TradeBooked | TradeReversed, sign: int = 1) -> list[Line]:
     """Return a trade's balanced lines; with `sign` -1 those of its reversal."""
-    effect, contract, paid_in = event.effect, event.contract, event.commission.currency
+    effect, contract = event.effect, event.contract
     venue = venue_of(event.key.instrument_id)
     lines = settled_lines(effect, contract, venue)
     lines += _quantity_lines(effect, contract, event.key.instrument_id, venue)
-    if effect.fee and not (contract.kind is Kind.SPOT and paid_in == contract.base):
-        lines += [Line(FEES, paid_in, effect.fee), Line(asset_account(venue), paid_in, -effect.fee)]
+    fees = expensed(effect, event.commission)
+    in_base = paid_in_base(contract, fees)
+    for amount, currency in ((fee.amount, fee.currency) for fee in fees if fee is not in_base):
+        lines += [Line(FEES, currency, amount), Line(asset_account(venue), currency, -amount)]
     return lines if sign > 0 else _negated(lines)
 
 

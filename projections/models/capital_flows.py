@@ -20,6 +20,7 @@ from projections.calendar import slot_of
 from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     NUMBER,
+    POSITION,
     WHOLE,
     ContractColumns,
     PositionColumns,
@@ -30,6 +31,7 @@ from projections.storage.tables import (
     contract_row,
     fact,
     key,
+    place_of,
     table,
 )
 
@@ -47,9 +49,7 @@ cash = table(
 moved = table(
     "capital",
     "moved",
-    key("account_id"),
-    key("strategy_id"),
-    key("instrument_id"),
+    *map(key, POSITION),
     key("slot", WHOLE),
     *contract_columns(),
     fact("quantity", NUMBER),
@@ -112,9 +112,8 @@ def _moved(rows: Rows, logged: Logged, event: PositionTransferred) -> None:
     other = event.counterparty
     if event.reason.is_income or (other is not None and other.account_id == event.key.account_id):
         return
-    slot, position = slot_of(event.transact_time), event.key
-    place = (position.account_id, position.strategy_id, position.instrument_id, slot)
-    names = ("account_id", "strategy_id", "instrument_id", "slot")
+    place = (*place_of(event.key), slot_of(event.transact_time))
+    names = (*POSITION, "slot")
     row: Row = rows.get(moved, *place) or dict(zip(names, place, strict=True)) | {"quantity": ZERO, "cost": ZERO}
     signed = event.side.sign * event.quantity
     sums = {"quantity": exact(row["quantity"] + signed), "cost": exact(row["cost"] + event.cost)}
@@ -123,7 +122,7 @@ def _moved(rows: Rows, logged: Logged, event: PositionTransferred) -> None:
 
 PROJECTION = Projection(
     "capital",
-    1,
+    2,
     (cash, moved),
     {
         TransferSettled: _transferred,

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any, Final, NamedTuple, TypedDict, cast
+from typing import Any, NamedTuple, TypedDict, cast
 
 import sqlalchemy as sa
 
@@ -36,6 +36,8 @@ from domain.position import (
     Sums,
     TradeBooked,
     TradeReversed,
+    expensed,
+    paid_in_base,
 )
 from domain.values import ZERO, Money, exact
 from projections.calendar import SLOTS_A_DAY, Close, slot_of, slot_start
@@ -43,11 +45,13 @@ from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
     NUMBER,
+    POSITION,
     TEXT,
     WHOLE,
     Amounts,
     ContractColumns,
     PositionColumns,
+    PositionId,
     Projection,
     Row,
     Rows,
@@ -56,10 +60,11 @@ from projections.storage.tables import (
     fact,
     key,
     maybe,
+    place_of,
+    position_filter,
     table,
 )
 
-POSITION: Final = ("account_id", "strategy_id", "instrument_id")
 EFFECT = ("quantity", "cost", "realized", "rounding", "fee_cost")
 SUMS = (*EFFECT, "fees_settle", "funding", "income", "transferred", "volume", "turnover")
 RESTATED_SUMS = ("cost", "realized", "rounding", "fee_cost")
@@ -149,7 +154,7 @@ class _Change(NamedTuple):
     at: datetime
     contract: Row
     sums: dict[str, Decimal]
-    other_fees: Money | None = None
+    other_fees: tuple[Money, ...] = ()
     fills: int = 0
     is_restatement: bool = False
 
@@ -157,7 +162,7 @@ class _Change(NamedTuple):
 def _put(rows: Rows, logged: Logged, position: PositionKey, change: _Change) -> None:
     slot = slot_of(change.at)
     day = slot // SLOTS_A_DAY
-    place = (position.account_id, position.strategy_id, position.instrument_id)
+    place = place_of(position)
     rows.put(halves, _plus(rows.get(halves, *place, slot), place, logged, change, slot=slot))
     rows.put(days_table, _plus(rows.get(days_table, *place, day), place, logged, change, slot=day))
     total = _plus(rows.get(totals_table, *place), place, logged, change, **_NO_CONTRACT, moved=0) | change.contract
@@ -169,13 +174,13 @@ def _put(rows: Rows, logged: Logged, position: PositionKey, change: _Change) -> 
         rows.put(restated, _plus(known, place, logged, change, **restatement))
 
 
-def _plus(known: Row | None, place: tuple[str, str, str], logged: Logged, change: _Change, **more: Any) -> Row:
+def _plus(known: Row | None, place: PositionId, logged: Logged, change: _Change, **more: Any) -> Row:
     """Return the row, or a new one, with a change added; sums are exact, and made canonical when they are read."""
     row = dict(known) if known is not None else dict(zip(POSITION, place, strict=True)) | more | _NOTHING
     row["seq"] = logged.seq
     for name, part in change.sums.items():
         row[name] += part
-    if (fee := change.other_fees) is not None:
+    for fee in change.other_fees:
         row["other_fees"] = added((row["other_fees"], {fee.currency: fee.amount}))
     row["fills"] += change.fills
     return row
@@ -190,7 +195,7 @@ def _traded(rows: Rows, logged: Logged, event: TradeBooked) -> None:
     sums = _effect(effect, 1)
     sums["volume"] = event.last_qty
     sums["turnover"] = contract.notional(event.last_qty, event.last_px)
-    other = _fee(sums, contract, Money(effect.fee, event.commission.currency))
+    other = _fees(sums, contract, expensed(effect, event.commission), 1)
     at, columns = event.transact_time, contract_row(contract)
     change = _Change(at, columns, sums, other_fees=other, fills=1, is_restatement=event.is_late)
     _put(rows, logged, event.key, change)
@@ -198,37 +203,44 @@ def _traded(rows: Rows, logged: Logged, event: TradeBooked) -> None:
 
 def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
     """Subtract the trade's recorded amounts; its size follows from the effect (see `domain.holdings.balances`)."""
-    contract, effect, paid = event.contract, event.effect, event.commission
+    contract, effect = event.contract, event.effect
     sums = _effect(effect, -1)
-    volume, turnover = traded(contract, effect, paid)
+    fees = expensed(effect, event.commission)
+    volume, turnover = traded(contract, effect, event.commissions, fees)
     sums["volume"], sums["turnover"] = -volume, -turnover
-    other = _fee(sums, contract, Money(-effect.fee, paid.currency))
+    other = _fees(sums, contract, fees, -1)
     at, columns = event.transact_time, contract_row(contract)
     change = _Change(at, columns, sums, other_fees=other, fills=-1, is_restatement=True)
     _put(rows, logged, event.key, change)
 
 
-def traded(contract: Contract, effect: Effect, commission: Money) -> tuple[Decimal, Decimal]:
+def traded(
+    contract: Contract, effect: Effect, commissions: Sequence[Money], fees: Sequence[Money]
+) -> tuple[Decimal, Decimal]:
     """Return the volume and turnover of a trade, from its effect: a commission in base is part of the change of
-    quantity, a capitalised one part of the cash paid.
+    quantity, a capitalised one, which is not among the `fees` expensed, part of the cash paid.
     """
     signed, cash = effect.quantity, effect.realized + effect.rounding - effect.cost - effect.fee_cost
-    if contract.kind is Kind.SPOT and commission.currency == contract.base:
-        signed += commission.amount
-    elif commission.currency == contract.settle and not effect.fee:
-        cash += commission.amount
+    in_base = paid_in_base(contract, commissions)
+    for paid in commissions:
+        if paid is in_base:
+            signed += paid.amount
+        elif paid.currency == contract.settle and all(fee.currency != paid.currency for fee in fees):
+            cash += paid.amount
     volume = exact(abs(signed))
     return volume, exact(volume * contract.contract_size) if contract.kind is Kind.INVERSE else exact(abs(cash))
 
 
-def _fee(sums: dict[str, Decimal], contract: Contract, fee: Money) -> Money | None:
-    """Add a commission paid in settlement currency to `fees_settle`; return one paid in a third currency."""
-    if not fee.amount:
-        return None
-    if fee.currency == contract.settle:
-        sums["fees_settle"] = fee.amount
-        return None
-    return None if contract.kind is Kind.SPOT and fee.currency == contract.base else fee
+def _fees(sums: dict[str, Decimal], contract: Contract, fees: Sequence[Money], sign: int) -> tuple[Money, ...]:
+    """Add a commission paid in settlement currency to `fees_settle`; return those paid in third currencies."""
+    others = []
+    in_base = paid_in_base(contract, fees)
+    for fee in fees:
+        if fee.currency == contract.settle:
+            sums["fees_settle"] = sign * fee.amount
+        elif fee is not in_base:
+            others.append(Money(sign * fee.amount, fee.currency))
+    return tuple(others)
 
 
 def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None:
@@ -254,7 +266,7 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 def _put_moved(rows: Rows, logged: Logged, event: PositionRestated) -> None:
     """Put the changes of a restatement by half hour."""
-    place = (event.key.account_id, event.key.strategy_id, event.key.instrument_id)
+    place = place_of(event.key)
     total = rows.get(totals_table, *place)
     assert total is not None, "a restatement follows bookings"
     number = total["moved"] + 1
@@ -323,7 +335,7 @@ def _moved(was: Sums, now: Effect) -> dict[str, Decimal]:
 
 PROJECTION = Projection(
     "daily",
-    2,
+    3,
     (halves, days_table, totals_table, restated, moved_table),
     {
         TradeBooked: _traded,
@@ -343,12 +355,13 @@ def sums(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
 ) -> list[DailySumRow]:
     """Return the sums of every position and day; the days begin and end at `bounds`, one moment more than days.
 
     `day` counts from 1; 0 stands for all that occurred before the first day. Days without a change have no row.
     """
-    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    where = position_filter(account_id, strategy_id, instrument_id, position_side)
     chosen = {name: value for name, value in where.items() if value is not None}
     slots = [slot_of(bound) for bound in bounds]
     if close.is_utc_midnight:
@@ -495,6 +508,7 @@ def restatements(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
     after: tuple[Any, ...] | None = None,
     limit: int = RESTATED_ROWS_MAX,
 ) -> list[RestatedRow]:
@@ -502,7 +516,7 @@ def restatements(
 
     The next page is `after` the last row's RESTATED columns.
     """
-    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    where = position_filter(account_id, strategy_id, instrument_id, position_side)
     found = fetch(source, restated, where=where, by=RESTATED, after=after, limit=limit, is_descending=True)
     found += _moved_rows(source, where, after=after, limit=limit)
     found.sort(key=_restated_place, reverse=True)
@@ -521,7 +535,7 @@ def _moved_rows(source: Source, where: Row, *, after: tuple[Any, ...] | None, li
     """Return the changes of restatements by half hour, a row a half hour, the newest first: at least `limit`."""
     found: list[Row] = []
     by = ("moved_seq", *POSITION)
-    behind = None if after is None else (after[0] + 1, *after[1:4])
+    behind = None if after is None else (after[0] + 1, *after[1 : 1 + len(POSITION)])
     while len(found) < limit:
         page = fetch(source, moved_table, where=where, by=by, after=behind, limit=MOVED_ROWS, is_descending=True)
         for row in page:

@@ -33,17 +33,21 @@ from domain.position import (
     TradeBooked,
     TradeReversed,
     costing,
+    expensed,
 )
-from domain.values import ZERO, Money, Occurrence, Side
+from domain.values import ZERO, Money, Occurrence, PositionSide, Side
 from projections.storage.copy_out import CopyOut
 from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
     ITEMS,
     NUMBER,
+    POSITION,
     WHOLE,
+    Amounts,
     ContractColumns,
     PositionColumns,
+    PositionId,
     Projection,
     Row,
     Rows,
@@ -54,23 +58,24 @@ from projections.storage.tables import (
     json_of,
     key,
     maybe,
+    position_filter,
+    position_of,
+    position_row,
     printable,
     table,
 )
 
 PAGE_ROWS_MAX = 1000
 TRADE, TRANSFER = "TRADE", "TRANSFER"
-POSITION = ("account_id", "strategy_id", "instrument_id")
+BOTH = PositionSide.BOTH.value
 SINCE = ("since_at", "since_trade_seq", "since_exec_id", "since_nanos", "since_tie")  # an Occurrence
 
-Position = tuple[str, str, str]
+Position = PositionId
 
 executions = table(
     "executions",
     "executions",
-    key("account_id"),
-    key("strategy_id"),
-    key("instrument_id"),
+    *map(key, POSITION),
     key("exec_id"),
     key("cl_ord_id"),
     key("entry"),
@@ -83,6 +88,7 @@ executions = table(
     maybe("cost", NUMBER),
     maybe("commission", NUMBER),
     maybe("commission_currency"),
+    maybe("commissions", ITEMS),
     maybe("liquidity"),
     maybe("counterparty_account_id"),
     maybe("counterparty_strategy_id"),
@@ -99,6 +105,7 @@ executions = table(
     fact("realized", NUMBER),
     fact("rounding", NUMBER),
     fact("fee", NUMBER),
+    fact("fees", Amounts()),
     fact("fee_cost", NUMBER),
     fact("is_late", sa.Boolean()),
     fact("restatements", WHOLE),
@@ -130,7 +137,9 @@ COPIED = CopyOut(executions, "booked_seq DESC")
 
 class TradeRow(PositionColumns, ContractColumns):
     """A trade or transfer: `last_qty` (unsigned) and `effect_quantity` (signed) in base units or contracts, `last_px`
-    in quote units, `commission` in `commission_currency` as `fee` is, all other amounts in `settle`.
+    in quote units, all other amounts in `settle`. `commissions` are all fees as charged, positive paid and negative a
+    rebate, one a currency; `commission` is the first of them and `fee` what of it is expensed, both in
+    `commission_currency`; `fees` is what of all is expensed, by currency.
     """
 
     exec_id: str
@@ -145,6 +154,7 @@ class TradeRow(PositionColumns, ContractColumns):
     cost: Decimal | None
     commission: Decimal | None
     commission_currency: str | None
+    commissions: list[Any] | None
     liquidity: str | None
     counterparty_account_id: str | None
     counterparty_strategy_id: str | None
@@ -160,6 +170,7 @@ class TradeRow(PositionColumns, ContractColumns):
     realized: Decimal
     rounding: Decimal
     fee: Decimal
+    fees: dict[str, Decimal]
     fee_cost: Decimal
     is_late: bool
     restatements: int
@@ -180,22 +191,22 @@ class RestatementRow(PositionColumns):
     seq: int
 
 
-def _effect(effect: Effect) -> Row:
+def _effect(effect: Effect, commission_currency: str | None) -> Row:
+    fees = expensed(effect, Money(ZERO, commission_currency or ""))
     return {
         "effect_quantity": effect.quantity,
         "effect_cost": effect.cost,
         "realized": effect.realized,
         "rounding": effect.rounding,
         "fee": effect.fee,
+        "fees": {fee.currency: fee.amount for fee in fees},
         "fee_cost": effect.fee_cost,
     }
 
 
 def _conventions(position: PositionKey, contract: Contract, costing: Costing) -> Row:
     return {
-        "account_id": position.account_id,
-        "strategy_id": position.strategy_id,
-        "instrument_id": position.instrument_id,
+        **position_row(position),
         "cost_basis": costing.cost_basis.value,
         "fee_policy": costing.fee_policy.value,
         "money_places": costing.money_places,
@@ -206,7 +217,7 @@ def _conventions(position: PositionKey, contract: Contract, costing: Costing) ->
 def _booking(logged: Logged, event: TradeBooked | PositionTransferred) -> Row:
     return {
         **_conventions(event.key, event.contract, event.costing),
-        **_effect(event.effect),
+        **_effect(event.effect, event.commission.currency if isinstance(event, TradeBooked) else None),
         "side": event.side.value,
         "nanos": event.nanos if isinstance(event, TradeBooked) else 0,
         "transact_time": event.transact_time,
@@ -233,6 +244,7 @@ def _traded(rows: Rows, logged: Logged, event: TradeBooked) -> None:
         "cost": None,
         "commission": event.commission.amount,
         "commission_currency": event.commission.currency,
+        "commissions": [{"amount": f"{paid.amount:f}", "currency": paid.currency} for paid in event.commissions],
         "liquidity": event.liquidity.value,
         "counterparty_account_id": None,
         "counterparty_strategy_id": None,
@@ -254,6 +266,7 @@ def _transferred(rows: Rows, logged: Logged, event: PositionTransferred) -> None
         "cost": event.cost,
         "commission": None,
         "commission_currency": None,
+        "commissions": None,
         "liquidity": None,
         "counterparty_account_id": event.counterparty.account_id if event.counterparty else None,
         "counterparty_strategy_id": event.counterparty.strategy_id if event.counterparty else None,
@@ -266,9 +279,7 @@ def _of(rows: Rows, position: PositionKey, *exec_ids: str) -> list[Row]:
     """Return the executions of a position with these ids that are not reversed."""
     found = rows.find(
         executions,
-        account_id=position.account_id,
-        strategy_id=position.strategy_id,
-        instrument_id=position.instrument_id,
+        **position_row(position),
         exec_id=exec_ids,
     )
     return [row for row in found if row["reversal"] is None]
@@ -279,7 +290,7 @@ def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
     for row in _of(rows, event.key, event.exec_id):
         if (row["transact_time"], row["trade_seq"], row["entry"]) == place:
             reversal = {"reversal": printable(event.reason), "seq": logged.seq}
-            rows.put(executions, row | _effect(Effect(ZERO, ZERO)) | reversal)
+            rows.put(executions, row | _effect(Effect(ZERO, ZERO), None) | reversal)
 
 
 def _assigned(rows: Rows, logged: Logged, event: LotsAssigned) -> None:
@@ -290,19 +301,21 @@ def _assigned(rows: Rows, logged: Logged, event: LotsAssigned) -> None:
 def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
     if event.since is not None:
         since = dict(zip(SINCE, event.since, strict=True))
-        place = {name: getattr(event.key, name) for name in POSITION}
-        rows.put(restatements_table, place | since | {"restated_seq": logged.seq, "seq": logged.seq})
+        rows.put(restatements_table, position_row(event.key) | since | {"restated_seq": logged.seq, "seq": logged.seq})
         return
     now = {(item.exec_id, item.transact_time): item.now for item in event.items}
     for row in _of(rows, event.key, *(item.exec_id for item in event.items)):
         if (effect := now.get((row["exec_id"], row["transact_time"]))) is not None:
             restatements = row["restatements"] + 1
-            rows.put(executions, row | _effect(effect) | {"restatements": restatements, "seq": logged.seq})
+            rows.put(
+                executions,
+                row | _effect(effect, row["commission_currency"]) | {"restatements": restatements, "seq": logged.seq},
+            )
 
 
 PROJECTION = Projection(
     "executions",
-    6,
+    7,
     (executions, restatements_table),
     {
         TradeBooked: _traded,
@@ -320,6 +333,7 @@ def trades(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
     cl_ord_id: str | None = None,
     occurred_by: datetime | None = None,
     limit: int | None = PAGE_ROWS_MAX,
@@ -329,12 +343,7 @@ def trades(
 
     The next page is `after` the last row's `booked_seq`.
     """
-    where = {
-        "account_id": account_id,
-        "strategy_id": strategy_id,
-        "instrument_id": instrument_id,
-        "cl_ord_id": cl_ord_id,
-    }
+    where = position_filter(account_id, strategy_id, instrument_id, position_side) | {"cl_ord_id": cl_ord_id}
     found = fetch(
         source, executions, where=where, at_most={"transact_time": occurred_by}, by=("booked_seq",),
         after=None if after is None else (after,), limit=limit, is_descending=True,
@@ -343,10 +352,12 @@ def trades(
 
 
 def history(
-    source: Source, *, account_id: str, strategy_id: str, instrument_id: str, occurred_by: datetime | None = None
-) -> list[TradeRow]:
+    source: Source, *, account_id: str, strategy_id: str, instrument_id: str, position_side: str = BOTH,
+    occurred_by: datetime | None = None,
+) -> list[TradeRow]:  # fmt: skip
     """Return the standing trades and transfers of one position, all or those that had `occurred_by` then, by time."""
-    return _as_restated(source, _standing(source, (account_id, strategy_id, instrument_id), occurred_by))
+    place = (account_id, strategy_id, instrument_id, position_side)
+    return _as_restated(source, _standing(source, place, occurred_by))
 
 
 def _standing(source: Source, position: Position, occurred_by: datetime | None = None) -> list[TradeRow]:
@@ -367,20 +378,16 @@ class Reach(NamedTuple):
 
 
 def restatements(
-    source: Source, *, account_id: str | None = None, strategy_id: str | None = None, instrument_id: str | None = None
-) -> dict[Position, list[Reach]]:
+    source: Source, *, account_id: str | None = None, strategy_id: str | None = None, instrument_id: str | None = None,
+    position_side: str | None = None,
+) -> dict[Position, list[Reach]]:  # fmt: skip
     """Return the restatements by half hour, by position and in log order."""
-    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    where = position_filter(account_id, strategy_id, instrument_id, position_side)
     found: dict[Position, list[Reach]] = {}
     for row in cast(list[RestatementRow], fetch(source, restatements_table, where=where, by=("restated_seq",))):
         since = Occurrence(*(row[name] for name in SINCE))  # type: ignore[literal-required]
         found.setdefault(position_of(row), []).append(Reach(row["restated_seq"], since))
     return found
-
-
-def position_of(row: PositionColumns) -> Position:
-    """Return the position a row is of."""
-    return row["account_id"], row["strategy_id"], row["instrument_id"]
 
 
 def occurrence_of(row: TradeRow) -> Occurrence:
@@ -404,6 +411,7 @@ def costing_entry_of(trade: TradeRow) -> Entry:
         cost=trade["cost"],
         lots=msgspec.convert(trade["lots"] or (), tuple[Lot, ...]),
         lot_ids=tuple(trade["lot_ids"] or ()),
+        further_commissions=msgspec.convert((trade["commissions"] or ())[1:], tuple[Money, ...]),
     )
 
 
@@ -448,7 +456,7 @@ def _as_restated(source: Source, rows: Sequence[TradeRow]) -> list[TradeRow]:
             shown.append(row)
             continue
         changed = {"restatements": row["restatements"] + len(by), "seq": max(row["seq"], *by)}
-        shown.append(cast(TradeRow, row | _effect(effect) | changed))
+        shown.append(cast(TradeRow, row | _effect(effect, row["commission_currency"]) | changed))
     return shown
 
 

@@ -51,6 +51,7 @@ from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
     ITEMS,
+    POSITION,
     WHOLE,
     AnyRow,
     Projection,
@@ -59,6 +60,8 @@ from projections.storage.tables import (
     fact,
     key,
     maybe,
+    place_of,
+    position_filter,
     printable,
     table,
 )
@@ -92,6 +95,7 @@ entries_table = table(
     fact("value_date"),
     maybe("strategy_id"),
     maybe("instrument_id"),
+    maybe("position_side"),
     fact("reference"),
     fact("narrative"),
     fact("transact_time", AT),
@@ -104,9 +108,7 @@ entries_table = table(
 ledger_table = table(
     "journal",
     "ledger",
-    key("account_id"),
-    key("strategy_id"),
-    key("instrument_id"),
+    *map(key, POSITION),
     key("asset"),
     fact("sums", Turnovers()),
     indexes=(("account_id", "instrument_id"),),
@@ -135,6 +137,7 @@ class EntryColumns(TypedDict):
     value_date: str
     strategy_id: str | None
     instrument_id: str | None
+    position_side: str | None
     reference: str
     narrative: str
     transact_time: datetime
@@ -207,6 +210,7 @@ class LedgerRow(TrialBalanceRow):
 
     strategy_id: str
     instrument_id: str
+    position_side: str
 
 
 CURSOR = ("entry_seq", "part")
@@ -220,7 +224,7 @@ LINES = (
 COPIED_LINES = CopyOut(
     entries_table,
     ", ".join((*CURSOR, "line")),
-    ("account_id", "strategy_id", "instrument_id", "day"),
+    (*POSITION, "day"),
     LINES,
 )
 NOTHING = (ZERO, ZERO)
@@ -389,6 +393,7 @@ def _put(rows: Rows, logged: Logged, entry: Entry, lines: Sequence[Line], *, par
             "value_date": entry.value_date,
             "strategy_id": position.strategy_id if position else None,
             "instrument_id": position.instrument_id if position else None,
+            "position_side": position.position_side.value if position else None,
             "reference": entry.reference,
             "narrative": printable(entry.narrative),
             "transact_time": entry.transact_time,
@@ -403,34 +408,24 @@ def _put(rows: Rows, logged: Logged, entry: Entry, lines: Sequence[Line], *, par
 def _add(rows: Rows, entry: Entry, lines: Iterable[Line], seq: int) -> None:
     """Add an entry's lines to both sums."""
     account_id, value_date, position = entry.account_id, entry.value_date, entry.position
-    strategy_id, instrument_id = (position.strategy_id, position.instrument_id) if position is not None else ("", "")
+    place = place_of(position) if position is not None else (account_id, "", "", "")
     by_asset: dict[str, list[Line]] = {}
     for line in lines:
         by_asset.setdefault(line.asset, []).append(line)
     for asset, moved in by_asset.items():
-        known = rows.get(ledger_table, account_id, strategy_id, instrument_id, asset)
+        known = rows.get(ledger_table, *place, asset)
         rows.put(
             ledger_table,
             {
-                "account_id": account_id,
-                "strategy_id": strategy_id,
-                "instrument_id": instrument_id,
+                **dict(zip(POSITION, place, strict=True)),
                 "asset": asset,
                 "sums": _added(known, moved),
                 "seq": seq,
             },
         )
         known = rows.get(turnover_table, account_id, asset, value_date)
-        rows.put(
-            turnover_table,
-            {
-                "account_id": account_id,
-                "asset": asset,
-                "value_date": value_date,
-                "sums": _added(known, moved),
-                "seq": seq,
-            },
-        )
+        of_day = {"account_id": account_id, "asset": asset, "value_date": value_date}
+        rows.put(turnover_table, of_day | {"sums": _added(known, moved), "seq": seq})
 
 
 def _added(known: Row | None, moved: Iterable[Line]) -> Sums:
@@ -444,7 +439,7 @@ def _added(known: Row | None, moved: Iterable[Line]) -> Sums:
 
 PROJECTION = Projection(
     "journal",
-    2,
+    3,
     (entries_table, ledger_table, turnover_table, instruments_table, venues_table),
     {
         AccountOpened: _opened,
@@ -467,6 +462,7 @@ def entries(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
     asset: str | None = None,
     day: str | None = None,
     limit: int | None = PAGE_ROWS_MAX,
@@ -477,8 +473,7 @@ def entries(
 
     The next page is `after` the last row's (entry_seq, part). An asset is searched only in days that moved it.
     """
-    where: Row = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
-    where["value_date"] = day
+    where: Row = {**position_filter(account_id, strategy_id, instrument_id, position_side), "value_date": day}
     if asset is None:
         found = fetch(
             source, entries_table, where=where, by=CURSOR, after=after, limit=limit, is_descending=is_descending
@@ -541,8 +536,8 @@ def ledger(source: Source, *, account_id: str | None = None, instrument_id: str 
         if not row["account"].startswith(ASSETS):
             found.append(row)
         elif instrument_id is None:
-            found.append(row | {"strategy_id": "", "instrument_id": ""})
-    return cast(list[LedgerRow], _summed(found, (*ACCOUNT, "strategy_id", "instrument_id")))
+            found.append(row | dict.fromkeys(POSITION[1:], ""))
+    return cast(list[LedgerRow], _summed(found, (*ACCOUNT, *POSITION[1:])))
 
 
 def trial_balance(

@@ -13,6 +13,7 @@ from typing import Any, TypedDict, cast
 from domain.instrument import Contract
 from domain.ledger import Logged
 from domain.order import OrderKey
+from domain.position import PositionKey
 from domain.risk import (
     FIRM,
     AssessmentMissed,
@@ -30,12 +31,26 @@ from domain.risk import (
     SwitchEngaged,
     SwitchReleased,
 )
-from domain.values import ZERO, Side, divide, exact, venue_of
+from domain.values import ZERO, PositionSide, Side, divide, exact, leg_of, venue_of
 from projections.storage.rows import Source, fetch
-from projections.storage.tables import AT, NUMBER, WHOLE, Projection, Row, Rows, fact, key, maybe, printable, table
+from projections.storage.tables import (
+    AT,
+    NUMBER,
+    POSITION,
+    WHOLE,
+    Projection,
+    Row,
+    Rows,
+    fact,
+    key,
+    maybe,
+    position_row,
+    printable,
+    table,
+)
 
 SCOPE = ("strategy_id", "instrument_id", "venue", "asset")
-USAGE = ("account_id", "strategy_id", "instrument_id")
+USAGE = POSITION
 
 limits = table(
     "limits",
@@ -90,6 +105,7 @@ holds = table(
     key("cl_ord_id"),
     fact("strategy_id"),
     fact("instrument_id"),
+    fact("position_side"),
     fact("side"),
     fact("quantity", NUMBER),
     has_history=False,
@@ -215,8 +231,13 @@ def _released(rows: Rows, logged: Logged, event: SwitchReleased) -> None:
     rows.delete(switches_table, *_scope(event.account_id, event.scope).values())
 
 
+def _place(event: HoldPlaced | HoldAdjusted | HoldPosted) -> Row:
+    leg = leg_of(event.position_side)
+    return position_row(PositionKey(event.key.account_id, event.strategy_id, event.instrument_id, leg))
+
+
 def _held(rows: Rows, logged: Logged, event: HoldPlaced | HoldAdjusted) -> None:
-    place = {"account_id": event.key.account_id, "strategy_id": event.strategy_id, "instrument_id": event.instrument_id}
+    place = _place(event)
     place |= {"side": event.side.value}
     _hold(rows, logged, event.key, place, quantity=event.quantity, contract=event.contract)
 
@@ -234,6 +255,7 @@ def _hold(
         "cl_ord_id": order.cl_ord_id,
         "strategy_id": place["strategy_id"],
         "instrument_id": place["instrument_id"],
+        "position_side": place["position_side"],
         "side": place["side"],
         "quantity": quantity,
         "seq": logged.seq,
@@ -248,7 +270,7 @@ def _hold(
 
 
 def _posted(rows: Rows, logged: Logged, event: HoldPosted) -> None:
-    place = {"account_id": event.key.account_id, "strategy_id": event.strategy_id, "instrument_id": event.instrument_id}
+    place = _place(event)
     _use(rows, logged, place, {"position": event.quantity}, contract=event.contract)
     _release(rows, logged, event)
 
@@ -261,7 +283,7 @@ def _release(rows: Rows, logged: Logged, event: HoldPosted | HoldVoided | HoldEx
 
 
 def _use(rows: Rows, logged: Logged, place: Row, changes: dict[str, Any], *, contract: Contract | None) -> None:
-    """Add to sums of the usage row of the account, strategy and instrument in `place`."""
+    """Add to sums of the usage row of the account, strategy, instrument and leg in `place`."""
     row = rows.get(usage, *(place[name] for name in USAGE))
     if row is None:
         row = {name: place[name] for name in USAGE} | {"base": None, "orders": 0}
@@ -278,7 +300,7 @@ def _use(rows: Rows, logged: Logged, place: Row, changes: dict[str, Any], *, con
 
 PROJECTION = Projection(
     "limits",
-    3,
+    4,
     (limits, breaches_table, switches_table, usage, holds),
     {
         LimitSet: _set,
@@ -361,7 +383,10 @@ def _position(limit: Row, instrument_id: str, covered: list[Row], found: list[Br
     position, buys, sells = (
         exact(sum((row[name] for row in covered), ZERO)) for name in ("position", "held_buy", "held_sell")
     )
-    at_most = exact(max(abs(position + buys), abs(position - sells)))
+    legs = [row for row in covered if row["position_side"] != PositionSide.BOTH]  # as domain.risk.exposure counts them
+    longest = position + buys - sum(min(row["position"] + row["held_buy"], ZERO) for row in legs)
+    shortest = position - sells - sum(max(row["position"] - row["held_sell"], ZERO) for row in legs)
+    at_most = exact(max(abs(longest), abs(shortest)))
     row = _used(limit, at_most, covered, found)
     row["position"], row["held_buy"], row["held_sell"] = position, buys, sells
     row["instrument_id"] = instrument_id or None

@@ -10,7 +10,7 @@ A lot moved by a transfer keeps its age.
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from domain.account import Costing
 from domain.ledger import Logged
@@ -18,7 +18,6 @@ from domain.position import (
     Book,
     Lot,
     LotMatch,
-    PositionKey,
     PositionRestated,
     PositionTransferred,
     TradeBooked,
@@ -30,10 +29,24 @@ from projections.models import executions
 from projections.models.executions import TradeRow, costing_entry_of
 from projections.storage.copy_out import CopyOut
 from projections.storage.rows import Source, fetch
-from projections.storage.tables import AT, NUMBER, WHOLE, PositionColumns, Projection, Row, Rows, fact, key, table
+from projections.storage.tables import (
+    AT,
+    NUMBER,
+    POSITION,
+    WHOLE,
+    PositionColumns,
+    Projection,
+    Row,
+    Rows,
+    fact,
+    key,
+    position_filter,
+    position_of,
+    position_row,
+    table,
+)
 
 PAGE_ROWS_MAX = 1000
-POSITION: Final = ("account_id", "strategy_id", "instrument_id")
 OPENED = (*POSITION, "opened_at", "opened_trade_seq", "lot_id")
 DISPOSED = (*POSITION, "disposed_at", "disposed_trade_seq", "exec_id", "line")
 
@@ -106,14 +119,6 @@ class MatchRow(RecostedMatchRow):
     seq: int
 
 
-def _position(position: PositionKey) -> Row:
-    return {
-        "account_id": position.account_id,
-        "strategy_id": position.strategy_id,
-        "instrument_id": position.instrument_id,
-    }
-
-
 def _lot_row(lot: Lot) -> Row:
     return {
         "lot_id": lot.lot_id,
@@ -146,7 +151,7 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred
     effect, position = event.effect, event.key
     if not effect.opened and not effect.closed:
         return
-    seq, place = {"seq": logged.seq}, _position(position)
+    seq, place = {"seq": logged.seq}, position_row(position)
     if isinstance(event, TradeBooked):
         exec_id, trade_seq = event.exec_id, event.trade_seq
     else:
@@ -180,11 +185,11 @@ def _unmatch(rows: Rows, place: Row, exec_ids: Iterable[str]) -> None:
 def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
     """Delete its matches; the restatement that follows corrects its lots and those it consumed."""
     if event.effect.closed:
-        _unmatch(rows, _position(event.key), (event.exec_id,))
+        _unmatch(rows, position_row(event.key), (event.exec_id,))
 
 
 def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
-    seq, place = {"seq": logged.seq}, _position(event.key)
+    seq, place = {"seq": logged.seq}, position_row(event.key)
     _unmatch(rows, place, (item.exec_id for item in event.items))
     for item in event.items:
         for row in _match_rows(item.exec_id, item.transact_time, item.trade_seq, item.now.closed):
@@ -200,7 +205,7 @@ def _restated(rows: Rows, logged: Logged, event: PositionRestated) -> None:
 
 PROJECTION = Projection(
     "lots",
-    3,
+    4,
     (lots_table, matches_table),
     {
         TradeBooked: _booked,
@@ -217,11 +222,12 @@ def open_lots(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
     limit: int | None = PAGE_ROWS_MAX,
-    after: tuple[str, str, str, datetime, int, str] | None = None,
+    after: tuple[str, str, str, str, datetime, int, str] | None = None,
 ) -> list[LotRow]:
     """Return open lots by position, the oldest first. The next page is `after` the last row's `OPENED` columns."""
-    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    where = position_filter(account_id, strategy_id, instrument_id, position_side)
     return cast(list[LotRow], fetch(source, lots_table, where=where, by=OPENED, after=after, limit=limit))
 
 
@@ -231,22 +237,23 @@ def matches(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
     exec_id: str | None = None,
     occurred_by: datetime | None = None,
     limit: int | None = PAGE_ROWS_MAX,
-    after: tuple[str, str, str, datetime, int, str, int] | None = None,
+    after: tuple[str, str, str, str, datetime, int, str, int] | None = None,
 ) -> list[MatchRow]:
     """Return matches by position and time of disposal, all or those of disposals that had `occurred_by` a moment.
 
     The next page is `after` the last row's `DISPOSED` columns.
     """
-    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    where = position_filter(account_id, strategy_id, instrument_id, position_side)
     reaches = executions.restatements(source, **where)
     since = {position: min(reach.since for reach in found) for position, found in reaches.items()}
     chosen = where | {"exec_id": exec_id}
     kept = _kept(source, chosen, since, occurred_by=occurred_by, after=after, limit=limit)
     for position, place in since.items():
-        if after is None or position >= after[:3]:
+        if after is None or position >= after[:4]:
             derived = _derived(source, position, place, occurred_by=occurred_by, exec_id=exec_id)
             kept += [row for row in derived if after is None or _disposed(row) > tuple(after)]
     if since:
@@ -274,7 +281,7 @@ def _kept(
     while True:
         page = fetch(source, matches_table, where=where, at_most=at_most, by=DISPOSED, after=after, limit=limit)
         for row in page:
-            position = (row["account_id"], row["strategy_id"], row["instrument_id"])
+            position = position_of(row)
             at = since[position][0] if position in since else None
             is_at = row["disposed_at"] == at and (row["disposed_trade_seq"], row["exec_id"]) in before[position]
             if at is None or row["disposed_at"] < at or is_at:

@@ -134,8 +134,9 @@ def _amending(order: Order | None, event: Amendment) -> tuple[Order | None, Amen
     now = event.now
     assert now is not None, "what was standing is standing after a correction"
     return order, replace(
-        event, exec_ref_id=was.exec_id, last_qty=now.last_qty, last_px=now.last_px, commission=now.commission
-    )
+        event, exec_ref_id=was.exec_id, last_qty=now.last_qty, last_px=now.last_px, commission=now.commission,
+        further_commissions=now.further_commissions,
+    )  # fmt: skip
 
 
 def _with_requests(rows: Rows, order: OrderKey, known: Order, event: Any) -> Order:

@@ -41,6 +41,7 @@ from projections.storage.tables import (
     json_of,
     key,
     maybe,
+    position_filter,
     printable,
     table,
 )
@@ -57,6 +58,7 @@ orders = table(
     fact("order_id"),
     fact("strategy_id"),
     fact("instrument_id"),
+    fact("position_side"),
     maybe("side"),
     maybe("ord_type"),
     maybe("time_in_force"),
@@ -97,6 +99,7 @@ class StoredOrderRow(TypedDict):
     order_id: str
     strategy_id: str
     instrument_id: str
+    position_side: str
     side: str | None
     ord_type: str | None
     time_in_force: str | None
@@ -181,6 +184,7 @@ def _show(row: Row, order: Order) -> None:
     row["order_id"] = order.order_id
     row["strategy_id"] = order.strategy_id
     row["instrument_id"] = order.instrument_id
+    row["position_side"] = order.shown_leg.value
     row["side"] = order.side.value if order.instrument_id else None
     row["order_qty"] = order.order_qty
     row["terms_cl_ord_id"] = order.cl_ord_id
@@ -214,7 +218,7 @@ def _changed(rows: Rows, logged: Logged, event: OrderEvent) -> None:
 
 PROJECTION = Projection(
     "orders",
-    4,
+    5,
     (orders, order_states.states, order_states.requests),
     {event_class: _changed for event_class in get_args(OrderEvent) if event_class is not OrderAliased},
 )
@@ -226,6 +230,7 @@ def blotter(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
     status: str | tuple[str, ...] | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: int | None = None,
@@ -234,7 +239,7 @@ def blotter(
 
     `status` is one OrdStatus or several (`OPEN`: those in which an order can be filled).
     """
-    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id, "status": status}
+    where: Row = {**position_filter(account_id, strategy_id, instrument_id, position_side), "status": status}
     place = None if after is None else (after,)
     found = fetch(source, orders, where=where, by=("opened_seq",), after=place, limit=limit, is_descending=True)
     return cast(list[OrderRow], [row | {"avg_px": average_price(row)} for row in found])

@@ -27,6 +27,7 @@ from domain.position import (
     PositionTransferred,
     TradeBooked,
     TradeReversed,
+    expensed,
     occurrence_of,
 )
 from domain.values import EARLIEST, EPOCH, ZERO, Money, Occurrence, exact
@@ -35,11 +36,13 @@ from projections.storage.rows import Source, fetch
 from projections.storage.tables import (
     AT,
     NUMBER,
+    POSITION,
     WHOLE,
     Amounts,
     AnyRow,
     ContractColumns,
     PositionColumns,
+    PositionId,
     Projection,
     Row,
     Rows,
@@ -49,10 +52,12 @@ from projections.storage.tables import (
     fact,
     key,
     maybe,
+    place_of,
+    position_filter,
+    position_row,
     table,
 )
 
-POSITION = ("account_id", "strategy_id", "instrument_id")
 SUMS = ("quantity", "cost", "realized", "rounding", "fee_cost")  # columns that an effect changes
 RESTATED = ("cost", "realized", "rounding", "fee_cost")  # columns that a restatement changes
 EVERY_SUM = (*SUMS, "income", "transferred", "funding")
@@ -63,9 +68,7 @@ BOOKKEEPING = ("reached", *LAST[3:], *COUNTS)  # columns for looking up versions
 positions_table = table(
     "positions",
     "positions",
-    key("account_id"),
-    key("strategy_id"),
-    key("instrument_id"),
+    *map(key, POSITION),
     *contract_columns(),
     maybe("cost_basis"),
     maybe("fee_policy"),
@@ -105,9 +108,7 @@ late = table(  # amounts added to the position from the moment `since` up to `un
 fundings = table(
     "positions",
     "fundings",
-    key("account_id"),
-    key("strategy_id"),
-    key("instrument_id"),
+    *map(key, POSITION),
     key("funding_id"),
     fact("amount", NUMBER),
     fact("currency"),
@@ -145,9 +146,7 @@ class PositionRow(PositionColumns, ContractColumns):
 
 def _new(position: PositionKey, at: datetime) -> Row:
     return {
-        "account_id": position.account_id,
-        "strategy_id": position.strategy_id,
-        "instrument_id": position.instrument_id,
+        **position_row(position),
         "kind": None,
         "base": None,
         "quote": None,
@@ -178,7 +177,7 @@ def _new(position: PositionKey, at: datetime) -> Row:
 
 def _row(rows: Rows, logged: Logged, position: PositionKey, at: datetime) -> Row:
     """Return a copy of the position's row, or a new one, to be changed by an occurrence at a moment."""
-    known = rows.get(positions_table, position.account_id, position.strategy_id, position.instrument_id)
+    known = rows.get(positions_table, *place_of(position))
     if known is None:
         return _new(position, at) | {"seq": logged.seq}
     reached = known["reached"]
@@ -195,8 +194,8 @@ def _booked(rows: Rows, logged: Logged, event: TradeBooked | PositionTransferred
     row |= contract_row(event.contract)
     _add(row, effect, 1)
     if isinstance(event, TradeBooked):
-        if effect.fee:
-            row["fees"] = _with_fee(row["fees"], Money(effect.fee, event.commission.currency))
+        for fee in expensed(effect, event.commission):
+            row["fees"] = _with_fee(row["fees"], fee)
     else:
         summed_as = _summed_as(event)
         row[summed_as] = exact(row[summed_as] + event.cost)
@@ -223,9 +222,10 @@ def _change(effect: Effect, sign: int) -> Row:
 
 
 def _fee_of(event: TradeBooked | TradeReversed, sign: int) -> Row:
-    return {
-        "fees": _with_fee({}, Money(sign * event.effect.fee, event.commission.currency)) if event.effect.fee else {}
-    }
+    fees: dict[str, Decimal] = {}
+    for fee in expensed(event.effect, event.commission):
+        fees = _with_fee(fees, Money(sign * fee.amount, fee.currency))
+    return {"fees": fees}
 
 
 def _summed_as(event: PositionTransferred) -> str:
@@ -250,8 +250,8 @@ def _reversed(rows: Rows, logged: Logged, event: TradeReversed) -> None:
     at, effect = event.transact_time, event.effect
     row = _row(rows, logged, event.key, at)
     _add(row, effect, -1)
-    if effect.fee:
-        row["fees"] = _with_fee(row["fees"], Money(-effect.fee, event.commission.currency))
+    for fee in expensed(effect, event.commission):
+        row["fees"] = _with_fee(row["fees"], Money(-fee.amount, fee.currency))
     rows.put(positions_table, row)
     if at < row["reached"]:
         _put_late(rows, row, at, _change(effect, -1) | _fee_of(event, -1))
@@ -283,9 +283,7 @@ def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
     if at < row["reached"]:
         _put_late(rows, row, at, {"funding": paid.amount, "payments": 1})
     payment = {
-        "account_id": event.key.account_id,
-        "strategy_id": event.key.strategy_id,
-        "instrument_id": event.key.instrument_id,
+        **position_row(event.key),
         "funding_id": event.funding_id,
         "amount": event.amount.amount,
         "currency": event.amount.currency,
@@ -299,7 +297,7 @@ def _funded(rows: Rows, logged: Logged, event: FundingSettled) -> None:
 
 PROJECTION = Projection(
     "positions",
-    6,
+    7,
     (positions_table, late, fundings),
     {
         TradeBooked: _booked,
@@ -317,14 +315,15 @@ def positions(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
     limit: int | None = None,
-    after: tuple[str, str, str] | None = None,
+    after: PositionId | None = None,
 ) -> list[PositionRow]:
-    """Return positions by account, strategy and instrument, with `avg_px`: the price at which value equals cost.
+    """Return positions by account, strategy, instrument and leg, with `avg_px`: the price at which value equals cost.
 
-    The next page is `after` the last row's (account_id, strategy_id, instrument_id).
+    The next page is `after` the last row's `POSITION` columns.
     """
-    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    where = position_filter(account_id, strategy_id, instrument_id, position_side)
     found = fetch(source, positions_table, where=where, after=after, limit=limit)
     for row in found:
         for name in BOOKKEEPING:

@@ -21,7 +21,6 @@ from projections.models.executions import TRADE, effects, executions, restatemen
 from projections.models.positions import (
     COUNTS,
     EVERY_SUM,
-    POSITION,
     RESTATED,
     PositionRow,
     average_price,
@@ -31,14 +30,15 @@ from projections.models.positions import (
 )
 from projections.storage.history import AsOf, history_of, path
 from projections.storage.rows import Source, fetch
-from projections.storage.tables import AT, TEXT, WHOLE, Row
+from projections.storage.tables import AT, POSITION, TEXT, WHOLE, PositionId, Row, position_filter
+from projections.storage.tables import position_of as _key
 
 KEPT = ("kind", "base", "quote", "settle", "contract_size", "cost_basis", "fee_policy", "money_places")
 LAST = tuple(f"last_{name}" for name in ("transact_time", "trade_seq", "exec_id"))
 OCCURRED = ("nanos", "side", "cl_ord_id", "entry")  # of an execution: what orders those of one time
 NEVER = 2**62  # beyond every place in the log
 MOMENT_LEVELS = 60  # of the tree over microseconds, in which `late` is filed
-Key = tuple[str, str, str]
+Key = PositionId
 
 
 def positions(
@@ -48,12 +48,13 @@ def positions(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
+    position_side: str | None = None,
     limit: int | None = None,
-    after: tuple[str, str, str] | None = None,
+    after: PositionId | None = None,
 ) -> list[PositionRow]:
     """Return rows like `projections.models.positions.positions`. `last_*` is the latest occurrence that stands."""
     assert isinstance(source, sa.Connection | AsOf), "a replay is not read as occurred"
-    where = {"account_id": account_id, "strategy_id": strategy_id, "instrument_id": instrument_id}
+    where = position_filter(account_id, strategy_id, instrument_id, position_side)
     known = {_key(row): row for row in fetch(source, positions_table, where=where, after=after)}
     further = [key for key, row in known.items() if row["reached"] > occurred_by]
     held = known | {key: _nothing(known[key]) for key in further}
@@ -78,9 +79,10 @@ def changes(
     account_id: str | None = None,
     strategy_id: str | None = None,
     instrument_id: str | None = None,
-) -> dict[tuple[str, str, str], list[int]]:
+    position_side: str | None = None,
+) -> dict[PositionId, list[int]]:
     """Return by position the seqs, beyond `after` and up to `upto`, that changed what had `occurred_by` then."""
-    where = dict(zip(POSITION, (account_id, strategy_id, instrument_id), strict=True))
+    where = position_filter(account_id, strategy_id, instrument_id, position_side)
     ended, reaches = history_of(executions), restatements_table
     queries = [
         sa.select(*(columns[name] for name in POSITION), changed.label("changed"))
@@ -96,9 +98,9 @@ def changes(
         reached.where(reaches.c.since_at <= occurred_by, reaches.c.restated_seq > after, reaches.c.restated_seq <= upto)
         .where(*(reaches.c[name] == value for name, value in where.items() if value is not None))
     )  # fmt: skip
-    found: dict[tuple[str, str, str], list[int]] = {}
+    found: dict[PositionId, list[int]] = {}
     for *key, seq in connection.execute(sa.union(*queries)):
-        found.setdefault((key[0], key[1], key[2]), []).append(seq)
+        found.setdefault((key[0], key[1], key[2], key[3]), []).append(seq)
     return {key: sorted(seqs) for key, seqs in found.items()}
 
 
@@ -113,10 +115,6 @@ def _costed(source: sa.Connection | AsOf, key: Key, moment: datetime) -> Row:
     """Return a position's sums at a moment, costed from its entries up to then."""
     found = [effect for _, effect in effects(source, key, moment)]
     return {name: exact(sum((getattr(effect, name) for effect in found), ZERO)) for name in RESTATED}
-
-
-def _key(row: Row) -> Key:
-    return row["account_id"], row["strategy_id"], row["instrument_id"]
 
 
 def _occurrence(row: Row) -> Occurrence:

@@ -81,7 +81,8 @@ def _compared(connection: sa.Connection, table: str, old: str, new: str, *, samp
     names = {"old": _name(old, table), "new": _name(new, table)}
     columns = {side: list(connection.scalars(COLUMNS, {"name": name})) for side, name in names.items()}
     common = [column for column in columns["new"] if column in columns["old"]]
-    keys = list(connection.scalars(KEYS, {"name": names["new"]})) or _of_versions(connection, new, table)
+    new_keys = list(connection.scalars(KEYS, {"name": names["new"]})) or _of_versions(connection, new, table)
+    keys = [key for key in new_keys if key in common]  # a column added to the key identifies no row of before
     joined = JOINED.format(
         **names,
         same_key=" AND ".join(f"old.{_QUOTE(key)} = new.{_QUOTE(key)}" for key in keys),

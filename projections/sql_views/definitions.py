@@ -25,6 +25,7 @@ class View(NamedTuple):
     """A view of one table of a projection, in one version.
 
     `source` is the SQL after FROM; `{table}` is the table, `{schema}` the database schema of the projection's tables.
+    The last `added` columns were added since its version was released.
     """
 
     name: str
@@ -34,6 +35,7 @@ class View(NamedTuple):
     table: str
     source: str
     has_history: bool
+    added: int = 0
 
 
 class Composed(NamedTuple):
@@ -79,12 +81,19 @@ def columns(text: str) -> tuple[Column, ...]:
 
 
 def view(
-    name: str, of: str, comment: str, text: str, *, source: str = "{table} AS t", has_history: bool = True
-) -> View:
-    """Return the view of a table, named `projection.table`; see `columns` for the text."""
+    name: str, of: str, comment: str, text: str, *, source: str = "{table} AS t", has_history: bool = True,
+    added: str = "",
+) -> View:  # fmt: skip
+    """Return the view of a table, named `projection.table`; see `columns` for the text, and for `added`, the columns
+    that were added at its end since its version was released.
+    """
     projection, _, table = of.partition(".")
     flat = " ".join(comment.split())
-    return View(name, flat, columns(text), projection, table=table, source=source, has_history=has_history)
+    more = columns(added) if added else ()
+    return View(
+        name, flat, (*columns(text), *more), projection, table=table, source=source, has_history=has_history,
+        added=len(more),
+    )  # fmt: skip
 
 
 def history_columns(of: View) -> tuple[Column, ...]:
@@ -93,7 +102,8 @@ def history_columns(of: View) -> tuple[Column, ...]:
 until_seq bigint -- The first place in the log at which this version no longer held; null while it holds.
 node bigint -- The key under which `path_of` finds past versions; for the as-of functions.
 """)
-    return (*of.columns, *added)
+    released = len(of.columns) - of.added
+    return (*of.columns[:released], *added, *of.columns[released:])
 
 
 def as_of(version: str, of: View) -> Function:

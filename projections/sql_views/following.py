@@ -17,7 +17,16 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from domain.errors import Unavailable
-from projections.sql_views.definitions import Column, Composed, Function, Version, View, history_columns, selected
+from projections.sql_views.definitions import (
+    Column,
+    Composed,
+    Function,
+    Version,
+    View,
+    as_of,
+    history_columns,
+    selected,
+)
 from projections.sql_views.versions import VERSIONS
 from projections.storage import progress
 from projections.storage.tables import Projection
@@ -37,6 +46,10 @@ LEFT JOIN pg_depend AS d ON d.classid = 'pg_rewrite'\\:\\:regclass AND d.objid =
 LEFT JOIN pg_class AS leaves ON leaves.oid = d.refobjid
 LEFT JOIN pg_namespace AS n ON n.oid = leaves.relnamespace
 WHERE s.nspname = :version AND views.relkind = 'v' GROUP BY views.relname
+""")
+COLUMNS = sa.text("""
+SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(:place) AND attnum > 0 AND NOT attisdropped
+ORDER BY attnum
 """)
 FUNCTIONS = sa.text("SELECT proname FROM pg_proc WHERE pronamespace = to_regnamespace(:version)")
 LEAVES = sa.text("SELECT schemaname, viewname FROM pg_views WHERE viewname = ANY(:names)")
@@ -77,10 +90,10 @@ def shown(projections: Iterable[Projection], versions: Iterable[Version] = VERSI
         for view in version.views:
             if (view.projection, view.table) not in tables:
                 continue
-            found.append(Shown(version.name, view.name, view.columns, view.comment, of=view))
-            if view.has_history:
+            if view.has_history:  # before the view itself, whose function reads it
                 comment = f"Every version of every row of {view.name}, past and present."
                 found.append(Shown(version.name, f"{view.name}_history", history_columns(view), comment, of=view))
+            found.append(Shown(version.name, view.name, view.columns, view.comment, of=view))
     return found
 
 
@@ -169,6 +182,7 @@ def _redefined(connection: sa.Connection, view: Shown, schemas: Sequence[str]) -
         connection.execute(LOCK)
         connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_MS_MAX}ms'"))
         _define(connection, view, schemas)
+        _compose(connection)
         return True
     return False
 
@@ -203,18 +217,35 @@ def _add_leaf(connection: sa.Connection, view: Shown, schema: str) -> None:
 
 def _define(connection: sa.Connection, view: Shown, schemas: Sequence[str]) -> None:
     """Let a view show the rows of the schema in use, of these."""
-    names = ", ".join(column.name for column in view.columns)
+    place = f"{view.version}.{_quote(view.name)}"
+    before, wanted = _columns(connection, place), [column.name for column in view.columns]
     known = "ARRAY[" + ", ".join(f"'{schema}'" for schema in schemas) + "]"
     parts = (
-        f"SELECT {names} FROM {_quote(schema)}.{_quote(view.leaf)}"  # noqa: S608
+        f"SELECT {_shown_by(connection, schema, view)} FROM {_quote(schema)}.{_quote(view.leaf)}"  # noqa: S608
         f" WHERE read.in_use('{view.of.projection}', '{schema}', {known})"
         for schema in schemas
     )
-    place = f"{view.version}.{_quote(view.name)}"
-    is_new = connection.scalar(sa.text("SELECT to_regclass(:name)"), {"name": place}) is None
     _run(connection, f"CREATE OR REPLACE VIEW {place} AS {' UNION ALL '.join(parts)}")
-    if is_new:
+    if before != wanted:
         _comment(connection, view.version, view)
+    if before and before != wanted and not view.is_history and view.of.has_history:
+        _make(connection, view.version, as_of(view.version, view.of))
+
+
+def _columns(connection: sa.Connection, place: str) -> list[str]:
+    """Return the columns that a view has in the database; none if it is not there."""
+    return list(connection.scalars(COLUMNS, {"place": place}))
+
+
+def _shown_by(connection: sa.Connection, schema: str, view: Shown) -> str:
+    """Return what a view selects of a build's rows: null for a column that was added since the build."""
+    there = set(_columns(connection, f"{_quote(schema)}.{_quote(view.leaf)}"))
+    return ", ".join(column.name if column.name in there else _null(column) for column in view.columns)
+
+
+def _null(column: Column) -> str:
+    collation = ' COLLATE "C"' if column.type == "text" else ""
+    return f"NULL::{column.type}{collation} AS {column.name}"
 
 
 def _comment(connection: sa.Connection, version: str, view: Shown | Composed) -> None:
@@ -244,14 +275,16 @@ def _compose(connection: sa.Connection) -> None:
     """Create the functions, and the views over other views, once all that they need is there."""
     for version in VERSIONS:
         present = _names(connection, version)
-        if not {view.name for view in version.views} <= present:
+        places = {view: f"{version.name}.{_quote(view.name)}" for view in version.views}
+        if any(len(_columns(connection, place)) < len(view.columns) for view, place in places.items()):
             continue
         for function in version.functions:
             if function.name not in present:
                 _make(connection, version.name, function)
         for composed in version.composed:
-            if composed.name not in present:
-                _run(connection, f"CREATE VIEW {version.name}.{_quote(composed.name)} AS {_typed(composed)}")
+            place = f"{version.name}.{_quote(composed.name)}"
+            if len(_columns(connection, place)) < len(composed.columns):
+                _run(connection, f"CREATE OR REPLACE VIEW {place} AS {_typed(composed)}")
                 _comment(connection, version.name, composed)
 
 

@@ -1,7 +1,7 @@
 """The views of `v1` on accounts, instruments, balances, the journal, days, capital and marks."""
 
 from projections.sql_views.definitions import Composed, Function, columns, view
-from projections.sql_views.trading_views import CONTRACT, POSITION, SEQ
+from projections.sql_views.trading_views import CONTRACT, LEG, POSITION, SEQ
 
 ACCOUNT_ASSET = """
 account_id text -- The account.
@@ -67,6 +67,7 @@ amount numeric = l.value->>2 -- Debit above zero, credit below, in units of the 
 """,
         source="{table} AS t CROSS JOIN LATERAL jsonb_array_elements(t.lines) WITH ORDINALITY AS l",
         has_history=False,
+        added="position_side text -- The leg of hedge mode, LONG or SHORT; BOTH of a one-way position; null of cash.",
     ),
     view(
         "ledger",
@@ -83,6 +84,7 @@ credit numeric = pair.value->>1 -- Sum of credits, unsigned.
 """,
         source="{table} AS t CROSS JOIN LATERAL jsonb_each(t.sums) AS pair",
         has_history=False,
+        added="position_side text = nullif(t.position_side, '') -- Its leg: LONG, SHORT or BOTH; null of cash.",
     ),
     view(
         "turnovers",
@@ -117,6 +119,7 @@ turnover numeric -- Value traded, in quote (of an option in settle).
 fills bigint -- Number of trades.
 {SEQ.strip()}
 """,
+        added=LEG,
     ),
     view(
         "cash_flows",
@@ -157,6 +160,7 @@ gain numeric -- Gain before rounding, in settle.
 settle text -- The currency of proceeds, cost and gain.
 is_current boolean -- False: a long restatement came after; `daybook report lots --matches` has the matches.
 seq bigint -- The place in the log of the last event that changed the row.
+{LEG}
 """)
 _VALUES = columns(f"""{POSITION}kind text -- SPOT, LINEAR, INVERSE or OPTION; null while only funding was settled.
 settle text -- The currency of cost, value and unrealized.
@@ -167,6 +171,7 @@ mark_at timestamptz -- When that was seen: decide whether it is too old.
 value numeric -- Value at the mark, of INVERSE rounded at 18 places; null without a mark, zero when flat.
 unrealized numeric -- value less cost.
 seq bigint -- The place in the log of the last event that changed the position.
+{LEG}
 """)
 _NET_ASSETS = columns(f"""{ACCOUNT_ASSET}balance numeric -- All of the asset, spot positions included.
 open_value numeric -- Unrealized gain of futures that settle in it, and value of options, at the newest marks.
@@ -200,20 +205,20 @@ SELECT d.account_id, d.strategy_id, d.instrument_id, d.exec_id, d.line, d.lot_id
     floor(extract(epoch FROM d.disposed_at - coalesce(opened.transact_time, moved.opened_at)) / 86400) AS holding_days,
     d.quantity, d.cost + d.gain AS proceeds, d.cost, d.gain, p.settle,
     NOT EXISTS (SELECT FROM v1.long_restatements AS r WHERE r.account_id = d.account_id
-        AND r.strategy_id = d.strategy_id AND r.instrument_id = d.instrument_id
+        AND r.strategy_id = d.strategy_id AND r.instrument_id = d.instrument_id AND r.position_side = d.position_side
         AND r.restated_seq > d.seq AND r.since_at <= d.disposed_at) AS is_current,
-    d.seq
+    d.seq, d.position_side
 FROM v1.lot_disposals AS d
-LEFT JOIN v1.positions AS p USING (account_id, strategy_id, instrument_id)
+LEFT JOIN v1.positions AS p USING (account_id, strategy_id, instrument_id, position_side)
 LEFT JOIN LATERAL (
     SELECT min(e.transact_time) AS transact_time FROM v1.executions AS e
     WHERE e.account_id = d.account_id AND e.strategy_id = d.strategy_id AND e.instrument_id = d.instrument_id
-        AND e.exec_id = d.lot_id
+        AND e.position_side = d.position_side AND e.exec_id = d.lot_id
 ) AS opened ON true
 LEFT JOIN (
-    SELECT account_id, strategy_id, instrument_id, lot_id, min(opened_at) AS opened_at
-    FROM v1.transferred_lots GROUP BY account_id, strategy_id, instrument_id, lot_id
-) AS moved USING (account_id, strategy_id, instrument_id, lot_id)
+    SELECT account_id, strategy_id, instrument_id, position_side, lot_id, min(opened_at) AS opened_at
+    FROM v1.transferred_lots GROUP BY account_id, strategy_id, instrument_id, position_side, lot_id
+) AS moved USING (account_id, strategy_id, instrument_id, position_side, lot_id)
 """,
     ),
     Composed(
@@ -263,7 +268,7 @@ WHERE mark.recorded_at IS NOT NULL OR batch.last_id >= mark.mark_id
         _VALUES,
         """
 SELECT p.account_id, p.strategy_id, p.instrument_id, p.kind, p.settle, p.quantity, p.cost, m.price AS mark, m.mark_at,
-    v.value, v.value - p.cost AS unrealized, p.seq
+    v.value, v.value - p.cost AS unrealized, p.seq, p.position_side
 FROM v1.positions AS p
 LEFT JOIN LATERAL (
     SELECT price, mark_at FROM v1.marks WHERE instrument_id = p.instrument_id AND mark_at <= now()

@@ -4,9 +4,10 @@ from projections.sql_views.definitions import view
 
 POSITION = """
 account_id text -- The account.
-strategy_id text -- The strategy; together with account and instrument it identifies the position.
+strategy_id text -- The strategy; together with account, instrument and position_side it identifies the position.
 instrument_id text -- The instrument, such as BTC-USD.BINANCE: its venue is what follows the dot.
 """
+LEG = "position_side text -- The leg of hedge mode, LONG or SHORT; BOTH of a one-way position."
 CONTRACT = """
 kind text -- SPOT, LINEAR, INVERSE or OPTION; null while only funding was settled.
 base text -- The currency that is bought and sold.
@@ -31,7 +32,7 @@ asset text = nullif(t.asset, '') -- The base asset it covers; null: any.
 """
 RECOSTED = (
     "EXISTS (SELECT FROM {schema}.restatements AS r WHERE r.account_id = t.account_id"
-    " AND r.strategy_id = t.strategy_id AND r.instrument_id = t.instrument_id"
+    " AND r.strategy_id = t.strategy_id AND r.instrument_id = t.instrument_id AND r.position_side = t.position_side"
     " AND r.restated_seq > t.seq AND r.since_at <= t.transact_time)"
 )
 
@@ -68,6 +69,7 @@ changed_at timestamptz -- When it last changed: the client's or venue's time.
 opened_seq bigint -- The place in the log at which the row began.
 {SEQ.strip()}
 """,
+        added=LEG,
     ),
     view(
         "executions",
@@ -83,7 +85,8 @@ side text -- BUY or SELL.
 last_qty numeric -- Quantity, unsigned, in base units or contracts.
 last_px numeric -- Price in quote units; null of a transfer.
 stated_cost numeric = t.cost -- The cost stated with a transfer; null of a trade.
-commission numeric -- Fee in commission_currency; below zero a rebate.
+commission numeric -- Fee in commission_currency, positive paid, negative a rebate; of several the first, and all of
+    them in execution_fees.
 commission_currency text -- The currency of the fee.
 liquidity text -- MAKER, TAKER or UNKNOWN.
 transact_time timestamptz -- When it happened at the venue.
@@ -94,7 +97,7 @@ effect_quantity numeric -- Change of the position's quantity, signed.
 effect_cost numeric = CASE WHEN NOT {RECOSTED} THEN t.effect_cost END -- Change of its cost, in settle.
 realized numeric = CASE WHEN NOT {RECOSTED} THEN t.realized END -- Realized PnL, in settle.
 rounding numeric = CASE WHEN NOT {RECOSTED} THEN t.rounding END -- What rounding realized left over, in settle.
-fee numeric -- Fee as booked, in commission_currency.
+fee numeric -- What of commission is expensed, in commission_currency.
 fee_cost numeric = CASE WHEN NOT {RECOSTED} THEN t.fee_cost END -- Cost of a fee paid in the base currency, in settle.
 is_late boolean -- Whether it arrived after a later one.
 is_current boolean = NOT {RECOSTED} -- False: a long restatement came after; the effects are null here, and
@@ -104,6 +107,22 @@ reversal text -- Why the venue canceled it; null while it stands.
 booked_seq bigint -- The place in the log at which it was booked.
 {SEQ.strip()}
 """,
+        added=LEG,
+    ),
+    view(
+        "execution_fees",
+        "executions.executions",
+        """The fees of every trade as the venue charged them, one row a currency. What of them is expensed is in
+        position_fees and in the journal.""",
+        f"""{POSITION}exec_id text -- The execution.
+cl_ord_id text -- Our id of its order.
+currency text = f.value->>'currency' -- The currency of the fee.
+amount numeric = f.value->>'amount' -- The fee: positive paid, negative a rebate.
+{SEQ.strip()}
+{LEG}
+""",
+        source="{table} AS t CROSS JOIN LATERAL jsonb_array_elements(t.commissions) AS f",
+        has_history=False,
     ),
     view(
         "transferred_lots",
@@ -116,6 +135,7 @@ opened_at timestamptz = l.value->'opened_at'->>0 -- When it was acquired.
 """,
         source="{table} AS t CROSS JOIN LATERAL jsonb_array_elements(t.lots) AS l",
         has_history=False,
+        added=LEG,
     ),
     view(
         "positions",
@@ -138,6 +158,7 @@ last_transact_time timestamptz -- The latest occurrence that was booked.
 last_exec_id text -- Its execution id.
 {SEQ.strip()}
 """,
+        added=LEG,
     ),
     view(
         "position_fees",
@@ -149,6 +170,7 @@ amount numeric = f.value -- Fees paid in it; below zero rebates.
 """,
         source="{table} AS t CROSS JOIN LATERAL jsonb_each_text(t.fees) AS f",
         has_history=False,
+        added=LEG,
     ),
     view(
         "funding",
@@ -162,6 +184,7 @@ recorded_at timestamptz -- When it was recorded.
 booked_seq bigint -- The place in the log at which it was booked.
 {SEQ.strip()}
 """,
+        added=LEG,
     ),
     view(
         "lots",
@@ -177,6 +200,7 @@ quantity numeric -- Quantity left, signed.
 cost numeric -- Cost of what is left.
 {SEQ.strip()}
 """,
+        added=LEG,
     ),
     view(
         "lot_disposals",
@@ -193,6 +217,7 @@ cost numeric -- Its cost, signed as the lot's, in settle.
 gain numeric -- Gain before rounding, in settle.
 {SEQ.strip()}
 """,
+        added=LEG,
     ),
     view(
         "long_restatements",
@@ -204,6 +229,7 @@ since_at timestamptz -- The occurrence it begins at.
 {SEQ.strip()}
 """,
         has_history=False,
+        added=LEG,
     ),
     view(
         "limits",
@@ -252,6 +278,7 @@ held_sell numeric -- Quantity of working sell orders.
 orders bigint -- Number of working orders.
 {SEQ.strip()}
 """,
+        added=LEG,
     ),
     view(
         "breaks",

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from projections.storage.tables import POSITION
+
 COLUMN_OF = {"day": "value_date"}
 
 
@@ -18,7 +20,7 @@ class CopyOut(NamedTuple):
 
     table: sa.Table
     sorted_by: str
-    filters: tuple[str, ...] = ("account_id", "strategy_id", "instrument_id")
+    filters: tuple[str, ...] = POSITION
     relation: str = "SELECT * FROM {entries}"
 
 

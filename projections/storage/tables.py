@@ -8,7 +8,7 @@ and exact; times are UTC.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol, TypedDict
+from typing import Any, Final, Protocol, TypedDict
 
 import msgspec
 import sqlalchemy as sa
@@ -18,6 +18,8 @@ from sqlalchemy.schema import CreateIndex, CreateSchema, CreateTable, DropSchema
 
 from domain.instrument import Contract, Kind
 from domain.ledger import Logged
+from domain.position import PositionKey
+from domain.values import PositionSide
 from projections.storage.history import history_table
 
 Row = dict[str, Any]  # as folds and storage have it; queries return a TypedDict for each read model
@@ -120,12 +122,49 @@ def contract_columns() -> tuple[sa.Column[Any], ...]:
     return maybe("kind"), maybe("base"), maybe("quote"), maybe("settle"), maybe("contract_size", NUMBER)
 
 
+POSITION: Final = ("account_id", "strategy_id", "instrument_id", "position_side")
+PositionId = tuple[str, str, str, str]
+
+
 class PositionColumns(TypedDict):
-    """The key of a position."""
+    """The key of a position; `position_side` is BOTH, in hedge mode LONG or SHORT."""
 
     account_id: str
     strategy_id: str
     instrument_id: str
+    position_side: str
+
+
+def position_row(position: PositionKey) -> Row:
+    """Return the key of a position as columns."""
+    return {
+        "account_id": position.account_id,
+        "strategy_id": position.strategy_id,
+        "instrument_id": position.instrument_id,
+        "position_side": position.position_side.value,
+    }
+
+
+def place_of(position: PositionKey) -> PositionId:
+    """Return the key of a position as its columns' values."""
+    return position.account_id, position.strategy_id, position.instrument_id, position.position_side.value
+
+
+def position_key(position: PositionId) -> PositionKey:
+    """Return the key of a position from its columns' values."""
+    return PositionKey(*position[:3], PositionSide(position[3]))
+
+
+def position_of(row: PositionColumns | AnyRow) -> PositionId:
+    """Return the position that a row is of."""
+    return row["account_id"], row["strategy_id"], row["instrument_id"], row["position_side"]
+
+
+def position_filter(
+    account_id: str | None, strategy_id: str | None, instrument_id: str | None, position_side: str | None
+) -> dict[str, str | None]:
+    """Return which positions are wanted; None stands for all."""
+    return dict(zip(POSITION, (account_id, strategy_id, instrument_id, position_side), strict=True))
 
 
 class ContractColumns(TypedDict):

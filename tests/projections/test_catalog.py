@@ -39,6 +39,7 @@ TAKEN = {
     "OrderTriggered": "orders",
     "OrderFilled": "orders",  # its booking is TradeBooked
     "OrderFillBusted": "orders",  # likewise TradeReversed
+    "OrderCommissionReported": "orders",  # it waits for its fill
     "OrderFillCompleted": "orders",  # a booking follows where it changes one
     "OrderFillCorrected": "orders",  # likewise both
     "OrderCancelRequested": "orders",

@@ -19,6 +19,7 @@ from domain.order import (
     OrderCanceled,
     OrderCancelRejected,
     OrderCancelRequested,
+    OrderCommissionReported,
     OrderDoneForDay,
     OrderExpired,
     OrderFillBusted,
@@ -102,6 +103,10 @@ EVENTS = (
     OrderSuspended(ORDER, "halted", AT, **NAMED),
     OrderCalculated(ORDER, AT, **NAMED),
     OrderBroken(ORDER, "a fill is of an open order", FILLED),
+    OrderCommissionReported(
+        key=ORDER, exec_ref_id="E1", commission=Money(D("1.24"), "USD"), transact_time=AT, instrument_id=BTC,
+        further_commissions=(Money(D("-0.01"), "BNB"),),
+    ),
     OrderFillCompleted(ORDER, KNOWN_BETTER, KNOWN_BETTER, AT, FILLED, KNOWN_BETTER),
     OrderBreakWithdrawn(ORDER, "a fill is of an open order", FILLED),
     VenueOrderLinked("SIM", "main", "V-9", BTC, "A-1", AT),

@@ -43,8 +43,9 @@ function pnlCard(currency, all) {
 
 function pnlRow(row, named) {
   const strategy = named ? `${row.account_id} / ${row.strategy_id}` : row.strategy_id;
-  return el("tr", { "data-row": `${row.account_id}/${row.strategy_id}/${row.instrument_id}` },
-    el("th", { scope: "row" }, strategy), cell("id", row.instrument_id),
+  const leg = row.position_side === "BOTH" ? "" : ` ${row.position_side}`;
+  return el("tr", { "data-row": `${row.account_id}/${row.strategy_id}/${row.instrument_id}${leg.replace(" ", "/")}` },
+    el("th", { scope: "row" }, strategy), cell("id", row.instrument_id + leg),
     figure(row.quantity, { className: "roomy" }), figure(row.avg_px, { className: "roomy", places: 2 }), figure(row.mark, { className: "roomy" }),
     money(row.realized, row.settle, { coloured: true, className: "roomy" }), money(row.unrealized, row.settle, { coloured: true, className: "roomy" }),
     money(row.paid, row.settle, { className: "roomy" }),
@@ -110,7 +111,7 @@ export function drawOrders(rows, show) {
   const chosen = rows.filter((row) => !show || (show === "open" ? OPEN.has(row.status) : show === "refused" ? row.rule : row.status === show && !row.rule));
   fill("orders-table", chosen.map((row) => el("tr", { title: row.rule ? reason(row) : null },
     el("th", { scope: "row", class: "id" }, row.cl_ord_id), cell("roomy", row.strategy_id), cell("id roomy", row.instrument_id),
-    row.side ? cell(`side-${row.side.toLowerCase()}`, row.side) : cell("quiet", "–"),
+    row.side ? cell(`side-${row.side.toLowerCase()}`, row.position_side === "BOTH" ? row.side : `${row.side} ${row.position_side}`) : cell("quiet", "–"),
     figure(row.order_qty), row.price === null ? cell("num quiet roomy", "market") : figure(row.price, { className: "roomy" }),
     figure(row.cum_qty, { className: "roomy" }), figure(row.avg_px, { className: "roomy", places: 2 }),
     cell("cut", status(row), row.rule ? el("span", { class: "why" }, row.rule) : null), cell("num quiet roomy", shown(String(row.seq))),

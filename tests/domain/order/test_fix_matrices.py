@@ -30,6 +30,7 @@ from domain.order import (
     OrderCalculated,
     OrderCanceled,
     OrderCancelRejected,
+    OrderCommissionReported,
     OrderDoneForDay,
     OrderExpired,
     OrderFillBusted,
@@ -432,5 +433,5 @@ def test_every_status_and_every_report_has_a_code():
             with suppress(ReportUnreadable):
                 read[name].add(reader(code))
     assert read["status"] == set(OrdStatus)
-    rejects = {OrderCancelRejected, OrderReplaceRejected}  # a message of their own
-    assert read["report"] == set(get_args(order.OrderReport)) - rejects
+    others = {OrderCancelRejected, OrderReplaceRejected, OrderCommissionReported}  # messages of their own
+    assert read["report"] == set(get_args(order.OrderReport)) - others

@@ -125,4 +125,4 @@ def test_the_changes_of_a_day_name_the_first_booking_of_a_trade_corrected_since(
     history = [one for one in scan(log) if one.recorded.stream == f"position:main:trend:{BTC}"]
     with projector.connect() as connection:
         changed = positions_occurred.changes(connection, T0 + timedelta(minutes=2), 0, log.head().seq)
-    assert changed["main", "trend", BTC] == [one.seq for one in history]
+    assert changed["main", "trend", BTC, "BOTH"] == [one.seq for one in history]

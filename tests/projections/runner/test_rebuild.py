@@ -65,7 +65,8 @@ def test_a_dry_run_shows_what_a_change_of_code_would_change(
     assert difference.columns == {"money_places": 1}
     (row,) = difference.sample
     assert row.columns == {"money_places": ("8", "7")}
-    assert row.key == {"account_id": "main", "strategy_id": "trend", "instrument_id": "BTCUSDT.SIM"}
+    place = {"account_id": "main", "strategy_id": "trend", "instrument_id": "BTCUSDT.SIM"}
+    assert row.key == place | {"position_side": "BOTH"}
     assert schemas(projector) == before, "what was built to compare is gone"
     with projector.connect() as connection:
         assert all_rows(connection) == all_rows(as_of(log))

@@ -17,6 +17,7 @@ from projections.models import lots, orders, positions
 from projections.runner.runner import Runner
 from projections.storage.history import LEVELS, AsOf, node_of, path
 from projections.storage.rows import MemoryRows, Source, SqlRows, fetch
+from projections.storage.tables import POSITION
 from tests.desk import Desk, costings, days, fill
 from tests.projections.running import empty
 
@@ -106,7 +107,7 @@ def test_pages_of_a_past_moment_follow_each_other(traded: Desk, projector: sa.En
 
     selects = (
         (orders.blotter, ("opened_seq",)), (lots.open_lots, lots.OPENED), (lots.matches, lots.DISPOSED),
-        (positions.positions, ("account_id", "strategy_id", "instrument_id")),
+        (positions.positions, POSITION),
     )  # fmt: skip
     with projector.connect() as connection:
         for seq in range(0, traded.log.head().seq + 1, 5):
