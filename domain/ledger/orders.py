@@ -32,6 +32,7 @@ from domain.order import (
     OrderReplaceRequested,
     OrderReport,
     ParentOrder,
+    StateReport,
     venue_ids,
 )
 from domain.order import parent as parents
@@ -104,6 +105,8 @@ def admit(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> tupl
     if not records:
         return records
     state: Order = work.state(stream)
+    if not isinstance(report, OrderFilled) and state.submitted is None:
+        _name_request(work, report, state)
     if report.order_id and (before is None or report.order_id not in before.order_ids):
         records += _link(work, report, state)
     is_filled_only = True
@@ -128,6 +131,15 @@ def admit(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> tupl
     if not (is_filled_only and state.is_open):
         due.touched[report.key] = report.transact_time
     return records
+
+
+def _name_request(work: UnitOfWork, report: StateReport, state: Order) -> None:
+    """Make the ClOrdID of a request that others made about an order we never sent an alias of the order."""
+    if not report.requested_as or report.requested_as == state.key.cl_ord_id:
+        return
+    alias = OrderKey(state.key.account_id, report.requested_as)
+    if work.state(order.stream(alias)) is None:
+        work.record(order.stream(alias), (OrderAliased(alias, state.key.cl_ord_id, report.transact_time),))
 
 
 def _identified(work: UnitOfWork, report: OrderFilled) -> Identified:

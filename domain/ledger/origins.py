@@ -311,8 +311,13 @@ def reports_of(events: Sequence[Any], state: State) -> list[Any]:
             broken.setdefault((each.account_id, cash.id_of(each.report), each.transact_time), each.report)
     reports: dict[Any, None] = {}
     aliases: dict[OrderKey, OrderKey] = {}
+    named: set[OrderKey] = set()  # by a report on an order that we never sent
     for event in events:
+        if isinstance(event, order.StateReport) and event.requested_as:
+            named.add(OrderKey(event.key.account_id, event.requested_as))
         if isinstance(event, order.OrderAliased):
+            if event.key in named:
+                continue
             aliases[OrderKey(event.key.account_id, event.cl_ord_id)] = event.key
             continue
         report = report_of(event)
