@@ -38,6 +38,7 @@ from domain.account import (
     BreakResolved,
     ChargeFee,
     CloseAccount,
+    ConvertMoney,
     EntryKind,
     ForgetSubject,
     Indicator,
@@ -66,6 +67,7 @@ from domain.order import (
     CloseParent,
     OpenParent,
     Order,
+    OrderAccepted,
     OrderFilled,
     OrderReplaceRequested,
     OrderReport,
@@ -446,7 +448,7 @@ def _admit(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[P
                     stream = venue_statement.stream(report)
                     outcome = Outcome(work.record(stream, venue_statement.admit(work.state(stream), report)))
                 case (
-                    SettleTransfer() | ReturnTransfer() | ChargeFee() | BookEntry()
+                    SettleTransfer() | ReturnTransfer() | ChargeFee() | BookEntry() | ConvertMoney()
                     | BreakOpened() | BreakChanged() | BreakAged() | BreakResolved()
                 ):  # fmt: skip
                     of_accounts.append(report)
@@ -494,6 +496,8 @@ def _admit_order(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) 
     order.check_report(report)
     if isinstance(report, OrderFilled):
         _check_known(work, report.key.account_id, report.instrument_id)
+    elif isinstance(report, OrderAccepted) and report.terms is not None:
+        _check_known(work, report.key.account_id, report.terms.instrument_id)
     else:
         accounts.check(work, report.key.account_id)
     records = orders.admit(work, report, facts, due)

@@ -285,17 +285,8 @@ def _report_of_account(event: Any) -> Any:
                 account_id=event.account_id, leg=event.leg, reason=event.reason, transact_time=event.transact_time,
                 booking_date=event.booking_date, value_date=event.value_date,
             )  # fmt: skip
-        case accounts.FeeCharged(entries=(entry,)):
-            return accounts.ChargeFee(
-                account_id=event.account_id, fee_id=event.fee_id, amount=entry.amount, reason=event.reason,
-                transact_time=event.transact_time, booking_date=event.booking_date, value_date=event.value_date,
-            )  # fmt: skip
-        case accounts.EntryBooked(entries=(entry,)):
-            return accounts.BookEntry(
-                account_id=event.account_id, entry_id=event.entry_id, kind=event.kind, indicator=entry.indicator,
-                amount=entry.amount, reason=event.reason, transact_time=event.transact_time,
-                booking_date=event.booking_date, value_date=event.value_date,
-            )  # fmt: skip
+        case accounts.FeeCharged() | accounts.EntryBooked():
+            return cash.report_of(event)
         case _:
             return None
 
