@@ -1,120 +1,62 @@
 """Venue reports as they are sent: parsed one by one, and kept raw as evidence where they cannot be read."""
 
 import hashlib
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 from pydantic import BaseModel, Field, StrictInt, TypeAdapter, ValidationError
 
-from api.http.fields import CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, VenueTime
+from api.http.fields import InstrumentId, Name, Positive, RequestBody
 from api.http.json_text import READABLE, checked, elements, keys_at_most
-from api.problems import field_errors
-from domain import ledger, values
+from api.intake.venue import cash
+from api.intake.venue.fields import Amount, OrderReportFields, example, example_of
+from api.intake.venue.orders import (
+    Accepted,
+    Busted,
+    Calculated,
+    Canceled,
+    CancelRejected,
+    Corrected,
+    DoneForDay,
+    Expired,
+    PendingCancel,
+    PendingNew,
+    PendingReplace,
+    Rejected,
+    Replaced,
+    ReplaceRejected,
+    Restated,
+    Suspended,
+    Triggered,
+)
+from api.intake.venue.statements import RawReport, VenueStatement
+from api.problems import field_errors, unreadable
+from domain import instrument, ledger, values
 from domain.account import AccountBroken, RawReportKept
 from domain.errors import InvalidInput
-from domain.order import (
-    OrderAccepted,
-    OrderBroken,
-    OrderCanceled,
-    OrderCancelRejected,
-    OrderExpired,
-    OrderFilled,
-    OrderKey,
-    OrderRejected,
-    OrderReport,
-    as_reported,
-)
-from domain.position import PositionBroken, PositionKey, SettleFunding
-from domain.values import Liquidity, Money, Side
+from domain.ledger import Report
+from domain.order import OrderBroken, OrderFilled, OrderReport, as_reported
+from domain.position import PositionBroken, SettleFunding, Transfer
+from domain.values import Liquidity, Side
 
 REPORTS_MAX = 1000
+STATEMENT = "statement"
 RAW_BYTES_MAX = 65_536
+STATEMENT_BYTES_MAX = 1_048_576
 UNKNOWN = "unknown"
-
-
-class Amount(RequestBody):
-    """An amount of one currency."""
-
-    amount: Number
-    currency: CurrencyCode
-
-    def money(self) -> Money:
-        """Return the amount as a value of the domain."""
-        return Money(self.amount, self.currency)
-
-
-class OrderReportFields(RequestBody):
-    """The fields of every report on an order: which order, and when at the venue."""
-
-    account_id: Name
-    cl_ord_id: Name
-    transact_time: VenueTime
-
-    @property
-    def key(self) -> OrderKey:
-        """The key of the order."""
-        return OrderKey(self.account_id, self.cl_ord_id)
-
-
-class Accepted(OrderReportFields):
-    """The venue accepted the order."""
-
-    type: Literal["accepted"]
-    order_id: Name
-
-    def report(self) -> OrderReport:
-        """Return the event of the domain."""
-        return OrderAccepted(self.key, self.order_id, self.transact_time.at, nanos=self.transact_time.nanos)
-
-
-class _Reasoned(OrderReportFields):
-    reason: Text = ""
-
-
-class Rejected(_Reasoned):
-    """The venue rejected the order."""
-
-    type: Literal["rejected"]
-
-    def report(self) -> OrderReport:
-        """Return the event of the domain."""
-        return OrderRejected(self.key, self.reason, self.transact_time.at, nanos=self.transact_time.nanos)
-
-
-class Canceled(_Reasoned):
-    """The order is canceled."""
-
-    type: Literal["canceled"]
-
-    def report(self) -> OrderReport:
-        """Return the event of the domain."""
-        return OrderCanceled(self.key, self.reason, self.transact_time.at, nanos=self.transact_time.nanos)
-
-
-class Expired(_Reasoned):
-    """The order expired."""
-
-    type: Literal["expired"]
-
-    def report(self) -> OrderReport:
-        """Return the event of the domain."""
-        return OrderExpired(self.key, self.reason, self.transact_time.at, nanos=self.transact_time.nanos)
-
-
-class CancelRejected(_Reasoned):
-    """The venue rejected the request to cancel the order."""
-
-    type: Literal["cancel_rejected"]
-
-    def report(self) -> OrderReport:
-        """Return the event of the domain."""
-        return OrderCancelRejected(self.key, self.reason, self.transact_time.at, nanos=self.transact_time.nanos)
+Look = Callable[[str], Any]  # the state of a stream
 
 
 class Filled(OrderReportFields):
     """A fill. `trade_seq` is the venue's own trade sequence: it decides between fills of one moment."""
 
+    model_config = example(
+        type="filled", account_id="main", cl_ord_id="A-17", instrument_id="BTCUSDT.BINANCE", order_id="V-901",
+        side="BUY", exec_id="E-1", trade_seq=1, last_qty="0.5", last_px="97500",
+        commission={"amount": "19.5", "currency": "USDT"}, transact_time="2026-01-02T03:04:11.250Z",
+    )  # fmt: skip
     type: Literal["filled"]
     strategy_id: Name = "main"
     instrument_id: InstrumentId
@@ -137,29 +79,18 @@ class Filled(OrderReportFields):
         )  # fmt: skip
 
 
-class Funding(RequestBody):
-    """A funding payment of a perpetual: positive received, negative paid."""
-
-    type: Literal["funding"]
-    account_id: Name
-    strategy_id: Name = "main"
-    instrument_id: InstrumentId
-    funding_id: Name
-    amount: Amount
-    transact_time: VenueTime
-
-    def report(self) -> SettleFunding:
-        """Return the event of the domain."""
-        key = PositionKey(self.account_id, self.strategy_id, self.instrument_id)
-        at, nanos = self.transact_time
-        return SettleFunding(key, self.funding_id, self.amount.money(), at, nanos=nanos)
-
-
-VenueReport = Annotated[
-    Accepted | Rejected | Filled | Canceled | Expired | CancelRejected | Funding, Field(discriminator="type")
-]
-REPORT_TYPES = frozenset({"accepted", "rejected", "filled", "canceled", "expired", "cancel_rejected", "funding"})
+AnyVenueReport = (
+    PendingNew | Accepted | Rejected | Triggered | Filled | Corrected | Busted | PendingCancel | CancelRejected
+    | PendingReplace | ReplaceRejected | Replaced | Restated | Suspended | DoneForDay | Canceled | Expired | Calculated
+    | cash.OfCash | VenueStatement | RawReport
+)  # fmt: skip
+VenueReport = Annotated[AnyVenueReport, Field(discriminator="type")]
+SCHEMAS: tuple[type[RequestBody], ...] = get_args(AnyVenueReport)
+REPORT_TYPES = frozenset(name for schema in SCHEMAS for name in get_args(schema.model_fields["type"].annotation))
 VENUE_REPORT: TypeAdapter[VenueReport] = TypeAdapter(VenueReport)
+EXAMPLES: dict[str, dict[str, Any]] = {
+    get_args(schema.model_fields["type"].annotation)[0]: example_of(schema) for schema in SCHEMAS
+}
 
 
 class VenueReportSubmission(RequestBody):
@@ -184,13 +115,20 @@ def split(body: bytes) -> list[bytes]:
     return raws
 
 
-def parsed(raw: bytes, actor: str) -> OrderReport | SettleFunding | Unreadable:
-    """Return a venue report as an event of the domain, or its errors and what is kept of it in the actor's name."""
+def parsed(raw: bytes, actor: str, look: Look) -> Report | Unreadable:
+    """Return a venue report as a report of the domain, or its errors and what is kept of it in the actor's name.
+
+    `look` gives the state of an instrument, whose base coins in kind have to be.
+    """
     try:
         _check_length(raw)
         report = VENUE_REPORT.validate_json(raw)
         if keys_at_most(raw) != _keys(report):
             checked(raw, "report")  # parsers differ in which of two equal keys they use
+        if isinstance(report, cash.InKind) and report.instrument_id is not None:
+            listed = look(instrument.stream(report.instrument_id))
+            if listed is not None:
+                report.check_base(listed.contract.base)
         return report.report()
     except InvalidInput as error:
         found = [{"field": error.field, "value": error.value, "rule": error.rule}]
@@ -206,9 +144,20 @@ def parsed(raw: bytes, actor: str) -> OrderReport | SettleFunding | Unreadable:
     return Unreadable(found, evidence(raw, reason, actor))
 
 
+class _Typed(msgspec.Struct):
+    type: str
+
+
 def _check_length(raw: bytes) -> None:
-    if len(raw) > RAW_BYTES_MAX:
-        raise InvalidInput("report", f"{len(raw)} bytes", f"a report of at most {RAW_BYTES_MAX} bytes")
+    """Check the length of a report; a venue statement may be longer. Raises InvalidInput."""
+    if len(raw) <= RAW_BYTES_MAX:
+        return
+    length_max = RAW_BYTES_MAX
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if msgspec.json.decode(raw, type=_Typed).type == STATEMENT:
+            length_max = STATEMENT_BYTES_MAX
+    if len(raw) > length_max:
+        raise InvalidInput("report", f"{len(raw)} bytes", f"a report of at most {length_max} bytes")
 
 
 def _keys(report: BaseModel) -> int:
@@ -238,6 +187,20 @@ def evidence(raw: bytes, reason: str, actor: str) -> RawReportKept:
     return RawReportKept(account_id, venue, source=f"api:{actor}", raw=text, reason=reason)
 
 
+def answers_of(read: Sequence[Report | Unreadable], results: Sequence[ledger.Answer]) -> list[dict[str, Any]]:
+    """Return the answer to each report of a batch."""
+    answers: list[dict[str, Any]] = []
+    for index, (item, result) in enumerate(zip(read, results, strict=True)):
+        if isinstance(result.error, InvalidInput):
+            errors = unreadable(result.error).facts["errors"]
+            answers.append({"index": index, "status": "unreadable", "rule": None, "errors": errors})
+        elif isinstance(item, Unreadable):
+            answers.append({"index": index, "status": "unreadable", "rule": None, "errors": item.errors})
+        else:
+            answers.append({"index": index, "errors": None, **outcome_of(result)})
+    return answers
+
+
 def outcome_of(result: ledger.Answer) -> dict[str, Any]:
     """Return the outcome of a report that was read: recorded, known, or broken by which rule."""
     events = [record.event for record in result.records]
@@ -250,7 +213,7 @@ def outcome_of(result: ledger.Answer) -> dict[str, Any]:
         match event:
             case OrderBroken(rule=rule) if not booked or event.report in booked:  # a late report may break others too
                 return {"status": "broken", "rule": rule}
-            case PositionBroken(rule=rule, report=SettleFunding()):
+            case PositionBroken(rule=rule, report=SettleFunding() | Transfer()):
                 return {"status": "broken", "rule": rule}
             case AccountBroken(rule=rule) if len(events) == 1:  # nothing is booked beside it
                 return {"status": "broken", "rule": rule}

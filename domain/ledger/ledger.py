@@ -432,7 +432,8 @@ def _admit(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[P
     due = Due(booked_first)
     facts = partial(_facts, work)
     of_accounts: list[AccountReport] = []
-    for report in reports:
+    stated: list[tuple[int, Statement]] = []
+    for index, report in enumerate(reports):
         outcome = Outcome()
         try:
             match report:
@@ -445,8 +446,7 @@ def _admit(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[P
                     due.bookings.setdefault(report.key, []).append(report)
                 case Statement():
                     accounts.check(work, report.account_id)
-                    stream = venue_statement.stream(report)
-                    outcome = Outcome(work.record(stream, venue_statement.admit(work.state(stream), report)))
+                    stated.append((index, report))
                 case (
                     SettleTransfer() | ReturnTransfer() | ChargeFee() | BookEntry() | ConvertMoney()
                     | BreakOpened() | BreakChanged() | BreakAged() | BreakResolved()
@@ -467,7 +467,17 @@ def _admit(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[P
             accounts.record_if_closed(work, records[0], report.transact_time)
     for order_key, at in due.touched.items():
         limits.restate(work, order_key, at)
+    for index, statement in stated:
+        outcomes[index] = _state(work, statement)
     return outcomes
+
+
+def _state(work: UnitOfWork, statement: Statement) -> Outcome:
+    stream = venue_statement.stream(statement)
+    try:
+        return Outcome(work.record(stream, venue_statement.admit(work.state(stream), statement)))
+    except InvalidInput as error:
+        return Outcome(error=error)
 
 
 def _book_due(work: UnitOfWork, reports: Sequence[Report], outcomes: list[Outcome], due: Due) -> None:

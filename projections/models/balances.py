@@ -4,7 +4,8 @@ One row an account, venue and asset. `total` is the booked amount: spot and opti
 when it is closed (its wallet: realized gains, fees and funding, by the account's own cost basis). `held` is the amount
 of pending outgoing transfers, fees included, and what is staked; `available` = total - held. What is borrowed is part
 of `total`. Orders hold exposure against limits, not money. `venue` is the instrument's for money moved by trades; for
-other money it is the account's venue, "" if it has no single one. Unlike a venue statement, total nets nothing between strategies: see `domain.holdings.balances.Wallets`.
+other money it is the account's venue, "" if it has no single one. Unlike a venue statement, total nets nothing between
+strategies: see `domain.holdings.balances.Wallets`.
 """
 
 from collections.abc import Iterable
