@@ -10,9 +10,9 @@ from pydantic import BaseModel, Field, StrictInt, TypeAdapter, ValidationError
 
 from api.http.fields import InstrumentId, Name, Positive, RequestBody
 from api.http.json_text import READABLE, checked, elements, keys_at_most
-from api.intake.venue import cash
-from api.intake.venue.fields import Amount, OrderReportFields, example, example_of
-from api.intake.venue.orders import (
+from api.intake.report_types import cash
+from api.intake.report_types.fields import Amount, OrderReportFields, example, example_of
+from api.intake.report_types.orders import (
     Accepted,
     Busted,
     Calculated,
@@ -31,7 +31,7 @@ from api.intake.venue.orders import (
     Suspended,
     Triggered,
 )
-from api.intake.venue.statements import RawReport, VenueStatement
+from api.intake.report_types.statements import RawReport, VenueStatement
 from api.problems import field_errors, unreadable
 from domain import instrument, ledger, values
 from domain.account import AccountBroken, RawReportKept

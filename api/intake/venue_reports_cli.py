@@ -80,7 +80,7 @@ def record(daybook: "Daybook", raws: list[bytes]) -> list[dict[str, Any]]:
 
 
 def _record(daybook: "Daybook", raws: list[bytes]) -> list[dict[str, Any]]:
-    from api.intake.venue.reconciliation import reconciled, shown
+    from api.intake.reconciliation import reconciled, shown
     from api.intake.venue_reports import Unreadable, answers_of, evidence, parsed
     from domain.access import label
     from domain.account import Statement

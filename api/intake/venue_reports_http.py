@@ -22,7 +22,7 @@ from api.http.auth import Recorder
 from api.http.dependencies import SEQ_HEADER, OpenDaybook, RequestId, answer, documented
 from api.http.idempotency import IdempotencyKey, Key, carried_out, command
 from api.http.problem_responses import MEDIA_TYPE, response, responses
-from api.intake.venue.reconciliation import reconciled, shown
+from api.intake.reconciliation import reconciled, shown
 from api.intake.venue_reports import EXAMPLES, Unreadable, answers_of, evidence, parsed, split
 from api.problems import Problem
 from api.read_models import schemas
@@ -105,11 +105,11 @@ def _recorded(body: bytes, daybook: Daybook, caller: Caller, request_id: str, ke
 
     done = carried_out(daybook, command(reports, caller, request_id, evidence_of), key, respond)
     stated = {index: each for index, each in enumerate(read) if isinstance(each, Statement)}
-    return _compared(daybook, caller, request_id, stated, done) if stated else done
+    return _compared(daybook, caller, request_id, stated=stated, done=done) if stated else done
 
 
 def _compared(
-    daybook: Daybook, caller: Caller, request_id: str, stated: dict[int, Statement], done: Response
+    daybook: Daybook, caller: Caller, request_id: str, *, stated: dict[int, Statement], done: Response
 ) -> Response:
     """Return the answer with the differences of the statements that are on record, once their breaks are too."""
     body = json.loads(bytes(done.body))

@@ -5,8 +5,8 @@ units (spot) or contracts, prices in quote units. Sums are exact; the average pr
 
 The terms are in `domain.order.terms`, the events in `domain.order.events`, the state and its fold in
 `domain.order.state`. An order keeps the stream of its first ClOrdID through all replacements. One we never sent is
-adopted when a venue reports on it, whatever it reports: `OrderAdopted` and then the report where it names the
-instrument, the report alone where it does not. The quantity is unknown until the venue states it.
+adopted by any venue report on it: `OrderAdopted` and then the report where that names the instrument, the report alone
+where it does not. The quantity is unknown until the venue states it.
 """
 
 from datetime import datetime

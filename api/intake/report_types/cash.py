@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from api.http.fields import InstrumentId, Name, Number, Positive, RequestBody, Text, VenueTime, unreadable
-from api.intake.venue.fields import MAIN, Amount, CashFields, example
+from api.intake.report_types.fields import MAIN, Amount, CashFields, example
 from domain.account import (
     BookEntry,
     ChargeFee,

@@ -1,7 +1,7 @@
 """Schemas of venue reports on orders other than fills: FIX ExecutionReport(8) by ExecType(150), OrderCancelReject(9).
 
 A report on an order that was never sent from here adopts the order. One that comes before the fill it corrects or
-busts waits for it. What a venue says is recorded in any case, in whatever order it comes.
+busts waits for it. What a venue says is recorded in any case, in any order of arrival.
 """
 
 from typing import Any, Literal, get_args
@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from api.http.fields import CurrencyCode, InstrumentId, Name, Positive, Text, unreadable
-from api.intake.venue.fields import MAIN, Amount, OrderReportFields, example
+from api.intake.report_types.fields import MAIN, Amount, OrderReportFields, example
 from domain.errors import RequestRefused
 from domain.order import (
     OrderAccepted,
