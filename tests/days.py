@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from domain import position
 from domain.account import (
     BalanceLine,
+    BookEntry,
     Break,
     BreakAged,
     BreakChanged,
@@ -20,11 +21,14 @@ from domain.account import (
     BreakResolved,
     ChargeFee,
     CloseAccount,
+    ConvertMoney,
+    EntryKind,
     Indicator,
     Leg,
     RawReportKept,
     RequestTransfer,
     ResolveBreak,
+    ReturnTransfer,
     SettleTransfer,
     break_of,
 )
@@ -79,6 +83,9 @@ MEASURES = (
     Measure.MAX_POSITION, Measure.MAX_POSITION, Measure.MAX_ORDER_NOTIONAL, Measure.MAX_OPEN_ORDERS,
     Measure.MAX_POSITION_NOTIONAL, Measure.MAX_GROSS_EXPOSURE, Measure.MAX_DAILY_LOSS,
 )  # fmt: skip
+
+
+KINDS = tuple(kind for kind in EntryKind if kind is not EntryKind.CONVERSION)
 
 
 def _key(who: int, which: int) -> PositionKey:
@@ -278,6 +285,14 @@ def _money(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
         lambda: desk.report(BreakResolved(account_id, found.break_id, f"S{number}", "gone", T0, at)),
         lambda: desk.request(ResolveBreak(account_id, found.break_id, "by\0hand", at)),
         lambda: desk.request(CloseAccount(account_id, "moved", at)) if d % 3 == 0 else None,
+        lambda: desk.report(BookEntry(account_id, f"N-{c % 4}", KINDS[d % len(KINDS)], leg.indicator, amount, "", at)),
+        lambda: desk.report(ReturnTransfer(account_id, leg, "came back", at)),
+        lambda: desk.report(
+            ConvertMoney(
+                account_id, f"N-{c % 4}", amount, Money(D(1) / 100, "BNB"), Money(D(d) / 1000, "BNB"), "dust", at
+            ),
+            SettleTransfer(account_id, leg, at),
+        ),
     )
     does[(a // 2 + b + d) % len(does)]()
 

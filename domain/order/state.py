@@ -529,7 +529,8 @@ def _replaced(order: Order, event: OrderReplaced) -> Order:
     at = event.transact_time
     if known is None or not isinstance(known.request, OrderReplaceRequested):
         order = _renamed(order, at, requested_as)
-        return _with_stated(order, at, number=0, order_qty=event.order_qty, price=event.price)
+        number = 1 if order.submitted is None else 0  # of an order of others, after what accepts it at the same moment
+        return _with_stated(order, at, number=number, order_qty=event.order_qty, price=event.price)
     terms = known.request.terms
     if order.terms_since is None or (at, known.number) > order.terms_since:
         price = order.terms.price if order.terms is not None else None

@@ -66,7 +66,7 @@ class VenueStatement(RequestBody):
     """
 
     model_config = example(
-        type="statement", account_id=MAIN, venue="BINANCE", statement_id="2026-01-02T05:00Z",
+        type="statement", account_id=MAIN, venue="BINANCE", statement_id="S-20260102-05",
         balances=[{"currency": "USDT", "amount": "10340.5"}],
         open_orders=[
             {
