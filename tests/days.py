@@ -285,16 +285,21 @@ def _money(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
         lambda: desk.report(BreakResolved(account_id, found.break_id, f"S{number}", "gone", T0, at)),
         lambda: desk.request(ResolveBreak(account_id, found.break_id, "by\0hand", at)),
         lambda: desk.request(CloseAccount(account_id, "moved", at)) if d % 3 == 0 else None,
-        lambda: desk.report(BookEntry(account_id, f"N-{c % 4}", KINDS[d % len(KINDS)], leg.indicator, amount, "", at)),
-        lambda: desk.report(ReturnTransfer(account_id, leg, "came back", at)),
-        lambda: desk.report(
-            ConvertMoney(
-                account_id, f"N-{c % 4}", amount, Money(D(1) / 100, "BNB"), Money(D(d) / 1000, "BNB"), "dust", at
-            ),
-            SettleTransfer(account_id, leg, at),
-        ),
     )
     does[(a // 2 + b + d) % len(does)]()
+
+
+def _more_money(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
+    """Entries of every kind, conversions and returns, under ids that come back."""
+    account_id, at, amount = ACCOUNTS[a % 2], T0 + timedelta(minutes=d), Money(D(1 + b), "USDT")
+    side = Indicator.DEBIT if d % 2 else Indicator.CREDIT
+    bought, fee = Money(D(1) / 100, "BNB"), Money(D(d % 3) / 1000, "BNB")
+    if c % 3 == 0:
+        desk.report(ConvertMoney(account_id, f"N-{b % 4}", amount, bought, fee, "dust", at))
+    elif c % 3 == 1:
+        desk.report(ReturnTransfer(account_id, Leg(f"T-{b % 3}", side, amount), "came back", at))
+    else:
+        desk.report(BookEntry(account_id, f"N-{b % 4}", KINDS[d % len(KINDS)], side, amount, "", at))
 
 
 def _difference(account_id: str, ours: int, which: int) -> Break:
@@ -310,5 +315,5 @@ def _keep(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
 STEPS = (
     _fill, _fill, _fill, _amend, _move, _assign, _assign, _amend_facts, _submit, _submit, _change_request,
     _change_request, _venue_report, _venue_report, _venue_report, _intend, _limit, _limit, _watch, _watch, _money,
-    _keep,
+    _keep, _more_money,
 )  # fmt: skip
