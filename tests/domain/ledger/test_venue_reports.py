@@ -188,7 +188,7 @@ def in_batches(arrived: list[Report], sizes: list[int]) -> list[list[Report]]:
     return [batch for batch in batches if batch]
 
 
-def told(ledger: Ledger, batches: list[list[Report]]) -> None:
+def report_all(ledger: Ledger, batches: list[list[Report]]) -> None:
     for batch in batches:
         answers: list[Answer] = ledger.report(batch, actor="venue")
         for report, answer in zip(batch, answers, strict=True):
@@ -213,9 +213,9 @@ def arrivals(draw: st.DrawFn) -> tuple[list[Report], list[list[Report]]]:
 def test_reports_in_any_order_doubled_and_in_any_batches_end_in_the_same_book(drawn):
     happened, batches = drawn
     ordered, shuffled = opened(), opened()
-    told(ordered, [happened])
-    told(shuffled, batches)
-    told(shuffled, [happened])
+    report_all(ordered, [happened])
+    report_all(shuffled, batches)
+    report_all(shuffled, [happened])
     assert book(shuffled) == book(ordered)
     for ledger in (ordered, shuffled):
         assert derived([logged.recorded for logged in scan(ledger._log)]).faults == ()
@@ -223,7 +223,7 @@ def test_reports_in_any_order_doubled_and_in_any_batches_end_in_the_same_book(dr
 
 def test_a_whole_life_ends_as_its_venue_says():
     ledger = opened()
-    told(ledger, [[report] for report in LIFE])
+    report_all(ledger, [[report] for report in LIFE])
     known = ledger.state(order.stream(KEY))
     assert (known.status, known.cum_qty, known.cum_cost, known.breaks) == (OrdStatus.CANCELED, 3, 296, ())
     assert ledger.state(account.stream("main")).cash.balances == {"USDT": D(1000 - 2 + 300 - 100 - 1 + 7 - 9),
@@ -233,8 +233,10 @@ def test_a_whole_life_ends_as_its_venue_says():
 
 def test_fills_under_the_cl_ord_id_of_a_replacement_by_others_are_of_the_order():
     ledger = opened()
-    told(ledger, [[OrderAccepted(KEY, "V1", at(1))], [OrderReplaced(KEY, at(2), requested_as="A-2", order_qty=D(3))]])
-    told(ledger, [[fill("E1", 2, 3, SECOND)]])
+    report_all(
+        ledger, [[OrderAccepted(KEY, "V1", at(1))], [OrderReplaced(KEY, at(2), requested_as="A-2", order_qty=D(3))]]
+    )
+    report_all(ledger, [[fill("E1", 2, 3, SECOND)]])
     assert (ledger.state(order.stream(SECOND)).alias_of, ledger.state(order.stream(KEY)).cum_qty) == ("A", 2)
     aliased = [each.recorded.event for each in scan(ledger._log) if isinstance(each.recorded.event, OrderAliased)]
     assert [(each.key, each.cl_ord_id) for each in aliased] == [(SECOND, "A")]
