@@ -26,8 +26,8 @@ from api.audit import cli as audit_cli
 from api.audit import closing_cli, log_cli, witness_cli
 from api.explain import cli as explain_cli
 from api.explain import orders_cli
+from api.intake import cash_cli, cli_marks, controls_cli, venue_reports_cli
 from api.intake import cli as intake_cli
-from api.intake import cli_marks, controls_cli
 from api.operations import (
     approvals_cli,
     clock_cli,
@@ -67,6 +67,8 @@ app.command()(read_models_cli.rebuild)
 app.command()(read_models_cli.resume)
 app.command(name="import")(intake_cli.import_)
 app.command(name="import-marks")(cli_marks.import_marks)
+app.command(name="venue-report")(venue_reports_cli.venue_report)
+app.add_typer(cash_cli.cash)
 app.command(name="verify")(audit_cli.verify_)
 app.command()(audit_cli.commit_marks)
 app.command()(audit_cli.prove_mark)

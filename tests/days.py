@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from domain import position
 from domain.account import (
     BalanceLine,
+    BookEntry,
     Break,
     BreakAged,
     BreakChanged,
@@ -20,11 +21,14 @@ from domain.account import (
     BreakResolved,
     ChargeFee,
     CloseAccount,
+    ConvertMoney,
+    EntryKind,
     Indicator,
     Leg,
     RawReportKept,
     RequestTransfer,
     ResolveBreak,
+    ReturnTransfer,
     SettleTransfer,
     break_of,
 )
@@ -79,6 +83,9 @@ MEASURES = (
     Measure.MAX_POSITION, Measure.MAX_POSITION, Measure.MAX_ORDER_NOTIONAL, Measure.MAX_OPEN_ORDERS,
     Measure.MAX_POSITION_NOTIONAL, Measure.MAX_GROSS_EXPOSURE, Measure.MAX_DAILY_LOSS,
 )  # fmt: skip
+
+
+KINDS = tuple(kind for kind in EntryKind if kind is not EntryKind.CONVERSION)
 
 
 def _key(who: int, which: int) -> PositionKey:
@@ -282,6 +289,19 @@ def _money(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
     does[(a // 2 + b + d) % len(does)]()
 
 
+def _more_money(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
+    """Entries of every kind, conversions and returns, under ids that come back."""
+    account_id, at, amount = ACCOUNTS[a % 2], T0 + timedelta(minutes=d), Money(D(1 + b), "USDT")
+    side = Indicator.DEBIT if d % 2 else Indicator.CREDIT
+    bought, fee = Money(D(1) / 100, "BNB"), Money(D(d % 3) / 1000, "BNB")
+    if c % 3 == 0:
+        desk.report(ConvertMoney(account_id, f"N-{b % 4}", amount, bought, fee, "dust", at))
+    elif c % 3 == 1:
+        desk.report(ReturnTransfer(account_id, Leg(f"T-{b % 3}", side, amount), "came back", at))
+    else:
+        desk.report(BookEntry(account_id, f"N-{b % 4}", KINDS[d % len(KINDS)], side, amount, "", at))
+
+
 def _difference(account_id: str, ours: int, which: int) -> Break:
     currency = ("USDT", "BTC")[which % 2]
     lines = BalanceLine(currency, D(ours)), BalanceLine(currency, D("9.5"))
@@ -295,5 +315,5 @@ def _keep(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
 STEPS = (
     _fill, _fill, _fill, _amend, _move, _assign, _assign, _amend_facts, _submit, _submit, _change_request,
     _change_request, _venue_report, _venue_report, _venue_report, _intend, _limit, _limit, _watch, _watch, _money,
-    _keep,
+    _keep, _more_money,
 )  # fmt: skip

@@ -143,5 +143,5 @@ days = st.lists(_steps(*range(22)), max_size=40)
 fill_days = st.lists(_steps(*range(8)), max_size=25)  # of trades and transfers
 order_days = st.lists(_steps(0, 3, *range(8, 15)), max_size=40)  # of orders and what becomes of them
 risk_days = st.lists(_steps(0, 8, 10, 12, 16, 18), max_size=40)  # of limits, marks and kill switches
-cash_days = st.lists(_steps(0, 20, 21), max_size=40)  # of money and differences
+cash_days = st.lists(_steps(0, 20, 21, 22), max_size=40)  # of money and differences
 costings = st.builds(Costing, st.sampled_from(CostBasis), st.sampled_from(FeePolicy), st.sampled_from((2, 8)))

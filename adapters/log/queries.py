@@ -1,6 +1,7 @@
 """Look-ups in the log beside reading it in order: its streams and topics, a stream backwards, events by place."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 
 from adapters.log.postgres import COLUMNS, SEQ_MAX, PostgresLog, Stored
 from adapters.postgres.connections import Role, connect, reaching
@@ -36,6 +37,23 @@ SELECT found.* FROM unnest(%s::text[], %s::bigint[]) AS chosen (stream, after_ve
     ORDER BY originator_version LIMIT %s
 ) AS found ORDER BY notification_id LIMIT %s
 """  # noqa: S608
+OF_ACCOUNT = f"""
+SELECT {COLUMNS} FROM ledger.events WHERE notification_id <= %(upto)s AND originator_id IN (
+    SELECT originator_id FROM ledger.events
+    JOIN unnest(%(kinds)s::text[]) AS kind ON originator_id COLLATE "C" >= kind
+        AND originator_id COLLATE "C" < kind || %(last)s
+    WHERE originator_version = 1)
+ORDER BY notification_id
+"""  # noqa: S608
+STATED = """
+SELECT section, max((stated ->> 'transact_time')::timestamptz) FROM (
+    SELECT convert_from(state, 'UTF8')::jsonb -> 'event' AS stated FROM ledger.events
+    WHERE originator_version = 1 AND originator_id COLLATE "C" >= %(prefix)s
+        AND originator_id COLLATE "C" < %(prefix)s || %(last)s
+) AS statements, unnest(%(sections)s::text[]) AS section
+WHERE stated ->> 'venue' = %(venue)s AND coalesce(stated ->> section, '') <> ''
+GROUP BY section
+"""
 LENGTH = """
 SELECT sum((SELECT max(originator_version) FROM ledger.events WHERE originator_id = stream))
 FROM unnest(%s::text[]) AS stream
@@ -70,6 +88,26 @@ def of_streams(log: PostgresLog, streams: Sequence[str], *, after: int, upto: in
     versions = [version_at(log, stream, after) if is_few and after else 0 for stream in streams]
     rows = log.recorder.rows(OF_STREAMS, [list(streams), versions, after, upto, limit, limit])
     return [Stored(*row) for row in rows]
+
+
+def of_account(log: PostgresLog, account_id: str, upto: int) -> Iterator[Stored]:
+    """Yield all events of an account's orders, positions and cash, and those of instruments, in the order of the log.
+
+    They are read as they are needed: memory is that of one page.
+    """
+    kinds = [f"order:{account_id}:", f"position:{account_id}:", "instrument:", f"account:{account_id}"]
+    params = {"upto": upto, "kinds": kinds, "last": CHARACTER_LAST}
+    with log.connection() as connection, connection.transaction(), connection.cursor("of_account") as cursor:
+        for row in cursor.execute(OF_ACCOUNT, params):
+            yield Stored(*row)
+
+
+def stated_until(log: PostgresLog, account_id: str, venue: str, sections: Sequence[str]) -> dict[str, datetime]:
+    """Return the moment of the newest venue statement on record of an account, by each section that one has."""
+    params = {
+        "prefix": f"statement:{account_id}:", "last": CHARACTER_LAST, "venue": venue, "sections": list(sections),
+    }  # fmt: skip
+    return dict(log.recorder.rows(STATED, params))
 
 
 def length_of(log: PostgresLog, streams: Sequence[str]) -> int:

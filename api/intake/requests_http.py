@@ -55,7 +55,7 @@ from domain.order import (
     TimeInForce,
     TriggerPrice,
 )
-from domain.position import PositionKey, PositionTransferred, Transfer
+from domain.position import PositionKey, PositionTransferred, Transfer, TransferReason
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ONE, PositionSide, Side, stated_leg
 
@@ -146,6 +146,11 @@ class TransferSubmission(RequestBody):
     side: Side = Side.BUY
     quantity: Positive
     cost: Number
+    reason: TransferReason = Field(
+        TransferReason.OPENING,
+        description="why it moved. AIRDROP, STAKING, INTEREST and REBATE are income of the cost, in `income` and `net`"
+        " of the PnL; all others are flows of capital and no gain",
+    )
     transact_time: Time
     position_side: Leg = PositionSide.BOTH
 
@@ -304,11 +309,11 @@ def cancel_order(
 def record_transfer(
     body: TransferSubmission, daybook: OpenDaybook, caller: Recorder, request_id: RequestId, idempotency: IdempotencyKey
 ) -> Response:
-    """Book a quantity transferred in or out: an opening balance, a deposit in kind."""
+    """Book a quantity transferred in or out: an opening balance, a deposit in kind, a staking reward."""
     key = PositionKey(body.account_id, body.strategy_id, body.instrument_id, body.position_side)
     transfer = Transfer(
         key, transfer_id=body.transfer_id, side=body.side, quantity=body.quantity, cost=body.cost,
-        transact_time=body.transact_time,
+        transact_time=body.transact_time, reason=body.reason,
     )  # fmt: skip
 
     def respond(answers: list[Answer], _: Look) -> Response:

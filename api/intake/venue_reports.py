@@ -1,250 +1,66 @@
 """Venue reports as they are sent: parsed one by one, and kept raw as evidence where they cannot be read."""
 
 import hashlib
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, get_args
 
 import msgspec
-from pydantic import BaseModel, Field, StrictInt, TypeAdapter, ValidationError, model_validator
-from pydantic.json_schema import SkipJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from api.http.fields import (
-    CurrencyCode,
-    ExecutionId,
-    InstrumentId,
-    Leg,
-    Name,
-    Number,
-    Positive,
-    RequestBody,
-    Text,
-    VenueTime,
-)
+from api.http.fields import RequestBody
 from api.http.json_text import READABLE, checked, elements, keys_at_most
-from api.problems import field_errors
-from domain import ledger, values
+from api.intake.report_types import cash
+from api.intake.report_types.fields import example_of
+from api.intake.report_types.fills import CommissionReport, FilledReport
+from api.intake.report_types.orders import (
+    Accepted,
+    Busted,
+    Calculated,
+    Canceled,
+    CancelRejected,
+    Corrected,
+    DoneForDay,
+    Expired,
+    PendingCancel,
+    PendingNew,
+    PendingReplace,
+    Rejected,
+    Replaced,
+    ReplaceRejected,
+    Restated,
+    Suspended,
+    Triggered,
+)
+from api.intake.report_types.statements import RawReport, VenueStatement
+from api.problems import field_errors, unreadable
+from domain import instrument, ledger, values
 from domain.account import AccountBroken, RawReportKept
 from domain.errors import InvalidInput
-from domain.order import (
-    OrderAccepted,
-    OrderBroken,
-    OrderCanceled,
-    OrderCancelRejected,
-    OrderCommissionReported,
-    OrderExpired,
-    OrderFilled,
-    OrderKey,
-    OrderRejected,
-    OrderReport,
-    as_reported,
-)
-from domain.position import PositionBroken, PositionKey, SettleFunding
-from domain.values import ZERO, Liquidity, Money, PositionSide, Side, by_currency
+from domain.ledger import Report
+from domain.order import OrderBroken, OrderCommissionReported, OrderFilled, OrderReport, as_reported
+from domain.position import PositionBroken, SettleFunding, Transfer
 
 REPORTS_MAX = 1000
-COMMISSIONS_MAX = 20
+STATEMENT = "statement"
 RAW_BYTES_MAX = 65_536
+STATEMENT_BYTES_MAX = 1_048_576
 UNKNOWN = "unknown"
+Look = Callable[[str], Any]  # the state of a stream
 
 
-class Amount(RequestBody):
-    """An amount of one currency. As a commission it is positive when paid and negative when a rebate was received; as
-    funding it is positive when received and negative when paid.
-    """
-
-    amount: Number
-    currency: CurrencyCode
-
-    def money(self) -> Money:
-        """Return the amount as a value of the domain."""
-        return Money(self.amount, self.currency)
-
-
-class OrderReportFields(RequestBody):
-    """The fields of every report on an order: which order, and when at the venue."""
-
-    account_id: Name
-    cl_ord_id: Name
-    transact_time: VenueTime
-
-    @property
-    def key(self) -> OrderKey:
-        """The key of the order."""
-        return OrderKey(self.account_id, self.cl_ord_id)
-
-
-class Accepted(OrderReportFields):
-    """The venue accepted the order."""
-
-    type: Literal["accepted"]
-    order_id: Name
-
-    def report(self) -> OrderReport:
-        """Return the event of the domain."""
-        return OrderAccepted(self.key, self.order_id, self.transact_time.at, nanos=self.transact_time.nanos)
-
-
-class _Reasoned(OrderReportFields):
-    reason: Text = ""
-
-
-class Rejected(_Reasoned):
-    """The venue rejected the order."""
-
-    type: Literal["rejected"]
-
-    def report(self) -> OrderReport:
-        """Return the event of the domain."""
-        return OrderRejected(self.key, self.reason, self.transact_time.at, nanos=self.transact_time.nanos)
-
-
-class Canceled(_Reasoned):
-    """The order is canceled."""
-
-    type: Literal["canceled"]
-
-    def report(self) -> OrderReport:
-        """Return the event of the domain."""
-        return OrderCanceled(self.key, self.reason, self.transact_time.at, nanos=self.transact_time.nanos)
-
-
-class Expired(_Reasoned):
-    """The order expired."""
-
-    type: Literal["expired"]
-
-    def report(self) -> OrderReport:
-        """Return the event of the domain."""
-        return OrderExpired(self.key, self.reason, self.transact_time.at, nanos=self.transact_time.nanos)
-
-
-class CancelRejected(_Reasoned):
-    """The venue rejected the request to cancel the order."""
-
-    type: Literal["cancel_rejected"]
-
-    def report(self) -> OrderReport:
-        """Return the event of the domain."""
-        return OrderCancelRejected(self.key, self.reason, self.transact_time.at, nanos=self.transact_time.nanos)
-
-
-class Commissioned(RequestBody):
-    """The fees of a fill: `commission`, or `commissions` where there are several; both if they agree."""
-
-    commission: Amount | SkipJsonSchema[None] = Field(
-        None,
-        description="the fee: positive is paid by you, negative is a rebate. Venues that write what you pay as a"
-        " negative number need their sign turned. Zero or absent: not known yet; a later report completes it",
-    )
-    commissions: list[Amount] | SkipJsonSchema[None] = Field(
-        None,
-        min_length=1,
-        max_length=COMMISSIONS_MAX,
-        description="all fees of the fill, in any currencies: a commission and a tax, or one fee taken from two coins."
-        " Signs as for `commission`; several in one currency are summed",
-    )
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        if self.commission is not None and self.commissions is not None:
-            one = self.commission.money()
-            if one.amount and one not in (*self.paid, *by_currency(self.paid)):
-                raise PydanticCustomError("commissions", "given with a commission that is among commissions")
-        return self
-
-    @property
-    def paid(self) -> tuple[Money, ...]:
-        """Return the fees, at least one: of zero in no currency where none is known."""
-        stated = self.commissions or ([self.commission] if self.commission is not None else [])
-        return tuple(amount.money() for amount in stated) or (Money(ZERO, ""),)
-
-
-class FilledReport(OrderReportFields, Commissioned):
-    """A fill. `trade_seq` is the venue's own trade sequence: it decides between fills of one moment."""
-
-    type: Literal["filled"]
-    strategy_id: Name = "main"
-    instrument_id: InstrumentId
-    order_id: Name | Literal[""] = ""
-    side: Side
-    exec_id: ExecutionId
-    trade_seq: StrictInt = Field(0, ge=0, lt=2**63)
-    last_qty: Positive
-    last_px: Positive
-    liquidity: Liquidity = Liquidity.UNKNOWN
-    position_side: Leg = PositionSide.BOTH
-
-    def report(self) -> OrderReport:
-        """Return the event of the domain."""
-        commission, *further = self.paid
-        return OrderFilled(
-            self.key, strategy_id=self.strategy_id, instrument_id=self.instrument_id, order_id=self.order_id,
-            side=self.side, exec_id=self.exec_id, trade_seq=self.trade_seq, last_qty=self.last_qty,
-            last_px=self.last_px, commission=commission, further_commissions=tuple(further), liquidity=self.liquidity,
-            transact_time=self.transact_time.at, nanos=self.transact_time.nanos, position_side=self.position_side,
-        )  # fmt: skip
-
-
-class CommissionReport(Commissioned):
-    """The fees of a fill, reported apart from it, before or after it. They are booked once.
-
-    The same fees again are known; other ones are a break that shows both, and change nothing.
-    """
-
-    type: Literal["commission"]
-    account_id: Name
-    cl_ord_id: Name | Literal[""] = Field("", description="may be left out once the fill is on record")
-    order_id: Name | Literal[""] = ""
-    instrument_id: InstrumentId | Literal[""] = Field(
-        "", description="finds the fill where `cl_ord_id` is left out, or is not that of its order"
-    )
-    exec_ref_id: Name = Field(description="FIX ExecRefID(19): the `exec_id` of the fill")
-    transact_time: VenueTime
-
-    @model_validator(mode="after")
-    def _has_fees(self) -> Self:
-        if self.commission is None and self.commissions is None:
-            raise PydanticCustomError("commissions", "given: commission, or commissions where there are several")
-        return self
-
-    def report(self) -> OrderReport:
-        """Return the event of the domain."""
-        commission, *further = self.paid
-        at, nanos = self.transact_time
-        return OrderCommissionReported(
-            OrderKey(self.account_id, self.cl_ord_id), self.exec_ref_id, commission, at, nanos=nanos,
-            instrument_id=self.instrument_id, order_id=self.order_id, further_commissions=tuple(further),
-        )  # fmt: skip
-
-
-class Funding(RequestBody):
-    """A funding payment of a perpetual: positive received, negative paid."""
-
-    type: Literal["funding"]
-    account_id: Name
-    strategy_id: Name = "main"
-    instrument_id: InstrumentId
-    funding_id: Name
-    amount: Amount
-    transact_time: VenueTime
-    position_side: Leg = PositionSide.BOTH
-
-    def report(self) -> SettleFunding:
-        """Return the event of the domain."""
-        key = PositionKey(self.account_id, self.strategy_id, self.instrument_id, self.position_side)
-        at, nanos = self.transact_time
-        return SettleFunding(key, self.funding_id, self.amount.money(), at, nanos=nanos)
-
-
-VenueReport = Annotated[
-    Accepted | Rejected | FilledReport | CommissionReport | Canceled | Expired | CancelRejected | Funding,
-    Field(discriminator="type"),
-]
-REPORT_TYPES = frozenset(
-    {"accepted", "rejected", "filled", "commission", "canceled", "expired", "cancel_rejected", "funding"}
-)
+AnyVenueReport = (
+    PendingNew | Accepted | Rejected | Triggered | FilledReport | CommissionReport | Corrected | Busted | PendingCancel
+    | CancelRejected | PendingReplace | ReplaceRejected | Replaced | Restated | Suspended | DoneForDay | Canceled
+    | Expired | Calculated | cash.OfCash | VenueStatement | RawReport
+)  # fmt: skip
+VenueReport = Annotated[AnyVenueReport, Field(discriminator="type")]
+SCHEMAS: tuple[type[RequestBody], ...] = get_args(AnyVenueReport)
+REPORT_TYPES = frozenset(name for schema in SCHEMAS for name in get_args(schema.model_fields["type"].annotation))
 VENUE_REPORT: TypeAdapter[VenueReport] = TypeAdapter(VenueReport)
+EXAMPLES: dict[str, dict[str, Any]] = {
+    get_args(schema.model_fields["type"].annotation)[0]: example_of(schema) for schema in SCHEMAS
+}
 
 
 class VenueReportSubmission(RequestBody):
@@ -269,13 +85,20 @@ def split(body: bytes) -> list[bytes]:
     return raws
 
 
-def parsed(raw: bytes, actor: str) -> OrderReport | SettleFunding | Unreadable:
-    """Return a venue report as an event of the domain, or its errors and what is kept of it in the actor's name."""
+def parsed(raw: bytes, actor: str, look: Look) -> Report | Unreadable:
+    """Return a venue report as a report of the domain, or its errors and what is kept of it in the actor's name.
+
+    `look` gives the state of an instrument, whose base coins in kind have to be.
+    """
     try:
         _check_length(raw)
         report = VENUE_REPORT.validate_json(raw)
         if keys_at_most(raw) != _keys(report):
             checked(raw, "report")  # parsers differ in which of two equal keys they use
+        if isinstance(report, cash.InKind) and report.instrument_id is not None:
+            listed = look(instrument.stream(report.instrument_id))
+            if listed is not None:
+                report.check_base(listed.contract.base)
         return report.report()
     except InvalidInput as error:
         found = [{"field": error.field, "value": error.value, "rule": error.rule}]
@@ -291,9 +114,20 @@ def parsed(raw: bytes, actor: str) -> OrderReport | SettleFunding | Unreadable:
     return Unreadable(found, evidence(raw, reason, actor))
 
 
+class _Typed(msgspec.Struct):
+    type: str
+
+
 def _check_length(raw: bytes) -> None:
-    if len(raw) > RAW_BYTES_MAX:
-        raise InvalidInput("report", f"{len(raw)} bytes", f"a report of at most {RAW_BYTES_MAX} bytes")
+    """Check the length of a report; a venue statement may be longer. Raises InvalidInput."""
+    if len(raw) <= RAW_BYTES_MAX:
+        return
+    length_max = RAW_BYTES_MAX
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if msgspec.json.decode(raw, type=_Typed).type == STATEMENT:
+            length_max = STATEMENT_BYTES_MAX
+    if len(raw) > length_max:
+        raise InvalidInput("report", f"{len(raw)} bytes", f"a report of at most {length_max} bytes")
 
 
 def _keys(report: BaseModel) -> int:
@@ -324,6 +158,20 @@ def evidence(raw: bytes, reason: str, actor: str) -> RawReportKept:
     return RawReportKept(account_id, venue, source=f"api:{actor}", raw=text, reason=reason)
 
 
+def answers_of(read: Sequence[Report | Unreadable], results: Sequence[ledger.Answer]) -> list[dict[str, Any]]:
+    """Return the answer to each report of a batch."""
+    answers: list[dict[str, Any]] = []
+    for index, (item, result) in enumerate(zip(read, results, strict=True)):
+        if isinstance(result.error, InvalidInput):
+            errors = unreadable(result.error).facts["errors"]
+            answers.append({"index": index, "status": "unreadable", "rule": None, "errors": errors})
+        elif isinstance(item, Unreadable):
+            answers.append({"index": index, "status": "unreadable", "rule": None, "errors": item.errors})
+        else:
+            answers.append({"index": index, "errors": None, **outcome_of(result)})
+    return answers
+
+
 def outcome_of(result: ledger.Answer) -> dict[str, Any]:
     """Return the outcome of a report that was read: recorded, known, or broken by which rule."""
     events = [record.event for record in result.records]
@@ -338,7 +186,7 @@ def outcome_of(result: ledger.Answer) -> dict[str, Any]:
                 return {"status": "recorded", "rule": rule}  # nothing is wrong with it, but its fill is not here yet
             case OrderBroken(rule=rule) if not booked or event.report in booked:  # a late report may break others too
                 return {"status": "broken", "rule": rule}
-            case PositionBroken(rule=rule, report=SettleFunding()):
+            case PositionBroken(rule=rule, report=SettleFunding() | Transfer()):
                 return {"status": "broken", "rule": rule}
             case AccountBroken(rule=rule) if len(events) == 1:  # nothing is booked beside it
                 return {"status": "broken", "rule": rule}

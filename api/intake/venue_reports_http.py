@@ -5,6 +5,7 @@ it. unreadable: it could not be recorded; its raw text is kept as evidence, and 
 A batch is one append: all of it is on record when the answer is sent, or none. Sending it again adds nothing.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -18,14 +19,15 @@ from adapters.postgres.scopes import Caller
 from adapters.writer.batch import Look
 from api.daybook import Daybook
 from api.http.auth import Recorder
-from api.http.dependencies import OpenDaybook, RequestId, answer, documented
+from api.http.dependencies import SEQ_HEADER, OpenDaybook, RequestId, answer, documented
 from api.http.idempotency import IdempotencyKey, Key, carried_out, command
 from api.http.problem_responses import MEDIA_TYPE, response, responses
-from api.intake.venue_reports import Unreadable, evidence, outcome_of, parsed, split
-from api.problems import Problem, unreadable
+from api.intake.reconciliation import reconciled, shown
+from api.intake.venue_reports import EXAMPLES, Unreadable, answers_of, evidence, parsed, split
+from api.problems import Problem
 from api.read_models import schemas
 from domain import ledger
-from domain.account import RawReportKept
+from domain.account import RawReportKept, Statement
 from domain.errors import InvalidInput
 
 PATH = "/venue-reports"
@@ -70,7 +72,15 @@ ROUTE: dict[str, Any] = {
     "openapi_extra": {
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/VenueReportSubmission"}}},
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/VenueReportSubmission"},
+                    "examples": {
+                        type_: {"summary": f"a report of type {type_}", "value": {"reports": [example]}}
+                        for type_, example in EXAMPLES.items()
+                    },
+                }
+            },
         }
     },
 }
@@ -84,25 +94,35 @@ router.add_api_route(
 
 def _recorded(body: bytes, daybook: Daybook, caller: Caller, request_id: str, key: Key | None) -> Response:
     raws = split(body)
-    read = [parsed(raw, caller.actor) for raw in raws]
+    read = [parsed(raw, caller.actor, daybook.writer.state) for raw in raws]
     reports = tuple(item.kept if isinstance(item, Unreadable) else item for item in read)
 
     def evidence_of(index: int, error: InvalidInput) -> RawReportKept:
         return evidence(raws[index], str(error), caller.actor)
 
     def respond(results: list[ledger.Answer], _: Look) -> Response:
-        answers = []
-        for index, (item, result) in enumerate(zip(read, results, strict=True)):
-            if isinstance(result.error, InvalidInput):
-                errors = unreadable(result.error).facts["errors"]
-                answers.append({"index": index, "status": "unreadable", "rule": None, "errors": errors})
-            elif isinstance(item, Unreadable):
-                answers.append({"index": index, "status": "unreadable", "rule": None, "errors": item.errors})
-            else:
-                answers.append({"index": index, "errors": None, **outcome_of(result)})
-        return _response(answers, results[0].seq)
+        return _response(answers_of(read, results), results[0].seq)
 
-    return carried_out(daybook, command(reports, caller, request_id, evidence_of), key, respond)
+    done = carried_out(daybook, command(reports, caller, request_id, evidence_of), key, respond)
+    stated = {index: each for index, each in enumerate(read) if isinstance(each, Statement)}
+    return _compared(daybook, caller, request_id, stated=stated, done=done) if stated else done
+
+
+def _compared(
+    daybook: Daybook, caller: Caller, request_id: str, *, stated: dict[int, Statement], done: Response
+) -> Response:
+    """Return the answer with the differences of the statements that are on record, once their breaks are too."""
+    body = json.loads(bytes(done.body))
+    if done.status_code not in (200, 207):
+        return done
+    seq = int(done.headers[SEQ_HEADER])
+    for index, statement in stated.items():
+        if body["answers"][index]["status"] == "unreadable":
+            continue
+        compared = reconciled(daybook, statement, caller.identity, request_id)
+        body["answers"][index]["breaks"] = [shown(each) for each in compared.found]
+        seq = max(seq, compared.seq)
+    return answer(body, seq=seq, status=done.status_code)
 
 
 def _response(answers: list[dict[str, Any]], seq: int) -> Response:

@@ -9,7 +9,7 @@ then. With `known_at` beside it the answer is as occurred: what had happened by 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
@@ -60,6 +60,13 @@ class OrdersQuery(PageQuery):
     """Which orders, also by status."""
 
     status: list[OrdStatus] = Field([], max_length=8)
+
+
+class BreaksQuery(PageQuery):
+    """Which breaks, also by kind, and those of reconciliations by status."""
+
+    kind: Literal["ORDER", "POSITION", "ACCOUNT", "UNREADABLE", "RECONCILIATION"] | None = None
+    status: Literal["OPEN", "RESOLVED"] | None = Field(None, description="of breaks of kind RECONCILIATION")
 
 
 class ExecutionsQuery(PageQuery):
@@ -260,11 +267,14 @@ def list_limits(query: Annotated[SelectionQuery, Query()], context: Context) -> 
 
 
 @router.get("/breaks", **listed(schemas.BreakRow))
-def list_breaks(query: Annotated[PageQuery, Query()], context: Context) -> Response:
+def list_breaks(query: Annotated[BreaksQuery, Query()], context: Context) -> Response:
     """Venue reports that broke a rule or could not be read; the newest first."""
     after = cursor_after(query.cursor, int)
     with reading(context.daybook, "breaks", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
-        rows = breaks.breaks(at.source, query.account_id, limit=query.limit + 1, after=after[0] if after else None)
+        rows = breaks.breaks(
+            at.source, query.account_id, kind=query.kind, status=query.status, limit=query.limit + 1,
+            after=after[0] if after else None,
+        )  # fmt: skip
     return context.page(query, at, rows, by=("break_seq",), shape=schemas.BreakRow)
 
 

@@ -111,6 +111,7 @@ class TransferAnswer(Answer):
     side: str
     quantity: DecimalText
     cost: DecimalText
+    reason: str
     transact_time: TimeText
 
 
@@ -125,6 +126,9 @@ class VenueReportAnswer(Answer):
     status: Literal["recorded", "known", "broken", "unreadable"]
     rule: str | None = Field(None, description="the rule it broke")
     errors: list[dict[str, Any]] | None = Field(None, description="of an unreadable one: field, value, rule")
+    breaks: list[dict[str, Any]] | None = Field(
+        None, description="of a venue statement: its differences from our records, each with the id of its break"
+    )
 
 
 class VenueReportsAnswer(Answer):

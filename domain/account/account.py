@@ -144,14 +144,18 @@ class AccountClosed(Struct, frozen=True, tag="AccountClosed"):
     transact_time: datetime
 
 
-class AccountBroken(Struct, frozen=True, tag="AccountBroken"):
-    """A venue report broke a rule of the account: the report word for word, or the stream that it was recorded in."""
+class AccountBroken(Struct, frozen=True, tag="AccountBroken", omit_defaults=True):
+    """A venue report broke a rule of the account: the report word for word, or the stream that it was recorded in.
+
+    `on_record` is what the report contradicts, as it would be reported.
+    """
 
     account_id: str
     rule: str
     about: str
     report: CashReport | None
     transact_time: datetime
+    on_record: CashReport | None = None
 
 
 BreakEvent = BreakOpened | BreakChanged | BreakAged | BreakResolved
@@ -363,7 +367,7 @@ def _close(account: Account | None, request: CloseAccount, held: Held) -> tuple[
 def admit(account: Account, report: AccountReport, held: Held = NOTHING_HELD) -> tuple[AccountEvent, ...]:
     """The events a report adds; () if known. Never refused: it has happened. Raises InvalidInput for invalid fields."""
     match report:
-        case cash.SettleTransfer() | cash.ReturnTransfer() | cash.ChargeFee() | cash.BookEntry():
+        case cash.SettleTransfer() | cash.ReturnTransfer() | cash.ChargeFee() | cash.BookEntry() | cash.ConvertMoney():
             cash.check(report)
             return _admit_cash(account, report, held)
         case BreakOpened():
@@ -382,10 +386,12 @@ def admit(account: Account, report: AccountReport, held: Held = NOTHING_HELD) ->
 
 
 def _admit_cash(account: Account, report: CashReport, held: Held) -> tuple[AccountEvent, ...]:
-    event, rule = cash.classify(account.cash, report)
+    event, rule, on_record = cash.classify(account.cash, report)
     about = cash.id_of(report)
     if event is None:
-        contradicted = AccountBroken(account.account_id, rule, about, report, transact_time=report.transact_time)
+        contradicted = AccountBroken(
+            account.account_id, rule, about, report, transact_time=report.transact_time, on_record=on_record
+        )
         return (contradicted,) if rule and contradicted not in account.broken else ()
     rules = [rule] if rule else []
     if account.is_closed:

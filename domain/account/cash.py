@@ -49,13 +49,34 @@ class CashEntry(Struct, frozen=True):
 
 
 class EntryKind(StrEnum):
-    """The reason of an entry that is neither transfer nor fee."""
+    """The reason of an entry that is neither transfer nor fee.
+
+    LOAN: credited what is borrowed, debited what is repaid; a loan is no income, and what is owed no capital.
+    STAKE: debited what is locked up, credited what is unlocked; the total stays, only less or more of it is available.
+    CONVERSION: one currency debited, another credited at the venue's own rate, such as dust.
+    """
 
     OPENING = "OPENING"
     ADJUSTMENT = "ADJUSTMENT"
     INTEREST = "INTEREST"
     REBATE = "REBATE"
     FUNDING = "FUNDING"  # of a perpetual, in another currency than the position settles in
+    INCOME = "INCOME"  # earned, of no other kind
+    STAKING = "STAKING"  # rewards
+    AIRDROP = "AIRDROP"
+    LOAN = "LOAN"
+    STAKE = "STAKE"
+    CONVERSION = "CONVERSION"
+
+    @property
+    def is_income(self) -> bool:
+        """Whether it is earned, or where debited paid: no flow of capital."""
+        return self in _INCOME
+
+
+_INCOME = {
+    EntryKind.INTEREST, EntryKind.REBATE, EntryKind.FUNDING, EntryKind.INCOME, EntryKind.STAKING, EntryKind.AIRDROP,
+}  # fmt: skip
 
 
 class TransferStatus(StrEnum):
@@ -143,7 +164,21 @@ class BookEntry(Struct, frozen=True, tag="BookEntry"):
     value_date: date | None = None
 
 
-CashReport = SettleTransfer | ReturnTransfer | ChargeFee | BookEntry
+class ConvertMoney(Struct, frozen=True, tag="ConvertMoney"):
+    """The venue has exchanged one currency for another other than by a trade. Its id is one of entries."""
+
+    account_id: str
+    entry_id: str
+    sold: Money
+    bought: Money
+    fee: Money | None
+    reason: str
+    transact_time: datetime
+    booking_date: date | None = None
+    value_date: date | None = None
+
+
+CashReport = SettleTransfer | ReturnTransfer | ChargeFee | BookEntry | ConvertMoney
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
@@ -191,7 +226,11 @@ class FeeCharged(Struct, frozen=True, tag="FeeCharged"):
 
 
 class EntryBooked(Struct, frozen=True, tag="EntryBooked"):
-    """Any other entry of a venue's account: interest, a correction, an adjustment."""
+    """Any other entry of a venue's account: interest, a loan, an adjustment.
+
+    A STAKE has two entries that cancel out, the first one from or to what is available. A CONVERSION has what was
+    sold, what was bought, and a fee if there was one.
+    """
 
     account_id: str
     entry_id: str
@@ -224,32 +263,39 @@ class CashTransfer(Struct, frozen=True):
 
 class Cash(Struct, frozen=True):
     """The cash of an account: `balances` are the sums of all entries, zeros left out; `pending` the transfers neither
-    settled nor returned."""
+    settled nor returned; `loans` what is borrowed of each currency, less what was repaid; `staked` what is locked up.
+    What is borrowed and what is staked is part of the balance."""
 
     balances: dict[str, Decimal] = {}
     transfers: PersistentMap[str, CashTransfer] = PersistentMap()
     pending: dict[str, Leg] = {}
-    entries: PersistentMap[str, tuple[CashEntry, ...]] = PersistentMap()
+    entries: PersistentMap[str, FeeCharged | EntryBooked] = PersistentMap()
+    loans: dict[str, Decimal] = {}
+    staked: dict[str, Decimal] = {}
 
     def total(self, currency: str, moved: Mapping[str, Decimal]) -> Decimal:
         """The booked balance: own entries and what trades `moved`."""
         return exact(self.balances.get(currency, ZERO) + moved.get(currency, ZERO))
 
     def available(self, currency: str, moved: Mapping[str, Decimal]) -> Decimal:
-        """The booked balance less the debits of pending transfers."""
+        """The booked balance less the debits of pending transfers and what is staked."""
         leaving = (leg.debit(currency) for leg in self.pending.values() if leg.indicator is Indicator.DEBIT)
-        return exact(self.total(currency, moved) - sum(leaving, ZERO))
+        return exact(self.total(currency, moved) - sum(leaving, ZERO) - self.staked.get(currency, ZERO))
 
 
 class Classified(NamedTuple):
-    """The event that a report is booked as, and the rule it breaks. Neither if it is known."""
+    """The event that a report is booked as, and the rule it breaks. Neither if it is known.
+
+    `on_record` is what a report contradicts, as it would be reported.
+    """
 
     event: MoneyEvent | None
     rule: str = ""
+    on_record: CashReport | None = None
 
 
 KNOWN = Classified(None)
-CONTRADICTED = Classified(None, "one id has one content")
+ONE_CONTENT = "one id has one content"
 
 
 def mirrored(account_id: str, leg: Leg, fee: Money | None = None) -> Leg:
@@ -266,19 +312,23 @@ def classify(cash: Cash, report: CashReport) -> Classified:
             return _settled(cash.transfers.get(report.leg.transfer_id), report)
         case ReturnTransfer():
             return _returned(cash.transfers.get(report.leg.transfer_id), report)
-        case ChargeFee() | BookEntry():
+        case ChargeFee() | BookEntry() | ConvertMoney():
             event = _entry_event(report)
-            on_record = cash.entries.get(id_of(report))
-            if on_record is None:
+            known = cash.entries.get(id_of(report))
+            if known is None:
                 return Classified(event)
-            return KNOWN if on_record == event.entries else CONTRADICTED
+            is_same = (known.entries, _kind_of(known)) == (event.entries, _kind_of(event))
+            return KNOWN if is_same else Classified(None, ONE_CONTENT, report_of(known))
         case _:
             assert_never(report)
 
 
 def _settled(known: CashTransfer | None, report: SettleTransfer) -> Classified:
     if known is not None and known.settled_at is not None:
-        return KNOWN if known.leg.is_same_money(report.leg) else CONTRADICTED
+        if known.leg.is_same_money(report.leg):
+            return KNOWN
+        settled = SettleTransfer(report.account_id, known.leg, known.settled_at)
+        return Classified(None, ONE_CONTENT, settled)
     leg = _completed(report.leg, known)
     is_undone = known is not None and known.returned_at is not None and known.returned_at >= report.transact_time
     is_other = known is not None and not known.leg.is_same_money(leg)
@@ -292,10 +342,11 @@ def _settled(known: CashTransfer | None, report: SettleTransfer) -> Classified:
 def _returned(known: CashTransfer | None, report: ReturnTransfer) -> Classified:
     is_same = known is None or known.leg.is_same_money(report.leg)
     if known is not None and known.returned_at is not None:
-        return KNOWN if is_same else CONTRADICTED
-    is_settled = known is not None and known.settled_at is not None
-    if is_settled and not is_same:
-        return CONTRADICTED
+        returned = ReturnTransfer(report.account_id, known.leg, "", known.returned_at)
+        return KNOWN if is_same else Classified(None, ONE_CONTENT, returned)
+    if known is not None and known.settled_at is not None and not is_same:
+        settled = SettleTransfer(report.account_id, known.leg, known.settled_at)
+        return Classified(None, ONE_CONTENT, settled)
     leg = _completed(report.leg, known)
     is_booked = known is not None and known.settled_at is not None and known.settled_at <= report.transact_time
     entries = tuple(CashEntry(e.indicator.opposite, e.amount) for e in leg.entries) if is_booked else ()
@@ -331,7 +382,7 @@ def id_of(item: CashReport | FeeCharged | EntryBooked) -> str:
     match item:
         case ChargeFee(fee_id=fee_id) | FeeCharged(fee_id=fee_id):
             return f"fee {fee_id}"
-        case BookEntry(entry_id=entry_id) | EntryBooked(entry_id=entry_id):
+        case BookEntry(entry_id=entry_id) | ConvertMoney(entry_id=entry_id) | EntryBooked(entry_id=entry_id):
             return f"entry {entry_id}"
         case SettleTransfer(leg=leg) | ReturnTransfer(leg=leg):
             return f"transfer {leg.transfer_id}"
@@ -339,7 +390,29 @@ def id_of(item: CashReport | FeeCharged | EntryBooked) -> str:
             assert_never(item)
 
 
-def _entry_event(report: ChargeFee | BookEntry) -> FeeCharged | EntryBooked:
+def _kind_of(event: FeeCharged | EntryBooked) -> EntryKind | None:
+    return event.kind if isinstance(event, EntryBooked) else None
+
+
+def report_of(event: FeeCharged | EntryBooked) -> ChargeFee | BookEntry | ConvertMoney:
+    """The report that an event books."""
+    first, *others = event.entries
+    dates = {"transact_time": event.transact_time, "booking_date": event.booking_date, "value_date": event.value_date}
+    if isinstance(event, FeeCharged):
+        return ChargeFee(event.account_id, event.fee_id, first.amount, event.reason, **dates)  # type: ignore[arg-type]
+    if event.kind is EntryKind.CONVERSION and others:
+        fee = others[1].amount if len(others) > 1 else None
+        return ConvertMoney(
+            event.account_id, event.entry_id, first.amount, others[0].amount, fee=fee, reason=event.reason,
+            **dates,  # type: ignore[arg-type]
+        )  # fmt: skip
+    return BookEntry(
+        event.account_id, event.entry_id, event.kind, first.indicator, amount=first.amount, reason=event.reason,
+        **dates,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _entry_event(report: ChargeFee | BookEntry | ConvertMoney) -> FeeCharged | EntryBooked:
     booking_date, value_date = _dates(report)
     if isinstance(report, ChargeFee):
         paid = (CashEntry(Indicator.DEBIT, report.amount),)
@@ -347,9 +420,18 @@ def _entry_event(report: ChargeFee | BookEntry) -> FeeCharged | EntryBooked:
             report.account_id, report.fee_id, paid, report.reason, booking_date=booking_date, value_date=value_date,
             transact_time=report.transact_time,
         )  # fmt: skip
-    entry = (CashEntry(report.indicator, report.amount),)
+    entries: tuple[CashEntry, ...]
+    if isinstance(report, ConvertMoney):
+        kind = EntryKind.CONVERSION
+        entries = (CashEntry(Indicator.DEBIT, report.sold), CashEntry(Indicator.CREDIT, report.bought))
+        if report.fee is not None and report.fee.amount:
+            entries = (*entries, CashEntry(Indicator.DEBIT, report.fee))
+    else:
+        kind, entries = report.kind, (CashEntry(report.indicator, report.amount),)
+        if kind is EntryKind.STAKE:
+            entries = (*entries, CashEntry(report.indicator.opposite, report.amount))
     return EntryBooked(
-        report.account_id, report.entry_id, report.kind, entry, reason=report.reason, booking_date=booking_date,
+        report.account_id, report.entry_id, kind, entries, reason=report.reason, booking_date=booking_date,
         value_date=value_date, transact_time=report.transact_time,
     )  # fmt: skip
 
@@ -373,10 +455,20 @@ def check(report: CashReport) -> None:
             _check_money(report.amount, "amount")
         case BookEntry():
             values.name(report.entry_id, "entry_id")
+            if report.kind is EntryKind.CONVERSION:
+                raise ReportUnreadable("kind", report.kind, "of one currency; a conversion states both")
             if report.kind is EntryKind.ADJUSTMENT:
                 _check_sum(report.amount, "amount")
             else:
                 _check_money(report.amount, "amount")
+        case ConvertMoney():
+            values.name(report.entry_id, "entry_id")
+            _check_money(report.sold, "sold")
+            _check_money(report.bought, "bought")
+            if report.sold.currency == report.bought.currency:
+                raise ReportUnreadable("bought.currency", report.bought.currency, "another currency than was sold")
+            if report.fee is not None:
+                _check_fee(report.fee, "fee")
         case _:
             assert_never(report)
 
@@ -385,9 +477,7 @@ def check_leg(leg: Leg, field: str) -> None:
     values.execution_id(leg.transfer_id, f"{field}.transfer_id")
     _check_money(leg.amount, f"{field}.amount")
     if leg.fee is not None:
-        values.currency(leg.fee.currency, f"{field}.fee.currency")
-        if values.number(leg.fee.amount, f"{field}.fee") < 0:
-            raise ReportUnreadable(f"{field}.fee", leg.fee.amount, "zero or more")
+        _check_fee(leg.fee, f"{field}.fee")
     if leg.counter_account_id:
         values.name(leg.counter_account_id, f"{field}.counter_account_id")
 
@@ -395,6 +485,12 @@ def check_leg(leg: Leg, field: str) -> None:
 def _check_money(money: Money, field: str) -> None:
     values.positive(money.amount, field)
     values.currency(money.currency, f"{field}.currency")
+
+
+def _check_fee(fee: Money, field: str) -> None:
+    values.currency(fee.currency, f"{field}.currency")
+    if values.number(fee.amount, field) < 0:
+        raise ReportUnreadable(field, fee.amount, "zero or more")
 
 
 def _check_sum(money: Money, field: str) -> None:
@@ -431,10 +527,22 @@ def evolve(cash: Cash, event: CashEvent) -> Cash:
             return replace(
                 cash,
                 balances=with_entries(cash.balances, event.entries),
-                entries=cash.entries.put(id_of(event), event.entries),
+                entries=cash.entries.put(id_of(event), event),
+                loans=_of_kind(cash.loans, event, EntryKind.LOAN, 1),
+                staked=_of_kind(cash.staked, event, EntryKind.STAKE, -1),
             )
         case _:
             assert_never(event)
+
+
+def _of_kind(
+    sums: dict[str, Decimal], event: FeeCharged | EntryBooked, kind: EntryKind, sign: int
+) -> dict[str, Decimal]:
+    """The sums with the first entry of an event of this kind, credits above zero; with `sign` -1 debits."""
+    if not isinstance(event, EntryBooked) or event.kind is not kind:
+        return sums
+    first = event.entries[0]
+    return with_entries(sums, (first if sign > 0 else CashEntry(first.indicator.opposite, first.amount),))
 
 
 def with_entries(balances: Mapping[str, Decimal], entries: Iterable[CashEntry]) -> dict[str, Decimal]:

@@ -40,6 +40,7 @@ from domain.account import (
     BreakResolved,
     ChargeFee,
     CloseAccount,
+    ConvertMoney,
     EntryKind,
     ForgetSubject,
     Indicator,
@@ -68,6 +69,7 @@ from domain.order import (
     CloseParent,
     OpenParent,
     Order,
+    OrderAccepted,
     OrderFilled,
     OrderReplaceRequested,
     OrderReport,
@@ -434,7 +436,8 @@ def _admit(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[P
     due = Due(booked_first)
     facts = partial(_facts, work)
     of_accounts: list[AccountReport] = []
-    for report in reports:
+    stated: list[tuple[int, Statement]] = []
+    for index, report in enumerate(reports):
         outcome = Outcome()
         try:
             match report:
@@ -447,10 +450,9 @@ def _admit(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[P
                     due.bookings.setdefault(report.key, []).append(report)
                 case Statement():
                     accounts.check(work, report.account_id)
-                    stream = venue_statement.stream(report)
-                    outcome = Outcome(work.record(stream, venue_statement.admit(work.state(stream), report)))
+                    stated.append((index, report))
                 case (
-                    SettleTransfer() | ReturnTransfer() | ChargeFee() | BookEntry()
+                    SettleTransfer() | ReturnTransfer() | ChargeFee() | BookEntry() | ConvertMoney()
                     | BreakOpened() | BreakChanged() | BreakAged() | BreakResolved()
                 ):  # fmt: skip
                     of_accounts.append(report)
@@ -469,7 +471,17 @@ def _admit(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[P
             accounts.record_if_closed(work, records[0], report.transact_time)
     for order_key, at in due.touched.items():
         limits.restate(work, order_key, at)
+    for index, statement in stated:
+        outcomes[index] = _state(work, statement)
     return outcomes
+
+
+def _state(work: UnitOfWork, statement: Statement) -> Outcome:
+    stream = venue_statement.stream(statement)
+    try:
+        return Outcome(work.record(stream, venue_statement.admit(work.state(stream), statement)))
+    except InvalidInput as error:
+        return Outcome(error=error)
 
 
 def _book_due(work: UnitOfWork, reports: Sequence[Report], outcomes: list[Outcome], due: Due) -> None:
@@ -500,6 +512,8 @@ def _admit_order(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) 
         listed = _check_known(work, report.key.account_id, report.instrument_id)
         if not report.commission.currency:  # none was reported
             report = replace(report, commission=Money(ZERO, listed.contract.settle))
+    elif isinstance(report, OrderAccepted) and report.terms is not None:
+        _check_known(work, report.key.account_id, report.terms.instrument_id)
     else:
         accounts.check(work, report.key.account_id)
     records = orders.admit(work, report, facts, due)

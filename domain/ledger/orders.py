@@ -33,6 +33,7 @@ from domain.order import (
     OrderReplaceRequested,
     OrderReport,
     ParentOrder,
+    StateReport,
     venue_ids,
 )
 from domain.order import parent as parents
@@ -108,6 +109,8 @@ def admit(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> tupl
     if not records:
         return records
     state: Order = work.state(stream)
+    if isinstance(report, StateReport) and state.submitted is None:
+        _name_request(work, report, state)
     if report.order_id and (before is None or report.order_id not in before.order_ids):
         records += _link(work, report, state)
     is_filled_only = True
@@ -148,6 +151,15 @@ def _of_its_fill(work: UnitOfWork, report: OrderCommissionReported) -> OrderComm
         return report
     known: Order = work.state(stream)
     return replace(report, key=known.key)
+
+
+def _name_request(work: UnitOfWork, report: StateReport, state: Order) -> None:
+    """Make the ClOrdID of a request that others made about an order we never sent an alias of the order."""
+    if not report.requested_as or report.requested_as == state.key.cl_ord_id:
+        return
+    alias = OrderKey(state.key.account_id, report.requested_as)
+    if work.state(order.stream(alias)) is None:
+        work.record(order.stream(alias), (OrderAliased(alias, state.key.cl_ord_id, report.transact_time),))
 
 
 def _identified(work: UnitOfWork, report: OrderFilled) -> Identified:

@@ -294,17 +294,8 @@ def _report_of_account(event: Any) -> Any:
                 account_id=event.account_id, leg=event.leg, reason=event.reason, transact_time=event.transact_time,
                 booking_date=event.booking_date, value_date=event.value_date,
             )  # fmt: skip
-        case accounts.FeeCharged(entries=(entry,)):
-            return accounts.ChargeFee(
-                account_id=event.account_id, fee_id=event.fee_id, amount=entry.amount, reason=event.reason,
-                transact_time=event.transact_time, booking_date=event.booking_date, value_date=event.value_date,
-            )  # fmt: skip
-        case accounts.EntryBooked(entries=(entry,)):
-            return accounts.BookEntry(
-                account_id=event.account_id, entry_id=event.entry_id, kind=event.kind, indicator=entry.indicator,
-                amount=entry.amount, reason=event.reason, transact_time=event.transact_time,
-                booking_date=event.booking_date, value_date=event.value_date,
-            )  # fmt: skip
+        case accounts.FeeCharged() | accounts.EntryBooked():
+            return cash.report_of(event)
         case _:
             return None
 
@@ -320,8 +311,13 @@ def reports_of(events: Sequence[Any], state: State) -> list[Any]:
             broken.setdefault((each.account_id, cash.id_of(each.report), each.transact_time), each.report)
     reports: dict[Any, None] = {}
     aliases: dict[OrderKey, OrderKey] = {}
+    named: set[OrderKey] = set()  # by a report on an order that we never sent
     for event in events:
+        if isinstance(event, order.StateReport) and event.requested_as:
+            named.add(OrderKey(event.key.account_id, event.requested_as))
         if isinstance(event, order.OrderAliased):
+            if event.key in named:
+                continue
             aliases[OrderKey(event.key.account_id, event.cl_ord_id)] = event.key
             continue
         report = report_of(event)

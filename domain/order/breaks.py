@@ -12,6 +12,8 @@ ended; so a fill may take the place of one that was busted. Fills that were bust
 themselves. A correction is a break where it raises CumQty above the same bounds; one of a fill from before the end
 restates what had been executed by then, and is bounded by OrderQty alone.
 
+An order that we never sent is canceled and replaced by others too: an answer to a request of theirs is no break.
+
 Breaks that depend on what was booked first (two contents of one exec id, an execution of two orders) are not found
 here, nor fees that wait for their fill, which change nothing until it arrives.
 """
@@ -59,7 +61,7 @@ from domain.values import ZERO, exact
 Break = OrderBroken | OrderBreakWithdrawn
 Replayed = OrderFilled | StateReport
 
-UNKNOWN_ORDER = "a report of an order on record"
+UNKNOWN_ORDER = "a report of an order on record"  # of earlier releases: an order that is reported on is adopted now
 UNKNOWN_FILL = "an amended fill is on record"
 UNKNOWN_COMMISSION = "the fill of a commission is on record"
 ONE_CONTENT = "one exec_id has one content"
@@ -131,22 +133,10 @@ def _found(order: Order) -> Iterator[Found]:
         (report for reports in order.amendments.waiting.values() for report in reports),
         key=lambda report: (report.transact_time, report.exec_ref_id, repr(report)),
     )
-    first: Replayed | None = None
-    if not order.instrument_id:  # no report states which order it is
-        first = min(
-            [*(report for _, report in timeline[:1]), *waiting[:1]],
-            key=lambda report: report.transact_time,
-            default=None,
-        )
     for _, moment in groupby(timeline, key=lambda placed: placed[0].at):
-        for report, rule in replay.moment([report for _, report in moment]):
-            if report is not first:
-                yield report, rule
+        yield from replay.moment([report for _, report in moment])
     for report in waiting:
-        if report is not first:
-            yield report, UNKNOWN_FILL
-    if first is not None:
-        yield first, UNKNOWN_ORDER
+        yield report, UNKNOWN_FILL
 
 
 class _Place(NamedTuple):
@@ -350,15 +340,15 @@ def _rule_of_state(report: StateReport, order: Order) -> str | None:
         case OrderCanceled() | OrderExpired():
             is_fitting = not is_closed and (order.is_open or status in (OrdStatus.DONE_FOR_DAY, OrdStatus.CALCULATED))
         case OrderCalculated():
-            is_fitting = status in (OrdStatus.FILLED, OrdStatus.DONE_FOR_DAY)
+            is_fitting = status in (OrdStatus.FILLED, OrdStatus.DONE_FOR_DAY) or _is_of_unknown_quantity(order)
         case OrderDoneForDay() | OrderSuspended() | OrderTriggered() | OrderRestated():
             is_fitting = not is_closed
         case OrderPendingCancel() | OrderPendingReplace() | OrderReplaced():
             is_fitting = not is_closed
-            if not _is_answer(order, report):
+            if order.submitted is not None and not _is_answer(order, report):
                 return NO_REQUEST
         case OrderCancelRejected() | OrderReplaceRejected():
-            return None if _is_answer(order, report) else NO_REQUEST
+            return None if order.submitted is None or _is_answer(order, report) else NO_REQUEST
         case OrderFillBusted() | OrderFillCorrected():
             return None
         case _:
@@ -372,6 +362,10 @@ def _rule_of_status(report: StateReport, after: Order) -> str | None:
 
 
 _REJECTABLE = {OrdStatus.PENDING_NEW, OrdStatus.NEW, OrdStatus.PENDING_CANCEL, OrdStatus.PENDING_REPLACE}
+
+
+def _is_of_unknown_quantity(order: Order) -> bool:
+    return order.submitted is None and order.order_qty is None
 
 
 def _is_answer(order: Order, report: StateReport) -> bool:

@@ -5,7 +5,8 @@ units (spot) or contracts, prices in quote units. Sums are exact; the average pr
 
 The terms are in `domain.order.terms`, the events in `domain.order.events`, the state and its fold in
 `domain.order.state`. An order keeps the stream of its first ClOrdID through all replacements. One we never sent is
-adopted when a venue reports on it: `OrderAdopted`, of unknown quantity if the venue does not state it, then the report.
+adopted by any venue report on it: `OrderAdopted` and then the report where that names the instrument, the report alone
+where it does not. The quantity is unknown until the venue states it.
 """
 
 from datetime import datetime
@@ -402,9 +403,11 @@ def _adopted(report: OrderFilled | StateReport) -> tuple[OrderEvent, ...]:
                 report.key, report.order_id, terms.strategy_id, terms.instrument_id, side=terms.side,
                 transact_time=report.transact_time, terms=terms,
             )  # fmt: skip
+        case OrderFillBusted() | OrderFillCorrected():
+            return (OrderBroken(report.key, breaks.UNKNOWN_FILL, as_reported(report)),)
         case _:
-            broken = OrderBroken(report.key, breaks.UNKNOWN_ORDER, as_reported(report))
-            return (broken,) if isinstance(report, OrderFillBusted | OrderFillCorrected) else (broken, report)
+            report = as_reported(report)
+            return (report, *breaks.changed(evolve(None, report)))
     if isinstance(report, OrderFilled) or report.ord_status is None:
         return (adopted, report)
     return _with_breaks(evolve(None, adopted), report, (adopted, report))

@@ -555,7 +555,9 @@ def _replaced(order: Order, event: OrderReplaced) -> Order:
     known = order.requests.get(requested_as)
     at = event.transact_time
     if known is None or not isinstance(known.request, OrderReplaceRequested):
-        return _with_stated(order, at, number=0, order_qty=event.order_qty, price=event.price)
+        order = _renamed(order, at, requested_as)
+        number = 1 if order.submitted is None else 0  # of an order of others, after what accepts it at the same moment
+        return _with_stated(order, at, number=number, order_qty=event.order_qty, price=event.price)
     terms = known.request.terms
     if order.terms_since is None or (at, known.number) > order.terms_since:
         price = order.terms.price if order.terms is not None else None
@@ -563,6 +565,15 @@ def _replaced(order: Order, event: OrderReplaced) -> Order:
         order = replace(order, terms=held, terms_as=requested_as, terms_since=(at, known.number))
     order_qty, price = event.order_qty or terms.order_qty, event.price or terms.price
     return _with_stated(order, at, number=known.number, order_qty=order_qty, price=price)
+
+
+def _renamed(order: Order, at: datetime, requested_as: str) -> Order:
+    """The order under the ClOrdID of a replacement that others requested, if it is none of ours."""
+    if order.submitted is not None or not requested_as:
+        return order
+    if order.terms_since is not None and (at, 0, requested_as) <= (*order.terms_since, order.terms_as):
+        return order
+    return replace(order, terms_as=requested_as, terms_since=(at, 0))
 
 
 def _amended(order: Order, event: Amendment) -> Order:

@@ -1,8 +1,8 @@
 """Equity of accounts in one currency at each close, and their returns. Pure.
 
-Equity is cash (deposits, entries, and the cash flows of trades, fees and funding) plus the positions at the marks of
-the close: spot and options at their value, futures at their unrealized gain. External flows are not gains: a day's
-`pnl` is the change of equity less the net flow, and its `return` is the modified Dietz return
+Equity is cash (deposits, entries other than loans, and the cash flows of trades, fees and funding) plus the positions
+at the marks of the close: spot and options at their value, futures at their unrealized gain. External flows are not
+gains: a day's `pnl` is the change of equity less the net flow, and its `return` is the modified Dietz return
 
     pnl / (equity before + sum of each flow x the fraction of the day after it)
 
@@ -228,7 +228,7 @@ def _cash_at_closes(inputs: EquityInputs, days: Days) -> list[dict[str, Decimal]
     parts: list[list[tuple[str, Decimal]]] = [[] for _ in bounds]
     for row in inputs.cash:
         if row["slot"] < bounds[-1]:
-            amount = row["external"] + row["income"] - row["fees"]
+            amount = row["external"] + row["income"] - row["fees"] + row["converted"]
             parts[_day(row["slot"], bounds)].append((row["currency"], amount))
     for sums in inputs.sums:
         parts[sums["day"]] += [(currency, -paid) for currency, paid in sums["other_fees"].items()]

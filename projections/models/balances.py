@@ -2,9 +2,10 @@
 
 One row an account, venue and asset. `total` is the booked amount: spot and options move money as they trade, a future
 when it is closed (its wallet: realized gains, fees and funding, by the account's own cost basis). `held` is the amount
-of pending outgoing transfers, fees included; `available` = total - held. Orders hold exposure against limits, not
-money. `venue` is the instrument's for money moved by trades; for other money it is the account's venue, "" if it has no
-single one. Unlike a venue statement, total nets nothing between strategies: see `domain.holdings.balances.Wallets`.
+of pending outgoing transfers, fees included, and what is staked; `available` = total - held. What is borrowed is part
+of `total`. Orders hold exposure against limits, not money. `venue` is the instrument's for money moved by trades; for
+other money it is the account's venue, "" if it has no single one. Unlike a venue statement, total nets nothing between
+strategies: see `domain.holdings.balances.Wallets`.
 """
 
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from typing import TypedDict, cast
 from domain.account import (
     AccountOpened,
     EntryBooked,
+    EntryKind,
     FeeCharged,
     Indicator,
     TransferPending,
@@ -165,6 +167,11 @@ def _settled(rows: Rows, logged: Logged, event: TransferSettled | TransferReturn
 def _entered(rows: Rows, logged: Logged, event: TransferSettled | TransferReturned | FeeCharged | EntryBooked) -> None:
     signed = (Money(entry.indicator.sign * entry.amount.amount, entry.amount.currency) for entry in event.entries)
     place = (event.account_id, _venue(rows, event.account_id))
+    if isinstance(event, EntryBooked) and event.kind is EntryKind.STAKE:
+        first = event.entries[0]  # what leaves what is available, or comes back to it
+        held = Money(-first.indicator.sign * first.amount.amount, first.amount.currency)
+        _add(rows, logged, place, Money(ZERO, held.currency), held=held)
+        return
     for money in signed:
         if money.amount:
             _add(rows, logged, place, money)

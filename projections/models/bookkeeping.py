@@ -29,7 +29,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-from domain.account import CashEntry, EntryKind
+from domain.account import CashEntry, EntryBooked, EntryKind
 from domain.holdings.balances import is_future
 from domain.instrument import Contract, Kind
 from domain.position import (
@@ -57,14 +57,20 @@ ROUNDING = "Income:Rounding"
 FUNDING = "Income:Funding"
 INTEREST = "Income:Interest"
 REBATES = "Income:Rebates"
+STAKING = "Income:Staking"
+AIRDROPS = "Income:Airdrops"
+OTHER_INCOME = "Income:Other"
+LOANS = "Liabilities:Loans"
+CONVERSIONS = "Equity:Conversions"
+STAKED = "Staked"  # below the account of a venue's assets
 FEES = "Expenses:Fees"
 FEES_IN_KIND = "Expenses:FeesInKind"
 
 REASON_ACCOUNTS = {
     TransferReason.OPENING: OPENING,
     TransferReason.ADJUSTMENT: ADJUSTMENTS,
-    TransferReason.AIRDROP: "Income:Airdrops",
-    TransferReason.STAKING: "Income:Staking",
+    TransferReason.AIRDROP: AIRDROPS,
+    TransferReason.STAKING: STAKING,
     TransferReason.INTEREST: INTEREST,
     TransferReason.REBATE: REBATES,
 }  # every other reason is a transfer
@@ -74,6 +80,11 @@ ENTRY_ACCOUNTS = {
     EntryKind.INTEREST: INTEREST,
     EntryKind.REBATE: REBATES,
     EntryKind.FUNDING: FUNDING,
+    EntryKind.INCOME: OTHER_INCOME,
+    EntryKind.STAKING: STAKING,
+    EntryKind.AIRDROP: AIRDROPS,
+    EntryKind.LOAN: LOANS,
+    EntryKind.CONVERSION: CONVERSIONS,
 }
 
 
@@ -148,6 +159,17 @@ def restated_lines(sums: Effect | Sums, contract: Contract, venue: str, sign: in
     if is_future(contract):
         return lines
     return [Line(RESTATED, line.asset, line.amount) if line.account.startswith(ASSETS) else line for line in lines]
+
+
+def entry_lines(event: EntryBooked, venue: str) -> list[Line]:
+    """Return the lines of an entry that is neither transfer nor fee; a conversion's third entry is its fee."""
+    if event.kind is EntryKind.STAKE:
+        first = event.entries[0]
+        assets, signed = asset_account(venue), first.indicator.sign * first.amount.amount
+        currency = first.amount.currency
+        return [Line(assets, currency, signed), Line(f"{assets}:{STAKED}", currency, -signed)]
+    lines = cash_lines(event.entries[:2], venue, ENTRY_ACCOUNTS[event.kind])
+    return lines + cash_lines(event.entries[2:], venue, FEES)
 
 
 def cash_lines(entries: Sequence[CashEntry], venue: str, against: str) -> list[Line]:

@@ -2,9 +2,9 @@
 
 An ORDER break keeps a venue report on an order, an UNREADABLE one the raw text and its source. A POSITION break is a
 book that cannot be right, an ACCOUNT break an impossible movement of money, or business of a closed account. Each of
-these is one event, so its `break_seq` identifies it, and `about` names its subject; the row of an ORDER break that is
-withdrawn is removed. A RECONCILIATION break is a difference from a venue statement (`source`), from the event that
-found it until it is RESOLVED; `about` is its id.
+these is one event, so its `break_seq` identifies it, and `about` names its subject, `on_record` what it contradicts;
+the row of an ORDER break that is withdrawn is removed. A RECONCILIATION break is a difference from a venue statement
+(`source`), from the event that found it until it is RESOLVED; `about` is its id.
 """
 
 from datetime import datetime
@@ -55,6 +55,7 @@ breaks_table = table(
     maybe("cl_ord_id"),
     maybe("report_type"),
     maybe("report", FACTS),
+    maybe("on_record", FACTS),
     maybe("venue"),
     maybe("source"),
     maybe("raw"),
@@ -79,6 +80,7 @@ class BreakRow(TypedDict):
     cl_ord_id: str | None
     report_type: str | None
     report: dict[str, Any] | None
+    on_record: dict[str, Any] | None
     venue: str | None
     source: str | None
     raw: str | None
@@ -103,7 +105,8 @@ def _put(rows: Rows, logged: Logged, account_id: str, kind: str, *, rule: str, *
 
 
 def _order_broken(rows: Rows, logged: Logged, event: OrderBroken) -> None:
-    _put(rows, logged, event.key.account_id, ORDER, rule=event.rule, **_reported(event))
+    known: Row = {} if event.on_record is None else {"on_record": json_of(event.on_record)}
+    _put(rows, logged, event.key.account_id, ORDER, rule=event.rule, **_reported(event), **known)
 
 
 def _order_break_withdrawn(rows: Rows, logged: Logged, event: OrderBreakWithdrawn) -> None:
@@ -129,7 +132,9 @@ def _raw_kept(rows: Rows, logged: Logged, event: RawReportKept) -> None:
 
 
 def _position_broken(rows: Rows, logged: Logged, event: PositionBroken) -> None:
-    columns = {"about": event.key.instrument_id, "report_type": type(event).__name__, "report": json_of(event)}
+    columns: Row = {"about": event.key.instrument_id, "report_type": type(event).__name__, "report": json_of(event)}
+    if event.on_record is not None:
+        columns["on_record"] = json_of(event.on_record)
     _put(rows, logged, event.key.account_id, POSITION, rule=event.rule, **columns)
 
 
@@ -137,6 +142,8 @@ def _account_broken(rows: Rows, logged: Logged, event: AccountBroken) -> None:
     columns: Row = {"about": printable(event.about)}
     if event.report is not None:
         columns |= {"report_type": type(event.report).__name__, "report": json_of(event.report)}
+    if event.on_record is not None:
+        columns |= {"on_record": json_of(event.on_record)}
     _put(rows, logged, event.account_id, ACCOUNT, rule=event.rule, **columns)
 
 
@@ -179,7 +186,7 @@ def _change(rows: Rows, logged: Logged, place: tuple[str, str], changes: Row) ->
 
 PROJECTION = Projection(
     "breaks",
-    4,
+    5,
     (breaks_table,),
     {
         OrderBroken: _order_broken,
@@ -200,12 +207,13 @@ def breaks(
     account_id: str | None = None,
     *,
     kind: str | None = None,
+    status: str | None = None,
     cl_ord_id: str | None = None,
     limit: int | None = PAGE_ROWS_MAX,
     after: int | None = None,
 ) -> list[BreakRow]:
     """Return breaks, the newest first. The next page is `after` the last row's `break_seq`."""
-    where = {"account_id": account_id, "kind": kind, "cl_ord_id": cl_ord_id}
+    where = {"account_id": account_id, "kind": kind, "status": status, "cl_ord_id": cl_ord_id}
     place = None if after is None else (after,)
     found = fetch(source, breaks_table, where=where, by=("break_seq",), after=place, limit=limit, is_descending=True)
     return cast(list[BreakRow], found)

@@ -1,9 +1,11 @@
 """Capital flows: money and quantity moved in and out of accounts other than by trading, by half hour of occurrence.
 
 `external` are flows that are not gains (deposits, withdrawals, transfers, opening balances, adjustments). `income` is
-interest and rebates, `fees` (above zero) are charges apart from trades, transfer fees included. `moved` is quantity of
-an instrument transferred from or to outside the account at a stated cost, other than as income. Signed; each in its own
-currency.
+interest, rebates, rewards and other income, `fees` (above zero) are charges apart from trades, fees of transfers and
+conversions included. `converted` is what was bought less what was sold in conversions of one currency to another,
+`borrowed` what was borrowed less what was repaid: it is in the balance, and no capital. `moved` is quantity of an
+instrument transferred from or to outside the account at a stated cost, other than as income. Signed; each in its own
+currency. What is staked stays where it is.
 """
 
 from datetime import datetime
@@ -35,8 +37,9 @@ from projections.storage.tables import (
     table,
 )
 
-SUMS = ("external", "income", "fees")
-_EARNED = (EntryKind.INTEREST, EntryKind.REBATE, EntryKind.FUNDING)
+FEE_PLACE = 2  # of a conversion's entries
+SUMS = ("external", "income", "fees", "converted", "borrowed")
+_SUM_OF = {EntryKind.CONVERSION: "converted", EntryKind.LOAN: "borrowed"}
 
 cash = table(
     "capital",
@@ -66,6 +69,8 @@ class CashFlowRow(TypedDict):
     external: Decimal
     income: Decimal
     fees: Decimal
+    converted: Decimal
+    borrowed: Decimal
     seq: NotRequired[int]  # not of sums over half hours
 
 
@@ -102,10 +107,14 @@ def _charged(rows: Rows, logged: Logged, event: FeeCharged) -> None:
 
 
 def _booked(rows: Rows, logged: Logged, event: EntryBooked) -> None:
-    for entry in event.entries:
+    """Add an entry; of a conversion the third is its fee."""
+    if event.kind is EntryKind.STAKE:
+        return
+    name = _SUM_OF.get(event.kind) or ("income" if event.kind.is_income else "external")
+    for number, entry in enumerate(event.entries):
         place = (event.account_id, entry.amount.currency, event.transact_time)
-        name = "income" if event.kind in _EARNED else "external"
-        _add(rows, logged, place, (name, entry.indicator.sign * entry.amount.amount))
+        signed = entry.indicator.sign * entry.amount.amount
+        _add(rows, logged, place, ("fees", -signed) if number == FEE_PLACE else (name, signed))
 
 
 def _moved(rows: Rows, logged: Logged, event: PositionTransferred) -> None:

@@ -35,13 +35,13 @@ from domain.values import ZERO, exact, venue_of
 from projections.calendar import SLOTS_A_DAY, slot_start
 from projections.models.bookkeeping import (
     ASSETS,
-    ENTRY_ACCOUNTS,
     FEES,
     FUNDING,
     TRANSFERS,
     Line,
     asset_account,
     cash_lines,
+    entry_lines,
     restated_lines,
     traded_lines,
     transferred_lines,
@@ -321,7 +321,7 @@ def _charged(rows: Rows, logged: Logged, event: FeeCharged) -> None:
 
 def _entered(rows: Rows, logged: Logged, event: EntryBooked) -> None:
     entry = _of_cash(event, event.kind.value, event.entry_id, event.reason)
-    _put(rows, logged, entry, cash_lines(event.entries, _venue(rows, event.account_id), ENTRY_ACCOUNTS[event.kind]))
+    _put(rows, logged, entry, entry_lines(event, _venue(rows, event.account_id)))
 
 
 def _opened(rows: Rows, logged: Logged, event: AccountOpened) -> None:

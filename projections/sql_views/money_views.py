@@ -129,9 +129,11 @@ fills bigint -- Number of trades.
 currency text -- The currency.
 half_hour timestamptz = timestamptz '1970-01-01 00:00Z' + t.slot * interval '30 minutes' -- The half hour's start.
 external numeric -- Deposits, withdrawals, transfers, opening balances and adjustments: below zero is out.
-income numeric -- Interest and rebates.
+income numeric -- Interest, rebates, rewards and other income.
 fees numeric -- Charges apart from those of trades.
 {SEQ.strip()}
+converted numeric -- What was bought less what was sold in conversions of one currency to another.
+borrowed numeric -- What was borrowed less what was repaid; no capital.
 """,
     ),
 )

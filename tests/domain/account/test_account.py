@@ -180,14 +180,23 @@ def test_a_transfer_that_settles_otherwise_than_announced_is_booked_as_settled_w
 
 def test_another_content_under_a_known_id_is_kept_whole_and_not_booked():
     other = SettleTransfer("main", replace(IN, amount=usdt(101)), T0)
-    broken = AccountBroken("main", "one id has one content", "transfer T-1", other, T0)
+    on_record = SettleTransfer("main", IN, T0)
+    broken = AccountBroken("main", "one id has one content", "transfer T-1", other, T0, on_record)
     scene = after(OPENED, FUNDED).reported(other).then(broken).repeated().then()
     assert scene.state.cash.balances == {"USDT": D(100)}
     fee = ChargeFee("main", "F-1", usdt(1), "data", T0)
     charged = FeeCharged("main", "F-1", (debit(1),), "data", DAY, DAY, T0)
     scene = after(OPENED, FUNDED).reported(fee).then(charged).repeated().then()
     dearer = replace(fee, amount=usdt(2))
-    scene.reported(dearer).then(AccountBroken("main", "one id has one content", "fee F-1", dearer, T0))
+    known = replace(fee, booking_date=DAY, value_date=DAY)
+    scene.reported(dearer).then(AccountBroken("main", "one id has one content", "fee F-1", dearer, T0, known))
+    interest = BookEntry("main", "I-1", EntryKind.INTEREST, Indicator.CREDIT, usdt(1), "", T0)
+    booked = EntryBooked("main", "I-1", EntryKind.INTEREST, (credit(1),), "", DAY, DAY, T0)
+    scene = after(OPENED, booked).reported(interest).then()
+    otherwise = replace(interest, kind=EntryKind.REBATE)
+    known_entry = replace(interest, booking_date=DAY, value_date=DAY)
+    broken = AccountBroken("main", "one id has one content", "entry I-1", otherwise, T0, known_entry)
+    after(OPENED, booked).reported(otherwise).then(broken)
 
 
 def test_fees_and_entries_of_the_same_id_are_two_things():

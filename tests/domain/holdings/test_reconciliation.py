@@ -471,8 +471,8 @@ def test_breaks_are_kept_on_the_account_by_the_ledger_and_each_once():
         desk.report(statement, *react(desk.ledger.state("account:main"), statement, found))
     assert list(desk.ledger.state("account:main").breaks) == [found[0].break_id]
     assert [type(event) for event in desk.events if isinstance(event, StatementTaken | BreakOpened)] == [
-        StatementTaken,
         BreakOpened,
+        StatementTaken,
     ]
     desk.mend(found, statement)
     desk.report(*react(desk.ledger.state("account:main"), statement, desk.compare(statement)))

@@ -406,11 +406,17 @@ def test_an_order_found_at_the_venue_is_adopted_as_the_venue_describes_it():
     assert (scene.state.order_qty, scene.state.leaves_qty, scene.state.terms) == (10, 10, TERMS)
 
 
-def test_a_report_of_an_unknown_order_is_kept_with_a_break():
-    scene = after().reported(CANCELED)
-    scene = scene.then(OrderBroken(KEY, "a report of an order on record", CANCELED), CANCELED)
+def test_any_report_on_an_order_we_never_sent_adopts_it():
+    scene = after().reported(CANCELED).then(CANCELED)
     assert scene.state.status is OrdStatus.CANCELED
     scene.repeated().then()
+    for answer in (OrderReplaced(KEY, at(4), D(97), requested_as="B"), OrderCancelRejected(KEY, "no", at(4))):
+        after().reported(answer).then_some(type(answer))
+    scene = after().reported(OrderReplaced(KEY, at(4), D(97), requested_as="B", order_qty=D(3)))
+    state = scene.then_some(OrderReplaced).state
+    assert (state.cl_ord_id, state.order_qty) == ("B", 3)
+    earlier = OrderReplaced(KEY, at(3), D(96), requested_as="C")
+    assert scene.then_some(OrderReplaced).reported(earlier).then_some(OrderReplaced).state.cl_ord_id == "B"
 
 
 def test_an_answer_to_no_request_is_broken():

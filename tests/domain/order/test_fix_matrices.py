@@ -293,6 +293,9 @@ OTHERWISE = {
     "what a venue says of an order that was just replaced is as good as at any other time": (
         lambda row: row.message + row.exec_type == "85" and row.says in "389C"
     ),
+    "an order that we never sent is adopted by any report on it": (
+        lambda row: row.status == "Z" and row.says in "469BCE"
+    ),
 }
 
 

@@ -1,0 +1,83 @@
+"""Reconciliation of an account with a venue statement on record: its differences become breaks, or end them.
+
+Each section (balances, positions, open orders, fills) is governed by the newest statement of it on record. A statement
+of before is compared as of its own moment as well: its differences are shown, and change no break.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from msgspec import to_builtins
+from msgspec.structs import replace
+
+from adapters.log.queries import of_account, stated_until
+from adapters.writer.batch import Look
+from domain import account
+from domain.access import Actor
+from domain.account import BalanceLine, Break, BreakEvent, FillLine, Line, OrderLine, PositionLine, Statement
+from domain.holdings.holdings import Holdings
+from domain.holdings.reconciliation import compare, react
+from domain.ledger import Command, schema
+
+if TYPE_CHECKING:
+    from api.daybook import Daybook
+
+SECTIONS: dict[str, type[Line]] = {
+    "balances": BalanceLine, "positions": PositionLine, "open_orders": OrderLine, "fills_from": FillLine,
+}  # fmt: skip
+
+
+class Reconciled(NamedTuple):
+    """The differences of a statement, and a place in the log that covers what they changed (0 if nothing)."""
+
+    found: tuple[Break, ...]
+    seq: int
+
+
+def differences(daybook: "Daybook", statement: Statement) -> tuple[Break, ...]:
+    """Return the differences between our records and a statement, as of its moment. Raises InvalidInput."""
+    holdings = Holdings(statement.account_id, statement.venue, statement.transact_time)
+    name = account.stream(statement.account_id)
+    for stored in of_account(daybook.log, statement.account_id, daybook.log.head().seq):
+        if not stored.stream.startswith("account:") or stored.stream == name:
+            holdings.add(schema.decode(stored.topic, stored.state).event)
+    return compare(holdings, statement)
+
+
+def reactions(daybook: "Daybook", look: Look, statement: Statement, found: tuple[Break, ...]) -> tuple[BreakEvent, ...]:
+    """Return what the differences of a statement change of the account's breaks, where it is the newest of its kind."""
+    newest = stated_until(daybook.log, statement.account_id, statement.venue, list(SECTIONS))
+    old = {name for name, at in newest.items() if at > statement.transact_time}
+    governed = replace(
+        statement, **dict.fromkeys(old), **({"fills": None} if "fills_from" in old else {})
+    )  # fmt: skip
+    kept = [each for each in found if not isinstance(each.line, tuple(SECTIONS[name] for name in old))]
+    return react(look(account.stream(statement.account_id)), governed, kept)
+
+
+def reconciled(daybook: "Daybook", statement: Statement, actor: Actor, request_id: str = "") -> Reconciled:
+    """Compare a statement that is on record, and record what follows for the account's breaks.
+
+    Sent again, it is compared again: what was corrected since then ends its break. Raises what recording raises.
+    """
+    found = differences(daybook, statement)
+    events = reactions(daybook, daybook.writer.state, statement, found)
+    if not events:
+        return Reconciled(found, 0)
+    cause = account.venue_statement.stream(statement)
+    answers = daybook.writer.carry_out(Command(events, actor, request_id, cause))
+    return Reconciled(found, answers[0].seq)
+
+
+def shown(found: Break) -> dict[str, Any]:
+    """Return a difference as a record: both lines, and the fields that differ."""
+    return {
+        "break_id": found.break_id, "kind": found.kind.value, "about": type(found.line).__name__,
+        "fields": list(found.fields), "ours": plain_line(found.ours), "theirs": plain_line(found.theirs),
+    }  # fmt: skip
+
+
+def plain_line(line: Line | None) -> dict[str, Any] | None:
+    """Return a line of a statement as a record."""
+    return None if line is None else dict(to_builtins(line, builtin_types=(Decimal, datetime)))

@@ -1,0 +1,1 @@
+"""Schemas of venue reports: of orders, cash and venue statements, each with an example."""
