@@ -244,7 +244,8 @@ def _amended(instrument: Instrument, request: AmendInstrument) -> tuple[Instrume
     if (old.kind, old.base, old.quote, old.settle) != (new.kind, new.base, new.quote, new.settle):
         raise RequestRefused("an amendment keeps kind and currencies; list another instrument", kind=new.kind)
     facts = Facts(new, request.tick_size, request.lot_size, request.effective_at)
-    if facts in instrument.history:
+    held = instrument.facts_at(request.effective_at)
+    if facts in instrument.history or replace(held, effective_at=request.effective_at) == facts:
         return ()
     if request.effective_at <= instrument.history[-1].effective_at:
         raise RequestRefused(
