@@ -49,6 +49,25 @@ BY_HAND: dict[str, Example] = {
     "forget_subject": Example({"reason": "requested to be forgotten"}, {"subject_id": "s-1042"}),
 }  # fmt: skip
 
+_OF_ORDER = {"account_id": "main", "cl_ord_id": "A-17", "transact_time": "2026-01-10T09:30:00.250Z"}
+VENUE_REPORTS: dict[str, Mapping[str, Any]] = {  # by type
+    "accepted": _OF_ORDER | {"order_id": "8849201"},
+    "filled": _OF_ORDER
+    | {
+        "instrument_id": BTC, "order_id": "8849201", "side": "BUY", "exec_id": "E-501", "trade_seq": 1,
+        "last_qty": "0.1", "last_px": "97480.50", "commission": {"amount": "9.75", "currency": "USDT"},
+        "liquidity": "TAKER",
+    },
+    "cancel_rejected": _OF_ORDER | {"reason": "too late to cancel"},
+    "canceled": _OF_ORDER | {"reason": "by user"},
+    "expired": _OF_ORDER | {"cl_ord_id": "A-20", "reason": "end of day"},
+    "rejected": _OF_ORDER | {"cl_ord_id": "A-21", "reason": "insufficient margin"},
+    "funding": {
+        "account_id": "main", "instrument_id": PERPETUAL, "funding_id": "F-20260110-08",
+        "amount": {"amount": "-0.00012", "currency": "BTC"}, "transact_time": "2026-01-10T08:00:00Z",
+    },
+}  # fmt: skip
+
 
 def example_of(operation: Operation) -> Example:
     """Return the example of an operation that is a form: its fields, parted by where they are sent."""

@@ -1,6 +1,6 @@
 """Operations over HTTP: the route of each, with its schema, and with its example in the description of the API."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter, Signature
 from typing import Annotated, Any, NamedTuple, get_args
 
@@ -23,7 +23,7 @@ from api.http.idempotency import IdempotencyKey, Key, carried_out, command, one
 from api.http.problem_responses import responses
 from api.intake.forms import schemas
 from api.intake.forms.catalog import OPERATIONS
-from api.intake.forms.examples import EXAMPLES, Example
+from api.intake.forms.examples import EXAMPLES, VENUE_REPORTS
 from api.intake.forms.fields import Field, lot_of
 from api.intake.forms.form import Form, Operation
 from api.intake.forms.hints import described, hints_of, parts_of
@@ -212,20 +212,19 @@ router = router_of(OPERATIONS)
 
 def with_examples(schema: dict[str, Any]) -> None:
     """Add to an OpenAPI schema the examples of its operations: of their bodies, and of what their paths name."""
-    for operation in _operations(schema):
-        example = EXAMPLES.get(operation["operationId"])
-        if example is not None:
-            _add(operation, example)
-
-
-def _operations(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    reports = {kind: {"reports": [{"type": kind, **report}]} for kind, report in VENUE_REPORTS.items()}
     for methods in schema["paths"].values():
-        yield from methods.values()
+        for operation in methods.values():
+            example = EXAMPLES.get(operation["operationId"])
+            if example is not None:
+                _add(operation, example.path, {"example": example.body})
+            elif operation["operationId"] == "record_venue_reports":
+                _add(operation, {}, reports)
 
 
-def _add(operation: dict[str, Any], example: Example) -> None:
+def _add(operation: dict[str, Any], path: Mapping[str, Any], bodies: Mapping[str, Any]) -> None:
     for each in operation.get("parameters", []):
-        if each["in"] == "path" and each["name"] in example.path:
-            each["example"] = example.path[each["name"]]
+        if each["in"] == "path" and each["name"] in path:
+            each["example"] = path[each["name"]]
     for content in operation.get("requestBody", {}).get("content", {}).values():
-        content["examples"] = {"example": {"value": example.body}}
+        content["examples"] = {name: {"value": body} for name, body in bodies.items()}
