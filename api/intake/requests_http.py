@@ -124,7 +124,7 @@ class CancelRequest(RequestBody):
     """Why the order is to be canceled, and the ClOrdID of the request, where the venue accepts one."""
 
     reason: Text = ""
-    requested_as: Name | Literal[""] = Field("", description="the request's own id, new in the account")
+    requested_as: Name | Literal[""] = Field(default="", description="the request's own id, new in the account")
 
 
 class SubmittedMark(RequestBody):

@@ -1,6 +1,6 @@
 """A request of the command line: carried out in the name of who runs it, or shown as a proposal that waits."""
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import typer
 
@@ -22,11 +22,11 @@ def requested(daybook: "Daybook", request: "Request | Report", *, json: bool) ->
     """
     who = actor()
     if not isinstance(request, get_args(ledger.Request)):
-        (done,) = daybook.writer.report([request], actor=who)
-        if done.error is not None:
-            raise done.error
-        return done
-    done = daybook.writer.request(request, actor=who)
+        (reported,) = daybook.writer.report([cast("Report", request)], actor=who)
+        if reported.error is not None:
+            raise reported.error
+        return reported
+    done = daybook.writer.request(cast("Request", request), actor=who)
     if done.proposal_id:
         show_proposal(daybook, done.proposal_id, json=json)
         raise typer.Exit

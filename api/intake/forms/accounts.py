@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from api.daybook import Daybook
 
 
-class CloseAccountForm(Form, kw_only=True):
+class CloseAccountForm(Form, frozen=True, kw_only=True):
     """Close an account: no more orders and transfers. Balances are zero, positions flat, and nothing is open by then.
 
     What a venue still reports is recorded, with a break. Closed accounts are not opened again.
@@ -39,7 +39,7 @@ class CloseAccountForm(Form, kw_only=True):
         return account_record(look(account.stream(self.account_id)))
 
 
-class RequestTransferForm(Form, kw_only=True):
+class RequestTransferForm(Form, frozen=True, kw_only=True):
     """Request a transfer of money out of an account, or into it: it is pending until it is settled or returned.
 
     Pending, it books nothing, but what is to leave is no longer available. Between two accounts of ours it is requested
@@ -71,7 +71,7 @@ class RequestTransferForm(Form, kw_only=True):
         )  # fmt: skip
 
 
-class _OfTransfer(Form, kw_only=True):
+class _OfTransfer(Form, frozen=True, kw_only=True):
     account_id: Annotated[str, Field(NAME, "the account it was requested for", "--account", DEFAULT_ACCOUNT)]
     transfer_id: Annotated[str, Field(NAME, "the id it was requested by")]
 
@@ -90,7 +90,7 @@ class _OfTransfer(Form, kw_only=True):
         return transfer_record(self.account_id, look(account.stream(self.account_id)).cash.transfers[self.transfer_id])
 
 
-class SettleTransferForm(_OfTransfer, kw_only=True):
+class SettleTransferForm(_OfTransfer, frozen=True, kw_only=True):
     """Record that a transfer of money has settled: it is booked, in both accounts if both are ours."""
 
     transact_time: Annotated[datetime | None, Field(TIME, "when it settled; now if absent", "--at")] = None
@@ -100,7 +100,7 @@ class SettleTransferForm(_OfTransfer, kw_only=True):
         return SettleTransfer(self.account_id, self._leg(daybook), self.transact_time or at)
 
 
-class ReturnTransferForm(_OfTransfer, kw_only=True):
+class ReturnTransferForm(_OfTransfer, frozen=True, kw_only=True):
     """Record that the money of a transfer did not move, or came back: what its settlement booked is reversed."""
 
     reason: Annotated[str, Field(TEXT, "why; kept on record")] = ""

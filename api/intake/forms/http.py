@@ -113,7 +113,7 @@ def _endpoint(operation: Operation) -> Callable[..., Response]:
         sent = payload if isinstance(payload, get_args(Request)) else (payload,)
         return carried_out(daybook, command(sent, caller, request_id), key, _respond(form))
 
-    parameters = [(name, Annotated[kind, Path()]) for name, kind in bodied.path.items()]
+    parameters: list[tuple[str, Any]] = [(name, Annotated[kind, Path()]) for name, kind in bodied.path.items()]
     if bodied.body is not None:
         parameters.append(("body", Annotated[bodied.body, Body()]))
     parameters += [

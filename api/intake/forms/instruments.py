@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from api.daybook import Daybook
 
 
-class _OfInstrument(Form, kw_only=True):
+class _OfInstrument(Form, frozen=True, kw_only=True):
     instrument_id: Annotated[str, Field(INSTRUMENT, "the instrument")]
 
     def _listed(self, look: Look) -> Instrument:
@@ -34,7 +34,7 @@ class _OfInstrument(Form, kw_only=True):
         return instrument_record(self._listed(look))
 
 
-class AmendInstrumentForm(_OfInstrument, kw_only=True):
+class AmendInstrumentForm(_OfInstrument, frozen=True, kw_only=True):
     """Change the facts of an instrument from a moment on. A field that is absent stays as it is at that moment.
 
     What happened before keeps the facts of its day. Kind and currencies stay: list another instrument for others. An
@@ -70,7 +70,7 @@ class AmendInstrumentForm(_OfInstrument, kw_only=True):
         )  # fmt: skip
 
 
-class DelistInstrumentForm(_OfInstrument, kw_only=True):
+class DelistInstrumentForm(_OfInstrument, frozen=True, kw_only=True):
     """Delist an instrument: no order is accepted from a moment on. Venue reports still are, and positions stay."""
 
     effective_at: Annotated[

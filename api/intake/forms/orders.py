@@ -31,7 +31,7 @@ AccountId = Annotated[str, Field(NAME, "the account", "--account", DEFAULT_ACCOU
 Price = Decimal | UnsetType | None
 
 
-class ReplaceOrderForm(Form, kw_only=True):
+class ReplaceOrderForm(Form, frozen=True, kw_only=True):
     """Request other terms for an order. A field that is absent stays as it is; one that is null is removed.
 
     The replacement is checked like a new order, and the venue's answer arrives as a venue report; until then the order
@@ -87,7 +87,7 @@ class ReplaceOrderForm(Form, kw_only=True):
         }  # fmt: skip
 
 
-class _OfParent(Form, kw_only=True):
+class _OfParent(Form, frozen=True, kw_only=True):
     account_id: AccountId
     cl_ord_id: Annotated[str, Field(NAME, "the parent order's own id")]
 
@@ -103,7 +103,7 @@ class _OfParent(Form, kw_only=True):
         return parent_record(self._parent(look))
 
 
-class OpenParentForm(_OfParent, kw_only=True):
+class OpenParentForm(_OfParent, frozen=True, kw_only=True):
     """Open a parent order: one intent to trade, that orders with it as `parent` work at any venue.
 
     Its children have its side and strategy and trade the same contract; together they do not exceed its quantity, and
@@ -128,7 +128,7 @@ class OpenParentForm(_OfParent, kw_only=True):
         )  # fmt: skip
 
 
-class CloseParentForm(_OfParent, kw_only=True):
+class CloseParentForm(_OfParent, frozen=True, kw_only=True):
     """Close a parent order: no more children are accepted. Those at work go on until they are canceled themselves."""
 
     reason: Annotated[str, Field(TEXT, "why; kept on record")] = ""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from api.daybook import Daybook
 
 
-class OfPosition(Form, kw_only=True):
+class OfPosition(Form, frozen=True, kw_only=True):
     """The fields that name a position."""
 
     account_id: Annotated[str, Field(NAME, "the account", "--account", DEFAULT_ACCOUNT)]
@@ -61,7 +61,7 @@ def lot_records(lots: tuple[Lot, ...]) -> list[Record]:
     ]
 
 
-class MovePositionForm(OfPosition, kw_only=True):
+class MovePositionForm(OfPosition, frozen=True, kw_only=True):
     """Move quantity to another strategy or account of ours, at its cost and with its lots. Nothing is realized.
 
     Which lots move is decided by the account's cost basis; they keep their age. A short position is moved alike.
@@ -101,7 +101,7 @@ class MovePositionForm(OfPosition, kw_only=True):
         }  # fmt: skip
 
 
-class SettleContractForm(OfPosition, kw_only=True):
+class SettleContractForm(OfPosition, frozen=True, kw_only=True):
     """Settle what is held of an expired future or option in cash, and close the position.
 
     A future settles at the price of its underlying, an option at its intrinsic value, which may be zero.
@@ -130,7 +130,7 @@ class SettleContractForm(OfPosition, kw_only=True):
         }  # fmt: skip
 
 
-class AssignLotsForm(OfPosition, kw_only=True):
+class AssignLotsForm(OfPosition, frozen=True, kw_only=True):
     """Name the lots that a disposal on record consumes, one after the other, before the oldest.
 
     For accounts whose cost basis is SPECIFIC. The disposal is a sale of a long position, a purchase of a short one, or
@@ -151,7 +151,7 @@ class AssignLotsForm(OfPosition, kw_only=True):
 
     def _disposal(self, daybook: "Daybook") -> TradeBooked | PositionTransferred:
         """The newest booking under the id, and of the time and trade sequence where these are named."""
-        found = None
+        found: TradeBooked | PositionTransferred | None = None
         for page in pages(daybook.log, position.stream(self.key)):
             for event in (recorded.event for recorded in page):
                 if isinstance(event, TradeBooked):

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 HOUR_MAX = 23
 
 
-class _OfAccount(Form, kw_only=True):
+class _OfAccount(Form, frozen=True, kw_only=True):
     account_id: Annotated[str, Field(NAME, "the account; `firm` is all of them", "--account", DEFAULT_ACCOUNT)]
 
 
-class SetTradingDayForm(_OfAccount, kw_only=True):
+class SetTradingDayForm(_OfAccount, frozen=True, kw_only=True):
     """Set the full hour, UTC, at which the trading days of an account start. The current day ends when the next starts.
 
     Limits of a day (losses, orders) count from there.
@@ -41,7 +41,7 @@ class SetTradingDayForm(_OfAccount, kw_only=True):
         return day_record(self.account_id, look(risk.stream(self.account_id)))
 
 
-class SetConversionForm(_OfAccount, kw_only=True):
+class SetConversionForm(_OfAccount, frozen=True, kw_only=True):
     """Convert between an instrument's base and quote currency at its mark, for the limits of an account; or no longer.
 
     Spot and perpetuals convert. Rates are marks of the instrument: record them with `POST /v1/marks`.
@@ -59,7 +59,7 @@ class SetConversionForm(_OfAccount, kw_only=True):
         return conversion_record(self.account_id, self.instrument_id, look(risk.stream(self.account_id)))
 
 
-class AssessMarksForm(_OfAccount, kw_only=True):
+class AssessMarksForm(_OfAccount, frozen=True, kw_only=True):
     """Check what an account holds against its limits at new marks, without an order, and record what has changed.
 
     Marks that are not stated are the newest on record. `capital` states the total paid in less withdrawals, in the

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from api.daybook import Daybook
 
 
-class TransferForm(OfPosition, kw_only=True):
+class TransferForm(OfPosition, frozen=True, kw_only=True):
     """Book a quantity transferred in (SELL: out): an opening balance, a deposit in kind, income.
 
     The cost is in settlement currency, signed as the value is: above zero for spot received, below zero for spot sent.

@@ -109,11 +109,11 @@ def refuse_cancel(story: Story) -> None:
 
 HTTP: tuple[Step, ...] = (
     "open_account", "list_instrument", set_up, "set_limit", "record_marks", "submit_order", "replace_order",
-    "cancel_order", refuse_cancel, "open_parent", "close_parent", "record_transfer", "move_position", "amend_instrument",
-    "patch_instrument", "delist_instrument", trade, "settle_contract", "assign_lots", "request_cash_transfer",
-    "settle_cash_transfer", "return_cash_transfer", "close_account", "set_trading_day", "set_conversion",
-    "assess_marks", "engage_kill_switch", "release_kill_switch", open_break, "dismiss_break", "forget_subject",
-    "close_figures", "issue_key", "rescope_key", "revoke_key",
+    "cancel_order", refuse_cancel, "open_parent", "close_parent", "record_transfer", "move_position",
+    "amend_instrument", "patch_instrument", "delist_instrument", trade, "settle_contract", "assign_lots",
+    "request_cash_transfer", "settle_cash_transfer", "return_cash_transfer", "close_account", "set_trading_day",
+    "set_conversion", "assess_marks", "engage_kill_switch", "release_kill_switch", open_break, "dismiss_break",
+    "forget_subject", "close_figures", "issue_key", "rescope_key", "revoke_key",
 )  # fmt: skip
 COMMANDS: tuple[Step, ...] = (
     "account open", "instrument add", "limit set", "import-marks", "order submit", "order replace", "order cancel",

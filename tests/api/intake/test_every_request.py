@@ -5,7 +5,7 @@ are sent to one book, in the sequence of `tests.api.intake.story`, and the comma
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,7 +36,7 @@ IS_COMMAND_OF_REPORTS_MISSING = True  # `daybook venue-report`
 
 
 @pytest.fixture
-def decided(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[type]]:
+def decided(monkeypatch: pytest.MonkeyPatch) -> list[type]:
     """The requests and reports that are decided, in sequence."""
     seen: list[type] = []
     decide = ledger.decided
@@ -48,7 +48,7 @@ def decided(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[type]]:
 
     for module in (batch, ledger):  # of the service, and of a command beside it
         monkeypatch.setattr(module, "decided", spied)
-    yield seen
+    return seen
 
 
 @pytest.fixture
