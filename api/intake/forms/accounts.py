@@ -114,14 +114,14 @@ class ReturnTransferForm(_OfTransfer, frozen=True, kw_only=True):
 _TRANSFER = {"account_id": "main", "transfer_id": "W-1"}
 OPERATIONS = (
     Operation(
-        "close_account", CloseAccountForm, "/accounts/{account_id}/close", "account close", Scope.ADMIN,
+        "close_account", CloseAccountForm, "/accounts/{account_id}/close", "account close", scope=Scope.ADMIN,
         answer="AccountAnswer", arguments=("account_id",),
         said="Account {account_id} is closed since {closed_at}.",
         example={"account_id": "old", "reason": "moved to main"},
         usage="account close older --reason 'moved to main'",
     ),
     Operation(
-        "request_cash_transfer", RequestTransferForm, "/cash-transfers", "cash-transfer request", Scope.RECORD,
+        "request_cash_transfer", RequestTransferForm, "/cash-transfers", "cash-transfer request", scope=Scope.RECORD,
         answer="CashTransferAnswer", tag="cash", arguments=("transfer_id",),
         said="Transfer {transfer_id} of {amount} is {status}.",
         example=_TRANSFER | {"amount": {"amount": "250", "currency": "USDT"}, "counter_account_id": "cold"},
@@ -129,13 +129,13 @@ OPERATIONS = (
     ),
     Operation(
         "settle_cash_transfer", SettleTransferForm, "/cash-transfers/{account_id}/{transfer_id}/settle",
-        "cash-transfer settle", Scope.RECORD, answer="CashTransferAnswer", tag="cash", arguments=("transfer_id",),
+        "cash-transfer settle", scope=Scope.RECORD, answer="CashTransferAnswer", tag="cash", arguments=("transfer_id",),
         said="Transfer {transfer_id} of {amount} is {status}.",
         example=_TRANSFER, usage="cash-transfer settle W-2",
     ),
     Operation(
         "return_cash_transfer", ReturnTransferForm, "/cash-transfers/{account_id}/{transfer_id}/return",
-        "cash-transfer return", Scope.RECORD, answer="CashTransferAnswer", tag="cash", arguments=("transfer_id",),
+        "cash-transfer return", scope=Scope.RECORD, answer="CashTransferAnswer", tag="cash", arguments=("transfer_id",),
         said="Transfer {transfer_id} of {amount} is {status}.",
         example=_TRANSFER | {"reason": "unknown address"}, usage="cash-transfer return W-2 --reason 'unknown address'",
     ),

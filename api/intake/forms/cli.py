@@ -11,9 +11,8 @@ from msgspec.structs import fields as fields_of
 
 from api.clock import now
 from api.encoding import grouped, plain
-from api.intake.forms.fields import REMOVED, Field
+from api.intake.forms.fields import REMOVED, Field, described, hints_of, parts_of
 from api.intake.forms.form import Operation
-from api.intake.forms.hints import described, hints_of, parts_of
 from api.terminal.options import by, opened
 from api.terminal.output import Json, note, say, write_json
 from api.terminal.requests import requested

@@ -24,9 +24,8 @@ from api.http.problem_responses import responses
 from api.intake.forms import schemas
 from api.intake.forms.catalog import OPERATIONS
 from api.intake.forms.examples import EXAMPLES, VENUE_REPORTS
-from api.intake.forms.fields import Field, lot_of
+from api.intake.forms.fields import Field, described, hints_of, lot_of, parts_of
 from api.intake.forms.form import Form, Operation
-from api.intake.forms.hints import described, hints_of, parts_of
 from api.intake.venue_reports import Amount
 from api.operations.access_schemas import ProposalAnswer
 from domain.ledger import Answer, Request
@@ -218,7 +217,7 @@ def with_examples(schema: dict[str, Any]) -> None:
             example = EXAMPLES.get(operation["operationId"])
             if example is not None:
                 _add(operation, example.path, {"example": example.body})
-            elif operation["operationId"] == "record_venue_reports":
+            elif operation["operationId"] in ("record_venue_reports", "take_reports"):
                 _add(operation, {}, reports)
 
 

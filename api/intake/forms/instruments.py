@@ -85,8 +85,8 @@ class DelistInstrumentForm(_OfInstrument, frozen=True, kw_only=True):
 
 _PERPETUAL = {"instrument_id": "BTCUSD-PERP.BITMEX"}
 _AMEND = Operation(
-    "amend_instrument", AmendInstrumentForm, "/instruments/{instrument_id:path}/amend", "instrument amend", Scope.ADMIN,
-    answer="InstrumentAnswer", arguments=("instrument_id",),
+    "amend_instrument", AmendInstrumentForm, "/instruments/{instrument_id:path}/amend", "instrument amend",
+    scope=Scope.ADMIN, answer="InstrumentAnswer", arguments=("instrument_id",),
     said="{instrument_id}: contract size {contract_size}, tick {tick_size}, lot {lot_size} from {effective_at} on.",
     example=_PERPETUAL | {"tick_size": "0.1", "effective_at": "2026-06-01T00:00:00Z"},
     usage="instrument amend BTCUSD-PERP.BITMEX --lot-size 100 --from 2026-07-01T00:00:00Z",
@@ -99,7 +99,7 @@ OPERATIONS = (
     ),
     Operation(
         "delist_instrument", DelistInstrumentForm, "/instruments/{instrument_id:path}/delist", "instrument delist",
-        Scope.ADMIN, answer="InstrumentAnswer", arguments=("instrument_id",),
+        scope=Scope.ADMIN, answer="InstrumentAnswer", arguments=("instrument_id",),
         said="{instrument_id} accepts no orders from {delisted_at} on.",
         example=_PERPETUAL | {"effective_at": "2199-01-01T00:00:00Z"},
         usage="instrument delist BTCUSD-PERP.BITMEX --from 2198-01-01T00:00:00Z",

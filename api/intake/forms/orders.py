@@ -141,14 +141,14 @@ class CloseParentForm(_OfParent, frozen=True, kw_only=True):
 
 OPERATIONS = (
     Operation(
-        "replace_order", ReplaceOrderForm, "/orders/{account_id}/{cl_ord_id}/replace", "order replace", Scope.TRADE,
-        answer="ReplaceAnswer", arguments=("cl_ord_id",),
+        "replace_order", ReplaceOrderForm, "/orders/{account_id}/{cl_ord_id}/replace", "order replace",
+        scope=Scope.TRADE, answer="ReplaceAnswer", arguments=("cl_ord_id",),
         said="Order {cl_ord_id} is {status}: {order_qty} at {price} was requested as {requested_as}.",
         example={"account_id": "main", "cl_ord_id": "A-17", "requested_as": "A-17b", "price": "97400.50"},
         usage="order replace A-17 --as A-17c --qty 0.2 --price 97400.70",
     ),
     Operation(
-        "open_parent", OpenParentForm, "/parents", "parent open", Scope.TRADE,
+        "open_parent", OpenParentForm, "/parents", "parent open", scope=Scope.TRADE,
         answer="ParentAnswer", arguments=("cl_ord_id",),
         said="Parent order {cl_ord_id} is {status}: {side} {order_qty} {base}, {leaves_qty} to go.",
         example={
@@ -158,7 +158,7 @@ OPERATIONS = (
         usage="parent open P-2 --instrument BTCUSDT.BINANCE --side BUY --qty 2 --price 98000",
     ),
     Operation(
-        "close_parent", CloseParentForm, "/parents/{account_id}/{cl_ord_id}/close", "parent close", Scope.TRADE,
+        "close_parent", CloseParentForm, "/parents/{account_id}/{cl_ord_id}/close", "parent close", scope=Scope.TRADE,
         answer="ParentAnswer", arguments=("cl_ord_id",),
         said="Parent order {cl_ord_id} is {status}: {cum_qty} of {order_qty} filled, {working_qty} working.",
         example={"account_id": "main", "cl_ord_id": "P-1", "reason": "enough"},

@@ -147,7 +147,9 @@ class AssignLotsForm(OfPosition, frozen=True, kw_only=True):
         self._check_known(daybook.writer.state)
         found = self._disposal(daybook)
         trade_seq = found.trade_seq if isinstance(found, TradeBooked) else 0
-        return AssignLots(self.key, self.exec_id, trade_seq, self.lot_ids, found.transact_time)
+        return AssignLots(
+            self.key, self.exec_id, trade_seq, lot_ids=self.lot_ids, transact_time=found.transact_time
+        )  # fmt: skip
 
     def _disposal(self, daybook: "Daybook") -> TradeBooked | PositionTransferred:
         """The newest booking under the id, and of the time and trade sequence where these are named."""
@@ -179,14 +181,14 @@ class AssignLotsForm(OfPosition, frozen=True, kw_only=True):
 _HELD = {"account_id": "main", "instrument_id": "BTCUSDT.BINANCE"}
 OPERATIONS = (
     Operation(
-        "move_position", MovePositionForm, "/positions/move", "position move", Scope.RECORD,
+        "move_position", MovePositionForm, "/positions/move", "position move", scope=Scope.RECORD,
         answer="MoveAnswer", tag="positions",
         said="{quantity} {instrument_id} moved to {to_account_id}/{to_strategy_id} at a cost of {cost}.",
         example=_HELD | {"to_strategy_id": "hedge", "transfer_id": "M-1", "quantity": "0.1"},
         usage="position move --instrument BTCUSDT.BINANCE --to-account cold --id M-2 --qty 0.05",
     ),
     Operation(
-        "settle_contract", SettleContractForm, "/positions/settle", "position settle", Scope.RECORD,
+        "settle_contract", SettleContractForm, "/positions/settle", "position settle", scope=Scope.RECORD,
         answer="SettlementAnswer", tag="positions",
         said="{instrument_id} is settled at {settlement_px}; realized {realized} {settle} in all.",
         example={
@@ -196,7 +198,7 @@ OPERATIONS = (
         usage="position settle --instrument BTC-9JAN26-90000-C.DERIBIT --strategy hedge --id EXP-2 --price 93500",
     ),
     Operation(
-        "assign_lots", AssignLotsForm, "/lots/assign", "lots assign", Scope.RECORD,
+        "assign_lots", AssignLotsForm, "/lots/assign", "lots assign", scope=Scope.RECORD,
         answer="AssignmentAnswer", tag="positions",
         said="{exec_id} consumes {lot_ids}; realized {realized} {settle} in all.",
         example={

@@ -84,20 +84,20 @@ class AssessMarksForm(_OfAccount, frozen=True, kw_only=True):
 
 OPERATIONS = (
     Operation(
-        "set_trading_day", SetTradingDayForm, "/trading-day", "trading-day set", Scope.ADMIN,
+        "set_trading_day", SetTradingDayForm, "/trading-day", "trading-day set", scope=Scope.ADMIN,
         answer="TradingDayAnswer", tag="controls", can_wait=True,
         said="Trading days of {account_id} start at {starts_at_hour}:00 UTC.",
         example={"account_id": "main", "starts_at_hour": 8}, usage="trading-day set --hour 16",
     ),
     Operation(
-        "set_conversion", SetConversionForm, "/conversions", "conversion set", Scope.ADMIN,
+        "set_conversion", SetConversionForm, "/conversions", "conversion set", scope=Scope.ADMIN,
         answer="ConversionAnswer", tag="controls", arguments=("instrument_id",), can_wait=True,
         said="{account_id} converts by {instrument_id}: {is_used}.",
         example={"account_id": "main", "instrument_id": "BTCUSDT.BINANCE"},
         usage="conversion set BTCUSDT.BINANCE --no-use",
     ),
     Operation(
-        "assess_marks", AssessMarksForm, "/risk/assess", "risk assess", Scope.ADMIN,
+        "assess_marks", AssessMarksForm, "/risk/assess", "risk assess", scope=Scope.ADMIN,
         answer="MonitoredAnswer", tag="controls",
         said="{account_id}: {breaches} limits in breach, {missed} not measured.",
         example={"account_id": "main", "capital": {"amount": "250000", "currency": "USDT"}},

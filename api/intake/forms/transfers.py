@@ -70,7 +70,7 @@ class TransferForm(OfPosition, frozen=True, kw_only=True):
 
 OPERATIONS = (
     Operation(
-        "record_transfer", TransferForm, "/transfers", "transfer book", Scope.RECORD,
+        "record_transfer", TransferForm, "/transfers", "transfer book", scope=Scope.RECORD,
         answer="TransferAnswer", arguments=("transfer_id",), schema="TransferSubmission",
         said="Transfer {transfer_id} is booked: {side} {quantity} {instrument_id} at a cost of {cost}.",
         example={
