@@ -20,7 +20,9 @@ def check_transfer(position: Position | None, report: Transfer) -> None:
     held = {lot.lot_id for lot in position.book.lots} if position is not None else set()
     if len(set(ids)) < len(ids) or not held.isdisjoint(ids):
         first = next(lot_id for lot_id in ids if lot_id in held or ids.count(lot_id) > 1)
-        raise ReportUnreadable("lots", first, "lots each named once, by ids that no open lot of the position has")
+        raise ReportUnreadable(
+            "lots", first, "a new lot: each is named once, by an id no open lot of the position has"
+        )
     quantity, cost = (exact(sum((getattr(lot, name) for lot in report.lots), ZERO)) for name in ("quantity", "cost"))
     _check_sum("quantity", quantity, exact(report.side.sign * report.quantity))
     _check_sum("cost", cost, report.cost)
@@ -28,7 +30,7 @@ def check_transfer(position: Position | None, report: Transfer) -> None:
 
 def _check_sum(name: str, total: Decimal, stated: Decimal) -> None:
     if total != stated:
-        raise ReportUnreadable("lots", f"{total:f}", f"lots that sum to the {name} of the transfer, {stated:f}")
+        raise ReportUnreadable("lots", f"{total:f}", f"the {name} of the transfer, {stated:f}, which its lots sum to")
 
 
 def moved(position: Position | None, request: MovePosition, there: Position | None = None) -> tuple[Transfer, ...]:
