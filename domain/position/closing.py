@@ -20,9 +20,7 @@ def check_transfer(position: Position | None, report: Transfer) -> None:
     held = {lot.lot_id for lot in position.book.lots} if position is not None else set()
     if len(set(ids)) < len(ids) or not held.isdisjoint(ids):
         first = next(lot_id for lot_id in ids if lot_id in held or ids.count(lot_id) > 1)
-        raise ReportUnreadable(
-            "lots", first, "a new lot: each is named once, by an id no open lot of the position has"
-        )
+        raise ReportUnreadable("lots", first, "a new lot: each is named once, by an id no open lot of the position has")
     quantity, cost = (exact(sum((getattr(lot, name) for lot in report.lots), ZERO)) for name in ("quantity", "cost"))
     _check_sum("quantity", quantity, exact(report.side.sign * report.quantity))
     _check_sum("cost", cost, report.cost)
@@ -87,7 +85,7 @@ def _is_moved(position: Position | None, there: Position | None, request: MovePo
 def settled(position: Position | None, request: SettleContract) -> Filled | None:
     """The trade that closes what is held of an expired contract; None if it is on record. Raises RequestRefused."""
     if position is not None and request.settlement_id in position.settlement_ids:
-        if not position.quantity:
+        if not position.quantity and _is_settled_at(position, request):
             return None
         raise RequestRefused("one settlement_id names one settlement", settlement_id=request.settlement_id)
     if position is None or position.contract is None or not position.quantity:
@@ -96,7 +94,9 @@ def settled(position: Position | None, request: SettleContract) -> Filled | None
             strategy_id=request.key.strategy_id,
         )  # fmt: skip
     contract = position.contract
-    if contract.expiry is None or request.transact_time < contract.expiry:
+    if contract.expiry is None:
+        raise RequestRefused("only what expires is settled", instrument_id=request.key.instrument_id, expiry=None)
+    if request.transact_time < contract.expiry:
         raise RequestRefused("a contract is settled at its expiry", expiry=contract.expiry, at=request.transact_time)
     if not request.underlying_px.is_finite() or request.underlying_px <= 0:
         raise RequestRefused("an underlying price above zero", underlying_px=request.underlying_px)
@@ -107,3 +107,10 @@ def settled(position: Position | None, request: SettleContract) -> Filled | None
         liquidity=Liquidity.UNKNOWN, transact_time=request.transact_time,
         kind=TradeKind.EXERCISE if contract.kind is Kind.OPTION else TradeKind.SETTLEMENT,
     )  # fmt: skip
+
+
+def _is_settled_at(position: Position, request: SettleContract) -> bool:
+    """Whether the settlement on record, where it is among the latest entries, was at this underlying price."""
+    price = position.contract.settlement_price(request.underlying_px) if position.contract else None
+    booked = (item.entry for item in position.tail if item.entry.occurrence.exec_id == request.settlement_id)
+    return all(entry.price == price for entry in booked)

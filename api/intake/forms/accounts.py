@@ -11,6 +11,7 @@ from api.read_models.records import account_record
 from domain import account
 from domain.access import Scope
 from domain.account import CloseAccount, Indicator, Leg, RequestTransfer, ReturnTransfer, SettleTransfer
+from domain.errors import InvalidInput
 from domain.values import Money
 
 if TYPE_CHECKING:
@@ -57,7 +58,11 @@ class RequestTransferForm(Form, frozen=True, kw_only=True):
     counterparty: Annotated[str, Field(TEXT, "who is at the other end, if not one of our accounts")] = ""
 
     def request(self, daybook: "Daybook", at: datetime) -> RequestTransfer:  # noqa: ARG002
-        """Return the request."""
+        """Return the request. Raises InvalidInput."""
+        if self.amount.amount <= 0:
+            raise InvalidInput("amount.amount", f"{self.amount.amount:f}", "above zero; `indicator` has the direction")
+        if self.fee is not None and self.fee.amount < 0:
+            raise InvalidInput("fee.amount", f"{self.fee.amount:f}", "zero or above")
         leg = Leg(
             self.transfer_id, self.indicator, self.amount, self.fee, counter_account_id=self.counter_account_id or "",
             counterparty=self.counterparty,

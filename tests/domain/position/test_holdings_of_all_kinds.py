@@ -115,6 +115,8 @@ def test_at_expiry_a_contract_is_settled_at_what_it_is_worth(contract, underlyin
     assert (state.quantity, state.book.cost) == (0, 0)
     assert state.realized + state.rounding == 2 * contract.contract_size * (price - D("0.05"))
     assert position.settled(state, request) is None
+    with pytest.raises(RequestRefused, match="one settlement_id"):
+        position.settled(state, replace(request, underlying_px=D(1_000_000)))
 
 
 @pytest.mark.parametrize(
@@ -290,6 +292,8 @@ def test_a_move_sent_again_adds_nothing_and_its_id_names_no_other():
 
 def test_a_settlement_needs_an_open_position():
     state, _ = booked([fill(1, "BUY", "2", "100"), fill(2, "SELL", "2", "101")], FUTURE)
+    with pytest.raises(RequestRefused, match="only what expires"):
+        position.settled(booked([fill(1, "BUY", "2", "100")])[0], SettleContract(KEY, "EXP", D(90), T0))
     for nothing in (None, state):
         with pytest.raises(RequestRefused, match="an open position to settle"):
             position.settled(nothing, SettleContract(KEY, "EXP", D(90), FUTURE.expiry))
