@@ -116,10 +116,8 @@ def _shown(value: Any) -> str:
         return grouped(value)
     if value is None:
         return "none"
-    if isinstance(value, list) and not all(isinstance(each, str) for each in value):
-        return str(len(value))
     if isinstance(value, list):
-        return ", ".join(value)
+        return ", ".join(value) if value and all(isinstance(each, str) for each in value) else str(len(value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     shown = plain(value)

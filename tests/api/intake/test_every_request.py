@@ -124,6 +124,8 @@ def test_every_request_and_report_has_a_route_and_a_command_and_is_accepted_as_i
     play(story.COMMANDS, call)
     play(story.HTTP_WITH_TWO, send)
     play(story.COMMANDS_WITH_TWO, call)
+    verified = run("verify", "--derivation")
+    assert verified.returncode == 0, verified.stderr
     missing = [member.__name__ for member in get_args(Request) if member not in sent or member not in called]
     assert not missing, f"give these a route, a command and an example (api/intake/forms): {missing}"
     wanted = {member.__name__ for member in get_args(Report) if member not in sent | MADE_HERE}
