@@ -26,8 +26,10 @@ from api.audit import cli as audit_cli
 from api.audit import closing_cli, log_cli, witness_cli
 from api.explain import cli as explain_cli
 from api.explain import orders_cli
-from api.intake import cash_cli, cli_marks, controls_cli, venue_reports_cli
+from api.intake import cash_cli, cli_marks, controls_cli, order_cli, venue_reports_cli
 from api.intake import cli as intake_cli
+from api.intake.forms import catalog, lists_cli
+from api.intake.forms.cli import add_commands
 from api.operations import (
     approvals_cli,
     clock_cli,
@@ -91,7 +93,11 @@ app.add_typer(intake_cli.instrument)
 app.add_typer(intake_cli.limit)
 app.add_typer(controls_cli.kill_switch)
 app.add_typer(controls_cli.breaks)
-app.add_typer(intake_cli.order)
+app.add_typer(order_cli.order)
+for group in lists_cli.GROUPS:
+    app.add_typer(group)
+_extended = (*lists_cli.GROUPS, intake_cli.account, intake_cli.instrument, order_cli.order)
+add_commands(catalog.OPERATIONS, {str(each.info.name): each for each in _extended})
 keys_cli.keys.add_typer(audit_cli.seal_keys)
 app.add_typer(witness_cli.witness)
 app.add_typer(keys_cli.keys)

@@ -25,7 +25,9 @@ from api.http.observability import Measures, Observed
 from api.http.origins import Origins, names_of
 from api.http.reads import Reads
 from api.intake import controls_http, requests_http, venue_reports, venue_reports_http
-from api.operations import access_http
+from api.intake.forms import http as forms_http
+from api.intake.forms import queries_http as forms_queries_http
+from api.operations import access_http, privacy_http
 from api.operations import http as operations_http
 from api.operations.bounds import Bounded
 from api.operations.shared import Shared
@@ -94,7 +96,10 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     app.state.reads = Reads(daybook, app.state.measures.registry)
     operations_http.share(app, daybook, app.state.measures.registry)
     problem_responses.install(app)
-    parts = (requests_http, venue_reports_http, controls_http, access_http, *QUERIES, operations_http)
+    parts = (
+        requests_http, forms_http, venue_reports_http, controls_http, access_http, privacy_http, *QUERIES,
+        forms_queries_http, operations_http,
+    )  # fmt: skip
     routers = [part.router for part in parts]
     for router in routers:
         app.include_router(router)
@@ -126,6 +131,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         batch = venue_reports.VenueReportSubmission.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= batch.pop("$defs") | {"VenueReportSubmission": batch}
         schemas["Problem"] = problem_responses.ProblemDetails.model_json_schema()
+        forms_http.with_examples(schema)
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = schema

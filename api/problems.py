@@ -55,7 +55,7 @@ class Problem(Exception):
     """An error of the API itself, shown as problem details."""
 
     def __init__(
-        self, status: int, kind: str, title: str, detail: str, *, headers: dict[str, str] | None = None, **facts: Any
+        self, status: int, kind: str, title: str, detail: str, /, *, headers: dict[str, str] | None = None, **facts: Any
     ) -> None:
         super().__init__(detail)
         self.status = status

@@ -3,7 +3,8 @@
 Quantities of spot are in base units; of derivatives in contracts, each `contract_size` of base (linear, option) or
 of quote (inverse). Prices are quote units a base unit; an option's price is its premium in settlement currency a
 base unit. Cost, PnL and funding are in the settlement currency: quote for spot and linear, base for inverse, either for
-an option.
+an option. A linear contract that settles in a third currency is a quanto: its size is that currency for each contract
+and quote unit of price, such as 0.000001 XBT.
 
 FIX: MinPriceIncrement(969), RoundLot(561), ContractMultiplier(231), SettlCurrency(120), StrikePrice(202),
 PutOrCall(201), MaturityDate(541).
@@ -67,12 +68,22 @@ class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
         return quantity * self.contract_size * price
 
     def notional(self, quantity: Decimal, price: Decimal) -> Decimal:
-        """The size of an order in quote currency, unsigned: quantity x size (x price, unless inverse).
+        """The size of an order in `notional_currency`, unsigned: quantity x size (x price, unless inverse).
 
-        Of an option it is the premium, in settlement currency.
+        Of an option it is the premium.
         """
         size = abs(quantity) * self.contract_size
         return size if self.kind is Kind.INVERSE else size * price
+
+    @property
+    def is_quanto(self) -> bool:
+        """Whether it is linear in a price, and settles in a currency that the price is not in."""
+        return self.kind is Kind.LINEAR and self.settle not in (self.base, self.quote)
+
+    @property
+    def notional_currency(self) -> str:
+        """The currency that `notional` is in: quote, but of an option and a quanto the settlement currency."""
+        return self.settle if self.kind in (Kind.OPTION, Kind.LINEAR) else self.quote
 
     def average_price(self, quantity: Decimal, cost: Decimal) -> Decimal | None:
         """The price at which `quantity` is worth `cost`, to 18 places; None when flat."""
@@ -244,7 +255,8 @@ def _amended(instrument: Instrument, request: AmendInstrument) -> tuple[Instrume
     if (old.kind, old.base, old.quote, old.settle) != (new.kind, new.base, new.quote, new.settle):
         raise RequestRefused("an amendment keeps kind and currencies; list another instrument", kind=new.kind)
     facts = Facts(new, request.tick_size, request.lot_size, request.effective_at)
-    if facts in instrument.history:
+    held = instrument.facts_at(request.effective_at)
+    if facts in instrument.history or replace(held, effective_at=request.effective_at) == facts:
         return ()
     if request.effective_at <= instrument.history[-1].effective_at:
         raise RequestRefused(
@@ -267,7 +279,7 @@ def _check_facts(request: ListInstrument | AmendInstrument) -> None:
     contract = request.contract
     settles_in = {
         Kind.SPOT: (contract.quote,),
-        Kind.LINEAR: (contract.quote,),
+        Kind.LINEAR: (contract.settle if contract.is_quanto else contract.quote,),
         Kind.INVERSE: (contract.base,),
         Kind.OPTION: (contract.quote, contract.base),
     }[contract.kind]

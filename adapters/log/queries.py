@@ -30,6 +30,10 @@ STREAMS_FROM = """
 SELECT originator_id FROM ledger.events WHERE originator_version = 1 AND originator_id COLLATE "C" >= %s
     AND originator_id COLLATE "C" < %s LIMIT %s
 """
+STREAMS_AFTER = """
+SELECT originator_id FROM ledger.events WHERE originator_version = 1 AND originator_id COLLATE "C" > %s
+    AND originator_id COLLATE "C" < %s ORDER BY originator_id COLLATE "C" LIMIT %s
+"""
 OF_STREAMS = f"""
 SELECT found.* FROM unnest(%s::text[], %s::bigint[]) AS chosen (stream, after_version) CROSS JOIN LATERAL (
     SELECT {COLUMNS} FROM ledger.events WHERE originator_id = chosen.stream AND originator_version > after_version
@@ -76,6 +80,12 @@ def streams(url: str, prefix: str) -> list[str]:
 def streams_from(log: PostgresLog, prefix: str, limit: int) -> list[str]:
     """Return at most `limit` streams whose id starts with `prefix`, by the index of their names."""
     rows = log.recorder.rows(STREAMS_FROM, [prefix, prefix + CHARACTER_LAST, limit])
+    return [stream for (stream,) in rows]
+
+
+def streams_after(log: PostgresLog, prefix: str, after: str, limit: int) -> list[str]:
+    """Return the first `limit` streams whose id starts with `prefix` and is after another, by their ids."""
+    rows = log.recorder.rows(STREAMS_AFTER, [after, prefix + CHARACTER_LAST, limit])
     return [stream for (stream,) in rows]
 
 

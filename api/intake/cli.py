@@ -1,5 +1,6 @@
 """Commands that write to the log, and the one that shows an order."""
 
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,12 +10,10 @@ from msgspec.structs import asdict
 
 from api.clock import now
 from api.encoding import grouped
-from api.intake.requests import listing, opening
-from api.problems import not_found
-from api.read_models.records import account_record, instrument_record, order_record, owner_record
+from api.intake.requests import Listing, opening
+from api.read_models.records import account_record, instrument_record, owner_record
 from api.terminal.options import (
     AccountId,
-    InstrumentId,
     Strategy,
     actor,
     currency_option,
@@ -23,7 +22,7 @@ from api.terminal.options import (
     number_option,
     opened,
     positive_option,
-    read,
+    time_option,
 )
 from api.terminal.output import (
     EXIT_REFUSED,
@@ -39,22 +38,18 @@ from api.terminal.output import (
 from api.terminal.requests import requested
 from domain import account as accounts
 from domain import instrument as instruments
-from domain import order as orders
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Kind as ContractKind
-from domain.order import CancelOrder, OrderKey, OrderTerms, OrdType, SubmitOrder, TimeInForce
+from domain.instrument import PutOrCall
 from domain.risk import Measure, Scope, SetLimit
-from domain.values import ONE, PositionSide, Side, stated_leg
+from domain.values import ONE
 
 if TYPE_CHECKING:
     from api.daybook import Daybook
 
-account = typer.Typer(name="account", help="Accounts: open, list.", no_args_is_help=True)
-instrument = typer.Typer(name="instrument", help="Instruments: add, list.", no_args_is_help=True)
+account = typer.Typer(name="account", help="Accounts: open, close, list.", no_args_is_help=True)
+instrument = typer.Typer(name="instrument", help="Instruments: add, amend, delist, list.", no_args_is_help=True)
 limit = typer.Typer(name="limit", help="Limits: set.", no_args_is_help=True)
-order = typer.Typer(name="order", help="Orders: submit, cancel, show.", no_args_is_help=True)
-
-CL_ORD_ID = typer.Argument(parser=name_option, metavar="CL_ORD_ID", help="Your own id of the order.")
 
 
 def import_(
@@ -106,6 +101,10 @@ def open_account(
     method: Annotated[CostBasis, typer.Option(help="Which acquisitions a disposal consumes.")] = CostBasis.AVERAGE,
     fee_policy: Annotated[FeePolicy, typer.Option(help="How commissions are booked.")] = FeePolicy.EXPENSED,
     money_places: Annotated[int, typer.Option(min=0, max=18, help="Places at which realized PnL is booked.")] = 8,
+    venue: Annotated[
+        str | None, typer.Option(parser=currency_option, metavar="VENUE", help="Where it is kept; absent: anywhere.")
+    ] = None,
+    is_margin: Annotated[bool, typer.Option("--margin", help="It may owe cash; without, it is not overdrawn.")] = False,
     owner: Annotated[
         str | None,
         typer.Option(parser=name_option, metavar="SUBJECT", help="The owner: an id that reveals no person."),
@@ -120,7 +119,10 @@ def open_account(
         owner_name = typer.prompt("Owner's name", err=True)
     with opened() as daybook:
         costing = Costing(method, fee_policy, money_places)
-        request = opening(daybook, account_id, base_currency, costing, owner=(owner, owner_name) if owner else None)
+        request = opening(
+            daybook, account_id, base_currency, costing, venue=venue or "", is_margin=is_margin,
+            owner=(owner, owner_name) if owner else None,
+        )  # fmt: skip
         answer = daybook.writer.request(request, actor=actor())
         record = account_record(daybook.writer.state(accounts.stream(account_id)))
     if json:
@@ -174,13 +176,32 @@ def add_instrument(
     tick_size: Annotated[Decimal, typer.Option(parser=positive_option, metavar="PRICE")],
     lot_size: Annotated[Decimal, typer.Option(parser=positive_option, metavar="QTY")],
     kind: Annotated[ContractKind, typer.Option(help="How a quantity becomes money.")] = ContractKind.SPOT,
+    settle: Annotated[
+        str | None,
+        typer.Option(
+            parser=currency_option,
+            metavar="CURRENCY",
+            help="What PnL is in. Absent: base of an inverse contract, else quote.",
+        ),
+    ] = None,
     contract_size: Annotated[Decimal, typer.Option(parser=positive_option, metavar="SIZE")] = ONE,
+    expiry: Annotated[
+        datetime | None, typer.Option(parser=time_option, metavar="TIME", help="Of a dated future or an option.")
+    ] = None,
+    strike: Annotated[
+        Decimal | None, typer.Option(parser=positive_option, metavar="PRICE", help="Of an option.")
+    ] = None,
+    put_or_call: Annotated[PutOrCall | None, typer.Option(help="Of an option.")] = None,
     json: Json = False,
 ) -> None:
-    """List an instrument."""
-    request = listing(
-        instrument_id, kind, base=base, quote=quote, contract_size=contract_size, tick_size=tick_size, lot_size=lot_size
-    )
+    """List an instrument.
+
+    Example: daybook instrument add BTCUSDT.BINANCE --base BTC --quote USDT --tick-size 0.01 --lot-size 0.00001
+    """
+    request = Listing(
+        instrument_id, kind, base, quote, tick_size=tick_size, lot_size=lot_size, settle=settle,
+        contract_size=contract_size, expiry=expiry, strike=strike, put_or_call=put_or_call,
+    ).request()  # fmt: skip
     with opened() as daybook:
         answer = daybook.writer.request(request, actor=actor())
         record = instrument_record(daybook.writer.state(instruments.stream(instrument_id)))
@@ -250,70 +271,3 @@ def set_limit(
         say(f"{measure} of {account} is lifted.")
     else:
         say(f"{measure} of {account} is {grouped(value)} {currency or ''}".rstrip() + ".")
-
-
-@order.command()
-def submit(
-    cl_ord_id: Annotated[str, CL_ORD_ID],
-    instrument: InstrumentId,
-    side: Annotated[Side, typer.Option()],
-    qty: Annotated[Decimal, typer.Option(parser=positive_option, metavar="QTY")],
-    price: Annotated[
-        Decimal | None, typer.Option(parser=positive_option, metavar="PRICE", help="Absent: a market order.")
-    ] = None,
-    account: AccountId = "main",
-    strategy: Strategy = "main",
-    time_in_force: Annotated[TimeInForce, typer.Option("--tif")] = TimeInForce.GTC,
-    position_side: Annotated[
-        PositionSide, typer.Option(help="The leg of hedge mode; BUY with SHORT closes a short leg.")
-    ] = PositionSide.BOTH,
-    json: Json = False,
-) -> None:
-    """Submit an order: checked against its account's limits, then recorded."""
-    key = OrderKey(account, cl_ord_id)
-    ord_type = OrdType.MARKET if price is None else OrdType.LIMIT
-    terms = OrderTerms(
-        strategy_id=strategy, instrument_id=instrument, side=side, ord_type=ord_type, order_qty=qty, price=price,
-        time_in_force=time_in_force, position_side=stated_leg(position_side),
-    )  # fmt: skip
-    with opened() as daybook:
-        answer = daybook.writer.request(SubmitOrder(key, terms, now()), actor=actor())
-        record = order_record(key, daybook.log.read(orders.stream(key), limit=1)[0])
-    if json:
-        write_json(record)
-    else:
-        say(f"Order {cl_ord_id} is submitted." if answer.records else f"Order {cl_ord_id} was submitted already.")
-
-
-@order.command()
-def cancel(
-    cl_ord_id: Annotated[str, CL_ORD_ID],
-    account: AccountId = "main",
-    reason: Annotated[str, typer.Option(help="Why; kept with the request.")] = "",
-    json: Json = False,
-) -> None:
-    """Request that an order be canceled."""
-    key = OrderKey(account, cl_ord_id)
-    with opened() as daybook:
-        daybook.writer.request(CancelOrder(key, reason, now()), actor=actor())
-        state = daybook.writer.state(orders.stream(key))
-    if json:
-        write_json({"account_id": account, "cl_ord_id": cl_ord_id, "status": state.status})
-    else:
-        say(f"Order {cl_ord_id} is {state.status}.")
-
-
-@order.command()
-def show(cl_ord_id: Annotated[str, CL_ORD_ID], account: AccountId = "main", json: Json = False) -> None:
-    """Show one order as it stands."""
-    from projections.models import orders as blotter
-
-    with opened() as daybook, read(daybook, "orders") as at:
-        row = blotter.order(at.source, account, cl_ord_id)
-    if row is None:
-        raise not_found(f"order {cl_ord_id} of account {account}", account_id=account, cl_ord_id=cl_ord_id)
-    if json:
-        write_json(row)
-        return
-    rows = [{"name": name, "value": value} for name, value in row.items() if value not in (None, "", {})]
-    write_table(f"Order {cl_ord_id}", rows, [Column("name", "Field"), Column("value", "Value")], empty="")

@@ -5,10 +5,10 @@ refusal names its rule and its numbers. Every answer carries `Daybook-Seq`, a pl
 with `min_seq` set to it sees the effect.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path
-from pydantic import Field, StrictInt
+from pydantic import Field, StrictBool, StrictInt
 from starlette.responses import Response
 
 from adapters.writer.batch import Look
@@ -19,7 +19,6 @@ from api.http.dependencies import SEQ_HEADER, OpenDaybook, RequestId, answer, do
 from api.http.fields import (
     AnyTime,
     CurrencyCode,
-    ExecutionId,
     InstrumentId,
     Leg,
     Name,
@@ -33,7 +32,7 @@ from api.http.fields import (
 from api.http.idempotency import IdempotencyKey, carried_out, carried_out_async, command, one
 from api.http.problem_responses import path_of, response, responses
 from api.intake.direct import DirectRoute
-from api.intake.requests import listing, opening, transfer_on_record
+from api.intake.requests import Listing, opening
 from api.operations.access_schemas import ProposalAnswer
 from api.problems import not_found, problem_of
 from api.read_models import schemas
@@ -41,7 +40,7 @@ from api.read_models.records import account_record, instrument_record, order_rec
 from domain import account, instrument, order, risk
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.errors import RequestRefused
-from domain.instrument import Kind
+from domain.instrument import Kind, PutOrCall
 from domain.ledger import Answer
 from domain.marks import QualifiedMark, Quality, RecordMarks
 from domain.order import (
@@ -55,7 +54,6 @@ from domain.order import (
     TimeInForce,
     TriggerPrice,
 )
-from domain.position import PositionKey, PositionTransferred, Transfer, TransferReason
 from domain.risk import Measure, Scope, SetLimit
 from domain.values import ONE, PositionSide, Side, stated_leg
 
@@ -82,6 +80,8 @@ class OpenAccountRequest(RequestBody):
     cost_basis: CostBasis = CostBasis.AVERAGE
     fee_policy: FeePolicy = FeePolicy.EXPENSED
     money_places: StrictInt = Field(8, ge=0, le=18, description="decimal places at which realized PnL is booked")
+    venue: CurrencyCode | None = Field(None, description="where it is kept; null if across venues")
+    is_margin: StrictBool = Field(False, description="whether it may owe cash: a cash account is not overdrawn")
     owner: Owner | None = None
 
 
@@ -89,12 +89,18 @@ class ListInstrumentRequest(RequestBody):
     """An instrument and the facts that turn its quantities into money."""
 
     instrument_id: InstrumentId
-    kind: Kind
+    kind: Kind = Field(description="with an expiry, LINEAR and INVERSE are dated futures, without one perpetuals")
     base: CurrencyCode
     quote: CurrencyCode
-    contract_size: Positive = ONE
-    tick_size: Positive
-    lot_size: Positive
+    settle: CurrencyCode | None = Field(
+        None, description="what cost and PnL are in; null: base for INVERSE, else quote. An OPTION may settle in either"
+    )
+    contract_size: Positive = Field(ONE, description="base (INVERSE: quote) units a contract; 1 for SPOT")
+    tick_size: Positive = Field(description="the step of prices")
+    lot_size: Positive = Field(description="the step of quantities")
+    expiry: AnyTime | None = Field(None, description="of a dated future or an option")
+    strike: Positive | None = Field(None, description="of an option")
+    put_or_call: PutOrCall | None = Field(None, description="of an option")
 
 
 class SetLimitRequest(RequestBody):
@@ -128,31 +134,14 @@ class OrderSubmission(RequestBody):
     exec_inst: list[ExecInst] = Field([], max_length=len(ExecInst))
     display_qty: Positive | None = Field(None, description="the quantity an iceberg shows")
     position_side: Leg = PositionSide.BOTH
+    parent: Name | Literal[""] = Field("", description="the cl_ord_id of the parent order that it is a child of")
 
 
 class CancelRequest(RequestBody):
-    """Why the order is to be canceled."""
+    """Why the order is to be canceled, and the ClOrdID of the request, where the venue accepts one."""
 
     reason: Text = ""
-
-
-class TransferSubmission(RequestBody):
-    """Quantity that was transferred in (SELL: out) at a cost, in settlement currency, signed as its value is."""
-
-    account_id: Name
-    strategy_id: Name = DEFAULT_STRATEGY
-    instrument_id: InstrumentId
-    transfer_id: ExecutionId
-    side: Side = Side.BUY
-    quantity: Positive
-    cost: Number
-    reason: TransferReason = Field(
-        TransferReason.OPENING,
-        description="why it moved. AIRDROP, STAKING, INTEREST and REBATE are income of the cost, in `income` and `net`"
-        " of the PnL; all others are flows of capital and no gain",
-    )
-    transact_time: Time
-    position_side: Leg = PositionSide.BOTH
+    requested_as: Name | Literal[""] = Field(default="", description="the request's own id, new in the account")
 
 
 class SubmittedMark(RequestBody):
@@ -190,7 +179,10 @@ def open_account(
     """Open an account."""
     costing = Costing(body.cost_basis, body.fee_policy, body.money_places)
     owner = (body.owner.subject_id, body.owner.name) if body.owner is not None else None
-    request = opening(daybook, body.account_id, body.base_currency, costing, owner=owner)
+    request = opening(
+        daybook, body.account_id, body.base_currency, costing, venue=body.venue or "", is_margin=body.is_margin,
+        owner=owner,
+    )  # fmt: skip
     if request.owner is not None:
         key = key and key.of(body.model_dump_json(exclude={"owner"}), request.owner.subject_id, request.owner.sealed)
 
@@ -205,11 +197,8 @@ def open_account(
 def list_instrument(
     body: ListInstrumentRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
 ) -> Response:
-    """List an instrument. Inverse contracts settle in base, all others in quote."""
-    request = listing(
-        body.instrument_id, body.kind, base=body.base, quote=body.quote, contract_size=body.contract_size,
-        tick_size=body.tick_size, lot_size=body.lot_size,
-    )  # fmt: skip
+    """List an instrument. Inverse contracts settle in base, all others in quote unless `settle` says otherwise."""
+    request = Listing(**dict(body)).request()
 
     def respond(answers: list[Answer], look: Look) -> Response:
         done = one(answers)
@@ -256,6 +245,7 @@ async def submit_order(
         stop_px=body.stop_px, trigger_price=body.trigger_price, peg_offset_value=body.peg_offset_value,
         peg_offset=body.peg_offset, exec_inst=frozenset(body.exec_inst), display_qty=body.display_qty,
         position_side=stated_leg(body.position_side),
+        parent=body.parent,
     )  # fmt: skip
 
     def respond(answers: list[Answer], _: Look) -> Response:
@@ -302,31 +292,8 @@ def cancel_order(
         status = look(order.stream(key)).status
         return _done({"account_id": account_id, "cl_ord_id": cl_ord_id, "status": status}, done)
 
-    return carried_out(daybook, command(CancelOrder(key, body.reason, now()), caller, request_id), idempotency, respond)
-
-
-@router.post("/transfers", status_code=201, response_model=schemas.TransferAnswer, responses=CREATED)
-def record_transfer(
-    body: TransferSubmission, daybook: OpenDaybook, caller: Recorder, request_id: RequestId, idempotency: IdempotencyKey
-) -> Response:
-    """Book a quantity transferred in or out: an opening balance, a deposit in kind, a staking reward."""
-    key = PositionKey(body.account_id, body.strategy_id, body.instrument_id, body.position_side)
-    transfer = Transfer(
-        key, transfer_id=body.transfer_id, side=body.side, quantity=body.quantity, cost=body.cost,
-        transact_time=body.transact_time, reason=body.reason,
-    )  # fmt: skip
-
-    def respond(answers: list[Answer], _: Look) -> Response:
-        done = one(answers)
-        is_booked = any(isinstance(record.event, PositionTransferred) for record in done.records)
-        if not is_booked and (known := transfer_on_record(daybook, transfer)) != transfer:
-            raise RequestRefused(
-                "one transfer_id names one transfer", transfer_id=body.transfer_id,
-                quantity=known and known.quantity, cost=known and known.cost,
-            )  # fmt: skip
-        return _done(body.model_dump(), done)
-
-    return carried_out(daybook, command((transfer,), caller, request_id), idempotency, respond)
+    request = CancelOrder(key, body.reason, now(), requested_as=body.requested_as)
+    return carried_out(daybook, command(request, caller, request_id), idempotency, respond)
 
 
 @router.post(

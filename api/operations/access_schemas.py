@@ -90,3 +90,8 @@ class DismissedAnswer(Answer):
     account_id: str
     break_id: str
     reason: str
+
+
+class ForgottenAnswer(Answer):
+    subject_id: str
+    is_forgotten: bool

@@ -27,6 +27,9 @@ def account_record(known: account.Account) -> dict[str, Any]:
         "fee_policy": known.costing.fee_policy,
         "money_places": known.costing.money_places,
         "owner": known.owner.subject_id if known.owner else None,
+        "venue": known.venue or None,
+        "is_margin": known.is_margin,
+        "closed_at": known.closed_at,
     }
 
 
@@ -36,8 +39,8 @@ def owner_record(read: "Read") -> dict[str, Any]:
 
 
 def instrument_record(known: instrument.Instrument) -> dict[str, Any]:
-    """Return an instrument and its contract."""
-    contract = known.contract
+    """Return an instrument and its newest facts, which hold from `effective_at` on (None: always)."""
+    contract, since = known.contract, known.history[-1].effective_at
     return {
         "instrument_id": known.instrument_id,
         "kind": contract.kind,
@@ -47,6 +50,11 @@ def instrument_record(known: instrument.Instrument) -> dict[str, Any]:
         "contract_size": contract.contract_size,
         "tick_size": known.tick_size,
         "lot_size": known.lot_size,
+        "expiry": contract.expiry,
+        "strike": contract.strike,
+        "put_or_call": contract.put_or_call,
+        "effective_at": since if len(known.history) > 1 else None,
+        "delisted_at": known.delisted_at,
     }
 
 

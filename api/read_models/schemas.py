@@ -30,6 +30,9 @@ class AccountAnswer(Answer):
     fee_policy: str
     money_places: int
     owner: str | None
+    venue: str | None
+    is_margin: bool
+    closed_at: TimeText | None
 
 
 class OwnerAnswer(Answer):
@@ -48,6 +51,11 @@ class InstrumentAnswer(Answer):
     contract_size: DecimalText
     tick_size: DecimalText
     lot_size: DecimalText
+    expiry: TimeText | None
+    strike: DecimalText | None
+    put_or_call: str | None
+    effective_at: TimeText | None = Field(description="since when the newest facts hold; null: always")
+    delisted_at: TimeText | None
 
 
 class Accounts(Answer):
@@ -102,6 +110,13 @@ class CancelAnswer(Answer):
     status: str
 
 
+class TransferredLot(Answer):
+    lot_id: str
+    quantity: DecimalText
+    cost: DecimalText
+    opened_at: TimeText
+
+
 class TransferAnswer(Answer):
     account_id: str
     strategy_id: str
@@ -113,6 +128,7 @@ class TransferAnswer(Answer):
     cost: DecimalText
     reason: str
     transact_time: TimeText
+    lots: list[TransferredLot]
 
 
 class MarksAnswer(Answer):

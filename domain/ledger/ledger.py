@@ -355,8 +355,10 @@ def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | Sett
             stream = position.stream(request.key)
             work.record(stream, position.decide(_held(work, request.key, [request]), request))
         case MovePosition():
-            _account_of(work, request.to.account_id)
-            for transfer in position.moved(work.state(position.stream(request.key)), request):
+            for account_id in (request.key.account_id, request.to.account_id):
+                _account_of(work, account_id)
+            here, there = (work.state(position.stream(key)) for key in (request.key, request.to))
+            for transfer in position.moved(here, request, there):
                 _book(work, transfer.key, [transfer])
         case SettleContract():
             trade = position.settled(work.state(position.stream(request.key)), request)
@@ -447,6 +449,8 @@ def _admit(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[P
                     outcome = Outcome(_keep(work, report))
                 case Transfer() | SettleFunding():
                     _check_known(work, report.key.account_id, report.key.instrument_id)
+                    if isinstance(report, Transfer):
+                        position.check_transfer(work.state(position.stream(report.key)), report)
                     due.bookings.setdefault(report.key, []).append(report)
                 case Statement():
                     accounts.check(work, report.account_id)

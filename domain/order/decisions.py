@@ -225,8 +225,8 @@ def _decide_cancel(order: Order, request: CancelOrder) -> tuple[OrderEvent, ...]
 def _decide_replace(order: Order, request: ReplaceOrder) -> tuple[OrderEvent, ...]:
     known = order.requests.get(request.requested_as)
     if known is not None and isinstance(known.request, OrderReplaceRequested):
-        was = known.request
-        if (was.changes, was.transact_time) == (request.changes, request.transact_time):
+        orig = request.orig_cl_ord_id or known.request.orig_cl_ord_id
+        if (known.request.changes, known.request.orig_cl_ord_id) == (request.changes, orig):
             return ()
     check_id("requested_as", request.requested_as)
     _check_new_id(order, request.requested_as)

@@ -1,6 +1,6 @@
 """Position: quantity, cost, lots and realized PnL of one strategy in one instrument, by time of occurrence."""
 
-from domain.position.closing import moved, settled
+from domain.position.closing import check_transfer, moved, settled
 from domain.position.costing import (
     MICROSECOND,
     Book,
@@ -89,6 +89,7 @@ __all__ = [
     "Transfer",
     "TransferReason",
     "admit",
+    "check_transfer",
     "decide",
     "entry_of",
     "evolve",

@@ -1,8 +1,10 @@
 """Moves and settlements: the transfers and the trade that close or carry over what a position holds."""
 
+from decimal import Decimal
+
 from msgspec.structs import replace
 
-from domain.errors import RequestRefused
+from domain.errors import ReportUnreadable, RequestRefused
 from domain.instrument import Kind
 from domain.names import joined
 from domain.position import costing
@@ -11,8 +13,30 @@ from domain.position.position import Position
 from domain.values import ZERO, Liquidity, Money, PositionSide, Side, exact
 
 
-def moved(position: Position | None, request: MovePosition) -> tuple[Transfer, Transfer]:
-    """The two transfers, out and in, that a move consists of. Raises RequestRefused."""
+def check_transfer(position: Position | None, report: Transfer) -> None:
+    """Check that the lots a transfer brings are the quantity and cost it states. Raises ReportUnreadable."""
+    if not report.lots or (position is not None and report.transfer_id in position.transfers):
+        return
+    ids = [lot.lot_id for lot in report.lots]
+    held = {lot.lot_id for lot in position.book.lots} if position is not None else set()
+    if len(set(ids)) < len(ids) or not held.isdisjoint(ids):
+        first = next(lot_id for lot_id in ids if lot_id in held or ids.count(lot_id) > 1)
+        raise ReportUnreadable("lots", first, "a new lot: each is named once, by an id no open lot of the position has")
+    quantity, cost = (exact(sum((getattr(lot, name) for lot in report.lots), ZERO)) for name in ("quantity", "cost"))
+    _check_sum("quantity", quantity, exact(report.side.sign * report.quantity))
+    _check_sum("cost", cost, report.cost)
+
+
+def _check_sum(name: str, total: Decimal, stated: Decimal) -> None:
+    if total != stated:
+        raise ReportUnreadable("lots", f"{total:f}", f"the {name} of the transfer, {stated:f}, which its lots sum to")
+
+
+def moved(position: Position | None, request: MovePosition, there: Position | None = None) -> tuple[Transfer, ...]:
+    """The two transfers, out and in, that a move consists of; () if it is on record. Raises RequestRefused.
+
+    `position` is the one moved from, `there` the one moved to.
+    """
     held = position.quantity if position else ZERO
     if not request.quantity.is_finite() or request.quantity <= 0:
         raise RequestRefused("a quantity above zero", quantity=request.quantity)
@@ -23,6 +47,8 @@ def moved(position: Position | None, request: MovePosition) -> tuple[Transfer, T
     legs = {request.key.position_side, request.to.position_side}
     if legs == {PositionSide.LONG, PositionSide.SHORT}:
         raise RequestRefused("a move is not from one leg to the other", position_side=request.to.position_side)
+    if _is_moved(position, there, request):
+        return ()
     if position is None or position.costing is None or request.quantity > abs(held):
         raise RequestRefused("no more is moved than is held", quantity=request.quantity, held=held)
     if position.last is not None and request.transact_time < position.last.transact_time:
@@ -45,17 +71,39 @@ def moved(position: Position | None, request: MovePosition) -> tuple[Transfer, T
     return leaving, arriving
 
 
+def _is_moved(position: Position | None, there: Position | None, request: MovePosition) -> bool:
+    """Whether this very move is on record. Raises RequestRefused if its id names something else."""
+    left = position.transfers.get(request.transfer_id) if position is not None else None
+    if left is not None and (left.counterparty, left.quantity) == (request.to, request.quantity):
+        return True
+    arrived = there.transfers.get(request.transfer_id) if there is not None else None
+    for known in (left, arrived):
+        if known is not None:
+            raise RequestRefused(
+                "one transfer_id names one transfer", transfer_id=request.transfer_id, quantity=known.quantity,
+                account_id=known.key.account_id, strategy_id=known.key.strategy_id,
+            )  # fmt: skip
+    return False
+
+
 def settled(position: Position | None, request: SettleContract) -> Filled | None:
-    """The trade that closes what is held of an expired contract; None if nothing is. Raises RequestRefused."""
+    """The trade that closes what is held of an expired contract; None if it is on record. Raises RequestRefused."""
+    if position is not None and request.settlement_id in position.settlement_ids:
+        if not position.quantity and _is_settled_at(position, request):
+            return None
+        raise RequestRefused("one settlement_id names one settlement", settlement_id=request.settlement_id)
     if position is None or position.contract is None or not position.quantity:
-        return None
+        raise RequestRefused(
+            "an open position to settle", instrument_id=request.key.instrument_id, account_id=request.key.account_id,
+            strategy_id=request.key.strategy_id,
+        )  # fmt: skip
     contract = position.contract
-    if contract.expiry is None or request.transact_time < contract.expiry:
+    if contract.expiry is None:
+        raise RequestRefused("only what expires is settled", instrument_id=request.key.instrument_id, expiry=None)
+    if request.transact_time < contract.expiry:
         raise RequestRefused("a contract is settled at its expiry", expiry=contract.expiry, at=request.transact_time)
     if not request.underlying_px.is_finite() or request.underlying_px <= 0:
         raise RequestRefused("an underlying price above zero", underlying_px=request.underlying_px)
-    if request.settlement_id in position.settlement_ids:
-        raise RequestRefused("one settlement_id names one settlement", settlement_id=request.settlement_id)
     return Filled(
         request.key, contract, cl_ord_id="", exec_id=request.settlement_id, trade_seq=0,
         side=Side.SELL if position.quantity > 0 else Side.BUY, last_qty=abs(position.quantity),
@@ -63,3 +111,10 @@ def settled(position: Position | None, request: SettleContract) -> Filled | None
         liquidity=Liquidity.UNKNOWN, transact_time=request.transact_time,
         kind=TradeKind.EXERCISE if contract.kind is Kind.OPTION else TradeKind.SETTLEMENT,
     )  # fmt: skip
+
+
+def _is_settled_at(position: Position, request: SettleContract) -> bool:
+    """Whether the settlement on record, where it is among the latest entries, was at this underlying price."""
+    price = position.contract.settlement_price(request.underlying_px) if position.contract else None
+    booked = (item.entry for item in position.tail if item.entry.occurrence.exec_id == request.settlement_id)
+    return all(entry.price == price for entry in booked)

@@ -326,10 +326,9 @@ class Meter(NamedTuple):
         return exact(self._converted(notional, instrument_id, contract, currency))
 
     def _converted(self, notional: Decimal, instrument_id: str, contract: Contract, currency: str) -> Decimal:
-        held_in = contract.settle if contract.kind is Kind.OPTION else contract.quote
         if contract.kind is Kind.INVERSE and currency == contract.base:
             return divide(notional, self.prices.price(instrument_id))
-        return self.prices.convert(notional, held_in, currency)
+        return self.prices.convert(notional, contract.notional_currency, currency)
 
     def _gained(self, gains: Mapping[str, Decimal], currency: str) -> Decimal:
         return sum((self.prices.convert(amount, held_in, currency) for held_in, amount in gains.items()), ZERO)

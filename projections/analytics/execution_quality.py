@@ -185,7 +185,7 @@ def measured(order: StoredOrderRow, fills: Fills | None, arrival: Mark | None, c
         "day": close.day_of(submitted),
         "submitted_at": submitted,
         "avg_px": average,
-        "quote": None if contract is None else (contract.settle if contract.kind is Kind.OPTION else contract.quote),
+        "quote": None if contract is None else contract.notional_currency,
         "arrival_px": mark_columns["mark"],
         "arrival_source": mark_columns["mark_source"],
         "arrival_at": mark_columns["mark_at"],

@@ -1,8 +1,8 @@
 """Exposure: the size of positions at given marks. A view of the rows of `projections.models.positions`.
 
-`notional` is in the instrument's quote currency, below zero when short; an option's is its premium in settlement
-currency, which its `quote` then names. Summed by account, strategy, instrument, venue or base asset: `gross` is the sum
-of absolute notionals, `net` the signed sum; by quote currency, never converted.
+`notional` is in the instrument's quote currency, below zero when short; an option's is its premium, and that of an
+option or quanto is in settlement currency, which its `quote` then names. Summed by account, strategy, instrument, venue
+or base asset: `gross` is the sum of absolute notionals, `net` the signed sum; by quote currency, never converted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -131,13 +131,18 @@ def sized(row: PositionRow, mark: Mark | None) -> ExposureRow:
         "position_side": row["position_side"],
         "kind": row["kind"],
         "base": row["base"],
-        "quote": row["settle"] if row["kind"] == Kind.OPTION else row["quote"],
+        "quote": _notional_currency(row),
         "quantity": row["quantity"],
         "seq": row["seq"],
         "venue": venue_of(row["instrument_id"]),
         **marked(mark),
         "notional": notional(row, mark),
     }
+
+
+def _notional_currency(row: AnyRow) -> str | None:
+    contract = contract_of(row)
+    return row["quote"] if contract is None else contract.notional_currency
 
 
 def totals(rows: Sequence[ExposureRow], by: Sequence[str]) -> list[ExposureTotal]:
@@ -156,7 +161,7 @@ SUMS = ("gross", "net", "delta_value")
 def sized_in(row: PositionRow, close: Closing, currency: str) -> SizedRow:
     """Return an open position's size in its own currencies and in `currency`."""
     size = notional(row, mark_of(row, close.marks))
-    quote = row["settle"] if row["kind"] == Kind.OPTION else row["quote"]
+    quote = _notional_currency(row)
     in_currency = converted(size, quote, currency, close)
     delta = delta_of(row, close)
     lacking = row["instrument_id"] if size is None else (f"{quote} to {currency}" if in_currency is None else None)
@@ -182,9 +187,9 @@ def sized_in(row: PositionRow, close: Closing, currency: str) -> SizedRow:
 
 
 def delta_of(row: AnyRow, close: Closing) -> Decimal | None:
-    """Return the delta in units of the base asset, signed; None of options, and of inverse contracts without a mark."""
+    """Return the delta in units of the base asset, signed; None of options, quantos, and inverse without a mark."""
     contract, mark = contract_of(row), mark_of(row, close.marks)
-    if contract is None or contract.kind is Kind.OPTION:
+    if contract is None or contract.kind is Kind.OPTION or contract.is_quanto:
         return None
     units = exact(row["quantity"] * contract.contract_size)
     if contract.kind is not Kind.INVERSE:

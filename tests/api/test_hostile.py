@@ -39,19 +39,65 @@ CURSORS = [cursor(*key) for key in KEYS]
 FIELDS = [*VALUES, None, True, -1, 2**63, 10**400, 1.5, [], {}, [[]], "\ud800", 0]
 ITEM = {"instrument_id": BTC, "price": "100", "source": "test", "mark_at": "2026-01-02T03:04:05Z", "quality": "LAST"}
 BODIES: dict[str, Any] = {
-    "/v1/accounts": {"account_id": "other", "base_currency": "USDT", "owner": {"subject_id": "s-1", "name": "N"}},
-    "/v1/instruments": listing(instrument_id="X.Y", kind="LINEAR", contract_size="0.001"),
+    "/v1/accounts": {
+        "account_id": "other", "base_currency": "USDT", "owner": {"subject_id": "s-1", "name": "N"}, "venue": "V",
+        "is_margin": True,
+    },
+    "/v1/accounts/{account_id}/close": {"reason": "x"},
+    "/v1/instruments": listing(
+        instrument_id="X.Y", kind="OPTION", contract_size="0.001", settle="USDT", expiry="2199-01-01T00:00:00Z",
+        strike="5", put_or_call="PUT",
+    ),
+    "/v1/instruments/{instrument_id}": {"tick_size": "0.1", "expiry": None, "effective_at": "2199-01-01T00:00:00Z"},
+    "/v1/instruments/{instrument_id}/amend": {"contract_size": "1", "lot_size": "0.1", "strike": "5"},
+    "/v1/instruments/{instrument_id}/delist": {"effective_at": "2199-01-01T00:00:00Z"},
     "/v1/limits": {
         "account_id": "main", "measure": "MAX_POSITION_NOTIONAL", "limit": "5", "currency": "USDT", "strategy_id": "s",
         "instrument_id": BTC,
     },
     "/v1/orders": order(expire_time="2199-01-01T00:00:00Z", time_in_force="GTD", stop_px="5", display_qty="1"),
-    "/v1/orders/{account_id}/{cl_ord_id}/cancel": {"reason": "x"},
+    "/v1/orders/{account_id}/{cl_ord_id}/cancel": {"reason": "x", "requested_as": "C-1"},
+    "/v1/orders/{account_id}/{cl_ord_id}/replace": {
+        "requested_as": "R-1", "order_qty": "2", "price": "99", "stop_px": "5", "peg_offset_value": "1",
+        "display_qty": "1", "expire_time": "2199-01-01T00:00:00Z", "orig_cl_ord_id": "A-1",
+    },
+    "/v1/parents": {
+        "account_id": "main", "cl_ord_id": "P-1", "instrument_id": BTC, "side": "BUY", "order_qty": "1", "price": "5",
+        "strategy_id": "s",
+    },
+    "/v1/parents/{account_id}/{cl_ord_id}/close": {"reason": "x"},
+    "/v1/positions/move": {
+        "account_id": "main", "instrument_id": BTC, "to_account_id": "main", "to_strategy_id": "s",
+        "transfer_id": "T-1", "quantity": "0.001", "transact_time": "2026-01-03T03:04:05Z",
+    },
+    "/v1/positions/settle": {
+        "account_id": "main", "instrument_id": BTC, "settlement_id": "S-1", "underlying_px": "5",
+        "transact_time": "2026-01-03T03:04:05Z",
+    },
+    "/v1/lots/assign": {
+        "account_id": "main", "instrument_id": BTC, "exec_id": "E-1", "lot_ids": ["E-1"], "trade_seq": 1,
+        "transact_time": "2026-01-02T03:04:05.678Z",
+    },
+    "/v1/cash-transfers": {
+        "account_id": "main", "transfer_id": "T-1", "amount": {"amount": "1", "currency": "USDT"},
+        "fee": {"amount": "1", "currency": "USDT"}, "indicator": "CREDIT", "counter_account_id": "other",
+        "counterparty": "x",
+    },
+    "/v1/cash-transfers/{account_id}/{transfer_id}/settle": {"transact_time": "2026-01-02T03:04:05Z"},
+    "/v1/cash-transfers/{account_id}/{transfer_id}/return": {"reason": "x", "transact_time": "2026-01-02T03:04:05Z"},
+    "/v1/subjects/{subject_id}/forget": {"reason": "x"},
+    "/v1/trading-day": {"account_id": "main", "starts_at_hour": 8},
+    "/v1/conversions": {"account_id": "main", "instrument_id": BTC, "is_used": True},
+    "/v1/risk/assess": {
+        "account_id": "main", "marks": [{"instrument_id": BTC, "price": "100", "mark_at": "2026-01-02T03:04:05Z"}],
+        "capital": {"amount": "1", "currency": "USDT"},
+    },
     "/v1/venue-reports": {"reports": [fill()]},
     "/v1/reports": {"reports": [fill()]},
     "/v1/transfers": {
         "account_id": "main", "instrument_id": BTC, "transfer_id": "T-1", "quantity": "1", "cost": "1",
-        "transact_time": "2026-01-02T03:04:05Z",
+        "transact_time": "2026-01-02T03:04:05Z", "reason": "DEPOSIT",
+        "lots": [{"lot_id": "L-1", "quantity": "1", "cost": "1", "opened_at": "2025-01-02T03:04:05Z"}],
     },
     "/v1/marks": {"marks": [{"instrument_id": BTC, "price": "100", "mark_at": "2026-01-02T03:04:05Z"}]},
     "/v1/approval-policy": {"actions": [], "valid_hours": 24, "counts_issuer": False},
@@ -73,7 +119,7 @@ BODIES: dict[str, Any] = {
     },
 }  # fmt: skip
 PATHS = {"account_id": "main", "cl_ord_id": "A-1", "instrument_id": BTC, "seq": "1", "asset": "USDT", "report": "pnl",
-         "proposal_id": "P1", "key_id": "none"}  # fmt: skip
+         "proposal_id": "P1", "key_id": "none", "transfer_id": "T-0", "subject_id": "s-1"}  # fmt: skip
 GIVEN = {"account_id": "main", "instrument_id": BTC, "from": "1", "seq": "1", "asset": "USDT", "strategy_id": "main",
          "exec_id": "E-1", "digest": "x", "transfer_id": "T-1", "cl_ord_id": "A-1", "day": "2026-01-02"}  # fmt: skip
 
@@ -124,7 +170,7 @@ def test_no_parameter_makes_a_mistake_of_ours(desk: httpx.Client, schema: dict[s
                 place = {**by_path, each["name"]: value} if each["in"] == "path" else by_path
                 query = by_query if each["in"] == "path" else {**by_query, each["name"]: value}
                 url = path.format(**{name: quote(text or "x", safe="") for name, text in place.items()})
-                body = BODIES.get(path) if method == "post" else None
+                body = BODIES.get(path) if method in ("post", "patch") else None
                 answer = desk.request(method, f"{url}?{urlencode(query)}", json=body)
                 sent += 1
                 if answer.status_code >= 500:
@@ -134,14 +180,15 @@ def test_no_parameter_makes_a_mistake_of_ours(desk: httpx.Client, schema: dict[s
 
 
 def test_no_field_makes_a_mistake_of_ours(desk: httpx.Client, schema: dict[str, Any]):
-    posted = sorted({path for method, path, _ in operations(schema) if method == "post"})
+    methods = {path: method for method, path, _ in operations(schema) if method in ("post", "patch")}
+    posted = sorted(methods)
     assert posted == sorted(BODIES), "give every operation with a body a valid one here"
     places = [(path, place) for path in posted for place in leaves(BODIES[path])]
     turns, numbers, failed = Turns(place[-1] for _, place in places), count(), []
     for path, place in places:
         for value in turns.of(place[-1], FIELDS):
             body = json.dumps(changed(BODIES[path], place, value, f"H-{next(numbers)}"))
-            answer = desk.post(path.format(**PATHS), content=body, headers=JSON)
+            answer = desk.request(methods[path], path.format(**PATHS), content=body, headers=JSON)
             if answer.status_code >= 500:
                 failed.append((path, place, value, answer.status_code))
     assert not failed, failed

@@ -197,6 +197,7 @@ def test_a_replacement_that_makes_no_sense_is_refused(history, request_, rule):
 
 def test_another_replacement_needs_another_id():
     scene = after(SUBMITTED, ACCEPTED).when(replacing("B", price=D(99))).then_some(OrderReplaceRequested)
+    scene.when(replacing("B", price=D(99), second=50)).then()
     scene.when(replacing("B", price=D(98))).refused("one cl_ord_id names one request", requested_as="B")
     scene.when(replace(CANCEL, requested_as="B")).refused("one cl_ord_id names one request", requested_as="B")
 

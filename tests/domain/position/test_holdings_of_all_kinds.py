@@ -17,6 +17,7 @@ from domain.ledger import Ledger
 from domain.order import OrderTerms, OrdType, SubmitOrder
 from domain.position import (
     AssignLots,
+    Lot,
     MovePosition,
     PositionBroken,
     PositionKey,
@@ -27,7 +28,7 @@ from domain.position import (
     Transfer,
     TransferReason,
 )
-from domain.values import ZERO, Money, Side, divide
+from domain.values import ZERO, Money, OpenedAt, Side, divide
 from tests.domain.ledger.test_ledger import fill as order_fill
 from tests.domain.position.booking import AVERAGE, KEY, SPOT, T0, booked, current, fill
 from tests.given import Given
@@ -114,6 +115,8 @@ def test_at_expiry_a_contract_is_settled_at_what_it_is_worth(contract, underlyin
     assert (state.quantity, state.book.cost) == (0, 0)
     assert state.realized + state.rounding == 2 * contract.contract_size * (price - D("0.05"))
     assert position.settled(state, request) is None
+    with pytest.raises(RequestRefused, match="one settlement_id"):
+        position.settled(state, replace(request, underlying_px=D(1_000_000)))
 
 
 @pytest.mark.parametrize(
@@ -202,6 +205,23 @@ def test_an_instrument_of_nonsense_is_not_listed(contract, rule):
         instrument.decide(None, listing)
 
 
+def test_a_quanto_pays_its_size_for_each_unit_of_price():
+    quanto = Contract(Kind.LINEAR, "ETH", "USD", "XBT", contract_size=D("0.000001"))
+    listed = instrument.decide(None, ListInstrument("ETHUSD.SIM", quanto, D("0.05"), D(1)))
+    assert [type(event) for event in listed] == [instrument.InstrumentListed]
+    assert quanto.value(D(20090), D(2500)) - quanto.value(D(20090), D(2400)) == D("2.009")
+    assert (quanto.is_quanto, quanto.notional_currency) == (True, "XBT")
+    with pytest.raises(RequestRefused, match="settles in USD"):
+        instrument.decide(None, ListInstrument("ETHUSD.SIM", replace(quanto, settle="ETH"), D("0.05"), D(1)))
+
+
+def test_facts_that_hold_already_are_no_amendment():
+    known = Given(instrument)(instrument.InstrumentListed("X.SIM", SPOT, D("0.01"), D("0.001")))
+    same = AmendInstrument("X.SIM", SPOT, D("0.01"), D("0.001"), T0)
+    known.when(same).then()
+    known.when(replace(same, tick_size=D("0.1"))).then_some(instrument.InstrumentAmended)
+
+
 def test_listing_twice_is_listing_once():
     listing = ListInstrument("X.SIM", SPOT, D("0.01"), D("0.001"))
     after = Given(instrument)
@@ -253,6 +273,59 @@ def test_a_move_through_the_ledger_is_one_append_over_both_positions_and_their_l
     assert ledger.state(position.stream(HEDGE)).quantity == D("0.5")
     with pytest.raises(RequestRefused, match="no more is moved than is held"):
         ledger.request(replace(move, transfer_id="M2", quantity=D(9)), actor="ops")
+
+
+def test_a_move_sent_again_adds_nothing_and_its_id_names_no_other():
+    ledger = amended()
+    ledger.report([order_fill("A", "E1", qty="2")], actor="venue")
+    move = MovePosition(KEY, HEDGE, "M1", D("0.5"), T0 + timedelta(hours=1))
+    first = ledger.request(move, actor="ops")
+    again = ledger.request(replace(move, transact_time=T0 + timedelta(hours=2)), actor="ops")
+    assert (again.records, again.seq) == ((), first.seq)
+    assert ledger.state(position.stream(KEY)).quantity == D("1.5")
+    for other in (replace(move, quantity=D(1)), replace(move, key=HEDGE, to=KEY, quantity=D("0.1"))):
+        with pytest.raises(RequestRefused, match="one transfer_id names one transfer"):
+            ledger.request(other, actor="ops")
+    with pytest.raises(RequestRefused, match="open it first"):
+        ledger.request(replace(move, key=replace(KEY, account_id="nowhere"), transfer_id="M2"), actor="ops")
+
+
+def test_a_settlement_needs_an_open_position():
+    state, _ = booked([fill(1, "BUY", "2", "100"), fill(2, "SELL", "2", "101")], FUTURE)
+    with pytest.raises(RequestRefused, match="only what expires"):
+        position.settled(booked([fill(1, "BUY", "2", "100")])[0], SettleContract(KEY, "EXP", D(90), T0))
+    for nothing in (None, state):
+        with pytest.raises(RequestRefused, match="an open position to settle"):
+            position.settled(nothing, SettleContract(KEY, "EXP", D(90), FUTURE.expiry))
+
+
+def lot(lot_id: str, quantity: str, cost: str) -> Lot:
+    opened = OpenedAt(T0 - timedelta(days=300), 0, lot_id)
+    return Lot(lot_id, opened, D(quantity), D(cost), quantity=D(quantity), cost=D(cost))
+
+
+BROUGHT = Transfer(KEY, "T1", Side.BUY, D(2), D(30), T0, lots=(lot("L1", "0.5", "10"), lot("L2", "1.5", "20")))
+
+
+@pytest.mark.parametrize(
+    ("transfer", "rule"),
+    [
+        (replace(BROUGHT, quantity=D(3)), "the quantity of the transfer"),
+        (replace(BROUGHT, cost=D(31)), "the cost of the transfer"),
+        (replace(BROUGHT, side=Side.SELL), "the quantity of the transfer"),
+        (replace(BROUGHT, lots=(lot("L1", "0.5", "10"), lot("L1", "1.5", "20"))), "named once"),
+        (replace(BROUGHT, transfer_id="T2"), "named once"),
+    ],
+)
+def test_a_transfer_brings_lots_that_are_what_it_is_and_new_here(transfer: Transfer, rule: str):
+    ledger = amended()
+    if transfer.transfer_id != BROUGHT.transfer_id:
+        assert ledger.report([BROUGHT], actor="ops")[0].error is None
+        assert ledger.report([BROUGHT], actor="ops")[0].records == ()
+    head = ledger.state(position.stream(KEY))
+    (answer,) = ledger.report([transfer], actor="ops")
+    assert rule in str(answer.error)
+    assert ledger.state(position.stream(KEY)) == head
 
 
 acts = st.one_of(
