@@ -97,6 +97,7 @@ from domain.risk import (
     SetConversion,
     SetLimit,
     SetTradingDay,
+    StateCapital,
 )
 from domain.sealed import figures
 from domain.sealed.figures import CloseFigures
@@ -297,7 +298,10 @@ def _decide(
         case ListInstrument() | AmendInstrument() | DelistInstrument():
             stream = instrument.stream(request.instrument_id)
             work.record(stream, instrument.decide(work.state(stream), request))
-        case SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | AssessMarks():
+        case (
+            SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | StateCapital()
+            | AssessMarks()
+        ):  # fmt: skip
             if request.account_id != risk.FIRM:
                 _account_of(work, request.account_id)
             limits.carry_out(work, request, marks, label(actor))

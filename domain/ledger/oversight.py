@@ -35,6 +35,7 @@ from domain.ledger import approval
 from domain.ledger.log import Logged, Recorded
 from domain.ledger.unit_of_work import AGGREGATES
 from domain.risk import (
+    CapitalStated,
     ConversionSet,
     EngageSwitch,
     LimitSet,
@@ -42,13 +43,15 @@ from domain.risk import (
     SetConversion,
     SetLimit,
     SetTradingDay,
+    StateCapital,
     SwitchEngaged,
     SwitchReleased,
     TradingDaySet,
 )
 
 OVERSEEN = (
-    LimitSet, SwitchEngaged, SwitchReleased, TradingDaySet, ConversionSet, BreakResolved, SubjectForgotten,
+    LimitSet, SwitchEngaged, SwitchReleased, TradingDaySet, ConversionSet, CapitalStated, BreakResolved,
+    SubjectForgotten,
     KeyIssued, KeyRegistered, KeyRescoped, KeyRevoked,
     ApprovalPolicySet, ActionProposed, ProposalApproved, ProposalRejected, ProposalExpired,
 )  # fmt: skip
@@ -88,6 +91,8 @@ def _of_risk(event: Any) -> Any:
         case ConversionSet():
             is_used = event.contract is not None
             return SetConversion(event.account_id, event.instrument_id, event.transact_time, is_used)
+        case CapitalStated():
+            return StateCapital(event.account_id, event.capital, event.transact_time)
         case _:
             return None
 
