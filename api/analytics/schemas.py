@@ -293,7 +293,8 @@ class HeadroomRow(Answer):
     used: Maybe
     utilisation: Maybe
     headroom: Maybe
-    is_exceeded: bool | None
+    is_breached: bool | None
+    is_exceeded: bool | None = Field(description="deprecated alias of is_breached")
     unassessed: str | None
     breached_at: TimeText | None
     seq: int

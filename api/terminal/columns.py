@@ -85,8 +85,9 @@ TRIAL_BALANCE = (
 LIMITS = (
     Column("account_id", "Account"), Column("strategy_id", "Strategy", rank=3), Column("instrument_id", "Instrument"),
     Column("venue", "Venue", rank=4), Column("asset", "Asset", rank=4), Column("measure", "Measure"),
-    Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER),
-    Column("utilisation", "Utilisation", Kind.NUMBER, 1), Column("currency", "Ccy", rank=2),
+    Column("subject", "On", rank=5), Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER),
+    Column("headroom", "Headroom", Kind.PNL), Column("utilisation", "Utilisation", Kind.NUMBER, 4),
+    Column("currency", "Ccy", rank=1), Column("is_breached", "Over", rank=2),
     Column("breached_at", "Breached", Kind.TIME, 9), Column("unassessed", "Not monitored", rank=9),
 )  # fmt: skip
 NAV = (

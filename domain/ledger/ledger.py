@@ -106,7 +106,7 @@ from domain.values import Mark, Money, exact
 ATTEMPTS_MAX = 64
 UNLOCKED_ATTEMPTS_MAX = 3  # after that, an attempt locks the log
 
-BesideTrading = ForgetSubject | RecordMarks | CloseFigures
+BesideTrading = ForgetSubject | CloseFigures
 State = TypeVar("State")
 
 
@@ -319,6 +319,12 @@ def _decide(
             return _submit(work, request, marks)
         case AssignLots() | MovePosition() | SettleContract():
             _decide_position(work, request)
+        case RecordMarks():
+            for batch in request.batches:
+                stream = prices.stream(batch)
+                work.record(stream, prices.decide(work.state(stream), batch))
+            if work.records:
+                limits.monitor(work, request.marks, marks)
         case _:
             _decide_beside(work, request, actor)
     return None
@@ -327,7 +333,7 @@ def _decide(
 def _decide_beside(
     work: UnitOfWork, request: approval.AccessRequest | RejectProposal | ApproveProposal | BesideTrading, actor: Actor
 ) -> None:
-    """Route a request that is about no trading: persons, keys, proposals, marks, closings. Raises RequestRefused."""
+    """Route a request that is about no trading: persons, keys, proposals, closings. Raises RequestRefused."""
     match request:
         case ForgetSubject():
             stream = subject.stream(request.subject_id)
@@ -338,10 +344,6 @@ def _decide_beside(
             approval.reject(work, request, actor)
         case ApproveProposal():
             raise RequestRefused("a proposal is not approved by a proposal", proposal_id=request.proposal_id)
-        case RecordMarks():
-            for batch in request.batches:
-                stream = prices.stream(batch)
-                work.record(stream, prices.decide(work.state(stream), batch))
         case CloseFigures():
             work.record(figures.STREAM, figures.decide(work.state(figures.STREAM), request))
         case _:

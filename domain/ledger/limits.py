@@ -8,8 +8,9 @@ account is missed.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
@@ -154,6 +155,31 @@ def carry_out(work: UnitOfWork, request: SettingRequest, marks: Marks, actor: st
         _watch(work, known, request.transact_time)
 
 
+def monitor(work: UnitOfWork, found: Sequence[Mark], marks: Marks) -> None:
+    """Check what new marks value against the limits of every account with such holdings, and of the firm.
+
+    A mark that is older than the newest on record, or than a fresh one is, changes nothing. Where a check fails for
+    another reason than a limit, the marks are recorded all the same.
+    """
+    if not found:
+        return
+    firm: Risk | None = work.state(risk.stream(FIRM))
+    newest = {mark.instrument_id: _newer(mark, marks(mark.instrument_id)) for mark in found}
+    for account_id in [*sorted(firm.accounts), FIRM] if firm is not None else []:
+        known: Risk | None = work.state(risk.stream(account_id))
+        if known is None or not known.is_valued_by(newest.keys()):
+            continue
+        age_max = risk.age_allowed(limit for limit in known.active if limit.scope == risk.ANYWHERE)
+        if all(work.now - mark.mark_at > age_max for mark in newest.values()):
+            continue
+        with suppress(RequestRefused, DecimalException):
+            carry_out(work, AssessMarks(account_id, tuple(newest.values()), work.now), marks, actor="")
+
+
+def _newer(mark: Mark, known: Mark | None) -> Mark:
+    return known if known is not None and known.mark_at > mark.mark_at else mark
+
+
 def _watch(work: UnitOfWork, before: Risk, at: datetime) -> None:
     """Start or end the firm's watch when it gets its first limit or switch, or loses its last."""
     theirs = risk.stream(FIRM)
@@ -218,7 +244,7 @@ def _paid_into(states: States, account_ids: Sequence[str]) -> Funds | None:
         if owned is None:
             continue
         bases[owned.base_currency] = bases.get(owned.base_currency, 0) + 1
-        is_on_record = is_on_record or bool(owned.cash.transfers or owned.cash.entries)
+        is_on_record = is_on_record or _has_cash(owned)
         for currency, amount in owned.cash.balances.items():
             paid_in[currency] = paid_in.get(currency, ZERO) + amount
         for strategy_id, instrument_id in sorted(owned.positions):
@@ -231,6 +257,12 @@ def _paid_into(states: States, account_ids: Sequence[str]) -> Funds | None:
     base = min(bases, key=lambda name: (-bases[name], name))
     is_on_record = is_on_record or any(in_kind.values())
     return Funds(base, summed(balances.total(paid_in, in_kind)), is_on_record)
+
+
+def _has_cash(owned: Account) -> bool:
+    """Whether any movement of cash is booked."""
+    cash = owned.cash
+    return bool(cash.balances or cash.entries) or any(each.settled_at for each in cash.transfers.values())
 
 
 def _needed(known: Risk, request: PlaceHold | AdjustHold) -> set[str]:

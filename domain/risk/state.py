@@ -1,7 +1,7 @@
 """The risk state of an account or of the firm: limits and their usage, folded from `domain.risk.events`."""
 
 from bisect import insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import assert_never
@@ -150,6 +150,11 @@ class Risk(Struct, frozen=True, gc=False):
             if cell.orders or cell.now.quantity or cell.opening.quantity
         }
         return held | self.pairs
+
+    def is_valued_by(self, instrument_ids: Collection[str]) -> bool:
+        """Whether a limit of what is held is measured by a mark of one of these instruments."""
+        is_measured = any(limit.measure.is_held and limit.measure is not Measure.MAX_POSITION for limit in self.active)
+        return is_measured and not self.marks_needed_to_assess().isdisjoint(instrument_ids)
 
     def _cells(self, scope: Scope, instrument_id: str) -> Iterator[Cell]:
         for desk, cell in self.exposure.of(instrument_id):
