@@ -91,11 +91,21 @@ FLAT = Holding()
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
+PriceRange = tuple[Decimal, Decimal]
+
+
+def _widened(prices: PriceRange | None, price: Decimal | None) -> PriceRange | None:
+    """The range with a price in it; it stays as wide when an order ends, until the last of its side does."""
+    if price is None:
+        return prices
+    return (price, price) if prices is None else (min(prices[0], price), max(prices[1], price))
+
+
 class Cell(Struct, frozen=True, gc=False):
     """One desk in one instrument. `opening` is its holding at the start, `day_from`, of the trading day.
 
     `buying` and `selling` are the unsigned quantities that its `orders` working orders hold, `buying_at` and
-    `selling_at` the sums of these times the orders' own prices.
+    `selling_at` the sums of these times the own prices, which lie between the two `buy_prices` or `sell_prices`.
     """
 
     contract: Contract | None = None
@@ -107,6 +117,8 @@ class Cell(Struct, frozen=True, gc=False):
     orders: int = 0
     buying_at: Decimal = ZERO
     selling_at: Decimal = ZERO
+    buy_prices: PriceRange | None = None
+    sell_prices: PriceRange | None = None
 
     @property
     def is_blank(self) -> bool:
@@ -133,17 +145,21 @@ class Cell(Struct, frozen=True, gc=False):
         return max(abs(self.longest), abs(self.shortest))
 
     def with_held(
-        self, side: Side, added: Decimal, orders: int, contract: Contract | None = None, *, at_price: Decimal = ZERO
-    ) -> "Cell":
+        self, side: Side, added: Decimal, orders: int, contract: Contract | None = None, *, at_price: Decimal = ZERO,
+        price: Decimal | None = None,
+    ) -> "Cell":  # fmt: skip
         """The cell with `added` more held by working orders of one side, and `orders` more of them.
 
-        `at_price` is what is added times the order's own price.
+        `at_price` is what is added times the order's own `price`, of a quantity that has one.
         """
         buying, selling, buying_at, selling_at = self.buying, self.selling, self.buying_at, self.selling_at
+        buy_prices, sell_prices = self.buy_prices, self.sell_prices
         if side is Side.BUY:
             buying, buying_at = exact(buying + added), exact(buying_at + at_price)
+            buy_prices = _widened(buy_prices, price) if buying else None
         else:
             selling, selling_at = exact(selling + added), exact(selling_at + at_price)
+            sell_prices = _widened(sell_prices, price) if selling else None
         return Cell(
             contract=contract or self.contract,
             now=self.now,
@@ -154,6 +170,8 @@ class Cell(Struct, frozen=True, gc=False):
             orders=self.orders + orders,
             buying_at=buying_at,
             selling_at=selling_at,
+            buy_prices=buy_prices,
+            sell_prices=sell_prices,
         )
 
     def with_change(self, contract: Contract | None, change: Change, starts_at_hour: int) -> "Cell":
@@ -174,6 +192,8 @@ class Cell(Struct, frozen=True, gc=False):
             orders=self.orders,
             buying_at=self.buying_at,
             selling_at=self.selling_at,
+            buy_prices=self.buy_prices,
+            sell_prices=self.sell_prices,
         )
 
     def opened(self, day_from: datetime) -> Holding:
@@ -212,6 +232,13 @@ class Exposure(Struct, frozen=True, gc=False):
                 contract = cell.contract or contract
         return exact(max(abs(longest), abs(shortest))), contract
 
+    def held_by(self, desk: Desk, instrument_id: str, side: Side) -> Iterator[Hold]:
+        """The holds of the working orders of one desk in one instrument, of one side."""
+        for key, hold in self.holds.items():
+            is_its = key.account_id == desk.account_id and hold.strategy_id == desk.strategy_id
+            if is_its and hold.instrument_id == instrument_id and hold.side is side:
+                yield hold
+
     def with_hold(self, key: OrderKey, hold: Hold, contract: Contract | None = None) -> "Exposure":
         """The exposure with an order's hold replaced by `hold`; one of quantity zero is removed."""
         known: Hold | None = self.holds.get(key)
@@ -222,7 +249,8 @@ class Exposure(Struct, frozen=True, gc=False):
         cell = self.cell(desk, hold.instrument_id)
         added = hold.quantity - (known.quantity if known else ZERO)
         at_price = hold.at_price - (known.at_price if known else ZERO)
-        cell = cell.with_held(hold.side, added, is_held - (known is not None), contract, at_price=at_price)
+        orders = is_held - (known is not None)
+        cell = cell.with_held(hold.side, added, orders, contract, at_price=at_price, price=hold.price or ZERO)
         holds = self.holds.put(key, hold) if is_held else self.holds.drop(key)
         return Exposure(self._with_cell(desk, hold.instrument_id, cell), holds)
 

@@ -1,8 +1,8 @@
 """Usage of a limit, without an order and with it: the arithmetic of every measure.
 
 It is computed from the exposure (positions and working orders), prices and equity. Notionals are in quote currency, of
-an option its premium in settlement currency. Positions are valued at marks; the working orders of a side at the worse
-of the mark and their own prices, all of them together; an order as `domain.risk.valuing` says.
+an option its premium in settlement currency. Positions are valued at marks; each working order at the worse of its own
+price and the mark, of inverse contracts at the mark; an order as `domain.risk.valuing` says.
 """
 
 from collections.abc import Iterator, Mapping
@@ -380,39 +380,53 @@ class Meter(NamedTuple):
 
     def _added(self, order: Intent, currency: str) -> tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]]:
         """Both sides of the order's cell, without the order and with it."""
-        before = self.exposure.cell(order.desk, order.instrument_id)
-        hold = Hold(order.strategy_id, order.instrument_id, order.side, order.quantity, price=self.own_price(order))
-        then = self.exposure.with_hold(order.key, hold, order.contract).cell(order.desk, order.instrument_id)
-        name = order.instrument_id
-        return self._sides_of(name, before, currency), self._sides_of(name, then, currency)
+        name, desk = order.instrument_id, order.desk
+        hold = Hold(order.strategy_id, name, order.side, order.quantity, price=self.own_price(order))
+        then = self._replace(exposure=self.exposure.with_hold(order.key, hold, order.contract))
+        return (
+            self._sides_of(name, desk, self.exposure.cell(desk, name), currency),
+            then._sides_of(name, desk, then.exposure.cell(desk, name), currency),
+        )
 
     def _gross(self, scope: Scope, currency: str) -> Decimal:
-        sides = (self._sides_of(name, cell, currency) for name, _, cell in self._cells(scope))
+        sides = (self._sides_of(name, desk, cell, currency) for name, desk, cell in self._cells(scope))
         return exact(sum((_widest(each) for each in sides), ZERO))
 
     def _sides(self, scope: Scope, currency: str) -> tuple[Decimal, Decimal]:
         """What is held with all working buys filled and no sell, and the other way round; the sum, signed."""
         longest = shortest = ZERO
-        for name, _, cell in self._cells(scope):
-            sides = self._sides_of(name, cell, currency)
+        for name, desk, cell in self._cells(scope):
+            sides = self._sides_of(name, desk, cell, currency)
             longest, shortest = longest + sides[0], shortest + sides[1]
         return exact(longest), exact(shortest)
 
-    def _sides_of(self, instrument_id: str, cell: Cell, currency: str) -> tuple[Decimal, Decimal]:
+    def _sides_of(self, instrument_id: str, desk: Desk, cell: Cell, currency: str) -> tuple[Decimal, Decimal]:
         """The same of one cell."""
         longest = self._worth(cell.longest, instrument_id, cell.contract, currency)
         shortest = self._worth(cell.shortest, instrument_id, cell.contract, currency)
-        longest += self._dearer(instrument_id, cell, cell.buying, at_price=cell.buying_at, currency=currency)
-        shortest -= self._dearer(instrument_id, cell, cell.selling, at_price=cell.selling_at, currency=currency)
-        return exact(longest), exact(shortest)
-
-    def _dearer(self, instrument_id: str, cell: Cell, held: Decimal, at_price: Decimal, currency: str) -> Decimal:
-        """By how much working orders of one side are worth more at their own prices than at the mark; at least 0."""
         contract = cell.contract
-        if not held or not at_price or contract is None or contract.kind is Kind.INVERSE:
+        if contract is None or contract.kind is Kind.INVERSE or not cell.orders:
+            return longest, shortest
+        sides = [self._dearer(instrument_id, desk, cell, side) for side in Side]
+        dearer, cheaper = (
+            self._converted(contract.notional(each, ONE), instrument_id, contract, currency) for each in sides
+        )
+        return exact(longest + dearer), exact(shortest - cheaper)
+
+    def _dearer(self, instrument_id: str, desk: Desk, cell: Cell, side: Side) -> Decimal:
+        """What the working orders of one side hold, times by how much the price of each is above the mark."""
+        is_buy = side is Side.BUY
+        held, prices = cell.held(side), cell.buy_prices if is_buy else cell.sell_prices
+        if not held or prices is None or not prices[1]:
             return ZERO
-        dearer = contract.notional(at_price, ONE) - contract.notional(held, self.prices.price(instrument_id))
-        return exact(self._converted(dearer, instrument_id, contract, currency)) if dearer > 0 else ZERO
+        mark = self.prices.price(instrument_id)
+        if prices[1] <= mark:
+            return ZERO
+        if prices[0] >= mark:
+            return exact((cell.buying_at if is_buy else cell.selling_at) - held * mark)
+        holds = self.exposure.held_by(desk, instrument_id, side)
+        above = (hold.quantity * (hold.price - mark) for hold in holds if hold.price is not None and hold.price > mark)
+        return exact(sum(above, ZERO))
 
     def _worth(self, quantity: Decimal, instrument_id: str, contract: Contract | None, currency: str) -> Decimal:
         """The notional of a quantity at the mark, signed as the quantity is."""
