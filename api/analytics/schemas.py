@@ -286,6 +286,7 @@ class HeadroomRow(Answer):
     instrument_id: str | None
     venue: str | None
     asset: str | None
+    scope: str = Field(description="what it was set for: firm or account, strategy, instrument, venue, asset")
     subject: str
     limit: DecimalText
     currency: str | None

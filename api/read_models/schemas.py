@@ -451,6 +451,7 @@ LimitRow = _row(
     " or asset it is measured on; `headroom` is what is left of it, below zero where it is breached.",
     [limits.limits.c[name] for name in ("account_id", "measure", "currency", "version", "unassessed", "transact_time")],
     **dict.fromkeys(limits.SCOPE, str | None),
+    scope=str,
     subject=str,
     limit=DecimalText,
     **dict.fromkeys(("position", "held_buy", "held_sell", "used", "utilisation", "headroom"), DecimalText | None),
