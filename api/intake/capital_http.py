@@ -75,7 +75,11 @@ def withdraw_capital(
     return carried_out(daybook, command(StateCapital(owner, None, now()), caller, request_id), key, _stated(owner))
 
 
-@router.get("/capital", response_model=schemas.CapitalRow, responses=documented(200, "the capital and the equity"))
+@router.get(
+    "/capital",
+    response_model=schemas.CapitalRow,
+    responses=documented(200, "the capital and the equity") | responses(404),
+)
 def read_capital(
     daybook: OpenDaybook,
     caller: Reader,  # noqa: ARG001 (its scope is checked)

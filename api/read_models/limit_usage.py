@@ -7,7 +7,7 @@ as it was on record.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 from typing import Any, TypedDict
 
 from msgspec.structs import asdict
@@ -15,12 +15,13 @@ from msgspec.structs import asdict
 from adapters.log.queries import version_at
 from api.clock import now
 from api.daybook import Daybook
+from api.problems import not_found
 from api.read_models.snapshot import Reading, marks_at
-from domain import risk
+from domain import account, risk
 from domain.errors import RequestRefused
 from domain.ledger import AGGREGATES, funds_of, pages
 from domain.marks import Prices
-from domain.risk import ANYWHERE, CapitalBasis, Funds, Measure, Meter, Risk, Scope, age_allowed, day_of
+from domain.risk import ANYWHERE, FIRM, CapitalBasis, Funds, Measure, Meter, Risk, Scope, age_allowed, day_of
 from domain.values import ZERO, Mark, divide
 from projections.analytics.exposure import HeadroomRow, with_headroom
 from projections.models import limits
@@ -99,8 +100,13 @@ def usage(
 
 
 def capital_of(daybook: Daybook, at: Reading, account_id: str) -> CapitalRow:
-    """Return the capital of an account or of the firm, stated or on record, and its equity at present marks."""
+    """Return the capital of an account or of the firm, stated or on record, and its equity at present marks.
+
+    Raises Problem (404) for an account that is not on record.
+    """
     states, moment = StatesAt(daybook, at.seq), at.known_at or now()
+    if account_id != FIRM and states.state(account.stream(account_id)) is None:
+        raise not_found(f"account {account_id}", account_id=account_id)
     known: Risk = states.state(risk.stream(account_id)) or Risk()
     funds = funds_of(states, known, account_id)
     found: CapitalRow = {
@@ -118,6 +124,8 @@ def capital_of(daybook: Daybook, at: Reading, account_id: str) -> CapitalRow:
         used = _meter(known, tuple(marks_at(daybook, at, {}).values()), moment, funds).equity()
     except RequestRefused as missing:
         found["unassessed"] = _reason(missing)
+    except DecimalException:
+        found["unassessed"] = "its numbers have more digits than are exact"
     else:
         found |= {"currency": used.currency, "capital": used.capital, "gain": used.gain, "equity": used.total}
     return found
@@ -128,7 +136,7 @@ def _meter(
 ) -> Meter:
     """Return the meter at these marks, fresh ones unless `age_max` allows older."""
     allowed = age_allowed(limit for limit in known.active if limit.scope == ANYWHERE)
-    prices = Prices(marks, moment, age_max or allowed, known.conversions, known.traded_pairs)
+    prices = Prices(marks, moment, age_max or allowed, known.conversions, others=known.traded_pairs)
     return Meter(
         known.exposure, prices, known.capital(funds), day_of(moment, known.starts_at_hour),
         opening_marks=known.opening_marks, at=moment,
@@ -155,6 +163,8 @@ def _measured(states: StatesAt, row: AnyRow, marks: Sequence[Mark], moment: date
             )
         except RequestRefused as missing:
             unassessed = unassessed or _reason(missing)
+        except DecimalException:
+            unassessed = "its numbers have more digits than are exact"
         else:
             return [_with_usage(row, subject, used, unassessed) for subject, used in (held or {"": ZERO}).items()]
     return [_with_usage(row, "", None, unassessed)]

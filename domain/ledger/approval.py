@@ -159,7 +159,7 @@ def _is_limit_loosened(known: Risk, request: SetLimit) -> bool:
 
 
 def _is_capital_changed(known: Risk, request: StateCapital) -> bool:
-    """Whether limits of equity come to measure by a larger capital, or by another one that may be larger."""
+    """Whether limits of equity would measure by a larger capital, or by another one that may be larger."""
     before = known.statement.capital if known.statement is not None else None
     capital = request.capital
     if before is None or capital is None or before.currency != capital.currency:

@@ -31,7 +31,7 @@ class Measure(StrEnum):
     MAX_DAILY_LOSS: currency; realized and unrealized since the trading day began, net of fees and funding.
     MAX_DRAWDOWN: a fraction; the fall of the scope's gains since their highest, of the account's equity at that time.
 
-    Equity is the account's, or the firm's, whatever part of it a limit covers: `domain.risk.capital`.
+    Equity is that of the whole account, or of the firm: `domain.risk.capital`.
     """
 
     MAX_POSITION = "MAX_POSITION"

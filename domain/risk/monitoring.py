@@ -69,7 +69,7 @@ def assessed(risk: Risk, request: AssessMarks) -> tuple[RiskEvent, ...]:
 
     def meter(state: Risk) -> Meter:
         at = request.transact_time
-        prices = Prices(request.marks, at, age_max, state.conversions, state.traded_pairs)
+        prices = Prices(request.marks, at, age_max, state.conversions, others=state.traded_pairs)
         capital = state.capital(request.funds)
         return Meter(state.exposure, prices, capital, day_from, opening_marks=state.opening_marks, at=at)
 

@@ -38,7 +38,7 @@ def checked(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...
 
     def fresh() -> Prices:
         own = {order.instrument_id: order.contract} if order.contract.kind is Kind.SPOT else {}
-        return Prices(marks, request.transact_time, age_max, risk.conversions, risk.traded_pairs | own)
+        return Prices(marks, request.transact_time, age_max, risk.conversions, others=risk.traded_pairs | own)
 
     opened: tuple[DayOpened, ...] = ()
     if any(limit.measure is Measure.MAX_DAILY_LOSS for limit in limits):

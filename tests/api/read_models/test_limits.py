@@ -112,7 +112,7 @@ def test_a_mark_alone_breaches_and_it_is_shown(desk: httpx.Client, run: Run):
     assert run("verify", "--derivation").returncode == 0
 
 
-def test_a_sell_far_below_the_market_is_judged_at_the_market(desk: httpx.Client):
+def test_a_sell_far_below_the_market_counts_at_the_market(desk: httpx.Client):
     limit = {"account_id": "main", "measure": "MAX_ORDER_NOTIONAL", "limit": "200", "currency": "USDT"}
     desk.post("/v1/limits", json=limit)
     mark(desk, "1000")

@@ -1,5 +1,6 @@
 """What an order counts for: the worse of its own price and the mark."""
 
+import json
 from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
@@ -7,12 +8,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain import risk
+from domain.ledger import Item, scan, schema
 from domain.order import Changes, OrderKey, OrderReplaced, OrderTerms, OrdType, PegOffset, ReplaceOrder
 from domain.risk import Desk, HoldPlaced, HoldRefused, Measure, PriceBasis, Scope
 from domain.risk.valuing import valuation
 from domain.values import Side
+from tests.derived import derived_items, items
 from tests.domain.risk.book import BTC, INV, Book
 
 STOP = {"price": None, "kind": OrdType.STOP}
@@ -20,14 +24,14 @@ TRAILING = {"price": None, "kind": OrdType.TRAILING_STOP}
 
 
 def notional(book: Book, limit: str = "1000000", **order: Any) -> Any:
-    """The decision on an order of one, and the notional it was judged by."""
+    """The decision on an order of one, and the notional it was checked with."""
     book.limit(limit, Measure.MAX_ORDER_NOTIONAL)
     made = book.order("1", **order)
     return made, made.judged[0].asked if isinstance(made, HoldPlaced) else made.failed.asked
 
 
 @pytest.mark.parametrize(
-    ("order", "asked", "basis"),
+    ("order", "counted", "basis"),
     [
         ({"price": "0.01", "side": Side.SELL}, "1000", PriceBasis.MARK),
         ({"price": "1100", "side": Side.SELL}, "1100", PriceBasis.LIMIT),
@@ -48,16 +52,16 @@ def notional(book: Book, limit: str = "1000000", **order: Any) -> Any:
         ),
     ],
 )
-def test_an_order_counts_at_the_worse_of_its_own_price_and_the_mark(order: Any, asked: str, basis: PriceBasis):
+def test_an_order_counts_at_the_worse_of_its_own_price_and_the_mark(order: Any, counted: str, basis: PriceBasis):
     book = Book()
     book.mark(btc="1000")
     made, found = notional(book, **order)
     assert isinstance(made, HoldPlaced)
-    assert (found, made.valuation.price, made.valuation.basis) == (D(asked), D(asked), basis)
-    assert made.notional == D(asked)
+    assert (found, made.valuation.price, made.valuation.basis) == (D(counted), D(counted), basis)
+    assert made.notional == D(counted)
     refused, found = notional(book, "200", **order)
     assert isinstance(refused, HoldRefused)
-    assert found == D(asked)
+    assert found == D(counted)
     book.follows()
 
 
@@ -72,15 +76,15 @@ def test_the_refusal_states_the_price_used_and_why():
 
 def test_without_a_mark_of_the_last_day_a_priced_order_counts_at_its_own_price():
     book = Book()
-    _, asked = notional(book, price="0.01", side=Side.SELL)
-    assert asked == D("0.01")
+    _, counted = notional(book, price="0.01", side=Side.SELL)
+    assert counted == D("0.01")
     book.mark(btc="1000")
     book.at += timedelta(hours=24)
-    _, asked = notional(book, price="0.01", side=Side.SELL)
-    assert asked == D(1000)
+    _, counted = notional(book, price="0.01", side=Side.SELL)
+    assert counted == D(1000)
     book.at += timedelta(seconds=1)
-    made, asked = notional(book, price="0.01", side=Side.SELL)
-    assert (asked, made.marks) == (D("0.01"), ())
+    made, counted = notional(book, price="0.01", side=Side.SELL)
+    assert (counted, made.marks) == (D("0.01"), ())
     book.follows()
 
 
@@ -89,18 +93,18 @@ def test_a_mark_that_is_only_compared_with_is_not_too_old_for_a_limit_of_age():
     book.mark(btc="1000")
     book.at += timedelta(hours=1)
     book.limit("5", Measure.MAX_MARK_AGE)
-    made, asked = notional(book, price="900")
+    made, counted = notional(book, price="900")
     assert isinstance(made, HoldPlaced)
-    assert (asked, [seen.age_ms for seen in made.marks]) == (D(1000), [3_600_000])
+    assert (counted, [seen.age_ms for seen in made.marks]) == (D(1000), [3_600_000])
 
 
 def test_an_inverse_order_counts_in_its_base_currency_at_the_lower_price():
     book = Book()
     book.mark(inv="1000")
     book.limit("1", Measure.MAX_ORDER_NOTIONAL, currency="BTC")
-    for price, asked in (("500", "0.2"), ("2000", "0.1")):
+    for price, counted in (("500", "0.2"), ("2000", "0.1")):
         made = book.order("1", price, instrument=INV)
-        assert made.judged[0].asked == D(asked), "100 USD a contract"
+        assert made.judged[0].asked == D(counted), "100 USD a contract"
     book.limit("1000", Measure.MAX_ORDER_NOTIONAL, currency="USD")
     assert book.order("1", "2000", instrument=INV).judged[0].asked == D(100)
 
@@ -160,7 +164,7 @@ STEPS = st.lists(
 @settings(max_examples=60)
 @given(steps=STEPS)
 def test_gross_exposure_is_that_of_every_order_by_itself(steps: list[tuple[str, int, int, int]]):
-    """However orders come, are filled in part and end, at whatever mark."""
+    """However orders come, are filled in part and end, at any mark."""
     book, mark = Book(), 100
     book.limit("1000000", Measure.MAX_GROSS_EXPOSURE)
     working: list[tuple[str, Side]] = []
@@ -196,3 +200,33 @@ def test_an_order_never_counts_below_its_own_price_or_the_mark(limit: D, mark: D
     assert valued is not None
     assert valued.price == max(limit, mark)
     assert valuation(terms, None).price == limit  # type: ignore[union-attr]
+
+
+def as_first_released(event: HoldPlaced, used: str) -> tuple[bytes, Any]:
+    """The event as an older release stored it, checked with another amount."""
+    recorded = json.loads(schema.encode(event))
+    hold = recorded["event"]
+    hold |= {"type": "HoldPlaced", "marks": [], "notional": used, "mark": None}
+    hold["judged"] = [each | {"asked": used} for each in hold["judged"]]
+    for name in ("price", "valuation", "equity"):
+        hold.pop(name, None)
+    stored = json.dumps(recorded).encode()
+    return stored, schema.decode("HoldPlaced", stored)
+
+
+def test_what_an_older_release_decided_by_its_own_rule_is_no_fault():
+    book = Book()
+    book.mark(btc="1000")
+    book.limit("2000", Measure.MAX_ORDER_NOTIONAL)
+    book.order("1", "0.01", Side.SELL)
+    log = items([each.recorded for each in scan(book.log)])
+    *before, last = log
+    assert isinstance(last.recorded.event, HoldPlaced)
+    stored, recorded = as_first_released(last.recorded, "0.01")
+    found = derived_items([*before, Item(last.seq, recorded, "HoldPlaced", stored)])
+    assert not found.faults
+    assert [each.topics for each in found.other_code] == ["HoldPlaced"]
+    stored, recorded = as_first_released(last.recorded, "1000")
+    assert derived_items([*before, Item(last.seq, recorded, "HoldPlaced", stored)]).faults == ()
+    changed = replace(last.recorded, event=replace(last.recorded.event, notional=D(7)))
+    assert derived_items([*before, last._replace(recorded=changed)]).faults, "a decision of today is checked"
