@@ -26,7 +26,7 @@ from api.audit import cli as audit_cli
 from api.audit import closing_cli, log_cli, witness_cli
 from api.explain import cli as explain_cli
 from api.explain import orders_cli
-from api.intake import cash_cli, cli_marks, controls_cli, order_cli, venue_reports_cli
+from api.intake import cash_cli, cli_marks, controls_cli, limits_cli, order_cli, venue_reports_cli
 from api.intake import cli as intake_cli
 from api.intake.forms import catalog, lists_cli
 from api.intake.forms.cli import add_commands
@@ -91,6 +91,8 @@ app.add_typer(clock_cli.clock)
 app.add_typer(intake_cli.account)
 app.add_typer(intake_cli.instrument)
 app.add_typer(intake_cli.limit)
+intake_cli.limit.command(name="list")(limits_cli.list_limits)
+app.add_typer(limits_cli.capital)
 app.add_typer(controls_cli.kill_switch)
 app.add_typer(controls_cli.breaks)
 app.add_typer(order_cli.order)

@@ -24,7 +24,7 @@ from api.http.gate import Gate, Needs, Segments
 from api.http.observability import Measures, Observed
 from api.http.origins import Origins, names_of
 from api.http.reads import Reads
-from api.intake import controls_http, requests_http, venue_reports, venue_reports_http
+from api.intake import capital_http, controls_http, requests_http, venue_reports, venue_reports_http
 from api.intake.forms import http as forms_http
 from api.intake.forms import queries_http as forms_queries_http
 from api.operations import access_http, privacy_http
@@ -97,7 +97,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     operations_http.share(app, daybook, app.state.measures.registry)
     problem_responses.install(app)
     parts = (
-        requests_http, forms_http, venue_reports_http, controls_http, access_http, privacy_http, *QUERIES,
+        requests_http, forms_http, venue_reports_http, controls_http, capital_http, access_http, privacy_http, *QUERIES,
         forms_queries_http, operations_http,
     )  # fmt: skip
     routers = [part.router for part in parts]

@@ -226,7 +226,7 @@ class MarkStore:
             for source in by_source.values():
                 new = _without(source, _marks_known(cursor, source)) if is_new_only else source
                 batches += [self._stage_marks(cursor, part) for part in _parts(new)]
-            return RecordMarks(tuple(batches))
+            return RecordMarks(tuple(batches), _newest(checked) if batches else ())
 
     def stage_rates(self, rates: Sequence[FundingRate]) -> RecordMarks:
         """Store funding rates like `stage`, skipping those on record with equal values. Raises Unavailable."""
@@ -435,6 +435,16 @@ def _limits(known: KnownBy | None) -> dict[str, Any]:
 
 def _parts(found: Sequence[P]) -> Iterator[Sequence[P]]:
     return (found[at : at + BATCH_MARKS_MAX] for at in range(0, len(found), BATCH_MARKS_MAX))
+
+
+def _newest(marks: Sequence[QualifiedMark]) -> tuple[Mark, ...]:
+    """Return the newest mark of each instrument, the last of equally new ones."""
+    newest: dict[str, QualifiedMark] = {}
+    for mark in marks:
+        known = newest.get(mark.instrument_id)
+        if known is None or known.mark_at <= mark.mark_at:
+            newest[mark.instrument_id] = mark
+    return tuple(Mark(mark.instrument_id, mark.price, mark.source, mark.mark_at) for mark in newest.values())
 
 
 def _without(found: Sequence[P], places: set[int]) -> Sequence[P]:

@@ -290,6 +290,7 @@ class HeadroomRow(Answer):
     instrument_id: str | None
     venue: str | None
     asset: str | None
+    scope: str = Field(description="what it was set for: firm or account, strategy, instrument, venue, asset")
     subject: str
     limit: DecimalText
     currency: str | None
@@ -297,7 +298,8 @@ class HeadroomRow(Answer):
     used: Maybe
     utilisation: Maybe
     headroom: Maybe
-    is_exceeded: bool | None
+    is_breached: bool | None
+    is_exceeded: bool | None = Field(description="deprecated alias of is_breached")
     unassessed: str | None
     breached_at: TimeText | None
     seq: int

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from adapters.log.queries import version_at
 from api.analytics.closing_marks import (
     Valuing,
     closings_of,
@@ -20,19 +19,16 @@ from api.analytics.closing_marks import (
 )
 from api.daybook import Daybook
 from api.parameters import Where
-from api.read_models.snapshot import Reading, marks_at
-from domain import risk
-from domain.errors import InvalidInput, RequestRefused
-from domain.ledger import pages
-from domain.marks import Prices
-from domain.risk import ANYWHERE, Measure, Meter, Risk, Scope, age_allowed, day_of
+from api.read_models import limit_usage
+from api.read_models.snapshot import Reading
+from domain.errors import InvalidInput
 from domain.values import divide
 from projections.analytics import daily_pnl as daily
 from projections.analytics import equity, exposure, statistics, time_weighted
 from projections.analytics import execution_quality as quality
 from projections.analytics.valuation import total
 from projections.calendar import Close
-from projections.models import limits, positions, reference_data
+from projections.models import positions, reference_data
 from projections.storage.tables import AnyRow, Row
 
 DAILY_MODELS = ("daily", "references")
@@ -249,7 +245,6 @@ def risk_report(
     worth = None if valued.equity is None else valued.equity + capital
     cuts: Sequence[AnyRow] = exposure.cut(sized, ())
     (whole,) = cuts or [dict.fromkeys(("gross", "net", "delta_value"), Decimal(0))]
-    own = limits.utilisation(at.source, where.account_id)
     return {
         "currency": currency,
         "equity": worth,
@@ -261,60 +256,5 @@ def risk_report(
         "lacking": [*valued.lacking],
         "positions": sized,
         "exposure": exposure.cut(sized, by),
-        "limits": [exposure.with_headroom(row) for row in _with_usage(daybook, at, own)],
+        "limits": limit_usage.usage(daybook, at, where.account_id),
     }
-
-
-def _with_usage(daybook: Daybook, at: Reading, rows: Sequence[limits.LimitRow]) -> list[AnyRow]:
-    """Return limits with their usage: where it depends on marks, by the present ones; of a past moment as on record."""
-    if at.recorded_at is not None:
-        return list(rows)
-    marks = marks_at(daybook, at, {})
-    found: list[AnyRow] = []
-    for row in rows:
-        measure = Measure(row["measure"])
-        is_known = row["used"] is not None and row["breached_at"] is None
-        if is_known or not measure.is_held:
-            found.append(row)
-            continue
-        known = _risk_of(daybook, row["account_id"], at.seq)
-        found += _measured(known, row, list(marks.values()), at)
-    return found
-
-
-def _risk_of(daybook: Daybook, account_id: str, seq: int) -> Risk:
-    """Return an account's limits and exposure as of a place in the log."""
-    stream = risk.stream(account_id)
-    known: Risk | None = daybook.state(stream)
-    version = version_at(daybook.history, stream, seq)
-    if version == version_at(daybook.history, stream, None):
-        return known or Risk()
-    state: Risk | None = None
-    for page in pages(daybook.history, stream):
-        for recorded in page:
-            if recorded.version > version:
-                return state or Risk()
-            state = risk.evolve(state, recorded.event)
-    return state or Risk()
-
-
-def _measured(known: Risk, row: AnyRow, marks: Sequence[Any], at: Reading) -> list[AnyRow]:
-    """Return one row for each subject that the limit is measured on: an instrument, an asset, or all of its scope."""
-    scope = Scope(*(row[name] for name in limits.SCOPE))
-    moment = moment_of(at)
-    age_max = age_allowed(limit for limit in known.active if limit.scope == ANYWHERE)
-    prices = Prices(marks, moment, age_max, known.conversions)
-    day_from = day_of(moment, known.starts_at_hour)
-    meter = Meter(
-        known.exposure, prices, known.equity, day_from=day_from, opening_marks=known.opening_marks, at=moment
-    )  # fmt: skip
-    try:
-        held = meter.held(Measure(row["measure"]), scope, row["currency"])
-    except RequestRefused as missing:
-        facts = ", ".join(f"{name} {fact}" for name, fact in missing.facts.items())
-        return [{**row, "subject": "", "unassessed": f"{missing.rule} ({facts})" if facts else missing.rule}]
-    limit = row["limit"]
-    return [
-        {**row, "subject": subject, "used": used, "utilisation": divide(used, limit) if limit else None}
-        for subject, used in held.items()
-    ] or [row]

@@ -252,6 +252,17 @@ class UsedMark(Answer):
     age_ms: int
 
 
+class UsedEquity(Answer):
+    """The equity that limits were measured by: total = capital + gain, in `currency`."""
+
+    currency: str
+    capital: DecimalText
+    gain: DecimalText
+    total: DecimalText
+    basis: str = Field(description="BOOK: of what was paid in; STATED at `stated_at`")
+    stated_at: TimeText | None
+
+
 class Decision(Answer):
     """One decision about an order, as recorded: of its submission, a replacement or a cancel."""
 
@@ -269,6 +280,9 @@ class Decision(Answer):
     quantity: DecimalText | None
     was: DecimalText | None
     notional: DecimalText | None
+    price_used: DecimalText | None = Field(description="what `notional` is at; null before it was on record")
+    priced_by: str | None = Field(description="LIMIT, TRIGGER, MARK or TRAIL: the worse of them")
+    equity: UsedEquity | None = Field(description="null where no limit is measured by it")
     hold_seq: int | None = Field(description="the event that has the numbers")
     checks: list[CheckedLimit]
     marks: list[UsedMark]

@@ -11,6 +11,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from msgspec.structs import asdict
+
 from adapters.log.queries import of_streams
 from api.problems import not_found
 from api.read_models.log_search import LogFilter, search
@@ -26,7 +28,16 @@ from domain.order import (
     OrderSubmitted,
     stream,
 )
-from domain.risk import FIRM, FirmUsageChanged, HoldAdjusted, HoldPlaced, HoldRefused, LimitCheck, LimitSet
+from domain.risk import (
+    FIRM,
+    EquityUsed,
+    FirmUsageChanged,
+    HoldAdjusted,
+    HoldPlaced,
+    HoldRefused,
+    LimitCheck,
+    LimitSet,
+)
 from domain.values import exact
 
 if TYPE_CHECKING:
@@ -215,7 +226,7 @@ def _decision(one: Placed, checks: Checks | None, limits: _Limits) -> dict[str, 
             "outcome": REFUSED if refusal else NOT_CHECKED,
             "rule": refusal.rule if refusal else _unchecked(one.event),
             "facts": dict(refusal.facts) if refusal else {},
-            **dict.fromkeys(("side", "quantity", "was", "notional", "hold_seq")),
+            **dict.fromkeys(("side", "quantity", "was", "notional", "price_used", "priced_by", "equity", "hold_seq")),
             "checks": [],
             "marks": [],
             "without_numbers": [],
@@ -235,6 +246,9 @@ def _decision(one: Placed, checks: Checks | None, limits: _Limits) -> dict[str, 
         "quantity": hold.quantity,
         "was": hold.was if isinstance(hold, HoldAdjusted) else None,
         "notional": hold.notional,
+        "price_used": hold.valuation.price if hold.valuation is not None else None,
+        "priced_by": hold.valuation.basis if hold.valuation is not None else None,
+        "equity": _equity(hold.equity),
         "hold_seq": checks.seq,
         "checks": rows,
         "marks": [
@@ -249,6 +263,11 @@ def _decision(one: Placed, checks: Checks | None, limits: _Limits) -> dict[str, 
         ],
         "without_numbers": _without_numbers(hold, checks, rows, limits),
     }
+
+
+def _equity(used: EquityUsed | None) -> dict[str, Any] | None:
+    """Return the equity that the account's limits were measured by."""
+    return None if used is None else {**asdict(used), "total": used.total}
 
 
 def _unchecked(event: Any) -> str:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 account = typer.Typer(name="account", help="Accounts: open, close, list.", no_args_is_help=True)
 instrument = typer.Typer(name="instrument", help="Instruments: add, amend, delist, list.", no_args_is_help=True)
-limit = typer.Typer(name="limit", help="Limits: set.", no_args_is_help=True)
+limit = typer.Typer(name="limit", help="Limits: set, list.", no_args_is_help=True)
 
 
 def import_(
@@ -248,18 +248,20 @@ def set_limit(
     instrument: Annotated[
         str | None, typer.Option(parser=instrument_option, metavar="SYMBOL.VENUE", help="Only this one.")
     ] = None,
+    venue: Annotated[str | None, typer.Option(parser=currency_option, metavar="VENUE", help="Only this one.")] = None,
+    asset: Annotated[str | None, typer.Option(parser=currency_option, metavar="ASSET", help="Only this base.")] = None,
     json: Json = False,
 ) -> None:
-    """Set, change or lift a limit of an account."""
+    """Set, change or lift a limit of an account; the account `firm` is all of them together."""
+    scope = Scope(strategy, instrument, venue, asset)
     request = SetLimit(
-        account, Scope(strategy, instrument), measure=measure, limit=value, currency=currency, transact_time=now()
+        account, scope, measure=measure, limit=value, currency=currency, transact_time=now()
     )  # fmt: skip
     with opened() as daybook:
         answer = requested(daybook, request, json=json)
     record: dict[str, Any] = {
         "account_id": account,
-        "strategy_id": strategy,
-        "instrument_id": instrument,
+        **asdict(scope),
         "measure": measure,
         "limit": value,
         "currency": currency,

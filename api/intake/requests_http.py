@@ -104,14 +104,29 @@ class ListInstrumentRequest(RequestBody):
 
 
 class SetLimitRequest(RequestBody):
-    """A limit over one strategy or all (null), one instrument or each (null); `limit` null lifts it."""
+    """A limit over part of an account, or of the firm (`account_id` null or `firm`); `limit` null lifts it.
 
-    account_id: Name
+    It covers one strategy or all (null), one instrument or each, and those of one venue or base asset or of any.
+    """
+
+    account_id: Name | None = Field(None, description="null, or `firm`: all accounts together")
     measure: Measure
     limit: Number | None
     currency: CurrencyCode | None = Field(None, description="of a notional limit; null for quantities")
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
+    venue: CurrencyCode | None = Field(None, description="of instruments: the part behind the last dot of their id")
+    asset: CurrencyCode | None = Field(None, description="the base currency of instruments")
+
+    @property
+    def owner(self) -> str:
+        """The account that the limit is of, or the firm."""
+        return self.account_id or risk.FIRM
+
+    @property
+    def scope(self) -> Scope:
+        """The scope of the limit."""
+        return Scope(self.strategy_id, self.instrument_id, self.venue, self.asset)
 
 
 class OrderSubmission(RequestBody):
@@ -168,6 +183,15 @@ ORDER_EXAMPLE = {
     "order_qty": "0.25",
     "price": "97500.10",
 }
+LIMIT_EXAMPLES: dict[str, Any] = {
+    "of an account": {
+        "value": {"account_id": "main", "measure": "MAX_GROSS_EXPOSURE", "limit": "250000", "currency": "USDT"}
+    },
+    "of one asset at one venue, for the firm": {
+        "value": {"account_id": None, "measure": "MAX_POSITION", "limit": "12.5", "venue": "BINANCE", "asset": "BTC"}
+    },
+    "a multiple of equity": {"value": {"account_id": "main", "measure": "MAX_LEVERAGE", "limit": "3"}},
+}
 CREATED = documented(201, "done") | documented(200, "done before: the same answer")
 PROPOSED = documented(202, "proposed: it takes effect when another person approves it", ProposalAnswer)
 
@@ -209,20 +233,23 @@ def list_instrument(
 
 @router.post("/limits", status_code=201, response_model=schemas.LimitAnswer, responses=CREATED | PROPOSED)
 def set_limit(
-    body: SetLimitRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
+    body: Annotated[SetLimitRequest, Body(openapi_examples=LIMIT_EXAMPLES)],
+    daybook: OpenDaybook,
+    caller: Admin,
+    request_id: RequestId,
+    key: IdempotencyKey,
 ) -> Response:
-    """Set, change or lift a limit of an account."""
-    scope = Scope(body.strategy_id, body.instrument_id)
+    """Set, change or lift a limit of an account, or of the firm."""
     request = SetLimit(
-        body.account_id, scope=scope, measure=body.measure, limit=body.limit, currency=body.currency,
+        body.owner, scope=body.scope, measure=body.measure, limit=body.limit, currency=body.currency,
         transact_time=now(),
     )  # fmt: skip
 
     def respond(answers: list[Answer], look: Look) -> Response:
         done = one(answers)
-        state = look(risk.stream(body.account_id))
-        known = state.limits.get((scope, body.measure)) if state else None
-        return _done(body.model_dump() | {"version": known.version if known else 0}, done)
+        state = look(risk.stream(body.owner))
+        known = state.limits.get((body.scope, body.measure)) if state else None
+        return _done(body.model_dump() | {"account_id": body.owner, "version": known.version if known else 0}, done)
 
     return carried_out(daybook, command(request, caller, request_id), key, respond)
 

@@ -6,7 +6,7 @@ then. With `known_at` beside it the answer is as occurred: what had happened by 
 `known_at`. `Accept: text/csv` or `format=csv` selects CSV; the cursor of its next page is in the header `Daybook-Next`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Annotated, Any, Literal
@@ -25,7 +25,7 @@ from api.http.problem_responses import responses
 from api.http.reads import ReadRoute, expensive
 from api.parameters import given_marks
 from api.problems import not_found
-from api.read_models import schemas, views
+from api.read_models import limit_usage, schemas, views
 from api.read_models.query_params import (
     Context,
     CurrentQuery,
@@ -43,7 +43,7 @@ from domain import account, instrument
 from domain.account import Account, CostBasis, FeePolicy
 from domain.order import OrdStatus
 from projections.analytics import disposals, exposure, pnl
-from projections.models import breaks, executions, limits, lots, orders
+from projections.models import breaks, executions, lots, orders
 from projections.storage.rows import Source
 from projections.storage.tables import POSITION, AnyRow, Row
 
@@ -258,11 +258,11 @@ def _totals(rows: Iterable[AnyRow], query: ExposureQuery) -> list[Row]:
 
 @router.get("/limits", **listed(schemas.LimitRow))
 def list_limits(query: Annotated[SelectionQuery, Query()], context: Context) -> Response:
-    """Every limit in force, and its usage."""
+    """Every limit in force of accounts and of the firm: used, headroom and whether it is breached, at present marks."""
     with reading(context.daybook, "limits", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
-        rows: Sequence[AnyRow] = limits.utilisation(at.source, query.account_id)
-    wanted = {"strategy_id": query.strategy_id, "instrument_id": query.instrument_id}
-    rows = [row for row in rows if all(value is None or row[name] in (None, value) for name, value in wanted.items())]
+        rows = limit_usage.usage(
+            context.daybook, at, query.account_id, strategy_id=query.strategy_id, instrument_id=query.instrument_id
+        )
     return context.rows(query, at, rows, schemas.LimitRow)
 
 

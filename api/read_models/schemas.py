@@ -75,7 +75,37 @@ class LimitAnswer(Answer):
     currency: str | None
     strategy_id: str | None
     instrument_id: str | None
+    venue: str | None
+    asset: str | None
     version: int
+
+
+class CapitalAnswer(Answer):
+    """The capital that is stated; null where none is."""
+
+    account_id: str
+    amount: DecimalText | None
+    currency: str | None
+    stated_at: TimeText | None
+
+
+class PaidIn(Answer):
+    amount: DecimalText
+    currency: str
+
+
+class CapitalRow(Answer):
+    """The capital that limits are measured by: amounts in `currency`; equity = capital + gain, at present marks."""
+
+    account_id: str
+    basis: str | None = Field(description="STATED, or BOOK: of what was paid in; null where none is known")
+    currency: str | None
+    capital: DecimalText | None
+    gain: DecimalText | None
+    equity: DecimalText | None
+    stated_at: TimeText | None
+    paid_in: list[PaidIn] = Field(description="on record, by currency: cash entries and the cost of transfers")
+    unassessed: str | None = Field(description="why the equity is not known: what is missing, and what to do")
 
 
 class OrderAnswer(Answer):
@@ -439,11 +469,15 @@ PnlRow = _row(
 ExposureRow = _row("ExposureRow", "A position's size.", _SIZED, venue=str, **_MARKED, notional=DecimalText | None)
 LimitRow = _row(
     "LimitRow",
-    "A limit in force; null scopes mean all strategies and each instrument.",
+    "A limit in force and its usage; null scopes mean all strategies and each instrument. `subject` is the instrument"
+    " or asset it is measured on; `headroom` is what is left of it, below zero where it is breached.",
     [limits.limits.c[name] for name in ("account_id", "measure", "currency", "version", "unassessed", "transact_time")],
     **dict.fromkeys(limits.SCOPE, str | None),
+    scope=str,
+    subject=str,
     limit=DecimalText,
-    **dict.fromkeys(("position", "held_buy", "held_sell", "used", "utilisation"), DecimalText | None),
+    **dict.fromkeys(("position", "held_buy", "held_sell", "used", "utilisation", "headroom"), DecimalText | None),
+    is_breached=bool | None,
     breached_at=TimeText | None,
 )
 

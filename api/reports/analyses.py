@@ -177,11 +177,7 @@ def leverage(basis: Basis) -> Content:
         for row in found["positions"]
         if row["lacking"]
     ]
-    missing += [
-        f"the limit {row['measure']} of {row['account_id']} is not monitored: {row['unassessed']}"
-        for row in found["limits"]
-        if row["unassessed"]
-    ]
+    missing += unmonitored(found["limits"])
     parts = ("exposure", "limits", "positions")
     figures = {name: value for name, value in found.items() if name not in parts}
     return Content({"figures": [figures]} | {name: found[name] for name in parts}, missing=distinct(missing))
@@ -244,6 +240,15 @@ def days_at(parameters: Parameters, moment: datetime) -> tuple[date, date]:
     pinned = KnownBy(0, moment)
     days = days_of(Reading(None, 0, pinned=pinned), *span_of(parameters))  # type: ignore[arg-type]
     return days.dates[0], days.dates[-1]
+
+
+def unmonitored(rows: Iterable[AnyRow]) -> list[str]:
+    """Return the limits that cannot be monitored at present, and why."""
+    return [
+        f"the limit {row['measure']} of {row['account_id']} is not monitored: {row['unassessed']}"
+        for row in rows
+        if row["unassessed"]
+    ]
 
 
 def distinct(missing: Iterable[str]) -> list[str]:

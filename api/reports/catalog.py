@@ -223,10 +223,11 @@ _REPORTS = (
     Report(
         "risk",
         "Limits",
-        "Show every limit in force and its utilisation.",
+        "Show every limit in force: used, headroom and whether it is breached, at the newest marks.",
         models=("limits",),
         parameters=(*WHICH, *AS_OF),
         parts=(Part("items", "Limits"),),
+        is_valued=True,
     ),
     Report(
         "lots",

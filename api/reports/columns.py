@@ -104,6 +104,8 @@ MEANINGS: dict[str, Meaning] = {
         ("gained", "by asset", "the result of the entry"),
         ("gross", IN, "the sum of absolute sizes"),
         ("headroom", IN, "`limit` less `used`"),
+        ("is_breached", "", "whether more is used than the limit; null if that is not known"),
+        ("scope", "", "what the limit was set for: firm or account, strategy, instrument, venue, asset"),
         ("held", ASSET, "held by pending transfers"),
         ("held_buy", SIZE, "the part of working buy orders that is not filled"),
         ("held_sell", SIZE, "the part of working sell orders that is not filled"),

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from api.analytics import schemas as analytic
 from api.parameters import Where, parsed_day
-from api.read_models import schemas, views
+from api.read_models import limit_usage, schemas, views
 from api.read_models.recosting import Conventions
 from api.reports import analyses
 from api.reports.analyses import Basis, Content, distinct
@@ -22,7 +22,7 @@ from api.statements import schemas as stated
 from projections.analytics import disposals, exposure, pnl
 from projections.analytics.daily_balances import daily_balances
 from projections.analytics.valuation import mark_of
-from projections.models import balances, executions, journal, limits, lots, orders
+from projections.models import balances, executions, journal, lots, orders
 from projections.storage.changes import changes
 from projections.storage.rows import MemoryRows, Source
 from projections.storage.tables import POSITION, AnyRow
@@ -177,10 +177,11 @@ def _blotter(basis: Basis) -> Content:
 
 def _risk(basis: Basis) -> Content:
     selected = basis.parameters
-    wanted = {"strategy_id": selected.strategy_id, "instrument_id": selected.instrument_id}
-    found: list[AnyRow] = [*limits.utilisation(basis.at.source, selected.account_id)]
-    kept = [row for row in found if all(v is None or row[name] in (None, v) for name, v in wanted.items())]
-    return Content({"items": kept})
+    rows = limit_usage.usage(
+        basis.daybook, basis.at, selected.account_id, strategy_id=selected.strategy_id,
+        instrument_id=selected.instrument_id,
+    )  # fmt: skip
+    return Content({"items": rows}, missing=distinct(analyses.unmonitored(rows)))
 
 
 def _lots(name: str, basis: Basis) -> Content:

@@ -85,10 +85,12 @@ TRIAL_BALANCE = (
 )  # fmt: skip
 LIMITS = (
     Column("account_id", "Account"), Column("strategy_id", "Strategy", rank=3), Column("instrument_id", "Instrument"),
-    Column("venue", "Venue", rank=4), Column("asset", "Asset", rank=4), Column("measure", "Measure"),
-    Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER),
-    Column("utilisation", "Utilisation", Kind.NUMBER, 1), Column("currency", "Ccy", rank=2),
-    Column("breached_at", "Breached", Kind.TIME, 9), Column("unassessed", "Not monitored", rank=9),
+    Column("venue", "Venue", rank=4), Column("asset", "Asset", rank=4), Column("scope", "Scope", rank=6),
+    Column("measure", "Measure"), Column("subject", "On", rank=5), Column("limit", "Limit", Kind.NUMBER),
+    Column("used", "Used", Kind.NUMBER), Column("headroom", "Headroom", Kind.PNL),
+    Column("utilisation", "Utilisation", Kind.NUMBER, 4), Column("currency", "Ccy", rank=1),
+    Column("is_breached", "Over", rank=2), Column("breached_at", "Breached", Kind.TIME, 9),
+    Column("unassessed", "Not monitored", rank=9),
 )  # fmt: skip
 NAV = (
     Column("day", "Day"), Column("nav", "NAV", Kind.NUMBER), Column("cash", "Cash", Kind.NUMBER, 5),

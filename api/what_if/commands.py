@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from domain import values
 from domain.account import AccountOpened, CostBasis, FeePolicy
+from domain.account.cash import MoneyEvent
 from domain.errors import InvalidInput
 from domain.instrument import Contract, InstrumentAmended, InstrumentDelisted, InstrumentListed
 from domain.ledger import report_of, request_of
@@ -30,6 +31,8 @@ from domain.order import (
 from domain.position import FundingSettled, MovePosition, PositionTransferred, TradeBooked, TransferReason
 from domain.risk import (
     AssessMarks,
+    CapitalBasis,
+    CapitalStated,
     ConversionSet,
     EquityAssessed,
     LimitSet,
@@ -79,7 +82,7 @@ class Changed(NamedTuple):
 
 _SETTINGS = (
     InstrumentListed, InstrumentAmended, InstrumentDelisted, LimitSet, SwitchEngaged, SwitchReleased, TradingDaySet,
-    ConversionSet,
+    ConversionSet, CapitalStated,
 )  # fmt: skip
 _OF_ORDERS = (
     OrderSubmitted, OrderRefused, OrderCancelRequested, OrderReplaceRequested, ParentOpened, ParentClosed,
@@ -101,7 +104,9 @@ def setting(event: Any, changed: Changed) -> Any:
         case EquityAssessed():
             marks = tuple(changed.marks.get(seen.mark.instrument_id, seen.mark) for seen in event.marks)
             fresh = tuple(replace(mark, mark_at=event.transact_time) for mark in marks)
-            return AssessMarks(event.account_id, fresh, event.transact_time, Money(event.capital, event.currency))
+            is_stated = event.basis is CapitalBasis.STATED  # and of older books, by this event alone
+            capital = Money(event.capital, event.currency) if is_stated else None
+            return AssessMarks(event.account_id, fresh, event.transact_time, capital)
         case _:
             return request_of(event) if isinstance(event, _SETTINGS) else None
 
@@ -124,7 +129,7 @@ def reported(event: Any, changed: Changed, contract: Contract | None) -> Any:
             return replace(report_of(event), commission=with_fee.commission, further_commissions=())
         case PositionTransferred() if is_move(event):
             return None
-        case _ if isinstance(event, OrderReport | PositionTransferred | FundingSettled):
+        case _ if isinstance(event, OrderReport | PositionTransferred | FundingSettled | MoneyEvent):
             return report_of(event)
         case _:
             return None

@@ -18,7 +18,7 @@ from domain.access.keys import REASON_MAX, BoundKey, IssueKey, RescopeKey, Rotat
 from domain.account import ForgetSubject, ResolveBreak
 from domain.errors import RequestRefused
 from domain.immutable import PersistentMap
-from domain.risk import EngageSwitch, ReleaseSwitch, SetConversion, SetLimit, SetTradingDay
+from domain.risk import EngageSwitch, ReleaseSwitch, SetConversion, SetLimit, SetTradingDay, StateCapital
 
 STREAM = "approval:all"
 VALID_HOURS = 24
@@ -50,6 +50,7 @@ GuardedRequest = (
     SetLimit
     | SetTradingDay
     | SetConversion
+    | StateCapital
     | EngageSwitch
     | ReleaseSwitch
     | ResolveBreak

@@ -40,7 +40,17 @@ from domain.account import ForgetSubject, ResolveBreak
 from domain.errors import RequestRefused
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.marks import MARK_AGE_MAX
-from domain.risk import EngageSwitch, Measure, Mode, ReleaseSwitch, Risk, SetConversion, SetLimit, SetTradingDay
+from domain.risk import (
+    EngageSwitch,
+    Measure,
+    Mode,
+    ReleaseSwitch,
+    Risk,
+    SetConversion,
+    SetLimit,
+    SetTradingDay,
+    StateCapital,
+)
 
 AccessRequest = KeyRequest | SetApprovalPolicy
 
@@ -116,6 +126,8 @@ def action_of(work: States, request: GuardedRequest) -> Action | None:
         case SetConversion():
             is_changed = request.is_used != (request.instrument_id in _risk(work, request.account_id).conversions)
             return Action.LIMIT if is_changed else None
+        case StateCapital():
+            return Action.LIMIT if _is_capital_changed(_risk(work, request.account_id), request) else None
         case ReleaseSwitch():
             return Action.SWITCH if request.scope in _risk(work, request.account_id).switches else None
         case EngageSwitch():
@@ -160,6 +172,15 @@ def _is_limit_loosened(known: Risk, request: SetLimit) -> bool:
         return allowed is not None and request.limit is not None and request.limit > allowed
     was: Decimal = limit.limit
     return request.limit is None or request.limit > was or request.currency != limit.currency
+
+
+def _is_capital_changed(known: Risk, request: StateCapital) -> bool:
+    """Whether limits of equity would measure by a larger capital, or by another one that may be larger."""
+    before = known.statement.capital if known.statement is not None else None
+    capital = request.capital
+    if before is None or capital is None or before.currency != capital.currency:
+        return before != capital
+    return capital.amount > before.amount
 
 
 def propose(work: UnitOfWork, wanted: Proposing) -> str:

@@ -43,7 +43,15 @@ from domain.order import (
     venue_ids,
 )
 from domain.position import AssignLots, MovePosition, SettleContract, SettleFunding, Transfer
-from domain.risk import AssessMarks, EngageSwitch, ReleaseSwitch, SetConversion, SetLimit, SetTradingDay
+from domain.risk import (
+    AssessMarks,
+    EngageSwitch,
+    ReleaseSwitch,
+    SetConversion,
+    SetLimit,
+    SetTradingDay,
+    StateCapital,
+)
 from domain.sealed.figures import CloseFigures
 
 Request = (
@@ -61,6 +69,7 @@ Request = (
     | ReleaseSwitch
     | SetTradingDay
     | SetConversion
+    | StateCapital
     | AssessMarks
     | AssignLots
     | MovePosition

@@ -101,6 +101,7 @@ from domain.risk import (
     SetConversion,
     SetLimit,
     SetTradingDay,
+    StateCapital,
 )
 from domain.sealed import figures
 from domain.sealed.figures import CloseFigures
@@ -109,7 +110,7 @@ from domain.values import ZERO, Mark, Money, PositionSide, exact
 ATTEMPTS_MAX = 64
 UNLOCKED_ATTEMPTS_MAX = 3  # after that, an attempt locks the log
 
-BesideTrading = ForgetSubject | RecordMarks | CloseFigures
+BesideTrading = ForgetSubject | CloseFigures
 State = TypeVar("State")
 
 
@@ -301,7 +302,10 @@ def _decide(
         case ListInstrument() | AmendInstrument() | DelistInstrument():
             stream = instrument.stream(request.instrument_id)
             work.record(stream, instrument.decide(work.state(stream), request))
-        case SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | AssessMarks():
+        case (
+            SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | StateCapital()
+            | AssessMarks()
+        ):  # fmt: skip
             if request.account_id != risk.FIRM:
                 _account_of(work, request.account_id)
             limits.carry_out(work, request, marks, label(actor))
@@ -319,6 +323,12 @@ def _decide(
             return _submit(work, request, marks)
         case AssignLots() | MovePosition() | SettleContract():
             _decide_position(work, request)
+        case RecordMarks():
+            for batch in request.batches:
+                stream = prices.stream(batch)
+                work.record(stream, prices.decide(work.state(stream), batch))
+            if work.records:
+                limits.monitor(work, request.marks, marks)
         case _:
             _decide_beside(work, request, actor)
     return None
@@ -327,7 +337,7 @@ def _decide(
 def _decide_beside(
     work: UnitOfWork, request: approval.AccessRequest | RejectProposal | ApproveProposal | BesideTrading, actor: Actor
 ) -> None:
-    """Route a request that is about no trading: persons, keys, proposals, marks, closings. Raises RequestRefused."""
+    """Route a request that is about no trading: persons, keys, proposals, closings. Raises RequestRefused."""
     match request:
         case ForgetSubject():
             stream = subject.stream(request.subject_id)
@@ -338,10 +348,6 @@ def _decide_beside(
             approval.reject(work, request, actor)
         case ApproveProposal():
             raise RequestRefused("a proposal is not approved by a proposal", proposal_id=request.proposal_id)
-        case RecordMarks():
-            for batch in request.batches:
-                stream = prices.stream(batch)
-                work.record(stream, prices.decide(work.state(stream), batch))
         case CloseFigures():
             work.record(figures.STREAM, figures.decide(work.state(figures.STREAM), request))
         case _:

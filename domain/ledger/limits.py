@@ -7,20 +7,24 @@ conflicts on a stream's version, and is decided again. Opening an account writes
 account is missed.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, NamedTuple
+from decimal import Decimal, DecimalException
+from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from domain import instrument, names, risk
+from domain import account, instrument, names, position, risk
+from domain.account import Account
 from domain.errors import RequestRefused
+from domain.holdings import balances
 from domain.instrument import Contract
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.order import Order, OrderKey, OrdStatus
 from domain.position import (
     FundingSettled,
+    Position,
     PositionEvent,
     PositionKey,
     PositionRestated,
@@ -42,6 +46,7 @@ from domain.risk import (
     FirmUsageChanged,
     FirmWatchEnded,
     FirmWatchStarted,
+    Funds,
     Hold,
     HoldEvent,
     HoldRefused,
@@ -56,10 +61,19 @@ from domain.risk import (
     SetConversion,
     SettingRequest,
     VoidHold,
+    own_price,
+    summed,
 )
 from domain.values import ZERO, Mark, Money, exact
 
 Marks = Callable[[str], Mark | None]
+
+
+class States(Protocol):
+    """What the capital on record is read from: the present state of a stream."""
+
+    def state(self, stream: str) -> Any:
+        """The state of a stream; None if it is empty."""
 
 
 class Checked(NamedTuple):
@@ -81,11 +95,11 @@ def check(work: UnitOfWork, request: PlaceHold | AdjustHold, marks: Marks) -> Ch
     account: Risk = work.state(ours) or Risk()
     firm: Risk | None = work.state(theirs) if account.is_watched else None
     request = _with_marks(request, [known for known in (account, firm) if known is not None], marks)
-    events = risk.decide(account, request)
+    events = risk.decide(account, _with_funds(work, request, account, account_id))
     refused = _refused(events)
     if firm is None or refused is not None:
         return Checked(((ours, events),), refused)
-    firm_events = risk.decide(firm, request)
+    firm_events = risk.decide(firm, _with_funds(work, request, firm, FIRM))
     refused = _refused(firm_events)
     if refused is not None:
         events = (*events[:-1], refused)
@@ -135,12 +149,37 @@ def carry_out(work: UnitOfWork, request: SettingRequest, marks: Marks, actor: st
         case AssessMarks():
             if request.account_id == FIRM and not known.needs_watch:
                 raise RequestRefused("a firm with limits; set one first", account_id=FIRM)
-            request = _with_marks(request, [known], marks)
+            request = _with_funds(work, _with_marks(request, [known], marks), known, request.account_id)
         case _:
             pass
     work.record(stream, risk.decide(known, request))
     if request.account_id == FIRM:
         _watch(work, known, request.transact_time)
+
+
+def monitor(work: UnitOfWork, found: Sequence[Mark], marks: Marks) -> None:
+    """Check what new marks value against the limits of every account with such holdings, and of the firm.
+
+    A mark that is older than the newest on record, or than a fresh one is, changes nothing. Where a check fails for
+    another reason than a limit, the marks are recorded all the same.
+    """
+    if not found:
+        return
+    firm: Risk | None = work.state(risk.stream(FIRM))
+    newest = {mark.instrument_id: _newer(mark, marks(mark.instrument_id)) for mark in found}
+    for account_id in [*sorted(firm.accounts), FIRM] if firm is not None else []:
+        known: Risk | None = work.state(risk.stream(account_id))
+        if known is None or not known.is_valued_by(newest.keys()):
+            continue
+        age_max = risk.age_allowed(limit for limit in known.active if limit.scope == risk.ANYWHERE)
+        if all(work.now - mark.mark_at > age_max for mark in newest.values()):
+            continue
+        with suppress(RequestRefused, DecimalException):
+            carry_out(work, AssessMarks(account_id, tuple(newest.values()), work.now), marks, actor="")
+
+
+def _newer(mark: Mark, known: Mark | None) -> Mark:
+    return known if known is not None and known.mark_at > mark.mark_at else mark
 
 
 def _watch(work: UnitOfWork, before: Risk, at: datetime) -> None:
@@ -183,6 +222,51 @@ def _with_marks(request: MarkedRequest, risks: Iterable[Risk], marks: Marks) -> 
     return replace(request, marks=(*request.marks, *found)) if found else request
 
 
+def _with_funds(work: UnitOfWork, request: Any, known: Risk, owner: str) -> Any:
+    """The request with the capital on record of an account or the firm, where a limit measures by it."""
+    return replace(request, funds=funds_of(work, known, owner)) if known.needs_funds else request
+
+
+def funds_of(states: States, known: Risk, owner: str) -> Funds | None:
+    """The capital on record of an account, or of the firm: of all its accounts together."""
+    return _paid_into(states, sorted(known.accounts) if owner == FIRM else [owner])
+
+
+def _paid_into(states: States, account_ids: Sequence[str]) -> Funds | None:
+    """What was paid into accounts: their cash entries, and what was transferred in, at its cost.
+
+    It is counted in the base currency that most of them have, of equally many the first. None of no account.
+    """
+    paid_in: dict[str, Decimal] = {}
+    in_kind: dict[str, Decimal] = {}
+    bases: dict[str, int] = {}
+    is_on_record = False
+    for account_id in account_ids:
+        owned: Account | None = states.state(account.stream(account_id))
+        if owned is None:
+            continue
+        bases[owned.base_currency] = bases.get(owned.base_currency, 0) + 1
+        is_on_record = is_on_record or _has_cash(owned)
+        for currency, amount in owned.cash.balances.items():
+            paid_in[currency] = paid_in.get(currency, ZERO) + amount
+        for strategy_id, instrument_id in sorted(owned.positions):
+            held: Position | None = states.state(position.stream(PositionKey(account_id, strategy_id, instrument_id)))
+            if held is not None and held.contract is not None and not balances.is_future(held.contract):
+                settle = held.contract.settle
+                in_kind[settle] = in_kind.get(settle, ZERO) + held.transferred
+    if not bases:
+        return None
+    base = min(bases, key=lambda name: (-bases[name], name))
+    is_on_record = is_on_record or any(in_kind.values())
+    return Funds(base, summed(balances.total(paid_in, in_kind)), is_on_record)
+
+
+def _has_cash(owned: Account) -> bool:
+    """Whether any movement of cash is booked."""
+    cash = owned.cash
+    return bool(cash.balances or cash.entries) or any(each.settled_at for each in cash.transfers.values())
+
+
 def _needed(known: Risk, request: PlaceHold | AdjustHold) -> set[str]:
     terms = request.terms
     is_at_market = terms.price is None and terms.stop_px is None
@@ -211,13 +295,15 @@ def restate(work: UnitOfWork, key: OrderKey, at: datetime) -> None:
     limits: Risk | None = work.state(risk.stream(key.account_id))
     known: Hold | None = limits.exposure.holds.get(key) if limits else None
     wanted = order.held_qty
-    if (known.quantity if known else ZERO) == wanted:
+    price = own_price(order.terms) if order.terms is not None and not order.unanswered else None
+    is_repriced = known is not None and None not in (known.price, price) and known.price != price
+    if (known.quantity if known else ZERO) == wanted and not is_repriced:
         return
     listed = work.state(instrument.stream(order.instrument_id))
     contract = listed.contract if listed is not None else None
     report = RestateHold(
         key, order.strategy_id, order.instrument_id, order.side, quantity=wanted, contract=contract, transact_time=at,
-        position_side=order.leg,
+        position_side=order.leg, price=price,
     )  # fmt: skip
     admit(work, key.account_id, report)
 

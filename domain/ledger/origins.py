@@ -30,7 +30,7 @@ from domain.marks import MarksRecorded, RecordMarks
 from domain.order import Order, OrderFilled, OrderKey, venue_ids
 from domain.position import TradeKind, TransferReason
 from domain.sealed.figures import CloseFigures, FiguresClosed
-from domain.values import ONE, PLACES_MAX, Mark, Money, divide, exact, rounded
+from domain.values import ONE, PLACES_MAX, Mark, divide, exact, rounded
 
 
 class Origin(StrEnum):
@@ -55,8 +55,9 @@ ORIGINS: dict[type[Struct], Origin] = {
             instrument.InstrumentListed, instrument.InstrumentAmended, instrument.InstrumentDelisted,
             order.OrderSubmitted, order.OrderRefused, order.OrderCancelRequested, order.OrderReplaceRequested,
             order.ParentOpened, order.ParentClosed, position.LotsAssigned, risk.LimitSet, risk.SwitchEngaged,
-            risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet, keys.KeyIssued, keys.KeyRescoped,
-            keys.KeyBounded, keys.KeyRotated, keys.KeyRevoked, approvals.ApprovalPolicySet, approvals.ActionProposed,
+            risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet, risk.CapitalStated, keys.KeyIssued,
+            keys.KeyRescoped, keys.KeyBounded, keys.KeyRotated, keys.KeyRevoked, approvals.ApprovalPolicySet,
+            approvals.ActionProposed,
             approvals.ProposalRejected, MarksRecorded, FiguresClosed,
         ),
         Origin.REPORT: (
@@ -172,6 +173,8 @@ def _request_of_risk(event: Any) -> Any:
         case risk.ConversionSet():
             is_used = event.contract is not None
             return risk.SetConversion(event.account_id, event.instrument_id, event.transact_time, is_used)
+        case risk.CapitalStated():
+            return risk.StateCapital(event.account_id, event.capital, event.transact_time)
         case _:
             return None
 
@@ -425,9 +428,11 @@ def _stale(facts: dict[str, str]) -> list[Mark]:
 
 
 def monitoring(events: Sequence[Any]) -> risk.AssessMarks:
-    """Return the monitoring that begins with the first of these events, at the marks that they state."""
+    """Return the monitoring that begins with the first of these events, at the marks that they state.
+
+    A capital that it was requested with is an event of its own, before them.
+    """
     first = events[0]
-    monitored: list[Any] = []
     marks: dict[str, Mark] = {}
     for event in events:
         if not is_monitored(event):
@@ -436,11 +441,4 @@ def monitoring(events: Sequence[Any]) -> risk.AssessMarks:
             break
         if any(marks.setdefault(mark.instrument_id, mark) != mark for mark in _marks_in(event)):
             break
-        monitored.append(event)
-    capital = next((each for each in monitored if isinstance(each, risk.EquityAssessed)), None)
-    return risk.AssessMarks(
-        first.account_id,
-        marks=tuple(marks.values()),
-        transact_time=first.transact_time,
-        capital=Money(capital.capital, capital.currency) if capital is not None else None,
-    )
+    return risk.AssessMarks(first.account_id, marks=tuple(marks.values()), transact_time=first.transact_time)

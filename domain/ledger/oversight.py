@@ -40,6 +40,7 @@ from domain.ledger import approval
 from domain.ledger.log import Logged, Recorded
 from domain.ledger.unit_of_work import AGGREGATES
 from domain.risk import (
+    CapitalStated,
     ConversionSet,
     EngageSwitch,
     LimitSet,
@@ -47,14 +48,15 @@ from domain.risk import (
     SetConversion,
     SetLimit,
     SetTradingDay,
+    StateCapital,
     SwitchEngaged,
     SwitchReleased,
     TradingDaySet,
 )
 
 OVERSEEN = (
-    LimitSet, SwitchEngaged, SwitchReleased, TradingDaySet, ConversionSet, BreakResolved, SubjectForgotten,
-    KeyIssued, KeyRegistered, KeyRescoped, KeyBounded, KeyRotated, KeyRevoked,
+    LimitSet, SwitchEngaged, SwitchReleased, TradingDaySet, ConversionSet, CapitalStated, BreakResolved,
+    SubjectForgotten, KeyIssued, KeyRegistered, KeyRescoped, KeyBounded, KeyRotated, KeyRevoked,
     ApprovalPolicySet, ActionProposed, ProposalApproved, ProposalRejected, ProposalExpired,
 )  # fmt: skip
 
@@ -93,6 +95,8 @@ def _of_risk(event: Any) -> Any:
         case ConversionSet():
             is_used = event.contract is not None
             return SetConversion(event.account_id, event.instrument_id, event.transact_time, is_used)
+        case CapitalStated():
+            return StateCapital(event.account_id, event.capital, event.transact_time)
         case _:
             return None
 

@@ -21,6 +21,11 @@ from domain.ledger.clock import ClockEvent
 from domain.ledger.log import Recorded
 from domain.ledger.signing import SigningEvent
 from domain.ledger.upcasts import (
+    EquityAssessedV1,
+    FirmUsageChangedV1,
+    HoldAdjustedV1,
+    HoldPlacedV1,
+    HoldRefusedV1,
     PositionRestatedV1,
     PositionRestatedV2,
     PositionTransferredV1,
@@ -62,6 +67,11 @@ UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
     PositionTransferredV1: upcasts.position_transferred,
     PositionRestatedV1: upcasts.position_restated,
     PositionRestatedV2: upcasts.position_restated_v2,
+    HoldPlacedV1: upcasts.hold_placed,
+    HoldRefusedV1: upcasts.hold_refused,
+    HoldAdjustedV1: upcasts.hold_adjusted,
+    FirmUsageChangedV1: upcasts.firm_usage_changed,
+    EquityAssessedV1: upcasts.equity_assessed,
 }
 OLDER: tuple[type[Struct], ...] = tuple(UPCASTS)
 

@@ -1,16 +1,20 @@
 """Upcasts: older shapes of events, as they were once stored, and their conversion to the present ones.
 
 A shape stays here for ever under the topic it had, with the upcast that reads it as the next newer one. Version 1 of
-the bookings had one opened lot where there may now be several, carried by a transfer.
+the bookings had one opened lot where there may now be several, carried by a transfer. Version 1 of the holds was
+decided when an order counted at its own price alone, and equity only at a capital that was stated.
 """
 
 from datetime import datetime
 from decimal import Decimal
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from domain.account import Costing
 from domain.instrument import Contract
+from domain.marks import MarkSeen
+from domain.order import OrderKey
 from domain.position import (
     Effect,
     Lot,
@@ -24,7 +28,20 @@ from domain.position import (
     TradeBooked,
     TradeKind,
 )
-from domain.values import ZERO, Liquidity, Money, Side
+from domain.risk import (
+    CapitalBasis,
+    EquityAssessed,
+    FirmUsageChanged,
+    GainsPosted,
+    HoldAdjusted,
+    HoldExpired,
+    HoldPlaced,
+    HoldPosted,
+    HoldRefused,
+    HoldVoided,
+    LimitCheck,
+)
+from domain.values import ZERO, Liquidity, Mark, Money, Side
 
 
 class EffectV1(Struct, frozen=True):
@@ -140,6 +157,81 @@ class PositionRestatedV2(Struct, frozen=True, tag="PositionRestated.v2"):
     parts: int = 1
 
 
+class HoldPlacedV1(Struct, frozen=True, gc=False, tag="HoldPlaced"):
+    """An order that passed, valued at its own price."""
+
+    key: OrderKey
+    strategy_id: str
+    instrument_id: str
+    side: Side
+    quantity: Decimal
+    notional: Decimal | None
+    mark: Mark | None
+    judged: tuple[LimitCheck, ...]
+    transact_time: datetime
+    contract: Contract | None = None
+    marks: tuple[MarkSeen, ...] = ()
+
+
+class HoldRefusedV1(Struct, frozen=True, tag="HoldRefused"):
+    """An order that did not pass, valued at its own price."""
+
+    key: OrderKey
+    strategy_id: str
+    instrument_id: str
+    side: Side
+    quantity: Decimal
+    notional: Decimal | None
+    mark: Mark | None
+    rule: str
+    failed: LimitCheck | None
+    transact_time: datetime
+    facts: dict[str, str] = {}
+    judged: tuple[LimitCheck, ...] = ()
+    marks: tuple[MarkSeen, ...] = ()
+    change_id: str = ""
+
+
+class HoldAdjustedV1(Struct, frozen=True, gc=False, tag="HoldAdjusted"):
+    """A replaced or found order, valued at its own price."""
+
+    key: OrderKey
+    strategy_id: str
+    instrument_id: str
+    side: Side
+    was: Decimal
+    quantity: Decimal
+    contract: Contract | None
+    transact_time: datetime
+    change_id: str = ""
+    notional: Decimal | None = None
+    mark: Mark | None = None
+    judged: tuple[LimitCheck, ...] = ()
+    marks: tuple[MarkSeen, ...] = ()
+
+
+HoldEventV1 = HoldPlacedV1 | HoldRefusedV1 | HoldAdjustedV1 | HoldPosted | GainsPosted | HoldVoided | HoldExpired
+
+
+class FirmUsageChangedV1(Struct, frozen=True, tag="FirmUsageChanged"):
+    """The firm's usage, with holds of version 1."""
+
+    account_id: str
+    change: HoldEventV1
+
+
+class EquityAssessedV1(Struct, frozen=True, tag="EquityAssessed"):
+    """An equity whose capital was stated with the monitoring."""
+
+    account_id: str
+    currency: str
+    capital: Decimal
+    gain: Decimal | None
+    high: Decimal | None
+    marks: tuple[MarkSeen, ...]
+    transact_time: datetime
+
+
 def trade_booked(event: TradeBookedV1) -> TradeBooked:
     """Convert version 1 to version 3: an ordinary trade."""
     return TradeBooked(
@@ -180,3 +272,37 @@ def position_restated(event: PositionRestatedV1) -> PositionRestatedV2:
 def position_restated_v2(event: PositionRestatedV2) -> PositionRestated:
     """Convert version 2 to version 3: every entry was named."""
     return PositionRestated(event.key, event.late_exec_ids, event.items, event.lots, part=event.part, parts=event.parts)
+
+
+def hold_placed(event: HoldPlacedV1) -> HoldPlaced:
+    """Convert version 1 to version 2: its own price and what it was valued at are not on record."""
+    return HoldPlaced(**asdict(event))
+
+
+def hold_refused(event: HoldRefusedV1) -> HoldRefused:
+    """Convert version 1 to version 2: what it was valued at is not on record."""
+    return HoldRefused(**asdict(event))
+
+
+def hold_adjusted(event: HoldAdjustedV1) -> HoldAdjusted:
+    """Convert version 1 to version 2: its own price and what it was valued at are not on record."""
+    return HoldAdjusted(**asdict(event))
+
+
+def firm_usage_changed(event: FirmUsageChangedV1) -> FirmUsageChanged:
+    """Convert version 1 to version 2: the hold in it."""
+    change = event.change
+    match change:
+        case HoldPlacedV1():
+            return FirmUsageChanged(event.account_id, hold_placed(change))
+        case HoldRefusedV1():
+            return FirmUsageChanged(event.account_id, hold_refused(change))
+        case HoldAdjustedV1():
+            return FirmUsageChanged(event.account_id, hold_adjusted(change))
+        case _:
+            return FirmUsageChanged(event.account_id, change)
+
+
+def equity_assessed(event: EquityAssessedV1) -> EquityAssessed:
+    """Convert version 1 to version 2: capital was always stated."""
+    return EquityAssessed(**asdict(event), basis=CapitalBasis.STATED)

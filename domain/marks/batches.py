@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from domain import merkle, values
 from domain.errors import InvalidInput, RequestRefused
-from domain.values import exact
+from domain.values import Mark, exact
 
 BATCH_MARKS_MAX = 5000
 INSTRUMENTS_NAMED_MAX = 64
@@ -60,9 +60,13 @@ MarkEvent = MarksRecorded
 
 
 class RecordMarks(Struct, frozen=True):
-    """Record batches of prices that the mark store holds but does not show yet."""
+    """Record batches of prices that the mark store holds but does not show yet.
+
+    `marks` has the newest mark of each instrument in them: what they value is monitored in the same append.
+    """
 
     batches: tuple[MarksRecorded, ...]
+    marks: tuple[Mark, ...] = ()
 
 
 class MarkSource(Struct, frozen=True):

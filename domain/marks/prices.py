@@ -61,27 +61,32 @@ class MarkSeen(Struct, frozen=True):
 class Prices:
     """The fresh marks of one decision: remembers which were used, and converts currencies at them.
 
-    A conversion goes through at most `CONVERSIONS_MAX` of the instruments in `conversions`.
+    A conversion goes through at most `CONVERSIONS_MAX` of the instruments in `conversions`, or, where these do not lead
+    to the other currency, of those in `others` too.
     """
 
     def __init__(
-        self, marks: Iterable[Mark], at: datetime, age_max: timedelta, conversions: Mapping[str, Contract]
-    ) -> None:
+        self, marks: Iterable[Mark], at: datetime, age_max: timedelta, conversions: Mapping[str, Contract],
+        others: Mapping[str, Contract] = {},
+    ) -> None:  # fmt: skip
         self._marks = {mark.instrument_id: mark for mark in marks}
         self._at = at
         self._age_max = age_max
         self._conversions = conversions
+        self._others = others
         self._used: dict[str, MarkSeen] = {}
+        self._compared: dict[str, MarkSeen] = {}
         self._paths: dict[tuple[str, str], PairPath] = {}
 
     @property
     def seen(self) -> tuple[MarkSeen, ...]:
         """The marks that were used, by instrument."""
-        return tuple(self._used[instrument_id] for instrument_id in sorted(self._used))
+        used = self._compared | self._used
+        return tuple(used[instrument_id] for instrument_id in sorted(used))
 
     @property
     def oldest_ms(self) -> int:
-        """The greatest age of the marks used, 0 if none was."""
+        """The greatest age of the marks used, 0 if none was; not of those only compared with."""
         return max((seen.age_ms for seen in self._used.values()), default=0)
 
     def has_fresh(self, instrument_id: str) -> bool:
@@ -93,12 +98,13 @@ class Prices:
         """The fresh mark of an instrument. Raises RequestRefused."""
         mark = self._marks.get(instrument_id)
         if mark is None:
-            raise RequestRefused(rule, instrument_id=instrument_id)
+            raise RequestRefused(rule, instrument_id=instrument_id, missing=f"a mark of {instrument_id}: record one")
         age = self._at - mark.mark_at
         if age > self._age_max:
             raise RequestRefused(
                 "a fresh mark", instrument_id=instrument_id, price=mark.price, mark_at=mark.mark_at,
                 age_ms=age // MILLISECOND, age_max_ms=self._age_max // MILLISECOND,
+                missing=f"a fresh mark of {instrument_id}: record a newer one",
             )  # fmt: skip
         self._used[instrument_id] = MarkSeen(mark, age // MILLISECOND)
         return mark
@@ -107,6 +113,14 @@ class Prices:
         """The fresh mark of an instrument and its age. Raises RequestRefused."""
         self.mark(instrument_id)
         return self._used[instrument_id]
+
+    def compare(self, instrument_id: str, age_max: timedelta) -> Mark | None:
+        """The newest mark of an instrument to compare a price with, at most `age_max` old; None if there is none."""
+        mark = self._marks.get(instrument_id)
+        if mark is None or self._at - mark.mark_at > age_max:
+            return None
+        self._compared[instrument_id] = MarkSeen(mark, (self._at - mark.mark_at) // MILLISECOND)
+        return mark
 
     def price(self, instrument_id: str) -> Decimal:
         """The price of the fresh mark. Raises RequestRefused."""
@@ -125,11 +139,15 @@ class Prices:
         return amount
 
     def _path_between(self, held_in: str, wanted: str) -> PairPath:
-        pairs = ((name, contract.base, contract.quote) for name, contract in self._conversions.items())
-        path = shortest_path(edges_of(pairs), held_in, wanted, CONVERSIONS_MAX)
-        if path is None:
-            raise RequestRefused("an instrument to convert currencies by", held_in=held_in, wanted=wanted)
-        return path
+        for contracts in (self._conversions, {**self._others, **self._conversions}):
+            pairs = ((name, contract.base, contract.quote) for name, contract in contracts.items())
+            path = shortest_path(edges_of(pairs), held_in, wanted, CONVERSIONS_MAX)
+            if path is not None:
+                return path
+        raise RequestRefused(
+            "an instrument to convert currencies by", held_in=held_in, wanted=wanted,
+            missing=f"a rate from {held_in} to {wanted}: name an instrument to convert by, and record its mark",
+        )  # fmt: skip
 
 
 def edges_of(pairs: Iterable[tuple[str, str, str]]) -> Edges:

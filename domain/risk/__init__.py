@@ -1,5 +1,6 @@
 """Risk: limits, holds, pre-trade checks and monitoring of one account or the firm, and the kill switch."""
 
+from domain.risk.capital import Capital, CapitalBasis, Equity, EquityUsed, Funds, ScopeHigh, Statement, summed
 from domain.risk.decisions import admit, carried, decide, refusal, stream
 from domain.risk.events import (
     FIRM,
@@ -7,6 +8,7 @@ from domain.risk.events import (
     AssessmentMissed,
     AssessmentResumed,
     BreachCleared,
+    CapitalStated,
     CarriedCell,
     CarriedHold,
     ConversionSet,
@@ -51,20 +53,26 @@ from domain.risk.requests import (
     SetLimit,
     SettingRequest,
     SetTradingDay,
+    StateCapital,
     VoidHold,
 )
 from domain.risk.state import Risk, evolve
 from domain.risk.usage import Meter
+from domain.risk.valuing import VALUING_MARK_AGE_MAX, PriceBasis, Valuation, own_price
 
 __all__ = [
     "ANYWHERE",
     "FIRM",
+    "VALUING_MARK_AGE_MAX",
     "AccountRegistered",
     "AdjustHold",
     "AssessMarks",
     "AssessmentMissed",
     "AssessmentResumed",
     "BreachCleared",
+    "Capital",
+    "CapitalBasis",
+    "CapitalStated",
     "CarriedCell",
     "CarriedHold",
     "Change",
@@ -72,11 +80,14 @@ __all__ = [
     "DayOpened",
     "Desk",
     "EngageSwitch",
+    "Equity",
     "EquityAssessed",
+    "EquityUsed",
     "ExpireHold",
     "FirmUsageChanged",
     "FirmWatchEnded",
     "FirmWatchStarted",
+    "Funds",
     "GainsPosted",
     "Hold",
     "HoldAdjusted",
@@ -96,20 +107,25 @@ __all__ = [
     "PlaceHold",
     "PostGains",
     "PostHold",
+    "PriceBasis",
     "ReleaseSwitch",
     "RestateHold",
     "Risk",
     "RiskEvent",
     "RiskReport",
     "Scope",
+    "ScopeHigh",
     "SetConversion",
     "SetLimit",
     "SetTradingDay",
     "SettingRequest",
+    "StateCapital",
+    "Statement",
     "SwitchEngaged",
     "SwitchReleased",
     "TradingDaySet",
     "UsageCarried",
+    "Valuation",
     "VoidHold",
     "admit",
     "age_allowed",
@@ -117,7 +133,9 @@ __all__ = [
     "day_of",
     "decide",
     "evolve",
+    "own_price",
     "positions_assessed",
     "refusal",
     "stream",
+    "summed",
 ]

@@ -44,8 +44,8 @@ from domain.risk.events import (
     UsageCarried,
 )
 from domain.risk.exposure import Change, Desk, Hold, Holding
-from domain.risk.measures import ANYWHERE, Measure, Scope
-from domain.risk.monitoring import assessed, positions_assessed, stays_within
+from domain.risk.measures import Measure, Scope
+from domain.risk.monitoring import assessed, positions_assessed, stated, stays_within
 from domain.risk.pre_trade import checked
 from domain.risk.requests import (
     AdjustHold,
@@ -62,6 +62,7 @@ from domain.risk.requests import (
     SetConversion,
     SetLimit,
     SetTradingDay,
+    StateCapital,
     VoidHold,
 )
 from domain.risk.state import Risk, evolve
@@ -146,11 +147,13 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
             return _day_set(risk, request)
         case SetConversion():
             return _conversion_set(risk, request)
+        case StateCapital():
+            check_id("account_id", request.account_id)
+            _check_capital(request.capital)
+            return stated(risk, request)
         case AssessMarks():
             _check_marks(request.marks)
-            if request.capital is not None:
-                _check_currency("capital", request.capital.currency)
-                _check_number("capital", request.capital.amount)
+            _check_capital(request.capital)
             return assessed(risk, request)
         case _:
             assert_never(request)
@@ -202,8 +205,6 @@ def _check_limit(request: SetLimit) -> None:
         _check_currency("currency", request.currency)
     if measure.is_count and limit is not None and (limit % 1 or limit > RATE_MAX):
         raise RequestRefused(f"a count of orders is a whole number of at most {RATE_MAX}", limit=limit)
-    if measure is Measure.MAX_DRAWDOWN and request.scope != ANYWHERE:
-        raise RequestRefused("a drawdown is that of a whole account, or of the firm", scope=request.scope)
     if measure is Measure.MAX_DRAWDOWN and limit is not None and limit > 1:
         raise RequestRefused("a drawdown is a fraction of equity, from 0 to 1", limit=limit)
 
@@ -315,6 +316,15 @@ def _check_currency(field: str, value: str) -> None:
         raise RequestRefused(f"{field} is {error.rule}", **{field: value}) from error
 
 
+def _check_capital(capital: Money | None) -> None:
+    if capital is None:
+        return
+    _check_currency("capital", capital.currency)
+    _check_number("capital", capital.amount)
+    if capital.amount < 0:
+        raise RequestRefused("a capital of zero or more", capital=capital.amount, currency=capital.currency)
+
+
 def _check_number(field: str, value: object) -> None:
     try:
         values.number(value, field)
@@ -343,7 +353,22 @@ def refusal(event: HoldRefused) -> RequestRefused:
         event.rule, measure=failed.measure, limit=failed.limit, used=failed.used, asked=failed.asked,
         limit_version=failed.version, strategy_id=scope.strategy_id, instrument_id=event.instrument_id,
         currency=failed.currency, whose=failed.account_id or None, venue=scope.venue, asset=scope.asset,
+        **_measured_by(event, failed),
     )  # fmt: skip
+
+
+def _measured_by(event: HoldRefused, failed: LimitCheck) -> dict[str, object]:
+    """The price that the order was valued at and the equity, where the limit that failed is measured by them."""
+    facts: dict[str, object] = {}
+    if event.valuation is not None and (failed.measure.is_money or failed.measure.is_of_equity):
+        facts |= {"price_used": event.valuation.price, "priced_by": event.valuation.basis}
+    if event.equity is not None and failed.measure.is_of_equity:
+        equity = event.equity
+        facts |= {
+            "equity": equity.total, "equity_currency": equity.currency, "capital": equity.capital, "gain": equity.gain,
+            "capital_basis": equity.basis, "capital_stated_at": equity.stated_at,
+        }  # fmt: skip
+    return facts
 
 
 def admit(risk: Risk | None, report: RiskReport) -> tuple[RiskEvent, ...]:
@@ -407,11 +432,14 @@ def _by_day(risk: Risk, report: PostGains) -> tuple[Change, ...]:
 def _restated(risk: Risk, report: RestateHold) -> tuple[RiskEvent, ...]:
     known = risk.holds.get(report.key)
     was = known.quantity if known else ZERO
-    if was == report.quantity:
+    was_price = known.price if known else None
+    is_repriced = report.quantity > 0 and None not in (was_price, report.price) and was_price != report.price
+    if was == report.quantity and not is_repriced:
         return ()
     adjusted = HoldAdjusted(
         report.key, report.strategy_id, report.instrument_id, report.side, was=was, quantity=exact(report.quantity),
         contract=report.contract, transact_time=report.transact_time, position_side=stated_leg(report.position_side),
+        price=report.price,
     )  # fmt: skip
     return _with_breaches(risk, adjusted, abs(report.quantity - was), report.transact_time)
 
@@ -447,7 +475,7 @@ def carried(risk: Risk | None, account_id: str, at: datetime) -> tuple[UsageCarr
             CarriedHold(
                 key, hold.strategy_id, hold.instrument_id, hold.side, quantity=hold.quantity, change_id=hold.change_id,
                 contract=exposure.cell(hold.desk(key.account_id), hold.instrument_id).contract,
-                position_side=stated_leg(hold.position_side),
+                position_side=stated_leg(hold.position_side), price=hold.price,
             )
             for key, hold in exposure.holds.items()
         ),

@@ -9,8 +9,10 @@ from msgspec import UNSET, Struct, UnsetType
 from domain.instrument import Contract
 from domain.marks import MarkSeen
 from domain.order import OrderKey
+from domain.risk.capital import CapitalBasis, EquityUsed, ScopeHigh
 from domain.risk.exposure import Change, Holding
 from domain.risk.measures import Measure, Scope
+from domain.risk.valuing import Valuation
 from domain.values import ZERO, Mark, Money, PositionSide, Side
 
 FIRM = "firm"
@@ -54,8 +56,8 @@ class CarriedCell(Struct, frozen=True):
     position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
 
 
-class CarriedHold(Struct, frozen=True):
-    """The hold of one working order, carried over to the firm."""
+class CarriedHold(Struct, frozen=True, omit_defaults=True):
+    """The hold of one working order, carried over to the firm, and its own price if that is known."""
 
     key: OrderKey
     strategy_id: str
@@ -65,6 +67,7 @@ class CarriedHold(Struct, frozen=True):
     change_id: str
     contract: Contract | None
     position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
+    price: Decimal | None = None
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
@@ -80,11 +83,12 @@ class LimitSet(Struct, frozen=True, tag="LimitSet"):
     transact_time: datetime
 
 
-class HoldPlaced(Struct, frozen=True, gc=False, tag="HoldPlaced"):
+class HoldPlaced(Struct, frozen=True, gc=False, tag="HoldPlaced.v2", omit_defaults=True):
     """An order passed the pre-trade check: its quantity is held.
 
     `mark` is the one a market order was valued at, `marks` are all that were used, `notional` is the order's own, in
-    its quote currency.
+    its quote currency, at the price of its `valuation`. `price` is the order's own, its limit or trigger, at which its
+    hold counts where the mark is lower; of a market order the mark. `equity` is what limits measured by, if any did.
     """
 
     key: OrderKey
@@ -99,13 +103,16 @@ class HoldPlaced(Struct, frozen=True, gc=False, tag="HoldPlaced"):
     contract: Contract | None = None
     marks: tuple[MarkSeen, ...] = ()
     position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
+    price: Decimal | None = None
+    valuation: Valuation | None = None
+    equity: EquityUsed | None = None
 
 
-class HoldRefused(Struct, frozen=True, tag="HoldRefused"):
+class HoldRefused(Struct, frozen=True, tag="HoldRefused.v2", omit_defaults=True):
     """An order did not pass the pre-trade check: the rule, and the limit that failed if it was one.
 
     `facts` are the other facts of the rule, as text; `judged` the limits that passed before; `change_id` is set when it
-    was a replacement.
+    was a replacement. `valuation` is the price its notional is at, `equity` what its limits measured by, if any did.
     """
 
     key: OrderKey
@@ -123,14 +130,16 @@ class HoldRefused(Struct, frozen=True, tag="HoldRefused"):
     marks: tuple[MarkSeen, ...] = ()
     change_id: str = ""
     position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
+    valuation: Valuation | None = None
+    equity: EquityUsed | None = None
 
 
-class HoldAdjusted(Struct, frozen=True, gc=False, tag="HoldAdjusted"):
+class HoldAdjusted(Struct, frozen=True, gc=False, tag="HoldAdjusted.v2", omit_defaults=True):
     """A working order holds `quantity` now, where it held `was`.
 
     A requested replacement is checked and has a `change_id`: until the venue has answered, the order holds the larger
     of what it was and what it would be. What follows from the venue's answer, or from an order found at the venue, is
-    not checked: it has happened.
+    not checked: it has happened. `price` is the order's own from here on, None if it stays what it was.
     """
 
     key: OrderKey
@@ -147,6 +156,9 @@ class HoldAdjusted(Struct, frozen=True, gc=False, tag="HoldAdjusted"):
     judged: tuple[LimitCheck, ...] = ()
     marks: tuple[MarkSeen, ...] = ()
     position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
+    price: Decimal | None = None
+    valuation: Valuation | None = None
+    equity: EquityUsed | None = None
 
 
 class HoldPosted(Struct, frozen=True, gc=False, tag="HoldPosted"):
@@ -279,10 +291,20 @@ class AssessmentResumed(Struct, frozen=True, tag="AssessmentResumed"):
     transact_time: datetime
 
 
-class EquityAssessed(Struct, frozen=True, tag="EquityAssessed"):
-    """Capital was paid in or withdrawn, or gains rose to a new high; equity = capital + gains.
+class CapitalStated(Struct, frozen=True, tag="CapitalStated"):
+    """A capital was stated, to measure by instead of what is on record, or (None) the statement was withdrawn."""
 
-    `gain` is the total gain so far at the marks, None if it could not be measured; `high` the highest it has been.
+    account_id: str
+    capital: Money | None
+    transact_time: datetime
+
+
+class EquityAssessed(Struct, frozen=True, tag="EquityAssessed.v2", omit_defaults=True):
+    """Capital changed, or gains rose to a new high; equity = capital + gains.
+
+    `gain` is the total gain so far at the marks, None if it could not be measured; `high` the highest it has been,
+    `highs` those of the scopes with a limit of drawdown. `basis` is where the capital comes from, and `paid_in` what a
+    capital of the BOOK consists of.
     """
 
     account_id: str
@@ -292,6 +314,9 @@ class EquityAssessed(Struct, frozen=True, tag="EquityAssessed"):
     high: Decimal | None
     marks: tuple[MarkSeen, ...]
     transact_time: datetime
+    basis: CapitalBasis = CapitalBasis.STATED
+    paid_in: tuple[Money, ...] = ()
+    highs: tuple[ScopeHigh, ...] = ()
 
 
 class DayOpened(Struct, frozen=True, tag="DayOpened"):
@@ -355,7 +380,7 @@ class UsageCarried(Struct, frozen=True, tag="UsageCarried"):
 HoldEvent = HoldPlaced | HoldRefused | HoldAdjusted | HoldPosted | GainsPosted | HoldVoided | HoldExpired
 
 
-class FirmUsageChanged(Struct, frozen=True, tag="FirmUsageChanged"):
+class FirmUsageChanged(Struct, frozen=True, tag="FirmUsageChanged.v2"):
     """In the firm's stream: the event of an account's stream in the same append, with the firm's own checks."""
 
     account_id: str
@@ -363,6 +388,6 @@ class FirmUsageChanged(Struct, frozen=True, tag="FirmUsageChanged"):
 
 
 AssessmentEvent = LimitBreached | BreachCleared | AssessmentMissed | AssessmentResumed | EquityAssessed | DayOpened
-SettingEvent = LimitSet | SwitchEngaged | SwitchReleased | TradingDaySet | ConversionSet
+SettingEvent = LimitSet | SwitchEngaged | SwitchReleased | TradingDaySet | ConversionSet | CapitalStated
 FirmEvent = AccountRegistered | FirmWatchStarted | FirmWatchEnded | UsageCarried | FirmUsageChanged
 RiskEvent = SettingEvent | HoldEvent | AssessmentEvent | FirmEvent

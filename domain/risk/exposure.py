@@ -32,7 +32,10 @@ class Desk(NamedTuple):
 
 
 class Hold(Struct, frozen=True, gc=False):
-    """The quantity a working order still holds. `change_id` names the last replacement that was checked."""
+    """The quantity a working order still holds. `change_id` names the last replacement that was checked.
+
+    `price` is the order's own, its limit or trigger; of a market order the mark it was valued at; None if unknown.
+    """
 
     strategy_id: str
     instrument_id: str
@@ -40,17 +43,23 @@ class Hold(Struct, frozen=True, gc=False):
     quantity: Decimal
     change_id: str = ""
     position_side: PositionSide = PositionSide.BOTH
+    price: Decimal | None = None
 
     def desk(self, account_id: str) -> Desk:
         """The desk of the order."""
         return Desk(account_id, self.strategy_id, self.position_side)
+
+    @property
+    def at_price(self) -> Decimal:
+        """Its quantity times its own price, 0 if that is unknown."""
+        return ZERO if self.price is None else self.quantity * self.price
 
     def less(self, released: Decimal) -> "Hold":
         """The hold with `released` less."""
         left = exact(self.quantity - released)
         return Hold(
             self.strategy_id, self.instrument_id, self.side, quantity=left, change_id=self.change_id,
-            position_side=self.position_side,
+            position_side=self.position_side, price=self.price,
         )  # fmt: skip
 
 
@@ -89,10 +98,21 @@ FLAT = Holding()
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
+PriceRange = tuple[Decimal, Decimal]
+
+
+def _widened(prices: PriceRange | None, price: Decimal | None) -> PriceRange | None:
+    """The range with a price in it; it stays as wide when an order ends, until the last of its side does."""
+    if price is None:
+        return prices
+    return (price, price) if prices is None else (min(prices[0], price), max(prices[1], price))
+
+
 class Cell(Struct, frozen=True, gc=False):
     """One desk in one instrument. `opening` is its holding at the start, `day_from`, of the trading day.
 
-    `buying` and `selling` are the unsigned quantities that its `orders` working orders hold.
+    `buying` and `selling` are the unsigned quantities that its `orders` working orders hold, `buying_at` and
+    `selling_at` the sums of these times the own prices, which lie between the two `buy_prices` or `sell_prices`.
     """
 
     contract: Contract | None = None
@@ -102,6 +122,10 @@ class Cell(Struct, frozen=True, gc=False):
     buying: Decimal = ZERO
     selling: Decimal = ZERO
     orders: int = 0
+    buying_at: Decimal = ZERO
+    selling_at: Decimal = ZERO
+    buy_prices: PriceRange | None = None
+    sell_prices: PriceRange | None = None
 
     @property
     def is_blank(self) -> bool:
@@ -127,13 +151,22 @@ class Cell(Struct, frozen=True, gc=False):
         """The larger of the two, unsigned."""
         return max(abs(self.longest), abs(self.shortest))
 
-    def with_held(self, side: Side, added: Decimal, orders: int, contract: Contract | None = None) -> "Cell":
-        """The cell with `added` more held by working orders of one side, and `orders` more of them."""
-        buying, selling = self.buying, self.selling
+    def with_held(
+        self, side: Side, added: Decimal, orders: int, contract: Contract | None = None, *, at_price: Decimal = ZERO,
+        price: Decimal | None = None,
+    ) -> "Cell":  # fmt: skip
+        """The cell with `added` more held by working orders of one side, and `orders` more of them.
+
+        `at_price` is what is added times the order's own `price`, of a quantity that has one.
+        """
+        buying, selling, buying_at, selling_at = self.buying, self.selling, self.buying_at, self.selling_at
+        buy_prices, sell_prices = self.buy_prices, self.sell_prices
         if side is Side.BUY:
-            buying = exact(buying + added)
+            buying, buying_at = exact(buying + added), exact(buying_at + at_price)
+            buy_prices = _widened(buy_prices, price) if buying else None
         else:
-            selling = exact(selling + added)
+            selling, selling_at = exact(selling + added), exact(selling_at + at_price)
+            sell_prices = _widened(sell_prices, price) if selling else None
         return Cell(
             contract=contract or self.contract,
             now=self.now,
@@ -142,6 +175,10 @@ class Cell(Struct, frozen=True, gc=False):
             buying=buying,
             selling=selling,
             orders=self.orders + orders,
+            buying_at=buying_at,
+            selling_at=selling_at,
+            buy_prices=buy_prices,
+            sell_prices=sell_prices,
         )
 
     def with_change(self, contract: Contract | None, change: Change, starts_at_hour: int) -> "Cell":
@@ -160,6 +197,10 @@ class Cell(Struct, frozen=True, gc=False):
             buying=self.buying,
             selling=self.selling,
             orders=self.orders,
+            buying_at=self.buying_at,
+            selling_at=self.selling_at,
+            buy_prices=self.buy_prices,
+            sell_prices=self.sell_prices,
         )
 
     def opened(self, day_from: datetime) -> Holding:
@@ -202,6 +243,13 @@ class Exposure(Struct, frozen=True, gc=False):
                 contract = cell.contract or contract
         return exact(max(abs(longest), abs(shortest))), contract
 
+    def held_by(self, desk: Desk, instrument_id: str, side: Side) -> Iterator[Hold]:
+        """The holds of the working orders of one desk in one instrument, of one side."""
+        for key, hold in self.holds.items():
+            is_its = key.account_id == desk.account_id and hold.strategy_id == desk.strategy_id
+            if is_its and hold.instrument_id == instrument_id and hold.side is side:
+                yield hold
+
     def with_hold(self, key: OrderKey, hold: Hold, contract: Contract | None = None) -> "Exposure":
         """The exposure with an order's hold replaced by `hold`; one of quantity zero is removed."""
         known: Hold | None = self.holds.get(key)
@@ -211,7 +259,9 @@ class Exposure(Struct, frozen=True, gc=False):
         desk = hold.desk(key.account_id)
         cell = self.cell(desk, hold.instrument_id)
         added = hold.quantity - (known.quantity if known else ZERO)
-        cell = cell.with_held(hold.side, added, is_held - (known is not None), contract)
+        at_price = hold.at_price - (known.at_price if known else ZERO)
+        orders = is_held - (known is not None)
+        cell = cell.with_held(hold.side, added, orders, contract, at_price=at_price, price=hold.price or ZERO)
         holds = self.holds.put(key, hold) if is_held else self.holds.drop(key)
         return Exposure(self._with_cell(desk, hold.instrument_id, cell), holds)
 
@@ -238,10 +288,10 @@ class Exposure(Struct, frozen=True, gc=False):
         if hold.desk(desk.account_id) != desk or hold.instrument_id != instrument_id:  # filled in something else
             left = self.with_hold(key, hold.less(released))
             return left.with_change(desk, instrument_id, contract, change, starts_at_hour=starts_at_hour)
-        hold = hold.less(released)
+        was_at, hold = hold.at_price, hold.less(released)
         is_held = hold.quantity > 0
         cell = self.cell(desk, instrument_id).with_change(contract, change, starts_at_hour)
-        cell = cell.with_held(hold.side, -released, 0 if is_held else -1)
+        cell = cell.with_held(hold.side, -released, 0 if is_held else -1, at_price=hold.at_price - was_at)
         holds = self.holds.put(key, hold) if is_held else self.holds.drop(key)
         return Exposure(self._with_cell(desk, instrument_id, cell), holds)
 

@@ -12,12 +12,13 @@ from domain.values import venue_of
 class Measure(StrEnum):
     """The measure of a limit. Of the order itself, for any effect on the position:
 
-    MAX_ORDER_QTY: units of base or contracts. MAX_ORDER_NOTIONAL: currency; at its price, else its trigger, else mark.
+    MAX_ORDER_QTY: units of base or contracts. MAX_ORDER_NOTIONAL: currency; at the worse of its own price and the mark.
     PRICE_COLLAR: a fraction of the reference, by which a price may be worse than it for us (a buy above, a sell below).
     The reference of an order that waits for a trigger is the trigger, of others the mark; a market order needs a fresh
     mark and is its equal. MAX_MARK_AGE: seconds; an older mark is not fresh (60 where no limit sets it).
 
-    Of what is held, with all working orders of the order's side filled; one that brings the usage towards zero passes:
+    Of what is held at its mark, with all working orders of the order's side filled, these at the worse of their own
+    prices and the mark (`domain.risk.valuing`); one that brings the usage towards zero passes:
 
     MAX_POSITION: units, of each instrument; all strategies of the scope net. MAX_POSITION_NOTIONAL: the same in money.
     MAX_NET_EXPOSURE: currency; the sum over instruments, longs less shorts.
@@ -28,7 +29,9 @@ class Measure(StrEnum):
     MAX_CONCENTRATION: the gross exposure in one asset (base) / equity. MAX_OPEN_ORDERS: working orders.
     MAX_ORDERS_PER_SECOND, MAX_ORDERS_PER_MINUTE: orders and replacements let through in the second or minute up to it.
     MAX_DAILY_LOSS: currency; realized and unrealized since the trading day began, net of fees and funding.
-    MAX_DRAWDOWN: a fraction; the fall of gains since their highest, of the equity at that time.
+    MAX_DRAWDOWN: a fraction; the fall of the scope's gains since their highest, of the account's equity at that time.
+
+    Equity is that of the whole account, or of the firm: `domain.risk.capital`.
     """
 
     MAX_POSITION = "MAX_POSITION"
@@ -66,6 +69,11 @@ class Measure(StrEnum):
     def lets_closing_through(self) -> bool:
         """Whether an order that only closes its strategy's position passes at any usage."""
         return self in _CLOSING_PASSES
+
+    @property
+    def is_of_equity(self) -> bool:
+        """Whether it is a fraction or multiple of equity."""
+        return self in _OF_EQUITY
 
     @property
     def spans_instruments(self) -> bool:

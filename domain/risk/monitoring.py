@@ -6,10 +6,12 @@ from decimal import Decimal
 
 from domain.errors import RequestRefused
 from domain.marks import MARK_AGE_MAX, MILLISECOND, MarkSeen, Prices
+from domain.risk.capital import CapitalBasis, Equity, EquityUsed, ScopeHigh
 from domain.risk.events import (
     AssessmentMissed,
     AssessmentResumed,
     BreachCleared,
+    CapitalStated,
     DayOpened,
     EquityAssessed,
     LimitBreached,
@@ -18,10 +20,10 @@ from domain.risk.events import (
 )
 from domain.risk.exposure import day_of
 from domain.risk.measures import ANYWHERE, Measure
-from domain.risk.requests import AssessMarks
+from domain.risk.requests import AssessMarks, StateCapital
 from domain.risk.state import Risk, evolve
-from domain.risk.usage import Equity, Meter
-from domain.values import ZERO, exact
+from domain.risk.usage import Meter
+from domain.values import ZERO, Money, exact
 
 SECONDS_MAX = Decimal(10**9)
 
@@ -66,12 +68,14 @@ def assessed(risk: Risk, request: AssessMarks) -> tuple[RiskEvent, ...]:
     day_from = day_of(request.transact_time, risk.starts_at_hour)
 
     def meter(state: Risk) -> Meter:
-        prices = Prices(request.marks, request.transact_time, age_max, state.conversions)
-        return Meter(
-            state.exposure, prices, state.equity, day_from, opening_marks=state.opening_marks, at=request.transact_time
-        )
+        at = request.transact_time
+        prices = Prices(request.marks, at, age_max, state.conversions, others=state.traded_pairs)
+        capital = state.capital(request.funds)
+        return Meter(state.exposure, prices, capital, day_from, opening_marks=state.opening_marks, at=at)
 
     events: list[RiskEvent] = []
+    if request.capital is not None:
+        events += stated(risk, StateCapital(request.account_id, request.capital, request.transact_time))
     events += day_opened(risk, request.account_id, meter(risk).prices, request.transact_time)
     state = after(risk, events)
     capitalised = _equity_assessed(state, request, meter(state))
@@ -83,33 +87,62 @@ def assessed(risk: Risk, request: AssessMarks) -> tuple[RiskEvent, ...]:
     return tuple(events)
 
 
-def _equity_assessed(risk: Risk, request: AssessMarks, meter: Meter) -> tuple[EquityAssessed, ...]:
-    known = risk.equity
-    if request.capital is None and known is None:
+def stated(risk: Risk, request: StateCapital) -> tuple[CapitalStated, ...]:
+    """The statement of a capital, or its withdrawal; () if it is in effect."""
+    capital = None if request.capital is None else Money(exact(request.capital.amount), request.capital.currency)
+    if capital == (risk.statement.capital if risk.statement is not None else None):
         return ()
-    currency = request.capital.currency if request.capital else known.currency if known else ""
-    capital = request.capital.amount if request.capital else known.capital if known else ZERO
-    high = known.high if known is not None and known.currency == currency else None
-    gain: Decimal | None = None
+    return (CapitalStated(request.account_id, capital, request.transact_time),)
+
+
+def _equity_assessed(risk: Risk, request: AssessMarks, meter: Meter) -> tuple[EquityAssessed, ...]:
+    """The capital and the highest gains, if either has changed, as far as they can be measured.
+
+    Where they cannot, AssessmentMissed of the limits that need them records why.
+    """
+    known, statement = risk.equity, risk.statement
     try:
-        gain = meter.gain(ANYWHERE, currency)
+        currency = meter.capital.currency
     except RequestRefused:
-        gain = None  # AssessmentMissed of the drawdown limits records why
-    if gain is not None and (high is None or gain > high):
-        high = gain
-    if known == Equity(currency, exact(capital), high):
+        return ()
+    basis = CapitalBasis.BOOK if statement is None else CapitalBasis.STATED
+    before = known if known is not None and known.currency == currency else None
+    high = before.high if before is not None else None
+    used: EquityUsed | None = None
+    try:
+        used = meter.equity()
+    except RequestRefused:
+        if statement is None:
+            return ()
+    if used is not None and (high is None or used.gain > high):
+        high = used.gain
+    assert used is not None or statement is not None, "one of them has the capital"
+    capital = used.capital if used is not None else statement.capital.amount if statement is not None else ZERO
+    paid_in = meter.capital.funds.paid_in if basis is CapitalBasis.BOOK and meter.capital.funds is not None else ()
+    highs = _highs(risk, meter, before, used)
+    now = Equity(currency, exact(capital), high, basis=basis, paid_in=paid_in, highs=highs)
+    if known == now:
         return ()
     return (
         EquityAssessed(
-            request.account_id,
-            currency,
-            capital=exact(capital),
-            gain=gain,
-            high=high,
-            marks=meter.prices.seen,
-            transact_time=request.transact_time,
+            request.account_id, currency, capital=now.capital, gain=used.gain if used is not None else None, high=high,
+            marks=meter.prices.seen, transact_time=request.transact_time, basis=basis, paid_in=paid_in, highs=highs,
         ),
-    )
+    )  # fmt: skip
+
+
+def _highs(risk: Risk, meter: Meter, before: Equity | None, used: EquityUsed | None) -> tuple[ScopeHigh, ...]:
+    """The highest gains of the scopes, other than the whole, that have a limit of drawdown."""
+    drawdowns = [limit for limit in risk.active if limit.measure is Measure.MAX_DRAWDOWN and limit.scope != ANYWHERE]
+    found = []
+    for limit in drawdowns:
+        high = before.high_of(limit.scope) if before is not None else None
+        if used is not None:
+            gain = meter.scope_gain(limit.scope, used)
+            high = gain if high is None else max(high, gain)
+        if high is not None:
+            found.append(ScopeHigh(limit.scope, high))
+    return tuple(found)
 
 
 def _limit_assessed(risk: Risk, limit: LimitSet, meter: Meter, request: AssessMarks) -> list[RiskEvent]:

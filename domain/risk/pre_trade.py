@@ -1,10 +1,13 @@
 """Pre-trade check: an order, or its replacement, against every limit and kill switch that covers it."""
 
+from decimal import Decimal
 from typing import NamedTuple
 
 from domain.errors import RequestRefused
+from domain.instrument import Kind
 from domain.marks import Prices
 from domain.order import ExecInst
+from domain.risk.capital import EquityUsed
 from domain.risk.events import DayOpened, HoldAdjusted, HoldPlaced, HoldRefused, LimitCheck, LimitSet, Mode, RiskEvent
 from domain.risk.exposure import Hold, day_of
 from domain.risk.measures import Measure
@@ -34,7 +37,8 @@ def checked(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...
     day_from = day_of(request.transact_time, risk.starts_at_hour)
 
     def fresh() -> Prices:
-        return Prices(marks, request.transact_time, age_max, risk.conversions)
+        own = {order.instrument_id: order.contract} if order.contract.kind is Kind.SPOT else {}
+        return Prices(marks, request.transact_time, age_max, risk.conversions, others=risk.traded_pairs | own)
 
     opened: tuple[DayOpened, ...] = ()
     if any(limit.measure is Measure.MAX_DAILY_LOSS for limit in limits):
@@ -42,19 +46,19 @@ def checked(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...
         risk = after(risk, opened)
     prices = fresh()
     meter = Meter(
-        risk.exposure, prices, risk.equity, day_from, opening_marks=risk.opening_marks, at=request.transact_time
-    )
+        risk.exposure, prices, risk.capital(request.funds), day_from, opening_marks=risk.opening_marks,
+        at=request.transact_time,
+    )  # fmt: skip
     result = _check(risk, meter, order, request=request, limits=limits)
-    return (*opened, _decision(order, request, prices, result=result, hold=hold))
+    return (*opened, _decision(order, request, meter, result=result, hold=hold))
 
 
 def _intent(request: PlaceHold | AdjustHold, hold: Hold | None) -> Intent:
     terms = request.terms
     quantity = request.quantity if isinstance(request, AdjustHold) else terms.order_qty
     return Intent(
-        request.key, terms.strategy_id, terms.instrument_id, terms.side, order_qty=terms.order_qty, price=terms.price,
-        stop_px=terms.stop_px, contract=request.contract, quantity=quantity, holding=hold.quantity if hold else ZERO,
-        is_new=isinstance(request, PlaceHold), position_side=terms.leg,
+        request.key, terms, request.contract, quantity, holding=hold.quantity if hold else ZERO,
+        is_new=isinstance(request, PlaceHold),
     )  # fmt: skip
 
 
@@ -89,7 +93,7 @@ def _check(
         try:
             usage = meter.usage(limit.measure, limit.scope, limit.currency, order, window=window)
         except RequestRefused as missing:
-            if is_let_through:
+            if is_let_through or (is_reducing and limit.measure.is_held):
                 continue
             return _Result(tuple(passed), missing)
         limit_check = LimitCheck(
@@ -119,31 +123,44 @@ def _switched_off(risk: Risk, order: Intent, *, is_reducing: bool) -> RequestRef
 
 
 def _decision(
-    order: Intent, request: PlaceHold | AdjustHold, prices: Prices, *, result: _Result, hold: Hold | None
+    order: Intent, request: PlaceHold | AdjustHold, meter: Meter, *, result: _Result, hold: Hold | None
 ) -> HoldPlaced | HoldRefused | HoldAdjusted:
     change_id = request.change_id if isinstance(request, AdjustHold) else ""
-    leg = stated_leg(order.position_side)
+    leg, prices = stated_leg(order.position_side), meter.prices
     mark = prices.mark(order.instrument_id) if order.is_at_market and prices.has_fresh(order.instrument_id) else None
-    price = order.price if order.price is not None else order.stop_px
-    if price is None and mark is not None:
-        price = mark.price
-    notional = None if price is None else exact(order.contract.notional(order.order_qty, price))
+    valued = meter.valuation(order)
+    notional = None if valued is None else exact(order.contract.notional(order.order_qty, valued.price))
+    equity = _equity_used(meter, result)
     if result.refusal is not None:
         facts = {name: str(fact) for name, fact in result.refusal.facts.items() if fact is not None}
         return HoldRefused(
             order.key, order.strategy_id, order.instrument_id, order.side, quantity=order.quantity, notional=notional,
             mark=mark, rule=result.refusal.rule, failed=result.failed, transact_time=request.transact_time, facts=facts,
-            judged=result.passed, marks=prices.seen, change_id=change_id, position_side=leg,
+            judged=result.passed, marks=prices.seen, change_id=change_id, valuation=valued, equity=equity,
+            position_side=leg,
         )  # fmt: skip
+    price = meter.own_price(order)
     if isinstance(request, PlaceHold):
         return HoldPlaced(
             order.key, order.strategy_id, order.instrument_id, order.side, quantity=order.quantity, notional=notional,
             mark=mark, judged=result.passed, transact_time=request.transact_time, contract=order.contract,
-            marks=prices.seen, position_side=leg,
+            marks=prices.seen, price=price, valuation=valued, equity=equity, position_side=leg,
         )  # fmt: skip
     return HoldAdjusted(
         order.key, order.strategy_id, order.instrument_id, order.side, was=hold.quantity if hold else ZERO,
         quantity=order.quantity, contract=order.contract, transact_time=request.transact_time,
         change_id=request.change_id, notional=notional, mark=mark, judged=result.passed, marks=prices.seen,
-        position_side=leg,
+        price=_larger(price, hold), valuation=valued, equity=equity, position_side=leg,
     )  # fmt: skip
+
+
+def _larger(price: Decimal | None, hold: Hold | None) -> Decimal | None:
+    """The higher of the prices before and after a replacement: until it is answered, either may be filled."""
+    was = hold.price if hold is not None else None
+    return max((each for each in (price, was) if each is not None), default=None)
+
+
+def _equity_used(meter: Meter, result: _Result) -> EquityUsed | None:
+    """The equity that a limit was measured by; None if none was."""
+    checks = result.passed if result.failed is None else (*result.passed, result.failed)
+    return meter.equity() if any(each.measure.is_of_equity for each in checks) else None

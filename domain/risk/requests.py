@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from domain.instrument import Contract
 from domain.order import OrderKey, OrderTerms
+from domain.risk.capital import Funds
 from domain.risk.events import Mode
 from domain.risk.exposure import Change
 from domain.risk.measures import Measure, Scope
@@ -67,13 +68,28 @@ class SetConversion(Struct, frozen=True, tag="SetConversion"):
     contract: Contract | None = None
 
 
+class StateCapital(Struct, frozen=True, tag="StateCapital"):
+    """State the capital of an account, or of the `firm`: the total paid in less withdrawals, without gains.
+
+    It replaces the capital on record until it is withdrawn (`capital` None).
+    """
+
+    account_id: str
+    capital: Money | None
+    transact_time: datetime
+
+
 class AssessMarks(Struct, frozen=True):
-    """Check what is held at new marks, without an order. `capital` is the total paid in less withdrawals, if known."""
+    """Check what is held at new marks, without an order. A `capital` is stated first, as `StateCapital` does.
+
+    The ledger fills in `funds`, the capital on record, where a limit measures by it.
+    """
 
     account_id: str
     marks: tuple[Mark, ...]
     transact_time: datetime
     capital: Money | None = None
+    funds: Funds | None = None
 
 
 class PlaceHold(Struct, frozen=True):
@@ -85,6 +101,7 @@ class PlaceHold(Struct, frozen=True):
     mark: Mark | None
     transact_time: datetime
     marks: tuple[Mark, ...] = ()
+    funds: Funds | None = None
 
 
 class AdjustHold(Struct, frozen=True):
@@ -97,6 +114,7 @@ class AdjustHold(Struct, frozen=True):
     contract: Contract
     transact_time: datetime
     marks: tuple[Mark, ...] = ()
+    funds: Funds | None = None
 
 
 class PostHold(Struct, frozen=True, gc=False):
@@ -127,7 +145,10 @@ class PostGains(Struct, frozen=True):
 
 
 class RestateHold(Struct, frozen=True):
-    """The quantity the order may still fill at its venue: after a replacement, a bust, or when it was found there."""
+    """The quantity the order may still fill at its venue: after a replacement, a bust, or when it was found there.
+
+    `price` is the order's own now, its limit or trigger.
+    """
 
     key: OrderKey
     strategy_id: str
@@ -137,6 +158,7 @@ class RestateHold(Struct, frozen=True):
     contract: Contract | None
     transact_time: datetime
     position_side: PositionSide = PositionSide.BOTH
+    price: Decimal | None = None
 
 
 class VoidHold(Struct, frozen=True):
@@ -153,6 +175,6 @@ class ExpireHold(Struct, frozen=True):
     transact_time: datetime
 
 
-SettingRequest = SetLimit | EngageSwitch | ReleaseSwitch | SetTradingDay | SetConversion | AssessMarks
+SettingRequest = SetLimit | EngageSwitch | ReleaseSwitch | SetTradingDay | SetConversion | StateCapital | AssessMarks
 RiskRequest = SettingRequest | PlaceHold | AdjustHold
 RiskReport = PostHold | PostGains | RestateHold | VoidHold | ExpireHold

@@ -1,7 +1,7 @@
 """The risk state of an account or of the firm: limits and their usage, folded from `domain.risk.events`."""
 
 from bisect import insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import assert_never
@@ -9,8 +9,9 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.instrument import Contract
+from domain.instrument import Contract, Kind
 from domain.order import OrderKey
+from domain.risk.capital import Capital, CapitalBasis, Equity, Funds, Statement
 from domain.risk.events import (
     FIRM,
     AccountRegistered,
@@ -18,6 +19,7 @@ from domain.risk.events import (
     AssessmentMissed,
     AssessmentResumed,
     BreachCleared,
+    CapitalStated,
     ConversionSet,
     DayOpened,
     EquityAssessed,
@@ -42,8 +44,7 @@ from domain.risk.events import (
 )
 from domain.risk.exposure import Cell, Change, Desk, Exposure, Hold
 from domain.risk.measures import WINDOWS, Measure, Scope
-from domain.risk.usage import Equity
-from domain.values import ZERO, Side, exact, leg_of
+from domain.values import ZERO, Money, Side, exact, leg_of
 
 Limited = tuple[Scope, Measure]
 
@@ -54,7 +55,8 @@ class Risk(Struct, frozen=True, gc=False):
     `active` are the limits that are not lifted, as they were first set. `windows` has the times of the latest orders
     that passed, for limits of rate, at most as many as the limit allows. `switch_versions` outlives a release;
     `refused` is the last refused replacement of a working order. `is_watched` is, for an account, whether the firm
-    checks too, for the firm, whether it does; `accounts`, for the firm, are all accounts.
+    checks too, for the firm, whether it does; `accounts`, for the firm, are all accounts. `equity` is as it was last
+    assessed, `statement` the capital that was stated and not withdrawn.
     """
 
     limits: dict[Limited, LimitSet] = {}
@@ -72,6 +74,7 @@ class Risk(Struct, frozen=True, gc=False):
     refused: dict[OrderKey, HoldRefused] = {}
     is_watched: bool = False
     accounts: frozenset[str] = frozenset()
+    statement: Statement | None = None
 
     @property
     def holds(self) -> Mapping[OrderKey, Hold]:
@@ -96,6 +99,15 @@ class Risk(Struct, frozen=True, gc=False):
         return exact(sum((cell.held(side) for cell in self._cells(scope, instrument_id)), ZERO))
 
     @property
+    def needs_funds(self) -> bool:
+        """Whether a limit measures by the capital that is on record."""
+        return self.statement is None and any(limit.measure.is_of_equity for limit in self.active)
+
+    def capital(self, funds: Funds | None) -> Capital:
+        """The sources of the capital; `funds` are on record."""
+        return Capital(self.statement, funds, self.equity)
+
+    @property
     def needs_watch(self) -> bool:
         """Whether the firm has any limit or kill switch."""
         return bool(self.active or self.switches)
@@ -108,13 +120,27 @@ class Risk(Struct, frozen=True, gc=False):
         """The instruments whose marks the check of an order may need: its own, all held, those to convert by."""
         needed = {instrument_id} if is_at_market else set()
         for limit in self.limits_over(strategy_id, instrument_id, asset):
-            if limit.measure in (Measure.PRICE_COLLAR, Measure.MAX_POSITION_NOTIONAL):
+            if limit.measure in _OF_THE_ORDERS_MARK:
                 needed.add(instrument_id)
             if limit.measure.is_money:
-                needed |= self.conversions.keys()
+                needed |= self.pairs
             if limit.measure.spans_instruments:
                 needed |= {instrument_id} | self.marks_needed_to_assess()
         return needed
+
+    @property
+    def traded_pairs(self) -> dict[str, Contract]:
+        """The spot instruments that were traded or ordered, to convert currencies by where no named one does."""
+        return {
+            instrument_id: cell.contract
+            for instrument_id, _, cell in self.exposure.all()
+            if cell.contract is not None and cell.contract.kind is Kind.SPOT
+        }
+
+    @property
+    def pairs(self) -> set[str]:
+        """The instruments that currencies may be converted by."""
+        return self.conversions.keys() | self.traded_pairs.keys()
 
     def marks_needed_to_assess(self) -> set[str]:
         """The instruments whose marks monitoring needs: held now or at the day's opening, and those to convert by."""
@@ -123,12 +149,20 @@ class Risk(Struct, frozen=True, gc=False):
             for instrument_id, _, cell in self.exposure.all()
             if cell.orders or cell.now.quantity or cell.opening.quantity
         }
-        return held | self.conversions.keys()
+        return held | self.pairs
+
+    def is_valued_by(self, instrument_ids: Collection[str]) -> bool:
+        """Whether a limit of what is held is measured by a mark of one of these instruments."""
+        is_measured = any(limit.measure.is_held and limit.measure is not Measure.MAX_POSITION for limit in self.active)
+        return is_measured and not self.marks_needed_to_assess().isdisjoint(instrument_ids)
 
     def _cells(self, scope: Scope, instrument_id: str) -> Iterator[Cell]:
         for desk, cell in self.exposure.of(instrument_id):
             if scope.strategy_id in (None, desk.strategy_id):
                 yield cell
+
+
+_OF_THE_ORDERS_MARK = (Measure.PRICE_COLLAR, Measure.MAX_ORDER_NOTIONAL, Measure.MAX_POSITION_NOTIONAL)
 
 
 def evolve(risk: Risk | None, event: RiskEvent) -> Risk:
@@ -139,7 +173,7 @@ def evolve(risk: Risk | None, event: RiskEvent) -> Risk:
             return _with_posting(risk, event)
         case HoldPlaced():
             hold = Hold(
-                event.strategy_id, event.instrument_id, event.side, event.quantity,
+                event.strategy_id, event.instrument_id, event.side, event.quantity, price=event.price,
                 position_side=leg_of(event.position_side),
             )  # fmt: skip
             placed = replace(risk, exposure=risk.exposure.with_hold(event.key, hold, event.contract))
@@ -159,7 +193,7 @@ def evolve(risk: Risk | None, event: RiskEvent) -> Risk:
             return _with_gains(risk, event)
         case HoldRefused():
             return replace(risk, refused=risk.refused | {event.key: event}) if event.change_id else risk
-        case LimitSet() | SwitchEngaged() | SwitchReleased() | TradingDaySet() | ConversionSet():
+        case LimitSet() | SwitchEngaged() | SwitchReleased() | TradingDaySet() | ConversionSet() | CapitalStated():
             return _with_setting(risk, event)
         case (
             LimitBreached()
@@ -190,6 +224,8 @@ def _with_setting(risk: Risk, event: SettingEvent) -> Risk:
             others = {at: known for at, known in risk.conversions.items() if at != event.instrument_id}
             named = {event.instrument_id: event.contract} if event.contract else {}
             return replace(risk, conversions=others | named)
+        case CapitalStated():
+            return replace(risk, statement=_statement(event.capital, event.transact_time))
         case _:
             assert_never(event)
 
@@ -208,13 +244,28 @@ def _with_assessment(risk: Risk, event: AssessmentEvent) -> Risk:
             resumed = (event.scope, event.measure)
             return replace(risk, missed={at: rule for at, rule in risk.missed.items() if at != resumed})
         case EquityAssessed():
-            return replace(risk, equity=Equity(event.currency, event.capital, event.high))
+            return _with_equity(risk, event)
         case DayOpened():
             opened = {seen.mark.instrument_id: (event.day_from, seen.mark.price) for seen in event.marks}
             kept = {at: mark for at, mark in risk.opening_marks.items() if mark[0] >= event.day_from}
             return replace(risk, opening_marks=kept | opened)
         case _:
             assert_never(event)
+
+
+def _statement(capital: Money | None, at: datetime) -> Statement | None:
+    return None if capital is None else Statement(capital, at)
+
+
+def _with_equity(risk: Risk, event: EquityAssessed) -> Risk:
+    """Before capital was stated by an event of its own, a capital that was assessed with was stated."""
+    equity = Equity(
+        event.currency, event.capital, event.high, basis=event.basis, paid_in=event.paid_in, highs=event.highs
+    )
+    statement = risk.statement
+    if statement is None and event.basis is CapitalBasis.STATED:
+        statement = Statement(Money(event.capital, event.currency), event.transact_time)
+    return replace(risk, equity=equity, statement=statement)
 
 
 def _with_watch(risk: Risk, event: AccountRegistered | FirmWatchStarted | FirmWatchEnded | UsageCarried) -> Risk:
@@ -264,8 +315,9 @@ def _with_posting(risk: Risk, event: HoldPosted) -> Risk:
 def _with_adjustment(risk: Risk, event: HoldAdjusted) -> Risk:
     known: Hold | None = risk.exposure.holds.get(event.key)
     change_id = event.change_id or (known.change_id if known else "")
+    price = event.price if event.price is not None else (known.price if known else None)
     hold = Hold(
-        event.strategy_id, event.instrument_id, event.side, event.quantity, change_id=change_id,
+        event.strategy_id, event.instrument_id, event.side, event.quantity, change_id=change_id, price=price,
         position_side=leg_of(event.position_side),
     )  # fmt: skip
     adjusted = replace(risk, exposure=risk.exposure.with_hold(event.key, hold, event.contract))
@@ -327,7 +379,7 @@ def _with_carried(exposure: Exposure, event: UsageCarried) -> Exposure:
     for order in event.holds:
         hold = Hold(
             order.strategy_id, order.instrument_id, order.side, order.quantity, change_id=order.change_id,
-            position_side=leg_of(order.position_side),
+            position_side=leg_of(order.position_side), price=order.price,
         )  # fmt: skip
         exposure = exposure.with_hold(order.key, hold, order.contract)
     return exposure

@@ -1,22 +1,23 @@
 """Usage of a limit, without an order and with it: the arithmetic of every measure.
 
 It is computed from the exposure (positions and working orders), prices and equity. Notionals are in quote currency, of
-an option its premium in settlement currency; what is held is valued at marks.
+an option its premium in settlement currency. Positions are valued at marks; each working order at the worse of its own
+price and the mark, of inverse contracts at the mark; an order as `domain.risk.valuing` says.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple, assert_never
 
-from msgspec import Struct
-
 from domain.errors import RequestRefused
 from domain.instrument import Contract, Kind
 from domain.marks import Prices
-from domain.order import OrderKey
-from domain.risk.exposure import Cell, Desk, Exposure
+from domain.order import OrderKey, OrderTerms
+from domain.risk.capital import Capital, EquityUsed
+from domain.risk.exposure import Cell, Desk, Exposure, Hold
 from domain.risk.measures import ANYWHERE, WINDOWS, Measure, Scope
+from domain.risk.valuing import VALUING_MARK_AGE_MAX, Valuation, own_price, valuation
 from domain.values import ONE, ZERO, PositionSide, Side, divide, exact
 
 MARKET_ORDER_RULE = "a market order has a mark to value it by"
@@ -26,17 +27,46 @@ class Intent(NamedTuple):
     """An order to be checked: it is to hold `quantity`, of which it already holds `holding` (a replacement)."""
 
     key: OrderKey
-    strategy_id: str
-    instrument_id: str
-    side: Side
-    order_qty: Decimal
-    price: Decimal | None
-    stop_px: Decimal | None
+    terms: OrderTerms
     contract: Contract
     quantity: Decimal
     holding: Decimal
     is_new: bool
-    position_side: PositionSide = PositionSide.BOTH
+
+    @property
+    def position_side(self) -> PositionSide:
+        """The leg of the order."""
+        return self.terms.leg
+
+    @property
+    def strategy_id(self) -> str:
+        """The strategy of the order."""
+        return self.terms.strategy_id
+
+    @property
+    def instrument_id(self) -> str:
+        """The instrument of the order."""
+        return self.terms.instrument_id
+
+    @property
+    def side(self) -> Side:
+        """The side of the order."""
+        return self.terms.side
+
+    @property
+    def order_qty(self) -> Decimal:
+        """The quantity of the order as a whole, in base units or contracts."""
+        return self.terms.order_qty
+
+    @property
+    def price(self) -> Decimal | None:
+        """The limit of the order."""
+        return self.terms.price
+
+    @property
+    def stop_px(self) -> Decimal | None:
+        """The trigger of the order."""
+        return self.terms.stop_px
 
     @property
     def desk(self) -> Desk:
@@ -90,16 +120,28 @@ class Usage(NamedTuple):
         return self.is_signed and abs(self.with_order) <= abs(self.used) and self.with_order * self.used >= 0
 
 
-class Equity(Struct, frozen=True):
-    """Capital paid in, and the highest gains on top of it."""
-
-    currency: str
-    capital: Decimal
-    high: Decimal | None = None
-
-
 def _with_asset(scope: Scope, asset: str) -> Scope:
     return Scope(scope.strategy_id, scope.instrument_id, scope.venue, asset)
+
+
+def _with_instrument(scope: Scope, instrument_id: str) -> Scope:
+    return Scope(scope.strategy_id, instrument_id, scope.venue, scope.asset)
+
+
+def _widest(sides: tuple[Decimal, Decimal]) -> Decimal:
+    return max(abs(sides[0]), abs(sides[1]))
+
+
+def _fraction(amount: Decimal, equity: EquityUsed) -> Decimal:
+    """An amount as a fraction of equity. Raises RequestRefused where that is not above zero."""
+    if not amount:
+        return ZERO
+    if equity.total <= 0:
+        raise RequestRefused(
+            "equity above zero", equity=equity.total, capital=equity.capital, gain=equity.gain,
+            currency=equity.currency, capital_basis=equity.basis,
+        )  # fmt: skip
+    return divide(amount, equity.total)
 
 
 class Meter(NamedTuple):
@@ -110,7 +152,7 @@ class Meter(NamedTuple):
 
     exposure: Exposure
     prices: Prices
-    equity: Equity | None
+    capital: Capital
     day_from: datetime
     opening_marks: Mapping[str, tuple[datetime, Decimal]]
     at: datetime
@@ -169,25 +211,22 @@ class Meter(NamedTuple):
             case Measure.MAX_POSITION:
                 return {name: self.exposure.widest(scope.strategy_id, name)[0] for name in self._instruments(scope)}
             case Measure.MAX_POSITION_NOTIONAL:
-                used = {}
-                for name in self._instruments(scope):
-                    widest, contract = self.exposure.widest(scope.strategy_id, name)
-                    used[name] = self._worth(widest, name, contract, currency or "")
-                return used
+                return {
+                    name: _widest(self._sides(_with_instrument(scope, name), currency or ""))
+                    for name in self._instruments(scope)
+                }
             case Measure.MAX_NET_EXPOSURE:
-                longest = self._sum(scope, currency or "", lambda cell: cell.longest)
-                shortest = self._sum(scope, currency or "", lambda cell: cell.shortest)
-                return {"": max(abs(longest), abs(shortest))}
+                return {"": _widest(self._sides(scope, currency or ""))}
             case Measure.MAX_GROSS_EXPOSURE:
-                return {"": self._sum(scope, currency or "", lambda cell: cell.widest)}
+                return {"": self._gross(scope, currency or "")}
             case Measure.MAX_LEVERAGE:
-                equity = self._equity()
-                return {"": self._of_equity(self._sum(scope, equity.currency, lambda cell: cell.widest))}
+                equity = self.equity()
+                return {"": _fraction(self._gross(scope, equity.currency), equity)}
             case Measure.MAX_CONCENTRATION:
-                equity = self._equity()
+                equity = self.equity()
                 assets = {cell.contract.base for _, _, cell in self._cells(scope) if cell.contract}
                 return {
-                    asset: self._of_equity(self._sum(_with_asset(scope, asset), equity.currency, lambda c: c.widest))
+                    asset: _fraction(self._gross(_with_asset(scope, asset), equity.currency), equity)
                     for asset in sorted(assets)
                 }
             case Measure.MAX_DAILY_LOSS:
@@ -196,6 +235,28 @@ class Meter(NamedTuple):
                 return {"": self.drawdown(scope)}
             case _:
                 return {}
+
+    def shown(
+        self, measure: Measure, scope: Scope, currency: str | None, window: tuple[datetime, ...] = ()
+    ) -> dict[str, Decimal]:
+        """The usage now of any measure, as `held` has it; of an order by itself none is used yet.
+
+        Of a rate it is what was sent in the second or minute up to now, of MAX_MARK_AGE the age of the oldest mark of
+        what is held. Raises RequestRefused where a price or the equity is missing.
+        """
+        if measure.is_held:
+            return self.held(measure, scope, currency)
+        if measure is Measure.MAX_OPEN_ORDERS:
+            return {"": Decimal(sum(cell.orders for _, _, cell in self._cells(scope)))}
+        if measure in WINDOWS:
+            since = self.at - WINDOWS[measure]
+            return {"": Decimal(sum(1 for moment in window if moment > since))}
+        if measure is Measure.MAX_MARK_AGE:
+            for instrument_id, _, cell in self._cells(scope):
+                if cell.orders or cell.now.quantity:
+                    self.prices.mark(instrument_id)
+            return {"": Decimal(self.prices.oldest_ms).scaleb(-3)}
+        return {"": ZERO}
 
     def gain(self, scope: Scope, currency: str) -> Decimal:
         """The total gain: realized, funding, minus fees, and unrealized at the marks."""
@@ -230,16 +291,45 @@ class Meter(NamedTuple):
             return opened[1]
         return self.prices.price(instrument_id)
 
+    def equity(self) -> EquityUsed:
+        """The equity of the account, or of the firm. Raises RequestRefused where it, or a price, is not known."""
+        return self.capital.equity(self.gain(ANYWHERE, self.capital.currency), self.prices.convert)
+
+    def scope_gain(self, scope: Scope, equity: EquityUsed) -> Decimal:
+        """The gain that a drawdown of a scope is measured by, in the currency of the equity."""
+        return equity.gain if scope == ANYWHERE else self.gain(scope, equity.currency)
+
     def drawdown(self, scope: Scope) -> Decimal:
         """The fall of gains since their highest, as a fraction of the equity at that time."""
-        equity = self._equity()
-        gain = self.gain(scope, equity.currency)
-        high = gain if equity.high is None else max(equity.high, gain)
+        equity = self.equity()
+        gain, known = self.scope_gain(scope, equity), self.capital.high_of(scope)
+        high = gain if known is None else max(known, gain)
         if high == gain:
             return ZERO
         if equity.capital + high <= 0:
-            raise RequestRefused("equity above zero at its highest", equity=exact(equity.capital + high))
+            raise RequestRefused(
+                "equity above zero at its highest", equity=exact(equity.capital + high), currency=equity.currency
+            )
         return divide(high - gain, equity.capital + high)
+
+    def valuation(self, order: Intent) -> Valuation | None:
+        """The price that an order is valued at; None where it has none and no mark of it is fresh."""
+        is_at_market = order.is_at_market
+        mark: Decimal | None = None
+        if not is_at_market:
+            compared = self.prices.compare(order.instrument_id, VALUING_MARK_AGE_MAX)
+            mark = compared.price if compared is not None else None
+        elif self.prices.has_fresh(order.instrument_id):
+            mark = self.prices.price(order.instrument_id)
+        return valuation(order.terms, mark, is_lowest=order.contract.kind is Kind.INVERSE)
+
+    def own_price(self, order: Intent) -> Decimal | None:
+        """The price that an order is held at: its own, or where it has none the one that it is valued at."""
+        own = own_price(order.terms)
+        if own is not None:
+            return own
+        valued = self.valuation(order)
+        return valued.price if valued is not None else None
 
     def _cells(self, scope: Scope) -> Iterator[tuple[str, Desk, Cell]]:
         if scope.instrument_id is None:
@@ -255,11 +345,14 @@ class Meter(NamedTuple):
         return sorted({instrument_id for instrument_id, _, _ in self._cells(scope)})
 
     def _order_notional(self, order: Intent, currency: str | None) -> Decimal:
-        price = order.price if order.price is not None else order.stop_px
-        if price is None:
-            price = self.prices.mark(order.instrument_id, MARKET_ORDER_RULE).price
-        notional = order.contract.notional(order.order_qty, price)
-        return exact(self._converted(notional, order.instrument_id, order.contract, currency or ""))
+        if order.is_at_market:
+            self.prices.mark(order.instrument_id, MARKET_ORDER_RULE)
+        valued = self.valuation(order)
+        assert valued is not None, "an order has a price, a trigger or a mark"
+        contract, notional = order.contract, order.contract.notional(order.order_qty, valued.price)
+        if contract.kind is Kind.INVERSE and currency == contract.base:
+            return divide(notional, valued.price)
+        return exact(self._converted(notional, order.instrument_id, contract, currency or ""))
 
     def _slack(self, order: Intent) -> Decimal:
         if order.price is None:
@@ -280,40 +373,77 @@ class Meter(NamedTuple):
         return Usage(exact(used), exact(used + sign * order.added), is_signed=True)
 
     def _position_notional(self, scope: Scope, currency: str | None, order: Intent) -> Usage:
-        units = self._position(scope, order)
-        worth = [
-            self._worth(quantity, order.instrument_id, order.contract, currency or "")
-            for quantity in (units.used, units.with_order)
-        ]
-        return Usage(worth[0], worth[1], is_signed=True)
+        return self._net(_with_instrument(scope, order.instrument_id), currency, order)
 
     def _net(self, scope: Scope, currency: str | None, order: Intent) -> Usage:
-        sign = order.side.sign
-        used = self._sum(scope, currency or "", lambda cell: cell.now.quantity + sign * cell.held(order.side))
-        added = self._worth(sign * order.added, order.instrument_id, order.contract, currency or "")
-        return Usage(used, exact(used + added), is_signed=True)
+        used = self._side(self._sides(scope, currency or ""), order)
+        added = self._added(order, currency or "")
+        return Usage(used, exact(used + self._side(added[1], order) - self._side(added[0], order)), is_signed=True)
 
     def _gross_usage(self, measure: Measure, scope: Scope, currency: str | None, order: Intent) -> Usage:
         if measure is Measure.MAX_CONCENTRATION:
             scope = _with_asset(scope, order.contract.base)
-        is_ratio = measure is not Measure.MAX_GROSS_EXPOSURE
-        wanted = self._equity().currency if is_ratio else currency or ""
-        used = self._sum(scope, wanted, lambda cell: cell.widest)
-        cell = self.exposure.cell(order.desk, order.instrument_id)
-        longest, shortest = cell.longest, cell.shortest
-        if order.side is Side.BUY:
-            longest += order.added
-        else:
-            shortest -= order.added
-        wider = max(abs(longest), abs(shortest)) - cell.widest
-        with_order = exact(used + self._worth(wider, order.instrument_id, order.contract, wanted))
-        return Usage(self._of_equity(used), self._of_equity(with_order)) if is_ratio else Usage(used, with_order)
+        equity = None if measure is Measure.MAX_GROSS_EXPOSURE else self.equity()
+        wanted = currency or "" if equity is None else equity.currency
+        used = self._gross(scope, wanted)
+        before, then = self._added(order, wanted)
+        with_order = exact(used + _widest(then) - _widest(before))
+        if equity is None:
+            return Usage(used, with_order)
+        return Usage(_fraction(used, equity), _fraction(with_order, equity))
 
-    def _sum(self, scope: Scope, currency: str, quantity_of: Callable[[Cell], Decimal]) -> Decimal:
-        total = ZERO
-        for instrument_id, _, cell in self._cells(scope):
-            total += self._worth(quantity_of(cell), instrument_id, cell.contract, currency)
-        return exact(total)
+    def _side(self, sides: tuple[Decimal, Decimal], order: Intent) -> Decimal:
+        return sides[0] if order.side is Side.BUY else sides[1]
+
+    def _added(self, order: Intent, currency: str) -> tuple[tuple[Decimal, Decimal], tuple[Decimal, Decimal]]:
+        """Both sides of the order's cell, without the order and with it."""
+        name, desk = order.instrument_id, order.desk
+        hold = Hold(order.strategy_id, name, order.side, order.quantity, price=self.own_price(order))
+        then = self._replace(exposure=self.exposure.with_hold(order.key, hold, order.contract))
+        return (
+            self._sides_of(name, desk, self.exposure.cell(desk, name), currency),
+            then._sides_of(name, desk, then.exposure.cell(desk, name), currency),
+        )
+
+    def _gross(self, scope: Scope, currency: str) -> Decimal:
+        sides = (self._sides_of(name, desk, cell, currency) for name, desk, cell in self._cells(scope))
+        return exact(sum((_widest(each) for each in sides), ZERO))
+
+    def _sides(self, scope: Scope, currency: str) -> tuple[Decimal, Decimal]:
+        """What is held with all working buys filled and no sell, and the other way round; the sum, signed."""
+        longest = shortest = ZERO
+        for name, desk, cell in self._cells(scope):
+            sides = self._sides_of(name, desk, cell, currency)
+            longest, shortest = longest + sides[0], shortest + sides[1]
+        return exact(longest), exact(shortest)
+
+    def _sides_of(self, instrument_id: str, desk: Desk, cell: Cell, currency: str) -> tuple[Decimal, Decimal]:
+        """The same of one cell."""
+        longest = self._worth(cell.longest, instrument_id, cell.contract, currency)
+        shortest = self._worth(cell.shortest, instrument_id, cell.contract, currency)
+        contract = cell.contract
+        if contract is None or contract.kind is Kind.INVERSE or not cell.orders:
+            return longest, shortest
+        sides = [self._dearer(instrument_id, desk, cell, side) for side in Side]
+        dearer, cheaper = (
+            self._converted(contract.notional(each, ONE), instrument_id, contract, currency) for each in sides
+        )
+        return exact(longest + dearer), exact(shortest - cheaper)
+
+    def _dearer(self, instrument_id: str, desk: Desk, cell: Cell, side: Side) -> Decimal:
+        """What the working orders of one side hold, times by how much the price of each is above the mark."""
+        is_buy = side is Side.BUY
+        held, prices = cell.held(side), cell.buy_prices if is_buy else cell.sell_prices
+        if not held or prices is None or not prices[1]:
+            return ZERO
+        mark = self.prices.price(instrument_id)
+        if prices[1] <= mark:
+            return ZERO
+        if prices[0] >= mark:
+            return exact((cell.buying_at if is_buy else cell.selling_at) - held * mark)
+        holds = self.exposure.held_by(desk, instrument_id, side)
+        above = (hold.quantity * (hold.price - mark) for hold in holds if hold.price is not None and hold.price > mark)
+        return exact(sum(above, ZERO))
 
     def _worth(self, quantity: Decimal, instrument_id: str, contract: Contract | None, currency: str) -> Decimal:
         """The notional of a quantity at the mark, signed as the quantity is."""
@@ -351,17 +481,3 @@ class Meter(NamedTuple):
             amount = exact(amount * self.prices.price(instrument_id))
             return self.prices.convert(amount, contract.quote, currency)
         return self.prices.convert(amount, contract.settle, currency)
-
-    def _equity(self) -> Equity:
-        if self.equity is None:
-            raise RequestRefused("a capital on record; assess the account with its capital first")
-        return self.equity
-
-    def _of_equity(self, amount: Decimal) -> Decimal:
-        equity = self._equity()
-        total = exact(equity.capital + self.gain(ANYWHERE, equity.currency))
-        if not amount:
-            return ZERO
-        if total <= 0:
-            raise RequestRefused("equity above zero", equity=total, currency=equity.currency)
-        return divide(amount, total)

@@ -98,10 +98,14 @@ class Concentration(TypedDict):
 
 
 class HeadroomRow(LimitRow):
-    """A limit with the headroom left, in its units."""
+    """A limit with the headroom left, in its units, and whether it `is_breached`: used by more than it allows.
+
+    `is_exceeded` is a deprecated alias of `is_breached`.
+    """
 
     subject: str
     headroom: Decimal | None
+    is_breached: bool | None
     is_exceeded: bool | None
 
 
@@ -241,12 +245,13 @@ def leverage(gross: Decimal | None, equity: Decimal | None) -> Decimal | None:
 
 
 def with_headroom(limit: AnyRow) -> HeadroomRow:
-    """Return a row of `limits.utilisation` with `headroom` and `is_exceeded`; None where usage is not known.
+    """Return a row of `limits.utilisation` with `headroom` and `is_breached`; None where usage is not known.
 
     `subject` is the instrument or asset measured, or "" for all of the limit's scope.
     """
     used = limit["used"]
     headroom = None if used is None else exact(limit["limit"] - used)
     row = {"subject": limit["instrument_id"] or ""} | dict(limit)
-    row |= {"headroom": headroom, "is_exceeded": None if headroom is None else headroom < 0}
+    is_breached = None if headroom is None else headroom < 0
+    row |= {"headroom": headroom, "is_breached": is_breached, "is_exceeded": is_breached}
     return cast(HeadroomRow, row)

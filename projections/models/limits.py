@@ -124,9 +124,11 @@ class ScopeColumns(TypedDict):
 
 class LimitRow(ScopeColumns):
     """A limit and its usage: `limit` and `used` in `currency`, or without one in base units, contracts or orders;
-    `position` signed and held quantities unsigned, in base units or contracts; `utilisation` is a fraction.
+    `position` signed and held quantities unsigned, in base units or contracts; `utilisation` is a fraction. `scope`
+    names what the limit was set for: firm or account, and of it strategy, instrument, venue or asset.
     """
 
+    scope: str
     measure: str
     limit: Decimal
     currency: str | None
@@ -363,6 +365,12 @@ def _shown(row: Row) -> Row:
     return row | {name: row[name] or None for name in SCOPE}
 
 
+def _named(limit: Row) -> str:
+    parts = [name.removesuffix("_id") for name in SCOPE if limit[name]]
+    owner = "firm" if limit["account_id"] == FIRM else "account"
+    return ", ".join(parts if owner == "account" and parts else [owner, *parts])
+
+
 def _is_of(limit: Row, breach: BreachRow) -> bool:
     names, row = ("account_id", "measure", *SCOPE), cast(Row, breach)
     return all((limit[name] or None) == row[name] for name in names)
@@ -395,6 +403,7 @@ def _position(limit: Row, instrument_id: str, covered: list[Row], found: list[Br
 
 def _used(limit: Row, used: Decimal | None, covered: list[Row], found: list[BreachRow]) -> LimitRow:
     row = _shown(limit) | {
+        "scope": _named(limit),
         "position": None,
         "held_buy": None,
         "held_sell": None,

@@ -53,8 +53,10 @@ BODIES: dict[str, Any] = {
     "/v1/instruments/{instrument_id}/delist": {"effective_at": "2199-01-01T00:00:00Z"},
     "/v1/limits": {
         "account_id": "main", "measure": "MAX_POSITION_NOTIONAL", "limit": "5", "currency": "USDT", "strategy_id": "s",
-        "instrument_id": BTC,
+        "instrument_id": BTC, "venue": "BINANCE", "asset": "BTC",
     },
+    "/v1/capital": {"account_id": "main", "amount": "1000", "currency": "USDT"},
+    "/v1/capital/withdraw": {"account_id": "main"},
     "/v1/orders": order(expire_time="2199-01-01T00:00:00Z", time_in_force="GTD", stop_px="5", display_qty="1"),
     "/v1/orders/{account_id}/{cl_ord_id}/cancel": {"reason": "x", "requested_as": "C-1"},
     "/v1/orders/{account_id}/{cl_ord_id}/replace": {

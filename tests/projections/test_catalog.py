@@ -74,6 +74,7 @@ TAKEN = {
     "SwitchReleased": "limits",
     "TradingDaySet": "",  # days are of loss limits, which only an assessment measures
     "ConversionSet": "references",
+    "CapitalStated": "",  # what it changes of limits is measured when they are shown
     "DayOpened": "",
     "EquityAssessed": "",
     "LimitBreached": "limits",

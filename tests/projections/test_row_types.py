@@ -85,7 +85,9 @@ SHAPES = (
     Shape(
         limits.LimitRow,
         limits.limits,
-        computed=(*limits.SCOPE, "limit", "position", "held_buy", "held_sell", "used", "utilisation", "breached_at"),
+        computed=(
+            *limits.SCOPE, "scope", "limit", "position", "held_buy", "held_sell", "used", "utilisation", "breached_at",
+        ),
     ),
     Shape(limits.BreachRow, limits.breaches_table, computed=limits.SCOPE),
     Shape(limits.SwitchRow, limits.switches_table, computed=limits.SCOPE),

@@ -11,12 +11,15 @@ from domain.risk import (
     AssessmentMissed,
     AssessmentResumed,
     BreachCleared,
+    CapitalBasis,
+    CapitalStated,
     CarriedCell,
     CarriedHold,
     Change,
     ConversionSet,
     DayOpened,
     EquityAssessed,
+    EquityUsed,
     FirmUsageChanged,
     FirmWatchEnded,
     FirmWatchStarted,
@@ -33,11 +36,14 @@ from domain.risk import (
     LimitSet,
     Measure,
     Mode,
+    PriceBasis,
     Scope,
+    ScopeHigh,
     SwitchEngaged,
     SwitchReleased,
     TradingDaySet,
     UsageCarried,
+    Valuation,
 )
 from domain.values import Mark, Money, Side
 
@@ -50,18 +56,24 @@ SCOPE = Scope("trend", BTC, "SIM", "BTC")
 MARK = Mark(BTC, D("97400.5"), "SIM", AT - timedelta(seconds=2))
 SEEN = (MarkSeen(MARK, 2000),)
 LIMIT_CHECK = LimitCheck(Measure.MAX_GROSS_EXPOSURE, SCOPE, 2, D(500000), D("1.5"), D(2), "USDT", "main")
+VALUATION = Valuation(D("97500.25"), PriceBasis.LIMIT)
+EQUITY = EquityUsed("USDT", D(100000), D("12.5"), CapitalBasis.STATED, AT)
 GAINS = (Money(D("1.5"), "USDT"), Money(D("-0.001"), "BNB"))
 POSTED = HoldPosted(ORDER, "trend", BTC, "E7", D("0.5"), D("0.5"), AT, D("48750.125"), GAINS, SPOT)
 
 EVENTS = (
     LimitSet("main", SCOPE, Measure.MAX_GROSS_EXPOSURE, D(500000), "USDT", 2, AT),
-    HoldPlaced(ORDER, "trend", BTC, Side.BUY, D("0.5"), D("48750.125"), MARK, (LIMIT_CHECK,), AT, SPOT, SEEN),
+    HoldPlaced(
+        ORDER, "trend", BTC, Side.BUY, D("0.5"), D("48750.125"), MARK, (LIMIT_CHECK,), AT, SPOT, SEEN, D("97500.25"),
+        VALUATION, EQUITY,
+    ),
     HoldRefused(
         ORDER, "trend", BTC, Side.BUY, D("9.5"), D("48750.125"), MARK, "a fresh mark", LIMIT_CHECK, AT,
-        {"age_ms": "61000"}, (LIMIT_CHECK,), SEEN, "A-2",
+        {"age_ms": "61000"}, (LIMIT_CHECK,), SEEN, "A-2", VALUATION, EQUITY,
     ),
     HoldAdjusted(
-        ORDER, "trend", BTC, Side.BUY, D("0.5"), D("0.7"), SPOT, AT, "A-2", D("68180.35"), MARK, (LIMIT_CHECK,), SEEN
+        ORDER, "trend", BTC, Side.BUY, D("0.5"), D("0.7"), SPOT, AT, "A-2", D("68180.35"), MARK, (LIMIT_CHECK,), SEEN,
+        D("97400.5"), VALUATION, EQUITY,
     ),
     POSTED,
     GainsPosted("main", "trend", BTC, "F1", (Change(AT, D(0), D("0.25"), GAINS),)),
@@ -73,7 +85,11 @@ EVENTS = (
     BreachCleared("main", SCOPE, Measure.MAX_POSITION_NOTIONAL, BTC, 2, D(100), "USDT", D("99.5"), SEEN, AT),
     AssessmentMissed("main", SCOPE, Measure.MAX_DAILY_LOSS, "a fresh mark", {"instrument_id": BTC}, AT),
     AssessmentResumed("main", SCOPE, Measure.MAX_DAILY_LOSS, AT),
-    EquityAssessed("main", "USDT", D(100000), D("12.5"), D(13), SEEN, AT),
+    EquityAssessed(
+        "main", "USDT", D(100000), D("12.5"), D(13), SEEN, AT, CapitalBasis.BOOK,
+        (Money(D(1), "BTC"), Money(D("2599.5"), "USDT")), (ScopeHigh(SCOPE, D("7.5")),),
+    ),
+    CapitalStated("main", Money(D(100000), "USDT"), AT),
     DayOpened("main", DAY, SEEN, AT),
     TradingDaySet("main", 8, AT),
     ConversionSet("main", BTC, SPOT, AT),

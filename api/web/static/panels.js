@@ -79,17 +79,31 @@ export function drawExposure(rows, by) {
 
 /* ---- limits ---- */
 
-const MEASURES = { MAX_POSITION: "position", MAX_ORDER_NOTIONAL: "order notional" };
+/** What a limit covers: the part of its account, or of the firm. */
+const scopeOf = (row) => [row.instrument_id ?? (row.asset ? `any in ${row.asset}` : "each instrument"),
+  row.venue && !row.instrument_id ? `at ${row.venue}` : "", row.subject && row.subject !== row.instrument_id ? `: ${row.subject}` : ""].join(" ").trim();
+
+/** The measure in words: "MAX_ORDER_NOTIONAL" as "max order notional". */
+const measureOf = (row) => row.measure.toLowerCase().replaceAll("_", " ");
+
+function usageOf(row) {
+  if (row.used === null) return el("span", { class: "quiet", title: row.unassessed ?? "" }, row.unassessed ? "cannot be measured" : "no usage");
+  const percent = `${Math.floor(share(row.used, row.limit) * 100)} %`;
+  const note = row.unassessed ? ` at marks that are too old: ${row.unassessed}` : "";
+  return limitBar(row.used, row.limit, `${row.is_breached ? "breached: " : ""}${percent} of the limit used${note}`);
+}
 
 export function drawLimits(rows) {
   fill("limits-table", rows.map((row) => {
-    const what = [row.strategy_id ?? "all strategies", MEASURES[row.measure] ?? row.measure].join(" \u00b7 ");
-    const isUsed = row.used !== null;
-    const percent = isUsed ? `${Math.floor(share(row.used, row.limit) * 100)} %` : "";
-    return el("tr", { title: `limit version ${row.version}, ${row.measure}` },
-      el("th", { scope: "row" }, el("div", { class: "id" }, row.instrument_id ?? "each instrument"), el("div", { class: "quiet small" }, what)),
-      cell("graph", isUsed ? limitBar(row.used, row.limit, `${percent} of the limit used`) : el("span", { class: "quiet" }, "per order")),
-      figure(isUsed ? row.used : null, { className: "roomy" }), figure(row.limit, { className: "roomy" }), figure(isUsed ? less(row.limit, row.used) : null));
+    const what = [row.account_id, row.strategy_id ?? "all strategies", measureOf(row)].join(" \u00b7 ");
+    const since = row.breached_at ? `, breached since ${row.breached_at}` : "";
+    const where = [row.account_id, row.measure, row.strategy_id, row.instrument_id, row.venue, row.asset, row.subject].map((part) => part ?? "").join("/");
+    return el("tr", { "data-row": where, title: `limit version ${row.version}, ${row.measure}${since}` },
+      el("th", { scope: "row" }, el("div", { class: "id" }, scopeOf(row)), el("div", { class: "quiet small" }, what)),
+      cell("graph", usageOf(row)),
+      figure(row.used, { className: "roomy" }), figure(row.limit, { className: "roomy" }), figure(row.headroom),
+      cell("quiet", row.currency ?? ""),
+      el("td", {}, row.is_breached ? el("span", { class: "status bad" }, "BREACHED") : row.unassessed ? el("span", { class: "quiet" }, "unknown") : ""));
   }), "No limits set");
 }
 

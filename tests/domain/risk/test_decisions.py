@@ -19,6 +19,7 @@ from domain.risk import (
     AssessmentMissed,
     AssessmentResumed,
     BreachCleared,
+    CapitalStated,
     Change,
     DayOpened,
     Desk,
@@ -45,6 +46,7 @@ from domain.risk import (
     SetConversion,
     SetLimit,
     SetTradingDay,
+    StateCapital,
     SwitchEngaged,
     SwitchReleased,
     TradingDaySet,
@@ -161,12 +163,7 @@ def test_a_limit_has_versions_and_setting_it_again_adds_nothing():
             "limit",
             D(10001),
         ),
-        (
-            limit("0.1", Measure.MAX_DRAWDOWN, venue="SIM"),
-            "a drawdown is that of a whole account, or of the firm",
-            "scope",
-            Scope(venue="SIM"),
-        ),
+        (StateCapital("main", Money(D(-1), "USDT"), T0), "a capital of zero or more", "capital", D(-1)),
         (limit("1.1", Measure.MAX_DRAWDOWN), "a drawdown is a fraction of equity, from 0 to 1", "limit", D("1.1")),
         (
             limit(5, account="a;b"),
@@ -311,7 +308,7 @@ def test_a_collar_holds_a_price_against_us_only_and_a_stop_limit_against_its_tri
 def test_no_mark_no_market_order(measure):
     refused = last(limit(60, measure), order(1, None))
     assert refused.rule == "a market order has a mark to value it by"
-    assert refused.facts == {"instrument_id": BTC}
+    assert refused.facts == {"instrument_id": BTC, "missing": f"a mark of {BTC}: record one"}
 
 
 def test_no_fresh_mark_no_market_order_and_the_age_is_on_record():
@@ -339,7 +336,8 @@ def test_a_market_order_without_limits_needs_no_mark():
 
 def test_exposure_without_a_mark_of_everything_held_is_refused_and_names_it():
     refused = last(money(1000, Measure.MAX_GROSS_EXPOSURE), post(1, instrument=ETH), order(1, marks=[mark()]))
-    assert (refused.rule, refused.facts) == ("a mark of every instrument that is measured", {"instrument_id": ETH})
+    assert refused.rule == "a mark of every instrument that is measured"
+    assert refused.facts == {"instrument_id": ETH, "missing": f"a mark of {ETH}: record one"}
 
 
 def test_other_currencies_are_converted_by_named_instruments_and_the_marks_are_on_record():
@@ -347,7 +345,11 @@ def test_other_currencies_are_converted_by_named_instruments_and_the_marks_are_o
     refused = last(setting, order(1, marks=[mark()]))
     assert (refused.rule, refused.facts) == (
         "an instrument to convert currencies by",
-        {"held_in": "USDT", "wanted": "EUR"},
+        {
+            "held_in": "USDT",
+            "wanted": "EUR",
+            "missing": "a rate from USDT to EUR: name an instrument to convert by, and record its mark",
+        },
     )
     conversion = SetConversion("main", EUR, T0, contract=CONTRACTS[EUR])
     placed = last(setting, conversion, order(4, marks=[mark(), mark(EUR, "0.9")]))
@@ -356,7 +358,7 @@ def test_other_currencies_are_converted_by_named_instruments_and_the_marks_are_o
     dearer = last(setting, conversion, order(4, marks=[mark(), mark(EUR, "1.1")]))
     assert (dearer.failed.asked, dearer.failed.currency) == (D(440), "EUR")
     missing = last(setting, conversion, order(4, marks=[mark()]))
-    assert missing.facts == {"instrument_id": EUR}
+    assert missing.facts == {"instrument_id": EUR, "missing": f"a mark of {EUR}: record one"}
 
 
 # What is held.
@@ -382,7 +384,10 @@ def test_leverage_and_concentration_are_fractions_of_equity():
     assert focus.rule == "MAX_CONCENTRATION is not exceeded"
     assert focus.failed.asked == divide(D(550), D(1030))
     unknown = last(limit(2, Measure.MAX_LEVERAGE), order(5, marks=marks))
-    assert unknown.rule == "a capital on record; assess the account with its capital first"
+    assert (unknown.rule, unknown.facts["missing"]) == (
+        "a capital to measure by",
+        "a capital: record a deposit or an opening balance of the account, or state its capital",
+    )
 
 
 def test_working_orders_count_and_are_released_when_they_end():
@@ -609,7 +614,8 @@ def test_restatements_and_funding_change_gains_of_their_day():
 def test_drawdown_is_measured_from_the_highest_gain_and_capital_is_no_gain():
     start = [limit("0.1", Measure.MAX_DRAWDOWN), post(10)]
     capital = Money(D(1000), "USDT")
-    scene = after(*story(*start)).when(assess(mark(), capital=capital)).then_some(EquityAssessed).repeated().then()
+    scene = after(*story(*start)).when(assess(mark(), capital=capital)).then_some(CapitalStated, EquityAssessed)
+    scene = scene.repeated().then()
     scene = scene.when(assess(mark(price="120"))).then_some(EquityAssessed)
     assert (scene.events[-1].gain, scene.events[-1].high) == (D(200), D(200))
     scene = scene.when(assess(mark(price="110"))).then()
@@ -619,7 +625,7 @@ def test_drawdown_is_measured_from_the_highest_gain_and_capital_is_no_gain():
     scene = scene.when(assess(mark(price="107"))).then_some(LimitBreached)
     assert scene.events[-1].used == D("0.108333333333333333")
     more = Money(D(5000), "USDT")
-    scene = scene.when(assess(mark(price="107"), capital=more)).then_some(EquityAssessed, BreachCleared)
+    scene = scene.when(assess(mark(price="107"), capital=more)).then_some(CapitalStated, EquityAssessed, BreachCleared)
     assert scene.events[-2].high == D(200)
 
 

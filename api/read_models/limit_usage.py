@@ -1,0 +1,184 @@
+"""Usage of limits now: used, headroom and breach of every measure, at the present marks and at the capital on record.
+
+What a limit was breached by, or could not be monitored for, is on record (`projections.models.limits`); what it is used
+by now depends on marks, and is measured here by the domain, from the limits' own streams. Of a past moment the usage is
+as it was on record.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal, DecimalException
+from typing import Any, TypedDict
+
+from msgspec.structs import asdict
+
+from adapters.log.queries import version_at
+from api.clock import now
+from api.daybook import Daybook
+from api.problems import not_found
+from api.read_models.snapshot import Reading, marks_at
+from domain import account, risk
+from domain.errors import RequestRefused
+from domain.ledger import AGGREGATES, funds_of, pages
+from domain.marks import Prices
+from domain.risk import ANYWHERE, FIRM, CapitalBasis, Funds, Measure, Meter, Risk, Scope, age_allowed, day_of
+from domain.values import ZERO, Mark, divide
+from projections.analytics.exposure import HeadroomRow, with_headroom
+from projections.models import limits
+from projections.storage.tables import AnyRow
+
+ANY_AGE = timedelta(days=365_000)
+COUNTED = (Measure.MAX_POSITION, Measure.MAX_OPEN_ORDERS)
+
+
+class CapitalRow(TypedDict):
+    """The capital that limits are measured by: amounts in `currency`; equity = capital + gain, at present marks.
+
+    `paid_in` is on record, by currency, also while a capital is stated. `unassessed` is why the equity is not known.
+    """
+
+    account_id: str
+    basis: CapitalBasis | None
+    currency: str | None
+    capital: Decimal | None
+    gain: Decimal | None
+    equity: Decimal | None
+    stated_at: datetime | None
+    paid_in: list[dict[str, Any]]
+    unassessed: str | None
+
+
+class StatesAt:
+    """The states of streams as of a place in the log."""
+
+    def __init__(self, daybook: Daybook, seq: int) -> None:
+        self._daybook = daybook
+        self._seq = seq
+        self._known: dict[str, Any] = {}
+
+    def state(self, stream: str) -> Any:
+        """The state of a stream; None if it was empty."""
+        if stream not in self._known:
+            self._known[stream] = self._read(stream)
+        return self._known[stream]
+
+    def _read(self, stream: str) -> Any:
+        history = self._daybook.history
+        known = self._daybook.state(stream)
+        version = version_at(history, stream, self._seq)
+        if version == version_at(history, stream, None):
+            return known
+        evolve, state = AGGREGATES[stream.partition(":")[0]].evolve, None
+        for page in pages(history, stream):
+            for recorded in page:
+                if recorded.version > version:
+                    return state
+                state = evolve(state, recorded.event)
+        return state
+
+
+def usage(
+    daybook: Daybook, at: Reading, account_id: str | None = None, *, strategy_id: str | None = None,
+    instrument_id: str | None = None,
+) -> list[HeadroomRow]:  # fmt: skip
+    """Return every limit in force, of one account or of all and the firm, with its usage and headroom.
+
+    A limit on each instrument or asset has a row for each in use. Of a strategy or instrument only the limits on it,
+    and those on any.
+    """
+    wanted = {"strategy_id": strategy_id, "instrument_id": instrument_id}
+    rows: Sequence[AnyRow] = [
+        row
+        for row in limits.utilisation(at.source, account_id)
+        if all(name is None or row[column] in (None, name) for column, name in wanted.items())  # type: ignore[literal-required]
+    ]
+    if at.recorded_at is None and rows:
+        marks = tuple(marks_at(daybook, at, {}).values())
+        states = StatesAt(daybook, at.seq)
+        rows = [used for row in rows for used in _measured(states, row, marks, at.known_at or now())]
+    return [with_headroom(row) for row in rows]
+
+
+def capital_of(daybook: Daybook, at: Reading, account_id: str) -> CapitalRow:
+    """Return the capital of an account or of the firm, stated or on record, and its equity at present marks.
+
+    Raises Problem (404) for an account that is not on record.
+    """
+    states, moment = StatesAt(daybook, at.seq), at.known_at or now()
+    if account_id != FIRM and states.state(account.stream(account_id)) is None:
+        raise not_found(f"account {account_id}", account_id=account_id)
+    known: Risk = states.state(risk.stream(account_id)) or Risk()
+    funds = funds_of(states, known, account_id)
+    found: CapitalRow = {
+        "account_id": account_id, "basis": None, "currency": None, "capital": None, "gain": None, "equity": None,
+        "stated_at": None, "paid_in": [asdict(each) for each in funds.paid_in] if funds is not None else [],
+        "unassessed": None,
+    }  # fmt: skip
+    if known.statement is not None:
+        stated = known.statement
+        found |= {"basis": CapitalBasis.STATED, "stated_at": stated.stated_at}
+        found |= {"currency": stated.capital.currency, "capital": stated.capital.amount}
+    elif funds is not None and funds.is_on_record:
+        found |= {"basis": CapitalBasis.BOOK, "currency": funds.currency}
+    try:
+        used = _meter(known, tuple(marks_at(daybook, at, {}).values()), moment, funds).equity()
+    except RequestRefused as missing:
+        found["unassessed"] = _reason(missing)
+    except DecimalException:
+        found["unassessed"] = "its numbers have more digits than are exact"
+    else:
+        found |= {"currency": used.currency, "capital": used.capital, "gain": used.gain, "equity": used.total}
+    return found
+
+
+def _meter(
+    known: Risk, marks: Sequence[Mark], moment: datetime, funds: Funds | None, *, age_max: timedelta | None = None
+) -> Meter:
+    """Return the meter at these marks, fresh ones unless `age_max` allows older."""
+    allowed = age_allowed(limit for limit in known.active if limit.scope == ANYWHERE)
+    prices = Prices(marks, moment, age_max or allowed, known.conversions, others=known.traded_pairs)
+    return Meter(
+        known.exposure, prices, known.capital(funds), day_of(moment, known.starts_at_hour),
+        opening_marks=known.opening_marks, at=moment,
+    )  # fmt: skip
+
+
+def _measured(states: StatesAt, row: AnyRow, marks: Sequence[Mark], moment: datetime) -> list[AnyRow]:
+    """Return one row for each subject that the limit is measured on: an instrument, an asset, or all of its scope.
+
+    Where a mark is too old, the usage is shown at that mark, and why it is not monitored.
+    """
+    measure, owner = Measure(row["measure"]), row["account_id"]
+    if measure in COUNTED:
+        return [row]  # as the read model has it
+    scope = Scope(*(row[name] for name in limits.SCOPE))
+    known: Risk = states.state(risk.stream(owner)) or Risk()
+    funds = funds_of(states, known, owner) if measure.is_of_equity and known.needs_funds else None
+    window = known.windows.get((scope, measure), ())
+    unassessed: str | None = None
+    for age_max in (None, ANY_AGE):
+        try:
+            held = _meter(known, marks, moment, funds, age_max=age_max).shown(
+                measure, scope, row["currency"], window=window
+            )
+        except RequestRefused as missing:
+            unassessed = unassessed or _reason(missing)
+        except DecimalException:
+            unassessed = "its numbers have more digits than are exact"
+        else:
+            return [_with_usage(row, subject, used, unassessed) for subject, used in (held or {"": ZERO}).items()]
+    return [_with_usage(row, "", None, unassessed)]
+
+
+def _with_usage(row: AnyRow, subject: str, used: Decimal | None, unassessed: str | None) -> AnyRow:
+    limit = row["limit"]
+    utilisation = divide(used, limit) if used is not None and limit else None
+    return {**row, "subject": subject, "used": used, "utilisation": utilisation, "unassessed": unassessed}
+
+
+def _reason(missing: RequestRefused) -> str:
+    """Return why something cannot be measured: what is missing and what to do, or the rule and its facts."""
+    if (what := missing.facts.get("missing")) is not None:
+        return f"missing is {what}"
+    facts = ", ".join(f"{name} {fact}" for name, fact in missing.facts.items())
+    return f"{missing.rule} ({facts})" if facts else missing.rule
