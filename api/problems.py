@@ -1,34 +1,12 @@
-"""Every error as RFC 9457 problem details, with a `type` that stays the same and the facts as members.
+"""Every error as RFC 9457 problem details: a `type` and a `code` that stay the same, and the facts as members.
 
-type                              | status | when
-urn:daybook:problem:unreadable    | 422    | a field does not parse; `errors` names field, value and rule
-urn:daybook:problem:moment-unknown | 422   | the clock was wrong at that moment: what was on record then is not known
-urn:daybook:problem:refused       | 409    | a rule of accounts, orders or risk refused it; `rule` and its numbers
-urn:daybook:problem:conflict      | 503    | other writers were first, again and again; send it again
-urn:daybook:problem:unavailable   | 503    | the database cannot be reached; nothing was recorded
-urn:daybook:problem:clock         | 503    | our clock cannot be right; nothing was recorded, see `daybook clock`
-urn:daybook:problem:not-leading   | 503    | another process writes, the answer names it; nothing was recorded
-urn:daybook:problem:out-of-range  | 422    | an exact figure would have more digits than are computed with
-urn:daybook:problem:busy          | 429    | too many requests wait already; nothing was recorded, send it again
-urn:daybook:problem:too-many-reads| 429    | expensive reads of this API key run and wait already; send it again
-urn:daybook:problem:reads-busy    | 503    | expensive reads run and wait already, none ended in time; send it again
-urn:daybook:problem:read-over-budget | 503 | an expensive read used up its time budget and was stopped; request less
-urn:daybook:problem:read-ended    | 503    | the process of an expensive read ended unexpectedly; send it again
-urn:daybook:problem:key-reused    | 422    | the Idempotency-Key was used before with another body
-urn:daybook:problem:behind        | 503    | the read model did not reach `min_seq` in time; try again
-urn:daybook:problem:history-broken| 500    | stored history cannot be what was written
-urn:daybook:problem:upgrade-needed| 503    | the database is of an older Daybook: run `daybook upgrade`
-urn:daybook:problem:unauthenticated | 401  | no key, or none that is valid
-urn:daybook:problem:forbidden     | 403    | the key lacks the scope
-urn:daybook:problem:not-found     | 404    | no such page, order, event
-urn:daybook:problem:internal      | 500    | our mistake; the log has the details under `request_id`
-
-Other HTTP errors (405, 413, 415) are `urn:daybook:problem:http-<status>`.
+The `type` is the kind of problem (`KINDS`), the `code` what exactly: of a refusal the rule, else that of the kind.
+docs/errors.md has all of them.
 """
 
 from collections.abc import Sequence
 from decimal import Decimal, DecimalException
-from typing import Any
+from typing import Any, NamedTuple
 
 from api.encoding import decimal_text, plain
 from domain.errors import (
@@ -45,10 +23,67 @@ from domain.errors import (
     Unavailable,
     UpgradeNeeded,
 )
+from domain.reasons.codes import Code
 from domain.values import PRECISION
 
 RETRY_AFTER_SECONDS = 1
 VALUE_CHARACTERS_MAX = 200
+
+
+class Kind(NamedTuple):
+    """A kind of problem: its status over HTTP, its code, and when it is answered."""
+
+    status: int
+    code: Code
+    when: str
+
+
+KINDS: dict[str, Kind] = {
+    "refused": Kind(409, Code.REFUSED, "a rule refused it; `code` names the rule, with its numbers"),
+    "unreadable": Kind(422, Code.UNREADABLE, "a field does not parse; `errors` has field, value, rule, code, message"),
+    "key-reused": Kind(422, Code.IDEMPOTENCY_KEY_REUSED, "the Idempotency-Key was used before, with another request"),
+    "moment-unknown": Kind(422, Code.MOMENT_UNKNOWN, "the clock was wrong then: what was on record is not known"),
+    "out-of-range": Kind(422, Code.OUT_OF_RANGE, "an exact figure would have more digits than are computed with"),
+    "not-found": Kind(404, Code.NOT_FOUND, "no such page, order, event"),
+    "unauthenticated": Kind(401, Code.UNAUTHENTICATED, "no key, or none that is valid"),
+    "forbidden": Kind(403, Code.FORBIDDEN, "the key lacks the scope"),
+    "cross-site": Kind(403, Code.CROSS_SITE, "a page of another site sent it from a browser"),
+    "http-405": Kind(405, Code.METHOD_NOT_ALLOWED, "the path has other methods, which `Allow` names"),
+    "http-406": Kind(406, Code.NOT_ACCEPTABLE, "`Accept` names no form that this is answered in"),
+    "http-408": Kind(408, Code.TOO_SLOW, "the body did not arrive in time; nothing was recorded"),
+    "http-413": Kind(413, Code.TOO_LARGE, "the body is too large; send less at once"),
+    "http-415": Kind(415, Code.UNSUPPORTED_MEDIA_TYPE, "a body is sent as application/json, in UTF-8"),
+    "http-421": Kind(421, Code.MISDIRECTED, "`Host` has a name that this server does not answer to"),
+    "too-many-reads": Kind(429, Code.TOO_MANY_READS, "expensive reads of this key run and wait already; send it again"),
+    "busy": Kind(429, Code.BUSY, "too many requests wait already; nothing was recorded, send it again"),
+    "unavailable": Kind(503, Code.DATABASE_UNAVAILABLE, "the database cannot be reached; send it again"),
+    "not-ready": Kind(503, Code.NOT_READY, "of `/ready`: not all that it reports on works"),
+    "not-leading": Kind(503, Code.NOT_LEADING, "another process writes; nothing was recorded, send it there"),
+    "conflict": Kind(503, Code.CONFLICT, "other writers were first, again and again; send it again"),
+    "clock": Kind(503, Code.CLOCK_IN_DOUBT, "our clock cannot be right; nothing was recorded, see `daybook clock`"),
+    "reads-busy": Kind(503, Code.READS_BUSY, "expensive reads run and wait, none ended in time; send it again"),
+    "read-over-budget": Kind(503, Code.READ_OVER_BUDGET, "an expensive read was stopped; request less"),
+    "read-ended": Kind(503, Code.READ_ENDED, "the process of an expensive read ended; send it again"),
+    "behind": Kind(503, Code.BEHIND, "the read model did not reach `min_seq` in time; send it again"),
+    "hung-up": Kind(503, Code.HUNG_UP, "the client closed the connection before the answer"),
+    "upgrade-needed": Kind(503, Code.UPGRADE_NEEDED, "the database is of an older Daybook: run `daybook upgrade`"),
+    "projection-stopped": Kind(500, Code.PROJECTION_STOPPED, "a read model cannot fold an event"),
+    "history-broken": Kind(500, Code.HISTORY_BROKEN, "stored history cannot be what was written"),
+    "internal": Kind(500, Code.INTERNAL, "our mistake; the log has the details under `request_id`"),
+    "altered-marks": Kind(409, Code.ALTERED_MARKS, "marks are not as the log committed to them"),
+    "other-marks": Kind(409, Code.OTHER_MARKS, "the marks known when a report was made are not on record as then"),
+    "other-log": Kind(409, Code.OTHER_LOG, "the log is not the one that a report was made from"),
+    "does-not-fit": Kind(409, Code.DOES_NOT_FIT, "a value does not fit the columns of the form of file"),
+    "too-precise": Kind(409, Code.TOO_PRECISE, "a figure has more digits than the form of file can hold"),
+    "port": Kind(409, Code.PORT_TAKEN, "of commands: the port cannot be listened on"),
+    "usage": Kind(400, Code.USAGE, "of commands: options that do not fit together"),
+}
+
+
+def code_of_kind(kind: str) -> Code:
+    """Return the code of a kind of problem; HTTP for a status that has no kind of its own."""
+    return KINDS[kind].code if kind in KINDS else Code.HTTP
+
 
 
 class Problem(Exception):
@@ -65,6 +100,11 @@ class Problem(Exception):
         self.headers = headers or {}
         self.facts = facts
 
+    @property
+    def code(self) -> Code:
+        """The stable code: of the rule that refused, else that of the kind of problem."""
+        return Code(self.facts["code"]) if "code" in self.facts else code_of_kind(self.kind)
+
     def body(self, instance: str | None = None) -> dict[str, Any]:
         """Return the problem's members; a fact never displaces a standard one."""
         body: dict[str, Any] = {
@@ -72,6 +112,7 @@ class Problem(Exception):
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
+            "code": self.code,
         }
         facts = {name: plain(value) for name, value in self.facts.items() if value is not None and name not in body}
         return body | ({"instance": instance} if instance else {}) | facts
@@ -93,12 +134,7 @@ def problem_of(error: Exception) -> Problem:
         case Problem():
             return error
         case RequestRefused():
-            facts: dict[str, Any] = {name: _fact(value) for name, value in error.facts.items() if value is not None}
-            shown = "; ".join(f"{name} {value}" for name, value in facts.items())
-            detail = f"refused, because the rule is: {error.rule}" + (f" ({shown})" if shown else "")
-            if "status" in facts:
-                facts["ord_status"] = facts.pop("status")
-            return Problem(409, "refused", "Refused by a rule", detail, **{**facts, "rule": error.rule})
+            return _refused(error)
         case InvalidInput():
             return unreadable(error)
         case StreamConflict():
@@ -134,6 +170,16 @@ def problem_of(error: Exception) -> Problem:
         case _:
             detail = "Something went wrong here; it is logged, with this request's id"
             return Problem(500, "internal", "Internal error", detail)
+
+
+def _refused(error: RequestRefused) -> Problem:
+    """Return a refusal: its code, its sentence, its rule, its numbers in one form, and its facts as they are stored."""
+    facts = {name: _fact(value) for name, value in error.facts.items() if value is not None}
+    if "status" in facts:
+        facts["ord_status"] = facts.pop("status")
+    numbers = {name: value if name == "scope" else _fact(value) for name, value in error.numbers.items()}
+    facts |= numbers | {"code": error.code, "rule": error.rule}
+    return Problem(409, "refused", "Refused by a rule", error.sentence, **facts)
 
 
 def _fact(value: Any) -> str:

@@ -16,32 +16,54 @@
   - ProjectionStopped a read model cannot fold an event; the others go on            (stop)
   - KeyReused         the idempotency key was used before, with another body         (HTTP 422)
 
-Errors carry facts as fields; messages name the rule. `str(error)` is a sentence to show to a person.
+Errors carry facts as fields; messages name the rule. `str(error)` is a sentence to show to a person; of a refusal
+`sentence` is, and `str` adds the rule as events store it.
 """
 
 from datetime import datetime
 from typing import Any
 
+from domain.reasons import sentences
+from domain.reasons.codes import Code
+
 
 class LedgerError(Exception):
-    """Base of every error Daybook raises on purpose."""
+    """Base of every error Daybook raises on purpose. `code` is stable: programs act on it."""
+
+    code = Code.INTERNAL
 
 
 class RequestRefused(LedgerError):
-    """A rule was broken. `rule` is what had to hold; `facts` are the numbers it was checked with."""
+    """A rule was broken. `rule` is what had to hold, as events store it; `facts` are the numbers it was checked with.
+
+    `unit` is that of a limit's quantities, where the instrument states it; it is stored nowhere.
+    """
 
     def __init__(self, rule: str, **facts: Any) -> None:
         super().__init__(rule, facts)
         self.rule = rule
         self.facts = facts
+        self.unit: str | None = None
+        self.code = sentences.code_of(rule) or Code.REFUSED
 
     def __str__(self) -> str:
-        facts = ", ".join(f"{name}={value}" for name, value in self.facts.items() if value is not None)
-        return f"refused: {self.rule}" + (f" ({facts})" if facts else "")
+        return f"{self.sentence} (the rule: {self.rule})"
+
+    @property
+    def sentence(self) -> str:
+        """What happened, for a person: `MAX_POSITION exceeded: 2.4 of 1.5 BTC`."""
+        return sentences.sentence(self.rule, self.facts, self.unit)
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The numbers in one form: `used`, `requested`, `would_be`, `limit`, their `unit`, the `scope` of a limit."""
+        return sentences.numbers(self.rule, self.facts, self.unit)
 
 
 class InvalidInput(LedgerError):
     """A field of a request, a parameter or a file that cannot be read: which field, which value, which rule."""
+
+    code = Code.UNREADABLE
 
     def __init__(self, field: str, value: object, rule: str) -> None:
         super().__init__(field, value, rule)
@@ -50,6 +72,8 @@ class InvalidInput(LedgerError):
         self.rule = rule
 
     def __str__(self) -> str:
+        if self.value is None:
+            return f"{self.field}: has to be {self.rule}"
         return f"{self.field}: {self.value!r} is not {self.rule}"
 
 
@@ -59,6 +83,8 @@ class ReportUnreadable(InvalidInput):
 
 class StreamConflict(LedgerError):
     """Another writer appended to one of our streams first."""
+
+    code = Code.CONFLICT
 
     def __init__(self, stream: str, detail: str = "another writer appended first") -> None:
         super().__init__(stream, detail)
@@ -75,9 +101,13 @@ class ExecutionKnown(StreamConflict):
 class HistoryBroken(LedgerError):
     """The stored history is not what was written. Stop, and find out why."""
 
+    code = Code.HISTORY_BROKEN
+
 
 class UpgradeNeeded(LedgerError):
     """The database is of an older Daybook, and was left as it is."""
+
+    code = Code.UPGRADE_NEEDED
 
     def __init__(self, database: str, found: str, newest: str) -> None:
         super().__init__(
@@ -91,11 +121,15 @@ class UpgradeNeeded(LedgerError):
 class Unavailable(LedgerError):
     """The database cannot be reached or went away. The message states if the command may have been recorded."""
 
+    code = Code.DATABASE_UNAVAILABLE
+
 
 class NotLeading(Unavailable):
     """Another process of this Daybook leads and writes. Nothing was recorded. `url` is where it can be reached, as it
     has put on record itself; None if no leader is known.
     """
+
+    code = Code.NOT_LEADING
 
     def __init__(self, leader: str, *, url: str | None = None) -> None:
         where = "send the request again, or send it there" if url else "send the request again"
@@ -107,6 +141,8 @@ class NotLeading(Unavailable):
 class ClockInDoubt(LedgerError):
     """Our clock cannot be right. Nothing was recorded, and nothing will be until it is right or confirmed."""
 
+    code = Code.CLOCK_IN_DOUBT
+
     def __init__(self, reason: str) -> None:
         super().__init__(
             f"{reason}; nothing is recorded until the clock is right again, or an operator has made sure that it is "
@@ -116,6 +152,8 @@ class ClockInDoubt(LedgerError):
 
 class MomentUnknown(LedgerError):
     """A moment at which the clock was wrong: which events were on record then is not known."""
+
+    code = Code.MOMENT_UNKNOWN
 
     def __init__(
         self, moment: datetime, first_seq: int, last_seq: int, *, since: datetime | None, until: datetime | None
@@ -142,6 +180,8 @@ class MomentUnknown(LedgerError):
 class Busy(LedgerError):
     """The queue of commands is full. Nothing was recorded."""
 
+    code = Code.BUSY
+
     def __init__(self, waiting: int) -> None:
         super().__init__(f"{waiting} commands wait already and nothing was recorded; send it again in a moment")
         self.waiting = waiting
@@ -149,6 +189,8 @@ class Busy(LedgerError):
 
 class ProjectionStopped(LedgerError):
     """A read model cannot fold an event. Its rows stay as they were before it, and continue once the fold is fixed."""
+
+    code = Code.PROJECTION_STOPPED
 
     def __init__(self, projection: str, seq: int, topic: str, stream: str, reason: str) -> None:
         super().__init__(projection, seq, topic, stream, reason)
@@ -164,6 +206,8 @@ class ProjectionStopped(LedgerError):
 
 class KeyReused(LedgerError):
     """An idempotency key was used before, for another request."""
+
+    code = Code.IDEMPOTENCY_KEY_REUSED
 
     def __init__(self, key: str) -> None:
         super().__init__(f"the key {key!r} was used before with another body; use a new key for a new request")

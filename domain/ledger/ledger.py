@@ -363,23 +363,43 @@ def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | Sett
 
 
 def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
-    """Check an order by its own rules, its instrument's and its account's limits; record it and its hold, or refuse."""
+    """Check an order by its own rules, its instrument's and its account's limits; record it and its hold, or refuse.
+
+    What refuses an order is recorded with it, but for two: an account or instrument that is not on record, which may
+    come to be, and a `cl_ord_id` that another order has.
+    """
     stream = order.stream(request.key)
-    submitted = order.decide(work.state(stream), request)
-    if not submitted:
+    known: Order | None = work.state(stream)
+    if known is not None:
+        try:
+            order.decide(known, request)
+        except RequestRefused as again:
+            named: Instrument | None = work.state(instrument.stream(request.terms.instrument_id))
+            raise limits.in_units(again, named.contract if named is not None else None) from None
         return None
-    _account_of(work, request.key.account_id)
+    order.check_fields(request)
+    owner: Account | None = work.state(account.stream(request.key.account_id))
+    if owner is None:
+        account.opened(owner, request.key.account_id)
     listed = _instrument_of(work, request.terms.instrument_id)
-    instrument.check_terms(listed, request.terms.order_qty, request.terms.price, request.transact_time)
-    orders.check_child(work, order.evolve(None, submitted[0]), listed.facts_at(request.transact_time).contract)
+    try:
+        account.opened(owner, request.key.account_id)
+        submitted = order.decide(None, request)
+        instrument.check_terms(listed, request.terms.order_qty, request.terms.price, request.transact_time)
+        orders.check_child(work, order.evolve(None, submitted[0]), listed.facts_at(request.transact_time).contract)
+    except RequestRefused as refusal:
+        work.record(stream, (order.refused(request, refusal),))
+        return refusal
     hold = PlaceHold(request.key, request.terms, listed.contract, mark=None, transact_time=request.transact_time)
     checked = limits.check(work, hold, marks)
-    refusal = checked.refusal
-    work.record(stream, submitted if refusal is None else (order.refused(request, refusal),))
+    refusal_by_limit = checked.refusal
+    if refusal_by_limit is not None:
+        submitted = (order.refused(request, refusal_by_limit),)
+    work.record(stream, submitted)
     limits.record(work, checked)
-    if refusal is None:
+    if refusal_by_limit is None:
         orders.report_to_parent(work, request.key, request.transact_time)
-    return refusal
+    return refusal_by_limit
 
 
 def _replace(work: UnitOfWork, request: ReplaceOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:

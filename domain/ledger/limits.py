@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from domain import instrument, risk
 from domain.errors import RequestRefused
-from domain.instrument import Contract
+from domain.instrument import Contract, Kind
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.order import Order, OrderKey, OrdStatus
 from domain.position import (
@@ -65,11 +65,20 @@ class Checked(NamedTuple):
 
     events: tuple[tuple[str, tuple[RiskEvent, ...]], ...]
     refused: HoldRefused | None
+    contract: Contract | None = None
 
     @property
     def refusal(self) -> RequestRefused | None:
         """The error to raise to the caller."""
-        return risk.refusal(self.refused) if self.refused is not None else None
+        return in_units(risk.refusal(self.refused), self.contract) if self.refused is not None else None
+
+
+def in_units(refusal: RequestRefused, contract: Contract | None) -> RequestRefused:
+    """The refusal with the unit of its quantities: the base currency where one is one unit of it, else contracts."""
+    if contract is not None:
+        is_in_base = contract.kind in (Kind.SPOT, Kind.LINEAR) and contract.contract_size == 1
+        refusal.unit = contract.base if is_in_base else "contracts"
+    return refusal
 
 
 def check(work: UnitOfWork, request: PlaceHold | AdjustHold, marks: Marks) -> Checked:
@@ -82,12 +91,12 @@ def check(work: UnitOfWork, request: PlaceHold | AdjustHold, marks: Marks) -> Ch
     events = risk.decide(account, request)
     refused = _refused(events)
     if firm is None or refused is not None:
-        return Checked(((ours, events),), refused)
+        return Checked(((ours, events),), refused, request.contract)
     firm_events = risk.decide(firm, request)
     refused = _refused(firm_events)
     if refused is not None:
         events = (*events[:-1], refused)
-    return Checked(((ours, events), (theirs, _for_firm(account_id, firm_events))), refused)
+    return Checked(((ours, events), (theirs, _for_firm(account_id, firm_events))), refused, request.contract)
 
 
 def record(work: UnitOfWork, checked: Checked) -> None:

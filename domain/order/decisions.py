@@ -64,6 +64,7 @@ from domain.order.terms import (
     TriggerPrice,
     check,
     check_id,
+    check_terms_fields,
     check_time,
 )
 
@@ -113,6 +114,7 @@ __all__ = [
     "admit",
     "as_reported",
     "check",
+    "check_fields",
     "check_report",
     "decide",
     "evolve",
@@ -164,9 +166,7 @@ def decide(order: Order | None, request: OrderRequest) -> tuple[OrderEvent, ...]
         raise RequestRefused("one cl_ord_id names one order", cl_ord_id=key.cl_ord_id, order=order.alias_of)
     match order, request:
         case None, SubmitOrder(key, terms, at):
-            check_id("account_id", key.account_id)
-            check_id("cl_ord_id", key.cl_ord_id)
-            check_time("transact_time", at)
+            check_fields(request)
             check(terms, at)
             return (OrderSubmitted(key, terms, at),)
         case None, _:
@@ -183,6 +183,14 @@ def decide(order: Order | None, request: OrderRequest) -> tuple[OrderEvent, ...]
             return _answered(order, _decide_replace(order, request))
         case _:
             assert_never((order, request))
+
+
+def check_fields(request: SubmitOrder) -> None:
+    """Check the ids, numbers and times of an order, without which it cannot be put on record. Raises RequestRefused."""
+    check_id("account_id", request.key.account_id)
+    check_id("cl_ord_id", request.key.cl_ord_id)
+    check_time("transact_time", request.transact_time)
+    check_terms_fields(request.terms)
 
 
 def _answered(order: Order, events: tuple[OrderEvent, ...]) -> tuple[OrderEvent, ...]:
