@@ -4,7 +4,9 @@ The `type` is the kind of problem (`KINDS`), the `code` what exactly: of a refus
 docs/errors.md has all of them.
 """
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, DecimalException
 from typing import Any, NamedTuple
 
@@ -26,6 +28,55 @@ from domain.errors import (
 from domain.reasons.codes import Code
 from domain.values import PRECISION
 
+GIVEN = "given"
+PLACES = ("body", "query", "path", "header", "cookie")
+BOUNDS = {  # the bound's name in the error, and what the value is not
+    "greater_than": ("gt", "above {}"),
+    "greater_than_equal": ("ge", "at least {}"),
+    "less_than": ("lt", "below {}"),
+    "less_than_equal": ("le", "at most {}"),
+    "multiple_of": ("multiple_of", "a multiple of {}"),
+    "int_parsing_size": ("", "a whole number of fewer digits"),
+    "finite_number": ("", "a finite number"),
+}
+LENGTHS = {
+    "string_too_short": ("min_length", "text of at least {} characters"),
+    "string_too_long": ("max_length", "text of at most {} characters"),
+    "bytes_too_short": ("min_length", "at least {} bytes"),
+    "bytes_too_long": ("max_length", "at most {} bytes"),
+    "too_short": ("min_length", "a list of at least {} items"),
+    "too_long": ("max_length", "a list of at most {} items"),
+}
+TYPES = {  # by the beginning of the kind of error
+    "string": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a decimal number",
+    "bool": "true or false",
+    "list": "a list",
+    "tuple": "a list",
+    "set": "a list",
+    "frozen_set": "a list",
+    "dict": "an object",
+    "model": "an object",
+    "mapping": "an object",
+    "datetime": "a time such as 2026-01-02T03:04:05.678Z",
+    "date": "a date such as 2026-01-02",
+    "time": "a time such as 03:04:05",
+    "timezone": "a time with its offset from UTC",
+    "none": "null",
+    "bytes": "text",
+    "uuid": "a UUID",
+    "url": "a URL",
+}
+FORMS = {  # patterns of fields, in words
+    r"^[^\x00-\x1f\x7f]*$": "text without control characters",
+    r"^[!-~]+$": "text of printable ASCII characters without spaces",
+}
+_OFFERED = re.compile("'([^']*)'")
+_MEMBER = re.compile(
+    r"(function|literal|constrained|nullable|lax|chain|union)[-\[]"
+)  # of a union, in pydantic's places
 RETRY_AFTER_SECONDS = 1
 VALUE_CHARACTERS_MAX = 200
 
@@ -85,7 +136,6 @@ def code_of_kind(kind: str) -> Code:
     return KINDS[kind].code if kind in KINDS else Code.HTTP
 
 
-
 class Problem(Exception):
     """An error of the API itself, shown as problem details."""
 
@@ -125,7 +175,7 @@ def not_found(what: str, **facts: Any) -> Problem:
 
 def unreadable(*errors: InvalidInput) -> Problem:
     """Return the problem of fields that do not parse."""
-    return _unreadable([{"field": e.field, "value": _shown(e.value), "rule": e.rule} for e in errors])
+    return _unreadable([unreadable_field(each) for each in errors])
 
 
 def problem_of(error: Exception) -> Problem:
@@ -174,12 +224,19 @@ def problem_of(error: Exception) -> Problem:
 
 def _refused(error: RequestRefused) -> Problem:
     """Return a refusal: its code, its sentence, its rule, its numbers in one form, and its facts as they are stored."""
-    facts = {name: _fact(value) for name, value in error.facts.items() if value is not None}
+    facts: dict[str, Any] = {name: _fact(value) for name, value in error.facts.items() if value is not None}
     if "status" in facts:
         facts["ord_status"] = facts.pop("status")
     numbers = {name: value if name == "scope" else _fact(value) for name, value in error.numbers.items()}
     facts |= numbers | {"code": error.code, "rule": error.rule}
     return Problem(409, "refused", "Refused by a rule", error.sentence, **facts)
+
+
+def _container(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return repr(value)
 
 
 def _fact(value: Any) -> str:
@@ -197,34 +254,92 @@ def _shown(value: Any) -> Any:
         return value
     if isinstance(value, float):
         return f"{value!r} as a JSON float"
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else _container(value)
     text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= VALUE_CHARACTERS_MAX else text[:VALUE_CHARACTERS_MAX] + "…"
 
 
+# Fields that cannot be read
+
+
+def unreadable_field(error: InvalidInput) -> dict[str, Any]:
+    """Return an error of a field: field, value and rule, its code, and the sentence."""
+    is_missing = error.value is None and error.rule == GIVEN
+    code = Code.MISSING if is_missing else Code.INVALID_VALUE
+    return _field_error(error.field, error.value, error.rule, code=code)
+
+
 def field_errors(errors: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return pydantic's errors as field, value and rule."""
-    found = []
+    """Return pydantic's errors as errors of fields, in our words."""
+    found: dict[str, dict[str, Any]] = {}
     for error in errors:
-        place = [str(part) for part in error["loc"] if part not in ("body", "query", "path", "header")]
-        rule = (error.get("ctx") or {}).get("rule") or error["msg"]
-        is_absent = error["type"] == "missing" or not place
-        found.append(
-            {
-                "field": ".".join(place) or "body",
-                "value": None if is_absent else _shown(error["input"]),
-                "rule": str(rule),
-            }
-        )
-    return found
+        shown = _of_pydantic(error)
+        found.setdefault(shown["field"], shown)  # one for all members of a union
+    return list(found.values())
+
+
+def _of_pydantic(error: Mapping[str, Any]) -> dict[str, Any]:
+    place = [str(part) for part in error["loc"] if part not in PLACES and not _MEMBER.match(str(part))]
+    kind, context = error["type"], error.get("ctx") or {}
+    field, value = ".".join(place) or "body", error["input"]
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        field = ".".join([*place, context["discriminator"].strip("'")])
+        value = context.get("tag")
+        kind = "enum" if kind == "union_tag_invalid" else "missing"
+    if kind == "missing" or (not place and not kind.startswith("json")):
+        if kind == "missing":
+            return _field_error(field, None, GIVEN, code=Code.MISSING)
+        value = None if value is None or value == {} else value
+    code, rule = _rule_of(kind, context, error["msg"])
+    return _field_error(field, None if kind == "json_invalid" else value, rule, code=code, is_null=value is None)
+
+
+def _rule_of(kind: str, context: Mapping[str, Any], otherwise: str) -> tuple[Code, str]:
+    """Return the code and the rule of a kind of pydantic's errors: what the value is not."""
+    if "rule" in context:
+        return Code.INVALID_VALUE, str(context["rule"])
+    if kind in ("enum", "literal_error") or "expected_tags" in context:
+        offered = str(context.get("expected") or context.get("expected_tags"))
+        return Code.NOT_ONE_OF, f"one of {', '.join(_OFFERED.findall(offered)) or offered}"
+    if kind == "extra_forbidden":
+        return Code.UNKNOWN_FIELD, "a field that is known here; leave it out"
+    if kind in BOUNDS:
+        name, words = BOUNDS[kind]
+        return Code.OUT_OF_BOUNDS, words.format(context.get(name))
+    if kind in LENGTHS:
+        name, words = LENGTHS[kind]
+        return Code.WRONG_LENGTH, words.format(context.get(name))
+    if kind == "string_pattern_mismatch":
+        return Code.WRONG_FORM, FORMS.get(context["pattern"], f"text of the form {context['pattern']}")
+    if kind == "json_invalid":
+        return Code.NOT_JSON, f"readable JSON: {context.get('error', otherwise)}"
+    if kind in ("value_error", "assertion_error"):
+        return Code.INVALID_VALUE, str(context.get("error", otherwise))
+    stem = next((stem for stem in TYPES if kind.startswith(stem)), "")
+    return Code.WRONG_TYPE, TYPES.get(stem, "a value of the type documented")
+
+
+def _field_error(field: str, value: Any, rule: str, *, code: Code, is_null: bool = False) -> dict[str, Any]:
+    """Return an error of a field; `is_null` where JSON's null was given."""
+    shown = _shown(value)
+    if code is Code.MISSING:
+        message = f"{field}: is missing, and has to be given"
+    elif code is Code.UNKNOWN_FIELD:
+        message = f"{field}: is not {rule}"
+    elif shown is None:
+        message = f"{field}: null is not {rule}" if is_null else f"{field}: has to be {rule}"
+    else:
+        message = f"{field}: {_quoted(shown)} is not {rule}"
+    return {"field": field, "value": shown, "rule": rule, "code": code, "message": message}
+
+
+def _quoted(value: Any) -> str:
+    return repr(value) if isinstance(value, str) and value[:1] not in ("{", "[") else str(value)
 
 
 def _unreadable(errors: list[dict[str, Any]]) -> Problem:
-    first = errors[0]
-    reason = first["rule"] if first["value"] is None else f"{first['value']!r} is not {first['rule']}"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    detail = f"{first['field']}: {reason}{more}"
-    return Problem(422, "unreadable", "Not readable", detail, errors=errors)
+    return Problem(422, "unreadable", "Not readable", f"{errors[0]['message']}{more}", errors=errors)
 
 
 def unreadable_fields(errors: Sequence[Any]) -> Problem:

@@ -11,7 +11,7 @@ from api.clock import now
 from api.encoding import grouped
 from api.intake.requests import listing, opening
 from api.problems import not_found
-from api.read_models.records import account_record, instrument_record, order_record, owner_record
+from api.read_models.records import account_record, coded, instrument_record, order_record, owner_record
 from api.terminal.options import (
     AccountId,
     InstrumentId,
@@ -309,8 +309,9 @@ def show(cl_ord_id: Annotated[str, CL_ORD_ID], account: AccountId = "main", json
         row = blotter.order(at.source, account, cl_ord_id)
     if row is None:
         raise not_found(f"order {cl_ord_id} of account {account}", account_id=account, cl_ord_id=cl_ord_id)
+    (shown,) = coded([row])
     if json:
-        write_json(row)
+        write_json(shown)
         return
-    rows = [{"name": name, "value": value} for name, value in row.items() if value not in (None, "", {})]
+    rows = [{"name": name, "value": value} for name, value in shown.items() if value not in (None, "", {})]
     write_table(f"Order {cl_ord_id}", rows, [Column("name", "Field"), Column("value", "Value")], empty="")

@@ -8,14 +8,13 @@ import msgspec
 from pydantic import BaseModel, Field, StrictInt, TypeAdapter, ValidationError
 
 from api.http.fields import CurrencyCode, InstrumentId, Name, Number, Positive, RequestBody, Text, VenueTime
-from api.http.json_text import READABLE, checked, elements, keys_at_most
-from api.problems import field_errors
-from domain import ledger, values
-from domain.account import AccountBroken, RawReportKept
+from api.http.json_text import checked, elements, keys_at_most
+from api.problems import field_errors, unreadable_field
+from domain import values
+from domain.account import RawReportKept
 from domain.errors import InvalidInput
 from domain.order import (
     OrderAccepted,
-    OrderBroken,
     OrderCanceled,
     OrderCancelRejected,
     OrderExpired,
@@ -23,9 +22,8 @@ from domain.order import (
     OrderKey,
     OrderRejected,
     OrderReport,
-    as_reported,
 )
-from domain.position import PositionBroken, PositionKey, SettleFunding
+from domain.position import PositionKey, SettleFunding
 from domain.values import Liquidity, Money, Side
 
 REPORTS_MAX = 1000
@@ -193,7 +191,7 @@ def parsed(raw: bytes, actor: str) -> OrderReport | SettleFunding | Unreadable:
             checked(raw, "report")  # parsers differ in which of two equal keys they use
         return report.report()
     except InvalidInput as error:
-        found = [{"field": error.field, "value": error.value, "rule": error.rule}]
+        found = [unreadable_field(error)]
     except ValidationError as invalid:
         errors = [
             error | {"loc": error["loc"][1:] if error["loc"] and error["loc"][0] in REPORT_TYPES else error["loc"]}
@@ -201,8 +199,8 @@ def parsed(raw: bytes, actor: str) -> OrderReport | SettleFunding | Unreadable:
         ]
         found = field_errors(errors)
         if errors[0]["type"] == "json_invalid":
-            found = [{"field": "report", "value": None, "rule": f"{READABLE}: {found[0]['rule']}"}]
-    reason = "; ".join(f"{each['field']}: {each['value']!r} is not {each['rule']}" for each in found)
+            found = [error | {"field": "report"} for error in found]
+    reason = "; ".join(each["message"] for each in found)
     return Unreadable(found, evidence(raw, reason, actor))
 
 
@@ -236,22 +234,3 @@ def evidence(raw: bytes, reason: str, actor: str) -> RawReportKept:
     with suppress(InvalidInput):
         venue = values.venue_of(values.instrument_id(fields.get("instrument_id")))
     return RawReportKept(account_id, venue, source=f"api:{actor}", raw=text, reason=reason)
-
-
-def outcome_of(result: ledger.Answer) -> dict[str, Any]:
-    """Return the outcome of a report that was read: recorded, known, or broken by which rule."""
-    events = [record.event for record in result.records]
-    booked = [
-        event if isinstance(event, OrderFilled) else as_reported(event)
-        for event in events
-        if isinstance(event, OrderReport)
-    ]
-    for event in events:
-        match event:
-            case OrderBroken(rule=rule) if not booked or event.report in booked:  # a late report may break others too
-                return {"status": "broken", "rule": rule}
-            case PositionBroken(rule=rule, report=SettleFunding()):
-                return {"status": "broken", "rule": rule}
-            case AccountBroken(rule=rule) if len(events) == 1:  # nothing is booked beside it
-                return {"status": "broken", "rule": rule}
-    return {"status": "recorded" if result.records else "known", "rule": None}

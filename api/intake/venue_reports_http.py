@@ -20,13 +20,15 @@ from api.daybook import Daybook
 from api.http.auth import Recorder
 from api.http.dependencies import OpenDaybook, RequestId, answer, documented
 from api.http.idempotency import IdempotencyKey, Key, carried_out, command
-from api.http.problem_responses import MEDIA_TYPE, response, responses
-from api.intake.venue_reports import Unreadable, evidence, outcome_of, parsed, split
+from api.http.problem_responses import response, responses
+from api.intake.outcomes import STATUSES, UNREADABLE, outcome_of
+from api.intake.venue_reports import Unreadable, evidence, parsed, split
 from api.problems import Problem, unreadable
 from api.read_models import schemas
 from domain import ledger
 from domain.account import RawReportKept
 from domain.errors import InvalidInput
+from domain.reasons.codes import Code
 
 PATH = "/venue-reports"
 DEPRECATED_PATH = "/reports"
@@ -90,34 +92,37 @@ def _recorded(body: bytes, daybook: Daybook, caller: Caller, request_id: str, ke
     def evidence_of(index: int, error: InvalidInput) -> RawReportKept:
         return evidence(raws[index], str(error), caller.actor)
 
-    def respond(results: list[ledger.Answer], _: Look) -> Response:
+    def respond(results: list[ledger.Answer], look: Look) -> Response:
         answers = []
         for index, (item, result) in enumerate(zip(read, results, strict=True)):
             if isinstance(result.error, InvalidInput):
-                errors = unreadable(result.error).facts["errors"]
-                answers.append({"index": index, "status": "unreadable", "rule": None, "errors": errors})
+                answers.append(_unread(index, unreadable(result.error).facts["errors"]))
             elif isinstance(item, Unreadable):
-                answers.append({"index": index, "status": "unreadable", "rule": None, "errors": item.errors})
+                answers.append(_unread(index, item.errors))
             else:
-                answers.append({"index": index, "errors": None, **outcome_of(result)})
+                answers.append({"index": index, "errors": None, **outcome_of(item, result, look).record()})
         return _response(answers, results[0].seq)
 
     return carried_out(daybook, command(reports, caller, request_id, evidence_of), key, respond)
 
 
+def _unread(index: int, errors: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the answer to a report that could not be read."""
+    return {
+        "index": index, "status": UNREADABLE, "booked": False, "code": Code.UNREADABLE, "rule": None,
+        "detail": errors[0]["message"], "errors": errors,
+    }  # fmt: skip
+
+
 def _response(answers: list[dict[str, Any]], seq: int) -> Response:
     counts = Counter(each["status"] for each in answers)
-    body = {status: counts[status] for status in ("recorded", "known", "broken", "unreadable")} | {"answers": answers}
+    body = {status: counts[status] for status in STATUSES} | {"answers": answers}
     if counts["unreadable"] < len(answers):
         return answer(body, seq=seq, status=207 if counts["unreadable"] else 200)
-    first = answers[0]["errors"][0]
-    detail = (
-        f"no venue report could be read; they are kept as evidence. reports.0.{first['field']}: not {first['rule']}"
-    )
+    detail = f"no venue report could be read; they are kept as evidence. reports.0.{answers[0]['detail']}"
     errors = [
         error | {"field": f"reports.{each['index']}.{error['field']}"} for each in answers for error in each["errors"]
     ]
     problem = response(Problem(422, "unreadable", "Not readable", detail, errors=errors, answers=answers))
     problem.headers["Daybook-Seq"] = str(seq)
-    assert problem.media_type == MEDIA_TYPE
     return problem

@@ -36,7 +36,7 @@ from api.read_models.query_params import (
     SelectionQuery,
     listed,
 )
-from api.read_models.records import account_record, instrument_record, owner_record
+from api.read_models.records import account_record, coded, instrument_record, owner_record
 from api.read_models.recosting import Conventions
 from api.read_models.snapshot import reading
 from domain import account, instrument
@@ -113,7 +113,7 @@ def list_orders(query: Annotated[OrdersQuery, Query()], context: Context) -> Res
             at.source, **query.where()._asdict(), status=tuple(map(str, query.status)) or None,
             limit=query.limit + 1, after=after[0] if after else None,
         )  # fmt: skip
-    return context.page(query, at, rows, by=("opened_seq",), shape=schemas.OrderRow)
+    return context.page(query, at, coded(rows), by=("opened_seq",), shape=schemas.OrderRow)
 
 
 @router.get(
@@ -132,7 +132,8 @@ def read_order(
         row: AnyRow | None = orders.order(at.source, account_id, cl_ord_id)
     if row is None:
         raise not_found(f"order {cl_ord_id} of account {account_id}", account_id=account_id, cl_ord_id=cl_ord_id)
-    return answer({name: row[name] for name in schemas.OrderRow.model_fields}, seq=at.seq)
+    (shown,) = coded([row])
+    return answer({name: shown[name] for name in schemas.OrderRow.model_fields}, seq=at.seq)
 
 
 @router.get("/executions", **listed(schemas.ExecutionRow))
@@ -267,7 +268,7 @@ def list_breaks(query: Annotated[PageQuery, Query()], context: Context) -> Respo
     after = cursor_after(query.cursor, int)
     with reading(context.daybook, "breaks", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
         rows = breaks.breaks(at.source, query.account_id, limit=query.limit + 1, after=after[0] if after else None)
-    return context.page(query, at, rows, by=("break_seq",), shape=schemas.BreakRow)
+    return context.page(query, at, coded(rows), by=("break_seq",), shape=schemas.BreakRow)
 
 
 @router.get("/accounts", response_model=schemas.Accounts, responses=documented(200, "every account"))

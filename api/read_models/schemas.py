@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
+from domain.reasons.codes import Code
 from projections.analytics import exposure, pnl
 from projections.models import balances, breaks, executions, journal, limits, lots, orders, positions
 from projections.storage.tables import ITEMS, Amounts
@@ -120,15 +121,27 @@ class VenueReportAnswer(Answer):
     """The outcome of one venue report of a submission."""
 
     index: int
-    status: Literal["recorded", "known", "broken", "unreadable"]
+    status: Literal["recorded", "known", "broken", "not_booked", "unreadable"] = Field(
+        description="`recorded`: new, and in the book. `known`: reported before, nothing was added. `broken`: new and "
+        "in the book, and a break was opened beside it. `not_booked`: it contradicts what is on record, or amends a fill "
+        "that is not: kept as a break. `unreadable`: kept raw, as evidence."
+    )
+    booked: bool = Field(description="whether the fact is on record and in the book")
+    code: Code | None = Field(None, description="of the rule it broke")
     rule: str | None = Field(None, description="the rule it broke")
-    errors: list[dict[str, Any]] | None = Field(None, description="of an unreadable one: field, value, rule")
+    detail: str | None = Field(None, description="what is wrong with it, in a sentence")
+    errors: list[dict[str, Any]] | None = Field(
+        None, description="of an unreadable one: field, value, rule, code, message"
+    )
 
 
 class VenueReportsAnswer(Answer):
+    """How many reports ended in each status, and the outcome of each."""
+
     recorded: int
     known: int
     broken: int
+    not_booked: int
     unreadable: int
     answers: list[VenueReportAnswer]
 
@@ -144,6 +157,7 @@ class EventAnswer(Answer):
     actor: str
     request_id: str
     summary: str = Field(description="what happened, in one line for people")
+    code: Code | None = Field(description="of the rule that refused or was broken, where the event states one")
     sha256: str
     state: str
     record: dict[str, Any]
@@ -386,7 +400,16 @@ def _without_seq(table: sa.Table) -> list[sa.Column[Any]]:
     return [column for column in table.c if column.name != "seq"]
 
 
-OrderRow = _row("OrderRow", "An order of the blotter.", _without_seq(orders.orders), avg_px=DecimalText | None)
+OrderReportRow = _row(
+    "OrderReportRow", "An order of the blotter, in reports.", _without_seq(orders.orders), avg_px=DecimalText | None
+)
+OrderRow = _row(
+    "OrderRow",
+    "An order of the blotter; `code`, `rule` and `facts` of one that was refused.",
+    _without_seq(orders.orders),
+    avg_px=DecimalText | None,
+    code=Code | None,
+)
 ExecutionRow = _row("ExecutionRow", "A trade or transfer booked.", _without_seq(executions.executions))
 PositionRow = _row("PositionRow", "A position.", _SHOWN, avg_px=DecimalText | None)
 LotRow = _row("LotRow", "An open lot.", _without_seq(lots.lots_table))
@@ -400,7 +423,10 @@ MatchRow = _row(
     is_long_term=bool | None,
     settle=str | None,
 )
-BreakRow = _row("BreakRow", "A venue report that broke a rule or was unreadable.", _without_seq(breaks.breaks_table))
+BreakRow = _row(
+    "BreakRow", "A venue report that broke a rule or was unreadable.", _without_seq(breaks.breaks_table),
+    code=Code | None,
+)  # fmt: skip
 PnlRow = _row(
     "PnlRow",
     "A position and its PnL.",

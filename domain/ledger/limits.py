@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from domain import instrument, risk
 from domain.errors import RequestRefused
-from domain.instrument import Contract, Kind
+from domain.instrument import Contract
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.order import Order, OrderKey, OrdStatus
 from domain.position import (
@@ -74,10 +74,8 @@ class Checked(NamedTuple):
 
 
 def in_units(refusal: RequestRefused, contract: Contract | None) -> RequestRefused:
-    """The refusal with the unit of its quantities: the base currency where one is one unit of it, else contracts."""
-    if contract is not None:
-        is_in_base = contract.kind in (Kind.SPOT, Kind.LINEAR) and contract.contract_size == 1
-        refusal.unit = contract.base if is_in_base else "contracts"
+    """The refusal with the unit of its quantities."""
+    refusal.unit = contract.unit if contract is not None else None
     return refusal
 
 

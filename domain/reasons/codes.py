@@ -136,6 +136,7 @@ class Code(StrEnum):
     OVERSOLD = "OVERSOLD"
     CASH_BELOW_ZERO = "CASH_BELOW_ZERO"
     TRANSFER_DIFFERS = "TRANSFER_DIFFERS"
+    RECONCILIATION = "RECONCILIATION"
     # Input that cannot be read, field by field
     MISSING = "MISSING"
     UNKNOWN_FIELD = "UNKNOWN_FIELD"

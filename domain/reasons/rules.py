@@ -39,7 +39,8 @@ _CHECKS = [
     Rule(Code.KILL_SWITCH, "the kill switch is not engaged",
          "the kill switch[ of {whose}] is engaged[ by {engaged_by}][: {reason}]"),
     Rule(Code.KILL_SWITCH_REDUCE_ONLY, "an order reduces a position while the kill switch is at REDUCE_ONLY",
-         "the kill switch[ of {whose}] is at REDUCE_ONLY[, engaged by {engaged_by}][: {reason}]; only orders that reduce"
+         "the kill switch[ of {whose}] is at REDUCE_ONLY[, engaged by {engaged_by}][: {reason}]; only orders that"
+         " reduce"
          " a position pass"),
     Rule(Code.REDUCE_ONLY, "a reduce-only order reduces its strategy's position",
          "a REDUCE_ONLY order of {order_qty} does not reduce the position of {position}[, of which working orders"
@@ -98,7 +99,8 @@ _ORDERS = [
     Rule(Code.STOP_PX_REQUIRED, "{} has a stop_px above zero", "{0} needs a stop_px above zero"),
     Rule(Code.STOP_PX_NOT_ALLOWED, "{} has no stop_px", "{0} takes no stop_px, and {stop_px} is given"),
     Rule(Code.PEG_OFFSET, "a trailing-stop order, and no other, has a peg_offset_value",
-         "a trailing-stop order, and no other, has a peg_offset_value; this one is {ord_type}[ with {peg_offset_value}]"),
+         "a trailing-stop order, and no other, has a peg_offset_value; this one is {ord_type}[ with"
+         " {peg_offset_value}]"),
     Rule(Code.PEG_OFFSET, "peg_offset_value below {} basis points",
          "peg_offset_value {peg_offset_value} is not below {0} basis points", "peg_offset_value"),
     Rule(Code.EXPIRE_TIME, "a GTD order, and no other, has an expire_time",
@@ -131,7 +133,8 @@ _ORDERS = [
 _VALUES = [
     Rule(Code.INVALID_VALUE, "{} is {}", "{0} {value} is not {1}", "{0}"),
     Rule(Code.INVALID_VALUE, "the name of a key is {}", "the name {name} is not {0}"),
-    Rule(Code.INVALID_VALUE, "the name of a key does not begin with {}", "the name {name} begins with {0}; use another"),
+    Rule(Code.INVALID_VALUE, "the name of a key does not begin with {}",
+         "the name {name} begins with {0}; use another"),
     Rule(Code.INVALID_VALUE, "source is {}", "source {source} is not {0}"),
     Rule(Code.INVALID_VALUE, "subject_id is {}", "subject_id {subject_id} is not {0}"),
     Rule(Code.INVALID_VALUE, "instrument_id is {}", "instrument_id {instrument_id} is not {0}"),
@@ -249,7 +252,8 @@ _POSITIONS = [
 _ACCESS = [
     Rule(Code.KEY_RIGHTS, "keys are managed by a valid key with the scope admin",
          "keys are managed by a valid key with the scope admin, and this one is not"),
-    Rule(Code.KEY_RIGHTS, "a key gives no scope that it has not itself; let a key with that scope, or an operator, do it",
+    Rule(Code.KEY_RIGHTS,
+         "a key gives no scope that it has not itself; let a key with that scope, or an operator, do it",
          "a key with the scopes {own} cannot give {beyond}; let a key with that scope, or an operator, do it"),
     Rule(Code.KEY_RIGHTS, "a proposal is approved by a key with the scope admin",
          "proposal {proposal_id} is approved by a key with the scope admin, and this one is not"),
@@ -269,7 +273,8 @@ _ACCESS = [
          "proposal {proposal_id} is rejected under an API key or an account"),
     Rule(Code.SECOND_PERSON, "a proposal is approved by another person than who made it; both have {}",
          "proposal {proposal_id} is approved by another person than who made it; both have {0}"),
-    Rule(Code.SECOND_PERSON, "a proposal is approved by another person than who issued the key, and has seen its secret",
+    Rule(Code.SECOND_PERSON,
+         "a proposal is approved by another person than who issued the key, and has seen its secret",
          "proposal {proposal_id} is approved by another person than who issued the key {key_id}, and has seen its"
          " secret"),
     Rule(Code.SECOND_PERSON, "a proposal is not approved by a proposal",
@@ -327,7 +332,8 @@ _RECORDS = [
          "{owner} is no account that may log in (CREATE ROLE … LOGIN)"),
     Rule(Code.DATABASE_SETUP, "the database exists, or --create is given",
          "database {database} does not exist; create it, or give --create"),
-    Rule(Code.DATABASE_SETUP, "names for the roles are free", "no names for the roles are free, the first being {first}"),
+    Rule(Code.DATABASE_SETUP, "names for the roles are free",
+         "no names for the roles are free, the first being {first}"),
     Rule(Code.DATABASE_SETUP, "the name of a login is free, or a reader's of this database",
          "the name {login} is taken by another login"),
     Rule(Code.DATABASE_SETUP, "the login is a reader of this database", "{login} is no reader of this database"),
@@ -350,7 +356,8 @@ _RECORDS = [
 BREAKS = [
     Rule(Code.EXEC_ID_CONFLICT, "one exec_id has one content",
          "the exec_id is on record with another content; this one is not booked"),
-    Rule(Code.ID_CONFLICT, "one id has one content", "the id is on record with another content; this one is not booked"),
+    Rule(Code.ID_CONFLICT, "one id has one content",
+         "the id is on record with another content; this one is not booked"),
     Rule(Code.EXECUTION_ELSEWHERE, "an execution is on record under one order",
          "the execution is on record under another order"),
     Rule(Code.ORDER_ID_CONFLICT, "one order_id names one order", "the venue's order_id leads to another order"),
@@ -371,12 +378,14 @@ BREAKS = [
          "the spot position is below zero: an acquisition was not reported"),
     Rule(Code.CASH_BELOW_ZERO, "a cash account is not below zero", "the cash account is below zero"),
     Rule(Code.ACCOUNT_CLOSED, "a closed account takes no new business", "the account is closed"),
-    Rule(Code.TRANSFER_DIFFERS, "a transfer settles as it was announced", "the transfer settled otherwise than announced"),
-    Rule(Code.TRANSFER_DIFFERS, "a transfer returns as it was announced", "the transfer returned otherwise than announced"),
+    Rule(Code.TRANSFER_DIFFERS, "a transfer settles as it was announced",
+         "the transfer settled otherwise than announced"),
+    Rule(Code.TRANSFER_DIFFERS, "a transfer returns as it was announced",
+         "the transfer returned otherwise than announced"),
 ]  # fmt: skip
 
 REFUSALS = [
     *_LIMITS, *_CHECKS, *_ORDERS, *_VALUES, *_INSTRUMENTS, *_ACCOUNTS, *_CONTROLS, *_POSITIONS, *_ACCESS, *_RECORDS,
 ]  # fmt: skip
 RULES = (*REFUSALS, *BREAKS)
-NOT_BOOKED = frozenset({Code.EXEC_ID_CONFLICT, Code.ID_CONFLICT, Code.EXECUTION_ELSEWHERE, Code.AMENDED_FILL_UNKNOWN})
+NOT_BOOKED = frozenset({Code.EXEC_ID_CONFLICT, Code.ID_CONFLICT, Code.AMENDED_FILL_UNKNOWN})

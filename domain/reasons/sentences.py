@@ -70,7 +70,8 @@ def sentence(text: str, facts: Mapping[str, Any], unit: str | None = None) -> st
     shown |= {name: as_text(fact) for name, fact in facts.items() if fact is not None}
     if found.parts and found.parts[0] in shown:
         shown["value"] = shown[found.parts[0]]
-    shown |= {"unit": _unit(found.rule.code, facts, unit)} if _unit(found.rule.code, facts, unit) else {}
+    if (known_unit := _unit(found.rule.code, facts, unit)) is not None:
+        shown["unit"] = known_unit
     kept = _OPTIONAL.sub(lambda part: part[1] if _is_known(part[1], shown) else "", found.rule.sentence)
     return _FIELD.sub(lambda field: shown.get(field[1], "none"), kept)
 
