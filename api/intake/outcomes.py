@@ -15,7 +15,7 @@ from adapters.writer.batch import Look
 from domain import account, ledger, order, position
 from domain.account import AccountBroken, CashReport
 from domain.account.cash import id_of
-from domain.order import Order, OrderBroken, OrderFilled, OrderReport, as_reported, completed, venue_ids
+from domain.order import Order, OrderBroken, OrderFilled, OrderReport, StateReport, as_reported, completed, venue_ids
 from domain.position import PositionBroken, SettleFunding, Transfer
 from domain.reasons.rules import NOT_BOOKED
 from domain.reasons.sentences import code_of, sentence
@@ -84,7 +84,7 @@ def _known(report: Any, result: ledger.Answer, look: Look) -> Outcome:
 def _rule_on_record(report: Any, look: Look) -> str:
     """Return the rule of the break that is on record of a report; "" if there is none."""
     match report:
-        case _ if isinstance(report, OrderReport):
+        case _ if isinstance(report, StateReport):
             known: Order | None = look(order.stream(venue_ids.reported_of(look, report).key))
             found = known.breaks if known is not None else ()
             return next((each.rule for each in found if each.report == as_reported(report)), "")

@@ -123,8 +123,8 @@ class VenueReportAnswer(Answer):
     index: int
     status: Literal["recorded", "known", "broken", "not_booked", "unreadable"] = Field(
         description="`recorded`: new, and in the book. `known`: reported before, nothing was added. `broken`: new and "
-        "in the book, and a break was opened beside it. `not_booked`: it contradicts what is on record, or amends a fill "
-        "that is not: kept as a break. `unreadable`: kept raw, as evidence."
+        "in the book, and a break was opened beside it. `not_booked`: it contradicts what is on record, or amends a "
+        "fill that is not: kept as a break. `unreadable`: kept raw, as evidence."
     )
     booked: bool = Field(description="whether the fact is on record and in the book")
     code: Code | None = Field(None, description="of the rule it broke")

@@ -11,6 +11,7 @@ from domain.reasons.codes import Code
 from domain.reasons.rules import EXCEEDED, LIMIT_CODES, RULES, Rule
 
 FOUND_MAX = 4096  # cached
+OF_A_FIELD = ("{} is ", "{} above ", "{} below ")  # texts that begin with the name of a field
 _FIELD = re.compile(r"\{(\w+)\}")
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _FRACTIONS = {Code.PRICE_COLLAR, Code.MAX_CONCENTRATION, Code.MAX_DRAWDOWN, Code.MAX_LEVERAGE}
@@ -29,7 +30,10 @@ class Found(NamedTuple):
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile("(.+?)".join(re.escape(part) for part in text.split("{}")), re.DOTALL)
+    first, *rest = ("(.+?)" + re.escape(part) for part in text.split("{}")[1:])
+    if text.startswith(OF_A_FIELD):
+        first = first.replace(".+?", r"\w[\w.]*")
+    return re.compile(re.escape(text.partition("{}")[0]) + first + "".join(rest), re.DOTALL)
 
 
 _PLAIN = {rule.text: Found(rule, ()) for rule in RULES if "{}" not in rule.text}
