@@ -9,6 +9,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
 
 from api import web
 from api.analytics import http as analytics_http
@@ -21,6 +22,8 @@ from api.http import problem_responses
 from api.http.auth import Keyring
 from api.http.bodies import Bodies
 from api.http.gate import Gate, Needs
+from api.http.idempotency import REPLAYED_HEADER, decimals_of
+from api.http.methods import Methods, Paths
 from api.http.observability import Measures, Observed
 from api.http.origins import Origins, names_of
 from api.http.reads import Reads
@@ -37,6 +40,7 @@ from api.what_if import http as what_if_http
 __all__ = ["Daybook", "Settings", "create_app", "now"]
 
 THREADS_MAX = 64
+STORED = ("409", "422")  # problems that are stored as answers
 API_VERSION = "1"  # strangers do not learn which release runs
 
 QUERIES = (
@@ -85,6 +89,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
         openapi_url=None,  # served below, encoded once
         docs_url=None,  # ours is in api.web: FastAPI's loads its parts from a third party
         redoc_url=None,
+        redirect_slashes=False,  # a slash at the end makes another path
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.daybook = daybook
@@ -98,6 +103,10 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     for router in routers:
         app.include_router(router)
     web.mount(app)
+    bodies = [each.field_info.annotation for each in map(_body_of, app.routes) if each is not None]
+    app.state.decimals = decimals_of([*bodies, venue_reports.VenueReportSubmission])
+    app.state.paths = paths = Paths(app.routes)
+    app.add_middleware(Methods, paths=paths)
     app.add_middleware(Bodies)  # the last one added is the first that a request meets
     needs = Needs(route for router in routers for route in router.routes)
     app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=needs)
@@ -122,8 +131,26 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemas = schema["components"]["schemas"]
         batch = venue_reports.VenueReportSubmission.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= batch.pop("$defs") | {"VenueReportSubmission": batch}
-        schemas["Problem"] = problem_responses.ProblemDetails.model_json_schema()
+        _describe_replays(schema)
+        problem = problem_responses.ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= problem.pop("$defs") | {"Problem": problem}
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def _body_of(route: BaseRoute) -> Any:
+    return getattr(route, "body_field", None)
+
+
+def _describe_replays(schema: dict[str, Any]) -> None:
+    """Add the header of repeated answers to every operation that takes an Idempotency-Key."""
+    header = {"description": "`true` if this is the stored answer to an earlier request", "schema": {"type": "string"}}
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            names = {each["name"].lower() for each in operation.get("parameters", ())}
+            if "idempotency-key" in names:
+                for status, answered in operation["responses"].items():
+                    if status.startswith("2") or status in STORED:
+                        answered["headers"] = answered.get("headers", {}) | {REPLAYED_HEADER: header}

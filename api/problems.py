@@ -28,6 +28,12 @@ from domain.errors import (
 from domain.reasons.codes import Code
 from domain.values import PRECISION
 
+AWAY = {  # what is unavailable, if it is not the database
+    Code.DATABASE_BUSY: "Database busy",
+    Code.STARTING: "Starting or ending",
+    Code.WRITER_TOO_SLOW: "Too slow",
+    Code.OUTCOME_UNKNOWN: "Outcome unknown",
+}
 GIVEN = "given"
 PLACES = ("body", "query", "path", "header", "cookie")
 BOUNDS = {  # the bound's name in the error, and what the value is not
@@ -188,26 +194,27 @@ def problem_of(error: Exception) -> Problem:
         case InvalidInput():
             return unreadable(error)
         case StreamConflict():
-            return Problem(503, "conflict", "Overtaken by other writers", str(error), headers=_retry())
+            return Problem(503, "conflict", "Overtaken by other writers", str(error), headers=retry_after())
         case NotLeading():
             return Problem(
-                503, "not-leading", "Another process writes", str(error), headers=_retry(), leader_url=error.url
+                503, "not-leading", "Another process writes", str(error), headers=retry_after(), leader_url=error.url
             )
         case Unavailable():
-            return Problem(503, "unavailable", "Database unavailable", str(error), headers=_retry())
+            title = AWAY.get(error.code, "Database unavailable")
+            return Problem(503, "unavailable", title, str(error), headers=retry_after(), code=error.code)
         case UpgradeNeeded():
             return Problem(
                 503, "upgrade-needed", "Upgrade needed", str(error), revision=error.found, needed=error.newest
             )
         case ClockInDoubt():
-            return Problem(503, "clock", "Clock in doubt", str(error), headers=_retry())
+            return Problem(503, "clock", "Clock in doubt", str(error), headers=retry_after())
         case MomentUnknown():
             return Problem(
                 422, "moment-unknown", "Moment not known", str(error),
                 first_seq=error.first_seq, last_seq=error.last_seq, since=error.since, until=error.until,
             )  # fmt: skip
         case Busy():
-            return Problem(429, "busy", "Too many requests wait", str(error), headers=_retry())
+            return Problem(429, "busy", "Too many requests wait", str(error), headers=retry_after())
         case KeyReused():
             return Problem(422, "key-reused", "Key used before", str(error))
         case ProjectionStopped():
@@ -244,7 +251,8 @@ def _fact(value: Any) -> str:
     return decimal_text(value) if isinstance(value, Decimal) else str(value)
 
 
-def _retry() -> dict[str, str]:
+def retry_after() -> dict[str, str]:
+    """Return the header of a problem that is over in a moment."""
     return {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
 

@@ -119,9 +119,14 @@ class UpgradeNeeded(LedgerError):
 
 
 class Unavailable(LedgerError):
-    """The database cannot be reached or went away. The message states if the command may have been recorded."""
+    """The database cannot be reached or went away. The message states if the command may have been recorded.
 
-    code = Code.DATABASE_UNAVAILABLE
+    Another `code` says that it is not gone: its connections are busy, or this process starts or ends.
+    """
+
+    def __init__(self, message: str, *, code: Code = Code.DATABASE_UNAVAILABLE) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class NotLeading(Unavailable):
@@ -129,11 +134,9 @@ class NotLeading(Unavailable):
     has put on record itself; None if no leader is known.
     """
 
-    code = Code.NOT_LEADING
-
     def __init__(self, leader: str, *, url: str | None = None) -> None:
         where = "send the request again, or send it there" if url else "send the request again"
-        super().__init__(f"this process stands by, {leader}; {where}")
+        super().__init__(f"this process stands by, {leader}; {where}", code=Code.NOT_LEADING)
         self.leader = leader
         self.url = url
 

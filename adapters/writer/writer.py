@@ -23,6 +23,7 @@ from adapters.writer.leadership import Leader
 from domain.access import Actor
 from domain.errors import Unavailable
 from domain.ledger import Answer, Command, EventLog, EvidenceOf, Ledger, Report, Request, no_marks
+from domain.reasons.codes import Code
 from domain.values import Mark
 
 ANSWER_SECONDS_MAX = 120  # the writer answers or fails far sooner
@@ -158,11 +159,11 @@ class Writer:
         try:
             return self._leader().carry_out(command, keyed, seconds_max=ANSWER_SECONDS_MAX)
         except TimeoutError:
-            raise Unavailable(TOO_SLOW) from None
+            raise Unavailable(TOO_SLOW, code=Code.WRITER_TOO_SLOW) from None
 
     def _leader(self) -> GroupCommit:
         if self._group is None:
-            raise Unavailable("the writer of this process is not running; send the request again")
+            raise Unavailable("the writer of this process is not running; send the request again", code=Code.STARTING)
         return self._group
 
 
@@ -177,4 +178,4 @@ async def _awaited(future: "Future[Any]") -> Any:
     try:
         return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), ANSWER_SECONDS_MAX)
     except TimeoutError:
-        raise Unavailable(TOO_SLOW) from None
+        raise Unavailable(TOO_SLOW, code=Code.WRITER_TOO_SLOW) from None

@@ -301,7 +301,7 @@ class TaskAnswer(Answer):
     failures: int
     last_success_at: TimeText | None
     last_error_at: TimeText | None
-    last_error: str | None = Field(default=None, description="only for callers with an API key")
+    last_error: str | None = Field(default=None, description="the newest error")
     is_needed: bool = Field(description="whether the service is not ready without it")
     is_trouble: bool
 
@@ -328,13 +328,15 @@ class WritesAnswer(Answer):
 
 
 class ReadyAnswer(Answer):
+    """Ready. A caller without a valid API key gets `status` alone."""
+
     status: Literal["ready"]
-    seq: int
-    recorded_at: TimeText | None
-    projections: list[ProgressAnswer]
-    tasks: list[TaskAnswer]
-    sealing: SealingAnswer | None
-    writes: WritesAnswer
+    seq: int | None = None
+    recorded_at: TimeText | None = None
+    projections: list[ProgressAnswer] | None = None
+    tasks: list[TaskAnswer] | None = None
+    sealing: SealingAnswer | None = None
+    writes: WritesAnswer | None = None
     release: str | None = None
 
 
