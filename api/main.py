@@ -102,22 +102,23 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     routers = [part.router for part in parts]
     for router in routers:
         app.include_router(router)
-    web.mount(app)
-    bodies = [each.field_info.annotation for each in map(_body_of, app.routes) if each is not None]
-    app.state.decimals = decimals_of([*bodies, venue_reports.VenueReportSubmission])
-    app.state.paths = paths = Paths(app.routes)
-    app.add_middleware(Methods, paths=paths)
-    app.add_middleware(Bodies)  # the last one added is the first that a request meets
-    needs = Needs(route for router in routers for route in router.routes)
-    app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=needs)
-    app.add_middleware(Origins, names=names_of(daybook.settings.allowed_hosts, daybook.settings.host))
-    app.add_middleware(Observed, measures=app.state.measures)
     description = Shared(lambda: JSONResponse(app.openapi()).body, seconds=inf)
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi_json() -> Response:
         return Response(await description.get(), media_type="application/json")
 
+    web.mount(app)
+    operations = [route for router in routers for route in router.routes]
+    bodies = [each.field_info.annotation for each in map(_body_of, operations) if each is not None]
+    app.state.decimals = decimals_of([*bodies, venue_reports.VenueReportSubmission])
+    app.state.paths = paths = Paths([*operations, *app.routes])
+    app.add_middleware(Methods, paths=paths)
+    app.add_middleware(Bodies)  # the last one added is the first that a request meets
+    needs = Needs(operations)
+    app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=needs)
+    app.add_middleware(Origins, names=names_of(daybook.settings.allowed_hosts, daybook.settings.host))
+    app.add_middleware(Observed, measures=app.state.measures)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

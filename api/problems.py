@@ -277,29 +277,28 @@ def unreadable_field(error: InvalidInput) -> dict[str, Any]:
     return _field_error(error.field, error.value, error.rule, code=code)
 
 
-def field_errors(errors: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return pydantic's errors as errors of fields, in our words."""
+def field_errors(errors: Sequence[Any], whole: str = "body") -> list[dict[str, Any]]:
+    """Return pydantic's errors as errors of fields, in our words; `whole` names what they are in."""
     found: dict[str, dict[str, Any]] = {}
     for error in errors:
-        shown = _of_pydantic(error)
+        shown = _of_pydantic(error, whole)
         found.setdefault(shown["field"], shown)  # one for all members of a union
     return list(found.values())
 
 
-def _of_pydantic(error: Mapping[str, Any]) -> dict[str, Any]:
+def _of_pydantic(error: Mapping[str, Any], whole: str) -> dict[str, Any]:
     place = [str(part) for part in error["loc"] if part not in PLACES and not _MEMBER.match(str(part))]
     kind, context = error["type"], error.get("ctx") or {}
-    field, value = ".".join(place) or "body", error["input"]
+    field, value = ".".join(place) or whole, error["input"]
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        field = ".".join([*place, context["discriminator"].strip("'")])
+        field = ".".join(filter(None, [*place, context["discriminator"].strip("'")]))
         value = context.get("tag")
         kind = "enum" if kind == "union_tag_invalid" else "missing"
-    if kind == "missing" or (not place and not kind.startswith("json")):
-        if kind == "missing":
-            return _field_error(field, None, GIVEN, code=Code.MISSING)
-        value = None if value is None or value == {} else value
+    if kind == "missing":
+        return _field_error(field, None, GIVEN, code=Code.MISSING)
     code, rule = _rule_of(kind, context, error["msg"])
-    return _field_error(field, None if kind == "json_invalid" else value, rule, code=code, is_null=value is None)
+    shown = value if place and kind != "json_invalid" else None  # the whole of a body may be personal
+    return _field_error(field, shown, rule, code=code, is_null=value is None)
 
 
 def _rule_of(kind: str, context: Mapping[str, Any], otherwise: str) -> tuple[Code, str]:

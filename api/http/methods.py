@@ -32,12 +32,9 @@ class Paths:
 
     def _methods(self, scope: Scope) -> Iterator[Iterable[str]]:
         for route in self._routes:
-            if route.matches(scope)[0] is Match.NONE:
+            if not isinstance(route, Route | Mount) or route.matches(scope)[0] is Match.NONE:
                 continue
-            if isinstance(route, Mount):
-                yield OF_FILES
-                return
-            yield (route.methods or ()) if isinstance(route, Route) else ()
+            yield (route.methods or ()) if isinstance(route, Route) else OF_FILES
 
     def problem(self, method: str, path: str) -> Problem:
         """Return what is wrong with a request that no route answers: 405 with `Allow`, or 404."""

@@ -197,9 +197,7 @@ def parsed(raw: bytes, actor: str) -> OrderReport | SettleFunding | Unreadable:
             error | {"loc": error["loc"][1:] if error["loc"] and error["loc"][0] in REPORT_TYPES else error["loc"]}
             for error in invalid.errors(include_url=False)
         ]
-        found = field_errors(errors)
-        if errors[0]["type"] == "json_invalid":
-            found = [error | {"field": "report"} for error in found]
+        found = field_errors(errors, "report")
     reason = "; ".join(each["message"] for each in found)
     return Unreadable(found, evidence(raw, reason, actor))
 
