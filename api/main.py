@@ -9,6 +9,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
 
 from api import web
 from api.analytics import http as analytics_http
@@ -21,6 +22,8 @@ from api.http import problem_responses
 from api.http.auth import Keyring
 from api.http.bodies import Bodies
 from api.http.gate import Gate, Needs, Segments
+from api.http.idempotency import REPLAYED_HEADER, decimals_of
+from api.http.methods import Methods, Paths
 from api.http.observability import Measures, Observed
 from api.http.origins import Origins, names_of
 from api.http.reads import Reads
@@ -40,6 +43,7 @@ from api.what_if import http as what_if_http
 __all__ = ["Daybook", "Settings", "create_app", "now"]
 
 THREADS_MAX = 64
+STORED = ("409", "422")  # problems that are stored as answers
 API_VERSION = "1"  # strangers do not learn which release runs
 
 QUERIES = (
@@ -88,6 +92,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
         openapi_url=None,  # served below, encoded once
         docs_url=None,  # ours is in api.web: FastAPI's loads its parts from a third party
         redoc_url=None,
+        redirect_slashes=False,  # a slash at the end makes another path
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.daybook = daybook
@@ -103,20 +108,25 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     routers = [part.router for part in parts]
     for router in routers:
         app.include_router(router)
-    web.mount(app)
-    listed = [route for router in routers for route in router.routes]
-    app.add_middleware(Bounded, daybook=daybook, routes=listed)
-    app.add_middleware(Bodies)  # the last one added is the first that a request meets
-    app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=Needs(listed))
-    app.add_middleware(Origins, names=names_of(daybook.settings.allowed_hosts, daybook.settings.host))
-    app.add_middleware(Observed, measures=app.state.measures)
-    app.add_middleware(Segments)
     description = Shared(lambda: JSONResponse(app.openapi()).body, seconds=inf)
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi_json() -> Response:
         return Response(await description.get(), media_type="application/json")
 
+    web.mount(app)
+    operations = [route for router in routers for route in router.routes]
+    bodies = [each.field_info.annotation for each in map(body_of, operations) if each is not None]
+    app.state.decimals = decimals_of([*bodies, venue_reports.VenueReportSubmission])
+    app.state.paths = paths = Paths([*operations, *app.routes])
+    app.add_middleware(Bounded, daybook=daybook, routes=operations)
+    app.add_middleware(Methods, paths=paths)
+    app.add_middleware(Bodies)  # the last one added is the first that a request meets
+    needs = Needs(operations)
+    app.add_middleware(Gate, keyring=Keyring(daybook.keys, is_demo=demo), needs=needs)
+    app.add_middleware(Origins, names=names_of(daybook.settings.allowed_hosts, daybook.settings.host))
+    app.add_middleware(Observed, measures=app.state.measures)
+    app.add_middleware(Segments)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -130,9 +140,28 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemas = schema["components"]["schemas"]
         batch = venue_reports.VenueReportSubmission.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= batch.pop("$defs") | {"VenueReportSubmission": batch}
-        schemas["Problem"] = problem_responses.ProblemDetails.model_json_schema()
+        _describe_replays(schema)
+        problem = problem_responses.ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= problem.pop("$defs") | {"Problem": problem}
         forms_http.with_examples(schema)
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         app.openapi_schema = schema
     return app.openapi_schema
+
+
+def body_of(route: BaseRoute) -> Any:
+    """Return the field that an operation's body is parsed into; None for an operation without one."""
+    return getattr(route, "body_field", None)
+
+
+def _describe_replays(schema: dict[str, Any]) -> None:
+    """Add the header of repeated answers to every operation that takes an Idempotency-Key."""
+    header = {"description": "`true` if this is the stored answer to an earlier request", "schema": {"type": "string"}}
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            names = {each["name"].lower() for each in operation.get("parameters", ())}
+            if "idempotency-key" in names:
+                for status, answered in operation["responses"].items():
+                    if status.startswith("2") or status in STORED:
+                        answered["headers"] = answered.get("headers", {}) | {REPLAYED_HEADER: header}

@@ -16,32 +16,54 @@
   - ProjectionStopped a read model cannot fold an event; the others go on            (stop)
   - KeyReused         the idempotency key was used before, with another body         (HTTP 422)
 
-Errors carry facts as fields; messages name the rule. `str(error)` is a sentence to show to a person.
+Errors carry facts as fields; messages name the rule. `str(error)` is a sentence to show to a person; of a refusal
+`sentence` is, and `str` adds the rule as events store it.
 """
 
 from datetime import datetime
 from typing import Any
 
+from domain.reasons import sentences
+from domain.reasons.codes import Code
+
 
 class LedgerError(Exception):
-    """Base of every error Daybook raises on purpose."""
+    """Base of every error Daybook raises on purpose. `code` is stable: programs act on it."""
+
+    code = Code.INTERNAL
 
 
 class RequestRefused(LedgerError):
-    """A rule was broken. `rule` is what had to hold; `facts` are the numbers it was checked with."""
+    """A rule was broken. `rule` is what had to hold, as events store it; `facts` are the numbers it was checked with.
+
+    `unit` is that of a limit's quantities, where the instrument states it; it is stored nowhere.
+    """
 
     def __init__(self, rule: str, **facts: Any) -> None:
         super().__init__(rule, facts)
         self.rule = rule
         self.facts = facts
+        self.unit: str | None = None
+        self.code = sentences.code_of(rule) or Code.REFUSED
 
     def __str__(self) -> str:
-        facts = ", ".join(f"{name}={value}" for name, value in self.facts.items() if value is not None)
-        return f"refused: {self.rule}" + (f" ({facts})" if facts else "")
+        return f"{self.sentence} (the rule: {self.rule})"
+
+    @property
+    def sentence(self) -> str:
+        """What happened, for a person: `MAX_POSITION exceeded: 2.4 of 1.5 BTC`."""
+        return sentences.sentence(self.rule, self.facts, self.unit)
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The numbers in one form: `used`, `requested`, `would_be`, `limit`, their `unit`, the `scope` of a limit."""
+        return sentences.numbers(self.rule, self.facts, self.unit)
 
 
 class InvalidInput(LedgerError):
     """A field of a request, a parameter or a file that cannot be read: which field, which value, which rule."""
+
+    code = Code.UNREADABLE
 
     def __init__(self, field: str, value: object, rule: str) -> None:
         super().__init__(field, value, rule)
@@ -50,6 +72,8 @@ class InvalidInput(LedgerError):
         self.rule = rule
 
     def __str__(self) -> str:
+        if self.value is None:
+            return f"{self.field}: has to be {self.rule}"
         return f"{self.field}: {self.value!r} is not {self.rule}"
 
 
@@ -59,6 +83,8 @@ class ReportUnreadable(InvalidInput):
 
 class StreamConflict(LedgerError):
     """Another writer appended to one of our streams first."""
+
+    code = Code.CONFLICT
 
     def __init__(self, stream: str, detail: str = "another writer appended first") -> None:
         super().__init__(stream, detail)
@@ -75,9 +101,13 @@ class ExecutionKnown(StreamConflict):
 class HistoryBroken(LedgerError):
     """The stored history is not what was written. Stop, and find out why."""
 
+    code = Code.HISTORY_BROKEN
+
 
 class UpgradeNeeded(LedgerError):
     """The database is of an older Daybook, and was left as it is."""
+
+    code = Code.UPGRADE_NEEDED
 
     def __init__(self, database: str, found: str, newest: str) -> None:
         super().__init__(
@@ -89,7 +119,16 @@ class UpgradeNeeded(LedgerError):
 
 
 class Unavailable(LedgerError):
-    """The database cannot be reached or went away. The message states if the command may have been recorded."""
+    """The database cannot be reached or went away. The message states if the command may have been recorded.
+
+    Another `code` says that it is not gone: its connections are busy, or this process starts or ends.
+    """
+
+    code = Code.DATABASE_UNAVAILABLE
+
+    def __init__(self, message: str, *, code: Code = Code.DATABASE_UNAVAILABLE) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class NotLeading(Unavailable):
@@ -99,13 +138,15 @@ class NotLeading(Unavailable):
 
     def __init__(self, leader: str, *, url: str | None = None) -> None:
         where = "send the request again, or send it there" if url else "send the request again"
-        super().__init__(f"this process stands by, {leader}; {where}")
+        super().__init__(f"this process stands by, {leader}; {where}", code=Code.NOT_LEADING)
         self.leader = leader
         self.url = url
 
 
 class ClockInDoubt(LedgerError):
     """Our clock cannot be right. Nothing was recorded, and nothing will be until it is right or confirmed."""
+
+    code = Code.CLOCK_IN_DOUBT
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -116,6 +157,8 @@ class ClockInDoubt(LedgerError):
 
 class MomentUnknown(LedgerError):
     """A moment at which the clock was wrong: which events were on record then is not known."""
+
+    code = Code.MOMENT_UNKNOWN
 
     def __init__(
         self, moment: datetime, first_seq: int, last_seq: int, *, since: datetime | None, until: datetime | None
@@ -142,6 +185,8 @@ class MomentUnknown(LedgerError):
 class Busy(LedgerError):
     """The queue of commands is full. Nothing was recorded."""
 
+    code = Code.BUSY
+
     def __init__(self, waiting: int) -> None:
         super().__init__(f"{waiting} commands wait already and nothing was recorded; send it again in a moment")
         self.waiting = waiting
@@ -149,6 +194,8 @@ class Busy(LedgerError):
 
 class ProjectionStopped(LedgerError):
     """A read model cannot fold an event. Its rows stay as they were before it, and continue once the fold is fixed."""
+
+    code = Code.PROJECTION_STOPPED
 
     def __init__(self, projection: str, seq: int, topic: str, stream: str, reason: str) -> None:
         super().__init__(projection, seq, topic, stream, reason)
@@ -164,6 +211,8 @@ class ProjectionStopped(LedgerError):
 
 class KeyReused(LedgerError):
     """An idempotency key was used before, for another request."""
+
+    code = Code.IDEMPOTENCY_KEY_REUSED
 
     def __init__(self, key: str) -> None:
         super().__init__(f"the key {key!r} was used before with another body; use a new key for a new request")

@@ -57,6 +57,12 @@ class Contract(Struct, frozen=True, gc=False, omit_defaults=True):
     strike: Decimal | None = None
     put_or_call: PutOrCall | None = None
 
+    @property
+    def unit(self) -> str:
+        """The unit of quantities: the base currency where one is one of it, else `contracts`."""
+        is_in_base = self.kind in (Kind.SPOT, Kind.LINEAR) and self.contract_size == 1
+        return self.base if is_in_base else "contracts"
+
     def value(self, quantity: Decimal, price: Decimal) -> Decimal:
         """The value of `quantity` (signed) at `price` in settlement currency, signed so that it rises as a long gains.
 

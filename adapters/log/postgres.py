@@ -28,6 +28,7 @@ from adapters.postgres.pool import Pool
 from adapters.upkeep.supervisor import Supervisor
 from domain.errors import ExecutionKnown, HistoryBroken, MomentUnknown, StreamConflict, Unavailable
 from domain.ledger import CLOCK_STREAM, Confirmation, Head, Logged, Recorded, confirmation, latest_at, part_at, schema
+from domain.reasons.codes import Code
 
 APPEND_LOCK = 0x0DA7_B00C  # one append at a time, across all processes
 PIPELINED_EVENTS_MAX = 16  # up to here a pipelined INSERT is faster than COPY, which cannot be pipelined
@@ -329,7 +330,9 @@ class PostgresLog:
                 try:
                     seq = self._settled(events)
                 except (Unavailable, psycopg.OperationalError) as lost:
-                    raise Unavailable(OUTCOME_UNKNOWN.format(connections.name(self._url))) from lost
+                    raise Unavailable(
+                        OUTCOME_UNKNOWN.format(connections.name(self._url)), code=Code.OUTCOME_UNKNOWN
+                    ) from lost
                 if seq is None:
                     raise
                 return seq

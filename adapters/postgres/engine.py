@@ -14,6 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from adapters.postgres import connections
 from adapters.postgres.connections import CONNECT_SECONDS_MAX, Role
 from domain.errors import Unavailable
+from domain.reasons.codes import Code
 
 CONNECTIONS_MAX = 8
 
@@ -25,7 +26,9 @@ class _Pool(QueuePool):
         try:
             return super()._do_get()
         except sqlalchemy.exc.TimeoutError as error:
-            raise Unavailable(f"all {self.size()} database connections are busy; try again") from error
+            raise Unavailable(
+                f"all {self.size()} database connections are busy; try again", code=Code.DATABASE_BUSY
+            ) from error
 
 
 def engine(url: str, role: Role | None = None, *, connections_max: int = CONNECTIONS_MAX) -> sqlalchemy.Engine:

@@ -15,6 +15,7 @@ from psycopg.pq import TransactionStatus
 
 from adapters.postgres.connections import Connection
 from domain.errors import Unavailable
+from domain.reasons.codes import Code
 
 CONNECTIONS_MAX = 8
 WAIT_SECONDS_MAX = 10
@@ -37,7 +38,9 @@ class Pool:
     def connection(self) -> Iterator[Connection]:
         """Lend a connection in autocommit. Raises what connecting raises, and Unavailable when too many are in use."""
         if not self._free.acquire(timeout=WAIT_SECONDS_MAX):
-            raise Unavailable(f"all {self._connections_max} database connections are busy; try again")
+            raise Unavailable(
+                f"all {self._connections_max} database connections are busy; try again", code=Code.DATABASE_BUSY
+            )
         try:
             connection = self._reusable() or self._connect()
             try:

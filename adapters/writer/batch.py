@@ -26,14 +26,16 @@ KeyOf = tuple[str, str]  # actor, key
 
 
 class Keyed(NamedTuple):
-    """The idempotency key of a request, a digest of its body, and how to encode its answer.
+    """The idempotency key of a request, a digest of it, and how to encode its answer.
 
-    The encoded answer is stored, and returned byte for byte when the same request is sent again.
+    The encoded answer is stored, and returned byte for byte when the same request is sent again. `raw_sha256` is the
+    digest by which releases before stored the same request; empty if there is none.
     """
 
     key: str
     body_sha256: bytes
     encode: Callable[[list[Answer], Look], bytes]
+    raw_sha256: bytes = b""
 
 
 class IdempotentAnswer(NamedTuple):
@@ -179,7 +181,7 @@ class Batch:
         if keyed is not None and key is not None and (before := self.kept.get(key) or known.get(key)):
             return (
                 IdempotentAnswer(before.answer, False)
-                if before.body_sha256 == keyed.body_sha256
+                if before.body_sha256 in (keyed.body_sha256, keyed.raw_sha256)
                 else KeyReused(keyed.key)
             )
         work, outcomes = self._carried_out(command, now)

@@ -43,6 +43,7 @@ from domain.ledger import (
     streams_begun_by,
     streams_of,
 )
+from domain.reasons.codes import Code
 from domain.values import EPOCH
 
 QUEUED_MAX = 20_000  # requests and single reports on the queue
@@ -370,7 +371,9 @@ class GroupCommit:
                 not records and bool(keys) and bool(self._log.kept(keys[:1]))
             )
         except (LedgerError, psycopg.Error):
-            self._fail(batch, Unavailable(OUTCOME_UNKNOWN.format(connections.name(self._url))))
+            self._fail(
+                batch, Unavailable(OUTCOME_UNKNOWN.format(connections.name(self._url)), code=Code.OUTCOME_UNKNOWN)
+            )
             return
         if is_recorded:
             batch.answer()

@@ -21,6 +21,7 @@ from adapters.writer.leadership import Leader
 from domain.access import Actor
 from domain.errors import Unavailable
 from domain.ledger import Answer, Command, EventLog, EvidenceOf, Ledger, Report, Request, no_marks
+from domain.reasons.codes import Code
 from domain.values import Mark
 
 ANSWER_SECONDS_MAX = 120  # the writer answers or fails far sooner
@@ -143,17 +144,17 @@ class Writer:
         try:
             return self._leader().carry_out(command, keyed, seconds_max=ANSWER_SECONDS_MAX)
         except TimeoutError:
-            raise Unavailable(TOO_SLOW) from None
+            raise Unavailable(TOO_SLOW, code=Code.WRITER_TOO_SLOW) from None
 
     async def _led_async(self, command: Command, keyed: Keyed | None = None) -> Any:
         try:
             return await self._leader().carry_out_async(command, keyed, seconds_max=ANSWER_SECONDS_MAX)
         except TimeoutError:
-            raise Unavailable(TOO_SLOW) from None
+            raise Unavailable(TOO_SLOW, code=Code.WRITER_TOO_SLOW) from None
 
     def _leader(self) -> GroupCommit:
         if self._group is None:
-            raise Unavailable("the writer of this process is not running; send the request again")
+            raise Unavailable("the writer of this process is not running; send the request again", code=Code.STARTING)
         return self._group
 
 

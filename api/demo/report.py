@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.encoding import decimal_text, plain
+from domain.reasons.sentences import sentence
 from domain.values import ONE, ZERO, divide, rounded, symbol_of
 from projections.analytics.exposure import ExposureTotal
 from projections.analytics.pnl import PnlRow, PnlTotal, totals
@@ -31,7 +32,6 @@ NARROW_COLUMNS = 96
 BAR_CELLS = 20
 BAR_CELLS_NARROW = 6
 NEAR = Decimal("0.8")  # of a limit
-FACTS = {"limit": "limit", "used": "used", "asked": "requested"}  # of a refusal, as shown
 MEASURES = {"MAX_POSITION": "position", "MAX_ORDER_NOTIONAL": "order notional"}
 
 
@@ -164,10 +164,7 @@ def _happened(outcome: Outcome) -> RenderableType:
 def _refusal(row: OrderRow) -> str:
     facts = row["facts"] or {}
     order = f"{row['strategy_id']} {row['side']} {_number(row['order_qty'])} {symbol_of(row['instrument_id'])}"
-    if "limit" in facts:
-        numbers = ", ".join(f"{label} {_number(Decimal(facts[name]))}" for name, label in FACTS.items())
-        return f"{order}: {row['rule']} ({numbers})"
-    return f"{order}: {row['rule']}"
+    return f"{order}: {sentence(row['rule'] or '', facts)}"
 
 
 # Profit and loss

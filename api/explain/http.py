@@ -23,6 +23,7 @@ from api.parameters import given_marks
 from api.read_models.query_params import AssetId, PageQuery
 from api.read_models.schemas import Answer, DecimalText, TimeText
 from api.read_models.snapshot import reading
+from domain.reasons.codes import Code
 
 router = APIRouter(
     prefix="/v1",
@@ -275,6 +276,8 @@ class Decision(Answer):
     transact_time: TimeText
     outcome: Literal["ACCEPTED", "REFUSED", "NOT_CHECKED"]
     rule: str
+    code: Code | None = Field(description="of the rule that refused; null where none did")
+    detail: str = Field(description="the outcome in a sentence")
     facts: dict[str, str]
     side: str | None
     quantity: DecimalText | None

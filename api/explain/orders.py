@@ -16,7 +16,9 @@ from msgspec.structs import asdict
 from adapters.log.queries import of_streams
 from api.problems import not_found
 from api.read_models.log_search import LogFilter, search
-from domain import risk
+from domain import instrument, risk
+from domain.errors import RequestRefused
+from domain.instrument import Instrument
 from domain.ledger import schema
 from domain.order import (
     OrderAdopted,
@@ -90,7 +92,7 @@ def why(daybook: "Daybook", account_id: str, cl_ord_id: str) -> dict[str, Any]:
         "account_id": key.account_id,
         "cl_ord_id": key.cl_ord_id,
         "requested_as": cl_ord_id if cl_ord_id != key.cl_ord_id else None,
-        "decisions": [_decision(one, checks, limits) for one, checks in decisions],
+        "decisions": [_decision(one, checks, limits, _unit(daybook, history[0].event)) for one, checks in decisions],
     }
 
 
@@ -209,7 +211,15 @@ class _Limits:
         ]
 
 
-def _decision(one: Placed, checks: Checks | None, limits: _Limits) -> dict[str, Any]:
+def _unit(daybook: "Daybook", first: Any) -> str | None:
+    """Return the unit of an order's quantities; None for an instrument that is not on record."""
+    terms = getattr(first, "terms", None) or first
+    instrument_id = getattr(terms, "instrument_id", "")
+    listed: Instrument | None = daybook.state(instrument.stream(instrument_id))
+    return listed.contract.unit if listed is not None else None
+
+
+def _decision(one: Placed, checks: Checks | None, limits: _Limits, unit: str | None) -> dict[str, Any]:
     hold = checks.hold if checks is not None else None
     found: dict[str, Any] = {
         "seq": one.seq,
@@ -224,7 +234,7 @@ def _decision(one: Placed, checks: Checks | None, limits: _Limits) -> dict[str, 
         refusal = one.event if isinstance(one.event, OrderRefused) else None
         return found | {
             "outcome": REFUSED if refusal else NOT_CHECKED,
-            "rule": refusal.rule if refusal else _unchecked(one.event),
+            **_stated(RequestRefused(refusal.rule, **refusal.facts) if refusal else None, _unchecked(one.event), unit),
             "facts": dict(refusal.facts) if refusal else {},
             **dict.fromkeys(("side", "quantity", "was", "notional", "price_used", "priced_by", "equity", "hold_seq")),
             "checks": [],
@@ -240,7 +250,7 @@ def _decision(one: Placed, checks: Checks | None, limits: _Limits) -> dict[str, 
     marks = {seen.mark.instrument_id: seen for each in (hold, checks.firm) if each is not None for seen in each.marks}
     return found | {
         "outcome": REFUSED if is_refused else ACCEPTED,
-        "rule": hold.rule if isinstance(hold, HoldRefused) else _accepted(rows),
+        **_stated(risk.refusal(hold) if isinstance(hold, HoldRefused) else None, _accepted(rows), unit),
         "facts": dict(hold.facts) if isinstance(hold, HoldRefused) else {},
         "side": hold.side,
         "quantity": hold.quantity,
@@ -268,6 +278,14 @@ def _decision(one: Placed, checks: Checks | None, limits: _Limits) -> dict[str, 
 def _equity(used: EquityUsed | None) -> dict[str, Any] | None:
     """Return the equity that the account's limits were measured by."""
     return None if used is None else {**asdict(used), "total": used.total}
+
+
+def _stated(refusal: RequestRefused | None, otherwise: str, unit: str | None = None) -> dict[str, Any]:
+    """Return the rule of a decision with its code, and the decision in a sentence."""
+    if refusal is None:
+        return {"rule": otherwise, "code": None, "detail": otherwise}
+    refusal.unit = unit
+    return {"rule": refusal.rule, "code": refusal.code, "detail": refusal.sentence}
 
 
 def _unchecked(event: Any) -> str:

@@ -39,7 +39,7 @@ def why(
 
 def _write(decision: dict[str, Any]) -> None:
     say(_headline(decision))
-    say(f"  {decision['rule']}")
+    say(f"  {decision['code'] + ': ' if decision['code'] else ''}{decision['detail']}")
     for name, value in decision["facts"].items():
         say(f"  {name}: {value}")
     if decision["checks"]:

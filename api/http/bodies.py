@@ -2,7 +2,8 @@
 
 A body has to arrive faster than `BYTES_A_SECOND_MIN` after its first seconds, so that half-sent ones are dropped, and
 all bodies together are bounded, so that many large ones cannot fill the memory. Batches of venue reports are checked
-one report at a time, where they are parsed; every other body is checked here (`json_text`).
+one report at a time, where they are parsed; every other body is checked here (`json_text`), and its value kept in the
+request's state as `json`.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ MARKS_BYTES_MAX = 2**19
 BODY_BYTES_MAX = 2**16
 BATCHES = ("/v1/venue-reports", "/v1/reports")
 BYTES_MAX = dict.fromkeys(BATCHES, BATCH_BYTES_MAX) | {"/v1/marks": MARKS_BYTES_MAX}
+MEDIA_TYPE = "application/json"
 HELD_BYTES_MAX = 2**28  # of all requests together
 FIRST_SECONDS_MAX = 10.0
 BYTES_A_SECOND_MIN = 50_000
@@ -50,7 +52,7 @@ class Bodies:
                 if not await self._receive(body, receive, bytes_max):
                     return
                 if body and path not in BATCHES:
-                    scope["state"]["json"] = _parsed(bytes(body))
+                    scope["state"]["json"] = _checked(bytes(body))
                 await self._app(scope, _replaying(bytes(body), receive), send)
             finally:
                 self._held -= len(body)
@@ -106,12 +108,31 @@ def _check_head(headers: Headers, bytes_max: int) -> None:
     if length.isascii() and length.isdigit() and int(length[:20]) > bytes_max:
         raise _too_large(bytes_max)
     if length.strip("0") or "transfer-encoding" in headers:
-        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if not media_type.startswith("application/") or not media_type.endswith(("/json", "+json")):
-            raise Problem(415, "http-415", "Unsupported Media Type", "a body is sent as application/json")
+        _check_type(headers)
 
 
-def _parsed(body: bytes) -> Any:
+def _check_type(headers: Headers) -> None:
+    """Check that a body is sent as JSON in UTF-8, as RFC 8259 has it, and not compressed."""
+    given = headers.getlist("content-type")
+    media_type, *parameters = (part.strip() for part in (given or [""])[0].lower().split(";"))
+    is_json = media_type.startswith("application/") and media_type.endswith(("/json", "+json"))
+    if not is_json or len(given) != 1:
+        shown = ", ".join(given) or "absent"
+        raise _unsupported(f"Content-Type is {shown}; a body is sent as application/json", {"Accept": MEDIA_TYPE})
+    for name, _, value in (parameter.partition("=") for parameter in parameters):
+        if name.strip() == "charset" and value.strip().strip('"') not in ("utf-8", "utf8", "us-ascii"):
+            raise _unsupported(f"charset is {value.strip()}; JSON is sent in UTF-8", {"Accept": MEDIA_TYPE})
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise _unsupported(f"Content-Encoding is {encoding}; send the body as it is", {"Accept-Encoding": "identity"})
+
+
+def _unsupported(detail: str, headers: dict[str, str]) -> Problem:
+    return Problem(415, "http-415", "Unsupported Media Type", detail, headers=headers)
+
+
+def _checked(body: bytes) -> Any:
+    """Return the value of the body. Raises Problem."""
     try:
         return checked(body)
     except InvalidInput as error:

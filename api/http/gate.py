@@ -2,11 +2,17 @@
 
 Neither its path is looked up nor its body read before: without a key every path is answered alike. Then the scopes of
 its route are checked, which are those that its operation declares; the operation checks them again. Pages without a key
-(`/health`, `/metrics`, the console) are answered at the pace of strangers.
+(`/health`, `/metrics`, the console) are answered at the pace of strangers: each address has `BURST` answers at once and
+`A_SECOND` a second after that. One more is not refused: it waits, for `WAIT_SECONDS_MAX` at most, so that a caller in a
+loop slows down and no probe fails.
 """
 
+import asyncio
 import re
+import time
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
@@ -19,10 +25,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from adapters.postgres.scopes import Caller
 from api.http.auth import DEMO_CALLER, Keyring, check_scopes, needed_by
 from api.http.origins import is_under_api
-from api.http.pace import Pace
 from api.http.problem_responses import SLASH, response
 from api.problems import Problem, unreadable
 from domain.errors import InvalidInput
+
+A_SECOND = 50
+BURST = 50
+WAIT_SECONDS_MAX = 1.0
+ADDRESSES_MAX = 4096
 
 
 class _Segment(Convertor[str]):
@@ -85,6 +95,7 @@ class Needs:
 
     def of(self, method: str, path: str) -> Sequence[str]:
         """Return the scopes that a request needs; none for a path that there is not."""
+        method = "GET" if method == "HEAD" else method
         plain = self._plain.get((method, path))
         if plain is not None:
             return plain
@@ -94,6 +105,32 @@ class Needs:
 def _check_text(scope: Scope) -> None:
     if "\0" in scope["path"] or b"%00" in scope["query_string"]:
         raise unreadable(InvalidInput("url", None, "text without NUL characters"))
+
+
+class Pace:
+    """Answers due by address; used by one event loop."""
+
+    def __init__(self) -> None:
+        self._due: OrderedDict[str, float] = OrderedDict()
+
+    async def turn(self, scope: Scope) -> None:
+        """Return when a caller without a key may be answered."""
+        if (wait := self.seconds(address_of(scope), time.monotonic())) > 0:
+            await asyncio.sleep(wait)
+
+    def seconds(self, address: str, now: float) -> float:
+        """Count an answer to an address and return how long it has to wait."""
+        due = max(self._due.pop(address, now), now) + 1 / A_SECOND
+        wait = max(0.0, due - now - BURST / A_SECOND)
+        self._due[address] = min(due, now + BURST / A_SECOND + WAIT_SECONDS_MAX)
+        if len(self._due) > ADDRESSES_MAX:
+            self._due.popitem(last=False)
+        return min(wait, WAIT_SECONDS_MAX)
+
+
+def address_of(scope: Scope) -> str:
+    """Return the address a request comes from."""
+    return (scope.get("client") or ("",))[0]
 
 
 class Gate:
@@ -118,6 +155,8 @@ class Gate:
             _check_text(scope)
             check_scopes(caller, self._needs.of(scope["method"], scope["path"]))
         except Problem as problem:
+            is_away = problem.status == HTTPStatus.SERVICE_UNAVAILABLE
+            scope["state"]["is_familiar"] = is_away and self._keyring.is_familiar(headers)
             if is_under_api(scope["path"]):
                 await response(problem, scope["path"])(scope, receive, send)
                 return

@@ -17,6 +17,7 @@ from adapters.upkeep.outages import Limited, is_outage
 from api.encoding import encoded
 from api.problems import Problem, problem_of, unreadable, unreadable_fields
 from domain.errors import InvalidInput, LedgerError
+from domain.reasons.codes import Code
 
 MEDIA_TYPE = "application/problem+json"
 SLASH = "\ufdd0"  # stands for a `/` within a segment of a path; no character, so that no name has it
@@ -28,16 +29,48 @@ RETRY_AFTER = {
 log = structlog.get_logger("daybook.api")
 
 
+class FieldError(BaseModel):
+    """A field that cannot be read."""
+
+    field: str = Field(examples=["side"])
+    value: Any = Field(None, description="as it was given, shortened; null if it is missing", examples=["buy"])
+    rule: str = Field(description="what the value is not", examples=["one of BUY, SELL"])
+    code: Code
+    message: str = Field(examples=["side: 'buy' is not one of BUY, SELL"])
+
+
+class LimitScope(BaseModel):
+    """What a limit is of; null is any."""
+
+    account_id: str | None = None
+    strategy_id: str | None = None
+    instrument_id: str | None = None
+    venue: str | None = None
+    asset: str | None = None
+
+
 class ProblemDetails(BaseModel):
-    """RFC 9457; further members carry the facts."""
+    """RFC 9457. `code` is stable, and what a program acts on; `detail` is for people. docs/errors.md has every code.
+
+    A rule that refused has its numbers in one form, decimals as text; further members carry its other facts.
+    """
 
     model_config = ConfigDict(extra="allow", title="Problem")
 
-    type: str = Field(examples=["urn:daybook:problem:refused"])
+    type: str = Field(description="the kind of problem", examples=["urn:daybook:problem:refused"])
     title: str
     status: int
-    detail: str
+    detail: str = Field(examples=["MAX_POSITION exceeded: 2.4 of 1.5 BTC"])
+    code: Code = Field(examples=["MAX_POSITION"])
     instance: str | None = None
+    rule: str | None = Field(None, description="of a refusal: the rule, as events store it")
+    requested: str | None = Field(None, description="what was requested, where a rule compares it", examples=["2.4"])
+    used: str | None = Field(None, description="of a limit: what is used already", examples=["1.4"])
+    would_be: str | None = Field(None, description="of a limit: what would be used with the order", examples=["2.4"])
+    limit: str | None = Field(None, description="what it is held against: the limit, the tick size", examples=["1.5"])
+    unit: str | None = Field(None, description="of these numbers: a currency, `contracts`, `orders`", examples=["BTC"])
+    scope: LimitScope | str | None = Field(None, description="what a limit is of; of a 403 the scope a key lacks")
+    errors: list[FieldError] | None = Field(None, description="of what cannot be read: each field that is wrong")
 
 
 def path_of(*segments: str) -> str:
@@ -81,8 +114,11 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         if error.status_code == 400:  # what FastAPI answers to a body that is not JSON at all
             return response(unreadable(InvalidInput("body", None, "readable JSON")), request.scope["path"])
+        if error.status_code in (404, 405):
+            problem = request.app.state.paths.problem(request.method, request.scope["path"])
+            return response(problem, request.scope["path"])
         status = HTTPStatus(error.status_code)
-        kind = "not-found" if status == 404 else f"http-{status.value}"
+        kind = f"http-{status.value}"
         detail = f"{request.method} {shown(request.scope['path'])}: {error.detail}"
         problem = Problem(status.value, kind, status.phrase, detail, headers=dict(error.headers or {}))
         return response(problem, request.scope["path"])

@@ -35,7 +35,7 @@ class DirectRoute(APIRoute):
             request = ParsedRequest(given_request.scope, given_request.receive)
             state = request.scope["state"]
             given, name = state.get("json"), request.headers.get(HEADER)
-            key = None if name is None else key_of(request.scope, name, await request.body())
+            key = None if name is None else await key_of(request, name)
             body, errors = field.validate(given, {}, loc=("body",))
             if errors or given is None or (key is None and name is not None):
                 return await handle(request)

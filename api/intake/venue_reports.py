@@ -9,7 +9,8 @@ import msgspec
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from api.http.fields import RequestBody
-from api.http.json_text import READABLE, checked, elements, keys_at_most
+from api.http.json_text import checked, elements, keys_at_most
+from api.intake.outcomes import UNREADABLE, outcome_of
 from api.intake.report_types import cash
 from api.intake.report_types.fields import example_of
 from api.intake.report_types.fills import CommissionReport, FilledReport
@@ -33,13 +34,12 @@ from api.intake.report_types.orders import (
     Triggered,
 )
 from api.intake.report_types.statements import RawReport, VenueStatement
-from api.problems import field_errors, unreadable
+from api.problems import field_errors, unreadable, unreadable_field
 from domain import instrument, ledger, values
-from domain.account import AccountBroken, RawReportKept
+from domain.account import RawReportKept
 from domain.errors import InvalidInput
 from domain.ledger import Report
-from domain.order import OrderBroken, OrderCommissionReported, OrderFilled, OrderReport, as_reported
-from domain.position import PositionBroken, SettleFunding, Transfer
+from domain.reasons.codes import Code
 
 REPORTS_MAX = 1000
 STATEMENT = "statement"
@@ -101,16 +101,14 @@ def parsed(raw: bytes, actor: str, look: Look) -> Report | Unreadable:
                 report.check_base(listed.contract.base)
         return report.report()
     except InvalidInput as error:
-        found = [{"field": error.field, "value": error.value, "rule": error.rule}]
+        found = [unreadable_field(error)]
     except ValidationError as invalid:
         errors = [
             error | {"loc": error["loc"][1:] if error["loc"] and error["loc"][0] in REPORT_TYPES else error["loc"]}
             for error in invalid.errors(include_url=False)
         ]
-        found = field_errors(errors)
-        if errors[0]["type"] == "json_invalid":
-            found = [{"field": "report", "value": None, "rule": f"{READABLE}: {found[0]['rule']}"}]
-    reason = "; ".join(f"{each['field']}: {each['value']!r} is not {each['rule']}" for each in found)
+        found = field_errors(errors, "report")
+    reason = "; ".join(each["message"] for each in found)
     return Unreadable(found, evidence(raw, reason, actor))
 
 
@@ -158,36 +156,24 @@ def evidence(raw: bytes, reason: str, actor: str) -> RawReportKept:
     return RawReportKept(account_id, venue, source=f"api:{actor}", raw=text, reason=reason)
 
 
-def answers_of(read: Sequence[Report | Unreadable], results: Sequence[ledger.Answer]) -> list[dict[str, Any]]:
-    """Return the answer to each report of a batch."""
+def answers_of(
+    read: Sequence[Report | Unreadable], results: Sequence[ledger.Answer], look: Look
+) -> list[dict[str, Any]]:
+    """Return the answer to each report of a batch; `look` gives the states right after it."""
     answers: list[dict[str, Any]] = []
     for index, (item, result) in enumerate(zip(read, results, strict=True)):
         if isinstance(result.error, InvalidInput):
-            errors = unreadable(result.error).facts["errors"]
-            answers.append({"index": index, "status": "unreadable", "rule": None, "errors": errors})
+            answers.append(_unreadable(index, unreadable(result.error).facts["errors"]))
         elif isinstance(item, Unreadable):
-            answers.append({"index": index, "status": "unreadable", "rule": None, "errors": item.errors})
+            answers.append(_unreadable(index, item.errors))
         else:
-            answers.append({"index": index, "errors": None, **outcome_of(result)})
+            answers.append({"index": index, "errors": None, **outcome_of(item, result, look).record()})
     return answers
 
 
-def outcome_of(result: ledger.Answer) -> dict[str, Any]:
-    """Return the outcome of a report that was read: recorded, known, or broken by which rule."""
-    events = [record.event for record in result.records]
-    booked = [
-        event if isinstance(event, OrderFilled | OrderCommissionReported) else as_reported(event)
-        for event in events
-        if isinstance(event, OrderReport)
-    ]
-    for event in events:
-        match event:
-            case OrderBroken(rule=rule, report=OrderCommissionReported()) if events[0] == event.report:
-                return {"status": "recorded", "rule": rule}  # nothing is wrong with it, but its fill is not here yet
-            case OrderBroken(rule=rule) if not booked or event.report in booked:  # a late report may break others too
-                return {"status": "broken", "rule": rule}
-            case PositionBroken(rule=rule, report=SettleFunding() | Transfer()):
-                return {"status": "broken", "rule": rule}
-            case AccountBroken(rule=rule) if len(events) == 1:  # nothing is booked beside it
-                return {"status": "broken", "rule": rule}
-    return {"status": "recorded" if result.records else "known", "rule": None}
+def _unreadable(index: int, errors: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the answer to a report that could not be read."""
+    return {
+        "index": index, "status": UNREADABLE, "booked": False, "code": Code.UNREADABLE, "rule": None,
+        "detail": errors[0]["message"], "errors": errors,
+    }  # fmt: skip

@@ -92,7 +92,7 @@ def _record(daybook: "Daybook", raws: list[bytes]) -> list[dict[str, Any]]:
         return evidence(raws[index], str(error), label(who))
 
     reports = [item.kept if isinstance(item, Unreadable) else item for item in read]
-    answers = answers_of(read, daybook.writer.report(reports, actor=who, evidence_of=evidence_of))
+    answers = answers_of(read, daybook.writer.report(reports, actor=who, evidence_of=evidence_of), daybook.writer.state)
     for given, item in zip(answers, read, strict=True):
         if isinstance(item, Statement) and given["status"] != "unreadable":
             given["breaks"] = [shown(each) for each in reconciled(daybook, item, who).found]

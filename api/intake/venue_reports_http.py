@@ -21,7 +21,8 @@ from api.daybook import Daybook
 from api.http.auth import Recorder
 from api.http.dependencies import SEQ_HEADER, OpenDaybook, RequestId, answer, documented
 from api.http.idempotency import IdempotencyKey, Key, carried_out, command
-from api.http.problem_responses import MEDIA_TYPE, response, responses
+from api.http.problem_responses import response, responses
+from api.intake.outcomes import STATUSES
 from api.intake.reconciliation import reconciled, shown
 from api.intake.venue_reports import EXAMPLES, Unreadable, answers_of, evidence, parsed, split
 from api.problems import Problem
@@ -100,8 +101,8 @@ def _recorded(body: bytes, daybook: Daybook, caller: Caller, request_id: str, ke
     def evidence_of(index: int, error: InvalidInput) -> RawReportKept:
         return evidence(raws[index], str(error), caller.actor)
 
-    def respond(results: list[ledger.Answer], _: Look) -> Response:
-        return _response(answers_of(read, results), results[0].seq)
+    def respond(results: list[ledger.Answer], look: Look) -> Response:
+        return _response(answers_of(read, results, look), results[0].seq)
 
     done = carried_out(daybook, command(reports, caller, request_id, evidence_of), key, respond)
     stated = {index: each for index, each in enumerate(read) if isinstance(each, Statement)}
@@ -127,17 +128,13 @@ def _compared(
 
 def _response(answers: list[dict[str, Any]], seq: int) -> Response:
     counts = Counter(each["status"] for each in answers)
-    body = {status: counts[status] for status in ("recorded", "known", "broken", "unreadable")} | {"answers": answers}
+    body = {status: counts[status] for status in STATUSES} | {"answers": answers}
     if counts["unreadable"] < len(answers):
         return answer(body, seq=seq, status=207 if counts["unreadable"] else 200)
-    first = answers[0]["errors"][0]
-    detail = (
-        f"no venue report could be read; they are kept as evidence. reports.0.{first['field']}: not {first['rule']}"
-    )
+    detail = f"no venue report could be read; they are kept as evidence. reports.0.{answers[0]['detail']}"
     errors = [
         error | {"field": f"reports.{each['index']}.{error['field']}"} for each in answers for error in each["errors"]
     ]
     problem = response(Problem(422, "unreadable", "Not readable", detail, errors=errors, answers=answers))
     problem.headers["Daybook-Seq"] = str(seq)
-    assert problem.media_type == MEDIA_TYPE
     return problem

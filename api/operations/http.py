@@ -1,4 +1,5 @@
-"""Health, readiness and metrics. They need no key, and show nothing of what is recorded.
+"""Health, readiness and metrics. They need no key, and show nothing of what is recorded. Without one, readiness is
+ready or not, and nothing else.
 
 None of them costs more when it is requested more often: what they show is computed at most once a second.
 """
@@ -13,20 +14,19 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from adapters.upkeep.supervisor import Health
+from adapters.postgres.scopes import Caller, Scope
 from api.daybook import Daybook
 from api.encoding import encoded, time_text
 from api.http.problem_responses import responses
 from api.operations.shared import Shared
-from api.problems import Problem
+from api.problems import Problem, retry_after
 from api.read_models import schemas
 from api.settings import release
 from domain.errors import LedgerError
 from domain.ledger import Head
 from projections.runner.runner import Progress
 
-STOPPED = "stopped by an error, which is shown to callers with an API key"
-UNREACHED = "the database cannot be reached"
+NOT_READY = "not ready; a caller with an API key sees why"
 
 
 class Standing(NamedTuple):
@@ -58,7 +58,7 @@ def standing(daybook: Daybook) -> Standing:
 async def ready(request: Request) -> Response:
     """Report whether the database answers, every read model and background task runs, sealing follows, the clock is
     right and the disk has room. With an API key the answer is as of now and says why something does not; without one it
-    is at most a second old.
+    is ready or not, at most a second old, and nothing else.
 
     A process that stands by is ready too: `writes` states who leads. See `/ready/read` and `/ready/write`.
     """
@@ -74,71 +74,87 @@ async def ready_to_read(request: Request) -> Response:
 @router.get("/ready/write", response_model=schemas.ReadyAnswer, responses=responses(503))
 async def ready_to_write(request: Request) -> Response:
     """Report whether this process takes what is to be recorded: it is ready, and it leads. A process that stands by
-    answers 503 `not-leading` and names the leader, as that has put itself on record, in `writes.leader`.
+    answers 503; with an API key as `not-leading`, and `writes.leader` is the leader, as it has put itself on record.
     """
     return await _ready(request, _reasons, is_for_writers=True)
 
 
-Reasons = Callable[..., list[str]]
+Reasons = Callable[[Daybook, Sequence[Progress]], list[str]]
+
+
+def is_known(request: Request) -> bool:
+    """Return whether a caller may see how the service stands: its key is valid, or was before the database was away."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    is_reader = caller is not None and not caller.rights.isdisjoint((Scope.READ, Scope.ADMIN))
+    return is_reader or getattr(request.state, "is_familiar", False) or request.app.state.is_demo
 
 
 async def _ready(request: Request, reasons_of: Reasons, *, is_for_writers: bool = False) -> Response:
-    daybook, is_known = request.app.state.daybook, hasattr(request.state, "caller") or request.app.state.is_demo
-    shared = request.app.state.readiness
-    found_: Standing = await (run_in_threadpool(standing, daybook) if is_known else shared.get())
-    head, progress, error = found_
-    tasks = [_task_json(one, is_known=is_known) for one in daybook.watch.health()]
+    if is_known(request):
+        found = await run_in_threadpool(standing, request.app.state.daybook)
+        body = _shown(request.app.state.daybook, found, reasons_of, is_for_writers=is_for_writers)
+        body["release"] = await request.app.state.release.get()
+        return Response(encoded(body), media_type="application/json")
+    found = await request.app.state.readiness.get()
+    try:
+        _shown(request.app.state.daybook, found, reasons_of, is_for_writers=is_for_writers)
+    except Problem as problem:
+        raise Problem(503, "not-ready", "Not ready", NOT_READY, headers=retry_after()) from problem
+    return Response(encoded({"status": "ready"}), media_type="application/json")
+
+
+def _shown(daybook: Daybook, found: Standing, reasons_of: Reasons, *, is_for_writers: bool) -> dict[str, Any]:
+    """Return how the service stands. Raises Problem if it is not ready."""
+    head, progress, error = found
+    tasks = [one._asdict() for one in daybook.watch.health()]
     if error is not None or head is None:
-        detail = str(error) if is_known else UNREACHED
-        raise Problem(503, "unavailable", "Not ready", detail, tasks=tasks) from error
-    writes = _writes_json(daybook, is_known=is_known)
-    found: dict[str, Any] = {
-        "projections": [_progress_json(one, is_known=is_known) for one in progress],
+        raise Problem(
+            503, "unavailable", "Database unavailable", str(error), headers=retry_after(), tasks=tasks
+        ) from error
+    writes = _writes_json(daybook)
+    shown: dict[str, Any] = {
+        "projections": [_progress_json(one) for one in progress],
         "tasks": tasks,
         "sealing": _sealing_json(daybook),
         "writes": writes,
     }
-    reasons = reasons_of(daybook, progress, is_known=is_known)
+    reasons = reasons_of(daybook, progress)
     if is_for_writers and not writes["is_leading"]:
         leader = writes["leader"]
         who = f"{leader['url'] or 'another process'} leads" if leader else "no leader is known"
         detail = "; ".join([f"this process stands by, {who}", *reasons])
-        raise Problem(503, "not-leading", "Not ready for writers", detail, **found)
+        raise Problem(503, "not-leading", "Not ready for writers", detail, headers=retry_after(), **shown)
     if reasons:
-        raise Problem(503, "unavailable", "Not ready", "; ".join(reasons), **found)
-    body = {"status": "ready", "seq": head.seq, "recorded_at": head.recorded_at, **found}
-    if is_known:
-        body["release"] = await request.app.state.release.get()
-    return Response(encoded(body), media_type="application/json")
+        raise Problem(503, "not-ready", "Not ready", "; ".join(reasons), headers=retry_after(), **shown)
+    return {"status": "ready", "seq": head.seq, "recorded_at": head.recorded_at, **shown}
 
 
-def _writes_json(daybook: Daybook, *, is_known: bool) -> dict[str, Any]:
-    """Return whether this process leads, and who does. Strangers get the address that the leader advertises only."""
+def _writes_json(daybook: Daybook) -> dict[str, Any]:
+    """Return whether this process leads, and who does."""
     leader = daybook.writer.leader
-    shown = None if leader is None else {"url": leader.url or None, "term": leader.term, "since": leader.since}
-    if leader is not None and shown is not None and is_known:
-        shown["process"] = leader.process
+    shown = None
+    if leader is not None:
+        shown = {"url": leader.url or None, "term": leader.term, "since": leader.since, "process": leader.process}
     return {"is_leading": daybook.writer.is_leading, "leader": shown}
 
 
-def _stopped(daybook: Daybook, progress: Sequence[Progress], *, is_known: bool) -> list[str]:  # noqa: ARG001
+def _stopped(daybook: Daybook, progress: Sequence[Progress]) -> list[str]:  # noqa: ARG001
     """Return which read models are stopped, in a sentence."""
     stopped = [one for one in progress if one.error]
     if not stopped:
         return []
-    more = f". {stopped[0].error} (fix the cause, then run daybook resume)" if is_known else ""
-    return [f"read models stopped by an error: {', '.join(one.projection for one in stopped)}{more}"]
+    names = ", ".join(one.projection for one in stopped)
+    why = f"{stopped[0].error} (fix the cause, then run daybook resume)"
+    return [f"read models stopped by an error: {names}. {why}"]
 
 
-def _reasons(daybook: Daybook, progress: Sequence[Progress], *, is_known: bool) -> list[str]:
+def _reasons(daybook: Daybook, progress: Sequence[Progress]) -> list[str]:
     """Return why the service is not ready, in sentences."""
-    reasons = _stopped(daybook, progress, is_known=is_known)
+    reasons = _stopped(daybook, progress)
     for one in daybook.watch.health():
         if one.is_needed and one.is_trouble:
-            why = f": {one.last_error}" if is_known and one.last_error else ""
-            reasons.append(
-                f"{one.task if is_known else one.public_name} is {one.state} since {time_text(one.since)}{why}"
-            )
+            why = f": {one.last_error}" if one.last_error else ""
+            reasons.append(f"{one.task} is {one.state} since {time_text(one.since)}{why}")
     sealing = daybook.watch.sealing
     if sealing is not None and sealing.is_stalled and sealing.behind_since is not None:
         reasons.append(
@@ -148,20 +164,11 @@ def _reasons(daybook: Daybook, progress: Sequence[Progress], *, is_known: bool) 
     return reasons
 
 
-def _task_json(one: Health, *, is_known: bool) -> dict[str, Any]:
-    shown = one._asdict() | {"task": one.task if is_known else one.public_name}
-    return shown if is_known else {name: value for name, value in shown.items() if name != "last_error"}
-
-
-def _progress_json(one: Progress, *, is_known: bool) -> dict[str, Any]:
+def _progress_json(one: Progress) -> dict[str, Any]:
     return {
-        "projection": one.projection,
-        "version": one.version,
-        "seq": one.seq,
-        "lag": one.lag,
-        "lag_ms": one.lag_ms,
-        "error": one.error if is_known or one.error is None else STOPPED,
-    }
+        "projection": one.projection, "version": one.version, "seq": one.seq, "lag": one.lag, "lag_ms": one.lag_ms,
+        "error": one.error,
+    }  # fmt: skip
 
 
 def _sealing_json(daybook: Daybook) -> dict[str, Any] | None:

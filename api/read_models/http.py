@@ -36,7 +36,7 @@ from api.read_models.query_params import (
     SelectionQuery,
     listed,
 )
-from api.read_models.records import account_record, instrument_record, owner_record
+from api.read_models.records import account_record, coded, instrument_record, owner_record
 from api.read_models.recosting import Conventions
 from api.read_models.snapshot import reading
 from domain import account, instrument
@@ -118,7 +118,7 @@ def list_orders(query: Annotated[OrdersQuery, Query()], context: Context) -> Res
             at.source, **query.where()._asdict(), status=tuple(map(str, query.status)) or None,
             limit=query.limit + 1, after=after[0] if after else None,
         )  # fmt: skip
-    return context.page(query, at, rows, by=("opened_seq",), shape=schemas.OrderRow)
+    return context.page(query, at, coded(rows), by=("opened_seq",), shape=schemas.OrderRow)
 
 
 @router.get(
@@ -137,7 +137,8 @@ def read_order(
         row: AnyRow | None = orders.order(at.source, account_id, cl_ord_id)
     if row is None:
         raise not_found(f"order {cl_ord_id} of account {account_id}", account_id=account_id, cl_ord_id=cl_ord_id)
-    return answer({name: row[name] for name in schemas.OrderRow.model_fields}, seq=at.seq)
+    (shown,) = coded([row])
+    return answer({name: shown[name] for name in schemas.OrderRow.model_fields}, seq=at.seq)
 
 
 @router.get("/executions", **listed(schemas.ExecutionRow))
@@ -275,7 +276,7 @@ def list_breaks(query: Annotated[BreaksQuery, Query()], context: Context) -> Res
             at.source, query.account_id, kind=query.kind, status=query.status, limit=query.limit + 1,
             after=after[0] if after else None,
         )  # fmt: skip
-    return context.page(query, at, rows, by=("break_seq",), shape=schemas.BreakRow)
+    return context.page(query, at, coded(rows), by=("break_seq",), shape=schemas.BreakRow)
 
 
 @router.get("/accounts", response_model=schemas.Accounts, responses=documented(200, "every account"))

@@ -1,15 +1,18 @@
 """Accounts, instruments, orders and events as records, alike for the API and the command line."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from api.read_models.wording import in_words
+from api.read_models.wording import code_of_event, in_words
 from domain import account, instrument
 from domain.ledger import Recorded
 from domain.order import OrderKey, OrderTerms
+from domain.reasons.codes import Code
+from domain.reasons.sentences import code_of
 
 if TYPE_CHECKING:
     from adapters.log.postgres import Stored
@@ -73,6 +76,14 @@ def order_record(key: OrderKey, first: Recorded) -> dict[str, Any]:
     }
 
 
+OWN_CODES = {"UNREADABLE": Code.UNREADABLE, "RECONCILIATION": Code.RECONCILIATION}  # of kinds of breaks
+
+
+def coded(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows with the code of their `rule`."""
+    return [{**row, "code": OWN_CODES.get(row.get("kind", "")) or code_of(row["rule"])} for row in rows]
+
+
 def event_record(stored: "Stored") -> dict[str, Any]:
     """Return an event: as it is stored, and decoded."""
     record = msgspec.json.decode(stored.state)
@@ -85,6 +96,7 @@ def event_record(stored: "Stored") -> dict[str, Any]:
         "actor": record["actor"],
         "request_id": record["request_id"],
         "summary": in_words(stored.topic, record["event"]),
+        "code": code_of_event(record["event"]),
         "sha256": hashlib.sha256(stored.state).hexdigest(),
         "state": stored.state.decode(),
         "record": record,

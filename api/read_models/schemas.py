@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
+from domain.reasons.codes import Code
 from projections.analytics import exposure, pnl
 from projections.models import balances, breaks, executions, journal, limits, lots, orders, positions
 from projections.storage.tables import ITEMS, POSITION, Amounts
@@ -169,18 +170,30 @@ class VenueReportAnswer(Answer):
     """The outcome of one venue report of a submission."""
 
     index: int
-    status: Literal["recorded", "known", "broken", "unreadable"]
+    status: Literal["recorded", "known", "broken", "not_booked", "unreadable"] = Field(
+        description="`recorded`: new, and in the book. `known`: reported before, nothing was added. `broken`: new and "
+        "in the book, and a break was opened beside it. `not_booked`: it contradicts what is on record, or amends a "
+        "fill that is not: kept as a break. `unreadable`: kept raw, as evidence."
+    )
+    booked: bool = Field(description="whether the fact is on record and in the book")
+    code: Code | None = Field(None, description="of the rule it broke")
     rule: str | None = Field(None, description="the rule it broke")
-    errors: list[dict[str, Any]] | None = Field(None, description="of an unreadable one: field, value, rule")
+    detail: str | None = Field(None, description="what is wrong with it, in a sentence")
+    errors: list[dict[str, Any]] | None = Field(
+        None, description="of an unreadable one: field, value, rule, code, message"
+    )
     breaks: list[dict[str, Any]] | None = Field(
         None, description="of a venue statement: its differences from our records, each with the id of its break"
     )
 
 
 class VenueReportsAnswer(Answer):
+    """How many reports ended in each status, and the outcome of each."""
+
     recorded: int
     known: int
     broken: int
+    not_booked: int
     unreadable: int
     answers: list[VenueReportAnswer]
 
@@ -196,6 +209,7 @@ class EventAnswer(Answer):
     actor: str
     request_id: str
     summary: str = Field(description="what happened, in one line for people")
+    code: Code | None = Field(description="of the rule that refused or was broken, where the event states one")
     sha256: str
     state: str
     record: dict[str, Any]
@@ -341,7 +355,7 @@ class TaskAnswer(Answer):
     failures: int
     last_success_at: TimeText | None
     last_error_at: TimeText | None
-    last_error: str | None = Field(default=None, description="only for callers with an API key")
+    last_error: str | None = Field(default=None, description="the newest error")
     is_needed: bool = Field(description="whether the service is not ready without it")
     is_trouble: bool
 
@@ -368,13 +382,15 @@ class WritesAnswer(Answer):
 
 
 class ReadyAnswer(Answer):
+    """Ready. A caller without a valid API key gets `status` alone."""
+
     status: Literal["ready"]
-    seq: int
-    recorded_at: TimeText | None
-    projections: list[ProgressAnswer]
-    tasks: list[TaskAnswer]
-    sealing: SealingAnswer | None
-    writes: WritesAnswer
+    seq: int | None = None
+    recorded_at: TimeText | None = None
+    projections: list[ProgressAnswer] | None = None
+    tasks: list[TaskAnswer] | None = None
+    sealing: SealingAnswer | None = None
+    writes: WritesAnswer | None = None
     release: str | None = None
 
 
@@ -438,7 +454,16 @@ def _without_seq(table: sa.Table) -> list[sa.Column[Any]]:
     return [column for column in table.c if column.name != "seq"]
 
 
-OrderRow = _row("OrderRow", "An order of the blotter.", _without_seq(orders.orders), avg_px=DecimalText | None)
+OrderReportRow = _row(
+    "OrderReportRow", "An order of the blotter, in reports.", _without_seq(orders.orders), avg_px=DecimalText | None
+)
+OrderRow = _row(
+    "OrderRow",
+    "An order of the blotter; `code`, `rule` and `facts` of one that was refused.",
+    _without_seq(orders.orders),
+    avg_px=DecimalText | None,
+    code=Code | None,
+)
 ExecutionRow = _row("ExecutionRow", "A trade or transfer booked.", _without_seq(executions.executions))
 PositionRow = _row("PositionRow", "A position.", _SHOWN, avg_px=DecimalText | None)
 LotRow = _row("LotRow", "An open lot.", _without_seq(lots.lots_table))
@@ -452,7 +477,10 @@ MatchRow = _row(
     is_long_term=bool | None,
     settle=str | None,
 )
-BreakRow = _row("BreakRow", "A venue report that broke a rule or was unreadable.", _without_seq(breaks.breaks_table))
+BreakRow = _row(
+    "BreakRow", "A venue report that broke a rule or was unreadable.", _without_seq(breaks.breaks_table),
+    code=Code | None,
+)  # fmt: skip
 PnlRow = _row(
     "PnlRow",
     "A position and its PnL.",

@@ -4,6 +4,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from domain.reasons.codes import Code
+from domain.reasons.sentences import code_of, sentence
+
 LINE_CHARACTERS_MAX = 160
 ITEMS_SHOWN_MAX = 3
 _SPACED = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -18,6 +21,12 @@ def in_words(topic: str, event: Event) -> str:
     said = _SAID[name](event) if name in _SAID else ", ".join(_fields(event))
     flat = " ".join((said or _SPACED.sub(" ", name).lower()).split())
     return flat if len(flat) <= LINE_CHARACTERS_MAX else flat[: LINE_CHARACTERS_MAX - 1] + "…"
+
+
+def code_of_event(event: Event) -> Code | None:
+    """Return the code of the rule that refused, or was broken; None for an event that states none."""
+    rule = event.get("rule")
+    return code_of(rule) if isinstance(rule, str) else None
 
 
 def lines(record: Any, indent: int = 0) -> Iterator[str]:
@@ -83,8 +92,12 @@ def _terms(event: Event) -> str:
     )
 
 
-def _facts(event: Event) -> str:
-    return ", ".join(f"{name} {_plain(value)}" for name, value in (event.get("facts") or {}).items())
+def _refused(event: Event) -> str:
+    return f"refused, {code_of(event['rule'])}: {sentence(event['rule'], event.get('facts') or {})}: {_terms(event)}"
+
+
+def _broken(event: Event) -> str:
+    return f"{code_of(event['rule'])}: {', '.join(_fields(event))}"
 
 
 def _money(value: Any) -> str:
@@ -135,7 +148,12 @@ def _held(event: Event) -> str:
 _SAID = {
     "OrderSubmitted": _terms,
     "OrderAdopted": lambda event: ", ".join(_fields(event)),
-    "OrderRefused": lambda event: f"refused: {event['rule']} ({_facts(event)}): {_terms(event)}",
+    "OrderRefused": _refused,
+    "OrderBroken": _broken,
+    "OrderBreakWithdrawn": _broken,
+    "PositionBroken": _broken,
+    "AccountBroken": _broken,
+    "HoldRefused": _broken,
     "OrderFilled": _filled,
     "TradeBooked": _booked,
     "LimitSet": _limit,

@@ -253,7 +253,7 @@ SHAPES: dict[tuple[str, str], type[schemas.Answer]] = {
     ("journal", "items"): schemas.JournalLineRow,
     ("trial-balance", "items"): schemas.TrialBalanceRow,
     ("trial-balance", "totals"): schemas.TrialBalanceTotal,
-    ("blotter", "items"): schemas.OrderRow,
+    ("blotter", "items"): schemas.OrderReportRow,
     ("executions", "items"): schemas.ExecutionRow,
     ("risk", "items"): schemas.LimitRow,
     ("lots", "items"): schemas.LotRow,

@@ -48,7 +48,9 @@ def environment() -> "Settings":
         return Settings()
     except ValidationError as error:
         wrong = field_errors(error.errors(include_url=False))[0]
-        raise TyperException(f"DAYBOOK_{wrong['field'].upper()}: {wrong['rule']}") from error
+        raise TyperException(
+            f"DAYBOOK_{wrong['field'].upper()}{wrong['message'].removeprefix(wrong['field'])}"
+        ) from error
 
 
 @contextmanager

@@ -9,11 +9,11 @@ from api.terminal.options import AsOf, Marks, by, opened
 from api.terminal.output import Column, Json, Kind, note, progress_bar, say, write_json, write_table
 from api.what_if.commands import changed_of, parsed_fee_rate, parsed_limit
 from domain.account import CostBasis, FeePolicy
+from domain.reasons.sentences import sentence
 
 if TYPE_CHECKING:
     from api.what_if.service import WhatIfResult
 
-FACTS = {"used": "used", "asked": "requested", "limit": "limit"}  # of a refusal, as shown
 CHANGED_ORDERS = (
     Column("account_id", "Account", rank=3), Column("cl_ord_id", "Order"), Column("seq", "Seq", rank=4),
     Column("instrument_id", "Instrument", rank=2), Column("side", "Side"), Column("order_qty", "Quantity", Kind.NUMBER),
@@ -101,9 +101,7 @@ def _show(result: "WhatIfResult", as_of: Moment | None) -> None:
 
 
 def _why(row: dict[str, Any]) -> str:
-    facts = row["facts"]
-    numbers = ", ".join(f"{label} {facts[name]}" for name, label in FACTS.items() if name in facts)
-    return f"{row['rule']} ({numbers})" if numbers else str(row["rule"])
+    return sentence(row["rule"], row["facts"]) if row["rule"] else ""
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from api.what_if.commands import FeeRate, changed_of, limit_of
 from api.what_if.service import what_if
 from domain.account import CostBasis, FeePolicy
 from domain.errors import InvalidInput
+from domain.reasons.codes import Code
 from domain.risk import Measure
 
 EVENTS_MAX = 200_000
@@ -92,6 +93,7 @@ class ChangedOrderAnswer(Answer):
     then: str
     now: str
     rule: str
+    code: Code | None = Field(description="of the rule")
     facts: dict[str, str]
 
 

@@ -18,6 +18,7 @@ from api.what_if.commands import Changed
 from api.what_if.replay import ACCEPTED, REFUSED, Replay, ReplayResult, compared, differences
 from domain.errors import InvalidInput
 from domain.ledger import scan
+from domain.reasons.sentences import code_of
 from domain.values import EARLIEST, FUTURE_MAX, Mark
 from projections.storage.tables import Row
 
@@ -93,7 +94,7 @@ def _result(found: ReplayResult, marks: Mapping[str, Mark], changed: Changed) ->
         accepted=sum(1 for order in found.verdicts if order.now == ACCEPTED),
         lost_fills=found.lost_fills,
         lost_qty=found.lost_qty,
-        verdicts=[order._asdict() for order in found.verdicts],
+        verdicts=[order._asdict() | {"code": code_of(order.rule)} for order in found.verdicts],
         positions=rows,
         totals=differences(rows),
         untold=found.untold,

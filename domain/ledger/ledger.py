@@ -58,7 +58,7 @@ from domain.account import (
 from domain.errors import ExecutionKnown, InvalidInput, LedgerError, ReportUnreadable, RequestRefused, StreamConflict
 from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instrument, Kind, ListInstrument
 from domain.ledger import accounts, approval, limits, orders, schema
-from domain.ledger.commands import Answer, Command, EvidenceOf, Outcome, Report, Request, streams_of
+from domain.ledger.commands import Answer, Command, EvidenceOf, Outcome, Report, Request, is_of, streams_of
 from domain.ledger.exactness import TOO_LONG, each_exact, too_long
 from domain.ledger.log import EventLog, Recorded
 from domain.ledger.orders import Due, Facts
@@ -80,14 +80,10 @@ from domain.order import (
 )
 from domain.position import (
     AssignLots,
-    FundingSettled,
     MovePosition,
     Position,
-    PositionBroken,
-    PositionEvent,
     PositionKey,
     PositionReport,
-    PositionTransferred,
     SettleContract,
     SettleFunding,
     Transfer,
@@ -375,25 +371,45 @@ def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | Sett
 
 
 def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
-    """Check an order by its own rules, its instrument's and its account's limits; record it and its hold, or refuse."""
+    """Check an order by its own rules, its instrument's and its account's limits; record it and its hold, or refuse.
+
+    What refuses an order is recorded with it, but for three: the account or the instrument is not on record, or another
+    order has the `cl_ord_id`.
+    """
     stream = order.stream(request.key)
-    submitted = order.decide(work.state(stream), request)
-    if not submitted:
+    known: Order | None = work.state(stream)
+    if known is not None:
+        try:
+            order.decide(known, request)
+        except RequestRefused as again:
+            named: Instrument | None = work.state(instrument.stream(request.terms.instrument_id))
+            raise limits.in_units(again, named.contract if named is not None else None) from None
         return None
-    _account_of(work, request.key.account_id)
+    order.check_fields(request)
+    owner: Account | None = work.state(account.stream(request.key.account_id))
+    if owner is None:
+        account.opened(owner, request.key.account_id)
     listed = _instrument_of(work, request.terms.instrument_id)
-    instrument.check_terms(listed, request.terms.order_qty, request.terms.price, request.transact_time)
-    if request.terms.leg is not PositionSide.BOTH and listed.contract.kind is Kind.SPOT:
-        raise RequestRefused("position_side is of a contract; spot has no legs", position_side=request.terms.leg)
-    orders.check_child(work, order.evolve(None, submitted[0]), listed.facts_at(request.transact_time).contract)
+    try:
+        account.opened(owner, request.key.account_id)
+        submitted = order.decide(None, request)
+        instrument.check_terms(listed, request.terms.order_qty, request.terms.price, request.transact_time)
+        if request.terms.leg is not PositionSide.BOTH and listed.contract.kind is Kind.SPOT:
+            raise RequestRefused("position_side is of a contract; spot has no legs", position_side=request.terms.leg)
+        orders.check_child(work, order.evolve(None, submitted[0]), listed.facts_at(request.transact_time).contract)
+    except RequestRefused as refusal:
+        work.record(stream, (order.refused(request, refusal),))
+        return refusal
     hold = PlaceHold(request.key, request.terms, listed.contract, mark=None, transact_time=request.transact_time)
     checked = limits.check(work, hold, marks)
-    refusal = checked.refusal
-    work.record(stream, submitted if refusal is None else (order.refused(request, refusal),))
+    refusal_by_limit = checked.refusal
+    if refusal_by_limit is not None:
+        submitted = (order.refused(request, refusal_by_limit),)
+    work.record(stream, submitted)
     limits.record(work, checked)
-    if refusal is None:
+    if refusal_by_limit is None:
         orders.report_to_parent(work, request.key, request.transact_time)
-    return refusal
+    return refusal_by_limit
 
 
 def _replace(work: UnitOfWork, request: ReplaceOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:
@@ -497,18 +513,21 @@ def _state(work: UnitOfWork, statement: Statement) -> Outcome:
 def _book_due(work: UnitOfWork, reports: Sequence[Report], outcomes: list[Outcome], due: Due) -> None:
     """Book what is due for each position and its limits; set the outcomes of transfers and funding payments."""
     of_positions = [index for index, report in enumerate(reports) if isinstance(report, _OF_POSITIONS)]
-    booked: dict[tuple[PositionKey, str], tuple[Recorded, ...]] = {}
+    added: list[Recorded] = []
     for key, reported in due.reversals.items():
         _book(work, key, reported)
     for key, reported in due.bookings.items():
-        added = _book(work, key, reported) if reported else ()
+        booked = _book(work, key, reported) if reported else ()
         if of_positions:
-            booked |= {(key, _report_id(each.event)): (each,) for each in added}
+            added += booked
     for index in of_positions:
         report = reports[index]
         assert isinstance(report, _OF_POSITIONS)
         if outcomes[index].error is None:
-            outcomes[index] = Outcome(booked.pop((report.key, _report_id(report)), ()))
+            own = next((each for each in added if is_of(each.event, report)), None)
+            if own is not None:
+                added.remove(own)
+            outcomes[index] = Outcome((own,) if own is not None else ())
 
 
 def _keep(work: UnitOfWork, raw: RawReportKept) -> tuple[Recorded, ...]:
@@ -550,19 +569,6 @@ def _paid_otherwise(work: UnitOfWork, report: SettleFunding) -> SettleFunding | 
         amount=Money(abs(amount.amount), amount.currency), reason=f"funding of {report.key.instrument_id}",
         transact_time=report.transact_time,
     )  # fmt: skip
-
-
-def _report_id(item: PositionEvent | Transfer | SettleFunding) -> str:
-    """The id of the transfer or funding payment of a report or event; "" for others."""
-    match item:
-        case Transfer(transfer_id=transfer_id) | PositionTransferred(transfer_id=transfer_id):
-            return f"transfer {transfer_id}"
-        case SettleFunding(funding_id=funding_id) | FundingSettled(funding_id=funding_id):
-            return f"funding {funding_id}"
-        case PositionBroken(report=(Transfer() | SettleFunding()) as contradicted):
-            return _report_id(contradicted)
-        case _:
-            return ""
 
 
 def _book(work: UnitOfWork, key: PositionKey, reported: Sequence[PositionReport]) -> tuple[Recorded, ...]:

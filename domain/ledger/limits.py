@@ -81,11 +81,18 @@ class Checked(NamedTuple):
 
     events: tuple[tuple[str, tuple[RiskEvent, ...]], ...]
     refused: HoldRefused | None
+    contract: Contract | None = None
 
     @property
     def refusal(self) -> RequestRefused | None:
         """The error to raise to the caller."""
-        return risk.refusal(self.refused) if self.refused is not None else None
+        return in_units(risk.refusal(self.refused), self.contract) if self.refused is not None else None
+
+
+def in_units(refusal: RequestRefused, contract: Contract | None) -> RequestRefused:
+    """The refusal with the unit of its quantities."""
+    refusal.unit = contract.unit if contract is not None else None
+    return refusal
 
 
 def check(work: UnitOfWork, request: PlaceHold | AdjustHold, marks: Marks) -> Checked:
@@ -98,12 +105,12 @@ def check(work: UnitOfWork, request: PlaceHold | AdjustHold, marks: Marks) -> Ch
     events = risk.decide(account, _with_funds(work, request, account, account_id))
     refused = _refused(events)
     if firm is None or refused is not None:
-        return Checked(((ours, events),), refused)
+        return Checked(((ours, events),), refused, request.contract)
     firm_events = risk.decide(firm, _with_funds(work, request, firm, FIRM))
     refused = _refused(firm_events)
     if refused is not None:
         events = (*events[:-1], refused)
-    return Checked(((ours, events), (theirs, _for_firm(account_id, firm_events))), refused)
+    return Checked(((ours, events), (theirs, _for_firm(account_id, firm_events))), refused, request.contract)
 
 
 def record(work: UnitOfWork, checked: Checked) -> None:

@@ -77,6 +77,7 @@ from domain.order.terms import (
     TriggerPrice,
     check,
     check_id,
+    check_terms_fields,
     check_time,
 )
 from domain.values import ZERO, Money
@@ -127,6 +128,7 @@ __all__ = [
     "admit",
     "as_reported",
     "check",
+    "check_fields",
     "check_report",
     "decide",
     "evolve",
@@ -178,9 +180,7 @@ def decide(order: Order | None, request: OrderRequest) -> tuple[OrderEvent, ...]
         raise RequestRefused("one cl_ord_id names one order", cl_ord_id=key.cl_ord_id, order=order.alias_of)
     match order, request:
         case None, SubmitOrder(key, terms, at):
-            check_id("account_id", key.account_id)
-            check_id("cl_ord_id", key.cl_ord_id)
-            check_time("transact_time", at)
+            check_fields(request)
             check(terms, at)
             return (OrderSubmitted(key, terms, at),)
         case None, _:
@@ -197,6 +197,14 @@ def decide(order: Order | None, request: OrderRequest) -> tuple[OrderEvent, ...]
             return _answered(order, _decide_replace(order, request))
         case _:
             assert_never((order, request))
+
+
+def check_fields(request: SubmitOrder) -> None:
+    """Check the ids, numbers and times of an order, without which it cannot be put on record. Raises RequestRefused."""
+    check_id("account_id", request.key.account_id)
+    check_id("cl_ord_id", request.key.cl_ord_id)
+    check_time("transact_time", request.transact_time)
+    check_terms_fields(request.terms)
 
 
 def _answered(order: Order, events: tuple[OrderEvent, ...]) -> tuple[OrderEvent, ...]:

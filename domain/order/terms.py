@@ -148,6 +148,14 @@ class Changes(Struct, frozen=True, omit_defaults=True):
 
 def check(terms: OrderTerms, transact_time: datetime | None = None) -> None:
     """Check terms by the rules that need nothing else. Raises RequestRefused naming field, value and rule."""
+    check_terms_fields(terms)
+    _check_prices(terms)
+    _check_duration(terms, transact_time)
+    _check_handling(terms)
+
+
+def check_terms_fields(terms: OrderTerms) -> None:
+    """Check that every field of terms is an id, number or time. Raises RequestRefused naming field, value and rule."""
     check_id("strategy_id", terms.strategy_id)
     if terms.parent:
         check_id("parent", terms.parent)
@@ -157,9 +165,8 @@ def check(terms: OrderTerms, transact_time: datetime | None = None) -> None:
         raise RequestRefused(f"instrument_id is {error.rule}", instrument_id=terms.instrument_id) from error
     for field in ("order_qty", "price", "stop_px", "peg_offset_value", "display_qty"):
         check_amount(field, getattr(terms, field))
-    _check_prices(terms)
-    _check_duration(terms, transact_time)
-    _check_handling(terms)
+    if terms.expire_time is not None:
+        check_time("expire_time", terms.expire_time)
 
 
 def check_amount(field: str, value: Decimal | None) -> None:
@@ -218,7 +225,6 @@ def _check_duration(terms: OrderTerms, transact_time: datetime | None) -> None:
         )
     if expire_time is None:
         return
-    check_time("expire_time", expire_time)
     if transact_time is not None and expire_time <= transact_time:
         raise RequestRefused("expire_time after transact_time", expire_time=expire_time, transact_time=transact_time)
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from adapters.postgres.scopes import Scope
 from api.daybook import Daybook
 from api.http import server as http_server
-from api.http.pace import BURST, WAIT_SECONDS_MAX, Pace
+from api.http.gate import BURST, WAIT_SECONDS_MAX, Pace
 from api.http.server import configured
 from api.main import create_app
 from api.problems import Problem

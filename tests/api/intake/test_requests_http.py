@@ -72,25 +72,55 @@ def test_a_refused_order_names_rule_and_numbers_and_is_refused_alike_again(desk:
         "0",
         "1",
     )
+    assert (stated["code"], stated["detail"]) == ("MAX_POSITION", "MAX_POSITION exceeded: 1 of 0.5 BTC")
+    assert (stated["would_be"], stated["unit"]) == ("1", "BTC")
+    assert stated["scope"] == {
+        "account_id": "main", "strategy_id": None, "instrument_id": BTC, "venue": None, "asset": None,
+    }  # fmt: skip
     assert (again.status_code, again.json()) == (409, stated)
     shown = desk.get("/v1/orders/main/A-1", params={"min_seq": first.headers["Daybook-Seq"]}).json()
     assert (shown["status"], shown["rule"]) == ("REJECTED", "MAX_POSITION is not exceeded")
 
 
-BROKEN_RULES = [
-    ({"instrument_id": "ETHUSDT.BINANCE"}, "the instrument is listed; list it first"),
-    ({"account_id": "unknown"}, "the account is open; open it first"),
-    ({"order_qty": "0.0001"}, "order_qty in steps of the lot size"),
-    ({"price": "100.001"}, "price in steps of the tick size"),
-    ({"price": None}, "a limit order has a price above zero"),
-    ({"ord_type": "MARKET"}, "a market order has no price"),
+UNRECORDED = [
+    ({"instrument_id": "ETHUSDT.BINANCE"}, "UNKNOWN_INSTRUMENT", "the instrument is listed; list it first"),
+    ({"account_id": "unknown"}, "UNKNOWN_ACCOUNT", "the account is open; open it first"),
 ]
+BROKEN_RULES = [
+    ({"order_qty": "0.0001"}, "LOT_SIZE", "order_qty in steps of the lot size",
+     {"requested": "0.0001", "limit": "0.001", "detail": "order_qty 0.0001 is no multiple of the lot size 0.001"}),
+    ({"price": "100.001"}, "TICK_SIZE", "price in steps of the tick size",
+     {"requested": "100.001", "limit": "0.01", "detail": "price 100.001 is no multiple of the tick size 0.01"}),
+    ({"price": None}, "PRICE_REQUIRED", "a limit order has a price above zero",
+     {"detail": "a limit order needs a price above zero"}),
+    ({"ord_type": "MARKET"}, "PRICE_NOT_ALLOWED", "a market order has no price", {"price": "100"}),
+    ({"time_in_force": "GTD"}, "EXPIRE_TIME", "a GTD order, and no other, has an expire_time", {}),
+    ({"display_qty": "2"}, "DISPLAY_QTY", "display_qty at most order_qty", {"requested": "2", "limit": "1"}),
+]  # fmt: skip
 
 
-def test_an_order_that_breaks_a_rule_is_refused_by_name(desk: httpx.Client):
-    for other, rule in BROKEN_RULES:
+def test_an_order_of_an_unknown_account_or_instrument_is_refused_and_not_on_record(desk: httpx.Client):
+    before = desk.get("/v1/events").json()["seq"]
+    for other, code, rule in UNRECORDED:
         refused = desk.post("/v1/orders", json=order(**other))
         assert (other, refused.status_code, refused.json()["rule"]) == (other, 409, rule)
+        assert refused.json()["code"] == code
+    assert desk.get("/v1/events").json()["seq"] == before
+
+
+def test_every_rule_that_refuses_an_order_is_on_record_and_refuses_it_alike_again(desk: httpx.Client):
+    for number, (other, code, rule, facts) in enumerate(BROKEN_RULES):
+        first, again = (desk.post("/v1/orders", json=order(f"R-{number}", **other)) for _ in range(2))
+        stated = first.json()
+        assert (other, first.status_code, stated["rule"], stated["code"]) == (other, 409, rule, code)
+        assert facts.items() <= stated.items()
+        assert (again.status_code, again.json()) == (409, stated)
+        shown = desk.get(f"/v1/orders/main/R-{number}", params={"min_seq": first.headers["Daybook-Seq"]}).json()
+        assert (shown["status"], shown["rule"], shown["code"]) == ("REJECTED", rule, code)
+        why = desk.get(f"/v1/orders/main/R-{number}/why").json()["decisions"]
+        assert [(one["outcome"], one["code"], one["detail"]) for one in why] == [("REFUSED", code, stated["detail"])]
+        (event,) = desk.get(f"/v1/events?stream=order:main:R-{number}").json()["items"]
+        assert (event["topic"], event["code"]) == ("OrderRefused", code)
 
 
 def test_limits_are_set_lifted_and_versioned(desk: httpx.Client):
@@ -242,7 +272,7 @@ def test_bad_input_names_field_value_and_rule_and_changes_nothing(desk: httpx.Cl
         assert stated["type"] == "urn:daybook:problem:unreadable"
         assert {"title", "status", "detail", "instance"} <= stated.keys()
         assert (other, [error["field"] for error in stated["errors"]]) == (other, [field])
-        assert stated["errors"][0].keys() == {"field", "value", "rule"}
+        assert stated["errors"][0].keys() == {"field", "value", "rule", "code", "message"}
         assert stated["errors"][0]["rule"]
     assert desk.get("/v1/events").json()["seq"] == before
 

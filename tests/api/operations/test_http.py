@@ -16,7 +16,9 @@ def test_health_readiness_and_measures_need_no_key(client_for: Callable[..., htt
     head = desk.post("/v1/orders", json=order()).headers["Daybook-Seq"]
     desk.get("/v1/orders", params={"min_seq": head})
     assert anonymous.get("/health").json() == {"status": "ok"}
-    ready = anonymous.get("/ready").json()
+    for path in ("/ready", "/ready/read", "/ready/write"):
+        assert anonymous.get(path).json() == {"status": "ready"}, "strangers see nothing else"
+    ready = desk.get("/ready").json()
     assert (ready["status"], ready["seq"]) == ("ready", int(head))
     assert {"orders", "positions", "lots"} <= {each["projection"] for each in ready["projections"]}
     measures = anonymous.get("/metrics").text

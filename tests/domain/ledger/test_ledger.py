@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.log.memory import MemoryLog
 from domain import order, position, risk
@@ -16,6 +17,7 @@ from domain.order import (
     OrderCanceled,
     OrderFilled,
     OrderKey,
+    OrderRefused,
     OrderTerms,
     OrdStatus,
     OrdType,
@@ -43,6 +45,11 @@ def submit(name, side="BUY", qty="1", price="100", strategy="trend"):
     kind = OrdType.MARKET if price is None else OrdType.LIMIT
     terms = OrderTerms(strategy, BTC, Side(side), kind, D(qty), None if price is None else D(price))
     return SubmitOrder(OrderKey("main", name), terms, T0)
+
+
+UNPRICED = SubmitOrder(
+    OrderKey("main", "A"), OrderTerms("trend", BTC, Side.BUY, OrdType.LIMIT, D(1), None), T0
+)  # fmt: skip
 
 
 def fill(name, exec_id, side="BUY", qty="1", price="100", at=0, strategy="trend"):
@@ -145,8 +152,6 @@ def test_a_notional_limit_values_a_market_order_at_the_mark_and_refuses_without_
     [
         (submit("A", qty="0"), "order_qty above zero"),
         (submit("A", qty="NaN"), "order_qty above zero"),
-        (submit("A", qty="1.0001"), "lot size"),
-        (submit("A", price="100.001"), "tick size"),
         (submit("A", price="-1"), "price above zero"),
         (CancelOrder(OrderKey("main", "unknown"), "user", T0), "an order on record"),
         (SubmitOrder(OrderKey("unknown", "A"), submit("A").terms, T0), "the account is open"),
@@ -158,6 +163,46 @@ def test_nonsense_is_refused_and_changes_nothing(request_, rule):
     before = log.head()
     with pytest.raises(RequestRefused, match=rule):
         ledger.request(request_, actor="bot")
+    assert log.head() == before
+
+
+@pytest.mark.parametrize(
+    ("request_", "rule", "code", "facts"),
+    [
+        (submit("A", qty="1.0001"), "order_qty in steps of the lot size", "LOT_SIZE", {"order_qty": "1.0001"}),
+        (submit("A", price="100.001"), "price in steps of the tick size", "TICK_SIZE", {"price": "100.001"}),
+        (UNPRICED, "a limit order has a price above zero", "PRICE_REQUIRED", {"ord_type": "LIMIT"}),
+    ],
+)
+def test_what_refuses_an_order_is_on_record_and_the_same_order_gets_the_same_refusal(request_, rule, code, facts):
+    ledger, log = opened()
+    refusals = []
+    for _ in range(2):
+        with pytest.raises(RequestRefused) as refused:
+            ledger.request(request_, actor="bot")
+        refusals.append((refused.value.rule, refused.value.code, refused.value.sentence))
+        assert facts.items() <= {name: str(fact) for name, fact in refused.value.facts.items()}.items()
+        head = log.head().seq
+    assert refusals == [(rule, code, refusals[0][2])] * 2
+    (stored,) = log.read("order:main:A")
+    assert isinstance(stored.event, OrderRefused)
+    assert (stored.event.rule, stored.event.terms) == (rule, request_.terms)
+    assert log.head().seq == head
+    with pytest.raises(RequestRefused, match="one cl_ord_id names one order"):
+        ledger.request(submit("A"), actor="bot")
+
+
+def test_an_order_of_an_unknown_account_or_instrument_is_not_on_record():
+    ledger, log = opened()
+    before = log.head()
+    terms = submit("A").terms
+    for key, changed, code in (
+        (OrderKey("unknown", "A"), terms, "UNKNOWN_ACCOUNT"),
+        (OrderKey("main", "A"), replace(terms, instrument_id="NOPE.SIM"), "UNKNOWN_INSTRUMENT"),
+    ):
+        with pytest.raises(RequestRefused) as refused:
+            ledger.request(SubmitOrder(key, changed, T0), actor="bot")
+        assert refused.value.code == code
     assert log.head() == before
 
 

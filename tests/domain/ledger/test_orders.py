@@ -300,18 +300,18 @@ def test_a_parent_is_the_sum_of_its_children_at_every_seq(ledger):
 
 def test_a_child_is_part_of_its_parents_intent(ledger):
     with pytest.raises(RequestRefused, match="a child's parent is on record"):
-        request(ledger, submit("A", parent="P"))
+        request(ledger, submit("A0", parent="P"))
     open_parent(ledger)
     with pytest.raises(RequestRefused, match="children do not exceed their parent"):
-        request(ledger, submit("A", "11", parent="P"))
+        request(ledger, submit("A11", "11", parent="P"))
     with pytest.raises(RequestRefused, match="a child keeps to its parent's price"):
-        request(ledger, submit("A", price="101", parent="P"))
+        request(ledger, submit("A12", price="101", parent="P"))
     request(ledger, submit("A", "6", parent="P"))
     with pytest.raises(RequestRefused, match="children do not exceed their parent"):
         request(ledger, ReplaceOrder(A, "A2", Changes(order_qty=D(11)), at(1)))
     request(ledger, ReplaceOrder(A, "A3", Changes(order_qty=D(9)), at(1)))
     with pytest.raises(RequestRefused, match="children do not exceed their parent"):
-        request(ledger, submit("B", "2", parent="P"))
+        request(ledger, submit("B2", "2", parent="P"))
     reported(ledger, OrderCanceled(A, "", at(2)))
     request(ledger, submit("B", "10", parent="P"))
     request(ledger, CloseParent(PARENT, "", at(3)))
@@ -326,7 +326,7 @@ def test_a_child_of_another_contract_or_strategy_is_refused(ledger):
     inverse = Contract(Kind.INVERSE, "BTC", "USD", "BTC", D(1))
     ledger.request(ListInstrument("XBTUSD.SIM", inverse, D("0.5"), D(1)), actor="alice")
     open_parent(ledger)
-    for child in (submit("A", "1", instrument_id="XBTUSD.SIM", parent="P"), submit("A", "1", parent="P")):
+    for child in (submit("A", "1", instrument_id="XBTUSD.SIM", parent="P"), submit("B", "1", parent="P")):
         terms = child.terms if child.terms.instrument_id != BTC else replace(child.terms, strategy_id="other")
         with pytest.raises(RequestRefused, match="a child has its parent's side, strategy and contract"):
             request(ledger, replace(child, terms=terms))

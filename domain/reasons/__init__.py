@@ -1,0 +1,1 @@
+"""Reasons: the code, rule and sentence of every refusal and break."""
