@@ -64,7 +64,8 @@ it: remove one from every cell that begins with one.
 
 
 def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, url: str = "") -> FastAPI:
-    """Return the HTTP service over an open Daybook; while it runs, the read models follow the log if it `follows`.
+    """Return the HTTP service over an open Daybook; while it runs, the read models follow the log if it `follows`, and
+    while it leads, policies act.
 
     In a `demo` a caller without a key may read, and trade as the actor `demo`. `url` is where it can be reached.
     """
@@ -74,7 +75,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
         following = daybook.following() if follows else nullcontext()
         reads = app.state.reads.running()
-        with daybook.leading(url), following, daybook.sealing(), daybook.watching(), reads:
+        with daybook.leading(url), following, daybook.reacting(), daybook.sealing(), daybook.watching(), reads:
             yield
 
     app = FastAPI(

@@ -120,6 +120,10 @@ class Writer:
         answer: IdempotentAnswer = self._led(command, keyed)
         return answer
 
+    def submit(self, command: Command, keyed: Keyed | None = None) -> "Future[Any]":
+        """Queue a command while this process leads; see `GroupCommit.submit`. Raises NotLeading, Busy."""
+        return self._leader().submit(command, keyed)
+
     async def request_async(self, request: Request, *, actor: Actor, request_id: str = "", cause: str = "") -> Answer:
         """Like `request`, without blocking a thread."""
         return _one(await _awaited(self._leader().submit(Command(request, actor, request_id, cause))))

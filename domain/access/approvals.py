@@ -18,6 +18,7 @@ from domain.access.keys import REASON_MAX, IssueKey, RescopeKey
 from domain.account import ForgetSubject, ResolveBreak
 from domain.errors import RequestRefused
 from domain.immutable import PersistentMap
+from domain.policies import SetPolicy
 from domain.risk import EngageSwitch, ReleaseSwitch, SetConversion, SetLimit, SetTradingDay
 
 STREAM = "approval:all"
@@ -33,6 +34,7 @@ class Action(StrEnum):
     SWITCH = "switch"  # release a kill switch, or let it allow more
     BREAK = "break"  # dismiss a break by hand
     FORGET = "forget"  # forget a person
+    POLICY = "policy"  # let a policy do less, or change what is hedged
     KEY = "key"  # issue an API key with the scope admin, or give one that scope
 
 
@@ -57,6 +59,7 @@ GuardedRequest = (
     | IssueKey
     | RescopeKey
     | SetApprovalPolicy
+    | SetPolicy
 )
 
 

@@ -32,6 +32,7 @@ from domain.order import (
     SubmitOrder,
     venue_ids,
 )
+from domain.policies import SetPolicy
 from domain.position import AssignLots, MovePosition, SettleContract, SettleFunding, Transfer
 from domain.risk import AssessMarks, EngageSwitch, ReleaseSwitch, SetConversion, SetLimit, SetTradingDay
 from domain.sealed.figures import CloseFigures
@@ -52,6 +53,7 @@ Request = (
     | SetTradingDay
     | SetConversion
     | AssessMarks
+    | SetPolicy
     | AssignLots
     | MovePosition
     | SettleContract

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, assert_never, get_args
 
 from msgspec.structs import replace
 
-from domain import account, instrument, order, position, risk
+from domain import account, instrument, order, policies, position, risk
 from domain import marks as prices
 from domain.access import (
     Actor,
@@ -74,6 +74,7 @@ from domain.order import (
     parent,
     venue_ids,
 )
+from domain.policies import SetPolicy
 from domain.position import (
     AssignLots,
     FundingSettled,
@@ -105,7 +106,7 @@ from domain.values import Mark, Money, exact
 ATTEMPTS_MAX = 64
 UNLOCKED_ATTEMPTS_MAX = 3  # after that, an attempt locks the log
 
-BesideTrading = ForgetSubject | RecordMarks | CloseFigures
+BesideTrading = ForgetSubject | RecordMarks | CloseFigures | SetPolicy
 State = TypeVar("State")
 
 
@@ -338,10 +339,25 @@ def _decide_beside(
             for batch in request.batches:
                 stream = prices.stream(batch)
                 work.record(stream, prices.decide(work.state(stream), batch))
+        case SetPolicy():
+            _set_policy(work, request)
         case CloseFigures():
             work.record(figures.STREAM, figures.decide(work.state(figures.STREAM), request))
         case _:
             assert_never(request)
+
+
+def _set_policy(work: UnitOfWork, request: SetPolicy) -> None:
+    """Set a policy of an account or of the firm. Raises RequestRefused."""
+    if request.account_id != risk.FIRM:
+        _account_of(work, request.account_id)
+    if request.band is not None:
+        base = _instrument_of(work, request.band.instrument_id).contract.base
+        if base != request.band.asset:
+            raise RequestRefused("a hedge's instrument has the asset as its base", asset=request.band.asset, base=base)
+    stream = policies.stream(request.account_id)
+    firm = work.state(policies.stream(risk.FIRM))
+    work.record(stream, policies.decide(work.state(stream), firm, request))
 
 
 def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | SettleContract) -> None:
