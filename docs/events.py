@@ -250,6 +250,7 @@ MODULES = {  # a chapter for each module that holds events
     "approvals": "domain.access.approvals",
     "signing": "domain.ledger.signing",
     "figures": "domain.sealed.figures",
+    "policy": "domain.policies.settings",
 }
 STREAMS = {
     "instrument": "`instrument:{venue}:{symbol}`",
@@ -269,6 +270,7 @@ STREAMS = {
     "approvals": "`approval:all`",
     "signing": "`signing:keys`",
     "figures": "`figures:closings`",
+    "policy": "`policy:{account}`, `policy:firm`",
 }
 
 

@@ -1,8 +1,7 @@
 """Sending what policies request: through the writer, each request at most once under its id.
 
 The id is the request's idempotency key, which the writer stores with its answer in the transaction of the events it
-leads to. So a request that was carried out or refused is not decided again, whoever sends it and whatever happened
-since. What may be repeated without harm, monitoring at marks, has no key.
+leads to. So a request that was carried out or refused is not decided again, by any process, at any time. What may be repeated without harm, monitoring at marks, has no key.
 """
 
 import hashlib
@@ -20,7 +19,8 @@ from domain.risk import AssessMarks
 def sender(writer: Writer, refresh_marks: Callable[[], None]) -> Send:
     """Return what sends reactions through a writer that leads, and returns why each was refused, or None.
 
-    `refresh_marks` makes the writer read the newest marks, also those recorded by other processes. It raises Unavailable, Busy, ClockInDoubt, and what is wrong with a request that is no valid one.
+    `refresh_marks` makes the writer read the newest marks, also those recorded by other processes. What is returned
+    raises Unavailable, Busy, ClockInDoubt, and what is wrong with a request that is no valid one.
     """
 
     def send(reactions: Sequence[Reaction]) -> list[str | None]:

@@ -61,7 +61,7 @@ class HedgeBand(Struct, frozen=True):
 class SetPolicy(Struct, frozen=True, tag="SetPolicy"):
     """Switch a policy on or off, or change how it acts; what is None stays as it is. A stored format, in a proposal.
 
-    `mode` is of LOSS, `interval_seconds` of MARKS, `band` of HEDGE. A HEDGE without a band is about all bands.
+    `mode` is of LOSS, `interval_seconds` of MARKS, `band` of HEDGE. A HEDGE without a band is about that of its `asset`.
     """
 
     account_id: str
@@ -72,6 +72,7 @@ class SetPolicy(Struct, frozen=True, tag="SetPolicy"):
     mode: Mode | None = None
     interval_seconds: int | None = None
     band: HedgeBand | None = None
+    asset: str | None = None
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
@@ -161,18 +162,24 @@ def decide(known: Policies | None, firm: Policies | None, request: SetPolicy) ->
 
 
 def _hedge_set(own: Policies, request: SetPolicy) -> tuple[PolicyEvent, ...]:
-    if request.account_id == FIRM:
-        raise RequestRefused("a hedge is of one account, not of the firm", account_id=request.account_id)
-    known = [each for place, each in sorted(own.settings.items()) if place[0] == Policy.HEDGE]
-    bands = [request.band] if request.band is not None else [each.band for each in known if each.band is not None]
-    if not bands:
-        raise RequestRefused("a hedge names its asset, instrument, strategy and band", account_id=request.account_id)
-    events = []
-    for band in bands:
-        before: PolicySet | None = own.settings.get((Policy.HEDGE, band.asset))
-        if before is None or (before.is_on, before.band) != (request.is_on, band):
-            events.append(_event(own, request, Setting(request.is_on), band))
-    return tuple(events)
+    band = request.band or _band_of(own, request)
+    before: PolicySet | None = own.settings.get((Policy.HEDGE, band.asset))
+    if before is not None and (before.is_on, before.band) == (request.is_on, band):
+        return ()
+    return (_event(own, request, Setting(request.is_on), band),)
+
+
+def _band_of(own: Policies, request: SetPolicy) -> HedgeBand:
+    """The band on record that a request without one is about: that of its asset, or the only one."""
+    known = {each.band.asset: each.band for each in own.settings.values() if each.band is not None}
+    if request.asset is None and len(known) == 1:
+        return next(iter(known.values()))
+    if request.asset is not None and request.asset in known:
+        return known[request.asset]
+    raise RequestRefused(
+        "a hedge names its asset, instrument, strategy and band; one on record its asset",
+        account_id=request.account_id, asset=request.asset, on_record=" ".join(sorted(known)) or None,
+    )  # fmt: skip
 
 
 def _event(own: Policies, request: SetPolicy, wanted: Setting, band: HedgeBand | None = None) -> PolicySet:
@@ -193,6 +200,10 @@ def _check(request: SetPolicy) -> None:
     seconds = request.interval_seconds
     if seconds is not None and not 1 <= seconds <= INTERVAL_SECONDS_MAX:
         raise RequestRefused(f"an interval is of 1 to {INTERVAL_SECONDS_MAX} seconds", interval_seconds=seconds)
+    if request.asset is not None and request.policy is not Policy.HEDGE:
+        raise RequestRefused("only HEDGE has an asset", policy=request.policy, asset=request.asset)
+    if request.policy is Policy.HEDGE and request.account_id == FIRM:
+        raise RequestRefused("a hedge is of one account, not of the firm", account_id=request.account_id)
     if request.band is not None:
         _check_band(request.band)
 

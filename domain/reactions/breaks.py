@@ -87,6 +87,5 @@ def next_due(state: State) -> datetime | None:
     return state.first_at
 
 
-PROCESS = Process(
-    "breaks", 1, frozenset((PolicySet, BreakOpened, BreakAged, BreakResolved)), State, react, due, next_due
-)
+READS = frozenset((PolicySet, BreakOpened, BreakAged, BreakResolved))
+PROCESS = Process("breaks", version=1, reads=READS, state=State, react=react, due=due, next_due=next_due)

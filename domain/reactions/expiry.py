@@ -99,23 +99,8 @@ def next_due(state: State) -> datetime | None:
     return state.first_at
 
 
-PROCESS = Process(
-    "expiry",
-    1,
-    frozenset(
-        (
-            PolicySet,
-            OrderSubmitted,
-            OrderReplaced,
-            OrderCancelRequested,
-            HoldAdjusted,
-            HoldPosted,
-            HoldVoided,
-            HoldExpired,
-        )
-    ),
-    State,
-    react,
-    due,
-    next_due,
-)
+READS = frozenset((
+    PolicySet, OrderSubmitted, OrderReplaced, OrderCancelRequested, HoldAdjusted, HoldPosted, HoldVoided,
+    HoldExpired,
+))  # fmt: skip
+PROCESS = Process("expiry", version=1, reads=READS, state=State, react=react, due=due, next_due=next_due)

@@ -168,10 +168,7 @@ def evolve(state: State, event: Any) -> State:
     return replace(state, open=open_orders.evolve(state.open, event))
 
 
-PROCESS = Process(
-    "hedge",
-    1,
-    frozenset((PolicySet, HoldRefused, InstrumentListed, InstrumentAmended, TradeBooked, *open_orders.READS)),
-    State,
-    react,
-)
+READS = frozenset((
+    PolicySet, HoldRefused, InstrumentListed, InstrumentAmended, TradeBooked, *open_orders.READS,
+))  # fmt: skip
+PROCESS = Process("hedge", version=1, reads=READS, state=State, react=react)

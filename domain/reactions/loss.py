@@ -1,7 +1,7 @@
 """LOSS: a breached daily loss or drawdown engages the kill switch of its scope.
 
 A switch that already lets through less stays as it is. Once released by a person it is not engaged again before the
-limit was met and is breached anew: a breach is one event.
+limit has been met again: a breach is one event.
 """
 
 from msgspec import Struct
@@ -40,4 +40,5 @@ def react(state: State, logged: Logged) -> tuple[State, Reactions]:
             return state, ()
 
 
-PROCESS = Process("loss", 1, frozenset((PolicySet, LimitBreached)), State, react)
+READS = frozenset((PolicySet, LimitBreached))
+PROCESS = Process("loss", version=1, reads=READS, state=State, react=react)

@@ -151,23 +151,7 @@ def next_due(state: State) -> datetime | None:
     return min((moment for moment in moments if moment is not None), default=None)
 
 
-PROCESS = Process(
-    "marks",
-    1,
-    frozenset(
-        (
-            PolicySet,
-            LimitSet,
-            HoldPlaced,
-            HoldPosted,
-            GainsPosted,
-            ConversionSet,
-            MarksRecorded,
-            AccountClosed,
-        )
-    ),
-    State,
-    react,
-    due,
-    next_due,
-)
+READS = frozenset((
+    PolicySet, LimitSet, HoldPlaced, HoldPosted, GainsPosted, ConversionSet, MarksRecorded, AccountClosed,
+))  # fmt: skip
+PROCESS = Process("marks", version=1, reads=READS, state=State, react=react, due=due, next_due=next_due)

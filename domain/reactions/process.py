@@ -30,7 +30,7 @@ class Reaction(Struct, frozen=True):
     """A request, or venue reports, that a policy makes, under an id that is the same whenever the reason is.
 
     `cause` names what it follows from: `event:17`, or `timer`. `is_once` is False where to repeat it changes nothing,
-    as with monitoring; all others are carried out once under their id, whatever happened since.
+    as with monitoring; all others are carried out once under their id, and never again.
     """
 
     policy: Policy

@@ -71,4 +71,5 @@ def _is_closing(known: Open, key: OrderKey, order: Working) -> bool:
     return bool(same_side_qty <= abs(held))
 
 
-PROCESS = Process("switch", 1, frozenset((PolicySet, SwitchEngaged, *open_orders.READS)), State, react)
+READS = frozenset((PolicySet, SwitchEngaged, *open_orders.READS))
+PROCESS = Process("switch", version=1, reads=READS, state=State, react=react)
