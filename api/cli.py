@@ -28,6 +28,7 @@ from api.explain import cli as explain_cli
 from api.explain import orders_cli
 from api.intake import cli as intake_cli
 from api.intake import cli_marks, controls_cli
+from api.intake.policies import cli as policies_cli
 from api.operations import (
     approvals_cli,
     clock_cli,
@@ -89,6 +90,7 @@ app.add_typer(intake_cli.instrument)
 app.add_typer(intake_cli.limit)
 app.add_typer(controls_cli.kill_switch)
 app.add_typer(controls_cli.breaks)
+app.add_typer(policies_cli.policy)
 app.add_typer(intake_cli.order)
 keys_cli.keys.add_typer(audit_cli.seal_keys)
 app.add_typer(witness_cli.witness)

@@ -25,6 +25,8 @@ from api.http.observability import Measures, Observed
 from api.http.origins import Origins, names_of
 from api.http.reads import Reads
 from api.intake import controls_http, requests_http, venue_reports, venue_reports_http
+from api.intake.policies import http as policies_http
+from api.intake.policies import reactions_http
 from api.operations import access_http
 from api.operations import http as operations_http
 from api.operations.shared import Shared
@@ -48,6 +50,7 @@ QUERIES = (
     journal_http,
     reports_http,
     events_http,
+    reactions_http,
     proofs_http,
     closing_http,
 )
@@ -94,7 +97,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     app.state.reads = Reads(daybook, app.state.measures.registry)
     operations_http.share(app, daybook, app.state.measures.registry)
     problem_responses.install(app)
-    parts = (requests_http, venue_reports_http, controls_http, access_http, *QUERIES, operations_http)
+    parts = (requests_http, venue_reports_http, controls_http, policies_http, access_http, *QUERIES, operations_http)
     routers = [part.router for part in parts]
     for router in routers:
         app.include_router(router)

@@ -26,6 +26,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "band": ("", "how far the delta may be from its target, in base units; of an event, the band of a hedge"),
     "interval_seconds": ("", "how often accounts with limits are monitored without anything that arrives"),
     "is_on": ("", "whether the policy acts"),
+    "only_tightens": ("", "whether a switch that lets through less already stays as it is"),
     "policy": ("", "the policy that is set, see docs/policies.md"),
     "target": ("", "the delta that a hedge brings back to, base units, signed"),
     "before": ("", "what it was until then"),

@@ -1,7 +1,8 @@
 """Sending what policies request: through the writer, each request at most once under its id.
 
 The id is the request's idempotency key, which the writer stores with its answer in the transaction of the events it
-leads to. So a request that was carried out or refused is not decided again, by any process, at any time. What may be repeated without harm, monitoring at marks, has no key.
+leads to. So a request that was carried out or refused is not decided again, by any process, at any time. What may be
+repeated without harm, monitoring at marks, has no key.
 """
 
 import hashlib

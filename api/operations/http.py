@@ -23,6 +23,7 @@ from api.read_models import schemas
 from api.settings import release
 from domain.errors import LedgerError
 from domain.ledger import Head
+from projections.reactions.runner import Progress as Reacting
 from projections.runner.runner import Progress
 
 STOPPED = "stopped by an error, which is shown to callers with an API key"
@@ -30,10 +31,11 @@ UNREACHED = "the database cannot be reached"
 
 
 class Standing(NamedTuple):
-    """How the service stands: the head of the log and the read models, or why they cannot be read."""
+    """How the service stands: the head of the log, the read models and policies, or why they cannot be read."""
 
     head: Head | None
     progress: Sequence[Progress]
+    reactions: Sequence[Reacting] = ()
     error: LedgerError | None = None
 
 
@@ -49,9 +51,9 @@ async def health() -> Response:
 def standing(daybook: Daybook) -> Standing:
     """Return how the service stands now."""
     try:
-        return Standing(daybook.log.head(), daybook.runner.status())
+        return Standing(daybook.log.head(), daybook.runner.status(), daybook.reactions.status())
     except LedgerError as error:
-        return Standing(None, (), error)
+        return Standing(None, (), error=error)
 
 
 @router.get("/ready", response_model=schemas.ReadyAnswer, responses=responses(503))
@@ -86,7 +88,7 @@ async def _ready(request: Request, reasons_of: Reasons, *, is_for_writers: bool 
     daybook, is_known = request.app.state.daybook, hasattr(request.state, "caller") or request.app.state.is_demo
     shared = request.app.state.readiness
     found_: Standing = await (run_in_threadpool(standing, daybook) if is_known else shared.get())
-    head, progress, error = found_
+    head, progress, reactions, error = found_
     tasks = [_task_json(one, is_known=is_known) for one in daybook.watch.health()]
     if error is not None or head is None:
         detail = str(error) if is_known else UNREACHED
@@ -94,11 +96,12 @@ async def _ready(request: Request, reasons_of: Reasons, *, is_for_writers: bool 
     writes = _writes_json(daybook, is_known=is_known)
     found: dict[str, Any] = {
         "projections": [_progress_json(one, is_known=is_known) for one in progress],
+        "reactions": [_reaction_json(one, is_known=is_known) for one in reactions],
         "tasks": tasks,
         "sealing": _sealing_json(daybook),
         "writes": writes,
     }
-    reasons = reasons_of(daybook, progress, is_known=is_known)
+    reasons = reasons_of(daybook, found_, is_known=is_known)
     if is_for_writers and not writes["is_leading"]:
         leader = writes["leader"]
         who = f"{leader['url'] or 'another process'} leads" if leader else "no leader is known"
@@ -121,18 +124,21 @@ def _writes_json(daybook: Daybook, *, is_known: bool) -> dict[str, Any]:
     return {"is_leading": daybook.writer.is_leading, "leader": shown}
 
 
-def _stopped(daybook: Daybook, progress: Sequence[Progress], *, is_known: bool) -> list[str]:  # noqa: ARG001
+def _stopped(daybook: Daybook, found: Standing, *, is_known: bool) -> list[str]:  # noqa: ARG001
     """Return which read models are stopped, in a sentence."""
-    stopped = [one for one in progress if one.error]
+    stopped = [one for one in found.progress if one.error]
     if not stopped:
         return []
     more = f". {stopped[0].error} (fix the cause, then run daybook resume)" if is_known else ""
     return [f"read models stopped by an error: {', '.join(one.projection for one in stopped)}{more}"]
 
 
-def _reasons(daybook: Daybook, progress: Sequence[Progress], *, is_known: bool) -> list[str]:
+def _reasons(daybook: Daybook, found: Standing, *, is_known: bool) -> list[str]:
     """Return why the service is not ready, in sentences."""
-    reasons = _stopped(daybook, progress, is_known=is_known)
+    reasons = _stopped(daybook, found, is_known=is_known)
+    if policies := [one for one in found.reactions if one.error]:
+        more = f". {policies[0].error} (fix the cause, then run daybook policy resume)" if is_known else ""
+        reasons.append(f"policies stopped by an error: {', '.join(one.reaction for one in policies)}{more}")
     for one in daybook.watch.health():
         if one.is_needed and one.is_trouble:
             why = f": {one.last_error}" if is_known and one.last_error else ""
@@ -162,6 +168,17 @@ def _progress_json(one: Progress, *, is_known: bool) -> dict[str, Any]:
         "lag_ms": one.lag_ms,
         "error": one.error if is_known or one.error is None else STOPPED,
     }
+
+
+def _reaction_json(one: Reacting, *, is_known: bool) -> dict[str, Any]:
+    """Return how far a policy has read the log. Strangers do not get what it has done."""
+    shown = {"reaction": one.reaction.upper(), "seq": one.seq, "lag": one.lag, "lag_ms": one.lag_ms}
+    if is_known:
+        shown |= {
+            "carried_out": one.carried_out, "refused": one.refused, "last_cause": one.last_cause,
+            "last_at": one.last_at, "last_refusal": one.last_refusal,
+        }  # fmt: skip
+    return shown | {"error": one.error if is_known or one.error is None else STOPPED}
 
 
 def _sealing_json(daybook: Daybook) -> dict[str, Any] | None:

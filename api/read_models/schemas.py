@@ -143,6 +143,7 @@ class EventAnswer(Answer):
     recorded_at: TimeText
     actor: str
     request_id: str
+    cause: str = Field(description="what the request follows from, such as `event:17` of a policy's; mostly empty")
     summary: str = Field(description="what happened, in one line for people")
     sha256: str
     state: str
@@ -292,6 +293,21 @@ class TaskAnswer(Answer):
     is_trouble: bool
 
 
+class ReactingAnswer(Answer):
+    """How far a policy has read the log; what it has sent, for callers with an API key."""
+
+    reaction: str
+    seq: int
+    lag: int
+    lag_ms: int
+    carried_out: int | None = None
+    refused: int | None = None
+    last_cause: str | None = None
+    last_at: TimeText | None = None
+    last_refusal: str | None = None
+    error: str | None
+
+
 class SealingAnswer(Answer):
     """How far the log is sealed."""
 
@@ -318,6 +334,7 @@ class ReadyAnswer(Answer):
     seq: int
     recorded_at: TimeText | None
     projections: list[ProgressAnswer]
+    reactions: list[ReactingAnswer]
     tasks: list[TaskAnswer]
     sealing: SealingAnswer | None
     writes: WritesAnswer

@@ -61,7 +61,7 @@ class HedgeBand(Struct, frozen=True):
 class SetPolicy(Struct, frozen=True, tag="SetPolicy"):
     """Switch a policy on or off, or change how it acts; what is None stays as it is. A stored format, in a proposal.
 
-    `mode` is of LOSS, `interval_seconds` of MARKS, `band` of HEDGE. A HEDGE without a band is about that of its `asset`.
+    `mode` is of LOSS, `interval_seconds` of MARKS, `band` of HEDGE: without a band it is about that of its `asset`.
     """
 
     account_id: str

@@ -18,7 +18,7 @@ from domain.reactions.catalog import PROCESSES
 from domain.reactions.process import Process, Send
 from projections.reactions import places
 from projections.reactions.follower import TRANSIENT, Follower
-from projections.reactions.places import Counts, Overtaken, Place
+from projections.reactions.places import Overtaken, Place
 from projections.runner.runner import FollowableLog
 from projections.storage.progress import reaching
 
@@ -203,14 +203,14 @@ class ReactionRunner:
         return [self._progress(process, known.get(process.name), head) for process in self._processes]
 
     def _progress(self, process: Process, place: Place | None, head: int) -> Progress:
-        if place is None:
-            return Progress(process.name, process.version, head, head, 0, 0, **Counts()._asdict(), error=None)
+        found = place or Place(process.version, since=head, seq=head, saves=0)
         age = timedelta()
-        if place.seq < head and (first := self._log.select(after=place.seq, limit=1)):
+        if found.seq < head and (first := self._log.select(after=found.seq, limit=1)):
             age = datetime.now(UTC) - first[0].recorded.recorded_at
         return Progress(
-            process.name, place.version, place.since, place.seq, max(head - place.seq, 0),
-            max(age // timedelta(milliseconds=1), 0), **place.counts._asdict(), error=place.error,
+            reaction=process.name, version=found.version, since=found.since, seq=found.seq,
+            lag=max(head - found.seq, 0), lag_ms=max(age // timedelta(milliseconds=1), 0), error=found.error,
+            **found.counts._asdict(),
         )  # fmt: skip
 
     def resume(self, names: Iterable[str] | None = None) -> list[str]:
