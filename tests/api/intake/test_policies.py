@@ -54,9 +54,8 @@ def test_policies_act_on_what_is_recorded(client_for: Callable[..., httpx.Client
     # A loss by a mark alone engages the kill switch, which cancels what would add to it.
     for number in ("A-1", "A-2"):
         assert desk.post("/v1/orders", json=order(number, order_qty="3")).status_code == 201
-    desk.post(
-        "/v1/venue-reports", json={"reports": [fill("E-1", last_qty="3", transact_time=datetime.now(UTC).isoformat())]}
-    )
+    bought = fill("E-1", last_qty="3", transact_time=datetime.now(UTC).isoformat())
+    desk.post("/v1/venue-reports", json={"reports": [bought]})
     mark(desk, "80")
     (engaged,) = until(lambda: events(desk, policy="LOSS"))
     assert engaged["record"]["event"]["mode"] == "REDUCE_ONLY"
@@ -79,8 +78,10 @@ def test_policies_act_on_what_is_recorded(client_for: Callable[..., httpx.Client
     policies = desk.get("/v1/policies", params={"account_id": "main"}).json()
     assert [each["policy"] for each in policies["policies"]] == ["LOSS", "SWITCH", "EXPIRY", "MARKS", "BREAKS", "HEDGE"]
     assert all(each["error"] is None for each in policies["reactions"])
-    ready = until(
-        lambda: all(each["lag"] == 0 for each in desk.get("/ready").json()["reactions"]) and desk.get("/ready")
-    )
-    assert {each["reaction"]: each["carried_out"] for each in ready.json()["reactions"]}["LOSS"] == 1
+
+    def ready() -> dict[str, Any]:
+        return {each["reaction"]: each for each in desk.get("/ready").json()["reactions"]}
+
+    until(lambda: all(each["lag"] == 0 for each in ready().values()))
+    assert ready()["LOSS"]["carried_out"] == 1
     assert "daybook_policy_requests_total" in desk.get("/metrics").text
