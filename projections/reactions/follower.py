@@ -83,6 +83,7 @@ class Follower:
             except TRANSIENT:
                 raise
             except Exception as error:  # noqa: BLE001 (the edge of a process manager: the others go on)
+                self._go_on(self._state, logged.seq - 1)
                 topic = schema.topic_of(logged.recorded.event)
                 self._stop(f"seq {logged.seq}: {topic} of {logged.recorded.stream}", error)
                 return
