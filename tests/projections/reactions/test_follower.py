@@ -32,7 +32,7 @@ class Crash(BaseException):
 
 
 class Office:
-    """A ledger, followers of its log, and their places as they are stored; sends crash as they are told to."""
+    """A ledger, followers of its log, and their places as they are stored; sends crash by a plan."""
 
     def __init__(self, crashes: Sequence[str] = ()) -> None:
         self.log = MemoryLog()
