@@ -25,6 +25,8 @@ FIELDS: dict[str, tuple[str, str]] = {
     "approved_by": ("", "who approved it"),
     "band": ("", "how far the delta may be from its target, in base units; of an event, the band of a hedge"),
     "interval_seconds": ("", "how often accounts with limits are monitored without anything that arrives"),
+    "age_steps": ("", "how many of the account's own ages it has passed; absent: of the usual ages, see `AGES`"),
+    "ages_seconds": ("", "the ages at which an open break is recorded as older"),
     "is_on": ("", "whether the policy acts"),
     "only_tightens": ("", "whether a switch that lets through less already stays as it is"),
     "policy": ("", "the policy that is set, see docs/policies.md"),

@@ -240,7 +240,7 @@ def _other_request(event: Any) -> Any:
             return policies.SetPolicy(
                 account_id=event.account_id, policy=event.policy, is_on=event.is_on, reason=event.reason,
                 transact_time=event.transact_time, mode=event.mode, interval_seconds=event.interval_seconds,
-                band=event.band,
+                band=event.band, ages_seconds=event.ages_seconds,
             )  # fmt: skip
         case FiguresClosed():
             return CloseFigures(

@@ -99,7 +99,7 @@ def _of_access(event: Any) -> Any:
             return SetPolicy(
                 account_id=event.account_id, policy=event.policy, is_on=event.is_on, reason=event.reason,
                 transact_time=event.transact_time, mode=event.mode, interval_seconds=event.interval_seconds,
-                band=event.band,
+                band=event.band, ages_seconds=event.ages_seconds,
             )  # fmt: skip
         case BreakResolved(statement_id=""):
             return ResolveBreak(event.account_id, event.break_id, event.reason, event.transact_time)
@@ -189,7 +189,12 @@ class Oversight:
         return _present(proposed) == _present(request)
 
 
-_KEPT = ("mode", "interval_seconds", "band")  # what a policy's setting keeps where a request does not name it
+_KEPT = (
+    "mode",
+    "interval_seconds",
+    "ages_seconds",
+    "band",
+)  # kept by a policy where a request names none
 
 
 def _present(request: GuardedRequest) -> GuardedRequest:

@@ -1,6 +1,8 @@
 """Policies: the settings on record of what acts by itself, by account or for the firm."""
 
 from domain.policies.settings import (
+    AGE_SECONDS_MAX,
+    AGES_MAX,
     DEFAULTS,
     HedgeBand,
     Policies,
@@ -19,6 +21,8 @@ from domain.policies.settings import (
 )
 
 __all__ = [
+    "AGES_MAX",
+    "AGE_SECONDS_MAX",
     "DEFAULTS",
     "HedgeBand",
     "Policies",

@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import values
+from domain.account import BREAK_AGES
 from domain.errors import InvalidInput, RequestRefused
 from domain.immutable import PersistentMap
 from domain.risk import FIRM, Mode
@@ -22,6 +23,9 @@ from domain.values import ZERO
 
 INTERVAL_SECONDS = 60
 INTERVAL_SECONDS_MAX = 24 * 3600
+AGES_SECONDS = tuple(int(age.total_seconds()) for age in BREAK_AGES)
+AGES_MAX = 16
+AGE_SECONDS_MAX = 10 * 365 * 24 * 3600
 REASON_MAX = 500
 
 
@@ -33,7 +37,7 @@ class Policy(StrEnum):
     EXPIRY    an order whose good-till date has passed is canceled.
     HEDGE     an account whose delta in an asset leaves its `band` is brought back with a market order.
     MARKS     accounts with limits are monitored when marks or fills arrive, and every `interval_seconds`.
-    BREAKS    a break that stays open is recorded as older after an hour, a day, 7 and 30 days.
+    BREAKS    a break that stays open is recorded as older at each of the `ages_seconds`: an hour, a day, 7 and 30 days.
     """
 
     LOSS = "LOSS"
@@ -61,7 +65,8 @@ class HedgeBand(Struct, frozen=True):
 class SetPolicy(Struct, frozen=True, tag="SetPolicy"):
     """Switch a policy on or off, or change how it acts; what is None stays as it is. A stored format, in a proposal.
 
-    `mode` is of LOSS, `interval_seconds` of MARKS, `band` of HEDGE: without a band it is about that of its `asset`.
+    `mode` is of LOSS, `interval_seconds` of MARKS, `ages_seconds` of BREAKS, `band` of HEDGE, which without a band is
+    about that of its `asset`.
     """
 
     account_id: str
@@ -73,6 +78,7 @@ class SetPolicy(Struct, frozen=True, tag="SetPolicy"):
     interval_seconds: int | None = None
     band: HedgeBand | None = None
     asset: str | None = None
+    ages_seconds: tuple[int, ...] | None = None
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
@@ -91,6 +97,7 @@ class PolicySet(Struct, frozen=True, tag="PolicySet", omit_defaults=True):
     mode: Mode | None = None
     interval_seconds: int | None = None
     band: HedgeBand | None = None
+    ages_seconds: tuple[int, ...] | None = None
 
 
 PolicyEvent = PolicySet
@@ -109,6 +116,7 @@ class Setting(Struct, frozen=True):
     is_on: bool
     mode: Mode | None = None
     interval_seconds: int | None = None
+    ages_seconds: tuple[int, ...] | None = None
 
 
 DEFAULTS: Mapping[Policy, Setting] = {
@@ -117,7 +125,7 @@ DEFAULTS: Mapping[Policy, Setting] = {
     Policy.EXPIRY: Setting(is_on=True),
     Policy.HEDGE: Setting(is_on=False),
     Policy.MARKS: Setting(is_on=True, interval_seconds=INTERVAL_SECONDS),
-    Policy.BREAKS: Setting(is_on=True),
+    Policy.BREAKS: Setting(is_on=True, ages_seconds=AGES_SECONDS),
 }
 
 
@@ -128,7 +136,7 @@ def stream(account_id: str) -> str:
 
 def setting_of(event: PolicySet) -> Setting:
     """The setting that an event states."""
-    return Setting(event.is_on, event.mode, event.interval_seconds)
+    return Setting(event.is_on, event.mode, event.interval_seconds, event.ages_seconds)
 
 
 def effective(settings: Mapping[str, Setting], policy: Policy, account_id: str) -> Setting:
@@ -155,6 +163,7 @@ def decide(known: Policies | None, firm: Policies | None, request: SetPolicy) ->
     wanted = Setting(
         request.is_on, request.mode or before.mode,
         before.interval_seconds if request.interval_seconds is None else request.interval_seconds,
+        before.ages_seconds if request.ages_seconds is None else tuple(sorted(set(request.ages_seconds))),
     )  # fmt: skip
     if wanted == before and event is not None and event.account_id == request.account_id:
         return ()
@@ -188,20 +197,28 @@ def _event(own: Policies, request: SetPolicy, wanted: Setting, band: HedgeBand |
         request.account_id, request.policy, is_on=wanted.is_on, reason=request.reason,
         version=before.version + 1 if before is not None else 1, transact_time=request.transact_time,
         mode=wanted.mode, interval_seconds=wanted.interval_seconds, band=band,
+        ages_seconds=wanted.ages_seconds,
     )  # fmt: skip
+
+
+_OF_ONE = {
+    "mode": Policy.LOSS, "interval_seconds": Policy.MARKS, "ages_seconds": Policy.BREAKS, "band": Policy.HEDGE,
+    "asset": Policy.HEDGE,
+}  # fmt: skip
 
 
 def _check(request: SetPolicy) -> None:
     if len(request.reason) > REASON_MAX:
         raise RequestRefused(f"a reason has at most {REASON_MAX} characters", characters=len(request.reason))
-    for field, policy in (("mode", Policy.LOSS), ("interval_seconds", Policy.MARKS), ("band", Policy.HEDGE)):
+    for field, policy in _OF_ONE.items():
         if getattr(request, field) is not None and request.policy is not policy:
             raise RequestRefused(f"only {policy} has the setting {field}", policy=request.policy)
     seconds = request.interval_seconds
     if seconds is not None and not 1 <= seconds <= INTERVAL_SECONDS_MAX:
         raise RequestRefused(f"an interval is of 1 to {INTERVAL_SECONDS_MAX} seconds", interval_seconds=seconds)
-    if request.asset is not None and request.policy is not Policy.HEDGE:
-        raise RequestRefused("only HEDGE has an asset", policy=request.policy, asset=request.asset)
+    ages = request.ages_seconds
+    if ages is not None and not (1 <= len(ages) <= AGES_MAX and all(1 <= age <= AGE_SECONDS_MAX for age in ages)):
+        raise RequestRefused(f"1 to {AGES_MAX} ages, each of 1 to {AGE_SECONDS_MAX} seconds", ages_seconds=str(ages))
     if request.policy is Policy.HEDGE and request.account_id == FIRM:
         raise RequestRefused("a hedge is of one account, not of the firm", account_id=request.account_id)
     if request.band is not None:
@@ -228,7 +245,8 @@ def is_loosened(known: Policies | None, firm: Policies | None, request: SetPolic
             before, _ = in_force(known, firm, request.policy)
             is_weaker = before.mode is Mode.HALT and request.mode not in (None, Mode.HALT)
             is_rarer = (request.interval_seconds or 0) > (before.interval_seconds or INTERVAL_SECONDS_MAX)
-            return before.is_on and (not request.is_on or is_weaker or is_rarer)
+            is_blinder = bool(set(before.ages_seconds or ()) - set(request.ages_seconds or before.ages_seconds or ()))
+            return before.is_on and (not request.is_on or is_weaker or is_rarer or is_blinder)
         case _:
             assert_never(request.policy)
 

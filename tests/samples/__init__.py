@@ -93,6 +93,7 @@ EVENTS = (
     PolicySet(
         "main", Policy.HEDGE, is_on=True, reason="flat overnight", version=2, transact_time=AT, mode=Mode.HALT,
         interval_seconds=60, band=HedgeBand("BTC", "BTCPERP.SIM", "hedge", D("1.5"), D("-0.5")),
+        ages_seconds=(3600, 86400),
     ),
     FiguresClosed(1207, AT.date(), 41, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", 1, {"positions": 5}, AT),
     MarksRecorded(

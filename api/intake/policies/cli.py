@@ -46,6 +46,10 @@ class Settings(NamedTuple):
     interval_seconds: Annotated[
         int | None, typer.Option(min=1, max=86400, help="MARKS: how often accounts with limits are monitored.")
     ] = None
+    age_seconds: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="BREAKS: an age at which an open break is recorded as older; repeat it for more."),
+    ] = None
 
 
 class Band(NamedTuple):
@@ -115,7 +119,7 @@ def set_(
     wanted = Hedge(hedge.asset, hedge.instrument, hedge.strategy, hedge.band, target=hedge.target)
     request = setting_request(
         account, name, is_on=settings.is_on, reason=reason, mode=settings.mode,
-        interval_seconds=settings.interval_seconds, hedge=wanted,
+        interval_seconds=settings.interval_seconds, ages_seconds=settings.age_seconds or None, hedge=wanted,
     )  # fmt: skip
     _set(request, json=json)
 

@@ -21,7 +21,7 @@ from api.intake.policies import schemas
 from api.intake.policies.service import Hedge, is_acting, policy_records, reaction_record, record_of, setting_request
 from api.intake.requests_http import CREATED, PROPOSED
 from domain.ledger import Answer
-from domain.policies import Policy, SetPolicy
+from domain.policies import AGE_SECONDS_MAX, AGES_MAX, Policy, SetPolicy
 from domain.risk import FIRM, Mode
 
 router = APIRouter(prefix="/v1", tags=["controls"], responses=responses(401, 403, 409, 422, 429, 503))
@@ -53,6 +53,12 @@ class PolicySetting(RequestBody):
     mode: Mode | None = Field(None, description="LOSS: what a breached loss limit engages")
     interval_seconds: StrictInt | None = Field(
         None, ge=1, le=86400, description="MARKS: how often accounts with limits are monitored"
+    )
+    ages_seconds: list[Annotated[StrictInt, Field(ge=1, le=AGE_SECONDS_MAX)]] | None = Field(
+        None,
+        min_length=1,
+        max_length=AGES_MAX,
+        description="BREAKS: ages at which an open break is recorded as older",
     )
     asset: CurrencyCode | None = Field(None, description="HEDGE: the asset whose delta is kept")
     instrument_id: InstrumentId | None = Field(None, description="HEDGE: what is bought and sold for it")
@@ -95,7 +101,7 @@ def set_policy(
     hedge = Hedge(body.asset, body.instrument_id, body.strategy_id, body.band, target=body.target)
     request = setting_request(
         body.account_id, body.policy, is_on=body.is_on, reason=body.reason, mode=body.mode,
-        interval_seconds=body.interval_seconds, hedge=hedge,
+        interval_seconds=body.interval_seconds, ages_seconds=body.ages_seconds, hedge=hedge,
     )  # fmt: skip
     return _set(daybook, request, caller, request_id, key=key)
 

@@ -8,13 +8,15 @@ from api.read_models.schemas import Answer, DecimalText, TimeText
 
 
 class PolicyAnswer(Answer):
-    """A setting of a policy. `mode` is of LOSS, `interval_seconds` of MARKS, the others of HEDGE."""
+    """A setting of a policy. `mode` is of LOSS, `interval_seconds` of MARKS, `ages_seconds` of BREAKS, the
+    others of HEDGE."""
 
     account_id: str
     policy: str
     is_on: bool
     mode: Literal["HALT", "REDUCE_ONLY"] | None
     interval_seconds: int | None
+    ages_seconds: list[int] | None
     asset: str | None
     instrument_id: str | None
     strategy_id: str | None

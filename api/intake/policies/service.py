@@ -1,6 +1,6 @@
 """Settings of policies, as requests and as records, alike for the API and the command line."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -50,12 +50,14 @@ def setting_request(
     reason: str,
     mode: Mode | None = None,
     interval_seconds: int | None = None,
+    ages_seconds: Sequence[int] | None = None,
     hedge: Hedge = Hedge(),
 ) -> SetPolicy:
     """Return the request that sets a policy. Raises InvalidInput for an incomplete hedge."""
     return SetPolicy(
         account_id, policy, is_on=is_on, reason=reason, transact_time=now(), mode=mode,
         interval_seconds=interval_seconds, band=hedge.to_band(), asset=hedge.asset,
+        ages_seconds=None if ages_seconds is None else tuple(ages_seconds),
     )  # fmt: skip
 
 
@@ -93,7 +95,12 @@ def _effective(account_id: str, own: Policies | None, firm: Policies | None) -> 
             setting, event = policies.in_force(own, firm, policy)
             found.append(
                 _record(account_id, policy, event)
-                | {"is_on": setting.is_on, "mode": setting.mode, "interval_seconds": setting.interval_seconds}
+                | {
+                    "is_on": setting.is_on,
+                    "mode": setting.mode,
+                    "interval_seconds": setting.interval_seconds,
+                    "ages_seconds": setting.ages_seconds,
+                }
             )
     return found
 
@@ -113,6 +120,7 @@ def _record(account_id: str, policy: Policy, event: PolicySet | None) -> dict[st
     return {
         "account_id": account_id, "policy": policy, "is_on": event.is_on if event else False,
         "mode": event.mode if event else None, "interval_seconds": event.interval_seconds if event else None,
+        "ages_seconds": event.ages_seconds if event else None,
         "asset": band.asset if band else None, "instrument_id": band.instrument_id if band else None,
         "strategy_id": band.strategy_id if band else None, "band": band.band if band else None,
         "target": band.target if band else None, "set_for": event.account_id if event else None,

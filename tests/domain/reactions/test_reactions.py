@@ -32,6 +32,7 @@ from domain.reactions import hedge, loss
 from domain.reactions.catalog import PROCESSES
 from domain.risk import FIRM, AssessMarks, EngageSwitch, LimitBreached, Measure, Mode, ReleaseSwitch, Scope, SetLimit
 from domain.values import ZERO, Liquidity, Mark, Money, Side
+from tests.derived import derived
 
 T0 = datetime(2026, 1, 2, tzinfo=UTC)
 BTC, PERP, INV = "BTCUSDT.SIM", "BTCPERP.SIM", "BTCUSD.MEX"
@@ -337,6 +338,21 @@ def test_a_break_that_stays_open_ages_by_time_alone_once_for_each_age():
         aged += [reaction.request[0].transact_time - T0 for reaction in reactions]
     assert aged == [timedelta(hours=1), timedelta(days=1), timedelta(days=30)]
     assert desk.ledger.state("account:main").breaks[found.break_id].age_steps == 4
+
+
+def test_a_break_ages_by_the_ages_of_its_account():
+    desk = Desk()
+    desk.request(set_policy(Policy.BREAKS, account="main", ages_seconds=(1800, 7200)))
+    ours, theirs = BalanceLine("USDT", D(1)), BalanceLine("USDT", D(2))
+    found = break_of("main", BreakKind.AMOUNT_DIFFERS, ("total",), ours, theirs)
+    desk.reported(BreakOpened("main", found, "S1", T0))
+    steps = []
+    for minutes in (29, 30, 119, 120, 60 * 24 * 40):
+        desk.now = T0 + timedelta(minutes=minutes)
+        desk.follow()
+        steps.append(desk.ledger.state("account:main").breaks[found.break_id].age_steps)
+    assert steps == [0, 1, 1, 2, 2]
+    assert derived([each.recorded for each in desk.log.select()]).faults == ()
 
 
 # Hedging.
