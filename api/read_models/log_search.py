@@ -56,7 +56,7 @@ class LogFilter(NamedTuple):
         found = {ACTOR: self.actor, ACCOUNT: self.account_id, KIND: kind if has_more else None}
         if found[ACCOUNT] is None and is_whole and log_index.stream_parts(self.stream)[1] == account_id:
             found[ACCOUNT] = account_id
-        chosen = {facet: (value,) for facet, value in found.items() if value}
+        chosen: dict[str, tuple[str, ...]] = {facet: (value,) for facet, value in found.items() if value}
         chosen |= {ACTOR: self.actors} if self.actors and self.actor is None else {}
         return chosen | ({EVENT: tuple(map(log_index.event_name, self.event))} if self.event else {})
 
