@@ -26,13 +26,19 @@ PolicyName = Annotated[
     Policy,
     typer.Argument(
         case_sensitive=False,
+        metavar="POLICY",
         help="LOSS: a breached loss limit engages the kill switch. SWITCH: an engaged kill switch cancels orders."
         " EXPIRY: orders past their good-till date are canceled. HEDGE: a delta is kept in its band. MARKS: accounts"
         " with limits are monitored. BREAKS: open breaks are recorded as older.",
     ),
 ]
 Account = Annotated[
-    str, typer.Option(parser=name_option, metavar="ID", help="Of this account; firm: of all without their own setting.")
+    str | None,
+    typer.Option(
+        parser=name_option,
+        metavar="ID",
+        help="Of this account; firm: of all without their own setting. By default firm, of HEDGE main.",
+    ),
 ]
 Reason = Annotated[str, typer.Option(help="Why; kept on record.")]
 Asset = Annotated[str | None, typer.Option(parser=currency_option, metavar="ASSET", help="HEDGE: the asset.")]
@@ -111,14 +117,14 @@ def set_(
     name: PolicyName,
     settings: Settings,
     hedge: Band,
-    account: Account = FIRM,
+    account: Account = None,
     reason: Reason = "",
     json: Json = False,
 ) -> None:
     """Switch a policy on or off, or change how it acts; what is not named stays as it is."""
     wanted = Hedge(hedge.asset, hedge.instrument, hedge.strategy, hedge.band, target=hedge.target)
     request = setting_request(
-        account, name, is_on=settings.is_on, reason=reason, mode=settings.mode,
+        _account(account, name), name, is_on=settings.is_on, reason=reason, mode=settings.mode,
         interval_seconds=settings.interval_seconds, ages_seconds=settings.age_seconds or None, hedge=wanted,
     )  # fmt: skip
     _set(request, json=json)
@@ -126,19 +132,24 @@ def set_(
 
 @policy.command()
 def pause(
-    name: PolicyName, account: Account = FIRM, asset: Asset = None, reason: Reason = "", json: Json = False
+    name: PolicyName, account: Account = None, asset: Asset = None, reason: Reason = "", json: Json = False
 ) -> None:
     """Pause a policy: what happens meanwhile is not reacted to, also not later."""
-    _set(setting_request(account, name, is_on=False, reason=reason, hedge=Hedge(asset=asset)), json=json)
+    request = setting_request(_account(account, name), name, is_on=False, reason=reason, hedge=Hedge(asset=asset))
+    _set(request, json=json)
 
 
 @policy.command()
 def resume(
-    name: PolicyName, account: Account = FIRM, asset: Asset = None, reason: Reason = "", json: Json = False
+    name: PolicyName, account: Account = None, asset: Asset = None, reason: Reason = "", json: Json = False
 ) -> None:
     """Resume a policy that was paused, and let one that stopped at an event read it again."""
-    request = setting_request(account, name, is_on=True, reason=reason, hedge=Hedge(asset=asset))
+    request = setting_request(_account(account, name), name, is_on=True, reason=reason, hedge=Hedge(asset=asset))
     _set(request, json=json, resumes=True)
+
+
+def _account(given: str | None, name: Policy) -> str:
+    return given or ("main" if name is Policy.HEDGE else FIRM)
 
 
 def _set(request: SetPolicy, *, json: bool, resumes: bool = False) -> None:

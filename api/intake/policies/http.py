@@ -6,7 +6,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt
 from starlette.responses import Response
 
 from adapters.postgres.scopes import Caller
@@ -25,7 +25,13 @@ from domain.policies import AGE_SECONDS_MAX, AGES_MAX, Policy, SetPolicy
 from domain.risk import FIRM, Mode
 
 router = APIRouter(prefix="/v1", tags=["controls"], responses=responses(401, 403, 409, 422, 429, 503))
-PolicyName = Annotated[Policy, Path(description="the policy")]
+
+
+def _capital(name: object) -> object:
+    return name.upper() if isinstance(name, str) else name
+
+
+PolicyName = Annotated[Policy, BeforeValidator(_capital), Path(description="the policy")]
 EXAMPLES: Any = {
     "loss": {"summary": "halt instead of reducing only", "value": {"policy": "LOSS", "mode": "HALT"}},
     "off": {
