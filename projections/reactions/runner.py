@@ -26,6 +26,7 @@ BATCH_EVENTS_MAX = 1000
 SAVE_S = 1.0
 WAIT_S = 1.0  # without a notice the log is polled this often, and so are cleared errors and the clock
 WAIT_S_MIN = 0.005
+PASS_S = 0.01  # between passes, so that under load they read many events at a time
 STANDBY_S = 0.25  # how often a process that does not lead looks whether it does
 
 
@@ -104,6 +105,7 @@ class ReactionRunner:
         saved_at = polled_at = time.monotonic()
         while not stop.is_set() and self._is_leading():
             on_pass()
+            stop.wait(PASS_S)
             head = self._log.head().seq
             while self.advance(followers, head) and not stop.is_set():
                 on_pass()
