@@ -30,6 +30,7 @@ from api.intake import cash_cli, cli_marks, controls_cli, limits_cli, order_cli,
 from api.intake import cli as intake_cli
 from api.intake.forms import catalog, lists_cli
 from api.intake.forms.cli import add_commands
+from api.intake.policies import cli as policies_cli
 from api.operations import (
     approvals_cli,
     clock_cli,
@@ -95,6 +96,7 @@ intake_cli.limit.command(name="list")(limits_cli.list_limits)
 app.add_typer(limits_cli.capital)
 app.add_typer(controls_cli.kill_switch)
 app.add_typer(controls_cli.breaks)
+app.add_typer(policies_cli.policy)
 app.add_typer(order_cli.order)
 for group in lists_cli.GROUPS:
     app.add_typer(group)

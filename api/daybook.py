@@ -49,12 +49,14 @@ if TYPE_CHECKING:
     from adapters.proof.proofs import Proofs
     from adapters.proof.witnesses import Witnesses
     from adapters.subject_keys import Subjects
+    from projections.reactions.runner import ReactionRunner
     from projections.runner.runner import Runner
 
 log_line = structlog.get_logger("daybook")
 
 PROJECTING_CONNECTIONS_MAX = 8
 READING_CONNECTIONS_MAX = 16
+REACTING_CONNECTIONS_MAX = 2
 FOLLOW_STOP_SECONDS_MAX = 15.0
 PAUSE_SECONDS_MAX = 2.0  # before a follower or sealer is restarted
 REBUILD_SECONDS_MAX = 600.0  # how long a follower may report nothing: it swaps in what it has rebuilt
@@ -187,6 +189,18 @@ class Daybook:
         return self._runner(None)
 
     @cached_property
+    def reactions(self) -> "ReactionRunner":
+        """The runner of policies: it sends their requests while this process leads."""
+        from adapters.writer.reactions import sender  # noqa: PLC0415 (see above)
+        from projections.reactions.runner import ReactionRunner  # noqa: PLC0415
+
+        engine = self._engine(Role.PROJECTOR, REACTING_CONNECTIONS_MAX)
+        return ReactionRunner(
+            self.log, engine, sender(self.writer, self.marks.forget), now=self.clock.read,
+            is_leading=lambda: self.writer.is_leading,
+        )  # fmt: skip
+
+    @cached_property
     def subjects(self) -> "Subjects":
         """The keys that seal and open personal data."""
         from adapters.subject_keys import Subjects  # noqa: PLC0415 (see above)
@@ -283,6 +297,25 @@ class Daybook:
 
         task = self.upkeep.start(
             "follower", follow, is_needed=True, pause_seconds_max=PAUSE_SECONDS_MAX,
+            silent_seconds_max=REBUILD_SECONDS_MAX,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            task.stopping.set()
+            self.log.wake()
+            task.end(FOLLOW_STOP_SECONDS_MAX)
+
+    @contextmanager
+    def reacting(self) -> Iterator[None]:
+        """Let policies act on the log in a supervised thread, while this process leads."""
+        runner = self.reactions
+
+        def react(task: Task) -> None:
+            runner.follow(task.stopping, on_pass=task.succeeded, on_loss=task.failed)
+
+        task = self.upkeep.start(
+            "reactions", react, is_needed=True, pause_seconds_max=PAUSE_SECONDS_MAX,
             silent_seconds_max=REBUILD_SECONDS_MAX,
         )  # fmt: skip
         try:

@@ -30,6 +30,8 @@ from api.http.reads import Reads
 from api.intake import capital_http, controls_http, requests_http, venue_reports, venue_reports_http
 from api.intake.forms import http as forms_http
 from api.intake.forms import queries_http as forms_queries_http
+from api.intake.policies import http as policies_http
+from api.intake.policies import reactions_http
 from api.operations import access_http, privacy_http
 from api.operations import http as operations_http
 from api.operations.bounds import Bounded
@@ -55,6 +57,7 @@ QUERIES = (
     journal_http,
     reports_http,
     events_http,
+    reactions_http,
     proofs_http,
     closing_http,
 )
@@ -71,7 +74,8 @@ it: remove one from every cell that begins with one.
 
 
 def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, url: str = "") -> FastAPI:
-    """Return the HTTP service over an open Daybook; while it runs, the read models follow the log if it `follows`.
+    """Return the HTTP service over an open Daybook; while it runs, the read models follow the log if it `follows`, and
+    while it leads, policies act.
 
     In a `demo` a caller without a key may read, and trade as the actor `demo`. `url` is where it can be reached.
     """
@@ -81,7 +85,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
         following = daybook.following() if follows else nullcontext()
         reads = app.state.reads.running()
-        with daybook.leading(url), following, daybook.sealing(), daybook.watching(), reads:
+        with daybook.leading(url), following, daybook.reacting(), daybook.sealing(), daybook.watching(), reads:
             yield
 
     app = FastAPI(
@@ -102,8 +106,8 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     operations_http.share(app, daybook, app.state.measures.registry)
     problem_responses.install(app)
     parts = (
-        requests_http, forms_http, venue_reports_http, controls_http, capital_http, access_http, privacy_http, *QUERIES,
-        forms_queries_http, operations_http,
+        requests_http, forms_http, venue_reports_http, controls_http, capital_http, policies_http, access_http,
+        privacy_http, *QUERIES, forms_queries_http, operations_http,
     )  # fmt: skip
     routers = [part.router for part in parts]
     for router in routers:

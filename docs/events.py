@@ -25,6 +25,14 @@ FIELDS: dict[str, tuple[str, str]] = {
     "strategies": ("", "the only strategies that it shows and changes; absent: all"),
     "actions": ("", "the actions that need a second person"),
     "approved_by": ("", "who approved it"),
+    "band": ("", "how far the delta may be from its target, in base units; of an event, the band of a hedge"),
+    "interval_seconds": ("", "how often accounts with limits are monitored without anything that arrives"),
+    "age_steps": ("", "how many of the account's own ages it has passed; absent: of the usual ages, see `AGES`"),
+    "ages_seconds": ("", "the ages at which an open break is recorded as older"),
+    "is_on": ("", "whether the policy acts"),
+    "only_tightens": ("", "whether a switch that lets through less already stays as it is"),
+    "policy": ("", "the policy that is set, see docs/policies.md"),
+    "target": ("", "the delta that a hedge brings back to, base units, signed"),
     "before": ("", "what it was until then"),
     "bounds": ("", "the accounts and strategies it is bounded to, and the time up to which it is valid; absent: none"),
     "overlap_seconds": ("", "how long the secret before is valid too"),
@@ -63,7 +71,10 @@ FIELDS: dict[str, tuple[str, str]] = {
     "amount": ("", "an amount of money, in the currency beside it"),
     "as_of_seq": ("", "the place in the log up to which events are in the figures"),
     "asked": ("", "usage of the limit with the order, in its unit"),
-    "asset": ("", "the base asset a scope covers; absent: every one"),
+    "asset": (
+        "",
+        "the base asset a scope covers, absent: every one; or the one whose delta a hedge keeps",
+    ),
     "at": ("", "when it happened at the venue, UTC"),
     "avg_px": ("AvgPx(6)", "average price, quote units a base unit"),
     "balances": ("", "balances as the statement has them; absent if it does not state them"),
@@ -160,7 +171,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "mark_at": ("", "when the mark was observed, UTC"),
     "marks": ("", "every price the decision used, with its age"),
     "measure": ("", "the measure of the limit"),
-    "mode": ("", "HALT: no orders. REDUCE_ONLY: only orders that reduce a position"),
+    "mode": ("", "HALT: no orders. REDUCE_ONLY: only orders that reduce a position. Of a policy: what LOSS engages"),
     "money_places": ("", "decimal places at which realized PnL is booked"),
     "moved": ("", "change of the sums of all entries of a half hour"),
     "notional": ("", "size of the order, quote currency"),
@@ -256,6 +267,7 @@ MODULES = {  # a chapter for each module that holds events
     "approvals": "domain.access.approvals",
     "signing": "domain.ledger.signing",
     "figures": "domain.sealed.figures",
+    "policy": "domain.policies.settings",
 }
 STREAMS = {
     "instrument": "`instrument:{venue}:{symbol}`",
@@ -275,6 +287,7 @@ STREAMS = {
     "approvals": "`approval:all`",
     "signing": "`signing:keys`",
     "figures": "`figures:closings`",
+    "policy": "`policy:{account}`, `policy:firm`",
 }
 
 

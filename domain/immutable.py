@@ -11,7 +11,9 @@ Its order of iteration has no meaning: what is recorded from it is sorted first.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args, get_origin
+
+import msgspec
 
 YOUNG_MAX = 16
 K = TypeVar("K")
@@ -207,3 +209,18 @@ def _keys(node: Any) -> Iterator[Any]:
             yield from _keys(branch)
     else:
         yield from node
+
+
+def to_pairs(value: Any) -> Any:
+    """The pairs of a map, for an encoder of msgspec (`enc_hook`), which does not know our maps."""
+    if isinstance(value, AppendMap | PersistentMap):
+        return list(value.items())
+    raise NotImplementedError(f"a {type(value).__name__} in a state")
+
+
+def from_pairs(wanted: Any, value: Any) -> Any:
+    """The map of a type, from its pairs, for a decoder of msgspec (`dec_hook`)."""
+    pairs = msgspec.convert(value, list[tuple[get_args(wanted)]], dec_hook=from_pairs)  # type: ignore[misc]
+    if get_origin(wanted) is PersistentMap:
+        return PersistentMap(pairs)
+    return AppendMap(None, (dict(pairs),)) if pairs else AppendMap()

@@ -10,7 +10,7 @@ import zlib
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import msgspec
 from msgspec import Struct, defstruct, structs
@@ -18,10 +18,11 @@ from msgspec import Struct, defstruct, structs
 import domain
 from domain.access import Approvals, Key
 from domain.account import Account, CostBasis, RawReportKept, StatementTaken, Subject
-from domain.immutable import AppendMap, PersistentMap
+from domain.immutable import from_pairs, to_pairs
 from domain.instrument import Instrument
 from domain.marks import MarkSource
 from domain.order import Order, ParentOrder, VenueOrder
+from domain.policies import Policies
 from domain.position import Book, Booked, Effect, Entry, Lot, Lots, Position, costing
 from domain.risk import Risk
 from domain.sealed.figures import Closed
@@ -73,6 +74,7 @@ SHAPES: dict[str, Any] = {
     "marks": MarkSource,
     "order": Order,
     "parentorder": ParentOrder,
+    "policy": Policies,
     "position": KeptPosition,
     "rates": MarkSource,
     "statement": StatementTaken,
@@ -145,26 +147,10 @@ def _decoded(stream: str, plain: bytes) -> Any:
 
 @cache
 def _decoder(kind: str) -> msgspec.msgpack.Decoder[Any]:
-    return msgspec.msgpack.Decoder(SHAPES[kind], dec_hook=_restored)
+    return msgspec.msgpack.Decoder(SHAPES[kind], dec_hook=from_pairs)
 
 
-def _plain(value: Any) -> Any:
-    """Encode our persistent maps, which msgspec does not know, as pairs."""
-    if isinstance(value, AppendMap | PersistentMap):
-        return list(value.items())
-    raise NotImplementedError(f"a {type(value).__name__} in a state")
-
-
-def _restored(wanted: Any, value: Any) -> Any:
-    pairs = msgspec.convert(value, list[tuple[get_args(wanted)]], dec_hook=_restored)  # type: ignore[misc]
-    return _append_map(pairs) if get_origin(wanted) is AppendMap else PersistentMap(pairs)
-
-
-def _append_map(pairs: list[tuple[Any, Any]]) -> AppendMap[Any, Any]:
-    return AppendMap(None, (dict(pairs),)) if pairs else AppendMap()
-
-
-_ENCODER = msgspec.msgpack.Encoder(enc_hook=_plain)
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=to_pairs)
 
 
 def _packed(position: Position) -> Any:

@@ -320,6 +320,12 @@ class MarkStore:
                 else:
                     self._cache.pop(mark.instrument_id, None)
 
+    def forget(self) -> None:
+        """Empty the cache: the next `latest` of each instrument is read from the database."""
+        with self._lock:
+            self._recordings += 1
+            self._cache.clear()
+
     def latest(self, instrument_id: str, at: datetime | None = None) -> Mark | None:
         """Return the latest mark, or the latest at or before `at`; None if there is none. Raises Unavailable."""
         if at is not None:

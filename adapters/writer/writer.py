@@ -6,6 +6,7 @@ one database: the log's versions guard them, and the one that loses a race decid
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
 from threading import Lock
@@ -118,6 +119,10 @@ class Writer:
         """
         answer: IdempotentAnswer = self._led(command, keyed)
         return answer
+
+    def submit(self, command: Command, keyed: Keyed | None = None) -> "Future[Any]":
+        """Queue a command while this process leads; see `GroupCommit.submit`. Raises NotLeading, Busy."""
+        return self._leader().submit(command, keyed)
 
     async def carry_out_async(self, command: Command) -> list[Answer]:
         """Like `carry_out`, without blocking a thread; only while the writer leads or stands by."""

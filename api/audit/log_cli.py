@@ -12,6 +12,7 @@ COLUMNS = (
     Column("seq", "Seq", Kind.NUMBER),
     Column("recorded_at", "Recorded", Kind.TIME, rank=1),
     Column("actor", "Actor", rank=3),
+    Column("cause", "Cause", rank=4),
     Column("stream", "Stream", rank=2),
     Column("topic", "Event"),
     Column("summary", "What happened"),
@@ -76,6 +77,8 @@ def _write_in_full(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         say(f"{row['seq']:,}  {row['topic']}  {row['stream']} #{row['version']}")
         say(f"  recorded {time_text(row['recorded_at'])} by {row['actor']}, request {row['request_id']}")
+        if row["cause"]:
+            say(f"  because of {row['cause']}")
         for line in lines({name: value for name, value in row["record"]["event"].items() if name != "type"}, 1):
             say(line)
         say("")

@@ -5,7 +5,7 @@ the request led to.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +24,7 @@ from api.http.dependencies import REQUEST_ID_HEADER, request_id_of
 from api.http.problem_responses import response, shown
 from api.problems import problem_of
 from domain.errors import LedgerError
+from projections.reactions.runner import Progress
 
 BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 QUIET_PATHS = ("/health", "/ready", "/ready/read", "/ready/write", "/metrics")
@@ -67,6 +68,7 @@ class _LogMeasures(Collector):
             head = self._daybook.log.head().seq
             progress = self._daybook.runner.status()
             followers = self._daybook.runner.followers()
+            reactions = self._daybook.reactions.status()
         except LedgerError:
             up.add_metric([], 0)
             yield up
@@ -88,7 +90,7 @@ class _LogMeasures(Collector):
         rate = GaugeMetricFamily("daybook_follower_events_per_second", "events folded a second", labels=["follower"])
         for holder in followers:
             rate.add_metric([holder.follower], holder.events_s or 0)
-        yield from (seq, lag, lag_s, stopped, rate)
+        yield from (seq, lag, lag_s, stopped, rate, *_of_policies(reactions))
 
     def _upkeep(self) -> Iterator[Any]:
         """Yield the health of the background tasks, and how far sealing is."""
@@ -105,6 +107,21 @@ class _LogMeasures(Collector):
         if (sealing := watch.sealing) is not None:
             yield GaugeMetricFamily("daybook_sealed_seq", "events in the newest checkpoint", value=sealing.sealed)
             yield GaugeMetricFamily("daybook_sealing_stalled", "1 if sealing is stalled", value=sealing.is_stalled)
+
+
+def _of_policies(reactions: Sequence[Progress]) -> Iterator[Any]:
+    lag = GaugeMetricFamily("daybook_policy_lag_events", "events a policy is behind", labels=["policy"])
+    lag_s = GaugeMetricFamily("daybook_policy_lag_seconds", "age of the first event it lacks", labels=["policy"])
+    stopped = GaugeMetricFamily("daybook_policy_stopped", "1 if an error stopped it", labels=["policy"])
+    sent = CounterMetricFamily("daybook_policy_requests", "requests it has made", labels=["policy", "outcome"])
+    for each in reactions:
+        name = each.reaction.upper()
+        lag.add_metric([name], each.lag)
+        lag_s.add_metric([name], each.lag_ms / 1000)
+        stopped.add_metric([name], each.error is not None)
+        sent.add_metric([name, "carried out"], each.carried_out)
+        sent.add_metric([name, "refused"], each.refused)
+    yield from (lag, lag_s, stopped, sent)
 
 
 class Observed:

@@ -25,7 +25,7 @@ def require(
         list[Action],
         typer.Argument(
             help="limit: raise or lift limits. switch: release kill switches. break: dismiss breaks. forget: forget"
-            " people. key: give an API key the scope admin."
+            " people. policy: let a policy do less, or change a hedge. key: give an API key the scope admin."
         ),
     ],
     valid_hours: Annotated[

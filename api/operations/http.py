@@ -24,16 +24,18 @@ from api.read_models import schemas
 from api.settings import release
 from domain.errors import LedgerError
 from domain.ledger import Head
+from projections.reactions.runner import Progress as Reacting
 from projections.runner.runner import Progress
 
 NOT_READY = "not ready; a caller with an API key sees why"
 
 
 class Standing(NamedTuple):
-    """How the service stands: the head of the log and the read models, or why they cannot be read."""
+    """How the service stands: the head of the log, the read models and policies, or why they cannot be read."""
 
     head: Head | None
     progress: Sequence[Progress]
+    reactions: Sequence[Reacting] = ()
     error: LedgerError | None = None
 
 
@@ -49,9 +51,9 @@ async def health() -> Response:
 def standing(daybook: Daybook) -> Standing:
     """Return how the service stands now."""
     try:
-        return Standing(daybook.log.head(), daybook.runner.status())
+        return Standing(daybook.log.head(), daybook.runner.status(), daybook.reactions.status())
     except LedgerError as error:
-        return Standing(None, (), error)
+        return Standing(None, (), error=error)
 
 
 @router.get("/ready", response_model=schemas.ReadyAnswer, responses=responses(503))
@@ -105,7 +107,7 @@ async def _ready(request: Request, reasons_of: Reasons, *, is_for_writers: bool 
 
 def _shown(daybook: Daybook, found: Standing, reasons_of: Reasons, *, is_for_writers: bool) -> dict[str, Any]:
     """Return how the service stands. Raises Problem if it is not ready."""
-    head, progress, error = found
+    head, progress, reactions, error = found
     tasks = [one._asdict() for one in daybook.watch.health()]
     if error is not None or head is None:
         raise Problem(
@@ -114,11 +116,12 @@ def _shown(daybook: Daybook, found: Standing, reasons_of: Reasons, *, is_for_wri
     writes = _writes_json(daybook)
     shown: dict[str, Any] = {
         "projections": [_progress_json(one) for one in progress],
+        "reactions": [_reaction_json(one) for one in reactions],
         "tasks": tasks,
         "sealing": _sealing_json(daybook),
         "writes": writes,
     }
-    reasons = reasons_of(daybook, progress)
+    reasons = reasons_of(daybook, found)
     if is_for_writers and not writes["is_leading"]:
         leader = writes["leader"]
         who = f"{leader['url'] or 'another process'} leads" if leader else "no leader is known"
@@ -138,9 +141,9 @@ def _writes_json(daybook: Daybook) -> dict[str, Any]:
     return {"is_leading": daybook.writer.is_leading, "leader": shown}
 
 
-def _stopped(daybook: Daybook, progress: Sequence[Progress]) -> list[str]:  # noqa: ARG001
+def _stopped(daybook: Daybook, found: Standing) -> list[str]:  # noqa: ARG001
     """Return which read models are stopped, in a sentence."""
-    stopped = [one for one in progress if one.error]
+    stopped = [one for one in found.progress if one.error]
     if not stopped:
         return []
     names = ", ".join(one.projection for one in stopped)
@@ -148,9 +151,13 @@ def _stopped(daybook: Daybook, progress: Sequence[Progress]) -> list[str]:  # no
     return [f"read models stopped by an error: {names}. {why}"]
 
 
-def _reasons(daybook: Daybook, progress: Sequence[Progress]) -> list[str]:
+def _reasons(daybook: Daybook, found: Standing) -> list[str]:
     """Return why the service is not ready, in sentences."""
-    reasons = _stopped(daybook, progress)
+    reasons = _stopped(daybook, found)
+    if policies := [one for one in found.reactions if one.error]:
+        names = ", ".join(one.reaction for one in policies)
+        why = f"{policies[0].error} (fix the cause, then run daybook policy resume)"
+        reasons.append(f"policies stopped by an error: {names}. {why}")
     for one in daybook.watch.health():
         if one.is_needed and one.is_trouble:
             why = f": {one.last_error}" if one.last_error else ""
@@ -168,6 +175,15 @@ def _progress_json(one: Progress) -> dict[str, Any]:
     return {
         "projection": one.projection, "version": one.version, "seq": one.seq, "lag": one.lag, "lag_ms": one.lag_ms,
         "error": one.error,
+    }  # fmt: skip
+
+
+def _reaction_json(one: Reacting) -> dict[str, Any]:
+    """Return how far a policy has read the log, and what it has done."""
+    return {
+        "reaction": one.reaction.upper(), "seq": one.seq, "lag": one.lag, "lag_ms": one.lag_ms,
+        "carried_out": one.carried_out, "refused": one.refused, "last_cause": one.last_cause,
+        "last_at": one.last_at, "last_refusal": one.last_refusal, "error": one.error,
     }  # fmt: skip
 
 

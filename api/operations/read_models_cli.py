@@ -28,9 +28,20 @@ TASK_COLUMNS = [
     Column("last_error", "Last error"),
 ]
 
+REACTION_COLUMNS = [
+    Column("reaction", "Policy"),
+    Column("seq", "Seq", Kind.NUMBER),
+    Column("lag", "Lag, events", Kind.NUMBER),
+    Column("carried_out", "Carried out", Kind.NUMBER),
+    Column("refused", "Refused", Kind.NUMBER),
+    Column("last_cause", "Last, because of", rank=1),
+    Column("last_at", "At", Kind.TIME, rank=2),
+    Column("error", "Stopped by"),
+]
+
 
 def status(json: Json = False) -> None:
-    """Show the database, the log and how far it is sealed, each read model, and the background tasks of processes."""
+    """Show the database, the log and how far it is sealed, each read model and policy, and the background tasks."""
     from adapters import release
     from adapters.postgres import connections
     from adapters.upkeep.watch import reported, sealed
@@ -49,6 +60,7 @@ def status(json: Json = False) -> None:
             "leader": leader._asdict() if (leader := leadership.present(daybook.url)) else None,
             "tasks": [_task_json(one) for one in reported(daybook.url)],
             "projections": [one._asdict() for one in progress],
+            "reactions": [one._asdict() | {"reaction": one.reaction.upper()} for one in daybook.reactions.status()],
             "followers": [one._asdict() for one in followers],
         }
     if json:
@@ -73,13 +85,17 @@ def status(json: Json = False) -> None:
             Column("error", "Stopped by"),
         ]
         write_table("Read models", status_json["projections"], columns, empty="No read models.")
+        write_table("Policies", status_json["reactions"], REACTION_COLUMNS, empty="No policies.")
     stopped = [one.projection for one in progress if one.error]
+    policies = [one["reaction"] for one in status_json["reactions"] if one["error"]]
     troubled = [one["task"] for one in status_json["tasks"] if one["is_needed"] and one["is_trouble"]]
     if stopped and not json:
         note(f"Fix the cause, then run: daybook resume {' '.join(stopped)}")
+    if policies and not json:
+        note(f"Fix the cause, then run: daybook policy resume {policies[0]}")
     if troubled and not json:
         note(f"Not running: {', '.join(troubled)} (retried by itself; the error is shown above)")
-    if stopped or troubled:
+    if stopped or policies or troubled:
         raise typer.Exit(EXIT_REFUSED)
 
 

@@ -34,7 +34,9 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class LogFilter(NamedTuple):
-    """Which events: `stream` is the beginning of a stream's id; times are from `since` on and before `until`."""
+    """Which events: `stream` is the beginning of a stream's id; times are from `since` on and before `until`;
+    `actors` are any of several.
+    """
 
     actor: str | None = None
     event: tuple[str, ...] = ()
@@ -45,6 +47,7 @@ class LogFilter(NamedTuple):
     recorded_until: datetime | None = None
     occurred_since: datetime | None = None
     occurred_until: datetime | None = None
+    actors: tuple[str, ...] = ()
 
     @property
     def facets(self) -> dict[str, tuple[str, ...]]:
@@ -55,7 +58,8 @@ class LogFilter(NamedTuple):
         found = {ACTOR: self.actor, ACCOUNT: self.account_id, KIND: kind if has_more else None}
         if found[ACCOUNT] is None and is_whole and log_index.stream_parts(self.stream)[1] == account_id:
             found[ACCOUNT] = account_id
-        chosen = {facet: (value,) for facet, value in found.items() if value}
+        chosen: dict[str, tuple[str, ...]] = {facet: (value,) for facet, value in found.items() if value}
+        chosen |= {ACTOR: self.actors} if self.actors and self.actor is None else {}
         return chosen | ({EVENT: tuple(map(log_index.event_name, self.event))} if self.event else {})
 
     @property
@@ -76,12 +80,13 @@ class LogFilter(NamedTuple):
             return False
         if self.account_id is not None and log_index.stream_parts(stored.stream)[1] != self.account_id:
             return False
-        if self.actor is None and self.request_id is None and not self.is_by_occurrence:
+        if self.actor is None and not self.actors and self.request_id is None and not self.is_by_occurrence:
             return True
         envelope = _ENVELOPE.decode(stored.state)
         at = envelope.event.transact_time
         return (
             self.actor in (None, envelope.actor)
+            and (not self.actors or envelope.actor in self.actors)
             and self.request_id in (None, envelope.request_id)
             and (self.occurred_since is None or (at is not None and at >= self.occurred_since))
             and (self.occurred_until is None or (at is not None and at < self.occurred_until))

@@ -95,6 +95,7 @@ def event_record(stored: "Stored") -> dict[str, Any]:
         "recorded_at": stored.recorded_at,
         "actor": record["actor"],
         "request_id": record["request_id"],
+        "cause": record.get("cause", ""),
         "summary": in_words(stored.topic, record["event"]),
         "code": code_of_event(record["event"]),
         "sha256": hashlib.sha256(stored.state).hexdigest(),

@@ -208,6 +208,7 @@ class EventAnswer(Answer):
     recorded_at: TimeText
     actor: str
     request_id: str
+    cause: str = Field(description="what the request follows from, such as `event:17` of a policy's; mostly empty")
     summary: str = Field(description="what happened, in one line for people")
     code: Code | None = Field(description="of the rule that refused or was broken, where the event states one")
     sha256: str
@@ -360,6 +361,21 @@ class TaskAnswer(Answer):
     is_trouble: bool
 
 
+class ReactingAnswer(Answer):
+    """How far a policy has read the log; what it has sent, for callers with an API key."""
+
+    reaction: str
+    seq: int
+    lag: int
+    lag_ms: int
+    carried_out: int | None = None
+    refused: int | None = None
+    last_cause: str | None = None
+    last_at: TimeText | None = None
+    last_refusal: str | None = None
+    error: str | None
+
+
 class SealingAnswer(Answer):
     """How far the log is sealed."""
 
@@ -388,6 +404,7 @@ class ReadyAnswer(Answer):
     seq: int | None = None
     recorded_at: TimeText | None = None
     projections: list[ProgressAnswer] | None = None
+    reactions: list[ReactingAnswer] | None = None
     tasks: list[TaskAnswer] | None = None
     sealing: SealingAnswer | None = None
     writes: WritesAnswer | None = None

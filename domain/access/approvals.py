@@ -18,6 +18,7 @@ from domain.access.keys import REASON_MAX, BoundKey, IssueKey, RescopeKey, Rotat
 from domain.account import ForgetSubject, ResolveBreak
 from domain.errors import RequestRefused
 from domain.immutable import PersistentMap
+from domain.policies import SetPolicy
 from domain.risk import EngageSwitch, ReleaseSwitch, SetConversion, SetLimit, SetTradingDay, StateCapital
 
 STREAM = "approval:all"
@@ -33,6 +34,7 @@ class Action(StrEnum):
     SWITCH = "switch"  # release a kill switch, or let it allow more
     BREAK = "break"  # dismiss a break by hand
     FORGET = "forget"  # forget a person
+    POLICY = "policy"  # let a policy do less, or change what is hedged
     KEY = "key"  # issue an API key with the scope admin, give one that scope, wider bounds or another secret
 
 
@@ -60,6 +62,7 @@ GuardedRequest = (
     | BoundKey
     | RotateKey
     | SetApprovalPolicy
+    | SetPolicy
 )
 
 

@@ -32,6 +32,7 @@ from domain.account.account import (
     stream,
     with_position,
 )
+from domain.account.breaks import AGES as BREAK_AGES
 from domain.account.breaks import Break, BreakKind, OpenBreak, age_steps, break_of
 from domain.account.cash import (
     BookEntry,
@@ -67,6 +68,7 @@ from domain.account.venue_statement import (
 )
 
 __all__ = [
+    "BREAK_AGES",
     "CLOSED",
     "NOTHING_HELD",
     "Account",

@@ -115,14 +115,22 @@ class BreakChanged(Struct, frozen=True, tag="BreakChanged"):
     transact_time: datetime
 
 
-class BreakAged(Struct, frozen=True, tag="BreakAged"):
-    """An open break was found again and is now older than one more of `domain.account.breaks.AGES`."""
+class BreakAged(Struct, frozen=True, tag="BreakAged", omit_defaults=True):
+    """An open break is now older than one more of `domain.account.breaks.AGES`, or (`age_steps`) of the account's own
+    ages: found again in a statement, or without one because time has passed.
+    """
 
     account_id: str
     break_id: str
     statement_id: str
     opened_at: datetime
     transact_time: datetime
+    age_steps: int = 0
+
+    @property
+    def steps(self) -> int:
+        """How many ages it has passed."""
+        return self.age_steps or age_steps(self.transact_time - self.opened_at)
 
 
 class BreakResolved(Struct, frozen=True, tag="BreakResolved"):
@@ -377,8 +385,7 @@ def admit(account: Account, report: AccountReport, held: Held = NOTHING_HELD) ->
             return () if known is None or known.found == report.found else (report,)
         case BreakAged():
             known = account.breaks.get(report.break_id)
-            steps = age_steps(report.transact_time - report.opened_at)
-            return () if known is None or known.age_steps >= steps else (report,)
+            return () if known is None or known.age_steps >= report.steps else (report,)
         case BreakResolved():
             return (report,) if report.break_id in account.breaks else ()
         case _:
@@ -466,8 +473,8 @@ def evolve(account: Account | None, event: AccountEvent) -> Account:
         case BreakChanged(found=found):
             changed = replace(account.breaks[found.break_id], found=found)
             return replace(account, breaks=account.breaks | {found.break_id: changed})
-        case BreakAged(break_id=break_id, opened_at=opened_at, transact_time=at):
-            aged = replace(account.breaks[break_id], age_steps=age_steps(at - opened_at))
+        case BreakAged(break_id=break_id):
+            aged = replace(account.breaks[break_id], age_steps=event.steps)
             return replace(account, breaks=account.breaks | {break_id: aged})
         case BreakResolved(break_id=break_id):
             return replace(account, breaks={key: kept for key, kept in account.breaks.items() if key != break_id})

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
-from domain import risk
+from domain import policies, risk
 from domain.access import (
     Action,
     Actor,
@@ -40,6 +40,7 @@ from domain.account import ForgetSubject, ResolveBreak
 from domain.errors import RequestRefused
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.marks import MARK_AGE_MAX
+from domain.policies import SetPolicy
 from domain.risk import (
     EngageSwitch,
     Measure,
@@ -136,6 +137,9 @@ def action_of(work: States, request: GuardedRequest) -> Action | None:
             return Action.SWITCH if is_looser else None
         case ResolveBreak():
             return Action.BREAK
+        case SetPolicy():
+            own, firm = (work.state(policies.stream(each)) for each in (request.account_id, risk.FIRM))
+            return Action.POLICY if policies.is_loosened(own, firm, request) else None
         case ForgetSubject():
             return Action.FORGET
         case IssueKey(scopes=scopes):

@@ -43,6 +43,7 @@ from domain.order import (
     SubmitOrder,
     venue_ids,
 )
+from domain.policies import SetPolicy
 from domain.position import (
     AssignLots,
     FundingSettled,
@@ -82,6 +83,7 @@ Request = (
     | SetConversion
     | StateCapital
     | AssessMarks
+    | SetPolicy
     | AssignLots
     | MovePosition
     | SettleContract

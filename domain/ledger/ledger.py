@@ -15,7 +15,7 @@ from typing import Any, TypeVar, assert_never, get_args
 
 from msgspec.structs import replace
 
-from domain import account, instrument, names, order, position, risk
+from domain import account, instrument, names, order, policies, position, risk
 from domain import marks as prices
 from domain.access import (
     Actor,
@@ -78,6 +78,7 @@ from domain.order import (
     parent,
     venue_ids,
 )
+from domain.policies import SetPolicy
 from domain.position import (
     AssignLots,
     MovePosition,
@@ -106,7 +107,7 @@ from domain.values import ZERO, Mark, Money, PositionSide, exact
 ATTEMPTS_MAX = 64
 UNLOCKED_ATTEMPTS_MAX = 3  # after that, an attempt locks the log
 
-BesideTrading = ForgetSubject | CloseFigures
+BesideTrading = ForgetSubject | CloseFigures | SetPolicy
 State = TypeVar("State")
 
 
@@ -344,10 +345,25 @@ def _decide_beside(
             approval.reject(work, request, actor)
         case ApproveProposal():
             raise RequestRefused("a proposal is not approved by a proposal", proposal_id=request.proposal_id)
+        case SetPolicy():
+            _set_policy(work, request)
         case CloseFigures():
             work.record(figures.STREAM, figures.decide(work.state(figures.STREAM), request))
         case _:
             assert_never(request)
+
+
+def _set_policy(work: UnitOfWork, request: SetPolicy) -> None:
+    """Set a policy of an account or of the firm. Raises RequestRefused."""
+    if request.account_id != risk.FIRM:
+        _account_of(work, request.account_id)
+    if request.band is not None:
+        base = _instrument_of(work, request.band.instrument_id).contract.base
+        if base != request.band.asset:
+            raise RequestRefused("a hedge's instrument has the asset as its base", asset=request.band.asset, base=base)
+    stream = policies.stream(request.account_id)
+    firm = work.state(policies.stream(risk.FIRM))
+    work.record(stream, policies.decide(work.state(stream), firm, request))
 
 
 def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | SettleContract) -> None:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import account as accounts
-from domain import instrument, names, order, position, risk
+from domain import instrument, names, order, policies, position, risk
 from domain.access import approvals, keys
 from domain.account import cash
 from domain.errors import ReportUnreadable
@@ -57,8 +57,7 @@ ORIGINS: dict[type[Struct], Origin] = {
             order.ParentOpened, order.ParentClosed, position.LotsAssigned, risk.LimitSet, risk.SwitchEngaged,
             risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet, risk.CapitalStated, keys.KeyIssued,
             keys.KeyRescoped, keys.KeyBounded, keys.KeyRotated, keys.KeyRevoked, approvals.ApprovalPolicySet,
-            approvals.ActionProposed,
-            approvals.ProposalRejected, MarksRecorded, FiguresClosed,
+            approvals.ActionProposed, approvals.ProposalRejected, MarksRecorded, FiguresClosed, policies.PolicySet,
         ),
         Origin.REPORT: (
             order.OrderPendingNew, order.OrderAccepted, order.OrderRejected, order.OrderTriggered, order.OrderFilled,
@@ -246,6 +245,12 @@ def _other_request(event: Any) -> Any:
             return instrument.DelistInstrument(event.instrument_id, event.effective_at)
         case MarksRecorded():
             return RecordMarks((event,))
+        case policies.PolicySet():
+            return policies.SetPolicy(
+                account_id=event.account_id, policy=event.policy, is_on=event.is_on, reason=event.reason,
+                transact_time=event.transact_time, mode=event.mode, interval_seconds=event.interval_seconds,
+                band=event.band, ages_seconds=event.ages_seconds,
+            )  # fmt: skip
         case FiguresClosed():
             return CloseFigures(
                 as_of_seq=event.as_of_seq, closed_before=event.closed_before, figures=event.figures, root=event.root,

@@ -39,6 +39,7 @@ from domain.errors import RequestRefused
 from domain.ledger import approval
 from domain.ledger.log import Logged, Recorded
 from domain.ledger.unit_of_work import AGGREGATES
+from domain.policies import PolicySet, SetPolicy
 from domain.risk import (
     CapitalStated,
     ConversionSet,
@@ -55,12 +56,12 @@ from domain.risk import (
 )
 
 OVERSEEN = (
-    LimitSet, SwitchEngaged, SwitchReleased, TradingDaySet, ConversionSet, CapitalStated, BreakResolved,
+    LimitSet, SwitchEngaged, SwitchReleased, TradingDaySet, ConversionSet, CapitalStated, PolicySet, BreakResolved,
     SubjectForgotten, KeyIssued, KeyRegistered, KeyRescoped, KeyBounded, KeyRotated, KeyRevoked,
     ApprovalPolicySet, ActionProposed, ProposalApproved, ProposalRejected, ProposalExpired,
 )  # fmt: skip
 
-KINDS = ("access", "approval", "limit")  # the streams that decisions about controls read
+KINDS = ("access", "approval", "limit", "policy")  # the streams that decisions about controls read
 
 
 class Lapse(NamedTuple):
@@ -103,6 +104,12 @@ def _of_risk(event: Any) -> Any:
 
 def _of_access(event: Any) -> Any:
     match event:
+        case PolicySet():
+            return SetPolicy(
+                account_id=event.account_id, policy=event.policy, is_on=event.is_on, reason=event.reason,
+                transact_time=event.transact_time, mode=event.mode, interval_seconds=event.interval_seconds,
+                band=event.band, ages_seconds=event.ages_seconds,
+            )  # fmt: skip
         case BreakResolved(statement_id=""):
             return ResolveBreak(event.account_id, event.break_id, event.reason, event.transact_time)
         case SubjectForgotten():
@@ -190,7 +197,19 @@ class Oversight:
             return False
         fillable = {name: getattr(request, name) for name in ("actor", "contract") if hasattr(request, name)}
         proposed = replace(carried_out[0].request, transact_time=request.transact_time, **fillable)
+        if isinstance(proposed, SetPolicy):
+            known = {name: value for name in _KEPT if (value := getattr(request, name)) is not None}
+            given = {name: value for name in _KEPT if (value := getattr(proposed, name)) is not None}
+            proposed = replace(proposed, **(known | given), asset=None)
         return _present(proposed) == _present(request)
+
+
+_KEPT = (
+    "mode",
+    "interval_seconds",
+    "ages_seconds",
+    "band",
+)  # kept by a policy where a request names none
 
 
 def _present(request: GuardedRequest) -> GuardedRequest:

@@ -34,6 +34,7 @@ from domain.ledger.upcasts import (
 )
 from domain.marks import MarkEvent
 from domain.order import OrderEvent, OrderFilled, ParentEvent, VenueOrderEvent
+from domain.policies import PolicyEvent
 from domain.position import PositionEvent
 from domain.risk import RiskEvent
 from domain.sealed.figures import FiguresEvent
@@ -60,6 +61,7 @@ NEWEST: tuple[type[Struct], ...] = _members(
     SigningEvent,
     MarkEvent,
     FiguresEvent,
+    PolicyEvent,
 )
 UPCASTS: dict[type[Struct], Callable[[Any], Any]] = {
     TradeBookedV1: upcasts.trade_booked,

@@ -13,7 +13,7 @@ from functools import reduce
 from types import ModuleType
 from typing import Any, Protocol
 
-from domain import account, instrument, marks, order, position, risk
+from domain import account, instrument, marks, order, policies, position, risk
 from domain.access import Actor, Identity, approvals, identity, keys, label
 from domain.account import evidence, subject, venue_statement
 from domain.ledger import schema
@@ -33,6 +33,7 @@ AGGREGATES: dict[str, ModuleType] = {
     "marks": marks,
     "order": order,
     "parentorder": parent,
+    "policy": policies,
     "position": position,
     "rates": marks,
     "statement": venue_statement,

@@ -212,7 +212,7 @@ def _check_limit(request: SetLimit) -> None:
 def _engaged(risk: Risk, request: EngageSwitch) -> tuple[RiskEvent, ...]:
     _check_switch(request)
     known = risk.switches.get(request.scope)
-    if known is not None and known.mode is request.mode:
+    if known is not None and (known.mode is request.mode or (request.only_tightens and known.mode is Mode.HALT)):
         return ()
     if known is not None and known.mode is Mode.HALT:
         _check_second(known, request.actor)

@@ -27,7 +27,10 @@ class SetLimit(Struct, frozen=True, tag="SetLimit"):
 
 
 class EngageSwitch(Struct, frozen=True, tag="EngageSwitch"):
-    """Engage the kill switch of a scope, or change its mode. The ledger fills in `actor`, who requests it."""
+    """Engage the kill switch of a scope, or change its mode. The ledger fills in `actor`, who requests it.
+
+    With `only_tightens` a switch that lets through less already stays as it is.
+    """
 
     account_id: str
     scope: Scope
@@ -35,6 +38,7 @@ class EngageSwitch(Struct, frozen=True, tag="EngageSwitch"):
     reason: str
     transact_time: datetime
     actor: str = ""
+    only_tightens: bool = False
 
 
 class ReleaseSwitch(Struct, frozen=True, tag="ReleaseSwitch"):

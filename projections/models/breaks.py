@@ -18,7 +18,6 @@ from domain.account import (
     BreakOpened,
     BreakResolved,
     RawReportKept,
-    age_steps,
 )
 from domain.ledger import Logged
 from domain.order import OrderBreakWithdrawn, OrderBroken
@@ -168,8 +167,7 @@ def _changed(rows: Rows, logged: Logged, event: BreakChanged) -> None:
 
 
 def _aged(rows: Rows, logged: Logged, event: BreakAged) -> None:
-    steps = age_steps(event.transact_time - event.opened_at)
-    _change(rows, logged, (event.account_id, event.break_id), {"age_steps": steps})
+    _change(rows, logged, (event.account_id, event.break_id), {"age_steps": event.steps})
 
 
 def _resolved(rows: Rows, logged: Logged, event: BreakResolved) -> None:

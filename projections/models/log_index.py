@@ -56,7 +56,7 @@ def stream_parts(stream: str) -> tuple[str, str]:
     """Return the kind of a stream, and the account it is of ("" without one)."""
     kind, _, rest = stream.partition(":")
     match kind:
-        case "order" | "parentorder" | "position" | "limit" | "account" | "evidence" | "statement":
+        case "order" | "parentorder" | "position" | "limit" | "account" | "evidence" | "statement" | "policy":
             return kind, names.whole(rest.partition(":")[0])
         case "venueorder":
             return kind, names.whole(rest.partition(":")[2].partition(":")[0])

@@ -115,13 +115,20 @@ BODIES: dict[str, Any] = {
         "reason": "x",
     },
     "/v1/kill-switches/release": {"account_id": "main", "strategy_id": "s", "instrument_id": BTC, "reason": "x"},
+    "/v1/policies": {
+        "account_id": "main", "policy": "HEDGE", "is_on": True, "reason": "x", "asset": "BTC", "instrument_id": BTC,
+        "strategy_id": "hedge", "band": "1", "target": "0", "mode": None, "interval_seconds": None,
+    },
+    "/v1/policies/{policy}/pause": {"account_id": "firm", "reason": "x", "asset": None},
+    "/v1/policies/{policy}/resume": {"account_id": "firm", "reason": "x", "asset": None},
     "/v1/what-if": {
         "method": "FIFO", "fees": [{"instrument_id": BTC, "maker": "0", "taker": "0"}], "marks": [f"{BTC}=5"],
         "limits": [{"account_id": "main", "measure": "MAX_POSITION", "limit": "2"}], "as_of_seq": 1,
     },
 }  # fmt: skip
 PATHS = {"account_id": "main", "cl_ord_id": "A-1", "instrument_id": BTC, "seq": "1", "asset": "USDT", "report": "pnl",
-         "proposal_id": "P1", "key_id": "none", "transfer_id": "T-0", "subject_id": "s-1"}  # fmt: skip
+         "proposal_id": "P1", "key_id": "none", "transfer_id": "T-0", "subject_id": "s-1",
+         "policy": "LOSS"}  # fmt: skip
 GIVEN = {"account_id": "main", "instrument_id": BTC, "from": "1", "seq": "1", "asset": "USDT", "strategy_id": "main",
          "exec_id": "E-1", "digest": "x", "transfer_id": "T-1", "cl_ord_id": "A-1", "day": "2026-01-02"}  # fmt: skip
 

@@ -111,6 +111,7 @@ TAKEN = {
     "SigningKeyStarted": "",
     "SigningKeyHandedOver": "",
     "SigningKeyLost": "",
+    "PolicySet": "",  # read by process managers
     "FiguresClosed": "",  # commits to figures of read models, and changes none
     "MarksRecorded": "",  # marks are looked up in the mark store, which the event makes them visible in
     "SubjectForgotten": "",  # no read model has what is personal

@@ -14,6 +14,7 @@ from domain.ledger import (
     schema,
 )
 from domain.marks import MarksRecorded, PriceKind
+from domain.policies import HedgeBand, Policy, PolicySet
 from domain.position import (
     Effect,
     FundingSettled,
@@ -33,6 +34,7 @@ from domain.position import (
     TradeReversed,
     TransferReason,
 )
+from domain.risk import Mode
 from domain.sealed.figures import FiguresClosed
 from domain.values import Liquidity, Money, Occurrence, OpenedAt, Side
 from tests.samples import access_events, account_events, order_events, risk_events
@@ -88,6 +90,11 @@ EVENTS = (
     SigningKeyStarted("daybook/1+0a1b2c3d+AQID", 0),
     SigningKeyHandedOver("daybook/1+0a1b2c3e+AQIE", 1250, "daybook/1+0a1b2c3d+AQID", "daybook/1\n1250\nAQID\n"),
     SigningKeyLost("daybook/1+0a1b2c3f+AQIF", 2500, "daybook/1+0a1b2c3e+AQIE"),
+    PolicySet(
+        "main", Policy.HEDGE, is_on=True, reason="flat overnight", version=2, transact_time=AT, mode=Mode.HALT,
+        interval_seconds=60, band=HedgeBand("BTC", "BTCPERP.SIM", "hedge", D("1.5"), D("-0.5")),
+        ages_seconds=(3600, 86400),
+    ),
     FiguresClosed(1207, AT.date(), 41, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", 1, {"positions": 5}, AT),
     MarksRecorded(
         PriceKind.MARK, "binance", first_id=5001, last_id=5002, count=2, first_at=AT, last_at=AT, instruments=(BTC,),

@@ -81,7 +81,7 @@ def test_a_new_database_is_prepared_by_the_first_command(server_url: str, inside
     with psycopg.connect(server_url, autocommit=True) as owner:
         owner.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
         try:
-            assert len(parsed(inside("upgrade", "--dry-run", "--json", url=url))["revisions"]) == int(NEWEST)
+            assert len(parsed(inside("upgrade", "--dry-run", "--json", url=url))["revisions"]) == len(pending(None))
             assert parsed(inside("status", "--json", url=url))["seq"] == 0
             assert revision_of(url) == NEWEST
         finally:

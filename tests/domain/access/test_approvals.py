@@ -29,8 +29,10 @@ from domain.access import (
 from domain.account import Break, BreakKind, BreakOpened, ForgetSubject, ResolveBreak
 from domain.errors import RequestRefused
 from domain.ledger import OVERSEEN, Ledger, Logged, Oversight, scan
+from domain.policies import Policy, SetPolicy
 from domain.risk import (
     ANYWHERE,
+    FIRM,
     EngageSwitch,
     Measure,
     Mode,
@@ -139,6 +141,8 @@ LOOSER = {
     "forget": (Action.FORGET, lambda office: ForgetSubject("client-1", "requested", T0)),
     "admin key": (Action.KEY, lambda office: IssueKey("k2", "boss", ("admin",), "f", T0)),
     "to admin": (Action.KEY, lambda office: RescopeKey("k1", ("admin",), T0)),
+    "loss off": (Action.POLICY, lambda office: SetPolicy("main", Policy.LOSS, False, "", T0)),
+    "rarer": (Action.POLICY, lambda office: SetPolicy(FIRM, Policy.MARKS, True, "", T0, None, 61)),
     "policy off": (None, lambda office: SetApprovalPolicy((), 24, T0)),
     "policy less": (None, lambda office: SetApprovalPolicy(EVERY[1:], 24, T0, True)),
     "policy by issuers": (None, lambda office: SetApprovalPolicy(EVERY, 24, T0)),

@@ -33,6 +33,11 @@ STORED = [
         "type": "SetApprovalPolicy", "actions": ["limit"], "valid_hours": 24, "counts_issuer": True,
         "transact_time": AT,
     },
+    {
+        "type": "SetPolicy", "policy": "HEDGE", "is_on": False, "reason": "why", "mode": None, "interval_seconds": None,
+        "band": {"asset": "BTC", "instrument_id": "BTC.SIM", "strategy_id": "hedge", "band": "1", "target": "0"},
+        "asset": "BTC", **MAIN,
+    },
 ]  # fmt: skip
 
 

@@ -1,0 +1,41 @@
+"""Policies: the settings on record of what acts by itself, by account or for the firm."""
+
+from domain.policies.settings import (
+    AGE_SECONDS_MAX,
+    AGES_MAX,
+    DEFAULTS,
+    HedgeBand,
+    Policies,
+    Policy,
+    PolicyEvent,
+    PolicySet,
+    SetPolicy,
+    Setting,
+    decide,
+    effective,
+    evolve,
+    in_force,
+    is_loosened,
+    setting_of,
+    stream,
+)
+
+__all__ = [
+    "AGES_MAX",
+    "AGE_SECONDS_MAX",
+    "DEFAULTS",
+    "HedgeBand",
+    "Policies",
+    "Policy",
+    "PolicyEvent",
+    "PolicySet",
+    "SetPolicy",
+    "Setting",
+    "decide",
+    "effective",
+    "evolve",
+    "in_force",
+    "is_loosened",
+    "setting_of",
+    "stream",
+]
