@@ -81,7 +81,7 @@ async def ready_to_write(request: Request) -> Response:
     return await _ready(request, _reasons, is_for_writers=True)
 
 
-Reasons = Callable[[Daybook, Sequence[Progress]], list[str]]
+Reasons = Callable[[Daybook, Standing], list[str]]
 
 
 def is_known(request: Request) -> bool:

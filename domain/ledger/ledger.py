@@ -410,8 +410,7 @@ def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark 
         account.opened(owner, request.key.account_id)
         submitted = order.decide(None, request)
         instrument.check_terms(listed, request.terms.order_qty, request.terms.price, request.transact_time)
-        if request.terms.leg is not PositionSide.BOTH and listed.contract.kind is Kind.SPOT:
-            raise RequestRefused("position_side is of a contract; spot has no legs", position_side=request.terms.leg)
+        _check_leg(request, listed)
         orders.check_child(work, order.evolve(None, submitted[0]), listed.facts_at(request.transact_time).contract)
     except RequestRefused as refusal:
         work.record(stream, (order.refused(request, refusal),))
@@ -426,6 +425,11 @@ def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark 
     if refusal_by_limit is None:
         orders.report_to_parent(work, request.key, request.transact_time)
     return refusal_by_limit
+
+
+def _check_leg(request: SubmitOrder, listed: Instrument) -> None:
+    if request.terms.leg is not PositionSide.BOTH and listed.contract.kind is Kind.SPOT:
+        raise RequestRefused("position_side is of a contract; spot has no legs", position_side=request.terms.leg)
 
 
 def _replace(work: UnitOfWork, request: ReplaceOrder, marks: Callable[[str], Mark | None]) -> RequestRefused | None:

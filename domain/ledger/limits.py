@@ -256,8 +256,8 @@ def _paid_into(states: States, account_ids: Sequence[str]) -> Funds | None:
         is_on_record = is_on_record or _has_cash(owned)
         for currency, amount in owned.cash.balances.items():
             paid_in[currency] = paid_in.get(currency, ZERO) + amount
-        for strategy_id, instrument_id in sorted(owned.positions):
-            held: Position | None = states.state(position.stream(PositionKey(account_id, strategy_id, instrument_id)))
+        for of in sorted(owned.positions):
+            held: Position | None = states.state(position.stream(PositionKey(account_id, *of)))
             if held is not None and held.contract is not None and not balances.is_future(held.contract):
                 settle = held.contract.settle
                 in_kind[settle] = in_kind.get(settle, ZERO) + held.transferred

@@ -69,7 +69,8 @@ class TransferForm(OfPosition, frozen=True, kw_only=True):
         return {
             "account_id": self.account_id, "strategy_id": self.strategy_id, "instrument_id": self.instrument_id,
             "transfer_id": self.transfer_id, "side": self.side, "quantity": self.quantity, "cost": self.cost,
-            "transact_time": self.transact_time, "position_side": self.position_side, "reason": self.reason, "lots": lot_records(booked.lots),
+            "transact_time": self.transact_time,
+            "position_side": self.position_side, "reason": self.reason, "lots": lot_records(booked.lots),
         }  # fmt: skip
 
 
