@@ -38,7 +38,17 @@ from domain.account import ForgetSubject, ResolveBreak
 from domain.errors import RequestRefused
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.marks import MARK_AGE_MAX
-from domain.risk import EngageSwitch, Measure, Mode, ReleaseSwitch, Risk, SetConversion, SetLimit, SetTradingDay
+from domain.risk import (
+    EngageSwitch,
+    LimitStatus,
+    Measure,
+    Mode,
+    ReleaseSwitch,
+    Risk,
+    SetConversion,
+    SetLimit,
+    SetTradingDay,
+)
 
 AccessRequest = KeyRequest | SetApprovalPolicy
 
@@ -135,7 +145,9 @@ def _risk(work: States, account_id: str) -> Risk:
 
 
 def _is_limit_loosened(known: Risk, request: SetLimit) -> bool:
-    """Whether a limit in force is raised or lifted, or counts in another currency."""
+    """Whether an active limit is raised, lifted or moved to another status, or counts in another currency."""
+    if request.status is not LimitStatus.ACTIVE:
+        return risk.moved(known, request) is LimitStatus.ACTIVE
     limit = known.limits.get((request.scope, request.measure))
     if limit is None or limit.limit is None:
         allowed = (

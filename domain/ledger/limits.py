@@ -86,7 +86,7 @@ def check(work: UnitOfWork, request: PlaceHold | AdjustHold, marks: Marks) -> Ch
     firm_events = risk.decide(firm, request)
     refused = _refused(firm_events)
     if refused is not None:
-        events = (*events[:-1], refused)
+        events = (*risk.without_refusals(events[:-1]), _with_marks_of(refused, events[-1]))
     return Checked(((ours, events), (theirs, _for_firm(account_id, firm_events))), refused)
 
 
@@ -160,6 +160,13 @@ def _watch(work: UnitOfWork, before: Risk, at: datetime) -> None:
 
 def _refused(events: tuple[RiskEvent, ...]) -> HoldRefused | None:
     return events[-1] if events and isinstance(events[-1], HoldRefused) else None
+
+
+def _with_marks_of(refused: HoldRefused, passed: RiskEvent) -> HoldRefused:
+    """The firm's refusal with the marks that only the account's check has used, or nothing would state them."""
+    known = {seen.mark.instrument_id for seen in refused.marks}
+    added = tuple(seen for seen in getattr(passed, "marks", ()) if seen.mark.instrument_id not in known)
+    return replace(refused, marks=(*refused.marks, *added)) if added else refused
 
 
 def _for_firm(account_id: str, events: tuple[RiskEvent, ...]) -> tuple[RiskEvent, ...]:

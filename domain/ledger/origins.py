@@ -75,7 +75,7 @@ ORIGINS: dict[type[Struct], Origin] = {
             position.PositionRestated, risk.HoldPlaced, risk.HoldRefused, risk.HoldAdjusted, risk.HoldPosted,
             risk.GainsPosted, risk.HoldVoided, risk.HoldExpired, risk.LimitBreached, risk.BreachCleared,
             risk.AssessmentMissed, risk.AssessmentResumed, risk.EquityAssessed, risk.DayOpened, risk.AccountRegistered,
-            risk.FirmWatchStarted, risk.FirmWatchEnded, risk.UsageCarried, risk.FirmUsageChanged,
+            risk.FirmWatchStarted, risk.FirmWatchEnded, risk.UsageCarried, risk.FirmUsageChanged, risk.ShadowDecided,
             approvals.ProposalApproved, approvals.ProposalExpired,
         ),
         Origin.GIVEN: (
@@ -154,7 +154,7 @@ def _request_of_risk(event: Any) -> Any:
         case risk.LimitSet():
             return risk.SetLimit(
                 account_id=event.account_id, scope=event.scope, measure=event.measure, limit=event.limit,
-                currency=event.currency, transact_time=event.transact_time,
+                currency=event.currency, transact_time=event.transact_time, status=event.status,
             )  # fmt: skip
         case risk.SwitchEngaged():
             return risk.EngageSwitch(
@@ -384,7 +384,12 @@ _MONITORED = (
 
 def is_monitored(event: Any) -> bool:
     """Return whether an event may be the first of a monitoring at marks."""
-    return isinstance(event, _MONITORED)
+    return isinstance(unwrapped(event), _MONITORED)
+
+
+def unwrapped(event: Any) -> Any:
+    """Return what a shadow limit would have led to, of the event that records it; any other event as it is."""
+    return event.decided if isinstance(event, risk.ShadowDecided) else event
 
 
 def account_of(stream: str) -> str:
@@ -402,7 +407,7 @@ def marks_of(events: Sequence[Any]) -> dict[str, Mark]:
 
 
 def _marks_in(event: Any) -> list[Mark]:
-    decided = event.change if isinstance(event, risk.FirmUsageChanged) else event
+    decided = event.change if isinstance(event, risk.FirmUsageChanged) else unwrapped(event)
     if not isinstance(decided, (*_CHECKED, *_MONITORED)):
         return []
     found = [seen.mark for seen in getattr(decided, "marks", ())]
@@ -421,10 +426,10 @@ def _stale(facts: dict[str, str]) -> list[Mark]:
 
 def monitoring(events: Sequence[Any]) -> risk.AssessMarks:
     """Return the monitoring that begins with the first of these events, at the marks that they state."""
-    first = events[0]
+    first = unwrapped(events[0])
     monitored: list[Any] = []
     marks: dict[str, Mark] = {}
-    for event in events:
+    for event in map(unwrapped, events):
         if not is_monitored(event):
             break
         if (event.account_id, event.transact_time) != (first.account_id, first.transact_time):

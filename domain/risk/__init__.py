@@ -1,6 +1,6 @@
 """Risk: limits, holds, pre-trade checks and monitoring of one account or the firm, and the kill switch."""
 
-from domain.risk.decisions import admit, carried, decide, refusal, stream
+from domain.risk.decisions import admit, carried, decide, moved, refusal, stream
 from domain.risk.events import (
     FIRM,
     AccountRegistered,
@@ -26,8 +26,11 @@ from domain.risk.events import (
     LimitBreached,
     LimitCheck,
     LimitSet,
+    LimitStatus,
     Mode,
     RiskEvent,
+    ShadowDecided,
+    ShadowEvent,
     SwitchEngaged,
     SwitchReleased,
     TradingDaySet,
@@ -53,7 +56,8 @@ from domain.risk.requests import (
     SetTradingDay,
     VoidHold,
 )
-from domain.risk.state import Risk, evolve
+from domain.risk.shadows import without_refusals
+from domain.risk.state import Risk, Shadow, evolve
 from domain.risk.usage import Meter
 
 __all__ = [
@@ -90,6 +94,7 @@ __all__ = [
     "LimitBreached",
     "LimitCheck",
     "LimitSet",
+    "LimitStatus",
     "Measure",
     "Meter",
     "Mode",
@@ -106,6 +111,9 @@ __all__ = [
     "SetLimit",
     "SetTradingDay",
     "SettingRequest",
+    "Shadow",
+    "ShadowDecided",
+    "ShadowEvent",
     "SwitchEngaged",
     "SwitchReleased",
     "TradingDaySet",
@@ -117,7 +125,9 @@ __all__ = [
     "day_of",
     "decide",
     "evolve",
+    "moved",
     "positions_assessed",
     "refusal",
     "stream",
+    "without_refusals",
 ]

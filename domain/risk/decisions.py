@@ -36,6 +36,7 @@ from domain.risk.events import (
     HoldVoided,
     LimitCheck,
     LimitSet,
+    LimitStatus,
     Mode,
     RiskEvent,
     SwitchEngaged,
@@ -64,6 +65,7 @@ from domain.risk.requests import (
     SetTradingDay,
     VoidHold,
 )
+from domain.risk.shadows import shadow_positions_assessed, with_shadows_assessed, with_shadows_checked
 from domain.risk.state import Risk, evolve
 from domain.values import ZERO, Mark, Money, exact
 
@@ -126,7 +128,7 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
         case PlaceHold():
             _check_marks(request.marks if request.mark is None else (*request.marks, request.mark))
             known = risk.holds.get(request.key)
-            return _same(known, request) if known else checked(risk, request)
+            return _same(known, request) if known else with_shadows_checked(risk, request, checked(risk, request))
         case AdjustHold():
             _check_marks(request.marks)
             check_id("change_id", request.change_id)
@@ -135,7 +137,9 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
             if was is not None and was.change_id == request.change_id:
                 raise refusal(was)
             known = risk.holds.get(request.key)
-            return () if known and known.change_id == request.change_id else checked(risk, request)
+            if known and known.change_id == request.change_id:
+                return ()
+            return with_shadows_checked(risk, request, checked(risk, request))
         case SetLimit():
             return _set(risk, request)
         case EngageSwitch():
@@ -151,7 +155,7 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
             if request.capital is not None:
                 _check_currency("capital", request.capital.currency)
                 _check_number("capital", request.capital.amount)
-            return assessed(risk, request)
+            return with_shadows_assessed(risk, request, assessed(risk, request))
         case _:
             assert_never(request)
 
@@ -169,10 +173,11 @@ def _set(risk: Risk, request: SetLimit) -> tuple[RiskEvent, ...]:
     _check_limit(request)
     _check_scope(request.account_id, request.scope)
     limit = None if request.limit is None else exact(request.limit)
-    known = risk.limits.get((request.scope, request.measure))
+    known = risk.limit_set(request.scope, request.measure, request.status)
     if known is None and limit is None:
         return ()
-    if known is not None and (known.limit, known.currency) == (limit, request.currency):
+    moved_from = moved(risk, request)
+    if known is not None and (known.limit, known.currency) == (limit, request.currency) and moved_from is None:
         return ()
     version = known.version + 1 if known else 1
     return (
@@ -184,8 +189,22 @@ def _set(risk: Risk, request: SetLimit) -> tuple[RiskEvent, ...]:
             currency=request.currency,
             version=version,
             transact_time=request.transact_time,
+            status=request.status,
+            moved_from=moved_from,
         ),
     )
+
+
+def moved(risk: Risk, request: SetLimit) -> LimitStatus | None:
+    """The other status in which the limit of a request is now, and which it leaves; None if it is in none."""
+    if request.limit is None:
+        return None
+    for status in LimitStatus:
+        known = risk.limit_set(request.scope, request.measure, status)
+        is_same = known is not None and (known.limit, known.currency) == (request.limit, request.currency)
+        if is_same and status is not request.status:
+            return status
+    return None
 
 
 def _check_limit(request: SetLimit) -> None:
@@ -404,9 +423,12 @@ def _restated(risk: Risk, report: RestateHold) -> tuple[RiskEvent, ...]:
 
 def _with_breaches(risk: Risk, event: HoldPosted | HoldAdjusted, wider: Decimal, at: datetime) -> tuple[RiskEvent, ...]:
     strategy_id, instrument_id = event.strategy_id, event.instrument_id
-    if stays_within(risk, strategy_id, instrument_id, wider):  # nearly always, and cheaper to see
+    is_within = stays_within(risk, strategy_id, instrument_id, wider)  # nearly always, and cheaper to see
+    if is_within and not risk.shadows:
         return (event,)
-    return (event, *positions_assessed(evolve(risk, event), strategy_id, instrument_id, at))
+    state = evolve(risk, event)
+    found = [] if is_within else positions_assessed(state, strategy_id, instrument_id, at)
+    return (event, *found, *shadow_positions_assessed(state, strategy_id, instrument_id, at))
 
 
 def carried(risk: Risk | None, account_id: str, at: datetime) -> tuple[UsageCarried, ...]:

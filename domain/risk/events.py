@@ -26,6 +26,17 @@ class Mode(StrEnum):
     REDUCE_ONLY = "REDUCE_ONLY"
 
 
+class LimitStatus(StrEnum):
+    """The effect of a limit. DRAFT: on record, and checked by nobody. ACTIVE: it refuses, and monitoring reports it.
+
+    SHADOW: checked as if it were active; what it would have refused or reported is recorded, and the order passes.
+    """
+
+    DRAFT = "DRAFT"
+    SHADOW = "SHADOW"
+    ACTIVE = "ACTIVE"
+
+
 class LimitCheck(Struct, frozen=True, gc=False):
     """The check of an order against one limit: the limit's version and value, the usage before and with the order.
 
@@ -66,8 +77,12 @@ class CarriedHold(Struct, frozen=True):
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
-class LimitSet(Struct, frozen=True, tag="LimitSet"):
-    """A limit was set, or lifted (`limit` None). `currency` is None for quantities, fractions and counts."""
+class LimitSet(Struct, frozen=True, tag="LimitSet", omit_defaults=True):
+    """A limit was set, or lifted (`limit` None). `currency` is None for quantities, fractions and counts.
+
+    A scope has at most one limit of a measure in each status, and `version` counts those of one status. `moved_from` is
+    the status that the same limit had before, and no longer has.
+    """
 
     account_id: str
     scope: Scope
@@ -76,6 +91,8 @@ class LimitSet(Struct, frozen=True, tag="LimitSet"):
     currency: str | None
     version: int
     transact_time: datetime
+    status: LimitStatus = LimitStatus.ACTIVE
+    moved_from: LimitStatus | None = None
 
 
 class HoldPlaced(Struct, frozen=True, gc=False, tag="HoldPlaced"):
@@ -296,6 +313,22 @@ class DayOpened(Struct, frozen=True, tag="DayOpened"):
     transact_time: datetime
 
 
+ShadowEvent = HoldRefused | LimitBreached | BreachCleared | AssessmentMissed | AssessmentResumed | DayOpened
+
+
+class ShadowDecided(Struct, frozen=True, tag="ShadowDecided"):
+    """What a shadow limit would have led to, had it been active: `decided`, which is not in effect.
+
+    A refusal (`HoldRefused`) is of an order or replacement that passed all limits that are active.
+    """
+
+    account_id: str
+    scope: Scope
+    measure: Measure
+    version: int
+    decided: ShadowEvent
+
+
 class TradingDaySet(Struct, frozen=True, tag="TradingDaySet"):
     """Trading days start at this full hour, UTC."""
 
@@ -358,4 +391,4 @@ class FirmUsageChanged(Struct, frozen=True, tag="FirmUsageChanged"):
 AssessmentEvent = LimitBreached | BreachCleared | AssessmentMissed | AssessmentResumed | EquityAssessed | DayOpened
 SettingEvent = LimitSet | SwitchEngaged | SwitchReleased | TradingDaySet | ConversionSet
 FirmEvent = AccountRegistered | FirmWatchStarted | FirmWatchEnded | UsageCarried | FirmUsageChanged
-RiskEvent = SettingEvent | HoldEvent | AssessmentEvent | FirmEvent
+RiskEvent = SettingEvent | HoldEvent | AssessmentEvent | ShadowDecided | FirmEvent

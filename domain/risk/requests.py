@@ -7,15 +7,18 @@ from msgspec import Struct
 
 from domain.instrument import Contract
 from domain.order import OrderKey, OrderTerms
-from domain.risk.events import Mode
+from domain.risk.events import LimitStatus, Mode
 from domain.risk.exposure import Change
 from domain.risk.measures import Measure, Scope
 from domain.values import ZERO, Mark, Money, Side
 
 
 # A request that has a tag may be stored in a proposal (`domain.access`): add fields to it with defaults only.
-class SetLimit(Struct, frozen=True, tag="SetLimit"):
-    """Set, change or (with None) lift a limit of an account, or of the `firm`."""
+class SetLimit(Struct, frozen=True, tag="SetLimit", omit_defaults=True):
+    """Set, change or (with None) lift a limit of an account, or of the `firm`.
+
+    A limit of the same number and currency that has another status is moved to `status`.
+    """
 
     account_id: str
     scope: Scope
@@ -23,6 +26,7 @@ class SetLimit(Struct, frozen=True, tag="SetLimit"):
     limit: Decimal | None
     currency: str | None
     transact_time: datetime
+    status: LimitStatus = LimitStatus.ACTIVE
 
 
 class EngageSwitch(Struct, frozen=True, tag="EngageSwitch"):

@@ -31,9 +31,11 @@ from domain.risk import (
     LimitBreached,
     LimitCheck,
     LimitSet,
+    LimitStatus,
     Measure,
     Mode,
     Scope,
+    ShadowDecided,
     SwitchEngaged,
     SwitchReleased,
     TradingDaySet,
@@ -87,4 +89,11 @@ EVENTS = (
         AT, 1, 2,
     ),
     FirmUsageChanged("main", POSTED),
+    ShadowDecided(
+        "main", SCOPE, Measure.MAX_GROSS_EXPOSURE, 2,
+        HoldRefused(
+            ORDER, "trend", BTC, Side.BUY, D("9.5"), D("48750.125"), MARK, "MAX_GROSS_EXPOSURE is not exceeded",
+            LIMIT_CHECK, AT, {"age_ms": "61000"}, (LIMIT_CHECK,), SEEN, "A-2",
+        ),
+    ),
 )  # fmt: skip
