@@ -32,12 +32,13 @@ from projections.analytics import equity, exposure, statistics, time_weighted
 from projections.analytics import execution_quality as quality
 from projections.analytics.valuation import total
 from projections.calendar import Close
+from projections.controls import shadow_limits
 from projections.models import limits, positions, reference_data
 from projections.storage.tables import AnyRow, Row
 
 DAILY_MODELS = ("daily", "references")
 EQUITY_MODELS = ("daily", "capital", "references")
-RISK_MODELS = ("positions", "limits", *EQUITY_MODELS)
+RISK_MODELS = ("positions", *shadow_limits.BOTH, *EQUITY_MODELS)
 QUALITY_MODELS = ("orders", "executions")
 STATISTIC_PLACES = 12
 ROWS_MAX = 10_000
@@ -249,7 +250,7 @@ def risk_report(
     worth = None if valued.equity is None else valued.equity + capital
     cuts: Sequence[AnyRow] = exposure.cut(sized, ())
     (whole,) = cuts or [dict.fromkeys(("gross", "net", "delta_value"), Decimal(0))]
-    own = limits.utilisation(at.source, where.account_id)
+    own = shadow_limits.every_limit(at.source, where.account_id)
     return {
         "currency": currency,
         "equity": worth,

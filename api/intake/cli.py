@@ -43,7 +43,7 @@ from domain import order as orders
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Kind as ContractKind
 from domain.order import CancelOrder, OrderKey, OrderTerms, OrdType, SubmitOrder, TimeInForce
-from domain.risk import Measure, Scope, SetLimit
+from domain.risk import LimitStatus, Measure, Scope, SetLimit
 from domain.values import ONE, Side
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 account = typer.Typer(name="account", help="Accounts: open, list.", no_args_is_help=True)
 instrument = typer.Typer(name="instrument", help="Instruments: add, list.", no_args_is_help=True)
-limit = typer.Typer(name="limit", help="Limits: set.", no_args_is_help=True)
+limit = typer.Typer(name="limit", help="Limits: set, list, what shadow limits would refuse.", no_args_is_help=True)
 order = typer.Typer(name="order", help="Orders: submit, cancel, show.", no_args_is_help=True)
 
 CL_ORD_ID = typer.Argument(parser=name_option, metavar="CL_ORD_ID", help="Your own id of the order.")
@@ -227,11 +227,19 @@ def set_limit(
     instrument: Annotated[
         str | None, typer.Option(parser=instrument_option, metavar="SYMBOL.VENUE", help="Only this one.")
     ] = None,
+    status: Annotated[
+        LimitStatus,
+        typer.Option(
+            case_sensitive=False,
+            help="DRAFT: checked by nobody. SHADOW: orders pass, what it would refuse is recorded. ACTIVE: it refuses.",
+        ),
+    ] = LimitStatus.ACTIVE,
     json: Json = False,
 ) -> None:
-    """Set, change or lift a limit of an account."""
+    """Set, change or lift a limit of an account; one of the same number in another status is moved to this one."""
     request = SetLimit(
-        account, Scope(strategy, instrument), measure=measure, limit=value, currency=currency, transact_time=now()
+        account, Scope(strategy, instrument), measure=measure, limit=value, currency=currency, transact_time=now(),
+        status=status,
     )  # fmt: skip
     with opened() as daybook:
         answer = requested(daybook, request, json=json)
@@ -240,16 +248,19 @@ def set_limit(
         "strategy_id": strategy,
         "instrument_id": instrument,
         "measure": measure,
+        "status": status,
         "limit": value,
         "currency": currency,
         "is_changed": bool(answer.records),
     }
     if json:
         write_json(record)
-    elif value is None:
-        say(f"{measure} of {account} is lifted.")
+        return
+    name = measure if status is LimitStatus.ACTIVE else f"{status} {measure}"
+    if value is None:
+        say(f"{name} of {account} is lifted.")
     else:
-        say(f"{measure} of {account} is {grouped(value)} {currency or ''}".rstrip() + ".")
+        say(f"{name} of {account} is {grouped(value)} {currency or ''}".rstrip() + ".")
 
 
 @order.command()

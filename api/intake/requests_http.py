@@ -41,7 +41,7 @@ from domain.order import (
     TriggerPrice,
 )
 from domain.position import PositionKey, PositionTransferred, Transfer
-from domain.risk import Measure, Scope, SetLimit
+from domain.risk import LimitStatus, Measure, Scope, SetLimit
 from domain.values import ONE, Side
 
 MARKS_MAX = 1000
@@ -81,7 +81,10 @@ class ListInstrumentRequest(RequestBody):
 
 
 class SetLimitRequest(RequestBody):
-    """A limit over one strategy or all (null), one instrument or each (null); `limit` null lifts it."""
+    """A limit over one strategy or all (null), one instrument or each (null); `limit` null lifts it.
+
+    A scope has at most one limit of a measure in each status. A limit of the same number in another status is moved.
+    """
 
     account_id: Name
     measure: Measure
@@ -89,6 +92,11 @@ class SetLimitRequest(RequestBody):
     currency: CurrencyCode | None = Field(None, description="of a notional limit; null for quantities")
     strategy_id: Name | None = None
     instrument_id: InstrumentId | None = None
+    status: LimitStatus = Field(
+        LimitStatus.ACTIVE,
+        description="DRAFT is checked by nobody; SHADOW is checked with every order, which passes, and records what it"
+        " would refuse; ACTIVE refuses",
+    )
 
 
 class OrderSubmission(RequestBody):
@@ -155,6 +163,13 @@ ORDER_EXAMPLE = {
     "order_qty": "0.25",
     "price": "97500.10",
 }
+LIMIT_EXAMPLES: Any = {
+    "active": {"value": {"account_id": "main", "measure": "MAX_POSITION", "limit": "2"}},
+    "shadow": {
+        "summary": "a tighter limit, beside the active one, that records what it would refuse",
+        "value": {"account_id": "main", "measure": "MAX_POSITION", "limit": "1.5", "status": "SHADOW"},
+    },
+}
 CREATED = documented(201, "done") | documented(200, "done before: the same answer")
 PROPOSED = documented(202, "proposed: it takes effect when another person approves it", ProposalAnswer)
 
@@ -196,19 +211,23 @@ def list_instrument(
 
 @router.post("/limits", status_code=201, response_model=schemas.LimitAnswer, responses=CREATED | PROPOSED)
 def set_limit(
-    body: SetLimitRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
+    body: Annotated[SetLimitRequest, Body(openapi_examples=LIMIT_EXAMPLES)],
+    daybook: OpenDaybook,
+    caller: Admin,
+    request_id: RequestId,
+    key: IdempotencyKey,
 ) -> Response:
-    """Set, change or lift a limit of an account."""
+    """Set, change or lift a limit of an account, or move one to another status."""
     scope = Scope(body.strategy_id, body.instrument_id)
     request = SetLimit(
         body.account_id, scope=scope, measure=body.measure, limit=body.limit, currency=body.currency,
-        transact_time=now(),
+        transact_time=now(), status=body.status,
     )  # fmt: skip
 
     def respond(answers: list[Answer], look: Look) -> Response:
         done = one(answers)
         state = look(risk.stream(body.account_id))
-        known = state.limits.get((scope, body.measure)) if state else None
+        known = state.limit_set(scope, body.measure, body.status) if state else None
         return _done(body.model_dump() | {"version": known.version if known else 0}, done)
 
     return carried_out(daybook, command(request, caller, request_id), key, respond)

@@ -42,8 +42,10 @@ from api.read_models.snapshot import reading
 from domain import account, instrument
 from domain.account import CostBasis, FeePolicy
 from domain.order import OrdStatus
+from domain.risk import LimitStatus
 from projections.analytics import disposals, exposure, pnl
-from projections.models import breaks, executions, limits, lots, orders
+from projections.controls import shadow_limits
+from projections.models import breaks, executions, lots, orders
 from projections.storage.rows import Source
 from projections.storage.tables import AnyRow, Row
 
@@ -62,6 +64,12 @@ class OrdersQuery(PageQuery):
     """Which orders, also by status."""
 
     status: list[OrdStatus] = Field([], max_length=8)
+
+
+class LimitsQuery(SelectionQuery):
+    """Which limits, also by status."""
+
+    status: list[LimitStatus] = Field([], max_length=len(LimitStatus))
 
 
 class ExecutionsQuery(PageQuery):
@@ -252,13 +260,32 @@ def _totals(rows: Iterable[AnyRow], query: ExposureQuery) -> list[Row]:
 
 
 @router.get("/limits", **listed(schemas.LimitRow))
-def list_limits(query: Annotated[SelectionQuery, Query()], context: Context) -> Response:
-    """Every limit in force, and its usage."""
-    with reading(context.daybook, "limits", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
-        rows: Sequence[AnyRow] = limits.utilisation(at.source, query.account_id)
+def list_limits(query: Annotated[LimitsQuery, Query()], context: Context) -> Response:
+    """Every limit, and its usage: those that are active, in shadow, and drafts."""
+    moment = query.moment_recorded()
+    with reading(context.daybook, *shadow_limits.BOTH, min_seq=query.min_seq, moment=moment) as at:
+        rows: Sequence[AnyRow] = shadow_limits.every_limit(at.source, query.account_id)
+    rows = [row for row in rows if not query.status or row["status"] in query.status]
     wanted = {"strategy_id": query.strategy_id, "instrument_id": query.instrument_id}
     rows = [row for row in rows if all(value is None or row[name] in (None, value) for name, value in wanted.items())]
     return context.rows(query, at, rows, schemas.LimitRow)
+
+
+@router.get("/limits/would-refuse", **listed(schemas.RefusalRow, is_paged=True, totals=schemas.RefusalCount))
+def list_would_refuse(query: Annotated[PageQuery, Query()], context: Context) -> Response:
+    """Orders and replacements that passed and that shadow limits would have refused, the newest first.
+
+    `account_id` is the limit's (`firm`: over all accounts together), `strategy_id` and `instrument_id` are the order's.
+    `totals` has the number for each version of each shadow limit, whatever the order.
+    """
+    after = cursor_after(query.cursor, int)
+    moment = query.moment_recorded()
+    with reading(context.daybook, shadow_limits.NAME, min_seq=query.min_seq, moment=moment) as at:
+        rows = shadow_limits.would_refuse(
+            at.source, **query.where()._asdict(), limit=query.limit + 1, after=after[0] if after else None
+        )
+        totals = shadow_limits.would_refuse_counts(at.source, query.account_id)
+    return context.page(query, at, rows, by=("refused_seq",), shape=schemas.RefusalRow, totals=totals)
 
 
 @router.get("/breaks", **listed(schemas.BreakRow))

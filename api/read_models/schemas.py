@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
 from projections.analytics import exposure, pnl
+from projections.controls import shadow_limits
 from projections.models import balances, breaks, executions, journal, limits, lots, orders, positions
 from projections.storage.tables import ITEMS, Amounts
 
@@ -63,6 +64,7 @@ class Instruments(Answer):
 class LimitAnswer(Answer):
     account_id: str
     measure: str
+    status: str
     limit: DecimalText | None
     currency: str | None
     strategy_id: str | None
@@ -356,8 +358,8 @@ def _row(name: str, doc: str, columns: Iterable[sa.Column[Any]], **derived: Any)
     return create_model(name, __base__=Answer, __doc__=doc, **fields)
 
 
-def listing(shape: type[Answer], **more: type[Answer]) -> type[Answer]:
-    """Return the schema of a list of rows."""
+def listing(shape: type[Answer], *, is_paged: bool = False, **more: type[Answer]) -> type[Answer]:
+    """Return the schema of a list of rows; one without anything more beside it is paged."""
     fields: dict[str, Any] = {
         "seq": (int, Field(..., description="the place in the log the rows are of")),
         "recorded_at": (TimeText | None, Field(..., description="of a past moment: when that place was recorded")),
@@ -365,7 +367,7 @@ def listing(shape: type[Answer], **more: type[Answer]) -> type[Answer]:
         "items": (list[shape], ...),  # type: ignore[valid-type]
     }
     fields |= {name: (list[each], ...) for name, each in more.items()}  # type: ignore[valid-type]
-    if not more:
+    if is_paged or not more:
         fields["next"] = (str | None, Field(None, description="cursor of the next page; null on the last"))
     return create_model(f"{shape.__name__}s", __base__=Answer, **fields)
 
@@ -417,12 +419,30 @@ PnlRow = _row(
 ExposureRow = _row("ExposureRow", "A position's size.", _SIZED, venue=str, **_MARKED, notional=DecimalText | None)
 LimitRow = _row(
     "LimitRow",
-    "A limit in force; null scopes mean all strategies and each instrument.",
+    "A limit and its usage; null scopes mean all strategies and each instrument. `status` is ACTIVE (it refuses),"
+    " SHADOW (checked with every order, which passes) or DRAFT (checked by nobody). `would_refuse`, of a SHADOW limit,"
+    " is how many orders and replacements it would have refused since it was set to this number.",
     [limits.limits.c[name] for name in ("account_id", "measure", "currency", "version", "unassessed", "transact_time")],
     **dict.fromkeys(limits.SCOPE, str | None),
     limit=DecimalText,
     **dict.fromkeys(("position", "held_buy", "held_sell", "used", "utilisation"), DecimalText | None),
     breached_at=TimeText | None,
+    status=str,
+    would_refuse=int | None,
+)
+RefusalRow = _row(
+    "RefusalRow",
+    "An order that passed, or a replacement (`requested_as`), which a shadow limit would have refused. The scope and"
+    " the numbers are the limit's: `used` without the order and `asked` with it, null where `rule` is that something to"
+    " measure it by was missing, which `facts` name.",
+    [column for column in _without_seq(shadow_limits.refusals) if column.name not in limits.SCOPE],
+    **dict.fromkeys(limits.SCOPE, str | None),
+)
+RefusalCount = _row(
+    "RefusalCount",
+    "How many orders and replacements a version of a shadow limit would have refused; `asked_max` is the most asked.",
+    [column for column in _without_seq(shadow_limits.counts) if column.name not in limits.SCOPE],
+    **dict.fromkeys(limits.SCOPE, str | None),
 )
 
 

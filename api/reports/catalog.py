@@ -222,8 +222,8 @@ _REPORTS = (
     Report(
         "risk",
         "Limits",
-        "Show every limit in force and its utilisation.",
-        models=("limits",),
+        "Show every limit, its status and its utilisation.",
+        models=("limits", "shadow_limits"),
         parameters=(*WHICH, *AS_OF),
         parts=(Part("items", "Limits"),),
     ),
@@ -307,7 +307,7 @@ _REPORTS = (
         "leverage",
         "Risk",
         "Show exposure by asset in one currency, leverage, concentration, and every limit with its headroom.",
-        models=("positions", "limits", "daily", "capital", "references"),
+        models=("positions", "limits", "shadow_limits", "daily", "capital", "references"),
         parameters=(*WHICH, *WORTH, "by", "mark", *VALUED, *AS_OF),
         parts=(
             Part("figures", "Risk", is_single=True),

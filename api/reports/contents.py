@@ -22,7 +22,8 @@ from api.statements import schemas as stated
 from projections.analytics import disposals, exposure, pnl
 from projections.analytics.daily_balances import daily_balances
 from projections.analytics.valuation import mark_of
-from projections.models import balances, executions, journal, limits, lots, orders
+from projections.controls import shadow_limits
+from projections.models import balances, executions, journal, lots, orders
 from projections.storage.changes import changes
 from projections.storage.rows import MemoryRows, Source
 from projections.storage.tables import AnyRow
@@ -178,7 +179,7 @@ def _blotter(basis: Basis) -> Content:
 def _risk(basis: Basis) -> Content:
     selected = basis.parameters
     wanted = {"strategy_id": selected.strategy_id, "instrument_id": selected.instrument_id}
-    found: list[AnyRow] = [*limits.utilisation(basis.at.source, selected.account_id)]
+    found: list[AnyRow] = [*shadow_limits.every_limit(basis.at.source, selected.account_id)]
     kept = [row for row in found if all(v is None or row[name] in (None, v) for name, v in wanted.items())]
     return Content({"items": kept})
 

@@ -85,9 +85,10 @@ TRIAL_BALANCE = (
 LIMITS = (
     Column("account_id", "Account"), Column("strategy_id", "Strategy", rank=3), Column("instrument_id", "Instrument"),
     Column("venue", "Venue", rank=4), Column("asset", "Asset", rank=4), Column("measure", "Measure"),
-    Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER),
+    Column("status", "Status", rank=2), Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER),
     Column("utilisation", "Utilisation", Kind.NUMBER, 1), Column("currency", "Ccy", rank=2),
-    Column("breached_at", "Breached", Kind.TIME, 9), Column("unassessed", "Not monitored", rank=9),
+    Column("would_refuse", "Would refuse", Kind.NUMBER, 5), Column("breached_at", "Breached", Kind.TIME, 9),
+    Column("unassessed", "Not monitored", rank=9),
 )  # fmt: skip
 NAV = (
     Column("day", "Day"), Column("nav", "NAV", Kind.NUMBER), Column("cash", "Cash", Kind.NUMBER, 5),
@@ -139,8 +140,8 @@ CUTS = (
     Column("delta_value", "Delta value", Kind.PNL, 2), Column("share", "Share", Kind.NUMBER),
 )  # fmt: skip
 HEADROOM = (
-    Column("account_id", "Account"), Column("measure", "Limit of"), Column("subject", "On", rank=1),
-    Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER),
+    Column("account_id", "Account"), Column("measure", "Limit of"), Column("status", "Status", rank=2),
+    Column("subject", "On", rank=1), Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER),
     Column("headroom", "Headroom", Kind.PNL), Column("currency", "In"), Column("unassessed", "Unknown for", rank=9),
 )  # fmt: skip
 RESTATED = (

@@ -68,7 +68,7 @@ TAKEN = {
     "PositionRestated": "executions positions lots balances journal daily",
     "PositionBroken": "breaks",
     # limits
-    "LimitSet": "limits",
+    "LimitSet": "limits shadow_limits",
     "SwitchEngaged": "limits",
     "SwitchReleased": "limits",
     "TradingDaySet": "",  # days are of loss limits, which only an assessment measures
@@ -79,6 +79,7 @@ TAKEN = {
     "BreachCleared": "limits",
     "AssessmentMissed": "limits",
     "AssessmentResumed": "limits",
+    "ShadowDecided": "shadow_limits",
     "HoldPlaced": "limits",
     "HoldRefused": "",  # nothing is held; the order says why
     "HoldAdjusted": "limits",

@@ -31,7 +31,6 @@ from domain.risk import (
     LimitBreached,
     LimitCheck,
     LimitSet,
-    LimitStatus,
     Measure,
     Mode,
     Scope,

@@ -85,8 +85,10 @@ export function drawLimits(rows) {
     const what = [row.strategy_id ?? "all strategies", MEASURES[row.measure] ?? row.measure].join(" \u00b7 ");
     const isUsed = row.used !== null;
     const percent = isUsed ? `${Math.floor(share(row.used, row.limit) * 100)} %` : "";
-    return el("tr", { title: `limit version ${row.version}, ${row.measure}` },
-      el("th", { scope: "row" }, el("div", { class: "id" }, row.instrument_id ?? "each instrument"), el("div", { class: "quiet small" }, what)),
+    const refuses = row.would_refuse ? `, would refuse ${row.would_refuse}` : "";
+    const beside = row.status && row.status !== "ACTIVE" ? el("div", { class: "quiet small" }, `${row.status}${refuses}`) : null;
+    return el("tr", { title: `limit version ${row.version}, ${row.measure}, ${row.status ?? "ACTIVE"}` },
+      el("th", { scope: "row" }, el("div", { class: "id" }, row.instrument_id ?? "each instrument"), el("div", { class: "quiet small" }, what), beside),
       cell("graph", isUsed ? limitBar(row.used, row.limit, `${percent} of the limit used`) : el("span", { class: "quiet" }, "per order")),
       figure(isUsed ? row.used : null, { className: "roomy" }), figure(row.limit, { className: "roomy" }), figure(isUsed ? less(row.limit, row.used) : null));
   }), "No limits set");
