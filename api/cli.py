@@ -28,6 +28,7 @@ from api.explain import cli as explain_cli
 from api.explain import orders_cli
 from api.intake import cli as intake_cli
 from api.intake import cli_marks, controls_cli, limits_cli
+from api.intake.stopping import cli as stopping_cli
 from api.operations import (
     approvals_cli,
     clock_cli,
@@ -84,6 +85,7 @@ app.add_typer(approvals_cli.approval)
 app.command()(upgrade_cli.upgrade)
 app.add_typer(database_cli.database)
 app.add_typer(clock_cli.clock)
+intake_cli.order.command(name="cancel-all")(stopping_cli.cancel_all)
 intake_cli.limit.command(name="list")(limits_cli.list_limits)
 intake_cli.limit.command(name="would-refuse")(limits_cli.would_refuse)
 app.add_typer(intake_cli.account)

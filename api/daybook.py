@@ -176,6 +176,10 @@ class Daybook:
         """Return the aggregate of a stream as of now, read apart from the writer; None if the stream is empty."""
         return self._aggregates.state(stream)
 
+    def states(self, streams: Sequence[str]) -> list[Any]:
+        """Return the aggregates of short streams as of now, read at once and apart from the writer."""
+        return self._aggregates.states(streams)
+
     @cached_property
     def engine(self) -> "Engine":
         """The engine that reads the read models."""

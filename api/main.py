@@ -25,6 +25,7 @@ from api.http.observability import Measures, Observed
 from api.http.origins import Origins, names_of
 from api.http.reads import Reads
 from api.intake import controls_http, requests_http, venue_reports, venue_reports_http
+from api.intake.stopping import http as stopping_http
 from api.operations import access_http
 from api.operations import http as operations_http
 from api.operations.shared import Shared
@@ -93,7 +94,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     app.state.reads = Reads(daybook, app.state.measures.registry)
     operations_http.share(app, daybook, app.state.measures.registry)
     problem_responses.install(app)
-    parts = (requests_http, venue_reports_http, controls_http, access_http, *QUERIES, operations_http)
+    parts = (requests_http, venue_reports_http, controls_http, stopping_http, access_http, *QUERIES, operations_http)
     routers = [part.router for part in parts]
     for router in routers:
         app.include_router(router)

@@ -24,6 +24,7 @@ from domain.ledger.log import Recorded
 from domain.marks import RecordMarks
 from domain.order import (
     CancelOrder,
+    CancelOrders,
     CloseParent,
     OpenParent,
     OrderFilled,
@@ -39,6 +40,7 @@ from domain.sealed.figures import CloseFigures
 Request = (
     SubmitOrder
     | CancelOrder
+    | CancelOrders
     | ReplaceOrder
     | OpenParent
     | CloseParent
@@ -121,6 +123,8 @@ def streams_of(command: Command) -> list[str]:
             return streams + [stream for report in of_orders if (stream := venue_ids.stream_of(report)) is not None]
         case SubmitOrder(key=key) | CancelOrder(key=key) | ReplaceOrder(key=key):
             return [order.stream(key)]
+        case CancelOrders():
+            return [order.stream(each.key) for each in command.payload.each()]
         case _:
             return []
 

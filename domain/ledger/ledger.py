@@ -63,6 +63,7 @@ from domain.ledger.unit_of_work import CACHED_STREAMS_MAX, Aggregates, UnitOfWor
 from domain.marks import RecordMarks
 from domain.order import (
     CancelOrder,
+    CancelOrders,
     CloseParent,
     OpenParent,
     Order,
@@ -163,6 +164,12 @@ class Ledger:
         """The present state of a stream in the log; None if the stream is empty."""
         self._known.refresh([stream])
         return self._known.known(stream)[1]
+
+    def states(self, streams: Sequence[str]) -> list[Any]:
+        """The present states of short streams in the log, all read at once; None where a stream is empty."""
+        self._known.forget(streams)
+        self._known.fetch(streams)
+        return [self._known.known(stream)[1] for stream in streams]
 
     def carry_out(self, command: Command) -> list[Answer]:
         """Carry out a request or reports: an answer for each. A refused request has its refusal as error."""
@@ -305,6 +312,8 @@ def _decide(
             named = venue_ids.requested_of(work.state, request)
             requested = order.decide(work.state(order.stream(named.key)), named)
             orders.record_request(work, named.key, requested, named.transact_time)
+        case CancelOrders():
+            orders.cancel_each(work, request)
         case ReplaceOrder():
             return _replace(work, venue_ids.requested_of(work.state, request), marks)
         case OpenParent() | CloseParent():

@@ -8,6 +8,7 @@ The terms are in `domain.order.terms`, the events in `domain.order.events`, the 
 adopted when a venue reports on it: `OrderAdopted`, of unknown quantity if the venue does not state it, then the report.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from functools import partial, reduce
@@ -69,6 +70,7 @@ from domain.order.terms import (
 
 __all__ = [
     "CancelOrder",
+    "CancelOrders",
     "Changes",
     "ExecInst",
     "OrdStatus",
@@ -137,6 +139,20 @@ class CancelOrder(Struct, frozen=True):
     reason: str
     transact_time: datetime
     requested_as: str = ""
+
+
+class CancelOrders(Struct, frozen=True):
+    """Cancel each of an account's orders that is open, at most `CANCELED_MAX` of them. None of them is refused."""
+
+    account_id: str
+    cl_ord_ids: tuple[str, ...]
+    reason: str
+    transact_time: datetime
+
+    def each(self) -> Iterator[CancelOrder]:
+        """The request to cancel each order."""
+        for cl_ord_id in self.cl_ord_ids:
+            yield CancelOrder(OrderKey(self.account_id, cl_ord_id), self.reason, self.transact_time)
 
 
 class ReplaceOrder(Struct, frozen=True):

@@ -47,6 +47,10 @@ BODIES: dict[str, Any] = {
     },
     "/v1/orders": order(expire_time="2199-01-01T00:00:00Z", time_in_force="GTD", stop_px="5", display_qty="1"),
     "/v1/orders/{account_id}/{cl_ord_id}/cancel": {"reason": "x"},
+    "/v1/orders/cancel-all": {
+        "account_id": "main", "strategy_id": "s", "instrument_id": BTC, "symbol": "X", "venue": "V", "side": "BUY",
+        "reason": "x",
+    },
     "/v1/venue-reports": {"reports": [fill()]},
     "/v1/reports": {"reports": [fill()]},
     "/v1/transfers": {
