@@ -24,6 +24,7 @@ from adapters.os_account import os_account
 from adapters.postgres import connections, embedded
 from adapters.postgres.api_keys import ApiKeys
 from adapters.postgres.connections import Role
+from adapters.postgres.countdowns import Countdowns
 from adapters.postgres.migrations import prepare
 from adapters.upkeep.clock import ClockCheck
 from adapters.upkeep.disk import DiskCheck
@@ -153,6 +154,13 @@ class Daybook:
     def history(self) -> PostgresLog:
         """The log for readers, as auditor: however many of its connections are busy, those of the writer are free."""
         made = PostgresLog(self.url, Role.AUDITOR)
+        self.closing.callback(made.close)
+        return made
+
+    @cached_property
+    def countdowns(self) -> Countdowns:
+        """The countdowns of dead man's switches."""
+        made = Countdowns(self.url)
         self.closing.callback(made.close)
         return made
 

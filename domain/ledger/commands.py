@@ -34,7 +34,17 @@ from domain.order import (
     venue_ids,
 )
 from domain.position import AssignLots, MovePosition, SettleContract, SettleFunding, Transfer
-from domain.risk import AssessMarks, EngageSwitch, ReleaseSwitch, SetConversion, SetLimit, SetTradingDay
+from domain.risk import (
+    ArmDeadManSwitch,
+    AssessMarks,
+    DisarmDeadManSwitch,
+    EngageSwitch,
+    FireDeadManSwitch,
+    ReleaseSwitch,
+    SetConversion,
+    SetLimit,
+    SetTradingDay,
+)
 from domain.sealed.figures import CloseFigures
 
 Request = (
@@ -54,6 +64,9 @@ Request = (
     | SetTradingDay
     | SetConversion
     | AssessMarks
+    | ArmDeadManSwitch
+    | DisarmDeadManSwitch
+    | FireDeadManSwitch
     | AssignLots
     | MovePosition
     | SettleContract

@@ -91,8 +91,11 @@ from domain.position import (
 )
 from domain.risk import (
     AdjustHold,
+    ArmDeadManSwitch,
     AssessMarks,
+    DisarmDeadManSwitch,
     EngageSwitch,
+    FireDeadManSwitch,
     PlaceHold,
     ReleaseSwitch,
     SetConversion,
@@ -304,7 +307,10 @@ def _decide(
         case ListInstrument() | AmendInstrument() | DelistInstrument():
             stream = instrument.stream(request.instrument_id)
             work.record(stream, instrument.decide(work.state(stream), request))
-        case SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | AssessMarks():
+        case (
+            SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | AssessMarks()
+            | ArmDeadManSwitch() | DisarmDeadManSwitch() | FireDeadManSwitch()
+        ):  # fmt: skip
             if request.account_id != risk.FIRM:
                 _account_of(work, request.account_id)
             limits.carry_out(work, request, marks, label(actor))

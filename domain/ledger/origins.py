@@ -55,7 +55,8 @@ ORIGINS: dict[type[Struct], Origin] = {
             instrument.InstrumentListed, instrument.InstrumentAmended, instrument.InstrumentDelisted,
             order.OrderSubmitted, order.OrderRefused, order.OrderCancelRequested, order.OrderReplaceRequested,
             order.ParentOpened, order.ParentClosed, position.LotsAssigned, risk.LimitSet, risk.SwitchEngaged,
-            risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet, keys.KeyIssued, keys.KeyRescoped,
+            risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet, risk.DeadManSwitchArmed,
+            risk.DeadManSwitchDisarmed, risk.DeadManSwitchFired, keys.KeyIssued, keys.KeyRescoped,
             keys.KeyRevoked, approvals.ApprovalPolicySet, approvals.ActionProposed, approvals.ProposalRejected,
             MarksRecorded, FiguresClosed,
         ),
@@ -171,6 +172,23 @@ def _request_of_risk(event: Any) -> Any:
         case risk.ConversionSet():
             is_used = event.contract is not None
             return risk.SetConversion(event.account_id, event.instrument_id, event.transact_time, is_used)
+        case _:
+            return _request_of_dead_man(event)
+
+
+def _request_of_dead_man(event: Any) -> Any:
+    match event:
+        case risk.DeadManSwitchArmed():
+            return risk.ArmDeadManSwitch(
+                event.account_id, event.strategy_id, event.countdown_ms, event.transact_time, halts=event.halts
+            )
+        case risk.DeadManSwitchDisarmed():
+            return risk.DisarmDeadManSwitch(event.account_id, event.strategy_id, event.transact_time)
+        case risk.DeadManSwitchFired():
+            return risk.FireDeadManSwitch(
+                event.account_id, event.strategy_id, event.version, extended_at=event.extended_at,
+                deadline=event.deadline, transact_time=event.transact_time,
+            )  # fmt: skip
         case _:
             return None
 

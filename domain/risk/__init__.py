@@ -1,5 +1,16 @@
 """Risk: limits, holds, pre-trade checks and monitoring of one account or the firm, and the kill switch."""
 
+from domain.risk.dead_man import (
+    ArmDeadManSwitch,
+    DeadMan,
+    DeadManSwitchArmed,
+    DeadManSwitchDisarmed,
+    DeadManSwitchFired,
+    DisarmDeadManSwitch,
+    FireDeadManSwitch,
+    deadline_of,
+    is_armed_as,
+)
 from domain.risk.decisions import admit, carried, decide, moved, refusal, stream
 from domain.risk.events import (
     FIRM,
@@ -65,6 +76,7 @@ __all__ = [
     "FIRM",
     "AccountRegistered",
     "AdjustHold",
+    "ArmDeadManSwitch",
     "AssessMarks",
     "AssessmentMissed",
     "AssessmentResumed",
@@ -74,10 +86,16 @@ __all__ = [
     "Change",
     "ConversionSet",
     "DayOpened",
+    "DeadMan",
+    "DeadManSwitchArmed",
+    "DeadManSwitchDisarmed",
+    "DeadManSwitchFired",
     "Desk",
+    "DisarmDeadManSwitch",
     "EngageSwitch",
     "EquityAssessed",
     "ExpireHold",
+    "FireDeadManSwitch",
     "FirmUsageChanged",
     "FirmWatchEnded",
     "FirmWatchStarted",
@@ -123,8 +141,10 @@ __all__ = [
     "age_allowed",
     "carried",
     "day_of",
+    "deadline_of",
     "decide",
     "evolve",
+    "is_armed_as",
     "moved",
     "positions_assessed",
     "refusal",

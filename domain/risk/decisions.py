@@ -22,6 +22,8 @@ from domain import values
 from domain.errors import InvalidInput, RequestRefused
 from domain.instrument import Kind
 from domain.order import check_amount, check_id, check_time
+from domain.risk import dead_man
+from domain.risk.dead_man import ArmDeadManSwitch, DisarmDeadManSwitch, FireDeadManSwitch
 from domain.risk.events import (
     FIRM,
     CarriedCell,
@@ -156,6 +158,8 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
                 _check_currency("capital", request.capital.currency)
                 _check_number("capital", request.capital.amount)
             return with_shadows_assessed(risk, request, assessed(risk, request))
+        case ArmDeadManSwitch() | DisarmDeadManSwitch() | FireDeadManSwitch():
+            return dead_man.decide(risk.dead_man, request)
         case _:
             assert_never(request)
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 from domain.instrument import Contract
 from domain.marks import MarkSeen
 from domain.order import OrderKey
+from domain.risk.dead_man import DeadManEvent
 from domain.risk.exposure import Change, Holding
 from domain.risk.measures import Measure, Scope
 from domain.values import ZERO, Mark, Money, Side
@@ -391,4 +392,4 @@ class FirmUsageChanged(Struct, frozen=True, tag="FirmUsageChanged"):
 AssessmentEvent = LimitBreached | BreachCleared | AssessmentMissed | AssessmentResumed | EquityAssessed | DayOpened
 SettingEvent = LimitSet | SwitchEngaged | SwitchReleased | TradingDaySet | ConversionSet
 FirmEvent = AccountRegistered | FirmWatchStarted | FirmWatchEnded | UsageCarried | FirmUsageChanged
-RiskEvent = SettingEvent | HoldEvent | AssessmentEvent | ShadowDecided | FirmEvent
+RiskEvent = SettingEvent | HoldEvent | AssessmentEvent | ShadowDecided | DeadManEvent | FirmEvent

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from domain.instrument import Contract
 from domain.order import OrderKey, OrderTerms
+from domain.risk.dead_man import DeadManRequest
 from domain.risk.events import LimitStatus, Mode
 from domain.risk.exposure import Change
 from domain.risk.measures import Measure, Scope
@@ -154,6 +155,6 @@ class ExpireHold(Struct, frozen=True):
     transact_time: datetime
 
 
-SettingRequest = SetLimit | EngageSwitch | ReleaseSwitch | SetTradingDay | SetConversion | AssessMarks
+SettingRequest = SetLimit | EngageSwitch | ReleaseSwitch | SetTradingDay | SetConversion | AssessMarks | DeadManRequest
 RiskRequest = SettingRequest | PlaceHold | AdjustHold
 RiskReport = PostHold | PostGains | RestateHold | VoidHold | ExpireHold

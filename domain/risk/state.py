@@ -11,6 +11,8 @@ from msgspec.structs import replace
 
 from domain.instrument import Contract
 from domain.order import OrderKey
+from domain.risk import dead_man
+from domain.risk.dead_man import DeadManSwitchArmed, DeadManSwitchDisarmed, DeadManSwitchFired, Switches
 from domain.risk.events import (
     FIRM,
     AccountRegistered,
@@ -69,7 +71,8 @@ class Risk(Struct, frozen=True, gc=False):
     that passed, for limits of rate, at most as many as the limit allows. `switch_versions` outlives a release;
     `refused` is the last refused replacement of a working order. `is_watched` is, for an account, whether the firm
     checks too, for the firm, whether it does; `accounts`, for the firm, are all accounts. `beside` has the draft and
-    shadow limits as they were last set, `shadows` the shadow limits that are not lifted.
+    shadow limits as they were last set, `shadows` the shadow limits that are not lifted; `dead_man` has the dead man's
+    switches.
     """
 
     limits: dict[Limited, LimitSet] = {}
@@ -89,6 +92,7 @@ class Risk(Struct, frozen=True, gc=False):
     accounts: frozenset[str] = frozenset()
     beside: dict[Placed, LimitSet] = {}
     shadows: dict[Limited, Shadow] = {}
+    dead_man: Switches = {}
 
     @property
     def holds(self) -> Mapping[OrderKey, Hold]:
@@ -221,6 +225,8 @@ def evolve(risk: Risk | None, event: RiskEvent) -> Risk:
             return _with_assessment(risk, event)
         case ShadowDecided():
             return _with_shadow_decided(risk, event)
+        case DeadManSwitchArmed() | DeadManSwitchDisarmed() | DeadManSwitchFired():
+            return replace(risk, dead_man=dead_man.evolve(risk.dead_man, event))
         case FirmUsageChanged():
             return evolve(risk, event.change)
         case AccountRegistered() | FirmWatchStarted() | FirmWatchEnded() | UsageCarried():

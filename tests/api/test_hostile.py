@@ -51,6 +51,8 @@ BODIES: dict[str, Any] = {
         "account_id": "main", "strategy_id": "s", "instrument_id": BTC, "symbol": "X", "venue": "V", "side": "BUY",
         "reason": "x",
     },
+    "/v1/dead-man-switches": {"account_id": "main", "strategy_id": "s", "countdown_ms": 0, "halts": False},
+    "/v1/dead-man-switches/fire": {"account_id": "main", "strategy_id": "s"},
     "/v1/venue-reports": {"reports": [fill()]},
     "/v1/reports": {"reports": [fill()]},
     "/v1/transfers": {

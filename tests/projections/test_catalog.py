@@ -80,6 +80,9 @@ TAKEN = {
     "AssessmentMissed": "limits",
     "AssessmentResumed": "limits",
     "ShadowDecided": "shadow_limits",
+    "DeadManSwitchArmed": "",  # the switches are read from the log itself
+    "DeadManSwitchDisarmed": "",
+    "DeadManSwitchFired": "",  # what follows are requests of their own
     "HoldPlaced": "limits",
     "HoldRefused": "",  # nothing is held; the order says why
     "HoldAdjusted": "limits",

@@ -16,6 +16,9 @@ from domain.risk import (
     Change,
     ConversionSet,
     DayOpened,
+    DeadManSwitchArmed,
+    DeadManSwitchDisarmed,
+    DeadManSwitchFired,
     EquityAssessed,
     FirmUsageChanged,
     FirmWatchEnded,
@@ -88,6 +91,9 @@ EVENTS = (
         AT, 1, 2,
     ),
     FirmUsageChanged("main", POSTED),
+    DeadManSwitchArmed("main", "maker", 30000, True, 2, AT),
+    DeadManSwitchDisarmed("main", "maker", 2, AT),
+    DeadManSwitchFired("main", "maker", 30000, True, 2, AT - timedelta(seconds=31), AT - timedelta(seconds=1), AT),
     ShadowDecided(
         "main", SCOPE, Measure.MAX_GROSS_EXPOSURE, 2,
         HoldRefused(

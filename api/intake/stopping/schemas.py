@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from api.read_models.schemas import Answer, DecimalText
+from api.read_models.schemas import Answer, DecimalText, TimeText
 
 
 class CanceledOrder(Answer):
@@ -35,3 +35,23 @@ class CancelAllAnswer(Answer):
     pending: int
     closed: int
     orders: list[CanceledOrder]
+
+
+class DeadManAnswer(Answer):
+    """A dead man's switch. Extension, deadline and time left are of one that is armed."""
+
+    account_id: str
+    strategy_id: str | None = Field(description="null: the switch of the account as a whole")
+    status: Literal["ARMED", "FIRED", "DISARMED"]
+    countdown_ms: int | None
+    halts: bool | None = Field(description="whether a kill switch refuses orders once it has fired")
+    version: int | None = Field(description="how often it was armed")
+    armed_at: TimeText | None
+    extended_at: TimeText | None
+    deadline: TimeText | None
+    time_left_ms: int | None
+    fired_at: TimeText | None = Field(description="when it fired last")
+
+
+class DeadMenAnswer(Answer):
+    switches: list[DeadManAnswer]

@@ -43,6 +43,7 @@ DROP INDEX market.marks_id_idx, market.marks_earlier_idx, market.funding_rates_e
 DROP INDEX ledger.events_streams_idx;
 DROP SCHEMA v1 CASCADE;
 DROP FUNCTION read.in_use;
+DROP TABLE ledger.countdowns;
 """  # of the revisions after 0009, what they would make again
 VIEWS = "SELECT schemaname, viewname FROM pg_views WHERE schemaname = 'v1' OR viewname LIKE 'v1\\_%'"
 HELD = """
