@@ -14,9 +14,12 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from domain import account as account_of
 from domain import instrument, risk
+from domain.account import Account
 from domain.errors import RequestRefused
 from domain.instrument import Contract
+from domain.ledger import accounts
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.order import Order, OrderKey, OrdStatus
 from domain.position import (
@@ -34,6 +37,7 @@ from domain.risk import (
     AccountRegistered,
     AdjustHold,
     AssessMarks,
+    Cash,
     Change,
     EngageSwitch,
     ExpireHold,
@@ -79,6 +83,8 @@ def check(work: UnitOfWork, request: PlaceHold | AdjustHold, marks: Marks) -> Ch
     account: Risk = work.state(ours) or Risk()
     firm: Risk | None = work.state(theirs) if account.is_watched else None
     request = _with_marks(request, [known for known in (account, firm) if known is not None], marks)
+    if account.needs_cash:
+        request = replace(request, cash=_cash_of(work, account_id))
     events = risk.decide(account, request)
     refused = _refused(events)
     if firm is None or refused is not None:
@@ -186,6 +192,15 @@ def _with_marks(request: MarkedRequest, risks: Iterable[Risk], marks: Marks) -> 
         needed |= known.marks_needed_to_assess() if isinstance(request, AssessMarks) else _needed(known, request)
     found = [mark for mark in (marks(name) for name in sorted(needed - given)) if mark is not None]
     return replace(request, marks=(*request.marks, *found)) if found else request
+
+
+def _cash_of(work: UnitOfWork, account_id: str) -> Cash:
+    """The balances of an account, less what pending transfers will take."""
+    known: Account = work.state(account_of.stream(account_id))
+    moved = accounts.held_by(work, account_id).balances
+    leaving = {leg.amount.currency for leg in known.cash.pending.values()}
+    currencies = sorted(known.cash.balances.keys() | moved.keys() | leaving)
+    return Cash({currency: known.cash.available(currency, moved) for currency in currencies})
 
 
 def _needed(known: Risk, request: PlaceHold | AdjustHold) -> set[str]:

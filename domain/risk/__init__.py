@@ -1,5 +1,6 @@
 """Risk: limits, holds, pre-trade checks and monitoring of one account or the firm, and the kill switch."""
 
+from domain.risk.buying_power import Cash
 from domain.risk.dead_man import (
     ArmDeadManSwitch,
     DeadMan,
@@ -83,6 +84,7 @@ __all__ = [
     "BreachCleared",
     "CarriedCell",
     "CarriedHold",
+    "Cash",
     "Change",
     "ConversionSet",
     "DayOpened",

@@ -23,6 +23,7 @@ from domain.errors import InvalidInput, RequestRefused
 from domain.instrument import Kind
 from domain.order import check_amount, check_id, check_time
 from domain.risk import dead_man
+from domain.risk.buying_power import SHORTAGE
 from domain.risk.dead_man import ArmDeadManSwitch, DisarmDeadManSwitch, FireDeadManSwitch
 from domain.risk.events import (
     FIRM,
@@ -224,10 +225,22 @@ def _check_limit(request: SetLimit) -> None:
         _check_currency("currency", request.currency)
     if measure.is_count and limit is not None and (limit % 1 or limit > RATE_MAX):
         raise RequestRefused(f"a count of orders is a whole number of at most {RATE_MAX}", limit=limit)
+    if measure is Measure.BUYING_POWER:
+        _check_leverage(request)
     if measure is Measure.MAX_DRAWDOWN and request.scope != ANYWHERE:
         raise RequestRefused("a drawdown is that of a whole account, or of the firm", scope=request.scope)
     if measure is Measure.MAX_DRAWDOWN and limit is not None and limit > 1:
         raise RequestRefused("a drawdown is a fraction of equity, from 0 to 1", limit=limit)
+
+
+def _check_leverage(request: SetLimit) -> None:
+    if request.account_id == FIRM or request.scope != Scope(instrument_id=request.scope.instrument_id):
+        raise RequestRefused(
+            "a buying power is that of a whole account, or of one instrument of it", account_id=request.account_id,
+            scope=request.scope,
+        )  # fmt: skip
+    if request.limit is not None and request.limit <= 0:
+        raise RequestRefused("a leverage above 0; 1 is none", limit=request.limit)
 
 
 def _engaged(risk: Risk, request: EngageSwitch) -> tuple[RiskEvent, ...]:
@@ -358,6 +371,7 @@ def refusal(event: HoldRefused) -> RequestRefused:
         event.rule, measure=failed.measure, limit=failed.limit, used=failed.used, asked=failed.asked,
         limit_version=failed.version, strategy_id=scope.strategy_id, instrument_id=event.instrument_id,
         currency=failed.currency, whose=failed.account_id or None, venue=scope.venue, asset=scope.asset,
+        **{name: fact for name, fact in event.facts.items() if name in SHORTAGE},
     )  # fmt: skip
 
 

@@ -31,18 +31,29 @@ class Desk(NamedTuple):
 
 
 class Hold(Struct, frozen=True, gc=False):
-    """The quantity a working order still holds. `change_id` names the last replacement that was checked."""
+    """The quantity a working order still holds. `change_id` names the last replacement that was checked.
+
+    `price` is the order's own, its limit or trigger; of a market order the mark it was valued at; None if unknown.
+    """
 
     strategy_id: str
     instrument_id: str
     side: Side
     quantity: Decimal
     change_id: str = ""
+    price: Decimal | None = None
+
+    @property
+    def at_price(self) -> Decimal:
+        """Its quantity times its own price, 0 if that is unknown."""
+        return ZERO if self.price is None else self.quantity * self.price
 
     def less(self, released: Decimal) -> "Hold":
         """The hold with `released` less."""
         left = exact(self.quantity - released)
-        return Hold(self.strategy_id, self.instrument_id, self.side, quantity=left, change_id=self.change_id)
+        return Hold(
+            self.strategy_id, self.instrument_id, self.side, quantity=left, change_id=self.change_id, price=self.price
+        )
 
 
 class Change(Struct, frozen=True, gc=False):
@@ -83,7 +94,8 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 class Cell(Struct, frozen=True, gc=False):
     """One desk in one instrument. `opening` is its holding at the start, `day_from`, of the trading day.
 
-    `buying` and `selling` are the unsigned quantities that its `orders` working orders hold.
+    `buying` and `selling` are the unsigned quantities that its `orders` working orders hold, `buying_at` and
+    `selling_at` the sums of these times the own prices.
     """
 
     contract: Contract | None = None
@@ -93,6 +105,8 @@ class Cell(Struct, frozen=True, gc=False):
     buying: Decimal = ZERO
     selling: Decimal = ZERO
     orders: int = 0
+    buying_at: Decimal = ZERO
+    selling_at: Decimal = ZERO
 
     @property
     def is_blank(self) -> bool:
@@ -118,13 +132,18 @@ class Cell(Struct, frozen=True, gc=False):
         """The larger of the two, unsigned."""
         return max(abs(self.longest), abs(self.shortest))
 
-    def with_held(self, side: Side, added: Decimal, orders: int, contract: Contract | None = None) -> "Cell":
-        """The cell with `added` more held by working orders of one side, and `orders` more of them."""
-        buying, selling = self.buying, self.selling
+    def with_held(
+        self, side: Side, added: Decimal, orders: int, contract: Contract | None = None, *, at_price: Decimal = ZERO
+    ) -> "Cell":
+        """The cell with `added` more held by working orders of one side, and `orders` more of them.
+
+        `at_price` is what is added times the order's own price.
+        """
+        buying, selling, buying_at, selling_at = self.buying, self.selling, self.buying_at, self.selling_at
         if side is Side.BUY:
-            buying = exact(buying + added)
+            buying, buying_at = exact(buying + added), exact(buying_at + at_price)
         else:
-            selling = exact(selling + added)
+            selling, selling_at = exact(selling + added), exact(selling_at + at_price)
         return Cell(
             contract=contract or self.contract,
             now=self.now,
@@ -133,6 +152,8 @@ class Cell(Struct, frozen=True, gc=False):
             buying=buying,
             selling=selling,
             orders=self.orders + orders,
+            buying_at=buying_at,
+            selling_at=selling_at,
         )
 
     def with_change(self, contract: Contract | None, change: Change, starts_at_hour: int) -> "Cell":
@@ -151,6 +172,8 @@ class Cell(Struct, frozen=True, gc=False):
             buying=self.buying,
             selling=self.selling,
             orders=self.orders,
+            buying_at=self.buying_at,
+            selling_at=self.selling_at,
         )
 
     def opened(self, day_from: datetime) -> Holding:
@@ -198,7 +221,8 @@ class Exposure(Struct, frozen=True, gc=False):
         desk = Desk(key.account_id, hold.strategy_id)
         cell = self.cell(desk, hold.instrument_id)
         added = hold.quantity - (known.quantity if known else ZERO)
-        cell = cell.with_held(hold.side, added, is_held - (known is not None), contract)
+        at_price = hold.at_price - (known.at_price if known else ZERO)
+        cell = cell.with_held(hold.side, added, is_held - (known is not None), contract, at_price=at_price)
         holds = self.holds.put(key, hold) if is_held else self.holds.drop(key)
         return Exposure(self._with_cell(desk, hold.instrument_id, cell), holds)
 
@@ -225,10 +249,10 @@ class Exposure(Struct, frozen=True, gc=False):
         if hold.strategy_id != desk.strategy_id or hold.instrument_id != instrument_id:  # filled in something else
             left = self.with_hold(key, hold.less(released))
             return left.with_change(desk, instrument_id, contract, change, starts_at_hour=starts_at_hour)
-        hold = hold.less(released)
+        was_at, hold = hold.at_price, hold.less(released)
         is_held = hold.quantity > 0
         cell = self.cell(desk, instrument_id).with_change(contract, change, starts_at_hour)
-        cell = cell.with_held(hold.side, -released, 0 if is_held else -1)
+        cell = cell.with_held(hold.side, -released, 0 if is_held else -1, at_price=hold.at_price - was_at)
         holds = self.holds.put(key, hold) if is_held else self.holds.drop(key)
         return Exposure(self._with_cell(desk, instrument_id, cell), holds)
 

@@ -29,6 +29,9 @@ class Measure(StrEnum):
     MAX_ORDERS_PER_SECOND, MAX_ORDERS_PER_MINUTE: orders and replacements let through in the second or minute up to it.
     MAX_DAILY_LOSS: currency; realized and unrealized since the trading day began, net of fees and funding.
     MAX_DRAWDOWN: a fraction; the fall of gains since their highest, of the equity at that time.
+
+    BUYING_POWER: a leverage, of an account or of one of its instruments; an order needs no more cash, coins or initial
+    margin than is available (`domain.risk.buying_power`).
     """
 
     MAX_POSITION = "MAX_POSITION"
@@ -46,6 +49,7 @@ class Measure(StrEnum):
     MAX_ORDERS_PER_MINUTE = "MAX_ORDERS_PER_MINUTE"
     MAX_DAILY_LOSS = "MAX_DAILY_LOSS"
     MAX_DRAWDOWN = "MAX_DRAWDOWN"
+    BUYING_POWER = "BUYING_POWER"
 
     @property
     def is_money(self) -> bool:

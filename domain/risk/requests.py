@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from domain.instrument import Contract
 from domain.order import OrderKey, OrderTerms
+from domain.risk.buying_power import Cash
 from domain.risk.dead_man import DeadManRequest
 from domain.risk.events import LimitStatus, Mode
 from domain.risk.exposure import Change
@@ -82,7 +83,10 @@ class AssessMarks(Struct, frozen=True):
 
 
 class PlaceHold(Struct, frozen=True):
-    """Check an order and hold its quantity. `mark` is the newest of its instrument, `marks` those of others."""
+    """Check an order and hold its quantity. `mark` is the newest of its instrument, `marks` those of others.
+
+    The ledger fills in `cash`, the account's balances, where a limit is of them.
+    """
 
     key: OrderKey
     terms: OrderTerms
@@ -90,6 +94,7 @@ class PlaceHold(Struct, frozen=True):
     mark: Mark | None
     transact_time: datetime
     marks: tuple[Mark, ...] = ()
+    cash: Cash | None = None
 
 
 class AdjustHold(Struct, frozen=True):
@@ -102,6 +107,7 @@ class AdjustHold(Struct, frozen=True):
     contract: Contract
     transact_time: datetime
     marks: tuple[Mark, ...] = ()
+    cash: Cash | None = None
 
 
 class PostHold(Struct, frozen=True, gc=False):

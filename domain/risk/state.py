@@ -9,7 +9,7 @@ from typing import assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from domain.instrument import Contract
+from domain.instrument import Contract, Kind
 from domain.order import OrderKey
 from domain.risk import dead_man
 from domain.risk.dead_man import DeadManSwitchArmed, DeadManSwitchDisarmed, DeadManSwitchFired, Switches
@@ -48,7 +48,7 @@ from domain.risk.events import (
 from domain.risk.exposure import Cell, Change, Desk, Exposure, Hold
 from domain.risk.measures import WINDOWS, Measure, Scope
 from domain.risk.usage import Equity
-from domain.values import ZERO, Side, exact
+from domain.values import ZERO, Side, divide, exact
 
 Limited = tuple[Scope, Measure]
 Placed = tuple[Scope, Measure, LimitStatus]
@@ -138,7 +138,10 @@ class Risk(Struct, frozen=True, gc=False):
         passed them.
         """
         at = (shadow.limit.scope, shadow.limit.measure)
-        needs_all = shadow.limit.measure is Measure.MAX_MARK_AGE  # by which the others find their marks fresh
+        needs_all = shadow.limit.measure in (  # marks that the others find fresh, leverages of other instruments
+            Measure.MAX_MARK_AGE,
+            Measure.BUYING_POWER,
+        )
         others = (
             limit
             for limit in self.active
@@ -168,9 +171,25 @@ class Risk(Struct, frozen=True, gc=False):
                 needed.add(instrument_id)
             if limit.measure.is_money:
                 needed |= self.conversions.keys()
+            if limit.measure is Measure.BUYING_POWER:
+                needed |= self._unpriced()
             if limit.measure.spans_instruments:
                 needed |= {instrument_id} | self.marks_needed_to_assess()
         return needed
+
+    @property
+    def needs_cash(self) -> bool:
+        """Whether a limit that is checked is of the account's balances."""
+        checked = (*self.active, *(shadow.limit for shadow in self.shadows.values()))
+        return any(limit.measure is Measure.BUYING_POWER for limit in checked)
+
+    def _unpriced(self) -> set[str]:
+        """The instruments in which orders work whose own price is unknown."""
+        return {
+            instrument_id
+            for instrument_id, _, cell in self.exposure.all()
+            if (cell.buying and not cell.buying_at) or (cell.selling and not cell.selling_at)
+        }
 
     def marks_needed_to_assess(self) -> set[str]:
         """The instruments whose marks monitoring needs: held now or at the day's opening, and those to convert by."""
@@ -194,7 +213,8 @@ def evolve(risk: Risk | None, event: RiskEvent) -> Risk:
         case HoldPosted():
             return _with_posting(risk, event)
         case HoldPlaced():
-            hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity)
+            price = _own_price(event)
+            hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity, price=price)
             placed = replace(risk, exposure=risk.exposure.with_hold(event.key, hold, event.contract))
             return _with_sent(
                 risk=placed,
@@ -332,6 +352,16 @@ def _with_watch(risk: Risk, event: AccountRegistered | FirmWatchStarted | FirmWa
             assert_never(event)
 
 
+def _own_price(event: HoldPlaced) -> Decimal | None:
+    """The price of an order, from its notional; None of an inverse contract at a price, whose notional has none."""
+    if event.mark is not None:
+        return event.mark.price
+    contract = event.contract
+    if event.notional is None or contract is None or contract.kind is Kind.INVERSE:
+        return None
+    return divide(event.notional, event.quantity * contract.contract_size)
+
+
 def _with_gains(risk: Risk, event: GainsPosted) -> Risk:
     desk = Desk(event.account_id, event.strategy_id)
     exposure = risk.exposure
@@ -363,7 +393,8 @@ def _with_posting(risk: Risk, event: HoldPosted) -> Risk:
 def _with_adjustment(risk: Risk, event: HoldAdjusted) -> Risk:
     known: Hold | None = risk.exposure.holds.get(event.key)
     change_id = event.change_id or (known.change_id if known else "")
-    hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity, change_id=change_id)
+    price = known.price if known else None
+    hold = Hold(event.strategy_id, event.instrument_id, event.side, event.quantity, change_id=change_id, price=price)
     adjusted = replace(risk, exposure=risk.exposure.with_hold(event.key, hold, event.contract))
     if not event.change_id:
         return adjusted
