@@ -1,7 +1,7 @@
 """Process manager of dead man's switches: fire those whose countdown has passed, and cancel the orders of their scope.
 
 `react` and `due` are of the shape of `domain.policies`: pure, and the same log causes the same requests under the same
-ids. The deadlines are beside the log: whoever runs this gives those that have passed to `with_passed` before `due`.
+ids. The deadlines are beside the log: the runner gives those that have passed to `with_passed` before `due`.
 
 PASSED    a switch whose countdown has passed is fired, once for each time that it was armed.
 FIRED     a switch that has fired cancels every working order of its scope that was on record before; where it halts, it

@@ -231,7 +231,7 @@ def set_limit(
         LimitStatus,
         typer.Option(
             case_sensitive=False,
-            help="DRAFT: checked by nobody. SHADOW: orders pass, what it would refuse is recorded. ACTIVE: it refuses.",
+            help="DRAFT: not checked. SHADOW: orders pass, what it would refuse is recorded. ACTIVE: it refuses.",
         ),
     ] = LimitStatus.ACTIVE,
     json: Json = False,

@@ -94,7 +94,7 @@ class SetLimitRequest(RequestBody):
     instrument_id: InstrumentId | None = None
     status: LimitStatus = Field(
         LimitStatus.ACTIVE,
-        description="DRAFT is checked by nobody; SHADOW is checked with every order, which passes, and records what it"
+        description="DRAFT is not checked; SHADOW is checked with every order, which passes, and records what it"
         " would refuse; ACTIVE refuses",
     )
 

@@ -276,7 +276,7 @@ def list_would_refuse(query: Annotated[PageQuery, Query()], context: Context) ->
     """Orders and replacements that passed and that shadow limits would have refused, the newest first.
 
     `account_id` is the limit's (`firm`: over all accounts together), `strategy_id` and `instrument_id` are the order's.
-    `totals` has the number for each version of each shadow limit, whatever the order.
+    `totals` has the number for each version of each shadow limit, for any order.
     """
     after = cursor_after(query.cursor, int)
     moment = query.moment_recorded()

@@ -420,7 +420,7 @@ ExposureRow = _row("ExposureRow", "A position's size.", _SIZED, venue=str, **_MA
 LimitRow = _row(
     "LimitRow",
     "A limit and its usage; null scopes mean all strategies and each instrument. `status` is ACTIVE (it refuses),"
-    " SHADOW (checked with every order, which passes) or DRAFT (checked by nobody). `would_refuse`, of a SHADOW limit,"
+    " SHADOW (checked with every order, which passes) or DRAFT (not checked). `would_refuse`, of a SHADOW limit,"
     " is how many orders and replacements it would have refused since it was set to this number.",
     [limits.limits.c[name] for name in ("account_id", "measure", "currency", "version", "unassessed", "transact_time")],
     **dict.fromkeys(limits.SCOPE, str | None),
@@ -440,7 +440,7 @@ RefusalRow = _row(
 )
 RefusalCount = _row(
     "RefusalCount",
-    "How many orders and replacements a version of a shadow limit would have refused; `asked_max` is the most asked.",
+    "How many orders and replacements a version of a shadow limit would have refused, and the largest usage with one.",
     [column for column in _without_seq(shadow_limits.counts) if column.name not in limits.SCOPE],
     **dict.fromkeys(limits.SCOPE, str | None),
 )

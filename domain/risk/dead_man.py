@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from domain.errors import RequestRefused
 from domain.order import check_id, check_time
+from domain.risk.events import DeadManEvent, DeadManSwitchArmed, DeadManSwitchDisarmed, DeadManSwitchFired
 
 COUNTDOWN_MS_MIN, COUNTDOWN_MS_MAX = 1_000, 86_400_000
 
@@ -48,46 +49,6 @@ class FireDeadManSwitch(Struct, frozen=True):
 
 
 DeadManRequest = ArmDeadManSwitch | DisarmDeadManSwitch | FireDeadManSwitch
-
-
-# Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
-class DeadManSwitchArmed(Struct, frozen=True, tag="DeadManSwitchArmed"):
-    """The switch of an account, or of one of its strategies, was armed. `version` counts how often it was."""
-
-    account_id: str
-    strategy_id: str | None
-    countdown_ms: int
-    halts: bool
-    version: int
-    transact_time: datetime
-
-
-class DeadManSwitchDisarmed(Struct, frozen=True, tag="DeadManSwitchDisarmed"):
-    """The switch that was armed as `version` was disarmed."""
-
-    account_id: str
-    strategy_id: str | None
-    version: int
-    transact_time: datetime
-
-
-class DeadManSwitchFired(Struct, frozen=True, tag="DeadManSwitchFired"):
-    """The countdown, last extended at `extended_at`, passed at `deadline`: the orders of the scope are to be canceled.
-
-    Where it `halts`, a kill switch of the scope is engaged too.
-    """
-
-    account_id: str
-    strategy_id: str | None
-    countdown_ms: int
-    halts: bool
-    version: int
-    extended_at: datetime
-    deadline: datetime
-    transact_time: datetime
-
-
-DeadManEvent = DeadManSwitchArmed | DeadManSwitchDisarmed | DeadManSwitchFired
 
 
 class DeadMan(Struct, frozen=True):

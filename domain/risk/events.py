@@ -9,7 +9,6 @@ from msgspec import Struct
 from domain.instrument import Contract
 from domain.marks import MarkSeen
 from domain.order import OrderKey
-from domain.risk.dead_man import DeadManEvent
 from domain.risk.exposure import Change, Holding
 from domain.risk.measures import Measure, Scope
 from domain.values import ZERO, Mark, Money, Side
@@ -28,7 +27,7 @@ class Mode(StrEnum):
 
 
 class LimitStatus(StrEnum):
-    """The effect of a limit. DRAFT: on record, and checked by nobody. ACTIVE: it refuses, and monitoring reports it.
+    """The effect of a limit. DRAFT: on record, and not checked. ACTIVE: it refuses, and monitoring reports it.
 
     SHADOW: checked as if it were active; what it would have refused or reported is recorded, and the order passes.
     """
@@ -328,6 +327,45 @@ class ShadowDecided(Struct, frozen=True, tag="ShadowDecided"):
     measure: Measure
     version: int
     decided: ShadowEvent
+
+
+class DeadManSwitchArmed(Struct, frozen=True, tag="DeadManSwitchArmed"):
+    """The switch of an account, or of one of its strategies, was armed. `version` counts how often it was."""
+
+    account_id: str
+    strategy_id: str | None
+    countdown_ms: int
+    halts: bool
+    version: int
+    transact_time: datetime
+
+
+class DeadManSwitchDisarmed(Struct, frozen=True, tag="DeadManSwitchDisarmed"):
+    """The switch that was armed as `version` was disarmed."""
+
+    account_id: str
+    strategy_id: str | None
+    version: int
+    transact_time: datetime
+
+
+class DeadManSwitchFired(Struct, frozen=True, tag="DeadManSwitchFired"):
+    """The countdown, last extended at `extended_at`, passed at `deadline`: the orders of the scope are to be canceled.
+
+    Where it `halts`, a kill switch of the scope is engaged too.
+    """
+
+    account_id: str
+    strategy_id: str | None
+    countdown_ms: int
+    halts: bool
+    version: int
+    extended_at: datetime
+    deadline: datetime
+    transact_time: datetime
+
+
+DeadManEvent = DeadManSwitchArmed | DeadManSwitchDisarmed | DeadManSwitchFired
 
 
 class TradingDaySet(Struct, frozen=True, tag="TradingDaySet"):

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from domain.instrument import Contract, Kind
 from domain.order import OrderKey
 from domain.risk import dead_man
-from domain.risk.dead_man import DeadManSwitchArmed, DeadManSwitchDisarmed, DeadManSwitchFired, Switches
+from domain.risk.dead_man import Switches
 from domain.risk.events import (
     FIRM,
     AccountRegistered,
@@ -22,6 +22,9 @@ from domain.risk.events import (
     BreachCleared,
     ConversionSet,
     DayOpened,
+    DeadManSwitchArmed,
+    DeadManSwitchDisarmed,
+    DeadManSwitchFired,
     EquityAssessed,
     FirmUsageChanged,
     FirmWatchEnded,

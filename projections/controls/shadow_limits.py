@@ -230,11 +230,11 @@ def _refused(rows: Rows, logged: Logged, refused: HoldRefused, place: Row, *, kn
     rows.put(refusals, row)
     before = rows.get(counts, *place.values())
     known_max = before["asked_max"] if before else None
-    asked = [abs(number) for number in (row["asked"], known_max) if number is not None]
+    numbers = [abs(number) for number in (row["asked"], known_max) if number is not None]
     row = place | {
         "orders": 1 + (before["orders"] if before else 0),
         "limit": known["limit"],
-        "asked_max": max(asked, default=None),
+        "asked_max": max(numbers, default=None),
         "currency": known["currency"],
         "first_at": before["first_at"] if before else refused.transact_time,
         "last_at": refused.transact_time,

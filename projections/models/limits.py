@@ -162,7 +162,7 @@ def _scope(account_id: str, scope: Scope) -> Row:
 
 
 def place_of(account_id: str, scope: Scope, measure: Measure) -> Row:
-    """Return the columns that name a limit, whatever its status."""
+    """Return the columns that name a limit, in any status."""
     return _scope(account_id, scope) | {"measure": measure.value}
 
 

@@ -56,7 +56,7 @@ def fire(version: int = 1, deadline: float = 30, now: float = 31) -> FireDeadMan
 FIRED = DeadManSwitchFired("main", None, 30_000, False, 1, at(0), at(30), at(31))
 
 
-def test_a_switch_is_armed_once_and_anew_with_another_countdown():
+def test_a_switch_is_armed_once_and_again_with_another_countdown():
     scene = after().when(arm()).then(armed()).repeated().then()
     scene = after(armed()).when(arm(10_000, seconds=5)).then(armed(10_000, 2, 5))
     scene.when(DisarmDeadManSwitch("main", None, at(6))).then(DeadManSwitchDisarmed("main", None, 2, at(6)))

@@ -122,7 +122,7 @@ def arm_dead_man_switch(
     """Arm or extend a dead man's switch: when its countdown passes, all working orders of its scope are canceled.
 
     The same request again extends it: nothing is recorded then, so a client may do so every second. Another countdown
-    arms it anew. Arming, disarming and firing are on record. An extension that comes too late is refused with 409.
+    arms it again. Arming, disarming and firing are on record. An extension that comes too late is refused with 409.
     """
     if not body.countdown_ms:
         disarm = DisarmDeadManSwitch(body.account_id, body.strategy_id, now())

@@ -43,7 +43,7 @@ BUY, SELL = Side.BUY, Side.SELL
 
 
 class Book:
-    """An account with a buying power, and what it is asked for."""
+    """An account with a buying power, and its orders."""
 
     def __init__(self, leverage: Any = 1, **status: Any) -> None:
         self.log = MemoryLog()

@@ -131,7 +131,7 @@ def test_an_order_that_is_refused_anyway_is_no_refusal_of_a_shadow_limit():
     assert isinstance(events[-1], HoldRefused) and not any(isinstance(event, ShadowDecided) for event in events)
 
 
-def test_a_draft_is_checked_by_nobody():
+def test_a_draft_is_not_checked():
     _, events = story(limit(5, DRAFT), order(11))
     assert [type(event) for event in events] == [LimitSet, HoldPlaced]
 
@@ -245,7 +245,7 @@ def decided(state: Risk | None, request: Any) -> tuple[Any, ...]:
 
 @given(seed=seeds, measure=measures)
 @settings(max_examples=80)
-def test_an_active_limit_decides_the_same_whatever_limits_are_beside_it(seed, measure):
+def test_an_active_limit_decides_the_same_with_any_limits_beside_it(seed, measure):
     with_others: Risk | None = None
     alone: Risk | None = None
     for request in day_of(seed, measure):

@@ -1,4 +1,4 @@
-"""Cancel all: every working order of a selection, once, whatever is submitted meanwhile."""
+"""Cancel all: every working order of a selection, once, with orders submitted meanwhile."""
 
 import threading
 from typing import Any
