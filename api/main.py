@@ -75,7 +75,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
         following = daybook.following() if follows else nullcontext()
         reads = app.state.reads.running()
-        with daybook.leading(url), following, daybook.sealing(), daybook.watching(), reads:
+        with daybook.leading(url), following, daybook.sealing(), daybook.watching(), daybook.counting_down(), reads:
             yield
 
     app = FastAPI(

@@ -4,14 +4,13 @@ A countdown is over once: an extension that comes after its deadline, or after i
 that no switch fires whose extension was confirmed. Times are the caller's, by the clock that the log is written by.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
 from adapters.postgres import connections
 from adapters.postgres.connections import Role
 from adapters.postgres.pool import Pool
-from domain.dead_man import Passed
 from domain.risk import DeadManSwitchArmed, deadline_of
 
 CONNECTIONS_MAX = 4
@@ -67,23 +66,18 @@ class Countdowns:
             row = connection.execute(EXTEND, _row(armed, now)).fetchone()
         return None if row is None else row[0]
 
-    def passed(self, armed: Callable[[], list[DeadManSwitchArmed]], now: datetime) -> list[Passed]:
-        """Return the countdowns that are over, now or before. Each switch that is `armed` and has none begins one.
-
-        Raises Unavailable.
-        """
+    def begin(self, armed: Iterable[DeadManSwitchArmed], now: datetime) -> None:
+        """Begin the countdowns of those switches that have none, as after a crash. Raises Unavailable."""
         with connections.reaching(self._url), self._pool.connection() as connection:
-            known = {(row[0], row[1] or ""): row[2] for row in connection.execute(ALL).fetchall()}
-            for each in armed():
-                if known.get((each.account_id, each.strategy_id or ""), 0) < each.version:
-                    connection.execute(BEGIN, _row(each, now))
+            for each in armed:
+                connection.execute(BEGIN, _row(each, now))
+
+    def passed(self, now: datetime) -> list[Countdown]:
+        """Return the countdowns that are over, by now or before. Raises Unavailable."""
+        with connections.reaching(self._url), self._pool.connection() as connection:
             connection.execute(END, [now])
             rows = [Countdown(*row) for row in connection.execute(ALL).fetchall()]
-        return [
-            Passed(row.account_id, row.strategy_id, row.version, extended_at=row.extended_at, deadline=row.deadline)
-            for row in rows
-            if row.is_over
-        ]
+        return [row for row in rows if row.is_over]
 
     def all(self) -> list[Countdown]:
         """Return every countdown, also of switches that are no longer armed. Raises Unavailable."""

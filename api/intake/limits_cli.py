@@ -62,7 +62,7 @@ def would_refuse(
     write_table(
         "Shadow limits", counts,
         (
-            *of_limit, Column("orders", "Would refuse", Kind.NUMBER), Column("asked_max", "Most", Kind.NUMBER, 1),
+            *of_limit, Column("orders", "Would refuse", Kind.NUMBER), Column("with_order_max", "Most", Kind.NUMBER, 1),
             Column("currency", "Ccy", rank=3), Column("first_at", "First", Kind.TIME, 6),
             Column("last_at", "Last", Kind.TIME, 5),
         ),
@@ -75,7 +75,7 @@ def would_refuse(
             Column("order_instrument_id", "Instrument", rank=2), Column("side", "Side"),
             Column("order_qty", "Quantity", Kind.NUMBER), Column("measure", "Measure"),
             Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER, 1),
-            Column("asked", "Requested", Kind.NUMBER), Column("currency", "Ccy", rank=3),
+            Column("with_order", "Requested", Kind.NUMBER), Column("currency", "Ccy", rank=3),
             Column("transact_time", "When", Kind.TIME, 5),
         ),
         empty="",

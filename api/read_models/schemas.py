@@ -433,7 +433,7 @@ LimitRow = _row(
 RefusalRow = _row(
     "RefusalRow",
     "An order that passed, or a replacement (`requested_as`), which a shadow limit would have refused. The scope and"
-    " the numbers are the limit's: `used` without the order and `asked` with it, null where `rule` is that something to"
+    " the numbers are the limit's: `used` without the order, and `with_order`; null where `rule` is that something to"
     " measure it by was missing, which `facts` name.",
     [column for column in _without_seq(shadow_limits.refusals) if column.name not in limits.SCOPE],
     **dict.fromkeys(limits.SCOPE, str | None),

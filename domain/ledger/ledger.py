@@ -309,7 +309,7 @@ def _decide(
             work.record(stream, instrument.decide(work.state(stream), request))
         case (
             SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | AssessMarks()
-            | ArmDeadManSwitch() | DisarmDeadManSwitch() | FireDeadManSwitch()
+            | ArmDeadManSwitch() | DisarmDeadManSwitch()
         ):  # fmt: skip
             if request.account_id != risk.FIRM:
                 _account_of(work, request.account_id)
@@ -320,6 +320,8 @@ def _decide(
             orders.record_request(work, named.key, requested, named.transact_time)
         case CancelOrders():
             orders.cancel_each(work, request)
+        case FireDeadManSwitch():
+            limits.fire(work, request, label(actor))
         case ReplaceOrder():
             return _replace(work, venue_ids.requested_of(work.state, request), marks)
         case OpenParent() | CloseParent():

@@ -19,9 +19,9 @@ from domain import instrument, risk
 from domain.account import Account
 from domain.errors import RequestRefused
 from domain.instrument import Contract
-from domain.ledger import accounts
+from domain.ledger import accounts, orders
 from domain.ledger.unit_of_work import UnitOfWork
-from domain.order import Order, OrderKey, OrdStatus
+from domain.order import CancelOrders, Order, OrderKey, OrdStatus
 from domain.position import (
     FundingSettled,
     PositionEvent,
@@ -39,14 +39,17 @@ from domain.risk import (
     AssessMarks,
     Cash,
     Change,
+    DeadManSwitchFired,
     EngageSwitch,
     ExpireHold,
+    FireDeadManSwitch,
     FirmUsageChanged,
     FirmWatchEnded,
     FirmWatchStarted,
     Hold,
     HoldEvent,
     HoldRefused,
+    Mode,
     PlaceHold,
     PostGains,
     PostHold,
@@ -55,6 +58,7 @@ from domain.risk import (
     Risk,
     RiskEvent,
     RiskReport,
+    Scope,
     SetConversion,
     SettingRequest,
     VoidHold,
@@ -145,6 +149,27 @@ def carry_out(work: UnitOfWork, request: SettingRequest, marks: Marks, actor: st
     work.record(stream, risk.decide(known, request))
     if request.account_id == FIRM:
         _watch(work, known, request.transact_time)
+
+
+def fire(work: UnitOfWork, request: FireDeadManSwitch, actor: str) -> None:
+    """Fire a dead man's switch: cancel every working order of its scope, in the same unit of work; none is forgotten.
+
+    Where it halts, the kill switch of the scope is engaged before. Raises RequestRefused.
+    """
+    stream = risk.stream(request.account_id)
+    fired = work.record(stream, risk.decide(work.state(stream), request))
+    if not fired:
+        return
+    event: DeadManSwitchFired = fired[0].event
+    if event.halts:
+        halt = EngageSwitch(
+            event.account_id, Scope(event.strategy_id), Mode.HALT, event.reason, transact_time=request.transact_time,
+            actor=actor,
+        )  # fmt: skip
+        work.record(stream, risk.decide(work.state(stream), halt))
+    working = (key for key, hold in work.state(stream).holds.items() if event.strategy_id in (None, hold.strategy_id))
+    names = tuple(sorted(key.cl_ord_id for key in working))
+    orders.cancel_each(work, CancelOrders(event.account_id, names, event.reason, request.transact_time))
 
 
 def _watch(work: UnitOfWork, before: Risk, at: datetime) -> None:

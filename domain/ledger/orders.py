@@ -40,7 +40,6 @@ from domain.order import parent as parents
 from domain.position import Filled, PositionKey, PositionReport, Reverse
 
 Facts = Callable[[str, datetime], Contract]
-CANCELED_MAX = 500  # by one request
 
 
 class Due:
@@ -70,12 +69,7 @@ def record_request(work: UnitOfWork, key: OrderKey, events: Sequence[OrderEvent]
 
 
 def cancel_each(work: UnitOfWork, request: CancelOrders) -> None:
-    """Request to cancel each order that is open and not to be canceled already; leave the others as they are.
-
-    Raises RequestRefused where there are more than CANCELED_MAX.
-    """
-    if len(request.cl_ord_ids) > CANCELED_MAX:
-        raise RequestRefused(f"at most {CANCELED_MAX} orders are canceled at once", orders=len(request.cl_ord_ids))
+    """Request to cancel each order that is open and not to be canceled already; leave the others as they are."""
     for cancel in request.each():
         named = venue_ids.requested_of(work.state, cancel)
         with suppress(RequestRefused):

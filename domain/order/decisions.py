@@ -142,7 +142,7 @@ class CancelOrder(Struct, frozen=True):
 
 
 class CancelOrders(Struct, frozen=True):
-    """Cancel each of an account's orders that is open, at most `CANCELED_MAX` of them. None of them is refused."""
+    """Cancel each of these orders of an account that is open, all at once. None of them is refused."""
 
     account_id: str
     cl_ord_ids: tuple[str, ...]

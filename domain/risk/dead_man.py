@@ -2,7 +2,7 @@
 
 The log has arming, disarming and firing. A countdown is extended every few seconds, so the deadlines are kept beside
 the log; that one has passed, and which one it was, is stated by the request to fire. An account has one switch, and one
-for each of its strategies. What follows from firing is in `domain.dead_man`.
+for each of its strategies. What is fired is carried out at once, in the unit of work of the request.
 """
 
 from datetime import datetime, timedelta
@@ -38,7 +38,10 @@ class DisarmDeadManSwitch(Struct, frozen=True):
 
 
 class FireDeadManSwitch(Struct, frozen=True):
-    """Fire the switch that was armed as `version`, whose countdown, last extended then, has passed at `deadline`."""
+    """Fire the switch that was armed as `version`, whose countdown, last extended then, has passed at `deadline`.
+
+    Every working order of the account or strategy is canceled.
+    """
 
     account_id: str
     strategy_id: str | None

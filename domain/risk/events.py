@@ -350,9 +350,10 @@ class DeadManSwitchDisarmed(Struct, frozen=True, tag="DeadManSwitchDisarmed"):
 
 
 class DeadManSwitchFired(Struct, frozen=True, tag="DeadManSwitchFired"):
-    """The countdown, last extended at `extended_at`, passed at `deadline`: the orders of the scope are to be canceled.
+    """The countdown, last extended at `extended_at`, passed at `deadline`.
 
-    Where it `halts`, a kill switch of the scope is engaged too.
+    The requests to cancel every working order of the scope are in the same append; where it `halts`, the kill switch of
+    the scope too.
     """
 
     account_id: str
@@ -363,6 +364,11 @@ class DeadManSwitchFired(Struct, frozen=True, tag="DeadManSwitchFired"):
     extended_at: datetime
     deadline: datetime
     transact_time: datetime
+
+    @property
+    def reason(self) -> str:
+        """The reason of what follows from it."""
+        return f"dead man's switch: no sign of life for {self.countdown_ms} ms"
 
 
 DeadManEvent = DeadManSwitchArmed | DeadManSwitchDisarmed | DeadManSwitchFired

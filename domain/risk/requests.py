@@ -8,7 +8,7 @@ from msgspec import Struct
 from domain.instrument import Contract
 from domain.order import OrderKey, OrderTerms
 from domain.risk.buying_power import Cash
-from domain.risk.dead_man import DeadManRequest
+from domain.risk.dead_man import ArmDeadManSwitch, DisarmDeadManSwitch, FireDeadManSwitch
 from domain.risk.events import LimitStatus, Mode
 from domain.risk.exposure import Change
 from domain.risk.measures import Measure, Scope
@@ -161,6 +161,15 @@ class ExpireHold(Struct, frozen=True):
     transact_time: datetime
 
 
-SettingRequest = SetLimit | EngageSwitch | ReleaseSwitch | SetTradingDay | SetConversion | AssessMarks | DeadManRequest
-RiskRequest = SettingRequest | PlaceHold | AdjustHold
+SettingRequest = (
+    SetLimit
+    | EngageSwitch
+    | ReleaseSwitch
+    | SetTradingDay
+    | SetConversion
+    | AssessMarks
+    | ArmDeadManSwitch
+    | DisarmDeadManSwitch
+)
+RiskRequest = SettingRequest | FireDeadManSwitch | PlaceHold | AdjustHold
 RiskReport = PostHold | PostGains | RestateHold | VoidHold | ExpireHold

@@ -81,7 +81,7 @@ refusals = table(
     fact("version", WHOLE),
     fact("limit", NUMBER),
     maybe("used", NUMBER),
-    maybe("asked", NUMBER),
+    maybe("with_order", NUMBER),
     maybe("currency"),
     fact("rule"),
     maybe("facts", FACTS),
@@ -107,7 +107,7 @@ counts = table(
     key("version", WHOLE),
     fact("orders", WHOLE),
     fact("limit", NUMBER),
-    maybe("asked_max", NUMBER),
+    maybe("with_order_max", NUMBER),
     maybe("currency"),
     fact("first_at", AT),
     fact("last_at", AT),
@@ -117,8 +117,8 @@ counts = table(
 class RefusalRow(ScopeColumns):
     """An order that passed, or a replacement (`requested_as`), which a shadow limit of this scope would have refused.
 
-    `used` and `asked` are the usage without the order and with it, as `limit` is; None where `rule` is that something
-    to measure it by was missing, which `facts` name.
+    `used` and `with_order` are the usage without the order and with it, as `limit` is; None where `rule` is that
+    something to measure it by was missing, which `facts` name.
     """
 
     refused_seq: int
@@ -126,7 +126,7 @@ class RefusalRow(ScopeColumns):
     version: int
     limit: Decimal
     used: Decimal | None
-    asked: Decimal | None
+    with_order: Decimal | None
     currency: str | None
     rule: str
     facts: dict[str, str] | None
@@ -143,13 +143,13 @@ class RefusalRow(ScopeColumns):
 
 
 class RefusalCount(ScopeColumns):
-    """How many orders and replacements a version of a shadow limit would have refused; `asked_max` is unsigned."""
+    """How many orders and replacements a version of a shadow limit would have refused; `with_order_max` is unsigned."""
 
     measure: str
     version: int
     orders: int
     limit: Decimal
-    asked_max: Decimal | None
+    with_order_max: Decimal | None
     currency: str | None
     first_at: datetime
     last_at: datetime
@@ -212,7 +212,7 @@ def _refused(rows: Rows, logged: Logged, refused: HoldRefused, place: Row, *, kn
         "refused_seq": logged.seq,
         "limit": known["limit"],
         "used": failed.used if failed else None,
-        "asked": failed.asked if failed else None,
+        "with_order": failed.asked if failed else None,
         "currency": known["currency"],
         "rule": printable(refused.rule),
         "facts": {name: printable(value) for name, value in refused.facts.items()} or None,
@@ -229,12 +229,12 @@ def _refused(rows: Rows, logged: Logged, refused: HoldRefused, place: Row, *, kn
     }
     rows.put(refusals, row)
     before = rows.get(counts, *place.values())
-    known_max = before["asked_max"] if before else None
-    numbers = [abs(number) for number in (row["asked"], known_max) if number is not None]
+    known_max = before["with_order_max"] if before else None
+    numbers = [abs(number) for number in (row["with_order"], known_max) if number is not None]
     row = place | {
         "orders": 1 + (before["orders"] if before else 0),
         "limit": known["limit"],
-        "asked_max": max(numbers, default=None),
+        "with_order_max": max(numbers, default=None),
         "currency": known["currency"],
         "first_at": before["first_at"] if before else refused.transact_time,
         "last_at": refused.transact_time,

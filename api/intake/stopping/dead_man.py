@@ -1,4 +1,4 @@
-"""Dead man's switches: arm, extend, disarm, fire and list them; and the firing of those whose countdown has passed."""
+"""Dead man's switches: arm, extend, fire and list them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,17 +8,12 @@ from adapters.log.queries import streams
 from adapters.postgres.countdowns import Countdown
 from api.clock import now
 from api.daybook import Daybook
-from domain import dead_man, risk
+from api.intake.stopping.countdown import known_switch
+from domain import risk
 from domain.errors import RequestRefused
 from domain.risk import ArmDeadManSwitch, DeadMan, FireDeadManSwitch, Risk, deadline_of, is_armed_as
 
 ARMED, FIRED, DISARMED = "ARMED", "FIRED", "DISARMED"
-
-
-def known_switch(daybook: Daybook, account_id: str, strategy_id: str | None) -> DeadMan | None:
-    """Return a switch as the log has it; None if it was never armed."""
-    known: Risk | None = daybook.state(risk.stream(account_id))
-    return known.dead_man.get(strategy_id or "") if known is not None else None
 
 
 def extended(daybook: Daybook, request: ArmDeadManSwitch) -> datetime | None:
@@ -55,11 +50,6 @@ def to_fire(daybook: Daybook, account_id: str, strategy_id: str | None) -> FireD
         (row.extended_at for row in daybook.countdowns.all() if _is_of(row, known)), default=known.armed.transact_time
     )
     return FireDeadManSwitch(account_id, strategy_id, known.armed.version, extended_at, deadline=at, transact_time=at)
-
-
-def passed(daybook: Daybook, state: dead_man.State, at: datetime) -> dead_man.State:
-    """Return the state of the process manager with the countdowns that have passed, for `dead_man.due`."""
-    return dead_man.with_passed(state, daybook.countdowns.passed(lambda: [*state.armed.values()], at))
 
 
 def switches(daybook: Daybook, account_id: str | None = None) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from api.http.idempotency import IdempotencyKey, carried_out, command, one
 from api.http.problem_responses import responses
 from api.intake.stopping import cancel_all, dead_man
 from api.intake.stopping.cancel_all import Selection
+from api.intake.stopping.countdown import known_switch
 from api.intake.stopping.schemas import CancelAllAnswer, DeadManAnswer, DeadMenAnswer
 from domain import risk
 from domain.ledger import Answer
@@ -131,7 +132,7 @@ def arm_dead_man_switch(
     is_repeated = key is not None and bool(daybook.log.kept([(caller.actor, key.name)]))
     deadline = None if is_repeated else dead_man.extended(daybook, arm)
     if deadline is not None and key is None:
-        known = dead_man.known_switch(daybook, body.account_id, body.strategy_id)
+        known = known_switch(daybook, body.account_id, body.strategy_id)
         record = dead_man.record(known, daybook.countdowns.all(), now()) if known is not None else {}
         return answer(record, seq=daybook.history.head().seq)
     done = carried_out(daybook, command(arm, caller, request_id), key, _switch(body, daybook))

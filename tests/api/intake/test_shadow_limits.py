@@ -37,10 +37,12 @@ def test_a_tighter_shadow_beside_an_active_limit_records_what_it_would_refuse(de
     assert shown(desk, seq, status="SHADOW") == [("SHADOW", "2", 1)]
     found = desk.get("/v1/limits/would-refuse", params={"min_seq": seq}).json()
     (row,) = found["items"]
-    numbers = tuple(row[name] for name in ("account_id", "measure", "limit", "used", "asked", "cl_ord_id", "order_qty"))
+    numbers = tuple(
+        row[name] for name in ("account_id", "measure", "limit", "used", "with_order", "cl_ord_id", "order_qty")
+    )
     assert numbers == ("main", "MAX_POSITION", "2", "2", "3", "A-2", "1")
     (count,) = found["totals"]
-    assert (count["orders"], count["limit"], count["asked_max"]) == (1, "2", "3")
+    assert (count["orders"], count["limit"], count["with_order_max"]) == (1, "2", "3")
     other = {"min_seq": seq, "instrument_id": "ETHUSDT.BINANCE"}
     assert desk.get("/v1/limits/would-refuse", params=other).json()["items"] == []
     rows = desk.get("/v1/limits/would-refuse", params={"format": "csv"}).text.splitlines()
