@@ -31,6 +31,7 @@ from api.intake import cli as intake_cli
 from api.intake.forms import catalog, lists_cli
 from api.intake.forms.cli import add_commands
 from api.intake.policies import cli as policies_cli
+from api.intake.stopping import cli as stopping_cli
 from api.operations import (
     approvals_cli,
     clock_cli,
@@ -89,14 +90,17 @@ app.add_typer(approvals_cli.approval)
 app.command()(upgrade_cli.upgrade)
 app.add_typer(database_cli.database)
 app.add_typer(clock_cli.clock)
+order_cli.order.command(name="cancel-all")(stopping_cli.cancel_all)
+intake_cli.limit.command(name="list")(limits_cli.list_limits)
+intake_cli.limit.command(name="would-refuse")(limits_cli.would_refuse)
 app.add_typer(intake_cli.account)
 app.add_typer(intake_cli.instrument)
 app.add_typer(intake_cli.limit)
-intake_cli.limit.command(name="list")(limits_cli.list_limits)
 app.add_typer(limits_cli.capital)
 app.add_typer(controls_cli.kill_switch)
 app.add_typer(controls_cli.breaks)
 app.add_typer(policies_cli.policy)
+app.add_typer(stopping_cli.dead_man_switch)
 app.add_typer(order_cli.order)
 for group in lists_cli.GROUPS:
     app.add_typer(group)

@@ -24,6 +24,7 @@ from adapters.os_account import os_account
 from adapters.postgres import connections, embedded
 from adapters.postgres.api_keys import ApiKeys
 from adapters.postgres.connections import Role
+from adapters.postgres.countdowns import Countdowns
 from adapters.postgres.migrations import prepare
 from adapters.upkeep.clock import ClockCheck
 from adapters.upkeep.disk import DiskCheck
@@ -159,6 +160,13 @@ class Daybook:
         return made
 
     @cached_property
+    def countdowns(self) -> Countdowns:
+        """The countdowns of dead man's switches."""
+        made = Countdowns(self.url)
+        self.closing.callback(made.close)
+        return made
+
+    @cached_property
     def recorder(self) -> MarkRecorder:
         """Records marks and funding rates, each batch of them with its event."""
         return MarkRecorder(self.marks, self.writer.carry_out)
@@ -177,6 +185,10 @@ class Daybook:
     def state(self, stream: str) -> Any:
         """Return the aggregate of a stream as of now, read apart from the writer; None if the stream is empty."""
         return self._aggregates.state(stream)
+
+    def states(self, streams: Sequence[str]) -> list[Any]:
+        """Return the aggregates of short streams as of now, read at once and apart from the writer."""
+        return self._aggregates.states(streams)
 
     @cached_property
     def engine(self) -> "Engine":
@@ -257,6 +269,19 @@ class Daybook:
         finally:
             for task in tasks:
                 task.end(WATCH_STOP_SECONDS_MAX)
+
+    @contextmanager
+    def counting_down(self) -> Iterator[None]:
+        """Fire dead man's switches whose countdown has passed, in a supervised thread, while this process leads."""
+        from api.intake.stopping.countdown import Firing  # noqa: PLC0415 (see above)
+
+        task = self.upkeep.start(
+            "countdowns", Firing(self).run, is_needed=False, pause_seconds_max=PAUSE_SECONDS_MAX
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            task.end(WATCH_STOP_SECONDS_MAX)
 
     def clock_doubt(self) -> str | None:
         """Compare the clocks. Return why ours is in doubt, None if it is not. Raises Unavailable."""

@@ -32,6 +32,7 @@ from api.intake.forms import http as forms_http
 from api.intake.forms import queries_http as forms_queries_http
 from api.intake.policies import http as policies_http
 from api.intake.policies import reactions_http
+from api.intake.stopping import http as stopping_http
 from api.operations import access_http, privacy_http
 from api.operations import http as operations_http
 from api.operations.bounds import Bounded
@@ -85,7 +86,8 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
         following = daybook.following() if follows else nullcontext()
         reads = app.state.reads.running()
-        with daybook.leading(url), following, daybook.reacting(), daybook.sealing(), daybook.watching(), reads:
+        reacting, counting = daybook.reacting(), daybook.counting_down()
+        with daybook.leading(url), following, reacting, counting, daybook.sealing(), daybook.watching(), reads:
             yield
 
     app = FastAPI(
@@ -106,8 +108,8 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
     operations_http.share(app, daybook, app.state.measures.registry)
     problem_responses.install(app)
     parts = (
-        requests_http, forms_http, venue_reports_http, controls_http, capital_http, policies_http, access_http,
-        privacy_http, *QUERIES, forms_queries_http, operations_http,
+        requests_http, forms_http, venue_reports_http, controls_http, capital_http, policies_http, stopping_http,
+        access_http, privacy_http, *QUERIES, forms_queries_http, operations_http,
     )  # fmt: skip
     routers = [part.router for part in parts]
     for router in routers:

@@ -1,5 +1,6 @@
 """The catalog of all projections."""
 
+from projections.controls import shadow_limits
 from projections.models import (
     balances,
     breaks,
@@ -21,6 +22,7 @@ PROJECTIONS = (
     positions.PROJECTION,
     lots.PROJECTION,
     limits.PROJECTION,
+    shadow_limits.PROJECTION,
     breaks.PROJECTION,
     balances.PROJECTION,
     journal.PROJECTION,

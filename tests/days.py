@@ -69,6 +69,7 @@ from domain.risk import (
     FIRM,
     AssessMarks,
     EngageSwitch,
+    LimitStatus,
     Measure,
     Mode,
     ReleaseSwitch,
@@ -251,7 +252,8 @@ def _limit(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
     currency = "USDT" if measure.is_money else None
     limit = None if d % 5 == 0 else D(b * (40 if currency else 1))
     account_id = FIRM if a % 3 == 0 else key.account_id
-    desk.request(SetLimit(account_id, scope, measure, limit, currency, T0))
+    status = (LimitStatus.SHADOW, LimitStatus.SHADOW, LimitStatus.DRAFT, LimitStatus.ACTIVE)[min((a + b) % 8, 3)]
+    desk.request(SetLimit(account_id, scope, measure, limit, currency, T0, status))
 
 
 def _watch(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:

@@ -139,6 +139,11 @@ class Writer:
         with self._lock:
             return self._ledger.state(stream)
 
+    def states(self, streams: Sequence[str]) -> list[Any]:
+        """Return the aggregates of short streams as of now, read at once; None where a stream is empty."""
+        with self._lock:
+            return self._ledger.states(streams)
+
     def _look_at_clock(self) -> None:
         if self._clock is not None and isinstance(self._log, PostgresLog):
             with self._log.connection() as connection:

@@ -286,6 +286,7 @@ class HeadroomRow(Answer):
 
     account_id: str
     measure: str
+    status: str = Field(description="ACTIVE, SHADOW or DRAFT")
     strategy_id: str | None
     instrument_id: str | None
     venue: str | None

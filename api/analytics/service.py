@@ -28,12 +28,13 @@ from projections.analytics import equity, exposure, statistics, time_weighted
 from projections.analytics import execution_quality as quality
 from projections.analytics.valuation import total
 from projections.calendar import Close
+from projections.controls import shadow_limits
 from projections.models import positions, reference_data
 from projections.storage.tables import AnyRow, Row
 
 DAILY_MODELS = ("daily", "references")
 EQUITY_MODELS = ("daily", "capital", "references")
-RISK_MODELS = ("positions", "limits", *EQUITY_MODELS)
+RISK_MODELS = ("positions", *shadow_limits.BOTH, *EQUITY_MODELS)
 QUALITY_MODELS = ("orders", "executions")
 STATISTIC_PLACES = 12
 ROWS_MAX = 10_000

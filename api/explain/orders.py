@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from adapters.log.queries import of_streams
 from api.problems import not_found
@@ -39,6 +39,7 @@ from domain.risk import (
     HoldRefused,
     LimitCheck,
     LimitSet,
+    LimitStatus,
 )
 from domain.values import exact
 
@@ -178,6 +179,16 @@ def _all(daybook: "Daybook", wanted: LogFilter, *, after: int = 0) -> Iterator["
         after = page.last
 
 
+def _active(one: Placed) -> Placed | None:
+    """Return what an event set of an active limit: one that was moved to another status is lifted; else None."""
+    event: LimitSet = one.event
+    if event.status is LimitStatus.ACTIVE:
+        return one
+    if event.moved_from is not LimitStatus.ACTIVE:
+        return None
+    return one._replace(event=replace(event, limit=None, version=0))
+
+
 class _Limits:
     """The limits of an account and of the firm as they were set, up to a place in the log."""
 
@@ -185,7 +196,8 @@ class _Limits:
         self._set: list[Placed] = []
         for account_id in account_ids:
             wanted = LogFilter(event=("LimitSet",), stream=risk.stream(account_id), account_id=account_id)
-            self._set += (_placed(stored) for stored in _all(daybook, wanted) if stored.seq <= upto)
+            placed = (_placed(stored) for stored in _all(daybook, wanted) if stored.seq <= upto)
+            self._set += (active for one in placed if (active := _active(one)) is not None)
         self._set.sort(key=lambda one: one.seq)
 
     def source_of(self, check: LimitCheck, account_id: str, seq: int) -> Placed | None:

@@ -41,7 +41,7 @@ from domain import instrument as instruments
 from domain.account import CostBasis, Costing, FeePolicy
 from domain.instrument import Kind as ContractKind
 from domain.instrument import PutOrCall
-from domain.risk import Measure, Scope, SetLimit
+from domain.risk import LimitStatus, Measure, Scope, SetLimit
 from domain.values import ONE
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 account = typer.Typer(name="account", help="Accounts: open, close, list.", no_args_is_help=True)
 instrument = typer.Typer(name="instrument", help="Instruments: add, amend, delist, list.", no_args_is_help=True)
-limit = typer.Typer(name="limit", help="Limits: set, list.", no_args_is_help=True)
+limit = typer.Typer(name="limit", help="Limits: set, list, what shadow limits would refuse.", no_args_is_help=True)
 
 
 def import_(
@@ -252,12 +252,22 @@ def set_limit(
     ] = None,
     venue: Annotated[str | None, typer.Option(parser=currency_option, metavar="VENUE", help="Only this one.")] = None,
     asset: Annotated[str | None, typer.Option(parser=currency_option, metavar="ASSET", help="Only this base.")] = None,
+    status: Annotated[
+        LimitStatus,
+        typer.Option(
+            case_sensitive=False,
+            help="DRAFT: not checked. SHADOW: orders pass, what it would refuse is recorded. ACTIVE: it refuses.",
+        ),
+    ] = LimitStatus.ACTIVE,
     json: Json = False,
 ) -> None:
-    """Set, change or lift a limit of an account; the account `firm` is all of them together."""
+    """Set, change or lift a limit of an account; the account `firm` is all of them together.
+
+    One of the same number in another status is moved to this one.
+    """
     scope = Scope(strategy, instrument, venue, asset)
     request = SetLimit(
-        account, scope, measure=measure, limit=value, currency=currency, transact_time=now()
+        account, scope, measure=measure, limit=value, currency=currency, transact_time=now(), status=status
     )  # fmt: skip
     with opened() as daybook:
         answer = requested(daybook, request, json=json)
@@ -265,13 +275,16 @@ def set_limit(
         "account_id": account,
         **asdict(scope),
         "measure": measure,
+        "status": status,
         "limit": value,
         "currency": currency,
         "is_changed": bool(answer.records),
     }
     if json:
         write_json(record)
-    elif value is None:
-        say(f"{measure} of {account} is lifted.")
+        return
+    name = measure if status is LimitStatus.ACTIVE else f"{status} {measure}"
+    if value is None:
+        say(f"{name} of {account} is lifted.")
     else:
-        say(f"{measure} of {account} is {grouped(value)} {currency or ''}".rstrip() + ".")
+        say(f"{name} of {account} is {grouped(value)} {currency or ''}".rstrip() + ".")

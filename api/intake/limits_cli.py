@@ -1,4 +1,4 @@
-"""`daybook limit list` and `daybook capital`: limits with their usage, and the capital they are measured by."""
+"""`daybook limit list`, `limit would-refuse` and `capital`: limits with their usage, and what they are measured by."""
 
 from decimal import Decimal
 from typing import Annotated
@@ -9,27 +9,86 @@ from msgspec.structs import asdict
 from api.clock import now
 from api.encoding import grouped
 from api.terminal.columns import LIMITS
-from api.terminal.options import AccountId, currency_option, number_option, opened, read
-from api.terminal.output import Json, say, write_json, write_table
+from api.terminal.options import AccountId, currency_option, name_option, number_option, opened, read
+from api.terminal.output import Column, Json, Kind, note, say, write_json, write_table
 from api.terminal.requests import requested
-from domain.risk import CapitalBasis, StateCapital
+from domain.risk import CapitalBasis, LimitStatus, StateCapital
 from domain.values import Money
 
 capital = typer.Typer(name="capital", help="Capital: state, withdraw, show.", no_args_is_help=True)
 
-Reading = Annotated[str, typer.Option("--account", metavar="ID", help="Only this one; `firm`: the firm's own.")]
+PAGE_ROWS_MAX = 1000
+ROWS_SHOWN = 20
+
+Whose = Annotated[
+    str | None,
+    typer.Option("--account", parser=name_option, metavar="ID", help="Only its limits; `firm`: those over all."),
+]
 
 
-def list_limits(account: Reading = "", json: Json = False) -> None:
-    """List the limits of every account and of the firm: used, headroom and breach, at the newest marks."""
-    from api.read_models.limit_usage import usage
+def list_limits(
+    account: Whose = None,
+    status: Annotated[
+        list[LimitStatus] | None, typer.Option(case_sensitive=False, help="Only these; may be repeated.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List limits with their status: used, headroom and breach, at the newest marks."""
+    from api.read_models.limit_usage import MODELS, usage
 
-    with opened() as daybook, read(daybook, "limits") as at:
-        rows = usage(daybook, at, account or None)
+    with opened() as daybook, read(daybook, *MODELS) as at:
+        rows = [row for row in usage(daybook, at, account) if not status or row["status"] in status]
     if json:
-        write_json({"seq": at.seq, "limits": rows})
+        write_json({"seq": at.seq, "items": rows, "limits": rows})
         return
     write_table("Limits", rows, LIMITS, empty="No limits. Set one: daybook limit set --help")
+
+
+def would_refuse(
+    account: Whose = None,
+    rows: Annotated[
+        int, typer.Option("--limit", min=1, max=PAGE_ROWS_MAX, help="How many orders, the newest first.")
+    ] = ROWS_SHOWN,
+    json: Json = False,
+) -> None:
+    """Show the orders that passed and that shadow limits would have refused, and how many of each limit."""
+    from projections.controls import shadow_limits
+
+    with opened() as daybook, read(daybook, shadow_limits.NAME) as at:
+        found = shadow_limits.would_refuse(at.source, account, limit=rows + 1)
+        counts = shadow_limits.would_refuse_counts(at.source, account)
+    shown = found[:rows]
+    if json:
+        write_json({"items": shown, "totals": counts})
+        return
+    of_limit = (
+        Column("account_id", "Account", rank=2), Column("strategy_id", "Strategy", rank=4),
+        Column("instrument_id", "Instrument", rank=3), Column("measure", "Measure"),
+        Column("version", "Version", Kind.NUMBER, 5), Column("limit", "Limit", Kind.NUMBER),
+    )  # fmt: skip
+    write_table(
+        "Shadow limits", counts,
+        (
+            *of_limit, Column("orders", "Would refuse", Kind.NUMBER), Column("with_order_max", "Most", Kind.NUMBER, 1),
+            Column("currency", "Ccy", rank=3), Column("first_at", "First", Kind.TIME, 6),
+            Column("last_at", "Last", Kind.TIME, 5),
+        ),
+        empty="No shadow limit would have refused an order.",
+    )  # fmt: skip
+    write_table(
+        "Orders", shown,
+        (
+            Column("order_account_id", "Account", rank=4), Column("cl_ord_id", "Order"),
+            Column("order_instrument_id", "Instrument", rank=2), Column("side", "Side"),
+            Column("order_qty", "Quantity", Kind.NUMBER), Column("measure", "Measure"),
+            Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER, 1),
+            Column("with_order", "Requested", Kind.NUMBER), Column("currency", "Ccy", rank=3),
+            Column("transact_time", "When", Kind.TIME, 5),
+        ),
+        empty="",
+    )  # fmt: skip
+    if len(found) > rows:
+        note(f"The newest {rows} are shown; --limit shows more.")
 
 
 @capital.command()

@@ -54,7 +54,7 @@ from domain.order import (
     TimeInForce,
     TriggerPrice,
 )
-from domain.risk import Measure, Scope, SetLimit
+from domain.risk import LimitStatus, Measure, Scope, SetLimit
 from domain.values import ONE, PositionSide, Side, stated_leg
 
 MARKS_MAX = 1000
@@ -106,6 +106,8 @@ class ListInstrumentRequest(RequestBody):
 class SetLimitRequest(RequestBody):
     """A limit over part of an account, or of the firm (`account_id` null or `firm`); `limit` null lifts it.
 
+    A scope has at most one limit of a measure in each status. A limit of the same number in another status is moved.
+
     It covers one strategy or all (null), one instrument or each, and those of one venue or base asset or of any.
     """
 
@@ -117,6 +119,12 @@ class SetLimitRequest(RequestBody):
     instrument_id: InstrumentId | None = None
     venue: CurrencyCode | None = Field(None, description="of instruments: the part behind the last dot of their id")
     asset: CurrencyCode | None = Field(None, description="the base currency of instruments")
+
+    status: LimitStatus = Field(
+        LimitStatus.ACTIVE,
+        description="DRAFT is not checked; SHADOW is checked with every order, which passes, and records what it"
+        " would refuse; ACTIVE refuses",
+    )
 
     @property
     def owner(self) -> str:
@@ -191,6 +199,10 @@ LIMIT_EXAMPLES: dict[str, Any] = {
         "value": {"account_id": None, "measure": "MAX_POSITION", "limit": "12.5", "venue": "BINANCE", "asset": "BTC"}
     },
     "a multiple of equity": {"value": {"account_id": "main", "measure": "MAX_LEVERAGE", "limit": "3"}},
+    "shadow": {
+        "summary": "a tighter limit, beside the active one, that records what it would refuse",
+        "value": {"account_id": "main", "measure": "MAX_POSITION", "limit": "1.5", "status": "SHADOW"},
+    },
 }
 CREATED = documented(201, "done") | documented(200, "done before: the same answer")
 PROPOSED = documented(202, "proposed: it takes effect when another person approves it", ProposalAnswer)
@@ -239,16 +251,16 @@ def set_limit(
     request_id: RequestId,
     key: IdempotencyKey,
 ) -> Response:
-    """Set, change or lift a limit of an account, or of the firm."""
+    """Set, change or lift a limit of an account, or of the firm, or move one to another status."""
     request = SetLimit(
         body.owner, scope=body.scope, measure=body.measure, limit=body.limit, currency=body.currency,
-        transact_time=now(),
+        transact_time=now(), status=body.status,
     )  # fmt: skip
 
     def respond(answers: list[Answer], look: Look) -> Response:
         done = one(answers)
         state = look(risk.stream(body.owner))
-        known = state.limits.get((body.scope, body.measure)) if state else None
+        known = state.limit_set(body.scope, body.measure, body.status) if state else None
         return _done(body.model_dump() | {"account_id": body.owner, "version": known.version if known else 0}, done)
 
     return carried_out(daybook, command(request, caller, request_id), key, respond)

@@ -42,7 +42,9 @@ from api.read_models.snapshot import reading
 from domain import account, instrument
 from domain.account import Account, CostBasis, FeePolicy
 from domain.order import OrdStatus
+from domain.risk import LimitStatus
 from projections.analytics import disposals, exposure, pnl
+from projections.controls import shadow_limits
 from projections.models import breaks, executions, lots, orders
 from projections.storage.rows import Source
 from projections.storage.tables import POSITION, AnyRow, Row
@@ -67,6 +69,12 @@ class BreaksQuery(PageQuery):
 
     kind: Literal["ORDER", "POSITION", "ACCOUNT", "UNREADABLE", "RECONCILIATION"] | None = None
     status: Literal["OPEN", "RESOLVED"] | None = Field(None, description="of breaks of kind RECONCILIATION")
+
+
+class LimitsQuery(SelectionQuery):
+    """Which limits, also by status."""
+
+    status: list[LimitStatus] = Field([], max_length=len(LimitStatus))
 
 
 class ExecutionsQuery(PageQuery):
@@ -258,13 +266,32 @@ def _totals(rows: Iterable[AnyRow], query: ExposureQuery) -> list[Row]:
 
 
 @router.get("/limits", **listed(schemas.LimitRow))
-def list_limits(query: Annotated[SelectionQuery, Query()], context: Context) -> Response:
-    """Every limit in force of accounts and of the firm: used, headroom and whether it is breached, at present marks."""
-    with reading(context.daybook, "limits", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
+def list_limits(query: Annotated[LimitsQuery, Query()], context: Context) -> Response:
+    """Every limit of accounts and of the firm: status, used, headroom and whether it is breached, at present marks."""
+    moment = query.moment_recorded()
+    with reading(context.daybook, *limit_usage.MODELS, min_seq=query.min_seq, moment=moment) as at:
         rows = limit_usage.usage(
             context.daybook, at, query.account_id, strategy_id=query.strategy_id, instrument_id=query.instrument_id
         )
+    rows = [row for row in rows if not query.status or row["status"] in query.status]
     return context.rows(query, at, rows, schemas.LimitRow)
+
+
+@router.get("/limits/would-refuse", **listed(schemas.RefusalRow, is_paged=True, totals=schemas.RefusalCount))
+def list_would_refuse(query: Annotated[PageQuery, Query()], context: Context) -> Response:
+    """Orders and replacements that passed and that shadow limits would have refused, the newest first.
+
+    `account_id` is the limit's (`firm`: over all accounts together), `strategy_id` and `instrument_id` are the order's.
+    `totals` has the number for each version of each shadow limit, for any order.
+    """
+    after = cursor_after(query.cursor, int)
+    moment = query.moment_recorded()
+    with reading(context.daybook, shadow_limits.NAME, min_seq=query.min_seq, moment=moment) as at:
+        rows = shadow_limits.would_refuse(
+            at.source, **query.where()._asdict(), limit=query.limit + 1, after=after[0] if after else None
+        )
+        totals = shadow_limits.would_refuse_counts(at.source, query.account_id)
+    return context.page(query, at, rows, by=("refused_seq",), shape=schemas.RefusalRow, totals=totals)
 
 
 @router.get("/breaks", **listed(schemas.BreakRow))

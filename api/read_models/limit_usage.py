@@ -21,14 +21,28 @@ from domain import account, risk
 from domain.errors import RequestRefused
 from domain.ledger import AGGREGATES, funds_of, pages
 from domain.marks import Prices
-from domain.risk import ANYWHERE, FIRM, CapitalBasis, Funds, Measure, Meter, Risk, Scope, age_allowed, day_of
+from domain.risk import (
+    ANYWHERE,
+    FIRM,
+    CapitalBasis,
+    Funds,
+    LimitStatus,
+    Measure,
+    Meter,
+    Risk,
+    Scope,
+    age_allowed,
+    day_of,
+)
 from domain.values import ZERO, Mark, divide
 from projections.analytics.exposure import HeadroomRow, with_headroom
+from projections.controls import shadow_limits
 from projections.models import limits
 from projections.storage.tables import AnyRow
 
 ANY_AGE = timedelta(days=365_000)
-COUNTED = (Measure.MAX_POSITION, Measure.MAX_OPEN_ORDERS)
+COUNTED = (Measure.MAX_POSITION, Measure.MAX_OPEN_ORDERS, Measure.BUYING_POWER)  # shown as the read model has them
+MODELS = shadow_limits.BOTH
 
 
 class CapitalRow(TypedDict):
@@ -81,7 +95,7 @@ def usage(
     daybook: Daybook, at: Reading, account_id: str | None = None, *, strategy_id: str | None = None,
     instrument_id: str | None = None,
 ) -> list[HeadroomRow]:  # fmt: skip
-    """Return every limit in force, of one account or of all and the firm, with its usage and headroom.
+    """Return every limit, active, in shadow and draft, of one account or of all and the firm, with usage and headroom.
 
     A limit on each instrument or asset has a row for each in use. Of a strategy or instrument only the limits on it,
     and those on any.
@@ -89,7 +103,7 @@ def usage(
     wanted = {"strategy_id": strategy_id, "instrument_id": instrument_id}
     rows: Sequence[AnyRow] = [
         row
-        for row in limits.utilisation(at.source, account_id)
+        for row in shadow_limits.every_limit(at.source, account_id)
         if all(name is None or row[column] in (None, name) for column, name in wanted.items())  # type: ignore[literal-required]
     ]
     if at.recorded_at is None and rows:
@@ -150,11 +164,13 @@ def _measured(states: StatesAt, row: AnyRow, marks: Sequence[Mark], moment: date
     """
     measure, owner = Measure(row["measure"]), row["account_id"]
     if measure in COUNTED:
-        return [row]  # as the read model has it
+        return [row]
     scope = Scope(*(row[name] for name in limits.SCOPE))
     known: Risk = states.state(risk.stream(owner)) or Risk()
     funds = funds_of(states, known, owner) if measure.is_of_equity and known.needs_funds else None
     window = known.windows.get((scope, measure), ())
+    if row["status"] == LimitStatus.SHADOW:
+        window = known.shadows[scope, measure].window if (scope, measure) in known.shadows else ()
     unassessed: str | None = None
     for age_max in (None, ANY_AGE):
         try:

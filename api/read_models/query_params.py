@@ -141,20 +141,27 @@ class QueryContext(OfDaybook):
         return answer(body | ({} if isinstance(query, ExposureQuery) else {"next": next_}), seq=at.seq)
 
     def page(
-        self, query: PageQuery, at: Reading, rows: Sequence[AnyRow], *, by: tuple[str, ...], shape: type[schemas.Answer]
+        self,
+        query: PageQuery,
+        at: Reading,
+        rows: Sequence[AnyRow],
+        *,
+        by: tuple[str, ...],
+        shape: type[schemas.Answer],
+        **more: Any,
     ) -> Response:
         """Return a page of rows, of which one more than `limit` was looked up."""
         shown = rows[: query.limit]
         next_ = cursor_of(shown[-1], by) if len(rows) > query.limit else None
-        return self.rows(query, at, shown, shape, next_=next_)
+        return self.rows(query, at, shown, shape, next_=next_, **more)
 
 
 Context = Annotated[QueryContext, Depends()]
 
 
-def listed(shape: type[schemas.Answer], **more: Any) -> dict[str, Any]:
+def listed(shape: type[schemas.Answer], *, is_paged: bool = False, **more: Any) -> dict[str, Any]:
     """Return the OpenAPI description of a list."""
-    model = schemas.listing(shape, **more)
+    model = schemas.listing(shape, is_paged=is_paged, **more)
     described = documented(200, "rows, and the seq they are of")
     described[200]["content"] = {CSV: {"schema": {"type": "string"}}}
     return {"response_model": model, "responses": described}

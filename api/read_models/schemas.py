@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, create_model
 
 from domain.reasons.codes import Code
 from projections.analytics import exposure, pnl
+from projections.controls import shadow_limits
 from projections.models import balances, breaks, executions, journal, limits, lots, orders, positions
 from projections.storage.tables import ITEMS, POSITION, Amounts
 
@@ -72,6 +73,7 @@ class Instruments(Answer):
 class LimitAnswer(Answer):
     account_id: str
     measure: str
+    status: str
     limit: DecimalText | None
     currency: str | None
     strategy_id: str | None
@@ -443,8 +445,8 @@ def _row(name: str, doc: str, columns: Iterable[sa.Column[Any]], **derived: Any)
     return create_model(name, __base__=Answer, __doc__=doc, **fields)
 
 
-def listing(shape: type[Answer], **more: type[Answer]) -> type[Answer]:
-    """Return the schema of a list of rows."""
+def listing(shape: type[Answer], *, is_paged: bool = False, **more: type[Answer]) -> type[Answer]:
+    """Return the schema of a list of rows; one without anything more beside it is paged."""
     fields: dict[str, Any] = {
         "seq": (int, Field(..., description="the place in the log the rows are of")),
         "recorded_at": (TimeText | None, Field(..., description="of a past moment: when that place was recorded")),
@@ -452,7 +454,7 @@ def listing(shape: type[Answer], **more: type[Answer]) -> type[Answer]:
         "items": (list[shape], ...),  # type: ignore[valid-type]
     }
     fields |= {name: (list[each], ...) for name, each in more.items()}  # type: ignore[valid-type]
-    if not more:
+    if is_paged or not more:
         fields["next"] = (str | None, Field(None, description="cursor of the next page; null on the last"))
     return create_model(f"{shape.__name__}s", __base__=Answer, **fields)
 
@@ -514,8 +516,10 @@ PnlRow = _row(
 ExposureRow = _row("ExposureRow", "A position's size.", _SIZED, venue=str, **_MARKED, notional=DecimalText | None)
 LimitRow = _row(
     "LimitRow",
-    "A limit in force and its usage; null scopes mean all strategies and each instrument. `subject` is the instrument"
-    " or asset it is measured on; `headroom` is what is left of it, below zero where it is breached.",
+    "A limit and its usage; null scopes mean all strategies and each instrument. `subject` is the instrument or asset"
+    " it is measured on; `headroom` is what is left of it, below zero where it is breached. `status` is ACTIVE (it"
+    " refuses), SHADOW (checked with every order, which passes) or DRAFT (not checked). `would_refuse`, of a SHADOW"
+    " limit, is how many orders and replacements it would have refused since it was set to this number.",
     [limits.limits.c[name] for name in ("account_id", "measure", "currency", "version", "unassessed", "transact_time")],
     **dict.fromkeys(limits.SCOPE, str | None),
     scope=str,
@@ -524,6 +528,22 @@ LimitRow = _row(
     **dict.fromkeys(("position", "held_buy", "held_sell", "used", "utilisation", "headroom"), DecimalText | None),
     is_breached=bool | None,
     breached_at=TimeText | None,
+    status=str,
+    would_refuse=int | None,
+)
+RefusalRow = _row(
+    "RefusalRow",
+    "An order that passed, or a replacement (`requested_as`), which a shadow limit would have refused. The scope and"
+    " the numbers are the limit's: `used` without the order, and `with_order`; null where `rule` is that something to"
+    " measure it by was missing, which `facts` name.",
+    [column for column in _without_seq(shadow_limits.refusals) if column.name not in limits.SCOPE],
+    **dict.fromkeys(limits.SCOPE, str | None),
+)
+RefusalCount = _row(
+    "RefusalCount",
+    "How many orders and replacements a version of a shadow limit would have refused, and the largest usage with one.",
+    [column for column in _without_seq(shadow_limits.counts) if column.name not in limits.SCOPE],
+    **dict.fromkeys(limits.SCOPE, str | None),
 )
 
 

@@ -133,7 +133,20 @@ def _scope(scope: Event | None) -> str:
 def _limit(event: Event) -> str:
     unit = f" {event['currency']}" if event.get("currency") else ""
     value = "lifted" if event.get("limit") is None else f"set to {event['limit']}{unit}"
-    return f"{event['measure']}{_scope(event.get('scope'))} {value}"
+    status = f" {event['status']}" if event.get("status") else ""
+    moved = f", {event['moved_from']} before" if event.get("moved_from") else ""
+    return f"{event['measure']}{_scope(event.get('scope'))}{status} {value}{moved}"
+
+
+def _shadowed(event: Event) -> str:
+    decided = event["decided"]
+    if decided["type"].startswith("HoldRefused"):
+        return f"would refuse {decided['key']['cl_ord_id']}: {decided['rule']}: {_numbers(decided.get('failed'))}"
+    return f"{event['measure']}{_scope(event.get('scope'))} in shadow: {decided['type']}"
+
+
+def _numbers(check: Event | None) -> str:
+    return f"used {check['used']}, requested {check['asked']}, limit {check['limit']}" if check else "not measured"
 
 
 def _held(event: Event) -> str:
@@ -157,5 +170,6 @@ _SAID = {
     "OrderFilled": _filled,
     "TradeBooked": _booked,
     "LimitSet": _limit,
+    "ShadowDecided": _shadowed,
     "HoldPlaced": _held,
 }

@@ -223,8 +223,8 @@ _REPORTS = (
     Report(
         "risk",
         "Limits",
-        "Show every limit in force: used, headroom and whether it is breached, at the newest marks.",
-        models=("limits",),
+        "Show every limit: status, used, headroom and whether it is breached, at the newest marks.",
+        models=("limits", "shadow_limits"),
         parameters=(*WHICH, *AS_OF),
         parts=(Part("items", "Limits"),),
         is_valued=True,
@@ -309,7 +309,7 @@ _REPORTS = (
         "leverage",
         "Risk",
         "Show exposure by asset in one currency, leverage, concentration, and every limit with its headroom.",
-        models=("positions", "limits", "daily", "capital", "references"),
+        models=("positions", "limits", "shadow_limits", "daily", "capital", "references"),
         parameters=(*WHICH, *WORTH, "by", "mark", *VALUED, *AS_OF),
         parts=(
             Part("figures", "Risk", is_single=True),

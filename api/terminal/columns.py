@@ -86,10 +86,11 @@ TRIAL_BALANCE = (
 LIMITS = (
     Column("account_id", "Account"), Column("strategy_id", "Strategy", rank=3), Column("instrument_id", "Instrument"),
     Column("venue", "Venue", rank=4), Column("asset", "Asset", rank=4), Column("scope", "Scope", rank=6),
-    Column("measure", "Measure"), Column("subject", "On", rank=5), Column("limit", "Limit", Kind.NUMBER),
-    Column("used", "Used", Kind.NUMBER), Column("headroom", "Headroom", Kind.PNL),
-    Column("utilisation", "Utilisation", Kind.NUMBER, 4), Column("currency", "Ccy", rank=1),
-    Column("is_breached", "Over", rank=2), Column("breached_at", "Breached", Kind.TIME, 9),
+    Column("measure", "Measure"), Column("subject", "On", rank=5), Column("status", "Status", rank=2),
+    Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER),
+    Column("headroom", "Headroom", Kind.PNL), Column("utilisation", "Utilisation", Kind.NUMBER, 4),
+    Column("currency", "Ccy", rank=1), Column("is_breached", "Over", rank=2),
+    Column("would_refuse", "Would refuse", Kind.NUMBER, 7), Column("breached_at", "Breached", Kind.TIME, 9),
     Column("unassessed", "Not monitored", rank=9),
 )  # fmt: skip
 NAV = (
@@ -144,8 +145,8 @@ CUTS = (
     Column("delta_value", "Delta value", Kind.PNL, 2), Column("share", "Share", Kind.NUMBER),
 )  # fmt: skip
 HEADROOM = (
-    Column("account_id", "Account"), Column("measure", "Limit of"), Column("subject", "On", rank=1),
-    Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER),
+    Column("account_id", "Account"), Column("measure", "Limit of"), Column("status", "Status", rank=2),
+    Column("subject", "On", rank=1), Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER),
     Column("headroom", "Headroom", Kind.PNL), Column("currency", "In"), Column("unassessed", "Unknown for", rank=9),
 )  # fmt: skip
 RESTATED = (

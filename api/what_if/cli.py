@@ -10,6 +10,7 @@ from api.terminal.output import Column, Json, Kind, note, progress_bar, say, wri
 from api.what_if.commands import changed_of, parsed_fee_rate, parsed_limit
 from domain.account import CostBasis, FeePolicy
 from domain.reasons.sentences import sentence
+from domain.risk import LimitStatus
 
 if TYPE_CHECKING:
     from api.what_if.service import WhatIfResult
@@ -50,6 +51,13 @@ def what_if(
             " or main,MAX_ORDER_NOTIONAL=5000,currency=USDT,instrument=BTCUSDT.BINANCE; VALUE none lifts it.",
         ),
     ] = None,
+    activate: Annotated[
+        list[LimitStatus] | None,
+        typer.Option(
+            case_sensitive=False,
+            help="DRAFT or SHADOW: its limits are active from the beginning, as they are set; may be repeated.",
+        ),
+    ] = None,
     no_limits: Annotated[bool, typer.Option("--no-limits", help="Lift every recorded limit.")] = False,
     mark: Marks = None,
     as_of: AsOf = None,
@@ -63,7 +71,7 @@ def what_if(
 
     changed = changed_of(
         method=method, fee_policy=fee_policy, fees=fee or (), limits=limit or (), is_without_limits=no_limits,
-        marks=mark or (),
+        marks=mark or (), activated=activate or (),
     )  # fmt: skip
     with opened() as daybook, progress_bar("replaying", is_quiet=json) as progress:
         result = service.what_if(daybook, changed, moment=as_of, on_progress=progress)

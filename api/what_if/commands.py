@@ -36,6 +36,7 @@ from domain.risk import (
     ConversionSet,
     EquityAssessed,
     LimitSet,
+    LimitStatus,
     Measure,
     Scope,
     SwitchEngaged,
@@ -58,6 +59,7 @@ LimitKey = tuple[str, Scope, Measure]
 class Changed(NamedTuple):
     """What a replay changes; what is None or empty stays as recorded.
 
+    `activated` are the statuses whose limits are active from the beginning, as they are set at the end of the history.
     `fees` are by instrument, venue or "" for all, in this order of precedence. `limits` replace those of the same
     account, scope and measure for the whole of history, None lifts one; `is_without_limits` lifts all others. `marks`
     take precedence over those on record, at any moment.
@@ -69,6 +71,11 @@ class Changed(NamedTuple):
     limits: Mapping[LimitKey, tuple[Decimal | None, str | None]] = {}
     is_without_limits: bool = False
     marks: Mapping[str, Mark] = {}
+    activated: tuple[LimitStatus, ...] = ()
+
+    def with_limits(self, found: Mapping[LimitKey, tuple[Decimal | None, str | None]]) -> "Changed":
+        """Return the changes with more limits, but those that it has already."""
+        return self._replace(limits={**found, **self.limits})
 
     def keeps_limit(self, event: LimitSet) -> bool:
         """Whether a recorded limit is set as it was."""
@@ -220,12 +227,14 @@ def changed_of(
     limits: Sequence[tuple[LimitKey, tuple[Decimal | None, str | None]]] = (),
     is_without_limits: bool = False,
     marks: Sequence[Mark] = (),
+    activated: Sequence[LimitStatus] = (),
 ) -> Changed:
     """Return the changes of a request. Raises InvalidInput if there are none."""
     changed = Changed(
         cost_basis=method, fee_policy=fee_policy, fees=dict(fees), limits=dict(limits),
         is_without_limits=is_without_limits, marks={mark.instrument_id: mark for mark in marks},
+        activated=tuple(activated),
     )  # fmt: skip
     if changed == Changed():
-        raise InvalidInput("changes", None, "empty: name a method, fees, limits or marks to change")
+        raise InvalidInput("changes", None, "empty: name a method, fees, limits, their status or marks to change")
     return changed

@@ -1,7 +1,7 @@
 """What-if over HTTP: a POST, because the request has a body; nothing is recorded."""
 
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body
 from pydantic import Field
@@ -22,7 +22,7 @@ from api.what_if.service import what_if
 from domain.account import CostBasis, FeePolicy
 from domain.errors import InvalidInput
 from domain.reasons.codes import Code
-from domain.risk import Measure
+from domain.risk import LimitStatus, Measure
 
 EVENTS_MAX = 200_000
 
@@ -64,6 +64,9 @@ class WhatIfRequest(RequestBody):
     fee_policy: FeePolicy | None = None
     fees: list[WhatIfFees] = Field([], max_length=100)
     limits: list[WhatIfLimit] = Field([], max_length=100)
+    activate: list[Literal["DRAFT", "SHADOW"]] = Field(
+        [], max_length=2, description="limits of these statuses are active from the beginning, as they are set now"
+    )
     is_without_limits: bool = Field(False, description="every limit on record is lifted")
     marks: list[str] = Field([], max_length=100, description="INSTRUMENT=PRICE, used at every moment")
     as_of_seq: int | None = Field(None, ge=0, le=SEQ_MAX, description="replay up to this place in the log")
@@ -169,6 +172,7 @@ def run_what_if(request: Annotated[WhatIfRequest, Body(examples=[EXAMPLE])], day
         limits=[_limit(limit) for limit in request.limits],
         is_without_limits=request.is_without_limits,
         marks=[given_mark(text) for text in request.marks],
+        activated=[LimitStatus(status) for status in request.activate],
     )
     moment = None if request.as_of_seq is None else Moment(seq=request.as_of_seq)
     result = what_if(daybook, changed, moment=moment, events_max=EVENTS_MAX)

@@ -3,22 +3,24 @@
 Reads the log and the marks in the role of the auditor, which can write nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
 from adapters.log.postgres import PostgresLog
+from adapters.log.queries import streams
 from adapters.market.mark_store import KnownBy, MarkStore
 from adapters.postgres.connections import Role
 from api.daybook import Daybook
 from api.parameters import Moment
-from api.what_if.commands import Changed
+from api.what_if.commands import Changed, LimitKey
 from api.what_if.replay import ACCEPTED, REFUSED, Replay, ReplayResult, compared, differences
 from domain.errors import InvalidInput
 from domain.ledger import scan
 from domain.reasons.sentences import code_of
+from domain.risk import LimitStatus, Risk
 from domain.values import EARLIEST, FUTURE_MAX, Mark
 from projections.storage.tables import Row
 
@@ -52,6 +54,8 @@ def what_if(
         marks = MarkStore(daybook.url, Role.AUDITOR)
         stack.callback(marks.close)
         upto = _upto(log, moment)
+        if changed.activated:
+            changed = changed.with_limits(_limits_in(daybook, changed.activated))
         if events_max is not None and upto > events_max:
             raise InvalidInput(
                 "as_of_seq",
@@ -64,6 +68,21 @@ def what_if(
         known = KnownBy(upto, _recorded_at(log, upto)) if moment is not None else None
         newest: dict[str, Mark] = {**marks.latest_all(known=known)}
     return _result(found, newest, changed)
+
+
+def _limits_in(daybook: Daybook, statuses: Sequence[LimitStatus]) -> dict[LimitKey, tuple[Decimal | None, str | None]]:
+    """Return the limits that are set in these statuses now: of one scope and measure, that of the first status."""
+    found: dict[LimitKey, tuple[Decimal | None, str | None]] = {}
+    for stream in streams(daybook.url, "limit:"):
+        known: Risk | None = daybook.state(stream)
+        beside = known.beside if known is not None else {}
+        for status in statuses:
+            for (scope, measure, of), each in beside.items():
+                if of is status and each.limit is not None:
+                    found.setdefault((each.account_id, scope, measure), (each.limit, each.currency))
+    if not found:
+        raise InvalidInput("activate", ", ".join(statuses), "the status of a limit that is set; none is")
+    return found
 
 
 def _upto(log: PostgresLog, moment: Moment | None) -> int:

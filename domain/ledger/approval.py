@@ -43,6 +43,7 @@ from domain.marks import MARK_AGE_MAX
 from domain.policies import SetPolicy
 from domain.risk import (
     EngageSwitch,
+    LimitStatus,
     Measure,
     Mode,
     ReleaseSwitch,
@@ -167,7 +168,9 @@ def _risk(work: States, account_id: str) -> Risk:
 
 
 def _is_limit_loosened(known: Risk, request: SetLimit) -> bool:
-    """Whether a limit in force is raised or lifted, or counts in another currency."""
+    """Whether an active limit is raised, lifted or moved to another status, or counts in another currency."""
+    if request.status is not LimitStatus.ACTIVE:
+        return risk.moved(known, request) is LimitStatus.ACTIVE
     limit = known.limits.get((request.scope, request.measure))
     if limit is None or limit.limit is None:
         allowed = (

@@ -35,6 +35,7 @@ from domain.ledger.log import Recorded
 from domain.marks import RecordMarks
 from domain.order import (
     CancelOrder,
+    CancelOrders,
     CloseParent,
     OpenParent,
     OrderFilled,
@@ -56,8 +57,11 @@ from domain.position import (
     Transfer,
 )
 from domain.risk import (
+    ArmDeadManSwitch,
     AssessMarks,
+    DisarmDeadManSwitch,
     EngageSwitch,
+    FireDeadManSwitch,
     ReleaseSwitch,
     SetConversion,
     SetLimit,
@@ -69,6 +73,7 @@ from domain.sealed.figures import CloseFigures
 Request = (
     SubmitOrder
     | CancelOrder
+    | CancelOrders
     | ReplaceOrder
     | OpenParent
     | CloseParent
@@ -84,6 +89,9 @@ Request = (
     | StateCapital
     | AssessMarks
     | SetPolicy
+    | ArmDeadManSwitch
+    | DisarmDeadManSwitch
+    | FireDeadManSwitch
     | AssignLots
     | MovePosition
     | SettleContract
@@ -155,6 +163,8 @@ def streams_of(command: Command) -> list[str]:
             return streams + [stream for report in of_orders if (stream := venue_ids.stream_of(report)) is not None]
         case SubmitOrder(key=key) | CancelOrder(key=key) | ReplaceOrder(key=key):
             return [order.stream(key)]
+        case CancelOrders():
+            return [order.stream(each.key) for each in command.payload.each()]
         case _:
             return []
 

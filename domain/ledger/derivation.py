@@ -158,14 +158,14 @@ class Derivation:
         for payload in self._payloads(events, approval):
             work, failed = self._decided(approval or first.recorded, payload, events)
             is_monitoring = isinstance(payload, risk.AssessMarks)
-            follows = self._as_monitored(work.records, items, at) if is_monitoring else work.records
+            follows = self._as_monitored(work.records, items, at) if is_monitoring else _shadowed(work, items, at)
             if self._is_in is not None:
                 follows = [record for record in follows if self._is_in(record.stream)]
             same = _same(follows, items, at)
             if same == len(follows) > 0:
                 self._units += 1
                 self._events += same
-                if is_monitoring or self._is_in is not None:
+                if is_monitoring or self._is_in is not None or len(follows) < len(work.records):
                     return self._go_on(items[at : at + same])
                 self.known.keep(work.states)
                 self._log.go_on(items[at : at + same])
@@ -244,23 +244,24 @@ class Derivation:
         """
         stream = items[at].recorded.stream
         known: risk.Risk = self._state(stream) or risk.Risk()
-        missed, active = set(known.missed), {(limit.scope, limit.measure) for limit in known.active}
-        left = [each.event for each in records if not isinstance(each.event, risk.AssessmentMissed)]
+        missed, active = _measured(known)
+        left = [each.event for each in records if not isinstance(origins.unwrapped(each.event), risk.AssessmentMissed)]
         kept: list[Recorded] = []
         for item in islice(items, at, None):
             event = item.recorded.event
+            stated, first = origins.unwrapped(event), origins.unwrapped(items[at].recorded.event)
             if item.recorded.stream != stream or not origins.is_monitored(event):
                 break
-            if isinstance(event, risk.AssessmentMissed | risk.AssessmentResumed):
-                limit = (event.scope, event.measure)
-                was_missed = isinstance(event, risk.AssessmentResumed)
-                if event.account_id != origins.account_of(stream) or limit not in active:
+            if isinstance(stated, risk.AssessmentMissed | risk.AssessmentResumed):
+                limit = (stated.scope, stated.measure, stated is not event)
+                was_missed = isinstance(stated, risk.AssessmentResumed)
+                if stated.account_id != origins.account_of(stream) or limit not in active:
                     break
-                if (limit in missed) is not was_missed or event.transact_time != items[at].recorded.event.transact_time:
+                if (limit in missed) is not was_missed or stated.transact_time != first.transact_time:
                     break
                 missed ^= {limit}
                 left = [each for each in left if each != event]
-            elif not left or isinstance(left[0], risk.AssessmentResumed):
+            elif not left or isinstance(origins.unwrapped(left[0]), risk.AssessmentResumed):
                 break
             else:
                 event = left.pop(0)
@@ -379,8 +380,40 @@ def _given(items: Sequence[Item], at: int) -> int:
     return (beside if is_of_both else end) + 1 - at
 
 
+def _shadowed(work: UnitOfWork, items: Sequence[Item], at: int) -> Sequence[Recorded]:
+    """What follows, without the refusals by shadow limits that only follow from the lack of marks.
+
+    An order that passes a shadow limit does not state the marks that only this limit was measured by.
+    """
+    left: list[Recorded] = []
+    dropped: dict[str, int] = {}
+    for each in work.records:
+        record = replace(each, version=each.version - dropped[each.stream]) if each.stream in dropped else each
+        refused = origins.unwrapped(each.event)
+        is_lacking = refused is not each.event and isinstance(refused, risk.HoldRefused) and refused.failed is None
+        place = at + len(left)
+        if is_lacking and not (place < len(items) and items[place].recorded == record):
+            dropped[each.stream] = dropped.get(each.stream, 0) + 1
+        else:
+            left.append(record)
+    return left if dropped else work.records
+
+
 def _after_opening(items: Sequence[Item], at: int) -> int:
-    return at + 1 if at < len(items) and isinstance(items[at].recorded.event, risk.DayOpened) else at
+    while at < len(items) and isinstance(origins.unwrapped(items[at].recorded.event), risk.DayOpened):
+        at += 1
+    return at
+
+
+_Limited = set[tuple[risk.Scope, risk.Measure, bool]]  # of a shadow limit, whether it is one
+
+
+def _measured(known: risk.Risk) -> tuple[_Limited, _Limited]:
+    """The limits that could not be measured, and all that are checked: those that are active, and in shadow."""
+    missed = {(*at, False) for at in known.missed}
+    missed |= {(*at, True) for at, shadow in known.shadows.items() if shadow.missed is not None}
+    checked = {(limit.scope, limit.measure, False) for limit in known.active}
+    return missed, checked | {(*at, True) for at in known.shadows}
 
 
 def _batches(reports: Sequence[Any]) -> Iterator[tuple[Any, ...]]:

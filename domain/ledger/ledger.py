@@ -66,6 +66,7 @@ from domain.ledger.unit_of_work import CACHED_STREAMS_MAX, Aggregates, UnitOfWor
 from domain.marks import RecordMarks
 from domain.order import (
     CancelOrder,
+    CancelOrders,
     CloseParent,
     OpenParent,
     Order,
@@ -91,8 +92,11 @@ from domain.position import (
 )
 from domain.risk import (
     AdjustHold,
+    ArmDeadManSwitch,
     AssessMarks,
+    DisarmDeadManSwitch,
     EngageSwitch,
+    FireDeadManSwitch,
     PlaceHold,
     ReleaseSwitch,
     SetConversion,
@@ -107,6 +111,7 @@ from domain.values import ZERO, Mark, Money, PositionSide, exact
 ATTEMPTS_MAX = 64
 UNLOCKED_ATTEMPTS_MAX = 3  # after that, an attempt locks the log
 
+OrderRequest = SubmitOrder | ReplaceOrder | CancelOrder | CancelOrders | OpenParent | CloseParent
 BesideTrading = ForgetSubject | CloseFigures | SetPolicy
 State = TypeVar("State")
 
@@ -165,6 +170,12 @@ class Ledger:
         """The present state of a stream in the log; None if the stream is empty."""
         self._known.refresh([stream])
         return self._known.known(stream)[1]
+
+    def states(self, streams: Sequence[str]) -> list[Any]:
+        """The present states of short streams in the log, all read at once; None where a stream is empty."""
+        self._known.forget(streams)
+        self._known.fetch(streams)
+        return [self._known.known(stream)[1] for stream in streams]
 
     def carry_out(self, command: Command) -> list[Answer]:
         """Carry out a request or reports: an answer for each. A refused request has its refusal as error."""
@@ -301,23 +312,15 @@ def _decide(
             work.record(stream, instrument.decide(work.state(stream), request))
         case (
             SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | StateCapital()
-            | AssessMarks()
+            | AssessMarks() | ArmDeadManSwitch() | DisarmDeadManSwitch()
         ):  # fmt: skip
             if request.account_id != risk.FIRM:
                 _account_of(work, request.account_id)
             limits.carry_out(work, request, marks, label(actor))
-        case CancelOrder():
-            named = venue_ids.requested_of(work.state, request)
-            requested = order.decide(work.state(order.stream(named.key)), named)
-            orders.record_request(work, named.key, requested, named.transact_time)
-        case ReplaceOrder():
-            return _replace(work, venue_ids.requested_of(work.state, request), marks)
-        case OpenParent() | CloseParent():
-            _account_of(work, request.key.account_id)
-            stream = parent.stream(request.key)
-            work.record(stream, parent.decide(work.state(stream), request))
-        case SubmitOrder():
-            return _submit(work, request, marks)
+        case FireDeadManSwitch():
+            limits.fire(work, request, label(actor))
+        case SubmitOrder() | ReplaceOrder() | CancelOrder() | CancelOrders() | OpenParent() | CloseParent():
+            return _decide_order(work, request, marks)
         case AssignLots() | MovePosition() | SettleContract():
             _decide_position(work, request)
         case RecordMarks():
@@ -328,6 +331,30 @@ def _decide(
                 limits.monitor(work, request.marks, marks)
         case _:
             _decide_beside(work, request, actor)
+    return None
+
+
+def _decide_order(
+    work: UnitOfWork, request: OrderRequest, marks: Callable[[str], Mark | None]
+) -> RequestRefused | None:
+    """Route a request about orders. Returns a refusal that is to be recorded, raises one that is not."""
+    match request:
+        case SubmitOrder():
+            return _submit(work, request, marks)
+        case ReplaceOrder():
+            return _replace(work, venue_ids.requested_of(work.state, request), marks)
+        case CancelOrder():
+            named = venue_ids.requested_of(work.state, request)
+            requested = order.decide(work.state(order.stream(named.key)), named)
+            orders.record_request(work, named.key, requested, named.transact_time)
+        case CancelOrders():
+            orders.cancel_each(work, request)
+        case OpenParent() | CloseParent():
+            _account_of(work, request.key.account_id)
+            stream = parent.stream(request.key)
+            work.record(stream, parent.decide(work.state(stream), request))
+        case _:
+            assert_never(request)
     return None
 
 

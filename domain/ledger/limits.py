@@ -15,13 +15,15 @@ from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from domain import account, instrument, names, position, risk
+from domain import account as account_of
+from domain import instrument, names, position, risk
 from domain.account import Account
 from domain.errors import RequestRefused
 from domain.holdings import balances
 from domain.instrument import Contract
+from domain.ledger import accounts, orders
 from domain.ledger.unit_of_work import UnitOfWork
-from domain.order import Order, OrderKey, OrdStatus
+from domain.order import CancelOrders, Order, OrderKey, OrdStatus
 from domain.position import (
     FundingSettled,
     Position,
@@ -40,9 +42,12 @@ from domain.risk import (
     AccountRegistered,
     AdjustHold,
     AssessMarks,
+    Cash,
     Change,
+    DeadManSwitchFired,
     EngageSwitch,
     ExpireHold,
+    FireDeadManSwitch,
     FirmUsageChanged,
     FirmWatchEnded,
     FirmWatchStarted,
@@ -50,6 +55,7 @@ from domain.risk import (
     Hold,
     HoldEvent,
     HoldRefused,
+    Mode,
     PlaceHold,
     PostGains,
     PostHold,
@@ -58,6 +64,7 @@ from domain.risk import (
     Risk,
     RiskEvent,
     RiskReport,
+    Scope,
     SetConversion,
     SettingRequest,
     VoidHold,
@@ -102,6 +109,8 @@ def check(work: UnitOfWork, request: PlaceHold | AdjustHold, marks: Marks) -> Ch
     account: Risk = work.state(ours) or Risk()
     firm: Risk | None = work.state(theirs) if account.is_watched else None
     request = _with_marks(request, [known for known in (account, firm) if known is not None], marks)
+    if account.needs_cash:
+        request = replace(request, cash=_cash_of(work, account_id))
     events = risk.decide(account, _with_funds(work, request, account, account_id))
     refused = _refused(events)
     if firm is None or refused is not None:
@@ -109,7 +118,7 @@ def check(work: UnitOfWork, request: PlaceHold | AdjustHold, marks: Marks) -> Ch
     firm_events = risk.decide(firm, _with_funds(work, request, firm, FIRM))
     refused = _refused(firm_events)
     if refused is not None:
-        events = (*events[:-1], refused)
+        events = (*risk.without_refusals(events[:-1]), _with_marks_of(refused, events[-1]))
     return Checked(((ours, events), (theirs, _for_firm(account_id, firm_events))), refused, request.contract)
 
 
@@ -164,6 +173,27 @@ def carry_out(work: UnitOfWork, request: SettingRequest, marks: Marks, actor: st
         _watch(work, known, request.transact_time)
 
 
+def fire(work: UnitOfWork, request: FireDeadManSwitch, actor: str) -> None:
+    """Fire a dead man's switch: cancel every working order of its scope, in the same unit of work; none is forgotten.
+
+    Where it halts, the kill switch of the scope is engaged before. Raises RequestRefused.
+    """
+    stream = risk.stream(request.account_id)
+    fired = work.record(stream, risk.decide(work.state(stream), request))
+    if not fired:
+        return
+    event: DeadManSwitchFired = fired[0].event
+    if event.halts:
+        halt = EngageSwitch(
+            event.account_id, Scope(event.strategy_id), Mode.HALT, event.reason, transact_time=request.transact_time,
+            actor=actor,
+        )  # fmt: skip
+        work.record(stream, risk.decide(work.state(stream), halt))
+    working = (key for key, hold in work.state(stream).holds.items() if event.strategy_id in (None, hold.strategy_id))
+    names = tuple(sorted(key.cl_ord_id for key in working))
+    orders.cancel_each(work, CancelOrders(event.account_id, names, event.reason, request.transact_time))
+
+
 def monitor(work: UnitOfWork, found: Sequence[Mark], marks: Marks) -> None:
     """Check what new marks value against the limits of every account with such holdings, and of the firm.
 
@@ -210,6 +240,13 @@ def _refused(events: tuple[RiskEvent, ...]) -> HoldRefused | None:
     return events[-1] if events and isinstance(events[-1], HoldRefused) else None
 
 
+def _with_marks_of(refused: HoldRefused, passed: RiskEvent) -> HoldRefused:
+    """The firm's refusal with the marks that only the account's check has used, or nothing would state them."""
+    known = {seen.mark.instrument_id for seen in refused.marks}
+    added = tuple(seen for seen in getattr(passed, "marks", ()) if seen.mark.instrument_id not in known)
+    return replace(refused, marks=(*refused.marks, *added)) if added else refused
+
+
 def _for_firm(account_id: str, events: tuple[RiskEvent, ...]) -> tuple[RiskEvent, ...]:
     return tuple(FirmUsageChanged(account_id, event) if isinstance(event, HoldEvent) else event for event in events)
 
@@ -249,7 +286,7 @@ def _paid_into(states: States, account_ids: Sequence[str]) -> Funds | None:
     bases: dict[str, int] = {}
     is_on_record = False
     for account_id in account_ids:
-        owned: Account | None = states.state(account.stream(account_id))
+        owned: Account | None = states.state(account_of.stream(account_id))
         if owned is None:
             continue
         bases[owned.base_currency] = bases.get(owned.base_currency, 0) + 1
@@ -272,6 +309,15 @@ def _has_cash(owned: Account) -> bool:
     """Whether any movement of cash is booked."""
     cash = owned.cash
     return bool(cash.balances or cash.entries) or any(each.settled_at for each in cash.transfers.values())
+
+
+def _cash_of(work: UnitOfWork, account_id: str) -> Cash:
+    """The balances of an account, less what pending transfers will take."""
+    known: Account = work.state(account_of.stream(account_id))
+    moved = accounts.held_by(work, account_id).balances
+    leaving = {leg.amount.currency for leg in known.cash.pending.values()}
+    currencies = sorted(known.cash.balances.keys() | moved.keys() | leaving)
+    return Cash({currency: known.cash.available(currency, moved) for currency in currencies})
 
 
 def _needed(known: Risk, request: PlaceHold | AdjustHold) -> set[str]:

@@ -5,6 +5,7 @@ have recorded theirs, fills are booked, and busts and corrections reversed or bo
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from domain.ledger import schema
 from domain.ledger.log import Recorded
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.order import (
+    CancelOrders,
     Identified,
     Names,
     OnRecord,
@@ -67,6 +69,15 @@ def record_request(work: UnitOfWork, key: OrderKey, events: Sequence[OrderEvent]
     work.record(order.stream(key), events)
     if events:
         report_to_parent(work, key, at)
+
+
+def cancel_each(work: UnitOfWork, request: CancelOrders) -> None:
+    """Request to cancel each order that is open and not to be canceled already; leave the others as they are."""
+    for cancel in request.each():
+        named = venue_ids.requested_of(work.state, cancel)
+        with suppress(RequestRefused):
+            requested = order.decide(work.state(order.stream(named.key)), named)
+            record_request(work, named.key, requested, named.transact_time)
 
 
 def check_child(work: UnitOfWork, child: Order, contract: Contract) -> None:

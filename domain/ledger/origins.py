@@ -14,7 +14,6 @@ from enum import StrEnum
 from operator import itemgetter
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from domain import account as accounts
@@ -47,7 +46,7 @@ class Origin(StrEnum):
     GIVEN = "GIVEN"
 
 
-ORIGINS: dict[type[Struct], Origin] = {
+ORIGINS: dict[type[Any], Origin] = {
     event_class: origin
     for origin, event_classes in {
         Origin.REQUEST: (
@@ -55,9 +54,10 @@ ORIGINS: dict[type[Struct], Origin] = {
             instrument.InstrumentListed, instrument.InstrumentAmended, instrument.InstrumentDelisted,
             order.OrderSubmitted, order.OrderRefused, order.OrderCancelRequested, order.OrderReplaceRequested,
             order.ParentOpened, order.ParentClosed, position.LotsAssigned, risk.LimitSet, risk.SwitchEngaged,
-            risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet, risk.CapitalStated, keys.KeyIssued,
-            keys.KeyRescoped, keys.KeyBounded, keys.KeyRotated, keys.KeyRevoked, approvals.ApprovalPolicySet,
-            approvals.ActionProposed, approvals.ProposalRejected, MarksRecorded, FiguresClosed, policies.PolicySet,
+            risk.SwitchReleased, risk.TradingDaySet, risk.ConversionSet, risk.CapitalStated, risk.DeadManSwitchArmed,
+            risk.DeadManSwitchDisarmed, risk.DeadManSwitchFired, keys.KeyIssued, keys.KeyRescoped, keys.KeyBounded,
+            keys.KeyRotated, keys.KeyRevoked, approvals.ApprovalPolicySet, approvals.ActionProposed,
+            approvals.ProposalRejected, MarksRecorded, FiguresClosed, policies.PolicySet,
         ),
         Origin.REPORT: (
             order.OrderPendingNew, order.OrderAccepted, order.OrderRejected, order.OrderTriggered, order.OrderFilled,
@@ -76,7 +76,7 @@ ORIGINS: dict[type[Struct], Origin] = {
             position.PositionRestated, risk.HoldPlaced, risk.HoldRefused, risk.HoldAdjusted, risk.HoldPosted,
             risk.GainsPosted, risk.HoldVoided, risk.HoldExpired, risk.LimitBreached, risk.BreachCleared,
             risk.AssessmentMissed, risk.AssessmentResumed, risk.EquityAssessed, risk.DayOpened, risk.AccountRegistered,
-            risk.FirmWatchStarted, risk.FirmWatchEnded, risk.UsageCarried, risk.FirmUsageChanged,
+            risk.FirmWatchStarted, risk.FirmWatchEnded, risk.UsageCarried, risk.FirmUsageChanged, risk.ShadowDecided,
             approvals.ProposalApproved, approvals.ProposalExpired,
         ),
         Origin.GIVEN: (
@@ -155,7 +155,7 @@ def _request_of_risk(event: Any) -> Any:
         case risk.LimitSet():
             return risk.SetLimit(
                 account_id=event.account_id, scope=event.scope, measure=event.measure, limit=event.limit,
-                currency=event.currency, transact_time=event.transact_time,
+                currency=event.currency, transact_time=event.transact_time, status=event.status,
             )  # fmt: skip
         case risk.SwitchEngaged():
             return risk.EngageSwitch(
@@ -174,6 +174,23 @@ def _request_of_risk(event: Any) -> Any:
             return risk.SetConversion(event.account_id, event.instrument_id, event.transact_time, is_used)
         case risk.CapitalStated():
             return risk.StateCapital(event.account_id, event.capital, event.transact_time)
+        case _:
+            return _request_of_dead_man(event)
+
+
+def _request_of_dead_man(event: Any) -> Any:
+    match event:
+        case risk.DeadManSwitchArmed():
+            return risk.ArmDeadManSwitch(
+                event.account_id, event.strategy_id, event.countdown_ms, event.transact_time, halts=event.halts
+            )
+        case risk.DeadManSwitchDisarmed():
+            return risk.DisarmDeadManSwitch(event.account_id, event.strategy_id, event.transact_time)
+        case risk.DeadManSwitchFired():
+            return risk.FireDeadManSwitch(
+                event.account_id, event.strategy_id, event.version, extended_at=event.extended_at,
+                deadline=event.deadline, transact_time=event.transact_time,
+            )  # fmt: skip
         case _:
             return None
 
@@ -397,7 +414,12 @@ _MONITORED = (
 
 def is_monitored(event: Any) -> bool:
     """Return whether an event may be the first of a monitoring at marks."""
-    return isinstance(event, _MONITORED)
+    return isinstance(unwrapped(event), _MONITORED)
+
+
+def unwrapped(event: Any) -> Any:
+    """Return what a shadow limit would have led to, of the event that records it; any other event as it is."""
+    return event.decided if isinstance(event, risk.ShadowDecided) else event
 
 
 def account_of(stream: str) -> str:
@@ -415,7 +437,7 @@ def marks_of(events: Sequence[Any]) -> dict[str, Mark]:
 
 
 def _marks_in(event: Any) -> list[Mark]:
-    decided = event.change if isinstance(event, risk.FirmUsageChanged) else event
+    decided = event.change if isinstance(event, risk.FirmUsageChanged) else unwrapped(event)
     if not isinstance(decided, (*_CHECKED, *_MONITORED)):
         return []
     found = [seen.mark for seen in getattr(decided, "marks", ())]
@@ -437,9 +459,9 @@ def monitoring(events: Sequence[Any]) -> risk.AssessMarks:
 
     A capital that it was requested with is an event of its own, before them.
     """
-    first = events[0]
+    first = unwrapped(events[0])
     marks: dict[str, Mark] = {}
-    for event in events:
+    for event in map(unwrapped, events):
         if not is_monitored(event):
             break
         if (event.account_id, event.transact_time) != (first.account_id, first.transact_time):

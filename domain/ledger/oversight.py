@@ -83,7 +83,7 @@ def _of_risk(event: Any) -> Any:
         case LimitSet():
             return SetLimit(
                 event.account_id, event.scope, event.measure, event.limit, currency=event.currency,
-                transact_time=event.transact_time,
+                transact_time=event.transact_time, status=event.status,
             )  # fmt: skip
         case SwitchEngaged():
             return EngageSwitch(

@@ -3,6 +3,7 @@
 from domain.order.amendments import Amendments
 from domain.order.decisions import (
     CancelOrder,
+    CancelOrders,
     ReplaceOrder,
     SubmitOrder,
     admit,
@@ -99,6 +100,7 @@ __all__ = [
     "Amendments",
     "Answer",
     "CancelOrder",
+    "CancelOrders",
     "Changes",
     "ChildProgressed",
     "CloseParent",

@@ -9,6 +9,7 @@ adopted by any venue report on it: `OrderAdopted` and then the report where that
 where it does not. The quantity is unknown until the venue states it.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from functools import partial, reduce
@@ -84,6 +85,7 @@ from domain.values import ZERO, Money
 
 __all__ = [
     "CancelOrder",
+    "CancelOrders",
     "Changes",
     "ExecInst",
     "OrdStatus",
@@ -153,6 +155,20 @@ class CancelOrder(Struct, frozen=True):
     reason: str
     transact_time: datetime
     requested_as: str = ""
+
+
+class CancelOrders(Struct, frozen=True):
+    """Cancel each of these orders of an account that is open, all at once. None of them is refused."""
+
+    account_id: str
+    cl_ord_ids: tuple[str, ...]
+    reason: str
+    transact_time: datetime
+
+    def each(self) -> Iterator[CancelOrder]:
+        """The request to cancel each order."""
+        for cl_ord_id in self.cl_ord_ids:
+            yield CancelOrder(OrderKey(self.account_id, cl_ord_id), self.reason, self.transact_time)
 
 
 class ReplaceOrder(Struct, frozen=True):

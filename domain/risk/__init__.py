@@ -1,7 +1,16 @@
 """Risk: limits, holds, pre-trade checks and monitoring of one account or the firm, and the kill switch."""
 
+from domain.risk.buying_power import Cash
 from domain.risk.capital import Capital, CapitalBasis, Equity, EquityUsed, Funds, ScopeHigh, Statement, summed
-from domain.risk.decisions import admit, carried, decide, refusal, stream
+from domain.risk.dead_man import (
+    ArmDeadManSwitch,
+    DeadMan,
+    DisarmDeadManSwitch,
+    FireDeadManSwitch,
+    deadline_of,
+    is_armed_as,
+)
+from domain.risk.decisions import admit, carried, decide, moved, refusal, stream
 from domain.risk.events import (
     FIRM,
     AccountRegistered,
@@ -13,6 +22,9 @@ from domain.risk.events import (
     CarriedHold,
     ConversionSet,
     DayOpened,
+    DeadManSwitchArmed,
+    DeadManSwitchDisarmed,
+    DeadManSwitchFired,
     EquityAssessed,
     FirmUsageChanged,
     FirmWatchEnded,
@@ -28,8 +40,11 @@ from domain.risk.events import (
     LimitBreached,
     LimitCheck,
     LimitSet,
+    LimitStatus,
     Mode,
     RiskEvent,
+    ShadowDecided,
+    ShadowEvent,
     SwitchEngaged,
     SwitchReleased,
     TradingDaySet,
@@ -56,7 +71,8 @@ from domain.risk.requests import (
     StateCapital,
     VoidHold,
 )
-from domain.risk.state import Risk, evolve
+from domain.risk.shadows import without_refusals
+from domain.risk.state import Risk, Shadow, evolve
 from domain.risk.usage import Meter
 from domain.risk.valuing import VALUING_MARK_AGE_MAX, PriceBasis, Valuation, own_price
 
@@ -66,6 +82,7 @@ __all__ = [
     "VALUING_MARK_AGE_MAX",
     "AccountRegistered",
     "AdjustHold",
+    "ArmDeadManSwitch",
     "AssessMarks",
     "AssessmentMissed",
     "AssessmentResumed",
@@ -75,15 +92,22 @@ __all__ = [
     "CapitalStated",
     "CarriedCell",
     "CarriedHold",
+    "Cash",
     "Change",
     "ConversionSet",
     "DayOpened",
+    "DeadMan",
+    "DeadManSwitchArmed",
+    "DeadManSwitchDisarmed",
+    "DeadManSwitchFired",
     "Desk",
+    "DisarmDeadManSwitch",
     "EngageSwitch",
     "Equity",
     "EquityAssessed",
     "EquityUsed",
     "ExpireHold",
+    "FireDeadManSwitch",
     "FirmUsageChanged",
     "FirmWatchEnded",
     "FirmWatchStarted",
@@ -101,6 +125,7 @@ __all__ = [
     "LimitBreached",
     "LimitCheck",
     "LimitSet",
+    "LimitStatus",
     "Measure",
     "Meter",
     "Mode",
@@ -119,6 +144,9 @@ __all__ = [
     "SetLimit",
     "SetTradingDay",
     "SettingRequest",
+    "Shadow",
+    "ShadowDecided",
+    "ShadowEvent",
     "StateCapital",
     "Statement",
     "SwitchEngaged",
@@ -131,11 +159,15 @@ __all__ = [
     "age_allowed",
     "carried",
     "day_of",
+    "deadline_of",
     "decide",
     "evolve",
+    "is_armed_as",
+    "moved",
     "own_price",
     "positions_assessed",
     "refusal",
     "stream",
     "summed",
+    "without_refusals",
 ]

@@ -22,6 +22,9 @@ from domain import names, values
 from domain.errors import InvalidInput, RequestRefused
 from domain.instrument import Kind
 from domain.order import check_amount, check_id, check_time
+from domain.risk import dead_man
+from domain.risk.buying_power import SHORTAGE
+from domain.risk.dead_man import ArmDeadManSwitch, DisarmDeadManSwitch, FireDeadManSwitch
 from domain.risk.events import (
     FIRM,
     CarriedCell,
@@ -36,6 +39,7 @@ from domain.risk.events import (
     HoldVoided,
     LimitCheck,
     LimitSet,
+    LimitStatus,
     Mode,
     RiskEvent,
     SwitchEngaged,
@@ -65,6 +69,7 @@ from domain.risk.requests import (
     StateCapital,
     VoidHold,
 )
+from domain.risk.shadows import shadow_positions_assessed, with_shadows_assessed, with_shadows_checked
 from domain.risk.state import Risk, evolve
 from domain.values import ZERO, Mark, Money, exact, leg_of, stated_leg
 
@@ -127,7 +132,7 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
         case PlaceHold():
             _check_marks(request.marks if request.mark is None else (*request.marks, request.mark))
             known = risk.holds.get(request.key)
-            return _same(known, request) if known else checked(risk, request)
+            return _same(known, request) if known else with_shadows_checked(risk, request, checked(risk, request))
         case AdjustHold():
             _check_marks(request.marks)
             check_id("change_id", request.change_id)
@@ -136,7 +141,9 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
             if was is not None and was.change_id == request.change_id:
                 raise refusal(was)
             known = risk.holds.get(request.key)
-            return () if known and known.change_id == request.change_id else checked(risk, request)
+            if known and known.change_id == request.change_id:
+                return ()
+            return with_shadows_checked(risk, request, checked(risk, request))
         case SetLimit():
             return _set(risk, request)
         case EngageSwitch():
@@ -154,7 +161,9 @@ def decide(risk: Risk | None, request: RiskRequest) -> tuple[RiskEvent, ...]:
         case AssessMarks():
             _check_marks(request.marks)
             _check_capital(request.capital)
-            return assessed(risk, request)
+            return with_shadows_assessed(risk, request, assessed(risk, request))
+        case ArmDeadManSwitch() | DisarmDeadManSwitch() | FireDeadManSwitch():
+            return dead_man.decide(risk.dead_man, request)
         case _:
             assert_never(request)
 
@@ -173,10 +182,11 @@ def _set(risk: Risk, request: SetLimit) -> tuple[RiskEvent, ...]:
     _check_limit(request)
     _check_scope(request.account_id, request.scope)
     limit = None if request.limit is None else exact(request.limit)
-    known = risk.limits.get((request.scope, request.measure))
+    known = risk.limit_set(request.scope, request.measure, request.status)
     if known is None and limit is None:
         return ()
-    if known is not None and (known.limit, known.currency) == (limit, request.currency):
+    moved_from = moved(risk, request)
+    if known is not None and (known.limit, known.currency) == (limit, request.currency) and moved_from is None:
         return ()
     version = known.version + 1 if known else 1
     return (
@@ -188,8 +198,22 @@ def _set(risk: Risk, request: SetLimit) -> tuple[RiskEvent, ...]:
             currency=request.currency,
             version=version,
             transact_time=request.transact_time,
+            status=request.status,
+            moved_from=moved_from,
         ),
     )
+
+
+def moved(risk: Risk, request: SetLimit) -> LimitStatus | None:
+    """The other status in which the limit of a request is now, and which it leaves; None if it is in none."""
+    if request.limit is None:
+        return None
+    for status in LimitStatus:
+        known = risk.limit_set(request.scope, request.measure, status)
+        is_same = known is not None and (known.limit, known.currency) == (request.limit, request.currency)
+        if is_same and status is not request.status:
+            return status
+    return None
 
 
 def _check_limit(request: SetLimit) -> None:
@@ -205,8 +229,20 @@ def _check_limit(request: SetLimit) -> None:
         _check_currency("currency", request.currency)
     if measure.is_count and limit is not None and (limit % 1 or limit > RATE_MAX):
         raise RequestRefused(f"a count of orders is a whole number of at most {RATE_MAX}", limit=limit)
+    if measure is Measure.BUYING_POWER:
+        _check_leverage(request)
     if measure is Measure.MAX_DRAWDOWN and limit is not None and limit > 1:
         raise RequestRefused("a drawdown is a fraction of equity, from 0 to 1", limit=limit)
+
+
+def _check_leverage(request: SetLimit) -> None:
+    if request.account_id == FIRM or request.scope != Scope(instrument_id=request.scope.instrument_id):
+        raise RequestRefused(
+            "a buying power is that of a whole account, or of one instrument of it", account_id=request.account_id,
+            scope=request.scope,
+        )  # fmt: skip
+    if request.limit is not None and request.limit <= 0:
+        raise RequestRefused("a leverage above 0; 1 is none", limit=request.limit)
 
 
 def _engaged(risk: Risk, request: EngageSwitch) -> tuple[RiskEvent, ...]:
@@ -353,7 +389,7 @@ def refusal(event: HoldRefused) -> RequestRefused:
         event.rule, measure=failed.measure, limit=failed.limit, used=failed.used, asked=failed.asked,
         limit_version=failed.version, strategy_id=scope.strategy_id, instrument_id=event.instrument_id,
         currency=failed.currency, whose=failed.account_id or None, venue=scope.venue, asset=scope.asset,
-        **_measured_by(event, failed),
+        **_measured_by(event, failed), **{name: fact for name, fact in event.facts.items() if name in SHORTAGE},
     )  # fmt: skip
 
 
@@ -446,9 +482,12 @@ def _restated(risk: Risk, report: RestateHold) -> tuple[RiskEvent, ...]:
 
 def _with_breaches(risk: Risk, event: HoldPosted | HoldAdjusted, wider: Decimal, at: datetime) -> tuple[RiskEvent, ...]:
     strategy_id, instrument_id = event.strategy_id, event.instrument_id
-    if stays_within(risk, strategy_id, instrument_id, wider):  # nearly always, and cheaper to see
+    is_within = stays_within(risk, strategy_id, instrument_id, wider)  # nearly always, and cheaper to see
+    if is_within and not risk.shadows:
         return (event,)
-    return (event, *positions_assessed(evolve(risk, event), strategy_id, instrument_id, at))
+    state = evolve(risk, event)
+    found = [] if is_within else positions_assessed(state, strategy_id, instrument_id, at)
+    return (event, *found, *shadow_positions_assessed(state, strategy_id, instrument_id, at))
 
 
 def carried(risk: Risk | None, account_id: str, at: datetime) -> tuple[UsageCarried, ...]:

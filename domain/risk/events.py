@@ -28,6 +28,17 @@ class Mode(StrEnum):
     REDUCE_ONLY = "REDUCE_ONLY"
 
 
+class LimitStatus(StrEnum):
+    """The effect of a limit. DRAFT: on record, and not checked. ACTIVE: it refuses, and monitoring reports it.
+
+    SHADOW: checked as if it were active; what it would have refused or reported is recorded, and the order passes.
+    """
+
+    DRAFT = "DRAFT"
+    SHADOW = "SHADOW"
+    ACTIVE = "ACTIVE"
+
+
 class LimitCheck(Struct, frozen=True, gc=False):
     """The check of an order against one limit: the limit's version and value, the usage before and with the order.
 
@@ -71,8 +82,12 @@ class CarriedHold(Struct, frozen=True, omit_defaults=True):
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
-class LimitSet(Struct, frozen=True, tag="LimitSet"):
-    """A limit was set, or lifted (`limit` None). `currency` is None for quantities, fractions and counts."""
+class LimitSet(Struct, frozen=True, tag="LimitSet", omit_defaults=True):
+    """A limit was set, or lifted (`limit` None). `currency` is None for quantities, fractions and counts.
+
+    A scope has at most one limit of a measure in each status, and `version` counts those of one status. `moved_from` is
+    the status that the same limit had before, and no longer has.
+    """
 
     account_id: str
     scope: Scope
@@ -81,6 +96,8 @@ class LimitSet(Struct, frozen=True, tag="LimitSet"):
     currency: str | None
     version: int
     transact_time: datetime
+    status: LimitStatus = LimitStatus.ACTIVE
+    moved_from: LimitStatus | None = None
 
 
 class HoldPlaced(Struct, frozen=True, gc=False, tag="HoldPlaced.v2", omit_defaults=True):
@@ -328,6 +345,67 @@ class DayOpened(Struct, frozen=True, tag="DayOpened"):
     transact_time: datetime
 
 
+ShadowEvent = HoldRefused | LimitBreached | BreachCleared | AssessmentMissed | AssessmentResumed | DayOpened
+
+
+class ShadowDecided(Struct, frozen=True, tag="ShadowDecided"):
+    """What a shadow limit would have led to, had it been active: `decided`, which is not in effect.
+
+    A refusal (`HoldRefused`) is of an order or replacement that passed all limits that are active.
+    """
+
+    account_id: str
+    scope: Scope
+    measure: Measure
+    version: int
+    decided: ShadowEvent
+
+
+class DeadManSwitchArmed(Struct, frozen=True, tag="DeadManSwitchArmed"):
+    """The switch of an account, or of one of its strategies, was armed. `version` counts how often it was."""
+
+    account_id: str
+    strategy_id: str | None
+    countdown_ms: int
+    halts: bool
+    version: int
+    transact_time: datetime
+
+
+class DeadManSwitchDisarmed(Struct, frozen=True, tag="DeadManSwitchDisarmed"):
+    """The switch that was armed as `version` was disarmed."""
+
+    account_id: str
+    strategy_id: str | None
+    version: int
+    transact_time: datetime
+
+
+class DeadManSwitchFired(Struct, frozen=True, tag="DeadManSwitchFired"):
+    """The countdown, last extended at `extended_at`, passed at `deadline`.
+
+    The requests to cancel every working order of the scope are in the same append; where it `halts`, the kill switch of
+    the scope too.
+    """
+
+    account_id: str
+    strategy_id: str | None
+    countdown_ms: int
+    halts: bool
+    version: int
+    extended_at: datetime
+    deadline: datetime
+    transact_time: datetime
+
+    @property
+    def reason(self) -> str:
+        """The reason of what follows from it."""
+        return f"dead man's switch: no sign of life for {self.countdown_ms} ms"
+
+
+DeadManEvent = DeadManSwitchArmed | DeadManSwitchDisarmed | DeadManSwitchFired
+
+
 class TradingDaySet(Struct, frozen=True, tag="TradingDaySet"):
     """Trading days start at this full hour, UTC."""
 
@@ -390,4 +468,4 @@ class FirmUsageChanged(Struct, frozen=True, tag="FirmUsageChanged.v2"):
 AssessmentEvent = LimitBreached | BreachCleared | AssessmentMissed | AssessmentResumed | EquityAssessed | DayOpened
 SettingEvent = LimitSet | SwitchEngaged | SwitchReleased | TradingDaySet | ConversionSet | CapitalStated
 FirmEvent = AccountRegistered | FirmWatchStarted | FirmWatchEnded | UsageCarried | FirmUsageChanged
-RiskEvent = SettingEvent | HoldEvent | AssessmentEvent | FirmEvent
+RiskEvent = SettingEvent | HoldEvent | AssessmentEvent | ShadowDecided | DeadManEvent | FirmEvent

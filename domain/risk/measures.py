@@ -32,6 +32,9 @@ class Measure(StrEnum):
     MAX_DRAWDOWN: a fraction; the fall of the scope's gains since their highest, of the account's equity at that time.
 
     Equity is that of the whole account, or of the firm: `domain.risk.capital`.
+
+    BUYING_POWER: a leverage, of an account or of one of its instruments; an order needs no more cash, coins or initial
+    margin than is available (`domain.risk.buying_power`).
     """
 
     MAX_POSITION = "MAX_POSITION"
@@ -49,6 +52,7 @@ class Measure(StrEnum):
     MAX_ORDERS_PER_MINUTE = "MAX_ORDERS_PER_MINUTE"
     MAX_DAILY_LOSS = "MAX_DAILY_LOSS"
     MAX_DRAWDOWN = "MAX_DRAWDOWN"
+    BUYING_POWER = "BUYING_POWER"
 
     @property
     def is_money(self) -> bool:

@@ -133,15 +133,15 @@ def _equity_assessed(risk: Risk, request: AssessMarks, meter: Meter) -> tuple[Eq
 
 def _highs(risk: Risk, meter: Meter, before: Equity | None, used: EquityUsed | None) -> tuple[ScopeHigh, ...]:
     """The highest gains of the scopes, other than the whole, that have a limit of drawdown."""
-    drawdowns = [limit for limit in risk.active if limit.measure is Measure.MAX_DRAWDOWN and limit.scope != ANYWHERE]
+    drawdowns = [limit for limit in risk.checked if limit.measure is Measure.MAX_DRAWDOWN and limit.scope != ANYWHERE]
     found = []
-    for limit in drawdowns:
-        high = before.high_of(limit.scope) if before is not None else None
+    for scope in dict.fromkeys(limit.scope for limit in drawdowns):
+        high = before.high_of(scope) if before is not None else None
         if used is not None:
-            gain = meter.scope_gain(limit.scope, used)
+            gain = meter.scope_gain(scope, used)
             high = gain if high is None else max(high, gain)
         if high is not None:
-            found.append(ScopeHigh(limit.scope, high))
+            found.append(ScopeHigh(scope, high))
     return tuple(found)
 
 

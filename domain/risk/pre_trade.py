@@ -7,6 +7,7 @@ from domain.errors import RequestRefused
 from domain.instrument import Kind
 from domain.marks import Prices
 from domain.order import ExecInst
+from domain.risk.buying_power import BuyingPower, Cash
 from domain.risk.capital import EquityUsed
 from domain.risk.events import DayOpened, HoldAdjusted, HoldPlaced, HoldRefused, LimitCheck, LimitSet, Mode, RiskEvent
 from domain.risk.exposure import Hold, day_of
@@ -90,6 +91,14 @@ def _check(
         assert limit.limit is not None, "a limit that is lifted is not active"
         is_let_through = meter.lets_through(limit.measure, limit.scope, order)
         window = risk.windows.get((limit.scope, limit.measure), ())
+        if limit.measure is Measure.BUYING_POWER:
+            checked_ = _buying_power(risk, meter, order, request=request, limit=limit)
+            if checked_ is None:
+                continue
+            if checked_.refusal is not None:
+                return _Result(tuple(passed), checked_.refusal, checked_.failed)
+            passed += checked_.passed
+            continue
         try:
             usage = meter.usage(limit.measure, limit.scope, limit.currency, order, window=window)
         except RequestRefused as missing:
@@ -104,6 +113,22 @@ def _check(
             return _Result(tuple(passed), RequestRefused(f"{limit.measure} is not exceeded"), limit_check)
         passed.append(limit_check)
     return _Result(tuple(passed))
+
+
+def _buying_power(
+    risk: Risk, meter: Meter, order: Intent, *, request: PlaceHold | AdjustHold, limit: LimitSet
+) -> _Result | None:
+    """The check of an order against an account's buying power; None if another limit counts for its instrument."""
+    power = BuyingPower(meter, risk.active, request.cash or Cash())
+    if not power.is_of(limit, order):
+        return None
+    try:
+        need = power.need(order)
+    except RequestRefused as missing:
+        return _Result((), missing)
+    if need.is_met:
+        return _Result((need.check(limit),))
+    return _Result((), need.refusal, need.check(limit))
 
 
 def _switched_off(risk: Risk, order: Intent, *, is_reducing: bool) -> RequestRefused | None:

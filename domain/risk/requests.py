@@ -7,16 +7,21 @@ from msgspec import Struct
 
 from domain.instrument import Contract
 from domain.order import OrderKey, OrderTerms
+from domain.risk.buying_power import Cash
 from domain.risk.capital import Funds
-from domain.risk.events import Mode
+from domain.risk.dead_man import ArmDeadManSwitch, DisarmDeadManSwitch, FireDeadManSwitch
+from domain.risk.events import LimitStatus, Mode
 from domain.risk.exposure import Change
 from domain.risk.measures import Measure, Scope
 from domain.values import ZERO, Mark, Money, PositionSide, Side
 
 
 # A request that has a tag may be stored in a proposal (`domain.access`): add fields to it with defaults only.
-class SetLimit(Struct, frozen=True, tag="SetLimit"):
-    """Set, change or (with None) lift a limit of an account, or of the `firm`."""
+class SetLimit(Struct, frozen=True, tag="SetLimit", omit_defaults=True):
+    """Set, change or (with None) lift a limit of an account, or of the `firm`.
+
+    A limit of the same number and currency that has another status is moved to `status`.
+    """
 
     account_id: str
     scope: Scope
@@ -24,6 +29,7 @@ class SetLimit(Struct, frozen=True, tag="SetLimit"):
     limit: Decimal | None
     currency: str | None
     transact_time: datetime
+    status: LimitStatus = LimitStatus.ACTIVE
 
 
 class EngageSwitch(Struct, frozen=True, tag="EngageSwitch"):
@@ -97,7 +103,10 @@ class AssessMarks(Struct, frozen=True):
 
 
 class PlaceHold(Struct, frozen=True):
-    """Check an order and hold its quantity. `mark` is the newest of its instrument, `marks` those of others."""
+    """Check an order and hold its quantity. `mark` is the newest of its instrument, `marks` those of others.
+
+    The ledger fills in `cash`, the account's balances, where a limit is of them.
+    """
 
     key: OrderKey
     terms: OrderTerms
@@ -106,6 +115,7 @@ class PlaceHold(Struct, frozen=True):
     transact_time: datetime
     marks: tuple[Mark, ...] = ()
     funds: Funds | None = None
+    cash: Cash | None = None
 
 
 class AdjustHold(Struct, frozen=True):
@@ -119,6 +129,7 @@ class AdjustHold(Struct, frozen=True):
     transact_time: datetime
     marks: tuple[Mark, ...] = ()
     funds: Funds | None = None
+    cash: Cash | None = None
 
 
 class PostHold(Struct, frozen=True, gc=False):
@@ -179,6 +190,16 @@ class ExpireHold(Struct, frozen=True):
     transact_time: datetime
 
 
-SettingRequest = SetLimit | EngageSwitch | ReleaseSwitch | SetTradingDay | SetConversion | StateCapital | AssessMarks
-RiskRequest = SettingRequest | PlaceHold | AdjustHold
+SettingRequest = (
+    SetLimit
+    | EngageSwitch
+    | ReleaseSwitch
+    | SetTradingDay
+    | SetConversion
+    | StateCapital
+    | AssessMarks
+    | ArmDeadManSwitch
+    | DisarmDeadManSwitch
+)
+RiskRequest = SettingRequest | FireDeadManSwitch | PlaceHold | AdjustHold
 RiskReport = PostHold | PostGains | RestateHold | VoidHold | ExpireHold

@@ -11,7 +11,9 @@ from msgspec.structs import replace
 
 from domain.instrument import Contract, Kind
 from domain.order import OrderKey
+from domain.risk import dead_man
 from domain.risk.capital import Capital, CapitalBasis, Equity, Funds, Statement
+from domain.risk.dead_man import Switches
 from domain.risk.events import (
     FIRM,
     AccountRegistered,
@@ -22,6 +24,9 @@ from domain.risk.events import (
     CapitalStated,
     ConversionSet,
     DayOpened,
+    DeadManSwitchArmed,
+    DeadManSwitchDisarmed,
+    DeadManSwitchFired,
     EquityAssessed,
     FirmUsageChanged,
     FirmWatchEnded,
@@ -35,8 +40,11 @@ from domain.risk.events import (
     HoldVoided,
     LimitBreached,
     LimitSet,
+    LimitStatus,
     RiskEvent,
     SettingEvent,
+    ShadowDecided,
+    ShadowEvent,
     SwitchEngaged,
     SwitchReleased,
     TradingDaySet,
@@ -47,6 +55,17 @@ from domain.risk.measures import WINDOWS, Measure, Scope
 from domain.values import ZERO, Money, Side, exact, leg_of
 
 Limited = tuple[Scope, Measure]
+Placed = tuple[Scope, Measure, LimitStatus]
+
+
+class Shadow(Struct, frozen=True, gc=False):
+    """A shadow limit, and its own part of the state it would lead to if it were active; see `Risk`."""
+
+    limit: LimitSet
+    window: tuple[datetime, ...] = ()
+    breaches: dict[str, LimitBreached] = {}
+    missed: str | None = None
+    opening_marks: dict[str, tuple[datetime, Decimal]] = {}
 
 
 class Risk(Struct, frozen=True, gc=False):
@@ -56,7 +75,8 @@ class Risk(Struct, frozen=True, gc=False):
     that passed, for limits of rate, at most as many as the limit allows. `switch_versions` outlives a release;
     `refused` is the last refused replacement of a working order. `is_watched` is, for an account, whether the firm
     checks too, for the firm, whether it does; `accounts`, for the firm, are all accounts. `equity` is as it was last
-    assessed, `statement` the capital that was stated and not withdrawn.
+    assessed, `statement` the capital that was stated and not withdrawn. `beside` has the draft and shadow limits as
+    they were last set, `shadows` the shadow limits that are not lifted; `dead_man` has the dead man's switches.
     """
 
     limits: dict[Limited, LimitSet] = {}
@@ -75,6 +95,9 @@ class Risk(Struct, frozen=True, gc=False):
     is_watched: bool = False
     accounts: frozenset[str] = frozenset()
     statement: Statement | None = None
+    beside: dict[Placed, LimitSet] = {}
+    shadows: dict[Limited, Shadow] = {}
+    dead_man: Switches = {}
 
     @property
     def holds(self) -> Mapping[OrderKey, Hold]:
@@ -99,9 +122,14 @@ class Risk(Struct, frozen=True, gc=False):
         return exact(sum((cell.held(side) for cell in self._cells(scope, instrument_id)), ZERO))
 
     @property
+    def checked(self) -> tuple[LimitSet, ...]:
+        """The limits that are checked: active ones, and those in shadow."""
+        return (*self.active, *(shadow.limit for shadow in self.shadows.values()))
+
+    @property
     def needs_funds(self) -> bool:
         """Whether a limit measures by the capital that is on record."""
-        return self.statement is None and any(limit.measure.is_of_equity for limit in self.active)
+        return self.statement is None and any(limit.measure.is_of_equity for limit in self.checked)
 
     def capital(self, funds: Funds | None) -> Capital:
         """The sources of the capital; `funds` are on record."""
@@ -109,8 +137,45 @@ class Risk(Struct, frozen=True, gc=False):
 
     @property
     def needs_watch(self) -> bool:
-        """Whether the firm has any limit or kill switch."""
-        return bool(self.active or self.switches)
+        """Whether the firm has any limit that is checked, or kill switch."""
+        return bool(self.active or self.switches or self.shadows)
+
+    def limit_set(self, scope: Scope, measure: Measure, status: LimitStatus) -> LimitSet | None:
+        """The limit of a scope and measure as it was last set in one status, also where it is lifted."""
+        if status is LimitStatus.ACTIVE:
+            return self.limits.get((scope, measure))
+        return self.beside.get((scope, measure, status))
+
+    def shadows_over(self, strategy_id: str, instrument_id: str, asset: str | None) -> list[Shadow]:
+        """The shadow limits that cover a strategy in an instrument."""
+        return [each for each in self.shadows.values() if each.limit.scope.covers(strategy_id, instrument_id, asset)]
+
+    def as_if_active(self, shadow: Shadow) -> "Risk":
+        """The state with a shadow limit active, instead of the active one of its scope and measure.
+
+        Other limits are left out where no result of this one depends on them: an order that is checked against it has
+        passed them.
+        """
+        at = (shadow.limit.scope, shadow.limit.measure)
+        needs_all = shadow.limit.measure in (  # marks that the others find fresh, leverages of other instruments
+            Measure.MAX_MARK_AGE,
+            Measure.BUYING_POWER,
+        )
+        others = (
+            limit
+            for limit in self.active
+            if (limit.scope, limit.measure) != at and (needs_all or limit.measure is Measure.MAX_MARK_AGE)
+        )
+        return replace(
+            self,
+            limits=self.limits | {at: shadow.limit},
+            active=(*others, shadow.limit),
+            windows=(self.windows if needs_all else {}) | ({at: shadow.window} if at[1] in WINDOWS else {}),
+            breaches={(*at, subject): breach for subject, breach in shadow.breaches.items()},
+            missed={} if shadow.missed is None else {at: shadow.missed},
+            opening_marks=self.opening_marks if needs_all else shadow.opening_marks,
+            shadows={},
+        )
 
     def limits_over(self, strategy_id: str, instrument_id: str, asset: str | None) -> Iterator[LimitSet]:
         """The limits that cover a strategy in an instrument."""
@@ -119,11 +184,14 @@ class Risk(Struct, frozen=True, gc=False):
     def marks_needed(self, strategy_id: str, instrument_id: str, asset: str | None, *, is_at_market: bool) -> set[str]:
         """The instruments whose marks the check of an order may need: its own, all held, those to convert by."""
         needed = {instrument_id} if is_at_market else set()
-        for limit in self.limits_over(strategy_id, instrument_id, asset):
+        beside = [shadow.limit for shadow in self.shadows_over(strategy_id, instrument_id, asset)]
+        for limit in (*self.limits_over(strategy_id, instrument_id, asset), *beside):
             if limit.measure in _OF_THE_ORDERS_MARK:
                 needed.add(instrument_id)
             if limit.measure.is_money:
                 needed |= self.pairs
+            if limit.measure is Measure.BUYING_POWER:
+                needed |= self._unpriced()
             if limit.measure.spans_instruments:
                 needed |= {instrument_id} | self.marks_needed_to_assess()
         return needed
@@ -141,6 +209,19 @@ class Risk(Struct, frozen=True, gc=False):
     def pairs(self) -> set[str]:
         """The instruments that currencies may be converted by."""
         return self.conversions.keys() | self.traded_pairs.keys()
+
+    @property
+    def needs_cash(self) -> bool:
+        """Whether a limit that is checked is of the account's balances."""
+        return any(limit.measure is Measure.BUYING_POWER for limit in self.checked)
+
+    def _unpriced(self) -> set[str]:
+        """The instruments in which orders work whose own price is unknown."""
+        return {
+            instrument_id
+            for instrument_id, _, cell in self.exposure.all()
+            if (cell.buying and not cell.buying_at) or (cell.selling and not cell.selling_at)
+        }
 
     def marks_needed_to_assess(self) -> set[str]:
         """The instruments whose marks monitoring needs: held now or at the day's opening, and those to convert by."""
@@ -204,6 +285,10 @@ def evolve(risk: Risk | None, event: RiskEvent) -> Risk:
             | DayOpened()
         ):
             return _with_assessment(risk, event)
+        case ShadowDecided():
+            return _with_shadow_decided(risk, event)
+        case DeadManSwitchArmed() | DeadManSwitchDisarmed() | DeadManSwitchFired():
+            return replace(risk, dead_man=dead_man.evolve(risk.dead_man, event))
         case FirmUsageChanged():
             return evolve(risk, event.change)
         case AccountRegistered() | FirmWatchStarted() | FirmWatchEnded() | UsageCarried():
@@ -246,9 +331,9 @@ def _with_assessment(risk: Risk, event: AssessmentEvent) -> Risk:
         case EquityAssessed():
             return _with_equity(risk, event)
         case DayOpened():
-            opened = {seen.mark.instrument_id: (event.day_from, seen.mark.price) for seen in event.marks}
-            kept = {at: mark for at, mark in risk.opening_marks.items() if mark[0] >= event.day_from}
-            return replace(risk, opening_marks=kept | opened)
+            shadows = {at: _with_opening(shadow, event) for at, shadow in risk.shadows.items()}
+            opened = _opened(risk.opening_marks, event) | _marks_of(event)
+            return replace(risk, opening_marks=opened, shadows=shadows)
         case _:
             assert_never(event)
 
@@ -266,6 +351,48 @@ def _with_equity(risk: Risk, event: EquityAssessed) -> Risk:
     if statement is None and event.basis is CapitalBasis.STATED:
         statement = Statement(Money(event.capital, event.currency), event.transact_time)
     return replace(risk, equity=equity, statement=statement)
+
+
+def _marks_of(event: DayOpened) -> dict[str, tuple[datetime, Decimal]]:
+    return {seen.mark.instrument_id: (event.day_from, seen.mark.price) for seen in event.marks}
+
+
+def _opened(
+    marks: Mapping[str, tuple[datetime, Decimal]], event: DayOpened
+) -> dict[str, tuple[datetime, Decimal]]:  # those of the day that are known already
+    return {at: mark for at, mark in marks.items() if mark[0] >= event.day_from}
+
+
+def _with_opening(shadow: Shadow, event: DayOpened) -> Shadow:
+    """The shadow limit with the first marks of a day, where it has none of that day."""
+    return replace(shadow, opening_marks=_marks_of(event) | _opened(shadow.opening_marks, event))
+
+
+def _with_shadow_decided(risk: Risk, event: ShadowDecided) -> Risk:
+    at = (event.scope, event.measure)
+    shadow = risk.shadows.get(at)
+    if shadow is None:
+        return risk
+    return replace(risk, shadows=risk.shadows | {at: _shadow_after(shadow, event.decided)})
+
+
+def _shadow_after(shadow: Shadow, decided: ShadowEvent) -> Shadow:
+    match decided:
+        case HoldRefused():
+            return shadow
+        case LimitBreached():
+            return replace(shadow, breaches=shadow.breaches | {decided.subject: decided})
+        case BreachCleared():
+            left = {subject: breach for subject, breach in shadow.breaches.items() if subject != decided.subject}
+            return replace(shadow, breaches=left)
+        case AssessmentMissed():
+            return replace(shadow, missed=decided.rule)
+        case AssessmentResumed():
+            return replace(shadow, missed=None)
+        case DayOpened():
+            return _with_opening(shadow, decided)
+        case _:
+            assert_never(decided)
 
 
 def _with_watch(risk: Risk, event: AccountRegistered | FirmWatchStarted | FirmWatchEnded | UsageCarried) -> Risk:
@@ -335,21 +462,56 @@ def _with_adjustment(risk: Risk, event: HoldAdjusted) -> Risk:
 def _with_sent(
     risk: Risk, strategy_id: str, instrument_id: str, contract: Contract | None, at: datetime
 ) -> Risk:  # an order or a replacement was sent: it counts for every limit of rate that covers it
+    asset = contract.base if contract else None
+    if risk.shadows:
+        risk = replace(
+            risk,
+            shadows={
+                place: replace(shadow, window=_sent(shadow.window, shadow.limit, at))
+                if place[1] in WINDOWS and place[0].covers(strategy_id, instrument_id, asset)
+                else shadow
+                for place, shadow in risk.shadows.items()
+            },
+        )
     if not risk.windows:
         return risk
     windows = dict(risk.windows)
-    asset = contract.base if contract else None
     for (scope, measure), window in risk.windows.items():
-        if not scope.covers(strategy_id, instrument_id, asset):
-            continue
-        limit = risk.limits[scope, measure].limit or ZERO
-        sent = list(window)
-        insort(sent, at)
-        windows[scope, measure] = tuple(sent[-int(limit) :]) if limit else ()
+        if scope.covers(strategy_id, instrument_id, asset):
+            windows[scope, measure] = _sent(window, risk.limits[scope, measure], at)
     return replace(risk, windows=windows)
 
 
+def _sent(window: tuple[datetime, ...], limit: LimitSet, at: datetime) -> tuple[datetime, ...]:
+    """The window with one more, of at most as many as the limit allows."""
+    sent = list(window)
+    insort(sent, at)
+    return tuple(sent[-int(limit.limit) :]) if limit.limit else ()
+
+
 def _with_limit(risk: Risk, event: LimitSet) -> Risk:
+    """The state with a limit set or lifted in one status, and lifted in the status that it was moved from."""
+    if event.moved_from is not None:
+        known = risk.limit_set(event.scope, event.measure, event.moved_from)
+        if known is not None:
+            risk = _with_limit(risk, replace(known, limit=None, moved_from=None))
+    return _with_active(risk, event) if event.status is LimitStatus.ACTIVE else _with_beside(risk, event)
+
+
+def _with_beside(risk: Risk, event: LimitSet) -> Risk:
+    beside = risk.beside | {(event.scope, event.measure, event.status): event}
+    if event.status is not LimitStatus.SHADOW:
+        return replace(risk, beside=beside)
+    at = (event.scope, event.measure)
+    shadows = {place: shadow for place, shadow in risk.shadows.items() if place != at}
+    if event.limit is not None:
+        known = risk.shadows.get(at)
+        new = Shadow(event, opening_marks=risk.opening_marks) if known is None else replace(known, limit=event)
+        shadows[at] = new
+    return replace(risk, beside=beside, shadows=shadows)
+
+
+def _with_active(risk: Risk, event: LimitSet) -> Risk:
     at = (event.scope, event.measure)
     limits = risk.limits | {at: event}
     active = tuple(limit for limit in limits.values() if limit.limit is not None)

@@ -193,6 +193,8 @@ class Meter(NamedTuple):
             case Measure.MAX_DRAWDOWN:
                 drawdown = self.drawdown(scope)
                 return Usage(drawdown, drawdown)
+            case Measure.BUYING_POWER:
+                raise AssertionError("it is checked by domain.risk.buying_power")
             case _:
                 assert_never(measure)
 

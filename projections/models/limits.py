@@ -10,6 +10,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypedDict, cast
 
+import sqlalchemy as sa
+from msgspec.structs import replace
+
 from domain.instrument import Contract
 from domain.ledger import Logged
 from domain.order import OrderKey
@@ -26,6 +29,7 @@ from domain.risk import (
     HoldVoided,
     LimitBreached,
     LimitSet,
+    LimitStatus,
     Measure,
     Scope,
     SwitchEngaged,
@@ -125,11 +129,14 @@ class ScopeColumns(TypedDict):
 class LimitRow(ScopeColumns):
     """A limit and its usage: `limit` and `used` in `currency`, or without one in base units, contracts or orders;
     `position` signed and held quantities unsigned, in base units or contracts; `utilisation` is a fraction. `scope`
-    names what the limit was set for: firm or account, and of it strategy, instrument, venue or asset.
+    names what the limit was set for: firm or account, and of it strategy, instrument, venue or asset. `status` is a
+    LimitStatus; `would_refuse`, of a SHADOW limit, how many orders its present version would have refused.
     """
 
     scope: str
     measure: str
+    status: str
+    would_refuse: int | None
     limit: Decimal
     currency: str | None
     version: int
@@ -172,9 +179,19 @@ def _scope(account_id: str, scope: Scope) -> Row:
     return {"account_id": account_id} | {name: getattr(scope, name) or "" for name in SCOPE}
 
 
+def place_of(account_id: str, scope: Scope, measure: Measure) -> Row:
+    """Return the columns that name a limit, in any status."""
+    return _scope(account_id, scope) | {"measure": measure.value}
+
+
 def _set(rows: Rows, logged: Logged, event: LimitSet) -> None:
-    place = _scope(event.account_id, event.scope) | {"measure": event.measure.value}
+    """Set or lift an active limit; one that was moved to another status is lifted here."""
+    place = place_of(event.account_id, event.scope, event.measure)
     known = rows.get(limits, *place.values())
+    if event.status is not LimitStatus.ACTIVE:
+        if event.moved_from is not LimitStatus.ACTIVE or known is None:
+            return
+        event = replace(event, limit=None, version=known["version"])
     is_lifted = event.limit is None
     row = place | {
         "limit": event.limit,
@@ -191,7 +208,12 @@ def _set(rows: Rows, logged: Logged, event: LimitSet) -> None:
 
 
 def _breached(rows: Rows, logged: Logged, event: LimitBreached) -> None:
-    row = _scope(event.account_id, event.scope) | {
+    rows.put(breaches_table, breach_of(logged, event))
+
+
+def breach_of(logged: Logged, event: LimitBreached) -> Row:
+    """Return the row of a breach."""
+    return _scope(event.account_id, event.scope) | {
         "measure": event.measure.value,
         "subject": event.subject,
         "version": event.version,
@@ -201,7 +223,6 @@ def _breached(rows: Rows, logged: Logged, event: LimitBreached) -> None:
         "transact_time": event.transact_time,
         "seq": logged.seq,
     }
-    rows.put(breaches_table, row)
 
 
 def _cleared(rows: Rows, logged: Logged, event: BreachCleared) -> None:
@@ -322,19 +343,24 @@ PROJECTION = Projection(
 
 
 def utilisation(source: Source, account_id: str | None = None) -> list[LimitRow]:
-    """Return every limit in force and its usage; a limit on each instrument has a row for each one in use.
+    """Return every active limit and its usage; a limit on each instrument has a row for each one in use.
 
     Of MAX_POSITION, `used` is the larger of the position with all working buys filled and with all working sells
     filled, unsigned; of MAX_OPEN_ORDERS the number of working orders; of others the usage when the limit was
     `breached_at`, else None. `utilisation` is used / limit to 18 places (None of a limit of zero). `unassessed` is the
     reason why monitoring cannot check the limit.
     """
+    active = {"status": LimitStatus.ACTIVE.value, "would_refuse": None}
+    found = [active | row for row in fetch(source, limits, where={"account_id": account_id})]
+    in_force = [row for row in found if row["limit"] is not None]
+    return used_of(source, in_force, breaches(source, account_id), account_id)
+
+
+def used_of(source: Source, chosen: list[Row], broken: list[BreachRow], account_id: str | None) -> list[LimitRow]:
+    """Return these limits with their usage and breaches, as `utilisation` does."""
     used = fetch(source, usage, where={"account_id": None if account_id == FIRM else account_id})
-    broken = breaches(source, account_id)
     rows = []
-    for limit in fetch(source, limits, where={"account_id": account_id}):
-        if limit["limit"] is None:
-            continue
+    for limit in chosen:
         covered = [row for row in used if _covers(limit, row)]
         found = [breach for breach in broken if _is_of(limit, breach)]
         match limit["measure"]:
@@ -351,17 +377,22 @@ def utilisation(source: Source, account_id: str | None = None) -> list[LimitRow]
 
 def breaches(source: Source, account_id: str | None = None) -> list[BreachRow]:
     """Return the limits exceeded other than by an order, as of the last event of each."""
-    found = fetch(source, breaches_table, where={"account_id": account_id})
-    return cast(list[BreachRow], [_shown(row) for row in found])
+    return breach_rows(source, breaches_table, account_id)
+
+
+def breach_rows(source: Source, of: sa.Table, account_id: str | None = None) -> list[BreachRow]:
+    """Return the rows of a table of breaches."""
+    return cast(list[BreachRow], [shown(row) for row in fetch(source, of, where={"account_id": account_id})])
 
 
 def switches(source: Source, account_id: str | None = None) -> list[SwitchRow]:
     """Return the engaged kill switches, with actor, reason and time."""
     found = fetch(source, switches_table, where={"account_id": account_id})
-    return cast(list[SwitchRow], [_shown(row) for row in found])
+    return cast(list[SwitchRow], [shown(row) for row in found])
 
 
-def _shown(row: Row) -> Row:
+def shown(row: Row) -> Row:
+    """Return a row with None for what a scope does not name."""
     return row | {name: row[name] or None for name in SCOPE}
 
 
@@ -402,7 +433,7 @@ def _position(limit: Row, instrument_id: str, covered: list[Row], found: list[Br
 
 
 def _used(limit: Row, used: Decimal | None, covered: list[Row], found: list[BreachRow]) -> LimitRow:
-    row = _shown(limit) | {
+    row = shown(limit) | {
         "scope": _named(limit),
         "position": None,
         "held_buy": None,

@@ -259,6 +259,44 @@ transact_time timestamptz -- When it was found.
 """,
     ),
     view(
+        "shadow_limits",
+        "shadow_limits.beside",
+        "Limits that are not active: drafts, and shadow limits, which record what they would refuse.",
+        f"""{SCOPE}measure text -- What is limited, such as POSITION or NOTIONAL.
+status text -- DRAFT or SHADOW.
+limit_value numeric = t."limit" -- The limit, in currency, base units, contracts or orders; null if lifted.
+currency text -- The currency of the limit; null if it is not of money.
+version bigint -- How often it was set in this status.
+would_refuse bigint -- How many orders it would have refused since it was set to this number; null of a draft.
+unassessed text -- Why it cannot be assessed at present; null if it can.
+transact_time timestamptz -- When it was set.
+{SEQ.strip()}
+""",
+    ),
+    view(
+        "shadow_refusals",
+        "shadow_limits.refusals",
+        "Orders and replacements that passed, and that a shadow limit would have refused.",
+        f"""refused_seq bigint -- The place in the log of the refusal.
+{SCOPE.strip()}
+measure text -- What is limited.
+version bigint -- The version of the limit.
+limit_value numeric = t."limit" -- The limit.
+used numeric -- The usage without the order; null if it could not be measured.
+with_order numeric -- The usage with the order; null if it could not be measured.
+currency text -- The currency of these; null if they are not of money.
+order_account_id text -- The account of the order.
+cl_ord_id text -- The order.
+requested_as text -- The id of the replacement, if it was one.
+order_strategy_id text -- The strategy of the order.
+order_instrument_id text -- The instrument of the order.
+side text -- BUY or SELL.
+order_qty numeric -- The quantity it would have held.
+transact_time timestamptz -- When it was checked.
+{SEQ.strip()}
+""",
+    ),
+    view(
         "switches",
         "limits.switches",
         "Kill switches that are engaged.",

@@ -94,6 +94,12 @@ BODIES: dict[str, Any] = {
         "account_id": "main", "marks": [{"instrument_id": BTC, "price": "100", "mark_at": "2026-01-02T03:04:05Z"}],
         "capital": {"amount": "1", "currency": "USDT"},
     },
+    "/v1/orders/cancel-all": {
+        "account_id": "main", "strategy_id": "s", "instrument_id": BTC, "symbol": "X", "venue": "V", "side": "BUY",
+        "reason": "x",
+    },
+    "/v1/dead-man-switches": {"account_id": "main", "strategy_id": "s", "countdown_ms": 0, "halts": False},
+    "/v1/dead-man-switches/fire": {"account_id": "main", "strategy_id": "s"},
     "/v1/venue-reports": {"reports": [fill()]},
     "/v1/reports": {"reports": [fill()]},
     "/v1/transfers": {

@@ -69,7 +69,7 @@ TAKEN = {
     "PositionRestated": "executions positions lots balances journal daily",
     "PositionBroken": "breaks",
     # limits
-    "LimitSet": "limits",
+    "LimitSet": "limits shadow_limits",
     "SwitchEngaged": "limits",
     "SwitchReleased": "limits",
     "TradingDaySet": "",  # days are of loss limits, which only an assessment measures
@@ -81,6 +81,10 @@ TAKEN = {
     "BreachCleared": "limits",
     "AssessmentMissed": "limits",
     "AssessmentResumed": "limits",
+    "ShadowDecided": "shadow_limits",
+    "DeadManSwitchArmed": "",  # the switches are read from the log itself
+    "DeadManSwitchDisarmed": "",
+    "DeadManSwitchFired": "",  # what follows are requests of their own
     "HoldPlaced": "limits",
     "HoldRefused": "",  # nothing is held; the order says why
     "HoldAdjusted": "limits",

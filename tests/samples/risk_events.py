@@ -18,6 +18,9 @@ from domain.risk import (
     Change,
     ConversionSet,
     DayOpened,
+    DeadManSwitchArmed,
+    DeadManSwitchDisarmed,
+    DeadManSwitchFired,
     EquityAssessed,
     EquityUsed,
     FirmUsageChanged,
@@ -39,6 +42,7 @@ from domain.risk import (
     PriceBasis,
     Scope,
     ScopeHigh,
+    ShadowDecided,
     SwitchEngaged,
     SwitchReleased,
     TradingDaySet,
@@ -103,4 +107,14 @@ EVENTS = (
         AT, 1, 2,
     ),
     FirmUsageChanged("main", POSTED),
+    DeadManSwitchArmed("main", "maker", 30000, True, 2, AT),
+    DeadManSwitchDisarmed("main", "maker", 2, AT),
+    DeadManSwitchFired("main", "maker", 30000, True, 2, AT - timedelta(seconds=31), AT - timedelta(seconds=1), AT),
+    ShadowDecided(
+        "main", SCOPE, Measure.MAX_GROSS_EXPOSURE, 2,
+        HoldRefused(
+            ORDER, "trend", BTC, Side.BUY, D("9.5"), D("48750.125"), MARK, "MAX_GROSS_EXPOSURE is not exceeded",
+            LIMIT_CHECK, AT, {"age_ms": "61000"}, (LIMIT_CHECK,), SEEN, "A-2",
+        ),
+    ),
 )  # fmt: skip

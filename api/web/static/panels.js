@@ -98,8 +98,10 @@ export function drawLimits(rows) {
     const what = [row.account_id, row.strategy_id ?? "all strategies", measureOf(row)].join(" \u00b7 ");
     const since = row.breached_at ? `, breached since ${row.breached_at}` : "";
     const where = [row.account_id, row.measure, row.strategy_id, row.instrument_id, row.venue, row.asset, row.subject].map((part) => part ?? "").join("/");
-    return el("tr", { "data-row": where, title: `limit version ${row.version}, ${row.measure}${since}` },
-      el("th", { scope: "row" }, el("div", { class: "id" }, scopeOf(row)), el("div", { class: "quiet small" }, what)),
+    const refuses = row.would_refuse ? `, would refuse ${row.would_refuse}` : "";
+    const beside = row.status && row.status !== "ACTIVE" ? el("div", { class: "quiet small" }, `${row.status}${refuses}`) : null;
+    return el("tr", { "data-row": where, title: `limit version ${row.version}, ${row.measure}, ${row.status ?? "ACTIVE"}${since}` },
+      el("th", { scope: "row" }, el("div", { class: "id" }, scopeOf(row)), el("div", { class: "quiet small" }, what), beside),
       cell("graph", usageOf(row)),
       figure(row.used, { className: "roomy" }), figure(row.limit, { className: "roomy" }), figure(row.headroom),
       cell("quiet", row.currency ?? ""),

@@ -46,6 +46,7 @@ DROP FUNCTION read.in_use;
 DROP TABLE access.key_secrets;
 ALTER TABLE access.api_keys DROP COLUMN used_at;
 DROP TABLE read.reactions;
+DROP TABLE ledger.countdowns;
 """  # of the revisions after 0009, what they would make again
 VIEWS = "SELECT schemaname, viewname FROM pg_views WHERE schemaname = 'v1' OR viewname LIKE 'v1\\_%'"
 HELD = """

@@ -72,6 +72,8 @@ def decisions(prices: dict[str, D], measure: Measure, limit: D, act: str, owner:
 @pytest.mark.parametrize("owner", ["main", FIRM])
 @pytest.mark.parametrize("measure", [measure for measure in Measure if measure not in UNPRICED])
 def test_a_decision_names_every_mark_that_would_have_changed_it(measure: Measure, owner: str, act: str) -> None:
+    if measure is Measure.BUYING_POWER and owner == FIRM:
+        return  # it is of one account
     for limit in (D(1_000_000), D("0.0001")):
         made = decisions(PRICES, measure, limit, act, owner)
         used = {seen.mark.instrument_id: seen.mark.price for event in made for seen in event.marks}

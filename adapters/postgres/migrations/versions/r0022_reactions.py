@@ -10,7 +10,7 @@ from alembic import op
 from adapters.postgres.migrations.naming import named
 
 revision = "0022"
-down_revision = "0017"
+down_revision = "0020"
 
 TABLES = """
 CREATE TABLE read.reactions (
