@@ -64,7 +64,8 @@ def plain(value: Any) -> Any:
         case date():
             return value.isoformat()
         case msgspec.Struct():
-            return {field: plain(getattr(value, field)) for field in value.__struct_fields__}
+            fields = ((field, getattr(value, field)) for field in value.__struct_fields__)
+            return {field: plain(item) for field, item in fields if item is not msgspec.UNSET}
         case Mapping():
             return {str(key): plain(item) for key, item in value.items()}
         case frozenset():

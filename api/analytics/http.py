@@ -196,7 +196,7 @@ def list_restatements(query: Annotated[PageQuery, Query()], context: Context) ->
 
     A day as it was known at a seq equals the day as it is known now less the rows since.
     """
-    after = cursor_after(query.cursor, int, str, str, str, int)
+    after = cursor_after(query.cursor, int, str, str, str, str, int)
     with _read(context, query, DAILY_MODELS) as at:
         rows = daily_sums.restatements(at.source, **query.where()._asdict(), limit=query.limit + 1, after=after)
     return context.page(query, at, rows, by=daily_sums.RESTATED, shape=schemas.RestatedRow)

@@ -383,7 +383,10 @@ def admit_commission(order: Order | None, report: OrderCommissionReported) -> tu
     if order is not None and fill is not None:
         commission, *further = report.commissions
         again = replace(fill, commission=commission, further_commissions=tuple(further))
-        return admit_fill(order, again, compared(order, fill, again))
+        what = compared(order, fill, again)
+        if what.relation is Relation.CONTRADICTS:
+            return _unbooked(order, breaks.ONE_CONTENT, report, fill)
+        return admit_fill(order, again, what)
     waiting = order.commissions.get(report.exec_ref_id) if order is not None else None
     if order is None or waiting is None:
         return (report, OrderBroken(report.key, breaks.UNKNOWN_COMMISSION, report))
