@@ -81,3 +81,9 @@ class DismissedAnswer(Answer):
     account_id: str
     break_id: str
     reason: str
+
+
+class CorrectedAnswer(Answer):
+    account_id: str
+    break_id: str
+    recorded: list[str] = Field(description="the reports that were recorded to resolve it")

@@ -117,7 +117,7 @@ class Withdrawal(_Moved):
     model_config = _example(
         "withdrawal", 2, transfer_id="W-1", amount=USDT | {"amount": "250"}, fee=USDT | {"amount": "1"}
     )
-    type: Literal["withdrawal"]
+    type: Literal["withdrawal", "withdraw"]
 
     def report(self) -> Cash:
         """Return the report of the domain."""
@@ -222,7 +222,7 @@ class StakingReward(_Earned):
     """A reward of staking: above zero received. Income; with `instrument_id` and `cost` it is that of the position."""
 
     model_config = _example("staking_reward", 8, entry_id="S-1", amount={"amount": "0.01", "currency": "ETH"})
-    type: Literal["staking_reward", "staking"]
+    type: Literal["staking_reward", "staking", "reward"]
 
     def report(self) -> Cash:
         """Return the report of the domain."""

@@ -7,11 +7,13 @@ from typing import Any, get_args
 import httpx
 import pytest
 
+from api.daybook import Daybook
 from api.intake.venue_reports import SCHEMAS, VENUE_REPORT
 from domain.account import BreakAged, BreakChanged, BreakOpened, BreakResolved
-from domain.ledger import Report
+from domain.ledger import Report, scan
 from tests.api.client import BTC, fill, listing
 from tests.api.command_line import Run, parsed
+from tests.derived import derived
 
 AT = "2026-01-02T03:04:05Z"
 CONTRADICTION = "one id has one content"
@@ -182,6 +184,28 @@ def test_differences_from_a_venue_statement_are_breaks_until_a_statement_agrees(
     assert row["status"] == "RESOLVED"
     (other,) = sent(desk, stated("12", 6, open_orders=[], fills=[]))
     assert other["errors"][0]["field"] == "fills_from"
+
+
+def test_a_break_is_corrected_to_what_the_venue_states(desk: httpx.Client, daybook: Daybook):
+    sent(desk, of("deposit", transfer_id="D-1", amount=usdt("10")), of("accepted", cl_ord_id="A-1", order_id="V-1"))
+    fields = fill("E-1", cl_ord_id="", order_id="V-9", transact_time="2026-01-02T03:30:00Z")
+    line = {name: value for name, value in fields.items() if name not in ("type", "account_id")}
+    at = {"transact_time": "2026-01-02T05:00:00Z", "fills_from": "2026-01-02T00:00:00Z"}
+    balances = [{"currency": "USDT", "amount": "-85"}, {"currency": "BTC", "amount": "1"}]
+    statement = of("statement", statement_id="S", venue="BINANCE", balances=balances, fills=[line]) | at
+    (answer,) = sent(desk, statement)
+    assert [each["about"] for each in answer["breaks"]] == ["FillLine", "BalanceLine"], answer
+    for each, recorded in zip(answer["breaks"], ["OrderFilled", "BookEntry"], strict=True):
+        body = {"account_id": "main", "break_id": each["break_id"]}
+        done = desk.post("/v1/breaks/correct", json=body, headers={"Idempotency-Key": each["break_id"]})
+        assert (done.status_code, done.json()["recorded"]) == (201, [recorded]), done.text
+        assert desk.post("/v1/breaks/correct", json=body).json()["rule"] == "an open break"
+        again = desk.post("/v1/breaks/correct", json=body, headers={"Idempotency-Key": each["break_id"]})
+        assert (again.status_code, again.json()) == (201, done.json())
+    assert [row["status"] for row in shown(desk, "/v1/breaks", kind="RECONCILIATION")["items"]] == ["RESOLVED"] * 2
+    assert (balance(desk, "USDT")[0], balance(desk, "BTC")[0]) == (-85, 1)
+    assert sent(desk, statement)[0]["breaks"] == []
+    assert derived([logged.recorded for logged in scan(daybook.log)]).faults == ()
 
 
 def test_the_command_line_takes_reports_and_cash(book: Run, tmp_path):
