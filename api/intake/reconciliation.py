@@ -50,7 +50,7 @@ def differences(daybook: "Daybook", statement: Statement) -> tuple[Break, ...]:
     """Return the differences between our records and a statement, as of its moment. Raises InvalidInput."""
     holdings = Holdings(statement.account_id, statement.venue, statement.transact_time)
     name = account.stream(statement.account_id)
-    for stored in of_account(daybook.log, statement.account_id, daybook.log.head().seq):
+    for stored in of_account(daybook.history, statement.account_id, daybook.history.head().seq):
         if not stored.stream.startswith("account:") or stored.stream == name:
             holdings.add(schema.decode(stored.topic, stored.state).event)
     return compare(holdings, statement)
@@ -58,7 +58,7 @@ def differences(daybook: "Daybook", statement: Statement) -> tuple[Break, ...]:
 
 def reactions(daybook: "Daybook", look: Look, statement: Statement, found: tuple[Break, ...]) -> tuple[BreakEvent, ...]:
     """Return what the differences of a statement change of the account's breaks, where it is the newest of its kind."""
-    newest = stated_until(daybook.log, statement.account_id, statement.venue, list(SECTIONS))
+    newest = stated_until(daybook.history, statement.account_id, statement.venue, list(SECTIONS))
     old = {name for name, at in newest.items() if at > statement.transact_time}
     governed = replace(
         statement, **dict.fromkeys(old), **({"fills": None} if "fills_from" in old else {})
@@ -91,7 +91,7 @@ def correction(daybook: "Daybook", account_id: str, break_id: str) -> tuple[Repo
     if broken is None:
         raise RequestRefused("an open break", break_id=break_id, account_id=account_id)
     section = next(name for name, kind in SECTIONS.items() if isinstance(broken.found.line, kind))
-    stored = newest_statement(daybook.log, account_id, section)
+    stored = newest_statement(daybook.history, account_id, section)
     if stored is None:
         raise RequestRefused("a venue statement to agree with", break_id=break_id, section=section)
     stated = schema.decode(stored.topic, stored.state).event

@@ -6,6 +6,7 @@ reported with another content it is a break that shows both. Coins that come or 
 `instrument_id` is given with it: they are then quantity of that position.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
@@ -24,6 +25,7 @@ from domain.account import (
     SettleTransfer,
 )
 from domain.errors import InvalidInput
+from domain.instrument import Instrument
 from domain.position import PositionKey, SettleFunding, Transfer, TransferReason
 from domain.values import Money, Side
 
@@ -60,10 +62,13 @@ class InKind(CashFields):
             raise unreadable("complete: instrument_id and cost are given together, or neither")
         return self
 
-    def check_base(self, base: str) -> None:
+    def check_listed(self, listed: Callable[[str], Instrument | None]) -> None:
         """Check that the coins are what the instrument trades. Raises InvalidInput."""
-        if self.amount.currency != base:
-            raise InvalidInput("amount.currency", self.amount.currency, f"{base}, the base of {self.instrument_id}")
+        if self.instrument_id is None or (known := listed(self.instrument_id)) is None:
+            return
+        if self.amount.currency != known.contract.base:
+            rule = f"{known.contract.base}, the base of {self.instrument_id}"
+            raise InvalidInput("amount.currency", self.amount.currency, rule)
 
     def _moved(self, transfer_id: str, sign: int, reason: TransferReason) -> Transfer | None:
         """Return the transfer of coins in kind (`sign` +1 in, -1 out); None where it is cash."""

@@ -91,6 +91,7 @@ def test_an_order_never_sent_is_adopted_with_its_terms_and_counts_against_the_li
     assert statuses(desk, replaced, fill("E-1", cl_ord_id="T-2", side="BUY")) == ["recorded", "recorded"]
     row = shown(desk, "/v1/orders/main/T-1")
     assert (row["order_qty"], row["cum_qty"], row["terms_cl_ord_id"]) == ("2", "1", "T-2")
+    assert shown(desk, "/v1/orders/main/T-2") == row
     assert sent(desk, of("accepted", cl_ord_id="T-3", side="BUY"))[0]["status"] == "unreadable"
     unlisted = of("accepted", cl_ord_id="T-4", **terms | {"instrument_id": "X.BINANCE"})
     assert sent(desk, unlisted)[0]["errors"][0]["field"] == "instrument_id"
@@ -148,6 +149,8 @@ def test_cash_moves_balances_capital_and_equity_as_each_type_says(desk: httpx.Cl
          "amount.currency"),
         (of("converted", entry_id="C", sold=usdt("1"), bought=usdt("1")), "bought.currency"),
         (of("fee", fee_id="F", amount={"amount": 1.5, "currency": "USDT"}), "amount.amount"),
+        (of("statement", statement_id="S", positions=[{"instrument_id": BTC, "quantity": "1"}]),
+         "positions.0.instrument_id"),
     ],
 )  # fmt: skip
 def test_cash_that_cannot_be_is_evidence_and_books_nothing(desk: httpx.Client, report: dict[str, Any], field: str):
