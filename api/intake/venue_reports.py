@@ -88,9 +88,12 @@ VenueReport = Annotated[AnyVenueReport, Field(discriminator="type")]
 SCHEMAS: tuple[type[RequestBody], ...] = get_args(AnyVenueReport)
 REPORT_TYPES = frozenset(name for schema in SCHEMAS for name in get_args(schema.model_fields["type"].annotation))
 VENUE_REPORT: TypeAdapter[VenueReport] = TypeAdapter(VenueReport)
-EXAMPLES: dict[str, dict[str, Any]] = {
-    get_args(schema.model_fields["type"].annotation)[0]: example_of(schema) for schema in SCHEMAS
-}
+EXAMPLES: dict[str, dict[str, Any]] = {  # as OpenAPI has them, by type
+    get_args(schema.model_fields["type"].annotation)[0]: {
+        "summary": (schema.__doc__ or "").partition("\n")[0], "value": {"reports": [example_of(schema)]},
+    }
+    for schema in SCHEMAS
+}  # fmt: skip
 
 
 class VenueReportSubmission(RequestBody):
