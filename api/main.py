@@ -33,6 +33,7 @@ from api.intake.forms import queries_http as forms_queries_http
 from api.intake.policies import http as policies_http
 from api.intake.policies import reactions_http
 from api.intake.stopping import http as stopping_http
+from api.intake.stopping.countdown import counting_down
 from api.operations import access_http, privacy_http
 from api.operations import http as operations_http
 from api.operations.bounds import Bounded
@@ -86,7 +87,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
         following = daybook.following() if follows else nullcontext()
         reads = app.state.reads.running()
-        reacting, counting = daybook.reacting(), daybook.counting_down()
+        reacting, counting = daybook.reacting(), counting_down(daybook)
         with daybook.leading(url), following, reacting, counting, daybook.sealing(), daybook.watching(), reads:
             yield
 

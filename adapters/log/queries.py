@@ -58,6 +58,15 @@ SELECT section, max((stated ->> 'transact_time')::timestamptz) FROM (
 WHERE stated ->> 'venue' = %(venue)s AND coalesce(stated ->> section, '') <> ''
 GROUP BY section
 """
+NEWEST_STATEMENT = f"""
+SELECT {COLUMNS} FROM (
+    SELECT *, convert_from(state, 'UTF8')::jsonb -> 'event' AS stated FROM ledger.events
+    WHERE originator_version = 1 AND originator_id COLLATE "C" >= %(prefix)s
+        AND originator_id COLLATE "C" < %(prefix)s || %(last)s
+) AS statements
+WHERE coalesce(stated ->> %(section)s, '') <> ''
+ORDER BY (stated ->> 'transact_time')::timestamptz DESC, notification_id DESC LIMIT 1
+"""  # noqa: S608
 LENGTH = """
 SELECT sum((SELECT max(originator_version) FROM ledger.events WHERE originator_id = stream))
 FROM unnest(%s::text[]) AS stream
@@ -118,6 +127,13 @@ def stated_until(log: PostgresLog, account_id: str, venue: str, sections: Sequen
         "prefix": f"statement:{account_id}:", "last": CHARACTER_LAST, "venue": venue, "sections": list(sections),
     }  # fmt: skip
     return dict(log.recorder.rows(STATED, params))
+
+
+def newest_statement(log: PostgresLog, account_id: str, section: str) -> Stored | None:
+    """Return the newest venue statement of an account that has a section; None if there is none."""
+    params = {"prefix": f"statement:{account_id}:", "last": CHARACTER_LAST, "section": section}
+    rows = log.recorder.rows(NEWEST_STATEMENT, params)
+    return Stored(*rows[0]) if rows else None
 
 
 def length_of(log: PostgresLog, streams: Sequence[str]) -> int:

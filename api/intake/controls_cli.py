@@ -1,4 +1,4 @@
-"""`daybook kill-switch` and `daybook break`: stop orders, let them through again, and dismiss a break by hand."""
+"""`daybook kill-switch` and `daybook break`: stop orders, let them through again; dismiss or correct a break."""
 
 from typing import Annotated, NamedTuple
 
@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 from api.clock import now
 from api.terminal.options import (
     AccountId,
+    actor,
     currency_option,
     instrument_option,
     name_option,
@@ -22,7 +23,7 @@ from domain.account import ResolveBreak
 from domain.risk import EngageSwitch, Mode, ReleaseSwitch, Scope
 
 kill_switch = typer.Typer(name="kill-switch", help="Kill switches: engage, release, list.", no_args_is_help=True)
-breaks = typer.Typer(name="break", help="Breaks: dismiss.", no_args_is_help=True)
+breaks = typer.Typer(name="break", help="Breaks: dismiss, correct.", no_args_is_help=True)
 
 Reason = Annotated[str, typer.Option(help="Why; kept on record.")]
 
@@ -109,3 +110,24 @@ def dismiss(
         write_json({"account_id": account, "break_id": break_id, "reason": reason})
     else:
         say(f"Break {break_id} of {account} is dismissed.")
+
+
+@breaks.command()
+def correct(
+    break_id: Annotated[str, typer.Argument(parser=name_option, metavar="BREAK", help="Its id, as listed.")],
+    account: AccountId = "main",
+    json: Json = False,
+) -> None:
+    """Correct our records to what the venue states: record what resolves a break, and end the break with it."""
+    from api.intake.reconciliation import correction
+
+    with opened() as daybook:
+        reports = correction(daybook, account, break_id)
+        for answer in daybook.writer.report(list(reports), actor=actor()):
+            if answer.error is not None:
+                raise answer.error
+    recorded = [type(report).__name__ for report in reports[:-1]]
+    if json:
+        write_json({"account_id": account, "break_id": break_id, "recorded": recorded})
+    else:
+        say(f"Break {break_id} of {account} is resolved by {', '.join(recorded)}.")

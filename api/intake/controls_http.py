@@ -1,4 +1,4 @@
-"""Controls over HTTP: the kill switch, and breaks that are dismissed by hand."""
+"""Controls over HTTP: the kill switch, and breaks that are dismissed or corrected by hand."""
 
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from api.http.dependencies import OpenDaybook, RequestId, answer
 from api.http.fields import CurrencyCode, InstrumentId, Name, RequestBody, Text, VenueCode
 from api.http.idempotency import IdempotencyKey, carried_out, command, one
 from api.http.problem_responses import responses
+from api.intake.reconciliation import correction
 from api.intake.requests_http import CREATED, PROPOSED
 from api.operations import access_schemas as schemas
 from domain import risk
@@ -54,6 +55,13 @@ class DismissRequest(RequestBody):
     account_id: Name
     break_id: Name
     reason: Text
+
+
+class CorrectRequest(RequestBody):
+    """A break of a reconciliation, to be resolved as the venue states it."""
+
+    account_id: Name
+    break_id: Name
 
 
 @router.post("/kill-switches", status_code=201, response_model=schemas.SwitchAnswer, responses=CREATED | PROPOSED)
@@ -99,6 +107,27 @@ def dismiss_break(
         return answer(body.model_dump(), seq=one(answers).seq, status=201)
 
     return carried_out(daybook, command(request, caller, request_id), key, respond)
+
+
+@router.post("/breaks/correct", status_code=201, response_model=schemas.CorrectedAnswer, responses=CREATED)
+def correct_break(
+    body: CorrectRequest, daybook: OpenDaybook, caller: Admin, request_id: RequestId, key: IdempotencyKey
+) -> Response:
+    """Correct our records to what the venue states: record what resolves a break, and end the break with it.
+
+    A missing fill is booked, a surplus one busted, an order is canceled or adopted, a balance or position adjusted.
+    """
+    is_repeated = key is not None and bool(daybook.log.kept([(caller.actor, key.name)]))
+    reports = () if is_repeated else correction(daybook, body.account_id, body.break_id)
+
+    def respond(answers: list[Answer], _: Look) -> Response:
+        for each in answers:
+            if each.error is not None:
+                raise each.error
+        booked = [type(report).__name__ for report in reports[:-1]]
+        return answer(body.model_dump() | {"recorded": booked}, seq=answers[0].seq, status=201)
+
+    return carried_out(daybook, command(reports, caller, request_id), key, respond)
 
 
 def _switch(body: SwitchScope) -> Any:

@@ -11,14 +11,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import to_builtins
 from msgspec.structs import replace
 
-from adapters.log.queries import of_account, stated_until
+from adapters.log.queries import newest_statement, of_account, stated_until
 from adapters.writer.batch import Look
 from domain import account
 from domain.access import Actor
-from domain.account import BalanceLine, Break, BreakEvent, FillLine, Line, OrderLine, PositionLine, Statement
+from domain.account import (
+    BalanceLine,
+    Break,
+    BreakEvent,
+    BreakResolved,
+    FillLine,
+    Line,
+    OrderLine,
+    PositionLine,
+    Statement,
+)
+from domain.errors import RequestRefused
 from domain.holdings.holdings import Holdings
-from domain.holdings.reconciliation import compare, react
-from domain.ledger import Command, schema
+from domain.holdings.reconciliation import compare, mend, react
+from domain.ledger import Command, Report, schema
 
 if TYPE_CHECKING:
     from api.daybook import Daybook
@@ -39,7 +50,7 @@ def differences(daybook: "Daybook", statement: Statement) -> tuple[Break, ...]:
     """Return the differences between our records and a statement, as of its moment. Raises InvalidInput."""
     holdings = Holdings(statement.account_id, statement.venue, statement.transact_time)
     name = account.stream(statement.account_id)
-    for stored in of_account(daybook.log, statement.account_id, daybook.log.head().seq):
+    for stored in of_account(daybook.history, statement.account_id, daybook.history.head().seq):
         if not stored.stream.startswith("account:") or stored.stream == name:
             holdings.add(schema.decode(stored.topic, stored.state).event)
     return compare(holdings, statement)
@@ -47,7 +58,7 @@ def differences(daybook: "Daybook", statement: Statement) -> tuple[Break, ...]:
 
 def reactions(daybook: "Daybook", look: Look, statement: Statement, found: tuple[Break, ...]) -> tuple[BreakEvent, ...]:
     """Return what the differences of a statement change of the account's breaks, where it is the newest of its kind."""
-    newest = stated_until(daybook.log, statement.account_id, statement.venue, list(SECTIONS))
+    newest = stated_until(daybook.history, statement.account_id, statement.venue, list(SECTIONS))
     old = {name for name, at in newest.items() if at > statement.transact_time}
     governed = replace(
         statement, **dict.fromkeys(old), **({"fills": None} if "fills_from" in old else {})
@@ -68,6 +79,32 @@ def reconciled(daybook: "Daybook", statement: Statement, actor: Actor, request_i
     cause = account.venue_statement.stream(statement)
     answers = daybook.writer.carry_out(Command(events, actor, request_id, cause))
     return Reconciled(found, answers[0].seq)
+
+
+def correction(daybook: "Daybook", account_id: str, break_id: str) -> tuple[Report, ...]:
+    """Return the reports that make our records agree with the venue on a break, and the one that ends it.
+
+    Raises RequestRefused where the break is not open, or no report would: then a person decides.
+    """
+    known: account.Account | None = daybook.writer.state(account.stream(account_id))
+    broken = known.breaks.get(break_id) if known is not None else None
+    if broken is None:
+        raise RequestRefused("an open break", break_id=break_id, account_id=account_id)
+    section = next(name for name, kind in SECTIONS.items() if isinstance(broken.found.line, kind))
+    stored = newest_statement(daybook.history, account_id, section)
+    if stored is None:
+        raise RequestRefused("a venue statement to agree with", break_id=break_id, section=section)
+    stated = schema.decode(stored.topic, stored.state).event
+    statement = Statement(account_id, stated.venue, stated.statement_id, stated.transact_time)
+    reports = mend(broken.found, statement)
+    if not reports:
+        rule = "a break that a report corrects; report what happened, or dismiss the break"
+        raise RequestRefused(rule, break_id=break_id, kind=broken.found.kind)
+    ended = BreakResolved(
+        account_id, break_id, stated.statement_id, reason="corrected", opened_at=broken.opened_at,
+        transact_time=stated.transact_time,
+    )  # fmt: skip
+    return (*reports, ended)
 
 
 def shown(found: Break) -> dict[str, Any]:

@@ -58,9 +58,12 @@ VenueReport = Annotated[AnyVenueReport, Field(discriminator="type")]
 SCHEMAS: tuple[type[RequestBody], ...] = get_args(AnyVenueReport)
 REPORT_TYPES = frozenset(name for schema in SCHEMAS for name in get_args(schema.model_fields["type"].annotation))
 VENUE_REPORT: TypeAdapter[VenueReport] = TypeAdapter(VenueReport)
-EXAMPLES: dict[str, dict[str, Any]] = {
-    get_args(schema.model_fields["type"].annotation)[0]: example_of(schema) for schema in SCHEMAS
-}
+EXAMPLES: dict[str, dict[str, Any]] = {  # as OpenAPI has them, by type
+    get_args(schema.model_fields["type"].annotation)[0]: {
+        "summary": (schema.__doc__ or "").partition("\n")[0], "value": {"reports": [example_of(schema)]},
+    }
+    for schema in SCHEMAS
+}  # fmt: skip
 
 
 class VenueReportSubmission(RequestBody):
@@ -88,17 +91,15 @@ def split(body: bytes) -> list[bytes]:
 def parsed(raw: bytes, actor: str, look: Look) -> Report | Unreadable:
     """Return a venue report as a report of the domain, or its errors and what is kept of it in the actor's name.
 
-    `look` gives the state of an instrument, whose base coins in kind have to be.
+    `look` gives the state of an instrument, which what is reported of it has to fit.
     """
     try:
         _check_length(raw)
         report = VENUE_REPORT.validate_json(raw)
         if keys_at_most(raw) != _keys(report):
             checked(raw, "report")  # parsers differ in which of two equal keys they use
-        if isinstance(report, cash.InKind) and report.instrument_id is not None:
-            listed = look(instrument.stream(report.instrument_id))
-            if listed is not None:
-                report.check_base(listed.contract.base)
+        if isinstance(report, cash.InKind | VenueStatement):
+            report.check_listed(lambda instrument_id: look(instrument.stream(instrument_id)))
         return report.report()
     except InvalidInput as error:
         found = [unreadable_field(error)]

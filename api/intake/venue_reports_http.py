@@ -76,10 +76,7 @@ ROUTE: dict[str, Any] = {
             "content": {
                 "application/json": {
                     "schema": {"$ref": "#/components/schemas/VenueReportSubmission"},
-                    "examples": {
-                        type_: {"summary": f"a report of type {type_}", "value": {"reports": [example]}}
-                        for type_, example in EXAMPLES.items()
-                    },
+                    "examples": EXAMPLES,
                 }
             },
         }

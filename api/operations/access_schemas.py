@@ -95,3 +95,9 @@ class DismissedAnswer(Answer):
 class ForgottenAnswer(Answer):
     subject_id: str
     is_forgotten: bool
+
+
+class CorrectedAnswer(Answer):
+    account_id: str
+    break_id: str
+    recorded: list[str] = Field(description="the reports that were recorded to resolve it")

@@ -41,7 +41,8 @@ from api.read_models.recosting import Conventions
 from api.read_models.snapshot import reading
 from domain import account, instrument
 from domain.account import Account, CostBasis, FeePolicy
-from domain.order import OrdStatus
+from domain.order import OrderKey, OrdStatus
+from domain.order import stream as order_stream
 from domain.risk import LimitStatus
 from projections.analytics import disposals, exposure, pnl
 from projections.controls import shadow_limits
@@ -140,9 +141,11 @@ def read_order(
     query: Annotated[DatedQuery, Query()],
     context: Context,
 ) -> Response:
-    """One order, as of now or of a past moment."""
+    """One order, as of now or of a past moment; also by the ClOrdID of a request that replaced it."""
     with reading(context.daybook, "orders", min_seq=query.min_seq, moment=query.moment_recorded()) as at:
         row: AnyRow | None = orders.order(at.source, account_id, cl_ord_id)
+        if row is None and (known := context.daybook.state(order_stream(OrderKey(account_id, cl_ord_id)))) is not None:
+            row = orders.order(at.source, account_id, known.alias_of or cl_ord_id)
     if row is None:
         raise not_found(f"order {cl_ord_id} of account {account_id}", account_id=account_id, cl_ord_id=cl_ord_id)
     (shown,) = coded([row])

@@ -111,6 +111,7 @@ BODIES: dict[str, Any] = {
     "/v1/approval-policy": {"actions": [], "valid_hours": 24, "counts_issuer": False},
     "/v1/approvals/{proposal_id}": {},
     "/v1/approvals/{proposal_id}/reject": {"reason": "x"},
+    "/v1/breaks/correct": {"account_id": "main", "break_id": "B-1"},
     "/v1/breaks/dismiss": {"account_id": "main", "break_id": "B-1", "reason": "x"},
     "/v1/closings": {"as_of_seq": 1},
     "/v1/keys": {"name": "bot", "scopes": ["read"]},

@@ -6,6 +6,7 @@ reported with another content it is a break that shows both. Coins that come or 
 `instrument_id` is given with it: they are then quantity of that position.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Literal, get_args
 
@@ -25,6 +26,7 @@ from domain.account import (
     SettleTransfer,
 )
 from domain.errors import InvalidInput
+from domain.instrument import Instrument
 from domain.position import PositionKey, SettleFunding, Transfer, TransferReason
 from domain.values import Money, PositionSide, Side
 
@@ -61,10 +63,13 @@ class InKind(CashFields):
             raise unreadable("complete: instrument_id and cost are given together, or neither")
         return self
 
-    def check_base(self, base: str) -> None:
+    def check_listed(self, listed: Callable[[str], Instrument | None]) -> None:
         """Check that the coins are what the instrument trades. Raises InvalidInput."""
-        if self.amount.currency != base:
-            raise InvalidInput("amount.currency", self.amount.currency, f"{base}, the base of {self.instrument_id}")
+        if self.instrument_id is None or (known := listed(self.instrument_id)) is None:
+            return
+        if self.amount.currency != known.contract.base:
+            rule = f"{known.contract.base}, the base of {self.instrument_id}"
+            raise InvalidInput("amount.currency", self.amount.currency, rule)
 
     def _moved(self, transfer_id: str, sign: int, reason: TransferReason) -> Transfer | None:
         """Return the transfer of coins in kind (`sign` +1 in, -1 out); None where it is cash."""
@@ -118,7 +123,7 @@ class Withdrawal(_Moved):
     model_config = _example(
         "withdrawal", 2, transfer_id="W-1", amount=USDT | {"amount": "250"}, fee=USDT | {"amount": "1"}
     )
-    type: Literal["withdrawal"]
+    type: Literal["withdrawal", "withdraw"]
 
     def report(self) -> Cash:
         """Return the report of the domain."""
@@ -223,7 +228,7 @@ class StakingReward(_Earned):
     """A reward of staking: above zero received. Income; with `instrument_id` and `cost` it is that of the position."""
 
     model_config = _example("staking_reward", 8, entry_id="S-1", amount={"amount": "0.01", "currency": "ETH"})
-    type: Literal["staking_reward", "staking"]
+    type: Literal["staking_reward", "staking", "reward"]
 
     def report(self) -> Cash:
         """Return the report of the domain."""

@@ -180,7 +180,7 @@ class Corrected(StateReportFields):
         "corrected", 12, exec_id="E-2", exec_ref_id="E-1", last_qty="0.4", last_px="97400",
         commission={"amount": "15.58", "currency": "USDT"},
     )  # fmt: skip
-    type: Literal["corrected"]
+    type: Literal["corrected", "trade_correct"]
     exec_ref_id: Name = Field(description="[19]: the fill, or the last correction of it")
     last_qty: Positive = Field(description="[32] as it should have been")
     last_px: Positive = Field(description="[31] as it should have been")
@@ -199,7 +199,7 @@ class Busted(_Reasoned):
     """[150=H] Trade cancel: a fill is void, and with it all corrections of it. One before its fill waits for it."""
 
     model_config = _example("busted", 13, exec_id="E-3", exec_ref_id="E-1", reason="off-market price")
-    type: Literal["busted"]
+    type: Literal["busted", "trade_cancel"]
     exec_ref_id: Name = Field(description="[19]: the fill, or the last correction of it")
 
     def report(self) -> OrderReport:

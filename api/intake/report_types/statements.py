@@ -1,5 +1,6 @@
 """Schemas of venue statements and of evidence: what a venue says an account has, and what it said word for word."""
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -8,6 +9,8 @@ from api.http.fields import CurrencyCode, InstrumentId, Name, Number, Positive, 
 from api.intake.report_types.fields import MAIN, Amount, example
 from domain import account
 from domain.account import RawReportKept
+from domain.errors import InvalidInput
+from domain.instrument import Instrument, Kind
 from domain.values import ZERO, Liquidity, Side
 
 LINES_MAX = 10_000
@@ -89,6 +92,14 @@ class VenueStatement(RequestBody):
     fills_from: Time | None = None
     source: Text = ""
     transact_time: VenueTime
+
+    def check_listed(self, listed: Callable[[str], Instrument | None]) -> None:
+        """Check that positions are of derivatives. Raises InvalidInput."""
+        for number, line in enumerate(self.positions or ()):
+            known = listed(line.instrument_id)
+            if known is not None and known.contract.kind is Kind.SPOT:
+                rule = "a derivative; a spot holding is a balance"
+                raise InvalidInput(f"positions.{number}.instrument_id", line.instrument_id, rule)
 
     def report(self) -> account.Statement:
         """Return the report of the domain."""

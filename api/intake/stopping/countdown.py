@@ -5,6 +5,8 @@ crash in between is made good at the next step. Many orders are canceled in batc
 with the firing itself, in one unit of work.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 ACTOR = Part("policy:DEAD_MAN")
 STEP_SECONDS = 0.25
+PAUSE_SECONDS_MAX = 30.0  # before it is started again after an error
+STOP_SECONDS_MAX = 10.0
 BEGIN_STEPS = 120  # how often countdowns that a crash has lost are begun again
 
 
@@ -86,6 +90,16 @@ class Firing:
         (done,) = writer.carry_out(Command(fire, ACTOR, request_id, cause="timer"))
         if done.error is not None:
             raise done.error
+
+
+@contextmanager
+def counting_down(daybook: "Daybook") -> Iterator[None]:
+    """Fire what has passed in a supervised thread, while this process leads."""
+    task = daybook.upkeep.start("countdowns", Firing(daybook).run, is_needed=False, pause_seconds_max=PAUSE_SECONDS_MAX)
+    try:
+        yield
+    finally:
+        task.end(STOP_SECONDS_MAX)
 
 
 def known_switch(daybook: "Daybook", account_id: str, strategy_id: str | None) -> DeadMan | None:

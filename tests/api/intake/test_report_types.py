@@ -5,13 +5,14 @@ from decimal import Decimal as D
 from typing import Any, get_args
 
 import httpx
-import pytest
 
+from api.daybook import Daybook
 from api.intake.venue_reports import SCHEMAS, VENUE_REPORT
 from domain.account import BreakAged, BreakChanged, BreakOpened, BreakResolved
-from domain.ledger import Report
+from domain.ledger import Report, scan
 from tests.api.client import BTC, fill, listing
 from tests.api.command_line import Run, parsed
+from tests.derived import derived
 
 AT = "2026-01-02T03:04:05Z"
 CONTRADICTION = "one id has one content"
@@ -53,14 +54,13 @@ def examples(desk: httpx.Client) -> dict[str, dict[str, Any]]:
 def test_every_report_of_the_ledger_has_a_type_whose_example_is_recorded(desk: httpx.Client):
     bodies = examples(desk)
     assert len(bodies) == len(SCHEMAS)
-    for again in (["recorded"], ["known"]):
-        for type_, body in bodies.items():
-            answer = desk.post("/v1/venue-reports", json=body).json()
-            found = [each["status"] for each in answer["answers"]]
-            assert (type_, found, answer["answers"][0]["rule"]) == (type_, again, None)
-    (breaks,) = [shown(desk, "/v1/breaks", account_id="main")["items"]]
+    reports = {type_: report for type_, body in bodies.items() for report in body["reports"]}
+    for wanted in ("recorded", "known"):
+        found = zip(reports, sent(desk, *reports.values()), strict=True)
+        assert [(type_, each) for type_, each in found if each["status"] != wanted or each["rule"]] == []
+    breaks = shown(desk, "/v1/breaks", account_id="main")["items"]
     assert {row["kind"] for row in breaks} == {"UNREADABLE", "RECONCILIATION"}  # the evidence, the statement's
-    reached = {type(VENUE_REPORT.validate_python(body["reports"][0]).report()) for body in bodies.values()}
+    reached = {type(VENUE_REPORT.validate_python(report).report()) for report in reports.values()}
     assert reached | OF_A_STATEMENT == set(get_args(Report))
 
 
@@ -89,6 +89,7 @@ def test_an_order_never_sent_is_adopted_with_its_terms_and_counts_against_the_li
     assert statuses(desk, replaced, fill("E-1", cl_ord_id="T-2", side="BUY")) == ["recorded", "recorded"]
     row = shown(desk, "/v1/orders/main/T-1")
     assert (row["order_qty"], row["cum_qty"], row["terms_cl_ord_id"]) == ("2", "1", "T-2")
+    assert shown(desk, "/v1/orders/main/T-2") == row
     assert sent(desk, of("accepted", cl_ord_id="T-3", side="BUY"))[0]["status"] == "unreadable"
     unlisted = of("accepted", cl_ord_id="T-4", **terms | {"instrument_id": "X.BINANCE"})
     assert sent(desk, unlisted)[0]["errors"][0]["field"] == "instrument_id"
@@ -137,21 +138,25 @@ def test_cash_moves_balances_capital_and_equity_as_each_type_says(desk: httpx.Cl
     assert (row["rule"], both) == (CONTRADICTION, ["9000", "10000"])
 
 
-@pytest.mark.parametrize(
-    ("report", "field"),
-    [
-        (of("deposit", transfer_id="D", amount=usdt("-1")), "amount.amount"),
-        (of("interest", entry_id="I", amount=usdt("0")), "amount.amount"),
-        (of("deposit", transfer_id="D", amount={"amount": "1", "currency": "ETH"}, instrument_id=BTC, cost="1"),
-         "amount.currency"),
-        (of("converted", entry_id="C", sold=usdt("1"), bought=usdt("1")), "bought.currency"),
-        (of("fee", fee_id="F", amount={"amount": 1.5, "currency": "USDT"}), "amount.amount"),
-    ],
+IMPOSSIBLE = (
+    (of("deposit", transfer_id="D", amount=usdt("-1")), "amount.amount"),
+    (of("interest", entry_id="I", amount=usdt("0")), "amount.amount"),
+    (of("deposit", transfer_id="D", amount={"amount": "1", "currency": "ETH"}, instrument_id=BTC, cost="1"),
+     "amount.currency"),
+    (of("deposit", transfer_id="D", amount=usdt("1"), instrument_id=BTC), ""),
+    (of("converted", entry_id="C", sold=usdt("1"), bought=usdt("1")), "bought.currency"),
+    (of("fee", fee_id="F", amount={"amount": 1.5, "currency": "USDT"}), "amount.amount"),
+    (of("statement", statement_id="S", positions=[{"instrument_id": BTC, "quantity": "1"}]),
+     "positions.0.instrument_id"),
 )  # fmt: skip
-def test_cash_that_cannot_be_is_evidence_and_books_nothing(desk: httpx.Client, report: dict[str, Any], field: str):
-    (answer,) = sent(desk, report)
-    assert (answer["status"], answer["errors"][0]["field"]) == ("unreadable", field)
-    assert [row["kind"] for row in shown(desk, "/v1/breaks")["items"]] == ["UNREADABLE"]
+
+
+def test_what_cannot_be_is_evidence_and_books_nothing(desk: httpx.Client):
+    answers = sent(desk, *(report for report, _ in IMPOSSIBLE))
+    assert {each["status"] for each in answers} == {"unreadable"}
+    for answer, (report, field) in zip(answers, IMPOSSIBLE, strict=True):
+        assert field in answer["errors"][0]["field"], report
+    assert [row["kind"] for row in shown(desk, "/v1/breaks")["items"]] == ["UNREADABLE"] * len(IMPOSSIBLE)
 
 
 def test_differences_from_a_venue_statement_are_breaks_until_a_statement_agrees(desk: httpx.Client):
@@ -182,6 +187,28 @@ def test_differences_from_a_venue_statement_are_breaks_until_a_statement_agrees(
     assert row["status"] == "RESOLVED"
     (other,) = sent(desk, stated("12", 6, open_orders=[], fills=[]))
     assert other["errors"][0]["field"] == "fills_from"
+
+
+def test_a_break_is_corrected_to_what_the_venue_states(desk: httpx.Client, daybook: Daybook):
+    sent(desk, of("deposit", transfer_id="D-1", amount=usdt("10")), of("accepted", cl_ord_id="A-1", order_id="V-1"))
+    fields = fill("E-1", cl_ord_id="", order_id="V-9", transact_time="2026-01-02T03:30:00Z")
+    line = {name: value for name, value in fields.items() if name not in ("type", "account_id")}
+    at = {"transact_time": "2026-01-02T05:00:00Z", "fills_from": "2026-01-02T00:00:00Z"}
+    balances = [{"currency": "USDT", "amount": "-85"}, {"currency": "BTC", "amount": "1"}]
+    statement = of("statement", statement_id="S", venue="BINANCE", balances=balances, fills=[line]) | at
+    (answer,) = sent(desk, statement)
+    assert [each["about"] for each in answer["breaks"]] == ["FillLine", "BalanceLine"], answer
+    for each, recorded in zip(answer["breaks"], ["OrderFilled", "BookEntry"], strict=True):
+        body = {"account_id": "main", "break_id": each["break_id"]}
+        done = desk.post("/v1/breaks/correct", json=body, headers={"Idempotency-Key": each["break_id"]})
+        assert (done.status_code, done.json()["recorded"]) == (201, [recorded]), done.text
+        assert desk.post("/v1/breaks/correct", json=body).json()["rule"] == "an open break"
+        again = desk.post("/v1/breaks/correct", json=body, headers={"Idempotency-Key": each["break_id"]})
+        assert (again.status_code, again.json()) == (201, done.json())
+    assert [row["status"] for row in shown(desk, "/v1/breaks", kind="RECONCILIATION")["items"]] == ["RESOLVED"] * 2
+    assert (balance(desk, "USDT")[0], balance(desk, "BTC")[0]) == (-85, 1)
+    assert sent(desk, statement)[0]["breaks"] == []
+    assert derived([logged.recorded for logged in scan(daybook.log)]).faults == ()
 
 
 def test_the_command_line_takes_reports_and_cash(book: Run, tmp_path):

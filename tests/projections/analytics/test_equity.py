@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from msgspec.structs import replace
 
 from adapters.log.postgres import PostgresLog
-from domain.account import Account, BookEntry, Costing, EntryKind, Indicator, Leg, SettleTransfer
+from domain.account import Account, BookEntry, ConvertMoney, Costing, EntryKind, Indicator, Leg, SettleTransfer
 from domain.holdings import balances
 from domain.holdings.balances import is_future
 from domain.instrument import Contract, Kind
@@ -143,6 +143,17 @@ def test_a_deposit_is_no_gain_and_a_day_returns_what_its_capital_made() -> None:
     assert second["return"] == divide(D(48), D(1049 + 250))
     assert (third["pnl"], third["return"], third["turnover"]) == (0, 0, 0)
     assert first["turnover"] == 500
+
+
+def test_a_loan_is_no_equity_and_a_conversion_gains_or_loses_by_its_rate() -> None:
+    desk = Desk()
+    desk.report(deposit("T", "1000", T0 - timedelta(days=1)))
+    desk.report(BookEntry("main", "L", EntryKind.LOAN, Indicator.CREDIT, Money(D(500), "USDT"), "", T0))
+    desk.report(BookEntry("main", "K", EntryKind.STAKE, Indicator.DEBIT, Money(D(500), "USDT"), "", T0))
+    desk.report(BookEntry("main", "I", EntryKind.INTEREST, Indicator.DEBIT, Money(D(5), "USDT"), "", T0))
+    desk.report(ConvertMoney("main", "C", Money(D(70), "USDT"), Money(D(9), "BNB"), Money(D(1), "BNB"), "", T0))
+    (row,) = curve(desk, ["100", "100"])
+    assert (row["external"], row["equity"], row["pnl"]) == (0, 981, -19)  # 5 of interest, 70 for 8 BNB of 7
 
 
 def test_the_return_is_that_of_modified_dietz() -> None:
