@@ -495,7 +495,8 @@ def _keep(work: UnitOfWork, raw: RawReportKept) -> tuple[Recorded, ...]:
 def _admit_order(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> Outcome:
     order.check_report(report)
     if isinstance(report, OrderFilled):
-        _check_known(work, report.key.account_id, report.instrument_id)
+        listed = _check_known(work, report.key.account_id, report.instrument_id)
+        _check_spelling(report.commission.currency, listed.contract)
     else:
         accounts.check(work, report.key.account_id)
     records = orders.admit(work, report, facts, due)
@@ -508,6 +509,13 @@ def _check_known(work: UnitOfWork, account_id: str, instrument_id: str) -> Instr
     if listed is None:
         raise ReportUnreadable("instrument_id", instrument_id, "a listed instrument; list it first, then report again")
     return listed
+
+
+def _check_spelling(currency: str, contract: Contract) -> None:
+    """Check that a fee's currency is no other spelling of the instrument's: `usdt` beside `USDT` is a mistake."""
+    for known in (contract.base, contract.quote, contract.settle):
+        if currency != known and currency.casefold() == known.casefold():
+            raise ReportUnreadable("commission.currency", currency, f"written as the instrument has it, {known}")
 
 
 def _paid_otherwise(work: UnitOfWork, report: SettleFunding) -> SettleFunding | BookEntry:
