@@ -31,6 +31,7 @@ QUOTE_STEP = Decimal("0.00000001")  # Binance truncates quote_qty to the places 
 
 Known = TypeVar("Known")
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
+_CURRENCY = re.compile(r"[A-Z0-9]{1,16}")  # as this venue writes them
 _SYMBOL = re.compile(r"[A-Z0-9]{2,32}")
 
 
@@ -74,7 +75,7 @@ def _binance_trade(row: dict[str, str], context: ImportContext) -> OrderFilled:
     quantity = values.positive(row["qty"], "qty")
     quote_quantity = values.number(row["quote_qty"], "quote_qty")
     liquidity = _one_of(row["liquidity"], "liquidity", {"maker": Liquidity.MAKER, "taker": Liquidity.TAKER})
-    fee = Money(values.number(row["fee"], "fee"), values.currency(row["fee_currency"], "fee_currency"))
+    fee = Money(values.number(row["fee"], "fee"), _currency(row["fee_currency"]))
     product = values.exact(price * quantity)
     if quote_quantity not in (product, values.exact(product - product % QUOTE_STEP)):
         raise ReportUnreadable("quote_qty", row["quote_qty"], f"price x qty, which is {product:f}")
@@ -97,6 +98,12 @@ def _binance_trade(row: dict[str, str], context: ImportContext) -> OrderFilled:
 def _whole(text: str, field: str) -> str:
     if not _WHOLE.fullmatch(text):
         raise ReportUnreadable(field, text, "a whole number of at most 18 digits, without leading zeros")
+    return text
+
+
+def _currency(text: str) -> str:
+    if not _CURRENCY.fullmatch(text):
+        raise ReportUnreadable("fee_currency", text, "a currency of 1 to 16 capitals and digits")
     return text
 
 

@@ -40,7 +40,7 @@ class EventsQuery(RequestBody):
     topic: list[Annotated[str, StringConstraints(max_length=100)]] = Field(
         [], max_length=20, description="only events of this name, such as OrderFilled; may be repeated"
     )
-    stream: str = Field("", max_length=300, description="only streams whose name begins so, such as `order:main:`")
+    stream: str = Field("", max_length=2000, description="only streams whose name begins so, such as `order:main:`")
     account_id: Name | None = Field(None, description="only streams of this account")
     request_id: str | None = Field(None, max_length=300, description="only what this request recorded")
     recorded_since: AnyTime | None = None

@@ -588,6 +588,8 @@ def _admit_order(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) 
         listed = _check_known(work, report.key.account_id, report.instrument_id)
         if not report.commission.currency:  # none was reported
             report = replace(report, commission=Money(ZERO, listed.contract.settle))
+        for paid in (report.commission, *report.further_commissions):
+            _check_spelling(paid.currency, listed.contract)
     elif isinstance(report, OrderAccepted) and report.terms is not None:
         _check_known(work, report.key.account_id, report.terms.instrument_id)
     else:
@@ -602,6 +604,13 @@ def _check_known(work: UnitOfWork, account_id: str, instrument_id: str) -> Instr
     if listed is None:
         raise ReportUnreadable("instrument_id", instrument_id, "a listed instrument; list it first, then report again")
     return listed
+
+
+def _check_spelling(currency: str, contract: Contract) -> None:
+    """Check that a fee's currency is no other spelling of the instrument's: `usdt` beside `USDT` is a mistake."""
+    for known in (contract.base, contract.quote, contract.settle):
+        if currency != known and currency.casefold() == known.casefold():
+            raise ReportUnreadable("commission.currency", currency, f"written as the instrument has it, {known}")
 
 
 def _paid_otherwise(work: UnitOfWork, report: SettleFunding) -> SettleFunding | BookEntry:

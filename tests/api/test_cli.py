@@ -148,7 +148,7 @@ def test_mistakes_in_a_command_are_usage_errors_in_one_sentence(inside: Run, mon
         ["nope"], ["report"], ["report", "nope"], ["report", "pnl", "--as-of", "then"],
         ["report", "pnl", "--mark", "x"], ["report", "pnl", "--format", "xml"],
         ["report", "pnl", "--mark", f"{BTC}=1e999"], ["report", "pnl", "--method", "BEST"], ["rebuild", "nope"],
-        ["report", "pnl", "--account", "a b"], ["import", "no-such-file.csv"], ["replay"], ["log", "--limit", "0"],
+        ["report", "pnl", "--account", "a;b"], ["import", "no-such-file.csv"], ["replay"], ["log", "--limit", "0"],
         ["order", "submit", "A", "--instrument", BTC, "--side", "BUY", "--qty", "0"],
     ):  # fmt: skip
         done = inside(*args)

@@ -114,7 +114,12 @@ BODIES: dict[str, Any] = {
     "/v1/breaks/correct": {"account_id": "main", "break_id": "B-1"},
     "/v1/breaks/dismiss": {"account_id": "main", "break_id": "B-1", "reason": "x"},
     "/v1/closings": {"as_of_seq": 1},
-    "/v1/keys": {"name": "bot", "scopes": ["read"]},
+    "/v1/keys": {
+        "name": "bot", "scopes": ["read"], "accounts": ["main"], "strategies": ["s"], "read_only": True,
+        "expires_at": "2199-01-01T00:00:00Z",
+    },
+    "/v1/keys/{key_id}/bounds": {"accounts": ["main"], "strategies": ["s"], "expires_at": "2199-01-01T00:00:00Z"},
+    "/v1/keys/{key_id}/rotate": {"overlap_seconds": 60},
     "/v1/keys/{key_id}/revoke": {"reason": "x"},
     "/v1/keys/{key_id}/scopes": {"scopes": ["read"]},
     "/v1/kill-switches": {

@@ -47,7 +47,7 @@ def book(client: httpx.Client) -> httpx.Client:
         fill(
             f"{number}:x#2/+=", account_id=account_id, cl_ord_id=cl_ord_id, instrument_id=f"{symbol}.VENUE_X",
             order_id=f"V:{number}", strategy_id="s:1/x", last_qty="5e-1", last_px="1E2",
-            commission={"amount": "1.14E-6", "currency": "usdt"},
+            commission={"amount": "1.14E-6", "currency": "usdt.e"},
         )
         for number, (account_id, cl_ord_id, symbol) in enumerate(placed())
     ]  # fmt: skip
@@ -102,7 +102,7 @@ def test_odd_names_go_through_every_door(book: httpx.Client, run: Run, tmp_path:
             assert book.get(f"/v1/instruments/{written}").json()["instrument_id"] == f"{symbol}.VENUE_X"
         marked = book.get("/v1/pnl", params={"account_id": "a:b", "mark": f"{symbol}.VENUE_X=2e2"})
         assert marked.status_code == 200, marked.text
-    assert {row["asset"] for row in items(book, "/v1/balances", account_id="a")} == {*BASES, "USDC.e", "usdt"}
+    assert {row["asset"] for row in items(book, "/v1/balances", account_id="a")} == {*BASES, "USDC.e", "usdt.e"}
     assert_exported(book, tmp_path)
     assert_canceled_apart(book)
     closed = book.post("/v1/closings", json={})

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 ACTOR = Part("policy:DEAD_MAN")
 STEP_SECONDS = 0.25
-PAUSE_SECONDS_MAX = 30.0  # before it is started again after an error
-STOP_SECONDS_MAX = 10.0
+PAUSE_SECONDS_MAX = 2.0  # before it is started again after an error
+STOP_SECONDS_MAX = 5.0
 BEGIN_STEPS = 120  # how often countdowns that a crash has lost are begun again
 
 

@@ -257,7 +257,7 @@ def test_a_bad_parameter_is_named_by_field(desk: httpx.Client):
     for query, field in [
         ({"min_seq": "x"}, "min_seq"), ({"min_seq": -1}, "min_seq"), ({"min_seq": 2**63}, "min_seq"),
         ({"limit": 0}, "limit"), ({"limit": 1001}, "limit"), ({"cursor": "zzz"}, "cursor"),
-        ({"cursor": "WyJ4Il0"}, "cursor"), ({"cursor": "e30"}, "cursor"), ({"account_id": "a b"}, "account_id"),
+        ({"cursor": "WyJ4Il0"}, "cursor"), ({"cursor": "e30"}, "cursor"), ({"account_id": "a;b"}, "account_id"),
         ({"instrument_id": "BTC"}, "instrument_id"), ({"as_of": "2026"}, "as_of"), ({"as_of_seq": "1.5"}, "as_of_seq"),
         ({"format": "xml"}, "format"), ({"acount_id": "main"}, "acount_id"),
     ]:  # fmt: skip

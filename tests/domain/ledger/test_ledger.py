@@ -331,3 +331,26 @@ def test_a_transfer_in_counts_against_the_limit():
     with pytest.raises(RequestRefused):
         ledger.request(submit("A"), actor="bot")
     assert ledger.state(position.stream(key)).book.cost == 180
+
+
+def test_a_fee_in_another_spelling_of_the_instrument_s_currency_is_unreadable():
+    ledger, _ = opened()
+    (answer,) = ledger.report([replace(fill("X", "E1"), commission=Money(D(1), "usdt"))], actor="venue")
+    assert (answer.error.field, answer.error.rule) == (
+        "commission.currency", "written as the instrument has it, USDT",
+    )  # fmt: skip
+    (answer,) = ledger.report([replace(fill("X", "E1"), commission=Money(D(1), "usdtx"))], actor="venue")
+    assert answer.error is None
+
+
+def test_a_venue_s_own_id_that_reads_like_a_shared_one_is_an_execution_of_its_own():
+    ledger, log = opened()
+    shared = [fill("A", "E1"), fill("B", "E1", qty="2"), fill("C", "E1#2", qty="4"), fill("D", "E1:#2", qty="8")]
+    for _ in range(2):  # reported again, each is known
+        for report in shared:
+            (answer,) = ledger.report([report], actor="venue")
+            assert answer.error is None
+    records = [each for name in "ABCD" for each in log.read(order.stream(OrderKey("main", name)))]
+    fills = [each.event for each in records if isinstance(each.event, OrderFilled)]
+    assert [each.last_qty for each in fills] == [1, 2, 4, 8]
+    assert len({each.id_on_record for each in fills}) == 4
