@@ -296,7 +296,11 @@ def _decide(
             accounts.carry_out(work, request)
         case ListInstrument() | AmendInstrument() | DelistInstrument():
             stream = instrument.stream(request.instrument_id)
-            work.record(stream, instrument.decide(work.state(stream), request))
+            listed = work.state(stream)
+            amended = work.record(stream, instrument.decide(listed, request))
+            if amended and isinstance(request, AmendInstrument):
+                for transfer in accounts.resized(work, listed, request):
+                    _book(work, transfer.key, [transfer])
         case SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | AssessMarks():
             if request.account_id != risk.FIRM:
                 _account_of(work, request.account_id)
@@ -373,8 +377,9 @@ def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark 
     _account_of(work, request.key.account_id)
     listed = _instrument_of(work, request.terms.instrument_id)
     instrument.check_terms(listed, request.terms.order_qty, request.terms.price, request.transact_time)
-    orders.check_child(work, order.evolve(None, submitted[0]), listed.facts_at(request.transact_time).contract)
-    hold = PlaceHold(request.key, request.terms, listed.contract, mark=None, transact_time=request.transact_time)
+    contract = listed.facts_at(request.transact_time).contract
+    orders.check_child(work, order.evolve(None, submitted[0]), contract)
+    hold = PlaceHold(request.key, request.terms, contract, mark=None, transact_time=request.transact_time)
     checked = limits.check(work, hold, marks)
     refusal = checked.refusal
     work.record(stream, submitted if refusal is None else (order.refused(request, refusal),))

@@ -1,6 +1,6 @@
 """Position: quantity, cost, lots and realized PnL of one strategy in one instrument, by time of occurrence."""
 
-from domain.position.closing import check_transfer, moved, settled
+from domain.position.closing import check_transfer, moved, resized, settled
 from domain.position.costing import MICROSECOND, Book, Effect, Entry, Lot, LotChange, LotMatch, Lots
 from domain.position.events import (
     AssignLots,
@@ -86,6 +86,7 @@ __all__ = [
     "moved",
     "needs_history",
     "occurrence_of",
+    "resized",
     "settled",
     "stream",
     "unfold",
