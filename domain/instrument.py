@@ -10,7 +10,8 @@ FIX: MinPriceIncrement(969), RoundLot(561), ContractMultiplier(231), SettlCurren
 PutOrCall(201), MaturityDate(541).
 
 Facts change in time: an amendment has the moment from which it holds, and an old fill is valued with the facts of its
-day (`Instrument.facts_at`).
+day (`Instrument.facts_at`). Another contract size turns what is held into contracts of that size
+(`domain.position.closing`).
 """
 
 from datetime import datetime

@@ -30,9 +30,10 @@ from domain.account import (
 )
 from domain.errors import InvalidInput, ReportUnreadable, RequestRefused
 from domain.holdings import balances
+from domain.instrument import AmendInstrument, Instrument
 from domain.ledger.log import Recorded
 from domain.ledger.unit_of_work import UnitOfWork
-from domain.position import PositionKey
+from domain.position import PositionKey, Transfer
 
 
 class Admitted(NamedTuple):
@@ -116,6 +117,31 @@ def _record(work: UnitOfWork, report: AccountReport, held: dict[str, Held]) -> t
     if isinstance(report, CashReport) and not known.is_margin and report.account_id not in held:
         held[report.account_id] = held_by(work, report.account_id)
     return work.record(stream, account.admit(known, report, held.get(report.account_id, NOTHING_HELD)))
+
+
+def resized(work: UnitOfWork, listed: Instrument, request: AmendInstrument) -> list[Transfer]:
+    """The transfers that turn what all accounts hold into contracts of another size. Raises RequestRefused.
+
+    The accounts are those that the firm has on record. A size changes ahead only while nothing is held.
+    """
+    size = listed.facts_at(request.effective_at).contract.contract_size
+    if size == request.contract.contract_size:
+        return []
+    firm = work.state(risk.stream(risk.FIRM))
+    transfers: list[Transfer] = []
+    for account_id in sorted(firm.accounts) if firm is not None else ():
+        known: Account = work.state(account.stream(account_id))
+        for strategy_id, instrument_id in sorted(known.positions):
+            if instrument_id == request.instrument_id:
+                held = work.state(position.stream(PositionKey(account_id, strategy_id, instrument_id)))
+                transfers += position.resized(held, size, request)
+    if transfers and request.effective_at > work.now:
+        raise RequestRefused(
+            "a contract size changes ahead while nothing is held; amend it when it changes",
+            effective_at=request.effective_at, account_id=transfers[0].key.account_id,
+            strategy_id=transfers[0].key.strategy_id,
+        )  # fmt: skip
+    return transfers
 
 
 def record_if_closed(work: UnitOfWork, recorded: Recorded, at: datetime) -> None:

@@ -452,10 +452,12 @@ def _end(items: Sequence[Item], at: int) -> int:
 
 
 def _goes_on(items: Sequence[Item], at: int, end: int) -> bool:
-    """Whether the event of a request may have these before it: an alias, or proposals that were found to be expired."""
+    """Whether the event of a request may have these before it: an alias, its approval, or proposals that expired."""
     before = [item.recorded.event for item in items[at:end]]
     is_aliased = len(before) == 1 and isinstance(before[0], OrderAliased)
-    return is_aliased or all(isinstance(each, approvals.ProposalExpired) for each in before)
+    return is_aliased or all(
+        isinstance(each, approvals.ProposalExpired | approvals.ProposalApproved) for each in before
+    )
 
 
 def envelope(recorded: Recorded) -> tuple[Any, ...]:

@@ -308,8 +308,7 @@ def _decide(
         case RequestTransfer() | ResolveBreak() | CloseAccount():
             accounts.carry_out(work, request)
         case ListInstrument() | AmendInstrument() | DelistInstrument():
-            stream = instrument.stream(request.instrument_id)
-            work.record(stream, instrument.decide(work.state(stream), request))
+            _decide_instrument(work, request)
         case (
             SetLimit() | EngageSwitch() | ReleaseSwitch() | SetTradingDay() | SetConversion() | StateCapital()
             | AssessMarks() | ArmDeadManSwitch() | DisarmDeadManSwitch()
@@ -332,6 +331,16 @@ def _decide(
         case _:
             _decide_beside(work, request, actor)
     return None
+
+
+def _decide_instrument(work: UnitOfWork, request: ListInstrument | AmendInstrument | DelistInstrument) -> None:
+    """List, amend or delist an instrument; what is held becomes contracts of another size. Raises RequestRefused."""
+    stream = instrument.stream(request.instrument_id)
+    listed = work.state(stream)
+    amended = work.record(stream, instrument.decide(listed, request))
+    if amended and isinstance(request, AmendInstrument):
+        for transfer in accounts.resized(work, listed, request):
+            _book(work, transfer.key, [transfer])
 
 
 def _decide_order(
@@ -433,16 +442,17 @@ def _submit(work: UnitOfWork, request: SubmitOrder, marks: Callable[[str], Mark 
     if owner is None:
         account.opened(owner, request.key.account_id)
     listed = _instrument_of(work, request.terms.instrument_id)
+    contract = listed.facts_at(request.transact_time).contract
     try:
         account.opened(owner, request.key.account_id)
         submitted = order.decide(None, request)
         instrument.check_terms(listed, request.terms.order_qty, request.terms.price, request.transact_time)
         _check_leg(request, listed)
-        orders.check_child(work, order.evolve(None, submitted[0]), listed.facts_at(request.transact_time).contract)
+        orders.check_child(work, order.evolve(None, submitted[0]), contract)
     except RequestRefused as refusal:
         work.record(stream, (order.refused(request, refusal),))
         return refusal
-    hold = PlaceHold(request.key, request.terms, listed.contract, mark=None, transact_time=request.transact_time)
+    hold = PlaceHold(request.key, request.terms, contract, mark=None, transact_time=request.transact_time)
     checked = limits.check(work, hold, marks)
     refusal_by_limit = checked.refusal
     if refusal_by_limit is not None:

@@ -353,7 +353,7 @@ def restate(work: UnitOfWork, key: OrderKey, at: datetime) -> None:
     if (known.quantity if known else ZERO) == wanted and not is_repriced:
         return
     listed = work.state(instrument.stream(order.instrument_id))
-    contract = listed.contract if listed is not None else None
+    contract = listed.facts_at(at).contract if listed is not None else None
     report = RestateHold(
         key, order.strategy_id, order.instrument_id, order.side, quantity=wanted, contract=contract, transact_time=at,
         position_side=order.leg, price=price,

@@ -230,9 +230,8 @@ def approval_of(records: Sequence[Recorded]) -> Recorded | None:
 
 def approving(events: Sequence[Any], approved: approvals.ProposalApproved) -> approvals.ApproveProposal:
     """Return the request that approved a proposal, whose own events come behind it."""
-    transact_time = (
-        getattr(events[1], "transact_time", approved.transact_time) if events[1:] else approved.transact_time
-    )
+    behind = events[list(events).index(approved) + 1 :]
+    transact_time = getattr(behind[0], "transact_time", approved.transact_time) if behind else approved.transact_time
     return approvals.ApproveProposal(approved.proposal_id, transact_time)
 
 

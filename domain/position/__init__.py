@@ -1,6 +1,6 @@
 """Position: quantity, cost, lots and realized PnL of one strategy in one instrument, by time of occurrence."""
 
-from domain.position.closing import check_transfer, moved, settled
+from domain.position.closing import check_transfer, moved, resized, settled
 from domain.position.costing import (
     MICROSECOND,
     Book,
@@ -99,6 +99,7 @@ __all__ = [
     "needs_history",
     "occurrence_of",
     "paid_in_base",
+    "resized",
     "settled",
     "stream",
     "unfold",

@@ -5,12 +5,12 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from domain.errors import ReportUnreadable, RequestRefused
-from domain.instrument import Kind
+from domain.instrument import AmendInstrument, Kind
 from domain.names import joined
 from domain.position import costing
 from domain.position.events import Filled, MovePosition, SettleContract, TradeKind, Transfer, TransferReason
 from domain.position.position import Position
-from domain.values import ZERO, Liquidity, Money, PositionSide, Side, exact
+from domain.values import ZERO, Liquidity, Money, PositionSide, Side, divide, exact
 
 
 def check_transfer(position: Position | None, report: Transfer) -> None:
@@ -84,6 +84,48 @@ def _is_moved(position: Position | None, there: Position | None, request: MovePo
                 account_id=known.key.account_id, strategy_id=known.key.strategy_id,
             )  # fmt: skip
     return False
+
+
+def resized(position: Position, size: Decimal, request: AmendInstrument) -> tuple[Transfer, ...]:
+    """The two transfers, out and in, that turn what is held into contracts of another size than `size`, at its cost.
+
+    Raises RequestRefused where that is not exact, or something happened since.
+    """
+    held, at, new = position.quantity, request.effective_at, request.contract.contract_size
+    if position.last is not None and position.last.transact_time >= at:
+        raise RequestRefused(
+            "a contract size changes after what is on record", effective_at=at, last=position.last.transact_time,
+            account_id=position.key.account_id, strategy_id=position.key.strategy_id,
+        )  # fmt: skip
+    if not held or position.costing is None:
+        return ()
+    cost, lots = costing.release(position.book, abs(held), position.costing)
+    out_side, in_side = (Side.SELL, Side.BUY) if held > 0 else (Side.BUY, Side.SELL)
+    name = f"resized-{at:%Y%m%dT%H%M%S}"
+    leaving = Transfer(
+        position.key, f"{name}-1", side=out_side, quantity=abs(held), cost=exact(-cost), transact_time=at,
+        reason=TransferReason.ADJUSTMENT,
+    )  # fmt: skip
+    arriving = Transfer(
+        position.key, f"{name}-2", side=in_side, quantity=_in_size(abs(held), size, new), cost=cost, transact_time=at,
+        reason=TransferReason.ADJUSTMENT,
+        lots=tuple(
+            replace(
+                lot, lot_id=f"{lot.lot_id}@{name}", quantity=_in_size(lot.quantity, size, new),
+                opened_quantity=_in_size(lot.opened_quantity, size, new),
+            )
+            for lot in lots
+        ),
+    )  # fmt: skip
+    return leaving, arriving
+
+
+def _in_size(quantity: Decimal, size: Decimal, new: Decimal) -> Decimal:
+    """A quantity of contracts in contracts of another size. Raises RequestRefused where that is not exact."""
+    found = divide(quantity * size, new)
+    if exact(found * new) != exact(quantity * size):
+        raise RequestRefused("what is held is a number of the new contracts", quantity=quantity, contract_size=new)
+    return found
 
 
 def settled(position: Position | None, request: SettleContract) -> Filled | None:

@@ -38,7 +38,8 @@ class AmendInstrumentForm(_OfInstrument, frozen=True, kw_only=True):
     """Change the facts of an instrument from a moment on. A field that is absent stays as it is at that moment.
 
     What happened before keeps the facts of its day. Kind and currencies stay: list another instrument for others. An
-    amendment holds from after the last one.
+    amendment holds from after the last one. Another contract size turns what is held into that many contracts of the
+    new size, at its cost and with its lots; working orders stay as they are.
     """
 
     contract_size: Annotated[Decimal | None, Field(POSITIVE, "base (inverse: quote) units a contract")] = None

@@ -353,7 +353,8 @@ def test_an_approval_follows_from_its_proposal_and_nothing_forged_does(name: str
     office.at += timedelta(hours=25)
     proposal_id = office.request(make(office)).proposal_id
     office.at += timedelta(hours=1)
-    office.approve(proposal_id)
+    sent_at = office.at - timedelta(microseconds=77)  # it is recorded a moment after it was sent
+    office.request(ApproveProposal(proposal_id, sent_at), BOB)
     records = [logged.recorded for logged in scan(office.log)]
     found = derived(records)
     assert not found.faults and found.events == len(records), "\n".join(map(str, found.faults))

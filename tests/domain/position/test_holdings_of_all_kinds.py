@@ -13,7 +13,7 @@ from domain import instrument, position
 from domain.account import CostBasis, Costing, FeePolicy, OpenAccount
 from domain.errors import RequestRefused
 from domain.instrument import AmendInstrument, Contract, DelistInstrument, Kind, ListInstrument, PutOrCall
-from domain.ledger import Ledger
+from domain.ledger import Ledger, scan
 from domain.order import OrderTerms, OrdType, SubmitOrder
 from domain.position import (
     AssignLots,
@@ -29,6 +29,7 @@ from domain.position import (
     TransferReason,
 )
 from domain.values import ZERO, Money, OpenedAt, Side, divide
+from tests.derived import derived
 from tests.domain.ledger.test_ledger import fill as order_fill
 from tests.domain.position.booking import AVERAGE, KEY, SPOT, T0, booked, current, fill
 from tests.given import Given
@@ -220,6 +221,37 @@ def test_facts_that_hold_already_are_no_amendment():
     same = AmendInstrument("X.SIM", SPOT, D("0.01"), D("0.001"), T0)
     known.when(same).then()
     known.when(replace(same, tick_size=D("0.1"))).then_some(instrument.InstrumentAmended)
+
+
+@pytest.mark.parametrize("basis", [CostBasis.AVERAGE, CostBasis.FIFO])
+def test_what_is_held_is_turned_into_contracts_of_another_size(basis: CostBasis):
+    """The venue turns 5 contracts of 10 into 50 of 1: all sold at 2.2 after 2.0, they gained 10."""
+    log = MemoryLog()
+    ledger = Ledger(log, lambda: T0 + timedelta(days=9))
+    ledger.request(OpenAccount("main", "USDT", Costing(basis), T0), actor="ops")
+    ten = Contract(Kind.LINEAR, "DOT", "USDT", "USDT", contract_size=D(10))
+    ledger.request(ListInstrument("BTCUSDT.SIM", ten, D("0.001"), D(1)), actor="ops")
+    ledger.report([order_fill("A", "E1", qty="5", price="2")], actor="venue")
+    one = replace(ten, contract_size=D(1))
+    amend = AmendInstrument("BTCUSDT.SIM", one, D("0.001"), D(1), T0 + timedelta(days=1))
+    for other, rule in (
+        (replace(amend, effective_at=T0 - timedelta(days=1)), "after what is on record"),
+        (replace(amend, effective_at=T0 + timedelta(days=99)), "ahead while nothing is held"),
+        (replace(amend, contract=replace(ten, contract_size=D("0.7"))), "a number of the new contracts"),
+    ):
+        with pytest.raises(RequestRefused, match=rule):
+            ledger.request(other, actor="ops")
+    ledger.request(amend, actor="ops")
+    assert ledger.request(amend, actor="ops").records == ()
+    held = ledger.state(position.stream(KEY))
+    assert (held.quantity, held.book.cost, held.realized) == (50, 100, 0)
+    assert [lot.opened_at.exec_id for lot in held.book.lots] == (["E1"] if basis is CostBasis.FIFO else [])
+    sold = order_fill("B", "E2", side="SELL", qty="50", price="2.2", at=2 * 86_400)
+    ledger.report([sold], actor="venue")
+    held = ledger.state(position.stream(KEY))
+    assert (held.quantity, held.realized) == (0, 10)
+    records = [logged.recorded for logged in scan(log)]
+    assert not derived(records).faults
 
 
 def test_listing_twice_is_listing_once():
