@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from domain.errors import RequestRefused
-from domain.instrument import Kind
+from domain.instrument import Contract, Kind
 from domain.marks import Prices
 from domain.order import ExecInst
 from domain.risk.capital import EquityUsed
@@ -36,9 +36,12 @@ def checked(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...
     age_max = age_allowed(limit for limit in limits if limit.measure is Measure.MAX_MARK_AGE)
     day_from = day_of(request.transact_time, risk.starts_at_hour)
 
-    def fresh() -> Prices:
+    def pairs() -> dict[str, Contract]:
         own = {order.instrument_id: order.contract} if order.contract.kind is Kind.SPOT else {}
-        return Prices(marks, request.transact_time, age_max, risk.conversions, others=risk.traded_pairs | own)
+        return risk.traded_pairs(request.funds) | own
+
+    def fresh() -> Prices:
+        return Prices(marks, request.transact_time, age_max, risk.conversions, others=pairs)
 
     opened: tuple[DayOpened, ...] = ()
     if any(limit.measure is Measure.MAX_DAILY_LOSS for limit in limits):
