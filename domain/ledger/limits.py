@@ -162,22 +162,23 @@ def monitor(work: UnitOfWork, found: Sequence[Mark], marks: Marks) -> None:
     A mark that is older than the newest on record, or than a fresh one is, changes nothing. Where a check fails for
     another reason than a limit, the marks are recorded all the same.
     """
-    if not found:
-        return
-    firm: Risk | None = work.state(risk.stream(FIRM))
-    newest = {mark.instrument_id: _newer(mark, marks(mark.instrument_id)) for mark in found}
+    firm: Risk | None = work.state(risk.stream(FIRM)) if found else None
+    given = {mark.instrument_id: mark for mark in found}
+    newest: dict[str, Mark] = {}
     for account_id in [*sorted(firm.accounts), FIRM] if firm is not None else []:
         known: Risk | None = work.state(risk.stream(account_id))
         if known is None or not known.is_marked:
             continue
         funds = funds_of(work, known, account_id) if known.needs_funds else None
-        if known.marks_needed_to_assess(funds).isdisjoint(newest):
-            continue
         age_max = risk.age_allowed(limit for limit in known.active if limit.scope == risk.ANYWHERE)
-        if all(work.now - mark.mark_at > age_max for mark in newest.values()):
+        used = [given[name] for name in sorted(known.marks_needed_to_assess(funds) & given.keys())]
+        if all(work.now - mark.mark_at > age_max for mark in used):
             continue
+        for mark in used:
+            newest.setdefault(mark.instrument_id, _newer(mark, marks(mark.instrument_id)))
+        own = tuple(newest[mark.instrument_id] for mark in used)
         with suppress(RequestRefused, DecimalException):
-            carry_out(work, AssessMarks(account_id, tuple(newest.values()), work.now), marks, actor="")
+            carry_out(work, AssessMarks(account_id, own, work.now), marks, actor="")
 
 
 def _newer(mark: Mark, known: Mark | None) -> Mark:

@@ -1,6 +1,5 @@
 """Pre-trade check: an order, or its replacement, against every limit and kill switch that covers it."""
 
-from decimal import Decimal
 from typing import NamedTuple
 
 from domain.errors import RequestRefused
@@ -148,14 +147,8 @@ def _decision(
         order.key, order.strategy_id, order.instrument_id, order.side, was=hold.quantity if hold else ZERO,
         quantity=order.quantity, contract=order.contract, transact_time=request.transact_time,
         change_id=request.change_id, notional=notional, mark=mark, judged=result.passed, marks=prices.seen,
-        price=_larger(price, hold), valuation=valued, equity=equity,
+        price=price, valuation=valued, equity=equity,
     )  # fmt: skip
-
-
-def _larger(price: Decimal | None, hold: Hold | None) -> Decimal | None:
-    """The higher of the prices before and after a replacement: until it is answered, either may be filled."""
-    was = hold.price if hold is not None else None
-    return max((each for each in (price, was) if each is not None), default=None)
 
 
 def _equity_used(meter: Meter, result: _Result) -> EquityUsed | None:
