@@ -76,13 +76,15 @@ from domain.risk import (
     Scope,
     SetConversion,
     SetLimit,
+    StateCapital,
 )
 from domain.values import Money, Side
 from tests.desk import ACCOUNTS, BTC, CONTRACTS, PERP, STRATEGIES, T0, Desk, fill, mark
 
 MEASURES = (
     Measure.MAX_POSITION, Measure.MAX_POSITION, Measure.MAX_ORDER_NOTIONAL, Measure.MAX_OPEN_ORDERS,
-    Measure.MAX_POSITION_NOTIONAL, Measure.MAX_GROSS_EXPOSURE, Measure.MAX_DAILY_LOSS,
+    Measure.MAX_POSITION_NOTIONAL, Measure.MAX_GROSS_EXPOSURE, Measure.MAX_DAILY_LOSS, Measure.MAX_LEVERAGE,
+    Measure.MAX_DRAWDOWN,
 )  # fmt: skip
 
 
@@ -266,6 +268,8 @@ def _watch(desk: Desk, number: int, a: int, b: int, c: int, d: int) -> None:
             desk.request(SetConversion(account_id, BTC, at))
             desk.request(SetConversion(account_id, PERP, at))
         desk.request(AssessMarks(account_id, marks, at, Money(D(1000), "USDT") if b % 3 else None))
+    elif c == 11:
+        desk.request(StateCapital(account_id, Money(D(500), "USDT") if b % 2 else None, at))
     elif d % 3 == 1:
         desk.request(EngageSwitch(account_id, scope, Mode.REDUCE_ONLY if c % 2 else Mode.HALT, "a\0loss", at))
     else:

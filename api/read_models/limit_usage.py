@@ -8,6 +8,7 @@ as it was on record.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal, DecimalException
+from functools import partial
 from typing import Any, TypedDict
 
 from msgspec.structs import asdict
@@ -150,7 +151,7 @@ def _meter(
 ) -> Meter:
     """Return the meter at these marks, fresh ones unless `age_max` allows older."""
     allowed = age_allowed(limit for limit in known.active if limit.scope == ANYWHERE)
-    prices = Prices(marks, moment, age_max or allowed, known.conversions, others=known.traded_pairs)
+    prices = Prices(marks, moment, age_max or allowed, known.conversions, others=partial(known.traded_pairs, funds))
     return Meter(
         known.exposure, prices, known.capital(funds), day_of(moment, known.starts_at_hour),
         opening_marks=known.opening_marks, at=moment,

@@ -147,7 +147,8 @@ CUTS = (
 HEADROOM = (
     Column("account_id", "Account"), Column("measure", "Limit of"), Column("status", "Status", rank=2),
     Column("subject", "On", rank=1), Column("limit", "Limit", Kind.NUMBER), Column("used", "Used", Kind.NUMBER),
-    Column("headroom", "Headroom", Kind.PNL), Column("currency", "In"), Column("unassessed", "Unknown for", rank=9),
+    Column("headroom", "Headroom", Kind.PNL), Column("currency", "In"), Column("is_breached", "Over", rank=2),
+    Column("scope", "Scope", rank=3), Column("unassessed", "Unknown for", rank=9),
 )  # fmt: skip
 RESTATED = (
     Column("account_id", "Account", rank=3), Column("strategy_id", "Strategy", rank=2),

@@ -7,7 +7,7 @@ conflicts on a stream's version, and is decided again. Opening an account writes
 account is missed.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal, DecimalException
@@ -108,14 +108,14 @@ def check(work: UnitOfWork, request: PlaceHold | AdjustHold, marks: Marks) -> Ch
     ours, theirs = risk.stream(account_id), risk.stream(FIRM)
     account: Risk = work.state(ours) or Risk()
     firm: Risk | None = work.state(theirs) if account.is_watched else None
-    request = _with_marks(request, [known for known in (account, firm) if known is not None], marks)
-    if account.needs_cash:
-        request = replace(request, cash=_cash_of(work, account_id))
-    events = risk.decide(account, _with_funds(work, request, account, account_id))
+    watching = {account_id: account} if firm is None else {account_id: account, FIRM: firm}
+    requests = _with_facts(work, request, watching, marks)
+    cash = _cash_of(work, account_id) if account.needs_cash else None
+    events = risk.decide(account, replace(requests[account_id], cash=cash))
     refused = _refused(events)
     if firm is None or refused is not None:
         return Checked(((ours, events),), refused, request.contract)
-    firm_events = risk.decide(firm, _with_funds(work, request, firm, FIRM))
+    firm_events = risk.decide(firm, requests[FIRM])
     refused = _refused(firm_events)
     if refused is not None:
         events = (*risk.without_refusals(events[:-1]), _with_marks_of(refused, events[-1]))
@@ -165,7 +165,7 @@ def carry_out(work: UnitOfWork, request: SettingRequest, marks: Marks, actor: st
         case AssessMarks():
             if request.account_id == FIRM and not known.needs_watch:
                 raise RequestRefused("a firm with limits; set one first", account_id=FIRM)
-            request = _with_funds(work, _with_marks(request, [known], marks), known, request.account_id)
+            request = _with_facts(work, request, {request.account_id: known}, marks)[request.account_id]
         case _:
             pass
     work.record(stream, risk.decide(known, request))
@@ -200,19 +200,23 @@ def monitor(work: UnitOfWork, found: Sequence[Mark], marks: Marks) -> None:
     A mark that is older than the newest on record, or than a fresh one is, changes nothing. Where a check fails for
     another reason than a limit, the marks are recorded all the same.
     """
-    if not found:
-        return
-    firm: Risk | None = work.state(risk.stream(FIRM))
-    newest = {mark.instrument_id: _newer(mark, marks(mark.instrument_id)) for mark in found}
+    firm: Risk | None = work.state(risk.stream(FIRM)) if found else None
+    given = {mark.instrument_id: mark for mark in found}
+    newest: dict[str, Mark] = {}
     for account_id in [*sorted(firm.accounts), FIRM] if firm is not None else []:
         known: Risk | None = work.state(risk.stream(account_id))
-        if known is None or not known.is_valued_by(newest.keys()):
+        if known is None or not known.is_marked:
             continue
+        funds = funds_of(work, known, account_id) if known.needs_funds else None
         age_max = risk.age_allowed(limit for limit in known.active if limit.scope == risk.ANYWHERE)
-        if all(work.now - mark.mark_at > age_max for mark in newest.values()):
+        used = [given[name] for name in sorted(known.marks_needed_to_assess(funds) & given.keys())]
+        if all(work.now - mark.mark_at > age_max for mark in used):
             continue
+        for mark in used:
+            newest.setdefault(mark.instrument_id, _newer(mark, marks(mark.instrument_id)))
+        own = tuple(newest[mark.instrument_id] for mark in used)
         with suppress(RequestRefused, DecimalException):
-            carry_out(work, AssessMarks(account_id, tuple(newest.values()), work.now), marks, actor="")
+            carry_out(work, AssessMarks(account_id, own, work.now), marks, actor="")
 
 
 def _newer(mark: Mark, known: Mark | None) -> Mark:
@@ -254,21 +258,21 @@ def _for_firm(account_id: str, events: tuple[RiskEvent, ...]) -> tuple[RiskEvent
 MarkedRequest = PlaceHold | AdjustHold | AssessMarks
 
 
-def _with_marks(request: MarkedRequest, risks: Iterable[Risk], marks: Marks) -> Any:
-    """The request with the newest mark of every instrument that its check needs; its own marks take precedence."""
+def _with_facts(work: UnitOfWork, request: MarkedRequest, watching: Mapping[str, Risk], marks: Marks) -> dict[str, Any]:
+    """The request for each of those that check it: with the capital on record, where a limit measures by it, and the
+    newest mark of every instrument that any of them needs. The request's own marks take precedence.
+    """
     given = {mark.instrument_id for mark in request.marks}
     if isinstance(request, PlaceHold) and request.mark is not None:
         given.add(request.mark.instrument_id)
     needed: set[str] = set()
-    for known in risks:
-        needed |= known.marks_needed_to_assess() if isinstance(request, AssessMarks) else _needed(known, request)
+    funds = {owner: funds_of(work, known, owner) if known.needs_funds else None for owner, known in watching.items()}
+    for owner, known in watching.items():
+        needed |= _needed(known, request, funds[owner])
     found = [mark for mark in (marks(name) for name in sorted(needed - given)) if mark is not None]
-    return replace(request, marks=(*request.marks, *found)) if found else request
-
-
-def _with_funds(work: UnitOfWork, request: Any, known: Risk, owner: str) -> Any:
-    """The request with the capital on record of an account or the firm, where a limit measures by it."""
-    return replace(request, funds=funds_of(work, known, owner)) if known.needs_funds else request
+    if found:
+        request = replace(request, marks=(*request.marks, *found))
+    return {owner: request if paid is None else replace(request, funds=paid) for owner, paid in funds.items()}
 
 
 def funds_of(states: States, known: Risk, owner: str) -> Funds | None:
@@ -320,10 +324,14 @@ def _cash_of(work: UnitOfWork, account_id: str) -> Cash:
     return Cash({currency: known.cash.available(currency, moved) for currency in currencies})
 
 
-def _needed(known: Risk, request: PlaceHold | AdjustHold) -> set[str]:
-    terms = request.terms
-    is_at_market = terms.price is None and terms.stop_px is None
-    return known.marks_needed(terms.strategy_id, terms.instrument_id, request.contract.base, is_at_market=is_at_market)
+def _needed(known: Risk, request: MarkedRequest, funds: Funds | None) -> set[str]:
+    if isinstance(request, AssessMarks):
+        return known.marks_needed_to_assess(funds)
+    terms, contract = request.terms, request.contract
+    return known.marks_needed(
+        terms.strategy_id, terms.instrument_id, contract.base,
+        is_at_market=terms.price is None and terms.stop_px is None, quote=contract.quote, funds=funds,
+    )  # fmt: skip
 
 
 def _contract_of(work: UnitOfWork, instrument_id: str) -> Contract:

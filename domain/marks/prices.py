@@ -62,12 +62,12 @@ class Prices:
     """The fresh marks of one decision: remembers which were used, and converts currencies at them.
 
     A conversion goes through at most `CONVERSIONS_MAX` of the instruments in `conversions`, or, where these do not lead
-    to the other currency, of those in `others` too.
+    to the other currency, of `others` too.
     """
 
     def __init__(
         self, marks: Iterable[Mark], at: datetime, age_max: timedelta, conversions: Mapping[str, Contract],
-        others: Mapping[str, Contract] = {},
+        others: Callable[[], Mapping[str, Contract]] = dict,
     ) -> None:  # fmt: skip
         self._marks = {mark.instrument_id: mark for mark in marks}
         self._at = at
@@ -139,15 +139,20 @@ class Prices:
         return amount
 
     def _path_between(self, held_in: str, wanted: str) -> PairPath:
-        for contracts in (self._conversions, {**self._others, **self._conversions}):
-            pairs = ((name, contract.base, contract.quote) for name, contract in contracts.items())
-            path = shortest_path(edges_of(pairs), held_in, wanted, CONVERSIONS_MAX)
-            if path is not None:
-                return path
+        path = _path(self._conversions, held_in, wanted)
+        if path is None:
+            path = _path({**self._others(), **self._conversions}, held_in, wanted)
+        if path is not None:
+            return path
         raise RequestRefused(
             "an instrument to convert currencies by", held_in=held_in, wanted=wanted,
             missing=f"a rate from {held_in} to {wanted}: name an instrument to convert by, and record its mark",
         )  # fmt: skip
+
+
+def _path(contracts: Mapping[str, Contract], held_in: str, wanted: str) -> PairPath | None:
+    pairs = ((name, contract.base, contract.quote) for name, contract in contracts.items())
+    return shortest_path(edges_of(pairs), held_in, wanted, CONVERSIONS_MAX)
 
 
 def edges_of(pairs: Iterable[tuple[str, str, str]]) -> Edges:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 from domain.errors import RequestRefused
 from domain.marks import MARK_AGE_MAX, MILLISECOND, MarkSeen, Prices
@@ -69,7 +70,9 @@ def assessed(risk: Risk, request: AssessMarks) -> tuple[RiskEvent, ...]:
 
     def meter(state: Risk) -> Meter:
         at = request.transact_time
-        prices = Prices(request.marks, at, age_max, state.conversions, others=state.traded_pairs)
+        prices = Prices(
+            request.marks, at, age_max, state.conversions, others=partial(state.traded_pairs, request.funds)
+        )
         capital = state.capital(request.funds)
         return Meter(state.exposure, prices, capital, day_from, opening_marks=state.opening_marks, at=at)
 

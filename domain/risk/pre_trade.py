@@ -1,10 +1,9 @@
 """Pre-trade check: an order, or its replacement, against every limit and kill switch that covers it."""
 
-from decimal import Decimal
 from typing import NamedTuple
 
 from domain.errors import RequestRefused
-from domain.instrument import Kind
+from domain.instrument import Contract, Kind
 from domain.marks import Prices
 from domain.order import ExecInst
 from domain.risk.buying_power import BuyingPower, Cash
@@ -37,9 +36,12 @@ def checked(risk: Risk, request: PlaceHold | AdjustHold) -> tuple[RiskEvent, ...
     age_max = age_allowed(limit for limit in limits if limit.measure is Measure.MAX_MARK_AGE)
     day_from = day_of(request.transact_time, risk.starts_at_hour)
 
-    def fresh() -> Prices:
+    def pairs() -> dict[str, Contract]:
         own = {order.instrument_id: order.contract} if order.contract.kind is Kind.SPOT else {}
-        return Prices(marks, request.transact_time, age_max, risk.conversions, others=risk.traded_pairs | own)
+        return risk.traded_pairs(request.funds) | own
+
+    def fresh() -> Prices:
+        return Prices(marks, request.transact_time, age_max, risk.conversions, others=pairs)
 
     opened: tuple[DayOpened, ...] = ()
     if any(limit.measure is Measure.MAX_DAILY_LOSS for limit in limits):
@@ -175,14 +177,8 @@ def _decision(
         order.key, order.strategy_id, order.instrument_id, order.side, was=hold.quantity if hold else ZERO,
         quantity=order.quantity, contract=order.contract, transact_time=request.transact_time,
         change_id=request.change_id, notional=notional, mark=mark, judged=result.passed, marks=prices.seen,
-        price=_larger(price, hold), valuation=valued, equity=equity, position_side=leg,
+        price=price, valuation=valued, equity=equity, position_side=leg,
     )  # fmt: skip
-
-
-def _larger(price: Decimal | None, hold: Hold | None) -> Decimal | None:
-    """The higher of the prices before and after a replacement: until it is answered, either may be filled."""
-    was = hold.price if hold is not None else None
-    return max((each for each in (price, was) if each is not None), default=None)
 
 
 def _equity_used(meter: Meter, result: _Result) -> EquityUsed | None:

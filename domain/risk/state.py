@@ -1,7 +1,7 @@
 """The risk state of an account or of the firm: limits and their usage, folded from `domain.risk.events`."""
 
 from bisect import insort
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import assert_never
@@ -181,34 +181,42 @@ class Risk(Struct, frozen=True, gc=False):
         """The limits that cover a strategy in an instrument."""
         return (limit for limit in self.active if limit.scope.covers(strategy_id, instrument_id, asset))
 
-    def marks_needed(self, strategy_id: str, instrument_id: str, asset: str | None, *, is_at_market: bool) -> set[str]:
-        """The instruments whose marks the check of an order may need: its own, all held, those to convert by."""
+    def marks_needed(
+        self, strategy_id: str, instrument_id: str, asset: str | None, *, is_at_market: bool, quote: str = "",
+        funds: Funds | None = None,
+    ) -> set[str]:  # fmt: skip
+        """The instruments whose marks the check of an order may need: its own, all held, those to convert by.
+
+        `quote` is the currency of the order's notional, which needs no conversion by what is held.
+        """
         needed = {instrument_id} if is_at_market else set()
         beside = [shadow.limit for shadow in self.shadows_over(strategy_id, instrument_id, asset)]
         for limit in (*self.limits_over(strategy_id, instrument_id, asset), *beside):
             if limit.measure in _OF_THE_ORDERS_MARK:
                 needed.add(instrument_id)
             if limit.measure.is_money:
-                needed |= self.pairs
+                needed |= self.conversions.keys()
             if limit.measure is Measure.BUYING_POWER:
                 needed |= self._unpriced()
             if limit.measure.spans_instruments:
-                needed |= {instrument_id} | self.marks_needed_to_assess()
+                needed |= {instrument_id} | self.marks_needed_to_assess(funds)
+            elif limit.measure.is_money and limit.currency != quote:
+                needed |= self.traded_pairs(funds).keys()
         return needed
 
-    @property
-    def traded_pairs(self) -> dict[str, Contract]:
-        """The spot instruments that were traded or ordered, to convert currencies by where no named one does."""
+    def traded_pairs(self, funds: Funds | None = None) -> dict[str, Contract]:
+        """The spot instruments to convert currencies by where no named one does: held, working, or of what is paid in.
+
+        These are of what has been traded or ordered before.
+        """
+        paid_in = {money.currency for money in funds.paid_in} if funds is not None else set()
         return {
             instrument_id: cell.contract
             for instrument_id, _, cell in self.exposure.all()
-            if cell.contract is not None and cell.contract.kind is Kind.SPOT
+            if cell.contract is not None
+            and cell.contract.kind is Kind.SPOT
+            and (cell.orders or cell.now.quantity or cell.contract.base in paid_in)
         }
-
-    @property
-    def pairs(self) -> set[str]:
-        """The instruments that currencies may be converted by."""
-        return self.conversions.keys() | self.traded_pairs.keys()
 
     @property
     def needs_cash(self) -> bool:
@@ -223,19 +231,19 @@ class Risk(Struct, frozen=True, gc=False):
             if (cell.buying and not cell.buying_at) or (cell.selling and not cell.selling_at)
         }
 
-    def marks_needed_to_assess(self) -> set[str]:
+    def marks_needed_to_assess(self, funds: Funds | None = None) -> set[str]:
         """The instruments whose marks monitoring needs: held now or at the day's opening, and those to convert by."""
         held = {
             instrument_id
             for instrument_id, _, cell in self.exposure.all()
             if cell.orders or cell.now.quantity or cell.opening.quantity
         }
-        return held | self.pairs
+        return held | self.conversions.keys() | self.traded_pairs(funds).keys()
 
-    def is_valued_by(self, instrument_ids: Collection[str]) -> bool:
-        """Whether a limit of what is held is measured by a mark of one of these instruments."""
-        is_measured = any(limit.measure.is_held and limit.measure is not Measure.MAX_POSITION for limit in self.active)
-        return is_measured and not self.marks_needed_to_assess().isdisjoint(instrument_ids)
+    @property
+    def is_marked(self) -> bool:
+        """Whether a limit of what is held is measured by marks."""
+        return any(limit.measure.is_held and limit.measure is not Measure.MAX_POSITION for limit in self.active)
 
     def _cells(self, scope: Scope, instrument_id: str) -> Iterator[Cell]:
         for desk, cell in self.exposure.of(instrument_id):

@@ -326,12 +326,16 @@ class Meter(NamedTuple):
         return valuation(order.terms, mark, is_lowest=order.contract.kind is Kind.INVERSE)
 
     def own_price(self, order: Intent) -> Decimal | None:
-        """The price that an order is held at: its own, or where it has none the one that it is valued at."""
-        own = own_price(order.terms)
-        if own is not None:
-            return own
-        valued = self.valuation(order)
-        return valued.price if valued is not None else None
+        """The price that an order is held at: its own, or where it has none the one that it is valued at.
+
+        Of a replacement it is the higher of those before and after: until it is answered, it may be filled at either.
+        """
+        price = own_price(order.terms)
+        if price is None and (valued := self.valuation(order)) is not None:
+            price = valued.price
+        known: Hold | None = self.exposure.holds.get(order.key)
+        was = known.price if known is not None else None
+        return max((each for each in (price, was) if each is not None), default=None)
 
     def _cells(self, scope: Scope) -> Iterator[tuple[str, Desk, Cell]]:
         if scope.instrument_id is None:

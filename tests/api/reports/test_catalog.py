@@ -214,9 +214,11 @@ def test_a_missing_mark_or_rate_is_exit_code_3_in_every_form_unless_allowed(
     euro = {"account_id": "euro", "base_currency": "EUR"}
     assert desk.post("/v1/accounts", json=euro).is_success
     trade(desk, fill(account_id="euro"), fill("E-2", account_id="euro", cl_ord_id="A-2", side="SELL", last_qty="0.5"))
+    limit = {"account_id": "euro", "measure": "MAX_GROSS_EXPOSURE", "limit": "1000", "currency": "USDT"}
+    assert desk.post("/v1/limits", json=limit).is_success
     daybook.runner.catch_up()
     valued = [report for report in REPORTS.values() if report.is_valued]
-    assert len(valued) == 10
+    assert len(valued) == 11
     for report in valued:
         given = {"restatement": {"day": DAY}, "statement": {"day": DAY}}.get(report.name, {}) | {"account_id": "euro"}
         if report.is_dated:

@@ -17,6 +17,8 @@ from adapters.postgres.scopes import Scope
 from api import web
 from api.demo.trading_day import ACCOUNT, MARKET_MAKER
 from domain.order import OrderKey, OrderTerms, OrdType, SubmitOrder
+from domain.risk import Measure, SetLimit
+from domain.risk import Scope as LimitScope
 from domain.values import Side, exact, rounded
 from tests.api.web.watching import Console, Watched, serving
 
@@ -231,3 +233,32 @@ def _luminance(colour: str) -> float:
     parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_every_measure_and_scope_is_shown_with_headroom_and_breach(demo: Console, watched: Watch):
+    """Last, as these limits need marks that are fresh."""
+    scopes = ({}, {"strategy_id": MARKET_MAKER}, {"instrument_id": SPOT}, {"venue": "SIM"}, {"asset": "BTC"})
+    for owner, scope in [("firm", {}), *((ACCOUNT, scope) for scope in scopes)]:
+        for measure in Measure:
+            limit = Decimal("0.5") if measure is Measure.MAX_DRAWDOWN else Decimal(1)
+            currency = "USDT" if measure.is_money else None
+            request = SetLimit(owner, LimitScope(**scope), measure, limit, currency, datetime.now(UTC))
+            demo.daybook.writer.request(request, actor="test")
+    demo.daybook.runner.catch_up()
+    page = watched().open(demo.url)
+    rows = demo.get("/v1/limits")["items"]
+    assert {row["measure"] for row in rows} == set(Measure)
+    assert {row["scope"] for row in rows} >= {"firm", "account", "strategy", "instrument", "venue", "asset"}
+    for row in rows:
+        names = ("account_id", "measure", "strategy_id", "instrument_id", "venue", "asset", "subject")
+        line = f'#limits-table tr[data-row="{"/".join(row[name] or "" for name in names)}"]'
+        shown = exact_of(page, f"{line} .num")
+        if row["measure"] == Measure.MAX_POSITION:  # of an instrument, whichever scope it was set for
+            continue
+        assert shown[1] == row["limit"]
+        if row["measure"] != Measure.MAX_MARK_AGE:  # which grows
+            assert (shown[0], shown[2]) == (row["used"], row["headroom"])
+        assert (page.locator(f"{line} .status.bad").count() == 1) is bool(row["is_breached"])
+        assert page.locator(line).inner_text().count(row["currency"] or "") > 0
+    assert any(row["is_breached"] for row in rows)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280, "the page scrolls sideways"

@@ -41,8 +41,10 @@ from domain.risk import (
     SetConversion,
     SetLimit,
     SetTradingDay,
+    StateCapital,
 )
 from domain.risk import stream as limits_of
+from domain.values import Money
 from tests.derived import derived
 from tests.desk import BTC, T0, open_desk
 
@@ -135,6 +137,7 @@ LOOSER = {
     "older marks": (Action.LIMIT, lambda office: office.limit("61", Measure.MAX_MARK_AGE)),
     "trading day": (Action.LIMIT, lambda office: SetTradingDay("main", 7, T0)),
     "conversion": (Action.LIMIT, lambda office: SetConversion("main", BTC, T0)),
+    "capital": (Action.LIMIT, lambda office: StateCapital("main", Money(D(5), "USDT"), T0)),
     "release": (Action.SWITCH, lambda office: ReleaseSwitch("main", ANYWHERE, "over", T0)),
     "reduce only": (Action.SWITCH, lambda office: EngageSwitch("main", Scope("trend"), Mode.REDUCE_ONLY, "softer", T0)),
     "break": (Action.BREAK, lambda office: ResolveBreak("main", "b1", "known", T0)),

@@ -15,6 +15,7 @@ STORED = [
     {"type": "SetLimit", "scope": SCOPE, "measure": "MAX_ORDER_NOTIONAL", "limit": "2.5", "currency": "USDT", **MAIN},
     {"type": "SetTradingDay", "starts_at_hour": 7, **MAIN},
     {"type": "SetConversion", "instrument_id": "BTC.SIM", "is_used": False, "contract": None, **MAIN},
+    {"type": "StateCapital", "capital": {"amount": "1000.5", "currency": "USDT"}, **MAIN},
     {"type": "EngageSwitch", "scope": SCOPE, "mode": "REDUCE_ONLY", "reason": "why", "actor": "", **MAIN},
     {"type": "ReleaseSwitch", "scope": SCOPE, "reason": "why", "actor": "", **MAIN},
     {"type": "ResolveBreak", "break_id": "b1", "reason": "why", **MAIN},

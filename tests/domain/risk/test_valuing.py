@@ -161,7 +161,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(steps=STEPS)
 def test_gross_exposure_is_that_of_every_order_by_itself(steps: list[tuple[str, int, int, int]]):
     """However orders come, are filled in part and end, at any mark."""
@@ -193,6 +193,7 @@ def test_gross_exposure_is_that_of_every_order_by_itself(steps: list[tuple[str, 
 PRICES = st.decimals("0.01", "1000", places=2)
 
 
+@settings(max_examples=40)
 @given(limit=PRICES, mark=PRICES, side=st.sampled_from(Side))
 def test_an_order_never_counts_below_its_own_price_or_the_mark(limit: D, mark: D, side: Side):
     terms = OrderTerms("trend", BTC, side, OrdType.LIMIT, D(1), limit)
