@@ -256,19 +256,6 @@ class Daybook:
             for task in tasks:
                 task.end(WATCH_STOP_SECONDS_MAX)
 
-    @contextmanager
-    def counting_down(self) -> Iterator[None]:
-        """Fire dead man's switches whose countdown has passed, in a supervised thread, while this process leads."""
-        from api.intake.stopping.countdown import Firing  # noqa: PLC0415 (see above)
-
-        task = self.upkeep.start(
-            "countdowns", Firing(self).run, is_needed=False, pause_seconds_max=PAUSE_SECONDS_MAX
-        )  # fmt: skip
-        try:
-            yield
-        finally:
-            task.end(WATCH_STOP_SECONDS_MAX)
-
     def clock_doubt(self) -> str | None:
         """Compare the clocks. Return why ours is in doubt, None if it is not. Raises Unavailable."""
         with self.log.connection() as connection:

@@ -26,6 +26,7 @@ from api.http.origins import Origins, names_of
 from api.http.reads import Reads
 from api.intake import controls_http, requests_http, venue_reports, venue_reports_http
 from api.intake.stopping import http as stopping_http
+from api.intake.stopping.countdown import counting_down
 from api.operations import access_http
 from api.operations import http as operations_http
 from api.operations.shared import Shared
@@ -75,7 +76,7 @@ def create_app(daybook: Daybook, *, demo: bool = False, follows: bool = True, ur
         to_thread.current_default_thread_limiter().total_tokens = THREADS_MAX
         following = daybook.following() if follows else nullcontext()
         reads = app.state.reads.running()
-        with daybook.leading(url), following, daybook.sealing(), daybook.watching(), daybook.counting_down(), reads:
+        with daybook.leading(url), following, daybook.sealing(), daybook.watching(), counting_down(daybook), reads:
             yield
 
     app = FastAPI(
