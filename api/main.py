@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import JSONResponse, Response
 
 from api import web
+from api.analytics import buying_power_http
 from api.analytics import http as analytics_http
 from api.audit import closing_http, events_http, proofs_http
 from api.clock import now
@@ -46,6 +47,7 @@ QUERIES = (
     explain_http,
     restatement_http,
     analytics_http,
+    buying_power_http,
     what_if_http,
     journal_http,
     reports_http,

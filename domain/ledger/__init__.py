@@ -15,6 +15,7 @@ from domain.ledger.commands import (
 from domain.ledger.derivation import Derivation, Derived, Item, PastLog, Undecided, envelope, merged
 from domain.ledger.derivation import Fault as DerivationFault
 from domain.ledger.ledger import ATTEMPTS_MAX, Ledger, decided, executions, no_marks
+from domain.ledger.limits import cash_of
 from domain.ledger.log import (
     NO_SNAPSHOTS,
     PAGE_EVENTS,
@@ -74,6 +75,7 @@ __all__ = [
     "Streams",
     "Undecided",
     "UnitOfWork",
+    "cash_of",
     "confirmation",
     "decided",
     "envelope",

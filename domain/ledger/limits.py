@@ -88,7 +88,7 @@ def check(work: UnitOfWork, request: PlaceHold | AdjustHold, marks: Marks) -> Ch
     firm: Risk | None = work.state(theirs) if account.is_watched else None
     request = _with_marks(request, [known for known in (account, firm) if known is not None], marks)
     if account.needs_cash:
-        request = replace(request, cash=_cash_of(work, account_id))
+        request = replace(request, cash=cash_of(work, account_id))
     events = risk.decide(account, request)
     refused = _refused(events)
     if firm is None or refused is not None:
@@ -219,8 +219,8 @@ def _with_marks(request: MarkedRequest, risks: Iterable[Risk], marks: Marks) -> 
     return replace(request, marks=(*request.marks, *found)) if found else request
 
 
-def _cash_of(work: UnitOfWork, account_id: str) -> Cash:
-    """The balances of an account, less what pending transfers will take."""
+def cash_of(work: accounts.States, account_id: str) -> Cash:
+    """The balances of an account on record, less what pending transfers will take."""
     known: Account = work.state(account_of.stream(account_id))
     moved = accounts.held_by(work, account_id).balances
     leaving = {leg.amount.currency for leg in known.cash.pending.values()}

@@ -175,7 +175,7 @@ class Risk(Struct, frozen=True, gc=False):
             if limit.measure.is_money:
                 needed |= self.conversions.keys()
             if limit.measure is Measure.BUYING_POWER:
-                needed |= self._unpriced()
+                needed |= self.unpriced()
             if limit.measure.spans_instruments:
                 needed |= {instrument_id} | self.marks_needed_to_assess()
         return needed
@@ -186,7 +186,7 @@ class Risk(Struct, frozen=True, gc=False):
         checked = (*self.active, *(shadow.limit for shadow in self.shadows.values()))
         return any(limit.measure is Measure.BUYING_POWER for limit in checked)
 
-    def _unpriced(self) -> set[str]:
+    def unpriced(self) -> set[str]:
         """The instruments in which orders work whose own price is unknown."""
         return {
             instrument_id

@@ -21,6 +21,7 @@ from domain.ledger import Command
 from domain.risk import DeadMan, EngageSwitch, FireDeadManSwitch, Mode, Risk, Scope
 
 STOP_SECONDS_MAX = 5.0
+PAUSE_SECONDS_MAX = 1.0  # after a failure
 ACTOR = Part("policy:DEAD_MAN")
 STEP_SECONDS = 0.25
 BEGIN_STEPS = 120  # how often countdowns that a crash has lost are begun again
@@ -91,7 +92,7 @@ class Firing:
 @contextmanager
 def counting_down(daybook: Daybook) -> Iterator[None]:
     """Fire what has passed while it lasts, in a supervised thread."""
-    task = daybook.upkeep.start("countdowns", Firing(daybook).run)
+    task = daybook.upkeep.start("countdowns", Firing(daybook).run, pause_seconds_max=PAUSE_SECONDS_MAX)
     try:
         yield
     finally:
