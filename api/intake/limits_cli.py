@@ -91,6 +91,24 @@ def would_refuse(
         note(f"The newest {rows} are shown; --limit shows more.")
 
 
+def show_buying_power(account: AccountId = "main", json: Json = False) -> None:
+    """Show the cash, coins and margin of an account: the balance, what is committed, what is available."""
+    from api.analytics.buying_power import buying_power
+
+    with opened() as daybook:
+        found = buying_power(daybook, account)
+    if json:
+        write_json(found)
+        return
+    columns = (
+        Column("currency", "Currency"), Column("balance", "Balance", Kind.NUMBER),
+        Column("committed", "Committed", Kind.NUMBER), Column("available", "Available", Kind.NUMBER),
+    )  # fmt: skip
+    write_table(f"Buying power of {account}", found["items"], columns, empty=f"{account} has no balance.")
+    if not found["is_limited"]:
+        note("No order is refused for it: daybook limit set --measure BUYING_POWER --limit 1")
+
+
 @capital.command()
 def state(
     amount: Annotated[

@@ -7,7 +7,7 @@ the account is closed.
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -34,6 +34,13 @@ from domain.instrument import AmendInstrument, Instrument
 from domain.ledger.log import Recorded
 from domain.ledger.unit_of_work import UnitOfWork
 from domain.position import PositionKey, Transfer
+
+
+class States(Protocol):
+    """What an account's holdings are read from."""
+
+    def state(self, stream: str) -> Any:
+        """The present state of a stream; None if it is empty."""
 
 
 class Admitted(NamedTuple):
@@ -64,7 +71,7 @@ def _legs(request: RequestTransfer) -> Iterator[RequestTransfer]:
         yield RequestTransfer(leg.counter_account_id, other, request.transact_time)
 
 
-def held_by(work: UnitOfWork, account_id: str) -> Held:
+def held_by(work: States, account_id: str) -> Held:
     """The balance changes and open positions of an account, and its working orders."""
     known: Account | None = work.state(account.stream(account_id))
     working = work.state(risk.stream(account_id))

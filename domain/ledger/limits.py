@@ -110,7 +110,7 @@ def check(work: UnitOfWork, request: PlaceHold | AdjustHold, marks: Marks) -> Ch
     firm: Risk | None = work.state(theirs) if account.is_watched else None
     watching = {account_id: account} if firm is None else {account_id: account, FIRM: firm}
     requests = _with_facts(work, request, watching, marks)
-    cash = _cash_of(work, account_id) if account.needs_cash else None
+    cash = cash_of(work, account_id) if account.needs_cash else None
     events = risk.decide(account, replace(requests[account_id], cash=cash))
     refused = _refused(events)
     if firm is None or refused is not None:
@@ -315,8 +315,8 @@ def _has_cash(owned: Account) -> bool:
     return bool(cash.balances or cash.entries) or any(each.settled_at for each in cash.transfers.values())
 
 
-def _cash_of(work: UnitOfWork, account_id: str) -> Cash:
-    """The balances of an account, less what pending transfers will take."""
+def cash_of(work: accounts.States, account_id: str) -> Cash:
+    """The balances of an account on record, less what pending transfers will take."""
     known: Account = work.state(account_of.stream(account_id))
     moved = accounts.held_by(work, account_id).balances
     leaving = {leg.amount.currency for leg in known.cash.pending.values()}

@@ -1,6 +1,6 @@
 """Risk: limits, holds, pre-trade checks and monitoring of one account or the firm, and the kill switch."""
 
-from domain.risk.buying_power import Cash
+from domain.risk.buying_power import BuyingPower, Cash
 from domain.risk.capital import Capital, CapitalBasis, Equity, EquityUsed, Funds, ScopeHigh, Statement, summed
 from domain.risk.dead_man import (
     ArmDeadManSwitch,
@@ -87,6 +87,7 @@ __all__ = [
     "AssessmentMissed",
     "AssessmentResumed",
     "BreachCleared",
+    "BuyingPower",
     "Capital",
     "CapitalBasis",
     "CapitalStated",

@@ -17,10 +17,11 @@ from msgspec import Struct
 
 from domain.errors import RequestRefused
 from domain.instrument import Contract, Kind
+from domain.marks import Prices
 from domain.risk.events import LimitCheck, LimitSet
 from domain.risk.exposure import Cell, Exposure, Hold
 from domain.risk.measures import Measure
-from domain.risk.usage import MARKET_ORDER_RULE, Intent, Meter
+from domain.risk.usage import MARKET_ORDER_RULE, Intent
 from domain.values import ONE, ZERO, Side, divide, exact
 
 RULE = f"{Measure.BUYING_POWER} is not exceeded"
@@ -82,11 +83,11 @@ _Sides = dict[Side, _Working]
 
 
 class BuyingPower:
-    """The buying power of one account for one order, under one of its limits and the others of this measure."""
+    """The buying power of one account, under its limits of this measure."""
 
-    def __init__(self, meter: Meter, limits: tuple[LimitSet, ...], cash: Cash) -> None:
-        self._meter = meter
-        self._exposure: Exposure = meter.exposure
+    def __init__(self, exposure: Exposure, prices: Prices, limits: tuple[LimitSet, ...], cash: Cash) -> None:
+        self._exposure = exposure
+        self._prices = prices
         self._limits = {limit.scope.instrument_id: limit for limit in limits if limit.measure is Measure.BUYING_POWER}
         self._cash = cash
 
@@ -97,7 +98,8 @@ class BuyingPower:
     def need(self, order: Intent) -> Need:
         """What an order needs, and what is there. Raises RequestRefused where a price is missing."""
         contract, side = order.contract, order.side
-        committed = {name: self._working(name, order) for name, _ in self._instruments()}
+        own: Hold | None = self._exposure.holds.get(order.key)
+        committed = {name: self._working(name, own) for name, _ in self._instruments()}
         works = committed.get(order.instrument_id) or _no_orders()
         currency = contract.settle
         if contract.kind in (Kind.LINEAR, Kind.INVERSE):
@@ -114,6 +116,21 @@ class BuyingPower:
         total = exact(sum((self._needed(*each, committed[each[0]], currency) for each in self._instruments()), ZERO))
         return Need(currency, required, self._cash.available.get(currency, ZERO), total)
 
+    def left(self) -> list[Need]:
+        """What is left of each currency that the account has, or that its orders and positions need; none is required.
+
+        Raises RequestRefused where a price is missing.
+        """
+        works = {name: self._working(name, None) for name, _ in self._instruments()}
+        found = {currency for _, contract in self._instruments() for currency in (contract.settle, contract.base)}
+        needs = []
+        for currency in sorted(found | self._cash.available.keys()):
+            total = exact(sum((self._needed(*each, works[each[0]], currency) for each in self._instruments()), ZERO))
+            balance = self._cash.available.get(currency, ZERO)
+            if total or balance:
+                needs.append(Need(currency, ZERO, balance, total))
+        return needs
+
     def _sold_option(self, order: Intent) -> Decimal:
         """Nothing for an option that is held; what a short one needs is the venue's to say."""
         held = sum((cell.now.quantity for _, cell in self._exposure.of(order.instrument_id)), ZERO)
@@ -126,19 +143,18 @@ class BuyingPower:
 
     def _price(self, order: Intent) -> Decimal:
         price = order.price if order.price is not None else order.stop_px
-        return self._meter.prices.mark(order.instrument_id, MARKET_ORDER_RULE).price if price is None else price
+        return self._prices.mark(order.instrument_id, MARKET_ORDER_RULE).price if price is None else price
 
     def _instruments(self) -> Iterator[tuple[str, Contract]]:
         found = {name: cell.contract for name, _, cell in self._exposure.all() if cell.contract is not None}
         yield from sorted(found.items())
 
-    def _working(self, instrument_id: str, order: Intent) -> _Sides:
-        """What works in an instrument, without what the order holds that is checked."""
+    def _working(self, instrument_id: str, own: Hold | None) -> _Sides:
+        """What works in an instrument, without what the order holds that is checked, its `own`."""
         works = _no_orders()
         for _, cell in self._exposure.of(instrument_id):
             works[Side.BUY] = works[Side.BUY].plus(cell.buying, cell.buying_at)
             works[Side.SELL] = works[Side.SELL].plus(cell.selling, cell.selling_at)
-        own: Hold | None = self._exposure.holds.get(order.key)
         if own is not None and own.instrument_id == instrument_id:
             works[own.side] = works[own.side].plus(-own.quantity, -own.at_price)
         return works
@@ -172,7 +188,7 @@ class BuyingPower:
         if not working.quantity:
             return ZERO
         if not working.at_price:
-            price = self._meter.prices.price(instrument_id)
+            price = self._prices.price(instrument_id)
         elif contract.kind is Kind.INVERSE:
             price = divide(working.at_price, working.quantity)
         else:

@@ -121,7 +121,7 @@ def _buying_power(
     risk: Risk, meter: Meter, order: Intent, *, request: PlaceHold | AdjustHold, limit: LimitSet
 ) -> _Result | None:
     """The check of an order against an account's buying power; None if another limit counts for its instrument."""
-    power = BuyingPower(meter, risk.active, request.cash or Cash())
+    power = BuyingPower(meter.exposure, meter.prices, risk.active, request.cash or Cash())
     if not power.is_of(limit, order):
         return None
     try:

@@ -197,7 +197,7 @@ class Risk(Struct, frozen=True, gc=False):
             if limit.measure.is_money:
                 needed |= self.conversions.keys()
             if limit.measure is Measure.BUYING_POWER:
-                needed |= self._unpriced()
+                needed |= self.unpriced()
             if limit.measure.spans_instruments:
                 needed |= {instrument_id} | self.marks_needed_to_assess(funds)
             elif limit.measure.is_money and limit.currency != quote:
@@ -223,7 +223,7 @@ class Risk(Struct, frozen=True, gc=False):
         """Whether a limit that is checked is of the account's balances."""
         return any(limit.measure is Measure.BUYING_POWER for limit in self.checked)
 
-    def _unpriced(self) -> set[str]:
+    def unpriced(self) -> set[str]:
         """The instruments in which orders work whose own price is unknown."""
         return {
             instrument_id

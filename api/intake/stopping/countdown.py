@@ -8,36 +8,33 @@ with the firing itself, in one unit of work.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from adapters.log.queries import streams
 from adapters.postgres.countdowns import Countdown
+from adapters.upkeep.supervisor import Task
 from api.clock import now
+from api.daybook import Daybook
 from api.intake.stopping.cancel_all import BATCH_MAX, Selection, begun
 from domain import risk
 from domain.access import Part
 from domain.ledger import Command
 from domain.risk import DeadMan, EngageSwitch, FireDeadManSwitch, Mode, Risk, Scope
 
-if TYPE_CHECKING:
-    from adapters.upkeep.supervisor import Task
-    from api.daybook import Daybook
-
+STOP_SECONDS_MAX = 5.0
+PAUSE_SECONDS_MAX = 1.0  # after a failure
 ACTOR = Part("policy:DEAD_MAN")
 STEP_SECONDS = 0.25
-PAUSE_SECONDS_MAX = 2.0  # before it is started again after an error
-STOP_SECONDS_MAX = 5.0
 BEGIN_STEPS = 120  # how often countdowns that a crash has lost are begun again
 
 
 class Firing:
     """Fires what has passed, a step at a time."""
 
-    def __init__(self, daybook: "Daybook") -> None:
+    def __init__(self, daybook: Daybook) -> None:
         self._daybook = daybook
         self._settled: set[tuple[str, str | None, int]] = set()
 
-    def run(self, task: "Task") -> None:
+    def run(self, task: Task) -> None:
         """Fire what has passed until the task is to stop, while this process leads."""
         number = 0
         while not task.stopping.wait(STEP_SECONDS):
@@ -93,16 +90,16 @@ class Firing:
 
 
 @contextmanager
-def counting_down(daybook: "Daybook") -> Iterator[None]:
-    """Fire what has passed in a supervised thread, while this process leads."""
-    task = daybook.upkeep.start("countdowns", Firing(daybook).run, is_needed=False, pause_seconds_max=PAUSE_SECONDS_MAX)
+def counting_down(daybook: Daybook) -> Iterator[None]:
+    """Fire what has passed while it lasts, in a supervised thread."""
+    task = daybook.upkeep.start("countdowns", Firing(daybook).run, pause_seconds_max=PAUSE_SECONDS_MAX)
     try:
         yield
     finally:
         task.end(STOP_SECONDS_MAX)
 
 
-def known_switch(daybook: "Daybook", account_id: str, strategy_id: str | None) -> DeadMan | None:
+def known_switch(daybook: Daybook, account_id: str, strategy_id: str | None) -> DeadMan | None:
     """Return a switch as the log has it; None if it was never armed."""
     known: Risk | None = daybook.state(risk.stream(account_id))
     return known.dead_man.get(strategy_id or "") if known is not None else None
