@@ -2,7 +2,7 @@
 
 It reads the log after the place that is furthest behind, in batches, and only the events that some process manager
 reads. At the end of the log it fires what is due by the ledger's clock, then waits for the next event or due time.
-Places are stored every SAVE_S at most while they move, so a start reads that much again.
+Places are stored every SAVE_S at most while they move, less often where that takes long; a start reads that much again.
 """
 
 import threading
@@ -24,6 +24,7 @@ from projections.storage.progress import reaching
 
 BATCH_EVENTS_MAX = 1000
 SAVE_S = 1.0
+SAVE_SHARE_MAX = 0.05  # of the time that storing large states may take
 WAIT_S = 1.0  # without a notice the log is polled this often, and so are cleared errors and the clock
 WAIT_S_MIN = 0.005
 PASS_S = 0.01  # between passes, so that under load they read many events at a time
@@ -166,12 +167,14 @@ class ReactionRunner:
                 follower.saved(place)
 
     def _saved(self, followers: Sequence[Follower], saved_at: float) -> float:
-        """Store the places if that is due, or if one was stopped; returns when they were stored last."""
+        """Store the places if that is due, or if one was stopped; returns when that counts from the next time."""
         is_due = time.monotonic() - saved_at >= self._save_s
         if not is_due and not any(one.is_moved and not one.is_running for one in followers):
             return saved_at
+        began = time.monotonic()
         self.save(followers)
-        return time.monotonic()
+        ended = time.monotonic()
+        return ended + max((ended - began) / SAVE_SHARE_MAX - self._save_s, 0.0)
 
     def _resumed(self, followers: Sequence[Follower]) -> list[Follower]:
         """The followers; those that were stopped, and whose error is cleared, from their places on."""
