@@ -170,7 +170,7 @@ def test_what_parsers_read_differently_is_refused_on_every_path(desk: httpx.Clie
     for method, path in operations(desk):
         if method == "post":
             answer = desk.post(
-                path.format(account_id="main", cl_ord_id="A", key_id="none", proposal_id="P1"),
+                path.format(account_id="main", cl_ord_id="A", key_id="none", proposal_id="P1", policy="LOSS"),
                 content=body,
                 headers=JSON,
             )

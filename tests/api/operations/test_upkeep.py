@@ -20,7 +20,7 @@ from tests.api.operations.serving import SECONDS_MAX, Service, served
 pytestmark = pytest.mark.slow
 
 TASKS = {"clock", "disk", "follower", "follower's heart", "leader's heart", "listener", "sealer", "server", "watch"}
-TASKS |= {"writer"}
+TASKS |= {"reactions", "writer"}
 END_ALL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
 
 
