@@ -71,7 +71,7 @@ def _is_closing(known: Open, key: OrderKey, order: Working, by_side: Mapping[Des
     held = known.positions.get((key.account_id, order.strategy_id, order.instrument_id), ZERO)
     if held * order.side.sign >= 0:
         return False
-    return by_side[key.account_id, order.strategy_id, order.instrument_id, order.side] <= abs(held)
+    return bool(by_side[key.account_id, order.strategy_id, order.instrument_id, order.side] <= abs(held))
 
 
 READS = frozenset((PolicySet, SwitchEngaged, *open_orders.READS))

@@ -104,10 +104,9 @@ class ReactionRunner:
     def _follow(self, stop: threading.Event, on_pass: Callable[[], None]) -> None:
         followers = self._start()
         saved_at = polled_at = time.monotonic()
+        head = self._log.head().seq
         while not stop.is_set() and self._is_leading():
             on_pass()
-            stop.wait(PASS_S)
-            head = self._log.head().seq
             while self.advance(followers, head) and not stop.is_set():
                 on_pass()
                 saved_at = self._saved(followers, saved_at)
@@ -115,7 +114,8 @@ class ReactionRunner:
             saved_at = self._saved(followers, saved_at)
             if time.monotonic() - polled_at >= WAIT_S:
                 polled_at, followers = time.monotonic(), self._resumed(followers)
-            self._log.wait(head, self._wait_s(followers, saved_at))
+            head = self._log.wait(head, self._wait_s(followers, saved_at))
+            stop.wait(PASS_S)
         self.save(followers)
 
     def catch_up(self) -> None:
@@ -200,11 +200,14 @@ class ReactionRunner:
                 waits.append(max(saved_at + self._save_s - time.monotonic(), WAIT_S_MIN))
         return min(waits)
 
-    def status(self) -> list[Progress]:
-        """Return every process manager's progress, also when another process follows. Raises Unavailable."""
+    def status(self, head: int | None = None) -> list[Progress]:
+        """Return every process manager's progress, also when another process follows. Raises Unavailable.
+
+        `head` is the log's last seq, where it is known.
+        """
         with reaching(), self._engine.connect() as connection:
             known = places.find(connection, [process.name for process in self._processes])
-        head = self._log.head().seq
+        head = self._log.head().seq if head is None else head
         return [self._progress(process, known.get(process.name), head) for process in self._processes]
 
     def _progress(self, process: Process, place: Place | None, head: int) -> Progress:
