@@ -68,7 +68,7 @@ class _LogMeasures(Collector):
             head = self._daybook.log.head().seq
             progress = self._daybook.runner.status()
             followers = self._daybook.runner.followers()
-            reactions = self._daybook.reactions.status()
+            reactions = self._daybook.reactions.status(head)
         except LedgerError:
             up.add_metric([], 0)
             yield up

@@ -51,7 +51,8 @@ async def health() -> Response:
 def standing(daybook: Daybook) -> Standing:
     """Return how the service stands now."""
     try:
-        return Standing(daybook.log.head(), daybook.runner.status(), daybook.reactions.status())
+        head = daybook.log.head()
+        return Standing(head, daybook.runner.status(), daybook.reactions.status(head.seq))
     except LedgerError as error:
         return Standing(None, (), error=error)
 

@@ -6,8 +6,8 @@ marks are monitored once. An account counts as affected by an instrument once it
 firm by every instrument that any account has.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -37,7 +37,8 @@ Limit = tuple[Scope, Measure]
 
 class State(Struct, frozen=True):
     """The settings by account; the limits of accounts that have any, who is affected by an instrument's marks, the seq
-    of the newest event that an account is to be monitored after, and when each was last monitored.
+    of the newest event that an account is to be monitored after, and when each was last monitored. None is to be
+    monitored before `first_at`.
     """
 
     settings: PersistentMap[str, Setting] = PersistentMap()
@@ -45,13 +46,14 @@ class State(Struct, frozen=True):
     affected: PersistentMap[str, frozenset[str]] = PersistentMap()
     waiting: PersistentMap[str, int] = PersistentMap()
     assessed_at: PersistentMap[str, datetime] = PersistentMap()
+    first_at: datetime | None = None
 
 
 def react(state: State, logged: Logged) -> tuple[State, Reactions]:
     """The state after an event. No event causes a request by itself: `due` monitors what is waiting."""
     match logged.recorded.event:
         case PolicySet(policy=Policy.MARKS) as event:
-            state = replace(state, settings=state.settings.put(event.account_id, setting_of(event)))
+            state = _timed(replace(state, settings=state.settings.put(event.account_id, setting_of(event))))
         case LimitSet() as event:
             state = _limited(state, event, logged.seq)
         case HoldPlaced() as event:
@@ -105,16 +107,20 @@ def _accounts_of(state: State, event: MarksRecorded) -> set[str]:
     return found | {FIRM} if found else found
 
 
-def _waiting(state: State, accounts: Any, seq: int) -> State:
-    waiting = state.waiting
+def _waiting(state: State, accounts: Iterable[str], seq: int) -> State:
     for account_id in accounts:
         if account_id in state.limits:
-            waiting = waiting.put(account_id, seq)
-    return state if waiting is state.waiting else replace(state, waiting=waiting)
+            state = replace(state, waiting=state.waiting.put(account_id, seq))
+            at = _due_at(state, account_id)
+            if at is not None and (state.first_at is None or at < state.first_at):
+                state = replace(state, first_at=at)
+    return state
 
 
 def due(state: State, now: datetime) -> tuple[State, Reactions]:
     """The state and the requests to monitor what is waiting, or was not monitored for an interval."""
+    if state.first_at is None or now < state.first_at:
+        return state, ()
     reactions = []
     for account_id in sorted(state.limits):
         moment = _due_at(state, account_id)
@@ -129,7 +135,7 @@ def due(state: State, now: datetime) -> tuple[State, Reactions]:
             cause = "timer" if seq is None else cause_of(seq)
             request = AssessMarks(account_id, (), now)
             reactions.append(Reaction(Policy.MARKS, request, request_id, cause, is_once=False))
-    return state, tuple(reactions)
+    return _timed(state), tuple(reactions)
 
 
 def _due_at(state: State, account_id: str) -> datetime | None:
@@ -145,10 +151,15 @@ def _due_at(state: State, account_id: str) -> datetime | None:
     return last + timedelta(seconds=setting.interval_seconds)
 
 
-def next_due(state: State) -> datetime | None:
-    """When the first account is to be monitored."""
+def _timed(state: State) -> State:
+    """The state with the moment at which the first account is to be monitored."""
     moments = (_due_at(state, account_id) for account_id in state.limits)
-    return min((moment for moment in moments if moment is not None), default=None)
+    return replace(state, first_at=min((at for at in moments if at is not None), default=None))
+
+
+def next_due(state: State) -> datetime | None:
+    """When the first account is to be monitored, or an earlier moment."""
+    return state.first_at
 
 
 READS = frozenset((

@@ -2,7 +2,7 @@
 
 It reads the log after the place that is furthest behind, in batches, and only the events that some process manager
 reads. At the end of the log it fires what is due by the ledger's clock, then waits for the next event or due time.
-Places are stored every SAVE_S at most while they move, so a start reads that much again.
+Places are stored every SAVE_S at most while they move, less often where that takes long; a start reads that much again.
 """
 
 import threading
@@ -24,6 +24,7 @@ from projections.storage.progress import reaching
 
 BATCH_EVENTS_MAX = 1000
 SAVE_S = 1.0
+SAVE_SHARE_MAX = 0.05  # of the time that storing large states may take
 WAIT_S = 1.0  # without a notice the log is polled this often, and so are cleared errors and the clock
 WAIT_S_MIN = 0.005
 PASS_S = 0.01  # between passes, so that under load they read many events at a time
@@ -103,10 +104,9 @@ class ReactionRunner:
     def _follow(self, stop: threading.Event, on_pass: Callable[[], None]) -> None:
         followers = self._start()
         saved_at = polled_at = time.monotonic()
+        head = self._log.head().seq
         while not stop.is_set() and self._is_leading():
             on_pass()
-            stop.wait(PASS_S)
-            head = self._log.head().seq
             while self.advance(followers, head) and not stop.is_set():
                 on_pass()
                 saved_at = self._saved(followers, saved_at)
@@ -114,7 +114,8 @@ class ReactionRunner:
             saved_at = self._saved(followers, saved_at)
             if time.monotonic() - polled_at >= WAIT_S:
                 polled_at, followers = time.monotonic(), self._resumed(followers)
-            self._log.wait(head, self._wait_s(followers, saved_at))
+            head = self._log.wait(head, self._wait_s(followers, saved_at))
+            stop.wait(PASS_S)
         self.save(followers)
 
     def catch_up(self) -> None:
@@ -166,12 +167,14 @@ class ReactionRunner:
                 follower.saved(place)
 
     def _saved(self, followers: Sequence[Follower], saved_at: float) -> float:
-        """Store the places if that is due, or if one was stopped; returns when they were stored last."""
+        """Store the places if that is due, or if one was stopped; returns when that counts from the next time."""
         is_due = time.monotonic() - saved_at >= self._save_s
         if not is_due and not any(one.is_moved and not one.is_running for one in followers):
             return saved_at
+        began = time.monotonic()
         self.save(followers)
-        return time.monotonic()
+        ended = time.monotonic()
+        return ended + max((ended - began) / SAVE_SHARE_MAX - self._save_s, 0.0)
 
     def _resumed(self, followers: Sequence[Follower]) -> list[Follower]:
         """The followers; those that were stopped, and whose error is cleared, from their places on."""
@@ -197,11 +200,14 @@ class ReactionRunner:
                 waits.append(max(saved_at + self._save_s - time.monotonic(), WAIT_S_MIN))
         return min(waits)
 
-    def status(self) -> list[Progress]:
-        """Return every process manager's progress, also when another process follows. Raises Unavailable."""
+    def status(self, head: int | None = None) -> list[Progress]:
+        """Return every process manager's progress, also when another process follows. Raises Unavailable.
+
+        `head` is the log's last seq, where it is known.
+        """
         with reaching(), self._engine.connect() as connection:
             known = places.find(connection, [process.name for process in self._processes])
-        head = self._log.head().seq
+        head = self._log.head().seq if head is None else head
         return [self._progress(process, known.get(process.name), head) for process in self._processes]
 
     def _progress(self, process: Process, place: Place | None, head: int) -> Progress:

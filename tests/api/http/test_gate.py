@@ -170,7 +170,7 @@ def test_what_parsers_read_differently_is_refused_on_every_path(desk: httpx.Clie
     for method, path in operations(desk):
         if method == "post":
             answer = desk.post(
-                path.format(account_id="main", cl_ord_id="A", key_id="none", proposal_id="P1"),
+                path.format(account_id="main", cl_ord_id="A", key_id="none", proposal_id="P1", policy="LOSS"),
                 content=body,
                 headers=JSON,
             )
@@ -238,24 +238,20 @@ def test_strangers_slow_down_and_are_never_refused():
 
 def test_metrics_are_computed_once_for_all_scrapers(client_for: ClientFor, daybook: Daybook, server: str):
     collected = []
-    head_of = daybook.log.head
+    status_of = daybook.runner.status
 
-    class Counted:
-        def __getattr__(self, name: str) -> object:
-            return getattr(type(daybook.log), name)
-
-    def head() -> object:
+    def status() -> object:
         collected.append(time.monotonic())
-        return head_of()
+        return status_of()
 
-    daybook.log.head = head  # type: ignore[method-assign]
+    daybook.runner.status = status  # type: ignore[method-assign,assignment]
     try:
         began = time.monotonic()
         with ThreadPoolExecutor(8) as pool, httpx.Client(base_url=server, timeout=30) as scraper:
             answers = list(pool.map(lambda _: scraper.get("/metrics"), range(40)))
         seconds = time.monotonic() - began
     finally:
-        del daybook.log.head
+        del daybook.runner.status
     assert {answer.status_code for answer in answers} == {200}
     assert all("daybook_database_up 1.0" in answer.text for answer in answers)
     assert 1 <= len(collected) <= 2 + seconds

@@ -20,10 +20,9 @@ from tests.api.operations.serving import SECONDS_MAX, Service, served
 pytestmark = pytest.mark.slow
 
 TASKS = {
-    "clock", "countdowns", "disk", "follower", "follower's heart", "leader's heart", "listener", "sealer", "server",
-    "watch",
+    "clock", "countdowns", "disk", "follower", "follower's heart", "leader's heart", "listener", "reactions", "sealer",
+    "server", "watch", "writer",
 }  # fmt: skip
-TASKS |= {"writer"}
 END_ALL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
 
 
