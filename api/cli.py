@@ -26,12 +26,14 @@ from api.audit import cli as audit_cli
 from api.audit import closing_cli, log_cli, witness_cli
 from api.explain import cli as explain_cli
 from api.explain import orders_cli
-from api.intake import cash_cli, cli_marks, controls_cli, limits_cli, order_cli, venue_reports_cli
 from api.intake import cli as intake_cli
+from api.intake import cli_marks, controls_cli, limits_cli, order_cli
 from api.intake.forms import catalog, lists_cli
 from api.intake.forms.cli import add_commands
 from api.intake.policies import cli as policies_cli
 from api.intake.stopping import cli as stopping_cli
+from api.intake.venue_reports import cash_cli
+from api.intake.venue_reports import cli as venue_reports_cli
 from api.operations import (
     approvals_cli,
     clock_cli,

@@ -28,13 +28,15 @@ from api.http.methods import Methods, Paths
 from api.http.observability import Measures, Observed
 from api.http.origins import Origins, names_of
 from api.http.reads import Reads
-from api.intake import capital_http, controls_http, requests_http, venue_reports, venue_reports_http
+from api.intake import capital_http, controls_http, requests_http
 from api.intake.forms import http as forms_http
 from api.intake.forms import queries_http as forms_queries_http
 from api.intake.policies import http as policies_http
 from api.intake.policies import reactions_http
 from api.intake.stopping import http as stopping_http
 from api.intake.stopping.countdown import counting_down
+from api.intake.venue_reports import http as venue_reports_http
+from api.intake.venue_reports import parsing as venue_reports
 from api.operations import access_http, privacy_http
 from api.operations import http as operations_http
 from api.operations.bounds import Bounded

@@ -18,7 +18,7 @@ from api.intake import controls_http, requests_http  # noqa: E402
 from api.intake.forms import http as forms_http  # noqa: E402
 from api.intake.forms.catalog import Reach, reached  # noqa: E402
 from api.intake.forms.examples import EXAMPLES, VENUE_REPORTS  # noqa: E402
-from api.intake.venue_reports import VENUE_REPORT  # noqa: E402
+from api.intake.venue_reports.parsing import VENUE_REPORT  # noqa: E402
 from api.operations import access_http, privacy_http  # noqa: E402
 from domain.ledger import Report, Request  # noqa: E402
 

@@ -119,7 +119,7 @@ def correct(
     json: Json = False,
 ) -> None:
     """Correct our records to what the venue states: record what resolves a break, and end the break with it."""
-    from api.intake.reconciliation import correction
+    from api.intake.venue_reports.reconciliation import correction
 
     with opened() as daybook:
         reports = correction(daybook, account, break_id)

@@ -12,8 +12,8 @@ from api.http.dependencies import OpenDaybook, RequestId, answer
 from api.http.fields import CurrencyCode, InstrumentId, Name, RequestBody, Text, VenueCode
 from api.http.idempotency import IdempotencyKey, carried_out, command, one
 from api.http.problem_responses import responses
-from api.intake.reconciliation import correction
 from api.intake.requests_http import CREATED, PROPOSED
+from api.intake.venue_reports.reconciliation import correction
 from api.operations import access_schemas as schemas
 from domain import risk
 from domain.account import ResolveBreak

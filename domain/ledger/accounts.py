@@ -138,9 +138,10 @@ def resized(work: UnitOfWork, listed: Instrument, request: AmendInstrument) -> l
     transfers: list[Transfer] = []
     for account_id in sorted(firm.accounts) if firm is not None else ():
         known: Account = work.state(account.stream(account_id))
-        for strategy_id, instrument_id in sorted(known.positions):
-            if instrument_id == request.instrument_id:
-                held = work.state(position.stream(PositionKey(account_id, strategy_id, instrument_id)))
+        for of in sorted(known.positions):
+            key = PositionKey(account_id, *of)
+            if key.instrument_id == request.instrument_id:
+                held = work.state(position.stream(key))
                 transfers += position.resized(held, size, request)
     if transfers and request.effective_at > work.now:
         raise RequestRefused(

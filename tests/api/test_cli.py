@@ -230,7 +230,7 @@ def test_tables_fit_a_narrow_terminal_and_colour_only_a_willing_one(book: Run, d
     from adapters.log.postgres import PostgresLog
     from adapters.writer.writer import Writer
     from api.clock import now
-    from api.intake.venue_reports import VENUE_REPORT
+    from api.intake.venue_reports.parsing import VENUE_REPORT
     from tests.api.client import fill
 
     fills = [fill("E-1", cl_ord_id="O-1"), fill("E-2", cl_ord_id="O-2", side="SELL", last_px="1000090", trade_seq=2)]

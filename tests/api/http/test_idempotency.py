@@ -17,7 +17,7 @@ from adapters.writer.batch import Keyed
 from api.daybook import Daybook
 from api.http.idempotency import decimals_of, packed
 from api.intake import controls_http, requests_http
-from api.intake.venue_reports import VenueReportSubmission
+from api.intake.venue_reports.parsing import VenueReportSubmission
 from api.main import body_of
 from api.settings import Settings
 from api.what_if import http as what_if_http

@@ -7,8 +7,9 @@ import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core._pydantic_core import list_all_errors
 
-from api.intake import controls_http, requests_http, venue_reports
-from api.intake.venue_reports import VENUE_REPORT, Unreadable, parsed
+from api.intake import controls_http, requests_http
+from api.intake.venue_reports import parsing as venue_reports
+from api.intake.venue_reports.parsing import VENUE_REPORT, Unreadable, parsed
 from api.operations import access_http
 from api.problems import field_errors, unreadable, unreadable_fields
 from api.what_if import http as what_if_http

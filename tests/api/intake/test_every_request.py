@@ -17,7 +17,7 @@ from adapters.writer import batch
 from api import cli
 from api.daybook import Daybook
 from api.intake.forms.catalog import OPERATIONS, reached
-from api.intake.venue_reports import VENUE_REPORT
+from api.intake.venue_reports.parsing import VENUE_REPORT
 from domain.account import BreakAged, BreakChanged, BreakOpened, BreakResolved, RawReportKept
 from domain.ledger import Report, Request, ledger
 from tests.api.command_line import Run

@@ -197,7 +197,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
     from adapters.log.postgres import PostgresLog
     from adapters.writer.writer import Writer
     from api.clock import now
-    from api.intake.venue_reports import VENUE_REPORT
+    from api.intake.venue_reports.parsing import VENUE_REPORT
 
     monkeypatch.setenv("DAYBOOK_DATABASE_URL", database_url)
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import httpx
 
 from api.daybook import Daybook
-from api.intake.venue_reports import SCHEMAS, VENUE_REPORT
+from api.intake.venue_reports.parsing import SCHEMAS, VENUE_REPORT
 from domain.account import BreakAged, BreakChanged, BreakOpened, BreakResolved
 from domain.ledger import Report, scan
 from tests.api.client import BTC, fill, listing

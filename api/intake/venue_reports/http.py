@@ -22,9 +22,9 @@ from api.http.auth import Recorder
 from api.http.dependencies import SEQ_HEADER, OpenDaybook, RequestId, answer, documented
 from api.http.idempotency import IdempotencyKey, Key, carried_out, command
 from api.http.problem_responses import response, responses
-from api.intake.outcomes import STATUSES
-from api.intake.reconciliation import reconciled, shown
-from api.intake.venue_reports import EXAMPLES, Unreadable, answers_of, evidence, parsed, split
+from api.intake.venue_reports.outcomes import STATUSES
+from api.intake.venue_reports.parsing import EXAMPLES, Unreadable, answers_of, evidence, parsed, split
+from api.intake.venue_reports.reconciliation import reconciled, shown
 from api.problems import Problem
 from api.read_models import schemas
 from domain import ledger

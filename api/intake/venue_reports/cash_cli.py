@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from api.clock import now
-from api.intake.venue_reports_cli import record_one
+from api.intake.venue_reports.cli import record_one
 from api.terminal.options import (
     AccountId,
     Strategy,

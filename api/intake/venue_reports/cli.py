@@ -70,7 +70,7 @@ def _none(text: bytes) -> list[bytes]:
 
 def record(daybook: "Daybook", raws: list[bytes]) -> list[dict[str, Any]]:
     """Record reports, up to REPORTS_MAX in one append; return the answer to each, with its place in `index`."""
-    from api.intake.venue_reports import REPORTS_MAX
+    from api.intake.venue_reports.parsing import REPORTS_MAX
 
     answers: list[dict[str, Any]] = []
     for first in range(0, len(raws), REPORTS_MAX):
@@ -80,8 +80,8 @@ def record(daybook: "Daybook", raws: list[bytes]) -> list[dict[str, Any]]:
 
 
 def _record(daybook: "Daybook", raws: list[bytes]) -> list[dict[str, Any]]:
-    from api.intake.reconciliation import reconciled, shown
-    from api.intake.venue_reports import Unreadable, answers_of, evidence, parsed
+    from api.intake.venue_reports.parsing import Unreadable, answers_of, evidence, parsed
+    from api.intake.venue_reports.reconciliation import reconciled, shown
     from domain.access import label
     from domain.account import Statement
 
