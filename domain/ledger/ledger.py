@@ -11,11 +11,11 @@ from contextlib import nullcontext
 from datetime import datetime
 from decimal import DecimalException
 from functools import partial
-from typing import Any, TypeVar, assert_never, get_args
+from typing import Any, TypeVar, assert_never
 
 from msgspec.structs import replace
 
-from domain import account, instrument, names, order, policies, position, risk
+from domain import account, instrument, order, policies, position, risk
 from domain import marks as prices
 from domain.access import (
     Actor,
@@ -32,36 +32,19 @@ from domain.access import (
 )
 from domain.account import (
     Account,
-    AccountReport,
-    BookEntry,
-    BreakAged,
-    BreakChanged,
-    BreakOpened,
-    BreakResolved,
-    ChargeFee,
     CloseAccount,
-    ConvertMoney,
-    EntryKind,
     ForgetSubject,
-    Indicator,
     OpenAccount,
-    RawReportKept,
     RequestTransfer,
     ResolveBreak,
-    ReturnTransfer,
-    SettleTransfer,
-    Statement,
-    evidence,
     subject,
-    venue_statement,
 )
-from domain.errors import ExecutionKnown, InvalidInput, LedgerError, ReportUnreadable, RequestRefused, StreamConflict
-from domain.instrument import AmendInstrument, Contract, DelistInstrument, Instrument, Kind, ListInstrument
+from domain.errors import ExecutionKnown, InvalidInput, LedgerError, RequestRefused, StreamConflict
+from domain.instrument import AmendInstrument, DelistInstrument, Instrument, Kind, ListInstrument
 from domain.ledger import accounts, approval, limits, orders, schema
-from domain.ledger.commands import Answer, Command, EvidenceOf, Outcome, Report, Request, is_of, streams_of
-from domain.ledger.exactness import TOO_LONG, each_exact, too_long
+from domain.ledger.admission import TOO_LONG, admit, book, each_exact, held_at, keep, too_long
+from domain.ledger.commands import Answer, Command, EvidenceOf, Outcome, Report, Request, streams_of
 from domain.ledger.log import EventLog, Recorded
-from domain.ledger.orders import Due, Facts
 from domain.ledger.unit_of_work import CACHED_STREAMS_MAX, Aggregates, UnitOfWork
 from domain.marks import RecordMarks
 from domain.order import (
@@ -70,10 +53,7 @@ from domain.order import (
     CloseParent,
     OpenParent,
     Order,
-    OrderAccepted,
-    OrderFilled,
     OrderReplaceRequested,
-    OrderReport,
     ReplaceOrder,
     SubmitOrder,
     parent,
@@ -83,12 +63,8 @@ from domain.policies import SetPolicy
 from domain.position import (
     AssignLots,
     MovePosition,
-    Position,
     PositionKey,
-    PositionReport,
     SettleContract,
-    SettleFunding,
-    Transfer,
 )
 from domain.risk import (
     AdjustHold,
@@ -106,7 +82,7 @@ from domain.risk import (
 )
 from domain.sealed import figures
 from domain.sealed.figures import CloseFigures
-from domain.values import ZERO, Mark, Money, PositionSide, exact
+from domain.values import Mark, PositionSide, exact
 
 ATTEMPTS_MAX = 64
 UNLOCKED_ATTEMPTS_MAX = 3  # after that, an attempt locks the log
@@ -230,11 +206,11 @@ def decided(
     the order of positions where it is known from the log: reports that were known left no other trace than that.
     """
     if isinstance(command.payload, tuple):
-        admit = partial(_admitted, booked_first=booked_first)
-        outcomes = each_exact(work, command.payload, admit, lambda report: Outcome(error=too_long(report)))
+        admitted = partial(_admitted, booked_first=booked_first)
+        outcomes = each_exact(work, command.payload, admitted, lambda report: Outcome(error=too_long(report)))
         for index, outcome in enumerate(outcomes):
             if command.evidence_of is not None and isinstance(outcome.error, InvalidInput):
-                _keep(work, command.evidence_of(index, outcome.error))
+                keep(work, command.evidence_of(index, outcome.error))
         return outcomes
     try:
         return [_requested(work, command.payload, marks, command.actor)]
@@ -282,7 +258,7 @@ def _admitted(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequenc
     fit together and fail; then it is looked up at once.
     """
     try:
-        return _admit(work, reports, booked_first)
+        return admit(work, reports, booked_first)
     except Exception:
         if not work.look_up(executions(work.records)):
             raise
@@ -340,7 +316,7 @@ def _decide_instrument(work: UnitOfWork, request: ListInstrument | AmendInstrume
     amended = work.record(stream, instrument.decide(listed, request))
     if amended and isinstance(request, AmendInstrument):
         for transfer in accounts.resized(work, listed, request):
-            _book(work, transfer.key, [transfer])
+            book(work, transfer.key, [transfer])
 
 
 def _decide_order(
@@ -407,17 +383,17 @@ def _decide_position(work: UnitOfWork, request: AssignLots | MovePosition | Sett
     match request:
         case AssignLots():
             stream = position.stream(request.key)
-            work.record(stream, position.decide(_held(work, request.key, [request]), request))
+            work.record(stream, position.decide(held_at(work, request.key, [request]), request))
         case MovePosition():
             for account_id in (request.key.account_id, request.to.account_id):
                 _account_of(work, account_id)
             here, there = (work.state(position.stream(key)) for key in (request.key, request.to))
             for transfer in position.moved(here, request, there):
-                _book(work, transfer.key, [transfer])
+                book(work, transfer.key, [transfer])
         case SettleContract():
             trade = position.settled(work.state(position.stream(request.key)), request)
             if trade is not None:
-                _book(work, request.key, [trade])
+                book(work, request.key, [trade])
         case _:
             assert_never(request)
 
@@ -503,175 +479,3 @@ def _instrument_of(work: UnitOfWork, instrument_id: str) -> Instrument:
     if known is None:
         raise RequestRefused("the instrument is listed; list it first", instrument_id=instrument_id)
     return known
-
-
-_OF_POSITIONS = (Transfer, SettleFunding)
-_OF_ACCOUNTS = get_args(AccountReport)
-_OF_NO_ACCOUNT = (RawReportKept, Statement)
-
-
-def _admit(work: UnitOfWork, reports: Sequence[Report], booked_first: Sequence[PositionKey] = ()) -> list[Outcome]:
-    """Route reports: those of orders first, one by one; then the bookings of all of them, by position, and limits."""
-    reports = [_paid_otherwise(work, report) if isinstance(report, SettleFunding) else report for report in reports]
-    outcomes: list[Outcome] = []
-    due = Due(booked_first)
-    facts = partial(_facts, work)
-    of_accounts: list[AccountReport] = []
-    stated: list[tuple[int, Statement]] = []
-    for index, report in enumerate(reports):
-        outcome = Outcome()
-        try:
-            match report:
-                case OrderFilled():  # first: nearly all reports are fills
-                    outcome = _admit_order(work, report, facts, due)
-                case RawReportKept():
-                    outcome = Outcome(_keep(work, report))
-                case Transfer() | SettleFunding():
-                    _check_known(work, report.key.account_id, report.key.instrument_id)
-                    if isinstance(report, Transfer):
-                        position.check_transfer(work.state(position.stream(report.key)), report)
-                    due.bookings.setdefault(report.key, []).append(report)
-                case Statement():
-                    accounts.check(work, report.account_id)
-                    stated.append((index, report))
-                case (
-                    SettleTransfer() | ReturnTransfer() | ChargeFee() | BookEntry() | ConvertMoney()
-                    | BreakOpened() | BreakChanged() | BreakAged() | BreakResolved()
-                ):  # fmt: skip
-                    of_accounts.append(report)
-                case _:
-                    outcome = _admit_order(work, report, facts, due)
-        except InvalidInput as error:
-            outcome = Outcome(error=error)
-        outcomes.append(outcome)
-    _book_due(work, reports, outcomes, due)
-    admitted = iter(accounts.admit(work, of_accounts))
-    for index, report in enumerate(reports):
-        records = outcomes[index].records
-        if isinstance(report, _OF_ACCOUNTS):
-            outcomes[index] = Outcome(*next(admitted))
-        elif records and not isinstance(report, _OF_NO_ACCOUNT):
-            accounts.record_if_closed(work, records[0], report.transact_time)
-    for order_key, at in due.touched.items():
-        limits.restate(work, order_key, at)
-    for index, statement in stated:
-        outcomes[index] = _state(work, statement)
-    return outcomes
-
-
-def _state(work: UnitOfWork, statement: Statement) -> Outcome:
-    stream = venue_statement.stream(statement)
-    try:
-        return Outcome(work.record(stream, venue_statement.admit(work.state(stream), statement)))
-    except InvalidInput as error:
-        return Outcome(error=error)
-
-
-def _book_due(work: UnitOfWork, reports: Sequence[Report], outcomes: list[Outcome], due: Due) -> None:
-    """Book what is due for each position and its limits; set the outcomes of transfers and funding payments."""
-    of_positions = [index for index, report in enumerate(reports) if isinstance(report, _OF_POSITIONS)]
-    added: list[Recorded] = []
-    for key, reported in due.reversals.items():
-        _book(work, key, reported)
-    for key, reported in due.bookings.items():
-        booked = _book(work, key, reported) if reported else ()
-        if of_positions:
-            added += booked
-    for index in of_positions:
-        report = reports[index]
-        assert isinstance(report, _OF_POSITIONS)
-        if outcomes[index].error is None:
-            own = next((each for each in added if is_of(each.event, report)), None)
-            if own is not None:
-                added.remove(own)
-            outcomes[index] = Outcome((own,) if own is not None else ())
-
-
-def _keep(work: UnitOfWork, raw: RawReportKept) -> tuple[Recorded, ...]:
-    stream = evidence.stream(raw)
-    return work.record(stream, evidence.admit(work.state(stream), raw))
-
-
-def _admit_order(work: UnitOfWork, report: OrderReport, facts: Facts, due: Due) -> Outcome:
-    order.check_report(report)
-    if isinstance(report, OrderFilled):
-        listed = _check_known(work, report.key.account_id, report.instrument_id)
-        if not report.commission.currency:  # none was reported
-            report = replace(report, commission=Money(ZERO, listed.contract.settle))
-        for paid in (report.commission, *report.further_commissions):
-            _check_spelling(paid.currency, listed.contract)
-    elif isinstance(report, OrderAccepted) and report.terms is not None:
-        _check_known(work, report.key.account_id, report.terms.instrument_id)
-    else:
-        accounts.check(work, report.key.account_id)
-    records = orders.admit(work, report, facts, due)
-    return Outcome(records, None, orders.on_record(work, report, records))
-
-
-def _check_known(work: UnitOfWork, account_id: str, instrument_id: str) -> Instrument:
-    accounts.check(work, account_id)
-    listed: Instrument | None = work.state(instrument.stream(instrument_id))
-    if listed is None:
-        raise ReportUnreadable("instrument_id", instrument_id, "a listed instrument; list it first, then report again")
-    return listed
-
-
-def _check_spelling(currency: str, contract: Contract) -> None:
-    """Check that a fee's currency is no other spelling of the instrument's: `usdt` beside `USDT` is a mistake."""
-    for known in (contract.base, contract.quote, contract.settle):
-        if currency != known and currency.casefold() == known.casefold():
-            raise ReportUnreadable("commission.currency", currency, f"written as the instrument has it, {known}")
-
-
-def _paid_otherwise(work: UnitOfWork, report: SettleFunding) -> SettleFunding | BookEntry:
-    """Funding that is paid in another currency than its position settles in, as an entry of the account."""
-    listed: Instrument | None = work.state(instrument.stream(report.key.instrument_id))
-    if listed is None or report.amount.currency == listed.contract.settle or not report.amount.amount:
-        return report
-    amount = report.amount
-    return BookEntry(
-        report.key.account_id, names.joined("funding", report.key.instrument_id, report.funding_id), EntryKind.FUNDING,
-        indicator=Indicator.CREDIT if amount.amount > 0 else Indicator.DEBIT,
-        amount=Money(abs(amount.amount), amount.currency), reason=f"funding of {report.key.instrument_id}",
-        transact_time=report.transact_time,
-    )  # fmt: skip
-
-
-def _book(work: UnitOfWork, key: PositionKey, reported: Sequence[PositionReport]) -> tuple[Recorded, ...]:
-    """Book the reports of one position, and post them to the account's limits."""
-    stream = position.stream(key)
-    held = _held(work, key, reported)
-    conventions: Account = work.state(account.stream(key.account_id))
-    with_contracts = [
-        replace(report, contract=_facts(work, key.instrument_id, report.transact_time))
-        if isinstance(report, Transfer)
-        else report
-        for report in reported
-    ]
-    records = work.record(stream, position.admit(held, with_contracts, conventions.costing))
-    if records and held is None:
-        owner = account.stream(key.account_id)
-        place = (key.strategy_id, key.instrument_id, key.position_side)
-        first = account.with_position(conventions, place, records[0].event.transact_time)
-        work.record(owner, first)
-    booked: Position | None = work.state(stream)
-    contract = booked.contract if booked is not None else None
-    for recorded in records:
-        limits.post(work, key, recorded.event, contract)
-    return records
-
-
-def _held(work: UnitOfWork, key: PositionKey, about: Sequence[PositionReport | AssignLots]) -> Position | None:
-    """The position, with its history where a report or request is about an entry older than its tail."""
-    stream = position.stream(key)
-    held: Position | None = work.state(stream)
-    if position.needs_history(held, about):
-        held = position.unfold(work.events(stream))
-        work.put_state(stream, held)
-    return held
-
-
-def _facts(work: UnitOfWork, instrument_id: str, at: datetime) -> Contract:
-    """The instrument's contract at a moment."""
-    listed: Instrument = work.state(instrument.stream(instrument_id))
-    return listed.facts_at(at).contract

@@ -6,7 +6,7 @@ from decimal import Decimal
 from itertools import accumulate
 
 from adapters.log.memory import MemoryLog
-from domain.ledger.exactness import each_exact
+from domain.ledger.admission import each_exact
 from domain.ledger.unit_of_work import Aggregates, UnitOfWork
 
 T0 = datetime(2026, 1, 2, tzinfo=UTC)
