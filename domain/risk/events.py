@@ -77,8 +77,8 @@ class CarriedHold(Struct, frozen=True, omit_defaults=True):
     quantity: Decimal
     change_id: str
     contract: Contract | None
-    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
     price: Decimal | None = None
+    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
 
 
 # Events: the stored format. A name or a field here outlives this code; change one only with an upcast.
@@ -119,10 +119,10 @@ class HoldPlaced(Struct, frozen=True, gc=False, tag="HoldPlaced.v2", omit_defaul
     transact_time: datetime
     contract: Contract | None = None
     marks: tuple[MarkSeen, ...] = ()
-    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
     price: Decimal | None = None
     valuation: Valuation | None = None
     equity: EquityUsed | None = None
+    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
 
 
 class HoldRefused(Struct, frozen=True, tag="HoldRefused.v2", omit_defaults=True):
@@ -146,9 +146,9 @@ class HoldRefused(Struct, frozen=True, tag="HoldRefused.v2", omit_defaults=True)
     judged: tuple[LimitCheck, ...] = ()
     marks: tuple[MarkSeen, ...] = ()
     change_id: str = ""
-    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
     valuation: Valuation | None = None
     equity: EquityUsed | None = None
+    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
 
 
 class HoldAdjusted(Struct, frozen=True, gc=False, tag="HoldAdjusted.v2", omit_defaults=True):
@@ -172,10 +172,10 @@ class HoldAdjusted(Struct, frozen=True, gc=False, tag="HoldAdjusted.v2", omit_de
     mark: Mark | None = None
     judged: tuple[LimitCheck, ...] = ()
     marks: tuple[MarkSeen, ...] = ()
-    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
     price: Decimal | None = None
     valuation: Valuation | None = None
     equity: EquityUsed | None = None
+    position_side: PositionSide | UnsetType = UNSET  # the leg of hedge mode; not set: BOTH
 
 
 class HoldPosted(Struct, frozen=True, gc=False, tag="HoldPosted"):
